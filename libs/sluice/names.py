@@ -1,0 +1,63 @@
+"""Names: of topics, consumer groups and transactional ids. One place spells them, everything else asks here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STAGES = ("ingress-poller", "ingress-cdc", "mapper", "merger", "sink-postgres")
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """All names of one pipeline; `prefix` (default empty) lets several pipelines share a cluster."""
+
+    prefix: str = ""
+
+    def raw(self, source: str, stream: str) -> str:
+        """`stream` of CDC is `schema.table`."""
+        return f"{self.prefix}raw.{source}.{stream}"
+
+    def responses(self, source: str) -> str:
+        return f"{self.prefix}responses.{source}"
+
+    def contributions(self, entity: str) -> str:
+        return f"{self.prefix}contributions.{entity}"
+
+    def canonical(self, entity: str) -> str:
+        return f"{self.prefix}canonical.{entity}"
+
+    def dlq(self, stage: str) -> str:
+        return f"{self.prefix}dlq.{stage}"
+
+    def retry(self, stage: str, topic: str) -> str:
+        return f"{self.prefix}retry.{stage}.{self.bare(topic)}"
+
+    def state(self, stage: str, topic: str) -> str:
+        return f"{self.prefix}state.{stage}.{self.bare(topic)}"
+
+    @property
+    def watermarks(self) -> str:
+        return f"{self.prefix}sluice.watermarks"
+
+    @property
+    def shards(self) -> str:
+        return f"{self.prefix}sluice.shards"
+
+    @property
+    def control(self) -> str:
+        return f"{self.prefix}sluice.control"
+
+    @property
+    def ledger(self) -> str:
+        return f"{self.prefix}sluice.ledger"
+
+    def group(self, stage: str) -> str:
+        return f"{self.prefix}{stage}"
+
+    def transactional_id(self, stage: str, instance: str | int) -> str:
+        """Stable over restarts: a producer that comes back under another id blocks readers until it times out."""
+        return f"{self.prefix}{stage}-{instance}"
+
+    def bare(self, topic: str) -> str:
+        """A topic's name without the prefix."""
+        return topic.removeprefix(self.prefix)

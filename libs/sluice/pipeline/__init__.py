@@ -1,0 +1,17 @@
+"""The pipeline: the author's folder (`pipeline.yaml`, `entities`, `sources/<source>/`) as typed values."""
+
+from sluice.pipeline.load import load_pipeline
+from sluice.pipeline.model import CdcSource, Pipeline, PollSource, PostgresSink, Stream, StreamSettings
+from sluice.pipeline.secret import Secret, reveal_all
+
+__all__ = [
+    "CdcSource",
+    "Pipeline",
+    "PollSource",
+    "PostgresSink",
+    "Secret",
+    "Stream",
+    "StreamSettings",
+    "load_pipeline",
+    "reveal_all",
+]

@@ -1,0 +1,80 @@
+"""What the author wrote in Python: entities, mappings, connectors, imported from the pipeline's folder."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
+
+from sluice.entities import Entity, EntityContract, Mapping
+from sluice.errors import SettingsError
+from sluice.pipeline.model import Pipeline, PollSource
+
+
+def load_entities(pipeline: Pipeline) -> dict[str, EntityContract]:
+    """Contracts by entity name, in the order in which the author wrote them."""
+    module = _import(pipeline, pipeline.entities)
+    found: dict[str, EntityContract] = {}
+    for value in vars(module).values():
+        if isinstance(value, type) and issubclass(value, Entity) and value is not Entity:
+            contract = value.contract()
+            found[contract.name] = contract
+    if not found:
+        raise SettingsError(f"{module.__file__}: no entity in it; an entity is a class that inherits sluice.entities.Entity")
+    return found
+
+
+def load_mappings(pipeline: Pipeline) -> list[Mapping]:
+    """Every mapping in `sources/<source>/mapping.py`; refuses unknown streams and names that stand twice."""
+    streams = {(s.source, s.stream) for s in pipeline.streams()}
+    seen: dict[str, Mapping] = {}
+    for source in pipeline.sources:
+        module = _import(pipeline, f"sources.{source}.mapping")
+        for value in vars(module).values():
+            if not isinstance(value, Mapping) or seen.get(value.name) is value:
+                continue
+            if value.name in seen:
+                raise SettingsError(f"{module.__file__}: mapping {value.name} stands twice; names are unique in a pipeline")
+            if (value.source, value.stream) not in streams:
+                raise SettingsError(
+                    f"{module.__file__}: mapping {value.name} reads {value.source}.{value.stream}, "
+                    f"which {pipeline.root / 'pipeline.yaml'} does not declare"
+                )
+            seen[value.name] = value
+    return list(seen.values())
+
+
+def load_connector(pipeline: Pipeline, source: str) -> Any:
+    """The connector class that a polled source names as `module:Class`."""
+    declared = pipeline.sources[source]
+    if not isinstance(declared, PollSource):
+        raise SettingsError(f"source {source} is not polled, so it has no connector")
+    module_name, _, class_name = declared.poll.partition(":")
+    module = _import(pipeline, module_name)
+    try:
+        return getattr(module, class_name)
+    except AttributeError:
+        raise SettingsError(f"{module.__file__}: no class {class_name}; source {source} names it") from None
+
+
+def _import(pipeline: Pipeline, name: str) -> ModuleType:
+    root = str(pipeline.root)
+    top = name.partition(".")[0]
+    loaded = sys.modules.get(top)
+    if loaded is not None and not _stands_in(loaded, root):
+        # Another pipeline's `entities` or `sources` is loaded (tests do this): forget it, or we would read that one.
+        for other in [m for m in sys.modules if m == top or m.startswith(top + ".")]:
+            del sys.modules[other]
+    if sys.path[:1] != [root]:
+        sys.path[:] = [root, *(p for p in sys.path if p != root)]
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"{pipeline.root}: no module {error.name}; it is expected beside pipeline.yaml") from error
+
+
+def _stands_in(module: ModuleType, root: str) -> bool:
+    places = [module.__file__] if getattr(module, "__file__", None) else list(getattr(module, "__path__", []))
+    return any(str(place).startswith(root + "/") for place in places)

@@ -1,0 +1,52 @@
+"""Secrets by reference: a pipeline file names where a secret is, never what it is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from sluice.errors import SettingsError
+
+
+class Secret(BaseModel):
+    """`{env: NAME}` or `{file: path}`. Its text is read when it is needed and never shown by repr."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    env: str | None = None
+    file: Path | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Secret:
+        if (self.env is None) == (self.file is None):
+            raise ValueError("a secret is {env: NAME} or {file: path}, never the secret itself")
+        return self
+
+    def reveal(self) -> str:
+        """The secret's text; SettingsError names the variable or file that is missing."""
+        if self.env is not None:
+            value = os.environ.get(self.env)
+            if not value:
+                raise SettingsError(f"environment variable {self.env} is not set, and the pipeline refers to it")
+            return value
+        assert self.file is not None  # noqa: S101 - by the validator
+        try:
+            return self.file.read_text("utf-8").strip()
+        except OSError as error:
+            raise SettingsError(f"secret file {self.file}: {error.strerror}; the pipeline refers to it") from None
+
+
+def reveal_all(value: Any) -> Any:
+    """`value` with every `{env: …}` and `{file: …}` within it replaced by the secret's text."""
+    if isinstance(value, Secret):
+        return value.reveal()
+    if isinstance(value, dict):
+        if value and value.keys() <= {"env", "file"}:
+            return Secret.model_validate(value).reveal()
+        return {key: reveal_all(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [reveal_all(item) for item in value]
+    return value

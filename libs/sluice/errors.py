@@ -62,6 +62,10 @@ class EnvironmentFault(SluiceError):
         self.next_step = next_step
 
 
+class Bug(Exception):
+    """A promise of our own code is broken. Not a SluiceError: nothing but the process's end may catch it."""
+
+
 class SettingsError(SluiceError):
     """Settings or the pipeline's files are wrong; found before anything runs."""
 

@@ -1,0 +1,8 @@
+"""Kafka: clients whose defaults lose nothing, transactions that end for certain, logs read to their ends, topics."""
+
+from sluice.kafka.log import LogReader, read_to_end
+from sluice.kafka.partitioner import murmur2_partition
+from sluice.kafka.producer import TransactionalProducer
+from sluice.kafka.settings import KafkaSettings
+
+__all__ = ["KafkaSettings", "LogReader", "TransactionalProducer", "murmur2_partition", "read_to_end"]

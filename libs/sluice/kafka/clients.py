@@ -1,0 +1,107 @@
+"""Client configurations: every default that loses data is set away here, once."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, Producer
+from confluent_kafka.admin import AdminClient
+
+from sluice.kafka.settings import KafkaSettings
+
+MIB = 1024 * 1024
+MESSAGE_BYTES_MAX = 16 * MIB
+SESSION_TIMEOUT_MS = 6_000
+
+_log = logging.getLogger("sluice.kafka")
+
+
+def _on_error(error: KafkaError) -> None:
+    # A wrong password shows itself only here; per-broker connection chatter is for debugging.
+    level = logging.WARNING if error.name() in ("_AUTHENTICATION", "_SSL", "_ALL_BROKERS_DOWN") else logging.DEBUG
+    _log.log(level, "kafka client: %s", error.name())
+
+
+def _common(settings: KafkaSettings, **more: Any) -> dict[str, Any]:
+    quiet = logging.getLogger("sluice.kafka.librdkafka")
+    return {
+        "bootstrap.servers": settings.bootstrap_servers,
+        "error_cb": _on_error,
+        "logger": quiet,
+        "reconnect.backoff.max.ms": 2_000,
+        "socket.keepalive.enable": True,
+        "allow.auto.create.topics": False,
+        **more,
+        **settings.options,
+    }
+
+
+def producer(settings: KafkaSettings, transactional_id: str | None = None) -> Producer:
+    """An idempotent producer that partitions keys as Java does; transactional where an id is given."""
+    config = _common(
+        settings,
+        **{
+            "partitioner": "murmur2_random",
+            "enable.idempotence": True,
+            "acks": "all",
+            "compression.type": "zstd",
+            "linger.ms": 5,
+            "batch.size": MIB,
+            "message.max.bytes": MESSAGE_BYTES_MAX + MIB,
+            "queue.buffering.max.kbytes": 65_536,
+            "queue.buffering.max.messages": 500_000,
+        },
+    )
+    if transactional_id is not None:
+        config["transactional.id"] = transactional_id
+        config["transaction.timeout.ms"] = settings.transaction_timeout_ms
+        # A message may not outlive its transaction.
+        config["message.timeout.ms"] = settings.transaction_timeout_ms
+    return Producer(config)
+
+
+def _reader(settings: KafkaSettings, group: str) -> dict[str, Any]:
+    return _common(
+        settings,
+        **{
+            "group.id": group,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "error",
+            "isolation.level": "read_committed",
+            "check.crcs": True,
+            "enable.partition.eof": True,
+            "fetch.message.max.bytes": MESSAGE_BYTES_MAX,
+            "fetch.max.bytes": MESSAGE_BYTES_MAX + MIB,
+            "fetch.wait.max.ms": 100,
+            # The default waits half a second between fetches once the queue is full: a stall in every restore.
+            "fetch.queue.backoff.ms": 20,
+            "queued.max.messages.kbytes": settings.fetch_queue_kib,
+        },
+    )
+
+
+def group_consumer(settings: KafkaSettings, group: str, instance: str) -> Consumer:
+    """A consumer that joins `group`; a stage's only reader of its input topics."""
+    config = _reader(settings, group)
+    if settings.group_protocol == "consumer":
+        # No static id here: under this protocol the *new* member of an id dies, not the old one.
+        config |= {"group.protocol": "consumer", "group.remote.assignor": "range"}
+    else:
+        config |= {
+            "partition.assignment.strategy": "range",
+            "group.instance.id": f"{group}-{instance}",
+            "session.timeout.ms": SESSION_TIMEOUT_MS,
+        }
+    config["max.poll.interval.ms"] = 300_000
+    return Consumer(config)
+
+
+def log_consumer(settings: KafkaSettings) -> Consumer:
+    """A consumer that is only ever assigned by hand and commits nothing."""
+    return Consumer(_reader(settings, "sluice-log-reader"))
+
+
+def admin(settings: KafkaSettings) -> AdminClient:
+    return AdminClient(_common(settings))

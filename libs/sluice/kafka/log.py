@@ -1,0 +1,128 @@
+"""Reading logs outside any group: ends, beginnings, and "to the end" as it must be meant.
+
+The end of a log is the *high watermark*, asked read_uncommitted; reading goes on at read_committed until it is
+reached. Reading to the last stable offset instead stops in front of a dead owner's open transaction and misses what
+another owner committed behind it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import OffsetSpec
+
+from sluice.errors import Transient
+from sluice.kafka import clients
+from sluice.kafka.faults import translate
+from sluice.kafka.settings import KafkaSettings
+
+REQUEST_TIMEOUT_S = 10.0
+Partition = tuple[str, int]
+
+
+class LogReader:
+    """Reads partitions by hand-given offsets; holds one consumer and one admin client."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._admin = clients.admin(settings)
+        self._consumer: Consumer | None = None
+
+    def __enter__(self) -> LogReader:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+    def ends(self, partitions: list[Partition], *, committed: bool = False) -> dict[Partition, int]:
+        """High watermarks, or with `committed` the last stable offsets (what a read_committed reader can reach)."""
+        return self._offsets(partitions, OffsetSpec.latest(), committed)
+
+    def beginnings(self, partitions: list[Partition]) -> dict[Partition, int]:
+        return self._offsets(partitions, OffsetSpec.earliest(), False)
+
+    def at_time(self, partitions: list[Partition], timestamp_ms: int) -> dict[Partition, int]:
+        """First offsets with a timestamp of at least `timestamp_ms`; -1 where there is none."""
+        return self._offsets(partitions, OffsetSpec.for_timestamp(timestamp_ms), False)
+
+    def read(self, spans: Mapping[Partition, tuple[int, int]], *, deadline_s: float = 60.0) -> Iterator[Message]:
+        """All messages readable at read_committed in `[start, end)` of each partition.
+
+        Returns when every span is passed. Raises Transient when nothing moved for `deadline_s`: an open transaction
+        stands in the way for longer than its time-out.
+        """
+        open_ends = {at: end for at, (start, end) in spans.items() if start < end}
+        if not open_ends:
+            return
+        consumer = self._consumer or clients.log_consumer(self._settings)
+        self._consumer = consumer
+        consumer.assign([TopicPartition(t, p, spans[t, p][0]) for t, p in open_ends])
+        give_up = time.monotonic() + deadline_s
+        try:
+            while open_ends:
+                messages = consumer.consume(1_000, 0.2)
+                if messages:
+                    give_up = time.monotonic() + deadline_s
+                elif time.monotonic() > give_up:
+                    raise Transient(_stuck(open_ends, deadline_s))
+                for message in messages:
+                    yield from self._within(message, open_ends)
+        finally:
+            consumer.unassign()
+
+    @staticmethod
+    def _within(message: Message, open_ends: dict[Partition, int]) -> Iterator[Message]:
+        at = (str(message.topic()), int(message.partition() or 0))
+        error = message.error()
+        offset = message.offset()
+        if error is not None and error.name() != "_PARTITION_EOF":
+            raise translate(KafkaException(error), f"reading {at[0]}/{at[1]}")
+        end = open_ends.get(at)
+        if end is None or offset is None:
+            return
+        if error is None and offset < end:
+            yield message
+            offset += 1
+        # An end-of-partition event carries the next offset, control records passed over included.
+        if offset >= end:
+            del open_ends[at]
+
+    def _offsets(self, partitions: list[Partition], spec: OffsetSpec, committed: bool) -> dict[Partition, int]:
+        if not partitions:
+            return {}
+        level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+        asked = {TopicPartition(t, p): spec for t, p in partitions}
+        found: dict[Partition, int] = {}
+        futures = self._admin.list_offsets(asked, isolation_level=level, request_timeout=REQUEST_TIMEOUT_S)
+        for tp, future in futures.items():
+            try:
+                found[tp.topic, tp.partition] = future.result(REQUEST_TIMEOUT_S + 1).offset
+            except KafkaException as error:
+                raise translate(error, f"asking offsets of {tp.topic}/{tp.partition}") from None
+            except TimeoutError:
+                raise Transient(f"no broker answered for the offsets of {tp.topic}/{tp.partition}") from None
+        return found
+
+
+def _stuck(open_ends: Mapping[Partition, int], deadline_s: float) -> str:
+    (topic, partition), end = next(iter(open_ends.items()))
+    return f"{topic}/{partition}: nothing readable below offset {end} for {deadline_s:.0f} s (an open transaction?)"
+
+
+def read_to_end(
+    settings: KafkaSettings, topic: str, starts: Mapping[int, int], *, deadline_s: float = 60.0
+) -> Iterator[Message]:
+    """Messages of `topic` from `starts` (partition → offset) to the high watermarks as they stand now."""
+    with LogReader(settings) as reader:
+        partitions = [(topic, p) for p in starts]
+        ends, begins = reader.ends(partitions), reader.beginnings(partitions)
+        spans = {(t, p): (max(starts[p], begins[t, p]), ends[t, p]) for t, p in partitions}
+        yield from reader.read(spans, deadline_s=deadline_s)

@@ -1,0 +1,133 @@
+"""The transactional producer: one transaction at a time, each ended for certain or given up as lost.
+
+librdkafka's transactions do not carry the guarantee of exactly-once effects alone (a delayed end of one transaction
+may end a later one: KIP-890 is not spoken). So whenever the outcome of a call is not known, the producer is thrown
+away and the owner reads back what is durable before it goes on; positions and guards make repeats harmless.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from sluice.errors import Bug, DeadRecord, TransactionLost, Transient
+from sluice.kafka import clients
+from sluice.kafka.faults import kafka_error, translate
+from sluice.kafka.settings import KafkaSettings
+
+Headers = Sequence[tuple[str, bytes]]
+OnDelivery = Callable[[KafkaError | None, Message], None]
+
+
+class TransactionalProducer:
+    """One per transactional id. `fence()` first; then `begin`, `produce`…, `commit` or `abort`."""
+
+    def __init__(self, settings: KafkaSettings, transactional_id: str) -> None:
+        self._settings = settings
+        self.transactional_id = transactional_id
+        self._producer: Producer | None = None
+        self._open = False
+        self._timeout_s = settings.transaction_timeout_ms / 1000
+
+    def fence(self) -> None:
+        """Become the only producer of this id: aborts what an earlier one left open. A new client each time."""
+        self.discard()
+        self._producer = clients.producer(self._settings, self.transactional_id)
+        self._retrying("fencing", lambda p, left: p.init_transactions(left), deadline_s=60.0)
+
+    def begin(self) -> None:
+        if self._open:
+            raise Bug(f"{self.transactional_id}: a transaction is open already")
+        try:
+            self._live().begin_transaction()
+        except KafkaException as error:
+            raise self._lost("beginning", error) from None
+        self._open = True
+
+    def produce(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
+        partition: int = -1,
+        timestamp_ms: int = 0,
+        on_delivery: OnDelivery | None = None,
+    ) -> None:
+        """Add one record. A full queue waits (nothing is ever dropped); too large a record is a DeadRecord."""
+        producer = self._live()
+        more: dict[str, Any] = {"on_delivery": on_delivery} if on_delivery else {}
+        give_up = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                producer.produce(
+                    topic, value, key, partition, headers=list(headers), timestamp=timestamp_ms, **more
+                )
+                return
+            except BufferError:
+                if time.monotonic() > give_up:
+                    raise self._lost("waiting for room in the queue", None) from None
+                producer.poll(0.05)
+            except KafkaException as error:
+                if kafka_error(error).name() == "MSG_SIZE_TOO_LARGE":
+                    raise DeadRecord("too-large", f"a record for {topic} exceeds {clients.MESSAGE_BYTES_MAX} bytes") from None
+                raise self._lost(f"producing to {topic}", error) from None
+
+    def commit(self, offsets: Sequence[TopicPartition] = (), group: Any = None) -> None:
+        """End the transaction, with `offsets` of the consumer `group` (its metadata) in it.
+
+        Raises Transient when the transaction was surely aborted, TransactionLost when that is not known.
+        """
+        if offsets:
+            self._retrying("sending offsets", lambda p, left: p.send_offsets_to_transaction(list(offsets), group, left))
+        self._retrying("committing", lambda p, left: p.commit_transaction(left))
+        self._open = False
+
+    def abort(self) -> None:
+        """Give the open transaction up, if there is one."""
+        if self._open and self._producer is not None:
+            self._retrying("aborting", lambda p, left: p.abort_transaction(left))
+            self._open = False
+
+    def discard(self) -> None:
+        """Throw the client away without waiting; what it had open is aborted by the next `fence`."""
+        if self._producer is not None:
+            self._producer.purge()
+            self._producer = None
+        self._open = False
+
+    def _live(self) -> Producer:
+        if self._producer is None:
+            raise TransactionLost(f"{self.transactional_id}: not fenced yet")
+        return self._producer
+
+    def _retrying(self, doing: str, call: Callable[[Producer, float], None], deadline_s: float | None = None) -> None:
+        producer = self._live()
+        give_up = time.monotonic() + (deadline_s or self._timeout_s)
+        while True:
+            left = give_up - time.monotonic()
+            try:
+                call(producer, max(left, 0.1))
+                return
+            except KafkaException as exception:
+                error = kafka_error(exception)
+                if error.retriable() and not error.fatal() and left > 0:
+                    producer.poll(0.05)
+                    continue
+                if error.txn_requires_abort() and not error.fatal() and doing != "aborting":
+                    self.abort()
+                    raise Transient(f"{self.transactional_id}: {doing}: {error.name()}; aborted") from None
+                raise self._lost(doing, exception) from None
+
+    def _lost(self, doing: str, exception: KafkaException | None) -> Exception:
+        self.discard()
+        name = kafka_error(exception).name() if exception else "no room"
+        where = f"{self.transactional_id}: {doing}"
+        if exception is not None:
+            ours = translate(exception, where)
+            if not isinstance(ours, Transient | KafkaException):
+                return ours
+        return TransactionLost(f"{where}: {name}")

@@ -1,0 +1,19 @@
+"""How to reach Kafka: `SLUICE_KAFKA__*` as typed, frozen values."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class KafkaSettings(BaseModel):
+    """`options` are librdkafka settings handed through as they are (TLS, SASL, …)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    group_protocol: Literal["consumer", "classic"] = "consumer"
+    transaction_timeout_ms: int = Field(default=10_000, ge=1_000, le=900_000)
+    fetch_queue_kib: int = Field(default=16_384, ge=1_024)
+    options: dict[str, str] = Field(default_factory=dict)

@@ -1,0 +1,212 @@
+"""Topics: one YAML a kind (`schemas/topics/`), made concrete by the pipeline, applied to and checked on a cluster.
+
+Partition counts are fixed for the life of a topic: `apply` creates topics and alters configuration, never partitions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sluice.errors import EnvironmentFault, SettingsError
+from sluice.kafka.faults import kafka_error, translate
+from sluice.pipeline import Pipeline
+
+TIMEOUT_S = 30.0
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+class TopicKind(BaseModel):
+    """One file of `schemas/topics/`: unknown members are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    description: str
+    producers: list[str] = Field(min_length=1)
+    consumers: list[str] = Field(min_length=1)
+    key: str
+    value: str
+    schema_: str = Field(alias="schema")
+    partitions: Literal["pipeline", "shards"] | int
+    config: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    name: str
+    partitions: int
+    config: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """A topic as it stands on the cluster: its id and its number of partitions."""
+
+    topic_id: str
+    partitions: int
+
+
+def load_kinds(folder: Path) -> list[TopicKind]:
+    """All topic kinds of `folder`; SettingsError names the file and member that is wrong."""
+    files = sorted(folder.glob("*.yaml"))
+    if not files:
+        raise SettingsError(f"{folder}: no topic declarations; set SLUICE_SCHEMAS_DIR to the project's schemas folder")
+    kinds = []
+    for file in files:
+        try:
+            kinds.append(TopicKind.model_validate(yaml.safe_load(file.read_text("utf-8"))))
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise SettingsError(f"{file}: {problems}") from None
+    return kinds
+
+
+def concrete(kinds: list[TopicKind], pipeline: Pipeline, entities: list[str]) -> list[Topic]:
+    """The topics of `pipeline`: every kind, once for each source, stream, entity and stage that it speaks of."""
+    counts = {"pipeline": pipeline.partitions, "shards": pipeline.shards}
+    topics = []
+    for kind in kinds:
+        count = kind.partitions if isinstance(kind.partitions, int) else counts[kind.partitions]
+        for name in _expand(kind, pipeline, entities):
+            topics.append(Topic(pipeline.kafka.prefix + name, count, kind.config))
+    return topics
+
+
+def _expand(kind: TopicKind, pipeline: Pipeline, entities: list[str]) -> Iterator[str]:
+    names = set(_PLACEHOLDER.findall(kind.name))
+    streams = list(pipeline.streams())
+    match names:
+        case s if not s:
+            yield kind.name
+        case {"source", "stream"} if len(names) == 2:
+            yield from (kind.name.format(source=s.source, stream=s.stream) for s in streams)
+        case {"source"}:
+            yield from (kind.name.format(source=s) for s in pipeline.poll_sources())
+        case {"entity"}:
+            yield from (kind.name.format(entity=e) for e in entities)
+        case {"stage"}:
+            yield from (kind.name.format(stage=s) for s in kind.producers)
+        case _:
+            raise SettingsError(f"schemas/topics: {kind.name}: no such placeholders")
+
+
+class Topics:
+    """The cluster's topics, seen and changed through the admin API."""
+
+    def __init__(self, client: AdminClient) -> None:
+        self._admin = client
+
+    def pinned(self, names: list[str]) -> dict[str, Pinned]:
+        """Id and partition count of each topic; EnvironmentFault for one that does not exist."""
+        found = self._described(names)
+        missing = [n for n in names if n not in found]
+        if missing:
+            raise EnvironmentFault(f"topic {missing[0]}", "does not exist", "run `sluice topics apply`")
+        return found
+
+    def apply(self, topics: list[Topic]) -> list[str]:
+        """Create what is missing, alter configuration that differs; returns what was done, one line each."""
+        done = []
+        there = self._described([t.name for t in topics])
+        new = [t for t in topics if t.name not in there]
+        if new:
+            made = self._admin.create_topics(
+                [NewTopic(t.name, t.partitions, -1, config=t.config) for t in new], request_timeout=TIMEOUT_S
+            )
+            for name, future in made.items():
+                try:
+                    future.result(TIMEOUT_S)
+                    done.append(f"created {name}")
+                except KafkaException as error:
+                    if kafka_error(error).name() != "TOPIC_ALREADY_EXISTS":
+                        raise translate(error, f"creating {name}") from None
+        old = [t for t in topics if t.name in there]
+        self._refuse_other_counts(old, there)
+        differing = self._differing(old)
+        if differing:
+            self._alter(differing)
+            done += [f"configured {name}: {', '.join(sorted(config))}" for name, config in differing.items()]
+        return done
+
+    def check(self, topics: list[Topic]) -> list[str]:
+        """What differs from the declaration, one line each; nothing is changed."""
+        there = self._described([t.name for t in topics])
+        findings = [f"{t.name}: does not exist" for t in topics if t.name not in there]
+        old = [t for t in topics if t.name in there]
+        findings += [
+            f"{t.name}: {there[t.name].partitions} partitions, declared {t.partitions}"
+            for t in old
+            if there[t.name].partitions != t.partitions
+        ]
+        for name, config in self._differing(old).items():
+            findings += [f"{name}: {key} should be {value}" for key, value in config.items()]
+        return findings
+
+    def _refuse_other_counts(self, topics: list[Topic], there: dict[str, Pinned]) -> None:
+        for topic in topics:
+            if there[topic.name].partitions != topic.partitions:
+                raise EnvironmentFault(
+                    f"topic {topic.name}",
+                    f"has {there[topic.name].partitions} partitions where {topic.partitions} are declared, "
+                    "and partitions are fixed for the life of a topic",
+                    "set `partitions` back, or make a new generation of topics under another kafka.prefix",
+                )
+
+    def _described(self, names: list[str]) -> dict[str, Pinned]:
+        found: dict[str, Pinned] = {}
+        if not names:
+            return found
+        for name, future in self._admin.describe_topics(TopicCollection(names), request_timeout=TIMEOUT_S).items():
+            try:
+                about = future.result(TIMEOUT_S)
+                found[name] = Pinned(str(about.topic_id), len(about.partitions))
+            except KafkaException as error:
+                if kafka_error(error).name() != "UNKNOWN_TOPIC_OR_PART":
+                    raise translate(error, f"describing {name}") from None
+        return found
+
+    def _differing(self, topics: list[Topic]) -> dict[str, dict[str, str]]:
+        if not topics:
+            return {}
+        wanted = {t.name: t.config for t in topics}
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in wanted]
+        differing: dict[str, dict[str, str]] = {}
+        for resource, future in self._admin.describe_configs(resources, request_timeout=TIMEOUT_S).items():
+            now = future.result(TIMEOUT_S)
+            off = {k: v for k, v in wanted[resource.name].items() if k not in now or now[k].value != v}
+            if off:
+                differing[resource.name] = off
+        return differing
+
+    def _alter(self, differing: dict[str, dict[str, str]]) -> None:
+        resources = [
+            ConfigResource(
+                ResourceType.TOPIC,
+                name,
+                incremental_configs=[
+                    ConfigEntry(k, v, incremental_operation=AlterConfigOpType.SET) for k, v in config.items()
+                ],
+            )
+            for name, config in differing.items()
+        ]
+        for resource, future in self._admin.incremental_alter_configs(resources, request_timeout=TIMEOUT_S).items():
+            try:
+                future.result(TIMEOUT_S)
+            except KafkaException as error:
+                raise translate(error, f"configuring {resource.name}") from None

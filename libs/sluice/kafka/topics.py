@@ -91,19 +91,18 @@ def concrete(kinds: list[TopicKind], pipeline: Pipeline, entities: list[str]) ->
 def _expand(kind: TopicKind, pipeline: Pipeline, entities: list[str]) -> Iterator[str]:
     names = set(_PLACEHOLDER.findall(kind.name))
     streams = list(pipeline.streams())
-    match names:
-        case s if not s:
-            yield kind.name
-        case {"source", "stream"} if len(names) == 2:
-            yield from (kind.name.format(source=s.source, stream=s.stream) for s in streams)
-        case {"source"}:
-            yield from (kind.name.format(source=s) for s in pipeline.poll_sources())
-        case {"entity"}:
-            yield from (kind.name.format(entity=e) for e in entities)
-        case {"stage"}:
-            yield from (kind.name.format(stage=s) for s in kind.producers)
-        case _:
-            raise SettingsError(f"schemas/topics: {kind.name}: no such placeholders")
+    if not names:
+        yield kind.name
+    elif names == {"source", "stream"}:
+        yield from (kind.name.format(source=s.source, stream=s.stream) for s in streams)
+    elif names == {"source"}:
+        yield from (kind.name.format(source=s) for s in pipeline.poll_sources())
+    elif names == {"entity"}:
+        yield from (kind.name.format(entity=e) for e in entities)
+    elif names == {"stage"}:
+        yield from (kind.name.format(stage=s) for s in kind.producers)
+    else:
+        raise SettingsError(f"schemas/topics: {kind.name}: no such placeholders")
 
 
 class Topics:

@@ -1,0 +1,128 @@
+"""The contract of an entity, read once from its class: fields, types, identity, survivorship rules.
+
+Everything downstream (mapper, merger, Avro, table) works from this value and never from the pydantic class.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from sluice.entities.codec import Decode, Encode, Json, decoder, encoder
+from sluice.entities.field_types import FieldType, field_type, markers_of
+from sluice.entities.rules import MostRecent, Prefer, Rule, SourceOrder
+from sluice.entities.values import Identity
+from sluice.errors import DeadRecord, SettingsError
+
+if TYPE_CHECKING:
+    from sluice.entities.entity import Entity
+
+_FIELD_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+_RESERVED = frozenset({"claim", "contract", "entity_id"})
+_ENTITY_ID_BYTES_MAX = 1024  # a key of the table's index; Postgres takes up to 2,704
+
+
+@dataclass(frozen=True)
+class EntityContract:
+    """What an entity is: the agreement between mappings, merger and everybody who reads `canonical.<entity>`."""
+
+    name: str
+    record_name: str  # the class's own name: the Avro record's
+    version: int
+    fields: Mapping[str, FieldType]
+    identity: str
+    identity_marker: Identity
+    rules: Mapping[str, Rule]
+
+    @cached_property
+    def encoders(self) -> dict[str, Encode]:
+        return {name: encoder(f"{self.name}.{name}", kind) for name, kind in self.fields.items()}
+
+    @cached_property
+    def decoders(self) -> dict[str, Decode]:
+        return {name: decoder(kind) for name, kind in self.fields.items()}
+
+    @cached_property
+    def required(self) -> tuple[str, ...]:
+        return tuple(name for name, kind in self.fields.items() if not kind.nullable)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of fields, types and rules: another fingerprint means that every entity must be merged anew."""
+        facts = {
+            "name": self.name,
+            "identity": self.identity,
+            "fields": {name: asdict(kind) for name, kind in self.fields.items()},
+            "order": list(self.fields),
+            "rules": {name: rule.name for name, rule in self.rules.items()},
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def encode(self, field: str, value: Any) -> Json:
+        """The JSON of a value of `field`. Raises DeadRecord for what the contract refuses."""
+        return self.encoders[field](value)
+
+    def decode(self, field: str, value: Json) -> Any:
+        """The Python value of a field's JSON."""
+        return self.decoders[field](value)
+
+    def entity_id(self, identity: object) -> str:
+        """The entity's id: the normalised identity value. Raises DeadRecord where there is none."""
+        encoded = self.encoders[self.identity](identity)
+        normalised = self.identity_marker.normalise(encoded)
+        if not normalised:
+            raise DeadRecord("missing-identity", f"{self.name}.{self.identity} is empty")
+        if len(normalised.encode()) > _ENTITY_ID_BYTES_MAX:
+            raise DeadRecord("identity-too-long", f"{self.name}.{self.identity} is over {_ENTITY_ID_BYTES_MAX} bytes")
+        return normalised
+
+
+def contract_of(entity: "type[Entity]", name: str, version: int) -> EntityContract:
+    """Read the contract from an entity's class. Raises SettingsError naming the class and the field."""
+    fields: dict[str, FieldType] = {}
+    rules: dict[str, Rule] = {}
+    identities: dict[str, Identity] = {}
+    for field, info in entity.model_fields.items():
+        where = f"{entity.__module__}.{entity.__name__}.{field}"
+        if not _FIELD_NAME.match(field) or field in _RESERVED:
+            raise SettingsError(f"{where}: a field's name is [a-z][a-z0-9_]*, and none of {sorted(_RESERVED)}")
+        try:
+            fields[field] = field_type(info.annotation, tuple(info.metadata))
+        except TypeError as error:
+            raise SettingsError(f"{where}: {error}") from None
+        markers = (*info.metadata, *markers_of(info.annotation))
+        rules[field] = _rule(where, markers)
+        identities.update((field, marker) for marker in markers if isinstance(marker, Identity))
+    identity = _identity(entity, fields, identities)
+    _no_collisions(entity, fields)
+    return EntityContract(name, entity.__name__, version, fields, identity, identities[identity], rules)
+
+
+def _rule(where: str, markers: tuple[object, ...]) -> Rule:
+    found = [marker for marker in markers if isinstance(marker, Prefer | MostRecent)]
+    if len(found) > 1:
+        raise SettingsError(f"{where}: has {len(found)} survivorship rules; a field has one")
+    return found[0] if found else SourceOrder()
+
+
+def _identity(entity: type, fields: dict[str, FieldType], identities: dict[str, Identity]) -> str:
+    if len(identities) != 1:
+        raise SettingsError(f"{entity.__module__}.{entity.__name__}: wants exactly one field marked Identity()")
+    (identity,) = identities
+    if fields[identity].kind != "string" or fields[identity].nullable:
+        raise SettingsError(f"{entity.__module__}.{entity.__name__}.{identity}: an identity is a str, never None")
+    return identity
+
+
+def _no_collisions(entity: type, fields: dict[str, FieldType]) -> None:
+    columns = ["entity_id"]
+    for field, kind in fields.items():
+        columns += [f"{field}_amount", f"{field}_currency"] if kind.kind == "money" else [field]
+    doubled = sorted({column for column in columns if columns.count(column) > 1})
+    if doubled:
+        raise SettingsError(
+            f"{entity.__module__}.{entity.__name__}: the table would have column {doubled[0]} twice; rename a field"
+        )

@@ -1,0 +1,34 @@
+"""Types for raw models of CDC streams: times and dates as Debezium writes them, numbers without a unit.
+
+A Debezium `io.debezium.time.MicroTimestamp` is microseconds since 1970 of a time without a zone, read here as UTC;
+`io.debezium.time.Date` is days since 1970. pydantic alone would take both for seconds or milliseconds.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _from_microseconds(value: Any) -> Any:
+    if type(value) is not int:
+        return value
+    try:
+        return _EPOCH + timedelta(microseconds=value)
+    except OverflowError:
+        raise ValueError("out of range") from None
+
+
+def _from_days(value: Any) -> Any:
+    if type(value) is not int:
+        return value
+    try:
+        return _EPOCH.date() + timedelta(days=value)
+    except OverflowError:
+        raise ValueError("out of range") from None
+
+
+MicroTimestamp = Annotated[datetime, BeforeValidator(_from_microseconds)]
+EpochDate = Annotated[date, BeforeValidator(_from_days)]

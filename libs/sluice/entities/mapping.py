@@ -1,0 +1,200 @@
+"""`mapping`: from one raw record of one source stream to claims about one entity.
+
+An author writes a pure, typed function; the decorator makes a `Mapping` of it, which the mapper applies to every raw
+record. Whatever goes wrong inside is a `DeadRecord` that names places and types, and never quotes the record.
+"""
+
+import operator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from sluice.entities import mapping_source
+from sluice.entities.codec import Json, microseconds
+from sluice.entities.contract import EntityContract
+from sluice.entities.entity import Entity
+from sluice.entities.failures import known_members, line_in, validation_reason
+from sluice.entities.rules import MostRecent
+from sluice.errors import DeadRecord, SettingsError
+
+AnyEntity = TypeVar("AnyEntity", bound=Entity)
+Function = Callable[[Any], Any]
+
+
+class Output(NamedTuple, Generic[AnyEntity]):
+    """One of several outputs of a record. `key` is the item's own key in the record, never its index."""
+
+    key: str
+    entity: AnyEntity
+
+
+class Claim(NamedTuple):
+    """What one raw record says about one entity: field values in the contract's JSON, effective time in µs UTC."""
+
+    entity: str
+    entity_id: str
+    output: str
+    fields: dict[str, Json]
+    effective_at: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Mapping:
+    """A mapping: the author's function and what it declares. Calling it calls the function."""
+
+    function: Function
+    name: str
+    source: str
+    stream: str
+    version: int
+    entity: EntityContract
+    raw_model: type[BaseModel]
+    output: str
+    effective_at: str | None
+
+    def __call__(self, raw: Any) -> Any:
+        return self.function(raw)
+
+    @cached_property
+    def code_hash(self) -> str:
+        """SHA-256 of the source text of the function's module and of the raw model's."""
+        return mapping_source.code_hash(self.function, self.raw_model)
+
+    def apply(self, raw: dict[str, Any]) -> list[Claim]:
+        """Claims made by a raw record; none if the mapping filters it.
+
+        Raises DeadRecord: wrong-type, missing-member, mapping-failed, or what the contract's encoders refuse.
+        """
+        try:
+            record = self.raw_model.__pydantic_validator__.validate_python(raw)
+        except ValidationError as error:
+            raise self._unreadable(error) from None
+        result = self._call(record)
+        if result is None:
+            return []
+        effective_at = self._effective_at(record)
+        if isinstance(result, Entity):
+            return [self._claim(result, self.output, effective_at)]
+        return self._claims(result, effective_at)
+
+    def _call(self, record: BaseModel) -> Any:
+        try:
+            return self.function(record)
+        except (DeadRecord, MemoryError):
+            raise
+        except ValidationError as error:
+            details = validation_reason(error, known_members(self._entity_class))
+            raise self._failed(error, f": {self.entity.name}: {details}") from None
+        except Exception as error:
+            raise self._failed(error, "") from None
+
+    def _claims(self, outputs: Iterable[Any], effective_at: int | None) -> list[Claim]:
+        claims: dict[str, Claim] = {}
+        for output in outputs:
+            if not isinstance(output, Output) or not isinstance(output.entity, Entity):
+                raise DeadRecord("mapping-failed", f"mapping {self.name} lists something that is not an Output")
+            if output.key in claims:
+                raise DeadRecord("duplicate-output", f"mapping {self.name} gives two outputs one key")
+            claims[output.key] = self._claim(output.entity, output.key, effective_at)
+        return list(claims.values())
+
+    def _claim(self, entity: Entity, output: str, effective_at: int | None) -> Claim:
+        contract, values = self.entity, entity.__dict__
+        if entity.contract() is not contract:
+            raise DeadRecord("mapping-failed", f"mapping {self.name} returns another entity than it declares")
+        given = entity.model_fields_set
+        fields = {name: encode(values[name]) for name, encode in contract.encoders.items() if name in given}
+        if self.effective_at is None and not self._recent.isdisjoint(given):
+            raise DeadRecord("no-effective-time", f"mapping {self.name} claims a most_recent field, without a time")
+        entity_id = contract.entity_id(values[contract.identity])
+        fields[contract.identity] = entity_id
+        return Claim(contract.name, entity_id, output, fields, effective_at)
+
+    def _effective_at(self, record: BaseModel) -> int | None:
+        if self.effective_at is None:
+            return None
+        try:
+            value = self._effective_getter(record)
+        except Exception as error:
+            raise self._failed(error, f": effective_at={self.effective_at}") from None
+        if value is None or type(value) is int:
+            return value
+        if isinstance(value, datetime):
+            return microseconds(value, f"effective_at={self.effective_at}")
+        raise DeadRecord("wrong-type", f"effective_at={self.effective_at} is {type(value).__name__}, not a time")
+
+    @cached_property
+    def _effective_getter(self) -> Callable[[Any], Any]:
+        return operator.attrgetter(self.effective_at or "")
+
+    @cached_property
+    def _recent(self) -> frozenset[str]:
+        return frozenset(name for name, rule in self.entity.rules.items() if isinstance(rule, MostRecent))
+
+    @cached_property
+    def _entity_class(self) -> type[Entity]:
+        return mapping_source.signature(self.function)[1]
+
+    def _unreadable(self, error: ValidationError) -> DeadRecord:
+        missing = all(problem["type"] == "missing" for problem in error.errors(include_url=False, include_input=False))
+        reason = validation_reason(error, known_members(self.raw_model))
+        return DeadRecord("missing-member" if missing else "wrong-type", f"{self.source}.{self.stream}: {reason}")
+
+    def _failed(self, error: Exception, details: str) -> DeadRecord:
+        line = line_in(self.function, error)
+        return DeadRecord("mapping-failed", f"{type(error).__name__} in mapping {self.name}, line {line}{details}")
+
+
+def mapping(
+    source: str,
+    version: int,
+    *,
+    effective_at: str | None = None,
+    name: str | None = None,
+    output: str = "main",
+) -> Callable[[Function], Mapping]:
+    """Declare a mapping for the records of `source` ("workday.workers", "erp.public.employee").
+
+    `version` counts up with every change of the code. `effective_at` names the raw model's member (dotted path,
+    property allowed) that says since when the record holds: a time with a zone, or an integer of µs UTC.
+    The function takes the raw model and returns the entity, `Entity.claim(...)` for some of its fields, None to
+    filter the record, or a list of `Output`. Raises SettingsError for a declaration that cannot work.
+    """
+
+    def declare(function: Function) -> Mapping:
+        return _declare(function, source, version, effective_at, name or function.__name__, output)
+
+    return declare
+
+
+def _declare(
+    function: Function, source: str, version: int, effective_at: str | None, name: str, output: str
+) -> Mapping:
+    where = f"{function.__module__}.{function.__name__}"
+    source_name, dot, stream = source.partition(".")
+    if not (source_name and dot and stream):
+        raise SettingsError(f'{where}: source={source!r} reads "<source>.<stream>"')
+    if version < 1:
+        raise SettingsError(f"{where}: version={version}; versions count from 1")
+    raw_model, entity = mapping_source.signature(function)
+    contract = entity.contract()
+    made = Mapping(function, name, source_name, stream, version, contract, raw_model, output, effective_at)
+    if effective_at is not None and not hasattr_in_class(raw_model, effective_at.partition(".")[0]):
+        raise SettingsError(f"{where}: effective_at={effective_at!r} is no member of {raw_model.__name__}")
+    claimed = mapping_source.claimed_fields(function, entity)
+    undated = sorted(field for field in claimed if isinstance(contract.rules.get(field), MostRecent))
+    if effective_at is None and undated:
+        raise SettingsError(
+            f"{where}: claims {contract.name}.{undated[0]}, whose rule is most_recent, and states no effective_at; "
+            "name the raw record's own time of change, or choose another rule"
+        )
+    return made
+
+
+def hasattr_in_class(model: type[BaseModel], member: str) -> bool:
+    """Whether a model has a field or a property of this name."""
+    return member in model.model_fields or hasattr(model, member)

@@ -1,0 +1,62 @@
+"""Values and markers an author writes entities with: money, identity, unit, scale.
+
+Markers stand inside `Annotated[...]`; `sluice.entities.contract` reads them once, when the entity's class is made.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from unicodedata import normalize
+
+from pydantic import BaseModel, ConfigDict
+
+DECIMAL_PRECISION = 38
+DECIMAL_SCALE = 9
+MONEY_SCALE = 4
+
+
+class Money(BaseModel):
+    """An amount in one currency. `currency` is the three capital letters of ISO 4217."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    amount: Decimal
+    currency: str
+
+    def __init__(self, amount: Decimal | int | str, currency: str) -> None:
+        """Takes the amount as a decimal, an integer or a string; a float has already lost the cents."""
+        super().__init__(amount=amount, currency=currency)
+
+
+def _trimmed(value: str) -> str:
+    return normalize("NFC", value.strip())
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Marks the one field whose value, normalised, is the entity's id.
+
+    `normalise` must be pure: the id decides the partition, so another result for the same value is another entity.
+    By default white space around the value goes and Unicode is composed (NFC).
+    """
+
+    normalise: Callable[[str], str] = _trimmed
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The unit a number is stated in (`Unit("m")`). It goes into the contract; values are not converted."""
+
+    symbol: str
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Digits of a decimal or a money amount: `precision` in all, `scale` of them after the point."""
+
+    precision: int
+    scale: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.scale <= self.precision <= DECIMAL_PRECISION or self.precision == 0:
+            raise ValueError(f"Scale({self.precision}, {self.scale}): wants 0 <= scale <= precision <= 38")

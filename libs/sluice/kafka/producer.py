@@ -63,9 +63,7 @@ class TransactionalProducer:
         give_up = time.monotonic() + self._timeout_s
         while True:
             try:
-                producer.produce(
-                    topic, value, key, partition, headers=list(headers), timestamp=timestamp_ms, **more
-                )
+                producer.produce(topic, value, key, partition, headers=list(headers), timestamp=timestamp_ms, **more)
                 return
             except BufferError:
                 if time.monotonic() > give_up:
@@ -73,7 +71,9 @@ class TransactionalProducer:
                 producer.poll(0.05)
             except KafkaException as error:
                 if kafka_error(error).name() == "MSG_SIZE_TOO_LARGE":
-                    raise DeadRecord("too-large", f"a record for {topic} exceeds {clients.MESSAGE_BYTES_MAX} bytes") from None
+                    raise DeadRecord(
+                        "too-large", f"a record for {topic} exceeds {clients.MESSAGE_BYTES_MAX} bytes"
+                    ) from None
                 raise self._lost(f"producing to {topic}", error) from None
 
     def commit(self, offsets: Sequence[TopicPartition] = (), group: Any = None) -> None:

@@ -21,7 +21,9 @@ def load_entities(pipeline: Pipeline) -> dict[str, EntityContract]:
             contract = value.contract()
             found[contract.name] = contract
     if not found:
-        raise SettingsError(f"{module.__file__}: no entity in it; an entity is a class that inherits sluice.entities.Entity")
+        raise SettingsError(
+            f"{module.__file__}: no entity in it; an entity is a class that inherits sluice.entities.Entity"
+        )
     return found
 
 
@@ -35,7 +37,9 @@ def load_mappings(pipeline: Pipeline) -> list[Mapping]:
             if not isinstance(value, Mapping) or seen.get(value.name) is value:
                 continue
             if value.name in seen:
-                raise SettingsError(f"{module.__file__}: mapping {value.name} stands twice; names are unique in a pipeline")
+                raise SettingsError(
+                    f"{module.__file__}: mapping {value.name} stands twice; names are unique in a pipeline"
+                )
             if (value.source, value.stream) not in streams:
                 raise SettingsError(
                     f"{module.__file__}: mapping {value.name} reads {value.source}.{value.stream}, "

@@ -21,7 +21,9 @@ def load_pipeline(path: Path) -> Pipeline:
     try:
         text = file.read_text("utf-8")
     except OSError as error:
-        raise SettingsError(f"{file}: {error.strerror}; point --pipeline or SLUICE_PIPELINE at a pipeline.yaml") from None
+        raise SettingsError(
+            f"{file}: {error.strerror}; point --pipeline or SLUICE_PIPELINE at a pipeline.yaml"
+        ) from None
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         value = yaml.safe_load(text)

@@ -1,0 +1,95 @@
+"""How ingress publishes: records and the new watermark in one transaction, behind a fence.
+
+The order is KIP-618's: fence the earlier owner first, then read the watermarks to the end of their log, then take
+records from the source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from sluice.errors import Transient
+from sluice.kafka import KafkaSettings, LogReader, TransactionalProducer
+from sluice.names import Names
+from sluice.stage.raw import RawRecord
+
+
+class IngressProducer:
+    """The producer of one shard or slot; `transactional_id` is stable over restarts."""
+
+    def __init__(self, settings: KafkaSettings, names: Names, transactional_id: str) -> None:
+        self._settings = settings
+        self._names = names
+        self._producer = TransactionalProducer(settings, transactional_id)
+
+    def fence(self) -> None:
+        """Become the only publisher; call before `read_watermarks`, and again after TransactionLost."""
+        self._producer.fence()
+
+    def read_watermarks(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """The newest committed watermark of each key that has one."""
+        wanted = {key.encode() for key in keys}
+        found: dict[str, dict[str, Any]] = {}
+        for key, value in self._read(self._names.watermarks):
+            if key in wanted and value:
+                found[key.decode()] = orjson.loads(value)
+        return found
+
+    def read_control(self, key: str) -> dict[str, Any] | None:
+        """The newest request under `key` in `sluice.control`."""
+        newest: bytes | None = None
+        for found, value in self._read(self._names.control):
+            if found == key.encode():
+                newest = value
+        return orjson.loads(newest) if newest else None
+
+    def publish(self, records: Sequence[RawRecord], watermarks: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write all `records` and `watermarks` in one transaction; returns when it is committed.
+
+        The caller bounds a call by bytes. Raises Transient when nothing was written, TransactionLost when that is
+        not known: then `fence`, `read_watermarks` and go on from what they say.
+        """
+        producer = self._producer
+        producer.begin()
+        try:
+            for record in records:
+                partition = -1 if record.partition is None else record.partition
+                producer.produce(
+                    record.topic, record.key, record.value, record.headers, partition, record.timestamp_ms or 0
+                )
+            for key, watermark in watermarks.items():
+                producer.produce(self._names.watermarks, key.encode(), orjson.dumps(watermark))
+            producer.commit()
+        except Transient:
+            raise
+        except BaseException:
+            producer.abort()
+            raise
+
+    def claim(self, topic: str, partition: int, key: bytes, value: Mapping[str, Any]) -> int:
+        """Write one record in a transaction of its own and return its offset (a shard's incarnation)."""
+        offsets: list[int] = []
+        self._producer.begin()
+        self._producer.produce(
+            topic,
+            key,
+            orjson.dumps(dict(value)),
+            partition=partition,
+            on_delivery=lambda error, message: None if error else offsets.append(message.offset() or 0),
+        )
+        self._producer.commit()
+        if len(offsets) != 1:
+            raise Transient(f"{topic}/{partition}: the claim was committed without a report of its offset")
+        return offsets[0]
+
+    def close(self) -> None:
+        self._producer.discard()
+
+    def _read(self, topic: str) -> Iterable[tuple[bytes | None, bytes | None]]:
+        with LogReader(self._settings) as reader:
+            at = (topic, 0)
+            span = (reader.beginnings([at])[at], reader.ends([at])[at])
+            yield from ((m.key(), m.value()) for m in reader.read({at: span}))

@@ -1,0 +1,66 @@
+"""The small HTTP server beside each stage: `/healthz`, `/readyz`, `/metrics`."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from sluice.telemetry.health import Health
+
+
+class TelemetryServer:
+    """Serves on `host:port` (0 = a free one) until `close`; tells its address in `run_file`."""
+
+    def __init__(self, host: str, port: int, health: Health, run_file: Path) -> None:
+        self._server = ThreadingHTTPServer((host, port), _handler(health))
+        self._server.daemon_threads = True
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, name="telemetry", daemon=True)
+        self._thread.start()
+        self._run_file = run_file
+        run_file.parent.mkdir(parents=True, exist_ok=True)
+        partial = run_file.with_suffix(".partial")
+        partial.write_text(json.dumps({"pid": os.getpid(), "host": host, "port": self.port}))
+        partial.replace(run_file)
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._run_file.unlink(missing_ok=True)
+
+
+def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 10
+
+        def do_GET(self) -> None:
+            if self.path == "/healthz":
+                self._answer(200 if health.alive else 503, {"alive": health.alive, "stalled_s": health.stalled_s})
+            elif self.path == "/readyz":
+                faults = health.faults
+                self._answer(503 if faults else 200, {"ready": not faults, "faults": faults})
+            elif self.path == "/metrics":
+                self._send(200, CONTENT_TYPE_LATEST, generate_latest())
+            else:
+                self._answer(404, {"paths": ["/healthz", "/readyz", "/metrics"]})
+
+        def _answer(self, status: int, body: dict[str, Any]) -> None:
+            self._send(status, "application/json", json.dumps(body).encode())
+
+        def _send(self, status: int, content_type: str, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("content-type", content_type)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Probes are not news."""
+
+    return Handler

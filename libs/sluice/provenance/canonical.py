@@ -1,0 +1,79 @@
+"""The canonical record as a value: an entity's fields, and for each field which contributor won it by which rule."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sluice.provenance.canonical_json import canonical_bytes
+from sluice.provenance.contribution import Contribution
+
+CONTENT_VERSION = "v1"
+
+
+class Contributor(NamedTuple):
+    """A source record that won at least one field. Times are microseconds UTC."""
+
+    source: str
+    stream: str
+    source_key: str
+    mapping: str
+    mapping_version: int
+    topic: str
+    partition: int
+    offset: int
+    observed_at: int
+    effective_at: int | None
+
+    @classmethod
+    def of(cls, contribution: Contribution) -> "Contributor":
+        claim, raw = contribution, contribution.raw
+        return cls(
+            claim.source,
+            claim.stream,
+            claim.source_key,
+            claim.mapping,
+            claim.mapping_version,
+            raw.topic,
+            raw.partition,
+            raw.offset,
+            claim.observed_at,
+            claim.effective_at,
+        )
+
+
+class Winner(NamedTuple):
+    """Which contributor (index into the record's list) won a field, and by which rule."""
+
+    field: str
+    contributor: int
+    rule: str
+
+
+class CanonicalRecord(NamedTuple):
+    """What `canonical.<entity>` carries. `fields` hold JSON values as contributions do; absent is None."""
+
+    fields: Mapping[str, Any]
+    revision: int
+    updated_at_us: int
+    contributors: Sequence[Contributor]
+    winners: Sequence[Winner]
+
+    @property
+    def content(self) -> str:
+        """The content hash, as the header `sluice-content` carries it."""
+        return canonical_content(self.fields, self.contributors, self.winners)
+
+
+def canonical_content(
+    fields: Mapping[str, Any], contributors: Sequence[Contributor | Contribution], winners: Iterable[Winner]
+) -> str:
+    """`v1:<sha256>` over field values, winners and rules.
+
+    A winner counts by its source record and mapping, not by the mapping's version or the raw offset: a replay that
+    changes no value and no origin is no change. A field that is null and one that nobody claimed differ by winner.
+    """
+    origins = [[c.source, c.stream, c.source_key, c.mapping] for c in contributors]
+    won = [[winner.field, winner.rule, *origins[winner.contributor]] for winner in winners]
+    given = {name: value for name, value in fields.items() if value is not None}
+    digest = hashlib.sha256(canonical_bytes({"fields": given, "winners": won})).hexdigest()
+    return f"{CONTENT_VERSION}:{digest}"

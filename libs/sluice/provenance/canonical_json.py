@@ -1,0 +1,48 @@
+"""Canonical JSON (RFC 8785, the JSON Canonicalization Scheme): one value, one text, so that hashes compare.
+
+One extension: integers beyond ±2^53 are written as their digits, where the RFC, bound to doubles, refuses them.
+"""
+
+from typing import Any
+
+import orjson
+import rfc8785
+
+_SAFE = 2**53 - 1
+
+
+def canonical_bytes(value: Any) -> bytes:
+    """UTF-8 canonical JSON of dicts with string keys, lists, strings, integers, finite floats, booleans and None.
+
+    Raises TypeError for anything else. Without a float orjson writes the same bytes some twenty times faster.
+    """
+    if _plain(value):
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    return _slow(value)
+
+
+def _plain(value: Any) -> bool:
+    """Whether orjson and the RFC agree: no float (other notation), keys in ASCII (other order beyond it)."""
+    kind = type(value)
+    if kind is str or value is None or kind is bool:
+        return True
+    if kind is int:
+        return bool(-_SAFE <= value <= _SAFE)
+    if kind is dict:
+        return all(type(key) is str and key.isascii() and _plain(item) for key, item in value.items())
+    return kind is list and all(map(_plain, value))
+
+
+def _slow(value: Any) -> bytes:
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError("canonical JSON has string keys only")
+        ordered = sorted(value.items(), key=lambda item: item[0].encode("utf-16-be"))
+        return b"{%b}" % b",".join(rfc8785.dumps(key) + b":" + _slow(item) for key, item in ordered)
+    if isinstance(value, list):
+        return b"[%b]" % b",".join(map(_slow, value))
+    if type(value) is int:
+        return str(value).encode()
+    if value is None or isinstance(value, str | bool | float):
+        return bytes(rfc8785.dumps(value))
+    raise TypeError(f"canonical JSON has no {type(value).__name__}")

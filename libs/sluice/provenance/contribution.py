@@ -1,0 +1,92 @@
+"""A contribution: what one source record says about one entity, as it stands in `contributions.<entity>`.
+
+The mapper writes it, the merger holds all of an entity's and chooses among them.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
+
+import orjson
+
+from sluice.errors import DeadRecord
+from sluice.position import Position
+from sluice.provenance.canonical_json import canonical_bytes
+
+
+class RawRef(NamedTuple):
+    """Where the raw record stands; always the original place, also after a redrive."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class ClaimOrder(NamedTuple):
+    """The order of claims of one key: lower loses, equal is no change."""
+
+    position: Position
+    mapping_version: int
+    retracted: bool
+
+
+class Contribution(NamedTuple):
+    """One claim with its provenance. Times are microseconds UTC; `fields` are JSON as the contract encodes them."""
+
+    entity_id: str
+    source: str
+    stream: str
+    source_key: str
+    mapping: str
+    mapping_version: int
+    output: str
+    position: Position
+    raw: RawRef
+    observed_at: int
+    effective_at: int | None
+    contract: int
+    fields: Mapping[str, Any]
+    retracted: bool
+    content: str = ""
+
+    @property
+    def claim_order(self) -> ClaimOrder:
+        return ClaimOrder(self.position, self.mapping_version, self.retracted)
+
+    @property
+    def key(self) -> bytes:
+        """The Kafka key of the record."""
+        return contribution_key(self.entity_id, self.source, self.stream, self.source_key, self.mapping, self.output)
+
+    def sealed(self) -> Self:
+        """The same contribution with its content hash."""
+        return self._replace(content=contribution_content(self.fields, self.effective_at, self.retracted))
+
+    def to_json(self) -> bytes:
+        """Canonical JSON: the Kafka value."""
+        return canonical_bytes({**self._asdict(), "position": list(self.position), "raw": self.raw._asdict()})
+
+    @classmethod
+    def from_json(cls, value: bytes) -> Self:
+        """Read a Kafka value. Raises DeadRecord (bad-contribution) for anything that is not one."""
+        try:
+            members = orjson.loads(value)
+            members["position"] = Position(*members["position"])
+            members["raw"] = RawRef(**members["raw"])
+            made = cls(**members)
+            if type(made.fields) is not dict or type(made.retracted) is not bool:
+                raise TypeError
+        except (ValueError, TypeError, KeyError):
+            raise DeadRecord("bad-contribution", "the value is not a contribution's JSON") from None
+        return made
+
+
+def contribution_key(entity_id: str, source: str, stream: str, source_key: str, mapping: str, output: str) -> bytes:
+    """UTF-8 JSON array without spaces; the source key stands in it as a string."""
+    return orjson.dumps([entity_id, source, stream, source_key, mapping, output])
+
+
+def contribution_content(fields: Mapping[str, Any], effective_at: int | None, retracted: bool) -> str:
+    """Hash of what a contribution claims: 64 hex digits. Position, version and provenance are not in it."""
+    claimed = {"fields": dict(fields), "effective_at": effective_at, "retracted": retracted}
+    return hashlib.sha256(canonical_bytes(claimed)).hexdigest()

@@ -1,0 +1,106 @@
+"""Survivorship: all contributions to one entity in, one canonical record out. Pure, and blind to arrival order.
+
+Each field's rule is a total order over the claims to it, made of facts about the sources (rank, effective time, names)
+and never of positions, offsets or clocks; so every replay ends in the same content.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sluice.entities.contract import EntityContract
+from sluice.entities.rules import MostRecent, Prefer, Rule
+from sluice.provenance.canonical import CanonicalRecord, Contributor, Winner, canonical_content
+from sluice.provenance.contribution import Contribution
+
+_SortKey = Callable[[Contribution], tuple[int, ...]]
+
+
+class Merged(NamedTuple):
+    """A complete entity. `fields` has every field of the contract in its order; `contributors` only winners."""
+
+    fields: dict[str, Any]
+    winners: list[Winner]
+    contributors: list[Contribution]
+    content: str
+
+    def record(self, revision: int, updated_at_us: int) -> CanonicalRecord:
+        """The canonical record to publish."""
+        contributors = [Contributor.of(contribution) for contribution in self.contributors]
+        return CanonicalRecord(self.fields, revision, updated_at_us, contributors, self.winners)
+
+
+class Incomplete(NamedTuple):
+    """No canonical record: these required fields have no value. Nobody's claims at all is the same."""
+
+    missing: tuple[str, ...]
+
+
+def merge(
+    contract: EntityContract, contributions: Iterable[Contribution], source_order: Sequence[str]
+) -> Merged | Incomplete:
+    """Choose every field's value among the contributions to one entity, retracted ones left out.
+
+    `source_order`: the sources as the pipeline declares them; those it does not know rank last, by name.
+    """
+    order = {source: rank for rank, source in enumerate(source_order)}
+    live = sorted((claim for claim in contributions if not claim.retracted), key=_origin)
+    best = {name: _best(name, rule, live, order) for name, rule in contract.rules.items()}
+    fields = {name: None if claim is None else claim.fields[name] for name, claim in best.items()}
+    missing = tuple(name for name in contract.required if fields[name] is None)
+    if missing:
+        return Incomplete(missing)
+    winners, contributors = _winners(contract.rules, best)
+    return Merged(fields, winners, contributors, canonical_content(fields, contributors, winners))
+
+
+def candidates(
+    contract: EntityContract, field: str, contributions: Iterable[Contribution], source_order: Sequence[str]
+) -> list[Contribution]:
+    """All claims to one field, the winner first, each loser behind what beat it."""
+    order = {source: rank for rank, source in enumerate(source_order)}
+    live = sorted((claim for claim in contributions if not claim.retracted and field in claim.fields), key=_origin)
+    return sorted(live, key=_sort_key(contract.rules[field], order))
+
+
+def _origin(claim: Contribution) -> tuple[str, ...]:
+    """The last word in every rule: names, which no two claims share."""
+    return claim.source, claim.stream, claim.source_key, claim.mapping, claim.output
+
+
+def _best(field: str, rule: Rule, live: Sequence[Contribution], order: Mapping[str, int]) -> Contribution | None:
+    claims = [claim for claim in live if field in claim.fields]
+    if len(claims) < 2:
+        return claims[0] if claims else None
+    return min(claims, key=_sort_key(rule, order))  # the first of equals: `live` is in order of origin
+
+
+def _sort_key(rule: Rule, order: Mapping[str, int]) -> _SortKey:
+    last = len(order)
+    if isinstance(rule, Prefer):
+        ranks = {source: rank for rank, source in enumerate(rule.sources)}
+        return lambda claim: (ranks.get(claim.source, len(ranks)), order.get(claim.source, last))
+    if isinstance(rule, MostRecent):
+        return lambda claim: (*_recency(claim.effective_at), order.get(claim.source, last))
+    return lambda claim: (order.get(claim.source, last),)
+
+
+def _recency(effective_at: int | None) -> tuple[int, int]:
+    """Latest first; a record that states no time comes after all that do."""
+    return (1, 0) if effective_at is None else (0, -effective_at)
+
+
+def _winners(
+    rules: Mapping[str, Rule], best: Mapping[str, Contribution | None]
+) -> tuple[list[Winner], list[Contribution]]:
+    """Winners in contract order; contributors in the order in which they first win."""
+    places: dict[tuple[str, ...], int] = {}
+    contributors: list[Contribution] = []
+    winners = []
+    for field, claim in best.items():
+        if claim is None:
+            continue
+        place = places.setdefault(_origin(claim), len(contributors))
+        if place == len(contributors):
+            contributors.append(claim)
+        winners.append(Winner(field, place, rules[field].name))
+    return winners, contributors

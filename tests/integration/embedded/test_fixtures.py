@@ -1,0 +1,18 @@
+"""The three servers of the test session answer, with what Sluice needs of them switched on."""
+
+import httpx
+import psycopg
+from confluent_kafka.admin import AdminClient
+
+from sluice.embedded import Servers
+
+
+def test_every_server_answers_where_the_fixtures_say(kafka: str, registry_url: str, postgres_dsn: str) -> None:
+    assert len(AdminClient({"bootstrap.servers": kafka}).list_topics(timeout=10).brokers) == 1
+    assert httpx.get(f"{registry_url}/subjects").json() == []
+    with psycopg.connect(postgres_dsn) as connection:
+        assert connection.execute("SHOW wal_level").fetchone() == ("logical",)
+
+
+def test_each_server_is_one_process_of_ours(servers: Servers) -> None:
+    assert set(servers.pids) == {"kafka", "postgres", "registry"}

@@ -113,20 +113,10 @@ class Postgres(Server):
             given.unlink()
 
     def _run(self, argv: list[str]) -> None:
-        who: dict[str, Any] = (
-            {} if self.owner.uid is None else {"user": self.owner.uid, "group": self.owner.gid, "extra_groups": []}
-        )
+        who: dict[str, Any] = {"user": self.owner.uid, "group": self.owner.gid, "extra_groups": []}
+        who = who if self.owner.uid is not None else {}
         env = {"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8", "TZ": "UTC"}
-        done = subprocess.run(
-            argv,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            cwd="/",
-            env=env,
-            **who,  # type: ignore[call-overload]
-        )
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False, cwd="/", env=env, **who)
         if done.returncode != 0:
             raise EnvironmentFault(
                 f"initdb in {self.home}", done.stderr.strip(), "free disk space or choose another --state-dir"

@@ -1,0 +1,106 @@
+"""Avro of a canonical record, generated from the entity's contract: `<pipeline>.<Entity>`, then `_sluice`.
+
+Generated once by `sluice schemas apply`, kept beside the pipeline, registered under `<topic>-value`.
+"""
+
+from typing import Any
+
+from sluice.entities.contract import EntityContract
+from sluice.entities.field_types import FieldType
+from sluice.entities.values import DECIMAL_PRECISION, MONEY_SCALE
+
+Schema = dict[str, Any]
+PROVENANCE_FIELD = "_sluice"
+
+_TIMESTAMP: Schema = {"type": "long", "logicalType": "timestamp-micros"}
+_SIMPLE: dict[str, Any] = {
+    "string": "string",
+    "int": "long",
+    "bool": "boolean",
+    "float": "double",
+    "bytes": "bytes",
+    "date": {"type": "int", "logicalType": "date"},
+    "timestamp": _TIMESTAMP,
+}
+
+
+def avro_schema(contract: EntityContract, pipeline: str) -> Schema:
+    """The Avro record of an entity's canonical value. Named types inside it live in `<pipeline>.sluice`."""
+    inner = f"{pipeline}.sluice"
+    named: set[str] = set()
+    fields = [_field(name, kind, inner, named) for name, kind in contract.fields.items()]
+    return {
+        "type": "record",
+        "name": contract.record_name,
+        "namespace": pipeline,
+        "fields": [*fields, {"name": PROVENANCE_FIELD, "type": _provenance(inner)}],
+    }
+
+
+def _field(name: str, kind: FieldType, inner: str, named: set[str]) -> Schema:
+    avro = _type(kind, inner, named)
+    field: Schema = {"name": name, "type": ["null", avro] if kind.nullable else avro}
+    if kind.nullable:
+        field["default"] = None
+    if kind.unit:
+        field["unit"] = kind.unit
+    return field
+
+
+def _type(kind: FieldType, inner: str, named: set[str]) -> Any:
+    if kind.kind == "decimal":
+        return _decimal(kind)
+    if kind.kind != "money":
+        return _SIMPLE[kind.kind]
+    default = (kind.precision, kind.scale) == (DECIMAL_PRECISION, MONEY_SCALE)
+    name = "Money" if default else f"Money_{kind.precision}_{kind.scale}"
+    if name in named:
+        return f"{inner}.{name}"
+    named.add(name)
+    members = [{"name": "amount", "type": _decimal(kind)}, {"name": "currency", "type": "string"}]
+    return {"type": "record", "name": name, "namespace": inner, "fields": members}
+
+
+def _decimal(kind: FieldType) -> Schema:
+    return {"type": "bytes", "logicalType": "decimal", "precision": kind.precision, "scale": kind.scale}
+
+
+def _provenance(inner: str) -> Schema:
+    contributor = {
+        "type": "record",
+        "name": "Contributor",
+        "namespace": inner,
+        "fields": [
+            {"name": "source", "type": "string"},
+            {"name": "stream", "type": "string"},
+            {"name": "source_key", "type": "string"},
+            {"name": "mapping", "type": "string"},
+            {"name": "mapping_version", "type": "int"},
+            {"name": "topic", "type": "string"},
+            {"name": "partition", "type": "int"},
+            {"name": "offset", "type": "long"},
+            {"name": "observed_at", "type": _TIMESTAMP},
+            {"name": "effective_at", "type": ["null", _TIMESTAMP], "default": None},
+        ],
+    }
+    winner = {
+        "type": "record",
+        "name": "Winner",
+        "namespace": inner,
+        "fields": [
+            {"name": "field", "type": "string"},
+            {"name": "contributor", "type": "int"},
+            {"name": "rule", "type": "string"},
+        ],
+    }
+    return {
+        "type": "record",
+        "name": "Provenance",
+        "namespace": inner,
+        "fields": [
+            {"name": "revision", "type": "long"},
+            {"name": "updated_at", "type": _TIMESTAMP},
+            {"name": "contributors", "type": {"type": "array", "items": contributor}},
+            {"name": "winners", "type": {"type": "array", "items": winner}},
+        ],
+    }

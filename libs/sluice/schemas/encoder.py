@@ -1,0 +1,152 @@
+"""The encoder of canonical records, generated as straight-line Python from the contract.
+
+fastavro needs 30-50 µs for a record of this size; generated code, with its constant parts encoded once, a fraction.
+fastavro stays the judge: the tests compare every byte with what it writes.
+Wire format (Confluent): 0x00, schema id as four bytes big-endian, Avro binary.
+"""
+
+import base64
+import struct
+from collections.abc import Callable, Sequence
+from datetime import date
+
+from sluice.entities.contract import EntityContract
+from sluice.entities.field_types import FieldType
+from sluice.provenance.canonical import CanonicalRecord, Contributor, Winner
+
+Encode = Callable[[CanonicalRecord], bytes]
+
+_UNIX_ORDINAL = date(1970, 1, 1).toordinal()
+_CACHE_ENTRIES_MAX = 4096
+_double = struct.Struct("<d").pack
+
+
+def make_encoder(contract: EntityContract, schema_id: int) -> Encode:
+    """An encoder for `avro_schema(contract, …)` registered as `schema_id`.
+
+    It takes fields as contributions carry them (JSON). KeyError or ValueError there means that the merger let through
+    a value which does not fit the contract: a bug.
+    """
+    lines = ["def encode(record):", " fields = record.fields", " out = bytearray(header)"]
+    for name, kind in contract.fields.items():
+        lines += _field_lines(name, kind)
+    lines += [
+        " out += long(record.revision)",
+        " out += long(record.updated_at_us)",
+        " out += contributors(record.contributors)",
+        " out += winners(record.winners)",
+        " return bytes(out)",
+    ]
+    scope = {
+        "header": b"\0" + schema_id.to_bytes(4, "big"),
+        "long": _long,
+        "string": _string,
+        "decimal": _decimal,
+        "day": _day,
+        "double": _double,
+        "unbase64": _unbase64,
+        "contributors": _contributors,
+        "winners": _Winners(),
+    }
+    exec(compile("\n".join(lines), f"<encoder of {contract.name}>", "exec"), scope)  # noqa: S102 (names are checked identifiers)
+    made: Encode = scope["encode"]  # type: ignore[assignment]
+    return made
+
+
+def _field_lines(name: str, kind: FieldType) -> list[str]:
+    lines = [f" value = fields[{name!r}]"]
+    indent = " "
+    if kind.nullable:
+        lines += [" if value is None:", "  out.append(0)", " else:", "  out.append(2)"]
+        indent = "  "
+    return lines + [f"{indent}{line}" for line in _value_lines(kind)]
+
+
+def _value_lines(kind: FieldType) -> list[str]:
+    if kind.kind == "money":
+        return [f"out += decimal(value['amount'], {kind.scale})", "out += string(value['currency'])"]
+    return {
+        "string": ["out += string(value)"],
+        "int": ["out += long(value)"],
+        "timestamp": ["out += long(value)"],
+        "bool": ["out.append(1 if value else 0)"],
+        "float": ["out += double(value)"],
+        "decimal": [f"out += decimal(value, {kind.scale})"],
+        "date": ["out += day(value)"],
+        "bytes": ["out += unbase64(value)"],
+    }[kind.kind]
+
+
+def _varint(number: int) -> bytes:
+    zigzag = (number << 1) ^ (number >> 63)
+    out = bytearray()
+    while zigzag > 0x7F:
+        out.append(zigzag & 0x7F | 0x80)
+        zigzag >>= 7
+    out.append(zigzag)
+    return bytes(out)
+
+
+_SMALL = [_varint(number) for number in range(1024)]
+
+
+def _long(number: int) -> bytes:
+    return _SMALL[number] if 0 <= number < 1024 else _varint(number)
+
+
+def _bytes(value: bytes) -> bytes:
+    return _long(len(value)) + value
+
+
+def _string(text: str) -> bytes:
+    return _bytes(text.encode())
+
+
+def _unbase64(text: str) -> bytes:
+    return _bytes(base64.b64decode(text))
+
+
+def _decimal(text: str, scale: int) -> bytes:
+    whole, _, fraction = text.partition(".")
+    if len(fraction) != scale:
+        raise ValueError(f"a decimal with {len(fraction)} digits after the point where the contract has {scale}")
+    unscaled = int(whole + fraction)
+    return _bytes(unscaled.to_bytes((unscaled.bit_length() + 8) >> 3, "big", signed=True))
+
+
+def _day(text: str) -> bytes:
+    return _long(date.fromisoformat(text).toordinal() - _UNIX_ORDINAL)
+
+
+def _contributors(contributors: Sequence[Contributor]) -> bytes:
+    if not contributors:
+        return b"\0"
+    out = bytearray(_long(len(contributors)))
+    for one in contributors:
+        out += _string(one.source) + _string(one.stream) + _string(one.source_key) + _string(one.mapping)
+        out += _long(one.mapping_version) + _string(one.topic) + _long(one.partition) + _long(one.offset)
+        out += _long(one.observed_at)
+        out += b"\0" if one.effective_at is None else b"\2" + _long(one.effective_at)
+    out.append(0)
+    return bytes(out)
+
+
+class _Winners:
+    """Encoded winners by value: a pipeline has few combinations, each is encoded once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Winner, ...], bytes] = {}
+
+    def __call__(self, winners: Sequence[Winner]) -> bytes:
+        key = tuple(winners)
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= _CACHE_ENTRIES_MAX:
+                self._known.clear()
+            known = self._known[key] = self._encode(key)
+        return known
+
+    @staticmethod
+    def _encode(winners: tuple[Winner, ...]) -> bytes:
+        items = [_string(one.field) + _long(one.contributor) + _string(one.rule) for one in winners]
+        return _long(len(items)) + b"".join(items) + b"\0" if items else b"\0"

@@ -1,0 +1,209 @@
+"""Readers of Avro binary, generated from a writer's schema: bytes in, JSON values out as contributions carry them.
+
+Reads the part of Avro that canonical records are made of: records, arrays, `["null", T]`, primitives, decimal, date
+and timestamp-micros. Input is bounded: no length beyond the bytes at hand is believed, no schema may contain itself.
+"""
+
+import base64
+import struct
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+Read = Callable[[bytes, int], tuple[Any, int]]
+
+_UNIX_ORDINAL = date(1970, 1, 1).toordinal()
+_DECIMAL_BYTES_MAX = 32
+_DEPTH_MAX = 16
+_unpack_double = struct.Struct("<d").unpack_from
+
+
+class NotAvro(ValueError):
+    """The bytes are not what the schema says. The text holds no content."""
+
+
+class UnreadableSchema(ValueError):
+    """The schema uses a part of Avro that canonical records have no use for."""
+
+
+def compile_reader(schema: Any) -> Read:
+    """A function (bytes, position) -> (value, position behind it).
+
+    It raises NotAvro or IndexError for bytes that do not fit. Raises UnreadableSchema.
+    """
+    return _Compiler().reader(schema, "", 0)
+
+
+class _Compiler:
+    def __init__(self) -> None:
+        self._named: dict[str, Read | None] = {}
+
+    def reader(self, schema: Any, namespace: str, depth: int) -> Read:
+        if depth > _DEPTH_MAX:
+            raise UnreadableSchema(f"deeper than {_DEPTH_MAX} levels")
+        if isinstance(schema, list):
+            return self._optional(schema, namespace, depth)
+        if isinstance(schema, str):
+            return self._by_name(schema, namespace)
+        kind = schema.get("type") if isinstance(schema, dict) else None
+        if kind == "record":
+            return self._record(schema, namespace, depth)
+        if kind == "array":
+            return _array_of(self.reader(schema.get("items"), namespace, depth + 1))
+        if isinstance(kind, dict | list):
+            return self.reader(kind, namespace, depth + 1)
+        return self._logical(schema, namespace)
+
+    def _by_name(self, name: str, namespace: str) -> Read:
+        if name in _PRIMITIVES:
+            return _PRIMITIVES[name]
+        full = name if "." in name else f"{namespace}.{name}"
+        known = self._named.get(full)
+        if known is None:
+            raise UnreadableSchema(f"type {full} is unknown here, or contains itself")
+        return known
+
+    def _logical(self, schema: Any, namespace: str) -> Read:
+        if not isinstance(schema, dict) or not isinstance(schema.get("type"), str):
+            raise UnreadableSchema("a type without a name")
+        kind, logical = schema["type"], schema.get("logicalType")
+        if logical == "decimal" and kind == "bytes":
+            return _decimal_at(int(schema.get("scale", 0)))
+        if logical == "date" and kind == "int":
+            return _read_date
+        if logical is None or (logical == "timestamp-micros" and kind == "long"):
+            return self._by_name(kind, namespace)
+        raise UnreadableSchema(f"logical type {logical} of {kind}")
+
+    def _optional(self, branches: list[Any], namespace: str, depth: int) -> Read:
+        if len(branches) != 2 or branches[0] != "null":
+            raise UnreadableSchema('a union other than ["null", T]')
+        inner = self.reader(branches[1], namespace, depth + 1)
+
+        def read(data: bytes, at: int) -> tuple[Any, int]:
+            branch = data[at]
+            if branch == 2:
+                return inner(data, at + 1)
+            if branch:
+                raise NotAvro("a union's branch that does not exist")
+            return None, at + 1
+
+        return read
+
+    def _record(self, schema: dict[str, Any], namespace: str, depth: int) -> Read:
+        namespace = schema.get("namespace", namespace)
+        full = f"{namespace}.{schema.get('name')}"
+        self._named[full] = None
+        members = schema.get("fields")
+        if not isinstance(members, list) or not members:
+            raise UnreadableSchema(f"record {full} has no fields")
+        readers = {str(member["name"]): self.reader(member["type"], namespace, depth + 1) for member in members}
+        read = _generate_record(readers)
+        self._named[full] = read
+        return read
+
+
+def _generate_record(readers: dict[str, Read]) -> Read:
+    """Straight-line code: one call per field, one dict display at the end."""
+    scope: dict[str, Any] = {f"read{index}": reader for index, reader in enumerate(readers.values())}
+    lines = [f" value{index}, at = read{index}(data, at)" for index in range(len(readers))]
+    members = ", ".join(f"{name!r}: value{index}" for index, name in enumerate(readers))
+    source = "\n".join(["def read(data, at):", *lines, f" return {{{members}}}, at"])
+    exec(compile(source, "<generated Avro reader>", "exec"), scope)  # noqa: S102 (names are quoted by repr)
+    made: Read = scope["read"]
+    return made
+
+
+def _array_of(item: Read) -> Read:
+    def read(data: bytes, at: int) -> tuple[Any, int]:
+        items: list[Any] = []
+        while True:
+            count, at = _read_long(data, at)
+            if count == 0:
+                return items, at
+            if count < 0:  # a block with its size in bytes ahead
+                count = -count
+                _, at = _read_long(data, at)
+            if count > len(data) - at:
+                raise NotAvro("an array longer than the record")
+            for _ in range(count):
+                value, at = item(data, at)
+                items.append(value)
+
+    return read
+
+
+def _read_long(data: bytes, at: int) -> tuple[int, int]:
+    byte = data[at]
+    if byte < 0x80:
+        return (byte >> 1) ^ -(byte & 1), at + 1
+    number, shift = byte & 0x7F, 7
+    while True:
+        at += 1
+        byte = data[at]
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            break
+        shift += 7
+        if shift > 63:
+            raise NotAvro("an integer of more than 64 bits")
+    return (number >> 1) ^ -(number & 1), at + 1
+
+
+def _slice(data: bytes, at: int) -> tuple[bytes, int]:
+    size, at = _read_long(data, at)
+    end = at + size
+    if size < 0 or end > len(data):
+        raise NotAvro("a length beyond the end of the record")
+    return data[at:end], end
+
+
+def _read_string(data: bytes, at: int) -> tuple[str, int]:
+    value, at = _slice(data, at)
+    return value.decode(), at
+
+
+def _read_bytes(data: bytes, at: int) -> tuple[str, int]:
+    value, at = _slice(data, at)
+    return base64.b64encode(value).decode("ascii"), at
+
+
+def _read_bool(data: bytes, at: int) -> tuple[bool, int]:
+    return data[at] == 1, at + 1
+
+
+def _read_double(data: bytes, at: int) -> tuple[float, int]:
+    if at + 8 > len(data):
+        raise NotAvro("a number beyond the end of the record")
+    return _unpack_double(data, at)[0], at + 8
+
+
+def _read_date(data: bytes, at: int) -> tuple[str, int]:
+    days, at = _read_long(data, at)
+    try:
+        return date.fromordinal(days + _UNIX_ORDINAL).isoformat(), at
+    except (ValueError, OverflowError):
+        raise NotAvro("a date outside of the years 1 to 9999") from None
+
+
+def _decimal_at(scale: int) -> Read:
+    def read(data: bytes, at: int) -> tuple[str, int]:
+        raw, at = _slice(data, at)
+        if not 0 < len(raw) <= _DECIMAL_BYTES_MAX:
+            raise NotAvro("a decimal of no digits, or of more than any contract has")
+        unscaled = int.from_bytes(raw, "big", signed=True)
+        digits = str(abs(unscaled)).rjust(scale + 1, "0")
+        sign = "-" if unscaled < 0 else ""
+        return f"{sign}{digits[:-scale]}.{digits[-scale:]}" if scale else f"{sign}{digits}", at
+
+    return read
+
+
+_PRIMITIVES: dict[str, Read] = {
+    "string": _read_string,
+    "bytes": _read_bytes,
+    "int": _read_long,
+    "long": _read_long,
+    "boolean": _read_bool,
+    "double": _read_double,
+}

@@ -1,0 +1,88 @@
+"""A pipeline's contracts as files and as registry subjects: what `sluice schemas` applies and checks."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from sluice.entities.contract import EntityContract
+from sluice.errors import SettingsError
+from sluice.pipeline.model import Pipeline
+from sluice.schemas.avro import avro_schema
+from sluice.schemas.compatibility import check_compatible
+from sluice.schemas.registry import Registry
+
+
+class Subject(NamedTuple):
+    """One entity's schema: the registry's subject, the file beside the pipeline, the schema as generated now."""
+
+    subject: str
+    file: Path
+    schema: dict[str, Any]
+
+
+def subjects(pipeline: Pipeline, contracts: dict[str, EntityContract]) -> list[Subject]:
+    """The subjects of a pipeline's entities, in the order of the contracts."""
+    folder = pipeline.root / "schemas" / "canonical"
+    return [
+        Subject(
+            f"{pipeline.names.canonical(name)}-value",
+            folder / f"{name}.avsc",
+            avro_schema(contract, pipeline.pipeline),
+        )
+        for name, contract in contracts.items()
+    ]
+
+
+def file_findings(subject: Subject) -> list[str]:
+    """Why the file beside the pipeline does not hold the schema that the entity generates; empty if it does."""
+    kept = read_file(subject.file)
+    if kept is None:
+        return [f"{subject.file} is missing; `sluice schemas apply` writes it"]
+    if kept == subject.schema:
+        return []
+    reasons = check_compatible(kept, subject.schema)
+    return reasons or [f"{subject.file} is not what the entity generates; `sluice schemas apply` rewrites it"]
+
+
+def breaks(subject: Subject) -> list[str]:
+    """Why the schema may not follow the one in the file; empty where there is no file yet."""
+    kept = read_file(subject.file)
+    return [] if kept is None else check_compatible(kept, subject.schema)
+
+
+def registry_findings(subject: Subject, registry: Registry) -> list[str]:
+    """Why the schema may not follow the newest one that is registered. Raises EnvironmentFault."""
+    latest = registry.latest(subject.subject)
+    return [] if latest is None else check_compatible(latest, subject.schema)
+
+
+def apply(subject: Subject, registry: Registry) -> int:
+    """Write the file, register the schema, return its id. Raises EnvironmentFault.
+
+    The file goes last: it never tells of a schema that the registry refused.
+    """
+    schema_id = registry.register(subject.subject, subject.schema)
+    registry.require_compatibility(subject.subject)
+    write_file(subject)
+    return schema_id
+
+
+def write_file(subject: Subject) -> None:
+    """Write the schema's file, indented, if it says something else now."""
+    if read_file(subject.file) != subject.schema:
+        subject.file.parent.mkdir(parents=True, exist_ok=True)
+        subject.file.write_bytes(orjson.dumps(subject.schema, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def read_file(file: Path) -> dict[str, Any] | None:
+    """The schema in a file; None where there is none. Raises SettingsError for a file that is not JSON."""
+    try:
+        schema = orjson.loads(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise SettingsError(f"{file}: is not JSON; delete it and run `sluice schemas apply`") from None
+    if not isinstance(schema, dict) or not isinstance(schema.get("fields"), list):
+        raise SettingsError(f"{file}: is not an Avro record; delete it and run `sluice schemas apply`")
+    return schema

@@ -1,0 +1,1 @@
+"""What tests and demonstrations share: the driver contract of examples, conformance suites."""

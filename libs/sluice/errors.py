@@ -62,6 +62,10 @@ class EnvironmentFault(SluiceError):
         self.next_step = next_step
 
 
+class Outdated(SluiceError):
+    """Newer code than ours is in force here: this process must leave its group, or values would flip-flop."""
+
+
 class Bug(Exception):
     """A promise of our own code is broken. Not a SluiceError: nothing but the process's end may catch it."""
 

@@ -9,7 +9,8 @@ from sluice.errors import EnvironmentFault, SluiceError, TransactionLost, Transi
 
 def kafka_error(exception: KafkaException) -> KafkaError:
     """The KafkaError inside `exception`."""
-    return exception.args[0]
+    error: KafkaError = exception.args[0]
+    return error
 
 
 def translate(exception: KafkaException, doing: str) -> Exception:

@@ -1,0 +1,60 @@
+"""Back-pressure: how ingress gives way when a downstream group falls behind. Pure functions of measured lag.
+
+`flowing → throttled → paused` and back, with hysteresis: a level is left only once the lag is well below the bound
+that raised it, so that pausing (which throws prefetched data away) does not flap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+Partition = tuple[str, int]
+
+
+class Flow(IntEnum):
+    """How freely a source is asked; the number is what the metric shows."""
+
+    FLOWING = 0
+    THROTTLED = 1
+    PAUSED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LagBounds:
+    """`throttle_records` and `pause_records` raise the level; it falls below `resume_fraction` of the same bound."""
+
+    throttle_records: int = 50_000
+    pause_records: int = 200_000
+    resume_fraction: float = 0.5
+
+
+def next_flow(flow: Flow, lag_records: int, bounds: LagBounds) -> Flow:
+    """The level after `lag_records` was measured at level `flow`."""
+    if lag_records >= bounds.pause_records:
+        return Flow.PAUSED
+    if flow is Flow.PAUSED and lag_records >= bounds.pause_records * bounds.resume_fraction:
+        return Flow.PAUSED
+    if lag_records >= bounds.throttle_records:
+        return Flow.THROTTLED
+    if flow is not Flow.FLOWING and lag_records >= bounds.throttle_records * bounds.resume_fraction:
+        return Flow.THROTTLED
+    return Flow.FLOWING
+
+
+def highest_committed(known: Mapping[Partition, int], committed: Mapping[Partition, int]) -> dict[Partition, int]:
+    """The highest offset that a group ever committed, per partition, `committed` being what it says now."""
+    merged = dict(known)
+    for at, offset in committed.items():
+        merged[at] = max(merged.get(at, 0), offset)
+    return merged
+
+
+def counted_lag(ends: Mapping[Partition, int], highest: Mapping[Partition, int]) -> int:
+    """Records beyond the highest offset ever committed: a group that was rewound is not overloaded.
+
+    `ends` are last stable offsets; partitions that the group never committed do not count. Transaction markers are
+    offsets too, so an idle group shows one or two records for each partition: far below any sensible bound.
+    """
+    return sum(max(0, end - highest[at]) for at, end in ends.items() if at in highest)

@@ -1,0 +1,166 @@
+"""Delivery: how a batch becomes durable together with the offsets it was made from. The only place that commits.
+
+Two orders, and both commit nothing before what it led to is durable:
+* `KafkaDelivery`: outputs, state, ledger and offsets in one transaction, fenced by the group's generation.
+* `DirectDelivery`: dead letters flushed, then the writer's own commit, then the offsets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from confluent_kafka import KafkaError, Message, Producer, TopicPartition
+
+from sluice.errors import Bug, Transient
+from sluice.kafka import KafkaSettings, TransactionalProducer, clients
+from sluice.names import Names
+from sluice.stage.batch import Batch
+from sluice.stage.group import GroupReader
+from sluice.stage.ledger import ledger_key, ledger_line
+from sluice.stage.partition import partition_key
+from sluice.stage.process import Owned
+from sluice.stage.record import At
+
+FLUSH_TIMEOUT_S = 10.0
+
+
+class Delivery(Protocol):
+    def open(self) -> None:
+        """Fence whoever delivered before; also after TransactionLost."""
+        ...
+
+    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> dict[At, int]:
+        """Make `batch` durable, then its offsets. Returns the offsets behind our last record where they were learnt.
+
+        Raises Transient when surely nothing was kept, TransactionLost when that is not known.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class KafkaDelivery:
+    """One transaction a batch. `tracked`: topics whose written offsets are wanted back (views of our own output)."""
+
+    def __init__(
+        self, settings: KafkaSettings, names: Names, stage: str, instance: str, tracked: Iterable[str] = ()
+    ) -> None:
+        self._producer = TransactionalProducer(settings, names.transactional_id(stage, instance))
+        self._names = names
+        self._tracked = frozenset(tracked)
+
+    def open(self) -> None:
+        self._producer.fence()
+
+    def close(self) -> None:
+        self._producer.discard()
+
+    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> dict[At, int]:
+        learnt: dict[At, int] = {}
+        producer = self._producer
+        producer.begin()
+        try:
+            self._produce(batch, learnt)
+            offsets = [self._partition(o, batch, reader.group, learnt) for o in owned if _has_offset(o)]
+            # Offsets of all owned partitions, changed or not: a zombie that consumed nothing is fenced by them too.
+            producer.commit(offsets, reader.metadata())
+        except Transient:
+            raise
+        except BaseException:
+            producer.abort()
+            raise
+        return learnt
+
+    def _produce(self, batch: Batch, learnt: dict[At, int]) -> None:
+        last = {(o.topic, o.partition): i for i, o in enumerate(batch.outputs) if o.topic in self._tracked}
+        report = _report(learnt)
+        for index, (topic, key, value, headers, partition) in enumerate(batch.outputs):
+            # A callback for each message costs an eighth of the rate; the last of a partition tells enough.
+            wanted = report if last.get((topic, partition)) == index else None
+            self._producer.produce(topic, key, value, headers, partition, on_delivery=wanted)
+
+    def _partition(self, owned: Owned, batch: Batch, group: str, learnt: dict[At, int]) -> TopicPartition:
+        at, before = owned.at, owned.committed
+        position = batch.positions.get(at, owned.position)
+        if position != before or at in batch.touched or owned.fresh:
+            if owned.state is None:
+                raise Bug(f"{at[0]}/{at[1]} has no state to keep its partition record in")
+            owned.record.processed = position
+            # Last of the batch in its partition, so that its offset is a checkpoint for all of them.
+            self._producer.produce(
+                owned.state.topic,
+                partition_key(at[1]),
+                owned.record.to_json(),
+                partition=owned.state.partition,
+                on_delivery=_report(learnt),
+            )
+            start = position if before is None else before
+            line = ledger_line(start, position, batch.counts[at], owned.reset, owned.record.versions)
+            self._producer.produce(self._names.ledger, ledger_key(group, *at), line, partition=0)
+        return TopicPartition(*at, position)
+
+
+class Writer(Protocol):
+    """An effect outside Kafka: `write` does everything but commit and may add dead letters to the batch."""
+
+    def write(self, batch: Batch, owned: Iterable[Owned]) -> None: ...
+    def commit(self) -> None: ...
+    def rollback(self) -> None: ...
+
+
+class DirectDelivery:
+    """Dead letters flushed → the writer's commit → the offsets: each only after the one before it is durable."""
+
+    def __init__(self, settings: KafkaSettings, writer: Writer) -> None:
+        self._settings = settings
+        self._writer = writer
+        self._producer: Producer | None = None
+
+    def open(self) -> None:
+        self._producer = clients.producer(self._settings)
+
+    def close(self) -> None:
+        self._producer = None
+
+    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> dict[At, int]:
+        mine = [o for o in owned if _has_offset(o)]
+        try:
+            self._writer.write(batch, mine)
+            self._flush(batch)
+            self._writer.commit()
+        except BaseException:
+            self._writer.rollback()
+            raise
+        changed = {o.at: batch.positions.get(o.at, o.position) for o in mine}
+        reader.commit(changed)
+        return {}
+
+    def _flush(self, batch: Batch) -> None:
+        if not batch.outputs:
+            return
+        if self._producer is None:
+            raise Bug("delivery is used before it is opened")
+        failed: list[str] = []
+
+        def report(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                failed.append(f"{message.topic()}: {error.name()}")
+
+        for topic, key, value, headers, partition in batch.outputs:
+            self._producer.produce(topic, value, key, partition, headers=list(headers), on_delivery=report)
+        if self._producer.flush(FLUSH_TIMEOUT_S) or failed:
+            self._producer.purge()
+            raise Transient(f"dead letters did not reach Kafka ({failed[0] if failed else 'no answer'})")
+
+
+def _has_offset(owned: Owned) -> bool:
+    return owned.running
+
+
+def _report(learnt: dict[At, int]) -> Any:
+    def remember(error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            learnt[str(message.topic()), int(message.partition() or 0)] = int(message.offset() or 0) + 1
+
+    return remember

@@ -1,0 +1,135 @@
+"""The consumer of a stage's group: records and ends in order, partitions paused, resumed and sought.
+
+Rebalance callbacks only note what happened; the loop acts on it afterwards, so that nothing that can fail or block
+runs inside a callback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from sluice.errors import Bug, EnvironmentFault, Transient
+from sluice.kafka import clients
+from sluice.kafka.faults import translate
+from sluice.kafka.settings import KafkaSettings
+from sluice.stage.record import At, End, Record, record_of
+
+REQUEST_TIMEOUT_S = 10.0
+
+
+class GroupReader:
+    """Member of consumer `group`, reading an explicit list of `topics`."""
+
+    def __init__(self, settings: KafkaSettings, group: str, instance: str, topics: Sequence[str]) -> None:
+        self.group = group
+        self._settings = settings
+        self._instance = instance
+        self._topics = list(topics)
+        self._incremental = settings.group_protocol == "consumer"
+        self._consumer: Consumer | None = None
+        self.assigned: list[At] = []
+        self.revoked: list[At] = []
+
+    def open(self) -> None:
+        """Join the group anew; what an earlier membership owned counts as revoked."""
+        self.close()
+        consumer = clients.group_consumer(self._settings, self.group, self._instance)
+        consumer.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
+        self._consumer = consumer
+
+    def close(self) -> None:
+        """Leave the group."""
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+    def take(self, records_max: int, timeout_s: float) -> list[Record | End]:
+        """What came within `timeout_s`, in order per partition. Changes of assignment are noted meanwhile."""
+        taken: list[Record | End] = []
+        for message in self._open().consume(records_max, timeout_s):
+            error = message.error()
+            if error is None:
+                taken.append(record_of(message))
+            elif error.name() == "_PARTITION_EOF":
+                taken.append(End(str(message.topic()), int(message.partition() or 0), int(message.offset() or 0)))
+            else:
+                self._raise(error, message)
+        return taken
+
+    def committed(self, at: At) -> int | None:
+        """The group's committed offset of `at`, behind any transaction that is still being decided."""
+        try:
+            found = self._open().committed([TopicPartition(*at)], REQUEST_TIMEOUT_S)
+        except KafkaException as error:
+            raise translate(error, f"committed offset of {at[0]}/{at[1]}") from None
+        if found[0].error is not None:
+            raise translate(KafkaException(found[0].error), f"committed offset of {at[0]}/{at[1]}")
+        return found[0].offset if found[0].offset >= 0 else None
+
+    def begin_at(self, at: At, offset: int) -> None:
+        """Read `at` from `offset` on."""
+        self._open().seek(TopicPartition(*at, offset))
+        self._open().resume([TopicPartition(*at)])
+
+    def hold(self, at: At) -> None:
+        """Read nothing of `at` until `begin_at`."""
+        self._open().pause([TopicPartition(*at)])
+
+    def high_watermark(self, at: At) -> int:
+        """The end of `at` as of the last fetch; -1 if none was made yet."""
+        return int(self._open().get_watermark_offsets(TopicPartition(*at), cached=True)[1])
+
+    def commit(self, offsets: dict[At, int]) -> None:
+        """Commit `offsets` outside a transaction and wait; only for a stage whose effects are durable elsewhere."""
+        parts = [TopicPartition(*at, offset) for at, offset in offsets.items()]
+        try:
+            self._open().commit(offsets=parts, asynchronous=False)
+        except KafkaException as error:
+            raise translate(error, f"committing offsets of {self.group}") from None
+
+    def metadata(self) -> Any:
+        """What fences a transaction by the group's generation."""
+        return self._open().consumer_group_metadata()
+
+    def _open(self) -> Consumer:
+        if self._consumer is None:
+            raise Bug(f"group {self.group} is read before it is joined")
+        return self._consumer
+
+    def _on_assign(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
+        begun = [TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in parts]
+        if self._incremental:
+            consumer.incremental_assign(begun)
+        else:
+            consumer.assign(begun)
+        consumer.pause(begun)
+        self.assigned += [(p.topic, p.partition) for p in parts]
+
+    def _on_revoke(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
+        gone = [(p.topic, p.partition) for p in parts]
+        self.assigned = [at for at in self.assigned if at not in gone]
+        self.revoked += gone
+        if self._incremental:
+            consumer.incremental_unassign(parts)
+        else:
+            consumer.unassign()
+
+    def _raise(self, error: KafkaError, message: Message) -> None:
+        where = f"group {self.group}, {message.topic()}/{message.partition()}"
+        name = error.name()
+        if name == "_AUTO_OFFSET_RESET" or name == "OFFSET_OUT_OF_RANGE":
+            raise EnvironmentFault(
+                where,
+                f"offset {message.offset()} is not in the log any more (retention, or DeleteRecords)",
+                "accept the loss by resetting the group to the earliest offset with kafka-consumer-groups",
+            )
+        if error.fatal() or name == "_MAX_POLL_EXCEEDED":
+            raise ConsumerLost(f"{where}: {name}")
+        raise translate(KafkaException(error), where)
+
+
+class ConsumerLost(Transient):
+    """The membership is gone: join anew."""

@@ -1,0 +1,33 @@
+"""The ledger: what each transaction of a stage read, and what became of it, so that conservation can be checked."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any, Literal
+
+import orjson
+
+Outcome = Literal["mapped", "unchanged", "superseded", "filtered", "dead", "skipped"]
+OUTCOMES: tuple[Outcome, ...] = ("mapped", "unchanged", "superseded", "filtered", "dead", "skipped")
+
+
+def ledger_key(group: str, topic: str, partition: int) -> bytes:
+    return f"{group}/{topic}/{partition}".encode()
+
+
+def ledger_line(
+    from_offset: int, to_offset: int, counts: Counter[Outcome], reset: bool, versions: dict[str, int]
+) -> bytes:
+    """One line: offsets `[from, to)` and the outcomes of the records visible in them, which sum to `visible`."""
+    line: dict[str, Any] = {
+        "v": 1,
+        "from": from_offset,
+        "to": to_offset,
+        "visible": counts.total(),
+        **{outcome: counts[outcome] for outcome in OUTCOMES},
+        "reset": reset,
+        "versions": versions,
+        "at": time.time_ns() // 1_000,
+    }
+    return orjson.dumps(line)

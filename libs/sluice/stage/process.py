@@ -1,0 +1,78 @@
+"""What a stage supplies to the loop: how a partition is begun, and what one record leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Protocol
+
+from sluice.stage.batch import Batch
+from sluice.stage.partition import PartitionRecord
+from sluice.stage.record import At, Record
+from sluice.state import View
+
+
+class Taken(Enum):
+    DONE = auto()
+    """The record's effects are in the batch."""
+    LATER = auto()
+    """Not finished: the partition waits until `busy` is False, then the same record is offered again."""
+
+
+@dataclass(slots=True)
+class Owned:
+    """A partition this process owns. `committed` is what the group's offset says, `position` how far the open batch is.
+
+    `state` is the view that keeps the partition record, None for a stage that keeps it elsewhere.
+    """
+
+    at: At
+    topic_id: str
+    committed: int | None
+    record: PartitionRecord
+    state: View | None = None
+    position: int = 0
+    reset: bool = False
+    running: bool = False
+    fresh: bool = False
+
+
+class Process(Protocol):
+    """The stage's own part. Called by one thread, never while a transaction is open."""
+
+    def start(self, owned: Owned) -> Iterator[None]:
+        """Restore what `owned` needs, in slices: yield often. Sets `owned.record` where one is found.
+
+        Raises EnvironmentFault when the partition cannot be begun; it is tried again later.
+        """
+        ...
+
+    def stop(self, at: At) -> None:
+        """The partition is another's now: forget what is in memory of it."""
+        ...
+
+    def handle(self, record: Record, batch: Batch) -> Taken:
+        """Add the effects of one record to `batch` and count its outcome. DeadRecord: the loop parks it."""
+        ...
+
+    def work(self, batch: Batch) -> None:
+        """Add effects that no record waits for (slices of a sweep, entities to merge anew), until `batch.full`."""
+        ...
+
+    def busy(self, at: At) -> bool:
+        """Whether `work` must come before further records of `at`."""
+        ...
+
+    def complete(self, batch: Batch) -> None:
+        """The batch is about to be delivered: add what is made once a batch."""
+        ...
+
+    def committed(self, batch: Batch, tracked: dict[At, int]) -> None:
+        """The batch is durable. `tracked`: for each written topic partition whose offsets the delivery learnt, the
+        offset behind the last record of ours."""
+        ...
+
+    def dropped(self) -> None:
+        """The batch was given up: nothing of it ever was."""
+        ...

@@ -1,0 +1,55 @@
+"""A record as a stage sees it, and the end of a partition."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from confluent_kafka import Message
+
+At = tuple[str, int]
+"""A topic and a partition."""
+
+
+class Record(NamedTuple):
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: dict[str, bytes]
+    timestamp_ms: int
+
+    @property
+    def at(self) -> At:
+        return self.topic, self.partition
+
+    @property
+    def place(self) -> str:
+        """For errors: where the record stands."""
+        return f"{self.topic}/{self.partition}@{self.offset}"
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.key or b"") + len(self.value or b"")
+
+
+class End(NamedTuple):
+    """Everything readable below `offset` was read; control records are passed over in it."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    @property
+    def at(self) -> At:
+        return self.topic, self.partition
+
+
+def record_of(message: Message) -> Record:
+    """The record in a message without error; of a header that stands twice, the last counts."""
+    given: Any = message.headers()
+    topic: Any = message.topic()
+    partition: Any = message.partition()
+    offset: Any = message.offset()
+    headers = {name: value or b"" for name, value in given or ()}
+    return Record(topic, partition, offset, message.key(), message.value(), headers, message.timestamp()[1])

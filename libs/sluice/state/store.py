@@ -1,0 +1,123 @@
+"""The local store behind keyed state: ordered bytes to bytes, with atomic writes. RocksDB on disk, or memory.
+
+It is a cache of compacted topics and may be deleted at any time; what is written together is kept together.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from rocksdict import AccessType, Options, Rdict, WriteBatch
+
+from sluice.errors import EnvironmentFault
+
+Write = tuple[bytes, bytes | None]
+_MIB = 1024 * 1024
+
+
+class Store(Protocol):
+    """Keys are ordered by their bytes; None as a written value deletes."""
+
+    def get(self, key: bytes) -> bytes | None: ...
+    def scan(self, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Pairs whose key begins with `prefix`, in order, those beyond the key `after` only."""
+        ...
+
+    def write(self, writes: Iterable[Write]) -> None:
+        """All of `writes` or none."""
+        ...
+
+    def drop(self, prefix: bytes) -> None:
+        """Delete every key that begins with `prefix`."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class MemoryStore:
+    """For tests and simulations; passes the same contract suite as RocksStore."""
+
+    def __init__(self) -> None:
+        self._values: dict[bytes, bytes] = {}
+        self._keys: list[bytes] = []
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._values.get(key)
+
+    def scan(self, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        index = bisect_left(self._keys, max(prefix, after))
+        for key in self._keys[index:]:
+            if not key.startswith(prefix):
+                return
+            if key > after:
+                yield key, self._values[key]
+
+    def write(self, writes: Iterable[Write]) -> None:
+        for key, value in writes:
+            if value is None:
+                if self._values.pop(key, None) is not None:
+                    self._keys.pop(bisect_left(self._keys, key))
+            else:
+                if key not in self._values:
+                    insort(self._keys, key)
+                self._values[key] = value
+
+    def drop(self, prefix: bytes) -> None:
+        self.write([(key, None) for key, _ in list(self.scan(prefix))])
+
+    def close(self) -> None:
+        return
+
+
+class RocksStore:
+    """RocksDB in one folder, for one process. Small buffers: a stage's memory must not follow its state."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        options = Options(raw_mode=True)
+        options.create_if_missing(True)
+        options.set_write_buffer_size(8 * _MIB)
+        options.set_max_write_buffer_number(2)
+        options.set_max_open_files(64)
+        options.set_keep_log_file_num(2)
+        options.set_max_background_jobs(2)
+        try:
+            self._db = Rdict(str(folder), options, access_type=AccessType.read_write())
+        except Exception as error:  # rocksdict raises bare Exception
+            raise EnvironmentFault(
+                f"state folder {folder}",
+                f"cannot be opened ({type(error).__name__}): another process holds it, or it is damaged",
+                "stop the other process; or delete the folder: it is rebuilt from Kafka",
+            ) from None
+
+    def get(self, key: bytes) -> bytes | None:
+        value: bytes | None = self._db.get(key)
+        return value
+
+    def scan(self, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        pairs: Any = self._db.items(from_key=max(prefix, after))
+        for key, value in pairs:
+            if not key.startswith(prefix):
+                return
+            if key > after:
+                yield key, value
+
+    def write(self, writes: Iterable[Write]) -> None:
+        batch = WriteBatch(raw_mode=True)
+        for key, value in writes:
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        if len(batch):
+            self._db.write(batch)
+
+    def drop(self, prefix: bytes) -> None:
+        keys = [key for key, _ in self.scan(prefix)]
+        self.write([(key, None) for key in keys])
+
+    def close(self) -> None:
+        self._db.close()

@@ -1,0 +1,128 @@
+"""A view: one partition of a compacted topic, materialised locally, with a checkpoint of how far.
+
+Writes of a batch are held in memory and reach the store, together with the new checkpoint, only after the batch is
+committed. So the local store never knows anything that Kafka does not.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+from confluent_kafka import Message
+
+from sluice.kafka.log import LogReader
+from sluice.state.store import Store, Write
+
+RESTORE_SLICE_RECORDS = 1_000
+# Half of delete.retention.ms (30 days): behind an older checkpoint, tombstones may have been compacted away unseen.
+CHECKPOINT_AGE_MAX_S = 15 * 86_400.0
+
+Held = Callable[[], bytes | None]
+Project = Callable[[bytes, Message, Held], bytes | None]
+
+
+class View:
+    """`project(key, message, held)` makes the stored value of a message (None deletes it), by default its own value;
+    `held()` is what is stored under the key so far."""
+
+    def __init__(self, store: Store, topic: str, partition: int, topic_id: str, project: Project | None = None) -> None:
+        self.topic = topic
+        self.partition = partition
+        self._store = store
+        self._topic_id = topic_id
+        self._project = project
+        self._prefix = f"{topic}/{partition}\0".encode()
+        self._checkpoint_key = b"\0checkpoint\0" + self._prefix
+        self._pending: dict[bytes, bytes | None] = {}
+        self.restored_to = 0
+        self.checkpoint = self._read_checkpoint()
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value under `key`, the open batch's writes included."""
+        if key in self._pending:
+            return self._pending[key]
+        return self._store.get(self._prefix + key)
+
+    def put(self, key: bytes, value: bytes | None) -> None:
+        """Set or delete `key` in the open batch."""
+        self._pending[key] = value
+
+    def scan(self, prefix: bytes = b"", after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Pairs under `prefix` beyond `after`, in key order, the open batch's writes included."""
+        start = len(self._prefix)
+        beyond = self._prefix + after if after else b""
+        stored = ((k[start:], 1, v) for k, v in self._store.scan(self._prefix + prefix, beyond))
+        changed = sorted((k, 0, v) for k, v in self._pending.items() if k.startswith(prefix) and k > after)
+        last: bytes | None = None
+        for key, _, value in heapq.merge(stored, changed, key=lambda item: item[:2]):
+            if key != last and value is not None:
+                yield key, value
+            last = key
+
+    def restore(self, reader: LogReader, touched: Callable[[bytes], None] | None = None) -> Iterator[None]:
+        """Read from the checkpoint to the end of the log, in slices; call after fencing.
+
+        `touched` is told each key read. The checkpoint stays where it was until `advance`: what the reader of the
+        view must still do about the touched keys is not done yet.
+        """
+        at = (self.topic, self.partition)
+        end, begin = reader.ends([at])[at], reader.beginnings([at])[at]
+        if self.checkpoint > end:
+            # Shorter than what we have seen: the log lost its tail. What we know may never have been.
+            self.forget()
+        slice_: dict[bytes, bytes | None] = {}
+        for message in reader.read({at: (max(self.checkpoint, begin), end)}):
+            key = message.key()
+            if key is None:
+                continue
+            slice_[self._prefix + key] = self._projected(key, message, slice_)
+            if touched is not None:
+                touched(key)
+            if len(slice_) >= RESTORE_SLICE_RECORDS:
+                self._store.write(slice_.items())
+                slice_.clear()
+                yield
+        self._store.write(slice_.items())
+        self.restored_to = end
+
+    def _projected(self, key: bytes, message: Message, slice_: dict[bytes, bytes | None]) -> bytes | None:
+        if self._project is None:
+            return message.value()
+        full = self._prefix + key
+        return self._project(key, message, lambda: slice_[full] if full in slice_ else self._store.get(full))
+
+    def advance(self, checkpoint: int | None = None) -> None:
+        """The batch is committed: its writes and `checkpoint` (an offset; None keeps it) reach the store at once."""
+        writes: list[Write] = [(self._prefix + key, value) for key, value in self._pending.items()]
+        if checkpoint is not None and checkpoint > self.checkpoint:
+            self.checkpoint = checkpoint
+            stamp = {"offset": checkpoint, "topic_id": self._topic_id, "at": time.time()}
+            writes.append((self._checkpoint_key, orjson.dumps(stamp)))
+        if writes:
+            self._store.write(writes)
+            self._pending.clear()
+
+    def rollback(self) -> None:
+        """The batch is given up: its writes never were."""
+        self._pending.clear()
+
+    def forget(self) -> None:
+        """Drop everything local; the next `restore` reads the whole log."""
+        self._pending.clear()
+        self._store.write([(self._checkpoint_key, None)])
+        self._store.drop(self._prefix)
+        self.checkpoint = 0
+
+    def _read_checkpoint(self) -> int:
+        raw = self._store.get(self._checkpoint_key)
+        stamp: dict[str, Any] = orjson.loads(raw) if raw else {}
+        fresh = time.time() - stamp.get("at", 0.0) < CHECKPOINT_AGE_MAX_S
+        if stamp.get("topic_id") == self._topic_id and fresh:
+            return int(stamp["offset"])
+        self.checkpoint = 0
+        self.forget()
+        return 0

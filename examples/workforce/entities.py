@@ -1,0 +1,51 @@
+"""The golden records of the workforce pipeline: what everybody may rely on, whichever system it came from."""
+
+import re
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated
+
+from sluice.entities import Entity, Identity, Money, Scale, Unit, most_recent, prefer
+
+
+def employee_id(text: str) -> str:
+    """`" e-00017 "` and `"E00017"` are one employee."""
+    return re.sub(r"[^A-Z0-9]", "", text.upper())
+
+
+class Worker(Entity):
+    """Somebody who works here: HR knows the person, finance the pay, both think they know the cost centre."""
+
+    employee_number: Annotated[str, Identity(employee_id)]
+    full_name: str | None
+    email: str | None
+    phone: str | None  # E.164
+    height: Annotated[Decimal, Unit("m"), Scale(4, 2)] | None
+    job_title: str | None
+    country: str | None  # ISO 3166-1 alpha-2
+    start_date: date | None
+    manager: str | None  # an employee number
+    cost_centre: Annotated[str | None, most_recent()]
+    base_pay: Annotated[Money | None, prefer("finance", "hr")]
+    pay_effective_from: date | None
+    iban: str | None
+    payroll_notes: str | None
+    hr_updated_at: datetime | None
+    payroll_updated_at: datetime | None
+
+
+class CostCentre(Entity):
+    code: Annotated[str, Identity()]
+    name: str
+    owner: str | None  # an employee number
+    currency: str
+    updated_at: datetime
+
+
+class LedgerEntry(Entity):
+    entry_number: Annotated[str, Identity()]
+    cost_centre: str
+    employee_number: str | None
+    booked_at: datetime
+    amount: Money
+    text: str | None

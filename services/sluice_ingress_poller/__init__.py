@@ -1,0 +1,3 @@
+"""ingress-poller: asks source APIs and publishes each record verbatim."""
+
+STAGE = "ingress-poller"

@@ -1,0 +1,27 @@
+"""Metrics of what became of polled records."""
+
+from __future__ import annotations
+
+from sluice.errors import DeadRecord
+from sluice.stage.dead_letters import cause_of
+from sluice.telemetry.metrics import DEAD_LETTERS, RECORDS
+from sluice_ingress_poller import STAGE
+from sluice_ingress_poller.records import Names
+from sluice_ingress_poller.stream_poll import Decision
+
+
+def count_page(names: Names, decision: Decision) -> None:
+    """Count the records of a page by outcome: published, unchanged, deleted, dead."""
+    counts = {
+        "published": len(decision.news.upserts),
+        "unchanged": decision.news.unchanged,
+        "deleted": len(decision.deletes),
+        "dead": len(decision.news.parked),
+    }
+    for outcome, count in counts.items():
+        RECORDS.labels(STAGE, names.raw_topic, outcome).inc(count)
+
+
+def count_parked(decision: Decision) -> None:
+    for parked in decision.news.parked:
+        DEAD_LETTERS.labels(STAGE, cause_of(STAGE, DeadRecord(parked.code, parked.reason))).inc()

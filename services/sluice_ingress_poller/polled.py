@@ -1,0 +1,68 @@
+"""The polled streams of a pipeline: their connectors, plans and topics, and the shard that each belongs to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sluice.connector import Connector, Stream
+from sluice.connector.fetch import Fetcher
+from sluice.errors import SettingsError
+from sluice.pipeline import Pipeline, StreamSettings, reveal_all
+from sluice_ingress_poller import STAGE
+from sluice_ingress_poller.enumeration import ShrinkGuard
+from sluice_ingress_poller.records import Names
+from sluice_ingress_poller.settings import PollerPart
+from sluice_ingress_poller.stream_poll import Plan
+
+
+@dataclass(frozen=True)
+class PolledStream:
+    """One stream of the pipeline; `key` is `source/stream`, the key of its watermark."""
+
+    key: str
+    stream: Stream[Any]
+    fetcher: Fetcher
+    plan: Plan
+    names: Names
+    secrets: frozenset[str]
+
+
+def shard_of(key: str, shards: int) -> int:
+    """The shard of `source/stream`: stable over processes and releases."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % shards
+
+
+def polled_streams(pipeline: Pipeline, part: PollerPart, load: Callable[[Pipeline, str], Any]) -> list[PolledStream]:
+    """Every polled stream; `load` finds a source's connector class. Raises SettingsError, which names the place."""
+    found = []
+    for source, declared in pipeline.poll_sources().items():
+        kind = load(pipeline, source)
+        if not (isinstance(kind, type) and issubclass(kind, Connector)):
+            raise SettingsError(f"sources.{source}.poll: {declared.poll} is not a sluice.connector.Connector")
+        connector = kind(source, reveal_all(declared.settings))
+        fetcher = connector.fetcher()
+        for name, settings in declared.streams.items():
+            stream = connector.stream(name)
+            names = _names(pipeline, source, name)
+            plan = _plan(stream, settings, part)
+            found.append(PolledStream(f"{source}/{name}", stream, fetcher, plan, names, connector.secrets()))
+    return found
+
+
+def _plan(stream: Stream[Any], settings: StreamSettings, part: PollerPart) -> Plan:
+    return Plan(
+        freshness_s=settings.freshness,
+        enumerate_every_s=settings.enumerate_every or stream.enumerate_every.total_seconds(),
+        guard=ShrinkGuard(part.shrink_keys_min, part.shrink_fraction_max),
+        attempts_max=part.page_attempts_max,
+    )
+
+
+def _names(pipeline: Pipeline, source: str, stream: str) -> Names:
+    names = pipeline.names
+    return Names(
+        pipeline.pipeline, source, stream, names.raw(source, stream), names.responses(source), names.dlq(STAGE)
+    )

@@ -1,0 +1,177 @@
+"""The poller: a member of the group on `sluice.shards`, running one `Shard` for each partition it is given."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer, TopicPartition
+
+from sluice.errors import EnvironmentFault, Transient
+from sluice.kafka import clients
+from sluice.kafka.settings import KafkaSettings
+from sluice.kafka.topics import Topics
+from sluice.pipeline import Pipeline
+from sluice.stage.backpressure import LagBounds
+from sluice.stage.group import GroupReader
+from sluice.stage.record import At
+from sluice.stage.signals import Stop
+from sluice.state import RocksStore
+from sluice.telemetry import Health
+from sluice.telemetry.health import STALLED_AFTER_S
+from sluice.telemetry.metrics import THROTTLED
+from sluice_ingress_poller import STAGE
+from sluice_ingress_poller.lag import BackPressure, DownstreamLag
+from sluice_ingress_poller.polled import PolledStream, shard_of
+from sluice_ingress_poller.settings import PollerSettings
+from sluice_ingress_poller.shard import Shard, Surroundings
+
+TAKE_TIMEOUT_S = 0.2
+RETRY_S = 5.0
+log = structlog.get_logger()
+
+
+class Membership(GroupReader):
+    """The group on `sluice.shards`. Unlike a reader of data it stops a shard's work *before* the shard is given up,
+    so that two owners do not ask one source at once; that no position is given twice rests on the fence alone.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        group: str,
+        instance: str,
+        topics: Sequence[str],
+        before_giving_up: Callable[[list[At]], None],
+    ) -> None:
+        super().__init__(settings, group, instance, topics)
+        self._before_giving_up = before_giving_up
+
+    def _on_revoke(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
+        self._before_giving_up([(p.topic, p.partition) for p in parts])
+        super()._on_revoke(consumer, parts)
+
+
+class Poller:
+    """`run_until_signalled` is all a main calls."""
+
+    def __init__(
+        self, settings: PollerSettings, pipeline: Pipeline, streams: list[PolledStream], health: Health
+    ) -> None:
+        self._settings = settings
+        self._names = pipeline.names
+        self._streams = streams
+        self._health = health
+        self._shards: dict[int, Shard] = {}
+        self._around: Surroundings | None = None
+        self._shard_count = pipeline.shards
+        part = settings.poller
+        groups = [self._names.group(group) for group in part.downstream_groups]
+        bounds = LagBounds(part.lag_records_throttle, part.lag_records_pause)
+        self._back_pressure = BackPressure(DownstreamLag(settings.kafka, groups), bounds, part.lag_interval_s)
+        self._store = RocksStore(settings.state_dir / f"{STAGE}-{settings.instance}")
+        self._member = Membership(
+            settings.kafka, self._names.group(STAGE), settings.instance, [self._names.shards], self._stop_shards
+        )
+
+    def __enter__(self) -> Poller:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stop_shards([(self._names.shards, number) for number in self._shards])
+        self._member.close()
+        self._back_pressure.close()
+        self._store.close()
+
+    def run_until_signalled(self) -> int:
+        return self.run(Stop.on_signals())
+
+    def run(self, stop: Stop) -> int:
+        """Poll until `stop`; returns the exit code. A shard's bug comes through."""
+        self._back_pressure.start()
+        while not stop.requested and not self._guarded(self._open):
+            stop.wait(RETRY_S)
+        while not stop.requested:
+            if not self._guarded(self._turn):
+                stop.wait(1.0)
+                self._guarded(self._open)
+        log.info("stopping")
+        return 0
+
+    def _guarded(self, act: Callable[[], Any]) -> bool:
+        self._health.progress()
+        try:
+            act()
+        except EnvironmentFault as error:
+            self._health.fault("environment", str(error))
+            log.error("environment", where=error.where, why=error.why, next=error.next_step)
+        except Transient as error:
+            self._health.fault("kafka", str(error))
+            log.warning("not now; joining the group again", why=str(error))
+        else:
+            self._health.mend("environment")
+            self._health.mend("kafka")
+            return True
+        return False
+
+    def _open(self) -> None:
+        topics = {self._names.shards, self._names.watermarks}
+        for polled in self._streams:
+            topics |= {polled.names.raw_topic, polled.names.responses_topic, polled.names.dlq_topic}
+        pinned = Topics(clients.admin(self._settings.kafka)).pinned(sorted(topics))
+        found = pinned[self._names.shards].partitions
+        if found != self._shard_count:
+            raise EnvironmentFault(
+                f"topic {self._names.shards}",
+                f"has {found} partitions where the pipeline declares {self._shard_count} shards, and shards are fixed",
+                "set `shards` back",
+            )
+        self._around = Surroundings(
+            self._settings.kafka,
+            self._names,
+            self._settings.instance,
+            self._store,
+            pinned,
+            self._back_pressure,
+            self._health,
+            threading.Semaphore(self._settings.poller.pages_max),
+        )
+        self._member.open()
+        self._health.started()
+
+    def _turn(self) -> None:
+        self._member.take(100, TAKE_TIMEOUT_S)
+        self._member.revoked = []
+        assigned, self._member.assigned = self._member.assigned, []
+        for _, number in assigned:
+            self._start_shard(number)
+        self._look_after_shards()
+
+    def _start_shard(self, number: int) -> None:
+        streams = [s for s in self._streams if shard_of(s.key, self._shard_count) == number]
+        if not streams or self._around is None or number in self._shards:
+            return
+        self._shards[number] = Shard(number, streams, self._around)
+        self._shards[number].start()
+
+    def _stop_shards(self, parts: list[At]) -> None:
+        stopping = [self._shards.pop(number) for _, number in parts if number in self._shards]
+        for shard in stopping:
+            shard.ask_to_stop()
+        give_up_s = time.monotonic() + self._settings.poller.stop_deadline_s
+        for shard in stopping:
+            shard.join(max(0.1, give_up_s - time.monotonic()))
+
+    def _look_after_shards(self) -> None:
+        now_s = time.monotonic()
+        for shard in self._shards.values():
+            if shard.bug is not None:
+                raise shard.bug
+        if all(now_s - shard.beat_s < STALLED_AFTER_S for shard in self._shards.values()):
+            self._health.progress()
+        for source in {polled.names.source for polled in self._streams}:
+            THROTTLED.labels(STAGE, source).set(self._back_pressure.flow)

@@ -1,0 +1,289 @@
+"""A shard: the streams of one partition of `sluice.shards`, polled and published by one owner at a time.
+
+Taking a shard over is KIP-618's order: fence the earlier owner, claim (the claim's offset is the incarnation of all
+positions to come), read the watermarks to their end, catch up with the raw topics; only then ask the sources. Losing
+a transaction means doing all of that again. All decisions and publishing of a shard happen in its one thread; only
+requests run beside it, in lanes.
+"""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from sluice.connector.fetch import failure
+from sluice.errors import Bug, EnvironmentFault, SluiceError, TransactionLost, Transient
+from sluice.kafka import KafkaSettings, LogReader
+from sluice.kafka.topics import Pinned
+from sluice.names import Names
+from sluice.stage.backpressure import Flow
+from sluice.stage.ingress import IngressProducer
+from sluice.state import Store
+from sluice.telemetry import Health
+from sluice_ingress_poller import STAGE
+from sluice_ingress_poller.known_keys import RawTopicKeys
+from sluice_ingress_poller.lag import BackPressure
+from sluice_ingress_poller.lane import Lane, Outcome
+from sluice_ingress_poller.outcomes import count_page, count_parked
+from sluice_ingress_poller.page import author_fault
+from sluice_ingress_poller.polled import PolledStream
+from sluice_ingress_poller.records import Fetched, RecordMaker
+from sluice_ingress_poller.schedule import retry_delay_s
+from sluice_ingress_poller.stream_poll import Decision, StreamPoll
+from sluice_ingress_poller.watermark import claimed
+
+WAIT_S_MAX = 0.5
+TAKE_OVER_RETRY_S_MAX = 30.0
+DELETES_PER_TRANSACTION = 5_000
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all shards of a process share; `slots` bounds the pages in memory."""
+
+    kafka: KafkaSettings
+    names: Names
+    instance: str
+    store: Store
+    topics: Mapping[str, Pinned]
+    back_pressure: BackPressure
+    health: Health
+    slots: threading.Semaphore
+
+
+@dataclass
+class _Polling:
+    """A stream under the present claim."""
+
+    polled: PolledStream
+    poll: StreamPoll
+    maker: RecordMaker
+    lane: Lane
+
+
+class Shard:
+    """Runs in a thread from `start` to `stop`. `beat_s` is when it last came around, `bug` what ended it early."""
+
+    def __init__(self, number: int, streams: list[PolledStream], around: Surroundings) -> None:
+        self.number = number
+        self.beat_s = time.monotonic()
+        self.bug: BaseException | None = None
+        self._streams = streams
+        self._around = around
+        self._stopped = threading.Event()
+        self._producer = IngressProducer(around.kafka, around.names, around.names.transactional_id(STAGE, number))
+        self._polling: dict[str, _Polling] = {}
+        self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        self._attempts = 0
+        self._thread = threading.Thread(target=self._run, name=f"shard {number}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def ask_to_stop(self) -> None:
+        """Begin no more work; what is being published is finished."""
+        self._stopped.set()
+
+    def join(self, deadline_s: float) -> None:
+        """Wait until it has stopped. One that is late is harmless: the next owner fences it."""
+        self._thread.join(deadline_s)
+        if self._thread.is_alive():
+            log.warning("shard still busy; its next owner fences it", shard=self.number)
+
+    # ── the thread ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _run(self) -> None:
+        structlog.contextvars.bind_contextvars(shard=self.number)
+        try:
+            while not self._stopped.is_set():
+                self._guarded()
+        except BaseException as error:
+            # Handed to the main thread, which ends the process with it.
+            self.bug = error
+        finally:
+            self._drop()
+            self._producer.close()
+            log.info("shard given up")
+
+    def _guarded(self) -> None:
+        """Take the shard over and serve it, until asked to stop or something takes the ground away."""
+        where = f"shard {self.number}"
+        try:
+            self._take_over()
+            self._around.health.mend(where)
+            self._serve()
+        except EnvironmentFault as error:
+            self._around.health.fault(where, str(error))
+            log.error("environment", where=error.where, why=error.why, next=error.next_step)
+            self._wait(error)
+        except Transient as error:
+            log.warning("taking the shard over again", why=str(error), lost=isinstance(error, TransactionLost))
+            self._wait(error)
+
+    def _wait(self, error: SluiceError) -> None:
+        self._drop()
+        self._attempts += 1
+        asked_for_s = error.retry_after_s if isinstance(error, Transient) else None
+        delay_s = min(retry_delay_s(self._attempts, asked_for_s, random.random()), TAKE_OVER_RETRY_S_MAX)  # noqa: S311
+        until_s = time.monotonic() + delay_s
+        while (left_s := until_s - time.monotonic()) > 0 and not self._stopped.wait(min(left_s, WAIT_S_MAX)):
+            self._beat()
+
+    def _beat(self) -> None:
+        self.beat_s = time.monotonic()
+
+    # ── taking over ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _take_over(self) -> None:
+        around = self._around
+        self._producer.fence()
+        self._beat()
+        claim = {"v": 1, "instance": around.instance, "at": time.time_ns() // 1_000}
+        incarnation = self._producer.claim(around.names.shards, self.number, b"%d" % self.number, claim)
+        stored = self._producer.read_watermarks([s.key for s in self._streams])
+        with LogReader(around.kafka) as reader:
+            for polled in self._streams:
+                if self._stopped.is_set():
+                    return
+                self._begin(polled, incarnation, stored.get(polled.key), reader)
+        log.info("shard taken over", incarnation=incarnation, streams=[s.key for s in self._streams])
+
+    def _begin(
+        self, polled: PolledStream, incarnation: int, stored: Mapping[str, object] | None, reader: LogReader
+    ) -> None:
+        watermark = claimed(stored, incarnation, f"watermark {polled.key}")
+        known = self._restored(polled, stored is None, reader)
+        poll = StreamPoll(polled.stream, polled.plan, watermark, known, time.monotonic(), _now_us())
+        maker = RecordMaker(polled.names, watermark.epoch, incarnation, polled.secrets)
+        lane = Lane(polled.key, polled.fetcher, self._around.slots, self._outcomes)
+        self._polling[polled.key] = _Polling(polled, poll, maker, lane)
+
+    def _restored(self, polled: PolledStream, no_watermark: bool, reader: LogReader) -> RawTopicKeys:
+        topic = polled.names.raw_topic
+        known = RawTopicKeys(self._around.store, topic, self._around.topics[topic])
+        for _ in known.restore_all(reader) if no_watermark else known.restore(reader):
+            self._beat()
+        if no_watermark and known.records_read:
+            raise EnvironmentFault(
+                f"watermark {polled.key}",
+                f"there is none in {self._around.names.watermarks}, yet {topic} holds records: a fresh start would "
+                "give old positions to new contents",
+                f"restore {self._around.names.watermarks} from its backup; or delete both {topic} and what was made "
+                "from it, and run `sluice topics apply`",
+            )
+        return known
+
+    def _drop(self) -> None:
+        """Forget the claim's streams; answers that are still under way go nowhere."""
+        for polling in self._polling.values():
+            polling.lane.close()
+            self._around.health.mend(polling.polled.key)
+        self._polling = {}
+        self._outcomes = queue.SimpleQueue()
+
+    # ── serving ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _serve(self) -> None:
+        while not self._stopped.is_set():
+            self._beat()
+            now_s = time.monotonic()
+            if self._around.back_pressure.flow is not Flow.PAUSED:
+                for polling in self._polling.values():
+                    if not polling.lane.busy and polling.poll.due_s <= now_s:
+                        self._ask(polling, now_s)
+            try:
+                outcome = self._outcomes.get(timeout=self._until_due_s(now_s))
+            except queue.Empty:
+                continue
+            polling = self._polling[outcome.key]
+            try:
+                self._handle(polling, outcome)
+            finally:
+                polling.lane.consumed()
+
+    def _until_due_s(self, now_s: float) -> float:
+        dues = [p.poll.due_s for p in self._polling.values() if not p.lane.busy]
+        return min(max(min(dues, default=now_s + WAIT_S_MAX) - now_s, 0.01), WAIT_S_MAX)
+
+    def _ask(self, polling: _Polling, now_s: float) -> None:
+        try:
+            request = polling.poll.request(now_s)
+        except SluiceError as error:
+            self._failed(polling, error)
+            return
+        polling.lane.send(request)
+
+    def _handle(self, polling: _Polling, outcome: Outcome) -> None:
+        """Publish what an outcome leads to. A failure of the source is the stream's own; one of Kafka the shard's."""
+        if outcome.response is None:
+            self._failed(polling, _as_policy(outcome))
+            return
+        fetched = Fetched.now(outcome.response, time.time_ns() // 1_000_000)
+        refused = failure(polling.polled.names.source, outcome.response)
+        decision: Decision | None = None
+        if refused is None:
+            try:
+                decision = polling.poll.decide(outcome.response, _now_us())
+            except SluiceError as error:
+                refused = error
+        if decision is None:
+            self._producer.publish([polling.maker.response(fetched)], {})
+            self._failed(polling, refused or Bug("no decision and no reason"))
+            return
+        self._publish(polling, decision, fetched)
+        self._committed(polling, decision)
+
+    def _publish(self, polling: _Polling, decision: Decision, fetched: Fetched) -> None:
+        """One transaction for the page and its watermark. Very many deletes go before it, in slices of their own: a
+        crash among them leaves the rest known, and the next enumeration finds them again."""
+        deletes = list(decision.deletes)
+        while len(deletes) > DELETES_PER_TRANSACTION:
+            part, deletes = deletes[:DELETES_PER_TRANSACTION], deletes[DELETES_PER_TRANSACTION:]
+            self._producer.publish(list(polling.maker.deletes(part, fetched)), {})
+            self._beat()
+        records = polling.maker.page(decision, fetched)
+        records += polling.maker.deletes(deletes, fetched)
+        self._producer.publish(records, {polling.polled.key: decision.watermark.dump(_now_us())})
+
+    def _committed(self, polling: _Polling, decision: Decision) -> None:
+        self._attempts = 0
+        polling.poll.committed(decision, time.monotonic(), self._around.back_pressure.flow)
+        count_page(polling.polled.names, decision)
+        count_parked(decision)
+        key = polling.polled.key
+        if decision.alarm:
+            self._around.health.fault(key, decision.alarm)
+            log.error("enumeration", stream=key, why=decision.alarm)
+        elif decision.verdict is not None or decision.next is None:
+            self._around.health.mend(key)
+
+    def _failed(self, polling: _Polling, error: Exception) -> None:
+        if not isinstance(error, SluiceError):
+            raise error
+        key = polling.polled.key
+        polling.poll.failed(error, time.monotonic(), random.random())  # noqa: S311 - spread, not secrecy
+        retry_in_s = round(polling.poll.due_s - time.monotonic(), 1)
+        if isinstance(error, EnvironmentFault):
+            self._around.health.fault(key, str(error))
+            log.error("environment", stream=key, where=error.where, why=error.why, next=error.next_step)
+        else:
+            log.warning("not now", stream=key, why=str(error), retry_in_s=retry_in_s)
+
+
+def _as_policy(outcome: Outcome) -> SluiceError:
+    error = outcome.error
+    if isinstance(error, SluiceError):
+        return error
+    assert isinstance(error, Exception)  # noqa: S101 - an outcome has a response or an error
+    return author_fault(error, outcome.key)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000

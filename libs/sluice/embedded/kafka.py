@@ -6,7 +6,7 @@ Sized for development: small heap, few internal partitions, replication factor 1
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from confluent_kafka import KafkaException
@@ -50,7 +50,6 @@ SETTINGS = {
     "offsets.retention.minutes": 30 * 24 * 60,
     # The partitions of a killed member move in 6 s instead of 45 s.
     "group.initial.rebalance.delay.ms": 0,
-    "group.coordinator.rebalance.protocols": "classic,consumer,share,streams",
     "group.consumer.session.timeout.ms": 6000,
     "group.consumer.min.session.timeout.ms": 6000,
     "group.consumer.heartbeat.interval.ms": 2000,
@@ -79,7 +78,7 @@ rootLogger.appenderRef.file.ref = file
 class Kafka(Server):
     name = "kafka"
 
-    def __init__(self, layout: Layout, ports: dict[str, int], class_path: Sequence[Path]) -> None:
+    def __init__(self, layout: Layout, ports: Mapping[str, int], class_path: Sequence[Path]) -> None:
         super().__init__(layout, ports)
         self.controller_port = ports["kafka-controller"]
         self.class_path = ":".join(map(str, class_path))
@@ -122,10 +121,10 @@ class Kafka(Server):
         log4j = f"-Dlog4j2.configurationFile={self.home / 'log4j2.properties'}"
         return [str(find_java().path), *HEAP, log4j, *flags, "-cp", self.class_path, main_class]
 
-    def command(self) -> Command:
-        marker = self.layout.marker(self.name)
-        argv = [*self._java("kafka.Kafka", f"-D{marker}"), str(self.home / "server.properties")]
-        return Command(argv, marker, cwd=self.home, log=self.layout.log(self.name))
+    def command(self, definitions: Sequence[str]) -> Command:
+        flags = [f"-D{definition}" for definition in definitions]
+        argv = [*self._java("kafka.Kafka", *flags), str(self.home / "server.properties")]
+        return Command(self.name, argv, cwd=self.home, log=self.layout.log(self.name))
 
     def is_ready(self) -> bool:
         client = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0, "socket.timeout.ms": 2000})

@@ -7,9 +7,12 @@ private home. Then, and only then, Postgres' data lies in `/var/lib/sluice/<hash
 from __future__ import annotations
 
 import hashlib
+import shutil
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+
+MARK = ".sluice-state"
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,12 @@ class Layout:
 
     @classmethod
     def of(cls, state_dir: Path) -> Layout:
+        """The layout of a state directory, which is made if it is not there."""
         layout = cls(state_dir.expanduser().resolve())
+        is_ours = not layout.state_dir.exists() or not any(layout.state_dir.iterdir())
         layout.servers.mkdir(parents=True, exist_ok=True)
+        if is_ours:
+            (layout.state_dir / MARK).touch()
         return layout
 
     @property
@@ -36,6 +43,10 @@ class Layout:
     def lock(self) -> Path:
         return self.servers / "lock"
 
+    @property
+    def postgres_password(self) -> Path:
+        return self.servers / "postgres.password"
+
     def log(self, name: str) -> Path:
         return self.servers / f"{name}.log"
 
@@ -45,13 +56,29 @@ class Layout:
 
     def home_for_other_user(self, name: str) -> Path:
         """The data directory of one server that runs as somebody else."""
-        if reachable_by_all(self.servers):
-            return self.home(name)
-        return Path("/var/lib/sluice") / hashlib.sha256(str(self.state_dir).encode()).hexdigest()[:16] / name
+        return self.home(name) if reachable_by_all(self.servers) else self._elsewhere / name
+
+    @property
+    def _elsewhere(self) -> Path:
+        return Path("/var/lib/sluice") / hashlib.sha256(str(self.state_dir).encode()).hexdigest()[:16]
 
     def marker(self, name: str) -> str:
         """The argument by which a running server of this state directory is recognised."""
         return f"sluice.server={name}:{self.state_dir}"
+
+    def delete(self) -> None:
+        """Delete the servers' data and, in a directory that is Sluice's alone, the state of the stages as well.
+
+        Topics are gone then, and what stages remember of them would only stop them. The lock file stays: it is held.
+        """
+        if self._elsewhere.exists():
+            shutil.rmtree(self._elsewhere)
+        is_ours = self.state_dir.name == ".sluice" or (self.state_dir / MARK).exists()
+        doomed = list(self.servers.iterdir())
+        doomed += [path for path in self.state_dir.iterdir() if is_ours and path != self.servers]
+        for path in doomed:
+            if path.name not in (MARK, self.lock.name):
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def reachable_by_all(path: Path) -> bool:

@@ -10,7 +10,7 @@ import json
 import os
 import random
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -20,7 +20,13 @@ from sluice.errors import EnvironmentFault
 LOOPBACK = "127.0.0.1"
 LOWEST = 15000
 USUAL_EPHEMERAL_LOW = 32768
-NAMES = ("kafka", "kafka-controller", "postgres", "registry", "registry-management")
+# The first of a server is the one its clients use and bears its name; the others are its own affair.
+OF_SERVER: Mapping[str, Sequence[str]] = {
+    "kafka": ("kafka", "kafka-controller"),
+    "postgres": ("postgres",),
+    "registry": ("registry", "registry-management"),
+}
+NAMES = [name for names in OF_SERVER.values() for name in names]
 
 
 def ephemeral_low() -> int:
@@ -62,21 +68,35 @@ def choose(names: Sequence[str], seed: int) -> dict[str, int]:
 
 
 def remembered(path: Path) -> dict[str, int]:
-    """The ports chosen before, by name; those that are not known yet are chosen now and written down."""
+    """The ports chosen before, by name; empty at the first start."""
     try:
-        known: dict[str, int] = json.loads(path.read_text())
+        known = json.loads(path.read_text())
     except (OSError, ValueError):
-        known = {}
+        return {}
+    return {name: port for name, port in known.items() if name in NAMES and isinstance(port, int)}
+
+
+def settle(path: Path, servers: Iterable[str], *, movable: bool) -> dict[str, int]:
+    """Every port's number, with those of `servers` (about to start) free now; chosen ones are written down.
+
+    A remembered port that is taken by now is replaced, unless clients may know it: then it is an EnvironmentFault.
+    """
+    known = remembered(path)
+    for name in [port for server in servers for port in OF_SERVER[server]]:
+        if name in known and not is_free(known[name]):
+            if name in OF_SERVER and not movable:
+                raise taken(name, known[name])
+            del known[name]
     missing = [name for name in NAMES if name not in known]
     if missing:
         known |= choose(missing, seed=random.SystemRandom().randrange(2**32))
-        write(path, known)
+        _write(path, known)
     return known
 
 
-def write(path: Path, ports: Mapping[str, int]) -> None:
+def _write(path: Path, ports: Mapping[str, int]) -> None:
     scratch = path.with_suffix(".new")
-    scratch.write_text(json.dumps(ports, indent=1))
+    scratch.write_text(json.dumps(ports, indent=1) + "\n")
     os.replace(scratch, path)
 
 

@@ -13,12 +13,15 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 
 from sluice.embedded.layout import Layout, reachable_by_all
@@ -28,6 +31,7 @@ from sluice.embedded.server import Server
 from sluice.errors import EnvironmentFault
 
 SUPERUSER = "postgres"
+CHILDREN_GONE_WITHIN_S = 15.0
 
 SETTINGS = {
     "listen_addresses": LOOPBACK,
@@ -51,24 +55,20 @@ SETTINGS = {
 
 class Postgres(Server):
     name = "postgres"
+    # "fast" ends sessions and writes a checkpoint; "immediate" ends the children too and recovers at the next start.
+    stop_signals = (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
+    death_signal = signal.SIGQUIT
 
-    def __init__(self, layout: Layout, ports: dict[str, int], *, durable: bool = True) -> None:
+    def __init__(self, layout: Layout, ports: Mapping[str, int], *, durable: bool = True) -> None:
         super().__init__(layout, ports)
         self.durable = durable
         self.owner = _nobody() if os.geteuid() == 0 else Owner()
         as_other = self.owner.uid is not None
         self.home = layout.home_for_other_user(self.name) if as_other else layout.home(self.name)
 
-    def data_dirs(self) -> list[Path]:
-        return [self.home, self._password_file]
-
-    @property
-    def _password_file(self) -> Path:
-        return self.layout.servers / "postgres.password"
-
     @property
     def password(self) -> str:
-        return self._password_file.read_text().strip()
+        return self.layout.postgres_password.read_text().strip()
 
     def dsn(self, dbname: str = "postgres") -> str:
         return f"postgresql://{SUPERUSER}:{self.password}@{LOOPBACK}:{self.port}/{dbname}"
@@ -86,21 +86,38 @@ class Postgres(Server):
 
     def prepare(self) -> None:
         if (self.home / "initialised").exists():
-            return
+            return self._clear_after_crash()
         shutil.rmtree(self.home, ignore_errors=True)  # what a killed initdb left
         self.home.mkdir(parents=True)
         self._write_password()
         self._initdb()
         (self.home / "initialised").touch()
+        return None
+
+    def _clear_after_crash(self) -> None:
+        """Wait for the children of a killed postmaster, then take its pid file away.
+
+        A new postmaster refuses beside them, and beside a file whose pid belongs to any living process of its user.
+        """
+        deadline = time.monotonic() + CHILDREN_GONE_WITHIN_S
+        while left := _processes_in(self.home / "data"):
+            if time.monotonic() > deadline:
+                raise EnvironmentFault(
+                    f"starting postgres in {self.home}",
+                    f"processes of an earlier one are still there: {', '.join(map(str, left))}",
+                    "end them, then start again",
+                )
+            time.sleep(0.05)
+        (self.home / "data" / "postmaster.pid").unlink(missing_ok=True)
 
     def _write_password(self) -> None:
-        self._password_file.unlink(missing_ok=True)
-        with open(os.open(self._password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        self.layout.postgres_password.unlink(missing_ok=True)
+        with open(os.open(self.layout.postgres_password, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_urlsafe(18) + "\n")
 
     def _initdb(self) -> None:
         given = self.home / "initdb.password"
-        shutil.copy(self._password_file, given)
+        shutil.copy(self.layout.postgres_password, given)
         if self.owner.uid is not None:
             for path in (self.home, given):
                 os.chown(path, self.owner.uid, self.owner.gid or 0)
@@ -122,21 +139,20 @@ class Postgres(Server):
                 f"initdb in {self.home}", done.stderr.strip(), "free disk space or choose another --state-dir"
             )
 
-    def command(self) -> Command:
-        marker = self.layout.marker(self.name)
+    def command(self, definitions: Sequence[str]) -> Command:
         settings = SETTINGS | {"port": str(self.port)}
         if not self.durable:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-        flags = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
-        argv = [str(self._bin / "postgres"), "-D", str(self.home / "data"), "-c", marker, *flags]
+        definitions = [*definitions, *(f"{key}={value}" for key, value in settings.items())]
+        flags = [part for definition in definitions for part in ("-c", definition)]
+        argv = [str(self._bin / "postgres"), "-D", str(self.home / "data"), *flags]
         return Command(
+            self.name,
             argv,
-            marker,
             cwd=self.home,
             log=self.layout.log(self.name),
             owner=self.owner,
-            stop_signal=signal.SIGINT,  # "fast": ends sessions, writes a checkpoint
-            death_signal=signal.SIGQUIT,  # "immediate": also ends its children, recovers at the next start
+            death_signal=self.death_signal,
         )
 
     def is_ready(self) -> bool:
@@ -169,6 +185,18 @@ class Postgres(Server):
             connection.execute(
                 psycopg.sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(psycopg.sql.Identifier(name))
             )
+
+
+def _processes_in(data: Path) -> list[int]:
+    """Pids of the Postgres processes at work in this data directory: each has it as its current directory."""
+    found = []
+    for process in psutil.process_iter(["name"]):
+        try:
+            if process.info["name"] == "postgres" and process.cwd() == str(data):
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
 
 
 def _nobody() -> Owner:

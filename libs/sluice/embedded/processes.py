@@ -38,30 +38,33 @@ class Owner:
 
 @dataclass(frozen=True)
 class Command:
-    """How one server is run. One of `argv` ends with `marker`.
+    """How one server is run; `death_signal` is sent when its parent dies."""
 
-    `stop_signal` asks for an orderly end, `death_signal` for a quick one.
-    """
-
+    name: str
     argv: Sequence[str]
-    marker: str
     cwd: Path
     log: Path
     env: Mapping[str, str] = field(default_factory=dict)
     owner: Owner = field(default_factory=Owner)
-    stop_signal: int = signal.SIGTERM
     death_signal: int = signal.SIGKILL
 
 
 def find(marker: str) -> psutil.Process | None:
     """The running process that has an argument ending with `marker`, or None."""
-    for process in psutil.process_iter():
-        try:
-            if any(arg.endswith(marker) for arg in process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
-                return process
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return None
+    having = (p for p in psutil.process_iter() if any(argument.endswith(marker) for argument in arguments(p)))
+    return next((p for p in having if is_alive(p)), None)
+
+
+def _by_argv(argv: Sequence[str]) -> psutil.Process | None:
+    return next((p for p in psutil.process_iter() if arguments(p) == list(argv) and is_alive(p)), None)
+
+
+def arguments(process: psutil.Process) -> list[str]:
+    """Its command line; empty when it is gone or not ours to look at."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def spawn(command: Command, *, detach: bool) -> psutil.Process:
@@ -101,19 +104,25 @@ _children: list[subprocess.Popen[bytes]] = []
 def _await_detached(command: Command) -> psutil.Process:
     deadline = time.monotonic() + FOUND_WITHIN_S
     while time.monotonic() < deadline:
-        if process := find(command.marker):
+        if process := _by_argv(command.argv):
             return process
         time.sleep(0.02)
-    raise died(command)
+    raise died(command.name, command.log)
 
 
-def died(command: Command) -> EnvironmentFault:
+def died(name: str, log: Path) -> EnvironmentFault:
     """The error for a server that ended while it started: the end of its log says why."""
     return EnvironmentFault(
-        f"starting {Path(command.log).stem}",
-        f"it ended at once; the last lines of {command.log} are:\n{last_lines(command.log)}\n",
+        f"starting {name}",
+        f"it ended at once; the last lines of {log} are:\n{last_lines(log)}\n",
         "mend what they name, or delete the servers' data with `sluice dev reset`",
     )
+
+
+def rotate(log: Path, bytes_max: int = 8 * 2**20) -> None:
+    """Set a long log aside, keeping one older one."""
+    if log.exists() and log.stat().st_size > bytes_max:
+        log.replace(log.with_suffix(".log.1"))
 
 
 def last_lines(log: Path, lines: int = 8, bytes_max: int = 8192) -> str:
@@ -131,7 +140,7 @@ def is_alive(process: psutil.Process) -> bool:
     """Running and not a zombie. psutil compares creation times, so a reused pid counts as dead."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         return False
 
 

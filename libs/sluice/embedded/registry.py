@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -21,7 +22,7 @@ JVM = ("-Xms32m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-X
 class Registry(Server):
     name = "registry"
 
-    def __init__(self, layout: Layout, ports: dict[str, int], application: Path, postgres: Postgres) -> None:
+    def __init__(self, layout: Layout, ports: Mapping[str, int], application: Path, postgres: Postgres) -> None:
         super().__init__(layout, ports)
         self.management_port = ports["registry-management"]
         self.application = application
@@ -36,11 +37,11 @@ class Registry(Server):
         self.layout.home(self.name).mkdir(parents=True, exist_ok=True)
         self.postgres.create_database(DATABASE)
 
-    def command(self) -> Command:
-        marker = self.layout.marker(self.name)
-        argv = [str(find_java().path), *JVM, f"-D{marker}", "-jar", str(self.application / "quarkus-run.jar")]
+    def command(self, definitions: Sequence[str]) -> Command:
+        flags = [*JVM, *(f"-D{definition}" for definition in definitions)]
+        argv = [str(find_java().path), *flags, "-jar", str(self.application / "quarkus-run.jar")]
         home = self.layout.home(self.name)
-        return Command(argv, marker, cwd=home, log=self.layout.log(self.name), env=self._env())
+        return Command(self.name, argv, cwd=home, log=self.layout.log(self.name), env=self._env())
 
     def _env(self) -> dict[str, str]:
         return {
@@ -50,6 +51,8 @@ class Registry(Server):
             "QUARKUS_MANAGEMENT_PORT": str(self.management_port),
             "QUARKUS_BANNER_ENABLED": "false",
             "QUARKUS_LOG_LEVEL": "WARN",
+            "QUARKUS_LOG_CATEGORY__IO_APICURIO__LEVEL": "WARN",
+            "QUARKUS_HTTP_ACCESS_LOG_ENABLED": "false",
             "APICURIO_STORAGE_KIND": "sql",
             "APICURIO_STORAGE_SQL_KIND": "postgresql",
             "APICURIO_DATASOURCE_URL": f"jdbc:postgresql://{LOOPBACK}:{self.postgres.port}/{DATABASE}",

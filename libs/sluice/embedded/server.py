@@ -1,75 +1,89 @@
-"""One embedded server: what it must say about itself, and the one way all of them are started, ended and restarted."""
+"""One embedded server: what it must say about itself, and the one way all of them are started and ended."""
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 import time
 from abc import ABC, abstractmethod
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import psutil
 
 from sluice.embedded import processes
 from sluice.embedded.layout import Layout
-from sluice.embedded.ports import is_free, taken
 from sluice.embedded.processes import Command
 from sluice.errors import EnvironmentFault
+
+
+class Cancelled(Exception):
+    """Starting was given up because another server failed, or by the user."""
+
+
+def owner_mark(owner: int | None) -> str:
+    """The argument that names the process whose death is to end the server; None: a server that outlives everybody."""
+    return f"sluice.owner={owner or 'none'}"
 
 
 class Server(ABC):
     """A server of one state directory. Subclasses say how it is prepared, run and asked whether it is ready."""
 
-    name: str
-    ready_within_s = 90.0
+    name: ClassVar[str]
+    # From an orderly end to a sure one; the next is sent when the one before did not help.
+    stop_signals: ClassVar[Sequence[int]] = (signal.SIGTERM, signal.SIGKILL)
+    # What the kernel sends when the process that started it dies.
+    death_signal: ClassVar[int] = signal.SIGKILL
+    ready_within_s: ClassVar[float] = 90.0
 
-    def __init__(self, layout: Layout, ports: dict[str, int]) -> None:
+    def __init__(self, layout: Layout, ports: Mapping[str, int]) -> None:
         self.layout = layout
         self.port = ports[self.name]
 
     @abstractmethod
     def prepare(self) -> None:
-        """Make the data directory, if there is none yet. Safe to call again after any crash."""
+        """Make the data directory, if there is none yet, and clear what a crash left. Called before each start."""
 
     @abstractmethod
-    def command(self) -> Command: ...
+    def command(self, definitions: Sequence[str]) -> Command:
+        """How it is run, with the `name=value` definitions among its arguments, where they have no effect."""
 
     @abstractmethod
     def is_ready(self) -> bool:
         """Whether it answers its clients. Never raises for a server that is still starting."""
 
-    def data_dirs(self) -> list[Path]:
-        """What `reset` deletes."""
-        return [self.layout.home(self.name)]
-
     def find(self) -> psutil.Process | None:
         """Its running process, whoever started it."""
         return processes.find(self.layout.marker(self.name))
 
-    def start(self, *, detach: bool) -> psutil.Process:
-        """Start it and return when it answers. Raises EnvironmentFault."""
-        if not is_free(self.port):
-            raise taken(self.name, self.port)
+    def start(self, *, detach: bool, cancelled: threading.Event) -> None:
+        """Start it and return when it answers. Raises EnvironmentFault, or Cancelled."""
         self.prepare()
-        command = self.command()
-        process = processes.spawn(command, detach=detach)
-        self.await_ready(process, command)
-        return process
+        if cancelled.is_set():
+            raise Cancelled
+        command = self.command([self.layout.marker(self.name), owner_mark(None if detach else os.getpid())])
+        processes.rotate(command.log)
+        self.await_ready(processes.spawn(command, detach=detach), cancelled)
 
-    def await_ready(self, process: psutil.Process, command: Command) -> None:
+    def await_ready(self, process: psutil.Process, cancelled: threading.Event) -> None:
+        """Return when it answers. Raises EnvironmentFault when it ends or takes too long, or Cancelled."""
         deadline = time.monotonic() + self.ready_within_s
         while not self.is_ready():
             processes.reap()
             if not processes.is_alive(process):
-                raise processes.died(command)
+                raise processes.died(self.name, self.layout.log(self.name))
             if time.monotonic() > deadline:
                 raise EnvironmentFault(
                     f"starting {self.name}",
                     f"process {process.pid} does not answer on port {self.port} after {self.ready_within_s:.0f} s",
-                    f"read {command.log}, then `sluice dev down` and start again",
+                    f"read {self.layout.log(self.name)}, then start again",
                 )
-            time.sleep(0.05)
+            if cancelled.wait(0.05):
+                raise Cancelled
 
-    def stop(self, process: psutil.Process, deadline_s: float) -> None:
-        """End it in order, or by force when the deadline nears."""
-        command = self.command()
-        processes.end(process, [command.stop_signal, command.death_signal, signal.SIGKILL], deadline_s)
+    @classmethod
+    def stop(cls, layout: Layout, deadline_s: float) -> None:
+        """End the running one of this state directory, in order; by force when the deadline nears."""
+        if process := processes.find(layout.marker(cls.name)):
+            processes.end(process, cls.stop_signals, deadline_s)

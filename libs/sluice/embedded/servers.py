@@ -2,49 +2,45 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from sluice.embedded import artifacts, ports, processes
+from sluice.embedded import ports, processes, stopping
+from sluice.embedded.artifacts import Use, listed
+from sluice.embedded.fetching import fetch
 from sluice.embedded.kafka import Kafka
 from sluice.embedded.layout import Layout
 from sluice.embedded.postgres import Postgres
 from sluice.embedded.registry import Registry
-from sluice.embedded.server import Server
+from sluice.embedded.server import Cancelled, Server
+from sluice.embedded.state_lock import StateLock
 
-
-def _silent(_line: str) -> None:
-    pass
-
-
+Progress = Callable[[str], None]
+USES: Mapping[type[Server], Use] = {Kafka: "broker", Registry: "registry"}
 S = TypeVar("S", bound=Server)
 
 
-def _started(server: S | None) -> S:
-    if server is None:
-        raise LookupError("this server was not asked for when the servers were started")
-    return server
+def silent(_line: str) -> None:
+    """Progress that nobody follows."""
 
 
 class Servers:
-    """Running servers of one state directory; a context manager that ends what it started.
+    """Running servers of one state directory; as a context manager it ends, on leaving, those that it started.
 
-    `download_s` is the time this start spent on fetching artifacts.
+    `download_s`: seconds this start spent on bringing artifacts.
     """
 
-    def __init__(
-        self, layout: Layout, kafka: Kafka | None, postgres: Postgres | None, registry: Registry | None
-    ) -> None:
-        self.layout = layout
-        self._kafka, self._postgres, self._registry = kafka, postgres, registry
-        self._members: list[Server] = [s for s in (kafka, postgres, registry) if s is not None]
+    def __init__(self, layout: Layout, lock: StateLock, *, detach: bool) -> None:
+        self._layout, self._lock, self._detach = layout, lock, detach
+        self._members: dict[str, Server] = {}
+        self._started: list[type[Server]] = []
         self.download_s = 0.0
-        self._detach = False
 
     @classmethod
     def start(
@@ -54,93 +50,126 @@ class Servers:
         registry: bool = True,
         kafka: bool = True,
         postgres: bool = True,
-        progress: Callable[[str], None] = _silent,
+        progress: Progress = silent,
         detach: bool = False,
         durable: bool = True,
     ) -> Self:
+        """Start what does not run yet, in parallel, and return when all of it answers.
+
+        Detached servers outlive this process; others die with it, even when it is killed. The registry brings Postgres
+        with it. `durable=False` is for tests: a crash of the operating system may lose data.
+        Raises EnvironmentFault; what this call had started has been ended then.
+        """
         layout = Layout.of(state_dir)
-        uses = {use for use, wanted in (("broker", kafka), ("registry", registry)) if wanted}
-        fetched = artifacts.fetch([a for a in artifacts.listed() if a.use in uses], progress)
-        chosen = ports.remembered(layout.ports)
-        database = Postgres(layout, chosen, durable=durable) if postgres or registry else None
-        application = next(
-            (artifacts.unpacked(a, p, progress) for a, p in fetched.paths.items() if a.use == "registry"), None
-        )
-        servers = cls(
-            layout,
-            Kafka(layout, chosen, fetched.of("broker")) if kafka else None,
-            database,
-            Registry(layout, chosen, application, database) if application and database else None,
-        )
-        servers.download_s = fetched.download_s
-        servers._detach = detach
-        servers._start_all(progress)
+        lock = StateLock(layout.lock)
+        lock.acquire("command" if detach else "session", progress)
+        servers = cls(layout, lock, detach=detach)
+        wanted: dict[type[Server], bool] = {Kafka: kafka, Postgres: postgres or registry, Registry: registry}
+        try:
+            servers._assemble([kind for kind, is_wanted in wanted.items() if is_wanted], progress, durable)
+            servers._start_members(progress)
+        except BaseException:
+            servers.stop(10.0)
+            raise
+        if detach:
+            lock.release()
         return servers
 
-    def _start_all(self, progress: Callable[[str], None]) -> None:
-        database_ready = threading.Event()
+    def _assemble(self, kinds: Sequence[type[Server]], progress: Progress, durable: bool) -> None:
+        layout = self._layout
+        stopping.end_orphans(layout)
+        fetched = fetch(listed(USES[kind] for kind in kinds if kind in USES), progress)
+        self.download_s = fetched.download_s
+        resting = [kind.name for kind in kinds if processes.find(layout.marker(kind.name)) is None]
+        # With all of them at rest and to be used by this process alone, nobody outside can know the ports.
+        movable = not self._detach and len(resting) == len(kinds)
+        chosen = ports.settle(layout.ports, resting, movable=movable)
+        if Kafka in kinds:
+            self._add(Kafka(layout, chosen, fetched.of("broker")))
+        if Postgres in kinds:
+            self._add(database := Postgres(layout, chosen, durable=durable))
+        if Registry in kinds:
+            self._add(Registry(layout, chosen, fetched.of("registry")[0], database))
+
+    def _add(self, server: Server) -> None:
+        self._members[server.name] = server
+
+    def _start_members(self, progress: Progress) -> None:
+        database_ready, cancelled = threading.Event(), threading.Event()
 
         def start(server: Server) -> None:
-            if isinstance(server, Registry) and not database_ready.wait(60.0):
-                return
-            started = time.monotonic()
-            if server.find() is None:
-                server.start(detach=self._detach)
+            while isinstance(server, Registry) and not database_ready.wait(0.05):
+                if cancelled.is_set():
+                    raise Cancelled
+            self._start_one(server, cancelled, progress)
             if isinstance(server, Postgres):
                 database_ready.set()
-            progress(f"{server.name} is ready on port {server.port} ({time.monotonic() - started:.1f} s)")
 
-        with ThreadPoolExecutor(3) as pool:
-            for future in [pool.submit(start, server) for server in self._members]:
-                future.result()
+        with ThreadPoolExecutor(max(1, len(self._members))) as pool:
+            try:
+                for done in as_completed([pool.submit(start, server) for server in self._members.values()]):
+                    done.result()
+            except BaseException:
+                cancelled.set()
+                raise
+
+    def _start_one(self, server: Server, cancelled: threading.Event, progress: Progress) -> None:
+        began = time.monotonic()
+        running = server.find()
+        if running is not None:
+            server.await_ready(running, cancelled)
+            progress(f"{server.name} runs already, on port {server.port}")
+            return
+        self._started.append(type(server))
+        server.start(detach=self._detach, cancelled=cancelled)
+        progress(f"{server.name} is ready on port {server.port} ({time.monotonic() - began:.1f} s)")
 
     @property
     def bootstrap_servers(self) -> str:
-        return _started(self._kafka).bootstrap_servers
+        return self._member(Kafka).bootstrap_servers
 
     @property
     def registry_url(self) -> str:
-        return _started(self._registry).url
+        """Base of the Confluent-compatible API."""
+        return self._member(Registry).url
 
     def postgres_dsn(self, dbname: str = "postgres") -> str:
-        return _started(self._postgres).dsn(dbname)
+        return self._member(Postgres).dsn(dbname)
 
     def create_database(self, name: str, template: str | None = None) -> None:
-        _started(self._postgres).create_database(name, template)
+        """Create the database unless it exists, empty or as a copy of `template`."""
+        self._member(Postgres).create_database(name, template)
 
     def drop_database(self, name: str) -> None:
-        _started(self._postgres).drop_database(name)
+        self._member(Postgres).drop_database(name)
 
     @property
     def pids(self) -> dict[str, int]:
-        return {s.name: p.pid for s in self._members if (p := s.find())}
-
-    def _member(self, name: str) -> Server:
-        return next(s for s in self._members if s.name == name)
+        """Of the servers that run at this moment, by name."""
+        return {name: process.pid for name, server in self._members.items() if (process := server.find())}
 
     def kill(self, name: str) -> None:
-        """SIGKILL, as a crash would; returns when the process is gone."""
-        if process := self._member(name).find():
-            processes.end(process, [9], 10.0)
+        """SIGKILL, as a crash would be; returns when the process is gone."""
+        if process := self._members[name].find():
+            processes.end(process, [signal.SIGKILL], 10.0)
 
     def restart(self, name: str) -> None:
-        server = self._member(name)
-        if process := server.find():
-            server.stop(process, 20.0)
-        server.start(detach=self._detach)
+        """End the server if it runs, then start it on the same port, with the same data."""
+        server = self._members[name]
+        server.stop(self._layout, 20.0)
+        server.start(detach=self._detach, cancelled=threading.Event())
 
     def stop(self, deadline_s: float = 20.0) -> None:
-        """End all; the registry before its database."""
-        for group in (
-            [s for s in self._members if not isinstance(s, Postgres)],
-            [s for s in self._members if isinstance(s, Postgres)],
-        ):
-            with ThreadPoolExecutor(3) as pool:
-                list(pool.map(lambda s: self._stop_one(s, deadline_s / 2), group))
+        """End what this object started, and let go of the state directory."""
+        stopping.stop(self._layout, self._started, deadline_s)
+        self._started.clear()
+        self._lock.release()
 
-    def _stop_one(self, server: Server, deadline_s: float) -> None:
-        if process := server.find():
-            server.stop(process, deadline_s)
+    def _member(self, kind: type[S]) -> S:
+        member = self._members.get(kind.name)
+        if not isinstance(member, kind):
+            raise LookupError(f"{kind.name} was not asked for when the servers were started")
+        return member
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,171 @@
+"""Brings the pinned artifacts: from the cache, from a directory given for closed networks, or from Maven's repository.
+
+A file is used only after its sha256 was checked, wherever it came from. A download appears in the cache by one rename
+after its check, so a cut one is never seen; a cached file that was damaged since is fetched again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from sluice.embedded.artifacts import Artifact, damage
+from sluice.embedded.unpacking import is_whole, unpack, unpacked_dir
+from sluice.errors import EnvironmentFault
+
+Progress = Callable[[str], None]
+
+DEADLINE_S = 1800.0
+ATTEMPTS = 3
+THREADS = 8
+READ_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """Where the artifacts lie, in the order asked for (an archive: the directory of its content).
+
+    `download_s`: seconds spent on bringing what was missing; 0.0 when nothing was.
+    """
+
+    paths: dict[Artifact, Path]
+    download_s: float
+
+    def of(self, *uses: str) -> list[Path]:
+        return [path for artifact, path in self.paths.items() if artifact.use in uses]
+
+
+def cache_dir() -> Path:
+    """`SLUICE_CACHE_DIR`, else `sluice` in the user's cache directory."""
+    if given := os.environ.get("SLUICE_CACHE_DIR"):
+        return Path(given).expanduser().resolve()
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base).expanduser().resolve() / "sluice"
+
+
+def fetch(wanted: Sequence[Artifact], progress: Progress) -> Fetched:
+    """Every wanted artifact, checked. Raises EnvironmentFault when one cannot be had or is not what the list says."""
+    home = cache_dir()
+    home.mkdir(parents=True, exist_ok=True)
+    given = os.environ.get("SLUICE_ARTIFACTS_DIR")
+    source = Path(given).expanduser() if given else home
+    with ThreadPoolExecutor(THREADS) as pool:
+        whole = list(pool.map(lambda artifact: _is_there(artifact, home, source, progress), wanted))
+    missing = [artifact for artifact, there in zip(wanted, whole, strict=True) if not there]
+    took_s = _bring(missing, home, source, progress) if missing else 0.0
+    return Fetched({a: unpacked_dir(home, a) if a.is_archive else source / a.file_name for a in wanted}, took_s)
+
+
+def _is_there(artifact: Artifact, home: Path, source: Path, progress: Progress) -> bool:
+    if artifact.is_archive:
+        return is_whole(unpacked_dir(home, artifact))
+    path = source / artifact.file_name
+    why = damage(artifact, path) if path.is_file() else "it is missing"
+    if why and source != home:
+        raise _refused(path, why)
+    if why and path.exists():
+        progress(f"{path}: {why}; fetching it again")
+        path.unlink(missing_ok=True)
+    return why is None
+
+
+def _refused(path: Path, why: str) -> EnvironmentFault:
+    return EnvironmentFault(
+        str(path), why, "copy the file there again, or unset SLUICE_ARTIFACTS_DIR to have it downloaded"
+    )
+
+
+def _bring(missing: Sequence[Artifact], home: Path, source: Path, progress: Progress) -> float:
+    started = time.monotonic()
+    if source == home:
+        mib = sum(artifact.size for artifact in missing) / 2**20
+        progress(f"downloading {len(missing)} files, {mib:.0f} MiB, to {home}")
+    with _one_at_a_time(home, started + DEADLINE_S), ThreadPoolExecutor(THREADS) as pool:
+        # The largest first: it decides when all are there.
+        largest_first = sorted(missing, key=lambda artifact: -artifact.size)
+        list(pool.map(lambda artifact: _bring_one(artifact, home, source, started), largest_first))
+    took_s = time.monotonic() - started
+    progress(f"artifacts checked and ready ({took_s:.1f} s)")
+    return took_s
+
+
+@contextmanager
+def _one_at_a_time(home: Path, deadline: float) -> Iterator[None]:
+    """One process at a time fills a cache; the next one finds the files of the first."""
+    with (home / ".lock").open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    why = "another process has been filling this cache for too long"
+                    raise EnvironmentFault(str(home), why, "end it, then start again") from None
+                time.sleep(0.2)
+        yield
+
+
+def _bring_one(artifact: Artifact, home: Path, source: Path, started: float) -> None:
+    path = source / artifact.file_name
+    if not artifact.is_archive:
+        if not path.is_file():  # else another process brought it while this one waited
+            _download(artifact, path, started)
+        return
+    if is_whole(unpacked_dir(home, artifact)):
+        return
+    if source == home and not path.is_file():
+        _download(artifact, path, started)
+    why = damage(artifact, path) if path.is_file() else "it is missing"
+    if why:
+        raise _refused(path, why)
+    unpack(path, unpacked_dir(home, artifact))
+    if source == home:
+        path.unlink()  # its content is there, twice the space is not needed
+
+
+def _download(artifact: Artifact, target: Path, started: float) -> None:
+    why: str | None = None
+    for attempt in range(ATTEMPTS):
+        time.sleep(attempt)
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target.parent) as scratch:
+            try:
+                path = _resolve(artifact, Path(scratch), started)
+                why = damage(artifact, path)
+                if why is None:
+                    os.replace(path, target)
+                    return
+            except Exception as error:  # whatever the client raises: try again, then say so
+                why = f"{type(error).__name__}: {error}"
+    raise EnvironmentFault(
+        f"downloading {artifact.file_name}",
+        f"{why} ({ATTEMPTS} attempts)",
+        "check the network and its proxy and start again; on a closed network put the file into a directory"
+        " and name that in SLUICE_ARTIFACTS_DIR",
+    )
+
+
+def _resolve(artifact: Artifact, scratch: Path, started: float) -> Path:
+    # Imported here: it is slow, and needed only on a machine's first run.
+    from jgo.maven import MavenContext
+    from jgo.maven._resolver import PythonResolver
+
+    def watched(_name: str, _size: int) -> AbstractContextManager[Callable[[int], None]]:
+        # A read timeout never fires on a drip; this looks at the clock with every chunk.
+        return nullcontext(lambda _bytes: _check_deadline(started))
+
+    resolver = PythonResolver(progress_callback=watched)
+    context = MavenContext(resolver=resolver, repo_cache=scratch, local_repos=[], timeout=READ_TIMEOUT_S)
+    component = context.project(artifact.group, artifact.artifact).at_version(artifact.version)
+    return Path(component.artifact(classifier=artifact.classifier, packaging=artifact.packaging).resolve())
+
+
+def _check_deadline(started: float) -> None:
+    if time.monotonic() - started > DEADLINE_S:
+        raise TimeoutError(f"not done after {DEADLINE_S:.0f} s")

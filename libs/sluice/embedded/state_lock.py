@@ -1,0 +1,84 @@
+"""One owner of a state directory at a time: two `up` never race, and nobody ends servers that a session still uses.
+
+The lock is the kernel's (flock), so it is gone the moment its holder is, however that died. The file's content only
+says who holds it, for the message.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, TextIO
+
+from sluice.errors import EnvironmentFault
+
+# A session holds the lock as long as it uses the servers; a command only while it starts or ends them.
+Kind = Literal["session", "command"]
+PATIENCE_S = 120.0
+
+
+class StateLock:
+    """Held from `acquire` to `release`, or to the death of this process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: TextIO | None = None
+
+    def acquire(self, kind: Kind, progress: Callable[[str], None], patience_s: float = PATIENCE_S) -> None:
+        """Wait for a command to end; refuse at once beside a session. Raises EnvironmentFault."""
+        file = self._path.open("a+")
+        deadline, told = time.monotonic() + patience_s, False
+        while not _try(file):
+            holder = _holder(file)
+            if holder.get("kind") == "session" or time.monotonic() > deadline:
+                file.close()
+                raise _in_use(self._path, holder)
+            if not told:
+                progress(f"waiting for process {holder.get('pid', '?')}, which starts or ends these servers")
+                told = True
+            time.sleep(0.1)
+        _write(file, kind)
+        self._file = file
+
+    def release(self) -> None:
+        """Safe to call twice."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _try(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _write(file: TextIO, kind: Kind) -> None:
+    file.seek(0)
+    file.truncate()
+    json.dump({"kind": kind, "pid": os.getpid(), "program": Path(sys.argv[0]).name}, file)
+    file.flush()
+
+
+def _holder(file: TextIO) -> dict[str, object]:
+    file.seek(0)
+    try:
+        found = json.loads(file.read())
+    except ValueError:  # it has the lock and has not written yet
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _in_use(path: Path, holder: dict[str, object]) -> EnvironmentFault:
+    return EnvironmentFault(
+        f"state directory {path.parent.parent}",
+        f"process {holder.get('pid', '?')} ({holder.get('program', 'unknown')}) is using its servers",
+        "wait for it or end it, or give another --state-dir",
+    )

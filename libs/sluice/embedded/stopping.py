@@ -1,0 +1,70 @@
+"""Ends the servers of a state directory, whoever started them: by themselves, from `dev down`, or what a crash left."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from sluice.embedded import processes
+from sluice.embedded.kafka import Kafka
+from sluice.embedded.layout import Layout
+from sluice.embedded.postgres import Postgres
+from sluice.embedded.registry import Registry
+from sluice.embedded.server import Server, owner_mark
+from sluice.embedded.state_lock import StateLock
+
+KINDS: tuple[type[Server], ...] = (Kafka, Postgres, Registry)
+Progress = Callable[[str], None]
+
+
+def stop(layout: Layout, kinds: Collection[type[Server]], deadline_s: float) -> None:
+    """End these servers, Kafka and the registry at once, then the registry's database."""
+    for phase in ([k for k in kinds if k is not Postgres], [k for k in kinds if k is Postgres]):
+        if phase:
+            with ThreadPoolExecutor(len(phase)) as pool:
+                list(pool.map(lambda kind: kind.stop(layout, deadline_s / 2), phase))
+
+
+def end_orphans(layout: Layout) -> None:
+    """End at once what a killed session left: the kernel does it too, this waits until it is done.
+
+    To be called with the lock held: whoever owned a server that is not detached is dead then.
+    """
+    for kind in KINDS:
+        process = processes.find(layout.marker(kind.name))
+        if process is not None and not is_detached(process):
+            processes.end(process, [kind.death_signal, signal.SIGKILL], 10.0)
+
+
+def is_detached(process: psutil.Process) -> bool:
+    return any(argument.endswith(owner_mark(None)) for argument in processes.arguments(process))
+
+
+@contextmanager
+def held(state_dir: Path, progress: Progress) -> Iterator[Layout]:
+    """The state directory, with nobody else starting or ending its servers."""
+    layout = Layout.of(state_dir)
+    lock = StateLock(layout.lock)
+    lock.acquire("command", progress)
+    try:
+        yield layout
+    finally:
+        lock.release()
+
+
+def down(state_dir: Path, progress: Progress, deadline_s: float = 20.0) -> None:
+    """End every server of the state directory. Raises EnvironmentFault when a session uses them."""
+    with held(state_dir, progress) as layout:
+        stop(layout, KINDS, deadline_s)
+
+
+def reset(state_dir: Path, progress: Progress, deadline_s: float = 20.0) -> None:
+    """End every server and delete topics, databases and schemas together."""
+    with held(state_dir, progress) as layout:
+        stop(layout, KINDS, deadline_s)
+        layout.delete()

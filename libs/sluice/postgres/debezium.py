@@ -1,0 +1,206 @@
+"""Change events as a Debezium consumer reads them: `schemas.enable=false`, keys and values as compact JSON.
+
+One `TableEvents` per shape of a table (made anew when a Relation message changes it) writes the bytes straight from
+Postgres' text values. Between decoder and assembler: `pgoutput` → here → `sluice_ingress_cdc.assembler`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import orjson
+
+from sluice.errors import EnvironmentFault
+from sluice.postgres.json_text import PgType, ToJson, json_writer
+from sluice.postgres.pgoutput import UNCHANGED, Begin, Delete, Insert, Relation, Row, Update, Value
+
+UNAVAILABLE = "__debezium_unavailable_value"
+_UNAVAILABLE_JSON = orjson.dumps(UNAVAILABLE)
+
+OLD_KEY_HEADER = "__debezium.oldkey"
+NEW_KEY_HEADER = "__debezium.newkey"
+
+ReadAgain = Callable[["TableEvents", Sequence[bytes]], "Row | None"]
+"""Effect: the row that has this primary key (text values, in key order) in the source now; None if there is none."""
+
+
+class Source(NamedTuple):
+    """What every event of one source says of it; `name` is Debezium's `topic.prefix`."""
+
+    version: str
+    name: str
+    database: str
+
+
+class Moment(NamedTuple):
+    """The transaction of an event. `previous_commit_lsn` is None where it is not known; `snapshot` is true or false."""
+
+    committed_us: int
+    xid: int | None
+    previous_commit_lsn: int | None
+    snapshot: bool = False
+
+
+class Change(NamedTuple):
+    """One record: its key, its envelope (None: tombstone), and Debezium's headers of a moved key."""
+
+    key: bytes
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class TableEvents:
+    """Writes the events of one table in one shape.
+
+    `key_columns` is the primary key in its declared order. Raises EnvironmentFault if the shape lacks one of them:
+    the key was changed, and with it the keys of every record published so far.
+    """
+
+    def __init__(
+        self, source: Source, relation: Relation, key_columns: Sequence[str], types: Mapping[int, PgType]
+    ) -> None:
+        names = [c.name for c in relation.columns]
+        self.relation = relation
+        self.key_columns = tuple(key_columns)
+        self._key_at = _positions(relation, names, key_columns)
+        self._identity_at = [i for i, c in enumerate(relation.columns) if c.in_identity]
+        self._writers = [json_writer(types, c.type_oid, c.typmod) for c in relation.columns]
+        self._row_template = _template(names)
+        self._key_template = _template(key_columns)
+        self._identity_template = _template([names[i] for i in self._identity_at])
+        self._envelope = _envelope_template(source, relation)
+        self._about: tuple[Moment, bytes] | None = None
+
+    def inserted(self, event: Insert, moment: Moment, lsn: int) -> list[Change]:
+        return [self._change(event.new, b"null", b"c", moment, lsn)]
+
+    def read(self, row: Row, moment: Moment, lsn: int) -> Change:
+        """A row of a snapshot."""
+        return self._change(row, b"null", b"r", moment, lsn)
+
+    def updated(self, event: Update, moment: Moment, lsn: int, read_again: ReadAgain) -> list[Change]:
+        """One event, or three where the primary key changed: delete and tombstone of the old one, then a create.
+
+        The mapper keeps unchanged values per key and has none for the new one; so a moved row with an unchanged
+        column is read again from the source. What is read may be newer than this event: then the newer change is
+        itself on its way. A row that is gone by now will be deleted by an event on its way.
+        """
+        new = self._fill(event)
+        if not event.old_kind or self._key_values(event.old) == self._key_values(new):
+            before = self._row(event.old) if event.old_kind == "O" else b"null"
+            return [self._change(new, before, b"u", moment, lsn)]
+        if UNCHANGED in new:
+            again = read_again(self, [v for v in self._key_values(new) if isinstance(v, bytes)])
+            if again is not None:
+                new = [a if v is UNCHANGED else v for v, a in zip(new, again, strict=True)]
+        old_key, new_key = self.key(event.old), self.key(new)
+        gone = self._removal(old_key, event.old_kind, event.old, moment, lsn)
+        created = self._change(new, b"null", b"c", moment, lsn)
+        return [
+            gone._replace(headers=((NEW_KEY_HEADER, new_key),)),
+            Change(old_key, None),
+            created._replace(headers=((OLD_KEY_HEADER, old_key),)),
+        ]
+
+    def deleted(self, event: Delete, moment: Moment, lsn: int) -> list[Change]:
+        """The delete and its tombstone. `before` holds what the replica identity carries."""
+        key = self.key(event.old)
+        return [self._removal(key, event.old_kind, event.old, moment, lsn), Change(key, None)]
+
+    def key(self, row: Row) -> bytes:
+        writers = self._writers
+        return self._key_template % tuple([_json(writers[i], row[i]) for i in self._key_at])
+
+    def _removal(self, key: bytes, old_kind: str, old: Row, moment: Moment, lsn: int) -> Change:
+        before = self._row(old) if old_kind == "O" else self._identity(old)
+        return Change(key, self._value(before, b"null", b"d", moment, lsn))
+
+    def _change(self, row: Row, before: bytes, op: bytes, moment: Moment, lsn: int) -> Change:
+        return Change(self.key(row), self._value(before, self._row(row), op, moment, lsn))
+
+    def _fill(self, event: Update) -> Row:
+        """The new row, with unchanged values taken from the old one where that carries them."""
+        if UNCHANGED not in event.new or not event.old_kind:
+            return event.new
+        new = list(event.new)
+        for i in range(len(new)) if event.old_kind == "O" else self._identity_at:
+            if new[i] is UNCHANGED:
+                new[i] = event.old[i]
+        return new
+
+    def _key_values(self, row: Row) -> list[Value]:
+        return [row[i] for i in self._key_at]
+
+    def _row(self, row: Row) -> bytes:
+        return self._row_template % tuple(
+            [w(v) if v.__class__ is bytes else _json(w, v) for w, v in zip(self._writers, row, strict=True)]
+        )
+
+    def _identity(self, row: Row) -> bytes:
+        return self._identity_template % tuple([_json(self._writers[i], row[i]) for i in self._identity_at])
+
+    def _value(self, before: bytes, after: bytes, op: bytes, moment: Moment, lsn: int) -> bytes:
+        now_ns = time.time_ns()
+        about = self._about
+        if about is None or about[0] is not moment:
+            about = self._about = (moment, self._envelope % _moment(moment))
+        sequence = b"null" if moment.previous_commit_lsn is None else b'\\"%d\\"' % moment.previous_commit_lsn
+        return b'{"before":%b,"after":%b,%b,"lsn":%d,"sequence":"[%b,\\"%d\\"]"},"transaction":null,"op":"%b",%b}' % (
+            before,
+            after,
+            about[1],
+            lsn,
+            sequence,
+            lsn,
+            op,
+            b'"ts_ms":%d,"ts_us":%d,"ts_ns":%d' % (now_ns // 1_000_000, now_ns // 1_000, now_ns),
+        )
+
+
+def _positions(relation: Relation, names: list[str], key_columns: Sequence[str]) -> list[int]:
+    missing = [k for k in key_columns if k not in names]
+    if missing:
+        raise EnvironmentFault(
+            f"table {relation.schema}.{relation.table}",
+            f"its primary key column {missing[0]} is not among the columns that are replicated",
+            "if the key was changed, or is generated, make the table's records anew with `sluice cdc resnapshot`",
+        )
+    return [names.index(k) for k in key_columns]
+
+
+def _json(writer: ToJson, value: Value) -> bytes:
+    if isinstance(value, bytes):
+        return writer(value)
+    return b"null" if value is None else _UNAVAILABLE_JSON
+
+
+def _template(names: Sequence[str]) -> bytes:
+    """`{"a":%b,"b":%b}`, to be filled with the values' JSON."""
+    return b"{%b}" % b",".join(orjson.dumps(n).replace(b"%", b"%%") + b":%b" for n in names)
+
+
+def _envelope_template(source: Source, relation: Relation) -> bytes:
+    """`"source":{…` up to what differs per event."""
+    constant = {
+        "version": source.version,
+        "connector": "postgresql",
+        "name": source.name,
+        "db": source.database,
+        "schema": relation.schema,
+        "table": relation.table,
+        "xmin": None,
+    }
+    text = orjson.dumps(constant).replace(b"%", b"%%")[:-1]
+    return b'"source":' + text + b',"ts_ms":%d,"ts_us":%d,"ts_ns":%d,"snapshot":"%b","txId":%b'
+
+
+def _moment(moment: Moment) -> tuple[int, int, int, bytes, bytes]:
+    us = moment.committed_us
+    xid = b"null" if moment.xid is None else b"%d" % moment.xid
+    return us // 1_000, us, us * 1_000, b"true" if moment.snapshot else b"false", xid
+
+
+def moment_of(begin: Begin, previous_commit_lsn: int | None) -> Moment:
+    return Moment(begin.committed_us, begin.xid, previous_commit_lsn)

@@ -1,0 +1,76 @@
+"""Connections to a source database: for SQL and for the replication protocol, both with fixed text formats."""
+
+from __future__ import annotations
+
+import select
+import time
+
+import psycopg
+from psycopg import conninfo, pq
+
+from sluice.errors import EnvironmentFault, Transient
+from sluice.postgres.json_text import SESSION_OPTIONS
+from sluice.postgres.source_faults import source_errors
+
+CONNECT_TIMEOUT_S = 10
+_KEEPALIVE = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+
+def connect(dsn: str, where: str, *, replication: bool = False, statement_timeout_s: float = 30.0) -> Connection:
+    """An autocommit connection. Raises Transient or EnvironmentFault naming `where`; never quotes the dsn."""
+    options = {k: v for k, v in SESSION_OPTIONS.items() if k != "client_encoding"}
+    if not replication:
+        options["statement_timeout"] = str(int(statement_timeout_s * 1000))
+    try:
+        asked = conninfo.conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        # psycopg's own text quotes the part that it could not read, and that may be a password.
+        raise EnvironmentFault(
+            where, "its dsn cannot be read", "write it as a postgresql:// URL or key=value"
+        ) from None
+    ours = " ".join(f"-c {k}={v}" for k, v in options.items())
+    more = {"replication": "database"} if replication else {}
+    with source_errors(where):
+        return psycopg.connect(
+            **{
+                "connect_timeout": CONNECT_TIMEOUT_S,
+                "application_name": "sluice ingress-cdc",
+                **_KEEPALIVE,
+                **{k: v for k, v in asked.items() if v is not None},
+                "client_encoding": SESSION_OPTIONS["client_encoding"],
+                "options": f"{asked.get('options') or ''} {ours}".strip(),
+                **more,
+            },  # type: ignore[arg-type]
+            autocommit=True,
+        )
+
+
+def run_command(connection: Connection, command: str, where: str, deadline_s: float) -> pq.abc.PGresult:
+    """Run one replication command. Timeouts of the server do not hold for these, so the deadline is kept here.
+
+    After the deadline the command is cancelled and Transient raised.
+    """
+    pgconn = connection.pgconn
+    give_up = time.monotonic() + deadline_s
+    with source_errors(where):
+        pgconn.send_query(command.encode())
+        while pgconn.flush() or pgconn.is_busy():
+            left = give_up - time.monotonic()
+            if left <= 0:
+                connection.cancel_safe(timeout=5.0)
+                raise Transient(
+                    f"{where}: no answer within {deadline_s:.0f} s; an old open transaction there holds it up"
+                )
+            select.select([pgconn.socket], [], [], min(left, 0.5))
+            pgconn.consume_input()
+        result = pgconn.get_result()
+        if result is None:
+            raise Transient(f"{where}: the connection ended")
+        if result.status == pq.ExecStatus.FATAL_ERROR:
+            raise psycopg.errors.error_from_result(result)
+        if result.status != pq.ExecStatus.COPY_BOTH:
+            while pgconn.get_result() is not None:
+                """Up to the end of the command, or the connection stays busy."""
+        return result

@@ -1,0 +1,1 @@
+"""ingress-cdc: follows Postgres replication slots; publishes change events that a Debezium consumer can read."""

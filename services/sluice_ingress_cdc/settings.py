@@ -1,0 +1,54 @@
+"""Settings of ingress-cdc: `SLUICE_*`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from sluice.pipeline import Pipeline, Secret
+from sluice.postgres.slots import slot_name
+from sluice.stage.settings import StageSettings
+
+STAGE = "ingress-cdc"
+
+
+class CdcSettings(StageSettings):
+    """`batch_bytes_max` bounds one Kafka transaction; `record_bytes_max` is what a raw topic takes of one record."""
+
+    linger_s: float = Field(default=0.2, ge=0)
+    feedback_interval_s: float = Field(default=1.0, gt=0)
+    watermark_interval_s: float = Field(default=5.0, gt=0)
+    recheck_interval_s: float = Field(default=5.0, gt=0)
+    record_bytes_max: int = Field(default=8 * 1024 * 1024 - 4_096, gt=0)
+
+
+@dataclass(frozen=True, slots=True)
+class SlotSettings:
+    """One source that is followed through one slot."""
+
+    source: str
+    dsn: Secret
+    slot: str
+    publication: str
+    tables: tuple[str, ...]
+    heartbeat_s: float
+
+    @property
+    def where(self) -> str:
+        return f"source {self.source}"
+
+
+def slots_of(pipeline: Pipeline) -> list[SlotSettings]:
+    """The slots that `pipeline` follows; slot and publication are called `sluice_<prefix><pipeline>_<source>`."""
+    return [
+        SlotSettings(
+            source=name,
+            dsn=source.dsn,
+            slot=source.slot or slot_name(pipeline.kafka.prefix, pipeline.pipeline, name),
+            publication=source.publication or slot_name(pipeline.kafka.prefix, pipeline.pipeline, name),
+            tables=tuple(source.tables),
+            heartbeat_s=source.heartbeat,
+        )
+        for name, source in pipeline.cdc_sources().items()
+    ]

@@ -1,0 +1,39 @@
+"""Runs one follower per source, each on a thread, until a signal or a bug; tells the process's health."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+
+import structlog
+
+from sluice.stage.signals import Stop
+from sluice.telemetry.health import STALLED_AFTER_S, Health
+from sluice_ingress_cdc.follower import Follower
+from sluice_ingress_cdc.settings import STAGE
+
+log = structlog.get_logger()
+
+
+def supervise(followers: Sequence[Follower], health: Health, stop: Stop) -> int:
+    """Returns 0 after a signal. A follower's bug stops the others and is raised: the process ends."""
+    health.started()
+    log.info("started", stage=STAGE, sources=len(followers))
+    with ThreadPoolExecutor(max(len(followers), 1), thread_name_prefix="follow") as threads:
+        running = [threads.submit(follower.run, stop) for follower in followers]
+        try:
+            while not stop.wait(0.5) and not _ended(running):
+                # One source that hangs is a process that hangs.
+                if all(time.monotonic() - f.turned_at < STALLED_AFTER_S for f in followers):
+                    health.progress()
+        finally:
+            stop.request()
+    for future in running:
+        future.result()
+    log.info("stopped", stage=STAGE)
+    return 0
+
+
+def _ended(running: Sequence[Future[None]]) -> bool:
+    return bool(running) and bool(wait(running, timeout=0, return_when=FIRST_EXCEPTION).done)

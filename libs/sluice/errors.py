@@ -119,6 +119,7 @@ _KAFKA_ENVIRONMENT = {
     "UNKNOWN_TOPIC_OR_PART",
     "_UNKNOWN_TOPIC",
     "_UNKNOWN_PARTITION",
+    "_NOENT",  # no partition leaders: the topic does not exist, or not yet
     "_AUTHENTICATION",
     "_SSL",
 }

@@ -30,6 +30,6 @@ def translate(exception: KafkaException, doing: str) -> Exception:
 
 
 def _next_step(name: str) -> str:
-    if "UNKNOWN" in name:
+    if "UNKNOWN" in name or name == "_NOENT":
         return "run `sluice topics check`, then `sluice topics apply`"
     return "check the credentials and ACLs of this client"

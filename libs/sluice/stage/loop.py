@@ -269,6 +269,8 @@ class Stage:
 
     def _handle(self, record: Record, batch: Batch) -> Taken:
         dead_before = batch.dead.total()
+        # What a process adds only when the batch ends weighs about as much as what it is made from.
+        batch.bytes += record.size_bytes
         try:
             taken = self._process.handle(record, batch)
         except DeadRecord as error:

@@ -86,7 +86,7 @@ def decide_start(
     if record.topic_id != topic_id:
         raise EnvironmentFault(
             where,
-            f"the topic was re-created (its id was {record.topic_id}, is {topic_id}); offsets of the old one mean nothing",
+            f"the topic was re-created (its id was {record.topic_id}, is {topic_id}); old offsets mean nothing",
             "stop the pipeline and drop its state with its topics (`sluice dev reset` in development)",
         )
     if committed is None:

@@ -1,0 +1,52 @@
+"""Beginning a partition: restore the view that keeps its record, then decide where to read from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import orjson
+
+from sluice.kafka import LogReader
+from sluice.stage.partition import PartitionRecord, decide_start, partition_key
+from sluice.stage.process import Owned
+from sluice.stage.record import At
+from sluice.state import View
+
+
+def restore_record(owned: Owned, view: View, reader: LogReader, control_topic: str, group: str) -> Iterator[None]:
+    """Restore `view`, read the partition record from it, set where `owned` begins. Raises EnvironmentFault.
+
+    The loop asked for the committed offset before: that waits out a transaction of the partition's last owner, so
+    that what is read here is all there is.
+    """
+    yield from view.restore(reader)
+    raw = view.get(partition_key(owned.at[1]))
+    record = PartitionRecord.from_json(raw) if raw else None
+    begin = reader.beginnings([owned.at])[owned.at]
+    accepted = accepted_skip(reader, control_topic, group, owned.at) if _skipped(owned, record) else None
+    start = decide_start(owned.at, group, owned.committed, record, owned.topic_id, begin, accepted, time.time())
+    if record is not None:
+        owned.record = record
+    owned.state = view
+    owned.position = start.offset
+    owned.reset = start.reset
+
+
+def _skipped(owned: Owned, record: PartitionRecord | None) -> bool:
+    return record is not None and owned.committed is not None and owned.committed > record.processed
+
+
+def skip_key(group: str, at: At) -> bytes:
+    return f"skip/{group}/{at[0]}/{at[1]}".encode()
+
+
+def accepted_skip(reader: LogReader, control_topic: str, group: str, at: At) -> int | None:
+    """The offset up to which an operator accepted to skip `at`, if one did."""
+    control = (control_topic, 0)
+    span = (reader.beginnings([control])[control], reader.ends([control])[control])
+    newest: bytes | None = None
+    for message in reader.read({control: span}):
+        if message.key() == skip_key(group, at):
+            newest = message.value()
+    return int(orjson.loads(newest)["to"]) if newest else None

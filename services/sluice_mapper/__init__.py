@@ -1,0 +1,1 @@
+"""Mapper: raw records in, contributions out."""

@@ -1,0 +1,36 @@
+"""Mapper: raw records in, contributions out."""
+
+from __future__ import annotations
+
+from sluice.kafka import LogReader
+from sluice.pipeline import load_pipeline
+from sluice.stage.delivery import KafkaDelivery
+from sluice.stage.group import GroupReader
+from sluice.stage.loop import Stage
+from sluice.stage.settings import StageSettings, read_settings
+from sluice.state import RocksStore
+from sluice.telemetry import telemetry
+from sluice_mapper.mapper import Mapper
+from sluice_mapper.wiring import inputs_of
+
+NAME = "mapper"
+
+
+def main() -> int:
+    settings = read_settings(StageSettings)
+    with telemetry(settings, NAME) as health:
+        pipeline = load_pipeline(settings.pipeline)
+        names = pipeline.names
+        inputs, topic_ids = inputs_of(pipeline, settings)
+        store = RocksStore(settings.state_dir / f"{NAME}-{settings.instance}")
+        group = names.group(NAME)
+        return Stage(
+            name=NAME,
+            settings=settings,
+            reader=GroupReader(settings.kafka, group, settings.instance, list(inputs)),
+            process=Mapper(group, names, pipeline.partitions, inputs, store, LogReader(settings.kafka)),
+            delivery=KafkaDelivery(settings.kafka, names, NAME, settings.instance),
+            dlq_topic=names.dlq(NAME),
+            topic_ids=topic_ids,
+            health=health,
+        ).run_until_signalled()

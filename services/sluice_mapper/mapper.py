@@ -1,0 +1,235 @@
+"""The mapper's process: a raw record at a time, with what is known of its key, into contributions and new state.
+
+It emits no claim older than the one it emitted; its state is written in the transaction of the claims.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sluice.entities import Mapping
+from sluice.errors import DeadRecord, EnvironmentFault, Outdated
+from sluice.kafka import LogReader, murmur2_partition
+from sluice.names import Names
+from sluice.pipeline import Stream
+from sluice.position import Position
+from sluice.provenance import Contribution, RawRef
+from sluice.stage.batch import Batch
+from sluice.stage.ledger import Outcome
+from sluice.stage.process import Owned, Taken
+from sluice.stage.raw import ORIGIN_HEADER
+from sluice.stage.record import At, Record
+from sluice.stage.restore import restore_record
+from sluice.state import Store, View
+from sluice_mapper import claims, source_record
+from sluice_mapper.key_state import KeyState, fill
+from sluice_mapper.source_record import Op, SourceRecord
+from sluice_mapper.sweep import Sweep, sweep_slice
+
+FORWARDED_HEADERS = ("traceparent", ORIGIN_HEADER)
+UNSEEN = "unchanged-value-never-seen"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One raw topic: which stream it carries, which mappings read it, its state topic and that topic's id."""
+
+    stream: Stream
+    mappings: tuple[Mapping, ...]
+    state_topic: str
+    state_topic_id: str
+
+    @property
+    def versions(self) -> dict[str, tuple[int, int]]:
+        return {m.name: (m.version, m.entity.version) for m in self.mappings}
+
+
+class Mapper:
+    """`inputs` by raw topic. Implements `sluice.stage.process.Process`."""
+
+    def __init__(
+        self, group: str, names: Names, partitions: int, inputs: dict[str, Input], store: Store, reader: LogReader
+    ) -> None:
+        self._group = group
+        self._names = names
+        self._partitions = partitions
+        self._inputs = inputs
+        self._store = store
+        self._reader = reader
+        self._owned: dict[At, Owned] = {}
+        self._sweeps: dict[At, Sweep] = {}
+
+    # ── partitions ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def start(self, owned: Owned) -> Iterator[None]:
+        inputs = self._inputs[owned.at[0]]
+        view = View(self._store, inputs.state_topic, owned.at[1], inputs.state_topic_id)
+        yield from restore_record(owned, view, self._reader, self._names.control, self._group)
+        self._require_versions(owned, inputs)
+        view.advance(view.restored_to)
+        owned.record.versions = {**owned.record.versions, **{m.name: m.version for m in inputs.mappings}}
+        owned.record.rules = {**owned.record.rules, **{m.name: m.code_hash for m in inputs.mappings}}
+        self._owned[owned.at] = owned
+
+    @staticmethod
+    def _require_versions(owned: Owned, inputs: Input) -> None:
+        for mapping in inputs.mappings:
+            in_force = owned.record.versions.get(mapping.name, 0)
+            where = f"mapping {mapping.name}, {owned.at[0]}/{owned.at[1]}"
+            if mapping.version < in_force:
+                raise Outdated(
+                    f"{where}: version {in_force} is in force, this process has {mapping.version}. "
+                    "Next: run the newer code; to go back to old code, give it a version above the one in force"
+                )
+            if mapping.version == in_force and owned.record.rules.get(mapping.name) != mapping.code_hash:
+                raise EnvironmentFault(
+                    where, f"its code changed and its version is still {in_force}", "raise the mapping's version"
+                )
+
+    def stop(self, at: At) -> None:
+        self._owned.pop(at, None)
+        self._sweeps.pop(at, None)
+
+    # ── records ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def handle(self, record: Record, batch: Batch) -> Taken:
+        owned = self._owned[record.at]
+        position = source_record.position_of(record)
+        if source_record.is_sweep(record):
+            return self._sweep(record, position, owned, batch)
+        inputs = self._inputs[record.topic]
+        if position < owned.record.swept(inputs.stream.stream):
+            batch.count(record.at, "superseded")
+            return Taken.DONE
+        key = source_record.source_key(record)
+        view = self._view(owned)
+        state = KeyState.from_json(view.get(record.key or b""))
+        before = state.to_json()
+        outcome = self._change(record, key, state, batch)
+        if (after := state.to_json()) != before:
+            self._keep(owned, record.key or b"", after, batch)
+        batch.count(record.at, outcome)
+        return Taken.DONE
+
+    def _change(self, record: Record, key: str, state: KeyState, batch: Batch) -> Outcome:
+        """Read the record, advance `state`, emit; returns the record's outcome."""
+        inputs = self._inputs[record.topic]
+        position = source_record.position_of(record)
+        newest = position >= state.seen
+        state.seen = max(state.seen, position)
+        read = source_record.read_change if inputs.stream.kind == "cdc" else source_record.read_polled
+        try:
+            change = read(record, key, position)
+            if inputs.stream.kind == "cdc" and change.op is Op.UPSERT:
+                change = self._completed(change, state, newest)
+        except DeadRecord as error:
+            if error.code != UNSEEN and newest:
+                state.carried = None
+            batch.park(record, error)
+            return "dead"
+        raw = RawRef(*record[:3])
+        origin = claims.Origin(inputs.stream.source, inputs.stream.stream, key, position, raw, change.observed_at)
+        if change.op is Op.DELETE:
+            step = claims.retract_all(inputs.versions, state, origin)
+            self._emit(step.contributions, record, batch)
+            return step.outcome
+        return self._mapped(record, change, state, origin, batch)
+
+    def _mapped(
+        self, record: Record, change: SourceRecord, state: KeyState, origin: claims.Origin, batch: Batch
+    ) -> Outcome:
+        outcomes: list[Outcome] = []
+        for mapping in self._inputs[record.topic].mappings:
+            step = claims.upsert(mapping, change, state, origin)
+            if step.dead is not None:
+                batch.park(record, step.dead, mapping.version)
+            self._emit(step.contributions, record, batch)
+            outcomes.append(step.outcome)
+        return claims.worst(outcomes)
+
+    @staticmethod
+    def _completed(change: SourceRecord, state: KeyState, newest: bool) -> SourceRecord:
+        row, carried, unknown = fill(change.row, source_record.DEBEZIUM_UNAVAILABLE, state, change.position)
+        if newest:
+            state.carried = carried
+        if unknown:
+            raise DeadRecord(UNSEEN, f"column {unknown[0]} arrived unchanged, and its value was never seen")
+        return change._replace(row=row)
+
+    def _emit(self, made: Sequence[tuple[str, Contribution]], record: Record, batch: Batch) -> None:
+        forwarded = [(name, record.headers[name]) for name in FORWARDED_HEADERS if name in record.headers]
+        for entity, contribution in made:
+            partition = murmur2_partition(contribution.entity_id.encode(), self._partitions)
+            topic = self._names.contributions(entity)
+            batch.emit(topic, contribution.key, contribution.to_json(), forwarded, partition)
+
+    def _keep(self, owned: Owned, key: bytes, value: bytes, batch: Batch) -> None:
+        view = self._view(owned)
+        view.put(key, value)
+        batch.emit(view.topic, key, value, (), owned.at[1])
+
+    @staticmethod
+    def _view(owned: Owned) -> View:
+        assert owned.state is not None  # noqa: S101 - set by start
+        return owned.state
+
+    # ── sweeps ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _sweep(self, record: Record, position: Position, owned: Owned, batch: Batch) -> Taken:
+        """A marker: retract every key below it in slices. The marker is done with the last slice; nothing later of
+        the partition is taken meanwhile."""
+        stream = source_record.swept_stream(record)
+        running = self._sweeps.get(record.at)
+        if running is not None and running.position == position and running.finished:
+            del self._sweeps[record.at]
+            batch.count(record.at, "mapped" if running.retracted else "unchanged")
+            return Taken.DONE
+        if position < owned.record.swept(stream):
+            batch.count(record.at, "superseded")
+            return Taken.DONE
+        owned.record.sweeps[stream] = position
+        batch.touch(record.at)
+        self._sweeps[record.at] = Sweep(stream, position, RawRef(*record[:3]), record.timestamp_ms * 1_000)
+        return Taken.LATER
+
+    def busy(self, at: At) -> bool:
+        sweep = self._sweeps.get(at)
+        return sweep is not None and not sweep.finished
+
+    def work(self, batch: Batch) -> None:
+        for at, sweep in self._sweeps.items():
+            if not sweep.finished and not batch.full:
+                self._slice(self._owned[at], sweep, batch)
+
+    def _slice(self, owned: Owned, sweep: Sweep, batch: Batch) -> None:
+        inputs = self._inputs[owned.at[0]]
+        marker = Record(*sweep.raw, None, None, {}, time.time_ns() // 1_000_000)
+        for key, state in sweep_slice(self._view(owned), sweep):
+            origin = claims.Origin(
+                inputs.stream.source, inputs.stream.stream, key.decode(), sweep.position, sweep.raw, sweep.observed_at
+            )
+            step = claims.retract_all(inputs.versions, state, origin)
+            state.seen = max(state.seen, sweep.position)
+            sweep.retracted += len(step.contributions)
+            self._emit(step.contributions, marker, batch)
+            self._keep(owned, key, state.to_json(), batch)
+        batch.touch(owned.at)
+
+    # ── batches ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def complete(self, batch: Batch) -> None:
+        return
+
+    def committed(self, batch: Batch, tracked: dict[At, int]) -> None:
+        for owned in self._owned.values():
+            view = self._view(owned)
+            view.advance(tracked.get((view.topic, view.partition)))
+
+    def dropped(self) -> None:
+        for owned in self._owned.values():
+            self._view(owned).rollback()
+        # A sweep begins anew with its marker: what its slices have done is seen in the state.
+        self._sweeps.clear()
+

@@ -1,0 +1,38 @@
+"""Merger: all contributions to one entity in, one canonical record out."""
+
+from __future__ import annotations
+
+from sluice.kafka import LogReader
+from sluice.pipeline import load_pipeline
+from sluice.stage.delivery import KafkaDelivery
+from sluice.stage.group import GroupReader
+from sluice.stage.loop import Stage
+from sluice.stage.settings import StageSettings, read_settings
+from sluice.state import RocksStore
+from sluice.telemetry import telemetry
+from sluice_merger.merger import Merger
+from sluice_merger.wiring import inputs_of
+
+NAME = "merger"
+
+
+def main() -> int:
+    settings = read_settings(StageSettings)
+    with telemetry(settings, NAME) as health:
+        pipeline = load_pipeline(settings.pipeline)
+        names = pipeline.names
+        inputs = inputs_of(pipeline, settings)
+        store = RocksStore(settings.state_dir / f"{NAME}-{settings.instance}")
+        group = names.group(NAME)
+        return Stage(
+            name=NAME,
+            settings=settings,
+            reader=GroupReader(settings.kafka, group, settings.instance, list(inputs)),
+            process=Merger(group, names, pipeline.source_order, inputs, store, LogReader(settings.kafka)),
+            delivery=KafkaDelivery(
+                settings.kafka, names, NAME, settings.instance, tracked=[i.canonical_topic for i in inputs.values()]
+            ),
+            dlq_topic=names.dlq(NAME),
+            topic_ids={topic: i.topic_id for topic, i in inputs.items()},
+            health=health,
+        ).run_until_signalled()

@@ -1,0 +1,202 @@
+"""The merger's process, level-triggered: canonical is merge(contributions), always.
+
+On taking a partition it reads contributions and the canonical partition beside it to their ends, merges anew what was
+touched since its checkpoints (everything, if rules or contract changed), and emits exactly where the result differs in
+content from the newest canonical. So resets, crashes, lost disks and changed rules all end in the same place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sluice.entities import EntityContract
+from sluice.errors import DeadRecord
+from sluice.kafka import LogReader
+from sluice.names import Names
+from sluice.provenance import Contribution, Incomplete, Merged, merge
+from sluice.schemas.encoder import Encode
+from sluice.stage.batch import Batch
+from sluice.stage.process import Owned, Taken
+from sluice.stage.raw import ORIGIN_HEADER
+from sluice.stage.record import At, Record
+from sluice.stage.restore import restore_record
+from sluice.state import Store, View
+from sluice_merger.partition import MergedPartition, rules_of
+from sluice_merger.views import CONTENT_HEADER, REVISION_HEADER, HeldClaim, Standing, project_canonical
+
+FORWARDED_HEADERS = ("traceparent", ORIGIN_HEADER)
+Headers = list[tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One contributions topic: the entity's contract and encoder, the topics beside it and all their ids."""
+
+    contract: EntityContract
+    encode: Encode
+    topic_id: str
+    canonical_topic: str
+    canonical_topic_id: str
+    state_topic: str
+    state_topic_id: str
+
+
+class Merger:
+    """`inputs` by contributions topic. Implements `sluice.stage.process.Process`."""
+
+    def __init__(
+        self,
+        group: str,
+        names: Names,
+        source_order: tuple[str, ...],
+        inputs: dict[str, Input],
+        store: Store,
+        reader: LogReader,
+    ) -> None:
+        self._group = group
+        self._names = names
+        self._source_order = source_order
+        self._inputs = inputs
+        self._store = store
+        self._reader = reader
+        self._partitions: dict[At, MergedPartition] = {}
+        self._accepted: dict[tuple[At, str], list[Headers]] = defaultdict(list)
+
+    # ── partitions ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def start(self, owned: Owned) -> Iterator[None]:
+        topic, partition = owned.at
+        inputs = self._inputs[topic]
+        state = View(self._store, inputs.state_topic, partition, inputs.state_topic_id)
+        yield from restore_record(owned, state, self._reader, self._names.control, self._group)
+        merged: MergedPartition
+        contributions = View(
+            self._store,
+            topic,
+            partition,
+            inputs.topic_id,
+            lambda key, message, held: merged.project(key, message, held),
+        )
+        canonical = View(self._store, inputs.canonical_topic, partition, inputs.canonical_topic_id, project_canonical)
+        merged = MergedPartition(owned, contributions, canonical)
+        merged.rules = rules_of(inputs.contract.fingerprint, self._source_order)
+        merged.everything = owned.record.rules != merged.rules
+        yield from contributions.restore(self._reader, merged.touch_contribution)
+        yield from canonical.restore(self._reader, merged.touch_canonical)
+        state.advance(state.restored_to)
+        self._partitions[owned.at] = merged
+
+    def stop(self, at: At) -> None:
+        self._partitions.pop(at, None)
+
+    # ── records ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def handle(self, record: Record, batch: Batch) -> Taken:
+        merged = self._partitions[record.at]
+        if record.key is None:
+            raise DeadRecord("no-key", "a contribution has a key")
+        if record.value is None:
+            merged.contributions.put(record.key, None)
+            batch.count(record.at, "unchanged")
+            return Taken.DONE
+        claim = Contribution.from_json(record.value)
+        if claim.key != record.key:
+            raise DeadRecord("bad-key", "the key is not that of the contribution")
+        verdict = merged.take(record.key, claim, record.offset)
+        if verdict == "newer":
+            forwarded = [(name, record.headers[name]) for name in FORWARDED_HEADERS if name in record.headers]
+            self._accepted[record.at, claim.entity_id].append(forwarded)
+        else:
+            batch.count(record.at, "unchanged" if verdict == "equal" else "superseded")
+        return Taken.DONE
+
+    def complete(self, batch: Batch) -> None:
+        """Merge each entity that the batch's records touched, once."""
+        for (at, entity_id), headers in self._accepted.items():
+            changed = self._merge(self._partitions[at], entity_id, headers[-1], batch)
+            for _ in headers:
+                batch.count(at, "mapped" if changed else "unchanged")
+        self._accepted.clear()
+        for merged in self._partitions.values():
+            self._write_back(merged, batch)
+
+    def _merge(self, merged: MergedPartition, entity_id: str, headers: Headers, batch: Batch) -> bool:
+        """Emit the entity's canonical record if its content differs from what stands; whether it did."""
+        inputs = self._inputs[merged.owned.at[0]]
+        standing = Standing.from_bytes(merged.canonical.get(entity_id.encode()))
+        result = merge(inputs.contract, merged.claims(entity_id), self._source_order)
+        content = None if isinstance(result, Incomplete) else result.content
+        if content == standing.content:
+            return False
+        revision = standing.revision + 1
+        value = self._encoded(inputs, result, revision)
+        told = [*headers, (REVISION_HEADER, b"%d" % revision)]
+        if content is not None:
+            told.append((CONTENT_HEADER, content.encode()))
+        batch.emit(inputs.canonical_topic, entity_id.encode(), value, told, merged.owned.at[1])
+        merged.canonical.put(entity_id.encode(), Standing(content, revision).to_bytes())
+        return True
+
+    @staticmethod
+    def _encoded(inputs: Input, result: Merged | Incomplete, revision: int) -> bytes | None:
+        if isinstance(result, Incomplete):
+            return None
+        return inputs.encode(result.record(revision, time.time_ns() // 1_000))
+
+    @staticmethod
+    def _write_back(merged: MergedPartition, batch: Batch) -> None:
+        """Repeat the held claim above an older one, so that the last readable record of a key is the highest."""
+        for key in merged.write_back:
+            stored = merged.contributions.get(key)
+            if stored is not None:
+                topic, partition = merged.owned.at
+                batch.emit(topic, key, HeldClaim.from_bytes(stored).claim.to_json(), (), partition)
+
+    # ── what no record waits for ──────────────────────────────────────────────────────────────────────────────
+
+    def busy(self, at: At) -> bool:
+        merged = self._partitions.get(at)
+        return merged is not None and not merged.drained
+
+    def work(self, batch: Batch) -> None:
+        """Merge anew what was touched while nobody, or another, owned the partition."""
+        for merged in self._partitions.values():
+            while not merged.drained and not batch.full:
+                due = merged.due()
+                for entity_id in due:
+                    self._merge(merged, entity_id, [], batch)
+                if not due and not merged.pending:
+                    merged.drained = True
+                    merged.owned.record.rules = merged.rules
+                    batch.touch(merged.owned.at)
+
+    # ── batches ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def committed(self, batch: Batch, tracked: dict[At, int]) -> None:
+        for at, merged in self._partitions.items():
+            merged.write_back.clear()
+            state = merged.owned.state
+            if state is not None:
+                state.advance(tracked.get((state.topic, state.partition)))
+            if merged.drained:
+                position = batch.positions.get(at, 0)
+                merged.contributions.advance(max(merged.contributions.restored_to, position))
+                learnt = tracked.get((merged.canonical.topic, merged.canonical.partition), 0)
+                merged.canonical.advance(max(merged.canonical.restored_to, learnt))
+            else:
+                merged.contributions.advance()
+                merged.canonical.advance()
+
+    def dropped(self) -> None:
+        """Nothing of the batch was: what `work` took from the touched is looked for again from the beginning."""
+        self._accepted.clear()
+        for merged in self._partitions.values():
+            merged.contributions.rollback()
+            merged.canonical.rollback()
+            if merged.owned.state is not None:
+                merged.owned.state.rollback()
+            if not merged.drained:
+                merged.everything, merged.after, merged.after_canonical = True, b"", b""

@@ -1,0 +1,126 @@
+"""One partition of one entity: which claims are held, which entities must be merged anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Literal
+
+import orjson
+from confluent_kafka import Message
+
+from sluice.provenance import Contribution
+from sluice.stage.process import Owned
+from sluice.state import View
+from sluice.state.view import Held
+from sluice_merger.views import HeldClaim, entity_of, entity_prefix, order_of, packed
+
+Verdict = Literal["newer", "equal", "older-above", "older"]
+
+# Beyond so many touched entities a full pass over the partition costs less memory and hardly more time.
+TOUCHED_MAX = 100_000
+SLICE_ENTITIES = 500
+
+
+@dataclass(slots=True)
+class MergedPartition:
+    """`everything`: all entities must be looked at (rules changed, or too many touched), from `after` on."""
+
+    owned: Owned
+    contributions: View
+    canonical: View
+    touched: set[str] = field(default_factory=set)
+    write_back: set[bytes] = field(default_factory=set)
+    everything: bool = False
+    after: bytes = b""
+    after_canonical: bytes = b""
+    rules: dict[str, str] = field(default_factory=dict)
+    drained: bool = False
+
+    def touch(self, entity_id: str) -> None:
+        if not self.everything:
+            self.touched.add(entity_id)
+            if len(self.touched) > TOUCHED_MAX:
+                self.touched.clear()
+                self.everything = True
+
+    def touch_contribution(self, key: bytes) -> None:
+        try:
+            self.touch(entity_of(key))
+        except (ValueError, KeyError, IndexError, TypeError):
+            return  # no contribution's key; it becomes a dead letter where it is consumed
+
+    def touch_canonical(self, key: bytes) -> None:
+        self.touch(key.decode())
+
+    def project(self, key: bytes, message: Message, held: Held) -> bytes | None:
+        """For restoring: the highest claim is kept, at the newest offset it was seen at."""
+        value, offset = message.value(), message.offset() or 0
+        stored = held()
+        if value is None:
+            return None
+        try:
+            order = order_of(value)
+        except (ValueError, KeyError, TypeError):
+            return stored  # no contribution; it becomes a dead letter where it is consumed
+        if stored is None:
+            return packed(offset, value)
+        if order >= order_of(stored[8:]):
+            self.write_back.discard(key)
+            return packed(offset, value)
+        self.write_back.add(key)
+        return stored
+
+    def take(self, key: bytes, claim: Contribution, offset: int) -> Verdict:
+        """Hold `claim` if it is the highest of its key."""
+        stored = self.contributions.get(key)
+        if stored is None:
+            self.contributions.put(key, HeldClaim(offset, claim).to_bytes())
+            return "newer"
+        held = HeldClaim.from_bytes(stored)
+        if claim.claim_order < held.claim.claim_order:
+            if offset <= held.offset:
+                return "older"
+            self.write_back.add(key)
+            return "older-above"
+        if offset > held.offset or claim.claim_order > held.claim.claim_order:
+            self.contributions.put(key, HeldClaim(max(offset, held.offset), claim).to_bytes())
+        return "newer" if claim.claim_order > held.claim.claim_order else "equal"
+
+    def claims(self, entity_id: str) -> list[Contribution]:
+        """All claims held to an entity, retracted ones too."""
+        found = self.contributions.scan(entity_prefix(entity_id))
+        return [HeldClaim.from_bytes(value).claim for _, value in found]
+
+    def due(self) -> list[str]:
+        """The next entities to merge anew; empty when there are none left."""
+        if self.everything:
+            return self._next_of_all()
+        return [self.touched.pop() for _ in range(min(SLICE_ENTITIES, len(self.touched)))]
+
+    def _next_of_all(self) -> list[str]:
+        """Entities in key order: first those with contributions, then those that only stand in canonical."""
+        found: dict[str, None] = {}
+        for key, _ in self.contributions.scan(after=self.after):
+            entity_id = entity_of(key)
+            if entity_id not in found and len(found) == SLICE_ENTITIES:
+                return list(found)
+            found[entity_id] = None
+            self.after = key
+        if found:
+            return list(found)
+        keys = [key for key, _ in islice(self.canonical.scan(after=self.after_canonical), SLICE_ENTITIES)]
+        if keys:
+            self.after_canonical = keys[-1]
+        else:
+            self.everything = False
+        return [key.decode() for key in keys]
+
+    @property
+    def pending(self) -> bool:
+        return self.everything or bool(self.touched)
+
+
+def rules_of(fingerprint: str, source_order: tuple[str, ...]) -> dict[str, str]:
+    """What a merge depends on besides claims; another value means that everything is merged anew."""
+    return {"contract": fingerprint, "sources": orjson.dumps(list(source_order)).decode()}

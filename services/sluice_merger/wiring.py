@@ -1,0 +1,41 @@
+"""What the merger reads and writes, from the pipeline: topics pinned, schema ids looked up."""
+
+from __future__ import annotations
+
+from sluice.kafka import clients
+from sluice.kafka.topics import Topics
+from sluice.pipeline import Pipeline
+from sluice.pipeline.authored import load_entities
+from sluice.schemas import Registry, avro_schema, make_encoder
+from sluice.stage.pinning import require_partitions
+from sluice.stage.settings import StageSettings
+from sluice_merger.merger import Input
+
+NAME = "merger"
+
+
+def inputs_of(pipeline: Pipeline, settings: StageSettings) -> dict[str, Input]:
+    """Inputs by contributions topic. Raises SettingsError or EnvironmentFault (topic or schema missing)."""
+    names = pipeline.names
+    contracts = load_entities(pipeline)
+    topics = {e: (names.contributions(e), names.canonical(e)) for e in contracts}
+    states = {e: names.state(NAME, topics[e][0]) for e in contracts}
+    pinned = Topics(clients.admin(settings.kafka)).pinned(
+        [*(t for pair in topics.values() for t in pair), *states.values()]
+    )
+    require_partitions(pinned, pipeline.partitions)
+    registry = Registry(settings.registry.url, settings.state_dir / "schemas")
+    inputs = {}
+    for entity, contract in contracts.items():
+        contributions, canonical = topics[entity]
+        schema_id = registry.lookup_id(f"{canonical}-value", avro_schema(contract, pipeline.pipeline))
+        inputs[contributions] = Input(
+            contract,
+            make_encoder(contract, schema_id),
+            pinned[contributions].topic_id,
+            canonical,
+            pinned[canonical].topic_id,
+            states[entity],
+            pinned[states[entity]].topic_id,
+        )
+    return inputs

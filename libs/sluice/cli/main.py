@@ -1,0 +1,105 @@
+"""`sluice`: the command line. Sub-commands are imported when they are called, so that a stage starts small."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from sluice.errors import ExitCode, SettingsError, SluiceError
+
+# Command → (module with `app`, or with a function of the command's name; what it is for).
+GROUPS = {
+    "cdc": "Change data capture: re-snapshot a source.",
+    "dev": "Servers for development: Kafka, Postgres, the registry.",
+    "schemas": "Avro contracts of the pipeline's entities.",
+    "sink": "The sink: rebuild its tables.",
+    "skips": "Accept that records were skipped on purpose.",
+    "topics": "The pipeline's topics.",
+}
+COMMANDS = {
+    "demo": "All servers, all stages, a live source: a golden record on screen.",
+    "explain": "Where every value of an entity comes from.",
+    "lag": "What each stage has not done yet.",
+    "verify": "Check that nothing is lost, doubled or out of order.",
+}
+
+
+class LazyGroup(TyperGroup):
+    """Finds a sub-command's module by its name and imports it only then."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted([*super().list_commands(ctx), *GROUPS, *COMMANDS])
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in GROUPS or cmd_name in COMMANDS:
+            module = importlib.import_module(f"sluice.cli.{cmd_name}")
+            return get_command(module.app)
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            rows = {**GROUPS, **COMMANDS, "run": "Run one stage until it is told to stop."}
+            formatter.write_dl(sorted(rows.items()))
+
+    def main(self, *args: Any, **more: Any) -> Any:
+        """Errors with a policy become one line and an exit code; anything else is our bug and keeps its traceback."""
+        try:
+            return super().main(*args, **more)
+        except SettingsError as error:
+            _end(ExitCode.SETTINGS, error)
+        except SluiceError as error:
+            _end(ExitCode.ENVIRONMENT, error)
+
+
+def _end(code: ExitCode, error: Exception) -> None:
+    print(f"sluice: {error}", file=sys.stderr)
+    sys.exit(int(code))
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    name="sluice",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Raw records of many source systems in, golden records out, every field with its provenance.",
+)
+
+
+@app.callback()
+def _root() -> None:
+    """Raw records of many source systems in, golden records out, every field with its provenance."""
+
+
+@app.command()
+def run(
+    stage: Annotated[str, typer.Argument(help="ingress-poller, ingress-cdc, mapper, merger or sink-postgres")],
+) -> None:
+    """Run one stage until it is told to stop (SIGTERM)."""
+    from importlib.metadata import entry_points
+
+    found = entry_points(group="sluice.stages", name=stage)
+    if not found:
+        known = ", ".join(sorted(entry_points(group="sluice.stages").names))
+        raise SettingsError(f"no stage {stage}; there are {known}")
+    try:
+        code = next(iter(found)).load()()
+    except SluiceError:
+        raise
+    except Exception:
+        import structlog
+
+        # A bug: told with its traceback (frames, no values), never with the record at hand.
+        structlog.get_logger().exception("bug; stopping, nothing of the open batch is committed", stage=stage)
+        sys.exit(int(ExitCode.BUG))
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    app()

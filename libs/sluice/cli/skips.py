@@ -1,0 +1,38 @@
+"""`sluice skips`: an operator moved a group forward on purpose, and says so."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import orjson
+import typer
+
+from sluice.errors import Transient
+from sluice.kafka import clients
+from sluice.pipeline import load_pipeline
+from sluice.stage.restore import skip_key
+from sluice.stage.settings import StageSettings, read_settings
+
+app = typer.Typer(no_args_is_help=True, help="Accept that records were skipped on purpose.")
+
+
+@app.callback()
+def _group() -> None:
+    """Accept that records were skipped on purpose."""
+
+
+@app.command()
+def accept(
+    group: Annotated[str, typer.Argument(help="the consumer group that was moved forward")],
+    topic: Annotated[str, typer.Argument(help="the topic")],
+    partition: Annotated[int, typer.Argument(help="the partition")],
+    to: Annotated[int, typer.Option(help="the committed offset, as the stage named it")],
+) -> None:
+    """Let `group` go on from offset `to`, leaving what lies before it unread. The stage goes on by itself."""
+    settings = read_settings(StageSettings)
+    names = load_pipeline(settings.pipeline).names
+    producer = clients.producer(settings.kafka)
+    producer.produce(names.control, orjson.dumps({"to": to}), skip_key(group, (topic, partition)))
+    if producer.flush(10):
+        raise Transient("the broker did not answer; nothing is known to be written")
+    print(f"accepted: {group} goes on at {topic}/{partition}@{to}")

@@ -1,0 +1,52 @@
+"""`sluice topics`: create and configure the pipeline's topics, or say what differs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+from sluice.errors import ExitCode
+from sluice.kafka import clients
+from sluice.kafka.topics import Topic, Topics, concrete, load_kinds
+from sluice.pipeline import load_pipeline
+from sluice.pipeline.authored import load_entities
+from sluice.stage.settings import StageSettings, read_settings
+
+app = typer.Typer(no_args_is_help=True, help="The pipeline's topics.")
+PipelineOption = Annotated[Path | None, typer.Option(help="pipeline.yaml, or its folder; else SLUICE_PIPELINE")]
+JsonOption = Annotated[bool, typer.Option("--json", help="one JSON object, last on stdout")]
+
+
+def declared(pipeline_path: Path, settings: StageSettings) -> list[Topic]:
+    """The topics that a pipeline needs."""
+    pipeline = load_pipeline(pipeline_path)
+    return concrete(load_kinds(settings.schemas_dir / "topics"), pipeline, list(load_entities(pipeline)))
+
+
+@app.command()
+def apply(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
+    """Create missing topics, alter configuration that differs. Never changes a number of partitions."""
+    settings = read_settings(StageSettings)
+    topics = declared(pipeline or settings.pipeline, settings)
+    done = Topics(clients.admin(settings.kafka)).apply(topics)
+    if as_json:
+        print(orjson.dumps({"topics": len(topics), "done": done}).decode())
+    else:
+        print("\n".join(done) or f"all {len(topics)} topics stand as declared")
+
+
+@app.command()
+def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
+    """Say what differs from the declaration; exit code 1 if anything does."""
+    settings = read_settings(StageSettings)
+    topics = declared(pipeline or settings.pipeline, settings)
+    findings = Topics(clients.admin(settings.kafka)).check(topics)
+    if as_json:
+        print(orjson.dumps({"topics": len(topics), "findings": findings}).decode())
+    else:
+        print("\n".join(findings) or f"all {len(topics)} topics stand as declared")
+    if findings:
+        raise typer.Exit(int(ExitCode.FINDING))

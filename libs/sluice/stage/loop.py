@@ -184,6 +184,11 @@ class Stage:
     def _begun(self, owned: Owned) -> Iterator[None]:
         owned.committed = self._reader.committed(owned.at)
         yield from self._process.start(owned)
+        if owned.committed is None:
+            # A group is born with a committed start: what a given-up first batch is offered again from, and what
+            # tells a later start that this is no group whose offsets expired.
+            self._reader.commit({owned.at: owned.position})
+            owned.committed = owned.position
         owned.running = True
         owned.fresh = True
         if self._process.busy(owned.at):

@@ -15,8 +15,8 @@ from sluice.errors import DeadRecord
 from sluice.position import Position
 from sluice.provenance import Contribution, RawRef
 from sluice.stage.ledger import Outcome
+from sluice.stage.source_record import SourceRecord
 from sluice_mapper.key_state import KeyState, Target
-from sluice_mapper.source_record import SourceRecord
 
 
 class Origin(NamedTuple):

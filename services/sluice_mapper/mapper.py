@@ -16,16 +16,17 @@ from sluice.names import Names
 from sluice.pipeline import Stream
 from sluice.position import Position
 from sluice.provenance import Contribution, RawRef
+from sluice.stage import source_record
 from sluice.stage.batch import Batch
 from sluice.stage.ledger import Outcome
 from sluice.stage.process import Owned, Taken
 from sluice.stage.raw import ORIGIN_HEADER
 from sluice.stage.record import At, Record
 from sluice.stage.restore import restore_record
+from sluice.stage.source_record import Op, SourceRecord
 from sluice.state import Store, View
-from sluice_mapper import claims, source_record
+from sluice_mapper import claims
 from sluice_mapper.key_state import KeyState, fill
-from sluice_mapper.source_record import Op, SourceRecord
 from sluice_mapper.sweep import Sweep, sweep_slice
 
 FORWARDED_HEADERS = ("traceparent", ORIGIN_HEADER)

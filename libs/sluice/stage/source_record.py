@@ -1,7 +1,7 @@
 """One raw record read as what a source said: upsert, delete or sweep, of which key, at which position.
 
-Polled records and Debezium envelopes meet here; behind this module the mapper knows no difference but that only
-change data capture leaves unchanged columns out.
+Polled records and Debezium envelopes meet here; behind this module the mapper (and whoever checks it) knows no
+difference but that only change data capture leaves unchanged columns out.
 """
 
 from __future__ import annotations

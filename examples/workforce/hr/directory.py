@@ -47,13 +47,13 @@ class Directory:
     def fill(self, workers: int, seed: int) -> None:
         """Generates `workers` records from `seed`, unless the store already holds some."""
         with self._lock, self._db:
-            if self.counter("next_number"):
+            if self.counter("number"):
                 return
             self._db.execute("BEGIN")
             for number in range(1, workers + 1):
                 record = spellings.worker(company.person(seed, number), seed)
                 self._put(record, _imported_us(number, seed))
-            self._count("next_number", workers + 1)
+            self._count("number", workers)
 
     def page(self, updated_from_us: int, after: Stamp | None, limit: int) -> tuple[list[bytes], Stamp | None]:
         """At most `limit` records from `updated_from_us` on, behind `after`; where to go on, None at the end."""
@@ -94,12 +94,12 @@ class Directory:
                 self._count("changes", self.counter("changes") + 1)
         return gone
 
-    def next_number(self) -> int:
-        """A number that no worker ever had."""
+    def next(self, name: str) -> int:
+        """Counts `name` up; a value it never had before. `number` is the one that no worker ever had."""
         with self._lock:
-            number = self.counter("next_number")
-            self._count("next_number", number + 1)
-        return number
+            value = self.counter(name) + 1
+            self._count(name, value)
+        return value
 
     def pick(self, rng: Random, count: int, besides: Sequence[str] = ()) -> list[str]:
         """Ids of up to `count` different workers, chosen by `rng`."""

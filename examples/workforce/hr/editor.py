@@ -1,6 +1,6 @@
 """Life in HR: a thread that edits, hires and dismisses, from a seed.
 
-What is done is a function of (seed, how many changes were made before); only when it is done depends on the clock.
+What is done is a function of (seed, how many steps were made before); only when it is done depends on the clock.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ class Editor:
         with self._lock:
             if self._frozen:
                 return Step("frozen", [], [])
-            rng = Random(f"{self._seed}/change/{self._directory.counter('changes')}")
+            # Counted by itself: a step that changes nobody must not come back for ever.
+            rng = Random(f"{self._seed}/step/{self._directory.next('step')}")
             kind = rng.choices(list(_KINDS), list(_KINDS.values()))[0]
             if kind == "hire":
                 return Step(kind, self._hire(rng), [])
@@ -69,7 +70,7 @@ class Editor:
             return Step(kind, self._edit(rng, transfer=kind == "transfer"), [])
 
     def _hire(self, rng: Random) -> list[bytes]:
-        person = company.person(self._seed, self._directory.next_number())
+        person = company.person(self._seed, self._directory.next("number"))
         record = spellings.worker(person, rng.getrandbits(32))
         return self._directory.change({record["id"]: record})
 

@@ -1,0 +1,59 @@
+"""The workforce example under test: its HR server as a process. The tests' conftest puts its folder on the path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from departments import end, start_hr
+
+FOLDER = Path(__file__).resolve().parents[2] / "examples" / "workforce"
+SECRET = "only-for-this-test"
+
+
+class HrClient:
+    """Speaks to a running HR server, as its API's client and as its admin."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.http = httpx.Client(base_url=url, timeout=30)
+
+    def token(self, secret: str = SECRET) -> httpx.Response:
+        return self.http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=("sluice", secret))
+
+    def sign_in(self) -> HrClient:
+        self.http.headers["Authorization"] = f"Bearer {self.token().json()['access_token']}"
+        return self
+
+    def get(self, url: str = "/workers", **params: str | int) -> httpx.Response:
+        return self.http.get(url, params=params or None)
+
+    def admin(self, path: str, **body: Any) -> Any:
+        """POSTs to an admin path; the answer's JSON."""
+        return self.http.post(f"/_admin/{path}", json=body).raise_for_status().json()
+
+    def pages(self, limit: int = 200, **params: str) -> Iterator[list[dict[str, Any]]]:
+        """Every page from the first on; no patience with anything but 200."""
+        answer = self.get(limit=limit, **params).raise_for_status().json()
+        yield answer["data"]
+        while answer["links"]["next"]:
+            answer = self.get(answer["links"]["next"]).raise_for_status().json()
+            yield answer["data"]
+
+    def all(self, limit: int = 200, **params: str) -> list[dict[str, Any]]:
+        return [record for page in self.pages(limit, **params) for record in page]
+
+
+@contextmanager
+def hr_server(directory: Path, arguments: Sequence[str]) -> Iterator[HrClient]:
+    """An HR server with these arguments, ended afterwards; the client is not signed in."""
+    process, url = start_hr(directory, SECRET, arguments)
+    client = HrClient(url)
+    try:
+        yield client
+    finally:
+        client.http.close()
+        end(process)

@@ -23,12 +23,19 @@ def restore_record(owned: Owned, view: View, reader: LogReader, control_topic: s
     yield from view.restore(reader)
     raw = view.get(partition_key(owned.at[1]))
     record = PartitionRecord.from_json(raw) if raw else None
+    owned.state = view
+    begin_partition(owned, record, reader, control_topic, group)
+
+
+def begin_partition(
+    owned: Owned, record: PartitionRecord | None, reader: LogReader, control_topic: str, group: str
+) -> None:
+    """Set where `owned` begins, from its partition record, wherever that is kept. Raises EnvironmentFault."""
     begin = reader.beginnings([owned.at])[owned.at]
     accepted = accepted_skip(reader, control_topic, group, owned.at) if _skipped(owned, record) else None
     start = decide_start(owned.at, group, owned.committed, record, owned.topic_id, begin, accepted, time.time())
     if record is not None:
         owned.record = record
-    owned.state = view
     owned.position = start.offset
     owned.reset = start.reset
 

@@ -1,0 +1,127 @@
+"""The golden table of an entity as the contract gives it: its columns, and a canonical value as a row of them."""
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import orjson
+
+from sluice.entities.contract import EntityContract
+from sluice.entities.field_types import FieldType
+from sluice.errors import DeadRecord
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+_SQL_TYPES = {
+    "string": "text",
+    "int": "bigint",
+    "bool": "boolean",
+    "float": "double precision",
+    "date": "date",
+    "timestamp": "timestamp with time zone",
+    "bytes": "bytea",
+}
+
+
+class Column(NamedTuple):
+    """A column: its type as `format_type` of Postgres spells it."""
+
+    name: str
+    sql_type: str
+
+
+class GoldenRow(NamedTuple):
+    """An entity to store: its id, the values of the columns up to `_updated_at`, its provenance as JSON."""
+
+    entity_id: str
+    values: tuple[Any, ...]
+    provenance: str
+
+
+KEY = Column("entity_id", "text")
+VERSION = (Column("_revision", "bigint"), Column("_updated_at", "timestamp with time zone"))
+ORIGIN = (
+    Column("_topic_epoch", "integer"),
+    Column("_partition", "integer"),
+    Column("_offset", "bigint"),
+    Column("_provenance", "jsonb"),
+)
+
+
+@dataclass(frozen=True)
+class GoldenTable:
+    """Where the golden records of one entity stand in Postgres."""
+
+    schema: str
+    contract: EntityContract
+
+    @property
+    def name(self) -> str:
+        return self.contract.name
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """All columns: the entity id, the contract's fields, version, origin."""
+        fields = [column for name, kind in self.contract.fields.items() for column in columns_of(name, kind)]
+        return (KEY, *fields, *VERSION, *ORIGIN)
+
+    @cached_property
+    def _cells(self) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
+        return tuple(cell for name, kind in self.contract.fields.items() for cell in _cells_of(name, kind))
+
+    def row(self, entity_id: str, fields: Mapping[str, Any], sluice: Mapping[str, Any]) -> GoldenRow:
+        """A canonical value as a row. Fields that the writer's contract did not have are null.
+
+        Raises DeadRecord for what Postgres could not store under any circumstances.
+        """
+        try:
+            values = [None if fields.get(name) is None else cell(fields[name]) for name, cell in self._cells]
+            version = (sluice["revision"], _time(sluice["updated_at"]))
+        except OverflowError:
+            raise DeadRecord("time-out-of-range", f"{self.name} holds a time outside of the years 1 to 9999") from None
+        provenance = {"contributors": sluice["contributors"], "winners": sluice["winners"]}
+        return GoldenRow(entity_id, (*values, *version), orjson.dumps(provenance).decode())
+
+
+def columns_of(name: str, kind: FieldType) -> tuple[Column, ...]:
+    """The columns of one field: money has two, everything else one."""
+    if kind.kind == "money":
+        return (
+            Column(f"{name}_amount", f"numeric({kind.precision},{kind.scale})"),
+            Column(f"{name}_currency", "character(3)"),
+        )
+    if kind.kind == "decimal":
+        return (Column(name, f"numeric({kind.precision},{kind.scale})"),)
+    return (Column(name, _SQL_TYPES[kind.kind]),)
+
+
+def _cells_of(name: str, kind: FieldType) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
+    if kind.kind == "money":
+        return (name, lambda value: value["amount"]), (name, lambda value: value["currency"])
+    if kind.kind == "timestamp":
+        return ((name, _time),)
+    if kind.kind == "bytes":
+        return ((name, _hex),)
+    return ((name, _text if kind.kind == "string" else _as_it_is),)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _text(value: str) -> str:
+    if "\0" in value:
+        raise DeadRecord("nul-character", "a string holds U+0000, which Postgres cannot store")
+    return value
+
+
+def _time(value: int) -> datetime:
+    return _EPOCH + value * _MICROSECOND
+
+
+def _hex(value: str) -> str:
+    return f"\\x{base64.b64decode(value).hex()}"

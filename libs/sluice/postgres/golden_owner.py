@@ -1,0 +1,94 @@
+"""Who writes a partition, under which epoch of its topic, and how far it is written: rows beside the golden tables.
+
+The owner's number only keeps a stalled writer from wasting work; safety rests on the offset guard and the graves.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from psycopg import sql
+
+from sluice.errors import EnvironmentFault, TransactionLost, Transient
+from sluice.postgres.golden_columns import GoldenTable
+from sluice.postgres.sink_connection import Connection
+from sluice.postgres.sink_sql import statement
+
+
+class OwnerChanged(TransactionLost):
+    """Somebody claimed a partition of the batch: nothing is written; claim again what the group still assigns."""
+
+
+class Claim(NamedTuple):
+    """A partition as its owner holds it. `processed` None: nothing of it was ever written; `at_s`: when it last was.
+
+    `pass_from`, `pass_end`: a pass from the first offset that is on its way.
+    """
+
+    topic: str
+    partition: int
+    owner_no: int
+    epoch: int
+    topic_id: str
+    processed: int | None
+    pass_from: int | None
+    pass_end: int | None
+    at_s: float
+
+
+def topic_epoch(connection: Connection, table: GoldenTable, topic: str, topic_id: str) -> int:
+    """The epoch under which rows from this topic are written.
+
+    A first start on an empty table writes epoch 1. Raises EnvironmentFault for any other unknown topic.
+    """
+    topics = sql.Identifier(table.schema, "_topics")
+    newest = sql.SQL("SELECT epoch, topic_id FROM {} WHERE topic = %s ORDER BY epoch DESC LIMIT 1").format(topics)
+    found = connection.execute(newest, [topic]).fetchone()
+    if found is None and _empty(connection, table):
+        connection.execute(
+            sql.SQL("INSERT INTO {} (topic, epoch, topic_id) VALUES (%s, 1, %s) ON CONFLICT DO NOTHING").format(topics),
+            [topic, topic_id],
+        )
+        found = connection.execute(newest, [topic]).fetchone()
+    if found is None or found[1] != topic_id:
+        known = "another topic" if found is None else f"the topic with id {found[1]}"
+        raise EnvironmentFault(
+            f"table {table.schema}.{table.name}",
+            f"was filled from {known}, and {topic} has id {topic_id} now; its offsets mean something else",
+            f"stop the sink and run `sluice sink rebuild {table.name}`",
+        )
+    return int(found[0])
+
+
+def _empty(connection: Connection, table: GoldenTable) -> bool:
+    question = sql.SQL("SELECT EXISTS (SELECT FROM {}) OR EXISTS (SELECT FROM {} WHERE entity = %s)").format(
+        sql.Identifier(table.schema, table.name), sql.Identifier(table.schema, "_graves")
+    )
+    found = connection.execute(question, [table.name]).fetchone()
+    return found == (False,)
+
+
+def claim(connection: Connection, table: GoldenTable, topic: str, partition: int, topic_id: str) -> Claim:
+    """Become the owner of a partition: whoever owned it before finds another number and aborts."""
+    with connection.transaction():
+        epoch = topic_epoch(connection, table, topic, topic_id)
+        taken = connection.execute(
+            statement("claim", owner=sql.Identifier(table.schema, "_owner")),
+            {"topic": topic, "partition": partition, "topic_id": topic_id},
+        ).fetchone()
+    if taken is None:
+        raise Transient(f"the owner row of {topic}/{partition} was not returned")
+    owner_no, kept_topic_id, processed, pass_from, pass_end, at_s = taken
+    return Claim(topic, partition, owner_no, epoch, kept_topic_id, processed, pass_from, pass_end, at_s)
+
+
+def lock(connection: Connection, schema: str, claims: Iterable[Claim]) -> None:
+    """Lock the owner rows of `claims` in partition order for this transaction. Raises OwnerChanged."""
+    held = {(claim.topic, claim.partition): claim.owner_no for claim in claims}
+    found = connection.execute(
+        statement("lock_owners", owner=sql.Identifier(schema, "_owner")),
+        {"topics": [topic for topic, _ in held], "partitions": [partition for _, partition in held]},
+    ).fetchall()
+    now = {(topic, partition): owner_no for topic, partition, owner_no in found}
+    for (topic, partition), owner_no in held.items():
+        if now.get((topic, partition)) != owner_no:
+            raise OwnerChanged(f"{topic}/{partition}: owner {owner_no} here, {now.get((topic, partition))} in Postgres")

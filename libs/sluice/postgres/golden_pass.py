@@ -1,0 +1,66 @@
+"""A pass: a partition read anew from its first offset to an end noted at its start. Only its end deletes rows.
+
+A rewind by some offsets is no pass: what it did not read was merely not looked at. The ids met are kept beside the
+tables, so that a pass survives a restart; refused and parked records count as met.
+"""
+
+from collections.abc import Iterable
+
+from psycopg import sql
+
+from sluice.postgres.golden_columns import GoldenTable
+from sluice.postgres.golden_owner import Claim
+from sluice.postgres.sink_connection import Connection
+from sluice.postgres.sink_sql import statement
+
+
+def begin(connection: Connection, schema: str, claim: Claim, first: int, end: int) -> Claim:
+    """Begin a pass over the claimed partition, in a transaction of its own."""
+    with connection.transaction():
+        connection.execute(
+            sql.SQL("UPDATE {} SET pass_from = %s, pass_end = %s WHERE topic = %s AND partition = %s").format(
+                sql.Identifier(schema, "_owner")
+            ),
+            [first, end, claim.topic, claim.partition],
+        )
+    return claim._replace(pass_from=first, pass_end=end)
+
+
+def give_up(connection: Connection, schema: str, claim: Claim) -> Claim:
+    """Forget a pass that skipped something: it says nothing about what is gone."""
+    begin_none = sql.SQL("UPDATE {} SET pass_from = NULL, pass_end = NULL WHERE topic = %s AND partition = %s")
+    with connection.transaction():
+        connection.execute(begin_none.format(sql.Identifier(schema, "_owner")), [claim.topic, claim.partition])
+    return claim._replace(pass_from=None, pass_end=None)
+
+
+def met(connection: Connection, table: GoldenTable, ids: Iterable[tuple[int, str]]) -> None:
+    """Note (partition, entity id) of records in a pass, in the transaction that writes them."""
+    pairs = sorted(set(ids))
+    if pairs:
+        connection.execute(
+            statement("seen", seen=sql.Identifier(table.schema, "_seen"), entity=sql.Literal(table.name)),
+            {"partitions": [partition for partition, _ in pairs], "ids": [entity_id for _, entity_id in pairs]},
+        )
+
+
+def finish(connection: Connection, table: GoldenTable, claim: Claim) -> int:
+    """Delete what the pass over `claim`'s partition did not meet; returns how many rows. Same transaction."""
+    # As many rows as an entity has in a partition: no deadline of a single statement fits.
+    connection.execute("SET LOCAL statement_timeout = 0")
+    seen = sql.Identifier(table.schema, "_seen")
+    entity = sql.Literal(table.name)
+    gone = connection.execute(
+        statement("sweep", table=sql.Identifier(table.schema, table.name), seen=seen, entity=entity),
+        {"partition": claim.partition, "epoch": claim.epoch, "pass_end": claim.pass_end},
+    ).rowcount
+    connection.execute(
+        sql.SQL("DELETE FROM {} WHERE entity = {} AND partition = %s").format(seen, entity), [claim.partition]
+    )
+    connection.execute(
+        sql.SQL("UPDATE {} SET pass_from = NULL, pass_end = NULL WHERE topic = %s AND partition = %s").format(
+            sql.Identifier(table.schema, "_owner")
+        ),
+        [claim.topic, claim.partition],
+    )
+    return gone

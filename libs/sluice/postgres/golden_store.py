@@ -1,0 +1,146 @@
+"""The golden store: one Postgres connection that claims partitions and writes batches of canonical records.
+
+A batch is `write`, `record_progress`, then `commit` or `rollback`; the caller puts what must be durable before the
+commit in between. After anything that went wrong the connection is given up, and the next call makes a new one,
+which also looks at the tables again: a sink waits for an operator's mending and goes on by itself.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from psycopg import sql
+
+from sluice.errors import Bug
+from sluice.postgres import golden_pass
+from sluice.postgres.golden_columns import GoldenTable
+from sluice.postgres.golden_owner import Claim, claim, lock
+from sluice.postgres.golden_tables import ensure
+from sluice.postgres.golden_writer import Change, TableWriter, Written
+from sluice.postgres.sink_connection import Connection, connect
+from sluice.postgres.sink_faults import sink_errors
+from sluice.postgres.sink_sql import statement
+
+At = tuple[str, int]
+
+
+class Progress(NamedTuple):
+    """A partition after a batch: the position to commit, the ledger's key and line (JSON)."""
+
+    claim: Claim
+    processed: int
+    ledger_key: str
+    ledger_line: str
+
+
+class GoldenStore:
+    """`tables` by canonical topic, all in `schema`. `dsn` is asked for at each connection: secrets change."""
+
+    def __init__(self, name: str, dsn: Callable[[], str], schema: str, tables: Mapping[str, GoldenTable]) -> None:
+        self._where = f"sink {name}"
+        self._dsn = dsn
+        self._schema = schema
+        self._tables = tables
+        self._connection: Connection | None = None
+        self._writers: dict[str, TableWriter] = {}
+
+    def claim(self, topic: str, partition: int, topic_id: str) -> Claim:
+        """Become the owner of a partition. Raises EnvironmentFault (unknown topic id, server down, …), Transient."""
+        with self._or_anew(f"claiming {topic}/{partition}") as connection:
+            return claim(connection, self._tables[topic], topic, partition, topic_id)
+
+    def begin_pass(self, held: Claim, first: int, end: int) -> Claim:
+        """Note that the partition is read anew from its first offset `first` to `end`."""
+        with self._or_anew(f"{held.topic}/{held.partition}") as connection:
+            return golden_pass.begin(connection, self._schema, held, first, end)
+
+    def give_up_pass(self, held: Claim) -> Claim:
+        """The pass skipped something: nothing will be deleted at its end."""
+        with self._or_anew(f"{held.topic}/{held.partition}") as connection:
+            return golden_pass.give_up(connection, self._schema, held)
+
+    def write(
+        self,
+        held: Mapping[At, Claim],
+        changes: Mapping[str, Sequence[Change]],
+        met: Mapping[str, Sequence[tuple[int, str]]],
+    ) -> dict[str, Written]:
+        """Begin a batch and write `changes` by topic; returns what became of them.
+
+        `met`: (partition, entity id) by topic of what a pass came by. Raises OwnerChanged, EnvironmentFault, Transient.
+        """
+        connection = self._open()
+        with sink_errors(self._where):
+            lock(connection, self._schema, held.values())
+            for topic, ids in met.items():
+                golden_pass.met(connection, self._tables[topic], ids)
+            return {topic: self._writers[topic].write(batch) for topic, batch in changes.items()}
+
+    def record_progress(self, progress: Iterable[Progress]) -> list[Claim]:
+        """How far each partition is, its ledger line, and the end of its pass. Returns the claims whose pass ended."""
+        connection = self._held()
+        ended = []
+        owner, ledger = sql.Identifier(self._schema, "_owner"), sql.Identifier(self._schema, "_ledger")
+        with sink_errors(self._where):
+            for held, processed, key, line in progress:
+                where = {"topic": held.topic, "partition": held.partition}
+                connection.execute(
+                    statement("processed", owner=owner), {**where, "topic_id": held.topic_id, "processed": processed}
+                )
+                connection.execute(sql.SQL("INSERT INTO {} (key, line) VALUES (%s, %s)").format(ledger), [key, line])
+                if held.pass_end is not None and processed >= held.pass_end:
+                    golden_pass.finish(connection, self._tables[held.topic], held)
+                    ended.append(held)
+        return ended
+
+    def commit(self) -> None:
+        """Make the batch durable. Raises Transient where the answer was lost: the batch may stand, and is guarded."""
+        with sink_errors(f"{self._where}: commit"):
+            self._held().commit()
+
+    def rollback(self) -> None:
+        """Give the batch up, and the connection with it: whatever ails it does not ail the next one."""
+        connection, self._connection = self._connection, None
+        self._writers = {}
+        if connection is not None:
+            connection.close()
+
+    @contextmanager
+    def _or_anew(self, doing: str) -> Iterator[Connection]:
+        """A connection for something outside of a batch; what fails takes the connection with it."""
+        connection = self._open()
+        try:
+            with sink_errors(f"{self._where}: {doing}"):
+                yield connection
+        except BaseException:
+            self.rollback()
+            raise
+
+    def _held(self) -> Connection:
+        if self._connection is None:
+            raise Bug("a batch goes on that was not begun")
+        return self._connection
+
+    def _open(self) -> Connection:
+        if self._connection is not None and not self._connection.closed:
+            return self._connection
+        connection = connect(self._dsn(), self._where)
+        try:
+            ensure(connection, self._schema, self._tables.values())
+            self._writers = {topic: TableWriter(connection, table) for topic, table in self._tables.items()}
+            with sink_errors(self._where):
+                for writer in self._writers.values():
+                    writer.prepare()
+                with connection.transaction():
+                    connection.execute(
+                        statement(
+                            "prune",
+                            graves=sql.Identifier(self._schema, "_graves"),
+                            ledger=sql.Identifier(self._schema, "_ledger"),
+                        )
+                    )
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        return connection

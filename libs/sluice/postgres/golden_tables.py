@@ -1,0 +1,107 @@
+"""Golden tables made and kept as the contracts say: what is missing is added, anything else is refused.
+
+A change that is not additive is an operator's: the error holds the statement to run, and the sink resumes by itself.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from psycopg import sql
+
+from sluice.entities.field_types import FieldType
+from sluice.errors import EnvironmentFault
+from sluice.postgres.golden_columns import KEY, ORIGIN, VERSION, Column, GoldenTable, columns_of
+from sluice.postgres.sink_connection import Connection
+from sluice.postgres.sink_faults import sink_errors
+from sluice.postgres.sink_sql import statement
+
+_OWN_TABLES = ("_topics", "_owner", "_graves", "_seen", "_ledger")
+_LOCK = 0x51_0C_E5_17  # advisory lock: two sinks that start at once must not race for the same DDL
+
+
+class Existing(NamedTuple):
+    """What stands in the schema: columns by relation, and the hash kept with each view."""
+
+    columns: Mapping[str, Mapping[str, str]]
+    views: Mapping[str, str]
+
+
+def ensure(connection: Connection, schema: str, tables: Iterable[GoldenTable]) -> None:
+    """Bring the schema to what `tables` and the sink itself need, in one transaction.
+
+    Raises EnvironmentFault for a change that is not additive, or a missing privilege.
+    """
+    with sink_errors(f"schema {schema}"), connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        for todo in plan(schema, tables, existing(connection, schema)):
+            connection.execute(todo)
+
+
+def existing(connection: Connection, schema: str) -> Existing:
+    """Read the catalogue."""
+    columns: dict[str, dict[str, str]] = {}
+    for relation, column, sql_type in connection.execute(statement("columns"), [schema]):
+        columns.setdefault(relation, {})[column] = sql_type
+    views = connection.execute(statement("view_comments"), [schema]).fetchall()
+    return Existing(columns, dict(views))
+
+
+def plan(schema: str, tables: Iterable[GoldenTable], there: Existing) -> list[sql.Composed]:
+    """The statements that are missing; none when everything stands. Raises EnvironmentFault for other changes."""
+    todo: list[sql.Composed] = []
+    if not there.columns:
+        todo.append(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+    if any(name not in there.columns for name in _OWN_TABLES):
+        todo.append(statement("schema", schema=sql.Identifier(schema)))
+    for table in tables:
+        todo += _table_plan(table, there.columns.get(table.name))
+        todo += _view_plan(table, there.views.get(f"{table.name}_provenance"))
+    return todo
+
+
+def _table_plan(table: GoldenTable, there: Mapping[str, str] | None) -> list[sql.Composed]:
+    name = sql.Identifier(table.schema, table.name)
+    if there is None:
+        lines = [_definition(column) for column in table.columns]
+        return [sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(name, sql.SQL(", ").join(lines))]
+    _refuse_other_types(table, there)
+    return [
+        sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {}").format(name, _definition(column))
+        for column in table.columns
+        if column.name not in there
+    ]
+
+
+def _definition(column: Column) -> sql.Composed:
+    more = " PRIMARY KEY" if column == KEY else " NOT NULL" if column in (*VERSION, *ORIGIN) else ""
+    return sql.Identifier(column.name) + sql.SQL(f" {column.sql_type}{more}")
+
+
+def _refuse_other_types(table: GoldenTable, there: Mapping[str, str]) -> None:
+    for column in table.columns:
+        found = there.get(column.name, column.sql_type)
+        if found != column.sql_type:
+            name = f'"{table.schema}"."{table.name}"'
+            raise EnvironmentFault(
+                f"table {table.schema}.{table.name}",
+                f"column {column.name} is {found}, and the contract says {column.sql_type}",
+                f'run: DROP VIEW IF EXISTS "{table.schema}"."{table.name}_provenance"; '
+                f'ALTER TABLE {name} ALTER COLUMN "{column.name}" TYPE {column.sql_type} '
+                f'USING "{column.name}"::{column.sql_type}; the sink resumes by itself and makes the view anew',
+            )
+
+
+def _view_plan(table: GoldenTable, comment: str | None) -> list[sql.Composed]:
+    fields = sql.SQL(", ").join(_view_field(name, kind) for name, kind in table.contract.fields.items())
+    view = sql.Identifier(table.schema, f"{table.name}_provenance")
+    made = statement("view", view=view, table=sql.Identifier(table.schema, table.name), fields=fields)
+    digest = hashlib.sha256(made.as_string(None).encode()).hexdigest()[:16]
+    if comment == digest:
+        return []
+    return [made, sql.SQL("COMMENT ON VIEW {} IS {}").format(view, sql.Literal(digest))]
+
+
+def _view_field(name: str, kind: FieldType) -> sql.Composed:
+    columns = [sql.SQL("t.{}::text").format(sql.Identifier(column.name)) for column in columns_of(name, kind)]
+    return sql.SQL("({}, {})").format(sql.Literal(name), sql.SQL(" || ' ' || ").join(columns))

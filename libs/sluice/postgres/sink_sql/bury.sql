@@ -1,0 +1,16 @@
+-- Graves for deleted entities, sorted like every write; none where the row or its grave is already newer.
+WITH dug AS (
+    INSERT INTO {graves} AS g (entity, entity_id, topic_epoch, partition, "offset")
+    SELECT {entity}, d.entity_id, d.topic_epoch, d.partition, d."offset"
+    FROM {deleted} AS d
+    WHERE NOT EXISTS (
+        SELECT FROM {table} AS t
+        WHERE t.entity_id = d.entity_id AND (t._topic_epoch, t._offset) > (d.topic_epoch, d."offset")
+    )
+    ORDER BY d.entity_id COLLATE "C"
+    ON CONFLICT (entity, entity_id) DO UPDATE
+    SET topic_epoch = excluded.topic_epoch, partition = excluded.partition, "offset" = excluded."offset", at = now()
+    WHERE (g.topic_epoch, g."offset") < (excluded.topic_epoch, excluded."offset")
+    RETURNING g.partition
+)
+SELECT partition, count(*) FROM dug GROUP BY partition

@@ -1,0 +1,3 @@
+-- How far a partition is written, in the transaction that wrote it.
+UPDATE {owner} SET topic_id = %(topic_id)s, processed = %(processed)s, at = now()
+WHERE topic = %(topic)s AND partition = %(partition)s

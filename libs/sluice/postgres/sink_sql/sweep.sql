@@ -1,0 +1,9 @@
+-- The end of a pass over a partition, from its first offset to an end noted at its start: rows that it did not meet
+-- and that were written before that end are of entities which are gone.
+DELETE FROM {table} AS t
+WHERE t._partition = %(partition)s
+  AND (t._topic_epoch, t._offset) < (%(epoch)s, %(pass_end)s)
+  AND NOT EXISTS (
+      SELECT FROM {seen} AS s
+      WHERE s.entity = {entity} AND s.partition = t._partition AND s.entity_id = t.entity_id
+  )

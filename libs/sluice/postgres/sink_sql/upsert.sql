@@ -1,0 +1,17 @@
+-- The guard: a row takes a newer or the same (epoch, offset), never an older; a grave keeps what is older out.
+-- Sorted by key, so that concurrent batches take their locks in one order: unsorted ones deadlock.
+WITH written AS (
+    INSERT INTO {table} AS t ({columns})
+    SELECT {columns} FROM {incoming} AS i
+    WHERE NOT EXISTS (
+        SELECT FROM {graves} AS g
+        WHERE g.entity = {entity} AND g.entity_id = i.entity_id
+          AND (g.topic_epoch, g."offset") > (i._topic_epoch, i._offset)
+    )
+    ORDER BY i.entity_id COLLATE "C"
+    ON CONFLICT (entity_id) DO UPDATE SET {assignments}
+    WHERE (t._topic_epoch, t._offset) <= (excluded._topic_epoch, excluded._offset)
+      AND (t._topic_epoch < excluded._topic_epoch OR t._partition = excluded._partition)
+    RETURNING t._partition
+)
+SELECT _partition, count(*) FROM written GROUP BY _partition

@@ -1,0 +1,29 @@
+"""Sink: canonical entities in, Postgres tables out, in batches, each row at its newest version."""
+
+from sluice.pipeline import load_pipeline
+from sluice.stage.delivery import DirectDelivery
+from sluice.stage.group import GroupReader
+from sluice.stage.loop import Stage
+from sluice.stage.settings import read_settings
+from sluice.telemetry import telemetry
+from sluice_sink_postgres.settings import SinkSettings
+from sluice_sink_postgres.wiring import wire
+
+NAME = "sink-postgres"
+
+
+def main() -> int:
+    settings = read_settings(SinkSettings)
+    with telemetry(settings, NAME) as health:
+        pipeline = load_pipeline(settings.pipeline)
+        wired = wire(NAME, pipeline, settings)
+        return Stage(
+            name=NAME,
+            settings=settings,
+            reader=GroupReader(settings.kafka, wired.group, settings.instance, list(wired.topic_ids)),
+            process=wired.sink,
+            delivery=DirectDelivery(settings.kafka, wired.sink),
+            dlq_topic=pipeline.names.dlq(NAME),
+            topic_ids=wired.topic_ids,
+            health=health,
+        ).run_until_signalled()

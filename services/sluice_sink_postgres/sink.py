@@ -1,0 +1,187 @@
+"""The sink's process and its writer: records become changes, a batch of changes one Postgres transaction.
+
+Order (`sluice.stage.delivery.DirectDelivery`): dead letters flushed, then the Postgres commit, then the offsets.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+
+from sluice.errors import DeadRecord
+from sluice.kafka import LogReader
+from sluice.postgres.golden_columns import GoldenTable
+from sluice.postgres.golden_owner import Claim
+from sluice.postgres.golden_store import GoldenStore, Progress
+from sluice.postgres.golden_writer import Change, Written
+from sluice.schemas.decoder import Decode
+from sluice.stage.batch import RECORD_OVERHEAD_BYTES, Batch
+from sluice.stage.ledger import ledger_key, ledger_line
+from sluice.stage.partition import ABSENCE_MAX_S, PartitionRecord
+from sluice.stage.process import Owned, Taken
+from sluice.stage.raw import ORIGIN_HEADER
+from sluice.stage.record import At, Record
+from sluice.stage.restore import begin_partition
+from sluice.telemetry import metrics
+
+
+class Sink:
+    """Implements `sluice.stage.process.Process` and `sluice.stage.delivery.Writer`. `tables` by canonical topic."""
+
+    def __init__(
+        self,
+        group: str,
+        control_topic: str,
+        tables: Mapping[str, GoldenTable],
+        store: GoldenStore,
+        decode: Decode,
+        reader: LogReader,
+    ) -> None:
+        self._group = group
+        self._control_topic = control_topic
+        self._tables = tables
+        self._store = store
+        self._decode = decode
+        self._reader = reader
+        self._claims: dict[At, Claim] = {}
+        self._pending: list[tuple[Record, Change]] = []
+        self._met: dict[str, list[tuple[int, str]]] = {}
+        self._ended: list[Claim] = []
+
+    # ── partitions ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def start(self, owned: Owned) -> Iterator[None]:
+        """Claim the partition in Postgres and decide where to read from.
+
+        Raises EnvironmentFault for an unknown topic id, naming `sluice sink rebuild`.
+        """
+        claim = self._store.claim(*owned.at, owned.topic_id)
+        yield
+        record = None
+        if claim.processed is not None:
+            record = PartitionRecord(claim.topic_id, claim.processed, at=claim.at_s)
+        begin_partition(owned, record, self._reader, self._control_topic, self._group)
+        self._claims[owned.at] = self._with_pass(owned, record, claim)
+
+    def _with_pass(self, owned: Owned, record: PartitionRecord | None, claim: Claim) -> Claim:
+        """After an absence in which tombstones may have gone by unseen, only a whole pass tells what is gone."""
+        if record is None:
+            return claim
+        if claim.pass_end is not None and owned.position > record.processed:
+            return self._store.give_up_pass(claim)
+        if claim.pass_end is None and owned.reset and time.time() - record.at > ABSENCE_MAX_S:
+            return self._store.begin_pass(claim, owned.position, self._reader.ends([owned.at])[owned.at])
+        return claim
+
+    def stop(self, at: At) -> None:
+        self._claims.pop(at, None)
+
+    # ── records ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def handle(self, record: Record, batch: Batch) -> Taken:
+        claim = self._claims[record.at]
+        entity_id = _entity_id(record)
+        if claim.pass_end is not None:
+            self._met.setdefault(record.topic, []).append((record.partition, entity_id))
+        row = None
+        if record.value is not None:
+            decoded = self._decode(record.value)
+            row = self._tables[record.topic].row(entity_id, decoded.fields, decoded.sluice)
+        self._pending.append((record, Change(entity_id, claim.epoch, record.partition, record.offset, row)))
+        batch.bytes += record.size_bytes + RECORD_OVERHEAD_BYTES
+        return Taken.DONE
+
+    def busy(self, at: At) -> bool:
+        return False
+
+    def work(self, batch: Batch) -> None:
+        """Nothing waits for the sink but records."""
+
+    def complete(self, batch: Batch) -> None:
+        """What became of each record is known only when Postgres has spoken."""
+
+    def committed(self, batch: Batch, tracked: dict[At, int]) -> None:
+        for record, _ in self._pending:
+            origin = record.headers.get(ORIGIN_HEADER)
+            if origin is not None and origin.isdigit():
+                entity = self._tables[record.topic].name
+                metrics.FRESHNESS.labels(entity).observe(max(0.0, time.time() - int(origin) / 1000))
+        for claim in self._ended:
+            self._claims[claim.topic, claim.partition] = claim._replace(pass_from=None, pass_end=None)
+        self._forget()
+
+    def dropped(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        self._pending.clear()
+        self._met.clear()
+        self._ended.clear()
+
+    # ── writing ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def write(self, batch: Batch, owned: Iterable[Owned]) -> None:
+        """Everything but the commit. Rejected records become dead letters of the batch."""
+        moved = [one for one in owned if one.fresh or one.position != one.committed]
+        if not moved:
+            return
+        claims = {one.at: self._claims[one.at] for one in moved}
+        changes: dict[str, list[Change]] = {}
+        for record, change in self._pending:
+            changes.setdefault(record.topic, []).append(change)
+        written = self._store.write(claims, changes, self._met)
+        self._park(batch, written)
+        self._count(batch, written)
+        self._ended = self._store.record_progress([self._progress(one, batch) for one in moved])
+
+    def _park(self, batch: Batch, written: Mapping[str, Written]) -> None:
+        rejected = {
+            (topic, one.change.partition, one.change.offset): one.error
+            for topic, result in written.items()
+            for one in result.rejected
+        }
+        if not rejected:
+            return
+        for record, _ in self._pending:
+            error = rejected.get((record.topic, record.partition, record.offset))
+            if error is not None:
+                batch.park(record, error)
+                batch.count(record.at, "dead")
+
+    def _count(self, batch: Batch, written: Mapping[str, Written]) -> None:
+        for at, taken in _by_partition(record for record, _ in self._pending).items():
+            result = written[at[0]]
+            rejected = sum(one.change.partition == at[1] for one in result.rejected)
+            effective = result.effective[at[1]]
+            batch.counts[at]["mapped"] += effective
+            batch.counts[at]["superseded"] += taken - effective - rejected
+
+    def _progress(self, owned: Owned, batch: Batch) -> Progress:
+        position = batch.positions.get(owned.at, owned.position)
+        start = position if owned.committed is None else owned.committed
+        line = ledger_line(start, position, batch.counts[owned.at], owned.reset, {})
+        key = ledger_key(self._group, *owned.at).decode()
+        return Progress(self._claims[owned.at], position, key, line.decode())
+
+    def commit(self) -> None:
+        self._store.commit()
+
+    def rollback(self) -> None:
+        self._store.rollback()
+
+
+def _entity_id(record: Record) -> str:
+    if not record.key:
+        raise DeadRecord("no-key", "a canonical record has the entity's id as its key")
+    try:
+        entity_id = record.key.decode()
+    except UnicodeDecodeError:
+        raise DeadRecord("bad-key", "the key is not UTF-8") from None
+    if "\0" in entity_id:
+        raise DeadRecord("bad-key", "the key holds U+0000")
+    return entity_id
+
+
+def _by_partition(records: Iterable[Record]) -> dict[At, int]:
+    counted: dict[At, int] = {}
+    for record in records:
+        counted[record.at] = counted.get(record.at, 0) + 1
+    return counted

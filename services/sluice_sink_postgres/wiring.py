@@ -1,0 +1,42 @@
+"""What the sink reads and writes, from the pipeline: topics pinned, tables from contracts, schemas by id."""
+
+from typing import NamedTuple
+
+from sluice.kafka import LogReader, clients
+from sluice.kafka.topics import Topics
+from sluice.pipeline import Pipeline
+from sluice.pipeline.authored import load_entities
+from sluice.postgres.golden_columns import GoldenTable
+from sluice.postgres.golden_store import GoldenStore
+from sluice.schemas import Registry, make_decoder
+from sluice.stage.pinning import require_partitions
+from sluice_sink_postgres.settings import SinkSettings, chosen_sink, sink_group
+from sluice_sink_postgres.sink import Sink
+
+
+class Wired(NamedTuple):
+    """The sink and the group that it reads with; `topic_ids` by canonical topic."""
+
+    group: str
+    topic_ids: dict[str, str]
+    sink: Sink
+
+
+def wire(stage: str, pipeline: Pipeline, settings: SinkSettings) -> Wired:
+    """Raises SettingsError, or EnvironmentFault where a topic is missing."""
+    name, sink = chosen_sink(pipeline, settings.sink)
+    contracts = load_entities(pipeline)
+    tables = {pipeline.names.canonical(e): GoldenTable(sink.schema_, contract) for e, contract in contracts.items()}
+    pinned = Topics(clients.admin(settings.kafka)).pinned(list(tables))
+    require_partitions(pinned, pipeline.partitions)
+    group = sink_group(stage, pipeline, name)
+    registry = Registry(settings.registry.url, settings.state_dir / "schemas")
+    made = Sink(
+        group,
+        pipeline.names.control,
+        tables,
+        GoldenStore(name, sink.postgres.reveal, sink.schema_, tables),
+        make_decoder(registry.by_id),
+        LogReader(settings.kafka),
+    )
+    return Wired(group, {topic: pin.topic_id for topic, pin in pinned.items()}, made)

@@ -8,22 +8,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import httpx
-
 from sluice.connector.messages import Request, Response
 
 
 @dataclass(frozen=True)
 class Door:
-    """What a login may use: the source it is for, its address, and bounded ways to speak to it.
+    """What a login may use: the source it is for, its address, and a bounded way to speak to it.
 
-    `send` answers any status; it adds no credentials and raises Transient where no answer came.
+    `send` returns an answer of any status; it adds no credentials and raises Transient where no answer came.
     """
 
     source: str
     base_url: str
     send: Callable[[Request], Response]
-    transport: httpx.BaseTransport
 
     def setting(self, name: str) -> str:
         """A connector setting's full name, for errors."""

@@ -25,7 +25,7 @@ class Fetcher:
         self._base_url = base_url
         self._auth = auth
         self._transport = BoundedTransport(limits)
-        self._door = Door(source, base_url, self._send, self._transport)
+        self._door = Door(source, base_url, self._send)
 
     def fetch(self, request: Request) -> Response:
         """The answer to `request`, whatever its status; refused credentials are renewed once.

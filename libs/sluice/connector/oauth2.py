@@ -1,33 +1,42 @@
-"""OAuth 2.0 client credentials (RFC 6749, section 4.4), spoken by Authlib through the bounded transport."""
+"""OAuth 2.0 client credentials (RFC 6749, section 4.4): encoded by Authlib, sent within the connector's bounds.
+
+Authlib's own HTTP client is not used: it reads a token's answer without any limit and needs another HTTP library
+than ours from its next release on.
+"""
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
-import httpx
-from authlib.integrations.base_client import OAuthError
-from authlib.integrations.httpx_client import OAuth2Client
+from authlib.oauth2 import ClientAuth
+from authlib.oauth2.rfc6749.parameters import prepare_token_request
 from pydantic import SecretStr
 
 from sluice.connector.auth import Door, Login, SessionAuth
-from sluice.connector.messages import absolute, without_query
-from sluice.connector.network_errors import NETWORK_ERRORS, no_answer
+from sluice.connector.json_text import NotJson
+from sluice.connector.messages import Request, Response, absolute, without_query
+from sluice.connector.retry_after import retry_after_s
 from sluice.errors import EnvironmentFault, Transient, classify_http
-
-# httpx reports every URL at INFO, query and all.
-logging.getLogger("httpx").setLevel(logging.WARNING)
 
 # A token is renewed this long before it ends, or at half of its life where that is sooner.
 RENEW_BEFORE_S = 30.0
-_OUR_CREDENTIALS = {"invalid_client", "unauthorized_client", "invalid_scope", "access_denied", "invalid_grant"}
+FORM = "application/x-www-form-urlencoded;charset=UTF-8"
+# RFC 6749, section 5.2. Only these words of an error are repeated: the rest of an answer may quote what we sent.
+_CODES = {
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+}
 
 
 class OAuth2ClientCredentials(SessionAuth):
     """Bearer tokens for `client_id`; fetched once, renewed shortly before they end or when refused.
 
     `token_url` may be relative to the connector's `base_url`; `setting` is the connector setting that an error about
-    a wrong secret names.
+    a wrong secret names; `method` is `client_secret_basic` or `client_secret_post`.
     """
 
     def __init__(
@@ -37,6 +46,7 @@ class OAuth2ClientCredentials(SessionAuth):
         client_secret: SecretStr,
         *,
         scope: str | None = None,
+        method: str = "client_secret_basic",
         setting: str = "client_secret",
     ) -> None:
         super().__init__()
@@ -44,49 +54,48 @@ class OAuth2ClientCredentials(SessionAuth):
         self._client_id = client_id
         self._client_secret = client_secret
         self._scope = scope
+        self._method = method
         self._setting = setting
 
     def login(self, door: Door) -> Login:
-        url = absolute(door.base_url, self._token_url)
-        token = self._token(door, url)
+        token = self._token(door, absolute(door.base_url, self._token_url))
         stated = token.get("expires_in")
-        lasts_s = max(stated - RENEW_BEFORE_S, stated / 2) if isinstance(stated, int | float) else None
+        lasts_s = max(stated - RENEW_BEFORE_S, stated / 2) if isinstance(stated, int) else None
         return Login({"Authorization": f"Bearer {token['access_token']}"}, lasts_s)
 
     def _token(self, door: Door, url: str) -> dict[str, Any]:
-        where = without_query(url)
-        # Not closed: that would close the transport, which is the connector's.
-        client = OAuth2Client(
-            client_id=self._client_id,
-            client_secret=self._client_secret.get_secret_value(),
-            scope=self._scope,
-            transport=door.transport,
-            trust_env=False,
-        )
-        try:
-            token: dict[str, Any] = client.fetch_token(url, grant_type="client_credentials")
-        except OAuthError as error:
-            raise self._refused(door, where, str(error.error)) from None
-        except httpx.HTTPStatusError as error:
-            raise self._status(door, where, error.response.status_code) from None
-        except NETWORK_ERRORS as error:
-            raise no_answer(f"POST {where}", error) from None
-        except ValueError:
-            raise Transient(f"POST {where}: the token's answer is not JSON") from None
+        response = door.send(self._request(door, url))
+        where = f"POST {without_query(url)}"
+        token = _object(response)
+        policy = classify_http(response.status)
+        if policy is Transient:
+            raise Transient(f"{where}: status {response.status}", retry_after_s(response))
+        if policy is not None or "error" in token:
+            code = token.get("error")
+            said = code if isinstance(code, str) and code in _CODES else f"status {response.status}"
+            raise self._refused(door, where, f"the token endpoint answers {said} to these client credentials")
         if not isinstance(token.get("access_token"), str):
-            raise Transient(f"POST {where}: the answer holds no access_token")
+            raise Transient(f"{where}: the answer holds no access_token")
         return token
 
-    def _status(self, door: Door, where: str, status: int) -> Exception:
-        if classify_http(status) is Transient:
-            return Transient(f"POST {where}: status {status}")
-        return self._refused(door, where, f"status {status}")
+    def _request(self, door: Door, url: str) -> Request:
+        scope = {} if self._scope is None else {"scope": self._scope}
+        body: str = prepare_token_request("client_credentials", "", **scope)
+        client = ClientAuth(self._client_id, self._client_secret.get_secret_value(), self._method)
+        try:
+            url, headers, body = client.prepare("POST", url, {"Content-Type": FORM}, body)
+        except UnicodeEncodeError:
+            where = f"POST {without_query(url)}"
+            raise self._refused(door, where, "the client credentials hold a character that HTTP cannot carry") from None
+        return Request("POST", url, headers, body.encode())
 
-    def _refused(self, door: Door, where: str, code: str) -> Exception:
-        # The code is taken only from the specification's list: the rest of an answer may quote what we sent.
-        said = code if code in _OUR_CREDENTIALS or code.startswith("status ") else "no"
-        return EnvironmentFault(
-            f"POST {where}",
-            f"the token endpoint answers {said} to these client credentials",
-            f"check {door.setting('client_id')} and {door.setting(self._setting)}",
-        )
+    def _refused(self, door: Door, where: str, why: str) -> EnvironmentFault:
+        return EnvironmentFault(where, why, f"check {door.setting('client_id')} and {door.setting(self._setting)}")
+
+
+def _object(response: Response) -> dict[str, Any]:
+    try:
+        value = response.json
+    except NotJson:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -2,8 +2,8 @@
 
 httpx's own time-out starts anew with every byte, so a server that drips one byte at a time is never timed out, and
 it decompresses before anyone can look: 1 MB of gzip becomes 1 GB. So the deadline is enforced at the socket, below
-HTTP, and the body is read and inflated here under a byte budget. Everything that speaks HTTP for a connector, the
-OAuth client included, goes through this transport. No redirect is followed and no cookie kept here.
+HTTP, and the body is read and inflated here under a byte budget. There is no httpx client above this transport, so
+no redirect is followed, no cookie kept and no URL logged behind our back.
 """
 
 from __future__ import annotations

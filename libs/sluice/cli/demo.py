@@ -1,0 +1,52 @@
+"""`sluice demo`: all servers, all stages, a live source; a golden record on screen with the source of each field."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+from sluice.errors import ExitCode, SettingsError
+from sluice.stage.settings import default_schemas_dir
+from sluice.stage.signals import Stop
+
+app = typer.Typer()
+
+
+def example_folder(name: str) -> Path:
+    """The folder of an example: a name under the checkout's `examples/`, or a path."""
+    for folder in (default_schemas_dir().parent / "examples" / name, Path(name)):
+        if (folder / "pipeline.yaml").is_file():
+            return folder.resolve()
+    raise SettingsError(f"no example {name}: a folder with pipeline.yaml and source.py; there are workforce and tryton")
+
+
+@app.command()
+def demo(
+    example: Annotated[str, typer.Option(help="workforce, tryton, or a folder")] = "workforce",
+    seconds: Annotated[float | None, typer.Option(help="stop after so long, counted from servers ready")] = None,
+    rate: Annotated[float, typer.Option(help="live edits per second in the sources")] = 20.0,
+    state_dir: Annotated[Path | None, typer.Option(help="where data stays; default .sluice in the example")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, last on stdout")] = False,
+) -> None:
+    """Start everything, show a golden record with the source of each field, go on until Ctrl-C.
+
+    With --seconds the run ends by checking that nothing was lost; exit code 1 if anything was.
+    """
+    began = time.monotonic()
+    from sluice.demo.run import Demo
+    from sluice.demo.screen import Screen
+
+    folder = example_folder(example)
+    stop = Stop.on_signals()
+    with Screen(quiet=as_json) as screen:
+        state = (state_dir or folder / ".sluice").resolve()
+        outcome = Demo(folder, state, screen, seconds=seconds, rate_per_s=rate, began=began).run(stop)
+        screen.tell("stopped")
+    if as_json:
+        print(orjson.dumps(outcome.as_json()).decode())
+    if outcome.verified is False or (seconds is not None and outcome.first_golden_record_s is None):
+        raise typer.Exit(int(ExitCode.FINDING))

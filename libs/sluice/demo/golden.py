@@ -1,0 +1,75 @@
+"""The golden record to show: the first row of this run that more than one source has a say in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import psycopg
+from psycopg import sql
+
+CONNECT_TIMEOUT_S = 5
+_FIND = """
+SELECT entity_id FROM {table}
+WHERE _offset >= (%(starts)s::bigint[])[_partition + 1]
+  AND (SELECT count(DISTINCT c ->> 'source') FROM jsonb_array_elements(_provenance -> 'contributors') AS c)
+      >= %(sources)s
+ORDER BY _updated_at DESC LIMIT 1
+"""
+_FIELDS = """
+SELECT field, value::text, source, stream, source_key, rule FROM {view}
+WHERE entity_id = %s AND value IS NOT NULL
+"""
+
+
+class GoldenField(NamedTuple):
+    field: str
+    value: str
+    source: str
+    stream: str
+    source_key: str
+    rule: str
+
+
+class GoldenRecord(NamedTuple):
+    entity: str
+    entity_id: str
+    fields: list[GoldenField]
+
+    @property
+    def sources(self) -> set[str]:
+        return {f.source for f in self.fields}
+
+
+class GoldenRows:
+    """Looks into the sink's tables. `starts`: by entity, the canonical end offset of each partition at the beginning
+    of this run, so that what an earlier run wrote does not count."""
+
+    def __init__(self, dsn: str, schema: str, starts: Mapping[str, list[int]], sources_min: int) -> None:
+        self._dsn = dsn
+        self._schema = schema
+        self._starts = starts
+        self._sources_min = sources_min
+
+    def find(self) -> GoldenRecord | None:
+        """A record written in this run, or None as long as there is none (or no table yet)."""
+        try:
+            with psycopg.connect(self._dsn, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+                return self._find(connection)
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.OperationalError):
+            return None
+
+    def _find(self, connection: psycopg.Connection) -> GoldenRecord | None:
+        for entity, starts in self._starts.items():
+            query = sql.SQL(_FIND).format(table=sql.Identifier(self._schema, entity))
+            row = connection.execute(query, {"starts": starts, "sources": self._sources_min}).fetchone()
+            if row is not None:
+                view = sql.SQL(_FIELDS).format(view=sql.Identifier(self._schema, f"{entity}_provenance"))
+                fields = connection.execute(view, (row[0],)).fetchall()
+                return GoldenRecord(entity, row[0], [GoldenField(*f) for f in fields])
+        return None
+
+
+def by_rank(entities: Iterable[str], mapped_by: Mapping[str, int]) -> list[str]:
+    """Entities with the most sources first: they show merging best."""
+    return sorted(entities, key=lambda e: -mapped_by.get(e, 0))

@@ -1,0 +1,127 @@
+"""The stages of a demo as processes of their own: started, watched, restarted when they die, ended."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import orjson
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
+
+from sluice.embedded import processes
+from sluice.errors import EnvironmentFault
+
+RESTART_AFTER_S = 1.0
+STOP_DEADLINE_S = 15.0
+SCRAPE_TIMEOUT_S = 1.0
+
+
+@dataclass(slots=True)
+class StageCounts:
+    """What a stage's metrics say, summed over its restarts in this run."""
+
+    records: int = 0
+    dead_letters: int = 0
+    lag_records: int = 0
+    outcomes: dict[str, int] = field(default_factory=dict)
+    ready: bool = False
+
+
+class StageProcess:
+    """One stage. A stage that dies is started again, as an orchestrator would."""
+
+    def __init__(self, name: str, state_dir: Path, env: Mapping[str, str]) -> None:
+        self.name = name
+        self.log = state_dir / "log" / f"{name}.log"
+        self.restarts = 0
+        self._env = dict(env)
+        self._run_file = state_dir / "run" / f"{name}.json"
+        self._process: psutil.Process | None = None
+        self._died_at = 0.0
+        self._before = StageCounts()
+        self.counts = StageCounts()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    def start(self) -> None:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._run_file.unlink(missing_ok=True)
+        argv = [sys.executable, "-m", "sluice.cli.main", "run", self.name]
+        command = processes.Command(self.name, argv, Path.cwd(), self.log, env=self._env, death_signal=signal.SIGTERM)
+        self._process = processes.spawn(command, detach=False)
+
+    def watch(self) -> None:
+        """Read its metrics; start it again if it is dead."""
+        processes.reap()
+        if self._process is None or not processes.is_alive(self._process):
+            self._revive()
+            return
+        self.counts = self._scraped() or self.counts
+
+    def stop(self) -> None:
+        if self._process is not None:
+            processes.end(self._process, [signal.SIGTERM, signal.SIGKILL], STOP_DEADLINE_S)
+
+    def _revive(self) -> None:
+        now = time.monotonic()
+        if not self._died_at:
+            self._died_at = now
+        if now - self._died_at >= RESTART_AFTER_S:
+            self._died_at = 0.0
+            self.restarts += 1
+            self._before = self.counts
+            self.start()
+
+    def _scraped(self) -> StageCounts | None:
+        """None where it does not answer (yet)."""
+        try:
+            at = orjson.loads(self._run_file.read_bytes())
+            base = f"http://{at['host']}:{at['port']}"
+            text = httpx.get(f"{base}/metrics", timeout=SCRAPE_TIMEOUT_S).text
+            ready = httpx.get(f"{base}/readyz", timeout=SCRAPE_TIMEOUT_S).status_code == 200
+        except (OSError, ValueError, httpx.HTTPError):
+            return None
+        return _counts(text, self._before, ready)
+
+    def failure(self) -> str:
+        """The last line of its log, for an error."""
+        try:
+            lines = self.log.read_text("utf-8", "replace").strip().splitlines()
+        except OSError:
+            return "no log"
+        return lines[-1] if lines else "an empty log"
+
+
+def _counts(text: str, before: StageCounts, ready: bool) -> StageCounts:
+    counts = StageCounts(before.records, before.dead_letters, 0, dict(before.outcomes), ready)
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            number = int(sample.value)
+            if sample.name == "sluice_records_total":
+                outcome = sample.labels["outcome"]
+                counts.records += number
+                counts.outcomes[outcome] = counts.outcomes.get(outcome, 0) + number
+            elif sample.name == "sluice_dead_letters_total":
+                counts.dead_letters += number
+            elif sample.name == "sluice_lag_records":
+                counts.lag_records += number
+    return counts
+
+
+def require_running(stages: list[StageProcess], restarts_max: int) -> None:
+    """EnvironmentFault for a stage that dies again and again."""
+    for stage in stages:
+        if stage.restarts > restarts_max:
+            raise EnvironmentFault(
+                f"stage {stage.name}",
+                f"died {stage.restarts} times; its last line: {stage.failure()}",
+                f"read {stage.log}",
+            )

@@ -1,0 +1,216 @@
+"""Pure decisions of polling: when to ask again, what is news, which cursor is newer, what a listing deletes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluice.connector import CursorValue
+from sluice.connector.cursor import order
+from sluice.errors import EnvironmentFault
+from sluice.position import Position
+from sluice.stage.backpressure import Flow
+from sluice_ingress_poller.enumeration import Enumeration, ShrinkGuard, judge
+from sluice_ingress_poller.page import RECORD_BYTES_MAX, Item, content_hash, news
+from sluice_ingress_poller.polled import shard_of
+from sluice_ingress_poller.records import uuid7
+from sluice_ingress_poller.schedule import RETRY_S_MAX, poll_interval_s, retry_delay_s
+from sluice_ingress_poller.watermark import Watermark, claimed, newer
+
+NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
+
+
+def keys(*numbers: int) -> list[bytes]:
+    return [b'{"id":%d}' % n for n in numbers]
+
+
+def listing(*listed: int, unreadable: int = 0) -> Enumeration:
+    return Enumeration(set(keys(*listed)), unreadable)
+
+
+@pytest.mark.parametrize(
+    ("freshness_s", "flow", "interval_s"),
+    [(60, Flow.FLOWING, 30), (60, Flow.THROTTLED, 120), (0.1, Flow.FLOWING, 0.2)],
+)
+def test_the_interval_follows_the_freshness_wanted(freshness_s: float, flow: Flow, interval_s: float) -> None:
+    assert poll_interval_s(freshness_s, flow) == interval_s
+
+
+@pytest.mark.parametrize(
+    ("attempt", "asked_for_s", "spread", "delay_s"),
+    [
+        (1, None, 0.0, 0.5),
+        (1, None, 1.0, 1.0),
+        (4, None, 1.0, 8.0),
+        (50, None, 1.0, 300.0),
+        (1, 30.0, 0.5, 30.0),
+        (9, 30.0, 1.0, 30.0),
+        (1, 0.0, 1.0, 1.0),
+    ],
+)
+def test_a_retry_waits_as_long_as_it_should(
+    attempt: int, asked_for_s: float | None, spread: float, delay_s: float
+) -> None:
+    assert retry_delay_s(attempt, asked_for_s, spread) == delay_s
+
+
+@given(st.integers(1, 10_000), st.none() | st.floats(0, 3600), st.floats(0, 1, exclude_max=True))
+def test_a_retry_never_comes_before_the_source_allows_it(attempt: int, asked: float | None, spread: float) -> None:
+    delay_s = retry_delay_s(attempt, asked, spread)
+    assert delay_s >= (asked or 0)
+    assert 0 < delay_s <= max(RETRY_S_MAX, asked or 0)
+
+
+@pytest.mark.parametrize(
+    ("old", "seen", "expected"),
+    [
+        (None, "2024-05-01T10:00:00Z", "2024-05-01T10:00:00Z"),
+        ("2024-05-01T10:00:00Z", "2024-05-01T11:00:00+02:00", "2024-05-01T10:00:00Z"),
+        ("2024-05-01T10:00:00Z", None, "2024-05-01T10:00:00Z"),
+        (None, None, None),
+        (5, 7, 7),
+        ("2024-05-01T10:00:00Z", "2099-01-01T00:00:00Z", "2024-05-01T10:00:00Z"),
+    ],
+)
+def test_a_cursor_follows_the_source_and_not_its_typing_errors(
+    old: CursorValue | None, seen: CursorValue | None, expected: CursorValue | None
+) -> None:
+    assert newer(old, seen, NOW) == expected
+
+
+times = st.datetimes(datetime(2024, 1, 1), datetime(2024, 5, 2)).map(lambda t: t.isoformat() + "Z")
+
+
+@given(st.none() | times, st.lists(st.none() | times))
+def test_a_cursor_never_goes_back_and_never_passes_what_was_seen(start: str | None, seen: list[str | None]) -> None:
+    cursor: CursorValue | None = start
+    for value in seen:
+        before, cursor = cursor, newer(cursor, value, NOW)
+        assert before is None or cursor is not None
+        assert before is None or cursor is None or order(cursor) >= order(before)
+    assert cursor in {start, *seen}
+
+
+def stored(epoch: int, incarnation: int) -> dict[str, Any]:
+    return Watermark("2024-05-01T10:00:00Z", epoch, incarnation, 77).dump(99)
+
+
+def test_a_watermark_survives_being_written_and_read() -> None:
+    assert claimed(stored(1, 4), 9, "x") == Watermark("2024-05-01T10:00:00Z", 1, 9, 77)
+    assert claimed(None, 0, "x") == Watermark(None, 1, 0)
+
+
+def test_shards_made_anew_raise_the_epoch() -> None:
+    assert claimed(stored(1, 40), 0, "x").epoch == 2
+    assert claimed(stored(1, 40), 40, "x").epoch == 2
+    assert claimed(stored(1, 40), 42, "x").epoch == 1
+
+
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=20))
+def test_positions_of_later_owners_are_higher_whatever_their_claims_offset(incarnations: list[int]) -> None:
+    written: dict[str, Any] | None = None
+    last = Position(0, 0, 0)
+    for incarnation in incarnations:
+        watermark = claimed(written, incarnation, "x")
+        first = Position(watermark.epoch, watermark.incarnation, 1)
+        assert first > last
+        last = first._replace(minor=1_000)
+        written = watermark.dump(0)
+
+
+def test_a_watermark_of_an_unknown_form_is_a_stop() -> None:
+    with pytest.raises(EnvironmentFault, match="version 2"):
+        claimed({"v": 2}, 1, "watermark hr/workers")
+
+
+def item(number: int | None, raw: bytes) -> Item:
+    return Item(None if number is None else keys(number)[0], raw, None, None, "" if number else "no key")
+
+
+def nothing_known(_: bytes) -> bytes | None:
+    return None
+
+
+def test_only_news_is_published() -> None:
+    hashes = {keys(1)[0]: content_hash(b"same"), keys(2)[0]: content_hash(b"old")}
+    found = news([item(1, b"same"), item(2, b"new"), item(3, b"first")], hashes.get, ())
+    assert [i.raw for i in found.upserts] == [b"new", b"first"]
+    assert found.unchanged == 1
+
+
+def test_a_key_twice_in_a_page_is_news_where_its_contents_differ() -> None:
+    found = news([item(1, b"a"), item(1, b"a"), item(1, b"b"), item(1, b"a")], nothing_known, ())
+    assert [i.raw for i in found.upserts] == [b"a", b"b", b"a"]
+
+
+def test_bad_records_are_parked_once() -> None:
+    large = b"x" * RECORD_BYTES_MAX
+    items = [item(None, b"?"), item(1, large), item(2, b"good")]
+    found = news(items, nothing_known, ())
+    assert [(p.code, p.key) for p in found.parked] == [("unreadable-key", None), ("too-large", keys(1)[0])]
+    again = news(items, nothing_known, {content_hash(b"?"), content_hash(large)})
+    assert (again.parked, again.unchanged, len(again.upserts)) == ([], 2, 1)
+
+
+def test_a_key_missing_from_two_complete_listings_is_deleted() -> None:
+    first = judge(listing(1, 3), keys(1, 2, 3), frozenset(), ShrinkGuard(), 2)
+    assert (first.deletes, first.suspects) == ((), frozenset(keys(2)))
+    second = judge(listing(1), keys(1, 2, 3), first.suspects, ShrinkGuard(), 2)
+    assert (second.deletes, second.suspects) == (tuple(keys(2)), frozenset(keys(3)))
+
+
+def test_one_look_is_enough_over_a_stable_snapshot() -> None:
+    assert judge(listing(1), keys(1, 2), frozenset(), ShrinkGuard(), 1).deletes == tuple(keys(2))
+
+
+def test_an_unreadable_key_blocks_all_deletes() -> None:
+    verdict = judge(listing(1, unreadable=1), keys(1, 2), frozenset(keys(2)), ShrinkGuard(), 2)
+    assert verdict.deletes == ()
+    assert "no readable key" in verdict.alarm
+
+
+@pytest.mark.parametrize(
+    ("known", "listed", "alarm"),
+    [(10, 0, False), (11, 0, True), (40, 30, False), (40, 29, True), (1_000, 800, False), (1_000, 799, True)],
+)
+def test_a_source_that_shrinks_beyond_the_guard_is_an_alarm(known: int, listed: int, alarm: bool) -> None:
+    verdict = judge(listing(*range(listed)), keys(*range(known)), frozenset(), ShrinkGuard(), 1)
+    assert bool(verdict.alarm) is alarm
+    assert len(verdict.deletes) == (0 if alarm else known - listed)
+    if alarm:
+        assert f"{listed} of {known}" in verdict.alarm
+        assert "SLUICE_POLLER__SHRINK_FRACTION_MAX" in verdict.alarm
+
+
+numbers = st.sets(st.integers(0, 30))
+
+
+@given(numbers, numbers, numbers, st.integers(1, 2), st.booleans())
+def test_deletes_are_known_and_not_listed(
+    known: set[int], listed: set[int], suspected: set[int], looks: int, unreadable: bool
+) -> None:
+    suspects = frozenset(keys(*suspected))
+    verdict = judge(listing(*listed, unreadable=int(unreadable)), keys(*known), suspects, ShrinkGuard(), looks)
+    gone = set(verdict.deletes)
+    assert gone <= set(keys(*known)) - set(keys(*listed))
+    assert looks == 1 or gone <= suspects
+    assert not (gone and (unreadable or verdict.alarm))
+    assert not gone & verdict.suspects
+
+
+def test_a_stream_keeps_its_shard_over_releases() -> None:
+    assert [shard_of(key, 4) for key in ("hr/workers", "erp_api/employees", "erp_api/move_lines")] == [1, 2, 2]
+
+
+def test_a_response_id_sorts_by_time_and_says_its_version() -> None:
+    at_ms = int((NOW - timedelta(seconds=1)).timestamp() * 1000)
+    first, second = uuid7(at_ms), uuid7(at_ms + 1)
+    assert first < second
+    assert int(first.replace("-", "")[:12], 16) == at_ms
+    assert first[14] == "7"
+    assert first[19] in "89ab"
+    assert len(first) == 36

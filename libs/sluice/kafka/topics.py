@@ -6,10 +6,12 @@ Partition counts are fixed for the life of a topic: `apply` creates topics and a
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from confluent_kafka import KafkaException, TopicCollection
@@ -105,6 +107,15 @@ def _expand(kind: TopicKind, pipeline: Pipeline, entities: list[str]) -> Iterato
         raise SettingsError(f"schemas/topics: {kind.name}: no such placeholders")
 
 
+def _has_leaders(future: Future[Any]) -> bool:
+    try:
+        return all(p.leader is not None for p in future.result(TIMEOUT_S).partitions)
+    except KafkaException as error:
+        if kafka_error(error).name() in ("UNKNOWN_TOPIC_OR_PART", "LEADER_NOT_AVAILABLE"):
+            return False
+        raise translate(error, "describing a new topic") from None
+
+
 class Topics:
     """The cluster's topics, seen and changed through the admin API."""
 
@@ -135,6 +146,7 @@ class Topics:
                 except KafkaException as error:
                     if kafka_error(error).name() != "TOPIC_ALREADY_EXISTS":
                         raise translate(error, f"creating {name}") from None
+        self._await_leaders([t.name for t in new])
         old = [t for t in topics if t.name in there]
         self._refuse_other_counts(old, there)
         differing = self._differing(old)
@@ -156,6 +168,22 @@ class Topics:
         for name, config in self._differing(old).items():
             findings += [f"{name}: {key} should be {value}" for key, value in config.items()]
         return findings
+
+    def _await_leaders(self, names: list[str]) -> None:
+        """A topic is of use once every partition has a leader, a moment after it was made."""
+        give_up = time.monotonic() + TIMEOUT_S
+        while names and (without := self._leaderless(names)):
+            if time.monotonic() > give_up:
+                raise EnvironmentFault(
+                    f"topic {without[0]}",
+                    f"has no leader {TIMEOUT_S:.0f} s after it was made",
+                    "look at the brokers' logs",
+                )
+            time.sleep(0.05)
+
+    def _leaderless(self, names: list[str]) -> list[str]:
+        about = self._admin.describe_topics(TopicCollection(names), request_timeout=TIMEOUT_S)
+        return [n for n, future in about.items() if not _has_leaders(future)]
 
     def _refuse_other_counts(self, topics: list[Topic], there: dict[str, Pinned]) -> None:
         for topic in topics:

@@ -1,6 +1,7 @@
 """Sink: canonical entities in, Postgres tables out, in batches, each row at its newest version."""
 
 from sluice.pipeline import load_pipeline
+from sluice.postgres.sinks import STAGE
 from sluice.stage.delivery import DirectDelivery
 from sluice.stage.group import GroupReader
 from sluice.stage.loop import Stage
@@ -9,21 +10,19 @@ from sluice.telemetry import telemetry
 from sluice_sink_postgres.settings import SinkSettings
 from sluice_sink_postgres.wiring import wire
 
-NAME = "sink-postgres"
-
 
 def main() -> int:
     settings = read_settings(SinkSettings)
-    with telemetry(settings, NAME) as health:
+    with telemetry(settings, STAGE) as health:
         pipeline = load_pipeline(settings.pipeline)
-        wired = wire(NAME, pipeline, settings)
+        wired = wire(pipeline, settings)
         return Stage(
-            name=NAME,
+            name=STAGE,
             settings=settings,
             reader=GroupReader(settings.kafka, wired.group, settings.instance, list(wired.topic_ids)),
             process=wired.sink,
             delivery=DirectDelivery(settings.kafka, wired.sink),
-            dlq_topic=pipeline.names.dlq(NAME),
+            dlq_topic=pipeline.names.dlq(STAGE),
             topic_ids=wired.topic_ids,
             health=health,
         ).run_until_signalled()

@@ -6,11 +6,11 @@ from sluice.kafka import LogReader, clients
 from sluice.kafka.topics import Topics
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities
-from sluice.postgres.golden_columns import GoldenTable
 from sluice.postgres.golden_store import GoldenStore
+from sluice.postgres.sinks import chosen_sink, golden_tables, sink_group
 from sluice.schemas import Registry, make_decoder
 from sluice.stage.pinning import require_partitions
-from sluice_sink_postgres.settings import SinkSettings, chosen_sink, sink_group
+from sluice_sink_postgres.settings import SinkSettings
 from sluice_sink_postgres.sink import Sink
 
 
@@ -22,21 +22,14 @@ class Wired(NamedTuple):
     sink: Sink
 
 
-def wire(stage: str, pipeline: Pipeline, settings: SinkSettings) -> Wired:
+def wire(pipeline: Pipeline, settings: SinkSettings) -> Wired:
     """Raises SettingsError, or EnvironmentFault where a topic is missing."""
     name, sink = chosen_sink(pipeline, settings.sink)
-    contracts = load_entities(pipeline)
-    tables = {pipeline.names.canonical(e): GoldenTable(sink.schema_, contract) for e, contract in contracts.items()}
+    tables = golden_tables(pipeline, sink, load_entities(pipeline))
     pinned = Topics(clients.admin(settings.kafka)).pinned(list(tables))
     require_partitions(pinned, pipeline.partitions)
-    group = sink_group(stage, pipeline, name)
+    group = sink_group(pipeline, name)
     registry = Registry(settings.registry.url, settings.state_dir / "schemas")
-    made = Sink(
-        group,
-        pipeline.names.control,
-        tables,
-        GoldenStore(name, sink.postgres.reveal, sink.schema_, tables),
-        make_decoder(registry.by_id),
-        LogReader(settings.kafka),
-    )
+    store = GoldenStore(name, sink.postgres.reveal, sink.schema_, tables)
+    made = Sink(group, pipeline.names.control, tables, store, make_decoder(registry.by_id), LogReader(settings.kafka))
     return Wired(group, {topic: pin.topic_id for topic, pin in pinned.items()}, made)

@@ -1,27 +1,26 @@
 -- Tables of the sink's own in its schema. Every statement may be run again.
 
 -- The topics this schema was filled from. Only `sluice sink rebuild` adds an epoch; a first start on an empty table
--- writes epoch 1. rebuild_pending: rows of older epochs that the pass in progress does not rewrite will go.
+-- writes epoch 1.
 CREATE TABLE IF NOT EXISTS {schema}._topics (
-    topic           text NOT NULL,
-    epoch           integer NOT NULL,
-    topic_id        text NOT NULL,
-    rebuild_pending boolean NOT NULL DEFAULT false,
-    at              timestamptz NOT NULL DEFAULT now(),
+    topic    text NOT NULL,
+    epoch    integer NOT NULL,
+    topic_id text NOT NULL,
+    at       timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (topic, epoch)
 );
 
 -- One row a partition: who writes it (a stalled writer finds another number), and how far it was written.
 -- pass_end: a pass from the first offset is on its way, and ends there.
 CREATE TABLE IF NOT EXISTS {schema}._owner (
-    topic      text NOT NULL,
-    partition  integer NOT NULL,
-    owner_no   bigint NOT NULL,
-    topic_id   text NOT NULL,
-    processed  bigint,
-    pass_from  bigint,
-    pass_end   bigint,
-    at         timestamptz NOT NULL DEFAULT now(),
+    topic     text NOT NULL,
+    partition integer NOT NULL,
+    owner_no  bigint NOT NULL,
+    topic_id  text NOT NULL,
+    processed bigint,
+    pass_from bigint,
+    pass_end  bigint,
+    at        timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (topic, partition)
 );
 

@@ -1,0 +1,73 @@
+"""Preparing a golden table to be filled anew from its topic: the next epoch, and a pass over every partition.
+
+The running sink then does the reading, as it always does. Rows stay readable meanwhile: those of older epochs are
+rewritten one by one, and what the pass did not meet goes at its end.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from psycopg import sql
+
+from sluice.errors import SettingsError
+from sluice.postgres.golden_columns import GoldenTable
+from sluice.postgres.golden_tables import ensure
+from sluice.postgres.sink_connection import Connection
+from sluice.postgres.sink_faults import sink_errors
+from sluice.postgres.sink_sql import statement
+
+
+class Span(NamedTuple):
+    """A partition of the topic: its first offset, and its end when the rebuild began."""
+
+    first: int
+    end: int
+
+
+def begin_rebuild(
+    connection: Connection, table: GoldenTable, topic: str, topic_id: str, spans: Mapping[int, Span]
+) -> int:
+    """Write the topic's next epoch and a pass over all `spans` (by partition), in one transaction; returns the epoch.
+
+    Raises EnvironmentFault and Transient.
+    """
+    if not spans:
+        raise SettingsError(f"{topic}: no partitions to rebuild {table.name} from")
+    ensure(connection, table.schema, [table])
+    owner = sql.Identifier(table.schema, "_owner")
+    with sink_errors(f"table {table.schema}.{table.name}"), connection.transaction():
+        epoch = _next_epoch(connection, table, topic, topic_id)
+        for name in ("_graves", "_seen"):  # what they say, they say by offsets of older epochs
+            forget = sql.SQL("DELETE FROM {} WHERE entity = %s").format(sql.Identifier(table.schema, name))
+            connection.execute(forget, [table.name])
+        for partition, span in spans.items():
+            connection.execute(
+                statement("rebuild_owner", owner=owner),
+                {"topic": topic, "partition": partition, "topic_id": topic_id, "first": span.first, "end": span.end},
+            )
+        _forget_other_partitions(connection, table, topic, max(spans))
+    return epoch
+
+
+def _next_epoch(connection: Connection, table: GoldenTable, topic: str, topic_id: str) -> int:
+    add = sql.SQL(
+        "INSERT INTO {topics} (topic, epoch, topic_id) "
+        "SELECT %s, greatest((SELECT coalesce(max(epoch), 0) FROM {topics} WHERE topic = %s), "
+        "(SELECT coalesce(max(_topic_epoch), 0) FROM {table})) + 1, %s RETURNING epoch"
+    ).format(topics=sql.Identifier(table.schema, "_topics"), table=sql.Identifier(table.schema, table.name))
+    written = connection.execute(add, [topic, topic, topic_id]).fetchone()
+    assert written is not None  # noqa: S101 - RETURNING of an INSERT
+    return int(written[0])
+
+
+def _forget_other_partitions(connection: Connection, table: GoldenTable, topic: str, last: int) -> None:
+    """Rows and owners of partitions that the topic does not have: no pass would ever come by them."""
+    for relation, column, and_topic in ((table.name, "_partition", False), ("_owner", "partition", True)):
+        condition = sql.SQL(" AND topic = {}").format(sql.Literal(topic)) if and_topic else sql.SQL("")
+        connection.execute(
+            sql.SQL("DELETE FROM {} WHERE {} > %s").format(
+                sql.Identifier(table.schema, relation), sql.Identifier(column)
+            )
+            + condition,
+            [last],
+        )

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import orjson
 
-from sluice.errors import EnvironmentFault
+from sluice.errors import Bug, EnvironmentFault
 from sluice.postgres.json_text import PgType, ToJson, json_writer
 from sluice.postgres.pgoutput import UNCHANGED, Begin, Delete, Insert, Relation, Row, Update, Value
 
@@ -110,8 +110,11 @@ class TableEvents:
         return [self._removal(key, event.old_kind, event.old, moment, lsn), Change(key, None)]
 
     def key(self, row: Row) -> bytes:
-        writers = self._writers
-        return self._key_template % tuple([_json(writers[i], row[i]) for i in self._key_at])
+        """The record's key. Bug where a key column has no value: Postgres always sends it, so we misread."""
+        values = [row[i] for i in self._key_at]
+        if not all(isinstance(v, bytes) for v in values):
+            raise Bug(f"table {self.relation.schema}.{self.relation.table}: a change without its whole primary key")
+        return self._key_template % tuple([_json(self._writers[i], row[i]) for i in self._key_at])
 
     def _removal(self, key: bytes, old_kind: str, old: Row, moment: Moment, lsn: int) -> Change:
         before = self._row(old) if old_kind == "O" else self._identity(old)

@@ -1,0 +1,142 @@
+"""A Postgres slot that answers like the real one, without a server: transactions in commit order, resent on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from sluice.postgres.debezium import Source
+from sluice.postgres.pgoutput import Row
+from sluice_ingress_cdc.assembler import Assembler, Followed, Target
+from sluice_ingress_cdc.confirmation import Confirmation
+from support import pgoutput_wire as wire
+
+from sluice.postgres.slot_watermark import Mark  # isort: skip
+
+EPOCH = 3
+START = Mark(0, 0)
+COLUMNS = [("id", 23), ("name", 25)]
+EMPLOYEE = wire.table(1, "employee", COLUMNS, ["id"])
+MOVE = wire.table(2, "move", COLUMNS, ["id"])
+UNFOLLOWED = wire.table(3, "audit", COLUMNS, ["id"])
+SHAPES = [wire.relation(r) for r in (EMPLOYEE, MOVE, UNFOLLOWED)]
+
+FOLLOWED = Followed(
+    source=Source("0", "raw.erp", "erp"),
+    epoch=EPOCH,
+    targets={
+        ("public", name): Target(f"public.{name}", f"raw.erp.public.{name}", 2, ("id",))
+        for name in ("employee", "move")
+    },
+    dead_letter_topic="dlq.ingress-cdc",
+    record_bytes_max=10_000,
+)
+
+
+def no_rows(*_: object) -> Row | None:
+    return None
+
+
+def assembler(mark: Mark = START, followed: Followed = FOLLOWED) -> Assembler:
+    return Assembler(followed, mark, lambda relation: {}, no_rows)
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """`gap` bytes of log before the commit record, `tail` bytes of it; `events` as pgoutput writes them."""
+
+    events: tuple[bytes, ...]
+    gap: int
+    tail: int
+
+
+@dataclass
+class Slot:
+    """`sent_from` yields what the server sends to one who starts at an LSN; `confirm` as the server keeps it."""
+
+    transactions: Sequence[Transaction]
+    confirmed: int = 0
+    spans: list[tuple[int, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        at = 100
+        for transaction in self.transactions:
+            final = at + transaction.gap
+            at = final + transaction.tail
+            self.spans.append((final, at))
+
+    @property
+    def end(self) -> int:
+        return self.spans[-1][1] if self.spans else 100
+
+    def sent_from(self, start: int) -> Iterator[tuple[bytes, int]]:
+        """Payloads with their LSN; (b"", wal end) stands for a keepalive. Whoever starts late skips whole transactions:
+        those whose commit record begins below the start are not sent."""
+        start = max(start, self.confirmed)
+        yield b"", start
+        shown = False
+        for transaction, (final, end) in zip(self.transactions, self.spans, strict=True):
+            if final < start:
+                continue
+            yield wire.begin(final), final
+            if not shown:
+                yield from ((shape, 0) for shape in SHAPES)
+                shown = True
+            for number, event in enumerate(transaction.events):
+                # Within a transaction the server's place is still below its commit record.
+                yield b"", max(start, final - 1)
+                yield event, final - len(transaction.events) + number
+            yield wire.commit(final, end), final
+            yield b"", end
+
+
+@dataclass
+class Broker:
+    """What is durable in Kafka: records and mark together, or neither."""
+
+    mark: Mark = START
+    published: list[tuple[str, bytes | None, bool, bytes]] = field(default_factory=list)
+
+    def commit(self, made: Assembler) -> Mark:
+        batch = made.take()
+        for record in batch.records:
+            position = dict(record.headers)["sluice-position"]
+            self.published.append((record.topic, record.key, record.value is None, position))
+        assert batch.mark >= self.mark
+        self.mark = batch.mark
+        return batch.mark
+
+
+def publish_everything(slot: Slot, broker: Broker, next_step: Callable[[], str], *, ask_from_mark: bool = True) -> None:
+    """Follow `slot` to its end. `next_step` is asked after every message: go, publish, confirm, crash, crash-between.
+
+    "crash-between" dies after the Kafka transaction and before Postgres is told. Unless `ask_from_mark`, the server is
+    left to begin where it was last told, and resends more.
+    """
+    while broker.mark.lsn < slot.end:
+        made = assembler(broker.mark)
+        confirmation = Confirmation(broker.mark)
+        crashed = False
+        for payload, lsn in slot.sent_from(broker.mark.lsn if ask_from_mark else 0):
+            if payload:
+                made.feed(payload, lsn)
+            else:
+                made.idle(lsn)
+            match next_step():
+                case "publish":
+                    confirmation.committed(broker.commit(made))
+                case "confirm":
+                    assert confirmation.lsn <= broker.mark.lsn
+                    slot.confirmed = max(slot.confirmed, confirmation.lsn)
+                case "crash":
+                    crashed = True
+                    break
+                case "crash-between":
+                    broker.commit(made)
+                    crashed = True
+                    break
+                case _:
+                    pass
+        if not crashed:
+            confirmation.committed(broker.commit(made))
+            slot.confirmed = max(slot.confirmed, confirmation.lsn)

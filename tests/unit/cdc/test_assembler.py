@@ -1,0 +1,180 @@
+"""The assembler gives every event its position, once, whatever dies when."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sluice.errors import EnvironmentFault
+from sluice.postgres.slot_watermark import Mark
+from sluice.stage.raw import OP_HEADER, RawRecord, sweep_key
+from support import pgoutput_wire as wire
+from support.slot_simulation import FOLLOWED, Broker, Slot, Transaction, assembler, publish_everything
+
+from support import slot_simulation as sim  # isort: skip
+
+TABLES = st.integers(min_value=1, max_value=3)
+VALUES = st.integers(min_value=1, max_value=4).map(lambda i: b"%d" % i)
+
+
+def _event(draw: st.DrawFn) -> bytes:
+    oid, key, other = draw(TABLES), draw(VALUES), draw(VALUES)
+    return draw(
+        st.sampled_from(
+            [
+                wire.insert(oid, [key, b"a"]),
+                wire.update(oid, [key, b"b"]),
+                wire.update(oid, [key, b"b"], [other, None]),
+                wire.delete(oid, [key, None]),
+                wire.truncate(oid),
+                wire.truncate(1, 2),
+                wire.message("note", b"x"),
+                wire.message("note", b"x", transactional=False),
+            ]
+        )
+    )
+
+
+@st.composite
+def transactions(draw: st.DrawFn) -> list[Transaction]:
+    count = draw(st.integers(min_value=1, max_value=5))
+    return [
+        Transaction(
+            tuple(_event(draw) for _ in range(draw(st.integers(min_value=0, max_value=5)))),
+            # 0: the commit record begins exactly where the one before ended.
+            gap=draw(st.integers(min_value=0, max_value=2)) * 50,
+            tail=draw(st.integers(min_value=1, max_value=40)),
+        )
+        for _ in range(count)
+    ]
+
+
+# Pairs of (messages that go by, what happens then), so that crashes do not all fall on the first messages.
+STEPS = st.lists(
+    st.tuples(st.integers(0, 20), st.sampled_from(["publish", "publish", "confirm", "crash", "crash-between"])),
+    max_size=30,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(transactions(), STEPS, st.booleans())
+def test_every_event_is_published_exactly_once_whenever_it_crashes(
+    work: list[Transaction], steps: list[tuple[int, str]], ask_from_mark: bool
+) -> None:
+    undisturbed, disturbed = Broker(), Broker()
+    publish_everything(Slot(work), undisturbed, lambda: "go")
+    script = iter([step for count, what in steps for step in (*["go"] * count, what)])
+    slot = Slot(work)
+    publish_everything(slot, disturbed, lambda: next(script, "go"), ask_from_mark=ask_from_mark)
+    assert disturbed.published == undisturbed.published
+    assert disturbed.mark.lsn >= slot.end
+    assert slot.confirmed <= disturbed.mark.lsn
+
+
+@given(transactions())
+def test_positions_rise_and_no_two_events_of_one_key_share_one(work: list[Transaction]) -> None:
+    broker = Broker()
+    publish_everything(Slot(work), broker, lambda: "go")
+    seen: dict[tuple[str, bytes | None], list[tuple[int, ...]]] = {}
+    for topic, key, tombstone, position in broker.published:
+        if not tombstone:
+            seen.setdefault((topic, key), []).append(tuple(int(p) for p in position.split(b":")))
+    for (_, key), positions in seen.items():
+        if key is not None and not key.startswith(b'{"$sweep"'):
+            assert positions == sorted(set(positions))
+
+
+def feed(*payloads: bytes, mark: Mark = sim.START) -> list[RawRecord]:
+    made = assembler(mark)
+    for shape in sim.SHAPES:
+        made.feed(shape, 0)
+    for payload in payloads:
+        made.feed(payload, 0)
+    return made.take().records
+
+
+def positions(records: list[RawRecord]) -> list[bytes]:
+    return [dict(r.headers)["sluice-position"] for r in records]
+
+
+def test_the_ordinal_counts_rows_of_tables_nobody_follows_and_transactional_messages() -> None:
+    records = feed(
+        wire.begin(500),
+        wire.insert(3, [b"1", b"a"]),
+        wire.message("note", b""),
+        wire.message("note", b"", transactional=False),
+        wire.insert(1, [b"1", b"a"]),
+        wire.commit(500, 540),
+    )
+    assert positions(records) == [b"3:500:3"]
+
+
+def test_a_truncate_is_a_sweep_marker_to_every_partition_at_its_own_ordinal() -> None:
+    records = feed(
+        wire.begin(500),
+        wire.insert(1, [b"1", b"a"]),
+        wire.truncate(1, 3),
+        wire.insert(1, [b"1", b"a"]),
+        wire.commit(500, 540),
+    )
+    markers = records[1:3]
+    assert positions(records) == [b"3:500:1", b"3:500:2", b"3:500:2", b"3:500:3"]
+    assert [(m.topic, m.key, m.value, m.partition) for m in markers] == [
+        ("raw.erp.public.employee", sweep_key("public.employee"), b"", partition) for partition in (0, 1)
+    ]
+    assert all((OP_HEADER, b"s") in m.headers for m in markers)
+
+
+def test_delete_and_tombstone_share_their_position() -> None:
+    records = feed(wire.begin(500), wire.delete(1, [b"1", None]), wire.commit(500, 540))
+    assert [r.value is None for r in records] == [False, True]
+    assert positions(records) == [b"3:500:1", b"3:500:1"]
+
+
+def test_a_transaction_that_begins_where_the_last_one_ended_is_not_taken_for_published() -> None:
+    records = feed(wire.begin(540), wire.insert(1, [b"1", b"a"]), wire.commit(540, 580), mark=Mark(540, 0))
+    assert positions(records) == [b"3:540:1"]
+
+
+def test_a_keepalive_within_a_transaction_moves_nothing() -> None:
+    made = assembler()
+    made.feed(wire.begin(500), 0)
+    made.idle(9_999)
+    assert not made.moved
+    made.feed(wire.commit(500, 540), 0)
+    made.idle(600)
+    assert made.take().mark == Mark(600, 0)
+
+
+def test_half_of_a_transaction_has_the_mark_of_its_last_event() -> None:
+    made = assembler()
+    for payload in (*sim.SHAPES, wire.begin(500), wire.insert(1, [b"1", b"a"]), wire.insert(3, [b"1", b"a"])):
+        made.feed(payload, 0)
+    assert made.take().mark == Mark(500, 2)
+
+
+def test_a_change_larger_than_the_topic_takes_becomes_a_dead_letter_and_its_tombstone_goes_on() -> None:
+    records = feed(
+        wire.begin(500), wire.insert(1, [b"1", b"x" * 20_000]), wire.insert(1, [b"2", b"y"]), wire.commit(500, 540)
+    )
+    dead, alive = records
+    assert (dead.topic, dead.key, alive.topic) == ("dlq.ingress-cdc", b'{"id":1}', "raw.erp.public.employee")
+    headers = dict(dead.headers)
+    assert headers["__connect.errors.topic"] == b"raw.erp.public.employee"
+    assert headers["sluice-position"] == b"3:500:1"
+    assert int(headers["sluice-truncated-bytes"]) > 20_000
+    assert b"xxx" not in headers["__connect.errors.exception.message"]
+    assert len(dead.value or b"") <= 64 * 1024
+
+
+def test_a_changed_primary_key_stops_the_stream_and_names_the_repair() -> None:
+    made = assembler()
+    with pytest.raises(EnvironmentFault, match="resnapshot"):
+        made.feed(wire.relation(wire.table(1, "employee", [("badge", 23)], ["badge"])), 0)
+
+
+def test_records_carry_the_commit_time() -> None:
+    (record,) = feed(wire.begin(500, 1_700_000_000_123_456), wire.insert(1, [b"1", b"a"]), wire.commit(500, 540))
+    assert dict(record.headers)["sluice-origin-ms"] == b"1700000000123"
+    assert FOLLOWED.record_bytes_max > record.size_bytes

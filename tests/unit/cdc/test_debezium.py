@@ -1,0 +1,138 @@
+"""Row changes become the events a Debezium consumer knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+import pytest
+
+from sluice.errors import EnvironmentFault
+from sluice.postgres.debezium import NEW_KEY_HEADER, OLD_KEY_HEADER, UNAVAILABLE, Change, Moment, Source, TableEvents
+from sluice.postgres.pgoutput import UNCHANGED, Delete, Insert, Row, Update
+from support import pgoutput_wire as wire
+
+SOURCE = Source("0.1.0", "raw.erp", "erp%db")
+MOMENT = Moment(1_700_000_000_123_456, 750, 90)
+COLUMNS = [("id", 23), ("na%me", 25), ("photo", 25)]
+
+
+def events(identity: str = "d", key: Sequence[str] = ("id",)) -> TableEvents:
+    return TableEvents(SOURCE, wire.table(7, "employee", COLUMNS, key, identity), key, {})
+
+
+def unasked(table: TableEvents, key: Sequence[bytes]) -> Row | None:
+    raise AssertionError("nothing had to be read again")
+
+
+def body(change: Change) -> dict[str, Any]:
+    assert change.value is not None
+    value = orjson.loads(change.value)
+    assert isinstance(value, dict)
+    return value
+
+
+def test_an_insert_is_a_create_with_its_source() -> None:
+    (change,) = events().inserted(Insert(7, [b"17", b'A"da', None]), MOMENT, 95)
+    assert change.key == b'{"id":17}'
+    value = body(change)
+    assert value["before"] is None
+    assert value["after"] == {"id": 17, "na%me": 'A"da', "photo": None}
+    assert value["op"] == "c"
+    assert value["transaction"] is None
+    assert value["ts_ms"] > 1_700_000_000_000
+    assert value["source"] == {
+        "version": "0.1.0",
+        "connector": "postgresql",
+        "name": "raw.erp",
+        "db": "erp%db",
+        "schema": "public",
+        "table": "employee",
+        "xmin": None,
+        "ts_ms": 1_700_000_000_123,
+        "ts_us": 1_700_000_000_123_456,
+        "ts_ns": 1_700_000_000_123_456_000,
+        "snapshot": "false",
+        "txId": 750,
+        "lsn": 95,
+        "sequence": '["90","95"]',
+    }
+
+
+def test_a_snapshot_row_is_a_read() -> None:
+    value = body(events().read([b"17", b"Ada", None], Moment(5, None, None, snapshot=True), 90))
+    assert (value["op"], value["source"]["snapshot"], value["source"]["sequence"]) == ("r", "true", '[null,"90"]')
+    assert value["source"]["txId"] is None
+
+
+def test_an_unchanged_column_is_named_unavailable_and_never_null() -> None:
+    (change,) = events().updated(Update(7, "", [], [b"17", b"Ada", UNCHANGED]), MOMENT, 95, unasked)
+    assert body(change)["after"] == {"id": 17, "na%me": "Ada", "photo": UNAVAILABLE}
+    assert body(change)["before"] is None
+
+
+def test_a_full_identity_fills_the_unchanged_column_from_the_old_row() -> None:
+    update = Update(7, "O", [b"17", b"Ada", b"pixels"], [b"17", b"Bea", UNCHANGED])
+    (change,) = events("f").updated(update, MOMENT, 95, unasked)
+    assert body(change)["before"] == {"id": 17, "na%me": "Ada", "photo": "pixels"}
+    assert body(change)["after"] == {"id": 17, "na%me": "Bea", "photo": "pixels"}
+
+
+def test_the_nulls_of_a_key_tuple_are_never_taken_for_values() -> None:
+    # The key column itself was too large to be sent again; the others of a K tuple read null and mean nothing.
+    update = Update(7, "K", [b"17", None, None], [UNCHANGED, b"Ada", UNCHANGED])
+    (change,) = events().updated(update, MOMENT, 95, unasked)
+    assert change.key == b'{"id":17}'
+    assert body(change)["after"] == {"id": 17, "na%me": "Ada", "photo": UNAVAILABLE}
+
+
+def test_a_delete_is_followed_by_its_tombstone() -> None:
+    change, tombstone = events().deleted(Delete(7, "K", [b"17", None, None]), MOMENT, 95)
+    assert (body(change)["op"], body(change)["before"], body(change)["after"]) == ("d", {"id": 17}, None)
+    assert tombstone == Change(b'{"id":17}', None)
+
+
+def test_a_key_change_is_delete_tombstone_create() -> None:
+    update = Update(7, "K", [b"17", None, None], [b"18", b"Ada", b"pixels"])
+    gone, tombstone, created = events().updated(update, MOMENT, 95, unasked)
+    assert (gone.key, body(gone)["op"]) == (b'{"id":17}', "d")
+    assert tombstone == Change(b'{"id":17}', None)
+    assert (created.key, body(created)["op"]) == (b'{"id":18}', "c")
+    assert gone.headers == ((NEW_KEY_HEADER, b'{"id":18}'),)
+    assert created.headers == ((OLD_KEY_HEADER, b'{"id":17}'),)
+
+
+def test_a_key_change_with_an_unchanged_column_reads_the_row_again_by_its_new_key() -> None:
+    asked: list[Sequence[bytes]] = []
+
+    def read_again(table: TableEvents, key: Sequence[bytes]) -> Row | None:
+        asked.append(key)
+        return [b"18", b"newer name", b"pixels"]
+
+    update = Update(7, "K", [b"17", None, None], [b"18", b"Ada", UNCHANGED])
+    _, _, created = events().updated(update, MOMENT, 95, read_again)
+    assert asked == [[b"18"]]
+    # Only what was missing is taken: the newer name has an event of its own.
+    assert body(created)["after"] == {"id": 18, "na%me": "Ada", "photo": "pixels"}
+
+
+def test_a_row_gone_before_it_could_be_read_again_keeps_the_column_unavailable() -> None:
+    update = Update(7, "K", [b"17", None, None], [b"18", b"Ada", UNCHANGED])
+    _, _, created = events().updated(update, MOMENT, 95, lambda table, key: None)
+    assert body(created)["after"]["photo"] == UNAVAILABLE
+
+
+def test_a_change_outside_the_key_with_full_identity_is_a_plain_update() -> None:
+    update = Update(7, "O", [b"17", b"Ada", b"p"], [b"17", b"Bea", b"p"])
+    assert len(events("f").updated(update, MOMENT, 95, unasked)) == 1
+
+
+def test_a_composite_key_is_written_in_its_declared_order() -> None:
+    (change,) = events(key=("na%me", "id")).inserted(Insert(7, [b"17", b"Ada", None]), MOMENT, 95)
+    assert change.key == b'{"na%me":"Ada","id":17}'
+
+
+def test_a_key_column_that_left_the_table_is_an_environment_fault_naming_the_table() -> None:
+    with pytest.raises(EnvironmentFault, match=r"public\.employee.*badge.*resnapshot"):
+        TableEvents(SOURCE, wire.table(7, "employee", COLUMNS, ["id"]), ["badge"], {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -172,7 +173,7 @@ class Demo:
             after_s = time.monotonic() - self._began
             self._outcome.first_golden_record_s = round(after_s, 2)
             self._screen.golden(record, after_s)
-        self._memory.sample({**pids, **{s.name: s.pid for s in stages}, "demo": None})
+        self._memory.sample({**pids, **{s.name: s.pid for s in stages}, "demo": os.getpid()})
         self._screen.update(stages)
 
     def _check(

@@ -16,13 +16,15 @@ from sluice.demo.golden import GoldenRecord
 from sluice.demo.stages import StageProcess
 
 LINE_EVERY_S = 5.0
+PLAIN_WIDTH = 180
 
 
 class Screen:
     """`quiet` leaves stdout to the JSON object; progress then goes to stderr."""
 
     def __init__(self, quiet: bool) -> None:
-        self._console = Console(file=sys.stderr if quiet else sys.stdout, highlight=False)
+        out = sys.stderr if quiet else sys.stdout
+        self._console = Console(file=out, highlight=False, width=None if out.isatty() else PLAIN_WIDTH)
         self._live: Live | None = None
         self._golden: GoldenRecord | None = None
         self._found_after_s = 0.0

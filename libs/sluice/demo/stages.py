@@ -41,7 +41,7 @@ class StageProcess:
         self.log = state_dir / "log" / f"{name}.log"
         self.restarts = 0
         self._env = dict(env)
-        self._run_file = state_dir / "run" / f"{name}.json"
+        self._run_file = state_dir / "stages" / "run" / f"{name}.json"
         self._process: psutil.Process | None = None
         self._died_at = 0.0
         self._before = StageCounts()

@@ -1,0 +1,84 @@
+"""`sluice cdc`: what an operator asks of change data capture. A request is a record; ingress-cdc does it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+from confluent_kafka import KafkaError, Message
+
+from sluice.errors import EnvironmentFault, SettingsError, Transient
+from sluice.kafka import KafkaSettings, clients
+from sluice.names import Names
+from sluice.pipeline import load_pipeline
+from sluice.postgres.slot_watermark import control_key, requested_epoch, resnapshot_request, watermark_key
+from sluice.stage.ingress import IngressProducer
+from sluice.stage.settings import StageSettings, read_settings
+
+ACKNOWLEDGED_WITHIN_S = 15.0
+
+app = typer.Typer(no_args_is_help=True, help="Change data capture: re-snapshot a source.")
+
+
+@app.callback()
+def _root() -> None:
+    """Change data capture: re-snapshot a source."""
+
+
+@app.command()
+def resnapshot(
+    source: Annotated[str, typer.Argument(help="the source, as the pipeline file calls it")],
+    epoch: Annotated[int | None, typer.Option(min=1, help="needed only where the watermark is lost")] = None,
+    pipeline: Annotated[Path | None, typer.Option(help="pipeline.yaml, or its folder; else SLUICE_PIPELINE")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, last on stdout")] = False,
+) -> None:
+    """Read all tables of SOURCE again under a new epoch, through a new slot; rows that are gone since are retracted.
+
+    ingress-cdc does it within seconds if it runs, else when it starts. Needed after a slot was lost or created again.
+    """
+    settings = read_settings(StageSettings)
+    loaded = load_pipeline(pipeline or settings.pipeline)
+    if source not in loaded.cdc_sources():
+        known = ", ".join(loaded.cdc_sources()) or "none"
+        raise SettingsError(f"no source {source} that is followed by CDC; there are {known}")
+    asked = _next_epoch(settings.kafka, loaded.names, source, epoch)
+    _write(settings.kafka, loaded.names, source, asked)
+    if as_json:
+        print(orjson.dumps({"source": source, "resnapshot_epoch": asked}).decode())
+    else:
+        print(f"asked: ingress-cdc reads {source} again as epoch {asked}")
+
+
+def _next_epoch(kafka: KafkaSettings, names: Names, source: str, epoch: int | None) -> int:
+    """The epoch above all that were used or asked for; `epoch` if given, which must be above them too."""
+    log = IngressProducer(kafka, names, "sluice-cdc-cli")  # reads only: it never fences anybody
+    watermark = log.read_watermarks([watermark_key(source)]).get(watermark_key(source))
+    asked_before = requested_epoch(log.read_control(control_key(source)))
+    if watermark is None and epoch is None and asked_before == 0:
+        raise EnvironmentFault(
+            f"source {source}",
+            "it has no watermark, so the epochs in its raw topics are unknown",
+            "if ingress-cdc never ran, just start it; else give --epoch N above the first number of every "
+            "sluice-position header in those topics",
+        )
+    highest = max(int(watermark["epoch"]) if watermark else 0, asked_before)
+    if epoch is not None and epoch <= highest:
+        raise SettingsError(f"--epoch {epoch}: epochs up to {highest} are used or asked for already")
+    return epoch or highest + 1
+
+
+def _write(kafka: KafkaSettings, names: Names, source: str, epoch: int) -> None:
+    refused: list[str] = []
+
+    def report(error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            refused.append(error.name())
+
+    producer = clients.producer(kafka)
+    value = orjson.dumps(resnapshot_request(epoch))
+    producer.produce(names.control, value, control_key(source).encode(), on_delivery=report)
+    if producer.flush(ACKNOWLEDGED_WITHIN_S) or refused:
+        why = refused[0] if refused else "no answer"
+        raise Transient(f"{names.control}: {why}; the request may or may not be written: run the command again")

@@ -1,0 +1,114 @@
+"""The contract read from an entity's class: fields, identity, rules, and what is refused with its place."""
+
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, Any
+
+import pytest
+
+from sluice.entities import Entity, Identity, Money, Prefer, Scale, Unit, most_recent, prefer
+from sluice.entities.contract import contract_of
+from sluice.entities.entity import snake_case
+from sluice.errors import DeadRecord, SettingsError
+from support.workers import LedgerEntry, Worker
+
+
+def test_a_class_is_read_as_a_contract() -> None:
+    contract = Worker.contract()
+    assert (contract.name, contract.record_name, contract.version) == ("worker", "Worker", 2)
+    assert contract.identity == "employee_number"
+    assert contract.required == ("employee_number", "full_name")
+    assert contract.rules["base_pay"] == Prefer(("workday", "erp"))
+    assert contract.rules["base_pay"].name == "prefer(workday,erp)"
+    assert contract.rules["status"] == most_recent()
+    assert contract.rules["full_name"].name == "source_order"
+    height = contract.fields["height"]
+    assert (height.kind, height.precision, height.scale, height.unit, height.nullable) == ("decimal", 10, 3, "m", True)
+
+
+def test_money_and_decimals_have_default_digits() -> None:
+    class Thing(Entity):
+        id: Annotated[str, Identity()]
+        price: Money
+        weight: Decimal
+
+    fields = Thing.contract().fields
+    assert (fields["price"].precision, fields["price"].scale) == (38, 4)
+    assert (fields["weight"].precision, fields["weight"].scale) == (38, 9)
+
+
+@pytest.mark.parametrize(
+    ("name", "snake"), [("Worker", "worker"), ("LedgerEntry", "ledger_entry"), ("HRCase", "hr_case"), ("A1b", "a1b")]
+)
+def test_an_entity_is_called_as_its_class_in_snake_case(name: str, snake: str) -> None:
+    assert snake_case(name) == snake
+
+
+def test_the_name_and_version_can_be_said() -> None:
+    class Thing(Entity, name="gadget", version=7):
+        id: Annotated[str, Identity()]
+
+    assert (Thing.contract().name, Thing.contract().version) == ("gadget", 7)
+
+
+def _refused(**annotations: Any) -> str:
+    with pytest.raises(SettingsError) as refused:
+        type("Thing", (Entity,), {"__annotations__": annotations, "__module__": __name__})
+    return str(refused.value)
+
+
+ID = Annotated[str, Identity()]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "told"),
+    [
+        ({"a": str}, "exactly one field marked Identity()"),
+        ({"a": ID, "b": ID}, "exactly one field marked Identity()"),
+        ({"a": Annotated[int, Identity()]}, "an identity is a str"),
+        ({"a": Annotated[str | None, Identity()]}, "an identity is a str"),
+        ({"a": ID, "b": list[str]}, "known types"),
+        ({"a": ID, "b": int | str}, "not one type"),
+        ({"a": ID, "Name": str}, "[a-z][a-z0-9_]*"),
+        ({"a": ID, "entity_id": str}, "none of"),
+        ({"a": ID, "b": Annotated[str, prefer("x"), most_recent()]}, "2 survivorship rules"),
+        ({"a": ID, "pay": Money, "pay_amount": Decimal}, "column pay_amount twice"),
+        ({"a": ID, "b": Annotated[str, Scale(3, 1)]}, "Scale stands with"),
+    ],
+)
+def test_what_cannot_be_a_contract_is_refused_by_name(annotations: dict[str, Any], told: str) -> None:
+    assert told in _refused(**annotations)
+
+
+def test_another_field_rule_or_type_is_another_fingerprint() -> None:
+    def made(**annotations: Any) -> str:
+        thing = type("Thing", (Entity,), {"__annotations__": {"a": ID, **annotations}, "__module__": __name__})
+        return contract_of(thing, "thing", 1).fingerprint
+
+    prints = {
+        made(b=str),
+        made(b=str | None),
+        made(b=date),
+        made(b=Annotated[str, prefer("x")]),
+        made(b=Annotated[str, prefer("y")]),
+        made(b=str, c=str),
+        made(b=Decimal),
+        made(b=Annotated[Decimal, Scale(10, 2)]),
+        made(b=Annotated[Decimal, Unit("m")]),
+    }
+    assert len(prints) == 9
+    assert made(b=str) == made(b=str)
+
+
+def test_the_entity_id_is_the_normalised_identity() -> None:
+    assert Worker.contract().entity_id("  W-7 ") == "W-7"
+    assert LedgerEntry.contract().entity_id("a-1") == "A-1"
+    assert Worker.contract().entity_id("Zoe\u0308") == "Zo\u00eb"
+
+
+@pytest.mark.parametrize(("value", "code"), [("  ", "missing-identity"), ("x" * 1025, "identity-too-long")])
+def test_an_identity_that_identifies_nothing_is_a_dead_record(value: str, code: str) -> None:
+    with pytest.raises(DeadRecord) as dead:
+        Worker.contract().entity_id(value)
+    assert dead.value.code == code
+    assert value.strip() == "" or value not in str(dead.value)

@@ -1,0 +1,190 @@
+"""Mappings: what an author declares, what a raw record leads to, and that nothing of a bad record is told."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+import pytest
+from pydantic import BaseModel
+
+from sluice.entities import Entity, Identity, Mapping, Output, mapping, most_recent
+from sluice.errors import DeadRecord, SettingsError
+from support import workers
+from support.workers import Worker
+
+RAW: dict[str, Any] = {
+    "id": " W-7 ",
+    "first": "Zoë",
+    "last": "Secretson",
+    "pay": {"amount": "12.3", "currency": "EUR"},
+    "updated_at": "2024-01-01T00:00:00Z",
+}
+
+
+def _dead(made: Mapping, raw: dict[str, Any]) -> DeadRecord:
+    with pytest.raises(DeadRecord) as dead:
+        made.apply(raw)
+    assert "Secretson" not in str(dead.value)
+    return dead.value
+
+
+def test_a_raw_record_becomes_a_claim_in_the_contracts_json() -> None:
+    (claim,) = workers.worker.apply(RAW)
+    assert claim.entity == "worker"
+    assert claim.entity_id == "W-7"
+    assert claim.output == "main"
+    assert claim.effective_at == 1704067200000000
+    assert claim.fields == {
+        "employee_number": "W-7",
+        "full_name": "Zoë Secretson",
+        "base_pay": {"amount": "12.3000", "currency": "EUR"},
+        "status": "active",
+    }
+
+
+def test_only_fields_that_were_given_are_claimed_and_none_is_a_claim() -> None:
+    (claim,) = workers.worker.apply({**RAW, "pay": None})
+    assert claim.fields["base_pay"] is None
+    assert "height" not in claim.fields
+
+
+def test_a_filtered_record_makes_no_claim() -> None:
+    assert workers.worker.apply({**RAW, "last": "Test"}) == []
+
+
+def test_one_record_can_have_many_outputs_each_under_its_own_key() -> None:
+    claims = workers.invoice_lines.apply(
+        {"id": 1, "lines": [{"line": "a", "amount": 1.5}, {"line": "b", "amount": "2"}]}
+    )
+    assert [(claim.output, claim.entity_id) for claim in claims] == [("a", "1-A"), ("b", "1-B")]
+    assert claims[0].effective_at is None
+
+
+def test_two_outputs_under_one_key_are_a_dead_record() -> None:
+    twice = {"id": 1, "lines": [{"line": "a", "amount": 1}, {"line": "a", "amount": 2}]}
+    assert _dead(workers.invoice_lines, twice).code == "duplicate-output"
+
+
+def test_a_missing_member_is_named() -> None:
+    dead = _dead(workers.worker, {k: v for k, v in RAW.items() if k != "updated_at"})
+    assert (dead.code, dead.reason) == ("missing-member", "workday.workers: updated_at: missing")
+
+
+def test_a_wrong_type_is_told_by_place_and_kind_never_by_content() -> None:
+    dead = _dead(workers.worker, {**RAW, "pay": {"amount": "Secretson", "currency": 7}})
+    assert dead.code == "wrong-type"
+    assert dead.reason == "workday.workers: pay.amount: decimal_parsing; pay.currency: string_type"
+
+
+def test_keys_of_the_record_are_content_too() -> None:
+    dead = _dead(workers.worker, {**RAW, "attributes": {"Secretson": "x"}})
+    assert dead.reason == "workday.workers: attributes.*: int_parsing"
+
+
+def test_an_exception_of_the_function_is_told_by_class_mapping_and_line() -> None:
+    dead = _dead(workers.ratio, {"line": "Secretson", "amount": 0})
+    assert dead.code == "mapping-failed"
+    assert dead.reason.startswith("DivisionByZero in mapping ratio, line ")
+    line = int(dead.reason.rsplit(" ", 1)[1])
+    assert "Decimal(1) / raw.amount" in _line(line)
+
+
+def _line(number: int) -> str:
+    with open(workers.__file__) as file:
+        return file.read().splitlines()[number - 1]
+
+
+class Raw(BaseModel):
+    id: str
+    at: datetime | None = None
+    name: Any = None
+
+    @property
+    def since(self) -> datetime | None:
+        return self.at
+
+
+@mapping("hr.people", 1)
+def builds_badly(raw: Raw) -> Worker:
+    return Worker.claim(employee_number=raw.id, full_name=raw.name)
+
+
+def test_an_entity_that_does_not_validate_is_told_by_field_and_kind() -> None:
+    dead = _dead(builds_badly, {"id": "W", "name": ["Secretson"]})
+    assert dead.code == "mapping-failed"
+    assert dead.reason.endswith(": worker: full_name: string_type")
+
+
+def test_a_naive_effective_time_is_a_dead_record() -> None:
+    assert _dead(workers.worker, {**RAW, "updated_at": "2024-01-01T00:00:00"}).code == "time-without-zone"
+
+
+def test_the_effective_time_can_be_a_property() -> None:
+    @mapping("hr.people", 1, effective_at="since")
+    def person(raw: Raw) -> Worker:
+        return Worker.claim(employee_number=raw.id, status="left")
+
+    (claim,) = person.apply({"id": "W", "at": "1970-01-01T00:00:01Z"})
+    assert claim.effective_at == 1_000_000
+
+
+def test_a_most_recent_field_without_an_effective_time_is_refused_when_loading() -> None:
+    with pytest.raises(SettingsError, match=r"worker\.status.*most_recent"):
+
+        @mapping("hr.people", 1)
+        def person(raw: Raw) -> Worker:
+            return Worker.claim(employee_number=raw.id, status="left")
+
+
+def test_a_most_recent_field_claimed_behind_our_back_is_a_dead_record() -> None:
+    class Thing(Entity):
+        id: Annotated[str, Identity()]
+        state: Annotated[str, most_recent()]
+
+    def made(fields: dict[str, Any]) -> Thing:
+        return Thing(**fields)
+
+    def thing(raw: Raw) -> "Any":
+        return made({"id": raw.id, "state": "on"})
+
+    thing.__annotations__["return"] = Thing
+    dead = _dead(mapping("hr.people", 1)(thing), {"id": "1"})
+    assert dead.code == "no-effective-time"
+
+
+def _function(raw: Raw) -> Worker:
+    return Worker.claim(employee_number=raw.id)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"source": "hr", "version": 1}, "<source>.<stream>"),
+        ({"source": "hr.people", "version": 0}, "count from 1"),
+        ({"source": "hr.people", "version": 1, "effective_at": "nothing"}, "no member of Raw"),
+    ],
+)
+def test_a_declaration_that_cannot_work_is_refused(arguments: dict[str, Any], told: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        mapping(**arguments)(_function)
+    assert told in str(refused.value)
+
+
+def test_a_function_without_types_is_refused() -> None:
+    with pytest.raises(SettingsError, match="annotated with the raw record's pydantic model"):
+        mapping("hr.people", 1)(lambda raw: raw)
+
+
+def test_source_and_stream_of_a_table_part_at_the_first_dot() -> None:
+    assert (workers.invoice_lines.source, workers.invoice_lines.stream) == ("erp", "public.invoice")
+
+
+def test_the_code_hash_is_of_the_text_of_the_modules() -> None:
+    assert workers.worker.code_hash == workers.ratio.code_hash
+    assert workers.worker.code_hash != builds_badly.code_hash
+    assert len(workers.worker.code_hash) == 64
+
+
+def test_a_mapping_stays_callable() -> None:
+    raw = workers.ErpInvoice(id=1, lines=[workers.ErpLine(line="a", amount=Decimal(1))])
+    assert workers.invoice_lines(raw)[0] == Output("a", workers.invoice_lines(raw)[0].entity)

@@ -1,0 +1,150 @@
+"""Survivorship: a total order over claims, blind to arrival; and which claims of which sources win by which rule."""
+
+import random
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluice.position import Position
+from sluice.provenance import Contribution, Incomplete, Merged, candidates, merge
+from support.claims import ORDER, contribution, contributions
+from support.workers import Worker
+
+CONTRACT = Worker.contract()
+PAY = {"amount": "1.0000", "currency": "EUR"}
+MORE_PAY = {"amount": "2.0000", "currency": "EUR"}
+
+
+def _worker(**fields: Any) -> dict[str, Any]:
+    return {"employee_number": "W", "full_name": "Zoë", **fields}
+
+
+def _merged(*claims: Contribution) -> Merged:
+    result = merge(CONTRACT, claims, ORDER)
+    assert isinstance(result, Merged)
+    return result
+
+
+def _winner(merged: Merged, field: str) -> tuple[str, str]:
+    (winner,) = [one for one in merged.winners if one.field == field]
+    return merged.contributors[winner.contributor].source, winner.rule
+
+
+@given(contributions(), st.randoms(use_true_random=False))
+def test_any_order_of_arrival_gives_the_same_content(claims: list[Contribution], order: random.Random) -> None:
+    shuffled = list(claims)
+    order.shuffle(shuffled)
+    assert merge(CONTRACT, shuffled, ORDER) == merge(CONTRACT, claims, ORDER)
+
+
+@given(contributions(), st.integers(2, 9))
+def test_positions_offsets_and_clocks_do_not_choose(claims: list[Contribution], epoch: int) -> None:
+    moved = [
+        claim._replace(position=Position(epoch, index, 0), observed_at=epoch, raw=claim.raw._replace(offset=-index))
+        for index, claim in enumerate(claims)
+    ]
+    here, there = merge(CONTRACT, claims, ORDER), merge(CONTRACT, moved, ORDER)
+    if isinstance(here, Incomplete) or isinstance(there, Incomplete):
+        assert here == there
+    else:
+        assert (here.content, here.fields, here.winners) == (there.content, there.fields, there.winners)
+
+
+@given(contributions())
+def test_a_winner_is_the_first_candidate_and_contributors_are_winners_only(claims: list[Contribution]) -> None:
+    result = merge(CONTRACT, claims, ORDER)
+    if isinstance(result, Incomplete):
+        return
+    for winner in result.winners:
+        claim = result.contributors[winner.contributor]
+        assert claim == candidates(CONTRACT, winner.field, claims, ORDER)[0]
+        assert result.fields[winner.field] == claim.fields[winner.field]
+        assert not claim.retracted
+    assert {winner.contributor for winner in result.winners} == set(range(len(result.contributors)))
+    assert list(result.fields) == list(CONTRACT.fields)
+
+
+@given(contributions())
+def test_a_retracted_claim_counts_as_none(claims: list[Contribution]) -> None:
+    live = [claim for claim in claims if not claim.retracted]
+    assert merge(CONTRACT, claims, ORDER) == merge(CONTRACT, live, ORDER)
+
+
+def test_by_default_sources_rank_as_the_pipeline_declares_them() -> None:
+    late = contribution("erp", fields=_worker(full_name="Zoe"), position=Position(9, 9, 9))
+    merged = _merged(late, contribution("workday", fields=_worker()))
+    assert merged.fields["full_name"] == "Zoë"
+    assert _winner(merged, "full_name") == ("workday", "source_order")
+
+
+def test_a_source_that_the_pipeline_does_not_declare_ranks_last() -> None:
+    assert (
+        _merged(contribution("badge", fields=_worker(full_name="B")), contribution("erp")).fields["full_name"] == "Zoë"
+    )
+
+
+def test_prefer_takes_the_first_listed_source_that_claims() -> None:
+    erp = contribution("erp", fields=_worker(base_pay=MORE_PAY))
+    assert _winner(_merged(erp, contribution(fields=_worker(base_pay=PAY))), "base_pay") == (
+        "workday",
+        "prefer(workday,erp)",
+    )
+    assert _merged(erp, contribution(fields=_worker())).fields["base_pay"] == MORE_PAY
+
+
+def test_null_claims_none_and_a_missing_field_claims_nothing() -> None:
+    erp = contribution("erp", fields=_worker(base_pay=PAY))
+    silent = _merged(erp, contribution(fields=_worker()))
+    denying = _merged(erp, contribution(fields=_worker(base_pay=None)))
+    assert silent.fields["base_pay"] == PAY
+    assert denying.fields["base_pay"] is None
+    assert _winner(denying, "base_pay") == ("workday", "prefer(workday,erp)")
+    assert silent.content != denying.content
+
+
+def test_most_recent_goes_by_the_time_that_the_source_states() -> None:
+    older = contribution("workday", fields=_worker(status="active"), effective_at=1, position=Position(9, 9, 9))
+    newer = contribution("erp", fields=_worker(status="left"), effective_at=2)
+    undated = contribution("badge", fields=_worker(status="active"), effective_at=None)
+    merged = _merged(older, newer, undated)
+    assert merged.fields["status"] == "left"
+    assert _winner(merged, "status") == ("erp", "most_recent")
+    assert [claim.source for claim in candidates(CONTRACT, "status", [undated, older, newer], ORDER)] == [
+        "erp",
+        "workday",
+        "badge",
+    ]
+
+
+def test_equally_recent_claims_are_ranked_by_source_then_by_name() -> None:
+    erp = contribution("erp", fields=_worker(status="left"), effective_at=1)
+    workday = contribution("workday", fields=_worker(status="active"), effective_at=1)
+    assert _merged(erp, workday).fields["status"] == "active"
+    first = contribution("erp", "a", fields=_worker(status="left"), effective_at=1)
+    second = contribution("erp", "b", fields=_worker(status="active"), effective_at=1)
+    assert _merged(second, first).fields["status"] == "left"
+
+
+def test_an_entity_without_a_required_field_is_withheld_and_says_what_is_missing() -> None:
+    part = contribution("erp", fields={"employee_number": "W", "base_pay": PAY})
+    assert merge(CONTRACT, [part], ORDER) == Incomplete(("full_name",))
+    assert isinstance(merge(CONTRACT, [part, contribution()], ORDER), Merged)
+
+
+def test_an_entity_that_nobody_claims_is_absent() -> None:
+    assert merge(CONTRACT, [], ORDER) == Incomplete(("employee_number", "full_name"))
+    assert merge(CONTRACT, [contribution(retracted=True)], ORDER) == Incomplete(("employee_number", "full_name"))
+
+
+def test_another_origin_of_the_same_value_is_another_content_and_another_version_is_not() -> None:
+    base = _merged(contribution("workday"))
+    assert _merged(contribution("erp")).content != base.content
+    assert _merged(contribution("workday", source_key="other")).content != base.content
+    assert _merged(contribution("workday")._replace(mapping_version=9)).content == base.content
+
+
+def test_the_canonical_record_has_the_same_content_as_the_merge() -> None:
+    merged = _merged(contribution("workday"), contribution("erp", fields=_worker(base_pay=PAY)))
+    assert merged.record(3, 99).content == merged.content
+    assert merged.content.startswith("v1:")

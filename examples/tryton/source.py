@@ -5,17 +5,25 @@
 
 import secrets
 from pathlib import Path
+from typing import NamedTuple
 
 from erp import database
 from erp.environment import ensure_environment
 from erp.live import LiveEdits, start_edits
-from erp.server import start_server, write_config
-from erp.template import USER, client_environment, ensure_template, set_password
+from erp.server import start_server
+from erp.template import USER, Template, client_environment, ensure_template, write_private
 from erp.truth import expected
 
 from sluice.testing.example import ExampleContext, Running, Truth
 
 DATABASE = "tryton"
+
+
+class Source(NamedTuple):
+    """A run's database and the template that it came from."""
+
+    database: str
+    template: Template
 
 
 def prepare(ctx: ExampleContext) -> None:
@@ -25,24 +33,21 @@ def prepare(ctx: ExampleContext) -> None:
 
 
 def start(ctx: ExampleContext) -> Running:
-    """Restore the database if this server has none yet, start Tryton on it."""
+    """Restore the database if this state directory has none yet, start Tryton on it."""
     environment = ensure_environment(ctx.cache_dir, ctx.progress)
-    directory = _directory(ctx)
-    if not database.exists(ctx.postgres_dsn, DATABASE):
+    source = _source(ctx)
+    if not database.exists(ctx.postgres_dsn, source.database):
         ctx.progress("tryton: restoring the company")
-        template = ensure_template(ctx.postgres_dsn, ctx.cache_dir, ctx.progress)
-        _remember(directory, template.password)
-        database.restore(ctx.postgres_dsn, DATABASE, template.dump)
-    password = _password(ctx, environment, directory)
+        database.restore(ctx.postgres_dsn, source.database, source.template.dump)
     ctx.progress("tryton: starting the ERP")
-    server = start_server(environment, directory, database.server_uri(ctx.postgres_dsn), DATABASE)
+    server = start_server(environment, _directory(ctx), database.server_uri(ctx.postgres_dsn), source.database)
     variables = {
-        "ERP_DSN": database.dsn_of(ctx.postgres_dsn, DATABASE),
+        "ERP_DSN": database.dsn_of(ctx.postgres_dsn, source.database),
         "ERP_URL": server.url,
         "ERP_USER": USER,
-        "ERP_PASSWORD": password,
+        "ERP_PASSWORD": source.template.password,
     }
-    return Running(env=variables, processes={"source-tryton": server.process.pid}, stop=server.stop)
+    return Running(env=variables, processes={"source-tryton": server.pid}, stop=server.stop)
 
 
 def live(
@@ -68,19 +73,14 @@ def _directory(ctx: ExampleContext) -> Path:
     return directory
 
 
-def _remember(directory: Path, password: str) -> None:
-    file = directory / "password"
-    file.touch(mode=0o600)
-    file.write_text(password)
-
-
-def _password(ctx: ExampleContext, environment: Path, directory: Path) -> str:
-    """The password of this database, set anew where a lost state directory took it along."""
-    file = directory / "password"
+def _source(ctx: ExampleContext) -> Source:
+    """The source of this state directory: chosen at the first start, before its database exists, and kept."""
+    file = _directory(ctx) / "source"
     if not file.exists():
-        ctx.progress("tryton: setting a new password")
-        password = secrets.token_urlsafe(16)
-        config = write_config(directory, database.server_uri(ctx.postgres_dsn), port=0)
-        set_password(environment, config, DATABASE, password)
-        _remember(directory, password)
-    return file.read_text()
+        template = ensure_template(ctx.postgres_dsn, ctx.cache_dir, ctx.progress)
+        name = DATABASE
+        while database.exists(ctx.postgres_dsn, name):  # another state directory's, on the same server
+            name = f"{DATABASE}_{secrets.token_hex(4)}"
+        write_private(file, f"{name}\n{template.password}\n{template.dump}\n")
+    name, password, dump = file.read_text().splitlines()
+    return Source(name, Template(Path(dump), password))

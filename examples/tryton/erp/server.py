@@ -1,10 +1,9 @@
-"""A Tryton server process: configuration, start on a free loopback port, readiness, end by pid."""
+"""A Tryton server process: configuration, start on a free loopback port, readiness, end."""
 
 import http.client
-import os
 import secrets
+import signal
 import socket
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,11 @@ from pathlib import Path
 import psutil
 
 from erp.environment import script_of
+from sluice.embedded import processes
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
+END_SIGNALS = (signal.SIGTERM, signal.SIGKILL)
 PORTS = range(20000, 29000)  # outside the ephemeral range: no client's port can be in the way later
 
 CONFIG = """\
@@ -53,14 +54,17 @@ handlers = stderr
 class ErpServer:
     """A running server: `url` ends in the database's name, as the API wants it."""
 
-    process: subprocess.Popen[bytes]
+    process: psutil.Process
     url: str
-    pid_file: Path
+
+    @property
+    def pid(self) -> int:
+        return int(self.process.pid)
 
     def stop(self) -> None:
         """End it, with SIGKILL after a deadline. Idempotent."""
-        _end(self.process)
-        self.pid_file.unlink(missing_ok=True)
+        processes.end(self.process, END_SIGNALS, STOP_TIMEOUT_S)
+        processes.reap()
 
 
 def write_config(directory: Path, database_uri: str, port: int) -> Path:
@@ -75,43 +79,35 @@ def write_config(directory: Path, database_uri: str, port: int) -> Path:
 
 
 def start_server(environment: Path, directory: Path, server_uri: str, database: str) -> ErpServer:
-    """Start `trytond` on `database` and wait until it answers. Raises RuntimeError with the end of its log."""
-    pid_file = directory / "trytond.pid"
-    end_survivor(pid_file)
+    """Start `trytond` on `database` and wait until it answers. It dies with us, even when we are killed.
+
+    One that outlived an earlier run is ended first; it is known by its configuration file. Raises RuntimeError with the
+    end of its log.
+    """
+    marker = str(directory.resolve() / "trytond.conf")
+    if survivor := processes.find(marker):
+        processes.end(survivor, END_SIGNALS, STOP_TIMEOUT_S)
     port = free_port()
-    config = write_config(directory, server_uri, port)
-    command = [*script_of(environment, "trytond"), "-c", str(config), "-d", database]
+    config = write_config(directory.resolve(), server_uri, port)
     log = directory / "trytond.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*command, "--logconf", str(directory / "logging.conf")],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for whoever started us, who then calls stop()
-        )
-    pid_file.write_text(f"{process.pid} {psutil.Process(process.pid).create_time()}")
-    server = ErpServer(process, f"http://127.0.0.1:{port}/{database}", pid_file)
+    log.unlink(missing_ok=True)
+    argv = [
+        *script_of(environment, "trytond"),
+        "--logconf",
+        str(directory / "logging.conf"),
+        "-d",
+        database,
+        "-c",
+        marker,
+    ]
+    command = processes.Command("tryton", argv, cwd=config.parent, log=log.resolve())
+    server = ErpServer(processes.spawn(command, detach=False), f"http://127.0.0.1:{port}/{database}")
     try:
-        _wait_until_it_answers(process, port)
+        _wait_until_it_answers(server.process, port)
     except (RuntimeError, TimeoutError) as error:
         server.stop()
-        raise RuntimeError(f"trytond on database {database}: {error}; its log ends:\n{_tail(log)}") from None
+        raise RuntimeError(f"trytond, {database}: {error}; its log ends:\n{processes.last_lines(log)}") from None
     return server
-
-
-def end_survivor(pid_file: Path) -> None:
-    """End a server that outlived a killed run: the same pid *and* the same start time, so never a stranger."""
-    try:
-        pid, created = pid_file.read_text().split()
-        process = psutil.Process(int(pid))
-        if process.create_time() != float(created):
-            return
-        process.terminate()
-        process.wait(STOP_TIMEOUT_S)
-    except (OSError, ValueError, psutil.NoSuchProcess):
-        return
-    except psutil.TimeoutExpired:
-        process.kill()
 
 
 def free_port() -> int:
@@ -129,11 +125,11 @@ def free_port() -> int:
     raise RuntimeError(f"no free port between {PORTS.start} and {PORTS.stop} on 127.0.0.1")
 
 
-def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int) -> None:
+def _wait_until_it_answers(process: psutil.Process, port: int) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise RuntimeError(f"it ended with code {process.returncode}")
+        if not processes.is_alive(process):
+            raise RuntimeError("it ended while it started")
         try:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
             connection.request("GET", "/")
@@ -145,20 +141,3 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int) -> None:
         finally:
             connection.close()
     raise TimeoutError(f"no answer after {START_TIMEOUT_S:.0f} s")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is not None:
-        return
-    process.terminate()
-    try:
-        process.wait(STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait(STOP_TIMEOUT_S)
-
-
-def _tail(log: Path, size: int = 2000) -> str:
-    with log.open("rb") as file:
-        file.seek(max(0, os.path.getsize(log) - size))
-        return file.read().decode(errors="replace")

@@ -52,9 +52,12 @@ def client_environment(url: str, password: str) -> dict[str, str]:
     return {**os.environ, "ERP_URL": url, "ERP_USER": USER, "ERP_PASSWORD": password, "PYTHONUTF8": "1"}
 
 
-def set_password(environment: Path, config: Path, database_name: str, password: str) -> None:
-    """Give Tryton's administrator another password: for a database whose own is no longer known."""
-    _administer(environment, config, database_name, password, ["--password"])
+def write_private(file: Path, text: str) -> None:
+    """Write a file that only its owner may read, whole or not at all."""
+    partial = file.with_suffix(".partial")
+    partial.touch(mode=0o600)
+    partial.write_text(text)
+    os.replace(partial, file)
 
 
 def _key() -> str:
@@ -82,8 +85,7 @@ def _make(server_dsn: str, environment: Path, directory: Path, progress: Callabl
             server.stop()
         shutil.rmtree(work / "server")
         database.dump(server_dsn, scratch, work / "company.dump")
-        (work / "password").touch(mode=0o600)
-        (work / "password").write_text(password)
+        write_private(work / "password", password)
         os.rename(work, directory)
     finally:
         database.drop(server_dsn, scratch)

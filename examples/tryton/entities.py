@@ -1,0 +1,52 @@
+"""What the company is about: the golden records, and which path into Tryton is believed for which field.
+
+Two paths lead to one ERP. Its API says what a record means (an employee's name, which lives in its party; the code of
+an account). Its tables say at once what a row holds, and when it is gone.
+"""
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated
+
+from sluice.entities import Entity, Identity, Money, Scale, most_recent, prefer
+
+Amount = Annotated[Decimal, Scale(38, 4)]
+
+
+class Worker(Entity):
+    """Somebody employed by the company. Complete once both paths have spoken; gone once either no longer knows it."""
+
+    employee_number: Annotated[str, Identity()]
+    full_name: Annotated[str, prefer("erp_api")]
+    party_code: Annotated[str, prefer("erp_api")]
+    company: str | None
+    recorded_at: Annotated[datetime, prefer("erp_db")]
+    started_on: Annotated[date | None, prefer("erp_db", "erp_api")]
+    left_on: Annotated[date | None, most_recent()]
+    supervisor: Annotated[str | None, prefer("erp_db", "erp_api")]
+
+
+class Party(Entity):
+    """A person or organisation that the company deals with. `employee_number` where it is one of its own people."""
+
+    code: Annotated[str, Identity()]
+    name: str | None
+    active: bool
+    recorded_at: datetime
+    employee_number: str | None
+
+
+class LedgerEntry(Entity):
+    """One line of a move in the books. Its amounts come from the row, the names of what it refers to from the API."""
+
+    line_number: Annotated[str, Identity()]
+    debit: Annotated[Amount, prefer("erp_db")]
+    credit: Annotated[Amount, prefer("erp_db")]
+    amount: Money | None
+    description: Annotated[str | None, prefer("erp_db", "erp_api")]
+    account_code: str | None
+    account_name: str | None
+    move_number: str | None
+    move_state: str | None
+    booked_on: date | None
+    party_code: str | None

@@ -68,7 +68,9 @@ class Server(ThreadingHTTPServer):
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The HR API of the workforce example.")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--base-url", help="what links begin with, where others reach it by another name")
     parser.add_argument("--port-file", type=Path, help="the port is written here once the server listens")
     parser.add_argument("--database", default=":memory:", help="a SQLite file, so that edits survive a restart")
     parser.add_argument("--workers", type=int, default=10_000)
@@ -93,8 +95,8 @@ def main() -> int:
     limit = RateLimit(args.requests_per_second, args.burst)
     Handler.api = Api(directory, editor, tokens, limit, Random(f"{args.seed}/chaos"))
     Handler.api.error_rate = args.error_rate
-    with Server(("127.0.0.1", args.port), Handler) as server:
-        Handler.api.base_url = f"http://127.0.0.1:{server.server_port}"
+    with Server((args.host, args.port), Handler) as server:
+        Handler.api.base_url = args.base_url or f"http://{args.host}:{server.server_port}"
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: Thread(target=server.shutdown).start())
         stop_with_parent(args.parent, server.shutdown)

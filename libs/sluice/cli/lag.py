@@ -1,0 +1,118 @@
+"""`sluice lag`: what each stage has not done yet."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from sluice.errors import Transient
+from sluice.lag.measure import LagMeter, StageLag
+from sluice.lag.sources import SourceLag, source_lags
+from sluice.pipeline import Pipeline, load_pipeline
+from sluice.stage.settings import StageSettings, read_settings
+
+app = typer.Typer(help="What each stage has not done yet.")
+
+
+@app.command()
+def lag(
+    pipeline: Annotated[Path | None, typer.Option(help="pipeline.yaml, or its folder; else SLUICE_PIPELINE")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="measure again and again, until Ctrl-C")] = False,
+    interval_s: Annotated[float, typer.Option("--interval", help="with --watch: seconds between two looks")] = 2.0,
+    by_partition: Annotated[bool, typer.Option("--partitions", help="a line for each partition that lags")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object (with --watch: one a line)")] = False,
+) -> None:
+    """Records visible at read_committed that a stage has not done, and the age of the oldest.
+
+    Transaction markers are not records. Beyond 10,000 offsets of a partition the number is an upper bound (≤).
+    For ingress: how far each source is ahead of what was published.
+    """
+    settings = read_settings(StageSettings)
+    loaded = load_pipeline(pipeline or settings.pipeline)
+    meter = LagMeter(loaded, settings.kafka)
+    try:
+        if watch:
+            _watch(loaded, settings, meter, interval_s, by_partition, as_json)
+        else:
+            stages, sources = meter.measure(), source_lags(loaded, settings.kafka)
+            if as_json:
+                print(_as_json(stages, sources))
+            else:
+                Console().print(_stage_table(stages, by_partition), _source_table(sources))
+    finally:
+        meter.close()
+
+
+def _watch(
+    pipeline: Pipeline, settings: StageSettings, meter: LagMeter, interval_s: float, by_partition: bool, as_json: bool
+) -> None:
+    try:
+        with Live(console=Console(quiet=as_json), auto_refresh=False) as live:
+            while True:
+                try:
+                    stages, sources = meter.measure(), source_lags(pipeline, settings.kafka)
+                except Transient as error:
+                    live.update(f"not now: {error}", refresh=True)
+                else:
+                    if as_json:
+                        print(_as_json(stages, sources), flush=True)
+                    live.update(_both(stages, sources, by_partition), refresh=True)
+                time.sleep(interval_s)
+    except KeyboardInterrupt:
+        return
+
+
+def _both(stages: list[StageLag], sources: list[SourceLag], by_partition: bool) -> Table:
+    grid = Table.grid()
+    grid.add_row(_stage_table(stages, by_partition))
+    grid.add_row(_source_table(sources))
+    return grid
+
+
+def _stage_table(stages: list[StageLag], by_partition: bool) -> Table:
+    table = Table("stage", "input", title="Not done yet", title_justify="left")
+    table.add_column("records", justify="right")
+    table.add_column("oldest", justify="right")
+    now_s = time.time()
+    for stage in stages:
+        total = stage.total
+        name = stage.group if stage.begun else f"{stage.group} (no offsets yet)"
+        table.add_row(name, "all", str(total), _age(total.age_s(now_s)))
+        for (topic, partition), one in stage.partitions.items() if by_partition else ():
+            if one.records:
+                table.add_row("", f"{topic}/{partition}", str(one), _age(one.age_s(now_s)))
+    return table
+
+
+def _source_table(sources: list[SourceLag]) -> Table:
+    table = Table("source", "by", title="Ingress", title_justify="left")
+    table.add_column("behind", justify="right")
+    for one in sources:
+        behind = one.why
+        if one.wal_bytes is not None:
+            behind = f"{one.wal_bytes:,} bytes of WAL"
+        elif one.answer_age_s is not None:
+            behind = f"last answer {_age(one.answer_age_s)} ago"
+        table.add_row(one.source if one.kind == "cdc" else f"{one.source}.{one.stream}", one.kind, behind)
+    return table
+
+
+def _age(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _as_json(stages: list[StageLag], sources: list[SourceLag]) -> str:
+    now_s = time.time()
+    return orjson.dumps(
+        {
+            "stages": {stage.group: {"stage": stage.stage, **stage.to_json(now_s)} for stage in stages},
+            "sources": [one._asdict() for one in sources],
+        }
+    ).decode()

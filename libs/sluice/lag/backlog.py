@@ -1,0 +1,56 @@
+"""Records between two offsets that a read_committed reader can see: counted, never subtracted.
+
+Transaction markers and aborted records are offsets too, so `end - committed` of an idle group never reaches 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sluice.kafka import LogReader
+from sluice.kafka.log import Partition
+
+COUNTED_OFFSETS_MAX = 10_000
+
+
+@dataclass(slots=True)
+class Backlog:
+    """`records` not done, an upper bound where `at_most`. `oldest_ms`: timestamp of the oldest one, None if unknown."""
+
+    records: int = 0
+    at_most: bool = False
+    oldest_ms: int | None = None
+
+    def __str__(self) -> str:
+        return f"≤ {self.records}" if self.at_most else str(self.records)
+
+    def age_s(self, now_s: float) -> float:
+        """Seconds since the oldest record not done; 0 when there is none."""
+        return 0.0 if self.oldest_ms is None else max(0.0, now_s - self.oldest_ms / 1000)
+
+
+def backlogs(
+    reader: LogReader,
+    spans: Mapping[Partition, tuple[int, int]],
+    counted_max: int = COUNTED_OFFSETS_MAX,
+    deadline_s: float = 30.0,
+) -> dict[Partition, Backlog]:
+    """The backlog of each partition whose group is at the first and whose log ends at the second offset of its span.
+
+    The ends must be last stable offsets. At most `counted_max` offsets of a partition are read; what lies beyond
+    counts as records, markers and all. Raises Transient when the log does not answer.
+    """
+    found = {at: Backlog() for at in spans}
+    read = {at: (start, min(end, start + counted_max)) for at, (start, end) in spans.items()}
+    for message in reader.read(read, deadline_s=deadline_s):
+        backlog = found[str(message.topic()), int(message.partition() or 0)]
+        backlog.records += 1
+        if backlog.oldest_ms is None:
+            backlog.oldest_ms = message.timestamp()[1]
+    for at, (_, counted_to) in read.items():
+        beyond = spans[at][1] - counted_to
+        if beyond > 0:
+            found[at].records += beyond
+            found[at].at_most = True
+    return found

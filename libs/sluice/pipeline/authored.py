@@ -64,12 +64,8 @@ def load_connector(pipeline: Pipeline, source: str) -> Any:
 
 def _import(pipeline: Pipeline, name: str) -> ModuleType:
     root = str(pipeline.root)
-    top = name.partition(".")[0]
-    loaded = sys.modules.get(top)
-    if loaded is not None and not _stands_in(loaded, root):
-        # Another pipeline's `entities` or `sources` is loaded (tests do this): forget it, or we would read that one.
-        for other in [m for m in sys.modules if m == top or m.startswith(top + ".")]:
-            del sys.modules[other]
+    for top in {name.partition(".")[0], pipeline.entities.partition(".")[0], "sources"}:
+        _forget_strangers(top, root)
     if sys.path[:1] != [root]:
         sys.path[:] = [root, *(p for p in sys.path if p != root)]
     importlib.invalidate_caches()
@@ -77,6 +73,14 @@ def _import(pipeline: Pipeline, name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise SettingsError(f"{pipeline.root}: no module {error.name}; it is expected beside pipeline.yaml") from error
+
+
+def _forget_strangers(top: str, root: str) -> None:
+    """Forget another pipeline's `entities` or `sources` (tests load several): else a mapping would import that one."""
+    loaded = [(name, module) for name, module in sys.modules.items() if name == top or name.startswith(f"{top}.")]
+    if not all(_stands_in(module, root) for _, module in loaded):
+        for name, _ in loaded:
+            del sys.modules[name]
 
 
 def _stands_in(module: ModuleType, root: str) -> bool:

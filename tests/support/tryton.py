@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sluice.connector import Connector, Stream
+from sluice.connector import Connector, Request, Stream
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_connector
 from sluice.testing.example import ExampleContext, ExampleDriver, Running
@@ -39,7 +39,7 @@ def records(source: Connector[Any], stream: str, since: str | None = None) -> It
     """Every record of one pass over a stream, through the SDK, page by page."""
     reader: Stream[Any] = source.stream(stream)
     fetcher = source.fetcher()
-    request = reader.first_request(since)
+    request: Request | None = reader.first_request(since)
     while request is not None:
         response = fetcher.fetch(request)
         assert response.status == 200

@@ -7,6 +7,7 @@ from typing import Any
 import psutil
 import psycopg
 import pytest
+from psycopg import sql
 
 from sluice.connector import EnvironmentFault, Record, Request
 from sluice.connector.fetch import Fetcher
@@ -77,8 +78,8 @@ def test_edits_through_trytons_client_are_seen_by_sql_and_by_json_rpc(erp: Erp) 
     with psycopg.connect(erp.running.env["ERP_DSN"]) as connection:
         for (model, number, field), value in newest.items():
             rows = connection.execute(
-                psycopg.sql.SQL("SELECT to_jsonb({}) FROM {} WHERE id = %s").format(
-                    psycopg.sql.Identifier(field), psycopg.sql.Identifier(SQL_OF[model])
+                sql.SQL("SELECT to_jsonb({}) FROM {} WHERE id = %s").format(
+                    sql.Identifier(field), sql.Identifier(SQL_OF[model])
                 ),
                 (number,),
             ).fetchall()

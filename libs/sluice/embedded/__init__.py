@@ -1,5 +1,8 @@
 """Real servers without Docker: Apache Kafka, PostgreSQL and the Apicurio registry, from pinned artifacts."""
 
 from sluice.embedded.servers import Servers
+from sluice.embedded.status import ServerStatus, environment, status
+from sluice.embedded.stopping import down, reset
+from sluice.embedded.tools import kafka_tool
 
-__all__ = ["Servers"]
+__all__ = ["ServerStatus", "Servers", "down", "environment", "kafka_tool", "reset", "status"]

@@ -22,7 +22,8 @@ PR_SET_PDEATHSIG = 1
 def main() -> None:
     how, command = json.loads(sys.argv[1]), sys.argv[2:]
     log = os.open(how["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    if how["parent"] == 0 and os.fork() != 0:
+    if how["parent"] == 0 and (child := os.fork()):
+        os.write(1, str(child).encode())  # the caller learns the pid
         os._exit(0)  # the server is now a child of init, which reaps it
     os.dup2(log, 1)
     os.dup2(log, 2)

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import psutil
 
+from sluice.embedded.layout import Layout
+from sluice.embedded.processes import find
 from sluice.errors import EnvironmentFault
 
 LOOPBACK = "127.0.0.1"
@@ -90,11 +92,21 @@ def settle(path: Path, servers: Iterable[str], *, movable: bool) -> dict[str, in
     missing = [name for name in NAMES if name not in known]
     if missing:
         known |= choose(missing, seed=random.SystemRandom().randrange(2**32))
-        _write(path, known)
+        write(path, known)
     return known
 
 
-def _write(path: Path, ports: Mapping[str, int]) -> None:
+def forget(state_dir: Path) -> None:
+    """Have other ports chosen at the next start. Raises EnvironmentFault while a server uses one."""
+    layout = Layout.of(state_dir)
+    running = [name for name in OF_SERVER if find(layout.marker(name))]
+    if running:
+        why = f"still running: {', '.join(running)}"
+        raise EnvironmentFault(f"state directory {state_dir}", why, "end the servers with `sluice dev down` first")
+    layout.ports.unlink(missing_ok=True)
+
+
+def write(path: Path, ports: Mapping[str, int]) -> None:
     scratch = path.with_suffix(".new")
     scratch.write_text(json.dumps(ports, indent=1) + "\n")
     os.replace(scratch, path)

@@ -100,7 +100,7 @@ class Postgres(Server):
         A new postmaster refuses beside them, and beside a file whose pid belongs to any living process of its user.
         """
         deadline = time.monotonic() + CHILDREN_GONE_WITHIN_S
-        while left := _processes_in(self.home / "data"):
+        while left := processes_in(self.home / "data"):
             if time.monotonic() > deadline:
                 raise EnvironmentFault(
                     f"starting postgres in {self.home}",
@@ -187,7 +187,7 @@ class Postgres(Server):
             )
 
 
-def _processes_in(data: Path) -> list[int]:
+def processes_in(data: Path) -> list[int]:
     """Pids of the Postgres processes at work in this data directory: each has it as its current directory."""
     found = []
     for process in psutil.process_iter(["name"]):

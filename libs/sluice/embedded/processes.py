@@ -21,7 +21,7 @@ import psutil
 
 from sluice.errors import EnvironmentFault
 
-FOUND_WITHIN_S = 15.0
+LAUNCHED_WITHIN_S = 30.0
 
 # PR_SET_PDEATHSIG fires when the *thread* that forked ends, not the process. So one thread, which lives as long as the
 # process, starts every server; the threads that wait for them may come and go.
@@ -55,10 +55,6 @@ def find(marker: str) -> psutil.Process | None:
     return next((p for p in having if is_alive(p)), None)
 
 
-def _by_argv(argv: Sequence[str]) -> psutil.Process | None:
-    return next((p for p in psutil.process_iter() if arguments(p) == list(argv) and is_alive(p)), None)
-
-
 def arguments(process: psutil.Process) -> list[str]:
     """Its command line; empty when it is gone or not ours to look at."""
     try:
@@ -77,37 +73,30 @@ def spawn(command: Command, *, detach: bool) -> psutil.Process:
         "log": str(command.log),
     }
     argv = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")), json.dumps(how), *command.argv]
-    return _starter.submit(_spawn, argv, command, detach).result(timeout=FOUND_WITHIN_S + 5)
+    return _starter.submit(_spawn, argv, command, detach).result(timeout=LAUNCHED_WITHIN_S + 5)
 
 
 def _spawn(argv: Sequence[str], command: Command, detach: bool) -> psutil.Process:
-    env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "C.UTF-8", **command.env}
     popen = subprocess.Popen(
         argv,
         cwd=command.cwd,
-        env=env,
+        env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "C.UTF-8", **command.env},
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if detach else subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
     if not detach:
         _children.append(popen)
         return psutil.Process(popen.pid)
-    popen.wait(timeout=FOUND_WITHIN_S)
-    return _await_detached(command)
+    told, _ = popen.communicate(timeout=LAUNCHED_WITHIN_S)
+    try:
+        return psutil.Process(int(told))
+    except (ValueError, psutil.NoSuchProcess):
+        raise died(command.name, command.log) from None
 
 
 _children: list[subprocess.Popen[bytes]] = []
-
-
-def _await_detached(command: Command) -> psutil.Process:
-    deadline = time.monotonic() + FOUND_WITHIN_S
-    while time.monotonic() < deadline:
-        if process := _by_argv(command.argv):
-            return process
-        time.sleep(0.02)
-    raise died(command.name, command.log)
 
 
 def died(name: str, log: Path) -> EnvironmentFault:

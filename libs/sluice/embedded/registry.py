@@ -15,6 +15,7 @@ from sluice.embedded.processes import Command
 from sluice.embedded.server import Server
 
 DATABASE = "sluice_registry"
+API = "/apis/ccompat/v7"
 # The first compiler only: the registry is idle nearly always, and starts a third faster.
 JVM = ("-Xms32m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
 
@@ -31,7 +32,7 @@ class Registry(Server):
     @property
     def url(self) -> str:
         """Base of the Confluent-compatible API."""
-        return f"http://{LOOPBACK}:{self.port}/apis/ccompat/v7"
+        return f"http://{LOOPBACK}:{self.port}{API}"
 
     def prepare(self) -> None:
         self.layout.home(self.name).mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,130 @@
+"""`sluice dev`: Kafka, Postgres and the registry for working on a pipeline, without Docker; they go on until `down`.
+
+Each pipeline has servers and data of its own, in its state directory: `--state-dir`, else `SLUICE_STATE_DIR`, else
+`.sluice` beside the pipeline file.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sluice.errors import EnvironmentFault, ExitCode
+
+app = typer.Typer(help="Embedded Kafka, Postgres and schema registry for development.", no_args_is_help=True)
+
+PipelineFile = Annotated[
+    Path, typer.Option("--pipeline", envvar="SLUICE_PIPELINE", help="The pipeline's file or folder.")
+]
+StateDir = Annotated[
+    Path | None, typer.Option("--state-dir", envvar="SLUICE_STATE_DIR", help="Default: .sluice beside the pipeline.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")]
+DEFAULT_PIPELINE = Path("pipeline.yaml")
+
+
+@app.command()
+def up(
+    pipeline: PipelineFile = DEFAULT_PIPELINE,
+    state_dir: StateDir = None,
+    new_ports: Annotated[bool, typer.Option("--new-ports", help="Choose other ports for servers at rest.")] = False,
+) -> None:
+    """Start the servers that do not run, and leave them running."""
+    from sluice.embedded import Servers
+    from sluice.embedded.ports import forget
+
+    with _faults_told():
+        directory = state_directory(pipeline, state_dir)
+        if new_ports:
+            forget(directory)
+        servers = Servers.start(directory, progress=_tell, detach=True)
+        typer.echo(f"kafka     {servers.bootstrap_servers}")
+        typer.echo(f"registry  {servers.registry_url}")
+        typer.echo(f"data in   {directory}; `sluice dev env` prints what programs need, `sluice dev down` ends them")
+
+
+@app.command()
+def down(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None) -> None:
+    """End the servers; their data stays."""
+    from sluice import embedded
+
+    with _faults_told():
+        embedded.down(state_directory(pipeline, state_dir), _tell)
+        typer.echo("no server is running")
+
+
+@app.command()
+def status(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None, as_json: AsJson = False) -> None:
+    """Tell which servers run. Exit code 1 when one does not."""
+    from sluice import embedded
+
+    directory = state_directory(pipeline, state_dir)
+    servers = embedded.status(directory)
+    if as_json:
+        by_name = {server.name: asdict(server) | {"running": server.pid is not None} for server in servers}
+        typer.echo(json.dumps({"state_dir": str(directory), "servers": by_name}))
+    else:
+        for server in servers:
+            what = (
+                f"runs as process {server.pid} on port {server.port}, {server.pss_mib} MiB" if server.pid else "rests"
+            )
+            typer.echo(f"{server.name:<9} {what}")
+    if any(server.pid is None for server in servers):
+        raise typer.Exit(ExitCode.FINDING)
+
+
+@app.command()
+def reset(
+    pipeline: PipelineFile = DEFAULT_PIPELINE,
+    state_dir: StateDir = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """End the servers and delete topics, schemas, databases and the stages' state, all together."""
+    from sluice import embedded
+
+    with _faults_told():
+        directory = state_directory(pipeline, state_dir)
+        if not yes:
+            typer.confirm(f"Delete all topics, schemas and databases in {directory}?", abort=True)
+        embedded.reset(directory, _tell)
+        typer.echo(f"{directory} is empty; `sluice dev up` starts afresh")
+
+
+@app.command()
+def env(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None, as_json: AsJson = False) -> None:
+    """Print the variables that programs need to reach the servers: `eval "$(sluice dev env)"`."""
+    from sluice import embedded
+
+    with _faults_told():
+        variables = embedded.environment(state_directory(pipeline, state_dir))
+        if as_json:
+            typer.echo(json.dumps(variables))
+            return
+        for name, value in variables.items():
+            typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+def state_directory(pipeline: Path, given: Path | None) -> Path:
+    """Where the servers of this pipeline keep their data."""
+    folder = pipeline if pipeline.is_dir() else pipeline.parent
+    return (given or folder / ".sluice").expanduser().resolve()
+
+
+def _tell(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+@contextmanager
+def _faults_told() -> Iterator[None]:
+    try:
+        yield
+    except EnvironmentFault as fault:
+        _tell(f"error: {fault}")
+        raise typer.Exit(ExitCode.ENVIRONMENT) from None

@@ -1,0 +1,74 @@
+"""What runs in a state directory and how to reach it, read from the process table; starts and changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from sluice.embedded import ports, processes, stopping
+from sluice.embedded.layout import Layout
+from sluice.embedded.ports import LOOPBACK
+from sluice.embedded.postgres import SUPERUSER
+from sluice.embedded.registry import API
+from sluice.errors import EnvironmentFault
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """One server. `pid` and the memory are None when it does not run, `port` is None before its first start."""
+
+    name: str
+    pid: int | None
+    port: int | None
+    detached: bool
+    pss_mib: float | None
+
+
+def status(state_dir: Path) -> list[ServerStatus]:
+    """The three servers of a state directory, which need not exist."""
+    layout = Layout(state_dir.expanduser().resolve())
+    known = ports.remembered(layout.ports)
+    return [_status(layout, kind.name, known.get(kind.name)) for kind in stopping.KINDS]
+
+
+def _status(layout: Layout, name: str, port: int | None) -> ServerStatus:
+    process = processes.find(layout.marker(name))
+    if process is None:
+        return ServerStatus(name, None, port, False, None)
+    return ServerStatus(name, process.pid, port, stopping.is_detached(process), _pss_mib(process))
+
+
+def _pss_mib(process: psutil.Process) -> float | None:
+    """Proportional memory of the process and its children, in MiB; None where the system does not tell."""
+    try:
+        family = [process, *process.children(recursive=True)]
+        return round(sum(member.memory_full_info().pss for member in family) / 2**20, 1)
+    except (psutil.Error, AttributeError):
+        return None
+
+
+def environment(state_dir: Path) -> dict[str, str]:
+    """The variables by which stages, psql and other programs reach the running servers.
+
+    Raises EnvironmentFault when one of them does not run.
+    """
+    found = {server.name: server for server in status(state_dir)}
+    asleep = [server.name for server in found.values() if server.pid is None]
+    if asleep:
+        why = f"not running: {', '.join(asleep)}"
+        raise EnvironmentFault(f"state directory {state_dir}", why, "start the servers with `sluice dev up`")
+    layout = Layout(state_dir.expanduser().resolve())
+    password, port = layout.postgres_password.read_text().strip(), found["postgres"].port
+    return {
+        "SLUICE_STATE_DIR": str(layout.state_dir),
+        "SLUICE_KAFKA__BOOTSTRAP_SERVERS": f"{LOOPBACK}:{found['kafka'].port}",
+        "SLUICE_REGISTRY__URL": f"http://{LOOPBACK}:{found['registry'].port}{API}",
+        "SLUICE_POSTGRES_DSN": f"postgresql://{SUPERUSER}:{password}@{LOOPBACK}:{port}/postgres",
+        # What libpq's programs read by themselves.
+        "PGHOST": LOOPBACK,
+        "PGPORT": str(port),
+        "PGUSER": SUPERUSER,
+        "PGPASSWORD": password,
+    }

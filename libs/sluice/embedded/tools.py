@@ -1,0 +1,25 @@
+"""Kafka's own command-line tools, run with the pinned jars: what an operator would use, so that tests use the same."""
+
+from __future__ import annotations
+
+import subprocess
+
+from sluice.embedded.artifacts import listed
+from sluice.embedded.fetching import fetch
+from sluice.embedded.java import find_java
+
+CONSUMER_GROUPS = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+TOPICS = "org.apache.kafka.tools.TopicCommand"
+
+
+def kafka_tool(main_class: str, *arguments: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+    """Run one tool to its end and return its exit code and output. The first call may download a jar.
+
+    Many tools exit with 0 although they printed an error: look at the output as well.
+    Raises EnvironmentFault without Java or jars, subprocess.TimeoutExpired after `timeout_s`.
+    """
+    fetched = fetch(listed(["broker", "tools"]), lambda _line: None)
+    class_path = ":".join(map(str, fetched.of("broker", "tools")))
+    jvm = [str(find_java().path), "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
+    command = [*jvm, "-cp", class_path, main_class, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)

@@ -1,0 +1,154 @@
+"""Embedded servers keep their data and their ports through stops, kills and restarts, and leave nothing behind."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from sluice.embedded import Servers, kafka_tool, ports
+from sluice.embedded.layout import Layout
+from sluice.embedded.postgres import processes_in
+from sluice.embedded.processes import find
+from sluice.embedded.tools import CONSUMER_GROUPS
+from sluice.errors import EnvironmentFault
+
+SCHEMA = {"schema": json.dumps({"type": "record", "name": "kept", "fields": [{"name": "id", "type": "long"}]})}
+
+
+def write_something(servers: Servers) -> int:
+    """One record, one row, one schema; the schema's id."""
+    admin = AdminClient({"bootstrap.servers": servers.bootstrap_servers})
+    admin.create_topics([NewTopic("kept", 1, 1)])["kept"].result(30)
+    producer = Producer({"bootstrap.servers": servers.bootstrap_servers, "acks": "all"})
+    producer.produce("kept", b"record")
+    assert producer.flush(30) == 0
+    with psycopg.connect(servers.postgres_dsn()) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 'row' AS value")
+    answer = httpx.post(f"{servers.registry_url}/subjects/kept-value/versions", json=SCHEMA)
+    return int(answer.raise_for_status().json()["id"])
+
+
+def read_it_back(servers: Servers) -> tuple[bytes | None, str, str]:
+    consumer = Consumer({"bootstrap.servers": servers.bootstrap_servers, "group.id": "reader"})
+    consumer.assign([TopicPartition("kept", 0, 0)])
+    message = consumer.poll(30)
+    consumer.close()
+    assert message is not None
+    with psycopg.connect(servers.postgres_dsn()) as connection:
+        row = connection.execute("SELECT value FROM kept").fetchone()
+    assert row is not None
+    return message.value(), str(row[0]), subject(servers.registry_url)
+
+
+def subject(registry_url: str) -> str:
+    """Read from the registry. After its database came back, it fails once for each connection it held."""
+    deadline = time.monotonic() + 30
+    while (answer := httpx.get(f"{registry_url}/subjects/kept-value/versions/latest")).is_server_error:
+        assert time.monotonic() < deadline, answer.text
+    return str(answer.json()["subject"])
+
+
+KEPT = (b"record", "row", "kept-value")
+
+
+@pytest.fixture(scope="module")
+def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Below a private directory, as a home is: as root, Postgres then keeps its data elsewhere."""
+    path = tmp_path_factory.mktemp("servers")
+    path.chmod(0o700)
+    yield path
+    Layout(path).delete()
+
+
+@pytest.fixture(scope="module")
+def own_servers(state_dir: Path) -> Iterator[Servers]:
+    """Servers that a test may kill, written to once."""
+    with Servers.start(state_dir, durable=False) as running:
+        write_something(running)
+        yield running
+
+
+@pytest.mark.parametrize("name", ["kafka", "postgres", "registry"])
+def test_a_killed_server_comes_back_on_its_port_with_its_data(own_servers: Servers, name: str) -> None:
+    before, address = own_servers.pids, (own_servers.bootstrap_servers, own_servers.registry_url)
+    own_servers.kill(name)
+    assert name not in own_servers.pids
+    own_servers.restart(name)
+    after = own_servers.pids
+    assert {n for n in after if after[n] != before[n]} == {name}
+    assert (own_servers.bootstrap_servers, own_servers.registry_url) == address
+    assert read_it_back(own_servers) == KEPT
+
+
+def test_a_second_session_on_the_same_state_directory_is_refused(own_servers: Servers, state_dir: Path) -> None:
+    with pytest.raises(EnvironmentFault, match=r"is using its servers"):
+        Servers.start(state_dir)
+    assert len(own_servers.pids) == 3
+
+
+def test_kafkas_own_tool_reads_a_group(own_servers: Servers) -> None:
+    consumer = Consumer({"bootstrap.servers": own_servers.bootstrap_servers, "group.id": "asked"})
+    consumer.commit(offsets=[TopicPartition("kept", 0, 1)], asynchronous=False)
+    consumer.close()
+    done = kafka_tool(CONSUMER_GROUPS, "--bootstrap-server", own_servers.bootstrap_servers, "--list")
+    assert "asked" in done.stdout.split()
+
+
+def test_a_restart_of_all_keeps_data_and_moves_a_taken_port_of_a_session(own_servers: Servers, state_dir: Path) -> None:
+    own_servers.stop()
+    assert own_servers.pids == {}
+    taken = ports.remembered(Layout(state_dir).ports)["kafka"]
+    with socket.socket() as squatter:
+        squatter.bind((ports.LOOPBACK, taken))
+        squatter.listen()
+        with Servers.start(state_dir, durable=False) as again:
+            assert again.bootstrap_servers != f"{ports.LOOPBACK}:{taken}"
+            assert read_it_back(again) == KEPT
+            assert again.download_s == 0.0
+    assert again.pids == {}
+
+
+SESSION = """
+import sys, time
+from pathlib import Path
+from sluice.embedded import Servers
+servers = Servers.start(Path(sys.argv[1]), kafka=False, registry=False, durable=False)
+print("ready", flush=True)
+time.sleep(300)
+"""
+
+
+def test_a_killed_session_leaves_no_process_and_its_data_serve_the_next_one(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", SESSION, str(tmp_path)], stdout=subprocess.PIPE, text=True) as session:
+        assert session.stdout is not None
+        assert session.stdout.readline() == "ready\n"
+        session.kill()
+    with Servers.start(tmp_path, kafka=False, registry=False, durable=False) as again:
+        again.create_database("after")
+        home = Layout(tmp_path).home_for_other_user("postgres") / "data"
+        with psycopg.connect(again.postgres_dsn("after")):
+            pass
+    assert find(Layout(tmp_path).marker("postgres")) is None
+    assert processes_in(home) == []
+    Layout(tmp_path).delete()
+
+
+def test_a_server_that_cannot_start_takes_the_others_down_with_it(tmp_path: Path) -> None:
+    layout = Layout.of(tmp_path)
+    layout.home("kafka").mkdir()
+    (layout.home("kafka") / "data").write_text("not a directory")
+    began = time.monotonic()
+    with pytest.raises(EnvironmentFault, match="kafka"):
+        Servers.start(tmp_path, registry=False, durable=False)
+    assert time.monotonic() - began < 60
+    assert find(layout.marker("postgres")) is None
+    layout.delete()

@@ -1,0 +1,72 @@
+"""One owner of a state directory at a time."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from sluice.embedded.state_lock import Kind, StateLock
+from sluice.errors import EnvironmentFault
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from sluice.embedded.state_lock import StateLock
+lock = StateLock(Path(sys.argv[1]))
+lock.acquire("session", print)
+print("held", flush=True)
+time.sleep(300)
+"""
+
+
+def silent(_line: str) -> None: ...
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "lock"
+
+
+@pytest.mark.parametrize("second", ["session", "command"])
+def test_beside_a_session_everybody_else_is_refused_at_once(path: Path, second: Kind) -> None:
+    lock = StateLock(path)
+    lock.acquire("session", silent)
+    with pytest.raises(EnvironmentFault, match=r"is using its servers.*another --state-dir"):
+        StateLock(path).acquire(second, silent)
+    lock.release()
+    lock.acquire(second, silent)
+    lock.release()
+
+
+def test_a_second_command_waits_for_the_first(path: Path) -> None:
+    first, second, waiting = StateLock(path), StateLock(path), threading.Event()
+    first.acquire("command", silent)
+    thread = threading.Thread(target=second.acquire, args=("command", lambda _line: waiting.set()))
+    thread.start()
+    assert waiting.wait(5.0)
+    first.release()
+    thread.join(5.0)
+    assert not thread.is_alive()
+    second.release()
+
+
+def test_waiting_for_a_command_has_a_deadline(path: Path) -> None:
+    holder = StateLock(path)
+    holder.acquire("command", silent)
+    with pytest.raises(EnvironmentFault, match="is using its servers"):
+        StateLock(path).acquire("command", silent, patience_s=0.2)
+    holder.release()
+
+
+def test_a_killed_holder_leaves_no_lock(path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(EnvironmentFault, match=f"process {holder.pid}"):
+            StateLock(path).acquire("session", silent)
+        holder.kill()
+    lock = StateLock(path)
+    lock.acquire("session", silent)
+    lock.release()

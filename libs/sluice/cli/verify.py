@@ -1,0 +1,44 @@
+"""`sluice verify`: is anything lost, doubled or out of order?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+from sluice.errors import ExitCode
+from sluice.pipeline import load_pipeline
+from sluice.stage.settings import StageSettings, read_settings
+from sluice.verify import verify as run_verification
+
+app = typer.Typer(help="Check that nothing is lost, doubled or out of order.")
+
+
+@app.command()
+def verify(
+    pipeline: Annotated[Path | None, typer.Option(help="pipeline.yaml, or its folder; else SLUICE_PIPELINE")] = None,
+    wait: Annotated[float, typer.Option("--wait", help="seconds to wait in all for stages that lag behind")] = 30.0,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, last on stdout")] = False,
+) -> None:
+    """Recompute contributions, golden records and rows from what is before them, and compare.
+
+    Everything up to the ends of the raw topics, as they stand when it starts, is looked at; what a stage has not done
+    after --wait is told apart from findings. Exit code 0: all of it was looked at and is right; 1: a finding, or
+    something is not done yet.
+    """
+    settings = read_settings(StageSettings)
+    loaded = load_pipeline(pipeline or settings.pipeline)
+    report = run_verification(loaded, settings, wait_s=wait, progress=_tell)
+    if as_json:
+        print(orjson.dumps(report.to_json()).decode())
+    else:
+        print("\n".join(report.lines()))
+    if not report.verified:
+        raise typer.Exit(int(ExitCode.FINDING))
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)

@@ -1,0 +1,64 @@
+"""What does not fit, and may be on its way: judged only after a look whether its record changed meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import orjson
+
+from sluice.errors import DeadRecord
+from sluice.kafka import LogReader
+from sluice.kafka.log import Partition
+from sluice.stage import source_record
+from sluice.stage.record import Record
+from sluice.verify.reading import records
+from sluice.verify.report import Check, Report
+
+Watched = tuple[Partition, str]
+"""A partition of an input topic, and the source key or entity id whose records there would explain a difference."""
+
+
+class Candidate(NamedTuple):
+    """A finding, unless a record of `watched` stands beyond the end that was looked at."""
+
+    check: Check
+    where: str
+    key: str
+    what: str
+    watched: Watched
+
+
+def settle_candidates(
+    reader: LogReader, candidates: Iterable[Candidate], read_to: Mapping[Partition, int], report: Report
+) -> None:
+    """Report every candidate whose input did not change behind `read_to`; count the others as moving."""
+    waiting = list(candidates)
+    touched = _touched(reader, {one.watched[0] for one in waiting}, read_to)
+    for one in waiting:
+        if one.watched in touched or (one.watched[0], "") in touched:
+            report.checked["moving"] += 1
+        else:
+            report.found(one.check, one.where, one.key, one.what)
+
+
+def _touched(reader: LogReader, partitions: set[Partition], read_to: Mapping[Partition, int]) -> set[Watched]:
+    ends = reader.ends(sorted(partitions))
+    spans = {at: (min(read_to[at], end), end) for at, end in ends.items()}
+    return {(record.at, name) for record in records(reader, spans) for name in _names(record)}
+
+
+def _names(record: Record) -> Iterator[str]:
+    """What a candidate may know the record by: entity id or source key; empty for a sweep, which touches every key."""
+    if source_record.is_sweep(record):
+        yield ""
+        return
+    key = record.key or b""
+    yield key.decode(errors="replace")
+    try:
+        parts = orjson.loads(key)
+        if isinstance(parts, list) and parts:
+            yield str(parts[0])
+        yield source_record.source_key(record)
+    except (ValueError, DeadRecord):
+        return

@@ -1,0 +1,183 @@
+"""What contributions must stand, computed from raw records alone: an account of the mapper that shares no code with
+it but the reading of a record and the author's mapping.
+
+Raw records of one stream go in, in log order, partition by partition; out come the claims of each key's newest state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from sluice.entities import Mapping
+from sluice.errors import DeadRecord
+from sluice.pipeline import Stream
+from sluice.position import LOWEST, Position
+from sluice.provenance import RawRef, contribution_content, contribution_key
+from sluice.stage import source_record
+from sluice.stage.record import Record
+from sluice.stage.source_record import DEBEZIUM_UNAVAILABLE, Op, SourceRecord
+
+
+class Expected(NamedTuple):
+    """A claim that must stand: its content hash, its place in the order of claims, the raw record that makes it."""
+
+    content: str
+    position: Position
+    version: int
+    raw: RawRef
+    observed_at: int
+
+
+class Parked(NamedTuple):
+    """The newest state of a key that no mapping can take: it must lie among the dead letters."""
+
+    position: Position
+    raw: RawRef
+
+
+@dataclass(slots=True)
+class _Applied:
+    position: Position = LOWEST
+    claims: list[tuple[bytes, Expected]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Key:
+    """One source key. `columns`: column → (value, position), kept only where a column may arrive unchanged."""
+
+    seen: Position = LOWEST
+    deleted: Position = LOWEST
+    applied: dict[str, _Applied] = field(default_factory=dict)
+    parked: dict[str, Parked] = field(default_factory=dict)
+    columns: dict[str, tuple[Any, Position]] = field(default_factory=dict)
+
+
+class StreamHistory:
+    """Follows one partition of one stream. `mappings` are those of the stream.
+
+    `fills`: some record of the partition leaves columns out, so every key's columns are kept.
+    """
+
+    def __init__(self, stream: Stream, mappings: Sequence[Mapping], fills: bool = False) -> None:
+        self._stream = stream
+        self._mappings = mappings
+        self._fills = fills
+        self._keys: dict[str, _Key] = {}
+        self._swept = LOWEST
+        self._unplaced: list[Parked] = []
+
+    def add(self, record: Record) -> str:
+        """Take the next record in the log; returns its source key, empty for a marker or a record without one."""
+        raw = RawRef(*record[:3])
+        try:
+            position = source_record.position_of(record)
+            if source_record.is_sweep(record):
+                self._sweep(position)
+                return ""
+            source_key = source_record.source_key(record)
+        except DeadRecord:
+            self._unplaced.append(Parked(LOWEST, raw))
+            return ""
+        if position >= self._swept:
+            self._change(self._keys.setdefault(source_key, _Key()), record, source_key, position, raw)
+        return source_key
+
+    def claims(self) -> Iterator[tuple[bytes, Expected]]:
+        """Contribution key and claim of everything that must stand."""
+        for key in self._keys.values():
+            for applied in key.applied.values():
+                yield from applied.claims
+
+    def parked(self) -> Iterator[tuple[str, str, Parked]]:
+        """(source key, mapping, record) whose newest state must be a dead letter; mapping "" for all of them."""
+        yield from (("", "", parked) for parked in self._unplaced)
+        for source_key, key in self._keys.items():
+            for mapping, parked in key.parked.items():
+                if parked.position > self._newest(key, mapping):
+                    yield source_key, mapping, parked
+
+    @property
+    def keys(self) -> int:
+        return len(self._keys)
+
+    @staticmethod
+    def _newest(key: _Key, mapping: str) -> Position:
+        applied = [one.position for name, one in key.applied.items() if mapping in ("", name)]
+        return max([key.deleted, *applied])
+
+    def _sweep(self, position: Position) -> None:
+        if position < self._swept:
+            return
+        self._swept = position
+        for key in self._keys.values():
+            if key.seen < position:
+                self._delete(key, position)
+                key.seen = position
+
+    def _change(self, key: _Key, record: Record, source_key: str, position: Position, raw: RawRef) -> None:
+        newest = position >= key.seen
+        key.seen = max(key.seen, position)
+        read = source_record.read_change if self._stream.kind == "cdc" else source_record.read_polled
+        try:
+            change = read(record, source_key, position)
+        except DeadRecord:
+            key.parked[""] = Parked(position, raw)
+            if newest:
+                key.columns = {}
+            return
+        if change.op is Op.DELETE:
+            self._delete(key, position)
+            return
+        row = self._whole_row(key, change, newest)
+        if row is None:
+            key.parked[""] = Parked(position, raw)
+        elif position > key.deleted:
+            for mapping in self._mappings:
+                self._apply(key, mapping, change._replace(row=row), raw)
+
+    @staticmethod
+    def _delete(key: _Key, position: Position) -> None:
+        key.deleted = max(key.deleted, position)
+        for applied in key.applied.values():
+            if applied.position <= position:
+                applied.position, applied.claims = position, []
+
+    def _whole_row(self, key: _Key, change: SourceRecord, newest: bool) -> dict[str, Any] | None:
+        """The row with its unchanged columns; None where one of them was never seen."""
+        if not self._fills:
+            return change.row
+        whole, complete = {}, True
+        known: dict[str, tuple[Any, Position]] = {}
+        for column, value in change.row.items():
+            stated = (value, change.position)
+            if value == DEBEZIUM_UNAVAILABLE:
+                before = key.columns.get(column)
+                if before is None or before[1] > change.position:
+                    complete = False
+                    continue
+                stated = before
+            whole[column] = stated[0]
+            known[column] = stated
+        if newest:
+            key.columns = known
+        return whole if complete else None
+
+    def _apply(self, key: _Key, mapping: Mapping, change: SourceRecord, raw: RawRef) -> None:
+        applied = key.applied.get(mapping.name)
+        if applied is not None and change.position <= applied.position:
+            return
+        try:
+            made = mapping.apply(change.row)
+        except DeadRecord:
+            key.parked[mapping.name] = Parked(change.position, raw)
+            return
+        claims = []
+        for claim in made:
+            name = contribution_key(
+                claim.entity_id, self._stream.source, self._stream.stream, change.key, mapping.name, claim.output
+            )
+            content = contribution_content(claim.fields, claim.effective_at, False)
+            claims.append((name, Expected(content, change.position, mapping.version, raw, change.observed_at)))
+        key.applied[mapping.name] = _Applied(change.position, claims)

@@ -1,0 +1,92 @@
+"""One round of one entity held against what is before it: claims against raw records, goldens against claims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sluice.errors import DeadRecord
+from sluice.kafka import murmur2_partition
+from sluice.kafka.log import Partition
+from sluice.provenance import Contribution
+from sluice.schemas.decoder import Decode, DecodedCanonical
+from sluice.verify.candidates import Candidate
+from sluice.verify.claims import MapperFacts, judge, log_findings
+from sluice.verify.entity_round import EntityRound, EntityTopics, entity_of
+from sluice.verify.expected import Expected
+from sluice.verify.goldens import Golden, merge_findings
+from sluice.verify.report import Check, Report, place
+
+
+class EntityCheck:
+    """Collects candidates; counts what was looked at in the report."""
+
+    def __init__(
+        self, topics: EntityTopics, source_order: Sequence[str], decode: Decode, report: Report, out: list[Candidate]
+    ) -> None:
+        self._topics = topics
+        self._source_order = source_order
+        self._decode = decode
+        self._report = report
+        self._out = out
+
+    def claims(self, made: EntityRound, expected: dict[bytes, Expected], facts: MapperFacts) -> None:
+        """Judge every claim held; takes what was looked for out of `expected`."""
+        for at, held in made.contributions.held.items():
+            for key, one in held.items():
+                for check, what in log_findings(one):
+                    where = place(*at, one.last_offset)
+                    self._out.append(Candidate(check, where, key.decode(), what, (at, entity_of(key))))
+            for entity_id, claims in made.contributions.entities(at):
+                self._placed("raw-contributions", at, entity_id)
+                for claim in claims:
+                    self._claim(claim, place(*at, held[claim.key].offset), expected, facts)
+
+    def _claim(self, claim: Contribution, where: str, expected: dict[bytes, Expected], facts: MapperFacts) -> None:
+        self._report.checked["claims"] += 1
+        verdict = judge(claim, expected.pop(claim.key, None), facts)
+        if verdict.kind == "finding":
+            watched = ((claim.raw.topic, claim.raw.partition), claim.source_key)
+            self._out.append(Candidate("raw-contributions", where, claim.key.decode(), verdict.what, watched))
+        elif verdict.kind != "ok":
+            self._report.checked[verdict.kind] += 1
+
+    def merges(
+        self, made: EntityRound, partitions: Sequence[int]
+    ) -> Iterator[tuple[Partition, str, Golden, DecodedCanonical]]:
+        """Hold every entity's newest canonical record against the merge of its claims.
+
+        Yields (canonical partition, entity id, golden, its value) of those that stand and can be read.
+        """
+        for partition in partitions:
+            at, golden_at = (self._topics.contributions, partition), (self._topics.canonical, partition)
+            goldens = made.goldens.newest.get(golden_at, {})
+            claims = dict(made.contributions.entities(at))
+            for entity_id in claims | goldens:
+                golden = goldens.get(entity_id)
+                decoded, wrong = self._decoded(golden)
+                if golden is not None:
+                    self._placed("contributions-canonical", golden_at, entity_id)
+                    if decoded is not None:
+                        yield golden_at, entity_id, golden, decoded
+                if entity_id in made.unmerged:
+                    continue
+                self._report.checked["entities"] += 1
+                where = place(*golden_at, golden.offset) if golden else f"{golden_at[0]}/{golden_at[1]}"
+                contract, held = self._topics.contract, claims.get(entity_id, [])
+                found = [wrong] if wrong else merge_findings(contract, held, self._source_order, golden, decoded)
+                self._out += [
+                    Candidate("contributions-canonical", where, entity_id, what, (at, entity_id)) for what in found
+                ]
+
+    def _placed(self, check: Check, at: Partition, entity_id: str) -> None:
+        belongs = murmur2_partition(entity_id.encode(), self._topics.partitions)
+        if belongs != at[1]:
+            self._report.found(check, f"{at[0]}/{at[1]}", entity_id, f"belongs in partition {belongs}")
+
+    def _decoded(self, golden: Golden | None) -> tuple[DecodedCanonical | None, str]:
+        if golden is None or golden.value is None:
+            return None, ""
+        try:
+            return self._decode(golden.value), ""
+        except DeadRecord as error:
+            return None, f"cannot be read ({error.code})"

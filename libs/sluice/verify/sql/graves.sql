@@ -1,0 +1,4 @@
+-- Graves of some partitions of an entity.
+SELECT entity_id, topic_epoch, "offset"
+FROM {graves}
+WHERE entity = %(entity)s AND partition = ANY(%(partitions)s::integer[])

@@ -1,0 +1,144 @@
+"""The verification: ends are taken once, every stage is waited for, then each link is recomputed and compared.
+
+raw → contributions → canonical → table, and with them I2, I4, I5 and I6. Nothing is written and no group is joined,
+so it may run beside a working pipeline: what differs is looked for again behind the ends before it counts.
+
+Memory: 16 bytes for each visible raw record, 8 for every other, 32 for a ledger line; about half a kilobyte for each
+claim that must stand; and the values of one round of partitions (200,000 offsets, or one partition where that is
+more). Time: each log is read once; each raw record that is the newest of its key so far is mapped once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+
+import orjson
+
+from sluice.kafka.log import Partition
+from sluice.lag import committed_offsets
+from sluice.pipeline import Pipeline
+from sluice.stage.settings import StageSettings
+from sluice.verify import scan_ledger
+from sluice.verify.candidates import Candidate, settle_candidates
+from sluice.verify.claims import MapperFacts, missing
+from sluice.verify.entity_round import Done
+from sluice.verify.links import Links
+from sluice.verify.report import Report, place
+from sluice.verify.rows import ledger_lines
+from sluice.verify.scan_raw import RawScan, raw_inputs, scan_raw
+from sluice.verify.scope import OpenSink, Scope
+from sluice.verify.settle import settle
+from sluice.verify.visible import VisibleOffsets
+
+Progress = Callable[[str], None]
+Offsets = dict[Partition, int]
+
+
+def verify(
+    pipeline: Pipeline, settings: StageSettings, *, wait_s: float = 30.0, progress: Progress = lambda line: None
+) -> Report:
+    """Check a pipeline up to the ends of its raw topics as they stand now.
+
+    `wait_s`: how long to wait in all for stages that have not come so far; what they do not reach is `pending`.
+    `progress` is told in a line what is looked at. Raises EnvironmentFault (a topic, table or schema is missing, a
+    server is down) and Transient (an open transaction stands in the way).
+    """
+    began = time.monotonic()
+    with ExitStack() as opened:
+        scope = Scope.of(pipeline, settings, opened)
+        _run(scope, opened, began + wait_s, progress)
+    scope.report.seconds = time.monotonic() - began
+    return scope.report
+
+
+def _run(scope: Scope, opened: ExitStack, give_up_at: float, progress: Progress) -> None:
+    ends, done = _settled(scope, give_up_at, progress)
+    mapper, merger, *sinks = scope.stages
+    committed = {stage.group: committed_offsets(scope.admin, stage.group) for stage in scope.stages}
+    # A sink that never began has no tables yet; all that it has to do is pending.
+    open_sinks = [scope.open_sink(stage, opened) for stage in sinks if committed[stage.group]]
+    progress("reading raw records")
+    raw = scan_raw(scope.reader, raw_inputs(scope.pipeline, scope.mappings), done[mapper.group])
+    facts = _facts(scope, raw)
+    visible = VisibleOffsets(ends[merger.group] | _canonical_ends(scope, ends))
+    links = Links(scope, raw, Done(done[merger.group], {s.sink: done[s.group] for s in sinks}), visible, open_sinks)
+    for contract in scope.contracts.values():
+        progress(f"comparing {contract.name}")
+        links.check(contract, facts)
+    progress("reading the ledger")
+    ledgers = _ledgers(scope, open_sinks, committed)
+    _recount(scope, ledgers, raw, visible)
+    _missing(scope, raw, facts, ledgers)
+    progress("looking again at what differs")
+    settle_candidates(scope.reader, scope.candidates, raw.raw.ends | visible.ends, scope.report)
+    scope.report.checked |= {"raw records": len(raw.raw), "source keys": raw.keys}
+
+
+def _settled(scope: Scope, give_up_at: float, progress: Progress) -> tuple[dict[str, Offsets], dict[str, Offsets]]:
+    """By group: the ends of its input, and how far of it may be judged.
+
+    The ends of what a stage writes are taken only after it has done its own input up to the ends taken before.
+    """
+    ends: dict[str, Offsets] = {}
+    done: dict[str, Offsets] = {}
+    for stage in scope.stages:
+        progress(f"waiting for {stage.group} to reach the ends")
+        ends[stage.group] = scope.reader.ends(scope.partitions_of(stage))
+        done[stage.group], pending = settle(scope.admin, scope.reader, stage.group, ends[stage.group], give_up_at)
+        scope.report.pending += pending
+    return ends, done
+
+
+def _canonical_ends(scope: Scope, ends: Mapping[str, Offsets]) -> Offsets:
+    """How far canonical is read: to the first ends taken, if several sinks read it; to its end, if none does."""
+    taken = [ends[stage.group] for stage in scope.stages[2:]]
+    if taken:
+        return taken[0]
+    topics = [scope.pipeline.names.canonical(entity) for entity in scope.contracts]
+    return scope.reader.ends([(topic, p) for topic in topics for p in range(scope.pipeline.partitions)])
+
+
+def _facts(scope: Scope, raw: RawScan) -> MapperFacts:
+    letters = scope.dead_letters("mapper")
+    for at, source_key in raw.must_be_dead:
+        if at in letters.places or letters.expired:
+            scope.report.checked["parked raw records"] += 1
+            continue
+        what = "cannot be mapped, and no dead letter of the mapper tells of it"
+        watched = ((at.topic, at.partition), source_key)
+        scope.candidates.append(Candidate("raw-contributions", place(*at), source_key, what, watched))
+    versions = {(m.source, m.stream, m.name): m.version for m in scope.mappings}
+    return MapperFacts(versions, raw.parked, letters.places, raw.raw.ends)
+
+
+def _ledgers(scope: Scope, sinks: list[OpenSink], committed: Mapping[str, Offsets]) -> scan_ledger.Ledgers:
+    ledgers = scan_ledger.new_ledgers(scope.stages, scope.pipeline.partitions)
+    scan_ledger.feed(ledgers, scan_ledger.topic_lines(scope.reader, scope.pipeline.names.ledger), scope.report)
+    for sink in sinks:
+        scan_ledger.feed(ledgers, ledger_lines(sink.connection, sink.schema), scope.report)
+    for group, offsets in committed.items():
+        scan_ledger.check_reach(ledgers, group, offsets, scope.report)
+    return ledgers
+
+
+def _recount(scope: Scope, ledgers: scan_ledger.Ledgers, raw: RawScan, visible: VisibleOffsets) -> None:
+    for log in (raw.raw, visible):
+        young = scan_ledger.young_offsets(scope.admin, scope.reader, list(log.ends))
+        scan_ledger.recount(ledgers, log, young, scope.report)
+
+
+def _missing(scope: Scope, raw: RawScan, facts: MapperFacts, ledgers: scan_ledger.Ledgers) -> None:
+    """What still must stand after every contribution was met."""
+    group = scope.stages[0].group
+    for key, expected in raw.expected.items():
+        at = (expected.raw.topic, expected.raw.partition)
+        _, _, _, source_key, mapping, _ = orjson.loads(key)
+        version = ledgers[group, at].version_at(expected.raw.offset, mapping)
+        verdict = missing(expected, facts, version)
+        if verdict.kind == "finding":
+            where = place(*expected.raw)
+            scope.candidates.append(Candidate("raw-contributions", where, key.decode(), verdict.what, (at, source_key)))
+        else:
+            scope.report.checked[verdict.kind] += 1

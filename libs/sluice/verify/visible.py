@@ -1,0 +1,74 @@
+"""Which offsets of a partition hold a visible record, and of raw records also of which key: 8 or 16 bytes a record."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from bisect import bisect_left
+from collections.abc import Mapping
+from typing import Literal
+
+from sluice.kafka.log import Partition
+
+Place = Literal["exact", "compacted", "other-key", "missing", "beyond"]
+
+
+class VisibleOffsets:
+    """Offsets of visible records by partition, fed in log order. `ends`: where the reading stopped."""
+
+    def __init__(self, ends: Mapping[Partition, int]) -> None:
+        self.ends = dict(ends)
+        self._offsets: dict[Partition, array[int]] = {at: array("q") for at in ends}
+
+    def add(self, at: Partition, offset: int) -> None:
+        self._offsets[at].append(offset)
+
+    def count(self, at: Partition, start: int, end: int) -> int:
+        """Visible records in `[start, end)`."""
+        offsets = self._offsets[at]
+        return bisect_left(offsets, end) - bisect_left(offsets, start)
+
+    def index(self, at: Partition, offset: int) -> int:
+        """The place of `offset` in its partition's list, -1 if no visible record stands there."""
+        offsets = self._offsets[at]
+        index = bisect_left(offsets, offset)
+        return index if index < len(offsets) and offsets[index] == offset else -1
+
+    def __len__(self) -> int:
+        return sum(map(len, self._offsets.values()))
+
+
+class RawIndex(VisibleOffsets):
+    """Visible raw records with a digest of each one's source key."""
+
+    def __init__(self, ends: Mapping[Partition, int]) -> None:
+        super().__init__(ends)
+        self._keys: dict[Partition, array[int]] = {at: array("Q") for at in ends}
+
+    def add_keyed(self, at: Partition, offset: int, source_key: str) -> None:
+        self.add(at, offset)
+        self._keys[at].append(_digest(source_key))
+
+    def clear(self, at: Partition) -> None:
+        """Forget a partition: it is read again."""
+        self._offsets[at], self._keys[at] = array("q"), array("Q")
+
+    def resolve(self, at: Partition, offset: int, source_key: str) -> Place:
+        """What stands where a provenance points.
+
+        "compacted": the record went, and a newer one of its key stands in the log; "beyond": not read so far.
+        """
+        if at not in self.ends:
+            return "missing"
+        if offset >= self.ends[at]:
+            return "beyond"
+        keys, wanted = self._keys[at], _digest(source_key)
+        index = self.index(at, offset)
+        if index >= 0:
+            return "exact" if keys[index] == wanted else "other-key"
+        after = bisect_left(self._offsets[at], offset)
+        return "compacted" if wanted in keys[after:] else "missing"
+
+
+def _digest(source_key: str) -> int:
+    return int.from_bytes(hashlib.blake2b(source_key.encode(), digest_size=8).digest(), "big")

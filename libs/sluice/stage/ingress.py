@@ -30,13 +30,13 @@ class IngressProducer:
         self._producer.fence()
 
     def read_watermarks(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """The newest committed watermark of each key that has one."""
-        wanted = {key.encode() for key in keys}
-        found: dict[str, dict[str, Any]] = {}
+        """The newest committed watermark of each key that has one; a deleted one is none."""
+        wanted = {key.encode(): key for key in keys}
+        newest: dict[str, bytes | None] = {}
         for key, value in self._read(self._names.watermarks):
-            if key in wanted and value:
-                found[key.decode()] = orjson.loads(value)
-        return found
+            if key in wanted:
+                newest[wanted[key]] = value
+        return {key: orjson.loads(value) for key, value in newest.items() if value}
 
     def read_control(self, key: str) -> dict[str, Any] | None:
         """The newest request under `key` in `sluice.control`."""

@@ -1,0 +1,83 @@
+"""Crude back-pressure against a real group: it pauses polling, lets go again, and takes no rewind for overload."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from sluice.stage.backpressure import Flow, LagBounds
+from sluice_ingress_poller.lag import BackPressure, DownstreamLag
+from support.polling import Polled, Things, as_published, eventually
+from support.scripted_source import ScriptedSource, scripted_source
+
+
+@pytest.fixture
+def things() -> Things:
+    return Things(40)
+
+
+@pytest.fixture
+def source(things: Things) -> Iterator[ScriptedSource]:
+    with scripted_source(things) as running:
+        yield running
+
+
+@pytest.fixture
+def polled(kafka: str, topic_prefix: str, source: ScriptedSource) -> Iterator[Polled]:
+    opened = Polled(kafka, topic_prefix, source.url)
+    yield opened
+    opened.close()
+
+
+def commit(polled: Polled, offsets: dict[int, int]) -> None:
+    """As a mapper that has got so far."""
+    consumer = Consumer({"bootstrap.servers": polled.kafka.bootstrap_servers, "group.id": polled.names.group("mapper")})
+    topic = polled.names.raw("shop", "things")
+    consumer.commit(offsets=[TopicPartition(topic, p, o) for p, o in offsets.items()], asynchronous=False)
+    consumer.close()
+
+
+def ends(polled: Polled) -> dict[int, int]:
+    found: dict[int, int] = {0: 0, 1: 0}
+    for message in polled.raw():
+        found[message.partition() or 0] = (message.offset() or 0) + 1
+    return found
+
+
+def test_lag_beyond_the_setting_pauses_polling_until_it_is_worked_off(
+    polled: Polled, things: Things, source: ScriptedSource, tmp_path: Path
+) -> None:
+    commit(polled, {0: 0, 1: 0})
+    with polled.poller(tmp_path, lag_records_throttle=10, lag_records_pause=20):
+        eventually(lambda: len(polled.raw()) >= 20)
+        counts: list[int] = []
+
+        def quiet() -> bool:
+            counts.append(len(source.asked))
+            return len(counts) > 40 and len(set(counts[-20:])) == 1
+
+        eventually(quiet)
+        commit(polled, ends(polled))
+        things.put(3)
+
+        def caught_up() -> bool:
+            commit(polled, ends(polled))
+            return polled.newest() == as_published(things)
+
+        eventually(caught_up)
+
+
+def test_a_rewound_group_is_not_overloaded(polled: Polled, things: Things, tmp_path: Path) -> None:
+    with polled.poller(tmp_path):
+        eventually(lambda: polled.newest() == as_published(things))
+    pressure = BackPressure(DownstreamLag(polled.kafka, [polled.names.group("mapper")]), LagBounds(10, 20), 1.0)
+    assert pressure.measure() is Flow.FLOWING  # never committed: expired history is no lag either
+    commit(polled, ends(polled))
+    assert pressure.measure() is Flow.FLOWING
+    commit(polled, {0: 0, 1: 0})
+    assert pressure.measure() is Flow.FLOWING
+    fresh = BackPressure(DownstreamLag(polled.kafka, [polled.names.group("mapper")]), LagBounds(10, 20), 1.0)
+    assert fresh.measure() is Flow.PAUSED

@@ -2,11 +2,13 @@
 
 Fixtures: `servers` (all of them), `kafka` (its bootstrap servers), `registry_url`, `postgres_dsn` (a database of the
 test's own, dropped after it), `topic_prefix` (so that two tests never share a topic, group or transactional id).
-The servers run without fsync and die with the test process, whatever happens to it.
+The servers run without fsync and die with the test process, whatever happens to it. With `SLUICE_TEST_STATE_DIR` naming
+a state directory whose servers are up (`sluice dev up`), tests use those and start none.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import uuid
@@ -14,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from sluice.embedded import Servers
 
@@ -23,6 +26,9 @@ __all__ = ["kafka", "postgres_dsn", "registry_url", "servers", "servers_state_di
 @pytest.fixture(scope="session")
 def servers_state_dir() -> Iterator[Path]:
     """A directory that every user can reach: as root, Postgres runs as somebody else."""
+    if given := os.environ.get("SLUICE_TEST_STATE_DIR"):
+        yield Path(given)
+        return
     path = Path(tempfile.mkdtemp(prefix="sluice-tests-"))
     path.chmod(0o755)
     yield path
@@ -54,5 +60,11 @@ def postgres_dsn(servers: Servers) -> Iterator[str]:
 
 
 @pytest.fixture
-def topic_prefix() -> str:
-    return f"t{uuid.uuid4().hex[:8]}."
+def topic_prefix(kafka: str) -> Iterator[str]:
+    """What the test's topics begin with; they are deleted after it, so that one broker serves a thousand tests."""
+    prefix = f"t{uuid.uuid4().hex[:8]}."
+    yield prefix
+    admin = AdminClient({"bootstrap.servers": kafka})
+    left = [name for name in admin.list_topics(timeout=10).topics if name.startswith(prefix)]
+    for deleted in admin.delete_topics(left).values() if left else ():
+        deleted.result(10)

@@ -56,8 +56,9 @@ class Servers:
     ) -> Self:
         """Start what does not run yet, in parallel, and return when all of it answers.
 
-        Detached servers outlive this process; others die with it, even when it is killed. The registry brings Postgres
-        with it. `durable=False` is for tests: a crash of the operating system may lose data.
+        Detached servers outlive this process; others die with it, even when it is killed. Detached ones that run
+        already are used as they are, by any number of sessions. The registry brings Postgres with it.
+        `durable=False` is for tests: a crash of the operating system may lose data.
         Raises EnvironmentFault; what this call had started has been ended then.
         """
         layout = Layout.of(state_dir)
@@ -73,14 +74,19 @@ class Servers:
             raise
         if detach:
             lock.release()
+        else:
+            lock.keep(share=not servers._started)
         return servers
 
     def _assemble(self, kinds: Sequence[type[Server]], progress: Progress, durable: bool) -> None:
         layout = self._layout
-        stopping.end_orphans(layout)
+        if not self._lock.is_shared:
+            stopping.end_orphans(layout)
         fetched = fetch(listed(USES[kind] for kind in kinds if kind in USES), progress)
         self.download_s = fetched.download_s
         resting = [kind.name for kind in kinds if processes.find(layout.marker(kind.name)) is None]
+        if resting:
+            self._lock.refuse_shared()
         # With all of them at rest and to be used by this process alone, nobody outside can know the ports.
         movable = not self._detach and len(resting) == len(kinds)
         chosen = ports.settle(layout.ports, resting, movable=movable)
@@ -150,12 +156,12 @@ class Servers:
 
     def kill(self, name: str) -> None:
         """SIGKILL, as a crash would be; returns when the process is gone."""
-        if process := self._members[name].find():
+        if process := self._own(name).find():
             processes.end(process, [signal.SIGKILL], 10.0)
 
     def restart(self, name: str) -> None:
         """End the server if it runs, then start it on the same port, with the same data."""
-        server = self._members[name]
+        server = self._own(name)
         server.stop(self._layout, 20.0)
         server.start(detach=self._detach, cancelled=threading.Event())
 
@@ -164,6 +170,11 @@ class Servers:
         stopping.stop(self._layout, self._started, deadline_s)
         self._started.clear()
         self._lock.release()
+
+    def _own(self, name: str) -> Server:
+        if type(self._members[name]) not in self._started:
+            raise LookupError(f"{name} ran before this session and is not its to end")
+        return self._members[name]
 
     def _member(self, kind: type[S]) -> S:
         member = self._members.get(kind.name)

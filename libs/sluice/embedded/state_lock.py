@@ -17,7 +17,7 @@ from typing import Literal, TextIO
 
 from sluice.errors import EnvironmentFault
 
-# A session holds the lock as long as it uses the servers; a command only while it starts or ends them.
+# A command holds the lock while it starts or ends servers; a session goes on holding it as long as it uses them.
 Kind = Literal["session", "command"]
 PATIENCE_S = 120.0
 
@@ -28,12 +28,19 @@ class StateLock:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: TextIO | None = None
+        self.is_shared = False
 
     def acquire(self, kind: Kind, progress: Callable[[str], None], patience_s: float = PATIENCE_S) -> None:
-        """Wait for a command to end; refuse at once beside a session. Raises EnvironmentFault."""
+        """Wait for a command to end; refuse at once beside a session that owns its servers. Raises EnvironmentFault.
+
+        Beside sessions that share detached servers another session gets its share: see `is_shared`.
+        """
         file = self._path.open("a+")
         deadline, told = time.monotonic() + patience_s, False
-        while not _try(file):
+        while not _try(file, fcntl.LOCK_EX):
+            if kind == "session" and _try(file, fcntl.LOCK_SH):
+                self._file, self.is_shared = file, True
+                return
             holder = _holder(file)
             if holder.get("kind") == "session" or time.monotonic() > deadline:
                 file.close()
@@ -42,8 +49,21 @@ class StateLock:
                 progress(f"waiting for process {holder.get('pid', '?')}, which starts or ends these servers")
                 told = True
             time.sleep(0.1)
-        _write(file, kind)
+        # A session as well only starts servers at first: that is worth waiting for.
+        _write(file, "command")
         self._file = file
+
+    def keep(self, *, share: bool) -> None:
+        """The session goes on from here; `share`: other sessions may use the servers as well, nobody may end them."""
+        if self._file is not None and not self.is_shared:
+            _write(self._file, "session")
+            if share:
+                fcntl.flock(self._file, fcntl.LOCK_SH)
+
+    def refuse_shared(self) -> None:
+        """Raise EnvironmentFault where only a sole owner may go on."""
+        if self.is_shared and self._file is not None:
+            raise _in_use(self._path, _holder(self._file))
 
     def release(self) -> None:
         """Safe to call twice."""
@@ -52,9 +72,9 @@ class StateLock:
             self._file = None
 
 
-def _try(file: TextIO) -> bool:
+def _try(file: TextIO, operation: int) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, operation | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -16,6 +16,7 @@ from pathlib import Path
 from sluice.embedded.state_lock import StateLock
 lock = StateLock(Path(sys.argv[1]))
 lock.acquire("session", print)
+lock.keep(share=False)
 print("held", flush=True)
 time.sleep(300)
 """
@@ -33,6 +34,7 @@ def path(tmp_path: Path) -> Path:
 def test_beside_a_session_everybody_else_is_refused_at_once(path: Path, second: Kind) -> None:
     lock = StateLock(path)
     lock.acquire("session", silent)
+    lock.keep(share=False)
     with pytest.raises(EnvironmentFault, match=r"is using its servers.*another --state-dir"):
         StateLock(path).acquire(second, silent)
     lock.release()
@@ -40,9 +42,10 @@ def test_beside_a_session_everybody_else_is_refused_at_once(path: Path, second: 
     lock.release()
 
 
-def test_a_second_command_waits_for_the_first(path: Path) -> None:
+@pytest.mark.parametrize("kind", ["session", "command"])
+def test_whoever_comes_while_servers_are_being_started_waits(path: Path, kind: Kind) -> None:
     first, second, waiting = StateLock(path), StateLock(path), threading.Event()
-    first.acquire("command", silent)
+    first.acquire(kind, silent)
     thread = threading.Thread(target=second.acquire, args=("command", lambda _line: waiting.set()))
     thread.start()
     assert waiting.wait(5.0)
@@ -70,3 +73,19 @@ def test_a_killed_holder_leaves_no_lock(path: Path) -> None:
     lock = StateLock(path)
     lock.acquire("session", silent)
     lock.release()
+
+
+def test_sessions_share_servers_that_none_of_them_started(path: Path) -> None:
+    first, second, command = StateLock(path), StateLock(path), StateLock(path)
+    first.acquire("session", silent)
+    first.keep(share=True)
+    second.acquire("session", silent)
+    assert second.is_shared
+    with pytest.raises(EnvironmentFault, match="is using its servers"):
+        second.refuse_shared()
+    first.release()
+    with pytest.raises(EnvironmentFault, match="is using its servers"):
+        command.acquire("command", silent)
+    second.release()
+    command.acquire("command", silent)
+    command.release()

@@ -67,10 +67,12 @@ class Followed:
 
 
 class Batch(NamedTuple):
-    """Records, and what is true of the slot once they are durable."""
+    """Records, and what is true of the slot once they are durable: `mark` is reached, and every transaction that
+    committed below `complete_lsn` is wholly published (0: not known)."""
 
     records: list[RawRecord]
     mark: Mark
+    complete_lsn: int
 
 
 class Assembler:
@@ -84,6 +86,7 @@ class Assembler:
         self._types_of = types_of
         self._read_again = read_again
         self._mark = self._taken = mark
+        self._complete_lsn = mark.lsn if mark.ordinal == 0 else 0
         self._tables: dict[int, tuple[TableEvents, Target] | None] = {}
         self._begin: Begin | None = None
         self._moment = Moment(0, None, None)
@@ -121,11 +124,11 @@ class Assembler:
         still below the commit record whose changes it is sending.
         """
         if self._begin is None:
-            self._mark = max(self._mark, Mark(wal_end, 0))
+            self._reached(wal_end)
 
     def take(self) -> Batch:
         """Everything gathered since the last batch."""
-        batch = Batch(self._records, self._mark)
+        batch = Batch(self._records, self._mark, self._complete_lsn)
         self._records, self.bytes, self._taken = [], 0, self._mark
         return batch
 
@@ -135,7 +138,7 @@ class Assembler:
             self._begin, self._ordinal = message, 0
             self._moment = moment_of(message, self._previous_commit)
         elif isinstance(message, Commit):
-            self._mark = max(self._mark, Mark(message.end_lsn, 0))
+            self._reached(message.end_lsn)
             self._previous_commit = message.commit_lsn
             self._begin = None
         elif isinstance(message, Relation):
@@ -148,6 +151,12 @@ class Assembler:
                     target,
                 )
             )
+
+    def _reached(self, lsn: int) -> None:
+        """Between transactions, with everything below `lsn` seen. Lower than the mark while it is being resent."""
+        if Mark(lsn, 0) > self._mark:
+            self._mark = Mark(lsn, 0)
+            self._complete_lsn = lsn
 
     def _event(self, payload: bytes, lsn: int) -> None:
         if self._begin is None:

@@ -83,7 +83,9 @@ class Streaming:
 
     @property
     def _has_room(self) -> bool:
-        return self._assembler.bytes < self._settings.batch_bytes_max
+        """A full batch still takes the rest of a small transaction, so that those are not split."""
+        bytes_max = self._settings.batch_bytes_max
+        return self._assembler.bytes < (bytes_max + bytes_max // 8 if self._assembler.in_transaction else bytes_max)
 
     def _read(self) -> bool:
         """Feed what has arrived; False if there may be more that no socket would tell of."""
@@ -124,7 +126,7 @@ class Streaming:
         future, batch = self._under_way
         self._under_way = None
         future.result()
-        self._confirmation.committed(batch.mark)
+        self._confirmation.committed(batch.mark, batch.complete_lsn)
         self._answer_due_at = 0.0
 
     def _answer(self, now: float) -> None:

@@ -97,14 +97,15 @@ class Broker:
     mark: Mark = START
     published: list[tuple[str, bytes | None, bool, bytes]] = field(default_factory=list)
 
-    def commit(self, made: Assembler) -> Mark:
+    def commit(self, made: Assembler) -> tuple[Mark, int]:
         batch = made.take()
         for record in batch.records:
             position = dict(record.headers)["sluice-position"]
             self.published.append((record.topic, record.key, record.value is None, position))
         assert batch.mark >= self.mark
+        assert batch.mark >= Mark(batch.complete_lsn, 0)
         self.mark = batch.mark
-        return batch.mark
+        return batch.mark, batch.complete_lsn
 
 
 def publish_everything(slot: Slot, broker: Broker, next_step: Callable[[], str], *, ask_from_mark: bool = True) -> None:
@@ -124,7 +125,7 @@ def publish_everything(slot: Slot, broker: Broker, next_step: Callable[[], str],
                 made.idle(lsn)
             match next_step():
                 case "publish":
-                    confirmation.committed(broker.commit(made))
+                    confirmation.committed(*broker.commit(made))
                 case "confirm":
                     assert confirmation.lsn <= broker.mark.lsn
                     slot.confirmed = max(slot.confirmed, confirmation.lsn)
@@ -138,5 +139,5 @@ def publish_everything(slot: Slot, broker: Broker, next_step: Callable[[], str],
                 case _:
                     pass
         if not crashed:
-            confirmation.committed(broker.commit(made))
+            confirmation.committed(*broker.commit(made))
             slot.confirmed = max(slot.confirmed, confirmation.lsn)

@@ -144,14 +144,25 @@ def test_a_keepalive_within_a_transaction_moves_nothing() -> None:
     assert not made.moved
     made.feed(wire.commit(500, 540), 0)
     made.idle(600)
-    assert made.take().mark == Mark(600, 0)
+    assert made.take() == ([], Mark(600, 0), 600)
 
 
 def test_half_of_a_transaction_has_the_mark_of_its_last_event() -> None:
     made = assembler()
     for payload in (*sim.SHAPES, wire.begin(500), wire.insert(1, [b"1", b"a"]), wire.insert(3, [b"1", b"a"])):
         made.feed(payload, 0)
-    assert made.take().mark == Mark(500, 2)
+    batch = made.take()
+    assert (batch.mark, batch.complete_lsn) == (Mark(500, 2), 0)
+
+
+def test_a_batch_that_ends_within_a_transaction_knows_the_commit_before() -> None:
+    made = assembler()
+    for payload in (*sim.SHAPES, wire.begin(500), wire.insert(1, [b"1", b"a"]), wire.commit(500, 540)):
+        made.feed(payload, 0)
+    for payload in (wire.begin(600), wire.insert(1, [b"1", b"a"])):
+        made.feed(payload, 0)
+    batch = made.take()
+    assert (batch.mark, batch.complete_lsn) == (Mark(600, 1), 540)
 
 
 def test_a_change_larger_than_the_topic_takes_becomes_a_dead_letter_and_its_tombstone_goes_on() -> None:

@@ -80,10 +80,10 @@ def test_a_watermark_survives_its_json() -> None:
         SlotWatermark.from_json({**STORED.to_json(), "v": 2})
 
 
-def test_half_a_transaction_confirms_nothing_new() -> None:
+def test_half_a_transaction_confirms_no_more_than_the_commit_before_it() -> None:
     confirmation = Confirmation(Mark(500, 3))
     assert confirmation.lsn == 0
-    confirmation.committed(Mark(540, 0))
+    confirmation.committed(Mark(540, 0), 540)
     assert confirmation.lsn == 540
-    confirmation.committed(Mark(700, 2))
-    assert (confirmation.lsn, confirmation.durable) == (540, Mark(700, 2))
+    confirmation.committed(Mark(700, 2), 600)
+    assert (confirmation.lsn, confirmation.durable) == (600, Mark(700, 2))

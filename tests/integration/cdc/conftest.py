@@ -1,0 +1,20 @@
+"""A table `employee` in a database of the test's own, followed as source `erp`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.cdc import Source, make_source
+
+
+@pytest.fixture
+def source(postgres_dsn: str, kafka: str, topic_prefix: str, tmp_path: Path) -> Source:
+    made = make_source(postgres_dsn, kafka, topic_prefix, tmp_path, ["employee"])
+    made.sql(
+        "CREATE TABLE employee (id int PRIMARY KEY, name text NOT NULL, version int NOT NULL DEFAULT 1, notes text)"
+    )
+    # Large values are kept out of line, so that updates of other columns do not send them.
+    made.sql("ALTER TABLE employee ALTER COLUMN notes SET STORAGE EXTERNAL")
+    return made

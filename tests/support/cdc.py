@@ -1,0 +1,299 @@
+"""A followed source for tests: its database, its topics, followers of it, and what its raw topics amount to."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import orjson
+import psycopg
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import NewTopic
+from psycopg import conninfo
+
+from sluice.kafka import KafkaSettings, clients, read_to_end
+from sluice.kafka.topics import Topics, concrete, load_kinds
+from sluice.pipeline import CdcSource, Pipeline, Secret
+from sluice.position import Position
+from sluice.postgres.lsn import parse_lsn
+from sluice.postgres.slot_watermark import SlotWatermark, watermark_key
+from sluice.stage.ingress import IngressProducer
+from sluice.stage.raw import RawRecord
+from sluice.stage.settings import default_schemas_dir
+from sluice.stage.signals import Stop
+from sluice.telemetry.health import Health
+from sluice_ingress_cdc.follower import Follower
+from sluice_ingress_cdc.settings import CdcSettings, SlotSettings, slots_of
+
+SOURCE = "erp"
+PARTITIONS = 2
+T = TypeVar("T")
+
+
+def eventually(what: str, check: Callable[[], T | None], deadline_s: float = 30.0) -> T:
+    """The first truthy answer of `check`; fails naming `what` at the deadline."""
+    give_up = time.monotonic() + deadline_s
+    while not (answer := check()):
+        assert time.monotonic() < give_up, f"not within {deadline_s} s: {what}"
+        time.sleep(0.05)
+    return answer
+
+
+class Raw(NamedTuple):
+    """A record of a raw topic, with its position read."""
+
+    partition: int
+    key: bytes
+    value: bytes | None
+    position: Position
+    headers: dict[str, bytes]
+
+    @property
+    def is_sweep(self) -> bool:
+        return self.headers.get("sluice-op") == b"s"
+
+    @property
+    def body(self) -> dict[str, Any]:
+        assert self.value is not None
+        body = orjson.loads(self.value)
+        assert isinstance(body, dict)
+        return body
+
+
+@dataclass
+class Source:
+    """One database followed as source `erp`."""
+
+    dsn: str
+    kafka: KafkaSettings
+    pipeline: Pipeline
+    folder: Path
+
+    @property
+    def slot(self) -> SlotSettings:
+        (slot,) = slots_of(self.pipeline)
+        return slot
+
+    def sql(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            cursor = connection.execute(statement.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def settings(self, **more: Any) -> CdcSettings:
+        quick = {"linger_s": 0.02, "feedback_interval_s": 0.05, "watermark_interval_s": 0.1, "recheck_interval_s": 0.2}
+        return CdcSettings(kafka=self.kafka, **{**quick, **more})
+
+    @contextmanager
+    def followed(self, producer: type[IngressProducer] | None = None, **more: Any) -> Iterator[Running]:
+        """A follower on a thread; a bug of it fails the test. `producer` replaces what it publishes through."""
+        running = Running(self, self.settings(**more), producer)
+        try:
+            yield running
+        finally:
+            running.stop()
+        if running.died is not None:
+            raise running.died
+
+    @contextmanager
+    def process(self) -> Iterator[subprocess.Popen[bytes]]:
+        """`sluice run ingress-cdc` as it runs in production; killed in the end."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sluice.cli.main", "run", "ingress-cdc"],
+            env=self.environment(),
+            cwd=self.folder,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait(10)
+
+    def environment(self) -> dict[str, str]:
+        quick = {"LINGER_S": "0.02", "FEEDBACK_INTERVAL_S": "0.05", "WATERMARK_INTERVAL_S": "0.1"}
+        return {
+            **os.environ,
+            **{f"SLUICE_{k}": v for k, v in quick.items()},
+            "ERP_DSN": self.dsn,
+            "SLUICE_KAFKA__BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
+            "SLUICE_PIPELINE": str(self.folder / "pipeline.yaml"),
+            "SLUICE_STATE_DIR": str(self.folder / "state"),
+            "SLUICE_RECHECK_INTERVAL_S": "0.2",
+        }
+
+    def as_user(self, user: str, password: str) -> Source:
+        """The same source, followed as another user of its server."""
+        dsn = conninfo.make_conninfo(self.dsn, user=user, password=password)
+        secret = self.folder / f"dsn-{user}"
+        secret.write_text(dsn)
+        source = self.pipeline.cdc_sources()[SOURCE].model_copy(update={"dsn": Secret(file=secret)})
+        return replace(self, pipeline=self.pipeline.model_copy(update={"sources": {SOURCE: source}}))
+
+    def kafka_tombstone_watermark(self) -> None:
+        """The watermark is lost."""
+        producer = clients.producer(self.kafka)
+        producer.produce(self.pipeline.names.watermarks, None, watermark_key(SOURCE).encode())
+        assert producer.flush(10) == 0
+
+    def make_topic_again(self, table: str) -> None:
+        """Somebody deleted a raw topic and created it again."""
+        topic = self.pipeline.names.raw(SOURCE, f"public.{table}")
+        admin = clients.admin(self.kafka)
+        admin.delete_topics([topic])[topic].result(10)
+
+        def created() -> bool:
+            try:
+                admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(10)
+            except KafkaException:
+                return False  # the deletion is still under way
+            return True
+
+        eventually(f"{topic} is created", created)
+
+    # ── what is durable ───────────────────────────────────────────────────────────────────────────────────────
+
+    def watermark(self) -> SlotWatermark | None:
+        log = IngressProducer(self.kafka, self.pipeline.names, "reader")
+        stored = log.read_watermarks([watermark_key(SOURCE)]).get(watermark_key(SOURCE))
+        return None if stored is None else SlotWatermark.from_json(stored)
+
+    def confirmed_lsn(self) -> int:
+        query = "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = %s"
+        return parse_lsn(str(self.sql(query, [self.slot.slot])[0][0]))
+
+    def wal_lsn(self) -> int:
+        return parse_lsn(str(self.sql("SELECT pg_current_wal_insert_lsn()::text")[0][0]))
+
+    def published_up_to(self, lsn: int, deadline_s: float = 60.0) -> None:
+        """Wait until the watermark says that everything committed below `lsn` is published."""
+
+        def reached() -> bool:
+            watermark = self.watermark()
+            return watermark is not None and watermark.snapshot_done and watermark.lsn >= lsn
+
+        eventually(f"the watermark reaches {lsn}", reached, deadline_s)
+
+    def raw(self, table: str) -> list[Raw]:
+        """All records of a table's topic, read committed, partition by partition in log order."""
+        topic = self.pipeline.names.raw(SOURCE, f"public.{table}")
+        records = []
+        for message in read_to_end(self.kafka, topic, dict.fromkeys(range(PARTITIONS), 0)):
+            pairs: list[tuple[str, Any]] = [*(message.headers() or [])]
+            headers = {name: bytes(value) for name, value in pairs}
+            position = Position.parse(headers["sluice-position"])
+            records.append(Raw(message.partition() or 0, message.key() or b"", message.value(), position, headers))
+        return records
+
+    def rows(self, table: str) -> dict[bytes, dict[str, Any]]:
+        """What the raw topic amounts to: per key the newest state by position, sweeps applied, deletions left out."""
+        newest: dict[bytes, Raw] = {}
+        sweeps: dict[int, Position] = {}
+        for record in self.raw(table):
+            if record.is_sweep:
+                sweeps[record.partition] = max(record.position, sweeps.get(record.partition, record.position))
+            elif record.value is not None and (
+                record.key not in newest or record.position > newest[record.key].position
+            ):
+                newest[record.key] = record
+        return {
+            key: record.body["after"]
+            for key, record in newest.items()
+            if record.body["op"] != "d" and record.position >= sweeps.get(record.partition, record.position)
+        }
+
+
+class Running:
+    """A follower on a thread."""
+
+    def __init__(self, source: Source, settings: CdcSettings, producer: type[IngressProducer] | None) -> None:
+        self._stop = Stop()
+        self.health = Health()
+        self.died: BaseException | None = None
+        self.killed = threading.Event()
+        self.follower = Follower(source.slot, source.pipeline.names, settings, self.health)
+        if producer is not None:
+            transactional_id = self.follower._producer._producer.transactional_id
+            self.follower._producer = producer(settings.kafka, source.pipeline.names, transactional_id)
+        self._where = source.slot.where
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.follower.run(self._stop)
+        except Killed:
+            self.killed.set()
+        except BaseException as error:
+            self.died = error
+
+    @property
+    def fault(self) -> str | None:
+        return self.health.faults.get(self._where)
+
+    def streaming(self) -> None:
+        """Wait until it is ready: the snapshot is done and the slot is followed."""
+        eventually("streaming", lambda: self.died is not None or self.fault is None, 60.0)
+        if self.died is not None:
+            raise self.died
+
+    def faulty(self, text: str) -> str:
+        """Wait until it is not ready, saying `text`; returns all that it says."""
+        return eventually(f"not ready: {text}", lambda: self.fault if text in (self.fault or "") else None)
+
+    def stop(self) -> None:
+        self._stop.request()
+        self._thread.join(30.0)
+        assert not self._thread.is_alive()
+
+
+class Killed(BaseException):
+    """The process ends here, as if by kill -9: nothing of ours handles this."""
+
+
+def dies_after(commits: int) -> type[IngressProducer]:
+    """A producer whose process dies right after its nth transaction with records was committed."""
+    left = [commits]
+
+    class Dies(IngressProducer):
+        def publish(self, records: Sequence[RawRecord], watermarks: Any) -> None:
+            super().publish(records, watermarks)
+            if records:
+                left[0] -= 1
+                if left[0] == 0:
+                    raise Killed
+
+    return Dies
+
+
+def make_source(dsn: str, bootstrap: str, prefix: str, folder: Path, tables: Sequence[str]) -> Source:
+    """The pipeline file, the topics and the followed source; the tables must be created by the test."""
+    names = [f"public.{table}" for table in tables]
+    (folder / "pipeline.yaml").write_text(
+        f"pipeline: books\npartitions: {PARTITIONS}\nkafka: {{prefix: '{prefix}'}}\n"
+        f"sources: {{erp: {{cdc: postgres, dsn: {{env: ERP_DSN}}, tables: [{', '.join(names)}], heartbeat: 200ms}}}}\n"
+    )
+    secret = folder / "dsn"
+    secret.write_text(dsn)
+    source = CdcSource(cdc="postgres", dsn=Secret(file=secret), tables=names, heartbeat=0.2)
+    pipeline = Pipeline.model_validate(
+        {
+            "pipeline": "books",
+            "partitions": PARTITIONS,
+            "kafka": {"prefix": prefix},
+            "sources": {SOURCE: source},
+            "root": folder,
+        }
+    )
+    kafka = KafkaSettings(bootstrap_servers=bootstrap)
+    topics = concrete(load_kinds(default_schemas_dir() / "topics"), pipeline, [])
+    ours = [t for t in topics if ".raw." in f".{t.name}" or "sluice." in t.name or "dlq.ingress-cdc" in t.name]
+    Topics(clients.admin(kafka)).apply([t for t in ours if "state." not in t.name and "retry." not in t.name])
+    return Source(dsn, kafka, pipeline, folder)

@@ -1,0 +1,149 @@
+"""A mapper on one partition, driven by hand: records in, the contributions log out; commits, crashes, rewinds.
+
+The process under test is the real one on a MemoryStore; what the loop and Kafka do around it is played here: state
+written in a committed batch survives a crash, nothing else does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from sluice.entities import Mapping
+from sluice.errors import DeadRecord
+from sluice.names import Names
+from sluice.pipeline import Stream
+from sluice.position import Position
+from sluice.provenance import Contribution
+from sluice.stage.batch import Batch
+from sluice.stage.partition import PartitionRecord
+from sluice.stage.process import Owned, Taken
+from sluice.stage.raw import sweep_key
+from sluice.stage.record import Record
+from sluice.state import MemoryStore, View
+from sluice_mapper.mapper import Input, Mapper
+
+TOPIC = "raw.erp.public.employee"
+STATE = "state.mapper.raw.erp.public.employee"
+STREAM = "public.employee"
+
+
+class MapperBench:
+    """`mappings` read one CDC stream (or a polled one, `kind="poll"`) in a single partition."""
+
+    def __init__(self, *mappings: Mapping, kind: Any = "cdc", batch_bytes_max: int = 1 << 30) -> None:
+        self._inputs = {TOPIC: Input(Stream("erp", STREAM, kind), mappings, STATE, "state-id")}
+        self._bytes_max = batch_bytes_max
+        self.log: list[Record] = []
+        self.contributions: list[tuple[bytes, Contribution]] = []
+        self.dead: list[str] = []
+        self.outcomes: list[str] = []
+        self._state: dict[bytes, bytes] = {}
+        self._record = PartitionRecord("raw-id", 0)
+        self.position = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        store = MemoryStore()
+        self._mapper = Mapper("mapper", Names(), 1, self._inputs, store, None)  # type: ignore[arg-type]
+        view = View(store, STATE, 0, "state-id")
+        for key, value in self._state.items():
+            view.put(key, value)
+        view.advance(0)
+        record = PartitionRecord.from_json(self._record.to_json())
+        self._owned = Owned((TOPIC, 0), "raw-id", self.position, record, view)
+        self._mapper._owned[TOPIC, 0] = self._owned
+        self.batch = self._new_batch()
+
+    def _new_batch(self) -> Batch:
+        return Batch("mapper", "dlq.mapper", self._bytes_max, 60.0)
+
+    # ── the source ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def change(self, key: int, position: str, row: dict[str, Any] | None, op: str = "u") -> None:
+        """Append a Debezium change event; `row` None is a delete."""
+        envelope = {"before": None, "after": row, "source": {"ts_ms": 1_000}, "op": "d" if row is None else op}
+        self.append(orjson.dumps({"id": key}), orjson.dumps(envelope), position)
+
+    def sweep(self, position: str) -> None:
+        self.append(sweep_key(STREAM), b"", position, {"sluice-op": b"s"})
+
+    def append(
+        self, key: bytes | None, value: bytes | None, position: str, headers: dict[str, bytes] | None = None
+    ) -> None:
+        told = {"sluice-position": position.encode(), **(headers or {})}
+        self.log.append(Record(TOPIC, 0, len(self.log), key, value, told, 1_000))
+
+    # ── the loop ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def run(self) -> None:
+        """Handle everything from the position on, each record committed with what it led to."""
+        while self.position < len(self.log):
+            self.step()
+            self.commit()
+            while self.busy:
+                self.work()
+                self.commit()
+
+    def step(self) -> bool:
+        """Handle one record into the open batch; False if it waits for background work."""
+        record = self.log[self.position]
+        try:
+            taken = self._mapper.handle(record, self.batch)
+        except DeadRecord as error:
+            self.batch.park(record, error)
+            self.batch.count(record.at, "dead")
+            taken = Taken.DONE
+        self.position += taken is Taken.DONE
+        return taken is Taken.DONE
+
+    def work(self) -> None:
+        self._mapper.work(self.batch)
+
+    @property
+    def busy(self) -> bool:
+        return self._mapper.busy((TOPIC, 0))
+
+    def commit(self) -> None:
+        """The batch is durable: outputs, state and partition record at once."""
+        for output in self.batch.outputs:
+            if output.topic == STATE:
+                assert output.key is not None
+                assert output.value is not None
+                self._state[output.key] = output.value
+            elif output.topic.startswith("contributions."):
+                assert output.key is not None
+                assert output.value is not None
+                self.contributions.append((output.key, Contribution.from_json(output.value)))
+            else:
+                self.dead.append(dict(output.headers)["sluice-kind"].decode())
+        for counts in self.batch.counts.values():
+            self.outcomes += counts.elements()
+        self._record = PartitionRecord.from_json(self._owned.record.to_json())
+        self._mapper.committed(self.batch, {})
+        self.batch = self._new_batch()
+
+    def crash(self, committed_position: int) -> None:
+        """The process dies with its open batch; another begins at the committed position."""
+        self.position = committed_position
+        self._begin()
+
+    def rewind(self, offset: int) -> None:
+        """An operator resets the group of the stopped stage to `offset`."""
+        self.crash(offset)
+
+    # ── what is visible ───────────────────────────────────────────────────────────────────────────────────────
+
+    def newest(self) -> dict[str, Contribution]:
+        """The last readable contribution of each key, retractions included, by entity id and mapping."""
+        found: dict[bytes, Contribution] = dict(self.contributions)
+        return {f"{c.entity_id}/{c.mapping}/{c.output}": c for c in found.values()}
+
+    def live(self) -> dict[str, dict[str, Any]]:
+        """Fields of what is claimed now."""
+        return {name: dict(c.fields) for name, c in self.newest().items() if not c.retracted}
+
+
+def position(text: str) -> Position:
+    return Position.parse(text)

@@ -1,0 +1,263 @@
+"""The cases in which data was lost elsewhere, each played through the mapper's process."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from sluice.entities import Entity, Identity, mapping
+from sluice.entities.mapping import Mapping
+from sluice_mapper import sweep
+from support.mapping_bench import MapperBench, position
+
+UNAVAILABLE = "__debezium_unavailable_value"
+
+
+class Person(Entity):
+    number: Annotated[str, Identity()]
+    name: str | None
+    notes: str | None
+
+
+class Row(BaseModel):
+    id: int
+    number: str
+    name: str | None = None
+    notes: str | None = None
+
+
+def person(version: int = 1, prefix: str = "") -> Mapping:
+    @mapping(source="erp.public.employee", version=version, name="person")
+    def made(raw: Row) -> Person | None:
+        if raw.name == "filtered":
+            return None
+        if raw.name == "bad":
+            raise ValueError("bad")
+        return Person(number=raw.number, name=prefix + (raw.name or ""), notes=raw.notes)
+
+    return made
+
+
+def row(key: int, number: str = "E1", name: str = "Ada", notes: str = "some longer notes") -> dict[str, Any]:
+    return {"id": key, "number": number, "name": name, "notes": notes}
+
+
+def test_a_record_becomes_a_claim_at_its_position() -> None:
+    bench = MapperBench(person())
+    bench.change(1, "1:100:1", row(1))
+    bench.run()
+    claim = bench.newest()["E1/person/main"]
+    assert (claim.position, claim.raw.offset, claim.fields["name"]) == (position("1:100:1"), 0, "Ada")
+    assert bench.outcomes == ["mapped"]
+
+
+def test_a_move_between_entities_claims_the_new_one_before_it_retracts_the_old_one() -> None:
+    bench = MapperBench(person())
+    bench.change(1, "1:100:1", row(1, "E1"))
+    bench.change(1, "1:200:1", row(1, "E2"))
+    bench.run()
+    order = [(c.entity_id, c.retracted) for _, c in bench.contributions]
+    assert order == [("E1", False), ("E2", False), ("E1", True)]
+    assert bench.newest()["E1/person/main"].position == position("1:200:1")
+
+
+def test_a_delete_that_carries_only_the_key_retracts_what_the_key_claimed() -> None:
+    bench = MapperBench(person())
+    bench.change(1, "1:100:1", row(1))
+    bench.change(1, "1:200:1", None)
+    bench.append(b'{"id":1}', None, "1:200:1")
+    bench.run()
+    assert bench.live() == {}
+    assert bench.outcomes == ["mapped", "mapped", "unchanged"]
+
+
+def test_a_parked_record_redriven_after_its_key_was_deleted_does_not_rise_from_the_dead() -> None:
+    bench = MapperBench(person())
+    bench.change(1, "1:3:1", row(1, name="bad"))
+    bench.change(1, "1:5:1", None)
+    bench.run()
+    assert bench.outcomes == ["dead", "unchanged"]
+    bench.change(1, "1:3:1", row(1, name="mended"))  # the same position, as a redrive offers it
+    bench.run()
+    assert bench.live() == {}
+    assert bench.outcomes[-1] == "superseded"
+
+
+def test_an_unchanged_column_is_filled_from_the_parked_record_that_stated_it() -> None:
+    """K@1 'old', K@5 'new' parked, K@6 unchanged: filling from @1 would lose @5 in silence."""
+    bench = MapperBench(person())
+    bench.change(1, "1:1:1", row(1, notes="old notes"))
+    bench.change(1, "1:5:1", row(1, name="bad", notes="new notes"))
+    bench.change(1, "1:6:1", row(1, name="Ada", notes=UNAVAILABLE))
+    bench.run()
+    assert bench.live()["E1/person/main"]["notes"] == "new notes"
+
+
+def test_an_unchanged_column_behind_an_undecodable_record_is_parked_never_guessed() -> None:
+    bench = MapperBench(person())
+    bench.change(1, "1:1:1", row(1, notes="old notes"))
+    bench.append(b'{"id":1}', b"{cut", "1:5:1")
+    bench.change(1, "1:6:1", row(1, notes=UNAVAILABLE))
+    bench.run()
+    assert bench.dead == ["not-json", "unchanged-value-never-seen"]
+    assert bench.live()["E1/person/main"]["notes"] == "old notes"
+
+
+def test_a_redriven_record_is_not_filled_with_a_value_stated_after_it() -> None:
+    bench = MapperBench(person())
+    bench.change(1, "1:3:1", row(1, notes=UNAVAILABLE))
+    bench.change(1, "1:5:1", row(1, name="bad", notes="stated at five"))
+    bench.run()
+    bench.change(1, "1:3:1", row(1, notes=UNAVAILABLE))
+    bench.run()
+    assert bench.dead == ["unchanged-value-never-seen", "mapping-failed", "unchanged-value-never-seen"]
+
+
+def test_a_sweep_retracts_what_was_seen_strictly_below_it_and_nothing_else() -> None:
+    bench = MapperBench(person())
+    bench.change(1, "1:100:1", row(1, "E1"))
+    bench.change(2, "2:500:0", row(2, "E2"), op="r")
+    bench.sweep("2:500:0")
+    bench.run()
+    assert set(bench.live()) == {"E2/person/main"}
+
+
+def test_a_live_row_parked_in_a_new_snapshot_is_not_swept() -> None:
+    bench = MapperBench(person())
+    bench.change(1, "1:100:1", row(1, "E1"))
+    bench.change(1, "2:500:0", row(1, "E1", name="bad"), op="r")
+    bench.sweep("2:500:0")
+    bench.run()
+    assert set(bench.live()) == {"E1/person/main"}
+
+
+def test_what_lies_below_a_sweep_is_superseded_for_ever() -> None:
+    bench = MapperBench(person())
+    bench.change(1, "1:100:1", row(1))
+    bench.sweep("2:500:0")
+    bench.run()
+    bench.rewind(0)
+    bench.run()
+    assert bench.live() == {}
+    assert bench.outcomes[-2:] == ["superseded", "unchanged"]
+
+
+def test_a_large_sweep_runs_in_slices_and_a_crash_between_them_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "SLICE_KEYS", 3)
+    bench = MapperBench(person())
+    for key in range(10):
+        bench.change(key, "1:100:1", row(key, f"E{key}"))
+    bench.sweep("2:500:0")
+    for _ in range(10):
+        bench.step()
+    bench.commit()
+    assert not bench.step()
+    bench.work()
+    bench.commit()
+    assert bench.busy
+    assert 0 < len(bench.live()) < 10
+    bench.crash(committed_position=10)
+    bench.run()
+    assert bench.live() == {}
+    retracted = [c.entity_id for _, c in bench.contributions if c.retracted]
+    assert sorted(retracted) == sorted(set(retracted))
+
+
+def test_a_truncate_counts_by_its_place_in_the_transaction() -> None:
+    bench = MapperBench(person())
+    bench.change(1, "1:100:1", row(1, "E1"))
+    bench.change(2, "1:200:1", row(2, "E2"), op="c")
+    bench.sweep("1:200:2")
+    bench.change(3, "1:200:3", row(3, "E3"), op="c")
+    bench.run()
+    assert set(bench.live()) == {"E3/person/main"}
+
+
+def test_a_raised_version_claims_everything_anew_and_a_rewind_with_the_same_one_nothing() -> None:
+    bench = MapperBench(person(version=1))
+    bench.change(1, "1:100:1", row(1))
+    bench.run()
+    bench.rewind(0)
+    bench.run()
+    assert len(bench.contributions) == 1
+    newer = MapperBench(person(version=2, prefix="Dr "))
+    newer.log, newer._state, newer._record = bench.log, bench._state, bench._record
+    newer.crash(0)
+    newer.run()
+    assert newer.live()["E1/person/main"]["name"] == "Dr Ada"
+
+
+def test_a_filtered_record_retracts_what_its_key_claimed_before() -> None:
+    bench = MapperBench(person())
+    bench.change(1, "1:100:1", row(1))
+    bench.change(1, "1:200:1", row(1, name="filtered"))
+    bench.run()
+    assert bench.live() == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "headers", "cause"),
+    [
+        (b'{"id":1}', b"{cut", {}, "not-json"),
+        (b'{"id":1}', b'"text"', {}, "not-json"),
+        (b'{"id":1}', b'{"a":"\xff"}', {}, "not-json"),
+        (b'{"id":1}', b'{"op":"u"}', {}, "bad-envelope"),
+        (None, b"{}", {}, "no-key"),
+        (b"17", b"{}", {}, "bad-key"),
+        (b"{", b"{}", {}, "bad-key"),
+        (b'{"id":1}', b"{}", {"sluice-position": b"1:x:2"}, "bad-position"),
+    ],
+)
+def test_a_record_that_can_never_succeed_is_parked_with_its_cause(
+    key: bytes | None, value: bytes, headers: dict[str, bytes], cause: str
+) -> None:
+    bench = MapperBench(person())
+    bench.append(key, value, "1:1:1", headers)
+    bench.change(2, "1:2:1", row(2))
+    bench.run()
+    assert bench.dead == [cause]
+    assert set(bench.live()) == {"E1/person/main"}
+
+
+def test_a_nul_in_a_value_parks_the_record_without_quoting_it() -> None:
+    bench = MapperBench(person())
+    bench.change(1, "1:1:1", row(1, name="Ada\0Lovelace"))
+    bench.step()
+    headers = dict(bench.batch.outputs[0].headers)
+    assert b"Lovelace" not in b"".join(headers.values())
+    bench.commit()
+    assert bench.outcomes == ["dead"]
+
+
+_STEP = st.tuples(
+    st.integers(1, 3),
+    st.sampled_from(["Ada", "bad", "filtered", None]),
+    st.sampled_from(["E1", "E2"]),
+    st.booleans(),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps=st.lists(_STEP, min_size=1, max_size=12), rewinds=st.lists(st.integers(0, 12), max_size=3))
+def test_whatever_is_replayed_the_last_readable_claims_are_the_same(
+    steps: list[tuple[int, str | None, str, bool]], rewinds: list[int]
+) -> None:
+    bench = MapperBench(person())
+    for index, (key, name, number, unchanged) in enumerate(steps):
+        notes = UNAVAILABLE if unchanged else f"notes as of step {index}"
+        bench.change(key, f"1:{index + 1}:1", None if name is None else row(key, number, name, notes))
+    bench.run()
+    before = {name: c.content for name, c in bench.newest().items()}
+    for rewind in rewinds:
+        bench.rewind(min(rewind, len(bench.log)))
+        bench.run()
+        after = {name: c.content for name, c in bench.newest().items()}
+        assert after == before
+    by_key: dict[bytes, Any] = {}
+    for key_bytes, claim in bench.contributions:
+        assert key_bytes not in by_key or claim.claim_order >= by_key[key_bytes]
+        by_key[key_bytes] = claim.claim_order

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ DEADLINE_S = 1800.0
 ATTEMPTS = 3
 THREADS = 8
 READ_TIMEOUT_S = 30
+TELL_EVERY_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -82,16 +84,42 @@ def _refused(path: Path, why: str) -> EnvironmentFault:
     )
 
 
+class Meter:
+    """Counts downloaded bytes over all threads, tells now and then how far it is, and ends what takes too long."""
+
+    def __init__(self, total_bytes: int, progress: Progress) -> None:
+        self.started = time.monotonic()
+        self.cancelled = False
+        self._total_bytes, self._progress = total_bytes, progress
+        self._bytes, self._told, self._lock = 0, self.started, threading.Lock()
+
+    def add(self, count: int) -> None:
+        """Called with every chunk, because a read timeout never fires on a drip."""
+        now = time.monotonic()
+        if self.cancelled or now - self.started > DEADLINE_S:
+            raise TimeoutError(f"not done after {now - self.started:.0f} s")
+        with self._lock:
+            self._bytes += count
+            if now - self._told < TELL_EVERY_S:
+                return
+            self._told = now
+        self._progress(f"downloaded {self._bytes / 2**20:.0f} of {self._total_bytes / 2**20:.0f} MiB")
+
+
 def _bring(missing: Sequence[Artifact], home: Path, source: Path, progress: Progress) -> float:
-    started = time.monotonic()
+    meter = Meter(sum(artifact.size for artifact in missing), progress)
     if source == home:
-        mib = sum(artifact.size for artifact in missing) / 2**20
-        progress(f"downloading {len(missing)} files, {mib:.0f} MiB, to {home}")
-    with _one_at_a_time(home, started + DEADLINE_S), ThreadPoolExecutor(THREADS) as pool:
-        # The largest first: it decides when all are there.
-        largest_first = sorted(missing, key=lambda artifact: -artifact.size)
-        list(pool.map(lambda artifact: _bring_one(artifact, home, source, started), largest_first))
-    took_s = time.monotonic() - started
+        progress(f"downloading {len(missing)} files to {home}")
+    with _one_at_a_time(home, meter.started + DEADLINE_S), ThreadPoolExecutor(THREADS) as pool:
+        try:
+            # The largest first: it decides when all are there.
+            largest_first = sorted(missing, key=lambda artifact: -artifact.size)
+            list(pool.map(lambda artifact: _bring_one(artifact, home, source, meter), largest_first))
+        except BaseException:  # Ctrl-C too must not wait for a slow download
+            meter.cancelled = True
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    took_s = time.monotonic() - meter.started
     progress(f"artifacts checked and ready ({took_s:.1f} s)")
     return took_s
 
@@ -112,16 +140,16 @@ def _one_at_a_time(home: Path, deadline: float) -> Iterator[None]:
         yield
 
 
-def _bring_one(artifact: Artifact, home: Path, source: Path, started: float) -> None:
+def _bring_one(artifact: Artifact, home: Path, source: Path, meter: Meter) -> None:
     path = source / artifact.file_name
     if not artifact.is_archive:
         if not path.is_file():  # else another process brought it while this one waited
-            _download(artifact, path, started)
+            _download(artifact, path, meter)
         return
     if is_whole(unpacked_dir(home, artifact)):
         return
     if source == home and not path.is_file():
-        _download(artifact, path, started)
+        _download(artifact, path, meter)
     why = damage(artifact, path) if path.is_file() else "it is missing"
     if why:
         raise _refused(path, why)
@@ -130,13 +158,15 @@ def _bring_one(artifact: Artifact, home: Path, source: Path, started: float) -> 
         path.unlink()  # its content is there, twice the space is not needed
 
 
-def _download(artifact: Artifact, target: Path, started: float) -> None:
+def _download(artifact: Artifact, target: Path, meter: Meter) -> None:
     why: str | None = None
     for attempt in range(ATTEMPTS):
+        if meter.cancelled:
+            break
         time.sleep(attempt)
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target.parent) as scratch:
             try:
-                path = _resolve(artifact, Path(scratch), started)
+                path = _resolve(artifact, Path(scratch), meter)
                 why = damage(artifact, path)
                 if why is None:
                     os.replace(path, target)
@@ -151,21 +181,15 @@ def _download(artifact: Artifact, target: Path, started: float) -> None:
     )
 
 
-def _resolve(artifact: Artifact, scratch: Path, started: float) -> Path:
+def _resolve(artifact: Artifact, scratch: Path, meter: Meter) -> Path:
     # Imported here: it is slow, and needed only on a machine's first run.
     from jgo.maven import MavenContext
     from jgo.maven._resolver import PythonResolver
 
     def watched(_name: str, _size: int) -> AbstractContextManager[Callable[[int], None]]:
-        # A read timeout never fires on a drip; this looks at the clock with every chunk.
-        return nullcontext(lambda _bytes: _check_deadline(started))
+        return nullcontext(meter.add)
 
     resolver = PythonResolver(progress_callback=watched)
     context = MavenContext(resolver=resolver, repo_cache=scratch, local_repos=[], timeout=READ_TIMEOUT_S)
     component = context.project(artifact.group, artifact.artifact).at_version(artifact.version)
     return Path(component.artifact(classifier=artifact.classifier, packaging=artifact.packaging).resolve())
-
-
-def _check_deadline(started: float) -> None:
-    if time.monotonic() - started > DEADLINE_S:
-        raise TimeoutError(f"not done after {DEADLINE_S:.0f} s")

@@ -68,7 +68,11 @@ class Postgres(Server):
 
     @property
     def password(self) -> str:
-        return self.layout.postgres_password.read_text().strip()
+        try:
+            return self.layout.postgres_password.read_text().strip()
+        except FileNotFoundError:
+            where, why = str(self.layout.postgres_password), "the file with the generated password is gone"
+            raise EnvironmentFault(where, why, "put it back, or start afresh with `sluice dev reset`") from None
 
     def dsn(self, dbname: str = "postgres") -> str:
         return f"postgresql://{SUPERUSER}:{self.password}@{LOOPBACK}:{self.port}/{dbname}"
@@ -85,19 +89,21 @@ class Postgres(Server):
         return install / "bin"
 
     def prepare(self) -> None:
+        self._await_former_processes()
         if (self.home / "initialised").exists():
-            return self._clear_after_crash()
+            (self.home / "data" / "postmaster.pid").unlink(missing_ok=True)
+            return
         shutil.rmtree(self.home, ignore_errors=True)  # what a killed initdb left
         self.home.mkdir(parents=True)
         self._write_password()
         self._initdb()
         (self.home / "initialised").touch()
-        return None
 
-    def _clear_after_crash(self) -> None:
-        """Wait for the children of a killed postmaster, then take its pid file away.
+    def _await_former_processes(self) -> None:
+        """Wait for the children of a killed postmaster: a new one refuses beside them.
 
-        A new postmaster refuses beside them, and beside a file whose pid belongs to any living process of its user.
+        It also refuses beside a pid file whose pid belongs to any living process of its user; with none of these left,
+        that file means nothing.
         """
         deadline = time.monotonic() + CHILDREN_GONE_WITHIN_S
         while left := processes_in(self.home / "data"):
@@ -108,7 +114,6 @@ class Postgres(Server):
                     "end them, then start again",
                 )
             time.sleep(0.05)
-        (self.home / "data" / "postmaster.pid").unlink(missing_ok=True)
 
     def _write_password(self) -> None:
         self.layout.postgres_password.unlink(missing_ok=True)
@@ -188,15 +193,18 @@ class Postgres(Server):
 
 
 def processes_in(data: Path) -> list[int]:
-    """Pids of the Postgres processes at work in this data directory: each has it as its current directory."""
-    found = []
-    for process in psutil.process_iter(["name"]):
-        try:
-            if process.info["name"] == "postgres" and process.cwd() == str(data):
-                found.append(process.pid)
-        except psutil.Error:
-            continue
-    return found
+    """Pids of the Postgres processes at work in this data directory."""
+    return [
+        p.pid for p in psutil.process_iter(["name"]) if p.info["name"] in ("postgres", "initdb") and _is_in(p, data)
+    ]
+
+
+def _is_in(process: psutil.Process, data: Path) -> bool:
+    """A server process has its data directory as its current one; initdb only names it."""
+    try:
+        return process.cwd() == str(data) or str(data) in process.cmdline()
+    except psutil.Error:
+        return False
 
 
 def _nobody() -> Owner:
@@ -211,7 +219,9 @@ def _reachable_copy(install: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=".copy-", dir=target.parent))
         shutil.copytree(install, scratch / "pginstall")
-        (scratch / "pginstall").chmod(0o755)
+        for path in (scratch / "pginstall", *(scratch / "pginstall").rglob("*")):
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
         try:
             os.rename(scratch / "pginstall", target)
         except OSError:

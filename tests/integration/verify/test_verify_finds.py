@@ -1,0 +1,214 @@
+"""Logs and tables made by hand with one thing wrong with each person: verify names it, and nobody else."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sluice.embedded import Servers
+from sluice.provenance import Contribution
+from sluice.stage.ledger import ledger_key
+from sluice.verify import Report, verify
+from sluice.verify.report import Check
+from support.handmade import Handmade
+
+
+def innocents(made: Handmade) -> None:
+    """Two people in both sources, one who left, one whose newest state nothing can map, one who is filtered."""
+    for number, name in (("P1", "Ada"), ("P2", "Grace")):
+        made.mapped(made.person(number, name, city="Kiel"))
+        made.merged(number)
+        made.mapped(made.staff(number, "12.5", notes="a long story"))
+        made.merged(number)
+    left = made.mapped(made.person("P3", "Alan"))
+    made.merged("P3")
+    made.retract(left, made.gone("P3"))
+    made.merged("P3")
+    person(made, "P4")
+    made.dead_letter("mapper", made.person("P4", "Edsger", email=["no", "text"]))
+    made.person("P5", "Test")
+
+
+def person(made: Handmade, number: str) -> Contribution:
+    """Somebody with nothing wrong; returns the claim."""
+    claim = made.mapped(made.person(number, "Somebody"))
+    made.merged(number)
+    return claim
+
+
+def crimes_in_contributions(made: Handmade) -> None:
+    made.person("MISSING", "Nobody")
+    raw = made.person("OTHER-CONTENT", "Somebody")
+    made.mapped(raw, fields={"number": "OTHER-CONTENT", "name": "Somebody Else"})
+    made.merged("OTHER-CONTENT")
+    person(made, "NOT-RETRACTED")
+    made.gone("NOT-RETRACTED")
+    person(made, "OUTDATED")
+    made.person("OUTDATED", "Somebody New")
+    made.person("LOST", "Somebody", email=["no", "text"])
+    moved = person(made, "MOVED")
+    made.contribute(moved._replace(entity_id="MOVED-AWAY", fields={**moved.fields, "number": "MOVED-AWAY"}).sealed())
+    made.merged("MOVED-AWAY")
+    older, newer = made.person("OLDER-LAST", "Somebody"), made.person("OLDER-LAST", "Somebody New")
+    made.mapped(newer)
+    made.merged("OLDER-LAST")
+    made.mapped(older)
+    made.contribute(person(made, "REPEATED"))
+
+
+def crimes_in_canonical(made: Handmade) -> None:
+    person(made, "NOT-MERGED")
+    made.mapped(made.person("NOT-MERGED", "Somebody New"))
+    made.mapped(made.person("NOT-GOLDEN", "Somebody"))
+    person(made, "TWICE")
+    golden = made.records(made.canonical)
+    twice = next(record for record in golden if record.key == b"TWICE")
+    headers = {**twice.headers, "sluice-revision": b"2"}
+    made.golden("TWICE", twice.value, list(headers.items()))
+    wrong = made.person("WRONG-PLACE", "Somebody")
+    there = person(made, "RIGHT-PLACE").raw
+    made.contribute(made.claims(wrong)[0]._replace(raw=there))
+    made.merged("WRONG-PLACE")
+
+
+def crimes_in_tables(made: Handmade) -> None:
+    made.sql("UPDATE golden.person SET name = 'Mallory' WHERE entity_id = 'CHANGED-ROW'")
+    made.sql("DELETE FROM golden.person WHERE entity_id = 'NO-ROW'")
+    made.sql("UPDATE golden.person SET _offset = _offset - 1 WHERE entity_id = 'OLD-ROW'")
+    made.sql(
+        "UPDATE golden.person SET _provenance = jsonb_set(_provenance, '{contributors,0,offset}', '9999') "
+        "WHERE entity_id = 'FORGED-PROVENANCE'"
+    )
+    made.sql("UPDATE golden.person SET entity_id = 'NOBODY' WHERE entity_id = 'RENAMED'")
+    made.sql("UPDATE golden.person SET _partition = 77 WHERE entity_id = 'STRAY'")
+    made.sql("DELETE FROM golden._graves WHERE entity_id = 'NO-GRAVE'")
+
+
+def crimes_in_the_ledger(made: Handmade) -> None:
+    def write(group: str, topic: str, partition: int, line: bytes) -> None:
+        made.produce(made.names.ledger, ledger_key(made.names.group(group), topic, partition), line, [], 0)
+
+    crm, end = made.crm, made.ends(made.crm)
+    visible = [sum(record.partition == p for record in made.records(crm)) for p in range(2)]
+    write("mapper", crm, 0, made.line(0, end[0], visible[0] + 1, reset=True))
+    write("mapper", crm, 1, made.line(0, end[1], visible[1]))
+    merged = made.ends(made.contributions)
+    write("merger", made.contributions, 0, made.line(merged[0] + 3, merged[0] + 5, 0))
+    write("merger", made.contributions, 1, made.line(merged[1], merged[1], 1).replace(b'"visible":1', b'"visible":2'))
+
+
+@pytest.fixture(scope="module")
+def made(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Handmade]:
+    name = f"verify_{uuid.uuid4().hex[:10]}"
+    servers.create_database(name)
+    dsn, folder = servers.postgres_dsn(name), Path(tmp_path_factory.mktemp("people"))
+    yield Handmade(servers.bootstrap_servers, servers.registry_url, dsn, f"{name}.", folder)
+    servers.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+def clean(made: Handmade) -> Report:
+    innocents(made)
+    for number in ("CHANGED-ROW", "NO-ROW", "OLD-ROW", "FORGED-PROVENANCE", "RENAMED", "STRAY"):
+        person(made, number)
+    left = made.mapped(made.person("NO-GRAVE", "Alan"))
+    made.merged("NO-GRAVE")
+    made.retract(left, made.gone("NO-GRAVE"))
+    made.merged("NO-GRAVE")
+    made.finish()
+    return verify(made.pipeline, made.settings, wait_s=5.0)
+
+
+@pytest.fixture(scope="module")
+def report(made: Handmade, clean: Report) -> Report:
+    assert clean.verified
+    crimes_in_contributions(made)
+    crimes_in_canonical(made)
+    made.finish()
+    crimes_in_tables(made)
+    crimes_in_the_ledger(made)
+    return verify(made.pipeline, made.settings, wait_s=5.0)
+
+
+def told(report: Report, check: Check, who: str) -> list[str]:
+    """What a check says of one person."""
+    assert report.counts[check] == len(report.first.get(check, [])), "some are not told"
+    named = (who, f'{{"id":"{who}"}}')
+    return [one.what for one in report.first.get(check, []) if one.key in named or one.key.startswith(f'["{who}",')]
+
+
+def test_a_pipeline_in_order_is_verified(clean: Report) -> None:
+    assert clean.to_json()["findings"] == {}
+    assert clean.verified
+    assert clean.checked["rows"] == 9
+    assert clean.checked["parked raw records"] == 1
+
+
+CRIMES: list[tuple[Check, str, str]] = [
+    ("raw-contributions", "MISSING", "no contribution was made"),
+    ("raw-contributions", "OTHER-CONTENT", "is not what raw record"),
+    ("raw-contributions", "NOT-RETRACTED", "no source record makes it any more"),
+    ("raw-contributions", "OUTDATED", "is newer"),
+    ("raw-contributions", "LOST", "no dead letter"),
+    ("raw-contributions", "MOVED-AWAY", "no source record makes it any more"),
+    ("contributions-canonical", "NOT-MERGED", "is not the merge of its contributions"),
+    ("contributions-canonical", "NOT-GOLDEN", "no canonical record stands"),
+    ("canonical-table", "CHANGED-ROW", "has another name"),
+    ("canonical-table", "NO-ROW", "has no row"),
+    ("canonical-table", "FORGED-PROVENANCE", "has another provenance"),
+    ("canonical-table", "NOBODY", "no canonical record does"),
+    ("canonical-table", "RENAMED", "has no row"),
+    ("canonical-table", "STRAY", "is of partition 77, which"),
+    ("canonical-table", "STRAY", "has no row"),
+    ("I2", "TWICE", "repeats the content of offset"),
+    ("I2", "REPEATED", "1 times the same claim again"),
+    ("I4", "OLDER-LAST", "is not the highest claim of its key"),
+    ("I4", "OLD-ROW", "the newest is of epoch 1"),
+    ("I4", "NO-GRAVE", "has no grave"),
+    ("I6", "WRONG-PLACE", "which is of another source key"),
+    ("I6", "FORGED-PROVENANCE", "behind the end of its log"),
+]
+
+
+@pytest.mark.parametrize(("check", "who", "what"), CRIMES, ids=lambda value: str(value)[:30])
+def test_what_is_wrong_is_named(report: Report, check: Check, who: str, what: str) -> None:
+    said = told(report, check, who)
+    assert [what in one for one in said].count(True) == 1
+    assert len(said) == [(c, w) for c, w, _ in CRIMES].count((check, who))
+
+
+def test_nobody_else_is_named(report: Report) -> None:
+    named = {(check, one.key) for check in report.first if check != "I5" for one in report.first[check]}
+    guilty = {(check, who) for check, who, _ in CRIMES}
+    assert {(check, _who(key)) for check, key in named} == guilty
+
+
+def _who(key: str) -> str:
+    if key.startswith("["):
+        return key.split('"')[1]
+    return key.removeprefix('{"id":"').removesuffix('"}')
+
+
+def test_a_ledger_is_checked_for_gaps_sums_and_against_the_log(made: Handmade, report: Report) -> None:
+    said = [(one.where.removeprefix(made.names.prefix), one.what) for one in report.first["I5"]]
+    for where, what in (
+        (f"merger/{made.contributions}/0", "leaves out offsets"),
+        (f"merger/{made.contributions}/1", "had 2 visible records, and outcomes of 1"),
+        (f"merger/{made.contributions}/1", "tells of 2 visible records, and the log holds 0"),
+        (f"mapper/{made.crm}/0", "and the log holds"),
+        (f"mapper/{made.crm}/1", "and is no reset"),
+    ):
+        assert [what in one for place, one in said if place == where].count(True) == 1
+    assert len(said) == 5
+
+
+def test_records_that_a_stage_has_not_done_are_pending_and_no_finding(made: Handmade, report: Report) -> None:
+    made.person("PENDING", "Somebody")
+    later = verify(made.pipeline, made.settings, wait_s=0.0)
+    (pending,) = later.pending
+    assert (pending.group, pending.topic) == (made.names.group("mapper"), made.crm)
+    assert not later.verified
+    assert later.counts == report.counts

@@ -1,0 +1,257 @@
+"""A pipeline's logs and tables made by hand, step by step, so that a test can do one step wrong."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psycopg
+from confluent_kafka import KafkaError, Message
+
+from sluice.errors import DeadRecord
+from sluice.kafka import KafkaSettings, LogReader, clients, murmur2_partition
+from sluice.kafka.groups import set_offsets
+from sluice.kafka.topics import Topics, concrete, load_kinds
+from sluice.lag import stage_inputs
+from sluice.pipeline import load_pipeline
+from sluice.pipeline.authored import load_entities, load_mappings
+from sluice.position import Position
+from sluice.postgres.golden_columns import GoldenTable
+from sluice.postgres.golden_owner import Claim
+from sluice.postgres.golden_store import GoldenStore, Progress
+from sluice.postgres.golden_writer import Change
+from sluice.provenance import Contribution, Incomplete, RawRef, merge
+from sluice.schemas import Registry, avro_schema, make_decoder, make_encoder
+from sluice.stage.batch import Batch
+from sluice.stage.ledger import ledger_key, ledger_line
+from sluice.stage.record import Record, record_of
+from sluice.stage.settings import RegistrySettings, StageSettings
+from support.people import PIPELINE, Person, crm_person, erp_staff
+
+At = tuple[str, int]
+Headers = list[tuple[str, bytes]]
+NOON = "2026-03-01T12:00:00Z"
+
+
+class Handmade:
+    """Steps in the order of the flow; `finish` writes rows, ledger and offsets for everything that was made."""
+
+    partitions = 2
+
+    def __init__(self, kafka: str, registry_url: str, dsn: str, prefix: str, folder: Path) -> None:
+        (folder / "dsn").write_text(dsn)
+        (folder / "entities.py").write_text("from support.people import Person as Person\n")
+        for source, name in (("crm", "crm_person"), ("erp", "erp_staff")):
+            (folder / "sources" / source).mkdir(parents=True)
+            (folder / "sources" / source / "mapping.py").write_text(f"from support.people import {name} as {name}\n")
+        file = folder / "pipeline.yaml"
+        file.write_text(PIPELINE.format(prefix=prefix, dsn_file=folder / "dsn"))
+        self.dsn = dsn
+        self.kafka = KafkaSettings(bootstrap_servers=kafka)
+        self.settings = StageSettings(
+            pipeline=file, state_dir=folder / "state", kafka=self.kafka, registry=RegistrySettings(url=registry_url)
+        )
+        self.pipeline = load_pipeline(file)
+        self.names = self.pipeline.names
+        self.admin = clients.admin(self.kafka)
+        kinds = load_kinds(self.settings.schemas_dir / "topics")
+        Topics(self.admin).apply(concrete(kinds, self.pipeline, ["person"]))
+        registry = Registry(registry_url, folder / "state" / "schemas")
+        contract = Person.contract()
+        schema = avro_schema(contract, "people")
+        schema_id = registry.register(f"{self.names.canonical('person')}-value", schema)
+        self._encode, self._decode = make_encoder(contract, schema_id), make_decoder(registry.by_id)
+        self._producer = clients.producer(self.kafka)
+        self._held: dict[bytes, Contribution] = {}
+        self._standing: dict[str, tuple[str | None, int]] = {}
+        self._sequence = 0
+        self._done: dict[At, int] = {}
+        self.crm = self.names.raw("crm", "people")
+        self.erp = self.names.raw("erp", "public.staff")
+        self.contributions = self.names.contributions("person")
+        self.canonical = self.names.canonical("person")
+
+    # ── raw ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def raw(self, topic: str, key: str, value: bytes | None, headers: Headers | None = None) -> Record:
+        """A raw record at the next position."""
+        self._sequence += 1
+        told: Headers = [("sluice-position", f"1:7:{self._sequence}".encode()), *(headers or [])]
+        partition = murmur2_partition(key.encode(), self.partitions)
+        return self.produce(topic, key.encode(), value, told, partition)
+
+    def person(self, number: str, name: str, **more: Any) -> Record:
+        """A polled record of the CRM."""
+        value = orjson.dumps({"id": number, "name": name, "updated": NOON, **more})
+        headers = [("sluice-op", b"u"), ("ce_time", NOON.encode()), ("sluice-response", b"a-response")]
+        return self.raw(self.crm, _key(number), value, headers)
+
+    def gone(self, number: str) -> Record:
+        """A polled delete."""
+        return self.raw(self.crm, _key(number), None, [("sluice-op", b"d"), ("ce_time", NOON.encode())])
+
+    def staff(self, number: str, pay: str, notes: str | None = None) -> Record:
+        """A change event of the ERP's table; its primary key is the number's digits."""
+        row = {"id": int(number[1:]), "number": number, "notes": notes, "pay": pay, "since": NOON}
+        value = orjson.dumps({"op": "u", "source": {"ts_ms": 1_772_366_400_000}, "after": row})
+        return self.raw(self.erp, orjson.dumps({"id": row["id"]}).decode(), value)
+
+    # ── contributions ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def claims(self, raw: Record, **other: Any) -> list[Contribution]:
+        """What the mapper makes of a raw record. `other` members are told otherwise."""
+        polled = raw.topic == self.crm
+        mapping, source, stream = (crm_person, "crm", "people") if polled else (erp_staff, "erp", "public.staff")
+        read = orjson.loads(raw.value or b"")
+        made = []
+        for claim in mapping.apply(read if polled else read["after"]):
+            whole = Contribution(
+                claim.entity_id,
+                source,
+                stream,
+                (raw.key or b"").decode(),
+                mapping.name,
+                mapping.version,
+                claim.output,
+                Position.parse(raw.headers["sluice-position"]),
+                RawRef(*raw[:3]),
+                1_772_366_400_000_000,
+                claim.effective_at,
+                1,
+                claim.fields,
+                False,
+            )
+            made.append(whole._replace(**other).sealed())
+        return made
+
+    def contribute(self, claim: Contribution) -> Record:
+        """Write a claim, and hold it as the merger would."""
+        held = self._held.get(claim.key)
+        if held is None or claim.claim_order >= held.claim_order:
+            self._held[claim.key] = claim
+        partition = murmur2_partition(claim.entity_id.encode(), self.partitions)
+        return self.produce(self.contributions, claim.key, claim.to_json(), [], partition)
+
+    def mapped(self, raw: Record, **other: Any) -> Contribution:
+        """Claim what a raw record says; returns the (only) claim."""
+        (claim,) = self.claims(raw, **other)
+        self.contribute(claim)
+        return claim
+
+    def retract(self, claim: Contribution, by: Record) -> None:
+        """Retract a claim for a delete."""
+        position = Position.parse(by.headers["sluice-position"])
+        gone = claim._replace(position=position, raw=RawRef(*by[:3]), fields={}, effective_at=None, retracted=True)
+        self.contribute(gone.sealed())
+
+    def dead_letter(self, stage: str, of: Record, code: str = "wrong-type") -> None:
+        """Park a record."""
+        batch = Batch(stage, self.names.dlq(stage), 1_000_000, 60)
+        batch.park(of, DeadRecord(code, "of a test"))
+        (letter,) = batch.outputs
+        self.produce(letter.topic, letter.key, letter.value, list(letter.headers), 0)
+
+    # ── canonical ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def merged(self, number: str) -> Record | None:
+        """Write the golden record of an id if its content changed."""
+        contract = Person.contract()
+        claims = [one for one in self._held.values() if one.entity_id == number]
+        result = merge(contract, claims, self.pipeline.source_order)
+        content, revision = self._standing.get(number, (None, 0))
+        now = None if isinstance(result, Incomplete) else result.content
+        if now == content:
+            return None
+        self._standing[number] = (now, revision + 1)
+        headers: Headers = [("sluice-revision", b"%d" % (revision + 1))]
+        value = None
+        if not isinstance(result, Incomplete):
+            headers.append(("sluice-content", result.content.encode()))
+            value = self._encode(result.record(revision + 1, 1_772_366_400_000_001))
+        return self.golden(number, value, headers)
+
+    def golden(self, number: str, value: bytes | None, headers: Headers) -> Record:
+        """Write a canonical record as given."""
+        partition = murmur2_partition(number.encode(), self.partitions)
+        return self.produce(self.canonical, number.encode(), value, headers, partition)
+
+    # ── the end ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def finish(self) -> None:
+        """Rows, ledgers and committed offsets for what stands in the logs since the last time."""
+        table = GoldenTable("golden", Person.contract())
+        store = GoldenStore("warehouse", lambda: self.dsn, "golden", {self.canonical: table})
+        topic_id = Topics(self.admin).pinned([self.canonical])[self.canonical].topic_id
+        claims = {p: store.claim(self.canonical, p, topic_id) for p in range(self.partitions)}
+        changes = []
+        for record in self.records(self.canonical):
+            entity_id, row = (record.key or b"").decode(), None
+            if record.value is not None:
+                decoded = self._decode(record.value)
+                row = table.row(entity_id, decoded.fields, decoded.sluice)
+            changes.append(Change(entity_id, 1, record.partition, record.offset, row))
+        held: dict[At, Claim] = {(self.canonical, p): claim for p, claim in claims.items()}
+        store.write(held, {self.canonical: changes}, {})
+        self._ledgers(store, claims)
+        store.commit()
+        store.rollback()
+
+    def _ledgers(self, store: GoldenStore, claims: dict[int, Claim]) -> None:
+        stages = stage_inputs(self.pipeline, load_mappings(self.pipeline), load_entities(self.pipeline))
+        for stage in stages:
+            progress = []
+            for topic in stage.topics:
+                records = self.records(topic)
+                for partition, end in self.ends(topic).items():
+                    start = self._done.get((topic, partition), 0)
+                    line = self.line(
+                        start, end, sum(r.partition == partition and start <= r.offset < end for r in records)
+                    )
+                    self._done[topic, partition] = end
+                    key = ledger_key(stage.group, topic, partition)
+                    if stage.sink:
+                        progress.append(Progress(claims[partition], end, key.decode(), line.decode()))
+                    else:
+                        self.produce(self.names.ledger, key, line, [], 0)
+                set_offsets(self.admin, stage.group, {(topic, p): end for p, end in self.ends(topic).items()})
+            if progress:
+                store.record_progress(progress)
+
+    @staticmethod
+    def line(start: int, end: int, visible: int, *, reset: bool = False, **versions: int) -> bytes:
+        """A ledger line in which everything was mapped."""
+        known = {"crm_person": 2, "erp_staff": 1, **versions}
+        return ledger_line(start, end, Counter({"mapped": visible}), reset, known)
+
+    def ends(self, topic: str) -> dict[int, int]:
+        with LogReader(self.kafka) as reader:
+            return {p: end for (_, p), end in reader.ends([(topic, p) for p in range(self.partitions)]).items()}
+
+    def records(self, topic: str) -> list[Record]:
+        """All of a topic, in order by partition."""
+        with LogReader(self.kafka) as reader:
+            return [record_of(m) for m in reader.read({(topic, p): (0, end) for p, end in self.ends(topic).items()})]
+
+    def sql(self, statement: str, *values: Any) -> None:
+        """Change something in the sink's database behind the sink's back; exactly one row."""
+        with psycopg.connect(self.dsn) as connection:
+            assert connection.execute(statement.encode(), values).rowcount == 1
+
+    def produce(self, topic: str, key: bytes, value: bytes | None, headers: Headers, partition: int) -> Record:
+        """Write a record and wait for its offset."""
+        offsets: list[int] = []
+
+        def told(error: KafkaError | None, message: Message) -> None:
+            assert error is None, error
+            offsets.append(int(message.offset() or 0))
+
+        self._producer.produce(topic, value, key, partition, headers=headers, on_delivery=told)
+        assert self._producer.flush(10) == 0
+        return Record(topic, partition, offsets[0], key, value, dict(headers), int(time.time() * 1000))
+
+
+def _key(number: str) -> str:
+    return orjson.dumps({"id": number}).decode()

@@ -1,0 +1,57 @@
+"""A pipeline of two sources and one entity, small enough to make its logs by hand: CRM is polled, ERP is followed."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import BaseModel
+
+from sluice.entities import Entity, Identity, Money, mapping, most_recent, prefer
+
+
+class Person(Entity):
+    number: Annotated[str, Identity(str.upper)]
+    name: str
+    email: str | None
+    notes: Annotated[str | None, prefer("erp", "crm")]
+    pay: Money | None
+    city: Annotated[str | None, most_recent()]
+
+
+class CrmPerson(BaseModel):
+    id: str
+    name: str
+    email: str | None = None
+    city: str | None = None
+    updated: datetime
+
+
+@mapping(source="crm.people", version=2, effective_at="updated")
+def crm_person(raw: CrmPerson) -> Person | None:
+    if raw.name == "Test":
+        return None
+    return Person.claim(number=raw.id, name=raw.name, email=raw.email, city=raw.city)
+
+
+class ErpStaff(BaseModel):
+    id: int
+    number: str
+    notes: str | None
+    pay: Decimal
+    since: datetime
+
+
+@mapping(source="erp.public.staff", version=1, effective_at="since")
+def erp_staff(raw: ErpStaff) -> Person:
+    return Person.claim(number=raw.number, notes=raw.notes, pay=Money(raw.pay, "EUR"))
+
+
+PIPELINE = """\
+pipeline: people
+partitions: 2
+kafka: {{prefix: {prefix}}}
+sources:
+  crm: {{poll: "sources.crm.connector:Crm", streams: {{people: {{freshness: 5s}}}}}}
+  erp: {{cdc: postgres, dsn: {{env: NOBODY_ASKS_FOR_IT}}, tables: [public.staff]}}
+sinks: {{warehouse: {{postgres: {{file: {dsn_file}}}}}}}
+"""

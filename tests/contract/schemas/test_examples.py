@@ -1,0 +1,128 @@
+"""Every schema has examples beside it, and the examples are what the code reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from sluice.position import Position
+from sluice.provenance import Contribution
+from sluice.stage import source_record
+from sluice.stage.record import Record
+from support.json_schemas import FILES, SCHEMAS, findings, validator
+
+EXAMPLES = sorted((SCHEMAS / "examples").glob("*/*.json"))
+
+
+def of(kind: str) -> list[Path]:
+    return [path for path in EXAMPLES if path.parent.name == kind]
+
+
+def name_of(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
+
+
+def read(path: Path) -> Any:
+    return orjson.loads(path.read_bytes())
+
+
+def record(example: dict[str, Any]) -> Record:
+    """The Kafka record that an example of a raw record stands for."""
+    key = orjson.dumps(example["key"])
+    value = None if example["value"] is None else b"" if example["value"] == "" else orjson.dumps(example["value"])
+    headers = {name: text.encode() for name, text in example["headers"].items()}
+    return Record("raw.source.stream", 0, 0, key, value, headers, 0)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_schema_is_one_and_has_examples(name: str) -> None:
+    assert validator(name).schema["description"]
+    assert of(name)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=name_of)
+def test_an_example_follows_its_schema(path: Path) -> None:
+    assert findings(path.parent.name, read(path)) == []
+
+
+@pytest.mark.parametrize("path", of("contribution"), ids=name_of)
+def test_a_contribution_reads_and_writes_the_same(path: Path) -> None:
+    example = read(path)
+    contribution = Contribution.from_json(orjson.dumps(example))
+    assert orjson.loads(contribution.to_json()) == example
+    assert contribution.sealed().content == example["content"]
+
+
+@pytest.mark.parametrize("path", of("polled"), ids=name_of)
+def test_a_polled_record_is_read_as_what_it_says(path: Path) -> None:
+    example = read(path)
+    raw = record(example)
+    change = source_record.read_polled(raw, source_record.source_key(raw), source_record.position_of(raw))
+    expected = source_record.Op.DELETE if example["headers"]["sluice-op"] == "d" else source_record.Op.UPSERT
+    assert change.op is expected
+    assert change.row == (example["value"] or {})
+    assert raw.headers["ce_subject"] == raw.key
+
+
+@pytest.mark.parametrize("path", of("sweep"), ids=name_of)
+def test_a_sweep_marker_is_read_as_one(path: Path) -> None:
+    example = read(path)
+    raw = record(example)
+    assert source_record.is_sweep(raw)
+    assert source_record.swept_stream(raw) == example["key"]["$sweep"]
+
+
+@pytest.mark.parametrize("path", of("envelope"), ids=name_of)
+def test_a_change_event_is_read_as_what_it_says(path: Path) -> None:
+    example = read(path)
+    raw = Record("raw.source.public.thing", 0, 0, b'{"id":17}', orjson.dumps(example), {}, 0)
+    change = source_record.read_change(raw, source_record.source_key(raw), Position(1, 1, 1))
+    assert change.op is (source_record.Op.DELETE if example["op"] == "d" else source_record.Op.UPSERT)
+    assert change.row == (example["after"] or {})
+    assert change.observed_at == example["source"]["ts_us"]
+
+
+def change(example: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """`example` with the member at slash-separated `path` set, or taken out (value `...`)."""
+    changed: dict[str, Any] = orjson.loads(orjson.dumps(example))
+    *parents, last = path.split("/")
+    node = changed
+    for parent in parents:
+        node = node[parent]
+    if value is ...:
+        del node[last]
+    else:
+        node[last] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("example", "path", "value"),
+    [
+        ("contribution/payroll", "position", [1, 2]),
+        ("contribution/payroll", "content", "abc"),
+        ("contribution/payroll", "effective_at", ...),
+        ("contribution/payroll", "surprise", 1),
+        ("contribution/payroll", "fields/base_pay/amount", 5210.0),
+        ("contribution/payroll", "fields/base_pay/currency", "eur"),
+        ("contribution/retracted", "fields", {"name": "Ada"}),
+        ("polled/upsert", "value", None),
+        ("polled/upsert", "headers/sluice-position", "1:09:1"),
+        ("polled/upsert", "headers/sluice-op", "s"),
+        ("polled/upsert", "headers/ce_time", "yesterday"),
+        ("polled/delete", "value", {"id": "W-00018"}),
+        ("sweep/snapshot_done", "value", None),
+        ("sweep/snapshot_done", "key", {"id": 1}),
+        ("envelope/create", "after", None),
+        ("envelope/create", "op", "x"),
+        ("envelope/create", "source/lsn", "24117960"),
+        ("envelope/create", "source/sequence", "24117960"),
+        ("envelope/delete_with_key_only", "before", None),
+    ],
+)
+def test_a_wrong_record_is_refused(example: str, path: str, value: Any) -> None:
+    right = read(SCHEMAS / "examples" / f"{example}.json")
+    assert findings(example.partition("/")[0], change(right, path, value)) != []

@@ -1,0 +1,92 @@
+"""What the stages write follows the schemas: one record of each kind, made by the code that makes them in earnest."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import orjson
+import pytest
+
+from sluice.connector import Response
+from sluice.connector.messages import Request
+from sluice.position import Position
+from sluice.postgres.debezium import Change, Moment, Source, TableEvents
+from sluice.postgres.pgoutput import UNCHANGED, Delete, Insert, Update
+from sluice.provenance import Contribution, RawRef
+from sluice.stage.raw import sweep_markers
+from sluice_ingress_poller.page import Item
+from sluice_ingress_poller.records import Fetched, Names, RecordMaker
+from support import pgoutput_wire as wire
+from support.json_schemas import findings, seen
+
+FETCHED = Fetched.now(Response(Request.get("/things"), 200, {}, b"[]"), 1_760_000_000_123)
+NAMES = Names("shop", "crm", "things", "raw.crm.things", "responses.crm", "dlq.ingress-poller")
+MOMENT = Moment(1_760_000_000_123_456, 750, 90)
+SNAPSHOT = Moment(1_760_000_000_123_456, None, None, snapshot=True)
+
+
+def table() -> TableEvents:
+    columns = [("id", 23), ("name", 25), ("photo", 25)]
+    source = Source("0.1.0", "raw.erp", "erp")
+    return TableEvents(source, wire.table(7, "employee", columns, ["id"], "d"), ["id"], {})
+
+
+def written() -> dict[str, Change]:
+    """A change event of every kind that `ingress-cdc` publishes."""
+    events = table()
+    moved = events.updated(Update(7, "K", [b"17", None, None], [b"18", b"Ada", b"p"]), MOMENT, 97, lambda *_: None)
+    return {
+        "insert": events.inserted(Insert(7, [b"17", b"Ada", None]), MOMENT, 95)[0],
+        "snapshot": events.read([b"17", b"Ada", None], SNAPSHOT, 95),
+        "update": events.updated(Update(7, "", [], [b"17", b"Ada", UNCHANGED]), MOMENT, 96, lambda *_: None)[0],
+        "delete": events.deleted(Delete(7, "K", [b"17", None, None]), MOMENT, 98)[0],
+        "moved: delete": moved[0],
+        "moved: create": moved[2],
+        "first of a stream": events.inserted(Insert(7, [b"17", b"Ada", None]), MOMENT._replace(xid=1), 95)[0],
+    }
+
+
+@pytest.mark.parametrize("kind", written())
+def test_a_change_event_follows_the_schema(kind: str) -> None:
+    value = written()[kind].value
+    assert value is not None
+    assert findings("envelope", orjson.loads(value)) == []
+
+
+@pytest.mark.parametrize("changed_at", [None, datetime(2025, 10, 9, 8, 53, 20, 5, UTC)])
+def test_a_polled_record_follows_the_schema(changed_at: datetime | None) -> None:
+    maker = RecordMaker(NAMES, 1, 42, ())
+    item = Item(b'{"id":17}', b'{"id":17,"name":"Ada"}', None, changed_at)
+    upsert = maker._upsert(item, FETCHED)
+    (delete,) = maker.deletes([b'{"id":18}'], FETCHED)
+    assert findings("polled", seen(upsert.key, upsert.headers, upsert.value)) == []
+    assert findings("polled", seen(delete.key, delete.headers, delete.value)) == []
+
+
+def test_a_sweep_marker_follows_the_schema() -> None:
+    markers = sweep_markers("raw.erp.public.employee", "public.employee", Position(2, 97, 0), 3)
+    assert len(markers) == 3
+    for marker in markers:
+        assert marker.value == b""
+        assert findings("sweep", seen(marker.key, marker.headers, marker.value)) == []
+
+
+@pytest.mark.parametrize("retracted", [False, True])
+def test_a_contribution_follows_the_schema(retracted: bool) -> None:
+    claim = Contribution(
+        entity_id="E17",
+        source="erp",
+        stream="public.employee",
+        source_key='{"id":17}',
+        mapping="employee",
+        mapping_version=3,
+        output="main",
+        position=Position(1, 97, 2),
+        raw=RawRef("raw.erp.public.employee", 4, 1_024),
+        observed_at=1_760_000_000_123_456,
+        effective_at=None,
+        contract=1,
+        fields={} if retracted else {"name": "Ada", "pay": {"amount": "12.3400", "currency": "EUR"}, "left_on": None},
+        retracted=retracted,
+    ).sealed()
+    assert findings("contribution", orjson.loads(claim.to_json())) == []

@@ -4,6 +4,7 @@ SELECT 'E-' || employee.id            AS entity_id,
        party.name                     AS full_name,
        party.code                     AS party_code,
        owner.name                     AS company,
+       (extract(epoch FROM employee.create_date) * 1000000)::bigint AS recorded_at,
        employee.start_date::text      AS started_on,
        employee.end_date::text        AS left_on,
        'E-' || employee.supervisor    AS supervisor

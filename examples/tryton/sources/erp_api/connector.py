@@ -73,10 +73,13 @@ class TrytonStream(Stream[Model]):
     """Records of one Tryton model, paged by id, so that no row shifts between pages while others come and go.
 
     `reads`: the fields. `related`: dotted paths of the records whose changes are changes of this one.
+
+    Tryton dates a change by the begin of its transaction, so one that commits late lies behind what was read before:
+    up to ten seconds of that every poll looks back, more is found by the next complete enumeration.
     """
 
     key = "id"
-    cursor = Cursor("write_date", lookback=timedelta(minutes=1))
+    cursor = Cursor("write_date", lookback=timedelta(seconds=10))
     looks_before_delete = 1
     page_size: ClassVar[int] = 500
     tryton_model: ClassVar[str]

@@ -1,0 +1,156 @@
+"""Tryton end to end: its API polled and its tables followed, merged, in rows; edits through its own client arrive."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, LiteralString, NamedTuple
+
+import psycopg
+import pytest
+
+from sluice.embedded import Servers
+from sluice.embedded.fetching import cache_dir
+from sluice.testing.example import ExampleContext, load_example
+from support.arrivals import Arrival, arrivals, note_arrivals
+from support.assembled import Assembled, assembled
+from support.tryton import EXAMPLE, Erp
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+EDITS = 220
+RATE_PER_S = 5.0
+EMPLOYED = "SELECT party, id FROM company_employee"
+
+
+class Expected(NamedTuple):
+    """What an edit must show: a row of an entity with `field` = `value`; field None: the row is gone."""
+
+    path: str
+    entity: str
+    entity_id: str
+    field: str | None
+    value: Any
+
+
+@pytest.fixture(scope="module")
+def erp(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Erp]:
+    driver = load_example(EXAMPLE)
+    ctx = ExampleContext(servers.postgres_dsn(), cache_dir(), tmp_path_factory.mktemp("tryton"), print)
+    driver.prepare(ctx)
+    running = driver.start(ctx)
+    yield Erp(driver, ctx, running)
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def pipeline(erp: Erp, servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Assembled]:
+    directory: Path = tmp_path_factory.mktemp("tryton-pipeline")
+    with assembled(EXAMPLE, erp.running.env, servers, "tryton.", directory) as running:
+        yield running
+
+
+def expectation(edit: Mapping[str, Any], codes: Mapping[int, str], employed: Mapping[int, int]) -> list[Expected]:
+    """Where one logged change must show, by the path that carries it; nothing for what has been deleted since."""
+    model, number, field, value = edit["model"], edit["id"], edit["field"], edit["value"]
+    match model, field:
+        case "party.party", "name" if number in codes:
+            found = [Expected("tables", "party", codes[number], "name", value)]
+            if number in employed:
+                found.append(Expected("api", "worker", f"E-{employed[number]}", "full_name", value))
+            return found
+        case "party.party", "active" if number in codes:
+            return [Expected("tables", "party", codes[number], "active", value)]
+        case "company.employee", "id":
+            return [Expected("tables", "worker", f"E-{number}", None, None)]
+        case "company.employee", "start_date" | "end_date":
+            column = {"start_date": "started_on", "end_date": "left_on"}[field]
+            return [Expected("tables", "worker", f"E-{number}", column, value)]
+        case "company.employee", "supervisor":
+            return [Expected("tables", "worker", f"E-{number}", "supervisor", f"E-{value}")]
+        case "account.move.line", "debit":
+            return [Expected("tables", "ledger_entry", f"L-{number}", "debit", float(value))]
+    return []
+
+
+def newest_edits(log: Path) -> list[dict[str, Any]]:
+    """The last change of each field: an earlier one may rightly never be seen. Nothing of records deleted since."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    newest = {(line["model"], line["id"], line["field"]): line for line in lines}
+    gone = {(model, number) for model, number, field in newest if field == "id"}
+    return [line for (model, number, field), line in newest.items() if field == "id" or (model, number) not in gone]
+
+
+def shows(arrival: Arrival | None, wanted: Expected) -> bool:
+    """Whether this version of the row is as the edit wants it."""
+    if wanted.field is None:
+        return arrival is None or arrival.row is None
+    return arrival is not None and arrival.row is not None and arrival.row[wanted.field] == wanted.value
+
+
+def latency_ms(edit: Mapping[str, Any], wanted: Expected, seen: list[Arrival]) -> float | None:
+    """From before the request was sent (so never too small) to the first row that shows it.
+
+    None if the row showed it already: people also set what is set. Fails if no row ever shows it.
+    """
+    sent_at = int(edit["sent_at"])
+    versions = [arrival for arrival in seen if (arrival.entity, arrival.entity_id) == (wanted.entity, wanted.entity_id)]
+    before = [arrival for arrival in versions if arrival.at_us < sent_at]
+    if shows(before[-1] if before else None, wanted):
+        return None
+    for arrival in versions[len(before) :]:
+        if shows(arrival, wanted):
+            return (arrival.at_us - sent_at) / 1000
+    pytest.fail(f"never seen: {wanted.entity} {wanted.entity_id}.{wanted.field}")
+
+
+def pairs(erp: Erp, query: LiteralString) -> dict[Any, Any]:
+    with psycopg.connect(erp.running.env["ERP_DSN"]) as connection:
+        return dict(connection.execute(query).fetchall())
+
+
+def test_edits_through_trytons_client_arrive_in_golden_rows(erp: Erp, pipeline: Assembled) -> None:
+    def truth() -> dict[str, dict[str, dict[str, object]]]:
+        return erp.driver.truth(erp.running)
+
+    pipeline.await_truth(truth, deadline_s=240)
+    employed = pairs(erp, EMPLOYED)
+    note_arrivals(pipeline.sink_dsn, ("worker", "party", "ledger_entry"))
+    edits = erp.driver.live(erp.ctx, erp.running, RATE_PER_S, EDITS, seed=4)
+    assert edits.wait(240) >= 200
+    pipeline.await_truth(truth, deadline_s=120)
+
+    seen = arrivals(pipeline.sink_dsn)
+    codes = pairs(erp, "SELECT id, code FROM party_party")
+    stayed = {party: employee for party, employee in pairs(erp, EMPLOYED).items() if employed.get(party) == employee}
+    taken: dict[str, list[float]] = {"tables": [], "api": []}
+    for edit in newest_edits(edits.log):
+        for wanted in expectation(edit, codes, stayed):
+            if (latency := latency_ms(edit, wanted, seen)) is not None:
+                taken[wanted.path].append(latency)
+    for path, values in taken.items():
+        middle, late = statistics.median(values), statistics.quantiles(values, n=100)[98]
+        print(f"{path}: {len(values)} edits, commit to row: median {middle:.0f} ms, p99 {late:.0f} ms")  # noqa: T201
+    assert len(taken["tables"]) > 50
+    assert len(taken["api"]) > 20
+
+
+def test_every_employee_is_a_worker_with_fields_won_by_both_paths(erp: Erp, pipeline: Assembled) -> None:
+    pipeline.await_truth(lambda: erp.driver.truth(erp.running), deadline_s=240)
+    with psycopg.connect(pipeline.sink_dsn) as connection:
+        won = connection.execute(
+            "SELECT entity_id, array_agg(DISTINCT source ORDER BY source) FROM golden.worker_provenance GROUP BY 1"
+        ).fetchall()
+    assert {worker for worker, _ in won} == erp.driver.truth(erp.running)["worker"].keys()
+    assert {tuple(sources) for _, sources in won} == {("erp_api", "erp_db")}
+
+
+def test_nothing_is_lost_and_nothing_parked(erp: Erp, pipeline: Assembled) -> None:
+    pipeline.await_truth(lambda: erp.driver.truth(erp.running), deadline_s=240)
+    done = pipeline.command("verify")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for stage in pipeline.stages.values():
+        stage.watch()
+        assert stage.counts.dead_letters == 0
+        assert stage.restarts == 0

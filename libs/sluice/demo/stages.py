@@ -32,6 +32,11 @@ class StageCounts:
     outcomes: dict[str, int] = field(default_factory=dict)
     ready: bool = False
 
+    @property
+    def done(self) -> int:
+        """Records that led to something: a poller asks for unchanged ones for ever."""
+        return self.records - self.outcomes.get("unchanged", 0)
+
 
 class StageProcess:
     """One stage. A stage that dies is started again, as an orchestrator would."""

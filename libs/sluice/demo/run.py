@@ -105,8 +105,9 @@ class Demo:
         self._turn(run, golden, live)
         report = verify(run.pipeline, run.settings, wait_s=VERIFY_WAIT_S, progress=self._screen.tell)
         self._outcome.verified = report.verified
-        self._outcome.findings = [str(finding) for finding in report.findings][:20]
-        self._screen.tell("verified: nothing lost" if report.verified else f"NOT verified: {self._outcome.findings}")
+        self._outcome.findings = [f"{check}: {one}" for check, kept in report.first.items() for one in kept]
+        for line in report.lines():
+            self._screen.tell(line)
 
 
 def _summary(stage: StageProcess) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_entities, load_mappings
 from sluice.position import Position
 from sluice.postgres.golden_columns import GoldenTable
-from sluice.postgres.golden_owner import Claim
 from sluice.postgres.golden_store import GoldenStore, Progress
 from sluice.postgres.golden_writer import Change
 from sluice.provenance import Contribution, Incomplete, RawRef, merge
@@ -152,7 +152,7 @@ class Handmade:
         batch = Batch(stage, self.names.dlq(stage), 1_000_000, 60)
         batch.park(of, DeadRecord(code, "of a test"))
         (letter,) = batch.outputs
-        self.produce(letter.topic, letter.key, letter.value, list(letter.headers), 0)
+        self.produce(letter.topic, letter.key or b"", letter.value, list(letter.headers), 0)
 
     # ── canonical ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -182,43 +182,43 @@ class Handmade:
 
     def finish(self) -> None:
         """Rows, ledgers and committed offsets for what stands in the logs since the last time."""
+        for stage in stage_inputs(self.pipeline, load_mappings(self.pipeline), load_entities(self.pipeline)):
+            lines = [line for topic in stage.topics for line in self._lines(topic)]
+            if stage.sink:
+                self._store_rows(stage.group, lines)
+            else:
+                for at, _, line in lines:
+                    self.produce(self.names.ledger, ledger_key(stage.group, *at), line, [], 0)
+            for topic in stage.topics:
+                set_offsets(self.admin, stage.group, {at: end for at, end, _ in lines if at[0] == topic})
+
+    def _lines(self, topic: str) -> Iterator[tuple[At, int, bytes]]:
+        """(partition, its end, the ledger line that reaches there from where the last one ended)."""
+        records = self.records(topic)
+        for partition, end in self.ends(topic).items():
+            start = self._done.get((topic, partition), 0)
+            visible = sum(one.partition == partition and start <= one.offset < end for one in records)
+            self._done[topic, partition] = end
+            yield (topic, partition), end, self.line(start, end, visible)
+
+    def _store_rows(self, group: str, lines: list[tuple[At, int, bytes]]) -> None:
         table = GoldenTable("golden", Person.contract())
-        store = GoldenStore("warehouse", lambda: self.dsn, "golden", {self.canonical: table})
+        changes = [self._change(table, record) for record in self.records(self.canonical)]
         topic_id = Topics(self.admin).pinned([self.canonical])[self.canonical].topic_id
-        claims = {p: store.claim(self.canonical, p, topic_id) for p in range(self.partitions)}
-        changes = []
-        for record in self.records(self.canonical):
-            entity_id, row = (record.key or b"").decode(), None
-            if record.value is not None:
-                decoded = self._decode(record.value)
-                row = table.row(entity_id, decoded.fields, decoded.sluice)
-            changes.append(Change(entity_id, 1, record.partition, record.offset, row))
-        held: dict[At, Claim] = {(self.canonical, p): claim for p, claim in claims.items()}
-        store.write(held, {self.canonical: changes}, {})
-        self._ledgers(store, claims)
+        store = GoldenStore("warehouse", lambda: self.dsn, "golden", {self.canonical: table})
+        claims = {at: store.claim(*at, topic_id) for at, _, _ in lines}
+        store.write(claims, {self.canonical: changes}, {})
+        told = [Progress(claims[at], end, ledger_key(group, *at).decode(), line.decode()) for at, end, line in lines]
+        store.record_progress(told)
         store.commit()
         store.rollback()
 
-    def _ledgers(self, store: GoldenStore, claims: dict[int, Claim]) -> None:
-        stages = stage_inputs(self.pipeline, load_mappings(self.pipeline), load_entities(self.pipeline))
-        for stage in stages:
-            progress = []
-            for topic in stage.topics:
-                records = self.records(topic)
-                for partition, end in self.ends(topic).items():
-                    start = self._done.get((topic, partition), 0)
-                    line = self.line(
-                        start, end, sum(r.partition == partition and start <= r.offset < end for r in records)
-                    )
-                    self._done[topic, partition] = end
-                    key = ledger_key(stage.group, topic, partition)
-                    if stage.sink:
-                        progress.append(Progress(claims[partition], end, key.decode(), line.decode()))
-                    else:
-                        self.produce(self.names.ledger, key, line, [], 0)
-                set_offsets(self.admin, stage.group, {(topic, p): end for p, end in self.ends(topic).items()})
-            if progress:
-                store.record_progress(progress)
+    def _change(self, table: GoldenTable, record: Record) -> Change:
+        entity_id, row = (record.key or b"").decode(), None
+        if record.value is not None:
+            decoded = self._decode(record.value)
+            row = table.row(entity_id, decoded.fields, decoded.sluice)
+        return Change(entity_id, 1, record.partition, record.offset, row)
 
     @staticmethod
     def line(start: int, end: int, visible: int, *, reset: bool = False, **versions: int) -> bytes:
@@ -248,7 +248,8 @@ class Handmade:
             assert error is None, error
             offsets.append(int(message.offset() or 0))
 
-        self._producer.produce(topic, value, key, partition, headers=headers, on_delivery=told)
+        told_headers: Any = headers
+        self._producer.produce(topic, value, key, partition, headers=told_headers, on_delivery=told)
         assert self._producer.flush(10) == 0
         return Record(topic, partition, offsets[0], key, value, dict(headers), int(time.time() * 1000))
 

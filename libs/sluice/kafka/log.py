@@ -20,6 +20,7 @@ from sluice.kafka.faults import translate
 from sluice.kafka.settings import KafkaSettings
 
 REQUEST_TIMEOUT_S = 10.0
+LEADER_DEADLINE_S = 5.0
 Partition = tuple[str, int]
 
 
@@ -96,6 +97,17 @@ class LogReader:
             del open_ends[at]
 
     def _offsets(self, partitions: list[Partition], spec: OffsetSpec, committed: bool) -> dict[Partition, int]:
+        """A leader that moves (or is only just there) is waited for, up to the deadline."""
+        give_up = time.monotonic() + LEADER_DEADLINE_S
+        while True:
+            try:
+                return self._asked(partitions, spec, committed)
+            except Transient:
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(0.05)
+
+    def _asked(self, partitions: list[Partition], spec: OffsetSpec, committed: bool) -> dict[Partition, int]:
         if not partitions:
             return {}
         level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED

@@ -19,7 +19,8 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import NewTopic
 from psycopg import conninfo
 
-from sluice.kafka import KafkaSettings, clients, read_to_end
+from sluice.errors import EnvironmentFault, Transient
+from sluice.kafka import KafkaSettings, LogReader, clients, read_to_end
 from sluice.kafka.topics import Topics, concrete, load_kinds
 from sluice.pipeline import CdcSource, Pipeline, Secret
 from sluice.position import Position
@@ -183,7 +184,12 @@ class Source:
 
     def raw(self, table: str) -> list[Raw]:
         """All records of a table's topic, read committed, partition by partition in log order."""
-        topic = self.pipeline.names.raw(SOURCE, f"public.{table}")
+        return self._read(self.pipeline.names.raw(SOURCE, f"public.{table}"))
+
+    def dead_letters(self) -> list[Raw]:
+        return self._read(self.pipeline.names.dlq("ingress-cdc"))
+
+    def _read(self, topic: str) -> list[Raw]:
         records = []
         for message in read_to_end(self.kafka, topic, dict.fromkeys(range(PARTITIONS), 0)):
             pairs: list[tuple[str, Any]] = [*(message.headers() or [])]
@@ -295,5 +301,17 @@ def make_source(dsn: str, bootstrap: str, prefix: str, folder: Path, tables: Seq
     kafka = KafkaSettings(bootstrap_servers=bootstrap)
     topics = concrete(load_kinds(default_schemas_dir() / "topics"), pipeline, [])
     ours = [t for t in topics if ".raw." in f".{t.name}" or "sluice." in t.name or "dlq.ingress-cdc" in t.name]
-    Topics(clients.admin(kafka)).apply([t for t in ours if "state." not in t.name and "retry." not in t.name])
+    wanted = [t for t in ours if "state." not in t.name and "retry." not in t.name]
+    Topics(clients.admin(kafka)).apply(wanted)
+    eventually(
+        "every partition has a leader", lambda: _led(kafka, [(t.name, p) for t in wanted for p in range(t.partitions)])
+    )
     return Source(dsn, kafka, pipeline, folder)
+
+
+def _led(kafka: KafkaSettings, partitions: list[tuple[str, int]]) -> bool:
+    with LogReader(kafka) as reader:
+        try:
+            return bool(reader.ends(partitions))
+        except (EnvironmentFault, Transient):
+            return False

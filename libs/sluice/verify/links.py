@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from sluice.entities import EntityContract
 from sluice.postgres.golden_columns import GoldenTable
+from sluice.postgres.golden_rows import GoldenReader
 from sluice.provenance import RawRef
 from sluice.verify.claims import MapperFacts
 from sluice.verify.entity_round import Done, EntityRound, EntityTopics, RoundReader
 from sluice.verify.reading import rounds, spans_to
 from sluice.verify.report import place
-from sluice.verify.rows import GoldenReader
 from sluice.verify.scan_entity import EntityCheck
 from sluice.verify.scan_raw import RawScan
 from sluice.verify.scan_rows import Newest, ProvenanceCheck, RowCheck

@@ -7,12 +7,13 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sluice.kafka.log import Partition
+from sluice.postgres.golden_rows import GoldenReader, StoredRow
 from sluice.provenance import RawRef
 from sluice.schemas.decoder import DecodedCanonical
 from sluice.verify.candidates import Candidate
 from sluice.verify.goldens import Golden
 from sluice.verify.report import Report, place
-from sluice.verify.rows import GoldenReader, GoldenRow, deleted_findings, row_findings
+from sluice.verify.rows import deleted_findings, row_findings
 from sluice.verify.visible import RawIndex
 
 
@@ -69,7 +70,7 @@ class RowCheck:
             what = f"is of partition {partition}, which {self._topic} does not have (offset {offset})"
             self._report.found("canonical-table", f"table {self._table}", entity_id, what)
 
-    def _row(self, row: GoldenRow, newest: Newest | None, grave: tuple[int, int] | None) -> None:
+    def _row(self, row: StoredRow, newest: Newest | None, grave: tuple[int, int] | None) -> None:
         if newest is None:
             self._add("canonical-table", row.partition, row.entity_id, "stands, and no canonical record does", None)
         elif newest.golden.value is None:

@@ -15,7 +15,8 @@ from sluice.kafka.topics import Topics
 from sluice.lag import StageInputs, stage_inputs
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities, load_mappings
-from sluice.postgres.sink_connection import Connection, connect
+from sluice.postgres.golden_rows import connect_to_read
+from sluice.postgres.sink_connection import Connection
 from sluice.schemas import Registry, make_decoder
 from sluice.schemas.decoder import Decode
 from sluice.stage.pinning import require_partitions
@@ -71,9 +72,7 @@ class Scope:
     def open_sink(self, stage: StageInputs, opened: ExitStack) -> OpenSink:
         """Connect to a sink, for reading. Raises EnvironmentFault."""
         declared = self.pipeline.sinks[stage.sink]
-        connection = opened.enter_context(connect(declared.postgres.reveal(), f"sink {stage.sink}"))
-        connection.autocommit = True
-        connection.read_only = True
+        connection = opened.enter_context(connect_to_read(declared.postgres.reveal(), f"sink {stage.sink}"))
         return OpenSink(stage.sink, stage.group, declared.schema_, connection)
 
     def dead_letters(self, stage: str) -> DeadLetters:

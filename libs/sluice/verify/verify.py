@@ -19,6 +19,7 @@ import orjson
 from sluice.kafka.log import Partition
 from sluice.lag import committed_offsets
 from sluice.pipeline import Pipeline
+from sluice.postgres.golden_rows import ledger_lines
 from sluice.stage.settings import StageSettings
 from sluice.verify import scan_ledger
 from sluice.verify.candidates import Candidate, settle_candidates
@@ -26,7 +27,6 @@ from sluice.verify.claims import MapperFacts, missing
 from sluice.verify.entity_round import Done
 from sluice.verify.links import Links
 from sluice.verify.report import Report, place
-from sluice.verify.rows import ledger_lines
 from sluice.verify.scan_raw import RawScan, raw_inputs, scan_raw
 from sluice.verify.scope import OpenSink, Scope
 from sluice.verify.settle import settle

@@ -1,0 +1,135 @@
+"""Golden rows read back as a contribution's JSON would have their values: for whoever checks or explains them."""
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from psycopg import sql
+
+from sluice.entities.field_types import FieldType
+from sluice.postgres.golden_columns import GoldenTable, columns_of
+from sluice.postgres.sink_connection import Connection, connect
+from sluice.postgres.sink_faults import sink_errors
+from sluice.postgres.sink_sql import statement
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_ROWS_A_FETCH = 2_000
+
+
+class StoredRow(NamedTuple):
+    """A row as it stands; times are µs UTC."""
+
+    entity_id: str
+    fields: dict[str, Any]
+    revision: int
+    updated_at: int
+    epoch: int
+    partition: int
+    offset: int
+    provenance: dict[str, Any]
+
+
+def connect_to_read(dsn: str, where: str) -> Connection:
+    """A connection that writes nothing and leaves no transaction open between two questions.
+
+    Raises EnvironmentFault.
+    """
+    connection = connect(dsn, where)
+    connection.autocommit = True
+    connection.read_only = True
+    return connection
+
+
+class GoldenReader:
+    """Reads one entity's table over `connect_to_read`. Raises EnvironmentFault or Transient, with no value in them."""
+
+    def __init__(self, connection: Connection, table: GoldenTable) -> None:
+        self._connection = connection
+        self._table = table
+        self._where = f"table {table.schema}.{table.name}"
+        self._fields = [(name, kind, len(columns_of(name, kind))) for name, kind in table.contract.fields.items()]
+
+    def rows(self, partitions: Sequence[int]) -> Iterator[StoredRow]:
+        """Rows of these partitions, fetched in slices."""
+        asked = self._rows(sql.SQL("_partition = ANY(%(partitions)s::integer[])"))
+        connection = self._connection
+        with sink_errors(self._where), connection.transaction(), connection.cursor("golden") as cursor:
+            cursor.itersize = _ROWS_A_FETCH
+            for row in cursor.execute(asked, {"partitions": list(partitions)}):
+                yield self._row(row)
+
+    def row(self, entity_id: str) -> StoredRow | None:
+        """The row of one entity."""
+        found = self._all(self._rows(sql.SQL("entity_id = %(entity_id)s")), {"entity_id": entity_id})
+        return self._row(found[0]) if found else None
+
+    def strays(self, partitions: Sequence[int]) -> list[tuple[str, int, int]]:
+        """(entity id, partition, offset) of rows outside of the topic's partitions."""
+        asked = statement("read_strays", table=self._identifier(self._table.name))
+        return self._all(asked, {"partitions": list(partitions)})
+
+    def graves(self, partitions: Sequence[int]) -> dict[str, tuple[int, int]]:
+        """(topic epoch, offset) of deleted entities by id."""
+        asked = statement("read_graves", graves=self._identifier("_graves"))
+        found = self._all(asked, {"entity": self._table.name, "partitions": list(partitions)})
+        return {entity_id: (epoch, offset) for entity_id, epoch, offset in found}
+
+    def epoch(self, topic: str) -> int | None:
+        """The epoch under which rows are written now; None before the first."""
+        asked = statement("read_epoch", topics=self._identifier("_topics"))
+        found: list[tuple[int | None]] = self._all(asked, {"topic": topic})
+        return found[0][0]
+
+    def _rows(self, which: sql.SQL) -> sql.Composed:
+        names = [column.name for name, kind in self._table.contract.fields.items() for column in columns_of(name, kind)]
+        columns = sql.SQL(", ").join(map(sql.Identifier, names))
+        return statement("read_rows", table=self._identifier(self._table.name), columns=columns, which=which)
+
+    def _all(self, asked: sql.Composed, parameters: Mapping[str, Any]) -> list[Any]:
+        with sink_errors(self._where):
+            return self._connection.execute(asked, parameters).fetchall()
+
+    def _identifier(self, name: str) -> sql.Identifier:
+        return sql.Identifier(self._table.schema, name)
+
+    def _row(self, row: tuple[Any, ...]) -> StoredRow:
+        fields, place = {}, 1
+        for name, kind, width in self._fields:
+            fields[name] = _json(kind, row[place : place + width])
+            place += width
+        revision, updated_at, epoch, partition, offset, provenance = row[place:]
+        return StoredRow(row[0], fields, revision, _micros(updated_at), epoch, partition, offset, provenance)
+
+
+def ledger_lines(connection: Connection, schema: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Key and line of a sink's ledger, in order."""
+    asked = statement("read_ledger", ledger=sql.Identifier(schema, "_ledger"))
+    with sink_errors(f"table {schema}._ledger"), connection.transaction(), connection.cursor("ledger") as cursor:
+        cursor.itersize = _ROWS_A_FETCH
+        yield from cursor.execute(asked)
+
+
+def _json(kind: FieldType, values: tuple[Any, ...]) -> Any:
+    value = values[0]
+    if kind.kind == "money":
+        return None if value is None and values[1] is None else {"amount": _decimal(value), "currency": values[1]}
+    if value is None:
+        return None
+    if kind.kind == "decimal":
+        return _decimal(value)
+    if kind.kind == "timestamp":
+        return _micros(value)
+    if kind.kind == "bytes":
+        return base64.b64encode(value).decode("ascii")
+    return value.isoformat() if kind.kind == "date" else value
+
+
+def _decimal(value: Decimal | None) -> str | None:
+    return None if value is None else format(value, "f")
+
+
+def _micros(value: datetime) -> int:
+    return (value - _EPOCH) // _MICROSECOND

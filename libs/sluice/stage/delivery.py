@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from confluent_kafka import KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from sluice.errors import Bug, Transient
 from sluice.kafka import KafkaSettings, TransactionalProducer, clients
+from sluice.kafka.faults import translate
 from sluice.names import Names
 from sluice.stage.batch import Batch
 from sluice.stage.group import GroupReader
@@ -122,6 +123,7 @@ class DirectDelivery:
 
     def close(self) -> None:
         self._producer = None
+        self._writer.rollback()
 
     def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> dict[At, int]:
         mine = [o for o in owned if _has_offset(o)]
@@ -141,17 +143,23 @@ class DirectDelivery:
             return
         if self._producer is None:
             raise Bug("delivery is used before it is opened")
-        failed: list[str] = []
+        failed: list[KafkaError] = []
 
         def report(error: KafkaError | None, message: Message) -> None:
             if error is not None:
-                failed.append(f"{message.topic()}: {error.name()}")
+                failed.append(error)
 
-        for topic, key, value, headers, partition in batch.outputs:
-            self._producer.produce(topic, value, key, partition, headers=list(headers), on_delivery=report)
-        if self._producer.flush(FLUSH_TIMEOUT_S) or failed:
+        doing = f"writing dead letters to {batch.outputs[0].topic}"
+        try:
+            for topic, key, value, headers, partition in batch.outputs:
+                self._producer.produce(topic, value, key, partition, headers=list(headers), on_delivery=report)
+        except KafkaException as error:  # known at once, such as a topic that is not there
             self._producer.purge()
-            raise Transient(f"dead letters did not reach Kafka ({failed[0] if failed else 'no answer'})")
+            raise translate(error, doing) from None
+        waiting = self._producer.flush(FLUSH_TIMEOUT_S)
+        if waiting or failed:
+            self._producer.purge()
+            raise translate(KafkaException(failed[0]), doing) if failed else Transient(f"{doing}: no answer")
 
 
 def _has_offset(owned: Owned) -> bool:

@@ -2,5 +2,5 @@
 INSERT INTO {seen} (entity, partition, entity_id)
 SELECT {entity}, s.partition, s.entity_id
 FROM unnest(%(partitions)s::integer[], %(ids)s::text[]) AS s(partition, entity_id)
-ORDER BY 2, 3 COLLATE "C"
+ORDER BY s.partition, s.entity_id COLLATE "C"
 ON CONFLICT DO NOTHING

@@ -1,0 +1,304 @@
+"""The golden store on a real Postgres: guard, graves, owner rows, rejected rows, progress, provenance."""
+
+import threading
+import time
+from typing import Any
+
+import psycopg
+import pytest
+
+from sluice.errors import EnvironmentFault, Transient
+from sluice.postgres.golden_owner import OwnerChanged
+from sluice.postgres.golden_store import GoldenStore
+from sluice.postgres.golden_tables import ensure
+from sluice.postgres.golden_writer import TableWriter
+from sluice.postgres.sink_connection import connect
+from support.sink import TABLE, TOPIC, names, rows, store, tombstone, upsert, write
+
+
+def test_a_row_has_its_fields_and_its_origin(postgres_dsn: str) -> None:
+    sink = store(postgres_dsn)
+    claim = sink.claim(TOPIC, 0, "id")
+    assert write(sink, claim, [upsert("W", 5)]).effective[0] == 1
+    found = rows(
+        postgres_dsn,
+        "SELECT full_name, base_pay_amount::text, base_pay_currency, height::text, born::text, hired_at, rating, "
+        "badge, level, remote, _topic_epoch, _partition, _offset FROM golden.worker",
+    )
+    (row,) = found
+    assert row[:5] == ("Zoë", "-12.3000", "EUR", "1.700", "1969-12-31")
+    assert row[5].isoformat() == "2024-01-01T00:00:00.000001+00:00"
+    assert row[6:] == (1.5, b"\x00\x01", -5, True, 1, 0, 5)
+
+
+def test_every_field_can_say_where_it_came_from_in_sql(postgres_dsn: str) -> None:
+    sink = store(postgres_dsn)
+    write(sink, sink.claim(TOPIC, 0, "id"), [upsert("W", 5, remote=None)])
+    view = {row[1]: row for row in rows(postgres_dsn, "SELECT * FROM golden.worker_provenance")}
+    assert len(view) == len(TABLE.contract.fields)
+    entity_id, field, value, *origin = view["base_pay"]
+    assert (entity_id, field, value) == ("W", "base_pay", "-12.3000 EUR")
+    assert origin[:6] == ["workday", "workers", '{"id":"W-7"}', "raw.workday.workers", 2, 123456]
+    assert origin[6].isoformat() == "2024-01-01T00:00:00+00:00"
+    assert origin[7:] == ["worker", 3, "source_order"]
+    assert view["remote"][2] is None
+
+
+def test_the_guard_takes_the_same_or_newer_and_refuses_older(postgres_dsn: str) -> None:
+    sink = store(postgres_dsn)
+    claim = sink.claim(TOPIC, 0, "id")
+    write(sink, claim, [upsert("W", 10, full_name="ten")])
+    assert write(sink, claim, [upsert("W", 9, full_name="nine")]).effective.total() == 0
+    assert names(postgres_dsn) == {"W": "ten"}
+    assert write(sink, claim, [upsert("W", 10, full_name="ten again")]).effective.total() == 1
+    assert write(sink, claim, [upsert("W", 11, full_name="eleven")]).effective.total() == 1
+    assert names(postgres_dsn) == {"W": "eleven"}
+
+
+def test_a_deleted_row_stays_deleted_when_older_records_come_again(postgres_dsn: str) -> None:
+    sink = store(postgres_dsn)
+    claim = sink.claim(TOPIC, 0, "id")
+    write(sink, claim, [upsert("W", 1), upsert("V", 2)])
+    write(sink, claim, [tombstone("W", 3)])
+    assert names(postgres_dsn) == {"V": "Zoë"}
+    write(sink, claim, [upsert("W", 1)])
+    assert names(postgres_dsn) == {"V": "Zoë"}
+    write(sink, claim, [upsert("W", 4, full_name="hired again")])
+    assert names(postgres_dsn)["W"] == "hired again"
+    write(sink, claim, [tombstone("W", 3)])
+    assert names(postgres_dsn)["W"] == "hired again"
+
+
+def test_a_grave_is_dug_for_an_entity_that_never_stood_there(postgres_dsn: str) -> None:
+    sink = store(postgres_dsn)
+    claim = sink.claim(TOPIC, 0, "id")
+    write(sink, claim, [tombstone("W", 3)])
+    write(sink, claim, [upsert("W", 2)])
+    assert names(postgres_dsn) == {}
+
+
+def test_a_key_twice_in_a_batch_is_written_once_at_its_newest(postgres_dsn: str) -> None:
+    sink = store(postgres_dsn)
+    written = write(
+        sink,
+        sink.claim(TOPIC, 0, "id"),
+        [upsert("W", 1, full_name="a"), upsert("W", 2, full_name="b"), upsert("V", 3), tombstone("V", 4)],
+    )
+    assert written.effective[0] == 2
+    assert names(postgres_dsn) == {"W": "b"}
+
+
+@pytest.mark.parametrize(
+    "culprit", [{"height": "99999999999.000"}, {"base_pay": {"amount": "1.0", "currency": "EURO"}}]
+)
+def test_only_the_culprit_of_a_refused_batch_is_rejected(postgres_dsn: str, culprit: dict[str, Any]) -> None:
+    sink = store(postgres_dsn)
+    batch = [upsert(f"W{n}", n) for n in range(50)] + [tombstone("W7", 60), upsert("bad", 61, **culprit)]
+    written = write(sink, sink.claim(TOPIC, 0, "id"), batch)
+    assert [one.change.entity_id for one in written.rejected] == ["bad"]
+    assert written.rejected[0].error.code == "refused-by-postgres"
+    assert "99999999999" not in str(written.rejected[0].error)
+    assert len(names(postgres_dsn)) == 49
+
+
+def test_behind_a_rejected_change_the_one_before_it_in_the_batch_counts(postgres_dsn: str) -> None:
+    sink = store(postgres_dsn)
+    batch = [upsert("W", 1, full_name="good"), upsert("W", 2, height="99999999999.000"), upsert("V", 3)]
+    written = write(sink, sink.claim(TOPIC, 0, "id"), batch)
+    assert [one.change.offset for one in written.rejected] == [2]
+    assert names(postgres_dsn) == {"W": "good", "V": "Zoë"}
+
+
+def test_an_entity_under_two_partitions_of_one_epoch_is_an_error(postgres_dsn: str) -> None:
+    sink = store(postgres_dsn)
+    write(sink, sink.claim(TOPIC, 0, "id"), [upsert("W", 5)])
+    claim = sink.claim(TOPIC, 1, "id")
+    with pytest.raises(EnvironmentFault, match="one entity lives in one partition"):
+        write(sink, claim, [upsert("W", 9, partition=1)])
+    sink.rollback()
+    assert rows(postgres_dsn, "SELECT _partition, _offset FROM golden.worker") == [(0, 5)]
+
+
+def test_a_stalled_writer_with_an_old_owner_number_writes_nothing(postgres_dsn: str) -> None:
+    stalled, now = store(postgres_dsn), store(postgres_dsn)
+    old = stalled.claim(TOPIC, 0, "id")
+    new = now.claim(TOPIC, 0, "id")
+    assert new.owner_no == old.owner_no + 1
+    write(now, new, [tombstone("W", 7)])
+    with pytest.raises(OwnerChanged):
+        write(stalled, old, [upsert("W", 8)])
+    stalled.rollback()
+    assert names(postgres_dsn) == {}
+    assert now.claim(TOPIC, 0, "id").processed == 8
+
+
+def test_a_claim_waits_for_the_batch_that_is_being_written(postgres_dsn: str) -> None:
+    """The new owner reads what was processed only after the old one's last batch is decided."""
+    old, new = store(postgres_dsn), store(postgres_dsn)
+    claim = old.claim(TOPIC, 0, "id")
+    new.claim(TOPIC, 1, "id")
+    at = (TOPIC, 0)
+    old.write({at: claim}, {TOPIC: [upsert("W", 1)]}, {})
+    waiting = threading.Thread(target=new.claim, args=(TOPIC, 0, "id"))
+    waiting.start()
+    _until_somebody_waits_for_a_lock(postgres_dsn)
+    assert waiting.is_alive()
+    old.commit()
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+def _until_somebody_waits_for_a_lock(dsn: str) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if rows(dsn, "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"):
+            return
+    raise AssertionError("nobody waits for a lock")
+
+
+def test_batches_that_write_the_same_rows_at_once_do_not_deadlock(postgres_dsn: str) -> None:
+    """Without owner rows and offsets in the way: it is the order of the locks alone that keeps them apart."""
+    with connect(postgres_dsn, "test") as connection:
+        ensure(connection, "golden", [TABLE])
+    failures: list[BaseException] = []
+    start = threading.Barrier(2)
+
+    def run(turned: bool) -> None:
+        with connect(postgres_dsn, "test") as connection:
+            writer = TableWriter(connection, TABLE)
+            writer.prepare()
+            for turn in range(12):
+                keys = [f"W{n:04}" for n in range(2000)]
+                changes = [upsert(key, turn) for key in (reversed(keys) if turned else keys)]
+                start.wait(60)
+                try:
+                    with connection.transaction():
+                        writer.write(changes)
+                except BaseException as error:
+                    failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(turned,)) for turned in (False, True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert failures == []
+
+
+def test_progress_and_ledger_stand_in_the_transaction_of_the_rows(postgres_dsn: str) -> None:
+    sink = store(postgres_dsn)
+    claim = sink.claim(TOPIC, 0, "id")
+    assert claim.processed is None
+    write(sink, claim, [upsert("W", 41)])
+    at = (TOPIC, 0)
+    sink.write({at: claim}, {TOPIC: [upsert("V", 42)]}, {})
+    sink.rollback()
+    assert names(postgres_dsn) == {"W": "Zoë"}
+    assert sink.claim(TOPIC, 0, "id").processed == 42
+    assert rows(postgres_dsn, "SELECT count(*) FROM golden._ledger") == [(1,)]
+
+
+def test_an_unknown_topic_id_stops_the_sink_and_names_the_rebuild(postgres_dsn: str) -> None:
+    sink = store(postgres_dsn)
+    write(sink, sink.claim(TOPIC, 0, "id"), [upsert("W", 5)])
+    with pytest.raises(EnvironmentFault, match="sluice sink rebuild worker"):
+        sink.claim(TOPIC, 0, "another id")
+
+
+def test_rows_without_a_known_topic_stop_the_sink(postgres_dsn: str) -> None:
+    sink = store(postgres_dsn)
+    write(sink, sink.claim(TOPIC, 0, "id"), [upsert("W", 5)])
+    with psycopg.connect(postgres_dsn) as connection:
+        connection.execute("DELETE FROM golden._topics")
+    with pytest.raises(EnvironmentFault, match="was filled from another topic"):
+        sink.claim(TOPIC, 0, "id")
+
+
+def test_a_missing_table_is_a_fault_and_no_dead_letter_and_mends_itself(postgres_dsn: str) -> None:
+    sink = store(postgres_dsn)
+    claim = sink.claim(TOPIC, 0, "id")
+    with psycopg.connect(postgres_dsn) as connection:
+        connection.execute("DROP TABLE golden.worker CASCADE")
+    with pytest.raises(EnvironmentFault, match=r"golden\.worker"):
+        write(sink, claim, [upsert("W", 5)])
+    sink.rollback()
+    write(sink, claim, [upsert("W", 5)])
+    assert names(postgres_dsn) == {"W": "Zoë"}
+
+
+def test_a_missing_privilege_is_a_fault_that_says_what_to_grant(postgres_dsn: str) -> None:
+    sink = store(postgres_dsn)
+    write(sink, sink.claim(TOPIC, 0, "id"), [upsert("W", 5)])
+    user = f"u{abs(hash(postgres_dsn)):x}"
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {user} LOGIN PASSWORD 'hush'")
+    try:
+        parts = psycopg.conninfo.conninfo_to_dict(postgres_dsn) | {"user": user, "password": "hush"}
+        with pytest.raises(EnvironmentFault, match="grant") as fault:
+            store(psycopg.conninfo.make_conninfo("", **parts)).claim(TOPIC, 0, "id")
+        assert "hush" not in str(fault.value)
+    finally:
+        with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+            connection.execute(f"DROP ROLE {user}")
+
+
+def test_a_server_that_is_not_there_is_a_fault_without_the_password() -> None:
+    with pytest.raises(EnvironmentFault, match="cannot connect") as fault:
+        store("postgresql://me:hush@127.0.0.1:1/db").claim(TOPIC, 0, "id")
+    assert "hush" not in str(fault.value)
+
+
+def test_a_connection_that_was_cut_is_made_anew(postgres_dsn: str) -> None:
+    sink = store(postgres_dsn)
+    claim = sink.claim(TOPIC, 0, "id")
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name ~ 'sink'")
+    with pytest.raises(Transient):
+        write(sink, claim, [upsert("W", 5)])
+    sink.rollback()
+    write(sink, claim, [upsert("W", 5)])
+    assert names(postgres_dsn) == {"W": "Zoë"}
+
+
+def test_a_pass_from_the_first_offset_deletes_what_it_did_not_meet(postgres_dsn: str) -> None:
+    sink = store(postgres_dsn)
+    claim = sink.claim(TOPIC, 0, "id")
+    write(sink, claim, [upsert("gone", 1), upsert("stays", 2), upsert("parked", 3)])
+    write(sink, sink.claim(TOPIC, 1, "id"), [upsert("elsewhere", 1, partition=1)])
+    passing = sink.begin_pass(claim, 2, 10)
+    write(sink, passing, [upsert("stays", 8)], met=[(0, "stays"), (0, "parked")])
+    assert set(names(postgres_dsn)) == {"gone", "stays", "parked", "elsewhere"}
+    write(sink, passing, [upsert("new", 11)], met=[(0, "new")])
+    assert set(names(postgres_dsn)) == {"stays", "parked", "new", "elsewhere"}
+    assert sink.claim(TOPIC, 0, "id").pass_end is None
+    assert rows(postgres_dsn, "SELECT * FROM golden._seen") == []
+
+
+def test_a_pass_survives_a_restart(postgres_dsn: str) -> None:
+    sink = store(postgres_dsn)
+    claim = sink.claim(TOPIC, 0, "id")
+    write(sink, claim, [upsert("gone", 1), upsert("stays", 2)])
+    write(sink, sink.begin_pass(claim, 2, 10), [upsert("stays", 3)], met=[(0, "stays")])
+    sink.rollback()
+    claim = sink.claim(TOPIC, 0, "id")
+    assert (claim.pass_from, claim.pass_end) == (2, 10)
+    write(sink, claim, [upsert("new", 12)], met=[(0, "new")])
+    assert set(names(postgres_dsn)) == {"stays", "new"}
+
+
+def test_two_sinks_that_start_at_once_make_the_tables_once(postgres_dsn: str) -> None:
+    failures: list[BaseException] = []
+
+    def start(sink: GoldenStore, partition: int) -> None:
+        try:
+            sink.claim(TOPIC, partition, "id")
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=start, args=(store(postgres_dsn), n)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    assert rows(postgres_dsn, "SELECT count(*) FROM golden._owner") == [(4,)]

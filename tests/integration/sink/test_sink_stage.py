@@ -1,0 +1,145 @@
+"""The assembled sink on real Kafka and Postgres: commit order, replay, poison, faults that mend themselves."""
+
+import json
+
+import psycopg
+from typer.testing import CliRunner
+
+from sluice.cli.sink import app
+from support.canonical import record
+from support.sink import names, rows
+from support.sink_stage import SinkRig, until
+
+CHECKSUM = "SELECT md5(string_agg(t::text, '|' ORDER BY entity_id)) FROM golden.worker AS t"
+
+
+def _fill(rig: SinkRig, count: int = 40) -> None:
+    rig.create()
+    for number in range(count):
+        rig.publish(f"W{number}", record(employee_number=f"W{number}"))
+
+
+def test_canonical_records_become_rows_and_the_ledger_accounts_for_each(rig: SinkRig) -> None:
+    _fill(rig)
+    rig.publish("W1", None)
+    rig.run_to_end()
+    assert set(names(rig.dsn)) == {f"W{number}" for number in range(40)} - {"W1"}
+    lines = [line for (line,) in rows(rig.dsn, "SELECT line FROM golden._ledger ORDER BY id")]
+    assert sum(line["visible"] for line in lines) == 41
+    for line in lines:
+        outcomes = ("mapped", "unchanged", "superseded", "filtered", "dead", "skipped")
+        assert line["visible"] == sum(line[outcome] for outcome in outcomes)
+    assert rows(rig.dsn, "SELECT sum(processed) FROM golden._owner") == [(sum(rig.ends().values()),)]
+
+
+def test_poison_is_parked_with_its_bytes_and_nothing_else_is(rig: SinkRig) -> None:
+    _fill(rig, 10)
+    poison = {
+        "not-avro": b"\x01\x02",
+        "too-big": rig.encode(record(height="99999999999.000")),
+        "nul": rig.encode(record(full_name="a\0b")),
+    }
+    for key, value in poison.items():
+        rig.publish(key, value)
+    rig.publish("last", record(employee_number="last"))
+    rig.run_to_end()
+    assert set(names(rig.dsn)) == {*(f"W{number}" for number in range(10)), "last"}
+    letters = {(key or b"").decode(): (value, headers) for key, value, headers in rig.dead_letters()}
+    assert {key: value for key, (value, _) in letters.items()} == poison
+    kinds = {key: headers["sluice-kind"].decode() for key, (_, headers) in letters.items()}
+    assert kinds == {"not-avro": "bad-avro", "too-big": "refused-by-postgres", "nul": "nul-character"}
+    for _, headers in letters.values():
+        assert headers["__connect.errors.topic"].decode() == rig.topic
+        assert b"99999999999" not in headers["__connect.errors.exception.message"]
+
+
+def test_a_rewind_by_some_offsets_deletes_nothing_and_changes_nothing(rig: SinkRig) -> None:
+    _fill(rig)
+    rig.publish("W1", None)
+    rig.run_to_end()
+    before = rows(rig.dsn, CHECKSUM)
+    rig.reset({partition: max(0, offset - 3) for partition, offset in rig.committed().items()})
+    rig.run_to_end()
+    assert rows(rig.dsn, CHECKSUM) == before
+    rig.reset(dict.fromkeys(range(rig.partitions), 0))
+    rig.run_to_end()
+    assert rows(rig.dsn, CHECKSUM) == before
+    resets = [line["reset"] for (line,) in rows(rig.dsn, "SELECT line FROM golden._ledger ORDER BY id")]
+    assert resets.count(True) == 4
+
+
+def test_a_group_that_was_moved_forward_waits_and_names_what_it_would_skip(rig: SinkRig) -> None:
+    _fill(rig, 10)
+    rig.run_to_end()
+    done = rig.committed()
+    for number in range(10, 30):
+        rig.publish(f"W{number}", record(employee_number=f"W{number}"))
+    ends = rig.ends()
+    rig.reset(ends)
+    with rig.running():
+        until(lambda: len(rig.health.faults) == rig.partitions, "both partitions wait")
+        told = " ".join(rig.health.faults.values())
+    for partition, offset in done.items():
+        assert f"offsets {offset} to {ends[partition] - 1} would be skipped unread" in told
+    assert len(names(rig.dsn)) == 10
+
+
+def test_dead_letters_are_durable_before_rows_and_rows_before_offsets(rig: SinkRig) -> None:
+    """While the dead-letter topic is missing, neither rows nor offsets of the batch are committed."""
+    rig.create(rig.topic, rig.control)
+    rig.publish("a", record(employee_number="a"))
+    rig.run_to_end()
+    committed = rig.committed()
+    for number in range(20):
+        rig.publish(f"W{number}", record(employee_number=f"W{number}"))
+        rig.publish(f"bad{number}", b"\x01")
+    with rig.running():
+        until(lambda: "environment" in rig.health.faults, "the missing topic is noticed")
+        assert rig.committed() == committed
+        assert set(names(rig.dsn)) == {"a"}
+        rig.create(rig.dlq)
+        until(lambda: rig.committed() == rig.ends(), "it goes on by itself")
+    assert len(names(rig.dsn)) == 21
+    assert {key for key, _, _ in rig.dead_letters()} == {f"bad{number}".encode() for number in range(20)}
+
+
+def test_a_missing_table_stops_the_sink_which_goes_on_by_itself(rig: SinkRig) -> None:
+    _fill(rig, 5)
+    with rig.running():
+        until(lambda: rig.committed() == rig.ends(), "the first rows")
+        with psycopg.connect(rig.dsn, autocommit=True) as connection:
+            connection.execute("DROP VIEW golden.worker_provenance")
+            connection.execute("ALTER TABLE golden.worker ALTER COLUMN height TYPE text")
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name ~ 'sink'")
+        rig.publish("later", record(employee_number="later"))
+        until(lambda: "contract says numeric(10,3)" in " ".join(rig.health.faults.values()), "the fault is told")
+        with psycopg.connect(rig.dsn, autocommit=True) as connection:
+            connection.execute("ALTER TABLE golden.worker ALTER COLUMN height TYPE numeric(10,3) USING height::numeric")
+        until(lambda: "later" in names(rig.dsn), "it goes on")
+    assert rig.dead_letters() == []
+
+
+def _rebuild(rig: SinkRig, monkey: dict[str, str]) -> dict[str, dict[str, int]]:
+    result = CliRunner().invoke(app, ["rebuild", "--pipeline", str(rig.pipeline_file), "--json"], env=monkey)
+    assert result.exit_code == 0, result.output
+    found: dict[str, dict[str, int]] = json.loads(result.stdout.splitlines()[-1])
+    return found
+
+
+def test_a_recreated_topic_stops_the_sink_until_the_table_is_rebuilt(rig: SinkRig) -> None:
+    _fill(rig, 10)
+    rig.publish("W1", None)
+    rig.run_to_end()
+    rig.recreate_topic()
+    for name in ("W0", "W1", "new"):
+        rig.publish(name, record(employee_number=name, full_name="anew"))
+    with rig.running():
+        until(lambda: "sluice sink rebuild worker" in " ".join(rig.health.faults.values()), "the way out is told")
+    assert len(names(rig.dsn)) == 9
+    until(lambda: not rig.committed(), "Kafka forgets the offsets of the deleted topic")
+    rebuilt = _rebuild(rig, {"SLUICE_KAFKA__BOOTSTRAP_SERVERS": rig.kafka.bootstrap_servers})
+    assert rebuilt[rig.topic]["epoch"] == 2
+    assert len(names(rig.dsn)) == 9
+    rig.run_to_end()
+    assert names(rig.dsn) == {"W0": "anew", "W1": "anew", "new": "anew"}
+    assert rows(rig.dsn, "SELECT DISTINCT _topic_epoch FROM golden.worker") == [(2,)]

@@ -1,0 +1,60 @@
+"""A golden store over the sample worker, and changes for it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+
+from sluice.postgres.golden_columns import GoldenTable
+from sluice.postgres.golden_owner import Claim
+from sluice.postgres.golden_store import GoldenStore, Progress
+from sluice.postgres.golden_writer import Change, Written
+from support.canonical import FIELDS, record
+from support.workers import Worker
+
+TOPIC = "canonical.worker"
+TABLE = GoldenTable("golden", Worker.contract())
+CONTRIBUTORS = [one._asdict() for one in record().contributors]
+WINNERS = [one._asdict() for one in record().winners]
+
+
+def store(dsn: str, table: GoldenTable = TABLE) -> GoldenStore:
+    return GoldenStore("warehouse", lambda: dsn, "golden", {TOPIC: table})
+
+
+def upsert(entity_id: str, offset: int, *, partition: int = 0, epoch: int = 1, **fields: Any) -> Change:
+    """A canonical record of `entity_id` at `offset`."""
+    sluice = {
+        "revision": offset,
+        "updated_at": 1704067200000001,
+        "contributors": CONTRIBUTORS,
+        "winners": WINNERS,
+    }
+    row = TABLE.row(entity_id, {**FIELDS, "employee_number": entity_id, **fields}, sluice)
+    return Change(entity_id, epoch, partition, offset, row)
+
+
+def tombstone(entity_id: str, offset: int, *, partition: int = 0, epoch: int = 1) -> Change:
+    return Change(entity_id, epoch, partition, offset, None)
+
+
+def write(to: GoldenStore, claim: Claim, changes: Sequence[Change], met: Sequence[tuple[int, str]] = ()) -> Written:
+    """One batch of one partition, committed; the partition's position ends behind the last change."""
+    at = (claim.topic, claim.partition)
+    written = to.write({at: claim}, {TOPIC: changes}, {TOPIC: met})
+    processed = max((one.offset for one in changes), default=-1) + 1
+    to.record_progress([Progress(claim, processed, "sink/canonical.worker/0", '{"v": 1}')])
+    to.commit()
+    return written.get(TOPIC, Written(Counter(), []))
+
+
+def rows(dsn: str, question: str) -> list[tuple[Any, ...]]:
+    """What a connection of its own sees."""
+    with psycopg.connect(dsn) as connection:
+        return connection.execute(question).fetchall()
+
+
+def names(dsn: str) -> dict[str, str]:
+    """Full name by entity id."""
+    return dict(rows(dsn, "SELECT entity_id, full_name FROM golden.worker"))

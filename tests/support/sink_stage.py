@@ -1,0 +1,163 @@
+"""The assembled sink over real servers: a pipeline folder, topics, canonical records in, rows and dead letters out."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicCollection
+from confluent_kafka.admin import NewTopic
+
+from sluice.kafka import KafkaSettings, LogReader, clients, murmur2_partition, read_to_end
+from sluice.kafka.faults import kafka_error
+from sluice.kafka.groups import members_of, set_offsets
+from sluice.pipeline import load_pipeline
+from sluice.schemas import CanonicalRecord, Registry, avro_schema, make_encoder
+from sluice.stage.delivery import DirectDelivery
+from sluice.stage.group import GroupReader
+from sluice.stage.loop import Stage
+from sluice.stage.settings import RegistrySettings
+from sluice.stage.signals import Stop
+from sluice.telemetry import Health
+from sluice_sink_postgres.settings import SinkSettings
+from sluice_sink_postgres.wiring import wire
+from support.workers import Worker
+
+STAGE = "sink-postgres"
+DEADLINE_S = 60.0
+
+
+def until(true: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> None:
+    """Wait until `true()` holds; fails with `what` after the deadline."""
+    give_up = time.monotonic() + deadline_s
+    while not true():
+        if time.monotonic() > give_up:
+            raise AssertionError(f"not within {deadline_s:.0f} s: {what}")
+        time.sleep(0.05)
+
+
+class SinkRig:
+    """One pipeline with one entity and one sink; topics of its own, two partitions."""
+
+    partitions = 2
+
+    def __init__(self, kafka: str, registry_url: str, prefix: str, dsn: str, folder: Path) -> None:
+        self.dsn = dsn
+        # A topic that is missing is believed to be missing after a second; by default after half a minute.
+        options = {"topic.metadata.propagation.max.ms": "1000"}
+        self.kafka = KafkaSettings(bootstrap_servers=kafka, options=options)
+        self.admin = clients.admin(self.kafka)
+        self.topic, self.dlq, self.group = f"{prefix}canonical.worker", f"{prefix}dlq.{STAGE}", f"{prefix}{STAGE}"
+        self.control = f"{prefix}sluice.control"
+        (folder / "dsn").write_text(dsn)
+        (folder / "entities.py").write_text("from support.workers import Worker as Worker\n")
+        self.pipeline_file = folder / "pipeline.yaml"
+        self.pipeline_file.write_text(
+            f"pipeline: workforce\npartitions: {self.partitions}\nkafka: {{prefix: {prefix}}}\nsources: {{}}\n"
+            f"sinks: {{warehouse: {{postgres: {{file: {folder / 'dsn'}}}}}}}\n"
+        )
+        self.settings = SinkSettings(
+            pipeline=self.pipeline_file,
+            state_dir=folder / "state",
+            kafka=self.kafka,
+            registry=RegistrySettings(url=registry_url),
+        )
+        registry = Registry(registry_url, folder / "schemas-seen")
+        contract = Worker.contract()
+        self.encode = make_encoder(
+            contract, registry.register(f"{self.topic}-value", avro_schema(contract, "workforce"))
+        )
+        self.health = Health()
+        self._producer = clients.producer(self.kafka)
+
+    def create(self, *names: str) -> None:
+        """Create topics; all that the sink needs if none is named."""
+        counts = {self.topic: self.partitions, self.dlq: 1, self.control: 1}
+        config = {"cleanup.policy": "compact"}
+        new = [NewTopic(name, counts[name], 1, config=config if name == self.topic else {}) for name in names or counts]
+        for future in self.admin.create_topics(new, request_timeout=30).values():
+            future.result(30)
+
+    def recreate_topic(self) -> None:
+        """Delete the canonical topic and make one of the same name."""
+        self.admin.delete_topics([self.topic], request_timeout=30)[self.topic].result(30)
+        until(lambda: not self._stands(), "the topic is deleted")
+        self.create(self.topic)
+
+    def _stands(self) -> bool:
+        try:
+            self.admin.describe_topics(TopicCollection([self.topic]))[self.topic].result(10)
+        except Exception:
+            return False
+        return True
+
+    def publish(self, entity_id: str, made: CanonicalRecord | bytes | None) -> None:
+        """Write a canonical record (as it is, where it is bytes) to the partition of its id."""
+        value = self.encode(made) if isinstance(made, CanonicalRecord) else made
+        key = entity_id.encode()
+        partition = murmur2_partition(key, self.partitions)
+        self._producer.produce(self.topic, value, key, partition)
+        assert self._producer.flush(30) == 0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """The sink runs, and is stopped and joined at the end."""
+        stop, codes = Stop(), []
+        pipeline = load_pipeline(self.pipeline_file)
+        wired = wire(pipeline, self.settings)
+        stage = Stage(
+            name=STAGE,
+            settings=self.settings,
+            reader=GroupReader(self.kafka, wired.group, "0", list(wired.topic_ids)),
+            process=wired.sink,
+            delivery=DirectDelivery(self.kafka, wired.sink),
+            dlq_topic=self.dlq,
+            topic_ids=wired.topic_ids,
+            health=self.health,
+        )
+        thread = threading.Thread(target=lambda: codes.append(stage.run(stop)))
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.request()
+            thread.join(60)
+        assert codes == [0]
+
+    def run_to_end(self) -> None:
+        """Run the sink until it has committed everything there is."""
+        with self.running():
+            until(lambda: self.committed() == self.ends(), f"the sink commits the end; {self.health.faults}")
+
+    def ends(self) -> dict[int, int]:
+        with LogReader(self.kafka) as reader:
+            return {at[1]: end for at, end in reader.ends(self._all()).items()}
+
+    def _all(self) -> list[tuple[str, int]]:
+        return [(self.topic, partition) for partition in range(self.partitions)]
+
+    def committed(self) -> dict[int, int]:
+        """The group's committed offsets."""
+        asked = [ConsumerGroupTopicPartitions(self.group)]
+        try:
+            found = self.admin.list_consumer_group_offsets(asked)[self.group].result(30)
+        except KafkaException as error:
+            if kafka_error(error).name() == "COORDINATOR_LOAD_IN_PROGRESS":  # the broker's first group ever
+                return {}
+            raise
+        return {part.partition: part.offset for part in found.topic_partitions or [] if part.topic == self.topic}
+
+    def reset(self, offsets: dict[int, int]) -> None:
+        """What Kafka's own tool does with a stopped group."""
+        until(lambda: members_of(self.admin, self.group) == 0, "the group is empty")
+        set_offsets(self.admin, self.group, {(self.topic, partition): offset for partition, offset in offsets.items()})
+
+    def dead_letters(self) -> list[tuple[bytes | None, bytes | None, dict[str, bytes]]]:
+        """Key, value and headers of all dead letters."""
+        letters: list[tuple[bytes | None, bytes | None, dict[str, bytes]]] = []
+        for message in read_to_end(self.kafka, self.dlq, {0: 0}):
+            headers: Any = message.headers() or ()
+            letters.append((message.key(), message.value(), dict(headers)))
+        return letters

@@ -1,0 +1,94 @@
+"""Golden tables from contracts: columns, rows, and the statements that are missing, or refused."""
+
+from typing import Any
+
+import pytest
+from psycopg import sql
+
+from sluice.errors import DeadRecord, EnvironmentFault
+from sluice.postgres.golden_columns import Column
+from sluice.postgres.golden_tables import Existing, plan
+from sluice.postgres.golden_writer import newest
+from support.canonical import FIELDS, record
+from support.sink import CONTRIBUTORS, TABLE, WINNERS, tombstone, upsert
+
+SLUICE: dict[str, Any] = {"revision": 3, "updated_at": 0, "contributors": CONTRIBUTORS, "winners": WINNERS}
+STANDING = {column.name: column.sql_type for column in TABLE.columns}
+OWN = {name: {"topic": "text"} for name in ("_topics", "_owner", "_graves", "_seen", "_ledger")}
+
+
+def _statements(columns: dict[str, dict[str, str]], views: dict[str, str] | None = None) -> list[str]:
+    return [one.as_string(None) for one in plan("golden", [TABLE], Existing(columns, views or {}))]
+
+
+def test_money_has_two_columns_and_everything_else_one() -> None:
+    columns = TABLE.columns
+    assert columns[0] == Column("entity_id", "text")
+    assert Column("base_pay_amount", "numeric(38,4)") in columns
+    assert Column("base_pay_currency", "character(3)") in columns
+    assert Column("height", "numeric(10,3)") in columns
+    assert Column("hired_at", "timestamp with time zone") in columns
+    assert [column.name for column in columns[-6:]] == [
+        *("_revision", "_updated_at", "_topic_epoch", "_partition", "_offset", "_provenance")
+    ]
+
+
+def test_a_row_has_a_value_for_each_column_of_the_contract() -> None:
+    row = TABLE.row("W-7", FIELDS, SLUICE)
+    assert len(row.values) + 5 == len(TABLE.columns)
+    assert row.values[2:4] == ("-12.3000", "EUR")
+    assert row.values[-2] == 3
+
+
+def test_fields_that_the_writer_did_not_know_are_null() -> None:
+    row = TABLE.row("W-7", {"employee_number": "W-7", "full_name": "Zoë"}, SLUICE)
+    assert set(row.values[2:-2]) == {None}
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"), [({"full_name": "a\0"}, "nul-character"), ({"hired_at": 2**62}, "time-out-of-range")]
+)
+def test_what_postgres_can_never_store_is_a_dead_record(fields: dict[str, Any], code: str) -> None:
+    with pytest.raises(DeadRecord) as dead:
+        TABLE.row("W-7", {**FIELDS, **fields}, SLUICE)
+    assert dead.value.code == code
+
+
+def test_on_an_empty_database_everything_is_made() -> None:
+    made = _statements({})
+    assert made[0] == 'CREATE SCHEMA IF NOT EXISTS "golden"'
+    assert any("CREATE TABLE IF NOT EXISTS" in one and '"golden"."worker"' in one for one in made)
+    assert any("CREATE OR REPLACE VIEW" in one for one in made)
+
+
+def test_where_everything_stands_nothing_is_done() -> None:
+    views = {"worker_provenance": _statements({})[-1].rsplit("'", 2)[1]}
+    assert _statements({**OWN, "worker": STANDING}, views) == []
+
+
+def test_a_new_field_is_a_new_column() -> None:
+    older = {name: kind for name, kind in STANDING.items() if name != "remote"}
+    assert _statements({**OWN, "worker": older})[0] == (
+        'ALTER TABLE "golden"."worker" ADD COLUMN IF NOT EXISTS "remote" boolean'
+    )
+
+
+def test_another_type_is_refused_with_the_statement_to_run() -> None:
+    with pytest.raises(EnvironmentFault) as fault:
+        _statements({**OWN, "worker": {**STANDING, "height": "numeric(10,2)"}})
+    assert fault.value.why == "column height is numeric(10,2), and the contract says numeric(10,3)"
+    assert 'ALTER TABLE "golden"."worker" ALTER COLUMN "height" TYPE numeric(10,3)' in fault.value.next_step
+
+
+def test_names_are_quoted_wherever_they_stand() -> None:
+    for one in _statements({}):
+        assert sql.Identifier("golden").as_string(None) in one
+
+
+def test_of_several_changes_to_an_entity_the_newest_stays() -> None:
+    kept = newest([upsert("a", 1), upsert("b", 2), tombstone("a", 3), upsert("b", 1), upsert("a", 9, epoch=0)])
+    assert {(one.entity_id, one.offset, one.row is None) for one in kept} == {("a", 3, True), ("b", 2, False)}
+
+
+def test_the_sample_record_is_complete() -> None:
+    assert set(record().fields) == set(TABLE.contract.fields)

@@ -78,8 +78,15 @@ rootLogger.appenderRef.file.ref = file
 class Kafka(Server):
     name = "kafka"
 
-    def __init__(self, layout: Layout, ports: Mapping[str, int], class_path: Sequence[Path]) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        ports: Mapping[str, int],
+        class_path: Sequence[Path],
+        jvm_flags: Sequence[str] = (),
+    ) -> None:
         super().__init__(layout, ports)
+        self.jvm_flags = jvm_flags
         self.controller_port = ports["kafka-controller"]
         self.class_path = ":".join(map(str, class_path))
         self.home = layout.home(self.name)
@@ -122,7 +129,7 @@ class Kafka(Server):
         return [str(find_java().path), *HEAP, log4j, *flags, "-cp", self.class_path, main_class]
 
     def command(self, definitions: Sequence[str]) -> Command:
-        flags = [f"-D{definition}" for definition in definitions]
+        flags = [*self.jvm_flags, *(f"-D{definition}" for definition in definitions)]
         argv = [*self._java("kafka.Kafka", *flags), str(self.home / "server.properties")]
         return Command(self.name, argv, cwd=self.home, log=self.layout.log(self.name))
 

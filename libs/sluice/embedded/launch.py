@@ -6,7 +6,9 @@ exec inside a program full of threads. It imports nothing of Sluice. The JSON ob
 * `parent`: the pid whose death ends this process, or 0 for a server that outlives whoever started it;
 * `death_signal`: what the kernel sends then;
 * `uid`, `gid`: whom to become (only root can), or null;
-* `log`: the file that gets stdout and stderr, appended.
+* `log`: the file that gets stdout and stderr, appended;
+* `idle`: whether to use only what processor time nobody else wants;
+* `delay_s`: how long to wait first, while this small program is all the memory it takes.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import ctypes
 import json
 import os
 import sys
+import time
 
 PR_SET_PDEATHSIG = 1
 
@@ -36,6 +39,9 @@ def main() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, how["death_signal"], 0, 0, 0)
         if os.getppid() != how["parent"]:
             sys.exit(1)  # the parent died before the kernel knew that it matters
+    if how["idle"]:
+        os.nice(19)
+    time.sleep(how["delay_s"])
     os.execv(command[0], command)  # noqa: S606
 
 

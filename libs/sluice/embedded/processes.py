@@ -47,6 +47,8 @@ class Command:
     env: Mapping[str, str] = field(default_factory=dict)
     owner: Owner = field(default_factory=Owner)
     death_signal: int = signal.SIGKILL
+    idle: bool = False
+    delay_s: float = 0.0
 
 
 def find(marker: str) -> psutil.Process | None:
@@ -71,6 +73,8 @@ def spawn(command: Command, *, detach: bool) -> psutil.Process:
         "uid": command.owner.uid,
         "gid": command.owner.gid,
         "log": str(command.log),
+        "idle": command.idle,
+        "delay_s": command.delay_s,
     }
     argv = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")), json.dumps(how), *command.argv]
     return _starter.submit(_spawn, argv, command, detach).result(timeout=LAUNCHED_WITHIN_S + 5)

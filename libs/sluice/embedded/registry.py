@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-
-import httpx
 
 from sluice.embedded.java import find_java
 from sluice.embedded.layout import Layout
@@ -66,7 +66,12 @@ class Registry(Server):
         }
 
     def is_ready(self) -> bool:
+        # The plain client: httpx prepares TLS for every call, which keeps a core busy while waiting.
+        connection = HTTPConnection(LOOPBACK, self.port, timeout=2.0)
         try:
-            return httpx.get(f"{self.url}/subjects", timeout=2.0, trust_env=False).status_code == httpx.codes.OK
-        except httpx.HTTPError:
+            connection.request("GET", f"{API}/subjects")
+            return connection.getresponse().status == HTTPStatus.OK
+        except (OSError, HTTPException):
             return False
+        finally:
+            connection.close()

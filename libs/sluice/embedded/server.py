@@ -79,7 +79,7 @@ class Server(ABC):
                     f"process {process.pid} does not answer on port {self.port} after {self.ready_within_s:.0f} s",
                     f"read {self.layout.log(self.name)}, then start again",
                 )
-            if cancelled.wait(0.05):
+            if cancelled.wait(0.1):
                 raise Cancelled
 
     @classmethod

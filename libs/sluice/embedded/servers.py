@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from sluice.embedded import ports, processes, stopping
+from sluice.embedded import aot, ports, processes, stopping
 from sluice.embedded.artifacts import Use, listed
 from sluice.embedded.fetching import fetch
 from sluice.embedded.kafka import Kafka
@@ -69,6 +69,8 @@ class Servers:
         try:
             servers._assemble([kind for kind, is_wanted in wanted.items() if is_wanted], progress, durable)
             servers._start_members(progress)
+            if durable and Kafka in servers._started and not servers._member(Kafka).jvm_flags:
+                aot.make_in_background(layout, detach=detach)
         except BaseException:
             servers.stop(10.0)
             raise
@@ -91,7 +93,8 @@ class Servers:
         movable = not self._detach and len(resting) == len(kinds)
         chosen = ports.settle(layout.ports, resting, movable=movable)
         if Kafka in kinds:
-            self._add(Kafka(layout, chosen, fetched.of("broker")))
+            jars = fetched.of("broker")
+            self._add(Kafka(layout, chosen, jars, aot.jvm_flags(jars)))
         if Postgres in kinds:
             self._add(database := Postgres(layout, chosen, durable=durable))
         if Registry in kinds:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from sluice.embedded import processes
+from sluice.embedded import aot, processes
 from sluice.embedded.kafka import Kafka
 from sluice.embedded.layout import Layout
 from sluice.embedded.postgres import Postgres
@@ -24,6 +24,8 @@ Progress = Callable[[str], None]
 
 def stop(layout: Layout, kinds: Collection[type[Server]], deadline_s: float) -> None:
     """End these servers, Kafka and the registry at once, then the registry's database."""
+    if maker := processes.find(layout.marker(aot.NAME)):
+        processes.end(maker, [signal.SIGTERM, signal.SIGKILL], 4.0)
     for phase in ([k for k in kinds if k is not Postgres], [k for k in kinds if k is Postgres]):
         if phase:
             with ThreadPoolExecutor(len(phase)) as pool:

@@ -1,0 +1,94 @@
+"""Makes the broker's ahead-of-time cache: a process of its own, started by `aot`, that nobody waits for.
+
+It runs a broker on a scratch directory while the JVM takes notes, then has the JVM turn the notes into the cache, which
+appears by one rename. Killed at any moment, it leaves at most a scratch directory that the next one deletes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from sluice.embedded import ports, processes
+from sluice.embedded.aot import NAME, cache_file
+from sluice.embedded.artifacts import listed
+from sluice.embedded.fetching import cache_dir, fetch
+from sluice.embedded.java import find_java
+from sluice.embedded.kafka import HEAP, Kafka
+from sluice.embedded.layout import Layout
+from sluice.embedded.processes import Command
+
+STEP_DEADLINE_S = 300.0
+
+
+class Watched(Kafka):
+    """A broker that the JVM watches to learn what starting takes."""
+
+    ready_within_s = STEP_DEADLINE_S
+
+
+def make() -> None:
+    """Make the cache, unless there is one or another process makes it."""
+    home, jars = cache_dir(), fetch(listed(["broker"]), print).of("broker")
+    target = cache_file(find_java(), jars)
+    with (home / f".{NAME}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        for left in home.glob(f".{NAME}-*"):  # of a maker that was killed
+            shutil.rmtree(left)
+        if target.exists():
+            return
+        with tempfile.TemporaryDirectory(prefix=f".{NAME}-", dir=home) as scratch:
+            made = _train(Path(scratch), jars)
+            for old in home.glob(f"{NAME}-*.bin"):
+                old.unlink()
+            os.replace(made, target)
+
+
+def _train(scratch: Path, jars: Sequence[Path]) -> Path:
+    layout = Layout.of(scratch)
+    profile, made = scratch / "profile", scratch / "cache"
+    record = ["-XX:AOTMode=record", f"-XX:AOTConfiguration={profile}"]
+    broker = Watched(layout, ports.settle(layout.ports, ["kafka"], movable=True), jars, record)
+    broker.start(detach=False, cancelled=threading.Event())
+    _use(broker.bootstrap_servers)
+    Watched.stop(layout, STEP_DEADLINE_S)
+    flags = ["-XX:AOTMode=create", f"-XX:AOTConfiguration={profile}", f"-XX:AOTCache={made}"]
+    argv = [str(find_java().path), *HEAP, *flags, "-cp", broker.class_path]
+    _run_to_end(Command("assembly", argv, cwd=scratch, log=layout.log("assembly")))
+    return made
+
+
+def _use(bootstrap_servers: str) -> None:
+    """A topic and a record, so that what they need is in the cache as well."""
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    admin.create_topics([NewTopic("warm", 1, 1)])["warm"].result(60)
+    producer = Producer({"bootstrap.servers": bootstrap_servers})
+    producer.produce("warm", b"up")
+    producer.flush(60)
+
+
+def _run_to_end(command: Command) -> None:
+    process, deadline = processes.spawn(command, detach=False), time.monotonic() + STEP_DEADLINE_S
+    while processes.is_alive(process) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    if processes.is_alive(process):
+        process.kill()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))  # unwinds, so that the scratch directory goes
+    make()

@@ -1,0 +1,98 @@
+"""Servers die and come back: the stage says so, loses nothing, doubles nothing, resumes by itself."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sluice.embedded import Servers
+from support.cdc import Source, make_source
+
+
+@pytest.fixture(scope="module")
+def own_servers() -> Iterator[Servers]:
+    """Servers that may be killed: nobody else uses them."""
+    folder = Path(tempfile.mkdtemp(prefix="sluice-cdc-"))
+    folder.chmod(0o755)
+    with Servers.start(folder, registry=False, durable=True) as running:
+        yield running
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def source(own_servers: Servers, tmp_path: Path) -> Source:
+    name = f"test_{uuid.uuid4().hex[:8]}"
+    own_servers.create_database(name)
+    dsn = own_servers.postgres_dsn(name)
+    made = make_source(dsn, own_servers.bootstrap_servers, f"{name}.", tmp_path, ["employee"])
+    made.sql("CREATE TABLE employee (id int PRIMARY KEY, name text NOT NULL)")
+    return made
+
+
+def insert(source: Source, first: int, last: int) -> None:
+    source.sql("INSERT INTO employee SELECT g, 'n' FROM generate_series(%s::int, %s::int) g", [first, last])
+
+
+def created_once_each(source: Source, rows: int) -> None:
+    ids = sorted(r.body["after"]["id"] for r in source.raw("employee") if not r.is_sweep)
+    assert ids == list(range(1, rows + 1))
+
+
+def test_postgres_killed_and_restarted_is_resumed_from_the_watermark(own_servers: Servers, source: Source) -> None:
+    with source.followed() as running:
+        running.streaming()
+        insert(source, 1, 100)
+        own_servers.kill("postgres")
+        fault = running.faulty("source erp")
+        assert "password" not in fault
+        own_servers.restart("postgres")
+        running.streaming()
+        insert(source, 101, 200)
+        source.published_up_to(source.wal_lsn())
+    created_once_each(source, 200)
+
+
+def test_a_source_that_is_down_at_the_start_is_waited_for(own_servers: Servers, source: Source) -> None:
+    insert(source, 1, 10)
+    own_servers.kill("postgres")
+    with source.followed() as running:
+        running.faulty("Connection refused")
+        own_servers.restart("postgres")
+        running.streaming()
+    created_once_each(source, 10)
+
+
+def test_kafka_killed_and_restarted_is_resumed_behind_a_new_fence(own_servers: Servers, source: Source) -> None:
+    with source.followed() as running:
+        running.streaming()
+        insert(source, 1, 100)
+        own_servers.kill("kafka")
+        insert(source, 101, 200)
+        running.faulty("")
+        own_servers.restart("kafka")
+        running.streaming()
+        insert(source, 201, 300)
+        source.published_up_to(source.wal_lsn())
+    created_once_each(source, 300)
+
+
+def test_postgres_can_be_shut_down_while_it_is_followed(own_servers: Servers, source: Source) -> None:
+    """A fast shutdown waits until its walsenders' clients have confirmed everything."""
+    with source.followed() as running:
+        running.streaming()
+        insert(source, 1, 100)
+        server = psutil.Process(own_servers.pids["postgres"])
+        server.send_signal(signal.SIGINT)
+        server.wait(30)
+        running.faulty("source erp")
+        own_servers.restart("postgres")
+        running.streaming()
+        source.published_up_to(source.wal_lsn())
+    created_once_each(source, 100)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import orjson
 import psycopg
@@ -83,10 +84,16 @@ class Handmade:
         partition = murmur2_partition(key.encode(), self.partitions)
         return self.produce(topic, key.encode(), value, told, partition)
 
-    def person(self, number: str, name: str, **more: Any) -> Record:
-        """A polled record of the CRM."""
+    def response(self, fetched_ms: int) -> str:
+        """A stored response of the CRM's API; returns its id, a UUIDv7 of that moment."""
+        made = str(UUID(int=fetched_ms << 80 | 0x7 << 76 | 0x2 << 62 | self._sequence))
+        self.produce(self.names.responses("crm"), made.encode(), b"{}", [], 0, fetched_ms)
+        return made
+
+    def person(self, number: str, name: str, response: str = "", **more: Any) -> Record:
+        """A polled record of the CRM, out of a stored response."""
         value = orjson.dumps({"id": number, "name": name, "updated": NOON, **more})
-        headers = [("sluice-op", b"u"), ("ce_time", NOON.encode()), ("sluice-response", b"a-response")]
+        headers = [("sluice-op", b"u"), ("ce_time", NOON.encode()), ("sluice-response", response.encode())]
         return self.raw(self.crm, _key(number), value, headers)
 
     def gone(self, number: str) -> Record:
@@ -240,7 +247,9 @@ class Handmade:
         with psycopg.connect(self.dsn) as connection:
             assert connection.execute(statement.encode(), values).rowcount == 1
 
-    def produce(self, topic: str, key: bytes, value: bytes | None, headers: Headers, partition: int) -> Record:
+    def produce(
+        self, topic: str, key: bytes, value: bytes | None, headers: Headers, partition: int, timestamp_ms: int = 0
+    ) -> Record:
         """Write a record and wait for its offset."""
         offsets: list[int] = []
 
@@ -249,7 +258,9 @@ class Handmade:
             offsets.append(int(message.offset() or 0))
 
         told_headers: Any = headers
-        self._producer.produce(topic, value, key, partition, headers=told_headers, on_delivery=told)
+        self._producer.produce(
+            topic, value, key, partition, headers=told_headers, on_delivery=told, timestamp=timestamp_ms
+        )
         assert self._producer.flush(10) == 0
         return Record(topic, partition, offsets[0], key, value, dict(headers), int(time.time() * 1000))
 

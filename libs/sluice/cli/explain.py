@@ -1,0 +1,49 @@
+"""`sluice explain`: where every value of an entity comes from."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+from sluice.errors import ExitCode, SettingsError
+from sluice.explain import explain as run_explanation
+from sluice.explain import told
+from sluice.pipeline import load_pipeline
+from sluice.pipeline.authored import load_entities
+from sluice.stage.settings import StageSettings, read_settings
+
+app = typer.Typer(help="Where every value of an entity comes from.")
+
+
+@app.command()
+def explain(
+    entity: Annotated[str, typer.Argument(help="the entity's name, as in canonical.<entity>")],
+    entity_id: Annotated[str, typer.Argument(metavar="ID", help="its id; also as a source spells it")],
+    field: Annotated[str | None, typer.Argument(help="one field; all, if none is named")] = None,
+    pipeline: Annotated[Path | None, typer.Option(help="pipeline.yaml, or its folder; else SLUICE_PIPELINE")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, last on stdout")] = False,
+) -> None:
+    """Tell value, source record, raw record and stored response, mapping, rule and losing candidates of each field.
+
+    Exit code 1: nobody knows the id.
+    """
+    settings = read_settings(StageSettings)
+    loaded = load_pipeline(pipeline or settings.pipeline)
+    contracts = load_entities(loaded)
+    if entity not in contracts:
+        raise SettingsError(f"no entity {entity}; there are {', '.join(contracts)}")
+    contract = contracts[entity]
+    if field is not None and field not in contract.fields:
+        raise SettingsError(f"{entity} has no field {field}; there are {', '.join(contract.fields)}")
+    found = run_explanation(loaded, contract, settings, entity_id, field)
+    if as_json:
+        print(orjson.dumps(told.to_json(found)).decode())
+    elif found.state != "unknown":
+        print("\n".join(told.lines(found)))
+    if found.state == "unknown":
+        print(f"no source record ever spoke of {entity} {entity_id}, as far as contributions tell", file=sys.stderr)
+        raise typer.Exit(int(ExitCode.FINDING))

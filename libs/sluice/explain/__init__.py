@@ -1,0 +1,5 @@
+"""`explain`: where every value of a golden record comes from, and what lost against it."""
+
+from sluice.explain.explanation import Explanation, explain
+
+__all__ = ["Explanation", "explain"]

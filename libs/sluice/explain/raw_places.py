@@ -1,0 +1,99 @@
+"""Where the raw record behind a claim stands, and the API response that it came in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+from sluice.errors import DeadRecord, EnvironmentFault
+from sluice.kafka import LogReader
+from sluice.kafka.log import Partition
+from sluice.names import Names
+from sluice.provenance import RawRef
+from sluice.stage import source_record
+from sluice.stage.record import Record, record_of
+
+RESPONSE_HEADER = "sluice-response"
+# A response's timestamp is made by the poller's clock; others of the same moment may stand before it.
+_SCANNED_OFFSETS_MAX = 2_000
+
+
+class ResponsePlace(NamedTuple):
+    """The stored response; `offset` is None if it expired. `fetched_ms`: as its id says."""
+
+    response_id: str
+    topic: str
+    partition: int | None
+    offset: int | None
+    fetched_ms: int
+
+    @property
+    def expired(self) -> bool:
+        return self.offset is None
+
+
+class RawPlace(NamedTuple):
+    """`state`: the record stands; it was compacted away, and the newest of its key stands at `newest_offset`; or
+    neither is there."""
+
+    state: Literal["stands", "compacted", "missing"]
+    newest_offset: int | None = None
+    response: ResponsePlace | None = None
+
+
+def raw_places(
+    reader: LogReader, names: Names, partitions: int, wanted: Iterable[tuple[RawRef, str, str]]
+) -> dict[RawRef, RawPlace]:
+    """Look up raw records, given with their source and source key. Raises EnvironmentFault or Transient."""
+    found = {}
+    for raw, source, source_key in set(wanted):
+        record = next(_read(reader, (raw.topic, raw.partition), raw.offset, raw.offset + 1), None)
+        if record is None:
+            found[raw] = _newest(reader, raw, source_key)
+            continue
+        response_id = _uuid(record.headers.get(RESPONSE_HEADER, b""))
+        response = _response(reader, names.responses(source), partitions, response_id) if response_id else None
+        found[raw] = RawPlace("stands", raw.offset, response)
+    return found
+
+
+def _newest(reader: LogReader, raw: RawRef, source_key: str) -> RawPlace:
+    at = (raw.topic, raw.partition)
+    newest = None
+    for record in _read(reader, at, raw.offset, reader.ends([at])[at]):
+        try:
+            if source_record.source_key(record) == source_key:
+                newest = record.offset
+        except DeadRecord:
+            continue
+    return RawPlace("missing" if newest is None else "compacted", newest)
+
+
+def _response(reader: LogReader, topic: str, partitions: int, made: UUID) -> ResponsePlace:
+    """Found by its time: a UUIDv7 begins with its milliseconds (RFC 9562), and so does its record."""
+    response_id, fetched_ms = str(made), made.int >> 80
+    ats = [(topic, partition) for partition in range(partitions)]
+    try:
+        starts = reader.at_time(ats, fetched_ms)
+    except EnvironmentFault:
+        return ResponsePlace(response_id, topic, None, None, fetched_ms)
+    ends = reader.ends([at for at in ats if starts[at] >= 0])
+    spans = {at: (starts[at], min(end, starts[at] + _SCANNED_OFFSETS_MAX)) for at, end in ends.items()}
+    for message in reader.read(spans):
+        if message.key() == response_id.encode():
+            return ResponsePlace(response_id, topic, message.partition(), message.offset(), fetched_ms)
+    return ResponsePlace(response_id, topic, None, None, fetched_ms)
+
+
+def _read(reader: LogReader, at: Partition, start: int, end: int) -> Iterator[Record]:
+    begin = reader.beginnings([at])[at]
+    for message in reader.read({at: (max(start, begin), end)}):
+        yield record_of(message)
+
+
+def _uuid(text: bytes) -> UUID | None:
+    try:
+        return UUID(text.decode())
+    except ValueError:
+        return None

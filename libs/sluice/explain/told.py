@@ -1,0 +1,104 @@
+"""An explanation as text for people and as JSON for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from sluice.explain.explanation import Explanation, FieldExplained, Origin
+from sluice.explain.raw_places import RawPlace
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def to_json(one: Explanation) -> dict[str, Any]:
+    """Everything, with the place of each winner's raw record."""
+    return {
+        "entity": one.entity,
+        "id": one.entity_id,
+        "state": one.state,
+        "golden": one.golden,
+        "missing": list(one.missing),
+        "fields": [_field_json(field, one) for field in one.fields],
+    }
+
+
+def lines(one: Explanation) -> Iterator[str]:
+    """A paragraph per field."""
+    yield _heading(one)
+    for field in one.fields:
+        yield from _field_lines(field, one)
+
+
+def _heading(one: Explanation) -> str:
+    name = f"{one.entity} {one.entity_id}"
+    if one.golden is not None:
+        place = f"{one.golden['topic']}/{one.golden['partition']}@{one.golden['offset']}"
+        return f"{name}: {one.golden['where']}, revision {one.golden['revision']}, from {place}"
+    if one.state == "withheld":
+        return f"{name}: withheld, no value for required {', '.join(one.missing)}. What is claimed so far:"
+    if one.state == "not-stored":
+        return f"{name}: complete, and not stored yet. What is claimed:"
+    return f"{name}: deleted; every source record that spoke of it is gone"
+
+
+def _field_lines(field: FieldExplained, one: Explanation) -> Iterator[str]:
+    value = orjson.dumps(field.value).decode()
+    if field.origin is None:
+        yield f"\n{field.name}: {value}\n    nobody claims it"
+    else:
+        yield f"\n{field.name}: {value}\n    from {_origin(field.origin)}"
+        place = one.places.get(field.origin.raw)
+        if place is not None:
+            yield from _place_lines(place)
+        yield f"    rule {field.rule}"
+    for losing in field.losing:
+        yield f"    lost: {orjson.dumps(losing.value).decode()} from {_origin(losing.origin)}"
+    if field.superseded and one.golden is not None:
+        yield "    contributions say otherwise by now; the change is on its way, or `sluice verify` names it"
+
+
+def _origin(origin: Origin) -> str:
+    raw = origin.raw
+    effective = f", effective {_time(origin.effective_at)}" if origin.effective_at is not None else ""
+    return (
+        f"{origin.source}.{origin.stream} {origin.source_key}, mapping {origin.mapping} v{origin.mapping_version}, "
+        f"raw record {raw.topic}/{raw.partition}@{raw.offset}, observed {_time(origin.observed_at)}{effective}"
+    )
+
+
+def _place_lines(place: RawPlace) -> Iterator[str]:
+    if place.state == "compacted":
+        yield f"    that raw record was compacted away; the newest of its key stands at offset {place.newest_offset}"
+    elif place.state == "missing":
+        yield "    that raw record is not in the log, and no newer one of its key is; run `sluice verify`"
+    response = place.response
+    if response is not None:
+        where = "expired" if response.expired else f"{response.topic}/{response.partition}@{response.offset}"
+        yield f"    response {response.response_id}: {where}, fetched {_time(response.fetched_ms * 1000)}"
+
+
+def _field_json(field: FieldExplained, one: Explanation) -> dict[str, Any]:
+    told: dict[str, Any] = {"field": field.name, "value": field.value, "rule": field.rule}
+    told["origin"] = None if field.origin is None else _origin_json(field.origin)
+    place = None if field.origin is None else one.places.get(field.origin.raw)
+    told["raw"] = None
+    if place is not None:
+        response = place.response
+        told["raw"] = {"state": place.state, "newest_offset": place.newest_offset, "response": None}
+        if response is not None:
+            told["raw"]["response"] = {**response._asdict(), "expired": response.expired}
+    told["losing"] = [{"value": lost.value, "origin": _origin_json(lost.origin)} for lost in field.losing]
+    told["superseded"] = field.superseded
+    return told
+
+
+def _origin_json(origin: Origin) -> dict[str, Any]:
+    return {**origin._asdict(), "raw": origin.raw._asdict()}
+
+
+def _time(micros: int) -> str:
+    return (_EPOCH + timedelta(microseconds=micros)).isoformat().removesuffix("+00:00") + "Z"

@@ -1,0 +1,142 @@
+"""`sluice explain` over logs and tables made by hand."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+from typer.testing import CliRunner
+
+from sluice.cli.main import app
+from sluice.embedded import Servers
+from sluice.explain import Explanation, explain, told
+from sluice.explain.explanation import FieldExplained
+from support.handmade import Handmade
+from support.people import Person
+
+
+@pytest.fixture(scope="module")
+def made(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Handmade]:
+    """P1 in both sources, P2 without a name, P3 deleted, P4 known and not stored."""
+    name = f"explain_{uuid.uuid4().hex[:10]}"
+    servers.create_database(name)
+    dsn, folder = servers.postgres_dsn(name), Path(tmp_path_factory.mktemp("people"))
+    made = Handmade(servers.bootstrap_servers, servers.registry_url, dsn, f"{name}.", folder)
+    response = made.response(int(time.time() * 1000))
+    made.mapped(made.person("P1", "Ada", response, city="Kiel", email="ada@example.org"))
+    made.mapped(made.staff("P1", "12.5", notes="told by the ERP"))
+    made.merged("P1")
+    made.mapped(made.staff("P2", "7"))
+    made.merged("P2")
+    left = made.mapped(made.person("P3", "Alan"))
+    made.merged("P3")
+    made.retract(left, made.gone("P3"))
+    made.merged("P3")
+    made.finish()
+    made.mapped(made.person("P4", "Edsger"))
+    yield made
+    servers.drop_database(name)
+
+
+def explained(made: Handmade, entity_id: str, only: str | None = None) -> Explanation:
+    return explain(made.pipeline, Person.contract(), made.settings, entity_id, only)
+
+
+def field(of: Explanation, name: str) -> FieldExplained:
+    return next(one for one in of.fields if one.name == name)
+
+
+def test_each_value_has_its_source_record_rule_and_raw_record(made: Handmade) -> None:
+    found = explained(made, "P1")
+    assert found.state == "golden"
+    notes = field(found, "notes")
+    assert notes.value == "told by the ERP"
+    assert notes.rule == "prefer(erp,crm)"
+    assert notes.origin is not None
+    assert (notes.origin.source, notes.origin.stream) == ("erp", "public.staff")
+    assert notes.origin.source_key == '{"id":1}'
+    assert found.places[notes.origin.raw].state == "stands"
+    assert not any(one.superseded for one in found.fields)
+
+
+def test_a_polled_value_leads_to_the_stored_response(made: Handmade) -> None:
+    found = explained(made, "P1", "city")
+    (city,) = found.fields
+    assert city.origin is not None
+    response = found.places[city.origin.raw].response
+    assert response is not None
+    assert not response.expired
+    (stored,) = [one for one in made.records(made.names.responses("crm")) if one.offset == response.offset]
+    assert stored.key == response.response_id.encode()
+
+
+def test_a_response_that_is_gone_is_said_to_have_expired(made: Handmade) -> None:
+    gone = f"{int(time.time() * 1000) << 80 | 0x7 << 76 | 0x2 << 62 | 0xABC:032x}"
+    made.mapped(made.person("P5", "Barbara", str(uuid.UUID(gone))))
+    made.merged("P5")
+    made.finish()
+    found = explained(made, "P5", "name")
+    assert "expired" in "\n".join(told.lines(found))
+
+
+def test_a_claim_that_lost_is_told(made: Handmade) -> None:
+    made.mapped(made.person("P6", "Grace"))
+    other = made.person("P7", "Grace Hopper")
+    made.mapped(other, entity_id="P6")
+    made.merged("P6")
+    made.finish()
+    (losing,) = field(explained(made, "P6"), "name").losing
+    assert losing.value == "Grace Hopper"
+    assert losing.origin.source_key == '{"id":"P7"}'
+
+
+def test_an_incomplete_entity_names_what_it_lacks(made: Handmade) -> None:
+    found = explained(made, "P2")
+    assert (found.state, found.missing) == ("withheld", ("name",))
+    assert field(found, "pay").value == {"amount": "7.0000", "currency": "EUR"}
+    assert "no value for required name" in next(iter(told.lines(found)))
+
+
+@pytest.mark.parametrize(("entity_id", "state"), [("P3", "deleted"), ("P4", "not-stored"), ("P99", "unknown")])
+def test_what_is_not_golden_says_why(made: Handmade, entity_id: str, state: str) -> None:
+    assert explained(made, entity_id).state == state
+
+
+def test_a_newer_claim_that_is_not_stored_yet_is_pointed_out(made: Handmade) -> None:
+    made.mapped(made.staff("P1", "99", notes="told by the ERP"))
+    assert field(explained(made, "P1"), "pay").superseded
+    assert not field(explained(made, "P1"), "notes").superseded
+
+
+def environment(made: Handmade) -> dict[str, str]:
+    return {
+        "SLUICE_PIPELINE": str(made.settings.pipeline),
+        "SLUICE_STATE_DIR": str(made.settings.state_dir),
+        "SLUICE_KAFKA__BOOTSTRAP_SERVERS": made.kafka.bootstrap_servers,
+        "SLUICE_REGISTRY__URL": made.settings.registry.url,
+    }
+
+
+def test_the_command_takes_an_id_as_a_source_spells_it(made: Handmade) -> None:
+    done = CliRunner().invoke(app, ["explain", "person", "p1", "name", "--json"], env=environment(made))
+    assert done.exit_code == 0, done.output
+    (name,) = orjson.loads(done.stdout.splitlines()[-1])["fields"]
+    assert name["value"] == "Ada"
+    assert name["origin"]["source_key"] == '{"id":"P1"}'
+    assert name["raw"]["response"]["expired"] is False
+
+
+def test_an_unknown_id_is_a_finding(made: Handmade) -> None:
+    done = CliRunner().invoke(app, ["explain", "person", "nobody"], env=environment(made))
+    assert done.exit_code == 1
+    assert "no source record ever spoke of person nobody" in done.stderr
+
+
+def test_an_unknown_field_names_the_known_ones(made: Handmade) -> None:
+    done = CliRunner().invoke(app, ["explain", "person", "P1", "salary"], env=environment(made))
+    assert done.exit_code == 2
+    assert "there are number, name, email" in done.stderr

@@ -26,6 +26,7 @@ CLIENT = Path(__file__).parent / "client"
 MODULES = ("party", "company", "account")
 USER = "admin"
 STEP_TIMEOUT_S = 300.0
+_UNFINISHED = "tryton-unfinished-"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ def _key() -> str:
 def _make(server_dsn: str, environment: Path, directory: Path, progress: Callable[[str], None]) -> None:
     scratch = f"sluice_template_{secrets.token_hex(4)}"
     password = secrets.token_urlsafe(16)
-    work = Path(tempfile.mkdtemp(prefix="tryton-template-", dir=directory.parent))
+    for abandoned in directory.parent.glob(f"{_UNFINISHED}*"):  # by a run that was killed: we hold the lock
+        shutil.rmtree(abandoned, ignore_errors=True)
+    work = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=directory.parent))
     try:
         progress("tryton: making the template database (once)")
         _create_fast(server_dsn, scratch)

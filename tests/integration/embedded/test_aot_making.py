@@ -1,0 +1,71 @@
+"""Making the broker's ahead-of-time cache: all of it or nothing."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sluice.embedded import aot, processes
+from sluice.embedded.artifacts import listed
+from sluice.embedded.fetching import cache_dir, fetch
+from sluice.embedded.java import find_java
+
+pytestmark = pytest.mark.skipif(find_java().major < aot.OLDEST_MAJOR, reason="this Java cannot make such a cache")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache beside the jars that are there already."""
+    fetch(listed(["broker"]), lambda _line: None)
+    monkeypatch.setenv("SLUICE_ARTIFACTS_DIR", str(cache_dir()))
+    monkeypatch.setenv("SLUICE_CACHE_DIR", str(tmp_path))
+    return tmp_path
+
+
+@contextmanager
+def maker() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen([sys.executable, "-m", "sluice.embedded.aot_making"], env=dict(os.environ)) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def javas_of(cache: Path) -> list[psutil.Process]:
+    """The processes that work on a scratch directory of this cache."""
+    scratch = f"{cache}/.{aot.NAME}-"
+    return [p for p in psutil.process_iter() if any(scratch in argument for argument in processes.arguments(p))]
+
+
+def test_a_maker_that_is_ended_leaves_neither_a_cache_nor_a_process(cache: Path) -> None:
+    with maker() as process:
+        deadline = time.monotonic() + 120
+        while not any("kafka.Kafka" in processes.arguments(p) for p in javas_of(cache)):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.terminate()
+        assert process.wait(30) == 0
+    for java in javas_of(cache):
+        java.wait(10)
+    assert [path.name for path in cache.iterdir() if not path.name.endswith(".lock")] == []
+
+
+@pytest.mark.slow
+def test_the_cache_appears_complete_and_the_jvm_accepts_it(cache: Path) -> None:
+    with maker() as process:
+        assert process.wait(280) == 0
+    jars = fetch(listed(["broker"]), lambda _line: None).of("broker")
+    assert [path.name for path in cache.iterdir() if not path.name.endswith(".lock")] == [
+        aot.cache_file(find_java(), jars).name
+    ]
+    flags = [*aot.jvm_flags(jars), "-XX:AOTMode=on", "-XX:+UseSerialGC"]  # `on`: ends with an error if it does not fit
+    command = [str(find_java().path), *flags, "-cp", ":".join(map(str, jars)), "kafka.Kafka"]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "USAGE" in told.stdout + told.stderr

@@ -1,0 +1,53 @@
+"""The broker's ahead-of-time cache: used only where it fits, awaited by nobody."""
+
+import os
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sluice.embedded import aot, processes, stopping
+from sluice.embedded.java import Java, find_java
+from sluice.embedded.layout import Layout
+
+needs_a_new_java = pytest.mark.skipif(find_java().major < aot.OLDEST_MAJOR, reason="this Java cannot make such a cache")
+
+
+@pytest.fixture(autouse=True)
+def jar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SLUICE_CACHE_DIR", str(tmp_path))
+    (tmp_path / "a.jar").write_bytes(b"jar")
+    return tmp_path / "a.jar"
+
+
+def test_a_cache_belongs_to_one_java_and_one_set_of_jars(jar: Path, tmp_path: Path) -> None:
+    other = tmp_path / "java"
+    other.touch()
+    first = aot.cache_file(find_java(), [jar])
+    assert aot.cache_file(find_java(), [jar]) == first
+    assert aot.cache_file(Java(other, 25), [jar]) != first
+    os.utime(jar, (1, 1))
+    assert aot.cache_file(find_java(), [jar]) != first
+
+
+@needs_a_new_java
+def test_the_broker_uses_a_cache_as_soon_as_there_is_one(jar: Path) -> None:
+    assert aot.jvm_flags([jar]) == []
+    file = aot.cache_file(find_java(), [jar])
+    file.touch()
+    assert f"-XX:AOTCache={file}" in aot.jvm_flags([jar])
+
+
+@needs_a_new_java
+def test_the_maker_waits_at_lowest_priority_and_ends_with_the_servers(tmp_path: Path) -> None:
+    layout = Layout.of(tmp_path / "state")
+    aot.make_in_background(layout, detach=False)
+    aot.make_in_background(layout, detach=False)
+    (maker,) = [p for p in psutil.process_iter() if layout.marker(aot.NAME) in processes.arguments(p)]
+    deadline = time.monotonic() + 10
+    while maker.nice() != 19:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    stopping.stop(layout, [], deadline_s=5.0)
+    assert not processes.is_alive(maker)

@@ -88,11 +88,14 @@ class KafkaDelivery:
             if owned.state is None:
                 raise Bug(f"{at[0]}/{at[1]} has no state to keep its partition record in")
             owned.record.processed = position
+            key, value = partition_key(at[1]), owned.record.to_json()
+            # The view must hold it too: its checkpoint will lie behind the record.
+            owned.state.put(key, value)
             # Last of the batch in its partition, so that its offset is a checkpoint for all of them.
             self._producer.produce(
                 owned.state.topic,
-                partition_key(at[1]),
-                owned.record.to_json(),
+                key,
+                value,
                 partition=owned.state.partition,
                 on_delivery=_report(learnt),
             )

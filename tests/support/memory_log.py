@@ -1,0 +1,69 @@
+"""Logs in memory that are read like `LogReader` reads Kafka's; the same contract suite holds for both."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from sluice.kafka.log import Partition
+
+
+@dataclass(frozen=True)
+class LogMessage:
+    """The part of a Kafka message that readers of logs use."""
+
+    _topic: str
+    _partition: int
+    _offset: int
+    _key: bytes | None
+    _value: bytes | None
+    _headers: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def topic(self) -> str:
+        return self._topic
+
+    def partition(self) -> int:
+        return self._partition
+
+    def offset(self) -> int:
+        return self._offset
+
+    def key(self) -> bytes | None:
+        return self._key
+
+    def value(self) -> bytes | None:
+        return self._value
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        return self._headers
+
+
+class MemoryLogs:
+    """Topics as lists. An aborted or control record is a gap: `skip` leaves one."""
+
+    def __init__(self) -> None:
+        self._logs: dict[Partition, list[LogMessage | None]] = defaultdict(list)
+
+    def append(
+        self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]
+    ) -> int:
+        log = self._logs[topic, partition]
+        log.append(LogMessage(topic, partition, len(log), key, value, headers))
+        return len(log) - 1
+
+    def skip(self, topic: str, partition: int) -> None:
+        self._logs[topic, partition].append(None)
+
+    def ends(self, partitions: list[Partition], *, committed: bool = False) -> dict[Partition, int]:
+        return {at: len(self._logs[at]) for at in partitions}
+
+    def beginnings(self, partitions: list[Partition]) -> dict[Partition, int]:
+        return dict.fromkeys(partitions, 0)
+
+    def read(self, spans: Mapping[Partition, tuple[int, int]], *, deadline_s: float = 60.0) -> Iterator[LogMessage]:
+        for at, (start, end) in spans.items():
+            yield from (m for m in self._logs[at][start:end] if m is not None)
+
+    def messages(self, topic: str, partition: int = 0) -> list[LogMessage]:
+        return [m for m in self._logs[topic, partition] if m is not None]

@@ -1,0 +1,146 @@
+"""A merger on one partition, driven by hand: contributions in, the canonical log out; commits, crashes, rewinds."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from sluice.entities import EntityContract
+from sluice.errors import DeadRecord
+from sluice.kafka import LogReader
+from sluice.names import Names
+from sluice.position import Position
+from sluice.provenance import CanonicalRecord, Contribution, RawRef
+from sluice.stage.batch import Batch
+from sluice.stage.partition import PartitionRecord, partition_key
+from sluice.stage.process import Owned
+from sluice.stage.record import At, Record
+from sluice.state import MemoryStore
+from sluice_merger.merger import Input, Merger
+from support.memory_log import LogMessage, MemoryLogs
+
+IN, OUT, STATE = "contributions.person", "canonical.person", "state.merger.contributions.person"
+SOURCES = ("hr", "erp")
+
+
+class MergerBench:
+    """Everything Kafka keeps is in `logs`; what the process keeps locally is in `store`, lost by `crash(lose=True)`."""
+
+    def __init__(self, contract: EntityContract, sources: tuple[str, ...] = SOURCES) -> None:
+        self.logs = MemoryLogs()
+        self.store = MemoryStore()
+        self.position = 0
+        self.outcomes: list[str] = []
+        self._committed: int | None = None
+        self.use(contract, sources)
+
+    def use(self, contract: EntityContract, sources: tuple[str, ...] = SOURCES) -> None:
+        """Deploy this contract: a new process on the same state."""
+        self._contract, self._sources = contract, sources
+        self._begin()
+
+    def _begin(self) -> None:
+        inputs = {IN: Input(self._contract, _encode, "in-id", OUT, "out-id", STATE, "state-id")}
+        reader = cast(LogReader, self.logs)
+        self._merger = Merger("merger", Names(), self._sources, inputs, self.store, reader)
+        self.owned = Owned((IN, 0), "in-id", self._committed, PartitionRecord("in-id", 0))
+        for _ in self._merger.start(self.owned):
+            pass
+        self.owned.running = True
+        self.position = self.owned.position
+        self.batch = self._new_batch()
+
+    def _new_batch(self) -> Batch:
+        return Batch("merger", "dlq.merger", 1 << 30, 60.0)
+
+    # ── contributions ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def claim(
+        self, entity_id: str, source: str, position: str, /, *, retracted: bool = False, **fields: Any
+    ) -> Contribution:
+        """Append a contribution of `source` to the log."""
+        made = Contribution(
+            entity_id, source, "people", f'{{"id":"{entity_id}"}}', f"from_{source}", 1, "main",
+            Position.parse(position), RawRef(f"raw.{source}.people", 0, 0), 1, fields.pop("effective_at", None), 1,
+            {} if retracted else {"number": entity_id, **fields}, retracted,
+        ).sealed()  # fmt: skip
+        self.logs.append(IN, 0, made.key, made.to_json(), [])
+        return made
+
+    # ── the loop ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def drain(self) -> None:
+        """The background work, batch by batch, as the loop does it before it takes records."""
+        while self._merger.busy((IN, 0)):
+            self._merger.work(self.batch)
+            self.commit()
+
+    def run(self) -> None:
+        """Drain, then take every record there is, each in a batch of its own."""
+        self.drain()
+        while self.position < self.logs.ends([(IN, 0)])[IN, 0]:
+            self.take()
+            self.commit()
+
+    def take(self) -> None:
+        """One record into the open batch."""
+        message = next((m for m in self.logs.messages(IN) if m.offset() >= self.position), None)
+        if message is None:
+            self.position = self.logs.ends([(IN, 0)])[IN, 0]
+            return
+        record = Record(IN, 0, message.offset(), message.key(), message.value(), {}, 0)
+        try:
+            self._merger.handle(record, self.batch)
+        except DeadRecord as error:
+            self.batch.park(record, error)
+            self.batch.count(record.at, "dead")
+        self.position = record.offset + 1
+
+    def commit(self) -> None:
+        """The batch becomes durable, its partition record last."""
+        self._merger.complete(self.batch)
+        learnt: dict[At, int] = {}
+        for topic, key, value, headers, _ in self.batch.outputs:
+            learnt[topic, 0] = self.logs.append(topic, 0, key, value, list(headers)) + 1
+        self.owned.record.processed = self.position
+        assert self.owned.state is not None
+        key, value = partition_key(0), self.owned.record.to_json()
+        self.owned.state.put(key, value)
+        learnt[STATE, 0] = self.logs.append(STATE, 0, key, value, []) + 1
+        self.batch.positions[IN, 0] = self.position
+        self._committed = self.position
+        for counts in self.batch.counts.values():
+            self.outcomes += counts.elements()
+        self._merger.committed(self.batch, learnt)
+        self.batch = self._new_batch()
+
+    def drop(self) -> None:
+        """The open batch is given up; its records come again."""
+        self._merger.dropped()
+        self.position = self._committed or 0
+        self.batch = self._new_batch()
+
+    def crash(self, *, lose: bool = False) -> None:
+        """The process dies with its open batch; `lose`: and with its disk."""
+        if lose:
+            self.store = MemoryStore()
+        self._begin()
+
+    def rewind(self, offset: int) -> None:
+        self._committed = offset
+        self._begin()
+
+    # ── what is visible ───────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def canonical(self) -> list[LogMessage]:
+        return self.logs.messages(OUT)
+
+    def golden(self) -> dict[str, str | None]:
+        """The newest value of each entity, None for a tombstone."""
+        newest = {(m.key() or b"").decode(): m.value() for m in self.canonical}
+        return {entity_id: value.decode() if value else None for entity_id, value in newest.items()}
+
+
+def _encode(record: CanonicalRecord) -> bytes:
+    """Fields as text: what Avro makes of them is tested elsewhere."""
+    return repr({k: v for k, v in record.fields.items() if v is not None}).encode()

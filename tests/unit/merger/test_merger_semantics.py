@@ -1,0 +1,224 @@
+"""Canonical is merge(contributions), always: through crashes, lost disks, rewinds, changed rules and stale writers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sluice.entities import Entity, EntityContract, Identity, prefer
+from support.merging_bench import IN, OUT, MergerBench
+
+
+class Person(Entity):
+    number: Annotated[str, Identity()]
+    name: Annotated[str, prefer("hr", "erp")]
+    pay: str | None
+
+
+class PersonByErp(Entity, name="person"):
+    number: Annotated[str, Identity()]
+    name: Annotated[str, prefer("erp", "hr")]
+    pay: str | None
+
+
+def bench(contract: EntityContract | None = None) -> MergerBench:
+    return MergerBench(contract or Person.contract())
+
+
+def test_a_record_is_merged_from_all_that_claim_it() -> None:
+    merger = bench()
+    merger.claim("E1", "hr", "1:1:1", name="Ada")
+    merger.claim("E1", "erp", "1:1:1", name="A. L.", pay="10")
+    merger.run()
+    assert merger.golden()["E1"] == "{'number': 'E1', 'name': 'Ada', 'pay': '10'}"
+
+
+def test_equal_content_at_a_higher_position_is_not_written_again() -> None:
+    merger = bench()
+    merger.claim("E1", "hr", "1:1:1", name="Ada")
+    merger.claim("E1", "hr", "1:2:1", name="Ada")
+    merger.run()
+    assert len(merger.canonical) == 1
+    assert merger.outcomes == ["mapped", "unchanged"]
+
+
+def test_an_entity_that_lacks_a_required_field_is_withheld_and_comes_with_it() -> None:
+    merger = bench()
+    merger.claim("E1", "erp", "1:1:1", pay="10")
+    merger.run()
+    assert merger.golden() == {}
+    merger.claim("E1", "hr", "1:1:1", name="Ada")
+    merger.run()
+    assert merger.golden()["E1"] is not None
+
+
+def test_the_last_retraction_leaves_a_tombstone_whose_revision_goes_on() -> None:
+    merger = bench()
+    merger.claim("E1", "hr", "1:1:1", name="Ada")
+    merger.claim("E1", "hr", "1:2:1", retracted=True)
+    merger.claim("E1", "hr", "1:3:1", name="Ada again")
+    merger.run()
+    assert [m.value() is None for m in merger.canonical] == [False, True, False]
+    assert [dict(m.headers())["sluice-revision"] for m in merger.canonical] == [b"1", b"2", b"3"]
+
+
+def test_an_older_claim_above_the_held_one_is_covered_by_writing_the_held_one_back() -> None:
+    merger = bench()
+    merger.claim("E1", "hr", "1:5:1", name="new")
+    merger.claim("E1", "hr", "1:3:1", name="old")
+    merger.run()
+    last = merger.logs.messages(IN)[-1].value() or b""
+    assert b'"name":"new"' in last
+    merger.run()
+    assert merger.golden()["E1"] == "{'number': 'E1', 'name': 'new'}"
+    assert len(merger.logs.messages(IN)) == 3
+
+
+def test_an_older_claim_met_while_restoring_is_covered_too() -> None:
+    merger = bench()
+    merger.claim("E1", "hr", "1:5:1", name="new")
+    merger.run()
+    merger.claim("E1", "hr", "1:3:1", name="old")
+    merger.crash()
+    merger.run()
+    assert b'"name":"new"' in (merger.logs.messages(IN)[-1].value() or b"")
+    assert merger.golden()["E1"] == "{'number': 'E1', 'name': 'new'}"
+
+
+def test_an_older_claim_met_again_in_a_rewind_writes_nothing() -> None:
+    merger = bench()
+    merger.claim("E1", "hr", "1:3:1", name="old")
+    merger.claim("E1", "hr", "1:5:1", name="new")
+    merger.run()
+    written = len(merger.logs.messages(IN)), len(merger.canonical)
+    merger.rewind(0)
+    merger.run()
+    assert (len(merger.logs.messages(IN)), len(merger.canonical)) == written
+
+
+def test_a_crash_between_taking_and_committing_emits_once() -> None:
+    merger = bench()
+    merger.claim("E1", "hr", "1:1:1", name="Ada")
+    merger.drain()
+    merger.take()
+    merger.crash()
+    merger.run()
+    assert len(merger.canonical) == 1
+
+
+def test_state_is_not_ahead_of_the_commit() -> None:
+    """A batch given up leaves nothing behind: the same claim, offered again, is still news."""
+    merger = bench()
+    merger.drain()
+    merger.claim("E1", "hr", "1:1:1", name="Ada")
+    merger.take()
+    merger._merger.complete(merger.batch)
+    merger.drop()
+    merger.run()
+    assert merger.outcomes == ["mapped"]
+    assert merger.golden()["E1"] is not None
+
+
+def test_a_canonical_record_lost_to_a_stale_writer_is_set_right_on_taking_the_partition() -> None:
+    merger = bench()
+    merger.claim("E1", "hr", "1:1:1", name="Ada")
+    merger.run()
+    merger.logs.append(OUT, 0, b"E1", b"stale", [("sluice-content", b"v1:other"), ("sluice-revision", b"9")])
+    merger.crash()
+    merger.run()
+    assert merger.golden()["E1"] == "{'number': 'E1', 'name': 'Ada'}"
+    assert dict(merger.canonical[-1].headers())["sluice-revision"] == b"10"
+
+
+def test_changed_rules_merge_everything_anew_and_write_only_what_differs() -> None:
+    merger = bench()
+    merger.claim("E1", "hr", "1:1:1", name="Ada")
+    merger.claim("E1", "erp", "1:1:1", name="A. L.")
+    merger.claim("E2", "hr", "1:1:1", name="Bob")
+    merger.run()
+    before = len(merger.canonical)
+    merger.use(PersonByErp.contract())
+    merger.run()
+    assert merger.golden()["E1"] == "{'number': 'E1', 'name': 'A. L.'}"
+    rewritten = [(m.key() or b"").decode() for m in merger.canonical[before:]]
+    # E2's rule has another name now, and the rule is part of a record's content: it is told anew, once.
+    assert sorted(rewritten) == ["E1", "E2"]
+
+
+def test_a_crash_in_the_middle_of_a_merge_of_everything_begins_it_again() -> None:
+    merger = bench()
+    for number in range(3):
+        merger.claim(f"E{number}", "hr", "1:1:1", name="Ada")
+        merger.claim(f"E{number}", "erp", "1:1:1", name="A. L.")
+    merger.run()
+    merger.use(PersonByErp.contract())
+    merger._merger.work(merger.batch)
+    merger.crash(lose=True)
+    merger.run()
+    assert {value for value in merger.golden().values() if value and "A. L." in value}
+    assert len(merger.golden()) == 3
+
+
+def test_an_entity_that_stands_only_in_canonical_is_removed_when_everything_is_merged_anew() -> None:
+    merger = bench()
+    merger.logs.append(OUT, 0, b"ghost", b"x", [("sluice-content", b"v1:x"), ("sluice-revision", b"4")])
+    merger.crash()
+    merger.run()
+    assert merger.golden() == {"ghost": None}
+
+
+def test_what_is_no_contribution_is_parked_and_stops_nothing() -> None:
+    merger = bench()
+    merger.logs.append(IN, 0, b"junk", b"junk", [])
+    merger.logs.append(IN, 0, b'["E9"]', b"{}", [])
+    merger.claim("E1", "hr", "1:1:1", name="Ada")
+    merger.crash(lose=True)
+    merger.run()
+    assert merger.outcomes == ["dead", "dead", "unchanged"]
+    assert set(merger.golden()) == {"E1"}
+
+
+_CLAIM = st.tuples(
+    st.sampled_from(["E1", "E2"]),
+    st.sampled_from(["hr", "erp"]),
+    st.integers(1, 6),
+    st.sampled_from(["Ada", "Bob", None]),
+)
+_EVENT = st.sampled_from(["crash", "lose", "rewind", "drop", "none"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(claims=st.lists(st.tuples(_CLAIM, _EVENT), min_size=1, max_size=14))
+def test_every_order_crash_and_rewind_ends_in_the_same_canonical(
+    claims: list[tuple[tuple[str, str, int, str | None], str]],
+) -> None:
+    merger = bench()
+    for (entity_id, source, major, name), event in claims:
+        # One position has one content: the name is made of it.
+        fields = {} if name is None else {"name": f"{source}{major}"}
+        merger.claim(entity_id, source, f"1:{major}:1", retracted=major % 3 == 0, **({} if major % 3 == 0 else fields))
+        _play(merger, event)
+    merger.run()
+    told = merger.golden()
+    fresh = bench()
+    for message in merger.logs.messages(IN):
+        fresh.logs.append(IN, 0, message.key(), message.value(), [])
+    fresh.crash()
+    fresh.run()
+    assert {k: v for k, v in told.items() if v} == {k: v for k, v in fresh.golden().items() if v}
+    revisions = [int(dict(m.headers())["sluice-revision"]) for m in merger.canonical if m.key() == b"E1"]
+    assert revisions == sorted(set(revisions))
+
+
+def _play(merger: MergerBench, event: str) -> None:
+    if event == "rewind":
+        merger.rewind(0)
+    elif event in ("crash", "lose"):
+        merger.crash(lose=event == "lose")
+    elif event == "drop":
+        merger.drain()
+        merger.take()
+        merger.drop()
+    merger.run()

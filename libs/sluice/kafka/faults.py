@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from confluent_kafka import KafkaError, KafkaException
 
 from sluice.errors import EnvironmentFault, SluiceError, TransactionLost, Transient, classify_kafka
@@ -27,6 +30,30 @@ def translate(exception: KafkaException, doing: str) -> Exception:
     if policy is EnvironmentFault:
         return EnvironmentFault(doing, f"Kafka says {name}", _next_step(name))
     return exception
+
+
+@contextmanager
+def admin_answers(doing: str, *excused: str) -> Iterator[None]:
+    """Around a request of the admin client: its errors as ours, those named in `excused` in silence.
+
+    Nobody who administers can go on without a broker: its silence is a fault of the environment, with a next step.
+    """
+    try:
+        yield
+    except KafkaException as error:
+        name = kafka_error(error).name()
+        if name in excused:
+            return
+        ours = translate(error, doing)
+        raise _silence(doing, name) if isinstance(ours, Transient) else ours from None
+    except TimeoutError:
+        raise _silence(doing, "no answer in time") from None
+
+
+def _silence(doing: str, why: str) -> EnvironmentFault:
+    return EnvironmentFault(
+        doing, f"Kafka does not answer ({why})", "start it, or correct SLUICE_KAFKA__BOOTSTRAP_SERVERS"
+    )
 
 
 def _next_step(name: str) -> str:

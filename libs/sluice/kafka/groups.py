@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from sluice.errors import EnvironmentFault
-from sluice.kafka.faults import kafka_error, translate
+from sluice.kafka.faults import admin_answers
 from sluice.kafka.log import Partition
 
 TIMEOUT_S = 15.0
+ANSWER_TIMEOUT_S = TIMEOUT_S + 5.0  # librdkafka tells its own timeout a moment after it is over
 
 
 def members_of(admin: AdminClient, group: str) -> int:
     """How many members the group has now; 0 also where there is no such group."""
     future = admin.describe_consumer_groups([group], request_timeout=TIMEOUT_S)[group]
-    try:
-        return len(future.result(TIMEOUT_S).members)
-    except KafkaException as error:
-        if kafka_error(error).name() == "GROUP_ID_NOT_FOUND":
-            return 0
-        raise translate(error, f"describing group {group}") from None
+    members = 0
+    with admin_answers(f"describing group {group}", "GROUP_ID_NOT_FOUND"):
+        members = len(future.result(ANSWER_TIMEOUT_S).members)
+    return members
 
 
 def set_offsets(admin: AdminClient, group: str, offsets: Mapping[Partition, int]) -> None:
@@ -30,10 +29,8 @@ def set_offsets(admin: AdminClient, group: str, offsets: Mapping[Partition, int]
     parts = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
     asked = ConsumerGroupTopicPartitions(group, parts)
     future = admin.alter_consumer_group_offsets([asked], request_timeout=TIMEOUT_S)[group]
-    try:
-        answered = future.result(TIMEOUT_S).topic_partitions
-    except KafkaException as error:
-        raise translate(error, f"setting offsets of group {group}") from None
+    with admin_answers(f"setting offsets of group {group}"):
+        answered = future.result(ANSWER_TIMEOUT_S).topic_partitions
     for part in answered:
         if part.error is not None:
             raise EnvironmentFault(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka import TopicCollection
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -26,10 +26,11 @@ from confluent_kafka.admin import (
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sluice.errors import EnvironmentFault, SettingsError
-from sluice.kafka.faults import kafka_error, translate
+from sluice.kafka.faults import admin_answers
 from sluice.pipeline import Pipeline
 
 TIMEOUT_S = 30.0
+ANSWER_TIMEOUT_S = TIMEOUT_S + 5.0  # librdkafka tells its own timeout a moment after it is over
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -108,12 +109,10 @@ def _expand(kind: TopicKind, pipeline: Pipeline, entities: list[str]) -> Iterato
 
 
 def _has_leaders(future: Future[Any]) -> bool:
-    try:
-        return all(p.leader is not None for p in future.result(TIMEOUT_S).partitions)
-    except KafkaException as error:
-        if kafka_error(error).name() in ("UNKNOWN_TOPIC_OR_PART", "LEADER_NOT_AVAILABLE"):
-            return False
-        raise translate(error, "describing a new topic") from None
+    has_leaders = False
+    with admin_answers("describing a new topic", "UNKNOWN_TOPIC_OR_PART", "LEADER_NOT_AVAILABLE"):
+        has_leaders = all(p.leader is not None for p in future.result(ANSWER_TIMEOUT_S).partitions)
+    return has_leaders
 
 
 class Topics:
@@ -140,12 +139,9 @@ class Topics:
                 [NewTopic(t.name, t.partitions, -1, config=t.config) for t in new], request_timeout=TIMEOUT_S
             )
             for name, future in made.items():
-                try:
-                    future.result(TIMEOUT_S)
+                with admin_answers(f"creating {name}", "TOPIC_ALREADY_EXISTS"):
+                    future.result(ANSWER_TIMEOUT_S)
                     done.append(f"created {name}")
-                except KafkaException as error:
-                    if kafka_error(error).name() != "TOPIC_ALREADY_EXISTS":
-                        raise translate(error, f"creating {name}") from None
         self._await_leaders([t.name for t in new])
         old = [t for t in topics if t.name in there]
         self._refuse_other_counts(old, there)
@@ -200,12 +196,9 @@ class Topics:
         if not names:
             return found
         for name, future in self._admin.describe_topics(TopicCollection(names), request_timeout=TIMEOUT_S).items():
-            try:
-                about = future.result(TIMEOUT_S)
+            with admin_answers(f"describing {name}", "UNKNOWN_TOPIC_OR_PART"):
+                about = future.result(ANSWER_TIMEOUT_S)
                 found[name] = Pinned(str(about.topic_id), len(about.partitions))
-            except KafkaException as error:
-                if kafka_error(error).name() != "UNKNOWN_TOPIC_OR_PART":
-                    raise translate(error, f"describing {name}") from None
         return found
 
     def _differing(self, topics: list[Topic]) -> dict[str, dict[str, str]]:
@@ -215,7 +208,8 @@ class Topics:
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in wanted]
         differing: dict[str, dict[str, str]] = {}
         for resource, future in self._admin.describe_configs(resources, request_timeout=TIMEOUT_S).items():
-            now = future.result(TIMEOUT_S)
+            with admin_answers(f"reading the configuration of {resource.name}"):
+                now = future.result(ANSWER_TIMEOUT_S)
             off = {k: v for k, v in wanted[resource.name].items() if k not in now or now[k].value != v}
             if off:
                 differing[resource.name] = off
@@ -233,7 +227,5 @@ class Topics:
             for name, config in differing.items()
         ]
         for resource, future in self._admin.incremental_alter_configs(resources, request_timeout=TIMEOUT_S).items():
-            try:
-                future.result(TIMEOUT_S)
-            except KafkaException as error:
-                raise translate(error, f"configuring {resource.name}") from None
+            with admin_answers(f"configuring {resource.name}"):
+                future.result(ANSWER_TIMEOUT_S)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -32,22 +31,29 @@ def translate(exception: KafkaException, doing: str) -> Exception:
     return exception
 
 
-@contextmanager
-def admin_answers(doing: str, *excused: str) -> Iterator[None]:
-    """Around a request of the admin client: its errors as ours, those named in `excused` in silence.
+class AdminAnswer:
+    """Around a wait for the admin client: its errors as ours, those named in `excused` in silence.
 
     Nobody who administers can go on without a broker: its silence is a fault of the environment, with a next step.
     """
-    try:
-        yield
-    except KafkaException as error:
+
+    def __init__(self, doing: str, *excused: str) -> None:
+        self._doing = doing
+        self._excused = excused
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
+        if isinstance(error, TimeoutError):
+            raise _silence(self._doing, "no answer in time") from None
+        if not isinstance(error, KafkaException):
+            return False
         name = kafka_error(error).name()
-        if name in excused:
-            return
-        ours = translate(error, doing)
-        raise _silence(doing, name) if isinstance(ours, Transient) else ours from None
-    except TimeoutError:
-        raise _silence(doing, "no answer in time") from None
+        if name in self._excused:
+            return True
+        ours = translate(error, self._doing)
+        raise _silence(self._doing, name) if isinstance(ours, Transient) else ours from None
 
 
 def _silence(doing: str, why: str) -> EnvironmentFault:

@@ -8,7 +8,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from sluice.errors import EnvironmentFault
-from sluice.kafka.faults import admin_answers
+from sluice.kafka.faults import AdminAnswer
 from sluice.kafka.log import Partition
 
 TIMEOUT_S = 15.0
@@ -18,10 +18,9 @@ ANSWER_TIMEOUT_S = TIMEOUT_S + 5.0  # librdkafka tells its own timeout a moment 
 def members_of(admin: AdminClient, group: str) -> int:
     """How many members the group has now; 0 also where there is no such group."""
     future = admin.describe_consumer_groups([group], request_timeout=TIMEOUT_S)[group]
-    members = 0
-    with admin_answers(f"describing group {group}", "GROUP_ID_NOT_FOUND"):
-        members = len(future.result(ANSWER_TIMEOUT_S).members)
-    return members
+    with AdminAnswer(f"describing group {group}", "GROUP_ID_NOT_FOUND"):
+        return len(future.result(ANSWER_TIMEOUT_S).members)
+    return 0
 
 
 def set_offsets(admin: AdminClient, group: str, offsets: Mapping[Partition, int]) -> None:
@@ -29,7 +28,7 @@ def set_offsets(admin: AdminClient, group: str, offsets: Mapping[Partition, int]
     parts = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
     asked = ConsumerGroupTopicPartitions(group, parts)
     future = admin.alter_consumer_group_offsets([asked], request_timeout=TIMEOUT_S)[group]
-    with admin_answers(f"setting offsets of group {group}"):
+    with AdminAnswer(f"setting offsets of group {group}"):
         answered = future.result(ANSWER_TIMEOUT_S).topic_partitions
     for part in answered:
         if part.error is not None:

@@ -26,7 +26,7 @@ from confluent_kafka.admin import (
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sluice.errors import EnvironmentFault, SettingsError
-from sluice.kafka.faults import admin_answers
+from sluice.kafka.faults import AdminAnswer
 from sluice.pipeline import Pipeline
 
 TIMEOUT_S = 30.0
@@ -109,10 +109,9 @@ def _expand(kind: TopicKind, pipeline: Pipeline, entities: list[str]) -> Iterato
 
 
 def _has_leaders(future: Future[Any]) -> bool:
-    has_leaders = False
-    with admin_answers("describing a new topic", "UNKNOWN_TOPIC_OR_PART", "LEADER_NOT_AVAILABLE"):
-        has_leaders = all(p.leader is not None for p in future.result(ANSWER_TIMEOUT_S).partitions)
-    return has_leaders
+    with AdminAnswer("describing a new topic", "UNKNOWN_TOPIC_OR_PART", "LEADER_NOT_AVAILABLE"):
+        return all(p.leader is not None for p in future.result(ANSWER_TIMEOUT_S).partitions)
+    return False
 
 
 class Topics:
@@ -139,7 +138,7 @@ class Topics:
                 [NewTopic(t.name, t.partitions, -1, config=t.config) for t in new], request_timeout=TIMEOUT_S
             )
             for name, future in made.items():
-                with admin_answers(f"creating {name}", "TOPIC_ALREADY_EXISTS"):
+                with AdminAnswer(f"creating {name}", "TOPIC_ALREADY_EXISTS"):
                     future.result(ANSWER_TIMEOUT_S)
                     done.append(f"created {name}")
         self._await_leaders([t.name for t in new])
@@ -196,7 +195,7 @@ class Topics:
         if not names:
             return found
         for name, future in self._admin.describe_topics(TopicCollection(names), request_timeout=TIMEOUT_S).items():
-            with admin_answers(f"describing {name}", "UNKNOWN_TOPIC_OR_PART"):
+            with AdminAnswer(f"describing {name}", "UNKNOWN_TOPIC_OR_PART"):
                 about = future.result(ANSWER_TIMEOUT_S)
                 found[name] = Pinned(str(about.topic_id), len(about.partitions))
         return found
@@ -208,7 +207,7 @@ class Topics:
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in wanted]
         differing: dict[str, dict[str, str]] = {}
         for resource, future in self._admin.describe_configs(resources, request_timeout=TIMEOUT_S).items():
-            with admin_answers(f"reading the configuration of {resource.name}"):
+            with AdminAnswer(f"reading the configuration of {resource.name}"):
                 now = future.result(ANSWER_TIMEOUT_S)
             off = {k: v for k, v in wanted[resource.name].items() if k not in now or now[k].value != v}
             if off:
@@ -227,5 +226,5 @@ class Topics:
             for name, config in differing.items()
         ]
         for resource, future in self._admin.incremental_alter_configs(resources, request_timeout=TIMEOUT_S).items():
-            with admin_answers(f"configuring {resource.name}"):
+            with AdminAnswer(f"configuring {resource.name}"):
                 future.result(ANSWER_TIMEOUT_S)

@@ -12,6 +12,7 @@ It decides three things, and everything that this stage promises rests on them:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from typing import NamedTuple
 from sluice.errors import Bug
 from sluice.position import HEADER as POSITION_HEADER
 from sluice.position import Position
-from sluice.postgres.debezium import Change, Moment, ReadAgain, Source, TableEvents, moment_of
+from sluice.postgres.debezium import Change, ReadAgain, Source, TableEvents, moment_of
 from sluice.postgres.json_text import PgType
 from sluice.postgres.pgoutput import (
     Begin,
@@ -75,44 +76,74 @@ class Batch(NamedTuple):
     complete_lsn: int
 
 
+class OpenTransaction:
+    """The transaction that is being sent. `published_to`: its events up to this ordinal were published before."""
+
+    __slots__ = ("final_lsn", "moment", "ordinal", "origin", "position_prefix", "published_to")
+
+    def __init__(self, begin: Begin, epoch: int, mark: Mark, previous_commit: int | None) -> None:
+        self.final_lsn = begin.final_lsn
+        self.ordinal = 0
+        self.published_to = 0
+        if begin.final_lsn <= mark.lsn:
+            # Wholly below the mark, or the very one that it stands in.
+            self.published_to = mark.ordinal if begin.final_lsn == mark.lsn else sys.maxsize
+        self.moment = moment_of(begin, previous_commit)
+        self.position_prefix = b"%d:%d:" % (epoch, begin.final_lsn)
+        self.origin = (ORIGIN_HEADER, b"%d" % (begin.committed_us // 1_000))
+
+    @property
+    def mark(self) -> Mark:
+        """What the events so far amount to; the lowest where all of them were published before."""
+        return Mark(self.final_lsn, self.ordinal) if self.ordinal > self.published_to else Mark(0, 0)
+
+
 class Assembler:
     """Feed it a slot's messages in order; take batches whenever it suits. A batch never splits one message's records.
 
-    Effects are handed in: `types_of` asks the catalog, `read_again` a row.
+    Effects are handed in: `types_of` asks the catalog, `read_again` a row. After an error it must be thrown away.
     """
 
     def __init__(self, followed: Followed, mark: Mark, types_of: TypesOf, read_again: ReadAgain) -> None:
         self._followed = followed
         self._types_of = types_of
         self._read_again = read_again
-        self._mark = self._taken = mark
+        self._between = self._taken = mark  # the mark at the last place between transactions
         self._complete_lsn = mark.lsn if mark.ordinal == 0 else 0
         self._tables: dict[int, tuple[TableEvents, Target] | None] = {}
-        self._begin: Begin | None = None
-        self._moment = Moment(0, None, None)
-        self._ordinal = 0
+        self._open: OpenTransaction | None = None
         self._previous_commit: int | None = None
         self._records: list[RawRecord] = []
         self.bytes = 0
 
     @property
     def in_transaction(self) -> bool:
-        return self._begin is not None
+        return self._open is not None
 
     @property
     def has_records(self) -> bool:
         return bool(self._records)
 
     @property
+    def mark(self) -> Mark:
+        """How far the slot is published once everything gathered so far is durable."""
+        return self._between if self._open is None else max(self._between, self._open.mark)
+
+    @property
     def moved(self) -> bool:
         """Whether the next batch would carry a higher mark than the last one taken."""
-        return self._mark > self._taken
+        return self.mark > self._taken
 
     def feed(self, payload: bytes, lsn: int) -> None:
         """One message of the output plugin, at `lsn`. EnvironmentFault if a table's key is no more what it was."""
         kind = payload[0]
         if kind in _ROW_OR_TRUNCATE or (kind == _MESSAGE and payload[1] & _TRANSACTIONAL):
-            self._event(payload, lsn)
+            transaction = self._open
+            if transaction is None:
+                raise Bug("pgoutput: a change outside of a transaction")
+            transaction.ordinal += 1
+            if transaction.ordinal > transaction.published_to:
+                self._event(payload, lsn, transaction)
         elif kind != _MESSAGE:
             # A message outside of transactions is not part of what is resent, and no event.
             self._structure(payload)
@@ -123,57 +154,44 @@ class Assembler:
         Between transactions that is as good as a commit's end. Within one it says nothing new: the server's place is
         still below the commit record whose changes it is sending.
         """
-        if self._begin is None:
+        if self._open is None:
             self._reached(wal_end)
 
     def take(self) -> Batch:
         """Everything gathered since the last batch."""
-        batch = Batch(self._records, self._mark, self._complete_lsn)
-        self._records, self.bytes, self._taken = [], 0, self._mark
+        batch = Batch(self._records, self.mark, self._complete_lsn)
+        self._records, self.bytes, self._taken = [], 0, batch.mark
         return batch
 
     def _structure(self, payload: bytes) -> None:
         message = decode(payload)
         if isinstance(message, Begin):
-            self._begin, self._ordinal = message, 0
-            self._moment = moment_of(message, self._previous_commit)
+            self._open = OpenTransaction(message, self._followed.epoch, self._between, self._previous_commit)
         elif isinstance(message, Commit):
+            self._open = None
             self._reached(message.end_lsn)
             self._previous_commit = message.commit_lsn
-            self._begin = None
         elif isinstance(message, Relation):
-            target = self._followed.targets.get((message.schema, message.table))
-            self._tables[message.oid] = (
-                None
-                if target is None
-                else (
-                    TableEvents(self._followed.source, message, target.key_columns, self._types_of(message)),
-                    target,
-                )
-            )
+            self._tables[message.oid] = self._table(message)
+
+    def _table(self, relation: Relation) -> tuple[TableEvents, Target] | None:
+        target = self._followed.targets.get((relation.schema, relation.table))
+        if target is None:
+            return None
+        types = self._types_of(relation)
+        return TableEvents(self._followed.source, relation, target.key_columns, types), target
 
     def _reached(self, lsn: int) -> None:
         """Between transactions, with everything below `lsn` seen. Lower than the mark while it is being resent."""
-        if Mark(lsn, 0) > self._mark:
-            self._mark = Mark(lsn, 0)
+        if Mark(lsn, 0) > self._between:
+            self._between = Mark(lsn, 0)
             self._complete_lsn = lsn
 
-    def _event(self, payload: bytes, lsn: int) -> None:
-        if self._begin is None:
-            raise Bug("pgoutput: a change outside of a transaction")
-        self._ordinal += 1
-        mark = Mark(self._begin.final_lsn, self._ordinal)
-        if mark <= self._mark:
-            return
-        # Set only with the records in place: a key that cannot be written must not count as published.
-        self._publish(payload, lsn, mark)
-        self._mark = mark
-
-    def _publish(self, payload: bytes, lsn: int, mark: Mark) -> None:
+    def _event(self, payload: bytes, lsn: int, transaction: OpenTransaction) -> None:
         message = decode(payload)
         if isinstance(message, Truncate):
             for oid in message.relations:
-                self._sweep(self._tables[oid], mark)
+                self._sweep(self._tables[oid], transaction)
             return
         if not isinstance(message, Insert | Update | Delete):
             return
@@ -182,30 +200,24 @@ class Assembler:
             return
         events, target = table
         if isinstance(message, Insert):
-            changes = events.inserted(message, self._moment, lsn)
+            changes = events.inserted(message, transaction.moment, lsn)
         elif isinstance(message, Update):
-            changes = events.updated(message, self._moment, lsn, self._read_again)
+            changes = events.updated(message, transaction.moment, lsn, self._read_again)
         else:
-            changes = events.deleted(message, self._moment, lsn)
-        headers = self._headers(mark)
+            changes = events.deleted(message, transaction.moment, lsn)
+        position = (POSITION_HEADER, b"%b%d" % (transaction.position_prefix, transaction.ordinal))
+        headers = [position, transaction.origin, CONTENT_TYPE]
         for change in changes:
             self._add(record_of(change, target, headers, self._followed))
 
-    def _sweep(self, table: tuple[TableEvents, Target] | None, mark: Mark) -> None:
+    def _sweep(self, table: tuple[TableEvents, Target] | None, transaction: OpenTransaction) -> None:
         """TRUNCATE: all keys of the table below this position are gone."""
         if table is None:
             return
         target = table[1]
-        position = Position(self._followed.epoch, mark.lsn, mark.ordinal)
+        position = Position(self._followed.epoch, transaction.final_lsn, transaction.ordinal)
         for marker in sweep_markers(target.topic, target.stream, position, target.partitions):
-            self._add(marker._replace(headers=[*marker.headers, self._origin()]))
-
-    def _headers(self, mark: Mark) -> list[tuple[str, bytes]]:
-        position = b"%d:%d:%d" % (self._followed.epoch, mark.lsn, mark.ordinal)
-        return [(POSITION_HEADER, position), self._origin(), CONTENT_TYPE]
-
-    def _origin(self) -> tuple[str, bytes]:
-        return (ORIGIN_HEADER, b"%d" % (self._moment.committed_us // 1_000))
+            self._add(marker._replace(headers=[*marker.headers, transaction.origin]))
 
     def _add(self, record: RawRecord) -> None:
         self._records.append(record)

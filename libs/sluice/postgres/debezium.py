@@ -35,7 +35,7 @@ class Source(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """The transaction of an event. `previous_commit_lsn` is None where it is not known; `snapshot` is true or false."""
+    """The transaction of an event. `previous_commit_lsn` is None where it is not known."""
 
     committed_us: int
     xid: int | None
@@ -67,11 +67,13 @@ class TableEvents:
         self._key_at = _positions(relation, names, key_columns)
         self._identity_at = [i for i, c in enumerate(relation.columns) if c.in_identity]
         self._writers = [json_writer(types, c.type_oid, c.typmod) for c in relation.columns]
+        self._key_writers = [(i, self._writers[i]) for i in self._key_at]
         self._row_template = _template(names)
         self._key_template = _template(key_columns)
         self._identity_template = _template([names[i] for i in self._identity_at])
         self._envelope = _envelope_template(source, relation)
-        self._about: tuple[Moment, bytes] | None = None
+        self._moment: Moment | None = None
+        self._head = self._tail = b""
 
     def inserted(self, event: Insert, moment: Moment, lsn: int) -> list[Change]:
         return [self._change(event.new, b"null", b"c", moment, lsn)]
@@ -111,10 +113,13 @@ class TableEvents:
 
     def key(self, row: Row) -> bytes:
         """The record's key. Bug where a key column has no value: Postgres always sends it, so we misread."""
-        values = [row[i] for i in self._key_at]
-        if not all(isinstance(v, bytes) for v in values):
-            raise Bug(f"table {self.relation.schema}.{self.relation.table}: a change without its whole primary key")
-        return self._key_template % tuple([_json(self._writers[i], row[i]) for i in self._key_at])
+        values = []
+        for at, writer in self._key_writers:
+            value = row[at]
+            if not isinstance(value, bytes):
+                raise Bug(f"table {self.relation.schema}.{self.relation.table}: a change without its whole primary key")
+            values.append(writer(value))
+        return self._key_template % tuple(values)
 
     def _removal(self, key: bytes, old_kind: str, old: Row, moment: Moment, lsn: int) -> Change:
         before = self._row(old) if old_kind == "O" else self._identity(old)
@@ -145,21 +150,12 @@ class TableEvents:
         return self._identity_template % tuple([_json(self._writers[i], row[i]) for i in self._identity_at])
 
     def _value(self, before: bytes, after: bytes, op: bytes, moment: Moment, lsn: int) -> bytes:
-        now_ns = time.time_ns()
-        about = self._about
-        if about is None or about[0] is not moment:
-            about = self._about = (moment, self._envelope % _moment(moment))
-        sequence = b"null" if moment.previous_commit_lsn is None else b'\\"%d\\"' % moment.previous_commit_lsn
-        return b'{"before":%b,"after":%b,%b,"lsn":%d,"sequence":"[%b,\\"%d\\"]"},"transaction":null,"op":"%b",%b}' % (
-            before,
-            after,
-            about[1],
-            lsn,
-            sequence,
-            lsn,
-            op,
-            b'"ts_ms":%d,"ts_us":%d,"ts_ns":%d' % (now_ns // 1_000_000, now_ns // 1_000, now_ns),
-        )
+        if self._moment is not moment:
+            # Rows of one transaction share nearly all of this.
+            self._moment = moment
+            self._head, self._tail = self._envelope % _moment(moment), _tail(time.time_ns())
+        head, tail = self._head, self._tail
+        return b'{"before":%b,"after":%b,%b%d\\"]","lsn":%d},"op":"%b",%b' % (before, after, head, lsn, lsn, op, tail)
 
 
 def _positions(relation: Relation, names: list[str], key_columns: Sequence[str]) -> list[int]:
@@ -185,7 +181,7 @@ def _template(names: Sequence[str]) -> bytes:
 
 
 def _envelope_template(source: Source, relation: Relation) -> bytes:
-    """`"source":{…` up to what differs per event."""
+    """`"source":{…` up to the event's own LSN in `sequence`, which holds JSON within a string."""
     constant = {
         "version": source.version,
         "connector": "postgresql",
@@ -196,13 +192,25 @@ def _envelope_template(source: Source, relation: Relation) -> bytes:
         "xmin": None,
     }
     text = orjson.dumps(constant).replace(b"%", b"%%")[:-1]
-    return b'"source":' + text + b',"ts_ms":%d,"ts_us":%d,"ts_ns":%d,"snapshot":"%b","txId":%b'
+    each = b',"ts_ms":%d,"ts_us":%d,"ts_ns":%d,"snapshot":"%b","txId":%b,"sequence":"[%b,\\"'
+    return b'"source":' + text + each
 
 
-def _moment(moment: Moment) -> tuple[int, int, int, bytes, bytes]:
-    us = moment.committed_us
-    xid = b"null" if moment.xid is None else b"%d" % moment.xid
-    return us // 1_000, us, us * 1_000, b"true" if moment.snapshot else b"false", xid
+def _moment(moment: Moment) -> tuple[int, int, int, bytes, bytes, bytes]:
+    us, previous = moment.committed_us, moment.previous_commit_lsn
+    return (
+        us // 1_000,
+        us,
+        us * 1_000,
+        b"true" if moment.snapshot else b"false",
+        b"null" if moment.xid is None else b"%d" % moment.xid,
+        b"null" if previous is None else b'\\"%d\\"' % previous,
+    )
+
+
+def _tail(now_ns: int) -> bytes:
+    """When we came to the transaction, by our clock, and what is always null."""
+    return b'"ts_ms":%d,"ts_us":%d,"ts_ns":%d,"transaction":null}' % (now_ns // 1_000_000, now_ns // 1_000, now_ns)
 
 
 def moment_of(begin: Begin, previous_commit_lsn: int | None) -> Moment:

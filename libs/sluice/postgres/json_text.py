@@ -51,6 +51,7 @@ class PgType(NamedTuple):
 
 
 _DAY_US = 86_400_000_000
+_C = b"C"[0]
 # What Debezium makes of a timestamp's ±infinity: the JDBC driver's constants.
 _TIMESTAMP_INFINITY = {b"infinity": b"9223372036825200000", b"-infinity": b"-9223372036832400000"}
 _DATE_INFINITY = {b"infinity": 2_147_483_647, b"-infinity": -2_147_483_648}
@@ -136,7 +137,20 @@ def _time(precision: int, text: bytes) -> bytes:
     return b"%d" % (us // 1_000 if precision <= 3 else us)
 
 
+@lru_cache(maxsize=8_192)
+def _minute_us(text: bytes) -> int:
+    """µs since 1970 of `YYYY-MM-DD HH:MM`. Rows that are written together share it."""
+    return days_since_1970(text[:10]) * _DAY_US + (int(text[11:13]) * 60 + int(text[14:16])) * 60_000_000
+
+
 def _timestamp(precision: int, text: bytes) -> bytes:
+    if text[10:11] == b" " and text[-1] != _C:  # the usual case: four digits of year, no BC
+        us = _minute_us(text[:16]) + int(text[17:].replace(b".", b"").ljust(8, b"0"))
+        return b"%d" % (us // 1_000 if precision <= 3 else us)
+    return _rare_timestamp(precision, text)
+
+
+def _rare_timestamp(precision: int, text: bytes) -> bytes:
     if text in _TIMESTAMP_INFINITY:
         return _TIMESTAMP_INFINITY[text]
     day, _, time = text.partition(b" ")
@@ -146,6 +160,14 @@ def _timestamp(precision: int, text: bytes) -> bytes:
 
 
 def _timestamptz(precision: int, text: bytes) -> bytes:
+    if text[10:11] == b" " and text[-3:] == b"+00":
+        if precision:
+            return b'"%bT%b.%bZ"' % (text[:10], text[11:19], text[20:-3].ljust(precision, b"0"))
+        return b'"%bT%bZ"' % (text[:10], text[11:19])
+    return _rare_timestamptz(precision, text)
+
+
+def _rare_timestamptz(precision: int, text: bytes) -> bytes:
     if text in _TIMESTAMP_INFINITY:
         return b'"%b"' % text
     day, _, time = text.partition(b" ")

@@ -1,0 +1,111 @@
+"""Whether a claim is what its raw record says: every verdict once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sluice.position import Position
+from sluice.provenance import Contribution, RawRef, contribution_content
+from sluice.verify.claims import ContributionLog, MapperFacts, judge, log_findings, missing
+from sluice.verify.expected import Expected
+
+RAW = RawRef("raw.crm.people", 0, 10)
+FIELDS = {"number": "P1", "name": "Ada"}
+FACTS = MapperFacts({("crm", "people", "person"): 2}, {}, set(), {("raw.crm.people", 0): 100})
+EXPECTED = Expected(contribution_content(FIELDS, None, False), Position(1, 7, 5), 2, RAW, 99)
+
+
+def claim(**other: Any) -> Contribution:
+    made = Contribution(
+        "P1", "crm", "people", '{"id":"P1"}', "person", 2, "main", Position(1, 7, 5), RAW, 99, None, 1, FIELDS, False
+    )
+    return made._replace(**other).sealed()
+
+
+NO_MAPPING = FACTS._replace(versions={})
+PARKED = FACTS._replace(parked={("raw.crm.people", '{"id":"P1"}', ""): Position(1, 7, 9)})
+DEAD = FACTS._replace(dead={RAW})
+
+
+@pytest.mark.parametrize(
+    ("held", "expected", "facts", "kind"),
+    [
+        (claim(), EXPECTED, FACTS, "ok"),
+        (claim(fields={**FIELDS, "name": "Eve"}), EXPECTED, FACTS, "finding"),
+        (claim(effective_at=1), EXPECTED, FACTS, "finding"),
+        (claim(observed_at=98), EXPECTED, FACTS, "finding"),
+        (claim(retracted=True, fields={}), EXPECTED, FACTS, "finding"),
+        (claim(position=Position(1, 7, 4)), EXPECTED, FACTS, "finding"),
+        (claim(position=Position(1, 7, 4)), EXPECTED, DEAD, "parked"),
+        (claim(position=Position(1, 7, 6)), EXPECTED, FACTS, "finding"),
+        (claim(position=Position(1, 7, 6), raw=RAW._replace(offset=100)), EXPECTED, FACTS, "moving"),
+        (claim(mapping_version=1), EXPECTED, FACTS, "older-version"),
+        (claim(mapping_version=1, position=Position(1, 7, 4)), EXPECTED, FACTS, "finding"),
+        (claim(mapping_version=3), EXPECTED, FACTS, "newer-version"),
+        (claim(), None, FACTS, "finding"),
+        (claim(), None, PARKED, "parked"),
+        (claim(), None, NO_MAPPING, "retired"),
+        (claim(mapping_version=1), None, FACTS, "older-version"),
+        (claim(retracted=True, fields={}), None, FACTS, "ok"),
+        (claim(retracted=True, fields={}), None, NO_MAPPING, "ok"),
+    ],
+)
+def test_a_claim_is_judged_by_its_raw_record(
+    held: Contribution, expected: Expected | None, facts: MapperFacts, kind: str
+) -> None:
+    assert judge(held, expected, facts).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("facts", "version", "kind"),
+    [(FACTS, None, "finding"), (FACTS, 2, "finding"), (FACTS, 1, "older-version"), (DEAD, 2, "parked")],
+)
+def test_a_claim_that_is_not_there_is_a_finding_unless_it_was_parked_or_never_offered_to_this_version(
+    facts: MapperFacts, version: int | None, kind: str
+) -> None:
+    assert missing(EXPECTED, facts, version).kind == kind
+
+
+def log(*claims: Contribution) -> list[str]:
+    made = ContributionLog()
+    for offset, one in enumerate(claims):
+        made.add(("contributions", 0), offset, one.key, one.to_json())
+    (held,) = made.held["contributions", 0].values()
+    return [check for check, _ in log_findings(held)]
+
+
+OLD, NEW = claim(position=Position(1, 7, 4)), claim()
+
+
+@pytest.mark.parametrize(
+    ("claims", "found"),
+    [
+        ([OLD, NEW], []),
+        ([NEW, OLD], ["I4"]),
+        ([NEW, OLD, NEW], []),
+        ([NEW, NEW], ["I2"]),
+        ([OLD, OLD, NEW], ["I2"]),
+        ([NEW, claim(retracted=True, fields={})], []),
+    ],
+)
+def test_the_last_record_of_a_key_is_the_highest_and_repeats_only_over_an_older_one(
+    claims: list[Contribution], found: list[str]
+) -> None:
+    assert log(*claims) == found
+
+
+def test_what_is_no_contribution_is_noted_and_holds_nothing() -> None:
+    made = ContributionLog()
+    made.add(("contributions", 0), 0, b"k", b"no json")
+    made.add(("contributions", 0), 1, b"another key", NEW.to_json())
+    assert made.unreadable == [(("contributions", 0), 0), (("contributions", 0), 1)]
+    assert not made.held["contributions", 0]
+
+
+def test_a_tombstone_lets_a_claim_go() -> None:
+    made = ContributionLog()
+    made.add(("contributions", 0), 0, NEW.key, NEW.to_json())
+    made.add(("contributions", 0), 1, NEW.key, None)
+    assert not made.held["contributions", 0]

@@ -1,0 +1,131 @@
+"""What must stand as contributions, from raw records alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from sluice.pipeline import Stream
+from sluice.stage.record import Record
+from sluice.stage.source_record import DEBEZIUM_UNAVAILABLE
+from sluice.verify.expected import Expected, StreamHistory
+from support.people import crm_person, erp_staff
+
+CRM = Stream("crm", "people", "poll")
+ERP = Stream("erp", "public.staff", "cdc")
+NOON = "2026-03-01T12:00:00Z"
+
+
+class Log:
+    """One partition of a raw topic; every record goes into a history at the position given."""
+
+    def __init__(self, stream: Stream, *, fills: bool = False) -> None:
+        self.history = StreamHistory(stream, [crm_person if stream is CRM else erp_staff], fills)
+        self._offset = 0
+
+    def add(self, key: Any, value: Any, position: int, **headers: bytes) -> Log:
+        told = {"sluice-position": f"1:{position}:0".encode(), **{k.replace("_", "-"): v for k, v in headers.items()}}
+        body = value if value is None or isinstance(value, bytes) else orjson.dumps(value)
+        record = Record("raw", 0, self._offset, orjson.dumps(key), body, told, 0)
+        self._offset += 1
+        self.history.add(record)
+        return self
+
+    def person(self, number: str, name: Any, position: int) -> Log:
+        return self.add({"id": number}, {"id": number, "name": name, "updated": NOON}, position)
+
+    def gone(self, number: str, position: int) -> Log:
+        return self.add({"id": number}, None, position, sluice_op=b"d")
+
+    def staff(self, number: int, notes: str, position: int) -> Log:
+        row = {"id": number, "number": f"P{number}", "notes": notes, "pay": "1", "since": NOON}
+        return self.add({"id": number}, {"op": "u", "source": {"ts_ms": 1}, "after": row}, position)
+
+    def sweep(self, position: int) -> Log:
+        return self.add({"$sweep": "people"}, b"", position, sluice_op=b"s")
+
+    @property
+    def claims(self) -> dict[str, int]:
+        """Position of the claim that must stand, by entity id."""
+        return {orjson.loads(key)[0]: expected.position.major for key, expected in self.history.claims()}
+
+    @property
+    def parked(self) -> list[tuple[str, int]]:
+        """Source key and position of what must lie among the dead letters."""
+        return [(source_key, one.position.major) for source_key, _, one in self.history.parked()]
+
+    def content(self) -> str:
+        (found,) = (expected for _, expected in self.history.claims())
+        assert isinstance(found, Expected)
+        return found.content
+
+
+def test_the_newest_position_counts_and_not_the_last_record() -> None:
+    assert Log(CRM).person("A", "new", 5).person("A", "old", 3).claims == {"A": 5}
+
+
+def test_a_delete_takes_away_what_is_older_and_nothing_newer() -> None:
+    assert Log(CRM).person("A", "x", 1).gone("A", 2).claims == {}
+    assert Log(CRM).person("A", "x", 3).gone("A", 2).claims == {"A": 3}
+
+
+def test_a_record_older_than_a_delete_does_not_come_back() -> None:
+    assert Log(CRM).gone("A", 5).person("A", "x", 4).claims == {}
+    assert Log(CRM).gone("A", 5).person("A", "x", 6).claims == {"A": 6}
+
+
+def test_a_filtered_record_takes_the_claim_before_it_away() -> None:
+    assert Log(CRM).person("A", "x", 1).person("A", "Test", 2).claims == {}
+
+
+def test_the_older_value_of_a_parked_record_stays() -> None:
+    log = Log(CRM).person("A", "x", 1).person("A", ["no", "text"], 2)
+    assert log.claims == {"A": 1}
+    assert log.parked == [('{"id":"A"}', 2)]
+
+
+def test_a_parked_record_that_was_overtaken_need_not_be_a_dead_letter() -> None:
+    assert Log(CRM).person("A", ["no", "text"], 2).person("A", "x", 3).parked == []
+    assert Log(CRM).person("A", ["no", "text"], 2).gone("A", 3).parked == []
+
+
+def test_a_record_without_a_readable_key_or_position_must_be_a_dead_letter() -> None:
+    log = Log(CRM).add([1], {"id": "A"}, 1)
+    assert log.parked == [("", 0)]
+
+
+def test_a_sweep_takes_every_key_last_seen_below_it() -> None:
+    assert Log(CRM).person("A", "x", 1).person("B", "y", 5).sweep(5).claims == {"B": 5}
+
+
+def test_a_parked_record_counts_as_seen_for_a_sweep() -> None:
+    assert Log(CRM).person("A", "x", 1).person("A", ["no", "text"], 6).sweep(5).claims == {"A": 1}
+
+
+def test_what_is_older_than_a_sweep_before_it_stays_away() -> None:
+    assert Log(CRM).sweep(5).person("A", "x", 4).claims == {}
+
+
+def test_an_unchanged_column_has_the_value_it_was_given_last() -> None:
+    filled = Log(ERP, fills=True).staff(1, "long", 1).staff(1, DEBEZIUM_UNAVAILABLE, 2)
+    assert filled.claims == {"P1": 2}
+    assert filled.content() == Log(ERP).staff(1, "long", 2).content()
+
+
+def test_a_parked_record_still_tells_the_value_of_its_columns() -> None:
+    parked = {"id": 1, "number": "P1", "notes": "newer", "pay": "no number", "since": NOON}
+    log = Log(ERP, fills=True).staff(1, "old", 1)
+    log.add({"id": 1}, {"op": "u", "source": {"ts_ms": 1}, "after": parked}, 5).staff(1, DEBEZIUM_UNAVAILABLE, 6)
+    assert log.content() == Log(ERP).staff(1, "newer", 6).content()
+
+
+def test_an_unchanged_column_that_was_never_seen_is_parked() -> None:
+    assert Log(ERP, fills=True).staff(1, DEBEZIUM_UNAVAILABLE, 1).parked == [('{"id":1}', 1)]
+
+
+def test_after_a_record_that_cannot_be_read_no_column_is_known() -> None:
+    log = Log(ERP, fills=True).staff(1, "long", 1)
+    log.add({"id": 1}, b"no json", 2).staff(1, DEBEZIUM_UNAVAILABLE, 3)
+    assert log.claims == {"P1": 1}
+    assert log.parked == [('{"id":1}', 3)]

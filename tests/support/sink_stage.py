@@ -85,6 +85,7 @@ class SinkRig:
         self.admin.delete_topics([self.topic], request_timeout=30)[self.topic].result(30)
         until(lambda: not self._stands(), "the topic is deleted")
         self.create(self.topic)
+        self._producer = clients.producer(self.kafka)  # the old one counts on in the old topic's sequence
 
     def _stands(self) -> bool:
         try:

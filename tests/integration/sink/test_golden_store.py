@@ -1,7 +1,6 @@
 """The golden store on a real Postgres: guard, graves, owner rows, rejected rows, progress, provenance."""
 
 import threading
-import time
 from typing import Any
 
 import psycopg
@@ -10,10 +9,10 @@ import pytest
 from sluice.errors import EnvironmentFault, Transient
 from sluice.postgres.golden_owner import OwnerChanged
 from sluice.postgres.golden_store import GoldenStore
-from sluice.postgres.golden_tables import ensure
 from sluice.postgres.golden_writer import TableWriter
 from sluice.postgres.sink_connection import connect
 from support.sink import TABLE, TOPIC, names, rows, store, tombstone, upsert, write
+from support.sink_stage import until
 
 
 def test_a_row_has_its_fields_and_its_origin(postgres_dsn: str) -> None:
@@ -148,41 +147,44 @@ def test_a_claim_waits_for_the_batch_that_is_being_written(postgres_dsn: str) ->
     assert not waiting.is_alive()
 
 
-def _until_somebody_waits_for_a_lock(dsn: str) -> None:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        if rows(dsn, "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"):
-            return
-    raise AssertionError("nobody waits for a lock")
+def _until_somebody_waits_for_a_lock(dsn: str, waiting: int = 1) -> None:
+    question = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    until(lambda: rows(dsn, question)[0][0] >= waiting, "somebody waits for a lock")
 
 
 def test_batches_that_write_the_same_rows_at_once_do_not_deadlock(postgres_dsn: str) -> None:
-    """Without owner rows and offsets in the way: it is the order of the locks alone that keeps them apart."""
-    with connect(postgres_dsn, "test") as connection:
-        ensure(connection, "golden", [TABLE])
+    """Two batches in opposite orders meet at a row in the middle, which a third session holds until both wait.
+
+    Owner rows and offsets are left out: it is the order of the locks alone that must keep the batches apart.
+    """
+    keys = [f"W{number:03}" for number in range(101)]
+    sink = store(postgres_dsn)
+    write(sink, sink.claim(TOPIC, 0, "id"), [upsert(key, 1) for key in keys])
     failures: list[BaseException] = []
-    start = threading.Barrier(2)
 
-    def run(turned: bool) -> None:
-        with connect(postgres_dsn, "test") as connection:
-            writer = TableWriter(connection, TABLE)
-            writer.prepare()
-            for turn in range(12):
-                keys = [f"W{n:04}" for n in range(2000)]
-                changes = [upsert(key, turn) for key in (reversed(keys) if turned else keys)]
-                start.wait(60)
-                try:
-                    with connection.transaction():
-                        writer.write(changes)
-                except BaseException as error:
-                    failures.append(error)
+    def run(batch: list[str]) -> None:
+        try:
+            with connect(postgres_dsn, "test") as connection:
+                # Plans that sort or hash by chance would hide what is meant to be sorted.
+                connection.execute("SET enable_mergejoin = off; SET enable_hashjoin = off")
+                connection.commit()
+                writer = TableWriter(connection, TABLE)
+                writer.prepare()
+                with connection.transaction():
+                    writer.write(upsert(key, 2) for key in batch)
+        except BaseException as error:
+            failures.append(error)
 
-    threads = [threading.Thread(target=run, args=(turned,)) for turned in (False, True)]
+    threads = [threading.Thread(target=run, args=(batch,)) for batch in (keys, keys[::-1])]
+    with psycopg.connect(postgres_dsn) as middle:
+        middle.execute("SELECT FROM golden.worker WHERE entity_id = %s FOR UPDATE", [keys[50]])
+        for thread in threads:
+            thread.start()
+        _until_somebody_waits_for_a_lock(postgres_dsn, waiting=2)
     for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
+        thread.join(60)
     assert failures == []
+    assert rows(postgres_dsn, "SELECT DISTINCT _offset FROM golden.worker") == [(2,)]
 
 
 def test_progress_and_ledger_stand_in_the_transaction_of_the_rows(postgres_dsn: str) -> None:

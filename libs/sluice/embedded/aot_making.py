@@ -13,7 +13,6 @@ import signal
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,7 +67,7 @@ def _train(scratch: Path, jars: Sequence[Path]) -> Path:
     Watched.stop(layout, STEP_DEADLINE_S)
     flags = ["-XX:AOTMode=create", f"-XX:AOTConfiguration={profile}", f"-XX:AOTCache={made}"]
     argv = [str(find_java().path), *HEAP, *flags, "-cp", broker.class_path]
-    _run_to_end(Command("assembly", argv, cwd=scratch, log=layout.log("assembly")))
+    processes.run(Command("assembly", argv, cwd=scratch, log=layout.log("assembly")), STEP_DEADLINE_S)
     return made
 
 
@@ -79,14 +78,6 @@ def _use(bootstrap_servers: str) -> None:
     producer = Producer({"bootstrap.servers": bootstrap_servers})
     producer.produce("warm", b"up")
     producer.flush(60)
-
-
-def _run_to_end(command: Command) -> None:
-    process, deadline = processes.spawn(command, detach=False), time.monotonic() + STEP_DEADLINE_S
-    while processes.is_alive(process) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    if processes.is_alive(process):
-        process.kill()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ Sized for development: small heap, few internal partitions, replication factor 1
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,9 +14,8 @@ from confluent_kafka.admin import AdminClient
 from sluice.embedded.java import find_java
 from sluice.embedded.layout import Layout
 from sluice.embedded.ports import LOOPBACK
-from sluice.embedded.processes import Command, last_lines
+from sluice.embedded.processes import Command, run
 from sluice.embedded.server import Server
-from sluice.errors import EnvironmentFault
 
 # A random id may begin with `-`, which the formatting tool takes for an option.
 CLUSTER_ID = "sluice-embedded-kafka1"
@@ -112,17 +110,15 @@ class Kafka(Server):
         }
 
     def _format(self) -> None:
-        arguments = ["format", f"--cluster-id={CLUSTER_ID}", "-c", str(self.home / "server.properties")]
-        done = subprocess.run(
-            [*self._java("kafka.tools.StorageTool"), *arguments], capture_output=True, timeout=60, check=False
-        )
-        if done.returncode != 0:
-            self.layout.log(self.name).write_bytes(done.stdout + done.stderr)
-            raise EnvironmentFault(
-                f"formatting {self.home / 'data'}",
-                f"Kafka's own tool failed:\n{last_lines(self.layout.log(self.name))}\n",
-                "free disk space or choose another --state-dir",
-            )
+        arguments = [
+            "format",
+            f"--cluster-id={CLUSTER_ID}",
+            "--ignore-formatted",
+            "-c",
+            f"{self.home}/server.properties",
+        ]
+        argv = [*self._java("kafka.tools.StorageTool"), *arguments]
+        run(Command("kafka-format", argv, cwd=self.home, log=self.layout.log(self.name)), timeout_s=90.0)
 
     def _java(self, main_class: str, *flags: str) -> list[str]:
         log4j = f"-Dlog4j2.configurationFile={self.home / 'log4j2.properties'}"

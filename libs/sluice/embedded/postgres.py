@@ -11,7 +11,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -19,14 +18,13 @@ from functools import cached_property
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import psutil
 import psycopg
 
 from sluice.embedded.layout import Layout, reachable_by_all
 from sluice.embedded.ports import LOOPBACK
-from sluice.embedded.processes import Command, Owner
+from sluice.embedded.processes import Command, Owner, run
 from sluice.embedded.server import Server
 from sluice.errors import EnvironmentFault
 
@@ -131,20 +129,12 @@ class Postgres(Server):
         locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         login = ["-U", SUPERUSER, "--auth=scram-sha-256", f"--pwfile={given}"]
         sync = [] if self.durable else ["--no-sync"]
+        argv = [str(self._bin / "initdb"), "-D", str(self.home / "data"), *locale, *login, *sync]
+        log = self.layout.log(self.name)
         try:
-            self._run([str(self._bin / "initdb"), "-D", str(self.home / "data"), *locale, *login, *sync])
+            run(Command("initdb", argv, cwd=self.home, log=log, env={"TZ": "UTC"}, owner=self.owner), timeout_s=90.0)
         finally:
             given.unlink()
-
-    def _run(self, argv: list[str]) -> None:
-        who: dict[str, Any] = {"user": self.owner.uid, "group": self.owner.gid, "extra_groups": []}
-        who = who if self.owner.uid is not None else {}
-        env = {"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8", "TZ": "UTC"}
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False, cwd="/", env=env, **who)
-        if done.returncode != 0:
-            raise EnvironmentFault(
-                f"initdb in {self.home}", done.stderr.strip(), "free disk space or choose another --state-dir"
-            )
 
     def command(self, definitions: Sequence[str]) -> Command:
         settings = SETTINGS | {"port": str(self.port)}

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -67,6 +68,36 @@ def arguments(process: psutil.Process) -> list[str]:
 
 def spawn(command: Command, *, detach: bool) -> psutil.Process:
     """Start the server in a session of its own. Detached, it outlives this process; else it dies with it, at once."""
+    launched = _launch(command, detach=detach)
+    if not detach:
+        _children.append(launched)
+        return psutil.Process(launched.pid)
+    told, _ = launched.communicate(timeout=LAUNCHED_WITHIN_S)
+    try:
+        return psutil.Process(int(told))
+    except (ValueError, psutil.NoSuchProcess):
+        raise died(command.name, command.log) from None
+
+
+def run(command: Command, timeout_s: float) -> None:
+    """Run a program to its end; killed with this process, it does not go on behind the next one's back.
+
+    Raises EnvironmentFault with the end of its log when it fails or takes too long.
+    """
+    launched = _launch(command, detach=False)
+    try:
+        code = launched.wait(timeout_s)
+    except BaseException as error:
+        launched.kill()
+        launched.wait()
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+        code = -signal.SIGKILL
+    if code != 0:
+        raise died(command.name, command.log)
+
+
+def _launch(command: Command, *, detach: bool) -> subprocess.Popen[bytes]:
     how = {
         "parent": 0 if detach else os.getpid(),
         "death_signal": int(command.death_signal),
@@ -77,27 +108,18 @@ def spawn(command: Command, *, detach: bool) -> psutil.Process:
         "delay_s": command.delay_s,
     }
     argv = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")), json.dumps(how), *command.argv]
-    return _starter.submit(_spawn, argv, command, detach).result(timeout=LAUNCHED_WITHIN_S + 5)
+    options = {"stdout": subprocess.PIPE if detach else subprocess.DEVNULL, "cwd": command.cwd, "env": _env(command)}
+    return _starter.submit(_popen, argv, options).result(timeout=LAUNCHED_WITHIN_S)
 
 
-def _spawn(argv: Sequence[str], command: Command, detach: bool) -> psutil.Process:
-    popen = subprocess.Popen(
-        argv,
-        cwd=command.cwd,
-        env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "C.UTF-8", **command.env},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE if detach else subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
+def _popen(argv: Sequence[str], options: dict[str, Any]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, **options
     )
-    if not detach:
-        _children.append(popen)
-        return psutil.Process(popen.pid)
-    told, _ = popen.communicate(timeout=LAUNCHED_WITHIN_S)
-    try:
-        return psutil.Process(int(told))
-    except (ValueError, psutil.NoSuchProcess):
-        raise died(command.name, command.log) from None
+
+
+def _env(command: Command) -> dict[str, str]:
+    return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "C.UTF-8", **command.env}
 
 
 _children: list[subprocess.Popen[bytes]] = []
@@ -107,7 +129,7 @@ def died(name: str, log: Path) -> EnvironmentFault:
     """The error for a server that ended while it started: the end of its log says why."""
     return EnvironmentFault(
         f"starting {name}",
-        f"it ended at once; the last lines of {log} are:\n{last_lines(log)}\n",
+        f"it ended before it was done; the last lines of {log} are:\n{last_lines(log)}\n",
         "mend what they name, or delete the servers' data with `sluice dev reset`",
     )
 

@@ -115,7 +115,7 @@ class Failing(Server):
 @pytest.mark.parametrize("detach", [True, False])
 def test_a_server_that_ends_at_once_is_an_error_with_the_end_of_its_log(tmp_path: Path, detach: bool) -> None:
     server = Failing(Layout.of(tmp_path), {"failing": 1})
-    with pytest.raises(EnvironmentFault, match=r"starting failing: it ended(.|\n)*disk is full(.|\n)*sluice dev reset"):
+    with pytest.raises(EnvironmentFault, match=r"starting failing: it ended(.|\n)*disk is full(.|\n)*dev reset"):
         server.start(detach=detach, cancelled=threading.Event())
 
 
@@ -127,3 +127,11 @@ def test_a_long_log_is_set_aside_and_a_short_one_goes_on(tmp_path: Path) -> None
     processes.rotate(log, bytes_max=9)
     assert not log.exists()
     assert (tmp_path / "a.log.1").read_text() == "0123456789"
+
+
+def test_a_program_that_fails_or_takes_too_long_is_an_error_and_leaves_no_process(marker: str, tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentFault, match="no space"):
+        processes.run(command(marker, tmp_path, "import sys; sys.exit('no space')"), timeout_s=30.0)
+    with pytest.raises(EnvironmentFault):
+        processes.run(command(marker, tmp_path), timeout_s=0.5)
+    assert processes.find(marker) is None

@@ -1,0 +1,113 @@
+"""What keyed state asks of a local store: RocksDB and the one in memory pass the same suite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sluice.errors import EnvironmentFault
+from sluice.state import MemoryStore, RocksStore, Store
+
+KEYS = st.binary(min_size=1, max_size=3)
+WRITES = st.lists(st.lists(st.tuples(KEYS, st.none() | st.binary(max_size=4)), max_size=6), max_size=8)
+
+
+@pytest.fixture(params=[MemoryStore, RocksStore], ids=["memory", "rocks"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    make: Callable[..., Store] = request.param
+    made = make() if make is MemoryStore else make(tmp_path / "store")
+    yield made
+    made.close()
+
+
+def everything(store: Store) -> list[tuple[bytes, bytes]]:
+    return list(store.scan(b""))
+
+
+def test_an_unknown_key_has_no_value(store: Store) -> None:
+    assert store.get(b"k") is None
+    assert everything(store) == []
+
+
+def test_the_last_write_of_a_key_counts_within_a_write_too(store: Store) -> None:
+    store.write([(b"k", b"1"), (b"k", b"2")])
+    assert store.get(b"k") == b"2"
+    store.write([(b"k", None), (b"k", b"3")])
+    assert store.get(b"k") == b"3"
+    store.write([(b"k", b"4"), (b"k", None)])
+    assert store.get(b"k") is None
+
+
+def test_an_empty_value_is_a_value(store: Store) -> None:
+    store.write([(b"k", b"")])
+    assert store.get(b"k") == b""
+    assert everything(store) == [(b"k", b"")]
+
+
+def test_a_deleted_key_is_gone_and_may_be_deleted_again(store: Store) -> None:
+    store.write([(b"k", b"1")])
+    store.write([(b"k", None)])
+    store.write([(b"k", None)])
+    assert store.get(b"k") is None
+    assert everything(store) == []
+
+
+def test_a_scan_gives_a_prefix_in_the_order_of_bytes(store: Store) -> None:
+    keys = [b"a", b"b\x00", b"b\x00z", b"b\x7f", b"b\x80", b"b\xff\xff", b"c"]
+    store.write([(key, key) for key in reversed(keys)])
+    assert [key for key, _ in store.scan(b"b")] == keys[1:6]
+    assert [key for key, _ in store.scan(b"")] == keys
+
+
+def test_a_scan_goes_on_beyond_a_key_whether_that_exists_or_not(store: Store) -> None:
+    store.write([(b"p1", b""), (b"p3", b""), (b"q", b"")])
+    assert [key for key, _ in store.scan(b"p", after=b"p1")] == [b"p3"]
+    assert [key for key, _ in store.scan(b"p", after=b"p2")] == [b"p3"]
+    assert [key for key, _ in store.scan(b"p", after=b"p3")] == []
+
+
+def test_dropping_a_prefix_leaves_its_neighbours(store: Store) -> None:
+    store.write([(key, b"") for key in (b"a\xff", b"b", b"b\x00", b"b\xff", b"c")])
+    store.drop(b"b")
+    assert [key for key, _ in everything(store)] == [b"a\xff", b"c"]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(writes=WRITES, prefix=st.binary(max_size=2), after=st.binary(max_size=3))
+def test_any_writes_leave_what_a_dictionary_would_hold(
+    store: Store, writes: list[list[tuple[bytes, bytes | None]]], prefix: bytes, after: bytes
+) -> None:
+    store.drop(b"")
+    held: dict[bytes, bytes] = {}
+    for batch in writes:
+        store.write(batch)
+        for key, value in batch:
+            if value is None:
+                held.pop(key, None)
+            else:
+                held[key] = value
+    assert everything(store) == sorted(held.items())
+    expected = [(k, v) for k, v in sorted(held.items()) if k.startswith(prefix) and k > after]
+    assert list(store.scan(prefix, after)) == expected
+
+
+def test_what_was_written_is_there_after_opening_it_again(tmp_path: Path) -> None:
+    first = RocksStore(tmp_path / "store")
+    first.write([(b"k", b"1"), (b"gone", b"1")])
+    first.write([(b"gone", None)])
+    first.close()
+    second = RocksStore(tmp_path / "store")
+    assert everything(second) == [(b"k", b"1")]
+    second.close()
+
+
+def test_a_second_process_in_the_same_folder_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    held = RocksStore(tmp_path / "store")
+    with pytest.raises(EnvironmentFault, match="another process") as fault:
+        RocksStore(tmp_path / "store")
+    assert "rebuilt from Kafka" in fault.value.next_step
+    held.close()

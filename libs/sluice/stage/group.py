@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from sluice.errors import Bug, EnvironmentFault, Transient
 from sluice.kafka import clients
@@ -100,7 +100,8 @@ class GroupReader:
         return self._consumer
 
     def _on_assign(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
-        begun = [TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in parts]
+        # A real offset, not "the beginning": the answer to that question may come after `begin_at`, and move us back.
+        begun = [TopicPartition(p.topic, p.partition, 0) for p in parts]
         if self._incremental:
             consumer.incremental_assign(begun)
         else:

@@ -95,11 +95,14 @@ class Stage:
 
     def _turn(self) -> None:
         busy = bool(self._starting) or any(self._process.busy(at) for at in self._waiting)
+        # Only what was being read before counts: a partition begun in this turn is read from its start position, and
+        # what came of it meanwhile came from elsewhere.
+        reading = {at: owned for at, owned in self._owned.items() if owned.running and not self._held(at)}
         taken = self._reader.take(self._settings.batch_records_max, 0.0 if busy else TAKE_TIMEOUT_S)
         self._rebalanced()
         self._begin_partitions()
         self._background()
-        self._take(taken)
+        self._take([item for item in taken if self._owned.get(item.at) is reading.get(item.at, self)])
         self._idle_commit()
         self._metrics.lag(self._owned.values(), self._reader)
         self._backoff_s = 0.0
@@ -254,12 +257,11 @@ class Stage:
     def _take(self, taken: Sequence[Record | End]) -> None:
         batch = self._batch()
         for item in taken:
-            owned = self._owned.get(item.at)
-            if owned is None or not owned.running or self._held(item.at):
-                continue
+            owned = self._owned[item.at]
+            if self._held(item.at) or item.offset < owned.position:
+                continue  # a fetcher that was moved may repeat what it had
             if isinstance(item, End):
-                if item.offset > owned.position:
-                    owned.position = item.offset
+                owned.position = item.offset
                 continue
             if self._handle(item, batch) is Taken.LATER:
                 self._waiting[item.at] = item.offset

@@ -1,0 +1,125 @@
+"""Reading logs to their ends: the reader of Kafka and the one in memory keep the same promises."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import cast
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from sluice.errors import Transient
+from sluice.kafka import KafkaSettings, LogReader, TransactionalProducer, clients
+from support.memory_log import MemoryLogs
+
+Append = Callable[[list[bytes]], None]
+
+
+@pytest.fixture(params=["memory", "kafka"])
+def log(request: pytest.FixtureRequest) -> Iterator[tuple[str, LogReader, Append]]:
+    """A topic of one partition, its reader, and a way to append values."""
+    if request.param == "memory":
+        logs = MemoryLogs()
+
+        def append(values: list[bytes]) -> None:
+            for value in values:
+                logs.append("log", 0, b"k", value, [])
+            logs.skip("log", 0)
+
+        yield "log", cast(LogReader, logs), append
+        return
+    kafka, topic = _topic(request)
+    producer = TransactionalProducer(kafka, f"{topic}-writer")
+    producer.fence()
+    with LogReader(kafka) as reader:
+        yield topic, reader, lambda values: _commit(producer, topic, values)
+
+
+def _topic(request: pytest.FixtureRequest) -> tuple[KafkaSettings, str]:
+    settings = KafkaSettings(bootstrap_servers=request.getfixturevalue("kafka"))
+    topic = request.getfixturevalue("topic_prefix") + "log"
+    AdminClient({"bootstrap.servers": settings.bootstrap_servers}).create_topics([NewTopic(topic, 1)])[topic].result(10)
+    return settings, topic
+
+
+def _commit(producer: TransactionalProducer, topic: str, values: list[bytes]) -> None:
+    producer.begin()
+    for value in values:
+        producer.produce(topic, b"k", value, partition=0)
+    producer.commit()
+
+
+def read_all(topic: str, reader: LogReader) -> list[bytes | None]:
+    end = reader.ends([(topic, 0)])[topic, 0]
+    return [m.value() for m in reader.read({(topic, 0): (0, end)}, deadline_s=20)]
+
+
+def test_an_empty_log_ends_at_once(log: tuple[str, LogReader, Append]) -> None:
+    assert read_all(log[0], log[1]) == []
+
+
+def test_everything_committed_is_read_and_control_records_are_passed_over(log: tuple[str, LogReader, Append]) -> None:
+    topic, reader, append = log
+    append([b"1", b"2"])
+    append([b"3"])
+    assert reader.ends([(topic, 0)])[topic, 0] == 5
+    assert read_all(topic, reader) == [b"1", b"2", b"3"]
+
+
+def test_a_span_is_read_from_its_start_to_before_its_end(log: tuple[str, LogReader, Append]) -> None:
+    topic, reader, append = log
+    append([b"1", b"2", b"3"])
+    assert [m.value() for m in reader.read({(topic, 0): (1, 2)}, deadline_s=20)] == [b"2"]
+
+
+def test_an_open_transaction_of_a_dead_owner_does_not_hide_what_was_committed_behind_it(
+    request: pytest.FixtureRequest,
+) -> None:
+    """A dead owner's open transaction at 0 hides another's commit behind it until it times out: the end of the log is
+    the high watermark, and the reader waits."""
+    settings, topic = _topic(request)
+    dead = TransactionalProducer(settings.model_copy(update={"transaction_timeout_ms": 2_000}), f"{topic}-dead")
+    dead.fence()
+    dead.begin()
+    dead.produce(topic, b"k", b"never committed", partition=0)
+    assert dead._producer is not None
+    dead._producer.flush(10)
+    other = TransactionalProducer(settings, f"{topic}-other")
+    other.fence()
+    _commit(other, topic, [b"committed behind it"])
+    with LogReader(settings) as reader:
+        assert reader.ends([(topic, 0)], committed=True)[topic, 0] == 0
+        with pytest.raises(Transient, match="open transaction"):
+            list(reader.read({(topic, 0): (0, 3)}, deadline_s=0.5))
+        assert read_all(topic, reader) == [b"committed behind it"]
+
+
+def test_a_reader_waits_for_a_commit_that_is_on_its_way(request: pytest.FixtureRequest) -> None:
+    settings, topic = _topic(request)
+    producer = TransactionalProducer(settings, f"{topic}-writer")
+    producer.fence()
+    producer.begin()
+    producer.produce(topic, b"k", b"1", partition=0)
+    assert producer._producer is not None
+    producer._producer.flush(10)
+    began = time.monotonic()
+    later = threading.Timer(1.0, producer.commit)
+    with LogReader(settings) as reader:
+        reader.ends([(topic, 0)])
+        later.start()
+        assert read_all(topic, reader) == [b"1"]
+    assert time.monotonic() - began >= 0.9
+    later.join()
+
+
+def test_clients_never_create_topics_or_reset_offsets_on_their_own() -> None:
+    settings = KafkaSettings()
+    config = clients._reader(settings, "group")
+    assert config["auto.offset.reset"] == "error"
+    assert config["enable.auto.commit"] is False
+    assert config["enable.auto.offset.store"] is False
+    assert config["allow.auto.create.topics"] is False
+    assert config["isolation.level"] == "read_committed"
+    assert config["check.crcs"] is True

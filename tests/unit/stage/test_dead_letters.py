@@ -1,0 +1,68 @@
+"""Dead letters keep the original bytes, say why without quoting them, and stop a bad deploy."""
+
+from __future__ import annotations
+
+from sluice.errors import DeadRecord
+from sluice.stage.dead_letters import TRUNCATED_BODY_BYTES, DeadLetterGuard, cause_of, dead_letter
+from sluice.stage.record import Record
+
+ERROR = DeadRecord("wrong-type", "hr.workers: pay: int_parsing")
+
+
+def record(value: bytes | None = b'{"name":"Ada"}', headers: dict[str, bytes] | None = None) -> Record:
+    return Record("raw.hr.workers", 2, 17, b'{"id":1}', value, headers or {"sluice-position": b"1:2:3"}, 1_000)
+
+
+def test_a_dead_letter_has_the_original_bytes_and_headers_and_where_it_came_from() -> None:
+    body, headers = dead_letter("mapper", record(), ERROR, 3)
+    told = dict(headers)
+    assert body == b'{"name":"Ada"}'
+    assert told["sluice-position"] == b"1:2:3"
+    assert told["__connect.errors.topic"] == b"raw.hr.workers"
+    assert (told["__connect.errors.partition"], told["__connect.errors.offset"]) == (b"2", b"17")
+    assert told["sluice-mapping-version"] == b"3"
+    assert (told["sluice-kind"], told["sluice-attempt"]) == (b"wrong-type", b"1")
+
+
+def test_no_header_of_a_dead_letter_quotes_the_record() -> None:
+    _, headers = dead_letter("mapper", record(), ERROR, None)
+    assert all(b"Ada" not in value for _, value in headers)
+
+
+def test_letters_of_one_cause_share_a_fingerprint() -> None:
+    assert cause_of("mapper", ERROR) == cause_of("mapper", DeadRecord("wrong-type", "hr.workers: pay: int_parsing"))
+    assert cause_of("mapper", ERROR) != cause_of("sink-postgres", ERROR)
+    assert len(cause_of("mapper", ERROR)) == 12
+
+
+def test_a_second_attempt_is_counted_and_the_first_one_s_place_is_not_kept_twice() -> None:
+    _, first = dead_letter("mapper", record(), ERROR, None)
+    _, second = dead_letter("mapper", record(headers=dict(first)), ERROR, None)
+    names = [name for name, _ in second]
+    assert dict(second)["__connect.errors.offset"] == b"17"
+    assert names.count("__connect.errors.offset") == 1
+
+
+def test_a_body_too_large_for_the_topic_is_cut_with_its_size_and_hash() -> None:
+    body, headers = dead_letter("mapper", record(b"x" * 9_000_000), ERROR, None)
+    assert body is not None
+    assert len(body) == TRUNCATED_BODY_BYTES
+    assert dict(headers)["sluice-truncated-bytes"] == b"9000000"
+    assert len(dict(headers)["sluice-sha256"]) == 64
+
+
+def test_a_hundred_in_a_row_pause_the_topic() -> None:
+    guard = DeadLetterGuard()
+    assert not any(guard.saw(True) for _ in range(99))
+    assert guard.saw(True)
+
+
+def test_more_than_a_fifth_of_the_last_thousand_pause_the_topic() -> None:
+    guard = DeadLetterGuard()
+    assert not any(guard.saw(n % 5 == 0) for n in range(1_000))
+    assert any(guard.saw(n % 2 == 0) for n in range(300))
+
+
+def test_a_few_bad_records_among_many_pause_nothing() -> None:
+    guard = DeadLetterGuard()
+    assert not any(guard.saw(n % 50 == 0) for n in range(10_000))

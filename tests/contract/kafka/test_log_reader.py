@@ -40,7 +40,8 @@ def log(request: pytest.FixtureRequest) -> Iterator[tuple[str, LogReader, Append
 def _topic(request: pytest.FixtureRequest) -> tuple[KafkaSettings, str]:
     settings = KafkaSettings(bootstrap_servers=request.getfixturevalue("kafka"))
     topic = request.getfixturevalue("topic_prefix") + "log"
-    AdminClient({"bootstrap.servers": settings.bootstrap_servers}).create_topics([NewTopic(topic, 1)])[topic].result(10)
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
+    admin.create_topics([NewTopic(topic, 1)])[topic].result(10)
     return settings, topic
 
 

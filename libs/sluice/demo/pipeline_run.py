@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -68,6 +69,7 @@ class PipelineRun:
         self.env = self._environment()
         # An author's connector may read its own settings from the environment.
         os.environ.update(self.env)
+        self._leave_environment()
         self.settings = StageSettings(
             pipeline=self.example,
             state_dir=self.state_dir / "stages",
@@ -93,6 +95,13 @@ class PipelineRun:
             "SLUICE_KAFKA__BOOTSTRAP_SERVERS": self.servers.bootstrap_servers,
             "SLUICE_REGISTRY__URL": self.servers.registry_url,
         }
+
+    def _leave_environment(self) -> None:
+        """For a second terminal: `. <state_dir>/env`. Readable by its owner alone, since it holds passwords."""
+        file = self.state_dir / "env"
+        file.touch(mode=0o600)
+        file.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(self.env.items())))
+        self.progress(f"for commands in another terminal: . {file}")
 
     def _apply_topics(self) -> None:
         self.contracts = load_entities(self.pipeline)

@@ -66,10 +66,10 @@ def _decimal(kind: FieldType) -> Schema:
 
 
 def _provenance(inner: str) -> Schema:
+    """Types within a type inherit its namespace; said again, a registry would hand out another text than it got."""
     contributor = {
         "type": "record",
         "name": "Contributor",
-        "namespace": inner,
         "fields": [
             {"name": "source", "type": "string"},
             {"name": "stream", "type": "string"},
@@ -86,7 +86,6 @@ def _provenance(inner: str) -> Schema:
     winner = {
         "type": "record",
         "name": "Winner",
-        "namespace": inner,
         "fields": [
             {"name": "field", "type": "string"},
             {"name": "contributor", "type": "int"},

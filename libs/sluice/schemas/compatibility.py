@@ -61,17 +61,18 @@ def _resolved(schema: Any, known: dict[str, Any]) -> tuple[dict[str, Any], bool]
     return schema, False
 
 
-def _definitions(schema: Any) -> dict[str, Any]:
-    """Named types in a schema by full name."""
+def _definitions(schema: Any, namespace: str = "") -> dict[str, Any]:
+    """Named types in a schema by full name; a namespace holds for what is inside."""
     found: dict[str, Any] = {}
     if isinstance(schema, dict):
+        namespace = schema.get("namespace", namespace)
         if schema.get("type") == "record":
-            found[_full_name(schema)] = schema
+            found[f"{namespace}.{schema.get('name')}"] = schema
         for part in schema.values():
-            found |= _definitions(part)
+            found |= _definitions(part, namespace)
     elif isinstance(schema, list):
         for part in schema:
-            found |= _definitions(part)
+            found |= _definitions(part, namespace)
     return found
 
 

@@ -87,6 +87,16 @@ def retract_all(versions: dict[str, tuple[int, int]], state: KeyState, origin: O
     return Step(made, "mapped" if made else "unchanged")
 
 
+def restore(state: KeyState, mapping: str, emitted: tuple[Position, int] | None, targets: list[Target] | None) -> None:
+    """Take back what a mapping's step did to `state`: what it claimed could not be emitted."""
+    if emitted is None:
+        state.emitted.pop(mapping, None)
+        state.targets.pop(mapping, None)
+    else:
+        state.emitted[mapping] = emitted
+        state.targets[mapping] = targets or []
+
+
 def worst(outcomes: Sequence[Outcome]) -> Outcome:
     """One outcome for a record that several mappings read."""
     ranked: tuple[Outcome, ...] = ("dead", "mapped", "superseded", "unchanged", "filtered")

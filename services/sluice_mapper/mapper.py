@@ -17,7 +17,7 @@ from sluice.pipeline import Stream
 from sluice.position import Position
 from sluice.provenance import Contribution, RawRef
 from sluice.stage import source_record
-from sluice.stage.batch import Batch
+from sluice.stage.batch import OUTPUT_BYTES_MAX, Batch, require_size
 from sluice.stage.ledger import Outcome
 from sluice.stage.process import Owned, Taken
 from sluice.stage.raw import ORIGIN_HEADER
@@ -109,8 +109,8 @@ class Mapper:
         state = KeyState.from_json(view.get(record.key or b""))
         before = state.to_json()
         outcome = self._change(record, key, state, batch)
-        if (after := state.to_json()) != before:
-            self._keep(owned, record.key or b"", after, batch)
+        if state.to_json() != before:
+            self._keep(owned, record.key or b"", state, batch)
         batch.count(record.at, outcome)
         return Taken.DONE
 
@@ -143,11 +143,17 @@ class Mapper:
     ) -> Outcome:
         outcomes: list[Outcome] = []
         for mapping in self._inputs[record.topic].mappings:
+            emitted, targets = state.emitted.get(mapping.name), state.targets.get(mapping.name)
             step = claims.upsert(mapping, change, state, origin)
-            if step.dead is not None:
-                batch.park(record, step.dead, mapping.version)
-            self._emit(step.contributions, record, batch)
-            outcomes.append(step.outcome)
+            try:
+                if step.dead is not None:
+                    raise step.dead
+                self._emit(step.contributions, record, batch)
+                outcomes.append(step.outcome)
+            except DeadRecord as error:
+                claims.restore(state, mapping.name, emitted, targets)
+                batch.park(record, error, mapping.version)
+                outcomes.append("dead")
         return claims.worst(outcomes)
 
     @staticmethod
@@ -160,16 +166,23 @@ class Mapper:
         return change._replace(row=row)
 
     def _emit(self, made: Sequence[tuple[str, Contribution]], record: Record, batch: Batch) -> None:
+        """All of `made`, or a DeadRecord and nothing."""
         forwarded = [(name, record.headers[name]) for name in FORWARDED_HEADERS if name in record.headers]
-        for entity, contribution in made:
+        values = [contribution.to_json() for _, contribution in made]
+        require_size(values)
+        for (entity, contribution), value in zip(made, values, strict=True):
             partition = murmur2_partition(contribution.entity_id.encode(), self._partitions)
-            topic = self._names.contributions(entity)
-            batch.emit(topic, contribution.key, contribution.to_json(), forwarded, partition)
+            batch.emit(self._names.contributions(entity), contribution.key, value, forwarded, partition)
 
-    def _keep(self, owned: Owned, key: bytes, value: bytes, batch: Batch) -> None:
+    def _keep(self, owned: Owned, key: bytes, state: KeyState, batch: Batch) -> None:
+        value = state.to_json()
+        if len(value) > OUTPUT_BYTES_MAX:
+            # Positions and targets must be kept, whatever it costs; values that no record holds become unknown.
+            state.carried = None
+            value = state.to_json()
         view = self._view(owned)
-        view.put(key, value)
         batch.emit(view.topic, key, value, (), owned.at[1])
+        view.put(key, value)
 
     @staticmethod
     def _view(owned: Owned) -> View:
@@ -215,7 +228,7 @@ class Mapper:
             state.seen = max(state.seen, sweep.position)
             sweep.retracted += len(step.contributions)
             self._emit(step.contributions, marker, batch)
-            self._keep(owned, key, state.to_json(), batch)
+            self._keep(owned, key, state, batch)
         batch.touch(owned.at)
 
     # ── batches ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -233,4 +246,3 @@ class Mapper:
             self._view(owned).rollback()
         # A sweep begins anew with its marker: what its slices have done is seen in the state.
         self._sweeps.clear()
-

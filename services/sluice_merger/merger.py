@@ -12,6 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import structlog
+
 from sluice.entities import EntityContract
 from sluice.errors import DeadRecord
 from sluice.kafka import LogReader
@@ -27,6 +29,7 @@ from sluice.state import Store, View
 from sluice_merger.partition import MergedPartition, rules_of
 from sluice_merger.views import CONTENT_HEADER, REVISION_HEADER, HeldClaim, Standing, project_canonical
 
+log = structlog.get_logger()
 FORWARDED_HEADERS = ("traceparent", ORIGIN_HEADER)
 Headers = list[tuple[str, bytes]]
 
@@ -136,7 +139,17 @@ class Merger:
         told = [*headers, (REVISION_HEADER, b"%d" % revision)]
         if content is not None:
             told.append((CONTENT_HEADER, content.encode()))
-        batch.emit(inputs.canonical_topic, entity_id.encode(), value, told, merged.owned.at[1])
+        try:
+            batch.emit(inputs.canonical_topic, entity_id.encode(), value, told, merged.owned.at[1])
+        except DeadRecord as error:
+            # No single record is to blame, so none is parked; the entity keeps its older value.
+            log.error(
+                "canonical record not written",
+                entity=inputs.contract.name,
+                partition=merged.owned.at[1],
+                why=str(error),
+            )
+            return False
         merged.canonical.put(entity_id.encode(), Standing(content, revision).to_bytes())
         return True
 

@@ -21,6 +21,8 @@ from sluice.kafka.settings import KafkaSettings
 
 REQUEST_TIMEOUT_S = 10.0
 LEADER_DEADLINE_S = 5.0
+# Three times the longest a dead owner's transaction stays open by default.
+READ_DEADLINE_S = 30.0
 Partition = tuple[str, int]
 
 
@@ -54,7 +56,9 @@ class LogReader:
         """First offsets with a timestamp of at least `timestamp_ms`; -1 where there is none."""
         return self._offsets(partitions, OffsetSpec.for_timestamp(timestamp_ms), False)
 
-    def read(self, spans: Mapping[Partition, tuple[int, int]], *, deadline_s: float = 60.0) -> Iterator[Message]:
+    def read(
+        self, spans: Mapping[Partition, tuple[int, int]], *, deadline_s: float = READ_DEADLINE_S
+    ) -> Iterator[Message]:
         """All messages readable at read_committed in `[start, end)` of each partition.
 
         Returns when every span is passed. Raises Transient when nothing moved for `deadline_s`: an open transaction
@@ -130,7 +134,7 @@ def _stuck(open_ends: Mapping[Partition, int], deadline_s: float) -> str:
 
 
 def read_to_end(
-    settings: KafkaSettings, topic: str, starts: Mapping[int, int], *, deadline_s: float = 60.0
+    settings: KafkaSettings, topic: str, starts: Mapping[int, int], *, deadline_s: float = READ_DEADLINE_S
 ) -> Iterator[Message]:
     """Messages of `topic` from `starts` (partition → offset) to the high watermarks as they stand now."""
     with LogReader(settings) as reader:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from sluice.errors import DeadRecord
@@ -23,6 +23,12 @@ class Output(NamedTuple):
     value: bytes | None
     headers: Sequence[tuple[str, bytes]]
     partition: int
+
+
+def require_size(values: Iterable[bytes]) -> None:
+    """Raises DeadRecord if one of `values` is larger than any of our topics takes."""
+    if any(len(value) > OUTPUT_BYTES_MAX for value in values):
+        raise DeadRecord("output-too-large", f"what the record leads to exceeds {OUTPUT_BYTES_MAX} bytes")
 
 
 class Batch:
@@ -48,8 +54,8 @@ class Batch:
 
         Raises DeadRecord for one that no topic of ours takes.
         """
-        if value is not None and len(value) > OUTPUT_BYTES_MAX and topic != self._dlq_topic:
-            raise DeadRecord("output-too-large", f"a record for {topic} would exceed {OUTPUT_BYTES_MAX} bytes")
+        if value is not None and topic != self._dlq_topic:
+            require_size([value])
         self.outputs.append(Output(topic, key, value, headers, partition))
         self.bytes += len(key or b"") + len(value or b"") + RECORD_OVERHEAD_BYTES * (1 + len(headers))
 

@@ -261,3 +261,14 @@ def test_whatever_is_replayed_the_last_readable_claims_are_the_same(
     for key_bytes, claim in bench.contributions:
         assert key_bytes not in by_key or claim.claim_order >= by_key[key_bytes]
         by_key[key_bytes] = claim.claim_order
+
+
+def test_a_claim_too_large_for_its_topic_is_parked_and_the_older_one_stays() -> None:
+    bench = MapperBench(person())
+    bench.change(1, "1:1:1", row(1, notes="short notes"))
+    bench.change(1, "1:2:1", row(1, "E2", notes="x" * 8_500_000))
+    bench.change(1, "1:3:1", None)
+    bench.run()
+    assert bench.dead == ["output-too-large"]
+    assert bench.outcomes == ["mapped", "dead", "mapped"]
+    assert bench.newest()["E1/person/main"].retracted

@@ -3,6 +3,7 @@
 `sluice demo` and the scenario tests call this; see `sluice.testing.example` for the contract.
 """
 
+import os
 import secrets
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from truth import expected
 from sluice.testing.example import ExampleContext, Running, Truth
 
 SEED = 7
-WORKERS = 10_000
-LEDGER_ENTRIES = 20_000
+# Smaller companies for tests. A store that holds records already keeps its size.
+WORKERS = int(os.environ.get("WORKFORCE_WORKERS", "10000"))
+LEDGER_ENTRIES = int(os.environ.get("WORKFORCE_LEDGER_ENTRIES", "20000"))
 
 
 def prepare(ctx: ExampleContext) -> None:

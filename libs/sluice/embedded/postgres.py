@@ -90,7 +90,7 @@ class Postgres(Server):
 
     def prepare(self) -> None:
         self._await_former_processes()
-        if (self.home / "initialised").exists():
+        if (self.home / "initialised").exists() and not self._is_orphaned():
             (self.home / "data" / "postmaster.pid").unlink(missing_ok=True)
             return
         shutil.rmtree(self.home, ignore_errors=True)  # what a killed initdb left
@@ -114,6 +114,11 @@ class Postgres(Server):
                     "end them, then start again",
                 )
             time.sleep(0.05)
+
+    def _is_orphaned(self) -> bool:
+        """Whether the state directory that these data belonged to was deleted, while they lay elsewhere."""
+        elsewhere = not self.home.is_relative_to(self.layout.state_dir)
+        return elsewhere and not self.layout.postgres_password.exists()
 
     def _write_password(self) -> None:
         self.layout.postgres_password.unlink(missing_ok=True)

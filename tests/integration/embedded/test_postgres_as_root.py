@@ -29,7 +29,7 @@ def test_with_everything_below_a_private_home_postgres_still_runs(
 ) -> None:
     tmp_path.chmod(0o700)
     monkeypatch.setattr(postgres, "COPIES", open_dir / "copies")
-    monkeypatch.setattr(postgres, "reachable_by_all", lambda _path: False)
+    monkeypatch.setattr(postgres, "reachable_by_all", lambda _path: False)  # as if the wheel lay below root's home
     with Servers.start(tmp_path, kafka=False, registry=False, durable=False) as servers:
         (process,) = [psutil.Process(pid) for pid in servers.pids.values()]
         assert process.uids().effective != 0
@@ -39,5 +39,9 @@ def test_with_everything_below_a_private_home_postgres_still_runs(
     elsewhere = Layout(tmp_path).home_for_other_user("postgres")
     assert elsewhere.exists()
     assert not elsewhere.is_relative_to(tmp_path)
+
+    shutil.rmtree(tmp_path / "servers")
+    with Servers.start(tmp_path, kafka=False, registry=False, durable=False) as afresh:
+        afresh.create_database("again")
     reset(tmp_path, lambda _line: None)
     assert not elsewhere.exists()

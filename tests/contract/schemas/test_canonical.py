@@ -26,4 +26,4 @@ def test_the_files_of_an_example_are_what_its_entities_generate(folder: Path) ->
 def test_the_reference_pipelines_contracts_stand_in_schemas() -> None:
     ours = {path.name: read_file(path) for path in (ROOT / "schemas/canonical").iterdir()}
     theirs = {path.name: read_file(path) for path in (ROOT / "examples" / REFERENCE / "schemas/canonical").iterdir()}
-    assert ours == theirs
+    assert ours == theirs, "copy examples/workforce/schemas/canonical/*.avsc to schemas/canonical/"

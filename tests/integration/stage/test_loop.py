@@ -1,0 +1,161 @@
+"""The one loop on real Kafka: what is durable when, and what happens when an owner is fenced, dies, or is moved."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import pytest
+from confluent_kafka import TopicPartition
+
+from sluice.kafka import TransactionalProducer, clients
+from support.echo_stage import EchoBench, Running
+
+
+@pytest.fixture
+def bench(kafka: str, topic_prefix: str, tmp_path: Path) -> EchoBench:
+    return EchoBench(kafka, topic_prefix, tmp_path)
+
+
+def eventually(holds: Callable[[], bool], deadline_s: float = 30.0) -> None:
+    """Wait for a state that nothing but the stage's own progress brings about."""
+    give_up = time.monotonic() + deadline_s
+    while not holds():
+        assert time.monotonic() < give_up, "the deadline passed"
+        time.sleep(0.05)
+
+
+def test_a_new_group_starts_at_the_first_offset_and_loses_nothing_of_what_was_there(bench: EchoBench) -> None:
+    bench.feed(b"1", b"2", b"3")
+    stage, _ = bench.stage()
+    with Running(stage):
+        eventually(lambda: bench.visible(bench.out) == [b"1", b"2", b"3"])
+
+
+def test_outputs_offsets_and_ledger_are_one_transaction(bench: EchoBench) -> None:
+    bench.feed(b"1", b"die", b"2")
+    stage, _ = bench.stage()
+    with Running(stage):
+        eventually(lambda: bench.committed() == 3)
+    lines = [orjson.loads(line or b"") for line in bench.visible(bench.names.ledger)]
+    assert lines[0]["from"] == 0
+    assert lines[-1]["to"] == 3
+    assert sum(line["visible"] for line in lines) == 3
+    assert (sum(line["mapped"] for line in lines), sum(line["dead"] for line in lines)) == (2, 1)
+
+
+def test_a_dead_letter_is_durable_with_the_offset_behind_it_and_the_rest_flows_on(bench: EchoBench) -> None:
+    bench.feed(b"1", b"die", b"2")
+    stage, _ = bench.stage()
+    with Running(stage):
+        eventually(lambda: bench.committed() == 3)
+    assert bench.visible(bench.names.dlq("echo")) == [b"die"]
+    assert bench.visible(bench.out) == [b"1", b"2"]
+
+
+def test_what_is_not_possible_now_is_offered_again_and_nothing_is_doubled(bench: EchoBench) -> None:
+    bench.feed(b"1", b"later", b"2")
+    stage, echo = bench.stage()
+    with Running(stage):
+        eventually(lambda: bench.visible(bench.out) == [b"1", b"later", b"2"])
+    assert echo.handled.count(1) == 2
+
+
+def test_a_restart_goes_on_where_the_last_transaction_ended(bench: EchoBench) -> None:
+    bench.feed(b"1", b"2")
+    stage, _ = bench.stage()
+    with Running(stage):
+        eventually(lambda: bench.committed() == 2)
+    bench.feed(b"3")
+    again, echo = bench.stage()
+    with Running(again):
+        eventually(lambda: bench.visible(bench.out) == [b"1", b"2", b"3"])
+    assert echo.handled == [2]
+
+
+def test_a_producer_fenced_in_mid_flight_is_replaced_and_nothing_is_lost_or_doubled(bench: EchoBench) -> None:
+    """Another client takes the transactional id away, as a stalled process that came back would find it."""
+    stage, _ = bench.stage()
+    with Running(stage) as running:
+        bench.feed(b"1")
+        eventually(lambda: bench.visible(bench.out) == [b"1"])
+        thief = TransactionalProducer(bench.kafka, bench.names.transactional_id("echo", "0"))
+        thief.fence()
+        thief.discard()
+        bench.feed(b"2", b"3")
+        eventually(lambda: bench.visible(bench.out) == [b"1", b"2", b"3"])
+        assert running.error is None
+
+
+def test_an_owner_that_lost_its_partition_cannot_commit_what_it_had_in_hand(bench: EchoBench) -> None:
+    """A zombie that consumed, stalled, and comes back with the group's old generation."""
+    bench.feed(b"1")
+    zombie_group = clients.group_consumer(bench.kafka, bench.group, "zombie")
+    zombie_group.subscribe([bench.topic])
+    eventually(lambda: bool(zombie_group.assignment()) or bool(zombie_group.consume(1, 0.1)))
+    old_generation = zombie_group.consumer_group_metadata()
+    zombie = TransactionalProducer(bench.kafka, bench.names.transactional_id("echo", "zombie"))
+    zombie.fence()
+    zombie_group.close()
+    stage, _ = bench.stage()
+    with Running(stage):
+        eventually(lambda: bench.visible(bench.out) == [b"1"])
+        zombie.begin()
+        zombie.produce(bench.out, b"k", b"from the grave", partition=0)
+        with pytest.raises(Exception, match="sending offsets"):
+            zombie.commit([TopicPartition(bench.topic, 0, 0)], old_generation)
+        bench.feed(b"2")
+        eventually(lambda: bench.visible(bench.out) == [b"1", b"2"])
+
+
+def test_a_group_moved_forward_waits_and_names_the_range(bench: EchoBench) -> None:
+    bench.feed(b"1", b"2", b"3", b"4")
+    stage, _ = bench.stage()
+    with Running(stage):
+        eventually(lambda: bench.committed() == 4)
+    bench.feed(b"5", b"6", b"7")
+    _move(bench, 6)
+    again, echo = bench.stage()
+    with Running(again):
+        eventually(lambda: any("4 to 5 would be skipped" in why for why in bench.healths[-1].faults.values()))
+        assert echo.handled == []
+        skip = b"skip/%b/%b/0" % (bench.group.encode(), bench.topic.encode())
+        bench._producer.produce(bench.names.control, orjson.dumps({"to": 6}), skip)
+        eventually(lambda: bench.visible(bench.out)[4:] == [b"7"])
+
+
+def test_a_group_moved_back_reads_again_and_its_ledger_says_so(bench: EchoBench) -> None:
+    bench.feed(b"1", b"2", b"3")
+    stage, _ = bench.stage()
+    with Running(stage):
+        eventually(lambda: bench.committed() == 3)
+    _move(bench, 1)
+    again, echo = bench.stage()
+    with Running(again):
+        eventually(lambda: bench.committed() == 3)
+    assert echo.handled == [1, 2]
+    lines = [orjson.loads(line or b"") for line in bench.visible(bench.names.ledger)]
+    gaps = [line for before, line in zip(lines, lines[1:], strict=False) if line["from"] != before["to"]]
+    assert [(line["from"], line["reset"]) for line in gaps] == [(1, True)]
+    assert sum(line["reset"] for line in lines) == 1
+
+
+def test_committed_offsets_that_vanished_are_a_stop_not_a_fresh_start(bench: EchoBench) -> None:
+    bench.feed(b"1")
+    stage, _ = bench.stage()
+    with Running(stage):
+        eventually(lambda: bench.committed() == 1)
+    bench._admin.delete_consumer_groups([bench.group])[bench.group].result(10)
+    again, echo = bench.stage()
+    with Running(again):
+        eventually(lambda: any("no committed offset" in why for why in bench.healths[-1].faults.values()))
+    assert echo.handled == []
+
+
+def _move(bench: EchoBench, offset: int) -> None:
+    """What Kafka's own tool does to a stopped group."""
+    consumer = clients.group_consumer(bench.kafka, bench.group, "tool")
+    consumer.commit(offsets=[TopicPartition(bench.topic, 0, offset)], asynchronous=False)
+    consumer.close()

@@ -1,0 +1,157 @@
+"""The smallest stage there is: each record of one topic is repeated to another. It runs the real loop on real Kafka."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from sluice.errors import DeadRecord, Transient
+from sluice.kafka import KafkaSettings, LogReader, clients
+from sluice.kafka.topics import Topics
+from sluice.names import Names
+from sluice.stage.batch import Batch
+from sluice.stage.delivery import KafkaDelivery
+from sluice.stage.group import GroupReader
+from sluice.stage.loop import Stage
+from sluice.stage.process import Owned, Taken
+from sluice.stage.record import At, Record
+from sluice.stage.restore import restore_record
+from sluice.stage.settings import StageSettings
+from sluice.stage.signals import Stop
+from sluice.state import MemoryStore, View
+from sluice.telemetry import Health
+
+
+class Echo:
+    """Repeats a record's value; `die` in a value is a dead letter, `later` fails once in a passing way."""
+
+    def __init__(self, names: Names, out: str, state: str, state_id: str, reader: LogReader) -> None:
+        self._names, self._out, self._state, self._state_id = names, out, state, state_id
+        self._reader = reader
+        self._store = MemoryStore()
+        self._owned: dict[At, Owned] = {}
+        self.failed_once = False
+        self.handled: list[int] = []
+
+    def start(self, owned: Owned) -> Iterator[None]:
+        view = View(self._store, self._state, owned.at[1], self._state_id)
+        yield from restore_record(owned, view, self._reader, self._names.control, self._names.group("echo"))
+        self._owned[owned.at] = owned
+
+    def stop(self, at: At) -> None:
+        self._owned.pop(at, None)
+
+    def handle(self, record: Record, batch: Batch) -> Taken:
+        self.handled.append(record.offset)
+        if record.value == b"die":
+            raise DeadRecord("told-to", "the record says so")
+        if record.value == b"later" and not self.failed_once:
+            self.failed_once = True
+            raise Transient("not now")
+        batch.emit(self._out, record.key, record.value, (), 0)
+        batch.count(record.at, "mapped")
+        return Taken.DONE
+
+    def work(self, batch: Batch) -> None:
+        return
+
+    def busy(self, at: At) -> bool:
+        return False
+
+    def complete(self, batch: Batch) -> None:
+        return
+
+    def committed(self, batch: Batch, tracked: dict[At, int]) -> None:
+        for owned in self._owned.values():
+            assert owned.state is not None
+            owned.state.advance(tracked.get((owned.state.topic, owned.state.partition)))
+
+    def dropped(self) -> None:
+        for owned in self._owned.values():
+            assert owned.state is not None
+            owned.state.rollback()
+
+
+class EchoBench:
+    """Topics of one test, and stages on them that run in threads."""
+
+    def __init__(self, kafka: str, prefix: str, state_dir: Path) -> None:
+        self.kafka = KafkaSettings(bootstrap_servers=kafka)
+        self.names = Names(prefix)
+        self.topic, self.out, self.state = f"{prefix}in", f"{prefix}out", f"{prefix}state.echo.in"
+        self._settings = StageSettings(kafka=self.kafka, state_dir=state_dir)
+        self._admin = AdminClient({"bootstrap.servers": kafka})
+        topics = [self.topic, self.out, self.state, self.names.dlq("echo"), self.names.ledger, self.names.control]
+        for future in self._admin.create_topics([NewTopic(t, 1) for t in topics]).values():
+            future.result(10)
+        self._producer = clients.producer(self.kafka)
+        self.healths: list[Health] = []
+
+    @property
+    def group(self) -> str:
+        return self.names.group("echo")
+
+    def feed(self, *values: bytes) -> None:
+        for value in values:
+            self._producer.produce(self.topic, value, b"k", 0)
+        assert self._producer.flush(10) == 0
+
+    def stage(self, instance: str = "0") -> tuple[Stage, Echo]:
+        pinned = Topics(clients.admin(self.kafka)).pinned([self.topic, self.state])
+        echo = Echo(self.names, self.out, self.state, pinned[self.state].topic_id, LogReader(self.kafka))
+        self.healths.append(Health())
+        stage = Stage(
+            name="echo",
+            settings=self._settings,
+            reader=GroupReader(self.kafka, self.group, instance, [self.topic]),
+            process=echo,
+            delivery=KafkaDelivery(self.kafka, self.names, "echo", instance),
+            dlq_topic=self.names.dlq("echo"),
+            topic_ids={self.topic: pinned[self.topic].topic_id},
+            health=self.healths[-1],
+        )
+        return stage, echo
+
+    def visible(self, topic: str) -> list[bytes | None]:
+        """Values readable at read_committed now."""
+        with LogReader(self.kafka) as reader:
+            end = reader.ends([(topic, 0)], committed=True)[topic, 0]
+            return [m.value() for m in reader.read({(topic, 0): (0, end)})]
+
+    def committed(self) -> int | None:
+        consumer = clients.group_consumer(self.kafka, self.group, "look")
+        found = consumer.committed([TopicPartition(self.topic, 0)], 10)[0].offset
+        consumer.close()
+        return int(found) if found >= 0 else None
+
+
+class Running:
+    """A stage in a thread, until the block is left."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stop = Stop()
+        self.error: BaseException | None = None
+
+        def run() -> None:
+            try:
+                stage.run(self._stop)
+            except BaseException as error:
+                self.error = error
+
+        self._thread = threading.Thread(target=run, daemon=True)
+
+    def __enter__(self) -> Running:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop.request()
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+    def join(self, timeout_s: float) -> None:
+        self._thread.join(timeout_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -137,7 +138,7 @@ def test_a_group_moved_back_reads_again_and_its_ledger_says_so(bench: EchoBench)
         eventually(lambda: bench.committed() == 3)
     assert echo.handled == [1, 2]
     lines = [orjson.loads(line or b"") for line in bench.visible(bench.names.ledger)]
-    gaps = [line for before, line in zip(lines, lines[1:], strict=False) if line["from"] != before["to"]]
+    gaps = [line for before, line in itertools.pairwise(lines) if line["from"] != before["to"]]
     assert [(line["from"], line["reset"]) for line in gaps] == [(1, True)]
     assert sum(line["reset"] for line in lines) == 1
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 
 import psycopg
@@ -18,20 +18,18 @@ from sluice.errors import EnvironmentFault, Transient
 from sluice.names import Names
 from sluice.postgres.debezium import Source
 from sluice.postgres.replication import ReplicationStream
-from sluice.postgres.slot_watermark import PENDING, SlotWatermark, control_key, requested_epoch, watermark_key
+from sluice.postgres.slot_watermark import PENDING, SlotWatermark
 from sluice.postgres.slots import drop_slot
 from sluice.postgres.source_connection import connect
 from sluice.postgres.source_faults import translate
 from sluice.postgres.source_tables import ensure_publication
-from sluice.stage.ingress import IngressProducer
-from sluice.stage.raw import RawRecord
 from sluice.stage.signals import Stop
 from sluice.telemetry.health import Health
-from sluice.telemetry.metrics import BATCH_SECONDS, RECORDS
 from sluice_ingress_cdc.assembler import Assembler, Batch, Followed, Target
 from sluice_ingress_cdc.confirmation import Confirmation
 from sluice_ingress_cdc.lookups import SourceLookups
 from sluice_ingress_cdc.observation import View, observe
+from sluice_ingress_cdc.publisher import SlotPublisher
 from sluice_ingress_cdc.settings import STAGE, CdcSettings, SlotSettings
 from sluice_ingress_cdc.snapshot import Snapshot
 from sluice_ingress_cdc.start import Begin, decide
@@ -44,29 +42,35 @@ BACKOFF_MAX_S = 5.0
 log = structlog.get_logger()
 
 
+class Stopped(Exception):
+    """The stage is to stop in the midst of a snapshot, which will be begun anew."""
+
+
 class Follower:
-    """`run` it on a thread of its own. `turned_at` (monotonic seconds) is when it last showed progress."""
+    """`run` it on a thread of its own. `turned_at` (monotonic seconds): when it last showed progress."""
 
     def __init__(self, slot: SlotSettings, names: Names, settings: CdcSettings, health: Health) -> None:
         self._slot = slot
         self._names = names
         self._settings = settings
         self._health = health
-        self._producer = IngressProducer(
-            settings.kafka, names, names.transactional_id(STAGE, f"{settings.instance}-{slot.source}")
-        )
+        self.publisher = SlotPublisher(slot.source, settings.kafka, names, settings.instance)
         self._backoff_s = BACKOFF_FIRST_S
         self._told = ""
+        self._stop = Stop()
         self.turned_at = time.monotonic()
 
     def run(self, stop: Stop) -> None:
         """Until stopped. Only a bug gets out."""
+        self._stop = stop
         self._health.fault(self._slot.where, "starting")
         try:
             while not stop.requested:
                 self._turned()
                 try:
                     self._follow(stop)
+                except Stopped:
+                    return
                 except EnvironmentFault as fault:
                     self._not_ready(fault, stop, self._settings.recheck_interval_s)
                 except Transient as error:
@@ -77,17 +81,14 @@ class Follower:
                         raise
                     self._not_ready(ours, stop, self._settings.recheck_interval_s)
         finally:
-            self._producer.close()
+            self.publisher.close()
 
     # ── from a start to the next error ────────────────────────────────────────────────────────────────────────
 
     def _follow(self, stop: Stop) -> None:
-        key = watermark_key(self._slot.source)
-        self._producer.fence()
-        stored = self._producer.read_watermarks([key]).get(key)
-        watermark = None if stored is None else SlotWatermark.from_json(stored)
+        watermark = self.publisher.fence()
         view = observe(self._slot, self._names, self._settings.kafka, first_start=watermark is None)
-        plan = decide(watermark, self._requested_epoch(), view.seen)
+        plan = decide(watermark, self.publisher.requested_epoch(), view.seen)
         if isinstance(plan, Begin):
             watermark = self._begin_anew(plan.epoch, view)
         assert watermark is not None  # noqa: S101 - to resume, there is one
@@ -96,7 +97,6 @@ class Follower:
     def _begin_anew(self, epoch: int, view: View) -> SlotWatermark:
         """A new slot and a full snapshot. The epoch is durable before the first record of it can be."""
         slot, where, seen, tables = self._slot, self._slot.where, view.seen, view.tables
-        log.info("snapshot begins", source=slot.source, slot=slot.slot, epoch=epoch, tables=len(tables))
         with connect(slot.dsn.reveal(), where) as connection:
             # Before the slot: a slot sees the publication as it was at each change.
             ensure_publication(connection, slot.publication, tables, where)
@@ -111,10 +111,12 @@ class Follower:
                 snapshot={t.name: PENDING for t in tables},
                 at=time.time_ns() // 1_000,
             )
-            self._publish([], watermark)
+            self.publisher.publish([], watermark)
+            log.info("snapshot begins", source=slot.source, slot=slot.slot, epoch=epoch, tables=len(tables))
             drop_slot(connection, slot.slot, where)
         followed = self._followed(epoch, view)
-        snapshot = Snapshot(slot, followed, self._publish, self._settings.batch_bytes_max)
+        publish = partial(self.publisher.publish_surely, going_on=self._going_on)
+        snapshot = Snapshot(slot, followed, publish, self._settings.batch_bytes_max, self._going_on)
         watermark = snapshot.take(watermark, tables)
         log.info("snapshot done", source=slot.source, slot=slot.slot, epoch=epoch, lsn=watermark.lsn)
         return watermark
@@ -122,7 +124,7 @@ class Follower:
     def _stream(self, watermark: SlotWatermark, followed: Followed, stop: Stop) -> None:
         slot = self._slot
         lookups = SourceLookups(slot)
-        upkeep = Upkeep(slot, self._requested_epoch, watermark.epoch)
+        upkeep = Upkeep(slot, self.publisher.requested_epoch, watermark.epoch)
         stream = ReplicationStream.start(slot.dsn.reveal(), slot.where, slot.slot, slot.publication, watermark.lsn)
         try:
             upkeep.start()
@@ -134,7 +136,7 @@ class Follower:
                 stream,
                 assembler,
                 Confirmation(watermark.mark),
-                lambda batch: self._publish_batch(batch, watermark),
+                lambda batch: self._publish(batch, watermark),
                 self._settings,
                 self._turned,
             ).run(stop, lambda: upkeep.resnapshot_requested)
@@ -145,20 +147,8 @@ class Follower:
 
     # ── parts of it ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def _publish_batch(self, batch: Batch, watermark: SlotWatermark) -> None:
-        self._publish(batch.records, watermark.at_mark(batch.mark, time.time_ns() // 1_000))
-
-    def _publish(self, records: Sequence[RawRecord], watermark: SlotWatermark) -> None:
-        """One Kafka transaction: the records and what is true once they are durable."""
-        with BATCH_SECONDS.labels(STAGE).time():
-            self._producer.publish(records, {watermark_key(self._slot.source): watermark.to_json()})
-        self._turned()
-        counts: dict[str, int] = {}
-        for record in records:
-            counts[record.topic] = counts.get(record.topic, 0) + 1
-        for topic, count in counts.items():
-            outcome = "dead" if topic == self._names.dlq(STAGE) else "published"
-            RECORDS.labels(STAGE, topic, outcome).inc(count)
+    def _publish(self, batch: Batch, watermark: SlotWatermark) -> None:
+        self.publisher.publish(batch.records, watermark.at_mark(batch.mark, time.time_ns() // 1_000))
 
     def _followed(self, epoch: int, view: View) -> Followed:
         return Followed(
@@ -179,11 +169,15 @@ class Follower:
             record_bytes_max=self._settings.record_bytes_max,
         )
 
-    def _requested_epoch(self) -> int:
-        return requested_epoch(self._producer.read_control(control_key(self._slot.source)))
+    def _turned(self, waits_s: float = 0.0) -> None:
+        """Progress; or a wait begins that ends within `waits_s`."""
+        self.turned_at = time.monotonic() + waits_s
 
-    def _turned(self) -> None:
-        self.turned_at = time.monotonic()
+    def _going_on(self, waits_s: float = 0.0) -> None:
+        """As `_turned`; raises Stopped if the stage is to stop."""
+        self._turned(waits_s)
+        if self._stop.requested:
+            raise Stopped
 
     def _next_backoff(self, error: Transient) -> float:
         wait_s = error.retry_after_s or self._backoff_s

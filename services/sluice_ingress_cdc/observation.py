@@ -39,7 +39,7 @@ def observe(slot: SlotSettings, names: Names, kafka: KafkaSettings, *, first_sta
         identity = identify(replication, where)
     with connect(dsn, where) as connection:
         tables = describe_tables(connection, slot.tables, where)
-        refuse_partial_publication(connection, slot.publication, where)
+        refuse_partial_publication(connection, slot.publication, tables, where)
         there = published(connection, slot.publication, where)
         seen = Observed(
             source=slot.source,

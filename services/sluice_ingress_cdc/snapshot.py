@@ -25,28 +25,43 @@ from sluice.postgres.source_faults import source_errors
 from sluice.postgres.source_tables import Published, SourceTable, load_types, published, relation_of
 from sluice.stage.raw import ORIGIN_HEADER, RawRecord, sweep_markers
 from sluice_ingress_cdc.assembler import CONTENT_TYPE, Followed, Target, record_of
+from sluice_ingress_cdc.publisher import OUTAGE_MAX_S
 from sluice_ingress_cdc.settings import SlotSettings
 
 FETCH_TIMEOUT_S = 3_600.0
 _FIRST_FETCH_ROWS = 100
 _FETCH_ROWS_MAX = 10_000
 
-Publish = Callable[[Sequence[RawRecord], SlotWatermark], None]
+PublishSurely = Callable[[Sequence[RawRecord], SlotWatermark, SlotWatermark], None]
+"""Effect: records and the new watermark, durable together; the last argument is the watermark that stands before."""
 
 
 class Snapshot:
-    """Reads the tables in chunks and publishes them, each batch with the watermark that it makes true."""
+    """Reads the tables in chunks and publishes them, each batch with the watermark that it makes true.
 
-    def __init__(self, slot: SlotSettings, followed: Followed, publish: Publish, batch_bytes_max: int) -> None:
+    `going_on` is called before each wait with its longest time in seconds; what it raises ends the snapshot.
+    """
+
+    def __init__(
+        self,
+        slot: SlotSettings,
+        followed: Followed,
+        publish: PublishSurely,
+        batch_bytes_max: int,
+        going_on: Callable[[float], None],
+    ) -> None:
         self._slot = slot
         self._followed = followed
-        self._publish = publish
+        self._publish_surely = publish
         self._batch_bytes_max = batch_bytes_max
+        self._going_on = going_on
+        self._stands: SlotWatermark
 
     def take(self, watermark: SlotWatermark, tables: Sequence[SourceTable]) -> SlotWatermark:
         """Create the slot, publish its snapshot under the watermark's epoch; returns the watermark to stream from."""
         with self._exported() as (created, reader):
             began_us = _transaction_time_us(reader, self._slot.where)
+            self._stands = watermark
             watermark = watermark.at_mark(Mark(created.consistent_point, 0), began_us)
             types = load_types(reader, self._slot.where)
             through = published(reader, self._slot.publication, self._slot.where)
@@ -84,14 +99,20 @@ class Snapshot:
             records.append(record)
             size += record.size_bytes
             if size >= self._batch_bytes_max:
-                self._publish(records, replace(watermark, at=time.time_ns() // 1_000))
+                self._publish(records, watermark)
                 records, size = [], 0
         for marker in sweep_markers(target.topic, target.stream, position, target.partitions):
             records.append(marker._replace(headers=[*marker.headers, origin]))
         done = {**watermark.snapshot, target.stream: DONE}
-        watermark = replace(watermark, snapshot=done, at=time.time_ns() // 1_000)
-        self._publish(records, watermark)
-        return watermark
+        return self._publish(records, replace(watermark, snapshot=done))
+
+    def _publish(self, records: Sequence[RawRecord], watermark: SlotWatermark) -> SlotWatermark:
+        """With a time of its own on each watermark, so that two of them never read alike."""
+        stamped = replace(watermark, at=max(time.time_ns() // 1_000, self._stands.at + 1))
+        self._going_on(OUTAGE_MAX_S)
+        self._publish_surely(records, stamped, self._stands)
+        self._stands = stamped
+        return stamped
 
     def _rows(
         self, reader: Connection, table: SourceTable, columns: Sequence[str], through: Published
@@ -109,7 +130,9 @@ class Snapshot:
             reader.execute(statement)
             count = _FIRST_FETCH_ROWS
             while True:
+                self._going_on(FETCH_TIMEOUT_S)
                 rows, size = _fetch(reader, count)
+                self._going_on(0.0)
                 yield from rows
                 if len(rows) < count:
                     break

@@ -7,6 +7,7 @@ Idle tables would otherwise pin the log of a busy server until its disk is full.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import structlog
@@ -16,6 +17,9 @@ from sluice.postgres.slots import rows, slot_state, wal_end
 from sluice.postgres.source_connection import Connection, connect
 from sluice.telemetry.metrics import RETAINED_WAL_BYTES
 from sluice_ingress_cdc.settings import SlotSettings
+
+# Looking at the control topic opens a reader of its own: not at every heartbeat.
+REQUEST_EVERY_S = 5.0
 
 log = structlog.get_logger()
 
@@ -30,6 +34,7 @@ class Upkeep:
         self._ended = threading.Event()
         self._connection: Connection | None = None
         self._fault = ""
+        self._look_at = 0.0
         self.resnapshot_requested = False
         self._thread = threading.Thread(target=self._run, name=f"upkeep {slot.source}", daemon=True)
 
@@ -54,8 +59,9 @@ class Upkeep:
         self._disconnect()
 
     def _beat(self) -> None:
-        if self._requested_epoch() > self._epoch:
-            self.resnapshot_requested = True
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + REQUEST_EVERY_S
+            self.resnapshot_requested = self.resnapshot_requested or self._requested_epoch() > self._epoch
         where = f"{self._slot.where}, heartbeat"
         if self._connection is None or self._connection.closed:
             self._connection = connect(self._slot.dsn.reveal(), where, statement_timeout_s=10.0)

@@ -32,7 +32,7 @@ from sluice.stage.settings import default_schemas_dir
 from sluice.stage.signals import Stop
 from sluice.telemetry.health import Health
 from sluice_ingress_cdc.follower import Follower
-from sluice_ingress_cdc.settings import CdcSettings, SlotSettings, slots_of
+from sluice_ingress_cdc.settings import STAGE, CdcSettings, SlotSettings, slots_of
 
 SOURCE = "erp"
 PARTITIONS = 2
@@ -226,8 +226,9 @@ class Running:
         self.killed = threading.Event()
         self.follower = Follower(source.slot, source.pipeline.names, settings, self.health)
         if producer is not None:
-            transactional_id = self.follower._producer._producer.transactional_id
-            self.follower._producer = producer(settings.kafka, source.pipeline.names, transactional_id)
+            names = source.pipeline.names
+            transactional_id = names.transactional_id(STAGE, f"{settings.instance}-{source.slot.source}")
+            self.follower.publisher.producer = producer(settings.kafka, names, transactional_id)
         self._where = source.slot.where
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

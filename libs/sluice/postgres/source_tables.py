@@ -98,35 +98,47 @@ def ensure_publication(connection: Connection, publication: str, tables: Sequenc
 
     Only before a slot is made: a slot sees the publication as it was at each change.
     """
-    exists = refuse_partial_publication(connection, publication, where)
+    exists = refuse_partial_publication(connection, publication, tables, where)
     there = published(connection, publication, where)
     missing = [t for t in tables if t.name not in there]
     if not missing:
         return
     statement = _statement(publication, missing, exists=exists)
+    _run_as_owner(connection, statement, f"{where}, publication {publication}", missing[0].name)
+
+
+def _run_as_owner(connection: Connection, statement: sql.Composed, where: str, table: str) -> None:
     try:
         connection.execute(statement)
     except errors.InsufficientPrivilege:
         raise EnvironmentFault(
-            f"{where}, publication {publication}",
-            f"lacks table {missing[0].name}, and this user may not change that",
+            where,
+            f"lacks table {table}, and this user may not change that",
             f"run as the tables' owner: {statement.as_string(connection)}",
         ) from None
     except errors.Error as error:
-        with source_errors(f"{where}, publication {publication}"):
+        with source_errors(where):
             raise error
 
 
-def refuse_partial_publication(connection: Connection, publication: str, where: str) -> bool:
-    """Whether the publication exists; EnvironmentFault if it keeps one kind of change to itself."""
+def refuse_partial_publication(
+    connection: Connection, publication: str, tables: Sequence[SourceTable], where: str
+) -> bool:
+    """Whether the publication exists; EnvironmentFault if changes would stay out of it or come under other names."""
     found = rows(connection, "publication", where, publication=publication)
-    if found and not found[0]["whole"]:
-        raise EnvironmentFault(
-            f"{where}, publication {publication}",
-            "it does not publish all of insert, update, delete and truncate",
-            f"ALTER PUBLICATION {publication} SET (publish = 'insert, update, delete, truncate')",
-        )
-    return bool(found)
+    if not found:
+        return False
+    at = f"{where}, publication {publication}"
+    partitioned = [t.name for t in tables if t.partitioned]
+    if not found[0]["whole"]:
+        setting = "publish = 'insert, update, delete, truncate'"
+        why = "it does not publish all of insert, update, delete and truncate"
+    elif partitioned and not found[0]["via_root"]:
+        setting = "publish_via_partition_root = true"
+        why = f"it publishes the partitions of {partitioned[0]}, not the table"
+    else:
+        return True
+    raise EnvironmentFault(at, why, f"ALTER PUBLICATION {publication} SET ({setting})")
 
 
 def _statement(publication: str, tables: Sequence[SourceTable], *, exists: bool) -> sql.Composed:

@@ -151,6 +151,20 @@ def test_a_user_who_may_not_create_the_publication_is_told_the_statement(source:
         source.sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
+def test_a_publication_of_partitions_under_their_own_names_is_refused(source: Source) -> None:
+    source.sql("ALTER TABLE employee RENAME TO employee_1")
+    source.sql("CREATE TABLE employee (LIKE employee_1 INCLUDING ALL) PARTITION BY RANGE (id)")
+    source.sql("ALTER TABLE employee ATTACH PARTITION employee_1 FOR VALUES FROM (0) TO (1000)")
+    source.sql(f"CREATE PUBLICATION {source.slot.publication} FOR TABLE employee")
+    with source.followed() as running:
+        running.faulty("publish_via_partition_root = true")
+        source.sql(f"ALTER PUBLICATION {source.slot.publication} SET (publish_via_partition_root = true)")
+        running.streaming()
+        source.sql("INSERT INTO employee VALUES (1, 'Ada')")
+        source.published_up_to(source.wal_lsn())
+    assert list(source.rows("employee")) == [b'{"id":1}']
+
+
 def test_a_wrong_password_is_a_fault_that_does_not_quote_it(source: Source) -> None:
     with source.as_user("postgres", "wr0ng-secret").followed() as running:
         fault = running.faulty("password authentication failed")

@@ -5,14 +5,18 @@ from __future__ import annotations
 import shutil
 import signal
 import tempfile
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from sluice.embedded import Servers
+from sluice.stage.ingress import IngressProducer
+from sluice.stage.raw import RawRecord
 from support.cdc import Source, make_source
 
 
@@ -96,3 +100,28 @@ def test_postgres_can_be_shut_down_while_it_is_followed(own_servers: Servers, so
         running.streaming()
         source.published_up_to(source.wal_lsn())
     created_once_each(source, 100)
+
+
+def test_a_snapshot_waits_out_a_restart_of_kafka_and_goes_on_where_it_was(own_servers: Servers, source: Source) -> None:
+    insert(source, 1, 3000)
+    published = [0]
+    restarts: list[threading.Thread] = []
+
+    class KafkaDiesDuringTheSecondBatch(IngressProducer):
+        def publish(self, records: Sequence[RawRecord], watermarks: Any) -> None:
+            published[0] += bool(records)
+            if published[0] == 2 and not restarts:
+                own_servers.kill("kafka")
+                restarts.append(threading.Thread(target=own_servers.restart, args=("kafka",)))
+                restarts[0].start()
+            super().publish(records, watermarks)
+
+    with source.followed(KafkaDiesDuringTheSecondBatch, batch_bytes_max=100_000) as running:
+        running.streaming()
+        for restart in restarts:
+            restart.join(60)
+    watermark = source.watermark()
+    assert watermark is not None
+    assert (watermark.epoch, watermark.snapshot_done) == (1, True)
+    assert restarts
+    created_once_each(source, 3000)

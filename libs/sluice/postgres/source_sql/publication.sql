@@ -1,4 +1,5 @@
--- Whether a publication lets every kind of change through.
-SELECT p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate AS whole
+-- Whether a publication lets every kind of change through, and changes of partitions under the table's name.
+SELECT p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate AS whole,
+       p.pubviaroot AS via_root
   FROM pg_catalog.pg_publication AS p
  WHERE p.pubname = %(publication)s

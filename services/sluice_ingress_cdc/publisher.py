@@ -1,0 +1,93 @@
+"""How a slot's records and watermark reach Kafka: in one transaction, behind the slot's fence."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from sluice.errors import Transient
+from sluice.kafka import KafkaSettings
+from sluice.names import Names
+from sluice.postgres.slot_watermark import SlotWatermark, control_key, requested_epoch, watermark_key
+from sluice.stage.ingress import IngressProducer
+from sluice.stage.raw import RawRecord
+from sluice.telemetry.metrics import BATCH_SECONDS, RECORDS
+from sluice_ingress_cdc.settings import STAGE
+
+# How long a snapshot waits for Kafka before it is given up and begun anew: its source transaction is open meanwhile.
+OUTAGE_MAX_S = 600.0
+_RETRY_AFTER_S = 1.0
+
+log = structlog.get_logger()
+
+
+class SlotPublisher:
+    """One per slot, with a transactional id that is stable over restarts."""
+
+    def __init__(self, source: str, kafka: KafkaSettings, names: Names, instance: str) -> None:
+        self._source = source
+        self._dead_letters = names.dlq(STAGE)
+        self.producer = IngressProducer(kafka, names, names.transactional_id(STAGE, f"{instance}-{source}"))
+
+    def fence(self) -> SlotWatermark | None:
+        """Become the only publisher of this slot, then read how far it is published."""
+        key = watermark_key(self._source)
+        self.producer.fence()
+        stored = self.producer.read_watermarks([key]).get(key)
+        return None if stored is None else SlotWatermark.from_json(stored)
+
+    def publish(self, records: Sequence[RawRecord], watermark: SlotWatermark) -> None:
+        """One Kafka transaction: the records, and what is true once they are durable.
+
+        Raises Transient when it is not known to be committed: then `fence` tells.
+        """
+        with BATCH_SECONDS.labels(STAGE).time():
+            self.producer.publish(records, {watermark_key(self._source): watermark.to_json()})
+        for topic, count in Counter(record.topic for record in records).items():
+            RECORDS.labels(STAGE, topic, "dead" if topic == self._dead_letters else "published").inc(count)
+
+    def publish_surely(
+        self,
+        records: Sequence[RawRecord],
+        watermark: SlotWatermark,
+        before: SlotWatermark,
+        going_on: Callable[[], None],
+    ) -> None:
+        """As `publish`, but an outage of Kafka is waited out; `before` is the watermark that stands now.
+
+        After a lost transaction the fence tells which of the two stands: nothing is written twice, and hours of
+        snapshot do not end with a broker's restart. `going_on` is called while waiting, and may raise. Raises Transient
+        if somebody else published, or after `OUTAGE_MAX_S`.
+        """
+        give_up = time.monotonic() + OUTAGE_MAX_S
+        while True:
+            try:
+                self.publish(records, watermark)
+                return
+            except Transient as error:
+                log.warning("kafka does not take the snapshot; waiting", source=self._source, why=str(error))
+            stands = self._fenced_by(give_up, going_on)
+            if stands == watermark:
+                return
+            if stands != before:
+                raise Transient(f"source {self._source}: somebody else published meanwhile")
+
+    def requested_epoch(self) -> int:
+        """The epoch that an operator asked a new snapshot for; 0 if none."""
+        return requested_epoch(self.producer.read_control(control_key(self._source)))
+
+    def close(self) -> None:
+        self.producer.close()
+
+    def _fenced_by(self, give_up: float, going_on: Callable[[], None]) -> SlotWatermark | None:
+        while True:
+            going_on()
+            try:
+                return self.fence()
+            except Transient:
+                if time.monotonic() > give_up:
+                    raise
+            time.sleep(_RETRY_AFTER_S)

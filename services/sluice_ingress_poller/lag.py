@@ -1,33 +1,63 @@
-"""How far downstream groups are behind, measured through the admin API, and the flow that follows from it."""
+"""How far downstream groups are behind, and the flow that follows from it.
+
+Committed offsets are asked for by a consumer that never joins the group. The admin API could ask too, but after one
+ListConsumerGroupOffsets that timed out for want of a coordinator, librdkafka 2.16 never finishes destroying its
+client (a broker thread keeps its reference), and the process hangs at its end.
+"""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping, Sequence
 
 import structlog
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from sluice.errors import SluiceError
+from sluice.errors import SettingsError, SluiceError
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.faults import translate
+from sluice.pipeline import Pipeline
+from sluice.pipeline.authored import load_entities
 from sluice.stage.backpressure import Flow, LagBounds, Partition, counted_lag, highest_committed, next_flow
 
 REQUEST_TIMEOUT_S = 10.0
 log = structlog.get_logger()
 
 
-class DownstreamLag:
-    """Lag of some consumer groups in records, those beyond each group's highest commit since this process began."""
+def topics_of(group: str, pipeline: Pipeline) -> list[str]:
+    """The topics that the stage `group` reads; SettingsError for a stage that reads none."""
+    names = pipeline.names
+    if group == "mapper":
+        return [names.raw(s.source, s.stream) for s in pipeline.streams()]
+    if group == "merger":
+        return [names.contributions(entity) for entity in load_entities(pipeline)]
+    if group.partition(".")[0] == "sink-postgres":
+        return [names.canonical(entity) for entity in load_entities(pipeline)]
+    raise SettingsError(f"SLUICE_POLLER__DOWNSTREAM_GROUPS: {group} is not one of mapper, merger, sink-postgres")
 
-    def __init__(self, settings: KafkaSettings, groups: list[str]) -> None:
-        self._admin: AdminClient = clients.admin(settings)
+
+class DownstreamLag:
+    """Lag of groups in records, those beyond each group's highest commit since this process began.
+
+    `groups`: full group name → the partitions that it reads.
+    """
+
+    def __init__(self, settings: KafkaSettings, groups: Mapping[str, Sequence[Partition]]) -> None:
         self._reader = LogReader(settings)
+        self._groups = groups
+        self._settings = settings
+        self._consumers: dict[str, Consumer] = {}
         self._highest: dict[str, dict[Partition, int]] = {group: {} for group in groups}
 
     def measure(self) -> int:
         """The lag of the group that is furthest behind. Raises Transient or EnvironmentFault."""
-        return max((self._of(group) for group in self._highest), default=0)
+        return max((self._of(group) for group in self._groups), default=0)
+
+    def close(self) -> None:
+        for consumer in self._consumers.values():
+            consumer.close()
+        self._consumers.clear()
+        self._reader.close()
 
     def _of(self, group: str) -> int:
         highest = highest_committed(self._highest[group], self._committed(group))
@@ -35,16 +65,15 @@ class DownstreamLag:
         return counted_lag(self._reader.ends(list(highest), committed=True), highest)
 
     def _committed(self, group: str) -> dict[Partition, int]:
-        asked = self._admin.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group)], request_timeout=REQUEST_TIMEOUT_S
-        )
+        consumer = self._consumers.get(group)
+        if consumer is None:
+            consumer = self._consumers[group] = clients.group_consumer(self._settings, group, "lag")
+        asked = [TopicPartition(*at) for at in self._groups[group]]
         try:
-            found = asked[group].result(REQUEST_TIMEOUT_S + 1).topic_partitions or []
+            found = consumer.committed(asked, REQUEST_TIMEOUT_S)
         except KafkaException as error:
-            if error.args[0].name() == "GROUP_ID_NOT_FOUND":
-                return {}
             raise translate(error, f"committed offsets of group {group}") from None
-        return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
+        return {(tp.topic, tp.partition): tp.offset for tp in found if tp.error is None and tp.offset >= 0}
 
 
 class BackPressure:
@@ -62,7 +91,11 @@ class BackPressure:
         self._thread.start()
 
     def close(self) -> None:
+        """Stop measuring; a request that is under way is waited for."""
         self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(REQUEST_TIMEOUT_S * 2)
+        self._lag.close()
 
     def measure(self) -> Flow:
         """Measure once and move the level."""
@@ -77,6 +110,6 @@ class BackPressure:
         while not self._stopped.wait(self._interval_s):
             try:
                 self.measure()
-            except (SluiceError, TimeoutError) as error:
+            except SluiceError as error:
                 # The level stays: not knowing the lag is no reason to flood or to starve anybody.
                 log.warning("lag of downstream groups not measured", why=str(error))

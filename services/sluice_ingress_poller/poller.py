@@ -25,7 +25,7 @@ from sluice.telemetry import Health
 from sluice.telemetry.health import STALLED_AFTER_S
 from sluice.telemetry.metrics import THROTTLED
 from sluice_ingress_poller import STAGE
-from sluice_ingress_poller.lag import BackPressure, DownstreamLag
+from sluice_ingress_poller.lag import BackPressure, DownstreamLag, topics_of
 from sluice_ingress_poller.polled import PolledStream, shard_of
 from sluice_ingress_poller.settings import PollerSettings
 from sluice_ingress_poller.shard import Shard, Surroundings
@@ -70,7 +70,10 @@ class Poller:
         self._around: Surroundings | None = None
         self._shard_count = pipeline.shards
         part = settings.poller
-        groups = [self._names.group(group) for group in part.downstream_groups]
+        groups = {
+            self._names.group(group): [(t, p) for t in topics_of(group, pipeline) for p in range(pipeline.partitions)]
+            for group in part.downstream_groups
+        }
         bounds = LagBounds(part.lag_records_throttle, part.lag_records_pause)
         self._back_pressure = BackPressure(DownstreamLag(settings.kafka, groups), bounds, part.lag_interval_s)
         self._store = RocksStore(settings.state_dir / f"{STAGE}-{settings.instance}")

@@ -89,11 +89,13 @@ class ThingConnector(Connector[ConnectorSettings]):
 class Polled:
     """A pipeline that polls `url`, its topics on a real cluster, and what stands in them."""
 
-    def __init__(self, kafka: str, prefix: str, url: str, streams: tuple[str, ...] = ("things",)) -> None:
+    def __init__(
+        self, kafka: str, prefix: str, url: str, streams: tuple[str, ...] = ("things",), **settings: str
+    ) -> None:
         self.kafka = KafkaSettings(bootstrap_servers=kafka)
         declared = {
             "poll": "sources.shop.connector:Shop",
-            "settings": {"base_url": url},
+            "settings": {"base_url": url, **settings},
             "streams": {name: {"freshness": "0.4s", "enumerate_every": "1s"} for name in streams},
         }
         self.pipeline = Pipeline.model_validate(

@@ -73,11 +73,18 @@ def test_lag_beyond_the_setting_pauses_polling_until_it_is_worked_off(
 def test_a_rewound_group_is_not_overloaded(polled: Polled, things: Things, tmp_path: Path) -> None:
     with polled.poller(tmp_path):
         eventually(lambda: polled.newest() == as_published(things))
-    pressure = BackPressure(DownstreamLag(polled.kafka, [polled.names.group("mapper")]), LagBounds(10, 20), 1.0)
+    pressure = measured(polled)
     assert pressure.measure() is Flow.FLOWING  # never committed: expired history is no lag either
     commit(polled, ends(polled))
     assert pressure.measure() is Flow.FLOWING
     commit(polled, {0: 0, 1: 0})
     assert pressure.measure() is Flow.FLOWING
-    fresh = BackPressure(DownstreamLag(polled.kafka, [polled.names.group("mapper")]), LagBounds(10, 20), 1.0)
+    fresh = measured(polled)
     assert fresh.measure() is Flow.PAUSED
+    pressure.close()
+    fresh.close()
+
+
+def measured(polled: Polled) -> BackPressure:
+    partitions = [(polled.names.raw("shop", "things"), p) for p in range(2)]
+    return BackPressure(DownstreamLag(polled.kafka, {polled.names.group("mapper"): partitions}), LagBounds(10, 20), 1.0)

@@ -53,7 +53,7 @@ def shard(polled: Polled, tmp_path: Path, health: Health) -> Shard:
         "0",
         MemoryStore(),
         polled.pinned,
-        BackPressure(DownstreamLag(polled.kafka, []), LagBounds(), 1.0),
+        BackPressure(DownstreamLag(polled.kafka, {}), LagBounds(), 1.0),
         health,
         threading.Semaphore(2),
     )

@@ -25,9 +25,12 @@ _RESERVED = frozenset({"claim", "contract", "entity_id"})
 _ENTITY_ID_BYTES_MAX = 1024  # a key of the table's index; Postgres takes up to 2,704
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EntityContract:
-    """What an entity is: the agreement between mappings, merger and everybody who reads `canonical.<entity>`."""
+    """What an entity is: the agreement between mappings, merger and everybody who reads `canonical.<entity>`.
+
+    One object for one class, compared by identity; `fingerprint` compares what contracts say.
+    """
 
     name: str
     record_name: str  # the class's own name: the Avro record's

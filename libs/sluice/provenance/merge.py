@@ -5,6 +5,7 @@ and never of positions, offsets or clocks; so every replay ends in the same cont
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sluice.entities.contract import EntityContract
@@ -42,9 +43,8 @@ def merge(
 
     `source_order`: the sources as the pipeline declares them; those it does not know rank last, by name.
     """
-    order = {source: rank for rank, source in enumerate(source_order)}
     live = sorted((claim for claim in contributions if not claim.retracted), key=_origin)
-    best = {name: _best(name, rule, live, order) for name, rule in contract.rules.items()}
+    best = {name: _best(name, key, live) for name, key in _sort_keys(contract, tuple(source_order)).items()}
     fields = {name: None if claim is None else claim.fields[name] for name, claim in best.items()}
     missing = tuple(name for name in contract.required if fields[name] is None)
     if missing:
@@ -57,9 +57,8 @@ def candidates(
     contract: EntityContract, field: str, contributions: Iterable[Contribution], source_order: Sequence[str]
 ) -> list[Contribution]:
     """All claims to one field, the winner first, each loser behind what beat it."""
-    order = {source: rank for rank, source in enumerate(source_order)}
     live = sorted((claim for claim in contributions if not claim.retracted and field in claim.fields), key=_origin)
-    return sorted(live, key=_sort_key(contract.rules[field], order))
+    return sorted(live, key=_sort_keys(contract, tuple(source_order))[field])
 
 
 def _origin(claim: Contribution) -> tuple[str, ...]:
@@ -67,11 +66,17 @@ def _origin(claim: Contribution) -> tuple[str, ...]:
     return claim.source, claim.stream, claim.source_key, claim.mapping, claim.output
 
 
-def _best(field: str, rule: Rule, live: Sequence[Contribution], order: Mapping[str, int]) -> Contribution | None:
+def _best(field: str, key: _SortKey, live: Sequence[Contribution]) -> Contribution | None:
     claims = [claim for claim in live if field in claim.fields]
     if len(claims) < 2:
         return claims[0] if claims else None
-    return min(claims, key=_sort_key(rule, order))  # the first of equals: `live` is in order of origin
+    return min(claims, key=key)  # the first of equals: `live` is in order of origin
+
+
+@lru_cache(maxsize=256)
+def _sort_keys(contract: EntityContract, source_order: tuple[str, ...]) -> dict[str, _SortKey]:
+    order = {source: rank for rank, source in enumerate(source_order)}
+    return {name: _sort_key(rule, order) for name, rule in contract.rules.items()}
 
 
 def _sort_key(rule: Rule, order: Mapping[str, int]) -> _SortKey:

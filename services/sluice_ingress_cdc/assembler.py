@@ -34,7 +34,7 @@ from sluice.postgres.pgoutput import (
 )
 from sluice.postgres.slot_watermark import Mark
 from sluice.stage.raw import ORIGIN_HEADER, RawRecord, sweep_markers
-from sluice_ingress_cdc.oversize import dead_letter
+from sluice_ingress_cdc.oversize import dead_letter, stand_in
 from sluice_ingress_cdc.settings import STAGE
 
 CONTENT_TYPE = ("content-type", b"application/json")
@@ -208,7 +208,8 @@ class Assembler:
         position = (POSITION_HEADER, b"%b%d" % (transaction.position_prefix, transaction.ordinal))
         headers = [position, transaction.origin, CONTENT_TYPE]
         for change in changes:
-            self._add(record_of(change, target, headers, self._followed))
+            for record in records_of(change, target, headers, self._followed):
+                self._add(record)
 
     def _sweep(self, table: tuple[TableEvents, Target] | None, transaction: OpenTransaction) -> None:
         """TRUNCATE: all keys of the table below this position are gone."""
@@ -224,10 +225,11 @@ class Assembler:
         self.bytes += len(record.key or b"") + len(record.value or b"") + _RECORD_OVERHEAD_BYTES
 
 
-def record_of(change: Change, target: Target, headers: list[tuple[str, bytes]], followed: Followed) -> RawRecord:
-    """The raw record of one change; a dead letter if no raw topic would take it."""
+def records_of(change: Change, target: Target, headers: list[tuple[str, bytes]], followed: Followed) -> list[RawRecord]:
+    """The raw record of one change; if no raw topic would take it, a dead letter and what stands in its place."""
     more = [*headers, *change.headers] if change.headers else headers
     record = RawRecord(target.topic, change.key, change.value, more)
     if change.value is not None and len(change.value) + len(change.key) > followed.record_bytes_max:
-        return dead_letter(STAGE, record, followed.dead_letter_topic, followed.record_bytes_max)
-    return record
+        letter = dead_letter(STAGE, record, followed.dead_letter_topic, followed.record_bytes_max)
+        return [letter, stand_in(record)]
+    return [record]

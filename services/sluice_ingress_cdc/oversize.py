@@ -1,6 +1,8 @@
 """A change that is larger than a raw topic takes becomes a dead letter: the first 64 KiB, its true size, its hash.
 
-The broker would refuse it, and with it the whole transaction, for ever. The key's older value stays in force.
+The broker would refuse it, and with it the whole transaction, for ever. The key's older value stays in force. What
+stands in its place in the raw topic says only that it was: without it, the next change that leaves a column out would
+be filled from before it, and a sweep would take a living row for gone.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import time
 
 from sluice.errors import DeadRecord
 from sluice.stage.dead_letters import CONNECT, TRUNCATED_BODY_BYTES, cause_of
-from sluice.stage.raw import RawRecord
+from sluice.stage.raw import TRUNCATED_HEADER, RawRecord
 
 CODE = "too-large"
 
@@ -32,8 +34,15 @@ def dead_letter(stage: str, record: RawRecord, topic: str, bytes_max: int) -> Ra
         "sluice-kind": error.code,
         "sluice-attempt": "1",
         "sluice-parked-ms": str(time.time_ns() // 1_000_000),
-        "sluice-truncated-bytes": str(len(value)),
+        TRUNCATED_HEADER: str(len(value)),
         "sluice-sha256": hashlib.sha256(value).hexdigest(),
     }
     headers = [*record.headers, *((name, text.encode()) for name, text in about.items())]
     return RawRecord(topic, record.key, value[:TRUNCATED_BODY_BYTES], headers)
+
+
+def stand_in(record: RawRecord) -> RawRecord:
+    """The raw record in the place of one that is too large: its key, position and size. The mapper parks it too."""
+    size = b"%d" % len(record.value or b"")
+    value = b'{"truncated_bytes":%b}' % size
+    return record._replace(value=value, headers=[*record.headers, (TRUNCATED_HEADER, size)])

@@ -24,7 +24,7 @@ from sluice.postgres.source_connection import Connection, connect
 from sluice.postgres.source_faults import source_errors
 from sluice.postgres.source_tables import Published, SourceTable, load_types, published, relation_of
 from sluice.stage.raw import ORIGIN_HEADER, RawRecord, sweep_markers
-from sluice_ingress_cdc.assembler import CONTENT_TYPE, Followed, Target, record_of
+from sluice_ingress_cdc.assembler import CONTENT_TYPE, Followed, Target, records_of
 from sluice_ingress_cdc.publisher import OUTAGE_MAX_S
 from sluice_ingress_cdc.settings import SlotSettings
 
@@ -95,9 +95,9 @@ class Snapshot:
         records: list[RawRecord] = []
         size = 0
         for row in rows:
-            record = record_of(events.read(row, moment, watermark.lsn), target, headers, self._followed)
-            records.append(record)
-            size += record.size_bytes
+            made = records_of(events.read(row, moment, watermark.lsn), target, headers, self._followed)
+            records += made
+            size += sum(record.size_bytes for record in made)
             if size >= self._batch_bytes_max:
                 self._publish(records, watermark)
                 records, size = [], 0

@@ -11,6 +11,8 @@ from sluice.position import Position
 
 OP_HEADER = "sluice-op"
 ORIGIN_HEADER = "sluice-origin-ms"
+TRUNCATED_HEADER = "sluice-truncated-bytes"
+"""On a raw record: it only stands for one of so many bytes, which no raw topic takes."""
 
 
 class RawRecord(NamedTuple):

@@ -16,7 +16,7 @@ from sluice.connector import json_text
 from sluice.errors import DeadRecord
 from sluice.position import HEADER as POSITION_HEADER
 from sluice.position import Position
-from sluice.stage.raw import OP_HEADER
+from sluice.stage.raw import OP_HEADER, TRUNCATED_HEADER
 from sluice.stage.record import Record
 
 DEBEZIUM_UNAVAILABLE = "__debezium_unavailable_value"
@@ -89,6 +89,8 @@ def read_change(record: Record, key: str, position: Position) -> SourceRecord:
     """A Debezium change event, or the tombstone behind a delete."""
     if record.value is None:
         return SourceRecord(Op.DELETE, key, position, {}, record.timestamp_ms * 1_000)
+    if TRUNCATED_HEADER in record.headers:
+        raise DeadRecord("too-large", "it only stands for a change that no raw topic takes; see ingress's dead letters")
     envelope = _object(record.value)
     if envelope.keys() == {"schema", "payload"}:
         envelope = envelope["payload"]

@@ -165,12 +165,15 @@ def test_a_batch_that_ends_within_a_transaction_knows_the_commit_before() -> Non
     assert (batch.mark, batch.complete_lsn) == (Mark(600, 1), 540)
 
 
-def test_a_change_larger_than_the_topic_takes_becomes_a_dead_letter_and_its_tombstone_goes_on() -> None:
+def test_a_change_larger_than_the_topic_takes_becomes_a_dead_letter_and_leaves_a_stand_in() -> None:
     records = feed(
         wire.begin(500), wire.insert(1, [b"1", b"x" * 20_000]), wire.insert(1, [b"2", b"y"]), wire.commit(500, 540)
     )
-    dead, alive = records
+    dead, stand_in, alive = records
     assert (dead.topic, dead.key, alive.topic) == ("dlq.ingress-cdc", b'{"id":1}', "raw.erp.public.employee")
+    assert (stand_in.topic, stand_in.key) == ("raw.erp.public.employee", b'{"id":1}')
+    assert dict(stand_in.headers)["sluice-position"] == b"3:500:1"
+    assert b"xxx" not in (stand_in.value or b"")
     headers = dict(dead.headers)
     assert headers["__connect.errors.topic"] == b"raw.erp.public.employee"
     assert headers["sluice-position"] == b"3:500:1"

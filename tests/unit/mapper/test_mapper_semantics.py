@@ -272,3 +272,21 @@ def test_a_claim_too_large_for_its_topic_is_parked_and_the_older_one_stays() -> 
     assert bench.dead == ["output-too-large"]
     assert bench.outcomes == ["mapped", "dead", "mapped"]
     assert bench.newest()["E1/person/main"].retracted
+
+
+def test_a_change_too_large_for_raw_is_not_filled_from_before_it() -> None:
+    bench = MapperBench(person())
+    bench.change(1, "1:1:1", row(1, notes="n" * 100))
+    bench.append(b'{"id":1}', b'{"truncated_bytes":9000000}', "1:2:1", {"sluice-truncated-bytes": b"9000000"})
+    bench.change(1, "1:3:1", row(1, notes="__debezium_unavailable_value"))
+    bench.run()
+    assert bench.dead == ["too-large", "unchanged-value-never-seen"]
+
+
+def test_a_living_row_too_large_for_raw_is_not_swept() -> None:
+    bench = MapperBench(person())
+    bench.change(1, "1:1:1", row(1))
+    bench.append(b'{"id":1}', b'{"truncated_bytes":9000000}', "2:9:0", {"sluice-truncated-bytes": b"9000000"})
+    bench.sweep("2:9:0")
+    bench.run()
+    assert not bench.newest()["E1/person/main"].retracted

@@ -1,0 +1,114 @@
+"""A mapping is changed and everything replayed through it; and changed back, under a version of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sluice.embedded import Servers
+from support.golden_tables import Golden, golden_tables
+from support.replay import Replay
+from support.workforce_pipeline import workforce_pipeline
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+AS_IT_WAS = '"full_name": full_name(raw),'
+SHOUTED = '"full_name": (full_name(raw) or "").upper() or None,'
+
+
+class Author:
+    """Edits the HR mapping of a running pipeline, and has it take effect."""
+
+    def __init__(self, replay: Replay) -> None:
+        self.replay = replay
+        self._file = replay.run.example / "sources" / "hr" / "mapping.py"
+        self._original = self._file.read_text()
+
+    def write(self, version: int, *, shouted: bool) -> None:
+        text = self._original.replace('source="hr.workers", version=3', f'source="hr.workers", version={version}')
+        text = text.replace(AS_IT_WAS, SHOUTED) if shouted else text
+        assert version == 3 or text != self._original
+        self._file.write_text(text)
+
+    def deploy(self, version: int, *, shouted: bool) -> None:
+        """Stop the mapper, change the code, rewind the group on HR's topic with Kafka's own tool, start."""
+        self.replay.run.stop("mapper")
+        self.write(version, shouted=shouted)
+        self.replay.move("mapper", "--to-earliest", topic=self.replay.names.raw("hr", "workers"))
+        self.replay.run.start("mapper")
+        self.replay.settle()
+
+    def rows(self) -> Golden:
+        return golden_tables(self.replay.run.sink_dsn, self.replay.entities)
+
+
+@pytest.fixture(scope="module")
+def author(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Author]:
+    directory: Path = tmp_path_factory.mktemp("versions")
+    with workforce_pipeline(servers, directory, workers=200, ledger_entries=200) as scenario:
+        replay = Replay(scenario)
+        replay.settle()
+        yield Author(replay)
+
+
+def shouting(rows: Golden) -> Golden:
+    """The rows as they must be when names are upper case; nothing else differs."""
+    names = {key: row["full_name"] for key, row in rows["worker"].items()}
+    workers = {
+        key: {**row, "full_name": name.upper() if isinstance(name := names[key], str) else name}
+        for key, row in rows["worker"].items()
+    }
+    return {**rows, "worker": workers}
+
+
+def test_changed_code_under_an_unchanged_version_is_refused(author: Author) -> None:
+    replay, before = author.replay, author.rows()
+    replay.run.stop("mapper")
+    author.write(3, shouted=True)
+    try:
+        replay.run.start("mapper")
+        told = replay.scenario.await_fault("mapper", "mapping worker", "its version is still 3")
+    finally:
+        replay.run.stop("mapper")
+        author.write(3, shouted=False)
+        replay.run.start("mapper")
+    assert "raise the mapping's version" in told
+    replay.scenario.await_ready("mapper")
+    assert author.rows() == before
+
+
+def test_a_new_version_shows_everywhere_and_going_back_to_old_code_is_a_version_of_its_own(author: Author) -> None:
+    replay, before, written = author.replay, author.rows(), author.replay.versions_of()
+    wanted = shouting(before)
+    changed = {("worker", key) for key, row in wanted["worker"].items() if row != before["worker"][key]}
+    assert 0 < len(changed) < len(before["worker"]), "some workers must not change, or their silence proves nothing"
+
+    author.deploy(4, shouted=True)
+    assert author.rows() == wanted
+    assert replay.versions_of() - written == dict.fromkeys(changed, 1), "only what changed is written, once"
+
+    written = replay.versions_of()
+    author.deploy(5, shouted=False)
+    assert author.rows() == before
+    assert replay.versions_of() - written == dict.fromkeys(changed, 1)
+
+
+def test_a_process_with_a_lower_version_than_the_one_in_force_leaves(author: Author) -> None:
+    replay, before = author.replay, author.rows()
+    author.deploy(6, shouted=False)
+    replay.run.stop("mapper")
+    author.write(5, shouted=False)
+    done = replay.scenario.command("run", "mapper")
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "version 6 is in force, this process has 5" in done.stderr
+    author.write(6, shouted=False)
+    replay.run.start("mapper")
+    replay.scenario.await_ready("mapper")
+    assert author.rows() == before
+
+
+def test_after_all_versions_verify_finds_nothing(author: Author) -> None:
+    author.replay.settle()
+    done = author.replay.scenario.command("verify", "--wait", "30")
+    assert done.returncode == 0, done.stdout + done.stderr

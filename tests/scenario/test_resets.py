@@ -1,0 +1,131 @@
+"""Kafka's own tool moves each group about: nothing is lost, doubled, deleted or written again by it.
+
+The sources stand still. What is compared is in `support.replay.Picture`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from sluice.embedded import Servers
+from support.arrivals import arrivals, note_arrivals
+from support.replay import Replay
+from support.scenario import await_true
+from support.workforce_pipeline import workforce_pipeline
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+READERS = ("mapper", "merger", "sink-postgres")
+EARLIEST = ("--to-earliest",)
+A_THOUSAND_BACK = ("--shift-by", "-1000")
+
+
+@pytest.fixture(scope="module")
+def replay(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replay]:
+    directory: Path = tmp_path_factory.mktemp("resets")
+    with workforce_pipeline(servers, directory, workers=300, ledger_entries=3_000) as scenario:
+        replay = Replay(scenario)
+        replay.settle()
+        yield replay
+
+
+@pytest.mark.parametrize("to", [EARLIEST, A_THOUSAND_BACK], ids=" ".join)
+@pytest.mark.parametrize("stage", READERS)
+def test_a_rewound_group_changes_no_row_and_writes_no_canonical_record(
+    replay: Replay, stage: str, to: tuple[str, ...]
+) -> None:
+    before, stood = replay.picture(), replay.committed(stage)
+    replay.run.stop(stage)
+    replay.move(stage, *to)
+    moved = replay.committed(stage)
+    assert all(moved[at] < stood[at] for at in stood if stood[at]), "the tool moved nothing"
+    replay.run.start(stage)
+    replay.settle()
+    assert replay.picture() == before
+    assert replay.resets_in_ledger(stage), "the ledger does not tell of the rewind"
+
+
+@pytest.mark.parametrize("stage", READERS)
+def test_a_stage_that_lost_its_disk_and_its_offsets_ends_in_the_same_place(replay: Replay, stage: str) -> None:
+    before = replay.picture()
+    replay.run.stop(stage)
+    replay.lose_state(stage)
+    replay.move(stage, *EARLIEST)
+    replay.run.start(stage)
+    replay.settle()
+    assert replay.picture() == before
+
+
+@pytest.mark.parametrize("loses_state", [False, True], ids=["keeps its state", "loses its state"])
+def test_a_poller_moved_back_in_its_shards_deletes_and_repeats_nothing(replay: Replay, loses_state: bool) -> None:
+    before = replay.picture()
+    replay.run.stop("ingress-poller")
+    replay.move("ingress-poller", *EARLIEST, topic=replay.names.shards)
+    if loses_state:
+        replay.lose_state("ingress-poller")
+    replay.run.start("ingress-poller")
+    replay.await_enumeration()
+    replay.settle()
+    assert replay.picture() == before
+
+
+def test_a_deleted_row_stays_deleted_when_the_sink_reads_everything_again(replay: Replay) -> None:
+    assert replay.finance("DELETE FROM public.cost_centre WHERE code = (SELECT min(code) FROM public.cost_centre)") == 1
+    replay.scenario.await_truth()
+    replay.settle()
+    before = replay.picture()
+    with psycopg.connect(replay.run.sink_dsn) as connection:
+        gone = [row[0] for row in connection.execute("SELECT entity_id FROM golden._graves")]
+    assert len(gone) == 1
+    note_arrivals(replay.run.sink_dsn, ["cost_centre"])
+    replay.run.stop("sink-postgres")
+    replay.move("sink-postgres", *EARLIEST)
+    replay.run.start("sink-postgres")
+    replay.settle()
+    assert replay.picture() == before
+    assert not [one for one in arrivals(replay.run.sink_dsn) if one.entity_id in gone], "the row rose for a while"
+
+
+def test_a_group_moved_forward_waits_until_somebody_accepts_what_is_skipped(replay: Replay) -> None:
+    scenario, sink = replay.scenario, "sink-postgres"
+    replay.run.stop(sink)
+    seen = sum(replay.visible_records().values())
+    assert replay.finance("UPDATE public.ledger_entry SET text = 'skipped' WHERE id <= 20") == 20
+    await_true(lambda: sum(replay.visible_records().values()) >= seen + 20, 60.0, "20 records", scenario.states)
+    stood = replay.committed(sink)
+    replay.move(sink, "--to-latest")
+    skipped = {at: (stood[at], to) for at, to in replay.committed(sink).items() if to > stood[at]}
+    assert skipped
+    replay.run.start(sink)
+    for (topic, partition), (first, to) in skipped.items():
+        told = scenario.await_fault(sink, f"{topic}/{partition}", "moved forward")
+        assert f"offsets {first} to {to - 1} would be skipped unread" in told
+        assert f"sluice skips accept {replay.group_of(sink)} {topic} {partition} --to {to}" in told
+    assert _rows_with_text(replay, "skipped") == 0
+    for (topic, partition), (_, to) in skipped.items():
+        done = scenario.command("skips", "accept", replay.group_of(sink), topic, str(partition), "--to", str(to))
+        assert done.returncode == 0, done.stdout + done.stderr
+    scenario.await_ready(sink)
+    assert _rows_with_text(replay, "skipped") == 0
+    jumps = [(line["from"], line["visible"]) for line in replay.resets_in_ledger(sink)]
+    assert {(to, 0) for _, to in skipped.values()} <= set(jumps), jumps
+
+    replay.run.stop(sink)
+    replay.move(sink, *EARLIEST)
+    replay.run.start(sink)
+    scenario.await_truth()
+    assert _rows_with_text(replay, "skipped") == 20
+
+
+def _rows_with_text(replay: Replay, text: str) -> int:
+    with psycopg.connect(replay.run.sink_dsn) as connection:
+        return len(connection.execute("SELECT FROM golden.ledger_entry WHERE text = %s", [text]).fetchall())
+
+
+def test_after_all_that_verify_finds_nothing(replay: Replay) -> None:
+    replay.settle()
+    done = replay.scenario.command("verify", "--wait", "30")
+    assert done.returncode == 0, done.stdout + done.stderr

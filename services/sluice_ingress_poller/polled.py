@@ -18,6 +18,16 @@ from sluice_ingress_poller.settings import PollerPart
 from sluice_ingress_poller.stream_poll import Plan
 
 
+@dataclass(slots=True)
+class Patience:
+    """What a source asked of its account: no request before `until_s` (monotonic), by any of its streams here."""
+
+    until_s: float = 0.0
+
+    def asked_for(self, wait_s: float, now_s: float) -> None:
+        self.until_s = max(self.until_s, now_s + wait_s)
+
+
 @dataclass(frozen=True)
 class PolledStream:
     """One stream of the pipeline; `key` is `source/stream`, the key of its watermark."""
@@ -28,6 +38,7 @@ class PolledStream:
     plan: Plan
     names: Names
     secrets: frozenset[str]
+    patience: Patience
 
 
 def shard_of(key: str, shards: int) -> int:
@@ -43,12 +54,13 @@ def polled_streams(pipeline: Pipeline, part: PollerPart, load: Callable[[Pipelin
         if not (isinstance(kind, type) and issubclass(kind, Connector)):
             raise SettingsError(f"sources.{source}.poll: {declared.poll} is not a sluice.connector.Connector")
         connector = kind(source, reveal_all(declared.settings))
-        fetcher = connector.fetcher()
+        fetcher, patience = connector.fetcher(), Patience()
         for name, settings in declared.streams.items():
             stream = connector.stream(name)
             names = _names(pipeline, source, name)
             plan = _plan(stream, settings, part)
-            found.append(PolledStream(f"{source}/{name}", stream, fetcher, plan, names, connector.secrets()))
+            secrets = connector.secrets()
+            found.append(PolledStream(f"{source}/{name}", stream, fetcher, plan, names, secrets, patience))
     return found
 
 

@@ -22,7 +22,6 @@ from sluice.stage.record import At
 from sluice.stage.signals import Stop
 from sluice.state import RocksStore
 from sluice.telemetry import Health
-from sluice.telemetry.health import STALLED_AFTER_S
 from sluice.telemetry.metrics import THROTTLED
 from sluice_ingress_poller import STAGE
 from sluice_ingress_poller.lag import BackPressure, DownstreamLag, topics_of
@@ -32,6 +31,8 @@ from sluice_ingress_poller.shard import Shard, Surroundings
 
 TAKE_TIMEOUT_S = 0.2
 RETRY_S = 5.0
+# Longer than the longest wait for an unreachable Kafka (fencing: 60 s), which is no reason to restart a process.
+SHARD_STALLED_AFTER_S = 150.0
 log = structlog.get_logger()
 
 
@@ -174,7 +175,7 @@ class Poller:
         for shard in self._shards.values():
             if shard.bug is not None:
                 raise shard.bug
-        if all(now_s - shard.beat_s < STALLED_AFTER_S for shard in self._shards.values()):
+        if all(now_s - shard.beat_s < SHARD_STALLED_AFTER_S for shard in self._shards.values()):
             self._health.progress()
         for source in {polled.names.source for polled in self._streams}:
             THROTTLED.labels(STAGE, source).set(self._back_pressure.flow)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sluice.connector import Response
-from sluice.connector.redact import safe_headers, safe_url
+from sluice.connector.redact import REMOVED, SECRET_LENGTH_MIN, safe_headers, safe_url
 from sluice.errors import DeadRecord
 from sluice.position import HEADER as POSITION_HEADER
 from sluice.position import Position
@@ -80,6 +80,8 @@ class RecordMaker:
     def response(self, fetched: Fetched) -> RawRecord:
         """The whole answer for `responses.<source>`, secrets removed; a very large body is cut, and says so."""
         response, body = fetched.response, fetched.response.body
+        for secret in self._secrets:
+            body = body.replace(secret.encode(), REMOVED.encode()) if len(secret) >= SECRET_LENGTH_MIN else body
         headers: Headers = [
             ("http.method", response.request.method.encode()),
             ("http.url", safe_url(response.request.url, self._secrets).encode()),

@@ -67,6 +67,11 @@ class _Polling:
     maker: RecordMaker
     lane: Lane
 
+    @property
+    def due_s(self) -> float:
+        """When its next request may go: the stream's own time, and not while the source asks for patience."""
+        return max(self.poll.due_s, self.polled.patience.until_s)
+
 
 class Shard:
     """Runs in a thread from `start` to `stop`. `beat_s` is when it last came around, `bug` what ended it early."""
@@ -196,7 +201,7 @@ class Shard:
             now_s = time.monotonic()
             if self._around.back_pressure.flow is not Flow.PAUSED:
                 for polling in self._polling.values():
-                    if not polling.lane.busy and polling.poll.due_s <= now_s:
+                    if not polling.lane.busy and polling.due_s <= now_s:
                         self._ask(polling, now_s)
             try:
                 outcome = self._outcomes.get(timeout=self._until_due_s(now_s))
@@ -209,7 +214,7 @@ class Shard:
                 polling.lane.consumed()
 
     def _until_due_s(self, now_s: float) -> float:
-        dues = [p.poll.due_s for p in self._polling.values() if not p.lane.busy]
+        dues = [p.due_s for p in self._polling.values() if not p.lane.busy]
         return min(max(min(dues, default=now_s + WAIT_S_MAX) - now_s, 0.01), WAIT_S_MAX)
 
     def _ask(self, polling: _Polling, now_s: float) -> None:
@@ -269,7 +274,9 @@ class Shard:
             raise error
         key = polling.polled.key
         polling.poll.failed(error, time.monotonic(), random.random())  # noqa: S311 - spread, not secrecy
-        retry_in_s = round(polling.poll.due_s - time.monotonic(), 1)
+        if isinstance(error, Transient) and error.retry_after_s is not None:
+            polling.polled.patience.asked_for(error.retry_after_s, time.monotonic())
+        retry_in_s = round(polling.due_s - time.monotonic(), 1)
         if isinstance(error, EnvironmentFault):
             self._around.health.fault(key, str(error))
             log.error("environment", stream=key, where=error.where, why=error.why, next=error.next_step)

@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 REMOVED = "[removed]"
+# Shorter texts stand everywhere by chance.
+SECRET_LENGTH_MIN = 4
 _SECRET_NAME = re.compile(
     r"(?i)(^|[-_.])(api[-_]?key|key|token|secret|passw(or)?d|pwd|sig(nature)?|auth(orization)?|cookie|session([-_]?id)?"
     r"|credentials?|code|assertion|authenticat(e|ion)(-info)?)($|[-_.])"
@@ -39,8 +41,8 @@ def safe_headers(headers: Mapping[str, str], secrets: Collection[str] = ()) -> d
 
 
 def without(text: str, secrets: Collection[str]) -> str:
-    """`text` with every one of `secrets` (of at least 4 characters) removed."""
+    """`text` with every one of `secrets` removed."""
     for secret in secrets:
-        if len(secret) >= 4:
+        if len(secret) >= SECRET_LENGTH_MIN:
             text = text.replace(secret, REMOVED)
     return text

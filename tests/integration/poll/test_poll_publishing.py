@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -193,6 +194,29 @@ def test_bad_records_go_to_the_dead_letters_and_block_only_deletes(
     assert len(dead["too-large"].value() or b"") <= len(large)
     kinds = [headers_of(m)["sluice-kind"] for m in polled.read(polled.names.dlq("ingress-poller"))]
     assert sorted(kinds) == ["too-large", "unreadable-key"]
+
+
+def test_patience_asked_of_one_stream_is_shown_by_all_streams_of_the_source(
+    kafka: str, topic_prefix: str, source: ScriptedSource, things: Things, tmp_path: Path
+) -> None:
+    polled = Polled(kafka, topic_prefix, source.url, ("things", "others"))
+    with polled.poller(tmp_path):
+        eventually(lambda: polled.newest() == polled.newest("others") == as_published(things))
+        refused: list[int] = []
+
+        def refuse(asked: Asked) -> Answer | Raw | None:
+            if refused or asked.path == "/others":
+                return None
+            refused.append(len(source.asked))
+            return Answer(status=429, headers={"Retry-After": "3"})
+
+        things.fault = refuse
+        eventually(lambda: bool(refused))
+        refused_s = time.monotonic()
+        eventually(lambda: len(source.asked) >= refused[0] + 4)
+        # One request of the other stream may have been under way already.
+        assert time.monotonic() - refused_s >= 2.5
+    polled.close()
 
 
 def test_one_streams_trouble_never_holds_another_up(

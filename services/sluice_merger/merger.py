@@ -12,8 +12,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import structlog
-
 from sluice.entities import EntityContract
 from sluice.errors import DeadRecord
 from sluice.kafka import LogReader
@@ -21,6 +19,7 @@ from sluice.names import Names
 from sluice.provenance import Contribution, Incomplete, Merged, merge
 from sluice.schemas.encoder import Encode
 from sluice.stage.batch import Batch
+from sluice.stage.ledger import Outcome
 from sluice.stage.process import Owned, Taken
 from sluice.stage.raw import ORIGIN_HEADER
 from sluice.stage.record import At, Record
@@ -29,7 +28,6 @@ from sluice.state import Store, View
 from sluice_merger.partition import MergedPartition, rules_of
 from sluice_merger.views import CONTENT_HEADER, REVISION_HEADER, HeldClaim, Standing, project_canonical
 
-log = structlog.get_logger()
 FORWARDED_HEADERS = ("traceparent", ORIGIN_HEADER)
 Headers = list[tuple[str, bytes]]
 
@@ -66,7 +64,7 @@ class Merger:
         self._store = store
         self._reader = reader
         self._partitions: dict[At, MergedPartition] = {}
-        self._accepted: dict[tuple[At, str], list[Headers]] = defaultdict(list)
+        self._accepted: dict[tuple[At, str], list[Record]] = defaultdict(list)
 
     # ── partitions ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -110,24 +108,39 @@ class Merger:
             raise DeadRecord("bad-key", "the key is not that of the contribution")
         verdict = merged.take(record.key, claim, record.offset)
         if verdict == "newer":
-            forwarded = [(name, record.headers[name]) for name in FORWARDED_HEADERS if name in record.headers]
-            self._accepted[record.at, claim.entity_id].append(forwarded)
+            self._accepted[record.at, claim.entity_id].append(record)
         else:
             batch.count(record.at, "unchanged" if verdict == "equal" else "superseded")
         return Taken.DONE
 
     def complete(self, batch: Batch) -> None:
         """Merge each entity that the batch's records touched, once."""
-        for (at, entity_id), headers in self._accepted.items():
-            changed = self._merge(self._partitions[at], entity_id, headers[-1], batch)
-            for _ in headers:
-                batch.count(at, "mapped" if changed else "unchanged")
+        for (at, entity_id), records in self._accepted.items():
+            newest = records[-1]
+            forwarded = [(name, newest.headers[name]) for name in FORWARDED_HEADERS if name in newest.headers]
+            outcome = self._merged_or_parked(self._partitions[at], entity_id, forwarded, newest, batch)
+            batch.count(at, outcome)
+            for _ in records[1:]:
+                batch.count(at, "unchanged" if outcome == "dead" else outcome)
         self._accepted.clear()
         for merged in self._partitions.values():
             self._write_back(merged, batch)
 
+    def _merged_or_parked(
+        self, merged: MergedPartition, entity_id: str, headers: Headers, newest: Record, batch: Batch
+    ) -> Outcome:
+        """A golden record that no topic takes: what stands stays, and the `newest` claim to it is parked."""
+        try:
+            return "mapped" if self._merge(merged, entity_id, headers, batch) else "unchanged"
+        except DeadRecord as error:
+            batch.park(newest, error)
+            return "dead"
+
     def _merge(self, merged: MergedPartition, entity_id: str, headers: Headers, batch: Batch) -> bool:
-        """Emit the entity's canonical record if its content differs from what stands; whether it did."""
+        """Emit the entity's canonical record if its content differs from what stands; whether it did.
+
+        Raises DeadRecord for one that no topic takes: what stands stays.
+        """
         inputs = self._inputs[merged.owned.at[0]]
         standing = Standing.from_bytes(merged.canonical.get(entity_id.encode()))
         result = merge(inputs.contract, merged.claims(entity_id), self._source_order)
@@ -139,17 +152,7 @@ class Merger:
         told = [*headers, (REVISION_HEADER, b"%d" % revision)]
         if content is not None:
             told.append((CONTENT_HEADER, content.encode()))
-        try:
-            batch.emit(inputs.canonical_topic, entity_id.encode(), value, told, merged.owned.at[1])
-        except DeadRecord as error:
-            # No single record is to blame, so none is parked; the entity keeps its older value.
-            log.error(
-                "canonical record not written",
-                entity=inputs.contract.name,
-                partition=merged.owned.at[1],
-                why=str(error),
-            )
-            return False
+        batch.emit(inputs.canonical_topic, entity_id.encode(), value, told, merged.owned.at[1])
         merged.canonical.put(entity_id.encode(), Standing(content, revision).to_bytes())
         return True
 
@@ -180,11 +183,17 @@ class Merger:
             while not merged.drained and not batch.full:
                 due = merged.due()
                 for entity_id in due:
-                    self._merge(merged, entity_id, [], batch)
+                    self._merge_held(merged, entity_id, batch)
                 if not due and not merged.pending:
                     merged.drained = True
                     merged.owned.record.rules = merged.rules
                     batch.touch(merged.owned.at)
+
+    def _merge_held(self, merged: MergedPartition, entity_id: str, batch: Batch) -> None:
+        try:
+            self._merge(merged, entity_id, [], batch)
+        except DeadRecord as error:
+            batch.park(merged.newest_record(entity_id), error)
 
     # ── batches ───────────────────────────────────────────────────────────────────────────────────────────────
 

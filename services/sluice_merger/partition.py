@@ -11,6 +11,7 @@ from confluent_kafka import Message
 
 from sluice.provenance import Contribution
 from sluice.stage.process import Owned
+from sluice.stage.record import Record
 from sluice.state import View
 from sluice.state.view import Held
 from sluice_merger.views import HeldClaim, entity_of, entity_prefix, order_of, packed
@@ -91,6 +92,12 @@ class MergedPartition:
         """All claims held to an entity, retracted ones too."""
         found = self.contributions.scan(entity_prefix(entity_id))
         return [HeldClaim.from_bytes(value).claim for _, value in found]
+
+    def newest_record(self, entity_id: str) -> Record:
+        """The claim to an entity that was written last, as the record it was read from."""
+        found = [HeldClaim.from_bytes(value) for _, value in self.contributions.scan(entity_prefix(entity_id))]
+        newest = max(found, key=lambda held: held.offset)
+        return Record(*self.owned.at, newest.offset, newest.claim.key, newest.claim.to_json(), {}, 0)
 
     def due(self) -> list[str]:
         """The next entities to merge anew; empty when there are none left."""

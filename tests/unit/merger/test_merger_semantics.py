@@ -217,3 +217,34 @@ def _play(merger: MergerBench, event: str) -> None:
         merger.take()
         merger.drop()
     merger.run()
+
+
+def test_a_golden_record_too_large_for_its_topic_is_parked_and_what_stood_before_it_stays() -> None:
+    merger = bench()
+    merger.claim("E1", "hr", "1:1:1", name="Ada")
+    merger.claim("E1", "erp", "1:1:1", pay="x" * 4_500_000)
+    merger.run()
+    before = merger.golden()["E1"]
+    merger.claim("E1", "hr", "1:2:1", name="y" * 4_500_000)
+    merger.claim("E2", "hr", "1:1:1", name="Grace")
+    merger.run()
+    assert merger.outcomes == ["mapped", "mapped", "dead", "mapped"]
+    assert merger.golden()["E1"] == before
+    (letter,) = merger.logs.messages("dlq.merger")
+    assert dict(letter.headers() or ())["sluice-kind"] == b"output-too-large"
+    merger.claim("E1", "erp", "1:2:1", pay="10")
+    merger.run()
+    assert "'pay': '10'" in str(merger.golden()["E1"])
+    assert len(merger.logs.messages("dlq.merger")) == 1
+
+
+def test_a_golden_record_too_large_under_new_rules_is_parked_with_the_claim_that_came_last() -> None:
+    merger = bench()
+    merger.claim("E1", "hr", "1:1:1", name="Ada", pay="x" * 4_500_000)
+    merger.claim("E1", "erp", "1:1:1", name="y" * 4_500_000)
+    merger.run()
+    merger.use(PersonByErp.contract(), ("erp", "hr"))
+    merger.run()
+    letters = merger.logs.messages("dlq.merger")
+    assert {dict(letter.headers() or ())["__connect.errors.offset"] for letter in letters} == {b"1"}
+    assert "'name': 'Ada'" in str(merger.golden()["E1"])

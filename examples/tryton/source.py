@@ -4,17 +4,19 @@
 """
 
 import secrets
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from erp import database
 from erp.environment import ensure_environment
+from erp.golden import golden_values_of
 from erp.live import LiveEdits, start_edits
 from erp.server import start_server
 from erp.template import USER, Template, client_environment, ensure_template, write_private
 from erp.truth import expected
 
-from sluice.testing.example import ExampleContext, Running, Truth
+from sluice.testing.example import ExampleContext, GoldenValue, Running, Truth
 
 DATABASE = "tryton"
 
@@ -60,6 +62,11 @@ def live(
     if edits is not None:
         arguments += ["--edits", str(edits)]
     return start_edits(environment, variables, _directory(ctx) / "edits.jsonl", arguments)
+
+
+def golden_values(running: Running, edits: Sequence[Mapping[str, Any]]) -> list[GoldenValue]:
+    """Tryton's records and fields as the golden records that they are made into."""
+    return golden_values_of(running.env["ERP_DSN"], edits)
 
 
 def truth(running: Running) -> Truth:

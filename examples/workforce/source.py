@@ -5,7 +5,9 @@
 
 import os
 import secrets
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from departments import LiveEdits, end, start_hr
@@ -14,7 +16,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from truth import expected
 
-from sluice.testing.example import ExampleContext, Running, Truth
+from sluice.testing.example import ExampleContext, GoldenValue, Running, Truth
 
 SEED = 7
 # Smaller companies for tests. A store that holds records already keeps its size.
@@ -48,6 +50,12 @@ def live(
     if edits is not None:
         arguments += ["--edits", str(edits)]
     return LiveEdits(running.env, _directory(ctx) / "edits.jsonl", arguments)
+
+
+def golden_values(running: Running, edits: Sequence[Mapping[str, Any]]) -> list[GoldenValue]:
+    """The log is written in golden records' terms already."""
+    kept = [edit for edit in edits if edit["value"] is not None]
+    return [GoldenValue(e["model"], e["id"], e["field"], e["value"], e["sent_at"]) for e in kept]
 
 
 def truth(running: Running) -> Truth:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import shlex
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from sluice.demo.golden import GoldenRows, by_rank
+from sluice.demo.latency import EditLatency
 from sluice.demo.stages import StageProcess
 from sluice.embedded import Servers
 from sluice.embedded.fetching import cache_dir
@@ -162,12 +164,13 @@ class PipelineRun:
             self._stopped.add(name)
             self.stages[name].stop()
 
-    def await_quiet(self, deadline_s: float = 120.0) -> bool:
+    def await_quiet(self, deadline_s: float = 120.0, each_turn: Callable[[], None] = lambda: None) -> bool:
         """Wait until no running stage has lag or takes a record for two seconds; False at the deadline."""
         give_up = time.monotonic() + deadline_s
         quiet_since, before = time.monotonic(), (-1, -1)
         while time.monotonic() < give_up:
             self.watch()
+            each_turn()
             live = [stage for name, stage in self.stages.items() if name not in self._stopped]
             now = (sum(s.counts.done for s in live), sum(s.restarts for s in live))
             if now != before or any(s.counts.lag_records or not s.counts.ready for s in live):
@@ -192,3 +195,10 @@ class PipelineRun:
         """Finds a row written beyond `starts` that more than one source has a say in."""
         sink = next(iter(self.pipeline.sinks.values()))
         return GoldenRows(self.sink_dsn, sink.schema_, starts, min(2, len(self.pipeline.sources)))
+
+    def edit_latency(self, live: Live) -> EditLatency:
+        """Measures how long the live edits take into the golden rows."""
+        sink = next(iter(self.pipeline.sinks.values()))
+        return EditLatency(
+            self.sink_dsn, sink.schema_, live.log, lambda edits: self.driver.golden_values(self.running, edits)
+        )

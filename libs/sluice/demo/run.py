@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sluice.demo.golden import GoldenRows
+from sluice.demo.latency import EditLatency
 from sluice.demo.memory import PeakMemory
 from sluice.demo.pipeline_run import TURN_S, PipelineRun
 from sluice.demo.screen import Screen
@@ -34,6 +35,7 @@ class Outcome:
     rss_mib: dict[str, int] = field(default_factory=dict)
     rss_total_mib: int = 0
     edits: int = 0
+    latency_s: dict[str, float | int | None] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -43,6 +45,7 @@ class Outcome:
             "verified": self.verified,
             "findings": self.findings,
             "edits": self.edits,
+            "latency_s": self.latency_s,
             "rss_mib": {**self.rss_mib, "total": self.rss_total_mib},
         }
 
@@ -74,18 +77,21 @@ class Demo:
             golden = run.golden_rows(run.canonical_ends())
             run.start()
             live = run.live(self._rate_per_s, None, int(time.time()))
+            latency = run.edit_latency(live)
             until = None if self._seconds is None else ready_at + run.prepare_s + self._seconds
             while not stop.requested and (until is None or time.monotonic() < until):
-                self._turn(run, golden, live)
+                self._turn(run, golden, live, latency)
                 stop.wait(TURN_S)
             if until is not None and not stop.requested:
-                self._check(run, golden, live)
+                self._check(run, golden, live, latency)
+            self._outcome.latency_s = latency.summary()
             self._outcome.stages = {name: _summary(stage) for name, stage in run.stages.items()}
         self._outcome.rss_mib, self._outcome.rss_total_mib = self._memory.by_name, self._memory.total
         return self._outcome
 
-    def _turn(self, run: PipelineRun, golden: GoldenRows, live: Live) -> None:
+    def _turn(self, run: PipelineRun, golden: GoldenRows, live: Live, latency: EditLatency) -> None:
         run.watch()
+        latency.sample()
         require_running(list(run.stages.values()), RESTARTS_MAX)
         if self._outcome.first_golden_record_s is None and (record := golden.find()) is not None:
             after_s = time.monotonic() - self._began
@@ -94,15 +100,15 @@ class Demo:
         self._memory.sample({**run.pids, "live-edits": live.pid, "demo": os.getpid()})
         self._screen.update(list(run.stages.values()))
 
-    def _check(self, run: PipelineRun, golden: GoldenRows, live: Live) -> None:
+    def _check(self, run: PipelineRun, golden: GoldenRows, live: Live, latency: EditLatency) -> None:
         """Stop the edits, let everything arrive, then check that nothing is lost."""
         from sluice.verify import verify
 
         live.stop()
         self._outcome.edits = _lines(live.log)
         self._screen.tell("edits stopped; waiting until everything has arrived")
-        run.await_quiet()
-        self._turn(run, golden, live)
+        run.await_quiet(each_turn=latency.sample)
+        self._turn(run, golden, live, latency)
         report = verify(run.pipeline, run.settings, wait_s=VERIFY_WAIT_S, progress=self._screen.tell)
         self._outcome.verified = report.verified
         self._outcome.findings = [f"{check}: {one}" for check, kept in report.first.items() for one in kept]

@@ -37,6 +37,7 @@ SETTINGS = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",  # a path below a deep state directory is too long for a socket
     "wal_level": "logical",
+    "track_commit_timestamp": "on",  # when a golden row was committed, for the demo's latency
     "max_connections": "100",
     "max_wal_senders": "20",
     "max_replication_slots": "20",

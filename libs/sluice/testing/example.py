@@ -6,10 +6,10 @@ A driver makes a source system that exists outside of Sluice: it starts it, edit
 
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from sluice.errors import SettingsError
 
@@ -63,6 +63,17 @@ class Live(Protocol):
         """End after the edit in hand. Idempotent."""
 
 
+class GoldenValue(NamedTuple):
+    """What a golden row must show because of an edit: `value` in the field's column, spelled as JSON (numbers, ISO
+    dates, Unix µs). `sent_at`: of the edit, Unix µs."""
+
+    entity: str
+    entity_id: str
+    field: str
+    value: object
+    sent_at: int
+
+
 class ExampleDriver(Protocol):
     """The functions of an example's `source.py`."""
 
@@ -76,6 +87,9 @@ class ExampleDriver(Protocol):
         self, ctx: ExampleContext, running: Running, rate_per_s: float, edits: int | None = None, seed: int = 0
     ) -> Live:
         """Begin to edit: `edits` of them, or until stopped, at `rate_per_s`."""
+
+    def golden_values(self, running: Running, edits: Sequence[Mapping[str, Any]]) -> list[GoldenValue]:
+        """What these lines of the live log call for. Deletes, and what shows nowhere, are left out."""
 
     def truth(self, running: Running) -> Truth:
         """Entity → id → field → expected value, in the JSON of contributions, from the source alone."""

@@ -1,0 +1,118 @@
+"""How long an edit takes from its source into the golden row, measured on the rows themselves.
+
+An edit's clock starts before its request is sent to the source. It stops at Postgres's commit timestamp of the row
+version that shows the edited value. The row is looked at a moment later: if it was written again meanwhile, the later
+commit counts, so that a latency may be told too large, never too small. An edit that calls for values in two golden
+records counts once for each. Not counted: deletes, edits overwritten before they were looked at, and edits that set
+what already stood there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from sluice.testing.example import GoldenValue
+
+CONNECT_TIMEOUT_S = 5
+# Bounds memory and the query: what is not seen for so many later edits is given up.
+PENDING_MAX = 5_000
+_COMMITTED = "_committed_us"
+_ROWS = """
+SELECT entity_id, {columns}, (extract(epoch FROM pg_xact_commit_timestamp(xmin)) * 1000000)::bigint AS {committed}
+FROM {table} WHERE entity_id = ANY(%s)
+"""
+
+Shown = Callable[[Sequence[Mapping[str, Any]]], Iterable[GoldenValue]]
+
+
+class EditLatency:
+    """`dsn`, `schema`: of the golden tables; `log`: of the live edits; `shown`: which golden values edits call for."""
+
+    def __init__(self, dsn: str, schema: str, log: Path, shown: Shown) -> None:
+        self._dsn = dsn
+        self._schema = schema
+        self._log = log
+        self._shown = shown
+        self._read_to = 0
+        self._pending: list[GoldenValue] = []
+        self._latencies_s: list[float] = []
+
+    def sample(self) -> None:
+        """Look at the rows of edits not seen yet; call it about twice a second."""
+        self._pending = [*self._pending, *self._shown(self._new_edits())][-PENDING_MAX:]
+        by_entity: dict[str, list[GoldenValue]] = defaultdict(list)
+        for wanted in self._pending:
+            by_entity[wanted.entity].append(wanted)
+        left: list[GoldenValue] = []
+        try:
+            with psycopg.connect(self._dsn, row_factory=dict_row, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+                for entity, due in by_entity.items():
+                    left += self._look(connection, entity, due)
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.OperationalError):
+            return  # no table yet, or no database for a moment: all stays pending
+        self._pending = left
+
+    def summary(self) -> dict[str, float | int | None]:
+        """`median` and `p99` in seconds (None without edits), and how many edits they are made of."""
+        ordered = sorted(self._latencies_s)
+        return {"median": quantile(ordered, 0.5), "p99": quantile(ordered, 0.99), "edits": len(ordered)}
+
+    def _look(
+        self, connection: psycopg.Connection[dict[str, Any]], entity: str, wanted: list[GoldenValue]
+    ) -> list[GoldenValue]:
+        """Measure what the rows of `entity` show; the rest."""
+        fields = sorted({one.field for one in wanted})
+        query = sql.SQL(_ROWS).format(
+            columns=sql.SQL(", ").join(map(sql.Identifier, fields)),
+            committed=sql.Identifier(_COMMITTED),
+            table=sql.Identifier(self._schema, entity),
+        )
+        found = connection.execute(query, [sorted({one.entity_id for one in wanted})])
+        rows = {row["entity_id"]: row for row in found}
+        left = []
+        for one in wanted:
+            row = rows.get(one.entity_id)
+            if row is None or not shows(row[one.field], one.value):
+                left.append(one)
+            elif row[_COMMITTED] is not None and row[_COMMITTED] >= one.sent_at:
+                self._latencies_s.append((row[_COMMITTED] - one.sent_at) / 1e6)
+        return left
+
+    def _new_edits(self) -> list[dict[str, Any]]:
+        """Whole lines that the log has got since the last look."""
+        try:
+            with self._log.open("rb") as log:
+                log.seek(self._read_to)
+                whole, newline, _ = log.read().rpartition(b"\n")
+        except OSError:
+            return []
+        self._read_to += len(whole) + len(newline)
+        return [orjson.loads(line) for line in whole.splitlines()]
+
+
+def shows(cell: object, value: object) -> bool:
+    """Whether a column holds `value`, which is spelled as JSON: numbers, ISO dates, Unix microseconds for times."""
+    match cell:
+        case datetime():
+            return (cell - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) == value
+        case date():
+            return cell.isoformat() == value
+        case Decimal():
+            return cell == Decimal(str(value))
+    return cell == value
+
+
+def quantile(ordered: Sequence[float], fraction: float) -> float | None:
+    """The nearest-rank quantile of ascending values, to the millisecond."""
+    return round(ordered[max(0, math.ceil(fraction * len(ordered)) - 1)], 3) if ordered else None

@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 LOCK    = uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-header --no-annotate --no-emit-index-url
 
-.PHONY: setup demo test test-fast check lint types bench chaos lock clean
+.PHONY: breakages setup demo test test-fast check lint types bench chaos lock clean
 .DEFAULT_GOAL := help
 
 help:            ## what can be made
@@ -34,6 +34,9 @@ test: check      ## everything: checks, then unit, contract, integration and sce
 
 test-fast: $(STAMP)  ## unit and contract tests only
 	$(BIN)/python -m pytest tests/unit tests/contract
+
+breakages: $(STAMP)  ## break each promise on purpose and see its test go red
+	@$(BIN)/python bench/breakages.py $(ARGS)
 
 lock:            ## rewrite the hashed locks (needs uv)
 	$(LOCK) --extra dev pyproject.toml -o requirements/dev.txt

@@ -1,0 +1,156 @@
+"""`make breakages`: break a promise on purpose, and see that the test that guards it goes red.
+
+Each breakage changes a few words in a copy of the code and runs one test on the copy. It counts as guarded only if
+that test passes on the untouched copy and fails on the broken one. Exit code 1 if any promise is not guarded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+COPIED = ("libs", "services", "tests", "schemas", "examples", "pyproject.toml", "README.md")
+TEST_TIMEOUT_S = 300
+
+
+class Breakage(NamedTuple):
+    """`was` stands exactly once in `file`; `test` is a pytest node id."""
+
+    promise: str
+    file: str
+    was: str
+    becomes: str
+    test: str
+
+
+BREAKAGES = [
+    Breakage(
+        "the LSN is confirmed only after Kafka acknowledged what it covers",
+        "services/sluice_ingress_cdc/stream.py",
+        "        self._under_way = (future, batch)\n",
+        "        self._under_way = (future, batch)\n"
+        "        self._confirmation.committed(batch.mark, batch.complete_lsn)\n"
+        "        self._answer(now)\n",
+        "tests/integration/cdc/test_cdc_confirmation.py::test_the_lsn_confirmed_never_exceeds_the_watermark",
+    ),
+    Breakage(
+        "a row refuses an older canonical record",
+        "libs/sluice/postgres/sink_sql/upsert.sql",
+        "WHERE (t._topic_epoch, t._offset) <= (excluded._topic_epoch, excluded._offset)",
+        "WHERE true",
+        "tests/integration/sink/test_golden_store.py::test_the_guard_takes_the_same_or_newer_and_refuses_older",
+    ),
+    Breakage(
+        "a deleted row stays deleted when the sink is rewound",
+        "libs/sluice/postgres/sink_sql/upsert.sql",
+        'AND (g.topic_epoch, g."offset") > (i._topic_epoch, i._offset)',
+        "AND false",
+        "tests/integration/sink/test_golden_store.py::test_a_deleted_row_stays_deleted_when_older_records_come_again",
+    ),
+    Breakage(
+        "concurrent batches are sorted and do not deadlock",
+        "libs/sluice/postgres/sink_sql/upsert.sql",
+        'ORDER BY i.entity_id COLLATE "C"',
+        "ORDER BY random()",
+        "tests/integration/sink/test_golden_store.py::test_batches_that_write_the_same_rows_at_once_do_not_deadlock",
+    ),
+    Breakage(
+        "local state is not ahead of the commit",
+        "libs/sluice/state/view.py",
+        "        self._pending[key] = value\n",
+        "        self._store.write([(self._prefix + key, value)])\n",
+        "tests/unit/merger/test_merger_semantics.py::test_state_is_not_ahead_of_the_commit",
+    ),
+    Breakage(
+        "a new group starts at the first offset, not at the latest",
+        "libs/sluice/stage/restore.py",
+        "    begin = reader.beginnings([owned.at])[owned.at]\n",
+        "    begin = reader.ends([owned.at])[owned.at]\n",
+        "tests/integration/stage/test_loop.py"
+        "::test_a_new_group_starts_at_the_first_offset_and_loses_nothing_of_what_was_there",
+    ),
+    Breakage(
+        "a dead letter and the offset behind it are one transaction",
+        "libs/sluice/stage/batch.py",
+        "        self.emit(self._dlq_topic, record.key, body, headers, -1)\n",
+        "",
+        "tests/integration/stage/test_loop.py"
+        "::test_a_dead_letter_is_durable_with_the_offset_behind_it_and_the_rest_flows_on",
+    ),
+    Breakage(
+        "the mapper remembers a delete of a key whose record was parked",
+        "services/sluice_mapper/claims.py",
+        "    state.deleted = position\n",
+        "",
+        "tests/unit/mapper/test_mapper_semantics.py"
+        "::test_a_parked_record_redriven_after_its_key_was_deleted_does_not_rise_from_the_dead",
+    ),
+    Breakage(
+        "reading to the end means the high watermark, not the last stable offset",
+        "libs/sluice/kafka/log.py",
+        "level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED",
+        "level = IsolationLevel.READ_COMMITTED",
+        "tests/contract/kafka/test_log_reader.py"
+        "::test_an_open_transaction_of_a_dead_owner_does_not_hide_what_was_committed_behind_it",
+    ),
+]
+
+
+def main() -> int:
+    only = sys.argv[1:]
+    chosen = [b for b in BREAKAGES if not only or any(word in b.promise for word in only)]
+    results = []
+    with tempfile.TemporaryDirectory(prefix="sluice-breakages-") as folder:
+        copy = Path(folder)
+        copy.chmod(0o755)
+        for breakage in chosen:
+            guarded, why = _try(breakage, copy)
+            results.append({"promise": breakage.promise, "test": breakage.test, "guarded": guarded, "why": why})
+            print(f"{'red, as it must be' if guarded else 'NOT GUARDED: ' + why:<20} {breakage.promise}", flush=True)
+    guarded_count = sum(r["guarded"] is True for r in results)
+    print(json.dumps({"breakages": len(results), "guarded": guarded_count, "results": results}))
+    return 0 if guarded_count == len(results) else 1
+
+
+def _try(breakage: Breakage, copy: Path) -> tuple[bool, str]:
+    for name in COPIED:
+        source, target = ROOT / name, copy / name
+        shutil.rmtree(target, ignore_errors=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".sluice"))
+        else:
+            shutil.copy(source, target)
+    if _passes(breakage.test, copy) is False:
+        return False, "the test is red on the untouched code"
+    file = copy / breakage.file
+    text = file.read_text("utf-8")
+    if text.count(breakage.was) != 1:
+        return False, f"{breakage.file} reads differently now; mend the breakage"
+    file.write_text(text.replace(breakage.was, breakage.becomes), "utf-8")
+    return (False, "the test stays green") if _passes(breakage.test, copy) else (True, "")
+
+
+def _passes(test: str, copy: Path) -> bool:
+    """Whether the test passes on the copy, which shadows the installed package."""
+    env = {
+        **os.environ,
+        "PYTHONPATH": f"{copy / 'libs'}{os.pathsep}{copy / 'services'}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "--timeout", "120", test]
+    try:
+        done = subprocess.run(command, cwd=copy, env=env, capture_output=True, timeout=TEST_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Fault campaigns: `make chaos WHAT=all` kills stages under load and counts what was lost or doubled."""

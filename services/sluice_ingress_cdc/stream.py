@@ -10,7 +10,7 @@ import select
 import socket
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from sluice.postgres.replication import Keepalive, ReplicationStream
 from sluice.stage.signals import Stop
@@ -134,9 +134,9 @@ class Streaming:
         self._answer_due_at = now + self._settings.feedback_interval_s
 
     def _settle(self) -> None:
-        """Wait for the batch under way and confirm it; what was only gathered will be sent again."""
+        """Wait for the batch under way and confirm it, if it ends in time; what was gathered will be sent again."""
         if self._under_way is not None:
-            self._under_way[0].exception(timeout=2 * self._settings.kafka.transaction_timeout_ms / 1000)
+            wait([self._under_way[0]], timeout=2 * self._settings.kafka.transaction_timeout_ms / 1000)
             self._collect()
         self._stream.confirm(self._confirmation.lsn)
 

@@ -6,11 +6,13 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import orjson
+
 from sluice.errors import DeadRecord
 from sluice.kafka.log import Partition
 from sluice.position import Position
-from sluice.provenance import ClaimOrder, Contribution, RawRef, contribution_content
-from sluice.verify.expected import Expected
+from sluice.provenance import ClaimOrder, Contribution, RawRef
+from sluice.verify.expected import Expected, said
 
 Kind = Literal["ok", "parked", "older-version", "newer-version", "retired", "moving", "finding"]
 
@@ -56,14 +58,14 @@ class ContributionLog:
             return None
         try:
             claim = Contribution.from_json(value)
-            if claim.key != key:
+            if key is None or claim.key != key:
                 raise DeadRecord("bad-key", "the key is not that of the contribution")
         except DeadRecord:
             self.unreadable.append((at, offset))
             return None
-        before, order = held.get(claim.key), claim.claim_order
+        before, order = held.get(key), claim.claim_order
         if before is None:
-            held[claim.key] = HeldClaim(value, order, offset, order, offset)
+            held[key] = HeldClaim(value, order, offset, order, offset)
             return claim
         before.last_order, before.last_offset = order, offset
         if order < before.order:
@@ -73,13 +75,14 @@ class ContributionLog:
             before.value, before.order, before.offset = value, order, offset
         return claim
 
-    def entities(self, at: Partition) -> Iterator[tuple[str, list[Contribution]]]:
-        """The highest claims to each entity of a partition."""
-        found: dict[str, list[Contribution]] = {}
-        for one in self.held.get(at, {}).values():
-            claim = Contribution.from_json(one.value)
-            found.setdefault(claim.entity_id, []).append(claim)
-        yield from found.items()
+    def entities(self, at: Partition) -> Iterator[tuple[str, list[tuple[bytes, Contribution]]]]:
+        """The highest claims to each entity of a partition, with their keys."""
+        held = self.held.get(at, {})
+        keys: dict[str, list[bytes]] = {}
+        for key in held:
+            keys.setdefault(orjson.loads(key)[0], []).append(key)
+        for entity_id, several in keys.items():
+            yield entity_id, [(key, Contribution.from_json(held[key].value)) for key in several]
 
 
 def log_findings(held: HeldClaim) -> Iterator[tuple[Literal["I2", "I4"], str]]:
@@ -118,8 +121,7 @@ def judge(claim: Contribution, expected: Expected | None, facts: MapperFacts) ->
         return Verdict("older-version")
     if claim.retracted:
         return Verdict("finding", f"is retracted, and its raw record {_place(expected.raw)} is the newest of its key")
-    content = contribution_content(claim.fields, claim.effective_at, claim.retracted)
-    if content != expected.content:
+    if said(claim.fields, claim.effective_at) != expected.says:
         return Verdict("finding", f"is not what raw record {_place(expected.raw)} maps to")
     if claim.raw == expected.raw and claim.observed_at != expected.observed_at:
         return Verdict("finding", f"was observed at another time than its raw record {_place(expected.raw)} says")

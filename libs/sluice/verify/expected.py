@@ -6,28 +6,38 @@ Raw records of one stream go in, in log order, partition by partition; out come 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+import orjson
 
 from sluice.entities import Mapping
 from sluice.errors import DeadRecord
 from sluice.pipeline import Stream
 from sluice.position import LOWEST, Position
-from sluice.provenance import RawRef, contribution_content, contribution_key
+from sluice.provenance import RawRef, contribution_key
 from sluice.stage import source_record
 from sluice.stage.record import Record
 from sluice.stage.source_record import DEBEZIUM_UNAVAILABLE, Op, SourceRecord
 
 
 class Expected(NamedTuple):
-    """A claim that must stand: its content hash, its place in the order of claims, the raw record that makes it."""
+    """A claim that must stand: what it says, its place in the order of claims, the raw record that makes it."""
 
-    content: str
+    says: bytes
     position: Position
     version: int
     raw: RawRef
     observed_at: int
+
+
+def said(fields: AnyMapping[str, Any], effective_at: int | None) -> bytes:
+    """16 bytes by which what two claims say is compared. Not the stored content hash, which takes ten times as long."""
+    text = orjson.dumps([fields, effective_at], option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(text, digest_size=16).digest()
 
 
 class Parked(NamedTuple):
@@ -178,6 +188,8 @@ class StreamHistory:
             name = contribution_key(
                 claim.entity_id, self._stream.source, self._stream.stream, change.key, mapping.name, claim.output
             )
-            content = contribution_content(claim.fields, claim.effective_at, False)
-            claims.append((name, Expected(content, change.position, mapping.version, raw, change.observed_at)))
+            # orjson's bytes keep the kilobytes they were written into; a copy is as long as the key.
+            name = bytes(memoryview(name))
+            says = said(claim.fields, claim.effective_at)
+            claims.append((name, Expected(says, change.position, mapping.version, raw, change.observed_at)))
         key.applied[mapping.name] = _Applied(change.position, claims)

@@ -12,6 +12,7 @@ from sluice.verify.claims import MapperFacts
 from sluice.verify.entity_round import Done, EntityRound, EntityTopics, RoundReader
 from sluice.verify.reading import rounds, spans_to
 from sluice.verify.report import place
+from sluice.verify.rows import golden_says
 from sluice.verify.scan_entity import EntityCheck
 from sluice.verify.scan_raw import RawScan
 from sluice.verify.scan_rows import Newest, ProvenanceCheck, RowCheck
@@ -48,28 +49,41 @@ class Links:
         for partitions in rounds({p: sum(spans[t, p][1] - spans[t, p][0] for t in both) for p in range(count)}):
             made = reading.read(scope.reader, {at: span for at, span in spans.items() if at[1] in partitions})
             self._unreadable(made)
-            check.claims(made, self._raw.expected, facts)
-            self._goldens(made, partitions, check, tables)
+            self._round(made, partitions, check, facts, tables)
         for table in tables.values():
             table.strays(range(count))
 
-    def _goldens(
-        self, made: EntityRound, partitions: Sequence[int], check: EntityCheck, tables: Mapping[str, RowCheck]
+    def _round(
+        self,
+        made: EntityRound,
+        partitions: Sequence[int],
+        check: EntityCheck,
+        facts: MapperFacts,
+        tables: Mapping[str, RowCheck],
     ) -> None:
-        newest: dict[int, dict[str, Newest]] = {p: {} for p in partitions}
-        for (_, partition), goldens in made.goldens.newest.items():
-            newest[partition] = {entity_id: Newest(golden, None) for entity_id, golden in goldens.items()}
-        for at, entity_id, golden, decoded in check.merges(made, partitions):
-            newest[at[1]][entity_id] = Newest(golden, decoded)
-            if not tables:
-                self._provenance.check(place(*at, golden.offset), entity_id, decoded.sluice["contributors"])
+        newest: dict[int, dict[str, Newest]] = {}
+        for p in partitions:
+            at = (check.topics.canonical, p)
+            newest[p] = {entity_id: Newest(one, None) for entity_id, one in made.goldens.newest.get(at, {}).items()}
+            for entity_id, golden, decoded in check.check(made, p, self._raw.expected, facts):
+                newest[p][entity_id] = Newest(golden, golden_says(check.topics.contract, decoded))
+                if not tables:
+                    self._provenance.check(place(*at, golden.offset), entity_id, decoded.sluice["contributors"])
         for sink, table in tables.items():
             table.check(newest, made.unstored[sink], self._provenance)
 
     def _row_check(self, sink: OpenSink, topics: EntityTopics) -> RowCheck:
         table = GoldenTable(sink.schema, topics.contract)
         rows, name = GoldenReader(sink.connection, table), f"{table.schema}.{table.name}"
-        return RowCheck(rows, name, topics.canonical, self._unstored_dead, self._scope.report, self._scope.candidates)
+        return RowCheck(
+            rows,
+            name,
+            topics.canonical,
+            self._unstored_dead,
+            self._scope.decode,
+            self._scope.report,
+            self._scope.candidates,
+        )
 
     def _unreadable(self, made: EntityRound) -> None:
         for at, offset in made.contributions.unreadable:

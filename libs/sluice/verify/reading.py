@@ -11,7 +11,7 @@ from sluice.provenance import RawRef
 from sluice.stage.dead_letters import CONNECT
 from sluice.stage.record import Record, record_of
 
-ROUND_OFFSETS_MAX = 200_000
+ROUND_OFFSETS_MAX = 50_000
 
 Spans = Mapping[Partition, tuple[int, int]]
 

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
+import orjson
+
+from sluice.entities import EntityContract
 from sluice.postgres.golden_rows import StoredRow
 from sluice.schemas.decoder import DecodedCanonical
+
+
+def golden_says(contract: EntityContract, decoded: DecodedCanonical) -> bytes:
+    """16 bytes by which a canonical record and its row are compared."""
+    sluice = decoded.sluice
+    fields = {name: decoded.fields.get(name) for name in contract.fields}
+    return _digest(fields, sluice["revision"], sluice["updated_at"], sluice["contributors"], sluice["winners"])
+
+
+def row_says(row: StoredRow) -> bytes:
+    """The same of a row as it stands."""
+    provenance = row.provenance
+    return _digest(row.fields, row.revision, row.updated_at, provenance.get("contributors"), provenance.get("winners"))
+
+
+def _digest(*parts: Any) -> bytes:
+    return hashlib.blake2b(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
 
 
 def row_findings(

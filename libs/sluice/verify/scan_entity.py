@@ -23,23 +23,33 @@ class EntityCheck:
     def __init__(
         self, topics: EntityTopics, source_order: Sequence[str], decode: Decode, report: Report, out: list[Candidate]
     ) -> None:
-        self._topics = topics
+        self.topics = topics
         self._source_order = source_order
         self._decode = decode
         self._report = report
         self._out = out
 
-    def claims(self, made: EntityRound, expected: dict[bytes, Expected], facts: MapperFacts) -> None:
-        """Judge every claim held; takes what was looked for out of `expected`."""
-        for at, held in made.contributions.held.items():
-            for key, one in held.items():
-                for check, what in log_findings(one):
-                    where = place(*at, one.last_offset)
-                    self._out.append(Candidate(check, where, key.decode(), what, (at, entity_of(key))))
-            for entity_id, claims in made.contributions.entities(at):
-                self._placed("raw-contributions", at, entity_id)
-                for claim in claims:
-                    self._claim(claim, place(*at, held[claim.key].offset), expected, facts)
+    def check(
+        self, made: EntityRound, partition: int, expected: dict[bytes, Expected], facts: MapperFacts
+    ) -> Iterator[tuple[str, Golden, DecodedCanonical]]:
+        """Judge every claim of a partition, then every golden record; takes what was met out of `expected`.
+
+        Yields (entity id, golden, its value) of those that stand and can be read.
+        """
+        at, golden_at = (self.topics.contributions, partition), (self.topics.canonical, partition)
+        held, goldens = made.contributions.held.get(at, {}), made.goldens.newest.get(golden_at, {})
+        for key, one in held.items():
+            for check, what in log_findings(one):
+                where = place(*at, one.last_offset)
+                self._out.append(Candidate(check, where, key.decode(), what, (at, entity_of(key))))
+        for entity_id, claims in made.contributions.entities(at):
+            self._placed("raw-contributions", at, entity_id)
+            for key, claim in claims:
+                self._claim(claim, place(*at, held[key].offset), expected, facts)
+            yield from self._golden(made, partition, entity_id, [claim for _, claim in claims])
+        spoken_of = {entity_of(key) for key in held}
+        for entity_id in goldens.keys() - spoken_of:
+            yield from self._golden(made, partition, entity_id, [])
 
     def _claim(self, claim: Contribution, where: str, expected: dict[bytes, Expected], facts: MapperFacts) -> None:
         self._report.checked["claims"] += 1
@@ -50,36 +60,27 @@ class EntityCheck:
         elif verdict.kind != "ok":
             self._report.checked[verdict.kind] += 1
 
-    def merges(
-        self, made: EntityRound, partitions: Sequence[int]
-    ) -> Iterator[tuple[Partition, str, Golden, DecodedCanonical]]:
-        """Hold every entity's newest canonical record against the merge of its claims.
-
-        Yields (canonical partition, entity id, golden, its value) of those that stand and can be read.
-        """
-        for partition in partitions:
-            at, golden_at = (self._topics.contributions, partition), (self._topics.canonical, partition)
-            goldens = made.goldens.newest.get(golden_at, {})
-            claims = dict(made.contributions.entities(at))
-            for entity_id in claims | goldens:
-                golden = goldens.get(entity_id)
-                decoded, wrong = self._decoded(golden)
-                if golden is not None:
-                    self._placed("contributions-canonical", golden_at, entity_id)
-                    if decoded is not None:
-                        yield golden_at, entity_id, golden, decoded
-                if entity_id in made.unmerged:
-                    continue
-                self._report.checked["entities"] += 1
-                where = place(*golden_at, golden.offset) if golden else f"{golden_at[0]}/{golden_at[1]}"
-                contract, held = self._topics.contract, claims.get(entity_id, [])
-                found = [wrong] if wrong else merge_findings(contract, held, self._source_order, golden, decoded)
-                self._out += [
-                    Candidate("contributions-canonical", where, entity_id, what, (at, entity_id)) for what in found
-                ]
+    def _golden(
+        self, made: EntityRound, partition: int, entity_id: str, claims: Sequence[Contribution]
+    ) -> Iterator[tuple[str, Golden, DecodedCanonical]]:
+        """Hold an entity's newest canonical record against the merge of its claims."""
+        at, golden_at = (self.topics.contributions, partition), (self.topics.canonical, partition)
+        golden = made.goldens.newest.get(golden_at, {}).get(entity_id)
+        decoded, wrong = self._decoded(golden)
+        if golden is not None:
+            self._placed("contributions-canonical", golden_at, entity_id)
+            if decoded is not None:
+                yield entity_id, golden, decoded
+        if entity_id in made.unmerged:
+            return
+        self._report.checked["entities"] += 1
+        where = place(*golden_at, golden.offset) if golden else f"{golden_at[0]}/{golden_at[1]}"
+        contract, order = self.topics.contract, self._source_order
+        found = [wrong] if wrong else merge_findings(contract, claims, order, golden, decoded)
+        self._out += [Candidate("contributions-canonical", where, entity_id, what, (at, entity_id)) for what in found]
 
     def _placed(self, check: Check, at: Partition, entity_id: str) -> None:
-        belongs = murmur2_partition(entity_id.encode(), self._topics.partitions)
+        belongs = murmur2_partition(entity_id.encode(), self.topics.partitions)
         if belongs != at[1]:
             self._report.found(check, f"{at[0]}/{at[1]}", entity_id, f"belongs in partition {belongs}")
 

@@ -9,19 +9,20 @@ from typing import Any, NamedTuple
 from sluice.kafka.log import Partition
 from sluice.postgres.golden_rows import GoldenReader, StoredRow
 from sluice.provenance import RawRef
-from sluice.schemas.decoder import DecodedCanonical
+from sluice.schemas.decoder import Decode
 from sluice.verify.candidates import Candidate
 from sluice.verify.goldens import Golden
 from sluice.verify.report import Report, place
-from sluice.verify.rows import deleted_findings, row_findings
+from sluice.verify.rows import deleted_findings, row_findings, row_says
 from sluice.verify.visible import RawIndex
 
 
 class Newest(NamedTuple):
-    """The newest canonical record of an id; `decoded` None if it deletes the entity or cannot be read."""
+    """The newest canonical record of an id; `says` is what its row must say, None if it deletes the entity or cannot
+    be read."""
 
     golden: Golden
-    decoded: DecodedCanonical | None
+    says: bytes | None
 
 
 class RowCheck:
@@ -33,6 +34,7 @@ class RowCheck:
         table: str,
         topic: str,
         dead: Container[RawRef],
+        decode: Decode,
         report: Report,
         out: list[Candidate],
     ) -> None:
@@ -40,6 +42,7 @@ class RowCheck:
         self._table = table
         self._topic = topic
         self._dead = dead
+        self._decode = decode
         self._report = report
         self._out = out
         self._epoch = rows.epoch(topic)
@@ -76,8 +79,11 @@ class RowCheck:
         elif newest.golden.value is None:
             for check, what in deleted_findings(row, grave, newest.golden.offset, self._epoch):
                 self._add(check, row.partition, row.entity_id, what, newest.golden)
-        elif newest.decoded is not None and not self._is_dead(row.partition, newest.golden):
-            for check, what in row_findings(row, newest.golden.offset, self._epoch, newest.decoded):
+        elif newest.says is not None and not self._is_dead(row.partition, newest.golden):
+            if (row.epoch, row.offset) == (self._epoch, newest.golden.offset) and row_says(row) == newest.says:
+                return
+            decoded = self._decode(newest.golden.value)
+            for check, what in row_findings(row, newest.golden.offset, self._epoch, decoded):
                 self._add(check, row.partition, row.entity_id, what, newest.golden)
 
     def _absent(self, partition: int, entity_id: str, newest: Newest, grave: tuple[int, int] | None) -> None:

@@ -4,7 +4,7 @@ raw → contributions → canonical → table, and with them I2, I4, I5 and I6. 
 so it may run beside a working pipeline: what differs is looked for again behind the ends before it counts.
 
 Memory: 16 bytes for each visible raw record, 8 for every other, 32 for a ledger line; about half a kilobyte for each
-claim that must stand; and the values of one round of partitions (200,000 offsets, or one partition where that is
+claim that must stand; and the values of one round of partitions (50,000 offsets, or one partition where that is
 more). Time: each log is read once; each raw record that is the newest of its key so far is mapped once.
 """
 

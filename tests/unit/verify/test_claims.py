@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from sluice.position import Position
-from sluice.provenance import Contribution, RawRef, contribution_content
+from sluice.provenance import Contribution, RawRef
 from sluice.verify.claims import ContributionLog, MapperFacts, judge, log_findings, missing
-from sluice.verify.expected import Expected
+from sluice.verify.expected import Expected, said
 
 RAW = RawRef("raw.crm.people", 0, 10)
 FIELDS = {"number": "P1", "name": "Ada"}
 FACTS = MapperFacts({("crm", "people", "person"): 2}, {}, set(), {("raw.crm.people", 0): 100})
-EXPECTED = Expected(contribution_content(FIELDS, None, False), Position(1, 7, 5), 2, RAW, 99)
+EXPECTED = Expected(said(FIELDS, None), Position(1, 7, 5), 2, RAW, 99)
 
 
 def claim(**other: Any) -> Contribution:

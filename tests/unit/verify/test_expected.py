@@ -55,10 +55,10 @@ class Log:
         """Source key and position of what must lie among the dead letters."""
         return [(source_key, one.position.major) for source_key, _, one in self.history.parked()]
 
-    def content(self) -> str:
+    def says(self) -> bytes:
         (found,) = (expected for _, expected in self.history.claims())
         assert isinstance(found, Expected)
-        return found.content
+        return found.says
 
 
 def test_the_newest_position_counts_and_not_the_last_record() -> None:
@@ -110,14 +110,14 @@ def test_what_is_older_than_a_sweep_before_it_stays_away() -> None:
 def test_an_unchanged_column_has_the_value_it_was_given_last() -> None:
     filled = Log(ERP, fills=True).staff(1, "long", 1).staff(1, DEBEZIUM_UNAVAILABLE, 2)
     assert filled.claims == {"P1": 2}
-    assert filled.content() == Log(ERP).staff(1, "long", 2).content()
+    assert filled.says() == Log(ERP).staff(1, "long", 2).says()
 
 
 def test_a_parked_record_still_tells_the_value_of_its_columns() -> None:
     parked = {"id": 1, "number": "P1", "notes": "newer", "pay": "no number", "since": NOON}
     log = Log(ERP, fills=True).staff(1, "old", 1)
     log.add({"id": 1}, {"op": "u", "source": {"ts_ms": 1}, "after": parked}, 5).staff(1, DEBEZIUM_UNAVAILABLE, 6)
-    assert log.content() == Log(ERP).staff(1, "newer", 6).content()
+    assert log.says() == Log(ERP).staff(1, "newer", 6).says()
 
 
 def test_an_unchanged_column_that_was_never_seen_is_parked() -> None:

@@ -1,0 +1,105 @@
+"""What a group has not done, over real logs with transaction markers in them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import orjson
+import pytest
+from typer.testing import CliRunner
+
+from sluice.cli.main import app
+from sluice.embedded import Servers
+from sluice.kafka import KafkaSettings, LogReader, TransactionalProducer, clients
+from sluice.kafka.groups import set_offsets
+from sluice.kafka.topics import Topic, Topics
+from sluice.lag import Backlog, backlogs, committed_offsets
+from support.handmade import Handmade
+
+
+@pytest.fixture
+def topic(kafka: str, topic_prefix: str) -> str:
+    settings = KafkaSettings(bootstrap_servers=kafka)
+    Topics(clients.admin(settings)).apply([Topic(f"{topic_prefix}log", 1, {})])
+    return f"{topic_prefix}log"
+
+
+def transactions(settings: KafkaSettings, topic: str, *, committed: int, aborted: int = 0) -> None:
+    """One record a transaction."""
+    producer = TransactionalProducer(settings, f"{topic}-producer")
+    producer.fence()
+    for number in range(committed + aborted):
+        producer.begin()
+        producer.produce(topic, b"key", b"value", partition=0, timestamp_ms=1_700_000_000_000 + number)
+        if number < committed:
+            producer.commit()
+        else:
+            producer.abort()
+    producer.discard()
+
+
+def backlog(settings: KafkaSettings, topic: str, start: int, counted_max: int = 10_000) -> Backlog:
+    at = (topic, 0)
+    with LogReader(settings) as reader:
+        return backlogs(reader, {at: (start, reader.ends([at], committed=True)[at])}, counted_max)[at]
+
+
+def test_markers_and_aborted_records_are_no_lag(kafka: str, topic: str) -> None:
+    settings = KafkaSettings(bootstrap_servers=kafka)
+    transactions(settings, topic, committed=3, aborted=2)
+    assert backlog(settings, topic, 0).records == 3
+    assert backlog(settings, topic, 5).records == 0, "behind the last record stand its marker, and aborted ones"
+
+
+def test_the_oldest_record_not_done_tells_the_seconds(kafka: str, topic: str) -> None:
+    settings = KafkaSettings(bootstrap_servers=kafka)
+    transactions(settings, topic, committed=3)
+    found = backlog(settings, topic, 2)
+    assert found.oldest_ms == 1_700_000_000_001
+    assert found.age_s(1_700_000_010.001) == 10.0
+
+
+def test_a_large_backlog_is_an_upper_bound(kafka: str, topic: str) -> None:
+    settings = KafkaSettings(bootstrap_servers=kafka)
+    transactions(settings, topic, committed=5)
+    found = backlog(settings, topic, 0, counted_max=4)
+    assert (found.records, str(found)) == (2 + 6, "≤ 8")
+    assert found.oldest_ms == 1_700_000_000_000
+
+
+def test_a_group_that_never_was_has_committed_nothing(kafka: str, topic: str) -> None:
+    settings = KafkaSettings(bootstrap_servers=kafka)
+    admin = clients.admin(settings)
+    assert committed_offsets(admin, f"{topic}-nobody") == {}
+    set_offsets(admin, f"{topic}-somebody", {(topic, 0): 0})
+    assert committed_offsets(admin, f"{topic}-somebody") == {(topic, 0): 0}
+
+
+def test_the_command_counts_what_each_stage_has_not_done(
+    servers: Servers, postgres_dsn: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    made = Handmade(servers.bootstrap_servers, servers.registry_url, postgres_dsn, topic_prefix, tmp_path)
+    made.mapped(made.person("P1", "Ada"))
+    made.merged("P1")
+    made.finish()
+    raw = made.person("P2", "Grace")
+    mark = {"v": 1, "cursor": None, "at": (time.time() - 30) * 1e6}
+    made.produce(made.names.watermarks, b"crm/people", orjson.dumps(mark), [], 0)
+    environment = {
+        "SLUICE_PIPELINE": str(made.settings.pipeline),
+        "SLUICE_KAFKA__BOOTSTRAP_SERVERS": servers.bootstrap_servers,
+    }
+    done = CliRunner().invoke(app, ["lag", "--json"], env=environment)
+    assert done.exit_code == 0, done.output
+    told = orjson.loads(done.stdout.splitlines()[-1])
+    mapper, merger = told["stages"][made.names.group("mapper")], told["stages"][made.names.group("merger")]
+    assert mapper["records"] == 1
+    assert [(one["topic"], one["partition"]) for one in mapper["partitions"]] == [(made.crm, raw.partition)]
+    assert mapper["seconds"] > 0
+    assert (merger["records"], merger["begun"]) == (0, True)
+    people, erp = told["sources"]
+    assert 30 <= people["answer_age_s"] < 300
+    assert erp["why"] == "nothing was published yet"
+    table = CliRunner().invoke(app, ["lag", "--partitions"], env={**environment, "COLUMNS": "200"})
+    assert f"{made.crm}/{raw.partition}" in table.stdout

@@ -94,7 +94,8 @@ class Report:
             f"not done yet: {one.group} stands at {one.topic}/{one.partition}@{one.committed}, the end is {one.end}"
             for one in self.pending
         ]
-        told.append("looked at: " + ", ".join(f"{number:,} {name}" for name, number in self.checked.items()))
+        looked_at = ", ".join(f"{number:,} {name}" for name, number in self.checked.items())
+        told.append(f"looked at in {self.seconds:.1f} s: {looked_at}")
         return told
 
 

@@ -19,6 +19,11 @@ from support.workforce_pipeline import workforce_pipeline
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 READERS = ("mapper", "merger", "sink-postgres")
+# Of twenty entries that can be mapped: one of the ledger is not a number, and parked.
+SKIPPED = """
+UPDATE public.ledger_entry SET text = 'skipped'
+WHERE id IN (SELECT id FROM public.ledger_entry WHERE amount <> 'NaN' ORDER BY id LIMIT 20)
+"""
 EARLIEST = ("--to-earliest",)
 A_THOUSAND_BACK = ("--shift-by", "-1000")
 
@@ -93,7 +98,7 @@ def test_a_group_moved_forward_waits_until_somebody_accepts_what_is_skipped(repl
     scenario, sink = replay.scenario, "sink-postgres"
     replay.run.stop(sink)
     seen = sum(replay.visible_records().values())
-    assert replay.finance("UPDATE public.ledger_entry SET text = 'skipped' WHERE id <= 20") == 20
+    assert replay.finance(SKIPPED) == 20
     await_true(lambda: sum(replay.visible_records().values()) >= seen + 20, 60.0, "20 records", scenario.states)
     stood = replay.committed(sink)
     replay.move(sink, "--to-latest")

@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicCollection
+from confluent_kafka import TopicCollection, TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from sluice.kafka import KafkaSettings, LogReader, clients, murmur2_partition, read_to_end
-from sluice.kafka.faults import kafka_error
 from sluice.kafka.groups import members_of, set_offsets
 from sluice.pipeline import load_pipeline
 from sluice.schemas import CanonicalRecord, Registry, avro_schema, make_encoder
@@ -70,6 +69,7 @@ class SinkRig:
             contract, registry.register(f"{self.topic}-value", avro_schema(contract, "workforce"))
         )
         self.health = Health()
+        self._asker = clients.group_consumer(self.kafka, self.group, "asker")
         self._producer = clients.producer(self.kafka)
 
     def create(self, *names: str) -> None:
@@ -140,15 +140,9 @@ class SinkRig:
         return [(self.topic, partition) for partition in range(self.partitions)]
 
     def committed(self) -> dict[int, int]:
-        """The group's committed offsets."""
-        asked = [ConsumerGroupTopicPartitions(self.group)]
-        try:
-            found = self.admin.list_consumer_group_offsets(asked)[self.group].result(30)
-        except KafkaException as error:
-            if kafka_error(error).name() == "COORDINATOR_LOAD_IN_PROGRESS":  # the broker's first group ever
-                return {}
-            raise
-        return {part.partition: part.offset for part in found.topic_partitions or [] if part.topic == self.topic}
+        """The group's committed offsets, asked by a consumer that never joins."""
+        found = self._asker.committed([TopicPartition(*at) for at in self._all()], 30)
+        return {part.partition: part.offset for part in found if part.offset >= 0}
 
     def reset(self, offsets: dict[int, int]) -> None:
         """What Kafka's own tool does with a stopped group."""

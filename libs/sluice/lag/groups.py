@@ -9,6 +9,7 @@ from confluent_kafka.admin import AdminClient
 
 from sluice.entities import EntityContract, Mapping
 from sluice.kafka.faults import kafka_error, translate
+from sluice.kafka.groups import members_of
 from sluice.kafka.log import Partition
 from sluice.pipeline import Pipeline
 from sluice.postgres.sinks import STAGE as SINK_STAGE
@@ -45,7 +46,13 @@ def stage_inputs(
 
 
 def committed_offsets(admin: AdminClient, group: str) -> dict[Partition, int]:
-    """The group's committed offsets; empty for a group that never was. Raises Transient or EnvironmentFault."""
+    """The group's committed offsets; empty for a group that never was. Raises Transient or EnvironmentFault.
+
+    librdkafka's admin client crashes the process when the answer is that the coordinator is not ready (its handler
+    speaks to a group that an admin client has not: librdkafka #5040). Describing the group first asks the same
+    coordinator by a request whose errors are handled.
+    """
+    members_of(admin, group)
     asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=TIMEOUT_S)
     try:
         found = asked[group].result(TIMEOUT_S + 1).topic_partitions or []

@@ -3,9 +3,12 @@
 import json
 
 import psycopg
+import pytest
 from typer.testing import CliRunner
 
 from sluice.cli.sink import app
+from sluice.kafka import murmur2_partition
+from sluice_sink_postgres import sink as sink_module
 from support.canonical import record
 from support.sink import names, rows
 from support.sink_stage import SinkRig, until
@@ -143,3 +146,38 @@ def test_a_recreated_topic_stops_the_sink_until_the_table_is_rebuilt(rig: SinkRi
     rig.run_to_end()
     assert names(rig.dsn) == {"W0": "anew", "W1": "anew", "new": "anew"}
     assert rows(rig.dsn, "SELECT DISTINCT _topic_epoch FROM golden.worker") == [(2,)]
+
+
+def _insert_ghost(connection: psycopg.Connection[tuple[object, ...]], entity_id: str, rig: SinkRig) -> None:
+    """A row as an older record of the entity left it."""
+    connection.execute(
+        "INSERT INTO golden.worker (entity_id, employee_number, full_name, _revision, _updated_at, _topic_epoch, "
+        "_partition, _offset, _provenance) VALUES (%s, %s, 'old', 1, now(), 1, %s, -1, '{}')",
+        [entity_id, entity_id, murmur2_partition(entity_id.encode(), rig.partitions)],
+    )
+
+
+def test_after_an_absence_in_which_deletes_may_have_gone_by_a_whole_pass_finds_what_is_gone(rig: SinkRig) -> None:
+    _fill(rig)
+    rig.publish("bad", rig.encode(record(height="99999999999.000")))
+    rig.run_to_end()
+    with psycopg.connect(rig.dsn, autocommit=True) as connection:
+        for ghost in ("ghost", "bad"):  # "bad" was good once: its row is older than the record that is parked
+            _insert_ghost(connection, ghost, rig)
+        connection.execute("UPDATE golden._owner SET at = now() - interval '16 days'")
+    passed = "SELECT count(*) FROM golden._owner WHERE pass_end IS NULL AND at > now() - interval '1 day'"
+    with rig.running():
+        until(lambda: rows(rig.dsn, passed) == [(rig.partitions,)], "both partitions were passed")
+    assert set(names(rig.dsn)) == {f"W{number}" for number in range(40)} | {"bad"}
+    assert names(rig.dsn)["bad"] == "old"
+
+
+def test_a_quiet_partition_is_not_taken_for_an_absent_one(rig: SinkRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    _fill(rig, 3)
+    rig.run_to_end()
+    with psycopg.connect(rig.dsn, autocommit=True) as connection:
+        connection.execute("UPDATE golden._owner SET at = now() - interval '14 days'")
+    monkeypatch.setattr(sink_module, "SEEN_EVERY_S", 0.0)
+    fresh = "SELECT count(*) FROM golden._owner WHERE at > now() - interval '1 day'"
+    with rig.running():
+        until(lambda: rows(rig.dsn, fresh) == [(rig.partitions,)], "both partitions are told to be looked at")

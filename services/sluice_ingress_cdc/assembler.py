@@ -26,11 +26,11 @@ from sluice.postgres.pgoutput import (
     Begin,
     Commit,
     Delete,
-    Insert,
     Relation,
     Truncate,
     Update,
     decode,
+    new_row_of,
 )
 from sluice.postgres.slot_watermark import Mark
 from sluice.stage.raw import ORIGIN_HEADER, RawRecord, sweep_markers
@@ -96,6 +96,10 @@ class OpenTransaction:
     def mark(self) -> Mark:
         """What the events so far amount to; the lowest where all of them were published before."""
         return Mark(self.final_lsn, self.ordinal) if self.ordinal > self.published_to else Mark(0, 0)
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        """Of the records of the event that is the transaction's newest."""
+        return [(POSITION_HEADER, b"%b%d" % (self.position_prefix, self.ordinal)), self.origin, CONTENT_TYPE]
 
 
 class Assembler:
@@ -188,28 +192,39 @@ class Assembler:
             self._complete_lsn = lsn
 
     def _event(self, payload: bytes, lsn: int, transaction: OpenTransaction) -> None:
+        relation = new_row_of(payload)
+        if relation is None:
+            self._rarer_event(payload, lsn, transaction)
+            return
+        table = self._tables[relation]
+        if table is None:
+            return
+        key, value = table[0].written(payload, transaction.moment, lsn)
+        size = len(key) + len(value)
+        if size > self._followed.record_bytes_max:
+            self._add([Change(key, value)], table[1], transaction)
+            return
+        # What `_add` does, without its calls: nearly every change goes this way.
+        self._records.append(RawRecord(table[1].topic, key, value, transaction.headers()))
+        self.bytes += size + _RECORD_OVERHEAD_BYTES
+
+    def _rarer_event(self, payload: bytes, lsn: int, transaction: OpenTransaction) -> None:
         message = decode(payload)
         if isinstance(message, Truncate):
             for oid in message.relations:
                 self._sweep(self._tables[oid], transaction)
             return
-        if not isinstance(message, Insert | Update | Delete):
+        if not isinstance(message, Update | Delete):
             return
         table = self._tables[message.relation]
         if table is None:
             return
         events, target = table
-        if isinstance(message, Insert):
-            changes = events.inserted(message, transaction.moment, lsn)
-        elif isinstance(message, Update):
+        if isinstance(message, Update):
             changes = events.updated(message, transaction.moment, lsn, self._read_again)
         else:
             changes = events.deleted(message, transaction.moment, lsn)
-        position = (POSITION_HEADER, b"%b%d" % (transaction.position_prefix, transaction.ordinal))
-        headers = [position, transaction.origin, CONTENT_TYPE]
-        for change in changes:
-            for record in records_of(change, target, headers, self._followed):
-                self._add(record)
+        self._add(changes, target, transaction)
 
     def _sweep(self, table: tuple[TableEvents, Target] | None, transaction: OpenTransaction) -> None:
         """TRUNCATE: all keys of the table below this position are gone."""
@@ -218,9 +233,15 @@ class Assembler:
         target = table[1]
         position = Position(self._followed.epoch, transaction.final_lsn, transaction.ordinal)
         for marker in sweep_markers(target.topic, target.stream, position, target.partitions):
-            self._add(marker._replace(headers=[*marker.headers, transaction.origin]))
+            self._gather(marker._replace(headers=[*marker.headers, transaction.origin]))
 
-    def _add(self, record: RawRecord) -> None:
+    def _add(self, changes: list[Change], target: Target, transaction: OpenTransaction) -> None:
+        headers = transaction.headers()
+        for change in changes:
+            for record in records_of(change, target, headers, self._followed):
+                self._gather(record)
+
+    def _gather(self, record: RawRecord) -> None:
         self._records.append(record)
         self.bytes += len(record.key or b"") + len(record.value or b"") + _RECORD_OVERHEAD_BYTES
 

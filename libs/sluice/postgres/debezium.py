@@ -14,10 +14,12 @@ import orjson
 
 from sluice.errors import Bug, EnvironmentFault
 from sluice.postgres.json_text import PgType, ToJson, json_writer
-from sluice.postgres.pgoutput import UNCHANGED, Begin, Delete, Insert, Relation, Row, Update, Value
+from sluice.postgres.pgoutput import NEW_ROW_AT, UNCHANGED, Begin, Delete, Insert, Relation, Row, Update, Value
+from sluice.postgres.row_code import compile_row
 
 UNAVAILABLE = "__debezium_unavailable_value"
 _UNAVAILABLE_JSON = orjson.dumps(UNAVAILABLE)
+_INSERT = b"I"[0]
 
 OLD_KEY_HEADER = "__debezium.oldkey"
 NEW_KEY_HEADER = "__debezium.newkey"
@@ -72,8 +74,19 @@ class TableEvents:
         self._key_template = _template(key_columns)
         self._identity_template = _template([names[i] for i in self._identity_at])
         self._envelope = _envelope_template(source, relation)
+        self._new_row = compile_row(
+            self._writers, self._key_at, self._key_template, self._row_template, _UNAVAILABLE_JSON
+        )
         self._moment: Moment | None = None
         self._head = self._tail = b""
+
+    def written(self, message: bytes, moment: Moment, lsn: int) -> tuple[bytes, bytes]:
+        """Key and value of an insert, or of an update without an old row, straight from the plugin's message.
+
+        What `inserted` and `updated` say, in half the time; for the usual change.
+        """
+        key, after = self._new_row(message, NEW_ROW_AT)
+        return key, self._value(b"null", after, b"c" if message[0] == _INSERT else b"u", moment, lsn)
 
     def inserted(self, event: Insert, moment: Moment, lsn: int) -> list[Change]:
         return [self._change(event.new, b"null", b"c", moment, lsn)]

@@ -69,6 +69,11 @@ def json_writer(types: Mapping[int, PgType], oid: int, typmod: int) -> ToJson:
     return _BY_OID.get(oid, _string)
 
 
+def is_verbatim(writer: ToJson) -> bool:
+    """Whether the text is the JSON already."""
+    return writer is _verbatim
+
+
 def _verbatim(text: bytes) -> bytes:
     return text
 

@@ -119,6 +119,18 @@ _column = Struct(">Ii").unpack_from
 _message = Struct(">BQ").unpack_from
 
 _TEXT, _NULL, _UNCHANGED = b"tnu"
+_NEW = b"N"[0]
+
+
+NEW_ROW_AT = 6
+"""Where the tuple of an insert begins, and of an update without an old row."""
+
+
+def new_row_of(data: bytes) -> int | None:
+    """The relation of an insert or update that carries the new row alone; None for any other message."""
+    if data[0] in b"IU" and data[5] == _NEW:
+        return int(_int32(data, 1)[0])
+    return None
 
 
 def decode(data: bytes) -> PgMessage:

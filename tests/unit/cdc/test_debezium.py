@@ -7,10 +7,12 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sluice.errors import EnvironmentFault
+from sluice.errors import Bug, EnvironmentFault
 from sluice.postgres.debezium import NEW_KEY_HEADER, OLD_KEY_HEADER, UNAVAILABLE, Change, Moment, Source, TableEvents
-from sluice.postgres.pgoutput import UNCHANGED, Delete, Insert, Row, Update
+from sluice.postgres.pgoutput import UNCHANGED, Delete, Insert, Row, Update, Value, new_row_of
 from support import pgoutput_wire as wire
 
 SOURCE = Source("0.1.0", "raw.erp", "erp%db")
@@ -136,3 +138,40 @@ def test_a_composite_key_is_written_in_its_declared_order() -> None:
 def test_a_key_column_that_left_the_table_is_an_environment_fault_naming_the_table() -> None:
     with pytest.raises(EnvironmentFault, match=r"public\.employee.*badge.*resnapshot"):
         TableEvents(SOURCE, wire.table(7, "employee", COLUMNS, ["id"]), ["badge"], {})
+
+
+VALUES = st.one_of(st.none(), st.just(UNCHANGED), st.text(st.characters(codec="utf-8")).map(str.encode))
+NUMBERS = st.integers(-10, 10).map(lambda i: b"%d" % i)
+
+
+@given(NUMBERS, st.lists(VALUES, min_size=2, max_size=2), st.booleans())
+def test_the_compiled_row_says_what_the_decoder_says(key: bytes, others: list[Value], is_insert: bool) -> None:
+    row: Row = [key, *others]
+    table = events()
+    if is_insert:
+        message = wire.insert(7, row)
+        (expected,) = table.inserted(Insert(7, row), MOMENT, 95)
+    else:
+        message = wire.update(7, row)
+        (expected,) = table.updated(Update(7, "", [], row), MOMENT, 95, unasked)
+    assert new_row_of(message) == 7
+    assert Change(*table.written(message, MOMENT, 95)) == expected
+
+
+@pytest.mark.parametrize("key", [None, UNCHANGED])
+def test_a_change_without_its_key_is_never_published(key: Value) -> None:
+    with pytest.raises(Bug, match="key"):
+        events().written(wire.insert(7, [key, b"Ada", None]), MOMENT, 95)
+    with pytest.raises(Bug, match="key"):
+        events().key([key, b"Ada", None])
+
+
+def test_a_row_of_another_shape_than_its_relation_is_a_bug() -> None:
+    with pytest.raises(Bug, match="number of columns"):
+        events().written(wire.insert(7, [b"17", b"Ada"]), MOMENT, 95)
+
+
+def test_a_message_with_an_old_row_is_left_to_the_decoder() -> None:
+    assert new_row_of(wire.update(7, [b"17"], [b"16"])) is None
+    assert new_row_of(wire.delete(7, [b"17"])) is None
+    assert new_row_of(wire.begin(7)) is None

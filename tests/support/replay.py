@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
@@ -133,6 +133,10 @@ class Replay:
         for entity in self.entities:
             starts = dict.fromkeys(range(self.run.pipeline.partitions), 0)
             yield from read_to_end(self.kafka, self.names.canonical(entity), starts)
+
+    def visible_beyond(self, entity: str, ends: Sequence[int]) -> int:
+        """Canonical records of `entity` from these offsets on, one for each partition."""
+        return sum(1 for _ in read_to_end(self.kafka, self.names.canonical(entity), dict(enumerate(ends))))
 
     def versions_of(self) -> Counter[tuple[str, str]]:
         """How often each entity was written: by entity name and id."""

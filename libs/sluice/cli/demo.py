@@ -36,7 +36,8 @@ def demo(
 
     With --seconds the run ends by checking that nothing was lost; exit code 1 if anything was. `latency_s` in --json is
     the time from before a live edit is sent to its source to the commit of the golden row that shows it: never told too
-    small; deletes, edits overwritten before they were looked at and edits that change nothing are not counted.
+    small. Not counted: edits before the first golden record, deletes, edits overwritten before they were looked at, and
+    edits that change nothing.
     """
     began = time.monotonic()
     from sluice.demo.run import Demo

@@ -3,8 +3,8 @@
 An edit's clock starts before its request is sent to the source. It stops at Postgres's commit timestamp of the row
 version that shows the edited value. The row is looked at a moment later: if it was written again meanwhile, the later
 commit counts, so that a latency may be told too large, never too small. An edit that calls for values in two golden
-records counts once for each. Not counted: deletes, edits overwritten before they were looked at, and edits that set
-what already stood there.
+records counts once for each. Not counted: edits sent before `count_from` (the pipeline was starting), deletes, edits
+overwritten before they were looked at, and edits that set what already stood there.
 """
 
 from __future__ import annotations
@@ -37,20 +37,27 @@ Shown = Callable[[Sequence[Mapping[str, Any]]], Iterable[GoldenValue]]
 
 
 class EditLatency:
-    """`dsn`, `schema`: of the golden tables; `log`: of the live edits; `shown`: which golden values edits call for."""
+    """`dsn`, `schema`: of the golden tables; `log`: of the live edits; `shown`: which golden values edits call for.
+
+    `count_from`: Unix µs; None counts nothing yet. Edits are read in the order in which they were sent.
+    """
 
     def __init__(self, dsn: str, schema: str, log: Path, shown: Shown) -> None:
         self._dsn = dsn
         self._schema = schema
         self._log = log
         self._shown = shown
+        self.count_from: int | None = None
         self._read_to = 0
         self._pending: list[GoldenValue] = []
         self._latencies_s: list[float] = []
 
     def sample(self) -> None:
         """Look at the rows of edits not seen yet; call it about twice a second."""
-        self._pending = [*self._pending, *self._shown(self._new_edits())][-PENDING_MAX:]
+        counted = [edit for edit in self._new_edits() if self.count_from and edit["sent_at"] >= self.count_from]
+        if not counted and not self._pending:
+            return
+        self._pending = [*self._pending, *self._shown(counted)][-PENDING_MAX:]
         by_entity: dict[str, list[GoldenValue]] = defaultdict(list)
         for wanted in self._pending:
             by_entity[wanted.entity].append(wanted)

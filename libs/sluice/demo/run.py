@@ -97,6 +97,7 @@ class Demo:
             after_s = time.monotonic() - self._began
             self._outcome.first_golden_record_s = round(after_s, 2)
             self._screen.golden(record, after_s)
+            latency.count_from = time.time_ns() // 1_000
         self._memory.sample({**run.pids, "live-edits": live.pid, "demo": os.getpid()})
         self._screen.update(list(run.stages.values()))
 

@@ -27,6 +27,13 @@ def said(edits: Sequence[Mapping[str, Any]]) -> list[GoldenValue]:
     return [GoldenValue("worker", e["id"], "full_name", e["value"], e["sent_at"]) for e in edits]
 
 
+def measured(dsn: str, directory: Path) -> tuple[Path, EditLatency]:
+    log = directory / "edits.jsonl"
+    latency = EditLatency(dsn, "golden", log, said)
+    latency.count_from = 1
+    return log, latency
+
+
 def edit(log: Path, key: str, name: str, sent_at: int) -> None:
     with log.open("a") as lines:
         lines.write(json.dumps({"id": key, "value": name, "sent_at": sent_at}) + "\n")
@@ -39,7 +46,7 @@ def now_us() -> int:
 def test_latency_ends_with_the_commit_however_late_the_row_is_looked_at(
     postgres_dsn: str, database: psycopg.Connection, tmp_path: Path
 ) -> None:
-    log, latency = tmp_path / "edits.jsonl", EditLatency(postgres_dsn, "golden", tmp_path / "edits.jsonl", said)
+    log, latency = measured(postgres_dsn, tmp_path)
     sent_at = now_us()
     edit(log, "E1", "Ada", sent_at - 2_000_000)
     latency.sample()
@@ -58,8 +65,7 @@ def test_latency_ends_with_the_commit_however_late_the_row_is_looked_at(
 def test_an_edit_that_sets_what_stood_there_is_not_counted(
     postgres_dsn: str, database: psycopg.Connection, tmp_path: Path
 ) -> None:
-    log = tmp_path / "edits.jsonl"
-    latency = EditLatency(postgres_dsn, "golden", log, said)
+    log, latency = measured(postgres_dsn, tmp_path)
     database.execute("INSERT INTO golden.worker VALUES ('E1', 'Ada')")
     edit(log, "E1", "Ada", now_us() + 1)
     latency.sample()
@@ -67,8 +73,7 @@ def test_an_edit_that_sets_what_stood_there_is_not_counted(
 
 
 def test_half_a_line_is_read_when_it_is_whole(postgres_dsn: str, database: psycopg.Connection, tmp_path: Path) -> None:
-    log = tmp_path / "edits.jsonl"
-    latency = EditLatency(postgres_dsn, "golden", log, said)
+    log, latency = measured(postgres_dsn, tmp_path)
     edit(log, "E1", "Ada", now_us())
     whole = log.read_bytes()
     log.write_bytes(whole[:20])
@@ -80,13 +85,27 @@ def test_half_a_line_is_read_when_it_is_whole(postgres_dsn: str, database: psyco
 
 
 def test_without_tables_edits_wait(postgres_dsn: str, tmp_path: Path) -> None:
-    log = tmp_path / "edits.jsonl"
-    latency = EditLatency(postgres_dsn, "golden", log, said)
+    log, latency = measured(postgres_dsn, tmp_path)
     edit(log, "E1", "Ada", now_us())
     latency.sample()
     with psycopg.connect(postgres_dsn) as connection:
         connection.execute("CREATE SCHEMA golden")
         connection.execute("CREATE TABLE golden.worker (entity_id text PRIMARY KEY, full_name text)")
         connection.execute("INSERT INTO golden.worker VALUES ('E1', 'Ada')")
+    latency.sample()
+    assert latency.summary()["edits"] == 1
+
+
+def test_edits_from_before_the_pipeline_ran_are_not_counted(
+    postgres_dsn: str, database: psycopg.Connection, tmp_path: Path
+) -> None:
+    log, latency = measured(postgres_dsn, tmp_path)
+    latency.count_from = None
+    edit(log, "E1", "Ada", now_us())
+    latency.sample()
+    latency.count_from = now_us()
+    edit(log, "E2", "Bob", latency.count_from - 1)
+    edit(log, "E3", "Cy", latency.count_from)
+    database.execute("INSERT INTO golden.worker VALUES ('E1', 'Ada'), ('E2', 'Bob'), ('E3', 'Cy')")
     latency.sample()
     assert latency.summary()["edits"] == 1

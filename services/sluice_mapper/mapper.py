@@ -105,7 +105,7 @@ class Mapper:
             batch.count(record.at, "superseded")
             return Taken.DONE
         key = source_record.source_key(record)
-        view = self._view(owned)
+        view = owned.view
         state = KeyState.from_json(view.get(record.key or b""))
         before = state.to_json()
         outcome = self._change(record, key, state, batch)
@@ -180,14 +180,9 @@ class Mapper:
             # Positions and targets must be kept, whatever it costs; values that no record holds become unknown.
             state.carried = None
             value = state.to_json()
-        view = self._view(owned)
+        view = owned.view
         batch.emit(view.topic, key, value, (), owned.at[1])
         view.put(key, value)
-
-    @staticmethod
-    def _view(owned: Owned) -> View:
-        assert owned.state is not None  # noqa: S101 - set by start
-        return owned.state
 
     # ── sweeps ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -220,7 +215,7 @@ class Mapper:
     def _slice(self, owned: Owned, sweep: Sweep, batch: Batch) -> None:
         inputs = self._inputs[owned.at[0]]
         marker = Record(*sweep.raw, None, None, {}, time.time_ns() // 1_000_000)
-        for key, state in sweep_slice(self._view(owned), sweep):
+        for key, state in sweep_slice(owned.view, sweep):
             origin = claims.Origin(
                 inputs.stream.source, inputs.stream.stream, key.decode(), sweep.position, sweep.raw, sweep.observed_at
             )
@@ -238,11 +233,11 @@ class Mapper:
 
     def committed(self, batch: Batch, tracked: dict[At, int]) -> None:
         for owned in self._owned.values():
-            view = self._view(owned)
+            view = owned.view
             view.advance(tracked.get((view.topic, view.partition)))
 
     def dropped(self) -> None:
         for owned in self._owned.values():
-            self._view(owned).rollback()
+            owned.view.rollback()
         # A sweep begins anew with its marker: what its slices have done is seen in the state.
         self._sweeps.clear()

@@ -200,9 +200,8 @@ class Merger:
     def committed(self, batch: Batch, tracked: dict[At, int]) -> None:
         for at, merged in self._partitions.items():
             merged.write_back.clear()
-            state = merged.owned.state
-            if state is not None:
-                state.advance(tracked.get((state.topic, state.partition)))
+            state = merged.owned.view
+            state.advance(tracked.get((state.topic, state.partition)))
             if merged.drained:
                 position = batch.positions.get(at, 0)
                 merged.contributions.advance(max(merged.contributions.restored_to, position))
@@ -218,7 +217,6 @@ class Merger:
         for merged in self._partitions.values():
             merged.contributions.rollback()
             merged.canonical.rollback()
-            if merged.owned.state is not None:
-                merged.owned.state.rollback()
+            merged.owned.view.rollback()
             if not merged.drained:
                 merged.everything, merged.after, merged.after_canonical = True, b"", b""

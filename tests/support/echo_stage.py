@@ -67,13 +67,11 @@ class Echo:
 
     def committed(self, batch: Batch, tracked: dict[At, int]) -> None:
         for owned in self._owned.values():
-            assert owned.state is not None
-            owned.state.advance(tracked.get((owned.state.topic, owned.state.partition)))
+            owned.view.advance(tracked.get((owned.view.topic, owned.view.partition)))
 
     def dropped(self) -> None:
         for owned in self._owned.values():
-            assert owned.state is not None
-            owned.state.rollback()
+            owned.view.rollback()
 
 
 class EchoBench:

@@ -102,9 +102,8 @@ class MergerBench:
         for topic, key, value, headers, _ in self.batch.outputs:
             learnt[topic, 0] = self.logs.append(topic, 0, key, value, list(headers)) + 1
         self.owned.record.processed = self.position
-        assert self.owned.state is not None
         key, value = partition_key(0), self.owned.record.to_json()
-        self.owned.state.put(key, value)
+        self.owned.view.put(key, value)
         learnt[STATE, 0] = self.logs.append(STATE, 0, key, value, []) + 1
         self.batch.positions[IN, 0] = self.position
         self._committed = self.position

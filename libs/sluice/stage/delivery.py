@@ -63,7 +63,7 @@ class KafkaDelivery:
         producer.begin()
         try:
             self._produce(batch, learnt)
-            offsets = [self._partition(o, batch, reader.group, learnt) for o in owned if _has_offset(o)]
+            offsets = [self._partition(o, batch, reader.group, learnt) for o in owned if o.running]
             # Offsets of all owned partitions, changed or not: a zombie that consumed nothing is fenced by them too.
             producer.commit(offsets, reader.metadata())
         except Transient:
@@ -85,18 +85,17 @@ class KafkaDelivery:
         at, before = owned.at, owned.committed
         position = batch.positions.get(at, owned.position)
         if position != before or at in batch.touched or owned.fresh:
-            if owned.state is None:
-                raise Bug(f"{at[0]}/{at[1]} has no state to keep its partition record in")
+            view = owned.view
             owned.record.processed = position
             key, value = partition_key(at[1]), owned.record.to_json()
             # The view must hold it too: its checkpoint will lie behind the record.
-            owned.state.put(key, value)
+            view.put(key, value)
             # Last of the batch in its partition, so that its offset is a checkpoint for all of them.
             self._producer.produce(
-                owned.state.topic,
+                view.topic,
                 key,
                 value,
-                partition=owned.state.partition,
+                partition=view.partition,
                 on_delivery=_report(learnt),
             )
             start = position if before is None else before
@@ -129,7 +128,7 @@ class DirectDelivery:
         self._writer.rollback()
 
     def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> dict[At, int]:
-        mine = [o for o in owned if _has_offset(o)]
+        mine = [o for o in owned if o.running]
         try:
             self._writer.write(batch, mine)
             self._flush(batch)
@@ -163,10 +162,6 @@ class DirectDelivery:
         if waiting or failed:
             self._producer.purge()
             raise translate(KafkaException(failed[0]), doing) if failed else Transient(f"{doing}: no answer")
-
-
-def _has_offset(owned: Owned) -> bool:
-    return owned.running
 
 
 def _report(learnt: dict[At, int]) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
+from sluice.errors import Bug
 from sluice.stage.batch import Batch
 from sluice.stage.partition import PartitionRecord
 from sluice.stage.record import At, Record
@@ -24,7 +25,8 @@ class Taken(Enum):
 class Owned:
     """A partition this process owns. `committed` is what the group's offset says, `position` how far the open batch is.
 
-    `state` is the view that keeps the partition record, None for a stage that keeps it elsewhere.
+    `state` is the view that keeps the partition record, None for a stage that keeps it elsewhere. `running`: records of
+    it are taken; `fresh`: nothing was delivered since it began; `reset`: it began elsewhere than it was left.
     """
 
     at: At
@@ -36,6 +38,13 @@ class Owned:
     reset: bool = False
     running: bool = False
     fresh: bool = False
+
+    @property
+    def view(self) -> View:
+        """`state`, for those who know that the stage keeps one: raises Bug where it does not."""
+        if self.state is None:
+            raise Bug(f"{self.at[0]}/{self.at[1]} has no state to keep its partition record in")
+        return self.state
 
 
 class Process(Protocol):

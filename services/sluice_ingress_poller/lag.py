@@ -20,7 +20,7 @@ from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities
 from sluice.stage.backpressure import Flow, LagBounds, Partition, counted_lag, highest_committed, next_flow
 
-REQUEST_TIMEOUT_S = 10.0
+REQUEST_TIMEOUT_S = 5.0
 log = structlog.get_logger()
 
 

@@ -129,6 +129,7 @@ class Shard:
             log.error("environment", where=error.where, why=error.why, next=error.next_step)
             self._wait(error)
         except Transient as error:
+            self._around.health.fault(where, str(error))
             log.warning("taking the shard over again", why=str(error), lost=isinstance(error, TransactionLost))
             self._wait(error)
 

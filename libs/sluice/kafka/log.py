@@ -109,7 +109,10 @@ class LogReader:
             except Transient:
                 if time.monotonic() > give_up:
                     raise
-                time.sleep(0.05)
+                time.sleep(0.1)
+                # A client that knew the leader before its restart asks under the old epoch for ever
+                # (FENCED_LEADER_EPOCH; librdkafka 2.16): only a new one asks anew.
+                self._admin = clients.admin(self._settings)
 
     def _asked(self, partitions: list[Partition], spec: OffsetSpec, committed: bool) -> dict[Partition, int]:
         if not partitions:

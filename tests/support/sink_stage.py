@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import TopicCollection, TopicPartition
+from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import NewTopic
 
+from sluice.errors import Transient
 from sluice.kafka import KafkaSettings, LogReader, clients, murmur2_partition, read_to_end
+from sluice.kafka.faults import translate
 from sluice.kafka.groups import members_of, set_offsets
 from sluice.pipeline import load_pipeline
 from sluice.schemas import CanonicalRecord, Registry, avro_schema, make_encoder
@@ -141,7 +143,12 @@ class SinkRig:
 
     def committed(self) -> dict[int, int]:
         """The group's committed offsets, asked by a consumer that never joins."""
-        found = self._asker.committed([TopicPartition(*at) for at in self._all()], 30)
+        try:
+            found = self._asker.committed([TopicPartition(*at) for at in self._all()], 30)
+        except KafkaException as error:
+            if isinstance(translate(error, "asking"), Transient):  # the broker's first group ever: no coordinator yet
+                return {}
+            raise
         return {part.partition: part.offset for part in found if part.offset >= 0}
 
     def reset(self, offsets: dict[int, int]) -> None:

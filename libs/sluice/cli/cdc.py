@@ -7,17 +7,15 @@ from typing import Annotated
 
 import orjson
 import typer
-from confluent_kafka import KafkaError, Message
 
-from sluice.errors import EnvironmentFault, SettingsError, Transient
-from sluice.kafka import KafkaSettings, clients
+from sluice.errors import EnvironmentFault, SettingsError
+from sluice.kafka import KafkaSettings
 from sluice.names import Names
 from sluice.pipeline import load_pipeline
 from sluice.postgres.slot_watermark import control_key, requested_epoch, resnapshot_request, watermark_key
+from sluice.stage.control import write_request
 from sluice.stage.ingress import IngressProducer
 from sluice.stage.settings import StageSettings, read_settings
-
-ACKNOWLEDGED_WITHIN_S = 15.0
 
 app = typer.Typer(no_args_is_help=True, help="Change data capture: re-snapshot a source.")
 
@@ -44,7 +42,7 @@ def resnapshot(
         known = ", ".join(loaded.cdc_sources()) or "none"
         raise SettingsError(f"no source {source} that is followed by CDC; there are {known}")
     asked = _next_epoch(settings.kafka, loaded.names, source, epoch)
-    _write(settings.kafka, loaded.names, source, asked)
+    write_request(settings.kafka, loaded.names.control, control_key(source), resnapshot_request(asked))
     if as_json:
         print(orjson.dumps({"source": source, "resnapshot_epoch": asked}).decode())
     else:
@@ -67,18 +65,3 @@ def _next_epoch(kafka: KafkaSettings, names: Names, source: str, epoch: int | No
     if epoch is not None and epoch <= highest:
         raise SettingsError(f"--epoch {epoch}: epochs up to {highest} are used or asked for already")
     return epoch or highest + 1
-
-
-def _write(kafka: KafkaSettings, names: Names, source: str, epoch: int) -> None:
-    refused: list[str] = []
-
-    def report(error: KafkaError | None, message: Message) -> None:
-        if error is not None:
-            refused.append(error.name())
-
-    producer = clients.producer(kafka)
-    value = orjson.dumps(resnapshot_request(epoch))
-    producer.produce(names.control, value, control_key(source).encode(), on_delivery=report)
-    if producer.flush(ACKNOWLEDGED_WITHIN_S) or refused:
-        why = refused[0] if refused else "no answer"
-        raise Transient(f"{names.control}: {why}; the request may or may not be written: run the command again")

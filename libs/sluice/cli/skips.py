@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import orjson
 import typer
 
-from sluice.errors import Transient
-from sluice.kafka import clients
 from sluice.pipeline import load_pipeline
+from sluice.stage.control import write_request
 from sluice.stage.restore import skip_key
 from sluice.stage.settings import StageSettings, read_settings
 
@@ -31,8 +29,5 @@ def accept(
     """Let `group` go on from offset `to`, leaving what lies before it unread. The stage goes on by itself."""
     settings = read_settings(StageSettings)
     names = load_pipeline(settings.pipeline).names
-    producer = clients.producer(settings.kafka)
-    producer.produce(names.control, orjson.dumps({"to": to}), skip_key(group, (topic, partition)))
-    if producer.flush(10):
-        raise Transient("the broker did not answer; nothing is known to be written")
+    write_request(settings.kafka, names.control, skip_key(group, (topic, partition)), {"to": to})
     print(f"accepted: {group} goes on at {topic}/{partition}@{to}")

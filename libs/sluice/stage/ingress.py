@@ -12,8 +12,9 @@ from typing import Any
 import orjson
 
 from sluice.errors import Transient
-from sluice.kafka import KafkaSettings, LogReader, TransactionalProducer
+from sluice.kafka import KafkaSettings, LogReader, TransactionalProducer, read_to_end
 from sluice.names import Names
+from sluice.stage.control import request_in_force
 from sluice.stage.raw import RawRecord
 
 
@@ -33,18 +34,15 @@ class IngressProducer:
         """The newest committed watermark of each key that has one; a deleted one is none."""
         wanted = {key.encode(): key for key in keys}
         newest: dict[str, bytes | None] = {}
-        for key, value in self._read(self._names.watermarks):
-            if key in wanted:
-                newest[wanted[key]] = value
+        for message in read_to_end(self._settings, self._names.watermarks, {0: 0}):
+            if (key := message.key()) in wanted:
+                newest[wanted[key]] = message.value()
         return {key: orjson.loads(value) for key, value in newest.items() if value}
 
     def read_control(self, key: str) -> dict[str, Any] | None:
         """The newest request under `key` in `sluice.control`."""
-        newest: bytes | None = None
-        for found, value in self._read(self._names.control):
-            if found == key.encode():
-                newest = value
-        return orjson.loads(newest) if newest else None
+        with LogReader(self._settings) as reader:
+            return request_in_force(reader, self._names.control, key)
 
     def publish(self, records: Sequence[RawRecord], watermarks: Mapping[str, Mapping[str, Any]]) -> None:
         """Write all `records` and `watermarks` in one transaction; returns when it is committed.
@@ -87,9 +85,3 @@ class IngressProducer:
 
     def close(self) -> None:
         self._producer.discard()
-
-    def _read(self, topic: str) -> Iterable[tuple[bytes | None, bytes | None]]:
-        with LogReader(self._settings) as reader:
-            at = (topic, 0)
-            span = (reader.beginnings([at])[at], reader.ends([at])[at])
-            yield from ((m.key(), m.value()) for m in reader.read({at: span}))

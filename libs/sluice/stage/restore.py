@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-import orjson
-
 from sluice.kafka import LogReader
+from sluice.stage.control import request_in_force
 from sluice.stage.partition import PartitionRecord, decide_start, partition_key
 from sluice.stage.process import Owned
 from sluice.stage.record import At
@@ -44,16 +43,12 @@ def _skipped(owned: Owned, record: PartitionRecord | None) -> bool:
     return record is not None and owned.committed is not None and owned.committed > record.processed
 
 
-def skip_key(group: str, at: At) -> bytes:
-    return f"skip/{group}/{at[0]}/{at[1]}".encode()
+def skip_key(group: str, at: At) -> str:
+    """The key in `sluice.control` under which a skip is accepted: `{"to": offset}`."""
+    return f"skip/{group}/{at[0]}/{at[1]}"
 
 
 def accepted_skip(reader: LogReader, control_topic: str, group: str, at: At) -> int | None:
     """The offset up to which an operator accepted to skip `at`, if one did."""
-    control = (control_topic, 0)
-    span = (reader.beginnings([control])[control], reader.ends([control])[control])
-    newest: bytes | None = None
-    for message in reader.read({control: span}):
-        if message.key() == skip_key(group, at):
-            newest = message.value()
-    return int(orjson.loads(newest)["to"]) if newest else None
+    request = request_in_force(reader, control_topic, skip_key(group, at))
+    return int(request["to"]) if request else None

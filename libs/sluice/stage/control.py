@@ -1,0 +1,59 @@
+"""Operators' requests: records of `sluice.control`, of which the newest under a key is in force.
+
+A command writes one; the stage that it concerns reads it when it starts, or looks again and again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from confluent_kafka import KafkaError, KafkaException, Message
+
+from sluice.errors import Transient
+from sluice.kafka import KafkaSettings, LogReader, clients
+from sluice.kafka.faults import translate
+
+ACKNOWLEDGED_WITHIN_S = 15.0
+
+
+def request_in_force(reader: LogReader, topic: str, key: str) -> dict[str, Any] | None:
+    """The newest request under `key` in the control `topic`. Raises Transient or EnvironmentFault."""
+    at = (topic, 0)
+    span = (reader.beginnings([at])[at], reader.ends([at])[at])
+    newest: bytes | None = None
+    for message in reader.read({at: span}):
+        if message.key() == key.encode():
+            newest = message.value()
+    return orjson.loads(newest) if newest else None
+
+
+def write_request(
+    settings: KafkaSettings,
+    topic: str,
+    key: str,
+    request: Mapping[str, Any],
+    within_s: float = ACKNOWLEDGED_WITHIN_S,
+) -> None:
+    """Write the newest request under `key`; returns when it is durable.
+
+    Raises EnvironmentFault when Kafka refuses it, Transient when it is not known to be written.
+    """
+    refused: list[KafkaError] = []
+
+    def report(error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            refused.append(error)
+
+    producer = clients.producer(settings)
+    doing = f"writing a request to {topic}"
+    try:
+        producer.produce(topic, orjson.dumps(dict(request)), key.encode(), on_delivery=report)
+        unanswered = producer.flush(within_s)
+    except KafkaException as error:
+        raise translate(error, doing) from None
+    if refused:
+        raise translate(KafkaException(refused[0]), doing)
+    if unanswered:
+        raise Transient(f"{doing}: no broker answers; it may or may not be written: run the command again")

@@ -41,6 +41,7 @@ class Batch:
         self.counts: dict[At, Counter[Outcome]] = defaultdict(Counter)
         self.dead: Counter[str] = Counter()
         self.positions: dict[At, int] = {}
+        self.newest_ms: dict[At, int] = {}  # timestamp of the last record that is done with this batch
         self.touched: set[At] = set()
         self._dlq_topic = dlq_topic
         self._bytes_max = bytes_max

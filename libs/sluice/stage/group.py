@@ -79,7 +79,7 @@ class GroupReader:
         self._open().pause([TopicPartition(*at)])
 
     def high_watermark(self, at: At) -> int:
-        """The end of `at` as of the last fetch; -1 if none was made yet."""
+        """The end of `at` as of the last fetch; negative if none was made yet."""
         return int(self._open().get_watermark_offsets(TopicPartition(*at), cached=True)[1])
 
     def commit(self, offsets: dict[At, int]) -> None:
@@ -125,7 +125,8 @@ class GroupReader:
             raise EnvironmentFault(
                 where,
                 f"offset {message.offset()} is not in the log any more (retention, or DeleteRecords)",
-                "accept the loss by resetting the group to the earliest offset with kafka-consumer-groups",
+                f"accept the loss by kafka-consumer-groups --group {self.group} --topic {message.topic()}:"
+                f"{message.partition()} --reset-offsets --to-earliest --execute, with the stage stopped",
             )
         if error.fatal() or name == "_MAX_POLL_EXCEEDED":
             raise ConsumerLost(f"{where}: {name}")

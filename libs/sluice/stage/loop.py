@@ -79,6 +79,8 @@ class Stage:
             while not stop.requested:
                 self._health.progress()
                 self._guarded(self._turn, stop)
+                # Also after a turn that failed: lag must not stand still while nothing can be done.
+                self._metrics.lag(self._owned.values(), self._reader)
         finally:
             self._reader.close()
             self._delivery.close()
@@ -104,7 +106,6 @@ class Stage:
         self._background()
         self._take([item for item in taken if self._owned.get(item.at) is reading.get(item.at, self)])
         self._idle_commit()
-        self._metrics.lag(self._owned.values(), self._reader)
         self._backoff_s = 0.0
 
     def _guarded(self, act: Callable[[], None], stop: Stop) -> None:
@@ -197,7 +198,7 @@ class Stage:
         if self._process.busy(owned.at):
             self._waiting[owned.at] = owned.position
         else:
-            self._reader.begin_at(owned.at, owned.position)
+            self._read_on(owned.at, owned.position)
         log.info("partition begun", topic=owned.at[0], partition=owned.at[1], offset=owned.position)
 
     def _begin_partitions(self) -> None:
@@ -231,8 +232,12 @@ class Stage:
                 owned.position = owned.committed if owned.committed is not None else owned.position
                 if owned.at in self._waiting:
                     self._waiting[owned.at] = owned.position
-                elif owned.at[0] not in self._paused:
-                    self._reader.begin_at(owned.at, owned.position)
+                else:
+                    self._read_on(owned.at, owned.position)
+
+    def _read_on(self, at: At, offset: int) -> None:
+        if at[0] not in self._paused:
+            self._reader.begin_at(at, offset)
 
     def _held(self, at: At) -> bool:
         return at in self._waiting or at[0] in self._paused
@@ -252,7 +257,7 @@ class Stage:
         if not batch.empty:
             self._deliver(batch)
         for at in [at for at in self._waiting if not self._process.busy(at)]:
-            self._reader.begin_at(at, self._waiting.pop(at))
+            self._read_on(at, self._waiting.pop(at))
 
     def _take(self, taken: Sequence[Record | End]) -> None:
         batch = self._batch()
@@ -285,7 +290,8 @@ class Stage:
             batch.count(record.at, "dead")
             taken = Taken.DONE
         batch.positions[record.at] = record.offset + (taken is Taken.DONE)
-        self._metrics.saw(record)
+        if taken is Taken.DONE:
+            batch.newest_ms[record.at] = record.timestamp_ms
         if self._guards[record.topic].saw(batch.dead.total() > dead_before):
             self._pause(record.topic)
         return taken

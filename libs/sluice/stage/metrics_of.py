@@ -10,7 +10,7 @@ from prometheus_client import Gauge
 from sluice.stage.batch import Batch
 from sluice.stage.group import GroupReader
 from sluice.stage.process import Owned
-from sluice.stage.record import At, Record
+from sluice.stage.record import At
 from sluice.telemetry import metrics
 
 LAG_EVERY_S = 0.5
@@ -23,12 +23,11 @@ class StageMetrics:
         self._stage = stage
         self._group = group
         self._newest_ms: dict[At, int] = {}
+        self._nothing_left_at: dict[At, float] = {}
         self._next_lag_at = 0.0
 
-    def saw(self, record: Record) -> None:
-        self._newest_ms[record.topic, record.partition] = record.timestamp_ms
-
     def delivered(self, batch: Batch) -> None:
+        self._newest_ms |= batch.newest_ms
         for (topic, _), counts in batch.counts.items():
             for outcome, number in counts.items():
                 metrics.RECORDS.labels(self._stage, topic, outcome).inc(number)
@@ -52,17 +51,39 @@ class StageMetrics:
             if not one.running:
                 continue
             topic, partition = one.at
-            records = max(0, reader.high_watermark(one.at) - one.position)
-            newest_ms = self._newest_ms.get(one.at)
-            seconds = max(0.0, time.time() - newest_ms / 1000) if records and newest_ms else 0.0
+            end = reader.high_watermark(one.at)
+            if end < 0:
+                continue  # nothing was fetched yet, so nothing is known
+            records = max(0, end - one.position)
+            now_s = time.time()
+            if not records:
+                self._nothing_left_at[one.at] = now_s
+            age_s = oldest_age_s(records, now_s, self._newest_ms.get(one.at), self._nothing_left_at.get(one.at))
             metrics.LAG_RECORDS.labels(self._group, topic, partition).set(records)
-            metrics.LAG_SECONDS.labels(self._group, topic, partition).set(seconds)
+            if age_s is not None:
+                metrics.LAG_SECONDS.labels(self._group, topic, partition).set(age_s)
 
     def forget(self, at: At) -> None:
         """The partition is another process's: its lag is told there."""
         self._newest_ms.pop(at, None)
+        self._nothing_left_at.pop(at, None)
         for gauge in (metrics.LAG_RECORDS, metrics.LAG_SECONDS):
             _remove(gauge, self._group, at)
+
+
+def oldest_age_s(
+    records: int, now_s: float, newest_done_ms: int | None, nothing_left_at_s: float | None
+) -> float | None:
+    """How old the oldest of `records` not done can be, in seconds; None when nothing tells.
+
+    It was written behind the newest record that is done, and after the partition was last seen with nothing left:
+    the later of the two counts. Without the second, the first record after a quiet night would look a night old.
+    """
+    if not records:
+        return 0.0
+    bounds = [newest_done_ms / 1000] if newest_done_ms is not None else []
+    bounds += [nothing_left_at_s] if nothing_left_at_s is not None else []
+    return max(0.0, now_s - max(bounds)) if bounds else None
 
 
 def _remove(gauge: Gauge, group: str, at: At) -> None:

@@ -1,0 +1,151 @@
+"""A consumer group whose logs are lists: the loop's decisions without a broker, turn by turn.
+
+Nothing here shows that Kafka behaves; `tests/integration/stage` does that with the real one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from sluice.errors import DeadRecord, SluiceError
+from sluice.kafka import KafkaSettings
+from sluice.stage.batch import Batch, Output
+from sluice.stage.group import GroupReader
+from sluice.stage.loop import Stage
+from sluice.stage.process import Owned, Taken
+from sluice.stage.record import At, End, Record
+from sluice.stage.settings import StageSettings
+from sluice.stage.signals import Stop
+from sluice.telemetry import Health
+
+DLQ = "dlq.scripted"
+
+
+class ScriptedGroup(GroupReader):
+    """Owns what stands in `assigned`; `reading` is where each partition that is not held is read from."""
+
+    def __init__(self, logs: dict[At, list[Record]], each_turn: Callable[[int], None]) -> None:
+        super().__init__(KafkaSettings(), "scripted", "0", sorted({topic for topic, _ in logs}))
+        self._logs = logs
+        self._each_turn = each_turn
+        self.turns = 0
+        self.reading: dict[At, int] = {}
+        self.end_known = True
+
+    def open(self) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+    def take(self, records_max: int, timeout_s: float) -> list[Record | End]:
+        self._each_turn(self.turns)
+        self.turns += 1
+        taken = [record for at, offset in self.reading.items() for record in self._logs[at][offset:]]
+        self.reading = {at: len(self._logs[at]) for at in self.reading}
+        return list(taken)
+
+    def committed(self, at: At) -> int | None:
+        return 0
+
+    def begin_at(self, at: At, offset: int) -> None:
+        self.reading[at] = offset
+
+    def hold(self, at: At) -> None:
+        self.reading.pop(at, None)
+
+    def high_watermark(self, at: At) -> int:
+        return len(self._logs[at]) if self.end_known else -1_001
+
+
+class Outputs:
+    """A delivery into a list; `fault` is raised instead, as long as it is set."""
+
+    def __init__(self) -> None:
+        self.delivered: list[Output] = []
+        self.fault: SluiceError | None = None
+
+    def open(self) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> dict[At, int]:
+        if self.fault is not None:
+            raise self.fault
+        self.delivered += batch.outputs
+        return {}
+
+
+class Repeat:
+    """Repeats each record to topic `out`; a value `die` is a dead letter."""
+
+    def start(self, owned: Owned) -> Iterator[None]:
+        yield
+
+    def stop(self, at: At) -> None:
+        return
+
+    def handle(self, record: Record, batch: Batch) -> Taken:
+        if record.value == b"die":
+            raise DeadRecord("told-to", "the record says so")
+        batch.emit("out", record.key, record.value, (), 0)
+        batch.count(record.at, "mapped")
+        return Taken.DONE
+
+    def work(self, batch: Batch) -> None:
+        return
+
+    def busy(self, at: At) -> bool:
+        return False
+
+    def complete(self, batch: Batch) -> None:
+        return
+
+    def committed(self, batch: Batch, tracked: dict[At, int]) -> None:
+        return
+
+    def dropped(self) -> None:
+        return
+
+
+class ScriptedStage:
+    """A stage over `logs`: values by topic and partition."""
+
+    def __init__(self, logs: dict[At, list[bytes]], *, end_known: bool = True) -> None:
+        self._logs = {
+            at: [Record(*at, offset, b"k", value, {}, 1_000) for offset, value in enumerate(values)]
+            for at, values in logs.items()
+        }
+        self.outputs = Outputs()
+        self.health = Health()
+        self._end_known = end_known
+        self.group = ScriptedGroup(self._logs, lambda turn: None)
+
+    def run(self, turns: int, each_turn: Callable[[int, ScriptedStage], None] = lambda turn, stage: None) -> None:
+        """Take so many turns, having told each one's number to `each_turn`; -1 comes before the group is joined."""
+        stop = Stop()
+
+        def at_turn(turn: int) -> None:
+            each_turn(turn, self)
+            if turn == turns:
+                stop.request()
+
+        self.group = ScriptedGroup(self._logs, at_turn)
+        self.group.end_known = self._end_known
+        each_turn(-1, self)
+        topics = {topic: f"id of {topic}" for topic, _ in self._logs}
+        Stage(
+            name="scripted",
+            settings=StageSettings(),
+            reader=self.group,
+            process=Repeat(),
+            delivery=self.outputs,
+            dlq_topic=DLQ,
+            topic_ids=topics,
+            health=self.health,
+        ).run(stop)
+
+    def written(self, topic: str) -> list[bytes | None]:
+        return [output.value for output in self.outputs.delivered if output.topic == topic]

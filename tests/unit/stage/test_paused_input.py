@@ -1,0 +1,28 @@
+"""Too many dead letters pause one input topic, and it stays paused whatever happens to its partitions."""
+
+from __future__ import annotations
+
+from support.scripted_group import DLQ, ScriptedStage
+
+BAD, GOOD = ("bad", 0), ("good", 0)
+BAD_TOO = ("bad", 1)
+
+
+def test_a_bad_deploy_stops_its_input_at_the_limit_and_the_other_input_flows_on() -> None:
+    stage = ScriptedStage({BAD: [b"die"] * 150, GOOD: [b"1", b"2"]})
+    stage.run(10, lambda turn, it: it.group.assigned.extend([BAD, GOOD] if turn < 0 else []))
+    assert stage.written(DLQ) == [b"die"] * 100
+    assert stage.written("out") == [b"1", b"2"]
+    assert "too many dead letters" in stage.health.faults["bad"]
+
+
+def test_a_partition_of_a_paused_topic_that_is_assigned_later_is_not_read() -> None:
+    stage = ScriptedStage({BAD: [b"die"] * 150, BAD_TOO: [b"1"]})
+
+    def assign(turn: int, it: ScriptedStage) -> None:
+        it.group.assigned.extend({-1: [BAD], 10: [BAD_TOO]}.get(turn, []))
+
+    stage.run(20, assign)
+    assert "bad" in stage.health.faults
+    assert stage.group.reading == {}
+    assert stage.written("out") == []

@@ -38,15 +38,24 @@ class Step(NamedTuple):
     dead: DeadRecord | None = None
 
 
+def decided(mapping: Mapping, state: KeyState, position: Position) -> Outcome | None:
+    """What a record at `position` comes to whatever it says, because as new a claim or delete was made; else None."""
+    if state.deleted is not None and position <= state.deleted:
+        return "unchanged" if position == state.deleted else "superseded"
+    before = state.emitted.get(mapping.name)
+    now = (position, mapping.version)
+    if before is None or now > before:
+        return None
+    return "unchanged" if now == before else "superseded"
+
+
 def upsert(mapping: Mapping, record: SourceRecord, state: KeyState, origin: Origin) -> Step:
     """Apply one mapping to a record and advance `state` if it claims something newer."""
     position = record.position
-    if state.deleted is not None and position <= state.deleted:
-        return Step([], "superseded")
-    before = state.emitted.get(mapping.name)
+    before_us = decided(mapping, state, position)
+    if before_us is not None:
+        return Step([], before_us)
     now = (position, mapping.version)
-    if before is not None and now <= before:
-        return Step([], "unchanged" if now == before else "superseded")
     try:
         claims = mapping.apply(record.row)
     except DeadRecord as error:

@@ -11,9 +11,7 @@ from sluice.stage.settings import StageSettings, read_settings
 from sluice.state import RocksStore
 from sluice.telemetry import telemetry
 from sluice_mapper.mapper import Mapper
-from sluice_mapper.wiring import inputs_of
-
-NAME = "mapper"
+from sluice_mapper.wiring import NAME, inputs_of
 
 
 def main() -> int:

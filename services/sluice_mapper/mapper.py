@@ -20,7 +20,6 @@ from sluice.stage import source_record
 from sluice.stage.batch import OUTPUT_BYTES_MAX, Batch, require_size
 from sluice.stage.ledger import Outcome
 from sluice.stage.process import Owned, Taken
-from sluice.stage.raw import ORIGIN_HEADER
 from sluice.stage.record import At, Record
 from sluice.stage.restore import restore_record
 from sluice.stage.source_record import Op, SourceRecord
@@ -29,7 +28,6 @@ from sluice_mapper import claims
 from sluice_mapper.key_state import KeyState, fill
 from sluice_mapper.sweep import Sweep, sweep_slice
 
-FORWARDED_HEADERS = ("traceparent", ORIGIN_HEADER)
 UNSEEN = "unchanged-value-never-seen"
 
 
@@ -123,6 +121,9 @@ class Mapper:
         read = source_record.read_change if inputs.stream.kind == "cdc" else source_record.read_polled
         try:
             change = read(record, key, position)
+            decided = self._decided(change, state, inputs)
+            if decided is not None:
+                return decided
             if inputs.stream.kind == "cdc" and change.op is Op.UPSERT:
                 change = self._completed(change, state, newest)
         except DeadRecord as error:
@@ -137,6 +138,15 @@ class Mapper:
             self._emit(step.contributions, record, batch)
             return step.outcome
         return self._mapped(record, change, state, origin, batch)
+
+    @staticmethod
+    def _decided(change: SourceRecord, state: KeyState, inputs: Input) -> Outcome | None:
+        """What an upsert met again comes to: what it left unchanged may not be known any more, and need not be."""
+        if change.op is not Op.UPSERT:
+            return None
+        outcomes = [claims.decided(mapping, state, change.position) for mapping in inputs.mappings]
+        known = [outcome for outcome in outcomes if outcome is not None]
+        return claims.worst(known) if len(known) == len(outcomes) else None
 
     def _mapped(
         self, record: Record, change: SourceRecord, state: KeyState, origin: claims.Origin, batch: Batch
@@ -167,7 +177,7 @@ class Mapper:
 
     def _emit(self, made: Sequence[tuple[str, Contribution]], record: Record, batch: Batch) -> None:
         """All of `made`, or a DeadRecord and nothing."""
-        forwarded = [(name, record.headers[name]) for name in FORWARDED_HEADERS if name in record.headers]
+        forwarded = record.forwarded
         values = [contribution.to_json() for _, contribution in made]
         require_size(values)
         for (entity, contribution), value in zip(made, values, strict=True):

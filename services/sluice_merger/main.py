@@ -11,9 +11,7 @@ from sluice.stage.settings import StageSettings, read_settings
 from sluice.state import RocksStore
 from sluice.telemetry import telemetry
 from sluice_merger.merger import Merger
-from sluice_merger.wiring import inputs_of
-
-NAME = "merger"
+from sluice_merger.wiring import NAME, inputs_of
 
 
 def main() -> int:

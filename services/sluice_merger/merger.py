@@ -21,14 +21,12 @@ from sluice.schemas.encoder import Encode
 from sluice.stage.batch import Batch
 from sluice.stage.ledger import Outcome
 from sluice.stage.process import Owned, Taken
-from sluice.stage.raw import ORIGIN_HEADER
 from sluice.stage.record import At, Record
 from sluice.stage.restore import restore_record
 from sluice.state import Store, View
 from sluice_merger.partition import MergedPartition, rules_of
 from sluice_merger.views import CONTENT_HEADER, REVISION_HEADER, HeldClaim, Standing, project_canonical
 
-FORWARDED_HEADERS = ("traceparent", ORIGIN_HEADER)
 Headers = list[tuple[str, bytes]]
 
 
@@ -117,8 +115,7 @@ class Merger:
         """Merge each entity that the batch's records touched, once."""
         for (at, entity_id), records in self._accepted.items():
             newest = records[-1]
-            forwarded = [(name, newest.headers[name]) for name in FORWARDED_HEADERS if name in newest.headers]
-            outcome = self._merged_or_parked(self._partitions[at], entity_id, forwarded, newest, batch)
+            outcome = self._merged_or_parked(self._partitions[at], entity_id, newest, batch)
             batch.count(at, outcome)
             for _ in records[1:]:
                 batch.count(at, "unchanged" if outcome == "dead" else outcome)
@@ -126,12 +123,10 @@ class Merger:
         for merged in self._partitions.values():
             self._write_back(merged, batch)
 
-    def _merged_or_parked(
-        self, merged: MergedPartition, entity_id: str, headers: Headers, newest: Record, batch: Batch
-    ) -> Outcome:
+    def _merged_or_parked(self, merged: MergedPartition, entity_id: str, newest: Record, batch: Batch) -> Outcome:
         """A golden record that no topic takes: what stands stays, and the `newest` claim to it is parked."""
         try:
-            return "mapped" if self._merge(merged, entity_id, headers, batch) else "unchanged"
+            return "mapped" if self._merge(merged, entity_id, newest.forwarded, batch) else "unchanged"
         except DeadRecord as error:
             batch.park(newest, error)
             return "dead"

@@ -14,7 +14,7 @@ from sluice.stage.process import Owned
 from sluice.stage.record import Record
 from sluice.state import View
 from sluice.state.view import Held
-from sluice_merger.views import HeldClaim, entity_of, entity_prefix, order_of, packed
+from sluice_merger.views import HeldClaim, contribution_in, entity_of, entity_prefix, order_of, packed
 
 Verdict = Literal["newer", "equal", "older-above", "older"]
 
@@ -66,7 +66,7 @@ class MergedPartition:
             return stored  # no contribution; it becomes a dead letter where it is consumed
         if stored is None:
             return packed(offset, value)
-        if order >= order_of(stored[8:]):
+        if order >= order_of(contribution_in(stored)):
             self.write_back.discard(key)
             return packed(offset, value)
         self.write_back.add(key)

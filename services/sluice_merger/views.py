@@ -25,15 +25,21 @@ class HeldClaim(NamedTuple):
     claim: Contribution
 
     def to_bytes(self) -> bytes:
-        return self.offset.to_bytes(_OFFSET_BYTES, "big") + self.claim.to_json()
+        return packed(self.offset, self.claim.to_json())
 
     @classmethod
     def from_bytes(cls, stored: bytes) -> HeldClaim:
-        return cls(int.from_bytes(stored[:_OFFSET_BYTES], "big"), Contribution.from_json(stored[_OFFSET_BYTES:]))
+        return cls(int.from_bytes(stored[:_OFFSET_BYTES], "big"), Contribution.from_json(contribution_in(stored)))
 
 
 def packed(offset: int, value: bytes) -> bytes:
+    """A held claim's stored form, of a contribution that need not be read for it."""
     return offset.to_bytes(_OFFSET_BYTES, "big") + value
+
+
+def contribution_in(stored: bytes) -> bytes:
+    """The contribution's JSON in a held claim's stored form."""
+    return stored[_OFFSET_BYTES:]
 
 
 class Standing(NamedTuple):

@@ -6,6 +6,11 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Message
 
+from sluice.stage.raw import ORIGIN_HEADER
+
+FORWARDED_HEADERS = ("traceparent", ORIGIN_HEADER)
+"""Copied by every stage to what it makes of a record: the trace, and when the source changed (for freshness)."""
+
 At = tuple[str, int]
 """A topic and a partition."""
 
@@ -27,6 +32,11 @@ class Record(NamedTuple):
     def place(self) -> str:
         """For errors: where the record stands."""
         return f"{self.topic}/{self.partition}@{self.offset}"
+
+    @property
+    def forwarded(self) -> list[tuple[str, bytes]]:
+        """The headers that what comes of this record carries on."""
+        return [(name, self.headers[name]) for name in FORWARDED_HEADERS if name in self.headers]
 
     @property
     def size_bytes(self) -> int:

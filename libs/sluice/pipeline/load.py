@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from sluice.errors import SettingsError
-from sluice.pipeline.model import Pipeline
+from sluice.pipeline.model import CdcSource, Pipeline, PollSource
 
 
 def load_pipeline(path: Path) -> Pipeline:
@@ -42,8 +42,6 @@ def load_pipeline(path: Path) -> Pipeline:
 
 def _choose_source_kinds(file: Path, node: Any, value: dict[str, Any]) -> None:
     """Turn each source into its own model first, so that errors speak of one kind, not of a union of both."""
-    from sluice.pipeline.model import CdcSource, PollSource
-
     sources = value.get("sources")
     if not isinstance(sources, dict):
         return

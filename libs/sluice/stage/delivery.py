@@ -1,4 +1,5 @@
-"""Delivery: how a batch becomes durable together with the offsets it was made from. The only place that commits.
+"""Delivery: how a batch becomes durable together with the offsets it was made from. The only place that commits
+what was read; a group that is born gets its first offset from the loop.
 
 Two orders, and both commit nothing before what it led to is durable:
 * `KafkaDelivery`: outputs, state, ledger and offsets in one transaction, fenced by the group's generation.

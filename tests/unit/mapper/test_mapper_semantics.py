@@ -290,3 +290,15 @@ def test_a_living_row_too_large_for_raw_is_not_swept() -> None:
     bench.sweep("2:9:0")
     bench.run()
     assert not bench.newest()["E1/person/main"].retracted
+
+
+def test_a_superseded_record_with_an_unchanged_column_is_not_parked_when_it_is_met_again() -> None:
+    bench = MapperBench(person())
+    bench.change(1, "1:1:1", row(1, notes="first notes"))
+    bench.change(1, "1:2:1", row(1, notes=UNAVAILABLE))
+    bench.change(1, "1:3:1", row(1, notes="third notes"))
+    bench.run()
+    bench.rewind(0)
+    bench.run()
+    assert bench.dead == []
+    assert bench.outcomes[3:] == ["superseded", "superseded", "unchanged"]

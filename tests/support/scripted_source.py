@@ -83,6 +83,9 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up in the middle of an answer is what some tests are about."""
+
 
 def _handler(source: ScriptedSource) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):

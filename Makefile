@@ -38,6 +38,9 @@ test-fast: $(STAMP)  ## unit and contract tests only
 breakages: $(STAMP)  ## break each promise on purpose and see its test go red
 	@$(BIN)/python bench/breakages.py $(ARGS)
 
+chaos: $(STAMP)  ## kills under load, then what was lost: WHAT=poller|cdc|mapper|merger|sink|all
+	@PYTHONPATH=tests $(BIN)/python -m bench.chaos --what $(or $(WHAT),all) $(ARGS)
+
 lock:            ## rewrite the hashed locks (needs uv)
 	$(LOCK) --extra dev pyproject.toml -o requirements/dev.txt
 	$(LOCK) --extra embedded pyproject.toml -c requirements/dev.txt -o requirements/run.txt

@@ -1,0 +1,166 @@
+"""The workforce example as a whole, on servers of its own, to be hurt: kill, break, look, and compare with the truth.
+
+The truth comes from the example's `truth.py`: SQL and HTTP against the sources, none of Sluice's code.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+import orjson
+
+from sluice.demo.pipeline_run import PipelineRun
+from sluice.demo.stages import StageProcess
+from sluice.embedded import Servers, processes
+from sluice.stage.settings import default_schemas_dir
+from sluice.verify import verify
+from sluice.verify.report import Report
+from support.golden_tables import differences, golden_tables
+
+EXAMPLE = default_schemas_dir().parent / "examples" / "workforce"
+LOOK_EVERY_S = 0.25
+COMMAND_TIMEOUT_S = 60.0
+T = TypeVar("T")
+
+
+class Scenario:
+    """A running pipeline. `truth` and `verified` are asked while nobody edits the sources."""
+
+    def __init__(self, run: PipelineRun, servers: Servers) -> None:
+        self.run = run
+        self.servers = servers
+
+    # ── stages ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def kill(self, stage: str) -> None:
+        """SIGKILL; returns when the process is gone. `watch` of the run starts it again after a second."""
+        pid = self.run.stages[stage].pid
+        assert pid is not None, f"{stage} was never started"
+        os.kill(pid, signal.SIGKILL)
+        await_true(lambda: not self.is_alive(stage), 10.0, f"{stage} to be gone")
+
+    def is_alive(self, stage: str) -> bool:
+        processes.reap()
+        process = self.run.stages[stage]._process
+        return process is not None and processes.is_alive(process)
+
+    def start_with(self, stage: str, env: Mapping[str, str]) -> None:
+        """Stop a stage and start it with other settings, which stay until this is called again."""
+        self.run.stop(stage)
+        self.run.stages[stage] = StageProcess(stage, self.run.state_dir, {**self.run.env, **env})
+        self.run.start(stage)
+
+    def faults(self, stage: str) -> dict[str, str]:
+        """Why the stage is not ready, as `/readyz` tells it; what it does not tell now is one fault, "silent"."""
+        try:
+            at = orjson.loads((self.run.state_dir / "stages" / "run" / f"{stage}.json").read_bytes())
+            answer = httpx.get(f"http://{at['host']}:{at['port']}/readyz", timeout=2)
+        except (OSError, ValueError, httpx.HTTPError):
+            return {"silent": "no answer"}
+        found: dict[str, str] = answer.json()["faults"]
+        return found
+
+    def await_ready(self, *stages: str, deadline_s: float = 180.0) -> None:
+        """Wait until the stages (default: all) are ready; who dies meanwhile is started again."""
+        wanted = stages or tuple(self.run.stages)
+
+        def ready() -> bool:
+            self.run.watch()
+            return not any(self.faults(stage) for stage in wanted)
+
+        await_true(ready, deadline_s, f"{', '.join(wanted)} to be ready", self.states)
+
+    def await_fault(self, stage: str, *words: str, deadline_s: float = 90.0) -> str:
+        """Wait until the stage says why it is not ready, in one text with all `words`; the text."""
+
+        def telling() -> str:
+            said = self.faults(stage).values()
+            return next((why for why in said if all(word in why for word in words)), "")
+
+        why: str = await_true(telling, deadline_s, f"{stage} to tell of {', '.join(words)}", self.states)
+        return why
+
+    def log(self, stage: str) -> str:
+        return self.run.stages[stage].log.read_text("utf-8", "replace")
+
+    def states(self) -> str:
+        """A line per stage, for a test that fails."""
+        lines = []
+        for name, stage in self.run.stages.items():
+            tail = stage.failure()[-400:]
+            lines.append(f"{name}: restarts {stage.restarts}, {stage.counts}, faults {self.faults(name)}; {tail}")
+        return "\n".join(lines)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `sluice …` on this pipeline."""
+        argv = [sys.executable, "-m", "sluice.cli.main", *arguments]
+        env = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", **self.run.env}
+        return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S)
+
+    # ── whether anything is lost ──────────────────────────────────────────────────────────────────────────────
+
+    def differences(self) -> list[str]:
+        """What the golden tables lack or hold too much, against SQL and HTTP."""
+        expected = self.run.driver.truth(self.run.running)
+        return differences(expected, golden_tables(self.run.sink_dsn, expected))
+
+    def await_truth(self, deadline_s: float = 180.0) -> None:
+        """Wait until the golden tables are what the sources call for."""
+        found: list[str] = []
+
+        def equal() -> bool:
+            self.run.watch()
+            found[:] = self.differences()
+            return not found
+
+        await_true(equal, deadline_s, "the tables to be as the sources", lambda: "\n".join([*found, self.states()]))
+
+    def verified(self, wait_s: float = 120.0) -> Report:
+        return verify(self.run.pipeline, self.run.settings, wait_s=wait_s)
+
+    def assert_whole(self, deadline_s: float = 180.0) -> None:
+        """Nothing lost, nothing doubled: the tables are the truth, and `verify` is clean."""
+        self.await_truth(deadline_s)
+        report = self.verified()
+        assert report.verified, "\n".join(report.lines())
+
+
+def await_true(condition: Callable[[], T], deadline_s: float, what: str, state: Callable[[], str] = str) -> T:
+    """Ask until the answer is true; the answer. AssertionError with `state` at the deadline."""
+    give_up = time.monotonic() + deadline_s
+    while not (answer := condition()):
+        assert time.monotonic() < give_up, f"waited {deadline_s:.0f} s for {what}\n{state()}"
+        time.sleep(LOOK_EVERY_S)
+    return answer
+
+
+@contextmanager
+def scenario(workers: int, ledger_entries: int) -> Iterator[Scenario]:
+    """The pipeline on new servers, every stage started, with sources of that size. Everything is ended and removed."""
+    os.environ["WORKFORCE_WORKERS"], os.environ["WORKFORCE_LEDGER_ENTRIES"] = str(workers), str(ledger_entries)
+    directory = Path(tempfile.mkdtemp(prefix="sluice-scenario-"))
+    directory.chmod(0o755)  # as root, Postgres runs as somebody else
+    try:
+        with (
+            Servers.start(directory, durable=False) as servers,
+            PipelineRun(EXAMPLE, directory, servers) as run,
+        ):
+            run.apply()
+            run.env["PYTHONFAULTHANDLER"] = "1"  # a hung stage tells where, if it is sent SIGABRT
+            run.start()
+            yield Scenario(run, servers)
+    finally:
+        if kept := os.environ.get("SLUICE_SCENARIO_LOGS"):
+            shutil.copytree(directory / "log", kept, dirs_exist_ok=True)
+        shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,62 @@
+"""The hands that edit the workforce example's sources in a test: HR through its admin paths, finance by SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, LiteralString
+
+import httpx
+import psycopg
+
+TIMEOUT_S = 30.0
+
+
+class Sources:
+    """`env`: the variables that the example's driver gave (HR_URL, FINANCE_DSN)."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self.hr_url = env["HR_URL"]
+        self._dsn = env["FINANCE_DSN"]
+
+    def hr(self, path: str, **body: Any) -> Any:
+        """POST to an admin path; the answer's JSON."""
+        answer = httpx.post(f"{self.hr_url}/_admin/{path}", json=body, timeout=TIMEOUT_S)
+        return answer.raise_for_status().json()
+
+    def promote(self, worker: int, title: str) -> None:
+        """HR gives a worker another job."""
+        self.hr(f"workers/W-{worker}", jobTitle=title)
+
+    def dismiss(self, worker: int) -> None:
+        httpx.delete(f"{self.hr_url}/_admin/workers/W-{worker}", timeout=TIMEOUT_S).raise_for_status()
+
+    def spoil(self, kind: str, count: int = 1) -> None:
+        """The next `count` answers of the HR API go wrong in the way that `kind` names."""
+        self.hr("faults", kind=kind, count=count)
+
+    def spoilt_left(self) -> int:
+        """How many spoilt answers nobody has fetched yet."""
+        stats = httpx.get(f"{self.hr_url}/_admin/stats", timeout=TIMEOUT_S).raise_for_status()
+        return int(stats.json()["faults_waiting"])
+
+    def finance(self, query: LiteralString, *parameters: object) -> list[tuple[Any, ...]]:
+        """One statement in a transaction of its own; its rows, if it has some."""
+        with psycopg.connect(self._dsn, autocommit=True, connect_timeout=10) as connection:
+            cursor = connection.execute(query, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def annotate(self, employee: str, notes: str) -> None:
+        """Finance writes a remark on somebody's payroll."""
+        query = "UPDATE public.payroll SET notes = %s, updated_at = %s WHERE employee_number = %s"
+        self.finance(query, notes, datetime.now(UTC), employee)
+
+    def raise_pay(self, employee: str, amount: int) -> None:
+        """An update that does not touch `notes`, so that large ones are left out of the change."""
+        query = "UPDATE public.payroll SET base_pay = %s, updated_at = %s WHERE employee_number = %s"
+        self.finance(query, amount, datetime.now(UTC), employee)
+
+    def paid(self, count: int) -> list[str]:
+        """Employee numbers of some who are on the payroll, the same at every call."""
+        rows = self.finance("SELECT employee_number FROM public.payroll ORDER BY employee_number LIMIT %s", count)
+        return [row[0] for row in rows]

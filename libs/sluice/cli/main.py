@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from typing import Annotated, Any
 
 import typer
@@ -47,13 +48,16 @@ class LazyGroup(TyperGroup):
             formatter.write_dl(sorted(rows.items()))
 
     def main(self, *args: Any, **more: Any) -> Any:
-        """Errors with a policy become one line and an exit code; anything else is our bug and keeps its traceback."""
+        """Errors with a policy become one line and an exit code; anything else is our bug: a traceback and code 70."""
         try:
             return super().main(*args, **more)
         except SettingsError as error:
             _end(ExitCode.SETTINGS, error)
         except SluiceError as error:
             _end(ExitCode.ENVIRONMENT, error)
+        except Exception:  # Python's own exit code for it, 1, would read as a finding
+            traceback.print_exc()
+            sys.exit(int(ExitCode.BUG))
 
 
 def _end(code: ExitCode, error: Exception) -> None:

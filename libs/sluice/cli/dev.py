@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sluice.errors import EnvironmentFault, ExitCode
+from sluice.errors import ExitCode
 
 app = typer.Typer(help="Embedded Kafka, Postgres and schema registry for development.", no_args_is_help=True)
 
@@ -40,14 +38,13 @@ def up(
     from sluice.embedded import Servers
     from sluice.embedded.ports import forget
 
-    with _faults_told():
-        directory = state_directory(pipeline, state_dir)
-        if new_ports:
-            forget(directory)
-        servers = Servers.start(directory, progress=_tell, detach=True)
-        typer.echo(f"kafka     {servers.bootstrap_servers}")
-        typer.echo(f"registry  {servers.registry_url}")
-        typer.echo(f"data in   {directory}; `sluice dev env` prints what programs need, `sluice dev down` ends them")
+    directory = state_directory(pipeline, state_dir)
+    if new_ports:
+        forget(directory)
+    servers = Servers.start(directory, progress=_tell, detach=True)
+    typer.echo(f"kafka     {servers.bootstrap_servers}")
+    typer.echo(f"registry  {servers.registry_url}")
+    typer.echo(f"data in   {directory}; `sluice dev env` prints what programs need, `sluice dev down` ends them")
 
 
 @app.command()
@@ -55,9 +52,8 @@ def down(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None) 
     """End the servers; their data stays."""
     from sluice import embedded
 
-    with _faults_told():
-        embedded.down(state_directory(pipeline, state_dir), _tell)
-        typer.echo("no server is running")
+    embedded.down(state_directory(pipeline, state_dir), _tell)
+    typer.echo("no server is running")
 
 
 @app.command()
@@ -89,12 +85,11 @@ def reset(
     """End the servers and delete topics, schemas, databases and the stages' state, all together."""
     from sluice import embedded
 
-    with _faults_told():
-        directory = state_directory(pipeline, state_dir)
-        if not yes:
-            typer.confirm(f"Delete all topics, schemas and databases in {directory}?", abort=True)
-        embedded.reset(directory, _tell)
-        typer.echo(f"{directory} is empty; `sluice dev up` starts afresh")
+    directory = state_directory(pipeline, state_dir)
+    if not yes:
+        typer.confirm(f"Delete all topics, schemas and databases in {directory}?", abort=True)
+    embedded.reset(directory, _tell)
+    typer.echo(f"{directory} is empty; `sluice dev up` starts afresh")
 
 
 @app.command()
@@ -102,13 +97,12 @@ def env(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None, a
     """Print the variables that programs need to reach the servers: `eval "$(sluice dev env)"`."""
     from sluice import embedded
 
-    with _faults_told():
-        variables = embedded.environment(state_directory(pipeline, state_dir))
-        if as_json:
-            typer.echo(json.dumps(variables))
-            return
-        for name, value in variables.items():
-            typer.echo(f"export {name}={shlex.quote(value)}")
+    variables = embedded.environment(state_directory(pipeline, state_dir))
+    if as_json:
+        typer.echo(json.dumps(variables))
+        return
+    for name, value in variables.items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
 
 
 def state_directory(pipeline: Path, given: Path | None) -> Path:
@@ -119,12 +113,3 @@ def state_directory(pipeline: Path, given: Path | None) -> Path:
 
 def _tell(line: str) -> None:
     typer.echo(line, err=True)
-
-
-@contextmanager
-def _faults_told() -> Iterator[None]:
-    try:
-        yield
-    except EnvironmentFault as fault:
-        _tell(f"error: {fault}")
-        raise typer.Exit(ExitCode.ENVIRONMENT) from None

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from typer.testing import CliRunner, Result
 
-from sluice.cli.dev import app
+from sluice.cli.main import app
 from sluice.embedded import down, processes, status
 from sluice.embedded.layout import Layout
 
@@ -23,7 +23,7 @@ def state_dir(tmp_path: Path) -> Iterator[Path]:
 
 
 def dev(tmp_path: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(app, [*arguments, "--pipeline", str(tmp_path / "pipeline.yaml")])
+    return CliRunner().invoke(app, ["dev", *arguments, "--pipeline", str(tmp_path / "pipeline.yaml")])
 
 
 def test_servers_go_on_from_up_to_down_and_reset_empties_all_of_them(tmp_path: Path, state_dir: Path) -> None:

@@ -73,7 +73,8 @@ class LogReader:
         give_up = time.monotonic() + deadline_s
         try:
             while open_ends:
-                messages = consumer.consume(1_000, 0.2)
+                first = consumer.poll(0.2)
+                messages = [] if first is None else [first, *consumer.consume(1_000, 0)]
                 if messages:
                     give_up = time.monotonic() + deadline_s
                 elif time.monotonic() > give_up:

@@ -49,7 +49,11 @@ class GroupReader:
     def take(self, records_max: int, timeout_s: float) -> list[Record | End]:
         """What came within `timeout_s`, in order per partition. Changes of assignment are noted meanwhile."""
         taken: list[Record | End] = []
-        for message in self._open().consume(records_max, timeout_s):
+        consumer = self._open()
+        first = consumer.poll(timeout_s)
+        # `consume` with a time-out waits for all it was asked for, and would add that to the latency of each record.
+        messages = [] if first is None else [first, *consumer.consume(records_max, 0)]
+        for message in messages:
             error = message.error()
             if error is None:
                 taken.append(record_of(message))

@@ -29,6 +29,7 @@ from sluice.telemetry.health import Health
 TAKE_TIMEOUT_S = 0.2
 IDLE_COMMIT_AFTER_S = 1.0
 RETRY_START_AFTER_S = 5.0
+RENEW_RECORDS_AFTER_S = 3_600.0
 BATCH_BYTES_MIN = 64 * 1024
 
 Begin = Callable[[Owned], Iterator[None]]
@@ -66,7 +67,7 @@ class Stage:
         self._paused: set[str] = set()
         self._bytes_max = settings.batch_bytes_max
         self._metrics = metrics_of.StageMetrics(name, reader.group)
-        self._delivered_at = time.monotonic()
+        self._delivered_at = self._renewed_at = time.monotonic()
         self._backoff_s = 0.0
 
     def run_until_signalled(self) -> int:
@@ -313,6 +314,11 @@ class Stage:
         """Commit positions that moved without a record (control records at the end), and start offsets."""
         if time.monotonic() - self._delivered_at < IDLE_COMMIT_AFTER_S:
             return
+        if time.monotonic() - self._renewed_at > RENEW_RECORDS_AFTER_S:
+            # A quiet partition's record says when it was last looked at; else quiet weeks would look like an absence.
+            self._renewed_at = time.monotonic()
+            for owned in self._owned.values():
+                owned.fresh = True
         if any(o.running and (o.fresh or o.position != o.committed) for o in self._owned.values()):
             self._deliver(self._batch())
 

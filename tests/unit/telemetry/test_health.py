@@ -1,0 +1,49 @@
+"""What a stage's probes are told: alive while it makes progress, ready while nothing stands in its way."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sluice.telemetry import Health, metrics
+from sluice.telemetry.server import TelemetryServer
+
+
+def test_a_stage_without_progress_is_not_alive_whatever_else_is_well() -> None:
+    health = Health(stalled_after_s=0.0)
+    health.started()
+    assert not health.faults
+    assert not health.alive
+
+
+def test_faults_of_several_places_are_mended_one_by_one() -> None:
+    health = Health()
+    assert health.faults == {"start": "starting"}
+    health.started()
+    health.fault("environment", "no such table")
+    health.fault("raw.hr.workers/0", "moved forward")
+    health.mend("environment")
+    assert health.faults == {"raw.hr.workers/0": "moved forward"}
+    assert health.alive
+
+
+def test_the_probes_answer_where_the_run_file_says_and_the_file_goes_with_the_stage(tmp_path: Path) -> None:
+    run_file = tmp_path / "run" / "mapper.json"
+    health = Health()
+    with closing(TelemetryServer("127.0.0.1", 0, health, run_file)):
+        at = json.loads(run_file.read_text())
+        base = f"http://{at['host']}:{at['port']}"
+        assert httpx.get(f"{base}/healthz").status_code == 200
+        assert (httpx.get(f"{base}/readyz").status_code, httpx.get(f"{base}/nothing").status_code) == (503, 404)
+        health.started()
+        assert httpx.get(f"{base}/readyz").json() == {"ready": True, "faults": {}}
+        metrics.DEAD_LETTERS.labels("probed", "0123456789ab").inc()
+        counted = 'sluice_dead_letters_total{cause="0123456789ab",stage="probed"} 1.0'
+        assert counted in httpx.get(f"{base}/metrics").text
+    assert not run_file.exists()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{base}/healthz")

@@ -1,0 +1,35 @@
+"""Logs: one JSON object a line, and nothing in it that a record or a secret could have been quoted by."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+PROGRAM = """
+import logging, structlog
+from sluice.telemetry.logs import configure_logs
+
+configure_logs("mapper")
+logging.getLogger("httpx").info("GET /token?client_secret=hunter2")
+structlog.get_logger().warning("not now", why="nobody answers")
+def work(row):
+    raise KeyError("pay")
+try:
+    work({"iban": "DE95"})
+except KeyError:
+    structlog.get_logger().exception("bug")
+"""
+
+
+def test_logs_are_json_lines_of_the_stage_without_locals_or_query_strings() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    first, second = (json.loads(line) for line in done.stderr.splitlines())
+    assert (first["event"], first["why"], first["stage"], first["level"]) == (
+        "not now",
+        "nobody answers",
+        "mapper",
+        "warning",
+    )
+    assert "KeyError" in second["exception"]
+    assert not any(word in done.stderr for word in ("hunter2", "DE95"))

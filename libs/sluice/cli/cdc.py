@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import orjson
 import typer
 
+from sluice.cli.options import JsonOption, PipelineOption
 from sluice.errors import EnvironmentFault, SettingsError
 from sluice.kafka import KafkaSettings
 from sluice.names import Names
@@ -29,8 +29,8 @@ def _root() -> None:
 def resnapshot(
     source: Annotated[str, typer.Argument(help="the source, as the pipeline file calls it")],
     epoch: Annotated[int | None, typer.Option(min=1, help="needed only where the watermark is lost")] = None,
-    pipeline: Annotated[Path | None, typer.Option(help="pipeline.yaml, or its folder; else SLUICE_PIPELINE")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, last on stdout")] = False,
+    pipeline: PipelineOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Read all tables of SOURCE again under a new epoch, through a new slot; rows that are gone since are retracted.
 

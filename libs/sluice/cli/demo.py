@@ -9,6 +9,7 @@ from typing import Annotated
 import orjson
 import typer
 
+from sluice.cli.options import JsonOption
 from sluice.errors import ExitCode, SettingsError
 from sluice.stage.settings import default_schemas_dir
 from sluice.stage.signals import Stop
@@ -30,7 +31,7 @@ def demo(
     seconds: Annotated[float | None, typer.Option(help="stop after so long, counted from servers ready")] = None,
     rate: Annotated[float, typer.Option(help="live edits per second in the sources")] = 20.0,
     state_dir: Annotated[Path | None, typer.Option(help="where data stays; default .sluice in the example")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, last on stdout")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Start everything, show a golden record with the source of each field, go on until Ctrl-C.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import orjson
 import typer
 
+from sluice.cli.options import JsonOption, PipelineOption
 from sluice.errors import ExitCode, SettingsError
 from sluice.explain import explain as run_explanation
 from sluice.explain import told
@@ -24,8 +24,8 @@ def explain(
     entity: Annotated[str, typer.Argument(help="the entity's name, as in canonical.<entity>")],
     entity_id: Annotated[str, typer.Argument(metavar="ID", help="its id; also as a source spells it")],
     field: Annotated[str | None, typer.Argument(help="one field; all, if none is named")] = None,
-    pipeline: Annotated[Path | None, typer.Option(help="pipeline.yaml, or its folder; else SLUICE_PIPELINE")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, last on stdout")] = False,
+    pipeline: PipelineOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Tell value, source record, raw record and stored response, mapping, rule and losing candidates of each field.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Annotated
 
 import orjson
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from sluice.cli.options import PipelineOption
 from sluice.errors import Transient
 from sluice.lag.measure import LagMeter, StageLag
 from sluice.lag.sources import SourceLag, source_lags
@@ -23,7 +23,7 @@ app = typer.Typer(help="What each stage has not done yet.")
 
 @app.command()
 def lag(
-    pipeline: Annotated[Path | None, typer.Option(help="pipeline.yaml, or its folder; else SLUICE_PIPELINE")] = None,
+    pipeline: PipelineOption = None,
     watch: Annotated[bool, typer.Option("--watch", help="measure again and again, until Ctrl-C")] = False,
     interval_s: Annotated[float, typer.Option("--interval", help="with --watch: seconds between two looks")] = 2.0,
     by_partition: Annotated[bool, typer.Option("--partitions", help="a line for each partition that lags")] = False,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import orjson
 import typer
 
+from sluice.cli.options import JsonOption, PipelineOption
 from sluice.errors import EnvironmentFault, SettingsError
 from sluice.kafka import LogReader, clients
 from sluice.kafka.groups import members_of, set_offsets
@@ -31,8 +31,8 @@ def _root() -> None:
 def rebuild(
     entities: Annotated[list[str] | None, typer.Argument(help="entities; all, if none is named")] = None,
     sink: Annotated[str, typer.Option(envvar="SLUICE_SINK", help="needed where the pipeline has several")] = "",
-    pipeline: Annotated[Path | None, typer.Option(help="pipeline.yaml, or its folder; else SLUICE_PIPELINE")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, last on stdout")] = False,
+    pipeline: PipelineOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Fill golden tables anew from their topics, under the topics' next epoch. The sink must be stopped.
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import orjson
 import typer
 
+from sluice.cli.options import JsonOption, PipelineOption
 from sluice.pipeline import load_pipeline
 from sluice.stage.control import write_request
 from sluice.stage.restore import skip_key
@@ -25,9 +27,14 @@ def accept(
     topic: Annotated[str, typer.Argument(help="the topic")],
     partition: Annotated[int, typer.Argument(help="the partition")],
     to: Annotated[int, typer.Option(help="the committed offset, as the stage named it")],
+    pipeline: PipelineOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Let `group` go on from offset `to`, leaving what lies before it unread. The stage goes on by itself."""
     settings = read_settings(StageSettings)
-    names = load_pipeline(settings.pipeline).names
+    names = load_pipeline(pipeline or settings.pipeline).names
     write_request(settings.kafka, names.control, skip_key(group, (topic, partition)), {"to": to})
-    print(f"accepted: {group} goes on at {topic}/{partition}@{to}")
+    if as_json:
+        print(orjson.dumps({"group": group, "topic": topic, "partition": partition, "to": to}).decode())
+    else:
+        print(f"accepted: {group} goes on at {topic}/{partition}@{to}")

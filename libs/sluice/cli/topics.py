@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import orjson
 import typer
 
+from sluice.cli.options import JsonOption, PipelineOption
 from sluice.errors import ExitCode
 from sluice.kafka import clients
 from sluice.kafka.topics import Topic, Topics, concrete, load_kinds
@@ -16,8 +16,6 @@ from sluice.pipeline.authored import load_entities
 from sluice.stage.settings import StageSettings, read_settings
 
 app = typer.Typer(no_args_is_help=True, help="The pipeline's topics.")
-PipelineOption = Annotated[Path | None, typer.Option(help="pipeline.yaml, or its folder; else SLUICE_PIPELINE")]
-JsonOption = Annotated[bool, typer.Option("--json", help="one JSON object, last on stdout")]
 
 
 def declared(pipeline_path: Path, settings: StageSettings) -> list[Topic]:

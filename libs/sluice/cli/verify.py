@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import orjson
 import typer
 
+from sluice.cli.options import JsonOption, PipelineOption
 from sluice.errors import ExitCode
 from sluice.pipeline import load_pipeline
 from sluice.stage.settings import StageSettings, read_settings
@@ -19,9 +19,9 @@ app = typer.Typer(help="Check that nothing is lost, doubled or out of order.")
 
 @app.command()
 def verify(
-    pipeline: Annotated[Path | None, typer.Option(help="pipeline.yaml, or its folder; else SLUICE_PIPELINE")] = None,
+    pipeline: PipelineOption = None,
     wait: Annotated[float, typer.Option("--wait", help="seconds to wait in all for stages that lag behind")] = 30.0,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, last on stdout")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Recompute contributions, golden records and rows from what is before them, and compare.
 

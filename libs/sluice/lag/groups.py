@@ -8,6 +8,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from sluice.entities import EntityContract, Mapping
+from sluice.errors import Transient
 from sluice.kafka.faults import kafka_error, translate
 from sluice.kafka.groups import members_of
 from sluice.kafka.log import Partition
@@ -60,4 +61,6 @@ def committed_offsets(admin: AdminClient, group: str) -> dict[Partition, int]:
         if kafka_error(error).name() == "GROUP_ID_NOT_FOUND":
             return {}
         raise translate(error, f"committed offsets of group {group}") from None
+    except TimeoutError:
+        raise Transient(f"committed offsets of group {group}: no broker answers") from None
     return {(part.topic, part.partition): part.offset for part in found if part.offset >= 0}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, NamedTuple
 
 from confluent_kafka.admin import AdminClient
@@ -77,6 +76,5 @@ class LagMeter:
         return self._partitions[topic]
 
 
-def _told(backlog: Backlog, now_s: float | None = None) -> dict[str, Any]:
-    age_s = backlog.age_s(time.time() if now_s is None else now_s)
-    return {"records": backlog.records, "at_most": backlog.at_most, "seconds": round(age_s, 3)}
+def _told(backlog: Backlog, now_s: float) -> dict[str, Any]:
+    return {"records": backlog.records, "at_most": backlog.at_most, "seconds": round(backlog.age_s(now_s), 3)}

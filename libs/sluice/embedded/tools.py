@@ -9,7 +9,6 @@ from sluice.embedded.fetching import fetch
 from sluice.embedded.java import find_java
 
 CONSUMER_GROUPS = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
-TOPICS = "org.apache.kafka.tools.TopicCommand"
 
 
 def kafka_tool(main_class: str, *arguments: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:

@@ -44,7 +44,8 @@ class Links:
         both = (topics.contributions, topics.canonical)
         spans = spans_to(scope.reader, {at: end for at, end in self._visible.ends.items() if at[0] in both})
         reading = RoundReader(topics, self._done, self._visible, scope.report)
-        check = EntityCheck(topics, scope.pipeline.source_order, scope.decode, scope.report, scope.candidates)
+        order, dead = scope.pipeline.source_order, self._unmerged_dead
+        check = EntityCheck(topics, order, scope.decode, dead, scope.report, scope.candidates)
         tables = {sink.name: self._row_check(sink, topics) for sink in self._sinks}
         for partitions in rounds({p: sum(spans[t, p][1] - spans[t, p][0] for t in both) for p in range(count)}):
             made = reading.read(scope.reader, {at: span for at, span in spans.items() if at[1] in partitions})

@@ -58,6 +58,29 @@ class PartitionRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """What an owner finds of a partition: the group's committed offset (None: none), the topic's id and first offset,
+    and the offset up to which an operator accepted to skip (None: none)."""
+
+    at: At
+    group: str
+    committed: int | None
+    topic_id: str
+    begin: int
+    accepted_skip: int | None = None
+
+    @property
+    def place(self) -> str:
+        """For errors: which partition of which group."""
+        return f"{self.at[0]}/{self.at[1]}, group {self.group}"
+
+    @property
+    def reset_command(self) -> str:
+        """Kafka's own command for this partition, up to where to reset it."""
+        return f"kafka-consumer-groups --group {self.group} --topic {self.at[0]}:{self.at[1]} --reset-offsets"
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """Read from `offset`; `reset` when that is not where the last transaction of the group ended."""
 
@@ -65,51 +88,37 @@ class Start:
     reset: bool = False
 
 
-def decide_start(
-    at: At,
-    group: str,
-    committed: int | None,
-    record: PartitionRecord | None,
-    topic_id: str,
-    begin: int,
-    accepted_skip: int | None,
-    now_s: float,
-) -> Start:
-    """Where to begin on a partition. Raises EnvironmentFault where going on could lose records.
-
-    `committed`: the group's committed offset (None: none); `begin`: the first offset of the log; `accepted_skip`: the
-    offset up to which an operator accepted to skip.
-    """
-    where = f"{at[0]}/{at[1]}, group {group}"
+def decide_start(found: Found, record: PartitionRecord | None, now_s: float) -> Start:
+    """Where to begin on a partition whose last record is `record`. Raises EnvironmentFault where going on could lose
+    records, with the range and the way out."""
+    committed = found.committed
     if record is None:
-        return Start(begin if committed is None else committed)
-    if record.topic_id != topic_id:
+        return Start(found.begin if committed is None else committed)
+    if record.topic_id != found.topic_id:
         raise EnvironmentFault(
-            where,
-            f"the topic was re-created (its id was {record.topic_id}, is {topic_id}); old offsets mean nothing",
+            found.place,
+            f"the topic was re-created (its id was {record.topic_id}, is {found.topic_id}); old offsets mean nothing",
             "stop the pipeline and drop its state with its topics (`sluice dev reset` in development)",
         )
     if committed is None:
         raise EnvironmentFault(
-            where,
+            found.place,
             f"no committed offset, yet this group processed up to {record.processed}; they expired or were deleted",
-            f"kafka-consumer-groups --group {group} --topic {at[0]}:{at[1]} --reset-offsets --to-offset "
-            f"{record.processed} (or --to-earliest) --execute",
+            f"{found.reset_command} --to-offset {record.processed} (or --to-earliest) --execute",
         )
-    if committed > record.processed and committed != accepted_skip:
+    if committed > record.processed and committed != found.accepted_skip:
         raise EnvironmentFault(
-            where,
+            found.place,
             f"moved forward: offsets {record.processed} to {committed - 1} would be skipped unread",
             "move it back with kafka-consumer-groups, or accept the loss: "
-            f"`sluice skips accept {group} {at[0]} {at[1]} --to {committed}`",
+            f"`sluice skips accept {found.group} {found.at[0]} {found.at[1]} --to {committed}`",
         )
     if now_s - record.at > ABSENCE_MAX_S:
-        return Start(begin, reset=committed != begin)
-    if committed < begin:
+        return Start(found.begin, reset=committed != found.begin)
+    if committed < found.begin:
         raise EnvironmentFault(
-            where,
-            f"offsets {committed} to {begin - 1} are gone from the log before this group read them",
-            f"accept the loss by kafka-consumer-groups --group {group} --topic {at[0]}:{at[1]} --reset-offsets "
-            "--to-earliest --execute",
+            found.place,
+            f"offsets {committed} to {found.begin - 1} are gone from the log before this group read them",
+            f"accept the loss by {found.reset_command} --to-earliest --execute",
         )
     return Start(committed, reset=committed != record.processed)

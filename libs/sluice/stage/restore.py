@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from sluice.kafka import LogReader
 from sluice.stage.control import request_in_force
-from sluice.stage.partition import PartitionRecord, decide_start, partition_key
+from sluice.stage.partition import Found, PartitionRecord, decide_start, partition_key
 from sluice.stage.process import Owned
 from sluice.stage.record import At
 from sluice.state import View
@@ -32,7 +32,8 @@ def begin_partition(
     """Set where `owned` begins, from its partition record, wherever that is kept. Raises EnvironmentFault."""
     begin = reader.beginnings([owned.at])[owned.at]
     accepted = accepted_skip(reader, control_topic, group, owned.at) if _skipped(owned, record) else None
-    start = decide_start(owned.at, group, owned.committed, record, owned.topic_id, begin, accepted, time.time())
+    found = Found(owned.at, group, owned.committed, owned.topic_id, begin, accepted)
+    start = decide_start(found, record, time.time())
     if record is not None:
         owned.record = record
     owned.position = start.offset

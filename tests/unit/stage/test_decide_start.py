@@ -6,7 +6,7 @@ import pytest
 
 from sluice.errors import EnvironmentFault
 from sluice.position import Position
-from sluice.stage.partition import ABSENCE_MAX_S, PartitionRecord, Start, decide_start
+from sluice.stage.partition import ABSENCE_MAX_S, Found, PartitionRecord, Start, decide_start
 
 AT = ("raw.erp.public.employee", 3)
 NOW = 2_000_000_000.0
@@ -31,7 +31,7 @@ def record(processed: int, *, topic_id: str = "id", age_s: float = 10.0) -> Part
 def test_the_start_follows_the_committed_offset_and_the_record(
     committed: int | None, known: PartitionRecord | None, begin: int, accepted: int | None, expected: Start
 ) -> None:
-    assert decide_start(AT, "mapper", committed, known, "id", begin, accepted, NOW) == expected
+    assert decide_start(Found(AT, "mapper", committed, "id", begin, accepted), known, NOW) == expected
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_what_could_lose_records_is_refused_with_the_range_and_the_way_out(
     committed: int | None, known: PartitionRecord, begin: int, accepted: int | None, told: list[str]
 ) -> None:
     with pytest.raises(EnvironmentFault) as refused:
-        decide_start(AT, "mapper", committed, known, "id", begin, accepted, NOW)
+        decide_start(Found(AT, "mapper", committed, "id", begin, accepted), known, NOW)
     assert "raw.erp.public.employee/3" in refused.value.where
     for words in told:
         assert words in str(refused.value)

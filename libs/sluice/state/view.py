@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import time
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -38,6 +39,7 @@ class View:
         self._prefix = f"{topic}/{partition}\0".encode()
         self._checkpoint_key = b"\0checkpoint\0" + self._prefix
         self._pending: dict[bytes, bytes | None] = {}
+        self._order: list[bytes] = []  # its keys, sorted
         self.restored_to = 0
         self.checkpoint = self._read_checkpoint()
 
@@ -49,6 +51,8 @@ class View:
 
     def put(self, key: bytes, value: bytes | None) -> None:
         """Set or delete `key` in the open batch."""
+        if key not in self._pending:
+            insort(self._order, key)
         self._pending[key] = value
 
     def scan(self, prefix: bytes = b"", after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
@@ -56,12 +60,20 @@ class View:
         start = len(self._prefix)
         beyond = self._prefix + after if after else b""
         stored = ((k[start:], 1, v) for k, v in self._store.scan(self._prefix + prefix, beyond))
-        changed = sorted((k, 0, v) for k, v in self._pending.items() if k.startswith(prefix) and k > after)
+        changed = [(k, 0, self._pending[k]) for k in self._pending_keys(prefix, after)]
         last: bytes | None = None
         for key, _, value in heapq.merge(stored, changed, key=lambda item: item[:2]):
             if key != last and value is not None:
                 yield key, value
             last = key
+
+    def _pending_keys(self, prefix: bytes, after: bytes) -> list[bytes]:
+        """Keys of the open batch under `prefix` beyond `after`, found by bisection: a merger scans once an entity."""
+        first = bisect_left(self._order, max(prefix, after))
+        last = first
+        while last < len(self._order) and self._order[last].startswith(prefix):
+            last += 1
+        return [key for key in self._order[first:last] if key > after or not after]
 
     def restore(self, reader: LogReader, touched: Callable[[bytes], None] | None = None) -> Iterator[None]:
         """Read from the checkpoint to the end of the log, in slices; call after fencing.
@@ -104,15 +116,16 @@ class View:
             writes.append((self._checkpoint_key, orjson.dumps(stamp)))
         if writes:
             self._store.write(writes)
-            self._pending.clear()
+        self.rollback()
 
     def rollback(self) -> None:
         """The batch is given up: its writes never were."""
         self._pending.clear()
+        self._order.clear()
 
     def forget(self) -> None:
         """Drop everything local; the next `restore` reads the whole log."""
-        self._pending.clear()
+        self.rollback()
         self._store.write([(self._checkpoint_key, None)])
         self._store.drop(self._prefix)
         self.checkpoint = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 import sluice
@@ -34,7 +34,12 @@ def default_schemas_dir() -> Path:
 
 
 class StageSettings(BaseSettings):
-    """What every stage is told. A stage's own settings inherit from this."""
+    """What every stage is told. A stage's own settings inherit from this.
+
+    `instance` is stable over restarts and unique among the processes of a stage: transactional ids and local state
+    are named after it. A batch, which is one transaction, is cut at `batch_bytes_max` of output; `batch_records_max`
+    records (librdkafka's limit is a million) are asked for at a time.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="SLUICE_", env_nested_delimiter="__", frozen=True, extra="ignore", env_ignore_empty=True
@@ -47,8 +52,8 @@ class StageSettings(BaseSettings):
     registry: RegistrySettings = RegistrySettings()
     schemas_dir: Path = default_schemas_dir()
     telemetry: TelemetrySettings = TelemetrySettings()
-    batch_bytes_max: int = 3 * 1024 * 1024
-    batch_records_max: int = 5_000
+    batch_bytes_max: int = Field(default=3 * 1024 * 1024, ge=1)
+    batch_records_max: int = Field(default=5_000, ge=1, le=1_000_000)
 
 
 S = TypeVar("S", bound=StageSettings)

@@ -20,7 +20,7 @@ def bench(kafka: str, topic_prefix: str, tmp_path: Path) -> EchoBench:
     return EchoBench(kafka, topic_prefix, tmp_path)
 
 
-def eventually(holds: Callable[[], bool], deadline_s: float = 30.0) -> None:
+def eventually(holds: Callable[[], bool], deadline_s: float = 60.0) -> None:
     """Wait for a state that nothing but the stage's own progress brings about."""
     give_up = time.monotonic() + deadline_s
     while not holds():

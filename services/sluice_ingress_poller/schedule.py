@@ -6,7 +6,7 @@ from sluice.stage.backpressure import Flow
 
 INTERVAL_S_MIN = 0.2
 RETRY_S_FIRST = 1.0
-RETRY_S_MAX = 300.0
+RETRY_S_MAX = 60.0
 THROTTLED_FACTOR = 4.0
 
 

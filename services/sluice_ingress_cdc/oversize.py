@@ -11,7 +11,7 @@ import hashlib
 import time
 
 from sluice.errors import DeadRecord
-from sluice.stage.dead_letters import CONNECT, TRUNCATED_BODY_BYTES, cause_of
+from sluice.stage.dead_letters import CAUSE_HEADER, CONNECT, TRUNCATED_BODY_BYTES, cause_of
 from sluice.stage.raw import TRUNCATED_HEADER, RawRecord
 
 CODE = "too-large"
@@ -30,7 +30,7 @@ def dead_letter(stage: str, record: RawRecord, topic: str, bytes_max: int) -> Ra
         f"{CONNECT}stage": "TASK_POLL",
         f"{CONNECT}exception.class.name": "sluice.errors.DeadRecord",
         f"{CONNECT}exception.message": str(error),
-        "sluice-cause": cause_of(stage, error),
+        CAUSE_HEADER: cause_of(stage, error),
         "sluice-kind": error.code,
         "sluice-attempt": "1",
         "sluice-parked-ms": str(time.time_ns() // 1_000_000),

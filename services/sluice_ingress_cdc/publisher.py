@@ -12,9 +12,10 @@ from sluice.errors import Transient
 from sluice.kafka import KafkaSettings
 from sluice.names import Names
 from sluice.postgres.slot_watermark import SlotWatermark, control_key, requested_epoch, watermark_key
+from sluice.stage.dead_letters import CAUSE_HEADER
 from sluice.stage.ingress import IngressProducer
 from sluice.stage.raw import RawRecord
-from sluice.telemetry.metrics import BATCH_SECONDS, RECORDS
+from sluice.telemetry.metrics import BATCH_SECONDS, DEAD_LETTERS, RECORDS
 from sluice_ingress_cdc.settings import STAGE
 
 # How long a snapshot waits for Kafka before it is given up and begun anew: its source transaction is open meanwhile.
@@ -48,6 +49,9 @@ class SlotPublisher:
             self.producer.publish(records, {watermark_key(self._source): watermark.to_json()})
         for topic, count in Counter(record.topic for record in records).items():
             RECORDS.labels(STAGE, topic, "dead" if topic == self._dead_letters else "published").inc(count)
+        for record in records:
+            if record.topic == self._dead_letters:
+                DEAD_LETTERS.labels(STAGE, dict(record.headers)[CAUSE_HEADER].decode()).inc()
 
     def publish_surely(
         self,

@@ -82,7 +82,9 @@ class Replay:
         shutil.rmtree(folder)
 
     def committed(self, stage: str) -> dict[Partition, int]:
-        return committed_offsets(clients.admin(self.kafka), self.group_of(stage))
+        topics = next(one.topics for one in self.inputs if one.stage == stage)
+        partitions = [(topic, p) for topic in topics for p in range(self.run.pipeline.partitions)]
+        return committed_offsets(self.kafka, self.group_of(stage), partitions)
 
     # ── waiting and looking ───────────────────────────────────────────────────────────────────────────────────
 
@@ -93,7 +95,7 @@ class Replay:
             for one in self.inputs:
                 partitions = [(topic, p) for topic in one.topics for p in range(self.run.pipeline.partitions)]
                 ends, give_up_at = reader.ends(partitions), time.monotonic() + SETTLE_DEADLINE_S
-                _, left = settle(clients.admin(self.kafka), reader, one.group, ends, give_up_at)
+                _, left = settle(self.kafka, reader, one.group, ends, give_up_at)
                 assert not left, f"{left}\n{self.scenario.states()}"
 
     def await_enumeration(self) -> None:

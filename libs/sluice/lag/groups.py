@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaException, TopicPartition
 
 from sluice.entities import EntityContract, Mapping
-from sluice.errors import Transient
-from sluice.kafka.faults import kafka_error, translate
-from sluice.kafka.groups import members_of
+from sluice.kafka import KafkaSettings, clients
+from sluice.kafka.faults import translate
 from sluice.kafka.log import Partition
 from sluice.pipeline import Pipeline
 from sluice.postgres.sinks import STAGE as SINK_STAGE
@@ -46,21 +45,17 @@ def stage_inputs(
     ]
 
 
-def committed_offsets(admin: AdminClient, group: str) -> dict[Partition, int]:
-    """The group's committed offsets; empty for a group that never was. Raises Transient or EnvironmentFault.
+def committed_offsets(settings: KafkaSettings, group: str, partitions: Iterable[Partition]) -> dict[Partition, int]:
+    """The group's committed offsets of `partitions`, where it has any. Raises Transient or EnvironmentFault.
 
-    librdkafka's admin client crashes the process when the answer is that the coordinator is not ready (its handler
-    speaks to a group that an admin client has not: librdkafka #5040). Describing the group first asks the same
-    coordinator by a request whose errors are handled.
+    Asked by a consumer that never joins. librdkafka's admin client could ask too, but its handler crashes the process
+    when the coordinator is not ready (librdkafka #5040), and after a time-out its client never finishes closing.
     """
-    members_of(admin, group)
-    asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=TIMEOUT_S)
+    consumer = clients.group_consumer(settings, group, "offsets")
     try:
-        found = asked[group].result(TIMEOUT_S + 1).topic_partitions or []
+        found = consumer.committed([TopicPartition(*at) for at in partitions], TIMEOUT_S)
     except KafkaException as error:
-        if kafka_error(error).name() == "GROUP_ID_NOT_FOUND":
-            return {}
         raise translate(error, f"committed offsets of group {group}") from None
-    except TimeoutError:
-        raise Transient(f"committed offsets of group {group}: no broker answers") from None
-    return {(part.topic, part.partition): part.offset for part in found if part.offset >= 0}
+    finally:
+        consumer.close()
+    return {(tp.topic, tp.partition): tp.offset for tp in found if tp.error is None and tp.offset >= 0}

@@ -47,6 +47,7 @@ class LagMeter:
     """Measures all stages of a pipeline; keeps its clients between measurements."""
 
     def __init__(self, pipeline: Pipeline, settings: KafkaSettings) -> None:
+        self._kafka = settings
         self._admin: AdminClient = clients.admin(settings)
         self._reader = LogReader(settings)
         self._inputs = stage_inputs(pipeline, load_mappings(pipeline), load_entities(pipeline))
@@ -62,7 +63,7 @@ class LagMeter:
     def _of(self, inputs: StageInputs) -> StageLag:
         partitions = [(topic, p) for topic in inputs.topics for p in range(self._count(topic))]
         # Committed first: a group that goes on meanwhile then shows too much rather than too little.
-        committed = committed_offsets(self._admin, inputs.group)
+        committed = committed_offsets(self._kafka, inputs.group, partitions)
         begins, ends = self._reader.beginnings(partitions), self._reader.ends(partitions, committed=True)
         spans = {at: (max(committed.get(at, 0), begins[at]), ends[at]) for at in partitions}
         begun = all(at in committed for at in partitions)

@@ -15,6 +15,7 @@ from sluice.errors import DeadRecord
 from sluice.stage.record import Record
 
 CONNECT = "__connect.errors."
+CAUSE_HEADER = "sluice-cause"
 BODY_BYTES_MAX = 8 * 1024 * 1024
 TRUNCATED_BODY_BYTES = 64 * 1024
 
@@ -45,7 +46,7 @@ def dead_letter(
     headers: Headers = [(name, value) for name, value in record.headers.items() if not name.startswith(CONNECT)]
     headers += [(CONNECT + name, value.encode()) for name, value in where.items()]
     headers += [
-        ("sluice-cause", cause_of(stage, error).encode()),
+        (CAUSE_HEADER, cause_of(stage, error).encode()),
         ("sluice-kind", error.code.encode()),
         ("sluice-attempt", b"%d" % (int(record.headers.get("sluice-attempt", b"0") or 0) + 1)),
         ("sluice-parked-ms", b"%d" % (time.time_ns() // 1_000_000)),

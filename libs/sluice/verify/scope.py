@@ -9,7 +9,7 @@ from typing import NamedTuple
 from confluent_kafka.admin import AdminClient
 
 from sluice.entities import EntityContract, Mapping
-from sluice.kafka import LogReader, clients
+from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.log import Partition
 from sluice.kafka.topics import Topics
 from sluice.lag import StageInputs, stage_inputs
@@ -45,6 +45,7 @@ class Scope:
     contracts: dict[str, EntityContract]
     mappings: list[Mapping]
     stages: list[StageInputs]
+    kafka: KafkaSettings
     admin: AdminClient
     reader: LogReader
     decode: Decode
@@ -63,7 +64,7 @@ class Scope:
         opened.callback(registry.close)
         reader = opened.enter_context(LogReader(settings.kafka))
         decode = make_decoder(registry.by_id)
-        return cls(pipeline, contracts, mappings, stages, admin, reader, decode, Report(), [])
+        return cls(pipeline, contracts, mappings, stages, settings.kafka, admin, reader, decode, Report(), [])
 
     def partitions_of(self, stage: StageInputs) -> list[Partition]:
         """Every input partition of a stage."""

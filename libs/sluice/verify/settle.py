@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from confluent_kafka.admin import AdminClient
-
-from sluice.kafka import LogReader
+from sluice.kafka import KafkaSettings, LogReader
 from sluice.kafka.log import Partition
 from sluice.lag import backlogs, committed_offsets
 from sluice.verify.report import NotDone
@@ -18,7 +16,7 @@ COUNTED_OFFSETS_MAX = 1_000
 
 
 def settle(
-    admin: AdminClient, reader: LogReader, group: str, ends: Mapping[Partition, int], give_up_at: float
+    kafka: KafkaSettings, reader: LogReader, group: str, ends: Mapping[Partition, int], give_up_at: float
 ) -> tuple[dict[Partition, int], list[NotDone]]:
     """Wait until `group` has done every visible record below `ends`, or `give_up_at` (monotonic seconds) is past.
 
@@ -26,7 +24,7 @@ def settle(
     """
     begins = reader.beginnings(list(ends))
     while True:
-        committed = committed_offsets(admin, group)
+        committed = committed_offsets(kafka, group, ends)
         stands = {at: committed.get(at, begins[at]) for at in ends}
         left = {at: (max(stands[at], begins[at]), end) for at, end in ends.items() if stands[at] < end}
         small = {at: span for at, span in left.items() if span[1] - span[0] <= COUNTED_OFFSETS_MAX}

@@ -56,7 +56,9 @@ def verify(
 def _run(scope: Scope, opened: ExitStack, give_up_at: float, progress: Progress) -> None:
     ends, done = _settled(scope, give_up_at, progress)
     mapper, merger, *sinks = scope.stages
-    committed = {stage.group: committed_offsets(scope.admin, stage.group) for stage in scope.stages}
+    committed = {
+        stage.group: committed_offsets(scope.kafka, stage.group, scope.partitions_of(stage)) for stage in scope.stages
+    }
     # A sink that never began has no tables yet; all that it has to do is pending.
     open_sinks = [scope.open_sink(stage, opened) for stage in sinks if committed[stage.group]]
     progress("reading raw records")
@@ -86,7 +88,7 @@ def _settled(scope: Scope, give_up_at: float, progress: Progress) -> tuple[dict[
     for stage in scope.stages:
         progress(f"waiting for {stage.group} to reach the ends")
         ends[stage.group] = scope.reader.ends(scope.partitions_of(stage))
-        done[stage.group], pending = settle(scope.admin, scope.reader, stage.group, ends[stage.group], give_up_at)
+        done[stage.group], pending = settle(scope.kafka, scope.reader, stage.group, ends[stage.group], give_up_at)
         scope.report.pending += pending
     return ends, done
 

@@ -71,9 +71,9 @@ def test_a_large_backlog_is_an_upper_bound(kafka: str, topic: str) -> None:
 def test_a_group_that_never_was_has_committed_nothing(kafka: str, topic: str) -> None:
     settings = KafkaSettings(bootstrap_servers=kafka)
     admin = clients.admin(settings)
-    assert committed_offsets(admin, f"{topic}-nobody") == {}
+    assert committed_offsets(settings, f"{topic}-nobody", [(topic, 0)]) == {}
     set_offsets(admin, f"{topic}-somebody", {(topic, 0): 0})
-    assert committed_offsets(admin, f"{topic}-somebody") == {(topic, 0): 0}
+    assert committed_offsets(settings, f"{topic}-somebody", [(topic, 0)]) == {(topic, 0): 0}
 
 
 def test_the_command_counts_what_each_stage_has_not_done(

@@ -46,7 +46,7 @@ def test_the_interval_follows_the_freshness_wanted(freshness_s: float, flow: Flo
         (1, None, 0.0, 0.5),
         (1, None, 1.0, 1.0),
         (4, None, 1.0, 8.0),
-        (50, None, 1.0, 300.0),
+        (50, None, 1.0, 60.0),
         (1, 30.0, 0.5, 30.0),
         (9, 30.0, 1.0, 30.0),
         (1, 0.0, 1.0, 1.0),

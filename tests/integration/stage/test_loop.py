@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import orjson
@@ -109,6 +110,25 @@ def test_an_owner_that_lost_its_partition_cannot_commit_what_it_had_in_hand(benc
             zombie.commit([TopicPartition(bench.topic, 0, 0)], old_generation)
         bench.feed(b"2")
         eventually(lambda: bench.visible(bench.out) == [b"1", b"2"])
+
+
+def test_a_partition_that_changes_hands_under_load_is_read_once_by_each_in_turn(bench: EchoBench) -> None:
+    """Two members, one partition: the one leaves with records on their way, the other goes on behind it."""
+    values = [b"%d" % number for number in range(600)]
+    first, first_echo = bench.stage("0")
+    second, second_echo = bench.stage("1")
+    with ExitStack() as leaving:
+        leaving.enter_context(Running(first))
+        bench.feed(*values[:50])
+        eventually(lambda: bool(first_echo.handled))
+        with Running(second):
+            for start in range(50, 400, 50):
+                bench.feed(*values[start : start + 50])
+            leaving.close()
+            bench.feed(*values[400:])
+            eventually(lambda: len(bench.visible(bench.out)) >= 600)
+    assert bench.visible(bench.out) == values
+    assert second_echo.handled[-1] == 599
 
 
 def test_a_group_moved_forward_waits_and_names_the_range(bench: EchoBench) -> None:

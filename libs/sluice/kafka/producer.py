@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from sluice.errors import Bug, DeadRecord, TransactionLost, Transient
 from sluice.kafka import clients
+from sluice.kafka.bounded import within
 from sluice.kafka.faults import kafka_error, translate
 from sluice.kafka.settings import KafkaSettings
 
 Headers = Sequence[tuple[str, bytes]]
 OnDelivery = Callable[[KafkaError | None, Message], None]
+
+# Beyond its own time-out a call is not waited for longer than this.
+GRACE_S = 5.0
 
 
 class TransactionalProducer:
@@ -109,9 +114,14 @@ class TransactionalProducer:
         give_up = time.monotonic() + (deadline_s or self._timeout_s)
         while True:
             left = give_up - time.monotonic()
+            timeout_s = max(left, 0.1)
             try:
-                call(producer, max(left, 0.1))
+                within(timeout_s + GRACE_S, partial(call, producer, timeout_s))
                 return
+            except TimeoutError:
+                # The hung call holds the client; whoever fences next ends its transaction.
+                self._producer, self._open = None, False
+                raise TransactionLost(f"{self.transactional_id}: {doing}: no answer, not even a time-out") from None
             except KafkaException as exception:
                 error = kafka_error(exception)
                 if error.retriable() and not error.fatal() and left > 0:

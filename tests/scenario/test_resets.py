@@ -116,8 +116,13 @@ def test_a_group_moved_forward_waits_until_somebody_accepts_what_is_skipped(repl
         assert done.returncode == 0, done.stdout + done.stderr
     scenario.await_ready(sink)
     assert _rows_with_text(replay, "skipped") == 0
-    jumps = [(line["from"], line["visible"]) for line in replay.resets_in_ledger(sink)]
-    assert {(to, 0) for _, to in skipped.values()} <= set(jumps), jumps
+    expected = {(to, 0) for _, to in skipped.values()}
+    await_true(
+        lambda: expected <= {(line["from"], line["visible"]) for line in replay.resets_in_ledger(sink)},
+        30.0,
+        "a line in the ledger for each skip",
+        scenario.states,
+    )
 
     replay.run.stop(sink)
     replay.move(sink, *EARLIEST)

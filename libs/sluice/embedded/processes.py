@@ -184,6 +184,7 @@ def _wait(process: psutil.Process, patience_s: float) -> None:
     while is_alive(process) and time.monotonic() < deadline:
         reap()
         time.sleep(0.02)
+    reap()  # else it stays as a zombie, which other programs take for alive
 
 
 def reap() -> None:

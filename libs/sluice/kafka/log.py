@@ -14,7 +14,7 @@ from types import TracebackType
 from confluent_kafka import Consumer, IsolationLevel, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from sluice.errors import Transient
+from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka import clients
 from sluice.kafka.faults import translate
 from sluice.kafka.settings import KafkaSettings
@@ -102,12 +102,12 @@ class LogReader:
             del open_ends[at]
 
     def _offsets(self, partitions: list[Partition], spec: OffsetSpec, committed: bool) -> dict[Partition, int]:
-        """A leader that moves (or is only just there) is waited for, up to the deadline."""
+        """A leader that moves, or a topic that a broker just started does not know yet, is waited for a while."""
         give_up = time.monotonic() + LEADER_DEADLINE_S
         while True:
             try:
                 return self._asked(partitions, spec, committed)
-            except Transient:
+            except (Transient, EnvironmentFault):
                 if time.monotonic() > give_up:
                     raise
                 time.sleep(0.1)

@@ -181,10 +181,12 @@ def end(process: psutil.Process, signals: Sequence[int], deadline_s: float) -> N
 
 def _wait(process: psutil.Process, patience_s: float) -> None:
     deadline = time.monotonic() + patience_s
-    while is_alive(process) and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
         reap()
+        # A child looks like a zombie as soon as its first thread has ended; it is gone once it could be reaped.
+        if not is_alive(process) and all(child.pid != process.pid for child in _children):
+            return
         time.sleep(0.02)
-    reap()  # else it stays as a zombie, which other programs take for alive
 
 
 def reap() -> None:

@@ -137,7 +137,8 @@ def test_a_second_start_goes_on_with_the_same_company_and_leaves_nothing_running
     edits.wait(60)
     before = erp.driver.truth(erp.running)
     erp.running.stop()
-    assert not any(psutil.pid_exists(pid) for pid in erp.running.processes.values())
+    left = [psutil.Process(pid) for pid in erp.running.processes.values() if psutil.pid_exists(pid)]
+    assert [(one.pid, one.status(), one.name(), one.ppid()) for one in left] == []
     again = erp.driver.start(erp.ctx)
     try:
         assert again.env["ERP_DSN"] == erp.running.env["ERP_DSN"]

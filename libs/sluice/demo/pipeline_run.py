@@ -164,11 +164,17 @@ class PipelineRun:
             self._stopped.add(name)
             self.stages[name].stop()
 
-    def await_quiet(self, deadline_s: float = 120.0, each_turn: Callable[[], None] = lambda: None) -> bool:
-        """Wait until no running stage has lag or takes a record for two seconds; False at the deadline."""
+    def await_quiet(
+        self,
+        deadline_s: float = 120.0,
+        each_turn: Callable[[], None] = lambda: None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Wait until no running stage has lag or takes a record for two seconds; False at the deadline, or when
+        `stopped` says so."""
         give_up = time.monotonic() + deadline_s
         quiet_since, before = time.monotonic(), (-1, -1)
-        while time.monotonic() < give_up:
+        while time.monotonic() < give_up and not stopped():
             self.watch()
             each_turn()
             live = [stage for name, stage in self.stages.items() if name not in self._stopped]

@@ -50,6 +50,10 @@ class Outcome:
         }
 
 
+class _Stopped(Exception):
+    """Somebody asked to stop while the demo was checking."""
+
+
 class Demo:
     """`seconds` None: until stopped. Times count from `began` (monotonic seconds: the start of the command)."""
 
@@ -83,7 +87,7 @@ class Demo:
                 self._turn(run, golden, live, latency)
                 stop.wait(TURN_S)
             if until is not None and not stop.requested:
-                self._check(run, golden, live, latency)
+                self._check(run, golden, live, latency, stop)
             self._outcome.latency_s = latency.summary()
             self._outcome.stages = {name: _summary(stage) for name, stage in run.stages.items()}
         self._outcome.rss_mib, self._outcome.rss_total_mib = self._memory.by_name, self._memory.total
@@ -101,16 +105,32 @@ class Demo:
         self._memory.sample({**run.pids, "live-edits": live.pid, "demo": os.getpid()})
         self._screen.update(list(run.stages.values()))
 
-    def _check(self, run: PipelineRun, golden: GoldenRows, live: Live, latency: EditLatency) -> None:
-        """Stop the edits, let everything arrive, then check that nothing is lost."""
+    def _check(self, run: PipelineRun, golden: GoldenRows, live: Live, latency: EditLatency, stop: Stop) -> None:
+        """Stop the edits, let everything arrive, then check that nothing is lost. `stop` cuts it short."""
         from sluice.verify import verify
 
         live.stop()
         self._outcome.edits = _lines(live.log)
         self._screen.tell("edits stopped; waiting until everything has arrived")
-        run.await_quiet(each_turn=latency.sample)
+
+        def turn() -> None:
+            latency.sample()
+            require_running(list(run.stages.values()), RESTARTS_MAX)
+            self._screen.update(list(run.stages.values()))
+
+        def tell(line: str) -> None:
+            if stop.requested:
+                raise _Stopped
+            self._screen.tell(line)
+
+        run.await_quiet(each_turn=turn, stopped=lambda: stop.requested)
         self._turn(run, golden, live, latency)
-        report = verify(run.pipeline, run.settings, wait_s=VERIFY_WAIT_S, progress=self._screen.tell)
+        try:
+            tell("checking every link from raw records to rows")
+            report = verify(run.pipeline, run.settings, wait_s=VERIFY_WAIT_S, progress=tell)
+        except _Stopped:
+            self._screen.tell("stopped before everything was checked")
+            return
         self._outcome.verified = report.verified
         self._outcome.findings = [f"{check}: {one}" for check, kept in report.first.items() for one in kept]
         for line in report.lines():

@@ -55,10 +55,16 @@ class Screen:
             if self._live is None:
                 self._live = Live(console=self._console, refresh_per_second=4)
                 self._live.start()
-            self._live.update(Group(table, *([self._golden_table()] if self._golden else []), _HINT))
+            troubles = [Text(f"{s.name}: {told}", style="red") for s in stages if (told := s.trouble())]
+            logs = [Text(f"logs: {stages[0].log.parent}", style="dim")] if stages else []
+            golden = [self._golden_table()] if self._golden else []
+            self._live.update(Group(table, *troubles, *golden, *logs, _HINT))
         elif time.monotonic() >= self._next_line_at:
             self._next_line_at = time.monotonic() + LINE_EVERY_S
             self._console.print(Text(_line(stages)))
+            for stage in stages:
+                if told := stage.trouble():
+                    self._console.print(Text(f"{stage.name}: {told} (see {stage.log})"))
 
     def _stage_table(self, stages: Sequence[StageProcess]) -> Table:
         table = Table(title="Sluice", title_justify="left", expand=False)
@@ -68,7 +74,7 @@ class Screen:
         table.add_column("state")
         for stage in stages:
             counts = stage.counts
-            state = "ready" if counts.ready else "starting"
+            state = "ready" if counts.ready else "not ready"
             if stage.restarts:
                 state += f" (restarted {stage.restarts} ×)"
             rate = self._rate(stage.name, counts.records)

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
@@ -67,6 +67,7 @@ class StageProcess:
         """Read its metrics; start it again if it is dead."""
         processes.reap()
         if self._process is None or not processes.is_alive(self._process):
+            self.counts = replace(self.counts, ready=False)
             self._revive()
             return
         self.counts = self._scraped() or self.counts
@@ -95,6 +96,21 @@ class StageProcess:
         except (OSError, ValueError, httpx.HTTPError):
             return None
         return _counts(text, self._before, ready)
+
+    def trouble(self) -> str:
+        """What it last complained about, from its log; empty for a stage that is ready or silent."""
+        if self.counts.ready:
+            return ""
+        for line in reversed(processes.last_lines(self.log, lines=30).splitlines()):
+            try:
+                told = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                if line.strip().startswith("sluice: "):
+                    return line.strip()
+                continue
+            if told.get("level") in ("error", "critical"):
+                return ": ".join(str(told[k]) for k in ("event", "why", "next") if k in told)
+        return ""
 
     def failure(self) -> str:
         """The last line of its log, for an error."""

@@ -34,8 +34,7 @@ class Links:
         self._unmerged_dead = scope.dead_letters("merger").places
         self._unstored_dead = scope.dead_letters(SINK_STAGE).places if sinks else set[RawRef]()
         raw_topics = {(m.source, m.stream): scope.pipeline.names.raw(m.source, m.stream) for m in scope.mappings}
-        ends = scope.reader.ends(list(raw.raw.ends))
-        self._provenance = ProvenanceCheck(raw.raw, raw_topics, ends, scope.report)
+        self._provenance = ProvenanceCheck(raw.raw, raw_topics, scope.reader.ends, scope.report)
 
     def check(self, contract: EntityContract, facts: MapperFacts) -> None:
         """Read the entity's logs and rows once, a round of partitions at a time."""

@@ -3,7 +3,7 @@ against raw."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sluice.kafka.log import Partition
@@ -108,18 +108,22 @@ class RowCheck:
 
 
 class ProvenanceCheck:
-    """I6. `raw_ends`: the ends of raw as they stand now. `raw` names the raw topic of a (source, stream)."""
+    """I6. `ends_now` asks the ends of partitions; `raw_topics` names the raw topic of a (source, stream).
+
+    Rows go on moving while they are checked, so an offset beyond the end last heard of is asked about again.
+    """
 
     def __init__(
         self,
         index: RawIndex,
         raw_topics: Mapping[tuple[str, str], str],
-        raw_ends: Mapping[Partition, int],
+        ends_now: Callable[[list[Partition]], Mapping[Partition, int]],
         report: Report,
     ) -> None:
         self._index = index
         self._raw_topics = raw_topics
-        self._raw_ends = raw_ends
+        self._ends_now = ends_now
+        self._ends: dict[Partition, int] = {}
         self._report = report
 
     def check(self, where: str, entity_id: str, contributors: Iterable[Mapping[str, Any]]) -> None:
@@ -129,6 +133,11 @@ class ProvenanceCheck:
             self._report.checked["provenances"] += 1
             if wrong:
                 self._report.found("I6", where, entity_id, wrong)
+
+    def _is_beyond(self, at: Partition, offset: int) -> bool:
+        if offset >= self._ends.get(at, 0):
+            self._ends[at] = self._ends_now([at])[at]
+        return offset >= self._ends[at]
 
     def _wrong(self, one: Mapping[str, Any]) -> str:
         topic = self._raw_topics.get((one["source"], one["stream"]))
@@ -143,8 +152,8 @@ class ProvenanceCheck:
         if found == "compacted":
             # Promised: the newest of its key stands in its place.
             self._report.checked["compacted since"] += 1
-        if found == "beyond" and one["offset"] >= self._raw_ends.get(at, 0):
-            return f"names raw record {raw}, behind the end of its log"
+        if found == "beyond" and self._is_beyond(at, one["offset"]):
+            return f"names raw record {raw}, beyond the end of its log"
         if found == "other-key":
             return f"names raw record {raw}, which is of another source key"
         if found == "missing":

@@ -169,7 +169,7 @@ CRIMES: list[tuple[Check, str, str]] = [
     ("I4", "OLD-ROW", "the newest is of epoch 1"),
     ("I4", "NO-GRAVE", "has no grave"),
     ("I6", "WRONG-PLACE", "which is of another source key"),
-    ("I6", "FORGED-PROVENANCE", "behind the end of its log"),
+    ("I6", "FORGED-PROVENANCE", "beyond the end of its log"),
 ]
 
 

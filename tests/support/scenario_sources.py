@@ -46,7 +46,11 @@ class Sources:
             cursor = connection.execute(query, parameters)
             return cursor.fetchall() if cursor.description else []
 
-    def annotate(self, employee: str, notes: str) -> None:
+    def notes(self, employee: str) -> str | None:
+        found = self.finance("SELECT notes FROM public.payroll WHERE employee_number = %s", employee)
+        return str(found[0][0]) if found and found[0][0] is not None else None
+
+    def annotate(self, employee: str, notes: str | None) -> None:
         """Finance writes a remark on somebody's payroll."""
         query = "UPDATE public.payroll SET notes = %s, updated_at = %s WHERE employee_number = %s"
         self.finance(query, notes, datetime.now(UTC), employee)

@@ -14,21 +14,44 @@ MIB = 1024 * 1024
 MESSAGE_BYTES_MAX = 16 * MIB
 SESSION_TIMEOUT_MS = 6_000
 
-_log = logging.getLogger("sluice.kafka")
+REPEATED_AFTER_S = 10.0
+
+
+class OncePerKind(logging.Filter):
+    """Lets one line of a kind through in ten seconds: without a broker librdkafka tells of it a hundred times a second.
+
+    The kind is the first word, which is what librdkafka calls the event.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told_at: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind = record.getMessage().partition(" ")[0]
+        if record.created - self._told_at.get(kind, float("-inf")) < REPEATED_AFTER_S:
+            return False
+        self._told_at[kind] = record.created
+        return True
+
+
+_log = logging.getLogger("sluice.kafka.clients")
+_library_log = logging.getLogger("sluice.kafka.librdkafka")
+_log.addFilter(OncePerKind())
+_library_log.addFilter(OncePerKind())
 
 
 def _on_error(error: KafkaError) -> None:
     # A wrong password shows itself only here; per-broker connection chatter is for debugging.
     level = logging.WARNING if error.name() in ("_AUTHENTICATION", "_SSL", "_ALL_BROKERS_DOWN") else logging.DEBUG
-    _log.log(level, "kafka client: %s", error.name())
+    _log.log(level, "%s at a Kafka client", error.name())
 
 
 def _common(settings: KafkaSettings, **more: Any) -> dict[str, Any]:
-    quiet = logging.getLogger("sluice.kafka.librdkafka")
     return {
         "bootstrap.servers": settings.bootstrap_servers,
         "error_cb": _on_error,
-        "logger": quiet,
+        "logger": _library_log,
         "reconnect.backoff.max.ms": 2_000,
         "socket.keepalive.enable": True,
         "allow.auto.create.topics": False,

@@ -10,7 +10,14 @@ import structlog
 
 def configure_logs(stage: str) -> None:
     """Send the standard library's and structlog's events through one formatter, with the stage's name on each."""
+
+    def named(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        # Not by a context variable: those stay behind in the thread that set them.
+        event.setdefault("stage", stage)
+        return event
+
     shared: list[structlog.typing.Processor] = [
+        named,
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -46,4 +53,3 @@ def configure_logs(stage: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(stage=stage)

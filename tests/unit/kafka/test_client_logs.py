@@ -1,0 +1,27 @@
+"""What librdkafka repeats a hundred times a second is told once in a while."""
+
+from __future__ import annotations
+
+import logging
+
+from sluice.kafka.clients import REPEATED_AFTER_S, OncePerKind
+
+
+def line(text: str, at_s: float) -> logging.LogRecord:
+    record = logging.makeLogRecord({"msg": text})
+    record.created = at_s
+    return record
+
+
+def test_a_repeated_line_is_told_once_and_again_after_a_while() -> None:
+    once = OncePerKind()
+    assert once.filter(line("FAIL [rdkafka#producer-1] refused", 100.0))
+    assert not once.filter(line("FAIL [rdkafka#producer-1] refused", 100.1))
+    assert not once.filter(line("FAIL [rdkafka#consumer-2] refused", 100.0 + REPEATED_AFTER_S - 0.1))
+    assert once.filter(line("FAIL [rdkafka#producer-1] refused", 100.0 + REPEATED_AFTER_S))
+
+
+def test_another_kind_of_line_is_told_beside_it() -> None:
+    once = OncePerKind()
+    assert once.filter(line("FAIL [rdkafka#producer-1] refused", 100.0))
+    assert once.filter(line("TXNERR [rdkafka#producer-1] lost", 100.0))

@@ -108,6 +108,8 @@ def test_a_restart_of_all_keeps_data_and_moves_a_taken_port_of_a_session(own_ser
     assert own_servers.pids == {}
     taken = ports.remembered(Layout(state_dir).ports)["kafka"]
     with socket.socket() as squatter:
+        # Connections that the broker closed linger in TIME_WAIT on its port.
+        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         squatter.bind((ports.LOOPBACK, taken))
         squatter.listen()
         with Servers.start(state_dir, durable=False) as again:

@@ -71,12 +71,20 @@ def spawn(command: Command, *, detach: bool) -> psutil.Process:
     launched = _launch(command, detach=detach)
     if not detach:
         _children.append(launched)
-        return psutil.Process(launched.pid)
+        return _recognisable(psutil.Process(launched.pid))
     told, _ = launched.communicate(timeout=LAUNCHED_WITHIN_S)
     try:
         return psutil.Process(int(told))
     except (ValueError, psutil.NoSuchProcess):
         raise died(command.name, command.log) from None
+
+
+def _recognisable(process: psutil.Process) -> psutil.Process:
+    """The process once `find` can see it: within exec, for an instant, its command line is empty."""
+    give_up = time.monotonic() + LAUNCHED_WITHIN_S
+    while not arguments(process) and is_alive(process) and time.monotonic() < give_up:
+        time.sleep(0.001)
+    return process
 
 
 def run(command: Command, timeout_s: float) -> None:

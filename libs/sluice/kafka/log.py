@@ -134,7 +134,10 @@ class LogReader:
 
 def _stuck(open_ends: Mapping[Partition, int], deadline_s: float) -> str:
     (topic, partition), end = next(iter(open_ends.items()))
-    return f"{topic}/{partition}: nothing readable below offset {end} for {deadline_s:.0f} s (an open transaction?)"
+    return (
+        f"{topic}/{partition}: nothing readable below offset {end} for {deadline_s:.0f} s: a transaction stays open; "
+        "if it does not end by itself, `kafka-transactions find-hanging` names it"
+    )
 
 
 def read_to_end(

@@ -1,0 +1,77 @@
+"""What a crash of the broker must not take: the markers of transactions whose end it had promised.
+
+Kafka 4.3.0 and 4.3.1 take a partition without a leader for a deleted one and skip its markers (KAFKA-20734). A lone
+broker that comes back within its own session has such a moment: read_committed stands still there for ever.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import NewTopic
+
+from sluice.embedded import Servers
+from sluice.embedded.layout import Layout
+from sluice.kafka import KafkaSettings, clients, read_to_end
+
+PRODUCERS = 12
+TOPIC = "crash"
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Servers]:
+    with Servers.start(tmp_path, registry=False, postgres=False, durable=False) as running:
+        yield running
+    Layout(tmp_path).delete()
+
+
+def test_transactions_that_a_crash_cut_short_are_ended_after_it(broker: Servers) -> None:
+    settings = KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
+    admin = clients.admin(settings)
+    admin.create_topics([NewTopic(TOPIC, PRODUCERS, 1)])[TOPIC].result(10)
+    producers = [fenced(settings, number) for number in range(PRODUCERS)]
+    for number, producer in enumerate(producers):
+        producer.begin_transaction()
+        for partition in range(PRODUCERS):
+            producer.produce(TOPIC, b"%d" % number, partition=partition)
+        producer.flush(10)
+    committed: list[int] = []
+    first = threading.Event()
+
+    def commit(number: int) -> None:
+        try:
+            producers[number].commit_transaction(10)
+            committed.append(number)
+        except KafkaException:
+            pass  # its outcome is not known, as it may be
+        finally:
+            first.set()
+
+    commits = [threading.Thread(target=commit, args=(number,)) for number in range(PRODUCERS)]
+    for thread in commits:
+        thread.start()
+    assert first.wait(10)
+    broker.kill("kafka")  # some ends are promised, and their markers not written yet
+    promised = set(committed)
+    broker.restart("kafka")
+    for thread in commits:
+        thread.join(30)
+    for number in range(PRODUCERS):
+        fenced(settings, number)
+    read = [
+        (m.partition(), int(m.value() or b"")) for m in read_to_end(settings, TOPIC, dict.fromkeys(range(PRODUCERS), 0))
+    ]
+    assert promised
+    for number in promised | {number for _, number in read}:
+        # All of a transaction or nothing of it; never nothing of one that was acknowledged.
+        assert sorted(p or 0 for p, n in read if n == number) == list(range(PRODUCERS))
+
+
+def fenced(settings: KafkaSettings, number: int) -> Producer:
+    producer = clients.producer(settings, f"crash-{number}")
+    producer.init_transactions(60)
+    return producer

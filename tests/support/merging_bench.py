@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import orjson
+
 from sluice.entities import EntityContract
 from sluice.errors import DeadRecord
 from sluice.kafka import LogReader
@@ -14,7 +16,7 @@ from sluice.stage.batch import Batch
 from sluice.stage.partition import PartitionRecord, partition_key
 from sluice.stage.process import Owned
 from sluice.stage.record import At, Record
-from sluice.state import MemoryStore
+from sluice.state import Ageing, Keeping, MemoryStore
 from sluice_merger.merger import Input, Merger
 from support.memory_log import LogMessage, MemoryLogs
 
@@ -41,11 +43,11 @@ class MergerBench:
     def _begin(self) -> None:
         inputs = {IN: Input(self._contract, _encode, "in-id", OUT, "out-id", STATE, "state-id")}
         reader = cast(LogReader, self.logs)
-        self._merger = Merger("merger", Names(), self._sources, inputs, self.store, reader)
+        keeping = Keeping(self.store, reader, Ageing(reader, first_pass_after_s=0.0))
+        self._merger = Merger("merger", Names(), self._sources, inputs, keeping)
         self.owned = Owned((IN, 0), "in-id", self._committed, PartitionRecord("in-id", 0))
         for _ in self._merger.start(self.owned):
             pass
-        self.owned.running = True
         self.position = self.owned.position
         self.batch = self._new_batch()
 
@@ -66,6 +68,11 @@ class MergerBench:
         self.logs.append(IN, 0, made.key, made.to_json(), [])
         return made
 
+    @staticmethod
+    def key(entity_id: str, source: str) -> bytes:
+        """The key of the contributions that `claim` makes."""
+        return orjson.dumps([entity_id, source, "people", f'{{"id":"{entity_id}"}}', f"from_{source}", "main"])
+
     # ── the loop ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def drain(self) -> None:
@@ -73,6 +80,11 @@ class MergerBench:
         while self._merger.busy((IN, 0)):
             self._merger.work(self.batch)
             self.commit()
+
+    def housekeep(self) -> None:
+        """One slice of the work that is done when there is nothing else to do."""
+        self._merger.work(self.batch)
+        self.commit()
 
     def run(self) -> None:
         """Drain, then take every record there is, each in a batch of its own."""
@@ -87,7 +99,7 @@ class MergerBench:
         if message is None:
             self.position = self.logs.ends([(IN, 0)])[IN, 0]
             return
-        record = Record(IN, 0, message.offset(), message.key(), message.value(), {}, 0)
+        record = Record(IN, 0, message.offset(), message.key(), message.value(), dict(message.headers()), 0)
         try:
             self._merger.handle(record, self.batch)
         except DeadRecord as error:

@@ -1,5 +1,5 @@
 """Delivery: how a batch becomes durable together with the offsets it was made from. The only place that commits
-what was read; a group that is born gets its first offset from the loop.
+what was read; a group that is born gets its first offset where its partition is begun.
 
 Two orders, and both commit nothing before what it led to is durable:
 * `KafkaDelivery`: outputs, state, ledger and offsets in one transaction, fenced by the group's generation.
@@ -64,7 +64,7 @@ class KafkaDelivery:
         producer.begin()
         try:
             self._produce(batch, learnt)
-            offsets = [self._partition(o, batch, reader.group, learnt) for o in owned if o.running]
+            offsets = [self._partition(o, batch, reader.group, learnt) for o in owned]
             # Offsets of all owned partitions, changed or not: a zombie that consumed nothing is fenced by them too.
             producer.commit(offsets, reader.metadata())
         except Transient:
@@ -129,7 +129,7 @@ class DirectDelivery:
         self._writer.rollback()
 
     def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> dict[At, int]:
-        mine = [o for o in owned if o.running]
+        mine = list(owned)
         try:
             self._writer.write(batch, mine)
             self._flush(batch)

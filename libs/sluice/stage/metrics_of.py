@@ -48,8 +48,6 @@ class StageMetrics:
             return
         self._next_lag_at = now + LAG_EVERY_S
         for one in owned:
-            if not one.running:
-                continue
             topic, partition = one.at
             end = reader.high_watermark(one.at)
             if end < 0:

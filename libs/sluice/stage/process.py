@@ -25,8 +25,8 @@ class Taken(Enum):
 class Owned:
     """A partition this process owns. `committed` is what the group's offset says, `position` how far the open batch is.
 
-    `state` is the view that keeps the partition record, None for a stage that keeps it elsewhere. `running`: records of
-    it are taken; `fresh`: nothing was delivered since it began; `reset`: it began elsewhere than it was left.
+    `state` is the view that keeps the partition record, None for a stage that keeps it elsewhere. `fresh`: nothing was
+    delivered since it began; `reset`: it began elsewhere than it was left.
     """
 
     at: At
@@ -36,7 +36,6 @@ class Owned:
     state: View | None = None
     position: int = 0
     reset: bool = False
-    running: bool = False
     fresh: bool = False
 
     @property

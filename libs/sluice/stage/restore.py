@@ -16,8 +16,8 @@ from sluice.state import View
 def restore_record(owned: Owned, view: View, reader: LogReader, control_topic: str, group: str) -> Iterator[None]:
     """Restore `view`, read the partition record from it, set where `owned` begins. Raises EnvironmentFault.
 
-    The loop asked for the committed offset before: that waits out a transaction of the partition's last owner, so
-    that what is read here is all there is.
+    The committed offset was asked for before: that waits out a transaction of the partition's last owner, so that
+    what is read here is all there is.
     """
     yield from view.restore(reader)
     raw = view.get(partition_key(owned.at[1]))

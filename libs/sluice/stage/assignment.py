@@ -1,0 +1,119 @@
+"""The partitions that this process owns, and which of them are read: not those that wait for work that comes before
+their records, nor those of an input topic that is paused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from sluice.stage.beginning import Beginnings
+from sluice.stage.group import GroupReader
+from sluice.stage.process import Owned, Process
+from sluice.stage.record import At
+from sluice.telemetry.health import Health
+
+log = structlog.get_logger()
+
+
+class Assignment:
+    """`owned`: what is begun, and so takes part in every transaction. `gone` is told of each partition that is not ours
+    any more."""
+
+    def __init__(
+        self,
+        reader: GroupReader,
+        process: Process,
+        health: Health,
+        topic_ids: Mapping[str, str],
+        gone: Callable[[At], None],
+    ) -> None:
+        self.owned: dict[At, Owned] = {}
+        self._reader = reader
+        self._process = process
+        self._gone = gone
+        self._beginnings = Beginnings(reader, process, health, topic_ids)
+        self._waiting: dict[At, int] = {}
+        self._paused: set[str] = set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is work that waits for no record."""
+        return self._beginnings.pending or any(self._process.busy(at) for at in self._waiting)
+
+    def reading(self) -> dict[At, Owned]:
+        """The partitions that are read now."""
+        return {at: owned for at, owned in self.owned.items() if not self.held(at)}
+
+    def held(self, at: At) -> bool:
+        return at in self._waiting or at[0] in self._paused
+
+    # ── coming and going ──────────────────────────────────────────────────────────────────────────────────────
+
+    def follow(self) -> None:
+        """Do what the last rebalance noted."""
+        revoked, self._reader.revoked = self._reader.revoked, []
+        assigned, self._reader.assigned = self._reader.assigned, []
+        for at in revoked:
+            self._forget(at)
+        for at in assigned:
+            self._beginnings.add(at)
+
+    def leave(self) -> None:
+        """Forget all: nothing of it is ours any more."""
+        for at in [*self.owned, *self._beginnings.places]:
+            self._forget(at)
+
+    def begin(self) -> None:
+        """A slice of work on the partition that is being begun; once it is, it is read from where it begins."""
+        owned = self._beginnings.slice()
+        if owned is None:
+            return
+        self.owned[owned.at] = owned
+        if self._process.busy(owned.at):
+            self._waiting[owned.at] = owned.position
+        else:
+            self._read_on(owned.at, owned.position)
+        log.info("partition begun", topic=owned.at[0], partition=owned.at[1], offset=owned.position)
+
+    def _forget(self, at: At) -> None:
+        self._beginnings.drop(at)
+        self.owned.pop(at, None)
+        self._waiting.pop(at, None)
+        self._process.stop(at)
+        self._gone(at)
+
+    # ── holding and reading on ────────────────────────────────────────────────────────────────────────────────
+
+    def wait(self, at: At, offset: int) -> None:
+        """Read nothing of `at` while the process is busy with it, then from `offset` on."""
+        self._waiting[at] = offset
+        self._reader.hold(at)
+
+    def read_on(self) -> None:
+        """Read on where the process is busy no more."""
+        for at in [at for at in self._waiting if not self._process.busy(at)]:
+            self._read_on(at, self._waiting.pop(at))
+
+    def pause(self, topic: str) -> bool:
+        """Read nothing of `topic` as long as this process lives; False if that is so already."""
+        if topic in self._paused:
+            return False
+        self._paused.add(topic)
+        for at in self.owned:
+            if at[0] == topic:
+                self._reader.hold(at)
+        return True
+
+    def rewind(self) -> None:
+        """Offer again what is not committed: from each partition's committed position."""
+        for owned in self.owned.values():
+            owned.position = owned.committed if owned.committed is not None else owned.position
+            if owned.at in self._waiting:
+                self._waiting[owned.at] = owned.position
+            else:
+                self._read_on(owned.at, owned.position)
+
+    def _read_on(self, at: At, offset: int) -> None:
+        if at[0] not in self._paused:
+            self._reader.begin_at(at, offset)

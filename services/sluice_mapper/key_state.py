@@ -35,6 +35,11 @@ class KeyState:
     targets: dict[str, list[Target]] = field(default_factory=dict)
     carried: dict[str, tuple[Any, Position]] | None = field(default_factory=dict)
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the newest that is known of the key is its delete, and nothing that it claimed stands."""
+        return self.deleted is not None and self.deleted >= self.seen and not any(self.targets.values())
+
     def to_json(self) -> bytes:
         return _ENCODER.encode(
             [self.seen, self.deleted, self.emitted, self.targets, self.carried],

@@ -8,7 +8,7 @@ from sluice.stage.delivery import KafkaDelivery
 from sluice.stage.group import GroupReader
 from sluice.stage.loop import Stage
 from sluice.stage.settings import StageSettings, read_settings
-from sluice.state import RocksStore
+from sluice.state import Ageing, Keeping, RocksStore
 from sluice.telemetry import telemetry
 from sluice_mapper.mapper import Mapper
 from sluice_mapper.wiring import NAME, inputs_of
@@ -21,12 +21,13 @@ def main() -> int:
         names = pipeline.names
         inputs, topic_ids = inputs_of(pipeline, settings)
         store = RocksStore(settings.state_dir / f"{NAME}-{settings.instance}")
+        keeping = Keeping(store, LogReader(settings.kafka), Ageing(LogReader(settings.kafka)))
         group = names.group(NAME)
         return Stage(
             name=NAME,
             settings=settings,
             reader=GroupReader(settings.kafka, group, settings.instance, list(inputs)),
-            process=Mapper(group, names, pipeline.partitions, inputs, store, LogReader(settings.kafka)),
+            process=Mapper(group, names, pipeline.partitions, inputs, keeping),
             delivery=KafkaDelivery(settings.kafka, names, NAME, settings.instance),
             dlq_topic=names.dlq(NAME),
             topic_ids=topic_ids,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sluice.entities import Mapping
 from sluice.errors import DeadRecord, EnvironmentFault, Outdated
-from sluice.kafka import LogReader, murmur2_partition
+from sluice.kafka import murmur2_partition
 from sluice.names import Names
 from sluice.pipeline import Stream
 from sluice.position import Position
@@ -23,10 +23,10 @@ from sluice.stage.process import Owned, Taken
 from sluice.stage.record import At, Record
 from sluice.stage.restore import restore_record
 from sluice.stage.source_record import Op, SourceRecord
-from sluice.state import Store, View
+from sluice.state import Keeping, View
 from sluice_mapper import claims
 from sluice_mapper.key_state import KeyState, fill
-from sluice_mapper.sweep import Sweep, sweep_slice
+from sluice_mapper.sweep import RESERVED_KEY, Sweep, sweep_slice
 
 UNSEEN = "unchanged-value-never-seen"
 
@@ -48,15 +48,12 @@ class Input:
 class Mapper:
     """`inputs` by raw topic. Implements `sluice.stage.process.Process`."""
 
-    def __init__(
-        self, group: str, names: Names, partitions: int, inputs: dict[str, Input], store: Store, reader: LogReader
-    ) -> None:
+    def __init__(self, group: str, names: Names, partitions: int, inputs: dict[str, Input], keeping: Keeping) -> None:
         self._group = group
         self._names = names
         self._partitions = partitions
         self._inputs = inputs
-        self._store = store
-        self._reader = reader
+        self._store, self._reader, self._ageing = keeping
         self._owned: dict[At, Owned] = {}
         self._sweeps: dict[At, Sweep] = {}
 
@@ -88,7 +85,8 @@ class Mapper:
                 )
 
     def stop(self, at: At) -> None:
-        self._owned.pop(at, None)
+        if (owned := self._owned.pop(at, None)) is not None:
+            self._ageing.forget(owned.view)
         self._sweeps.pop(at, None)
 
     # ── records ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -221,6 +219,9 @@ class Mapper:
         for at, sweep in self._sweeps.items():
             if not sweep.finished and not batch.full:
                 self._slice(self._owned[at], sweep, batch)
+        for owned in self._owned.values():
+            if not self.busy(owned.at) and not batch.full:
+                self._drop_gone(owned, batch)
 
     def _slice(self, owned: Owned, sweep: Sweep, batch: Batch) -> None:
         inputs = self._inputs[owned.at[0]]
@@ -235,6 +236,19 @@ class Mapper:
             self._emit(step.contributions, marker, batch)
             self._keep(owned, key, state, batch)
         batch.touch(owned.at)
+
+    # ── what is long gone ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _drop_gone(self, owned: Owned, batch: Batch) -> None:
+        """Forget keys whose delete nothing can contradict any more. Nobody else writes this topic."""
+        view = owned.view
+        for message in self._ageing.old_records(view):
+            key, value = message.key(), message.value()
+            if key is None or value is None or key.startswith(RESERVED_KEY) or view.get(key) != value:
+                continue
+            if KeyState.from_json(value).is_gone:
+                batch.emit(view.topic, key, None, (), owned.at[1])
+                view.put(key, None)
 
     # ── batches ───────────────────────────────────────────────────────────────────────────────────────────────
 

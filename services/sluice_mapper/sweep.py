@@ -12,7 +12,7 @@ from sluice.state import View
 from sluice_mapper.key_state import KeyState
 
 SLICE_KEYS = 2_000
-_RESERVED_KEY = b'{"$'
+RESERVED_KEY = b'{"$'
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ def sweep_slice(view: View, sweep: Sweep) -> list[tuple[bytes, KeyState]]:
         sweep.after = pairs[-1][0]
     found = []
     for key, value in pairs:
-        if key.startswith(_RESERVED_KEY):
+        if key.startswith(RESERVED_KEY):
             continue
         state = KeyState.from_json(value)
         if state.seen < sweep.position:

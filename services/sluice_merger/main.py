@@ -8,7 +8,7 @@ from sluice.stage.delivery import KafkaDelivery
 from sluice.stage.group import GroupReader
 from sluice.stage.loop import Stage
 from sluice.stage.settings import StageSettings, read_settings
-from sluice.state import RocksStore
+from sluice.state import Ageing, Keeping, RocksStore
 from sluice.telemetry import telemetry
 from sluice_merger.merger import Merger
 from sluice_merger.wiring import NAME, inputs_of
@@ -21,12 +21,13 @@ def main() -> int:
         names = pipeline.names
         inputs = inputs_of(pipeline, settings)
         store = RocksStore(settings.state_dir / f"{NAME}-{settings.instance}")
+        keeping = Keeping(store, LogReader(settings.kafka), Ageing(LogReader(settings.kafka)))
         group = names.group(NAME)
         return Stage(
             name=NAME,
             settings=settings,
             reader=GroupReader(settings.kafka, group, settings.instance, list(inputs)),
-            process=Merger(group, names, pipeline.source_order, inputs, store, LogReader(settings.kafka)),
+            process=Merger(group, names, pipeline.source_order, inputs, keeping),
             delivery=KafkaDelivery(
                 settings.kafka, names, NAME, settings.instance, tracked=[i.canonical_topic for i in inputs.values()]
             ),

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from sluice.entities import EntityContract
 from sluice.errors import DeadRecord
-from sluice.kafka import LogReader
 from sluice.names import Names
 from sluice.provenance import Contribution, Incomplete, Merged, merge
 from sluice.schemas.encoder import Encode
@@ -23,9 +22,9 @@ from sluice.stage.ledger import Outcome
 from sluice.stage.process import Owned, Taken
 from sluice.stage.record import At, Record
 from sluice.stage.restore import restore_record
-from sluice.state import Store, View
+from sluice.state import Keeping, View
 from sluice_merger.partition import MergedPartition, rules_of
-from sluice_merger.views import CONTENT_HEADER, REVISION_HEADER, HeldClaim, Standing, project_canonical
+from sluice_merger.views import CONTENT_HEADER, OVER_HEADER, REVISION_HEADER, HeldClaim, Standing, project_canonical
 
 Headers = list[tuple[str, bytes]]
 
@@ -52,15 +51,13 @@ class Merger:
         names: Names,
         source_order: tuple[str, ...],
         inputs: dict[str, Input],
-        store: Store,
-        reader: LogReader,
+        keeping: Keeping,
     ) -> None:
         self._group = group
         self._names = names
         self._source_order = source_order
         self._inputs = inputs
-        self._store = store
-        self._reader = reader
+        self._store, self._reader, self._ageing = keeping
         self._partitions: dict[At, MergedPartition] = {}
         self._accepted: dict[tuple[At, str], list[Record]] = defaultdict(list)
 
@@ -89,7 +86,8 @@ class Merger:
         self._partitions[owned.at] = merged
 
     def stop(self, at: At) -> None:
-        self._partitions.pop(at, None)
+        if (merged := self._partitions.pop(at, None)) is not None:
+            self._ageing.forget(merged.contributions)
 
     # ── records ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -98,7 +96,7 @@ class Merger:
         if record.key is None:
             raise DeadRecord("no-key", "a contribution has a key")
         if record.value is None:
-            merged.contributions.put(record.key, None)
+            merged.take_null(record.key, record.headers.get(OVER_HEADER))
             batch.count(record.at, "unchanged")
             return Taken.DONE
         claim = Contribution.from_json(record.value)
@@ -173,8 +171,10 @@ class Merger:
         return merged is not None and not merged.drained
 
     def work(self, batch: Batch) -> None:
-        """Merge anew what was touched while nobody, or another, owned the partition."""
+        """Merge anew what was touched while nobody, or another, owned the partition; drop what is long gone."""
         for merged in self._partitions.values():
+            if merged.drained and not batch.full:
+                self._drop_gone(merged, batch)
             while not merged.drained and not batch.full:
                 due = merged.due()
                 for entity_id in due:
@@ -183,6 +183,15 @@ class Merger:
                     merged.drained = True
                     merged.owned.record.rules = merged.rules
                     batch.touch(merged.owned.at)
+
+    def _drop_gone(self, merged: MergedPartition, batch: Batch) -> None:
+        """Write null over retractions that nothing can contradict any more."""
+        topic, partition = merged.owned.at
+        for message in self._ageing.old_records(merged.contributions):
+            key, offset = message.key(), message.offset()
+            if key is not None and offset is not None and merged.retracted_at(key, offset):
+                batch.emit(topic, key, None, [(OVER_HEADER, b"%d" % offset)], partition)
+                merged.contributions.put(key, None)
 
     def _merge_held(self, merged: MergedPartition, entity_id: str, batch: Batch) -> None:
         try:

@@ -14,7 +14,16 @@ from sluice.stage.process import Owned
 from sluice.stage.record import Record
 from sluice.state import View
 from sluice.state.view import Held
-from sluice_merger.views import HeldClaim, contribution_in, entity_of, entity_prefix, order_of, packed
+from sluice_merger.views import (
+    OVER_HEADER,
+    HeldClaim,
+    contribution_in,
+    drops,
+    entity_of,
+    entity_prefix,
+    order_of,
+    packed,
+)
 
 Verdict = Literal["newer", "equal", "older-above", "older"]
 
@@ -59,7 +68,8 @@ class MergedPartition:
         value, offset = message.value(), message.offset() or 0
         stored = held()
         if value is None:
-            return None
+            over = dict(message.headers() or ()).get(OVER_HEADER)
+            return self._after_null(key, over if isinstance(over, bytes) else None, stored)
         try:
             order = order_of(value)
         except (ValueError, KeyError, TypeError):
@@ -87,6 +97,25 @@ class MergedPartition:
         if offset > held.offset or claim.claim_order > held.claim.claim_order:
             self.contributions.put(key, HeldClaim(max(offset, held.offset), claim).to_bytes())
         return "newer" if claim.claim_order > held.claim.claim_order else "equal"
+
+    def take_null(self, key: bytes, over: bytes | None) -> None:
+        """A null was read: the held claim goes, unless it is newer than what the null was meant for."""
+        self.contributions.put(key, self._after_null(key, over, self.contributions.get(key)))
+
+    def _after_null(self, key: bytes, over: bytes | None, stored: bytes | None) -> bytes | None:
+        if stored is None or drops(over, stored):
+            self.write_back.discard(key)
+            return None
+        self.write_back.add(key)
+        return stored
+
+    def retracted_at(self, key: bytes, offset: int) -> bool:
+        """Whether what is held of `key` is a retraction, and the record at `offset` its newest."""
+        stored = self.contributions.get(key)
+        if stored is None:
+            return False
+        held = HeldClaim.from_bytes(stored)
+        return held.claim.retracted and held.offset == offset
 
     def claims(self, entity_id: str) -> list[Contribution]:
         """All claims held to an entity, retracted ones too."""

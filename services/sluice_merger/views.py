@@ -58,6 +58,13 @@ class Standing(NamedTuple):
 
 CONTENT_HEADER = "sluice-content"
 REVISION_HEADER = "sluice-revision"
+OVER_HEADER = "sluice-over"
+"""On a null in contributions: the offset of the retraction that it drops. A claim made meanwhile is not meant."""
+
+
+def drops(over: bytes | None, stored: bytes) -> bool:
+    """Whether a null with this header is meant for the held claim; one that somebody else wrote, without it, always."""
+    return over is None or int.from_bytes(stored[:_OFFSET_BYTES], "big") <= int(over)
 
 
 def project_canonical(key: bytes, message: Message, held: Held) -> bytes | None:

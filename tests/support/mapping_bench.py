@@ -6,12 +6,13 @@ written in a committed batch survives a crash, nothing else does.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
 from sluice.entities import Mapping
 from sluice.errors import DeadRecord
+from sluice.kafka import LogReader
 from sluice.names import Names
 from sluice.pipeline import Stream
 from sluice.position import Position
@@ -21,8 +22,9 @@ from sluice.stage.partition import PartitionRecord
 from sluice.stage.process import Owned, Taken
 from sluice.stage.raw import sweep_key
 from sluice.stage.record import Record
-from sluice.state import MemoryStore, View
+from sluice.state import Ageing, Keeping, MemoryStore, View
 from sluice_mapper.mapper import Input, Mapper
+from support.memory_log import MemoryLogs
 
 TOPIC = "raw.erp.public.employee"
 STATE = "state.mapper.raw.erp.public.employee"
@@ -40,13 +42,16 @@ class MapperBench:
         self.dead: list[str] = []
         self.outcomes: list[str] = []
         self._state: dict[bytes, bytes] = {}
+        self.state_age_s = 0.0
         self._record = PartitionRecord("raw-id", 0)
         self.position = 0
         self._begin()
 
     def _begin(self) -> None:
         store = MemoryStore()
-        self._mapper = Mapper("mapper", Names(), 1, self._inputs, store, None)  # type: ignore[arg-type]
+        reader = cast(LogReader, self._state_log())
+        keeping = Keeping(store, reader, Ageing(reader, first_pass_after_s=0.0))
+        self._mapper = Mapper("mapper", Names(), 1, self._inputs, keeping)
         view = View(store, STATE, 0, "state-id")
         for key, value in self._state.items():
             view.put(key, value)
@@ -55,6 +60,14 @@ class MapperBench:
         self._owned = Owned((TOPIC, 0), "raw-id", self.position, record, view)
         self._mapper._owned[TOPIC, 0] = self._owned
         self.batch = self._new_batch()
+
+    def _state_log(self) -> MemoryLogs:
+        """The state topic as it stands, written `state_age_s` ago."""
+        logs = MemoryLogs()
+        logs.now_ms -= int(self.state_age_s * 1_000)
+        for key, value in self._state.items():
+            logs.append(STATE, 0, key, value, [])
+        return logs
 
     def _new_batch(self) -> Batch:
         return Batch("mapper", "dlq.mapper", self._bytes_max, 60.0)
@@ -110,8 +123,10 @@ class MapperBench:
         for output in self.batch.outputs:
             if output.topic == STATE:
                 assert output.key is not None
-                assert output.value is not None
-                self._state[output.key] = output.value
+                if output.value is None:
+                    del self._state[output.key]
+                else:
+                    self._state[output.key] = output.value
             elif output.topic.startswith("contributions."):
                 assert output.key is not None
                 assert output.value is not None
@@ -128,6 +143,18 @@ class MapperBench:
         """The process dies with its open batch; another begins at the committed position."""
         self.position = committed_position
         self._begin()
+
+    @property
+    def known_keys(self) -> set[bytes]:
+        """Raw keys that the state topic tells of."""
+        return set(self._state)
+
+    def housekeep_after(self, age_s: float) -> None:
+        """The state has stood for so long; a process begun since does its background work."""
+        self.state_age_s = age_s
+        self.crash(self.position)
+        self.work()
+        self.commit()
 
     def rewind(self, offset: int) -> None:
         """An operator resets the group of the stopped stage to `offset`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ class LogMessage:
     _key: bytes | None
     _value: bytes | None
     _headers: list[tuple[str, bytes]] = field(default_factory=list)
+    _timestamp_ms: int = 0
 
     def topic(self) -> str:
         return self._topic
@@ -38,18 +40,22 @@ class LogMessage:
     def headers(self) -> list[tuple[str, bytes]]:
         return self._headers
 
+    def timestamp(self) -> tuple[int, int]:
+        return 1, self._timestamp_ms
+
 
 class MemoryLogs:
-    """Topics as lists. An aborted or control record is a gap: `skip` leaves one."""
+    """Topics as lists. An aborted or control record is a gap: `skip` leaves one. Records are stamped with `now_ms`."""
 
     def __init__(self) -> None:
+        self.now_ms = time.time_ns() // 1_000_000
         self._logs: dict[Partition, list[LogMessage | None]] = defaultdict(list)
 
     def append(
         self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]
     ) -> int:
         log = self._logs[topic, partition]
-        log.append(LogMessage(topic, partition, len(log), key, value, headers))
+        log.append(LogMessage(topic, partition, len(log), key, value, headers, self.now_ms))
         return len(log) - 1
 
     def skip(self, topic: str, partition: int) -> None:
@@ -60,6 +66,13 @@ class MemoryLogs:
 
     def beginnings(self, partitions: list[Partition]) -> dict[Partition, int]:
         return dict.fromkeys(partitions, 0)
+
+    def at_time(self, partitions: list[Partition], timestamp_ms: int) -> dict[Partition, int]:
+        return {at: self._first_since(at, timestamp_ms) for at in partitions}
+
+    def _first_since(self, at: Partition, timestamp_ms: int) -> int:
+        younger = (m.offset() for m in self._logs[at] if m is not None and m.timestamp()[1] >= timestamp_ms)
+        return next(younger, -1)
 
     def read(self, spans: Mapping[Partition, tuple[int, int]], *, deadline_s: float = 60.0) -> Iterator[LogMessage]:
         for at, (start, end) in spans.items():

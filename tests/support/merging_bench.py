@@ -83,6 +83,7 @@ class MergerBench:
 
     def housekeep(self) -> None:
         """One slice of the work that is done when there is nothing else to do."""
+        self.drain()
         self._merger.work(self.batch)
         self.commit()
 

@@ -75,12 +75,13 @@ class LogReader:
             while open_ends:
                 first = consumer.poll(0.2)
                 messages = [] if first is None else [first, *consumer.consume(1_000, 0)]
-                if messages:
-                    give_up = time.monotonic() + deadline_s
-                elif time.monotonic() > give_up:
+                if not messages and time.monotonic() > give_up:
                     raise Transient(_stuck(open_ends, deadline_s))
                 for message in messages:
                     yield from self._within(message, open_ends)
+                if messages:
+                    # What the caller did between two records is not time that nothing moved.
+                    give_up = time.monotonic() + deadline_s
         finally:
             consumer.unassign()
 

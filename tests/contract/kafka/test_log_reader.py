@@ -124,3 +124,22 @@ def test_clients_never_create_topics_or_reset_offsets_on_their_own() -> None:
     assert config["allow.auto.create.topics"] is False
     assert config["isolation.level"] == "read_committed"
     assert config["check.crcs"] is True
+
+
+def test_a_time_is_the_first_record_since_then_and_none_where_all_are_older(log: tuple[str, LogReader, Append]) -> None:
+    topic, reader, append = log
+    append([b"1", b"2"])
+    now_ms = time.time_ns() // 1_000_000
+    assert reader.at_time([(topic, 0)], now_ms - 60_000) == {(topic, 0): 0}
+    assert reader.at_time([(topic, 0)], now_ms + 60_000) == {(topic, 0): -1}
+
+
+def test_what_its_caller_does_between_two_records_is_no_standstill(log: tuple[str, LogReader, Append]) -> None:
+    topic, reader, append = log
+    append([b"1", b"2"])
+    end = reader.ends([(topic, 0)])[topic, 0]
+    read = []
+    for message in reader.read({(topic, 0): (0, end)}, deadline_s=1.0):
+        read.append(message.value())
+        time.sleep(1.1)  # the deadline is for the broker, not for us
+    assert read == [b"1", b"2"]

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from sluice.entities import Entity, Identity, mapping
 from sluice.entities.mapping import Mapping
+from sluice.state.ageing import GONE_FOR_S
 from sluice_mapper import sweep
 from support.mapping_bench import MapperBench, position
 
@@ -302,3 +303,25 @@ def test_a_superseded_record_with_an_unchanged_column_is_not_parked_when_it_is_m
     bench.run()
     assert bench.dead == []
     assert bench.outcomes[3:] == ["superseded", "superseded", "unchanged"]
+
+
+def test_a_key_deleted_so_long_ago_that_nothing_can_contradict_it_is_forgotten() -> None:
+    bench = MapperBench(person())
+    bench.change(1, "1:1:1", row(1))
+    bench.change(2, "1:1:2", row(2))
+    bench.change(1, "1:2:1", None)
+    bench.run()
+    bench.housekeep_after(GONE_FOR_S - 60)
+    assert bench.known_keys == {b'{"id":1}', b'{"id":2}'}
+    bench.housekeep_after(GONE_FOR_S + 60)
+    assert bench.known_keys == {b'{"id":2}'}
+
+
+def test_a_deleted_key_of_which_a_newer_record_is_parked_is_not_forgotten() -> None:
+    bench = MapperBench(person())
+    bench.change(1, "1:1:1", row(1))
+    bench.change(1, "1:2:1", None)
+    bench.append(b'{"id":1}', b"not json", "1:3:1")
+    bench.run()
+    bench.housekeep_after(GONE_FOR_S + 60)
+    assert bench.known_keys == {b'{"id":1}'}

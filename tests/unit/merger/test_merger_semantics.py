@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluice.entities import Entity, EntityContract, Identity, prefer
+from sluice.state.ageing import GONE_FOR_S
 from support.merging_bench import IN, OUT, MergerBench
 
 
@@ -248,3 +250,46 @@ def test_a_golden_record_too_large_under_new_rules_is_parked_with_the_claim_that
     letters = merger.logs.messages("dlq.merger")
     assert {dict(letter.headers() or ())["__connect.errors.offset"] for letter in letters} == {b"1"}
     assert "'name': 'Ada'" in str(merger.golden()["E1"])
+
+
+def test_a_retraction_that_nothing_can_contradict_any_more_is_dropped_and_stays_a_deletion() -> None:
+    merger = bench()
+    merger.logs.now_ms -= int(GONE_FOR_S * 1_000) + 1_000
+    merger.claim("E1", "hr", "1:1:1", name="Ada")
+    merger.claim("E1", "hr", "1:2:1", retracted=True)
+    merger.claim("E2", "hr", "1:1:1", name="Bob")
+    merger.run()
+    merger.logs.now_ms += int(GONE_FOR_S * 1_000)
+    young = merger.claim("E3", "hr", "1:2:1", retracted=True)
+    merger.run()
+    said = len(merger.canonical)
+    merger.crash()
+    merger.housekeep()
+    newest = {m.key(): m.value() for m in merger.logs.messages(IN)}
+    assert [key for key, value in newest.items() if value is None] == [merger.key("E1", "hr")]
+    assert newest[young.key] is not None
+    merger.run()
+    merger.crash(lose=True)
+    merger.run()
+    assert len(merger.canonical) == said
+    assert merger.golden() == {"E1": None, "E2": "{'number': 'E2', 'name': 'Bob'}"}
+
+
+@pytest.mark.parametrize("lose", [False, True])
+def test_a_claim_made_just_before_its_old_retraction_was_dropped_is_written_again(lose: bool) -> None:
+    merger = bench()
+    merger.logs.now_ms -= int(GONE_FOR_S * 1_000) + 1_000
+    merger.claim("E1", "hr", "1:1:1", name="Ada")
+    merger.claim("E1", "hr", "1:2:1", retracted=True)
+    merger.run()
+    merger.logs.now_ms += int(GONE_FOR_S * 1_000)
+    merger.crash()
+    merger.claim("E1", "hr", "1:3:1", name="Ada again")  # not read yet when the null is written above it
+    merger.housekeep()
+    assert merger.logs.messages(IN)[-1].value() is None
+    merger.crash(lose=lose)
+    merger.run()
+    merger.crash(lose=True)
+    merger.run()
+    assert b"Ada again" in (merger.logs.messages(IN)[-1].value() or b"")
+    assert merger.golden()["E1"] == "{'number': 'E1', 'name': 'Ada again'}"

@@ -1,0 +1,93 @@
+"""Which records of a view's log have stood for so long that nothing older about their keys can turn up any more.
+
+What is known of a key that is gone must outlive all that could contradict it: a raw record that compaction has not
+reached, a tombstone that a reader was away for, a dead letter that is put in again. After that it only takes room.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple
+
+import structlog
+from confluent_kafka import Message
+
+from sluice.errors import EnvironmentFault, Transient
+from sluice.kafka.log import LogReader, Partition
+from sluice.state.store import Store
+from sluice.state.view import View
+
+# min.compaction.lag.ms of raw topics, delete.retention.ms, and retention.ms of dead letters.
+GONE_FOR_S = (7 + 30 + 30) * 86_400.0
+PASS_INTERVAL_S = 86_400.0
+FIRST_PASS_AFTER_S = 3_600.0
+SLICE_RECORDS = 500
+
+log = structlog.get_logger()
+
+
+class Ageing:
+    """Reads the old part of views' logs once a day, one view at a time, a slice whenever it is asked.
+
+    `reader` is for this alone. A pass that fails is given up; the next one begins at the beginning.
+    """
+
+    def __init__(
+        self,
+        reader: LogReader,
+        *,
+        gone_for_s: float = GONE_FOR_S,
+        first_pass_after_s: float = FIRST_PASS_AFTER_S,
+    ) -> None:
+        self._reader = reader
+        self._gone_for_s = gone_for_s
+        self._first_pass_after_s = first_pass_after_s
+        self._due: dict[Partition, float] = {}
+        self._reading: tuple[Partition, Iterator[Message]] | None = None
+
+    def old_records(self, view: View) -> list[Message]:
+        """The next old records of the view's log while a pass over it runs, mostly none. Whether a record is still its
+        key's newest is for the caller to see."""
+        at = (view.topic, view.partition)
+        if self._reading is None and self._is_due(at):
+            self._reading = at, self._read(at)
+            self._due[at] = time.monotonic() + PASS_INTERVAL_S
+        if self._reading is None or self._reading[0] != at:
+            return []
+        try:
+            found = list(islice(self._reading[1], SLICE_RECORDS))
+        except (Transient, EnvironmentFault) as error:
+            log.info("old records not read", topic=at[0], partition=at[1], why=str(error))
+            found = []
+        if len(found) < SLICE_RECORDS:
+            self._reading = None
+        return found
+
+    def forget(self, view: View) -> None:
+        """The view's partition is another's now."""
+        at = (view.topic, view.partition)
+        self._due.pop(at, None)
+        if self._reading is not None and self._reading[0] == at:
+            self._reading = None
+
+    def _is_due(self, at: Partition) -> bool:
+        now = time.monotonic()
+        return self._due.setdefault(at, now + self._first_pass_after_s) <= now
+
+    def _read(self, at: Partition) -> Iterator[Message]:
+        cut_ms = int((time.time() - self._gone_for_s) * 1_000)
+        end = self._reader.at_time([at], cut_ms)[at]
+        if end < 0:  # nothing is younger
+            end = self._reader.ends([at], committed=True)[at]
+        begin = self._reader.beginnings([at])[at]
+        yield from self._reader.read({at: (begin, end)})
+
+
+class Keeping(NamedTuple):
+    """What a stage keeps its state with: the store, the reader that restores it, and what ages in it."""
+
+    store: Store
+    reader: LogReader
+    ageing: Ageing

@@ -92,7 +92,7 @@ def test_an_open_transaction_of_a_dead_owner_does_not_hide_what_was_committed_be
     _commit(other, topic, [b"committed behind it"])
     with LogReader(settings) as reader:
         assert reader.ends([(topic, 0)], committed=True)[topic, 0] == 0
-        with pytest.raises(Transient, match="open transaction"):
+        with pytest.raises(Transient, match="a transaction stays open"):
             list(reader.read({(topic, 0): (0, 3)}, deadline_s=0.5))
         assert read_all(topic, reader) == [b"committed behind it"]
 

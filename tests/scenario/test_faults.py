@@ -13,10 +13,11 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from sluice.stage.batch import OUTPUT_BYTES_MAX
-from support.scenario import Scenario, await_true, scenario
+from support.scenario import Scenario, scenario
 from support.scenario_doubles import readable
 from support.scenario_letters import Letter, dead_letters, put
 from support.scenario_sources import Sources
+from support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 CONTENT = "Quirin Ofterdinger"  # a name that no source has and no log may show
@@ -126,7 +127,7 @@ def test_a_stage_that_never_saw_the_registry_says_so_and_starts_when_it_is_back(
             said = workforce.log("merger")[logged:]
             return "schema registry http://" in said and "SLUICE_REGISTRY__URL" in said
 
-        await_true(told, 60, "the merger to name the registry", workforce.states)
+        eventually(told, "the merger to name the registry", 60, workforce.states)
     finally:
         workforce.servers.restart("registry")
     workforce.await_ready()
@@ -151,7 +152,7 @@ def test_a_bad_answer_of_the_api_is_refused_whole_and_asked_for_again(
     logged = len(workforce.log("ingress-poller"))
     sources.spoil(kind, count)
     sources.promote(5, f"Restorer after {kind}")
-    await_true(lambda: sources.spoilt_left() == 0, 120, f"{kind} to be met", workforce.states)
+    eventually(lambda: sources.spoilt_left() == 0, f"{kind} to be met", 120, workforce.states)
     workforce.await_truth()
     news = workforce.log("ingress-poller")[logged:]
     assert said in news
@@ -162,7 +163,7 @@ def test_a_bad_answer_of_the_api_is_refused_whole_and_asked_for_again(
 
 def test_an_api_that_claims_to_be_empty_deletes_nobody(workforce: Scenario, sources: Sources) -> None:
     sources.spoil("empty", 3)
-    await_true(lambda: sources.spoilt_left() == 0, 60, "the empty pages to be met", workforce.states)
+    eventually(lambda: sources.spoilt_left() == 0, "the empty pages to be met", 60, workforce.states)
     sources.promote(6, "Ferryman")
     workforce.assert_whole()
 
@@ -172,7 +173,7 @@ def test_a_record_without_its_id_is_parked_and_its_page_goes_on(workforce: Scena
     sources.promote(7, "Cooper")
     sources.promote(8, "Wainwright")
     sources.spoil("keyless")
-    await_true(lambda: sources.spoilt_left() == 0, 60, "the page to be met", workforce.states)
+    eventually(lambda: sources.spoilt_left() == 0, "the page to be met", 60, workforce.states)
     workforce.assert_whole()
     letters = dead_letters(workforce.servers.bootstrap_servers, "ingress-poller")[before:]
     assert [(letter.topic, letter.kind) for letter in letters] == [("raw.hr.workers", "unreadable-key")]
@@ -266,7 +267,7 @@ def test_a_canonical_record_that_is_none_is_parked_by_the_sink(workforce: Scenar
     place = put(servers, "canonical.worker", b"X-1", b"\x07" + CONTENT.encode(), [])
     sources.promote(12, "Fletcher")
     workforce.await_truth()
-    await_true(lambda: kinds(workforce, "sink-postgres", place) == ["bad-avro"], 60, "the dead letter")
+    eventually(lambda: kinds(workforce, "sink-postgres", place) == ["bad-avro"], "the dead letter", 60)
     put(servers, "canonical.worker", b"X-1", None, [])  # it was ours alone, and no merger will take it back
     workforce.assert_whole()
 
@@ -312,7 +313,7 @@ def test_a_change_too_large_for_a_stage_is_parked_there_and_the_next_one_arrives
             found.update({stage: of[0].kind for stage, of in letters.items() if of})
             return found.keys() == employees.keys()
 
-        await_true(parked, 120, "the dead letters", lambda: f"{found}\n{workforce.states()}")
+        eventually(parked, "the dead letters", 120, lambda: f"{found}\n{workforce.states()}")
         assert found == {"merger": "output-too-large", "mapper": "output-too-large", "ingress-cdc": "too-large"}
         assert CONTENT not in repr([letter.message for stage in sizes for letter in dead_letters(servers, stage)])
         report = workforce.verified()
@@ -324,8 +325,8 @@ def test_a_change_too_large_for_a_stage_is_parked_there_and_the_next_one_arrives
         for employee in employees.values():
             sources.raise_pay(employee, 8_001)
         sources.promote(14, "Ropemaker")
-        await_true(
-            lambda: len(letters_of(workforce, "mapper", employees["ingress-cdc"].encode())) > 1, 120, "a dead letter"
+        eventually(
+            lambda: len(letters_of(workforce, "mapper", employees["ingress-cdc"].encode())) > 1, "a dead letter", 120
         )
         report = workforce.verified()
         assert report.verified, "\n".join(report.lines())
@@ -360,7 +361,7 @@ def test_a_slot_made_again_while_nobody_looked_is_refused_until_a_resnapshot(
     def hr_flows() -> bool:
         return workforce.differences() == lacking
 
-    await_true(hr_flows, 60, "the HR edit to arrive beside the refusal", workforce.states)
+    eventually(hr_flows, "the HR edit to arrive beside the refusal", 60, workforce.states)
     done = workforce.command("cdc", "resnapshot", "finance")
     assert done.returncode == 0, done.stderr
     workforce.await_ready("ingress-cdc")

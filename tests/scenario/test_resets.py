@@ -14,7 +14,7 @@ import pytest
 from sluice.embedded import Servers
 from support.arrivals import arrivals, note_arrivals
 from support.replay import Replay
-from support.scenario import await_true
+from support.waiting import eventually
 from support.workforce_pipeline import workforce_pipeline
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -100,7 +100,7 @@ def test_a_group_moved_forward_waits_until_somebody_accepts_what_is_skipped(repl
     replay.run.stop(sink)
     ends = replay.run.canonical_ends()["ledger_entry"]
     assert replay.finance(SKIPPED) == 20
-    await_true(lambda: replay.visible_beyond("ledger_entry", ends) == 20, 60.0, "20 records", scenario.states)
+    eventually(lambda: replay.visible_beyond("ledger_entry", ends) == 20, "20 records", 60.0, scenario.states)
     stood = replay.committed(sink)
     replay.move(sink, "--to-latest")
     skipped = {at: (stood[at], to) for at, to in replay.committed(sink).items() if to > stood[at]}
@@ -117,10 +117,10 @@ def test_a_group_moved_forward_waits_until_somebody_accepts_what_is_skipped(repl
     scenario.await_ready(sink)
     assert _rows_with_text(replay, "skipped") == 0
     expected = {(to, 0) for _, to in skipped.values()}
-    await_true(
+    eventually(
         lambda: expected <= {(line["from"], line["visible"]) for line in replay.resets_in_ledger(sink)},
-        30.0,
         "a line in the ledger for each skip",
+        30.0,
         scenario.states,
     )
 

@@ -6,12 +6,11 @@ import os
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import orjson
 import psycopg
@@ -33,19 +32,10 @@ from sluice.stage.signals import Stop
 from sluice.telemetry.health import Health
 from sluice_ingress_cdc.follower import Follower
 from sluice_ingress_cdc.settings import STAGE, CdcSettings, SlotSettings, slots_of
+from support.waiting import eventually
 
 SOURCE = "erp"
 PARTITIONS = 2
-T = TypeVar("T")
-
-
-def eventually(what: str, check: Callable[[], T | None], deadline_s: float = 30.0) -> T:
-    """The first truthy answer of `check`; fails naming `what` at the deadline."""
-    give_up = time.monotonic() + deadline_s
-    while not (answer := check()):
-        assert time.monotonic() < give_up, f"not within {deadline_s} s: {what}"
-        time.sleep(0.05)
-    return answer
 
 
 class Raw(NamedTuple):
@@ -157,7 +147,7 @@ class Source:
                 return False  # the deletion is still under way
             return True
 
-        eventually(f"{topic} is created", created)
+        eventually(created, f"{topic} is created")
 
     # ── what is durable ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -180,7 +170,7 @@ class Source:
             watermark = self.watermark()
             return watermark is not None and watermark.snapshot_done and watermark.lsn >= lsn
 
-        eventually(f"the watermark reaches {lsn}", reached, deadline_s)
+        eventually(reached, f"the watermark reaches {lsn}", deadline_s)
 
     def raw(self, table: str) -> list[Raw]:
         """All records of a table's topic, read committed, partition by partition in log order."""
@@ -247,13 +237,13 @@ class Running:
 
     def streaming(self) -> None:
         """Wait until it is ready: the snapshot is done and the slot is followed."""
-        eventually("streaming", lambda: self.died is not None or self.fault is None, 60.0)
+        eventually(lambda: self.died is not None or self.fault is None, "streaming")
         if self.died is not None:
             raise self.died
 
     def faulty(self, text: str) -> str:
         """Wait until it is not ready, saying `text`; returns all that it says."""
-        return eventually(f"not ready: {text}", lambda: self.fault if text in (self.fault or "") else None)
+        return eventually(lambda: self.fault if text in (self.fault or "") else None, f"not ready: {text}")
 
     def stop(self) -> None:
         self._stop.request()
@@ -305,7 +295,7 @@ def make_source(dsn: str, bootstrap: str, prefix: str, folder: Path, tables: Seq
     wanted = [t for t in ours if "state." not in t.name and "retry." not in t.name]
     Topics(clients.admin(kafka)).apply(wanted)
     eventually(
-        "every partition has a leader", lambda: _led(kafka, [(t.name, p) for t in wanted for p in range(t.partitions)])
+        lambda: _led(kafka, [(t.name, p) for t in wanted for p in range(t.partitions)]), "every partition has a leader"
     )
     return Source(dsn, kafka, pipeline, folder)
 

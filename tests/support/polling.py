@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +14,6 @@ from typing import Any, ClassVar
 from confluent_kafka import Message
 
 from sluice.connector import Connector, ConnectorSettings, Cursor, NextLink, RestStream
-from sluice.errors import Transient
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.topics import Pinned, Topics, concrete, load_kinds
 from sluice.pipeline import Pipeline
@@ -181,14 +179,3 @@ def as_published(things: Things) -> dict[bytes, bytes]:
 def headers_of(message: Message) -> dict[str, str]:
     headers: list[tuple[str, bytes | None]] = message.headers() or []  # type: ignore[assignment]
     return {name: (value or b"").decode() for name, value in headers}
-
-
-def eventually(what: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
-    """Wait until `what` holds; fails after `deadline_s`. Kafka may be busy moving leaders meanwhile."""
-    give_up_s = time.monotonic() + deadline_s
-    while True:
-        with suppress(Transient):
-            if what():
-                return
-        assert time.monotonic() < give_up_s, f"not within {deadline_s} s"
-        threading.Event().wait(0.05)

@@ -25,7 +25,8 @@ from sluice.kafka.log import Partition, read_to_end
 from sluice.lag import StageInputs, committed_offsets, stage_inputs
 from sluice.pipeline.authored import load_entities, load_mappings
 from sluice.verify.settle import settle
-from support.scenario import Scenario, await_true
+from support.scenario import Scenario
+from support.waiting import eventually
 
 SETTLE_DEADLINE_S = 90.0
 _CHECKSUM = """
@@ -104,7 +105,7 @@ class Replay:
         with LogReader(self.kafka) as reader:
             ends = reader.ends([(topic, p) for p in range(len(self._partitions(topic)))])
             starts = {p: end for (_, p), end in ends.items()}
-        await_true(lambda: self._full_looks(topic, starts) >= 2, 60.0, "HR to be listed", self.scenario.states)
+        eventually(lambda: self._full_looks(topic, starts) >= 2, "HR to be listed", 60.0, self.scenario.states)
 
     def _full_looks(self, topic: str, starts: Mapping[int, int]) -> int:
         """First pages of enumerations: asked for without a watermark or a cursor. The one before the last is

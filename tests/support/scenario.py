@@ -11,11 +11,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import httpx
 import orjson
@@ -27,11 +25,10 @@ from sluice.stage.settings import default_schemas_dir
 from sluice.verify import verify
 from sluice.verify.report import Report
 from support.golden_tables import differences, golden_tables
+from support.waiting import eventually
 
 EXAMPLE = default_schemas_dir().parent / "examples" / "workforce"
-LOOK_EVERY_S = 0.25
 COMMAND_TIMEOUT_S = 60.0
-T = TypeVar("T")
 
 
 class Scenario:
@@ -48,7 +45,7 @@ class Scenario:
         pid = self.run.stages[stage].pid
         assert pid is not None, f"{stage} was never started"
         os.kill(pid, signal.SIGKILL)
-        await_true(lambda: not self.is_alive(stage), 10.0, f"{stage} to be gone")
+        eventually(lambda: not self.is_alive(stage), f"{stage} to be gone", 10.0)
 
     def is_alive(self, stage: str) -> bool:
         processes.reap()
@@ -79,7 +76,7 @@ class Scenario:
             self.run.watch()
             return not any(self.faults(stage) for stage in wanted)
 
-        await_true(ready, deadline_s, f"{', '.join(wanted)} to be ready", self.states)
+        eventually(ready, f"{', '.join(wanted)} to be ready", deadline_s, self.states)
 
     def await_fault(self, stage: str, *words: str, deadline_s: float = 90.0) -> str:
         """Wait until the stage says why it is not ready, in one text with all `words`; the text."""
@@ -88,8 +85,7 @@ class Scenario:
             said = self.faults(stage).values()
             return next((why for why in said if all(word in why for word in words)), "")
 
-        why: str = await_true(telling, deadline_s, f"{stage} to tell of {', '.join(words)}", self.states)
-        return why
+        return eventually(telling, f"{stage} to tell of {', '.join(words)}", deadline_s, self.states)
 
     def log(self, stage: str) -> str:
         return self.run.stages[stage].log.read_text("utf-8", "replace")
@@ -124,7 +120,7 @@ class Scenario:
             found[:] = self.differences()
             return not found
 
-        await_true(equal, deadline_s, "the tables to be as the sources", lambda: "\n".join([*found, self.states()]))
+        eventually(equal, "the tables to be as the sources", deadline_s, lambda: "\n".join([*found, self.states()]))
 
     def verified(self, wait_s: float = 120.0) -> Report:
         return verify(self.run.pipeline, self.run.settings, wait_s=wait_s)
@@ -134,15 +130,6 @@ class Scenario:
         self.await_truth(deadline_s)
         report = self.verified()
         assert report.verified, "\n".join(report.lines())
-
-
-def await_true(condition: Callable[[], T], deadline_s: float, what: str, state: Callable[[], str] = str) -> T:
-    """Ask until the answer is true; the answer. AssertionError with `state` at the deadline."""
-    give_up = time.monotonic() + deadline_s
-    while not (answer := condition()):
-        assert time.monotonic() < give_up, f"waited {deadline_s:.0f} s for {what}\n{state()}"
-        time.sleep(LOOK_EVERY_S)
-    return answer
 
 
 @contextmanager

@@ -14,9 +14,10 @@ import orjson
 
 from sluice.verify.report import Report
 from support.golden_tables import differences, golden_tables
-from support.scenario import Scenario, await_true
+from support.scenario import Scenario
 from support.scenario_doubles import doubled_canonical, doubled_raw
 from support.scenario_transactions import Killer
+from support.waiting import eventually
 
 LOAD_PER_S = 260.0
 RATE_PER_S_MIN = 200.0
@@ -97,7 +98,7 @@ def _await_work(scenario: Scenario, stage: str, before: int) -> None:
         counts = scenario.run.stages[stage].counts
         return counts.ready and counts.records > before
 
-    await_true(works, WORKING_WITHIN_S, f"{stage} to take records again", scenario.states)
+    eventually(works, f"{stage} to take records again", WORKING_WITHIN_S, scenario.states)
 
 
 def _watch(scenario: Scenario, for_s: float) -> None:

@@ -1,8 +1,7 @@
 """The assembled sink over real servers: a pipeline folder, topics, canonical records in, rows and dead letters out."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,19 +23,10 @@ from sluice.stage.signals import Stop
 from sluice.telemetry import Health
 from sluice_sink_postgres.settings import SinkSettings
 from sluice_sink_postgres.wiring import wire
+from support.waiting import eventually
 from support.workers import Worker
 
 STAGE = "sink-postgres"
-DEADLINE_S = 60.0
-
-
-def until(true: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> None:
-    """Wait until `true()` holds; fails with `what` after the deadline."""
-    give_up = time.monotonic() + deadline_s
-    while not true():
-        if time.monotonic() > give_up:
-            raise AssertionError(f"not within {deadline_s:.0f} s: {what}")
-        time.sleep(0.05)
 
 
 class SinkRig:
@@ -85,7 +75,7 @@ class SinkRig:
     def recreate_topic(self) -> None:
         """Delete the canonical topic and make one of the same name."""
         self.admin.delete_topics([self.topic], request_timeout=30)[self.topic].result(30)
-        until(lambda: not self._stands(), "the topic is deleted")
+        eventually(lambda: not self._stands(), "the topic is deleted")
         self.create(self.topic)
         self._producer = clients.producer(self.kafka)  # the old one counts on in the old topic's sequence
 
@@ -132,7 +122,7 @@ class SinkRig:
     def run_to_end(self) -> None:
         """Run the sink until it has committed everything there is."""
         with self.running():
-            until(lambda: self.committed() == self.ends(), f"the sink commits the end; {self.health.faults}")
+            eventually(lambda: self.committed() == self.ends(), f"the sink commits the end; {self.health.faults}")
 
     def ends(self) -> dict[int, int]:
         with LogReader(self.kafka) as reader:
@@ -153,7 +143,7 @@ class SinkRig:
 
     def reset(self, offsets: dict[int, int]) -> None:
         """What Kafka's own tool does with a stopped group."""
-        until(lambda: members_of(self.admin, self.group) == 0, "the group is empty")
+        eventually(lambda: members_of(self.admin, self.group) == 0, "the group is empty")
         set_offsets(self.admin, self.group, {(self.topic, partition): offset for partition, offset in offsets.items()})
 
     def dead_letters(self) -> list[tuple[bytes | None, bytes | None, dict[str, bytes]]]:

@@ -15,7 +15,8 @@ import pytest
 
 from sluice.stage.ingress import IngressProducer
 from sluice.stage.raw import RawRecord
-from support.cdc import Source, eventually
+from support.cdc import Source
+from support.waiting import eventually
 
 FEEDBACKS = 5
 
@@ -49,7 +50,7 @@ def feedbacks_arrive(source: Source, count: int) -> None:
         seen.update(source.sql("SELECT reply_time FROM pg_stat_replication WHERE reply_time IS NOT NULL"))
         return len(seen) > count
 
-    eventually(f"{count} feedbacks", heard)
+    eventually(heard, f"{count} feedbacks")
 
 
 def test_the_lsn_confirmed_never_exceeds_the_watermark(source: Source) -> None:
@@ -72,7 +73,7 @@ def test_the_lsn_confirmed_never_exceeds_the_watermark(source: Source) -> None:
         finally:
             gate.open.set()
         source.published_up_to(committed)
-        eventually("the slot moves once the change is durable", lambda: source.confirmed_lsn() >= committed)
+        eventually(lambda: source.confirmed_lsn() >= committed, "the slot moves once the change is durable")
 
 
 def test_an_idle_slot_moves_on_and_its_place_is_in_the_watermark_first(source: Source) -> None:
@@ -80,7 +81,7 @@ def test_an_idle_slot_moves_on_and_its_place_is_in_the_watermark_first(source: S
         running.streaming()
         source.sql("CREATE TABLE elsewhere AS SELECT generate_series(1, 1000)")
         end = source.wal_lsn()
-        eventually("confirmed without a change of ours", lambda: source.confirmed_lsn() >= end)
+        eventually(lambda: source.confirmed_lsn() >= end, "confirmed without a change of ours")
         confirmed = source.confirmed_lsn()
         watermark = source.watermark()
         assert watermark is not None
@@ -91,7 +92,7 @@ def test_an_idle_slot_moves_on_and_its_place_is_in_the_watermark_first(source: S
 def publishes(source: Source) -> None:
     """Wait until the watermark has moved from where it is."""
     began = source.watermark()
-    eventually("it publishes", lambda: source.watermark() not in (None, began), 60.0)
+    eventually(lambda: source.watermark() not in (None, began), "it publishes")
 
 
 @pytest.mark.parametrize("rounds", [5])
@@ -143,6 +144,6 @@ def test_a_stage_killed_at_random_moments_publishes_every_change_once(source: So
 
 def test_it_stops_cleanly_when_told_to(source: Source) -> None:
     with source.process() as process:
-        eventually("it publishes", lambda: source.watermark() is not None, 60.0)
+        eventually(lambda: source.watermark() is not None, "it publishes")
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0

@@ -10,7 +10,8 @@ import orjson
 import pytest
 
 from sluice.postgres.lsn import format_lsn
-from support.cdc import Source, eventually
+from support.cdc import Source
+from support.waiting import eventually
 
 
 def resnapshot(source: Source, *more: str) -> dict[str, object]:
@@ -82,7 +83,7 @@ def test_a_running_stage_takes_a_resnapshot_up_without_a_restart(source: Source)
             watermark = source.watermark()
             return watermark is not None and watermark.epoch == 2 and watermark.snapshot_done
 
-        eventually("the second epoch's snapshot", again)
+        eventually(again, "the second epoch's snapshot")
         running.streaming()
     assert len(source.rows("employee")) == 10
     assert {r.position.epoch for r in source.raw("employee")} == {1, 2}

@@ -10,8 +10,9 @@ import pytest
 from sluice.embedded import Servers
 from sluice.position import Position
 from sluice_ingress_poller.polled import shard_of
-from support.polling import Polled, Things, as_published, eventually, headers_of
+from support.polling import Polled, Things, as_published, headers_of
 from support.scripted_source import scripted_source
+from support.waiting import eventually
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ from confluent_kafka import Consumer, TopicPartition
 
 from sluice.stage.backpressure import Flow, LagBounds
 from sluice_ingress_poller.lag import BackPressure, DownstreamLag
-from support.polling import Polled, Things, as_published, eventually
+from support.polling import Polled, Things, as_published
 from support.scripted_source import ScriptedSource, scripted_source
+from support.waiting import eventually
 
 
 @pytest.fixture

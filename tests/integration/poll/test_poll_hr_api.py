@@ -9,12 +9,13 @@ from typing import Any
 
 import httpx
 
-from support.polling import Polled, eventually, headers_of
+from support.polling import Polled, headers_of
 
 sys.path.append(str(Path(__file__).resolve().parents[3] / "examples" / "workforce"))
 
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_connector
+from support.waiting import eventually
 from support.workforce import FOLDER, SECRET, HrClient, hr_server
 
 LIVELY = [

@@ -16,8 +16,9 @@ from random import Random
 import yaml
 
 from sluice.position import Position
-from support.polling import Polled, Things, as_published, eventually, headers_of
+from support.polling import Polled, Things, as_published, headers_of
 from support.scripted_source import scripted_source
+from support.waiting import eventually
 
 TESTS = Path(__file__).resolve().parents[2]
 MAIN = "from sluice_ingress_poller.main import main; raise SystemExit(main())"

@@ -18,8 +18,9 @@ from sluice.telemetry import Health
 from sluice_ingress_poller.lag import BackPressure, DownstreamLag
 from sluice_ingress_poller.polled import polled_streams, shard_of
 from sluice_ingress_poller.shard import Shard, Surroundings
-from support.polling import Polled, ThingConnector, Things, as_published, eventually, headers_of
+from support.polling import Polled, ThingConnector, Things, as_published, headers_of
 from support.scripted_source import ScriptedSource, scripted_source
+from support.waiting import eventually
 
 
 @pytest.fixture

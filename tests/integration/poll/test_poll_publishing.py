@@ -12,8 +12,9 @@ from confluent_kafka import Message
 
 from sluice.position import Position
 from sluice_ingress_poller.page import RECORD_BYTES_MAX
-from support.polling import Polled, Things, as_published, eventually, headers_of
+from support.polling import Polled, Things, as_published, headers_of
 from support.scripted_source import Answer, Asked, Raw, ScriptedSource, scripted_source
+from support.waiting import eventually
 
 
 @pytest.fixture

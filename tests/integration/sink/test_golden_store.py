@@ -12,7 +12,7 @@ from sluice.postgres.golden_store import GoldenStore
 from sluice.postgres.golden_writer import TableWriter
 from sluice.postgres.sink_connection import connect
 from support.sink import TABLE, TOPIC, names, rows, store, tombstone, upsert, write
-from support.sink_stage import until
+from support.waiting import eventually
 
 
 def test_a_row_has_its_fields_and_its_origin(postgres_dsn: str) -> None:
@@ -149,7 +149,7 @@ def test_a_claim_waits_for_the_batch_that_is_being_written(postgres_dsn: str) ->
 
 def _until_somebody_waits_for_a_lock(dsn: str, waiting: int = 1) -> None:
     question = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    until(lambda: rows(dsn, question)[0][0] >= waiting, "somebody waits for a lock")
+    eventually(lambda: rows(dsn, question)[0][0] >= waiting, "somebody waits for a lock")
 
 
 def test_batches_that_write_the_same_rows_at_once_do_not_deadlock(postgres_dsn: str) -> None:

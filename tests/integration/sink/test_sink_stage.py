@@ -11,7 +11,8 @@ from sluice.kafka import murmur2_partition
 from sluice_sink_postgres import sink as sink_module
 from support.canonical import record
 from support.sink import names, rows
-from support.sink_stage import SinkRig, until
+from support.sink_stage import SinkRig
+from support.waiting import eventually
 
 CHECKSUM = "SELECT md5(string_agg(t::text, '|' ORDER BY entity_id)) FROM golden.worker AS t"
 
@@ -80,7 +81,7 @@ def test_a_group_that_was_moved_forward_waits_and_names_what_it_would_skip(rig: 
     ends = rig.ends()
     rig.reset(ends)
     with rig.running():
-        until(lambda: len(rig.health.faults) == rig.partitions, "both partitions wait")
+        eventually(lambda: len(rig.health.faults) == rig.partitions, "both partitions wait")
         told = " ".join(rig.health.faults.values())
     for partition, offset in done.items():
         assert f"offsets {offset} to {ends[partition] - 1} would be skipped unread" in told
@@ -97,11 +98,11 @@ def test_dead_letters_are_durable_before_rows_and_rows_before_offsets(rig: SinkR
         rig.publish(f"W{number}", record(employee_number=f"W{number}"))
         rig.publish(f"bad{number}", b"\x01")
     with rig.running():
-        until(lambda: "environment" in rig.health.faults, "the missing topic is noticed")
+        eventually(lambda: "environment" in rig.health.faults, "the missing topic is noticed")
         assert rig.committed() == committed
         assert set(names(rig.dsn)) == {"a"}
         rig.create(rig.dlq)
-        until(lambda: rig.committed() == rig.ends(), "it goes on by itself")
+        eventually(lambda: rig.committed() == rig.ends(), "it goes on by itself")
     assert len(names(rig.dsn)) == 21
     assert {key for key, _, _ in rig.dead_letters()} == {f"bad{number}".encode() for number in range(20)}
 
@@ -109,16 +110,16 @@ def test_dead_letters_are_durable_before_rows_and_rows_before_offsets(rig: SinkR
 def test_a_missing_table_stops_the_sink_which_goes_on_by_itself(rig: SinkRig) -> None:
     _fill(rig, 5)
     with rig.running():
-        until(lambda: rig.committed() == rig.ends(), "the first rows")
+        eventually(lambda: rig.committed() == rig.ends(), "the first rows")
         with psycopg.connect(rig.dsn, autocommit=True) as connection:
             connection.execute("DROP VIEW golden.worker_provenance")
             connection.execute("ALTER TABLE golden.worker ALTER COLUMN height TYPE text")
             connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name ~ 'sink'")
         rig.publish("later", record(employee_number="later"))
-        until(lambda: "contract says numeric(10,3)" in " ".join(rig.health.faults.values()), "the fault is told")
+        eventually(lambda: "contract says numeric(10,3)" in " ".join(rig.health.faults.values()), "the fault is told")
         with psycopg.connect(rig.dsn, autocommit=True) as connection:
             connection.execute("ALTER TABLE golden.worker ALTER COLUMN height TYPE numeric(10,3) USING height::numeric")
-        until(lambda: "later" in names(rig.dsn), "it goes on")
+        eventually(lambda: "later" in names(rig.dsn), "it goes on")
     assert rig.dead_letters() == []
 
 
@@ -137,9 +138,9 @@ def test_a_recreated_topic_stops_the_sink_until_the_table_is_rebuilt(rig: SinkRi
     for name in ("W0", "W1", "new"):
         rig.publish(name, record(employee_number=name, full_name="anew"))
     with rig.running():
-        until(lambda: "sluice sink rebuild worker" in " ".join(rig.health.faults.values()), "the way out is told")
+        eventually(lambda: "sluice sink rebuild worker" in " ".join(rig.health.faults.values()), "the way out is told")
     assert len(names(rig.dsn)) == 9
-    until(lambda: not rig.committed(), "Kafka forgets the offsets of the deleted topic")
+    eventually(lambda: not rig.committed(), "Kafka forgets the offsets of the deleted topic")
     rebuilt = _rebuild(rig, {"SLUICE_KAFKA__BOOTSTRAP_SERVERS": rig.kafka.bootstrap_servers})
     assert rebuilt[rig.topic]["epoch"] == 2
     assert len(names(rig.dsn)) == 9
@@ -167,7 +168,7 @@ def test_after_an_absence_in_which_deletes_may_have_gone_by_a_whole_pass_finds_w
         connection.execute("UPDATE golden._owner SET at = now() - interval '16 days'")
     passed = "SELECT count(*) FROM golden._owner WHERE pass_end IS NULL AND at > now() - interval '1 day'"
     with rig.running():
-        until(lambda: rows(rig.dsn, passed) == [(rig.partitions,)], "both partitions were passed")
+        eventually(lambda: rows(rig.dsn, passed) == [(rig.partitions,)], "both partitions were passed")
     assert set(names(rig.dsn)) == {f"W{number}" for number in range(40)} | {"bad"}
     assert names(rig.dsn)["bad"] == "old"
 
@@ -180,4 +181,4 @@ def test_a_quiet_partition_is_not_taken_for_an_absent_one(rig: SinkRig, monkeypa
     monkeypatch.setattr(sink_module, "SEEN_EVERY_S", 0.0)
     fresh = "SELECT count(*) FROM golden._owner WHERE at > now() - interval '1 day'"
     with rig.running():
-        until(lambda: rows(rig.dsn, fresh) == [(rig.partitions,)], "both partitions are told to be looked at")
+        eventually(lambda: rows(rig.dsn, fresh) == [(rig.partitions,)], "both partitions are told to be looked at")

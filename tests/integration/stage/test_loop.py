@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,19 +12,12 @@ from confluent_kafka import TopicPartition
 
 from sluice.kafka import TransactionalProducer, clients
 from support.echo_stage import EchoBench, Running
+from support.waiting import eventually
 
 
 @pytest.fixture
 def bench(kafka: str, topic_prefix: str, tmp_path: Path) -> EchoBench:
     return EchoBench(kafka, topic_prefix, tmp_path)
-
-
-def eventually(holds: Callable[[], bool], deadline_s: float = 60.0) -> None:
-    """Wait for a state that nothing but the stage's own progress brings about."""
-    give_up = time.monotonic() + deadline_s
-    while not holds():
-        assert time.monotonic() < give_up, "the deadline passed"
-        time.sleep(0.05)
 
 
 def test_a_new_group_starts_at_the_first_offset_and_loses_nothing_of_what_was_there(bench: EchoBench) -> None:

@@ -19,7 +19,7 @@ from sluice.position import Position
 from sluice.stage.raw import sweep_markers
 from sluice.verify import Report, verify
 from support.handmade import Handmade
-from support.sink_stage import until
+from support.waiting import eventually
 
 STAGES = ("mapper", "merger", "sink-postgres")
 
@@ -86,7 +86,7 @@ def checked(made: Handmade, wait_s: float = 60.0) -> Report:
 
 def test_a_working_pipeline_is_verified_up_to_the_ends_taken(made: Handmade, stages: dict[str, StageProcess]) -> None:
     with arriving(made):
-        until(lambda: sum(made.ends(made.canonical).values()) > 100, "golden records")
+        eventually(lambda: sum(made.ends(made.canonical).values()) > 100, "golden records")
         beside = checked(made)
     assert beside.to_json()["findings"] == {}
     assert not beside.pending
@@ -107,7 +107,7 @@ def test_a_rewind_leaves_nothing_to_find(made: Handmade, stages: dict[str, Stage
 def rewind(made: Handmade, stage: StageProcess, group: str, topics: tuple[str, ...]) -> None:
     """To the first offset, as an operator does: stopped, moved, started."""
     stage.stop()
-    until(lambda: members_of(made.admin, group) == 0, f"{group} has left")
+    eventually(lambda: members_of(made.admin, group) == 0, f"{group} has left")
     for topic in topics:
         set_offsets(made.admin, group, {(topic, p): 0 for p in range(made.partitions)})
     stage.start()

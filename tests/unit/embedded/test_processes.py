@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -17,6 +17,7 @@ from sluice.embedded.layout import Layout
 from sluice.embedded.processes import Command
 from sluice.embedded.server import Server
 from sluice.errors import EnvironmentFault
+from support.waiting import eventually
 
 SLEEPER = "import time; time.sleep(300)"
 STUBBORN = (
@@ -34,15 +35,6 @@ def marker() -> Iterator[str]:
 
 def command(marker: str, tmp_path: Path, program: str = SLEEPER) -> Command:
     return Command("test", [sys.executable, "-c", program, f"-D{marker}"], cwd=tmp_path, log=tmp_path / "test.log")
-
-
-def eventually(condition: Callable[[], bool], within_s: float = 10.0) -> bool:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 STARTER = f"""
@@ -70,7 +62,7 @@ def sleepers(marker: str) -> list[psutil.Process]:
 
 def test_a_session_server_dies_with_its_killed_starter(marker: str, tmp_path: Path) -> None:
     start_and_kill_the_starter(marker, tmp_path, "session")
-    assert eventually(lambda: not any(processes.is_alive(p) for p in sleepers(marker)))
+    eventually(lambda: not any(processes.is_alive(p) for p in sleepers(marker)))
 
 
 def test_a_detached_server_outlives_its_killed_starter(marker: str, tmp_path: Path) -> None:
@@ -86,13 +78,14 @@ def test_a_server_survives_the_thread_that_asked_for_it(marker: str, tmp_path: P
     server = processes.find(marker)
     assert server is not None
     # Long enough for the signal that must not come: the kernel sends it as the thread ends.
-    assert not eventually(lambda: not processes.is_alive(server), within_s=0.3)
+    with pytest.raises(psutil.TimeoutExpired):
+        server.wait(0.3)
     processes.end(server, [signal.SIGTERM], 5.0)
 
 
 def test_a_server_that_ignores_sigterm_is_ended_within_the_deadline(marker: str, tmp_path: Path) -> None:
     server = processes.spawn(command(marker, tmp_path, STUBBORN), detach=False)
-    assert eventually(lambda: "deaf" in processes.last_lines(tmp_path / "test.log"))
+    eventually(lambda: "deaf" in processes.last_lines(tmp_path / "test.log"))
     began = time.monotonic()
     processes.end(server, [signal.SIGTERM, signal.SIGKILL], deadline_s=3.0)
     assert not processes.is_alive(server)

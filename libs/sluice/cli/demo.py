@@ -49,7 +49,7 @@ def demo(
     with Screen(quiet=as_json) as screen:
         state = (state_dir or folder / ".sluice").resolve()
         outcome = Demo(folder, state, screen, seconds=seconds, rate_per_s=rate, began=began).run(stop)
-        screen.tell("stopped")
+        screen.stopped()
     if as_json:
         print(orjson.dumps(outcome.as_json()).decode())
     if outcome.verified is False or (seconds is not None and outcome.first_golden_record_s is None):

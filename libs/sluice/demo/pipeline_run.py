@@ -68,6 +68,7 @@ class PipelineRun:
         self.prepare_s = time.monotonic() - began
         self.running: Running = self.driver.start(self.context)
         self._stack.callback(self.running.stop)
+        self._stack.callback(self.progress, "ending the source")
         self.env = self._environment()
         # An author's connector may read its own settings from the environment.
         os.environ.update(self.env)
@@ -137,6 +138,7 @@ class PipelineRun:
         """Begin to edit the source."""
         live = self.driver.live(self.context, self.running, rate_per_s, edits, seed)
         self._stack.callback(live.stop)
+        self._stack.callback(self.progress, "ending the live edits")
         return live
 
     # ── while it runs ─────────────────────────────────────────────────────────────────────────────────────────
@@ -162,6 +164,7 @@ class PipelineRun:
         """End the named stages (or all) by SIGTERM, and leave them ended."""
         for name in names or tuple(self.stages):
             self._stopped.add(name)
+            self.progress(f"ending {name}")
             self.stages[name].stop()
 
     def await_quiet(

@@ -15,6 +15,7 @@ from sluice.demo.memory import PeakMemory
 from sluice.demo.pipeline_run import TURN_S, PipelineRun
 from sluice.demo.screen import Screen
 from sluice.demo.stages import StageProcess, require_running
+from sluice.demo.stopping import Stopped, answered
 from sluice.embedded import Servers
 from sluice.stage.signals import Stop
 from sluice.testing.example import Live
@@ -50,10 +51,6 @@ class Outcome:
         }
 
 
-class _Stopped(Exception):
-    """Somebody asked to stop while the demo was checking."""
-
-
 class Demo:
     """`seconds` None: until stopped. Times count from `began` (monotonic seconds: the start of the command)."""
 
@@ -68,30 +65,50 @@ class Demo:
         self._began = began
         self._memory = PeakMemory()
         self._outcome = Outcome()
+        self._doing = "nothing"
 
     def run(self, stop: Stop) -> Outcome:
         """Everything, from nothing to stopped. Raises EnvironmentFault or SettingsError with the way out."""
-        with ExitStack() as stack:
-            self._screen.tell("starting Kafka, Postgres and the registry (the first time they are downloaded)")
-            servers = stack.enter_context(Servers.start(self._state_dir, progress=self._screen.tell))
-            run = stack.enter_context(PipelineRun(self._example, self._state_dir, servers, self._screen.tell))
-            ready_at = time.monotonic()
-            run.apply()
-            self._outcome.download_s = servers.download_s + run.prepare_s
-            golden = run.golden_rows(run.canonical_ends())
-            run.start()
-            live = run.live(self._rate_per_s, None, int(time.time()))
-            latency = run.edit_latency(live)
-            until = None if self._seconds is None else ready_at + run.prepare_s + self._seconds
-            while not stop.requested and (until is None or time.monotonic() < until):
-                self._turn(run, golden, live, latency)
-                stop.wait(TURN_S)
-            if until is not None and not stop.requested:
-                self._check(run, golden, live, latency, stop)
-            self._outcome.latency_s = latency.summary()
-            self._outcome.stages = {name: _summary(stage) for name, stage in run.stages.items()}
+        with answered(stop, self._screen.stopping, lambda: self._doing), ExitStack() as stack:
+            try:
+                self._run(stack, stop)
+            except Stopped:
+                pass
+            finally:
+                self._doing = "what was started to end"
         self._outcome.rss_mib, self._outcome.rss_total_mib = self._memory.by_name, self._memory.total
         return self._outcome
+
+    def _run(self, stack: ExitStack, stop: Stop) -> None:
+        self._next(stop, "the servers, which are being started")
+        self._screen.tell("starting Kafka, Postgres and the registry (the first time they are downloaded)")
+        servers = stack.enter_context(Servers.start(self._state_dir, progress=self._screen.tell))
+        stack.callback(self._screen.tell, "ending Kafka, Postgres and the registry")
+        run = stack.enter_context(PipelineRun(self._example, self._state_dir, servers, self._screen.tell))
+        ready_at = time.monotonic()
+        self._next(stop, "the source, which is being prepared")
+        run.apply()
+        self._outcome.download_s = servers.download_s + run.prepare_s
+        self._next(stop, "the stages, which are being started")
+        golden = run.golden_rows(run.canonical_ends())
+        run.start()
+        live = run.live(self._rate_per_s, None, int(time.time()))
+        latency = run.edit_latency(live)
+        until = None if self._seconds is None else ready_at + run.prepare_s + self._seconds
+        self._next(stop, "a look at the stages")
+        while not stop.requested and (until is None or time.monotonic() < until):
+            self._turn(run, golden, live, latency)
+            stop.wait(TURN_S)
+        if until is not None and not stop.requested:
+            self._check(run, golden, live, latency, stop)
+        self._outcome.latency_s = latency.summary()
+        self._outcome.stages = {name: _summary(stage) for name, stage in run.stages.items()}
+
+    def _next(self, stop: Stop, doing: str) -> None:
+        """Go on to what takes a while; `doing` is what a stop has to wait for meanwhile."""
+        if stop.requested:
+            raise Stopped
+        self._doing = doing
 
     def _turn(self, run: PipelineRun, golden: GoldenRows, live: Live, latency: EditLatency) -> None:
         run.watch()
@@ -109,6 +126,7 @@ class Demo:
         """Stop the edits, let everything arrive, then check that nothing is lost. `stop` cuts it short."""
         from sluice.verify import verify
 
+        self._doing = "the check that nothing is lost"
         live.stop()
         self._outcome.edits = _lines(live.log)
         self._screen.tell("edits stopped; waiting until everything has arrived")
@@ -120,7 +138,7 @@ class Demo:
 
         def tell(line: str) -> None:
             if stop.requested:
-                raise _Stopped
+                raise Stopped
             self._screen.tell(line)
 
         run.await_quiet(each_turn=turn, stopped=lambda: stop.requested)
@@ -128,7 +146,7 @@ class Demo:
         try:
             tell("checking every link from raw records to rows")
             report = verify(run.pipeline, run.settings, wait_s=VERIFY_WAIT_S, progress=tell)
-        except _Stopped:
+        except Stopped:
             self._screen.tell("stopped before everything was checked")
             return
         self._outcome.verified = report.verified

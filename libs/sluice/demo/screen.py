@@ -1,4 +1,4 @@
-"""What a person sees: a live table of stages and the golden record on a terminal, plain lines elsewhere."""
+"""What a person sees: a live picture on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ from types import TracebackType
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from sluice.demo.golden import GoldenRecord
+from sluice.demo.picture import Found, StageLine, golden_lines, picture
 from sluice.demo.stages import StageProcess
 
 LINE_EVERY_S = 5.0
 PLAIN_WIDTH = 180
+_HINT = "Ctrl-C stops everything; the data stays for the next time."
 
 
 class Screen:
-    """`quiet` leaves stdout to the JSON object; progress then goes to stderr."""
+    """`quiet` leaves stdout to the JSON object; progress then goes to stderr. Lines may come from any thread."""
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, quiet: bool, console: Console | None = None) -> None:
         out = sys.stderr if quiet else sys.stdout
-        self._console = Console(file=out, highlight=False, width=None if out.isatty() else PLAIN_WIDTH)
+        self._console = console or Console(file=out, highlight=False, width=None if out.isatty() else PLAIN_WIDTH)
         self._live: Live | None = None
-        self._golden: GoldenRecord | None = None
-        self._found_after_s = 0.0
+        self._found: Found | None = None
+        self._stages: list[StageLine] = []
+        self._logs = ""
+        self._hint = Text(_HINT, style="dim")
         self._rates: dict[str, tuple[float, int, float]] = {}
         self._next_line_at = 0.0
 
@@ -43,44 +46,54 @@ class Screen:
         """One line of progress."""
         self._console.print(Text(line))
 
+    def stopping(self, line: str) -> None:
+        """Say that the end was asked for, above the picture and, until it is reached, at its bottom."""
+        self._hint = Text("stopping ...", style="bold yellow")
+        self.tell(line)
+
+    def stopped(self) -> None:
+        """Nothing runs any more."""
+        self._hint = Text("stopped; the data stays for the next time")
+        if self._live is None:
+            self._console.print(self._hint)
+
     def golden(self, record: GoldenRecord, after_s: float) -> None:
-        self._golden, self._found_after_s = record, after_s
+        self._found = Found(record, after_s)
         if not self._console.is_terminal:
-            self._console.print(self._golden_table())
+            self._console.print(*golden_lines(self._found, self._console.width), sep="\n")
 
     def update(self, stages: Sequence[StageProcess]) -> None:
         """Draw what the stages do now."""
-        table = self._stage_table(stages)
+        self._stages = [self._line(stage) for stage in stages]
+        self._logs = f"logs: {stages[0].log.parent}" if stages else ""
         if self._console.is_terminal:
             if self._live is None:
-                self._live = Live(console=self._console, refresh_per_second=4)
+                # Drawn by a thread of its own: it goes on, and follows the size of the terminal, whatever we wait for.
+                self._live = Live(get_renderable=self._picture, console=self._console, refresh_per_second=4)
                 self._live.start()
-            troubles = [Text(f"{s.name}: {told}", style="red") for s in stages if (told := s.trouble())]
-            logs = [Text(f"logs: {stages[0].log.parent}", style="dim")] if stages else []
-            golden = [self._golden_table()] if self._golden else []
-            self._live.update(Group(table, *troubles, *golden, *logs, _HINT))
         elif time.monotonic() >= self._next_line_at:
             self._next_line_at = time.monotonic() + LINE_EVERY_S
-            self._console.print(Text(_line(stages)))
-            for stage in stages:
-                if told := stage.trouble():
-                    self._console.print(Text(f"{stage.name}: {told} (see {stage.log})"))
+            self.tell(_plain(self._stages))
+            for stage, line in zip(stages, self._stages, strict=True):
+                if line.trouble:
+                    self.tell(f"{line.name}: {line.trouble} (see {stage.log})")
 
-    def _stage_table(self, stages: Sequence[StageProcess]) -> Table:
-        table = Table(title="Sluice", title_justify="left", expand=False)
-        for heading, justify in [("stage", "left"), ("records", "right"), ("records/s", "right"), ("lag", "right")]:
-            table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-        table.add_column("dead letters", justify="right")
-        table.add_column("state")
-        for stage in stages:
-            counts = stage.counts
-            state = "ready" if counts.ready else "not ready"
-            if stage.restarts:
-                state += f" (restarted {stage.restarts} ×)"
-            rate = self._rate(stage.name, counts.records)
-            row = [f"{counts.records:,}", f"{rate:,.0f}", f"{counts.lag_records:,}", f"{counts.dead_letters:,}"]
-            table.add_row(stage.name, *row, state)
-        return table
+    def _picture(self) -> Group:
+        notes = [Text(self._logs, style="dim"), self._hint] if self._logs else [self._hint]
+        return picture(self._console, self._stages, self._found, notes)
+
+    def _line(self, stage: StageProcess) -> StageLine:
+        counts = stage.counts
+        return StageLine(
+            stage.name,
+            counts.records,
+            self._rate(stage.name, counts.records),
+            counts.lag_records,
+            counts.dead_letters,
+            counts.ready,
+            stage.restarts,
+            stage.trouble(),
+        )
 
     def _rate(self, name: str, records: int) -> float:
         """Records a second, over the last second or more."""
@@ -92,24 +105,6 @@ class Screen:
         self._rates[name] = (at, before, rate)
         return rate
 
-    def _golden_table(self) -> Table:
-        record = self._golden
-        if record is None:
-            return Table()
-        title = f"{record.entity} {record.entity_id}: a golden record, {self._found_after_s:.1f} s after the start"
-        table = Table(title=title, title_justify="left", expand=False)
-        for heading in ("field", "value", "from", "source record", "rule"):
-            table.add_column(heading, overflow="ellipsis", no_wrap=True, max_width=44)
-        for f in record.fields:
-            table.add_row(
-                *map(Text, (f.field, f.value.replace("\n", " "), f"{f.source}.{f.stream}", f.source_key, f.rule))
-            )
-        return table
 
-
-_HINT = Text("Ctrl-C stops everything; the data stays for the next time.", style="dim")
-
-
-def _line(stages: Sequence[StageProcess]) -> str:
-    parts = [f"{s.name} {s.counts.records} (lag {s.counts.lag_records}, dead {s.counts.dead_letters})" for s in stages]
-    return " | ".join(parts)
+def _plain(stages: Sequence[StageLine]) -> str:
+    return " | ".join(f"{s.name} {s.records} (lag {s.lag_records}, dead {s.dead_letters})" for s in stages)

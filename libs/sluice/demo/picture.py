@@ -1,0 +1,133 @@
+"""The demo's picture: stages and a golden record as lines that fit a terminal; values in, drawing instructions out.
+
+What matters stays visible when room is short: every stage, and of the golden record field, value and source. Columns
+beyond these, and fields beyond what the height takes, are shown where there is room for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from typing import NamedTuple
+
+from rich.cells import cell_len
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from sluice.demo.golden import GoldenField, GoldenRecord
+
+GAP = 2
+VALUE_WIDTH_MIN, VALUE_WIDTH_MAX = 24, 60
+GOLDEN_ROWS_MIN = 6
+HEADINGS = ("field", "value", "from", "source record", "rule")
+WIDTH_MAX = 44
+_VALUE = HEADINGS.index("value")
+
+
+class StageLine(NamedTuple):
+    """What a stage does now. `trouble` is what it complains about, empty for none."""
+
+    name: str
+    records: int
+    records_per_s: float
+    lag_records: int
+    dead_letters: int
+    ready: bool
+    restarts: int
+    trouble: str = ""
+
+
+class Found(NamedTuple):
+    """A golden record, and the seconds after the start in which it was found."""
+
+    record: GoldenRecord
+    after_s: float
+
+
+def picture(console: Console, stages: Sequence[StageLine], found: Found | None, notes: Sequence[Text]) -> Group:
+    """Everything, `notes` at the bottom; one line less than the terminal, which needs that one for the cursor."""
+    table, troubles = stage_table(stages), [Text(f"{s.name}: {s.trouble}", style="red") for s in stages if s.trouble]
+    if found is None:
+        return Group(table, *troubles, *notes)
+    rows = console.height - 1 - _height(console, [table, *troubles, Text(), *notes])
+    if rows < GOLDEN_ROWS_MIN:
+        for trouble in troubles:
+            trouble.no_wrap, trouble.overflow = True, "ellipsis"
+        rows = console.height - 1 - _height(console, [table, *troubles, Text(), *notes])
+    return Group(table, *troubles, Text(), *golden_lines(found, console.width, rows), *notes)
+
+
+def stage_table(stages: Sequence[StageLine]) -> Table:
+    table = _table()
+    table.add_column("stage", no_wrap=True)
+    for heading in ("records", "records/s", "lag", "dead letters"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    restarted = any(one.restarts for one in stages)
+    if restarted:
+        table.add_column("restarts", justify="right", no_wrap=True)
+    for one in stages:
+        numbers = (one.records, round(one.records_per_s), one.lag_records, one.dead_letters)
+        cells = [f"{number:,}" for number in numbers] + ["ready" if one.ready else "not ready"]
+        table.add_row(one.name, *cells, *([str(one.restarts)] if restarted else []))
+    return table
+
+
+def golden_lines(found: Found, width: int, rows: int | None = None) -> Iterator[Table | Text]:
+    """The golden record in `rows` lines (None: as many as it takes), each no wider than `width`."""
+    record = found.record
+    title = f"{record.entity} {record.entity_id}: a golden record, {found.after_s:.1f} s after the start"
+    yield Text(title, style="bold italic", no_wrap=True, overflow="ellipsis")
+    fields_max = len(record.fields) if rows is None else max(GOLDEN_ROWS_MIN, rows) - 2
+    more = len(record.fields) > fields_max
+    fields = chosen(record.fields, fields_max - more) if more else record.fields
+    widths = column_widths([_cells(one) for one in record.fields], width)
+    table = _table()
+    for heading, column_width in zip(HEADINGS, widths, strict=False):
+        table.add_column(heading, width=column_width, no_wrap=True, overflow="ellipsis")
+    for one in fields:
+        table.add_row(*map(Text, _cells(one)[: len(widths)]))
+    yield table
+    if more:
+        told = f"… and {len(record.fields) - len(fields)} more: sluice explain {record.entity} {record.entity_id}"
+        yield Text(told, style="dim", no_wrap=True, overflow="ellipsis")
+
+
+def chosen(fields: Sequence[GoldenField], count: int) -> list[GoldenField]:
+    """`count` fields in their order: the sources take turns, so that none goes unseen for want of room."""
+    by_source: dict[tuple[str, str], list[int]] = {}
+    for index, one in enumerate(fields):
+        by_source.setdefault((one.source, one.stream), []).append(index)
+    in_turns = [index for turn in zip_longest(*by_source.values()) for index in turn if index is not None]
+    return [fields[index] for index in sorted(in_turns[:count])]
+
+
+def column_widths(rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Widths of the first three columns, and of each further one that leaves room for values worth reading.
+
+    What is left over goes to the values, up to the longest.
+    """
+    natural = [max(map(cell_len, column)) for column in zip(HEADINGS, *rows, strict=True)]
+    natural = [min(one, VALUE_WIDTH_MAX if index == _VALUE else WIDTH_MAX) for index, one in enumerate(natural)]
+    value = natural.pop(_VALUE)
+    needed = min(value, VALUE_WIDTH_MIN)
+    count = 2
+    while count < len(natural) and needed + sum(natural[: count + 1]) + GAP * (count + 1) <= width:
+        count += 1
+    left = width - sum(natural[:count]) - GAP * count
+    return [natural[0], max(1, min(value, left)), *natural[1:count]]
+
+
+def _height(console: Console, parts: Sequence[Table | Text]) -> int:
+    return sum(len(console.render_lines(part, pad=False)) for part in parts)
+
+
+def _cells(one: GoldenField) -> tuple[str, ...]:
+    # A source's text may hold anything; line breaks and a terminal's control characters must not reach the terminal.
+    value = " ".join("".join(c if c.isprintable() else " " for c in one.value).split())
+    return one.field, value, f"{one.source}.{one.stream}", one.source_key, one.rule
+
+
+def _table() -> Table:
+    return Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, expand=False, header_style="bold")

@@ -1,0 +1,72 @@
+"""Ctrl-C in a demo is answered at once, and the screen says so until everything has ended."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from queue import SimpleQueue
+
+from rich.console import Console
+
+from sluice.demo.screen import Screen
+from sluice.demo.stages import StageProcess
+from sluice.demo.stopping import answered
+from sluice.stage.signals import Stop
+
+ANSWERED_WITHIN_S = 5.0
+
+
+def test_a_stop_is_answered_while_the_demo_waits_for_something_else() -> None:
+    stop, told = Stop(), SimpleQueue[str]()
+    with answered(stop, told.put, lambda: "Kafka, which is being started"):
+        stop.request()
+        line = told.get(timeout=ANSWERED_WITHIN_S)  # the demo is still busy here
+    assert line == "stopping ... waiting for Kafka, which is being started"
+    assert told.empty()
+
+
+def test_a_stop_is_answered_even_if_nothing_has_to_be_waited_for() -> None:
+    stop, told = Stop(), SimpleQueue[str]()
+    with answered(stop, told.put, lambda: "nothing"):
+        stop.request()
+    assert not told.empty()
+
+
+def test_a_demo_that_ends_by_itself_says_nothing_of_a_stop() -> None:
+    told = SimpleQueue[str]()
+    with answered(Stop(), told.put, lambda: "nothing"):
+        pass
+    assert told.empty()
+
+
+def screen_of_a_terminal(ends_with: str, tmp_path: Path) -> list[str]:
+    """What stands on a terminal after a demo was asked to stop, and perhaps has."""
+    out = io.StringIO()
+    console = Console(file=out, width=80, height=24, force_terminal=True, color_system=None)
+    with Screen(quiet=False, console=console) as screen:
+        screen.update([StageProcess("mapper", tmp_path, {})])
+        screen.stopping("stopping ... waiting for a look at the stages")
+        if ends_with == "stopped":
+            screen.stopped()
+    return [line.strip() for line in out.getvalue().splitlines()]
+
+
+def test_the_terminal_says_that_the_demo_stops_until_it_has(tmp_path: Path) -> None:
+    shown = screen_of_a_terminal("stopping", tmp_path)
+    assert "stopping ... waiting for a look at the stages" in "\n".join(shown)
+    assert "stopping ..." in shown[-2:]
+    assert "stopped; the data stays for the next time" in screen_of_a_terminal("stopped", tmp_path)[-2:]
+
+
+def test_where_there_is_no_terminal_the_lines_stand_one_below_the_other(tmp_path: Path) -> None:
+    out = io.StringIO()
+    with Screen(quiet=False, console=Console(file=out, width=180)) as screen:
+        screen.stopping("stopping ... waiting for nothing")
+        screen.tell("ending mapper")
+        screen.stopped()
+    lines = out.getvalue().splitlines()
+    assert lines == [
+        "stopping ... waiting for nothing",
+        "ending mapper",
+        "stopped; the data stays for the next time",
+    ]

@@ -28,6 +28,10 @@ def verify(
     Everything up to the ends of the raw topics, as they stand when it starts, is looked at; what a stage has not done
     after --wait is told apart from findings. Exit code 0: all of it was looked at and is right; 1: a finding, or
     something is not done yet.
+
+    The links: raw-contributions, contributions-canonical, canonical-table. Across them: I2, effects happen once; I4,
+    nothing goes back to an older state; I5, every record that was read is accounted for; I6, every row leads to its raw
+    records. Each line of the report says it in full.
     """
     settings = read_settings(StageSettings)
     loaded = load_pipeline(pipeline or settings.pipeline)

@@ -125,6 +125,7 @@ class Demo:
     def _check(self, run: PipelineRun, golden: GoldenRows, live: Live, latency: EditLatency, stop: Stop) -> None:
         """Stop the edits, let everything arrive, then check that nothing is lost. `stop` cuts it short."""
         from sluice.verify import verify
+        from sluice.verify.report import CHECKS
 
         self._doing = "the check that nothing is lost"
         live.stop()
@@ -150,7 +151,9 @@ class Demo:
             self._screen.tell("stopped before everything was checked")
             return
         self._outcome.verified = report.verified
-        self._outcome.findings = [f"{check}: {one}" for check, kept in report.first.items() for one in kept]
+        self._outcome.findings = [
+            f"{check} ({CHECKS[check]}): {one}" for check, kept in report.first.items() for one in kept
+        ]
         for line in report.lines():
             self._screen.tell(line)
 

@@ -11,9 +11,10 @@ from sluice.schemas.decoder import DecodedCanonical
 from sluice.verify import Report
 from sluice.verify.goldens import Golden, GoldenLog
 from sluice.verify.reading import rounds
-from sluice.verify.report import FIRST_MAX, NotDone
+from sluice.verify.report import CHECKS, FIRST_MAX, NotDone
 from sluice.verify.rows import deleted_findings, row_findings
 from sluice.verify.visible import RawIndex
+from support.repository import ROOT
 
 AT = ("raw.crm.people", 0)
 
@@ -106,3 +107,19 @@ def test_what_is_not_done_yet_is_no_finding_and_not_verified() -> None:
     assert report.clean
     assert not report.verified
     assert "not done yet: mapper stands at raw.crm.people/0@3, the end is 9" in report.lines()
+
+
+def test_every_check_says_what_it_means_to_people_and_to_programs() -> None:
+    report = Report()
+    report.found("I4", "contributions.person/0@1", "key", "is wrong")
+    lines, told = report.lines(), report.to_json()["checks"]
+    assert told.keys() == CHECKS.keys()
+    assert (told["I4"]["count"], told["I2"]["count"]) == (1, 0)
+    for check, about in told.items():
+        assert len(about["means"].split()) > 4
+        assert any(check in line and about["means"] in line for line in lines)
+
+
+def test_the_architecture_tells_of_every_check() -> None:
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    assert [check for check in CHECKS if f"`{check}`" not in text] == []

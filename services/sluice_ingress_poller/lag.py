@@ -16,24 +16,28 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from sluice.errors import SettingsError, SluiceError
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.faults import translate
+from sluice.kafka.log import Partition
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities
-from sluice.stage.backpressure import Flow, LagBounds, Partition, counted_lag, highest_committed, next_flow
+from sluice.stage.backpressure import Flow, LagBounds, counted_lag, highest_committed, next_flow
 
 REQUEST_TIMEOUT_S = 5.0
 log = structlog.get_logger()
 
 
-def topics_of(group: str, pipeline: Pipeline) -> list[str]:
-    """The topics that the stage `group` reads; SettingsError for a stage that reads none."""
-    names = pipeline.names
-    if group == "mapper":
-        return [names.raw(s.source, s.stream) for s in pipeline.streams()]
-    if group == "merger":
-        return [names.contributions(entity) for entity in load_entities(pipeline)]
-    if group.partition(".")[0] == "sink-postgres":
-        return [names.canonical(entity) for entity in load_entities(pipeline)]
-    raise SettingsError(f"SLUICE_POLLER__DOWNSTREAM_GROUPS: {group} is not one of mapper, merger, sink-postgres")
+def downstream(pipeline: Pipeline, groups: Sequence[str]) -> dict[str, list[Partition]]:
+    """Full name and input partitions of each of `groups`, which are named without the prefix.
+
+    Mappings are not loaded: a mistake in one must not keep the poller from running. Raises SettingsError.
+    """
+    entities = load_entities(pipeline) if set(groups) - {"mapper"} else ()
+    inputs = {one.group: one.topics for one in stage_inputs(pipeline, None, entities)}
+    names = {pipeline.names.group(group): group for group in groups}
+    for name, group in names.items():
+        if name not in inputs:
+            known = ", ".join(pipeline.names.bare(one) for one in inputs)
+            raise SettingsError(f"SLUICE_POLLER__DOWNSTREAM_GROUPS: {group} is not one of {known}")
+    return {name: [(topic, p) for topic in inputs[name] for p in range(pipeline.partitions)] for name in names}
 
 
 class DownstreamLag:

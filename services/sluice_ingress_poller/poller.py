@@ -13,18 +13,18 @@ from confluent_kafka import Consumer, TopicPartition
 
 from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka import clients
+from sluice.kafka.log import Partition
 from sluice.kafka.settings import KafkaSettings
 from sluice.kafka.topics import Topics
 from sluice.pipeline import Pipeline
 from sluice.stage.backpressure import LagBounds
 from sluice.stage.group import GroupReader
-from sluice.stage.record import At
 from sluice.stage.signals import Stop
 from sluice.state import RocksStore
 from sluice.telemetry import Health
 from sluice.telemetry.metrics import THROTTLED
 from sluice_ingress_poller import STAGE
-from sluice_ingress_poller.lag import BackPressure, DownstreamLag, topics_of
+from sluice_ingress_poller.lag import BackPressure, DownstreamLag, downstream
 from sluice_ingress_poller.polled import PolledStream, shard_of
 from sluice_ingress_poller.settings import PollerSettings
 from sluice_ingress_poller.shard import Shard, Surroundings
@@ -47,7 +47,7 @@ class Membership(GroupReader):
         group: str,
         instance: str,
         topics: Sequence[str],
-        before_giving_up: Callable[[list[At]], None],
+        before_giving_up: Callable[[list[Partition]], None],
     ) -> None:
         super().__init__(settings, group, instance, topics)
         self._before_giving_up = before_giving_up
@@ -71,10 +71,7 @@ class Poller:
         self._around: Surroundings | None = None
         self._shard_count = pipeline.shards
         part = settings.poller
-        groups = {
-            self._names.group(group): [(t, p) for t in topics_of(group, pipeline) for p in range(pipeline.partitions)]
-            for group in part.downstream_groups
-        }
+        groups = downstream(pipeline, part.downstream_groups)
         bounds = LagBounds(part.lag_records_throttle, part.lag_records_pause)
         self._back_pressure = BackPressure(DownstreamLag(settings.kafka, groups), bounds, part.lag_interval_s)
         self._store = RocksStore(settings.state_dir / f"{STAGE}-{settings.instance}")
@@ -162,7 +159,7 @@ class Poller:
         self._shards[number] = Shard(number, streams, self._around)
         self._shards[number].start()
 
-    def _stop_shards(self, parts: list[At]) -> None:
+    def _stop_shards(self, parts: list[Partition]) -> None:
         stopping = [self._shards.pop(number) for _, number in parts if number in self._shards]
         for shard in stopping:
             shard.ask_to_stop()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sluice.entities import Mapping
 from sluice.errors import DeadRecord, EnvironmentFault, Outdated
 from sluice.kafka import murmur2_partition
+from sluice.kafka.log import Partition
 from sluice.names import Names
 from sluice.pipeline import Stream
 from sluice.position import Position
@@ -20,7 +21,7 @@ from sluice.stage import source_record
 from sluice.stage.batch import OUTPUT_BYTES_MAX, Batch, require_size
 from sluice.stage.ledger import Outcome
 from sluice.stage.process import Owned, Taken
-from sluice.stage.record import At, Record
+from sluice.stage.record import Record
 from sluice.stage.restore import restore_record
 from sluice.stage.source_record import Op, SourceRecord
 from sluice.state import Keeping, View
@@ -54,8 +55,8 @@ class Mapper:
         self._partitions = partitions
         self._inputs = inputs
         self._store, self._reader, self._ageing = keeping
-        self._owned: dict[At, Owned] = {}
-        self._sweeps: dict[At, Sweep] = {}
+        self._owned: dict[Partition, Owned] = {}
+        self._sweeps: dict[Partition, Sweep] = {}
 
     # ── partitions ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -81,10 +82,12 @@ class Mapper:
                 )
             if mapping.version == in_force and owned.record.rules.get(mapping.name) != mapping.code_hash:
                 raise EnvironmentFault(
-                    where, f"its code changed and its version is still {in_force}", "raise the mapping's version"
+                    where,
+                    f"its code changed and its version is still {in_force}; what counts is {mapping.code.told()}",
+                    f"raise the mapping's version to {in_force + 1} or more in {mapping.file}, or take the change back",
                 )
 
-    def stop(self, at: At) -> None:
+    def stop(self, at: Partition) -> None:
         if (owned := self._owned.pop(at, None)) is not None:
             self._ageing.forget(owned.view)
         self._sweeps.pop(at, None)
@@ -211,7 +214,7 @@ class Mapper:
         self._sweeps[record.at] = Sweep(stream, position, RawRef(*record[:3]), record.timestamp_ms * 1_000)
         return Taken.LATER
 
-    def busy(self, at: At) -> bool:
+    def busy(self, at: Partition) -> bool:
         sweep = self._sweeps.get(at)
         return sweep is not None and not sweep.finished
 
@@ -255,7 +258,7 @@ class Mapper:
     def complete(self, batch: Batch) -> None:
         return
 
-    def committed(self, batch: Batch, tracked: dict[At, int]) -> None:
+    def committed(self, batch: Batch, tracked: dict[Partition, int]) -> None:
         for owned in self._owned.values():
             view = owned.view
             view.advance(tracked.get((view.topic, view.partition)))

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 
 from sluice.entities import EntityContract
 from sluice.errors import DeadRecord
+from sluice.kafka.log import Partition
 from sluice.names import Names
 from sluice.provenance import Contribution, Incomplete, Merged, merge
 from sluice.schemas.encoder import Encode
 from sluice.stage.batch import Batch
 from sluice.stage.ledger import Outcome
 from sluice.stage.process import Owned, Taken
-from sluice.stage.record import At, Record
+from sluice.stage.record import Record
 from sluice.stage.restore import restore_record
 from sluice.state import Keeping, View
 from sluice_merger.partition import MergedPartition, rules_of
@@ -58,8 +59,8 @@ class Merger:
         self._source_order = source_order
         self._inputs = inputs
         self._store, self._reader, self._ageing = keeping
-        self._partitions: dict[At, MergedPartition] = {}
-        self._accepted: dict[tuple[At, str], list[Record]] = defaultdict(list)
+        self._partitions: dict[Partition, MergedPartition] = {}
+        self._accepted: dict[tuple[Partition, str], list[Record]] = defaultdict(list)
 
     # ── partitions ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -85,7 +86,7 @@ class Merger:
         state.advance(state.restored_to)
         self._partitions[owned.at] = merged
 
-    def stop(self, at: At) -> None:
+    def stop(self, at: Partition) -> None:
         if (merged := self._partitions.pop(at, None)) is not None:
             self._ageing.forget(merged.contributions)
 
@@ -166,7 +167,7 @@ class Merger:
 
     # ── what no record waits for ──────────────────────────────────────────────────────────────────────────────
 
-    def busy(self, at: At) -> bool:
+    def busy(self, at: Partition) -> bool:
         merged = self._partitions.get(at)
         return merged is not None and not merged.drained
 
@@ -201,7 +202,7 @@ class Merger:
 
     # ── batches ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def committed(self, batch: Batch, tracked: dict[At, int]) -> None:
+    def committed(self, batch: Batch, tracked: dict[Partition, int]) -> None:
         for at, merged in self._partitions.items():
             merged.write_back.clear()
             state = merged.owned.view

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from sluice.errors import DeadRecord
 from sluice.kafka import LogReader
+from sluice.kafka.log import Partition
 from sluice.postgres.golden_columns import GoldenTable
 from sluice.postgres.golden_owner import Claim
 from sluice.postgres.golden_store import GoldenStore, Progress
@@ -18,7 +19,7 @@ from sluice.stage.ledger import ledger_key, ledger_line
 from sluice.stage.partition import ABSENCE_MAX_S, PartitionRecord
 from sluice.stage.process import Owned, Taken
 from sluice.stage.raw import ORIGIN_HEADER
-from sluice.stage.record import At, Record
+from sluice.stage.record import Record
 from sluice.stage.restore import begin_partition
 from sluice.telemetry import metrics
 
@@ -43,8 +44,8 @@ class Sink:
         self._store = store
         self._decode = decode
         self._reader = reader
-        self._claims: dict[At, Claim] = {}
-        self._seen_at: dict[At, float] = {}
+        self._claims: dict[Partition, Claim] = {}
+        self._seen_at: dict[Partition, float] = {}
         self._pending: list[tuple[Record, Change]] = []
         self._met: dict[str, list[tuple[int, str]]] = {}
         self._ended: list[Claim] = []
@@ -75,7 +76,7 @@ class Sink:
             return self._store.begin_pass(claim, owned.position, self._reader.ends([owned.at])[owned.at])
         return claim
 
-    def stop(self, at: At) -> None:
+    def stop(self, at: Partition) -> None:
         self._claims.pop(at, None)
         self._seen_at.pop(at, None)
 
@@ -94,7 +95,7 @@ class Sink:
         batch.bytes += record.size_bytes + RECORD_OVERHEAD_BYTES
         return Taken.DONE
 
-    def busy(self, at: At) -> bool:
+    def busy(self, at: Partition) -> bool:
         return False
 
     def work(self, batch: Batch) -> None:
@@ -107,7 +108,7 @@ class Sink:
     def complete(self, batch: Batch) -> None:
         """What became of each record is known only when Postgres has spoken."""
 
-    def committed(self, batch: Batch, tracked: dict[At, int]) -> None:
+    def committed(self, batch: Batch, tracked: dict[Partition, int]) -> None:
         for record, _ in self._pending:
             origin = record.headers.get(ORIGIN_HEADER)
             if origin is not None and origin.isdigit():
@@ -190,8 +191,8 @@ def _entity_id(record: Record) -> str:
     return entity_id
 
 
-def _by_partition(records: Iterable[Record]) -> dict[At, int]:
-    counted: dict[At, int] = {}
+def _by_partition(records: Iterable[Record]) -> dict[Partition, int]:
+    counted: dict[Partition, int] = {}
     for record in records:
         counted[record.at] = counted.get(record.at, 0) + 1
     return counted

@@ -20,6 +20,7 @@ from psycopg import conninfo
 
 from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka import KafkaSettings, LogReader, clients, read_to_end
+from sluice.kafka.log import Partition
 from sluice.kafka.topics import Topics, concrete, load_kinds
 from sluice.pipeline import CdcSource, Pipeline, Secret
 from sluice.position import Position
@@ -300,7 +301,7 @@ def make_source(dsn: str, bootstrap: str, prefix: str, folder: Path, tables: Seq
     return Source(dsn, kafka, pipeline, folder)
 
 
-def _led(kafka: KafkaSettings, partitions: list[tuple[str, int]]) -> bool:
+def _led(kafka: KafkaSettings, partitions: list[Partition]) -> bool:
     with LogReader(kafka) as reader:
         try:
             return bool(reader.ends(partitions))

@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from sluice.errors import DeadRecord, Transient
 from sluice.kafka import KafkaSettings, LogReader, clients
+from sluice.kafka.log import Partition
 from sluice.kafka.topics import Topics
 from sluice.names import Names
 from sluice.stage.batch import Batch
@@ -18,7 +19,7 @@ from sluice.stage.delivery import KafkaDelivery
 from sluice.stage.group import GroupReader
 from sluice.stage.loop import Stage
 from sluice.stage.process import Owned, Taken
-from sluice.stage.record import At, Record
+from sluice.stage.record import Record
 from sluice.stage.restore import restore_record
 from sluice.stage.settings import StageSettings
 from sluice.stage.signals import Stop
@@ -33,7 +34,7 @@ class Echo:
         self._names, self._out, self._state, self._state_id = names, out, state, state_id
         self._reader = reader
         self._store = MemoryStore()
-        self._owned: dict[At, Owned] = {}
+        self._owned: dict[Partition, Owned] = {}
         self.failed_once = False
         self.handled: list[int] = []
 
@@ -42,7 +43,7 @@ class Echo:
         yield from restore_record(owned, view, self._reader, self._names.control, self._names.group("echo"))
         self._owned[owned.at] = owned
 
-    def stop(self, at: At) -> None:
+    def stop(self, at: Partition) -> None:
         self._owned.pop(at, None)
 
     def handle(self, record: Record, batch: Batch) -> Taken:
@@ -59,13 +60,13 @@ class Echo:
     def work(self, batch: Batch) -> None:
         return
 
-    def busy(self, at: At) -> bool:
+    def busy(self, at: Partition) -> bool:
         return False
 
     def complete(self, batch: Batch) -> None:
         return
 
-    def committed(self, batch: Batch, tracked: dict[At, int]) -> None:
+    def committed(self, batch: Batch, tracked: dict[Partition, int]) -> None:
         for owned in self._owned.values():
             owned.view.advance(tracked.get((owned.view.topic, owned.view.partition)))
 

@@ -16,6 +16,7 @@ from confluent_kafka import KafkaError, Message
 from sluice.errors import DeadRecord
 from sluice.kafka import KafkaSettings, LogReader, clients, murmur2_partition
 from sluice.kafka.groups import set_offsets
+from sluice.kafka.log import Partition
 from sluice.kafka.topics import Topics, concrete, load_kinds
 from sluice.lag import stage_inputs
 from sluice.pipeline import load_pipeline
@@ -32,7 +33,6 @@ from sluice.stage.record import Record, record_of
 from sluice.stage.settings import RegistrySettings, StageSettings
 from support.people import PIPELINE, Person, crm_person, erp_staff
 
-At = tuple[str, int]
 Headers = list[tuple[str, bytes]]
 NOON = "2026-03-01T12:00:00Z"
 
@@ -69,7 +69,7 @@ class Handmade:
         self._held: dict[bytes, Contribution] = {}
         self._standing: dict[str, tuple[str | None, int]] = {}
         self._sequence = 0
-        self._done: dict[At, int] = {}
+        self._done: dict[Partition, int] = {}
         self.crm = self.names.raw("crm", "people")
         self.erp = self.names.raw("erp", "public.staff")
         self.contributions = self.names.contributions("person")
@@ -199,7 +199,7 @@ class Handmade:
             for topic in stage.topics:
                 set_offsets(self.admin, stage.group, {at: end for at, end, _ in lines if at[0] == topic})
 
-    def _lines(self, topic: str) -> Iterator[tuple[At, int, bytes]]:
+    def _lines(self, topic: str) -> Iterator[tuple[Partition, int, bytes]]:
         """(partition, its end, the ledger line that reaches there from where the last one ended)."""
         records = self.records(topic)
         for partition, end in self.ends(topic).items():
@@ -208,7 +208,7 @@ class Handmade:
             self._done[topic, partition] = end
             yield (topic, partition), end, self.line(start, end, visible)
 
-    def _store_rows(self, group: str, lines: list[tuple[At, int, bytes]]) -> None:
+    def _store_rows(self, group: str, lines: list[tuple[Partition, int, bytes]]) -> None:
         table = GoldenTable("golden", Person.contract())
         changes = [self._change(table, record) for record in self.records(self.canonical)]
         topic_id = Topics(self.admin).pinned([self.canonical])[self.canonical].topic_id

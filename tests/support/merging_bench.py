@@ -9,13 +9,14 @@ import orjson
 from sluice.entities import EntityContract
 from sluice.errors import DeadRecord
 from sluice.kafka import LogReader
+from sluice.kafka.log import Partition
 from sluice.names import Names
 from sluice.position import Position
 from sluice.provenance import CanonicalRecord, Contribution, RawRef
 from sluice.stage.batch import Batch
 from sluice.stage.partition import PartitionRecord, partition_key
 from sluice.stage.process import Owned
-from sluice.stage.record import At, Record
+from sluice.stage.record import Record
 from sluice.state import Ageing, Keeping, MemoryStore
 from sluice_merger.merger import Input, Merger
 from support.memory_log import LogMessage, MemoryLogs
@@ -111,7 +112,7 @@ class MergerBench:
     def commit(self) -> None:
         """The batch becomes durable, its partition record last."""
         self._merger.complete(self.batch)
-        learnt: dict[At, int] = {}
+        learnt: dict[Partition, int] = {}
         for topic, key, value, headers, _ in self.batch.outputs:
             learnt[topic, 0] = self.logs.append(topic, 0, key, value, list(headers)) + 1
         self.owned.record.processed = self.position

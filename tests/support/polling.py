@@ -15,6 +15,7 @@ from confluent_kafka import Message
 
 from sluice.connector import Connector, ConnectorSettings, Cursor, NextLink, RestStream
 from sluice.kafka import KafkaSettings, LogReader, clients
+from sluice.kafka.log import Partition
 from sluice.kafka.topics import Pinned, Topics, concrete, load_kinds
 from sluice.pipeline import Pipeline
 from sluice.stage.settings import TelemetrySettings, default_schemas_dir
@@ -110,8 +111,8 @@ class Polled:
         made = concrete(load_kinds(default_schemas_dir() / "topics"), self.pipeline, [])
         topics.apply([t for t in made if ".mapper." not in t.name])
         self._reader = LogReader(self.kafka)
-        self._read_to: dict[tuple[str, int], int] = {}
-        self._messages: dict[tuple[str, int], list[Message]] = defaultdict(list)
+        self._read_to: dict[Partition, int] = {}
+        self._messages: dict[Partition, list[Message]] = defaultdict(list)
         self.pinned: dict[str, Pinned] = topics.pinned([t.name for t in made if ".mapper." not in t.name])
 
     def settings(self, state_dir: Path, **part: Any) -> PollerSettings:

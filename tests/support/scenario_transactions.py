@@ -9,12 +9,12 @@ import time
 import psycopg
 
 from sluice.kafka import LogReader
+from sluice.kafka.log import Partition
 from sluice.pipeline import Pipeline
 from support.scenario import Scenario
 
 STILL_AFTER_S = 0.4
 AIM_FOR_S = 4.0
-Partition = tuple[str, int]
 
 _WRITING = """
 SELECT count(*) FROM pg_stat_activity

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 
 from sluice.errors import DeadRecord, SluiceError
 from sluice.kafka import KafkaSettings
+from sluice.kafka.log import Partition
 from sluice.stage.batch import Batch, Output
 from sluice.stage.group import GroupReader
 from sluice.stage.loop import Stage
 from sluice.stage.process import Owned, Taken
-from sluice.stage.record import At, End, Record
+from sluice.stage.record import End, Record
 from sluice.stage.settings import StageSettings
 from sluice.stage.signals import Stop
 from sluice.telemetry import Health
@@ -24,12 +25,12 @@ DLQ = "dlq.scripted"
 class ScriptedGroup(GroupReader):
     """Owns what stands in `assigned`; `reading` is where each partition that is not held is read from."""
 
-    def __init__(self, logs: dict[At, list[Record]], each_turn: Callable[[int], None]) -> None:
+    def __init__(self, logs: dict[Partition, list[Record]], each_turn: Callable[[int], None]) -> None:
         super().__init__(KafkaSettings(), "scripted", "0", sorted({topic for topic, _ in logs}))
         self._logs = logs
         self._each_turn = each_turn
         self.turns = 0
-        self.reading: dict[At, int] = {}
+        self.reading: dict[Partition, int] = {}
         self.end_known = True
 
     def open(self) -> None:
@@ -45,16 +46,16 @@ class ScriptedGroup(GroupReader):
         self.reading = {at: len(self._logs[at]) for at in self.reading}
         return list(taken)
 
-    def committed(self, at: At) -> int | None:
+    def committed(self, at: Partition) -> int | None:
         return 0
 
-    def begin_at(self, at: At, offset: int) -> None:
+    def begin_at(self, at: Partition, offset: int) -> None:
         self.reading[at] = offset
 
-    def hold(self, at: At) -> None:
+    def hold(self, at: Partition) -> None:
         self.reading.pop(at, None)
 
-    def high_watermark(self, at: At) -> int:
+    def high_watermark(self, at: Partition) -> int:
         return len(self._logs[at]) if self.end_known else -1_001
 
 
@@ -71,7 +72,7 @@ class Outputs:
     def close(self) -> None:
         return
 
-    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> dict[At, int]:
+    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> dict[Partition, int]:
         if self.fault is not None:
             raise self.fault
         self.delivered += batch.outputs
@@ -84,7 +85,7 @@ class Repeat:
     def start(self, owned: Owned) -> Iterator[None]:
         yield
 
-    def stop(self, at: At) -> None:
+    def stop(self, at: Partition) -> None:
         return
 
     def handle(self, record: Record, batch: Batch) -> Taken:
@@ -97,13 +98,13 @@ class Repeat:
     def work(self, batch: Batch) -> None:
         return
 
-    def busy(self, at: At) -> bool:
+    def busy(self, at: Partition) -> bool:
         return False
 
     def complete(self, batch: Batch) -> None:
         return
 
-    def committed(self, batch: Batch, tracked: dict[At, int]) -> None:
+    def committed(self, batch: Batch, tracked: dict[Partition, int]) -> None:
         return
 
     def dropped(self) -> None:
@@ -113,7 +114,7 @@ class Repeat:
 class ScriptedStage:
     """A stage over `logs`: values by topic and partition."""
 
-    def __init__(self, logs: dict[At, list[bytes]], *, end_known: bool = True) -> None:
+    def __init__(self, logs: dict[Partition, list[bytes]], *, end_known: bool = True) -> None:
         self._logs = {
             at: [Record(*at, offset, b"k", value, {}, 1_000) for offset, value in enumerate(values)]
             for at, values in logs.items()

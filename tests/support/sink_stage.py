@@ -13,6 +13,7 @@ from sluice.errors import Transient
 from sluice.kafka import KafkaSettings, LogReader, clients, murmur2_partition, read_to_end
 from sluice.kafka.faults import translate
 from sluice.kafka.groups import members_of, set_offsets
+from sluice.kafka.log import Partition
 from sluice.pipeline import load_pipeline
 from sluice.schemas import CanonicalRecord, Registry, avro_schema, make_encoder
 from sluice.stage.delivery import DirectDelivery
@@ -128,7 +129,7 @@ class SinkRig:
         with LogReader(self.kafka) as reader:
             return {at[1]: end for at, end in reader.ends(self._all()).items()}
 
-    def _all(self) -> list[tuple[str, int]]:
+    def _all(self) -> list[Partition]:
         return [(self.topic, partition) for partition in range(self.partitions)]
 
     def committed(self) -> dict[int, int]:

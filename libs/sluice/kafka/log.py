@@ -24,6 +24,7 @@ LEADER_DEADLINE_S = 5.0
 # Three times the longest a dead owner's transaction stays open by default.
 READ_DEADLINE_S = 30.0
 Partition = tuple[str, int]
+"""A topic and the number of one of its partitions."""
 
 
 class LogReader:

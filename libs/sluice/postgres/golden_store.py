@@ -12,6 +12,7 @@ from typing import NamedTuple
 from psycopg import sql
 
 from sluice.errors import Bug
+from sluice.kafka.log import Partition
 from sluice.postgres import golden_pass
 from sluice.postgres.golden_columns import GoldenTable
 from sluice.postgres.golden_owner import Claim, claim, lock
@@ -20,8 +21,6 @@ from sluice.postgres.golden_writer import Change, TableWriter, Written
 from sluice.postgres.sink_connection import Connection, connect
 from sluice.postgres.sink_faults import sink_errors
 from sluice.postgres.sink_sql import statement
-
-At = tuple[str, int]
 
 
 class Progress(NamedTuple):
@@ -61,7 +60,7 @@ class GoldenStore:
 
     def write(
         self,
-        held: Mapping[At, Claim],
+        held: Mapping[Partition, Claim],
         changes: Mapping[str, Sequence[Change]],
         met: Mapping[str, Sequence[tuple[int, str]]],
     ) -> dict[str, Written]:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from sluice.kafka.log import Partition
 from sluice.stage.beginning import Beginnings
 from sluice.stage.group import GroupReader
 from sluice.stage.process import Owned, Process
-from sluice.stage.record import At
 from sluice.telemetry.health import Health
 
 log = structlog.get_logger()
@@ -26,14 +26,14 @@ class Assignment:
         process: Process,
         health: Health,
         topic_ids: Mapping[str, str],
-        gone: Callable[[At], None],
+        gone: Callable[[Partition], None],
     ) -> None:
-        self.owned: dict[At, Owned] = {}
+        self.owned: dict[Partition, Owned] = {}
         self._reader = reader
         self._process = process
         self._gone = gone
         self._beginnings = Beginnings(reader, process, health, topic_ids)
-        self._waiting: dict[At, int] = {}
+        self._waiting: dict[Partition, int] = {}
         self._paused: set[str] = set()
 
     @property
@@ -41,11 +41,11 @@ class Assignment:
         """Whether there is work that waits for no record."""
         return self._beginnings.pending or any(self._process.busy(at) for at in self._waiting)
 
-    def reading(self) -> dict[At, Owned]:
+    def reading(self) -> dict[Partition, Owned]:
         """The partitions that are read now."""
         return {at: owned for at, owned in self.owned.items() if not self.held(at)}
 
-    def held(self, at: At) -> bool:
+    def held(self, at: Partition) -> bool:
         return at in self._waiting or at[0] in self._paused
 
     # ── coming and going ──────────────────────────────────────────────────────────────────────────────────────
@@ -76,7 +76,7 @@ class Assignment:
             self._read_on(owned.at, owned.position)
         log.info("partition begun", topic=owned.at[0], partition=owned.at[1], offset=owned.position)
 
-    def _forget(self, at: At) -> None:
+    def _forget(self, at: Partition) -> None:
         self._beginnings.drop(at)
         self.owned.pop(at, None)
         self._waiting.pop(at, None)
@@ -85,7 +85,7 @@ class Assignment:
 
     # ── holding and reading on ────────────────────────────────────────────────────────────────────────────────
 
-    def wait(self, at: At, offset: int) -> None:
+    def wait(self, at: Partition, offset: int) -> None:
         """Read nothing of `at` while the process is busy with it, then from `offset` on."""
         self._waiting[at] = offset
         self._reader.hold(at)
@@ -114,6 +114,6 @@ class Assignment:
             else:
                 self._read_on(owned.at, owned.position)
 
-    def _read_on(self, at: At, offset: int) -> None:
+    def _read_on(self, at: Partition, offset: int) -> None:
         if at[0] not in self._paused:
             self._reader.begin_at(at, offset)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-Partition = tuple[str, int]
+from sluice.kafka.log import Partition
 
 
 class Flow(IntEnum):

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from sluice.errors import DeadRecord
+from sluice.kafka.log import Partition
 from sluice.stage.dead_letters import cause_of, dead_letter
 from sluice.stage.ledger import Outcome
-from sluice.stage.record import At, Record
+from sluice.stage.record import Record
 
 RECORD_OVERHEAD_BYTES = 64
 # Under max.message.bytes (8 MiB) of our topics, with room for key and headers.
@@ -38,11 +39,11 @@ class Batch:
         self.stage = stage
         self.outputs: list[Output] = []
         self.bytes = 0
-        self.counts: dict[At, Counter[Outcome]] = defaultdict(Counter)
+        self.counts: dict[Partition, Counter[Outcome]] = defaultdict(Counter)
         self.dead: Counter[str] = Counter()
-        self.positions: dict[At, int] = {}
-        self.newest_ms: dict[At, int] = {}  # timestamp of the last record that is done with this batch
-        self.touched: set[At] = set()
+        self.positions: dict[Partition, int] = {}
+        self.newest_ms: dict[Partition, int] = {}  # timestamp of the last record that is done with this batch
+        self.touched: set[Partition] = set()
         self._dlq_topic = dlq_topic
         self._bytes_max = bytes_max
         self._cut_at = time.monotonic() + age_max_s
@@ -67,10 +68,10 @@ class Batch:
         self.emit(self._dlq_topic, record.key, body, headers, -1)
         self.dead[cause_of(self.stage, error)] += 1
 
-    def count(self, at: At, outcome: Outcome) -> None:
+    def count(self, at: Partition, outcome: Outcome) -> None:
         self.counts[at][outcome] += 1
 
-    def touch(self, at: At) -> None:
+    def touch(self, at: Partition) -> None:
         """The partition record of `at` changed and must be written with this batch."""
         self.touched.add(at)
 

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 import structlog
 
 from sluice.errors import EnvironmentFault, Transient
+from sluice.kafka.log import Partition
 from sluice.stage.group import GroupReader
 from sluice.stage.partition import PartitionRecord
 from sluice.stage.process import Owned, Process
-from sluice.stage.record import At
 from sluice.telemetry.health import Health
 
 SLICE_S = 0.2
@@ -34,7 +34,7 @@ class Beginnings:
         self._health = health
         self._topic_ids = topic_ids
         self._queue: deque[tuple[Owned, Iterator[None]]] = deque()
-        self._again: dict[At, float] = {}
+        self._again: dict[Partition, float] = {}
 
     @property
     def pending(self) -> bool:
@@ -42,16 +42,16 @@ class Beginnings:
         return bool(self._queue)
 
     @property
-    def places(self) -> set[At]:
+    def places(self) -> set[Partition]:
         """What is being begun, or will be tried again."""
         return {owned.at for owned, _ in self._queue} | self._again.keys()
 
-    def add(self, at: At) -> None:
+    def add(self, at: Partition) -> None:
         topic_id = self._topic_ids[at[0]]
         owned = Owned(at, topic_id, None, PartitionRecord(topic_id, 0))
         self._queue.append((owned, self._steps(owned)))
 
-    def drop(self, at: At) -> None:
+    def drop(self, at: Partition) -> None:
         """It is another's now."""
         self._again.pop(at, None)
         self._queue = deque(item for item in self._queue if item[0].at != at)
@@ -80,7 +80,7 @@ class Beginnings:
             self._put_off(owned.at, error, now)
         return None
 
-    def _put_off(self, at: At, error: Exception, now: float) -> None:
+    def _put_off(self, at: Partition, error: Exception, now: float) -> None:
         self._process.stop(at)
         self._health.fault(_place(at), str(error))
         self._again[at] = now + AGAIN_AFTER_S
@@ -97,5 +97,5 @@ class Beginnings:
         owned.fresh = True
 
 
-def _place(at: At) -> str:
+def _place(at: Partition) -> str:
     return f"{at[0]}/{at[1]}"

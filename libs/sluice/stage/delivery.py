@@ -16,13 +16,13 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 from sluice.errors import Bug, Transient
 from sluice.kafka import KafkaSettings, TransactionalProducer, clients
 from sluice.kafka.faults import translate
+from sluice.kafka.log import Partition
 from sluice.names import Names
 from sluice.stage.batch import Batch
 from sluice.stage.group import GroupReader
 from sluice.stage.ledger import ledger_key, ledger_line
 from sluice.stage.partition import partition_key
 from sluice.stage.process import Owned
-from sluice.stage.record import At
 
 FLUSH_TIMEOUT_S = 10.0
 
@@ -32,7 +32,7 @@ class Delivery(Protocol):
         """Fence whoever delivered before; also after TransactionLost."""
         ...
 
-    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> dict[At, int]:
+    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> dict[Partition, int]:
         """Make `batch` durable, then its offsets. Returns the offsets behind our last record where they were learnt.
 
         Raises Transient when surely nothing was kept, TransactionLost when that is not known.
@@ -58,8 +58,8 @@ class KafkaDelivery:
     def close(self) -> None:
         self._producer.discard()
 
-    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> dict[At, int]:
-        learnt: dict[At, int] = {}
+    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> dict[Partition, int]:
+        learnt: dict[Partition, int] = {}
         producer = self._producer
         producer.begin()
         try:
@@ -74,7 +74,7 @@ class KafkaDelivery:
             raise
         return learnt
 
-    def _produce(self, batch: Batch, learnt: dict[At, int]) -> None:
+    def _produce(self, batch: Batch, learnt: dict[Partition, int]) -> None:
         last = {(o.topic, o.partition): i for i, o in enumerate(batch.outputs) if o.topic in self._tracked}
         report = _report(learnt)
         for index, (topic, key, value, headers, partition) in enumerate(batch.outputs):
@@ -82,7 +82,7 @@ class KafkaDelivery:
             wanted = report if last.get((topic, partition)) == index else None
             self._producer.produce(topic, key, value, headers, partition, on_delivery=wanted)
 
-    def _partition(self, owned: Owned, batch: Batch, group: str, learnt: dict[At, int]) -> TopicPartition:
+    def _partition(self, owned: Owned, batch: Batch, group: str, learnt: dict[Partition, int]) -> TopicPartition:
         at, before = owned.at, owned.committed
         position = batch.positions.get(at, owned.position)
         if position != before or at in batch.touched or owned.fresh:
@@ -128,7 +128,7 @@ class DirectDelivery:
         self._producer = None
         self._writer.rollback()
 
-    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> dict[At, int]:
+    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> dict[Partition, int]:
         mine = list(owned)
         try:
             self._writer.write(batch, mine)
@@ -165,7 +165,7 @@ class DirectDelivery:
             raise translate(KafkaException(failed[0]), doing) if failed else Transient(f"{doing}: no answer")
 
 
-def _report(learnt: dict[At, int]) -> Any:
+def _report(learnt: dict[Partition, int]) -> Any:
     def remember(error: KafkaError | None, message: Message) -> None:
         if error is None:
             learnt[str(message.topic()), int(message.partition() or 0)] = int(message.offset() or 0) + 1

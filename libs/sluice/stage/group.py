@@ -14,8 +14,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from sluice.errors import Bug, EnvironmentFault, Transient
 from sluice.kafka import clients
 from sluice.kafka.faults import translate
+from sluice.kafka.log import Partition
 from sluice.kafka.settings import KafkaSettings
-from sluice.stage.record import At, End, Record, record_of
+from sluice.stage.record import End, Record, record_of
 
 REQUEST_TIMEOUT_S = 10.0
 
@@ -30,8 +31,8 @@ class GroupReader:
         self._topics = list(topics)
         self._incremental = settings.group_protocol == "consumer"
         self._consumer: Consumer | None = None
-        self.assigned: list[At] = []
-        self.revoked: list[At] = []
+        self.assigned: list[Partition] = []
+        self.revoked: list[Partition] = []
 
     def open(self) -> None:
         """Join the group anew; what an earlier membership owned counts as revoked."""
@@ -63,7 +64,7 @@ class GroupReader:
                 self._raise(error, message)
         return taken
 
-    def committed(self, at: At) -> int | None:
+    def committed(self, at: Partition) -> int | None:
         """The group's committed offset of `at`, behind any transaction that is still being decided."""
         try:
             found = self._open().committed([TopicPartition(*at)], REQUEST_TIMEOUT_S)
@@ -73,20 +74,20 @@ class GroupReader:
             raise translate(KafkaException(found[0].error), f"committed offset of {at[0]}/{at[1]}")
         return found[0].offset if found[0].offset >= 0 else None
 
-    def begin_at(self, at: At, offset: int) -> None:
+    def begin_at(self, at: Partition, offset: int) -> None:
         """Read `at` from `offset` on."""
         self._open().seek(TopicPartition(*at, offset))
         self._open().resume([TopicPartition(*at)])
 
-    def hold(self, at: At) -> None:
+    def hold(self, at: Partition) -> None:
         """Read nothing of `at` until `begin_at`."""
         self._open().pause([TopicPartition(*at)])
 
-    def high_watermark(self, at: At) -> int:
+    def high_watermark(self, at: Partition) -> int:
         """The end of `at` as of the last fetch; negative if none was made yet."""
         return int(self._open().get_watermark_offsets(TopicPartition(*at), cached=True)[1])
 
-    def commit(self, offsets: dict[At, int]) -> None:
+    def commit(self, offsets: dict[Partition, int]) -> None:
         """Commit `offsets` outside a transaction and wait; only for a stage whose effects are durable elsewhere."""
         parts = [TopicPartition(*at, offset) for at, offset in offsets.items()]
         try:

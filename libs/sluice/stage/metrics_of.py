@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 from prometheus_client import Gauge
 
+from sluice.kafka.log import Partition
 from sluice.stage.batch import Batch
 from sluice.stage.group import GroupReader
 from sluice.stage.process import Owned
-from sluice.stage.record import At
 from sluice.telemetry import metrics
 
 LAG_EVERY_S = 0.5
@@ -22,8 +22,8 @@ class StageMetrics:
     def __init__(self, stage: str, group: str) -> None:
         self._stage = stage
         self._group = group
-        self._newest_ms: dict[At, int] = {}
-        self._nothing_left_at: dict[At, float] = {}
+        self._newest_ms: dict[Partition, int] = {}
+        self._nothing_left_at: dict[Partition, float] = {}
         self._next_lag_at = 0.0
 
     def delivered(self, batch: Batch) -> None:
@@ -61,7 +61,7 @@ class StageMetrics:
             if age_s is not None:
                 metrics.LAG_SECONDS.labels(self._group, topic, partition).set(age_s)
 
-    def forget(self, at: At) -> None:
+    def forget(self, at: Partition) -> None:
         """The partition is another process's: its lag is told there."""
         self._newest_ms.pop(at, None)
         self._nothing_left_at.pop(at, None)
@@ -84,7 +84,7 @@ def oldest_age_s(
     return max(0.0, now_s - max(bounds)) if bounds else None
 
 
-def _remove(gauge: Gauge, group: str, at: At) -> None:
+def _remove(gauge: Gauge, group: str, at: Partition) -> None:
     try:
         gauge.remove(group, at[0], str(at[1]))
     except KeyError:

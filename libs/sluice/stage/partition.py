@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import orjson
 
 from sluice.errors import EnvironmentFault
+from sluice.kafka.log import Partition
 from sluice.position import LOWEST, Position
-from sluice.stage.record import At
 
 # Half of delete.retention.ms (30 days): after a longer absence tombstones may have gone by unseen.
 ABSENCE_MAX_S = 15 * 86_400.0
@@ -62,7 +62,7 @@ class Found:
     """What an owner finds of a partition: the group's committed offset (None: none), the topic's id and first offset,
     and the offset up to which an operator accepted to skip (None: none)."""
 
-    at: At
+    at: Partition
     group: str
     committed: int | None
     topic_id: str

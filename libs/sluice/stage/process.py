@@ -8,9 +8,10 @@ from enum import Enum, auto
 from typing import Protocol
 
 from sluice.errors import Bug
+from sluice.kafka.log import Partition
 from sluice.stage.batch import Batch
 from sluice.stage.partition import PartitionRecord
-from sluice.stage.record import At, Record
+from sluice.stage.record import Record
 from sluice.state import View
 
 
@@ -29,7 +30,7 @@ class Owned:
     delivered since it began; `reset`: it began elsewhere than it was left.
     """
 
-    at: At
+    at: Partition
     topic_id: str
     committed: int | None
     record: PartitionRecord
@@ -56,7 +57,7 @@ class Process(Protocol):
         """
         ...
 
-    def stop(self, at: At) -> None:
+    def stop(self, at: Partition) -> None:
         """The partition is another's now: forget what is in memory of it."""
         ...
 
@@ -68,7 +69,7 @@ class Process(Protocol):
         """Add effects that no record waits for (slices of a sweep, entities to merge anew), until `batch.full`."""
         ...
 
-    def busy(self, at: At) -> bool:
+    def busy(self, at: Partition) -> bool:
         """Whether `work` must come before further records of `at`."""
         ...
 
@@ -76,7 +77,7 @@ class Process(Protocol):
         """The batch is about to be delivered: add what is made once a batch."""
         ...
 
-    def committed(self, batch: Batch, tracked: dict[At, int]) -> None:
+    def committed(self, batch: Batch, tracked: dict[Partition, int]) -> None:
         """The batch is durable. `tracked`: for each written topic partition whose offsets the delivery learnt, the
         offset behind the last record of ours."""
         ...

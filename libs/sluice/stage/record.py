@@ -6,13 +6,11 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Message
 
+from sluice.kafka.log import Partition
 from sluice.stage.raw import ORIGIN_HEADER
 
 FORWARDED_HEADERS = ("traceparent", ORIGIN_HEADER)
 """Copied by every stage to what it makes of a record: the trace, and when the source changed (for freshness)."""
-
-At = tuple[str, int]
-"""A topic and a partition."""
 
 
 class Record(NamedTuple):
@@ -25,7 +23,7 @@ class Record(NamedTuple):
     timestamp_ms: int
 
     @property
-    def at(self) -> At:
+    def at(self) -> Partition:
         return self.topic, self.partition
 
     @property
@@ -51,7 +49,7 @@ class End(NamedTuple):
     offset: int
 
     @property
-    def at(self) -> At:
+    def at(self) -> Partition:
         return self.topic, self.partition
 
 

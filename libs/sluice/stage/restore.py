@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator
 
 from sluice.kafka import LogReader
+from sluice.kafka.log import Partition
 from sluice.stage.control import request_in_force
 from sluice.stage.partition import Found, PartitionRecord, decide_start, partition_key
 from sluice.stage.process import Owned
-from sluice.stage.record import At
 from sluice.state import View
 
 
@@ -44,12 +44,12 @@ def _skipped(owned: Owned, record: PartitionRecord | None) -> bool:
     return record is not None and owned.committed is not None and owned.committed > record.processed
 
 
-def skip_key(group: str, at: At) -> str:
+def skip_key(group: str, at: Partition) -> str:
     """The key in `sluice.control` under which a skip is accepted: `{"to": offset}`."""
     return f"skip/{group}/{at[0]}/{at[1]}"
 
 
-def accepted_skip(reader: LogReader, control_topic: str, group: str, at: At) -> int | None:
+def accepted_skip(reader: LogReader, control_topic: str, group: str, at: Partition) -> int | None:
     """The offset up to which an operator accepted to skip `at`, if one did."""
     request = request_in_force(reader, control_topic, skip_key(group, at))
     return int(request["to"]) if request else None

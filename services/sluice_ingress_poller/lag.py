@@ -17,6 +17,7 @@ from sluice.errors import SettingsError, SluiceError
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.faults import translate
 from sluice.kafka.log import Partition
+from sluice.lag import stage_inputs
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities
 from sluice.stage.backpressure import Flow, LagBounds, counted_lag, highest_committed, next_flow

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from sluice.entities import EntityContract, Mapping
+from sluice.entities import Mapping
 from sluice.kafka import KafkaSettings, clients
 from sluice.kafka.faults import translate
 from sluice.kafka.log import Partition
@@ -27,20 +27,20 @@ class StageInputs(NamedTuple):
     sink: str = ""
 
 
-def stage_inputs(
-    pipeline: Pipeline, mappings: list[Mapping], contracts: dict[str, EntityContract]
-) -> list[StageInputs]:
-    """Every stage that reads Kafka, in the order of the flow. Raw topics that no mapping reads are nobody's input."""
+def stage_inputs(pipeline: Pipeline, mappings: Iterable[Mapping] | None, entities: Iterable[str]) -> list[StageInputs]:
+    """Every stage that reads Kafka, in the order of the flow. Raw topics that no mapping reads are nobody's input;
+    without `mappings`, all of them count."""
     names = pipeline.names
-    read = {(mapping.source, mapping.stream) for mapping in mappings}
-    raw = tuple(names.raw(s.source, s.stream) for s in pipeline.streams() if (s.source, s.stream) in read)
+    read = None if mappings is None else {(mapping.source, mapping.stream) for mapping in mappings}
+    raw = [names.raw(s.source, s.stream) for s in pipeline.streams() if read is None or (s.source, s.stream) in read]
+    known = tuple(entities)
     sinks = [
-        StageInputs(SINK_STAGE, sink_group(pipeline, sink), tuple(map(names.canonical, contracts)), sink)
+        StageInputs(SINK_STAGE, sink_group(pipeline, sink), tuple(map(names.canonical, known)), sink)
         for sink in pipeline.sinks
     ]
     return [
-        StageInputs("mapper", names.group("mapper"), raw),
-        StageInputs("merger", names.group("merger"), tuple(map(names.contributions, contracts))),
+        StageInputs("mapper", names.group("mapper"), tuple(raw)),
+        StageInputs("merger", names.group("merger"), tuple(map(names.contributions, known))),
         *sinks,
     ]
 

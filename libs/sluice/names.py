@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-STAGES = ("ingress-poller", "ingress-cdc", "mapper", "merger", "sink-postgres")
+INGRESS_POLLER = "ingress-poller"
+INGRESS_CDC = "ingress-cdc"
+MAPPER = "mapper"
+MERGER = "merger"
+SINK_POSTGRES = "sink-postgres"
+STAGES = (INGRESS_POLLER, INGRESS_CDC, MAPPER, MERGER, SINK_POSTGRES)
+"""A stage's one name, in the order of the flow."""
 
 
 @dataclass(frozen=True, slots=True)

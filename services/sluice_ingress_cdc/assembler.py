@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sluice.errors import Bug
+from sluice.names import INGRESS_CDC
 from sluice.position import HEADER as POSITION_HEADER
 from sluice.position import Position
 from sluice.postgres.debezium import Change, ReadAgain, Source, TableEvents, moment_of
@@ -35,7 +36,6 @@ from sluice.postgres.pgoutput import (
 from sluice.postgres.slot_watermark import Mark
 from sluice.stage.raw import ORIGIN_HEADER, RawRecord, sweep_markers
 from sluice_ingress_cdc.oversize import dead_letter, stand_in
-from sluice_ingress_cdc.settings import STAGE
 
 CONTENT_TYPE = ("content-type", b"application/json")
 _RECORD_OVERHEAD_BYTES = 160  # headers and Kafka's own framing
@@ -251,6 +251,6 @@ def records_of(change: Change, target: Target, headers: list[tuple[str, bytes]],
     more = [*headers, *change.headers] if change.headers else headers
     record = RawRecord(target.topic, change.key, change.value, more)
     if change.value is not None and len(change.value) + len(change.key) > followed.record_bytes_max:
-        letter = dead_letter(STAGE, record, followed.dead_letter_topic, followed.record_bytes_max)
+        letter = dead_letter(INGRESS_CDC, record, followed.dead_letter_topic, followed.record_bytes_max)
         return [letter, stand_in(record)]
     return [record]

@@ -15,7 +15,7 @@ import psycopg
 import structlog
 
 from sluice.errors import EnvironmentFault, Transient
-from sluice.names import Names
+from sluice.names import INGRESS_CDC, Names
 from sluice.postgres.debezium import Source
 from sluice.postgres.replication import ReplicationStream
 from sluice.postgres.slot_watermark import PENDING, SlotWatermark
@@ -30,7 +30,7 @@ from sluice_ingress_cdc.confirmation import Confirmation
 from sluice_ingress_cdc.lookups import SourceLookups
 from sluice_ingress_cdc.observation import View, observe
 from sluice_ingress_cdc.publisher import SlotPublisher
-from sluice_ingress_cdc.settings import STAGE, CdcSettings, SlotSettings
+from sluice_ingress_cdc.settings import CdcSettings, SlotSettings
 from sluice_ingress_cdc.snapshot import Snapshot
 from sluice_ingress_cdc.start import Begin, decide
 from sluice_ingress_cdc.stream import Streaming
@@ -165,7 +165,7 @@ class Follower:
                 )
                 for table in view.tables
             },
-            dead_letter_topic=self._names.dlq(STAGE),
+            dead_letter_topic=self._names.dlq(INGRESS_CDC),
             record_bytes_max=self._settings.record_bytes_max,
         )
 

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.topics import Topics
-from sluice.names import Names
+from sluice.names import INGRESS_CDC, Names
 from sluice.postgres.slot_watermark import tables_hash
 from sluice.postgres.slots import identify, slot_state, wal_end
 from sluice.postgres.source_connection import connect
 from sluice.postgres.source_tables import SourceTable, describe_tables, published, refuse_partial_publication
-from sluice_ingress_cdc.settings import STAGE, SlotSettings
+from sluice_ingress_cdc.settings import SlotSettings
 from sluice_ingress_cdc.start import Observed
 
 
@@ -32,7 +32,7 @@ def observe(slot: SlotSettings, names: Names, kafka: KafkaSettings, *, first_sta
     """
     where = slot.where
     topic_of = {table: names.raw(slot.source, table) for table in slot.tables}
-    pinned = Topics(clients.admin(kafka)).pinned([*topic_of.values(), names.dlq(STAGE)])
+    pinned = Topics(clients.admin(kafka)).pinned([*topic_of.values(), names.dlq(INGRESS_CDC)])
     partitions = {topic: about.partitions for topic, about in pinned.items()}
     dsn = slot.dsn.reveal()
     with connect(dsn, where, replication=True) as replication:

@@ -10,13 +10,12 @@ import structlog
 
 from sluice.errors import Transient
 from sluice.kafka import KafkaSettings
-from sluice.names import Names
+from sluice.names import INGRESS_CDC, Names
 from sluice.postgres.slot_watermark import SlotWatermark, control_key, requested_epoch, watermark_key
 from sluice.stage.dead_letters import CAUSE_HEADER
 from sluice.stage.ingress import IngressProducer
 from sluice.stage.raw import RawRecord
 from sluice.telemetry.metrics import BATCH_SECONDS, DEAD_LETTERS, RECORDS
-from sluice_ingress_cdc.settings import STAGE
 
 # How long a snapshot waits for Kafka before it is given up and begun anew: its source transaction is open meanwhile.
 OUTAGE_MAX_S = 600.0
@@ -30,8 +29,8 @@ class SlotPublisher:
 
     def __init__(self, source: str, kafka: KafkaSettings, names: Names, instance: str) -> None:
         self._source = source
-        self._dead_letters = names.dlq(STAGE)
-        self.producer = IngressProducer(kafka, names, names.transactional_id(STAGE, f"{instance}-{source}"))
+        self._dead_letters = names.dlq(INGRESS_CDC)
+        self.producer = IngressProducer(kafka, names, names.transactional_id(INGRESS_CDC, f"{instance}-{source}"))
 
     def fence(self) -> SlotWatermark | None:
         """Become the only publisher of this slot, then read how far it is published."""
@@ -45,13 +44,13 @@ class SlotPublisher:
 
         Raises Transient when it is not known to be committed: then `fence` tells.
         """
-        with BATCH_SECONDS.labels(STAGE).time():
+        with BATCH_SECONDS.labels(INGRESS_CDC).time():
             self.producer.publish(records, {watermark_key(self._source): watermark.to_json()})
         for topic, count in Counter(record.topic for record in records).items():
-            RECORDS.labels(STAGE, topic, "dead" if topic == self._dead_letters else "published").inc(count)
+            RECORDS.labels(INGRESS_CDC, topic, "dead" if topic == self._dead_letters else "published").inc(count)
         for record in records:
             if record.topic == self._dead_letters:
-                DEAD_LETTERS.labels(STAGE, dict(record.headers)[CAUSE_HEADER].decode()).inc()
+                DEAD_LETTERS.labels(INGRESS_CDC, dict(record.headers)[CAUSE_HEADER].decode()).inc()
 
     def publish_surely(
         self,

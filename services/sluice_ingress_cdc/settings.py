@@ -10,8 +10,6 @@ from sluice.pipeline import Pipeline, Secret
 from sluice.postgres.slots import slot_name
 from sluice.stage.settings import StageSettings
 
-STAGE = "ingress-cdc"
-
 
 class CdcSettings(StageSettings):
     """`batch_bytes_max` bounds one Kafka transaction; `record_bytes_max` is what a raw topic takes of one record."""

@@ -8,10 +8,10 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
 import structlog
 
+from sluice.names import INGRESS_CDC
 from sluice.stage.signals import Stop
 from sluice.telemetry.health import STALLED_AFTER_S, Health
 from sluice_ingress_cdc.follower import Follower
-from sluice_ingress_cdc.settings import STAGE
 
 log = structlog.get_logger()
 
@@ -19,7 +19,7 @@ log = structlog.get_logger()
 def supervise(followers: Sequence[Follower], health: Health, stop: Stop) -> int:
     """Returns 0 after a signal. A follower's bug stops the others and is raised: the process ends."""
     health.started()
-    log.info("started", stage=STAGE, sources=len(followers))
+    log.info("started", stage=INGRESS_CDC, sources=len(followers))
     with ThreadPoolExecutor(max(len(followers), 1), thread_name_prefix="follow") as threads:
         running = [threads.submit(follower.run, stop) for follower in followers]
         try:
@@ -31,7 +31,7 @@ def supervise(followers: Sequence[Follower], health: Health, stop: Stop) -> int:
             stop.request()
     for future in running:
         future.result()
-    log.info("stopped", stage=STAGE)
+    log.info("stopped", stage=INGRESS_CDC)
     return 0
 
 

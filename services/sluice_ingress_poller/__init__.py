@@ -1,3 +1,1 @@
 """ingress-poller: asks source APIs and publishes each record verbatim."""
-
-STAGE = "ingress-poller"

@@ -18,6 +18,7 @@ from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.faults import translate
 from sluice.kafka.log import Partition
 from sluice.lag import stage_inputs
+from sluice.names import MAPPER
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities
 from sluice.stage.backpressure import Flow, LagBounds, counted_lag, highest_committed, next_flow
@@ -31,7 +32,7 @@ def downstream(pipeline: Pipeline, groups: Sequence[str]) -> dict[str, list[Part
 
     Mappings are not loaded: a mistake in one must not keep the poller from running. Raises SettingsError.
     """
-    entities = load_entities(pipeline) if set(groups) - {"mapper"} else ()
+    entities = load_entities(pipeline) if set(groups) - {MAPPER} else ()
     inputs = {one.group: one.topics for one in stage_inputs(pipeline, None, entities)}
     names = {pipeline.names.group(group): group for group in groups}
     for name, group in names.items():

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from sluice.names import INGRESS_POLLER
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_connector
 from sluice.stage.settings import read_settings
 from sluice.telemetry import telemetry
-from sluice_ingress_poller import STAGE
 from sluice_ingress_poller.polled import polled_streams
 from sluice_ingress_poller.poller import Poller
 from sluice_ingress_poller.settings import PollerSettings
@@ -16,5 +16,5 @@ def main() -> int:
     settings = read_settings(PollerSettings)
     pipeline = load_pipeline(settings.pipeline)
     streams = polled_streams(pipeline, settings.poller, load_connector)
-    with telemetry(settings, STAGE) as health, Poller(settings, pipeline, streams, health) as poller:
+    with telemetry(settings, INGRESS_POLLER) as health, Poller(settings, pipeline, streams, health) as poller:
         return poller.run_until_signalled()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from sluice.errors import DeadRecord
+from sluice.names import INGRESS_POLLER
 from sluice.stage.dead_letters import cause_of
 from sluice.telemetry.metrics import DEAD_LETTERS, RECORDS
-from sluice_ingress_poller import STAGE
 from sluice_ingress_poller.records import Names
 from sluice_ingress_poller.stream_poll import Decision
 
@@ -19,9 +19,9 @@ def count_page(names: Names, decision: Decision) -> None:
         "dead": len(decision.news.parked),
     }
     for outcome, count in counts.items():
-        RECORDS.labels(STAGE, names.raw_topic, outcome).inc(count)
+        RECORDS.labels(INGRESS_POLLER, names.raw_topic, outcome).inc(count)
 
 
 def count_parked(decision: Decision) -> None:
     for parked in decision.news.parked:
-        DEAD_LETTERS.labels(STAGE, cause_of(STAGE, DeadRecord(parked.code, parked.reason))).inc()
+        DEAD_LETTERS.labels(INGRESS_POLLER, cause_of(INGRESS_POLLER, DeadRecord(parked.code, parked.reason))).inc()

@@ -10,8 +10,8 @@ from typing import Any
 from sluice.connector import Connector, Stream
 from sluice.connector.fetch import Fetcher
 from sluice.errors import SettingsError
+from sluice.names import INGRESS_POLLER
 from sluice.pipeline import Pipeline, StreamSettings, reveal_all
-from sluice_ingress_poller import STAGE
 from sluice_ingress_poller.enumeration import ShrinkGuard
 from sluice_ingress_poller.records import Names
 from sluice_ingress_poller.settings import PollerPart
@@ -76,5 +76,5 @@ def _plan(stream: Stream[Any], settings: StreamSettings, part: PollerPart) -> Pl
 def _names(pipeline: Pipeline, source: str, stream: str) -> Names:
     names = pipeline.names
     return Names(
-        pipeline.pipeline, source, stream, names.raw(source, stream), names.responses(source), names.dlq(STAGE)
+        pipeline.pipeline, source, stream, names.raw(source, stream), names.responses(source), names.dlq(INGRESS_POLLER)
     )

@@ -16,6 +16,7 @@ from sluice.kafka import clients
 from sluice.kafka.log import Partition
 from sluice.kafka.settings import KafkaSettings
 from sluice.kafka.topics import Topics
+from sluice.names import INGRESS_POLLER
 from sluice.pipeline import Pipeline
 from sluice.stage.backpressure import LagBounds
 from sluice.stage.group import GroupReader
@@ -23,7 +24,6 @@ from sluice.stage.signals import Stop
 from sluice.state import RocksStore
 from sluice.telemetry import Health
 from sluice.telemetry.metrics import THROTTLED
-from sluice_ingress_poller import STAGE
 from sluice_ingress_poller.lag import BackPressure, DownstreamLag, downstream
 from sluice_ingress_poller.polled import PolledStream, shard_of
 from sluice_ingress_poller.settings import PollerSettings
@@ -74,9 +74,13 @@ class Poller:
         groups = downstream(pipeline, part.downstream_groups)
         bounds = LagBounds(part.lag_records_throttle, part.lag_records_pause)
         self._back_pressure = BackPressure(DownstreamLag(settings.kafka, groups), bounds, part.lag_interval_s)
-        self._store = RocksStore(settings.state_dir / f"{STAGE}-{settings.instance}")
+        self._store = RocksStore(settings.state_dir / f"{INGRESS_POLLER}-{settings.instance}")
         self._member = Membership(
-            settings.kafka, self._names.group(STAGE), settings.instance, [self._names.shards], self._stop_shards
+            settings.kafka,
+            self._names.group(INGRESS_POLLER),
+            settings.instance,
+            [self._names.shards],
+            self._stop_shards,
         )
 
     def __enter__(self) -> Poller:
@@ -175,4 +179,4 @@ class Poller:
         if all(now_s - shard.beat_s < SHARD_STALLED_AFTER_S for shard in self._shards.values()):
             self._health.progress()
         for source in {polled.names.source for polled in self._streams}:
-            THROTTLED.labels(STAGE, source).set(self._back_pressure.flow)
+            THROTTLED.labels(INGRESS_POLLER, source).set(self._back_pressure.flow)

@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from sluice.connector import Response
 from sluice.connector.redact import REMOVED, SECRET_LENGTH_MIN, safe_headers, safe_url
 from sluice.errors import DeadRecord
+from sluice.names import INGRESS_POLLER
 from sluice.position import HEADER as POSITION_HEADER
 from sluice.position import Position
 from sluice.stage.dead_letters import TRUNCATED_BODY_BYTES, dead_letter
 from sluice.stage.raw import OP_HEADER, ORIGIN_HEADER, RawRecord
 from sluice.stage.record import Record
-from sluice_ingress_poller import STAGE
 from sluice_ingress_poller.page import Item, Parked
 from sluice_ingress_poller.stream_poll import Decision
 
@@ -135,7 +135,7 @@ class RecordMaker:
             dict(self._headers(parked.key or b"", parked.raw, time, b"u", fetched)),
             fetched.at_ms,
         )
-        body, headers = dead_letter(STAGE, original, DeadRecord(parked.code, parked.reason), None)
+        body, headers = dead_letter(INGRESS_POLLER, original, DeadRecord(parked.code, parked.reason), None)
         return RawRecord(self._names.dlq_topic, parked.key, body, headers)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sluice.names import MAPPER
 from sluice.stage.settings import StageSettings
 
 
@@ -20,7 +21,7 @@ class PollerPart(BaseModel):
     page_attempts_max: int = Field(default=8, ge=1)
     shrink_keys_min: int = Field(default=10, ge=0)
     shrink_fraction_max: float = Field(default=0.2, ge=0, le=1)
-    downstream_groups: list[str] = ["mapper"]
+    downstream_groups: list[str] = [MAPPER]
     lag_records_throttle: int = Field(default=50_000, ge=1)
     lag_records_pause: int = Field(default=200_000, ge=1)
     lag_interval_s: float = Field(default=5.0, gt=0)

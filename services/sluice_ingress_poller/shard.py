@@ -21,12 +21,11 @@ from sluice.connector.fetch import failure
 from sluice.errors import Bug, EnvironmentFault, SluiceError, TransactionLost, Transient
 from sluice.kafka import KafkaSettings, LogReader
 from sluice.kafka.topics import Pinned
-from sluice.names import Names
+from sluice.names import INGRESS_POLLER, Names
 from sluice.stage.backpressure import Flow
 from sluice.stage.ingress import IngressProducer
 from sluice.state import Store
 from sluice.telemetry import Health
-from sluice_ingress_poller import STAGE
 from sluice_ingress_poller.known_keys import RawTopicKeys
 from sluice_ingress_poller.lag import BackPressure
 from sluice_ingress_poller.lane import Lane, Outcome
@@ -83,7 +82,9 @@ class Shard:
         self._streams = streams
         self._around = around
         self._stopped = threading.Event()
-        self._producer = IngressProducer(around.kafka, around.names, around.names.transactional_id(STAGE, number))
+        self._producer = IngressProducer(
+            around.kafka, around.names, around.names.transactional_id(INGRESS_POLLER, number)
+        )
         self._polling: dict[str, _Polling] = {}
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._attempts = 0

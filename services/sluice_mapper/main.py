@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sluice.kafka import LogReader
+from sluice.names import MAPPER
 from sluice.pipeline import load_pipeline
 from sluice.stage.delivery import KafkaDelivery
 from sluice.stage.group import GroupReader
@@ -11,25 +12,25 @@ from sluice.stage.settings import StageSettings, read_settings
 from sluice.state import Ageing, Keeping, RocksStore
 from sluice.telemetry import telemetry
 from sluice_mapper.mapper import Mapper
-from sluice_mapper.wiring import NAME, inputs_of
+from sluice_mapper.wiring import inputs_of
 
 
 def main() -> int:
     settings = read_settings(StageSettings)
-    with telemetry(settings, NAME) as health:
+    with telemetry(settings, MAPPER) as health:
         pipeline = load_pipeline(settings.pipeline)
         names = pipeline.names
         inputs, topic_ids = inputs_of(pipeline, settings)
-        store = RocksStore(settings.state_dir / f"{NAME}-{settings.instance}")
+        store = RocksStore(settings.state_dir / f"{MAPPER}-{settings.instance}")
         keeping = Keeping(store, LogReader(settings.kafka), Ageing(LogReader(settings.kafka)))
-        group = names.group(NAME)
+        group = names.group(MAPPER)
         return Stage(
-            name=NAME,
+            name=MAPPER,
             settings=settings,
             reader=GroupReader(settings.kafka, group, settings.instance, list(inputs)),
             process=Mapper(group, names, pipeline.partitions, inputs, keeping),
-            delivery=KafkaDelivery(settings.kafka, names, NAME, settings.instance),
-            dlq_topic=names.dlq(NAME),
+            delivery=KafkaDelivery(settings.kafka, names, MAPPER, settings.instance),
+            dlq_topic=names.dlq(MAPPER),
             topic_ids=topic_ids,
             health=health,
         ).run_until_signalled()

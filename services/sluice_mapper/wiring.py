@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from sluice.kafka import clients
 from sluice.kafka.topics import Topics
+from sluice.names import MAPPER
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_mappings
 from sluice.stage.pinning import require_partitions
 from sluice.stage.settings import StageSettings
 from sluice_mapper.mapper import Input
-
-NAME = "mapper"
 
 
 def inputs_of(pipeline: Pipeline, settings: StageSettings) -> tuple[dict[str, Input], dict[str, str]]:
@@ -25,7 +24,7 @@ def inputs_of(pipeline: Pipeline, settings: StageSettings) -> tuple[dict[str, In
         for s in pipeline.streams()
     }
     read = {topic: pair for topic, pair in read.items() if pair[1]}
-    states = {topic: names.state(NAME, topic) for topic in read}
+    states = {topic: names.state(MAPPER, topic) for topic in read}
     outputs = {names.contributions(m.entity.name) for m in mappings}
     pinned = Topics(clients.admin(settings.kafka)).pinned([*read, *states.values(), *outputs])
     require_partitions(pinned, pipeline.partitions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sluice.kafka import LogReader
+from sluice.names import MERGER
 from sluice.pipeline import load_pipeline
 from sluice.stage.delivery import KafkaDelivery
 from sluice.stage.group import GroupReader
@@ -11,27 +12,27 @@ from sluice.stage.settings import StageSettings, read_settings
 from sluice.state import Ageing, Keeping, RocksStore
 from sluice.telemetry import telemetry
 from sluice_merger.merger import Merger
-from sluice_merger.wiring import NAME, inputs_of
+from sluice_merger.wiring import inputs_of
 
 
 def main() -> int:
     settings = read_settings(StageSettings)
-    with telemetry(settings, NAME) as health:
+    with telemetry(settings, MERGER) as health:
         pipeline = load_pipeline(settings.pipeline)
         names = pipeline.names
         inputs = inputs_of(pipeline, settings)
-        store = RocksStore(settings.state_dir / f"{NAME}-{settings.instance}")
+        store = RocksStore(settings.state_dir / f"{MERGER}-{settings.instance}")
         keeping = Keeping(store, LogReader(settings.kafka), Ageing(LogReader(settings.kafka)))
-        group = names.group(NAME)
+        group = names.group(MERGER)
         return Stage(
-            name=NAME,
+            name=MERGER,
             settings=settings,
             reader=GroupReader(settings.kafka, group, settings.instance, list(inputs)),
             process=Merger(group, names, pipeline.source_order, inputs, keeping),
             delivery=KafkaDelivery(
-                settings.kafka, names, NAME, settings.instance, tracked=[i.canonical_topic for i in inputs.values()]
+                settings.kafka, names, MERGER, settings.instance, tracked=[i.canonical_topic for i in inputs.values()]
             ),
-            dlq_topic=names.dlq(NAME),
+            dlq_topic=names.dlq(MERGER),
             topic_ids={topic: i.topic_id for topic, i in inputs.items()},
             health=health,
         ).run_until_signalled()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sluice.kafka import clients
 from sluice.kafka.topics import Topics
+from sluice.names import MERGER
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities
 from sluice.schemas import Registry, avro_schema, make_encoder
@@ -11,15 +12,13 @@ from sluice.stage.pinning import require_partitions
 from sluice.stage.settings import StageSettings
 from sluice_merger.merger import Input
 
-NAME = "merger"
-
 
 def inputs_of(pipeline: Pipeline, settings: StageSettings) -> dict[str, Input]:
     """Inputs by contributions topic. Raises SettingsError or EnvironmentFault (topic or schema missing)."""
     names = pipeline.names
     contracts = load_entities(pipeline)
     topics = {e: (names.contributions(e), names.canonical(e)) for e in contracts}
-    states = {e: names.state(NAME, topics[e][0]) for e in contracts}
+    states = {e: names.state(MERGER, topics[e][0]) for e in contracts}
     pinned = Topics(clients.admin(settings.kafka)).pinned(
         [*(t for pair in topics.values() for t in pair), *states.values()]
     )

@@ -1,7 +1,7 @@
 """Sink: canonical entities in, Postgres tables out, in batches, each row at its newest version."""
 
+from sluice.names import SINK_POSTGRES
 from sluice.pipeline import load_pipeline
-from sluice.postgres.sinks import STAGE
 from sluice.stage.delivery import DirectDelivery
 from sluice.stage.group import GroupReader
 from sluice.stage.loop import Stage
@@ -13,16 +13,16 @@ from sluice_sink_postgres.wiring import wire
 
 def main() -> int:
     settings = read_settings(SinkSettings)
-    with telemetry(settings, STAGE) as health:
+    with telemetry(settings, SINK_POSTGRES) as health:
         pipeline = load_pipeline(settings.pipeline)
         wired = wire(pipeline, settings)
         return Stage(
-            name=STAGE,
+            name=SINK_POSTGRES,
             settings=settings,
             reader=GroupReader(settings.kafka, wired.group, settings.instance, list(wired.topic_ids)),
             process=wired.sink,
             delivery=DirectDelivery(settings.kafka, wired.sink),
-            dlq_topic=pipeline.names.dlq(STAGE),
+            dlq_topic=pipeline.names.dlq(SINK_POSTGRES),
             topic_ids=wired.topic_ids,
             health=health,
         ).run_until_signalled()

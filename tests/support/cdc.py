@@ -22,6 +22,7 @@ from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka import KafkaSettings, LogReader, clients, read_to_end
 from sluice.kafka.log import Partition
 from sluice.kafka.topics import Topics, concrete, load_kinds
+from sluice.names import INGRESS_CDC
 from sluice.pipeline import CdcSource, Pipeline, Secret
 from sluice.position import Position
 from sluice.postgres.lsn import parse_lsn
@@ -32,7 +33,7 @@ from sluice.stage.settings import default_schemas_dir
 from sluice.stage.signals import Stop
 from sluice.telemetry.health import Health
 from sluice_ingress_cdc.follower import Follower
-from sluice_ingress_cdc.settings import STAGE, CdcSettings, SlotSettings, slots_of
+from sluice_ingress_cdc.settings import CdcSettings, SlotSettings, slots_of
 from support.waiting import eventually
 
 SOURCE = "erp"
@@ -218,7 +219,7 @@ class Running:
         self.follower = Follower(source.slot, source.pipeline.names, settings, self.health)
         if producer is not None:
             names = source.pipeline.names
-            transactional_id = names.transactional_id(STAGE, f"{settings.instance}-{source.slot.source}")
+            transactional_id = names.transactional_id(INGRESS_CDC, f"{settings.instance}-{source.slot.source}")
             self.follower.publisher.producer = producer(settings.kafka, names, transactional_id)
         self._where = source.slot.where
         self._thread = threading.Thread(target=self._run, daemon=True)

@@ -14,6 +14,7 @@ from sluice.kafka import KafkaSettings, LogReader, clients, murmur2_partition, r
 from sluice.kafka.faults import translate
 from sluice.kafka.groups import members_of, set_offsets
 from sluice.kafka.log import Partition
+from sluice.names import SINK_POSTGRES
 from sluice.pipeline import load_pipeline
 from sluice.schemas import CanonicalRecord, Registry, avro_schema, make_encoder
 from sluice.stage.delivery import DirectDelivery
@@ -27,8 +28,6 @@ from sluice_sink_postgres.wiring import wire
 from support.waiting import eventually
 from support.workers import Worker
 
-STAGE = "sink-postgres"
-
 
 class SinkRig:
     """One pipeline with one entity and one sink; topics of its own, two partitions."""
@@ -41,7 +40,11 @@ class SinkRig:
         options = {"topic.metadata.propagation.max.ms": "1000"}
         self.kafka = KafkaSettings(bootstrap_servers=kafka, options=options)
         self.admin = clients.admin(self.kafka)
-        self.topic, self.dlq, self.group = f"{prefix}canonical.worker", f"{prefix}dlq.{STAGE}", f"{prefix}{STAGE}"
+        self.topic, self.dlq, self.group = (
+            f"{prefix}canonical.worker",
+            f"{prefix}dlq.{SINK_POSTGRES}",
+            f"{prefix}{SINK_POSTGRES}",
+        )
         self.control = f"{prefix}sluice.control"
         (folder / "dsn").write_text(dsn)
         (folder / "entities.py").write_text("from support.workers import Worker as Worker\n")
@@ -102,7 +105,7 @@ class SinkRig:
         pipeline = load_pipeline(self.pipeline_file)
         wired = wire(pipeline, self.settings)
         stage = Stage(
-            name=STAGE,
+            name=SINK_POSTGRES,
             settings=self.settings,
             reader=GroupReader(self.kafka, wired.group, "0", list(wired.topic_ids)),
             process=wired.sink,

@@ -23,7 +23,7 @@ from sluice.embedded.servers import Progress, silent
 from sluice.errors import SettingsError
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.topics import Topics, concrete, load_kinds
-from sluice.names import STAGES
+from sluice.names import INGRESS_CDC, INGRESS_POLLER, SINK_POSTGRES, STAGES
 from sluice.pipeline import Pipeline, load_pipeline
 from sluice.pipeline.authored import load_entities, load_mappings
 from sluice.schemas import Registry, subjects
@@ -128,11 +128,11 @@ class PipelineRun:
             self.stages[name].start()
 
     def _is_needed(self, stage: str) -> bool:
-        if stage == "ingress-poller":
+        if stage == INGRESS_POLLER:
             return bool(self.pipeline.poll_sources())
-        if stage == "ingress-cdc":
+        if stage == INGRESS_CDC:
             return bool(self.pipeline.cdc_sources())
-        return stage != "sink-postgres" or bool(self.pipeline.sinks)
+        return stage != SINK_POSTGRES or bool(self.pipeline.sinks)
 
     def live(self, rate_per_s: float, edits: int | None = None, seed: int = 0) -> Live:
         """Begin to edit the source."""

@@ -11,8 +11,8 @@ from sluice.entities import Mapping
 from sluice.kafka import KafkaSettings, clients
 from sluice.kafka.faults import translate
 from sluice.kafka.log import Partition
+from sluice.names import MAPPER, MERGER, SINK_POSTGRES
 from sluice.pipeline import Pipeline
-from sluice.postgres.sinks import STAGE as SINK_STAGE
 from sluice.postgres.sinks import sink_group
 
 TIMEOUT_S = 10.0
@@ -35,12 +35,12 @@ def stage_inputs(pipeline: Pipeline, mappings: Iterable[Mapping] | None, entitie
     raw = [names.raw(s.source, s.stream) for s in pipeline.streams() if read is None or (s.source, s.stream) in read]
     known = tuple(entities)
     sinks = [
-        StageInputs(SINK_STAGE, sink_group(pipeline, sink), tuple(map(names.canonical, known)), sink)
+        StageInputs(SINK_POSTGRES, sink_group(pipeline, sink), tuple(map(names.canonical, known)), sink)
         for sink in pipeline.sinks
     ]
     return [
-        StageInputs("mapper", names.group("mapper"), tuple(raw)),
-        StageInputs("merger", names.group("merger"), tuple(map(names.contributions, known))),
+        StageInputs(MAPPER, names.group(MAPPER), tuple(raw)),
+        StageInputs(MERGER, names.group(MERGER), tuple(map(names.contributions, known))),
         *sinks,
     ]
 

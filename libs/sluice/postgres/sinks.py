@@ -2,10 +2,9 @@
 
 from sluice.entities.contract import EntityContract
 from sluice.errors import SettingsError
+from sluice.names import SINK_POSTGRES
 from sluice.pipeline import Pipeline, PostgresSink
 from sluice.postgres.golden_columns import GoldenTable
-
-STAGE = "sink-postgres"
 
 
 def chosen_sink(pipeline: Pipeline, name: str) -> tuple[str, PostgresSink]:
@@ -23,7 +22,7 @@ def chosen_sink(pipeline: Pipeline, name: str) -> tuple[str, PostgresSink]:
 def sink_group(pipeline: Pipeline, sink: str) -> str:
     """The consumer group: the stage's name; of every sink but the first, the sink's name behind it."""
     first = next(iter(pipeline.sinks))
-    return pipeline.names.group(STAGE if sink == first else f"{STAGE}.{sink}")
+    return pipeline.names.group(SINK_POSTGRES if sink == first else f"{SINK_POSTGRES}.{sink}")
 
 
 def golden_tables(

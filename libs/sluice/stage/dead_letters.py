@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from sluice.errors import DeadRecord
+from sluice.names import SINK_POSTGRES
 from sluice.stage.record import Record
 
 CONNECT = "__connect.errors."
@@ -37,7 +38,7 @@ def dead_letter(
         "offset": str(record.offset),
         "connector.name": stage,
         "task.id": str(record.partition),
-        "stage": "TRANSFORMATION" if stage != "sink-postgres" else "TASK_PUT",
+        "stage": "TASK_PUT" if stage == SINK_POSTGRES else "TRANSFORMATION",
         "class.name": f"sluice.{stage}",
         "exception.class.name": "sluice.errors.DeadRecord",
         "exception.message": str(error),

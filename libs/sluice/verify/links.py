@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sluice.entities import EntityContract
+from sluice.names import MERGER, SINK_POSTGRES
 from sluice.postgres.golden_columns import GoldenTable
 from sluice.postgres.golden_rows import GoldenReader
 from sluice.provenance import RawRef
@@ -16,7 +17,7 @@ from sluice.verify.rows import golden_says
 from sluice.verify.scan_entity import EntityCheck
 from sluice.verify.scan_raw import RawScan
 from sluice.verify.scan_rows import Newest, ProvenanceCheck, RowCheck
-from sluice.verify.scope import SINK_STAGE, OpenSink, Scope
+from sluice.verify.scope import OpenSink, Scope
 from sluice.verify.visible import VisibleOffsets
 
 
@@ -31,8 +32,8 @@ class Links:
         self._done = done
         self._visible = visible
         self._sinks = sinks
-        self._unmerged_dead = scope.dead_letters("merger").places
-        self._unstored_dead = scope.dead_letters(SINK_STAGE).places if sinks else set[RawRef]()
+        self._unmerged_dead = scope.dead_letters(MERGER).places
+        self._unstored_dead = scope.dead_letters(SINK_POSTGRES).places if sinks else set[RawRef]()
         raw_topics = {(m.source, m.stream): scope.pipeline.names.raw(m.source, m.stream) for m in scope.mappings}
         self._provenance = ProvenanceCheck(raw.raw, raw_topics, scope.reader.ends, scope.report)
 

@@ -25,8 +25,6 @@ from sluice.verify.candidates import Candidate
 from sluice.verify.reading import DeadLetters
 from sluice.verify.report import Report
 
-SINK_STAGE = "sink-postgres"
-
 
 class OpenSink(NamedTuple):
     """A sink that has begun, and a connection to it."""

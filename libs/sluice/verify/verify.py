@@ -18,6 +18,7 @@ import orjson
 
 from sluice.kafka.log import Partition
 from sluice.lag import committed_offsets
+from sluice.names import MAPPER
 from sluice.pipeline import Pipeline
 from sluice.postgres.golden_rows import ledger_lines
 from sluice.stage.settings import StageSettings
@@ -103,7 +104,7 @@ def _canonical_ends(scope: Scope, ends: Mapping[str, Offsets]) -> Offsets:
 
 
 def _facts(scope: Scope, raw: RawScan) -> MapperFacts:
-    letters = scope.dead_letters("mapper")
+    letters = scope.dead_letters(MAPPER)
     for at, source_key in raw.must_be_dead:
         if at in letters.places or letters.expired:
             scope.report.checked["parked raw records"] += 1

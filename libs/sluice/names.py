@@ -35,9 +35,6 @@ class Names:
     def dlq(self, stage: str) -> str:
         return f"{self.prefix}dlq.{stage}"
 
-    def retry(self, stage: str, topic: str) -> str:
-        return f"{self.prefix}retry.{stage}.{self.bare(topic)}"
-
     def state(self, stage: str, topic: str) -> str:
         return f"{self.prefix}state.{stage}.{self.bare(topic)}"
 

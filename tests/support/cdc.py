@@ -294,7 +294,7 @@ def make_source(dsn: str, bootstrap: str, prefix: str, folder: Path, tables: Seq
     kafka = KafkaSettings(bootstrap_servers=bootstrap)
     topics = concrete(load_kinds(default_schemas_dir() / "topics"), pipeline, [])
     ours = [t for t in topics if ".raw." in f".{t.name}" or "sluice." in t.name or "dlq.ingress-cdc" in t.name]
-    wanted = [t for t in ours if "state." not in t.name and "retry." not in t.name]
+    wanted = [t for t in ours if "state." not in t.name]
     Topics(clients.admin(kafka)).apply(wanted)
     eventually(
         lambda: _led(kafka, [(t.name, p) for t in wanted for p in range(t.partitions)]), "every partition has a leader"

@@ -84,7 +84,7 @@ class Mapper:
                 raise EnvironmentFault(
                     where,
                     f"its code changed and its version is still {in_force}; what counts is {mapping.code.told()}",
-                    f"raise the mapping's version to {in_force + 1} or more in {mapping.file}, or take the change back",
+                    f"raise the mapping's version above {in_force} ({mapping.at}), or take the change back",
                 )
 
     def stop(self, at: Partition) -> None:

@@ -4,14 +4,18 @@ pydantic quotes the input in its messages, and exceptions of an author's functio
 model itself declares, kinds of error, class names and line numbers get through.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
+from types import TracebackType
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticUserError
 
+from sluice.entities.module_place import Kind, kind_of
+
 _PROBLEMS_MAX = 5
+_WORDS = {"extra_forbidden": "no such field"}
 
 
 @lru_cache(maxsize=512)
@@ -38,7 +42,10 @@ def _properties(schema: Any) -> Iterator[str]:
 def validation_reason(error: ValidationError, known: frozenset[str]) -> str:
     """The first problems of a validation as `path: kind`; parts of a path that are no declared names become `*`."""
     problems = error.errors(include_url=False, include_context=False, include_input=False)
-    told = [f"{_path(problem['loc'], known)}: {problem['type']}" for problem in problems[:_PROBLEMS_MAX]]
+    told = [
+        f"{_path(problem['loc'], known)}: {_WORDS.get(problem['type'], problem['type'])}"
+        for problem in problems[:_PROBLEMS_MAX]
+    ]
     more = len(problems) - len(told)
     return "; ".join(told) + (f"; and {more} more" if more else "")
 
@@ -48,13 +55,18 @@ def _path(location: tuple[int | str, ...], known: frozenset[str]) -> str:
     return ".".join(parts) or "record"
 
 
-def line_in(function: Callable[..., Any], error: Exception) -> int:
-    """The line of the mapping's own file in which an exception arose."""
-    code = getattr(function, "__code__", None)
-    file, line = (code.co_filename, code.co_firstlineno) if code else ("", 0)
-    trace = error.__traceback__
+def raised_at(error: Exception) -> tuple[str, int] | None:
+    """Module and line of the innermost code of the author's in which an exception arose; None if it was none of it."""
+    found = None
+    trace: TracebackType | None = error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == file:
-            line = trace.tb_lineno
+        module = str(trace.tb_frame.f_globals.get("__name__", ""))
+        if _is_authored(module):
+            found = module, trace.tb_lineno
         trace = trace.tb_next
-    return line
+    return found
+
+
+@lru_cache(maxsize=512)
+def _is_authored(module: str) -> bool:
+    return kind_of(module) is Kind.AUTHORED

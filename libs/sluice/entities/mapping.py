@@ -14,10 +14,12 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from sluice.entities import mapping_source
+from sluice.entities.claims_in_text import Spelled, file_name, mistakes, spelled_words
 from sluice.entities.codec import Json, microseconds
 from sluice.entities.contract import EntityContract
 from sluice.entities.entity import Entity
-from sluice.entities.failures import known_members, line_in, validation_reason
+from sluice.entities.failures import known_members, raised_at, validation_reason
+from sluice.entities.mapping_code import MappingCode, mapping_code
 from sluice.entities.rules import MostRecent
 from sluice.errors import DeadRecord, SettingsError
 
@@ -60,9 +62,25 @@ class Mapping:
         return self.function(raw)
 
     @cached_property
+    def code(self) -> MappingCode:
+        """What decides what this mapping claims: its function, its models, and all that they refer to."""
+        return mapping_code(self.function, (self.raw_model, self._entity_class))
+
+    @cached_property
     def code_hash(self) -> str:
-        """SHA-256 of the source text of the function's module and of the raw model's."""
-        return mapping_source.code_hash(self.function, self.raw_model)
+        """SHA-256 of `code`, in hex: with another one, the mapping needs another version."""
+        return self.code.sha256()
+
+    @property
+    def at(self) -> Spelled:
+        """Where it is declared."""
+        return Spelled(file_name(self.function.__module__), self.function.__code__.co_firstlineno)
+
+    def require_sense(self) -> None:
+        """Raises SettingsError for what its text claims and the entity can never take."""
+        found = mistakes(self.code, self._entity_class)
+        if found:
+            raise SettingsError("; ".join(f"{one} (mapping {self.name})" for one in found))
 
     def apply(self, raw: dict[str, Any]) -> list[Claim]:
         """Claims made by a raw record; none if the mapping filters it.
@@ -87,8 +105,7 @@ class Mapping:
         except (DeadRecord, MemoryError):
             raise
         except ValidationError as error:
-            details = validation_reason(error, known_members(self._entity_class))
-            raise self._failed(error, f": {self.entity.name}: {details}") from None
+            raise self._misfit(error) from None
         except Exception as error:
             raise self._failed(error, "") from None
 
@@ -96,21 +113,29 @@ class Mapping:
         claims: dict[str, Claim] = {}
         for output in outputs:
             if not isinstance(output, Output) or not isinstance(output.entity, Entity):
-                raise DeadRecord("mapping-failed", f"mapping {self.name} lists something that is not an Output")
+                raise DeadRecord("mapping-failed", f"mapping {self.name}, {self.at}: lists what is not an Output")
             if output.key in claims:
-                raise DeadRecord("duplicate-output", f"mapping {self.name} gives two outputs one key")
+                raise DeadRecord("duplicate-output", f"mapping {self.name}, {self.at}: gives two outputs one key")
             claims[output.key] = self._claim(output.entity, output.key, effective_at)
         return list(claims.values())
 
     def _claim(self, entity: Entity, output: str, effective_at: int | None) -> Claim:
         contract, values = self.entity, entity.__dict__
         if entity.contract() is not contract:
-            raise DeadRecord("mapping-failed", f"mapping {self.name} returns another entity than it declares")
+            raise DeadRecord("mapping-failed", f"mapping {self.name}, {self.at}: returns another entity than it says")
         given = entity.model_fields_set
-        fields = {name: encode(values[name]) for name, encode in contract.encoders.items() if name in given}
+        try:
+            fields = {name: encode(values[name]) for name, encode in contract.encoders.items() if name in given}
+            entity_id = contract.entity_id(values[contract.identity])
+        except DeadRecord as refused:
+            raise self._refused(refused, values, given) from None
         if self.effective_at is None and not self._recent.isdisjoint(given):
-            raise DeadRecord("no-effective-time", f"mapping {self.name} claims a most_recent field, without a time")
-        entity_id = contract.entity_id(values[contract.identity])
+            (name, *_) = sorted(self._recent & given)
+            raise DeadRecord(
+                "no-effective-time",
+                f"mapping {self.name}, {self._place_of(name)}: claims {contract.name}.{name}, whose rule is "
+                "most_recent, and states no effective_at",
+            )
         fields[contract.identity] = entity_id
         return Claim(contract.name, entity_id, output, fields, effective_at)
 
@@ -145,8 +170,40 @@ class Mapping:
         return DeadRecord("missing-member" if missing else "wrong-type", f"{self.source}.{self.stream}: {reason}")
 
     def _failed(self, error: Exception, details: str) -> DeadRecord:
-        line = line_in(self.function, error)
-        return DeadRecord("mapping-failed", f"{type(error).__name__} in mapping {self.name}, line {line}{details}")
+        """The author's function raised: its mapping and the author's line in which it did."""
+        raised = raised_at(error)
+        at = self.at if raised is None else Spelled(file_name(raised[0]), raised[1])
+        return DeadRecord("mapping-failed", f"{type(error).__name__} in mapping {self.name}, {at}{details}")
+
+    def _misfit(self, error: ValidationError) -> DeadRecord:
+        """A model made by the function does not take what it was given: names that the code spells may be told."""
+        spelled = self._spelled
+        details = validation_reason(error, known_members(self._entity_class) | spelled.keys())
+        failed = self._failed(error, f": {self.entity.name}: {details}")
+        location = error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
+        at = spelled.get(str(location[0])) if location else None
+        if at is None or str(at) in failed.reason:
+            return failed
+        return DeadRecord(failed.code, f"{failed.reason} (spelled in {at})")
+
+    def _refused(self, dead: DeadRecord, values: dict[str, Any], given: set[str]) -> DeadRecord:
+        """The contract's encoders refuse a value: its field, and where the mapping spells it."""
+        for name, encode in self.entity.encoders.items():
+            try:
+                if name in given:
+                    encode(values[name])
+            except DeadRecord:
+                break
+        else:
+            name = self.entity.identity
+        return DeadRecord(dead.code, f"{dead.reason} (mapping {self.name}, {self._place_of(name)})")
+
+    def _place_of(self, field: str) -> Spelled:
+        return self._spelled.get(field, self.at)
+
+    @cached_property
+    def _spelled(self) -> dict[str, Spelled]:
+        return spelled_words(self.code, self._entity_class)
 
 
 def mapping(

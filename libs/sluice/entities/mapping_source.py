@@ -1,11 +1,9 @@
-"""What a mapping's source text and signature say: its types, the fields it claims, the hash of its code."""
+"""What a mapping's source text and signature say: its types, the fields it claims."""
 
 import ast
-import hashlib
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel
@@ -54,20 +52,3 @@ def _makes(called: ast.expr, class_name: str) -> bool:
         called = called.value
     name = called.id if isinstance(called, ast.Name) else called.attr if isinstance(called, ast.Attribute) else ""
     return name == class_name
-
-
-def code_hash(function: Function, raw_model: type[BaseModel]) -> str:
-    """SHA-256 over the text of the modules that hold the function and its raw model, each taken once."""
-    digest = hashlib.sha256()
-    files = {_file(function): None, _file(raw_model): None}
-    for file in files:
-        text = Path(file).read_bytes()
-        digest.update(len(text).to_bytes(8, "big") + text)
-    return digest.hexdigest()
-
-
-def _file(thing: Any) -> str:
-    file = inspect.getsourcefile(thing)
-    if file is None:
-        raise SettingsError(f"{thing.__module__}.{thing.__name__}: has no source file, so its code has no hash")
-    return file

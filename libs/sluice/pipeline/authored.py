@@ -28,7 +28,8 @@ def load_entities(pipeline: Pipeline) -> dict[str, EntityContract]:
 
 
 def load_mappings(pipeline: Pipeline) -> list[Mapping]:
-    """Every mapping in `sources/<source>/mapping.py`; refuses unknown streams and names that stand twice."""
+    """Every mapping in `sources/<source>/mapping.py`; refuses unknown streams, names that stand twice, and claims of
+    fields that the entity does not have."""
     streams = {(s.source, s.stream) for s in pipeline.streams()}
     seen: dict[str, Mapping] = {}
     for source in pipeline.sources:
@@ -46,6 +47,9 @@ def load_mappings(pipeline: Pipeline) -> list[Mapping]:
                     f"which {pipeline.root / 'pipeline.yaml'} does not declare"
                 )
             seen[value.name] = value
+    for mapping in seen.values():
+        _ = mapping.code_hash  # now: of the files as they were loaded, not as they are when somebody asks
+        mapping.require_sense()
     return list(seen.values())
 
 

@@ -1,7 +1,9 @@
 """Mappings: what an author declares, what a raw record leads to, and that nothing of a bad record is told."""
 
+import re
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -81,11 +83,11 @@ def test_keys_of_the_record_are_content_too() -> None:
     assert dead.reason == "workday.workers: attributes.*: int_parsing"
 
 
-def test_an_exception_of_the_function_is_told_by_class_mapping_and_line() -> None:
+def test_an_exception_of_the_function_is_told_by_class_mapping_file_and_line() -> None:
     dead = _dead(workers.ratio, {"line": "Secretson", "amount": 0})
     assert dead.code == "mapping-failed"
-    assert dead.reason.startswith("DivisionByZero in mapping ratio, line ")
-    line = int(dead.reason.rsplit(" ", 1)[1])
+    assert dead.reason.startswith("DivisionByZero in mapping ratio, support/workers.py:")
+    line = int(dead.reason.rsplit(":", 1)[1])
     assert "Decimal(1) / raw.amount" in _line(line)
 
 
@@ -113,6 +115,51 @@ def test_an_entity_that_does_not_validate_is_told_by_field_and_kind() -> None:
     dead = _dead(builds_badly, {"id": "W", "name": ["Secretson"]})
     assert dead.code == "mapping-failed"
     assert dead.reason.endswith(": worker: full_name: string_type")
+
+
+@mapping("hr.people", 1)
+def misspells(raw: Raw) -> Worker:
+    known = {
+        "employee_number": raw.id,
+        "full_nam": raw.name,
+    }
+    return Worker.claim(**known)
+
+
+def test_a_field_that_the_entity_lacks_is_named_with_the_line_that_spells_it() -> None:
+    dead = _dead(misspells, {"id": "W", "name": "Secretson"})
+    told = re.search(
+        r"in mapping misspells, (\S+):\d+: worker: full_nam: no such field \(spelled in \1:(\d+)\)", str(dead)
+    )
+    assert told
+    assert told[1].endswith("entities/test_mapping.py")
+    assert '"full_nam": raw.name' in Path(__file__).read_text().splitlines()[int(told[2]) - 1]
+
+
+@mapping("hr.people", 1)
+def speaks_of_the_record(raw: Raw) -> Worker:
+    return Worker.claim(employee_number=raw.id, **{raw.name: 1})
+
+
+def test_a_field_that_only_the_record_spells_is_not_told() -> None:
+    dead = _dead(speaks_of_the_record, {"id": "W", "name": "Secretson"})
+    assert "worker: *: no such field" in dead.reason
+
+
+@mapping("hr.people", 1)
+def too_precise(raw: Raw) -> Worker:
+    known: dict[str, Any] = {"height": Decimal("1e9")}
+    return Worker.claim(employee_number=raw.id, **known)
+
+
+def test_a_value_that_the_contract_refuses_is_told_by_field_mapping_file_and_line() -> None:
+    dead = _dead(too_precise, {"id": "W"})
+    assert dead.code == "number-out-of-range"
+    told = re.fullmatch(
+        r"worker\.height does not fit .* \(mapping too_precise, \S+test_mapping\.py:(\d+)\)", dead.reason
+    )
+    assert told
+    assert '"height": Decimal' in Path(__file__).read_text().splitlines()[int(told[1]) - 1]
 
 
 def test_a_naive_effective_time_is_a_dead_record() -> None:
@@ -177,12 +224,6 @@ def test_a_function_without_types_is_refused() -> None:
 
 def test_source_and_stream_of_a_table_part_at_the_first_dot() -> None:
     assert (workers.invoice_lines.source, workers.invoice_lines.stream) == ("erp", "public.invoice")
-
-
-def test_the_code_hash_is_of_the_text_of_the_modules() -> None:
-    assert workers.worker.code_hash == workers.ratio.code_hash
-    assert workers.worker.code_hash != builds_badly.code_hash
-    assert len(workers.worker.code_hash) == 64
 
 
 def test_a_mapping_stays_callable() -> None:

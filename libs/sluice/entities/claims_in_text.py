@@ -1,0 +1,128 @@
+"""What the text of a mapping claims, and where: mistakes that can be seen without a record are told when it is loaded.
+
+Seen are calls of the entity (`Worker(…)`, `Worker.claim(…)`) with named fields, in the mapping and in every helper of
+the author's that it reaches. What arrives through `**` is not; the mapping's example records find that.
+"""
+
+import ast
+import difflib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
+
+from sluice.entities.authored_module import AuthoredModule
+from sluice.entities.entity import Entity
+from sluice.entities.mapping_code import MappingCode
+from sluice.errors import DeadRecord
+
+
+class Spelled(NamedTuple):
+    """A place in an author's file: `sources/hr/mapping.py`, line from 1."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+class _Call(NamedTuple):
+    """A call that makes the entity. `partial`: by `claim`; `whole`: nothing comes through `*` or `**`."""
+
+    at: Spelled
+    fields: dict[str, ast.keyword]
+    partial: bool
+    whole: bool
+
+
+def file_name(module: str) -> str:
+    """`sources.hr.mapping` → `sources/hr/mapping.py`: as it stands in the pipeline's folder, on any machine."""
+    return module.replace(".", "/") + ".py"
+
+
+def mistakes(code: MappingCode, entity: type[Entity]) -> list[str]:
+    """What can never work, each as `file:line: what`; empty if nothing is seen."""
+    return [told for call in _calls(code, entity) for told in _mistakes_of(call, entity)]
+
+
+def spelled_words(code: MappingCode, entity: type[Entity]) -> dict[str, Spelled]:
+    """Every word that the code itself spells as a field, a keyword or a text, and where: it is no record's content."""
+    words: dict[str, Spelled] = {}
+    for call in _calls(code, entity):
+        for name, keyword in call.fields.items():
+            words.setdefault(name, Spelled(call.at.file, keyword.lineno))
+    for module, statement in _statements(code):
+        nodes = list(ast.walk(statement))
+        texts = [key for node in nodes if isinstance(node, ast.Dict) for key in node.keys]
+        for node in [*texts, *nodes]:
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                words.setdefault(node.value, Spelled(file_name(module), node.lineno))
+            elif isinstance(node, ast.keyword) and node.arg:
+                words.setdefault(node.arg, Spelled(file_name(module), node.lineno))
+    return words
+
+
+def _mistakes_of(call: _Call, entity: type[Entity]) -> Iterator[str]:
+    contract = entity.contract()
+    for name, keyword in call.fields.items():
+        where = f"{call.at.file}:{keyword.lineno}"
+        if name not in contract.fields:
+            near = difflib.get_close_matches(name, contract.fields, 1)
+            meant = f"; {near[0]} was meant?" if near else f"; it has {', '.join(contract.fields)}"
+            yield f"{where}: claims {contract.name}.{name}, a field that the entity does not have{meant}"
+        elif isinstance(keyword.value, ast.Constant) and (why := _refused(entity, name, keyword.value.value)):
+            yield f"{where}: claims {contract.name}.{name} as a constant that it does not take: {why}"
+    decorators = entity.__pydantic_decorators__
+    if call.whole and not decorators.model_validators:
+        wanted = [contract.identity] if call.partial else [n for n, i in entity.model_fields.items() if i.is_required()]
+        missing = [name for name in wanted if name not in call.fields]
+        if missing:
+            hint = "" if call.partial else f"; {entity.__name__}.claim(…) takes some of the fields"
+            yield f"{call.at}: makes a {contract.name} without {', '.join(missing)}{hint}"
+
+
+def _refused(entity: type[Entity], name: str, value: object) -> str:
+    """Why the field does not take the constant; empty if it does, or if a validator of the author's has a say."""
+    validators = entity.__pydantic_decorators__.field_validators.values()
+    if any(name in one.info.fields or "*" in one.info.fields for one in validators):
+        return ""
+    try:
+        checked = TypeAdapter(entity.model_fields[name].rebuild_annotation()).validate_python(value)
+        entity.contract().encode(name, checked)
+    except ValidationError as error:
+        return str(error.errors(include_url=False, include_context=False, include_input=False)[0]["type"])
+    except DeadRecord as error:
+        return error.reason
+    return ""
+
+
+def _statements(code: MappingCode) -> Iterator[tuple[str, ast.stmt]]:
+    for module, name in code.parts:
+        if module in code.modules:
+            yield from ((module, one) for one in code.modules[module].definitions.get(name, ()))
+
+
+def _calls(code: MappingCode, entity: type[Entity]) -> Iterator[_Call]:
+    for module, statement in _statements(code):
+        names = _names_of(entity, module, code.modules[module])
+        for node in ast.walk(statement):
+            if not isinstance(node, ast.Call):
+                continue
+            partial = isinstance(node.func, ast.Attribute) and node.func.attr == "claim"
+            made = node.func.value if isinstance(node.func, ast.Attribute) and partial else node.func
+            if ast.unparse(made) in names:
+                fields = {keyword.arg: keyword for keyword in node.keywords if keyword.arg}
+                whole = not node.args and len(fields) == len(node.keywords)
+                yield _Call(Spelled(file_name(module), node.lineno), fields, partial, whole)
+
+
+def _names_of(entity: type[Entity], module: str, known: AuthoredModule) -> set[str]:
+    """What the entity is called in a module: `Worker`, `W` imported as such, `entities.Worker`."""
+    names = {entity.__name__} if module == entity.__module__ else set()
+    for bound, imported in known.imports.items():
+        if imported.name == entity.__name__ and bound not in known.definitions:
+            names.add(bound)
+        elif imported.name is None and imported.module == entity.__module__:
+            names.add(f"{bound}.{entity.__name__}")
+    return names

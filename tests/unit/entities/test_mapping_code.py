@@ -1,0 +1,252 @@
+"""What counts as a mapping's code: its own text and what it refers to, and nothing that merely stands beside it."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sluice.entities import Mapping
+from sluice.entities.module_place import Kind, kind_of
+from sluice.pipeline import load_pipeline
+from sluice.pipeline.authored import load_mappings
+
+PIPELINE = """
+pipeline: small
+sources: {hr: {cdc: postgres, dsn: {env: HR_DSN}, tables: [public.person, public.place]}}
+"""
+ENTITIES = '''"""Golden records."""
+from typing import Annotated
+from sluice.entities import Entity, Identity
+
+def spelled(text: str) -> str:
+    return text.upper()
+
+class Person(Entity):
+    """Somebody."""
+    number: Annotated[str, Identity(spelled)]
+    name: str | None
+    height: str | None
+
+class Place(Entity):
+    code: Annotated[str, Identity()]
+'''
+UNITS = '''"""Units."""
+FACTORS = {"cm": 100, "m": 1}
+
+def metres(text: str) -> str:
+    """Metres."""
+    number, unit = text.split()
+    return str(rounded(float(number) / FACTORS[unit]))
+
+def rounded(number: float) -> float:
+    return round(number, 2)
+
+def miles(number: float) -> float:
+    return number / 1.609
+'''
+MAPPING = '''"""HR."""
+import units
+from entities import Person, Place
+from pydantic import BaseModel
+from sluice.entities import mapping
+
+TITLES = ("Dr.", "Prof.")
+
+class Part(BaseModel):
+    first: str
+
+class Row(BaseModel):
+    number: str
+    part: "Part"
+    height: str
+
+    @property
+    def text(self) -> str:
+        return self.height.strip()
+
+class PlaceRow(BaseModel):
+    code: str
+
+@mapping(source="hr.public.person", version=1)
+def person(raw: Row) -> Person:
+    """One person."""
+    # as HR writes it
+    return Person.claim(number=raw.number, name=untitled(raw.part.first), height=units.metres(raw.text))
+
+def untitled(name: str) -> str:
+    for title in TITLES:
+        name = name.removeprefix(title)
+    return name.strip()
+
+@mapping(source="hr.public.place", version=1)
+def place(raw: PlaceRow) -> Place:
+    return Place(code=raw.code)
+'''
+FILES = {
+    "pipeline.yaml": PIPELINE,
+    "entities.py": ENTITIES,
+    "units.py": UNITS,
+    "sources/hr/mapping.py": MAPPING,
+}
+PATCHES = "import units\n\nunits.rounded = lambda number: round(number, 1)\n"
+HASHES = Callable[..., dict[str, Mapping]]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Iterator[HASHES]:
+    """Writes the pipeline, edited by (file, old, new), into a folder of its own, and loads its mappings by name."""
+    runs = iter(range(100))
+    path, modules = list(sys.path), dict(sys.modules)
+
+    def loaded(*edits: tuple[str, str, str], **more: str) -> dict[str, Mapping]:
+        folder = tmp_path / str(next(runs))
+        texts = FILES | {name.replace("__", "/") + ".py": text for name, text in more.items()}
+        for file, old, new in edits:
+            assert old in texts[file], f"{file} does not hold {old}"
+            texts[file] = texts[file].replace(old, new)
+        for file, text in texts.items():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_text(text)
+        for name in [name for name in sys.modules if name not in modules]:
+            del sys.modules[name]
+        return {mapping.name: mapping for mapping in load_mappings(load_pipeline(folder))}
+
+    yield loaded
+    sys.path[:] = path
+    for name in [name for name in sys.modules if name not in modules]:
+        del sys.modules[name]
+
+
+HR = "sources/hr/mapping.py"
+SAME = {
+    "a comment": (HR, "# as HR writes it", "# as it is"),
+    "a docstring": (HR, '"""One person."""', '"""A person, as HR has it."""'),
+    "layout": (HR, 'TITLES = ("Dr.", "Prof.")', 'TITLES = (\n    "Dr.",\n    "Prof.",\n)'),
+    "another mapping of the file": (HR, "Place(code=raw.code)", "Place(code=raw.code.lower())"),
+    "another mapping's model": (HR, "code: str", "code: str | None"),
+    "another entity": ("entities.py", "code: Annotated", "label: str | None = None\n    code: Annotated"),
+    "a helper that nobody here calls": ("units.py", "1.609", "1.6093"),
+    "a new helper": ("units.py", "def miles", "def feet(number: float) -> float:\n    return number\n\ndef miles"),
+    "an import for somebody else": (HR, "import units\n", "import re\nimport units\nfrom units import miles\n"),
+}
+OTHER = {
+    "its own text": (HR, "name=untitled(raw.part.first)", "name=raw.part.first"),
+    "what it declares": (HR, 'person", version=1)', 'person", version=1, output="other")'),
+    "a helper": (HR, "name.strip()", "name"),
+    "a constant of a helper": (HR, '"Prof."', '"Prof. "'),
+    "a helper in another module": ("units.py", "float(number) /", "float(number) *"),
+    "a helper of that helper": ("units.py", "round(number, 2)", "round(number, 3)"),
+    "a table of that helper": ("units.py", '"m": 1', '"m": 1, "mm": 1000'),
+    "the raw model": (HR, "height: str\n", "height: str | int\n"),
+    "a property of the raw model": (HR, "self.height.strip()", "self.height"),
+    "a model in quotes inside the raw model": (HR, "first: str", "first: str | None"),
+    "the entity": ("entities.py", "name: str | None", "name: str"),
+    "how the entity spells its identity": ("entities.py", "text.upper()", "text.lower()"),
+    "a table filled later": (HR, "class Part(", 'units.FACTORS["mm"] = 1000\n\nclass Part('),
+    "an import that acts": (HR, "import units\n", "import units\nimport patches\n"),
+}
+
+
+@pytest.mark.parametrize("edit", SAME.values(), ids=SAME)
+def test_what_a_mapping_does_not_use_is_not_its_code(load: HASHES, edit: tuple[str, str, str]) -> None:
+    assert load(patches=PATCHES)["person"].code_hash == load(edit, patches=PATCHES)["person"].code_hash
+
+
+@pytest.mark.parametrize("edit", OTHER.values(), ids=OTHER)
+def test_what_a_mapping_uses_is_its_code(load: HASHES, edit: tuple[str, str, str]) -> None:
+    before, after = load(patches=PATCHES), load(edit, patches=PATCHES)
+    assert before["person"].code_hash != after["person"].code_hash
+
+
+def test_definitions_may_change_their_order(load: HASHES) -> None:
+    titles = 'TITLES = ("Dr.", "Prof.")\n'
+    moved = load((HR, titles, ""), (HR, "class PlaceRow", f"{titles}\nclass PlaceRow"))
+    assert load()["person"].code_hash == moved["person"].code_hash
+
+
+LOOKED_UP = (HR, "units.metres(raw.text)", "getattr(units, 'met' + 'res')(raw.text)")
+REGISTER = """
+WAYS = {}
+
+def way(function):
+    WAYS[function.__name__] = function
+    return function
+
+@way
+def loud(text):
+    return text.upper()
+
+"""
+REGISTERED = (HR, "def untitled(", f"{REGISTER}def untitled(")
+
+
+def test_where_names_are_made_at_run_time_every_module_within_reach_counts(load: HASHES) -> None:
+    before = load(LOOKED_UP)["person"].code
+    assert ("units", "miles") in before.parts
+    assert before.sha256() != load(LOOKED_UP, ("units.py", "1.609", "1.6093"))["person"].code_hash
+
+
+def test_what_registers_itself_on_import_counts_for_every_mapping_that_reaches_it(load: HASHES) -> None:
+    before = load(REGISTERED)["person"].code_hash
+    assert before != load(REGISTERED, (HR, "t.upper()", "t.lower()"))["person"].code_hash
+
+
+def test_data_that_a_module_reads_is_code(load: HASHES, tmp_path: Path) -> None:
+    reads = (
+        HR,
+        'TITLES = ("Dr.", "Prof.")',
+        'TITLES = open(__file__.replace("mapping.py", "titles.txt")).read().split()',
+    )
+    (tmp_path / "0/sources/hr").mkdir(parents=True)
+    (tmp_path / "1/sources/hr").mkdir(parents=True)
+    (tmp_path / "0/sources/hr/titles.txt").write_text("Dr.")
+    (tmp_path / "1/sources/hr/titles.txt").write_text("Dr. Prof.")
+    first, second = load(reads)["person"], load(reads)["person"]
+    assert first.code_hash != second.code_hash
+
+
+def test_the_version_of_a_package_counts_where_the_mapping_uses_it(load: HASHES) -> None:
+    used = load(
+        (HR, "name.strip()", "orjson.dumps(name.strip()).decode()"), (HR, "import units", "import orjson, units")
+    )
+    assert any(package.startswith("orjson ") for package in used["person"].code.packages)
+    assert not any(package.startswith("orjson ") for package in used["place"].code.packages)
+    code = used["person"].code
+    before = code.sha256()
+    code.packages = {package.replace("orjson 3", "orjson 4") for package in code.packages}
+    assert code.sha256() != before
+
+
+def test_people_are_told_what_counts(load: HASHES) -> None:
+    told = load()["person"].code.told()
+    assert "sources.hr.mapping (Part, Row, TITLES, person, untitled)" in told
+    assert "units (FACTORS, metres, rounded)" in told
+    assert "entities (Person, spelled)" in told
+    assert "pydantic " in told
+
+
+def test_a_module_that_imports_its_own_parts_is_followed(load: HASHES) -> None:
+    more = {"shapes____init__": "from . import round_ones\n", "shapes__round_ones": "def area(r):\n    return str(r)\n"}
+    use = (HR, "name.strip()", "shapes.round_ones.area(name)"), (HR, "import units\n", "import shapes\nimport units\n")
+    before = load(*use, **more)["person"].code_hash
+    more["shapes__round_ones"] = more["shapes__round_ones"].replace("str(r)", "str(2 * r)")
+    assert before != load(*use, **more)["person"].code_hash
+
+
+@pytest.mark.parametrize(
+    ("module", "kind"),
+    [
+        ("re", Kind.GIVEN),
+        ("sys", Kind.GIVEN),
+        ("os.path", Kind.GIVEN),
+        ("sluice.entities", Kind.GIVEN),
+        ("importlib.util", Kind.LOOKS_UP),
+        ("pydantic.alias_generators", Kind.PACKAGE),
+        ("yaml", Kind.PACKAGE),
+        ("support.workers", Kind.AUTHORED),
+        ("no_such_module.anywhere", Kind.ABSENT),
+    ],
+)
+def test_modules_are_told_apart_by_where_they_lie(module: str, kind: Kind) -> None:
+    assert kind_of(module) is kind

@@ -86,12 +86,10 @@ class Follower:
     # ── from a start to the next error ────────────────────────────────────────────────────────────────────────
 
     def _follow(self, stop: Stop) -> None:
-        watermark = self.publisher.fence()
-        view = observe(self._slot, self._names, self._settings.kafka, first_start=watermark is None)
-        plan = decide(watermark, self.publisher.requested_epoch(), view.seen)
-        if isinstance(plan, Begin):
-            watermark = self._begin_anew(plan.epoch, view)
-        assert watermark is not None  # noqa: S101 - to resume, there is one
+        stored = self.publisher.fence()
+        view = observe(self._slot, self._names, self._settings.kafka, first_start=stored is None)
+        plan = decide(stored, self.publisher.requested_epoch(), view.seen)
+        watermark = self._begin_anew(plan.epoch, view) if isinstance(plan, Begin) else plan.watermark
         self._stream(watermark, self._followed(watermark.epoch, view), stop)
 
     def _begin_anew(self, epoch: int, view: View) -> SlotWatermark:

@@ -30,6 +30,8 @@ class Observed(NamedTuple):
 class Resume(NamedTuple):
     """Go on from the watermark."""
 
+    watermark: SlotWatermark
+
 
 class Begin(NamedTuple):
     """Drop the slot if there is one, create it, read everything as `epoch`."""
@@ -48,7 +50,7 @@ def decide(stored: SlotWatermark | None, requested_epoch: int, seen: Observed) -
     why = _why_not_resume(stored, seen)
     if why is not None:
         raise _refusal(seen, why)
-    return Resume()
+    return Resume(stored)
 
 
 def _first_start(requested_epoch: int, seen: Observed) -> Begin:

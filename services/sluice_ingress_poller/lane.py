@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sluice.connector import Request, Response
 from sluice.connector.fetch import Fetcher
-from sluice.errors import SluiceError
+from sluice.errors import Bug
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +16,7 @@ class Outcome:
     """What came of the request of stream `key`: a response of any status, or the error instead of one."""
 
     key: str
-    response: Response | None
-    error: Exception | None
+    answer: Response | Exception
 
 
 class Lane:
@@ -41,7 +40,8 @@ class Lane:
 
     def send(self, request: Request) -> None:
         """Hand over a request; allowed only while not `busy`."""
-        assert not self.busy  # noqa: S101 - one request of a stream at a time is what positions rest on
+        if self.busy:  # positions rest on one request of a stream at a time
+            raise Bug(f"{self._key}: two requests at a time")
         self.busy = True
         self._consumed.clear()
         self._requests.put(request)
@@ -65,9 +65,7 @@ class Lane:
 
     def _fetch(self, request: Request) -> Outcome:
         try:
-            return Outcome(self._key, self._fetcher.fetch(request), None)
-        except SluiceError as error:
-            return Outcome(self._key, None, error)
+            return Outcome(self._key, self._fetcher.fetch(request))
         except Exception as error:
             # An author's login runs in here; the shard decides whose fault it is.
-            return Outcome(self._key, None, error)
+            return Outcome(self._key, error)

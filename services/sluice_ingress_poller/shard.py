@@ -229,15 +229,16 @@ class Shard:
 
     def _handle(self, polling: _Polling, outcome: Outcome) -> None:
         """Publish what an outcome leads to. A failure of the source is the stream's own; one of Kafka the shard's."""
-        if outcome.response is None:
-            self._failed(polling, _as_policy(outcome))
+        answer = outcome.answer
+        if isinstance(answer, Exception):
+            self._failed(polling, answer if isinstance(answer, SluiceError) else author_fault(answer, outcome.key))
             return
-        fetched = Fetched.now(outcome.response, time.time_ns() // 1_000_000)
-        refused = failure(polling.polled.names.source, outcome.response)
+        fetched = Fetched.now(answer, time.time_ns() // 1_000_000)
+        refused = failure(polling.polled.names.source, answer)
         decision: Decision | None = None
         if refused is None:
             try:
-                decision = polling.poll.decide(outcome.response, _now_us())
+                decision = polling.poll.decide(answer, _now_us())
             except SluiceError as error:
                 refused = error
         if decision is None:
@@ -284,14 +285,6 @@ class Shard:
             log.error("environment", stream=key, where=error.where, why=error.why, next=error.next_step)
         else:
             log.warning("not now", stream=key, why=str(error), retry_in_s=retry_in_s)
-
-
-def _as_policy(outcome: Outcome) -> SluiceError:
-    error = outcome.error
-    if isinstance(error, SluiceError):
-        return error
-    assert isinstance(error, Exception)  # noqa: S101 - an outcome has a response or an error
-    return author_fault(error, outcome.key)
 
 
 def _now_us() -> int:

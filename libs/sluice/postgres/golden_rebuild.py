@@ -55,9 +55,8 @@ def _next_epoch(connection: Connection, table: GoldenTable, topic: str, topic_id
         "SELECT %s, greatest((SELECT coalesce(max(epoch), 0) FROM {topics} WHERE topic = %s), "
         "(SELECT coalesce(max(_topic_epoch), 0) FROM {table})) + 1, %s RETURNING epoch"
     ).format(topics=sql.Identifier(table.schema, "_topics"), table=sql.Identifier(table.schema, table.name))
-    written = connection.execute(add, [topic, topic, topic_id]).fetchone()
-    assert written is not None  # noqa: S101 - RETURNING of an INSERT
-    return int(written[0])
+    [(epoch,)] = connection.execute(add, [topic, topic, topic_id]).fetchall()
+    return int(epoch)
 
 
 def _forget_other_partitions(connection: Connection, table: GoldenTable, topic: str, last: int) -> None:

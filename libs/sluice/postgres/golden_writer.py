@@ -13,7 +13,7 @@ from psycopg import sql
 from sluice.errors import DeadRecord, EnvironmentFault
 from sluice.postgres.golden_columns import GoldenRow, GoldenTable
 from sluice.postgres.sink_connection import Connection
-from sluice.postgres.sink_faults import policy, translate
+from sluice.postgres.sink_faults import translate
 from sluice.postgres.sink_sql import statement
 
 
@@ -106,12 +106,11 @@ class TableWriter:
             with self._connection.transaction():
                 return Written(self._write(changes), [])
         except psycopg.Error as error:
-            if policy(error) is not DeadRecord:
-                raise translate(error, f"table {self._table.schema}.{self._table.name}") from None
+            ours = translate(error, f"table {self._table.schema}.{self._table.name}")
+            if not isinstance(ours, DeadRecord):
+                raise ours from None
             if len(changes) == 1:
-                refused = translate(error, f"table {self._table.schema}.{self._table.name}")
-                assert isinstance(refused, DeadRecord)  # noqa: S101 - by its policy
-                return Written(Counter(), [Rejected(changes[0], refused)])
+                return Written(Counter(), [Rejected(changes[0], ours)])
         half = len(changes) // 2
         first, second = self._attempt(changes[:half]), self._attempt(changes[half:])
         return Written(first.effective + second.effective, first.rejected + second.rejected)
@@ -127,7 +126,7 @@ class TableWriter:
         return effective
 
     def _write_rows(self, rows: Sequence[Change]) -> Mapping[int, int]:
-        self._copy(self._incoming, self._copy_rows, map(_row_line, rows))
+        self._copy(self._incoming, self._copy_rows, (_row_line(one, one.row) for one in rows if one.row is not None))
         effective: dict[int, int] = dict(self._connection.execute(self._upsert).fetchall())
         if sum(effective.values()) < len(rows):
             self._refuse_misplaced()
@@ -174,7 +173,5 @@ def _before(one: Change, other: Change) -> bool:
     return (one.epoch, one.offset) < (other.epoch, other.offset)
 
 
-def _row_line(change: Change) -> tuple[Any, ...]:
-    row = change.row
-    assert row is not None  # noqa: S101 - deletes go another way
+def _row_line(change: Change, row: GoldenRow) -> tuple[Any, ...]:
     return (row.entity_id, *row.values, change.epoch, change.partition, change.offset, row.provenance)

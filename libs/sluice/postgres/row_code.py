@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from struct import Struct
+from typing import Any
 
 from sluice.errors import Bug
 from sluice.postgres.json_text import ToJson, is_verbatim
@@ -60,7 +61,7 @@ def compile_row(
         "        raise IndexError",
         f"    return key_template % ({key}), row_template % ({values})",
     ]
-    scope: dict[str, object] = {
+    scope: dict[str, Any] = {
         "int16": _int16,
         "int32": _int32,
         "key_template": key_template,
@@ -70,8 +71,7 @@ def compile_row(
         **{f"w{i}": writer for i, writer in enumerate(writers)},
     }
     exec(compile("\n".join(lines), "<row of a table>", "exec"), scope)  # noqa: S102 - made of numbers alone
-    row = scope["row"]
-    assert callable(row)  # noqa: S101 - defined two lines above
+    row: RowToJson = scope["row"]
     return row
 
 

@@ -27,9 +27,9 @@ SLOT = SlotState(0x5000, 0x4000, None, False)
 
 
 def test_it_goes_on_where_slot_and_watermark_fit() -> None:
-    assert decide(STORED, 0, SEEN) == Resume()
-    assert decide(STORED, 4, SEEN) == Resume()
-    assert decide(STORED, 0, SEEN._replace(slot=SLOT._replace(confirmed_flush_lsn=0x4FFF))) == Resume()
+    assert decide(STORED, 0, SEEN) == Resume(STORED)
+    assert decide(STORED, 4, SEEN) == Resume(STORED)
+    assert decide(STORED, 0, SEEN._replace(slot=SLOT._replace(confirmed_flush_lsn=0x4FFF))) == Resume(STORED)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import orjson
 import typer
 
 from sluice.cli.options import JsonOption, PipelineOption
+from sluice.cli.reaching import chosen_pipeline, servers_reached
 from sluice.errors import ExitCode, SettingsError
 from sluice.explain import explain as run_explanation
 from sluice.explain import told
-from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_entities
 from sluice.stage.settings import StageSettings, read_settings
 
@@ -32,14 +32,15 @@ def explain(
     Exit code 1: nobody knows the id.
     """
     settings = read_settings(StageSettings)
-    loaded = load_pipeline(pipeline or settings.pipeline)
+    loaded = chosen_pipeline(pipeline, settings)
     contracts = load_entities(loaded)
     if entity not in contracts:
         raise SettingsError(f"no entity {entity}; there are {', '.join(contracts)}")
     contract = contracts[entity]
     if field is not None and field not in contract.fields:
         raise SettingsError(f"{entity} has no field {field}; there are {', '.join(contract.fields)}")
-    found = run_explanation(loaded, contract, settings, entity_id, field)
+    with servers_reached(loaded, settings):
+        found = run_explanation(loaded, contract, settings, entity_id, field)
     if as_json:
         print(orjson.dumps(told.to_json(found)).decode())
     elif found.state != "unknown":

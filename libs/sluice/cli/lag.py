@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import Annotated
 
 import orjson
@@ -12,10 +13,11 @@ from rich.live import Live
 from rich.table import Table
 
 from sluice.cli.options import PipelineOption
+from sluice.cli.reaching import chosen_pipeline, servers_reached
 from sluice.errors import Transient
 from sluice.lag.measure import LagMeter, StageLag
 from sluice.lag.sources import SourceLag, source_lags
-from sluice.pipeline import Pipeline, load_pipeline
+from sluice.pipeline import Pipeline
 from sluice.stage.settings import StageSettings, read_settings
 
 app = typer.Typer(help="What each stage has not done yet.")
@@ -35,19 +37,16 @@ def lag(
     For ingress: how far each source is ahead of what was published.
     """
     settings = read_settings(StageSettings)
-    loaded = load_pipeline(pipeline or settings.pipeline)
-    meter = LagMeter(loaded, settings.kafka)
-    try:
+    loaded = chosen_pipeline(pipeline, settings)
+    with servers_reached(loaded, settings), closing(LagMeter(loaded, settings.kafka)) as meter:
         if watch:
             _watch(loaded, settings, meter, interval_s, by_partition, as_json)
-        else:
-            stages, sources = meter.measure(), source_lags(loaded, settings.kafka)
-            if as_json:
-                print(_as_json(stages, sources))
-            else:
-                Console().print(_stage_table(stages, by_partition), _source_table(sources))
-    finally:
-        meter.close()
+            return
+        stages, sources = meter.measure(), source_lags(loaded, settings.kafka)
+    if as_json:
+        print(_as_json(stages, sources))
+    else:
+        Console().print(_stage_table(stages, by_partition), _source_table(sources))
 
 
 def _watch(

@@ -61,7 +61,7 @@ class LazyGroup(TyperGroup):
 
 
 def _end(code: ExitCode, error: Exception) -> None:
-    print(f"sluice: {error}", file=sys.stderr)
+    print("\n".join([f"sluice: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
     sys.exit(int(code))
 
 

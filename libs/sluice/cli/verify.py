@@ -9,8 +9,8 @@ import orjson
 import typer
 
 from sluice.cli.options import JsonOption, PipelineOption
+from sluice.cli.reaching import chosen_pipeline, servers_reached
 from sluice.errors import ExitCode
-from sluice.pipeline import load_pipeline
 from sluice.stage.settings import StageSettings, read_settings
 from sluice.verify import verify as run_verification
 
@@ -34,8 +34,9 @@ def verify(
     records. Each line of the report says it in full.
     """
     settings = read_settings(StageSettings)
-    loaded = load_pipeline(pipeline or settings.pipeline)
-    report = run_verification(loaded, settings, wait_s=wait, progress=_tell)
+    loaded = chosen_pipeline(pipeline, settings)
+    with servers_reached(loaded, settings):
+        report = run_verification(loaded, settings, wait_s=wait, progress=_tell)
     if as_json:
         print(orjson.dumps(report.to_json()).decode())
     else:

@@ -1,0 +1,95 @@
+"""A command without the servers' variables names the way to them, where they were left beside the pipeline."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sluice.cli import reaching
+from sluice.cli.main import app
+from sluice.cli.reaching import BROKERS_VARIABLE, servers_reached
+from sluice.errors import EnvironmentFault, SettingsError
+from sluice.kafka import KafkaSettings
+from sluice.pipeline import load_pipeline
+from sluice.stage.settings import StageSettings
+from support.people import PIPELINE
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A pipeline's folder, with the terminal in the one above; the servers' variables are not set."""
+    monkeypatch.delenv(BROKERS_VARIABLE, raising=False)
+    monkeypatch.delenv("SLUICE_PIPELINE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "people"
+    folder.mkdir()
+    (folder / "pipeline.yaml").write_text(PIPELINE.format(prefix="people.", dsn_file="dsn"))
+    (folder / "entities.py").write_text("from support.people import Person as Person\n")
+    return folder
+
+
+def left_by_a_demo(folder: Path) -> None:
+    (folder / ".sluice").mkdir()
+    (folder / ".sluice" / "env").touch()
+
+
+@pytest.mark.parametrize("command", [["lag"], ["verify"], ["explain", "person", "P1"]], ids=lambda given: given[0])
+def test_a_command_that_reaches_nobody_says_at_once_which_file_to_source(
+    command: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_by_a_demo(folder)
+    monkeypatch.setattr(reaching, "answers", lambda brokers: False)
+    done = CliRunner().invoke(app, [*command, "--pipeline", "people"])
+    assert done.exit_code == 3
+    assert f"{BROKERS_VARIABLE} is not set. Next: . ./people/.sluice/env" in done.stderr
+
+
+def test_servers_of_dev_up_are_reached_by_dev_env(folder: Path) -> None:
+    (folder / ".sluice" / "servers").mkdir(parents=True)
+    assert reaching.way_to_variables(folder) == 'eval "$(sluice dev env --pipeline ./people)"'
+
+
+def test_nothing_is_named_where_nothing_was_left(folder: Path) -> None:
+    assert reaching.way_to_variables(folder) is None
+
+
+def with_brokers(brokers: str) -> StageSettings:
+    return StageSettings(kafka=KafkaSettings(bootstrap_servers=brokers))
+
+
+def test_an_error_of_servers_that_answer_gets_the_way_as_a_note(folder: Path) -> None:
+    left_by_a_demo(folder)
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        settings = with_brokers(f"127.0.0.1:{broker.getsockname()[1]}")
+        with pytest.raises(SettingsError, match="SINK_DSN") as caught, servers_reached(load_pipeline(folder), settings):
+            raise SettingsError("environment variable SINK_DSN is not set")
+    assert caught.value.__notes__ == [f"{BROKERS_VARIABLE} is not set: . ./people/.sluice/env"]
+
+
+def test_who_has_set_the_variables_hears_nothing_of_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left_by_a_demo(folder)
+    monkeypatch.setenv(BROKERS_VARIABLE, "kafka:9092")
+    with pytest.raises(EnvironmentFault) as caught, servers_reached(load_pipeline(folder), with_brokers("kafka:9092")):
+        raise EnvironmentFault("topic raw.crm.people", "does not exist", "run `sluice topics apply`")
+    assert not hasattr(caught.value, "__notes__")
+
+
+def test_an_address_where_nobody_listens_does_not_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert reaching.answers(f"nowhere,127.0.0.1:{port}")
+    assert not reaching.answers(f"127.0.0.1:{port}")
+
+
+def test_outside_of_any_pipeline_a_demo_s_variables_are_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    demo = folder.parent / "examples" / "workforce"
+    demo.mkdir(parents=True)
+    left_by_a_demo(demo)
+    monkeypatch.setattr(reaching, "default_schemas_dir", lambda: folder.parent / "schemas")
+    done = CliRunner().invoke(app, ["lag"])
+    assert done.exit_code == 2
+    assert "pipeline.yaml: No such file or directory" in done.stderr
+    assert "a demo left its variables: . ./examples/workforce/.sluice/env" in done.stderr

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from sluice.connector import json_text
 from sluice.kafka import clients
 from sluice.kafka.topics import Topics
 from sluice.names import MAPPER
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_mappings
+from sluice.pipeline.examples import require_examples_mapped
 from sluice.stage.pinning import require_partitions
 from sluice.stage.settings import StageSettings
 from sluice_mapper.mapper import Input
@@ -19,6 +21,7 @@ def inputs_of(pipeline: Pipeline, settings: StageSettings) -> tuple[dict[str, In
     """
     names = pipeline.names
     mappings = load_mappings(pipeline)
+    require_examples_mapped(pipeline, mappings, json_text.decode)
     read = {
         names.raw(s.source, s.stream): (s, tuple(m for m in mappings if (m.source, m.stream) == (s.source, s.stream)))
         for s in pipeline.streams()

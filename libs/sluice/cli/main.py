@@ -17,6 +17,7 @@ from sluice.errors import ExitCode, SettingsError, SluiceError
 GROUPS = {
     "cdc": "Change data capture: re-snapshot a source.",
     "dev": "Servers for development: Kafka, Postgres, the registry.",
+    "mappings": "Mappings: check them without a server.",
     "schemas": "Avro contracts of the pipeline's entities.",
     "sink": "The sink: rebuild its tables.",
     "skips": "Accept that records were skipped on purpose.",

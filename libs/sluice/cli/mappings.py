@@ -1,0 +1,45 @@
+"""`sluice mappings`: what an author can know of the mappings before a mapper runs them."""
+
+from __future__ import annotations
+
+import orjson
+import typer
+
+from sluice.cli.options import JsonOption, PipelineOption
+from sluice.connector import json_text
+from sluice.pipeline import load_pipeline
+from sluice.pipeline.authored import load_mappings
+from sluice.pipeline.examples import examples_of, require_examples_mapped
+from sluice.stage.settings import StageSettings, read_settings
+
+app = typer.Typer(no_args_is_help=True, help="Mappings: check them without a server.")
+
+
+@app.callback()
+def _root() -> None:
+    """Mappings: check them without a server."""
+
+
+@app.command()
+def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
+    """Load all mappings and map their example records, as a mapper does before it begins. Needs no server.
+
+    Refused (code 2) are claims of fields that an entity lacks, constants of a wrong type, and examples
+    (sources/SOURCE/examples/STREAM/*.json) that their mapping cannot map. Told for each mapping: what counts as its
+    code. A change of that needs a new version.
+    """
+    loaded = load_pipeline(pipeline or read_settings(StageSettings).pipeline)
+    mappings = load_mappings(loaded)
+    require_examples_mapped(loaded, mappings, json_text.decode)
+    examples = {mapping.name: len(examples_of(loaded, mapping)) for mapping in mappings}
+    if as_json:
+        facts = {
+            m.name: {"version": m.version, "examples": examples[m.name], "code": m.code_hash, "counts": m.code.told()}
+            for m in mappings
+        }
+        print(orjson.dumps({"mappings": facts}).decode())
+        return
+    for mapping in mappings:
+        stream = f"{mapping.source}.{mapping.stream} → {mapping.entity.name}"
+        print(f"{mapping.name} version {mapping.version}: {stream}, {examples[mapping.name]} examples mapped")
+        print(f"    its code: {mapping.code.told()}")

@@ -1,0 +1,152 @@
+"""Mistakes of a mapping that can be seen without a source are told when the pipeline is loaded, with file and line."""
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sluice.connector import json_text
+from sluice.entities import Mapping
+from sluice.errors import SettingsError
+from sluice.pipeline import load_pipeline
+from sluice.pipeline.authored import load_mappings
+from sluice.pipeline.examples import require_examples_mapped
+
+PIPELINE = """
+pipeline: small
+sources: {hr: {cdc: postgres, dsn: {env: HR_DSN}, tables: [public.person]}}
+"""
+ENTITIES = """
+from decimal import Decimal
+from typing import Annotated, Literal
+from sluice.entities import Entity, Identity, Scale
+
+class Person(Entity):
+    number: Annotated[str, Identity()]
+    full_name: str | None
+    height: Annotated[Decimal, Scale(4, 2)] | None
+    status: Literal["active", "left"] | None
+"""
+MAPPING = """
+from typing import Any
+import entities
+from entities import Person, Person as Golden
+from pydantic import BaseModel
+from sluice.entities import mapping
+
+class Row(BaseModel):
+    number: str
+
+@mapping(source="hr.public.person", version=1)
+def person(raw: Row) -> Person:
+    return {claim}
+
+def named(raw: Row, **more: Any) -> Person:
+    return {helped}
+"""
+Load = Callable[..., list[Mapping]]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Iterator[Load]:
+    """Loads the mappings of a pipeline whose mapping returns `claim`, and whose helper `named` returns `helped`."""
+    path, modules = list(sys.path), set(sys.modules)
+
+    def loaded(claim: str, helped: str = "Person.claim(number=raw.number)") -> list[Mapping]:
+        (tmp_path / "sources/hr").mkdir(parents=True)
+        (tmp_path / "pipeline.yaml").write_text(PIPELINE)
+        (tmp_path / "entities.py").write_text(ENTITIES)
+        (tmp_path / "sources/hr/mapping.py").write_text(MAPPING.format(claim=claim, helped=helped))
+        return load_mappings(load_pipeline(tmp_path))
+
+    yield loaded
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("claim", "told"),
+    [
+        ("Person.claim(number=raw.number, full_nam='A')", r"person\.full_nam, a field .* full_name was meant\?"),
+        ("Person.claim(number=raw.number, salary=1)", r"person\.salary.*it has number, full_name, height, status"),
+        ("Golden.claim(number=raw.number, salary=1)", r"person\.salary"),
+        ("entities.Person.claim(number=raw.number, salary=1)", r"person\.salary"),
+        ("Person.claim(number=raw.number, full_name=5)", r"full_name as a constant .*string_type"),
+        ("Person.claim(number=raw.number, height='tall')", r"height as a constant .*decimal"),
+        ("Person.claim(number=raw.number, height=300)", r"height as a constant .*does not fit decimal\(4,2\)"),
+        ("Person.claim(number=raw.number, status='on')", r"status as a constant .*literal_error"),
+        ("Person.claim(number=None)", r"number as a constant"),
+        ("Person.claim(full_name='A')", r"makes a person without number"),
+        ("Person(number=raw.number)", r"without full_name, height, status; Person\.claim\(…\) takes some"),
+    ],
+)
+def test_a_claim_that_no_record_can_make_right_is_refused_with_its_place(load: Load, claim: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^sources/hr/mapping\.py:13: .*{told}.*\(mapping person\)"):
+        load(claim)
+
+
+def test_a_helper_that_the_mapping_calls_is_looked_at_too(load: Load) -> None:
+    with pytest.raises(SettingsError, match=r"sources/hr/mapping\.py:16: claims person\.salary"):
+        load("named(raw)", "Person.claim(number=raw.number, salary=1)")
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "Person.claim(number=raw.number, height='1.80', full_name=None, status='left')",
+        "Person.claim(number=raw.number, **{'full_name': 'A'})",
+        "Person(**{'number': raw.number, 'full_name': None, 'height': None, 'status': None})",
+    ],
+)
+def test_what_may_be_right_is_left_to_the_records(load: Load, claim: str) -> None:
+    assert [mapping.name for mapping in load(claim)] == ["person"]
+
+
+def test_every_mistake_of_a_mapping_is_told_at_once(load: Load) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load("Person.claim(number=raw.number, salary=1, nickname='A')")
+    assert re.findall(r"person\.(\w+),", str(refused.value)) == ["salary", "nickname"]
+
+
+def examples(tmp_path: Path, **texts: str) -> None:
+    folder = tmp_path / "sources/hr/examples/public.person"
+    folder.mkdir(parents=True)
+    for name, text in texts.items():
+        (folder / f"{name}.json").write_text(text)
+
+
+def tried(tmp_path: Path, mappings: list[Mapping]) -> None:
+    require_examples_mapped(load_pipeline(tmp_path), mappings, json_text.decode)
+
+
+BEHIND_STARS = "Person.claim(**{'number': raw.number, 'salary': raw.number})"
+
+
+def test_a_mapping_that_cannot_map_its_example_is_refused(load: Load, tmp_path: Path) -> None:
+    mappings = load(BEHIND_STARS)
+    examples(tmp_path, one='{"number": "Secretson"}')
+    with pytest.raises(
+        SettingsError, match=r"^sources/hr/examples/public\.person/one\.json: mapping person"
+    ) as refused:
+        tried(tmp_path, mappings)
+    assert "sources/hr/mapping.py:13: person: salary: no such field" in str(refused.value)
+    assert "Secretson" not in str(refused.value)
+
+
+def test_an_example_that_is_no_record_is_refused(load: Load, tmp_path: Path) -> None:
+    mappings = load("Person.claim(number=raw.number)")
+    examples(tmp_path, cut='{"number": ', list="[1]")
+    with pytest.raises(SettingsError, match=r"cut\.json: .*list\.json: not a JSON object"):
+        tried(tmp_path, mappings)
+
+
+def test_examples_that_are_mapped_or_filtered_and_a_stream_without_any_are_no_finding(
+    load: Load, tmp_path: Path
+) -> None:
+    mappings = load("Person.claim(number=raw.number) if raw.number else None")
+    tried(tmp_path, mappings)
+    examples(tmp_path, one='{"number": "1"}', filtered='{"number": ""}')
+    tried(tmp_path, mappings)

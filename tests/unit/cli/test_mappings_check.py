@@ -9,7 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from sluice.cli.main import app
-from support.workforce import FOLDER
+from support.repository import ROOT
+
+FOLDER = ROOT / "examples" / "workforce"
 
 
 def test_it_tells_versions_examples_and_what_counts_as_code(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,7 @@ def observe(slot: SlotSettings, names: Names, kafka: KafkaSettings, *, first_sta
             slot=slot_state(connection, slot.slot, where),
             wal_end=wal_end(connection, where),
             config=tables_hash((t.name, (pinned[topic_of[t.name]].topic_id, *t.primary_key)) for t in tables),
+            tables=tuple(t.name for t in tables),
             unpublished=tuple(t.name for t in tables if t.name not in there),
             raw_is_empty=not first_start or _all_empty(kafka, {t: partitions[t] for t in topic_of.values()}),
         )

@@ -15,7 +15,10 @@ from sluice.postgres.slots import SlotState, SourceIdentity
 
 
 class Observed(NamedTuple):
-    """The source as it stands. `raw_is_empty` matters, and is asked, only where there is no watermark."""
+    """The source as it stands. `raw_is_empty` matters, and is asked, only where there is no watermark.
+
+    `tables`: those that the pipeline follows, as `schema.table`.
+    """
 
     source: str
     slot_name: str
@@ -23,6 +26,7 @@ class Observed(NamedTuple):
     slot: SlotState | None
     wal_end: int
     config: str
+    tables: tuple[str, ...]
     unpublished: tuple[str, ...]
     raw_is_empty: bool
 
@@ -91,10 +95,18 @@ def _why_not_resume(stored: SlotWatermark, seen: Observed) -> str | None:
     if seen.wal_end < stored.lsn:
         return f"the source's log ends at {format_lsn(seen.wal_end)}, published is up to {ours}: it was set back"
     if stored.config != seen.config:
-        return "the tables followed, a primary key or a raw topic are not those of the records published"
+        return _what_changed(set(stored.snapshot), set(seen.tables))
     if seen.unpublished:
         return f"the publication lacks table {seen.unpublished[0]}: its changes since then were not sent"
     return None
+
+
+def _what_changed(before: set[str], now: set[str]) -> str:
+    told = [f"table {name} was added to the pipeline" for name in sorted(now - before)]
+    told += [f"table {name} was taken out of the pipeline" for name in sorted(before - now)]
+    if not told:
+        return "a primary key or a raw topic is not that of the records published"
+    return f"{', '.join(told)}, and no table of the source is followed until it is read again"
 
 
 def _where(seen: Observed) -> str:
@@ -102,4 +114,9 @@ def _where(seen: Observed) -> str:
 
 
 def _refusal(seen: Observed, why: str) -> EnvironmentFault:
-    return EnvironmentFault(_where(seen), why, f"run `sluice cdc resnapshot {seen.source}`")
+    return EnvironmentFault(
+        _where(seen),
+        why,
+        f"run `sluice cdc resnapshot {seen.source}`: it reads all {len(seen.tables)} tables of the source again, "
+        "through a new slot; what is as it was is not written again, and what is gone is retracted",
+    )

@@ -20,6 +20,7 @@ SEEN = Observed(
     slot=SlotState(0x5000, 0x4000, None, False),
     wal_end=0x9000,
     config="cfg",
+    tables=("public.employee",),
     unpublished=(),
     raw_is_empty=False,
 )
@@ -42,7 +43,12 @@ def test_it_goes_on_where_slot_and_watermark_fit() -> None:
         (SEEN._replace(identity=SourceIdentity("77", 2, "erp")), r"timeline 2.*timeline 1"),
         (SEEN._replace(slot_name="other"), r"was slot sluice_erp"),
         (SEEN._replace(wal_end=0x4FFF), r"ends at 0/4FFF.*set back"),
-        (SEEN._replace(config="new"), r"tables followed"),
+        (SEEN._replace(config="new"), r"a primary key or a raw topic"),
+        (
+            SEEN._replace(config="new", tables=("public.employee", "public.move", "public.badge")),
+            r"table public\.badge was added to the pipeline, table public\.move was added.*no table of the source",
+        ),
+        (SEEN._replace(config="new", tables=()), r"table public\.employee was taken out of the pipeline"),
         (SEEN._replace(unpublished=("public.employee",)), r"publication lacks table public\.employee"),
     ],
 )
@@ -50,7 +56,7 @@ def test_it_refuses_to_lose_changes_and_names_the_repair(seen: Observed, says: s
     with pytest.raises(EnvironmentFault, match=says) as refused:
         decide(STORED, 0, seen)
     assert "source erp, slot" in refused.value.where
-    assert "sluice cdc resnapshot erp" in refused.value.next_step
+    assert refused.value.next_step.startswith("run `sluice cdc resnapshot erp`: it reads all ")
     assert decide(STORED, 5, seen) == Begin(5)
 
 

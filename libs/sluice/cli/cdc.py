@@ -35,8 +35,8 @@ def resnapshot(
     """Read all tables of SOURCE again under a new epoch, through a new slot; rows that are gone since are retracted.
 
     ingress-cdc does it within seconds if it runs, else when it starts. Needed after a slot was lost or created
-    again, and after a table was added to the source or taken out: it is all tables or none, and until it is done no table
-    of the source is followed. What is as it was is not written again.
+    again, and after a table was added to the source or taken out: it is all tables or none, and until it is done none
+    is followed. What is as it was is not written again.
     """
     settings = read_settings(StageSettings)
     loaded = load_pipeline(pipeline or settings.pipeline)

@@ -135,8 +135,8 @@ class RecordMaker:
             dict(self._headers(parked.key or b"", parked.raw, time, b"u", fetched)),
             fetched.at_ms,
         )
-        body, headers = dead_letter(INGRESS_POLLER, original, DeadRecord(parked.code, parked.reason), None)
-        return RawRecord(self._names.dlq_topic, parked.key, body, headers)
+        letter = dead_letter(INGRESS_POLLER, original, DeadRecord(parked.code, parked.reason), None)
+        return RawRecord(self._names.dlq_topic, *letter)
 
 
 def uuid7(at_ms: int) -> str:

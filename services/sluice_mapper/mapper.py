@@ -18,7 +18,7 @@ from sluice.pipeline import Stream
 from sluice.position import Position
 from sluice.provenance import Contribution, RawRef
 from sluice.stage import source_record
-from sluice.stage.batch import OUTPUT_BYTES_MAX, Batch, require_size
+from sluice.stage.batch import OUTPUT_BYTES_MAX, Batch, Output
 from sluice.stage.ledger import Outcome
 from sluice.stage.process import Owned, Taken
 from sluice.stage.record import Record
@@ -179,15 +179,16 @@ class Mapper:
     def _emit(self, made: Sequence[tuple[str, Contribution]], record: Record, batch: Batch) -> None:
         """All of `made`, or a DeadRecord and nothing."""
         forwarded = record.forwarded
-        values = [contribution.to_json() for _, contribution in made]
-        require_size(values)
-        for (entity, contribution), value in zip(made, values, strict=True):
+        outputs = []
+        for entity, contribution in made:
             partition = murmur2_partition(contribution.entity_id.encode(), self._partitions)
-            batch.emit(self._names.contributions(entity), contribution.key, value, forwarded, partition)
+            topic = self._names.contributions(entity)
+            outputs.append(Output(topic, contribution.key, contribution.to_json(), forwarded, partition))
+        batch.emit_all(outputs)
 
     def _keep(self, owned: Owned, key: bytes, state: KeyState, batch: Batch) -> None:
         value = state.to_json()
-        if len(value) > OUTPUT_BYTES_MAX:
+        if len(key) + len(value) > OUTPUT_BYTES_MAX:
             # Positions and targets must be kept, whatever it costs; values that no record holds become unknown.
             state.carried = None
             value = state.to_json()

@@ -74,10 +74,17 @@ class MapperBench:
 
     # ── the source ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def change(self, key: int, position: str, row: dict[str, Any] | None, op: str = "u") -> None:
+    def change(
+        self,
+        key: int,
+        position: str,
+        row: dict[str, Any] | None,
+        op: str = "u",
+        headers: dict[str, bytes] | None = None,
+    ) -> None:
         """Append a Debezium change event; `row` None is a delete."""
         envelope = {"before": None, "after": row, "source": {"ts_ms": 1_000}, "op": "d" if row is None else op}
-        self.append(orjson.dumps({"id": key}), orjson.dumps(envelope), position)
+        self.append(orjson.dumps({"id": key}), orjson.dumps(envelope), position, headers)
 
     def sweep(self, position: str) -> None:
         self.append(sweep_key(STREAM), b"", position, {"sluice-op": b"s"})

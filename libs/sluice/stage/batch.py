@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sluice.errors import DeadRecord
@@ -14,7 +14,7 @@ from sluice.stage.ledger import Outcome
 from sluice.stage.record import Record
 
 RECORD_OVERHEAD_BYTES = 64
-# Under max.message.bytes (8 MiB) of our topics, with room for key and headers.
+# Under max.message.bytes (8 MiB) of our topics, with room for the frame of a record and of a batch of one.
 OUTPUT_BYTES_MAX = 8 * 1024 * 1024 - 64 * 1024
 
 
@@ -25,11 +25,10 @@ class Output(NamedTuple):
     headers: Sequence[tuple[str, bytes]]
     partition: int
 
-
-def require_size(values: Iterable[bytes]) -> None:
-    """Raises DeadRecord if one of `values` is larger than any of our topics takes."""
-    if any(len(value) > OUTPUT_BYTES_MAX for value in values):
-        raise DeadRecord("output-too-large", f"what the record leads to exceeds {OUTPUT_BYTES_MAX} bytes")
+    @property
+    def size_bytes(self) -> int:
+        """Key, value and headers."""
+        return len(self.key or b"") + len(self.value or b"") + sum(len(n) + len(v) for n, v in self.headers)
 
 
 class Batch:
@@ -56,17 +55,25 @@ class Batch:
 
         Raises DeadRecord for one that no topic of ours takes.
         """
-        if value is not None and topic != self._dlq_topic:
-            require_size([value])
-        self.outputs.append(Output(topic, key, value, headers, partition))
-        self.bytes += len(key or b"") + len(value or b"") + RECORD_OVERHEAD_BYTES * (1 + len(headers))
+        self.emit_all([Output(topic, key, value, headers, partition)])
+
+    def emit_all(self, outputs: Sequence[Output]) -> None:
+        """Add all of `outputs`; or a DeadRecord, and none of them."""
+        if any(output.size_bytes > OUTPUT_BYTES_MAX for output in outputs):
+            raise DeadRecord("output-too-large", f"what the record leads to exceeds {OUTPUT_BYTES_MAX} bytes")
+        for output in outputs:
+            self._add(output)
 
     def park(self, record: Record, error: DeadRecord, mapping_version: int | None = None) -> None:
         """Add the dead letter of `record`. The outcome is counted by the caller: a record may fail in one mapping
         and succeed in another."""
-        body, headers = dead_letter(self.stage, record, error, mapping_version)
-        self.emit(self._dlq_topic, record.key, body, headers, -1)
+        letter = dead_letter(self.stage, record, error, mapping_version)
+        self._add(Output(self._dlq_topic, *letter, -1))
         self.dead[cause_of(self.stage, error)] += 1
+
+    def _add(self, output: Output) -> None:
+        self.outputs.append(output)
+        self.bytes += output.size_bytes + RECORD_OVERHEAD_BYTES * (1 + len(output.headers))
 
     def count(self, at: Partition, outcome: Outcome) -> None:
         self.counts[at][outcome] += 1

@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sluice.errors import DeadRecord
 from sluice.names import SINK_POSTGRES
@@ -17,10 +18,20 @@ from sluice.stage.record import Record
 
 CONNECT = "__connect.errors."
 CAUSE_HEADER = "sluice-cause"
+# Together they stay under max.message.bytes (16 MiB) of dead letters.
 BODY_BYTES_MAX = 8 * 1024 * 1024
+KEY_BYTES_MAX = HEADERS_BYTES_MAX = 1024 * 1024
 TRUNCATED_BODY_BYTES = 64 * 1024
 
+PAUSED_WHY = "too many dead letters; this is a bad mapping or deploy, not bad records"
+
 Headers = list[tuple[str, bytes]]
+
+
+class DeadLetter(NamedTuple):
+    key: bytes | None
+    body: bytes | None
+    headers: Headers
 
 
 def cause_of(stage: str, error: DeadRecord) -> str:
@@ -28,10 +39,9 @@ def cause_of(stage: str, error: DeadRecord) -> str:
     return hashlib.sha256(f"{stage}\0{error.code}\0{error.reason}".encode()).hexdigest()[:12]
 
 
-def dead_letter(
-    stage: str, record: Record, error: DeadRecord, mapping_version: int | None
-) -> tuple[bytes | None, Headers]:
-    """Body and headers of the dead letter of `record`; a body over the limit is cut, with its size and hash."""
+def dead_letter(stage: str, record: Record, error: DeadRecord, mapping_version: int | None) -> DeadLetter:
+    """The dead letter of `record`. What is over its limit is cut: the body with its size and hash, the key with its
+    size; of the headers, those that find no room are left out and counted."""
     where = {
         "topic": record.topic,
         "partition": str(record.partition),
@@ -44,7 +54,7 @@ def dead_letter(
         "exception.message": str(error),
         "exception.stacktrace": "",
     }
-    headers: Headers = [(name, value) for name, value in record.headers.items() if not name.startswith(CONNECT)]
+    headers = _kept(record)
     headers += [(CONNECT + name, value.encode()) for name, value in where.items()]
     headers += [
         (CAUSE_HEADER, cause_of(stage, error).encode()),
@@ -61,7 +71,32 @@ def dead_letter(
             ("sluice-sha256", hashlib.sha256(body).hexdigest().encode()),
         ]
         body = body[:TRUNCATED_BODY_BYTES]
-    return body, headers
+    key = record.key
+    if key is not None and len(key) > KEY_BYTES_MAX:
+        headers.append(("sluice-key-truncated-bytes", b"%d" % len(key)))
+        key = key[:TRUNCATED_BODY_BYTES]
+    return DeadLetter(key, body, headers)
+
+
+def _kept(record: Record) -> Headers:
+    """The headers of `record` that its letter repeats; an earlier letter's place makes way for the new one."""
+    kept: Headers = []
+    room, left_out = HEADERS_BYTES_MAX, 0
+    for name, value in record.headers.items():
+        size = len(name) + len(value)
+        if name.startswith(CONNECT):
+            continue
+        if size > room:
+            left_out += 1
+            continue
+        kept.append((name, value))
+        room -= size
+    return [*kept, ("sluice-headers-left-out", b"%d" % left_out)] if left_out else kept
+
+
+def to_resume(stage: str) -> str:
+    """What an operator does about an input topic that is paused."""
+    return f"mend it, then restart {stage}"
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import structlog
 
-from sluice.errors import EnvironmentFault, TransactionLost, Transient
+from sluice.errors import Bug, DeadRecord, EnvironmentFault, TransactionLost, Transient
 from sluice.stage.assignment import Assignment
 from sluice.stage.delivery import Delivery
 from sluice.stage.group import ConsumerLost, GroupReader
@@ -56,7 +56,10 @@ class Recovery:
             self._pace.wait(stop)
 
     def guarded(self, act: Callable[[], None], stop: Stop) -> None:
-        """Do `act`; on an error with a policy, follow it. Anything else comes through."""
+        """Do `act`; on an error with a policy, follow it. Anything else comes through.
+
+        Raises Bug for a DeadRecord: nobody can tell any more which record that is.
+        """
         try:
             act()
             self._health.mend(ENVIRONMENT)
@@ -73,6 +76,8 @@ class Recovery:
             self._pace.halve()
             self._offer_again()
             self._pace.wait(stop, error.retry_after_s)
+        except DeadRecord as error:
+            raise Bug(f"a record was called dead where none can be parked: {error}") from error
         except EnvironmentFault as error:
             self._tell(error)
             self._offer_again()

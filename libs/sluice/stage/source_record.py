@@ -19,6 +19,8 @@ from sluice.position import Position
 from sluice.stage.raw import OP_HEADER, TRUNCATED_HEADER
 from sluice.stage.record import Record
 
+# Claims and state repeat the key: they must stay under what their topics take.
+KEY_BYTES_MAX = 1024 * 1024
 DEBEZIUM_UNAVAILABLE = "__debezium_unavailable_value"
 
 
@@ -66,6 +68,8 @@ def source_key(record: Record) -> str:
     """The source key: compact JSON; Debezium's form with a schema is taken out of its wrapping."""
     if record.key is None:
         raise DeadRecord("no-key", "the record has no key")
+    if len(record.key) > KEY_BYTES_MAX:
+        raise DeadRecord("bad-key", f"the key exceeds {KEY_BYTES_MAX} bytes")
     try:
         key = orjson.loads(record.key)
     except ValueError:

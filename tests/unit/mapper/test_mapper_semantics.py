@@ -275,6 +275,23 @@ def test_a_claim_too_large_for_its_topic_is_parked_and_the_older_one_stays() -> 
     assert bench.newest()["E1/person/main"].retracted
 
 
+def test_a_claim_whose_headers_are_too_large_is_parked_too() -> None:
+    bench = MapperBench(person())
+    bench.change(1, "1:1:1", row(1), headers={"traceparent": b"t" * 8_500_000})
+    bench.change(2, "1:2:1", row(2, "E2"))
+    bench.run()
+    assert bench.dead == ["output-too-large"]
+    assert bench.live().keys() == {"E2/person/main"}
+
+
+def test_a_key_that_is_a_document_is_parked_and_leaves_no_state() -> None:
+    bench = MapperBench(person())
+    bench.append(b'{"id":"%b"}' % (b"k" * 2_000_000), None, "1:1:1")
+    bench.run()
+    assert bench.dead == ["bad-key"]
+    assert bench.known_keys == set()
+
+
 def test_a_change_too_large_for_raw_is_not_filled_from_before_it() -> None:
     bench = MapperBench(person())
     bench.change(1, "1:1:1", row(1, notes="n" * 100))

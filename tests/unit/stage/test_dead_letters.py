@@ -14,7 +14,7 @@ def record(value: bytes | None = b'{"name":"Ada"}', headers: dict[str, bytes] | 
 
 
 def test_a_dead_letter_has_the_original_bytes_and_headers_and_where_it_came_from() -> None:
-    body, headers = dead_letter("mapper", record(), ERROR, 3)
+    _, body, headers = dead_letter("mapper", record(), ERROR, 3)
     told = dict(headers)
     assert body == b'{"name":"Ada"}'
     assert told["sluice-position"] == b"1:2:3"
@@ -25,7 +25,7 @@ def test_a_dead_letter_has_the_original_bytes_and_headers_and_where_it_came_from
 
 
 def test_no_header_of_a_dead_letter_quotes_the_record() -> None:
-    _, headers = dead_letter("mapper", record(), ERROR, None)
+    _, _, headers = dead_letter("mapper", record(), ERROR, None)
     assert all(b"Ada" not in value for _, value in headers)
 
 
@@ -36,19 +36,30 @@ def test_letters_of_one_cause_share_a_fingerprint() -> None:
 
 
 def test_a_second_attempt_is_counted_and_the_first_one_s_place_is_not_kept_twice() -> None:
-    _, first = dead_letter("mapper", record(), ERROR, None)
-    _, second = dead_letter("mapper", record(headers=dict(first)), ERROR, None)
+    _, _, first = dead_letter("mapper", record(), ERROR, None)
+    _, _, second = dead_letter("mapper", record(headers=dict(first)), ERROR, None)
     names = [name for name, _ in second]
     assert dict(second)["__connect.errors.offset"] == b"17"
     assert names.count("__connect.errors.offset") == 1
 
 
 def test_a_body_too_large_for_the_topic_is_cut_with_its_size_and_hash() -> None:
-    body, headers = dead_letter("mapper", record(b"x" * 9_000_000), ERROR, None)
+    _, body, headers = dead_letter("mapper", record(b"x" * 9_000_000), ERROR, None)
     assert body is not None
     assert len(body) == TRUNCATED_BODY_BYTES
     assert dict(headers)["sluice-truncated-bytes"] == b"9000000"
     assert len(dict(headers)["sluice-sha256"]) == 64
+
+
+def test_a_letter_fits_its_topic_whatever_the_key_and_the_headers_are() -> None:
+    headers = {"small": b"1", **{f"large-{number}": b"h" * 400_000 for number in range(50)}}
+    original = record(b"x" * 8_000_000, headers)._replace(key=b"k" * 9_000_000)
+    key, body, told = dead_letter("mapper", original, ERROR, None)
+    assert (len(key or b""), len(body or b"")) == (TRUNCATED_BODY_BYTES, 8_000_000)
+    assert dict(told)["sluice-key-truncated-bytes"] == b"9000000"
+    assert dict(told)["small"] == b"1"
+    assert dict(told)["sluice-headers-left-out"] == b"48"
+    assert sum(len(name) + len(value) for name, value in told) < 1_100_000
 
 
 def test_a_hundred_in_a_row_pause_the_topic() -> None:

@@ -170,7 +170,7 @@ class Sink:
         start = position if owned.committed is None else owned.committed
         line = ledger_line(start, position, batch.counts[owned.at], owned.reset, {})
         key = ledger_key(self._group, *owned.at).decode()
-        return Progress(self._claims[owned.at], position, key, line.decode())
+        return Progress(self._claims[owned.at], position, key, line.decode(), owned.record.paused_at)
 
     def commit(self) -> None:
         self._store.commit()

@@ -13,6 +13,7 @@ from sluice.kafka.log import Partition
 from sluice.stage.batch import Batch, Output
 from sluice.stage.group import GroupReader
 from sluice.stage.loop import Stage
+from sluice.stage.partition import PartitionRecord
 from sluice.stage.process import Owned, Taken
 from sluice.stage.record import End, Record
 from sluice.stage.settings import StageSettings
@@ -64,6 +65,7 @@ class Outputs:
 
     def __init__(self) -> None:
         self.delivered: list[Output] = []
+        self.paused_at: dict[Partition, float] = {}
         self.fault: SluiceError | None = None
 
     def open(self) -> None:
@@ -76,13 +78,20 @@ class Outputs:
         if self.fault is not None:
             raise self.fault
         self.delivered += batch.outputs
+        # As with a real delivery, only what changed or is fresh is written.
+        moved = [one for one in owned if one.fresh or one.position != one.committed]
+        self.paused_at |= {one.at: one.record.paused_at for one in moved}
         return {}
 
 
 class Repeat:
-    """Repeats each record to topic `out`; a value `die` is a dead letter."""
+    """Repeats each record to topic `out`; a value `die` is a dead letter. `records`: what it finds of a partition."""
+
+    def __init__(self, records: dict[Partition, PartitionRecord]) -> None:
+        self._records = records
 
     def start(self, owned: Owned) -> Iterator[None]:
+        owned.record = self._records.get(owned.at, owned.record)
         yield
 
     def stop(self, at: Partition) -> None:
@@ -119,6 +128,7 @@ class ScriptedStage:
             at: [Record(*at, offset, b"k", value, {}, 1_000) for offset, value in enumerate(values)]
             for at, values in logs.items()
         }
+        self.records: dict[Partition, PartitionRecord] = {}
         self.outputs = Outputs()
         self.health = Health()
         self._end_known = end_known
@@ -141,7 +151,7 @@ class ScriptedStage:
             name="scripted",
             settings=StageSettings(),
             reader=self.group,
-            process=Repeat(),
+            process=Repeat(self.records),
             delivery=self.outputs,
             dlq_topic=DLQ,
             topic_ids=topics,

@@ -112,6 +112,24 @@ def ledger_lines(connection: Connection, schema: str) -> Iterator[tuple[str, dic
         yield from cursor.execute(asked)
 
 
+class OwnedRow(NamedTuple):
+    """How far a sink has written a partition; times are Unix s, `paused_at` 0 where it is read."""
+
+    topic: str
+    partition: int
+    topic_id: str
+    processed: int
+    at_s: float
+    paused_at_s: float
+
+
+def owned_rows(connection: Connection, schema: str) -> list[OwnedRow]:
+    """Every partition of which something was written. Raises EnvironmentFault or Transient."""
+    with sink_errors(f"table {schema}._owner"):
+        found = connection.execute(statement("read_owners", owner=sql.Identifier(schema, "_owner"))).fetchall()
+    return [OwnedRow(*row) for row in found]
+
+
 def _json(kind: FieldType, values: tuple[Any, ...]) -> Any:
     value = values[0]
     if kind.kind == "money":

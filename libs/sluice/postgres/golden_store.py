@@ -24,12 +24,14 @@ from sluice.postgres.sink_sql import statement
 
 
 class Progress(NamedTuple):
-    """A partition after a batch: the position to commit, the ledger's key and line (JSON)."""
+    """A partition after a batch: the position to commit, the ledger's key and line (JSON); `paused_at`: when the owner
+    stopped reading it (Unix s), 0 if it did not."""
 
     claim: Claim
     processed: int
     ledger_key: str
     ledger_line: str
+    paused_at: float = 0.0
 
 
 class GoldenStore:
@@ -81,10 +83,10 @@ class GoldenStore:
         ended = []
         owner, ledger = sql.Identifier(self._schema, "_owner"), sql.Identifier(self._schema, "_ledger")
         with sink_errors(self._where):
-            for held, processed, key, line in progress:
-                where = {"topic": held.topic, "partition": held.partition}
+            for held, processed, key, line, paused_at in progress:
+                reached = {"topic_id": held.topic_id, "processed": processed, "paused_at": paused_at}
                 connection.execute(
-                    statement("processed", owner=owner), {**where, "topic_id": held.topic_id, "processed": processed}
+                    statement("processed", owner=owner), {"topic": held.topic, "partition": held.partition, **reached}
                 )
                 connection.execute(sql.SQL("INSERT INTO {} (key, line) VALUES (%s, %s)").format(ledger), [key, line])
                 if held.pass_end is not None and processed >= held.pass_end:

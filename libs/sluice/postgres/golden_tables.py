@@ -54,6 +54,9 @@ def plan(schema: str, tables: Iterable[GoldenTable], there: Existing) -> list[sq
         todo.append(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
     if any(name not in there.columns for name in _OWN_TABLES):
         todo.append(statement("schema", schema=sql.Identifier(schema)))
+    elif "paused_at" not in there.columns["_owner"]:
+        owner = sql.Identifier(schema, "_owner")
+        todo.append(sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS paused_at double precision").format(owner))
     for table in tables:
         todo += _table_plan(table, there.columns.get(table.name))
         todo += _view_plan(table, there.views.get(f"{table.name}_provenance"))

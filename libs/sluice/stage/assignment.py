@@ -3,6 +3,7 @@ their records, nor those of an input topic that is paused."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 
 import structlog
@@ -34,7 +35,7 @@ class Assignment:
         self._gone = gone
         self._beginnings = Beginnings(reader, process, health, topic_ids)
         self._waiting: dict[Partition, int] = {}
-        self._paused: set[str] = set()
+        self._paused: dict[str, float] = {}
 
     @property
     def busy(self) -> bool:
@@ -70,6 +71,7 @@ class Assignment:
         if owned is None:
             return
         self.owned[owned.at] = owned
+        owned.record.paused_at = self._paused.get(owned.at[0], 0.0)
         if self._process.busy(owned.at):
             self._waiting[owned.at] = owned.position
         else:
@@ -96,13 +98,17 @@ class Assignment:
             self._read_on(at, self._waiting.pop(at))
 
     def pause(self, topic: str) -> bool:
-        """Read nothing of `topic` as long as this process lives; False if that is so already."""
+        """Read nothing of `topic` as long as this process lives; False if that is so already.
+
+        The partition records say so from the next delivery on, for whoever looks from outside.
+        """
         if topic in self._paused:
             return False
-        self._paused.add(topic)
-        for at in self.owned:
+        self._paused[topic] = time.time()
+        for at, owned in self.owned.items():
             if at[0] == topic:
                 self._reader.hold(at)
+                owned.record.paused_at, owned.fresh = self._paused[topic], True
         return True
 
     def rewind(self) -> None:

@@ -15,7 +15,7 @@ import structlog
 from sluice.errors import DeadRecord
 from sluice.stage.assignment import Assignment
 from sluice.stage.batch import Batch
-from sluice.stage.dead_letters import DeadLetterGuard
+from sluice.stage.dead_letters import PAUSED_WHY, DeadLetterGuard, to_resume
 from sluice.stage.delivery import Delivery
 from sluice.stage.group import GroupReader
 from sluice.stage.metrics_of import StageMetrics
@@ -145,10 +145,9 @@ class Stage:
         """Too many dead letters: this input topic waits for an operator; the others go on."""
         if not self._assignment.pause(topic):
             return
-        why = "too many dead letters; this is a bad mapping or deploy, not bad records"
-        self._health.fault(topic, why)
+        self._health.fault(topic, PAUSED_WHY)
         self._metrics.paused(topic)
-        log.error("input topic paused", topic=topic, why=why, next=f"mend it, then restart {self._name}")
+        log.error("input topic paused", topic=topic, why=PAUSED_WHY, next=to_resume(self._name))
 
     # ── delivery ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -26,7 +26,8 @@ def partition_key(partition: int) -> bytes:
 @dataclass(slots=True)
 class PartitionRecord:
     """`processed`: the committed position it was written with; `versions` and `rules`: of what code made the state;
-    `sweeps`: the newest sweep of each stream, below which everything is superseded for ever."""
+    `sweeps`: the newest sweep of each stream, below which everything is superseded; `paused_at`: when its owner
+    stopped reading it for too many dead letters (Unix s), 0 if it did not."""
 
     topic_id: str
     processed: int
@@ -34,6 +35,7 @@ class PartitionRecord:
     sweeps: dict[str, Position] = field(default_factory=dict)
     rules: dict[str, str] = field(default_factory=dict)
     at: float = 0.0
+    paused_at: float = 0.0
 
     def swept(self, stream: str) -> Position:
         return self.sweeps.get(stream, LOWEST)
@@ -47,6 +49,7 @@ class PartitionRecord:
                 "sweeps": {stream: list(position) for stream, position in self.sweeps.items()},
                 "rules": self.rules,
                 "at": time.time(),
+                "paused_at": self.paused_at,
             }
         )
 
@@ -54,7 +57,8 @@ class PartitionRecord:
     def from_json(cls, value: bytes) -> PartitionRecord:
         read = orjson.loads(value)
         sweeps = {stream: Position(*position) for stream, position in read["sweeps"].items()}
-        return cls(read["topic_id"], read["processed"], read["versions"], sweeps, read["rules"], read["at"])
+        paused_at = read.get("paused_at", 0.0)
+        return cls(read["topic_id"], read["processed"], read["versions"], sweeps, read["rules"], read["at"], paused_at)
 
 
 @dataclass(frozen=True, slots=True)

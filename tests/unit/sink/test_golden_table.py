@@ -15,10 +15,18 @@ from support.sink import CONTRIBUTORS, TABLE, WINNERS, tombstone, upsert
 SLUICE: dict[str, Any] = {"revision": 3, "updated_at": 0, "contributors": CONTRIBUTORS, "winners": WINNERS}
 STANDING = {column.name: column.sql_type for column in TABLE.columns}
 OWN = {name: {"topic": "text"} for name in ("_topics", "_owner", "_graves", "_seen", "_ledger")}
+OWN["_owner"] |= {"paused_at": "double precision"}
 
 
 def _statements(columns: dict[str, dict[str, str]], views: dict[str, str] | None = None) -> list[str]:
     return [one.as_string(None) for one in plan("golden", [TABLE], Existing(columns, views or {}))]
+
+
+def test_an_owner_table_from_before_pauses_were_noted_gets_the_column() -> None:
+    before = {**OWN, "_owner": {"topic": "text"}, "worker": STANDING}
+    added = [one for one in _statements(before) if "_owner" in one]
+    assert added == ['ALTER TABLE "golden"."_owner" ADD COLUMN IF NOT EXISTS paused_at double precision']
+    assert not any("_owner" in one for one in _statements({**OWN, "worker": STANDING}))
 
 
 def test_money_has_two_columns_and_everything_else_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sluice.stage.partition import PartitionRecord
 from support.scripted_group import DLQ, ScriptedStage
 
 BAD, GOOD = ("bad", 0), ("good", 0)
@@ -26,3 +27,20 @@ def test_a_partition_of_a_paused_topic_that_is_assigned_later_is_not_read() -> N
     assert "bad" in stage.health.faults
     assert stage.group.reading == {}
     assert stage.written("out") == []
+
+
+def test_every_partition_of_a_paused_topic_is_noted_durably_as_paused() -> None:
+    stage = ScriptedStage({BAD: [b"die"] * 150, BAD_TOO: [], GOOD: [b"1"]})
+    stage.run(10, lambda turn, it: it.group.assigned.extend([BAD, BAD_TOO, GOOD] if turn < 0 else []))
+    noted = stage.outputs.paused_at
+    assert noted[BAD] == noted[BAD_TOO] > 0
+    assert noted[GOOD] == 0
+
+
+def test_a_process_that_begins_anew_notes_that_the_topic_is_read_again() -> None:
+    stage = ScriptedStage({BAD: [b"1"]})
+    paused = PartitionRecord("id", 0, paused_at=1_700_000_000.0)
+    stage.records[BAD] = PartitionRecord.from_json(paused.to_json())
+    assert stage.records[BAD].paused_at == 1_700_000_000.0
+    stage.run(10, lambda turn, it: it.group.assigned.extend([BAD] if turn < 0 else []))
+    assert stage.outputs.paused_at == {BAD: 0}

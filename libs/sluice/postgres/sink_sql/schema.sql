@@ -11,7 +11,8 @@ CREATE TABLE IF NOT EXISTS {schema}._topics (
 );
 
 -- One row a partition: who writes it (a stalled writer finds another number), and how far it was written.
--- pass_end: a pass from the first offset is on its way, and ends there.
+-- pass_end: a pass from the first offset is on its way, and ends there. paused_at: when its owner stopped reading it for
+-- too many dead letters (Unix s).
 CREATE TABLE IF NOT EXISTS {schema}._owner (
     topic     text NOT NULL,
     partition integer NOT NULL,
@@ -20,6 +21,7 @@ CREATE TABLE IF NOT EXISTS {schema}._owner (
     processed bigint,
     pass_from bigint,
     pass_end  bigint,
+    paused_at double precision,
     at        timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (topic, partition)
 );

@@ -30,6 +30,7 @@ from sluice_mapper.key_state import KeyState, fill
 from sluice_mapper.sweep import RESERVED_KEY, Sweep, sweep_slice
 
 UNSEEN = "unchanged-value-never-seen"
+SLICE_KEYS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +48,23 @@ class Input:
 
 
 class Mapper:
-    """`inputs` by raw topic. Implements `sluice.stage.process.Process`."""
+    """`inputs` by raw topic; a sweep looks at `slice_keys` keys at a time. Implements `sluice.stage.process.Process`."""
 
-    def __init__(self, group: str, names: Names, partitions: int, inputs: dict[str, Input], keeping: Keeping) -> None:
+    def __init__(
+        self,
+        group: str,
+        names: Names,
+        partitions: int,
+        inputs: dict[str, Input],
+        keeping: Keeping,
+        slice_keys: int = SLICE_KEYS,
+    ) -> None:
         self._group = group
         self._names = names
         self._partitions = partitions
         self._inputs = inputs
         self._store, self._reader, self._ageing = keeping
+        self._slice_keys = slice_keys
         self._owned: dict[Partition, Owned] = {}
         self._sweeps: dict[Partition, Sweep] = {}
 
@@ -230,7 +240,7 @@ class Mapper:
     def _slice(self, owned: Owned, sweep: Sweep, batch: Batch) -> None:
         inputs = self._inputs[owned.at[0]]
         marker = Record(*sweep.raw, None, None, {}, time.time_ns() // 1_000_000)
-        for key, state in sweep_slice(owned.view, sweep):
+        for key, state in sweep_slice(owned.view, sweep, self._slice_keys):
             origin = claims.Origin(
                 inputs.stream.source, inputs.stream.stream, key.decode(), sweep.position, sweep.raw, sweep.observed_at
             )

@@ -11,7 +11,6 @@ from sluice.provenance import RawRef
 from sluice.state import View
 from sluice_mapper.key_state import KeyState
 
-SLICE_KEYS = 2_000
 RESERVED_KEY = b'{"$'
 
 
@@ -28,10 +27,10 @@ class Sweep:
     finished: bool = False
 
 
-def sweep_slice(view: View, sweep: Sweep) -> list[tuple[bytes, KeyState]]:
-    """The next keys to retract; advances `sweep`. A parked record counts as seen: its key is alive in the source."""
-    pairs = list(islice(view.scan(after=sweep.after), SLICE_KEYS))
-    if len(pairs) < SLICE_KEYS:
+def sweep_slice(view: View, sweep: Sweep, keys: int) -> list[tuple[bytes, KeyState]]:
+    """Of the next `keys`, those to retract; advances `sweep`. A parked record counts as seen: its key is alive in the source."""
+    pairs = list(islice(view.scan(after=sweep.after), keys))
+    if len(pairs) < keys:
         sweep.finished = True
     if pairs:
         sweep.after = pairs[-1][0]

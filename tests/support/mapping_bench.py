@@ -23,7 +23,7 @@ from sluice.stage.process import Owned, Taken
 from sluice.stage.raw import sweep_key
 from sluice.stage.record import Record
 from sluice.state import Ageing, Keeping, MemoryStore, View
-from sluice_mapper.mapper import Input, Mapper
+from sluice_mapper.mapper import SLICE_KEYS, Input, Mapper
 from support.memory_log import MemoryLogs
 
 TOPIC = "raw.erp.public.employee"
@@ -34,9 +34,12 @@ STREAM = "public.employee"
 class MapperBench:
     """`mappings` read one CDC stream (or a polled one, `kind="poll"`) in a single partition."""
 
-    def __init__(self, *mappings: Mapping, kind: Any = "cdc", batch_bytes_max: int = 1 << 30) -> None:
+    def __init__(
+        self, *mappings: Mapping, kind: Any = "cdc", batch_bytes_max: int = 1 << 30, slice_keys: int = SLICE_KEYS
+    ) -> None:
         self._inputs = {TOPIC: Input(Stream("erp", STREAM, kind), mappings, STATE, "state-id")}
         self._bytes_max = batch_bytes_max
+        self._slice_keys = slice_keys
         self.log: list[Record] = []
         self.contributions: list[tuple[bytes, Contribution]] = []
         self.dead: list[str] = []
@@ -51,7 +54,7 @@ class MapperBench:
         store = MemoryStore()
         reader = cast(LogReader, self._state_log())
         keeping = Keeping(store, reader, Ageing(reader, first_pass_after_s=0.0))
-        self._mapper = Mapper("mapper", Names(), 1, self._inputs, keeping)
+        self._mapper = Mapper("mapper", Names(), 1, self._inputs, keeping, self._slice_keys)
         view = View(store, STATE, 0, "state-id")
         for key, value in self._state.items():
             view.put(key, value)

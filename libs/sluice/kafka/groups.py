@@ -12,14 +12,14 @@ from sluice.kafka.faults import AdminAnswer
 from sluice.kafka.log import Partition
 
 TIMEOUT_S = 15.0
-ANSWER_TIMEOUT_S = TIMEOUT_S + 5.0  # librdkafka tells its own timeout a moment after it is over
+ANSWER_GRACE_S = 5.0  # librdkafka tells its own timeout a moment after it is over
 
 
-def members_of(admin: AdminClient, group: str) -> int:
+def members_of(admin: AdminClient, group: str, timeout_s: float = TIMEOUT_S) -> int:
     """How many members the group has now; 0 also where there is no such group."""
-    future = admin.describe_consumer_groups([group], request_timeout=TIMEOUT_S)[group]
+    future = admin.describe_consumer_groups([group], request_timeout=timeout_s)[group]
     with AdminAnswer(f"describing group {group}", "GROUP_ID_NOT_FOUND"):
-        return len(future.result(ANSWER_TIMEOUT_S).members)
+        return len(future.result(timeout_s + ANSWER_GRACE_S).members)
     return 0
 
 
@@ -29,7 +29,7 @@ def set_offsets(admin: AdminClient, group: str, offsets: Mapping[Partition, int]
     asked = ConsumerGroupTopicPartitions(group, parts)
     future = admin.alter_consumer_group_offsets([asked], request_timeout=TIMEOUT_S)[group]
     with AdminAnswer(f"setting offsets of group {group}"):
-        answered = future.result(ANSWER_TIMEOUT_S).topic_partitions
+        answered = future.result(TIMEOUT_S + ANSWER_GRACE_S).topic_partitions
     for part in answered:
         if part.error is not None:
             raise EnvironmentFault(

@@ -30,7 +30,7 @@ from sluice.kafka.faults import AdminAnswer
 from sluice.pipeline import Pipeline
 
 TIMEOUT_S = 30.0
-ANSWER_TIMEOUT_S = TIMEOUT_S + 5.0  # librdkafka tells its own timeout a moment after it is over
+ANSWER_GRACE_S = 5.0  # librdkafka tells its own timeout a moment after it is over
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -108,17 +108,21 @@ def _expand(kind: TopicKind, pipeline: Pipeline, entities: list[str]) -> Iterato
         raise SettingsError(f"schemas/topics: {kind.name}: no such placeholders")
 
 
-def _has_leaders(future: Future[Any]) -> bool:
+def _has_leaders(future: Future[Any], timeout_s: float) -> bool:
     with AdminAnswer("describing a new topic", "UNKNOWN_TOPIC_OR_PART", "LEADER_NOT_AVAILABLE"):
-        return all(p.leader is not None for p in future.result(ANSWER_TIMEOUT_S).partitions)
+        return all(p.leader is not None for p in future.result(timeout_s).partitions)
     return False
 
 
 class Topics:
     """The cluster's topics, seen and changed through the admin API."""
 
-    def __init__(self, client: AdminClient) -> None:
+    def __init__(
+        self, client: AdminClient, timeout_s: float = TIMEOUT_S, answer_timeout_s: float | None = None
+    ) -> None:
         self._admin = client
+        self._timeout_s = timeout_s
+        self._answer_timeout_s = timeout_s + ANSWER_GRACE_S if answer_timeout_s is None else answer_timeout_s
 
     def pinned(self, names: list[str]) -> dict[str, Pinned]:
         """Id and partition count of each topic; EnvironmentFault for one that does not exist."""
@@ -135,11 +139,11 @@ class Topics:
         new = [t for t in topics if t.name not in there]
         if new:
             made = self._admin.create_topics(
-                [NewTopic(t.name, t.partitions, -1, config=t.config) for t in new], request_timeout=TIMEOUT_S
+                [NewTopic(t.name, t.partitions, -1, config=t.config) for t in new], request_timeout=self._timeout_s
             )
             for name, future in made.items():
                 with AdminAnswer(f"creating {name}", "TOPIC_ALREADY_EXISTS"):
-                    future.result(ANSWER_TIMEOUT_S)
+                    future.result(self._answer_timeout_s)
                     done.append(f"created {name}")
         self._await_leaders([t.name for t in new])
         old = [t for t in topics if t.name in there]
@@ -166,19 +170,19 @@ class Topics:
 
     def _await_leaders(self, names: list[str]) -> None:
         """A topic is of use once every partition has a leader, a moment after it was made."""
-        give_up = time.monotonic() + TIMEOUT_S
+        give_up = time.monotonic() + self._timeout_s
         while names and (without := self._leaderless(names)):
             if time.monotonic() > give_up:
                 raise EnvironmentFault(
                     f"topic {without[0]}",
-                    f"has no leader {TIMEOUT_S:.0f} s after it was made",
+                    f"has no leader {self._timeout_s:.0f} s after it was made",
                     "look at the brokers' logs",
                 )
             time.sleep(0.05)
 
     def _leaderless(self, names: list[str]) -> list[str]:
-        about = self._admin.describe_topics(TopicCollection(names), request_timeout=TIMEOUT_S)
-        return [n for n, future in about.items() if not _has_leaders(future)]
+        about = self._admin.describe_topics(TopicCollection(names), request_timeout=self._timeout_s)
+        return [n for n, future in about.items() if not _has_leaders(future, self._answer_timeout_s)]
 
     def _refuse_other_counts(self, topics: list[Topic], there: dict[str, Pinned]) -> None:
         for topic in topics:
@@ -194,9 +198,11 @@ class Topics:
         found: dict[str, Pinned] = {}
         if not names:
             return found
-        for name, future in self._admin.describe_topics(TopicCollection(names), request_timeout=TIMEOUT_S).items():
+        for name, future in self._admin.describe_topics(
+            TopicCollection(names), request_timeout=self._timeout_s
+        ).items():
             with AdminAnswer(f"describing {name}", "UNKNOWN_TOPIC_OR_PART"):
-                about = future.result(ANSWER_TIMEOUT_S)
+                about = future.result(self._answer_timeout_s)
                 found[name] = Pinned(str(about.topic_id), len(about.partitions))
         return found
 
@@ -206,9 +212,9 @@ class Topics:
         wanted = {t.name: t.config for t in topics}
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in wanted]
         differing: dict[str, dict[str, str]] = {}
-        for resource, future in self._admin.describe_configs(resources, request_timeout=TIMEOUT_S).items():
+        for resource, future in self._admin.describe_configs(resources, request_timeout=self._timeout_s).items():
             with AdminAnswer(f"reading the configuration of {resource.name}"):
-                now = future.result(ANSWER_TIMEOUT_S)
+                now = future.result(self._answer_timeout_s)
             off = {k: v for k, v in wanted[resource.name].items() if k not in now or now[k].value != v}
             if off:
                 differing[resource.name] = off
@@ -225,6 +231,8 @@ class Topics:
             )
             for name, config in differing.items()
         ]
-        for resource, future in self._admin.incremental_alter_configs(resources, request_timeout=TIMEOUT_S).items():
+        for resource, future in self._admin.incremental_alter_configs(
+            resources, request_timeout=self._timeout_s
+        ).items():
             with AdminAnswer(f"configuring {resource.name}"):
-                future.result(ANSWER_TIMEOUT_S)
+                future.result(self._answer_timeout_s)

@@ -12,7 +12,6 @@ from pydantic import BaseModel
 from sluice.entities import Entity, Identity, mapping
 from sluice.entities.mapping import Mapping
 from sluice.state.ageing import GONE_FOR_S
-from sluice_mapper import sweep
 from support.mapping_bench import MapperBench, position
 
 UNAVAILABLE = "__debezium_unavailable_value"
@@ -147,9 +146,8 @@ def test_what_lies_below_a_sweep_is_superseded_for_ever() -> None:
     assert bench.outcomes[-2:] == ["superseded", "unchanged"]
 
 
-def test_a_large_sweep_runs_in_slices_and_a_crash_between_them_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "SLICE_KEYS", 3)
-    bench = MapperBench(person())
+def test_a_large_sweep_runs_in_slices_and_a_crash_between_them_loses_nothing() -> None:
+    bench = MapperBench(person(), slice_keys=3)
     for key in range(10):
         bench.change(key, "1:100:1", row(key, f"E{key}"))
     bench.sweep("2:500:0")

@@ -48,7 +48,7 @@ class Input:
 
 
 class Mapper:
-    """`inputs` by raw topic; a sweep looks at `slice_keys` keys at a time. Implements `sluice.stage.process.Process`."""
+    """Implements `sluice.stage.process.Process`. `inputs` by raw topic; `slice_keys` make a slice of a sweep."""
 
     def __init__(
         self,

@@ -28,7 +28,8 @@ class Sweep:
 
 
 def sweep_slice(view: View, sweep: Sweep, keys: int) -> list[tuple[bytes, KeyState]]:
-    """Of the next `keys`, those to retract; advances `sweep`. A parked record counts as seen: its key is alive in the source."""
+    """Of the next `keys`, those to retract; advances `sweep`. A parked record counts as seen: its key is alive in the
+    source."""
     pairs = list(islice(view.scan(after=sweep.after), keys))
     if len(pairs) < keys:
         sweep.finished = True

@@ -5,7 +5,7 @@ Read, never executed. `mapping_code` follows from name to name with it.
 
 import ast
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -72,6 +72,15 @@ def imported_by(node: ast.Import | ast.ImportFrom, package: str) -> Iterator[tup
 def normalised(statement: ast.stmt) -> str:
     """The statement without comments, docstrings, layout and places."""
     return ast.dump(_Undocumented().visit(copy.deepcopy(statement)))
+
+
+def without_fields(statement: ast.stmt, names: Set[str]) -> ast.stmt:
+    """A class without the annotated fields in `names`; any other statement as it is."""
+    if not isinstance(statement, ast.ClassDef):
+        return statement
+    kept = copy.copy(statement)
+    kept.body = [s for s in statement.body if not isinstance(s, ast.AnnAssign) or names.isdisjoint(_bound_names(s))]
+    return kept
 
 
 class _Undocumented(ast.NodeTransformer):

@@ -7,14 +7,16 @@ the author's that it reaches. What arrives through `**` is not; the mapping's ex
 import ast
 import difflib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
 from sluice.entities.authored_module import AuthoredModule
 from sluice.entities.entity import Entity
-from sluice.entities.mapping_code import MappingCode
 from sluice.errors import DeadRecord
+
+if TYPE_CHECKING:
+    from sluice.entities.mapping_code import MappingCode
 
 
 class Spelled(NamedTuple):
@@ -41,12 +43,35 @@ def file_name(module: str) -> str:
     return module.replace(".", "/") + ".py"
 
 
-def mistakes(code: MappingCode, entity: type[Entity]) -> list[str]:
+def mistakes(code: "MappingCode", entity: type[Entity]) -> list[str]:
     """What can never work, each as `file:line: what`; empty if nothing is seen."""
     return [told for call in _calls(code, entity) for told in _mistakes_of(call, entity)]
 
 
-def spelled_words(code: MappingCode, entity: type[Entity]) -> dict[str, Spelled]:
+def all_claimed(code: "MappingCode", entity: type[Entity]) -> set[str] | None:
+    """The fields that the code claims; None where it may claim others, because it does anything else with the entity
+    than to call it with named fields."""
+    calls = list(_calls(code, entity))
+    mentions = 0
+    for module, statement in _statements(code):
+        names = _names_of(entity, module, code.modules[module])
+        for node in _outside_annotations(statement):
+            mentions += isinstance(node, ast.Name | ast.Attribute) and ast.unparse(node) in names
+    if not calls or mentions != len(calls) or not all(call.whole for call in calls):
+        return None
+    return {name for call in calls for name in call.fields}
+
+
+def _outside_annotations(node: ast.AST) -> Iterator[ast.AST]:
+    yield node
+    for name, value in ast.iter_fields(node):
+        if name not in ("annotation", "returns"):
+            for one in value if isinstance(value, list) else [value]:
+                if isinstance(one, ast.AST):
+                    yield from _outside_annotations(one)
+
+
+def spelled_words(code: "MappingCode", entity: type[Entity]) -> dict[str, Spelled]:
     """Every word that the code itself spells as a field, a keyword or a text, and where: it is no record's content."""
     words: dict[str, Spelled] = {}
     for call in _calls(code, entity):
@@ -97,13 +122,13 @@ def _refused(entity: type[Entity], name: str, value: object) -> str:
     return ""
 
 
-def _statements(code: MappingCode) -> Iterator[tuple[str, ast.stmt]]:
+def _statements(code: "MappingCode") -> Iterator[tuple[str, ast.stmt]]:
     for module, name in code.parts:
         if module in code.modules:
             yield from ((module, one) for one in code.modules[module].definitions.get(name, ()))
 
 
-def _calls(code: MappingCode, entity: type[Entity]) -> Iterator[_Call]:
+def _calls(code: "MappingCode", entity: type[Entity]) -> Iterator[_Call]:
     for module, statement in _statements(code):
         names = _names_of(entity, module, code.modules[module])
         for node in ast.walk(statement):

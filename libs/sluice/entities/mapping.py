@@ -64,7 +64,7 @@ class Mapping:
     @cached_property
     def code(self) -> MappingCode:
         """What decides what this mapping claims: its function, its models, and all that they refer to."""
-        return mapping_code(self.function, (self.raw_model, self._entity_class))
+        return mapping_code(self.function, self.raw_model, self._entity_class)
 
     @cached_property
     def code_hash(self) -> str:

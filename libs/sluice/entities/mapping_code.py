@@ -8,15 +8,18 @@ import ast
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sluice.entities import module_place
-from sluice.entities.authored_module import AuthoredModule, Imported, normalised, read_module
+from sluice.entities import claims_in_text, module_place
+from sluice.entities.authored_module import AuthoredModule, Imported, normalised, read_module, without_fields
 from sluice.entities.code_references import References, references_of
 from sluice.entities.module_place import Kind
 from sluice.errors import SettingsError
+
+if TYPE_CHECKING:
+    from sluice.entities.entity import Entity
 
 # Raised with a change of Sluice after which the same code would claim something else of the same record.
 READING_RULES = 1
@@ -53,31 +56,43 @@ class MappingCode:
         return ", ".join([*places, *sorted(self.packages), "Python {}.{}".format(*sys.version_info[:2])])
 
 
-def mapping_code(function: Callable[[Any], Any], roots: Iterable[type]) -> MappingCode:
-    """The code of `function` and of the classes in `roots`. Raises SettingsError where there is no source text."""
+def mapping_code(function: Callable[[Any], Any], raw_model: type, entity: type["Entity"]) -> MappingCode:
+    """The code of a mapping from its three roots. Raises SettingsError where there is no source text.
+
+    Of the entity's fields only those count that the code claims, where it can be seen that it claims no others.
+    """
     if module_place.file_of(function.__module__) is None:
         raise SettingsError(f"{function.__module__}.{function.__name__}: has no source file, so its code has no hash")
-    walk = _Walk()
-    names = [(function.__module__, function.__qualname__), *((one.__module__, one.__qualname__) for one in roots)]
-    for module, name in names:
+    walk = _Walk((entity.__module__, entity.__qualname__))
+    for module, name in (
+        (function.__module__, function.__qualname__),
+        (raw_model.__module__, raw_model.__qualname__),
+    ):
         if module_place.kind_of(module) is Kind.AUTHORED:
             walk.need(module, name)
+    walk.finish()
+    claimed = claims_in_text.all_claimed(walk.code, entity)
+    walk.need_entity(set() if claimed is None else entity.model_fields.keys() - claimed)
     walk.finish()
     return walk.code
 
 
 class _Walk:
-    """Follows names until nothing new is met. A name that its module does not show makes the module count whole."""
+    """Follows names until nothing new is met. A name that its module does not show makes the module count whole.
 
-    def __init__(self) -> None:
+    The `entity` (module, class) is left out until `need_entity`.
+    """
+
+    def __init__(self, entity: tuple[str, str]) -> None:
         self.code = MappingCode()
+        self._entity = entity
         self._todo: list[tuple[str, ast.stmt]] = []
         self._followed: set[tuple[str, str]] = set()
         self._blind = False
 
     def need(self, module: str, name: str) -> None:
         """Count the definition of `name` in an authored module."""
-        if (module, name) in self._followed:
+        if (module, name) in self._followed or (module, name) == self._entity:
             return
         self._followed.add((module, name))
         known = self._enter(module)
@@ -87,6 +102,18 @@ class _Walk:
             self._count(module, name, known.definitions[name])
         elif name not in known.imports or known.imports[name] == (module, name):
             self._whole(f"{module}.{name}" if module_place.exists(f"{module}.{name}") else module)
+
+    def need_entity(self, unclaimed: Set[str]) -> None:
+        """Count the entity's class without the fields that the mapping leaves to others."""
+        module, name = self._entity
+        self._entity = ("", "")
+        if module_place.kind_of(module) is not Kind.AUTHORED:
+            return
+        statements = self._enter(module).definitions.get(name)
+        if statements is None:
+            self.need(module, name)
+        else:
+            self._count(module, name, [without_fields(one, unclaimed) for one in statements])
 
     def finish(self) -> None:
         """Follow what was met so far; if some code looks names up itself, every module within reach counts whole."""

@@ -126,6 +126,7 @@ SAME = {
     "another mapping of the file": (HR, "Place(code=raw.code)", "Place(code=raw.code.lower())"),
     "another mapping's model": (HR, "code: str", "code: str | None"),
     "another entity": ("entities.py", "code: Annotated", "label: str | None = None\n    code: Annotated"),
+    "a field of its entity that others claim": ("entities.py", "    height:", "    nickname: str | None\n    height:"),
     "a helper that nobody here calls": ("units.py", "1.609", "1.6093"),
     "a new helper": ("units.py", "def miles", "def feet(number: float) -> float:\n    return number\n\ndef miles"),
     "an import for somebody else": (HR, "import units\n", "import re\nimport units\nfrom units import miles\n"),
@@ -163,6 +164,22 @@ def test_definitions_may_change_their_order(load: HASHES) -> None:
     titles = 'TITLES = ("Dr.", "Prof.")\n'
     moved = load((HR, titles, ""), (HR, "class PlaceRow", f"{titles}\nclass PlaceRow"))
     assert load()["person"].code_hash == moved["person"].code_hash
+
+
+MAYBE_MORE = {
+    "fields behind stars": "Person.claim(number=raw.number, **dict(zip([raw.height], [raw.height])))",
+    "the entity handed on": "made(Person, raw)",
+    "another way to make it": "Person.model_validate({'number': raw.number, raw.height: 'x'})",
+}
+
+
+@pytest.mark.parametrize("claim", MAYBE_MORE.values(), ids=MAYBE_MORE)
+def test_where_a_mapping_may_claim_any_field_the_whole_entity_counts(load: HASHES, claim: str) -> None:
+    old = "Person.claim(number=raw.number, name=untitled(raw.part.first), height=units.metres(raw.text))"
+    edit = (HR, old, claim)
+    helper = (HR, "def untitled(", "def made(kind, raw):\n    return kind(**raw.__class__.values)\n\ndef untitled(")
+    added = ("entities.py", "    height:", "    nickname: str | None\n    height:")
+    assert load(edit, helper)["person"].code_hash != load(edit, helper, added)["person"].code_hash
 
 
 LOOKED_UP = (HR, "units.metres(raw.text)", "getattr(units, 'met' + 'res')(raw.text)")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from sluice.errors import DeadRecord, SluiceError
+from sluice.errors import DeadRecord, EnvironmentFault, SluiceError
 from sluice.kafka import KafkaSettings
 from sluice.kafka.log import Partition
 from sluice.stage.batch import Batch, Output
@@ -33,6 +33,8 @@ class ScriptedGroup(GroupReader):
         self.turns = 0
         self.reading: dict[Partition, int] = {}
         self.end_known = True
+        self.away: SluiceError | None = None
+        self._fetched: dict[Partition, int] = {}
 
     def open(self) -> None:
         return
@@ -57,7 +59,15 @@ class ScriptedGroup(GroupReader):
         self.reading.pop(at, None)
 
     def high_watermark(self, at: Partition) -> int:
-        return len(self._logs[at]) if self.end_known else -1_001
+        """As of the last fetch: what is not read has none any more."""
+        if at in self.reading:
+            self._fetched[at] = len(self._logs[at])
+        return self._fetched.get(at, -1_001) if self.end_known else -1_001
+
+    def end(self, at: Partition) -> int:
+        if self.away is not None:
+            raise self.away
+        return len(self._logs[at])
 
 
 class Outputs:
@@ -85,12 +95,16 @@ class Outputs:
 
 
 class Repeat:
-    """Repeats each record to topic `out`; a value `die` is a dead letter. `records`: what it finds of a partition."""
+    """Repeats each record to topic `out`; a value `die` is a dead letter. `records`: what it finds of a partition;
+    `refused`: what it cannot begin."""
 
-    def __init__(self, records: dict[Partition, PartitionRecord]) -> None:
+    def __init__(self, records: dict[Partition, PartitionRecord], refused: dict[Partition, EnvironmentFault]) -> None:
         self._records = records
+        self._refused = refused
 
     def start(self, owned: Owned) -> Iterator[None]:
+        if (fault := self._refused.get(owned.at)) is not None:
+            raise fault
         owned.record = self._records.get(owned.at, owned.record)
         yield
 
@@ -129,6 +143,7 @@ class ScriptedStage:
             for at, values in logs.items()
         }
         self.records: dict[Partition, PartitionRecord] = {}
+        self.refused: dict[Partition, EnvironmentFault] = {}
         self.outputs = Outputs()
         self.health = Health()
         self._end_known = end_known
@@ -151,12 +166,18 @@ class ScriptedStage:
             name="scripted",
             settings=StageSettings(),
             reader=self.group,
-            process=Repeat(self.records),
+            process=Repeat(self.records, self.refused),
             delivery=self.outputs,
             dlq_topic=DLQ,
             topic_ids=topics,
             health=self.health,
         ).run(stop)
+
+    def arrive(self, at: Partition, values: list[bytes]) -> None:
+        """More records are written to `at`."""
+        self._logs[at] += [
+            Record(*at, len(self._logs[at]) + n, b"k", value, {}, 1_000) for n, value in enumerate(values)
+        ]
 
     def written(self, topic: str) -> list[bytes | None]:
         return [output.value for output in self.outputs.delivered if output.topic == topic]

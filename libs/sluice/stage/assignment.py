@@ -46,6 +46,10 @@ class Assignment:
         """The partitions that are read now."""
         return {at: owned for at, owned in self.owned.items() if not self.held(at)}
 
+    def unread(self) -> dict[Partition, int]:
+        """The partitions that are ours and not read now: up to where each is done, as far as that is known."""
+        return self._beginnings.put_off | {at: one.position for at, one in self.owned.items() if self.held(at)}
+
     def held(self, at: Partition) -> bool:
         return at in self._waiting or at[0] in self._paused
 

@@ -26,7 +26,10 @@ log = structlog.get_logger()
 
 
 class Beginnings:
-    """Partitions that were assigned and cannot be read yet. `topic_ids`: the pinned id of each input topic."""
+    """Partitions that were assigned and cannot be read yet. `topic_ids`: the pinned id of each input topic.
+
+    `put_off`: the group's committed offset of those that could not be begun so far, where it has one.
+    """
 
     def __init__(self, reader: GroupReader, process: Process, health: Health, topic_ids: Mapping[str, str]) -> None:
         self._reader = reader
@@ -35,6 +38,7 @@ class Beginnings:
         self._topic_ids = topic_ids
         self._queue: deque[tuple[Owned, Iterator[None]]] = deque()
         self._again: dict[Partition, float] = {}
+        self.put_off: dict[Partition, int] = {}
 
     @property
     def pending(self) -> bool:
@@ -54,6 +58,7 @@ class Beginnings:
     def drop(self, at: Partition) -> None:
         """It is another's now."""
         self._again.pop(at, None)
+        self.put_off.pop(at, None)
         self._queue = deque(item for item in self._queue if item[0].at != at)
 
     def slice(self) -> Owned | None:
@@ -73,15 +78,19 @@ class Beginnings:
                 next(steps)
         except StopIteration:
             self._queue.popleft()
+            self.put_off.pop(owned.at, None)
             self._health.mend(_place(owned.at))
             return owned
         except (EnvironmentFault, Transient) as error:
             self._queue.popleft()
-            self._put_off(owned.at, error, now)
+            self._begin_later(owned, error, now)
         return None
 
-    def _put_off(self, at: Partition, error: Exception, now: float) -> None:
+    def _begin_later(self, owned: Owned, error: Exception, now: float) -> None:
+        at = owned.at
         self._process.stop(at)
+        if owned.committed is not None:
+            self.put_off[at] = owned.committed
         self._health.fault(_place(at), str(error))
         self._again[at] = now + AGAIN_AFTER_S
         log.error("partition not begun", topic=at[0], partition=at[1], why=str(error))

@@ -19,6 +19,7 @@ from sluice.kafka.settings import KafkaSettings
 from sluice.stage.record import End, Record, record_of
 
 REQUEST_TIMEOUT_S = 10.0
+END_TIMEOUT_S = 1.0
 
 
 class GroupReader:
@@ -86,6 +87,14 @@ class GroupReader:
     def high_watermark(self, at: Partition) -> int:
         """The end of `at` as of the last fetch; negative if none was made yet."""
         return int(self._open().get_watermark_offsets(TopicPartition(*at), cached=True)[1])
+
+    def end(self, at: Partition) -> int:
+        """The end of `at` as its leader tells it now, within a second. Raises Transient or EnvironmentFault."""
+        try:
+            found = self._open().get_watermark_offsets(TopicPartition(*at), END_TIMEOUT_S, cached=False)
+        except KafkaException as error:
+            raise translate(error, f"asking for the end of {at[0]}/{at[1]}") from None
+        return int(found[1])
 
     def commit(self, offsets: dict[Partition, int]) -> None:
         """Commit `offsets` outside a transaction and wait; only for a stage whose effects are durable elsewhere."""

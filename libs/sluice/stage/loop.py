@@ -74,7 +74,7 @@ class Stage:
                 self._health.progress()
                 self._recovery.guarded(self._turn, stop)
                 # Also after a turn that failed: lag must not stand still while nothing can be done.
-                self._metrics.lag(self._assignment.owned.values(), self._reader)
+                self._metrics.lag(self._assignment, self._reader)
         finally:
             self._reader.close()
             self._delivery.close()

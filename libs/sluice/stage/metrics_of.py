@@ -7,13 +7,15 @@ from collections.abc import Iterable
 
 from prometheus_client import Gauge
 
+from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka.log import Partition
+from sluice.stage.assignment import Assignment
 from sluice.stage.batch import Batch
 from sluice.stage.group import GroupReader
-from sluice.stage.process import Owned
 from sluice.telemetry import metrics
 
 LAG_EVERY_S = 0.5
+ENDS_EVERY_S = 10.0
 
 
 class StageMetrics:
@@ -24,7 +26,8 @@ class StageMetrics:
         self._group = group
         self._newest_ms: dict[Partition, int] = {}
         self._nothing_left_at: dict[Partition, float] = {}
-        self._next_lag_at = 0.0
+        self._ends: dict[Partition, int] = {}
+        self._next_lag_at = self._next_ends_at = 0.0
 
     def delivered(self, batch: Batch) -> None:
         self._newest_ms |= batch.newest_ms
@@ -38,28 +41,45 @@ class StageMetrics:
     def paused(self, topic: str) -> None:
         metrics.PAUSED.labels(self._stage, topic, "dead-letters").set(1)
 
-    def lag(self, owned: Iterable[Owned], reader: GroupReader) -> None:
+    def lag(self, assignment: Assignment, reader: GroupReader) -> None:
         """Records and seconds not done yet, by partition; at most twice a second.
 
-        Positions pass over control records at the end of a partition, so an idle stage's lag is 0.
+        Positions pass over control records at the end of a partition, so an idle stage's lag is 0. What is not read is
+        not fetched either, and its end as the last fetch told it grows old: it is asked for, and control records count.
         """
         now = time.monotonic()
         if now < self._next_lag_at:
             return
         self._next_lag_at = now + LAG_EVERY_S
-        for one in owned:
-            topic, partition = one.at
-            end = reader.high_watermark(one.at)
-            if end < 0:
-                continue  # nothing was fetched yet, so nothing is known
-            records = max(0, end - one.position)
-            now_s = time.time()
-            if not records:
-                self._nothing_left_at[one.at] = now_s
-            age_s = oldest_age_s(records, now_s, self._newest_ms.get(one.at), self._nothing_left_at.get(one.at))
-            metrics.LAG_RECORDS.labels(self._group, topic, partition).set(records)
-            if age_s is not None:
-                metrics.LAG_SECONDS.labels(self._group, topic, partition).set(age_s)
+        unread = assignment.unread()
+        self._ask_ends(unread, reader)
+        for at, position in ({at: one.position for at, one in assignment.owned.items()} | unread).items():
+            end = max(reader.high_watermark(at), self._ends.get(at, -1))
+            if end >= 0:  # else nothing was fetched yet, so nothing is known
+                self._tell(at, max(0, end - position))
+
+    def _ask_ends(self, unread: Iterable[Partition], reader: GroupReader) -> None:
+        now = time.monotonic()
+        if now < self._next_ends_at:
+            return
+        self._next_ends_at = now + ENDS_EVERY_S
+        known, self._ends = self._ends, {}
+        for at in unread:
+            try:
+                self._ends[at] = reader.end(at)
+            except (EnvironmentFault, Transient):
+                self._ends = known  # the next time will do: nothing waits for it
+                return
+
+    def _tell(self, at: Partition, records: int) -> None:
+        topic, partition = at
+        now_s = time.time()
+        if not records:
+            self._nothing_left_at[at] = now_s
+        age_s = oldest_age_s(records, now_s, self._newest_ms.get(at), self._nothing_left_at.get(at))
+        metrics.LAG_RECORDS.labels(self._group, topic, partition).set(records)
+        if age_s is not None:
+            metrics.LAG_SECONDS.labels(self._group, topic, partition).set(age_s)
 
     def forget(self, at: Partition) -> None:
         """The partition is another process's: its lag is told there."""

@@ -6,7 +6,9 @@ from __future__ import annotations
 import pytest
 from prometheus_client import REGISTRY
 
-from sluice.errors import EnvironmentFault
+from sluice.errors import EnvironmentFault, Transient
+from sluice.kafka.log import Partition
+from sluice.stage import metrics_of
 from sluice.stage.metrics_of import oldest_age_s
 from support.scripted_group import ScriptedStage
 
@@ -41,6 +43,58 @@ def test_lag_is_told_while_nothing_can_be_delivered() -> None:
         "sluice_lag_records", {"group": "scripted", "topic": "input_of_an_outage", "partition": "0"}
     )
     assert told == 3
+
+
+def told_lag(at: Partition) -> float | None:
+    labels = {"group": "scripted", "topic": at[0], "partition": str(at[1])}
+    return REGISTRY.get_sample_value("sluice_lag_records", labels)
+
+
+@pytest.fixture
+def at_every_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics_of, "LAG_EVERY_S", 0.0)
+    monkeypatch.setattr(metrics_of, "ENDS_EVERY_S", 0.0)
+
+
+@pytest.mark.usefixtures("at_every_turn")
+def test_the_lag_of_a_paused_input_goes_on_rising() -> None:
+    at = ("input_that_is_paused", 0)
+    stage = ScriptedStage({at: [b"die"] * 150})
+
+    def turn(number: int, it: ScriptedStage) -> None:
+        if number < 0:
+            it.group.assigned.append(at)
+        if number == 10:
+            it.arrive(at, [b"1"] * 30)
+
+    stage.run(20, turn)
+    assert told_lag(at) == 150 - 100 + 30
+
+
+@pytest.mark.usefixtures("at_every_turn")
+def test_a_partition_that_cannot_be_begun_has_a_lag() -> None:
+    at = ("input_that_cannot_begin", 0)
+    stage = ScriptedStage({at: [b"1", b"2"]})
+    stage.refused = {at: EnvironmentFault("input/0", "moved forward", "move it back")}
+    stage.run(6, lambda turn, it: it.group.assigned.extend([at] if turn < 0 else []))
+    assert told_lag(at) == 2
+
+
+@pytest.mark.usefixtures("at_every_turn")
+def test_a_broker_that_does_not_answer_for_an_end_stops_nothing() -> None:
+    paused, read = ("input_without_end", 0), ("input_that_is_read", 0)
+    stage = ScriptedStage({paused: [b"die"] * 150, read: [b"1"]})
+
+    def turn(number: int, it: ScriptedStage) -> None:
+        if number < 0:
+            it.group.assigned += [paused, read]
+            it.group.away = Transient("no answer")
+        if number == 10:
+            it.arrive(read, [b"2"])
+
+    stage.run(20, turn)
+    assert stage.written("out") == [b"1", b"2"]
+    assert told_lag(paused) == 50, "as the last fetch told it"
 
 
 def test_a_partition_of_which_nothing_was_fetched_is_not_called_done() -> None:

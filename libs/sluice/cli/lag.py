@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import Annotated
 
 import orjson
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from sluice.cli.options import PipelineOption
 from sluice.cli.reaching import chosen_pipeline, servers_reached
 from sluice.errors import Transient
+from sluice.lag.holds import Hold
 from sluice.lag.measure import LagMeter, StageLag
 from sluice.lag.sources import SourceLag, source_lags
 from sluice.pipeline import Pipeline
@@ -35,6 +39,9 @@ def lag(
 
     Transaction markers are not records. Beyond 10,000 offsets of a partition the number is an upper bound (≤).
     For ingress: how far each source is ahead of what was published.
+
+    A partition that a stage does not read is named below, with why and what to do: held, where going on would lose
+    records (a group that was moved forward: `sluice skips accept`), or paused, after too many dead letters.
     """
     settings = read_settings(StageSettings)
     loaded = chosen_pipeline(pipeline, settings)
@@ -46,7 +53,7 @@ def lag(
     if as_json:
         print(_as_json(stages, sources))
     else:
-        Console().print(_stage_table(stages, by_partition), _source_table(sources))
+        Console().print(*_parts(stages, sources, by_partition), sep="\n")
 
 
 def _watch(
@@ -62,17 +69,28 @@ def _watch(
                 else:
                     if as_json:
                         print(_as_json(stages, sources), flush=True)
-                    live.update(_both(stages, sources, by_partition), refresh=True)
+                    live.update(Group(*_parts(stages, sources, by_partition)), refresh=True)
                 time.sleep(interval_s)
     except KeyboardInterrupt:
         return
 
 
-def _both(stages: list[StageLag], sources: list[SourceLag], by_partition: bool) -> Table:
-    grid = Table.grid()
-    grid.add_row(_stage_table(stages, by_partition))
-    grid.add_row(_source_table(sources))
-    return grid
+def _parts(stages: list[StageLag], sources: list[SourceLag], by_partition: bool) -> list[Table | Text]:
+    return [_stage_table(stages, by_partition), *map(Text, hold_lines(stages)), _source_table(sources)]
+
+
+def hold_lines(stages: list[StageLag]) -> Iterator[str]:
+    """What is not read, why and what to do: two lines for the partitions of a topic that share both."""
+    for stage in stages:
+        alike: dict[tuple[str, Hold], list[str]] = {}
+        for (topic, partition), hold in stage.holds.items():
+            alike.setdefault((topic, hold), []).append(str(partition))
+        for (topic, hold), partitions in alike.items():
+            since = "" if hold.since_s is None else f" since {_time(hold.since_s)}"
+            yield f"{hold.kind}{since}: {topic}/{','.join(partitions)}, group {stage.group}: {hold.why}"
+            yield f"    next: {hold.next_step}"
+        if stage.holds_unknown:
+            yield f"whether {stage.group} reads all of its input is not known: {stage.holds_unknown}"
 
 
 def _stage_table(stages: list[StageLag], by_partition: bool) -> Table:
@@ -105,6 +123,10 @@ def _source_table(sources: list[SourceLag]) -> Table:
 
 def _age(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _time(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="seconds").removesuffix("+00:00") + "Z"
 
 
 def _as_json(stages: list[StageLag], sources: list[SourceLag]) -> str:

@@ -1,27 +1,40 @@
-"""The lag of a pipeline's stages, measured from outside: no stage needs to run for it."""
+"""The lag of a pipeline's stages, and what is not read at all, measured from outside: no stage needs to run for it."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from confluent_kafka.admin import AdminClient
 
+from sluice.errors import EnvironmentFault, SettingsError, Transient
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.log import Partition
-from sluice.kafka.topics import Topics
+from sluice.kafka.topics import Pinned, Topics
 from sluice.lag.backlog import Backlog, backlogs
 from sluice.lag.groups import StageInputs, committed_offsets, stage_inputs
+from sluice.lag.holds import Hold, Looked, holds
+from sluice.lag.partition_records import partition_records
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities, load_mappings
 
+# Offsets and the record that is written with them become visible one after the other.
+LOOK_AGAIN_AFTER_S = 0.3
+
 
 class StageLag(NamedTuple):
-    """The backlog of one stage by input partition. `begun`: the group has committed something on every partition."""
+    """The backlog of one stage by input partition. `begun`: the group has committed something on every partition.
+
+    `holds`: the partitions that are not read; `holds_unknown` says why that could not be found out.
+    """
 
     stage: str
     group: str
     partitions: dict[Partition, Backlog]
     begun: bool
+    holds: Mapping[Partition, Hold]
+    holds_unknown: str = ""
 
     @property
     def total(self) -> Backlog:
@@ -33,13 +46,17 @@ class StageLag(NamedTuple):
         )
 
     def to_json(self, now_s: float) -> dict[str, Any]:
-        """For programs: totals, and the partitions that have something left."""
-        left = {at: one for at, one in self.partitions.items() if one.records}
+        """For programs: totals, and the partitions that have something left or are not read."""
+        left = {at: one for at, one in self.partitions.items() if one.records or at in self.holds}
         return {
             "group": self.group,
             "begun": self.begun,
             **_told(self.total, now_s),
-            "partitions": [{"topic": t, "partition": p, **_told(one, now_s)} for (t, p), one in left.items()],
+            "partitions": [
+                {"topic": at[0], "partition": at[1], **_told(one, now_s), "hold": _hold_json(self.holds.get(at))}
+                for at, one in left.items()
+            ],
+            "holds_unknown": self.holds_unknown or None,
         }
 
 
@@ -47,11 +64,12 @@ class LagMeter:
     """Measures all stages of a pipeline; keeps its clients between measurements."""
 
     def __init__(self, pipeline: Pipeline, settings: KafkaSettings) -> None:
+        self._pipeline = pipeline
         self._kafka = settings
         self._admin: AdminClient = clients.admin(settings)
         self._reader = LogReader(settings)
         self._inputs = stage_inputs(pipeline, load_mappings(pipeline), load_entities(pipeline))
-        self._partitions: dict[str, int] = {}
+        self._pinned: dict[str, Pinned] = {}
 
     def close(self) -> None:
         self._reader.close()
@@ -61,20 +79,46 @@ class LagMeter:
         return [self._of(inputs) for inputs in self._inputs]
 
     def _of(self, inputs: StageInputs) -> StageLag:
-        partitions = [(topic, p) for topic in inputs.topics for p in range(self._count(topic))]
+        pinned = self._topics()
+        partitions = [(topic, p) for topic in inputs.topics for p in range(pinned[topic].partitions)]
         # Committed first: a group that goes on meanwhile then shows too much rather than too little.
         committed = committed_offsets(self._kafka, inputs.group, partitions)
         begins, ends = self._reader.beginnings(partitions), self._reader.ends(partitions, committed=True)
         spans = {at: (max(committed.get(at, 0), begins[at]), ends[at]) for at in partitions}
         begun = all(at in committed for at in partitions)
-        return StageLag(inputs.stage, inputs.group, backlogs(self._reader, spans), begun)
+        held, unknown = self._holds(inputs, begins, committed)
+        return StageLag(inputs.stage, inputs.group, backlogs(self._reader, spans), begun, held, unknown)
 
-    def _count(self, topic: str) -> int:
-        if not self._partitions:
-            topics = [topic for inputs in self._inputs for topic in inputs.topics]
-            pinned = Topics(self._admin).pinned(topics)
-            self._partitions = {name: about.partitions for name, about in pinned.items()}
-        return self._partitions[topic]
+    def _holds(
+        self, inputs: StageInputs, begins: Mapping[Partition, int], committed: Mapping[Partition, int]
+    ) -> tuple[dict[Partition, Hold], str]:
+        """What the stage does not read, or why that is not known: lag is worth telling without it."""
+        try:
+            found = self._look(inputs, begins, committed)
+            if any(one.kind == "held" for one in found.values()):
+                time.sleep(LOOK_AGAIN_AFTER_S)
+                again = self._look(inputs, begins, committed_offsets(self._kafka, inputs.group, begins))
+                found = {at: again[at] for at in found if at in again}
+        except (EnvironmentFault, SettingsError, Transient) as error:
+            return {}, str(error)
+        return found, ""
+
+    def _look(
+        self, inputs: StageInputs, begins: Mapping[Partition, int], committed: Mapping[Partition, int]
+    ) -> dict[Partition, Hold]:
+        topic_ids = {topic: self._topics()[topic].topic_id for topic in inputs.topics}
+        records = partition_records(self._reader, self._pipeline, inputs, begins)
+        looked = Looked(inputs.stage, inputs.group, topic_ids, begins, committed, records)
+        return holds(looked, self._reader, self._pipeline.names.control)
+
+    def _topics(self) -> dict[str, Pinned]:
+        if not self._pinned:
+            self._pinned = Topics(self._admin).pinned([topic for inputs in self._inputs for topic in inputs.topics])
+        return self._pinned
+
+
+def _hold_json(hold: Hold | None) -> dict[str, Any] | None:
+    return None if hold is None else hold._asdict()
 
 
 def _told(backlog: Backlog, now_s: float) -> dict[str, Any]:

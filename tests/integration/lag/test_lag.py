@@ -15,6 +15,7 @@ from sluice.kafka import KafkaSettings, LogReader, TransactionalProducer, client
 from sluice.kafka.groups import set_offsets
 from sluice.kafka.topics import Topic, Topics
 from sluice.lag import Backlog, backlogs, committed_offsets
+from sluice.stage.partition import PartitionRecord, partition_key
 from support.handmade import Handmade
 
 
@@ -103,3 +104,47 @@ def test_the_command_counts_what_each_stage_has_not_done(
     assert erp["why"] == "nothing was published yet"
     table = CliRunner().invoke(app, ["lag", "--partitions"], env={**environment, "COLUMNS": "200"})
     assert f"{made.crm}/{raw.partition}" in table.stdout
+
+
+def test_the_command_tells_what_is_not_read_why_and_how_to_let_it_go_on(
+    servers: Servers, postgres_dsn: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    made = Handmade(servers.bootstrap_servers, servers.registry_url, postgres_dsn, topic_prefix, tmp_path)
+    raw = made.person("P1", "Ada")
+    made.mapped(raw)
+    made.merged("P1")
+    made.finish()
+    topic_ids = {name: about.topic_id for name, about in Topics(made.admin).pinned([made.crm, made.erp]).items()}
+    left = PartitionRecord(topic_ids[made.crm], raw.offset)
+    paused = PartitionRecord(topic_ids[made.erp], 0, paused_at=1_772_366_400.0)
+    for at, record in {raw.at: left, (made.erp, 1): paused}.items():
+        state = made.names.state("mapper", at[0])
+        made.produce(state, partition_key(at[1]), record.to_json(), [], at[1])
+    made.sql("UPDATE golden._owner SET paused_at = 1772366400 WHERE partition = 1")
+    environment = {
+        "SLUICE_PIPELINE": str(made.settings.pipeline),
+        "SLUICE_KAFKA__BOOTSTRAP_SERVERS": servers.bootstrap_servers,
+        "COLUMNS": "500",
+    }
+
+    def held() -> dict[tuple[str, str, int], str]:
+        done = CliRunner().invoke(app, ["lag", "--json"], env=environment)
+        assert done.exit_code == 0, done.output
+        stages = orjson.loads(done.stdout.splitlines()[-1])["stages"].values()
+        return {
+            (stage["stage"], at["topic"], at["partition"]): at["hold"]["kind"]
+            for stage in stages
+            for at in stage["partitions"]
+            if at["hold"] is not None
+        }
+
+    not_read = {("mapper", made.erp, 1): "paused", ("sink-postgres", made.canonical, 1): "paused"}
+    assert held() == {**not_read, ("mapper", made.crm, raw.partition): "held"}
+    told = CliRunner().invoke(app, ["lag"], env=environment).stdout
+    accept = f"sluice skips accept {made.names.group('mapper')} {made.crm} {raw.partition} --to {raw.offset + 1}"
+    assert accept in told
+    assert "too many dead letters" in told
+    assert "next: mend it, then restart sink-postgres" in told
+    accepted = CliRunner().invoke(app, accept.split()[1:], env=environment)
+    assert accepted.exit_code == 0, accepted.output
+    assert held() == not_read

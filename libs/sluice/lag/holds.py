@@ -1,0 +1,64 @@
+"""Which partitions a stage does not read, why, and how an operator lets it go on: decided from what is durable.
+
+*Held*: its owner cannot begin there without losing records, such as behind a group that was moved forward.
+*Paused*: its owner stopped reading the input topic for too many dead letters.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from sluice.errors import EnvironmentFault
+from sluice.kafka import LogReader
+from sluice.kafka.log import Partition
+from sluice.stage.dead_letters import PAUSED_WHY, to_resume
+from sluice.stage.partition import Found, PartitionRecord, decide_start
+from sluice.stage.restore import accepted_skip
+
+
+class Hold(NamedTuple):
+    """`next_step` is the operator's; `since_s` (Unix s) is None where nothing tells."""
+
+    kind: Literal["held", "paused"]
+    why: str
+    next_step: str
+    since_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What is known of a stage's input partitions from outside; `committed` has none that the group never committed."""
+
+    stage: str
+    group: str
+    topic_ids: Mapping[str, str]
+    begins: Mapping[Partition, int]
+    committed: Mapping[Partition, int]
+    records: Mapping[Partition, PartitionRecord]
+
+
+def holds(looked: Looked, reader: LogReader, control_topic: str) -> dict[Partition, Hold]:
+    """The partitions that are not read. Raises EnvironmentFault and Transient."""
+    found = {at: _hold(looked, at, None) for at in looked.begins}
+    for at, one in found.items():
+        if one is not None and one.kind == "held":
+            # Only now is it worth asking whether an operator accepted it already.
+            found[at] = _hold(looked, at, accepted_skip(reader, control_topic, looked.group, at))
+    return {at: one for at, one in found.items() if one is not None}
+
+
+def _hold(looked: Looked, at: Partition, accepted: int | None) -> Hold | None:
+    record = looked.records.get(at)
+    if record is None:
+        return None
+    place = Found(at, looked.group, looked.committed.get(at), looked.topic_ids[at[0]], looked.begins[at], accepted)
+    try:
+        decide_start(place, record, time.time())
+    except EnvironmentFault as refused:
+        return Hold("held", refused.why, refused.next_step)
+    if record.paused_at:
+        return Hold("paused", PAUSED_WHY, to_resume(looked.stage), record.paused_at)
+    return None

@@ -79,7 +79,7 @@ BREAKAGES = [
     Breakage(
         "a dead letter and the offset behind it are one transaction",
         "libs/sluice/stage/batch.py",
-        "        self.emit(self._dlq_topic, record.key, body, headers, -1)\n",
+        "        self._add(Output(self._dlq_topic, *letter, -1))\n",
         "",
         "tests/integration/stage/test_loop.py"
         "::test_a_dead_letter_is_durable_with_the_offset_behind_it_and_the_rest_flows_on",

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -131,6 +132,7 @@ def _env(command: Command) -> dict[str, str]:
 
 
 _children: list[subprocess.Popen[bytes]] = []
+_reaping = threading.Lock()
 
 
 def died(name: str, log: Path) -> EnvironmentFault:
@@ -199,6 +201,7 @@ def _wait(process: psutil.Process, patience_s: float) -> None:
 
 def reap() -> None:
     """Take the exit status of our own servers that ended, so that they do not stay as zombies."""
-    for child in list(_children):
-        if child.poll() is not None:
-            _children.remove(child)
+    with _reaping:  # servers are ended side by side, each by a thread that reaps
+        for child in list(_children):
+            if child.poll() is not None:
+                _children.remove(child)

@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from sluice.errors import Transient
 from sluice.kafka import KafkaSettings, LogReader, TransactionalProducer, clients
 from support.memory_log import MemoryLogs
+from support.waiting import eventually
 
 Append = Callable[[list[bytes]], None]
 
@@ -65,7 +66,8 @@ def test_everything_committed_is_read_and_control_records_are_passed_over(log: t
     topic, reader, append = log
     append([b"1", b"2"])
     append([b"3"])
-    assert reader.ends([(topic, 0)])[topic, 0] == 5
+    # A commit is acknowledged before its marker is in the log.
+    eventually(lambda: reader.ends([(topic, 0)])[topic, 0] == 5, "three records and two markers")
     assert read_all(topic, reader) == [b"1", b"2", b"3"]
 
 

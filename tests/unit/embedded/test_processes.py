@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -128,3 +129,19 @@ def test_a_program_that_fails_or_takes_too_long_is_an_error_and_leaves_no_proces
     with pytest.raises(EnvironmentFault):
         processes.run(command(marker, tmp_path), timeout_s=0.5)
     assert processes.find(marker) is None
+
+
+def test_servers_that_end_side_by_side_are_reaped_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ended:
+        pid = 0
+
+        def poll(self) -> int:
+            time.sleep(0.05)  # time enough for the other thread to see it as well
+            return 0
+
+    children = [Ended()]
+    monkeypatch.setattr(processes, "_children", children)
+    with ThreadPoolExecutor(2) as pool:
+        for reaped in [pool.submit(processes.reap) for _ in range(2)]:
+            reaped.result(10)
+    assert children == []

@@ -1,5 +1,17 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, and the order in which files are run."""
+
+from pathlib import Path
+
+import pytest
 
 from support.servers import kafka, postgres_dsn, registry_url, servers, servers_state_dir, topic_prefix
 
 __all__ = ["kafka", "postgres_dsn", "registry_url", "servers", "servers_state_dir", "topic_prefix"]
+
+LONGEST_FIRST = ("scenario", "integration", "contract", "unit")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Folders with the longest files first, so that the workers of a parallel run end at about the same time."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: LONGEST_FIRST.index(item.path.relative_to(here).parts[0]))

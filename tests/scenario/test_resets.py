@@ -53,12 +53,15 @@ def test_a_rewound_group_changes_no_row_and_writes_no_canonical_record(
     assert replay.resets_in_ledger(stage), "the ledger does not tell of the rewind"
 
 
+@pytest.mark.parametrize("to", [EARLIEST, A_THOUSAND_BACK], ids=" ".join)
 @pytest.mark.parametrize("stage", READERS)
-def test_a_stage_that_lost_its_disk_and_its_offsets_ends_in_the_same_place(replay: Replay, stage: str) -> None:
+def test_a_rewound_stage_that_lost_its_disk_as_well_ends_in_the_same_place(
+    replay: Replay, stage: str, to: tuple[str, ...]
+) -> None:
     before = replay.picture()
     replay.run.stop(stage)
     replay.lose_state(stage)
-    replay.move(stage, *EARLIEST)
+    replay.move(stage, *to)
     replay.run.start(stage)
     replay.settle()
     assert replay.picture() == before

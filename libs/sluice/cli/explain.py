@@ -29,6 +29,9 @@ def explain(
 ) -> None:
     """Tell value, source record, raw record and stored response, mapping, rule and losing candidates of each field.
 
+    A source record of which a newer version is parked as a dead letter, or was not read by the mapper, is named first:
+    the values made of it are older than their source.
+
     Exit code 1: nobody knows the id.
     """
     settings = read_settings(StageSettings)

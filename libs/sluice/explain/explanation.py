@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from sluice.entities import EntityContract
 from sluice.errors import DeadRecord
 from sluice.explain.evidence import Evidence, gather
+from sluice.explain.newer import ClaimedBy, Newer, above, newest_by_key
 from sluice.explain.raw_places import RawPlace, raw_places
 from sluice.kafka import LogReader
 from sluice.pipeline import Pipeline
@@ -81,7 +82,8 @@ class FieldExplained(NamedTuple):
 
 @dataclass(frozen=True)
 class Explanation:
-    """`missing`: required fields without a value, of a withheld entity. `places` by raw record of the winners."""
+    """`missing`: required fields without a value, of a withheld entity. `places` by raw record of the winners; `newer`:
+    what sources said above standing claims."""
 
     entity: str
     entity_id: str
@@ -90,6 +92,7 @@ class Explanation:
     missing: tuple[str, ...]
     fields: list[FieldExplained]
     places: Mapping[RawRef, RawPlace] = field(default_factory=dict)
+    newer: Mapping[ClaimedBy, Newer] = field(default_factory=dict)
 
 
 def explain(
@@ -113,7 +116,9 @@ def explain(
         winners = [one.origin for one in made.fields if one.origin is not None]
         wanted = [(one.raw, one.source, one.source_key) for one in winners]
         places = raw_places(reader, pipeline.names, pipeline.partitions, wanted)
-    return Explanation(made.entity, made.entity_id, made.state, made.golden, made.missing, made.fields, places)
+        keys = {(claim.raw.topic, claim.source_key) for claim in evidence.claims if not claim.retracted}
+        newer = above(evidence.claims, newest_by_key(reader, settings.kafka, pipeline, keys))
+    return replace(made, places=places, newer=newer)
 
 
 def explanation(

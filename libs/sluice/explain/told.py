@@ -10,6 +10,7 @@ import orjson
 
 from sluice.explain.explanation import Explanation, FieldExplained, Origin
 from sluice.explain.raw_places import RawPlace
+from sluice.provenance import RawRef
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -22,6 +23,10 @@ def to_json(one: Explanation) -> dict[str, Any]:
         "state": one.state,
         "golden": one.golden,
         "missing": list(one.missing),
+        "newer": [
+            {**dict(zip(("source", "stream", "source_key", "mapping"), claim, strict=True)), **newer.to_json()}
+            for claim, newer in one.newer.items()
+        ],
         "fields": [_field_json(field, one) for field in one.fields],
     }
 
@@ -29,6 +34,7 @@ def to_json(one: Explanation) -> dict[str, Any]:
 def lines(one: Explanation) -> Iterator[str]:
     """A paragraph per field."""
     yield _heading(one)
+    yield from _newer_lines(one)
     for field in one.fields:
         yield from _field_lines(field, one)
 
@@ -45,6 +51,23 @@ def _heading(one: Explanation) -> str:
     return f"{name}: deleted; every source record that spoke of it is gone"
 
 
+def _newer_lines(one: Explanation) -> Iterator[str]:
+    """A line or two for each source record of which something newer than the claims is known."""
+    told: set[RawRef] = set()
+    for (source, stream, source_key, _), newer in one.newer.items():
+        if newer.raw in told:
+            continue
+        told.add(newer.raw)
+        since = "" if newer.since_ms is None else f" since {_time(newer.since_ms * 1_000)}"
+        yield f"{source}.{stream} {source_key}: a newer record {_ref(newer.raw)} is {newer.state}{since}: {newer.why}"
+        if newer.letter is not None:
+            yield f"    its dead letter is {_ref(newer.letter)}, cause {newer.cause}"
+
+
+def _ref(raw: RawRef) -> str:
+    return f"{raw.topic}/{raw.partition}@{raw.offset}"
+
+
 def _field_lines(field: FieldExplained, one: Explanation) -> Iterator[str]:
     value = orjson.dumps(field.value).decode()
     if field.origin is None:
@@ -55,6 +78,8 @@ def _field_lines(field: FieldExplained, one: Explanation) -> Iterator[str]:
         if place is not None:
             yield from _place_lines(place)
         yield f"    rule {field.rule}"
+        if field.origin[:4] in one.newer:
+            yield "    older than its source: a newer record is told of above"
     for losing in field.losing:
         yield f"    lost: {orjson.dumps(losing.value).decode()} from {_origin(losing.origin)}"
     if field.superseded and one.golden is not None:
@@ -66,7 +91,7 @@ def _origin(origin: Origin) -> str:
     effective = f", effective {_time(origin.effective_at)}" if origin.effective_at is not None else ""
     return (
         f"{origin.source}.{origin.stream} {origin.source_key}, mapping {origin.mapping} v{origin.mapping_version}, "
-        f"raw record {raw.topic}/{raw.partition}@{raw.offset}, observed {_time(origin.observed_at)}{effective}"
+        f"raw record {_ref(raw)}, observed {_time(origin.observed_at)}{effective}"
     )
 
 
@@ -93,6 +118,8 @@ def _field_json(field: FieldExplained, one: Explanation) -> dict[str, Any]:
             told["raw"]["response"] = {**response._asdict(), "expired": response.expired}
     told["losing"] = [{"value": lost.value, "origin": _origin_json(lost.origin)} for lost in field.losing]
     told["superseded"] = field.superseded
+    newer = None if field.origin is None else one.newer.get(field.origin[:4])
+    told["newer"] = None if newer is None else newer.state
     return told
 
 

@@ -14,6 +14,9 @@ from typing import Literal, NamedTuple
 from sluice.errors import EnvironmentFault
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
+from sluice.lag.groups import StageInputs
+from sluice.lag.partition_records import partition_records
+from sluice.pipeline import Pipeline
 from sluice.stage.dead_letters import PAUSED_WHY, to_resume
 from sluice.stage.partition import Found, PartitionRecord, decide_start
 from sluice.stage.restore import accepted_skip
@@ -38,6 +41,20 @@ class Looked:
     begins: Mapping[Partition, int]
     committed: Mapping[Partition, int]
     records: Mapping[Partition, PartitionRecord]
+
+
+def look(
+    reader: LogReader,
+    pipeline: Pipeline,
+    inputs: StageInputs,
+    topic_ids: Mapping[str, str],
+    begins: Mapping[Partition, int],
+    committed: Mapping[Partition, int],
+) -> dict[Partition, Hold]:
+    """What the stage does not read of the partitions in `begins`. Raises EnvironmentFault, SettingsError, Transient."""
+    records = partition_records(reader, pipeline, inputs, begins)
+    looked = Looked(inputs.stage, inputs.group, topic_ids, begins, committed, records)
+    return holds(looked, reader, pipeline.names.control)
 
 
 def holds(looked: Looked, reader: LogReader, control_topic: str) -> dict[Partition, Hold]:

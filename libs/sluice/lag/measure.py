@@ -14,8 +14,7 @@ from sluice.kafka.log import Partition
 from sluice.kafka.topics import Pinned, Topics
 from sluice.lag.backlog import Backlog, backlogs
 from sluice.lag.groups import StageInputs, committed_offsets, stage_inputs
-from sluice.lag.holds import Hold, Looked, holds
-from sluice.lag.partition_records import partition_records
+from sluice.lag.holds import Hold, look
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities, load_mappings
 
@@ -93,23 +92,17 @@ class LagMeter:
         self, inputs: StageInputs, begins: Mapping[Partition, int], committed: Mapping[Partition, int]
     ) -> tuple[dict[Partition, Hold], str]:
         """What the stage does not read, or why that is not known: lag is worth telling without it."""
+        topic_ids = {topic: self._topics()[topic].topic_id for topic in inputs.topics}
         try:
-            found = self._look(inputs, begins, committed)
+            found = look(self._reader, self._pipeline, inputs, topic_ids, begins, committed)
             if any(one.kind == "held" for one in found.values()):
                 time.sleep(LOOK_AGAIN_AFTER_S)
-                again = self._look(inputs, begins, committed_offsets(self._kafka, inputs.group, begins))
+                committed = committed_offsets(self._kafka, inputs.group, begins)
+                again = look(self._reader, self._pipeline, inputs, topic_ids, begins, committed)
                 found = {at: again[at] for at in found if at in again}
         except (EnvironmentFault, SettingsError, Transient) as error:
             return {}, str(error)
         return found, ""
-
-    def _look(
-        self, inputs: StageInputs, begins: Mapping[Partition, int], committed: Mapping[Partition, int]
-    ) -> dict[Partition, Hold]:
-        topic_ids = {topic: self._topics()[topic].topic_id for topic in inputs.topics}
-        records = partition_records(self._reader, self._pipeline, inputs, begins)
-        looked = Looked(inputs.stage, inputs.group, topic_ids, begins, committed, records)
-        return holds(looked, self._reader, self._pipeline.names.control)
 
     def _topics(self) -> dict[str, Pinned]:
         if not self._pinned:

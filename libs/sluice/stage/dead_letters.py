@@ -14,10 +14,12 @@ from typing import NamedTuple
 
 from sluice.errors import DeadRecord
 from sluice.names import SINK_POSTGRES
+from sluice.provenance import RawRef
 from sluice.stage.record import Record
 
 CONNECT = "__connect.errors."
 CAUSE_HEADER = "sluice-cause"
+PARKED_HEADER = "sluice-parked-ms"
 # Together they stay under max.message.bytes (16 MiB) of dead letters.
 BODY_BYTES_MAX = 8 * 1024 * 1024
 KEY_BYTES_MAX = HEADERS_BYTES_MAX = 1024 * 1024
@@ -60,7 +62,7 @@ def dead_letter(stage: str, record: Record, error: DeadRecord, mapping_version: 
         (CAUSE_HEADER, cause_of(stage, error).encode()),
         ("sluice-kind", error.code.encode()),
         ("sluice-attempt", b"%d" % (int(record.headers.get("sluice-attempt", b"0") or 0) + 1)),
-        ("sluice-parked-ms", b"%d" % (time.time_ns() // 1_000_000)),
+        (PARKED_HEADER, b"%d" % (time.time_ns() // 1_000_000)),
     ]
     if mapping_version is not None:
         headers.append(("sluice-mapping-version", b"%d" % mapping_version))
@@ -92,6 +94,15 @@ def _kept(record: Record) -> Headers:
         kept.append((name, value))
         room -= size
     return [*kept, ("sluice-headers-left-out", b"%d" % left_out)] if left_out else kept
+
+
+def origin_of(letter: Record) -> RawRef | None:
+    """Where the record of a dead letter stands; None for what is no dead letter."""
+    try:
+        topic, partition, offset = (letter.headers[CONNECT + name] for name in ("topic", "partition", "offset"))
+        return RawRef(topic.decode(), int(partition), int(offset))
+    except (KeyError, ValueError):
+        return None
 
 
 def to_resume(stage: str) -> str:

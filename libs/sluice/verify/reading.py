@@ -8,7 +8,7 @@ from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
 from sluice.names import Names
 from sluice.provenance import RawRef
-from sluice.stage.dead_letters import CONNECT
+from sluice.stage.dead_letters import origin_of
 from sluice.stage.record import Record, record_of
 
 ROUND_OFFSETS_MAX = 50_000
@@ -50,12 +50,4 @@ class DeadLetters:
         at_all = [(topic, partition) for partition in range(partitions)]
         spans = spans_to(reader, reader.ends(at_all))
         self.expired = any(start for start, _ in spans.values())
-        self.places: set[RawRef] = {place for one in records(reader, spans) if (place := _origin(one)) is not None}
-
-
-def _origin(letter: Record) -> RawRef | None:
-    try:
-        topic, partition, offset = (letter.headers[CONNECT + name] for name in ("topic", "partition", "offset"))
-        return RawRef(topic.decode(), int(partition), int(offset))
-    except (KeyError, ValueError):
-        return None
+        self.places: set[RawRef] = {place for one in records(reader, spans) if (place := origin_of(one)) is not None}

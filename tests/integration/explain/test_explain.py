@@ -15,6 +15,9 @@ from sluice.cli.main import app
 from sluice.embedded import Servers
 from sluice.explain import Explanation, explain, told
 from sluice.explain.explanation import FieldExplained
+from sluice.kafka.topics import Topics
+from sluice.provenance import RawRef
+from sluice.stage.partition import PartitionRecord, partition_key
 from support.handmade import Handmade
 from support.people import Person
 
@@ -140,3 +143,58 @@ def test_an_unknown_field_names_the_known_ones(made: Handmade) -> None:
     done = CliRunner().invoke(app, ["explain", "person", "P1", "salary"], env=environment(made))
     assert done.exit_code == 2
     assert "there are number, name, email" in done.stderr
+
+
+def test_a_newer_record_that_is_parked_is_told_of_and_not_quoted(made: Handmade) -> None:
+    made.mapped(made.person("P8", "Ada", city="Kiel"))
+    made.merged("P8")
+    parked = made.person("P8", "Countess", city="London")
+    made.dead_letter("mapper", parked)
+    made.finish()
+    found = explained(made, "P8")
+    (newer,) = found.newer.values()
+    assert (newer.state, newer.raw) == ("parked", RawRef(*parked[:3]))
+    (letter,) = [one for one in made.records(made.names.dlq("mapper")) if one.key == parked.key]
+    assert newer.letter == RawRef(*letter[:3])
+    assert field(found, "city").value == "Kiel"
+    text = "\n".join(told.lines(found))
+    assert f"a newer record {parked.place} is parked since 20" in text
+    assert "wrong-type: of a test" in text
+    assert f"its dead letter is {letter.place}, cause {letter.headers['sluice-cause'].decode()}" in text
+    assert "Countess" not in text
+    assert "London" not in text
+    city = next(one for one in told.to_json(found)["fields"] if one["field"] == "city")
+    assert city["newer"] == "parked"
+
+
+def test_a_parked_record_that_a_newer_claim_left_behind_is_not_told_of(made: Handmade) -> None:
+    made.mapped(made.staff("P10", "1"))
+    made.dead_letter("mapper", made.staff("P10", "2"))
+    assert explained(made, "P10").newer
+    made.mapped(made.staff("P10", "3"))
+    made.finish()
+    assert not explained(made, "P10").newer
+
+
+def test_a_newer_record_that_the_mapper_did_not_read_is_told_of(made: Handmade) -> None:
+    made.mapped(made.person("P11", "Ada"))
+    made.merged("P11")
+    made.finish()
+    unread = made.person("P11", "Lovelace")
+    (newer,) = explained(made, "P11").newer.values()
+    assert (newer.state, newer.raw, newer.letter) == ("unread", RawRef(*unread[:3]), None)
+    assert "the mapper has not come so far" in newer.why
+
+
+def test_a_newer_record_behind_a_pause_tells_of_the_pause(made: Handmade) -> None:
+    made.mapped(made.staff("P12", "1"))
+    made.finish()
+    unread = made.staff("P12", "2")
+    topic_id = Topics(made.admin).pinned([made.erp])[made.erp].topic_id
+    record = PartitionRecord(topic_id, unread.offset, paused_at=1_772_366_400.0)
+    state = made.names.state("mapper", made.erp)
+    made.produce(state, partition_key(unread.partition), record.to_json(), [], unread.partition)
+    (newer,) = explained(made, "P12").newer.values()
+    assert newer.state == "unread"
+    assert "paused: too many dead letters" in newer.why
+    assert newer.since_ms == 1_772_366_400_000

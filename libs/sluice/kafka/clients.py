@@ -12,6 +12,7 @@ from sluice.kafka.settings import KafkaSettings
 
 MIB = 1024 * 1024
 MESSAGE_BYTES_MAX = 16 * MIB
+SENT_BYTES_MAX = MESSAGE_BYTES_MAX + MIB
 SESSION_TIMEOUT_MS = 6_000
 
 REPEATED_AFTER_S = 10.0
@@ -71,7 +72,7 @@ def producer(settings: KafkaSettings, transactional_id: str | None = None) -> Pr
             "compression.type": "zstd",
             "linger.ms": 5,
             "batch.size": MIB,
-            "message.max.bytes": MESSAGE_BYTES_MAX + MIB,
+            "message.max.bytes": SENT_BYTES_MAX,
             "queue.buffering.max.kbytes": 65_536,
             "queue.buffering.max.messages": 500_000,
         },

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
 
 from confluent_kafka import KafkaError, KafkaException
 
 from sluice.errors import EnvironmentFault, SluiceError, TransactionLost, Transient, classify_kafka
+
+TOO_LARGE = "MSG_SIZE_TOO_LARGE"
 
 
 def kafka_error(exception: KafkaException) -> KafkaError:
@@ -29,6 +32,16 @@ def translate(exception: KafkaException, doing: str) -> Exception:
     if policy is EnvironmentFault:
         return EnvironmentFault(doing, f"Kafka says {name}", _next_step(name))
     return exception
+
+
+def too_large(doing: str, largest: Mapping[str, int]) -> EnvironmentFault:
+    """A broker takes less than our topics are declared to take. `largest`: bytes of the largest record, by topic."""
+    sizes = ", ".join(f"{topic} {size} bytes" for topic, size in sorted(largest.items(), key=lambda of: -of[1]))
+    return EnvironmentFault(
+        doing,
+        f"a record is more than its topic's max.message.bytes; the largest of each: {sizes}",
+        "run `sluice topics check`, then `sluice topics apply`, which sets max.message.bytes as it is declared",
+    )
 
 
 class AdminAnswer:

@@ -14,10 +14,10 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from sluice.errors import Bug, DeadRecord, TransactionLost, Transient
+from sluice.errors import Bug, EnvironmentFault, TransactionLost, Transient
 from sluice.kafka import clients
 from sluice.kafka.bounded import within
-from sluice.kafka.faults import kafka_error, translate
+from sluice.kafka.faults import TOO_LARGE, kafka_error, too_large, translate
 from sluice.kafka.settings import KafkaSettings
 
 Headers = Sequence[tuple[str, bytes]]
@@ -35,6 +35,7 @@ class TransactionalProducer:
         self.transactional_id = transactional_id
         self._producer: Producer | None = None
         self._open = False
+        self._largest: dict[str, int] = {}
         self._timeout_s = settings.transaction_timeout_ms / 1000
 
     def fence(self) -> None:
@@ -51,6 +52,7 @@ class TransactionalProducer:
         except KafkaException as error:
             raise self._lost("beginning", error) from None
         self._open = True
+        self._largest = {}
 
     def produce(
         self,
@@ -62,8 +64,15 @@ class TransactionalProducer:
         timestamp_ms: int = 0,
         on_delivery: OnDelivery | None = None,
     ) -> None:
-        """Add one record. A full queue waits (nothing is ever dropped); too large a record is a DeadRecord."""
+        """Add one record. A full queue waits: nothing is ever dropped.
+
+        Raises EnvironmentFault for a record larger than this client may send: whoever made it knows what our topics
+        take, so that it is the settings that are wrong.
+        """
         producer = self._live()
+        size = len(key or b"") + len(value or b"")
+        if size > self._largest.get(topic, 0):
+            self._largest[topic] = size
         more: dict[str, Any] = {"on_delivery": on_delivery} if on_delivery else {}
         give_up = time.monotonic() + self._timeout_s
         while True:
@@ -75,9 +84,12 @@ class TransactionalProducer:
                     raise self._lost("waiting for room in the queue", None) from None
                 producer.poll(0.05)
             except KafkaException as error:
-                if kafka_error(error).name() == "MSG_SIZE_TOO_LARGE":
-                    raise DeadRecord(
-                        "too-large", f"a record for {topic} exceeds {clients.MESSAGE_BYTES_MAX} bytes"
+                if kafka_error(error).name() == TOO_LARGE:
+                    raise EnvironmentFault(
+                        f"{self.transactional_id}: producing to {topic}",
+                        f"a record of {size} bytes, and headers, is more than this client's message.max.bytes",
+                        "take message.max.bytes out of SLUICE_KAFKA__OPTIONS; "
+                        f"without that it is {clients.SENT_BYTES_MAX}",
                     ) from None
                 raise self._lost(f"producing to {topic}", error) from None
 
@@ -129,6 +141,8 @@ class TransactionalProducer:
                     continue
                 if error.txn_requires_abort() and not error.fatal() and doing != "aborting":
                     self.abort()
+                    if error.name() == TOO_LARGE:
+                        raise too_large(f"{self.transactional_id}: {doing}", self._largest) from None
                     raise Transient(f"{self.transactional_id}: {doing}: {error.name()}; aborted") from None
                 raise self._lost(doing, exception) from None
 

@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 
 from sluice.errors import Bug, Transient
 from sluice.kafka import KafkaSettings, TransactionalProducer, clients
-from sluice.kafka.faults import translate
+from sluice.kafka.faults import TOO_LARGE, too_large, translate
 from sluice.kafka.log import Partition
 from sluice.names import Names
 from sluice.stage.batch import Batch
@@ -162,7 +162,13 @@ class DirectDelivery:
         waiting = self._producer.flush(FLUSH_TIMEOUT_S)
         if waiting or failed:
             self._producer.purge()
-            raise translate(KafkaException(failed[0]), doing) if failed else Transient(f"{doing}: no answer")
+            raise self._refused(doing, failed[0], batch) if failed else Transient(f"{doing}: no answer")
+
+    @staticmethod
+    def _refused(doing: str, error: KafkaError, batch: Batch) -> Exception:
+        if error.name() == TOO_LARGE:
+            return too_large(doing, {batch.outputs[0].topic: max(output.size_bytes for output in batch.outputs)})
+        return translate(KafkaException(error), doing)
 
 
 def _report(learnt: dict[Partition, int]) -> Any:

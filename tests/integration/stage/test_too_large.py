@@ -1,0 +1,88 @@
+"""A record that a broker refuses for its size is nobody's dead letter: a setting is not what is declared."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from sluice.errors import DeadRecord, EnvironmentFault
+from sluice.kafka import KafkaSettings
+from sluice.stage.batch import Batch
+from sluice.stage.delivery import DirectDelivery
+from sluice.stage.group import GroupReader
+from sluice.stage.record import Record
+from support.echo_stage import EchoBench, Running
+from support.waiting import eventually
+
+LARGE = os.urandom(50_000)  # a broker measures what is left after compression
+
+
+@pytest.fixture
+def bench(kafka: str, topic_prefix: str, tmp_path: Path) -> EchoBench:
+    return EchoBench(kafka, topic_prefix, tmp_path)
+
+
+def limit(kafka: str, topic: str, bytes_max: int) -> None:
+    entry = ConfigEntry("max.message.bytes", str(bytes_max), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.incremental_alter_configs([resource])[resource].result(10)
+
+
+def test_a_topic_that_takes_less_than_is_declared_is_named_and_everything_arrives_once_it_is_mended(
+    bench: EchoBench, kafka: str
+) -> None:
+    limit(kafka, bench.out, 10_000)
+    bench.feed(b"1", LARGE, b"2")
+    stage, _ = bench.stage()
+    with Running(stage) as running:
+        told = eventually(lambda: bench.healths[-1].faults.get("environment"), "the fault")
+        assert f"{bench.out} 50001 bytes" in told
+        assert "max.message.bytes" in told
+        assert "sluice topics apply" in told
+        limit(kafka, bench.out, 1_000_000)
+        eventually(lambda: bench.committed() == 3, "everything is done")
+        eventually(lambda: not bench.healths[-1].faults, "no fault is left")
+        assert running.error is None
+    assert bench.visible(bench.out) == [b"1", LARGE, b"2"]
+    assert bench.visible(bench.names.dlq("echo")) == []
+
+
+def test_a_client_told_to_send_less_names_the_setting(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+    bench = EchoBench(kafka, topic_prefix, tmp_path)
+    bench.feed(LARGE)
+    bench.kafka = KafkaSettings(bootstrap_servers=kafka, options={"message.max.bytes": "10000"})
+    stage, _ = bench.stage()
+    with Running(stage) as running:
+        told = eventually(lambda: bench.healths[-1].faults.get("environment"), "the fault")
+        assert running.error is None
+    assert f"producing to {bench.out}: a record of 50001 bytes" in told
+    assert "SLUICE_KAFKA__OPTIONS" in told
+
+
+class NoWriter:
+    """The effect outside of Kafka of a stage that has none."""
+
+    def write(self, batch: Batch, owned: object) -> None: ...
+    def commit(self) -> None:
+        raise AssertionError("nothing may be committed before the dead letter is durable")
+
+    def rollback(self) -> None: ...
+
+
+def test_a_dead_letter_that_its_topic_does_not_take_is_named_and_nothing_is_committed(
+    bench: EchoBench, kafka: str
+) -> None:
+    dlq = bench.names.dlq("echo")
+    limit(kafka, dlq, 10_000)
+    batch = Batch("echo", dlq, 1 << 30, 60.0)
+    batch.park(Record(bench.topic, 0, 0, b"k", LARGE, {}, 1_000), DeadRecord("told-to", "the test says so"))
+    delivery = DirectDelivery(bench.kafka, NoWriter())
+    delivery.open()
+    with pytest.raises(EnvironmentFault, match=r"max\.message\.bytes") as fault:
+        delivery.deliver(batch, [], GroupReader(bench.kafka, bench.group, "0", [bench.topic]))
+    assert dlq in fault.value.where
+    delivery.close()

@@ -1,6 +1,6 @@
 """A consumer group whose logs are lists: the loop's decisions without a broker, turn by turn.
 
-Nothing here shows that Kafka behaves; `tests/integration/stage` does that with the real one.
+What the group promises here, the real one is held to by the same tests.
 """
 
 from __future__ import annotations
@@ -24,33 +24,72 @@ DLQ = "dlq.scripted"
 
 
 class ScriptedGroup(GroupReader):
-    """Owns what stands in `assigned`; `reading` is where each partition that is not held is read from."""
+    """A member of a group whose coordinator is the test (`assign`, `revoke`). `reading`: from where each partition that
+    is not held is read on. It keeps the promises of `tests/contract/stage/test_group_reader.py`."""
 
-    def __init__(self, logs: dict[Partition, list[Record]], each_turn: Callable[[int], None]) -> None:
+    def __init__(
+        self, logs: dict[Partition, list[Record]], each_turn: Callable[[int], None] = lambda turn: None
+    ) -> None:
         super().__init__(KafkaSettings(), "scripted", "0", sorted({topic for topic, _ in logs}))
         self._logs = logs
         self._each_turn = each_turn
+        self._is_open = False
+        self._given: list[Partition] = []
+        self._committed: dict[Partition, int] = {}
+        self._fetched: dict[Partition, int] = {}
         self.turns = 0
         self.reading: dict[Partition, int] = {}
         self.end_known = True
         self.away: SluiceError | None = None
-        self._fetched: dict[Partition, int] = {}
+
+    # ── the coordinator ───────────────────────────────────────────────────────────────────────────────────────
+
+    def assign(self, parts: Iterable[Partition]) -> None:
+        """Give partitions to this member: now, or once it has joined."""
+        given = list(parts)
+        self._given += given
+        if self._is_open:
+            self.assigned += given
+
+    def revoke(self, parts: Iterable[Partition]) -> None:
+        gone = set(parts)
+        self._given = [at for at in self._given if at not in gone]
+        self._lose(gone)
+
+    def _lose(self, gone: set[Partition]) -> None:
+        self.assigned = [at for at in self.assigned if at not in gone]
+        self.revoked += gone
+        self.reading = {at: offset for at, offset in self.reading.items() if at not in gone}
+        self._fetched = {at: end for at, end in self._fetched.items() if at not in gone}
+
+    # ── the member ────────────────────────────────────────────────────────────────────────────────────────────
 
     def open(self) -> None:
-        return
+        self.close()
+        self._is_open = True
+        self.assigned += self._given
 
     def close(self) -> None:
-        return
+        if self._is_open:
+            self._is_open = False
+            self._lose(set(self._given))
 
     def take(self, records_max: int, timeout_s: float) -> list[Record | End]:
         self._each_turn(self.turns)
         self.turns += 1
-        taken = [record for at, offset in self.reading.items() for record in self._logs[at][offset:]]
-        self.reading = {at: len(self._logs[at]) for at in self.reading}
-        return list(taken)
+        taken: list[Record | End] = []
+        for at, offset in self.reading.items():
+            end = len(self._logs[at])
+            if offset < end or at not in self._fetched:
+                taken += [*self._logs[at][offset:], End(*at, end)]
+            self._fetched[at] = self.reading[at] = end
+        return taken
 
     def committed(self, at: Partition) -> int | None:
-        return 0
+        return self._committed.get(at)
+
+    def commit(self, offsets: dict[Partition, int]) -> None:
+        self._committed |= offsets
 
     def begin_at(self, at: Partition, offset: int) -> None:
         self.reading[at] = offset
@@ -60,8 +99,6 @@ class ScriptedGroup(GroupReader):
 
     def high_watermark(self, at: Partition) -> int:
         """As of the last fetch: what is not read has none any more."""
-        if at in self.reading:
-            self._fetched[at] = len(self._logs[at])
         return self._fetched.get(at, -1_001) if self.end_known else -1_001
 
     def end(self, at: Partition) -> int:

@@ -11,7 +11,7 @@ BAD_TOO = ("bad", 1)
 
 def test_a_bad_deploy_stops_its_input_at_the_limit_and_the_other_input_flows_on() -> None:
     stage = ScriptedStage({BAD: [b"die"] * 150, GOOD: [b"1", b"2"]})
-    stage.run(10, lambda turn, it: it.group.assigned.extend([BAD, GOOD] if turn < 0 else []))
+    stage.run(10, lambda turn, it: it.group.assign([BAD, GOOD] if turn < 0 else []))
     assert stage.written(DLQ) == [b"die"] * 100
     assert stage.written("out") == [b"1", b"2"]
     assert "too many dead letters" in stage.health.faults["bad"]
@@ -21,7 +21,7 @@ def test_a_partition_of_a_paused_topic_that_is_assigned_later_is_not_read() -> N
     stage = ScriptedStage({BAD: [b"die"] * 150, BAD_TOO: [b"1"]})
 
     def assign(turn: int, it: ScriptedStage) -> None:
-        it.group.assigned.extend({-1: [BAD], 10: [BAD_TOO]}.get(turn, []))
+        it.group.assign({-1: [BAD], 10: [BAD_TOO]}.get(turn, []))
 
     stage.run(20, assign)
     assert "bad" in stage.health.faults
@@ -31,7 +31,7 @@ def test_a_partition_of_a_paused_topic_that_is_assigned_later_is_not_read() -> N
 
 def test_every_partition_of_a_paused_topic_is_noted_durably_as_paused() -> None:
     stage = ScriptedStage({BAD: [b"die"] * 150, BAD_TOO: [], GOOD: [b"1"]})
-    stage.run(10, lambda turn, it: it.group.assigned.extend([BAD, BAD_TOO, GOOD] if turn < 0 else []))
+    stage.run(10, lambda turn, it: it.group.assign([BAD, BAD_TOO, GOOD] if turn < 0 else []))
     noted = stage.outputs.paused_at
     assert noted[BAD] == noted[BAD_TOO] > 0
     assert noted[GOOD] == 0
@@ -42,5 +42,5 @@ def test_a_process_that_begins_anew_notes_that_the_topic_is_read_again() -> None
     paused = PartitionRecord("id", 0, paused_at=1_700_000_000.0)
     stage.records[BAD] = PartitionRecord.from_json(paused.to_json())
     assert stage.records[BAD].paused_at == 1_700_000_000.0
-    stage.run(10, lambda turn, it: it.group.assigned.extend([BAD] if turn < 0 else []))
+    stage.run(10, lambda turn, it: it.group.assign([BAD] if turn < 0 else []))
     assert stage.outputs.paused_at == {BAD: 0}

@@ -14,5 +14,5 @@ def test_a_record_called_dead_when_it_is_too_late_to_tell_which_is_a_bug_and_not
     stage = ScriptedStage({AT: [b"1"]})
     stage.outputs.fault = DeadRecord("too-large", "a record for out exceeds 9 bytes")
     with pytest.raises(Bug, match="too-large: a record for out exceeds 9 bytes"):
-        stage.run(5, lambda turn, it: it.group.assigned.extend([AT] if turn < 0 else []))
+        stage.run(5, lambda turn, it: it.group.assign([AT] if turn < 0 else []))
     assert stage.outputs.delivered == []

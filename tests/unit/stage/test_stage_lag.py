@@ -38,7 +38,7 @@ def test_lag_is_told_while_nothing_can_be_delivered() -> None:
     at = ("input_of_an_outage", 0)
     stage = ScriptedStage({at: [b"1", b"2", b"3"]})
     stage.outputs.fault = EnvironmentFault("the sink", "its table is missing", "make it")
-    stage.run(6, lambda turn, it: it.group.assigned.extend([at] if turn < 0 else []))
+    stage.run(6, lambda turn, it: it.group.assign([at] if turn < 0 else []))
     told = REGISTRY.get_sample_value(
         "sluice_lag_records", {"group": "scripted", "topic": "input_of_an_outage", "partition": "0"}
     )
@@ -76,7 +76,13 @@ def test_a_partition_that_cannot_be_begun_has_a_lag() -> None:
     at = ("input_that_cannot_begin", 0)
     stage = ScriptedStage({at: [b"1", b"2"]})
     stage.refused = {at: EnvironmentFault("input/0", "moved forward", "move it back")}
-    stage.run(6, lambda turn, it: it.group.assigned.extend([at] if turn < 0 else []))
+
+    def join(turn: int, it: ScriptedStage) -> None:
+        if turn < 0:
+            it.group.commit({at: 0})
+            it.group.assign([at])
+
+    stage.run(6, join)
     assert told_lag(at) == 2
 
 
@@ -100,6 +106,6 @@ def test_a_broker_that_does_not_answer_for_an_end_stops_nothing() -> None:
 def test_a_partition_of_which_nothing_was_fetched_is_not_called_done() -> None:
     at = ("input_not_fetched", 0)
     stage = ScriptedStage({at: [b"1"]}, end_known=False)
-    stage.run(3, lambda turn, it: it.group.assigned.extend([at] if turn < 0 else []))
+    stage.run(3, lambda turn, it: it.group.assign([at] if turn < 0 else []))
     labels = {"group": "scripted", "topic": "input_not_fetched", "partition": "0"}
     assert REGISTRY.get_sample_value("sluice_lag_records", labels) is None

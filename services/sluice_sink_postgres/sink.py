@@ -23,8 +23,6 @@ from sluice.stage.record import Record
 from sluice.stage.restore import begin_partition
 from sluice.telemetry import metrics
 
-SEEN_EVERY_S = 3600.0
-
 
 class Sink:
     """Implements `sluice.stage.process.Process` and `sluice.stage.delivery.Writer`. `tables` by canonical topic."""
@@ -45,7 +43,6 @@ class Sink:
         self._decode = decode
         self._reader = reader
         self._claims: dict[Partition, Claim] = {}
-        self._seen_at: dict[Partition, float] = {}
         self._pending: list[tuple[Record, Change]] = []
         self._met: dict[str, list[tuple[int, str]]] = {}
         self._ended: list[Claim] = []
@@ -64,7 +61,6 @@ class Sink:
             record = PartitionRecord(claim.topic_id, claim.processed, at=claim.at_s)
         begin_partition(owned, record, self._reader, self._control_topic, self._group)
         self._claims[owned.at] = self._with_pass(owned, record, claim)
-        self._seen_at[owned.at] = time.monotonic()
 
     def _with_pass(self, owned: Owned, record: PartitionRecord | None, claim: Claim) -> Claim:
         """After an absence in which tombstones may have gone by unseen, only a whole pass tells what is gone."""
@@ -78,7 +74,6 @@ class Sink:
 
     def stop(self, at: Partition) -> None:
         self._claims.pop(at, None)
-        self._seen_at.pop(at, None)
 
     # ── records ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -99,11 +94,7 @@ class Sink:
         return False
 
     def work(self, batch: Batch) -> None:
-        """Say once an hour that a quiet partition is being looked at, or its next start would take it for absent."""
-        due = time.monotonic() - SEEN_EVERY_S
-        for at, seen in self._seen_at.items():
-            if seen < due:
-                batch.touch(at)
+        return
 
     def complete(self, batch: Batch) -> None:
         """What became of each record is known only when Postgres has spoken."""
@@ -114,7 +105,6 @@ class Sink:
             if origin is not None and origin.isdigit():
                 entity = self._tables[record.topic].name
                 metrics.FRESHNESS.labels(entity).observe(max(0.0, time.time() - int(origin) / 1000))
-        self._seen_at.update(dict.fromkeys(batch.touched, time.monotonic()))
         for claim in self._ended:
             self._claims[claim.topic, claim.partition] = claim._replace(pass_from=None, pass_end=None)
         self._forget()

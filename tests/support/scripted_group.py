@@ -5,6 +5,7 @@ What the group promises here, the real one is held to by the same tests.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from sluice.errors import DeadRecord, EnvironmentFault, SluiceError
@@ -108,11 +109,13 @@ class ScriptedGroup(GroupReader):
 
 
 class Outputs:
-    """A delivery into a list; `fault` is raised instead, as long as it is set."""
+    """A delivery into a list; `fault` is raised instead, as long as it is set. `noted`: how often each partition's
+    record was written."""
 
     def __init__(self) -> None:
         self.delivered: list[Output] = []
         self.paused_at: dict[Partition, float] = {}
+        self.noted: Counter[Partition] = Counter()
         self.fault: SluiceError | None = None
 
     def open(self) -> None:
@@ -127,6 +130,7 @@ class Outputs:
         self.delivered += batch.outputs
         # As with a real delivery, only what changed or is fresh is written.
         moved = [one for one in owned if one.fresh or one.position != one.committed]
+        self.noted.update(one.at for one in moved)
         self.paused_at |= {one.at: one.record.paused_at for one in moved}
         return {}
 
@@ -174,7 +178,13 @@ class Repeat:
 class ScriptedStage:
     """A stage over `logs`: values by topic and partition."""
 
-    def __init__(self, logs: dict[Partition, list[bytes]], *, end_known: bool = True) -> None:
+    def __init__(
+        self,
+        logs: dict[Partition, list[bytes]],
+        *,
+        end_known: bool = True,
+        settings: StageSettings = StageSettings(),  # noqa: B008 - frozen
+    ) -> None:
         self._logs = {
             at: [Record(*at, offset, b"k", value, {}, 1_000) for offset, value in enumerate(values)]
             for at, values in logs.items()
@@ -184,6 +194,7 @@ class ScriptedStage:
         self.outputs = Outputs()
         self.health = Health()
         self._end_known = end_known
+        self._settings = settings
         self.group = ScriptedGroup(self._logs, lambda turn: None)
 
     def run(self, turns: int, each_turn: Callable[[int, ScriptedStage], None] = lambda turn, stage: None) -> None:
@@ -201,7 +212,7 @@ class ScriptedStage:
         topics = {topic: f"id of {topic}" for topic, _ in self._logs}
         Stage(
             name="scripted",
-            settings=StageSettings(),
+            settings=self._settings,
             reader=self.group,
             process=Repeat(self.records, self.refused),
             delivery=self.outputs,

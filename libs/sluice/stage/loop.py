@@ -29,7 +29,6 @@ from sluice.telemetry.health import Health
 
 TAKE_TIMEOUT_S = 0.2
 IDLE_COMMIT_AFTER_S = 1.0
-RENEW_RECORDS_AFTER_S = 3_600.0
 
 log = structlog.get_logger()
 
@@ -91,6 +90,7 @@ class Stage:
         self._background()
         owned = self._assignment.owned
         self._take([item for item in taken if item.at in reading and owned.get(item.at) is reading[item.at]])
+        self._renew()
         self._idle_commit()
 
     # ── records ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -155,16 +155,19 @@ class Stage:
         age_max_s = self._settings.kafka.transaction_timeout_ms / 1000 * 0.3
         return Batch(self._name, self._dlq_topic, self._pace.batch_bytes, age_max_s)
 
+    def _renew(self) -> None:
+        """A quiet partition's record says when it was last looked at; else quiet weeks would look like an absence."""
+        if time.monotonic() - self._renewed_at < self._settings.renew_records_after_s:
+            return
+        self._renewed_at = time.monotonic()
+        for one in self._assignment.owned.values():
+            one.fresh = True
+
     def _idle_commit(self) -> None:
         """Commit positions that moved without a record (control records at the end), and start offsets."""
         if time.monotonic() - self._delivered_at < IDLE_COMMIT_AFTER_S:
             return
         owned = self._assignment.owned.values()
-        if time.monotonic() - self._renewed_at > RENEW_RECORDS_AFTER_S:
-            # A quiet partition's record says when it was last looked at; else quiet weeks would look like an absence.
-            self._renewed_at = time.monotonic()
-            for one in owned:
-                one.fresh = True
         if any(one.fresh or one.position != one.committed for one in owned):
             self._deliver(self._batch())
 

@@ -38,7 +38,8 @@ class StageSettings(BaseSettings):
 
     `instance` is stable over restarts and unique among the processes of a stage: transactional ids and local state
     are named after it. A batch, which is one transaction, is cut at `batch_bytes_max` of output; `batch_records_max`
-    records (librdkafka's limit is a million) are asked for at a time.
+    records (librdkafka's limit is a million) are asked for at a time. A partition's record is written anew every
+    `renew_records_after_s`, whether anything happened in it or not.
     """
 
     model_config = SettingsConfigDict(
@@ -54,6 +55,7 @@ class StageSettings(BaseSettings):
     telemetry: TelemetrySettings = TelemetrySettings()
     batch_bytes_max: int = Field(default=3 * 1024 * 1024, ge=1)
     batch_records_max: int = Field(default=5_000, ge=1, le=1_000_000)
+    renew_records_after_s: float = Field(default=3_600.0, ge=0)
 
 
 S = TypeVar("S", bound=StageSettings)

@@ -1,4 +1,4 @@
-"""The workforce example as a whole, on servers of its own, to be hurt: kill, break, look, and compare with the truth.
+"""An example as a whole, to be hurt: kill, break, look, and compare with the truth.
 
 The truth comes from the example's `truth.py`: SQL and HTTP against the sources, none of Sluice's code.
 """
@@ -28,7 +28,7 @@ from support.golden_tables import differences, golden_tables
 from support.waiting import eventually
 
 EXAMPLE = default_schemas_dir().parent / "examples" / "workforce"
-COMMAND_TIMEOUT_S = 60.0
+COMMAND_TIMEOUT_S = 120.0
 
 
 class Scenario:

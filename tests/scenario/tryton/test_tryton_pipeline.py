@@ -12,11 +12,10 @@ import psycopg
 import pytest
 
 from sluice.embedded import Servers
-from sluice.embedded.fetching import cache_dir
-from sluice.testing.example import ExampleContext, load_example
 from support.arrivals import Arrival, arrivals, note_arrivals
-from support.assembled import Assembled, assembled
-from support.tryton import EXAMPLE, Erp
+from support.example_pipeline import example_pipeline
+from support.scenario import Scenario
+from support.tryton import EXAMPLE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 EDITS = 220
@@ -35,19 +34,8 @@ class Expected(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def erp(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Erp]:
-    driver = load_example(EXAMPLE)
-    ctx = ExampleContext(servers.postgres_dsn(), cache_dir(), tmp_path_factory.mktemp("tryton"), print)
-    driver.prepare(ctx)
-    running = driver.start(ctx)
-    yield Erp(driver, ctx, running)
-    running.stop()
-
-
-@pytest.fixture(scope="module")
-def pipeline(erp: Erp, servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Assembled]:
-    directory: Path = tmp_path_factory.mktemp("tryton-pipeline")
-    with assembled(EXAMPLE, erp.running.env, servers, "tryton.", directory) as running:
+def tryton(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenario]:
+    with example_pipeline(EXAMPLE, servers, tmp_path_factory.mktemp("tryton-pipeline")) as running:
         yield running
 
 
@@ -105,25 +93,21 @@ def latency_ms(edit: Mapping[str, Any], wanted: Expected, seen: list[Arrival]) -
     pytest.fail(f"never seen: {wanted.entity} {wanted.entity_id}.{wanted.field}")
 
 
-def pairs(erp: Erp, query: LiteralString) -> dict[Any, Any]:
-    with psycopg.connect(erp.running.env["ERP_DSN"]) as connection:
+def pairs(tryton: Scenario, query: LiteralString) -> dict[Any, Any]:
+    with psycopg.connect(tryton.run.env["ERP_DSN"]) as connection:
         return dict(connection.execute(query).fetchall())
 
 
-def test_edits_through_trytons_client_arrive_in_golden_rows(erp: Erp, pipeline: Assembled) -> None:
-    def truth() -> dict[str, dict[str, dict[str, object]]]:
-        return erp.driver.truth(erp.running)
-
-    pipeline.await_truth(truth, deadline_s=240)
-    employed = pairs(erp, EMPLOYED)
-    note_arrivals(pipeline.sink_dsn, ("worker", "party", "ledger_entry"))
-    edits = erp.driver.live(erp.ctx, erp.running, RATE_PER_S, EDITS, seed=4)
+def test_edits_through_trytons_client_arrive_in_golden_rows(tryton: Scenario) -> None:
+    employed = pairs(tryton, EMPLOYED)
+    note_arrivals(tryton.run.sink_dsn, ("worker", "party", "ledger_entry"))
+    edits = tryton.run.live(RATE_PER_S, EDITS, seed=4)
     assert edits.wait(240) >= 200
-    pipeline.await_truth(truth, deadline_s=120)
+    tryton.await_truth(deadline_s=120)
 
-    seen = arrivals(pipeline.sink_dsn)
-    codes = pairs(erp, "SELECT id, code FROM party_party")
-    stayed = {party: employee for party, employee in pairs(erp, EMPLOYED).items() if employed.get(party) == employee}
+    seen = arrivals(tryton.run.sink_dsn)
+    codes = pairs(tryton, "SELECT id, code FROM party_party")
+    stayed = {party: employee for party, employee in pairs(tryton, EMPLOYED).items() if employed.get(party) == employee}
     taken: dict[str, list[float]] = {"tables": [], "api": []}
     for edit in newest_edits(edits.log):
         for wanted in expectation(edit, codes, stayed):
@@ -136,21 +120,21 @@ def test_edits_through_trytons_client_arrive_in_golden_rows(erp: Erp, pipeline: 
     assert len(taken["api"]) > 20
 
 
-def test_every_employee_is_a_worker_with_fields_won_by_both_paths(erp: Erp, pipeline: Assembled) -> None:
-    pipeline.await_truth(lambda: erp.driver.truth(erp.running), deadline_s=240)
-    with psycopg.connect(pipeline.sink_dsn) as connection:
+def test_every_employee_is_a_worker_with_fields_won_by_both_paths(tryton: Scenario) -> None:
+    tryton.await_truth()
+    with psycopg.connect(tryton.run.sink_dsn) as connection:
         won = connection.execute(
             "SELECT entity_id, array_agg(DISTINCT source ORDER BY source) FROM golden.worker_provenance GROUP BY 1"
         ).fetchall()
-    assert {worker for worker, _ in won} == erp.driver.truth(erp.running)["worker"].keys()
+    assert {worker for worker, _ in won} == tryton.run.driver.truth(tryton.run.running)["worker"].keys()
     assert {tuple(sources) for _, sources in won} == {("erp_api", "erp_db")}
 
 
-def test_nothing_is_lost_and_nothing_parked(erp: Erp, pipeline: Assembled) -> None:
-    pipeline.await_truth(lambda: erp.driver.truth(erp.running), deadline_s=240)
-    done = pipeline.command("verify")
+def test_nothing_is_lost_and_nothing_parked(tryton: Scenario) -> None:
+    tryton.await_truth()
+    done = tryton.command("verify")
     assert done.returncode == 0, done.stdout + done.stderr
-    for stage in pipeline.stages.values():
+    for stage in tryton.run.stages.values():
         stage.watch()
         assert stage.counts.dead_letters == 0
         assert stage.restarts == 0

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from sluice.entities import EntityContract
 from sluice.errors import DeadRecord
 from sluice.kafka import LogReader, murmur2_partition
+from sluice.kafka.log import Partition
 from sluice.pipeline import Pipeline
 from sluice.postgres.golden_columns import GoldenTable
 from sluice.postgres.golden_rows import GoldenReader, connect_to_read
@@ -97,6 +98,6 @@ def _claims(topic: str, partition: int, entity_id: str, reader: LogReader) -> li
     return list(held.values())
 
 
-def _whole(reader: LogReader, topic: str, partition: int) -> dict[tuple[str, int], tuple[int, int]]:
+def _whole(reader: LogReader, topic: str, partition: int) -> dict[Partition, tuple[int, int]]:
     at = (topic, partition)
     return {at: (reader.beginnings([at])[at], reader.ends([at])[at])}

@@ -12,6 +12,8 @@ from sluice.errors import DeadRecord, EnvironmentFault, SluiceError, Transient, 
 
 _ROW_TOO_BIG = "54000"  # program_limit_exceeded: an index entry or a row beyond what a page takes
 _DISK_FULL = "53100"
+_NO_COLUMN = "42703"
+_NO_RELATION = {"42P01", "3F000"}
 
 
 def policy(error: psycopg.Error) -> type[SluiceError] | None:
@@ -52,4 +54,15 @@ def _next_step(state: str) -> str:
         return "grant the sink's user CREATE and USAGE on the schema, and ownership of its tables"
     if state == _DISK_FULL:
         return "free disk space on the database server; the sink resumes by itself"
-    return "mend the schema, or drop the table and run `sluice sink rebuild`; the sink resumes by itself"
+    if state == _NO_COLUMN:
+        return (
+            "restart sink-postgres: at its start it adds the columns that the pipeline's entities have and the table "
+            "lacks. Rows written before hold null there until their entity changes; "
+            "`sluice sink rebuild` fills them (sink stopped)"
+        )
+    if state in _NO_RELATION:
+        return (
+            "start sink-postgres: at its start it makes the tables that are missing. If one was dropped, stop the sink "
+            "and run `sluice sink rebuild`, which fills it from its topic"
+        )
+    return "mend the schema; the sink resumes by itself"

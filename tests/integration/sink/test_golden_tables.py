@@ -9,7 +9,8 @@ import pytest
 from sluice.entities import Entity, Identity, Scale
 from sluice.errors import EnvironmentFault
 from sluice.postgres.golden_columns import GoldenTable
-from support.sink import TOPIC, rows, store, upsert, write
+from sluice.postgres.golden_rows import GoldenReader, connect_to_read
+from support.sink import TABLE, TOPIC, rows, store, upsert, write
 
 
 class Before(Entity, name="worker"):
@@ -48,3 +49,34 @@ def test_a_changed_type_stops_the_sink_and_the_named_statement_mends_it(postgres
         connection.execute(statements)
     changed.claim(TOPIC, 0, "id")
     assert rows(postgres_dsn, "SELECT height::text FROM golden.worker") == [("1.7000",)]
+
+
+def test_a_column_that_is_missing_is_added_by_a_start_of_the_sink_as_the_error_says(postgres_dsn: str) -> None:
+    store(postgres_dsn, GoldenTable("golden", Before.contract())).claim(TOPIC, 0, "id")
+    with psycopg.connect(postgres_dsn) as connection:
+        connection.execute(
+            "INSERT INTO golden.worker VALUES ('W-0', 'W-0', 'Ada', 1, now(), 1, 0, 0, "
+            """'{"contributors": [], "winners": []}')"""
+        )
+    with connect_to_read(postgres_dsn, "sink warehouse") as reading:
+        reader = GoldenReader(reading, TABLE)
+        with pytest.raises(EnvironmentFault, match=r"does not exist \(42703\)") as fault:
+            reader.row("W-0")
+        assert fault.value.next_step.startswith("restart sink-postgres: at its start it adds the columns")
+        store(postgres_dsn).claim(TOPIC, 0, "id")
+        row = reader.row("W-0")
+    assert row is not None
+    assert row.fields["level"] is None, "what was written before holds null"
+
+
+def test_a_column_that_goes_while_the_sink_runs_comes_back_by_itself(postgres_dsn: str) -> None:
+    sink = store(postgres_dsn)
+    claim = sink.claim(TOPIC, 0, "id")
+    write(sink, claim, [upsert("W", 1)])
+    with psycopg.connect(postgres_dsn) as connection:
+        connection.execute("DROP VIEW golden.worker_provenance; ALTER TABLE golden.worker DROP COLUMN level")
+    with pytest.raises(EnvironmentFault, match="restart sink-postgres"):
+        write(sink, claim, [upsert("V", 2)])
+    sink.rollback()
+    write(sink, claim, [upsert("V", 2)])
+    assert rows(postgres_dsn, "SELECT entity_id, level FROM golden.worker ORDER BY 1") == [("V", -5), ("W", None)]

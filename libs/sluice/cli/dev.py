@@ -7,6 +7,7 @@ Each pipeline has servers and data of its own, in its state directory: `--state-
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from dataclasses import asdict
 from pathlib import Path
@@ -103,6 +104,48 @@ def env(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None, a
         return
     for name, value in variables.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+@app.command("kafka-consumer-groups", context_settings=_PASSED_ON)
+def kafka_consumer_groups(
+    arguments: typer.Context, pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None
+) -> None:
+    """Kafka's own tool, as error messages name it, on these servers (or SLUICE_KAFKA__BOOTSTRAP_SERVERS).
+
+    `--group mapper --topic raw.hr.workers --reset-offsets --to-earliest --execute`, while the mapper does not run.
+    """
+    from sluice.embedded.tools import CONSUMER_GROUPS
+
+    _kafka_tool(CONSUMER_GROUPS, arguments.args, pipeline, state_dir)
+
+
+@app.command("kafka-console-consumer", context_settings=_PASSED_ON)
+def kafka_console_consumer(
+    arguments: typer.Context, pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None
+) -> None:
+    """Kafka's own tool, on these servers (or SLUICE_KAFKA__BOOTSTRAP_SERVERS): to read a topic, dead letters for one.
+
+    `--topic dlq.mapper --from-beginning --timeout-ms 3000 --formatter-property print.headers=true`
+    """
+    from sluice.embedded.tools import CONSOLE_CONSUMER
+
+    _kafka_tool(CONSOLE_CONSUMER, arguments.args, pipeline, state_dir)
+
+
+def _kafka_tool(main_class: str, arguments: list[str], pipeline: Path, state_dir: Path | None) -> None:
+    from sluice import embedded
+
+    variable = "SLUICE_KAFKA__BOOTSTRAP_SERVERS"
+    servers = os.environ.get(variable) or embedded.environment(state_directory(pipeline, state_dir))[variable]
+    done = embedded.kafka_tool(main_class, "--bootstrap-server", servers, *arguments)
+    typer.echo(done.stdout.rstrip())
+    typer.echo(done.stderr.rstrip(), err=True)
+    # These tools exit with 0 although they printed an error.
+    if done.returncode or done.stdout.lstrip().startswith("Error"):
+        raise typer.Exit(ExitCode.ENVIRONMENT)
 
 
 def state_directory(pipeline: Path, given: Path | None) -> Path:

@@ -43,6 +43,10 @@ def test_servers_go_on_from_up_to_down_and_reset_empties_all_of_them(tmp_path: P
     url = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.strip()
     assert httpx.get(f"{url}/subjects").json() == []
 
+    groups = dev(tmp_path, "kafka-consumer-groups", "--group", "nobody", "--reset-offsets", "--all-topics", "--execute")
+    assert groups.exit_code == 3, "a reset that says not where to"
+    assert dev(tmp_path, "kafka-consumer-groups", "--list").exit_code == 0
+
     killed = psutil.Process(told["registry"]["pid"])
     processes.end(killed, [9], 5.0)
     assert dev(tmp_path, "status").exit_code == 1

@@ -151,7 +151,9 @@ def _kafka_tool(main_class: str, arguments: list[str], pipeline: Path, state_dir
 def state_directory(pipeline: Path, given: Path | None) -> Path:
     """Where the servers of this pipeline keep their data."""
     folder = pipeline if pipeline.is_dir() else pipeline.parent
-    return (given or folder / ".sluice").expanduser().resolve()
+    chosen = (given or folder / ".sluice").expanduser().resolve()
+    # A terminal that has read the demo's `env` is told of the folder in it that its stages use.
+    return chosen.parent if chosen.name == "stages" and (chosen.parent / "servers").is_dir() else chosen
 
 
 def _tell(line: str) -> None:

@@ -167,7 +167,8 @@ class Mapping:
     def _unreadable(self, error: ValidationError) -> DeadRecord:
         missing = all(problem["type"] == "missing" for problem in error.errors(include_url=False, include_input=False))
         reason = validation_reason(error, known_members(self.raw_model))
-        return DeadRecord("missing-member" if missing else "wrong-type", f"{self.source}.{self.stream}: {reason}")
+        told = f"{self.source}.{self.stream}: {reason} (mapping {self.name}, {self.at})"
+        return DeadRecord("missing-member" if missing else "wrong-type", told)
 
     def _failed(self, error: Exception, details: str) -> DeadRecord:
         """The author's function raised: its mapping and the author's line in which it did."""

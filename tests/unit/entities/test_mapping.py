@@ -30,6 +30,13 @@ def _dead(made: Mapping, raw: dict[str, Any]) -> DeadRecord:
     return dead.value
 
 
+def _without_place(dead: DeadRecord) -> str:
+    """The reason of a record that does not fit its model; behind it stands whose model."""
+    reason, place = dead.reason.split(" (mapping ")
+    assert re.fullmatch(r"worker, support/workers\.py:\d+\)", place)
+    return reason
+
+
 def test_a_raw_record_becomes_a_claim_in_the_contracts_json() -> None:
     (claim,) = workers.worker.apply(RAW)
     assert claim.entity == "worker"
@@ -69,18 +76,18 @@ def test_two_outputs_under_one_key_are_a_dead_record() -> None:
 
 def test_a_missing_member_is_named() -> None:
     dead = _dead(workers.worker, {k: v for k, v in RAW.items() if k != "updated_at"})
-    assert (dead.code, dead.reason) == ("missing-member", "workday.workers: updated_at: missing")
+    assert (dead.code, _without_place(dead)) == ("missing-member", "workday.workers: updated_at: missing")
 
 
 def test_a_wrong_type_is_told_by_place_and_kind_never_by_content() -> None:
     dead = _dead(workers.worker, {**RAW, "pay": {"amount": "Secretson", "currency": 7}})
     assert dead.code == "wrong-type"
-    assert dead.reason == "workday.workers: pay.amount: decimal_parsing; pay.currency: string_type"
+    assert _without_place(dead) == "workday.workers: pay.amount: decimal_parsing; pay.currency: string_type"
 
 
 def test_keys_of_the_record_are_content_too() -> None:
     dead = _dead(workers.worker, {**RAW, "attributes": {"Secretson": "x"}})
-    assert dead.reason == "workday.workers: attributes.*: int_parsing"
+    assert _without_place(dead) == "workday.workers: attributes.*: int_parsing"
 
 
 def test_an_exception_of_the_function_is_told_by_class_mapping_file_and_line() -> None:

@@ -103,7 +103,7 @@ def test_a_raw_topic_made_again_is_refused(source: Source) -> None:
     followed_once(source)
     source.make_topic_again("employee")
     with source.followed() as running:
-        running.faulty("raw topic are not those of the records published")
+        running.faulty("raw topic is not that of the records published")
         resnapshot(source)
         running.streaming()
     assert len(source.rows("employee")) == 11

@@ -17,6 +17,8 @@ app = typer.Typer(help="Avro contracts of the pipeline's entities.", no_args_is_
 
 PipelineOption = Annotated[Path, typer.Option(envvar="SLUICE_PIPELINE", help="pipeline.yaml, or its folder")]
 RegistryOption = Annotated[str, typer.Option(envvar="SLUICE_REGISTRY__URL", help="where /subjects begins")]
+# A registry that was started a moment ago may be slow to answer; one that is not there is told of in time.
+PATIENCE_S = 10.0
 JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON object, last on stdout")]
 
 
@@ -32,7 +34,7 @@ def apply(
     """Generate, check, register and write every entity's schema. Refuses all if one would break its readers."""
     todo = _subjects(pipeline)
     with tempfile.TemporaryDirectory() as folder:
-        client = Registry(registry, Path(folder))
+        client = Registry(registry, Path(folder), PATIENCE_S)
         findings = {one.subject: contracts.registry_findings(one, client) for one in todo}
         if any(findings.values()):
             _report({}, findings, as_json)

@@ -32,6 +32,8 @@ from sluice.testing.example import ExampleContext, ExampleDriver, Live, Running,
 
 TURN_S = 0.5
 QUIET_FOR_S = 2.0
+# On a busy machine its first answer takes longer than its health check.
+REGISTRY_PATIENCE_S = 60.0
 
 
 class PipelineRun:
@@ -113,7 +115,7 @@ class PipelineRun:
         self.progress(f"{len(topics)} topics stand ({len(done)} made or changed)")
 
     def _apply_schemas(self) -> None:
-        registry = Registry(self.settings.registry.url, self.settings.state_dir / "schemas")
+        registry = Registry(self.settings.registry.url, self.settings.state_dir / "schemas", REGISTRY_PATIENCE_S)
         for subject in subjects.subjects(self.pipeline, self.contracts):
             registry.register(subject.subject, subject.schema)
         registry.close()

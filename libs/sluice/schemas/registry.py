@@ -18,6 +18,7 @@ from sluice.schemas.remembered import Remembered
 
 _RESPONSE_BYTES_MAX = 4 * 1024 * 1024
 _DEADLINE_S = 10.0
+_ASKED_AGAIN_AFTER_S = 0.2
 _CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 _NOT_FOUND = 404
 _CONFLICT = 409
@@ -33,9 +34,13 @@ class Refused(Exception):
 
 
 class Registry:
-    """Schemas by subject and by id. `url` is where `/subjects` begins; `cache_dir` survives restarts."""
+    """Schemas by subject and by id. `url` is where `/subjects` begins; `cache_dir` survives restarts.
 
-    def __init__(self, url: str, cache_dir: Path) -> None:
+    Silence and 5xx are borne for `patience_s`: a registry that has just started answers its first requests slowly.
+    """
+
+    def __init__(self, url: str, cache_dir: Path, patience_s: float = 0.0) -> None:
+        self._patience_s = patience_s
         parts = urlsplit(url)
         self._where = f"schema registry {parts.scheme}://{parts.hostname}:{parts.port or ''}{parts.path}"
         self._remembered = Remembered(cache_dir)
@@ -129,7 +134,17 @@ class Registry:
         return schema_id
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """One request. Raises Refused for a 4xx, httpx.HTTPError for silence, a 5xx or an endless answer."""
+        """Raises Refused for a 4xx, httpx.HTTPError for silence, a 5xx or an endless answer."""
+        give_up = time.monotonic() + self._patience_s
+        while True:
+            try:
+                return self._ask_once(method, path, body)
+            except httpx.HTTPError:
+                if time.monotonic() > give_up:
+                    raise
+            time.sleep(_ASKED_AGAIN_AFTER_S)
+
+    def _ask_once(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
         content = None if body is None else orjson.dumps(body)
         deadline = time.monotonic() + _DEADLINE_S
         with self._http.stream(method, path, content=content) as response:

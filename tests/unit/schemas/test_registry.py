@@ -20,12 +20,16 @@ class Answers:
 
     def __init__(self) -> None:
         self.by_path: dict[str, tuple[int, bytes]] = {}
+        self.not_yet = 0  # so many requests are answered with 503 first
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def answer(self) -> None:
                 self.rfile.read(int(self.headers.get("content-length") or 0))
                 status, body = outer.by_path.get(f"{self.command} {self.path}", (404, b'{"error_code":40401}'))
+                if outer.not_yet:
+                    outer.not_yet -= 1
+                    status, body = 503, b""
                 self.send_response(status)
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
@@ -119,3 +123,14 @@ def test_a_damaged_memory_is_no_memory(answers: Answers, tmp_path: Path) -> None
     answers.stop()
     with pytest.raises(EnvironmentFault):
         Registry(answers.url, tmp_path).lookup_id("s-value", SCHEMA)
+
+
+def test_a_registry_that_is_slow_to_begin_is_borne_with_where_there_is_patience(
+    answers: Answers, tmp_path: Path
+) -> None:
+    answers.by_path["POST /api/subjects/s-value/versions"] = (200, b'{"id":7}')
+    answers.not_yet = 2
+    assert Registry(answers.url, tmp_path, patience_s=30.0).register("s-value", SCHEMA) == 7
+    answers.not_yet = 1
+    with pytest.raises(EnvironmentFault, match="no answer"):
+        Registry(answers.url, tmp_path).register("s-value", SCHEMA)

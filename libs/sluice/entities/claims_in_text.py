@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from sluice.entities.authored_module import AuthoredModule
+from sluice.entities.code_references import chain_of
 from sluice.entities.entity import Entity
 from sluice.errors import DeadRecord
 
@@ -53,10 +53,8 @@ def all_claimed(code: "MappingCode", entity: type[Entity]) -> set[str] | None:
     than to call it with named fields."""
     calls = list(_calls(code, entity))
     mentions = 0
-    for module, statement in _statements(code):
-        names = _names_of(entity, module, code.modules[module])
-        for node in _outside_annotations(statement):
-            mentions += isinstance(node, ast.Name | ast.Attribute) and ast.unparse(node) in names
+    for module, statement in code.statements():
+        mentions += sum(_is_entity(node, module, code, entity) for node in _outside_annotations(statement))
     if not calls or mentions != len(calls) or not all(call.whole for call in calls):
         return None
     return {name for call in calls for name in call.fields}
@@ -77,7 +75,7 @@ def spelled_words(code: "MappingCode", entity: type[Entity]) -> dict[str, Spelle
     for call in _calls(code, entity):
         for name, keyword in call.fields.items():
             words.setdefault(name, Spelled(call.at.file, keyword.lineno))
-    for module, statement in _statements(code):
+    for module, statement in code.statements():
         nodes = list(ast.walk(statement))
         texts = [key for node in nodes if isinstance(node, ast.Dict) for key in node.keys]
         for node in [*texts, *nodes]:
@@ -122,32 +120,20 @@ def _refused(entity: type[Entity], name: str, value: object) -> str:
     return ""
 
 
-def _statements(code: "MappingCode") -> Iterator[tuple[str, ast.stmt]]:
-    for module, name in code.parts:
-        if module in code.modules:
-            yield from ((module, one) for one in code.modules[module].definitions.get(name, ()))
-
-
 def _calls(code: "MappingCode", entity: type[Entity]) -> Iterator[_Call]:
-    for module, statement in _statements(code):
-        names = _names_of(entity, module, code.modules[module])
+    for module, statement in code.statements():
         for node in ast.walk(statement):
             if not isinstance(node, ast.Call):
                 continue
             partial = isinstance(node.func, ast.Attribute) and node.func.attr == "claim"
             made = node.func.value if isinstance(node.func, ast.Attribute) and partial else node.func
-            if ast.unparse(made) in names:
+            if _is_entity(made, module, code, entity):
                 fields = {keyword.arg: keyword for keyword in node.keywords if keyword.arg}
                 whole = not node.args and len(fields) == len(node.keywords)
                 yield _Call(Spelled(file_name(module), node.lineno), fields, partial, whole)
 
 
-def _names_of(entity: type[Entity], module: str, known: AuthoredModule) -> set[str]:
-    """What the entity is called in a module: `Worker`, `W` imported as such, `entities.Worker`."""
-    names = {entity.__name__} if module == entity.__module__ else set()
-    for bound, imported in known.imports.items():
-        if imported.name == entity.__name__ and bound not in known.definitions:
-            names.add(bound)
-        elif imported.name is None and imported.module == entity.__module__:
-            names.add(f"{bound}.{entity.__name__}")
-    return names
+def _is_entity(node: ast.AST, module: str, code: "MappingCode", entity: type[Entity]) -> bool:
+    """Whether a dotted name in `module` stands for the entity: `Worker`, `W` imported as such, `entities.Worker`."""
+    chain = tuple(chain_of(node))
+    return bool(chain) and code.resolved(module, chain) == (entity.__module__, entity.__qualname__)

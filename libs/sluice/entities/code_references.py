@@ -38,7 +38,7 @@ class _Visitor(ast.NodeVisitor):
             self._name((node.id,))
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
-        chain = tuple(_chain(node))
+        chain = tuple(chain_of(node))
         self._met.looks_up |= node.attr in _LOOKED_UP or chain[:2] == ("sys", "modules")
         self._met.reads_files |= node.attr in _READS
         if chain:
@@ -92,11 +92,11 @@ class _Visitor(ast.NodeVisitor):
         self._met.reads_files |= chain[0] in _READS
 
 
-def _chain(node: ast.expr) -> Iterator[str]:
+def chain_of(node: ast.AST) -> Iterator[str]:
     """`a`, `b`, `c` of `a.b.c`; nothing where it does not begin with a name."""
     if isinstance(node, ast.Name):
         yield node.id
     elif isinstance(node, ast.Attribute):
-        before = list(_chain(node.value))
+        before = list(chain_of(node.value))
         if before:
             yield from (*before, node.attr)

@@ -8,7 +8,7 @@ import ast
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,31 @@ class MappingCode:
     parts: dict[tuple[str, str], str] = field(default_factory=dict)
     packages: set[str] = field(default_factory=set)
     modules: dict[str, AuthoredModule] = field(default_factory=dict)
+
+    def resolved(self, module: str, chain: tuple[str, ...]) -> tuple[str, str] | None:
+        """(module, name) of the definition that a dotted name in `module` stands for, through whatever imports."""
+        met: set[tuple[str, tuple[str, ...]]] = set()
+        while chain and module in self.modules and (module, chain) not in met:
+            met.add((module, chain))
+            known, (name, *rest) = self.modules[module], chain
+            if name in known.imports:
+                imported = known.imports[name]
+                module, chain = imported.module, (*([imported.name] if imported.name else []), *rest)
+            elif name in known.definitions:
+                return None if rest else (module, name)
+            elif f"{module}.{name}" in self.modules:
+                module, chain = f"{module}.{name}", tuple(rest)
+            else:
+                starred = (self.resolved(star, chain) for star in known.stars if star != module)
+                return next((found for found in starred if found), None)
+        return None
+
+    def statements(self) -> Iterator[tuple[str, ast.stmt]]:
+        """Everything that counts, with the module in which it stands."""
+        for module, name in self.parts:
+            known = self.modules.get(module)
+            found = [] if known is None else known.definitions.get(name, []) if name else known.acts
+            yield from ((module, statement) for statement in found)
 
     def sha256(self) -> str:
         """64 hex digits; the minor version of Python counts, since values are read and written with it."""
@@ -71,7 +96,7 @@ def mapping_code(function: Callable[[Any], Any], raw_model: type, entity: type["
         if module_place.kind_of(module) is Kind.AUTHORED:
             walk.need(module, name)
     walk.finish()
-    claimed = claims_in_text.all_claimed(walk.code, entity)
+    claimed = None if walk.blind else claims_in_text.all_claimed(walk.code, entity)
     walk.need_entity(set() if claimed is None else entity.model_fields.keys() - claimed)
     walk.finish()
     return walk.code
@@ -80,7 +105,7 @@ def mapping_code(function: Callable[[Any], Any], raw_model: type, entity: type["
 class _Walk:
     """Follows names until nothing new is met. A name that its module does not show makes the module count whole.
 
-    The `entity` (module, class) is left out until `need_entity`.
+    The `entity` (module, class) is left out until `need_entity`. `blind`: some code makes names at run time.
     """
 
     def __init__(self, entity: tuple[str, str]) -> None:
@@ -88,7 +113,7 @@ class _Walk:
         self._entity = entity
         self._todo: list[tuple[str, ast.stmt]] = []
         self._followed: set[tuple[str, str]] = set()
-        self._blind = False
+        self.blind = False
 
     def need(self, module: str, name: str) -> None:
         """Count the definition of `name` in an authored module."""
@@ -120,7 +145,7 @@ class _Walk:
         while self._todo:
             module, statement = self._todo.pop()
             self._references(module, references_of(statement))
-            if self._blind and not self._todo:
+            if self.blind and not self._todo:
                 for reached in list(self.code.modules):
                     self._whole(reached)
 
@@ -168,7 +193,7 @@ class _Walk:
 
     def _references(self, module: str, met: References) -> None:
         known = self.code.modules[module]
-        self._blind = self._blind or met.looks_up
+        self.blind = self.blind or met.looks_up
         if met.reads_files:
             self.code.parts |= module_place.data_beside(module, met.texts)
         for chain in sorted(met.chains):
@@ -185,7 +210,7 @@ class _Walk:
         elif kind is Kind.ABSENT:  # an optional one that may be installed one day
             self.code.packages.add(f"no {imported.module}")
         elif kind is Kind.LOOKS_UP:
-            self._blind = True
+            self.blind = True
         if kind is not Kind.AUTHORED:
             return
         path = attributes if imported.name is None else (imported.name, *attributes)

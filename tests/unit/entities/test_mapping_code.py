@@ -166,6 +166,16 @@ def test_definitions_may_change_their_order(load: HASHES) -> None:
     assert load()["person"].code_hash == moved["person"].code_hash
 
 
+def test_a_claim_through_another_modules_name_of_the_entity_is_seen(load: HASHES) -> None:
+    more = {"golden": "from entities import Person as Human\n", "model": "from golden import Human\n"}
+    claim = "Human.claim(number=raw.number, **{raw.height: raw.height})"
+    edits = (HR, "Person.claim(number=raw.number, name", "named(raw) or Person.claim(number=raw.number, name")
+    helper = (HR, "def untitled(", f"def named(raw):\n    from model import Human\n    return {claim}\n\ndef untitled(")
+    added = ("entities.py", "    height:", "    nickname: str | None\n    height:")
+    before, after = load(edits, helper, **more)["person"], load(edits, helper, added, **more)["person"]
+    assert before.code_hash != after.code_hash
+
+
 MAYBE_MORE = {
     "fields behind stars": "Person.claim(number=raw.number, **dict(zip([raw.height], [raw.height])))",
     "the entity handed on": "made(Person, raw)",

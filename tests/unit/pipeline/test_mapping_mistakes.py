@@ -39,6 +39,11 @@ from sluice.entities import mapping
 class Row(BaseModel):
     number: str
 
+class Raw:
+    class Person(BaseModel):
+        number: str | None = None
+        salary: int
+
 @mapping(source="hr.public.person", version=1)
 def person(raw: Row) -> Person:
     return {claim}
@@ -84,12 +89,12 @@ def load(tmp_path: Path) -> Iterator[Load]:
     ],
 )
 def test_a_claim_that_no_record_can_make_right_is_refused_with_its_place(load: Load, claim: str, told: str) -> None:
-    with pytest.raises(SettingsError, match=rf"^sources/hr/mapping\.py:13: .*{told}.*\(mapping person\)"):
+    with pytest.raises(SettingsError, match=rf"^sources/hr/mapping\.py:18: .*{told}.*\(mapping person\)"):
         load(claim)
 
 
 def test_a_helper_that_the_mapping_calls_is_looked_at_too(load: Load) -> None:
-    with pytest.raises(SettingsError, match=r"sources/hr/mapping\.py:16: claims person\.salary"):
+    with pytest.raises(SettingsError, match=r"sources/hr/mapping\.py:21: claims person\.salary"):
         load("named(raw)", "Person.claim(number=raw.number, salary=1)")
 
 
@@ -99,6 +104,7 @@ def test_a_helper_that_the_mapping_calls_is_looked_at_too(load: Load) -> None:
         "Person.claim(number=raw.number, height='1.80', full_name=None, status='left')",
         "Person.claim(number=raw.number, **{'full_name': 'A'})",
         "Person(**{'number': raw.number, 'full_name': None, 'height': None, 'status': None})",
+        "Person.claim(number=Raw.Person(salary=1).number or raw.number)",
     ],
 )
 def test_what_may_be_right_is_left_to_the_records(load: Load, claim: str) -> None:
@@ -132,7 +138,7 @@ def test_a_mapping_that_cannot_map_its_example_is_refused(load: Load, tmp_path: 
         SettingsError, match=r"^sources/hr/examples/public\.person/one\.json: mapping person"
     ) as refused:
         tried(tmp_path, mappings)
-    assert "sources/hr/mapping.py:13: person: salary: no such field" in str(refused.value)
+    assert "sources/hr/mapping.py:18: person: salary: no such field" in str(refused.value)
     assert "Secretson" not in str(refused.value)
 
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import orjson
 import pytest
+from confluent_kafka import Message
 from psycopg.conninfo import conninfo_to_dict
 
 from sluice.stage.batch import OUTPUT_BYTES_MAX
@@ -272,6 +274,12 @@ def test_a_canonical_record_that_is_none_is_parked_by_the_sink(workforce: Scenar
     workforce.assert_whole()
 
 
+def weight(message: Message) -> int:
+    """Key, value and headers, in bytes."""
+    headers: Any = message.headers() or ()
+    return len(message.key() or b"") + len(message.value() or b"") + sum(len(n) + len(v) for n, v in headers)
+
+
 def weights(servers: str) -> dict[str, tuple[int, int]]:
     """By worker whom both sources know: what the payroll's contribution and the golden record weigh, notes apart."""
     claims: dict[str, tuple[int, int]] = {}
@@ -279,11 +287,11 @@ def weights(servers: str) -> dict[str, tuple[int, int]]:
         claim = orjson.loads(message.value() or b"{}") if (message.key() or b"").startswith(b"[") else {}
         if claim.get("source") == "finance" and "payroll_notes" in claim["fields"]:
             notes = len(claim["fields"]["payroll_notes"] or "")
-            claims[claim["entity_id"]] = (len(message.value() or b"") - notes, notes)
+            claims[claim["entity_id"]] = (weight(message) - notes, notes)
     goldens = {bytes(message.key() or b"").decode(): message for message in readable(servers, ["canonical.worker"])}
     return {
-        worker: (weight, len(goldens[worker].value() or b"") - notes)
-        for worker, (weight, notes) in claims.items()
+        worker: (claim_weight, weight(goldens[worker]) - notes)
+        for worker, (claim_weight, notes) in claims.items()
         if b"hr" in (goldens[worker].value() or b"")
     }
 

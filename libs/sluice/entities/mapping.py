@@ -204,7 +204,10 @@ class Mapping:
 
     @cached_property
     def _spelled(self) -> dict[str, Spelled]:
-        return spelled_words(self.code, self._entity_class)
+        try:
+            return spelled_words(self.code, self._entity_class)
+        except SettingsError:  # no source text: no mapper runs it, but a record must not fail for that
+            return {}
 
 
 def mapping(

@@ -13,6 +13,8 @@ from sluice.entities import Mapping
 from sluice.errors import DeadRecord, SettingsError
 from sluice.pipeline.model import Pipeline
 
+_TOLD_MAX = 3
+
 Decode = Callable[[bytes], Any]
 
 
@@ -28,8 +30,9 @@ def require_examples_mapped(pipeline: Pipeline, mappings: Iterable[Mapping], dec
     """
     refused = [told for mapping in mappings for told in _refusals(pipeline, mapping, decode)]
     if refused:
-        more = f"; and {len(refused) - 5} more" if len(refused) > 5 else ""
-        raise SettingsError("; ".join(refused[:5]) + f"{more}. Next: mend the mapping, or the example if it is wrong")
+        more = len(refused) - _TOLD_MAX
+        told = [*refused[:_TOLD_MAX], *([f"and {more} more"] if more > 0 else [])]
+        raise SettingsError(f"{'; '.join(told)}. Next: mend the mapping, or the example if it is wrong")
 
 
 def _refusals(pipeline: Pipeline, mapping: Mapping, decode: Decode) -> Iterator[str]:
@@ -43,4 +46,4 @@ def _refusals(pipeline: Pipeline, mapping: Mapping, decode: Decode) -> Iterator[
         except ValueError as error:
             yield f"{name}: {error}"
         except DeadRecord as error:
-            yield f"{name}: mapping {mapping.name} ({mapping.at}) refuses it: {error.reason}"
+            yield f"{name}: mapping {mapping.name} refuses it: {error.reason}"

@@ -26,12 +26,15 @@ from sluice.kafka.topics import Topics, concrete, load_kinds
 from sluice.names import INGRESS_CDC, INGRESS_POLLER, SINK_POSTGRES, STAGES
 from sluice.pipeline import Pipeline, load_pipeline
 from sluice.pipeline.authored import load_entities, load_mappings
+from sluice.pipeline.secret import variables_in
 from sluice.schemas import Registry, subjects
 from sluice.stage.settings import RegistrySettings, StageSettings, default_schemas_dir
 from sluice.testing.example import ExampleContext, ExampleDriver, Live, Running, load_example
 
 TURN_S = 0.5
 QUIET_FOR_S = 2.0
+# Of topics just made, on a busy machine.
+LEADERS_WITHIN_S = 60.0
 # On a busy machine its first answer takes longer than its health check.
 REGISTRY_PATIENCE_S = 60.0
 
@@ -86,7 +89,8 @@ class PipelineRun:
 
     def _environment(self) -> dict[str, str]:
         """What the stages are told: the source's variables, the sinks' databases, the servers."""
-        env = dict(self.running.env)
+        env = {name: os.environ[name] for name in variables_in(self.pipeline.model_dump()) if name in os.environ}
+        env |= self.running.env
         for name, sink in self.pipeline.sinks.items():
             if sink.postgres.env is None:
                 raise SettingsError(f"sink {name}: an example's sink names its DSN as {{env: …}}")
@@ -198,7 +202,7 @@ class PipelineRun:
             mapped_by.setdefault(mapping.entity.name, set()).add(mapping.source)
         ranked = by_rank(self.contracts, {entity: len(sources) for entity, sources in mapped_by.items()})
         names, numbers = self.pipeline.names, range(self.pipeline.partitions)
-        with LogReader(self.settings.kafka) as reader:
+        with LogReader(self.settings.kafka, LEADERS_WITHIN_S) as reader:
             ends = reader.ends([(names.canonical(e), p) for e in ranked for p in numbers])
         return {e: [ends[names.canonical(e), p] for p in numbers] for e in ranked}
 

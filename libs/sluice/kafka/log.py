@@ -28,10 +28,14 @@ Partition = tuple[str, int]
 
 
 class LogReader:
-    """Reads partitions by hand-given offsets; holds one consumer and one admin client."""
+    """Reads partitions by hand-given offsets; holds one consumer and one admin client.
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    `leader_deadline_s`: how long a partition may be without a leader that knows it.
+    """
+
+    def __init__(self, settings: KafkaSettings, leader_deadline_s: float = LEADER_DEADLINE_S) -> None:
         self._settings = settings
+        self._leader_deadline_s = leader_deadline_s
         self._admin = clients.admin(settings)
         self._consumer: Consumer | None = None
 
@@ -105,7 +109,7 @@ class LogReader:
 
     def _offsets(self, partitions: list[Partition], spec: OffsetSpec, committed: bool) -> dict[Partition, int]:
         """A leader that moves, or a topic that a broker just started does not know yet, is waited for a while."""
-        give_up = time.monotonic() + LEADER_DEADLINE_S
+        give_up = time.monotonic() + self._leader_deadline_s
         while True:
             try:
                 return self._asked(partitions, spec, committed)

@@ -50,3 +50,14 @@ def reveal_all(value: Any) -> Any:
     if isinstance(value, list):
         return [reveal_all(item) for item in value]
     return value
+
+
+def variables_in(value: Any) -> set[str]:
+    """Names of the environment variables that `value`, a pipeline as plain data, refers to."""
+    if isinstance(value, dict):
+        if value and value.keys() <= {"env", "file"}:
+            return {value["env"]} if isinstance(value.get("env"), str) else set()
+        return set().union(*map(variables_in, value.values()))
+    if isinstance(value, list | tuple):
+        return set().union(*map(variables_in, value))
+    return set()

@@ -8,6 +8,7 @@ import pytest
 
 from sluice.errors import SettingsError
 from sluice.pipeline import Pipeline, Secret, load_pipeline, reveal_all
+from sluice.pipeline.secret import variables_in
 
 RIGHT = """\
 pipeline: workforce
@@ -80,3 +81,8 @@ def test_a_secret_that_is_nowhere_is_named_by_its_place(tmp_path: Path, monkeypa
         Secret(env="NO_SECRET").reveal()
     with pytest.raises(SettingsError, match="no-such-file"):
         Secret(file=tmp_path / "no-such-file").reveal()
+
+
+def test_the_variables_that_a_pipeline_refers_to_are_known_by_name(tmp_path: Path) -> None:
+    own = RIGHT.replace("    streams: {w", "    settings: {token: {env: HR_TOKEN}, key: {file: k}}\n    streams: {w")
+    assert variables_in(loaded(tmp_path, own).model_dump()) == {"HR_TOKEN", "FINANCE_DSN", "SINK_DSN"}

@@ -18,14 +18,22 @@ from sluice.kafka.log import Partition
 from sluice.names import Names
 from sluice.provenance import Contribution, Incomplete, Merged, merge
 from sluice.schemas.encoder import Encode
-from sluice.stage.batch import Batch
+from sluice.stage.batch import OUTPUT_BYTES_MAX, Batch
 from sluice.stage.ledger import Outcome
 from sluice.stage.process import Owned, Taken
 from sluice.stage.record import Record
 from sluice.stage.restore import restore_record
 from sluice.state import Keeping, View
 from sluice_merger.partition import MergedPartition, rules_of
-from sluice_merger.views import CONTENT_HEADER, OVER_HEADER, REVISION_HEADER, HeldClaim, Standing, project_canonical
+from sluice_merger.views import (
+    CONTENT_HEADER,
+    OVER_HEADER,
+    REVISION_HEADER,
+    HeldClaim,
+    Standing,
+    entity_of,
+    project_canonical,
+)
 
 Headers = list[tuple[str, bytes]]
 
@@ -97,9 +105,14 @@ class Merger:
         if record.key is None:
             raise DeadRecord("no-key", "a contribution has a key")
         if record.value is None:
-            merged.take_null(record.key, record.headers.get(OVER_HEADER))
-            batch.count(record.at, "unchanged")
+            if merged.take_null(record.key, record.headers.get(OVER_HEADER)):
+                self._accepted[record.at, entity_of(record.key)].append(record)
+            else:
+                batch.count(record.at, "unchanged")
             return Taken.DONE
+        if len(record.key) + len(record.value) > OUTPUT_BYTES_MAX:
+            # A stranger's, compressed well; it could never be written back above an older one.
+            raise DeadRecord("contribution-too-large", f"it exceeds {OUTPUT_BYTES_MAX} bytes")
         claim = Contribution.from_json(record.value)
         if claim.key != record.key:
             raise DeadRecord("bad-key", "the key is not that of the contribution")

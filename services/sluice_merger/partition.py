@@ -19,6 +19,7 @@ from sluice_merger.views import (
     HeldClaim,
     contribution_in,
     drops,
+    entity_id_of,
     entity_of,
     entity_prefix,
     order_of,
@@ -61,15 +62,16 @@ class MergedPartition:
             return  # no contribution's key; it becomes a dead letter where it is consumed
 
     def touch_canonical(self, key: bytes) -> None:
-        self.touch(key.decode())
+        entity_id = entity_id_of(key)
+        if entity_id is not None:
+            self.touch(entity_id)
 
     def project(self, key: bytes, message: Message, held: Held) -> bytes | None:
         """For restoring: the highest claim is kept, at the newest offset it was seen at."""
         value, offset = message.value(), message.offset() or 0
         stored = held()
         if value is None:
-            over = dict(message.headers() or ()).get(OVER_HEADER)
-            return self._after_null(key, over if isinstance(over, bytes) else None, stored)
+            return self._after_null(key, dict(message.headers() or ()).get(OVER_HEADER), stored)
         try:
             order = order_of(value)
         except (ValueError, KeyError, TypeError):
@@ -98,11 +100,15 @@ class MergedPartition:
             self.contributions.put(key, HeldClaim(max(offset, held.offset), claim).to_bytes())
         return "newer" if claim.claim_order > held.claim.claim_order else "equal"
 
-    def take_null(self, key: bytes, over: bytes | None) -> None:
-        """A null was read: the held claim goes, unless it is newer than what the null was meant for."""
-        self.contributions.put(key, self._after_null(key, over, self.contributions.get(key)))
+    def take_null(self, key: bytes, over: object) -> bool:
+        """A null was read: the held claim goes, unless it is newer than what the null was meant for. Whether one went
+        that was no retraction: then somebody else wrote the null, and the entity must be merged anew."""
+        stored = self.contributions.get(key)
+        left = self._after_null(key, over, stored)
+        self.contributions.put(key, left)
+        return stored is not None and left is None and not HeldClaim.from_bytes(stored).claim.retracted
 
-    def _after_null(self, key: bytes, over: bytes | None, stored: bytes | None) -> bytes | None:
+    def _after_null(self, key: bytes, over: object, stored: bytes | None) -> bytes | None:
         if stored is None or drops(over, stored):
             self.write_back.discard(key)
             return None

@@ -13,6 +13,7 @@ from confluent_kafka import Message
 
 from sluice.position import Position
 from sluice.provenance import Contribution
+from sluice.stage.record import number_in
 from sluice.state.view import Held
 
 _OFFSET_BYTES = 8
@@ -62,19 +63,34 @@ OVER_HEADER = "sluice-over"
 """On a null in contributions: the offset of the retraction that it drops. A claim made meanwhile is not meant."""
 
 
-def drops(over: bytes | None, stored: bytes) -> bool:
+def drops(over: object, stored: bytes) -> bool:
     """Whether a null with this header is meant for the held claim; one that somebody else wrote, without it, always."""
-    return over is None or int.from_bytes(stored[:_OFFSET_BYTES], "big") <= int(over)
+    meant = number_in(over)
+    return meant is None or int.from_bytes(stored[:_OFFSET_BYTES], "big") <= meant
 
 
 def project_canonical(key: bytes, message: Message, held: Held) -> bytes | None:
-    """A canonical record's standing, from its headers. One without them reads as unknown content: it is rewritten."""
+    """A canonical record's standing, from its headers. One without them reads as unknown content: it is rewritten.
+
+    A key that is no entity id is a stranger's, and nothing to us.
+    """
+    if entity_id_of(key) is None:
+        return None
     headers = dict(message.headers() or ())
     content = headers.get(CONTENT_HEADER)
-    revision = int(headers.get(REVISION_HEADER) or b"0")
+    revision = number_in(headers.get(REVISION_HEADER)) or 0
     if message.value() is None:
         return Standing(None, revision).to_bytes()
-    return Standing(content.decode() if isinstance(content, bytes) else "unknown", revision).to_bytes()
+    known = content.decode("utf-8", "replace") if isinstance(content, bytes) else "unknown"
+    return Standing(known, revision).to_bytes()
+
+
+def entity_id_of(key: bytes) -> str | None:
+    """The entity that a canonical record is about; None where its key is not UTF-8."""
+    try:
+        return key.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def order_of(value: bytes) -> tuple[Position, int, bool]:

@@ -15,10 +15,11 @@ from typing import NamedTuple
 from sluice.errors import DeadRecord
 from sluice.names import SINK_POSTGRES
 from sluice.provenance import RawRef
-from sluice.stage.record import Record
+from sluice.stage.record import Record, number_in
 
 CONNECT = "__connect.errors."
 CAUSE_HEADER = "sluice-cause"
+ATTEMPT_HEADER = "sluice-attempt"
 PARKED_HEADER = "sluice-parked-ms"
 # Together they stay under max.message.bytes (16 MiB) of dead letters.
 BODY_BYTES_MAX = 8 * 1024 * 1024
@@ -61,7 +62,7 @@ def dead_letter(stage: str, record: Record, error: DeadRecord, mapping_version: 
     headers += [
         (CAUSE_HEADER, cause_of(stage, error).encode()),
         ("sluice-kind", error.code.encode()),
-        ("sluice-attempt", b"%d" % (int(record.headers.get("sluice-attempt", b"0") or 0) + 1)),
+        (ATTEMPT_HEADER, b"%d" % (_attempts(record) + 1)),
         (PARKED_HEADER, b"%d" % (time.time_ns() // 1_000_000)),
     ]
     if mapping_version is not None:
@@ -78,6 +79,11 @@ def dead_letter(stage: str, record: Record, error: DeadRecord, mapping_version: 
         headers.append(("sluice-key-truncated-bytes", b"%d" % len(key)))
         key = key[:TRUNCATED_BODY_BYTES]
     return DeadLetter(key, body, headers)
+
+
+def _attempts(record: Record) -> int:
+    """How often the record was parked before; what no stage of ours wrote there counts as never."""
+    return number_in(record.headers.get(ATTEMPT_HEADER)) or 0
 
 
 def _kept(record: Record) -> Headers:

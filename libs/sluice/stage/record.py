@@ -13,6 +13,16 @@ FORWARDED_HEADERS = ("traceparent", ORIGIN_HEADER)
 """Copied by every stage to what it makes of a record: the trace, and when the source changed (for freshness)."""
 
 
+NUMBER_DIGITS_MAX = 18  # fits 64 bits
+
+
+def number_in(header: object) -> int | None:
+    """A whole number in decimal digits; None for what none of our stages wrote there."""
+    if not isinstance(header, bytes) or not header.isdigit() or len(header) > NUMBER_DIGITS_MAX:
+        return None
+    return int(header)
+
+
 class Record(NamedTuple):
     topic: str
     partition: int

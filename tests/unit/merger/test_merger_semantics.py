@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluice.entities import Entity, EntityContract, Identity, prefer
+from sluice.stage.batch import OUTPUT_BYTES_MAX
 from sluice.state.ageing import GONE_FOR_S
 from support.merging_bench import IN, OUT, MergerBench
 
@@ -293,3 +294,35 @@ def test_a_claim_made_just_before_its_old_retraction_was_dropped_is_written_agai
     merger.run()
     assert b"Ada again" in (merger.logs.messages(IN)[-1].value() or b"")
     assert merger.golden()["E1"] == "{'number': 'E1', 'name': 'Ada again'}"
+
+
+def test_a_contribution_that_could_not_be_written_back_is_parked() -> None:
+    merger = bench()
+    merger.claim("E1", "hr", "1:5:1", name="A" * OUTPUT_BYTES_MAX)
+    merger.claim("E1", "hr", "1:3:1", name="old")
+    merger.run()
+    assert merger.outcomes == ["dead", "mapped"]
+    assert merger.golden()["E1"] == "{'number': 'E1', 'name': 'old'}"
+
+
+@pytest.mark.parametrize("key", [b"E1", b"\xff\xfe", b"stranger"])
+def test_what_a_stranger_wrote_into_canonical_is_set_right_and_stops_nothing(key: bytes) -> None:
+    merger = bench()
+    merger.claim("E1", "hr", "1:1:1", name="Ada")
+    merger.run()
+    headers = [("sluice-content", b"\xff"), ("sluice-revision", b"many")]
+    merger.logs.append(OUT, 0, key, b"stranger", headers)
+    merger.crash()
+    merger.run()
+    newest = {m.key(): m.value() for m in merger.canonical}
+    assert newest[b"E1"] == b"{'number': 'E1', 'name': 'Ada'}"
+    assert newest.get(b"stranger") is None
+
+
+def test_a_null_of_a_stranger_takes_the_claim_whatever_its_headers_say() -> None:
+    merger = bench()
+    claim = merger.claim("E1", "hr", "1:1:1", name="Ada")
+    merger.run()
+    merger.logs.append(IN, 0, claim.key, None, [("sluice-over", b"never")])
+    merger.run()
+    assert merger.golden()["E1"] is None

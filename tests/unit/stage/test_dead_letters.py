@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sluice.errors import DeadRecord
 from sluice.stage.dead_letters import TRUNCATED_BODY_BYTES, DeadLetterGuard, cause_of, dead_letter
 from sluice.stage.record import Record
@@ -77,3 +79,9 @@ def test_more_than_a_fifth_of_the_last_thousand_pause_the_topic() -> None:
 def test_a_few_bad_records_among_many_pause_nothing() -> None:
     guard = DeadLetterGuard()
     assert not any(guard.saw(n % 50 == 0) for n in range(10_000))
+
+
+@pytest.mark.parametrize("told", [b"", b"abc", b"-1", b"9" * 400, b"\xff"])
+def test_a_count_of_attempts_that_no_stage_wrote_counts_as_none(told: bytes) -> None:
+    letter = dead_letter("mapper", record(headers={"sluice-attempt": told}), ERROR, 3)
+    assert dict(letter.headers)["sluice-attempt"] == b"1"

@@ -17,6 +17,8 @@ from sluice.postgres.sink_sql import statement
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _ROWS_A_FETCH = 2_000
+# Between two fetches a reader may read Kafka; it holds no row that a writer waits for.
+IDLE_IN_CURSOR_MAX_S = 600
 
 
 class StoredRow(NamedTuple):
@@ -37,7 +39,7 @@ def connect_to_read(dsn: str, where: str) -> Connection:
 
     Raises EnvironmentFault.
     """
-    connection = connect(dsn, where)
+    connection = connect(dsn, where, IDLE_IN_CURSOR_MAX_S)
     connection.autocommit = True
     connection.read_only = True
     return connection

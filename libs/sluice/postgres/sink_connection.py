@@ -11,11 +11,11 @@ from sluice.postgres.sink_faults import translate
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 _CONNECT_TIMEOUT_S = 5
+# A writer that stalls inside a transaction holds its partition's row: the server ends it.
+IDLE_IN_TRANSACTION_MAX_S = 30
 _OPTIONS = {
     "statement_timeout": "60s",
     "lock_timeout": "10s",
-    # A writer that stalls inside a transaction holds its partition's row: the server ends it.
-    "idle_in_transaction_session_timeout": "30s",
     "timezone": "UTC",
     "standard_conforming_strings": "on",
     # Whatever a database or role sets: what a commit acknowledged must survive a crash.
@@ -24,7 +24,7 @@ _OPTIONS = {
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 
 
-def connect(dsn: str, where: str) -> Connection:
+def connect(dsn: str, where: str, idle_in_transaction_max_s: int = IDLE_IN_TRANSACTION_MAX_S) -> Connection:
     """A connection with explicit transactions. Raises EnvironmentFault naming `where`; never quotes the dsn."""
     try:
         asked = conninfo.conninfo_to_dict(dsn)
@@ -32,7 +32,8 @@ def connect(dsn: str, where: str) -> Connection:
         raise EnvironmentFault(
             where, "its dsn cannot be read", "write it as a postgresql:// URL or key=value"
         ) from None
-    ours = " ".join(f"-c {name}={value}" for name, value in _OPTIONS.items())
+    options = {**_OPTIONS, "idle_in_transaction_session_timeout": f"{idle_in_transaction_max_s}s"}
+    ours = " ".join(f"-c {name}={value}" for name, value in options.items())
     parameters: dict[str, Any] = {
         "connect_timeout": _CONNECT_TIMEOUT_S,
         "application_name": "sluice sink-postgres",

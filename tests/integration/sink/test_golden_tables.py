@@ -10,6 +10,7 @@ from sluice.entities import Entity, Identity, Scale
 from sluice.errors import EnvironmentFault
 from sluice.postgres.golden_columns import GoldenTable
 from sluice.postgres.golden_rows import GoldenReader, connect_to_read
+from sluice.postgres.sink_connection import connect
 from support.sink import TABLE, TOPIC, rows, store, upsert, write
 
 
@@ -80,3 +81,10 @@ def test_a_column_that_goes_while_the_sink_runs_comes_back_by_itself(postgres_ds
     sink.rollback()
     write(sink, claim, [upsert("V", 2)])
     assert rows(postgres_dsn, "SELECT entity_id, level FROM golden.worker ORDER BY 1") == [("V", -5), ("W", None)]
+
+
+def test_a_reader_may_pause_between_two_fetches_and_a_writer_may_not(postgres_dsn: str) -> None:
+    asked = "SHOW idle_in_transaction_session_timeout"
+    with connect(postgres_dsn, "sink test") as writing, connect_to_read(postgres_dsn, "sink test") as reading:
+        assert writing.execute(asked).fetchone() == ("30s",)
+        assert reading.execute(asked).fetchone() == ("10min",)

@@ -16,9 +16,9 @@ from sluice.entities import EntityContract
 from sluice.errors import DeadRecord
 from sluice.kafka.log import Partition
 from sluice.names import Names
-from sluice.provenance import Contribution, Incomplete, Merged, merge
+from sluice.provenance import Incomplete, Merged, merge
 from sluice.schemas.encoder import Encode
-from sluice.stage.batch import OUTPUT_BYTES_MAX, Batch
+from sluice.stage.batch import Batch
 from sluice.stage.ledger import Outcome
 from sluice.stage.process import Owned, Taken
 from sluice.stage.record import Record
@@ -31,11 +31,14 @@ from sluice_merger.views import (
     REVISION_HEADER,
     HeldClaim,
     Standing,
+    contribution_of,
     entity_of,
     project_canonical,
 )
 
 Headers = list[tuple[str, bytes]]
+# What an encoder of Avro raises for a value of another type, or one beyond its range.
+NOT_OF_ITS_TYPE = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +113,7 @@ class Merger:
             else:
                 batch.count(record.at, "unchanged")
             return Taken.DONE
-        if len(record.key) + len(record.value) > OUTPUT_BYTES_MAX:
-            # A stranger's, compressed well; it could never be written back above an older one.
-            raise DeadRecord("contribution-too-large", f"it exceeds {OUTPUT_BYTES_MAX} bytes")
-        claim = Contribution.from_json(record.value)
-        if claim.key != record.key:
-            raise DeadRecord("bad-key", "the key is not that of the contribution")
+        claim = contribution_of(record.key, record.value)
         verdict = merged.take(record.key, claim, record.offset)
         if verdict == "newer":
             self._accepted[record.at, claim.entity_id].append(record)
@@ -167,7 +165,11 @@ class Merger:
     def _encoded(inputs: Input, result: Merged | Incomplete, revision: int) -> bytes | None:
         if isinstance(result, Incomplete):
             return None
-        return inputs.encode(result.record(revision, time.time_ns() // 1_000))
+        try:
+            return inputs.encode(result.record(revision, time.time_ns() // 1_000))
+        except NOT_OF_ITS_TYPE:
+            # No mapper claims it so; which field it is would say what stands there.
+            raise DeadRecord("bad-value", "a claimed value is not of its field's type") from None
 
     @staticmethod
     def _write_back(merged: MergedPartition, batch: Batch) -> None:

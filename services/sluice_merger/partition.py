@@ -9,6 +9,7 @@ from typing import Literal
 import orjson
 from confluent_kafka import Message
 
+from sluice.errors import DeadRecord
 from sluice.provenance import Contribution
 from sluice.stage.process import Owned
 from sluice.stage.record import Record
@@ -17,12 +18,11 @@ from sluice.state.view import Held
 from sluice_merger.views import (
     OVER_HEADER,
     HeldClaim,
-    contribution_in,
+    contribution_of,
     drops,
     entity_id_of,
     entity_of,
     entity_prefix,
-    order_of,
     packed,
 )
 
@@ -73,12 +73,12 @@ class MergedPartition:
         if value is None:
             return self._after_null(key, dict(message.headers() or ()).get(OVER_HEADER), stored)
         try:
-            order = order_of(value)
-        except (ValueError, KeyError, TypeError):
+            claim = contribution_of(key, value)
+        except DeadRecord:
             return stored  # no contribution; it becomes a dead letter where it is consumed
         if stored is None:
             return packed(offset, value)
-        if order >= order_of(contribution_in(stored)):
+        if claim.claim_order >= HeldClaim.from_bytes(stored).claim.claim_order:
             self.write_back.discard(key)
             return packed(offset, value)
         self.write_back.add(key)

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import orjson
 from confluent_kafka import Message
 
-from sluice.position import Position
+from sluice.errors import DeadRecord
 from sluice.provenance import Contribution
+from sluice.stage.batch import OUTPUT_BYTES_MAX
 from sluice.stage.record import number_in
 from sluice.state.view import Held
 
@@ -93,10 +94,15 @@ def entity_id_of(key: bytes) -> str | None:
         return None
 
 
-def order_of(value: bytes) -> tuple[Position, int, bool]:
-    """The claim order of a contribution's JSON, without building the rest of it."""
-    members = orjson.loads(value)
-    return Position(*members["position"]), members["mapping_version"], members["retracted"]
+def contribution_of(key: bytes, value: bytes) -> Contribution:
+    """The contribution in a record. Raises DeadRecord for what can never be held, whoever wrote it."""
+    if len(key) + len(value) > OUTPUT_BYTES_MAX:
+        # It could not be written back above an older one.
+        raise DeadRecord("contribution-too-large", f"it exceeds {OUTPUT_BYTES_MAX} bytes")
+    claim = Contribution.from_json(value)
+    if claim.key != key:
+        raise DeadRecord("bad-key", "the key is not that of the contribution")
+    return claim
 
 
 def entity_prefix(entity_id: str) -> bytes:

@@ -13,6 +13,7 @@ from sluice.kafka.log import Partition
 from sluice.names import Names
 from sluice.position import Position
 from sluice.provenance import CanonicalRecord, Contribution, RawRef
+from sluice.schemas.encoder import Encode, make_encoder
 from sluice.stage.batch import Batch
 from sluice.stage.partition import PartitionRecord, partition_key
 from sluice.stage.process import Owned
@@ -42,7 +43,7 @@ class MergerBench:
         self._begin()
 
     def _begin(self) -> None:
-        inputs = {IN: Input(self._contract, _encode, "in-id", OUT, "out-id", STATE, "state-id")}
+        inputs = {IN: Input(self._contract, _encoder(self._contract), "in-id", OUT, "out-id", STATE, "state-id")}
         reader = cast(LogReader, self.logs)
         keeping = Keeping(self.store, reader, Ageing(reader, first_pass_after_s=0.0))
         self._merger = Merger("merger", Names(), self._sources, inputs, keeping)
@@ -154,6 +155,12 @@ class MergerBench:
         return {entity_id: value.decode() if value else None for entity_id, value in newest.items()}
 
 
-def _encode(record: CanonicalRecord) -> bytes:
-    """Fields as text: what Avro makes of them is tested elsewhere."""
-    return repr({k: v for k, v in record.fields.items() if v is not None}).encode()
+def _encoder(contract: EntityContract) -> Encode:
+    """Fields as text, where Avro takes them: what it makes of them is tested elsewhere."""
+    avro = make_encoder(contract, 1)
+
+    def encode(record: CanonicalRecord) -> bytes:
+        avro(record)
+        return repr({k: v for k, v in record.fields.items() if v is not None}).encode()
+
+    return encode

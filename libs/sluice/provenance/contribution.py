@@ -5,8 +5,9 @@ The mapper writes it, the merger holds all of an entity's and chooses among them
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 
+import msgspec
 import orjson
 
 from sluice.errors import DeadRecord
@@ -70,15 +71,58 @@ class Contribution(NamedTuple):
     def from_json(cls, value: bytes) -> Self:
         """Read a Kafka value. Raises DeadRecord (bad-contribution) for anything that is not one."""
         try:
-            members = orjson.loads(value)
-            members["position"] = Position(*members["position"])
-            members["raw"] = RawRef(**members["raw"])
-            made = cls(**members)
-            if type(made.fields) is not dict or type(made.retracted) is not bool:
-                raise TypeError
-        except (ValueError, TypeError, KeyError):
+            read = _DECODER.decode(value)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             raise DeadRecord("bad-contribution", "the value is not a contribution's JSON") from None
-        return made
+        position, raw = Position(*read.position), RawRef(read.raw.topic, read.raw.partition, read.raw.offset)
+        return cls(
+            read.entity_id,
+            read.source,
+            read.stream,
+            read.source_key,
+            read.mapping,
+            read.mapping_version,
+            read.output,
+            position,
+            raw,
+            read.observed_at,
+            read.effective_at,
+            read.contract,
+            read.fields,
+            read.retracted,
+            read.content,
+        )
+
+
+# Whoever writes into the topic, what the merger holds has these types: it compares, sorts and encodes them.
+_Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+
+class _Raw(msgspec.Struct, forbid_unknown_fields=True):
+    topic: str
+    partition: _Number
+    offset: _Number
+
+
+class _Members(msgspec.Struct, forbid_unknown_fields=True):
+    entity_id: str
+    source: str
+    stream: str
+    source_key: str
+    mapping: str
+    mapping_version: _Number
+    output: str
+    position: tuple[_Number, _Number, _Number]
+    raw: _Raw
+    observed_at: _Number
+    effective_at: _Number | None
+    contract: _Number
+    fields: dict[str, Any]
+    retracted: bool
+    content: str = ""
+
+
+_DECODER = msgspec.json.Decoder(_Members)
 
 
 def contribution_key(entity_id: str, source: str, stream: str, source_key: str, mapping: str, output: str) -> bytes:

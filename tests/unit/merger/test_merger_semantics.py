@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, Any
 
+import msgspec
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluice.entities import Entity, EntityContract, Identity, prefer
+from sluice.entities import Entity, EntityContract, Identity, Scale, prefer
 from sluice.stage.batch import OUTPUT_BYTES_MAX
 from sluice.state.ageing import GONE_FOR_S
 from support.merging_bench import IN, OUT, MergerBench
@@ -24,6 +28,13 @@ class PersonByErp(Entity, name="person"):
     number: Annotated[str, Identity()]
     name: Annotated[str, prefer("erp", "hr")]
     pay: str | None
+
+
+class Typed(Entity, name="person"):
+    number: Annotated[str, Identity()]
+    name: str | None
+    hired: date | None
+    rate: Annotated[Decimal | None, Scale(10, 2)]
 
 
 def bench(contract: EntityContract | None = None) -> MergerBench:
@@ -326,3 +337,41 @@ def test_a_null_of_a_stranger_takes_the_claim_whatever_its_headers_say() -> None
     merger.logs.append(IN, 0, claim.key, None, [("sluice-over", b"never")])
     merger.run()
     assert merger.golden()["E1"] is None
+
+
+POISON: list[dict[str, Any]] = [
+    {"position": ["a", "b", "c"]},
+    {"position": [1, 2**70, 3]},
+    {"mapping_version": "3"},
+    {"observed_at": None},
+    {"observed_at": 10**25},
+    {"effective_at": "soon"},
+    {"raw": {"topic": 5, "partition": 0, "offset": 0}},
+    {"fields": {"number": "E1", "name": ["a", "list"]}},
+    {"fields": {"number": "E1", "name": "Ada", "hired": "no date"}},
+    {"fields": {"number": "E1", "name": "Ada", "rate": "1,5"}},
+    {"fields": []},
+    {"retracted": 1},
+    {"more": 1},
+]
+
+
+@pytest.mark.parametrize("wrong", POISON, ids=str)
+@pytest.mark.parametrize("lose", [False, True])
+def test_a_contribution_of_wrong_types_is_parked_and_stops_no_restore(wrong: dict[str, Any], lose: bool) -> None:
+    merger = bench(Typed.contract())
+    good = merger.claim("E1", "hr", "1:1:1", name="Ada")
+    merger.claim("E2", "hr", "1:1:1", name="Bob")
+    merger.run()
+    poison = {**orjson.loads(good.to_json()), "position": [1, 2, 1], **wrong}
+    merger.logs.append(IN, 0, good.key, msgspec.json.encode(poison), [])
+    merger.run()
+    assert "dead" in merger.outcomes
+    merger.claim("E2", "hr", "1:3:1", name="Bert")
+    merger.crash(lose=lose)
+    merger.run()
+    merger.claim("E1", "hr", "1:4:1", name="Ada again")
+    merger.run()
+    golden = merger.golden()
+    assert "'Bert'" in str(golden["E2"])
+    assert "'Ada again'" in str(golden["E1"])

@@ -76,6 +76,7 @@ class PipelineRun:
         self._stack.callback(self.progress, "ending the source")
         self.env = self._environment()
         # An author's connector may read its own settings from the environment.
+        self._stack.callback(_restore_environment, {name: os.environ.get(name) for name in self.env})
         os.environ.update(self.env)
         self._leave_environment()
         self.settings = StageSettings(
@@ -217,3 +218,11 @@ class PipelineRun:
         return EditLatency(
             self.sink_dsn, sink.schema_, live.log, lambda edits: self.driver.golden_values(self.running, edits)
         )
+
+
+def _restore_environment(before: dict[str, str | None]) -> None:
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

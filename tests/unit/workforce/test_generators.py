@@ -1,5 +1,7 @@
 """The example's data follow from their seed alone."""
 
+import json
+from datetime import datetime
 from itertools import islice
 
 import company
@@ -69,6 +71,7 @@ def test_an_editor_whose_choice_falls_on_a_hopeless_record_goes_on_with_the_next
 def test_every_edit_is_later_than_all_before_it() -> None:
     directory = Directory()
     directory.fill(10, 7)
-    moments = [directory.change({"W-1": {"jobTitle": "Nurse"}})[0][-30:] for _ in range(100)]
+    edited = [json.loads(directory.change({"W-1": {"jobTitle": "Nurse"}})[0]) for _ in range(100)]
+    moments = [datetime.fromisoformat(worker["updatedAt"]) for worker in edited]
     directory.close()
     assert sorted(set(moments)) == moments

@@ -12,7 +12,7 @@ from sluice.errors import DeadRecord, EnvironmentFault, SluiceError
 from sluice.kafka import KafkaSettings
 from sluice.kafka.log import Partition
 from sluice.stage.batch import Batch, Output
-from sluice.stage.group import GroupReader
+from sluice.stage.group import ConsumerLost, GroupReader
 from sluice.stage.loop import Stage
 from sluice.stage.partition import PartitionRecord
 from sluice.stage.process import Owned, Taken
@@ -81,6 +81,8 @@ class ScriptedGroup(GroupReader):
         taken: list[Record | End] = []
         for at, offset in self.reading.items():
             end = len(self._logs[at])
+            if offset > end:
+                raise ConsumerLost(f"{at[0]}/{at[1]}: offset {offset} is not in the log")
             if offset < end or at not in self._fetched:
                 taken += [*self._logs[at][offset:], End(*at, end)]
             self._fetched[at] = self.reading[at] = end

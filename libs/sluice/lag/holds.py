@@ -33,12 +33,16 @@ class Hold(NamedTuple):
 
 @dataclass(frozen=True)
 class Looked:
-    """What is known of a stage's input partitions from outside; `committed` has none that the group never committed."""
+    """What is known of a stage's input partitions from outside; `committed` has none that the group never committed.
+
+    `ends` were asked for after `committed`: no group that goes on stands behind them.
+    """
 
     stage: str
     group: str
     topic_ids: Mapping[str, str]
     begins: Mapping[Partition, int]
+    ends: Mapping[Partition, int]
     committed: Mapping[Partition, int]
     records: Mapping[Partition, PartitionRecord]
 
@@ -53,7 +57,8 @@ def look(
 ) -> dict[Partition, Hold]:
     """What the stage does not read of the partitions in `begins`. Raises EnvironmentFault, SettingsError, Transient."""
     records = partition_records(reader, pipeline, inputs, begins)
-    looked = Looked(inputs.stage, inputs.group, topic_ids, begins, committed, records)
+    ends = reader.ends(list(begins))
+    looked = Looked(inputs.stage, inputs.group, topic_ids, begins, ends, committed, records)
     return holds(looked, reader, pipeline.names.control)
 
 
@@ -71,7 +76,8 @@ def _hold(looked: Looked, at: Partition, accepted: int | None) -> Hold | None:
     record = looked.records.get(at)
     if record is None:
         return None
-    place = Found(at, looked.group, looked.committed.get(at), looked.topic_ids[at[0]], looked.begins[at], accepted)
+    topic_id, committed = looked.topic_ids[at[0]], looked.committed.get(at)
+    place = Found(at, looked.group, committed, topic_id, looked.begins[at], looked.ends[at], accepted)
     try:
         decide_start(place, record, time.time())
     except EnvironmentFault as refused:

@@ -11,7 +11,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from sluice.errors import Bug, EnvironmentFault, Transient
+from sluice.errors import Bug, Transient
 from sluice.kafka import clients
 from sluice.kafka.faults import translate
 from sluice.kafka.log import Partition
@@ -136,12 +136,8 @@ class GroupReader:
         where = f"group {self.group}, {message.topic()}/{message.partition()}"
         name = error.name()
         if name == "_AUTO_OFFSET_RESET" or name == "OFFSET_OUT_OF_RANGE":
-            raise EnvironmentFault(
-                where,
-                f"offset {message.offset()} is not in the log any more (retention, or DeleteRecords)",
-                f"accept the loss by kafka-consumer-groups --group {self.group} --topic {message.topic()}:"
-                f"{message.partition()} --reset-offsets --to-earliest --execute, with the stage stopped",
-            )
+            # Whoever begins there anew finds out which end of the log it is beyond, and holds that partition only.
+            raise ConsumerLost(f"{where}: offset {message.offset()} is not in the log")
         if error.fatal() or name == "_MAX_POLL_EXCEEDED":
             raise ConsumerLost(f"{where}: {name}")
         raise translate(KafkaException(error), where)

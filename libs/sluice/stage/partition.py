@@ -63,14 +63,15 @@ class PartitionRecord:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What an owner finds of a partition: the group's committed offset (None: none), the topic's id and first offset,
-    and the offset up to which an operator accepted to skip (None: none)."""
+    """What an owner finds of a partition: the group's committed offset (None: none), the topic's id, the log's first
+    offset and its end, and the offset up to which an operator accepted to skip (None: none)."""
 
     at: Partition
     group: str
     committed: int | None
     topic_id: str
     begin: int
+    end: int
     accepted_skip: int | None = None
 
     @property
@@ -81,7 +82,12 @@ class Found:
     @property
     def reset_command(self) -> str:
         """Kafka's own command for this partition, up to where to reset it."""
-        return f"kafka-consumer-groups --group {self.group} --topic {self.at[0]}:{self.at[1]} --reset-offsets"
+        return reset_command(self.group, f"{self.at[0]}:{self.at[1]}")
+
+
+def reset_command(group: str, topic: str) -> str:
+    """Kafka's own command for all of `topic` (or `topic:partition`), up to where to reset it."""
+    return f"kafka-consumer-groups --group {group} --topic {topic} --reset-offsets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,10 @@ def decide_start(found: Found, record: PartitionRecord | None, now_s: float) -> 
     records, with the range and the way out."""
     committed = found.committed
     if record is None:
-        return Start(found.begin if committed is None else committed)
+        if committed is None:
+            return Start(found.begin)
+        _refuse_outside(found, committed, found.begin)
+        return Start(committed)
     if record.topic_id != found.topic_id:
         raise EnvironmentFault(
             found.place,
@@ -107,9 +116,12 @@ def decide_start(found: Found, record: PartitionRecord | None, now_s: float) -> 
     if committed is None:
         raise EnvironmentFault(
             found.place,
-            f"no committed offset, yet this group processed up to {record.processed}; they expired or were deleted",
-            f"{found.reset_command} --to-offset {record.processed} (or --to-earliest) --execute",
+            "no committed offset, yet this group has read here before; its offsets expired or were deleted",
+            # One command for all partitions: where each of them was left is worth less than a short message.
+            f"stop the stage, {reset_command(found.group, found.at[0])} --to-earliest --execute, and start it; "
+            "what it did before is not written again",
         )
+    _refuse_beyond_end(found, committed, record.processed)
     if committed > record.processed and committed != found.accepted_skip:
         raise EnvironmentFault(
             found.place,
@@ -119,10 +131,26 @@ def decide_start(found: Found, record: PartitionRecord | None, now_s: float) -> 
         )
     if now_s - record.at > ABSENCE_MAX_S:
         return Start(found.begin, reset=committed != found.begin)
+    _refuse_outside(found, committed, record.processed)
+    return Start(committed, reset=committed != record.processed)
+
+
+def _refuse_outside(found: Found, committed: int, processed: int) -> None:
+    """What the log does not have cannot be read; `processed` is what a group beyond the end goes back to."""
+    _refuse_beyond_end(found, committed, processed)
     if committed < found.begin:
         raise EnvironmentFault(
             found.place,
             f"offsets {committed} to {found.begin - 1} are gone from the log before this group read them",
             f"accept the loss by {found.reset_command} --to-earliest --execute",
         )
-    return Start(committed, reset=committed != record.processed)
+
+
+def _refuse_beyond_end(found: Found, committed: int, processed: int) -> None:
+    if committed > found.end:
+        raise EnvironmentFault(
+            found.place,
+            f"the committed offset {committed} is beyond the end of the log, {found.end}; nothing was skipped yet",
+            "move the group back, with the stage stopped: "
+            f"{found.reset_command} --to-offset {min(processed, found.end)} --execute",
+        )

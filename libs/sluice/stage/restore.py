@@ -30,9 +30,9 @@ def begin_partition(
     owned: Owned, record: PartitionRecord | None, reader: LogReader, control_topic: str, group: str
 ) -> None:
     """Set where `owned` begins, from its partition record, wherever that is kept. Raises EnvironmentFault."""
-    begin = reader.beginnings([owned.at])[owned.at]
+    begin, end = reader.beginnings([owned.at])[owned.at], reader.ends([owned.at])[owned.at]
     accepted = accepted_skip(reader, control_topic, group, owned.at) if _skipped(owned, record) else None
-    found = Found(owned.at, group, owned.committed, owned.topic_id, begin, accepted)
+    found = Found(owned.at, group, owned.committed, owned.topic_id, begin, end, accepted)
     start = decide_start(found, record, time.time())
     if record is not None:
         owned.record = record

@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from sluice.kafka import KafkaSettings, clients
 from sluice.kafka.log import Partition
-from sluice.stage.group import GroupReader
+from sluice.stage.group import ConsumerLost, GroupReader
 from sluice.stage.record import End, Record
 from support.scripted_group import ScriptedGroup
 from support.waiting import eventually
@@ -210,6 +210,27 @@ def test_a_partition_that_is_read_may_be_begun_elsewhere(bench: Bench, seen: See
     seen.until_read(b"1", b"2")
     bench.member.begin_at(at, 1)
     seen.until_read(b"1", b"2", b"2")
+
+
+def test_an_offset_beyond_the_end_costs_the_membership_and_who_joins_anew_begins_as_ever(
+    bench: Bench, seen: Seen
+) -> None:
+    at = (bench.topic, 0)
+    bench.append(0, b"1")
+    bench.member.begin_at(at, 999)
+
+    def lost() -> bool:
+        try:
+            seen.turn()
+        except ConsumerLost:
+            return True
+        return False
+
+    eventually(lost, "the offset to be refused")
+    bench.member.open()
+    seen.until_owned(0, 1)
+    bench.member.begin_at(at, 0)
+    seen.until_read(b"1")
 
 
 def test_a_new_group_has_no_committed_offset_and_what_is_committed_outlives_the_membership(

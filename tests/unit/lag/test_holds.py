@@ -24,12 +24,13 @@ NOON_S = 1_772_366_400.0
 
 
 def found(record: PartitionRecord | None, committed: int | None, logs: MemoryLogs | None = None) -> Hold | None:
-    """The hold of a partition whose log begins at 5."""
+    """The hold of a partition whose log begins at 5 and ends at 100."""
     looked = Looked(
         stage="mapper",
         group="mapper",
         topic_ids={TOPIC: "id"},
         begins={AT: 5},
+        ends={AT: 100},
         committed={} if committed is None else {AT: committed},
         records={} if record is None else {AT: record},
     )
@@ -56,7 +57,8 @@ def test_a_partition_that_can_be_read_is_not_held(known: PartitionRecord | None,
     ("known", "committed", "why", "next_step"),
     [
         (record(40), 60, "offsets 40 to 59 would be skipped", f"sluice skips accept mapper {TOPIC} 3 --to 60"),
-        (record(40), None, "no committed offset", "--to-offset 40"),
+        (record(40), None, "no committed offset", f"--topic {TOPIC} --reset-offsets --to-earliest"),
+        (record(40), 999, "offset 999 is beyond the end of the log, 100", "--to-offset 40"),
         (record(2), 2, "offsets 2 to 4 are gone from the log", "--to-earliest"),
         (record(40, topic_id="other"), 40, "the topic was re-created", "drop its state"),
     ],

@@ -10,6 +10,7 @@ from sluice.stage.partition import ABSENCE_MAX_S, Found, PartitionRecord, Start,
 
 AT = ("raw.erp.public.employee", 3)
 NOW = 2_000_000_000.0
+END = 100
 
 
 def record(processed: int, *, topic_id: str = "id", age_s: float = 10.0) -> PartitionRecord:
@@ -31,27 +32,47 @@ def record(processed: int, *, topic_id: str = "id", age_s: float = 10.0) -> Part
 def test_the_start_follows_the_committed_offset_and_the_record(
     committed: int | None, known: PartitionRecord | None, begin: int, accepted: int | None, expected: Start
 ) -> None:
-    assert decide_start(Found(AT, "mapper", committed, "id", begin, accepted), known, NOW) == expected
+    assert decide_start(Found(AT, "mapper", committed, "id", begin, END, accepted), known, NOW) == expected
 
 
 @pytest.mark.parametrize(
     ("committed", "known", "begin", "accepted", "told"),
     [
         (40, record(40, topic_id="other"), 0, None, ["re-created", "other"]),
-        (None, record(40), 0, None, ["no committed offset", "--to-offset 40"]),
+        (
+            None,
+            record(40),
+            0,
+            None,
+            ["no committed offset", "--topic raw.erp.public.employee --reset", "--to-earliest"],
+        ),
         (60, record(40), 0, None, ["40 to 59", "sluice skips accept mapper raw.erp.public.employee 3 --to 60"]),
         (60, record(40), 0, 50, ["40 to 59"]),  # another skip was accepted than this one
         (40, record(40), 55, None, ["40 to 54", "gone from the log"]),
+        (40, None, 55, None, ["40 to 54", "gone from the log"]),
+        (999, record(40), 0, 999, ["offset 999 is beyond the end of the log, 100", "--to-offset 40 --execute"]),
+        (999, record(40, age_s=ABSENCE_MAX_S + 1), 0, 999, ["beyond the end"]),
+        (999, record(500), 0, None, ["beyond the end", "--to-offset 100 --execute"]),  # the log was cut off
+        (999, None, 7, None, ["beyond the end", "--to-offset 7 --execute"]),
     ],
 )
 def test_what_could_lose_records_is_refused_with_the_range_and_the_way_out(
-    committed: int | None, known: PartitionRecord, begin: int, accepted: int | None, told: list[str]
+    committed: int | None, known: PartitionRecord | None, begin: int, accepted: int | None, told: list[str]
 ) -> None:
     with pytest.raises(EnvironmentFault) as refused:
-        decide_start(Found(AT, "mapper", committed, "id", begin, accepted), known, NOW)
+        decide_start(Found(AT, "mapper", committed, "id", begin, END, accepted), known, NOW)
     assert "raw.erp.public.employee/3" in refused.value.where
     for words in told:
         assert words in str(refused.value)
+
+
+def test_a_group_that_was_deleted_is_reset_by_one_command_for_all_partitions_of_a_topic() -> None:
+    told = set()
+    for partition in range(6):
+        with pytest.raises(EnvironmentFault) as refused:
+            decide_start(Found((AT[0], partition), "mapper", None, "id", 0, END), record(40 + partition), NOW)
+        told.add((refused.value.why, refused.value.next_step))
+    assert len(told) == 1
 
 
 def test_a_partition_record_survives_its_json() -> None:

@@ -123,6 +123,8 @@ class DeadLetterGuard:
     in_a_row_max: int = 100
     window: int = 1_000
     share_max: float = 0.20
+    early: int = 200
+    early_share_max: float = 0.50
     _in_a_row: int = 0
     _dead: int = 0
     _recent: deque[bool] = field(default_factory=deque)
@@ -134,5 +136,10 @@ class DeadLetterGuard:
         self._dead += dead
         if len(self._recent) > self.window:
             self._dead -= self._recent.popleft()
-        full = len(self._recent) == self.window
-        return self._in_a_row >= self.in_a_row_max or (full and self._dead > self.share_max * self.window)
+        return self._in_a_row >= self.in_a_row_max or self._dead > self._dead_max(len(self._recent))
+
+    def _dead_max(self, seen: int) -> float:
+        """How many of the last `seen` may be dead; a small input never fills the window."""
+        if seen == self.window:
+            return self.share_max * seen
+        return self.early_share_max * seen if seen >= self.early else seen

@@ -76,6 +76,17 @@ def test_more_than_a_fifth_of_the_last_thousand_pause_the_topic() -> None:
     assert any(guard.saw(n % 2 == 0) for n in range(300))
 
 
+def test_more_than_half_of_a_small_input_pause_the_topic_once_two_hundred_were_seen() -> None:
+    guard = DeadLetterGuard()
+    assert not any(guard.saw(n % 5 < 3) for n in range(199))
+    assert guard.saw(True)
+
+
+def test_half_of_a_small_input_pauses_nothing() -> None:
+    guard = DeadLetterGuard()
+    assert not any(guard.saw(n % 2 == 1) for n in range(800))
+
+
 def test_a_few_bad_records_among_many_pause_nothing() -> None:
     guard = DeadLetterGuard()
     assert not any(guard.saw(n % 50 == 0) for n in range(10_000))

@@ -33,9 +33,9 @@ def begin_rebuild(
     """
     if not spans:
         raise SettingsError(f"{topic}: no partitions to rebuild {table.name} from")
-    ensure(connection, table.schema, [table])
     owner = sql.Identifier(table.schema, "_owner")
     with sink_errors(f"table {table.schema}.{table.name}"), connection.transaction():
+        ensure(connection, table.schema, {topic: table}, to_be_filled=True)
         epoch = _next_epoch(connection, table, topic, topic_id)
         for name in ("_graves", "_seen"):  # what they say, they say by offsets of older epochs
             forget = sql.SQL("DELETE FROM {} WHERE entity = %s").format(sql.Identifier(table.schema, name))

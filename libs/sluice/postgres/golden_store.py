@@ -127,7 +127,7 @@ class GoldenStore:
             return self._connection
         connection = connect(self._dsn(), self._where)
         try:
-            ensure(connection, self._schema, self._tables.values())
+            ensure(connection, self._schema, self._tables)
             self._writers = {topic: TableWriter(connection, table) for topic, table in self._tables.items()}
             with sink_errors(self._where):
                 for writer in self._writers.values():

@@ -1,12 +1,14 @@
 """Golden tables made and kept as the contracts say: what is missing is added, anything else is refused.
 
 A change that is not additive is an operator's: the error holds the statement to run, and the sink resumes by itself.
+Nor is a table that was filled before made again: it would stand there empty, and nothing would tell.
 """
 
 import hashlib
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+import structlog
 from psycopg import sql
 
 from sluice.entities.field_types import FieldType
@@ -19,6 +21,8 @@ from sluice.postgres.sink_sql import statement
 _OWN_TABLES = ("_topics", "_owner", "_graves", "_seen", "_ledger")
 _LOCK = 0x51_0C_E5_17  # advisory lock: two sinks that start at once must not race for the same DDL
 
+log = structlog.get_logger()
+
 
 class Existing(NamedTuple):
     """What stands in the schema: columns by relation, and the hash kept with each view."""
@@ -27,15 +31,54 @@ class Existing(NamedTuple):
     views: Mapping[str, str]
 
 
-def ensure(connection: Connection, schema: str, tables: Iterable[GoldenTable]) -> None:
-    """Bring the schema to what `tables` and the sink itself need, in one transaction.
+def ensure(
+    connection: Connection, schema: str, tables: Mapping[str, GoldenTable], *, to_be_filled: bool = False
+) -> None:
+    """Bring the schema to what `tables` (by topic) and the sink itself need, in one transaction.
 
-    Raises EnvironmentFault for a change that is not additive, or a missing privilege.
+    `to_be_filled`: every topic will be read from its first offset, so that a table that was lost may be made again.
+    Raises EnvironmentFault for a table that was lost, a change that is not additive, or a missing privilege.
     """
     with sink_errors(f"schema {schema}"), connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        for todo in plan(schema, tables, existing(connection, schema)):
+        there = existing(connection, schema)
+        if not to_be_filled:
+            _refuse_lost(connection, schema, tables, there)
+        for todo in plan(schema, tables.values(), there):
             connection.execute(todo)
+        if not to_be_filled:
+            _tell_of_nulls(connection, tables.values(), there)
+
+
+def _refuse_lost(connection: Connection, schema: str, tables: Mapping[str, GoldenTable], there: Existing) -> None:
+    missing = {topic: table.name for topic, table in tables.items() if table.name not in there.columns}
+    if not missing or "_owner" not in there.columns:
+        return
+    owner = sql.Identifier(schema, "_owner")
+    question = sql.SQL("SELECT DISTINCT topic FROM {} WHERE processed > 0 AND topic = ANY(%s) ORDER BY 1").format(owner)
+    lost = [missing[topic] for (topic,) in connection.execute(question, [list(missing)])]
+    if lost:
+        raise EnvironmentFault(
+            f"table {schema}.{lost[0]}",
+            "does not exist, though its topic was processed: it was dropped, and would be made again without its rows",
+            f"stop the sink and run `sluice sink rebuild {' '.join(lost)}`",
+        )
+
+
+def _tell_of_nulls(connection: Connection, tables: Iterable[GoldenTable], there: Existing) -> None:
+    """A new field is the usual reason for a new column, so this is no fault; but a dropped column looks the same."""
+    for table in tables:
+        before = there.columns.get(table.name)
+        added = [] if before is None else [column.name for column in table.columns if column.name not in before]
+        name = sql.Identifier(table.schema, table.name)
+        if added and connection.execute(sql.SQL("SELECT FROM {} LIMIT 1").format(name)).fetchone() is not None:
+            log.warning(
+                "columns added",
+                table=f"{table.schema}.{table.name}",
+                columns=added,
+                why="rows written before hold null there until their entity changes",
+                next=f"to fill them, stop the sink and run `sluice sink rebuild {table.name}`",
+            )
 
 
 def existing(connection: Connection, schema: str) -> Existing:

@@ -5,10 +5,12 @@ from typing import Annotated
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from sluice.entities import Entity, Identity, Scale
 from sluice.errors import EnvironmentFault
 from sluice.postgres.golden_columns import GoldenTable
+from sluice.postgres.golden_rebuild import Span, begin_rebuild
 from sluice.postgres.golden_rows import GoldenReader, connect_to_read
 from sluice.postgres.sink_connection import connect
 from support.sink import TABLE, TOPIC, rows, store, upsert, write
@@ -79,8 +81,48 @@ def test_a_column_that_goes_while_the_sink_runs_comes_back_by_itself(postgres_ds
     with pytest.raises(EnvironmentFault, match="restart sink-postgres"):
         write(sink, claim, [upsert("V", 2)])
     sink.rollback()
-    write(sink, claim, [upsert("V", 2)])
+    with capture_logs() as told:
+        write(sink, claim, [upsert("V", 2)])
+    (line,) = [one for one in told if one["event"] == "columns added"]
+    assert (line["table"], line["columns"]) == ("golden.worker", ["level"])
+    assert "`sluice sink rebuild worker`" in line["next"]
     assert rows(postgres_dsn, "SELECT entity_id, level FROM golden.worker ORDER BY 1") == [("V", -5), ("W", None)]
+
+
+def test_columns_that_come_to_an_empty_table_are_not_worth_a_warning(postgres_dsn: str) -> None:
+    store(postgres_dsn, GoldenTable("golden", Before.contract())).claim(TOPIC, 0, "id")
+    with capture_logs() as told:
+        store(postgres_dsn).claim(TOPIC, 0, "id")
+    assert [one for one in told if one["event"] == "columns added"] == []
+
+
+def test_a_dropped_table_is_not_made_again_empty_but_held_until_a_rebuild_fills_it(postgres_dsn: str) -> None:
+    sink = store(postgres_dsn)
+    claim = sink.claim(TOPIC, 0, "id")
+    write(sink, claim, [upsert("W", 1)])
+    with psycopg.connect(postgres_dsn) as connection:
+        connection.execute("DROP TABLE golden.worker CASCADE")
+    with pytest.raises(EnvironmentFault, match="does not exist"):
+        write(sink, claim, [upsert("V", 2)])
+    for _ in range(2):
+        sink.rollback()
+        with pytest.raises(EnvironmentFault, match="processed") as fault:
+            write(sink, claim, [upsert("V", 2)])
+        assert fault.value.next_step == "stop the sink and run `sluice sink rebuild worker`"
+    with connect(postgres_dsn, "sink test") as connection:
+        begin_rebuild(connection, TABLE, TOPIC, "id", {0: Span(0, 3)})
+    again = store(postgres_dsn)
+    both = [upsert("W", 1, epoch=2), upsert("V", 2, epoch=2)]
+    write(again, again.claim(TOPIC, 0, "id"), both, [(0, "W"), (0, "V")])
+    assert rows(postgres_dsn, "SELECT entity_id FROM golden.worker ORDER BY 1") == [("V",), ("W",)]
+
+
+def test_a_table_that_never_held_anything_is_made_again(postgres_dsn: str) -> None:
+    store(postgres_dsn).claim(TOPIC, 0, "id")
+    with psycopg.connect(postgres_dsn) as connection:
+        connection.execute("DROP TABLE golden.worker CASCADE")
+    store(postgres_dsn).claim(TOPIC, 0, "id")
+    assert rows(postgres_dsn, "SELECT entity_id FROM golden.worker") == []
 
 
 def test_a_reader_may_pause_between_two_fetches_and_a_writer_may_not(postgres_dsn: str) -> None:

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from sluice.cli.sink import app
 from sluice.kafka import murmur2_partition
+from sluice.kafka.groups import members_of
 from support.canonical import record
 from support.sink import names, rows
 from support.sink_stage import SinkRig
@@ -145,6 +146,19 @@ def test_a_recreated_topic_stops_the_sink_until_the_table_is_rebuilt(rig: SinkRi
     rig.run_to_end()
     assert names(rig.dsn) == {"W0": "anew", "W1": "anew", "new": "anew"}
     assert rows(rig.dsn, "SELECT DISTINCT _topic_epoch FROM golden.worker") == [(2,)]
+
+
+def test_a_dropped_table_stops_the_sink_until_it_is_rebuilt(rig: SinkRig) -> None:
+    _fill(rig, 10)
+    rig.run_to_end()
+    with psycopg.connect(rig.dsn) as connection:
+        connection.execute("DROP TABLE golden.worker CASCADE")
+    with rig.running():
+        eventually(lambda: "sluice sink rebuild worker" in " ".join(rig.health.faults.values()), "the way out is told")
+    eventually(lambda: not members_of(rig.admin, rig.group), "the group is empty")
+    _rebuild(rig, {"SLUICE_KAFKA__BOOTSTRAP_SERVERS": rig.kafka.bootstrap_servers})
+    rig.run_to_end()
+    assert len(names(rig.dsn)) == 10
 
 
 def _insert_ghost(connection: psycopg.Connection[tuple[object, ...]], entity_id: str, rig: SinkRig) -> None:

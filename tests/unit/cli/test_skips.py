@@ -11,7 +11,9 @@ AT = ("raw.hr.workers", 3)
 
 
 def test_a_skip_beyond_the_end_of_the_partition_is_refused_and_the_end_is_named() -> None:
-    with pytest.raises(SettingsError, match="raw.hr.workers/3 ends at 120; nothing up to 999999 can have been skipped"):
+    with pytest.raises(
+        SettingsError, match=r"raw\.hr\.workers/3 ends at 120; nothing up to 999999 can have been skipped"
+    ):
         refuse_beyond_end(AT, 999_999, 120)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 HEADER = "sluice-position"
+PART_MAX = 2**63 - 1
 
 
 class Position(NamedTuple):
@@ -26,12 +27,16 @@ class Position(NamedTuple):
 
     @classmethod
     def parse(cls, text: str | bytes) -> Position:
-        """Read the decimal form `e:M:m`; raises ValueError on anything else, signs and blanks included."""
+        """Read the decimal form `e:M:m`, each within 64 bits; raises ValueError on anything else, signs and blanks
+        included."""
         raw = text.decode("ascii", "strict") if isinstance(text, bytes) else text
         parts = raw.split(":")
         if len(parts) != 3 or not all(p.isascii() and p.isdigit() for p in parts):
             raise ValueError("a position reads epoch:major:minor in decimal digits")
-        return cls(int(parts[0]), int(parts[1]), int(parts[2]))
+        made = cls(int(parts[0]), int(parts[1]), int(parts[2]))
+        if max(made) > PART_MAX:
+            raise ValueError("each part of a position fits 64 bits")
+        return made
 
 
 LOWEST = Position(0, 0, 0)

@@ -2,6 +2,7 @@
 
 * A record is never re-encoded: `slices` cuts each record's own bytes out of the page.
 * Integers are exact at any length; a number with a point or an exponent becomes `Decimal`, never a float.
+* A number with an exponent beyond ±4000 is refused: written out it would fill the memory.
 * NaN, Infinity, control characters within strings and text behind the value are not JSON: the page is refused.
 * Of a member that stands twice the last one counts.
 * Nesting is bounded by the interpreter's recursion limit; deeper is refused, never a crash.
@@ -15,19 +16,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
-_VALUE = msgspec.json.Decoder(float_hook=Decimal)
 _BLANK = " \t\n\r"
+EXPONENT_MAX = 4_000
 
 
 class NotJson(ValueError):
     """The bytes are not the JSON that was expected; the text says what is wrong and never quotes them."""
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise ValueError("beyond what decimals hold") from None
+    if abs(number.adjusted()) > EXPONENT_MAX:
+        raise ValueError("beyond what can be written out")
+    return number
+
+
+_VALUE = msgspec.json.Decoder(float_hook=_decimal)
 
 
 class Missing(LookupError):
@@ -85,18 +99,19 @@ def _refuse_constant(_: str) -> Any:
     raise ValueError("NaN and Infinity are not JSON")
 
 
-_SCANNER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant)
+# Of what it reads only the end counts.
+_SCANNER = json.JSONDecoder(parse_float=str, parse_constant=_refuse_constant)
 
 
 def _decode_with_standard_library(text: bytes) -> Any:
     try:
-        return json.loads(text.decode("utf-8"), parse_float=Decimal, parse_constant=_refuse_constant)
+        return json.loads(text.decode("utf-8"), parse_float=_decimal, parse_constant=_refuse_constant)
     except UnicodeDecodeError:
         raise NotJson("not UTF-8") from None
     except RecursionError:
         raise NotJson("nested too deeply") from None
     except ValueError:
-        raise NotJson("not valid JSON") from None
+        raise NotJson("not valid JSON, or a number out of range") from None
 
 
 def _scan(text: str, at: int) -> tuple[Any, int]:
@@ -105,7 +120,7 @@ def _scan(text: str, at: int) -> tuple[Any, int]:
     except RecursionError:
         raise NotJson("nested too deeply") from None
     except ValueError:
-        raise NotJson("not valid JSON") from None
+        raise NotJson("not valid JSON, or a number out of range") from None
 
 
 def _past_blanks(text: str, at: int) -> int:

@@ -33,6 +33,18 @@ def test_a_number_of_thirty_digits_stays_exact() -> None:
     assert source_key(Record(b'{"id":' + LONG + b"}"), ("id",)) == b'{"id":' + LONG + b"}"
 
 
+@pytest.mark.parametrize("number", [b"1e99999999999999999999", b"1e9999999", b"-1.5E-9999999"])
+def test_a_number_that_would_fill_the_memory_when_it_is_written_out_is_refused(number: bytes) -> None:
+    with pytest.raises(NotJson):
+        decode(b'{"id":' + number + b"}")
+    page = b'{"data":[{"id":"\\ud83d","pay":' + number + b'},{"id":2}]}'
+    assert len(slices(page, "data")) == 2
+
+
+def test_a_number_beyond_every_float_is_exact() -> None:
+    assert decode(b"1.5e400") == Decimal("1.5e400")
+
+
 def test_a_number_with_a_point_is_a_decimal() -> None:
     assert decode(b"1.10") == Decimal("1.10")
     assert isinstance(decode(b"1.10"), Decimal)

@@ -25,6 +25,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _CONTEXT = Context(prec=100, rounding=ROUND_HALF_EVEN)
 _INT64 = range(-(2**63), 2**63)
+INSTANTS = range(
+    (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND,
+    (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND + 1,
+)
+"""Times in µs UTC that every place downstream can show: the years 0001 to 9999."""
 
 
 def encoder(where: str, field: FieldType) -> Encode:
@@ -49,10 +54,18 @@ def decoder(field: FieldType) -> Decode:
 
 
 def microseconds(value: datetime, where: str) -> int:
-    """A time with a zone as microseconds since 1970 UTC, exact. Raises DeadRecord for a time without a zone."""
+    """A time with a zone as microseconds since 1970 UTC, exact. Raises DeadRecord for a time without a zone, and for
+    one that its offset puts outside of the years 0001 to 9999."""
     if value.tzinfo is None:
         raise DeadRecord("time-without-zone", f"{where} has no time zone; say in the mapping which one it is in")
-    return (value - _EPOCH) // _MICROSECOND
+    return instant((value - _EPOCH) // _MICROSECOND, where)
+
+
+def instant(micros: int, where: str) -> int:
+    """`micros` if it is one of INSTANTS; raises DeadRecord."""
+    if micros not in INSTANTS:
+        raise DeadRecord("time-out-of-range", f"{where} lies outside of the years 0001 to 9999 (UTC)")
+    return micros
 
 
 def _wrong(where: str, wanted: str, value: object) -> DeadRecord:

@@ -15,16 +15,18 @@ from pydantic import BaseModel, ValidationError
 
 from sluice.entities import mapping_source
 from sluice.entities.claims_in_text import Spelled, file_name, mistakes, spelled_words
-from sluice.entities.codec import Json, microseconds
+from sluice.entities.codec import Json, encoder, instant, microseconds
 from sluice.entities.contract import EntityContract
 from sluice.entities.entity import Entity
 from sluice.entities.failures import known_members, raised_at, validation_reason
+from sluice.entities.field_types import FieldType
 from sluice.entities.mapping_code import MappingCode, mapping_code
 from sluice.entities.rules import MostRecent
 from sluice.errors import DeadRecord, SettingsError
 
 AnyEntity = TypeVar("AnyEntity", bound=Entity)
 Function = Callable[[Any], Any]
+_OUTPUT_KEY = encoder("the key of an output", FieldType("string", nullable=False))
 
 
 class Output(NamedTuple, Generic[AnyEntity]):
@@ -91,6 +93,10 @@ class Mapping:
             record = self.raw_model.__pydantic_validator__.validate_python(raw)
         except ValidationError as error:
             raise self._unreadable(error) from None
+        except (DeadRecord, MemoryError):
+            raise
+        except Exception as error:  # a validator of the author's
+            raise self._failed(error, "") from None
         result = self._call(record)
         if result is None:
             return []
@@ -114,9 +120,13 @@ class Mapping:
         for output in outputs:
             if not isinstance(output, Output) or not isinstance(output.entity, Entity):
                 raise DeadRecord("mapping-failed", f"mapping {self.name}, {self.at}: lists what is not an Output")
-            if output.key in claims:
+            try:
+                key = _OUTPUT_KEY(output.key)
+            except DeadRecord as refused:
+                raise DeadRecord(refused.code, f"{refused.reason} (mapping {self.name}, {self.at})") from None
+            if key in claims:
                 raise DeadRecord("duplicate-output", f"mapping {self.name}, {self.at}: gives two outputs one key")
-            claims[output.key] = self._claim(output.entity, output.key, effective_at)
+            claims[key] = self._claim(output.entity, key, effective_at)
         return list(claims.values())
 
     def _claim(self, entity: Entity, output: str, effective_at: int | None) -> Claim:
@@ -146,10 +156,13 @@ class Mapping:
             value = self._effective_getter(record)
         except Exception as error:
             raise self._failed(error, f": effective_at={self.effective_at}") from None
-        if value is None or type(value) is int:
-            return value
+        where = f"effective_at={self.effective_at}"
+        if value is None:
+            return None
+        if type(value) is int:
+            return instant(value, where)
         if isinstance(value, datetime):
-            return microseconds(value, f"effective_at={self.effective_at}")
+            return microseconds(value, where)
         raise DeadRecord("wrong-type", f"effective_at={self.effective_at} is {type(value).__name__}, not a time")
 
     @cached_property

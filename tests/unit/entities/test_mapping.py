@@ -1,13 +1,13 @@
 """Mappings: what an author declares, what a raw record leads to, and that nothing of a bad record is told."""
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
 from sluice.entities import Entity, Identity, Mapping, Output, mapping, most_recent
 from sluice.errors import DeadRecord, SettingsError
@@ -55,6 +55,70 @@ def test_only_fields_that_were_given_are_claimed_and_none_is_a_claim() -> None:
     (claim,) = workers.worker.apply({**RAW, "pay": None})
     assert claim.fields["base_pay"] is None
     assert "height" not in claim.fields
+
+
+class Dated(BaseModel):
+    id: str
+    since: Any = None
+
+
+class Held(Entity):
+    number: Annotated[str, Identity()]
+
+
+@mapping(source="erp.held", version=1, effective_at="since")
+def held(raw: Dated) -> Held:
+    return Held(number=raw.id)
+
+
+@pytest.mark.parametrize(
+    "since",
+    [
+        -(10**17),
+        2**63,
+        10**30,
+        datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))),
+        datetime(9999, 12, 31, 23, tzinfo=timezone(-timedelta(hours=14))),
+    ],
+    ids=str,
+)
+def test_an_effective_time_outside_of_the_years_1_to_9999_is_refused(since: Any) -> None:
+    dead = _dead(held, {"id": "H1", "since": since})
+    assert (dead.code, str(since) in dead.reason) == ("time-out-of-range", False)
+
+
+def test_an_effective_time_at_the_ends_of_the_calendar_is_claimed() -> None:
+    assert held.apply({"id": "H1", "since": -62_135_596_800_000_000})[0].effective_at == -62_135_596_800_000_000
+    assert held.apply({"id": "H1", "since": 253_402_300_799_999_999})[0].effective_at == 253_402_300_799_999_999
+
+
+class Picky(BaseModel):
+    id: str
+
+    @field_validator("id")
+    @classmethod
+    def looked_up(cls, given: str) -> str:
+        return {"known": "H1"}[given]
+
+
+@mapping(source="erp.held", version=1)
+def picked(raw: Picky) -> list[Output[Held]]:
+    return [Output(raw.id, Held(number="H1"))]
+
+
+def test_a_model_of_the_authors_that_raises_parks_the_record() -> None:
+    dead = _dead(picked, {"id": "Secretson"})
+    assert (dead.code, dead.reason.partition(",")[0]) == ("mapping-failed", "KeyError in mapping picked")
+
+
+@mapping(source="erp.held", version=1)
+def split(raw: Dated) -> list[Output[Held]]:
+    return [Output(raw.since, Held(number="H1"))]
+
+
+@pytest.mark.parametrize("key", ["\ud83d", "a\0b", 17])
+def test_an_output_whose_key_no_topic_takes_is_refused(key: Any) -> None:
+    assert _dead(split, {"id": "H1", "since": key}).code in ("invalid-unicode", "nul-character", "wrong-type")
 
 
 def test_a_filtered_record_makes_no_claim() -> None:

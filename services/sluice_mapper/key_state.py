@@ -7,6 +7,7 @@ entities, unchanged columns and sweeps work.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ Target = tuple[str, str, str]
 """Entity, entity id, output."""
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
-_DECODER = msgspec.json.Decoder()
+_DECODER = msgspec.json.Decoder(float_hook=Decimal)
 
 # Postgres moves a value out of the row, and may then leave it out of an update, only if it is larger than 24 bytes
 # there; the shortest JSON text of such a value is a jsonb of five characters.

@@ -23,11 +23,11 @@ from sluice.stage.ledger import Outcome
 from sluice.stage.process import Owned, Taken
 from sluice.stage.record import Record
 from sluice.stage.restore import restore_record
-from sluice.stage.source_record import Op, SourceRecord
+from sluice.stage.source_record import RESERVED_KEY, Op, SourceRecord
 from sluice.state import Keeping, View
 from sluice_mapper import claims
 from sluice_mapper.key_state import KeyState, fill
-from sluice_mapper.sweep import RESERVED_KEY, Sweep, sweep_slice
+from sluice_mapper.sweep import Sweep, sweep_slice
 
 UNSEEN = "unchanged-value-never-seen"
 SLICE_KEYS = 2_000
@@ -110,10 +110,10 @@ class Mapper:
         if source_record.is_sweep(record):
             return self._sweep(record, position, owned, batch)
         inputs = self._inputs[record.topic]
+        key = source_record.source_key(record)
         if position < owned.record.swept(inputs.stream.stream):
             batch.count(record.at, "superseded")
             return Taken.DONE
-        key = source_record.source_key(record)
         view = owned.view
         state = KeyState.from_json(view.get(record.key or b""))
         before = state.to_json()
@@ -211,7 +211,8 @@ class Mapper:
     def _sweep(self, record: Record, position: Position, owned: Owned, batch: Batch) -> Taken:
         """A marker: retract every key below it in slices. The marker is done with the last slice; nothing later of
         the partition is taken meanwhile."""
-        stream = source_record.swept_stream(record)
+        stream = self._inputs[record.topic].stream.stream
+        observed_at = source_record.swept_at(record, stream)
         running = self._sweeps.get(record.at)
         if running is not None and running.position == position and running.finished:
             del self._sweeps[record.at]
@@ -222,7 +223,7 @@ class Mapper:
             return Taken.DONE
         owned.record.sweeps[stream] = position
         batch.touch(record.at)
-        self._sweeps[record.at] = Sweep(stream, position, RawRef(*record[:3]), record.timestamp_ms * 1_000)
+        self._sweeps[record.at] = Sweep(stream, position, RawRef(*record[:3]), observed_at)
         return Taken.LATER
 
     def busy(self, at: Partition) -> bool:

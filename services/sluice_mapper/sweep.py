@@ -8,10 +8,9 @@ from itertools import islice
 
 from sluice.position import Position
 from sluice.provenance import RawRef
+from sluice.stage.source_record import RESERVED_KEY
 from sluice.state import View
 from sluice_mapper.key_state import KeyState
-
-RESERVED_KEY = b'{"$'
 
 
 @dataclass(slots=True)

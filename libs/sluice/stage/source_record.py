@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from sluice.connector import json_text
+from sluice.entities.codec import INSTANTS, microseconds
 from sluice.errors import DeadRecord
 from sluice.position import HEADER as POSITION_HEADER
 from sluice.position import Position
@@ -21,6 +22,8 @@ from sluice.stage.record import Record
 
 # Claims and state repeat the key: they must stay under what their topics take.
 KEY_BYTES_MAX = 1024 * 1024
+# In the topics of state, keys that begin so are our own: partition records, sweep markers.
+RESERVED_KEY = b'{"$'
 DEBEZIUM_UNAVAILABLE = "__debezium_unavailable_value"
 
 
@@ -55,13 +58,15 @@ def is_sweep(record: Record) -> bool:
     return record.headers.get(OP_HEADER) == b"s"
 
 
-def swept_stream(record: Record) -> str:
-    """The stream that a sweep marker names."""
+def swept_at(record: Record, stream: str) -> int:
+    """When the sweep marker of `stream` was written, µs UTC. Raises DeadRecord for a marker of anything else."""
     try:
-        stream = orjson.loads(record.key or b"")["$sweep"]
+        named = orjson.loads(record.key or b"")["$sweep"]
     except (ValueError, KeyError, TypeError):
-        raise DeadRecord("bad-key", "a sweep marker's key does not name its stream") from None
-    return str(stream)
+        named = None
+    if named != stream:
+        raise DeadRecord("bad-sweep", "a sweep marker's key does not name the stream of its topic")
+    return _written_at(record)
 
 
 def source_key(record: Record) -> str:
@@ -70,6 +75,8 @@ def source_key(record: Record) -> str:
         raise DeadRecord("no-key", "the record has no key")
     if len(record.key) > KEY_BYTES_MAX:
         raise DeadRecord("bad-key", f"the key exceeds {KEY_BYTES_MAX} bytes")
+    if record.key.startswith(RESERVED_KEY):
+        raise DeadRecord("bad-key", f"keys that begin with {RESERVED_KEY.decode()} are not for sources")
     try:
         key = orjson.loads(record.key)
     except ValueError:
@@ -77,7 +84,10 @@ def source_key(record: Record) -> str:
     if not isinstance(key, dict) or not key:
         raise DeadRecord("bad-key", "the key is not a JSON object")
     if key.keys() == {"schema", "payload"} and isinstance(key["payload"], dict):
-        return orjson.dumps(key["payload"]).decode()
+        try:
+            return orjson.dumps(key["payload"]).decode()
+        except orjson.JSONEncodeError:
+            raise DeadRecord("bad-key", "the key is nested too deeply") from None
     return record.key.decode()
 
 
@@ -92,7 +102,7 @@ def read_polled(record: Record, key: str, position: Position) -> SourceRecord:
 def read_change(record: Record, key: str, position: Position) -> SourceRecord:
     """A Debezium change event, or the tombstone behind a delete."""
     if record.value is None:
-        return SourceRecord(Op.DELETE, key, position, {}, record.timestamp_ms * 1_000)
+        return SourceRecord(Op.DELETE, key, position, {}, _written_at(record))
     if TRUNCATED_HEADER in record.headers:
         raise DeadRecord("too-large", "it only stands for a change that no raw topic takes; see ingress's dead letters")
     envelope = _object(record.value)
@@ -100,7 +110,7 @@ def read_change(record: Record, key: str, position: Position) -> SourceRecord:
         envelope = envelope["payload"]
     try:
         op, source = envelope["op"], envelope["source"]
-        observed_at = int(source.get("ts_us") or source["ts_ms"] * 1_000)
+        observed_at = _changed_at(source)
         if op == "d":
             return SourceRecord(Op.DELETE, key, position, {}, observed_at)
         row = envelope["after"]
@@ -108,7 +118,17 @@ def read_change(record: Record, key: str, position: Position) -> SourceRecord:
         raise DeadRecord("bad-envelope", "not a Debezium change event: op, source or after is missing") from None
     if op not in ("c", "u", "r") or not isinstance(row, dict):
         raise DeadRecord("bad-envelope", "not a Debezium change event: unknown op, or after is no object")
+    if b"\\u" in record.value:
+        _require_whole_text(row)
     return SourceRecord(Op.UPSERT, key, position, row, observed_at)
+
+
+def _require_whole_text(row: dict[str, Any]) -> None:
+    """No database holds half of a surrogate pair, and what is kept of a row for its next change could not either."""
+    try:
+        json_text.encode(row)
+    except UnicodeEncodeError:
+        raise DeadRecord("invalid-unicode", "a column holds half of a surrogate pair") from None
 
 
 def _object(value: bytes) -> dict[str, Any]:
@@ -121,12 +141,32 @@ def _object(value: bytes) -> dict[str, Any]:
     return read
 
 
+# ── times, in µs UTC ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _changed_at(source: dict[str, Any]) -> int:
+    micros = source.get("ts_us")
+    if micros is not None:
+        return _instant(micros, "source.ts_us")
+    millis = source["ts_ms"]
+    return _instant(millis * 1_000 if type(millis) is int else None, "source.ts_ms")
+
+
 def _polled_at(record: Record) -> int:
     text = record.headers.get("ce_time")
     if text is None:
-        return record.timestamp_ms * 1_000
+        return _written_at(record)
     try:
-        moment = datetime.fromisoformat(text.decode())
-        return round(moment.timestamp() * 1_000_000)
-    except (ValueError, OverflowError):
-        raise DeadRecord("bad-time", "header ce_time is not an RFC 3339 time") from None
+        return microseconds(datetime.fromisoformat(text.decode()), "ce_time")
+    except (ValueError, DeadRecord):
+        raise DeadRecord("bad-time", "header ce_time is not an RFC 3339 time of the years 0001 to 9999") from None
+
+
+def _written_at(record: Record) -> int:
+    return _instant(record.timestamp_ms * 1_000, "the record's timestamp")
+
+
+def _instant(micros: object, what: str) -> int:
+    if type(micros) is not int or micros not in INSTANTS:
+        raise DeadRecord("bad-time", f"{what} is not a time of the years 0001 to 9999")
+    return micros

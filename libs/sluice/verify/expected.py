@@ -84,6 +84,7 @@ class StreamHistory:
         try:
             position = source_record.position_of(record)
             if source_record.is_sweep(record):
+                source_record.swept_at(record, self._stream.stream)
                 self._sweep(position)
                 return ""
             source_key = source_record.source_key(record)

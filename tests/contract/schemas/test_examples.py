@@ -72,7 +72,7 @@ def test_a_sweep_marker_is_read_as_one(path: Path) -> None:
     example = read(path)
     raw = record(example)
     assert source_record.is_sweep(raw)
-    assert source_record.swept_stream(raw) == example["key"]["$sweep"]
+    assert source_record.swept_at(raw, example["key"]["$sweep"]) == raw.timestamp_ms * 1_000
 
 
 @pytest.mark.parametrize("path", of("envelope"), ids=name_of)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import pytest
@@ -135,6 +136,34 @@ def test_a_live_row_parked_in_a_new_snapshot_is_not_swept() -> None:
     assert set(bench.live()) == {"E1/person/main"}
 
 
+@pytest.mark.parametrize("key", [b'{"$sweep":"payroll"}', b'{"id":1}'])
+def test_a_sweep_marker_of_another_stream_is_parked_and_sweeps_nothing(key: bytes) -> None:
+    bench = MapperBench(person())
+    bench.change(1, "1:100:1", row(1))
+    bench.append(key, b"", "2:500:0", {"sluice-op": b"s"})
+    bench.change(1, "1:200:1", row(1, name="Grace"))
+    bench.run()
+    assert bench.dead == ["bad-sweep"]
+    assert bench.live()["E1/person/main"]["name"] == "Grace"
+
+
+@pytest.mark.parametrize("key", [b'{"$partition":0}', b'{"$sweep":"public.employee"}'])
+def test_a_key_in_the_place_of_our_own_is_parked_and_leaves_no_state(key: bytes) -> None:
+    bench = MapperBench(person())
+    bench.append(key, b'{"op":"u","source":{"ts_ms":1},"after":{"id":1,"number":"E1"}}', "1:1:1")
+    bench.run()
+    assert bench.dead == ["bad-key"]
+    assert bench.known_keys == set()
+
+
+def test_an_unreadable_key_below_a_sweep_is_parked_like_any_other() -> None:
+    bench = MapperBench(person())
+    bench.sweep("2:500:0")
+    bench.append(b"17", b"{}", "1:1:1")
+    bench.run()
+    assert bench.dead == ["bad-key"]
+
+
 def test_what_lies_below_a_sweep_is_superseded_for_ever() -> None:
     bench = MapperBench(person())
     bench.change(1, "1:100:1", row(1))
@@ -220,6 +249,56 @@ def test_a_record_that_can_never_succeed_is_parked_with_its_cause(
     bench.run()
     assert bench.dead == [cause]
     assert set(bench.live()) == {"E1/person/main"}
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [b"[%d]" % 2**70, b"[1e400]", b'"\\ud83d half an emoji"', b'["\\ud83d"]'],
+    ids=["beyond-64-bits", "beyond-a-float", "surrogate", "surrogate-inside"],
+)
+def test_whatever_a_column_holds_its_key_is_read_again(notes: bytes) -> None:
+    bench = MapperBench(person())
+    value = b'{"op":"u","source":{"ts_ms":1},"after":{"id":1,"number":"E1","name":"Ada","other":%b}}' % notes
+    bench.append(b'{"id":1}', value, "1:1:1")
+    bench.change(1, "1:2:1", {**row(1, name="Grace"), "other": UNAVAILABLE})
+    bench.change(1, "1:3:1", row(1, name="Edsger"))
+    bench.run()
+    assert bench.live()["E1/person/main"]["name"] == "Edsger"
+
+
+_ODD = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from([2**64, -(10**25), "9" * 12, "\ud83d half", UNAVAILABLE, "1:1:1"])
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
+_ODD_ROW = st.fixed_dictionaries(
+    {"id": st.just(1)}, optional={"number": st.just("E1") | _ODD, "name": _ODD, "notes": _ODD, "other": _ODD}
+)
+_ODD_ENVELOPE = st.fixed_dictionaries(
+    {"op": st.sampled_from("cud") | _ODD, "after": _ODD_ROW | _ODD},
+    optional={"source": st.fixed_dictionaries({"ts_ms": st.just(1) | _ODD}, optional={"ts_us": _ODD}) | _ODD},
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    kind=st.sampled_from(["cdc", "poll"]),
+    records=st.lists(st.tuples(st.sampled_from("12"), _ODD_ENVELOPE | _ODD_ROW | _ODD), max_size=6),
+    headers=st.dictionaries(st.sampled_from(["ce_time", "sluice-op", "traceparent"]), st.binary(max_size=20)),
+)
+def test_no_record_of_a_stranger_ends_the_mapper(
+    kind: str, records: list[tuple[str, Any]], headers: dict[str, bytes]
+) -> None:
+    bench = MapperBench(person(), kind=kind)
+    for at, (key, value) in enumerate(records):
+        bench.append(b'{"id":%b}' % key.encode(), json.dumps(value).encode(), f"1:{at}:0", headers)
+    bench.run()
+    assert len(bench.outcomes) == len(records)
 
 
 def test_a_nul_in_a_value_parks_the_record_without_quoting_it() -> None:

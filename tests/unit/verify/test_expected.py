@@ -103,6 +103,21 @@ def test_a_parked_record_counts_as_seen_for_a_sweep() -> None:
     assert Log(CRM).person("A", "x", 1).person("A", ["no", "text"], 6).sweep(5).claims == {"A": 1}
 
 
+def test_a_sweep_marker_of_another_stream_takes_nothing_and_must_be_a_dead_letter() -> None:
+    log = Log(CRM).person("A", "x", 1).add({"$sweep": "payroll"}, b"", 5, sluice_op=b"s")
+    assert log.claims == {"A": 1}
+    assert log.parked == [("", 0)]
+
+
+def test_a_key_in_the_place_of_our_own_must_be_a_dead_letter() -> None:
+    assert Log(CRM).add({"$partition": 3}, {"id": "A"}, 1).parked == [("", 0)]
+
+
+def test_a_change_whose_time_is_no_time_is_parked() -> None:
+    log = Log(ERP).add({"id": 1}, {"op": "c", "source": {"ts_us": "abc"}, "after": {}}, 1)
+    assert log.parked == [('{"id":1}', 1)]
+
+
 def test_what_is_older_than_a_sweep_before_it_stays_away() -> None:
     assert Log(CRM).sweep(5).person("A", "x", 4).claims == {}
 

@@ -83,5 +83,5 @@ def _hold(looked: Looked, at: Partition, accepted: int | None) -> Hold | None:
     except EnvironmentFault as refused:
         return Hold("held", refused.why, refused.next_step)
     if record.paused_at:
-        return Hold("paused", PAUSED_WHY, to_resume(looked.stage), record.paused_at)
+        return Hold("paused", PAUSED_WHY, to_resume(looked.stage, looked.group, at[0]), record.paused_at)
     return None

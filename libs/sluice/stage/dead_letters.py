@@ -15,6 +15,7 @@ from typing import NamedTuple
 from sluice.errors import DeadRecord
 from sluice.names import SINK_POSTGRES
 from sluice.provenance import RawRef
+from sluice.stage.partition import reset_command
 from sluice.stage.record import Record, number_in
 
 CONNECT = "__connect.errors."
@@ -111,9 +112,13 @@ def origin_of(letter: Record) -> RawRef | None:
         return None
 
 
-def to_resume(stage: str) -> str:
-    """What an operator does about an input topic that is paused."""
-    return f"mend it, then restart {stage}"
+def to_resume(stage: str, group: str, topic: str) -> str:
+    """What an operator does about an input `topic` that is paused: without the rewind, what was parked stays parked."""
+    rewind = f"{reset_command(group, topic)} --to-earliest --execute"
+    return (
+        f"mend it (a mapping: under a higher version), stop {stage}, {rewind}, and start it. "
+        "A restart alone goes on behind the records that were parked"
+    )
 
 
 @dataclass(slots=True)

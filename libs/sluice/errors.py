@@ -12,6 +12,8 @@ Unknown codes are bugs on purpose: a guess here loses data in silence.
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Iterator
 from enum import IntEnum
 
 
@@ -66,12 +68,38 @@ class Outdated(SluiceError):
     """Newer code than ours is in force here: this process must leave its group, or values would flip-flop."""
 
 
+class StateUnusable(SluiceError):
+    """The local store failed within a batch that is durable: this process must end, the next one restores it."""
+
+
 class Bug(Exception):
     """A promise of our own code is broken. Not a SluiceError: nothing but the process's end may catch it."""
 
 
 class SettingsError(SluiceError):
     """Settings or the pipeline's files are wrong; found before anything runs."""
+
+
+def frames_of(error: BaseException) -> str:
+    """A bug told for logs: the classes and frames of `error` and of what led to it, first the first. No message and
+    no note of theirs: either may quote a record."""
+    return "\n".join(line for one in reversed(list(_chain(error))) for line in _raised(one))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    told: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in told:
+        told.add(id(following))
+        yield following
+        before = None if following.__suppress_context__ else following.__context__
+        following = following.__cause__ or before
+
+
+def _raised(error: BaseException) -> Iterator[str]:
+    yield f"{type(error).__name__} raised at"
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        yield f"  {frame.f_code.co_filename}:{line}, in {frame.f_code.co_name}"
 
 
 # SQLSTATE, by class (first two characters) or in full. Source: PostgreSQL manual, appendix A.

@@ -19,7 +19,7 @@ from sluice.stage.ledger import ledger_key, ledger_line
 from sluice.stage.partition import ABSENCE_MAX_S, PartitionRecord
 from sluice.stage.process import Owned, Taken
 from sluice.stage.raw import ORIGIN_HEADER
-from sluice.stage.record import Record
+from sluice.stage.record import Record, number_in
 from sluice.stage.restore import begin_partition
 from sluice.telemetry import metrics
 
@@ -101,10 +101,10 @@ class Sink:
 
     def committed(self, batch: Batch, tracked: dict[Partition, int]) -> None:
         for record, _ in self._pending:
-            origin = record.headers.get(ORIGIN_HEADER)
-            if origin is not None and origin.isdigit():
+            origin_ms = number_in(record.headers.get(ORIGIN_HEADER))
+            if origin_ms is not None:
                 entity = self._tables[record.topic].name
-                metrics.FRESHNESS.labels(entity).observe(max(0.0, time.time() - int(origin) / 1000))
+                metrics.FRESHNESS.labels(entity).observe(max(0.0, time.time() - origin_ms / 1000))
         for claim in self._ended:
             self._claims[claim.topic, claim.partition] = claim._replace(pass_from=None, pass_end=None)
         self._forget()

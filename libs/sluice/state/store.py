@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from rocksdict import AccessType, Options, Rdict, WriteBatch
 
-from sluice.errors import EnvironmentFault
+from sluice.errors import EnvironmentFault, StateUnusable
 
 Write = tuple[bytes, bytes | None]
 _MIB = 1024 * 1024
@@ -76,6 +76,7 @@ class RocksStore:
     """RocksDB in one folder, for one process. Small buffers: a stage's memory must not follow its state."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         options = Options(raw_mode=True)
         options.create_if_missing(True)
@@ -112,8 +113,15 @@ class RocksStore:
                 batch.delete(key)
             else:
                 batch.put(key, value)
-        if len(batch):
+        if not len(batch):
+            return
+        try:
             self._db.write(batch)
+        except Exception:  # rocksdict raises bare Exception, with the path and the system's reason in its text
+            raise StateUnusable(
+                f"state folder {self._folder}: it cannot be written; is the disk full? "
+                "Next: make room, and start this stage again. Nothing is lost: the state is rebuilt from Kafka"
+            ) from None
 
     def drop(self, prefix: bytes) -> None:
         keys = [key for key, _ in self.scan(prefix)]

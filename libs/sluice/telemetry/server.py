@@ -25,14 +25,41 @@ class TelemetryServer:
         self._thread.start()
         self._run_file = run_file
         run_file.parent.mkdir(parents=True, exist_ok=True)
-        partial = run_file.with_suffix(".partial")
-        partial.write_text(json.dumps({"pid": os.getpid(), "host": host, "port": self.port}))
-        partial.replace(run_file)
+        self._before, self._ours = _read(run_file), json.dumps({"pid": os.getpid(), "host": host, "port": self.port})
+        _replace(run_file, self._ours)
 
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
-        self._run_file.unlink(missing_ok=True)
+        if _read(self._run_file) != self._ours:
+            return  # another process has begun since
+        if self._before is not None and _is_running(self._before):
+            # We were the second of a stage, and are refused: the first one goes on.
+            _replace(self._run_file, self._before)
+        else:
+            self._run_file.unlink(missing_ok=True)
+
+
+def _read(run_file: Path) -> str | None:
+    try:
+        return run_file.read_text()
+    except OSError:
+        return None
+
+
+def _replace(run_file: Path, text: str) -> None:
+    partial = run_file.with_suffix(".partial")
+    partial.write_text(text)
+    partial.replace(run_file)
+
+
+def _is_running(told: str) -> bool:
+    try:
+        pid = int(json.loads(told)["pid"])
+        os.kill(pid, 0)
+    except (ValueError, KeyError, TypeError, OSError):
+        return False
+    return pid != os.getpid()  # in a container the one before us had our number
 
 
 def _handler(health: Health) -> type[BaseHTTPRequestHandler]:

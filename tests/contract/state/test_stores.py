@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sluice.errors import EnvironmentFault
+from sluice.errors import EnvironmentFault, StateUnusable
 from sluice.state import MemoryStore, RocksStore, Store
 
 KEYS = st.binary(min_size=1, max_size=3)
@@ -111,3 +111,11 @@ def test_a_second_process_in_the_same_folder_is_refused_with_a_way_out(tmp_path:
         RocksStore(tmp_path / "store")
     assert "rebuilt from Kafka" in fault.value.next_step
     held.close()
+
+
+def test_a_folder_that_cannot_be_written_any_more_ends_the_process_with_its_name(tmp_path: Path) -> None:
+    store = RocksStore(tmp_path / "store")
+    store.close()
+    with pytest.raises(StateUnusable, match="rebuilt from Kafka") as told:
+        store.write([(b"k", b"1")])
+    assert str(tmp_path / "store") in str(told.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -47,3 +48,20 @@ def test_the_probes_answer_where_the_run_file_says_and_the_file_goes_with_the_st
     assert not run_file.exists()
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{base}/healthz")
+
+
+def test_a_second_process_of_a_stage_that_is_refused_leaves_the_first_ones_address(tmp_path: Path) -> None:
+    run_file = tmp_path / "mapper.json"
+    first = json.dumps({"pid": os.getppid(), "host": "127.0.0.1", "port": 1})
+    run_file.write_text(first)
+    with closing(TelemetryServer("127.0.0.1", 0, Health(), run_file)):
+        assert run_file.read_text() != first
+    assert run_file.read_text() == first
+
+
+def test_an_address_that_a_dead_process_left_goes_with_the_next_one(tmp_path: Path) -> None:
+    run_file = tmp_path / "mapper.json"
+    run_file.write_text(json.dumps({"pid": 2**22 + 1, "host": "127.0.0.1", "port": 1}))
+    with closing(TelemetryServer("127.0.0.1", 0, Health(), run_file)):
+        pass
+    assert not run_file.exists()

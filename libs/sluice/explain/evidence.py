@@ -53,7 +53,9 @@ def gather(pipeline: Pipeline, contract: EntityContract, entity_id: str, reader:
         if pipeline.sinks
         else _canonical(names.canonical(contract.name), partition, entity_id, reader, decode)
     )
-    return Evidence(entity_id, golden, _claims(names.contributions(contract.name), partition, entity_id, reader))
+    return Evidence(
+        entity_id, golden, standing_claims(names.contributions(contract.name), partition, entity_id, reader)
+    )
 
 
 def _stored(pipeline: Pipeline, contract: EntityContract, entity_id: str) -> Golden | None:
@@ -81,7 +83,8 @@ def _canonical(topic: str, partition: int, entity_id: str, reader: LogReader, de
     return Golden(where, topic, partition, offset, sluice["revision"], sluice["updated_at"], decoded.fields, sluice)
 
 
-def _claims(topic: str, partition: int, entity_id: str, reader: LogReader) -> list[Contribution]:
+def standing_claims(topic: str, partition: int, entity_id: str, reader: LogReader) -> list[Contribution]:
+    """The highest claim to `entity_id` of each key, without those that the merger parks."""
     held: dict[bytes, Contribution] = {}
     for message in reader.read(_whole(reader, topic, partition)):
         key, value = message.key() or b"", message.value()
@@ -91,7 +94,9 @@ def _claims(topic: str, partition: int, entity_id: str, reader: LogReader) -> li
         try:
             claim = Contribution.from_json(value)
         except DeadRecord:
-            continue  # one of the merger's dead letters
+            continue
+        if claim.key != key:
+            continue
         before = held.get(key)
         if claim.entity_id == entity_id and (before is None or claim.claim_order >= before.claim_order):
             held[key] = claim

@@ -20,7 +20,7 @@ from sluice.position import Position
 from sluice.provenance import Contribution, RawRef
 from sluice.stage import source_record
 from sluice.stage.dead_letters import CAUSE_HEADER, CONNECT, PARKED_HEADER, origin_of
-from sluice.stage.record import Record, record_of
+from sluice.stage.record import Record, number_in, record_of
 
 # Of what the mapper did not read in a partition, the last so many offsets are looked at.
 UNREAD_OFFSETS_MAX = 50_000
@@ -88,8 +88,8 @@ def _parked(reader: LogReader, pipeline: Pipeline, keys: set[SourceKey]) -> Iter
         if found is not None:
             key, position = found
             why = headers.get(CONNECT + "exception.message", b"").decode(errors="replace")
-            parked_ms = headers.get(PARKED_HEADER, b"")
-            since_ms = int(parked_ms) if parked_ms.isdigit() else letter.timestamp_ms
+            parked_ms = number_in(headers.get(PARKED_HEADER))
+            since_ms = letter.timestamp_ms if parked_ms is None else parked_ms
             place = RawRef(letter.topic, letter.partition, letter.offset)
             cause = headers.get(CAUSE_HEADER, b"").decode(errors="replace")
             yield key, Newer("parked", raw, position, why, since_ms, place, cause)

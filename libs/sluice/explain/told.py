@@ -128,4 +128,8 @@ def _origin_json(origin: Origin) -> dict[str, Any]:
 
 
 def _time(micros: int) -> str:
-    return (_EPOCH + timedelta(microseconds=micros)).isoformat().removesuffix("+00:00") + "Z"
+    """RFC 3339; outside of the calendar the number."""
+    try:
+        return (_EPOCH + timedelta(microseconds=micros)).isoformat().removesuffix("+00:00") + "Z"
+    except OverflowError:
+        return f"{micros} µs"

@@ -81,8 +81,8 @@ class SettingsError(SluiceError):
 
 
 def frames_of(error: BaseException) -> str:
-    """A bug told for logs: the classes and frames of `error` and of what led to it, first the first. No message and
-    no note of theirs: either may quote a record."""
+    """A bug told for logs: the classes and frames of `error` and of what led to it, first the first. Messages are
+    told of our own errors alone, and no notes: those of others may quote a record."""
     return "\n".join(line for one in reversed(list(_chain(error))) for line in _raised(one))
 
 
@@ -97,7 +97,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _raised(error: BaseException) -> Iterator[str]:
-    yield f"{type(error).__name__} raised at"
+    told = f": {error}," if isinstance(error, Bug | SluiceError) else ""
+    yield f"{type(error).__name__}{told} raised at"
     for frame, line in traceback.walk_tb(error.__traceback__):
         yield f"  {frame.f_code.co_filename}:{line}, in {frame.f_code.co_name}"
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-import traceback
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from sluice.errors import ExitCode, SettingsError, SluiceError
+from sluice.errors import ExitCode, SettingsError, SluiceError, frames_of
 
 # Command → (module with `app`, or with a function of the command's name; what it is for).
 GROUPS = {
@@ -49,15 +48,15 @@ class LazyGroup(TyperGroup):
             formatter.write_dl(sorted(rows.items()))
 
     def main(self, *args: Any, **more: Any) -> Any:
-        """Errors with a policy become one line and an exit code; anything else is our bug: a traceback and code 70."""
+        """Errors with a policy become one line and an exit code; anything else is our bug: its frames and code 70."""
         try:
             return super().main(*args, **more)
         except SettingsError as error:
             _end(ExitCode.SETTINGS, error)
         except SluiceError as error:
             _end(ExitCode.ENVIRONMENT, error)
-        except Exception:  # Python's own exit code for it, 1, would read as a finding
-            traceback.print_exc()
+        except Exception as error:  # Python's own exit code for it, 1, would read as a finding
+            print(f"sluice: a bug of ours: {frames_of(error)}", file=sys.stderr)
             sys.exit(int(ExitCode.BUG))
 
 
@@ -97,11 +96,11 @@ def run(
         code = next(iter(found)).load()()
     except SluiceError:
         raise
-    except Exception:
+    except Exception as error:
         import structlog
 
-        # A bug: told with its traceback (frames, no values), never with the record at hand.
-        structlog.get_logger().exception("bug; stopping, nothing of the open batch is committed", stage=stage)
+        told = "bug; stopping, nothing of the open batch is committed"
+        structlog.get_logger().error(told, stage=stage, exception=frames_of(error))
         sys.exit(int(ExitCode.BUG))
     sys.exit(code)
 

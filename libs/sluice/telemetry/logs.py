@@ -7,6 +7,13 @@ import sys
 
 import structlog
 
+from sluice.errors import frames_of
+
+
+def _frames(exc_info: structlog.typing.ExcInfo) -> str:
+    """Frames without locals, messages and notes: each of these may hold a record."""
+    return frames_of(exc_info[1])
+
 
 def configure_logs(stage: str) -> None:
     """Send the standard library's and structlog's events through one formatter, with the stage's name on each."""
@@ -31,8 +38,7 @@ def configure_logs(stage: str) -> None:
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                # Tracebacks keep their frames and lose their locals: a local may hold a record.
-                structlog.processors.format_exc_info,
+                structlog.processors.ExceptionRenderer(_frames),
                 final,
             ],
         )

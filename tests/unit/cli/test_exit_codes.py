@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from sluice.cli.main import LazyGroup
+from sluice.cli.main import app as sluice
 from sluice.errors import Bug, EnvironmentFault, Outdated, SettingsError, Transient
 
 
@@ -35,5 +38,20 @@ def test_an_error_ends_a_command_with_the_code_of_its_policy(error: Exception, c
 
     result = CliRunner().invoke(app, ["fail"])
     assert result.exit_code == code
+    if code == 70:
+        assert "in fail" in result.stderr
+        assert (str(error) in result.stderr) == isinstance(error, Bug)
     told = result.stderr.splitlines()
     assert (told[0] == f"sluice: {error}" and len(told) == 1) == (code != 70), told
+
+
+def test_a_bug_of_a_stage_is_told_without_its_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    def main() -> int:
+        raise ValueError("invalid literal: 'Lovelace'")
+
+    found = [SimpleNamespace(load=lambda: main)]
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: found)
+    result = CliRunner().invoke(sluice, ["run", "mapper"])
+    assert result.exit_code == 70
+    assert "ValueError" in result.output
+    assert "Lovelace" not in result.output

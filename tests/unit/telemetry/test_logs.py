@@ -14,9 +14,13 @@ configure_logs("mapper")
 logging.getLogger("httpx").info("GET /token?client_secret=hunter2")
 structlog.get_logger().warning("not now", why="nobody answers")
 def work(row):
-    raise KeyError("pay")
+    try:
+        int(row["iban"])
+    except ValueError as error:
+        error.add_note("of Lovelace")
+        raise KeyError(f"pay of {row['name']}") from error
 try:
-    work({"iban": "DE95"})
+    work({"iban": "DE95", "name": "Lovelace"})
 except KeyError:
     structlog.get_logger().exception("bug")
 """
@@ -31,5 +35,9 @@ def test_logs_are_json_lines_of_the_stage_without_locals_or_query_strings() -> N
         "mapper",
         "warning",
     )
-    assert "KeyError" in second["exception"]
-    assert not any(word in done.stderr for word in ("hunter2", "DE95"))
+    told = second["exception"].splitlines()
+    assert told[0] == "ValueError raised at"
+    assert told[1].endswith("<string>:10, in work")
+    assert "KeyError raised at" in told
+    assert told[-1].endswith("in work")
+    assert not any(word in done.stderr for word in ("hunter2", "DE95", "Lovelace"))

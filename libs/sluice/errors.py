@@ -54,6 +54,14 @@ class TransactionLost(Transient):
     """A Kafka transaction ended without our knowing how: fence again, read back what is durable, go on."""
 
 
+class Fenced(TransactionLost):
+    """Another producer took `transactional_id` over."""
+
+    def __init__(self, why: str, transactional_id: str) -> None:
+        super().__init__(why)
+        self.transactional_id = transactional_id
+
+
 class EnvironmentFault(SluiceError):
     """The world around us is not as it must be: `where` it is seen, `why`, and the operator's `next_step`."""
 

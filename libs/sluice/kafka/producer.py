@@ -14,7 +14,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from sluice.errors import Bug, EnvironmentFault, TransactionLost, Transient
+from sluice.errors import Bug, EnvironmentFault, Fenced, TransactionLost, Transient
 from sluice.kafka import clients
 from sluice.kafka.bounded import within
 from sluice.kafka.faults import TOO_LARGE, kafka_error, too_large, translate
@@ -23,6 +23,7 @@ from sluice.kafka.settings import KafkaSettings
 Headers = Sequence[tuple[str, bytes]]
 OnDelivery = Callable[[KafkaError | None, Message], None]
 
+_TAKEN_OVER = {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"}
 # Beyond its own time-out a call is not waited for longer than this.
 GRACE_S = 5.0
 
@@ -154,4 +155,6 @@ class TransactionalProducer:
             ours = translate(exception, where)
             if not isinstance(ours, Transient | KafkaException):
                 return ours
+        if name in _TAKEN_OVER:
+            return Fenced(f"{where}: {name}", self.transactional_id)
         return TransactionLost(f"{where}: {name}")

@@ -28,7 +28,7 @@ class GroupReader:
     def __init__(self, settings: KafkaSettings, group: str, instance: str, topics: Sequence[str]) -> None:
         self.group = group
         self._settings = settings
-        self._instance = instance
+        self.instance = instance
         self._topics = list(topics)
         self._incremental = settings.group_protocol == "consumer"
         self._consumer: Consumer | None = None
@@ -38,7 +38,7 @@ class GroupReader:
     def open(self) -> None:
         """Join the group anew; what an earlier membership owned counts as revoked."""
         self.close()
-        consumer = clients.group_consumer(self._settings, self.group, self._instance)
+        consumer = clients.group_consumer(self._settings, self.group, self.instance)
         consumer.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
         self._consumer = consumer
 

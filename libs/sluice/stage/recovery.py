@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable
 
 import structlog
 
-from sluice.errors import Bug, DeadRecord, EnvironmentFault, TransactionLost, Transient
+from sluice.errors import Bug, DeadRecord, EnvironmentFault, Fenced, TransactionLost, Transient
 from sluice.stage.assignment import Assignment
 from sluice.stage.delivery import Delivery
 from sluice.stage.group import ConsumerLost, GroupReader
@@ -16,8 +18,26 @@ from sluice.stage.signals import Stop
 from sluice.telemetry.health import Health
 
 ENVIRONMENT = "environment"
+FENCED = "fenced"
+FENCED_OFTEN = 3
+FENCED_WITHIN_S = 300.0
 
 log = structlog.get_logger()
+
+
+class Fences:
+    """When we were fenced. Once, that is a successor; again and again, another process has our name."""
+
+    def __init__(self) -> None:
+        self._at: deque[float] = deque(maxlen=FENCED_OFTEN)
+
+    def saw(self, now_s: float) -> bool:
+        """Note a fence; True if it was `often`."""
+        self._at.append(now_s)
+        return self.often(now_s)
+
+    def often(self, now_s: float) -> bool:
+        return len(self._at) == FENCED_OFTEN and now_s - self._at[0] < FENCED_WITHIN_S
 
 
 class Recovery:
@@ -38,6 +58,7 @@ class Recovery:
         self._assignment = assignment
         self._pace = pace
         self._health = health
+        self._fences = Fences()
 
     def join(self, stop: Stop) -> None:
         """Fence whoever delivered before and join the group, as often as it takes."""
@@ -63,9 +84,13 @@ class Recovery:
         try:
             act()
             self._health.mend(ENVIRONMENT)
+            if not self._fences.often(time.monotonic()):
+                self._health.mend(FENCED)
             self._pace.turned()
         except TransactionLost as error:
             log.warning("transaction lost; fencing again", why=str(error))
+            if isinstance(error, Fenced) and self._fences.saw(time.monotonic()):
+                self._tell(self._rival(error), FENCED)
             self._pace.halve()
             self._begin_anew(stop)
         except ConsumerLost as error:
@@ -94,6 +119,15 @@ class Recovery:
         self._process.dropped()
         self._assignment.rewind()
 
-    def _tell(self, error: EnvironmentFault) -> None:
-        self._health.fault(ENVIRONMENT, str(error))
-        log.error(ENVIRONMENT, where=error.where, why=error.why, next=error.next_step)
+    def _rival(self, error: Fenced) -> EnvironmentFault:
+        instance = self._reader.instance
+        return EnvironmentFault(
+            f"transactional id {error.transactional_id}",
+            f"fenced {FENCED_OFTEN} times within {FENCED_WITHIN_S:.0f} s: another process runs with "
+            f"SLUICE_INSTANCE={instance}, and the two take the id from each other",
+            "stop one of them, or give it an instance of its own",
+        )
+
+    def _tell(self, error: EnvironmentFault, kind: str = ENVIRONMENT) -> None:
+        self._health.fault(kind, str(error))
+        log.error(kind, where=error.where, why=error.why, next=error.next_step)

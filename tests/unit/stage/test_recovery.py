@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sluice.errors import Bug, DeadRecord
+from sluice.errors import Bug, DeadRecord, Fenced, TransactionLost
+from sluice.stage.recovery import FENCED_OFTEN, FENCED_WITHIN_S, Fences
 from support.scripted_group import ScriptedStage
 
 AT = ("input", 0)
@@ -16,3 +17,32 @@ def test_a_record_called_dead_when_it_is_too_late_to_tell_which_is_a_bug_and_not
     with pytest.raises(Bug, match="too-large: a record for out exceeds 9 bytes"):
         stage.run(5, lambda turn, it: it.group.assign([AT] if turn < 0 else []))
     assert stage.outputs.delivered == []
+
+
+def test_who_is_fenced_again_and_again_says_that_another_process_has_its_name() -> None:
+    stage = ScriptedStage({AT: [b"1"]})
+    stage.outputs.fault = Fenced("scripted-0: committing: _FENCED", "scripted-0")
+    stage.run(10, lambda turn, it: it.group.assign([AT] if turn < 0 else []))
+    told = stage.health.faults["fenced"]
+    assert told.startswith("transactional id scripted-0: ")
+    assert "another process runs with SLUICE_INSTANCE=0" in told
+    assert stage.outputs.delivered == []
+
+
+def test_a_transaction_that_is_lost_otherwise_accuses_nobody() -> None:
+    stage = ScriptedStage({AT: [b"1"]})
+    stage.outputs.fault = TransactionLost("scripted-0: committing: no answer")
+    stage.run(10, lambda turn, it: it.group.assign([AT] if turn < 0 else []))
+    assert "fenced" not in stage.health.faults
+
+
+def test_a_successor_that_fences_once_in_a_while_is_no_rival() -> None:
+    fences, apart_s = Fences(), FENCED_WITHIN_S / (FENCED_OFTEN - 1)
+    assert not any(fences.saw(number * apart_s) for number in range(20))
+
+
+def test_a_rival_that_is_gone_is_forgotten_after_a_while() -> None:
+    fences = Fences()
+    assert [fences.saw(float(number)) for number in range(FENCED_OFTEN)] == [False] * (FENCED_OFTEN - 1) + [True]
+    assert fences.often(FENCED_OFTEN + 1.0)
+    assert not fences.often(FENCED_WITHIN_S + FENCED_OFTEN)

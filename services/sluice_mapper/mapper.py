@@ -242,8 +242,9 @@ class Mapper:
         inputs = self._inputs[owned.at[0]]
         marker = Record(*sweep.raw, None, None, {}, time.time_ns() // 1_000_000)
         for key, state in sweep_slice(owned.view, sweep, self._slice_keys):
+            source_key = source_record.source_key(marker._replace(key=key))
             origin = claims.Origin(
-                inputs.stream.source, inputs.stream.stream, key.decode(), sweep.position, sweep.raw, sweep.observed_at
+                inputs.stream.source, inputs.stream.stream, source_key, sweep.position, sweep.raw, sweep.observed_at
             )
             step = claims.retract_all(inputs.versions, state, origin)
             state.seen = max(state.seen, sweep.position)

@@ -195,6 +195,16 @@ def test_a_large_sweep_runs_in_slices_and_a_crash_between_them_loses_nothing() -
     assert sorted(retracted) == sorted(set(retracted))
 
 
+def test_a_sweep_retracts_what_a_key_in_debeziums_wrapping_claimed() -> None:
+    bench = MapperBench(person())
+    value = b'{"op":"c","source":{"ts_ms":1},"after":{"id":1,"number":"E1","name":"Ada"}}'
+    bench.append(b'{"schema":{},"payload":{"id":1}}', value, "1:1:1")
+    bench.sweep("2:500:0")
+    bench.run()
+    assert bench.live() == {}
+    assert {claim.source_key for _, claim in bench.contributions} == {'{"id":1}'}
+
+
 def test_a_truncate_counts_by_its_place_in_the_transaction() -> None:
     bench = MapperBench(person())
     bench.change(1, "1:100:1", row(1, "E1"))

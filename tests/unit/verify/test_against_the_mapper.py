@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +22,7 @@ from support.people import erp_staff
 
 MAPPING = dataclasses.replace(erp_staff, stream=STREAM)
 NOTES = ("a first long text", "a second long text", DEBEZIUM_UNAVAILABLE)
-LIVE = dict.fromkeys(("upsert", "delete", "sweep", "dead", "unreadable"))
+LIVE = dict.fromkeys(("upsert", "delete", "sweep", "dead", "unreadable", "untimed", "reserved", "sweep of another"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +60,14 @@ def append(bench: MapperBench, event: Event, due: int) -> None:
     }
     if event.kind == "sweep":
         bench.sweep(position)
+    elif event.kind == "sweep of another":
+        bench.append(b'{"$sweep":"payroll"}', b"", position, {"sluice-op": b"s"})
+    elif event.kind == "reserved":
+        bench.change(event.key, position, row)
+        bench.log[-1] = bench.log[-1]._replace(key=b'{"$partition":0}')
+    elif event.kind == "untimed":
+        envelope = {"op": "u", "source": {"ts_us": "noon"}, "after": row}
+        bench.append(b'{"id":%d}' % event.key, orjson.dumps(envelope), position)
     elif event.kind == "unreadable":
         bench.append(b'{"id":%d}' % event.key, b"no json", position)
     else:

@@ -129,17 +129,18 @@ def _item(stream: Stream[Any], raw: bytes) -> Item:
         key = source_key(record, stream.key_fields)
     except UnreadableKey as error:
         return Item(None, raw, None, None, str(error))
-    return Item(key, raw, readable_cursor(stream, record), _changed_at(stream, record))
+    return Item(key, raw, readable_cursor(stream, record), stated_change(stream, record))
 
 
-def _changed_at(stream: Stream[Any], record: Record) -> datetime | None:
+def stated_change(stream: Stream[Any], record: Record) -> datetime | None:
+    """When the source says that `record` changed, in UTC; None where it says no time of the calendar."""
     try:
         changed = stream.changed_at(record)
-    except (ValueError, LookupError, TypeError):
+        if changed is None:
+            return None
+        return changed.replace(tzinfo=UTC) if changed.tzinfo is None else changed.astimezone(UTC)
+    except (ValueError, LookupError, TypeError, OverflowError):
         return None
-    if changed is None:
-        return None
-    return changed.replace(tzinfo=UTC) if changed.tzinfo is None else changed.astimezone(UTC)
 
 
 def _problem(item: Item) -> tuple[str, str] | None:

@@ -31,7 +31,10 @@ class Cursor:
             return newest - (self.lookback if isinstance(self.lookback, int) else 0)
         if isinstance(self.lookback, int):
             return newest
-        return _spelled_like(newest, _parse(newest) - self.lookback)
+        try:
+            return _spelled_like(newest, _parse(newest) - self.lookback)
+        except OverflowError:
+            return newest
 
 
 def order(value: CursorValue) -> int:
@@ -51,7 +54,10 @@ def _parse(text: str) -> datetime:
 
 
 def _utc(value: datetime) -> datetime:
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time whose offset puts it outside of the calendar") from None
 
 
 def _spelled_like(sample: str, value: datetime) -> str:

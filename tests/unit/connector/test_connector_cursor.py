@@ -20,6 +20,7 @@ from sluice.connector.cursor import as_time, order
         ("2024-05-01T10:00:00+02:00", timedelta(minutes=5), "2024-05-01T09:55:00+02:00"),
         ("2024-05-01 10:00:00", timedelta(minutes=5), "2024-05-01 09:55:00"),
         (1_000, 10, 990),
+        ("0001-01-01T00:00:00Z", timedelta(minutes=5), "0001-01-01T00:00:00Z"),
     ],
 )
 def test_the_next_pass_begins_a_lookback_earlier(
@@ -35,6 +36,13 @@ def test_times_compare_across_zones() -> None:
 def test_a_text_that_is_no_time_is_refused() -> None:
     with pytest.raises(ValueError, match="isoformat"):
         order("yesterday")
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_time_whose_offset_puts_it_outside_of_the_calendar_is_refused(text: str) -> None:
+    for read in (order, as_time):
+        with pytest.raises(ValueError, match="calendar"):
+            read(text)
 
 
 @given(st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)), st.timedeltas(timedelta(0), timedelta(days=1)))

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta, timezone
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.connector import CursorValue
+from sluice.connector import CursorValue, Stream
 from sluice.connector.cursor import order
+from sluice.connector.record import Record
 from sluice.errors import EnvironmentFault
 from sluice.position import Position
 from sluice.stage.backpressure import Flow
 from sluice_ingress_poller.enumeration import Enumeration, ShrinkGuard, judge
-from sluice_ingress_poller.page import RECORD_BYTES_MAX, Item, content_hash, news
+from sluice_ingress_poller.page import RECORD_BYTES_MAX, Item, content_hash, news, stated_change
 from sluice_ingress_poller.polled import shard_of
 from sluice_ingress_poller.records import uuid7
 from sluice_ingress_poller.schedule import RETRY_S_MAX, poll_interval_s, retry_delay_s
@@ -214,3 +216,11 @@ def test_a_response_id_sorts_by_time_and_says_its_version() -> None:
     assert first[14] == "7"
     assert first[19] in "89ab"
     assert len(first) == 36
+
+
+@pytest.mark.parametrize("year", [1, 9999])
+def test_a_time_of_change_outside_of_the_calendar_counts_as_none_stated(year: int) -> None:
+    offset = timezone(timedelta(hours=14 if year == 1 else -14))
+    stated = datetime(year, 1 if year == 1 else 12, 1 if year == 1 else 31, 12, tzinfo=offset)
+    stream = cast(Stream[Any], SimpleNamespace(changed_at=lambda _: stated))
+    assert stated_change(stream, Record(b'{"id":1}')) is None

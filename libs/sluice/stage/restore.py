@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from sluice.errors import EnvironmentFault
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
 from sluice.stage.control import request_in_force
@@ -32,12 +33,27 @@ def begin_partition(
     """Set where `owned` begins, from its partition record, wherever that is kept. Raises EnvironmentFault."""
     begin, end = reader.beginnings([owned.at])[owned.at], reader.ends([owned.at])[owned.at]
     accepted = accepted_skip(reader, control_topic, group, owned.at) if _skipped(owned, record) else None
+    if record is not None and (owned.committed is None or owned.committed > end):
+        _refuse_re_created(owned, reader, group)
     found = Found(owned.at, group, owned.committed, owned.topic_id, begin, end, accepted)
     start = decide_start(found, record, time.time())
     if record is not None:
         owned.record = record
     owned.position = start.offset
     owned.reset = start.reset
+
+
+def _refuse_re_created(owned: Owned, reader: LogReader, group: str) -> None:
+    """Kafka forgets the offsets of a deleted topic; this process has known the topic by its id since it started."""
+    topic, partition = owned.at
+    now = reader.topic_id(topic)
+    if now != owned.topic_id:
+        raise EnvironmentFault(
+            f"{topic}/{partition}, group {group}",
+            f"the topic was re-created while this process ran (its id was {owned.topic_id}, is {now}); "
+            "old offsets mean nothing",
+            "restart the stage, which then says how to go on with the new topic",
+        )
 
 
 def _skipped(owned: Owned, record: PartitionRecord | None) -> bool:

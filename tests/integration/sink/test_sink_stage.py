@@ -148,6 +148,15 @@ def test_a_recreated_topic_stops_the_sink_until_the_table_is_rebuilt(rig: SinkRi
     assert rows(rig.dsn, "SELECT DISTINCT _topic_epoch FROM golden.worker") == [(2,)]
 
 
+def test_a_topic_that_is_re_created_while_the_sink_runs_is_told_as_such(rig: SinkRig) -> None:
+    _fill(rig, 10)
+    with rig.running():
+        eventually(lambda: rig.committed() == rig.ends(), "the first rows")
+        rig.recreate_topic()
+        eventually(lambda: "re-created" in " ".join(rig.health.faults.values()), "what happened is told", 60.0)
+    assert len(names(rig.dsn)) == 10
+
+
 def test_a_dropped_table_stops_the_sink_until_it_is_rebuilt(rig: SinkRig) -> None:
     _fill(rig, 10)
     rig.run_to_end()

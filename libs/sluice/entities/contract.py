@@ -74,8 +74,16 @@ class EntityContract:
 
     def entity_id(self, identity: object) -> str:
         """The entity's id: the normalised identity value. Raises DeadRecord where there is none."""
-        encoded = self.encoders[self.identity](identity)
-        normalised = self.identity_marker.normalise(encoded)
+        encode = self.encoders[self.identity]
+        encoded = encode(identity)
+        try:
+            normalised = self.identity_marker.normalise(encoded)
+        except (DeadRecord, MemoryError):
+            raise
+        except Exception as error:  # an author's function
+            reason = f"{type(error).__name__} while {self.name}.{self.identity} was normalised"
+            raise DeadRecord("mapping-failed", reason) from None
+        normalised = str(encode(normalised))
         if not normalised:
             raise DeadRecord("missing-identity", f"{self.name}.{self.identity} is empty")
         if len(normalised.encode()) > _ENTITY_ID_BYTES_MAX:

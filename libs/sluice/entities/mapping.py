@@ -107,7 +107,9 @@ class Mapping:
 
     def _call(self, record: BaseModel) -> Any:
         try:
-            return self.function(record)
+            result = self.function(record)
+            # A list that is made while it is read is made here.
+            return result if result is None or isinstance(result, Entity) else list(result)
         except (DeadRecord, MemoryError):
             raise
         except ValidationError as error:

@@ -1,10 +1,11 @@
 """Mappings: what an author declares, what a raw record leads to, and that nothing of a bad record is told."""
 
 import re
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import pytest
 from pydantic import BaseModel, field_validator
@@ -85,6 +86,35 @@ def held(raw: Dated) -> Held:
 def test_an_effective_time_outside_of_the_years_1_to_9999_is_refused(since: Any) -> None:
     dead = _dead(held, {"id": "H1", "since": since})
     assert (dead.code, str(since) in dead.reason) == ("time-out-of-range", False)
+
+
+@mapping(source="erp.held", version=1)
+def generated(raw: Dated) -> list[Output[Held]]:
+    def outputs() -> Iterator[Output[Held]]:
+        yield Output("main", Held(number=raw.id))
+        raise ValueError(raw.id)
+
+    return raw.since or cast(list[Output[Held]], outputs())
+
+
+@pytest.mark.parametrize("since", [None, 17])
+def test_what_gives_no_outputs_or_raises_while_it_does_parks_the_record(since: object) -> None:
+    assert _dead(generated, {"id": "Secretson", "since": since}).code == "mapping-failed"
+
+
+class Coded(Entity):
+    number: Annotated[str, Identity(lambda given: {"nul": "\0"}[given])]
+
+
+@mapping(source="erp.held", version=1)
+def coded(raw: Dated) -> Coded:
+    return Coded(number=raw.id)
+
+
+def test_an_identity_that_cannot_be_normalised_parks_the_record() -> None:
+    dead = _dead(coded, {"id": "Secretson"})
+    assert (dead.code, "KeyError" in dead.reason) == ("mapping-failed", True)
+    assert _dead(coded, {"id": "nul"}).code == "nul-character"
 
 
 def test_an_effective_time_at_the_ends_of_the_calendar_is_claimed() -> None:

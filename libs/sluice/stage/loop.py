@@ -147,7 +147,9 @@ class Stage:
             return
         self._health.fault(topic, PAUSED_WHY)
         self._metrics.paused(topic)
-        log.error("input topic paused", topic=topic, why=PAUSED_WHY, next=to_resume(self._name, self._reader.group, topic))
+        log.error(
+            "input topic paused", topic=topic, why=PAUSED_WHY, next=to_resume(self._name, self._reader.group, topic)
+        )
 
     # ── delivery ──────────────────────────────────────────────────────────────────────────────────────────────
 

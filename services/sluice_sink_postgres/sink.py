@@ -6,7 +6,7 @@ Order (`sluice.stage.delivery.DirectDelivery`): dead letters flushed, then the P
 import time
 from collections.abc import Iterable, Iterator, Mapping
 
-from sluice.errors import DeadRecord
+from sluice.errors import DeadRecord, EnvironmentFault
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
 from sluice.postgres.golden_columns import GoldenTable
@@ -52,7 +52,7 @@ class Sink:
     def start(self, owned: Owned) -> Iterator[None]:
         """Claim the partition in Postgres and decide where to read from.
 
-        Raises EnvironmentFault for an unknown topic id, naming `sluice sink rebuild`.
+        Raises EnvironmentFault for an unknown topic id, or lost progress, naming `sluice sink rebuild`.
         """
         claim = self._store.claim(*owned.at, owned.topic_id)
         yield
@@ -60,7 +60,19 @@ class Sink:
         if claim.processed is not None:
             record = PartitionRecord(claim.topic_id, claim.processed, at=claim.at_s)
         begin_partition(owned, record, self._reader, self._control_topic, self._group)
+        if record is None and owned.position > self._reader.beginnings([owned.at])[owned.at]:
+            raise self._lost(owned)
         self._claims[owned.at] = self._with_pass(owned, record, claim)
+
+    def _lost(self, owned: Owned) -> EnvironmentFault:
+        """Progress stands before offsets do: a group that is further than any progress wrote its rows elsewhere."""
+        table = self._tables[owned.at[0]]
+        return EnvironmentFault(
+            f"table {table.schema}.{table.name}",
+            f"group {self._group} has read {owned.at[0]}/{owned.at[1]} up to {owned.position}, and Postgres knows of "
+            "nothing that was written: the schema was dropped, or is another one now",
+            f"stop the sink and run `sluice sink rebuild {table.name}`",
+        )
 
     def _with_pass(self, owned: Owned, record: PartitionRecord | None, claim: Claim) -> Claim:
         """After an absence in which tombstones may have gone by unseen, only a whole pass tells what is gone."""

@@ -3,6 +3,7 @@
 import json
 
 import psycopg
+import pytest
 from typer.testing import CliRunner
 
 from sluice.cli.sink import app
@@ -157,11 +158,12 @@ def test_a_topic_that_is_re_created_while_the_sink_runs_is_told_as_such(rig: Sin
     assert len(names(rig.dsn)) == 10
 
 
-def test_a_dropped_table_stops_the_sink_until_it_is_rebuilt(rig: SinkRig) -> None:
+@pytest.mark.parametrize("dropped", ["TABLE golden.worker", "SCHEMA golden"])
+def test_what_was_dropped_stops_the_sink_until_it_is_rebuilt(rig: SinkRig, dropped: str) -> None:
     _fill(rig, 10)
     rig.run_to_end()
     with psycopg.connect(rig.dsn) as connection:
-        connection.execute("DROP TABLE golden.worker CASCADE")
+        connection.execute(f"DROP {dropped} CASCADE".encode())
     with rig.running():
         eventually(lambda: "sluice sink rebuild worker" in " ".join(rig.health.faults.values()), "the way out is told")
     eventually(lambda: not members_of(rig.admin, rig.group), "the group is empty")

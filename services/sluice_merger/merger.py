@@ -29,8 +29,8 @@ from sluice_merger.views import (
     CONTENT_HEADER,
     OVER_HEADER,
     REVISION_HEADER,
-    HeldClaim,
     Standing,
+    contribution_in,
     contribution_of,
     entity_of,
     project_canonical,
@@ -91,7 +91,8 @@ class Merger:
         canonical = View(self._store, inputs.canonical_topic, partition, inputs.canonical_topic_id, project_canonical)
         merged = MergedPartition(owned, contributions, canonical)
         merged.rules = rules_of(inputs.contract.fingerprint, self._source_order)
-        merged.everything = owned.record.rules != merged.rules
+        merged.rules_before = dict(owned.record.rules)
+        merged.everything = merged.rules_before != merged.rules
         yield from contributions.restore(self._reader, merged.touch_contribution)
         yield from canonical.restore(self._reader, merged.touch_canonical)
         state.advance(state.restored_to)
@@ -108,13 +109,13 @@ class Merger:
         if record.key is None:
             raise DeadRecord("no-key", "a contribution has a key")
         if record.value is None:
-            if merged.take_null(record.key, record.headers.get(OVER_HEADER)):
+            if merged.take_null(record.key, record.headers.get(OVER_HEADER), record.offset):
                 self._accepted[record.at, entity_of(record.key)].append(record)
             else:
                 batch.count(record.at, "unchanged")
             return Taken.DONE
         claim = contribution_of(record.key, record.value)
-        verdict = merged.take(record.key, claim, record.offset)
+        verdict = merged.take(record, claim)
         if verdict == "newer":
             self._accepted[record.at, claim.entity_id].append(record)
         else:
@@ -178,7 +179,7 @@ class Merger:
             stored = merged.contributions.get(key)
             if stored is not None:
                 topic, partition = merged.owned.at
-                batch.emit(topic, key, HeldClaim.from_bytes(stored).claim.to_json(), (), partition)
+                batch.emit(topic, key, contribution_in(stored), (), partition)
 
     # ── what no record waits for ──────────────────────────────────────────────────────────────────────────────
 
@@ -191,12 +192,12 @@ class Merger:
         for merged in self._partitions.values():
             if merged.drained and not batch.full:
                 self._drop_gone(merged, batch)
-            while not merged.drained and not batch.full:
+            while not merged.drained and not merged.draining and not batch.full:
                 due = merged.due()
                 for entity_id in due:
                     self._merge_held(merged, entity_id, batch)
                 if not due and not merged.pending:
-                    merged.drained = True
+                    merged.draining = True
                     merged.owned.record.rules = merged.rules
                     batch.touch(merged.owned.at)
 
@@ -220,6 +221,7 @@ class Merger:
     def committed(self, batch: Batch, tracked: dict[Partition, int]) -> None:
         for at, merged in self._partitions.items():
             merged.write_back.clear()
+            merged.drained, merged.draining = merged.drained or merged.draining, False
             state = merged.owned.view
             state.advance(tracked.get((state.topic, state.partition)))
             if merged.drained:
@@ -238,5 +240,7 @@ class Merger:
             merged.contributions.rollback()
             merged.canonical.rollback()
             merged.owned.view.rollback()
+            if merged.draining:
+                merged.draining, merged.owned.record.rules = False, merged.rules_before
             if not merged.drained:
                 merged.everything, merged.after, merged.after_canonical = True, b"", b""

@@ -12,17 +12,18 @@ from confluent_kafka import Message
 from sluice.errors import DeadRecord
 from sluice.provenance import Contribution
 from sluice.stage.process import Owned
-from sluice.stage.record import Record
+from sluice.stage.record import Record, number_in
 from sluice.state import View
 from sluice.state.view import Held
 from sluice_merger.views import (
     OVER_HEADER,
     HeldClaim,
+    contribution_in,
     contribution_of,
-    drops,
     entity_id_of,
     entity_of,
     entity_prefix,
+    offset_in,
     packed,
 )
 
@@ -35,7 +36,10 @@ SLICE_ENTITIES = 500
 
 @dataclass(slots=True)
 class MergedPartition:
-    """`everything`: all entities must be looked at (rules changed, or too many touched), from `after` on."""
+    """`drained`: nothing is left of what happened while nobody owned the partition; `draining`: so, once the open batch
+    is durable. `rules_before`: those that what stands was merged by.
+
+    `everything`: all entities must be looked at (rules changed, or too many touched), from `after` on."""
 
     owned: Owned
     contributions: View
@@ -46,7 +50,9 @@ class MergedPartition:
     after: bytes = b""
     after_canonical: bytes = b""
     rules: dict[str, str] = field(default_factory=dict)
+    rules_before: dict[str, str] = field(default_factory=dict)
     drained: bool = False
+    draining: bool = False
 
     def touch(self, entity_id: str) -> None:
         if not self.everything:
@@ -71,7 +77,7 @@ class MergedPartition:
         value, offset = message.value(), message.offset() or 0
         stored = held()
         if value is None:
-            return self._after_null(key, dict(message.headers() or ()).get(OVER_HEADER), stored)
+            return self._after_null(key, dict(message.headers() or ()).get(OVER_HEADER), offset, stored)
         try:
             claim = contribution_of(key, value)
         except DeadRecord:
@@ -84,11 +90,12 @@ class MergedPartition:
         self.write_back.add(key)
         return stored
 
-    def take(self, key: bytes, claim: Contribution, offset: int) -> Verdict:
-        """Hold `claim` if it is the highest of its key."""
+    def take(self, record: Record, claim: Contribution) -> Verdict:
+        """Hold `claim`, read from `record`, if it is the highest of its key."""
+        key, value, offset = record.key or b"", record.value or b"", record.offset
         stored = self.contributions.get(key)
         if stored is None:
-            self.contributions.put(key, HeldClaim(offset, claim).to_bytes())
+            self.contributions.put(key, packed(offset, value))
             return "newer"
         held = HeldClaim.from_bytes(stored)
         if claim.claim_order < held.claim.claim_order:
@@ -97,19 +104,24 @@ class MergedPartition:
             self.write_back.add(key)
             return "older-above"
         if offset > held.offset or claim.claim_order > held.claim.claim_order:
-            self.contributions.put(key, HeldClaim(max(offset, held.offset), claim).to_bytes())
+            self.contributions.put(key, packed(max(offset, held.offset), value))
         return "newer" if claim.claim_order > held.claim.claim_order else "equal"
 
-    def take_null(self, key: bytes, over: object) -> bool:
+    def take_null(self, key: bytes, over: object, offset: int) -> bool:
         """A null was read: the held claim goes, unless it is newer than what the null was meant for. Whether one went
         that was no retraction: then somebody else wrote the null, and the entity must be merged anew."""
         stored = self.contributions.get(key)
-        left = self._after_null(key, over, stored)
+        left = self._after_null(key, over, offset, stored)
         self.contributions.put(key, left)
         return stored is not None and left is None and not HeldClaim.from_bytes(stored).claim.retracted
 
-    def _after_null(self, key: bytes, over: object, stored: bytes | None) -> bytes | None:
-        if stored is None or drops(over, stored):
+    def _after_null(self, key: bytes, over: object, offset: int, stored: bytes | None) -> bytes | None:
+        """What is held behind a null at `offset`. `over` is its header; a stranger's, without one, means everything
+        below it."""
+        if stored is None or offset_in(stored) > offset:
+            return stored
+        meant = number_in(over)
+        if meant is None or offset_in(stored) <= meant:
             self.write_back.discard(key)
             return None
         self.write_back.add(key)
@@ -130,9 +142,8 @@ class MergedPartition:
 
     def newest_record(self, entity_id: str) -> Record:
         """The claim to an entity that was written last, as the record it was read from."""
-        found = [HeldClaim.from_bytes(value) for _, value in self.contributions.scan(entity_prefix(entity_id))]
-        newest = max(found, key=lambda held: held.offset)
-        return Record(*self.owned.at, newest.offset, newest.claim.key, newest.claim.to_json(), {}, 0)
+        key, stored = max(self.contributions.scan(entity_prefix(entity_id)), key=lambda pair: offset_in(pair[1]))
+        return Record(*self.owned.at, offset_in(stored), key, contribution_in(stored), {}, 0)
 
     def due(self) -> list[str]:
         """The next entities to merge anew; empty when there are none left."""

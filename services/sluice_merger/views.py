@@ -26,17 +26,19 @@ class HeldClaim(NamedTuple):
     offset: int
     claim: Contribution
 
-    def to_bytes(self) -> bytes:
-        return packed(self.offset, self.claim.to_json())
-
     @classmethod
     def from_bytes(cls, stored: bytes) -> HeldClaim:
-        return cls(int.from_bytes(stored[:_OFFSET_BYTES], "big"), Contribution.from_json(contribution_in(stored)))
+        return cls(offset_in(stored), Contribution.from_json(contribution_in(stored)))
 
 
 def packed(offset: int, value: bytes) -> bytes:
     """A held claim's stored form, of a contribution that need not be read for it."""
     return offset.to_bytes(_OFFSET_BYTES, "big") + value
+
+
+def offset_in(stored: bytes) -> int:
+    """The offset in a held claim's stored form."""
+    return int.from_bytes(stored[:_OFFSET_BYTES], "big")
 
 
 def contribution_in(stored: bytes) -> bytes:
@@ -62,12 +64,6 @@ CONTENT_HEADER = "sluice-content"
 REVISION_HEADER = "sluice-revision"
 OVER_HEADER = "sluice-over"
 """On a null in contributions: the offset of the retraction that it drops. A claim made meanwhile is not meant."""
-
-
-def drops(over: object, stored: bytes) -> bool:
-    """Whether a null with this header is meant for the held claim; one that somebody else wrote, without it, always."""
-    meant = number_in(over)
-    return meant is None or int.from_bytes(stored[:_OFFSET_BYTES], "big") <= meant
 
 
 def project_canonical(key: bytes, message: Message, held: Held) -> bytes | None:
@@ -102,6 +98,10 @@ def contribution_of(key: bytes, value: bytes) -> Contribution:
     claim = Contribution.from_json(value)
     if claim.key != key:
         raise DeadRecord("bad-key", "the key is not that of the contribution")
+    try:
+        orjson.dumps(claim.fields)
+    except TypeError:  # nested, or a number, beyond what can be written
+        raise DeadRecord("bad-contribution", "its fields cannot be written again") from None
     return claim
 
 

@@ -77,6 +77,10 @@ class MergerBench:
 
     # ── the loop ──────────────────────────────────────────────────────────────────────────────────────────────
 
+    def work(self) -> None:
+        """Background work into the open batch."""
+        self._merger.work(self.batch)
+
     def drain(self) -> None:
         """The background work, batch by batch, as the loop does it before it takes records."""
         while self._merger.busy((IN, 0)):

@@ -375,3 +375,45 @@ def test_a_contribution_of_wrong_types_is_parked_and_stops_no_restore(wrong: dic
     golden = merger.golden()
     assert "'Bert'" in str(golden["E2"])
     assert "'Ada again'" in str(golden["E1"])
+
+
+def test_what_a_given_up_batch_had_merged_while_restoring_is_merged_again() -> None:
+    merger = bench()
+    merger.claim("E1", "hr", "1:1:1", name="Ada")
+    merger.crash()
+    merger.work()  # all that restoring found, in one batch; and it is given up
+    merger.drop()
+    merger.run()
+    assert merger.golden()["E1"] == "{'number': 'E1', 'name': 'Ada'}"
+    merger.use(PersonByErp.contract())
+    merger.work()
+    merger.drop()
+    assert merger.owned.record.rules != {}
+    before = dict(merger.owned.record.rules)
+    merger.drain()
+    assert merger.owned.record.rules != before
+
+
+def test_a_null_of_a_stranger_below_a_claim_takes_nothing() -> None:
+    merger = bench()
+    claim = merger.claim("E1", "hr", "1:1:1", name="Ada")
+    merger.logs.append(IN, 0, claim.key, None, [])
+    merger.claim("E1", "hr", "1:1:1", name="Ada")
+    merger.crash()  # restored to the end before the null is consumed
+    merger.run()
+    assert [m.value() for m in merger.canonical] == [b"{'number': 'E1', 'name': 'Ada'}"]
+
+
+@pytest.mark.parametrize("name", ["[" * 280 + "]" * 280, str(10**30)], ids=["deep", "long"])
+def test_fields_that_cannot_be_written_again_park_their_contribution(name: str) -> None:
+    merger = bench()
+    good = merger.claim("E1", "hr", "1:1:1", name="NAME")
+    merger.run()
+    merger.logs.append(
+        IN, 0, good.key, good.to_json().replace(b'"NAME"', name.encode()).replace(b"[1,1,1]", b"[1,2,1]"), []
+    )
+    merger.run()
+    assert merger.outcomes == ["mapped", "dead"]
+    merger.crash(lose=True)
+    merger.run()
+    assert merger.golden()["E1"] == "{'number': 'E1', 'name': 'NAME'}"

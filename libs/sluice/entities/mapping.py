@@ -108,14 +108,18 @@ class Mapping:
     def _call(self, record: BaseModel) -> Any:
         try:
             result = self.function(record)
-            # A list that is made while it is read is made here.
-            return result if result is None or isinstance(result, Entity) else list(result)
+            if result is None or isinstance(result, Entity):
+                return result
+            if isinstance(result, Iterable):
+                return list(result)  # one that is made while it is read is made here
         except (DeadRecord, MemoryError):
             raise
         except ValidationError as error:
             raise self._misfit(error) from None
         except Exception as error:
             raise self._failed(error, "") from None
+        told = f"returns a {type(result).__name__}, neither {self.entity.name} nor a list of Output"
+        raise DeadRecord("mapping-failed", f"mapping {self.name}, {self.at}: {told}")
 
     def _claims(self, outputs: Iterable[Any], effective_at: int | None) -> list[Claim]:
         claims: dict[str, Claim] = {}
@@ -141,6 +145,10 @@ class Mapping:
             entity_id = contract.entity_id(values[contract.identity])
         except DeadRecord as refused:
             raise self._refused(refused, values, given) from None
+        except MemoryError:
+            raise
+        except Exception as error:  # the author made the entity past pydantic's checks
+            raise self._unchecked(error, values, given) from None
         if self.effective_at is None and not self._recent.isdisjoint(given):
             (name, *_) = sorted(self._recent & given)
             raise DeadRecord(
@@ -204,15 +212,25 @@ class Mapping:
 
     def _refused(self, dead: DeadRecord, values: dict[str, Any], given: set[str]) -> DeadRecord:
         """The contract's encoders refuse a value: its field, and where the mapping spells it."""
+        name = self._refusing(values, given)
+        return DeadRecord(dead.code, f"{dead.reason} (mapping {self.name}, {self._place_of(name)})")
+
+    def _unchecked(self, error: Exception, values: dict[str, Any], given: set[str]) -> DeadRecord:
+        """A field has no value at all, or one that raises when it is read."""
+        name = self._refusing(values, given)
+        field = f"{self.entity.name}.{name}"
+        told = f"{type(error).__name__} in {field}" if name in values else f"{field} has no value"
+        return DeadRecord("mapping-failed", f"{told} (mapping {self.name}, {self._place_of(name)})")
+
+    def _refusing(self, values: dict[str, Any], given: set[str]) -> str:
+        """The first field whose value cannot be encoded; the identity if each can."""
         for name, encode in self.entity.encoders.items():
             try:
                 if name in given:
                     encode(values[name])
-            except DeadRecord:
-                break
-        else:
-            name = self.entity.identity
-        return DeadRecord(dead.code, f"{dead.reason} (mapping {self.name}, {self._place_of(name)})")
+            except Exception:
+                return name
+        return self.entity.identity
 
     def _place_of(self, field: str) -> Spelled:
         return self._spelled.get(field, self.at)

@@ -102,6 +102,45 @@ def test_what_gives_no_outputs_or_raises_while_it_does_parks_the_record(since: o
     assert _dead(generated, {"id": "Secretson", "since": since}).code == "mapping-failed"
 
 
+class Posted(Entity):
+    number: Annotated[str, Identity()]
+    label: str | None
+
+
+class Unreadable(str):
+    def isascii(self) -> bool:
+        raise ValueError(self)
+
+
+@mapping(source="erp.posted", version=1)
+def posted(raw: Dated) -> Posted:
+    made = {
+        "no identity": lambda: Posted.model_construct(label=raw.id),
+        "no value": lambda: Posted.model_construct(_fields_set={"label", "number"}, number=raw.id),
+        "raises": lambda: Posted.model_construct(label=Unreadable(raw.id), number=raw.id),
+        "nothing iterable": lambda: False,
+        "texts": lambda: raw.id,
+    }
+    return cast(Posted, made[raw.since]())
+
+
+@pytest.mark.parametrize(
+    ("way", "told"),
+    [
+        ("no identity", "posted.number has no value"),
+        ("no value", "posted.label has no value"),
+        ("raises", "ValueError in posted.label"),
+        ("nothing iterable", "returns a bool, neither"),
+        ("texts", "lists what is not an Output"),
+    ],
+)
+def test_an_entity_that_was_made_past_its_checks_parks_the_record(way: str, told: str) -> None:
+    dead = _dead(posted, {"id": "Secretson", "since": way})
+    assert dead.code == "mapping-failed"
+    assert told in dead.reason
+    assert re.search(r"mapping posted, [\w/]*test_mapping\.py:\d+", dead.reason)
+
+
 class Coded(Entity):
     number: Annotated[str, Identity(lambda given: {"nul": "\0"}[given])]
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 _PYTHON = Path(sysconfig.get_path("stdlib"))
-_NAME_CHARACTERS_MAX = 200
+_NAME_BYTES_MAX = 255  # of one folder or file
+_PATH_BYTES_MAX = 4_095
 _FINDS_MODULES = frozenset({"importlib", "pkgutil", "runpy", "inspect", "gc"})
 
 
@@ -104,17 +105,34 @@ def data_beside(module: str, texts: set[str]) -> dict[tuple[str, str], str]:
         return {}
     root = file.parents[module.count(".") + (file.stem == "__init__")]
     named = [folder / text for folder in {file.parent, root} for text in texts if _is_relative(text)]
-    found = {one for place in [file.parent, *named] for one in (place.iterdir() if place.is_dir() else [place])}
-    return {
-        (module, str(one.relative_to(root))): hashlib.sha256(one.read_bytes()).hexdigest()
-        for one in found
-        if _is_data(one) and one.is_relative_to(root)
-    }
+    found = {one for place in [file.parent, *named] for one in _data_at(place)}
+    return {(module, str(one.relative_to(root))): _sha256(one) for one in found if one.is_relative_to(root)}
 
 
 def _is_relative(text: str) -> bool:
-    return 0 < len(text) < _NAME_CHARACTERS_MAX and "\0" not in text and not text.startswith("/") and ".." not in text
+    """Whether a text can be the name of a file below a folder."""
+    encoded = text.encode("utf-8", "surrogatepass")
+    if not 0 < len(encoded) <= _PATH_BYTES_MAX or "\0" in text or text.startswith("/") or ".." in text:
+        return False
+    return all(len(part) <= _NAME_BYTES_MAX for part in encoded.split(b"/"))
+
+
+def _data_at(place: Path) -> list[Path]:
+    """The data file at `place`, or those directly in it; none where the system takes it for no place at all."""
+    try:
+        return [one for one in (place.iterdir() if place.is_dir() else [place]) if _is_data(one)]
+    except (OSError, ValueError):
+        return []
 
 
 def _is_data(file: Path) -> bool:
     return file.is_file() and not file.name.startswith(".") and file.suffix not in {".py", ".pyc", ".so"}
+
+
+def _sha256(file: Path) -> str:
+    """In hex, read piece by piece; what cannot be read counts as such, since the mapping cannot read it either."""
+    try:
+        with file.open("rb") as data:
+            return hashlib.file_digest(data, "sha256").hexdigest()
+    except OSError:
+        return "unreadable"

@@ -1,13 +1,15 @@
 """What counts as a mapping's code: its own text and what it refers to, and nothing that merely stands beside it."""
 
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from sluice.entities import Mapping
-from sluice.entities.module_place import Kind, kind_of
+from sluice.entities.module_place import Kind, data_beside, kind_of
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_mappings
 
@@ -231,6 +233,34 @@ def test_data_that_a_module_reads_is_code(load: HASHES, tmp_path: Path) -> None:
     (tmp_path / "1/sources/hr/titles.txt").write_text("Dr. Prof.")
     first, second = load(reads)["person"], load(reads)["person"]
     assert first.code_hash != second.code_hash
+
+
+READS = 'TITLES = open(__file__.replace("mapping.py", "titles.txt")).read().split()'
+
+
+@pytest.mark.parametrize("text", ["ä" * 150, "sources/" + "ü" * 130, "\\ud800"])
+def test_a_text_that_can_name_no_file_is_not_looked_up_as_one(load: HASHES, text: str) -> None:
+    named = (HR, 'TITLES = ("Dr.", "Prof.")', f'{READS} if False else ("{text}",)')
+    assert load(named)["person"].code_hash != load()["person"].code_hash
+
+
+def test_the_data_beside_a_module_is_hashed_without_being_held_whole(tmp_path: Path) -> None:
+    size = 32 * 2**20
+    (tmp_path / "beside.py").write_text("")
+    with (tmp_path / "large.bin").open("wb") as large:
+        large.truncate(size)
+    known = ModuleType("beside")
+    known.__file__ = str(tmp_path / "beside.py")
+    sys.modules["beside"] = known
+    tracemalloc.start()
+    try:
+        found = data_beside("beside", set())
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        del sys.modules["beside"]
+    assert list(found) == [("beside", "large.bin")]
+    assert peak_bytes < size / 8
 
 
 def test_the_version_of_a_package_counts_where_the_mapping_uses_it(load: HASHES) -> None:

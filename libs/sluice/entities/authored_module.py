@@ -27,7 +27,7 @@ class AuthoredModule:
     """
 
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
-    imports: dict[str, Imported] = field(default_factory=dict)
+    imports: dict[str, list[Imported]] = field(default_factory=dict)  # each that may be the one at run time
     modules: list[str] = field(default_factory=list)  # of every import in it: they act, too
     stars: list[str] = field(default_factory=list)
     acts: list[ast.stmt] = field(default_factory=list)
@@ -96,7 +96,7 @@ def _read_import(module: AuthoredModule, node: ast.Import | ast.ImportFrom, pack
         if bound == "*":
             module.stars.append(imported.module)
         else:
-            module.imports[bound] = imported
+            module.imports.setdefault(bound, []).append(imported)
     named = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
     module.modules += named or [imported.module for _, imported in imported_by(node, package)][:1]
 
@@ -119,8 +119,7 @@ def _acts(statement: ast.stmt, module: AuthoredModule, is_authored: Callable[[st
     """
 
     def own(name: str) -> bool:
-        imported = module.imports.get(name)
-        return name in module.definitions or (imported is not None and is_authored(imported.module))
+        return name in module.definitions or any(is_authored(one.module) for one in module.imports.get(name, ()))
 
     match statement:
         case ast.Import() | ast.ImportFrom() | ast.Pass() | ast.Expr(value=ast.Constant()):

@@ -136,4 +136,4 @@ def _calls(code: "MappingCode", entity: type[Entity]) -> Iterator[_Call]:
 def _is_entity(node: ast.AST, module: str, code: "MappingCode", entity: type[Entity]) -> bool:
     """Whether a dotted name in `module` stands for the entity: `Worker`, `W` imported as such, `entities.Worker`."""
     chain = tuple(chain_of(node))
-    return bool(chain) and code.resolved(module, chain) == (entity.__module__, entity.__qualname__)
+    return bool(chain) and (entity.__module__, entity.__qualname__) in code.resolved(module, chain)

@@ -37,23 +37,24 @@ class MappingCode:
     packages: set[str] = field(default_factory=set)
     modules: dict[str, AuthoredModule] = field(default_factory=dict)
 
-    def resolved(self, module: str, chain: tuple[str, ...]) -> tuple[str, str] | None:
-        """(module, name) of the definition that a dotted name in `module` stands for, through whatever imports."""
-        met: set[tuple[str, tuple[str, ...]]] = set()
-        while chain and module in self.modules and (module, chain) not in met:
-            met.add((module, chain))
+    def resolved(self, module: str, chain: tuple[str, ...]) -> set[tuple[str, str]]:
+        """(module, name) of each definition that a dotted name in `module` may stand for, through whatever imports."""
+        todo, met, found = [(module, chain)], set[tuple[str, tuple[str, ...]]](), set[tuple[str, str]]()
+        while todo:
+            module, chain = place = todo.pop()
+            if not chain or module not in self.modules or place in met:
+                continue
+            met.add(place)
             known, (name, *rest) = self.modules[module], chain
-            if name in known.imports:
-                imported = known.imports[name]
-                module, chain = imported.module, (*([imported.name] if imported.name else []), *rest)
-            elif name in known.definitions:
-                return None if rest else (module, name)
-            elif f"{module}.{name}" in self.modules:
-                module, chain = f"{module}.{name}", tuple(rest)
-            else:
-                starred = (self.resolved(star, chain) for star in known.stars if star != module)
-                return next((found for found in starred if found), None)
-        return None
+            for imported in known.imports.get(name, ()):
+                todo.append((imported.module, (*([imported.name] if imported.name else []), *rest)))
+            if name in known.definitions and not rest:
+                found.add((module, name))
+            elif not known.knows(name) and f"{module}.{name}" in self.modules:
+                todo.append((f"{module}.{name}", tuple(rest)))
+            elif not known.knows(name):
+                todo += [(star, chain) for star in known.stars]
+        return found
 
     def statements(self) -> Iterator[tuple[str, ast.stmt]]:
         """Everything that counts, with the module in which it stands."""
@@ -121,11 +122,12 @@ class _Walk:
             return
         self._followed.add((module, name))
         known = self._enter(module)
-        if name in known.imports:
-            self._follow(known.imports[name], ())
+        imports = known.imports.get(name, [])
+        for imported in imports:
+            self._follow(imported, ())
         if name in known.definitions:
             self._count(module, name, known.definitions[name])
-        elif name not in known.imports or known.imports[name] == (module, name):
+        elif not imports or (module, name) in imports:
             self._whole(f"{module}.{name}" if module_place.exists(f"{module}.{name}") else module)
 
     def need_entity(self, unclaimed: Set[str]) -> None:
@@ -188,8 +190,9 @@ class _Walk:
         self.code.parts.setdefault((module, _WHOLE), "")
         for name, statements in known.definitions.items():
             self._count(module, name, statements)
-        for imported in known.imports.values():
-            self._follow(imported, ())
+        for imports in known.imports.values():
+            for imported in imports:
+                self._follow(imported, ())
 
     def _references(self, module: str, met: References) -> None:
         known = self.code.modules[module]
@@ -200,8 +203,8 @@ class _Walk:
             name, *attributes = chain
             if name in known.definitions:
                 self.need(module, name)
-            if name in known.imports:
-                self._follow(known.imports[name], tuple(attributes))
+            for imported in known.imports.get(name, ()):
+                self._follow(imported, tuple(attributes))
 
     def _follow(self, imported: Imported, attributes: tuple[str, ...]) -> None:
         kind = module_place.kind_of(imported.module)

@@ -10,6 +10,7 @@ import pytest
 
 from sluice.entities import Mapping
 from sluice.entities.module_place import Kind, data_beside, kind_of
+from sluice.errors import SettingsError
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_mappings
 
@@ -192,6 +193,28 @@ def test_where_a_mapping_may_claim_any_field_the_whole_entity_counts(load: HASHE
     helper = (HR, "def untitled(", "def made(kind, raw):\n    return kind(**raw.__class__.values)\n\ndef untitled(")
     added = ("entities.py", "    height:", "    nickname: str | None\n    height:")
     assert load(edit, helper)["person"].code_hash != load(edit, helper, added)["person"].code_hash
+
+
+EITHER = "try:\n    from fast import metres\nexcept ImportError:\n    from slow import metres\n"
+WAYS = {"fast": "def metres(text):\n    return text\n", "slow": "def metres(text):\n    return text.strip()\n"}
+
+
+@pytest.mark.parametrize("changed", WAYS)
+def test_each_import_that_a_name_may_stand_for_counts(load: HASHES, changed: str) -> None:
+    use = (HR, "import units\n", EITHER), (HR, "units.metres", "metres")
+    after = WAYS | {changed: WAYS[changed].replace("return", "return 2 *")}
+    assert load(*use, **WAYS)["person"].code_hash != load(*use, **after)["person"].code_hash
+
+
+def test_an_entity_that_may_be_imported_from_two_places_is_seen_in_either(load: HASHES) -> None:
+    either = "try:\n    from entities import Person, Place\nexcept ImportError:\n    from spare import Person, Place\n"
+    more = {"spare": "class Person:\n    pass\n\nclass Place:\n    pass\n"}
+    use = (HR, "from entities import Person, Place\n", either)
+    added = ("entities.py", "    height:", "    nickname: str | None\n    height:")
+    misspelled = (HR, "name=untitled", "nane=untitled")
+    assert load(use, **more)["person"].code_hash == load(use, added, **more)["person"].code_hash
+    with pytest.raises(SettingsError, match="nane"):
+        load(use, misspelled, **more)
 
 
 LOOKED_UP = (HR, "units.metres(raw.text)", "getattr(units, 'met' + 'res')(raw.text)")

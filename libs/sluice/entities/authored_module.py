@@ -133,9 +133,19 @@ def _acts(statement: ast.stmt, module: AuthoredModule, is_authored: Callable[[st
         case ast.Assign():
             plain = all(isinstance(target, ast.Name | ast.Tuple) for target in statement.targets)
             return not plain or _calls_own(statement.value, own)
-        case ast.If(test=test):
-            return "TYPE_CHECKING" not in ast.unparse(test) and "__main__" not in ast.unparse(test)
+        case ast.If(test=test, orelse=[]):
+            return not _never_on_import(test)
     return True
+
+
+def _never_on_import(test: ast.expr) -> bool:
+    """Whether it is `TYPE_CHECKING` (`typing.TYPE_CHECKING`) or `__name__ == "__main__"`, and nothing besides."""
+    match test:
+        case ast.Name(id="TYPE_CHECKING") | ast.Attribute(value=ast.Name(), attr="TYPE_CHECKING"):
+            return True
+        case ast.Compare(ast.Name("__name__"), [ast.Eq()], [ast.Constant("__main__")]):
+            return True
+    return False
 
 
 def _calls_own(value: ast.expr, own: Callable[[str], bool]) -> bool:

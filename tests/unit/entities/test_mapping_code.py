@@ -217,6 +217,36 @@ def test_an_entity_that_may_be_imported_from_two_places_is_seen_in_either(load: 
         load(use, misspelled, **more)
 
 
+WHEN_RUN = {
+    "else of TYPE_CHECKING": "import typing\nif typing.TYPE_CHECKING:\n    LIMIT = 9\nelse:\n    LIMIT = 1\n",
+    "not TYPE_CHECKING": "from typing import TYPE_CHECKING\nif not TYPE_CHECKING:\n    LIMIT = 1\n",
+    "more than TYPE_CHECKING": "from typing import TYPE_CHECKING\nif TYPE_CHECKING or True:\n    LIMIT = 1\n",
+    "not as a program": "if __name__ != '__main__':\n    LIMIT = 1\n",
+    "else of a program": "if __name__ == '__main__':\n    LIMIT = 9\nelse:\n    LIMIT = 1\n",
+}
+WHEN_CHECKED = {
+    "TYPE_CHECKING": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    LIMIT = 1\n",
+    "typing.TYPE_CHECKING": "import typing\nif typing.TYPE_CHECKING:\n    LIMIT = 1\n",
+    "a program": "if __name__ == '__main__':\n    LIMIT = 1\n",
+}
+
+
+def _with_limit(load: HASHES, condition: str, limit: int) -> str:
+    text = condition.replace("LIMIT = 1", f"LIMIT = {limit}")
+    use = (HR, "name.strip()", "name.strip()[LIMIT:]"), (HR, "import units\n", f"{text}import units\n")
+    return load(*use)["person"].code_hash
+
+
+@pytest.mark.parametrize("condition", WHEN_RUN.values(), ids=WHEN_RUN)
+def test_what_a_condition_lets_run_is_code(load: HASHES, condition: str) -> None:
+    assert _with_limit(load, condition, 1) != _with_limit(load, condition, 2)
+
+
+@pytest.mark.parametrize("condition", WHEN_CHECKED.values(), ids=WHEN_CHECKED)
+def test_what_runs_for_type_checkers_or_as_a_program_only_is_no_code(load: HASHES, condition: str) -> None:
+    assert _with_limit(load, condition, 1) == _with_limit(load, condition, 2)
+
+
 LOOKED_UP = (HR, "units.metres(raw.text)", "getattr(units, 'met' + 'res')(raw.text)")
 REGISTER = """
 WAYS = {}

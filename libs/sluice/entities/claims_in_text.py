@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from sluice.entities.mapping_code import MappingCode
 
 
+_COPIES = frozenset({"model_copy", "copy"})
+
+
 class Spelled(NamedTuple):
     """A place in an author's file: `sources/hr/mapping.py`, line from 1."""
 
@@ -50,11 +53,14 @@ def mistakes(code: "MappingCode", entity: type[Entity]) -> list[str]:
 
 def all_claimed(code: "MappingCode", entity: type[Entity]) -> set[str] | None:
     """The fields that the code claims; None where it may claim others, because it does anything else with the entity
-    than to call it with named fields."""
+    than to call it with named fields, or changes a copy of what may be one."""
     calls = list(_calls(code, entity))
     mentions = 0
     for module, statement in code.statements():
-        mentions += sum(_is_entity(node, module, code, entity) for node in _outside_annotations(statement))
+        nodes = list(_outside_annotations(statement))
+        if any(isinstance(node, ast.Attribute) and node.attr in _COPIES for node in nodes):
+            return None
+        mentions += sum(_is_entity(node, module, code, entity) for node in nodes)
     if not calls or mentions != len(calls) or not all(call.whole for call in calls):
         return None
     return {name for call in calls for name in call.fields}

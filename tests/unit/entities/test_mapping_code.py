@@ -182,8 +182,8 @@ def test_a_claim_through_another_modules_name_of_the_entity_is_seen(load: HASHES
 MAYBE_MORE = {
     "fields behind stars": "Person.claim(number=raw.number, **dict(zip([raw.height], [raw.height])))",
     "the entity handed on": "made(Person, raw)",
-    "a changed copy of it": "Person(number=raw.number, name='', height='').model_copy(update={raw.height: 'x'})",
-    "a changed copy, the older way": "Person(number=raw.number, name='', height='').copy(update={raw.height: 'x'})",
+    "a changed copy of it": "Person.claim(number=raw.number).model_copy(update={raw.height: 'x'})",
+    "a changed copy, the older way": "Person.claim(number=raw.number).copy(update={raw.height: 'x'})",
     "another way to make it": "Person.model_validate({'number': raw.number, raw.height: 'x'})",
 }
 

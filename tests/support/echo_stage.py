@@ -6,11 +6,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from sluice.errors import DeadRecord, Transient
 from sluice.kafka import KafkaSettings, LogReader, clients
+from sluice.kafka.faults import translate
 from sluice.kafka.log import Partition
 from sluice.kafka.topics import Topics
 from sluice.names import Names
@@ -123,8 +124,12 @@ class EchoBench:
 
     def committed(self) -> int | None:
         consumer = clients.group_consumer(self.kafka, self.group, "look")
-        found = consumer.committed([TopicPartition(self.topic, 0)], 10)[0].offset
-        consumer.close()
+        try:
+            found = consumer.committed([TopicPartition(self.topic, 0)], 10)[0].offset
+        except KafkaException as error:  # a broker that has just started makes its offsets topic first
+            raise translate(error, f"group {self.group}") from None
+        finally:
+            consumer.close()
         return int(found) if found >= 0 else None
 
 

@@ -6,6 +6,7 @@ A parked record holds nothing back, so the older value stays; whoever asks about
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 from sluice.errors import DeadRecord, EnvironmentFault, Transient
@@ -59,7 +60,7 @@ def newest_by_key(
     """
     keys = set(wanted)
     found: dict[SourceKey, Newer] = {}
-    for key, one in [*_parked(reader, pipeline, keys), *_unread(reader, kafka, pipeline, keys)]:
+    for key, one in chain(_parked(reader, pipeline, keys), _unread(reader, kafka, pipeline, keys)):
         if key not in found or one.position >= found[key].position:
             found[key] = one
     return found
@@ -103,16 +104,27 @@ def _unread(
     committed = committed_offsets(kafka, inputs.group, partitions)
     begins, ends = reader.beginnings(partitions), reader.ends(partitions, committed=True)
     spans = {at: (max(begins[at], committed.get(at, 0), ends[at] - UNREAD_OFFSETS_MAX), ends[at]) for at in partitions}
-    read = ((record, _identified(record, record.topic, keys)) for record in map(record_of, reader.read(spans)))
-    unread = [(record, found) for record, found in read if found is not None]
+    unread = newest_places(map(record_of, reader.read(spans)), keys)
     holds = _holds(reader, kafka, pipeline, inputs, committed) if unread else {}
-    for record, (key, position) in unread:
-        hold, raw = holds.get(record.at), RawRef(record.topic, record.partition, record.offset)
+    for key, (raw, position) in unread.items():
+        hold = holds.get((raw.topic, raw.partition))
         if hold is None:
             yield key, Newer("unread", raw, position, NOT_THERE_YET)
         else:
             since_ms = None if hold.since_s is None else round(hold.since_s * 1_000)
             yield key, Newer("unread", raw, position, f"{hold.kind}: {hold.why}. Next: {hold.next_step}", since_ms)
+
+
+def newest_places(records: Iterable[Record], keys: set[SourceKey]) -> dict[SourceKey, tuple[RawRef, Position]]:
+    """Of each wanted key the newest of `records`, as its place and its position; the records are not kept."""
+    newest: dict[SourceKey, tuple[RawRef, Position]] = {}
+    for record in records:
+        found = _identified(record, record.topic, keys)
+        if found is not None:
+            key, position = found
+            if key not in newest or position >= newest[key][1]:
+                newest[key] = RawRef(record.topic, record.partition, record.offset), position
+    return newest
 
 
 def _holds(

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from sluice.errors import SettingsError
 
+_ONE_PLACE = "a secret is {env: NAME} or {file: path}, never the secret itself"
+
 
 class Secret(BaseModel):
     """`{env: NAME}` or `{file: path}`. Its text is read when it is needed and never shown by repr."""
@@ -22,21 +24,31 @@ class Secret(BaseModel):
     @model_validator(mode="after")
     def _exactly_one(self) -> Secret:
         if (self.env is None) == (self.file is None):
-            raise ValueError("a secret is {env: NAME} or {file: path}, never the secret itself")
+            raise ValueError(_ONE_PLACE)
         return self
 
     def reveal(self) -> str:
         """The secret's text; SettingsError names the variable or file that is missing."""
-        if self.env is not None:
-            value = os.environ.get(self.env)
-            if not value:
-                raise SettingsError(f"environment variable {self.env} is not set, and the pipeline refers to it")
-            return value
-        assert self.file is not None  # noqa: S101 - by the validator
-        try:
-            return self.file.read_text("utf-8").strip()
-        except OSError as error:
-            raise SettingsError(f"secret file {self.file}: {error.strerror}; the pipeline refers to it") from None
+        match self.env, self.file:
+            case str() as name, _:
+                return _variable(name)
+            case _, Path() as file:
+                return _content(file)
+        raise SettingsError(_ONE_PLACE)
+
+
+def _variable(name: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        raise SettingsError(f"environment variable {name} is not set, and the pipeline refers to it")
+    return value
+
+
+def _content(file: Path) -> str:
+    try:
+        return file.read_text("utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"secret file {file}: {error.strerror}; the pipeline refers to it") from None
 
 
 def reveal_all(value: Any) -> Any:

@@ -83,6 +83,11 @@ def test_a_secret_that_is_nowhere_is_named_by_its_place(tmp_path: Path, monkeypa
         Secret(file=tmp_path / "no-such-file").reveal()
 
 
+def test_a_secret_made_without_a_place_is_refused_when_it_is_read() -> None:
+    with pytest.raises(SettingsError, match="never the secret itself"):
+        Secret.model_construct().reveal()
+
+
 def test_the_variables_that_a_pipeline_refers_to_are_known_by_name(tmp_path: Path) -> None:
     own = RIGHT.replace("    streams: {w", "    settings: {token: {env: HR_TOKEN}, key: {file: k}}\n    streams: {w")
     assert variables_in(loaded(tmp_path, own).model_dump()) == {"HR_TOKEN", "FINANCE_DSN", "SINK_DSN"}

@@ -277,7 +277,7 @@ def _declare(
     raw_model, entity = mapping_source.signature(function)
     contract = entity.contract()
     made = Mapping(function, name, source_name, stream, version, contract, raw_model, output, effective_at)
-    if effective_at is not None and not hasattr_in_class(raw_model, effective_at.partition(".")[0]):
+    if effective_at is not None and not has_member(raw_model, effective_at.partition(".")[0]):
         raise SettingsError(f"{where}: effective_at={effective_at!r} is no member of {raw_model.__name__}")
     claimed = mapping_source.claimed_fields(function, entity)
     undated = sorted(field for field in claimed if isinstance(contract.rules.get(field), MostRecent))
@@ -289,6 +289,6 @@ def _declare(
     return made
 
 
-def hasattr_in_class(model: type[BaseModel], member: str) -> bool:
+def has_member(model: type[BaseModel], member: str) -> bool:
     """Whether a model has a field or a property of this name."""
     return member in model.model_fields or hasattr(model, member)

@@ -150,7 +150,7 @@ class Mapping:
         except Exception as error:  # the author made the entity past pydantic's checks
             raise self._unchecked(error, values, given) from None
         if self.effective_at is None and not self._recent.isdisjoint(given):
-            (name, *_) = sorted(self._recent & given)
+            (name, *_) = sorted(self._recent.intersection(given))
             raise DeadRecord(
                 "no-effective-time",
                 f"mapping {self.name}, {self._place_of(name)}: claims {contract.name}.{name}, whose rule is "
@@ -162,18 +162,20 @@ class Mapping:
     def _effective_at(self, record: BaseModel) -> int | None:
         if self.effective_at is None:
             return None
+        where = f"effective_at={self.effective_at}"
         try:
             value = self._effective_getter(record)
-        except Exception as error:
-            raise self._failed(error, f": effective_at={self.effective_at}") from None
-        where = f"effective_at={self.effective_at}"
-        if value is None:
-            return None
-        if type(value) is int:
-            return instant(value, where)
-        if isinstance(value, datetime):
-            return microseconds(value, where)
-        raise DeadRecord("wrong-type", f"effective_at={self.effective_at} is {type(value).__name__}, not a time")
+            if value is None:
+                return None
+            if type(value) is int:
+                return instant(value, where)
+            if isinstance(value, datetime):
+                return microseconds(value, where)
+        except (DeadRecord, MemoryError):
+            raise
+        except Exception as error:  # a property of the author's, or a zone
+            raise self._failed(error, f": {where}") from None
+        raise DeadRecord("wrong-type", f"{where} is {type(value).__name__}, not a time")
 
     @cached_property
     def _effective_getter(self) -> Callable[[Any], Any]:

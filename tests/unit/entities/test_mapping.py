@@ -1,8 +1,8 @@
 """Mappings: what an author declares, what a raw record leads to, and that nothing of a bad record is told."""
 
 import re
-from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -102,6 +102,16 @@ def test_what_gives_no_outputs_or_raises_while_it_does_parks_the_record(since: o
     assert _dead(generated, {"id": "Secretson", "since": since}).code == "mapping-failed"
 
 
+class Nowhere(tzinfo):
+    def utcoffset(self, moment: datetime | None) -> timedelta | None:
+        raise ValueError("Secretson")
+
+
+def test_an_effective_time_whose_zone_raises_parks_the_record() -> None:
+    dead = _dead(held, {"id": "H1", "since": datetime(2024, 1, 1, tzinfo=Nowhere())})
+    assert (dead.code, "ValueError" in dead.reason) == ("mapping-failed", True)
+
+
 class Posted(Entity):
     number: Annotated[str, Identity()]
     label: str | None
@@ -114,7 +124,7 @@ class Unreadable(str):
 
 @mapping(source="erp.posted", version=1)
 def posted(raw: Dated) -> Posted:
-    made = {
+    made: dict[str, Callable[[], object]] = {
         "no identity": lambda: Posted.model_construct(label=raw.id),
         "no value": lambda: Posted.model_construct(_fields_set={"label", "number"}, number=raw.id),
         "raises": lambda: Posted.model_construct(label=Unreadable(raw.id), number=raw.id),

@@ -106,6 +106,12 @@ class Nowhere(tzinfo):
     def utcoffset(self, moment: datetime | None) -> timedelta | None:
         raise ValueError("Secretson")
 
+    def dst(self, moment: datetime | None) -> None:
+        return None
+
+    def tzname(self, moment: datetime | None) -> None:
+        return None
+
 
 def test_an_effective_time_whose_zone_raises_parks_the_record() -> None:
     dead = _dead(held, {"id": "H1", "since": datetime(2024, 1, 1, tzinfo=Nowhere())})

@@ -40,6 +40,8 @@ class Batch:
         self.bytes = 0
         self.counts: dict[Partition, Counter[Outcome]] = defaultdict(Counter)
         self.dead: Counter[str] = Counter()
+        self.parked: Counter[str] = Counter()  # dead letters by input topic, and those of them that a guard has judged
+        self.judged: Counter[str] = Counter()
         self.positions: dict[Partition, int] = {}
         self.newest_ms: dict[Partition, int] = {}  # timestamp of the last record that is done with this batch
         self.touched: set[Partition] = set()
@@ -70,6 +72,7 @@ class Batch:
         letter = dead_letter(self.stage, record, error, mapping_version)
         self._add(Output(self._dlq_topic, *letter, -1))
         self.dead[cause_of(self.stage, error)] += 1
+        self.parked[record.topic] += 1
 
     def _add(self, output: Output) -> None:
         self.outputs.append(output)

@@ -133,14 +133,33 @@ class DeadLetterGuard:
     _in_a_row: int = 0
     _dead: int = 0
     _recent: deque[bool] = field(default_factory=deque)
+    _counted: dict[int, int] = field(default_factory=dict)  # partition → offset behind the last record counted
 
-    def saw(self, dead: bool) -> bool:
-        """Count one record; True when the topic must be paused."""
+    def saw(self, partition: int, offset: int, dead: bool) -> bool:
+        """Count one record; True when the topic must be paused. One that is offered again counts once: an outage makes
+        no bad record worse."""
+        if offset < self._counted.get(partition, 0):
+            return False
+        self._counted[partition] = offset + 1
         self._in_a_row = self._in_a_row + 1 if dead else 0
         self._recent.append(dead)
         self._dead += dead
         if len(self._recent) > self.window:
             self._dead -= self._recent.popleft()
+        return self._too_many
+
+    def rejected(self, count: int) -> bool:
+        """Of the records counted last, `count` more were parked after all, where their batch was written; as `saw`."""
+        for index in range(len(self._recent) - 1, -1, -1):
+            if count and not self._recent[index]:
+                self._recent[index] = True
+                self._dead += 1
+                count -= 1
+        self._in_a_row = next((n for n, dead in enumerate(reversed(self._recent)) if not dead), len(self._recent))
+        return self._too_many
+
+    @property
+    def _too_many(self) -> bool:
         return self._in_a_row >= self.in_a_row_max or self._dead > self._dead_max(len(self._recent))
 
     def _dead_max(self, seen: int) -> float:

@@ -125,7 +125,7 @@ class Stage:
             self._deliver(batch)
 
     def _handle(self, record: Record, batch: Batch) -> Taken:
-        dead_before = batch.dead.total()
+        topic, parked_before = record.topic, batch.parked[record.topic]
         # What a process adds only when the batch ends weighs about as much as what it is made from.
         batch.bytes += record.size_bytes
         try:
@@ -137,8 +137,10 @@ class Stage:
         batch.positions[record.at] = record.offset + (taken is Taken.DONE)
         if taken is Taken.DONE:
             batch.newest_ms[record.at] = record.timestamp_ms
-        if self._guards[record.topic].saw(batch.dead.total() > dead_before):
-            self._pause(record.topic)
+        dead = batch.parked[topic] - parked_before
+        batch.judged[topic] += dead
+        if taken is Taken.DONE and self._guards[topic].saw(record.partition, record.offset, dead > 0):
+            self._pause(topic)
         return taken
 
     def _pause(self, topic: str) -> None:
@@ -185,3 +187,6 @@ class Stage:
         self._delivered_at = time.monotonic()
         self._pace.delivered()
         self._metrics.delivered(batch)
+        for topic, late in (batch.parked - batch.judged).items():
+            if self._guards[topic].rejected(late):
+                self._pause(topic)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from sluice.errors import DeadRecord
@@ -9,6 +11,13 @@ from sluice.stage.dead_letters import TRUNCATED_BODY_BYTES, DeadLetterGuard, cau
 from sluice.stage.record import Record
 
 ERROR = DeadRecord("wrong-type", "hr.workers: pay: int_parsing")
+
+
+OFFSETS = itertools.count()
+
+
+def saw(guard: DeadLetterGuard, dead: bool) -> bool:
+    return guard.saw(0, next(OFFSETS), dead)
 
 
 def record(value: bytes | None = b'{"name":"Ada"}', headers: dict[str, bytes] | None = None) -> Record:
@@ -66,33 +75,51 @@ def test_a_letter_fits_its_topic_whatever_the_key_and_the_headers_are() -> None:
 
 def test_a_hundred_in_a_row_pause_the_topic() -> None:
     guard = DeadLetterGuard()
-    assert not any(guard.saw(True) for _ in range(99))
-    assert guard.saw(True)
+    assert not any(saw(guard, True) for _ in range(99))
+    assert saw(guard, True)
 
 
 def test_more_than_a_fifth_of_the_last_thousand_pause_the_topic() -> None:
     guard = DeadLetterGuard()
-    assert not any(guard.saw(n % 5 == 0) for n in range(1_000))
-    assert any(guard.saw(n % 2 == 0) for n in range(300))
+    assert not any(saw(guard, n % 5 == 0) for n in range(1_000))
+    assert any(saw(guard, n % 2 == 0) for n in range(300))
 
 
 def test_more_than_half_of_a_small_input_pause_the_topic_once_two_hundred_were_seen() -> None:
     guard = DeadLetterGuard()
-    assert not any(guard.saw(n % 5 < 3) for n in range(199))
-    assert guard.saw(True)
+    assert not any(saw(guard, n % 5 < 3) for n in range(199))
+    assert saw(guard, True)
 
 
 def test_half_of_a_small_input_pauses_nothing() -> None:
     guard = DeadLetterGuard()
-    assert not any(guard.saw(n % 2 == 1) for n in range(800))
+    assert not any(saw(guard, n % 2 == 1) for n in range(800))
 
 
 def test_a_few_bad_records_among_many_pause_nothing() -> None:
     guard = DeadLetterGuard()
-    assert not any(guard.saw(n % 50 == 0) for n in range(10_000))
+    assert not any(saw(guard, n % 50 == 0) for n in range(10_000))
 
 
 @pytest.mark.parametrize("told", [b"", b"abc", b"-1", b"9" * 400, b"\xff"])
 def test_a_count_of_attempts_that_no_stage_wrote_counts_as_none(told: bytes) -> None:
     letter = dead_letter("mapper", record(headers={"sluice-attempt": told}), ERROR, 3)
     assert dict(letter.headers)["sluice-attempt"] == b"1"
+
+
+def test_a_record_that_an_outage_offers_again_and_again_counts_once() -> None:
+    guard = DeadLetterGuard()
+    assert not any(guard.saw(0, 7, True) for _ in range(1_000))
+    assert not any(guard.saw(0, offset, False) for offset in range(8, 300))
+
+
+def test_records_that_are_rejected_where_they_are_written_pause_the_topic_too() -> None:
+    guard = DeadLetterGuard()
+    assert not any(saw(guard, False) for _ in range(99))
+    assert not guard.rejected(99)
+    assert not saw(guard, False)
+    assert guard.rejected(1), "a hundred in a row"
+    healthy = DeadLetterGuard()
+    assert not any(saw(healthy, False) for _ in range(1_000))
+    assert not healthy.rejected(99)
+    assert healthy.rejected(150)

@@ -15,7 +15,7 @@ from sluice.stage.group import GroupReader
 from sluice.telemetry import metrics
 
 LAG_EVERY_S = 0.5
-ENDS_EVERY_S = 10.0
+ENDS_EVERY_S = 2.0
 
 
 class StageMetrics:
@@ -44,27 +44,31 @@ class StageMetrics:
     def lag(self, assignment: Assignment, reader: GroupReader) -> None:
         """Records and seconds not done yet, by partition; at most twice a second.
 
-        Positions pass over control records at the end of a partition, so an idle stage's lag is 0. What is not read is
-        not fetched either, and its end as the last fetch told it grows old: it is asked for, and control records count.
+        Positions pass over control records at the end of a partition, so an idle stage's lag is 0. The end that the
+        last fetch told grows old where nothing is fetched: of what is not read, and of what is far behind, because the
+        queue in front of it is full. There it is asked for.
         """
         now = time.monotonic()
         if now < self._next_lag_at:
             return
         self._next_lag_at = now + LAG_EVERY_S
         unread = assignment.unread()
-        self._ask_ends(unread, reader)
-        for at, position in ({at: one.position for at, one in assignment.owned.items()} | unread).items():
+        positions = {at: one.position for at, one in assignment.owned.items()} | unread
+        self._ask_ends(
+            [at for at, position in positions.items() if at in unread or _is_behind(reader, at, position)], reader
+        )
+        for at, position in positions.items():
             end = max(reader.high_watermark(at), self._ends.get(at, -1))
             if end >= 0:  # else nothing was fetched yet, so nothing is known
                 self._tell(at, max(0, end - position))
 
-    def _ask_ends(self, unread: Iterable[Partition], reader: GroupReader) -> None:
+    def _ask_ends(self, partitions: Iterable[Partition], reader: GroupReader) -> None:
         now = time.monotonic()
         if now < self._next_ends_at:
             return
         self._next_ends_at = now + ENDS_EVERY_S
         known, self._ends = self._ends, {}
-        for at in unread:
+        for at in partitions:
             try:
                 self._ends[at] = reader.end(at)
             except (EnvironmentFault, Transient):
@@ -87,6 +91,12 @@ class StageMetrics:
         self._nothing_left_at.pop(at, None)
         for gauge in (metrics.LAG_RECORDS, metrics.LAG_SECONDS):
             _remove(gauge, self._group, at)
+
+
+def _is_behind(reader: GroupReader, at: Partition, position: int) -> bool:
+    """As far as fetches tell; where none has come yet, nobody knows."""
+    end = reader.high_watermark(at)
+    return end < 0 or end > position
 
 
 def oldest_age_s(

@@ -3,13 +3,16 @@ outage."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 from prometheus_client import REGISTRY
 
 from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka.log import Partition
 from sluice.stage import metrics_of
-from sluice.stage.metrics_of import oldest_age_s
+from sluice.stage.metrics_of import StageMetrics, oldest_age_s
 from support.scripted_group import ScriptedStage
 
 NIGHT_S = 8 * 3_600.0
@@ -109,3 +112,21 @@ def test_a_partition_of_which_nothing_was_fetched_is_not_called_done() -> None:
     stage.run(3, lambda turn, it: it.group.assign([at] if turn < 0 else []))
     labels = {"group": "scripted", "topic": "input_not_fetched", "partition": "0"}
     assert REGISTRY.get_sample_value("sluice_lag_records", labels) is None
+
+
+class FarBehind:
+    """A reader whose queue is full: its last fetch knew of ten records, the broker has five hundred."""
+
+    def high_watermark(self, at: Partition) -> int:
+        return 10
+
+    def end(self, at: Partition) -> int:
+        return 500
+
+
+@pytest.mark.usefixtures("at_every_turn")
+def test_the_end_of_a_partition_that_is_far_behind_is_asked_for() -> None:
+    at = ("input_far_behind", 0)
+    owned = SimpleNamespace(owned={at: SimpleNamespace(position=5)}, unread=dict)
+    StageMetrics("echo", "scripted").lag(cast(Any, owned), cast(Any, FarBehind()))
+    assert told_lag(at) == 495

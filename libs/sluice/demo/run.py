@@ -81,7 +81,9 @@ class Demo:
 
     def _run(self, stack: ExitStack, stop: Stop) -> None:
         self._next(stop, "the servers, which are being started")
-        self._screen.tell("starting Kafka, Postgres and the registry: ten to twenty seconds, and a download the first time")
+        self._screen.tell(
+            "starting Kafka, Postgres and the registry: ten to twenty seconds, and a download the first time"
+        )
         servers = stack.enter_context(Servers.start(self._state_dir, progress=self._screen.tell))
         stack.callback(self._screen.tell, "ending Kafka, Postgres and the registry")
         run = stack.enter_context(PipelineRun(self._example, self._state_dir, servers, self._screen.tell))

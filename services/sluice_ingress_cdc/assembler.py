@@ -21,12 +21,13 @@ from sluice.errors import Bug
 from sluice.names import INGRESS_CDC
 from sluice.position import HEADER as POSITION_HEADER
 from sluice.position import Position
-from sluice.postgres.debezium import Change, ReadAgain, Source, TableEvents, moment_of
+from sluice.postgres.debezium import CannotFollow, Change, ReadAgain, Source, TableEvents, moment_of
 from sluice.postgres.json_text import PgType
 from sluice.postgres.pgoutput import (
     Begin,
     Commit,
     Delete,
+    Insert,
     Relation,
     Truncate,
     Update,
@@ -43,26 +44,38 @@ _ROW_OR_TRUNCATE = b"IUDT"
 _MESSAGE = b"M"[0]
 _TRANSACTIONAL = 1
 
-TypesOf = Callable[[Relation], Mapping[int, PgType]]
-"""Effect: the array and domain types that a relation's columns may need."""
+
+class Shape(NamedTuple):
+    """A shape that can be followed: the array and domain types that its columns may need, and the columns in doubt."""
+
+    types: Mapping[int, PgType]
+    doubtful: frozenset[str]
+
+
+ShapeOf = Callable[[str, Relation], Shape | None]
+"""Effect: judge the shape of a stream's table that the log tells; None if the table cannot be followed any more."""
+Hold = Callable[[str, str], None]
+"""Effect: the stream's table cannot be followed any more, because of `why`."""
 
 
 class Target(NamedTuple):
-    """Where a table's changes go. `key_columns`: its primary key in declared order."""
+    """Where a table's changes go. `key_columns`: its primary key in declared order. What committed below `since_lsn`
+    was in the table's snapshot."""
 
     stream: str
     topic: str
     partitions: int
     key_columns: tuple[str, ...]
+    since_lsn: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """What is followed: `targets` by (schema, table); everything else in the slot only counts."""
+    """What is followed: `targets` by the table's oid; everything else in the slot only counts."""
 
     source: Source
     epoch: int
-    targets: Mapping[tuple[str, str], Target]
+    targets: Mapping[int, Target]
     dead_letter_topic: str
     record_bytes_max: int
 
@@ -105,13 +118,16 @@ class OpenTransaction:
 class Assembler:
     """Feed it a slot's messages in order; take batches whenever it suits. A batch never splits one message's records.
 
-    Effects are handed in: `types_of` asks the catalog, `read_again` a row. After an error it must be thrown away.
+    Effects are handed in: `shape_of` asks the catalogs, `read_again` a row, `hold` tells of a table whose events lack
+    what its records need. After an error it must be thrown away.
     """
 
-    def __init__(self, followed: Followed, mark: Mark, types_of: TypesOf, read_again: ReadAgain) -> None:
+    def __init__(self, followed: Followed, mark: Mark, shape_of: ShapeOf, read_again: ReadAgain, hold: Hold) -> None:
         self._followed = followed
-        self._types_of = types_of
+        self._shape_of = shape_of
         self._read_again = read_again
+        self._hold = hold
+        self._held: set[str] = set()
         self._between = self._taken = mark  # the mark at the last place between transactions
         self._complete_lsn = mark.lsn if mark.ordinal == 0 else 0
         self._tables: dict[int, tuple[TableEvents, Target] | None] = {}
@@ -139,7 +155,7 @@ class Assembler:
         return self.mark > self._taken
 
     def feed(self, payload: bytes, lsn: int) -> None:
-        """One message of the output plugin, at `lsn`. EnvironmentFault if a table's key is no more what it was."""
+        """One message of the output plugin, at `lsn`."""
         kind = payload[0]
         if kind in _ROW_OR_TRUNCATE or (kind == _MESSAGE and payload[1] & _TRANSACTIONAL):
             transaction = self._open
@@ -161,6 +177,13 @@ class Assembler:
         if self._open is None:
             self._reached(wal_end)
 
+    def drop(self, stream: str) -> None:
+        """Publish no more of this table's changes; they still count."""
+        self._held.add(stream)
+        for oid, table in self._tables.items():
+            if table is not None and table[1].stream == stream:
+                self._tables[oid] = None
+
     def take(self) -> Batch:
         """Everything gathered since the last batch."""
         batch = Batch(self._records, self.mark, self._complete_lsn)
@@ -179,11 +202,23 @@ class Assembler:
             self._tables[message.oid] = self._table(message)
 
     def _table(self, relation: Relation) -> tuple[TableEvents, Target] | None:
-        target = self._followed.targets.get((relation.schema, relation.table))
-        if target is None:
+        target = self._followed.targets.get(relation.oid)
+        if target is None or target.stream in self._held:
             return None
-        types = self._types_of(relation)
-        return TableEvents(self._followed.source, relation, target.key_columns, types), target
+        shape = self._shape_of(target.stream, relation)
+        if shape is None:
+            self._held.add(target.stream)
+            return None
+        try:
+            events = TableEvents(self._followed.source, relation, target.key_columns, shape.types, shape.doubtful)
+        except CannotFollow as error:
+            self._cannot_follow(target.stream, error)
+            return None
+        return events, target
+
+    def _cannot_follow(self, stream: str, error: CannotFollow) -> None:
+        self._hold(stream, error.why)
+        self.drop(stream)
 
     def _reached(self, lsn: int) -> None:
         """Between transactions, with everything below `lsn` seen. Lower than the mark while it is being resent."""
@@ -197,9 +232,13 @@ class Assembler:
             self._rarer_event(payload, lsn, transaction)
             return
         table = self._tables[relation]
-        if table is None:
+        if table is None or transaction.final_lsn < table[1].since_lsn:
             return
-        key, value = table[0].written(payload, transaction.moment, lsn)
+        written = table[0].written(payload, transaction.moment, lsn)
+        if written is None:
+            self._rarer_event(payload, lsn, transaction)
+            return
+        key, value = written
         size = len(key) + len(value)
         if size > self._followed.record_bytes_max:
             self._add([Change(key, value)], table[1], transaction)
@@ -214,21 +253,29 @@ class Assembler:
             for oid in message.relations:
                 self._sweep(self._tables[oid], transaction)
             return
-        if not isinstance(message, Update | Delete):
+        if not isinstance(message, Insert | Update | Delete):
             return
         table = self._tables[message.relation]
-        if table is None:
+        if table is None or transaction.final_lsn < table[1].since_lsn:
             return
         events, target = table
+        try:
+            self._add(self._changes(events, message, transaction, lsn), target, transaction)
+        except CannotFollow as error:
+            self._cannot_follow(target.stream, error)
+
+    def _changes(
+        self, events: TableEvents, message: Insert | Update | Delete, transaction: OpenTransaction, lsn: int
+    ) -> list[Change]:
+        if isinstance(message, Insert):
+            return events.inserted(message, transaction.moment, lsn)
         if isinstance(message, Update):
-            changes = events.updated(message, transaction.moment, lsn, self._read_again)
-        else:
-            changes = events.deleted(message, transaction.moment, lsn)
-        self._add(changes, target, transaction)
+            return events.updated(message, transaction.moment, lsn, self._read_again)
+        return events.deleted(message, transaction.moment, lsn)
 
     def _sweep(self, table: tuple[TableEvents, Target] | None, transaction: OpenTransaction) -> None:
         """TRUNCATE: all keys of the table below this position are gone."""
-        if table is None:
+        if table is None or transaction.final_lsn < table[1].since_lsn:
             return
         target = table[1]
         position = Position(self._followed.epoch, transaction.final_lsn, transaction.ordinal)

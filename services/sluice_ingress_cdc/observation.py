@@ -1,61 +1,179 @@
-"""What a start looks at: the source's identity, slot, tables and publication, and the raw topics they go to."""
+"""What a look at the source shows: its identity and slot, its publication, its tables against what they are bound to,
+and the raw topics they go to.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from sluice.kafka import KafkaSettings, LogReader, clients
+import psycopg
+import structlog
+from confluent_kafka.admin import AdminClient
+from psycopg import sql
+
+from sluice.errors import EnvironmentFault
+from sluice.kafka import KafkaSettings, LogReader
 from sluice.kafka.topics import Topics
 from sluice.names import INGRESS_CDC, Names
-from sluice.postgres.slot_watermark import tables_hash
 from sluice.postgres.slots import identify, slot_state, wal_end
-from sluice.postgres.source_connection import connect
-from sluice.postgres.source_tables import SourceTable, describe_tables, published, refuse_partial_publication
+from sluice.postgres.source_connection import Connection, connect
+from sluice.postgres.source_faults import source_errors
+from sluice.postgres.source_tables import partial_publication, withdraw
+from sluice.postgres.table_facts import (
+    Bound,
+    Leaf,
+    PublicationFacts,
+    TableFacts,
+    called_now,
+    publication_facts,
+    table_facts,
+)
+from sluice_ingress_cdc.fitness import unfit
+from sluice_ingress_cdc.judgement import Seen
 from sluice_ingress_cdc.settings import SlotSettings
 from sluice_ingress_cdc.start import Observed
 
+_XIDS = 1 << 32
 
-class View(NamedTuple):
-    """`partitions` of every topic that is written."""
-
-    seen: Observed
-    tables: list[SourceTable]
-    partitions: Mapping[str, int]
+log = structlog.get_logger()
 
 
-def observe(slot: SlotSettings, names: Names, kafka: KafkaSettings, *, first_start: bool) -> View:
-    """Look at source and topics. Raises EnvironmentFault for what can never be followed, Transient if nobody answers.
+class Look(NamedTuple):
+    """The tables of a source as its catalogs show them, by name, those that exist; None where there is no publication.
 
-    The `config` it computes changes with the tables, their primary keys and the raw topics' ids: a topic that was
-    deleted and made again has lost what the watermark says is published.
+    `seen`: of each table that was bound to something, the look that is judged. `refusal`: why nothing can be followed
+    through the publication. `harm`: a table that it makes refuse writes could not be taken out of it.
     """
+
+    publication: PublicationFacts | None
+    facts: Mapping[str, TableFacts]
+    seen: Mapping[str, Seen]
+    server_version: int
+    refusal: EnvironmentFault | None = None
+    harm: EnvironmentFault | None = None
+
+    def fit(self, name: str) -> bool:
+        """Whether the table could be read and followed now."""
+        facts = self.facts.get(name)
+        return facts is not None and unfit(facts, self.server_version) is None
+
+
+def observe(slot: SlotSettings, topics: Mapping[str, RawTopic], kafka: KafkaSettings, *, first_start: bool) -> Observed:
+    """Look at the source's server and slot. Raises EnvironmentFault for one that can never be followed, Transient if
+    nobody answers."""
     where = slot.where
-    topic_of = {table: names.raw(slot.source, table) for table in slot.tables}
-    pinned = Topics(clients.admin(kafka)).pinned([*topic_of.values(), names.dlq(INGRESS_CDC)])
-    partitions = {topic: about.partitions for topic, about in pinned.items()}
     dsn = slot.dsn.reveal()
     with connect(dsn, where, replication=True) as replication:
         identity = identify(replication, where)
     with connect(dsn, where) as connection:
-        tables = describe_tables(connection, slot.tables, where)
-        refuse_partial_publication(connection, slot.publication, tables, where)
-        there = published(connection, slot.publication, where)
-        seen = Observed(
+        return Observed(
             source=slot.source,
             slot_name=slot.slot,
             identity=identity,
             slot=slot_state(connection, slot.slot, where),
             wal_end=wal_end(connection, where),
-            config=tables_hash((t.name, (pinned[topic_of[t.name]].topic_id, *t.primary_key)) for t in tables),
-            tables=tuple(t.name for t in tables),
-            unpublished=tuple(t.name for t in tables if t.name not in there),
-            raw_is_empty=not first_start or _all_empty(kafka, {t: partitions[t] for t in topic_of.values()}),
+            has_publication=publication_facts(connection, slot.publication, where) is not None,
+            tables=len(slot.tables),
+            raw_is_empty=not first_start or _all_empty(kafka, topics),
         )
-    return View(seen, tables, partitions)
 
 
-def _all_empty(kafka: KafkaSettings, partitions: Mapping[str, int]) -> bool:
+class RawTopic(NamedTuple):
+    """Where a table's changes go."""
+
+    name: str
+    topic_id: str
+    partitions: int
+
+
+def raw_topics(slot: SlotSettings, names: Names, admin: AdminClient) -> dict[str, RawTopic]:
+    """The raw topics of the source's tables, by table. EnvironmentFault if one of them, or the dead letters', is
+    missing."""
+    topic_of = {table: names.raw(slot.source, table) for table in slot.tables}
+    pinned = Topics(admin).pinned([*topic_of.values(), names.dlq(INGRESS_CDC)])
+    return {
+        table: RawTopic(topic, pinned[topic].topic_id, pinned[topic].partitions) for table, topic in topic_of.items()
+    }
+
+
+def look_at(
+    connection: Connection, slot: SlotSettings, bounds: Mapping[str, Bound], topic_ids: Mapping[str, str]
+) -> Look:
+    """Look at the source's tables, and take those out of our publication that it would harm.
+
+    `bounds` of the tables that are followed. Raises Transient, and EnvironmentFault where we may not look.
+    """
+    where, version = slot.where, connection.info.server_version
+    publication = publication_facts(connection, slot.publication, where)
+    facts = table_facts(connection, slot.publication, slot.tables, where)
+    if publication is None:
+        return Look(None, facts, {}, version)
+    harm = _withdraw_harmed(connection, slot, facts.values())
+    seen = {
+        name: _seen(connection, facts.get(name), bound, publication, topic_ids[name], where)
+        for name, bound in bounds.items()
+    }
+    refusal = partial_publication(slot.publication, publication, list(facts.values()), where)
+    return Look(publication, facts, seen, version, refusal, harm)
+
+
+def _withdraw_harmed(
+    connection: Connection, slot: SlotSettings, tables: Iterable[TableFacts]
+) -> EnvironmentFault | None:
+    for table in tables:
+        wrong = unfit(table, connection.info.server_version)
+        if wrong is not None and wrong.breaks_writes and slot.publication_is_ours and _is_member(table):
+            try:
+                withdraw(connection, slot.publication, table, slot.where)
+            except EnvironmentFault as fault:
+                return fault
+            log.warning("table taken out of our publication", table=table.name, source=slot.source, why=wrong.why)
+    return None
+
+
+def _is_member(table: TableFacts) -> bool:
+    """Whether the publication names the table itself, not its schema or all tables."""
+    return any(row.startswith("table ") for row in table.membership)
+
+
+def _seen(
+    connection: Connection,
+    facts: TableFacts | None,
+    bound: Bound,
+    publication: PublicationFacts,
+    topic_id: str,
+    where: str,
+) -> Seen:
+    version = connection.info.server_version
+    if facts is None or facts.oid != bound.oid:
+        return Seen(facts, publication, topic_id, version, called_now(connection, bound.oid, where))
+    filled, emptied = set(), set()
+    for leaf in facts.leaves:
+        if leaf.oid not in bound.leaves:
+            if _older_rows(connection, leaf, leaf.attached, or_equal=True) is not False:
+                filled.add(leaf.oid)
+        elif leaf.filenode != bound.leaves[leaf.oid] and not _older_rows(connection, leaf, bound.xid % _XIDS):
+            emptied.add(leaf.oid)
+    return Seen(facts, publication, topic_id, version, None, frozenset(filled), frozenset(emptied))
+
+
+def _older_rows(connection: Connection, leaf: Leaf, xid: int, *, or_equal: bool = False) -> bool | None:
+    """Whether a partition holds rows that a transaction before `xid` wrote; None where we may not look."""
+    statement = sql.SQL("SELECT EXISTS (SELECT FROM ONLY {} WHERE age(xmin) {} age({}::text::xid))").format(
+        leaf.identifier, sql.SQL(">=" if or_equal else ">"), sql.Literal(str(xid))
+    )
+    try:
+        [(found,)] = connection.execute(statement).fetchall()
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable):
+        return None
+    except psycopg.Error as error:
+        with source_errors(f"partition {leaf.name}"):
+            raise error
+    return bool(found)
+
+
+def _all_empty(kafka: KafkaSettings, topics: Mapping[str, RawTopic]) -> bool:
     with LogReader(kafka) as reader:
-        ends = reader.ends([(topic, p) for topic, count in partitions.items() for p in range(count)])
+        ends = reader.ends([(t.name, p) for t in topics.values() for p in range(t.partitions)])
     return not any(ends.values())

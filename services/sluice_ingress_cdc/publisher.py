@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
 from sluice.errors import Transient
 from sluice.kafka import KafkaSettings
 from sluice.names import INGRESS_CDC, Names
-from sluice.postgres.slot_watermark import SlotWatermark, control_key, requested_epoch, watermark_key
+from sluice.postgres.slot_watermark import (
+    SlotWatermark,
+    SourceWatermarks,
+    control_key,
+    requested,
+    source_watermarks,
+    watermark_key,
+)
 from sluice.stage.dead_letters import CAUSE_HEADER
 from sluice.stage.ingress import IngressProducer
 from sluice.stage.raw import RawRecord
 from sluice.telemetry.metrics import BATCH_SECONDS, DEAD_LETTERS, RECORDS
+from sluice_ingress_cdc.tables import Marks
 
 # How long a snapshot waits for Kafka before it is given up and begun anew: its source transaction is open meanwhile.
 OUTAGE_MAX_S = 600.0
@@ -25,27 +33,29 @@ log = structlog.get_logger()
 
 
 class SlotPublisher:
-    """One per slot, with a transactional id that is stable over restarts."""
+    """One per source. Its transactional id is the source's alone, whatever the process is called: so that each
+    process that follows the source fences every other."""
 
-    def __init__(self, source: str, kafka: KafkaSettings, names: Names, instance: str) -> None:
+    def __init__(self, source: str, kafka: KafkaSettings, names: Names) -> None:
         self._source = source
         self._dead_letters = names.dlq(INGRESS_CDC)
-        self.producer = IngressProducer(kafka, names, names.transactional_id(INGRESS_CDC, f"{instance}-{source}"))
+        self.producer = IngressProducer(kafka, names, names.transactional_id(INGRESS_CDC, source))
 
-    def fence(self) -> SlotWatermark | None:
-        """Become the only publisher of this slot, then read how far it is published."""
-        key = watermark_key(self._source)
+    def fence(self) -> SourceWatermarks:
+        """Become the only publisher of this source, then read how far it is published."""
         self.producer.fence()
-        stored = self.producer.read_watermarks([key]).get(key)
-        return None if stored is None else SlotWatermark.from_json(stored)
+        return self._stored()
 
-    def publish(self, records: Sequence[RawRecord], watermark: SlotWatermark) -> None:
-        """One Kafka transaction: the records, and what is true once they are durable.
+    def publish(self, records: Sequence[RawRecord], watermark: SlotWatermark, tables: Marks) -> None:
+        """One Kafka transaction: the records, and what is true once they are durable. `tables`: those that changed.
 
         Raises Transient when it is not known to be committed: then `fence` tells.
         """
+        marks = {
+            watermark_key(self._source, name): None if mark is None else mark.to_json() for name, mark in tables.items()
+        }
         with BATCH_SECONDS.labels(INGRESS_CDC).time():
-            self.producer.publish(records, {watermark_key(self._source): watermark.to_json()})
+            self.producer.publish(records, {watermark_key(self._source): watermark.to_json(), **marks})
         for topic, count in Counter(record.topic for record in records).items():
             RECORDS.labels(INGRESS_CDC, topic, "dead" if topic == self._dead_letters else "published").inc(count)
         for record in records:
@@ -57,6 +67,7 @@ class SlotPublisher:
         records: Sequence[RawRecord],
         watermark: SlotWatermark,
         before: SlotWatermark,
+        tables: Marks,
         going_on: Callable[[], None],
     ) -> None:
         """As `publish`, but an outage of Kafka is waited out; `before` is the watermark that stands now.
@@ -68,7 +79,7 @@ class SlotPublisher:
         give_up = time.monotonic() + OUTAGE_MAX_S
         while True:
             try:
-                self.publish(records, watermark)
+                self.publish(records, watermark, tables)
                 return
             except Transient as error:
                 log.warning("kafka does not take the snapshot; waiting", source=self._source, why=str(error))
@@ -78,18 +89,24 @@ class SlotPublisher:
             if stands != before:
                 raise Transient(f"source {self._source}: somebody else published meanwhile")
 
-    def requested_epoch(self) -> int:
-        """The epoch that an operator asked a new snapshot for; 0 if none."""
-        return requested_epoch(self.producer.read_control(control_key(self._source)))
+    def requests(self, tables: Iterable[str]) -> tuple[int, dict[str, int]]:
+        """The epoch that an operator asked the whole source to be read again as, and the number of the newest request
+        for each of `tables`; 0 if none."""
+        keys = {name: control_key(self._source, name) for name in tables}
+        found = self.producer.read_control([control_key(self._source), *keys.values()])
+        return requested(found.get(control_key(self._source))), {n: requested(found.get(k)) for n, k in keys.items()}
 
     def close(self) -> None:
         self.producer.close()
+
+    def _stored(self) -> SourceWatermarks:
+        return source_watermarks(self._source, self.producer.read_watermarks(prefix=watermark_key(self._source, "")))
 
     def _fenced_by(self, give_up: float, going_on: Callable[[], None]) -> SlotWatermark | None:
         while True:
             going_on()
             try:
-                return self.fence()
+                return self.fence().slot
             except Transient:
                 if time.monotonic() > give_up:
                     raise

@@ -12,23 +12,26 @@ from sluice.stage.settings import StageSettings
 
 
 class CdcSettings(StageSettings):
-    """`batch_bytes_max` bounds one Kafka transaction; `record_bytes_max` is what a raw topic takes of one record."""
+    """`batch_bytes_max` bounds one Kafka transaction; `record_bytes_max` is what a raw topic takes of one record. What
+    is followed is looked at, and requests to read it again are, every `watch_interval_s`."""
 
     linger_s: float = Field(default=0.2, ge=0)
     feedback_interval_s: float = Field(default=1.0, gt=0)
     watermark_interval_s: float = Field(default=5.0, gt=0)
+    watch_interval_s: float = Field(default=5.0, gt=0)
     recheck_interval_s: float = Field(default=5.0, gt=0)
     record_bytes_max: int = Field(default=8 * 1024 * 1024 - 4_096, gt=0)
 
 
 @dataclass(frozen=True, slots=True)
 class SlotSettings:
-    """One source that is followed through one slot."""
+    """One source that is followed through one slot. `publication_is_ours`: the pipeline file names no other."""
 
     source: str
     dsn: Secret
     slot: str
     publication: str
+    publication_is_ours: bool
     tables: tuple[str, ...]
     heartbeat_s: float
 
@@ -45,6 +48,7 @@ def slots_of(pipeline: Pipeline) -> list[SlotSettings]:
             dsn=source.dsn,
             slot=source.slot or slot_name(pipeline.kafka.prefix, pipeline.pipeline, name),
             publication=source.publication or slot_name(pipeline.kafka.prefix, pipeline.pipeline, name),
+            publication_is_ours=source.publication is None,
             tables=tuple(source.tables),
             heartbeat_s=source.heartbeat,
         )

@@ -1,4 +1,5 @@
-"""What to do at a start: go on, begin anew, or refuse. A pure function of the watermark and of what the source shows.
+"""What to do with a slot at a start: go on, begin anew, or refuse. A pure function of the watermark and of what the
+source shows. What becomes of each table is `judgement`'s.
 
 A slot that was dropped and created again begins later than we stopped and says nothing of the rows between: Postgres
 reports no error. So nothing is taken on trust; in doubt the stage refuses and names the command that repairs.
@@ -10,14 +11,14 @@ from typing import NamedTuple
 
 from sluice.errors import EnvironmentFault
 from sluice.postgres.lsn import format_lsn
-from sluice.postgres.slot_watermark import PENDING, SlotWatermark
+from sluice.postgres.slot_watermark import SlotWatermark
 from sluice.postgres.slots import SlotState, SourceIdentity
 
 
 class Observed(NamedTuple):
     """The source as it stands. `raw_is_empty` matters, and is asked, only where there is no watermark.
 
-    `tables`: those that the pipeline follows, as `schema.table`.
+    `tables`: how many the pipeline follows.
     """
 
     source: str
@@ -25,9 +26,8 @@ class Observed(NamedTuple):
     identity: SourceIdentity
     slot: SlotState | None
     wal_end: int
-    config: str
-    tables: tuple[str, ...]
-    unpublished: tuple[str, ...]
+    has_publication: bool
+    tables: int
     raw_is_empty: bool
 
 
@@ -38,7 +38,7 @@ class Resume(NamedTuple):
 
 
 class Begin(NamedTuple):
-    """Drop the slot if there is one, create it, read everything as `epoch`."""
+    """Drop the slot if there is one, create it, read all tables as `epoch`."""
 
     epoch: int
 
@@ -49,8 +49,9 @@ def decide(stored: SlotWatermark | None, requested_epoch: int, seen: Observed) -
         return _first_start(requested_epoch, seen)
     if requested_epoch > stored.epoch:
         return Begin(requested_epoch)
-    if not stored.snapshot_done:
-        return Begin(stored.epoch if _nothing_published(stored) else stored.epoch + 1)
+    if not stored.lsn:
+        # The epoch was raised and the process ended before the slot was made: nothing of it is published.
+        return Begin(stored.epoch)
     why = _why_not_resume(stored, seen)
     if why is not None:
         raise _refusal(seen, why)
@@ -66,11 +67,6 @@ def _first_start(requested_epoch: int, seen: Observed) -> Begin:
         "there is no watermark, and the raw topics hold records: their epochs are unknown",
         f"run `sluice cdc resnapshot {seen.source} --epoch N` with N above every epoch in those topics",
     )
-
-
-def _nothing_published(stored: SlotWatermark) -> bool:
-    """The epoch was raised and the process ended before a first record of it: the epoch is still unused."""
-    return stored.lsn == 0 and all(state == PENDING for state in stored.snapshot.values())
 
 
 def _why_not_resume(stored: SlotWatermark, seen: Observed) -> str | None:
@@ -94,19 +90,9 @@ def _why_not_resume(stored: SlotWatermark, seen: Observed) -> str | None:
         )
     if seen.wal_end < stored.lsn:
         return f"the source's log ends at {format_lsn(seen.wal_end)}, published is up to {ours}: it was set back"
-    if stored.config != seen.config:
-        return _what_changed(set(stored.snapshot), set(seen.tables))
-    if seen.unpublished:
-        return f"the publication lacks table {seen.unpublished[0]}: its changes since then were not sent"
+    if not seen.has_publication:
+        return "the publication does not exist any more: changes since then were not sent"
     return None
-
-
-def _what_changed(before: set[str], now: set[str]) -> str:
-    told = [f"table {name} was added to the pipeline" for name in sorted(now - before)]
-    told += [f"table {name} was taken out of the pipeline" for name in sorted(before - now)]
-    if not told:
-        return "a primary key or a raw topic is not that of the records published"
-    return f"{', '.join(told)}, and no table of the source is followed until it is read again"
 
 
 def _where(seen: Observed) -> str:
@@ -117,6 +103,6 @@ def _refusal(seen: Observed, why: str) -> EnvironmentFault:
     return EnvironmentFault(
         _where(seen),
         why,
-        f"run `sluice cdc resnapshot {seen.source}`: it reads all {len(seen.tables)} tables of the source again, "
+        f"run `sluice cdc resnapshot {seen.source}`: it reads all {seen.tables} tables of the source again, "
         "through a new slot; what is as it was is not written again, and what is gone is retracted",
     )

@@ -17,6 +17,7 @@ from sluice.stage.signals import Stop
 from sluice_ingress_cdc.assembler import Assembler, Batch
 from sluice_ingress_cdc.confirmation import Confirmation
 from sluice_ingress_cdc.settings import CdcSettings
+from sluice_ingress_cdc.tables import Marks, Tables
 
 # A batch waits this many lingers for the end of a transaction, so that small transactions are rarely split.
 _LINGERS_WITHIN_TRANSACTION = 5
@@ -28,8 +29,8 @@ _ASKED_INTERVAL_S = 0.5
 class Streaming:
     """Runs until stopped or until an error; the caller then begins anew behind the fence.
 
-    `publish` returns when the batch and the watermark that holds its mark are committed. `turned` is called at least
-    once a second: the loop is alive.
+    `publish` returns when the batch and the watermarks that hold its mark and what changed of the tables are committed.
+    `turned` is called at least once a second: the loop is alive.
     """
 
     def __init__(
@@ -37,7 +38,8 @@ class Streaming:
         stream: ReplicationStream,
         assembler: Assembler,
         confirmation: Confirmation,
-        publish: Callable[[Batch], None],
+        publish: Callable[[Batch, Marks], None],
+        tables: Tables,
         settings: CdcSettings,
         turned: Callable[[], None],
     ) -> None:
@@ -45,6 +47,7 @@ class Streaming:
         self._assembler = assembler
         self._confirmation = confirmation
         self._publish = publish
+        self._tables = tables
         self._settings = settings
         self._turned = turned
         self._under_way: tuple[Future[None], Batch] | None = None
@@ -56,7 +59,8 @@ class Streaming:
         self._wake_read.setblocking(False)
 
     def run(self, stop: Stop, interrupted: Callable[[], bool]) -> None:
-        """Returns when `stop` is requested or `interrupted` says so, with what was under way finished."""
+        """Returns when `stop` is requested or `interrupted`, asked once a turn, says so, with what was under way
+        finished."""
         with ThreadPoolExecutor(1, thread_name_prefix="publish") as publisher:
             try:
                 while not stop.requested and not interrupted():
@@ -107,12 +111,14 @@ class Streaming:
             lingers = _LINGERS_WITHIN_TRANSACTION if self._assembler.in_transaction else 1
             waited_s = now - (self._gathered_since or now)
             return not self._has_room or waited_s >= self._settings.linger_s * lingers
+        if self._tables.changed:
+            return True
         interval_s = _ASKED_INTERVAL_S if self._asked else self._settings.watermark_interval_s
         return self._assembler.moved and now - self._published_at >= interval_s
 
     def _hand_over(self, publisher: ThreadPoolExecutor, now: float) -> None:
         batch = self._assembler.take()
-        future = publisher.submit(self._publish, batch)
+        future = publisher.submit(self._publish, batch, self._tables.take_changes())
         future.add_done_callback(lambda _: self._wake_write.send(b"."))
         self._under_way = (future, batch)
         self._gathered_since = None

@@ -1,42 +1,59 @@
-"""What a followed slot needs beside its stream, on a thread and a connection of its own: heartbeats, the gauge of
-retained WAL, and a look whether an operator asked for a new snapshot.
+"""What a followed source needs beside its stream, on a thread and a connection of its own: heartbeats, the gauge of
+retained WAL, looks at what is followed, and at what an operator asked for.
 
-Idle tables would otherwise pin the log of a busy server until its disk is full.
+Idle tables would otherwise pin the log of a busy server until its disk is full; and of most of what is done to a table
+the log says nothing.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
 from sluice.errors import EnvironmentFault, Transient
 from sluice.postgres.slots import rows, slot_state, wal_end
 from sluice.postgres.source_connection import Connection, connect
+from sluice.telemetry.health import Health
 from sluice.telemetry.metrics import RETAINED_WAL_BYTES
+from sluice_ingress_cdc.observation import Look
 from sluice_ingress_cdc.settings import SlotSettings
 
-# Looking at the control topic opens a reader of its own: not at every heartbeat.
-REQUEST_EVERY_S = 5.0
+Requests = tuple[int, Mapping[str, int]]
+"""The epoch asked for, and by table the number of the newest request."""
 
 log = structlog.get_logger()
 
 
 class Upkeep:
-    """Runs between `start` and `close`. A fault is logged once and tried again: it never stops the stream."""
+    """Runs between `start` and `close`. A fault is told until the same thing works again; it never stops the stream.
 
-    def __init__(self, slot: SlotSettings, requested_epoch: Callable[[], int], epoch: int) -> None:
+    `look` and `requests` are the newest of their kind; `look_again` and `ask` get them.
+    """
+
+    def __init__(
+        self,
+        slot: SlotSettings,
+        watch_interval_s: float,
+        look_again: Callable[[Connection], Look],
+        ask: Callable[[], Requests],
+        health: Health,
+    ) -> None:
         self._slot = slot
-        self._requested_epoch = requested_epoch
-        self._epoch = epoch
+        self._look_again = look_again
+        self._ask = ask
+        self._health = health
+        self._duties: list[tuple[str, float, Callable[[], None]]] = [
+            ("heartbeat", slot.heartbeat_s, self._beat),
+            ("watch", watch_interval_s, self._watch),
+        ]
         self._ended = threading.Event()
         self._connection: Connection | None = None
-        self._fault = ""
-        self._look_at = 0.0
-        self.resnapshot_requested = False
         self._thread = threading.Thread(target=self._run, name=f"upkeep {slot.source}", daemon=True)
+        self.look: Look | None = None
+        self.requests: Requests | None = None
 
     def start(self) -> None:
         self._thread.start()
@@ -45,30 +62,50 @@ class Upkeep:
         """The thread may still be in a call with a deadline of its own; nothing waits for that."""
         self._ended.set()
         self._thread.join(timeout=1.0)
+        for name, _, _ in self._duties:
+            self._health.mend(self._about(name))
 
     def _run(self) -> None:
-        while not self._ended.wait(self._slot.heartbeat_s):
-            try:
-                self._beat()
-                self._fault = ""
-            except (EnvironmentFault, Transient) as fault:
-                self._disconnect()
-                if str(fault) != self._fault:
-                    self._fault = str(fault)
-                    log.warning("no heartbeat", source=self._slot.source, why=self._fault)
+        due_at = {name: time.monotonic() + every_s for name, every_s, _ in self._duties}
+        while not self._ended.wait(max(0.0, min(due_at.values()) - time.monotonic())):
+            for name, every_s, duty in self._duties:
+                if time.monotonic() >= due_at[name]:
+                    self._do(name, duty)
+                    due_at[name] = time.monotonic() + every_s
         self._disconnect()
 
+    def _do(self, name: str, duty: Callable[[], None]) -> None:
+        about = self._about(name)
+        try:
+            duty()
+        except (EnvironmentFault, Transient) as fault:
+            self._disconnect()
+            if self._ended.is_set():
+                return
+            if self._health.faults.get(about) != str(fault):
+                log.warning(f"no {name}", source=self._slot.source, why=str(fault))
+            self._health.fault(about, str(fault))
+        else:
+            self._health.mend(about)
+
     def _beat(self) -> None:
-        if time.monotonic() >= self._look_at:
-            self._look_at = time.monotonic() + REQUEST_EVERY_S
-            self.resnapshot_requested = self.resnapshot_requested or self._requested_epoch() > self._epoch
-        where = f"{self._slot.where}, heartbeat"
-        if self._connection is None or self._connection.closed:
-            self._connection = connect(self._slot.dsn.reveal(), where, statement_timeout_s=10.0)
-        rows(self._connection, "heartbeat", where)
-        state = slot_state(self._connection, self._slot.slot, where)
+        connection, where = self._live(), self._about("heartbeat")
+        rows(connection, "heartbeat", where)
+        state = slot_state(connection, self._slot.slot, where)
         if state is not None:
-            RETAINED_WAL_BYTES.labels(self._slot.source).set(wal_end(self._connection, where) - state.restart_lsn)
+            RETAINED_WAL_BYTES.labels(self._slot.source).set(wal_end(connection, where) - state.restart_lsn)
+
+    def _watch(self) -> None:
+        self.requests = self._ask()
+        self.look = self._look_again(self._live())
+
+    def _about(self, name: str) -> str:
+        return f"{self._slot.where}, {name}"
+
+    def _live(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = connect(self._slot.dsn.reveal(), self._slot.where, statement_timeout_s=10.0)
+        return self._connection
 
     def _disconnect(self) -> None:
         if self._connection is not None:

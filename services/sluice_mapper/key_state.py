@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from sluice.position import LOWEST, Position
+from sluice.stage.source_record import LeftOut
 
 Target = tuple[str, str, str]
 """Entity, entity id, output."""
@@ -61,11 +62,11 @@ class KeyState:
 
 
 def fill(
-    row: dict[str, Any], unavailable: object, state: KeyState, position: Position
+    row: dict[str, Any], state: KeyState, position: Position
 ) -> tuple[dict[str, Any], dict[str, tuple[Any, Position]] | None, list[str]]:
-    """Complete `row`, in which an unchanged column holds the `unavailable` mark.
+    """Complete `row`, in which a column that was left out holds a `LeftOut`.
 
-    Returns the row, the carried values as they stand after it, and the columns whose value was never seen. A carried
+    Returns the row, the carried values as they stand after it, and the columns whose value is not known. A carried
     value serves only if it was stated at or before `position`: a later one is not what this record left unchanged.
     """
     carried: dict[str, tuple[Any, Position]] = {}
@@ -73,9 +74,9 @@ def fill(
     before = state.carried or {}
     complete = row
     for column, value in row.items():
-        if value == unavailable:
+        if isinstance(value, LeftOut):
             known = before.get(column)
-            if known is None or known[1] > position:
+            if value is LeftOut.UNKNOWN or known is None or known[1] > position:
                 unknown.append(column)
             else:
                 if complete is row:

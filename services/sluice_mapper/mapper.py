@@ -133,10 +133,10 @@ class Mapper:
         try:
             change = read(record, key, position)
             decided = self._decided(change, state, inputs)
+            if decided is None and inputs.stream.kind == "cdc" and change.op is Op.UPSERT:
+                change, decided = self._completed(change, state, newest)
             if decided is not None:
                 return decided
-            if inputs.stream.kind == "cdc" and change.op is Op.UPSERT:
-                change = self._completed(change, state, newest)
         except DeadRecord as error:
             if error.code != UNSEEN and newest:
                 state.carried = None
@@ -178,13 +178,17 @@ class Mapper:
         return claims.worst(outcomes)
 
     @staticmethod
-    def _completed(change: SourceRecord, state: KeyState, newest: bool) -> SourceRecord:
-        row, carried, unknown = fill(change.row, source_record.DEBEZIUM_UNAVAILABLE, state, change.position)
+    def _completed(change: SourceRecord, state: KeyState, newest: bool) -> tuple[SourceRecord, Outcome | None]:
+        """The record with its whole row; an outcome where that cannot be known and the row's next record is on its
+        way."""
+        row, carried, unknown = fill(change.row, state, change.position)
         if newest:
             state.carried = carried
+        if unknown and change.row_gone:
+            return change, "superseded"
         if unknown:
-            raise DeadRecord(UNSEEN, f"column {unknown[0]} arrived unchanged, and its value was never seen")
-        return change._replace(row=row)
+            raise DeadRecord(UNSEEN, f"column {unknown[0]} was left out, and the value that it has was never seen")
+        return change._replace(row=row), None
 
     def _emit(self, made: Sequence[tuple[str, Contribution]], record: Record, batch: Batch) -> None:
         """All of `made`, or a DeadRecord and nothing."""

@@ -26,7 +26,14 @@ from sluice.names import INGRESS_CDC
 from sluice.pipeline import CdcSource, Pipeline, Secret
 from sluice.position import Position
 from sluice.postgres.lsn import parse_lsn
-from sluice.postgres.slot_watermark import SlotWatermark, watermark_key
+from sluice.postgres.slot_watermark import (
+    FOLLOWED,
+    SlotWatermark,
+    SourceWatermarks,
+    TableMark,
+    source_watermarks,
+    watermark_key,
+)
 from sluice.stage.ingress import IngressProducer
 from sluice.stage.raw import RawRecord
 from sluice.stage.settings import default_schemas_dir
@@ -81,7 +88,13 @@ class Source:
             return cursor.fetchall() if cursor.description else []
 
     def settings(self, **more: Any) -> CdcSettings:
-        quick = {"linger_s": 0.02, "feedback_interval_s": 0.05, "watermark_interval_s": 0.1, "recheck_interval_s": 0.2}
+        quick = {
+            "linger_s": 0.02,
+            "feedback_interval_s": 0.05,
+            "watermark_interval_s": 0.1,
+            "watch_interval_s": 0.2,
+            "recheck_interval_s": 0.2,
+        }
         return CdcSettings(kafka=self.kafka, **{**quick, **more})
 
     @contextmanager
@@ -120,6 +133,7 @@ class Source:
             "SLUICE_PIPELINE": str(self.folder / "pipeline.yaml"),
             "SLUICE_STATE_DIR": str(self.folder / "state"),
             "SLUICE_RECHECK_INTERVAL_S": "0.2",
+            "SLUICE_WATCH_INTERVAL_S": "0.2",
         }
 
     def as_user(self, user: str, password: str) -> Source:
@@ -153,10 +167,16 @@ class Source:
 
     # ── what is durable ───────────────────────────────────────────────────────────────────────────────────────
 
-    def watermark(self) -> SlotWatermark | None:
+    def watermarks(self) -> SourceWatermarks:
         log = IngressProducer(self.kafka, self.pipeline.names, "reader")
-        stored = log.read_watermarks([watermark_key(SOURCE)]).get(watermark_key(SOURCE))
-        return None if stored is None else SlotWatermark.from_json(stored)
+        return source_watermarks(SOURCE, log.read_watermarks(prefix=watermark_key(SOURCE, "")))
+
+    def watermark(self) -> SlotWatermark | None:
+        return self.watermarks().slot
+
+    def mark(self, table: str) -> TableMark:
+        """The table's watermark; a pending one if it has none."""
+        return self.watermarks().tables.get(f"public.{table}", TableMark())
 
     def confirmed_lsn(self) -> int:
         query = "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = %s"
@@ -169,8 +189,8 @@ class Source:
         """Wait until the watermark says that everything committed below `lsn` is published."""
 
         def reached() -> bool:
-            watermark = self.watermark()
-            return watermark is not None and watermark.snapshot_done and watermark.lsn >= lsn
+            slot, tables = self.watermarks()
+            return slot is not None and slot.lsn >= lsn and all(t.state == FOLLOWED for t in tables.values())
 
         eventually(reached, f"the watermark reaches {lsn}", deadline_s)
 
@@ -219,7 +239,7 @@ class Running:
         self.follower = Follower(source.slot, source.pipeline.names, settings, self.health)
         if producer is not None:
             names = source.pipeline.names
-            transactional_id = names.transactional_id(INGRESS_CDC, f"{settings.instance}-{source.slot.source}")
+            transactional_id = names.transactional_id(INGRESS_CDC, source.slot.source)
             self.follower.publisher.producer = producer(settings.kafka, names, transactional_id)
         self._where = source.slot.where
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -244,8 +264,22 @@ class Running:
             raise self.died
 
     def faulty(self, text: str) -> str:
-        """Wait until it is not ready, saying `text`; returns all that it says."""
-        return eventually(lambda: self.fault if text in (self.fault or "") else None, f"not ready: {text}")
+        """Wait until it is not ready, saying `text` of the source or of a table; returns what it says there."""
+
+        def said() -> str | None:
+            return next((why for why in self.health.faults.values() if text in why), None)
+
+        return eventually(said, f"not ready: {text}", state=lambda: f"{self.died or self.health.faults}")
+
+    def whole(self) -> None:
+        """Wait until nothing at all is wrong."""
+        eventually(
+            lambda: self.died is not None or not self.health.faults.keys() - {"start"},
+            "nothing wrong",
+            state=lambda: str(self.health.faults),
+        )
+        if self.died is not None:
+            raise self.died
 
     def stop(self) -> None:
         self._stop.request()

@@ -16,6 +16,7 @@ from sluice.kafka import LogReader
 from sluice.names import Names
 from sluice.pipeline import Stream
 from sluice.position import Position
+from sluice.postgres.debezium import UNAVAILABLE, UNCHANGED_HEADER
 from sluice.provenance import Contribution
 from sluice.stage.batch import Batch
 from sluice.stage.partition import PartitionRecord
@@ -29,6 +30,12 @@ from support.memory_log import MemoryLogs
 TOPIC = "raw.erp.public.employee"
 STATE = "state.mapper.raw.erp.public.employee"
 STREAM = "public.employee"
+
+
+def left_out(row: dict[str, Any]) -> dict[str, bytes]:
+    """The header that ingress writes beside an event of `row`, in which left-out columns hold `UNAVAILABLE`."""
+    names = [name for name, value in row.items() if value == UNAVAILABLE]
+    return {UNCHANGED_HEADER: orjson.dumps(names)} if names else {}
 
 
 class MapperBench:
@@ -85,9 +92,13 @@ class MapperBench:
         op: str = "u",
         headers: dict[str, bytes] | None = None,
     ) -> None:
-        """Append a Debezium change event; `row` None is a delete."""
+        """Append a Debezium change event; `row` None is a delete.
+
+        A column that holds `UNAVAILABLE` was left out, unless the headers say otherwise.
+        """
         envelope = {"before": None, "after": row, "source": {"ts_ms": 1_000}, "op": "d" if row is None else op}
-        self.append(orjson.dumps({"id": key}), orjson.dumps(envelope), position, headers)
+        told = {**left_out(row or {}), **(headers or {})}
+        self.append(orjson.dumps({"id": key}), orjson.dumps(envelope), position, told)
 
     def sweep(self, position: str) -> None:
         self.append(sweep_key(STREAM), b"", position, {"sluice-op": b"s"})

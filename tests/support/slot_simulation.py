@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from sluice.postgres.debezium import Source
+from sluice.postgres.debezium import Again, Source
 from sluice.postgres.pgoutput import Row
-from sluice_ingress_cdc.assembler import Assembler, Followed, Target
+from sluice_ingress_cdc.assembler import Assembler, Followed, Shape, Target
 from sluice_ingress_cdc.confirmation import Confirmation
 from support import pgoutput_wire as wire
 
@@ -25,20 +25,24 @@ FOLLOWED = Followed(
     source=Source("0", "raw.erp", "erp"),
     epoch=EPOCH,
     targets={
-        ("public", name): Target(f"public.{name}", f"raw.erp.public.{name}", 2, ("id",))
-        for name in ("employee", "move")
+        oid: Target(f"public.{name}", f"raw.erp.public.{name}", 2, ("id",))
+        for oid, name in ((1, "employee"), (2, "move"))
     },
     dead_letter_topic="dlq.ingress-cdc",
     record_bytes_max=10_000,
 )
 
 
-def no_rows(*_: object) -> Row | None:
-    return None
+def no_rows(*_: object) -> Row | Again:
+    return Again.GONE
+
+
+def no_hold(stream: str, why: str) -> None:
+    raise AssertionError(f"{stream} is held: {why}")
 
 
 def assembler(mark: Mark = START, followed: Followed = FOLLOWED) -> Assembler:
-    return Assembler(followed, mark, lambda relation: {}, no_rows)
+    return Assembler(followed, mark, lambda stream, relation: Shape({}, frozenset()), no_rows, no_hold)
 
 
 @dataclass(frozen=True)

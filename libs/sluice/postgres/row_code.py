@@ -15,8 +15,8 @@ from typing import Any
 from sluice.errors import Bug
 from sluice.postgres.json_text import ToJson, is_verbatim
 
-RowToJson = Callable[[bytes, int], tuple[bytes, bytes]]
-"""`(message, where its tuple begins)` → the key's JSON, the row's JSON."""
+RowToJson = Callable[[bytes, int], tuple[bytes, bytes] | None]
+"""`(message, where its tuple begins)` → the JSON of key and row; None where a column is left out or a key null."""
 
 _int32 = Struct(">I").unpack_from
 _int16 = Struct(">H").unpack_from
@@ -30,20 +30,20 @@ _COLUMN = """
     elif kind == 110 and not {in_key}:
         v{i} = b"null"
         at += 1
-    elif kind == 117 and not {in_key}:
-        v{i} = unavailable
-        at += 1
+    elif kind == 117 or kind == 110:  # left out, or a null in the key
+        return None
     else:
         raise strange(kind)
 """
 
 
 def compile_row(
-    writers: Sequence[ToJson], key_at: Sequence[int], key_template: bytes, row_template: bytes, unavailable: bytes
+    writers: Sequence[ToJson], key_at: Sequence[int], key_template: bytes, row_template: bytes
 ) -> RowToJson:
     """The function for a table with these columns' writers and with the key at `key_at` (in key order).
 
-    It raises Bug for a kind of column it does not know and for a key without a value, IndexError for a cut message.
+    It raises Bug for another number of columns and for a kind of column it does not know, IndexError for a cut
+    message, and whatever a writer raises over a text that it cannot read.
     """
     lines = [
         "def row(data, at):",
@@ -67,7 +67,6 @@ def compile_row(
         "key_template": key_template,
         "row_template": row_template,
         "strange": _strange,
-        "unavailable": unavailable,
         **{f"w{i}": writer for i, writer in enumerate(writers)},
     }
     exec(compile("\n".join(lines), "<row of a table>", "exec"), scope)  # noqa: S102 - made of numbers alone
@@ -78,4 +77,4 @@ def compile_row(
 def _strange(kind: int) -> Bug:
     if kind < 0:
         return Bug("pgoutput: a row with another number of columns than its relation")
-    return Bug(f"pgoutput: column kind {kind:#x} is unknown, or a key column has no value")
+    return Bug(f"pgoutput: column kind {kind:#x} is unknown")

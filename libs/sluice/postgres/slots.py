@@ -115,17 +115,21 @@ def drop_slot(connection: Connection, slot: str, where: str) -> None:
         time.sleep(0.1)
 
 
-def create_slot(replication: Connection, slot: str, where: str) -> CreatedSlot:
+def create_slot(
+    replication: Connection, slot: str, where: str, *, temporary: bool = False, deadline_s: float = CREATE_DEADLINE_S
+) -> CreatedSlot:
     """Create the slot and export the snapshot at its beginning, valid until the connection's next command.
 
-    The server first waits for transactions that are open now: bounded, then Transient.
+    A temporary slot goes with its connection. The server first waits for transactions that are open now: bounded, then
+    Transient.
     """
     if not _SLOT_NAME.fullmatch(slot):
         raise EnvironmentFault(
             where, f"slot name {slot!r} is not [a-z0-9_]{{1,63}}", "name the slot in the pipeline file"
         )
-    command = f"CREATE_REPLICATION_SLOT {slot} LOGICAL pgoutput (SNAPSHOT 'export')"
-    result = run_command(replication, command, where, CREATE_DEADLINE_S)
+    kind = "TEMPORARY LOGICAL" if temporary else "LOGICAL"
+    command = f"CREATE_REPLICATION_SLOT {slot} {kind} pgoutput (SNAPSHOT 'export')"
+    result = run_command(replication, command, where, deadline_s)
     return CreatedSlot(parse_lsn(_cell(result, 1)), _cell(result, 2))
 
 

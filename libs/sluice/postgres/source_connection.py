@@ -13,6 +13,24 @@ from sluice.postgres.json_text import SESSION_OPTIONS
 from sluice.postgres.source_faults import source_errors
 
 CONNECT_TIMEOUT_S = 10
+# What the settings of a role or a database must not decide: which rows a SELECT returns, how they are spelled, and how
+# long it may run (pg_dump pins about the same). `row_security` off does not lift row security: a SELECT that it would
+# filter fails, instead of a snapshot that misses rows which the log holds.
+PINNED = {
+    "row_security": "off",
+    "search_path": "",
+    "quote_all_identifiers": "off",
+    "standard_conforming_strings": "on",
+    "lc_monetary": "C",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+    "default_transaction_isolation": r"read\ committed",
+    "default_transaction_read_only": "off",
+    "default_transaction_deferrable": "off",
+}
+# Newer servers have these, older ones refuse a connection that names them.
+_PINNED_IF_KNOWN = {"transaction_timeout": "0"}
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -20,7 +38,7 @@ Connection = psycopg.Connection[tuple[object, ...]]
 
 def connect(dsn: str, where: str, *, replication: bool = False, statement_timeout_s: float = 30.0) -> Connection:
     """An autocommit connection. Raises Transient or EnvironmentFault naming `where`; never quotes the dsn."""
-    options = {k: v for k, v in SESSION_OPTIONS.items() if k != "client_encoding"}
+    options = {**PINNED, **{k: v for k, v in SESSION_OPTIONS.items() if k != "client_encoding"}}
     if not replication:
         options["statement_timeout"] = str(int(statement_timeout_s * 1000))
     try:
@@ -33,7 +51,7 @@ def connect(dsn: str, where: str, *, replication: bool = False, statement_timeou
     ours = " ".join(f"-c {k}={v}" for k, v in options.items())
     more = {"replication": "database"} if replication else {}
     with source_errors(where):
-        return psycopg.connect(
+        connection: Connection = psycopg.connect(
             **{
                 "connect_timeout": CONNECT_TIMEOUT_S,
                 "application_name": "sluice ingress-cdc",
@@ -45,6 +63,19 @@ def connect(dsn: str, where: str, *, replication: bool = False, statement_timeou
             },  # type: ignore[arg-type]
             autocommit=True,
         )
+        try:
+            # Without parameters, so that a replication connection takes it too.
+            pairs = ", ".join(f"('{name}', '{value}')" for name, value in _PINNED_IF_KNOWN.items())
+            connection.execute(
+                (
+                    "SELECT pg_catalog.set_config(s.name, v.value, false) FROM pg_catalog.pg_settings AS s"  # noqa: S608
+                    f" JOIN (VALUES {pairs}) AS v(name, value) ON v.name = s.name"
+                ).encode()
+            )
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
 
 def run_command(connection: Connection, command: str, where: str, deadline_s: float) -> pq.abc.PGresult:

@@ -5,7 +5,7 @@ A command writes one; the stage that it concerns reads it when it starts, or loo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -20,13 +20,19 @@ ACKNOWLEDGED_WITHIN_S = 15.0
 
 def request_in_force(reader: LogReader, topic: str, key: str) -> dict[str, Any] | None:
     """The newest request under `key` in the control `topic`. Raises Transient or EnvironmentFault."""
+    return requests_in_force(reader, topic, [key]).get(key)
+
+
+def requests_in_force(reader: LogReader, topic: str, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The newest request under each of `keys` that has one. Raises Transient or EnvironmentFault."""
     at = (topic, 0)
     span = (reader.beginnings([at])[at], reader.ends([at])[at])
-    newest: bytes | None = None
+    wanted = {key.encode(): key for key in keys}
+    newest: dict[str, bytes | None] = {}
     for message in reader.read({at: span}):
-        if message.key() == key.encode():
-            newest = message.value()
-    return orjson.loads(newest) if newest else None
+        if (key := message.key()) in wanted:
+            newest[wanted[key]] = message.value()
+    return {key: orjson.loads(value) for key, value in newest.items() if value}
 
 
 def write_request(

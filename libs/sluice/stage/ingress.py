@@ -14,7 +14,7 @@ import orjson
 from sluice.errors import Transient
 from sluice.kafka import KafkaSettings, LogReader, TransactionalProducer, read_to_end
 from sluice.names import Names
-from sluice.stage.control import request_in_force
+from sluice.stage.control import requests_in_force
 from sluice.stage.raw import RawRecord
 
 
@@ -30,22 +30,25 @@ class IngressProducer:
         """Become the only publisher; call before `read_watermarks`, and again after TransactionLost."""
         self._producer.fence()
 
-    def read_watermarks(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """The newest committed watermark of each key that has one; a deleted one is none."""
-        wanted = {key.encode(): key for key in keys}
-        newest: dict[str, bytes | None] = {}
+    def read_watermarks(self, keys: Iterable[str] = (), prefix: str | None = None) -> dict[str, dict[str, Any]]:
+        """The newest committed watermark of each of `keys` that has one, and of every key that begins with `prefix`; a
+        deleted one is none."""
+        wanted = {key.encode() for key in keys}
+        below = None if prefix is None else prefix.encode()
+        newest: dict[bytes, bytes | None] = {}
         for message in read_to_end(self._settings, self._names.watermarks, {0: 0}):
-            if (key := message.key()) in wanted:
-                newest[wanted[key]] = message.value()
-        return {key: orjson.loads(value) for key, value in newest.items() if value}
+            key = message.key()
+            if key is not None and (key in wanted or (below is not None and key.startswith(below))):
+                newest[key] = message.value()
+        return {key.decode(): orjson.loads(value) for key, value in newest.items() if value}
 
-    def read_control(self, key: str) -> dict[str, Any] | None:
-        """The newest request under `key` in `sluice.control`."""
+    def read_control(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """The newest request under each of `keys` in `sluice.control` that has one."""
         with LogReader(self._settings) as reader:
-            return request_in_force(reader, self._names.control, key)
+            return requests_in_force(reader, self._names.control, keys)
 
-    def publish(self, records: Sequence[RawRecord], watermarks: Mapping[str, Mapping[str, Any]]) -> None:
-        """Write all `records` and `watermarks` in one transaction; returns when it is committed.
+    def publish(self, records: Sequence[RawRecord], watermarks: Mapping[str, Mapping[str, Any] | None]) -> None:
+        """Write all `records` and `watermarks` (None takes one away) in one transaction; returns when it is committed.
 
         The caller bounds a call by bytes. Raises Transient when nothing was written, TransactionLost when that is
         not known: then `fence`, `read_watermarks` and go on from what they say.
@@ -59,7 +62,8 @@ class IngressProducer:
                     record.topic, record.key, record.value, record.headers, partition, record.timestamp_ms or 0
                 )
             for key, watermark in watermarks.items():
-                producer.produce(self._names.watermarks, key.encode(), orjson.dumps(watermark))
+                value = None if watermark is None else orjson.dumps(watermark)
+                producer.produce(self._names.watermarks, key.encode(), value)
             producer.commit()
         except Transient:
             raise

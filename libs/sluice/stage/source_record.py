@@ -17,6 +17,7 @@ from sluice.entities.codec import INSTANTS, microseconds
 from sluice.errors import DeadRecord
 from sluice.position import HEADER as POSITION_HEADER
 from sluice.position import Position
+from sluice.postgres.debezium import ROW_GONE_HEADER, UNCHANGED_HEADER, UNKNOWN_HEADER
 from sluice.stage.raw import OP_HEADER, TRUNCATED_HEADER
 from sluice.stage.record import Record
 
@@ -24,7 +25,6 @@ from sluice.stage.record import Record
 KEY_BYTES_MAX = 1024 * 1024
 # In the topics of state, keys that begin so are our own: partition records, sweep markers.
 RESERVED_KEY = b'{"$'
-DEBEZIUM_UNAVAILABLE = "__debezium_unavailable_value"
 
 
 class Op(Enum):
@@ -33,14 +33,24 @@ class Op(Enum):
     SWEEP = auto()
 
 
+class LeftOut(Enum):
+    """In the place of a column's value that an update left out. *Unchanged*: it is what the key's row held before under
+    this name. *Unknown*: nothing tells it; the table's columns have changed."""
+
+    UNCHANGED = auto()
+    UNKNOWN = auto()
+
+
 class SourceRecord(NamedTuple):
-    """`row`: the record's members, for an upsert. `observed_at`: µs UTC, when the source changed or was asked."""
+    """`row`: the record's members, for an upsert. `observed_at`: µs UTC, when the source changed or was asked.
+    `row_gone`: the source did not have the row any more by then, so its next record is on its way."""
 
     op: Op
     key: str
     position: Position
     row: dict[str, Any]
     observed_at: int
+    row_gone: bool = False
 
 
 def position_of(record: Record) -> Position:
@@ -120,7 +130,28 @@ def read_change(record: Record, key: str, position: Position) -> SourceRecord:
         raise DeadRecord("bad-envelope", "not a Debezium change event: unknown op, or after is no object")
     if b"\\u" in record.value:
         _require_whole_text(row)
-    return SourceRecord(Op.UPSERT, key, position, row, observed_at)
+    for header, mark in ((UNCHANGED_HEADER, LeftOut.UNCHANGED), (UNKNOWN_HEADER, LeftOut.UNKNOWN)):
+        row.update(dict.fromkeys(_columns(record, header), mark))
+    return SourceRecord(Op.UPSERT, key, position, row, observed_at, ROW_GONE_HEADER in record.headers)
+
+
+def leaves_out(record: Record) -> bool:
+    """Whether a change event lacks columns of its row."""
+    return UNCHANGED_HEADER in record.headers or UNKNOWN_HEADER in record.headers
+
+
+def _columns(record: Record, header: str) -> list[str]:
+    """The columns that `header` names. Which were left out is never inferred from a value: any text may be data."""
+    told = record.headers.get(header)
+    if told is None:
+        return []
+    try:
+        columns = orjson.loads(told)
+    except ValueError:
+        columns = None
+    if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
+        raise DeadRecord("bad-envelope", f"header {header} is no JSON array of column names")
+    return columns
 
 
 def _require_whole_text(row: dict[str, Any]) -> None:

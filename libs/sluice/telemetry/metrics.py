@@ -21,5 +21,6 @@ FRESHNESS = Histogram(
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800),
 )
 PAUSED = Gauge("sluice_input_paused", "1 while an input topic is paused, by why.", ["stage", "topic", "reason"])
+CDC_TABLES = Gauge("sluice_cdc_table", "1 for the state a table of a source is in.", ["source", "table", "state"])
 RETAINED_WAL_BYTES = Gauge("sluice_cdc_retained_wal_bytes", "WAL a slot holds back on its source.", ["source"])
 THROTTLED = Gauge("sluice_ingress_backpressure", "0 flowing, 1 throttled, 2 paused.", ["stage", "source"])

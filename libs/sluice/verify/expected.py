@@ -21,7 +21,7 @@ from sluice.position import LOWEST, Position
 from sluice.provenance import RawRef, contribution_key
 from sluice.stage import source_record
 from sluice.stage.record import Record
-from sluice.stage.source_record import DEBEZIUM_UNAVAILABLE, Op, SourceRecord
+from sluice.stage.source_record import LeftOut, Op, SourceRecord
 
 
 class Expected(NamedTuple):
@@ -143,7 +143,8 @@ class StreamHistory:
             return
         row = self._whole_row(key, change, newest)
         if row is None:
-            key.parked[""] = Parked(position, raw)
+            if not change.row_gone:
+                key.parked[""] = Parked(position, raw)
         elif position > key.deleted:
             for mapping in self._mappings:
                 self._apply(key, mapping, change._replace(row=row), raw)
@@ -163,9 +164,9 @@ class StreamHistory:
         known: dict[str, tuple[Any, Position]] = {}
         for column, value in change.row.items():
             stated = (value, change.position)
-            if value == DEBEZIUM_UNAVAILABLE:
+            if isinstance(value, LeftOut):
                 before = key.columns.get(column)
-                if before is None or before[1] > change.position:
+                if value is LeftOut.UNKNOWN or before is None or before[1] > change.position:
                     complete = False
                     continue
                 stated = before

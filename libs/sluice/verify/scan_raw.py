@@ -11,12 +11,10 @@ from sluice.kafka.log import Partition
 from sluice.pipeline import Pipeline, Stream
 from sluice.position import Position
 from sluice.provenance import RawRef
-from sluice.stage.source_record import DEBEZIUM_UNAVAILABLE
+from sluice.stage.source_record import leaves_out
 from sluice.verify.expected import Expected, StreamHistory
 from sluice.verify.reading import ROUND_OFFSETS_MAX, records, rounds, spans_to
 from sluice.verify.visible import RawIndex
-
-_MARK = DEBEZIUM_UNAVAILABLE.encode()
 
 
 class RawInput(NamedTuple):
@@ -87,7 +85,7 @@ def _histories(
     histories = {at: StreamHistory(one.stream, one.mappings, fills) for at in spans}
     given_up = False
     for record in records(reader, spans):
-        given_up = given_up or (not fills and one.stream.kind == "cdc" and _MARK in (record.value or b""))
+        given_up = given_up or (not fills and one.stream.kind == "cdc" and leaves_out(record))
         if not given_up:
             index.add_keyed(record.at, record.offset, histories[record.at].add(record))
     return None if given_up else histories

@@ -10,7 +10,7 @@ import pytest
 from sluice.connector import Response
 from sluice.connector.messages import Request
 from sluice.position import Position
-from sluice.postgres.debezium import Change, Moment, Source, TableEvents
+from sluice.postgres.debezium import Again, Change, Moment, Source, TableEvents
 from sluice.postgres.pgoutput import UNCHANGED, Delete, Insert, Update
 from sluice.provenance import Contribution, RawRef
 from sluice.stage.raw import sweep_markers
@@ -34,11 +34,13 @@ def table() -> TableEvents:
 def written() -> dict[str, Change]:
     """A change event of every kind that `ingress-cdc` publishes."""
     events = table()
-    moved = events.updated(Update(7, "K", [b"17", None, None], [b"18", b"Ada", b"p"]), MOMENT, 97, lambda *_: None)
+    moved = events.updated(
+        Update(7, "K", [b"17", None, None], [b"18", b"Ada", b"p"]), MOMENT, 97, lambda *_: Again.GONE
+    )
     return {
         "insert": events.inserted(Insert(7, [b"17", b"Ada", None]), MOMENT, 95)[0],
         "snapshot": events.read([b"17", b"Ada", None], SNAPSHOT, 95),
-        "update": events.updated(Update(7, "", [], [b"17", b"Ada", UNCHANGED]), MOMENT, 96, lambda *_: None)[0],
+        "update": events.updated(Update(7, "", [], [b"17", b"Ada", UNCHANGED]), MOMENT, 96, lambda *_: Again.GONE)[0],
         "delete": events.deleted(Delete(7, "K", [b"17", None, None]), MOMENT, 98)[0],
         "moved: delete": moved[0],
         "moved: create": moved[2],

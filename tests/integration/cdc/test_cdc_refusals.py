@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from sluice.postgres.lsn import format_lsn
+from sluice.postgres.slot_watermark import FOLLOWED
 from support.cdc import Source
 from support.waiting import eventually
 
@@ -81,7 +82,7 @@ def test_a_running_stage_takes_a_resnapshot_up_without_a_restart(source: Source)
 
         def again() -> bool:
             watermark = source.watermark()
-            return watermark is not None and watermark.epoch == 2 and watermark.snapshot_done
+            return watermark is not None and watermark.epoch == 2 and source.mark("employee").state == FOLLOWED
 
         eventually(again, "the second epoch's snapshot")
         running.streaming()
@@ -103,9 +104,9 @@ def test_a_raw_topic_made_again_is_refused(source: Source) -> None:
     followed_once(source)
     source.make_topic_again("employee")
     with source.followed() as running:
-        running.faulty("raw topic is not that of the records published")
-        resnapshot(source)
-        running.streaming()
+        running.faulty("raw topic was deleted and made again")
+        resnapshot(source, "--table", "public.employee")
+        running.whole()
     assert len(source.rows("employee")) == 11
 
 

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from sluice.embedded import Servers
+from sluice.postgres.slot_watermark import FOLLOWED
 from sluice.stage.ingress import IngressProducer
 from sluice.stage.raw import RawRecord
 from support.cdc import Source, make_source
@@ -122,6 +123,6 @@ def test_a_snapshot_waits_out_a_restart_of_kafka_and_goes_on_where_it_was(own_se
             restart.join(60)
     watermark = source.watermark()
     assert watermark is not None
-    assert (watermark.epoch, watermark.snapshot_done) == (1, True)
+    assert (watermark.epoch, source.mark("employee").state) == (1, FOLLOWED)
     assert restarts
     created_once_each(source, 3000)

@@ -10,6 +10,7 @@ import psycopg
 
 from sluice.position import Position
 from sluice.postgres.debezium import UNAVAILABLE
+from sluice.postgres.slot_watermark import FOLLOWED, PENDING
 from sluice.stage.raw import sweep_key
 from support.cdc import PARTITIONS, Source, dies_after
 
@@ -102,7 +103,7 @@ def test_the_snapshot_ends_with_a_sweep_marker_in_every_partition_that_is_not_a_
     assert all(m.key == sweep_key("public.employee") and m.value == b"" for m in markers)
     watermark = source.watermark()
     assert watermark is not None
-    assert (watermark.epoch, watermark.snapshot) == (1, {"public.employee": "done"})
+    assert (watermark.epoch, source.mark("employee").state) == (1, FOLLOWED)
 
 
 def test_a_truncate_sweeps_what_was_there_and_keeps_what_came_after_in_the_same_transaction(source: Source) -> None:
@@ -154,20 +155,21 @@ def test_what_was_published_and_not_confirmed_is_not_published_again(source: Sou
     assert [r.body["op"] for r in source.raw("employee") if not r.is_sweep] == ["c"]
 
 
-def test_a_snapshot_that_was_interrupted_begins_anew_in_a_higher_epoch(source: Source) -> None:
+def test_a_table_whose_snapshot_was_interrupted_is_read_again_from_a_later_place(source: Source) -> None:
     source.sql("INSERT INTO employee SELECT g, 'n', 1 FROM generate_series(1, 2000) g")
     with source.followed(dies_after(2), batch_bytes_max=50_000) as running:
         assert running.killed.wait(30)
     interrupted = source.watermark()
     assert interrupted is not None
-    assert not interrupted.snapshot_done
+    assert source.mark("employee").state == PENDING
     source.sql("DELETE FROM employee WHERE id <= 100")
     with source.followed() as running:
         running.streaming()
         source.published_up_to(source.wal_lsn())
     again = source.watermark()
     assert again is not None
-    assert (again.epoch, again.snapshot_done) == (2, True)
+    assert (again.epoch, source.mark("employee").state) == (1, FOLLOWED)
+    assert source.mark("employee").since_lsn > interrupted.lsn
     same_rows(source)
 
 

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluice.errors import EnvironmentFault
 from sluice.postgres.slot_watermark import Mark
 from sluice.stage.raw import OP_HEADER, RawRecord, sweep_key
+from sluice_ingress_cdc.assembler import Assembler, Shape
 from support import pgoutput_wire as wire
-from support.slot_simulation import FOLLOWED, Broker, Slot, Transaction, assembler, publish_everything
+from support.slot_simulation import (
+    EMPLOYEE,
+    FOLLOWED,
+    MOVE,
+    START,
+    Broker,
+    Slot,
+    Transaction,
+    assembler,
+    no_rows,
+    publish_everything,
+)
 
 from support import slot_simulation as sim  # isort: skip
 
@@ -182,10 +194,56 @@ def test_a_change_larger_than_the_topic_takes_becomes_a_dead_letter_and_leaves_a
     assert len(dead.value or b"") <= 64 * 1024
 
 
-def test_a_changed_primary_key_stops_the_stream_and_names_the_repair() -> None:
-    made = assembler()
-    with pytest.raises(EnvironmentFault, match="resnapshot"):
-        made.feed(wire.relation(wire.table(1, "employee", [("badge", 23)], ["badge"])), 0)
+def test_a_table_whose_events_lack_its_key_is_held_alone_from_there_on() -> None:
+    held: list[tuple[str, str]] = []
+    made = Assembler(
+        FOLLOWED,
+        START,
+        lambda stream, relation: Shape({}, frozenset()),
+        no_rows,
+        lambda stream, why: held.append((stream, why)),
+    )
+    for payload in (
+        wire.relation(EMPLOYEE),
+        wire.relation(MOVE),
+        wire.begin(500),
+        wire.insert(1, [b"1", b"a"]),
+        wire.delete(1, [None, b"a"]),
+        wire.insert(1, [b"2", b"b"]),
+        wire.insert(2, [b"3", b"c"]),
+        wire.commit(500, 540),
+        wire.relation(EMPLOYEE),
+        wire.begin(600),
+        wire.insert(1, [b"4", b"d"]),
+        wire.commit(600, 640),
+    ):
+        made.feed(payload, 0)
+    batch = made.take()
+    assert [(r.topic, r.key) for r in batch.records] == [
+        ("raw.erp.public.employee", b'{"id":1}'),
+        ("raw.erp.public.move", b'{"id":3}'),
+    ]
+    assert dict(batch.records[1].headers)["sluice-position"] == b"3:500:4", "what is not published still counts"
+    assert batch.mark == Mark(640, 0)
+    assert held == [("public.employee", "a change came without a value of the primary key's column id")]
+
+
+def test_what_a_tables_snapshot_holds_is_not_published_again_by_the_stream() -> None:
+    later = FOLLOWED.targets[1]._replace(since_lsn=600)
+    made = assembler(followed=replace(FOLLOWED, targets={1: later}))
+    for payload in (
+        wire.relation(EMPLOYEE),
+        wire.begin(599),
+        wire.insert(1, [b"1", b"a"]),
+        wire.truncate(1),
+        wire.delete(1, [b"1", None]),
+        wire.commit(599, 600),
+        wire.begin(600),
+        wire.insert(1, [b"2", b"b"]),
+        wire.commit(600, 640),
+    ):
+        made.feed(payload, 0)
+    assert [r.key for r in made.take().records] == [b'{"id":2}']
 
 
 def test_records_carry_the_commit_time() -> None:

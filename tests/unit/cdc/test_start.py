@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import orjson
 import pytest
 
 from sluice.errors import EnvironmentFault
-from sluice.postgres.slot_watermark import DONE, PENDING, Mark, SlotWatermark
+from sluice.postgres.slot_watermark import FOLLOWED, HELD, Mark, SlotWatermark, TableMark, source_watermarks
 from sluice.postgres.slots import SlotState, SourceIdentity
+from sluice.postgres.table_facts import Bound
 from sluice_ingress_cdc.confirmation import Confirmation
 from sluice_ingress_cdc.start import Begin, Observed, Resume, decide
 
-STORED = SlotWatermark("77", 1, "sluice_erp", 4, 0x5000, 0, "cfg", {"public.employee": DONE})
+STORED = SlotWatermark("77", 1, "sluice_erp", 4, 0x5000, 0)
 SEEN = Observed(
     source="erp",
     slot_name="sluice_erp",
     identity=SourceIdentity("77", 1, "erp"),
     slot=SlotState(0x5000, 0x4000, None, False),
     wal_end=0x9000,
-    config="cfg",
-    tables=("public.employee",),
-    unpublished=(),
+    has_publication=True,
+    tables=2,
     raw_is_empty=False,
 )
 SLOT = SlotState(0x5000, 0x4000, None, False)
@@ -43,20 +44,14 @@ def test_it_goes_on_where_slot_and_watermark_fit() -> None:
         (SEEN._replace(identity=SourceIdentity("77", 2, "erp")), r"timeline 2.*timeline 1"),
         (SEEN._replace(slot_name="other"), r"was slot sluice_erp"),
         (SEEN._replace(wal_end=0x4FFF), r"ends at 0/4FFF.*set back"),
-        (SEEN._replace(config="new"), r"a primary key or a raw topic"),
-        (
-            SEEN._replace(config="new", tables=("public.employee", "public.move", "public.badge")),
-            r"table public\.badge was added to the pipeline, table public\.move was added.*no table of the source",
-        ),
-        (SEEN._replace(config="new", tables=()), r"table public\.employee was taken out of the pipeline"),
-        (SEEN._replace(unpublished=("public.employee",)), r"publication lacks table public\.employee"),
+        (SEEN._replace(has_publication=False), r"publication does not exist any more"),
     ],
 )
 def test_it_refuses_to_lose_changes_and_names_the_repair(seen: Observed, says: str) -> None:
     with pytest.raises(EnvironmentFault, match=says) as refused:
         decide(STORED, 0, seen)
     assert "source erp, slot" in refused.value.where
-    assert refused.value.next_step.startswith("run `sluice cdc resnapshot erp`: it reads all ")
+    assert refused.value.next_step.startswith("run `sluice cdc resnapshot erp`: it reads all 2 tables")
     assert decide(STORED, 5, seen) == Begin(5)
 
 
@@ -70,20 +65,29 @@ def test_a_missing_watermark_beside_raw_records_is_a_stop() -> None:
     assert decide(None, 9, SEEN) == Begin(9)
 
 
-def test_an_interrupted_snapshot_begins_anew_in_a_higher_epoch() -> None:
-    interrupted = replace(STORED, snapshot={"public.employee": DONE, "public.move": PENDING})
-    assert decide(interrupted, 0, SEEN) == Begin(5)
+def test_an_epoch_whose_slot_was_not_made_is_begun_again() -> None:
+    assert decide(replace(STORED, lsn=0), 0, SEEN._replace(slot=None)) == Begin(4)
 
 
-def test_an_epoch_that_published_nothing_is_not_used_up() -> None:
-    raised = replace(STORED, lsn=0, snapshot={"public.employee": PENDING, "public.move": PENDING})
-    assert decide(raised, 0, SEEN._replace(slot=None)) == Begin(4)
+def test_watermarks_survive_their_json() -> None:
+    bound = Bound("topic", 7, ("id",), ((1, "id", 23, -1, 900),), 7, {8: 8, 9: 10}, ("table 12",), (11, 900), 901)
+    marks = {
+        "public.a": TableMark(FOLLOWED, 17, 2, bound=bound),
+        "public.b": TableMark(HELD, why="why", next_step="next", fault_at=3),
+    }
+    stored = {f"erp/{name}": orjson.loads(orjson.dumps(mark.to_json())) for name, mark in marks.items()}
+    others = {"crm/*": {"v": 9}, "erp2/*": {"v": 9}}
+    assert source_watermarks("erp", {"erp/*": STORED.to_json(), **stored, **others}) == (STORED, marks)
+    assert source_watermarks("erp", others) == (None, {})
+    with pytest.raises(ValueError, match="version 3"):
+        SlotWatermark.from_json({**STORED.to_json(), "v": 3})
+    with pytest.raises(ValueError, match="version 3"):
+        TableMark.from_json({**marks["public.a"].to_json(), "v": 3})
 
 
-def test_a_watermark_survives_its_json() -> None:
-    assert SlotWatermark.from_json(STORED.to_json()) == STORED
-    with pytest.raises(ValueError, match="version 2"):
-        SlotWatermark.from_json({**STORED.to_json(), "v": 2})
+def test_a_watermark_of_the_first_form_tells_of_its_slot_alone() -> None:
+    first = {**STORED.to_json(), "v": 1, "config": "cfg", "snapshot": {"public.employee": "done"}}
+    assert source_watermarks("erp", {"erp/*": first}) == (STORED, {})
 
 
 def test_half_a_transaction_confirms_no_more_than_the_commit_before_it() -> None:

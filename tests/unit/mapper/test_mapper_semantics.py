@@ -12,10 +12,9 @@ from pydantic import BaseModel
 
 from sluice.entities import Entity, Identity, mapping
 from sluice.entities.mapping import Mapping
+from sluice.postgres.debezium import UNAVAILABLE
 from sluice.state.ageing import GONE_FOR_S
 from support.mapping_bench import MapperBench, position
-
-UNAVAILABLE = "__debezium_unavailable_value"
 
 
 class Person(Entity):
@@ -116,6 +115,50 @@ def test_a_redriven_record_is_not_filled_with_a_value_stated_after_it() -> None:
     bench.change(1, "1:3:1", row(1, notes=UNAVAILABLE))
     bench.run()
     assert bench.dead == ["unchanged-value-never-seen", "mapping-failed", "unchanged-value-never-seen"]
+
+
+def test_a_text_that_reads_like_the_unavailable_mark_is_data() -> None:
+    bench = MapperBench(person())
+    bench.change(1, "1:1:1", row(1, notes="old notes"))
+    bench.change(1, "1:2:1", row(1, notes=UNAVAILABLE), headers={"sluice-unchanged": b"[]"})
+    bench.run()
+    assert bench.live()["E1/person/main"]["notes"] == UNAVAILABLE
+    bench.change(1, "1:3:1", row(1, name="Bea", notes=UNAVAILABLE))
+    bench.run()
+    assert bench.live()["E1/person/main"]["notes"] == UNAVAILABLE
+
+
+def test_a_column_that_is_unknown_is_parked_and_not_filled_by_its_name() -> None:
+    bench = MapperBench(person())
+    bench.change(1, "1:1:1", row(1, notes="another column's"))
+    unknown = {"sluice-unchanged": b"[]", "sluice-unknown": b'["notes"]'}
+    bench.change(1, "1:2:1", row(1, name="Ada", notes=UNAVAILABLE), headers=unknown)
+    bench.change(1, "1:3:1", row(1, name="Bea", notes=UNAVAILABLE))
+    bench.run()
+    assert bench.dead == ["unchanged-value-never-seen", "unchanged-value-never-seen"]
+    bench.change(1, "1:4:1", row(1, name="Cyd", notes="its own"))
+    bench.run()
+    assert bench.live()["E1/person/main"] == {**bench.live()["E1/person/main"], "name": "Cyd", "notes": "its own"}
+
+
+def test_an_unknown_column_of_a_row_that_was_gone_by_then_is_no_dead_letter() -> None:
+    """A key that moved twice quickly: the record of the one in between cannot be completed, and need not be."""
+    bench = MapperBench(person())
+    gone = {"sluice-unchanged": b"[]", "sluice-unknown": b'["notes"]', "sluice-row-gone": b"1"}
+    bench.change(2, "1:2:2", row(2, notes=UNAVAILABLE), op="c", headers=gone)
+    bench.change(2, "1:3:1", None)
+    bench.change(3, "1:3:2", row(3, notes="whole"), op="c")
+    bench.run()
+    assert bench.dead == []
+    assert bench.outcomes == ["superseded", "unchanged", "mapped"]
+
+
+@pytest.mark.parametrize("header", [b"notes", b'{"a":1}', b"[1]", b""])
+def test_a_header_of_left_out_columns_that_cannot_be_read_parks_its_record(header: bytes) -> None:
+    bench = MapperBench(person())
+    bench.change(1, "1:1:1", row(1), headers={"sluice-unchanged": header})
+    bench.run()
+    assert bench.dead == ["bad-envelope"]
 
 
 def test_a_sweep_retracts_what_was_seen_strictly_below_it_and_nothing_else() -> None:

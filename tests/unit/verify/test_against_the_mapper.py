@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluice.pipeline import Stream
+from sluice.postgres.debezium import UNAVAILABLE
 from sluice.provenance import RawRef
-from sluice.stage.source_record import DEBEZIUM_UNAVAILABLE
 from sluice.verify.claims import MapperFacts, judge, missing
 from sluice.verify.expected import StreamHistory
 from support.mapping_bench import STREAM, TOPIC, MapperBench
 from support.people import erp_staff
 
 MAPPING = dataclasses.replace(erp_staff, stream=STREAM)
-NOTES = ("a first long text", "a second long text", DEBEZIUM_UNAVAILABLE)
+NOTES = ("a first long text", "a second long text", UNAVAILABLE)
 LIVE = dict.fromkeys(("upsert", "delete", "sweep", "dead", "unreadable", "untimed", "reserved", "sweep of another"))
 
 

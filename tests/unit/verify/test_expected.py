@@ -7,9 +7,10 @@ from typing import Any
 import orjson
 
 from sluice.pipeline import Stream
+from sluice.postgres.debezium import UNAVAILABLE
 from sluice.stage.record import Record
-from sluice.stage.source_record import DEBEZIUM_UNAVAILABLE
 from sluice.verify.expected import Expected, StreamHistory
+from support.mapping_bench import left_out
 from support.people import crm_person, erp_staff
 
 CRM = Stream("crm", "people", "poll")
@@ -40,7 +41,7 @@ class Log:
 
     def staff(self, number: int, notes: str, position: int) -> Log:
         row = {"id": number, "number": f"P{number}", "notes": notes, "pay": "1", "since": NOON}
-        return self.add({"id": number}, {"op": "u", "source": {"ts_ms": 1}, "after": row}, position)
+        return self.add({"id": number}, {"op": "u", "source": {"ts_ms": 1}, "after": row}, position, **left_out(row))
 
     def sweep(self, position: int) -> Log:
         return self.add({"$sweep": "people"}, b"", position, sluice_op=b"s")
@@ -123,7 +124,7 @@ def test_what_is_older_than_a_sweep_before_it_stays_away() -> None:
 
 
 def test_an_unchanged_column_has_the_value_it_was_given_last() -> None:
-    filled = Log(ERP, fills=True).staff(1, "long", 1).staff(1, DEBEZIUM_UNAVAILABLE, 2)
+    filled = Log(ERP, fills=True).staff(1, "long", 1).staff(1, UNAVAILABLE, 2)
     assert filled.claims == {"P1": 2}
     assert filled.says() == Log(ERP).staff(1, "long", 2).says()
 
@@ -131,16 +132,16 @@ def test_an_unchanged_column_has_the_value_it_was_given_last() -> None:
 def test_a_parked_record_still_tells_the_value_of_its_columns() -> None:
     parked = {"id": 1, "number": "P1", "notes": "newer", "pay": "no number", "since": NOON}
     log = Log(ERP, fills=True).staff(1, "old", 1)
-    log.add({"id": 1}, {"op": "u", "source": {"ts_ms": 1}, "after": parked}, 5).staff(1, DEBEZIUM_UNAVAILABLE, 6)
+    log.add({"id": 1}, {"op": "u", "source": {"ts_ms": 1}, "after": parked}, 5).staff(1, UNAVAILABLE, 6)
     assert log.says() == Log(ERP).staff(1, "newer", 6).says()
 
 
 def test_an_unchanged_column_that_was_never_seen_is_parked() -> None:
-    assert Log(ERP, fills=True).staff(1, DEBEZIUM_UNAVAILABLE, 1).parked == [('{"id":1}', 1)]
+    assert Log(ERP, fills=True).staff(1, UNAVAILABLE, 1).parked == [('{"id":1}', 1)]
 
 
 def test_after_a_record_that_cannot_be_read_no_column_is_known() -> None:
     log = Log(ERP, fills=True).staff(1, "long", 1)
-    log.add({"id": 1}, b"no json", 2).staff(1, DEBEZIUM_UNAVAILABLE, 3)
+    log.add({"id": 1}, b"no json", 2).staff(1, UNAVAILABLE, 3)
     assert log.claims == {"P1": 1}
     assert log.parked == [('{"id":1}', 3)]

@@ -1,7 +1,8 @@
 -- Domains and arrays: what each is made of. Every other type stands for itself.
+-- int2vector and oidvector are arrays by category and subscript, and have a text of their own: only array_in reads braces.
 SELECT t.oid::bigint,
-       CASE WHEN t.typcategory = 'A' AND t.typsubscript = 'pg_catalog.array_subscript_handler'::regproc
-                 AND e.typdelim = ',' THEN t.typelem::bigint ELSE 0 END AS element,
+       CASE WHEN t.typinput = 'pg_catalog.array_in'::regproc AND e.typdelim = ',' THEN t.typelem::bigint ELSE 0 END
+           AS element,
        CASE WHEN t.typtype = 'd' THEN t.typbasetype::bigint ELSE 0 END AS base,
        CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE -1 END AS base_typmod
   FROM pg_catalog.pg_type AS t

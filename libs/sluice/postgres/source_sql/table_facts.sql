@@ -1,0 +1,84 @@
+-- What stands in the source about each table asked for, those that exist. Only catalogs are read, so that a snapshot
+-- shows the facts of its own moment. `xmin` of a catalog row changes with the row: it shows what was changed and
+-- changed back.
+WITH RECURSIVE publication AS (
+    SELECT p.oid, p.puballtables FROM pg_catalog.pg_publication AS p WHERE p.pubname = %(publication)s
+), asked AS (
+    SELECT c.oid, n.nspname, c.relname
+      FROM unnest(%(schemas)s::text[], %(tables)s::text[]) AS a(schema, name)
+      JOIN pg_catalog.pg_namespace AS n ON n.nspname = a.schema
+      JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = a.name
+     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+), tree (root, oid, attached) AS (
+    -- Partitions; `attached` is the newest transaction that made them part of the root.
+    SELECT a.oid, a.oid, NULL::xid FROM asked AS a
+     UNION ALL
+    SELECT t.root, i.inhrelid, CASE WHEN age(t.attached) < age(i.xmin) THEN t.attached ELSE i.xmin END
+      FROM tree AS t
+      JOIN pg_catalog.pg_class AS c ON c.oid = t.oid AND c.relkind = 'p'
+      JOIN pg_catalog.pg_inherits AS i ON i.inhparent = t.oid AND NOT i.inhdetachpending
+), relations AS (
+    -- `identity_columns`: what an update or delete of the relation carries of the old row.
+    SELECT t.root, t.oid, t.attached, n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident, c.relfilenode,
+           ARRAY(SELECT a.attname::text
+                   FROM pg_catalog.pg_attribute AS a
+                  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                    AND (c.relreplident = 'f' OR EXISTS (
+                         SELECT 1 FROM pg_catalog.pg_index AS i
+                          WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate
+                            AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END
+                            AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])))
+                  ORDER BY a.attnum) AS identity_columns
+      FROM tree AS t
+      JOIN pg_catalog.pg_class AS c ON c.oid = t.oid
+      JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+)
+SELECT r.nspname::text AS schema,
+       r.relname::text AS table,
+       r.oid::bigint AS oid,
+       r.relkind::text AS kind,
+       r.relpersistence::text AS persistence,
+       r.relreplident::text AS identity,
+       r.relfilenode::bigint AS filenode,
+       r.identity_columns,
+       ARRAY(SELECT a.attname::text
+               FROM pg_catalog.pg_index AS i
+              CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, place)
+               JOIN pg_catalog.pg_attribute AS a ON a.attrelid = r.oid AND a.attnum = k.attnum
+              WHERE i.indrelid = r.oid AND i.indisprimary AND k.place <= i.indnkeyatts
+              ORDER BY k.place) AS primary_key,
+       COALESCE((SELECT i.indimmediate FROM pg_catalog.pg_index AS i WHERE i.indrelid = r.oid AND i.indisprimary),
+                false) AS key_immediate,
+       (SELECT jsonb_agg(jsonb_build_array(
+                   a.attnum, a.attname, a.atttypid::bigint, a.atttypmod, a.xmin::text::bigint,
+                   a.atthasdef OR a.atthasmissing OR a.attidentity <> '' OR y.typdefault IS NOT NULL,
+                   a.attgenerated <> '') ORDER BY a.attnum)
+          FROM pg_catalog.pg_attribute AS a
+          JOIN pg_catalog.pg_type AS y ON y.oid = a.atttypid
+         WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
+       (SELECT jsonb_agg(jsonb_build_array(
+                   l.oid::bigint, l.nspname, l.relname, l.relkind, l.relpersistence, l.relreplident,
+                   l.relfilenode::bigint, l.attached::text::bigint, l.identity_columns) ORDER BY l.oid)
+          FROM relations AS l
+         WHERE l.root = r.oid AND l.oid <> r.oid AND l.relkind <> 'p') AS leaves,
+       ARRAY(SELECT 'table ' || m.oid FROM pg_catalog.pg_publication_rel AS m
+              WHERE m.prpubid = p.oid AND m.prrelid = r.oid
+              UNION ALL
+             SELECT 'schema ' || m.oid FROM pg_catalog.pg_publication_namespace AS m
+               JOIN pg_catalog.pg_class AS c ON c.oid = r.oid
+              WHERE m.pnpubid = p.oid AND m.pnnspid = c.relnamespace
+              UNION ALL
+             SELECT 'all ' || p.oid WHERE p.puballtables) AS membership,
+       (SELECT v.attnames::text[] FROM pg_catalog.pg_publication_tables AS v
+         WHERE v.pubname = %(publication)s AND v.schemaname = r.nspname AND v.tablename = r.relname) AS published,
+       (SELECT v.rowfilter FROM pg_catalog.pg_publication_tables AS v
+         WHERE v.pubname = %(publication)s AND v.schemaname = r.nspname AND v.tablename = r.relname) AS row_filter,
+       ARRAY(SELECT DISTINCT a.attname::text
+               FROM pg_catalog.pg_publication_rel AS m
+              CROSS JOIN LATERAL regexp_matches(m.prqual::text, ':varattno (\d+)', 'g') AS used(attnum)
+               JOIN pg_catalog.pg_attribute AS a ON a.attrelid = r.oid AND a.attnum = used.attnum[1]::int2
+              WHERE m.prpubid = p.oid AND m.prrelid = r.oid) AS filter_columns,
+       pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text::bigint AS xid
+  FROM relations AS r
+  LEFT JOIN publication AS p ON true
+ WHERE r.oid = r.root

@@ -1,0 +1,184 @@
+"""What becomes of a table when the source does not show any more what its watermark is bound to. A pure function.
+
+| the source shows                                              | the table is                                     |
+|---------------------------------------------------------------|--------------------------------------------------|
+| what it is bound to; columns added that hold nothing yet       | followed                                         |
+| no such table, another table under its name                    | held                                             |
+| a table that cannot be followed (`fitness`)                    | held                                             |
+| a publication without it                                       | held                                             |
+| another primary key, another raw topic                         | held                                             |
+| a membership or a publication that was changed meanwhile       | followed, with a fault: changes were not sent    |
+| a partition detached, dropped, attached filled, or emptied     | followed, with a fault: Postgres sends no event  |
+| a column dropped, renamed, retyped, filled, or rows rewritten  | followed, with a fault: Postgres sends no event  |
+
+A *held* table publishes nothing until it is read again: what would be published could not be told from what is right.
+A followed table with a fault publishes its changes, which are right; rows that changed without an event are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import NamedTuple
+
+from sluice.postgres.pgoutput import Relation
+from sluice.postgres.table_facts import Bound, PublicationFacts, TableFacts, bound_to
+from sluice_ingress_cdc.fitness import unfit
+
+# Types whose values read the same: text, varchar.
+_SAME_TEXT = {25, 1043}
+
+
+class Action(Enum):
+    GO_ON = "followed"
+    SAY = "followed, with a fault"
+    HOLD = "held"
+
+
+class Verdict(NamedTuple):
+    """`why` is empty where there is nothing to say; `mend` is what to do before the table is read again, if anything.
+    `bound`: where the table goes on, what it is bound to from here on."""
+
+    action: Action
+    why: str = ""
+    mend: str = ""
+    bound: Bound | None = None
+
+
+class Seen(NamedTuple):
+    """A look at the source.
+
+    `called_now`: the present name of the table's oid where another table, or none, has its name. `filled`: new leaves
+    that held rows before they were attached; `emptied`: leaves in new files that hold no row of before.
+    """
+
+    facts: TableFacts | None
+    publication: PublicationFacts
+    topic_id: str
+    server_version: int
+    called_now: str | None = None
+    filled: frozenset[int] = frozenset()
+    emptied: frozenset[int] = frozenset()
+
+
+def judge(bound: Bound, seen: Seen) -> Verdict:
+    """The table's verdict."""
+    held = _why_held(bound, seen)
+    if held is not None:
+        return held
+    assert seen.facts is not None  # noqa: S101 - `_why_held` holds a table that does not exist
+    why = "; ".join([*_changes_not_sent(bound, seen), *_partitions(bound, seen), *_columns(bound, seen.facts)])
+    if why:
+        return Verdict(Action.SAY, why)
+    # What did no harm (a new partition, VACUUM FULL, an empty column) is not looked at again.
+    return Verdict(Action.GO_ON, bound=bound_to(seen.facts, seen.publication, seen.topic_id))
+
+
+def judge_relation(bound: Bound, relation: Relation) -> Verdict:
+    """The verdict on a shape that the log tells: it may have stood for a moment only, which no catalog shows."""
+    carried = {c.name for c in relation.columns if c.in_identity}
+    key = set(bound.key)
+    if not key <= carried or (relation.identity == "d" and key != carried):
+        was, now = ", ".join(bound.key), ", ".join(sorted(carried))
+        return _hold(f"its primary key or REPLICA IDENTITY became ({now}); the records published have key ({was})")
+    pairs = zip(bound.columns, relation.columns, strict=False)
+    if all(was[1] == now.name and _reads_the_same(was[2], now.type_oid) for was, now in pairs):
+        return Verdict(Action.GO_ON)
+    return Verdict(Action.SAY, "columns were dropped, renamed or retyped, for which Postgres sends no event")
+
+
+def doubtful_columns(bound: Bound, facts: TableFacts) -> frozenset[str]:
+    """Columns whose name did not always mean what it means now, or whose values were rewritten.
+
+    Where an update leaves one of them out, what was published under its name before is not its value.
+    """
+    rewritten = _rewritten(bound, facts)
+    known = {c[0]: c for c in bound.columns}
+    doubtful = set()
+    for column in facts.columns:
+        before = known.get(column.number)
+        same = before is not None and before[1:4] == (column.name, column.type_oid, column.typmod)
+        if not same or before is None or (rewritten and before[4] != column.version):
+            doubtful.add(column.name)
+    return frozenset(doubtful)
+
+
+def _why_held(bound: Bound, seen: Seen) -> Verdict | None:
+    facts = seen.facts
+    if facts is None:
+        now = f": it is called {seen.called_now} now" if seen.called_now else ""
+        return _hold(f"it does not exist any more{now}", "create it, or correct the pipeline file")
+    if facts.oid != bound.oid:
+        moved = f" (what was followed is called {seen.called_now} now)" if seen.called_now else ""
+        return _hold(f"another table has its name now{moved}: it was swapped, or dropped and made again")
+    wrong = unfit(facts, seen.server_version)
+    if wrong is not None:
+        return _hold(wrong.why, wrong.next_step)
+    if facts.published is None:
+        return _hold("the publication lacks it: its changes are not sent")
+    if seen.topic_id != bound.topic_id:
+        return _hold("its raw topic was deleted and made again, or emptied: what was published is gone")
+    if facts.primary_key != bound.key:
+        was, now = ", ".join(bound.key), ", ".join(facts.primary_key)
+        return _hold(f"its primary key is ({now}), and was ({was}) in the records published")
+    return None
+
+
+def _hold(why: str, mend: str = "") -> Verdict:
+    return Verdict(Action.HOLD, why, mend)
+
+
+def _changes_not_sent(bound: Bound, seen: Seen) -> Iterator[str]:
+    publication, facts = seen.publication, seen.facts
+    if (publication.oid, publication.version) != bound.publication:
+        yield "the publication was altered, or dropped and made again: changes made meanwhile were not sent"
+    elif facts is not None and facts.membership != bound.membership:
+        yield "it was taken out of the publication and put back, or its filter changed: changes were not sent"
+
+
+def _partitions(bound: Bound, seen: Seen) -> Iterator[str]:
+    leaves = {leaf.oid: leaf for leaf in seen.facts.leaves} if seen.facts else {}
+    gone = bound.leaves.keys() - leaves.keys()
+    if gone:
+        yield f"{_count(len(gone), 'partition')} detached or dropped, for which Postgres sends no event"
+    for oid in sorted(seen.filled & leaves.keys()):
+        yield f"partition {leaves[oid].name} was attached with rows in it, for which Postgres sends no event"
+    for oid in sorted(seen.emptied & leaves.keys()):
+        yield f"partition {leaves[oid].name} was truncated or rewritten, for which Postgres sends no event"
+
+
+def _columns(bound: Bound, facts: TableFacts) -> Iterator[str]:
+    now = {c.number: c for c in facts.columns}
+    known = {c[0] for c in bound.columns}
+    rewritten = _rewritten(bound, facts)
+    for number, name, type_oid, typmod, version in bound.columns:
+        column = now.get(number)
+        if column is None:
+            yield f"column {name} was dropped"
+        elif column.name != name:
+            yield f"column {name} is called {column.name} now"
+        elif not _reads_the_same(type_oid, column.type_oid) or (
+            column.typmod != typmod and column.type_oid not in _SAME_TEXT
+        ):
+            yield f"column {name} changed its type"
+        elif rewritten and column.version != version:
+            yield f"column {name} was altered and the rows were rewritten"
+    for column in facts.columns:
+        published = column.name in facts.published_columns
+        if published and column.number not in known and (column.filled or rewritten):
+            yield f"column {column.name} was added with a value in the rows that stood"
+
+
+def _reads_the_same(was: int, now: int) -> bool:
+    return was == now or {was, now} <= _SAME_TEXT
+
+
+def _rewritten(bound: Bound, facts: TableFacts) -> bool:
+    """Whether the rows lie in other files: also after VACUUM FULL, which alters no column."""
+    if facts.filenode != bound.filenode:
+        return True
+    return any(leaf.oid in bound.leaves and leaf.filenode != bound.leaves[leaf.oid] for leaf in facts.leaves)
+
+
+def _count(number: int, what: str) -> str:
+    return f"1 {what} was" if number == 1 else f"{number} {what}s were"

@@ -1,0 +1,286 @@
+"""What becomes of a table when the source shows something else than its records were made from: two tables."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import pytest
+
+from sluice.postgres.pgoutput import Column, Relation
+from sluice.postgres.table_facts import ColumnFacts, Leaf, PublicationFacts, TableFacts, bound_to
+from sluice_ingress_cdc.fitness import unfit
+from sluice_ingress_cdc.judgement import Action, Seen, doubtful_columns, judge, judge_relation
+
+V18, V17 = 180_006, 170_010
+TEXT, VARCHAR, INT4, INT8 = 25, 1043, 23, 20
+
+
+def column(number: int, name: str, type_oid: int = TEXT, **more: object) -> ColumnFacts:
+    return ColumnFacts(number, name, type_oid, -1, 900, False, False)._replace(**more)  # type: ignore[arg-type]
+
+
+COLUMNS = (column(1, "id", INT4), column(2, "notes"), column(3, "other"), column(4, "n", INT4))
+FACTS = TableFacts(
+    schema="public",
+    table="t",
+    oid=7,
+    kind="r",
+    persistence="p",
+    identity="d",
+    filenode=7,
+    identity_columns=("id",),
+    primary_key=("id",),
+    key_immediate=True,
+    columns=COLUMNS,
+    leaves=(),
+    membership=("table 12",),
+    published=("id", "notes", "other", "n"),
+    row_filter=None,
+    filter_columns=(),
+    xid=1_000,
+)
+PUBLICATION = PublicationFacts(11, 900, whole=True, via_root=True)
+BOUND = bound_to(FACTS, PUBLICATION, "topic")
+SEEN = Seen(FACTS, PUBLICATION, "topic", V18)
+LEAF = Leaf(8, "public", "t_1", "r", "p", "d", 8, 950, ("id",))
+PARTITIONED = FACTS._replace(kind="p", filenode=0, leaves=(LEAF,))
+WITH_GENERATED = (*COLUMNS, column(5, "twice", generated=True))
+
+
+def columns(*made: ColumnFacts, filenode: int = 7) -> TableFacts:
+    return FACTS._replace(columns=made, published=tuple(c.name for c in made), filenode=filenode)
+
+
+@dataclass(frozen=True)
+class Case:
+    facts: TableFacts | None
+    action: Action
+    says: str = ""
+    publication: PublicationFacts = PUBLICATION
+    topic_id: str = "topic"
+    called_now: str | None = None
+
+
+ID, NOTES, OTHER, N = COLUMNS
+CASES = {
+    "nothing changed": Case(FACTS, Action.GO_ON),
+    "a column that holds nothing yet": Case(columns(*COLUMNS, column(5, "new")), Action.GO_ON),
+    "text became varchar": Case(columns(ID, column(2, "notes", VARCHAR, typmod=44), OTHER, N), Action.GO_ON),
+    "VACUUM FULL": Case(FACTS._replace(filenode=70), Action.GO_ON),
+    "SET STATISTICS": Case(columns(ID, column(2, "notes", version=950), OTHER, N), Action.GO_ON),
+    "dropped": Case(None, Action.HOLD, "does not exist any more"),
+    "renamed": Case(None, Action.HOLD, "called public.t_old now", called_now="public.t_old"),
+    "swapped by rename": Case(
+        FACTS._replace(oid=70), Action.HOLD, "another table has its name now.*public.t_old", called_now="public.t_old"
+    ),
+    "identity nothing": Case(FACTS._replace(identity="n", identity_columns=()), Action.HOLD, "NOTHING"),
+    "taken out of the publication": Case(FACTS._replace(published=None, membership=()), Action.HOLD, "lacks it"),
+    "raw topic made again": Case(FACTS, Action.HOLD, "raw topic", topic_id="other"),
+    "another primary key": Case(
+        FACTS._replace(primary_key=("n",), identity_columns=("n",)), Action.HOLD, r"is \(n\), and was \(id\)"
+    ),
+    "the key in another order": Case(
+        FACTS._replace(primary_key=("n", "id"), identity_columns=("id", "n")), Action.HOLD, r"is \(n, id\)"
+    ),
+    "out of the publication and back": Case(FACTS._replace(membership=("table 13",)), Action.SAY, "put back"),
+    "publication made again": Case(FACTS, Action.SAY, "made again", PUBLICATION._replace(oid=12)),
+    "publication altered and altered back": Case(FACTS, Action.SAY, "altered", PUBLICATION._replace(version=901)),
+    "column dropped": Case(columns(ID, OTHER, N), Action.SAY, "column notes was dropped"),
+    "column renamed": Case(columns(ID, column(2, "remarks"), OTHER, N), Action.SAY, "notes is called remarks now"),
+    "two columns swapped their names": Case(
+        columns(ID, column(2, "other"), column(3, "notes"), N),
+        Action.SAY,
+        "notes is called other now; column other is called notes now",
+    ),
+    "dropped and made again under its name": Case(
+        columns(ID, OTHER, N, column(5, "notes")), Action.SAY, "column notes was dropped"
+    ),
+    "another type": Case(columns(ID, NOTES, OTHER, column(4, "n", INT8)), Action.SAY, "column n changed its type"),
+    "rows rewritten with USING": Case(
+        columns(ID, NOTES, OTHER, column(4, "n", INT4, version=950), filenode=70), Action.SAY, "n was altered"
+    ),
+    "a column with a default": Case(columns(*COLUMNS, column(5, "new", filled=True)), Action.SAY, "new was added"),
+    "a column whose default made a rewrite and went": Case(
+        columns(*COLUMNS, column(5, "new"), filenode=70), Action.SAY, "new was added"
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_a_look_at_the_source_decides_what_becomes_of_the_table(case: Case) -> None:
+    verdict = judge(BOUND, SEEN._replace(**{k: v for k, v in vars(case).items() if k in Seen._fields}))
+    assert verdict.action is case.action
+    if case.says:
+        assert re.search(case.says, verdict.why), verdict.why
+    assert (verdict.bound is not None) == (case.action is Action.GO_ON)
+
+
+def test_an_unpublished_generated_column_is_no_news() -> None:
+    facts = FACTS._replace(columns=(*COLUMNS, column(5, "twice", generated=True, filled=True)))
+    assert judge(BOUND, SEEN._replace(facts=facts)).action is Action.GO_ON
+
+
+@pytest.mark.parametrize(
+    ("facts", "filled", "emptied", "says"),
+    [
+        (PARTITIONED._replace(leaves=()), (), (), "1 partition was detached or dropped"),
+        (PARTITIONED._replace(leaves=(LEAF, LEAF._replace(oid=9, table="t_2"))), (9,), (), "t_2 was attached with"),
+        (PARTITIONED._replace(leaves=(LEAF, LEAF._replace(oid=9, table="t_2"))), (), (), ""),
+        (PARTITIONED._replace(leaves=(LEAF._replace(filenode=80),)), (), (8,), "t_1 was truncated or rewritten"),
+        (PARTITIONED._replace(leaves=(LEAF._replace(filenode=80),)), (), (), ""),
+    ],
+)
+def test_a_change_of_partitions_is_told_where_rows_came_or_went_without_an_event(
+    facts: TableFacts, filled: tuple[int, ...], emptied: tuple[int, ...], says: str
+) -> None:
+    bound = bound_to(PARTITIONED, PUBLICATION, "topic")
+    seen = SEEN._replace(facts=facts, filled=frozenset(filled), emptied=frozenset(emptied))
+    verdict = judge(bound, seen)
+    assert verdict.action is (Action.SAY if says else Action.GO_ON)
+    assert says in verdict.why
+
+
+def test_an_empty_new_partition_is_looked_at_once() -> None:
+    more = PARTITIONED._replace(leaves=(LEAF, LEAF._replace(oid=9, table="t_2")))
+    verdict = judge(bound_to(PARTITIONED, PUBLICATION, "topic"), SEEN._replace(facts=more))
+    assert verdict.bound is not None
+    assert set(verdict.bound.leaves) == {8, 9}
+
+
+# ── the log's own word ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def relation(names: str, key: str = "id", identity: str = "d", **types: int) -> Relation:
+    known = {"id": INT4, "n": INT4, **types}
+    made = [Column(n, known.get(n, TEXT), -1, identity == "f" or n in key.split()) for n in names.split()]
+    return Relation(7, "public", "t", identity, tuple(made))
+
+
+@pytest.mark.parametrize(
+    ("told", "action"),
+    [
+        (relation("id notes other n"), Action.GO_ON),
+        (relation("id notes other n new"), Action.GO_ON),
+        (relation("id notes other n", notes=VARCHAR), Action.GO_ON),
+        (relation("id notes other n", identity="f"), Action.GO_ON),
+        (relation("id notes other n", "id n", identity="i"), Action.GO_ON),
+        (relation("id notes other"), Action.GO_ON),  # the catalogs showed a column before the log came to it
+        (relation("id other notes n"), Action.SAY),
+        (relation("id other n notes"), Action.SAY),
+        (relation("id remarks other n"), Action.SAY),
+        (relation("id notes other n", n=INT8), Action.SAY),
+        (relation("id notes other n", "n"), Action.HOLD),
+        (relation("id notes other n", "id n"), Action.HOLD),
+        (relation("id notes other n", "", identity="n"), Action.HOLD),
+        (relation("id notes other n", "n", identity="i"), Action.HOLD),
+    ],
+)
+def test_a_shape_that_the_log_tells_is_judged_though_no_catalog_shows_it_any_more(
+    told: Relation, action: Action
+) -> None:
+    assert judge_relation(BOUND, told).action is action
+
+
+@pytest.mark.parametrize(
+    ("facts", "doubtful"),
+    [
+        (FACTS, set()),
+        (columns(ID, column(2, "other"), column(3, "notes"), N), {"notes", "other"}),
+        (columns(ID, OTHER, N, column(5, "notes")), {"notes"}),
+        (columns(ID, column(2, "remarks"), OTHER, N), {"remarks"}),
+        (columns(ID, NOTES, OTHER, column(4, "n", INT8)), {"n"}),
+        (columns(ID, column(2, "notes", version=950), OTHER, N, filenode=70), {"notes"}),
+        (columns(ID, column(2, "notes", version=950), OTHER, N), set()),
+    ],
+)
+def test_a_column_is_in_doubt_where_its_name_meant_another_or_its_values_were_rewritten(
+    facts: TableFacts, doubtful: set[str]
+) -> None:
+    assert doubtful_columns(BOUND, facts) == doubtful
+
+
+# ── fitness ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+UNFIT = {
+    "a view": (FACTS._replace(kind="v"), V18, "view", False),
+    "no primary key": (FACTS._replace(primary_key=(), identity_columns=()), V18, "no primary key", False),
+    "unlogged": (FACTS._replace(persistence="u"), V18, "unlogged", False),
+    "identity nothing": (FACTS._replace(identity="n", identity_columns=()), V18, "NOTHING", True),
+    "a dropped identity index": (FACTS._replace(identity="i", identity_columns=()), V18, "index.*gone", True),
+    "a deferrable primary key": (FACTS._replace(identity_columns=(), key_immediate=False), V18, "DEFERRABLE", True),
+    "an identity without the key": (FACTS._replace(identity="i", identity_columns=("n",)), V18, "does not hold", False),
+    "full with a generated column": (
+        FACTS._replace(identity="f", columns=WITH_GENERATED, identity_columns=("id", "notes", "other", "n", "twice")),
+        V18,
+        "twice, which is not published",
+        True,
+    ),
+    "a column list without the identity": (
+        FACTS._replace(identity="f", identity_columns=("id", "notes", "other", "n"), published=("id", "n")),
+        V17,
+        "notes, which is not published",
+        True,
+    ),
+    "a generated primary key": (
+        FACTS._replace(
+            columns=WITH_GENERATED, primary_key=("twice",), identity_columns=("twice",), published=("id", "n")
+        ),
+        V17,
+        "twice is not published",
+        False,
+    ),
+    "a row filter outside of the identity": (
+        FACTS._replace(row_filter="(n > 3)", filter_columns=("n",)),
+        V17,
+        "row filter uses column n",
+        True,
+    ),
+    "a partition with identity nothing": (
+        PARTITIONED._replace(leaves=(LEAF._replace(identity="n", identity_columns=()),)),
+        V18,
+        "NOTHING.*t_1",
+        True,
+    ),
+    "a partition with another identity": (
+        PARTITIONED._replace(leaves=(LEAF._replace(identity="i", identity_columns=("n",)),)),
+        V18,
+        "partition public.t_1",
+        False,
+    ),
+    "a foreign partition": (PARTITIONED._replace(leaves=(LEAF._replace(kind="f"),)), V18, "foreign table", False),
+    "an unlogged partition": (PARTITIONED._replace(leaves=(LEAF._replace(persistence="u"),)), V18, "unlogged", False),
+}
+
+
+@pytest.mark.parametrize(("facts", "version", "says", "breaks_writes"), UNFIT.values(), ids=UNFIT.keys())
+def test_a_table_that_cannot_be_followed_is_known_before_it_is_published(
+    facts: TableFacts, version: int, says: str, breaks_writes: bool
+) -> None:
+    wrong = unfit(facts, version)
+    assert wrong is not None
+    assert re.search(says, wrong.why), wrong.why
+    assert wrong.breaks_writes == breaks_writes
+    assert wrong.next_step
+
+
+@pytest.mark.parametrize(
+    ("facts", "version"),
+    [
+        (FACTS, V18),
+        (PARTITIONED, V18),
+        (FACTS._replace(published=None, membership=()), V18),
+        (FACTS._replace(identity="f", identity_columns=("id", "notes", "other", "n")), V18),
+        (FACTS._replace(identity="i", identity_columns=("id", "n")), V18),
+        (FACTS._replace(identity="f", identity_columns=("id", "notes", "other", "n"), key_immediate=False), V18),
+        (FACTS._replace(row_filter="(id > 3)", filter_columns=("id",)), V18),
+        (
+            FACTS._replace(
+                identity="f", columns=WITH_GENERATED, identity_columns=("id", "notes", "other", "n", "twice")
+            ),
+            V17,
+        ),
+    ],
+)
+def test_a_table_that_is_fit_is_followed(facts: TableFacts, version: int) -> None:
+    assert unfit(facts, version) is None

@@ -38,7 +38,8 @@ def _reasons(facts: TableFacts, server_version: int) -> Iterator[Unfit]:
         return
     if not facts.primary_key:
         # Two rows without a key cannot be told apart, and a compacted topic needs a key.
-        yield Unfit("it has no primary key", f"ALTER TABLE {name} ADD PRIMARY KEY (…), or leave it out")
+        mend = f"ALTER TABLE {name} ADD PRIMARY KEY (…), or leave it out"
+        yield Unfit("it has no primary key", mend, breaks_writes=not facts.partitioned and not facts.identity_columns)
         return
     if facts.persistence != "p":
         yield Unfit("it is unlogged or temporary: its changes are not in the log", f"ALTER TABLE {name} SET LOGGED")

@@ -144,6 +144,12 @@ class Source:
         source = self.pipeline.cdc_sources()[SOURCE].model_copy(update={"dsn": Secret(file=secret)})
         return replace(self, pipeline=self.pipeline.model_copy(update={"sources": {SOURCE: source}}))
 
+    def with_tables(self, *tables: str) -> Source:
+        """The same source in a pipeline that names these tables."""
+        names = [f"public.{table}" for table in tables]
+        source = self.pipeline.cdc_sources()[SOURCE].model_copy(update={"tables": names})
+        return replace(self, pipeline=self.pipeline.model_copy(update={"sources": {SOURCE: source}}))
+
     def kafka_tombstone_watermark(self) -> None:
         """The watermark is lost."""
         producer = clients.producer(self.kafka)

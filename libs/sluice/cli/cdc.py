@@ -58,7 +58,7 @@ def resnapshot(
         raise SettingsError(f"source {source} has no table {unknown[0]}; there are {', '.join(followed)}")
     if table and epoch is not None:
         raise SettingsError("--epoch is for a whole source; leave it out with --table")
-    asked = _Asked(settings.kafka, loaded.names, source)
+    asked = Resnapshots(settings.kafka, loaded.names, source)
     told = {"tables": asked.tables(table)} if table else {"resnapshot_epoch": asked.source(epoch)}
     if as_json:
         print(orjson.dumps({"source": source, **told}).decode())
@@ -68,7 +68,7 @@ def resnapshot(
         print(f"asked: ingress-cdc reads {source} again as epoch {told['resnapshot_epoch']}")
 
 
-class _Asked:
+class Resnapshots:
     """Requests for one source: each is numbered above all that were done or asked for."""
 
     def __init__(self, kafka: KafkaSettings, names: Names, source: str) -> None:

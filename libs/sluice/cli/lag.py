@@ -118,6 +118,8 @@ def _source_table(sources: list[SourceLag]) -> Table:
         elif one.answer_age_s is not None:
             behind = f"last answer {_age(one.answer_age_s)} ago"
         table.add_row(one.source if one.kind == "cdc" else f"{one.source}.{one.stream}", one.kind, behind)
+        for name, told in one.tables.items():
+            table.add_row(f"  {name}", "", told)
     return table
 
 

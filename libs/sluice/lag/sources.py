@@ -12,14 +12,15 @@ from sluice.errors import EnvironmentFault, SettingsError, Transient
 from sluice.kafka import KafkaSettings, read_to_end
 from sluice.pipeline import Pipeline
 from sluice.pipeline.model import CdcSource
-from sluice.postgres.slot_watermark import SlotWatermark, watermark_key
+from sluice.postgres.slot_watermark import FOLLOWED, TableMark, source_watermarks
 from sluice.postgres.slots import wal_end
 from sluice.postgres.source_connection import connect
 
 
 class SourceLag(NamedTuple):
     """`wal_bytes` (CDC): what the source wrote beyond the watermark. `answer_age_s` (poll): since the last page was
-    published. None where it cannot be known, with `why`."""
+    published. None where it cannot be known, with `why`. `tables` (CDC): by name, those that are not simply followed,
+    with what is wrong."""
 
     source: str
     stream: str
@@ -27,6 +28,7 @@ class SourceLag(NamedTuple):
     wal_bytes: int | None = None
     answer_age_s: float | None = None
     why: str = ""
+    tables: Mapping[str, str] = {}
 
 
 def source_lags(pipeline: Pipeline, settings: KafkaSettings) -> list[SourceLag]:
@@ -48,13 +50,21 @@ def _polled(source: str, stream: str, marks: Mapping[str, Mapping[str, Any]]) ->
 
 
 def _followed(name: str, source: CdcSource, marks: Mapping[str, Mapping[str, Any]]) -> SourceLag:
-    stored = marks.get(watermark_key(name))
-    if stored is None:
-        return SourceLag(name, "*", "cdc", why="nothing was published yet")
+    lag = SourceLag(name, "*", "cdc")
     try:
-        mark = SlotWatermark.from_json(stored)
+        slot, tables = source_watermarks(name, marks)
+        lag = lag._replace(tables={table: _told(mark) for table, mark in tables.items() if _told(mark)})
+        if slot is None:
+            return lag._replace(why="nothing was published yet")
         where = f"source {name}"
         with connect(source.dsn.reveal(), where, statement_timeout_s=5.0) as connection:
-            return SourceLag(name, "*", "cdc", wal_bytes=max(0, wal_end(connection, where) - mark.lsn))
+            return lag._replace(wal_bytes=max(0, wal_end(connection, where) - slot.lsn))
     except (EnvironmentFault, SettingsError, Transient, ValueError) as error:
-        return SourceLag(name, "*", "cdc", why=str(error))
+        return lag._replace(why=str(error))
+
+
+def _told(table: TableMark) -> str:
+    """What is wrong with a followed table; empty where nothing is."""
+    if table.why:
+        return f"{table.state}: {table.why}. Next: {table.next_step}"
+    return "" if table.state == FOLLOWED else f"{table.state}: it is waiting to be read"

@@ -18,3 +18,12 @@ def source(postgres_dsn: str, kafka: str, topic_prefix: str, tmp_path: Path) -> 
     # Large values are kept out of line, so that updates of other columns do not send them.
     made.sql("ALTER TABLE employee ALTER COLUMN notes SET STORAGE EXTERNAL")
     return made
+
+
+@pytest.fixture
+def tables(postgres_dsn: str, kafka: str, topic_prefix: str, tmp_path: Path) -> Source:
+    """Two tables, `a` and `b`, with a row each, followed as one source."""
+    made = make_source(postgres_dsn, kafka, topic_prefix, tmp_path, ["a", "b"])
+    for table in ("a", "b"):
+        made.sql(f"CREATE TABLE {table} (id int PRIMARY KEY, n int); INSERT INTO {table} VALUES (1, 1)")
+    return made

@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import uuid
 
-import orjson
 import pytest
 
 from sluice.postgres.lsn import format_lsn
 from sluice.postgres.slot_watermark import FOLLOWED
 from support.cdc import Source
+from support.cdc_commands import resnapshot
 from support.waiting import eventually
-
-
-def resnapshot(source: Source, *more: str) -> dict[str, object]:
-    """The command that the refusal names, as an operator runs it."""
-    done = subprocess.run(
-        [sys.executable, "-m", "sluice.cli.main", "cdc", "resnapshot", "erp", "--json", *more],
-        env=source.environment(),
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    answer = orjson.loads(done.stdout)
-    assert isinstance(answer, dict)
-    return answer
 
 
 def followed_once(source: Source) -> None:

@@ -204,7 +204,8 @@ def test_a_column_is_in_doubt_where_its_name_meant_another_or_its_values_were_re
 
 UNFIT = {
     "a view": (FACTS._replace(kind="v"), V18, "view", False),
-    "no primary key": (FACTS._replace(primary_key=(), identity_columns=()), V18, "no primary key", False),
+    "no primary key": (FACTS._replace(primary_key=(), identity_columns=()), V18, "no primary key", True),
+    "no primary key, and full": (FACTS._replace(primary_key=(), identity="f"), V18, "no primary key", False),
     "unlogged": (FACTS._replace(persistence="u"), V18, "unlogged", False),
     "identity nothing": (FACTS._replace(identity="n", identity_columns=()), V18, "NOTHING", True),
     "a dropped identity index": (FACTS._replace(identity="i", identity_columns=()), V18, "index.*gone", True),

@@ -1,0 +1,25 @@
+"""The commands that a fault of ingress-cdc names, run as an operator runs them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import orjson
+
+from support.cdc import Source
+
+
+def resnapshot(source: Source, *more: str) -> dict[str, object]:
+    """`sluice cdc resnapshot erp …`; what it answers."""
+    done = subprocess.run(
+        [sys.executable, "-m", "sluice.cli.main", "cdc", "resnapshot", "erp", "--json", *more],
+        env=source.environment(),
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answer = orjson.loads(done.stdout)
+    assert isinstance(answer, dict)
+    return answer

@@ -1,0 +1,76 @@
+"""`docs/reference/postgres-sources.md`, written from the cases whose tests show what it says.
+
+`python -m support.postgres_sources_page` (with `tests` on the path) writes it anew.
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import groupby
+from pathlib import Path
+
+from support.postgres_deeds import DEEDS, Deed, Outcome
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "postgres-sources.md"
+
+_HEAD = """# What is done to a followed table, and what Sluice does
+
+Postgres' log tells row changes. Of much else that is done to a table it tells nothing. `ingress-cdc` compares each table
+it follows with what the table's records were made from: at every start, whenever the log tells a changed shape, and every
+5 seconds (`SLUICE_WATCH_INTERVAL_S`). Each table ends in one of these states; the other tables of the source go on.
+
+| state | means |
+|---|---|
+| followed, nothing to do | every change is published, and the records amount to the table |
+| followed, with a fault | every change is published and right; rows that changed without an event are not as in the source |
+| held | nothing of the table is published any more: what would be could be wrong |
+| pending | the table is to be read whole, and is as soon as it can be |
+
+A fault, a held and a pending table stand in `sluice lag`, `/readyz` and `sluice_cdc_table`, with the reason and the
+command that makes the table whole; it stays until that is done:
+
+```sh
+sluice cdc resnapshot SOURCE --table SCHEMA.TABLE
+```
+
+The table is read again from a snapshot of its own; what is as it was is not written again downstream, and what is gone is
+retracted. While it is read the source's other tables wait.
+
+**The application comes first.** Postgres refuses updates and deletes of a published table whose replica identity it
+cannot use. A table is judged before it is published; where one becomes unfit later, it is taken out of the publication
+that Sluice made, within the same 5 seconds, so that its application can write. (A publication that the pipeline file
+names is yours: there the fault holds the statement to run.)
+
+Each row below is a test: `tests/integration/cdc/test_postgres_sources.py`.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [_HEAD]
+    for group, deeds in groupby(DEEDS, key=lambda deed: deed.group):
+        parts.append(
+            f"\n## {group}\n| done to a followed table | the table is | because | before it is read again |\n|---|---|---|---|\n"
+        )
+        parts += [_row(deed) for deed in deeds]
+    return "".join(parts)
+
+
+def _row(deed: Deed) -> str:
+    says = deed.says.format(t="t")
+    mend = (
+        f"`{_plain(deed.mend)}`"
+        if deed.mend and deed.outcome is not Outcome.EQUAL and "CREATE" not in deed.mend
+        else ""
+    )
+    mend = "make the table again" if "CREATE" in deed.mend else mend
+    return f"| {deed.what} | {deed.outcome.value} | {says} | {mend} |\n"
+
+
+def _plain(sql: str) -> str:
+    return " ".join(sql.format(t="t", publication="p").split())
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
+    sys.stdout.write(f"{PAGE} written\n")

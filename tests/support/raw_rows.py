@@ -1,0 +1,67 @@
+"""What a raw topic of a followed table amounts to, and what the table holds: both as JSON rows by key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sluice.connector import json_text
+from sluice.postgres.debezium import Moment, TableEvents
+from sluice.postgres.debezium import Source as EventSource
+from sluice.postgres.source_connection import connect
+from sluice.postgres.source_tables import load_types
+from sluice.postgres.table_facts import table_facts
+from sluice.stage.record import Record
+from sluice.stage.source_record import LeftOut, Op, read_change
+from support.cdc import Source
+from support.waiting import eventually
+
+Rows = dict[str, dict[str, Any]]
+
+
+def rows_published(source: Source, table: str) -> Rows:
+    """As the mapper would complete them: newest position by key, sweeps applied, left-out values carried by name."""
+    records = sorted(source.raw(table), key=lambda r: (r.position, r.value is None))
+    swept = max((r.position for r in records if r.is_sweep), default=None)
+    rows: Rows = {}
+    for raw in records:
+        if raw.is_sweep or (swept is not None and raw.position < swept):
+            continue
+        key = raw.key.decode()
+        change = read_change(Record("raw", 0, 0, raw.key, raw.value, raw.headers, 0), key, raw.position)
+        if change.op is Op.DELETE:
+            rows.pop(key, None)
+            continue
+        before = rows.get(key, {})
+        rows[key] = {
+            column: before.get(column, LeftOut.UNKNOWN) if value is LeftOut.UNCHANGED else value
+            for column, value in change.row.items()
+        }
+    return {key: {c: v for c, v in row.items() if v is not None} for key, row in rows.items()}
+
+
+def rows_stored(source: Source, table: str) -> Rows:
+    """The table's rows now, of the columns and rows that are published; nulls left out."""
+    where = "test"
+    with connect(source.dsn, where) as connection:
+        facts = table_facts(connection, source.slot.publication, [f"public.{table}"], where)[f"public.{table}"]
+        events = TableEvents(EventSource("", "", ""), facts.relation, facts.primary_key, load_types(connection, where))
+        columns = ", ".join(f'"{c.name}"' for c in facts.relation.columns)
+        only = "" if facts.partitioned else "ONLY "
+        condition = f"WHERE {facts.row_filter}" if facts.row_filter else ""
+        result = connection.execute(f'SELECT {columns} FROM {only}public."{table}" {condition}'.encode()).pgresult
+        assert result is not None
+        rows: Rows = {}
+        for i in range(result.ntuples):
+            change = events.read([result.get_value(i, j) for j in range(result.nfields)], Moment(0, None, None), 0)
+            after = json_text.decode(change.value or b"")["after"]
+            rows[change.key.decode()] = {c: v for c, v in after.items() if v is not None}
+    return rows
+
+
+def equal(source: Source, *tables: str) -> bool:
+    """Whether what is published amounts to each of the tables."""
+    return all(rows_published(source, table) == rows_stored(source, table) for table in tables)
+
+
+def become_equal(source: Source, *tables: str) -> None:
+    eventually(lambda: equal(source, *tables), f"{tables} are as in the source")

@@ -9,20 +9,21 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
-from support.postgres_deeds import DEEDS, Deed, Outcome
+from support.postgres_deeds import DEEDS, Deed
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "postgres-sources.md"
 
 _HEAD = """# What is done to a followed table, and what Sluice does
 
-Postgres' log tells row changes. Of much else that is done to a table it tells nothing. `ingress-cdc` compares each table
-it follows with what the table's records were made from: at every start, whenever the log tells a changed shape, and every
-5 seconds (`SLUICE_WATCH_INTERVAL_S`). Each table ends in one of these states; the other tables of the source go on.
+Postgres' log tells row changes. Of much else that is done to a table it tells nothing. `ingress-cdc` compares each
+table it follows with what the table's records were made from: at every start, whenever the log tells a changed shape,
+and every 5 seconds (`SLUICE_WATCH_INTERVAL_S`). Each table ends in one of these states; the other tables of the source
+go on.
 
 | state | means |
 |---|---|
 | followed, nothing to do | every change is published, and the records amount to the table |
-| followed, with a fault | every change is published and right; rows that changed without an event are not as in the source |
+| followed, with a fault | every change is published and right; rows that changed without an event are stale |
 | held | nothing of the table is published any more: what would be could be wrong |
 | pending | the table is to be read whole, and is as soon as it can be |
 
@@ -33,8 +34,8 @@ command that makes the table whole; it stays until that is done:
 sluice cdc resnapshot SOURCE --table SCHEMA.TABLE
 ```
 
-The table is read again from a snapshot of its own; what is as it was is not written again downstream, and what is gone is
-retracted. While it is read the source's other tables wait.
+The table is read again from a snapshot of its own; what is as it was is not written again downstream, and what is gone
+is retracted. While it is read the source's other tables wait.
 
 **The application comes first.** Postgres refuses updates and deletes of a published table whose replica identity it
 cannot use. A table is judged before it is published; where one becomes unfit later, it is taken out of the publication
@@ -43,28 +44,23 @@ names is yours: there the fault holds the statement to run.)
 
 Each row below is a test: `tests/integration/cdc/test_postgres_sources.py`.
 """
+_COLUMNS = "| done to a followed table | the table is | because | before it is read again |\n|---|---|---|---|\n"
 
 
 def page() -> str:
     """The whole page."""
     parts = [_HEAD]
     for group, deeds in groupby(DEEDS, key=lambda deed: deed.group):
-        parts.append(
-            f"\n## {group}\n| done to a followed table | the table is | because | before it is read again |\n|---|---|---|---|\n"
-        )
+        parts.append(f"\n## {group}\n{_COLUMNS}")
         parts += [_row(deed) for deed in deeds]
     return "".join(parts)
 
 
 def _row(deed: Deed) -> str:
-    says = deed.says.format(t="t")
-    mend = (
-        f"`{_plain(deed.mend)}`"
-        if deed.mend and deed.outcome is not Outcome.EQUAL and "CREATE" not in deed.mend
-        else ""
-    )
-    mend = "make the table again" if "CREATE" in deed.mend else mend
-    return f"| {deed.what} | {deed.outcome.value} | {says} | {mend} |\n"
+    mend = ""
+    if deed.mend:
+        mend = "make the table again" if "CREATE" in deed.mend else f"`{_plain(deed.mend)}`"
+    return f"| {deed.what} | {deed.outcome.value} | {deed.says.format(t='t')} | {mend} |\n"
 
 
 def _plain(sql: str) -> str:

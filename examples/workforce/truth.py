@@ -35,15 +35,31 @@ _CODE = {
     "poland": "PL",
     "polska": "PL",
 }
+_TEXTS = (
+    "name",
+    "firstName",
+    "lastName",
+    "email",
+    "phone",
+    "jobTitle",
+    "country",
+    "costCentre",
+    "manager",
+    "startDate",
+)
 _HR_FIELDS = "full_name email phone height job_title country start_date manager cost_centre base_pay hr_updated_at"
 _FINANCE_FIELDS = "cost_centre base_pay pay_effective_from iban payroll_notes payroll_updated_at"
 
 
 def expected(hr_url: str, hr_secret: str, finance_dsn: str) -> Golden:
-    """Entity → id → field → value, in the JSON of contributions. Hopeless records are left out: they are parked."""
+    """Entity → id → field → value, in the JSON of contributions.
+
+    A record that cannot be mapped is parked, and what it said before stands. HR remembers that. Finance does not: its
+    hopeless entry was never another, and no edit makes more of them.
+    """
     hr = {}
     for record in listed(hr_url, hr_secret):
-        claim = hr_claim(record)
+        claim = hr_claim(record) or _older_claim(hr_url, record["id"])
         if claim is not None:
             hr[claim["employee_number"]] = claim
     with psycopg.connect(finance_dsn) as connection:
@@ -64,24 +80,34 @@ def merged(number: str, hr: dict[str, Any] | None, finance: dict[str, Any] | Non
 
 def hr_claim(record: dict[str, Any]) -> dict[str, Any] | None:
     """What an HR record says; None if it is beyond hope."""
-    pay = _pay(record.get("pay"))
-    name = _name(record)
-    if "employeeNumber" not in record or pay == "unreadable" or "\0" in (name or ""):
+    try:
+        return _read(record)
+    except (KeyError, TypeError, ValueError, ArithmeticError):
         return None
-    country = _CODE.get((record.get("country") or "").lower())
-    centre = re.search(r"\d+", record.get("costCentre") or "")
+
+
+def _older_claim(hr_url: str, worker_id: str) -> dict[str, Any] | None:
+    """What the newest of the earlier records of this worker said that could be read."""
+    answer = httpx.get(f"{hr_url}/_admin/workers/{worker_id}/earlier", timeout=30).raise_for_status()
+    return next((claim for record in answer.json() if (claim := hr_claim(record))), None)
+
+
+def _read(record: dict[str, Any]) -> dict[str, Any]:
+    said = {member: _text(record, member) for member in _TEXTS}
+    country = _CODE[said["country"].lower()] if said["country"] is not None else None
+    centre = re.search(r"\d+", said["costCentre"] or "")
     return {
-        "employee_number": _employee(record["employeeNumber"]),
-        "full_name": name,
-        "email": (record.get("email") or "").strip().lower() or None,
-        "phone": _phone(record.get("phone") or "", country),
-        "height": _metres(str(record.get("height") or "")),
-        "job_title": record.get("jobTitle"),
+        "employee_number": _employee(_text({"number": record["employeeNumber"]}, "number") or ""),
+        "full_name": _name(said),
+        "email": (said["email"] or "").strip().lower() or None,
+        "phone": _phone(said["phone"] or "", country),
+        "height": _metres(record.get("height")),
+        "job_title": said["jobTitle"],
         "country": country,
-        "start_date": _date(record.get("startDate")),
-        "manager": _employee(record["manager"]) if record.get("manager") else None,
+        "start_date": _date(said["startDate"]),
+        "manager": _employee(said["manager"]) if said["manager"] else None,
         "cost_centre": f"CC-{centre[0]}" if centre else None,
-        "base_pay": pay,
+        "base_pay": _pay(record.get("pay")),
         "hr_updated_at": _us(datetime.fromisoformat(record["updatedAt"])),
     }
 
@@ -113,12 +139,22 @@ def _entry(row: dict[str, Any]) -> dict[str, object]:
     }
 
 
+def _text(record: dict[str, Any], member: str) -> str | None:
+    value = record.get(member)
+    if value is not None and (not isinstance(value, str) or "\0" in value):
+        raise ValueError(member)
+    return value
+
+
 def _employee(text: str) -> str:
+    if not re.search(r"\d", text):
+        raise ValueError("no number")
     return "E" + text.strip().upper().removeprefix("E").removeprefix("-")
 
 
-def _name(record: dict[str, Any]) -> str | None:
-    parts = record["name"].split(",") if "name" in record else [record.get("lastName", ""), record.get("firstName", "")]
+def _name(said: dict[str, str | None]) -> str | None:
+    whole = said["name"]
+    parts = whole.split(",") if whole is not None else [said["lastName"] or "", said["firstName"] or ""]
     return re.sub(r"\s+", " ", " ".join(reversed(parts))).strip() or None
 
 
@@ -131,14 +167,17 @@ def _phone(text: str, country: str | None) -> str | None:
     return f"+{_DIAL[country]}{digits[1:]}" if country else None
 
 
-def _metres(text: str) -> str | None:
-    numbers = [Decimal(number) for number in re.findall(r"\d+(?:\.\d+)?", text.replace(",", "."))]
-    if not numbers:
+def _metres(height: Any) -> str | None:
+    if height is None:
         return None
+    numbers = [Decimal(number) for number in re.findall(r"\d+(?:\.\d+)?", str(height).replace(",", "."))]
     if len(numbers) == 2:
         value = (12 * numbers[0] + numbers[1]) * Decimal("2.54") / 100
     else:
-        value = numbers[0] if numbers[0] < 3 else numbers[0] / 100
+        (number,) = numbers
+        value = number if number < 3 else number / 100
+    if value >= 100:
+        raise ValueError("height")
     return f"{round(value, 2):.2f}"
 
 
@@ -158,7 +197,9 @@ def _pay(pay: Any) -> Any:
     if isinstance(pay, dict):
         return _money(Decimal(pay["amount"]), pay["currency"])
     german = re.fullmatch(r"([\d.]+),(\d\d) ([A-Z]{3})", pay)
-    return _money(Decimal(f"{german[1].replace('.', '')}.{german[2]}"), german[3]) if german else "unreadable"
+    if german is None:
+        raise ValueError("pay")
+    return _money(Decimal(f"{german[1].replace('.', '')}.{german[2]}"), german[3])
 
 
 def _money(amount: Decimal, currency: str) -> dict[str, str]:

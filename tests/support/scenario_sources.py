@@ -25,8 +25,13 @@ class Sources:
         return answer.raise_for_status().json()
 
     def promote(self, worker: int, title: str) -> None:
-        """HR gives a worker another job."""
-        self.hr(f"workers/W-{worker}", jobTitle=title)
+        """HR gives a worker another job; who was dismissed by live edits is hired again for it."""
+        at = f"{self.hr_url}/_admin/workers/W-{worker}"
+        answer = httpx.post(at, json={"jobTitle": title}, timeout=TIMEOUT_S)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            again = {"employeeNumber": f"E-{worker:05d}", "name": f"Rehired, {worker}", "jobTitle": title}
+            answer = httpx.put(at, json=again, timeout=TIMEOUT_S)
+        answer.raise_for_status()
 
     def dismiss(self, worker: int) -> None:
         httpx.delete(f"{self.hr_url}/_admin/workers/W-{worker}", timeout=TIMEOUT_S).raise_for_status()

@@ -35,6 +35,10 @@ class HrClient:
         """POSTs to an admin path; the answer's JSON."""
         return self.http.post(f"/_admin/{path}", json=body).raise_for_status().json()
 
+    def hire(self, worker_id: str, **members: Any) -> Any:
+        """Somebody new, with exactly these members; the record."""
+        return self.http.put(f"/_admin/workers/{worker_id}", json=members).raise_for_status().json()
+
     def pages(self, limit: int = 200, **params: str) -> Iterator[list[dict[str, Any]]]:
         """Every page from the first on; no patience with anything but 200."""
         answer = self.get(limit=limit, **params).raise_for_status().json()

@@ -108,6 +108,8 @@ class Api:
         """What tests and the demo may do: see README.md of the example for the list."""
         if match := re.fullmatch(r"workers/([^/]+)", path):
             return self._admin_worker(method, unquote(match[1]), body)
+        if (match := re.fullmatch(r"workers/([^/]+)/earlier", path)) and method == "GET":
+            return Response(200, b"[" + b",".join(self._directory.earlier(unquote(match[1]))) + b"]")
         if method == "POST" and path == "step":
             return _step(self._editor.step())
         if method == "GET" and path == "stats":
@@ -123,15 +125,22 @@ class Api:
         return json_response(200, self._stats())
 
     def _admin_worker(self, method: str, worker_id: str, body: bytes) -> Response:
+        if method == "PUT":
+            return Response(200, self._directory.hire(worker_id, _object(body)))
+        found: bytes | None
         if method == "POST":
-            try:
-                return Response(200, self._directory.change({worker_id: _object(body)})[0])
-            except (TypeError, UnicodeEncodeError):
-                raise BadRequest("members are JSON values; $remove is a list of member names") from None
-        if method == "DELETE":
-            return json_response(200 if self._directory.delete(worker_id) else 404, {"id": worker_id})
-        found = self._directory.get(worker_id)
+            found = self._edited(worker_id, body)
+        elif method == "DELETE":
+            found = json.dumps({"id": worker_id}).encode() if self._directory.delete(worker_id) else None
+        else:
+            found = self._directory.get(worker_id)
         return Response(200, found) if found else json_response(404, {"error": "no such worker"})
+
+    def _edited(self, worker_id: str, body: bytes) -> bytes | None:
+        try:
+            return next(iter(self._directory.edit({worker_id: _object(body)})), None)
+        except (TypeError, UnicodeEncodeError):
+            raise BadRequest("members are JSON values; $remove is a list of member names") from None
 
     def _add_faults(self, asked: dict[str, Any]) -> None:
         kind, count = asked.get("kind"), asked.get("count", 1)

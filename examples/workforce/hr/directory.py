@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
 from threading import RLock
@@ -24,8 +24,11 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS worker (id TEXT PRIMARY KEY, updated_us INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS worker_updated ON worker (updated_us, id);
 CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS earlier (id TEXT, updated_us INTEGER, body BLOB NOT NULL, PRIMARY KEY (id, updated_us))
+WITHOUT ROWID;
 """
 _FIRST_IMPORT = datetime(2024, 1, 1, tzinfo=UTC)
+_EARLIER_MAX = 20  # records of one worker that are kept after they were replaced
 _IMPORT_BATCH = 40  # workers that one nightly import wrote: they share their updatedAt
 
 
@@ -37,7 +40,7 @@ class Stamp(NamedTuple):
 
 
 class Directory:
-    """All workers. Every public method is atomic; `changes` counts what edits and deletes were made in all."""
+    """All workers. Every public method is atomic; `changes` counts what was changed in all."""
 
     def __init__(self, path: str = ":memory:") -> None:
         self._lock = RLock()
@@ -72,25 +75,35 @@ class Directory:
             row = self._db.execute("SELECT body FROM worker WHERE id = ?", (worker_id,)).fetchone()
         return row[0] if row else None
 
-    def change(self, members: Mapping[str, Mapping[str, Any]]) -> list[bytes]:
-        """Sets members of several workers (by id) at one instant, creating who is not there; the records after it."""
-        with self._lock, self._db:
-            self._db.execute("BEGIN")
-            now_us = self._tick()
-            bodies = []
-            for worker_id, changed in members.items():
-                record = {**json.loads(self.get(worker_id) or b"{}"), **changed, "id": worker_id}
-                for member in record.pop("$remove", ()):
-                    record.pop(member, None)
-                bodies.append(self._put(record, now_us))
-            self._count("changes", self.counter("changes") + 1)
-        return bodies
+    def earlier(self, worker_id: str) -> list[bytes]:
+        """The records of this worker that later ones replaced, the newest first; none of who was deleted."""
+        query = "SELECT body FROM earlier WHERE id = ? ORDER BY updated_us DESC"
+        with self._lock:
+            return [row[0] for row in self._db.execute(query, (worker_id,))]
+
+    def hire(self, worker_id: str, record: Mapping[str, Any]) -> bytes:
+        """The whole record of somebody new, or instead of the one that is there; as it is stored."""
+        with self._changing() as now_us:
+            return self._put({**record, "id": worker_id}, now_us)
+
+    def edit(self, members: Mapping[str, Mapping[str, Any]]) -> list[bytes]:
+        """Sets members of several workers (by id) at one instant; the records after it.
+
+        Who is gone is passed over: setting a member would make a record of that member alone.
+        """
+        with self._lock:
+            known = {worker_id: body for worker_id in members if (body := self.get(worker_id))}
+            if not known:
+                return []
+            with self._changing() as now_us:
+                return [self._put(_with(body, members[worker_id]), now_us) for worker_id, body in known.items()]
 
     def delete(self, worker_id: str) -> bool:
         """A hard delete: the worker is not listed any more, and nothing says so. False if there was none."""
         with self._lock:
             gone = self._db.execute("DELETE FROM worker WHERE id = ?", (worker_id,)).rowcount > 0
             if gone:
+                self._db.execute("DELETE FROM earlier WHERE id = ?", (worker_id,))
                 self._count("changes", self.counter("changes") + 1)
         return gone
 
@@ -122,9 +135,23 @@ class Directory:
         with self._lock, closing(self._db):
             pass
 
+    @contextmanager
+    def _changing(self) -> Iterator[int]:
+        """A transaction that counts as a change; when it is made. Rolled back if the block fails."""
+        with self._lock, self._db:
+            self._db.execute("BEGIN")
+            yield self._tick()
+            self._count("changes", self.counter("changes") + 1)
+
     def _put(self, record: dict[str, Any], updated_us: int) -> bytes:
         record = {**record, "updatedAt": rfc3339(updated_us)}
         body = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
+        self._db.execute("INSERT OR IGNORE INTO earlier SELECT * FROM worker WHERE id = ?", (record["id"],))
+        self._db.execute(
+            "DELETE FROM earlier WHERE id = ? AND updated_us NOT IN"
+            " (SELECT updated_us FROM earlier WHERE id = ? ORDER BY updated_us DESC LIMIT ?)",
+            (record["id"], record["id"], _EARLIER_MAX),
+        )
         self._db.execute("INSERT OR REPLACE INTO worker VALUES (?, ?, ?)", (record["id"], updated_us, body))
         return body
 
@@ -136,6 +163,15 @@ class Directory:
         now_us = max(time.time_ns() // 1000, self.counter("last_us") + 1)
         self._count("last_us", now_us)
         return now_us
+
+
+def _with(body: bytes, changed: Mapping[str, Any]) -> dict[str, Any]:
+    """The record with members set, and those removed that `$remove` names."""
+    before = json.loads(body)
+    record = {**before, **changed, "id": before["id"]}
+    for member in record.pop("$remove", ()):
+        record.pop(member, None)
+    return record
 
 
 def rfc3339(us: int) -> str:

@@ -72,23 +72,25 @@ class Editor:
     def _hire(self, rng: Random) -> list[bytes]:
         person = company.person(self._seed, self._directory.next("number"))
         record = spellings.worker(person, rng.getrandbits(32))
-        return self._directory.change({record["id"]: record})
+        return [self._directory.hire(record["id"], record)]
 
     def _dismiss(self, rng: Random) -> list[bytes]:
         chosen = self._directory.pick(rng, 1, besides=tuple(spellings.HOPELESS))
-        last_known = [body for worker_id in chosen if (body := self._directory.get(worker_id))]
-        for worker_id in chosen:
-            self._directory.delete(worker_id)
-        return last_known
+        # Somebody else may have dismissed them since they were chosen.
+        last_known = {worker_id: self._directory.get(worker_id) for worker_id in chosen}
+        return [body for worker_id, body in last_known.items() if body and self._directory.delete(worker_id)]
 
     def _edit(self, rng: Random, *, transfer: bool) -> list[bytes]:
-        """One worker's member; or a transfer: several workers get a cost centre at one instant."""
+        """One worker's member; or a transfer: several workers get a cost centre at one instant.
+
+        Who left since they were chosen stays away.
+        """
         chosen = self._directory.pick(rng, 4 if transfer else 1, besides=tuple(spellings.HOPELESS))
         if transfer:
             changed: dict[str, Any] = {"costCentre": spellings.cost_centre(company.any_cost_centre(rng), rng)}
         else:
             changed = _edited(rng)
-        return self._directory.change(dict.fromkeys(chosen, changed)) if chosen else []
+        return self._directory.edit(dict.fromkeys(chosen, changed)) if chosen else []
 
     def _run(self) -> None:
         while not self._closed.wait(self._interval_s):

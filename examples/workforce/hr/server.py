@@ -55,7 +55,7 @@ class Handler(BaseHTTPRequestHandler):
         if declared is not None:
             self.close_connection = True
 
-    do_GET = do_HEAD = do_POST = do_DELETE = _serve
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _serve
 
     def log_message(self, format: str, *args: object) -> None:
         """Silent: request lines hold cursors and times, and nobody reads them."""

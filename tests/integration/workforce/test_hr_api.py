@@ -161,9 +161,26 @@ def test_edits_survive_a_restart(tmp_path: Path) -> None:
 
 
 def test_a_member_can_be_null_or_gone(hr: HrClient) -> None:
-    record = hr.admin("workers/W-900", employeeNumber="E-00900", email=None, pay=1)
+    record = hr.hire("W-900", employeeNumber="E-00900", email=None, pay=1)
     assert record["email"] is None
     assert "pay" not in hr.admin("workers/W-900", **{"$remove": ["pay"]})
+
+
+def test_an_edit_of_who_is_gone_is_refused_and_makes_no_record(hr: HrClient) -> None:
+    hr.http.delete("/_admin/workers/W-5").raise_for_status()
+    answer = hr.http.post("/_admin/workers/W-5", json={"jobTitle": "Nurse"})
+    assert (answer.status_code, answer.json()) == (404, {"error": "no such worker"})
+    assert hr.http.delete("/_admin/workers/W-5").status_code == 404
+    assert "W-5" not in {record["id"] for record in hr.all()}
+
+
+def test_what_a_record_said_before_is_told_until_its_worker_is_gone(hr: HrClient) -> None:
+    first = hr.http.get("/_admin/workers/W-6").json()
+    second = hr.admin("workers/W-6", jobTitle="Nurse")
+    hr.admin("workers/W-6", jobTitle="Midwife")
+    assert hr.http.get("/_admin/workers/W-6/earlier").json() == [second, first]
+    hr.http.delete("/_admin/workers/W-6")
+    assert hr.http.get("/_admin/workers/W-6/earlier").json() == []
 
 
 def test_health_needs_no_token(hr: HrClient) -> None:

@@ -26,7 +26,7 @@ from sluice.position import Position
 from sluice.provenance.contribution import Contribution, RawRef
 from sluice.provenance.merge import Merged, merge
 from sluice.testing.example import ExampleContext, Running
-from support.workforce import FOLDER
+from support.workforce import FOLDER, HrClient
 
 
 @pytest.fixture
@@ -122,6 +122,52 @@ def test_mappings_and_rules_make_what_the_truth_says_before_and_after_edits(
     assert golden != before
     assert golden == source.truth(running)
     assert len(dead) == 4
+
+
+UNREADABLE = [
+    {"$remove": ["employeeNumber"]},
+    {"name": "Nul\0Byte"},
+    {"employeeNumber": None},
+    {"employeeNumber": ["E-00001"]},
+    {"jobTitle": 7},
+    {"jobTitle": "Nul\0Byte"},
+    {"email": {"home": "a@b.c"}},
+    {"country": "Atlantis"},
+    {"height": "tall"},
+    {"height": 12_000},
+    {"startDate": "soon"},
+    {"pay": "n/a"},
+    {"pay": {"amount": "much", "currency": "EUR"}},
+    {"pay": 1.5},
+]
+
+
+@pytest.mark.parametrize("spoilt", UNREADABLE, ids=str)
+def test_a_record_that_cannot_be_mapped_leaves_the_older_value_standing(
+    running: Running, spoilt: dict[str, Any]
+) -> None:
+    hr = HrClient(running.env["HR_URL"])
+    hr.admin("workers/W-7", jobTitle="Nurse")
+    before = source.truth(running)
+    assert before == golden_by_sluice(running)[0]
+    for _ in range(2):  # the second leaves an older one standing that is no longer the one before
+        spoilt_record = hr.admin("workers/W-7", **spoilt)
+    mapping = next(m for m in load_mappings(load_pipeline(FOLDER)) if m.source == "hr")
+    with pytest.raises(DeadRecord):
+        list(mapping.apply(spoilt_record))
+    assert source.truth(running) == before
+
+
+def test_a_worker_who_was_never_readable_is_no_worker_and_one_who_left_neither(running: Running) -> None:
+    hr = HrClient(running.env["HR_URL"])
+    before = source.truth(running)
+    hr.hire("W-900", jobTitle="Nurse")
+    assert source.truth(running) == before
+    hr.admin("workers/W-900", employeeNumber="E-00900")
+    hr.admin("workers/W-900", employeeNumber=None)
+    assert source.truth(running)["worker"]["E00900"]["job_title"] == "Nurse"
+    hr.http.delete("/_admin/workers/W-900").raise_for_status()
+    assert source.truth(running) == before
 
 
 def test_both_sources_win_fields_of_one_worker(running: Running) -> None:

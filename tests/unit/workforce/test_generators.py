@@ -1,8 +1,10 @@
 """The example's data follow from their seed alone."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import islice
+from random import Random
 
 import company
 from finance import generate
@@ -71,7 +73,29 @@ def test_an_editor_whose_choice_falls_on_a_hopeless_record_goes_on_with_the_next
 def test_every_edit_is_later_than_all_before_it() -> None:
     directory = Directory()
     directory.fill(10, 7)
-    edited = [json.loads(directory.change({"W-1": {"jobTitle": "Nurse"}})[0]) for _ in range(100)]
+    edited = [json.loads(directory.edit({"W-1": {"jobTitle": "Nurse"}})[0]) for _ in range(100)]
     moments = [datetime.fromisoformat(worker["updatedAt"]) for worker in edited]
     directory.close()
     assert sorted(set(moments)) == moments
+
+
+class Leaving(Directory):
+    """Whoever is picked has left before anything is done with them."""
+
+    def pick(self, rng: Random, count: int, besides: Sequence[str] = ()) -> list[str]:
+        chosen = super().pick(rng, count, besides)
+        for worker_id in chosen:
+            self.delete(worker_id)
+        return chosen
+
+
+def test_the_editor_makes_no_record_of_workers_who_left_since_it_chose_them() -> None:
+    directory = Leaving()
+    directory.fill(200, 7)
+    editor = Editor(directory, 7, edits_per_second=0)
+    steps = [editor.step() for _ in range(100)]
+    records = [json.loads(body) for body in directory.page(0, None, 500)[0]]
+    directory.close()
+    assert {step.kind for step in steps} == {"edit", "transfer", "hire", "dismiss"}
+    assert not [step for step in steps if step.deleted or (step.changed and step.kind != "hire")]
+    assert [record["id"] for record in records if not {"phone", "height", "startDate"} & record.keys()] == []

@@ -19,7 +19,7 @@ from sluice.demo.latency import EditLatency
 from sluice.demo.stages import StageProcess
 from sluice.embedded import Servers
 from sluice.embedded.fetching import cache_dir
-from sluice.embedded.servers import Progress, silent
+from sluice.embedded.server import Progress, silent
 from sluice.errors import SettingsError
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.topics import Topics, concrete, load_kinds

@@ -28,13 +28,7 @@ from sluice.embedded.kafka import HEAP, Kafka
 from sluice.embedded.layout import Layout
 from sluice.embedded.processes import Command
 
-STEP_DEADLINE_S = 300.0
-
-
-class Watched(Kafka):
-    """A broker that the JVM watches to learn what starting takes."""
-
-    ready_within_s = STEP_DEADLINE_S
+STOP_DEADLINE_S = 300.0
 
 
 def make() -> None:
@@ -61,13 +55,13 @@ def _train(scratch: Path, jars: Sequence[Path]) -> Path:
     layout = Layout.of(scratch)
     profile, made = scratch / "profile", scratch / "cache"
     record = ["-XX:AOTMode=record", f"-XX:AOTConfiguration={profile}"]
-    broker = Watched(layout, ports.settle(layout.ports, ["kafka"], movable=True), jars, record)
+    broker = Kafka(layout, ports.settle(layout.ports, ["kafka"], movable=True), jars, record)
     broker.start(detach=False, cancelled=threading.Event())
     _use(broker.bootstrap_servers)
-    Watched.stop(layout, STEP_DEADLINE_S)
+    Kafka.stop(layout, STOP_DEADLINE_S)
     flags = ["-XX:AOTMode=create", f"-XX:AOTConfiguration={profile}", f"-XX:AOTCache={made}"]
     argv = [str(find_java().path), *HEAP, *flags, "-cp", broker.class_path]
-    processes.run(Command("assembly", argv, cwd=scratch, log=layout.log("assembly")), STEP_DEADLINE_S)
+    processes.run(Command("assembly", argv, cwd=scratch, log=layout.log("assembly")))
     return made
 
 

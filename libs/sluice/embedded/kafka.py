@@ -118,7 +118,7 @@ class Kafka(Server):
             f"{self.home}/server.properties",
         ]
         argv = [*self._java("kafka.tools.StorageTool"), *arguments]
-        run(Command("kafka-format", argv, cwd=self.home, log=self.layout.log(self.name)), timeout_s=90.0)
+        run(Command("kafka-format", argv, cwd=self.home, log=self.layout.log(self.name)))
 
     def _java(self, main_class: str, *flags: str) -> list[str]:
         log4j = f"-Dlog4j2.configurationFile={self.home / 'log4j2.properties'}"

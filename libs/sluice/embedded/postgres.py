@@ -31,7 +31,8 @@ from sluice.errors import EnvironmentFault
 SUPERUSER = "postgres"
 BIN = Path("pginstall/bin")
 COPIES = Path("/var/cache/sluice")
-CHILDREN_GONE_WITHIN_S = 15.0
+CHILDREN_GONE_WITHIN_S = 120.0  # seconds, unless the disk holds them up
+CONNECT_TIMEOUT_S = 60
 
 SETTINGS = {
     "listen_addresses": LOOPBACK,
@@ -138,7 +139,7 @@ class Postgres(Server):
         argv = [str(self._bin / "initdb"), "-D", str(self.home / "data"), *locale, *login, *sync]
         log = self.layout.log(self.name)
         try:
-            run(Command("initdb", argv, cwd=self.home, log=log, env={"TZ": "UTC"}, owner=self.owner), timeout_s=90.0)
+            run(Command("initdb", argv, cwd=self.home, log=log, env={"TZ": "UTC"}, owner=self.owner))
         finally:
             given.unlink()
 
@@ -172,13 +173,13 @@ class Postgres(Server):
             if template
             else psycopg.sql.SQL("")
         )
-        with psycopg.connect(self.dsn(), autocommit=True, connect_timeout=10) as connection:
+        with psycopg.connect(self.dsn(), autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
             if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
                 connection.execute(psycopg.sql.SQL("CREATE DATABASE {}{}").format(psycopg.sql.Identifier(name), like))
 
     def drop_database(self, name: str) -> None:
         """Drop the database if it exists, and end whatever is connected to it."""
-        with psycopg.connect(self.dsn(), autocommit=True, connect_timeout=10) as connection:
+        with psycopg.connect(self.dsn(), autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
             # FORCE does not end the reader of a replication slot.
             connection.execute(
                 "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots"

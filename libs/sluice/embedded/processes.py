@@ -21,9 +21,11 @@ from typing import Any
 
 import psutil
 
+from sluice.embedded.patience import STALLED_S, Patience, signs
 from sluice.errors import EnvironmentFault
 
-LAUNCHED_WITHIN_S = 30.0
+LAUNCHED_WITHIN_S = 300.0  # a small program: only a machine without a processor to spare takes long
+KILLED_WITHIN_S = 60.0
 
 # PR_SET_PDEATHSIG fires when the *thread* that forked ends, not the process. So one thread, which lives as long as the
 # process, starts every server; the threads that wait for them may come and go.
@@ -88,22 +90,33 @@ def _recognisable(process: psutil.Process) -> psutil.Process:
     return process
 
 
-def run(command: Command, timeout_s: float) -> None:
+def run(command: Command, stalled_s: float = STALLED_S) -> None:
     """Run a program to its end; killed with this process, it does not go on behind the next one's back.
 
-    Raises EnvironmentFault with the end of its log when it fails or takes too long.
+    Raises EnvironmentFault with the end of its log when it fails or stands still.
     """
     launched = _launch(command, detach=False)
     try:
-        code = launched.wait(timeout_s)
-    except BaseException as error:
+        code = _watched(launched, command.log, stalled_s)
+    except BaseException:
         launched.kill()
         launched.wait()
-        if not isinstance(error, subprocess.TimeoutExpired):
-            raise
-        code = -signal.SIGKILL
+        raise
     if code != 0:
+        launched.kill()
+        launched.wait()
         raise died(command.name, command.log)
+
+
+def _watched(launched: subprocess.Popen[bytes], log: Path, stalled_s: float) -> int:
+    """Its exit code; that of a killed one when there is nothing more to wait for."""
+    patience, process = Patience(time.monotonic(), stalled_s), psutil.Process(launched.pid)
+    while True:
+        try:
+            return launched.wait(min(1.0, stalled_s))
+        except subprocess.TimeoutExpired:
+            if patience.spent(time.monotonic(), signs(process, log)):
+                return -signal.SIGKILL
 
 
 def _launch(command: Command, *, detach: bool) -> subprocess.Popen[bytes]:
@@ -170,13 +183,15 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def end(process: psutil.Process, signals: Sequence[int], deadline_s: float) -> None:
-    """Send the signals one after the other until the process is gone; the last gets what is left of the deadline.
+    """Send the signals one after the other until the process is gone.
 
-    The first has most of the time, each later one two seconds of it.
+    Each but the first and the last gets two seconds, the first what is left of the deadline. After the last there is
+    nothing more to do than to wait: a process that the kernel holds, because the disk is busy, goes when that lets go.
     """
-    later_s = 2.0 * (len(signals) - 1)
+    first_s = max(1.0, deadline_s - 2.0 * (len(signals) - 1))
     for index, number in enumerate(signals):
-        patience_s = max(1.0, deadline_s - later_s) if index == 0 else 2.0
+        is_last = index == len(signals) - 1
+        patience_s = max(first_s, KILLED_WITHIN_S) if is_last else first_s if index == 0 else 2.0
         try:
             process.send_signal(number)
             _wait(process, patience_s)
@@ -185,7 +200,9 @@ def end(process: psutil.Process, signals: Sequence[int], deadline_s: float) -> N
         if not is_alive(process):
             return
     raise EnvironmentFault(
-        f"ending process {process.pid}", "it is still there after SIGKILL", f"look at it: ps -p {process.pid}"
+        f"ending process {process.pid}",
+        f"it is still there after {signal.Signals(signals[-1]).name}",
+        f"look at it: ps -p {process.pid}",
     )
 
 

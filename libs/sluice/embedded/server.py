@@ -7,15 +7,23 @@ import signal
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import psutil
 
 from sluice.embedded import processes
 from sluice.embedded.layout import Layout
+from sluice.embedded.patience import STALLED_S, Patience, signs
 from sluice.embedded.processes import Command
 from sluice.errors import EnvironmentFault
+
+LOOK_EVERY_S = 1.0
+Progress = Callable[[str], None]
+
+
+def silent(_line: str) -> None:
+    """Progress that nobody follows."""
 
 
 class Cancelled(Exception):
@@ -35,7 +43,6 @@ class Server(ABC):
     stop_signals: ClassVar[Sequence[int]] = (signal.SIGTERM, signal.SIGKILL)
     # What the kernel sends when the process that started it dies.
     death_signal: ClassVar[int] = signal.SIGKILL
-    ready_within_s: ClassVar[float] = 90.0
 
     def __init__(self, layout: Layout, ports: Mapping[str, int]) -> None:
         self.layout = layout
@@ -57,28 +64,36 @@ class Server(ABC):
         """Its running process, whoever started it."""
         return processes.find(self.layout.marker(self.name))
 
-    def start(self, *, detach: bool, cancelled: threading.Event) -> None:
+    def start(self, *, detach: bool, cancelled: threading.Event, progress: Progress = silent) -> None:
         """Start it and return when it answers. Raises EnvironmentFault, or Cancelled."""
         self.prepare()
         if cancelled.is_set():
             raise Cancelled
         command = self.command([self.layout.marker(self.name), owner_mark(None if detach else os.getpid())])
         processes.rotate(command.log)
-        self.await_ready(processes.spawn(command, detach=detach), cancelled)
+        self.await_ready(processes.spawn(command, detach=detach), cancelled, progress)
 
-    def await_ready(self, process: psutil.Process, cancelled: threading.Event) -> None:
-        """Return when it answers. Raises EnvironmentFault when it ends or takes too long, or Cancelled."""
-        deadline = time.monotonic() + self.ready_within_s
+    def await_ready(self, process: psutil.Process, cancelled: threading.Event, progress: Progress = silent) -> None:
+        """Return when it answers; it is waited for as long as it makes progress.
+
+        Raises EnvironmentFault when it ends or stands still, or Cancelled.
+        """
+        log = self.layout.log(self.name)
+        began = looked_at = told_at = time.monotonic()
+        patience = Patience(began, STALLED_S)
         while not self.is_ready():
             processes.reap()
             if not processes.is_alive(process):
-                raise processes.died(self.name, self.layout.log(self.name))
-            if time.monotonic() > deadline:
-                raise EnvironmentFault(
-                    f"starting {self.name}",
-                    f"process {process.pid} does not answer on port {self.port} after {self.ready_within_s:.0f} s",
-                    f"read {self.layout.log(self.name)}, then start again",
-                )
+                raise processes.died(self.name, log)
+            now = time.monotonic()
+            if now - looked_at > LOOK_EVERY_S:
+                looked_at = now
+                if why := patience.spent(now, signs(process, log)):
+                    where, unanswered = f"starting {self.name}", f"process {process.pid} does not answer on port"
+                    raise EnvironmentFault(where, f"{unanswered} {self.port}; {why}", f"read {log}, then start again")
+                if now - told_at > STALLED_S / 3:
+                    told_at = now
+                    progress(f"{self.name} is still starting after {now - began:.0f} s; see {log}")
             if cancelled.wait(0.1):
                 raise Cancelled
 

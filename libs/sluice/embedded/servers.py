@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from types import TracebackType
@@ -18,16 +18,11 @@ from sluice.embedded.kafka import Kafka
 from sluice.embedded.layout import Layout
 from sluice.embedded.postgres import Postgres
 from sluice.embedded.registry import Registry
-from sluice.embedded.server import Cancelled, Server
+from sluice.embedded.server import Cancelled, Progress, Server, silent
 from sluice.embedded.state_lock import StateLock
 
-Progress = Callable[[str], None]
 USES: Mapping[type[Server], Use] = {Kafka: "broker", Registry: "registry"}
 S = TypeVar("S", bound=Server)
-
-
-def silent(_line: str) -> None:
-    """Progress that nobody follows."""
 
 
 class Servers:
@@ -126,11 +121,11 @@ class Servers:
         began = time.monotonic()
         running = server.find()
         if running is not None:
-            server.await_ready(running, cancelled)
+            server.await_ready(running, cancelled, progress)
             progress(f"{server.name} runs already, on port {server.port}")
             return
         self._started.append(type(server))
-        server.start(detach=self._detach, cancelled=cancelled)
+        server.start(detach=self._detach, cancelled=cancelled, progress=progress)
         progress(f"{server.name} is ready on port {server.port} ({time.monotonic() - began:.1f} s)")
 
     @property

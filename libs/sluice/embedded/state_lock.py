@@ -15,11 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, TextIO
 
+from sluice.embedded.patience import AT_MOST_S
 from sluice.errors import EnvironmentFault
 
 # A command holds the lock while it starts or ends servers; a session goes on holding it as long as it uses them.
 Kind = Literal["session", "command"]
-PATIENCE_S = 120.0
+PATIENCE_S = AT_MOST_S + 120.0  # the command waits for its servers as long as they make progress
 
 
 class StateLock:

@@ -1,13 +1,10 @@
-"""Fixtures that every test may use, and the order in which files are run."""
+"""What every test may use, and the order in which files are run."""
 
 from pathlib import Path
 
 import pytest
 
-from support.servers import kafka, postgres_dsn, registry_url, servers, servers_state_dir, topic_prefix
-
-__all__ = ["kafka", "postgres_dsn", "registry_url", "servers", "servers_state_dir", "topic_prefix"]
-
+pytest_plugins = ["support.pace", "support.ending", "support.servers", "support.shared"]
 LONGEST_FIRST = ("scenario", "integration", "contract", "unit")
 
 

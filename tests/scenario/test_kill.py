@@ -13,7 +13,7 @@ import pytest
 
 from sluice.names import STAGES
 from support.scenario import Scenario, scenario
-from support.scenario_kills import RATE_PER_S_MIN, campaign
+from support.scenario_kills import campaign
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 ROUNDS = 2
@@ -37,4 +37,4 @@ def test_stages_killed_at_any_moment_lose_nothing_and_double_nothing(workforce: 
     assert outcome.report.verified, "\n".join(outcome.report.lines())
     assert outcome.kills == dict.fromkeys(STAGES, ROUNDS)
     assert outcome.in_transaction.total() >= 1, "no kill hit an open transaction: the test proves less than it says"
-    assert outcome.changes_per_s >= RATE_PER_S_MIN
+    assert outcome.changes > 0, "nothing was edited: the test proves less than it says"

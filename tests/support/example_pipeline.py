@@ -18,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sluice.demo.pipeline_run import PipelineRun
 from sluice.embedded import Servers
 from sluice.testing.example import load_example
+from support.pace import within
 from support.scenario import Scenario
 
 # What the author wrote; everything else of the example stays where it is, and is imported from there.
@@ -47,7 +48,8 @@ def example_pipeline(
             run.start()
             scenario = Scenario(run, servers)
             scenario.await_truth(FIRST_TRUTH_WITHIN_S)
-            yield scenario
+            with scenario.listed():
+                yield scenario
     finally:
         os.environ.clear()
         os.environ.update(before)
@@ -74,9 +76,9 @@ def _remove(run: PipelineRun, servers: Servers) -> None:
     """Topics and databases: one set of servers serves many tests."""
     admin = AdminClient({"bootstrap.servers": servers.bootstrap_servers})
     prefix = run.pipeline.names.prefix
-    left = [topic for topic in admin.list_topics(timeout=10).topics if topic.startswith(prefix)]
+    left = [topic for topic in admin.list_topics(timeout=within(30)).topics if topic.startswith(prefix)]
     for deleted in admin.delete_topics(left).values() if left else ():
-        deleted.result(10)
+        deleted.result(within(30))
     for variable, value in getattr(run, "env", {}).items():
         if variable.endswith("_DSN"):
             servers.drop_database(str(conninfo_to_dict(value)["dbname"]))

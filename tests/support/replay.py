@@ -25,6 +25,7 @@ from sluice.kafka.log import Partition, read_to_end
 from sluice.lag import StageInputs, committed_offsets, stage_inputs
 from sluice.pipeline.authored import load_entities, load_mappings
 from sluice.verify.settle import settle
+from support.pace import within
 from support.scenario import Scenario
 from support.waiting import eventually
 
@@ -95,7 +96,7 @@ class Replay:
         with LogReader(self.kafka) as reader:
             for one in self.inputs:
                 partitions = [(topic, p) for topic in one.topics for p in range(self.run.pipeline.partitions)]
-                ends, give_up_at = reader.ends(partitions), time.monotonic() + SETTLE_DEADLINE_S
+                ends, give_up_at = reader.ends(partitions), time.monotonic() + within(SETTLE_DEADLINE_S)
                 _, left = settle(self.kafka, reader, one.group, ends, give_up_at)
                 assert not left, f"{left}\n{self.scenario.states()}"
 
@@ -115,7 +116,9 @@ class Replay:
         return sum("/workers" in url and "updated_from" not in url and "cursor=" not in url for url in urls)
 
     def _partitions(self, topic: str) -> dict[int, Any]:
-        found: dict[int, Any] = clients.admin(self.kafka).list_topics(topic, timeout=10).topics[topic].partitions
+        found: dict[int, Any] = (
+            clients.admin(self.kafka).list_topics(topic, timeout=within(30)).topics[topic].partitions
+        )
         return found
 
     def picture(self) -> Picture:

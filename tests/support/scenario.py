@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import httpx
 import orjson
@@ -25,10 +26,18 @@ from sluice.stage.settings import default_schemas_dir
 from sluice.verify import verify
 from sluice.verify.report import Report
 from support.golden_tables import differences, golden_tables
+from support.pace import within
 from support.waiting import eventually
 
 EXAMPLE = default_schemas_dir().parent / "examples" / "workforce"
 COMMAND_TIMEOUT_S = 120.0
+WHOLE_AGAIN_WITHIN_S = 60.0
+_running: list[Scenario] = []
+
+
+def running() -> list[Scenario]:
+    """The pipelines that run at this moment."""
+    return list(_running)
 
 
 class Scenario:
@@ -45,7 +54,7 @@ class Scenario:
         pid = self.run.stages[stage].pid
         assert pid is not None, f"{stage} was never started"
         os.kill(pid, signal.SIGKILL)
-        eventually(lambda: not self.is_alive(stage), f"{stage} to be gone", 10.0)
+        eventually(lambda: not self.is_alive(stage), f"{stage} to be gone")
 
     def is_alive(self, stage: str) -> bool:
         processes.reap()
@@ -76,7 +85,11 @@ class Scenario:
             self.run.watch()
             return not any(self.faults(stage) for stage in wanted)
 
-        eventually(ready, f"{', '.join(wanted)} to be ready", deadline_s, self.states)
+        eventually(ready, f"{', '.join(wanted)} to be ready", deadline_s, self.states, self.progress)
+
+    def progress(self) -> object:
+        """What rises while the stages get something done; a stage that dies again and again gets nothing done."""
+        return [stage.counts.done for stage in self.run.stages.values()]
 
     def await_fault(self, stage: str, *words: str, deadline_s: float = 90.0) -> str:
         """Wait until the stage says why it is not ready, in one text with all `words`; the text."""
@@ -102,7 +115,7 @@ class Scenario:
         """Run `sluice …` on this pipeline."""
         argv = [sys.executable, "-m", "sluice.cli.main", *arguments]
         env = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", **self.run.env}
-        return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S)
+        return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=within(COMMAND_TIMEOUT_S))
 
     # ── whether anything is lost ──────────────────────────────────────────────────────────────────────────────
 
@@ -120,16 +133,39 @@ class Scenario:
             found[:] = self.differences()
             return not found
 
-        eventually(equal, "the tables to be as the sources", deadline_s, lambda: "\n".join([*found, self.states()]))
+        def state() -> str:
+            return "\n".join([*found, self.states()])
+
+        eventually(equal, "the tables to be as the sources", deadline_s, state, self.progress)
 
     def verified(self, wait_s: float = 120.0) -> Report:
-        return verify(self.run.pipeline, self.run.settings, wait_s=wait_s)
+        return verify(self.run.pipeline, self.run.settings, wait_s=within(wait_s))
 
     def assert_whole(self, deadline_s: float = 180.0) -> None:
         """Nothing lost, nothing doubled: the tables are the truth, and `verify` is clean."""
         self.await_truth(deadline_s)
         report = self.verified()
         assert report.verified, "\n".join(report.lines())
+
+    def broken(self) -> str:
+        """Why this pipeline serves no other test; empty if it is whole, or soon is."""
+        try:
+            dead = self.servers.dead()
+            assert not dead, f"not running: {', '.join(dead)}"
+            self.await_ready(deadline_s=WHOLE_AGAIN_WITHIN_S)
+            self.assert_whole(WHOLE_AGAIN_WITHIN_S)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    @contextmanager
+    def listed(self) -> Iterator[Self]:
+        """Among those that `running` tells."""
+        _running.append(self)
+        try:
+            yield self
+        finally:
+            _running.remove(self)
 
 
 @contextmanager
@@ -146,7 +182,8 @@ def scenario(workers: int, ledger_entries: int) -> Iterator[Scenario]:
             run.apply()
             run.env["PYTHONFAULTHANDLER"] = "1"  # a hung stage tells where, if it is sent SIGABRT
             run.start()
-            yield Scenario(run, servers)
+            with Scenario(run, servers).listed() as pipeline:
+                yield pipeline
     finally:
         if kept := os.environ.get("SLUICE_SCENARIO_LOGS"):
             shutil.copytree(directory / "log", kept, dirs_exist_ok=True)

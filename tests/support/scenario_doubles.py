@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from support.pace import within
+
 READ_WITHIN_S = 120.0
 
 
@@ -51,10 +53,10 @@ def readable(bootstrap_servers: str, topics: list[str]) -> Iterator[Message]:
         }
     )
     try:
-        known = consumer.list_topics(timeout=10).topics
+        known = consumer.list_topics(timeout=within(30)).topics
         left = {(topic, number) for topic in topics for number in known[topic].partitions}
         consumer.assign([TopicPartition(topic, number, 0) for topic, number in left])
-        give_up = time.monotonic() + READ_WITHIN_S
+        give_up = time.monotonic() + within(READ_WITHIN_S)
         while left:
             assert time.monotonic() < give_up, f"{len(left)} partitions were not read to their end"
             for message in consumer.consume(1_000, 0.2):

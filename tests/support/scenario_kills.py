@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -20,7 +21,6 @@ from support.scenario_transactions import Killer
 from support.waiting import eventually
 
 LOAD_PER_S = 260.0
-RATE_PER_S_MIN = 200.0
 CALM_S_MAX = 2.0
 WORKING_WITHIN_S = 120.0
 ARRIVED_WITHIN_S = 180.0
@@ -65,7 +65,8 @@ class Outcome:
 def campaign(
     scenario: Scenario, stages: Sequence[str], rounds: int, seed: int, progress: Progress = lambda line: None
 ) -> Outcome:
-    """Kill each of `stages` once a round, under at least 200 changes a second; then let all arrive, and count.
+    """Kill each of `stages` once a round, under 260 changes a second or as many as this machine can make; then let all
+    arrive, and count. How many changes there were is told, and judged by nobody: that is the machine's.
 
     A stage is killed at a random moment after it has taken records since its last start. In every second round the
     killer waits for a moment at which a transaction is open.
@@ -98,7 +99,7 @@ def _await_work(scenario: Scenario, stage: str, before: int) -> None:
         counts = scenario.run.stages[stage].counts
         return counts.ready and counts.records > before
 
-    eventually(works, f"{stage} to take records again", WORKING_WITHIN_S, scenario.states)
+    eventually(works, f"{stage} to take records again", WORKING_WITHIN_S, scenario.states, scenario.progress)
 
 
 def _watch(scenario: Scenario, for_s: float) -> None:
@@ -112,13 +113,14 @@ def _count(scenario: Scenario, outcome: Outcome, progress: Progress) -> None:
     """What differs from the truth once nothing moves any more, and what stands twice."""
     run = scenario.run
     expected = run.driver.truth(run.running)
-    give_up = time.monotonic() + ARRIVED_WITHIN_S
-    while True:
+
+    def arrived() -> bool:
         scenario.run.watch()
         outcome.lost = differences(expected, golden_tables(run.sink_dsn, expected), at_most=1_000_000)
-        if not outcome.lost or time.monotonic() > give_up:
-            break
-        time.sleep(0.5)
+        return not outcome.lost
+
+    with suppress(AssertionError):  # what is lost is the outcome, to be told with all else
+        eventually(arrived, "all to arrive", ARRIVED_WITHIN_S, progress=scenario.progress)
     progress(f"{len(outcome.lost)} differences from the sources; verifying")
     outcome.report = scenario.verified(wait_s=120)
     names = run.pipeline.names

@@ -9,6 +9,8 @@ from typing import Any, LiteralString
 import httpx
 import psycopg
 
+from support.pace import within
+
 TIMEOUT_S = 30.0
 
 
@@ -21,20 +23,20 @@ class Sources:
 
     def hr(self, path: str, **body: Any) -> Any:
         """POST to an admin path; the answer's JSON."""
-        answer = httpx.post(f"{self.hr_url}/_admin/{path}", json=body, timeout=TIMEOUT_S)
+        answer = httpx.post(f"{self.hr_url}/_admin/{path}", json=body, timeout=within(TIMEOUT_S))
         return answer.raise_for_status().json()
 
     def promote(self, worker: int, title: str) -> None:
         """HR gives a worker another job; who was dismissed by live edits is hired again for it."""
         at = f"{self.hr_url}/_admin/workers/W-{worker}"
-        answer = httpx.post(at, json={"jobTitle": title}, timeout=TIMEOUT_S)
+        answer = httpx.post(at, json={"jobTitle": title}, timeout=within(TIMEOUT_S))
         if answer.status_code == httpx.codes.NOT_FOUND:
             again = {"employeeNumber": f"E-{worker:05d}", "name": f"Rehired, {worker}", "jobTitle": title}
-            answer = httpx.put(at, json=again, timeout=TIMEOUT_S)
+            answer = httpx.put(at, json=again, timeout=within(TIMEOUT_S))
         answer.raise_for_status()
 
     def dismiss(self, worker: int) -> None:
-        httpx.delete(f"{self.hr_url}/_admin/workers/W-{worker}", timeout=TIMEOUT_S).raise_for_status()
+        httpx.delete(f"{self.hr_url}/_admin/workers/W-{worker}", timeout=within(TIMEOUT_S)).raise_for_status()
 
     def spoil(self, kind: str, count: int = 1) -> None:
         """The next `count` answers of the HR API go wrong in the way that `kind` names."""
@@ -42,12 +44,12 @@ class Sources:
 
     def spoilt_left(self) -> int:
         """How many spoilt answers nobody has fetched yet."""
-        stats = httpx.get(f"{self.hr_url}/_admin/stats", timeout=TIMEOUT_S).raise_for_status()
+        stats = httpx.get(f"{self.hr_url}/_admin/stats", timeout=within(TIMEOUT_S)).raise_for_status()
         return int(stats.json()["faults_waiting"])
 
     def finance(self, query: LiteralString, *parameters: object) -> list[tuple[Any, ...]]:
         """One statement in a transaction of its own; its rows, if it has some."""
-        with psycopg.connect(self._dsn, autocommit=True, connect_timeout=10) as connection:
+        with psycopg.connect(self._dsn, autocommit=True, connect_timeout=60) as connection:
             cursor = connection.execute(query, parameters)
             return cursor.fetchall() if cursor.description else []
 

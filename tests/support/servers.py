@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 import uuid
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,8 +20,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from sluice.embedded import Servers
-
-__all__ = ["kafka", "postgres_dsn", "registry_url", "servers", "servers_state_dir", "topic_prefix"]
+from support.pace import within
 
 
 @pytest.fixture(scope="session")
@@ -32,13 +32,24 @@ def servers_state_dir() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="sluice-tests-"))
     path.chmod(0o755)
     yield path
-    shutil.rmtree(path)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def servers(servers_state_dir: Path) -> Iterator[Servers]:
     with Servers.start(servers_state_dir, durable=False) as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def whole_servers(request: pytest.FixtureRequest) -> None:
+    """A server of the session that has died is named once, and runs again for the next test."""
+    if "servers" not in request.fixturenames:
+        return
+    servers: Servers = request.getfixturevalue("servers")
+    for name in servers.dead():
+        warnings.warn(f"{name} was found dead before {request.node.nodeid}, and is started again", stacklevel=1)
+        servers.restart(name)
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +76,6 @@ def topic_prefix(kafka: str) -> Iterator[str]:
     prefix = f"t{uuid.uuid4().hex[:8]}."
     yield prefix
     admin = AdminClient({"bootstrap.servers": kafka})
-    left = [name for name in admin.list_topics(timeout=10).topics if name.startswith(prefix)]
+    left = [name for name in admin.list_topics(timeout=within(30)).topics if name.startswith(prefix)]
     for deleted in admin.delete_topics(left).values() if left else ():
-        deleted.result(10)
+        deleted.result(within(30))

@@ -7,27 +7,52 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from sluice.errors import Transient
+from support import pace
 
 DEADLINE_S = 60.0
+RENEWED_AT_MOST = 10
 LOOK_EVERY_MIN_S = 0.02
 LOOK_EVERY_MAX_S = 0.25
 T = TypeVar("T")
 
 
 def eventually(
-    check: Callable[[], T | None], what: str = "", deadline_s: float = DEADLINE_S, state: Callable[[], str] = str
+    check: Callable[[], T | None],
+    what: str = "",
+    deadline_s: float = DEADLINE_S,
+    state: Callable[[], str] = str,
+    progress: Callable[[], object] = lambda: None,
 ) -> T:
     """Ask `check` until its answer is true; the answer. A Transient is no answer yet.
 
-    It is asked often at first and four times a second in the end. AssertionError with `what` and `state()` at the
-    deadline.
+    It is asked often at first and four times a second in the end. The deadline is that of a quiet machine (see `pace`).
+    It begins anew whenever `progress` says something else than before: what has begun is waited for as long as it goes
+    on, up to ten deadlines. AssertionError with `what` and `state()` in the end.
     """
-    began = time.monotonic()
+    wait = _Wait(deadline_s, progress)
     while not (answer := _answer(check)):
-        waited_s = time.monotonic() - began
-        assert waited_s < deadline_s, f"not within {deadline_s:.0f} s: {what}\n{state()}"
-        time.sleep(min(LOOK_EVERY_MAX_S, max(LOOK_EVERY_MIN_S, waited_s / 10)))
+        assert not wait.is_over(), f"not within {wait.waited_s:.0f} s: {what}\n{state()}"
+        time.sleep(min(LOOK_EVERY_MAX_S, max(LOOK_EVERY_MIN_S, wait.waited_s / 10)))
     return answer
+
+
+class _Wait:
+    def __init__(self, deadline_s: float, progress: Callable[[], object]) -> None:
+        self._began = self._moved_at = time.monotonic()
+        self._deadline_s, self._progress, self._before = deadline_s, progress, progress()
+
+    @property
+    def waited_s(self) -> float:
+        return time.monotonic() - self._began
+
+    def is_over(self) -> bool:
+        if (now := self._progress()) != self._before:
+            self._before, self._moved_at = now, time.monotonic()
+        return self._is_late(pace.slowness()) and self._is_late(pace.look_again())
+
+    def _is_late(self, slowness: float) -> bool:
+        allowed_s = self._deadline_s * slowness
+        return time.monotonic() - self._moved_at > allowed_s or self.waited_s > RENEWED_AT_MOST * allowed_s
 
 
 def _answer(check: Callable[[], T | None]) -> T | None:

@@ -47,6 +47,7 @@ class Server(ABC):
     def __init__(self, layout: Layout, ports: Mapping[str, int]) -> None:
         self.layout = layout
         self.port = ports[self.name]
+        self.started: psutil.Process | None = None  # by this object, the last time
 
     @abstractmethod
     def prepare(self) -> None:
@@ -71,7 +72,8 @@ class Server(ABC):
             raise Cancelled
         command = self.command([self.layout.marker(self.name), owner_mark(None if detach else os.getpid())])
         processes.rotate(command.log)
-        self.await_ready(processes.spawn(command, detach=detach), cancelled, progress)
+        self.started = processes.spawn(command, detach=detach)
+        self.await_ready(self.started, cancelled, progress)
 
     def await_ready(self, process: psutil.Process, cancelled: threading.Event, progress: Progress = silent) -> None:
         """Return when it answers; it is waited for as long as it makes progress.

@@ -152,6 +152,11 @@ class Servers:
         """Of the servers that run at this moment, by name."""
         return {name: process.pid for name, server in self._members.items() if (process := server.find())}
 
+    def dead(self) -> list[str]:
+        """Names of those that this object started and that do not run any more."""
+        own = [server for server in self._members.values() if type(server) in self._started]
+        return [server.name for server in own if server.started is None or not processes.is_alive(server.started)]
+
     def kill(self, name: str) -> None:
         """SIGKILL, as a crash would be; returns when the process is gone."""
         if process := self._own(name).find():

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,8 @@ from sluice.embedded import aot, processes
 from sluice.embedded.artifacts import listed
 from sluice.embedded.fetching import cache_dir, fetch
 from sluice.embedded.java import find_java
+from support.pace import within
+from support.waiting import eventually
 
 pytestmark = pytest.mark.skipif(find_java().major < aot.OLDEST_MAJOR, reason="this Java cannot make such a cache")
 
@@ -45,27 +46,24 @@ def javas_of(cache: Path) -> list[psutil.Process]:
 
 def test_a_maker_that_is_ended_leaves_neither_a_cache_nor_a_process(cache: Path) -> None:
     with maker() as process:
-        deadline = time.monotonic() + 120
-        while not any("kafka.Kafka" in processes.arguments(p) for p in javas_of(cache)):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        eventually(lambda: any("kafka.Kafka" in processes.arguments(p) for p in javas_of(cache)), "its broker", 120)
+        assert process.poll() is None
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(within(60)) == 0
     for java in javas_of(cache):
-        java.wait(10)
+        java.wait(within(30))
     assert [path.name for path in cache.iterdir() if not path.name.endswith(".lock")] == []
 
 
 @pytest.mark.slow
 def test_the_cache_appears_complete_and_the_jvm_accepts_it(cache: Path) -> None:
     with maker() as process:
-        assert process.wait(280) == 0
+        assert process.wait(within(280)) == 0
     jars = fetch(listed(["broker"]), lambda _line: None).of("broker")
     assert [path.name for path in cache.iterdir() if not path.name.endswith(".lock")] == [
         aot.cache_file(find_java(), jars).name
     ]
     flags = [*aot.jvm_flags(jars), "-XX:AOTMode=on", "-XX:+UseSerialGC"]  # `on`: ends with an error if it does not fit
     command = [str(find_java().path), *flags, "-cp", ":".join(map(str, jars)), "kafka.Kafka"]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    told = subprocess.run(command, capture_output=True, text=True, timeout=within(60), check=False)
     assert "USAGE" in told.stdout + told.stderr

@@ -17,6 +17,7 @@ from confluent_kafka.admin import NewTopic
 from sluice.embedded import Servers
 from sluice.embedded.layout import Layout
 from sluice.kafka import KafkaSettings, clients, read_to_end
+from support.pace import within
 
 PRODUCERS = 12
 TOPIC = "crash"
@@ -32,19 +33,19 @@ def broker(tmp_path: Path) -> Iterator[Servers]:
 def test_transactions_that_a_crash_cut_short_are_ended_after_it(broker: Servers) -> None:
     settings = KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
     admin = clients.admin(settings)
-    admin.create_topics([NewTopic(TOPIC, PRODUCERS, 1)])[TOPIC].result(10)
+    admin.create_topics([NewTopic(TOPIC, PRODUCERS, 1)])[TOPIC].result(within(30))
     producers = [fenced(settings, number) for number in range(PRODUCERS)]
     for number, producer in enumerate(producers):
         producer.begin_transaction()
         for partition in range(PRODUCERS):
             producer.produce(TOPIC, b"%d" % number, partition=partition)
-        producer.flush(10)
+        producer.flush(within(30))
     committed: list[int] = []
     first = threading.Event()
 
     def commit(number: int) -> None:
         try:
-            producers[number].commit_transaction(10)
+            producers[number].commit_transaction(within(30))
             committed.append(number)
         except KafkaException:
             pass  # its outcome is not known, as it may be
@@ -54,12 +55,12 @@ def test_transactions_that_a_crash_cut_short_are_ended_after_it(broker: Servers)
     commits = [threading.Thread(target=commit, args=(number,)) for number in range(PRODUCERS)]
     for thread in commits:
         thread.start()
-    assert first.wait(10)
+    assert first.wait(within(30))
     broker.kill("kafka")  # some ends are promised, and their markers not written yet
     promised = set(committed)
     broker.restart("kafka")
     for thread in commits:
-        thread.join(30)
+        thread.join(within(60))
     for number in range(PRODUCERS):
         fenced(settings, number)
     read = [
@@ -73,5 +74,5 @@ def test_transactions_that_a_crash_cut_short_are_ended_after_it(broker: Servers)
 
 def fenced(settings: KafkaSettings, number: int) -> Producer:
     producer = clients.producer(settings, f"crash-{number}")
-    producer.init_transactions(60)
+    producer.init_transactions(within(60))
     return producer

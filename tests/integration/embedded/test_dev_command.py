@@ -1,8 +1,11 @@
 """`sluice dev`: servers that go on after the command, are found again, and end when told to."""
 
 import json
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -11,15 +14,40 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from sluice.cli.main import app
-from sluice.embedded import down, processes, status
-from sluice.embedded.layout import Layout
+from sluice.embedded import processes, status
+from support.pace import within
+from support.waiting import eventually
 
 
 @pytest.fixture
 def state_dir(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / ".sluice"
-    down(tmp_path / ".sluice", lambda _line: None)
-    Layout(tmp_path / ".sluice").delete()
+    """Where servers may be left running. They are ended after the test, however far it came and whatever ended it."""
+    with clearing(tmp_path / ".sluice") as path:
+        yield path
+
+
+@contextmanager
+def clearing(path: Path) -> Iterator[Path]:
+    """What ends the servers is a process of its own: servers that outlive whoever started them outlive a test that is
+    killed, too. The kernel closes its input when this process is gone."""
+    command = [sys.executable, "-c", CLEARING, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as cleaner:
+        yield path
+        assert cleaner.stdin is not None
+        cleaner.stdin.close()
+        assert cleaner.wait(within(120)) == 0
+
+
+CLEARING = """
+import sys
+from pathlib import Path
+from sluice.embedded import down
+from sluice.embedded.layout import Layout
+sys.stdin.read()
+if Path(sys.argv[1]).exists():
+    down(Path(sys.argv[1]), print)
+    Layout(Path(sys.argv[1])).delete()
+"""
 
 
 def dev(tmp_path: Path, *arguments: str) -> Result:
@@ -59,3 +87,25 @@ def test_servers_go_on_from_up_to_down_and_reset_empties_all_of_them(tmp_path: P
     assert [server.pid for server in status(state_dir)] == [None, None, None]
     assert dev(tmp_path, "reset", "--yes").exit_code == 0
     assert [path.name for path in (state_dir / "servers").iterdir()] == ["lock"]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from sluice.embedded import Servers
+sys.path[:0] = sys.argv[2:]
+from test_dev_command import clearing
+with clearing(Path(sys.argv[1])) as path:
+    Servers.start(path, kafka=False, registry=False, detach=True, durable=False)
+    print("up", flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_servers_of_a_test_that_is_killed_half_way_do_not_outlive_it(tmp_path: Path) -> None:
+    here = [str(Path(__file__).parent), *(part for part in sys.path if part)]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path / "state"), *here], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.returncode) == ("up\n", -signal.SIGKILL), done.stderr
+    eventually(lambda: not any(server.pid for server in status(tmp_path / "state")), "the server to be gone")

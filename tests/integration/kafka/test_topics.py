@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from sluice.kafka.topics import Topic, Topics, concrete, load_kinds
 from sluice.pipeline import Pipeline, load_pipeline
 from sluice.pipeline.authored import load_entities
 from support.repository import ROOT
+from support.waiting import eventually
 
 PIPELINE = """\
 pipeline: shop
@@ -75,10 +75,7 @@ def test_configuration_that_differs_is_told_and_altered(admin: AdminClient, decl
     assert topics.check([longer]) == [f"{raw.name}: min.compaction.lag.ms should be 1209600000"]
     assert topics.apply([longer]) == [f"configured {raw.name}: min.compaction.lag.ms"]
     # The controller has it at once, the broker that is asked a moment later.
-    give_up = time.monotonic() + 10
-    while topics.check([longer]) and time.monotonic() < give_up:
-        time.sleep(0.05)
-    assert topics.check([longer]) == []
+    eventually(lambda: topics.check([longer]) == [], "the broker to have it")
 
 
 def test_partitions_are_never_changed(admin: AdminClient, declared: list[Topic]) -> None:

@@ -11,6 +11,7 @@ from sluice.connector.fetch import Fetcher
 from sluice.connector.record import source_key
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_connector
+from support.pace import within
 from support.workforce import FOLDER, SECRET, hr_server
 
 
@@ -20,8 +21,8 @@ def connector(url: str, secret: str = SECRET) -> Any:
 
 
 def listed(stream: Stream[Any], fetcher: Fetcher, since: str | None = None) -> list[Record]:
-    """All records of a pass; waits as the source asks, for at most 20 seconds."""
-    deadline = time.monotonic() + 20
+    """All records of a pass; waits as the source asks, up to a deadline."""
+    deadline = time.monotonic() + within(60)
     records: list[Record] = []
     request: Request | None = stream.first_request(since)
     while request is not None:

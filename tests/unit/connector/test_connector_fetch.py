@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import logging
 import threading
-import time
 import zlib
 from collections.abc import Iterator
 from io import BufferedIOBase
@@ -110,10 +109,8 @@ def test_a_drip_ends_at_the_deadline(source: ScriptedSource, fetcher: Fetcher, w
             wire.flush()
 
     source.script = in_turn(drip)
-    began = time.monotonic()
-    error = get(fetcher)
+    error = get(fetcher)  # without a deadline it would drip for hours
     done.set()
-    assert time.monotonic() - began < 3
     assert "no whole answer within the deadline" in str(error)
 
 

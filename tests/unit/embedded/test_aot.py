@@ -1,7 +1,6 @@
 """The broker's ahead-of-time cache: used only where it fits, awaited by nobody."""
 
 import os
-import time
 from pathlib import Path
 
 import psutil
@@ -10,6 +9,7 @@ import pytest
 from sluice.embedded import aot, processes, stopping
 from sluice.embedded.java import Java, find_java
 from sluice.embedded.layout import Layout
+from support.waiting import eventually
 
 needs_a_new_java = pytest.mark.skipif(find_java().major < aot.OLDEST_MAJOR, reason="this Java cannot make such a cache")
 
@@ -45,9 +45,6 @@ def test_the_maker_waits_at_lowest_priority_and_ends_with_the_servers(tmp_path: 
     aot.make_in_background(layout, detach=False)
     aot.make_in_background(layout, detach=False)
     (maker,) = [p for p in psutil.process_iter() if layout.marker(aot.NAME) in processes.arguments(p)]
-    deadline = time.monotonic() + 10
-    while maker.nice() != 19:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    eventually(lambda: maker.nice() == 19)
     stopping.stop(layout, [], deadline_s=5.0)
     assert not processes.is_alive(maker)

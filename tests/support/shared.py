@@ -1,0 +1,60 @@
+"""What several tests share (servers, a pipeline): it is named once when it fails or breaks, and then made anew.
+
+A fixture of a module or session that fails to start is tried again by the next test, once. A running pipeline that is
+not whole after a test has failed is ended, and the next test of its module starts another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from support import scenario
+
+TRIES_MAX = 2
+_failures: dict[pytest.FixtureDef[Any], int] = {}
+_broken = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: Any) -> Generator[None, object, object]:
+    if fixturedef.scope == "function":
+        return (yield)
+    if _failures.get(fixturedef, 0) >= TRIES_MAX:
+        pytest.fail(f"{fixturedef.argname} failed to start {TRIES_MAX} times, see the tests before", pytrace=False)
+    try:
+        value = yield
+    except (pytest.skip.Exception, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:
+        _failures[fixturedef] = _failures.get(fixturedef, 0) + 1
+        fixturedef.finish(request)  # forgets the failure, which pytest would hand to every test behind
+        raise
+    _failures.pop(fixturedef, None)
+    return value
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.when == "call" and report.failed:
+        for pipeline in scenario.running():
+            if why := pipeline.broken():
+                item.session.stash[_broken] = True
+                told = f"broken after {item.nodeid}; the tests behind it start a new one:\n{why}"
+                report.sections.append((f"the pipeline in {pipeline.run.state_dir}", told))
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if not item.session.stash.get(_broken, False):
+        return
+    item.session.stash[_broken] = False
+    function: Any = item  # pytest has no public name for the fixtures of a test
+    for fixturedefs in function._fixtureinfo.name2fixturedefs.values():
+        for fixturedef in fixturedefs:
+            if fixturedef.scope == "module":
+                fixturedef.finish(function._request)

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
+from pathlib import Path
 from types import FrameType
 
 import psutil
@@ -18,6 +21,7 @@ from sluice.embedded.processes import arguments
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # A worker that ends the servers of a scenario in order, on a busy machine.
 WORKERS_END_WITHIN_S = 60.0
+LOOK_EVERY_S = 0.5
 
 
 class _Told:
@@ -54,3 +58,26 @@ def pytest_configure(config: pytest.Config) -> None:
     for number in SIGNALS:
         signal.signal(number, told)
     NodeManager.EXIT_TIMEOUT = int(WORKERS_END_WITHIN_S)
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        threading.Thread(target=_heed_make, name="heed-make", daemon=True).start()
+
+
+def _heed_make() -> None:
+    """A SIGINT that is sent to `make` alone makes it wait for us, and it tells us nothing: it only handles no other
+    SIGINT from then on. (Ctrl-C reaches us as well, and SIGTERM it passes on.)"""
+    parent = os.getppid()
+    if not _catches_sigint(parent):
+        return
+    while _catches_sigint(parent):
+        time.sleep(LOOK_EVERY_S)
+    if os.getppid() == parent:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def _catches_sigint(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:  # gone, or a system without /proc
+        return False
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:")).split()[1]
+    return bool(int(caught, 16) >> (signal.SIGINT - 1) & 1) and "Name:\tmake\n" in status

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from support.ending import workers
 from support.pace import within
+from support.repository import ROOT
 from support.waiting import eventually
 
 SUITE = """
@@ -85,6 +87,24 @@ def test_a_run_that_is_told_to_end_ends_its_servers_and_tells_its_summary(
     assert "short test summary info" in said or "no tests ran" in said or "KeyboardInterrupt" in said, said
     assert not [pid for pid in servers if psutil.pid_exists(pid)]
     assert len(list(tmp_path.glob("ended-*"))) == 2, said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_make_that_is_told_alone_has_its_run_end(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "test_given.py").write_text(SUITE)
+    pytest_here = f"{sys.executable} -m pytest -p no:cacheprovider --rootdir . -p support.ending test_given.py"
+    (tmp_path / "Makefile").write_text(f"test:\n\t{pytest_here}\n")
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), *sys.path])}
+    env.pop("PYTEST_XDIST_WORKER", None)
+    make = ["sh", "-c", "trap - INT; exec make test"]
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(make, cwd=tmp_path, env=env, text=True, **pipe) as run:  # type: ignore[call-overload]
+        (server,) = pids_of_servers(tmp_path, 1)
+        run.send_signal(number)
+        said = run.communicate(timeout=within(60))[0]
+    assert "KeyboardInterrupt" in said
+    assert not psutil.pid_exists(server)
+    assert (tmp_path / "ended-master").exists()
 
 
 def test_a_run_without_workers_ends_likewise(tmp_path: Path, start: Callable[..., subprocess.Popen[str]]) -> None:

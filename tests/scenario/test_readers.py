@@ -14,6 +14,7 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from sluice.embedded import Servers, kafka_tool
+from support.pace import within
 from support.replay import Replay, key_of
 from support.workforce_pipeline import PARTITIONS, workforce_pipeline
 
@@ -41,7 +42,7 @@ def consumed(servers: Servers, topic: str, *, until: Callable[[Message], bool] |
     consumer.subscribe([topic])
     try:
         while len(ended) < PARTITIONS:
-            message = consumer.poll(60)
+            message = consumer.poll(within(60))
             assert message is not None, f"nothing came from {topic} for a minute"
             if message.error() is not None:
                 assert message.error().name() == "_PARTITION_EOF", message.error()  # type: ignore[union-attr]

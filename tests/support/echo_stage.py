@@ -26,6 +26,7 @@ from sluice.stage.settings import StageSettings
 from sluice.stage.signals import Stop
 from sluice.state import MemoryStore, View
 from sluice.telemetry import Health
+from support.pace import within
 
 
 class Echo:
@@ -87,7 +88,7 @@ class EchoBench:
         self._admin = AdminClient({"bootstrap.servers": kafka})
         topics = [self.topic, self.out, self.state, self.names.dlq("echo"), self.names.ledger, self.names.control]
         for future in self._admin.create_topics([NewTopic(t, 1) for t in topics]).values():
-            future.result(10)
+            future.result(within(30))
         self._producer = clients.producer(self.kafka)
         self.healths: list[Health] = []
 
@@ -98,7 +99,7 @@ class EchoBench:
     def feed(self, *values: bytes) -> None:
         for value in values:
             self._producer.produce(self.topic, value, b"k", 0)
-        assert self._producer.flush(10) == 0
+        assert self._producer.flush(within(30)) == 0
 
     def stage(self, instance: str = "0") -> tuple[Stage, Echo]:
         pinned = Topics(clients.admin(self.kafka)).pinned([self.topic, self.state])
@@ -125,7 +126,7 @@ class EchoBench:
     def committed(self) -> int | None:
         consumer = clients.group_consumer(self.kafka, self.group, "look")
         try:
-            found = consumer.committed([TopicPartition(self.topic, 0)], 10)[0].offset
+            found = consumer.committed([TopicPartition(self.topic, 0)], within(30))[0].offset
         except KafkaException as error:  # a broker that has just started makes its offsets topic first
             raise translate(error, f"group {self.group}") from None
         finally:
@@ -154,7 +155,7 @@ class Running:
 
     def __exit__(self, *exc: object) -> None:
         self._stop.request()
-        self._thread.join(30)
+        self._thread.join(within(30))
         assert not self._thread.is_alive()
 
     def join(self, timeout_s: float) -> None:

@@ -31,6 +31,7 @@ from sluice.stage.batch import Batch
 from sluice.stage.ledger import ledger_key, ledger_line
 from sluice.stage.record import Record, record_of
 from sluice.stage.settings import RegistrySettings, StageSettings
+from support.pace import within
 from support.people import PIPELINE, Person, crm_person, erp_staff
 
 Headers = list[tuple[str, bytes]]
@@ -261,7 +262,7 @@ class Handmade:
         self._producer.produce(
             topic, value, key, partition, headers=told_headers, on_delivery=told, timestamp=timestamp_ms
         )
-        assert self._producer.flush(10) == 0
+        assert self._producer.flush(within(30)) == 0
         return Record(topic, partition, offsets[0], key, value, dict(headers), int(time.time() * 1000))
 
 

@@ -6,13 +6,15 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
+from support.pace import within
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @cache
 def tracked_files() -> tuple[Path, ...]:
     """Files that git knows and that stand in the work tree, relative to the root."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, timeout=30)
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, timeout=within(30))
     names = [name for name in listed.stdout.decode().split("\0") if name]
     return tuple(path for name in names if (ROOT / (path := Path(name))).is_file())
 

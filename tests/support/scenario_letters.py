@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, Message, Producer
 
+from support.pace import within
 from support.scenario_doubles import readable
 
 CONNECT = "__connect.errors."
@@ -61,5 +62,5 @@ def put(
         }
     )
     producer.produce(topic, value, key, headers=list(headers), on_delivery=report)
-    assert producer.flush(30) == 0, f"{topic}: no answer"
+    assert producer.flush(within(30)) == 0, f"{topic}: no answer"
     return stood[0]

@@ -25,6 +25,7 @@ from sluice.stage.signals import Stop
 from sluice.telemetry import Health
 from sluice_sink_postgres.settings import SinkSettings
 from sluice_sink_postgres.wiring import wire
+from support.pace import within
 from support.waiting import eventually
 from support.workers import Worker
 
@@ -73,19 +74,19 @@ class SinkRig:
         counts = {self.topic: self.partitions, self.dlq: 1, self.control: 1}
         config = {"cleanup.policy": "compact"}
         new = [NewTopic(name, counts[name], 1, config=config if name == self.topic else {}) for name in names or counts]
-        for future in self.admin.create_topics(new, request_timeout=30).values():
-            future.result(30)
+        for future in self.admin.create_topics(new, request_timeout=within(30)).values():
+            future.result(within(30))
 
     def recreate_topic(self) -> None:
         """Delete the canonical topic and make one of the same name."""
-        self.admin.delete_topics([self.topic], request_timeout=30)[self.topic].result(30)
+        self.admin.delete_topics([self.topic], request_timeout=within(30))[self.topic].result(within(30))
         eventually(lambda: not self._stands(), "the topic is deleted")
         self.create(self.topic)
         self._producer = clients.producer(self.kafka)  # the old one counts on in the old topic's sequence
 
     def _stands(self) -> bool:
         try:
-            self.admin.describe_topics(TopicCollection([self.topic]))[self.topic].result(10)
+            self.admin.describe_topics(TopicCollection([self.topic]))[self.topic].result(within(30))
         except Exception:
             return False
         return True
@@ -96,7 +97,7 @@ class SinkRig:
         key = entity_id.encode()
         partition = murmur2_partition(key, self.partitions)
         self._producer.produce(self.topic, value, key, partition)
-        assert self._producer.flush(30) == 0
+        assert self._producer.flush(within(30)) == 0
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -120,7 +121,7 @@ class SinkRig:
             yield
         finally:
             stop.request()
-            thread.join(60)
+            thread.join(within(60))
         assert codes == [0]
 
     def run_to_end(self) -> None:

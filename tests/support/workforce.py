@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 from departments import end, start_hr
 
+from support.pace import within
+
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "workforce"
 SECRET = "only-for-this-test"
 
@@ -19,7 +21,7 @@ class HrClient:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.http = httpx.Client(base_url=url, timeout=30)
+        self.http = httpx.Client(base_url=url, timeout=within(30))
 
     def token(self, secret: str = SECRET) -> httpx.Response:
         return self.http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=("sluice", secret))

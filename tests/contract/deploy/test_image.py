@@ -11,6 +11,7 @@ import pytest
 
 from sluice.names import STAGES
 from sluice.stage.settings import StageSettings
+from support.pace import within
 from support.repository import ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
@@ -103,5 +104,7 @@ def test_a_stage_starts_without_the_embedded_servers() -> None:
         f"import sys; sys.modules.update(dict.fromkeys({blocked}))\n"
         f"import sluice.cli.main, sluice.cli.topics, sluice.cli.schemas, {', '.join(modules)}"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=within(120), check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]

@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from support.how_to import Written, follow, written_by
+from support.pace import within
 from support.repository import ROOT
 
 PAGE = ROOT / "docs" / "how-to" / "add-a-source.md"
@@ -20,7 +21,7 @@ STEPS = list(written_by(PAGE))
 def sluice(*arguments: str) -> subprocess.CompletedProcess[str]:
     """In a process of its own: an example's modules are called `entities` and `sources`, whichever copy it is."""
     command = [sys.executable, "-m", "sluice.cli.main", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=within(60), check=False)
 
 
 @pytest.fixture

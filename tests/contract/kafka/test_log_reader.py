@@ -43,7 +43,7 @@ def _topic(request: pytest.FixtureRequest) -> tuple[KafkaSettings, str]:
     settings = KafkaSettings(bootstrap_servers=request.getfixturevalue("kafka"))
     topic = request.getfixturevalue("topic_prefix") + "log"
     admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
-    admin.create_topics([NewTopic(topic, 1)])[topic].result(10)
+    admin.create_topics([NewTopic(topic, 1)])[topic].result(within(30))
     return settings, topic
 
 
@@ -89,7 +89,7 @@ def test_an_open_transaction_of_a_dead_owner_does_not_hide_what_was_committed_be
     dead.begin()
     dead.produce(topic, b"k", b"never committed", partition=0)
     assert dead._producer is not None
-    dead._producer.flush(10)
+    dead._producer.flush(within(30))
     other = TransactionalProducer(settings, f"{topic}-other")
     other.fence()
     _commit(other, topic, [b"committed behind it"])
@@ -107,7 +107,7 @@ def test_a_reader_waits_for_a_commit_that_is_on_its_way(request: pytest.FixtureR
     producer.begin()
     producer.produce(topic, b"k", b"1", partition=0)
     assert producer._producer is not None
-    producer._producer.flush(10)
+    producer._producer.flush(within(30))
     later = threading.Timer(1.0, producer.commit)
     with LogReader(settings) as reader:
         reader.ends([(topic, 0)])

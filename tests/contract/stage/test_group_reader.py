@@ -12,6 +12,7 @@ from sluice.kafka import KafkaSettings, clients
 from sluice.kafka.log import Partition
 from sluice.stage.group import ConsumerLost, GroupReader
 from sluice.stage.record import End, Record
+from support.pace import within
 from support.scripted_group import ScriptedGroup
 from support.waiting import eventually
 
@@ -58,7 +59,7 @@ class Real:
         self._settings = KafkaSettings(bootstrap_servers=kafka)
         self.topic = f"{prefix}in"
         admin = AdminClient({"bootstrap.servers": kafka})
-        admin.create_topics([NewTopic(self.topic, 2)])[self.topic].result(10)
+        admin.create_topics([NewTopic(self.topic, 2)])[self.topic].result(within(30))
         self._producer = clients.producer(self._settings)
         self._group = f"{prefix}group"
         self.member = GroupReader(self._settings, self._group, "0", [self.topic])
@@ -67,7 +68,7 @@ class Real:
 
     def append(self, partition: int, value: bytes) -> None:
         self._producer.produce(self.topic, value, b"k", partition)
-        assert self._producer.flush(10) == 0
+        assert self._producer.flush(within(30)) == 0
 
     def take(self) -> list[Record | End]:
         if self._is_shared:

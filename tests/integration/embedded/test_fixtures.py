@@ -5,10 +5,11 @@ import psycopg
 from confluent_kafka.admin import AdminClient
 
 from sluice.embedded import Servers
+from support.pace import within
 
 
 def test_every_server_answers_where_the_fixtures_say(kafka: str, registry_url: str, postgres_dsn: str) -> None:
-    assert len(AdminClient({"bootstrap.servers": kafka}).list_topics(timeout=10).brokers) == 1
+    assert len(AdminClient({"bootstrap.servers": kafka}).list_topics(timeout=within(30)).brokers) == 1
     assert isinstance(httpx.get(f"{registry_url}/subjects").json(), list)
     with psycopg.connect(postgres_dsn) as connection:
         assert connection.execute("SHOW wal_level").fetchone() == ("logical",)

@@ -16,6 +16,7 @@ from random import Random
 import yaml
 
 from sluice.position import Position
+from support.pace import within
 from support.polling import Polled, Things, as_published, headers_of
 from support.scripted_source import scripted_source
 from support.waiting import eventually
@@ -47,7 +48,7 @@ def process(polled: Polled, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         if running.poll() is None:
             running.kill()
-        running.wait(30)
+        running.wait(within(30))
 
 
 @contextmanager
@@ -85,7 +86,7 @@ def test_killed_at_any_moment_it_loses_nothing_and_publishes_nothing_twice(
         with process(polled, tmp_path) as poller:
             eventually(lambda: polled.newest() == as_published(things))
             poller.terminate()
-            assert poller.wait(30) == 0
+            assert poller.wait(within(30)) == 0
         raw = polled.raw()
         polled.close()
     versions: dict[bytes | None, int] = {}
@@ -101,7 +102,7 @@ def test_a_wrong_setting_is_named_before_anything_runs(kafka: str, topic_prefix:
     polled = Polled(kafka, topic_prefix, "ftp://hunter2@nowhere")
     polled.close()
     with process(polled, tmp_path) as poller:
-        assert poller.wait(30) != 0
+        assert poller.wait(within(30)) != 0
     log = (tmp_path / "log").read_text()
     assert "sources.shop.settings.base_url" in log
     assert "hunter2" not in log

@@ -18,6 +18,7 @@ from sluice.telemetry import Health
 from sluice_ingress_poller.lag import BackPressure, DownstreamLag
 from sluice_ingress_poller.polled import polled_streams, shard_of
 from sluice_ingress_poller.shard import Shard, Surroundings
+from support.pace import within
 from support.polling import Polled, ThingConnector, Things, as_published, headers_of
 from support.scripted_source import ScriptedSource, scripted_source
 from support.waiting import eventually
@@ -82,12 +83,12 @@ def test_two_owners_never_give_two_contents_one_position(polled: Polled, things:
         things.put(number % 25)
         threading.Event().wait(0.05)
     owners[0].ask_to_stop()
-    owners[0].join(60)
+    owners[0].join(within(60))
     last = things.put(1)
     eventually(lambda: polled.newest().get(b'{"id":1}') == last)
     eventually(lambda: polled.newest() == as_published(things))
     owners[1].ask_to_stop()
-    owners[1].join(60)
+    owners[1].join(within(60))
     assert [owner.bug for owner in owners] == [None, None]
     check_positions(polled)
     incarnations = {Position.parse(headers_of(m)["sluice-position"]).major for m in polled.raw()}

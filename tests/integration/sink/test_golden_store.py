@@ -11,6 +11,7 @@ from sluice.postgres.golden_owner import OwnerChanged
 from sluice.postgres.golden_store import GoldenStore
 from sluice.postgres.golden_writer import TableWriter
 from sluice.postgres.sink_connection import connect
+from support.pace import within
 from support.sink import TABLE, TOPIC, names, rows, store, tombstone, upsert, write
 from support.waiting import eventually
 
@@ -143,7 +144,7 @@ def test_a_claim_waits_for_the_batch_that_is_being_written(postgres_dsn: str) ->
     _until_somebody_waits_for_a_lock(postgres_dsn)
     assert waiting.is_alive()
     old.commit()
-    waiting.join(10)
+    waiting.join(within(30))
     assert not waiting.is_alive()
 
 
@@ -182,7 +183,7 @@ def test_batches_that_write_the_same_rows_at_once_do_not_deadlock(postgres_dsn: 
             thread.start()
         _until_somebody_waits_for_a_lock(postgres_dsn, waiting=2)
     for thread in threads:
-        thread.join(60)
+        thread.join(within(60))
     assert failures == []
     assert rows(postgres_dsn, "SELECT DISTINCT _offset FROM golden.worker") == [(2,)]
 
@@ -301,6 +302,6 @@ def test_two_sinks_that_start_at_once_make_the_tables_once(postgres_dsn: str) ->
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(within(60))
     assert failures == []
     assert rows(postgres_dsn, "SELECT count(*) FROM golden._owner") == [(4,)]

@@ -12,6 +12,7 @@ from confluent_kafka import TopicPartition
 
 from sluice.kafka import TransactionalProducer, clients
 from support.echo_stage import EchoBench, Running
+from support.pace import within
 from support.waiting import eventually
 
 
@@ -159,7 +160,7 @@ def test_committed_offsets_that_vanished_are_a_stop_not_a_fresh_start(bench: Ech
     stage, _ = bench.stage()
     with Running(stage):
         eventually(lambda: bench.committed() == 1)
-    bench._admin.delete_consumer_groups([bench.group])[bench.group].result(10)
+    bench._admin.delete_consumer_groups([bench.group])[bench.group].result(within(30))
     again, echo = bench.stage()
     with Running(again):
         eventually(lambda: any("no committed offset" in why for why in bench.healths[-1].faults.values()))

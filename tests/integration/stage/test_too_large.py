@@ -15,6 +15,7 @@ from sluice.stage.delivery import DirectDelivery
 from sluice.stage.group import GroupReader
 from sluice.stage.record import Record
 from support.echo_stage import EchoBench, Running
+from support.pace import within
 from support.waiting import eventually
 
 LARGE = os.urandom(50_000)  # a broker measures what is left after compression
@@ -29,7 +30,7 @@ def limit(kafka: str, topic: str, bytes_max: int) -> None:
     entry = ConfigEntry("max.message.bytes", str(bytes_max), incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
     admin = AdminClient({"bootstrap.servers": kafka})
-    admin.incremental_alter_configs([resource])[resource].result(10)
+    admin.incremental_alter_configs([resource])[resource].result(within(30))
 
 
 def test_a_topic_that_takes_less_than_is_declared_is_named_and_everything_arrives_once_it_is_mended(

@@ -13,6 +13,7 @@ from sluice.connector import EnvironmentFault, Record, Request
 from sluice.connector.fetch import Fetcher
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_mappings
+from support.pace import within
 from support.tryton import EXAMPLE, Erp, connector, records, settings_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -70,7 +71,7 @@ def test_api_and_tables_tell_of_the_same_company(erp: Erp) -> None:
 
 def test_edits_through_trytons_client_are_seen_by_sql_and_by_json_rpc(erp: Erp) -> None:
     edits = erp.driver.live(erp.ctx, erp.running, rate_per_s=50, edits=60, seed=11)
-    assert edits.wait(120) >= 60
+    assert edits.wait(within(120)) >= 60
     lines = [json.loads(line) for line in edits.log.read_text().splitlines()]
     assert all(line["sent_at"] < line["at"] for line in lines)
     newest = {(line["model"], line["id"], line["field"]): line["value"] for line in lines}
@@ -134,7 +135,7 @@ def test_a_wrong_password_names_the_setting_and_not_the_password(erp: Erp) -> No
 
 def test_a_second_start_goes_on_with_the_same_company_and_leaves_nothing_running(erp: Erp) -> None:
     edits = erp.driver.live(erp.ctx, erp.running, rate_per_s=50, edits=5, seed=12)
-    edits.wait(60)
+    edits.wait(within(60))
     before = erp.driver.truth(erp.running)
     erp.running.stop()
     left = [psutil.Process(pid) for pid in erp.running.processes.values() if psutil.pid_exists(pid)]

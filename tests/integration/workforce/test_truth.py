@@ -26,6 +26,7 @@ from sluice.position import Position
 from sluice.provenance.contribution import Contribution, RawRef
 from sluice.provenance.merge import Merged, merge
 from sluice.testing.example import ExampleContext, Running
+from support.pace import within
 from support.workforce import FOLDER, HrClient
 
 
@@ -116,7 +117,7 @@ def test_mappings_and_rules_make_what_the_truth_says_before_and_after_edits(
     before = golden
 
     live = source.live(context, running, rate_per_s=0, edits=800, seed=3)
-    assert live.wait(timeout_s=60) == 800
+    assert live.wait(timeout_s=within(60)) == 800
 
     golden, dead = golden_by_sluice(running)
     assert golden != before
@@ -181,7 +182,7 @@ def test_the_log_of_the_edits_tells_what_the_golden_records_come_to_show(
     context: ExampleContext, running: Running
 ) -> None:
     live = source.live(context, running, rate_per_s=0, edits=400, seed=5)
-    live.wait(timeout_s=60)
+    live.wait(timeout_s=within(60))
     lines = [json.loads(line) for line in live.log.read_text().splitlines()]
     assert all(line["sent_at"] <= line["at"] for line in lines)
     golden = source.truth(running)
@@ -194,7 +195,7 @@ def test_the_log_of_the_edits_tells_what_the_golden_records_come_to_show(
 
 def test_a_second_start_finds_the_sources_as_the_first_left_them(context: ExampleContext) -> None:
     first = source.start(context)
-    source.live(context, first, rate_per_s=0, edits=50).wait(timeout_s=60)
+    source.live(context, first, rate_per_s=0, edits=50).wait(timeout_s=within(60))
     left = source.truth(first)
     first.stop()
     second = source.start(context)

@@ -14,6 +14,7 @@ import pytest
 from sluice.embedded import Servers
 from support.arrivals import Arrival, arrivals, note_arrivals
 from support.example_pipeline import example_pipeline
+from support.pace import within
 from support.scenario import Scenario
 from support.tryton import EXAMPLE
 
@@ -102,7 +103,7 @@ def test_edits_through_trytons_client_arrive_in_golden_rows(tryton: Scenario) ->
     employed = pairs(tryton, EMPLOYED)
     note_arrivals(tryton.run.sink_dsn, ("worker", "party", "ledger_entry"))
     edits = tryton.run.live(RATE_PER_S, EDITS, seed=4)
-    assert edits.wait(240) >= 200
+    assert edits.wait(within(240)) >= 200
     tryton.await_truth(deadline_s=120)
 
     seen = arrivals(tryton.run.sink_dsn)

@@ -18,6 +18,7 @@ from sluice.embedded.layout import Layout
 from sluice.embedded.processes import Command
 from sluice.embedded.server import Server
 from sluice.errors import EnvironmentFault
+from support.pace import within
 from support.waiting import eventually
 
 SLEEPER = "import time; time.sleep(300)"
@@ -141,5 +142,5 @@ def test_servers_that_end_side_by_side_are_reaped_once(monkeypatch: pytest.Monke
     monkeypatch.setattr(processes, "_children", children)
     with ThreadPoolExecutor(2) as pool:
         for reaped in [pool.submit(processes.reap) for _ in range(2)]:
-            reaped.result(10)
+            reaped.result(within(30))
     assert children == []

@@ -9,6 +9,7 @@ import pytest
 
 from sluice.embedded.state_lock import Kind, StateLock
 from sluice.errors import EnvironmentFault
+from support.pace import within
 
 HOLDER = """
 import sys, time
@@ -48,9 +49,9 @@ def test_whoever_comes_while_servers_are_being_started_waits(path: Path, kind: K
     first.acquire(kind, silent)
     thread = threading.Thread(target=second.acquire, args=("command", lambda _line: waiting.set()))
     thread.start()
-    assert waiting.wait(5.0)
+    assert waiting.wait(within(30))
     first.release()
-    thread.join(5.0)
+    thread.join(within(30))
     assert not thread.is_alive()
     second.release()
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 600.0  # of a process that lives; a busy machine may need minutes
 STOP_TIMEOUT_S = 10.0
 _HERE = Path(__file__).resolve().parent
 

@@ -13,7 +13,7 @@ import psutil
 from erp.environment import script_of
 from sluice.embedded import processes
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 600.0  # of a process that lives; a busy machine may need minutes
 STOP_TIMEOUT_S = 10.0
 END_SIGNALS = (signal.SIGTERM, signal.SIGKILL)
 PORTS = range(20000, 29000)  # outside the ephemeral range: no client's port can be in the way later

@@ -14,6 +14,7 @@ import tempfile
 import time
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from sluice.embedded.patience import AT_MOST_S
 
@@ -23,6 +24,9 @@ MEASURED_FOR_S = 2.0
 # What a quiet machine with two cores reaches with ease: rounds of `_WORK` in two processes, and fsyncs of 8 KiB.
 ROUNDS_PER_S, SYNCS_PER_S = 5_000.0, 400.0
 WORKERS = 2  # of `make test`
+# Hypothesis times its examples, and how fast it finds them. Loaded before any test is imported.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 _WORK = """
 import sys, time
 rounds, ends_at = 0, time.monotonic() + float(sys.argv[1])

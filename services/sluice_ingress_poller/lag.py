@@ -11,11 +11,11 @@ import threading
 from collections.abc import Mapping, Sequence
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
-from sluice.errors import SettingsError, SluiceError
+from sluice.errors import SettingsError, told
 from sluice.kafka import KafkaSettings, LogReader, clients
-from sluice.kafka.faults import translate
+from sluice.kafka.faults import kafka_errors
 from sluice.kafka.log import Partition
 from sluice.lag import stage_inputs
 from sluice.names import MAPPER
@@ -75,10 +75,8 @@ class DownstreamLag:
         if consumer is None:
             consumer = self._consumers[group] = clients.group_consumer(self._settings, group, "lag")
         asked = [TopicPartition(*at) for at in self._groups[group]]
-        try:
+        with kafka_errors(f"committed offsets of group {group}"):
             found = consumer.committed(asked, REQUEST_TIMEOUT_S)
-        except KafkaException as error:
-            raise translate(error, f"committed offsets of group {group}") from None
         return {(tp.topic, tp.partition): tp.offset for tp in found if tp.error is None and tp.offset >= 0}
 
 
@@ -116,6 +114,7 @@ class BackPressure:
         while not self._stopped.wait(self._interval_s):
             try:
                 self.measure()
-            except SluiceError as error:
-                # The level stays: not knowing the lag is no reason to flood or to starve anybody.
-                log.warning("lag of downstream groups not measured", why=str(error))
+            except Exception as error:
+                # The level stays, whatever the error: not knowing the lag is no reason to flood or to starve anybody,
+                # and a thread that ended here would leave the level as it is for ever.
+                log.warning("lag of downstream groups not measured", why=told(error))

@@ -7,12 +7,13 @@ from urllib.parse import urljoin
 
 import httpx
 
+from sluice.codes import classify_http
 from sluice.connector.auth import Auth, Door
 from sluice.connector.messages import Request, Response, origin, without_query
 from sluice.connector.network_errors import NETWORK_ERRORS, no_answer
 from sluice.connector.retry_after import retry_after_s
 from sluice.connector.transport import BoundedTransport, Limits
-from sluice.errors import EnvironmentFault, SluiceError, Transient, classify_http
+from sluice.errors import EnvironmentFault, SluiceError, Transient
 
 REDIRECTS_MAX = 3
 USER_AGENT = "sluice"

@@ -1,15 +1,19 @@
-"""Kafka's exceptions turned into ours, with the place and the next step."""
+"""Kafka's exceptions turned into ours, with the place and the next step. What each code means: `sluice.codes`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 
 from confluent_kafka import KafkaError, KafkaException
 
-from sluice.errors import EnvironmentFault, SluiceError, TransactionLost, Transient, classify_kafka
+from sluice.codes import KAFKA_STOPS, classify_kafka, kafka_next_step
+from sluice.errors import EnvironmentFault, SluiceError, TransactionLost, Transient, UnknownCode
 
 TOO_LARGE = "MSG_SIZE_TOO_LARGE"
+WRONG_TIME = "INVALID_TIMESTAMP"
 
 
 def kafka_error(exception: KafkaException) -> KafkaError:
@@ -19,19 +23,47 @@ def kafka_error(exception: KafkaException) -> KafkaError:
 
 
 def translate(exception: KafkaException, doing: str) -> Exception:
-    """Our error for `exception`, met while `doing` something; an unknown one is returned as it is: a bug."""
+    """Our error for `exception`, met while `doing` something, which names the place; UnknownCode where the table has
+    no policy for it."""
     error = kafka_error(exception)
     name = error.name()
-    policy: type[SluiceError] | None = classify_kafka(name)
-    if error.fatal():
-        policy = TransactionLost
+    policy: type[SluiceError] | None = TransactionLost if error.fatal() else classify_kafka(name)
+    if policy is None and error.retriable():  # a newer code, which librdkafka knows how to take
+        policy = Transient
     if policy is TransactionLost:
         return TransactionLost(f"{doing}: {name}")
     if policy is Transient:
         return Transient(f"{doing}: {name}")
     if policy is EnvironmentFault:
-        return EnvironmentFault(doing, f"Kafka says {name}", _next_step(name))
-    return exception
+        return EnvironmentFault(doing, f"Kafka says {name}{_beside_it(name)}", kafka_next_step(name))
+    # The text of librdkafka's table, not of the exception: that one may quote a setting.
+    told = f"Kafka says {name} ({error.code()}, {KafkaError(error.code()).str()})"
+    reason = f", which {KAFKA_STOPS[name]}" if name in KAFKA_STOPS else ", a code that Sluice does not know"
+    return UnknownCode(
+        doing,
+        told + reason,
+        "start it again: it goes on from what is durable. If this comes back, look at the brokers' logs of this time, "
+        "and report this line",
+    )
+
+
+@contextmanager
+def kafka_errors(doing: str) -> Iterator[None]:
+    """Translate what confluent_kafka raises within; `doing` names the place."""
+    try:
+        yield
+    except KafkaException as error:
+        raise translate(error, doing) from None
+
+
+def _beside_it(name: str) -> str:
+    if name != WRONG_TIME:
+        return ""
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return (
+        f": this host's clock says {now}, and the broker takes no record that is further from its own clock than "
+        "message.timestamp.after.max.ms (ahead; an hour by default) and message.timestamp.before.max.ms (behind)"
+    )
 
 
 def too_large(doing: str, largest: Mapping[str, int]) -> EnvironmentFault:
@@ -73,9 +105,3 @@ def _silence(doing: str, why: str) -> EnvironmentFault:
     return EnvironmentFault(
         doing, f"Kafka does not answer ({why})", "start it, or correct SLUICE_KAFKA__BOOTSTRAP_SERVERS"
     )
-
-
-def _next_step(name: str) -> str:
-    if "UNKNOWN" in name or name == "_NOENT":
-        return "run `sluice topics check`, then `sluice topics apply`"
-    return "check the credentials and ACLs of this client"

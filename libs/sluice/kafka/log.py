@@ -8,7 +8,7 @@ another owner committed behind it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaException, Message, TopicPartition
@@ -16,7 +16,7 @@ from confluent_kafka.admin import OffsetSpec
 
 from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka import clients
-from sluice.kafka.faults import translate
+from sluice.kafka.faults import kafka_errors, translate
 from sluice.kafka.settings import KafkaSettings
 from sluice.kafka.topics import Topics
 
@@ -83,8 +83,9 @@ class LogReader:
         give_up = time.monotonic() + deadline_s
         try:
             while open_ends:
-                first = consumer.poll(0.2)
-                messages = [] if first is None else [first, *consumer.consume(1_000, 0)]
+                with kafka_errors(f"reading {_told(open_ends)}"):
+                    first = consumer.poll(0.2)
+                    messages = [] if first is None else [first, *consumer.consume(1_000, 0)]
                 if not messages and time.monotonic() > give_up:
                     raise Transient(_stuck(open_ends, deadline_s))
                 for message in messages:
@@ -135,12 +136,15 @@ class LogReader:
         futures = self._admin.list_offsets(asked, isolation_level=level, request_timeout=REQUEST_TIMEOUT_S)
         for tp, future in futures.items():
             try:
-                found[tp.topic, tp.partition] = future.result(REQUEST_TIMEOUT_S + 1).offset
-            except KafkaException as error:
-                raise translate(error, f"asking offsets of {tp.topic}/{tp.partition}") from None
+                with kafka_errors(f"asking offsets of {tp.topic}/{tp.partition}"):
+                    found[tp.topic, tp.partition] = future.result(REQUEST_TIMEOUT_S + 1).offset
             except TimeoutError:
                 raise Transient(f"no broker answered for the offsets of {tp.topic}/{tp.partition}") from None
         return found
+
+
+def _told(partitions: Iterable[Partition]) -> str:
+    return ", ".join(f"{topic}/{partition}" for topic, partition in partitions)
 
 
 def _stuck(open_ends: Mapping[Partition, int], deadline_s: float) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from sluice.errors import Bug, EnvironmentFault, Fenced, TransactionLost, Transient
+from sluice.errors import Bug, EnvironmentFault, Fenced, SluiceError, TransactionLost, Transient
 from sluice.kafka import clients
 from sluice.kafka.bounded import within
 from sluice.kafka.faults import TOO_LARGE, kafka_error, too_large, translate
@@ -105,10 +105,14 @@ class TransactionalProducer:
         self._open = False
 
     def abort(self) -> None:
-        """Give the open transaction up, if there is one."""
-        if self._open and self._producer is not None:
-            self._retrying("aborting", lambda p, left: p.abort_transaction(left))
-            self._open = False
+        """Give the open transaction up, if there is one. Raises nothing of Kafka's, so that why it is given up is told.
+
+        A client that cannot abort is thrown away: then the next `begin` raises TransactionLost, and `fence` aborts.
+        That happens without any fault: the broker still writes the markers of the transaction before, librdkafka asks
+        it again and again to add partitions to this one, sends the abort meanwhile, and the broker, which knows of no
+        transaction yet, says INVALID_TXN_STATE (librdkafka #4849).
+        """
+        self._given_up()
 
     def discard(self) -> None:
         """Throw the client away without waiting; what it had open is aborted by the next `fence`."""
@@ -141,20 +145,40 @@ class TransactionalProducer:
                     producer.poll(0.05)
                     continue
                 if error.txn_requires_abort() and not error.fatal() and doing != "aborting":
-                    self.abort()
-                    if error.name() == TOO_LARGE:
-                        raise too_large(f"{self.transactional_id}: {doing}", self._largest) from None
-                    raise Transient(f"{self.transactional_id}: {doing}: {error.name()}; aborted") from None
+                    raise self._aborted(doing, exception) from None
                 raise self._lost(doing, exception) from None
+
+    def _given_up(self) -> TransactionLost | None:
+        """Abort; what took the client away instead, if something did."""
+        if self._open and self._producer is not None:
+            try:
+                self._retrying("aborting", lambda p, left: p.abort_transaction(left))
+            except TransactionLost as lost:
+                return lost
+            except (SluiceError, Bug) as error:
+                return TransactionLost(str(error))
+            self._open = False
+        return None
+
+    def _aborted(self, doing: str, exception: KafkaException) -> Exception:
+        """Abort, as librdkafka asks for, and say what the code means. Its text names topic and partition."""
+        error = kafka_error(exception)
+        lost = self._given_up()
+        where = f"{self.transactional_id}: {doing}"
+        if error.name() == TOO_LARGE:
+            return too_large(where, self._largest)
+        ours = translate(exception, f"{where}: {error.str()}")
+        if not isinstance(ours, Transient):
+            return ours
+        return lost or Transient(f"{where}: {error.name()}; aborted")
 
     def _lost(self, doing: str, exception: KafkaException | None) -> Exception:
         self.discard()
-        name = kafka_error(exception).name() if exception else "no room"
         where = f"{self.transactional_id}: {doing}"
-        if exception is not None:
-            ours = translate(exception, where)
-            if not isinstance(ours, Transient | KafkaException):
-                return ours
+        if exception is None:
+            return TransactionLost(f"{where}: no room")
+        name = kafka_error(exception).name()
         if name in _TAKEN_OVER:
             return Fenced(f"{where}: {name}", self.transactional_id)
-        return TransactionLost(f"{where}: {name}")
+        ours = translate(exception, where)
+        return TransactionLost(f"{where}: {name}") if isinstance(ours, Transient) else ours

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import TopicPartition
 
 from sluice.entities import Mapping
 from sluice.kafka import KafkaSettings, clients
-from sluice.kafka.faults import translate
+from sluice.kafka.faults import kafka_errors
 from sluice.kafka.log import Partition
 from sluice.names import MAPPER, MERGER, SINK_POSTGRES
 from sluice.pipeline import Pipeline
@@ -53,9 +53,8 @@ def committed_offsets(settings: KafkaSettings, group: str, partitions: Iterable[
     """
     consumer = clients.group_consumer(settings, group, "offsets")
     try:
-        found = consumer.committed([TopicPartition(*at) for at in partitions], TIMEOUT_S)
-    except KafkaException as error:
-        raise translate(error, f"committed offsets of group {group}") from None
+        with kafka_errors(f"committed offsets of group {group}"):
+            found = consumer.committed([TopicPartition(*at) for at in partitions], TIMEOUT_S)
     finally:
         consumer.close()
     return {(tp.topic, tp.partition): tp.offset for tp in found if tp.error is None and tp.offset >= 0}

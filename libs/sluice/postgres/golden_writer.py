@@ -11,6 +11,7 @@ import psycopg
 from psycopg import sql
 
 from sluice.errors import DeadRecord, EnvironmentFault
+from sluice.postgres.faults import raised_in
 from sluice.postgres.golden_columns import GoldenRow, GoldenTable
 from sluice.postgres.sink_connection import Connection
 from sluice.postgres.sink_faults import translate
@@ -50,6 +51,7 @@ class TableWriter:
     def __init__(self, connection: Connection, table: GoldenTable) -> None:
         self._connection = connection
         self._table = table
+        self._where = f"table {table.schema}.{table.name}"
         names = [sql.Identifier(column.name) for column in table.columns]
         self._incoming = sql.Identifier("pg_temp", f"sluice_in_{table.name}")
         self._deleted = sql.Identifier("pg_temp", f"sluice_del_{table.name}")
@@ -99,18 +101,21 @@ class TableWriter:
         return result
 
     def _attempt(self, changes: Sequence[Change]) -> Written:
-        """All of `changes`, or both halves of them, down to the one that is refused."""
+        """All of `changes`, or both halves of them, down to the one that is refused: it is rejected, or, where
+        somebody's function refuses it, named in the fault."""
         if not changes:
             return Written(Counter(), [])
         try:
             with self._connection.transaction():
                 return Written(self._write(changes), [])
         except psycopg.Error as error:
-            ours = translate(error, f"table {self._table.schema}.{self._table.name}")
-            if not isinstance(ours, DeadRecord):
-                raise ours from None
-            if len(changes) == 1:
+            ours = translate(error, self._where)
+            alone = len(changes) == 1
+            if alone and isinstance(ours, DeadRecord):
                 return Written(Counter(), [Rejected(changes[0], ours)])
+            one_is_to_blame = isinstance(ours, DeadRecord) or (isinstance(ours, EnvironmentFault) and raised_in(error))
+            if alone or not one_is_to_blame:
+                raise translate(error, f"{self._where}: writing {_told(changes)}") from None
         half = len(changes) // 2
         first, second = self._attempt(changes[:half]), self._attempt(changes[half:])
         return Written(first.effective + second.effective, first.rejected + second.rejected)
@@ -152,7 +157,7 @@ class TableWriter:
         found = self._connection.execute(self._misplaced).fetchone()
         if found is not None:
             raise EnvironmentFault(
-                f"table {self._table.schema}.{self._table.name}",
+                self._where,
                 f"an entity of partition {found[0]} (offset {found[1]}) stands there from partition {found[2]} "
                 f"(offset {found[3]}) of the same topic; one entity lives in one partition",
                 "find the producer that partitions otherwise; then `sluice sink rebuild`",
@@ -167,6 +172,12 @@ def newest(changes: Iterable[Change]) -> list[Change]:
         if held is None or _before(held, change):
             kept[change.entity_id] = change
     return list(kept.values())
+
+
+def _told(changes: Sequence[Change]) -> str:
+    first = changes[0]
+    more = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
+    return f"the {'row' if first.row else 'delete'} of partition {first.partition}, offset {first.offset}{more}"
 
 
 def _before(one: Change, other: Change) -> bool:

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 
 import psycopg
 
-from sluice.errors import DeadRecord, EnvironmentFault, Transient, classify_sqlstate
+from sluice.errors import DeadRecord, EnvironmentFault, Transient
+from sluice.postgres.faults import next_step, policy_of, raised_in, unknown, why
 
-# Held by another connection for a moment: our own, not gone yet, or an operator's.
-_IN_USE = {"55006", "55P03"}
 # A connection refused by a server that works carries no SQLSTATE, only text; these texts pass by themselves.
 _PASSING = ("the database system is", "too many", "remaining connection slots", "terminating connection")
 
@@ -29,13 +28,18 @@ def translate(error: psycopg.Error, where: str) -> Exception:
     state = error.sqlstate
     if isinstance(error, psycopg.OperationalError) and state is None:
         return _connection(error, where)
-    why = error.diag.message_primary or type(error).__name__
-    policy = Transient if state in _IN_USE else classify_sqlstate(state)
+    policy = policy_of(error)
     if policy is Transient:
-        return Transient(f"{where}: {why} ({state})")
+        return Transient(f"{where}: {why(error)}")
     if policy in (EnvironmentFault, DeadRecord):
-        return EnvironmentFault(where, f"{why} ({state})", "check the source's settings and this user's privileges")
-    return error
+        return EnvironmentFault(where, why(error), _next_step(error))
+    return unknown(error, where)
+
+
+def _next_step(error: psycopg.Error) -> str:
+    if raised_in(error):
+        return "ask whoever wrote that function (an event trigger?) to let this user through; it goes on by itself"
+    return next_step(error) or "check the source's settings and this user's privileges"
 
 
 def _connection(error: psycopg.OperationalError, where: str) -> Exception:

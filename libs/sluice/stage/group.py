@@ -6,14 +6,14 @@ runs inside a callback.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from sluice.errors import Bug, Transient
 from sluice.kafka import clients
-from sluice.kafka.faults import translate
+from sluice.kafka.faults import kafka_errors, translate
 from sluice.kafka.log import Partition
 from sluice.kafka.settings import KafkaSettings
 from sluice.stage.record import End, Record, record_of
@@ -52,9 +52,10 @@ class GroupReader:
         """What came within `timeout_s`, in order per partition. Changes of assignment are noted meanwhile."""
         taken: list[Record | End] = []
         consumer = self._open()
-        first = consumer.poll(timeout_s)
-        # `consume` with a time-out waits for all it was asked for, and would add that to the latency of each record.
-        messages = [] if first is None else [first, *consumer.consume(records_max, 0)]
+        with kafka_errors(f"group {self.group}: reading {', '.join(self._topics)}"):
+            first = consumer.poll(timeout_s)
+            # `consume` with a time-out waits for all it was asked for, and would add that to each record's latency.
+            messages = [] if first is None else [first, *consumer.consume(records_max, 0)]
         for message in messages:
             error = message.error()
             if error is None:
@@ -67,46 +68,43 @@ class GroupReader:
 
     def committed(self, at: Partition) -> int | None:
         """The group's committed offset of `at`, behind any transaction that is still being decided."""
-        try:
+        with kafka_errors(f"group {self.group}: committed offset of {at[0]}/{at[1]}"):
             found = self._open().committed([TopicPartition(*at)], REQUEST_TIMEOUT_S)
-        except KafkaException as error:
-            raise translate(error, f"committed offset of {at[0]}/{at[1]}") from None
-        if found[0].error is not None:
-            raise translate(KafkaException(found[0].error), f"committed offset of {at[0]}/{at[1]}")
+            if found[0].error is not None:
+                raise KafkaException(found[0].error)
         return found[0].offset if found[0].offset >= 0 else None
 
     def begin_at(self, at: Partition, offset: int) -> None:
         """Read `at` from `offset` on."""
-        self._open().seek(TopicPartition(*at, offset))
-        self._open().resume([TopicPartition(*at)])
+        with kafka_errors(f"group {self.group}: reading {at[0]}/{at[1]} from {offset} on"):
+            self._open().seek(TopicPartition(*at, offset))
+            self._open().resume([TopicPartition(*at)])
 
     def hold(self, at: Partition) -> None:
         """Read nothing of `at` until `begin_at`."""
-        self._open().pause([TopicPartition(*at)])
+        with kafka_errors(f"group {self.group}: holding {at[0]}/{at[1]}"):
+            self._open().pause([TopicPartition(*at)])
 
     def high_watermark(self, at: Partition) -> int:
         """The end of `at` as of the last fetch; negative if none was made yet."""
-        return int(self._open().get_watermark_offsets(TopicPartition(*at), cached=True)[1])
+        with kafka_errors(f"group {self.group}: the end of {at[0]}/{at[1]} as it was fetched"):
+            return int(self._open().get_watermark_offsets(TopicPartition(*at), cached=True)[1])
 
     def end(self, at: Partition) -> int:
         """The end of `at` as its leader tells it now, within a second. Raises Transient or EnvironmentFault."""
-        try:
-            found = self._open().get_watermark_offsets(TopicPartition(*at), END_TIMEOUT_S, cached=False)
-        except KafkaException as error:
-            raise translate(error, f"asking for the end of {at[0]}/{at[1]}") from None
-        return int(found[1])
+        with kafka_errors(f"group {self.group}: asking for the end of {at[0]}/{at[1]}"):
+            return int(self._open().get_watermark_offsets(TopicPartition(*at), END_TIMEOUT_S, cached=False)[1])
 
     def commit(self, offsets: dict[Partition, int]) -> None:
         """Commit `offsets` outside a transaction and wait; only for a stage whose effects are durable elsewhere."""
         parts = [TopicPartition(*at, offset) for at, offset in offsets.items()]
-        try:
+        with kafka_errors(f"group {self.group}: committing offsets of {_places(offsets)}"):
             self._open().commit(offsets=parts, asynchronous=False)
-        except KafkaException as error:
-            raise translate(error, f"committing offsets of {self.group}") from None
 
     def metadata(self) -> Any:
         """What fences a transaction by the group's generation."""
-        return self._open().consumer_group_metadata()
+        with kafka_errors(f"group {self.group}: its generation"):
+            return self._open().consumer_group_metadata()
 
     def _open(self) -> Consumer:
         if self._consumer is None:
@@ -135,12 +133,16 @@ class GroupReader:
     def _raise(self, error: KafkaError, message: Message) -> None:
         where = f"group {self.group}, {message.topic()}/{message.partition()}"
         name = error.name()
-        if name == "_AUTO_OFFSET_RESET" or name == "OFFSET_OUT_OF_RANGE":
+        if name in ("_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE", "_LOG_TRUNCATION"):
             # Whoever begins there anew finds out which end of the log it is beyond, and holds that partition only.
             raise ConsumerLost(f"{where}: offset {message.offset()} is not in the log")
         if error.fatal() or name == "_MAX_POLL_EXCEEDED":
             raise ConsumerLost(f"{where}: {name}")
         raise translate(KafkaException(error), where)
+
+
+def _places(offsets: Iterable[Partition]) -> str:
+    return ", ".join(f"{topic}/{partition}" for topic, partition in sorted(offsets)) or "nothing"
 
 
 class ConsumerLost(Transient):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
+import structlog
 from prometheus_client import Gauge
 
-from sluice.errors import EnvironmentFault, Transient
+from sluice.errors import told
 from sluice.kafka.log import Partition
 from sluice.stage.assignment import Assignment
 from sluice.stage.batch import Batch
@@ -16,6 +17,9 @@ from sluice.telemetry import metrics
 
 LAG_EVERY_S = 0.5
 ENDS_EVERY_S = 2.0
+TOLD_EVERY_S = 30.0
+
+log = structlog.get_logger()
 
 
 class StageMetrics:
@@ -27,7 +31,7 @@ class StageMetrics:
         self._newest_ms: dict[Partition, int] = {}
         self._nothing_left_at: dict[Partition, float] = {}
         self._ends: dict[Partition, int] = {}
-        self._next_lag_at = self._next_ends_at = 0.0
+        self._next_lag_at = self._next_ends_at = self._next_told_at = 0.0
 
     def delivered(self, batch: Batch) -> None:
         self._newest_ms |= batch.newest_ms
@@ -47,11 +51,20 @@ class StageMetrics:
         Positions pass over control records at the end of a partition, so an idle stage's lag is 0. The end that the
         last fetch told grows old where nothing is fetched: of what is not read, and of what is far behind, because the
         queue in front of it is full. There it is asked for.
+
+        Raises nothing: what only measures never stops a stage. What cannot be measured keeps the value that it has,
+        and the log says so.
         """
         now = time.monotonic()
         if now < self._next_lag_at:
             return
         self._next_lag_at = now + LAG_EVERY_S
+        try:
+            self._measure(assignment, reader)
+        except Exception as error:
+            self._unmeasured(error)
+
+    def _measure(self, assignment: Assignment, reader: GroupReader) -> None:
         unread = assignment.unread()
         positions = {at: one.position for at, one in assignment.owned.items()} | unread
         self._ask_ends(
@@ -71,9 +84,16 @@ class StageMetrics:
         for at in partitions:
             try:
                 self._ends[at] = reader.end(at)
-            except (EnvironmentFault, Transient):
-                self._ends = known  # the next time will do: nothing waits for it
+            except Exception as error:  # whatever its code: the next time will do, since nothing waits for it
+                self._ends = known
+                self._unmeasured(error)
                 return
+
+    def _unmeasured(self, error: Exception) -> None:
+        now = time.monotonic()
+        if now >= self._next_told_at:
+            self._next_told_at = now + TOLD_EVERY_S
+            log.warning("lag not measured; its metric stands still", group=self._group, why=told(error))
 
     def _tell(self, at: Partition, records: int) -> None:
         topic, partition = at

@@ -5,17 +5,18 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from sluice.codes import classify_http, classify_kafka, classify_sqlstate
 from sluice.errors import (
+    Bug,
     DeadRecord,
     EnvironmentFault,
     SluiceError,
     TransactionLost,
     Transient,
-    classify_http,
-    classify_kafka,
-    classify_sqlstate,
+    UnknownCode,
+    frames_of,
 )
-from sluice.kafka.faults import translate
+from sluice.kafka.faults import kafka_errors, translate
 
 Policy = type[SluiceError] | None
 
@@ -34,8 +35,9 @@ Policy = type[SluiceError] | None
         pytest.param("42P01", EnvironmentFault, id="no such table"),
         pytest.param("42501", EnvironmentFault, id="no privilege"),
         pytest.param("28P01", EnvironmentFault, id="wrong password"),
-        pytest.param("XX000", None, id="the server's own bug"),
-        pytest.param("P0001", None, id="raised by somebody's function"),
+        pytest.param("XX000", EnvironmentFault, id="the server's own bug"),
+        pytest.param("P0001", EnvironmentFault, id="raised by somebody's function"),
+        pytest.param("24000", None, id="a cursor that we used wrongly"),
     ],
 )
 def test_a_sqlstate_says_what_to_do_next(sqlstate: str | None, policy: Policy) -> None:
@@ -95,6 +97,42 @@ def test_a_producer_after_a_fatal_error_is_known_by_its_code() -> None:
     assert type(translate(KafkaException(error), "producing")) is TransactionLost
 
 
-def test_an_unknown_error_of_kafka_stays_what_it_is_a_bug() -> None:
-    unknown = KafkaException(KafkaError(KafkaError.INVALID_REQUIRED_ACKS))
-    assert translate(unknown, "producing") is unknown
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            KafkaError(KafkaError.INVALID_REQUIRED_ACKS),
+            "INVALID_REQUIRED_ACKS (21, Broker: Invalid required acks value)",
+        ),
+        (KafkaError(KafkaError._INVALID_ARG, "sasl.password=hunter2"), "_INVALID_ARG (-186, Local: Invalid argument"),
+        (KafkaError(1234), "ERR_1234? (1234, "),
+    ],
+    ids=["a stop of the table", "a text that may quote a setting", "newer than librdkafka"],
+)
+def test_an_unknown_code_of_kafka_is_a_stop_that_says_code_place_and_next_step(error: KafkaError, told: str) -> None:
+    def met() -> None:
+        with kafka_errors("group mapper: reading raw.hr.workers/0 from 17 on"):
+            raise KafkaException(error)
+
+    with pytest.raises(UnknownCode) as stop:
+        met()
+    assert isinstance(stop.value, Bug), "nothing but the end of the process may catch it"
+    line = frames_of(stop.value).splitlines()[0]  # what the log shows of it
+    assert line.startswith("UnknownCode: group mapper: reading raw.hr.workers/0 from 17 on: Kafka says " + told)
+    assert "Next: " in line
+    assert "hunter2" not in line
+
+
+def test_what_librdkafka_calls_retriable_is_transient_whatever_its_code() -> None:
+    error = KafkaError(1234, "made later", False, True)
+    assert error.retriable()
+    assert type(translate(KafkaException(error), "committing")) is Transient
+
+
+def test_a_wrong_clock_is_told_with_this_hosts_time_the_brokers_limits_and_how_to_set_it() -> None:
+    ours = translate(KafkaException(KafkaError(KafkaError.INVALID_TIMESTAMP)), "writing a request to sluice.control")
+    assert isinstance(ours, EnvironmentFault)
+    assert "this host's clock says 20" in ours.why
+    assert "message.timestamp.after.max.ms" in ours.why
+    assert "message.timestamp.before.max.ms" in ours.why
+    assert "NTP" in ours.next_step

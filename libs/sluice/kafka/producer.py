@@ -162,15 +162,25 @@ class TransactionalProducer:
 
     def _aborted(self, doing: str, exception: KafkaException) -> Exception:
         """Abort, as librdkafka asks for, and say what the code means. Its text names topic and partition."""
-        error = kafka_error(exception)
+        error = self._first(kafka_error(exception))
         lost = self._given_up()
         where = f"{self.transactional_id}: {doing}"
         if error.name() == TOO_LARGE:
             return too_large(where, self._largest)
-        ours = translate(exception, f"{where}: {error.str()}")
+        ours = translate(KafkaException(error), f"{where}: {error.str()}")
         if not isinstance(ours, Transient):
             return ours
         return lost or Transient(f"{where}: {error.name()}; aborted")
+
+    def _first(self, error: KafkaError) -> KafkaError:
+        """What the transaction failed of. A call that is under way when it fails may only say `_STATE`; the next one
+        is refused with the first error, and a `begin_transaction` asks nothing of the broker."""
+        if error.name() == "_STATE":
+            try:
+                self._live().begin_transaction()
+            except KafkaException as refused:
+                return kafka_error(refused)
+        return error
 
     def _lost(self, doing: str, exception: KafkaException | None) -> Exception:
         self.discard()

@@ -16,7 +16,11 @@ TRUNCATED_HEADER = "sluice-truncated-bytes"
 
 
 class RawRecord(NamedTuple):
-    """One record for a topic; `partition` None means murmur2 of the key."""
+    """One record for a topic; `partition` None means murmur2 of the key.
+
+    `timestamp_ms` is of our own clock, never of a source's: one record of a source whose clock is two hours ahead would
+    make Kafka refuse the whole batch, for ever. What the source says stands in headers.
+    """
 
     topic: str
     key: bytes | None

@@ -1,0 +1,158 @@
+"""A host's clock that is wrong: Kafka refuses the records by their time. Every producer says so, with the clock and
+what to do; nothing is lost, and all goes on by itself once it is mended.
+
+What makes a topic refuse here: a limit so narrow that the clock of this host is too far behind, or a record that is
+stamped with the time of a clock that is two hours ahead.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from sluice.connector import Response
+from sluice.connector.messages import Request
+from sluice.errors import DeadRecord, EnvironmentFault
+from sluice.kafka import KafkaSettings, TransactionalProducer, read_to_end
+from sluice.stage.batch import Batch
+from sluice.stage.control import write_request
+from sluice.stage.delivery import DirectDelivery
+from sluice.stage.group import GroupReader
+from sluice.stage.ingress import IngressProducer
+from sluice.stage.raw import RawRecord
+from sluice.stage.record import Record
+from sluice_ingress_poller.page import Item
+from sluice_ingress_poller.records import Fetched, RecordMaker
+from sluice_ingress_poller.records import Names as PolledNames
+from support.echo_stage import EchoBench, Running
+from support.waiting import eventually
+
+BEHIND = "message.timestamp.before.max.ms"
+AHEAD_MS = 2 * 3_600_000
+
+
+@pytest.fixture
+def bench(kafka: str, topic_prefix: str, tmp_path: Path) -> EchoBench:
+    return EchoBench(kafka, topic_prefix, tmp_path)
+
+
+def configure(kafka: str, topic: str, value: str | None) -> None:
+    """Let `topic` take records that are at most so many ms old; None: any."""
+    how = AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET
+    entry = ConfigEntry(BEHIND, value, incremental_operation=how)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.incremental_alter_configs([resource])[resource].result(10)
+
+
+def assert_tells_the_clock(told: str, topic: str) -> None:
+    assert topic in told
+    assert "INVALID_TIMESTAMP: this host's clock says 20" in told
+    assert "message.timestamp.after.max.ms" in told
+    assert "NTP" in told
+
+
+def test_a_stage_whose_clock_is_refused_says_so_and_resumes_by_itself(bench: EchoBench, kafka: str) -> None:
+    configure(kafka, bench.out, "0")
+    bench.feed(b"1", b"2")
+    stage, _ = bench.stage()
+    with Running(stage) as running:
+        told = eventually(lambda: bench.healths[-1].faults.get("environment"), "the fault")
+        assert_tells_the_clock(told, f"{bench.out} [0]")
+        configure(kafka, bench.out, None)
+        eventually(lambda: bench.committed() == 2, "everything is done")
+        eventually(lambda: not bench.healths[-1].faults, "no fault is left")
+        assert running.error is None
+    assert bench.visible(bench.out) == [b"1", b"2"]
+    assert bench.visible(bench.names.dlq("echo")) == []
+
+
+def test_ingress_whose_clock_is_ahead_says_so_and_its_records_arrive_once_it_is_set(bench: EchoBench) -> None:
+    ingress = IngressProducer(bench.kafka, bench.names, bench.names.transactional_id("ingress", 0))
+    ingress.fence()
+    records = [RawRecord(bench.out, b"k", b"%d" % n, [], 0) for n in range(3)]
+    ahead = time.time_ns() // 1_000_000 + AHEAD_MS
+    with pytest.raises(EnvironmentFault) as fault:
+        ingress.publish([*records, RawRecord(bench.out, b"k", b"3", [], 0, ahead)], {})
+    assert_tells_the_clock(str(fault.value), f"{bench.out} [0]")
+    assert bench.visible(bench.out) == []
+    ingress.fence()
+    ingress.publish(records, {})
+    assert bench.visible(bench.out) == [b"0", b"1", b"2"]
+    ingress.close()
+
+
+def test_a_call_that_only_finds_the_transaction_failed_tells_what_it_failed_of(bench: EchoBench) -> None:
+    """Offsets that are being sent while a record is refused are refused with `_STATE`, which names nothing."""
+    producer = TransactionalProducer(bench.kafka, f"{bench.out}-producer")
+    producer.fence()
+    producer.begin()
+    producer.produce(bench.out, b"k", b"v", partition=0, timestamp_ms=time.time_ns() // 1_000_000 + AHEAD_MS)
+    producer._live().flush(10)
+    found = KafkaException(KafkaError(KafkaError._STATE, "Operation not valid", False, False, True))
+    assert_tells_the_clock(str(producer._aborted("sending offsets", found)), f"{bench.out} [0]")
+    producer.discard()
+    assert bench.visible(bench.out) == []
+
+
+def test_a_record_whose_source_has_a_clock_that_is_ahead_arrives_and_its_time_is_told_in_headers(
+    bench: EchoBench,
+) -> None:
+    ingress = IngressProducer(bench.kafka, bench.names, bench.names.transactional_id("ingress", 0))
+    ingress.fence()
+    fetched = Fetched.now(Response(Request.get("/things"), 200, {}, b"[]"), time.time_ns() // 1_000_000)
+    streams = PolledNames("shop", "crm", "things", bench.out, bench.out, bench.out)
+    in_two_days = datetime.now(UTC) + timedelta(days=2)
+    items = [Item(b"%d" % n, b"%d" % n, None, changed) for n, changed in enumerate([None, in_two_days, None])]
+    maker = RecordMaker(streams, 1, 42, ())
+    ingress.publish([maker._upsert(item, fetched) for item in items], {})
+    assert bench.visible(bench.out) == [b"0", b"1", b"2"]
+    assert headers_in(bench, bench.out)[1]["ce_time"].decode().startswith(f"{in_two_days:%Y-%m-%dT%H:%M}")
+    ingress.close()
+
+
+def headers_in(bench: EchoBench, topic: str) -> list[dict[str, bytes]]:
+    found: list[dict[str, bytes]] = []
+    for message in read_to_end(bench.kafka, topic, {0: 0}):
+        headers: Any = message.headers() or ()
+        found.append(dict(headers))
+    return found
+
+
+class NoWriter:
+    """The effect outside of Kafka of a stage that has none."""
+
+    def write(self, batch: Batch, owned: object) -> None: ...
+    def commit(self) -> None:
+        raise AssertionError("nothing may be committed before the dead letter is durable")
+
+    def rollback(self) -> None: ...
+
+
+def test_a_dead_letter_that_is_refused_by_its_time_is_a_fault_and_nothing_is_committed(
+    bench: EchoBench, kafka: str
+) -> None:
+    dlq = bench.names.dlq("echo")
+    configure(kafka, dlq, "0")
+    batch = Batch("echo", dlq, 1 << 30, 60.0)
+    batch.park(Record(bench.topic, 0, 0, b"k", b"v", {}, 1_000), DeadRecord("told-to", "the test says so"))
+    delivery = DirectDelivery(bench.kafka, NoWriter())
+    delivery.open()
+    with pytest.raises(EnvironmentFault) as fault:
+        delivery.deliver(batch, [], GroupReader(bench.kafka, bench.group, "0", [bench.topic]))
+    assert_tells_the_clock(str(fault.value), dlq)
+    delivery.close()
+
+
+def test_a_request_that_is_refused_by_its_time_is_a_fault(bench: EchoBench, kafka: str) -> None:
+    control = bench.names.control
+    configure(kafka, control, "0")
+    with pytest.raises(EnvironmentFault) as fault:
+        write_request(KafkaSettings(bootstrap_servers=kafka), control, "cdc/erp", {"v": 1})
+    assert_tells_the_clock(str(fault.value), control)

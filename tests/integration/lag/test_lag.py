@@ -11,12 +11,13 @@ from typer.testing import CliRunner
 
 from sluice.cli.main import app
 from sluice.embedded import Servers
-from sluice.kafka import KafkaSettings, LogReader, TransactionalProducer, clients
+from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.groups import set_offsets
 from sluice.kafka.topics import Topic, Topics
 from sluice.lag import Backlog, backlogs, committed_offsets
 from sluice.stage.partition import PartitionRecord, partition_key
 from support.handmade import Handmade
+from support.waiting import eventually
 
 
 @pytest.fixture
@@ -27,17 +28,18 @@ def topic(kafka: str, topic_prefix: str) -> str:
 
 
 def transactions(settings: KafkaSettings, topic: str, *, committed: int, aborted: int = 0) -> None:
-    """One record a transaction."""
-    producer = TransactionalProducer(settings, f"{topic}-producer")
-    producer.fence()
+    """One record a transaction. Those that are aborted stand in the log too: what the broker has not got yet is given
+    up in the client, and leaves nothing there."""
+    producer = clients.producer(settings, f"{topic}-producer")
+    producer.init_transactions(30)
     for number in range(committed + aborted):
-        producer.begin()
-        producer.produce(topic, b"key", b"value", partition=0, timestamp_ms=1_700_000_000_000 + number)
+        producer.begin_transaction()
+        producer.produce(topic, b"value", b"key", 0, timestamp=1_700_000_000_000 + number)
+        assert producer.flush(10) == 0
         if number < committed:
-            producer.commit()
+            producer.commit_transaction(10)
         else:
-            producer.abort()
-    producer.discard()
+            producer.abort_transaction(10)
 
 
 def backlog(settings: KafkaSettings, topic: str, start: int, counted_max: int = 10_000) -> Backlog:
@@ -49,6 +51,8 @@ def backlog(settings: KafkaSettings, topic: str, start: int, counted_max: int = 
 def test_markers_and_aborted_records_are_no_lag(kafka: str, topic: str) -> None:
     settings = KafkaSettings(bootstrap_servers=kafka)
     transactions(settings, topic, committed=3, aborted=2)
+    with LogReader(settings) as reader:
+        eventually(lambda: reader.ends([(topic, 0)]) == {(topic, 0): 2 * (3 + 2)}, "a record and a marker for each")
     assert backlog(settings, topic, 0).records == 3
     assert backlog(settings, topic, 5).records == 0, "behind the last record stand its marker, and aborted ones"
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from sluice.errors import SettingsError
+from sluice.errors import SettingsError, UnknownCode
 from sluice.lag import stage_inputs
 from sluice.pipeline import Pipeline, load_pipeline
 from sluice.pipeline.authored import load_entities
-from sluice_ingress_poller.lag import downstream
+from sluice.stage.backpressure import Flow, LagBounds
+from sluice_ingress_poller.lag import BackPressure, DownstreamLag, downstream
 from support.people import PIPELINE
+from support.waiting import eventually
 
 
 @pytest.fixture
@@ -40,3 +43,27 @@ def test_any_group_of_the_pipeline_can_be_watched(pipeline: Pipeline) -> None:
 def test_a_group_that_is_none_of_the_pipeline_is_refused_with_those_that_are(pipeline: Pipeline) -> None:
     with pytest.raises(SettingsError, match=r"GROUPS: console is not one of mapper, merger, sink-postgres"):
         downstream(pipeline, ["console"])
+
+
+class Unmeasurable:
+    """A lag that is first refused with codes and errors that nobody knows, and then high."""
+
+    def __init__(self) -> None:
+        self._refusals: list[Exception] = [
+            UnknownCode("committed offsets of group mapper", "Kafka says ERR_1234?", "start it again"),
+            RuntimeError("Consumer closed"),
+        ]
+
+    def measure(self) -> int:
+        if self._refusals:
+            raise self._refusals.pop()
+        return 1_000
+
+    def close(self) -> None: ...
+
+
+def test_whatever_a_measurement_meets_the_next_one_comes_and_moves_the_level() -> None:
+    pressure = BackPressure(cast(DownstreamLag, Unmeasurable()), LagBounds(10, 20), 0.001)
+    pressure.start()
+    eventually(lambda: pressure.flow is Flow.PAUSED, "a measurement after those that failed")
+    pressure.close()

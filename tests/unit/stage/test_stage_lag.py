@@ -7,9 +7,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import structlog
+from confluent_kafka import KafkaError, KafkaException
 from prometheus_client import REGISTRY
 
 from sluice.errors import EnvironmentFault, Transient
+from sluice.kafka.faults import translate
 from sluice.kafka.log import Partition
 from sluice.stage import metrics_of
 from sluice.stage.metrics_of import StageMetrics, oldest_age_s
@@ -104,6 +107,45 @@ def test_a_broker_that_does_not_answer_for_an_end_stops_nothing() -> None:
     stage.run(20, turn)
     assert stage.written("out") == [b"1", b"2"]
     assert told_lag(paused) == 50, "as the last fetch told it"
+
+
+class Refusing:
+    """A reader that a broker refuses everything that is asked for measuring, with one code after the other."""
+
+    def __init__(self) -> None:
+        self.error = KafkaError(KafkaError.NO_ERROR)
+        self.asked = 0
+
+    def _refuse(self, at: Partition) -> int:
+        self.asked += 1
+        raise translate(KafkaException(self.error), f"asking for the end of {at[0]}/{at[1]}")
+
+    end = _refuse
+    high_watermark = _refuse
+
+
+class RefusingForTheEnd(Refusing):
+    def high_watermark(self, at: Partition) -> int:
+        return 10
+
+
+@pytest.mark.usefixtures("at_every_turn")
+@pytest.mark.parametrize("reader", [Refusing(), RefusingForTheEnd()], ids=["everything", "the end"])
+def test_whatever_kafka_answers_a_measurement_it_stops_no_stage(
+    reader: Refusing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics_of, "TOLD_EVERY_S", 0.0)
+    at = ("input_of_which_nothing_is_told", 0)
+    owned = cast(Any, SimpleNamespace(owned={at: SimpleNamespace(position=5)}, unread=dict))
+    measured = StageMetrics("echo", "scripted")
+    for code in {code for name, code in vars(KafkaError).items() if isinstance(code, int) and name.isupper()}:
+        reader.error, reader.asked = KafkaError(code), 0
+        with structlog.testing.capture_logs() as lines:
+            measured.lag(owned, cast(Any, reader))
+        assert reader.asked, "nothing was measured"
+        (line,) = lines
+        assert line["event"] == "lag not measured; its metric stands still"
+        assert reader.error.name() in line["why"]
 
 
 def test_a_partition_of_which_nothing_was_fetched_is_not_called_done() -> None:

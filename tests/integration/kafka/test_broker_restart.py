@@ -1,0 +1,102 @@
+"""What a broker answers while it dies and comes back: every code has a policy, and what measures goes on."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import NewTopic
+
+from sluice.embedded import Servers
+from sluice.embedded.layout import Layout
+from sluice.errors import EnvironmentFault, Transient
+from sluice.kafka import KafkaSettings, LogReader, clients
+from sluice.kafka.log import Partition
+from sluice.stage.group import GroupReader
+from support.waiting import eventually
+
+PARTITIONS = 6
+ASKERS = 5
+RESTARTS = 2
+TOPIC = "asked"
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Servers]:
+    with Servers.start(tmp_path, registry=False, postgres=False, durable=False) as running:
+        yield running
+    Layout(tmp_path).delete()
+
+
+class Asking:
+    """Asks `question` on a thread again and again; counts what is answered by kind, and keeps what has no policy."""
+
+    def __init__(self, question: Callable[[], object]) -> None:
+        self._question = question
+        self.answers: Counter[str] = Counter()
+        self.without_policy: list[str] = []
+        self.last = ""
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._ended.wait(0.02):
+            try:
+                self._question()
+                self.answers["answered"] += 1
+            except (Transient, EnvironmentFault) as error:
+                self.answers[type(error).__name__] += 1
+                self.last = str(error)
+            except BaseException as error:
+                self.without_policy.append(f"{type(error).__name__}: {error}")
+
+    def end(self) -> None:
+        self._ended.set()
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+
+
+def as_a_stage(reader: GroupReader, places: list[Partition]) -> None:
+    reader.take(100, 0.0)
+    for at in places:
+        reader.end(at)
+        reader.committed(at)
+
+
+def test_each_answer_about_ends_and_offsets_has_a_policy_while_a_broker_dies_and_returns(broker: Servers) -> None:
+    settings = KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
+    admin = clients.admin(settings)
+    admin.create_topics([NewTopic(TOPIC, PARTITIONS, 1)])[TOPIC].result(30)
+    places = [(TOPIC, partition) for partition in range(PARTITIONS)]
+    readers = [GroupReader(settings, f"asker-{number}", "0", [TOPIC]) for number in range(ASKERS)]
+    for reader in readers:
+        reader.open()
+    log = LogReader(settings, leader_deadline_s=1.0)
+    asking = [Asking(partial(as_a_stage, reader, places)) for reader in readers]
+    asking.append(Asking(lambda: log.ends(places)))
+
+    def answered() -> bool:
+        return all(one.answers["answered"] > before[one] for one in asking)
+
+    def told() -> str:
+        return "\n".join(f"{dict(one.answers)} {one.last}" for one in asking)
+
+    for _ in range(RESTARTS):
+        before = {one: one.answers["answered"] for one in asking}
+        eventually(answered, "everybody is answered", 120, told)
+        broker.kill("kafka")
+        broker.restart("kafka")
+        before = {one: one.answers["answered"] for one in asking}
+        eventually(answered, "everybody is answered again", 120, told)
+    for one in asking:
+        one.end()
+    for reader in readers:
+        reader.close()
+    log.close()
+    assert sum((one.answers for one in asking), Counter())["Transient"], "the restarts were met"
+    assert {told for one in asking for told in one.without_policy} == set()

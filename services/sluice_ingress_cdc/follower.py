@@ -61,7 +61,7 @@ class Follower:
                 except psycopg.Error as error:
                     ours = translate(error, self._slot.where)
                     if not isinstance(ours, EnvironmentFault | Transient):
-                        raise
+                        raise ours from None
                     self._not_ready(ours, stop, self._settings.recheck_interval_s)
         finally:
             self.publisher.close()

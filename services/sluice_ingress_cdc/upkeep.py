@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from sluice.errors import EnvironmentFault, Transient
+from sluice.errors import told
 from sluice.postgres.slots import rows, slot_state, wal_end
 from sluice.postgres.source_connection import Connection, connect
 from sluice.telemetry.health import Health
@@ -78,13 +78,14 @@ class Upkeep:
         about = self._about(name)
         try:
             duty()
-        except (EnvironmentFault, Transient) as fault:
+        except Exception as error:
+            # Whatever it is: looking must go on, and that it does not is told.
             self._disconnect()
             if self._ended.is_set():
                 return
-            if self._health.faults.get(about) != str(fault):
-                log.warning(f"no {name}", source=self._slot.source, why=str(fault))
-            self._health.fault(about, str(fault))
+            if self._health.faults.get(about) != told(error):
+                log.warning(f"no {name}", source=self._slot.source, why=told(error))
+            self._health.fault(about, told(error))
         else:
             self._health.mend(about)
 

@@ -119,7 +119,8 @@ class Assembler:
     """Feed it a slot's messages in order; take batches whenever it suits. A batch never splits one message's records.
 
     Effects are handed in: `shape_of` asks the catalogs, `read_again` a row, `hold` tells of a table whose events lack
-    what its records need. After an error it must be thrown away.
+    what its records need. After an error it must be thrown away. `truncations`: by stream, the transactions that
+    truncated its table.
     """
 
     def __init__(self, followed: Followed, mark: Mark, shape_of: ShapeOf, read_again: ReadAgain, hold: Hold) -> None:
@@ -128,6 +129,7 @@ class Assembler:
         self._read_again = read_again
         self._hold = hold
         self._held: set[str] = set()
+        self.truncations: dict[str, set[int]] = {}
         self._between = self._taken = mark  # the mark at the last place between transactions
         self._complete_lsn = mark.lsn if mark.ordinal == 0 else 0
         self._tables: dict[int, tuple[TableEvents, Target] | None] = {}
@@ -278,6 +280,7 @@ class Assembler:
         if table is None or transaction.final_lsn < table[1].since_lsn:
             return
         target = table[1]
+        self.truncations.setdefault(target.stream, set()).add(transaction.moment.xid or 0)
         position = Position(self._followed.epoch, transaction.final_lsn, transaction.ordinal)
         for marker in sweep_markers(target.topic, target.stream, position, target.partitions):
             self._gather(marker._replace(headers=[*marker.headers, transaction.origin]))

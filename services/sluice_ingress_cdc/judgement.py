@@ -17,7 +17,7 @@ A followed table with a fault publishes its changes, which are right; rows that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from enum import Enum
 from typing import NamedTuple
 
@@ -46,23 +46,26 @@ class Verdict(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """A look at the source.
+    """A look at the source, of a table that was `bound` to something by then.
 
     `called_now`: the present name of the table's oid where another table, or none, has its name. `filled`: new leaves
-    that held rows before they were attached; `emptied`: leaves in new files that hold no row of before.
+    that held rows before they were attached; `emptied`: leaves in new files that hold no row of before, with the
+    transaction that made it so.
     """
 
+    bound: Bound
     facts: TableFacts | None
     publication: PublicationFacts
     topic_id: str
     server_version: int
     called_now: str | None = None
     filled: frozenset[int] = frozenset()
-    emptied: frozenset[int] = frozenset()
+    emptied: Mapping[int, int] = {}
 
 
-def judge(bound: Bound, seen: Seen) -> Verdict:
+def judge(seen: Seen) -> Verdict:
     """The table's verdict."""
+    bound = seen.bound
     held = _why_held(bound, seen)
     if held is not None:
         return held
@@ -72,6 +75,19 @@ def judge(bound: Bound, seen: Seen) -> Verdict:
         return Verdict(Action.SAY, why)
     # What did no harm (a new partition, VACUUM FULL, an empty column) is not looked at again.
     return Verdict(Action.GO_ON, bound=bound_to(seen.facts, seen.publication, seen.topic_id))
+
+
+def before_the_log(seen: Seen, truncations: Set[int], *, caught_up: bool) -> tuple[Seen, bool]:
+    """What can be judged of a look before the log has come to its moment: a TRUNCATE of the whole table empties its
+    partitions as well, and only the log tells the two apart, by the transaction that did it.
+
+    `truncations`: transactions that truncated the whole table. Returns the look without partitions that such a one
+    emptied, and without those of which that is not known yet; whether there are some of the latter.
+    """
+    left = {oid: xid for oid, xid in seen.emptied.items() if xid not in truncations}
+    if caught_up:
+        return seen._replace(emptied=left), False
+    return seen._replace(emptied={}), bool(left)
 
 
 def judge_relation(bound: Bound, relation: Relation) -> Verdict:
@@ -143,7 +159,7 @@ def _partitions(bound: Bound, seen: Seen) -> Iterator[str]:
         yield f"{_count(len(gone), 'partition')} detached or dropped, for which Postgres sends no event"
     for oid in sorted(seen.filled & leaves.keys()):
         yield f"partition {leaves[oid].name} was attached with rows in it, for which Postgres sends no event"
-    for oid in sorted(seen.emptied & leaves.keys()):
+    for oid in sorted(seen.emptied.keys() & leaves.keys()):
         yield f"partition {leaves[oid].name} was truncated or rewritten, for which Postgres sends no event"
 
 
@@ -157,6 +173,8 @@ def _columns(bound: Bound, facts: TableFacts) -> Iterator[str]:
             yield f"column {name} was dropped"
         elif column.name != name:
             yield f"column {name} is called {column.name} now"
+        elif name not in facts.published_columns:
+            yield f"column {name} is not published any more"
         elif not _reads_the_same(type_oid, column.type_oid) or (
             column.typmod != typmod and column.type_oid not in _SAME_TEXT
         ):

@@ -18,7 +18,7 @@ from sluice.postgres.source_faults import translate
 from sluice.postgres.source_tables import load_types
 from sluice.postgres.table_facts import TableFacts
 from sluice_ingress_cdc.assembler import Shape
-from sluice_ingress_cdc.judgement import doubtful_columns, judge, judge_relation
+from sluice_ingress_cdc.judgement import doubtful_columns, judge_relation
 from sluice_ingress_cdc.observation import look_at
 from sluice_ingress_cdc.settings import SlotSettings
 from sluice_ingress_cdc.tables import Tables
@@ -56,7 +56,7 @@ class SourceLookups:
             return None
         look = look_at(self._live(), self._slot, {name: bound}, self._topic_ids)
         if name in look.seen:
-            self._tables.judged(name, judge(bound, look.seen[name]))
+            self._tables.seen(name, look.seen[name])
         self._tables.judged(name, judge_relation(bound, relation))
         if self._tables[name].state != FOLLOWED:
             return None

@@ -42,14 +42,15 @@ log = structlog.get_logger()
 class Look(NamedTuple):
     """The tables of a source as its catalogs show them, by name, those that exist; None where there is no publication.
 
-    `seen`: of each table that was bound to something, the look that is judged. `refusal`: why nothing can be followed
-    through the publication. `harm`: a table that it makes refuse writes could not be taken out of it.
+    `seen`: of each table that was bound to something, the look that is judged. `wal_lsn`: how far the log was written by
+    then. `refusal`: why nothing can be followed through the publication. `harm`: a table that it makes refuse writes could not be taken out of it.
     """
 
     publication: PublicationFacts | None
     facts: Mapping[str, TableFacts]
     seen: Mapping[str, Seen]
     server_version: int
+    wal_lsn: int = 0
     refusal: EnvironmentFault | None = None
     harm: EnvironmentFault | None = None
 
@@ -115,7 +116,7 @@ def look_at(
         for name, bound in bounds.items()
     }
     refusal = partial_publication(slot.publication, publication, list(facts.values()), where)
-    return Look(publication, facts, seen, version, refusal, harm)
+    return Look(publication, facts, seen, version, wal_end(connection, where), refusal, harm)
 
 
 def _withdraw_harmed(
@@ -147,15 +148,16 @@ def _seen(
 ) -> Seen:
     version = connection.info.server_version
     if facts is None or facts.oid != bound.oid:
-        return Seen(facts, publication, topic_id, version, called_now(connection, bound.oid, where))
-    filled, emptied = set(), set()
+        return Seen(bound, facts, publication, topic_id, version, called_now(connection, bound.oid, where))
+    filled: set[int] = set()
+    emptied: dict[int, int] = {}
     for leaf in facts.leaves:
         if leaf.oid not in bound.leaves:
             if _older_rows(connection, leaf, leaf.attached, or_equal=True) is not False:
                 filled.add(leaf.oid)
         elif leaf.filenode != bound.leaves[leaf.oid] and not _older_rows(connection, leaf, bound.xid % _XIDS):
-            emptied.add(leaf.oid)
-    return Seen(facts, publication, topic_id, version, None, frozenset(filled), frozenset(emptied))
+            emptied[leaf.oid] = leaf.version
+    return Seen(bound, facts, publication, topic_id, version, None, frozenset(filled), emptied)
 
 
 def _older_rows(connection: Connection, leaf: Leaf, xid: int, *, or_equal: bool = False) -> bool | None:

@@ -29,7 +29,6 @@ from sluice.telemetry.health import Health
 from sluice_ingress_cdc.assembler import Assembler, Batch, Followed, Target
 from sluice_ingress_cdc.confirmation import Confirmation
 from sluice_ingress_cdc.fitness import unfit
-from sluice_ingress_cdc.judgement import judge
 from sluice_ingress_cdc.lookups import SourceLookups
 from sluice_ingress_cdc.observation import Look, RawTopic, look_at, observe, raw_topics
 from sluice_ingress_cdc.publisher import SlotPublisher
@@ -116,6 +115,7 @@ class _Session:
         self._tables = tables
         self._topics = topics
         self._database = database
+        self._suspected: dict[str, int] = {}
 
     # ── reading tables whole ──────────────────────────────────────────────────────────────────────────────────
 
@@ -206,7 +206,7 @@ class _Session:
         """Follow the slot until `stop`, or until something is to be read whole."""
         slot, around = self._slot, self._around
         with connect(slot.dsn.reveal(), slot.where) as connection:
-            self._judge(self._look(connection))
+            self._judge(self._look(connection), None)
         followed = self._followed(watermark.epoch)
         lookups = SourceLookups(slot, self._tables, self._topic_ids)
         requests = partial(self._publisher.requests, slot.tables)
@@ -240,7 +240,7 @@ class _Session:
         """Follow what the newest look and the newest requests say; True if something is to be read whole."""
         look, upkeep.look = upkeep.look, None
         if look is not None:
-            self._judge(look)
+            self._judge(look, assembler)
         asked, upkeep.requests = upkeep.requests, None
         if asked is not None and self._tables.asked(asked[1]):
             self._around.read_again_at = 0.0
@@ -254,7 +254,8 @@ class _Session:
             return False
         return any(name in look.facts and unfit(look.facts[name], look.server_version) is None for name in pending)
 
-    def _judge(self, look: Look) -> None:
+    def _judge(self, look: Look, assembler: Assembler | None) -> None:
+        """Follow a look. `assembler`: of the stream, once there is one."""
         if look.publication is None:
             raise EnvironmentFault(
                 f"{self._slot.where}, publication {self._slot.publication}",
@@ -268,9 +269,13 @@ class _Session:
         else:
             self._around.health.mend(self._around.harm)
         for name, seen in look.seen.items():
-            bound = self._tables[name].bound
-            if bound is not None:
-                self._tables.judged(name, judge(bound, seen))
+            # A suspicion is settled once the log has come to the look at which it arose.
+            arose_at = self._suspected.setdefault(name, look.wal_lsn) if seen.emptied else 0
+            caught_up = assembler is not None and assembler.mark.lsn >= arose_at
+            if not seen.emptied or caught_up:
+                self._suspected.pop(name, None)
+            truncations = assembler.truncations.get(name, set()) if assembler is not None else set()
+            self._tables.seen(name, seen, truncations, caught_up=caught_up)
 
     # ── parts of both ─────────────────────────────────────────────────────────────────────────────────────────
 

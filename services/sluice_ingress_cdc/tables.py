@@ -6,7 +6,7 @@ Belongs to the follower's thread. What changes here is written with the next bat
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 
 import structlog
@@ -16,7 +16,7 @@ from sluice.postgres.slot_watermark import FOLLOWED, HELD, PENDING, State, Table
 from sluice.postgres.table_facts import Bound
 from sluice.telemetry.health import Health
 from sluice.telemetry.metrics import CDC_TABLES
-from sluice_ingress_cdc.judgement import Action, Verdict
+from sluice_ingress_cdc.judgement import Action, Seen, Verdict, before_the_log, judge
 from sluice_ingress_cdc.settings import SlotSettings
 
 Marks = Mapping[str, TableMark | None]
@@ -57,6 +57,15 @@ class Tables:
     def command(self, name: str) -> str:
         """What makes the table whole."""
         return f"`sluice cdc resnapshot {self._slot.source} --table {_shell(name)}`"
+
+    def seen(self, name: str, seen: Seen, truncations: Set[int] = frozenset(), *, caught_up: bool = False) -> None:
+        """Judge a look at a table, unless it was bound to something else since. `truncations` and `caught_up`: see
+        `before_the_log`."""
+        if seen.bound is not self._marks[name].bound:
+            return
+        known, waits = before_the_log(seen, truncations, caught_up=caught_up)
+        verdict = judge(known)
+        self.judged(name, verdict._replace(bound=None) if waits else verdict)
 
     def judged(self, name: str, verdict: Verdict) -> None:
         """Follow the verdict on a followed table. A fault stays until the table is read again."""

@@ -547,7 +547,7 @@ DEEDS = [
     Deed(
         _VALUES,
         "arrays of boxes, of domains, of composites, with bounds and dimensions",
-        "INSERT INTO {t} VALUES (1, ARRAY[box '(1,2),(0,0)'], '[0:1]={a,NULL}', '{{{{1}},{{2}}}}', 0)",
+        "INSERT INTO {t} VALUES (1, ARRAY[box '(1,2),(0,0)'], '[0:1]={{a,NULL}}', '{{{{1}},{{2}}}}', 0)",
         EQUAL,
         setup="CREATE TABLE {t} (id int PRIMARY KEY, a box[], b text[], c int[][], n int)",
     ),

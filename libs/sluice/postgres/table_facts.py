@@ -30,7 +30,8 @@ class ColumnFacts(NamedTuple):
 
 
 class Leaf(NamedTuple):
-    """A partition that holds rows. `attached`: the transaction id that made it part of the table."""
+    """A partition that holds rows. `attached`: the transaction id that made it part of the table; `version`: the one
+    that wrote its catalog row, such as a TRUNCATE's."""
 
     oid: int
     schema: str
@@ -39,6 +40,7 @@ class Leaf(NamedTuple):
     persistence: str
     identity: str
     filenode: int
+    version: int
     attached: int
     identity_columns: tuple[str, ...]
 
@@ -198,6 +200,6 @@ def _facts(row: dict[str, Any]) -> TableFacts:
             "membership": tuple(sorted(row["membership"])),
             "columns": tuple(ColumnFacts(*column) for column in row["columns"] or ()),
             "leaves": tuple(Leaf(*leaf)._replace(identity_columns=tuple(leaf[-1])) for leaf in row["leaves"] or ()),
-            "published": None if row["published"] is None else tuple(row["published"]),
+            "published": tuple(row["published"]) if row["membership"] else None,
         }
     )

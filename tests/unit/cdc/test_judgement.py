@@ -10,7 +10,7 @@ import pytest
 from sluice.postgres.pgoutput import Column, Relation
 from sluice.postgres.table_facts import ColumnFacts, Leaf, PublicationFacts, TableFacts, bound_to
 from sluice_ingress_cdc.fitness import unfit
-from sluice_ingress_cdc.judgement import Action, Seen, doubtful_columns, judge, judge_relation
+from sluice_ingress_cdc.judgement import Action, Seen, before_the_log, doubtful_columns, judge, judge_relation
 
 V18, V17 = 180_006, 170_010
 TEXT, VARCHAR, INT4, INT8 = 25, 1043, 23, 20
@@ -42,8 +42,8 @@ FACTS = TableFacts(
 )
 PUBLICATION = PublicationFacts(11, 900, whole=True, via_root=True)
 BOUND = bound_to(FACTS, PUBLICATION, "topic")
-SEEN = Seen(FACTS, PUBLICATION, "topic", V18)
-LEAF = Leaf(8, "public", "t_1", "r", "p", "d", 8, 950, ("id",))
+SEEN = Seen(BOUND, FACTS, PUBLICATION, "topic", V18)
+LEAF = Leaf(8, "public", "t_1", "r", "p", "d", 8, 960, 950, ("id",))
 PARTITIONED = FACTS._replace(kind="p", filenode=0, leaves=(LEAF,))
 WITH_GENERATED = (*COLUMNS, column(5, "twice", generated=True))
 
@@ -96,6 +96,9 @@ CASES = {
     "dropped and made again under its name": Case(
         columns(ID, OTHER, N, column(5, "notes")), Action.SAY, "column notes was dropped"
     ),
+    "not published any more": Case(
+        FACTS._replace(published=("id", "other", "n")), Action.SAY, "notes is not published any more"
+    ),
     "another type": Case(columns(ID, NOTES, OTHER, column(4, "n", INT8)), Action.SAY, "column n changed its type"),
     "rows rewritten with USING": Case(
         columns(ID, NOTES, OTHER, column(4, "n", INT4, version=950), filenode=70), Action.SAY, "n was altered"
@@ -109,7 +112,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_a_look_at_the_source_decides_what_becomes_of_the_table(case: Case) -> None:
-    verdict = judge(BOUND, SEEN._replace(**{k: v for k, v in vars(case).items() if k in Seen._fields}))
+    verdict = judge(SEEN._replace(**{k: v for k, v in vars(case).items() if k in Seen._fields}))
     assert verdict.action is case.action
     if case.says:
         assert re.search(case.says, verdict.why), verdict.why
@@ -118,7 +121,7 @@ def test_a_look_at_the_source_decides_what_becomes_of_the_table(case: Case) -> N
 
 def test_an_unpublished_generated_column_is_no_news() -> None:
     facts = FACTS._replace(columns=(*COLUMNS, column(5, "twice", generated=True, filled=True)))
-    assert judge(BOUND, SEEN._replace(facts=facts)).action is Action.GO_ON
+    assert judge(SEEN._replace(facts=facts)).action is Action.GO_ON
 
 
 @pytest.mark.parametrize(
@@ -135,17 +138,35 @@ def test_a_change_of_partitions_is_told_where_rows_came_or_went_without_an_event
     facts: TableFacts, filled: tuple[int, ...], emptied: tuple[int, ...], says: str
 ) -> None:
     bound = bound_to(PARTITIONED, PUBLICATION, "topic")
-    seen = SEEN._replace(facts=facts, filled=frozenset(filled), emptied=frozenset(emptied))
-    verdict = judge(bound, seen)
+    gone = dict.fromkeys(emptied, 1_001)
+    verdict = judge(SEEN._replace(bound=bound, facts=facts, filled=frozenset(filled), emptied=gone))
     assert verdict.action is (Action.SAY if says else Action.GO_ON)
     assert says in verdict.why
 
 
 def test_an_empty_new_partition_is_looked_at_once() -> None:
     more = PARTITIONED._replace(leaves=(LEAF, LEAF._replace(oid=9, table="t_2")))
-    verdict = judge(bound_to(PARTITIONED, PUBLICATION, "topic"), SEEN._replace(facts=more))
+    verdict = judge(SEEN._replace(bound=bound_to(PARTITIONED, PUBLICATION, "topic"), facts=more))
     assert verdict.bound is not None
     assert set(verdict.bound.leaves) == {8, 9}
+
+
+@pytest.mark.parametrize(
+    ("truncations", "caught_up", "left", "waits"),
+    [
+        (set(), False, {}, True),
+        (set(), True, {8: 1_001}, False),
+        ({1_001}, False, {}, False),
+        ({1_001}, True, {}, False),
+        ({1_000}, True, {8: 1_001}, False),
+    ],
+)
+def test_an_emptied_partition_is_judged_once_the_log_can_tell_whether_the_whole_table_was_truncated(
+    truncations: set[int], caught_up: bool, left: dict[int, int], waits: bool
+) -> None:
+    seen = SEEN._replace(facts=PARTITIONED, emptied={8: 1_001})
+    known, waiting = before_the_log(seen, truncations, caught_up=caught_up)
+    assert (known.emptied, waiting) == (left, waits)
 
 
 # ── the log's own word ────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,8 +1,10 @@
--- What stands in the source about each table asked for, those that exist. Only catalogs are read, so that a snapshot
--- shows the facts of its own moment. `xmin` of a catalog row changes with the row: it shows what was changed and
--- changed back.
+-- What stands in the source about each table asked for, those that exist. Only catalogs are read, as one snapshot shows
+-- them: what a function or view such as pg_publication_tables computes is of a later moment, and the two together would
+-- show a table that never was. `xmin` of a catalog row changes with the row: it shows what was changed and changed back.
 WITH RECURSIVE publication AS (
-    SELECT p.oid, p.puballtables FROM pg_catalog.pg_publication AS p WHERE p.pubname = %(publication)s
+    SELECT p.oid, p.puballtables, COALESCE(to_jsonb(p) ->> 'pubgencols', 'n') = 's' AS generated
+      FROM pg_catalog.pg_publication AS p
+     WHERE p.pubname = %(publication)s
 ), asked AS (
     SELECT c.oid, n.nspname, c.relname
       FROM unnest(%(schemas)s::text[], %(tables)s::text[]) AS a(schema, name)
@@ -20,6 +22,7 @@ WITH RECURSIVE publication AS (
 ), relations AS (
     -- `identity_columns`: what an update or delete of the relation carries of the old row.
     SELECT t.root, t.oid, t.attached, n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident, c.relfilenode,
+           c.relnamespace, c.xmin AS version,
            ARRAY(SELECT a.attname::text
                    FROM pg_catalog.pg_attribute AS a
                   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -58,21 +61,26 @@ SELECT r.nspname::text AS schema,
          WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
        (SELECT jsonb_agg(jsonb_build_array(
                    l.oid::bigint, l.nspname, l.relname, l.relkind, l.relpersistence, l.relreplident,
-                   l.relfilenode::bigint, l.attached::text::bigint, l.identity_columns) ORDER BY l.oid)
+                   l.relfilenode::bigint, l.version::text::bigint, l.attached::text::bigint, l.identity_columns)
+                   ORDER BY l.oid)
           FROM relations AS l
          WHERE l.root = r.oid AND l.oid <> r.oid AND l.relkind <> 'p') AS leaves,
        ARRAY(SELECT 'table ' || m.oid FROM pg_catalog.pg_publication_rel AS m
               WHERE m.prpubid = p.oid AND m.prrelid = r.oid
               UNION ALL
              SELECT 'schema ' || m.oid FROM pg_catalog.pg_publication_namespace AS m
-               JOIN pg_catalog.pg_class AS c ON c.oid = r.oid
-              WHERE m.pnpubid = p.oid AND m.pnnspid = c.relnamespace
+              WHERE m.pnpubid = p.oid AND m.pnnspid = r.relnamespace
               UNION ALL
              SELECT 'all ' || p.oid WHERE p.puballtables) AS membership,
-       (SELECT v.attnames::text[] FROM pg_catalog.pg_publication_tables AS v
-         WHERE v.pubname = %(publication)s AND v.schemaname = r.nspname AND v.tablename = r.relname) AS published,
-       (SELECT v.rowfilter FROM pg_catalog.pg_publication_tables AS v
-         WHERE v.pubname = %(publication)s AND v.schemaname = r.nspname AND v.tablename = r.relname) AS row_filter,
+       ARRAY(SELECT a.attname::text
+               FROM pg_catalog.pg_attribute AS a
+               LEFT JOIN pg_catalog.pg_publication_rel AS m ON m.prpubid = p.oid AND m.prrelid = r.oid
+              WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+                AND CASE WHEN m.prattrs IS NOT NULL THEN a.attnum = ANY (m.prattrs::int2[])
+                         ELSE a.attgenerated = '' OR (a.attgenerated = 's' AND p.generated) END
+              ORDER BY a.attnum) AS published,
+       (SELECT pg_catalog.pg_get_expr(m.prqual, m.prrelid)
+          FROM pg_catalog.pg_publication_rel AS m WHERE m.prpubid = p.oid AND m.prrelid = r.oid) AS row_filter,
        ARRAY(SELECT DISTINCT a.attname::text
                FROM pg_catalog.pg_publication_rel AS m
               CROSS JOIN LATERAL regexp_matches(m.prqual::text, ':varattno (\d+)', 'g') AS used(attnum)

@@ -40,10 +40,11 @@ log = structlog.get_logger()
 
 
 class Look(NamedTuple):
-    """The tables of a source as its catalogs show them, by name, those that exist; None where there is no publication.
+    """The tables of a source as its catalogs show them, by name, those that exist.
 
-    `seen`: of each table that was bound to something, the look that is judged. `wal_lsn`: how far the log was written by
-    then. `refusal`: why nothing can be followed through the publication. `harm`: a table that it makes refuse writes could not be taken out of it.
+    `publication`: None where there is none. `seen`: of each table that was bound to something, the look that is judged.
+    `wal_lsn`: how far the log was written by then. `refusal`: why nothing can be followed through the publication.
+    `harm`: a table whose writes it makes fail could not be taken out of it.
     """
 
     publication: PublicationFacts | None

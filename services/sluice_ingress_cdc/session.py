@@ -252,7 +252,7 @@ class _Session:
         pending = self._tables.in_state(PENDING)
         if look is None or time.monotonic() < self._around.read_again_at:
             return False
-        return any(name in look.facts and unfit(look.facts[name], look.server_version) is None for name in pending)
+        return any(look.fit(name) for name in pending)
 
     def _judge(self, look: Look, assembler: Assembler | None) -> None:
         """Follow a look. `assembler`: of the stream, once there is one."""

@@ -54,6 +54,10 @@ class Names:
     def ledger(self) -> str:
         return f"{self.prefix}sluice.ledger"
 
+    @property
+    def faults(self) -> str:
+        return f"{self.prefix}sluice.faults"
+
     def group(self, stage: str) -> str:
         return f"{self.prefix}{stage}"
 

@@ -59,8 +59,7 @@ class Handmade:
         self.pipeline = load_pipeline(file)
         self.names = self.pipeline.names
         self.admin = clients.admin(self.kafka)
-        kinds = load_kinds(self.settings.schemas_dir / "topics")
-        Topics(self.admin).apply(concrete(kinds, self.pipeline, ["person"]))
+        self.apply_topics()
         registry = Registry(registry_url, folder / "state" / "schemas")
         contract = Person.contract()
         schema = avro_schema(contract, "people")
@@ -75,6 +74,10 @@ class Handmade:
         self.erp = self.names.raw("erp", "public.staff")
         self.contributions = self.names.contributions("person")
         self.canonical = self.names.canonical("person")
+
+    def apply_topics(self) -> None:
+        kinds = load_kinds(self.settings.schemas_dir / "topics")
+        Topics(self.admin).apply(concrete(kinds, self.pipeline, ["person"]))
 
     # ── raw ───────────────────────────────────────────────────────────────────────────────────────────────────
 

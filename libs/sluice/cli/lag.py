@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import orjson
 import typer
@@ -18,6 +18,7 @@ from rich.text import Text
 from sluice.cli.options import PipelineOption
 from sluice.cli.reaching import chosen_pipeline, servers_reached
 from sluice.errors import Transient
+from sluice.lag.faults import StandingFaults, silent_for_s, standing_faults, why_of
 from sluice.lag.holds import Hold
 from sluice.lag.measure import LagMeter, StageLag
 from sluice.lag.sources import SourceLag, source_lags
@@ -40,6 +41,8 @@ def lag(
     Transaction markers are not records. Beyond 10,000 offsets of a partition the number is an upper bound (≤).
     For ingress: how far each source is ahead of what was published.
 
+    Above all: the faults that stand in the stages' processes, since when, and what to do about each.
+
     A partition that a stage does not read is named below, with why and what to do: held, where going on would lose
     records (a group that was moved forward: `sluice skips accept`), or paused, after too many dead letters.
     """
@@ -49,11 +52,23 @@ def lag(
         if watch:
             _watch(loaded, settings, meter, interval_s, by_partition, as_json)
             return
-        stages, sources = meter.measure(), source_lags(loaded, settings.kafka)
+        seen = _look(loaded, settings, meter)
     if as_json:
-        print(_as_json(stages, sources))
+        print(_as_json(seen))
     else:
-        Console().print(*_parts(stages, sources, by_partition), sep="\n")
+        Console().print(*_parts(seen, by_partition), sep="\n")
+
+
+class Seen(NamedTuple):
+    """One look at a pipeline."""
+
+    faults: StandingFaults
+    stages: list[StageLag]
+    sources: list[SourceLag]
+
+
+def _look(pipeline: Pipeline, settings: StageSettings, meter: LagMeter) -> Seen:
+    return Seen(standing_faults(settings.kafka, pipeline.names), meter.measure(), source_lags(pipeline, settings.kafka))
 
 
 def _watch(
@@ -63,20 +78,33 @@ def _watch(
         with Live(console=Console(quiet=as_json), auto_refresh=False) as live:
             while True:
                 try:
-                    stages, sources = meter.measure(), source_lags(pipeline, settings.kafka)
+                    seen = _look(pipeline, settings, meter)
                 except Transient as error:
                     live.update(f"not now: {error}", refresh=True)
                 else:
                     if as_json:
-                        print(_as_json(stages, sources), flush=True)
-                    live.update(Group(*_parts(stages, sources, by_partition)), refresh=True)
+                        print(_as_json(seen), flush=True)
+                    live.update(Group(*_parts(seen, by_partition)), refresh=True)
                 time.sleep(interval_s)
     except KeyboardInterrupt:
         return
 
 
-def _parts(stages: list[StageLag], sources: list[SourceLag], by_partition: bool) -> list[Table | Text]:
-    return [_stage_table(stages, by_partition), *map(Text, hold_lines(stages)), _source_table(sources)]
+def _parts(seen: Seen, by_partition: bool) -> list[Table | Text]:
+    faults = [Text(line, style="bold red") for line in fault_lines(seen.faults, time.time())]
+    holds = map(Text, hold_lines(seen.stages))
+    return [*faults, _stage_table(seen.stages, by_partition), *holds, _source_table(seen.sources)]
+
+
+def fault_lines(found: StandingFaults, now_s: float) -> Iterator[str]:
+    """What stands wrong: stage, what it is about, since when, why with the next step."""
+    for one in found.faults:
+        process = one.stage if one.instance == "0" else f"{one.stage} ({one.instance})"
+        silent_s = silent_for_s(one, now_s)
+        gone = "" if silent_s is None else f" (not repeated for {_age(silent_s)}: is the process gone?)"
+        yield f"FAULT since {_time(one.since_us / 1e6)}: {process}: {one.about}: {why_of(one)}{gone}"
+    if found.unknown:
+        yield f"whether faults stand is not known: {found.unknown}"
 
 
 def hold_lines(stages: list[StageLag]) -> Iterator[str]:
@@ -131,11 +159,13 @@ def _time(at_s: float) -> str:
     return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="seconds").removesuffix("+00:00") + "Z"
 
 
-def _as_json(stages: list[StageLag], sources: list[SourceLag]) -> str:
+def _as_json(seen: Seen) -> str:
     now_s = time.time()
     return orjson.dumps(
         {
-            "stages": {stage.group: {"stage": stage.stage, **stage.to_json(now_s)} for stage in stages},
-            "sources": [one._asdict() for one in sources],
+            "faults": seen.faults.to_json(),
+            "faults_unknown": seen.faults.unknown or None,
+            "stages": {stage.group: {"stage": stage.stage, **stage.to_json(now_s)} for stage in seen.stages},
+            "sources": [one._asdict() for one in seen.sources],
         }
     ).decode()

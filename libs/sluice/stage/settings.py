@@ -57,6 +57,11 @@ class StageSettings(BaseSettings):
     batch_records_max: int = Field(default=5_000, ge=1, le=1_000_000)
     renew_records_after_s: float = Field(default=3_600.0, ge=0)
 
+    @property
+    def process_name(self) -> str:
+        """Which process of its stage this is."""
+        return self.instance
+
 
 S = TypeVar("S", bound=StageSettings)
 

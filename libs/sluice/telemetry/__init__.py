@@ -1,13 +1,17 @@
-"""Telemetry of a stage: logs, health, metrics."""
+"""Telemetry of a stage: logs, health, metrics, and its faults in Kafka."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sluice.errors import Bug, SluiceError
+from sluice.pipeline import load_pipeline
 from sluice.stage.settings import StageSettings
-from sluice.telemetry.health import Health
+from sluice.telemetry.fault_writer import FaultWriter
+from sluice.telemetry.health import PROCESS, Health, Standing
 from sluice.telemetry.logs import configure_logs
+from sluice.telemetry.metrics import FAULT
 from sluice.telemetry.server import TelemetryServer
 
 __all__ = ["Health", "telemetry"]
@@ -15,13 +19,47 @@ __all__ = ["Health", "telemetry"]
 
 @contextmanager
 def telemetry(settings: StageSettings, stage: str) -> Iterator[Health]:
-    """Logs configured and `/healthz`, `/readyz`, `/metrics` served for as long as the stage runs."""
+    """Logs configured, `/healthz`, `/readyz`, `/metrics` served and faults written for as long as the stage runs.
+
+    What ends the stage is its last fault. Raises SettingsError.
+    """
     configure_logs(stage)
-    health = Health()
+    names = load_pipeline(settings.pipeline).names
+    writer = FaultWriter(settings.kafka, names.faults, stage, settings.process_name)
+
+    def told(about: str, standing: Standing | None) -> None:
+        measured(stage, about, standing)
+        writer.notes.told(about, standing)
+
+    health = Health(told=told)
     suffix = "" if settings.instance == "0" else f".{settings.instance}"
     run_file = settings.state_dir / "run" / f"{stage}{suffix}.json"
     server = TelemetryServer(settings.telemetry.host, settings.telemetry.port, health, run_file)
+    writer.start(health)
     try:
         yield health
+    except Exception as error:
+        health.fault(PROCESS, ended_by(error))
+        raise
     finally:
+        writer.close()
         server.close()
+
+
+def measured(stage: str, about: str, standing: Standing | None) -> None:
+    """The metric follows: 1 while a fault stands, and gone with it."""
+    if standing is None:
+        try:
+            FAULT.remove(stage, about)
+        except KeyError:
+            return
+    elif standing.alarm:
+        FAULT.labels(stage, about).set(1)
+
+
+def ended_by(error: Exception) -> str:
+    """Why a process ended, without the words of others: they may quote a record."""
+    if isinstance(error, SluiceError):
+        return f"it ended: {error}"
+    told = f"Bug: {error}" if isinstance(error, Bug) else type(error).__name__
+    return f"a bug of ours ended it ({told}). Next: start it again; if it ends again, its log has the frames to report"

@@ -7,17 +7,50 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import structlog
 
 STALLED_AFTER_S = 60.0
+STARTING = "starting"
+START = "start"
+PROCESS = "process"
+
+log = structlog.get_logger()
+
+
+class Standing(NamedTuple):
+    """A fault that stands: `why` (with the next step), and since when (Unix µs)."""
+
+    why: str
+    since_us: int
+
+    @property
+    def alarm(self) -> bool:
+        """Whether it is worth an alarm: whoever only starts has found nothing wrong yet."""
+        return self.why != STARTING
+
+
+Told = Callable[[str, Standing | None], None]
+"""Called with what a fault is about, and the fault; None when it ended. Must not block."""
+
+
+def _nobody(about: str, standing: Standing | None) -> None:
+    return
 
 
 class Health:
-    """Told by the loop, asked by the HTTP server; thread-safe."""
+    """Told by the loop, asked by the HTTP server; thread-safe. `told` hears each fault that is new, changed or over.
 
-    def __init__(self, stalled_after_s: float = STALLED_AFTER_S) -> None:
+    A fault stands until what it is about succeeds: who calls `mend` knows that this succeeded, not something beside it.
+    """
+
+    def __init__(self, stalled_after_s: float = STALLED_AFTER_S, told: Told = _nobody) -> None:
         self._stalled_after_s = stalled_after_s
         self._progress_at = time.monotonic()
-        self._faults: dict[str, str] = {"start": "starting"}
+        self._told = told
+        self._standing = {START: Standing(STARTING, _now_us())}
         self._lock = threading.Lock()
 
     def progress(self) -> None:
@@ -25,16 +58,32 @@ class Health:
         self._progress_at = time.monotonic()
 
     def started(self) -> None:
-        self.mend("start")
+        self.mend(START)
 
-    def fault(self, where: str, why: str) -> None:
-        """Not ready because of `where`, until `mend(where)`."""
-        with self._lock:
-            self._faults[where] = why
+    def fault(self, about: str, why: str) -> None:
+        """Not ready because of `about`, until `mend(about)`. A new cause is one line of the log, however often told.
 
-    def mend(self, where: str) -> None:
+        `about` names a thing of the pipeline (a table, a stream, a partition): it labels a metric.
+        """
         with self._lock:
-            self._faults.pop(where, None)
+            before = self._standing.get(about)
+            if before is not None and before.why == why:
+                return
+            since_us = before.since_us if before is not None and before.alarm else _now_us()
+            now = self._standing[about] = Standing(why, since_us)
+            self._told(about, now)
+        if now.alarm:
+            log.error("fault", about=about, why=why)
+
+    def mend(self, about: str) -> None:
+        """What the fault is about succeeded."""
+        with self._lock:
+            before = self._standing.pop(about, None)
+            if before is None:
+                return
+            self._told(about, None)
+        if before.alarm:
+            log.info("fault over", about=about, stood_s=round((_now_us() - before.since_us) / 1e6, 1))
 
     @property
     def stalled_s(self) -> float:
@@ -46,5 +95,14 @@ class Health:
 
     @property
     def faults(self) -> dict[str, str]:
+        """Why we are not ready, by what it is about."""
+        return {about: one.why for about, one in self.standing.items()}
+
+    @property
+    def standing(self) -> dict[str, Standing]:
         with self._lock:
-            return dict(self._faults)
+            return dict(self._standing)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000

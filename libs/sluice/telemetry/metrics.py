@@ -23,4 +23,5 @@ FRESHNESS = Histogram(
 PAUSED = Gauge("sluice_input_paused", "1 while an input topic is paused, by why.", ["stage", "topic", "reason"])
 CDC_TABLES = Gauge("sluice_cdc_table", "1 for the state a table of a source is in.", ["source", "table", "state"])
 RETAINED_WAL_BYTES = Gauge("sluice_cdc_retained_wal_bytes", "WAL a slot holds back on its source.", ["source"])
+FAULT = Gauge("sluice_fault", "1 while a fault stands, by what it is about.", ["stage", "about"])
 THROTTLED = Gauge("sluice_ingress_backpressure", "0 flowing, 1 throttled, 2 paused.", ["stage", "source"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,18 @@ def _is_running(told: str) -> bool:
     return pid != os.getpid()  # in a container the one before us had our number
 
 
+def _readiness(health: Health) -> tuple[int, dict[str, Any]]:
+    standing = health.standing
+    body = {
+        "ready": not standing,
+        "faults": {about: one.why for about, one in standing.items()},
+        "since": {
+            about: datetime.fromtimestamp(one.since_us // 1_000_000, UTC).isoformat() for about, one in standing.items()
+        },
+    }
+    return 503 if standing else 200, body
+
+
 def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = 10
@@ -70,8 +83,7 @@ def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
             if self.path == "/healthz":
                 self._answer(200 if health.alive else 503, {"alive": health.alive, "stalled_s": health.stalled_s})
             elif self.path == "/readyz":
-                faults = health.faults
-                self._answer(503 if faults else 200, {"ready": not faults, "faults": faults})
+                self._answer(*_readiness(health))
             elif self.path == "/metrics":
                 self._send(200, CONTENT_TYPE_LATEST, generate_latest())
             else:

@@ -74,7 +74,7 @@ def test_every_topic_of_a_pipeline_is_declared_under_the_name_that_the_code_uses
         *(names.dlq(stage) for stage in STAGES),
         *(names.state("mapper", topic) for topic in raw),
         *(names.state("merger", topic) for topic in contributions),
-        *(names.watermarks, names.shards, names.control, names.ledger),
+        *(names.watermarks, names.shards, names.control, names.ledger, names.faults),
     }
 
 
@@ -89,7 +89,8 @@ def test_topics_whose_keys_must_lie_side_by_side_have_equal_counts(pipeline: Pip
 
 
 def test_records_that_are_read_to_their_end_lie_in_one_partition() -> None:
-    assert [KINDS[f"sluice.{name}"].partitions for name in ("watermarks", "control", "ledger")] == [1, 1, 1]
+    names = ("watermarks", "control", "ledger", "faults")
+    assert [KINDS[f"sluice.{name}"].partitions for name in names] == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("kind", of("raw", "contributions", "canonical", "state"), ids=lambda kind: kind.name)
@@ -123,8 +124,8 @@ def test_topics_of_whole_answers_and_dead_letters_take_sixteen(kind: TopicKind) 
 
 
 def test_only_records_of_bounded_use_expire_by_time() -> None:
-    expiring = {name for name, kind in KINDS.items() if kind.config["cleanup.policy"] == "delete"}
-    assert expiring == {"responses.{source}", "dlq.{stage}", "sluice.ledger"}
+    expiring = {name for name, kind in KINDS.items() if "delete" in kind.config["cleanup.policy"]}
+    assert expiring == {"responses.{source}", "dlq.{stage}", "sluice.ledger", "sluice.faults"}
 
 
 def declaration(**changed: Any) -> dict[str, Any]:

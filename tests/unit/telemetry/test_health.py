@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 
 import httpx
 import pytest
+import structlog
+from prometheus_client import generate_latest
 
-from sluice.telemetry import Health, metrics
+from sluice.telemetry import Health, measured, metrics
 from sluice.telemetry.server import TelemetryServer
 
 
@@ -41,7 +44,13 @@ def test_the_probes_answer_where_the_run_file_says_and_the_file_goes_with_the_st
         assert httpx.get(f"{base}/healthz").status_code == 200
         assert (httpx.get(f"{base}/readyz").status_code, httpx.get(f"{base}/nothing").status_code) == (503, 404)
         health.started()
-        assert httpx.get(f"{base}/readyz").json() == {"ready": True, "faults": {}}
+        assert httpx.get(f"{base}/readyz").json() == {"ready": True, "faults": {}, "since": {}}
+        health.fault("table t", "is gone")
+        told = httpx.get(f"{base}/readyz").json()
+        assert (told["ready"], told["faults"]) == (False, {"table t": "is gone"})
+        assert (
+            datetime.fromisoformat(told["since"]["table t"]).timestamp() == health.standing["table t"].since_us // 10**6
+        )
         metrics.DEAD_LETTERS.labels("probed", "0123456789ab").inc()
         counted = 'sluice_dead_letters_total{cause="0123456789ab",stage="probed"} 1.0'
         assert counted in httpx.get(f"{base}/metrics").text
@@ -65,3 +74,32 @@ def test_an_address_that_a_dead_process_left_goes_with_the_next_one(tmp_path: Pa
     with closing(TelemetryServer("127.0.0.1", 0, Health(), run_file)):
         pass
     assert not run_file.exists()
+
+
+def test_a_fault_is_a_metric_for_as_long_as_it_stands_and_starting_is_none() -> None:
+    def served() -> list[str]:
+        return [line for line in generate_latest().decode().splitlines() if line.startswith("sluice_fault{")]
+
+    health = Health(told=lambda about, standing: measured("probed", about, standing))
+    health.fault("source erp", "starting")
+    health.fault("table t", "is gone")
+    health.fault("table t", "is still gone")
+    assert served() == ['sluice_fault{about="table t",stage="probed"} 1.0']
+    health.mend("table t")
+    health.mend("source erp")
+    assert served() == []
+
+
+def test_a_new_cause_is_one_line_of_the_log_however_often_it_is_told() -> None:
+    health = Health()
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(3):
+            health.fault("table t", "is gone")
+        health.fault("table t", "is full")
+        health.started()
+        health.mend("table t")
+    assert [(line["event"], line.get("why")) for line in lines] == [
+        ("fault", "is gone"),
+        ("fault", "is full"),
+        ("fault over", None),
+    ]

@@ -1,0 +1,66 @@
+"""The faults that stages told and that are not over: what is wrong in them, since when, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from sluice.errors import EnvironmentFault
+from sluice.kafka import KafkaSettings, clients, read_to_end
+from sluice.kafka.topics import Topics
+from sluice.names import STAGES, Names
+from sluice.telemetry.fault_record import FaultRecord
+
+# A process repeats what stands every half minute.
+SILENT_AFTER_S = 90.0
+
+
+class StandingFaults(NamedTuple):
+    """In the order of the flow, the oldest of a stage first. `unknown` says why they could not be found out."""
+
+    faults: tuple[FaultRecord, ...] = ()
+    unknown: str = ""
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """For programs; times in Unix seconds."""
+        return [
+            {
+                "stage": one.stage,
+                "instance": one.instance,
+                "about": one.about,
+                "why": one.why,
+                "since_s": one.since_us / 1e6,
+                "told_s": one.at_us / 1e6,
+            }
+            for one in self.faults
+        ]
+
+
+def standing_faults(settings: KafkaSettings, names: Names) -> StandingFaults:
+    """What stands in `sluice.faults` now. Raises Transient."""
+    try:
+        Topics(clients.admin(settings)).pinned([names.faults])
+        newest: dict[bytes, bytes | None] = {}
+        for message in read_to_end(settings, names.faults, {0: 0}):
+            newest[message.key() or b""] = message.value()
+    except EnvironmentFault as error:
+        return StandingFaults(unknown=str(error))
+    return StandingFaults(tuple(ordered(FaultRecord.from_json(value) for value in newest.values() if value)))
+
+
+def ordered(found: Iterable[FaultRecord | None]) -> list[FaultRecord]:
+    """In the order of the flow, then of time; what cannot be read is left out."""
+    places = {stage: place for place, stage in enumerate(STAGES)}
+    read = [one for one in found if one is not None]
+    return sorted(read, key=lambda one: (places.get(one.stage, len(places)), one.since_us, one.instance, one.about))
+
+
+def silent_for_s(fault: FaultRecord, now_s: float) -> float | None:
+    """Since when nobody repeated it, where that is too long: its process is gone, or cannot reach Kafka."""
+    silent_s = now_s - fault.at_us / 1e6
+    return silent_s if silent_s > SILENT_AFTER_S else None
+
+
+def why_of(fault: FaultRecord) -> str:
+    """Without the words that `about` says already."""
+    return fault.why.removeprefix(f"{fault.about}: ")

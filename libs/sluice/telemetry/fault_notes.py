@@ -1,0 +1,55 @@
+"""What of a process's faults is to be written next: of each the newest state alone, so that it is bounded."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+
+from sluice.telemetry.health import PROCESS, START, Standing
+
+
+class FaultNotes:
+    """Thread-safe. `told` is what `Health` calls; the rest is for whoever writes."""
+
+    def __init__(self) -> None:
+        self._raised: set[str] = set()
+        self._standing: dict[str, Standing] = {}
+        self._waiting: dict[str, Standing | None] = {}
+        self._lock = threading.Lock()
+        self.started = threading.Event()
+
+    def told(self, about: str, standing: Standing | None) -> None:
+        with self._lock:
+            if standing is not None:
+                self._raised.add(about)
+                if standing.alarm:
+                    self._standing[about] = self._waiting[about] = standing
+                return
+            self._standing.pop(about, None)
+            self._waiting[about] = None
+        if about == START:
+            self.started.set()
+
+    def repeat(self) -> None:
+        """What stands is written anew; and that an earlier process ended does not matter any more."""
+        with self._lock:
+            self._waiting = {**self._standing, **self._waiting}
+            if PROCESS not in self._raised:
+                self._waiting[PROCESS] = None
+
+    def inherit(self, abouts: Iterable[str]) -> None:
+        """Faults that an earlier process of our name left: what we have not raised is over. How that process ended
+        stands a little longer: this one may end so, too."""
+        with self._lock:
+            self._waiting |= {about: None for about in abouts if about not in self._raised and about != PROCESS}
+
+    def take(self) -> dict[str, Standing | None]:
+        """What waits to be written; None for what is over."""
+        with self._lock:
+            taken, self._waiting = self._waiting, {}
+            return taken
+
+    def give_back(self, taken: Mapping[str, Standing | None]) -> None:
+        """It could not be written: the newest states still wait."""
+        with self._lock:
+            self._waiting = {**taken, **self._waiting}

@@ -1,0 +1,64 @@
+"""A standing fault as a record of `sluice.faults`: key `<stage>/<instance>/<about>`, a value as JSON, null once it is
+over."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import orjson
+
+from sluice.telemetry.health import Standing
+
+VERSION = 1
+
+
+class FaultRecord(NamedTuple):
+    """A fault that a process told. `since_us`: when it began, `at_us`: when the process last said so (Unix µs)."""
+
+    stage: str
+    instance: str
+    about: str
+    why: str
+    since_us: int
+    at_us: int
+
+    def to_json(self) -> bytes:
+        return orjson.dumps(
+            {
+                "v": VERSION,
+                "stage": self.stage,
+                "instance": self.instance,
+                "about": self.about,
+                "why": self.why,
+                "since": self.since_us,
+                "at": self.at_us,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, value: bytes) -> FaultRecord | None:
+        """None for what is no fault record, or one of a newer version."""
+        try:
+            read = orjson.loads(value)
+            if read["v"] != VERSION:
+                return None
+            stage, instance, about, why = (str(read[name]) for name in ("stage", "instance", "about", "why"))
+            return cls(stage, instance, about, why, int(read["since"]), int(read["at"]))
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
+def prefix_of(stage: str, instance: str) -> str:
+    """What the keys of one process begin with."""
+    return f"{stage}/{instance}/"
+
+
+def key_of(stage: str, instance: str, about: str) -> bytes:
+    return f"{prefix_of(stage, instance)}{about}".encode()
+
+
+def written(stage: str, instance: str, about: str, standing: Standing | None, now_us: int) -> bytes | None:
+    """The record's value; None, a tombstone, where nothing stands."""
+    if standing is None:
+        return None
+    return FaultRecord(stage, instance, about, standing.why, standing.since_us, now_us).to_json()

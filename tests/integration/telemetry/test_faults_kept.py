@@ -1,0 +1,115 @@
+"""A fault that stands is kept in Kafka until it is over, whatever becomes of the process that told it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+from typer.testing import CliRunner
+
+from sluice.cli.main import app
+from sluice.embedded import Servers
+from sluice.errors import EnvironmentFault
+from sluice.kafka import KafkaSettings
+from sluice.lag.faults import StandingFaults, standing_faults
+from sluice.telemetry import telemetry
+from support.handmade import Handmade
+from support.waiting import eventually
+
+TABLE = "table golden.person"
+WHY = "table golden.person: was dropped. Next: run `sluice sink rebuild person`"
+
+
+@pytest.fixture
+def made(servers: Servers, postgres_dsn: str, topic_prefix: str, tmp_path: Path) -> Handmade:
+    return Handmade(servers.bootstrap_servers, servers.registry_url, postgres_dsn, topic_prefix, tmp_path)
+
+
+def stands(made: Handmade) -> StandingFaults:
+    return standing_faults(made.kafka, made.names)
+
+
+def abouts(made: Handmade) -> set[tuple[str, str]]:
+    return {(one.stage, one.about) for one in stands(made).faults}
+
+
+def lag(made: Handmade, *options: str) -> str:
+    environment = {
+        "SLUICE_PIPELINE": str(made.settings.pipeline),
+        "SLUICE_KAFKA__BOOTSTRAP_SERVERS": made.kafka.bootstrap_servers,
+        "COLUMNS": "300",
+    }
+    done = CliRunner().invoke(app, ["lag", *options], env=environment)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_a_fault_is_told_by_lag_above_all_else_until_it_is_over(made: Handmade) -> None:
+    with telemetry(made.settings, "sink-postgres") as health:
+        health.started()
+        health.fault(TABLE, WHY)
+        eventually(lambda: abouts(made) == {("sink-postgres", TABLE)}, "the fault is kept")
+        first = lag(made).splitlines()[0]
+        assert first.startswith("FAULT since ")
+        assert first.endswith("sink-postgres: table golden.person: was dropped. Next: run `sluice sink rebuild person`")
+        (told,) = orjson.loads(lag(made, "--json").splitlines()[-1])["faults"]
+        assert (told["stage"], told["about"], told["why"]) == ("sink-postgres", TABLE, WHY)
+        assert abs(told["since_s"] - health.standing[TABLE].since_us / 1e6) < 1e-3
+        health.mend(TABLE)
+        eventually(lambda: not stands(made).faults, "it is over")
+    assert "FAULT" not in lag(made)
+
+
+def test_a_process_that_comes_back_ends_what_it_has_not_told_again_and_nothing_of_others(made: Handmade) -> None:
+    other = made.settings.model_copy(update={"instance": "1"})
+    for settings in (made.settings, other):
+        with telemetry(settings, "mapper") as health:
+            health.started()
+            health.fault("raw.crm.people/0", "moved forward")
+            health.fault("raw.crm.people/1", "moved forward")
+    assert len(stands(made).faults) == 4, "that a process ends mends nothing"
+    with telemetry(made.settings, "mapper") as health:
+        health.fault("raw.crm.people/1", "moved forward")
+        health.started()
+        left = {("0", "raw.crm.people/1"), ("1", "raw.crm.people/0"), ("1", "raw.crm.people/1")}
+        eventually(lambda: {(one.instance, one.about) for one in stands(made).faults} == left, "no ghost is left")
+
+
+def test_what_ended_a_stage_is_its_last_fault(made: Handmade) -> None:
+    with pytest.raises(EnvironmentFault), telemetry(made.settings, "merger"):
+        raise EnvironmentFault("topic canonical.person", "does not exist", "run `sluice topics apply`")
+    (told,) = stands(made).faults
+    assert told.why == "it ended: topic canonical.person: does not exist. Next: run `sluice topics apply`"
+
+
+def test_a_bug_that_ended_a_stage_is_told_without_the_words_of_others(made: Handmade) -> None:
+    with pytest.raises(ValueError, match="Ada Lovelace"), telemetry(made.settings, "merger"):
+        raise ValueError("Ada Lovelace")
+    (told,) = stands(made).faults
+    assert "a bug of ours ended it (ValueError)" in told.why
+    assert "Ada" not in told.why
+
+
+def test_a_topic_that_was_never_applied_breaks_neither_stage_nor_lag_and_both_say_what_to_run(made: Handmade) -> None:
+    for deleted in made.admin.delete_topics([made.names.faults]).values():
+        deleted.result(10)
+    eventually(lambda: "does not exist" in stands(made).unknown, "the topic is gone")
+    assert f"whether faults stand is not known: topic {made.names.faults}: does not exist" in lag(made)
+    with telemetry(made.settings, "mapper") as health:
+        health.started()
+        health.fault(TABLE, WHY)
+        told = eventually(lambda: health.faults.get(made.names.faults), "the missing topic is told")
+        assert "run `sluice topics apply`" in told
+        made.apply_topics()
+        eventually(lambda: abouts(made) == {("mapper", TABLE)}, "the fault is kept once the topic is there")
+        eventually(lambda: list(health.faults) == [TABLE], "the missing topic is no fault any more")
+
+
+def test_a_kafka_that_is_away_holds_up_no_stage(tmp_path: Path, made: Handmade) -> None:
+    nobody = KafkaSettings(bootstrap_servers="127.0.0.1:9")
+    with telemetry(made.settings.model_copy(update={"kafka": nobody}), "mapper") as health:
+        health.started()
+        health.fault(TABLE, WHY)
+        assert list(health.faults) == [TABLE]
+    assert not stands(made).faults

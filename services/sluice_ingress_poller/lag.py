@@ -22,8 +22,10 @@ from sluice.names import MAPPER
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities
 from sluice.stage.backpressure import Flow, LagBounds, counted_lag, highest_committed, next_flow
+from sluice.telemetry import Health
 
 REQUEST_TIMEOUT_S = 5.0
+BACK_PRESSURE = "lag of the groups behind"
 log = structlog.get_logger()
 
 
@@ -81,13 +83,14 @@ class DownstreamLag:
 
 
 class BackPressure:
-    """Measures every `interval_s` in a thread of its own; `flow` is the newest level."""
+    """Measures every `interval_s` in a thread of its own; `flow` is the newest level. That it cannot is a fault."""
 
-    def __init__(self, lag: DownstreamLag, bounds: LagBounds, interval_s: float) -> None:
+    def __init__(self, lag: DownstreamLag, bounds: LagBounds, interval_s: float, health: Health | None = None) -> None:
         self.flow = Flow.FLOWING
         self._lag = lag
         self._bounds = bounds
         self._interval_s = interval_s
+        self._health = health or Health()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="back-pressure", daemon=True)
 
@@ -110,11 +113,17 @@ class BackPressure:
         self.flow = flow
         return flow
 
+    def look(self) -> None:
+        """Measure once; where that cannot be done the level stays, whatever the error: not knowing the lag is no reason
+        to flood or to starve anybody, and a thread that ended here would leave the level as it is for ever."""
+        try:
+            self.measure()
+        except Exception as error:
+            why = f"polling stays {self.flow.name.lower()}, lag is not known: {told(error)}"
+            self._health.fault(BACK_PRESSURE, why)
+        else:
+            self._health.mend(BACK_PRESSURE)
+
     def _run(self) -> None:
         while not self._stopped.wait(self._interval_s):
-            try:
-                self.measure()
-            except Exception as error:
-                # The level stays, whatever the error: not knowing the lag is no reason to flood or to starve anybody,
-                # and a thread that ended here would leave the level as it is for ever.
-                log.warning("lag of downstream groups not measured", why=told(error))
+            self.look()

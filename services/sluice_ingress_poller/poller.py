@@ -31,6 +31,8 @@ from sluice_ingress_poller.shard import Shard, Surroundings
 
 TAKE_TIMEOUT_S = 0.2
 RETRY_S = 5.0
+OPENING = "topics of ingress-poller"
+MEMBERSHIP = "group of ingress-poller"
 # Longer than the longest wait for an unreachable Kafka (fencing: 60 s), which is no reason to restart a process.
 SHARD_STALLED_AFTER_S = 150.0
 log = structlog.get_logger()
@@ -73,7 +75,7 @@ class Poller:
         part = settings.poller
         groups = downstream(pipeline, part.downstream_groups)
         bounds = LagBounds(part.lag_records_throttle, part.lag_records_pause)
-        self._back_pressure = BackPressure(DownstreamLag(settings.kafka, groups), bounds, part.lag_interval_s)
+        self._back_pressure = BackPressure(DownstreamLag(settings.kafka, groups), bounds, part.lag_interval_s, health)
         self._store = RocksStore(settings.state_dir / f"{INGRESS_POLLER}-{settings.instance}")
         self._member = Membership(
             settings.kafka,
@@ -98,30 +100,25 @@ class Poller:
     def run(self, stop: Stop) -> int:
         """Poll until `stop`; returns the exit code. A shard's bug comes through."""
         self._back_pressure.start()
-        while not stop.requested and not self._guarded(self._open):
+        while not stop.requested and not self._guarded(OPENING, self._open):
             stop.wait(RETRY_S)
         while not stop.requested:
-            if not self._guarded(self._turn):
+            if not self._guarded(MEMBERSHIP, self._turn):
                 stop.wait(1.0)
-                self._guarded(self._open)
+                self._guarded(OPENING, self._open)
         log.info("stopping")
         return 0
 
-    def _guarded(self, act: Callable[[], Any]) -> bool:
+    def _guarded(self, about: str, act: Callable[[], Any]) -> bool:
+        """Do `act`; what it could not do stands as a fault until the same can be done."""
         self._health.progress()
         try:
             act()
-        except EnvironmentFault as error:
-            self._health.fault("environment", str(error))
-            log.error("environment", where=error.where, why=error.why, next=error.next_step)
-        except Transient as error:
-            self._health.fault("kafka", str(error))
-            log.warning("not now; joining the group again", why=str(error))
-        else:
-            self._health.mend("environment")
-            self._health.mend("kafka")
-            return True
-        return False
+        except (EnvironmentFault, Transient) as error:
+            self._health.fault(about, str(error))
+            return False
+        self._health.mend(about)
+        return True
 
     def _open(self) -> None:
         topics = {self._names.shards, self._names.watermarks}
@@ -170,6 +167,7 @@ class Poller:
         give_up_s = time.monotonic() + self._settings.poller.stop_deadline_s
         for shard in stopping:
             shard.join(max(0.1, give_up_s - time.monotonic()))
+            self._health.mend(f"shard {shard.number}")  # its next owner tells what is wrong with it
 
     def _look_after_shards(self) -> None:
         now_s = time.monotonic()

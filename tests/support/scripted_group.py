@@ -42,6 +42,8 @@ class ScriptedGroup(GroupReader):
         self.reading: dict[Partition, int] = {}
         self.end_known = True
         self.away: SluiceError | None = None
+        self.fetches_slowly = False
+        self._sought: set[Partition] = set()
 
     # ── the coordinator ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -79,7 +81,10 @@ class ScriptedGroup(GroupReader):
         self._each_turn(self.turns)
         self.turns += 1
         taken: list[Record | End] = []
+        sought, self._sought = self._sought, set()
         for at, offset in self.reading.items():
+            if at in sought and self.fetches_slowly:
+                continue  # what was sought comes with the next fetch
             end = len(self._logs[at])
             if offset > end:
                 raise ConsumerLost(f"{at[0]}/{at[1]}: offset {offset} is not in the log")
@@ -96,6 +101,7 @@ class ScriptedGroup(GroupReader):
 
     def begin_at(self, at: Partition, offset: int) -> None:
         self.reading[at] = offset
+        self._sought.add(at)
 
     def hold(self, at: Partition) -> None:
         self.reading.pop(at, None)
@@ -111,14 +117,15 @@ class ScriptedGroup(GroupReader):
 
 
 class Outputs:
-    """A delivery into a list; `fault` is raised instead, as long as it is set. `noted`: how often each partition's
-    record was written."""
+    """A delivery into a list; `fault` is raised instead, as long as it is set, or for a batch with one of the values
+    `refused` alone. `noted`: how often each partition's record was written."""
 
     def __init__(self) -> None:
         self.delivered: list[Output] = []
         self.paused_at: dict[Partition, float] = {}
         self.noted: Counter[Partition] = Counter()
         self.fault: SluiceError | None = None
+        self.refused: dict[bytes, SluiceError] = {}
 
     def open(self) -> None:
         return
@@ -129,6 +136,9 @@ class Outputs:
     def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> dict[Partition, int]:
         if self.fault is not None:
             raise self.fault
+        for output in batch.outputs:
+            if (refusal := self.refused.get(output.value or b"")) is not None:
+                raise refusal
         self.delivered += batch.outputs
         # As with a real delivery, only what changed or is fresh is written.
         moved = [one for one in owned if one.fresh or one.position != one.committed]
@@ -196,6 +206,7 @@ class ScriptedStage:
         self.outputs = Outputs()
         self.health = Health()
         self._end_known = end_known
+        self.fetches_slowly = False
         self._settings = settings
         self.group = ScriptedGroup(self._logs, lambda turn: None)
 
@@ -210,6 +221,7 @@ class ScriptedStage:
 
         self.group = ScriptedGroup(self._logs, at_turn)
         self.group.end_known = self._end_known
+        self.group.fetches_slowly = self.fetches_slowly
         each_turn(-1, self)
         topics = {topic: f"id of {topic}" for topic, _ in self._logs}
         Stage(

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sluice.embedded import processes
 from sluice.errors import EnvironmentFault
+from sluice.telemetry.health import STARTING
 
 RESTART_AFTER_S = 1.0
 STOP_DEADLINE_S = 15.0
@@ -51,6 +52,7 @@ class StageProcess:
         self._died_at = 0.0
         self._before = StageCounts()
         self.counts = StageCounts()
+        self._faults: list[str] = []
 
     @property
     def pid(self) -> int | None:
@@ -67,7 +69,7 @@ class StageProcess:
         """Read its metrics; start it again if it is dead."""
         processes.reap()
         if self._process is None or not processes.is_alive(self._process):
-            self.counts = replace(self.counts, ready=False)
+            self.counts, self._faults = replace(self.counts, ready=False), []
             self._revive()
             return
         self.counts = self._scraped() or self.counts
@@ -92,15 +94,18 @@ class StageProcess:
             at = orjson.loads(self._run_file.read_bytes())
             base = f"http://{at['host']}:{at['port']}"
             text = httpx.get(f"{base}/metrics", timeout=SCRAPE_TIMEOUT_S).text
-            ready = httpx.get(f"{base}/readyz", timeout=SCRAPE_TIMEOUT_S).status_code == 200
+            readiness = httpx.get(f"{base}/readyz", timeout=SCRAPE_TIMEOUT_S)
+            self._faults = [str(why) for why in readiness.json()["faults"].values() if why != STARTING]
         except (OSError, ValueError, httpx.HTTPError):
             return None
-        return _counts(text, self._before, ready)
+        return _counts(text, self._before, readiness.status_code == 200)
 
     def trouble(self) -> str:
-        """What it last complained about, from its log; empty for a stage that is ready or silent."""
+        """The fault that stands, or what it last complained about in its log; empty for one that is ready or silent."""
         if self.counts.ready:
             return ""
+        if self._faults:
+            return self._faults[0]
         for line in reversed(processes.last_lines(self.log, lines=30).splitlines()):
             try:
                 told = orjson.loads(line)

@@ -11,8 +11,8 @@ import structlog
 from sluice.kafka.log import Partition
 from sluice.stage.beginning import Beginnings
 from sluice.stage.group import GroupReader
+from sluice.stage.owed import Debt, OwedFaults, Places
 from sluice.stage.process import Owned, Process
-from sluice.telemetry.health import Health
 
 log = structlog.get_logger()
 
@@ -25,7 +25,7 @@ class Assignment:
         self,
         reader: GroupReader,
         process: Process,
-        health: Health,
+        faults: OwedFaults,
         topic_ids: Mapping[str, str],
         gone: Callable[[Partition], None],
     ) -> None:
@@ -33,7 +33,7 @@ class Assignment:
         self._reader = reader
         self._process = process
         self._gone = gone
-        self._beginnings = Beginnings(reader, process, health, topic_ids)
+        self._beginnings = Beginnings(reader, process, faults, topic_ids)
         self._waiting: dict[Partition, int] = {}
         self._paused: dict[str, float] = {}
 
@@ -49,6 +49,15 @@ class Assignment:
     def unread(self) -> dict[Partition, int]:
         """The partitions that are ours and not read now: up to where each is done, as far as that is known."""
         return self._beginnings.put_off | {at: one.position for at, one in self.owned.items() if self.held(at)}
+
+    def places(self) -> Places:
+        committed = {at: -1 if one.committed is None else one.committed for at, one in self.owned.items()}
+        return Places(frozenset(self._beginnings.places | committed.keys()), committed, frozenset(self._waiting))
+
+    def under_way(self) -> Debt:
+        """What was offered and is not committed, and what waits for the process's own work."""
+        offered = {at: one.offered for at, one in self.owned.items() if one.offered > (one.committed or 0)}
+        return Debt(offered, frozenset(self._waiting))
 
     def held(self, at: Partition) -> bool:
         return at in self._waiting or at[0] in self._paused
@@ -123,6 +132,11 @@ class Assignment:
                 self._waiting[owned.at] = owned.position
             else:
                 self._read_on(owned.at, owned.position)
+
+    def look_again(self) -> None:
+        """Deliver soon, whether anything comes or not."""
+        for owned in self.owned.values():
+            owned.fresh = True
 
     def _read_on(self, at: Partition, offset: int) -> None:
         if at[0] not in self._paused:

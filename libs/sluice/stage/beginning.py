@@ -10,19 +10,15 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 
-import structlog
-
 from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka.log import Partition
 from sluice.stage.group import GroupReader
+from sluice.stage.owed import Debt, OwedFaults
 from sluice.stage.partition import PartitionRecord
 from sluice.stage.process import Owned, Process
-from sluice.telemetry.health import Health
 
 SLICE_S = 0.2
 AGAIN_AFTER_S = 5.0
-
-log = structlog.get_logger()
 
 
 class Beginnings:
@@ -31,10 +27,10 @@ class Beginnings:
     `put_off`: the group's committed offset of those that could not be begun so far, where it has one.
     """
 
-    def __init__(self, reader: GroupReader, process: Process, health: Health, topic_ids: Mapping[str, str]) -> None:
+    def __init__(self, reader: GroupReader, process: Process, faults: OwedFaults, topic_ids: Mapping[str, str]) -> None:
         self._reader = reader
         self._process = process
-        self._health = health
+        self._faults = faults
         self._topic_ids = topic_ids
         self._queue: deque[tuple[Owned, Iterator[None]]] = deque()
         self._again: dict[Partition, float] = {}
@@ -64,7 +60,7 @@ class Beginnings:
     def slice(self) -> Owned | None:
         """Work for `SLICE_S` on the partition whose turn it is. Returns it once it is begun.
 
-        A fault there is told by `health` and holds no other partition up.
+        A fault there stands until this partition is begun, and holds no other up.
         """
         now = time.monotonic()
         for at in [at for at, due in self._again.items() if due <= now]:
@@ -79,7 +75,7 @@ class Beginnings:
         except StopIteration:
             self._queue.popleft()
             self.put_off.pop(owned.at, None)
-            self._health.mend(_place(owned.at))
+            self._faults.began(owned.at)
             return owned
         except (EnvironmentFault, Transient) as error:
             self._queue.popleft()
@@ -91,9 +87,8 @@ class Beginnings:
         self._process.stop(at)
         if owned.committed is not None:
             self.put_off[at] = owned.committed
-        self._health.fault(_place(at), str(error))
+        self._faults.failed(f"{at[0]}/{at[1]}", str(error), Debt(begun=frozenset([at])), now)
         self._again[at] = now + AGAIN_AFTER_S
-        log.error("partition not begun", topic=at[0], partition=at[1], why=str(error))
 
     def _steps(self, owned: Owned) -> Iterator[None]:
         owned.committed = self._reader.committed(owned.at)
@@ -104,7 +99,3 @@ class Beginnings:
             self._reader.commit({owned.at: owned.position})
             owned.committed = owned.position
         owned.fresh = True
-
-
-def _place(at: Partition) -> str:
-    return f"{at[0]}/{at[1]}"

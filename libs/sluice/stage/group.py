@@ -11,7 +11,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from sluice.errors import Bug, Transient
+from sluice.errors import Bug, EnvironmentFault, Transient
 from sluice.kafka import clients
 from sluice.kafka.faults import kafka_errors, translate
 from sluice.kafka.log import Partition
@@ -138,7 +138,18 @@ class GroupReader:
             raise ConsumerLost(f"{where}: offset {message.offset()} is not in the log")
         if error.fatal() or name == "_MAX_POLL_EXCEEDED":
             raise ConsumerLost(f"{where}: {name}")
-        raise translate(KafkaException(error), where)
+        ours = translate(KafkaException(error), where)
+        if isinstance(ours, EnvironmentFault) and message.topic() is not None:
+            raise Unreadable(ours, (str(message.topic()), int(message.partition() or 0)))
+        raise ours
+
+
+class Unreadable(EnvironmentFault):
+    """Partition `at` cannot be read."""
+
+    def __init__(self, fault: EnvironmentFault, at: Partition) -> None:
+        super().__init__(fault.where, fault.why, fault.next_step)
+        self.at = at
 
 
 def _places(offsets: Iterable[Partition]) -> str:

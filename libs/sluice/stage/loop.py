@@ -19,6 +19,7 @@ from sluice.stage.dead_letters import PAUSED_WHY, DeadLetterGuard, to_resume
 from sluice.stage.delivery import Delivery
 from sluice.stage.group import GroupReader
 from sluice.stage.metrics_of import StageMetrics
+from sluice.stage.owed import OwedFaults
 from sluice.stage.pace import Pace
 from sluice.stage.process import Process, Taken
 from sluice.stage.record import End, Record
@@ -56,10 +57,11 @@ class Stage:
         self._dlq_topic = dlq_topic
         self._health = health
         self._metrics = StageMetrics(name, reader.group)
-        self._assignment = Assignment(reader, process, health, topic_ids, self._metrics.forget)
+        self._faults = OwedFaults(health)
+        self._assignment = Assignment(reader, process, self._faults, topic_ids, self._metrics.forget)
         self._guards = {topic: DeadLetterGuard() for topic in topic_ids}
         self._pace = Pace(settings.batch_bytes_max)
-        self._recovery = Recovery(reader, delivery, process, self._assignment, self._pace, health)
+        self._recovery = Recovery(reader, delivery, process, self._assignment, self._pace, health, self._faults)
         self._delivered_at = self._renewed_at = time.monotonic()
 
     def run_until_signalled(self) -> int:
@@ -85,6 +87,7 @@ class Stage:
         # what came of it meanwhile came from elsewhere.
         reading = self._assignment.reading()
         taken = self._reader.take(self._settings.batch_records_max, 0.0 if self._assignment.busy else TAKE_TIMEOUT_S)
+        self._faults.read(taken)
         self._assignment.follow()
         self._assignment.begin()
         self._background()
@@ -111,6 +114,7 @@ class Stage:
             owned = self._assignment.owned[item.at]
             if self._assignment.held(item.at) or item.offset < owned.position:
                 continue  # a fetcher that was moved may repeat what it had
+            owned.offered = max(owned.offered, item.offset + isinstance(item, Record))
             if isinstance(item, End):
                 owned.position = item.offset
                 continue
@@ -147,11 +151,9 @@ class Stage:
         """Too many dead letters: this input topic waits for an operator; the others go on."""
         if not self._assignment.pause(topic):
             return
-        self._health.fault(topic, PAUSED_WHY)
+        next_step = to_resume(self._name, self._reader.group, topic)
+        self._health.fault(topic, f"this input topic is paused: {PAUSED_WHY}. Next: {next_step}")
         self._metrics.paused(topic)
-        log.error(
-            "input topic paused", topic=topic, why=PAUSED_WHY, next=to_resume(self._name, self._reader.group, topic)
-        )
 
     # ── delivery ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -164,8 +166,7 @@ class Stage:
         if time.monotonic() - self._renewed_at < self._settings.renew_records_after_s:
             return
         self._renewed_at = time.monotonic()
-        for one in self._assignment.owned.values():
-            one.fresh = True
+        self._assignment.look_again()
 
     def _idle_commit(self) -> None:
         """Commit positions that moved without a record (control records at the end), and start offsets."""
@@ -185,6 +186,7 @@ class Stage:
             if (done := owned.get(at)) is not None:
                 done.committed, done.reset, done.fresh = position, False, False
         self._delivered_at = time.monotonic()
+        self._faults.delivered()
         self._pace.delivered()
         self._metrics.delivered(batch)
         for topic, late in (batch.parked - batch.judged).items():

@@ -24,7 +24,8 @@ class Taken(Enum):
 
 @dataclass(slots=True)
 class Owned:
-    """A partition this process owns. `committed` is what the group's offset says, `position` how far the open batch is.
+    """A partition this process owns. `committed` is what the group's offset says, `position` how far the open batch is,
+    `offered` the offset behind the last record that was ever offered to the process.
 
     `state` is the view that keeps the partition record, None for a stage that keeps it elsewhere. `fresh`: nothing was
     delivered since it began; `reset`: it began elsewhere than it was left.
@@ -36,6 +37,7 @@ class Owned:
     record: PartitionRecord
     state: View | None = None
     position: int = 0
+    offered: int = 0
     reset: bool = False
     fresh: bool = False
 

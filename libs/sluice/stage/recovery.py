@@ -11,13 +11,14 @@ import structlog
 from sluice.errors import Bug, DeadRecord, EnvironmentFault, Fenced, TransactionLost, Transient
 from sluice.stage.assignment import Assignment
 from sluice.stage.delivery import Delivery
-from sluice.stage.group import ConsumerLost, GroupReader
+from sluice.stage.group import ConsumerLost, GroupReader, Unreadable
+from sluice.stage.owed import Debt, OwedFaults
 from sluice.stage.pace import Pace
 from sluice.stage.process import Process
 from sluice.stage.signals import Stop
 from sluice.telemetry.health import Health
 
-ENVIRONMENT = "environment"
+STANDSTILL = "standstill"
 FENCED = "fenced"
 FENCED_OFTEN = 3
 FENCED_WITHIN_S = 300.0
@@ -51,6 +52,7 @@ class Recovery:
         assignment: Assignment,
         pace: Pace,
         health: Health,
+        faults: OwedFaults,
     ) -> None:
         self._reader = reader
         self._delivery = delivery
@@ -58,6 +60,7 @@ class Recovery:
         self._assignment = assignment
         self._pace = pace
         self._health = health
+        self._faults = faults
         self._fences = Fences()
 
     def join(self, stop: Stop) -> None:
@@ -67,14 +70,16 @@ class Recovery:
             try:
                 self._delivery.open()
                 self._reader.open()
+                self._faults.joined(time.monotonic())
                 self._health.started()
                 log.info("started", group=self._reader.group)
                 return
             except Transient as error:
-                log.warning("not now", why=str(error))
+                self._not_now("not now", error, Debt(joining=True))
             except EnvironmentFault as error:
-                self._tell(error)
+                self._faults.failed(error.where, str(error), Debt(joining=True), time.monotonic())
             self._pace.wait(stop)
+            self._faults.waiting_to_join(time.monotonic())
 
     def guarded(self, act: Callable[[], None], stop: Stop) -> None:
         """Do `act`; on an error with a policy, follow it. Anything else comes through.
@@ -83,30 +88,38 @@ class Recovery:
         """
         try:
             act()
-            self._health.mend(ENVIRONMENT)
             if not self._fences.often(time.monotonic()):
                 self._health.mend(FENCED)
             self._pace.turned()
         except TransactionLost as error:
-            log.warning("transaction lost; fencing again", why=str(error))
+            self._not_now("transaction lost; fencing again", error, self._assignment.under_way())
             if isinstance(error, Fenced) and self._fences.saw(time.monotonic()):
-                self._tell(self._rival(error), FENCED)
+                self._health.fault(FENCED, str(self._rival(error)))
             self._pace.halve()
             self._begin_anew(stop)
         except ConsumerLost as error:
-            log.warning("membership lost; joining again", why=str(error))
+            self._not_now("membership lost; joining again", error, self._assignment.under_way())
             self._begin_anew(stop)
         except Transient as error:
-            log.warning("not now; same records again", why=str(error))
+            under_way = self._assignment.under_way()
+            self._not_now("not now; same records again", error, under_way)
             self._pace.halve()
-            self._offer_again()
+            self._offer_again(under_way)
             self._pace.wait(stop, error.retry_after_s)
         except DeadRecord as error:
             raise Bug(f"a record was called dead where none can be parked: {error}") from error
         except EnvironmentFault as error:
-            self._tell(error)
-            self._offer_again()
+            under_way = self._assignment.under_way()
+            debt = Debt(read=frozenset([error.at])) if isinstance(error, Unreadable) else under_way
+            self._faults.failed(error.where, str(error), debt, time.monotonic())
+            self._offer_again(under_way)
             self._pace.wait(stop)
+        self._faults.review(self._assignment.places(), time.monotonic())
+
+    def _not_now(self, told: str, error: Transient, debt: Debt) -> None:
+        why = f"nothing goes on: {error}. Next: look at what this names; it is tried again by itself"
+        if self._faults.failed(STANDSTILL, why, debt, time.monotonic(), passing=True):
+            log.warning(told, why=str(error))
 
     def _begin_anew(self, stop: Stop) -> None:
         """Every partition is begun again, from what is durable."""
@@ -115,9 +128,12 @@ class Recovery:
         self._pace.wait(stop)
         self.join(stop)
 
-    def _offer_again(self) -> None:
+    def _offer_again(self, under_way: Debt) -> None:
         self._process.dropped()
         self._assignment.rewind()
+        if under_way.nothing:
+            # Only a delivery can show that it works again, and nothing may come that makes one.
+            self._assignment.look_again()
 
     def _rival(self, error: Fenced) -> EnvironmentFault:
         instance = self._reader.instance
@@ -127,7 +143,3 @@ class Recovery:
             f"SLUICE_INSTANCE={instance}, and the two take the id from each other",
             "stop one of them, or give it an instance of its own",
         )
-
-    def _tell(self, error: EnvironmentFault, kind: str = ENVIRONMENT) -> None:
-        self._health.fault(kind, str(error))
-        log.error(kind, where=error.where, why=error.why, next=error.next_step)

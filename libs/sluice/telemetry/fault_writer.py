@@ -25,6 +25,7 @@ REPEATED_AFTER_S = 30.0
 RETRY_S = 5.0
 ANSWER_S = 5.0
 CLOSE_S = 3.0
+ABSENT = ("UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC")
 
 log = structlog.get_logger()
 
@@ -91,6 +92,8 @@ class FaultWriter:
             about = clients.admin(self._settings).list_topics(self._topic, ANSWER_S).topics[self._topic]
         except KafkaException as error:
             raise translate(error, f"looking for {self._topic}") from None
+        if about.error is not None and about.error.name() in ABSENT:
+            raise EnvironmentFault(f"topic {self._topic}", "does not exist", "run `sluice topics apply`")
         if about.error is not None:
             raise translate(KafkaException(about.error), f"topic {self._topic}")
         self._found = True

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from types import ModuleType
 from typing import Any
 
 from sluice.entities import Entity, EntityContract, Mapping
-from sluice.errors import SettingsError
+from sluice.errors import SettingsError, SluiceError
+from sluice.pipeline.load import place_in_file
 from sluice.pipeline.model import Pipeline, PollSource
 
 
 def load_entities(pipeline: Pipeline) -> dict[str, EntityContract]:
     """Contracts by entity name, in the order in which the author wrote them."""
-    module = _import(pipeline, pipeline.entities)
+    module = _import(pipeline, pipeline.entities, "entities")
     found: dict[str, EntityContract] = {}
     for value in vars(module).values():
         if isinstance(value, type) and issubclass(value, Entity) and value is not Entity:
@@ -33,7 +35,7 @@ def load_mappings(pipeline: Pipeline) -> list[Mapping]:
     streams = {(s.source, s.stream) for s in pipeline.streams()}
     seen: dict[str, Mapping] = {}
     for source in pipeline.sources:
-        module = _import(pipeline, f"sources.{source}.mapping")
+        module = _import(pipeline, f"sources.{source}.mapping", "sources", source)
         for value in vars(module).values():
             if not isinstance(value, Mapping) or seen.get(value.name) is value:
                 continue
@@ -59,14 +61,17 @@ def load_connector(pipeline: Pipeline, source: str) -> Any:
     if not isinstance(declared, PollSource):
         raise SettingsError(f"source {source} is not polled, so it has no connector")
     module_name, _, class_name = declared.poll.partition(":")
-    module = _import(pipeline, module_name)
+    module = _import(pipeline, module_name, "sources", source, "poll")
     try:
         return getattr(module, class_name)
     except AttributeError:
-        raise SettingsError(f"{module.__file__}: no class {class_name}; source {source} names it") from None
+        told = f"no class {class_name} in {module.__file__}"
+        raise SettingsError(f"{place_in_file(pipeline, 'sources', source, 'poll')}: {told}") from None
 
 
-def _import(pipeline: Pipeline, name: str) -> ModuleType:
+def _import(pipeline: Pipeline, name: str, *location: str) -> ModuleType:
+    """The module `name`, which the pipeline file asks for at `location`. Raises SettingsError for all that an author
+    can have written wrong in it."""
     root = str(pipeline.root)
     for top in {name.partition(".")[0], pipeline.entities.partition(".")[0], "sources"}:
         _forget_strangers(top, root)
@@ -76,7 +81,22 @@ def _import(pipeline: Pipeline, name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise SettingsError(f"{pipeline.root}: no module {error.name}; it is expected beside pipeline.yaml") from error
+        missing = f"no module {error.name}; it is expected beside pipeline.yaml"
+        raise SettingsError(f"{place_in_file(pipeline, *location)}: {missing}") from error
+    except SyntaxError as error:
+        raise SettingsError(f"{error.filename}:{error.lineno}: not Python: {error.msg}") from None
+    except SluiceError:
+        raise
+    except Exception as error:
+        told = f"importing {name} failed with {type(error).__name__}: {error}"
+        raise SettingsError(f"{_author_s_line(pipeline, error)}: {told}") from error
+
+
+def _author_s_line(pipeline: Pipeline, error: Exception) -> str:
+    """Where in the author's files it was raised, or what was called there."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [f"{one.filename}:{one.lineno}" for one in frames if one.filename.startswith(f"{pipeline.root}/")]
+    return theirs[-1] if theirs else str(pipeline.root)
 
 
 def _forget_strangers(top: str, root: str) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from sluice.errors import SettingsError
-from sluice.pipeline.model import CdcSource, Pipeline, PollSource
+from sluice.pipeline.model import CdcSource, KafkaPart, Pipeline, PollSource, PostgresSink, StreamSettings
+from sluice.pipeline.yaml_file import YamlFile, read_yaml
+
+# What Sluice adds to what the file says.
+OURS = {"root", "file"}
 
 
 def load_pipeline(path: Path) -> Pipeline:
@@ -19,30 +25,34 @@ def load_pipeline(path: Path) -> Pipeline:
     """
     file = path / "pipeline.yaml" if path.is_dir() else path
     try:
-        text = file.read_text("utf-8")
+        read = read_yaml(file)
     except OSError as error:
         raise SettingsError(
             f"{file}: {error.strerror}; point --pipeline or SLUICE_PIPELINE at a pipeline.yaml"
         ) from None
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise SettingsError(f"{file}{line}: not YAML: {getattr(error, 'problem', 'unreadable')}") from None
-    if not isinstance(value, dict) or "root" in value:
+    if not isinstance(read.value, dict) or read.value.keys() & OURS:
         raise SettingsError(f"{file}:1: a pipeline file is a mapping that begins with pipeline: <name>")
-    _choose_source_kinds(file, node, value)
+    _choose_source_kinds(read)
     try:
-        return Pipeline.model_validate({**value, "root": file.parent.resolve()})
+        made = Pipeline.model_validate({**read.value, "root": file.parent.resolve(), "file": file.resolve()})
     except ValidationError as error:
-        raise SettingsError("; ".join(_problem(file, node, e["loc"], e["msg"]) for e in error.errors())) from None
+        raise _refused(read, error) from None
+    for location, told in _against_each_other(made):
+        raise SettingsError(_problem(read, location, told))
+    return made
 
 
-def _choose_source_kinds(file: Path, node: Any, value: dict[str, Any]) -> None:
+def place_in_file(pipeline: Pipeline, *location: int | str) -> str:
+    """`pipeline.yaml:5: sources.hr.poll`, for what turns out wrong later."""
+    try:
+        return _problem(read_yaml(pipeline.file), location, "").removesuffix(": ")
+    except (OSError, SettingsError):
+        return f"{pipeline.file}: {'.'.join(map(str, location))}"
+
+
+def _choose_source_kinds(read: YamlFile) -> None:
     """Turn each source into its own model first, so that errors speak of one kind, not of a union of both."""
-    sources = value.get("sources")
+    sources = read.value.get("sources")
     if not isinstance(sources, dict):
         return
     for name, source in sources.items():
@@ -50,31 +60,46 @@ def _choose_source_kinds(file: Path, node: Any, value: dict[str, Any]) -> None:
         if isinstance(source, dict):
             model = PollSource if "poll" in source else CdcSource if "cdc" in source else None
         if model is None:
-            raise SettingsError(_problem(file, node, ("sources", name), "a source says poll: or cdc:"))
+            raise SettingsError(_problem(read, ("sources", name), "a source says poll: or cdc:"))
         try:
             sources[name] = model.model_validate(source)
         except ValidationError as error:
-            problems = (_problem(file, node, ("sources", name, *e["loc"]), e["msg"]) for e in error.errors())
-            raise SettingsError("; ".join(problems)) from None
+            raise _refused(read, error, ("sources", name)) from None
 
 
-def _problem(file: Path, node: Any, location: tuple[int | str, ...], message: str) -> str:
+def _against_each_other(pipeline: Pipeline) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    """What is right by itself and wrong beside something else: where, and why."""
+    for name, source in pipeline.cdc_sources().items():
+        for index, table in enumerate(source.tables):
+            if table in source.tables[:index]:
+                yield ("sources", name, "tables", index), f"{table} stands twice"
+    taken: dict[tuple[Any, str], str] = {}
+    for name, sink in pipeline.sinks.items():
+        first = taken.setdefault((sink.postgres, sink.schema_), name)
+        if first != name:
+            yield (
+                ("sinks", name),
+                f"sink {first} writes to schema {sink.schema_} of the same database, and each would take the "
+                "other's rows for its own; give it a schema: of its own",
+            )
+
+
+def _refused(read: YamlFile, error: ValidationError, within: tuple[int | str, ...] = ()) -> SettingsError:
+    return SettingsError("; ".join(_problem(read, (*within, *e["loc"]), _told(e)) for e in error.errors()))
+
+
+def _told(error: ErrorDetails) -> str:
+    if error["type"] != "extra_forbidden":
+        return error["msg"].removeprefix("Value error, ")
+    meant = get_close_matches(str(error["loc"][-1]), _members(), 1)
+    return f"no such member; is {meant[0]} meant?" if meant else "no such member"
+
+
+def _members() -> list[str]:
+    parts: list[type[BaseModel]] = [Pipeline, KafkaPart, PollSource, StreamSettings, CdcSource, PostgresSink]
+    return [field.alias or name for part in parts for name, field in part.model_fields.items() if name not in OURS]
+
+
+def _problem(read: YamlFile, location: tuple[int | str, ...], message: str) -> str:
     member = ".".join(str(part) for part in location) or "pipeline"
-    return f"{file}:{_line(node, location)}: {member}: {message}"
-
-
-def _line(node: Any, location: tuple[int | str, ...]) -> int:
-    """The line of the deepest node on the way to `location`, from 1."""
-    line = int(node.start_mark.line)
-    for part in location:
-        found = None
-        if isinstance(node, yaml.MappingNode):
-            found = next((pair for pair in node.value if pair[0].value == str(part)), None)
-            if found:
-                line, node = found[0].start_mark.line, found[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = found = node.value[part]
-            line = node.start_mark.line
-        if found is None:
-            break
-    return line + 1
+    return f"{read.file}:{read.line(location)}: {member}: {message}"

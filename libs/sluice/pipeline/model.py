@@ -7,12 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from sluice.names import Names
-from sluice.pipeline.secret import Secret
+from sluice.pipeline.secret import Secret, require_secrets
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_IN_TOPICS = re.compile(r"[A-Za-z0-9._-]+")
+_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+# A topic's name has 249 characters; the longest of ours is <prefix>state.mapper.raw.<source>.<table>.
+NAME_CHARACTERS_MAX = 63
+TABLE_CHARACTERS_MAX = 2 * NAME_CHARACTERS_MAX + 1
+PREFIX_CHARACTERS_MAX = 249 - len("state.mapper.raw..") - NAME_CHARACTERS_MAX - TABLE_CHARACTERS_MAX
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -20,6 +26,8 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 def _name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise ValueError("names are immutable and spelled [a-z][a-z0-9_]*")
+    if len(text) > NAME_CHARACTERS_MAX:
+        raise ValueError(f"a name has at most {NAME_CHARACTERS_MAX} characters")
     return text
 
 
@@ -27,10 +35,48 @@ def _table(text: str) -> str:
     schema, dot, table = text.partition(".")
     if not (dot and schema and table) or "." in table:
         raise ValueError("a table is written schema.table")
+    if not _IN_TOPICS.fullmatch(text):
+        raise ValueError("its name becomes a topic's, which takes letters, digits, _ and - only; rename the table")
+    if len(text) > TABLE_CHARACTERS_MAX:
+        raise ValueError(f"its name becomes a topic's; longer than {TABLE_CHARACTERS_MAX} characters it finds no room")
     return text
 
 
+def _prefix(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]*", text):
+        raise ValueError("it begins the names of topics, which take letters, digits, ., _ and - only")
+    if len(text) > PREFIX_CHARACTERS_MAX:
+        raise ValueError(f"it begins the names of topics; longer than {PREFIX_CHARACTERS_MAX} characters none has room")
+    return text
+
+
+def _own_schema(text: str) -> str:
+    if text == "information_schema" or text.startswith("pg_"):
+        raise ValueError("that schema is PostgreSQL's own; name another, which Sluice makes")
+    return text
+
+
+def _module(text: str) -> str:
+    if not _MODULE.fullmatch(text):
+        raise ValueError("it names a Python module, such as entities or my.entities")
+    return text
+
+
+def _class(text: str) -> str:
+    module, _, name = text.partition(":")
+    if not (_MODULE.fullmatch(module) and name.isidentifier()):
+        raise ValueError("it names a connector as package.module:Class")
+    return text
+
+
+def _readable(settings: dict[str, Any]) -> dict[str, Any]:
+    require_secrets(settings)
+    return settings
+
+
 def _seconds(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a duration is a number with ms, s, m, h or d, such as 60s")
     if isinstance(value, str):
         match = _DURATION.fullmatch(value.strip())
         if not match:
@@ -41,7 +87,8 @@ def _seconds(value: Any) -> Any:
 
 Name = Annotated[str, AfterValidator(_name)]
 TableName = Annotated[str, AfterValidator(_table)]
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
+SlotName = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,63}$")]
 
 
 class _Part(BaseModel):
@@ -49,7 +96,7 @@ class _Part(BaseModel):
 
 
 class KafkaPart(_Part):
-    prefix: str = ""
+    prefix: Annotated[str, AfterValidator(_prefix)] = ""
 
 
 class StreamSettings(_Part):
@@ -60,29 +107,23 @@ class StreamSettings(_Part):
 
 
 class PollSource(_Part):
-    poll: str
-    settings: dict[str, Any] = Field(default_factory=dict)
-    streams: dict[Name, StreamSettings]
-
-    @model_validator(mode="after")
-    def _path(self) -> PollSource:
-        if self.poll.count(":") != 1:
-            raise ValueError("poll names a connector as package.module:Class")
-        return self
+    poll: Annotated[str, AfterValidator(_class)]
+    settings: Annotated[dict[str, Any], AfterValidator(_readable)] = Field(default_factory=dict)
+    streams: dict[Name, StreamSettings] = Field(min_length=1)
 
 
 class CdcSource(_Part):
     cdc: Literal["postgres"]
     dsn: Secret
-    tables: list[TableName]
+    tables: list[TableName] = Field(min_length=1)
     heartbeat: Seconds = 10.0
-    slot: str | None = None
-    publication: str | None = None
+    slot: SlotName | None = None
+    publication: Annotated[str, Field(min_length=1, max_length=63)] | None = None
 
 
 class PostgresSink(_Part):
     postgres: Secret
-    schema_: Name = Field(default="golden", alias="schema")
+    schema_: Annotated[Name, AfterValidator(_own_schema)] = Field(default="golden", alias="schema")
 
 
 class Stream(NamedTuple):
@@ -94,16 +135,17 @@ class Stream(NamedTuple):
 
 
 class Pipeline(_Part):
-    """A pipeline: what `pipeline.yaml` says, and `root`, the folder that it stands in."""
+    """A pipeline: what `pipeline.yaml` says; `file`, that file; `root`, the folder that it stands in."""
 
     pipeline: Name
-    partitions: int = Field(default=6, ge=1, le=1024)
-    shards: int = Field(default=4, ge=1, le=64)
+    partitions: int = Field(default=6, ge=1, le=1024, strict=True)
+    shards: int = Field(default=4, ge=1, le=64, strict=True)
     kafka: KafkaPart = KafkaPart()
-    sources: dict[Name, PollSource | CdcSource]
-    entities: str = "entities"
+    sources: dict[Name, PollSource | CdcSource] = Field(min_length=1)
+    entities: Annotated[str, AfterValidator(_module)] = "entities"
     sinks: dict[Name, PostgresSink] = Field(default_factory=dict)
     root: Path = Path()
+    file: Path = Path("pipeline.yaml")
 
     @property
     def names(self) -> Names:

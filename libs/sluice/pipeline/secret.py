@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from sluice.errors import SettingsError
 
@@ -23,7 +23,7 @@ class Secret(BaseModel):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Secret:
-        if (self.env is None) == (self.file is None):
+        if (self.env is None) == (self.file is None) or self.env == "" or self.file == Path():
             raise ValueError(_ONE_PLACE)
         return self
 
@@ -46,9 +46,14 @@ def _variable(name: str) -> str:
 
 def _content(file: Path) -> str:
     try:
-        return file.read_text("utf-8").strip()
+        content = file.read_text("utf-8").strip()
     except OSError as error:
         raise SettingsError(f"secret file {file}: {error.strerror}; the pipeline refers to it") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"secret file {file}: not UTF-8; the pipeline refers to it") from None
+    if not content:
+        raise SettingsError(f"secret file {file}: is empty; the pipeline refers to it")
+    return content
 
 
 def reveal_all(value: Any) -> Any:
@@ -62,6 +67,21 @@ def reveal_all(value: Any) -> Any:
     if isinstance(value, list):
         return [reveal_all(item) for item in value]
     return value
+
+
+def require_secrets(value: Any) -> None:
+    """Raises ValueError if what looks like a secret's place within `value` is none."""
+    if isinstance(value, dict):
+        if value and value.keys() <= {"env", "file"}:
+            try:
+                Secret.model_validate(value)
+            except ValidationError:
+                raise ValueError(_ONE_PLACE) from None
+        for item in value.values():
+            require_secrets(item)
+    elif isinstance(value, list):
+        for item in value:
+            require_secrets(item)
 
 
 def variables_in(value: Any) -> set[str]:

@@ -1,0 +1,116 @@
+"""A YAML file that a person wrote: read whole, or refused with the line of what is wrong.
+
+Stricter than YAML itself where that would take something in silence: a key that stands twice hides what it said first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from yaml.constructor import SafeConstructor
+
+from sluice.errors import SettingsError
+
+BYTES_MAX = 1024 * 1024
+# Anchors name a part again; nine lines of them can stand for a billion values.
+NODES_MAX = 100_000
+
+
+class YamlFile(NamedTuple):
+    """`value`: what it says; `node`: where it says it."""
+
+    file: Path
+    node: Any
+    value: Any
+
+    def line(self, location: tuple[int | str, ...]) -> int:
+        """The line of the deepest node on the way to `location`, from 1."""
+        node, line = self.node, 0 if self.node is None else int(self.node.start_mark.line)
+        for part in location:
+            found = None
+            if isinstance(node, yaml.MappingNode):
+                found = next((pair for pair in node.value if pair[0].value == str(part)), None)
+                if found:
+                    line, node = found[0].start_mark.line, found[1]
+            elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+                node = found = node.value[part]
+                line = node.start_mark.line
+            if found is None:
+                break
+        return line + 1
+
+
+def read_yaml(file: Path) -> YamlFile:
+    """Raises SettingsError naming file and line; OSError where there is nothing to read."""
+    text = _text(file)
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is None:
+            return YamlFile(file, None, None)
+        _require_size(file, node)
+        for line, told in _twice(node, ()):
+            raise SettingsError(f"{file}:{line}: {told}")
+        return YamlFile(file, node, SafeConstructor().construct_document(node))
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, int(error.position)) + 1
+        raise SettingsError(f"{file}:{line}: not YAML: a character that YAML does not allow") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f":{mark.line + 1}" if mark else ""
+        raise SettingsError(f"{file}{place}: not YAML: {getattr(error, 'problem', None) or 'unreadable'}") from None
+    except RecursionError:
+        raise SettingsError(f"{file}: nested too deeply") from None
+    except ValueError:  # such as a date that no calendar has
+        raise SettingsError(f"{file}: not YAML: it holds a value that cannot be; put texts in quotes") from None
+
+
+def _text(file: Path) -> str:
+    if file.exists() and not file.is_file():
+        raise SettingsError(f"{file}: is no file")
+    with file.open("rb") as opened:
+        read = opened.read(BYTES_MAX + 1)
+    if len(read) > BYTES_MAX:
+        raise SettingsError(f"{file}: is larger than {BYTES_MAX} bytes")
+    try:
+        return read.decode()
+    except UnicodeDecodeError as error:
+        line = read.count(b"\n", 0, error.start) + 1
+        raise SettingsError(f"{file}:{line}: not UTF-8; save it in that encoding") from None
+
+
+def _require_size(file: Path, node: Any) -> None:
+    sizes: dict[int, int] = {}
+
+    def size(one: Any) -> int:
+        known = sizes.get(id(one))
+        if known is not None:
+            return known
+        sizes[id(one)] = NODES_MAX + 1  # met again within itself: it never ends
+        children = one.value if isinstance(one, yaml.CollectionNode) else []
+        flat = [part for child in children for part in (child if isinstance(child, tuple) else [child])]
+        sizes[id(one)] = 1 + sum(size(part) for part in flat)
+        return sizes[id(one)]
+
+    if size(node) > NODES_MAX:
+        raise SettingsError(f"{file}: its anchors stand for more than {NODES_MAX} values; write it without them")
+
+
+def _twice(node: Any, location: tuple[str, ...]) -> Iterator[tuple[int, str]]:
+    """(line, what is wrong) of keys that stand twice in one mapping."""
+    if isinstance(node, yaml.SequenceNode):
+        for child in node.value:
+            yield from _twice(child, location)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    lines: dict[tuple[str, str], int] = {}
+    for key, child in node.value:
+        if isinstance(key, yaml.ScalarNode):
+            here, spelt = (*location, key.value), (key.tag, key.value)
+            line = key.start_mark.line + 1
+            if spelt in lines:
+                yield line, f"{'.'.join(here)} stands twice; it stands in line {lines[spelt]}, too"
+            lines[spelt] = line
+            yield from _twice(child, here)

@@ -47,7 +47,7 @@ def resnapshot(
     through a new slot; needed after a slot was lost or created again. ingress-cdc does it within seconds if it runs,
     else when it starts.
     """
-    settings = read_settings(StageSettings)
+    settings = read_settings(StageSettings, pipeline)
     loaded = load_pipeline(pipeline or settings.pipeline)
     if source not in loaded.cdc_sources():
         known = ", ".join(loaded.cdc_sources()) or "none"

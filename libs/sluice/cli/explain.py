@@ -34,7 +34,7 @@ def explain(
 
     Exit code 1: nobody knows the id.
     """
-    settings = read_settings(StageSettings)
+    settings = read_settings(StageSettings, pipeline)
     loaded = chosen_pipeline(pipeline, settings)
     contracts = load_entities(loaded)
     if entity not in contracts:

@@ -46,7 +46,7 @@ def lag(
     A partition that a stage does not read is named below, with why and what to do: held, where going on would lose
     records (a group that was moved forward: `sluice skips accept`), or paused, after too many dead letters.
     """
-    settings = read_settings(StageSettings)
+    settings = read_settings(StageSettings, pipeline)
     loaded = chosen_pipeline(pipeline, settings)
     with servers_reached(loaded, settings), closing(LagMeter(loaded, settings.kafka)) as meter:
         if watch:

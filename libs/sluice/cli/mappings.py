@@ -28,7 +28,8 @@ def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
     (sources/SOURCE/examples/STREAM/*.json) that their mapping cannot map. Told for each mapping: what counts as its
     code. A change of that needs a new version.
     """
-    loaded = load_pipeline(pipeline or read_settings(StageSettings).pipeline)
+    settings = read_settings(StageSettings, pipeline)
+    loaded = load_pipeline(pipeline or settings.pipeline)
     mappings = load_mappings(loaded)
     require_examples_mapped(loaded, mappings, json_text.decode)
     examples = {mapping.name: len(examples_of(loaded, mapping)) for mapping in mappings}

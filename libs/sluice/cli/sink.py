@@ -39,7 +39,7 @@ def rebuild(
     Needed when a topic was re-created, or a table or column was dropped. When the sink runs again, it reads everything
     from the first offset; rows stay readable, and those that the topic does not have any more are deleted at the end.
     """
-    settings = read_settings(StageSettings)
+    settings = read_settings(StageSettings, pipeline)
     loaded = load_pipeline(pipeline or settings.pipeline)
     name, chosen = chosen_sink(loaded, sink)
     contracts = load_entities(loaded)

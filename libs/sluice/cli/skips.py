@@ -37,7 +37,7 @@ def accept(
 
     An offset beyond the end of the partition is refused.
     """
-    settings = read_settings(StageSettings)
+    settings = read_settings(StageSettings, pipeline)
     names = load_pipeline(pipeline or settings.pipeline).names
     with LogReader(settings.kafka) as reader:
         refuse_beyond_end((topic, partition), to, reader.ends([(topic, partition)])[topic, partition])

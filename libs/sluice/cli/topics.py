@@ -27,7 +27,7 @@ def declared(pipeline_path: Path, settings: StageSettings) -> list[Topic]:
 @app.command()
 def apply(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
     """Create missing topics, alter configuration that differs. Never changes a number of partitions."""
-    settings = read_settings(StageSettings)
+    settings = read_settings(StageSettings, pipeline)
     topics = declared(pipeline or settings.pipeline, settings)
     done = Topics(clients.admin(settings.kafka)).apply(topics)
     if as_json:
@@ -39,7 +39,7 @@ def apply(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
 @app.command()
 def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
     """Say what differs from the declaration; exit code 1 if anything does."""
-    settings = read_settings(StageSettings)
+    settings = read_settings(StageSettings, pipeline)
     topics = declared(pipeline or settings.pipeline, settings)
     findings = Topics(clients.admin(settings.kafka)).check(topics)
     if as_json:

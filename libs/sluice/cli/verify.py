@@ -33,7 +33,7 @@ def verify(
     nothing goes back to an older state; I5, every record that was read is accounted for; I6, every row leads to its raw
     records. Each line of the report says it in full.
     """
-    settings = read_settings(StageSettings)
+    settings = read_settings(StageSettings, pipeline)
     loaded = chosen_pipeline(pipeline, settings)
     with servers_reached(loaded, settings):
         report = run_verification(loaded, settings, wait_s=wait, progress=_tell)

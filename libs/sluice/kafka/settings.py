@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from sluice.kafka.options import require_taken
+
+_SERVER = re.compile(r"(\w+://)?(\[[0-9A-Fa-f:.%]+\]|[\w.-]+)(:[0-9]{1,5})?")
 
 
 class KafkaSettings(BaseModel):
@@ -17,3 +22,17 @@ class KafkaSettings(BaseModel):
     transaction_timeout_ms: int = Field(default=10_000, ge=1_000, le=900_000)
     fetch_queue_kib: int = Field(default=16_384, ge=1_024)
     options: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("options")
+    @classmethod
+    def _taken(cls, options: dict[str, str]) -> dict[str, str]:
+        require_taken(options)
+        return options
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _addresses(cls, servers: str) -> str:
+        for server in servers.split(","):
+            if not _SERVER.fullmatch(server.strip()):
+                raise ValueError("it is host:port, several with commas between")
+        return servers

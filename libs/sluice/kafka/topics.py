@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from confluent_kafka import TopicCollection
 from confluent_kafka.admin import (
     AdminClient,
@@ -28,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sluice.errors import EnvironmentFault, SettingsError
 from sluice.kafka.faults import AdminAnswer
 from sluice.pipeline import Pipeline
+from sluice.pipeline.yaml_file import read_yaml
 
 TIMEOUT_S = 30.0
 ANSWER_GRACE_S = 5.0  # librdkafka tells its own timeout a moment after it is over
@@ -73,7 +73,7 @@ def load_kinds(folder: Path) -> list[TopicKind]:
     kinds = []
     for file in files:
         try:
-            kinds.append(TopicKind.model_validate(yaml.safe_load(file.read_text("utf-8"))))
+            kinds.append(TopicKind.model_validate(read_yaml(file).value))
         except ValidationError as error:
             problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise SettingsError(f"{file}: {problems}") from None

@@ -88,7 +88,7 @@ def _import(pipeline: Pipeline, name: str, *location: str) -> ModuleType:
     except SluiceError:
         raise
     except Exception as error:
-        told = f"importing {name} failed with {type(error).__name__}: {error}"
+        told = f"importing {name} failed with {type(error).__name__}: {' '.join(str(error).split())}"
         raise SettingsError(f"{_author_s_line(pipeline, error)}: {told}") from error
 
 

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 import sluice
 from sluice.errors import SettingsError
 from sluice.kafka.settings import KafkaSettings
+from sluice.stage.variables import known_variables, told_unknown, unknown_variables, unreadable_variables
 
 
 class RegistrySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str = "http://127.0.0.1:8081"
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("an address begins with http:// or https:// and names a host")
+        return url
 
 
 class TelemetrySettings(BaseModel):
@@ -25,7 +38,7 @@ class TelemetrySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = "127.0.0.1"
-    port: int = 0
+    port: int = Field(default=0, ge=0, le=65_535)
 
 
 def default_schemas_dir() -> Path:
@@ -48,7 +61,7 @@ class StageSettings(BaseSettings):
 
     pipeline: Path = Path("pipeline.yaml")
     state_dir: Path = Path(".sluice")
-    instance: str = "0"
+    instance: str = Field(default="0", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
     kafka: KafkaSettings = KafkaSettings()
     registry: RegistrySettings = RegistrySettings()
     schemas_dir: Path = default_schemas_dir()
@@ -66,10 +79,41 @@ class StageSettings(BaseSettings):
 S = TypeVar("S", bound=StageSettings)
 
 
-def read_settings(kind: type[S]) -> S:
-    """The process's settings; SettingsError names the variables that are wrong, never their values."""
+def read_settings(kind: type[S], pipeline: Path | None = None) -> S:
+    """The process's settings; SettingsError names the variables that are wrong, never their values.
+
+    `pipeline`: the one that a command is about, where no variable tells it.
+    """
+    chosen = pipeline or Path(os.environ.get("SLUICE_PIPELINE") or "pipeline.yaml")
+    wrong = [*unreadable_variables(kind, os.environ), *unknown_variables(kind, os.environ, chosen)]
+    if wrong:
+        raise SettingsError("; ".join(wrong))
     try:
         return kind()
     except ValidationError as error:
-        problems = (f"SLUICE_{'__'.join(str(p) for p in e['loc']).upper()}: {e['msg']}" for e in error.errors())
-        raise SettingsError("; ".join(problems)) from None
+        raise SettingsError("; ".join(_problem(kind, e) for e in error.errors())) from None
+
+
+def _problem(kind: type[S], error: ErrorDetails) -> str:
+    known, parts = set(known_variables(kind)), [str(part) for part in error["loc"]]
+    if error["type"] == "extra_forbidden":
+        return told_unknown(variable_of(parts), known)
+    length = max((n for n in range(len(parts) + 1) if variable_of(parts[:n]) in known), default=len(parts))
+    return ": ".join([variable_of(parts[:length]), *parts[length:], error["msg"].removeprefix("Value error, ")])
+
+
+def variable_of(parts: list[str]) -> str:
+    return f"SLUICE_{'__'.join(parts).upper()}"
+
+
+def require_writable(folder: Path) -> None:
+    """Raises SettingsError where no state can be kept in `folder`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except OSError as error:
+        raise SettingsError(
+            f"SLUICE_STATE_DIR: nothing can be written to {folder} ({error.strerror}); name a folder that this user "
+            "may write to"
+        ) from None

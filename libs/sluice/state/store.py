@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from rocksdict import AccessType, Options, Rdict, WriteBatch
 
-from sluice.errors import EnvironmentFault, StateUnusable
+from sluice.errors import EnvironmentFault, SettingsError, StateUnusable
 
 Write = tuple[bytes, bytes | None]
 _MIB = 1024 * 1024
@@ -77,7 +77,10 @@ class RocksStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(f"state folder {folder}: cannot be made ({error.strerror})") from None
         options = Options(raw_mode=True)
         options.create_if_missing(True)
         options.set_write_buffer_size(8 * _MIB)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from sluice.errors import Bug, SluiceError
 from sluice.pipeline import load_pipeline
-from sluice.stage.settings import StageSettings
+from sluice.stage.settings import StageSettings, require_writable
 from sluice.telemetry.fault_writer import FaultWriter
 from sluice.telemetry.health import PROCESS, Health, Standing
 from sluice.telemetry.logs import configure_logs
@@ -24,6 +24,7 @@ def telemetry(settings: StageSettings, stage: str) -> Iterator[Health]:
     What ends the stage is its last fault. Raises SettingsError.
     """
     configure_logs(stage)
+    require_writable(settings.state_dir)
     names = load_pipeline(settings.pipeline).names
     writer = FaultWriter(settings.kafka, names.faults, stage, settings.process_name)
 

@@ -72,7 +72,7 @@ class Health:
             since_us = before.since_us if before is not None and before.alarm else _now_us()
             now = self._standing[about] = Standing(why, since_us)
             self._told(about, now)
-        if now.alarm:
+        if now.alarm and about != PROCESS:  # how we end is told by whoever ends us
             log.error("fault", about=about, why=why)
 
     def mend(self, about: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from sluice.errors import SettingsError
 from sluice.telemetry.health import Health
 
 
@@ -19,7 +20,11 @@ class TelemetryServer:
     """Serves on `host:port` (0 = a free one) until `close`; tells its address in `run_file`."""
 
     def __init__(self, host: str, port: int, health: Health, run_file: Path) -> None:
-        self._server = ThreadingHTTPServer((host, port), _handler(health))
+        try:
+            self._server = ThreadingHTTPServer((host, port), _handler(health))
+        except OSError as error:
+            why = f"cannot listen on {host}:{port} ({error.strerror})"
+            raise SettingsError(f"SLUICE_TELEMETRY__HOST, SLUICE_TELEMETRY__PORT: {why}") from None
         self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, name="telemetry", daemon=True)

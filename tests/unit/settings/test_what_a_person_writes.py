@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from sluice.cli.main import app
+from sluice.errors import SettingsError
+from sluice.pipeline import Secret
+from sluice.stage.settings import StageSettings, read_settings
 
 PIPELINE = """\
 pipeline: people
@@ -153,3 +157,151 @@ def test_a_mistake_in_the_pipeline_file_is_one_line_with_its_place(
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"sluice: {file}")
     assert told in line
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        (
+            {"SLUICE_KAFKA__BOOTSTRAP": "h:1"},
+            "SLUICE_KAFKA__BOOTSTRAP: no such setting; is SLUICE_KAFKA__BOOTSTRAP_SERVERS meant?",
+        ),
+        ({"SLUICE_STATEDIR": "/state"}, "SLUICE_STATEDIR: no such setting; is SLUICE_STATE_DIR meant?"),
+        ({"SLUICE_TELEMETRY_PORT": "1"}, "SLUICE_TELEMETRY_PORT: no such setting; is SLUICE_TELEMETRY__PORT meant?"),
+        ({"SLUICE_KAFKA__OPTIONS": "{security.protocol: SSL}"}, "SLUICE_KAFKA__OPTIONS: is not JSON"),
+        ({"SLUICE_KAFKA": "h:1"}, "SLUICE_KAFKA: is not JSON"),
+        ({"SLUICE_KAFKA__OPTIONS": '["a"]'}, "SLUICE_KAFKA__OPTIONS: "),
+        ({"SLUICE_KAFKA__OPTIONS": '{"linger.ms": 5}'}, "SLUICE_KAFKA__OPTIONS: linger.ms: "),
+        (
+            {"SLUICE_KAFKA__OPTIONS": '{"securty.protocol": "SSL"}'},
+            'SLUICE_KAFKA__OPTIONS: librdkafka refuses it: No such configuration property: "securty.protocol"',
+        ),
+        (
+            {"SLUICE_KAFKA__OPTIONS": '{"security.protocol": "hunter2"}'},
+            'SLUICE_KAFKA__OPTIONS: librdkafka refuses it: Invalid value … for configuration property "security.',
+        ),
+        ({"SLUICE_KAFKA__OPTIONS": '{"error_cb": "hunter2"}'}, "SLUICE_KAFKA__OPTIONS: librdkafka refuses it"),
+        (
+            {"SLUICE_KAFKA__OPTIONS": '{"enable.auto.commit": "true"}'},
+            "SLUICE_KAFKA__OPTIONS: enable.auto.commit is Sluice's own to set",
+        ),
+        ({"SLUICE_KAFKA__BOOTSTRAP_SERVERS": "h:1 h:2"}, "SLUICE_KAFKA__BOOTSTRAP_SERVERS: it is host:port"),
+        ({"SLUICE_KAFKA__GROUP_PROTOCOL": "eager"}, "SLUICE_KAFKA__GROUP_PROTOCOL: "),
+        ({"SLUICE_REGISTRY__URL": "registry:8081"}, "SLUICE_REGISTRY__URL: an address begins with http"),
+        ({"SLUICE_TELEMETRY__PORT": "99999"}, "SLUICE_TELEMETRY__PORT: "),
+        ({"SLUICE_TELEMETRY__PORT": "-1"}, "SLUICE_TELEMETRY__PORT: "),
+        ({"SLUICE_BATCH_BYTES_MAX": "-1"}, "SLUICE_BATCH_BYTES_MAX: "),
+        ({"SLUICE_BATCH_RECORDS_MAX": "many"}, "SLUICE_BATCH_RECORDS_MAX: "),
+        ({"SLUICE_INSTANCE": "a/b"}, "SLUICE_INSTANCE: "),
+    ],
+    ids=str,
+)
+def test_a_variable_that_is_wrong_is_one_line_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], told: str
+) -> None:
+    for name in [name for name in os.environ if name.startswith("SLUICE_")]:
+        monkeypatch.delenv(name)
+    file = written(tmp_path)
+    done = CliRunner().invoke(app, ["topics", "check"], env={"SLUICE_PIPELINE": str(file), **variables})
+    assert done.exit_code == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"sluice: {told}")
+    assert "hunter2" not in line
+
+
+def test_variables_of_others_are_none_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = written(tmp_path, PIPELINE.replace("ERP_DSN", "SLUICE_ERP_DSN"))
+    others = {
+        "SLUICE_ERP_DSN": "a secret of the pipeline's",
+        "SLUICE_KAFKA_SERVICE_HOST": "10.0.0.1",
+        "SLUICE_KAFKA_PORT": "tcp://10.0.0.1:9092",
+        "SLUICE_KAFKA_PORT_9092_TCP_ADDR": "10.0.0.1",
+        "SLUICE_SEED": "1",
+        "SLUICE_POLLER__PAGES_MAX": "2",
+    }
+    for name, value in others.items():
+        monkeypatch.setenv(name, value)
+    assert read_settings(StageSettings, file).instance == "0"
+    with pytest.raises(SettingsError, match="SLUICE_ERP_DSN"):
+        read_settings(StageSettings, tmp_path / "other.yaml")
+
+
+def is_a_file(folder: Path) -> dict[str, str]:
+    (folder / "state").write_text("")
+    return {"SLUICE_STATE_DIR": str(folder / "state")}
+
+
+def cannot_be_made(folder: Path) -> dict[str, str]:
+    return {"SLUICE_STATE_DIR": "/proc/nobody/state"}
+
+
+def module_missing(folder: Path) -> dict[str, str]:
+    (folder / "sources" / "erp" / "mapping.py").unlink()
+    return {}
+
+
+def not_python(folder: Path) -> dict[str, str]:
+    (folder / "sources" / "erp" / "mapping.py").write_text("x = 1\ndef (\n")
+    return {}
+
+
+def fails_at_import(folder: Path) -> dict[str, str]:
+    (folder / "sources" / "erp" / "mapping.py").write_text("x = 1\n\nTABLE = {}['staff']\n")
+    return {}
+
+
+def schemas_elsewhere(folder: Path) -> dict[str, str]:
+    return {"SLUICE_SCHEMAS_DIR": str(folder)}
+
+
+def as_it_is(folder: Path) -> dict[str, str]:
+    return {}
+
+
+def class_missing(folder: Path) -> dict[str, str]:
+    (folder / "sources" / "crm" / "connector.py").write_text("")
+    return {}
+
+
+def no_secret(folder: Path) -> dict[str, str]:
+    (folder / "sources" / "crm" / "connector.py").write_text("from sluice.connector import Connector as Crm\n")
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("make_wrong", "command", "told"),
+    [
+        (is_a_file, "run mapper", "SLUICE_STATE_DIR: nothing can be written to {folder}/state (File exists)"),
+        (cannot_be_made, "run merger", "SLUICE_STATE_DIR: nothing can be written to /proc/nobody/state"),
+        (module_missing, "run mapper", "{folder}/pipeline.yaml:8: sources.erp: no module sources.erp.mapping"),
+        (not_python, "mappings check", "{folder}/sources/erp/mapping.py:2: not Python: "),
+        (fails_at_import, "mappings check", "{folder}/sources/erp/mapping.py:3: importing sources.erp.mapping failed"),
+        (schemas_elsewhere, "topics check", "{folder}/topics: no topic declarations; set SLUICE_SCHEMAS_DIR"),
+        (as_it_is, "run ingress-poller", "{folder}/pipeline.yaml:5: sources.crm.poll: no module sources.crm.connector"),
+        (class_missing, "run ingress-poller", "{folder}/pipeline.yaml:5: sources.crm.poll: no class Crm"),
+        (no_secret, "run ingress-poller", "environment variable CRM_TOKEN is not set, and the pipeline refers to it"),
+        (as_it_is, "run mappper", "no stage mappper; there are "),
+    ],
+)
+def test_what_the_real_command_answers(
+    tmp_path: Path, make_wrong: Callable[[Path], dict[str, str]], command: str, told: str
+) -> None:
+    given = {"SLUICE_PIPELINE": str(written(tmp_path)), "SLUICE_STATE_DIR": str(tmp_path / ".sluice")}
+    code, said = answer(*command.split(), environment=given | make_wrong(tmp_path))
+    assert code == 2, said
+    (line,) = said.splitlines()
+    assert line.startswith(f"sluice: {told.format(folder=tmp_path)}")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"", "is empty"), (b" \n", "is empty"), (b"\xff", "not UTF-8"), (None, "No such file"), (..., "Is a directory")],
+)
+def test_a_secret_s_file_that_holds_none_is_named(tmp_path: Path, content: object, told: str) -> None:
+    file = tmp_path / "secret"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content is ...:
+        file.mkdir()
+    with pytest.raises(SettingsError, match=f"secret file {file}: {told}"):
+        Secret(file=file).reveal()

@@ -1,0 +1,100 @@
+"""The environment variables that Sluice knows: whoever misspells one is told, instead of running with a default."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import cast, get_origin
+
+from pydantic import BaseModel
+
+PREFIX = "SLUICE_"
+# Of the command line, the embedded servers, the demo, the examples and the tests.
+BESIDE_STAGES = (
+    "SLUICE_ARTIFACTS_DIR",
+    "SLUICE_CACHE_DIR",
+    "SLUICE_POSTGRES_DSN",
+    "SLUICE_SCENARIO_LOGS",
+    "SLUICE_SEED",
+    "SLUICE_TEST_STATE_DIR",
+)
+# Of single stages: one environment often serves all of them.
+OF_STAGES = (
+    "SLUICE_FEEDBACK_INTERVAL_S",
+    "SLUICE_LINGER_S",
+    "SLUICE_POLLER",
+    "SLUICE_RECHECK_INTERVAL_S",
+    "SLUICE_RECORD_BYTES_MAX",
+    "SLUICE_SINK",
+    "SLUICE_WATERMARK_INTERVAL_S",
+)
+# Kubernetes tells every container the addresses of the services beside it: `sluice-kafka` is SLUICE_KAFKA_PORT=tcp://….
+_SERVICE = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")
+_SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://.*")
+
+
+def known_variables(kind: type[BaseModel], prefix: str = PREFIX) -> Iterator[str]:
+    """The variables of a settings class, those of its parts included."""
+    for name, field in kind.model_fields.items():
+        variable = f"{prefix}{name.upper()}"
+        yield variable
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from known_variables(field.annotation, f"{variable}__")
+
+
+def unknown_variables(kind: type[BaseModel], environment: Mapping[str, str], pipeline: Path) -> Iterator[str]:
+    """What is wrong with each `SLUICE_…` that nothing reads. A pipeline may keep its own secrets under such a name."""
+    known = {*known_variables(kind), *BESIDE_STAGES, *OF_STAGES}
+    tops = {name.partition("__")[0] for name in known}
+    for variable, value in environment.items():
+        name = variable.upper()
+        if not name.startswith(PREFIX) or name in known or _is_service(name, value):
+            continue
+        if "__" in name and name.partition("__")[0] in tops - set(known_parts(kind)):
+            continue  # a part of another stage's settings
+        if not _stands_in(pipeline, variable):
+            yield told_unknown(variable, known)
+
+
+def told_unknown(variable: str, known: Iterable[str]) -> str:
+    meant = get_close_matches(variable.upper(), known, 1)
+    return f"{variable}: no such setting" + (f"; is {meant[0]} meant?" if meant else "")
+
+
+def known_parts(kind: type[BaseModel]) -> Iterator[str]:
+    """The variables of a settings class that have parts."""
+    for name, field in kind.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield f"{PREFIX}{name.upper()}"
+
+
+def unreadable_variables(kind: type[BaseModel], environment: Mapping[str, str], prefix: str = PREFIX) -> Iterator[str]:
+    """What is wrong with each variable that holds several values at once, as JSON, and cannot be read."""
+    given = {name.upper(): value for name, value in environment.items()}
+    for name, field in kind.model_fields.items():
+        variable, part = f"{prefix}{name.upper()}", field.annotation
+        nested = isinstance(part, type) and issubclass(part, BaseModel)
+        origin = get_origin(part)
+        if nested or origin in (dict, list):
+            try:
+                json.loads(given.get(variable) or "null")
+            except ValueError:
+                example = '["a", "b"]' if origin is list else '{"name": "value"}'
+                yield f"{variable}: is not JSON; it is written as {example}"
+        if nested:
+            yield from unreadable_variables(cast(type[BaseModel], part), environment, f"{variable}__")
+
+
+def _is_service(name: str, value: str) -> bool:
+    return bool(_SERVICE.fullmatch(name) or (name.endswith("_PORT") and _SERVICE_ADDRESS.fullmatch(value)))
+
+
+def _stands_in(pipeline: Path, variable: str) -> bool:
+    file = pipeline / "pipeline.yaml" if pipeline.is_dir() else pipeline
+    try:
+        return variable in file.read_text("utf-8", "replace")
+    except OSError:
+        return False

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["support.pace", "support.ending", "support.servers", "support.shared"]
+pytest_plugins = ["support.pace", "support.ending", "support.logs", "support.servers", "support.shared"]
 LONGEST_FIRST = ("scenario", "integration", "contract", "unit")
 
 

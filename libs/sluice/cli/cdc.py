@@ -9,6 +9,7 @@ import orjson
 import typer
 
 from sluice.cli.options import JsonOption, PipelineOption
+from sluice.cli.reaching import kafka_watched
 from sluice.errors import EnvironmentFault, SettingsError
 from sluice.kafka import KafkaSettings
 from sluice.names import Names
@@ -58,8 +59,9 @@ def resnapshot(
         raise SettingsError(f"source {source} has no table {unknown[0]}; there are {', '.join(followed)}")
     if table and epoch is not None:
         raise SettingsError("--epoch is for a whole source; leave it out with --table")
-    asked = Resnapshots(settings.kafka, loaded.names, source)
-    told = {"tables": asked.tables(table)} if table else {"resnapshot_epoch": asked.source(epoch)}
+    with kafka_watched(settings):
+        asked = Resnapshots(settings.kafka, loaded.names, source)
+        told = {"tables": asked.tables(table)} if table else {"resnapshot_epoch": asked.source(epoch)}
     if as_json:
         print(orjson.dumps({"source": source, **told}).decode())
     elif table:

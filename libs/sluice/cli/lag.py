@@ -32,7 +32,9 @@ app = typer.Typer(help="What each stage has not done yet.")
 def lag(
     pipeline: PipelineOption = None,
     watch: Annotated[bool, typer.Option("--watch", help="measure again and again, until Ctrl-C")] = False,
-    interval_s: Annotated[float, typer.Option("--interval", help="with --watch: seconds between two looks")] = 2.0,
+    interval_s: Annotated[
+        float, typer.Option("--interval", min=0.1, help="with --watch: seconds between two looks")
+    ] = 2.0,
     by_partition: Annotated[bool, typer.Option("--partitions", help="a line for each partition that lags")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object (with --watch: one a line)")] = False,
 ) -> None:

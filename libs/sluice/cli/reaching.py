@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 import shlex
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sluice.errors import EnvironmentFault, SettingsError, Transient
+from sluice.kafka.watch import KafkaWatch, silence_of
+from sluice.names import Names
 from sluice.pipeline import Pipeline, load_pipeline
 from sluice.stage.settings import StageSettings, default_schemas_dir
 
@@ -34,6 +37,21 @@ def chosen_pipeline(given: Path | None, settings: StageSettings) -> Pipeline:
 
 
 @contextmanager
+def kafka_watched(settings: StageSettings) -> Iterator[None]:
+    """Around whatever waits for Kafka: that it does not answer is told meanwhile."""
+
+    def tell(for_s: float) -> None:
+        print(f"sluice: for {for_s:.0f} s now: {silence_of(settings.kafka)}", file=sys.stderr, flush=True)
+
+    watch = KafkaWatch(settings.kafka, Names().faults, tell)
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.close()
+
+
+@contextmanager
 def servers_reached(pipeline: Pipeline, settings: StageSettings) -> Iterator[None]:
     """Around whatever asks the servers: an error gets a note with the way to the variables that are not set.
 
@@ -41,13 +59,15 @@ def servers_reached(pipeline: Pipeline, settings: StageSettings) -> Iterator[Non
     """
     way = None if BROKERS_VARIABLE in os.environ else way_to_variables(pipeline.root)
     if way is None:
-        yield
+        with kafka_watched(settings):
+            yield
         return
     brokers = settings.kafka.bootstrap_servers
     if not answers(brokers):
         raise EnvironmentFault(f"Kafka at {brokers}", f"nothing answers, and {BROKERS_VARIABLE} is not set", way)
     try:
-        yield
+        with kafka_watched(settings):
+            yield
     except (EnvironmentFault, SettingsError, Transient) as error:
         error.add_note(f"{BROKERS_VARIABLE} is not set: {way}")
         raise

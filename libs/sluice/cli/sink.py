@@ -8,6 +8,7 @@ import orjson
 import typer
 
 from sluice.cli.options import JsonOption, PipelineOption
+from sluice.cli.reaching import kafka_watched
 from sluice.errors import EnvironmentFault, SettingsError
 from sluice.kafka import LogReader, clients
 from sluice.kafka.groups import members_of, set_offsets
@@ -48,7 +49,9 @@ def rebuild(
         raise SettingsError(f"no entity {unknown[0]}; there are {', '.join(contracts)}")
     group = sink_group(loaded, name)
     admin = clients.admin(settings.kafka)
-    if members_of(admin, group):
+    with kafka_watched(settings):
+        running = members_of(admin, group)
+    if running:
         raise EnvironmentFault(f"group {group}", "the sink is running", "stop all its instances, then run this again")
     tables = golden_tables(loaded, chosen, {e: c for e, c in contracts.items() if not entities or e in entities})
     done = {}

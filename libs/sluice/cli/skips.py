@@ -8,6 +8,7 @@ import orjson
 import typer
 
 from sluice.cli.options import JsonOption, PipelineOption
+from sluice.cli.reaching import kafka_watched
 from sluice.errors import SettingsError
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
@@ -28,8 +29,8 @@ def _group() -> None:
 def accept(
     group: Annotated[str, typer.Argument(help="the consumer group that was moved forward")],
     topic: Annotated[str, typer.Argument(help="the topic")],
-    partition: Annotated[int, typer.Argument(help="the partition")],
-    to: Annotated[int, typer.Option(help="the committed offset, as the stage named it")],
+    partition: Annotated[int, typer.Argument(min=0, help="the partition")],
+    to: Annotated[int, typer.Option(min=0, help="the committed offset, as the stage named it")],
     pipeline: PipelineOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -39,9 +40,9 @@ def accept(
     """
     settings = read_settings(StageSettings, pipeline)
     names = load_pipeline(pipeline or settings.pipeline).names
-    with LogReader(settings.kafka) as reader:
+    with kafka_watched(settings), LogReader(settings.kafka) as reader:
         refuse_beyond_end((topic, partition), to, reader.ends([(topic, partition)])[topic, partition])
-    write_request(settings.kafka, names.control, skip_key(group, (topic, partition)), {"to": to})
+        write_request(settings.kafka, names.control, skip_key(group, (topic, partition)), {"to": to})
     if as_json:
         print(orjson.dumps({"group": group, "topic": topic, "partition": partition, "to": to}).decode())
     else:

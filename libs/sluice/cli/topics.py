@@ -8,6 +8,7 @@ import orjson
 import typer
 
 from sluice.cli.options import JsonOption, PipelineOption
+from sluice.cli.reaching import kafka_watched
 from sluice.errors import ExitCode
 from sluice.kafka import clients
 from sluice.kafka.topics import Topic, Topics, concrete, load_kinds
@@ -29,7 +30,8 @@ def apply(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
     """Create missing topics, alter configuration that differs. Never changes a number of partitions."""
     settings = read_settings(StageSettings, pipeline)
     topics = declared(pipeline or settings.pipeline, settings)
-    done = Topics(clients.admin(settings.kafka)).apply(topics)
+    with kafka_watched(settings):
+        done = Topics(clients.admin(settings.kafka)).apply(topics)
     if as_json:
         print(orjson.dumps({"topics": len(topics), "done": done}).decode())
     else:
@@ -41,7 +43,8 @@ def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
     """Say what differs from the declaration; exit code 1 if anything does."""
     settings = read_settings(StageSettings, pipeline)
     topics = declared(pipeline or settings.pipeline, settings)
-    findings = Topics(clients.admin(settings.kafka)).check(topics)
+    with kafka_watched(settings):
+        findings = Topics(clients.admin(settings.kafka)).check(topics)
     if as_json:
         print(orjson.dumps({"topics": len(topics), "findings": findings}).decode())
     else:

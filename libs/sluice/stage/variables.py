@@ -48,15 +48,26 @@ def known_variables(kind: type[BaseModel], prefix: str = PREFIX) -> Iterator[str
 def unknown_variables(kind: type[BaseModel], environment: Mapping[str, str], pipeline: Path) -> Iterator[str]:
     """What is wrong with each `SLUICE_…` that nothing reads. A pipeline may keep its own secrets under such a name."""
     known = {*known_variables(kind), *BESIDE_STAGES, *OF_STAGES}
+    maps = tuple(_maps(kind))
     tops = {name.partition("__")[0] for name in known}
     for variable, value in environment.items():
         name = variable.upper()
         if not name.startswith(PREFIX) or name in known or _is_service(name, value):
             continue
+        if any(name.startswith(f"{several}__") for several in maps):
+            continue  # a member of a map: SLUICE_KAFKA__OPTIONS__sasl.password
         if "__" in name and name.partition("__")[0] in tops - set(known_parts(kind)):
             continue  # a part of another stage's settings
         if not _stands_in(pipeline, variable):
             yield told_unknown(variable, known)
+
+
+def _maps(kind: type[BaseModel], prefix: str = PREFIX) -> Iterator[str]:
+    for name, field in kind.model_fields.items():
+        if get_origin(field.annotation) is dict:
+            yield f"{prefix}{name.upper()}"
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _maps(field.annotation, f"{prefix}{name.upper()}__")
 
 
 def told_unknown(variable: str, known: Iterable[str]) -> str:

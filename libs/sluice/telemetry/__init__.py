@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import structlog
+
 from sluice.errors import Bug, SluiceError
+from sluice.kafka.watch import KafkaWatch, silence_of
 from sluice.pipeline import load_pipeline
 from sluice.stage.settings import StageSettings, require_writable
 from sluice.telemetry.fault_writer import FaultWriter
@@ -15,6 +18,10 @@ from sluice.telemetry.metrics import FAULT
 from sluice.telemetry.server import TelemetryServer
 
 __all__ = ["Health", "telemetry"]
+
+KAFKA = "Kafka"
+
+log = structlog.get_logger()
 
 
 @contextmanager
@@ -36,15 +43,26 @@ def telemetry(settings: StageSettings, stage: str) -> Iterator[Health]:
     suffix = "" if settings.instance == "0" else f".{settings.instance}"
     run_file = settings.state_dir / "run" / f"{stage}{suffix}.json"
     server = TelemetryServer(settings.telemetry.host, settings.telemetry.port, health, run_file)
+
+    def silent(for_s: float) -> None:
+        if KAFKA in health.faults:
+            log.error("fault stands", about=KAFKA, why=silence_of(settings.kafka), for_s=round(for_s))
+        health.fault(KAFKA, silence_of(settings.kafka))
+
+    watch = KafkaWatch(settings.kafka, names.faults, silent, lambda: health.mend(KAFKA))
     writer.start(health)
+    watch.start()
     try:
         yield health
     except Exception as error:
         health.fault(PROCESS, ended_by(error))
         raise
     finally:
+        watch.close()
         writer.close()
         server.close()
+        for about in health.standing:
+            measured(stage, about, None)
 
 
 def measured(stage: str, about: str, standing: Standing | None) -> None:

@@ -17,6 +17,8 @@ from sluice.telemetry import telemetry
 from support.handmade import Handmade
 from support.waiting import eventually
 
+pytestmark = pytest.mark.usefixtures("logs_as_before")
+
 TABLE = "table golden.person"
 WHY = "table golden.person: was dropped. Next: run `sluice sink rebuild person`"
 

@@ -185,6 +185,7 @@ def test_a_mistake_in_the_pipeline_file_is_one_line_with_its_place(
             {"SLUICE_KAFKA__OPTIONS": '{"enable.auto.commit": "true"}'},
             "SLUICE_KAFKA__OPTIONS: enable.auto.commit is Sluice's own to set",
         ),
+        ({"SLUICE_KAFKA__OPTIONS__sasl.pasword": "x"}, "SLUICE_KAFKA__OPTIONS: librdkafka refuses it: No such"),
         ({"SLUICE_KAFKA__BOOTSTRAP_SERVERS": "h:1 h:2"}, "SLUICE_KAFKA__BOOTSTRAP_SERVERS: it is host:port"),
         ({"SLUICE_KAFKA__GROUP_PROTOCOL": "eager"}, "SLUICE_KAFKA__GROUP_PROTOCOL: "),
         ({"SLUICE_REGISTRY__URL": "registry:8081"}, "SLUICE_REGISTRY__URL: an address begins with http"),
@@ -217,11 +218,12 @@ def test_variables_of_others_are_none_of_ours(tmp_path: Path, monkeypatch: pytes
         "SLUICE_KAFKA_PORT": "tcp://10.0.0.1:9092",
         "SLUICE_KAFKA_PORT_9092_TCP_ADDR": "10.0.0.1",
         "SLUICE_SEED": "1",
+        "SLUICE_KAFKA__OPTIONS__sasl.password": "hunter2",
         "SLUICE_POLLER__PAGES_MAX": "2",
     }
     for name, value in others.items():
         monkeypatch.setenv(name, value)
-    assert read_settings(StageSettings, file).instance == "0"
+    assert read_settings(StageSettings, file).kafka.options == {"sasl.password": "hunter2"}
     with pytest.raises(SettingsError, match="SLUICE_ERP_DSN"):
         read_settings(StageSettings, tmp_path / "other.yaml")
 
@@ -268,6 +270,17 @@ def no_secret(folder: Path) -> dict[str, str]:
     return {}
 
 
+def one_database(folder: Path) -> dict[str, str]:
+    """Two sinks whose dsns are written differently."""
+    more = "  archive: {postgres: {env: ARCHIVE_DSN}}\n"
+    (folder / "pipeline.yaml").write_text(PIPELINE + more)
+    return {
+        "SINK_DSN": "postgresql://one:x@db.example/gold",
+        "ARCHIVE_DSN": "host=db.example port=5432 dbname=gold user=other",
+        "SLUICE_SINK": "archive",
+    }
+
+
 @pytest.mark.parametrize(
     ("make_wrong", "command", "told"),
     [
@@ -280,6 +293,11 @@ def no_secret(folder: Path) -> dict[str, str]:
         (as_it_is, "run ingress-poller", "{folder}/pipeline.yaml:5: sources.crm.poll: no module sources.crm.connector"),
         (class_missing, "run ingress-poller", "{folder}/pipeline.yaml:5: sources.crm.poll: no class Crm"),
         (no_secret, "run ingress-poller", "environment variable CRM_TOKEN is not set, and the pipeline refers to it"),
+        (
+            one_database,
+            "run sink-postgres",
+            "{folder}/pipeline.yaml:15: sinks.archive: sink warehouse writes to schema golden of the same database",
+        ),
         (as_it_is, "run mappper", "no stage mappper; there are "),
     ],
 )

@@ -1,0 +1,91 @@
+"""Kafka that does not answer is told after five seconds, and again every half minute, by whoever waits for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from sluice.errors import SettingsError
+from sluice.kafka import clients
+from sluice.kafka.settings import KafkaSettings
+
+TOLD_AFTER_S = 5.0
+TOLD_AGAIN_AFTER_S = 30.0
+ASKED_EVERY_S = 1.0
+ANSWER_S = 2.0
+
+
+class Silence:
+    """When to speak of a server that does not answer; times are seconds of one clock."""
+
+    def __init__(self, now_s: float) -> None:
+        self._since_s = now_s
+        self._due_s = now_s + TOLD_AFTER_S
+
+    def answered(self, now_s: float) -> None:
+        self._since_s, self._due_s = now_s, now_s + TOLD_AFTER_S
+
+    def unanswered(self, now_s: float) -> float | None:
+        """For how many seconds it has been silent, if that is to be told now."""
+        if now_s < self._due_s:
+            return None
+        self._due_s = now_s + TOLD_AGAIN_AFTER_S
+        return now_s - self._since_s
+
+
+class KafkaWatch:
+    """Asks Kafka for one topic's metadata again and again, in a thread of its own, and says whether it answers.
+
+    `silent` is called with the seconds that it has been silent for, `answers` after each answer; both by that thread.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topic: str,
+        silent: Callable[[float], None],
+        answers: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._settings, self._topic = settings, topic
+        self._silent, self._answers = silent, answers
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="kafka-watch", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stopped.set()
+        self._thread.join(ANSWER_S + ASKED_EVERY_S)
+
+    def _run(self) -> None:
+        silence = Silence(time.monotonic())
+        try:
+            admin = clients.admin(self._settings)
+        except SettingsError:
+            return  # told by whoever makes the next client
+        while not self._stopped.wait(ASKED_EVERY_S):
+            if self._answered(admin):
+                silence.answered(time.monotonic())
+                self._answers()
+            elif (for_s := silence.unanswered(time.monotonic())) is not None:
+                self._silent(for_s)
+
+    def _answered(self, admin: AdminClient) -> bool:
+        try:
+            admin.list_topics(self._topic, ANSWER_S)
+        except KafkaException:
+            return False
+        return True
+
+
+def silence_of(settings: KafkaSettings) -> str:
+    """Why, and what next."""
+    return (
+        f"Kafka at {settings.bootstrap_servers} does not answer, or does not let us in. Next: start it, or correct "
+        "SLUICE_KAFKA__BOOTSTRAP_SERVERS and SLUICE_KAFKA__OPTIONS"
+    )

@@ -28,8 +28,8 @@ def example_folder(name: str) -> Path:
 @app.command()
 def demo(
     example: Annotated[str, typer.Option(help="workforce, tryton, or a folder")] = "workforce",
-    seconds: Annotated[float | None, typer.Option(help="stop after so long, counted from servers ready")] = None,
-    rate: Annotated[float, typer.Option(help="live edits per second in the sources")] = 20.0,
+    seconds: Annotated[float | None, typer.Option(min=0, help="stop after so long, counted from servers ready")] = None,
+    rate: Annotated[float, typer.Option(min=0, help="live edits per second in the sources")] = 20.0,
     state_dir: Annotated[Path | None, typer.Option(help="where data stays; default .sluice in the example")] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -12,6 +12,7 @@ from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_entities
 from sluice.schemas import subjects as contracts
 from sluice.schemas.registry import Registry
+from sluice.stage.settings import StageSettings, read_settings
 
 app = typer.Typer(help="Avro contracts of the pipeline's entities.", no_args_is_help=True)
 
@@ -23,6 +24,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON object,
 
 
 def _subjects(pipeline: Path) -> list[contracts.Subject]:
+    read_settings(StageSettings, pipeline)  # refuses variables that nothing reads
     loaded = load_pipeline(pipeline)
     return contracts.subjects(loaded, load_entities(loaded))
 

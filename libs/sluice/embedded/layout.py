@@ -12,6 +12,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from sluice.errors import SettingsError
+
 MARK = ".sluice-state"
 
 
@@ -25,10 +27,16 @@ class Layout:
     def of(cls, state_dir: Path) -> Layout:
         """The layout of a state directory, which is made if it is not there."""
         layout = cls(state_dir.expanduser().resolve())
-        is_ours = not layout.state_dir.exists() or not any(layout.state_dir.iterdir())
-        layout.servers.mkdir(parents=True, exist_ok=True)
-        if is_ours:
-            (layout.state_dir / MARK).touch()
+        try:
+            is_ours = not layout.state_dir.exists() or not any(layout.state_dir.iterdir())
+            layout.servers.mkdir(parents=True, exist_ok=True)
+            if is_ours:
+                (layout.state_dir / MARK).touch()
+        except OSError as error:
+            raise SettingsError(
+                f"state directory {layout.state_dir}: nothing can be written there ({error.strerror}); name another "
+                "by --state-dir or SLUICE_STATE_DIR"
+            ) from None
         return layout
 
     @property

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 import orjson
 
-from sluice.errors import DeadRecord, EnvironmentFault
+from sluice.errors import DeadRecord, EnvironmentFault, SettingsError
 from sluice.schemas.remembered import Remembered
 
 _RESPONSE_BYTES_MAX = 4 * 1024 * 1024
@@ -42,6 +42,8 @@ class Registry:
     def __init__(self, url: str, cache_dir: Path, patience_s: float = 0.0) -> None:
         self._patience_s = patience_s
         parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SettingsError("the registry's address, SLUICE_REGISTRY__URL, begins with http:// or https://")
         self._where = f"schema registry {parts.scheme}://{parts.hostname}:{parts.port or ''}{parts.path}"
         self._remembered = Remembered(cache_dir)
         self._http = httpx.Client(

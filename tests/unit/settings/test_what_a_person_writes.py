@@ -210,6 +210,24 @@ def test_a_variable_that_is_wrong_is_one_line_with_its_name(
     assert "hunter2" not in line
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["dev", "up", "--state-dir", "/proc/nobody"], "state directory /proc/nobody: nothing can be written there"),
+        (["dev", "up", "--state-dir", "{folder}/pipeline.yaml"], "state directory {folder}/pipeline.yaml: "),
+        (["schemas", "check", "--registry", "registry:8081"], "the registry's address, SLUICE_REGISTRY__URL, begins"),
+    ],
+    ids=lambda given: given[0] if isinstance(given, list) else "",
+)
+def test_an_option_that_is_wrong_is_one_line(tmp_path: Path, command: list[str], told: str) -> None:
+    file = written(tmp_path)
+    given = [part.format(folder=tmp_path) for part in command]
+    done = CliRunner().invoke(app, [*given, "--pipeline", str(file)])
+    assert done.exit_code == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"sluice: {told.format(folder=tmp_path)}")
+
+
 def test_variables_of_others_are_none_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = written(tmp_path, PIPELINE.replace("ERP_DSN", "SLUICE_ERP_DSN"))
     others = {

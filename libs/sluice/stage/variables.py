@@ -29,6 +29,7 @@ OF_STAGES = (
     "SLUICE_RECHECK_INTERVAL_S",
     "SLUICE_RECORD_BYTES_MAX",
     "SLUICE_SINK",
+    "SLUICE_WATCH_INTERVAL_S",
     "SLUICE_WATERMARK_INTERVAL_S",
 )
 # Kubernetes tells every container the addresses of the services beside it: `sluice-kafka` is SLUICE_KAFKA_PORT=tcp://….

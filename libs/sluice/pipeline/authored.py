@@ -88,15 +88,18 @@ def _import(pipeline: Pipeline, name: str, *location: str) -> ModuleType:
     except SluiceError:
         raise
     except Exception as error:
-        told = f"importing {name} failed with {type(error).__name__}: {' '.join(str(error).split())}"
-        raise SettingsError(f"{_author_s_line(pipeline, error)}: {told}") from error
+        raise author_s_mistake(pipeline, f"importing {name}", error) from error
 
 
-def _author_s_line(pipeline: Pipeline, error: Exception) -> str:
-    """Where in the author's files it was raised, or what was called there."""
+def author_s_mistake(pipeline: Pipeline, doing: str, error: Exception, *, quoted: bool = True) -> SettingsError:
+    """An error of the author's code, with the line of theirs that raised it or called what did. `quoted`: with its own
+    words, which may hold what the code was given."""
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [f"{one.filename}:{one.lineno}" for one in frames if one.filename.startswith(f"{pipeline.root}/")]
-    return theirs[-1] if theirs else str(pipeline.root)
+    words = f": {' '.join(str(error).split())}" if quoted else ""
+    return SettingsError(
+        f"{theirs[-1] if theirs else pipeline.root}: {doing} failed with {type(error).__name__}{words}"
+    )
 
 
 def _forget_strangers(top: str, root: str) -> None:

@@ -299,6 +299,28 @@ def one_database(folder: Path) -> dict[str, str]:
     }
 
 
+CONNECTOR = """\
+from sluice.connector import Connector, ConnectorSettings
+
+class CrmSettings(ConnectorSettings):
+    token: str
+
+class Crm(Connector[CrmSettings]):
+    def auth(self):
+        return {}[self.settings.token]
+"""
+
+
+def connector_that_fails(folder: Path) -> dict[str, str]:
+    (folder / "sources" / "crm" / "connector.py").write_text(CONNECTOR)
+    return {"CRM_TOKEN": "hunter2"}
+
+
+def connector_without_settings(folder: Path) -> dict[str, str]:
+    (folder / "sources" / "crm" / "connector.py").write_text(CONNECTOR.replace("token: str", "token: int"))
+    return {"CRM_TOKEN": "hunter2"}
+
+
 @pytest.mark.parametrize(
     ("make_wrong", "command", "told"),
     [
@@ -310,7 +332,21 @@ def one_database(folder: Path) -> dict[str, str]:
         (schemas_elsewhere, "topics check", "{folder}/topics: no topic declarations; set SLUICE_SCHEMAS_DIR"),
         (as_it_is, "run ingress-poller", "{folder}/pipeline.yaml:5: sources.crm.poll: no module sources.crm.connector"),
         (class_missing, "run ingress-poller", "{folder}/pipeline.yaml:5: sources.crm.poll: no class Crm"),
-        (no_secret, "run ingress-poller", "environment variable CRM_TOKEN is not set, and the pipeline refers to it"),
+        (
+            no_secret,
+            "run ingress-poller",
+            "{folder}/pipeline.yaml:6: sources.crm.settings: environment variable CRM_TOKEN is not set",
+        ),
+        (
+            connector_that_fails,
+            "run ingress-poller",
+            "{folder}/sources/crm/connector.py:8: making sources.crm.settings failed with KeyError",
+        ),
+        (
+            connector_without_settings,
+            "run ingress-poller",
+            "{folder}/pipeline.yaml:6: sources.crm.settings: sources.crm.settings.token: ",
+        ),
         (
             one_database,
             "run sink-postgres",
@@ -327,6 +363,7 @@ def test_what_the_real_command_answers(
     assert code == 2, said
     (line,) = said.splitlines()
     assert line.startswith(f"sluice: {told.format(folder=tmp_path)}")
+    assert "hunter2" not in line
 
 
 @pytest.mark.parametrize(

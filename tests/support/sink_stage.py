@@ -51,7 +51,8 @@ class SinkRig:
         (folder / "entities.py").write_text("from support.workers import Worker as Worker\n")
         self.pipeline_file = folder / "pipeline.yaml"
         self.pipeline_file.write_text(
-            f"pipeline: workforce\npartitions: {self.partitions}\nkafka: {{prefix: {prefix}}}\nsources: {{}}\n"
+            f"pipeline: workforce\npartitions: {self.partitions}\nkafka: {{prefix: {prefix}}}\n"
+            "sources: {hr: {cdc: postgres, dsn: {env: HR_DSN}, tables: [public.worker]}}\n"
             f"sinks: {{warehouse: {{postgres: {{file: {folder / 'dsn'}}}}}}}\n"
         )
         self.settings = SinkSettings(

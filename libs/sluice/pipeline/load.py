@@ -17,6 +17,22 @@ from sluice.pipeline.yaml_file import YamlFile, read_yaml
 # What Sluice adds to what the file says.
 OURS = {"root", "file"}
 
+# pydantic speaks to programmers.
+WORDS = {
+    "bool_type": "true or false stands here",
+    "dict_type": "members stand here, each with a name",
+    "finite_number": "a number with an end stands here",
+    "float_parsing": "a number stands here",
+    "float_type": "a number stands here",
+    "int_parsing": "a whole number stands here",
+    "int_type": "a whole number stands here",
+    "list_type": "a list stands here",
+    "missing": "it is needed, and left out",
+    "model_type": "members stand here, each with a name",
+    "string_type": "a text stands here; in quotes, if it looks like something else",
+    "too_short": "it is empty; at least one is needed",
+}
+
 
 def load_pipeline(path: Path) -> Pipeline:
     """The pipeline in `path` (the file, or the folder that holds `pipeline.yaml`).
@@ -90,7 +106,7 @@ def _refused(read: YamlFile, error: ValidationError, within: tuple[int | str, ..
 
 def _told(error: ErrorDetails) -> str:
     if error["type"] != "extra_forbidden":
-        return error["msg"].removeprefix("Value error, ")
+        return WORDS.get(error["type"], error["msg"].removeprefix("Value error, "))
     meant = get_close_matches(str(error["loc"][-1]), _members(), 1)
     return f"no such member; is {meant[0]} meant?" if meant else "no such member"
 

@@ -13,7 +13,12 @@ from support.workers import LedgerEntry, Worker
 
 def _subject(root: Path) -> subjects.Subject:
     pipeline = Pipeline.model_validate(
-        {"pipeline": "workforce", "sources": {}, "kafka": {"prefix": "t."}, "root": root}
+        {
+            "pipeline": "workforce",
+            "sources": {"hr": {"cdc": "postgres", "dsn": {"env": "HR_DSN"}, "tables": ["public.worker"]}},
+            "kafka": {"prefix": "t."},
+            "root": root,
+        }
     )
     worker, _ = subjects.subjects(pipeline, {"worker": Worker.contract(), "ledger_entry": LedgerEntry.contract()})
     return worker

@@ -82,8 +82,10 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
             "table twice",
         ),
         in_the_file("      - public.staff\n", "      []\n", "sources.erp.tables: ", "no tables"),
-        pytest.param("pipeline: people\nsources: {}\n", ":2: sources: ", id="no sources"),
-        pytest.param("pipeline: people\n", ":1: sources: ", id="sources left out"),
+        pytest.param(
+            "pipeline: people\nsources: {}\n", ":2: sources: it is empty; at least one is needed", id="no sources"
+        ),
+        pytest.param("pipeline: people\n", ":1: sources: it is needed, and left out", id="sources left out"),
         in_the_file("{people: {freshness: 1m}}", "{}", ":7: sources.crm.streams: ", "no streams"),
         in_the_file(
             "people: {freshness",
@@ -95,9 +97,14 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         in_the_file("freshness: 1m", "freshness: .nan", ":7: sources.crm.streams.people.freshness: ", "no number"),
         in_the_file("freshness: 1m", "freshness: .inf", ":7: sources.crm.streams.people.freshness: ", "no end"),
         in_the_file("freshness: 1m", "freshness: true", ":7: sources.crm.streams.people.freshness: ", "yes"),
-        in_the_file("pipeline: people", "pipeline: people\npartitions: true", ":2: partitions: ", "partitions: yes"),
+        in_the_file(
+            "pipeline: people",
+            "pipeline: people\npartitions: true",
+            ":2: partitions: a whole number stands here",
+            "partitions: yes",
+        ),
         in_the_file("pipeline: people", "pipeline: people\npartitions: -3", ":2: partitions: ", "negative partitions"),
-        in_the_file("pipeline: people", "pipeline: 7", ":1: pipeline: ", "a number for a name"),
+        in_the_file("pipeline: people", "pipeline: 7", ":1: pipeline: a text stands here", "a number for a name"),
         in_the_file("prefix: test.", "prefix: 'a b/'", ":2: kafka.prefix: ", "prefix"),
         in_the_file("prefix: test.", f"prefix: {'p' * 240}", ":2: kafka.prefix: ", "prefix too long"),
         in_the_file("public.staff", "public.the staff", ":12: sources.erp.tables.0: ", "table that is no topic"),

@@ -19,8 +19,8 @@ BESIDE_STAGES = (
     "SLUICE_POSTGRES_DSN",
     "SLUICE_SCENARIO_LOGS",
     "SLUICE_SEED",
-    "SLUICE_TEST_STATE_DIR",
 )
+OF_TESTS = "SLUICE_TEST_"
 # Of single stages: one environment often serves all of them.
 OF_STAGES = (
     "SLUICE_FEEDBACK_INTERVAL_S",
@@ -53,7 +53,7 @@ def unknown_variables(kind: type[BaseModel], environment: Mapping[str, str], pip
     tops = {name.partition("__")[0] for name in known}
     for variable, value in environment.items():
         name = variable.upper()
-        if not name.startswith(PREFIX) or name in known or _is_service(name, value):
+        if not name.startswith(PREFIX) or name.startswith(OF_TESTS) or name in known or _is_service(name, value):
             continue
         if any(name.startswith(f"{several}__") for several in maps):
             continue  # a member of a map: SLUICE_KAFKA__OPTIONS__sasl.password

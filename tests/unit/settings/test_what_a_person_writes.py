@@ -243,6 +243,7 @@ def test_variables_of_others_are_none_of_ours(tmp_path: Path, monkeypatch: pytes
         "SLUICE_KAFKA_PORT": "tcp://10.0.0.1:9092",
         "SLUICE_KAFKA_PORT_9092_TCP_ADDR": "10.0.0.1",
         "SLUICE_SEED": "1",
+        "SLUICE_TEST_ANYTHING": "1",
         "SLUICE_KAFKA__OPTIONS__sasl.password": "hunter2",
         "SLUICE_POLLER__PAGES_MAX": "2",
     }

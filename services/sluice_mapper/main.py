@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sluice.kafka import LogReader
+from sluice.kafka import LogReader, clients
+from sluice.kafka.topic_watch import TopicWatch
 from sluice.names import MAPPER
 from sluice.pipeline import load_pipeline
 from sluice.stage.delivery import KafkaDelivery
@@ -22,12 +23,13 @@ def main() -> int:
         names = pipeline.names
         inputs, topic_ids = inputs_of(pipeline, settings)
         store = RocksStore(settings.state_dir / f"{MAPPER}-{settings.instance}")
-        keeping = Keeping(store, LogReader(settings.kafka), Ageing(LogReader(settings.kafka)))
+        watch = TopicWatch(clients.admin(settings.kafka))
+        keeping = Keeping(store, LogReader(settings.kafka), Ageing(LogReader(settings.kafka)), watch)
         group = names.group(MAPPER)
         return Stage(
             name=MAPPER,
             settings=settings,
-            reader=GroupReader(settings.kafka, group, settings.instance, list(inputs)),
+            reader=GroupReader(settings.kafka, group, settings.instance, list(topic_ids)),
             process=Mapper(group, names, pipeline.partitions, inputs, keeping),
             delivery=KafkaDelivery(settings.kafka, names, MAPPER, settings.instance),
             dlq_topic=names.dlq(MAPPER),

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 
-from sluice.entities import Mapping
-from sluice.errors import DeadRecord, EnvironmentFault, Outdated
+from sluice.errors import DeadRecord
 from sluice.kafka import murmur2_partition
 from sluice.kafka.log import Partition
-from sluice.names import Names
-from sluice.pipeline import Stream
+from sluice.names import MAPPER, Names
 from sluice.position import Position
 from sluice.provenance import Contribution, RawRef
 from sluice.stage import source_record
@@ -22,85 +20,63 @@ from sluice.stage.batch import OUTPUT_BYTES_MAX, Batch, Output
 from sluice.stage.ledger import Outcome
 from sluice.stage.process import Owned, Taken
 from sluice.stage.record import Record
-from sluice.stage.restore import restore_record
+from sluice.stage.restore import Reading, restore_record
 from sluice.stage.source_record import RESERVED_KEY, Op, SourceRecord
 from sluice.state import Keeping, View
 from sluice_mapper import claims
+from sluice_mapper.inputs import Input, Inputs
 from sluice_mapper.key_state import KeyState, fill
+from sluice_mapper.recovery import Pass, StandingClaims, known, newest_claimed, unmet_slice
 from sluice_mapper.sweep import Sweep, sweep_slice
 
 UNSEEN = "unchanged-value-never-seen"
 SLICE_KEYS = 2_000
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
-    """One raw topic: which stream it carries, which mappings read it, its state topic and that topic's id."""
-
-    stream: Stream
-    mappings: tuple[Mapping, ...]
-    state_topic: str
-    state_topic_id: str
-
-    @property
-    def versions(self) -> dict[str, tuple[int, int]]:
-        return {m.name: (m.version, m.entity.version) for m in self.mappings}
-
-
 class Mapper:
-    """Implements `sluice.stage.process.Process`. `inputs` by raw topic; `slice_keys` make a slice of a sweep."""
+    """Implements `sluice.stage.process.Process`. `slice_keys` make a slice of a sweep."""
 
     def __init__(
         self,
         group: str,
         names: Names,
         partitions: int,
-        inputs: dict[str, Input],
+        inputs: Inputs,
         keeping: Keeping,
         slice_keys: int = SLICE_KEYS,
     ) -> None:
-        self._group = group
+        self._as = Reading(MAPPER, group, names.control)
         self._names = names
         self._partitions = partitions
-        self._inputs = inputs
-        self._store, self._reader, self._ageing = keeping
+        self._inputs, self._outputs, self._topic_ids = inputs.by_topic, inputs.outputs, inputs.topic_ids
+        self._store, self._reader, self._ageing, self._watch = keeping
+        self._standing = StandingClaims(self._reader, self._outputs)
         self._slice_keys = slice_keys
         self._owned: dict[Partition, Owned] = {}
         self._sweeps: dict[Partition, Sweep] = {}
+        self._passes: dict[Partition, Pass] = {}
 
     # ── partitions ────────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self, owned: Owned) -> Iterator[None]:
         inputs = self._inputs[owned.at[0]]
         view = View(self._store, inputs.state_topic, owned.at[1], inputs.state_topic_id)
-        yield from restore_record(owned, view, self._reader, self._names.control, self._group)
-        self._require_versions(owned, inputs)
+        yield from restore_record(owned, view, self._reader, self._as, self._outputs)
+        if owned.record.pass_end is not None:
+            yield from self._standing.find_again(owned, view, self._as, inputs.stream)
+        if owned.record.pass_end is not None:
+            self._passes[owned.at] = Pass(owned.record.pass_end)
+        inputs.require_versions(owned)
         view.advance(view.restored_to)
         owned.record.versions = {**owned.record.versions, **{m.name: m.version for m in inputs.mappings}}
         owned.record.rules = {**owned.record.rules, **{m.name: m.code_hash for m in inputs.mappings}}
         self._owned[owned.at] = owned
 
-    @staticmethod
-    def _require_versions(owned: Owned, inputs: Input) -> None:
-        for mapping in inputs.mappings:
-            in_force = owned.record.versions.get(mapping.name, 0)
-            where = f"mapping {mapping.name}, {owned.at[0]}/{owned.at[1]}"
-            if mapping.version < in_force:
-                raise Outdated(
-                    f"{where}: version {in_force} is in force, this process has {mapping.version}. "
-                    "Next: run the newer code; to go back to old code, give it a version above the one in force"
-                )
-            if mapping.version == in_force and owned.record.rules.get(mapping.name) != mapping.code_hash:
-                raise EnvironmentFault(
-                    where,
-                    f"its code changed and its version is still {in_force}; what counts is {mapping.code.told()}",
-                    f"raise the mapping's version above {in_force} ({mapping.at}), or take the change back",
-                )
-
     def stop(self, at: Partition) -> None:
         if (owned := self._owned.pop(at, None)) is not None:
             self._ageing.forget(owned.view)
         self._sweeps.pop(at, None)
+        self._passes.pop(at, None)
 
     # ── records ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -114,12 +90,11 @@ class Mapper:
         if position < owned.record.swept(inputs.stream.stream):
             batch.count(record.at, "superseded")
             return Taken.DONE
-        view = owned.view
-        state = KeyState.from_json(view.get(record.key or b""))
+        state = KeyState.from_json(known(owned, record.key or b"", key.encode(), batch))
         before = state.to_json()
         outcome = self._change(record, key, state, batch)
         if state.to_json() != before:
-            self._keep(owned, record.key or b"", state, batch)
+            self._keep(owned, key.encode(), state, batch)
         batch.count(record.at, outcome)
         return Taken.DONE
 
@@ -136,6 +111,8 @@ class Mapper:
             if decided is None and inputs.stream.kind == "cdc" and change.op is Op.UPSERT:
                 change, decided = self._completed(change, state, newest)
             if decided is not None:
+                if newest:
+                    self._carry(change, state, inputs)
                 return decided
         except DeadRecord as error:
             if error.code != UNSEEN and newest:
@@ -158,6 +135,12 @@ class Mapper:
         outcomes = [claims.decided(mapping, state, change.position) for mapping in inputs.mappings]
         known = [outcome for outcome in outcomes if outcome is not None]
         return claims.worst(known) if len(known) == len(outcomes) else None
+
+    def _carry(self, change: SourceRecord, state: KeyState, inputs: Input) -> None:
+        """Carry what a record states that was claimed already: a state that was lost knows it from nowhere else."""
+        if inputs.stream.kind == "cdc" and change.op is Op.UPSERT and state.carried is not None:
+            with suppress(DeadRecord):
+                self._completed(change, state, True)
 
     def _mapped(
         self, record: Record, change: SourceRecord, state: KeyState, origin: claims.Origin, batch: Batch
@@ -235,26 +218,46 @@ class Mapper:
         return sweep is not None and not sweep.finished
 
     def work(self, batch: Batch) -> None:
+        if self._watch is not None:
+            self._watch.look(self._topic_ids)
         for at, sweep in self._sweeps.items():
             if not sweep.finished and not batch.full:
                 self._slice(self._owned[at], sweep, batch)
+        for at, reading in self._passes.items():
+            owned = self._owned.get(at)
+            if owned is not None and owned.position >= reading.end and not batch.full:
+                self._end_pass(owned, reading, batch)
         for owned in self._owned.values():
             if not self.busy(owned.at) and not batch.full:
                 self._drop_gone(owned, batch)
 
     def _slice(self, owned: Owned, sweep: Sweep, batch: Batch) -> None:
-        inputs = self._inputs[owned.at[0]]
-        marker = Record(*sweep.raw, None, None, {}, time.time_ns() // 1_000_000)
         for key, state in sweep_slice(owned.view, sweep, self._slice_keys):
-            source_key = source_record.source_key(marker._replace(key=key))
-            origin = claims.Origin(
-                inputs.stream.source, inputs.stream.stream, source_key, sweep.position, sweep.raw, sweep.observed_at
-            )
-            step = claims.retract_all(inputs.versions, state, origin)
-            state.seen = max(state.seen, sweep.position)
-            sweep.retracted += len(step.contributions)
-            self._emit(step.contributions, marker, batch)
-            self._keep(owned, key, state, batch)
+            sweep.retracted += self._retract(owned, key, state, sweep, batch)
+        batch.touch(owned.at)
+
+    def _retract(self, owned: Owned, key: bytes, state: KeyState, sweep: Sweep, batch: Batch) -> int:
+        """Retract what stands of a key, as `sweep` says; how much that was."""
+        inputs = self._inputs[owned.at[0]]
+        marker = Record(*sweep.raw, key, None, {}, time.time_ns() // 1_000_000)
+        stream, source_key = inputs.stream, source_record.source_key(marker)
+        origin = claims.Origin(stream.source, stream.stream, source_key, sweep.position, sweep.raw, sweep.observed_at)
+        step = claims.retract_all(inputs.versions, state, origin)
+        state.seen = max(state.seen, sweep.position)
+        self._emit(step.contributions, marker, batch)
+        self._keep(owned, key, state, batch)
+        return len(step.contributions)
+
+    def _end_pass(self, owned: Owned, reading: Pass, batch: Batch) -> None:
+        """A slice of: what the pass met no record of is gone from raw, so the source has deleted it."""
+        raw, now = RawRef(*owned.at, max(reading.end - 1, 0)), time.time_ns() // 1_000
+        found, last = unmet_slice(owned.view, reading, self._slice_keys)
+        for key, state in found:
+            stream = self._inputs[owned.at[0]].stream.stream
+            # No delete was found, so its position is not known: a claim's own retraction is the least above it.
+            self._retract(owned, key, state, Sweep(stream, newest_claimed(state), raw, now), batch)
+        if last:
+            owned.record.pass_end = None
         batch.touch(owned.at)
 
     # ── what is long gone ─────────────────────────────────────────────────────────────────────────────────────
@@ -279,9 +282,15 @@ class Mapper:
         for owned in self._owned.values():
             view = owned.view
             view.advance(tracked.get((view.topic, view.partition)))
+            if owned.record.pass_end is None:
+                self._passes.pop(owned.at, None)
 
     def dropped(self) -> None:
         for owned in self._owned.values():
             owned.view.rollback()
         # A sweep begins anew with its marker: what its slices have done is seen in the state.
         self._sweeps.clear()
+        for at, reading in self._passes.items():
+            reading.after = b""
+            if at in self._owned:
+                self._owned[at].record.pass_end = reading.end

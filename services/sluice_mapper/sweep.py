@@ -11,6 +11,7 @@ from sluice.provenance import RawRef
 from sluice.stage.source_record import RESERVED_KEY
 from sluice.state import View
 from sluice_mapper.key_state import KeyState
+from sluice_mapper.recovery import unmet
 
 
 @dataclass(slots=True)
@@ -39,6 +40,7 @@ def sweep_slice(view: View, sweep: Sweep, keys: int) -> list[tuple[bytes, KeySta
         if key.startswith(RESERVED_KEY):
             continue
         state = KeyState.from_json(value)
-        if state.seen < sweep.position:
+        # A key that no record was seen of yet, after the state was lost, is for the end of the pass to judge.
+        if state.seen < sweep.position and not unmet(state):
             found.append((key, state))
     return found

@@ -7,15 +7,15 @@ from sluice.kafka import clients
 from sluice.kafka.topics import Topics
 from sluice.names import MAPPER
 from sluice.pipeline import Pipeline
-from sluice.pipeline.authored import load_mappings
+from sluice.pipeline.authored import load_entities, load_mappings
 from sluice.pipeline.examples import require_examples_mapped
 from sluice.stage.pinning import require_partitions
 from sluice.stage.settings import StageSettings
-from sluice_mapper.mapper import Input
+from sluice_mapper.inputs import Input, Inputs
 
 
-def inputs_of(pipeline: Pipeline, settings: StageSettings) -> tuple[dict[str, Input], dict[str, str]]:
-    """Inputs by raw topic, and the topics' ids. Streams that no mapping reads are not consumed.
+def inputs_of(pipeline: Pipeline, settings: StageSettings) -> tuple[Inputs, dict[str, str]]:
+    """What the mapper reads and writes, and the ids of its raw topics. Streams that no mapping reads are not consumed.
 
     Raises SettingsError for the author's mistakes, EnvironmentFault for topics that are missing or differ.
     """
@@ -28,11 +28,14 @@ def inputs_of(pipeline: Pipeline, settings: StageSettings) -> tuple[dict[str, In
     }
     read = {topic: pair for topic, pair in read.items() if pair[1]}
     states = {topic: names.state(MAPPER, topic) for topic in read}
-    outputs = {names.contributions(m.entity.name) for m in mappings}
+    # Of all entities: what a mapping has claimed that is gone since must be found, too.
+    outputs = [names.contributions(entity) for entity in load_entities(pipeline)]
     pinned = Topics(clients.admin(settings.kafka)).pinned([*read, *states.values(), *outputs])
     require_partitions(pinned, pipeline.partitions)
     inputs = {
         topic: Input(stream, found, states[topic], pinned[states[topic]].topic_id)
         for topic, (stream, found) in read.items()
     }
-    return inputs, {topic: pinned[topic].topic_id for topic in inputs}
+    return Inputs(inputs, {topic: pinned[topic] for topic in outputs}), {
+        topic: pinned[topic].topic_id for topic in inputs
+    }

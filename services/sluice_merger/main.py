@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sluice.kafka import LogReader
+from sluice.kafka import LogReader, clients
+from sluice.kafka.topic_watch import TopicWatch
 from sluice.names import MERGER
 from sluice.pipeline import load_pipeline
 from sluice.stage.delivery import KafkaDelivery
@@ -22,7 +23,8 @@ def main() -> int:
         names = pipeline.names
         inputs = inputs_of(pipeline, settings)
         store = RocksStore(settings.state_dir / f"{MERGER}-{settings.instance}")
-        keeping = Keeping(store, LogReader(settings.kafka), Ageing(LogReader(settings.kafka)))
+        watch = TopicWatch(clients.admin(settings.kafka))
+        keeping = Keeping(store, LogReader(settings.kafka), Ageing(LogReader(settings.kafka)), watch)
         group = names.group(MERGER)
         return Stage(
             name=MERGER,

@@ -15,14 +15,16 @@ from dataclasses import dataclass
 from sluice.entities import EntityContract
 from sluice.errors import DeadRecord
 from sluice.kafka.log import Partition
-from sluice.names import Names
+from sluice.kafka.topics import Pinned
+from sluice.names import MERGER, Names
 from sluice.provenance import Incomplete, Merged, merge
 from sluice.schemas.encoder import Encode
 from sluice.stage.batch import Batch
 from sluice.stage.ledger import Outcome
+from sluice.stage.pinning import log_name, logs_now
 from sluice.stage.process import Owned, Taken
 from sluice.stage.record import Record
-from sluice.stage.restore import restore_record
+from sluice.stage.restore import Reading, restore_record
 from sluice.state import Keeping, View
 from sluice_merger.partition import MergedPartition, rules_of
 from sluice_merger.views import (
@@ -53,6 +55,11 @@ class Input:
     state_topic: str
     state_topic_id: str
 
+    @property
+    def topic_ids(self) -> dict[str, str]:
+        """Of the topics that are written for this entity."""
+        return {self.canonical_topic: self.canonical_topic_id, self.state_topic: self.state_topic_id}
+
 
 class Merger:
     """`inputs` by contributions topic. Implements `sluice.stage.process.Process`."""
@@ -65,11 +72,11 @@ class Merger:
         inputs: dict[str, Input],
         keeping: Keeping,
     ) -> None:
-        self._group = group
-        self._names = names
+        self._as = Reading(MERGER, group, names.control)
         self._source_order = source_order
         self._inputs = inputs
-        self._store, self._reader, self._ageing = keeping
+        self._store, self._reader, self._ageing, self._watch = keeping
+        self._topic_ids = {t: i for one in inputs.values() for t, i in one.topic_ids.items()}
         self._partitions: dict[Partition, MergedPartition] = {}
         self._accepted: dict[tuple[Partition, str], list[Record]] = defaultdict(list)
 
@@ -79,7 +86,11 @@ class Merger:
         topic, partition = owned.at
         inputs = self._inputs[topic]
         state = View(self._store, inputs.state_topic, partition, inputs.state_topic_id)
-        yield from restore_record(owned, state, self._reader, self._names.control, self._group)
+        stands_on = {log_name(owned.at): Pinned(inputs.topic_id, 1)}
+        yield from restore_record(owned, state, self._reader, self._as, stands_on)
+        if owned.record.pass_end is not None:
+            # All is in contributions and canonical: it is merged anew as if the rules had changed.
+            owned.record.pass_end, owned.record.rules = None, {}
         merged: MergedPartition
         contributions = View(
             self._store,
@@ -88,9 +99,12 @@ class Merger:
             inputs.topic_id,
             lambda key, message, held: merged.project(key, message, held),
         )
+        canonical_at = (inputs.canonical_topic, partition)
+        canonical_pinned = Pinned(inputs.canonical_topic_id, 1)
         canonical = View(self._store, inputs.canonical_topic, partition, inputs.canonical_topic_id, project_canonical)
         merged = MergedPartition(owned, contributions, canonical)
-        merged.rules = rules_of(inputs.contract.fingerprint, self._source_order)
+        stands = logs_now(self._reader, [log_name(canonical_at)], {inputs.canonical_topic: canonical_pinned})
+        merged.rules = rules_of(inputs.contract.fingerprint, self._source_order, *stands.values())
         merged.rules_before = dict(owned.record.rules)
         merged.everything = merged.rules_before != merged.rules
         yield from contributions.restore(self._reader, merged.touch_contribution)
@@ -189,6 +203,8 @@ class Merger:
 
     def work(self, batch: Batch) -> None:
         """Merge anew what was touched while nobody, or another, owned the partition; drop what is long gone."""
+        if self._watch is not None:
+            self._watch.look(self._topic_ids)
         for merged in self._partitions.values():
             if merged.drained and not batch.full:
                 self._drop_gone(merged, batch)

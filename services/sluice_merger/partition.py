@@ -11,6 +11,7 @@ from confluent_kafka import Message
 
 from sluice.errors import DeadRecord
 from sluice.provenance import Contribution
+from sluice.stage.partition import LogStart
 from sluice.stage.process import Owned
 from sluice.stage.record import Record, number_in
 from sluice.state import View
@@ -174,6 +175,11 @@ class MergedPartition:
         return self.everything or bool(self.touched)
 
 
-def rules_of(fingerprint: str, source_order: tuple[str, ...]) -> dict[str, str]:
-    """What a merge depends on besides claims; another value means that everything is merged anew."""
-    return {"contract": fingerprint, "sources": orjson.dumps(list(source_order)).decode()}
+def rules_of(fingerprint: str, source_order: tuple[str, ...], canonical: LogStart) -> dict[str, str]:
+    """What canonical records depend on besides claims; another value means that everything is merged anew. A canonical
+    log that was made again, or emptied, lacks what was merged before."""
+    return {
+        "contract": fingerprint,
+        "sources": orjson.dumps(list(source_order)).decode(),
+        "canonical": f"{canonical.topic_id}@{canonical.first}",
+    }

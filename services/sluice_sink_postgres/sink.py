@@ -6,9 +6,10 @@ Order (`sluice.stage.delivery.DirectDelivery`): dead letters flushed, then the P
 import time
 from collections.abc import Iterable, Iterator, Mapping
 
-from sluice.errors import DeadRecord, EnvironmentFault
+from sluice.errors import DeadRecord
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
+from sluice.names import SINK_POSTGRES
 from sluice.postgres.golden_columns import GoldenTable
 from sluice.postgres.golden_owner import Claim
 from sluice.postgres.golden_store import GoldenStore, Progress
@@ -20,7 +21,7 @@ from sluice.stage.partition import ABSENCE_MAX_S, PartitionRecord
 from sluice.stage.process import Owned, Taken
 from sluice.stage.raw import ORIGIN_HEADER
 from sluice.stage.record import Record, number_in
-from sluice.stage.restore import begin_partition
+from sluice.stage.restore import Reading, begin_partition
 from sluice.telemetry import metrics
 
 
@@ -59,20 +60,8 @@ class Sink:
         record = None
         if claim.processed is not None:
             record = PartitionRecord(claim.topic_id, claim.processed, at=claim.at_s)
-        begin_partition(owned, record, self._reader, self._control_topic, self._group)
-        if record is None and owned.position > self._reader.beginnings([owned.at])[owned.at]:
-            raise self._lost(owned)
+        begin_partition(owned, record, self._reader, Reading(SINK_POSTGRES, self._group, self._control_topic))
         self._claims[owned.at] = self._with_pass(owned, record, claim)
-
-    def _lost(self, owned: Owned) -> EnvironmentFault:
-        """Progress stands before offsets do: a group that is further than any progress wrote its rows elsewhere."""
-        table = self._tables[owned.at[0]]
-        return EnvironmentFault(
-            f"table {table.schema}.{table.name}",
-            f"group {self._group} has read {owned.at[0]}/{owned.at[1]} up to {owned.position}, and Postgres knows of "
-            "nothing that was written: the schema was dropped, or is another one now",
-            f"stop the sink and run `sluice sink rebuild {table.name}`",
-        )
 
     def _with_pass(self, owned: Owned, record: PartitionRecord | None, claim: Claim) -> Claim:
         """After an absence in which tombstones may have gone by unseen, only a whole pass tells what is gone."""

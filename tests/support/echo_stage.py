@@ -21,7 +21,7 @@ from sluice.stage.group import GroupReader
 from sluice.stage.loop import Stage
 from sluice.stage.process import Owned, Taken
 from sluice.stage.record import Record
-from sluice.stage.restore import restore_record
+from sluice.stage.restore import Reading, restore_record
 from sluice.stage.settings import StageSettings
 from sluice.stage.signals import Stop
 from sluice.state import MemoryStore, View
@@ -42,7 +42,10 @@ class Echo:
 
     def start(self, owned: Owned) -> Iterator[None]:
         view = View(self._store, self._state, owned.at[1], self._state_id)
-        yield from restore_record(owned, view, self._reader, self._names.control, self._names.group("echo"))
+        yield from restore_record(
+            owned, view, self._reader, Reading("echo", self._names.group("echo"), self._names.control)
+        )
+        owned.record.pass_end = None  # it keeps nothing that could be lost
         self._owned[owned.at] = owned
 
     def stop(self, at: Partition) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,6 +22,7 @@ from sluice.lag import stage_inputs
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_entities, load_mappings
 from sluice.position import Position
+from sluice.postgres.debezium import UNCHANGED_HEADER
 from sluice.postgres.golden_columns import GoldenTable
 from sluice.postgres.golden_store import GoldenStore, Progress
 from sluice.postgres.golden_writer import Change
@@ -29,6 +30,7 @@ from sluice.provenance import Contribution, Incomplete, RawRef, merge
 from sluice.schemas import Registry, avro_schema, make_decoder, make_encoder
 from sluice.stage.batch import Batch
 from sluice.stage.ledger import ledger_key, ledger_line
+from sluice.stage.partition import PartitionRecord, partition_key
 from sluice.stage.record import Record, record_of
 from sluice.stage.settings import RegistrySettings, StageSettings
 from support.pace import within
@@ -104,11 +106,12 @@ class Handmade:
         """A polled delete."""
         return self.raw(self.crm, _key(number), None, [("sluice-op", b"d"), ("ce_time", NOON.encode())])
 
-    def staff(self, number: str, pay: str, notes: str | None = None) -> Record:
+    def staff(self, number: str, pay: str, notes: str | None = None, left_out: Sequence[str] = ()) -> Record:
         """A change event of the ERP's table; its primary key is the number's digits."""
         row = {"id": int(number[1:]), "number": number, "notes": notes, "pay": pay, "since": NOON}
         value = orjson.dumps({"op": "u", "source": {"ts_ms": 1_772_366_400_000}, "after": row})
-        return self.raw(self.erp, orjson.dumps({"id": row["id"]}).decode(), value)
+        told = [(UNCHANGED_HEADER, orjson.dumps(list(left_out)))] if left_out else []
+        return self.raw(self.erp, orjson.dumps({"id": row["id"]}).decode(), value, told)
 
     # ── contributions ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -198,8 +201,11 @@ class Handmade:
             if stage.sink:
                 self._store_rows(stage.group, lines)
             else:
-                for at, _, line in lines:
+                for at, end, line in lines:
                     self.produce(self.names.ledger, ledger_key(stage.group, *at), line, [], 0)
+                    record = PartitionRecord(Topics(self.admin).pinned([at[0]])[at[0]].topic_id, end, at=time.time())
+                    state = self.names.state(stage.stage, at[0])
+                    self.produce(state, partition_key(at[1]), record.to_json(), [], at[1])
             for topic in stage.topics:
                 set_offsets(self.admin, stage.group, {at: end for at, end, _ in lines if at[0] == topic})
 
@@ -244,7 +250,9 @@ class Handmade:
     def records(self, topic: str) -> list[Record]:
         """All of a topic, in order by partition."""
         with LogReader(self.kafka) as reader:
-            return [record_of(m) for m in reader.read({(topic, p): (0, end) for p, end in self.ends(topic).items()})]
+            firsts = reader.beginnings([(topic, p) for p in range(self.partitions)])
+            spans = {(topic, p): (firsts[topic, p], end) for p, end in self.ends(topic).items()}
+            return [record_of(m) for m in reader.read(spans)]
 
     def sql(self, statement: str, *values: Any) -> None:
         """Change something in the sink's database behind the sink's back; exactly one row."""

@@ -24,7 +24,8 @@ from sluice.stage.process import Owned, Taken
 from sluice.stage.raw import sweep_key
 from sluice.stage.record import Record
 from sluice.state import Ageing, Keeping, MemoryStore, View
-from sluice_mapper.mapper import SLICE_KEYS, Input, Mapper
+from sluice_mapper.inputs import Input, Inputs
+from sluice_mapper.mapper import SLICE_KEYS, Mapper
 from support.memory_log import MemoryLogs
 
 TOPIC = "raw.erp.public.employee"
@@ -61,7 +62,7 @@ class MapperBench:
         store = MemoryStore()
         reader = cast(LogReader, self._state_log())
         keeping = Keeping(store, reader, Ageing(reader, first_pass_after_s=0.0))
-        self._mapper = Mapper("mapper", Names(), 1, self._inputs, keeping, self._slice_keys)
+        self._mapper = Mapper("mapper", Names(), 1, Inputs(self._inputs, {}), keeping, self._slice_keys)
         view = View(store, STATE, 0, "state-id")
         for key, value in self._state.items():
             view.put(key, value)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sluice.kafka.log import Partition
+from sluice.kafka.topics import Pinned
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class MemoryLogs:
     def __init__(self) -> None:
         self.now_ms = time.time_ns() // 1_000_000
         self._logs: dict[Partition, list[LogMessage | None]] = defaultdict(list)
+        self._firsts: dict[Partition, int] = {}
+        self.ids: dict[str, str] = {}
 
     def append(
         self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]
@@ -65,7 +68,17 @@ class MemoryLogs:
         return {at: len(self._logs[at]) for at in partitions}
 
     def beginnings(self, partitions: list[Partition]) -> dict[Partition, int]:
-        return dict.fromkeys(partitions, 0)
+        return {at: self._firsts.get(at, 0) for at in partitions}
+
+    def empty(self, topic: str, partition: int) -> None:
+        """Delete the records that stand there."""
+        log = self._logs[topic, partition]
+        self._firsts[topic, partition] = len(log)
+        log[:] = [None] * len(log)
+
+    def pinned(self, topics: list[str]) -> dict[str, Pinned]:
+        """Every topic has one partition here."""
+        return {topic: Pinned(self.ids.get(topic, ""), 1) for topic in topics}
 
     def at_time(self, partitions: list[Partition], timestamp_ms: int) -> dict[Partition, int]:
         return {at: self._first_since(at, timestamp_ms) for at in partitions}

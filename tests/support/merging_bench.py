@@ -31,6 +31,7 @@ class MergerBench:
 
     def __init__(self, contract: EntityContract, sources: tuple[str, ...] = SOURCES) -> None:
         self.logs = MemoryLogs()
+        self.logs.ids = {IN: "in-id"}
         self.store = MemoryStore()
         self.position = 0
         self.outcomes: list[str] = []

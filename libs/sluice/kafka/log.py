@@ -18,7 +18,7 @@ from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka import clients
 from sluice.kafka.faults import kafka_errors, translate
 from sluice.kafka.settings import KafkaSettings
-from sluice.kafka.topics import Topics
+from sluice.kafka.topics import Pinned, Topics
 
 REQUEST_TIMEOUT_S = 10.0
 LEADER_DEADLINE_S = 5.0
@@ -62,9 +62,9 @@ class LogReader:
         """First offsets with a timestamp of at least `timestamp_ms`; -1 where there is none."""
         return self._offsets(partitions, OffsetSpec.for_timestamp(timestamp_ms), False)
 
-    def topic_id(self, topic: str) -> str:
-        """The id that `topic` has now. Raises EnvironmentFault."""
-        return Topics(self._admin).pinned([topic])[topic].topic_id
+    def pinned(self, topics: list[str]) -> dict[str, Pinned]:
+        """`topics` as they are now. Raises EnvironmentFault for one that does not exist."""
+        return Topics(self._admin).pinned(topics)
 
     def read(
         self, spans: Mapping[Partition, tuple[int, int]], *, deadline_s: float = READ_DEADLINE_S

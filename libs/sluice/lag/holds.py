@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from sluice.errors import EnvironmentFault
@@ -18,7 +18,8 @@ from sluice.lag.groups import StageInputs
 from sluice.lag.partition_records import partition_records
 from sluice.pipeline import Pipeline
 from sluice.stage.dead_letters import PAUSED_WHY, to_resume
-from sluice.stage.partition import Found, PartitionRecord, decide_start
+from sluice.stage.partition import Found, LogStart, PartitionRecord, decide_start
+from sluice.stage.pinning import log_name, logs_now, topic_of
 from sluice.stage.restore import accepted_skip
 
 
@@ -35,7 +36,8 @@ class Hold(NamedTuple):
 class Looked:
     """What is known of a stage's input partitions from outside; `committed` has none that the group never committed.
 
-    `ends` were asked for after `committed`: no group that goes on stands behind them.
+    `ends` were asked for after `committed`: no group that goes on stands behind them. `states`: where the partition
+    record of each is kept; `logs`: how those stand that the records speak of.
     """
 
     stage: str
@@ -45,6 +47,8 @@ class Looked:
     ends: Mapping[Partition, int]
     committed: Mapping[Partition, int]
     records: Mapping[Partition, PartitionRecord]
+    states: Mapping[Partition, str] = field(default_factory=dict)
+    logs: Mapping[str, LogStart] = field(default_factory=dict)
 
 
 def look(
@@ -58,7 +62,12 @@ def look(
     """What the stage does not read of the partitions in `begins`. Raises EnvironmentFault, SettingsError, Transient."""
     records = partition_records(reader, pipeline, inputs, begins)
     ends = reader.ends(list(begins))
-    looked = Looked(inputs.stage, inputs.group, topic_ids, begins, ends, committed, records)
+    states = {}
+    if not inputs.sink:
+        states = {at: log_name((pipeline.names.state(inputs.stage, at[0]), at[1])) for at in begins}
+    known = {log for record in records.values() for log in record.logs}
+    logs = logs_now(reader, known, reader.pinned(sorted(set(map(topic_of, known)))))
+    looked = Looked(inputs.stage, inputs.group, topic_ids, begins, ends, committed, records, states, logs)
     return holds(looked, reader, pipeline.names.control)
 
 
@@ -74,14 +83,22 @@ def holds(looked: Looked, reader: LogReader, control_topic: str) -> dict[Partiti
 
 def _hold(looked: Looked, at: Partition, accepted: int | None) -> Hold | None:
     record = looked.records.get(at)
-    if record is None:
-        return None
-    topic_id, committed = looked.topic_ids[at[0]], looked.committed.get(at)
-    place = Found(at, looked.group, committed, topic_id, looked.begins[at], looked.ends[at], accepted)
+    place = Found(
+        at,
+        looked.group,
+        looked.committed.get(at),
+        looked.topic_ids[at[0]],
+        looked.begins[at],
+        looked.ends[at],
+        accepted,
+        looked.stage,
+        looked.states.get(at, ""),
+        looked.logs,
+    )
     try:
         decide_start(place, record, time.time())
     except EnvironmentFault as refused:
         return Hold("held", refused.why, refused.next_step)
-    if record.paused_at:
+    if record is not None and record.paused_at:
         return Hold("paused", PAUSED_WHY, to_resume(looked.stage, looked.group, at[0]), record.paused_at)
     return None

@@ -54,6 +54,7 @@ def topic_epoch(connection: Connection, table: GoldenTable, topic: str, topic_id
         raise EnvironmentFault(
             f"table {table.schema}.{table.name}",
             f"was filled from {known}, and {topic} has id {topic_id} now; its offsets mean something else",
+            f"restart the merger, which fills {topic} again; when `sluice lag` shows nothing left of it, "
             f"stop the sink and run `sluice sink rebuild {table.name}`",
         )
     return int(found[0])

@@ -7,12 +7,15 @@ the committed offset alone cannot: a re-created topic, a group that was moved fo
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import orjson
 
 from sluice.errors import EnvironmentFault
 from sluice.kafka.log import Partition
+from sluice.names import MAPPER, MERGER, SINK_POSTGRES
 from sluice.position import LOWEST, Position
 
 # Half of delete.retention.ms (30 days): after a longer absence tombstones may have gone by unseen.
@@ -23,11 +26,23 @@ def partition_key(partition: int) -> bytes:
     return orjson.dumps({"$partition": partition})
 
 
+class LogStart(NamedTuple):
+    """Which log it is, and how much of it is gone: the topic's id, and its first offset (the sum of them, where it is
+    about all partitions). Compaction moves no first offset; deleting records and retention do."""
+
+    topic_id: str
+    first: int
+
+
 @dataclass(slots=True)
 class PartitionRecord:
     """`processed`: the committed position it was written with; `versions` and `rules`: of what code made the state;
     `sweeps`: the newest sweep of each stream, below which everything is superseded; `paused_at`: when its owner
-    stopped reading it for too many dead letters (Unix s), 0 if it did not."""
+    stopped reading it for too many dead letters (Unix s), 0 if it did not.
+
+    `logs`: those besides the input that must be whole for the state to be true, `topic/partition` or a whole topic,
+    as they were then. `pass_end`: the state was lost, and is found again by reading the partition up to there.
+    """
 
     topic_id: str
     processed: int
@@ -36,6 +51,8 @@ class PartitionRecord:
     rules: dict[str, str] = field(default_factory=dict)
     at: float = 0.0
     paused_at: float = 0.0
+    logs: dict[str, LogStart] = field(default_factory=dict)
+    pass_end: int | None = None
 
     def swept(self, stream: str) -> Position:
         return self.sweeps.get(stream, LOWEST)
@@ -50,6 +67,8 @@ class PartitionRecord:
                 "rules": self.rules,
                 "at": time.time(),
                 "paused_at": self.paused_at,
+                "logs": {log: list(start) for log, start in self.logs.items()},
+                "pass_end": self.pass_end,
             }
         )
 
@@ -57,14 +76,26 @@ class PartitionRecord:
     def from_json(cls, value: bytes) -> PartitionRecord:
         read = orjson.loads(value)
         sweeps = {stream: Position(*position) for stream, position in read["sweeps"].items()}
-        paused_at = read.get("paused_at", 0.0)
-        return cls(read["topic_id"], read["processed"], read["versions"], sweeps, read["rules"], read["at"], paused_at)
+        return cls(
+            read["topic_id"],
+            read["processed"],
+            read["versions"],
+            sweeps,
+            read["rules"],
+            read["at"],
+            read.get("paused_at", 0.0),
+            {log: LogStart(*start) for log, start in read.get("logs", {}).items()},
+            read.get("pass_end"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """What an owner finds of a partition: the group's committed offset (None: none), the topic's id, the log's first
-    offset and its end, and the offset up to which an operator accepted to skip (None: none)."""
+    offset and its end, and the offset up to which an operator accepted to skip (None: none).
+
+    `state`: where the stage keeps its partition record; `logs`: how those logs stand now that the record speaks of.
+    """
 
     at: Partition
     group: str
@@ -73,6 +104,9 @@ class Found:
     begin: int
     end: int
     accepted_skip: int | None = None
+    stage: str = ""
+    state: str = ""
+    logs: Mapping[str, LogStart] = field(default_factory=dict)
 
     @property
     def place(self) -> str:
@@ -84,40 +118,80 @@ class Found:
         """Kafka's own command for this partition, up to where to reset it."""
         return reset_command(self.group, f"{self.at[0]}:{self.at[1]}")
 
+    @property
+    def reading_anew(self) -> str:
+        """How an operator has this stage find again what it lost."""
+        if self.stage == SINK_POSTGRES:
+            return f"stop the sink and run `sluice sink rebuild {self.at[0].rpartition('.')[2]}`"
+        # One command for all partitions: where each of them was left is worth less than a short message.
+        command = f"stop the stage, {reset_command(self.group, self.at[0])} --to-earliest --execute, and start it"
+        if self.committed == self.begin:  # it stands there already, because the log was cut
+            command = f"`sluice skips accept {self.group} {self.at[0]} {self.at[1]} --to {self.begin}`"
+        elif self.stage == MAPPER and self.begin == 0:
+            return command + _MAPPER_THEN
+        return _BEFORE.get(self.stage, "") + command
+
+    def is_read_anew(self, processed: int) -> bool:
+        """Whether the group was moved to the first offset. Where the log was cut up to where the group stands anyway,
+        somebody has to say so."""
+        if self.committed != self.begin or self.stage == SINK_POSTGRES:
+            return False
+        return self.begin in (0, self.accepted_skip) or self.begin < processed
+
+
+# What a stage needs before it reads anew, and what a mapper then does.
+_BEFORE = {
+    MAPPER: "records of this topic are gone as well: have the source publish everything again (`sluice cdc resnapshot "
+    "SOURCE`; ingress-poller does so when it is restarted), wait until `sluice lag` shows nothing of it; then ",
+    MERGER: "have the mapper claim again what is gone (it tells by itself how; wait until `sluice lag` shows nothing "
+    "of it); then ",
+}
+_MAPPER_THEN = (
+    ": what it claimed is found in contributions, what is missing there is claimed again, and what raw has no record "
+    "of is retracted"
+)
+
 
 def reset_command(group: str, topic: str) -> str:
     """Kafka's own command for all of `topic` (or `topic:partition`), up to where to reset it."""
-    return f"kafka-consumer-groups --group {group} --topic {topic} --reset-offsets"
+    servers = '--bootstrap-server "$SLUICE_KAFKA__BOOTSTRAP_SERVERS"'
+    return f"kafka-consumer-groups {servers} --group {group} --topic {topic} --reset-offsets"
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Read from `offset`; `reset` when that is not where the last transaction of the group ended."""
+    """Read from `offset`; `reset` when that is not where the last transaction of the group ended. `pass_end`: what was
+    lost of the state is found again on the way to there; None if nothing was."""
 
     offset: int
     reset: bool = False
+    pass_end: int | None = None
 
 
 def decide_start(found: Found, record: PartitionRecord | None, now_s: float) -> Start:
     """Where to begin on a partition whose last record is `record`. Raises EnvironmentFault where going on could lose
-    records, with the range and the way out."""
+    records, with the range and the way out.
+
+    A group at the first offset begins whatever is gone: it reads everything. What stands in state by position stays
+    true of a topic that was re-created.
+    """
     committed = found.committed
     if record is None:
         if committed is None:
-            return Start(found.begin)
+            return Start(found.begin, pass_end=found.end)
         _refuse_outside(found, committed, found.begin)
-        return Start(committed)
-    if record.topic_id != found.topic_id:
-        raise EnvironmentFault(
-            found.place,
-            f"the topic was re-created (its id was {record.topic_id}, is {found.topic_id}); old offsets mean nothing",
-            "stop the pipeline and drop its state with its topics (`sluice dev reset` in development)",
-        )
+        if not found.is_read_anew(0):
+            raise EnvironmentFault(found.place, _forgotten(found, committed), found.reading_anew)
+        return Start(committed, pass_end=found.end)
+    if gone := _gone(found, record):
+        if not found.is_read_anew(record.processed):
+            raise EnvironmentFault(found.place, gone, found.reading_anew)
+        lost = record.topic_id == found.topic_id or record.pass_end is not None
+        return Start(found.begin, reset=True, pass_end=found.end if lost else None)
     if committed is None:
         raise EnvironmentFault(
             found.place,
             "no committed offset, yet this group has read here before; its offsets expired or were deleted",
-            # One command for all partitions: where each of them was left is worth less than a short message.
             f"stop the stage, {reset_command(found.group, found.at[0])} --to-earliest --execute, and start it; "
             "what it did before is not written again",
         )
@@ -129,10 +203,37 @@ def decide_start(found: Found, record: PartitionRecord | None, now_s: float) -> 
             "move it back with kafka-consumer-groups, or accept the loss: "
             f"`sluice skips accept {found.group} {found.at[0]} {found.at[1]} --to {committed}`",
         )
-    if now_s - record.at > ABSENCE_MAX_S:
-        return Start(found.begin, reset=committed != found.begin)
+    skipped_in_pass = record.pass_end is not None and committed > record.processed
+    if now_s - record.at > ABSENCE_MAX_S or skipped_in_pass:
+        return Start(found.begin, reset=committed != found.begin, pass_end=record.pass_end)
     _refuse_outside(found, committed, record.processed)
-    return Start(committed, reset=committed != record.processed)
+    return Start(committed, reset=committed != record.processed, pass_end=record.pass_end)
+
+
+def _forgotten(found: Found, committed: int) -> str:
+    """Why no record beside a committed offset is a stop."""
+    if found.stage == SINK_POSTGRES:
+        return (
+            f"read up to {committed}, and Postgres knows of nothing that was written: the schema was dropped, or is "
+            "another one now"
+        )
+    return (
+        f"read up to {committed}, and {found.state} holds no record of it: that topic was made again, or emptied; "
+        "without what it held, deletes are lost"
+    )
+
+
+def _gone(found: Found, record: PartitionRecord) -> str:
+    """Which log of those that the state stands on is not what it was; empty if all are whole."""
+    if record.topic_id != found.topic_id:
+        return f"the topic was re-created (its id was {record.topic_id}, is {found.topic_id}); old offsets mean nothing"
+    for log, before in record.logs.items():
+        now = found.logs.get(log, before)
+        if now.topic_id != before.topic_id:
+            return f"{log} was re-created (its id was {before.topic_id}, is {now.topic_id}): what stood there is gone"
+        if now.first != before.first:
+            return f"records of {log} were deleted (its first offset was {before.first}, is {now.first})"
+    return ""
 
 
 def _refuse_outside(found: Found, committed: int, processed: int) -> None:

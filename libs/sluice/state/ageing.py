@@ -16,6 +16,7 @@ from confluent_kafka import Message
 
 from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka.log import LogReader, Partition
+from sluice.kafka.topic_watch import TopicWatch
 from sluice.state.store import Store
 from sluice.state.view import View
 
@@ -86,8 +87,10 @@ class Ageing:
 
 
 class Keeping(NamedTuple):
-    """What a stage keeps its state with: the store, the reader that restores it, and what ages in it."""
+    """What a stage keeps its state with: the store, the reader that restores it, what ages in it, and who looks whether
+    its topics are still the same."""
 
     store: Store
     reader: LogReader
     ageing: Ageing
+    watch: TopicWatch | None = None

@@ -34,13 +34,14 @@ class View:
         self.topic = topic
         self.partition = partition
         self._store = store
-        self._topic_id = topic_id
+        self.topic_id = topic_id
         self._project = project
         self._prefix = f"{topic}/{partition}\0".encode()
         self._checkpoint_key = b"\0checkpoint\0" + self._prefix
         self._pending: dict[bytes, bytes | None] = {}
         self._order: list[bytes] = []  # its keys, sorted
         self.restored_to = 0
+        self._first = 0  # the log's first offset when the checkpoint was made
         self.checkpoint = self._read_checkpoint()
 
     def get(self, key: bytes) -> bytes | None:
@@ -83,9 +84,11 @@ class View:
         """
         at = (self.topic, self.partition)
         end, begin = reader.ends([at])[at], reader.beginnings([at])[at]
-        if self.checkpoint > end:
-            # Shorter than what we have seen: the log lost its tail. What we know may never have been.
+        if self.checkpoint > end or (self.checkpoint and self._first != begin):
+            # Shorter than what we have seen: the log lost its tail, and what we know may never have been. Or its
+            # records were deleted: the next owner finds only what is left, so that is what there is.
             self.forget()
+        self._first = begin
         slice_: dict[bytes, bytes | None] = {}
         for message in reader.read({at: (max(self.checkpoint, begin), end)}):
             key = message.key()
@@ -112,7 +115,7 @@ class View:
         writes: list[Write] = [(self._prefix + key, value) for key, value in self._pending.items()]
         if checkpoint is not None and checkpoint > self.checkpoint:
             self.checkpoint = checkpoint
-            stamp = {"offset": checkpoint, "topic_id": self._topic_id, "at": time.time()}
+            stamp = {"offset": checkpoint, "first": self._first, "topic_id": self.topic_id, "at": time.time()}
             writes.append((self._checkpoint_key, orjson.dumps(stamp)))
         if writes:
             self._store.write(writes)
@@ -134,7 +137,8 @@ class View:
         raw = self._store.get(self._checkpoint_key)
         stamp: dict[str, Any] = orjson.loads(raw) if raw else {}
         fresh = time.time() - stamp.get("at", 0.0) < CHECKPOINT_AGE_MAX_S
-        if stamp.get("topic_id") == self._topic_id and fresh:
+        self._first = stamp.get("first", 0)
+        if stamp.get("topic_id") == self.topic_id and fresh:
             return int(stamp["offset"])
         self.checkpoint = 0
         self.forget()

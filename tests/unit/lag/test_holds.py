@@ -33,6 +33,7 @@ def found(record: PartitionRecord | None, committed: int | None, logs: MemoryLog
         ends={AT: 100},
         committed={} if committed is None else {AT: committed},
         records={} if record is None else {AT: record},
+        states={AT: f"state.mapper.{TOPIC}/3"},
     )
     return holds(looked, cast(LogReader, logs or MemoryLogs()), "sluice.control").get(AT)
 
@@ -60,11 +61,17 @@ def test_a_partition_that_can_be_read_is_not_held(known: PartitionRecord | None,
         (record(40), None, "no committed offset", f"--topic {TOPIC} --reset-offsets --to-earliest"),
         (record(40), 999, "offset 999 is beyond the end of the log, 100", "--to-offset 40"),
         (record(2), 2, "offsets 2 to 4 are gone from the log", "--to-earliest"),
-        (record(40, topic_id="other"), 40, "the topic was re-created", "drop its state"),
+        (
+            record(40, topic_id="other"),
+            40,
+            "the topic was re-created",
+            f"--topic {TOPIC} --reset-offsets --to-earliest",
+        ),
+        (None, 40, "read up to 40, and state.mapper.raw.hr.workers/3 holds no record of it", "--to-earliest --execute"),
     ],
 )
 def test_a_partition_whose_owner_would_refuse_to_begin_is_held(
-    known: PartitionRecord, committed: int | None, why: str, next_step: str
+    known: PartitionRecord | None, committed: int | None, why: str, next_step: str
 ) -> None:
     hold = found(known, committed)
     assert hold is not None
@@ -86,8 +93,8 @@ def test_a_paused_input_says_since_when_and_what_lets_it_go_on() -> None:
     assert (hold.kind, hold.since_s) == ("paused", NOON_S)
     assert "too many dead letters" in hold.why
     assert hold.next_step.startswith("mend it")
-    rewind = f"kafka-consumer-groups --group mapper --topic {TOPIC} --reset-offsets --to-earliest --execute"
-    assert f"stop mapper, {rewind}, and start it" in hold.next_step, "a restart alone leaves what is parked"
+    rewind = f"--group mapper --topic {TOPIC} --reset-offsets --to-earliest --execute"
+    assert f"{rewind}, and start it" in hold.next_step, "a restart alone leaves what is parked"
 
 
 def test_a_pause_is_told_once_for_the_partitions_of_a_topic() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sluice.errors import EnvironmentFault
+from sluice.names import MAPPER, MERGER, SINK_POSTGRES
 from sluice.position import Position
-from sluice.stage.partition import ABSENCE_MAX_S, Found, PartitionRecord, Start, decide_start
+from sluice.stage.partition import ABSENCE_MAX_S, Found, LogStart, PartitionRecord, Start, decide_start
 
 AT = ("raw.erp.public.employee", 3)
 NOW = 2_000_000_000.0
@@ -20,8 +21,10 @@ def record(processed: int, *, topic_id: str = "id", age_s: float = 10.0) -> Part
 @pytest.mark.parametrize(
     ("committed", "known", "begin", "accepted", "expected"),
     [
-        (None, None, 7, None, Start(7)),  # a new group starts at the first offset
-        (40, None, 7, None, Start(40)),
+        (None, None, 7, None, Start(7, pass_end=END)),  # a new group starts at the first offset
+        (0, None, 0, None, Start(0, pass_end=END)),  # what it kept is lost, and it was told to read everything anew
+        (7, None, 7, 7, Start(7, pass_end=END)),  # the same where the log was cut, and an operator accepted that
+        (7, record(40, topic_id="other"), 7, None, Start(7, reset=True)),  # so it was, of a topic that was made again
         (40, record(40), 7, None, Start(40)),
         (10, record(40), 7, None, Start(10, reset=True)),  # rewound: backwards is free
         (60, record(40), 7, 60, Start(60, reset=True)),  # moved forward, and an operator accepted it
@@ -50,6 +53,8 @@ def test_the_start_follows_the_committed_offset_and_the_record(
         (60, record(40), 0, 50, ["40 to 59"]),  # another skip was accepted than this one
         (40, record(40), 55, None, ["40 to 54", "gone from the log"]),
         (40, None, 55, None, ["40 to 54", "gone from the log"]),
+        (40, None, 0, None, ["read up to 40", "made again, or emptied", "--topic raw.erp.public.employee --reset"]),
+        (None, record(40, topic_id="other"), 0, None, ["re-created", "--to-earliest --execute"]),
         (999, record(40), 0, 999, ["offset 999 is beyond the end of the log, 100", "--to-offset 40 --execute"]),
         (999, record(40, age_s=ABSENCE_MAX_S + 1), 0, 999, ["beyond the end"]),
         (999, record(500), 0, None, ["beyond the end", "--to-offset 100 --execute"]),  # the log was cut off
@@ -83,3 +88,91 @@ def test_a_partition_record_survives_its_json() -> None:
 
 def before_parts(record: PartitionRecord) -> tuple[object, object, object]:
     return record.versions, record.sweeps, record.rules
+
+
+# ── what the state stands on ──────────────────────────────────────────────────────────────────────────────────────
+
+STATE = "state.mapper.raw.erp.public.employee/3"
+OUTPUTS = "contributions.worker"
+WHOLE = {STATE: LogStart("s", 0), OUTPUTS: LogStart("c", 0)}
+
+
+def found(committed: int | None, stage: str = MAPPER, **logs: LogStart) -> Found:
+    now = WHOLE | {{"state": STATE, "outputs": OUTPUTS}[name]: start for name, start in logs.items()}
+    return Found(AT, stage, committed, "id", 0, END, None, stage, STATE, now)
+
+
+def standing(processed: int, pass_end: int | None = None) -> PartitionRecord:
+    return PartitionRecord("id", processed, at=NOW - 10, logs=dict(WHOLE), pass_end=pass_end)
+
+
+MADE_AGAIN, EMPTIED = LogStart("other", 0), LogStart("s", 30)
+LOST = [
+    pytest.param(found(40, state=MADE_AGAIN), f"{STATE} was re-created", id="state made again"),
+    pytest.param(found(40, state=EMPTIED), f"records of {STATE} were deleted", id="state emptied"),
+    pytest.param(found(40, outputs=MADE_AGAIN), f"{OUTPUTS} was re-created", id="claims made again"),
+    pytest.param(found(40, outputs=LogStart("c", 9)), f"records of {OUTPUTS} were deleted", id="claims emptied"),
+]
+
+
+@pytest.mark.parametrize(("lost", "told"), LOST)
+def test_a_log_that_the_state_stands_on_and_that_is_not_whole_is_a_stop(lost: Found, told: str) -> None:
+    with pytest.raises(EnvironmentFault) as refused:
+        decide_start(lost, standing(40), NOW)
+    assert told in refused.value.why
+    command = "--group mapper --topic raw.erp.public.employee --reset-offsets --to-earliest --execute"
+    assert command in refused.value.next_step
+
+
+@pytest.mark.parametrize(("lost", "told"), LOST)
+def test_once_its_group_is_reset_the_stage_reads_everything_and_finds_again_what_was_lost(
+    lost: Found, told: str
+) -> None:
+    reset = Found(AT, lost.group, 0, "id", 0, END, None, MAPPER, STATE, lost.logs)
+    assert decide_start(reset, standing(40), NOW) == Start(0, reset=True, pass_end=END)
+
+
+@pytest.mark.parametrize(
+    ("committed", "pass_end", "expected"),
+    [
+        (40, 90, Start(40, pass_end=90)),  # it goes on where it was
+        (10, 90, Start(10, reset=True, pass_end=90)),  # read again: nothing is left out
+        (0, None, Start(0, reset=True)),  # a rewind of a stage that lost nothing is no pass
+    ],
+)
+def test_a_pass_goes_on_over_restarts(committed: int, pass_end: int | None, expected: Start) -> None:
+    assert decide_start(found(committed), standing(40, pass_end), NOW) == expected
+
+
+def test_a_pass_that_skipped_something_begins_anew() -> None:
+    skipped = Found(AT, MAPPER, 60, "id", 0, END, 60, MAPPER, STATE, WHOLE)
+    assert decide_start(skipped, standing(40, pass_end=90), NOW) == Start(0, reset=True, pass_end=90)
+
+
+@pytest.mark.parametrize("committed", [40, 0])
+def test_a_sink_is_rebuilt_by_its_own_command(committed: int) -> None:
+    made_again = Found(("canonical.worker", 3), "sink-postgres", committed, "other", 0, END, None, SINK_POSTGRES)
+    with pytest.raises(EnvironmentFault, match="sluice sink rebuild worker"):
+        decide_start(made_again, standing(40), NOW)
+
+
+@pytest.mark.parametrize("known", [None, standing(40)])
+def test_a_log_that_was_cut_to_where_the_group_stands_is_not_taken_for_a_reset(known: PartitionRecord | None) -> None:
+    """Else an emptied contributions topic would be merged as if nobody claimed anything."""
+    logs = WHOLE | {OUTPUTS: LogStart("c", 40)}
+    cut = Found(AT, MERGER, 40, "id", 40, END, None, MERGER, STATE, logs)
+    with pytest.raises(EnvironmentFault, match=r"`sluice skips accept merger raw.erp.public.employee 3 --to 40`"):
+        decide_start(cut, known, NOW)
+    accepted = Found(AT, MERGER, 40, "id", 40, END, 40, MERGER, STATE, logs)
+    assert decide_start(accepted, known, NOW).pass_end == END
+
+
+def test_a_merger_lets_the_mapper_go_first() -> None:
+    with pytest.raises(EnvironmentFault, match=r"have the mapper claim again.*; then stop the stage, kafka-consumer"):
+        decide_start(found(40, MERGER, outputs=EMPTIED), standing(40), NOW)
+
+
+def test_logs_and_a_pass_survive_their_json() -> None:
+    before = standing(17, pass_end=90)
+    after = PartitionRecord.from_json(before.to_json())
+    assert (after.logs, after.pass_end) == (before.logs, before.pass_end)

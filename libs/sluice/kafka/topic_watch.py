@@ -1,0 +1,50 @@
+"""Topics watched while a process works with them: one that is made again under its name is another topic."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+
+from sluice.errors import EnvironmentFault
+
+LOOK_EVERY_S = 5.0
+TIMEOUT_S = 10.0
+
+
+class TopicWatch:
+    """Asks Kafka now and then for the ids of topics, and never waits for the answer."""
+
+    def __init__(self, admin: AdminClient, every_s: float = LOOK_EVERY_S) -> None:
+        self._admin = admin
+        self._every_s = every_s
+        self._due = time.monotonic() + every_s
+        self._asked: dict[str, Future[Any]] = {}
+
+    def look(self, topic_ids: Mapping[str, str]) -> None:
+        """Raises EnvironmentFault, at each call from then on, once a topic has another id than in `topic_ids`."""
+        now = time.monotonic()
+        if all(future.done() for future in self._asked.values()):
+            for topic, future in self._asked.items():
+                self._require(topic, topic_ids.get(topic, ""), future)
+            self._asked = {}
+        if not self._asked and now >= self._due:
+            self._due = now + self._every_s
+            self._asked = self._admin.describe_topics(TopicCollection(list(topic_ids)), request_timeout=TIMEOUT_S)
+
+    @staticmethod
+    def _require(topic: str, topic_id: str, answer: Future[Any]) -> None:
+        try:
+            now = str(answer.result(0).topic_id)
+        except KafkaException:
+            return  # no answer, or no topic: whoever reads or writes it says so
+        if now != topic_id:
+            raise EnvironmentFault(
+                f"topic {topic}",
+                f"was re-created while this process ran (its id was {topic_id}, is {now}): what stood there is gone",
+                "restart the stage, which then says how to go on, or writes again what is missing",
+            )

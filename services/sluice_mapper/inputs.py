@@ -1,0 +1,57 @@
+"""What a mapper reads and writes, as its pipeline says, and which versions of the code may read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sluice.entities import Mapping
+from sluice.errors import EnvironmentFault, Outdated
+from sluice.kafka.topics import Pinned
+from sluice.pipeline import Stream
+from sluice.stage.process import Owned
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One raw topic: which stream it carries, which mappings read it, its state topic and that topic's id."""
+
+    stream: Stream
+    mappings: tuple[Mapping, ...]
+    state_topic: str
+    state_topic_id: str
+
+    @property
+    def versions(self) -> dict[str, tuple[int, int]]:
+        return {m.name: (m.version, m.entity.version) for m in self.mappings}
+
+    def require_versions(self, owned: Owned) -> None:
+        """Raises Outdated for code older than what the partition has seen, EnvironmentFault for changed code."""
+        for mapping in self.mappings:
+            in_force = owned.record.versions.get(mapping.name, 0)
+            where = f"mapping {mapping.name}, {owned.at[0]}/{owned.at[1]}"
+            if mapping.version < in_force:
+                raise Outdated(
+                    f"{where}: version {in_force} is in force, this process has {mapping.version}. "
+                    "Next: run the newer code; to go back to old code, give it a version above the one in force"
+                )
+            known = owned.record.rules.get(mapping.name, mapping.code_hash)
+            if mapping.version == in_force and known != mapping.code_hash:
+                raise EnvironmentFault(
+                    where,
+                    f"its code changed and its version is still {in_force}; what counts is {mapping.code.told()}",
+                    f"raise the mapping's version above {in_force} ({mapping.at}), or take the change back",
+                )
+
+
+class Inputs(NamedTuple):
+    """What a mapper reads, by raw topic, and the contributions topics of all entities."""
+
+    by_topic: dict[str, Input]
+    outputs: dict[str, Pinned]
+
+    @property
+    def topic_ids(self) -> dict[str, str]:
+        """Of the topics that are written: state and contributions."""
+        states = {one.state_topic: one.state_topic_id for one in self.by_topic.values()}
+        return states | {topic: pinned.topic_id for topic, pinned in self.outputs.items()}

@@ -1,0 +1,81 @@
+"""A merger whose record, contributions or canonical topic are gone: no golden record goes with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sluice.embedded import Servers
+from sluice.names import MAPPER, MERGER
+from support.handmade import Handmade
+from support.stage_flow import StageFlow
+
+
+@pytest.fixture
+def flow(servers: Servers, postgres_dsn: str, topic_prefix: str, tmp_path: Path) -> StageFlow:
+    """P1 from two sources, P2 from one; mapped and merged."""
+    made = Handmade(servers.bootstrap_servers, servers.registry_url, postgres_dsn, topic_prefix, tmp_path)
+    flow = StageFlow(made)
+    made.person("P1", "Ada")
+    made.staff("P1", "12.5", notes="told by the ERP")
+    made.person("P2", "Alan")
+    flow.run_to_end(MAPPER, MERGER)
+    assert flow.golden().keys() == {"P1", "P2"}
+    return flow
+
+
+def lose(flow: StageFlow, topic: str, how: str) -> None:
+    flow.recreate(topic) if how == "re-created" else flow.empty(topic)
+
+
+@pytest.mark.parametrize("keeps_disk", [True, False], ids=["keeps its disk", "loses its disk"])
+@pytest.mark.parametrize("how", ["re-created", "emptied"])
+def test_contributions_that_are_gone_delete_no_golden_record(flow: StageFlow, how: str, keeps_disk: bool) -> None:
+    before, written = flow.golden(), flow.canonical_count()
+    lose(flow, flow.made.contributions, how)
+    if not keeps_disk:
+        flow.lose_disk(MERGER)
+    repair = {"re-created": "--to-earliest --execute", "emptied": f"skips accept {flow.made.names.group(MERGER)}"}
+    flow.fault(MERGER, flow.made.contributions, "have the mapper claim again", repair[how])
+    assert flow.canonical_count() == written
+    flow.fault(MAPPER, flow.made.contributions, "--to-earliest --execute")
+    flow.read_anew(MAPPER)
+    flow.read_anew(MERGER)
+    assert flow.golden() == before
+    assert flow.canonical_count() == written, "what stood was written again"
+    flow.made.gone("P2")
+    flow.run_to_end(MAPPER, MERGER)
+    assert flow.golden().keys() == {"P1"}
+
+
+@pytest.mark.parametrize("keeps_disk", [True, False], ids=["keeps its disk", "loses its disk"])
+@pytest.mark.parametrize("how", ["re-created", "emptied"])
+def test_a_canonical_topic_that_lost_its_records_is_filled_again(flow: StageFlow, how: str, keeps_disk: bool) -> None:
+    before = flow.golden()
+    lose(flow, flow.made.canonical, how)
+    if not keeps_disk:
+        flow.lose_disk(MERGER)
+    assert flow.golden() == {}
+    with flow.running(MERGER):
+        flow.await_golden(before)
+
+
+def test_a_merger_without_its_record_stops_and_reading_anew_writes_nothing_twice(flow: StageFlow) -> None:
+    before, written = flow.golden(), flow.canonical_count()
+    state = flow.made.names.state(MERGER, flow.made.contributions)
+    flow.recreate(state)
+    flow.fault(MERGER, f"{state}/", "--to-earliest --execute")
+    flow.read_anew(MERGER)
+    assert (flow.golden(), flow.canonical_count()) == (before, written)
+
+
+def test_a_canonical_topic_made_again_under_a_running_merger_is_told_and_filled_at_its_restart(flow: StageFlow) -> None:
+    before = flow.golden()
+    with flow.running(MERGER):
+        flow.recreate(flow.made.canonical)
+        flow.await_fault(
+            MERGER, f"topic {flow.made.canonical}", "re-created while this process ran", "restart the stage"
+        )
+    with flow.running(MERGER):
+        flow.await_golden(before)

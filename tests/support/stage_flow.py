@@ -1,0 +1,229 @@
+"""Mapper and merger of a pipeline whose raw topics are made by hand, run in threads on real servers; and what an
+operator, or an accident, does to their topics, groups and disks."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from confluent_kafka import KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from sluice.kafka import LogReader
+from sluice.kafka.faults import kafka_error
+from sluice.kafka.groups import members_of, set_offsets
+from sluice.kafka.log import Partition
+from sluice.kafka.topics import Topics, concrete, load_kinds
+from sluice.kafka.topic_watch import TopicWatch
+from sluice.lag import committed_offsets
+from sluice.names import MAPPER, MERGER
+from sluice.provenance import Contribution
+from sluice.schemas import Registry, make_decoder
+from sluice.stage.control import write_request
+from sluice.stage.delivery import KafkaDelivery
+from sluice.stage.group import GroupReader
+from sluice.stage.loop import Stage
+from sluice.stage.process import Process
+from sluice.stage.record import Record
+from sluice.stage.restore import skip_key
+from sluice.state import Ageing, Keeping, RocksStore
+from sluice.telemetry import Health
+from sluice_mapper.mapper import Mapper
+from sluice_mapper.wiring import inputs_of as mapper_inputs
+from sluice_merger.merger import Merger
+from sluice_merger.wiring import inputs_of as merger_inputs
+from support.echo_stage import Running
+from support.handmade import Handmade
+from support.waiting import eventually
+
+DEADLINE_S = 30.0
+
+
+class StageFlow:
+    """`made` is the pipeline and its raw records."""
+
+    def __init__(self, made: Handmade) -> None:
+        self.made = made
+        self._healths = {MAPPER: Health(), MERGER: Health()}
+        self._running: dict[str, Running] = {}
+        self._inputs = {MAPPER: (made.crm, made.erp), MERGER: (made.contributions,)}
+
+    # ── running ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    @contextmanager
+    def running(self, name: str) -> Iterator[None]:
+        """The stage runs, from the disk and the topics as they are now, and is stopped at the end."""
+        self._healths[name] = Health()
+        store = RocksStore(self.made.settings.state_dir / f"{name}-0")
+        try:
+            with Running(self._stage(name, store)) as running:
+                self._running[name] = running
+                yield
+                assert running.error is None, running.error
+        finally:
+            store.close()
+
+    def run_to_end(self, *names: str) -> None:
+        """Run one stage after the other until it has done all there is."""
+        for name in names:
+            with self.running(name):
+                self.await_end(name)
+
+    def await_end(self, name: str) -> None:
+        eventually(lambda: self._done(name), f"{name} to be at the end", DEADLINE_S, lambda: str(self.faults(name)))
+
+    def fault(self, name: str, *words: str) -> str:
+        """Run the stage until it says why it is not ready, in one text with all `words`; the text."""
+        with self.running(name):
+            return self.await_fault(name, *words)
+
+    def await_fault(self, name: str, *words: str) -> str:
+        def told() -> str:
+            return next((why for why in self.faults(name).values() if all(w in why for w in words)), "")
+
+        return eventually(told, f"{name} to tell of {words}", DEADLINE_S, lambda: str(self.faults(name)))
+
+    def faults(self, name: str) -> dict[str, str]:
+        error = self._running[name].error if name in self._running else None
+        assert error is None, f"{name} died: {error!r}"
+        return self._healths[name].faults
+
+    def _stage(self, name: str, store: RocksStore) -> Stage:
+        made, settings, group = self.made, self.made.settings, self.made.names.group(name)
+        watch = TopicWatch(made.admin, every_s=0.5)
+        keeping = Keeping(store, LogReader(settings.kafka), Ageing(LogReader(settings.kafka)), watch)
+        process: Process
+        if name == MAPPER:
+            mapped, topic_ids = mapper_inputs(made.pipeline, settings)
+            process, tracked = Mapper(group, made.names, made.partitions, mapped, keeping), [""]
+        else:
+            merged = merger_inputs(made.pipeline, settings)
+            topic_ids, tracked = (
+                {t: i.topic_id for t, i in merged.items()},
+                [i.canonical_topic for i in merged.values()],
+            )
+            process = Merger(group, made.names, made.pipeline.source_order, merged, keeping)
+        return Stage(
+            name=name,
+            settings=settings,
+            reader=GroupReader(settings.kafka, group, "0", list(topic_ids)),
+            process=process,
+            delivery=KafkaDelivery(settings.kafka, made.names, name, "0", tracked=tracked),
+            dlq_topic=made.names.dlq(name),
+            topic_ids=topic_ids,
+            health=self._healths[name],
+        )
+
+    def _done(self, name: str) -> bool:
+        """Whether the group has committed the ends, and nothing is open: a partition with a fault is not done."""
+        with LogReader(self.made.kafka) as reader:
+            ends = reader.ends(self._partitions(name))
+        committed = committed_offsets(self.made.kafka, self.made.names.group(name), ends)
+        return committed == ends and not self.faults(name)
+
+    def _partitions(self, name: str) -> list[Partition]:
+        return [(topic, p) for topic in self._inputs[name] for p in range(self.made.partitions)]
+
+    # ── what is done to topics, groups and disks ──────────────────────────────────────────────────────────────
+
+    def lose_disk(self, name: str) -> None:
+        shutil.rmtree(self.made.settings.state_dir / f"{name}-0")
+
+    def recreate(self, *topics: str) -> None:
+        """Delete topics, and let `sluice topics apply` make them anew."""
+        admin = self.made.admin
+        for future in admin.delete_topics(list(topics), request_timeout=30).values():
+            future.result(30)
+        eventually(lambda: not any(self._stands(topic) for topic in topics), "the topics are gone")
+        kinds = load_kinds(self.made.settings.schemas_dir / "topics")
+        Topics(admin).apply(concrete(kinds, self.made.pipeline, ["person"]))
+
+    def _stands(self, topic: str) -> bool:
+        try:
+            self.made.admin.describe_topics(TopicCollection([topic]))[topic].result(10)
+        except Exception:
+            return False
+        return True
+
+    def empty(self, topic: str) -> None:
+        """Delete all records of a topic, as `kafka-delete-records` does; a compacted topic allows it while its policy
+        says `delete` as well."""
+        ends = {(topic, partition): end for partition, end in self.made.ends(topic).items()}
+        self._set_policy(topic, "compact,delete")
+        eventually(lambda: self._deleted([TopicPartition(*at, end) for at, end in ends.items()]), "the policy is known")
+        self._set_policy(topic, "compact")
+        with LogReader(self.made.kafka) as reader:
+            eventually(lambda: reader.beginnings(list(ends)) == ends, "the records are gone")
+
+    def _deleted(self, before: list[TopicPartition]) -> bool:
+        """Whether the broker, which may not know the topic's new policy yet, deletes the records."""
+        try:
+            for future in self.made.admin.delete_records(before).values():
+                future.result(30)
+        except KafkaException as error:
+            if kafka_error(error).name() != "POLICY_VIOLATION":
+                raise
+            return False
+        return True
+
+    def _set_policy(self, topic: str, policy: str) -> None:
+        entry = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+        for future in self.made.admin.incremental_alter_configs([resource]).values():
+            future.result(30)
+
+    def reset_to_earliest(self, name: str, *topics: str) -> None:
+        """What `kafka-consumer-groups --reset-offsets --to-earliest --execute` does with a stopped group."""
+        group = self.made.names.group(name)
+        eventually(lambda: members_of(self.made.admin, group) == 0, "the group is empty")
+        partitions = [at for at in self._partitions(name) if not topics or at[0] in topics]
+        with LogReader(self.made.kafka) as reader:
+            set_offsets(self.made.admin, group, reader.beginnings(partitions))
+
+    def accept(self, name: str, at: Partition, to: int) -> None:
+        """What `sluice skips accept` does."""
+        made = self.made
+        write_request(made.kafka, made.names.control, skip_key(made.names.group(name), at), {"to": to})
+
+    def read_anew(self, name: str) -> None:
+        """What a stage tells an operator to do whose state is lost: move its group, and accept where a log was cut."""
+        self.reset_to_earliest(name)
+        for topic in self._inputs[name]:
+            for partition, first in self.firsts(topic).items():
+                if first:
+                    self.accept(name, (topic, partition), first)
+        self.run_to_end(name)
+
+    # ── what stands ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def claimed(self) -> dict[str, str]:
+        """Live claims as whoever reads the topic finds them: by mapping and entity id, the position."""
+        newest = {claim.key: claim for claim in self.contributions()}
+        return {f"{c.mapping}/{c.entity_id}": str(c.position) for c in newest.values() if not c.retracted}
+
+    def contributions(self) -> list[Contribution]:
+        """All that the topic holds, in order per key."""
+        return [Contribution.from_json(r.value) for r in self.made.records(self.made.contributions) if r.value]
+
+    def firsts(self, topic: str) -> dict[int, int]:
+        """The first offset of each partition."""
+        with LogReader(self.made.kafka) as reader:
+            found = reader.beginnings([(topic, partition) for partition in range(self.made.partitions)])
+        return {partition: first for (_, partition), first in found.items()}
+
+    def golden(self) -> dict[str, dict[str, object]]:
+        """Golden records as whoever reads the topic finds them, by entity id."""
+        registry = Registry(self.made.settings.registry.url, self.made.settings.state_dir / "schemas")
+        decode = make_decoder(registry.by_id)
+        newest = {r.key: r.value for r in self._canonical()}
+        return {(key or b"").decode(): dict(decode(value).fields) for key, value in newest.items() if value}
+
+    def await_golden(self, expected: dict[str, dict[str, object]]) -> None:
+        eventually(lambda: self.golden() == expected, "the golden records", DEADLINE_S, lambda: str(self.golden()))
+
+    def canonical_count(self) -> int:
+        return len(self._canonical())
+
+    def _canonical(self) -> list[Record]:
+        return self.made.records(self.made.canonical)

@@ -1,0 +1,65 @@
+"""What a mapper that lost its state believes of contributions, as a table; and which keys its pass met nothing of."""
+
+from __future__ import annotations
+
+import pytest
+
+from sluice.position import Position
+from sluice.provenance import Contribution, RawRef
+from sluice.state import MemoryStore, View
+from sluice_mapper.key_state import KeyState
+from sluice_mapper.recovery import Pass, believe, unmet_slice
+
+MAPPING, KEY = "worker", '{"id":1}'
+
+
+def claim(entity_id: str, major: int, *, version: int = 1, retracted: bool = False) -> Contribution:
+    at, raw = Position(1, major, 0), RawRef("raw.hr.workers", 0, major)
+    return Contribution(
+        entity_id, "hr", "workers", KEY, MAPPING, version, "main", at, raw, 1, None, 1, {}, retracted
+    ).sealed()
+
+
+def believed(*claims: Contribution) -> KeyState:
+    state = KeyState()
+    for one in claims:
+        believe(state, ("worker", one.entity_id, one.output), one)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("claims", "major", "version", "standing"),
+    [
+        pytest.param([claim("E1", 5)], 5, 1, ["E1"], id="one"),
+        pytest.param([claim("E1", 5), claim("E1", 6)], 6, 1, ["E1"], id="claimed again"),
+        pytest.param([claim("E1", 6), claim("E1", 5)], 6, 1, ["E1"], id="an older one above it"),
+        pytest.param([claim("E2", 6), claim("E1", 6, retracted=True)], 6, 1, ["E2"], id="moved"),
+        pytest.param([claim("E1", 6, retracted=True), claim("E2", 6)], 6, 1, ["E2"], id="moved, read the other way"),
+        pytest.param([claim("E1", 5), claim("E2", 6)], 6, 1, ["E2"], id="what was not claimed again is retracted"),
+        pytest.param([claim("E1", 6), claim("E2", 6)], 6, 1, ["E1", "E2"], id="two entities of one record"),
+        pytest.param([claim("E1", 5), claim("E1", 8, retracted=True)], 8, 1, [], id="deleted"),
+        pytest.param([claim("E1", 5), claim("E1", 5, retracted=True)], 5, 1, [], id="retracted where it stood"),
+        pytest.param([claim("E1", 5), claim("E2", 5, version=2)], 5, 2, ["E2"], id="a newer mapping"),
+    ],
+)
+def test_what_stands_is_what_was_claimed_last(
+    claims: list[Contribution], major: int, version: int, standing: list[str]
+) -> None:
+    state = believed(*claims)
+    assert state.emitted == {MAPPING: (Position(1, major, 0), version)}
+    assert [target[1] for target in state.targets[MAPPING]] == standing
+
+
+def test_a_pass_met_nothing_of_a_key_that_only_claims_tell_of() -> None:
+    view = View(MemoryStore(), "state.mapper.raw.hr.workers", 0, "id")
+    seen = believed(claim("E1", 5))
+    seen.seen = Position(1, 5, 0)
+    for key, state in {b'{"id":1}': believed(claim("E2", 5)), b'{"id":2}': seen, b'{"id":3}': KeyState()}.items():
+        view.put(key, state.to_json())
+    view.put(b'{"$partition":0}', b"no key's state")
+    reading, found = Pass(9), []
+    last = False
+    while not last:
+        some, last = unmet_slice(view, reading, 2)
+        found += some
+    assert [key for key, _ in found] == [b'{"id":1}']

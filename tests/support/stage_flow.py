@@ -14,8 +14,8 @@ from sluice.kafka import LogReader
 from sluice.kafka.faults import kafka_error
 from sluice.kafka.groups import members_of, set_offsets
 from sluice.kafka.log import Partition
-from sluice.kafka.topics import Topics, concrete, load_kinds
 from sluice.kafka.topic_watch import TopicWatch
+from sluice.kafka.topics import Topics, concrete, load_kinds
 from sluice.lag import committed_offsets
 from sluice.names import MAPPER, MERGER
 from sluice.provenance import Contribution

@@ -26,7 +26,7 @@ COMMANDS = {
     "demo": "All servers, all stages, a live source: a golden record on screen.",
     "explain": "Where every value of an entity comes from.",
     "lag": "What each stage has not done yet.",
-    "verify": "Check that nothing is lost, doubled or out of order.",
+    "verify": "Check that nothing is lost, doubled or out of order, from source to row.",
 }
 
 

@@ -32,6 +32,7 @@ class Outcome:
     first_golden_record_s: float | None = None
     verified: bool | None = None
     findings: list[str] = field(default_factory=list)
+    not_looked_at: list[str] = field(default_factory=list)
     stages: dict[str, dict[str, int]] = field(default_factory=dict)
     rss_mib: dict[str, int] = field(default_factory=dict)
     rss_total_mib: int = 0
@@ -45,6 +46,7 @@ class Outcome:
             "stages": self.stages,
             "verified": self.verified,
             "findings": self.findings,
+            "not_looked_at": self.not_looked_at,
             "edits": self.edits,
             "latency_s": self.latency_s,
             "rss_mib": {**self.rss_mib, "total": self.rss_total_mib},
@@ -147,7 +149,7 @@ class Demo:
         run.await_quiet(each_turn=turn, stopped=lambda: stop.requested)
         self._turn(run, golden, live, latency)
         try:
-            tell("checking every link from raw records to rows")
+            tell("checking every link from the sources' tables to the golden rows")
             report = verify(run.pipeline, run.settings, wait_s=VERIFY_WAIT_S, progress=tell)
         except Stopped:
             self._screen.tell("stopped before everything was checked")
@@ -156,6 +158,7 @@ class Demo:
         self._outcome.findings = [
             f"{check} ({CHECKS[check]}): {one}" for check, kept in report.first.items() for one in kept
         ]
+        self._outcome.not_looked_at = [str(one) for one in report.not_looked_at if one.kind == "unable"]
         for line in report.lines():
             self._screen.tell(line)
 

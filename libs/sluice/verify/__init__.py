@@ -1,6 +1,6 @@
-"""`verify`: is anything lost, doubled or out of order, link by link from raw records to table rows."""
+"""`verify`: is anything lost, doubled or out of order, link by link from the sources' tables to the golden rows."""
 
-from sluice.verify.report import Finding, NotDone, Report
+from sluice.verify.report import Finding, NotDone, NotLookedAt, Report
 from sluice.verify.verify import verify
 
-__all__ = ["Finding", "NotDone", "Report", "verify"]
+__all__ = ["Finding", "NotDone", "NotLookedAt", "Report", "verify"]

@@ -1,4 +1,4 @@
-"""What a verification found: findings by check, what is merely not done yet, what was looked at."""
+"""What a verification found: findings by check, what is merely not done yet, what was looked at, and what was not."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any, Literal, NamedTuple
 FIRST_MAX = 10
 KEY_CHARS_MAX = 200
 
-Check = Literal["I2", "I4", "I5", "I6", "raw-contributions", "contributions-canonical", "canonical-table"]
+Check = Literal["I2", "I4", "I5", "I6", "source-raw", "raw-contributions", "contributions-canonical", "canonical-table"]
 # What holds when a check finds nothing. I2 to I6 keep the numbers that the architecture gives the invariants.
 CHECKS: dict[Check, str] = {
+    "source-raw": "every row of a followed table stands in raw as the table has it, and no other",
     "raw-contributions": "every newest source record is mapped, or parked as a dead letter",
     "contributions-canonical": "every golden record is the merge of its contributions",
     "canonical-table": "every row is its golden record",
@@ -20,6 +21,8 @@ CHECKS: dict[Check, str] = {
     "I5": "nothing unaccounted: the ledger has no gap, and its outcomes sum to what was read",
     "I6": "provenance: every row leads to the raw records it was made of",
 }
+
+Verdict = Literal["verified", "nothing wrong in what was looked at", "findings"]
 
 
 class Finding(NamedTuple):
@@ -43,25 +46,58 @@ class NotDone(NamedTuple):
     end: int
 
 
+class NotLookedAt(NamedTuple):
+    """Something that nothing is said about, because it could not be judged.
+
+    `kind`: "unable" where that is a fault or a want of time; "left out" at the caller's wish; "by design" where
+    nothing ever looks at it, such as an API, which shows no two pages at one moment.
+    """
+
+    what: str
+    because: str
+    next_step: str
+    kind: Literal["unable", "left out", "by design"] = "unable"
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.because}" + (f". Next: {self.next_step}" if self.next_step else "")
+
+
 @dataclass
 class Report:
-    """`counts` of findings by check, the `first` of each, `pending`, and what was `checked`."""
+    """`counts` of findings by check, the `first` of each, `pending`, what was `checked` and what `not_looked_at`.
+
+    `doubled` counts raw records that stand twice with one content: positions make them harmless.
+    """
 
     counts: Counter[Check] = field(default_factory=Counter)
     first: dict[Check, list[Finding]] = field(default_factory=dict)
     pending: list[NotDone] = field(default_factory=list)
+    not_looked_at: list[NotLookedAt] = field(default_factory=list)
+    doubled: int = 0
+    first_doubled: list[Finding] = field(default_factory=list)
     checked: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
     @property
     def clean(self) -> bool:
-        """No violation was found; something may still be on its way."""
+        """No violation was found; something may still be on its way, or was not looked at."""
         return not self.counts
 
     @property
+    def passed(self) -> bool:
+        """No violation, and everything was looked at but what never is, or was left out at the caller's wish."""
+        return self.clean and not self.pending and not any(one.kind == "unable" for one in self.not_looked_at)
+
+    @property
     def verified(self) -> bool:
-        """No violation, and everything up to the ends taken at the start was looked at."""
-        return self.clean and not self.pending
+        """No violation, and everything up to the ends taken at the start was looked at, but what never is."""
+        return self.passed and not any(one.kind == "left out" for one in self.not_looked_at)
+
+    @property
+    def verdict(self) -> Verdict:
+        if not self.clean:
+            return "findings"
+        return "verified" if self.verified else "nothing wrong in what was looked at"
 
     def found(self, check: Check, where: str, key: str, what: str) -> None:
         """Note an offender; the first ten of a check are kept."""
@@ -70,10 +106,17 @@ class Report:
         if len(kept) < FIRST_MAX:
             kept.append(Finding(where, key[:KEY_CHARS_MAX], what))
 
+    def found_doubled(self, where: str, key: str, what: str) -> None:
+        """Note a raw record that repeats another one."""
+        self.doubled += 1
+        if len(self.first_doubled) < FIRST_MAX:
+            self.first_doubled.append(Finding(where, key[:KEY_CHARS_MAX], what))
+
     def to_json(self) -> dict[str, Any]:
         """The one object that `--json` prints."""
         return {
             "verified": self.verified,
+            "verdict": self.verdict,
             "checks": {check: {"means": means, "count": self.counts[check]} for check, means in CHECKS.items()},
             "checked": dict(self.checked),
             "findings": {
@@ -81,6 +124,8 @@ class Report:
                 for check, count in self.counts.items()
             },
             "pending": [one._asdict() for one in self.pending],
+            "not_looked_at": [one._asdict() for one in self.not_looked_at],
+            "doubled": {"count": self.doubled, "first": [one._asdict() for one in self.first_doubled]},
             "seconds": round(self.seconds, 3),
         }
 
@@ -96,9 +141,25 @@ class Report:
             f"not done yet: {one.group} stands at {one.topic}/{one.partition}@{one.committed}, the end is {one.end}"
             for one in self.pending
         ]
+        told += [
+            f"never compared: {one}" if one.kind == "by design" else f"not looked at: {one}"
+            for one in sorted(self.not_looked_at, key=lambda one: one.kind != "by design")
+        ]
+        if self.doubled:
+            told.append(f"doubled: {self.doubled:,} raw records repeat another one, position and content; no harm done")
+            told += [f"      {one}" for one in self.first_doubled]
         looked_at = ", ".join(f"{number:,} {name}" for name, number in self.checked.items())
         told.append(f"looked at in {self.seconds:.1f} s: {looked_at}")
+        told.append(self._conclusion())
         return told
+
+    def _conclusion(self) -> str:
+        if not self.clean:
+            return f"findings: {sum(self.counts.values()):,}"
+        if self.verified:
+            return "verified: all of it was looked at, and nothing is wrong"
+        left = len(self.pending) + sum(one.kind != "by design" for one in self.not_looked_at)
+        return f"nothing wrong in what was looked at; {left} not looked at, or not done yet: not verified"
 
 
 def place(topic: str, partition: int, offset: int) -> str:

@@ -1,11 +1,13 @@
 """The verification: ends are taken once, every stage is waited for, then each link is recomputed and compared.
 
-raw → contributions → canonical → table, and with them I2, I4, I5 and I6. Nothing is written and no group is joined,
-so it may run beside a working pipeline: what differs is looked for again behind the ends before it counts.
+source → raw → contributions → canonical → table, and with them I2, I4, I5 and I6. Nothing is written and no group is
+joined, so it may run beside a working pipeline: what differs is looked for again behind the ends before it counts.
+What cannot be judged is said: a source that is not followed or may not be read, an alarm that stands.
 
 Memory: 16 bytes for each visible raw record, 8 for every other, 32 for a ledger line; about half a kilobyte for each
 claim that must stand; and the values of one round of partitions (50,000 offsets, or one partition where that is
-more). Time: each log is read once; each raw record that is the newest of its key so far is mapped once.
+more). Time: each log is read once, raw twice; each raw record that is the newest of its key so far is mapped once.
+Disk (TMPDIR): a key, 8 bytes for each column and 60 more, for each raw record of one table and each of its rows.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from contextlib import ExitStack
 import orjson
 
 from sluice.kafka.log import Partition
+from sluice.kafka.topics import Topics
 from sluice.lag import committed_offsets
 from sluice.names import MAPPER
 from sluice.pipeline import Pipeline
@@ -26,11 +29,13 @@ from sluice.verify import scan_ledger
 from sluice.verify.candidates import Candidate, settle_candidates
 from sluice.verify.claims import MapperFacts, missing
 from sluice.verify.entity_round import Done
+from sluice.verify.faults import standing_faults
 from sluice.verify.links import Links
 from sluice.verify.report import Report, place
 from sluice.verify.scan_raw import RawScan, raw_inputs, scan_raw
 from sluice.verify.scope import OpenSink, Scope
 from sluice.verify.settle import settle
+from sluice.verify.source_link import SourceLink
 from sluice.verify.visible import VisibleOffsets
 
 Progress = Callable[[str], None]
@@ -38,18 +43,28 @@ Offsets = dict[Partition, int]
 
 
 def verify(
-    pipeline: Pipeline, settings: StageSettings, *, wait_s: float = 30.0, progress: Progress = lambda line: None
+    pipeline: Pipeline,
+    settings: StageSettings,
+    *,
+    wait_s: float = 30.0,
+    sources: bool = True,
+    progress: Progress = lambda line: None,
 ) -> Report:
-    """Check a pipeline up to the ends of its raw topics as they stand now.
+    """Check a pipeline up to the ends of its raw topics, and its followed tables, as they stand now.
 
-    `wait_s`: how long to wait in all for stages that have not come so far; what they do not reach is `pending`.
-    `progress` is told in a line what is looked at. Raises EnvironmentFault (a topic, table or schema is missing, a
-    server is down) and Transient (an open transaction stands in the way).
+    `wait_s`: how long to wait in all for stages that have not come so far; what they do not reach is `pending` or
+    `not_looked_at`. `sources` False leaves the tables of sources unread. `progress` is told in a line what is looked
+    at. Raises EnvironmentFault (a topic, table or schema of ours is missing, a server is down) and Transient (an open
+    transaction stands in the way); what a source refuses is told in the report.
     """
     began = time.monotonic()
     with ExitStack() as opened:
         scope = Scope.of(pipeline, settings, opened)
+        link = SourceLink(scope, opened, progress, leave_out=not sources)
+        link.read()
         _run(scope, opened, began + wait_s, progress)
+        link.compare(began + wait_s)
+        scope.report.not_looked_at += standing_faults(Topics(scope.admin), scope.reader, pipeline.names)
     scope.report.seconds = time.monotonic() - began
     return scope.report
 

@@ -1,0 +1,147 @@
+"""Which sources are followed, as far as their watermarks and slots tell: what stands in raw says it of no other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from sluice.errors import EnvironmentFault
+from sluice.kafka import LogReader
+from sluice.names import Names
+from sluice.pipeline import Pipeline
+from sluice.pipeline.model import CdcSource
+from sluice.postgres.lsn import format_lsn
+from sluice.postgres.slot_watermark import DONE, SlotWatermark, watermark_key
+from sluice.postgres.slots import SlotState, SourceIdentity, identify, slot_name, slot_state
+from sluice.postgres.source_connection import connect
+from sluice.verify.reading import records, spans_to
+from sluice.verify.report import NotLookedAt
+
+Watermarks = Mapping[str, Mapping[str, Any]]
+# A poller that works asks twice within a stream's freshness; four times less often while stages lag.
+_LATE_AFTER_FRESHNESS = 10
+_LATE_AFTER_S = 60.0
+
+
+class Slot(NamedTuple):
+    """A followed source's own names."""
+
+    source: str
+    dsn: str
+    slot: str
+    publication: str
+
+    @property
+    def where(self) -> str:
+        return f"source {self.source}"
+
+    @property
+    def repair(self) -> str:
+        return f"`sluice cdc resnapshot {self.source}` reads its tables again"
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, name: str, source: CdcSource) -> Slot:
+        """Raises SettingsError where the dsn is not to be had."""
+        given = slot_name(pipeline.kafka.prefix, pipeline.pipeline, name)
+        return cls(name, source.dsn.reveal(), source.slot or given, source.publication or given)
+
+
+def read_watermarks(reader: LogReader, names: Names) -> dict[str, dict[str, Any]]:
+    """The newest watermark of every key."""
+    found: dict[str, dict[str, Any]] = {}
+    spans = spans_to(reader, reader.ends([(names.watermarks, 0)]))
+    for record in records(reader, spans):
+        key = (record.key or b"").decode(errors="replace")
+        if record.value:
+            found[key] = orjson.loads(record.value)
+        else:
+            found.pop(key, None)
+    return found
+
+
+def slot_watermark(watermarks: Watermarks, source: str) -> SlotWatermark | None:
+    """Raises EnvironmentFault for a form that this version does not know."""
+    stored = watermarks.get(watermark_key(source))
+    try:
+        return None if stored is None else SlotWatermark.from_json(stored)
+    except (ValueError, TypeError):
+        why = "its form is not known to this version"
+        raise EnvironmentFault(f"watermark of source {source}", why, "use the version that ingress-cdc has") from None
+
+
+class Observed(NamedTuple):
+    """A source as it stands."""
+
+    identity: SourceIdentity
+    slot: SlotState | None
+
+
+def observe(slot: Slot) -> Observed:
+    """Who the source is, and its slot. Raises Transient, EnvironmentFault."""
+    with connect(slot.dsn, slot.where, replication=True) as replication:
+        identity = identify(replication, slot.where)
+    with connect(slot.dsn, slot.where) as connection:
+        return Observed(identity, slot_state(connection, slot.slot, slot.where))
+
+
+def why_not_followed(slot: Slot, watermark: SlotWatermark | None, observed: Observed) -> str:
+    """Why nothing that the source says now can reach raw; empty where it can. Whether somebody reads the slot is asked
+    later: a reader that begins anew is away for a moment."""
+    identity, state = observed
+    if watermark is None:
+        return "nothing of it was published yet"
+    if (watermark.system_id, watermark.timeline) != (identity.system_id, identity.timeline):
+        return "it is another database than the one that was followed"
+    if watermark.slot != slot.slot:
+        return f"followed so far was slot {watermark.slot}, not {slot.slot}"
+    if state is None:
+        return f"slot {slot.slot} does not exist"
+    if state.lost:
+        return f"the server has thrown away log that slot {slot.slot} needs"
+    if state.confirmed_flush_lsn > watermark.lsn:
+        begins = format_lsn(state.confirmed_flush_lsn)
+        return f"slot {slot.slot} begins at {begins}, and published is up to {format_lsn(watermark.lsn)}"
+    return ""
+
+
+def why_not_read(watermark: SlotWatermark, table: str) -> str:
+    """Why raw does not hold all of a table, empty where it does."""
+    state = watermark.snapshot.get(table)
+    if state is None:
+        return "it was added to the pipeline, and is not followed yet"
+    return "" if state == DONE else f"its snapshot is not done ({state})"
+
+
+def polled_streams(pipeline: Pipeline, watermarks: Watermarks, now_s: float | None = None) -> Iterator[NotLookedAt]:
+    """What is to be said of every polled stream: no API shows all of itself at one moment."""
+    now_s = time.time() if now_s is None else now_s
+    for source, about in pipeline.poll_sources().items():
+        for stream, settings in about.streams.items():
+            what = f"source {source}, stream {stream}"
+            late_after_s = max(_LATE_AFTER_S, _LATE_AFTER_FRESHNESS * settings.freshness)
+            yield _polled(what, watermarks.get(f"{source}/{stream}"), now_s, late_after_s)
+
+
+def _polled(what: str, mark: Mapping[str, Any] | None, now_s: float, late_after_s: float) -> NotLookedAt:
+    if mark is None:
+        return NotLookedAt(
+            what, "nothing of it was published yet", "start ingress-poller; its log says what it waits for"
+        )
+    answered_s, listed_us = now_s - mark["at"] / 1e6, mark.get("enumerated_at")
+    if answered_s > late_after_s:
+        why = f"its last answer is {_age(answered_s)} old: it is not polled"
+        return NotLookedAt(what, why, "start ingress-poller; its log and /readyz say what it waits for")
+    if listed_us is None:
+        return NotLookedAt(
+            what, "it was never listed as a whole", "wait for ingress-poller to do so, or see its alarms"
+        )
+    listed = _age(now_s - listed_us / 1e6)
+    return NotLookedAt(what, f"an API is not compared with raw; it was listed as a whole {listed} ago", "", "by design")
+
+
+def _age(seconds: float) -> str:
+    seconds = max(0.0, seconds)
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

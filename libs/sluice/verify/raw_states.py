@@ -1,0 +1,211 @@
+"""What the raw records of a stream amount to, key by key: the newest state by position, and what stands twice.
+
+Not the mapper's account (`expected`): nothing is mapped, and a log of any length is folded in bounded memory.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import orjson
+
+from sluice.errors import DeadRecord
+from sluice.position import LOWEST, Position
+from sluice.provenance import RawRef
+from sluice.stage import source_record
+from sluice.stage.raw import TRUNCATED_HEADER
+from sluice.stage.record import Record
+from sluice.stage.source_record import DEBEZIUM_UNAVAILABLE
+from sluice.verify.row_codes import Columns, filled, unpacked
+from sluice.verify.spill import BUCKETS, Spill
+
+_ENTRY = struct.Struct("<qqqiqBBq")
+
+
+class Kind(IntEnum):
+    """`TOMBSTONE` is a null; `OPAQUE` tells that its key has a state, and not which."""
+
+    ROW = 0
+    DELETE = 1
+    TOMBSTONE = 2
+    OPAQUE = 3
+
+
+class Entry(NamedTuple):
+    """One raw record. `shown`: the snapshot that it is compared with shows it; `content`: a hash of what it says."""
+
+    position: Position
+    partition: int
+    offset: int
+    kind: Kind
+    shown: bool
+    content: int
+    codes: array[int]
+
+    def packed(self) -> bytes:
+        head = _ENTRY.pack(*self.position, self.partition, self.offset, self.kind, self.shown, self.content)
+        return head + self.codes.tobytes()
+
+    @classmethod
+    def unpacked(cls, packed: bytes) -> Entry:
+        epoch, major, minor, partition, offset, kind, shown, content = _ENTRY.unpack_from(packed)
+        codes = unpacked(packed[_ENTRY.size :])
+        return cls(Position(epoch, major, minor), partition, offset, Kind(kind), bool(shown), content, codes)
+
+
+class Shown(NamedTuple):
+    """What a snapshot of the source shows of changes of `epoch`: those whose transaction it sees, by
+    `pg_current_snapshot()`. `upper_lsn` was read after the snapshot was taken.
+
+    No LSN can tell it alone: a transaction is in the log before it is seen. Its number alone can neither: it wraps.
+    """
+
+    epoch: int
+    upper_lsn: int
+    xmax: int
+    in_progress: frozenset[int]
+
+    def sees(self, position: Position, xid: int | None) -> bool:
+        """`xid` as an event tells it (32 bits), None for rows of a snapshot and for tombstones."""
+        if position.epoch != self.epoch:
+            return position.epoch < self.epoch
+        if position.major >= self.upper_lsn:
+            return False
+        # 64 GB of log hold fewer than half of all 32-bit numbers: below, what a number means is certain.
+        if xid is None or self.upper_lsn - position.major >= 2**36:
+            return True
+        distance = (xid - self.xmax) & 0xFFFFFFFF
+        whole = self.xmax + distance - (2**32 if distance >= 2**31 else 0)
+        return whole < self.xmax and whole not in self.in_progress
+
+
+class State(NamedTuple):
+    """Where a key stands at the snapshot. `entry` None: nowhere. `moves`: records of it that the snapshot does not
+    show are in the log."""
+
+    entry: Entry | None
+    moves: bool
+
+    @property
+    def is_there(self) -> bool:
+        return self.entry is not None and self.entry.kind in (Kind.ROW, Kind.OPAQUE)
+
+
+NOWHERE = State(None, moves=False)
+
+
+class Doubled(NamedTuple):
+    """Two records of one key under one position."""
+
+    key: str
+    first: RawRef
+    second: RawRef
+    alike: bool
+
+
+@dataclass
+class RawLog:
+    """The records of one raw topic, spilled. `shown` None: only what stands twice is of interest."""
+
+    topic: str
+    spill: Spill
+    columns: Columns = field(default_factory=Columns)
+    shown: Shown | None = None
+    records: int = 0
+    sweeps: dict[int, Position] = field(default_factory=dict)
+
+    def add(self, record: Record) -> None:
+        self.records += 1
+        position = _position(record)
+        if source_record.is_sweep(record):
+            if position and (self.shown is None or self.shown.sees(position, None)):
+                self.sweeps[record.partition] = max(position, self.sweeps.get(record.partition, LOWEST))
+            return
+        try:
+            key = source_record.source_key(record)
+        except DeadRecord:
+            return  # parked by the mapper, and looked for among its dead letters
+        self.spill.add(key.encode(), self._entry(record, position).packed())
+
+    def _entry(self, record: Record, position: Position | None) -> Entry:
+        kind, content, codes, xid = self._said(record)
+        shown = position is None or self.shown is None or self.shown.sees(position, xid)
+        return Entry(position or LOWEST, record.partition, record.offset, kind, shown, content, codes)
+
+    def _said(self, record: Record) -> tuple[Kind, int, array[int], int | None]:
+        """Kind, content, columns and transaction of a record."""
+        nothing = array("q")
+        if record.value is None:
+            return Kind.TOMBSTONE, 0, nothing, None
+        if self.shown is None or TRUNCATED_HEADER in record.headers:
+            return Kind.OPAQUE, hash(record.value), nothing, None
+        try:
+            envelope = orjson.loads(record.value)
+            envelope = envelope["payload"] if envelope.keys() == {"schema", "payload"} else envelope
+            xid = envelope["source"].get("txId")
+            if envelope["op"] == "d":
+                return Kind.DELETE, 0, nothing, xid
+            after = envelope["after"]
+            codes = self.columns.codes(after, left_out(record, after))
+            return Kind.ROW, hash((envelope["op"], codes.tobytes())), codes, xid
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return Kind.OPAQUE, hash(record.value), nothing, None
+
+    def buckets(self, doubled: Callable[[Doubled], None]) -> Iterator[dict[str, State]]:
+        """Where every key stands, by bucket; what stands twice is told to `doubled`."""
+        for bucket in range(BUCKETS):
+            entries: dict[str, list[Entry]] = {}
+            for key_bytes, packed in self.spill.take(bucket):
+                entries.setdefault(key_bytes.decode(), []).append(Entry.unpacked(packed))
+            for key, several in entries.items():
+                for one in self._doubled(key, several):
+                    doubled(one)
+            yield {key: newest(several, self.sweeps) for key, several in entries.items()}
+
+    def _doubled(self, key: str, entries: Iterable[Entry]) -> Iterator[Doubled]:
+        # A delete and its tombstone share a position; nothing else does.
+        met: dict[tuple[Position, bool], Entry] = {}
+        for one in entries:
+            before = met.setdefault((one.position, one.kind is Kind.TOMBSTONE), one)
+            if before is not one and one.position != LOWEST:
+                first, second = (RawRef(self.topic, e.partition, e.offset) for e in (before, one))
+                yield Doubled(key, first, second, before.content == one.content)
+
+
+def newest(entries: Iterable[Entry], sweeps: Mapping[int, Position]) -> State:
+    """The newest state of one key by position, of its entries in log order, with sweeps applied."""
+    stands: Entry | None = None
+    unseen: Position | None = None
+    for one in entries:
+        if not one.shown or (one.kind is Kind.TOMBSTONE and one.position == unseen):
+            unseen = one.position
+        elif one.position == LOWEST:
+            # Compaction takes all that stands before a null, also before one that nobody can place.
+            if one.kind is Kind.TOMBSTONE and stands is not None:
+                stands = one._replace(position=stands.position)
+        elif stands is None:
+            stands = one
+        elif one.position >= stands.position:
+            stands = one._replace(codes=filled(one.codes, stands.codes))
+    if stands is not None and stands.position < sweeps.get(stands.partition, LOWEST):
+        stands = None
+    return State(stands, unseen is not None)
+
+
+def left_out(record: Record, after: Mapping[str, Any]) -> set[str]:
+    """The columns whose values a change does not say."""
+    if DEBEZIUM_UNAVAILABLE.encode() not in (record.value or b""):
+        return set()
+    return {name for name, value in after.items() if value == DEBEZIUM_UNAVAILABLE}
+
+
+def _position(record: Record) -> Position | None:
+    try:
+        return source_record.position_of(record)
+    except DeadRecord:
+        return None

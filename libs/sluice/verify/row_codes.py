@@ -1,0 +1,74 @@
+"""Rows of a table and their raw records as columns of 8 bytes each, so that what differs can be named. Pure.
+
+A code is Python's own hash of a value's JSON: keyed by chance for each process, which is enough to compare within one.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Container, Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from sluice.stage.source_record import DEBEZIUM_UNAVAILABLE
+
+Codes = Sequence[int]
+
+ABSENT = 0
+"""The record is older than the column."""
+LEFT_OUT = 1
+"""The change did not say it: the value stands in an earlier record of the key."""
+
+
+def code_of(value: Any) -> int:
+    # Of the value's JSON: hash(1) is hash(True), and hash("1") is hash(b"1").
+    code = hash(orjson.dumps(value))
+    return code if code not in (ABSENT, LEFT_OUT) else code + 2
+
+
+_NULL = code_of(None)
+# A text that equals the mark of a left-out column reads as one: it is not judged.
+_MARK = code_of(DEBEZIUM_UNAVAILABLE)
+
+
+class Columns:
+    """The columns met so far, and each one's place in a row's codes."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._at: dict[str, int] = {}
+
+    def codes(self, row: Mapping[str, Any], left_out: Container[str] = ()) -> array[int]:
+        """A row; `left_out`: columns that the change did not say."""
+        for name in row:
+            if name not in self._at:
+                self._at[name] = len(self.names)
+                self.names.append(name)
+        codes = array("q", bytes(8 * len(self.names)))
+        for name, value in row.items():
+            codes[self._at[name]] = LEFT_OUT if name in left_out else code_of(value)
+        return codes
+
+    def differing(self, row: Codes, published: Codes) -> Iterator[str]:
+        """Columns that the table has and raw tells otherwise. What raw left out and never told cannot be judged."""
+        for at, (name, wanted) in enumerate(zip(self.names, row, strict=False)):
+            told = published[at] if at < len(published) else ABSENT
+            # A column that was added later is null in the table and not in the older records: no difference.
+            alike = told in (wanted, LEFT_OUT) or (told == ABSENT and wanted == _NULL)
+            if wanted not in (ABSENT, _MARK) and not alike:
+                yield name
+
+
+def unpacked(codes: bytes) -> array[int]:
+    found = array("q")
+    found.frombytes(codes)
+    return found
+
+
+def filled(codes: array[int], before: Codes) -> array[int]:
+    """A change's codes with what it left out taken from the state before it, as the mapper fills it."""
+    for at, code in enumerate(codes):
+        if code == LEFT_OUT and at < len(before) and before[at] != ABSENT:
+            codes[at] = before[at]
+    return codes

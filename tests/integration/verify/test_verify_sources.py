@@ -1,0 +1,184 @@
+"""Followed tables held against raw: what stands there wrong is named, what was not looked at is said."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from sluice.embedded import Servers
+from sluice.postgres.slots import drop_slot
+from sluice.postgres.source_connection import connect
+from sluice.verify import Report
+from sluice.verify.report import NotLookedAt
+from support.followed_people import FollowedPeople, told
+
+THINGS = "INSERT INTO {} SELECT n, 'k' || n, repeat('x', 3000), n FROM generate_series(1, 12) AS n"
+OTHERS = ("thing", "busy", "guarded", "doubled")
+
+
+@pytest.fixture(scope="module")
+def made(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FollowedPeople]:
+    name = f"sources_{uuid.uuid4().hex[:10]}"
+    servers.create_database(name)
+    folder = Path(tmp_path_factory.mktemp("people"))
+    people = FollowedPeople(servers, servers.postgres_dsn(name), f"{name}.", folder, OTHERS)
+    with people.stages():
+        yield people
+    with connect(people.source.dsn, "the test's source") as connection:
+        drop_slot(connection, people.source.slot.slot, "the test's source")
+    servers.drop_database(name)
+
+
+@contextmanager
+def writing(made: FollowedPeople) -> Iterator[None]:
+    """Changes of every kind keep coming to table `busy`, many of them in transactions that stay open for a while."""
+    ended = threading.Event()
+
+    def run(first: int) -> None:
+        with psycopg.connect(made.source.dsn, autocommit=True) as connection:
+            number = 0
+            while not ended.wait(0.002):
+                number += 1
+                with connection.transaction():
+                    connection.execute(
+                        "INSERT INTO busy VALUES (%s, 'new', repeat('x', 3000), 0) "
+                        "ON CONFLICT (id) DO UPDATE SET n = busy.n + 1",
+                        [number % 50],
+                    )
+                    connection.execute("DELETE FROM busy WHERE id = %s", [number * 7 % 50])
+                    connection.execute("UPDATE busy SET id = %s WHERE id = %s", [first + number, number * 3 % 50])
+                    if number % 100 == 0:
+                        connection.execute("TRUNCATE busy")
+
+    threads = [threading.Thread(target=run, args=[first]) for first in (1_000, 1_000_000)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def clean(made: FollowedPeople) -> Report:
+    """Rows of a snapshot and of changes, large values left out, a moved key, a swept table, a column added later."""
+    made.sql("INSERT INTO staff SELECT n, 'P' || n, 'notes of ' || n FROM generate_series(1, 50) AS n")
+    for table in ("thing", "guarded", "doubled"):
+        made.sql(THINGS.format(table))
+    made.sql("INSERT INTO busy VALUES (1, 'swept', NULL, NULL)")
+    with made.followed():
+        made.sql("UPDATE staff SET pay = pay + 0.50 WHERE id <= 10")
+        made.sql("DELETE FROM staff WHERE id = 50")
+        made.sql("UPDATE thing SET n = -n WHERE id <= 6")
+        made.sql("UPDATE thing SET id = 99 WHERE id = 12")
+        made.sql("ALTER TABLE thing ADD COLUMN later text")
+        made.sql("UPDATE thing SET later = 'now' WHERE id = 5")
+        made.sql("TRUNCATE busy")
+        made.sql("INSERT INTO busy VALUES (2, NULL, NULL, 7)")
+        made.arrived()
+        return made.verified()
+
+
+@pytest.fixture(scope="module")
+def report(made: FollowedPeople, clean: Report) -> Report:
+    """One crime each with keys 1 to 8 of `thing`; two keys of `doubled`."""
+    assert clean.verified
+    with made.followed():
+        newest = {number: made.raw("thing", f'{{"id":{number}}}')[-1] for number in range(1, 9)}
+        above = {"sluice_position": b"1:%d:1" % (made.source.wal_lsn() - 1)}
+        made.publish(newest[1], None, **above)
+        made.publish(newest[2], (newest[2].value or b"").replace(b'"op":"u"', b'"op":"d"'), **above)
+        made.publish(newest[3], (newest[3].value or b"").replace(b'"kind":"k3"', b'"kind":"other"'), **above)
+        made.publish(newest[4], (newest[4].value or b"").replace(b'"n":-4', b'"n":4,"body":"short"'), **above)
+        made.publish(newest[5]._replace(key=b'{"id":1005}'), newest[5].value, **above)
+        made.publish(newest[6]._replace(headers={}), None)
+        made.publish(newest[7], (newest[7].value or b"").replace(b'"n":7', b'"n":70'))
+        once = made.raw("doubled", '{"id":1}')[-1]
+        made.publish(once, (once.value or b"").replace(b'"ts_ns"', b'"ts_ns" '))
+        made.arrived()
+        return made.verified()
+
+
+def unable(report: Report, what: str) -> NotLookedAt:
+    """The one thing that is said of `what`."""
+    (found,) = (one for one in report.not_looked_at if one.what == what)
+    assert found.kind == "unable"
+    return found
+
+
+def test_tables_that_stand_in_raw_as_they_are_verified(clean: Report) -> None:
+    assert clean.to_json()["findings"] == {}
+    assert clean.not_looked_at == []
+    assert clean.verdict == "verified"
+    assert clean.checked["source tables"] == 5
+    assert clean.checked["source rows"] == 49 + 3 * 12 + 1
+    assert clean.doubled == 0
+
+
+CRIMES = [
+    ("thing", 1, "has a row that is missing in raw"),
+    ("thing", 2, "has a row that is missing in raw"),
+    ("thing", 3, "has another kind in raw than in its table"),
+    ("thing", 4, "has another body, n in raw than in its table"),
+    ("thing", 1005, "stands in raw, and its table has no such row"),
+    ("thing", 6, "has a row that is missing in raw"),
+    ("thing", 7, "has another n in raw than in its table"),
+]
+
+
+@pytest.mark.parametrize(("table", "number", "what"), CRIMES)
+def test_a_difference_between_a_table_and_raw_is_named(report: Report, table: str, number: int, what: str) -> None:
+    assert not report.verified
+    (said,) = told(report, table, f'{{"id":{number}}}')
+    assert said == f"{what}; `sluice cdc resnapshot erp` reads its tables again"
+
+
+def test_what_is_alike_is_not_named(report: Report) -> None:
+    assert report.counts["source-raw"] == len(CRIMES)
+
+
+def test_a_raw_record_that_stands_twice_with_one_content_is_told(report: Report) -> None:
+    assert report.doubled == 1
+    assert report.first_doubled[0].key == '{"id":1}'
+    assert "doubled: 1 raw records repeat another one" in "\n".join(report.lines())
+
+
+def test_two_contents_under_one_position_are_a_finding(report: Report) -> None:
+    assert [one.key for one in report.first["I2"]] == ['{"id":7}']
+    assert "says something else" in report.first["I2"][0].what
+
+
+def test_a_table_that_is_written_to_meanwhile_does_not_differ(made: FollowedPeople, report: Report) -> None:
+    with made.followed(), writing(made):
+        for _ in range(3):
+            beside = made.verified()
+            assert beside.not_looked_at == [], "\n".join(beside.lines())
+            assert [one for one in beside.first.get("source-raw", []) if "busy" in one.where] == []
+            assert beside.counts["source-raw"] == report.counts["source-raw"], "\n".join(beside.lines())
+
+
+def test_a_source_that_nobody_follows_is_said_and_how_far_raw_lags(made: FollowedPeople, report: Report) -> None:
+    made.sql("INSERT INTO staff VALUES (900, 'P900')")
+    behind = made.verified(wait_s=2.0)
+    assert not behind.verified
+    assert "nobody reads slot" in unable(behind, "source erp").because
+    for table in ("staff", *OTHERS):
+        assert "bytes of WAL are not in raw yet" in unable(behind, f"source erp, table public.{table}").because
+    assert behind.counts["source-raw"] == 0
+
+
+def test_a_slot_that_is_gone_is_said(made: FollowedPeople, report: Report) -> None:
+    slot = made.source.slot.slot
+    made.sql(f"SELECT pg_drop_replication_slot('{slot}')")
+    gone = made.verified(wait_s=2.0)
+    assert not gone.verified
+    assert unable(gone, "source erp").because == f"slot {slot} does not exist"
+    assert "source tables" not in gone.checked

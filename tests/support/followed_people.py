@@ -1,0 +1,158 @@
+"""Followed tables, mapped and merged by real stages, whose raw topics a test may tamper with."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from sluice.demo.stages import StageProcess
+from sluice.embedded import Servers
+from sluice.kafka import KafkaSettings, LogReader, clients, murmur2_partition
+from sluice.kafka.topics import Topics, concrete, load_kinds
+from sluice.pipeline import Pipeline, Secret, load_pipeline
+from sluice.schemas import Registry, avro_schema
+from sluice.stage.record import Record, record_of
+from sluice.stage.settings import RegistrySettings, StageSettings
+from sluice.verify import Report, verify
+from support.cdc import SOURCE, Running, Source
+from support.people import Person
+
+PIPELINE = """\
+pipeline: people
+partitions: 2
+kafka: {{prefix: {prefix}}}
+sources:
+  erp: {{cdc: postgres, dsn: {{file: {dsn_file}}}, heartbeat: 200ms, tables: [{tables}]}}
+"""
+STAFF = """\
+CREATE TABLE staff (
+    id int PRIMARY KEY, number text NOT NULL, notes text, pay numeric NOT NULL DEFAULT 1,
+    since timestamptz NOT NULL DEFAULT '2026-01-01T00:00:00Z'
+)"""
+THING = "CREATE TABLE {} (id int PRIMARY KEY, kind text, body text, n int)"
+
+
+class FollowedPeople:
+    """`staff` is mapped; `others` are tables of the form of THING, which only raw knows."""
+
+    partitions = 2
+
+    def __init__(self, servers: Servers, dsn: str, prefix: str, folder: Path, others: Sequence[str]) -> None:
+        (folder / "dsn").write_text(dsn)
+        (folder / "entities.py").write_text("from support.people import Person as Person\n")
+        (folder / "sources" / "erp").mkdir(parents=True)
+        (folder / "sources" / "erp" / "mapping.py").write_text("from support.people import erp_staff as erp_staff\n")
+        tables = ", ".join(f"public.{table}" for table in ("staff", *others))
+        file = folder / "pipeline.yaml"
+        file.write_text(PIPELINE.format(prefix=prefix, dsn_file=folder / "dsn", tables=tables))
+        self.folder = folder
+        self.kafka = KafkaSettings(bootstrap_servers=servers.bootstrap_servers)
+        registry = RegistrySettings(url=servers.registry_url)
+        self.settings = StageSettings(pipeline=file, state_dir=folder / "state", kafka=self.kafka, registry=registry)
+        self.pipeline = load_pipeline(file)
+        self.names = self.pipeline.names
+        kinds = load_kinds(self.settings.schemas_dir / "topics")
+        self.admin = clients.admin(self.kafka)
+        Topics(self.admin).apply(concrete(kinds, self.pipeline, ["person"]))
+        schemas = Registry(servers.registry_url, folder / "state" / "schemas")
+        schemas.register(f"{self.names.canonical('person')}-value", avro_schema(Person.contract(), "people"))
+        schemas.close()
+        self._producer = clients.producer(self.kafka)
+        self.source = Source(dsn, self.kafka, self.pipeline, folder)
+        self.sql(STAFF)
+        for table in others:
+            self.sql(THING.format(table))
+            # Large values stand out of line, so that an update of another column leaves them out.
+            self.sql(f"ALTER TABLE {table} ALTER COLUMN body SET STORAGE EXTERNAL")
+
+    def sql(self, statement: str) -> None:
+        self.source.sql(statement)
+
+    @contextmanager
+    def followed(self) -> Iterator[Running]:
+        with self.source.followed() as running:
+            running.streaming()
+            yield running
+
+    @contextmanager
+    def stages(self) -> Iterator[None]:
+        """Mapper and merger, as processes."""
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "SLUICE_PIPELINE": str(self.settings.pipeline),
+            "SLUICE_STATE_DIR": str(self.folder / "stages"),
+            "SLUICE_KAFKA__BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
+            "SLUICE_REGISTRY__URL": self.settings.registry.url,
+        }
+        running = [StageProcess(name, self.folder, environment) for name in ("mapper", "merger")]
+        for stage in running:
+            stage.start()
+        try:
+            yield
+        finally:
+            for stage in running:
+                stage.stop()
+
+    def verified(self, wait_s: float = 60.0, pipeline: Pipeline | None = None, *, sources: bool = True) -> Report:
+        return verify(pipeline or self.pipeline, self.settings, wait_s=wait_s, sources=sources)
+
+    def as_user(self, user: str, password: str) -> Pipeline:
+        """The pipeline whose source is asked as another user."""
+        other = self.source.as_user(user, password).pipeline.cdc_sources()[SOURCE]
+        return self.pipeline.model_copy(update={"sources": {SOURCE: other}})
+
+    def with_dsn(self, dsn: str) -> Pipeline:
+        """The pipeline whose source is looked for elsewhere."""
+        file = self.folder / "elsewhere"
+        file.write_text(dsn)
+        other = self.pipeline.cdc_sources()[SOURCE].model_copy(update={"dsn": Secret(file=file)})
+        return self.pipeline.model_copy(update={"sources": {SOURCE: other}})
+
+    # ── raw, and what a test does to it ───────────────────────────────────────────────────────────────────────
+
+    def arrived(self) -> None:
+        """Everything that was written to the tables so far is in raw."""
+        self.source.published_up_to(self.source.wal_lsn())
+
+    def raw(self, table: str, key: str) -> list[Record]:
+        """The records of a key, in log order."""
+        topic = self.names.raw(SOURCE, f"public.{table}")
+        at = (topic, murmur2_partition(key.encode(), self.partitions))
+        with LogReader(self.kafka) as reader:
+            found = [record_of(m) for m in reader.read({at: (0, reader.ends([at])[at])})]
+        return [record for record in found if record.key == key.encode()]
+
+    def publish(self, record: Record, value: bytes | None, **headers: bytes) -> None:
+        """A record behind ingress' back: of the key and with the headers of `record`, but for `headers`."""
+        told = {**record.headers, **{name.replace("_", "-"): text for name, text in headers.items()}}
+        self.produce(record.topic, record.key or b"", value, record.partition, list(told.items()))
+
+    def produce(
+        self, topic: str, key: bytes, value: bytes | None, partition: int, headers: list[tuple[str, bytes]]
+    ) -> None:
+        told_headers: Any = headers
+        self._producer.produce(topic, value, key, partition, headers=told_headers)
+        assert self._producer.flush(10) == 0
+
+    def tell_fault(self, key: str, why: str | None) -> None:
+        """As a stage tells that a fault stands, or (None) that it is over."""
+        now = time.time_ns() // 1_000
+        stage, instance, about = key.split("/", 2)
+        said = {"v": 1, "stage": stage, "instance": instance, "about": about, "why": why, "since": now, "at": now}
+        value = None if why is None else orjson.dumps(said)
+        self.produce(f"{self.names.prefix}sluice.faults", key.encode(), value, 0, [])
+
+
+def told(report: Report, table: str, key: str) -> list[str]:
+    """What the report finds wrong between a table and raw with one key."""
+    found = report.first.get("source-raw", [])
+    assert report.counts["source-raw"] == len(found), "some are not told"
+    return [one.what for one in found if one.key == key and f"public.{table}" in one.where]

@@ -1,0 +1,231 @@
+"""What a raw log amounts to at a snapshot, what differs from a table's row, and which source counts as followed."""
+
+from __future__ import annotations
+
+from array import array
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sluice.errors import EnvironmentFault
+from sluice.pipeline import Pipeline
+from sluice.position import LOWEST, Position
+from sluice.postgres.slot_watermark import SlotWatermark
+from sluice.postgres.slots import SlotState, SourceIdentity
+from sluice.verify.following import Observed, Slot, polled_streams, slot_watermark, why_not_followed, why_not_read
+from sluice.verify.raw_states import Entry, Kind, Shown, newest
+from sluice.verify.report import Check, NotDone, NotLookedAt, Report
+from sluice.verify.row_codes import Columns
+from sluice.verify.spill import BUCKETS, Spill
+
+MARK = "__debezium_unavailable_value"
+SHOWN = Shown(epoch=2, upper_lsn=1_000, xmax=2**32 + 50, in_progress=frozenset({2**32 + 40, 2**32 - 3}))
+
+
+@pytest.mark.parametrize(
+    ("position", "xid", "sees"),
+    [
+        (Position(2, 999, 1), 39, True),
+        (Position(2, 999, 1), 40, False),  # in progress: in the log, and not seen yet
+        (Position(2, 10, 1), 40, False),
+        (Position(2, 999, 1), 50, False),  # began behind the snapshot
+        (Position(2, 999, 1), 2**32 - 4, True),  # before the numbers began again
+        (Position(2, 999, 1), 2**32 - 3, False),
+        (Position(2, 1_000, 1), 39, False),
+        (Position(2, 999, 0), None, True),  # a row of a snapshot, a tombstone, a sweep
+        (Position(2, 1_000, 0), None, False),
+        (Position(1, 5_000, 1), 60, True),  # another slot's log
+        (Position(3, 1, 1), 1, False),
+    ],
+)
+def test_a_snapshot_shows_what_its_transactions_had_committed(position: Position, xid: int | None, sees: bool) -> None:
+    assert SHOWN.sees(position, xid) is sees
+
+
+def test_a_transaction_number_is_not_taken_for_a_later_one_of_the_same_32_bits() -> None:
+    late = SHOWN._replace(upper_lsn=2**40)
+    assert late.sees(Position(2, 1_000, 1), 40)
+    assert late.sees(Position(2, 1_000, 1), 60)
+
+
+def entry(major: int, kind: Kind = Kind.ROW, codes: tuple[int, ...] = (), shown: bool = True) -> Entry:
+    position = Position(1, major, 1) if major else LOWEST
+    return Entry(position, 0, 0, kind, shown, 0, array("q", codes))
+
+
+ROW, DELETE, TOMBSTONE = Kind.ROW, Kind.DELETE, Kind.TOMBSTONE
+
+
+@pytest.mark.parametrize(
+    ("entries", "swept", "there", "moves"),
+    [
+        ([], 0, False, False),
+        ([entry(5)], 0, True, False),
+        ([entry(5), entry(6, DELETE), entry(6, TOMBSTONE)], 0, False, False),
+        ([entry(6, DELETE), entry(6, TOMBSTONE), entry(5)], 0, False, False),  # an older one that comes late
+        ([entry(6, TOMBSTONE), entry(7)], 0, True, False),
+        ([entry(5)], 6, False, False),
+        ([entry(5)], 5, True, False),
+        ([entry(5), entry(6, DELETE, shown=False), entry(6, TOMBSTONE)], 0, True, True),
+        ([entry(5), entry(6, shown=False)], 0, True, True),
+        ([entry(6, shown=False)], 0, False, True),
+        ([entry(5), entry(0, TOMBSTONE)], 0, False, False),  # compaction takes what stands before a null
+        ([entry(5), entry(0, TOMBSTONE), entry(6)], 0, True, False),
+        ([entry(0)], 0, False, False),  # nobody can place it
+    ],
+)
+def test_the_newest_state_of_a_key(entries: list[Entry], swept: int, there: bool, moves: bool) -> None:
+    state = newest(entries, {0: Position(1, swept, 1)} if swept else {})
+    assert (state.is_there, state.moves) == (there, moves)
+
+
+def fold(*rows: tuple[Kind, dict[str, Any]]) -> tuple[Columns, Entry]:
+    """What a key's records amount to; values that are MARK were left out."""
+    columns, entries = Columns(), []
+    for number, (kind, row) in enumerate(rows, 1):
+        left_out = {name for name, value in row.items() if value == MARK}
+        entries.append(entry(number, kind)._replace(codes=columns.codes(row, left_out)))
+    state = newest(entries, {})
+    assert state.entry is not None
+    return columns, state.entry
+
+
+@pytest.mark.parametrize(
+    ("records", "row", "differing"),
+    [
+        ([(ROW, {"a": 1, "b": "x"})], {"a": 1, "b": "x"}, []),
+        ([(ROW, {"a": 1, "b": "x"})], {"a": "1", "b": "x"}, ["a"]),
+        ([(ROW, {"a": 1})], {"a": True}, ["a"]),
+        ([(ROW, {"a": -1})], {"a": -2}, ["a"]),
+        ([(ROW, {"a": None})], {"a": ""}, ["a"]),
+        ([(ROW, {"a": 1, "b": "x"}), (ROW, {"a": 2, "b": MARK})], {"a": 2, "b": "x"}, []),
+        ([(ROW, {"a": 1, "b": "x"}), (ROW, {"a": 2, "b": MARK})], {"a": 2, "b": "y"}, ["b"]),
+        ([(ROW, {"b": "x"}), (ROW, {"b": MARK}), (ROW, {"b": MARK})], {"b": "y"}, ["b"]),
+        ([(ROW, {"b": MARK})], {"b": "y"}, []),  # never told: nothing can be said
+        ([(ROW, {"b": "x"}), (Kind.OPAQUE, {}), (ROW, {"b": MARK})], {"b": "y"}, []),
+        ([(ROW, {"b": "x"}), (DELETE, {}), (ROW, {"b": MARK})], {"b": "y"}, []),
+        ([(ROW, {"a": 1})], {"a": 1, "later": None}, []),
+        ([(ROW, {"a": 1})], {"a": 1, "later": 0}, ["later"]),
+        ([(ROW, {"a": 1, "dropped": 5})], {"a": 1}, []),
+        ([(ROW, {"a": MARK})], {"a": MARK}, []),
+    ],
+)
+def test_which_columns_differ(
+    records: list[tuple[Kind, dict[str, Any]]], row: dict[str, Any], differing: list[str]
+) -> None:
+    columns, stands = fold(*records)
+    assert list(columns.differing(columns.codes(row), stands.codes)) == differing
+
+
+def test_what_is_spilled_comes_back_by_key_and_in_order(tmp_path: Path) -> None:
+    spill = Spill(tmp_path, "raw")
+    given = [(b"key %d" % (n % 3_000), b"%d:" % n + bytes(n % 700)) for n in range(60_000)]
+    for key, one in given:
+        spill.add(key, one)
+    assert any(tmp_path.iterdir()), "all of it stayed in memory"
+    taken: dict[bytes, list[bytes]] = {}
+    buckets: dict[bytes, int] = {}
+    for bucket in range(BUCKETS):
+        for key, one in spill.take(bucket):
+            taken.setdefault(key, []).append(one)
+            assert buckets.setdefault(key, bucket) == bucket
+    wanted: dict[bytes, list[bytes]] = {}
+    for key, one in given:
+        wanted.setdefault(key, []).append(one)
+    assert taken == wanted
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_told_with_the_way_out(tmp_path: Path) -> None:
+    spill = Spill(tmp_path / "nowhere", "raw")
+    with pytest.raises(EnvironmentFault, match="TMPDIR"):
+        spill.add(b"key", bytes(1_000_000))
+
+
+SLOT = Slot("erp", "dsn", "sluice_erp", "sluice_erp")
+WATERMARK = SlotWatermark("7", 1, "sluice_erp", 1, 100, 0, "config", {"public.staff": "done", "public.new": "pending"})
+IDENTITY, STATE = SourceIdentity("7", 1, "erp"), SlotState(100, 90, None, lost=False)
+
+
+@pytest.mark.parametrize(
+    ("watermark", "identity", "state", "why"),
+    [
+        (WATERMARK, IDENTITY, STATE, ""),
+        (None, IDENTITY, STATE, "nothing of it was published yet"),
+        (WATERMARK, IDENTITY._replace(system_id="8"), STATE, "it is another database"),
+        (WATERMARK, IDENTITY._replace(timeline=2), STATE, "it is another database"),
+        (WATERMARK, IDENTITY, None, "slot sluice_erp does not exist"),
+        (WATERMARK, IDENTITY, STATE._replace(lost=True), "has thrown away log"),
+        (WATERMARK, IDENTITY, STATE._replace(confirmed_flush_lsn=101), "begins at 0/65, and published is up to 0/64"),
+    ],
+)
+def test_a_source_is_followed_or_it_is_said_why_not(
+    watermark: SlotWatermark | None, identity: SourceIdentity, state: SlotState | None, why: str
+) -> None:
+    said = why_not_followed(SLOT, watermark, Observed(identity, state))
+    assert why in said
+    assert bool(why) == bool(said)
+
+
+def test_a_slot_of_another_name_is_not_the_one_that_was_followed() -> None:
+    said = why_not_followed(SLOT._replace(slot="other"), WATERMARK, Observed(IDENTITY, STATE))
+    assert said == "followed so far was slot sluice_erp, not other"
+
+
+def test_a_table_is_read_or_it_is_said_why_not() -> None:
+    assert why_not_read(WATERMARK, "public.staff") == ""
+    assert why_not_read(WATERMARK, "public.new") == "its snapshot is not done (pending)"
+    assert "not followed yet" in why_not_read(WATERMARK, "public.other")
+
+
+def test_a_watermark_of_another_form_is_told() -> None:
+    for stored in ({"v": 9}, {"v": 1, "what": "else"}):
+        with pytest.raises(EnvironmentFault, match="not known to this version"):
+            slot_watermark({"erp/*": stored}, "erp")
+
+
+@pytest.mark.parametrize(
+    ("mark", "kind", "because"),
+    [
+        (None, "unable", "nothing of it was published yet"),
+        ({"at": 40_000_000, "enumerated_at": 9_000_000}, "unable", "its last answer is 16 min old"),
+        ({"at": 999_000_000, "enumerated_at": None}, "unable", "never listed as a whole"),
+        ({"at": 999_000_000, "enumerated_at": 970_000_000}, "by design", "listed as a whole 30 s ago"),
+    ],
+)
+def test_what_is_said_of_a_polled_stream(mark: dict[str, Any] | None, kind: str, because: str) -> None:
+    stream = {"people": {"freshness": "5s"}}
+    pipeline = Pipeline.model_validate({"pipeline": "p", "sources": {"crm": {"poll": "a.b:C", "streams": stream}}})
+    (said,) = polled_streams(pipeline, {} if mark is None else {"crm/people": mark}, now_s=1_000.0)
+    assert (said.what, said.kind) == ("source crm, stream people", kind)
+    assert because in said.because
+
+
+NOT_DONE = NotDone("mapper", "raw.crm.people", 0, 3, 9)
+UNABLE = NotLookedAt("source erp", "nobody reads its slot", "start ingress-cdc")
+LEFT_OUT, BY_DESIGN = UNABLE._replace(kind="left out"), UNABLE._replace(kind="by design")
+
+
+@pytest.mark.parametrize(
+    ("report", "found", "verdict", "passed"),
+    [
+        (Report(), "", "verified", True),
+        (Report(not_looked_at=[BY_DESIGN]), "", "verified", True),
+        (Report(not_looked_at=[LEFT_OUT, BY_DESIGN]), "", "nothing wrong in what was looked at", True),
+        (Report(not_looked_at=[UNABLE]), "", "nothing wrong in what was looked at", False),
+        (Report(pending=[NOT_DONE]), "", "nothing wrong in what was looked at", False),
+        (Report(doubled=3), "", "verified", True),
+        (Report(not_looked_at=[UNABLE]), "source-raw", "findings", False),
+        (Report(), "I2", "findings", False),
+    ],
+)
+def test_verified_is_said_only_where_all_was_looked_at(
+    report: Report, found: Check, verdict: str, passed: bool
+) -> None:
+    if found:
+        report.found(found, "where", "key", "is wrong")
+    assert (report.verdict, report.passed, report.verified) == (verdict, passed, verdict == "verified")
+    last = report.lines()[-1]
+    assert last.startswith("findings: 1" if found else verdict)
+    assert report.to_json()["verdict"] == verdict

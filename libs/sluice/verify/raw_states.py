@@ -110,9 +110,11 @@ class Doubled(NamedTuple):
 
 @dataclass
 class RawLog:
-    """The records of one raw topic, spilled. `shown` None: only what stands twice is of interest."""
+    """The records of one raw topic, spilled. `envelopes`: of change events. `shown` None: only what stands twice is of
+    interest."""
 
     topic: str
+    envelopes: bool
     spill: Spill
     columns: Columns = field(default_factory=Columns)
     shown: Shown | None = None
@@ -142,7 +144,7 @@ class RawLog:
         nothing = array("q")
         if record.value is None:
             return Kind.TOMBSTONE, 0, nothing, None
-        if self.shown is None or TRUNCATED_HEADER in record.headers:
+        if not self.envelopes or TRUNCATED_HEADER in record.headers:
             return Kind.OPAQUE, hash(record.value), nothing, None
         try:
             envelope = orjson.loads(record.value)
@@ -152,7 +154,9 @@ class RawLog:
                 return Kind.DELETE, 0, nothing, xid
             after = envelope["after"]
             codes = self.columns.codes(after, left_out(record, after))
-            return Kind.ROW, hash((envelope["op"], codes.tobytes())), codes, xid
+            # Without the times of our clock, and without the places of columns that were met later.
+            content = hash((envelope["op"], codes.tobytes().rstrip(b"\0")))
+            return Kind.ROW, content, codes, xid
         except (ValueError, LookupError, TypeError, AttributeError):
             return Kind.OPAQUE, hash(record.value), nothing, None
 

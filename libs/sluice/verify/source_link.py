@@ -123,7 +123,9 @@ class SourceLink:
         self._progress(f"comparing {topic}")
         taken = self._taken.get((stream.source, stream.stream))
         spill = Spill(self._folder, f"{number}.raw")
-        log = RawLog(topic, spill, taken.columns, taken.shown) if taken else RawLog(topic, spill)
+        log = RawLog(topic, stream.kind == "cdc", spill)
+        if taken is not None:
+            log.columns, log.shown = taken.columns, taken.shown
         ends = reader.ends([(topic, partition) for partition in range(pipeline.partitions)])
         for record in records(reader, spans_to(reader, ends)):
             log.add(record)
@@ -226,4 +228,6 @@ def _told(error: Exception) -> str:
 
 
 def _next(error: Exception, otherwise: str) -> str:
+    if isinstance(error, Transient):
+        return "run `sluice verify` again"
     return error.next_step if isinstance(error, EnvironmentFault) else otherwise

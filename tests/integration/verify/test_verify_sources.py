@@ -173,6 +173,7 @@ def test_a_source_that_nobody_follows_is_said_and_how_far_raw_lags(made: Followe
     for table in ("staff", *OTHERS):
         assert "bytes of WAL are not in raw yet" in unable(behind, f"source erp, table public.{table}").because
     assert behind.counts["source-raw"] == 0
+    assert (behind.doubled, behind.counts["I2"]) == (report.doubled, report.counts["I2"])
 
 
 def test_a_slot_that_is_gone_is_said(made: FollowedPeople, report: Report) -> None:

@@ -6,6 +6,7 @@ from array import array
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from sluice.errors import EnvironmentFault
@@ -13,8 +14,9 @@ from sluice.pipeline import Pipeline
 from sluice.position import LOWEST, Position
 from sluice.postgres.slot_watermark import SlotWatermark
 from sluice.postgres.slots import SlotState, SourceIdentity
+from sluice.stage.record import Record
 from sluice.verify.following import Observed, Slot, polled_streams, slot_watermark, why_not_followed, why_not_read
-from sluice.verify.raw_states import Entry, Kind, Shown, newest
+from sluice.verify.raw_states import Doubled, Entry, Kind, RawLog, Shown, newest
 from sluice.verify.report import Check, NotDone, NotLookedAt, Report
 from sluice.verify.row_codes import Columns
 from sluice.verify.spill import BUCKETS, Spill
@@ -229,3 +231,18 @@ def test_verified_is_said_only_where_all_was_looked_at(
     last = report.lines()[-1]
     assert last.startswith("findings: 1" if found else verdict)
     assert report.to_json()["verdict"] == verdict
+
+
+def test_a_copy_is_alike_whatever_columns_were_met_between(tmp_path: Path) -> None:
+    def event(offset: int, position: int, row: dict[str, Any]) -> Record:
+        said = {"op": "c", "source": {"txId": 1}, "after": row, "ts_ms": offset}
+        headers = {"sluice-position": b"1:%d:1" % position}
+        return Record("raw.erp.public.staff", 0, offset, b'{"id":1}', orjson.dumps(said), headers, 0)
+
+    log = RawLog("raw.erp.public.staff", True, Spill(tmp_path, "raw"))
+    for one in (event(0, 5, {"id": 1}), event(1, 6, {"id": 1, "later": 2}), event(2, 5, {"id": 1})):
+        log.add(one)
+    log.add(event(3, 6, {"id": 1, "later": 3}))
+    doubled: list[Doubled] = []
+    assert [state.is_there for states in log.buckets(doubled.append) for state in states.values()] == [True]
+    assert [(one.first.offset, one.second.offset, one.alike) for one in doubled] == [(0, 2, True), (1, 3, False)]

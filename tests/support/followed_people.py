@@ -76,8 +76,8 @@ class FollowedPeople:
         self.source.sql(statement)
 
     @contextmanager
-    def followed(self) -> Iterator[Running]:
-        with self.source.followed() as running:
+    def followed(self, **settings: Any) -> Iterator[Running]:
+        with self.source.followed(**settings) as running:
             running.streaming()
             yield running
 

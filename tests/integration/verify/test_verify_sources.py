@@ -19,7 +19,21 @@ from sluice.verify.report import NotLookedAt
 from support.followed_people import FollowedPeople, told
 
 THINGS = "INSERT INTO {} SELECT n, 'k' || n, repeat('x', 3000), n FROM generate_series(1, 12) AS n"
-OTHERS = ("thing", "busy", "guarded", "doubled")
+OTHERS = ("thing", "busy", "chosen", "parted", "doubled")
+PARTED = """
+DROP TABLE parted;
+CREATE TABLE parted (
+    id int, "odd %% ""name" numeric(6, 2), day date, tags text[], PRIMARY KEY (day, id)
+) PARTITION BY RANGE (day);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+CREATE TABLE parted_2 PARTITION OF parted DEFAULT;
+INSERT INTO parted SELECT n, n / 3.0, '2026-01-28'::date + n, ARRAY['a', NULL, '"'] FROM generate_series(1, 9) AS n;
+"""
+# Of `chosen` only some rows and columns are let through.
+PUBLICATION = """
+CREATE PUBLICATION {} FOR TABLE staff, thing, busy, parted, doubled, chosen (id, kind) WHERE (id <= 6)
+WITH (publish_via_partition_root = true)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -69,18 +83,26 @@ def writing(made: FollowedPeople) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def clean(made: FollowedPeople) -> Report:
-    """Rows of a snapshot and of changes, large values left out, a moved key, a swept table, a column added later."""
+    """Rows of a snapshot and of changes, large values left out, moved keys, a swept table, a column added later,
+    rows that are too large for raw, a partitioned table, and one of which only a part is published."""
     made.sql("INSERT INTO staff SELECT n, 'P' || n, 'notes of ' || n FROM generate_series(1, 50) AS n")
-    for table in ("thing", "guarded", "doubled"):
+    for table in ("thing", "chosen", "doubled"):
         made.sql(THINGS.format(table))
     made.sql("INSERT INTO busy VALUES (1, 'swept', NULL, NULL)")
-    with made.followed():
+    made.sql(PARTED)
+    made.sql(PUBLICATION.format(made.source.slot.publication))
+    with made.followed(record_bytes_max=20_000):
         made.sql("UPDATE staff SET pay = pay + 0.50 WHERE id <= 10")
         made.sql("DELETE FROM staff WHERE id = 50")
         made.sql("UPDATE thing SET n = -n WHERE id <= 6")
         made.sql("UPDATE thing SET id = 99 WHERE id = 12")
         made.sql("ALTER TABLE thing ADD COLUMN later text")
         made.sql("UPDATE thing SET later = 'now' WHERE id = 5")
+        made.sql("UPDATE thing SET body = repeat('y', 30000) WHERE id IN (9, 10)")
+        made.sql("UPDATE thing SET n = 0 WHERE id = 10")
+        made.sql("UPDATE parted SET day = day + 20 WHERE id < 4")
+        made.sql("DELETE FROM parted WHERE id = 9")
+        made.sql("UPDATE chosen SET n = 0, id = id + 100 WHERE id IN (1, 2, 3)")
         made.sql("TRUNCATE busy")
         made.sql("INSERT INTO busy VALUES (2, NULL, NULL, 7)")
         made.arrived()
@@ -118,8 +140,9 @@ def test_tables_that_stand_in_raw_as_they_are_verified(clean: Report) -> None:
     assert clean.to_json()["findings"] == {}
     assert clean.not_looked_at == []
     assert clean.verdict == "verified"
-    assert clean.checked["source tables"] == 5
-    assert clean.checked["source rows"] == 49 + 3 * 12 + 1
+    assert clean.checked["source tables"] == 6
+    assert clean.checked["source rows"] == 49 + 2 * 12 + 3 + 8 + 1
+    assert clean.checked["unreadable raw records"] == 1, "of a row that is too large for raw"
     assert clean.doubled == 0
 
 

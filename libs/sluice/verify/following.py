@@ -15,7 +15,7 @@ from sluice.pipeline import Pipeline
 from sluice.pipeline.model import CdcSource
 from sluice.postgres.lsn import format_lsn
 from sluice.postgres.slot_watermark import DONE, SlotWatermark, watermark_key
-from sluice.postgres.slots import SlotState, SourceIdentity, identify, slot_name, slot_state
+from sluice.postgres.slots import SlotState, SourceIdentity, identify, slot_name, slot_state, wal_end
 from sluice.postgres.source_connection import connect
 from sluice.verify.reading import records, spans_to
 from sluice.verify.report import NotLookedAt
@@ -73,10 +73,11 @@ def slot_watermark(watermarks: Watermarks, source: str) -> SlotWatermark | None:
 
 
 class Observed(NamedTuple):
-    """A source as it stands."""
+    """A source as it stands. `wal_end`: how far its log is written."""
 
     identity: SourceIdentity
     slot: SlotState | None
+    wal_end: int
 
 
 def observe(slot: Slot) -> Observed:
@@ -84,13 +85,14 @@ def observe(slot: Slot) -> Observed:
     with connect(slot.dsn, slot.where, replication=True) as replication:
         identity = identify(replication, slot.where)
     with connect(slot.dsn, slot.where) as connection:
-        return Observed(identity, slot_state(connection, slot.slot, slot.where))
+        state = slot_state(connection, slot.slot, slot.where)
+        return Observed(identity, state, wal_end(connection, slot.where))
 
 
 def why_not_followed(slot: Slot, watermark: SlotWatermark | None, observed: Observed) -> str:
     """Why nothing that the source says now can reach raw; empty where it can. Whether somebody reads the slot is asked
     later: a reader that begins anew is away for a moment."""
-    identity, state = observed
+    identity, state, _ = observed
     if watermark is None:
         return "nothing of it was published yet"
     if (watermark.system_id, watermark.timeline) != (identity.system_id, identity.timeline):

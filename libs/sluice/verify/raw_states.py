@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from sluice.errors import DeadRecord
-from sluice.position import LOWEST, Position
+from sluice.position import LOWEST, PART_MAX, Position
 from sluice.provenance import RawRef
 from sluice.stage import source_record
 from sluice.stage.raw import TRUNCATED_HEADER
@@ -25,15 +25,18 @@ from sluice.verify.row_codes import Columns, filled, unpacked
 from sluice.verify.spill import BUCKETS, Spill
 
 _ENTRY = struct.Struct("<qqqiqBBq")
+HIGHEST = Position(PART_MAX, PART_MAX, PART_MAX)
 
 
 class Kind(IntEnum):
-    """`TOMBSTONE` is a null; `OPAQUE` tells that its key has a state, and not which."""
+    """`TOMBSTONE` is a null. `OPAQUE` tells that its key has a state, and not which. `UNREADABLE` tells nothing: the
+    mapper parks it, and what stood before stays."""
 
     ROW = 0
     DELETE = 1
     TOMBSTONE = 2
     OPAQUE = 3
+    UNREADABLE = 4
 
 
 class Entry(NamedTuple):
@@ -86,10 +89,11 @@ class Shown(NamedTuple):
 
 class State(NamedTuple):
     """Where a key stands at the snapshot. `entry` None: nowhere. `moves`: records of it that the snapshot does not
-    show are in the log."""
+    show are in the log. `beyond`: one that its source cannot have written."""
 
     entry: Entry | None
     moves: bool
+    beyond: Entry | None = None
 
     @property
     def is_there(self) -> bool:
@@ -111,18 +115,17 @@ class Doubled(NamedTuple):
 @dataclass
 class RawLog:
     """The records of one raw topic, spilled. `envelopes`: of change events. `shown` None: only what stands twice is of
-    interest."""
+    interest. `reach`: how far the source's log went when all was read."""
 
     topic: str
     envelopes: bool
     spill: Spill
     columns: Columns = field(default_factory=Columns)
     shown: Shown | None = None
-    records: int = 0
+    reach: Position = HIGHEST
     sweeps: dict[int, Position] = field(default_factory=dict)
 
     def add(self, record: Record) -> None:
-        self.records += 1
         position = _position(record)
         if source_record.is_sweep(record):
             if position and (self.shown is None or self.shown.sees(position, None)):
@@ -145,7 +148,7 @@ class RawLog:
         if record.value is None:
             return Kind.TOMBSTONE, 0, nothing, None
         if not self.envelopes or TRUNCATED_HEADER in record.headers:
-            return Kind.OPAQUE, hash(record.value), nothing, None
+            return Kind.OPAQUE, hash(record.value), nothing, None  # the latter stands for one that no topic takes
         try:
             envelope = orjson.loads(record.value)
             envelope = envelope["payload"] if envelope.keys() == {"schema", "payload"} else envelope
@@ -158,7 +161,7 @@ class RawLog:
             content = hash((envelope["op"], codes.tobytes().rstrip(b"\0")))
             return Kind.ROW, content, codes, xid
         except (ValueError, LookupError, TypeError, AttributeError):
-            return Kind.OPAQUE, hash(record.value), nothing, None
+            return Kind.UNREADABLE, hash(record.value), nothing, None
 
     def buckets(self, doubled: Callable[[Doubled], None]) -> Iterator[dict[str, State]]:
         """Where every key stands, by bucket; what stands twice is told to `doubled`."""
@@ -169,7 +172,7 @@ class RawLog:
             for key, several in entries.items():
                 for one in self._doubled(key, several):
                     doubled(one)
-            yield {key: newest(several, self.sweeps) for key, several in entries.items()}
+            yield {key: newest(several, self.sweeps, self.reach) for key, several in entries.items()}
 
     def _doubled(self, key: str, entries: Iterable[Entry]) -> Iterator[Doubled]:
         # A delete and its tombstone share a position; nothing else does.
@@ -181,24 +184,34 @@ class RawLog:
                 yield Doubled(key, first, second, before.content == one.content)
 
 
-def newest(entries: Iterable[Entry], sweeps: Mapping[int, Position]) -> State:
+def newest(entries: Iterable[Entry], sweeps: Mapping[int, Position], reach: Position = HIGHEST) -> State:
     """The newest state of one key by position, of its entries in log order, with sweeps applied."""
     stands: Entry | None = None
     unseen: Position | None = None
+    beyond: Entry | None = None
     for one in entries:
-        if not one.shown or (one.kind is Kind.TOMBSTONE and one.position == unseen):
+        if one.position > reach:
+            beyond = one
+        elif not one.shown or (one.kind is Kind.TOMBSTONE and one.position == unseen):
             unseen = one.position
         elif one.position == LOWEST:
             # Compaction takes all that stands before a null, also before one that nobody can place.
             if one.kind is Kind.TOMBSTONE and stands is not None:
                 stands = one._replace(position=stands.position)
         elif stands is None:
-            stands = one
+            stands = one if one.kind is not Kind.UNREADABLE else None
         elif one.position >= stands.position:
-            stands = one._replace(codes=filled(one.codes, stands.codes))
+            stands = _after(stands, one)
     if stands is not None and stands.position < sweeps.get(stands.partition, LOWEST):
         stands = None
-    return State(stands, unseen is not None)
+    return State(stands, unseen is not None, beyond)
+
+
+def _after(before: Entry, one: Entry) -> Entry:
+    if one.kind is Kind.UNREADABLE:
+        gone = before.kind in (Kind.DELETE, Kind.TOMBSTONE)
+        return one._replace(kind=before.kind if gone else Kind.OPAQUE)
+    return one._replace(codes=filled(one.codes, before.codes))
 
 
 def left_out(record: Record, after: Mapping[str, Any]) -> set[str]:

@@ -17,10 +17,11 @@ import psycopg
 
 from sluice.errors import EnvironmentFault, SettingsError, Transient
 from sluice.pipeline import Stream
+from sluice.position import PART_MAX, Position
 from sluice.postgres.slot_watermark import SlotWatermark
 from sluice.verify import following
 from sluice.verify.following import Slot
-from sluice.verify.raw_states import NOWHERE, Doubled, Kind, RawLog, Shown, State
+from sluice.verify.raw_states import HIGHEST, NOWHERE, Doubled, Kind, RawLog, Shown, State
 from sluice.verify.reading import records, spans_to
 from sluice.verify.report import NotLookedAt, place
 from sluice.verify.row_codes import Columns, unpacked
@@ -129,12 +130,23 @@ class SourceLink:
         ends = reader.ends([(topic, partition) for partition in range(pipeline.partitions)])
         for record in records(reader, spans_to(reader, ends)):
             log.add(record)
+        if taken is not None:
+            log.reach = self._reach(taken)
         for bucket, states in enumerate(log.buckets(self._doubled)):
             if taken is not None:
                 self._compare(taken, log, dict(taken.rows.take(bucket)), states)
         if taken is not None:
             report.checked["source tables"] += 1
             report.checked["source rows"] += taken.count
+
+    def _reach(self, taken: TakenTable) -> Position:
+        """How far the source's log goes now, behind everything that was read. A source that is away tells nothing."""
+        try:
+            observed = following.observe(taken.slot)
+            watermark = self._watermark(taken.slot)
+        except _UNREADABLE:
+            return HIGHEST
+        return HIGHEST if watermark is None else Position(watermark.epoch, observed.wal_end, PART_MAX)
 
     def _await(self, slot: Slot, give_up_at: float) -> None:
         """Until raw holds what the snapshots of a source show. Tables that it does not reach are not compared."""
@@ -176,6 +188,7 @@ class SourceLink:
         for key_bytes, codes in rows.items():
             key = key_bytes.decode()
             state = states.pop(key, NOWHERE)
+            self._beyond(taken, log, key, state)
             if state.entry is None or not state.is_there:
                 self._found(taken, state, taken.what, key, "has a row that is missing in raw")
             elif state.entry.kind is Kind.OPAQUE:
@@ -185,9 +198,17 @@ class SourceLink:
                 where = place(log.topic, state.entry.partition, state.entry.offset)
                 self._found(taken, state, where, key, f"has another {', '.join(other)} in raw than in its table")
         for key, state in states.items():
+            self._beyond(taken, log, key, state)
             if state.entry is not None and state.is_there:
                 where = place(log.topic, state.entry.partition, state.entry.offset)
                 self._found(taken, state, where, key, "stands in raw, and its table has no such row")
+
+    def _beyond(self, taken: TakenTable, log: RawLog, key: str, state: State) -> None:
+        """The mapper takes such a record for newer than all that will come."""
+        if state.beyond is not None:
+            where = place(log.topic, state.beyond.partition, state.beyond.offset)
+            what = f"has position {state.beyond.position}, which its source has not reached"
+            self._scope.report.found("source-raw", where, key, f"{what}; {taken.slot.repair}")
 
     def _found(self, taken: TakenTable, state: State, where: str, key: str, what: str) -> None:
         if state.moves:

@@ -123,6 +123,8 @@ def report(made: FollowedPeople, clean: Report) -> Report:
         made.publish(newest[5]._replace(key=b'{"id":1005}'), newest[5].value, **above)
         made.publish(newest[6]._replace(headers={}), None)
         made.publish(newest[7], (newest[7].value or b"").replace(b'"n":7', b'"n":70'))
+        future = (newest[8].value or b"").replace(b'"n":8', b'"n":80')
+        made.publish(newest[8], future, sluice_position=b"1:%d:1" % 2**62)
         once = made.raw("doubled", '{"id":1}')[-1]
         made.publish(once, (once.value or b"").replace(b'"ts_ns"', b'"ts_ns" '))
         made.arrived()
@@ -146,6 +148,7 @@ def test_tables_that_stand_in_raw_as_they_are_verified(clean: Report) -> None:
     assert clean.doubled == 0
 
 
+FUTURE = f"has position 1:{2**62}:1, which its source has not reached"
 CRIMES = [
     ("thing", 1, "has a row that is missing in raw"),
     ("thing", 2, "has a row that is missing in raw"),
@@ -154,6 +157,7 @@ CRIMES = [
     ("thing", 1005, "stands in raw, and its table has no such row"),
     ("thing", 6, "has a row that is missing in raw"),
     ("thing", 7, "has another n in raw than in its table"),
+    ("thing", 8, FUTURE),
 ]
 
 

@@ -56,7 +56,7 @@ def entry(major: int, kind: Kind = Kind.ROW, codes: tuple[int, ...] = (), shown:
     return Entry(position, 0, 0, kind, shown, 0, array("q", codes))
 
 
-ROW, DELETE, TOMBSTONE = Kind.ROW, Kind.DELETE, Kind.TOMBSTONE
+ROW, DELETE, TOMBSTONE, UNREADABLE = Kind.ROW, Kind.DELETE, Kind.TOMBSTONE, Kind.UNREADABLE
 
 
 @pytest.mark.parametrize(
@@ -75,11 +75,23 @@ ROW, DELETE, TOMBSTONE = Kind.ROW, Kind.DELETE, Kind.TOMBSTONE
         ([entry(5), entry(0, TOMBSTONE)], 0, False, False),  # compaction takes what stands before a null
         ([entry(5), entry(0, TOMBSTONE), entry(6)], 0, True, False),
         ([entry(0)], 0, False, False),  # nobody can place it
+        ([entry(5), entry(6, UNREADABLE)], 0, True, False),
+        ([entry(5), entry(6, DELETE), entry(7, UNREADABLE)], 0, False, False),
+        ([entry(6, UNREADABLE)], 0, False, False),
+        ([entry(6, UNREADABLE), entry(7)], 0, True, False),
     ],
 )
 def test_the_newest_state_of_a_key(entries: list[Entry], swept: int, there: bool, moves: bool) -> None:
     state = newest(entries, {0: Position(1, swept, 1)} if swept else {})
     assert (state.is_there, state.moves) == (there, moves)
+
+
+def test_a_record_that_its_source_cannot_have_written_is_told_apart() -> None:
+    entries = [entry(5), entry(90, shown=False), entry(6, shown=False)]
+    state = newest(entries, {}, reach=Position(1, 80, 9))
+    assert (state.beyond, state.moves) == (entries[1], True)
+    assert newest(entries, {}, reach=Position(1, 90, 9)).beyond is None
+    assert newest([entry(5)], {}, reach=Position(0, 80, 9)).beyond is not None
 
 
 def fold(*rows: tuple[Kind, dict[str, Any]]) -> tuple[Columns, Entry]:
@@ -165,13 +177,13 @@ IDENTITY, STATE = SourceIdentity("7", 1, "erp"), SlotState(100, 90, None, lost=F
 def test_a_source_is_followed_or_it_is_said_why_not(
     watermark: SlotWatermark | None, identity: SourceIdentity, state: SlotState | None, why: str
 ) -> None:
-    said = why_not_followed(SLOT, watermark, Observed(identity, state))
+    said = why_not_followed(SLOT, watermark, Observed(identity, state, 500))
     assert why in said
     assert bool(why) == bool(said)
 
 
 def test_a_slot_of_another_name_is_not_the_one_that_was_followed() -> None:
-    said = why_not_followed(SLOT._replace(slot="other"), WATERMARK, Observed(IDENTITY, STATE))
+    said = why_not_followed(SLOT._replace(slot="other"), WATERMARK, Observed(IDENTITY, STATE, 500))
     assert said == "followed so far was slot sluice_erp, not other"
 
 

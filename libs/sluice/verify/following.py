@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from sluice.names import Names
 from sluice.pipeline import Pipeline
 from sluice.pipeline.model import CdcSource
 from sluice.postgres.lsn import format_lsn
-from sluice.postgres.slot_watermark import DONE, SlotWatermark, watermark_key
+from sluice.postgres.slot_watermark import FOLLOWED, HELD, SlotWatermark, SourceWatermarks, TableMark, source_watermarks
 from sluice.postgres.slots import SlotState, SourceIdentity, identify, slot_name, slot_state, wal_end
 from sluice.postgres.source_connection import connect
 from sluice.verify.reading import records, spans_to
@@ -38,9 +39,8 @@ class Slot(NamedTuple):
     def where(self) -> str:
         return f"source {self.source}"
 
-    @property
-    def repair(self) -> str:
-        return f"`sluice cdc resnapshot {self.source}` reads its tables again"
+    def repair(self, table: str) -> str:
+        return f"`sluice cdc resnapshot {self.source} --table {shlex.quote(table)}` reads it again"
 
     @classmethod
     def of(cls, pipeline: Pipeline, name: str, source: CdcSource) -> Slot:
@@ -62,12 +62,11 @@ def read_watermarks(reader: LogReader, names: Names) -> dict[str, dict[str, Any]
     return found
 
 
-def slot_watermark(watermarks: Watermarks, source: str) -> SlotWatermark | None:
+def marks_of(watermarks: Watermarks, source: str) -> SourceWatermarks:
     """Raises EnvironmentFault for a form that this version does not know."""
-    stored = watermarks.get(watermark_key(source))
     try:
-        return None if stored is None else SlotWatermark.from_json(stored)
-    except (ValueError, TypeError):
+        return source_watermarks(source, watermarks)
+    except (ValueError, TypeError, LookupError):
         why = "its form is not known to this version"
         raise EnvironmentFault(f"watermark of source {source}", why, "use the version that ingress-cdc has") from None
 
@@ -93,7 +92,7 @@ def why_not_followed(slot: Slot, watermark: SlotWatermark | None, observed: Obse
     """Why nothing that the source says now can reach raw; empty where it can. Whether somebody reads the slot is asked
     later: a reader that begins anew is away for a moment."""
     identity, state, _ = observed
-    if watermark is None:
+    if watermark is None or watermark.lsn == 0:
         return "nothing of it was published yet"
     if (watermark.system_id, watermark.timeline) != (identity.system_id, identity.timeline):
         return "it is another database than the one that was followed"
@@ -109,12 +108,14 @@ def why_not_followed(slot: Slot, watermark: SlotWatermark | None, observed: Obse
     return ""
 
 
-def why_not_read(watermark: SlotWatermark, table: str) -> str:
+def why_not_read(mark: TableMark | None) -> str:
     """Why raw does not hold all of a table, empty where it does."""
-    state = watermark.snapshot.get(table)
-    if state is None:
+    if mark is None:
         return "it was added to the pipeline, and is not followed yet"
-    return "" if state == DONE else f"its snapshot is not done ({state})"
+    if mark.state == FOLLOWED:
+        return ""
+    state = "its changes are held" if mark.state == HELD else "it is not read yet"
+    return f"{state}: {mark.why}" if mark.why else state
 
 
 def polled_streams(pipeline: Pipeline, watermarks: Watermarks, now_s: float | None = None) -> Iterator[NotLookedAt]:

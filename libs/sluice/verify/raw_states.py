@@ -10,18 +10,18 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
 from sluice.errors import DeadRecord
 from sluice.position import LOWEST, PART_MAX, Position
+from sluice.postgres.debezium import UNCHANGED_HEADER, UNKNOWN_HEADER
 from sluice.provenance import RawRef
 from sluice.stage import source_record
 from sluice.stage.raw import TRUNCATED_HEADER
 from sluice.stage.record import Record
-from sluice.stage.source_record import DEBEZIUM_UNAVAILABLE
-from sluice.verify.row_codes import Columns, filled, unpacked
+from sluice.verify.row_codes import LEFT_OUT, UNKNOWN, Columns, filled, unpacked
 from sluice.verify.spill import BUCKETS, Spill
 
 _ENTRY = struct.Struct("<qqqiqBBq")
@@ -156,7 +156,7 @@ class RawLog:
             if envelope["op"] == "d":
                 return Kind.DELETE, 0, nothing, xid
             after = envelope["after"]
-            codes = self.columns.codes(after, left_out(record, after))
+            codes = self.columns.codes(after, left_out(record))
             # Without the times of our clock, and without the places of columns that were met later.
             content = hash((envelope["op"], codes.tobytes().rstrip(b"\0")))
             return Kind.ROW, content, codes, xid
@@ -214,11 +214,13 @@ def _after(before: Entry, one: Entry) -> Entry:
     return one._replace(codes=filled(one.codes, before.codes))
 
 
-def left_out(record: Record, after: Mapping[str, Any]) -> set[str]:
-    """The columns whose values a change does not say."""
-    if DEBEZIUM_UNAVAILABLE.encode() not in (record.value or b""):
-        return set()
-    return {name for name, value in after.items() if value == DEBEZIUM_UNAVAILABLE}
+def left_out(record: Record) -> dict[str, int]:
+    """The columns whose values a change does not say. Raises ValueError for headers that name none."""
+    named = {}
+    for header, code in ((UNCHANGED_HEADER, LEFT_OUT), (UNKNOWN_HEADER, UNKNOWN)):
+        if header in record.headers:
+            named.update(dict.fromkeys(orjson.loads(record.headers[header]), code))
+    return named
 
 
 def _position(record: Record) -> Position | None:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import psycopg
 
-from sluice.errors import EnvironmentFault, SettingsError, Transient
+from sluice.errors import EnvironmentFault, SluiceError, Transient
 from sluice.pipeline import Stream
 from sluice.position import PART_MAX, Position
-from sluice.postgres.slot_watermark import SlotWatermark
+from sluice.postgres.slot_watermark import SourceWatermarks, TableMark
 from sluice.verify import following
 from sluice.verify.following import Slot
 from sluice.verify.raw_states import HIGHEST, NOWHERE, Doubled, Kind, RawLog, Shown, State
@@ -33,15 +33,16 @@ LOOK_EVERY_S = 0.25
 Progress = Callable[[str], None]
 
 # What a source, its settings or its values may come to: said, and never the end of a verification.
-_UNREADABLE = (EnvironmentFault, SettingsError, Transient, psycopg.Error, ValueError)
+_UNREADABLE = (SluiceError, psycopg.Error, ValueError)
 
 
 @dataclass
 class TakenTable:
-    """A table as a snapshot showed it."""
+    """A table as a snapshot showed it. `since_lsn`: of its watermark then; it changes when the table is read again."""
 
     slot: Slot
     table: str
+    since_lsn: int
     shown: Shown
     columns: Columns
     rows: Spill
@@ -71,37 +72,41 @@ class SourceLink:
             try:
                 slot = Slot.of(self._scope.pipeline, name, source)
                 observed = following.observe(slot)
-                watermark = self._watermark(slot)
-                why = following.why_not_followed(slot, watermark, observed)
+                marks = self._marks(slot)
+                why = following.why_not_followed(slot, marks.slot, observed)
             except _UNREADABLE as error:
                 self._not(
                     f"source {name}", _told(error), _next(error, "give this command the access that ingress-cdc has")
                 )
                 continue
-            if watermark is None or why:
+            if marks.slot is None or why:
                 self._not(slot.where, why, "start ingress-cdc; its log and /readyz say what it waits for")
                 continue
             self._slots.append(slot)
             for table in source.tables:
-                self._take(slot, watermark, table)
+                self._take(slot, marks.slot.epoch, table, marks.tables.get(table))
 
-    def _take(self, slot: Slot, watermark: SlotWatermark, table: str) -> None:
+    def _take(self, slot: Slot, epoch: int, table: str, mark: TableMark | None) -> None:
         what = f"{slot.where}, table {table}"
-        if why := following.why_not_read(watermark, table):
-            self._not(what, why, slot.repair)
-        elif self._leave_out:
+        why = following.why_not_read(mark)
+        if mark is None or why:
+            self._not(what, why, mark.next_step if mark and mark.next_step else slot.repair(table))
+            return
+        if mark.why:
+            self._not(what, f"a fault of it stands: {mark.why}", mark.next_step)
+        if self._leave_out:
             self._scope.report.not_looked_at.append(NotLookedAt(what, "left out by --no-sources", "", "left out"))
         else:
             self._progress(f"reading {what}")
             try:
-                self._taken[slot.source, table] = self._rows_of(slot, watermark.epoch, table)
+                self._taken[slot.source, table] = self._rows_of(slot, epoch, table, mark)
             except _UNREADABLE as error:
-                self._not(what, _told(error), _next(error, slot.repair))
+                self._not(what, _told(error), _next(error, slot.repair(table)))
 
-    def _rows_of(self, slot: Slot, epoch: int, table: str) -> TakenTable:
+    def _rows_of(self, slot: Slot, epoch: int, table: str, mark: TableMark) -> TakenTable:
         columns, spill = Columns(), Spill(self._folder, f"{slot.source}.{len(self._taken)}.source")
         with read_table(slot.dsn, slot.where, table, slot.publication, epoch) as reader:
-            taken = TakenTable(slot, table, reader.shown, columns, spill)
+            taken = TakenTable(slot, table, mark.since_lsn, reader.shown, columns, spill)
             for one in reader.rows:
                 spill.add(one.key.encode(), columns.codes(one.row).tobytes())
                 taken.count += 1
@@ -143,7 +148,7 @@ class SourceLink:
         """How far the source's log goes now, behind everything that was read. A source that is away tells nothing."""
         try:
             observed = following.observe(taken.slot)
-            watermark = self._watermark(taken.slot)
+            watermark = self._marks(taken.slot).slot
         except _UNREADABLE:
             return HIGHEST
         return HIGHEST if watermark is None else Position(watermark.epoch, observed.wal_end, PART_MAX)
@@ -168,20 +173,20 @@ class SourceLink:
         """By table, why it cannot be compared yet; and why the source is not followed now."""
         try:
             observed = following.observe(slot)
-            watermark = self._watermark(slot)
+            marks = self._marks(slot)
         except _UNREADABLE as error:
             return {one.table: "its source cannot be asked any more" for one in taken}, _told(error)
-        why = following.why_not_followed(slot, watermark, observed)
-        if watermark is None or why:
+        why = following.why_not_followed(slot, marks.slot, observed)
+        if marks.slot is None or why:
             return {one.table: "its source is not followed any more" for one in taken}, why
         slot_state = observed.slot
         unread = f"nobody reads slot {slot.slot}" if slot_state and slot_state.active_pid is None else ""
-        return {one.table: said for one in taken if (said := _why_behind(watermark, one))}, unread
+        return {one.table: said for one in taken if (said := _why_behind(marks, one))}, unread
 
-    def _watermark(self, slot: Slot) -> SlotWatermark | None:
-        """Asked after the slot, which is never ahead of it."""
+    def _marks(self, slot: Slot) -> SourceWatermarks:
+        """Asked after the slot, which is never ahead of them."""
         watermarks = following.read_watermarks(self._scope.reader, self._scope.pipeline.names)
-        return following.slot_watermark(watermarks, slot.source)
+        return following.marks_of(watermarks, slot.source)
 
     def _compare(self, taken: TakenTable, log: RawLog, rows: dict[bytes, bytes], states: dict[str, State]) -> None:
         """One bucket of keys."""
@@ -208,13 +213,13 @@ class SourceLink:
         if state.beyond is not None:
             where = place(log.topic, state.beyond.partition, state.beyond.offset)
             what = f"has position {state.beyond.position}, which its source has not reached"
-            self._scope.report.found("source-raw", where, key, f"{what}; {taken.slot.repair}")
+            self._scope.report.found("source-raw", where, key, f"{what}; {taken.slot.repair(taken.table)}")
 
     def _found(self, taken: TakenTable, state: State, where: str, key: str, what: str) -> None:
         if state.moves:
             self._scope.report.checked["moving"] += 1
         else:
-            self._scope.report.found("source-raw", where, key, f"{what}; {taken.slot.repair}")
+            self._scope.report.found("source-raw", where, key, f"{what}; {taken.slot.repair(taken.table)}")
 
     def _doubled(self, one: Doubled) -> None:
         where = place(*one.second)
@@ -228,12 +233,13 @@ class SourceLink:
         self._scope.report.not_looked_at.append(NotLookedAt(what, because, next_step))
 
 
-def _why_behind(watermark: SlotWatermark, taken: TakenTable) -> str:
-    if watermark.epoch != taken.shown.epoch:
-        return "it was read again meanwhile, as another epoch"
-    if why := following.why_not_read(watermark, taken.table):
+def _why_behind(marks: SourceWatermarks, taken: TakenTable) -> str:
+    slot, mark = marks.slot, marks.tables.get(taken.table)
+    if why := following.why_not_read(mark):
         return why
-    left = taken.shown.upper_lsn - watermark.lsn
+    if slot is None or mark is None or (slot.epoch, mark.since_lsn) != (taken.shown.epoch, taken.since_lsn):
+        return "it was read again meanwhile"
+    left = taken.shown.upper_lsn - slot.lsn
     return f"{left:,} bytes of WAL are not in raw yet" if left > 0 else ""
 
 
@@ -241,7 +247,7 @@ def _told(error: Exception) -> str:
     """Our own errors say what is wrong; of others only the code is told, since their texts may quote a row."""
     if isinstance(error, EnvironmentFault):
         return f"{error.where}: {error.why}"
-    if isinstance(error, SettingsError | Transient):
+    if isinstance(error, SluiceError):
         return str(error)
     if isinstance(error, psycopg.Error):
         return f"Postgres answers {error.sqlstate or type(error).__name__}"

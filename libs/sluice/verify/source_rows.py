@@ -11,20 +11,14 @@ from psycopg import sql
 
 from sluice.errors import EnvironmentFault
 from sluice.postgres.debezium import Moment, Source, TableEvents
-from sluice.postgres.pgoutput import Relation
 from sluice.postgres.source_connection import Connection, connect
 from sluice.postgres.source_faults import source_errors
-from sluice.postgres.source_tables import Published, SourceTable, describe_tables, load_types, published, relation_of
+from sluice.postgres.source_tables import load_types
+from sluice.postgres.table_facts import TableFacts, table_facts
 from sluice.verify.raw_states import Shown
 
 READ_TIMEOUT_S = 3_600.0
 _MOMENT = Moment(0, None, None, snapshot=True)
-# What could make this session see other rows than ingress-cdc, or keep others waiting.
-_SESSION = (
-    "SET row_security = off",  # a policy then refuses instead of leaving rows out
-    "SET lock_timeout = '10s'",
-    "SET idle_in_transaction_session_timeout = 0",
-)
 
 
 class SourceRow(NamedTuple):
@@ -48,30 +42,20 @@ def read_table(dsn: str, where: str, name: str, publication: str, epoch: int) ->
     Raises Transient, EnvironmentFault, and psycopg.Error for a code that nobody knows.
     """
     at = f"{where}, table {name}"
-    with connect(dsn, at, statement_timeout_s=READ_TIMEOUT_S) as connection:
-        (table,) = describe_tables(connection, [name], where)
-        through = _published(connection, publication, name, where)
-        events = _events(connection, table, through, where)
-        with source_errors(at):
-            for setting in _SESSION:
-                connection.execute(setting.encode())
-            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            # Before the snapshot is taken: a TRUNCATE behind it would be seen at once, whatever the snapshot shows.
-            connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(_from(table)))
-            shown = _shown(connection, epoch)
-            yield TableReader(shown, _rows(connection, table, through, events))
-            connection.execute("COMMIT")
-
-
-def _published(connection: Connection, publication: str, name: str, where: str) -> Published:
-    found = published(connection, publication, where).get(name)
-    if found is None:
-        raise EnvironmentFault(
-            f"{where}, table {name}",
-            f"publication {publication} does not hold it: its changes are not sent",
-            f"add it there, then `sluice cdc resnapshot {where.removeprefix('source ')}`",
-        )
-    return found
+    with connect(dsn, at, statement_timeout_s=READ_TIMEOUT_S) as connection, source_errors(at):
+        connection.execute(b"SET lock_timeout = '10s'")
+        connection.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        # Before the snapshot is taken: what rewrites a table behind it would be seen at once, whatever it shows.
+        table = sql.Identifier(*name.split(".", 1))
+        connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(table))
+        shown = _shown(connection, epoch)
+        facts = table_facts(connection, publication, [name], where).get(name)
+        if facts is None or facts.published is None:
+            why = f"publication {publication} does not hold it: its changes are not sent"
+            raise EnvironmentFault(at, why, "add it there; /readyz of ingress-cdc says what it needs then")
+        events = TableEvents(Source("", "", ""), facts.relation, facts.primary_key, load_types(connection, where))
+        yield TableReader(shown, _rows(connection, facts, events))
+        connection.execute(b"COMMIT")
 
 
 def _shown(connection: Connection, epoch: int) -> Shown:
@@ -85,25 +69,16 @@ def _shown(connection: Connection, epoch: int) -> Shown:
     return Shown(epoch, int(str(lsn)), int(xmax), frozenset(int(xid) for xid in in_progress.split(",") if xid))
 
 
-def _rows(connection: Connection, table: SourceTable, through: Published, events: TableEvents) -> Iterator[SourceRow]:
-    columns = [c.name for c in events.relation.columns]
-    query = sql.SQL("COPY (SELECT {} FROM {} {}) TO STDOUT").format(
-        sql.SQL(", ").join(map(sql.Identifier, columns)),
-        _from(table),
+def _rows(connection: Connection, facts: TableFacts, events: TableEvents) -> Iterator[SourceRow]:
+    query = sql.SQL("COPY (SELECT {} FROM {}{} {}) TO STDOUT").format(
+        sql.SQL(", ").join(sql.Identifier(c.name) for c in facts.relation.columns),
+        sql.SQL("" if facts.partitioned else "ONLY "),
+        facts.identifier,
         # The filter is SQL of the source's own catalog, as it prints it.
-        sql.SQL(f"WHERE {through.row_filter}" if through.row_filter else ""),
+        sql.SQL(f"WHERE {facts.row_filter}" if facts.row_filter else ""),
     )
     with connection.cursor() as cursor, cursor.copy(query) as copy:
         for values in copy.rows():
             texts = [None if value is None else value.encode() for value in values]
             made = events.read(texts, _MOMENT, 0)
             yield SourceRow(made.key.decode(), orjson.loads(made.value or b"")["after"])
-
-
-def _from(table: SourceTable) -> sql.Composed:
-    return sql.SQL("{}{}").format(sql.SQL("" if table.partitioned else "ONLY "), table.identifier)
-
-
-def _events(connection: Connection, table: SourceTable, through: Published, where: str) -> TableEvents:
-    relation: Relation = relation_of(connection, table, through.columns, where)
-    return TableEvents(Source("", "", ""), relation, table.primary_key, load_types(connection, where))

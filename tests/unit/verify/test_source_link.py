@@ -12,16 +12,17 @@ import pytest
 from sluice.errors import EnvironmentFault
 from sluice.pipeline import Pipeline
 from sluice.position import LOWEST, Position
-from sluice.postgres.slot_watermark import SlotWatermark
+from sluice.postgres.slot_watermark import SlotWatermark, TableMark
 from sluice.postgres.slots import SlotState, SourceIdentity
 from sluice.stage.record import Record
-from sluice.verify.following import Observed, Slot, polled_streams, slot_watermark, why_not_followed, why_not_read
+from sluice.verify.following import Observed, Slot, marks_of, polled_streams, why_not_followed, why_not_read
 from sluice.verify.raw_states import Doubled, Entry, Kind, RawLog, Shown, newest
 from sluice.verify.report import Check, NotDone, NotLookedAt, Report
-from sluice.verify.row_codes import Columns
+from sluice.verify.row_codes import LEFT_OUT, UNKNOWN, Columns
 from sluice.verify.spill import BUCKETS, Spill
 
-MARK = "__debezium_unavailable_value"
+MARK, LOST = "left out", "left out, and nothing tells it"
+CODES = {MARK: LEFT_OUT, LOST: UNKNOWN}
 SHOWN = Shown(epoch=2, upper_lsn=1_000, xmax=2**32 + 50, in_progress=frozenset({2**32 + 40, 2**32 - 3}))
 
 
@@ -95,10 +96,10 @@ def test_a_record_that_its_source_cannot_have_written_is_told_apart() -> None:
 
 
 def fold(*rows: tuple[Kind, dict[str, Any]]) -> tuple[Columns, Entry]:
-    """What a key's records amount to; values that are MARK were left out."""
+    """What a key's records amount to; values that are MARK or LOST were left out."""
     columns, entries = Columns(), []
     for number, (kind, row) in enumerate(rows, 1):
-        left_out = {name for name, value in row.items() if value == MARK}
+        left_out = {name: CODES[value] for name, value in row.items() if value in CODES}
         entries.append(entry(number, kind)._replace(codes=columns.codes(row, left_out)))
     state = newest(entries, {})
     assert state.entry is not None
@@ -122,7 +123,9 @@ def fold(*rows: tuple[Kind, dict[str, Any]]) -> tuple[Columns, Entry]:
         ([(ROW, {"a": 1})], {"a": 1, "later": None}, []),
         ([(ROW, {"a": 1})], {"a": 1, "later": 0}, ["later"]),
         ([(ROW, {"a": 1, "dropped": 5})], {"a": 1}, []),
-        ([(ROW, {"a": MARK})], {"a": MARK}, []),
+        ([(ROW, {"b": "x"}), (ROW, {"b": LOST})], {"b": "y"}, []),  # nothing tells it
+        ([(ROW, {"b": "x"}), (ROW, {"b": LOST}), (ROW, {"b": MARK})], {"b": "y"}, []),
+        ([(ROW, {"a": "__debezium_unavailable_value"})], {"a": "x"}, ["a"]),  # a text like any other
     ],
 )
 def test_which_columns_differ(
@@ -158,7 +161,7 @@ def test_a_folder_that_cannot_be_written_is_told_with_the_way_out(tmp_path: Path
 
 
 SLOT = Slot("erp", "dsn", "sluice_erp", "sluice_erp")
-WATERMARK = SlotWatermark("7", 1, "sluice_erp", 1, 100, 0, "config", {"public.staff": "done", "public.new": "pending"})
+WATERMARK = SlotWatermark("7", 1, "sluice_erp", 1, 100, 0)
 IDENTITY, STATE = SourceIdentity("7", 1, "erp"), SlotState(100, 90, None, lost=False)
 
 
@@ -187,16 +190,27 @@ def test_a_slot_of_another_name_is_not_the_one_that_was_followed() -> None:
     assert said == "followed so far was slot sluice_erp, not other"
 
 
-def test_a_table_is_read_or_it_is_said_why_not() -> None:
-    assert why_not_read(WATERMARK, "public.staff") == ""
-    assert why_not_read(WATERMARK, "public.new") == "its snapshot is not done (pending)"
-    assert "not followed yet" in why_not_read(WATERMARK, "public.other")
+@pytest.mark.parametrize(
+    ("mark", "why"),
+    [
+        (TableMark("followed"), ""),
+        (TableMark("followed", why="a partition was dropped"), ""),
+        (TableMark("pending"), "it is not read yet"),
+        (TableMark("pending", why="it has no primary key"), "it is not read yet: it has no primary key"),
+        (TableMark("held", why="it was made again"), "its changes are held: it was made again"),
+        (None, "it was added to the pipeline, and is not followed yet"),
+    ],
+)
+def test_a_table_is_read_or_it_is_said_why_not(mark: TableMark | None, why: str) -> None:
+    assert why_not_read(mark) == why
 
 
 def test_a_watermark_of_another_form_is_told() -> None:
     for stored in ({"v": 9}, {"v": 1, "what": "else"}):
         with pytest.raises(EnvironmentFault, match="not known to this version"):
-            slot_watermark({"erp/*": stored}, "erp")
+            marks_of({"erp/*": stored}, "erp")
+    with pytest.raises(EnvironmentFault, match="not known to this version"):
+        marks_of({"erp/public.staff": {"v": 1}}, "erp")
 
 
 @pytest.mark.parametrize(
@@ -218,7 +232,7 @@ def test_what_is_said_of_a_polled_stream(mark: dict[str, Any] | None, kind: str,
 
 NOT_DONE = NotDone("mapper", "raw.crm.people", 0, 3, 9)
 UNABLE = NotLookedAt("source erp", "nobody reads its slot", "start ingress-cdc")
-LEFT_OUT, BY_DESIGN = UNABLE._replace(kind="left out"), UNABLE._replace(kind="by design")
+UNREAD, BY_DESIGN = UNABLE._replace(kind="left out"), UNABLE._replace(kind="by design")
 
 
 @pytest.mark.parametrize(
@@ -226,7 +240,7 @@ LEFT_OUT, BY_DESIGN = UNABLE._replace(kind="left out"), UNABLE._replace(kind="by
     [
         (Report(), "", "verified", True),
         (Report(not_looked_at=[BY_DESIGN]), "", "verified", True),
-        (Report(not_looked_at=[LEFT_OUT, BY_DESIGN]), "", "nothing wrong in what was looked at", True),
+        (Report(not_looked_at=[UNREAD, BY_DESIGN]), "", "nothing wrong in what was looked at", True),
         (Report(not_looked_at=[UNABLE]), "", "nothing wrong in what was looked at", False),
         (Report(pending=[NOT_DONE]), "", "nothing wrong in what was looked at", False),
         (Report(doubled=3), "", "verified", True),

@@ -20,7 +20,10 @@ NEEDED: dict[str, Any] = {
 }
 EVERYTHING: dict[str, Any] = {
     **NEEDED,
-    "kafka": {**NEEDED["kafka"], "options": {"security.protocol": "SASL_SSL", "sasl.username": "sluice"}},
+    "kafka": {
+        **NEEDED["kafka"],
+        "options": {"security.protocol": "SASL_SSL", "sasl.mechanism": "SCRAM-SHA-512", "sasl.username": "sluice"},
+    },
     "imagePullSecrets": ["registry-login"],
     "secretRefs": ["pipeline-secrets"],
     "secretFiles": [{"name": "erp", "mountPath": "/secrets/erp"}],
@@ -135,6 +138,7 @@ def test_the_config_map_says_what_a_stage_understands(
     assert settings.kafka.bootstrap_servers == "kafka:9092"
     assert settings.kafka.options == {
         "security.protocol": "SASL_SSL",
+        "sasl.mechanism": "SCRAM-SHA-512",
         "sasl.username": "sluice",
         "sasl.password": "from a secret",
     }

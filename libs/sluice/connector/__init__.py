@@ -20,6 +20,10 @@ class Workday(Connector[WorkdaySettings]):
         return OAuth2ClientCredentials("/oauth/token", self.settings.client_id, self.settings.client_secret)
 ```
 
+Pages follow one another by a link in a member (`NextLink("links.next")`, `NextLink("@odata.nextLink")`), in the header
+`Link` (`LinkHeader()`) or by counting (`Offset()`); without `paging` a stream has one page. An answer that looks as if
+more followed, and is not read so, is a fault of the stream; `not_paging` excludes members that only look like it.
+
 For an odd API override `Stream` instead of `RestStream`: `first_request(since)`, `next_request(response, request)`,
 `records_in(response)`, and, where a field's path does not do, `cursor_of(record)`. A login call of its own is a
 `SessionAuth` with `login(door) -> Login(headers)`:
@@ -50,7 +54,7 @@ from sluice.connector.cursor import Cursor, CursorValue
 from sluice.connector.json_text import Missing, NotJson, decode, encode
 from sluice.connector.messages import Request, Response
 from sluice.connector.oauth2 import OAuth2ClientCredentials
-from sluice.connector.paging import NextLink, Offset, Paging, SinglePage
+from sluice.connector.paging import LinkHeader, NextLink, Offset, Paging, SinglePage
 from sluice.connector.record import Record
 from sluice.connector.rest import RestStream
 from sluice.connector.stream import Stream
@@ -70,6 +74,7 @@ __all__ = [
     "EpochDays",
     "EpochMicros",
     "Limits",
+    "LinkHeader",
     "Login",
     "Missing",
     "NextLink",

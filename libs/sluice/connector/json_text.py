@@ -6,6 +6,9 @@
 * NaN, Infinity, control characters within strings and text behind the value are not JSON: the page is refused.
 * Of a member that stands twice the last one counts.
 * Nesting is bounded by the interpreter's recursion limit; deeper is refused, never a crash.
+* A path is a text or a tuple of names. In a text a dot leads into a member, unless a member's own name holds it: of the
+  names that the text can begin with, the longest that is there counts. So `@odata.nextLink` is one member, `links.next`
+  is `next` of `links`, and where both `a.b` and `b` of `a` are there, the first. A tuple is taken name by name.
 
 msgspec does the work. It refuses a lone surrogate (`"\\ud83d"`, half an emoji that somebody cut), which JSON's
 grammar allows; for one such record a whole page must not fail for ever, so the standard library's scanner is tried
@@ -15,7 +18,7 @@ next. Invalid UTF-8 within a record is left to the mapping, which parks that rec
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -25,6 +28,7 @@ _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _BLANK = " \t\n\r"
 EXPONENT_MAX = 4_000
+Path = str | tuple[str, ...]
 
 
 class NotJson(ValueError):
@@ -48,6 +52,10 @@ class Missing(LookupError):
     """A member that a path names is not there."""
 
 
+class NullBefore(Missing):
+    """A member on the way to the one that a path names is null."""
+
+
 def decode(text: bytes) -> Any:
     """The value of `text`; raises NotJson."""
     try:
@@ -61,28 +69,49 @@ def encode(value: Any) -> bytes:
     return msgspec.json.encode(value)
 
 
-def member(text: bytes, path: str) -> bytes:
-    """The bytes of the member at dotted `path` (empty: `text` itself); raises Missing or NotJson."""
-    for name in path.split(".") if path else ():
-        found = _members(text)
+def member(text: bytes, path: Path) -> bytes:
+    """The bytes of the member at `path` (empty: `text` itself); raises Missing or NotJson."""
+    begun = False
+    while path:
+        if begun and text == b"null":
+            raise NullBefore(f"no member {spelled(path)}")
+        found = members(text)
+        name, path = _step(found, path)
         if name not in found:
             raise Missing(f"no member {name}")
-        text = found[name]
+        text, begun = found[name], True
     return text
 
 
-def slices(text: bytes, path: str) -> list[bytes]:
-    """The elements of the array at dotted `path`, each as the bytes that the source sent."""
+def spelled(path: Path) -> str:
+    """`path` as it may stand in an error."""
+    return path if isinstance(path, str) else "/".join(path)
+
+
+def _step(found: Container[str], path: Path) -> tuple[str, Path]:
+    """The name to go on with, and the path beyond it."""
+    if isinstance(path, tuple):
+        return path[0], path[1:]
+    name, beyond = path, ""
+    while name not in found and "." in name:
+        name, _, last = name.rpartition(".")
+        beyond = f"{last}.{beyond}" if beyond else last
+    return name, beyond
+
+
+def slices(text: bytes, path: Path) -> list[bytes]:
+    """The elements of the array at `path`, each as the bytes that the source sent."""
     found = member(text, path)
     if found.lstrip()[:1] != b"[":
-        raise NotJson(f"{path or 'the body'} is not an array")
+        raise NotJson(f"{spelled(path) or 'the body'} is not an array")
     try:
         return [bytes(item) for item in _ARRAY.decode(found)]
     except (msgspec.MsgspecError, RecursionError):
         return list(_slow_array(found))
 
 
-def _members(text: bytes) -> dict[str, bytes]:
+def members(text: bytes) -> dict[str, bytes]:
+    """The members of the object `text`, each as the bytes that the source sent; raises NotJson."""
     if text.lstrip()[:1] != b"{":
         raise NotJson("not an object")
     try:

@@ -56,8 +56,8 @@ class Response:
         """The body as a value; raises NotJson, which refuses the page."""
         return json_text.decode(self.body)
 
-    def slices(self, path: str) -> list[bytes]:
-        """The records in the array at dotted `path` ("" = the body), each as the bytes that the source sent.
+    def slices(self, path: json_text.Path) -> list[bytes]:
+        """The records in the array at `path` ("" = the body), each as the bytes that the source sent.
 
         Raises NotJson or Missing, which refuse the page.
         """

@@ -20,8 +20,8 @@ class Record:
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
 
-    def get(self, path: str) -> Any:
-        """The value at dotted `path`, None where it is missing; raises NotJson where the record is not an object."""
+    def get(self, path: json_text.Path) -> Any:
+        """The value at `path`, None where it is missing; raises NotJson where the record is not an object."""
         try:
             return json_text.decode(json_text.member(self.raw, path))
         except json_text.Missing:

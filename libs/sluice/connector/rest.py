@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from sluice.connector.cursor import CursorValue
+from sluice.connector.json_text import Path
 from sluice.connector.messages import ParamValue, Request, Response
-from sluice.connector.paging import Paging, SinglePage
+from sluice.connector.paging import Concluded, Paging, SinglePage
 from sluice.connector.stream import Model, Stream
 
 
 class RestStream(Stream[Model]):
-    """`path`: below `base_url`. `records`: dotted path of the array in the body ("" = the body itself).
+    """`path`: below `base_url`. `records`: path of the array in the body ("" = the body itself; a dot leads into a
+    member, unless a member's own name has it: `d.results`, `@graph.items`; a tuple names each step by itself).
     `params`: a fixed part of the query. `page_size`: records to ask for, None to leave it to the source.
 
     ```python
@@ -24,7 +26,7 @@ class RestStream(Stream[Model]):
     """
 
     path: ClassVar[str]
-    records: ClassVar[str] = ""
+    records: ClassVar[Path] = ""
     params: ClassVar[Mapping[str, ParamValue]] = {}
     paging: ClassVar[Paging] = SinglePage()
     page_size: ClassVar[int | None] = None
@@ -34,6 +36,10 @@ class RestStream(Stream[Model]):
         if since is not None and self.cursor is not None and self.cursor.param is not None:
             params[self.cursor.param] = since
         return Request.get(self.path, params)
+
+    @property
+    def concluded(self) -> Concluded | None:
+        return self.paging if isinstance(self.paging, Concluded) else None
 
     def next_request(self, response: Response, request: Request) -> Request | None:
         return self.paging.next(response, request, len(self.records_in(response)))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args, get
 
 from sluice.connector.cursor import Cursor, CursorValue, as_time, order
 from sluice.connector.messages import Request, Response
+from sluice.connector.paging import Concluded
 from sluice.connector.record import Record
 from sluice.errors import SettingsError
 
@@ -29,12 +30,16 @@ class Stream(ABC, Generic[Model]):
     `enumerate_every`: how often everything is listed, which is what finds deletes and changes that move no cursor.
     `looks_before_delete`: in how many complete listings in a row a key must be missing. Two, because rows that
     shift between pages during one listing look deleted; 1 where the source pages over a stable snapshot.
+    `not_paging`: dotted names of members, and names of headers, that look as if they told of more records (`next`,
+    `total`, `Link`), or of errors, and do not.
     """
 
     key: ClassVar[str | tuple[str, ...]]
     cursor: ClassVar[Cursor | None] = None
     enumerate_every: ClassVar[timedelta] = timedelta(hours=1)
     looks_before_delete: ClassVar[int] = 2
+    not_paging: ClassVar[tuple[str, ...]] = ()
+    page_size: ClassVar[int | None] = None
     model: ClassVar[Any] = None
 
     def __init__(self, connector: Connector[Any]) -> None:
@@ -69,6 +74,11 @@ class Stream(ABC, Generic[Model]):
         Raises NotJson or Missing where the page is not what it should be: it is refused whole and asked for again.
         Raises Transient or EnvironmentFault where the API reports an error with status 200.
         """
+
+    @property
+    def concluded(self) -> Concluded | None:
+        """The paging, where its last page need not say that it is the last."""
+        return None
 
     def cursor_of(self, record: Record) -> CursorValue | None:
         """The cursor value that `record` states; None where it states none (it then moves no cursor)."""

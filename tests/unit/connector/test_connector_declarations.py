@@ -72,6 +72,29 @@ def test_the_next_link_may_be_relative_and_ends_with_null_or_nothing() -> None:
         stream.next_request(answer(b'{"data":[],"links":{"next":7}}'), first.request)
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "address", "open_end"),
+    [
+        ("@odata.nextLink", b'{"@odata.nextLink":"https://h/x?skip=2"}', "https://h/x?skip=2", False),
+        ("@odata.nextLink", b'{"@odata.context":"c"}', None, True),
+        ("d.__next", b'{"d":{"__next":"?skip=2"}}', "https://hr.example/api/workers?skip=2", False),
+        (("a.b", "next"), b'{"a.b":{"next":"/y"}}', "https://hr.example/y", False),
+        ("links.next", b'{"links":null}', None, False),
+        ("links.next", b'{"links":{"next":""}}', None, False),
+        ("links.next", b'{"links":{}}', None, True),
+        ("links.next", b"{}", None, True),
+    ],
+)
+def test_a_link_is_named_as_it_stands_and_what_is_missing_is_told_apart_from_what_is_null(
+    path: str | tuple[str, ...], body: bytes, address: str | None, open_end: bool
+) -> None:
+    paging, response = NextLink(path), answer(body)
+    following = paging.next(response, response.request, 1)
+    assert (following.url if following else None) == address
+    assert paging.ends_open(response) is open_end
+    assert paging.resized(response.request, 7).url == "https://hr.example/api/workers?limit=7"
+
+
 def test_paging_by_offset_ends_only_with_an_empty_page() -> None:
     paging = Offset()
     request = Request("GET", "https://h/x?offset=4&limit=10&q=a")

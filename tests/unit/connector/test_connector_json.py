@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.connector import Missing, NotJson, decode
-from sluice.connector.json_text import member, slices
+from sluice.connector.json_text import Path, member, slices
 from sluice.connector.record import Record, UnreadableKey, source_key
 
 LONG = b"123456789012345678901234567890"
@@ -103,8 +103,40 @@ def test_the_slow_way_cuts_as_the_fast_one_does(items: list[Any], ascii_only: bo
     assert slow == fast
 
 
-def test_members_are_found_by_dotted_path() -> None:
-    assert member(b'{"a":{"b": {"c":[1]} }}', "a.b") == b'{"c":[1]}'
+@pytest.mark.parametrize(
+    ("text", "path", "found"),
+    [
+        (b'{"a":{"b": {"c":[1]} }}', "a.b", b'{"c":[1]}'),
+        (b'{"@odata.nextLink":"u"}', "@odata.nextLink", b'"u"'),
+        (b'{"d":{"@odata.nextLink":"u"}}', "d.@odata.nextLink", b'"u"'),
+        (b'{"@graph.items":{"next":1}}', "@graph.items.next", b"1"),
+        (b'{"links.next":1,"links":{"next":2}}', "links.next", b"1"),
+        (b'{"links.next":1,"links":{"next":2}}', ("links", "next"), b"2"),
+        (b'{"a.b":{"c":1},"a":{"b.c":2}}', ("a", "b.c"), b"2"),
+        (b'{"a.b":{"c":1},"a":{"b.c":2}}', "a.b.c", b"1"),
+        (b"[1]", "", b"[1]"),
+        (b"[1]", (), b"[1]"),
+    ],
+)
+def test_a_member_is_found_by_its_name_or_by_a_path_and_the_longest_name_counts(
+    text: bytes, path: Path, found: bytes
+) -> None:
+    assert member(text, path) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "why"),
+    [
+        (b"{}", "links.next", "no member links"),
+        (b'{"links":{}}', "links.next", "no member next"),
+        (b'{"links":{"next":1}}', ("links.next",), "no member links.next"),
+        (b'{"links":null}', "links.next", "no member next"),
+        (b'{"a.b":{}}', "a.b.c", "no member c"),
+    ],
+)
+def test_a_member_that_is_not_there_is_named(text: bytes, path: Path, why: str) -> None:
+    with pytest.raises(Missing, match=f"^{why}$"):
+        member(text, path)
 
 
 @pytest.mark.parametrize(

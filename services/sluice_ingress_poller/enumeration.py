@@ -1,8 +1,8 @@
 """Enumerations: passes that list everything, the only ground on which a key may be called deleted.
 
 A key is deleted when complete enumerations do not list it. An enumeration is complete only if no page failed for
-good and every record had a readable key; what happened to a listed record does not matter. One that misses more
-than the guard allows is an alarm, not a mass delete.
+good, every record had a readable key and nothing speaks for more pages (`wholeness`); what happened to a listed record
+does not matter. One that misses more than the guard allows is an alarm, not a mass delete.
 """
 
 from __future__ import annotations
@@ -10,16 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from sluice.stage.deletes import Loss
+
 
 @dataclass(frozen=True, slots=True)
 class ShrinkGuard:
-    """An enumeration may miss at most the greater of `keys_min` and `fraction_max` of the known keys."""
+    """An enumeration may miss at most the greater of `keys_min` and `fraction_max` of the known keys.
+
+    `keys_min` is for sources of a few dozen keys. Of fewer it allows a quarter, and always one, so that the guard
+    works from two keys on.
+    """
 
     keys_min: int = 10
     fraction_max: float = 0.2
 
     def allows(self, missing: int, known: int) -> bool:
-        return missing <= max(self.keys_min, known * self.fraction_max)
+        return missing <= max(min(self.keys_min, max(1, known // 4)), known * self.fraction_max)
 
 
 @dataclass(slots=True)
@@ -38,44 +44,71 @@ class Enumeration:
 
 
 @dataclass(frozen=True, slots=True)
+class Accepted:
+    """The loss that an operator accepted: its digest, and its keys where this process knows them still."""
+
+    digest: str = ""
+    keys: frozenset[bytes] = frozenset()
+
+    def of(self, missing: list[bytes], loss: Loss) -> frozenset[bytes]:
+        """Those of the `missing` keys that may go."""
+        return frozenset(missing) if loss.digest == self.digest else self.keys & frozenset(missing)
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """`deletes`: keys that are gone. `suspects`: missing for the first time, to be looked for once more.
-    `alarm`: why nothing is deleted, empty otherwise.
+    `alarm`: why nothing is deleted, empty otherwise; `loss` and `lost`: what an operator may accept then.
     """
 
     deletes: tuple[bytes, ...] = ()
     suspects: frozenset[bytes] = frozenset()
     alarm: str = ""
+    loss: Loss | None = None
+    lost: frozenset[bytes] = frozenset()
 
 
-def judge(
-    enumeration: Enumeration,
-    known: Iterable[bytes],
-    suspects: frozenset[bytes],
-    guard: ShrinkGuard,
-    looks: int,
-) -> Verdict:
-    """What a finished enumeration says about the `known` keys; `suspects` were missing in the one before.
-
-    `looks` 2 asks for two enumerations in a row: rows that shift between pages while a pass runs look deleted once.
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """What a verdict rests on beside the listing. `suspects` were missing from the enumeration before. `looks` 2 asks
+    for two enumerations in a row: rows that shift between pages while a pass runs look deleted once.
     """
+
+    stream: str
+    guard: ShrinkGuard
+    looks: int
+    suspects: frozenset[bytes] = frozenset()
+    accepted: Accepted = Accepted()
+
+
+def judge(enumeration: Enumeration, known: Iterable[bytes], grounds: Grounds) -> Verdict:
+    """What a finished enumeration says about the `known` keys."""
     if enumeration.unreadable:
         return Verdict(
             alarm=f"no deletes: {enumeration.unreadable} listed records have no readable key and may be any of those "
-            "missing; see the dead letters"
+            "missing. Next: see the dead letters, then compare the stream's key with what the source sends"
         )
     count, missing = 0, []
     for key in known:
         count += 1
         if key not in enumeration.seen:
             missing.append(key)
-    if not guard.allows(len(missing), count):
-        return Verdict(
-            alarm=f"no deletes: the source lists {count - len(missing)} of {count} known keys. If that is right, run "
-            "once with SLUICE_POLLER__SHRINK_FRACTION_MAX=1"
-        )
-    if looks <= 1:
+    loss = Loss.of(missing, count)
+    agreed = grounds.accepted.of(missing, loss)
+    rest = [key for key in missing if key not in agreed]
+    empty = not enumeration.seen and bool(rest)
+    if empty or not grounds.guard.allows(len(rest), count - len(agreed)):
+        return Verdict(alarm=_shrunk(loss, grounds.stream), loss=loss, lost=frozenset(missing))
+    if grounds.looks <= 1:
         return Verdict(tuple(missing))
-    return Verdict(
-        tuple(key for key in missing if key in suspects), frozenset(key for key in missing if key not in suspects)
+    gone = tuple(key for key in missing if key in agreed or key in grounds.suspects)
+    return Verdict(gone, frozenset(rest) - grounds.suspects)
+
+
+def _shrunk(loss: Loss, stream: str) -> str:
+    source, _, name = stream.partition("/")
+    return (
+        f"no deletes: the source lists {loss.known - loss.keys} of {loss.known} known keys. Next: see that the "
+        "stream's paging reaches the last page, and that the account may still read all records; if the other "
+        f"{loss.keys} are truly gone, `sluice deletes accept {source} {name}` deletes them, this once"
     )

@@ -6,15 +6,16 @@ from sluice.errors import DeadRecord
 from sluice.names import INGRESS_POLLER
 from sluice.stage.dead_letters import cause_of
 from sluice.telemetry.metrics import DEAD_LETTERS, RECORDS
+from sluice_ingress_poller.passes import Decision
 from sluice_ingress_poller.records import Names
-from sluice_ingress_poller.stream_poll import Decision
 
 
 def count_page(names: Names, decision: Decision) -> None:
-    """Count the records of a page by outcome: published, unchanged, deleted, dead."""
+    """Count the records of a page by outcome: published, unchanged, conflicting, deleted, dead."""
     counts = {
         "published": len(decision.news.upserts),
         "unchanged": decision.news.unchanged,
+        "conflicting": decision.news.conflicting,
         "deleted": len(decision.deletes),
         "dead": len(decision.news.parked),
     }

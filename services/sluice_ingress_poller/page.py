@@ -13,6 +13,7 @@ from typing import Any
 from sluice.connector import CursorValue, Missing, NotJson, Request, Response, Stream
 from sluice.connector.messages import without_query
 from sluice.connector.record import Record, UnreadableKey, source_key
+from sluice.connector.signs import Signs, signs
 from sluice.connector.stream import readable_cursor
 from sluice.errors import EnvironmentFault, SluiceError, Transient
 
@@ -39,9 +40,14 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Page:
+    """`signs`: what it says of more records. `open`: it is the last one, and nothing but the paging says so."""
+
     items: list[Item]
     next: Request | None
     server_time: datetime | None
+    signs: Signs
+    open: bool
+    fingerprint: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +62,14 @@ class Parked:
 
 @dataclass(slots=True)
 class News:
-    """What a page changes: records to publish, records to park, and how many say nothing new."""
+    """What a page changes: records to publish, records to park, and how many say nothing new or are withheld because
+    their key stands for two records.
+    """
 
     upserts: list[Item] = field(default_factory=list)
     parked: list[Parked] = field(default_factory=list)
     unchanged: int = 0
+    conflicting: int = 0
 
 
 def read_page(stream: Stream[Any], response: Response) -> Page:
@@ -73,9 +82,10 @@ def read_page(stream: Stream[Any], response: Response) -> Page:
     try:
         items = [_item(stream, raw) for raw in stream.records_in(response)]
         following = stream.next_request(response, response.request)
+        said, open_end = signs(response, stream.not_paging), following is None and _ends_open(stream, response)
     except (NotJson, Missing) as error:
         kind = response.headers.get("content-type", "none").partition(";")[0][:64]
-        raise Transient(f"{where}: page refused whole: {error} (content-type {kind})") from None
+        raise Transient(f"{where}: page refused whole: {error}{_failure_in(response)} (content-type {kind})") from None
     except SluiceError:
         raise
     except Exception as error:
@@ -86,7 +96,8 @@ def read_page(stream: Stream[Any], response: Response) -> Page:
             f"{UNREADABLE_IN_A_ROW_MAX} records in a row have no readable key",
             f"compare the stream's key ({', '.join(stream.key_fields)}) with what the source sends now",
         )
-    return Page(items, following, response.server_time)
+    fingerprint = content_hash(b"\0".join(item.raw for item in items))
+    return Page(items, following, response.server_time, said, open_end, fingerprint)
 
 
 def news(items: list[Item], known: Callable[[bytes], bytes | None], parked_before: Collection[bytes]) -> News:
@@ -121,6 +132,19 @@ def author_fault(error: Exception, where: str) -> EnvironmentFault:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     at = f"{Path(frame.filename).name}:{frame.lineno}"
     return EnvironmentFault(where, f"the connector raised {type(error).__name__} at {at}", "mend the connector")
+
+
+def _ends_open(stream: Stream[Any], response: Response) -> bool:
+    return stream.concluded is not None and stream.concluded.ends_open(response)
+
+
+def _failure_in(response: Response) -> str:
+    """What a refused page says of a failure, by its member's name."""
+    try:
+        named = signs(response).errors
+    except (NotJson, RecursionError):
+        return ""
+    return f"; it reports a failure in its member {named}" if named else ""
 
 
 def _item(stream: Stream[Any], raw: bytes) -> Item:

@@ -63,7 +63,7 @@ def polled_streams(pipeline: Pipeline, part: PollerPart, load: Callable[[Pipelin
             with _place(pipeline, "sources", source, "streams", name):
                 stream = connector.stream(name)
             names = _names(pipeline, source, name)
-            plan = _plan(stream, settings, part)
+            plan = _plan(f"{source}/{name}", stream, settings, part)
             secrets = connector.secrets()
             found.append(PolledStream(f"{source}/{name}", stream, fetcher, plan, names, secrets, patience))
     return found
@@ -83,12 +83,13 @@ def _place(pipeline: Pipeline, *location: str) -> Iterator[None]:
         raise author_s_mistake(pipeline, f"making {'.'.join(location)}", error, quoted=False) from None
 
 
-def _plan(stream: Stream[Any], settings: StreamSettings, part: PollerPart) -> Plan:
+def _plan(name: str, stream: Stream[Any], settings: StreamSettings, part: PollerPart) -> Plan:
     return Plan(
         freshness_s=settings.freshness,
         enumerate_every_s=settings.enumerate_every or stream.enumerate_every.total_seconds(),
         guard=ShrinkGuard(part.shrink_keys_min, part.shrink_fraction_max),
         attempts_max=part.page_attempts_max,
+        name=name,
     )
 
 

@@ -33,6 +33,8 @@ TAKE_TIMEOUT_S = 0.2
 RETRY_S = 5.0
 OPENING = "topics of ingress-poller"
 MEMBERSHIP = "group of ingress-poller"
+# A member is ready with its first shards, whose alarms it then shows; one that is given none is ready all the same.
+ASSIGNED_WITHIN_S = 10.0
 # Longer than the longest wait for an unreachable Kafka (fencing: 60 s), which is no reason to restart a process.
 SHARD_STALLED_AFTER_S = 150.0
 log = structlog.get_logger()
@@ -71,6 +73,7 @@ class Poller:
         self._health = health
         self._shards: dict[int, Shard] = {}
         self._around: Surroundings | None = None
+        self._started_by_s = 0.0
         self._shard_count = pipeline.shards
         part = settings.poller
         groups = downstream(pipeline, part.downstream_groups)
@@ -143,7 +146,7 @@ class Poller:
             threading.Semaphore(self._settings.poller.pages_max),
         )
         self._member.open()
-        self._health.started()
+        self._started_by_s = time.monotonic() + ASSIGNED_WITHIN_S
 
     def _turn(self) -> None:
         self._member.take(100, TAKE_TIMEOUT_S)
@@ -151,6 +154,8 @@ class Poller:
         assigned, self._member.assigned = self._member.assigned, []
         for _, number in assigned:
             self._start_shard(number)
+        if assigned or time.monotonic() > self._started_by_s:
+            self._health.started()
         self._look_after_shards()
 
     def _start_shard(self, number: int) -> None:

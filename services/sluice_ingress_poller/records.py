@@ -19,7 +19,7 @@ from sluice.stage.dead_letters import TRUNCATED_BODY_BYTES, dead_letter
 from sluice.stage.raw import OP_HEADER, ORIGIN_HEADER, RawRecord
 from sluice.stage.record import Record
 from sluice_ingress_poller.page import Item, Parked
-from sluice_ingress_poller.stream_poll import Decision
+from sluice_ingress_poller.passes import Decision
 
 RESPONSE_BYTES_MAX = 16 * 1024 * 1024 - 64 * 1024
 NOWHERE = -1

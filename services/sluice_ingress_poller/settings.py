@@ -12,7 +12,9 @@ class PollerPart(BaseModel):
     """`pages_max`: pages in memory at once, over all streams: with the connector's body limit, the bound in bytes.
 
     `shrink_keys_min`, `shrink_fraction_max`: an enumeration in which more than the greater of both is missing
-    publishes no deletes. `downstream_groups`: groups whose lag slows polling down, without the prefix.
+    publishes no deletes until `sluice deletes accept`; of few keys the first allows only a quarter, and always one. An
+    empty enumeration is never taken at its word. `downstream_groups`: groups whose lag slows polling down, without the
+    prefix.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -26,15 +26,19 @@ from sluice.stage.backpressure import Flow
 from sluice.stage.ingress import IngressProducer
 from sluice.state import Store
 from sluice.telemetry import Health
+from sluice.telemetry.health import STARTING
+from sluice_ingress_poller.acceptance import Acceptances
+from sluice_ingress_poller.faults import StreamFaults
 from sluice_ingress_poller.known_keys import RawTopicKeys
 from sluice_ingress_poller.lag import BackPressure
 from sluice_ingress_poller.lane import Lane, Outcome
-from sluice_ingress_poller.outcomes import count_page, count_parked
 from sluice_ingress_poller.page import author_fault
+from sluice_ingress_poller.passes import Decision
 from sluice_ingress_poller.polled import PolledStream
+from sluice_ingress_poller.polling import Polling
 from sluice_ingress_poller.records import Fetched, RecordMaker
 from sluice_ingress_poller.schedule import retry_delay_s
-from sluice_ingress_poller.stream_poll import Decision, StreamPoll
+from sluice_ingress_poller.stream_poll import StreamPoll
 from sluice_ingress_poller.watermark import claimed
 
 WAIT_S_MAX = 0.5
@@ -57,21 +61,6 @@ class Surroundings:
     slots: threading.Semaphore
 
 
-@dataclass
-class _Polling:
-    """A stream under the present claim."""
-
-    polled: PolledStream
-    poll: StreamPoll
-    maker: RecordMaker
-    lane: Lane
-
-    @property
-    def due_s(self) -> float:
-        """When its next request may go: the stream's own time, and not while the source asks for patience."""
-        return max(self.poll.due_s, self.polled.patience.until_s)
-
-
 class Shard:
     """Runs in a thread from `start` to `stop`. `beat_s` is when it last came around, `bug` what ended it early."""
 
@@ -85,12 +74,16 @@ class Shard:
         self._producer = IngressProducer(
             around.kafka, around.names, around.names.transactional_id(INGRESS_POLLER, number)
         )
-        self._polling: dict[str, _Polling] = {}
+        self._polling: dict[str, Polling] = {}
+        self._faults = {polled.key: StreamFaults(polled.key, around.health) for polled in streams}
+        self._where = f"shard {number}"
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._attempts = 0
         self._thread = threading.Thread(target=self._run, name=f"shard {number}", daemon=True)
 
     def start(self) -> None:
+        # Not ready before the alarms that stand in the watermarks are shown.
+        self._around.health.fault(self._where, STARTING)
         self._thread.start()
 
     def ask_to_stop(self) -> None:
@@ -115,22 +108,24 @@ class Shard:
             self.bug = error
         finally:
             self._drop()
+            for faults in self._faults.values():
+                faults.clear()
+            self._around.health.mend(self._where)
             self._producer.close()
             log.info("shard given up")
 
     def _guarded(self) -> None:
         """Take the shard over and serve it, until asked to stop or something takes the ground away."""
-        where = f"shard {self.number}"
         try:
             self._take_over()
-            self._around.health.mend(where)
+            self._around.health.mend(self._where)
             self._serve()
         except EnvironmentFault as error:
-            self._around.health.fault(where, str(error))
+            self._around.health.fault(self._where, str(error))
             log.error("environment", where=error.where, why=error.why, next=error.next_step)
             self._wait(error)
         except Transient as error:
-            self._around.health.fault(where, str(error))
+            self._around.health.fault(self._where, str(error))
             log.warning("taking the shard over again", why=str(error), lost=isinstance(error, TransactionLost))
             self._wait(error)
 
@@ -170,7 +165,10 @@ class Shard:
         poll = StreamPoll(polled.stream, polled.plan, watermark, known, time.monotonic(), _now_us())
         maker = RecordMaker(polled.names, watermark.epoch, incarnation, polled.secrets)
         lane = Lane(polled.key, polled.fetcher, self._around.slots, self._outcomes)
-        self._polling[polled.key] = _Polling(polled, poll, maker, lane)
+        faults, names = self._faults[polled.key], polled.names
+        faults.alarms(watermark)
+        acceptances = Acceptances(names.source, names.stream)
+        self._polling[polled.key] = Polling(polled, poll, maker, lane, faults, acceptances)
 
     def _restored(self, polled: PolledStream, no_watermark: bool, reader: LogReader) -> RawTopicKeys:
         topic = polled.names.raw_topic
@@ -191,7 +189,6 @@ class Shard:
         """Forget the claim's streams; answers that are still under way go nowhere."""
         for polling in self._polling.values():
             polling.lane.close()
-            self._around.health.mend(polling.polled.key)
         self._polling = {}
         self._outcomes = queue.SimpleQueue()
 
@@ -201,6 +198,8 @@ class Shard:
         while not self._stopped.is_set():
             self._beat()
             now_s = time.monotonic()
+            for polling in self._polling.values():
+                polling.look_for_requests(self._producer, now_s)
             if self._around.back_pressure.flow is not Flow.PAUSED:
                 for polling in self._polling.values():
                     if not polling.lane.busy and polling.due_s <= now_s:
@@ -219,19 +218,19 @@ class Shard:
         dues = [p.due_s for p in self._polling.values() if not p.lane.busy]
         return min(max(min(dues, default=now_s + WAIT_S_MAX) - now_s, 0.01), WAIT_S_MAX)
 
-    def _ask(self, polling: _Polling, now_s: float) -> None:
+    def _ask(self, polling: Polling, now_s: float) -> None:
         try:
             request = polling.poll.request(now_s)
         except SluiceError as error:
-            self._failed(polling, error)
+            polling.failed(error)
             return
         polling.lane.send(request)
 
-    def _handle(self, polling: _Polling, outcome: Outcome) -> None:
+    def _handle(self, polling: Polling, outcome: Outcome) -> None:
         """Publish what an outcome leads to. A failure of the source is the stream's own; one of Kafka the shard's."""
         answer = outcome.answer
         if isinstance(answer, Exception):
-            self._failed(polling, answer if isinstance(answer, SluiceError) else author_fault(answer, outcome.key))
+            polling.failed(answer if isinstance(answer, SluiceError) else author_fault(answer, outcome.key))
             return
         fetched = Fetched.now(answer, time.time_ns() // 1_000_000)
         refused = failure(polling.polled.names.source, answer)
@@ -243,12 +242,13 @@ class Shard:
                 refused = error
         if decision is None:
             self._producer.publish([polling.maker.response(fetched)], {})
-            self._failed(polling, refused or Bug("no decision and no reason"))
+            polling.failed(refused or Bug("no decision and no reason"))
             return
         self._publish(polling, decision, fetched)
-        self._committed(polling, decision)
+        self._attempts = 0
+        polling.committed(decision, self._around.back_pressure.flow)
 
-    def _publish(self, polling: _Polling, decision: Decision, fetched: Fetched) -> None:
+    def _publish(self, polling: Polling, decision: Decision, fetched: Fetched) -> None:
         """One transaction for the page and its watermark. Very many deletes go before it, in slices of their own: a
         crash among them leaves the rest known, and the next enumeration finds them again."""
         deletes = list(decision.deletes)
@@ -259,32 +259,6 @@ class Shard:
         records = polling.maker.page(decision, fetched)
         records += polling.maker.deletes(deletes, fetched)
         self._producer.publish(records, {polling.polled.key: decision.watermark.dump(_now_us())})
-
-    def _committed(self, polling: _Polling, decision: Decision) -> None:
-        self._attempts = 0
-        polling.poll.committed(decision, time.monotonic(), self._around.back_pressure.flow)
-        count_page(polling.polled.names, decision)
-        count_parked(decision)
-        key = polling.polled.key
-        if decision.alarm:
-            self._around.health.fault(key, decision.alarm)
-            log.error("enumeration", stream=key, why=decision.alarm)
-        elif decision.verdict is not None or decision.next is None:
-            self._around.health.mend(key)
-
-    def _failed(self, polling: _Polling, error: Exception) -> None:
-        if not isinstance(error, SluiceError):
-            raise error
-        key = polling.polled.key
-        polling.poll.failed(error, time.monotonic(), random.random())  # noqa: S311 - spread, not secrecy
-        if isinstance(error, Transient) and error.retry_after_s is not None:
-            polling.polled.patience.asked_for(error.retry_after_s, time.monotonic())
-        retry_in_s = round(polling.due_s - time.monotonic(), 1)
-        if isinstance(error, EnvironmentFault):
-            self._around.health.fault(key, str(error))
-            log.error("environment", stream=key, where=error.where, why=error.why, next=error.next_step)
-        else:
-            log.warning("not now", stream=key, why=str(error), retry_in_s=retry_in_s)
 
 
 def _now_us() -> int:

@@ -3,22 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sluice.connector import CursorValue
 from sluice.connector.cursor import as_time, order
 from sluice.errors import EnvironmentFault
+from sluice.stage.deletes import Loss
 
 VERSION = 1
+
+ENUMERATION = "enumeration"
+CHANGES = "changes"
+LISTED_TWICE = "listed twice"
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Why something of a stream is withheld. It outlives its owner: only a pass that looks at the same ends it.
+    `loss`: what an operator may accept, if that is what it is about."""
+
+    why: str
+    since_us: int
+    loss: Loss | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"why": self.why, "since": self.since_us, "loss": self.loss.to_json() if self.loss else None}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Alarm:
+        loss = stored.get("loss")
+        return cls(stored["why"], stored["since"], Loss.from_json(loss) if loss else None)
+
+
 FUTURE_MAX = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
     """`cursor`: newest value of complete passes, None before the first. `enumerated_at_us`: when the last complete
-    enumeration ended, by our clock; it only schedules the next one.
+    enumeration ended, by our clock; it only schedules the next one. `alarms`: those that stand, by what they are about
+    (`ENUMERATION`, `CHANGES`, `LISTED_TWICE`). `paged`: the paging that was seen to lead from one page to another;
+    `page_records`: what the first of these held. `accepted`: the last request to accept a loss that was used, so that
+    each is used once.
 
     There is no tie-break and no boundary list: each pass begins a lookback before the cursor, and what was published
     is told apart by the known keys' content hashes, which are bounded by the number of keys.
@@ -28,6 +56,18 @@ class Watermark:
     epoch: int
     incarnation: int
     enumerated_at_us: int | None = None
+    alarms: Mapping[str, Alarm] = field(default_factory=dict)
+    paged: str = ""
+    page_records: int = 0
+    accepted: str = ""
+
+    def with_alarm(self, about: str, why: str, now_us: int, loss: Loss | None = None) -> Watermark:
+        """The same with the alarm about `about` as given; none where `why` is empty."""
+        alarms = {name: alarm for name, alarm in self.alarms.items() if name != about}
+        if why:
+            before = self.alarms.get(about)
+            alarms[about] = Alarm(why, before.since_us if before else now_us, loss)
+        return replace(self, alarms=alarms)
 
     def dump(self, now_us: int) -> dict[str, Any]:
         return {
@@ -39,7 +79,14 @@ class Watermark:
             "incarnation": self.incarnation,
             "enumerated_at": self.enumerated_at_us,
             "at": now_us,
+            **self._optional(),
         }
+
+    def _optional(self) -> dict[str, Any]:
+        alarms = {about: alarm.to_json() for about, alarm in self.alarms.items()}
+        paged = {"paged": self.paged, "page_records": self.page_records}
+        members = {"alarms": alarms, **paged, "accepted": self.accepted}
+        return {name: value for name, value in members.items() if value}
 
 
 def claimed(stored: Mapping[str, Any] | None, incarnation: int, where: str) -> Watermark:
@@ -53,7 +100,17 @@ def claimed(stored: Mapping[str, Any] | None, incarnation: int, where: str) -> W
     if stored.get("v") != VERSION:
         raise EnvironmentFault(where, f"watermark version {stored.get('v')} is not known", "run a newer ingress-poller")
     epoch = stored["epoch"] if incarnation > stored["incarnation"] else stored["epoch"] + 1
-    return Watermark(stored["cursor"], epoch, incarnation, stored.get("enumerated_at"))
+    alarms = {about: Alarm.from_json(alarm) for about, alarm in stored.get("alarms", {}).items()}
+    return Watermark(
+        stored["cursor"],
+        epoch,
+        incarnation,
+        stored.get("enumerated_at"),
+        alarms,
+        stored.get("paged", ""),
+        stored.get("page_records", 0),
+        stored.get("accepted", ""),
+    )
 
 
 def newer(old: CursorValue | None, seen: CursorValue | None, server_time: datetime | None) -> CursorValue | None:

@@ -89,23 +89,28 @@ class Polled:
     """A pipeline that polls `url`, its topics on a real cluster, and what stands in them."""
 
     def __init__(
-        self, kafka: str, prefix: str, url: str, streams: tuple[str, ...] = ("things",), **settings: str
+        self,
+        kafka: str,
+        prefix: str,
+        url: str,
+        streams: tuple[str, ...] = ("things",),
+        enumerate_every: str = "1s",
+        **settings: str,
     ) -> None:
         self.kafka = KafkaSettings(bootstrap_servers=kafka)
         declared = {
             "poll": "sources.shop.connector:Shop",
             "settings": {"base_url": url, **settings},
-            "streams": {name: {"freshness": "0.4s", "enumerate_every": "1s"} for name in streams},
+            "streams": {name: {"freshness": "0.4s", "enumerate_every": enumerate_every} for name in streams},
         }
-        self.pipeline = Pipeline.model_validate(
-            {
-                "pipeline": "shop",
-                "partitions": 2,
-                "shards": 2,
-                "kafka": {"prefix": prefix},
-                "sources": {"shop": declared},
-            }
-        )
+        self.declared = {
+            "pipeline": "shop",
+            "partitions": 2,
+            "shards": 2,
+            "kafka": {"prefix": prefix},
+            "sources": {"shop": declared},
+        }
+        self.pipeline = Pipeline.model_validate(self.declared)
         self.names = self.pipeline.names
         topics = Topics(clients.admin(self.kafka))
         made = concrete(load_kinds(default_schemas_dir() / "topics"), self.pipeline, [])

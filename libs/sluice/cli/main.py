@@ -15,6 +15,7 @@ from sluice.errors import ExitCode, SettingsError, SluiceError, frames_of
 # Command → (module with `app`, or with a function of the command's name; what it is for).
 GROUPS = {
     "cdc": "Change data capture: re-snapshot a source.",
+    "deletes": "Accept that records of a polled source are truly gone.",
     "dev": "Servers for development: Kafka, Postgres, the registry.",
     "mappings": "Mappings: check them without a server.",
     "schemas": "Avro contracts of the pipeline's entities.",

@@ -147,9 +147,8 @@ def test_a_missing_watermark_beside_records_is_a_stop(
     producer.commit()
     asked = len(source.asked)
     with polled.poller(tmp_path) as health:
-        eventually(lambda: f"shard {NUMBER}" in health.faults)
+        eventually(lambda: "there is none in" in health.faults.get(f"shard {NUMBER}", ""))
         why = health.faults[f"shard {NUMBER}"]
-    assert "there is none in" in why
     assert "Next: restore" in why
     assert len(source.asked) == asked
     assert len(polled.raw()) == 25

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,12 +17,13 @@ from sluice.connector.record import Record
 from sluice.errors import EnvironmentFault
 from sluice.position import Position
 from sluice.stage.backpressure import Flow
-from sluice_ingress_poller.enumeration import Enumeration, ShrinkGuard, judge
+from sluice.stage.deletes import Loss
+from sluice_ingress_poller.enumeration import Accepted, Enumeration, Grounds, ShrinkGuard, Verdict, judge
 from sluice_ingress_poller.page import RECORD_BYTES_MAX, Item, content_hash, news, stated_change
 from sluice_ingress_poller.polled import shard_of
 from sluice_ingress_poller.records import uuid7
 from sluice_ingress_poller.schedule import RETRY_S_MAX, poll_interval_s, retry_delay_s
-from sluice_ingress_poller.watermark import Watermark, claimed, newer
+from sluice_ingress_poller.watermark import Alarm, Watermark, claimed, newer
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
@@ -106,6 +108,24 @@ def test_a_watermark_survives_being_written_and_read() -> None:
     assert claimed(None, 0, "x") == Watermark(None, 1, 0)
 
 
+def test_alarms_survive_being_written_and_read_until_they_are_ended() -> None:
+    loss = Loss.of(keys(1, 2), 5)
+    alarmed = Watermark(5, 1, 9, 77, paged="NextLink next", page_records=50, accepted="r").with_alarm(
+        "enumeration", "why", 3, loss
+    )
+    read = claimed(json.loads(json.dumps(alarmed.dump(99))), 10, "x")
+    assert read.alarms == {"enumeration": Alarm("why", 3, loss)}
+    assert (read.paged, read.page_records, read.accepted) == ("NextLink next", 50, "r")
+    assert read.with_alarm("enumeration", "another", 8).alarms["enumeration"].since_us == 3
+    assert read.with_alarm("changes", "", 8).alarms == read.alarms
+    assert read.with_alarm("enumeration", "", 8).alarms == {}
+
+
+def test_a_loss_is_told_by_its_keys_in_any_order() -> None:
+    assert Loss.of(keys(1, 2), 5) == Loss.of(keys(2, 1), 5)
+    assert len({Loss.of(keys(*some), 5).digest for some in [(1,), (2,), (1, 2), (1, 3), ()]}) == 5
+
+
 def test_shards_made_anew_raise_the_epoch() -> None:
     assert claimed(stored(1, 40), 0, "x").epoch == 2
     assert claimed(stored(1, 40), 40, "x").epoch == 2
@@ -158,34 +178,82 @@ def test_bad_records_are_parked_once() -> None:
     assert (again.parked, again.unchanged, len(again.upserts)) == ([], 2, 1)
 
 
+def judged(listed: Enumeration, known: list[bytes], looks: int = 2, **grounds: Any) -> Verdict:
+    return judge(listed, known, Grounds("hr/workers", ShrinkGuard(), looks, **grounds))
+
+
 def test_a_key_missing_from_two_complete_listings_is_deleted() -> None:
-    first = judge(listing(1, 3), keys(1, 2, 3), frozenset(), ShrinkGuard(), 2)
+    first = judged(listing(1, 3, 4, 5), keys(1, 2, 3, 4, 5))
     assert (first.deletes, first.suspects) == ((), frozenset(keys(2)))
-    second = judge(listing(1), keys(1, 2, 3), first.suspects, ShrinkGuard(), 2)
-    assert (second.deletes, second.suspects) == (tuple(keys(2)), frozenset(keys(3)))
+    second = judged(listing(1, 4, 5, 6), keys(1, 2, 4, 5, 6), suspects=first.suspects)
+    assert (second.deletes, second.suspects) == (tuple(keys(2)), frozenset())
 
 
 def test_one_look_is_enough_over_a_stable_snapshot() -> None:
-    assert judge(listing(1), keys(1, 2), frozenset(), ShrinkGuard(), 1).deletes == tuple(keys(2))
+    assert judged(listing(1), keys(1, 2), 1).deletes == tuple(keys(2))
 
 
 def test_an_unreadable_key_blocks_all_deletes() -> None:
-    verdict = judge(listing(1, unreadable=1), keys(1, 2), frozenset(keys(2)), ShrinkGuard(), 2)
+    verdict = judged(listing(1, unreadable=1), keys(1, 2), suspects=frozenset(keys(2)))
     assert verdict.deletes == ()
     assert "no readable key" in verdict.alarm
 
 
 @pytest.mark.parametrize(
     ("known", "listed", "alarm"),
-    [(10, 0, False), (11, 0, True), (40, 30, False), (40, 29, True), (1_000, 800, False), (1_000, 799, True)],
+    [
+        (0, 0, False),
+        (1, 0, True),
+        (1, 1, False),
+        (2, 1, False),
+        (2, 0, True),
+        (3, 2, False),
+        (3, 1, True),
+        (8, 6, False),
+        (8, 5, True),
+        (10, 0, True),
+        (12, 8, True),
+        (40, 30, False),
+        (40, 29, True),
+        (1_000, 800, False),
+        (1_000, 799, True),
+    ],
 )
 def test_a_source_that_shrinks_beyond_the_guard_is_an_alarm(known: int, listed: int, alarm: bool) -> None:
-    verdict = judge(listing(*range(listed)), keys(*range(known)), frozenset(), ShrinkGuard(), 1)
+    verdict = judged(listing(*range(listed)), keys(*range(known)), 1)
     assert bool(verdict.alarm) is alarm
     assert len(verdict.deletes) == (0 if alarm else known - listed)
     if alarm:
         assert f"{listed} of {known}" in verdict.alarm
-        assert "SLUICE_POLLER__SHRINK_FRACTION_MAX" in verdict.alarm
+        words = ["paging", "account", f"{known - listed} are truly gone", "sluice deletes accept hr workers"]
+        places = [verdict.alarm.index(word) for word in words]
+        assert places == sorted(places), "what to look at first stands first"
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0])
+def test_an_empty_listing_is_an_alarm_whatever_the_guard_allows(fraction: float) -> None:
+    verdict = judge(listing(), keys(1, 2), Grounds("hr/workers", ShrinkGuard(1_000, fraction), 1))
+    assert (verdict.deletes, bool(verdict.alarm)) == ((), True)
+
+
+def test_an_accepted_loss_is_deleted_and_no_other() -> None:
+    known = keys(*range(20))
+    refused = judged(listing(*range(5)), known)
+    assert refused.loss is not None
+    accepted = Accepted(refused.loss.digest)
+    assert set(judged(listing(*range(5)), known, accepted=accepted).deletes) == set(keys(*range(5, 20)))
+    assert judged(listing(*range(4)), known, accepted=accepted).alarm
+    assert judged(listing(), known, accepted=accepted).alarm
+
+
+def test_what_came_back_since_a_loss_was_accepted_stays_and_what_went_since_is_judged_by_itself() -> None:
+    known = keys(*range(20))
+    refused = judged(listing(*range(5)), known)
+    assert refused.loss is not None
+    accepted = Accepted(refused.loss.digest, refused.lost)
+    verdict = judged(listing(0, 1, 2, 3, 19), known, accepted=accepted)
+    assert set(verdict.deletes) == set(keys(*range(5, 19)))
+    assert verdict.suspects == frozenset(keys(4))
 
 
 numbers = st.sets(st.integers(0, 30))
@@ -196,12 +264,13 @@ def test_deletes_are_known_and_not_listed(
     known: set[int], listed: set[int], suspected: set[int], looks: int, unreadable: bool
 ) -> None:
     suspects = frozenset(keys(*suspected))
-    verdict = judge(listing(*listed, unreadable=int(unreadable)), keys(*known), suspects, ShrinkGuard(), looks)
+    verdict = judged(listing(*listed, unreadable=int(unreadable)), keys(*known), looks, suspects=suspects)
     gone = set(verdict.deletes)
     assert gone <= set(keys(*known)) - set(keys(*listed))
     assert looks == 1 or gone <= suspects
     assert not (gone and (unreadable or verdict.alarm))
     assert not gone & verdict.suspects
+    assert not (gone and not listed)
 
 
 def test_a_stream_keeps_its_shard_over_releases() -> None:

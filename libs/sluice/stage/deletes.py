@@ -1,0 +1,59 @@
+"""Deletes that a poller withholds, and an operator's word that they are right.
+
+The loss is told by a digest of the keys, so that what is accepted is the loss that was looked at and no other, and so
+that no key leaves the poller.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+def control_key(source: str, stream: str) -> str:
+    """The key of a request in `sluice.control`."""
+    return f"deletes/{source}/{stream}"
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """`keys` of `known` keys are missing from a listing; `digest` says which, in any order."""
+
+    keys: int
+    known: int
+    digest: str
+
+    @classmethod
+    def of(cls, missing: Iterable[bytes], known: int) -> Loss:
+        count = total = 0
+        for key in missing:
+            count += 1
+            total += int.from_bytes(hashlib.blake2b(key, digest_size=16).digest(), "big")
+        return cls(count, known, f"{total % (1 << 128):032x}")
+
+    def to_json(self) -> dict[str, Any]:
+        return {"keys": self.keys, "known": self.known, "digest": self.digest}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Loss:
+        return cls(int(stored["keys"]), int(stored["known"]), str(stored["digest"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """A request to accept the loss with `digest`; `request` tells it from others, since each counts once."""
+
+    request: str
+    digest: str
+
+    def to_json(self, at_us: int) -> dict[str, Any]:
+        return {"request": self.request, "digest": self.digest, "at": at_us}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any] | None) -> Acceptance | None:
+        """None where nothing, or nothing that can be understood, was asked."""
+        if stored is None or not isinstance(stored.get("request"), str) or not isinstance(stored.get("digest"), str):
+            return None
+        return cls(stored["request"], stored["digest"])

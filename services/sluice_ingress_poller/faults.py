@@ -1,0 +1,51 @@
+"""What `/readyz` says of a stream: its alarms as the watermark holds them, and its requests that fail.
+
+Each cause has a line of its own, and only what the line is about ends it: an alarm about a listing ends by a listing,
+a request that fails by an answer to it or by a whole pass of its kind. So none is hidden by what goes well beside it.
+"""
+
+from __future__ import annotations
+
+from sluice.errors import EnvironmentFault, SluiceError
+from sluice.telemetry import Health
+from sluice_ingress_poller.watermark import CHANGES, ENUMERATION, LISTED_TWICE, Watermark
+
+ALARMS = (ENUMERATION, CHANGES, LISTED_TWICE)
+# A failure that passes is no fault; that one passes is shown by the next attempts, within some seconds.
+TOLD_FROM_ATTEMPT = 3
+
+
+class StreamFaults:
+    """Of the stream `key`; kept for as long as this process holds its shard."""
+
+    def __init__(self, key: str, health: Health) -> None:
+        self._key = key
+        self._health = health
+        self._failing: dict[str, bytes] = {}
+
+    def alarms(self, watermark: Watermark) -> None:
+        """Show the alarms that stand in a durable `watermark`, and no others."""
+        for about in ALARMS:
+            alarm = watermark.alarms.get(about)
+            if alarm is None:
+                self._health.mend(f"{self._key} {about}")
+            else:
+                self._health.fault(f"{self._key} {about}", alarm.why)
+
+    def failed(self, doing: str, page: bytes, error: SluiceError, attempts: int) -> None:
+        """The request for `page` of a pass of kind `doing` failed, for the `attempts`th time in a row."""
+        if isinstance(error, EnvironmentFault) or attempts >= TOLD_FROM_ATTEMPT:
+            self._failing[doing] = page
+            self._health.fault(f"{self._key} {doing} request", str(error))
+
+    def answered(self, doing: str, page: bytes, finished: bool) -> None:
+        """The request for `page` was answered and published; `finished`: it was the last of its pass."""
+        if doing in self._failing and (finished or self._failing[doing] == page):
+            del self._failing[doing]
+            self._health.mend(f"{self._key} {doing} request")
+
+    def clear(self) -> None:
+        """The stream is another owner's from now on."""
+        for about in (*ALARMS, *(f"{doing} request" for doing in self._failing)):
+            self._health.mend(f"{self._key} {about}")
+        self._failing.clear()

@@ -1,0 +1,69 @@
+"""A stream under the present claim of its shard: its state machine, its lane, and what is told of it."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from sluice.errors import EnvironmentFault, SluiceError, Transient
+from sluice.stage.backpressure import Flow
+from sluice.stage.ingress import IngressProducer
+from sluice_ingress_poller.acceptance import Acceptances
+from sluice_ingress_poller.faults import StreamFaults
+from sluice_ingress_poller.lane import Lane
+from sluice_ingress_poller.outcomes import count_page, count_parked
+from sluice_ingress_poller.passes import Decision
+from sluice_ingress_poller.polled import PolledStream
+from sluice_ingress_poller.records import RecordMaker
+from sluice_ingress_poller.stream_poll import StreamPoll
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Polling:
+    polled: PolledStream
+    poll: StreamPoll
+    maker: RecordMaker
+    lane: Lane
+    faults: StreamFaults
+    acceptances: Acceptances
+
+    @property
+    def due_s(self) -> float:
+        """When its next request may go: the stream's own time, and not while the source asks for patience."""
+        return max(self.poll.due_s, self.polled.patience.until_s)
+
+    def look_for_requests(self, producer: IngressProducer, now_s: float) -> None:
+        """Take over what an operator accepted."""
+        accepted = self.acceptances.look(producer, self.poll.watermark, now_s)
+        if accepted is not None:
+            self.poll.accept(accepted, now_s)
+
+    def committed(self, decision: Decision, flow: Flow) -> None:
+        """`decision` is published."""
+        doing, page = self.poll.doing, self.poll.page
+        self.poll.committed(decision, time.monotonic(), flow)
+        count_page(self.polled.names, decision)
+        count_parked(decision)
+        self.faults.answered(doing, page, decision.next is None)
+        if decision.next is None:
+            self.faults.alarms(decision.watermark)
+
+    def failed(self, error: Exception) -> None:
+        """A request, its page or the making of either failed. A bug comes through."""
+        if not isinstance(error, SluiceError):
+            raise error
+        doing, page = self.poll.doing, self.poll.page
+        self.poll.failed(error, time.monotonic(), random.random())  # noqa: S311 - spread, not secrecy
+        self.faults.failed(doing, page, error, self.poll.attempts)
+        if isinstance(error, Transient) and error.retry_after_s is not None:
+            self.polled.patience.asked_for(error.retry_after_s, time.monotonic())
+        retry_in_s = round(self.due_s - time.monotonic(), 1)
+        if isinstance(error, EnvironmentFault):
+            log.error("environment", stream=self.polled.key, where=error.where, why=error.why, next=error.next_step)
+        else:
+            log.warning("not now", stream=self.polled.key, why=str(error), retry_in_s=retry_in_s)

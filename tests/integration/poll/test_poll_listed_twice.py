@@ -1,0 +1,171 @@
+"""One key twice in a listing with two contents: what was published before stays, and it is said; nothing flips."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sluice.connector import Cursor, NextLink
+from sluice.telemetry import Health
+from support.listings import connector, listed
+from support.polling import Polled
+from support.scripted_source import Asked, ScriptedSource, scripted_source
+from support.waiting import eventually
+
+ABOUT = "shop/things listed twice"
+
+
+class Pages:
+    """A listing whose pages a test writes; with a cursor, changes are those of the same records."""
+
+    def __init__(self, *pages: list[dict[str, Any]]) -> None:
+        self.pages = list(pages)
+        self.listings = 0
+
+    def __call__(self, asked: Asked) -> Any:
+        at, since = int(asked.query.get("page", 0)), asked.query.get("since")
+        pages = self.pages
+        if since is not None:
+            pages = [[row for page in pages for row in page if row["at"] >= since]]
+        self.listings += at == 0 and since is None
+        following = f"/people?page={at + 1}" if at + 1 < len(pages) else None
+        return listed({"value": pages[at], "next": following})
+
+
+@pytest.fixture
+def pages() -> Pages:
+    return Pages()
+
+
+@pytest.fixture
+def source(pages: Pages) -> Iterator[ScriptedSource]:
+    with scripted_source(pages) as running:
+        yield running
+
+
+@pytest.fixture
+def polled(kafka: str, topic_prefix: str, source: ScriptedSource) -> Iterator[Polled]:
+    opened = Polled(kafka, topic_prefix, source.url)
+    yield opened
+    opened.close()
+
+
+def row(number: int, name: str, at: str = "2024-01-01T00:00:00Z") -> dict[str, Any]:
+    return {"id": number, "name": name, "at": at}
+
+
+def told(health: Health) -> str:
+    return eventually(lambda: health.faults.get(ABOUT, ""), "told", 30.0, lambda: str(health.faults))
+
+
+def after_listings(pages: Pages, count: int) -> None:
+    before = pages.listings
+    eventually(lambda: pages.listings >= before + count, f"{count} more listings")
+
+
+def names(polled: Polled) -> dict[int, str]:
+    return {json.loads(key)["id"]: json.loads(value)["name"] for key, value in polled.newest().items()}
+
+
+def published(polled: Polled) -> Counter[bytes | None]:
+    return Counter(message.key() for message in polled.raw())
+
+
+BY_CURSOR: dict[str, Any] = {"cursor": Cursor("at", param="since", lookback=timedelta(0))}
+LATER = "2024-01-02T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("second", "more"),
+    [
+        ([[row(1, "b"), row(2, "c")]], {}),
+        ([[row(2, "c")], [row(1, "b")]], {}),
+        ([[row(1, "b"), row(2, "c")]], BY_CURSOR),
+        ([[row(1, "b", LATER), row(2, "c")]], BY_CURSOR),
+        ([[row(2, "c")], [row(1, "b")]], BY_CURSOR),
+    ],
+    ids=["a page", "two pages", "a page, one cursor", "a page, two cursors", "two pages, one cursor"],
+)
+def test_a_key_that_is_listed_twice_keeps_what_was_published_and_is_told(
+    polled: Polled, pages: Pages, tmp_path: Path, second: list[list[dict[str, Any]]], more: dict[str, Any]
+) -> None:
+    pages.pages = [[row(1, "a"), row(2, "c")]]
+    with polled.poller(tmp_path, connector(NextLink("next"), **more)) as health:
+        eventually(lambda: names(polled) == {1: "a", 2: "c"})
+        pages.pages = [[row(1, "A"), *second[0]], *second[1:], [row(3, "d")]]
+        why = told(health)
+        after_listings(pages, 4)
+        assert told(health) == why
+        pages.pages = [[*second[0]], *second[1:], [row(1, "A"), row(3, "d")]]  # in another order
+        after_listings(pages, 3)
+    assert "1 key is listed twice" in why
+    assert "id" in why
+    assert json.dumps(row(1, "b")["name"]) not in why
+    assert published(polled)[b'{"id":1}'] <= 2
+    assert names(polled)[3] == "d", "others arrive"
+
+
+def test_a_key_that_is_listed_twice_from_the_first_listing_on_never_flips(
+    polled: Polled, pages: Pages, tmp_path: Path
+) -> None:
+    pages.pages = [[row(1, "a"), row(1, "b"), row(2, "c")]]
+    with polled.poller(tmp_path, connector(NextLink("next"))) as health:
+        told(health)
+        after_listings(pages, 3)
+        assert names(polled) == {2: "c"}
+        pages.pages = [[row(1, "b"), row(2, "c")]]
+        eventually(lambda: names(polled) == {1: "b", 2: "c"}, "a listing that shows it once ends it", 30.0)
+        eventually(lambda: not health.faults)
+    assert published(polled) == {b'{"id":1}': 1, b'{"id":2}': 1}
+
+
+def test_two_records_under_one_key_with_two_times_of_change_are_told_and_do_not_flip(
+    polled: Polled, pages: Pages, tmp_path: Path
+) -> None:
+    pages.pages = [[row(1, "a"), row(2, "c")], [row(1, "b", LATER)]]
+    with polled.poller(tmp_path, connector(NextLink("next"), **BY_CURSOR)) as health:
+        told(health)
+        after_listings(pages, 4)
+        told(health)
+    assert published(polled)[b'{"id":1}'] == 2
+
+
+def test_a_row_that_changes_while_pages_are_read_is_published_anew_and_no_fault(
+    polled: Polled, pages: Pages, tmp_path: Path
+) -> None:
+    pages.pages = [[row(1, "a"), row(2, "c")], [row(1, "b", LATER)]]
+    with polled.poller(tmp_path, connector(NextLink("next"), **BY_CURSOR)) as health:
+        eventually(lambda: names(polled) == {1: "b", 2: "c"})
+        pages.pages = [[row(2, "c")], [row(1, "b", LATER)]]
+        after_listings(pages, 3)
+        assert not health.faults
+    assert published(polled) == {b'{"id":1}': 2, b'{"id":2}': 1}
+
+
+def test_the_same_record_twice_is_nothing_to_tell(polled: Polled, pages: Pages, tmp_path: Path) -> None:
+    pages.pages = [[row(1, "a"), row(1, "a")], [row(1, "a")]]
+    with polled.poller(tmp_path, connector(NextLink("next"))) as health:
+        eventually(lambda: names(polled) == {1: "a"})
+        after_listings(pages, 3)
+        assert not health.faults
+    assert published(polled) == {b'{"id":1}': 1}
+
+
+def test_a_new_owner_does_not_flip_what_the_old_one_withheld(polled: Polled, pages: Pages, tmp_path: Path) -> None:
+    pages.pages = [[row(1, "a"), row(2, "c")]]
+    with polled.poller(tmp_path, connector(NextLink("next"))) as health:
+        eventually(lambda: names(polled) == {1: "a", 2: "c"})
+        pages.pages = [[row(1, "b"), row(2, "c")], [row(1, "a")]]
+        told(health)
+    before = published(polled)[b'{"id":1}']
+    for owner in range(2):
+        with polled.poller(tmp_path / str(owner), connector(NextLink("next"))) as health:
+            told(health)
+            after_listings(pages, 3)
+    assert published(polled)[b'{"id":1}'] == before

@@ -1,0 +1,69 @@
+"""Sources that list people in ways that an author may get wrong: how their pages are cut and where the link stands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from sluice.connector import Connector, ConnectorSettings, Paging, RestStream
+from sluice.connector.paging import SinglePage
+from support.scripted_source import Answer, Asked, Raw
+
+Link = Callable[[str], Mapping[str, Any]]
+
+
+@dataclass
+class People:
+    """`count` people; pages of `cap` at most, or fewer if `limit` asks for fewer. `link` makes the members that lead
+    on; the last page has none of them. `more` stands on every page. `spoil` may answer instead.
+    """
+
+    count: int
+    cap: int = 50
+    link: Link = lambda address: {"next": address}
+    more: dict[str, Any] = field(default_factory=dict)
+    rows: dict[int, dict[str, Any]] = field(default_factory=dict)
+    heeds_limit: bool = True
+    spoil: Callable[[Asked], Answer | Raw | None] = lambda asked: None
+
+    def __post_init__(self) -> None:
+        for number in range(self.count):
+            self.rows[number] = {"id": number, "name": f"n{number}"}
+
+    def __call__(self, asked: Asked) -> Answer | Raw:
+        if (spoilt := self.spoil(asked)) is not None:
+            return spoilt
+        limit = int(asked.query.get("limit", self.cap)) if self.heeds_limit else self.cap
+        at = int(asked.query.get("offset", 0))
+        rows = [row for _, row in sorted(self.rows.items())]
+        page = rows[at:][: min(limit, self.cap)]
+        body: dict[str, Any] = {**self.more, "value": page}
+        if at + len(page) < len(rows):
+            body |= self.link(f"/people?offset={at + len(page)}&limit={min(limit, self.cap)}")
+        return listed(body)
+
+    def as_published(self) -> dict[bytes, bytes]:
+        return {b'{"id":%d}' % number: json.dumps(row).encode() for number, row in self.rows.items()}
+
+
+def listed(body: Any, **headers: str) -> Answer:
+    return Answer(json.dumps(body).encode(), headers={"Content-Type": "application/json", **headers})
+
+
+class PeopleStream(RestStream[dict[str, Any]]):
+    path, records, key = "/people", "value", "id"
+
+
+def connector(
+    paging: Paging | None = None, page_size: int | None = None, kind: type[PeopleStream] = PeopleStream, **more: Any
+) -> type[Connector[ConnectorSettings]]:
+    """A connector whose one stream `things` pages as given; `more` are class attributes of the stream."""
+    declared = {"paging": paging or SinglePage(), "page_size": page_size, **more}
+    stream = type("People", (kind,), declared)
+
+    class OfPeople(Connector[ConnectorSettings]):
+        streams: ClassVar = {"things": stream}
+
+    return OfPeople

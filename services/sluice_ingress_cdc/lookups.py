@@ -49,7 +49,8 @@ class SourceLookups:
         """Judge table `name` by the catalogs and by the shape that the log tells; None if it is held now.
 
         The catalogs show a moment after the event's. Where they show another shape than the log, every column is in
-        doubt: a later Relation message will say more.
+        doubt: a later Relation message will say more. Columns that were only added since leave no doubt: the others
+        stand before them by their numbers, in the order in which the log tells them.
         """
         bound = self._tables[name].bound
         if self._tables[name].state != FOLLOWED or bound is None:
@@ -61,7 +62,7 @@ class SourceLookups:
         if self._tables[name].state != FOLLOWED:
             return None
         facts = look.facts.get(name)
-        if facts is None or not _same_shape(facts, relation):
+        if facts is None or not _begins_so(facts, relation):
             doubtful = frozenset(c.name for c in relation.columns)
         else:
             doubtful = doubtful_columns(bound, facts)
@@ -116,6 +117,6 @@ class SourceLookups:
         return self._connection
 
 
-def _same_shape(facts: TableFacts, relation: Relation) -> bool:
+def _begins_so(facts: TableFacts, relation: Relation) -> bool:
     told = [(c.name, c.type_oid, c.typmod) for c in relation.columns]
-    return told == [(c.name, c.type_oid, c.typmod) for c in facts.relation.columns]
+    return told == [(c.name, c.type_oid, c.typmod) for c in facts.relation.columns][: len(told)]

@@ -54,8 +54,10 @@ def _identity_reasons(facts: TableFacts, server_version: int) -> Iterator[Unfit]
     default = f"ALTER TABLE {name} REPLICA IDENTITY DEFAULT"
     if not facts.partitioned and not identity:
         yield _no_identity(name, facts.identity, key_immediate=facts.key_immediate)
-    if identity and not set(facts.primary_key) <= identity:
-        yield Unfit("its REPLICA IDENTITY index does not hold the primary key", default)
+    elif not set(facts.primary_key) <= identity:
+        # Of a partitioned table too: the log tells its columns with its own identity, whatever its partitions write.
+        only = f"ALTER TABLE ONLY {name} REPLICA IDENTITY DEFAULT" if facts.partitioned else default
+        yield Unfit("its REPLICA IDENTITY does not hold the primary key", only)
     if not set(facts.primary_key) <= published:
         column = next(c for c in facts.primary_key if c not in published)
         yield Unfit(

@@ -14,6 +14,7 @@ from functools import partial
 from importlib.metadata import version
 
 import structlog
+from confluent_kafka.admin import AdminClient
 
 from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka import clients
@@ -80,13 +81,14 @@ def run_session(around: Around, stop: Stop) -> None:
     slot, publisher = around.slot, around.publisher
     _await_release(slot)
     stored = publisher.fence()
-    topics = raw_topics(slot, around.names, clients.admin(around.settings.kafka))
+    admin = clients.admin(around.settings.kafka)
+    topics = raw_topics(slot, around.names, admin)
     seen = observe(slot, topics, around.settings.kafka, first_start=stored.slot is None)
     epoch, requests = publisher.requests(slot.tables)
     plan = decide(stored.slot, epoch, seen)
     tables = Tables(slot, stored.tables, around.health)
     tables.asked(requests)
-    session = _Session(around, tables, topics, seen.identity.database)
+    session = _Session(around, admin, tables, topics, seen.identity.database)
     if isinstance(plan, Begin):
         identity = seen.identity
         blank = SlotWatermark(identity.system_id, identity.timeline, slot.slot, plan.epoch, 0, 0)
@@ -108,8 +110,11 @@ def _await_release(slot: SlotSettings) -> None:
 
 
 class _Session:
-    def __init__(self, around: Around, tables: Tables, topics: Mapping[str, RawTopic], database: str) -> None:
+    def __init__(
+        self, around: Around, admin: AdminClient, tables: Tables, topics: Mapping[str, RawTopic], database: str
+    ) -> None:
         self._around = around
+        self._admin = admin
         self._slot = around.slot
         self._publisher = around.publisher
         self._tables = tables
@@ -208,7 +213,8 @@ class _Session:
         with connect(slot.dsn.reveal(), slot.where) as connection:
             self._judge(self._look(connection), None)
         followed = self._followed(watermark.epoch)
-        lookups = SourceLookups(slot, self._tables, self._topic_ids)
+        topic_ids = {name: topic.topic_id for name, topic in self._topics.items()}
+        lookups = SourceLookups(slot, self._tables, topic_ids)
         requests = partial(self._publisher.requests, slot.tables)
         upkeep = Upkeep(slot, around.settings.watch_interval_s, self._look, requests, around.health)
         stream = ReplicationStream.start(slot.dsn.reveal(), slot.where, slot.slot, slot.publication, watermark.lsn)
@@ -280,13 +286,11 @@ class _Session:
     # ── parts of both ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _look(self, connection: Connection) -> Look:
+        topics = raw_topics(self._slot, self._around.names, self._admin)
+        topic_ids = {name: topic.topic_id for name, topic in topics.items()}
         followed = ((name, self._tables[name].bound) for name in self._tables.in_state(FOLLOWED))
         bounds = {name: bound for name, bound in followed if bound is not None}
-        return look_at(connection, self._slot, bounds, self._topic_ids)
-
-    @property
-    def _topic_ids(self) -> dict[str, str]:
-        return {name: topic.topic_id for name, topic in self._topics.items()}
+        return look_at(connection, self._slot, bounds, topic_ids)
 
     def _followed(self, epoch: int) -> Followed:
         return Followed(

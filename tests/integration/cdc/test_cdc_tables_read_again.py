@@ -47,6 +47,18 @@ def test_a_held_table_stays_held_over_a_restart_until_it_is_read_again(tables: S
         assert tables.mark("a").request == 1
 
 
+def test_a_raw_topic_made_again_under_a_running_process_holds_its_table_alone(tables: Source) -> None:
+    with tables.followed() as running:
+        running.whole()
+        tables.make_topic_again("a")
+        assert "sluice cdc resnapshot erp --table public.a" in running.faulty("raw topic was deleted and made again")
+        tables.sql("INSERT INTO b VALUES (2, 2)")
+        become_equal(tables, "b")
+        resnapshot(tables, "--table", "public.a")
+        running.whole()
+        become_equal(tables, "a", "b")
+
+
 def test_a_table_read_again_while_it_is_written_ends_as_the_source_has_it(tables: Source) -> None:
     tables.sql("INSERT INTO a SELECT g, 0 FROM generate_series(2, 500) g")
     with tables.followed(batch_bytes_max=50_000) as running:

@@ -264,6 +264,12 @@ UNFIT = {
         "NOTHING.*t_1",
         True,
     ),
+    "a partitioned table without identity of its own": (
+        PARTITIONED._replace(identity="n", identity_columns=()),
+        V18,
+        "does not hold the primary key",
+        False,
+    ),
     "a partition with another identity": (
         PARTITIONED._replace(leaves=(LEAF._replace(identity="i", identity_columns=("n",)),)),
         V18,

@@ -31,12 +31,14 @@ from sluice.verify.claims import MapperFacts, missing
 from sluice.verify.entity_round import Done
 from sluice.verify.faults import standing_faults
 from sluice.verify.links import Links
-from sluice.verify.report import Report, place
+from sluice.verify.report import NotLookedAt, Report, place
 from sluice.verify.scan_raw import RawScan, raw_inputs, scan_raw
 from sluice.verify.scope import OpenSink, Scope
 from sluice.verify.settle import settle
 from sluice.verify.source_link import SourceLink
 from sluice.verify.visible import VisibleOffsets
+
+ALARMS_AGAIN_AFTER_S = 0.5
 
 Progress = Callable[[str], None]
 Offsets = dict[Partition, int]
@@ -64,9 +66,19 @@ def verify(
         link.read()
         _run(scope, opened, began + wait_s, progress)
         link.compare(began + wait_s)
-        scope.report.not_looked_at += standing_faults(Topics(scope.admin), scope.reader, pipeline.names)
+        progress("waiting for alarms to end")
+        scope.report.not_looked_at += _alarms(scope, began + wait_s)
     scope.report.seconds = time.monotonic() - began
     return scope.report
+
+
+def _alarms(scope: Scope, give_up_at: float) -> list[NotLookedAt]:
+    """The alarms that stand, once those have ended that end by themselves within the time."""
+    while True:
+        standing = standing_faults(Topics(scope.admin), scope.reader, scope.pipeline.names)
+        if not standing or time.monotonic() > give_up_at:
+            return standing
+        time.sleep(ALARMS_AGAIN_AFTER_S)
 
 
 def _run(scope: Scope, opened: ExitStack, give_up_at: float, progress: Progress) -> None:

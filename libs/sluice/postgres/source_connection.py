@@ -39,8 +39,8 @@ Connection = psycopg.Connection[tuple[object, ...]]
 def connect(dsn: str, where: str, *, replication: bool = False, statement_timeout_s: float = 30.0) -> Connection:
     """An autocommit connection. Raises Transient or EnvironmentFault naming `where`; never quotes the dsn."""
     options = {**PINNED, **{k: v for k, v in SESSION_OPTIONS.items() if k != "client_encoding"}}
-    if not replication:
-        options["statement_timeout"] = str(int(statement_timeout_s * 1000))
+    # On a replication connection a role's own would end the commands, whose deadlines are kept by `run_command`.
+    options["statement_timeout"] = "0" if replication else str(int(statement_timeout_s * 1000))
     try:
         asked = conninfo.conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:

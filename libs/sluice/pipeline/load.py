@@ -46,8 +46,10 @@ def load_pipeline(path: Path) -> Pipeline:
         raise SettingsError(
             f"{file}: {error.strerror}; point --pipeline or SLUICE_PIPELINE at a pipeline.yaml"
         ) from None
-    if not isinstance(read.value, dict) or read.value.keys() & OURS:
+    if not isinstance(read.value, dict):
         raise SettingsError(f"{file}:1: a pipeline file is a mapping that begins with pipeline: <name>")
+    for name in sorted(read.value.keys() & OURS):
+        raise SettingsError(_problem(read, (name,), "there is no such member"))
     _choose_source_kinds(read)
     try:
         made = Pipeline.model_validate({**read.value, "root": file.parent.resolve(), "file": file.resolve()})

@@ -31,7 +31,7 @@ def process(polled: Polled, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """`main` in a process, as an operator starts it: settings from the environment, a pipeline in a folder."""
     sources = folder / "sources" / "shop"
     sources.mkdir(parents=True, exist_ok=True)
-    declared = polled.pipeline.model_dump(mode="json", exclude={"root"}, exclude_none=True)
+    declared = polled.pipeline.model_dump(mode="json", exclude={"root", "file"}, exclude_none=True)
     (folder / "pipeline.yaml").write_text(yaml.safe_dump(declared))
     (sources / "connector.py").write_text("from support.polling import ThingConnector as Shop\n__all__ = ['Shop']\n")
     environment = {

@@ -78,7 +78,10 @@ def _pipeline(folder: Path, prefix: str, scale: int) -> Path:
         f"    weight: Annotated[Decimal, Scale(10, {scale})]\n"
     )
     file = folder / "pipeline.yaml"
-    file.write_text(f"pipeline: things\nkafka: {{prefix: {prefix}}}\nsources: {{}}\n")
+    file.write_text(
+        f"pipeline: things\nkafka: {{prefix: {prefix}}}\n"
+        "sources: {db: {cdc: postgres, dsn: {env: DB_DSN}, tables: [public.thing]}}\n"
+    )
     return file
 
 

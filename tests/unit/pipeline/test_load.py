@@ -52,7 +52,7 @@ def test_a_pipeline_is_read_with_its_defaults(tmp_path: Path) -> None:
         ("pipeline: workforce", "pipeline: Workforce", ":1: pipeline: "),
         ("sinks:", "sink:", ":10: sink: "),
         ("pipeline: workforce", "pipeline: [", ": not YAML: "),
-        ("pipeline: workforce", "root: /", ":1: a pipeline file is a mapping"),
+        ("pipeline: workforce", "root: /", ":1: root: there is no such member"),
     ],
 )
 def test_a_mistake_is_told_by_line_and_member(tmp_path: Path, right: str, wrong: str, told: str) -> None:

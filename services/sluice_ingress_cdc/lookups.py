@@ -55,7 +55,7 @@ class SourceLookups:
         bound = self._tables[name].bound
         if self._tables[name].state != FOLLOWED or bound is None:
             return None
-        look = look_at(self._live(), self._slot, {name: bound}, self._topic_ids)
+        look = look_at(self._live(), self._slot, [name], {name: bound}, self._topic_ids)
         if name in look.seen:
             self._tables.seen(name, look.seen[name])
         self._tables.judged(name, judge_relation(bound, relation))

@@ -4,7 +4,7 @@ and the raw topics they go to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import psycopg
@@ -100,15 +100,20 @@ def raw_topics(slot: SlotSettings, names: Names, admin: AdminClient) -> dict[str
 
 
 def look_at(
-    connection: Connection, slot: SlotSettings, bounds: Mapping[str, Bound], topic_ids: Mapping[str, str]
+    connection: Connection,
+    slot: SlotSettings,
+    tables: Sequence[str],
+    bounds: Mapping[str, Bound],
+    topic_ids: Mapping[str, str],
 ) -> Look:
-    """Look at the source's tables, and take those out of our publication that it would harm.
+    """Look at these of the source's tables, and take those out of our publication that it would harm.
 
-    `bounds` of the tables that are followed. Raises Transient, and EnvironmentFault where we may not look.
+    `bounds` of those that are followed. The look must be judged: only it shows why a table was taken out. Raises
+    Transient, and EnvironmentFault where we may not look.
     """
     where, version = slot.where, connection.info.server_version
     publication = publication_facts(connection, slot.publication, where)
-    facts = table_facts(connection, slot.publication, slot.tables, where)
+    facts = table_facts(connection, slot.publication, tables, where)
     if publication is None:
         return Look(None, facts, {}, version)
     harm = _withdraw_harmed(connection, slot, facts.values())

@@ -290,7 +290,7 @@ class _Session:
         topic_ids = {name: topic.topic_id for name, topic in topics.items()}
         followed = ((name, self._tables[name].bound) for name in self._tables.in_state(FOLLOWED))
         bounds = {name: bound for name, bound in followed if bound is not None}
-        return look_at(connection, self._slot, bounds, topic_ids)
+        return look_at(connection, self._slot, self._slot.tables, bounds, topic_ids)
 
     def _followed(self, epoch: int) -> Followed:
         return Followed(

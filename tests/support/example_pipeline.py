@@ -54,7 +54,7 @@ def example_pipeline(
         os.environ.clear()
         os.environ.update(before)
         sys.path[:] = path
-        _remove(run, servers)
+        remove(run, servers)
 
 
 def _copy(example: Path, target: Path, change: Callable[[dict[str, Any]], None]) -> Path:
@@ -72,7 +72,7 @@ def _copy(example: Path, target: Path, change: Callable[[dict[str, Any]], None])
     return target
 
 
-def _remove(run: PipelineRun, servers: Servers) -> None:
+def remove(run: PipelineRun, servers: Servers) -> None:
     """Topics and databases: one set of servers serves many tests."""
     admin = AdminClient({"bootstrap.servers": servers.bootstrap_servers})
     prefix = run.pipeline.names.prefix

@@ -1,7 +1,8 @@
 """Things that Postgres users do to tables that are followed, and what Sluice does with each: cases for
-`tests/integration/cdc/test_postgres_sources.py`, and the rows of `docs/reference/postgres-sources.md`.
+`tests/scenario/silence/test_tables.py`, and the rows of `docs/reference/postgres-sources.md`.
 
-In SQL, `{t}` is the table of the case. Where a case has no `setup`, the table is `PLAIN`.
+In SQL, `{t}` is the table of the case. Where a case has no `setup`, the table is `PLAIN`. A look at the source may come
+between any two transactions: where it would then say something else, they are one.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ CREATE TABLE {t}_b PARTITION OF {t} FOR VALUES FROM (100) TO (200);
 INSERT INTO {t} SELECT g, g FROM generate_series(1, 4) g;
 INSERT INTO {t} SELECT g, g FROM generate_series(101, 104) g
 """
+SWAP = "ALTER TABLE {t} RENAME notes TO x; ALTER TABLE {t} RENAME other TO notes; ALTER TABLE {t} RENAME x TO other"
+AGAIN = "ALTER PUBLICATION {publication} DROP TABLE {t}; ALTER PUBLICATION {publication} ADD TABLE {t}"
 UPDATE = "UPDATE {t} SET n = n + 100 WHERE id = 1"
 NO_WRITES = "SELECT"
 
@@ -116,16 +119,14 @@ DEEDS = [
     Deed(
         _COLUMNS,
         "two columns swap their names",
-        "ALTER TABLE {t} RENAME notes TO x; ALTER TABLE {t} RENAME other TO notes; ALTER TABLE {t} RENAME x TO other",
+        f"BEGIN; {SWAP}; COMMIT",
         FAULT,
         "called other now",
     ),
     Deed(
         _COLUMNS,
-        "two columns swap their names, are written, and swap them back",
-        "ALTER TABLE {t} RENAME notes TO x; ALTER TABLE {t} RENAME other TO notes; ALTER TABLE {t} RENAME x TO other; "
-        "UPDATE {t} SET notes = repeat('new', 3000) WHERE id = 1; "
-        "ALTER TABLE {t} RENAME notes TO x; ALTER TABLE {t} RENAME other TO notes; ALTER TABLE {t} RENAME x TO other",
+        "two columns swap their names, are written, and swap them back, in one transaction",
+        f"BEGIN; {SWAP}; UPDATE {{t}} SET notes = repeat('new', 3000) WHERE id = 1; {SWAP}; COMMIT",
         FAULT,
         "renamed",
     ),
@@ -317,14 +318,14 @@ DEEDS = [
     Deed(
         _TABLES,
         "the table is dropped and made again",
-        "DROP TABLE {t};" + PLAIN,
+        f"BEGIN; DROP TABLE {{t}}; {PLAIN}; COMMIT",
         HELD,
         "another table has its name now",
     ),
     Deed(
         _TABLES,
         "the table is dropped, made again and added to the publication",
-        "DROP TABLE {t};" + PLAIN + "; ALTER PUBLICATION {publication} ADD TABLE {t}",
+        f"BEGIN; DROP TABLE {{t}}; {PLAIN}; ALTER PUBLICATION {{publication}} ADD TABLE {{t}}; COMMIT",
         HELD,
         "another table has its name now",
     ),
@@ -370,29 +371,29 @@ DEEDS = [
     Deed(
         _PUBLICATION,
         "the table is taken out, changed, and put back",
-        "ALTER PUBLICATION {publication} DROP TABLE {t}; DELETE FROM {t} WHERE id = 2; "
-        "ALTER PUBLICATION {publication} ADD TABLE {t}",
+        "BEGIN; ALTER PUBLICATION {publication} DROP TABLE {t}; DELETE FROM {t} WHERE id = 2; "
+        "ALTER PUBLICATION {publication} ADD TABLE {t}; COMMIT",
         FAULT,
         "put back",
     ),
     Deed(
         _PUBLICATION,
         "a row filter is put on it",
-        "ALTER PUBLICATION {publication} DROP TABLE {t}; ALTER PUBLICATION {publication} ADD TABLE {t} WHERE (id > 1)",
+        f"BEGIN; {AGAIN} WHERE (id > 1); COMMIT",
         FAULT,
         "filter",
     ),
     Deed(
         _PUBLICATION,
         "a column list is put on it",
-        "ALTER PUBLICATION {publication} DROP TABLE {t}; ALTER PUBLICATION {publication} ADD TABLE {t} (id, n)",
+        f"BEGIN; {AGAIN} (id, n); COMMIT",
         FAULT,
         "put back",
     ),
     Deed(
         _PUBLICATION,
         "a row filter on a column outside of the replica identity is put on it",
-        "ALTER PUBLICATION {publication} DROP TABLE {t}; ALTER PUBLICATION {publication} ADD TABLE {t} WHERE (n > 1)",
+        f"BEGIN; {AGAIN} WHERE (n > 1); COMMIT",
         HELD,
         "row filter uses column n",
     ),

@@ -42,7 +42,7 @@ cannot use. A table is judged before it is published; where one becomes unfit la
 that Sluice made, within the same 5 seconds, so that its application can write. (A publication that the pipeline file
 names is yours: there the fault holds the statement to run.)
 
-Each row below is a test: `tests/integration/cdc/test_postgres_sources.py`.
+Each row below is a test: `tests/scenario/silence/test_tables.py`.
 """
 _COLUMNS = "| done to a followed table | the table is | because | before it is read again |\n|---|---|---|---|\n"
 

@@ -1,0 +1,148 @@
+"""What source APIs do, and what authors get wrong about them. Each time, within half a minute: the golden records
+amount to the source, or a fault names the stream and what to do; and once that is done they do. All of it is done at
+once, to streams of one source: what happens to one concerns no other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from sluice.embedded import Servers
+from support.one_entity import OneEntity, one_entity, spelled
+from support.pace import within
+from support.scripted_source import Answer, Asked, ScriptedSource, scripted_source
+from support.stream_deeds import DEEDS, Listing, StreamDeed, people, stream_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+POLLER = "ingress-poller"
+TOLD_WITHIN_S = 30.0
+EQUAL_AGAIN_WITHIN_S = 60.0
+CONNECTOR = """\
+from datetime import timedelta
+from typing import ClassVar
+
+from sluice.connector import Connector, ConnectorSettings, Cursor, NextLink, Offset, RestStream
+{streams}
+
+class Crm(Connector[ConnectorSettings]):
+    streams: ClassVar = {{{names}}}
+"""
+STREAM = """
+
+class {name}(RestStream[dict]):
+    path, records, key = "/{name}", "value", "id"
+    {declared}
+"""
+
+
+@dataclass
+class Trial:
+    """One case: what is wrong with its outcome, and what was told of its stream."""
+
+    stream: str
+    deed: StreamDeed
+    listing: Listing
+    problem: str = ""
+    told: list[str] = field(default_factory=list)
+
+    @property
+    def fault(self) -> str:
+        """The one that says what it should."""
+        return next((why for why in self.told if self.deed.says and self.deed.says in why), "")
+
+
+@pytest.fixture(scope="module")
+def trials() -> list[Trial]:
+    return [
+        Trial(stream_of(number), deed, Listing(people(deed.rows), **deed.listing)) for number, deed in enumerate(DEEDS)
+    ]
+
+
+@pytest.fixture(scope="module")
+def source(trials: list[Trial]) -> Iterator[ScriptedSource]:
+    listings = {f"/{trial.stream}": trial.listing for trial in trials}
+
+    def answer(asked: Asked) -> Answer:
+        return listings[asked.path](asked)
+
+    with scripted_source(answer) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def pipeline(
+    servers: Servers, source: ScriptedSource, trials: list[Trial], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OneEntity]:
+    streams = {trial.stream: "freshness: 1s, enumerate_every: 3s" for trial in trials}
+    directory: Path = tmp_path_factory.mktemp("streams")
+    with one_entity(servers, directory, streams=streams, connector=declared(trials), url=source.url) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", autouse=True)
+def done(pipeline: OneEntity, trials: list[Trial]) -> None:
+    """All cases, done and judged."""
+    settle(
+        trials,
+        lambda: {t.stream for t in equal(pipeline, trials)} | {t.stream for t in trials if t.deed.corrected},
+        60.0,
+        "not equal at first",
+    )
+    for trial in trials:
+        trial.deed.act(trial.listing)
+    settle(trials, lambda: answered(pipeline, trials), TOLD_WITHIN_S, "neither equal nor told")
+    for trial in trials:
+        if trial.deed.commanded and trial.fault:
+            pipeline.follow_advice(trial.fault)
+        trial.deed.heal(trial.listing)
+    pipeline.run.stop(POLLER)
+    (pipeline.run.example / "sources" / "crm" / "connector.py").write_text(declared(trials, corrected=True))
+    pipeline.run.start(POLLER)
+    settle(
+        trials,
+        lambda: {t.stream for t in equal(pipeline, trials) if not t.told},
+        EQUAL_AGAIN_WITHIN_S,
+        "not equal in the end",
+    )
+
+
+def declared(trials: list[Trial], *, corrected: bool = False) -> str:
+    """The connector, as its author wrote it first or in the end."""
+    text = "".join(
+        STREAM.format(name=t.stream, declared=(corrected and t.deed.corrected) or t.deed.declared) for t in trials
+    )
+    return CONNECTOR.format(streams=text, names=", ".join(f'"{t.stream}": {t.stream}' for t in trials))
+
+
+def settle(trials: list[Trial], settled: Callable[[], set[str]], within_s: float, problem: str) -> None:
+    """Wait until all are settled; those that are not have a problem."""
+    waiting = {trial.stream: trial for trial in trials if not trial.problem}
+    ends_at = time.monotonic() + within(within_s)
+    while waiting.keys() - (done := settled()) and time.monotonic() < ends_at:
+        time.sleep(0.5)
+    for stream in waiting.keys() - done:
+        waiting[stream].problem = f"{problem} within {within_s:.0f} s; told was: {waiting[stream].told}"
+
+
+def answered(pipeline: OneEntity, trials: list[Trial]) -> set[str]:
+    """The streams that are equal, if they should be, or told as they should be."""
+    same = {t.stream for t in equal(pipeline, trials)}
+    return {t.stream for t in trials if (t.fault if t.deed.says else t.stream in same and not t.told)}
+
+
+def equal(pipeline: OneEntity, trials: list[Trial]) -> list[Trial]:
+    """Those whose golden records are as the source's; what is told is noted by the way."""
+    faults, golden = pipeline.faults(POLLER), pipeline.golden()
+    for trial in trials:
+        trial.told = [why for about, why in faults.items() if f"crm/{trial.stream} " in f"{about} "]
+    return [t for t in trials if golden.get(t.stream, {}) == spelled(t.listing.rows)]
+
+
+@pytest.mark.parametrize("number", range(len(DEEDS)), ids=[deed.what for deed in DEEDS])
+def test_the_golden_records_amount_to_the_source_or_a_fault_says_what_to_do(trials: list[Trial], number: int) -> None:
+    assert not trials[number].problem

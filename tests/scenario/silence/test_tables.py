@@ -1,0 +1,147 @@
+"""What Postgres users do to tables that are followed. Each time, within half a minute: the golden records amount to the
+table, or a fault names the table and the command that makes it so; and the command does. All of it is done at once, to
+tables of one source: what happens to one concerns no other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from sluice.embedded import Servers
+from sluice.postgres.slot_watermark import FOLLOWED
+from support.cdc import SOURCE
+from support.one_entity import OneEntity, one_entity
+from support.pace import within
+from support.postgres_deeds import DEEDS, Deed, Outcome, table_of
+from support.waiting import eventually
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+BYSTANDER = "bystander"
+CASES = [(table_of(number), deed) for number, deed in enumerate(DEEDS)]
+TOLD_WITHIN_S = 30.0
+EQUAL_AGAIN_WITHIN_S = 60.0
+
+
+@dataclass
+class Trial:
+    """One case: what is wrong with its outcome, what was told of its table, and the one that names the command."""
+
+    table: str
+    deed: Deed
+    problem: str = ""
+    told: list[str] = field(default_factory=list)
+    fault: str = ""
+
+
+@pytest.fixture(scope="module")
+def pipeline(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneEntity]:
+    def fill(dsn: str) -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(f"CREATE TABLE {BYSTANDER} (id serial PRIMARY KEY)")
+            for table, deed in CASES:
+                do(connection, table, deed.setup)
+
+    directory: Path = tmp_path_factory.mktemp("tables")
+    tables = [*(table for table, _ in CASES), BYSTANDER]
+    with one_entity(servers, directory, tables, fill) as running:
+        eventually(
+            lambda: all(as_stored(running, t) for t in tables),
+            "all tables are golden",
+            120.0,
+            running.scenario.states,
+            lambda: rows_of(running),
+        )
+        yield running
+
+
+@pytest.fixture(scope="module")
+def trials(pipeline: OneEntity) -> dict[str, Trial]:
+    """All cases, done and judged."""
+    trials = [Trial(table, deed) for table, deed in CASES]
+    publication = pipeline.source.slot.publication
+    with psycopg.connect(pipeline.source.dsn, autocommit=True) as application:
+        for trial in trials:
+            do(application, trial.table, trial.deed.sql, publication)
+            if trial.deed.outcome is Outcome.EQUAL:
+                do(application, trial.table, trial.deed.writes)
+        application.execute(f"INSERT INTO {BYSTANDER} DEFAULT VALUES")
+        settle(trials, lambda: answered(pipeline, trials), TOLD_WITHIN_S, "neither equal nor told")
+        assert as_stored(pipeline, BYSTANDER), "other tables go on"
+        advised = [trial for trial in trials if trial.fault]
+        for trial in advised:
+            do(application, trial.table, trial.deed.writes)
+            do(application, trial.table, trial.deed.mend)
+        pipeline.follow_advice(*(trial.fault for trial in advised))
+    settle(trials, lambda: equal(pipeline, trials), EQUAL_AGAIN_WITHIN_S, "not equal after the command")
+    return {trial.table: trial for trial in trials}
+
+
+def settle(trials: list[Trial], settled: Callable[[], set[str]], within_s: float, problem: str) -> None:
+    """Wait until all are settled; those that are not have a problem."""
+    waiting = {trial.table: trial for trial in trials if not trial.problem}
+    ends_at = time.monotonic() + within(within_s)
+    while waiting.keys() - (done := settled()) and time.monotonic() < ends_at:
+        time.sleep(0.5)
+    for table in waiting.keys() - done:
+        waiting[table].problem = f"{problem} within {within_s:.0f} s; told was: {waiting[table].told}"
+
+
+def answered(pipeline: OneEntity, trials: list[Trial]) -> set[str]:
+    """The tables that are equal, if they should be, or told as they should be."""
+    faults, golden = pipeline.faults("ingress-cdc").values(), pipeline.golden()
+    for trial in trials:
+        trial.told = [why for why in faults if f"table public.{trial.table} is " in why]
+        trial.fault = next((why for why in trial.told if is_advice(trial, why)), "")
+    return {
+        trial.table
+        for trial in trials
+        if (trial.fault if trial.deed.outcome is not Outcome.EQUAL else not trial.told)
+        and (trial.fault or golden.get(trial.table, {}) == pipeline.stored(trial.table))
+    }
+
+
+def is_advice(trial: Trial, why: str) -> bool:
+    """Whether a fault says what has become of the table, the reason, and the command."""
+    state = "held" if trial.deed.outcome is Outcome.HELD else "followed"
+    command = f"`sluice cdc resnapshot {SOURCE} --table public.{trial.table}`"
+    return all(word in why for word in (f"is {state}", trial.deed.says.format(t=trial.table), command))
+
+
+def equal(pipeline: OneEntity, trials: list[Trial]) -> set[str]:
+    """The tables that are followed without a fault and golden as they are stored."""
+    marks, golden = pipeline.source.watermarks().tables, pipeline.golden()
+    good = {name for name, mark in marks.items() if mark.state == FOLLOWED and not mark.why}
+    return {
+        trial.table
+        for trial in trials
+        if f"public.{trial.table}" in good and golden.get(trial.table, {}) == pipeline.stored(trial.table)
+    }
+
+
+def do(connection: psycopg.Connection, table: str, statements: str, publication: str = "") -> None:
+    """Each statement by itself, as an application's connection would send them."""
+    text = statements.format(t=table, publication=publication)
+    for statement in (text,) if "$$" in text else text.split(";"):
+        if statement.strip():
+            connection.execute(statement.encode())
+
+
+def as_stored(pipeline: OneEntity, table: str) -> bool:
+    return pipeline.golden().get(table, {}) == pipeline.stored(table)
+
+
+def rows_of(pipeline: OneEntity) -> int:
+    return sum(map(len, pipeline.golden().values()))
+
+
+@pytest.mark.parametrize("table", [table for table, _ in CASES], ids=[deed.what for _, deed in CASES])
+def test_the_golden_records_amount_to_the_table_or_a_fault_names_what_makes_them(
+    trials: dict[str, Trial], table: str
+) -> None:
+    assert not trials[table].problem

@@ -39,6 +39,7 @@ class LogReader:
         self._leader_deadline_s = leader_deadline_s
         self._admin = clients.admin(settings)
         self._consumer: Consumer | None = None
+        self._met: set[str] = set()
 
     def __enter__(self) -> LogReader:
         return self
@@ -50,6 +51,7 @@ class LogReader:
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
+            self._met = set()
 
     def ends(self, partitions: list[Partition], *, committed: bool = False) -> dict[Partition, int]:
         """High watermarks, or with `committed` the last stable offsets (what a read_committed reader can reach)."""
@@ -79,6 +81,7 @@ class LogReader:
             return
         consumer = self._consumer or clients.log_consumer(self._settings)
         self._consumer = consumer
+        self._meet({topic for topic, _ in open_ends})
         consumer.assign([TopicPartition(t, p, spans[t, p][0]) for t, p in open_ends])
         give_up = time.monotonic() + deadline_s
         try:
@@ -95,6 +98,17 @@ class LogReader:
                     give_up = time.monotonic() + deadline_s
         finally:
             consumer.unassign()
+
+    def _meet(self, topics: set[str]) -> None:
+        """Have the consumer learn the leaders of topics that are new to it: one that is assigned a topic it has not
+        met asks for them once a second (librdkafka 2.16), and each first read took 0.9 s instead of 0.02 s.
+        """
+        if self._consumer is None:
+            return
+        for topic in topics - self._met:
+            with kafka_errors(f"asking for the leaders of {topic}"):
+                self._consumer.list_topics(topic, REQUEST_TIMEOUT_S)
+        self._met |= topics
 
     @staticmethod
     def _within(message: Message, open_ends: dict[Partition, int]) -> Iterator[Message]:

@@ -36,7 +36,8 @@ from sluice.postgres.pgoutput import (
 )
 from sluice.postgres.slot_watermark import Mark
 from sluice.stage.raw import ORIGIN_HEADER, RawRecord, sweep_markers
-from sluice_ingress_cdc.oversize import dead_letter, stand_in
+from sluice_ingress_cdc.judgement import Action, Verdict
+from sluice_ingress_cdc.oversize import PARKED, dead_letter, stand_in, without_before
 
 CONTENT_TYPE = ("content-type", b"application/json")
 _RECORD_OVERHEAD_BYTES = 160  # headers and Kafka's own framing
@@ -54,8 +55,8 @@ class Shape(NamedTuple):
 
 ShapeOf = Callable[[str, Relation], Shape | None]
 """Effect: judge the shape of a stream's table that the log tells; None if the table cannot be followed any more."""
-Hold = Callable[[str, str], None]
-"""Effect: the stream's table cannot be followed any more, because of `why`."""
+Judged = Callable[[str, Verdict], None]
+"""Effect: what an event shows of the stream's table."""
 
 
 class Target(NamedTuple):
@@ -118,16 +119,18 @@ class OpenTransaction:
 class Assembler:
     """Feed it a slot's messages in order; take batches whenever it suits. A batch never splits one message's records.
 
-    Effects are handed in: `shape_of` asks the catalogs, `read_again` a row, `hold` tells of a table whose events lack
-    what its records need. After an error it must be thrown away. `truncations`: by stream, the transactions that
-    truncated its table.
+    Effects are handed in: `shape_of` asks the catalogs, `read_again` a row, `judged` tells of a table whose events lack
+    what its records need, or are too large. After an error it must be thrown away. `truncations`: by stream, the
+    transactions that truncated its table.
     """
 
-    def __init__(self, followed: Followed, mark: Mark, shape_of: ShapeOf, read_again: ReadAgain, hold: Hold) -> None:
+    def __init__(
+        self, followed: Followed, mark: Mark, shape_of: ShapeOf, read_again: ReadAgain, judged: Judged
+    ) -> None:
         self._followed = followed
         self._shape_of = shape_of
         self._read_again = read_again
-        self._hold = hold
+        self._judged = judged
         self._held: set[str] = set()
         self.truncations: dict[str, set[int]] = {}
         self._between = self._taken = mark  # the mark at the last place between transactions
@@ -219,7 +222,7 @@ class Assembler:
         return events, target
 
     def _cannot_follow(self, stream: str, error: CannotFollow) -> None:
-        self._hold(stream, error.why)
+        self._judged(stream, Verdict(Action.HOLD, error.why))
         self.drop(stream)
 
     def _reached(self, lsn: int) -> None:
@@ -288,7 +291,10 @@ class Assembler:
     def _add(self, changes: list[Change], target: Target, transaction: OpenTransaction) -> None:
         headers = transaction.headers()
         for change in changes:
-            for record in records_of(change, target, headers, self._followed):
+            records = records_of(change, target, headers, self._followed)
+            if is_parked(records):
+                self._judged(target.stream, PARKED)
+            for record in records:
                 self._gather(record)
 
     def _gather(self, record: RawRecord) -> None:
@@ -299,8 +305,16 @@ class Assembler:
 def records_of(change: Change, target: Target, headers: list[tuple[str, bytes]], followed: Followed) -> list[RawRecord]:
     """The raw record of one change; if no raw topic would take it, a dead letter and what stands in its place."""
     more = [*headers, *change.headers] if change.headers else headers
-    record = RawRecord(target.topic, change.key, change.value, more)
-    if change.value is not None and len(change.value) + len(change.key) > followed.record_bytes_max:
+    value = change.value
+    if value is not None and len(value) + len(change.key) > followed.record_bytes_max:
+        value = without_before(value)
+    record = RawRecord(target.topic, change.key, value, more)
+    if value is not None and len(value) + len(change.key) > followed.record_bytes_max:
         letter = dead_letter(INGRESS_CDC, record, followed.dead_letter_topic, followed.record_bytes_max)
         return [letter, stand_in(record)]
     return [record]
+
+
+def is_parked(records: list[RawRecord]) -> bool:
+    """Whether what `records_of` made is a dead letter and a stand-in."""
+    return len(records) > 1

@@ -10,11 +10,29 @@ from __future__ import annotations
 import hashlib
 import time
 
+import msgspec
+
 from sluice.errors import DeadRecord
 from sluice.stage.dead_letters import CAUSE_HEADER, CONNECT, TRUNCATED_BODY_BYTES, cause_of
 from sluice.stage.raw import TRUNCATED_HEADER, RawRecord
+from sluice_ingress_cdc.judgement import Action, Verdict
 
 CODE = "too-large"
+# The golden record of such a row stays as it was, also where a later update changes small columns and leaves the large
+# one out: that is a fault of the table, and not only a dead letter.
+PARKED = Verdict(
+    Action.SAY,
+    "a row is larger than a raw topic takes: it is parked, and its golden record stays as it was",
+    "make such rows smaller, or take the large column out of the publication",
+)
+
+
+def without_before(value: bytes) -> bytes:
+    """A change event without the row of before, which REPLICA IDENTITY FULL adds; a delete keeps it."""
+    members = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
+    if bytes(members["after"]) != b"null":
+        members["before"] = msgspec.Raw(b"null")
+    return msgspec.json.encode(members)
 
 
 def dead_letter(stage: str, record: RawRecord, topic: str, bytes_max: int) -> RawRecord:

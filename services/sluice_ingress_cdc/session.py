@@ -220,8 +220,8 @@ class _Session:
         stream = ReplicationStream.start(slot.dsn.reveal(), slot.where, slot.slot, slot.publication, watermark.lsn)
         try:
             upkeep.start()
-            hold = self._tables.hold
-            assembler = Assembler(followed, watermark.mark, lookups.shape_of, lookups.read_again, hold)
+            judged = self._tables.judged
+            assembler = Assembler(followed, watermark.mark, lookups.shape_of, lookups.read_again, judged)
             log.info("streaming", source=slot.source, slot=slot.slot, epoch=watermark.epoch, lsn=watermark.lsn)
             around.streaming()
             Streaming(

@@ -30,9 +30,10 @@ from sluice.postgres.source_faults import source_errors
 from sluice.postgres.source_tables import load_types
 from sluice.postgres.table_facts import Bound, TableFacts, bound_to, publication_facts, table_facts
 from sluice.stage.raw import ORIGIN_HEADER, RawRecord, sweep_markers
-from sluice_ingress_cdc.assembler import CONTENT_TYPE, Followed, Target, records_of
+from sluice_ingress_cdc.assembler import CONTENT_TYPE, Followed, Target, is_parked, records_of
 from sluice_ingress_cdc.fitness import unfit
 from sluice_ingress_cdc.observation import RawTopic
+from sluice_ingress_cdc.oversize import PARKED
 from sluice_ingress_cdc.publisher import OUTAGE_MAX_S
 from sluice_ingress_cdc.settings import SlotSettings
 from sluice_ingress_cdc.tables import Marks, Tables
@@ -148,11 +149,12 @@ class _Table:
         origin = (ORIGIN_HEADER, b"%d" % (self.moment.committed_us // 1_000))
         headers = [(POSITION_HEADER, str(self.position).encode()), origin, CONTENT_TYPE]
         records: list[RawRecord] = []
-        size = 0
+        size, parked = 0, False
         for row in self._rows(facts):
             change = events.read(row, self.moment, self.position.major)
             made = records_of(change, target, headers, reading.followed)
             records += made
+            parked = parked or is_parked(made)
             size += sum(record.size_bytes for record in made)
             if size >= reading.batch_bytes_max:
                 reading.publish(records, self.mark, {})
@@ -160,6 +162,8 @@ class _Table:
         for marker in sweep_markers(target.topic, target.stream, self.position, target.partitions):
             records.append(marker._replace(headers=[*marker.headers, origin]))
         reading.tables.followed(self.name, self.position.major, bound)
+        if parked:
+            reading.tables.judged(self.name, PARKED)
         reading.publish(records, self.mark, reading.tables.take_changes())
         log.info("table read", source=reading.slot.source, table=self.name, position=str(self.position))
 

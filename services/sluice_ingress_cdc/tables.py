@@ -68,7 +68,7 @@ class Tables:
         self.judged(name, verdict._replace(bound=None) if waits else verdict)
 
     def judged(self, name: str, verdict: Verdict) -> None:
-        """Follow the verdict on a followed table. A fault stays until the table is read again."""
+        """Follow what a look or the log says of a followed table. A fault stays until the table is read again."""
         mark = self._marks[name]
         if mark.state != FOLLOWED or (mark.why and verdict.action is not Action.HOLD):
             return
@@ -88,10 +88,6 @@ class Tables:
             self._put(name, replace(mark, bound=bound))
         else:
             self._marks[name] = replace(mark, bound=bound)
-
-    def hold(self, name: str, why: str) -> None:
-        """The log itself shows that the table cannot be followed."""
-        self.judged(name, Verdict(Action.HOLD, why))
 
     def asked(self, requests: Mapping[str, int]) -> bool:
         """Follow operators' requests to read tables again, by number; True if there was a new one."""

@@ -20,10 +20,14 @@ from typer.testing import CliRunner
 from sluice.cli.main import app
 from sluice.demo.pipeline_run import PipelineRun
 from sluice.embedded import Servers
+from sluice.kafka import clients
+from sluice.kafka.topics import Topics, concrete, load_kinds
 from support.cdc import Source
 from support.example_pipeline import remove
+from support.pace import within
 from support.raw_rows import rows_stored
 from support.scenario import Scenario
+from support.waiting import eventually
 
 ENTITIES = '''\
 from typing import Annotated
@@ -106,6 +110,16 @@ class OneEntity:
         """What the golden records of a followed table must be."""
         rows = rows_stored(self.source, table).values()
         return spelled(rows)
+
+    def make_topics_again(self, *topics: str) -> None:
+        """Somebody deletes topics, and `sluice topics apply` makes them anew."""
+        kafka = self.run.settings.kafka
+        admin = clients.admin(kafka)
+        for deleted in admin.delete_topics(list(topics), request_timeout=within(30)).values():
+            deleted.result(within(30))
+        eventually(lambda: not set(topics) & admin.list_topics(timeout=within(30)).topics.keys(), "topics are gone")
+        wanted = concrete(load_kinds(self.run.settings.schemas_dir / "topics"), self.run.pipeline, ["row"])
+        Topics(admin).apply(wanted)
 
     def faults(self, stage: str) -> dict[str, str]:
         return self.scenario.faults(stage)

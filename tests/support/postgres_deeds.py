@@ -552,6 +552,21 @@ DEEDS = [
         EQUAL,
         setup="CREATE TABLE {t} (id int PRIMARY KEY, a box[], b text[], c int[][], n int)",
     ),
+    Deed(
+        _VALUES,
+        "a row becomes larger than 8 MB",
+        "UPDATE {t} SET notes = repeat('x', 9000000) WHERE id = 1",
+        FAULT,
+        "a row is larger than a raw topic takes",
+        mend="UPDATE {t} SET notes = 'small again' WHERE id = 1",
+    ),
+    Deed(
+        _VALUES,
+        "a row of 5 MB is updated under REPLICA IDENTITY FULL",
+        "UPDATE {t} SET notes = repeat('x', 5000000) WHERE id = 1; UPDATE {t} SET n = 5 WHERE id = 1",
+        EQUAL,
+        setup=PLAIN + "; ALTER TABLE {t} REPLICA IDENTITY FULL",
+    ),
     # ── writes ────────────────────────────────────────────────────────────────────────────────────────────────────
     Deed(
         _WRITES,

@@ -9,6 +9,7 @@ from sluice.postgres.debezium import Again, Source
 from sluice.postgres.pgoutput import Row
 from sluice_ingress_cdc.assembler import Assembler, Followed, Shape, Target
 from sluice_ingress_cdc.confirmation import Confirmation
+from sluice_ingress_cdc.judgement import Verdict
 from support import pgoutput_wire as wire
 
 from sluice.postgres.slot_watermark import Mark  # isort: skip
@@ -37,12 +38,14 @@ def no_rows(*_: object) -> Row | Again:
     return Again.GONE
 
 
-def no_hold(stream: str, why: str) -> None:
-    raise AssertionError(f"{stream} is held: {why}")
+def no_verdict(stream: str, verdict: Verdict) -> None:
+    raise AssertionError(f"{stream}: {verdict}")
 
 
-def assembler(mark: Mark = START, followed: Followed = FOLLOWED) -> Assembler:
-    return Assembler(followed, mark, lambda stream, relation: Shape({}, frozenset()), no_rows, no_hold)
+def assembler(
+    mark: Mark = START, followed: Followed = FOLLOWED, judged: Callable[[str, Verdict], None] = no_verdict
+) -> Assembler:
+    return Assembler(followed, mark, lambda stream, relation: Shape({}, frozenset()), no_rows, judged)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,23 @@ START = "2026-01-01T00:00:00Z"
 LATER = "2026-02-01T00:00:00Z"
 PAGED = 'paging = NextLink("next")\n    page_size = 25'
 BY_CURSOR = f'{PAGED}\n    cursor = Cursor("at", param="since", lookback=timedelta(0))'
+
+CONNECTOR = """\
+from datetime import timedelta
+from typing import ClassVar
+
+from sluice.connector import Connector, ConnectorSettings, Cursor, NextLink, Offset, RestStream
+{streams}
+
+class Crm(Connector[ConnectorSettings]):
+    streams: ClassVar = {{{names}}}
+"""
+STREAM = """
+
+class {name}(RestStream[dict]):
+    path, records, key = "/{name}", "value", "id"
+    {declared}
+"""
 
 
 @dataclass
@@ -40,6 +57,12 @@ class Listing:
 
     def change(self, number: int, **members: Any) -> None:
         self.rows[number] = {**self.rows[number], "at": LATER, **members}
+
+
+def connector(streams: Mapping[str, str]) -> str:
+    """A connector's text: each stream with the body of its class."""
+    text = "".join(STREAM.format(name=name, declared=declared) for name, declared in streams.items())
+    return CONNECTOR.format(streams=text, names=", ".join(f'"{name}": {name}' for name in streams))
 
 
 def listed(body: Any) -> Answer:

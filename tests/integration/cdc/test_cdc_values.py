@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from sluice.postgres.slot_watermark import FOLLOWED
 from support.cdc import Source, make_source
+from support.cdc_commands import resnapshot
+from support.waiting import eventually
 
 COLUMNS = {
     "flag": ("boolean", "true", True),
@@ -91,9 +94,13 @@ def test_a_change_too_large_for_its_topic_is_parked_and_the_rest_flows_on(many: 
         running.streaming()
         many.sql("INSERT INTO many (id, nothing) VALUES (1, repeat('secret ', 20000)), (2, 'small')")
         many.published_up_to(many.wal_lsn())
+        assert "a row is larger than a raw topic takes" in running.faulty("table public.many is followed")
+        resnapshot(many, "--table", "public.many")
+        eventually(lambda: many.mark("many").request == 1 and many.mark("many").state == FOLLOWED, "it is read again")
+        running.faulty("a row is larger")
     raw = {record.key: record for record in many.raw("many") if not record.is_sweep}
     assert raw[b'{"id":2}'].body["after"]["nothing"] == "small"
-    (letter,) = many.dead_letters()
+    _, letter = many.dead_letters()  # of the change, and of the table read again
     assert letter.key == b'{"id":1}'
     assert raw[b'{"id":1}'].body == {"truncated_bytes": int(letter.headers["sluice-truncated-bytes"])}
     assert int(letter.headers["sluice-truncated-bytes"]) > 140_000

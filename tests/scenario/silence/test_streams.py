@@ -16,28 +16,12 @@ from sluice.embedded import Servers
 from support.one_entity import OneEntity, one_entity, spelled
 from support.pace import within
 from support.scripted_source import Answer, Asked, ScriptedSource, scripted_source
-from support.stream_deeds import DEEDS, Listing, StreamDeed, people, stream_of
+from support.stream_deeds import DEEDS, Listing, StreamDeed, connector, people, stream_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 POLLER = "ingress-poller"
 TOLD_WITHIN_S = 30.0
 EQUAL_AGAIN_WITHIN_S = 60.0
-CONNECTOR = """\
-from datetime import timedelta
-from typing import ClassVar
-
-from sluice.connector import Connector, ConnectorSettings, Cursor, NextLink, Offset, RestStream
-{streams}
-
-class Crm(Connector[ConnectorSettings]):
-    streams: ClassVar = {{{names}}}
-"""
-STREAM = """
-
-class {name}(RestStream[dict]):
-    path, records, key = "/{name}", "value", "id"
-    {declared}
-"""
 
 
 @dataclass
@@ -113,10 +97,7 @@ def done(pipeline: OneEntity, trials: list[Trial]) -> None:
 
 def declared(trials: list[Trial], *, corrected: bool = False) -> str:
     """The connector, as its author wrote it first or in the end."""
-    text = "".join(
-        STREAM.format(name=t.stream, declared=(corrected and t.deed.corrected) or t.deed.declared) for t in trials
-    )
-    return CONNECTOR.format(streams=text, names=", ".join(f'"{t.stream}": {t.stream}' for t in trials))
+    return connector({t.stream: (corrected and t.deed.corrected) or t.deed.declared for t in trials})
 
 
 def settle(trials: list[Trial], settled: Callable[[], set[str]], within_s: float, problem: str) -> None:

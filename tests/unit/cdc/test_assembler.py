@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from hypothesis import given, settings
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 from sluice.postgres.slot_watermark import Mark
 from sluice.stage.raw import OP_HEADER, RawRecord, sweep_key
 from sluice_ingress_cdc.assembler import Assembler, Shape
+from sluice_ingress_cdc.judgement import Action, Verdict
+from sluice_ingress_cdc.oversize import PARKED
 from support import pgoutput_wire as wire
 from support.slot_simulation import (
     EMPLOYEE,
@@ -97,8 +100,10 @@ def test_positions_rise_and_no_two_events_of_one_key_share_one(work: list[Transa
             assert positions == sorted(set(positions))
 
 
-def feed(*payloads: bytes, mark: Mark = sim.START) -> list[RawRecord]:
-    made = assembler(mark)
+def feed(
+    *payloads: bytes, mark: Mark = sim.START, judged: Callable[[str, Verdict], None] = sim.no_verdict
+) -> list[RawRecord]:
+    made = assembler(mark, judged=judged)
     for shape in sim.SHAPES:
         made.feed(shape, 0)
     for payload in payloads:
@@ -178,10 +183,15 @@ def test_a_batch_that_ends_within_a_transaction_knows_the_commit_before() -> Non
 
 
 def test_a_change_larger_than_the_topic_takes_becomes_a_dead_letter_and_leaves_a_stand_in() -> None:
-    records = feed(
-        wire.begin(500), wire.insert(1, [b"1", b"x" * 20_000]), wire.insert(1, [b"2", b"y"]), wire.commit(500, 540)
+    told: list[tuple[str, Verdict]] = []
+    dead, stand_in, alive = feed(
+        wire.begin(500),
+        wire.insert(1, [b"1", b"x" * 20_000]),
+        wire.insert(1, [b"2", b"y"]),
+        wire.commit(500, 540),
+        judged=lambda stream, verdict: told.append((stream, verdict)),
     )
-    dead, stand_in, alive = records
+    assert told == [("public.employee", PARKED)]
     assert (dead.topic, dead.key, alive.topic) == ("dlq.ingress-cdc", b'{"id":1}', "raw.erp.public.employee")
     assert (stand_in.topic, stand_in.key) == ("raw.erp.public.employee", b'{"id":1}')
     assert dict(stand_in.headers)["sluice-position"] == b"3:500:1"
@@ -195,13 +205,13 @@ def test_a_change_larger_than_the_topic_takes_becomes_a_dead_letter_and_leaves_a
 
 
 def test_a_table_whose_events_lack_its_key_is_held_alone_from_there_on() -> None:
-    held: list[tuple[str, str]] = []
+    held: list[tuple[str, Verdict]] = []
     made = Assembler(
         FOLLOWED,
         START,
         lambda stream, relation: Shape({}, frozenset()),
         no_rows,
-        lambda stream, why: held.append((stream, why)),
+        lambda stream, verdict: held.append((stream, verdict)),
     )
     for payload in (
         wire.relation(EMPLOYEE),
@@ -225,7 +235,8 @@ def test_a_table_whose_events_lack_its_key_is_held_alone_from_there_on() -> None
     ]
     assert dict(batch.records[1].headers)["sluice-position"] == b"3:500:4", "what is not published still counts"
     assert batch.mark == Mark(640, 0)
-    assert held == [("public.employee", "a change came without a value of the primary key's column id")]
+    why = "a change came without a value of the primary key's column id"
+    assert held == [("public.employee", Verdict(Action.HOLD, why))]
 
 
 def test_what_a_tables_snapshot_holds_is_not_published_again_by_the_stream() -> None:

@@ -1,0 +1,129 @@
+"""Topics and states that are lost while every stage is there. Each time a fault names the topic and what to do; once
+that is done, the golden records are as the sources again, and a delete that comes later arrives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from sluice.embedded import Servers
+from sluice.names import INGRESS_CDC, INGRESS_POLLER, MAPPER, MERGER
+from support.one_entity import OneEntity, one_entity, spelled
+from support.replay import Replay
+from support.scripted_source import ScriptedSource, scripted_source
+from support.stream_deeds import PAGED, Listing, connector, people
+from support.waiting import eventually
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+EARLIEST = "--to-earliest --execute"
+
+
+@pytest.fixture(scope="module")
+def listing() -> Listing:
+    return Listing(people(30))
+
+
+@pytest.fixture(scope="module")
+def source(listing: Listing) -> Iterator[ScriptedSource]:
+    with scripted_source(listing) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def pipeline(servers: Servers, source: ScriptedSource, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneEntity]:
+    def fill(dsn: str) -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("CREATE TABLE staff (id int PRIMARY KEY, pay int)")
+            connection.execute("INSERT INTO staff SELECT g, g FROM generate_series(1, 30) g")
+
+    directory: Path = tmp_path_factory.mktemp("lost")
+    with one_entity(
+        servers,
+        directory,
+        ["staff"],
+        fill,
+        streams={"people": "freshness: 1s, enumerate_every: 3s"},
+        connector=connector({"people": PAGED}),
+        url=source.url,
+    ) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def whole(pipeline: OneEntity, listing: Listing) -> Iterator[None]:
+    """Before and after: equal, without a fault; and then a delete of each source arrives."""
+    become_equal(pipeline, listing)
+    yield
+    become_equal(pipeline, listing)
+    pipeline.source.sql("DELETE FROM staff WHERE id = (SELECT min(id) FROM staff)")
+    del listing.rows[0]
+    become_equal(pipeline, listing)
+
+
+def become_equal(pipeline: OneEntity, listing: Listing) -> None:
+    def equal() -> bool:
+        pipeline.run.watch()
+        golden = pipeline.golden()
+        same = golden.get("staff", {}) == pipeline.stored("staff") and golden.get("people", {}) == spelled(listing.rows)
+        return same and not any(pipeline.faults(stage) for stage in pipeline.run.stages)
+
+    eventually(equal, "golden is as the sources", 90.0, lambda: f"{pipeline.scenario.states()}\n{pipeline.golden()}")
+
+
+def read_anew(pipeline: OneEntity, stage: str, topic: str | None = None) -> None:
+    """What a fault tells: stop the stage, move its group to the first offsets, start it."""
+    pipeline.run.stop(stage)
+    Replay(pipeline.scenario).move(stage, "--to-earliest", topic=topic)
+    pipeline.run.start(stage)
+
+
+def test_a_mapper_without_state_and_disk(pipeline: OneEntity, listing: Listing) -> None:
+    names = pipeline.run.pipeline.names
+    raw = names.raw("crm", "people")
+    pipeline.run.stop(MAPPER)
+    Replay(pipeline.scenario).lose_state(MAPPER)
+    pipeline.make_topics_again(names.state(MAPPER, raw))
+    del listing.rows[0]
+    pipeline.run.start(MAPPER)
+    pipeline.scenario.await_fault(MAPPER, names.state(MAPPER, raw), EARLIEST)
+    read_anew(pipeline, MAPPER, raw)
+
+
+def test_contributions_made_again(pipeline: OneEntity) -> None:
+    contributions = pipeline.run.pipeline.names.contributions("row")
+    pipeline.run.stop(MAPPER, MERGER)
+    pipeline.make_topics_again(contributions)
+    pipeline.run.start(MAPPER, MERGER)
+    pipeline.scenario.await_fault(MERGER, contributions, "have the mapper claim again", EARLIEST)
+    pipeline.scenario.await_fault(MAPPER, contributions, EARLIEST)
+    read_anew(pipeline, MAPPER)
+    read_anew(pipeline, MERGER, contributions)  # its group has no offsets there any more: --all-topics moves nothing
+
+
+def test_a_canonical_topic_made_again_under_running_stages(pipeline: OneEntity) -> None:
+    canonical = pipeline.run.pipeline.names.canonical("row")
+    pipeline.make_topics_again(canonical)
+    pipeline.scenario.await_fault(MERGER, canonical, "restart the stage")
+    pipeline.run.stop(MERGER)
+    pipeline.run.start(MERGER)
+
+
+def test_the_raw_topic_of_a_followed_table_made_again(pipeline: OneEntity) -> None:
+    pipeline.make_topics_again(pipeline.run.pipeline.names.raw("erp", "public.staff"))
+    pipeline.source.sql("DELETE FROM staff WHERE id = (SELECT max(id) FROM staff)")
+    told = pipeline.scenario.await_fault(INGRESS_CDC, "table public.staff is held", "raw topic")
+    pipeline.follow_advice(told)
+
+
+def test_the_raw_topic_of_a_polled_stream_made_again_while_a_record_is_deleted(
+    pipeline: OneEntity, listing: Listing
+) -> None:
+    """Nobody lists the deleted record any more, and raw knows nothing of it."""
+    pipeline.run.stop(INGRESS_POLLER)
+    pipeline.make_topics_again(pipeline.run.pipeline.names.raw("crm", "people"))
+    del listing.rows[-1]
+    pipeline.run.start(INGRESS_POLLER)

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from sluice.connector import CursorValue, Request
+from sluice.position import Position
 from sluice_ingress_poller.enumeration import Enumeration, Verdict
 from sluice_ingress_poller.page import News
 from sluice_ingress_poller.sightings import Sightings
@@ -38,7 +39,8 @@ class Pass:
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What one page leads to; `watermark` is written in the same transaction, the alarms that stand in it. `doubt`: the
-    pass is over, and another of its kind must clear this before anything follows from it.
+    pass is over, and another of its kind must clear this before anything follows from it. `sweep`: what stands below
+    it is gone.
     """
 
     news: News
@@ -47,3 +49,4 @@ class Decision:
     next: Request | None
     verdict: Verdict | None = None
     doubt: Doubt | None = None
+    sweep: Position | None = None

@@ -13,7 +13,7 @@ import random
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -22,8 +22,10 @@ from sluice.errors import Bug, EnvironmentFault, SluiceError, TransactionLost, T
 from sluice.kafka import KafkaSettings, LogReader
 from sluice.kafka.topics import Pinned
 from sluice.names import INGRESS_POLLER, Names
+from sluice.position import Position
 from sluice.stage.backpressure import Flow
 from sluice.stage.ingress import IngressProducer
+from sluice.stage.raw import sweep_markers
 from sluice.state import Store
 from sluice.telemetry import Health
 from sluice.telemetry.health import STARTING
@@ -162,6 +164,8 @@ class Shard:
     ) -> None:
         watermark = claimed(stored, incarnation, f"watermark {polled.key}")
         known = self._restored(polled, stored is None, reader)
+        if stored is not None and watermark.raw_anew is None and next(known.keys(), None) is None:
+            watermark = replace(watermark, raw_anew=Position(watermark.epoch, incarnation, 0))
         poll = StreamPoll(polled.stream, polled.plan, watermark, known, time.monotonic(), _now_us())
         maker = RecordMaker(polled.names, watermark.epoch, incarnation, polled.secrets)
         lane = Lane(polled.key, polled.fetcher, self._around.slots, self._outcomes)
@@ -258,6 +262,10 @@ class Shard:
             self._beat()
         records = polling.maker.page(decision, fetched)
         records += polling.maker.deletes(deletes, fetched)
+        if decision.sweep is not None:
+            topic = polling.polled.names.raw_topic
+            partitions = self._around.topics[topic].partitions
+            records += sweep_markers(topic, polling.polled.names.stream, decision.sweep, partitions)
         self._producer.publish(records, {polling.polled.key: decision.watermark.dump(_now_us())})
 
 

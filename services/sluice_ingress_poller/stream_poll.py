@@ -20,6 +20,7 @@ from sluice_ingress_poller.enumeration import Accepted, Enumeration, Grounds, Sh
 from sluice_ingress_poller.known_keys import KnownKeys
 from sluice_ingress_poller.page import News, Page, author_fault, content_hash, news, read_page
 from sluice_ingress_poller.passes import Decision, Pass
+from sluice_ingress_poller.raw_anew import RawAnew, why_not_swept
 from sluice_ingress_poller.schedule import poll_interval_s, retry_delay_s
 from sluice_ingress_poller.sightings import Sightings, Twice
 from sluice_ingress_poller.watermark import CHANGES, ENUMERATION, LISTED_TWICE, Watermark, newer
@@ -213,12 +214,23 @@ class StreamPoll:
         if under_way.enumeration is None:
             return Decision(found, (), watermark.with_alarm(CHANGES, "", now_us), None)
         verdict = judge(under_way.enumeration, self._known.keys(), self._grounds())
+        sweep = self.watermark.raw_anew
+        if sweep is not None and not verdict.alarm:
+            anew = RawAnew(sweep, self.watermark.listed)
+            accepted = self._acceptance.digest if self._acceptance else ""
+            seen, plan = len(under_way.enumeration.seen), self._plan
+            alarm, loss = why_not_swept(anew, seen, plan.guard, accepted, plan.name)
+            verdict = replace(verdict, alarm=alarm, loss=loss)
+        if verdict.alarm:
+            sweep = None
+        else:
+            watermark = replace(watermark, raw_anew=None, listed=len(under_way.enumeration.seen))
         if self._acceptance is not None:
             watermark = replace(watermark, accepted=self._acceptance.request)
         if not verdict.alarm and (not verdict.suspects or self._confirming) and not self._freed(under_way):
             watermark = replace(watermark, enumerated_at_us=now_us)
         watermark = watermark.with_alarm(ENUMERATION, verdict.alarm, now_us, verdict.loss)
-        return Decision(found, verdict.deletes, watermark, None, verdict)
+        return Decision(found, verdict.deletes, watermark, None, verdict, sweep=sweep)
 
     def _freed(self, under_way: Pass) -> bool:
         """Whether a listing shows that keys need not be withheld any more: the next one publishes their records."""

@@ -10,6 +10,7 @@ from typing import Any
 from sluice.connector import CursorValue
 from sluice.connector.cursor import as_time, order
 from sluice.errors import EnvironmentFault
+from sluice.position import Position
 from sluice.stage.deletes import Loss
 
 VERSION = 1
@@ -46,7 +47,8 @@ class Watermark:
     enumeration ended, by our clock; it only schedules the next one. `alarms`: those that stand, by what they are about
     (`ENUMERATION`, `CHANGES`, `LISTED_TWICE`). `paged`: the paging that was seen to lead from one page to another;
     `page_records`: what the first of these held. `accepted`: the last request to accept a loss that was used, so that
-    each is used once.
+    each is used once. `listed`: how many keys the last complete enumeration had. `raw_anew`: since when the raw topic
+    holds nothing of before, until a complete enumeration has said what is gone (`raw_anew.py`).
 
     There is no tie-break and no boundary list: each pass begins a lookback before the cursor, and what was published
     is told apart by the known keys' content hashes, which are bounded by the number of keys.
@@ -60,6 +62,8 @@ class Watermark:
     paged: str = ""
     page_records: int = 0
     accepted: str = ""
+    listed: int | None = None
+    raw_anew: Position | None = None
 
     def with_alarm(self, about: str, why: str, now_us: int, loss: Loss | None = None) -> Watermark:
         """The same with the alarm about `about` as given; none where `why` is empty."""
@@ -85,7 +89,8 @@ class Watermark:
     def _optional(self) -> dict[str, Any]:
         alarms = {about: alarm.to_json() for about, alarm in self.alarms.items()}
         paged = {"paged": self.paged, "page_records": self.page_records}
-        members = {"alarms": alarms, **paged, "accepted": self.accepted}
+        anew = str(self.raw_anew) if self.raw_anew else ""
+        members = {"alarms": alarms, **paged, "accepted": self.accepted, "listed": self.listed, "raw_anew": anew}
         return {name: value for name, value in members.items() if value}
 
 
@@ -110,6 +115,8 @@ def claimed(stored: Mapping[str, Any] | None, incarnation: int, where: str) -> W
         stored.get("paged", ""),
         stored.get("page_records", 0),
         stored.get("accepted", ""),
+        stored.get("listed"),
+        Position.parse(stored["raw_anew"].encode()) if "raw_anew" in stored else None,
     )
 
 

@@ -83,7 +83,7 @@ def prepare(ctx):
 def start(ctx):
     return Running(env={"ERP_DSN": os.environ["ERP_DSN"]}, processes={}, stop=lambda: None)
 """
-COMMAND = re.compile(r"`(sluice (?:cdc|deletes|skips) [^`]*)`")
+COMMAND = re.compile(r"`(sluice (?:cdc|deletes|sink|skips) [^`]*)`")
 Rows = dict[str, str]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any, cast
@@ -110,12 +111,12 @@ def test_a_watermark_survives_being_written_and_read() -> None:
 
 def test_alarms_survive_being_written_and_read_until_they_are_ended() -> None:
     loss = Loss.of(keys(1, 2), 5)
-    alarmed = Watermark(5, 1, 9, 77, paged="NextLink next", page_records=50, accepted="r").with_alarm(
-        "enumeration", "why", 3, loss
-    )
+    plain = Watermark(5, 1, 9, 77, paged="NextLink next", page_records=50, accepted="r", listed=5)
+    alarmed = replace(plain, raw_anew=Position(1, 8, 0)).with_alarm("enumeration", "why", 3, loss)
     read = claimed(json.loads(json.dumps(alarmed.dump(99))), 10, "x")
     assert read.alarms == {"enumeration": Alarm("why", 3, loss)}
     assert (read.paged, read.page_records, read.accepted) == ("NextLink next", 50, "r")
+    assert (read.listed, read.raw_anew) == (5, Position(1, 8, 0))
     assert read.with_alarm("enumeration", "another", 8).alarms["enumeration"].since_us == 3
     assert read.with_alarm("changes", "", 8).alarms == read.alarms
     assert read.with_alarm("enumeration", "", 8).alarms == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ import pytest
 
 from sluice.connector import Connector, ConnectorSettings, Cursor, Offset, Request, Response, RestStream
 from sluice.errors import EnvironmentFault, SluiceError, Transient
+from sluice.position import Position
 from sluice.stage.deletes import Acceptance
 from sluice_ingress_poller.page import content_hash
 from sluice_ingress_poller.passes import Decision
@@ -324,3 +326,47 @@ def test_whatever_fails_in_between_raw_ends_as_the_source_stands(seed: int) -> N
         owner.accept_what_is_lost()
     expected = {b'{"id":%d}' % n: json.dumps(t).encode() for n, t in owner.source.things.items()}
     assert owner.raw == expected
+
+
+SINCE = Position(1, 7, 0)
+
+
+def without_doubt(owner: Owner) -> Decision:
+    """The end of the first pass that leaves no doubt of being whole."""
+    while (decision := owner.full_pass()).doubt is not None:
+        pass
+    return decision
+
+
+def with_raw_lost(count: int) -> Owner:
+    """An owner whose raw topic is empty under a watermark that listed `count` things."""
+    owner = owner_of(count)
+    owner.full_pass()
+    owner.raw.clear()
+    owner.watermark = replace(owner.watermark, raw_anew=SINCE)
+    owner.restart()
+    owner.now_s += 1_000
+    return owner
+
+
+def test_the_sweep_is_published_with_the_last_page_and_only_once() -> None:
+    owner = with_raw_lost(25)
+    del owner.source.things[3]
+    first = owner.step()
+    assert first.sweep is None, "there are more pages"
+    assert without_doubt(owner).sweep == SINCE
+    assert owner.watermark.raw_anew is None
+    assert owner.watermark.listed == 24
+    owner.now_s += 1_000
+    assert owner.full_pass().sweep is None
+
+
+def test_what_a_listing_lacks_is_held_until_an_operator_accepts_it() -> None:
+    owner = with_raw_lost(25)
+    owner.source.things = {n: thing for n, thing in owner.source.things.items() if n < 5}
+    assert owner.full_pass().sweep is None
+    assert "listed 25 before" in owner.watermark.alarms["enumeration"].why
+    assert owner.watermark.raw_anew == SINCE
+    owner.accept_what_is_lost()
+    assert owner.full_pass().sweep == SINCE
+    assert not owner.watermark.alarms

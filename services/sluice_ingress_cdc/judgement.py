@@ -6,10 +6,12 @@
 | no such table, another table under its name                    | held                                             |
 | a table that cannot be followed (`fitness`)                    | held                                             |
 | a publication without it                                       | held                                             |
-| another primary key, another raw topic                         | held                                             |
+| another primary key, its values spelled otherwise              | held                                             |
+| another raw topic                                              | held                                             |
 | a membership or a publication that was changed meanwhile       | followed, with a fault: changes were not sent    |
 | a partition detached, dropped, attached filled, or emptied     | followed, with a fault: Postgres sends no event  |
 | a column dropped, renamed, retyped, filled, or rows rewritten  | followed, with a fault: Postgres sends no event  |
+| a column whose values are spelled otherwise                    | followed, with a fault: Postgres sends no event  |
 
 A *held* table publishes nothing until it is read again: what would be published could not be told from what is right.
 A followed table with a fault publishes its changes, which are right; rows that changed without an event are not.
@@ -22,7 +24,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from sluice.postgres.pgoutput import Relation
-from sluice.postgres.table_facts import Bound, PublicationFacts, TableFacts, bound_to
+from sluice.postgres.table_facts import Bound, BoundColumn, ColumnFacts, PublicationFacts, TableFacts, bound_to
 from sluice_ingress_cdc.fitness import unfit
 
 # Types whose values read the same: text, varchar.
@@ -98,7 +100,7 @@ def judge_relation(bound: Bound, relation: Relation) -> Verdict:
         was, now = ", ".join(bound.key), ", ".join(sorted(carried))
         return _hold(f"its primary key or REPLICA IDENTITY became ({now}); the records published have key ({was})")
     pairs = zip(bound.columns, relation.columns, strict=False)
-    if all(was[1] == now.name and _reads_the_same(was[2], now.type_oid) for was, now in pairs):
+    if all(was.name == now.name and _reads_the_same(was.type_oid, now.type_oid) for was, now in pairs):
         return Verdict(Action.GO_ON)
     return Verdict(Action.SAY, "columns were dropped, renamed or retyped, for which Postgres sends no event")
 
@@ -109,12 +111,12 @@ def doubtful_columns(bound: Bound, facts: TableFacts) -> frozenset[str]:
     Where an update leaves one of them out, what was published under its name before is not its value.
     """
     rewritten = _rewritten(bound, facts)
-    known = {c[0]: c for c in bound.columns}
+    known = {c.number: c for c in bound.columns}
     doubtful = set()
     for column in facts.columns:
         before = known.get(column.number)
-        same = before is not None and before[1:4] == (column.name, column.type_oid, column.typmod)
-        if not same or before is None or (rewritten and before[4] != column.version):
+        same = before is not None and before[:4] == column[:4] and not _spelled_otherwise(before, column)
+        if not same or before is None or (rewritten and before.version != column.version):
             doubtful.add(column.name)
     return frozenset(doubtful)
 
@@ -137,6 +139,12 @@ def _why_held(bound: Bound, seen: Seen) -> Verdict | None:
     if facts.primary_key != bound.key:
         was, now = ", ".join(bound.key), ", ".join(facts.primary_key)
         return _hold(f"its primary key is ({now}), and was ({was}) in the records published")
+    for before, column in _pairs(bound, facts):
+        if column.name in bound.key and _spelled_otherwise(before, column):
+            return _hold(
+                f"the type of its primary key column {column.name} was altered: keys read otherwise in the records "
+                "published"
+            )
     return None
 
 
@@ -157,6 +165,9 @@ def _partitions(bound: Bound, seen: Seen) -> Iterator[str]:
     gone = bound.leaves.keys() - leaves.keys()
     if gone:
         yield f"{_count(len(gone), 'partition')} detached or dropped, for which Postgres sends no event"
+    for oid in sorted(bound.leaves.keys() & leaves.keys()):
+        if bound.leaves[oid].attached not in (None, leaves[oid].attached):
+            yield f"partition {leaves[oid].name} was detached and attached again: changes made meanwhile were not sent"
     for oid in sorted(seen.filled & leaves.keys()):
         yield f"partition {leaves[oid].name} was attached with rows in it, for which Postgres sends no event"
     for oid in sorted(seen.emptied.keys() & leaves.keys()):
@@ -165,21 +176,23 @@ def _partitions(bound: Bound, seen: Seen) -> Iterator[str]:
 
 def _columns(bound: Bound, facts: TableFacts) -> Iterator[str]:
     now = {c.number: c for c in facts.columns}
-    known = {c[0] for c in bound.columns}
+    known = {c.number for c in bound.columns}
     rewritten = _rewritten(bound, facts)
-    for number, name, type_oid, typmod, version in bound.columns:
-        column = now.get(number)
+    for before in bound.columns:
+        name, column = before.name, now.get(before.number)
         if column is None:
             yield f"column {name} was dropped"
         elif column.name != name:
             yield f"column {name} is called {column.name} now"
         elif name not in facts.published_columns:
             yield f"column {name} is not published any more"
-        elif not _reads_the_same(type_oid, column.type_oid) or (
-            column.typmod != typmod and column.type_oid not in _SAME_TEXT
+        elif not _reads_the_same(before.type_oid, column.type_oid) or (
+            column.typmod != before.typmod and column.type_oid not in _SAME_TEXT
         ):
             yield f"column {name} changed its type"
-        elif rewritten and column.version != version:
+        elif _spelled_otherwise(before, column):
+            yield f"the type of column {name} was altered, and its values read otherwise"
+        elif rewritten and column.version != before.version:
             yield f"column {name} was altered and the rows were rewritten"
     for column in facts.columns:
         published = column.name in facts.published_columns
@@ -191,11 +204,25 @@ def _reads_the_same(was: int, now: int) -> bool:
     return was == now or {was, now} <= _SAME_TEXT
 
 
+def _spelled_otherwise(before: BoundColumn, now: ColumnFacts) -> bool:
+    """Whether values that stood may read otherwise. A label that an enum got since is of no value that stood."""
+    if before.spelling is None or before.type_oid != now.type_oid:
+        return False
+    lost = set(before.spelling) - set(now.spelling)
+    come = set(now.spelling) - set(before.spelling)
+    return bool(lost) or not all(word.startswith("label ") for word in come)
+
+
+def _pairs(bound: Bound, facts: TableFacts) -> Iterator[tuple[BoundColumn, ColumnFacts]]:
+    now = {c.number: c for c in facts.columns}
+    return ((before, now[before.number]) for before in bound.columns if before.number in now)
+
+
 def _rewritten(bound: Bound, facts: TableFacts) -> bool:
     """Whether the rows lie in other files: also after VACUUM FULL, which alters no column."""
     if facts.filenode != bound.filenode:
         return True
-    return any(leaf.oid in bound.leaves and leaf.filenode != bound.leaves[leaf.oid] for leaf in facts.leaves)
+    return any(leaf.oid in bound.leaves and leaf.filenode != bound.leaves[leaf.oid].filenode for leaf in facts.leaves)
 
 
 def _count(number: int, what: str) -> str:

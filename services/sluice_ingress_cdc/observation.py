@@ -161,7 +161,7 @@ def _seen(
         if leaf.oid not in bound.leaves:
             if _older_rows(connection, leaf, leaf.attached, or_equal=True) is not False:
                 filled.add(leaf.oid)
-        elif leaf.filenode != bound.leaves[leaf.oid] and not _older_rows(connection, leaf, bound.xid % _XIDS):
+        elif leaf.filenode != bound.leaves[leaf.oid].filenode and not _older_rows(connection, leaf, bound.xid % _XIDS):
             emptied[leaf.oid] = leaf.version
     return Seen(bound, facts, publication, topic_id, version, None, frozenset(filled), emptied)
 

@@ -27,6 +27,24 @@ CREATE TABLE {t}_b PARTITION OF {t} FOR VALUES FROM (100) TO (200);
 INSERT INTO {t} SELECT g, g FROM generate_series(1, 4) g;
 INSERT INTO {t} SELECT g, g FROM generate_series(101, 104) g
 """
+KINDS = """
+CREATE TYPE {t}_kind AS ENUM ('a', 'b');
+CREATE TABLE {t} (id int PRIMARY KEY, kind {t}_kind, n int NOT NULL DEFAULT 0);
+INSERT INTO {t} SELECT g, 'a', g FROM generate_series(1, 4) g
+"""
+WITHIN_KINDS = """
+CREATE TYPE {t}_kind AS ENUM ('a', 'b');
+CREATE DOMAIN {t}_kinds AS {t}_kind[];
+CREATE TYPE {t}_span AS RANGE (subtype = {t}_kind);
+CREATE TYPE {t}_pair AS (kinds {t}_kinds, spans {t}_span[]);
+CREATE TABLE {t} (id int PRIMARY KEY, pairs {t}_pair[], n int NOT NULL DEFAULT 0);
+INSERT INTO {t} SELECT g, ARRAY[ROW(ARRAY['a'], ARRAY['[a,b]'])::{t}_pair], g FROM generate_series(1, 4) g
+"""
+PAIRS = """
+CREATE TYPE {t}_pair AS (x int, y text);
+CREATE TABLE {t} (id int PRIMARY KEY, pair {t}_pair, n int NOT NULL DEFAULT 0);
+INSERT INTO {t} SELECT g, ROW(g, 'y')::{t}_pair, g FROM generate_series(1, 4) g
+"""
 SWAP = "ALTER TABLE {t} RENAME notes TO x; ALTER TABLE {t} RENAME other TO notes; ALTER TABLE {t} RENAME x TO other"
 AGAIN = "ALTER PUBLICATION {publication} DROP TABLE {t}; ALTER PUBLICATION {publication} ADD TABLE {t}"
 UPDATE = "UPDATE {t} SET n = n + 100 WHERE id = 1"
@@ -62,6 +80,7 @@ class Deed:
 EQUAL, FAULT, HELD = Outcome.EQUAL, Outcome.FAULT, Outcome.HELD
 
 _COLUMNS = "Columns"
+_TYPES = "Types of columns"
 _KEYS = "Keys and replica identities"
 _TABLES = "Tables and their names"
 _PUBLICATION = "Membership in the publication"
@@ -194,6 +213,73 @@ DEEDS = [
         "ALTER TABLE {t} ALTER notes SET DEFAULT 'x'; INSERT INTO {t} (id) VALUES (9); "
         "ALTER TABLE {t} ALTER notes DROP DEFAULT",
         EQUAL,
+    ),
+    # ── types ─────────────────────────────────────────────────────────────────────────────────────────────────────
+    Deed(
+        _TYPES,
+        "a value of an enum is renamed",
+        "ALTER TYPE {t}_kind RENAME VALUE 'a' TO 'x'",
+        FAULT,
+        "type of column kind",
+        setup=KINDS,
+    ),
+    Deed(
+        _TYPES,
+        "a value of an enum is renamed, written, and renamed back, in one transaction",
+        "BEGIN; ALTER TYPE {t}_kind RENAME VALUE 'b' TO 'x'; UPDATE {t} SET kind = 'x' WHERE id = 2; "
+        "ALTER TYPE {t}_kind RENAME VALUE 'x' TO 'b'; COMMIT",
+        FAULT,
+        "type of column kind",
+        setup=KINDS,
+    ),
+    Deed(
+        _TYPES,
+        "a value of an enum within arrays, domains, ranges and composites is renamed",
+        "ALTER TYPE {t}_kind RENAME VALUE 'a' TO 'x'",
+        FAULT,
+        "type of column pairs",
+        setup=WITHIN_KINDS,
+    ),
+    Deed(
+        _TYPES,
+        "a value of an enum in the primary key is renamed",
+        "ALTER TYPE {t}_kind RENAME VALUE 'a' TO 'x'; UPDATE {t} SET n = 7 WHERE id = 'x'",
+        HELD,
+        "type of its primary key column id",
+        setup="CREATE TYPE {t}_kind AS ENUM ('a', 'b'); CREATE TABLE {t} (id {t}_kind PRIMARY KEY, n int); "
+        "INSERT INTO {t} VALUES ('a', 1), ('b', 2)",
+        writes="UPDATE {t} SET n = n + 100",
+    ),
+    Deed(
+        _TYPES,
+        "values are added to an enum, and it is commented and renamed",
+        "ALTER TYPE {t}_kind ADD VALUE 'c'; ALTER TYPE {t}_kind ADD VALUE 'aa' BEFORE 'b'; "
+        "COMMENT ON TYPE {t}_kind IS 'c'; ALTER TYPE {t}_kind RENAME TO {t}_sort; INSERT INTO {t} VALUES (9, 'c')",
+        EQUAL,
+        setup=KINDS,
+    ),
+    Deed(
+        _TYPES,
+        "an attribute of a composite type is dropped",
+        "ALTER TYPE {t}_pair DROP ATTRIBUTE y",
+        FAULT,
+        "type of column pair",
+        setup=PAIRS,
+    ),
+    Deed(
+        _TYPES,
+        "an attribute is added to a composite type",
+        "ALTER TYPE {t}_pair ADD ATTRIBUTE z int",
+        FAULT,
+        "type of column pair",
+        setup=PAIRS,
+    ),
+    Deed(
+        _TYPES,
+        "an attribute of a composite type is renamed: its values read the same",
+        "ALTER TYPE {t}_pair RENAME ATTRIBUTE y TO z",
+        EQUAL,
+        setup=PAIRS,
     ),
     # ── keys ──────────────────────────────────────────────────────────────────────────────────────────────────────
     Deed(
@@ -453,6 +539,15 @@ DEEDS = [
         "DROP TABLE {t}_b",
         FAULT,
         "1 partition was detached or dropped",
+        setup=PARTED,
+    ),
+    Deed(
+        _PARTITIONS,
+        "a partition is detached, changed and attached again, in one transaction",
+        "BEGIN; ALTER TABLE {t} DETACH PARTITION {t}_b; UPDATE {t}_b SET n = 7; "
+        "ALTER TABLE {t} ATTACH PARTITION {t}_b FOR VALUES FROM (100) TO (200); COMMIT",
+        FAULT,
+        "{t}_b was detached and attached again",
         setup=PARTED,
     ),
     Deed(

@@ -88,12 +88,15 @@ class TableMark:
 
     def to_json(self) -> dict[str, Any]:
         bound = None if self.bound is None else self.bound.to_json()
-        return {"v": 1, **{name: getattr(self, name) for name in _PLAIN}, "bound": bound}
+        return {"v": 2, **{name: getattr(self, name) for name in _PLAIN}, "bound": bound}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> TableMark:
-        """Raises ValueError for a form this version does not know."""
-        if value.get("v") != 1:
+        """Raises ValueError for a form this version does not know.
+
+        Version 1 told less of columns and partitions: what is missing counts as not changed.
+        """
+        if value.get("v") not in (1, 2):
             raise ValueError(f"a table's watermark of version {value.get('v')!r} is not understood here")
         bound = value["bound"]
         return cls(**{name: value[name] for name in _PLAIN}, bound=None if bound is None else Bound.from_json(bound))

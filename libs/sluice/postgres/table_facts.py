@@ -18,7 +18,8 @@ from sluice.postgres.source_connection import Connection
 
 class ColumnFacts(NamedTuple):
     """One column. `version` changes with its catalog row; `filled`: rows that stood before it came may hold a value
-    in it (a default, an identity)."""
+    in it (a default, an identity). `spelling`: what decides how values of a type that users made read: the labels of
+    enums, the attributes of composites, also within arrays, domains and ranges."""
 
     number: int
     name: str
@@ -27,6 +28,7 @@ class ColumnFacts(NamedTuple):
     version: int
     filled: bool
     generated: bool
+    spelling: tuple[str, ...] = ()
 
 
 class Leaf(NamedTuple):
@@ -119,24 +121,44 @@ class PublicationFacts(NamedTuple):
     via_root: bool
 
 
+class BoundColumn(NamedTuple):
+    """A column as its records were made. `spelling`: None where an older version of Sluice did not write it."""
+
+    number: int
+    name: str
+    type_oid: int
+    typmod: int
+    version: int
+    spelling: tuple[str, ...] | None = None
+
+
+class BoundLeaf(NamedTuple):
+    """A partition as its records were made. `attached`: None where an older version of Sluice did not write it."""
+
+    filenode: int
+    attached: int | None = None
+
+
 class Bound(NamedTuple):
     """What the records of a table were made from. Where the source shows something else, they may not fit any more."""
 
     topic_id: str
     oid: int
     key: tuple[str, ...]
-    columns: tuple[tuple[int, str, int, int, int], ...]
-    """Of the columns that are published: number, name, type oid, typmod, version."""
+    columns: tuple[BoundColumn, ...]
+    """Those that are published."""
     filenode: int
-    leaves: Mapping[int, int]
-    """Oid → filenode."""
+    leaves: Mapping[int, BoundLeaf]
+    """By oid."""
     membership: tuple[str, ...]
     publication: tuple[int, int]
     """Oid and version."""
     xid: int
 
     def to_json(self) -> list[Any]:
-        return [*self[:5], sorted(self.leaves.items()), *self[6:]]
+        columns = [[*column] for column in self.columns]
+        leaves = [[oid, *leaf] for oid, leaf in sorted(self.leaves.items())]
+        return [*self[:3], columns, self.filenode, leaves, *self[6:]]
 
     @classmethod
     def from_json(cls, value: Sequence[Any]) -> Bound:
@@ -145,9 +167,11 @@ class Bound(NamedTuple):
             topic_id,
             oid,
             tuple(key),
-            tuple((c[0], c[1], c[2], c[3], c[4]) for c in columns),
+            tuple(
+                BoundColumn(*c[:5], *(tuple(spelling) for spelling in c[5:] if spelling is not None)) for c in columns
+            ),
             filenode,
-            dict(leaves),
+            {oid: BoundLeaf(*leaf) for oid, *leaf in leaves},
             tuple(membership),
             (publication[0], publication[1]),
             xid,
@@ -161,12 +185,12 @@ def bound_to(facts: TableFacts, publication: PublicationFacts, topic_id: str) ->
         facts.oid,
         facts.primary_key,
         tuple(
-            (c.number, c.name, c.type_oid, c.typmod, c.version)
+            BoundColumn(c.number, c.name, c.type_oid, c.typmod, c.version, c.spelling)
             for c in facts.columns
             if c.name in facts.published_columns
         ),
         facts.filenode,
-        {leaf.oid: leaf.filenode for leaf in facts.leaves},
+        {leaf.oid: BoundLeaf(leaf.filenode, leaf.attached) for leaf in facts.leaves},
         facts.membership,
         (publication.oid, publication.version),
         facts.xid,
@@ -198,7 +222,9 @@ def _facts(row: dict[str, Any]) -> TableFacts:
             **row,
             **{name: tuple(row[name]) for name in ("identity_columns", "primary_key", "filter_columns")},
             "membership": tuple(sorted(row["membership"])),
-            "columns": tuple(ColumnFacts(*column) for column in row["columns"] or ()),
+            "columns": tuple(
+                ColumnFacts(*column)._replace(spelling=tuple(column[-1])) for column in row["columns"] or ()
+            ),
             "leaves": tuple(Leaf(*leaf)._replace(identity_columns=tuple(leaf[-1])) for leaf in row["leaves"] or ()),
             "published": tuple(row["published"]) if row["membership"] else None,
         }

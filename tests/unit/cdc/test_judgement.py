@@ -8,9 +8,18 @@ from dataclasses import dataclass
 import pytest
 
 from sluice.postgres.pgoutput import Column, Relation
-from sluice.postgres.table_facts import ColumnFacts, Leaf, PublicationFacts, TableFacts, bound_to
+from sluice.postgres.slot_watermark import TableMark
+from sluice.postgres.table_facts import (
+    BoundColumn,
+    BoundLeaf,
+    ColumnFacts,
+    Leaf,
+    PublicationFacts,
+    TableFacts,
+    bound_to,
+)
 from sluice_ingress_cdc.fitness import unfit
-from sluice_ingress_cdc.judgement import Action, Seen, before_the_log, doubtful_columns, judge, judge_relation
+from sluice_ingress_cdc.judgement import Action, Seen, Verdict, before_the_log, doubtful_columns, judge, judge_relation
 
 V18, V17 = 180_006, 170_010
 TEXT, VARCHAR, INT4, INT8 = 25, 1043, 23, 20
@@ -119,6 +128,37 @@ def test_a_look_at_the_source_decides_what_becomes_of_the_table(case: Case) -> N
     assert (verdict.bound is not None) == (case.action is Action.GO_ON)
 
 
+A, B, X = "label 70 900", "label 71 900", "label 70 950"
+PAIR, PAIR_WITHOUT = ("attribute 80 1 23", "attribute 80 2 25"), ("attribute 80 1 23", "attribute 80 2 0")
+
+
+@pytest.mark.parametrize(
+    ("name", "was", "now", "action"),
+    [
+        ("notes", (A, B), (A, B), Action.GO_ON),
+        ("notes", (A,), (A, B), Action.GO_ON),
+        ("notes", (A, B), (B, X), Action.SAY),
+        ("notes", PAIR, PAIR_WITHOUT, Action.SAY),
+        ("notes", PAIR, (*PAIR, "attribute 80 3 23"), Action.SAY),
+        ("id", (A, B), (B, X), Action.HOLD),
+        ("id", (A,), (A, B), Action.GO_ON),
+        ("notes", None, (A, B), Action.GO_ON),
+        ("id", None, PAIR, Action.GO_ON),
+    ],
+)
+def test_a_type_whose_values_read_otherwise_is_told_and_a_new_label_is_not(
+    name: str, was: tuple[str, ...] | None, now: tuple[str, ...], action: Action
+) -> None:
+    bound = BOUND._replace(columns=tuple(c._replace(spelling=was) if c.name == name else c for c in BOUND.columns))
+    facts = columns(*(c._replace(spelling=now) if c.name == name else c for c in COLUMNS))
+    verdict = judge(SEEN._replace(bound=bound, facts=facts))
+    assert verdict.action is action
+    assert action is Action.GO_ON or f"column {name}" in verdict.why
+    assert doubtful_columns(bound, facts) == (set() if action is Action.GO_ON else {name})
+    if verdict.bound is not None:
+        assert now in [c.spelling for c in verdict.bound.columns]
+
+
 def test_an_unpublished_generated_column_is_no_news() -> None:
     facts = FACTS._replace(columns=(*COLUMNS, column(5, "twice", generated=True, filled=True)))
     assert judge(SEEN._replace(facts=facts)).action is Action.GO_ON
@@ -132,6 +172,7 @@ def test_an_unpublished_generated_column_is_no_news() -> None:
         (PARTITIONED._replace(leaves=(LEAF, LEAF._replace(oid=9, table="t_2"))), (), (), ""),
         (PARTITIONED._replace(leaves=(LEAF._replace(filenode=80),)), (), (8,), "t_1 was truncated or rewritten"),
         (PARTITIONED._replace(leaves=(LEAF._replace(filenode=80),)), (), (), ""),
+        (PARTITIONED._replace(leaves=(LEAF._replace(attached=951),)), (), (), "t_1 was detached and attached again"),
     ],
 )
 def test_a_change_of_partitions_is_told_where_rows_came_or_went_without_an_event(
@@ -149,6 +190,20 @@ def test_an_empty_new_partition_is_looked_at_once() -> None:
     verdict = judge(SEEN._replace(bound=bound_to(PARTITIONED, PUBLICATION, "topic"), facts=more))
     assert verdict.bound is not None
     assert set(verdict.bound.leaves) == {8, 9}
+
+
+def test_a_watermark_of_an_older_version_is_bound_anew_without_a_fault() -> None:
+    facts = PARTITIONED._replace(columns=(ID, NOTES._replace(spelling=(A, B)), OTHER, N))
+    older = [
+        "topic", 7, ["id"], [[1, "id", 23, -1, 900], [2, "notes", 25, -1, 900], [3, "other", 25, -1, 900],
+        [4, "n", 23, -1, 900]], 0, [[8, 8]], ["table 12"], [11, 900], 1_000,
+    ]  # fmt: skip
+    plain = {"state": "followed", "since_lsn": 5, "request": 0, "why": "", "next_step": "", "fault_at": 0}
+    bound = TableMark.from_json({"v": 1, **plain, "bound": older}).bound
+    assert bound is not None
+    assert (bound.columns[1], bound.leaves[8]) == (BoundColumn(2, "notes", TEXT, -1, 900), BoundLeaf(8))
+    verdict = judge(SEEN._replace(bound=bound, facts=facts))
+    assert verdict == Verdict(Action.GO_ON, bound=bound_to(facts, PUBLICATION, "topic"))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from sluice.errors import EnvironmentFault
 from sluice.postgres.slot_watermark import FOLLOWED, HELD, Mark, SlotWatermark, TableMark, source_watermarks
 from sluice.postgres.slots import SlotState, SourceIdentity
-from sluice.postgres.table_facts import Bound
+from sluice.postgres.table_facts import Bound, BoundColumn, BoundLeaf
 from sluice_ingress_cdc.confirmation import Confirmation
 from sluice_ingress_cdc.start import Begin, Observed, Resume, decide
 
@@ -70,7 +70,9 @@ def test_an_epoch_whose_slot_was_not_made_is_begun_again() -> None:
 
 
 def test_watermarks_survive_their_json() -> None:
-    bound = Bound("topic", 7, ("id",), ((1, "id", 23, -1, 900),), 7, {8: 8, 9: 10}, ("table 12",), (11, 900), 901)
+    columns = BoundColumn(1, "id", 23, -1, 900), BoundColumn(2, "kind", 70_000, -1, 900, ("label 70001 890",))
+    leaves = {8: BoundLeaf(8), 9: BoundLeaf(10, 880)}
+    bound = Bound("topic", 7, ("id",), columns, 7, leaves, ("table 12",), (11, 900), 901)
     marks = {
         "public.a": TableMark(FOLLOWED, 17, 2, bound=bound),
         "public.b": TableMark(HELD, why="why", next_step="next", fault_at=3),

@@ -19,6 +19,38 @@ WITH RECURSIVE publication AS (
       FROM tree AS t
       JOIN pg_catalog.pg_class AS c ON c.oid = t.oid AND c.relkind = 'p'
       JOIN pg_catalog.pg_inherits AS i ON i.inhparent = t.oid AND NOT i.inhdetachpending
+), made_of (root, oid) AS (
+    -- The types of the tables' columns, and those whose values these hold; only those that users made.
+    SELECT DISTINCT a.atttypid, a.atttypid
+      FROM asked AS t
+      JOIN pg_catalog.pg_attribute AS a ON a.attrelid = t.oid AND a.attnum > 0 AND a.atttypid >= 16384
+     UNION
+    SELECT m.root, part.oid
+      FROM made_of AS m
+      JOIN pg_catalog.pg_type AS y ON y.oid = m.oid
+     CROSS JOIN LATERAL (
+           SELECT y.typelem
+            UNION ALL
+           SELECT y.typbasetype
+            UNION ALL
+           SELECT s.rngsubtype FROM pg_catalog.pg_range AS s WHERE y.oid IN (s.rngtypid, s.rngmultitypid)
+            UNION ALL
+           SELECT a.atttypid FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = y.typrelid AND a.attnum > 0
+           ) AS part(oid)
+     WHERE part.oid >= 16384
+), spelling AS (
+    -- What decides how values of a type read. An attribute that was dropped stays in the catalog, with type 0.
+    SELECT m.root, array_agg(part.word ORDER BY part.word) AS words
+      FROM made_of AS m
+     CROSS JOIN LATERAL (
+           SELECT 'label ' || e.oid || ' ' || e.xmin FROM pg_catalog.pg_enum AS e WHERE e.enumtypid = m.oid
+            UNION ALL
+           SELECT 'attribute ' || m.oid || ' ' || a.attnum || ' ' || a.atttypid
+             FROM pg_catalog.pg_type AS y
+             JOIN pg_catalog.pg_attribute AS a ON a.attrelid = y.typrelid AND a.attnum > 0
+            WHERE y.oid = m.oid
+           ) AS part(word)
+     GROUP BY m.root
 ), relations AS (
     -- `identity_columns`: what an update or delete of the relation carries of the old row.
     SELECT t.root, t.oid, t.attached, n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident, c.relfilenode,
@@ -55,9 +87,10 @@ SELECT r.nspname::text AS schema,
        (SELECT jsonb_agg(jsonb_build_array(
                    a.attnum, a.attname, a.atttypid::bigint, a.atttypmod, a.xmin::text::bigint,
                    a.atthasdef OR a.atthasmissing OR a.attidentity <> '' OR y.typdefault IS NOT NULL,
-                   a.attgenerated <> '') ORDER BY a.attnum)
+                   a.attgenerated <> '', COALESCE(s.words, '{}')) ORDER BY a.attnum)
           FROM pg_catalog.pg_attribute AS a
           JOIN pg_catalog.pg_type AS y ON y.oid = a.atttypid
+          LEFT JOIN spelling AS s ON s.root = a.atttypid
          WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
        (SELECT jsonb_agg(jsonb_build_array(
                    l.oid::bigint, l.nspname, l.relname, l.relkind, l.relpersistence, l.relreplident,

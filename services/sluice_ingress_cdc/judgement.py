@@ -12,6 +12,7 @@
 | a partition detached, dropped, attached filled, or emptied     | followed, with a fault: Postgres sends no event  |
 | a column dropped, renamed, retyped, filled, or rows rewritten  | followed, with a fault: Postgres sends no event  |
 | a column whose values are spelled otherwise                    | followed, with a fault: Postgres sends no event  |
+| a new file whose rows are all younger, without a TRUNCATE      | followed, with a fault: changes were not sent    |
 
 A *held* table publishes nothing until it is read again: what would be published could not be told from what is right.
 A followed table with a fault publishes its changes, which are right; rows that changed without an event are not.
@@ -29,6 +30,8 @@ from sluice_ingress_cdc.fitness import unfit
 
 # Types whose values read the same: text, varchar.
 _SAME_TEXT = {25, 1043}
+# Transaction ids begin again after so many.
+XIDS = 1 << 32
 
 
 class Action(Enum):
@@ -52,7 +55,7 @@ class Seen(NamedTuple):
 
     `called_now`: the present name of the table's oid where another table, or none, has its name. `filled`: new leaves
     that held rows before they were attached; `emptied`: leaves in new files that hold no row of before, with the
-    transaction that made it so.
+    transaction that made it so; `refilled`: so does the file of a table without partitions.
     """
 
     bound: Bound
@@ -63,6 +66,12 @@ class Seen(NamedTuple):
     called_now: str | None = None
     filled: frozenset[int] = frozenset()
     emptied: Mapping[int, int] = {}
+    refilled: bool = False
+
+    @property
+    def suspected(self) -> bool:
+        """Whether only the log can tell what became of rows."""
+        return bool(self.emptied) or self.refilled
 
 
 def judge(seen: Seen) -> Verdict:
@@ -72,24 +81,29 @@ def judge(seen: Seen) -> Verdict:
     if held is not None:
         return held
     assert seen.facts is not None  # noqa: S101 - `_why_held` holds a table that does not exist
-    why = "; ".join([*_changes_not_sent(bound, seen), *_partitions(bound, seen), *_columns(bound, seen.facts)])
+    why = [*_changes_not_sent(bound, seen), *_partitions(bound, seen), *_columns(bound, seen.facts)]
+    # Whatever altered a column and rewrote the rows for it is told as that.
+    why = why or [*_rows(bound, seen)]
     if why:
-        return Verdict(Action.SAY, why)
+        return Verdict(Action.SAY, "; ".join(why))
     # What did no harm (a new partition, VACUUM FULL, an empty column) is not looked at again.
     return Verdict(Action.GO_ON, bound=bound_to(seen.facts, seen.publication, seen.topic_id))
 
 
 def before_the_log(seen: Seen, truncations: Set[int], *, caught_up: bool) -> tuple[Seen, bool]:
     """What can be judged of a look before the log has come to its moment: a TRUNCATE of the whole table empties its
-    partitions as well, and only the log tells the two apart, by the transaction that did it.
+    partitions as well, and only the log tells the two apart, by the transaction that did it. That a table without
+    partitions was truncated, the log tells too.
 
-    `truncations`: transactions that truncated the whole table. Returns the look without partitions that such a one
-    emptied, and without those of which that is not known yet; whether there are some of the latter.
+    `truncations`: transactions that truncated the whole table. Returns the look without what such a one did, and
+    without that of which it is not known yet; whether there is some of the latter.
     """
     left = {oid: xid for oid, xid in seen.emptied.items() if xid not in truncations}
+    # The table's row in the catalog may have been written again since, or within a savepoint: any TRUNCATE will do.
+    refilled = seen.refilled and not any(_since(xid, seen.bound) for xid in truncations)
     if caught_up:
-        return seen._replace(emptied=left), False
-    return seen._replace(emptied={}), bool(left)
+        return seen._replace(emptied=left, refilled=refilled), False
+    return seen._replace(emptied={}, refilled=False), bool(left) or refilled
 
 
 def judge_relation(bound: Bound, relation: Relation) -> Verdict:
@@ -198,6 +212,19 @@ def _columns(bound: Bound, facts: TableFacts) -> Iterator[str]:
         published = column.name in facts.published_columns
         if published and column.number not in known and (column.filled or rewritten):
             yield f"column {column.name} was added with a value in the rows that stood"
+
+
+def _rows(bound: Bound, seen: Seen) -> Iterator[str]:
+    """ALTER TABLE writes all rows anew, VACUUM FULL and CLUSTER keep the transaction that each is of."""
+    columns = seen.facts.columns if seen.facts else ()
+    # A stored generated column rewrites the rows as well, and is not published.
+    if seen.refilled and not any(c.generated and _since(c.version, bound) for c in columns):
+        yield "its rows were rewritten, as by SET UNLOGGED and SET LOGGED: changes made meanwhile were not sent"
+
+
+def _since(xid: int, bound: Bound) -> bool:
+    """Whether the transaction had not ended when the table was bound."""
+    return (xid - bound.xid) % XIDS < XIDS // 2
 
 
 def _reads_the_same(was: int, now: int) -> bool:

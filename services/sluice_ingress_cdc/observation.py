@@ -30,11 +30,12 @@ from sluice.postgres.table_facts import (
     table_facts,
 )
 from sluice_ingress_cdc.fitness import unfit
-from sluice_ingress_cdc.judgement import Seen
+from sluice_ingress_cdc.judgement import XIDS, Seen
 from sluice_ingress_cdc.settings import SlotSettings
 from sluice_ingress_cdc.start import Observed
 
-_XIDS = 1 << 32
+# A table may be large, and is looked at again until the log has told what became of it.
+_ROWS_LOOKED_AT = 100_000
 
 log = structlog.get_logger()
 
@@ -161,24 +162,46 @@ def _seen(
         if leaf.oid not in bound.leaves:
             if _older_rows(connection, leaf, leaf.attached, or_equal=True) is not False:
                 filled.add(leaf.oid)
-        elif leaf.filenode != bound.leaves[leaf.oid].filenode and not _older_rows(connection, leaf, bound.xid % _XIDS):
+        elif leaf.filenode != bound.leaves[leaf.oid].filenode and not _older_rows(connection, leaf, bound.xid % XIDS):
             emptied[leaf.oid] = leaf.version
-    return Seen(bound, facts, publication, topic_id, version, None, frozenset(filled), emptied)
-
-
-def _older_rows(connection: Connection, leaf: Leaf, xid: int, *, or_equal: bool = False) -> bool | None:
-    """Whether a partition holds rows that a transaction before `xid` wrote; None where we may not look."""
-    statement = sql.SQL("SELECT EXISTS (SELECT FROM ONLY {} WHERE age(xmin) {} age({}::text::xid))").format(
-        leaf.identifier, sql.SQL(">=" if or_equal else ">"), sql.Literal(str(xid))
+    refilled = (
+        not facts.partitioned
+        and facts.filenode != bound.filenode
+        and not _older_rows(connection, facts, bound.xid % XIDS)
+        and not _vacuumed_empty(connection, facts)
     )
+    return Seen(bound, facts, publication, topic_id, version, None, frozenset(filled), emptied, refilled)
+
+
+def _older_rows(connection: Connection, table: Leaf | TableFacts, xid: int, *, or_equal: bool = False) -> bool | None:
+    """Whether a table or partition holds rows that a transaction before `xid` wrote; None where we may not look.
+
+    In a file that was written anew after `xid` every row is younger, or none: the first ones tell.
+    """
+    limit = sql.SQL("" if or_equal else f"LIMIT {_ROWS_LOOKED_AT}")
+    statement = sql.SQL(
+        "SELECT EXISTS (SELECT FROM (SELECT xmin FROM ONLY {} {}) AS r WHERE age(r.xmin) {} age({}::text::xid))"
+    ).format(table.identifier, limit, sql.SQL(">=" if or_equal else ">"), sql.Literal(str(xid)))
+    return _answer(connection, table, statement)
+
+
+def _vacuumed_empty(connection: Connection, table: TableFacts) -> bool | None:
+    """Whether a table without rows was counted so: VACUUM FULL counts, what rewrites or truncates a table does not."""
+    statement = sql.SQL(
+        "SELECT NOT EXISTS (SELECT FROM ONLY {}) AND reltuples >= 0 FROM pg_catalog.pg_class WHERE oid = {}"
+    ).format(table.identifier, sql.Literal(table.oid))
+    return _answer(connection, table, statement)
+
+
+def _answer(connection: Connection, table: Leaf | TableFacts, statement: sql.Composed) -> bool | None:
     try:
-        [(found,)] = connection.execute(statement).fetchall()
+        found = connection.execute(statement).fetchall()
     except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable):
         return None
     except psycopg.Error as error:
-        with source_errors(f"partition {leaf.name}"):
+        with source_errors(f"table {table.name}"):
             raise error
-    return bool(found)
+    return bool(found and found[0][0])
 
 
 def _all_empty(kafka: KafkaSettings, topics: Mapping[str, RawTopic]) -> bool:

@@ -276,9 +276,9 @@ class _Session:
             self._around.health.mend(self._around.harm)
         for name, seen in look.seen.items():
             # A suspicion is settled once the log has come to the look at which it arose.
-            arose_at = self._suspected.setdefault(name, look.wal_lsn) if seen.emptied else 0
+            arose_at = self._suspected.setdefault(name, look.wal_lsn) if seen.suspected else 0
             caught_up = assembler is not None and assembler.mark.lsn >= arose_at
-            if not seen.emptied or caught_up:
+            if not seen.suspected or caught_up:
                 self._suspected.pop(name, None)
             truncations = assembler.truncations.get(name, set()) if assembler is not None else set()
             self._tables.seen(name, seen, truncations, caught_up=caught_up)

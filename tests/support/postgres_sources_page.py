@@ -44,6 +44,17 @@ names is yours: there the fault holds the statement to run.)
 
 Each row below is a test: `tests/scenario/silence/test_tables.py`.
 """
+_TAIL = """
+## What is not noticed
+Postgres tells of these neither in its log nor in what the catalogs say of the table. The rows stay as they were until
+the table is read again; `sluice verify` finds them.
+
+* **Names of other objects as values.** Values of the types `regclass`, `regproc`, `regprocedure`, `regoper`,
+  `regoperator`, `regtype`, `regrole`, `regnamespace`, `regcollation`, `regconfig` and `regdictionary` are oids that
+  read as a name. Where the object is renamed, moved to another schema or dropped, all rows that hold it read otherwise.
+  Keep the number or the name: `ALTER TABLE t ALTER c TYPE oid USING c::oid`, or `TYPE text USING c::text`.
+* **Types that read otherwise after an update of their extension** (`ALTER EXTENSION … UPDATE`).
+"""
 _COLUMNS = "| done to a followed table | the table is | because | before it is read again |\n|---|---|---|---|\n"
 
 
@@ -53,7 +64,7 @@ def page() -> str:
     for group, deeds in groupby(DEEDS, key=lambda deed: deed.group):
         parts.append(f"\n## {group}\n{_COLUMNS}")
         parts += [_row(deed) for deed in deeds]
-    return "".join(parts)
+    return "".join([*parts, _TAIL])
 
 
 def _row(deed: Deed) -> str:

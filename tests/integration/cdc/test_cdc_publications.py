@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from support.cdc import Source
+from support.cdc import Running, Source
 from support.cdc_commands import resnapshot
 from support.raw_rows import become_equal
+from support.waiting import eventually
 
 
 def test_a_publication_that_is_gone_is_told_within_seconds_and_a_resnapshot_makes_it_again(tables: Source) -> None:
@@ -42,3 +43,65 @@ def test_a_publication_that_was_other_for_a_moment_leaves_a_fault_on_every_table
         resnapshot(tables, "--table", "public.a", "--table", "public.b")
         running.whole()
         become_equal(tables, "a", "b")
+
+
+REWRITTEN = {
+    "updated": "ALTER TABLE a SET UNLOGGED; UPDATE a SET n = 7; ALTER TABLE a SET LOGGED",
+    "emptied": "ALTER TABLE a SET UNLOGGED; DELETE FROM a; ALTER TABLE a SET LOGGED",
+    "truncated": "ALTER TABLE a SET UNLOGGED; TRUNCATE a; INSERT INTO a VALUES (5, 5); ALTER TABLE a SET LOGGED",
+    "filled, and analyzed": "ALTER TABLE a SET UNLOGGED; INSERT INTO a VALUES (5, 5);"
+    " ALTER TABLE a SET LOGGED; ANALYZE a",
+}
+
+
+@pytest.mark.parametrize("statements", REWRITTEN.values(), ids=REWRITTEN.keys())
+def test_what_was_written_while_a_table_of_a_published_schema_was_unlogged_is_told(
+    tables: Source, statements: str
+) -> None:
+    tables.sql(f"CREATE PUBLICATION {tables.slot.publication} FOR TABLES IN SCHEMA public")
+    with tables.followed() as running:
+        running.whole()
+        become_equal(tables, "a", "b")
+        tables.sql(f"BEGIN; {statements}; COMMIT")
+        fault = running.faulty("public.a is followed")
+        assert "its rows were rewritten" in fault
+        assert "sluice cdc resnapshot erp --table public.a" in fault
+        tables.sql("INSERT INTO a VALUES (9, 9)")
+        resnapshot(tables, "--table", "public.a")
+        running.whole()
+        become_equal(tables, "a", "b")
+
+
+HARMLESS = [
+    "VACUUM FULL a",
+    "CLUSTER a USING a_pkey",
+    "TRUNCATE a",
+    "VACUUM FULL a",  # of a table without rows
+    "INSERT INTO a SELECT g, g FROM generate_series(1, 5) g",
+    "BEGIN; TRUNCATE a; INSERT INTO a SELECT g, g FROM generate_series(1, 3) g; COMMIT",
+    "BEGIN; SAVEPOINT s; TRUNCATE a; RELEASE s; INSERT INTO a VALUES (1, 1); COMMIT",
+    "BEGIN; TRUNCATE a; INSERT INTO a VALUES (1, 1), (2, 2); COMMIT; ALTER TABLE a SET (fillfactor = 70); ANALYZE a",
+    "ALTER TABLE a ADD g int GENERATED ALWAYS AS (n * 2) STORED",
+]
+
+
+def test_new_files_that_hold_the_same_rows_or_what_the_log_tells_are_no_fault(tables: Source) -> None:
+    tables.sql(f"CREATE PUBLICATION {tables.slot.publication} FOR ALL TABLES")
+    with tables.followed() as running:
+        running.whole()
+        for statement in HARMLESS:
+            tables.sql(statement)
+            file = tables.sql("SELECT relfilenode FROM pg_class WHERE oid = 'a'::regclass")[0][0]
+            settled(tables, running, file, statement)
+            become_equal(tables, "a", "b")
+
+
+def settled(tables: Source, running: Running, file: int, statement: str) -> None:
+    """Wait until table `a` is bound to its file without a fault."""
+
+    def bound() -> bool:
+        mark = tables.mark("a")
+        assert not mark.why, f"{statement}: {mark.why}"
+        return mark.bound is not None and mark.bound.filenode == file
+
+    eventually(bound, f"bound to what stands after: {statement}", state=lambda: str(running.health.faults))

@@ -224,6 +224,34 @@ def test_an_emptied_partition_is_judged_once_the_log_can_tell_whether_the_whole_
     assert (known.emptied, waiting) == (left, waits)
 
 
+@pytest.mark.parametrize(
+    ("truncations", "caught_up", "facts", "action", "waits"),
+    [
+        (set(), False, FACTS, Action.GO_ON, True),
+        (set(), True, FACTS, Action.SAY, False),
+        ({1_000}, True, FACTS, Action.GO_ON, False),
+        ({1_007}, False, FACTS, Action.GO_ON, False),
+        ({999}, True, FACTS, Action.SAY, False),  # the one that was before the table was bound
+        (
+            set(),
+            True,
+            FACTS._replace(columns=(*COLUMNS, column(5, "twice", generated=True, version=1_003))),
+            Action.GO_ON,
+            False,
+        ),
+        (set(), True, FACTS._replace(columns=WITH_GENERATED), Action.SAY, False),
+    ],
+)
+def test_rows_that_are_all_younger_were_truncated_or_rewritten_and_the_log_tells_which(
+    truncations: set[int], caught_up: bool, facts: TableFacts, action: Action, waits: bool
+) -> None:
+    seen = SEEN._replace(facts=facts._replace(filenode=70), refilled=True)
+    known, waiting = before_the_log(seen, truncations, caught_up=caught_up)
+    verdict = judge(known)
+    assert (verdict.action, waiting) == (action, waits)
+    assert action is Action.GO_ON or "its rows were rewritten" in verdict.why
+
+
 # ── the log's own word ────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -99,8 +99,11 @@ def before_the_log(seen: Seen, truncations: Set[int], *, caught_up: bool) -> tup
     without that of which it is not known yet; whether there is some of the latter.
     """
     left = {oid: xid for oid, xid in seen.emptied.items() if xid not in truncations}
-    # The table's row in the catalog may have been written again since, or within a savepoint: any TRUNCATE will do.
-    refilled = seen.refilled and not any(_since(xid, seen.bound) for xid in truncations)
+    # The table's row in the catalog may have been written again since, or within a savepoint: any TRUNCATE will do,
+    # unless the rows that came after it were written anew in their turn.
+    toast = seen.facts.toast if seen.facts else 0
+    truncated = toast == seen.bound.toast or not toast or not seen.bound.toast
+    refilled = seen.refilled and not (truncated and any(_since(xid, seen.bound) for xid in truncations))
     if caught_up:
         return seen._replace(emptied=left, refilled=refilled), False
     return seen._replace(emptied={}, refilled=False), bool(left) or refilled

@@ -53,6 +53,8 @@ the table is read again; `sluice verify` finds them.
   `regoperator`, `regtype`, `regrole`, `regnamespace`, `regcollation`, `regconfig` and `regdictionary` are oids that
   read as a name. Where the object is renamed, moved to another schema or dropped, all rows that hold it read otherwise.
   Keep the number or the name: `ALTER TABLE t ALTER c TYPE oid USING c::oid`, or `TYPE text USING c::text`.
+* **`TRUNCATE`, `SET UNLOGGED`, rows, `SET LOGGED`**, all between two looks, of a table of numbers and times alone that
+  is published with its schema. (A table that can hold large values has a fault.)
 * **Types that read otherwise after an update of their extension** (`ALTER EXTENSION … UPDATE`).
 """
 _COLUMNS = "| done to a followed table | the table is | because | before it is read again |\n|---|---|---|---|\n"

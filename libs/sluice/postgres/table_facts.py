@@ -60,7 +60,8 @@ class TableFacts(NamedTuple):
 
     `identity`: d default, f full, i an index, n nothing; `identity_columns`: what an update carries of the old row.
     `published`: the columns that the publication lets through, None where it lacks the table. `membership`: the rows of
-    the catalog that make the table part of the publication. `xid`: every transaction below it had ended.
+    the catalog that make the table part of the publication. `xid`: every transaction below it had ended. `toast`: the
+    oid of the table of its large values, 0 without one; TRUNCATE keeps it, whatever writes rows anew makes another.
     """
 
     schema: str
@@ -80,6 +81,7 @@ class TableFacts(NamedTuple):
     row_filter: str | None
     filter_columns: tuple[str, ...]
     xid: int
+    toast: int = 0
 
     @property
     def name(self) -> str:
@@ -154,6 +156,8 @@ class Bound(NamedTuple):
     publication: tuple[int, int]
     """Oid and version."""
     xid: int
+    toast: int = 0
+    """0 also where an older version of Sluice did not write it."""
 
     def to_json(self) -> list[Any]:
         columns = [[*column] for column in self.columns]
@@ -162,7 +166,7 @@ class Bound(NamedTuple):
 
     @classmethod
     def from_json(cls, value: Sequence[Any]) -> Bound:
-        topic_id, oid, key, columns, filenode, leaves, membership, publication, xid = value
+        topic_id, oid, key, columns, filenode, leaves, membership, publication, xid, *toast = value
         return cls(
             topic_id,
             oid,
@@ -175,6 +179,7 @@ class Bound(NamedTuple):
             tuple(membership),
             (publication[0], publication[1]),
             xid,
+            *toast,
         )
 
 
@@ -194,6 +199,7 @@ def bound_to(facts: TableFacts, publication: PublicationFacts, topic_id: str) ->
         facts.membership,
         (publication.oid, publication.version),
         facts.xid,
+        facts.toast,
     )
 
 

@@ -49,6 +49,7 @@ REWRITTEN = {
     "updated": "ALTER TABLE a SET UNLOGGED; UPDATE a SET n = 7; ALTER TABLE a SET LOGGED",
     "emptied": "ALTER TABLE a SET UNLOGGED; DELETE FROM a; ALTER TABLE a SET LOGGED",
     "truncated": "ALTER TABLE a SET UNLOGGED; TRUNCATE a; INSERT INTO a VALUES (5, 5); ALTER TABLE a SET LOGGED",
+    "truncated first": "TRUNCATE a; ALTER TABLE a SET UNLOGGED; INSERT INTO a VALUES (5, 5); ALTER TABLE a SET LOGGED",
     "filled, and analyzed": "ALTER TABLE a SET UNLOGGED; INSERT INTO a VALUES (5, 5);"
     " ALTER TABLE a SET LOGGED; ANALYZE a",
 }
@@ -59,6 +60,7 @@ def test_what_was_written_while_a_table_of_a_published_schema_was_unlogged_is_to
     tables: Source, statements: str
 ) -> None:
     tables.sql(f"CREATE PUBLICATION {tables.slot.publication} FOR TABLES IN SCHEMA public")
+    tables.sql("ALTER TABLE a ADD notes text")
     with tables.followed() as running:
         running.whole()
         become_equal(tables, "a", "b")
@@ -87,6 +89,7 @@ HARMLESS = [
 
 def test_new_files_that_hold_the_same_rows_or_what_the_log_tells_are_no_fault(tables: Source) -> None:
     tables.sql(f"CREATE PUBLICATION {tables.slot.publication} FOR ALL TABLES")
+    tables.sql("ALTER TABLE a ADD notes text")
     with tables.followed() as running:
         running.whole()
         for statement in HARMLESS:

@@ -240,12 +240,15 @@ def test_an_emptied_partition_is_judged_once_the_log_can_tell_whether_the_whole_
             False,
         ),
         (set(), True, FACTS._replace(columns=WITH_GENERATED), Action.SAY, False),
+        ({1_007}, True, FACTS._replace(toast=20), Action.GO_ON, False),
+        ({1_007}, True, FACTS._replace(toast=21), Action.SAY, False),
     ],
 )
 def test_rows_that_are_all_younger_were_truncated_or_rewritten_and_the_log_tells_which(
     truncations: set[int], caught_up: bool, facts: TableFacts, action: Action, waits: bool
 ) -> None:
-    seen = SEEN._replace(facts=facts._replace(filenode=70), refilled=True)
+    bound = BOUND._replace(toast=20)
+    seen = SEEN._replace(bound=bound, facts=facts._replace(filenode=70), refilled=True)
     known, waiting = before_the_log(seen, truncations, caught_up=caught_up)
     verdict = judge(known)
     assert (verdict.action, waiting) == (action, waits)

@@ -54,7 +54,7 @@ WITH RECURSIVE publication AS (
 ), relations AS (
     -- `identity_columns`: what an update or delete of the relation carries of the old row.
     SELECT t.root, t.oid, t.attached, n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident, c.relfilenode,
-           c.relnamespace, c.xmin AS version,
+           c.reltoastrelid, c.relnamespace, c.xmin AS version,
            ARRAY(SELECT a.attname::text
                    FROM pg_catalog.pg_attribute AS a
                   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -75,6 +75,7 @@ SELECT r.nspname::text AS schema,
        r.relpersistence::text AS persistence,
        r.relreplident::text AS identity,
        r.relfilenode::bigint AS filenode,
+       r.reltoastrelid::bigint AS toast,
        r.identity_columns,
        ARRAY(SELECT a.attname::text
                FROM pg_catalog.pg_index AS i

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 
@@ -40,8 +40,9 @@ from sluice_ingress_cdc.stream import Streaming
 from sluice_ingress_cdc.tables import Marks, Tables
 from sluice_ingress_cdc.upkeep import Upkeep
 
-# How long the other tables are followed before a snapshot of some that failed is tried again.
+# How long the other tables are followed before a snapshot of some that failed is tried again: at first, and at most.
 READ_AGAIN_AFTER_S = 30.0
+READ_AGAIN_AFTER_MAX_S = 300.0
 
 log = structlog.get_logger()
 
@@ -51,12 +52,28 @@ class Stopped(Exception):
 
 
 @dataclass
+class ReadAgain:
+    """When tables that could not be read are tried again: after twice the time each time, since the source's stream
+    rests meanwhile. `at`: monotonic seconds."""
+
+    at: float = 0.0
+    after_s: float = READ_AGAIN_AFTER_S
+
+    def tried(self, now: float) -> None:
+        self.at = now + self.after_s
+        self.after_s = min(2 * self.after_s, READ_AGAIN_AFTER_MAX_S)
+
+    def at_once(self) -> None:
+        """An operator asked, or nothing is left to read."""
+        self.at, self.after_s = 0.0, READ_AGAIN_AFTER_S
+
+
+@dataclass
 class Around:
     """What all sessions of a source share.
 
     `turned` tells of progress; `going_on` too, before each wait with its longest time in seconds, and raises Stopped;
-    `streaming` tells that the slot is followed. Before `read_again_at` (monotonic) no table is tried again that could
-    not be read.
+    `streaming` tells that the slot is followed.
     """
 
     slot: SlotSettings
@@ -67,7 +84,7 @@ class Around:
     turned: Callable[[], None]
     going_on: Callable[[float], None]
     streaming: Callable[[], None]
-    read_again_at: float = 0.0
+    read_again: ReadAgain = field(default_factory=ReadAgain)
 
     @property
     def harm(self) -> str:
@@ -151,9 +168,10 @@ class _Session:
         """Read the pending tables that are fit, through a temporary slot. Where that cannot be done now, they wait and
         the others are followed."""
         pending = self._tables.in_state(PENDING)
-        if not pending or time.monotonic() < self._around.read_again_at:
+        again = self._around.read_again
+        if not pending or time.monotonic() < again.at:
             return watermark
-        self._around.read_again_at = time.monotonic() + READ_AGAIN_AFTER_S
+        again.tried(time.monotonic())
         reading = self._reading(watermark)
         names: Sequence[str] = pending
         try:
@@ -168,6 +186,8 @@ class _Session:
                 raise  # a transaction may have been lost: only the fence tells what is durable
             for name in names:
                 self._tables.waits(name, _not_yet(error, f"{self._slot.where}, table {name}"))
+        if not self._tables.in_state(PENDING):
+            again.at_once()
         return reading.stands
 
     def _fit(self, look: Look, names: Iterable[str]) -> list[str]:
@@ -249,14 +269,14 @@ class _Session:
             self._judge(look, assembler)
         asked, upkeep.requests = upkeep.requests, None
         if asked is not None and self._tables.asked(asked[1]):
-            self._around.read_again_at = 0.0
+            self._around.read_again.at_once()
         for name in self._slot.tables:
             if self._tables[name].state != FOLLOWED:
                 assembler.drop(name)
         if asked is not None and asked[0] > epoch:
             return True
         pending = self._tables.in_state(PENDING)
-        if look is None or time.monotonic() < self._around.read_again_at:
+        if look is None or time.monotonic() < self._around.read_again.at:
             return False
         return any(look.fit(name) for name in pending)
 
@@ -312,5 +332,7 @@ def _not_yet(error: EnvironmentFault | Transient, where: str) -> EnvironmentFaul
     if isinstance(error, EnvironmentFault):
         return error
     return EnvironmentFault(
-        where, f"it could not be read yet: {error}", f"it is tried again every {READ_AGAIN_AFTER_S:.0f} s"
+        where,
+        f"it could not be read yet: {error}",
+        f"it is tried again by itself, within {READ_AGAIN_AFTER_MAX_S / 60:.0f} minutes",
     )

@@ -70,6 +70,14 @@ class EnvironmentFault(SluiceError):
         self.next_step = next_step
 
 
+class TopicFault(EnvironmentFault):
+    """What is wrong concerns one input `topic` alone: its partitions wait, and the others go on."""
+
+    def __init__(self, fault: EnvironmentFault, topic: str) -> None:
+        super().__init__(fault.where, fault.why, fault.next_step)
+        self.topic = topic
+
+
 class Outdated(SluiceError):
     """Newer code than ours is in force here: this process must leave its group, or values would flip-flop."""
 

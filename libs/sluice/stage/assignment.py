@@ -1,5 +1,5 @@
 """The partitions that this process owns, and which of them are read: not those that wait for work that comes before
-their records, nor those of an input topic that is paused."""
+their records, nor those of an input topic that is paused or rests after a fault of its own."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ class Assignment:
         self._beginnings = Beginnings(reader, process, faults, topic_ids)
         self._waiting: dict[Partition, int] = {}
         self._paused: dict[str, float] = {}
+        self._resting: dict[str, float] = {}
 
     @property
     def busy(self) -> bool:
@@ -60,7 +61,7 @@ class Assignment:
         return Debt(offered, frozenset(self._waiting))
 
     def held(self, at: Partition) -> bool:
-        return at in self._waiting or at[0] in self._paused
+        return at in self._waiting or at[0] in self._paused or at[0] in self._resting
 
     # ── coming and going ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -124,6 +125,22 @@ class Assignment:
                 owned.record.paused_at, owned.fresh = self._paused[topic], True
         return True
 
+    def rest(self, topic: str, for_s: float) -> None:
+        """Read nothing of `topic` for a while: what is wrong is wrong with it alone, and the others go on."""
+        self._resting[topic] = time.monotonic() + for_s
+        for at in self.owned:
+            if at[0] == topic:
+                self._reader.hold(at)
+
+    def wake(self) -> None:
+        """Read on what has rested."""
+        now = time.monotonic()
+        for topic in [topic for topic, due in self._resting.items() if due <= now]:
+            del self._resting[topic]
+            for at, owned in self.owned.items():
+                if at[0] == topic and at not in self._waiting:
+                    self._read_on(at, owned.position)
+
     def rewind(self) -> None:
         """Offer again what is not committed: from each partition's committed position."""
         for owned in self.owned.values():
@@ -139,5 +156,5 @@ class Assignment:
             owned.fresh = True
 
     def _read_on(self, at: Partition, offset: int) -> None:
-        if at[0] not in self._paused:
+        if at[0] not in self._paused and at[0] not in self._resting:
             self._reader.begin_at(at, offset)

@@ -85,6 +85,7 @@ class Stage:
     def _turn(self) -> None:
         # Only what was being read before counts: a partition begun in this turn is read from its start position, and
         # what came of it meanwhile came from elsewhere.
+        self._assignment.wake()
         reading = self._assignment.reading()
         taken = self._reader.take(self._settings.batch_records_max, 0.0 if self._assignment.busy else TAKE_TIMEOUT_S)
         self._faults.read(taken)

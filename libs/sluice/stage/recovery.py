@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
-from sluice.errors import Bug, DeadRecord, EnvironmentFault, Fenced, TransactionLost, Transient
+from sluice.errors import Bug, DeadRecord, EnvironmentFault, Fenced, TopicFault, TransactionLost, Transient
 from sluice.stage.assignment import Assignment
 from sluice.stage.delivery import Delivery
 from sluice.stage.group import ConsumerLost, GroupReader, Unreadable
@@ -22,6 +22,8 @@ STANDSTILL = "standstill"
 FENCED = "fenced"
 FENCED_OFTEN = 3
 FENCED_WITHIN_S = 300.0
+# What an input topic alone has wrong is tried again so often; the others are offered twice then.
+TOPIC_RESTS_S = 5.0
 
 log = structlog.get_logger()
 
@@ -112,6 +114,8 @@ class Recovery:
             under_way = self._assignment.under_way()
             debt = Debt(read=frozenset([error.at])) if isinstance(error, Unreadable) else under_way
             self._faults.failed(error.where, str(error), debt, time.monotonic())
+            if isinstance(error, TopicFault):
+                self._assignment.rest(error.topic, TOPIC_RESTS_S)
             self._offer_again(under_way)
             self._pace.wait(stop)
         self._faults.review(self._assignment.places(), time.monotonic())

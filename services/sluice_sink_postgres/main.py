@@ -15,7 +15,7 @@ def main() -> int:
     settings = read_settings(SinkSettings)
     with telemetry(settings, SINK_POSTGRES) as health:
         pipeline = load_pipeline(settings.pipeline)
-        wired = wire(pipeline, settings)
+        wired = wire(pipeline, settings, health)
         return Stage(
             name=SINK_POSTGRES,
             settings=settings,

@@ -22,7 +22,9 @@ from sluice.stage.process import Owned, Taken
 from sluice.stage.raw import ORIGIN_HEADER
 from sluice.stage.record import Record, number_in
 from sluice.stage.restore import Reading, begin_partition
-from sluice.telemetry import metrics
+from sluice.telemetry import Health, metrics
+
+LOOK_EVERY_S = 5.0
 
 
 class Sink:
@@ -36,6 +38,7 @@ class Sink:
         store: GoldenStore,
         decode: Decode,
         reader: LogReader,
+        health: Health,
     ) -> None:
         self._group = group
         self._control_topic = control_topic
@@ -43,6 +46,8 @@ class Sink:
         self._store = store
         self._decode = decode
         self._reader = reader
+        self._health = health
+        self._look_at = time.monotonic()
         self._claims: dict[Partition, Claim] = {}
         self._pending: list[tuple[Record, Change]] = []
         self._met: dict[str, list[tuple[int, str]]] = {}
@@ -95,7 +100,16 @@ class Sink:
         return False
 
     def work(self, batch: Batch) -> None:
-        return
+        """On a beat, look whether the tables are still as this sink left them."""
+        if time.monotonic() < self._look_at:
+            return
+        for table, fault in self._store.look({topic for topic, _ in self._claims}).items():
+            about = f"rows of {table}"
+            if fault is None:
+                self._health.mend(about)
+            else:
+                self._health.fault(about, str(fault))
+        self._look_at = time.monotonic() + LOOK_EVERY_S
 
     def complete(self, batch: Batch) -> None:
         """What became of each record is known only when Postgres has spoken."""

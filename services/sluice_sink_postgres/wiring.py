@@ -10,6 +10,7 @@ from sluice.postgres.golden_store import GoldenStore
 from sluice.postgres.sinks import chosen_sink, golden_tables, sink_group
 from sluice.schemas import Registry, make_decoder
 from sluice.stage.pinning import require_partitions
+from sluice.telemetry import Health
 from sluice_sink_postgres.settings import SinkSettings
 from sluice_sink_postgres.sink import Sink
 
@@ -22,7 +23,7 @@ class Wired(NamedTuple):
     sink: Sink
 
 
-def wire(pipeline: Pipeline, settings: SinkSettings) -> Wired:
+def wire(pipeline: Pipeline, settings: SinkSettings, health: Health) -> Wired:
     """Raises SettingsError, or EnvironmentFault where a topic is missing."""
     name, sink = chosen_sink(pipeline, settings.sink)
     tables = golden_tables(pipeline, sink, load_entities(pipeline))
@@ -31,5 +32,6 @@ def wire(pipeline: Pipeline, settings: SinkSettings) -> Wired:
     group = sink_group(pipeline, name)
     registry = Registry(settings.registry.url, settings.state_dir / "schemas")
     store = GoldenStore(name, sink.postgres.reveal, sink.schema_, tables)
-    made = Sink(group, pipeline.names.control, tables, store, make_decoder(registry.by_id), LogReader(settings.kafka))
+    decode, reader = make_decoder(registry.by_id), LogReader(settings.kafka)
+    made = Sink(group, pipeline.names.control, tables, store, decode, reader, health)
     return Wired(group, {topic: pin.topic_id for topic, pin in pinned.items()}, made)

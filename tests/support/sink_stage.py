@@ -1,14 +1,18 @@
 """The assembled sink over real servers: a pipeline folder, topics, canonical records in, rows and dead letters out."""
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import NewTopic
+from typer.testing import CliRunner
 
+from sluice.cli.sink import app
 from sluice.errors import Transient
 from sluice.kafka import KafkaSettings, LogReader, clients, murmur2_partition, read_to_end
 from sluice.kafka.faults import translate
@@ -25,9 +29,10 @@ from sluice.stage.signals import Stop
 from sluice.telemetry import Health
 from sluice_sink_postgres.settings import SinkSettings
 from sluice_sink_postgres.wiring import wire
+from support.canonical import record
 from support.pace import within
 from support.waiting import eventually
-from support.workers import Worker
+from support.workers import LedgerEntry, Worker
 
 
 class SinkRig:
@@ -105,7 +110,7 @@ class SinkRig:
         """The sink runs, and is stopped and joined at the end."""
         stop, codes = Stop(), []
         pipeline = load_pipeline(self.pipeline_file)
-        wired = wire(pipeline, self.settings)
+        wired = wire(pipeline, self.settings, self.health)
         stage = Stage(
             name=SINK_POSTGRES,
             settings=self.settings,
@@ -159,3 +164,41 @@ class SinkRig:
             headers: Any = message.headers() or ()
             letters.append((message.key(), message.value(), dict(headers)))
         return letters
+
+
+class SecondEntity:
+    """Another entity of the rig's pipeline, in a topic of its own. Made before the sink is run first."""
+
+    def __init__(self, rig: SinkRig) -> None:
+        self._rig = rig
+        self._topic = rig.topic.replace("worker", "ledger_entry")
+        (rig.pipeline_file.parent / "entities.py").write_text(
+            "from support.workers import LedgerEntry as LedgerEntry, Worker as Worker\n"
+        )
+        new = NewTopic(self._topic, rig.partitions, 1, config={"cleanup.policy": "compact"})
+        rig.admin.create_topics([new], request_timeout=within(30))[self._topic].result(within(30))
+        contract, registry = LedgerEntry.contract(), Registry(rig.settings.registry.url, rig.settings.state_dir)
+        self._encode = make_encoder(
+            contract, registry.register(f"{self._topic}-value", avro_schema(contract, "workforce"))
+        )
+        self._producer = clients.producer(rig.kafka)
+
+    def publish(self, entry_id: str) -> None:
+        fields = {"entry_id": entry_id, "amount": {"amount": "1.0000", "currency": "EUR"}}
+        value = self._encode(record()._replace(fields=fields, winners=[]))
+        partition = murmur2_partition(entry_id.encode(), self._rig.partitions)
+        self._producer.produce(self._topic, value, entry_id.encode(), partition)
+        assert self._producer.flush(within(30)) == 0
+
+    def holds(self, ids: set[str]) -> bool:
+        with psycopg.connect(self._rig.dsn) as connection:
+            return {str(one) for (one,) in connection.execute("SELECT entity_id FROM golden.ledger_entry")} == ids
+
+
+def rebuild(rig: SinkRig) -> dict[str, dict[str, int]]:
+    """`sluice sink rebuild` of all tables; what it prints."""
+    environment = {"SLUICE_KAFKA__BOOTSTRAP_SERVERS": rig.kafka.bootstrap_servers}
+    result = CliRunner().invoke(app, ["rebuild", "--pipeline", str(rig.pipeline_file), "--json"], env=environment)
+    assert result.exit_code == 0, result.output
+    found: dict[str, dict[str, int]] = json.loads(result.stdout.splitlines()[-1])
+    return found

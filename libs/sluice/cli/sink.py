@@ -37,7 +37,7 @@ def rebuild(
 ) -> None:
     """Fill golden tables anew from their topics, under the topics' next epoch. The sink must be stopped.
 
-    Needed when a topic was re-created, or a table or column was dropped. When the sink runs again, it reads everything
+    Needed when a topic was re-created, or others changed a table. When the sink runs again, it reads everything
     from the first offset; rows stay readable, and those that the topic does not have any more are deleted at the end.
     """
     settings = read_settings(StageSettings, pipeline)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from psycopg import sql
 
+from sluice.postgres.golden_catalogue import DELETE, dropped_in_between
 from sluice.postgres.golden_columns import GoldenTable
 from sluice.postgres.golden_owner import Claim
 from sluice.postgres.sink_connection import Connection
@@ -50,10 +51,14 @@ def finish(connection: Connection, table: GoldenTable, claim: Claim) -> int:
     connection.execute("SET LOCAL statement_timeout = 0")
     seen = sql.Identifier(table.schema, "_seen")
     entity = sql.Literal(table.name)
-    gone = connection.execute(
-        statement("sweep", table=sql.Identifier(table.schema, table.name), seen=seen, entity=entity),
-        {"partition": claim.partition, "epoch": claim.epoch, "pass_end": claim.pass_end},
-    ).rowcount
+    name = sql.Identifier(table.schema, table.name)
+    bounds = {"partition": claim.partition, "epoch": claim.epoch, "pass_end": claim.pass_end}
+    parts: dict[str, sql.Composable] = {"table": name, "seen": seen, "entity": entity}
+    gone = connection.execute(statement("sweep", action=sql.SQL("DELETE"), **parts), bounds).rowcount
+    left = connection.execute(statement("sweep", action=sql.SQL("SELECT count(*)"), **parts), bounds).fetchone()
+    if left is not None and left[0]:
+        where = f"table {table.schema}.{table.name}: deleting what is gone from partition {claim.partition}"
+        raise dropped_in_between(connection, name, where, DELETE, left[0])
     connection.execute(
         sql.SQL("DELETE FROM {} WHERE entity = {} AND partition = %s").format(seen, entity), [claim.partition]
     )

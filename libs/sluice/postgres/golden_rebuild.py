@@ -35,7 +35,9 @@ def begin_rebuild(
         raise SettingsError(f"{topic}: no partitions to rebuild {table.name} from")
     owner = sql.Identifier(table.schema, "_owner")
     with sink_errors(f"table {table.schema}.{table.name}"), connection.transaction():
-        ensure(connection, table.schema, {topic: table}, to_be_filled=True)
+        for fault in ensure(connection, table.schema, {topic: table}, to_be_filled=True).held.values():
+            raise fault
+        _disown(connection, table)
         epoch = _next_epoch(connection, table, topic, topic_id)
         for name in ("_graves", "_seen"):  # what they say, they say by offsets of older epochs
             forget = sql.SQL("DELETE FROM {} WHERE entity = %s").format(sql.Identifier(table.schema, name))
@@ -47,6 +49,11 @@ def begin_rebuild(
             )
         _forget_other_partitions(connection, table, topic, max(spans))
     return epoch
+
+
+def _disown(connection: Connection, table: GoldenTable) -> None:
+    """Rows whose origin somebody took away, or moved to where no epoch comes after, are as old as can be."""
+    connection.execute(statement("disown", table=sql.Identifier(table.schema, table.name)))
 
 
 def _next_epoch(connection: Connection, table: GoldenTable, topic: str, topic_id: str) -> int:
@@ -64,7 +71,7 @@ def _forget_other_partitions(connection: Connection, table: GoldenTable, topic: 
     for relation, column, and_topic in ((table.name, "_partition", False), ("_owner", "partition", True)):
         condition = sql.SQL(" AND topic = {}").format(sql.Literal(topic)) if and_topic else sql.SQL("")
         connection.execute(
-            sql.SQL("DELETE FROM {} WHERE {} > %s").format(
+            sql.SQL("DELETE FROM {} WHERE {} NOT BETWEEN 0 AND %s").format(
                 sql.Identifier(table.schema, relation), sql.Identifier(column)
             )
             + condition,

@@ -9,18 +9,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+import structlog
 from psycopg import sql
 
-from sluice.errors import Bug
+from sluice.errors import Bug, EnvironmentFault, TopicFault
 from sluice.kafka.log import Partition
 from sluice.postgres import golden_pass
+from sluice.postgres.golden_catalogue import Existing, existing
 from sluice.postgres.golden_columns import GoldenTable
 from sluice.postgres.golden_owner import Claim, claim, lock
 from sluice.postgres.golden_tables import ensure
+from sluice.postgres.golden_watch import Watch, changed_by_others
 from sluice.postgres.golden_writer import Change, TableWriter, Written
 from sluice.postgres.sink_connection import Connection, connect
 from sluice.postgres.sink_faults import sink_errors
 from sluice.postgres.sink_sql import statement
+
+log = structlog.get_logger()
 
 
 class Progress(NamedTuple):
@@ -44,10 +49,13 @@ class GoldenStore:
         self._tables = tables
         self._connection: Connection | None = None
         self._writers: dict[str, TableWriter] = {}
+        self._there = Existing({}, {})
+        self._held_back: Mapping[str, EnvironmentFault] = {}
+        self._watched = True
 
     def claim(self, topic: str, partition: int, topic_id: str) -> Claim:
         """Become the owner of a partition. Raises EnvironmentFault (unknown topic id, server down, …), Transient."""
-        with self._or_anew(f"claiming {topic}/{partition}") as connection:
+        with self._or_anew(f"claiming {topic}/{partition}") as connection, self._about(topic):
             return claim(connection, self._tables[topic], topic, partition, topic_id)
 
     def begin_pass(self, held: Claim, first: int, end: int) -> Claim:
@@ -75,7 +83,42 @@ class GoldenStore:
             lock(connection, self._schema, held.values())
             for topic, ids in met.items():
                 golden_pass.met(connection, self._tables[topic], ids)
-            return {topic: self._writers[topic].write(batch) for topic, batch in changes.items()}
+            return {topic: self._write(topic, batch) for topic, batch in changes.items()}
+
+    def _write(self, topic: str, changes: Sequence[Change]) -> Written:
+        with self._about(topic):
+            return self._writers[topic].write(changes)
+
+    @contextmanager
+    def _about(self, topic: str) -> Iterator[None]:
+        """What fails within, or is known to be wrong, holds this topic alone."""
+        try:
+            if topic in self._held_back:
+                raise self._held_back[topic]
+            yield
+        except EnvironmentFault as fault:
+            raise TopicFault(fault, topic) from None
+
+    def look(self, topics: Iterable[str]) -> dict[str, EnvironmentFault | None]:
+        """What is wrong with the tables of `topics`, whether anything is written to them or not; by table.
+
+        Raises EnvironmentFault where the server cannot be asked, Transient.
+        """
+        with self._or_anew("looking at its tables") as connection, connection.transaction():
+            changed = existing(connection, self._schema) != self._there
+        if changed or self._held_back:
+            self.rollback()
+        told: dict[str, str] = {}
+        with self._or_anew("looking at its tables") as connection:
+            if self._watched:
+                with connection.transaction():
+                    told = Watch(connection, self._schema).told()
+        found: dict[str, EnvironmentFault | None] = {}
+        for topic in topics:
+            table = self._tables[topic]
+            by_others = changed_by_others(table, told[table.name]) if table.name in told else None
+            found[f"{table.schema}.{table.name}"] = self._held_back.get(topic) or by_others
+        return found
 
     def record_progress(self, progress: Iterable[Progress]) -> list[Claim]:
         """How far each partition is, its ledger line, and the end of its pass. Returns the claims whose pass ended."""
@@ -90,7 +133,8 @@ class GoldenStore:
                 )
                 connection.execute(sql.SQL("INSERT INTO {} (key, line) VALUES (%s, %s)").format(ledger), [key, line])
                 if held.pass_end is not None and processed >= held.pass_end:
-                    golden_pass.finish(connection, self._tables[held.topic], held)
+                    with self._about(held.topic), sink_errors(self._where):
+                        golden_pass.finish(connection, self._tables[held.topic], held)
                     ended.append(held)
         return ended
 
@@ -127,8 +171,14 @@ class GoldenStore:
             return self._connection
         connection = connect(self._dsn(), self._where)
         try:
-            ensure(connection, self._schema, self._tables)
-            self._writers = {topic: TableWriter(connection, table) for topic, table in self._tables.items()}
+            ensured = ensure(connection, self._schema, self._tables)
+            self._there, self._held_back = ensured.there, ensured.held
+            self._tell_unwatched(ensured.unwatched)
+            self._writers = {
+                topic: TableWriter(connection, table)
+                for topic, table in self._tables.items()
+                if topic not in self._held_back
+            }
             with sink_errors(self._where):
                 for writer in self._writers.values():
                     writer.prepare()
@@ -145,3 +195,14 @@ class GoldenStore:
             raise
         self._connection = connection
         return connection
+
+    def _tell_unwatched(self, why: str | None) -> None:
+        """A notice, once: rows are written as well without a watch."""
+        if why is not None and self._watched:
+            log.warning(
+                "golden tables are not watched",
+                sink=self._where,
+                why=f"Postgres says: {why}. What others write to golden tables is not noticed",
+                next="make the sink's user the owner of its tables, with CREATE on the schema, and start it again",
+            )
+        self._watched = why is None

@@ -1,7 +1,8 @@
 """Golden tables made and kept as the contracts say: what is missing is added, anything else is refused.
 
 A change that is not additive is an operator's: the error holds the statement to run, and the sink resumes by itself.
-Nor is a table that was filled before made again: it would stand there empty, and nothing would tell.
+Nor is a table that was filled before made again: it would stand there empty, and nothing would tell. What is wrong with
+one table holds that table alone.
 """
 
 import hashlib
@@ -13,85 +14,157 @@ from psycopg import sql
 
 from sluice.entities.field_types import FieldType
 from sluice.errors import EnvironmentFault
+from sluice.postgres.golden_catalogue import WATCH_ALWAYS, Existing, Relation, existing
 from sluice.postgres.golden_columns import KEY, ORIGIN, VERSION, Column, GoldenTable, columns_of
+from sluice.postgres.golden_watch import MADE, Made, Watch, compare, refuse_renamed
 from sluice.postgres.sink_connection import Connection
 from sluice.postgres.sink_faults import sink_errors
 from sluice.postgres.sink_sql import statement
 
 _OWN_TABLES = ("_topics", "_owner", "_graves", "_seen", "_ledger")
 _LOCK = 0x51_0C_E5_17  # advisory lock: two sinks that start at once must not race for the same DDL
+# Columns that every row needs: what a row that a rebuild finds without one holds there until it is rewritten.
+_BONES = {
+    "_revision": "0",
+    "_updated_at": "'epoch'",
+    "_topic_epoch": "0",
+    "_partition": "0",
+    "_offset": "-1",
+    "_provenance": "'{}'",
+}
 
 log = structlog.get_logger()
 
 
-class Existing(NamedTuple):
-    """What stands in the schema: columns by relation, and the hash kept with each view."""
+class Ensured(NamedTuple):
+    """The schema as it stands now. `held`: what is wrong with a table, by topic; `unwatched`: why nothing watches
+    over the tables, None where something does."""
 
-    columns: Mapping[str, Mapping[str, str]]
-    views: Mapping[str, str]
+    there: Existing
+    held: Mapping[str, EnvironmentFault]
+    unwatched: str | None
 
 
 def ensure(
     connection: Connection, schema: str, tables: Mapping[str, GoldenTable], *, to_be_filled: bool = False
-) -> None:
+) -> Ensured:
     """Bring the schema to what `tables` (by topic) and the sink itself need, in one transaction.
 
     `to_be_filled`: every topic will be read from its first offset, so that a table that was lost may be made again.
-    Raises EnvironmentFault for a table that was lost, a change that is not additive, or a missing privilege.
+    Raises EnvironmentFault where the schema itself cannot be used, such as for a missing privilege.
     """
+    held: dict[str, EnvironmentFault] = {}
     with sink_errors(f"schema {schema}"), connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        there = existing(connection, schema)
-        if not to_be_filled:
-            _refuse_lost(connection, schema, tables, there)
-        for todo in plan(schema, tables.values(), there):
+        for todo in own_plan(schema, existing(connection, schema)):
             connection.execute(todo)
-        if not to_be_filled:
-            _tell_of_nulls(connection, tables.values(), there)
+        watch = Watch(connection, schema)
+        unwatched = watch.install(existing(connection, schema))
+        before = existing(connection, schema)
+        noted = watch.noted(before)
+        beside = before.tables[MADE].oid if MADE in before.tables else 0
+        for topic, table in tables.items():
+            made = noted.get(table.name)
+            if made is not None and not to_be_filled:
+                watch.tell(table, compare(table, made, before.tables.get(table.name), beside).changes)
+            try:
+                with sink_errors(f"table {schema}.{table.name}"), connection.transaction():
+                    _ensure_table(connection, topic, table, before, made, beside, to_be_filled)
+            except EnvironmentFault as fault:
+                held[topic] = fault
+        there = existing(connection, schema)
+        good = [table for topic, table in tables.items() if topic not in held and table.name in there.tables]
+        if unwatched is None:
+            unwatched = watch.install_on([table for table in good if there.tables[table.name].watch != WATCH_ALWAYS])
+            there = existing(connection, schema)
+            for table in good:
+                watch.note(table, there.tables[table.name], there.tables[MADE].oid)
+                if to_be_filled:
+                    watch.forget(table)
+        return Ensured(there, held, unwatched)
 
 
-def _refuse_lost(connection: Connection, schema: str, tables: Mapping[str, GoldenTable], there: Existing) -> None:
-    missing = {topic: table.name for topic, table in tables.items() if table.name not in there.columns}
-    if not missing or "_owner" not in there.columns:
+def _ensure_table(
+    connection: Connection,
+    topic: str,
+    table: GoldenTable,
+    before: Existing,
+    made: Made | None,
+    beside: int,
+    to_be_filled: bool,
+) -> None:
+    if not to_be_filled:
+        _refuse_lost(connection, topic, table, before)
+        refuse_renamed(table, compare(table, made, before.tables.get(table.name), beside))
+        _refuse_boneless(table, before.tables.get(table.name))
+    _refuse_required(table, before.tables.get(table.name))
+    for todo in table_plan(table, before):
+        connection.execute(todo)
+    if not to_be_filled:
+        _tell_of_nulls(connection, table, before)
+
+
+def _refuse_lost(connection: Connection, topic: str, table: GoldenTable, there: Existing) -> None:
+    if table.name in there.columns or "_owner" not in there.columns:
         return
-    owner = sql.Identifier(schema, "_owner")
-    question = sql.SQL("SELECT DISTINCT topic FROM {} WHERE processed > 0 AND topic = ANY(%s) ORDER BY 1").format(owner)
-    lost = [missing[topic] for (topic,) in connection.execute(question, [list(missing)])]
-    if lost:
+    owner = sql.Identifier(table.schema, "_owner")
+    question = sql.SQL("SELECT FROM {} WHERE processed > 0 AND topic = %s LIMIT 1").format(owner)
+    if connection.execute(question, [topic]).fetchone() is not None:
         raise EnvironmentFault(
-            f"table {schema}.{lost[0]}",
+            f"table {table.schema}.{table.name}",
             "does not exist, though its topic was processed: it was dropped, and would be made again without its rows",
-            f"stop the sink and run `sluice sink rebuild {' '.join(lost)}`",
+            f"stop the sink and run `sluice sink rebuild {table.name}`",
         )
 
 
-def _tell_of_nulls(connection: Connection, tables: Iterable[GoldenTable], there: Existing) -> None:
+def _refuse_boneless(table: GoldenTable, there: Relation | None) -> None:
+    """What every row needs cannot be added to rows that stand; a rebuild makes it."""
+    if there is None:
+        return
+    gone = sorted({KEY.name, *_BONES} - {name for name, _ in there.columns.values()})
+    if gone or not there.keyed:
+        lacks = f"column {gone[0]}, which every row needs" if gone else f"a unique key on {KEY.name}"
+        raise EnvironmentFault(
+            f"table {table.schema}.{table.name}",
+            f"lacks {lacks}: it was dropped, or the table was made by others",
+            f"stop the sink and run `sluice sink rebuild {table.name}`, which makes it anew",
+        )
+
+
+def _refuse_required(table: GoldenTable, there: Relation | None) -> None:
+    """A column of others that must have a value would have every row refused, and parked."""
+    others = sorted((there.required if there else frozenset()) - {column.name for column in table.columns})
+    if others:
+        raise EnvironmentFault(
+            f"table {table.schema}.{table.name}",
+            f"its column {others[0]} is not the sink's, is NOT NULL and has no default, so that no row could be added",
+            f'run: ALTER TABLE "{table.schema}"."{table.name}" ALTER COLUMN "{others[0]}" DROP NOT NULL, or give it a '
+            "default; the sink resumes by itself",
+        )
+
+
+def _tell_of_nulls(connection: Connection, table: GoldenTable, there: Existing) -> None:
     """A new field is the usual reason for a new column, so this is no fault; but a dropped column looks the same."""
-    for table in tables:
-        before = there.columns.get(table.name)
-        added = [] if before is None else [column.name for column in table.columns if column.name not in before]
-        name = sql.Identifier(table.schema, table.name)
-        if added and connection.execute(sql.SQL("SELECT FROM {} LIMIT 1").format(name)).fetchone() is not None:
-            log.warning(
-                "columns added",
-                table=f"{table.schema}.{table.name}",
-                columns=added,
-                why="rows written before hold null there until their entity changes",
-                next=f"to fill them, stop the sink and run `sluice sink rebuild {table.name}`",
-            )
-
-
-def existing(connection: Connection, schema: str) -> Existing:
-    """Read the catalogue."""
-    columns: dict[str, dict[str, str]] = {}
-    for relation, column, sql_type in connection.execute(statement("columns"), [schema]):
-        columns.setdefault(relation, {})[column] = sql_type
-    views = connection.execute(statement("view_comments"), [schema]).fetchall()
-    return Existing(columns, dict(views))
+    before = there.columns.get(table.name)
+    added = [] if before is None else [column.name for column in table.columns if column.name not in before]
+    name = sql.Identifier(table.schema, table.name)
+    if added and connection.execute(sql.SQL("SELECT FROM {} LIMIT 1").format(name)).fetchone() is not None:
+        log.warning(
+            "columns added",
+            table=f"{table.schema}.{table.name}",
+            columns=added,
+            why="rows written before hold null there until their entity changes",
+            next=f"to fill them, stop the sink and run `sluice sink rebuild {table.name}`",
+        )
 
 
 def plan(schema: str, tables: Iterable[GoldenTable], there: Existing) -> list[sql.Composed]:
     """The statements that are missing; none when everything stands. Raises EnvironmentFault for other changes."""
+    return own_plan(schema, there) + [todo for table in tables for todo in table_plan(table, there)]
+
+
+def own_plan(schema: str, there: Existing) -> list[sql.Composed]:
+    """What is missing of the sink's own tables."""
     todo: list[sql.Composed] = []
     if not there.columns:
         todo.append(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
@@ -100,23 +173,46 @@ def plan(schema: str, tables: Iterable[GoldenTable], there: Existing) -> list[sq
     elif "paused_at" not in there.columns["_owner"]:
         owner = sql.Identifier(schema, "_owner")
         todo.append(sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS paused_at double precision").format(owner))
-    for table in tables:
-        todo += _table_plan(table, there.columns.get(table.name))
-        todo += _view_plan(table, there.views.get(f"{table.name}_provenance"))
     return todo
 
 
-def _table_plan(table: GoldenTable, there: Mapping[str, str] | None) -> list[sql.Composed]:
+def table_plan(table: GoldenTable, there: Existing) -> list[sql.Composed]:
+    """What is missing of a golden table and its view."""
+    todo = _table_plan(table, there.columns.get(table.name), there.tables.get(table.name))
+    return todo + _view_plan(table, there.views.get(f"{table.name}_provenance"))
+
+
+def _table_plan(table: GoldenTable, there: Mapping[str, str] | None, as_it_is: Relation | None) -> list[sql.Composed]:
     name = sql.Identifier(table.schema, table.name)
     if there is None:
         lines = [_definition(column) for column in table.columns]
         return [sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(name, sql.SQL(", ").join(lines))]
     _refuse_other_types(table, there)
-    return [
+    added = [
         sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {}").format(name, _definition(column))
         for column in table.columns
-        if column.name not in there
+        if column.name not in there and (as_it_is is None or column not in (KEY, *VERSION, *ORIGIN))
     ]
+    if as_it_is is None:
+        return added
+    return _bones_plan(table, as_it_is, there) + added
+
+
+def _bones_plan(table: GoldenTable, as_it_is: Relation, there: Mapping[str, str]) -> list[sql.Composed]:
+    """What a rebuild needs of a table that somebody else made or cut: its rows go where nothing tells their entity."""
+    name, key = sql.Identifier(table.schema, table.name), sql.Identifier(KEY.name)
+    todo: list[sql.Composed] = []
+    if not as_it_is.keyed:
+        todo.append(sql.SQL("DELETE FROM {}").format(name))
+        if KEY.name not in there:
+            todo.append(sql.SQL("ALTER TABLE {} ADD COLUMN {} text").format(name, key))
+        todo.append(sql.SQL("ALTER TABLE {} ADD UNIQUE ({})").format(name, key))
+    bones = [column for column in (*VERSION, *ORIGIN) if column.name not in there]
+    for column in bones:
+        adding = sql.SQL("ALTER TABLE {0} ADD COLUMN {1} DEFAULT {2}; ALTER TABLE {0} ALTER COLUMN {3} DROP DEFAULT")
+        default = sql.SQL(_BONES[column.name])
+        todo.append(adding.format(name, _definition(column), default, sql.Identifier(column.name)))
+    return todo
 
 
 def _definition(column: Column) -> sql.Composed:

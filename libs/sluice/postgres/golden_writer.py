@@ -12,6 +12,7 @@ from psycopg import sql
 
 from sluice.errors import DeadRecord, EnvironmentFault
 from sluice.postgres.faults import raised_in
+from sluice.postgres.golden_catalogue import DELETE, UPSERT, dropped_in_between
 from sluice.postgres.golden_columns import GoldenRow, GoldenTable
 from sluice.postgres.sink_connection import Connection
 from sluice.postgres.sink_faults import translate
@@ -65,6 +66,7 @@ class TableWriter:
             "assignments": sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(name) for name in names[1:]),
         }
         self._upsert = statement("upsert", **parts)
+        self._ignored = statement("ignored", **parts)
         self._misplaced = statement("misplaced", **parts)
         self._bury = statement("bury", **parts)
         self._delete = statement("delete", **parts)
@@ -74,11 +76,12 @@ class TableWriter:
 
     def prepare(self) -> None:
         """Make the temporary tables that batches arrive in; once per connection, after the golden table stands."""
-        table = sql.Identifier(self._table.schema, self._table.name)
         with self._connection.transaction():
+            # Not LIKE the table: columns that others added, with their defaults, are theirs to fill.
+            columns = [sql.Identifier(one.name) + sql.SQL(f" {one.sql_type}") for one in self._table.columns]
             self._connection.execute(
-                sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS").format(
-                    sql.Identifier(f"sluice_in_{self._table.name}"), table
+                sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} ({}) ON COMMIT DELETE ROWS").format(
+                    sql.Identifier(f"sluice_in_{self._table.name}"), sql.SQL(", ").join(columns)
                 )
             )
             self._connection.execute(
@@ -135,13 +138,14 @@ class TableWriter:
         effective: dict[int, int] = dict(self._connection.execute(self._upsert).fetchall())
         if sum(effective.values()) < len(rows):
             self._refuse_misplaced()
+            self._refuse_dropped(rows, self._connection.execute(self._ignored).fetchone(), UPSERT)
         return effective
 
     def _write_deletes(self, deletes: Sequence[Change]) -> Mapping[int, int]:
         lines = ((one.entity_id, one.epoch, one.partition, one.offset) for one in deletes)
         self._copy(self._deleted, self._copy_deletes, lines)
         effective: dict[int, int] = dict(self._connection.execute(self._bury).fetchall())
-        self._connection.execute(self._delete)
+        self._refuse_dropped(deletes, self._connection.execute(self._delete).fetchone(), DELETE)
         return effective
 
     def _copy(self, into: sql.Identifier, command: sql.Composed, lines: Iterable[tuple[Any, ...]]) -> None:
@@ -162,6 +166,15 @@ class TableWriter:
                 f"(offset {found[3]}) of the same topic; one entity lives in one partition",
                 "find the producer that partitions otherwise; then `sluice sink rebuild`",
             )
+
+    def _refuse_dropped(self, changes: Sequence[Change], found: tuple[Any, ...] | None, events: int) -> None:
+        """`found`: the first entity whose change Postgres took and did not do, and how many there are."""
+        if found is None:
+            return
+        first = next(change for change in changes if change.entity_id == found[0])
+        table = sql.Identifier(self._table.schema, self._table.name)
+        where = f"{self._where}: writing {_told([first])}"
+        raise dropped_in_between(self._connection, table, where, events, found[1])
 
 
 def newest(changes: Iterable[Change]) -> list[Change]:

@@ -20,6 +20,8 @@ _OPTIONS = {
     "standard_conforming_strings": "on",
     # Whatever a database or role sets: what a commit acknowledged must survive a crash.
     "synchronous_commit": "on",
+    # What the watch over golden tables knows us by.
+    "sluice.writer": "sink",
 }
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 

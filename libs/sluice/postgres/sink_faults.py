@@ -10,6 +10,7 @@ from sluice.postgres.faults import code_of, next_step, policy_of, raised_in, unk
 
 _ROW_TOO_BIG = "54000"  # program_limit_exceeded: an index entry or a row beyond what a page takes
 _NO_COLUMN = "42703"
+_NOT_SUPPORTED = "0A000"
 _NO_RELATION = {"42P01", "3F000"}
 
 
@@ -81,4 +82,6 @@ def _next_step(error: psycopg.Error) -> str:
             "start sink-postgres: at its start it makes the tables that are missing. If one was dropped, stop the sink "
             "and run `sluice sink rebuild`, which fills it from its topic"
         )
+    if state == _NOT_SUPPORTED:
+        return "drop the rules of that table: the sink cannot write through them; it resumes by itself"
     return "mend the schema; the sink resumes by itself"

@@ -109,6 +109,7 @@ def test_a_dropped_table_is_not_made_again_empty_but_held_until_a_rebuild_fills_
         with pytest.raises(EnvironmentFault, match="processed") as fault:
             write(sink, claim, [upsert("V", 2)])
         assert fault.value.next_step == "stop the sink and run `sluice sink rebuild worker`"
+    sink.rollback()
     with connect(postgres_dsn, "sink test") as connection:
         begin_rebuild(connection, TABLE, TOPIC, "id", {0: Span(0, 3)})
     again = store(postgres_dsn)

@@ -1,17 +1,13 @@
 """The assembled sink on real Kafka and Postgres: commit order, replay, poison, faults that mend themselves."""
 
-import json
-
 import psycopg
 import pytest
-from typer.testing import CliRunner
 
-from sluice.cli.sink import app
 from sluice.kafka import murmur2_partition
 from sluice.kafka.groups import members_of
 from support.canonical import record
 from support.sink import names, rows
-from support.sink_stage import SinkRig
+from support.sink_stage import SinkRig, rebuild
 from support.waiting import eventually
 
 CHECKSUM = "SELECT md5(string_agg(t::text, '|' ORDER BY entity_id)) FROM golden.worker AS t"
@@ -123,13 +119,6 @@ def test_a_missing_table_stops_the_sink_which_goes_on_by_itself(rig: SinkRig) ->
     assert rig.dead_letters() == []
 
 
-def _rebuild(rig: SinkRig, monkey: dict[str, str]) -> dict[str, dict[str, int]]:
-    result = CliRunner().invoke(app, ["rebuild", "--pipeline", str(rig.pipeline_file), "--json"], env=monkey)
-    assert result.exit_code == 0, result.output
-    found: dict[str, dict[str, int]] = json.loads(result.stdout.splitlines()[-1])
-    return found
-
-
 def test_a_recreated_topic_stops_the_sink_until_the_table_is_rebuilt(rig: SinkRig) -> None:
     _fill(rig, 10)
     rig.publish("W1", None)
@@ -141,7 +130,7 @@ def test_a_recreated_topic_stops_the_sink_until_the_table_is_rebuilt(rig: SinkRi
         eventually(lambda: "sluice sink rebuild worker" in " ".join(rig.health.faults.values()), "the way out is told")
     assert len(names(rig.dsn)) == 9
     eventually(lambda: not rig.committed(), "Kafka forgets the offsets of the deleted topic")
-    rebuilt = _rebuild(rig, {"SLUICE_KAFKA__BOOTSTRAP_SERVERS": rig.kafka.bootstrap_servers})
+    rebuilt = rebuild(rig)
     assert rebuilt[rig.topic]["epoch"] == 2
     assert len(names(rig.dsn)) == 9
     rig.run_to_end()
@@ -167,7 +156,7 @@ def test_what_was_dropped_stops_the_sink_until_it_is_rebuilt(rig: SinkRig, dropp
     with rig.running():
         eventually(lambda: "sluice sink rebuild worker" in " ".join(rig.health.faults.values()), "the way out is told")
     eventually(lambda: not members_of(rig.admin, rig.group), "the group is empty")
-    _rebuild(rig, {"SLUICE_KAFKA__BOOTSTRAP_SERVERS": rig.kafka.bootstrap_servers})
+    rebuild(rig)
     rig.run_to_end()
     assert len(names(rig.dsn)) == 10
 

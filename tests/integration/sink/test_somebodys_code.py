@@ -1,13 +1,17 @@
 """Triggers, functions and constraints that others put on a golden table: a fault that says which, or one dead letter;
 never a bug of ours, never a row's content in a log, and nothing is lost."""
 
+from functools import partial
+
 import psycopg
 import pytest
 
-from sluice.errors import EnvironmentFault
+from sluice.errors import EnvironmentFault, TopicFault
+from sluice.postgres.golden_rebuild import Span, begin_rebuild
+from sluice.postgres.sink_connection import connect
 from support.canonical import record
-from support.sink import TOPIC, names, store, upsert, write
-from support.sink_stage import SinkRig
+from support.sink import TABLE, TOPIC, names, store, tombstone, upsert, write
+from support.sink_stage import SecondEntity, SinkRig
 from support.waiting import eventually
 
 SECRET = "Quirin Ofterdinger"
@@ -102,6 +106,105 @@ def test_a_sink_that_a_trigger_stops_says_so_and_resumes_by_itself_with_nothing_
         with psycopg.connect(rig.dsn) as connection:
             connection.execute("DROP TRIGGER guard ON golden.worker")
         eventually(lambda: rig.committed() == rig.ends(), "the sink goes on")
+        eventually(lambda: not rig.health.faults, "no fault is left")
+    assert set(names(rig.dsn)) == {"W0", "W1"}
+    assert rig.dead_letters() == []
+
+
+def swallowing(dsn: str, event: str, condition: str = "true") -> None:
+    """A trigger that takes a row and drops it without a word."""
+    row = "OLD" if event == "DELETE" else "NEW"
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            f"CREATE FUNCTION golden.swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF {condition} THEN "
+            f"RETURN NULL; END IF; RETURN {row}; END $$".encode()
+        )
+        connection.execute(
+            f"CREATE TRIGGER quiet BEFORE {event} ON golden.worker FOR EACH ROW "
+            "EXECUTE FUNCTION golden.swallow()".encode()
+        )
+
+
+def test_a_row_that_a_trigger_drops_in_silence_is_a_fault_that_names_it_before_anything_is_committed(
+    postgres_dsn: str,
+) -> None:
+    sink = store(postgres_dsn)
+    write(sink, sink.claim(TOPIC, 0, "id"), [upsert("W1", 1)])
+    swallowing(postgres_dsn, "INSERT OR UPDATE", "NEW.full_name = 'bad'")
+    for batch in (
+        [upsert("W2", 2), upsert("W3", 3, full_name="bad"), upsert("W1", 4, full_name="bad")],
+        [upsert("W1", 4, full_name="bad"), upsert("W2", 2)],
+    ):
+        with pytest.raises(EnvironmentFault) as fault:
+            write(sink, sink.claim(TOPIC, 0, "id"), batch)
+        assert fault.value.where.startswith("table golden.worker: writing the row of partition 0, offset ")
+        assert "trigger quiet (function golden.swallow)" in fault.value.why
+        sink.rollback()
+        assert names(postgres_dsn).keys() == {"W1"}
+    with psycopg.connect(postgres_dsn) as connection:
+        connection.execute("DROP TRIGGER quiet ON golden.worker")
+    assert write(sink, sink.claim(TOPIC, 0, "id"), batch).effective.total() == 2
+
+
+def test_what_is_superseded_is_not_taken_for_dropped(postgres_dsn: str) -> None:
+    sink = store(postgres_dsn)
+    claim = sink.claim(TOPIC, 0, "id")
+    swallowing(postgres_dsn, "INSERT OR UPDATE OR DELETE", "false")
+    write(sink, claim, [upsert("W1", 5), upsert("gone", 1), tombstone("gone", 6)])
+    assert write(sink, claim, [upsert("W1", 4), upsert("gone", 2), tombstone("W1", 3)]).effective.total() <= 1
+    assert names(postgres_dsn).keys() == {"W1"}
+
+
+def test_a_delete_that_a_trigger_drops_in_silence_is_a_fault_that_names_it(postgres_dsn: str) -> None:
+    sink = store(postgres_dsn)
+    claim = sink.claim(TOPIC, 0, "id")
+    write(sink, claim, [upsert("W1", 1), upsert("W2", 2)])
+    swallowing(postgres_dsn, "DELETE")
+    with pytest.raises(EnvironmentFault) as fault:
+        write(sink, claim, [tombstone("W1", 3)])
+    assert fault.value.where == "table golden.worker: writing the delete of partition 0, offset 3"
+    assert "trigger quiet (function golden.swallow)" in fault.value.why
+    sink.rollback()
+    with connect(postgres_dsn, "sink test") as connection:
+        epoch = begin_rebuild(connection, TABLE, TOPIC, "id", {0: Span(0, 3)})
+    claim = sink.claim(TOPIC, 0, "id")
+    with pytest.raises(EnvironmentFault, match="left out 1 row: trigger quiet") as fault:
+        write(sink, claim, [upsert("W2", 2, epoch=epoch)], [(0, "W2")])
+    assert fault.value.where == "table golden.worker: deleting what is gone from partition 0"
+
+
+@pytest.mark.parametrize("event", ["INSERT", "UPDATE", "DELETE"])
+def test_a_rule_instead_of_a_write_is_a_fault_of_its_topic_alone(postgres_dsn: str, event: str) -> None:
+    sink = store(postgres_dsn)
+    claim = sink.claim(TOPIC, 0, "id")
+    write(sink, claim, [upsert("W1", 1)])
+    with psycopg.connect(postgres_dsn) as connection:
+        connection.execute(f"CREATE RULE quiet AS ON {event} TO golden.worker DO INSTEAD NOTHING".encode())
+    with pytest.raises(TopicFault, match="drop the rules of that table") as fault:
+        write(sink, claim, [upsert("W1", 2) if event != "DELETE" else tombstone("W1", 2)])
+    assert fault.value.topic == TOPIC
+
+
+def test_a_table_that_cannot_be_written_holds_its_own_entity_and_the_others_go_on(rig: SinkRig) -> None:
+    rig.create()
+    rig.publish("W0", record(employee_number="W0"))
+    second = SecondEntity(rig)
+    second.publish("P0")
+    rig.run_to_end()
+    with psycopg.connect(rig.dsn) as connection:
+        connection.execute("CREATE RULE quiet AS ON INSERT TO golden.worker DO INSTEAD NOTHING")
+    with rig.running():
+        rig.publish("W1", record(employee_number="W1"))
+        eventually(lambda: "table golden.worker" in " ".join(rig.health.faults.values()), "the fault")
+        for number in range(1, 4):
+            second.publish(f"P{number}")
+            expected = {f"P{one}" for one in range(number + 1)}
+            eventually(partial(second.holds, expected), "the other entity goes on")
+        assert "table golden.worker" in " ".join(rig.health.faults.values())
+        assert set(names(rig.dsn)) == {"W0"}
+        with psycopg.connect(rig.dsn) as connection:
+            connection.execute("DROP RULE quiet ON golden.worker")
+        eventually(lambda: rig.committed() == rig.ends(), "it goes on by itself")
         eventually(lambda: not rig.health.faults, "no fault is left")
     assert set(names(rig.dsn)) == {"W0", "W1"}
     assert rig.dead_letters() == []

@@ -6,8 +6,9 @@ import pytest
 from psycopg import sql
 
 from sluice.errors import DeadRecord, EnvironmentFault
+from sluice.postgres.golden_catalogue import Existing
 from sluice.postgres.golden_columns import Column
-from sluice.postgres.golden_tables import Existing, plan
+from sluice.postgres.golden_tables import plan
 from sluice.postgres.golden_writer import newest
 from support.canonical import FIELDS, record
 from support.sink import CONTRIBUTORS, TABLE, WINNERS, tombstone, upsert

@@ -1,0 +1,14 @@
+-- Rows that Postgres took and that do not stand: neither they nor anything newer. The first of them, and how many.
+SELECT i.entity_id, count(*) OVER ()
+FROM {incoming} AS i
+WHERE NOT EXISTS (
+    SELECT FROM {graves} AS g
+    WHERE g.entity = {entity} AND g.entity_id = i.entity_id
+      AND (g.topic_epoch, g."offset") > (i._topic_epoch, i._offset)
+)
+AND NOT EXISTS (
+    SELECT FROM {table} AS t
+    WHERE t.entity_id = i.entity_id AND (t._topic_epoch, t._offset) >= (i._topic_epoch, i._offset)
+)
+ORDER BY i._partition, i._offset
+LIMIT 1

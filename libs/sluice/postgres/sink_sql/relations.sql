@@ -1,0 +1,12 @@
+-- The tables in a schema: which one it is, how its watch stands (A: always; empty: none), and whether the key is unique.
+SELECT c.relname, c.oid::bigint, coalesce(w.tgenabled::text, ''),
+       EXISTS (
+           SELECT FROM pg_catalog.pg_index AS i
+           JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
+           WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate
+             AND i.indnkeyatts = 1 AND i.indpred IS NULL AND a.attname = 'entity_id'
+       )
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_trigger AS w ON w.tgrelid = c.oid AND w.tgname = 'sluice_watch' AND NOT w.tgisinternal
+WHERE n.nspname = %s AND c.relkind IN ('r', 'p')

@@ -1,0 +1,31 @@
+-- What tells that somebody else wrote to a golden table. Every statement may be run again.
+
+-- A statement that was not the sink's, and what was done to a table without one; no data. The oldest of each kind and
+-- user is kept until `sluice sink rebuild`.
+CREATE TABLE IF NOT EXISTS {schema}._foreign_writes (
+    id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    entity  text NOT NULL,
+    at      timestamptz NOT NULL DEFAULT now(),
+    db_user text NOT NULL,
+    kind    text NOT NULL
+);
+
+-- Each golden table as the sink left it: its oid, when its watch fires (as pg_trigger.tgenabled has it), and name and
+-- type of its columns by number. beside: this table's own
+-- oid; another one means that the whole schema was restored from a dump, and every number is another.
+CREATE TABLE IF NOT EXISTS {schema}._made (
+    entity  text PRIMARY KEY,
+    made    bigint NOT NULL,
+    beside  bigint NOT NULL,
+    watch   text NOT NULL,
+    columns jsonb NOT NULL
+);
+
+-- With its owner's rights: who may write to the golden table may not be allowed to write here.
+CREATE OR REPLACE FUNCTION {schema}._note_foreign_write() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO {schema}._foreign_writes (entity, db_user, kind) VALUES (TG_ARGV[0], session_user, TG_OP);
+    RETURN NULL;
+END
+$$;

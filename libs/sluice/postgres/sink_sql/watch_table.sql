@@ -1,0 +1,8 @@
+-- One line for each statement of another than the sink; also in its session, where somebody's trigger or a cascade does
+-- it. ALWAYS: else whoever copies with session_replication_role = replica would not be seen.
+DROP TRIGGER IF EXISTS sluice_watch ON {table};
+CREATE TRIGGER sluice_watch AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table}
+FOR EACH STATEMENT
+WHEN (current_setting('sluice.writer', true) IS DISTINCT FROM 'sink' OR pg_trigger_depth() > 0)
+EXECUTE FUNCTION {schema}._note_foreign_write({entity});
+ALTER TABLE {table} ENABLE ALWAYS TRIGGER sluice_watch

@@ -1,0 +1,297 @@
+"""What others do to a golden table besides the sink: a fault that says who, when and what, and the command that makes
+the table equal; what users may do is none."""
+
+from collections.abc import Iterator, Sequence
+
+import psycopg
+import pytest
+from structlog.testing import capture_logs
+
+from sluice.errors import EnvironmentFault
+from sluice.kafka.groups import members_of
+from sluice.postgres.golden_rebuild import Span, begin_rebuild
+from sluice.postgres.golden_store import GoldenStore
+from sluice.postgres.sink_connection import connect
+from support.canonical import record
+from support.sink import TABLE, TOPIC, names, rows, store, upsert, write
+from support.sink_stage import SinkRig, rebuild
+from support.waiting import eventually
+
+ROWS = "SELECT to_jsonb(t) - '_topic_epoch' - 'full' FROM golden.worker AS t ORDER BY entity_id"
+AGAIN = (
+    "CREATE TABLE golden.worker (LIKE golden.kept INCLUDING ALL); INSERT INTO golden.worker SELECT * FROM golden.kept"
+)
+BY_HAND = {
+    "delete": ("DELETE FROM golden.worker WHERE entity_id = 'W1'", "DELETE by user"),
+    "truncate": ("TRUNCATE golden.worker", "TRUNCATE by user"),
+    "offset": ("UPDATE golden.worker SET _offset = 1000000", "UPDATE by user"),
+    "epoch": ("UPDATE golden.worker SET _topic_epoch = 9", "UPDATE by user"),
+    "last epoch": ("UPDATE golden.worker SET _topic_epoch = 2147483647", "UPDATE by user"),
+    "partition": ("UPDATE golden.worker SET _partition = -1", "UPDATE by user"),
+    "key": ("UPDATE golden.worker SET entity_id = 'X' || entity_id", "UPDATE by user"),
+    "no origin": (
+        "ALTER TABLE golden.worker ALTER _offset DROP NOT NULL; UPDATE golden.worker SET _offset = NULL",
+        "UPDATE by user",
+    ),
+    "insert": (
+        'INSERT INTO golden.worker SELECT (jsonb_populate_record(w, \'{"entity_id": "ghost"}\')).* '
+        "FROM golden.worker AS w LIMIT 1",
+        "INSERT by user",
+    ),
+    "copy": (
+        "CREATE TABLE golden.kept AS SELECT * FROM golden.worker; DELETE FROM golden.worker; "
+        "SET session_replication_role = replica; INSERT INTO golden.worker SELECT * FROM golden.kept",
+        "INSERT by user",
+    ),
+    "unseen": (
+        "ALTER TABLE golden.worker DISABLE TRIGGER ALL; DELETE FROM golden.worker; "
+        "ALTER TABLE golden.worker ENABLE TRIGGER ALL",
+        "sluice_watch was dropped or switched off",
+    ),
+    "unwatched": (
+        "DROP FUNCTION golden._note_foreign_write CASCADE; DELETE FROM golden.worker",
+        "sluice_watch was dropped or switched off",
+    ),
+    "column": ("ALTER TABLE golden.worker DROP COLUMN level CASCADE", "column level dropped or made anew"),
+    "column anew": (
+        "ALTER TABLE golden.worker DROP COLUMN level CASCADE; ALTER TABLE golden.worker ADD COLUMN level bigint",
+        "column level dropped or made anew",
+    ),
+    "columns swapped": (
+        "ALTER TABLE golden.worker RENAME COLUMN full_name TO x; "
+        "ALTER TABLE golden.worker RENAME COLUMN employee_number TO full_name; "
+        "ALTER TABLE golden.worker RENAME COLUMN x TO employee_number",
+        "column employee_number dropped or made anew",
+    ),
+    "offsets dropped": ("ALTER TABLE golden.worker DROP COLUMN _offset CASCADE", "lacks column _offset"),
+    "no key": ("ALTER TABLE golden.worker DROP CONSTRAINT worker_pkey", "lacks a unique key on entity_id"),
+    "key dropped": ("ALTER TABLE golden.worker DROP COLUMN entity_id CASCADE", "lacks column entity_id"),
+    "dropped": ("DROP TABLE golden.worker CASCADE", "does not exist, though its topic was processed"),
+    "made anew": (
+        "CREATE TABLE golden.kept (LIKE golden.worker INCLUDING ALL); "
+        "INSERT INTO golden.kept SELECT * FROM golden.worker; "
+        f"DROP TABLE golden.worker CASCADE; {AGAIN}; DELETE FROM golden.worker WHERE entity_id = 'W1'",
+        "dropped and made anew, or restored from a dump",
+    ),
+    "made anew without a key": (
+        "CREATE TABLE golden.kept AS SELECT * FROM golden.worker; DROP TABLE golden.worker CASCADE; "
+        "CREATE TABLE golden.worker AS SELECT * FROM golden.kept UNION ALL SELECT * FROM golden.kept",
+        "lacks a unique key on entity_id",
+    ),
+    "another's trigger": (
+        "CREATE FUNCTION golden.more() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE golden.worker "
+        "SET full_name = 'by a trigger' WHERE entity_id = 'W1'; RETURN NULL; END $$; "
+        "CREATE TRIGGER more AFTER INSERT OR UPDATE ON golden.worker FOR EACH ROW WHEN (NEW.entity_id = 'later') "
+        "EXECUTE FUNCTION golden.more()",
+        "UPDATE by user",
+    ),
+}
+ALLOWED = {
+    "reads": "SELECT * FROM golden.worker",
+    "vacuum": "VACUUM FULL golden.worker",
+    "analyze": "ANALYZE golden.worker",
+    "cluster": "CLUSTER golden.worker USING worker_pkey",
+    "index": "CREATE INDEX ON golden.worker (full_name)",
+    "grant": "GRANT SELECT ON golden.worker TO PUBLIC",
+    "view": "CREATE VIEW golden.mine AS SELECT * FROM golden.worker",
+    "comment": "COMMENT ON TABLE golden.worker IS 'people'",
+    "column": "ALTER TABLE golden.worker ADD COLUMN mine text",
+    "column with a default": "ALTER TABLE golden.worker ADD COLUMN mine text NOT NULL DEFAULT ''",
+    "generated": "ALTER TABLE golden.worker ADD COLUMN mine text GENERATED ALWAYS AS (upper(full_name)) STORED",
+    "check": "ALTER TABLE golden.worker ADD CHECK (full_name <> 'bad')",
+    "audit": "CREATE TABLE golden.audit (at timestamptz); "
+    "CREATE FUNCTION golden.note() RETURNS trigger LANGUAGE plpgsql "
+    "AS $$ BEGIN INSERT INTO golden.audit VALUES (now()); RETURN NULL; END $$; CREATE TRIGGER audit AFTER INSERT OR "
+    "UPDATE OR DELETE ON golden.worker FOR EACH ROW EXECUTE FUNCTION golden.note()",
+}
+
+
+def by_hand(dsn: str, statements: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for one in statements.split("; ") if "$$" not in statements else [statements]:
+            connection.execute(one.encode())
+
+
+def filled(dsn: str) -> GoldenStore:
+    sink = store(dsn)
+    write(sink, sink.claim(TOPIC, 0, "id"), [upsert(f"W{n}", n) for n in range(3)])
+    return sink
+
+
+def fault(sink: GoldenStore) -> EnvironmentFault | None:
+    (found,) = sink.look([TOPIC]).values()
+    return found
+
+
+def later(sink: GoldenStore, offset: int) -> None:
+    """Something comes meanwhile, where the table can be written to."""
+    try:
+        write(sink, sink.claim(TOPIC, 0, "id"), [upsert("later", offset)])
+    except EnvironmentFault:
+        sink.rollback()
+
+
+def rebuilt(dsn: str, offsets: Sequence[tuple[str, int]]) -> GoldenStore:
+    """As `sluice sink rebuild` and a sink behind it make it from a topic that holds `offsets`."""
+    end = max(offset for _, offset in offsets) + 1
+    with connect(dsn, "sink test") as connection:
+        epoch = begin_rebuild(connection, TABLE, TOPIC, "id", {0: Span(0, end)})
+    sink = store(dsn)
+    changes = [upsert(name, offset, epoch=epoch) for name, offset in offsets]
+    write(sink, sink.claim(TOPIC, 0, "id"), changes, [(0, name) for name, _ in offsets])
+    return sink
+
+
+@pytest.mark.parametrize(("done", "told"), BY_HAND.values(), ids=BY_HAND)
+def test_what_others_do_to_a_golden_table_is_a_fault_until_the_command_that_it_names_made_it_equal(
+    postgres_dsn: str, done: str, told: str
+) -> None:
+    sink = filled(postgres_dsn)
+    later(sink, 3)
+    before = rows(postgres_dsn, ROWS)
+    assert fault(sink) is None, "what the sink does itself is none"
+    by_hand(postgres_dsn, done)
+    later(sink, 4)
+    found = fault(sink)
+    assert found is not None
+    assert told in found.why
+    assert found.where == "table golden.worker"
+    assert "`sluice sink rebuild worker`" in found.next_step
+    assert found.why == str(getattr(fault(store(postgres_dsn)), "why", "")), "it stands over a restart"
+    by_hand(postgres_dsn, "DROP TRIGGER IF EXISTS more ON golden.worker" if "more" in done else "SELECT")
+    mended = rebuilt(postgres_dsn, [("W0", 0), ("W1", 1), ("W2", 2), ("later", 3)])
+    assert rows(postgres_dsn, ROWS) == before
+    assert fault(mended) is None
+
+
+@pytest.mark.parametrize("done", ALLOWED.values(), ids=ALLOWED)
+def test_what_users_may_do_to_a_golden_table_is_no_fault_and_rows_are_written_on(postgres_dsn: str, done: str) -> None:
+    sink = filled(postgres_dsn)
+    by_hand(postgres_dsn, done)
+    for offset in (3, 4):
+        assert write(sink, sink.claim(TOPIC, 0, "id"), [upsert(f"W{offset}", offset)]).effective.total() == 1
+        assert fault(sink) is None
+        sink.rollback()
+    assert len(names(postgres_dsn)) == 5
+
+
+@pytest.mark.parametrize("column", ["full_name", "_revision", "entity_id"])
+def test_a_renamed_column_is_not_made_anew_beside_it_but_named_back_by_the_statement_that_is_told(
+    postgres_dsn: str, column: str
+) -> None:
+    sink = filled(postgres_dsn)
+    before = rows(postgres_dsn, ROWS)
+    by_hand(postgres_dsn, f"ALTER TABLE golden.worker RENAME COLUMN {column} TO other")
+    for _ in range(2):
+        later(sink, 3)
+        assert f"column {column} was renamed to other" in str(fault(sink))
+    found = fault(sink)
+    assert found is not None
+    assert rows(postgres_dsn, "SELECT count(*) FROM golden.worker") == [(3,)]
+    by_hand(postgres_dsn, found.next_step.removeprefix("run: ").split(";")[0])
+    assert fault(sink) is None
+    assert rows(postgres_dsn, ROWS) == before
+
+
+def test_a_column_of_others_that_no_insert_could_fill_is_a_fault_and_parks_nothing(postgres_dsn: str) -> None:
+    sink = filled(postgres_dsn)
+    by_hand(
+        postgres_dsn,
+        "ALTER TABLE golden.worker ADD COLUMN mine text NOT NULL DEFAULT ''; "
+        "ALTER TABLE golden.worker ALTER mine DROP DEFAULT",
+    )
+    found = fault(sink)
+    assert found is not None
+    by_hand(postgres_dsn, found.next_step.removeprefix("run: ").split(", or")[0])
+    assert fault(sink) is None
+
+
+@pytest.fixture
+def other(postgres_dsn: str) -> Iterator[str]:
+    """A user of this test alone, by the dsn to connect with."""
+    name = f"user_of_{psycopg.conninfo.conninfo_to_dict(postgres_dsn)['dbname']}"
+    by_hand(postgres_dsn, f"CREATE ROLE {name} LOGIN PASSWORD 'test'")
+    yield psycopg.conninfo.make_conninfo(postgres_dsn, user=name, password="test")
+    by_hand(postgres_dsn, f"DROP OWNED BY {name}; DROP ROLE {name}")
+
+
+def grant(dsn: str, other: str, *granted: str) -> str:
+    """Grant to the user of `other`, who is returned."""
+    name = str(psycopg.conninfo.conninfo_to_dict(other)["user"])
+    by_hand(dsn, "; ".join(f"GRANT {one} TO {name}" for one in granted))
+    return name
+
+
+def test_who_may_write_to_the_table_alone_is_seen_as_well_and_told_once_however_often_they_write(
+    postgres_dsn: str, other: str
+) -> None:
+    sink = filled(postgres_dsn)
+    name = grant(postgres_dsn, other, "USAGE ON SCHEMA golden", "SELECT, UPDATE ON golden.worker")
+    for _ in range(3):
+        by_hand(other, "UPDATE golden.worker SET full_name = 'x'")
+    found, again = fault(sink), fault(sink)
+    assert found is not None
+    assert again is not None
+    assert f"UPDATE by user {name} (first " in found.why
+    assert found.why == again.why
+    assert rows(postgres_dsn, "SELECT count(*) FROM golden._foreign_writes") == [(1,)]
+
+
+OF_BEFORE = "DROP TABLE golden._made, golden._foreign_writes; DROP FUNCTION golden._note_foreign_write CASCADE"
+
+
+def test_a_user_who_may_make_no_trigger_writes_without_a_watch_and_is_told_so_once(
+    postgres_dsn: str, other: str
+) -> None:
+    filled(postgres_dsn).rollback()
+    by_hand(postgres_dsn, OF_BEFORE)
+    everything = (f"ALL ON ALL {kind} IN SCHEMA golden" for kind in ("TABLES", "SEQUENCES"))
+    grant(postgres_dsn, other, "USAGE ON SCHEMA golden", *everything)
+    sink = store(other)
+    with capture_logs() as told:
+        for offset in (3, 4):
+            write(sink, sink.claim(TOPIC, 0, "id"), [upsert(f"W{offset}", offset)])
+            assert fault(sink) is None
+            sink.rollback()
+    (line,) = [one for one in told if one["event"] == "golden tables are not watched"]
+    assert "permission denied" in line["why"]
+
+
+def test_a_database_of_before_gets_its_watch_at_the_next_start(postgres_dsn: str) -> None:
+    filled(postgres_dsn).rollback()
+    by_hand(postgres_dsn, OF_BEFORE)
+    sink = store(postgres_dsn)
+    assert fault(sink) is None
+    by_hand(postgres_dsn, BY_HAND["delete"][0])
+    assert fault(sink) is not None
+
+
+def test_a_schema_that_was_restored_as_a_whole_is_noted_anew(postgres_dsn: str) -> None:
+    filled(postgres_dsn).rollback()
+    by_hand(
+        postgres_dsn,
+        "CREATE TABLE golden.kept AS SELECT * FROM golden._made; DROP TABLE golden._made; "
+        "ALTER TABLE golden.kept RENAME TO _made; ALTER TABLE golden._made ADD PRIMARY KEY (entity); "
+        "UPDATE golden._made SET made = 1",
+    )
+    assert fault(store(postgres_dsn)) is None
+    assert rows(postgres_dsn, "SELECT made = 'golden.worker'::regclass::bigint FROM golden._made") == [(True,)]
+
+
+def test_a_running_sink_tells_within_seconds_and_the_rebuild_ends_it(rig: SinkRig) -> None:
+    rig.create()
+    for number in range(10):
+        rig.publish(f"W{number}", record(employee_number=f"W{number}"))
+    with rig.running():
+        eventually(lambda: rig.committed() == rig.ends(), "the first rows")
+        by_hand(rig.dsn, "DELETE FROM golden.worker WHERE entity_id IN ('W1', 'W2')")
+        told = eventually(lambda: rig.health.faults.get("rows of golden.worker"), "the fault")
+        assert "DELETE by user" in told
+        rig.publish("later", record(employee_number="later"))
+        eventually(lambda: "later" in names(rig.dsn), "others are written meanwhile")
+        assert "rows of golden.worker" in rig.health.faults
+    eventually(lambda: members_of(rig.admin, rig.group) == 0, "the group is empty")
+    rebuild(rig)
+    with rig.running():
+        eventually(lambda: rig.committed() == rig.ends() and not rig.health.faults, "no fault is left")
+    assert len(names(rig.dsn)) == 11

@@ -55,6 +55,30 @@ BREAKAGES = [
         "tests/integration/sink/test_golden_store.py::test_a_deleted_row_stays_deleted_when_older_records_come_again",
     ),
     Breakage(
+        "a statement of others on a golden table is noted",
+        "libs/sluice/postgres/sink_sql/watch_table.sql",
+        "WHEN (current_setting('sluice.writer', true) IS DISTINCT FROM 'sink' OR pg_trigger_depth() > 0)",
+        "WHEN (false)",
+        "tests/integration/sink/test_somebodys_writes.py::"
+        "test_who_may_write_to_the_table_alone_is_seen_as_well_and_told_once_however_often_they_write",
+    ),
+    Breakage(
+        "a row that a trigger drops in silence is a fault",
+        "libs/sluice/postgres/golden_writer.py",
+        "            self._refuse_dropped(rows, self._connection.execute(self._ignored).fetchone(), UPSERT)\n",
+        "",
+        "tests/integration/sink/test_somebodys_code.py::"
+        "test_a_row_that_a_trigger_drops_in_silence_is_a_fault_that_names_it_before_anything_is_committed",
+    ),
+    Breakage(
+        "a table at fault holds its own entity alone",
+        "libs/sluice/stage/recovery.py",
+        "                self._assignment.rest(error.topic, TOPIC_RESTS_S)\n",
+        "                pass\n",
+        "tests/integration/sink/test_somebodys_code.py::"
+        "test_a_table_that_cannot_be_written_holds_its_own_entity_and_the_others_go_on",
+    ),
+    Breakage(
         "concurrent batches are sorted and do not deadlock",
         "libs/sluice/postgres/sink_sql/upsert.sql",
         'ORDER BY i.entity_id COLLATE "C"',

@@ -103,9 +103,11 @@ class Sink:
         """On a beat, look whether the tables are still as this sink left them."""
         if time.monotonic() < self._look_at:
             return
-        for table, fault in self._store.look({topic for topic, _ in self._claims}).items():
-            about = f"rows of {table}"
-            if fault is None:
+        ours = {topic for topic, _ in self._claims}
+        for topic, fault in self._store.look().items():
+            table = self._tables[topic]
+            about = f"rows of {table.schema}.{table.name}"
+            if fault is None or topic not in ours:  # what is another's is told there
                 self._health.mend(about)
             else:
                 self._health.fault(about, str(fault))

@@ -78,6 +78,13 @@ BY_HAND = {
         "CREATE TABLE golden.worker AS SELECT * FROM golden.kept UNION ALL SELECT * FROM golden.kept",
         "lacks a unique key on entity_id",
     ),
+    "cascade": (
+        "CREATE TABLE golden.boss AS SELECT entity_id AS id FROM golden.worker; "
+        "ALTER TABLE golden.boss ADD PRIMARY KEY (id); ALTER TABLE golden.worker ADD CONSTRAINT boss "
+        "FOREIGN KEY (entity_id) REFERENCES golden.boss ON DELETE CASCADE; "
+        "SET sluice.writer = sink; DELETE FROM golden.boss WHERE id = 'W1'",
+        "DELETE by user",
+    ),
     "another's trigger": (
         "CREATE FUNCTION golden.more() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE golden.worker "
         "SET full_name = 'by a trigger' WHERE entity_id = 'W1'; RETURN NULL; END $$; "
@@ -85,6 +92,10 @@ BY_HAND = {
         "EXECUTE FUNCTION golden.more()",
         "UPDATE by user",
     ),
+}
+UNDONE = {
+    "another's trigger": "DROP TRIGGER more ON golden.worker",
+    "cascade": "ALTER TABLE golden.worker DROP CONSTRAINT boss",
 }
 ALLOWED = {
     "reads": "SELECT * FROM golden.worker",
@@ -119,7 +130,7 @@ def filled(dsn: str) -> GoldenStore:
 
 
 def fault(sink: GoldenStore) -> EnvironmentFault | None:
-    (found,) = sink.look([TOPIC]).values()
+    (found,) = sink.look().values()
     return found
 
 
@@ -142,10 +153,11 @@ def rebuilt(dsn: str, offsets: Sequence[tuple[str, int]]) -> GoldenStore:
     return sink
 
 
-@pytest.mark.parametrize(("done", "told"), BY_HAND.values(), ids=BY_HAND)
+@pytest.mark.parametrize("deed", BY_HAND)
 def test_what_others_do_to_a_golden_table_is_a_fault_until_the_command_that_it_names_made_it_equal(
-    postgres_dsn: str, done: str, told: str
+    postgres_dsn: str, deed: str
 ) -> None:
+    done, told = BY_HAND[deed]
     sink = filled(postgres_dsn)
     later(sink, 3)
     before = rows(postgres_dsn, ROWS)
@@ -158,7 +170,7 @@ def test_what_others_do_to_a_golden_table_is_a_fault_until_the_command_that_it_n
     assert found.where == "table golden.worker"
     assert "`sluice sink rebuild worker`" in found.next_step
     assert found.why == str(getattr(fault(store(postgres_dsn)), "why", "")), "it stands over a restart"
-    by_hand(postgres_dsn, "DROP TRIGGER IF EXISTS more ON golden.worker" if "more" in done else "SELECT")
+    by_hand(postgres_dsn, UNDONE.get(deed, "SELECT"))
     mended = rebuilt(postgres_dsn, [("W0", 0), ("W1", 1), ("W2", 2), ("later", 3)])
     assert rows(postgres_dsn, ROWS) == before
     assert fault(mended) is None
@@ -191,6 +203,21 @@ def test_a_renamed_column_is_not_made_anew_beside_it_but_named_back_by_the_state
     by_hand(postgres_dsn, found.next_step.removeprefix("run: ").split(";")[0])
     assert fault(sink) is None
     assert rows(postgres_dsn, ROWS) == before
+
+
+def test_values_that_a_changed_type_cost_are_not_back_with_the_type(postgres_dsn: str) -> None:
+    sink = filled(postgres_dsn)
+    by_hand(
+        postgres_dsn,
+        "DROP VIEW golden.worker_provenance; ALTER TABLE golden.worker ALTER COLUMN height TYPE numeric(10,0)",
+    )
+    found = fault(sink)
+    assert found is not None
+    by_hand(postgres_dsn, found.next_step.removeprefix("run: ").rsplit(";", 1)[0])
+    assert rows(postgres_dsn, "SELECT DISTINCT height::text FROM golden.worker") == [("2.000",)]
+    assert "ALTER COLUMN height TYPE" in str(fault(sink))
+    assert fault(rebuilt(postgres_dsn, [("W0", 0), ("W1", 1), ("W2", 2)])) is None
+    assert rows(postgres_dsn, "SELECT DISTINCT height::text FROM golden.worker") == [("1.700",)]
 
 
 def test_a_column_of_others_that_no_insert_could_fill_is_a_fault_and_parks_nothing(postgres_dsn: str) -> None:

@@ -11,6 +11,11 @@ from sluice.telemetry import Health
 from sluice_ingress_poller.watermark import CHANGES, ENUMERATION, LISTED_TWICE, Watermark
 
 ALARMS = (ENUMERATION, CHANGES, LISTED_TWICE)
+WAIT = "wait"
+NEXT_STEP = (
+    "have the source's limit raised, or ask it less often (a longer `freshness` of its streams in the pipeline file). "
+    "It is asked again by itself; if it answers already, restart ingress-poller, which asks at once"
+)
 # A failure that passes is no fault; that one passes is shown by the next attempts, within some seconds.
 TOLD_FROM_ATTEMPT = 3
 
@@ -38,14 +43,19 @@ class StreamFaults:
             self._failing[doing] = page
             self._health.fault(f"{self._key} {doing} request", str(error))
 
+    def waits(self, why: str) -> None:
+        """The source keeps the stream waiting; over with its next answer."""
+        self._health.fault(f"{self._key} {WAIT}", f"{why}. Next: {NEXT_STEP}")
+
     def answered(self, doing: str, page: bytes, finished: bool) -> None:
         """The request for `page` was answered and published; `finished`: it was the last of its pass."""
+        self._health.mend(f"{self._key} {WAIT}")
         if doing in self._failing and (finished or self._failing[doing] == page):
             del self._failing[doing]
             self._health.mend(f"{self._key} {doing} request")
 
     def clear(self) -> None:
         """The stream is another owner's from now on."""
-        for about in (*ALARMS, *(f"{doing} request" for doing in self._failing)):
+        for about in (*ALARMS, WAIT, *(f"{doing} request" for doing in self._failing)):
             self._health.mend(f"{self._key} {about}")
         self._failing.clear()

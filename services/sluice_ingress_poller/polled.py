@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from sluice.connector import Connector, Stream
@@ -17,18 +18,33 @@ from sluice.pipeline.authored import author_s_mistake
 from sluice.pipeline.load import place_in_file
 from sluice_ingress_poller.enumeration import ShrinkGuard
 from sluice_ingress_poller.records import Names
+from sluice_ingress_poller.schedule import patience_s
 from sluice_ingress_poller.settings import PollerPart
 from sluice_ingress_poller.stream_poll import Plan
 
 
 @dataclass(slots=True)
 class Patience:
-    """What a source asked of its account: no request before `until_s` (monotonic), by any of its streams here."""
+    """What a source asked of its account: no request before `until_s` (monotonic), by any of its streams here.
+
+    Rate limits are an account's as a rule, and a server that says 503 says it of itself: whoever goes on asking for
+    other streams is let in later still. `why`: what it answered, to which request, and until when it is left alone.
+    """
 
     until_s: float = 0.0
+    why: str = ""
 
-    def asked_for(self, wait_s: float, now_s: float) -> None:
-        self.until_s = max(self.until_s, now_s + wait_s)
+    def asked_for(self, asked_s: float, answer: str, now_s: float, now_us: int) -> None:
+        """`answer` tells the request and the status."""
+        wait_s = patience_s(asked_s)
+        if now_s + wait_s <= self.until_s:
+            return
+        self.until_s = now_s + wait_s
+        until = datetime.fromtimestamp(now_us / 1e6 + wait_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.why = (
+            f"not asked for {wait_s:.0f} s, until {until}: the source answered {answer} and Retry-After "
+            f"({asked_s:.0f} s), and all its streams wait"
+        )
 
 
 @dataclass(frozen=True)

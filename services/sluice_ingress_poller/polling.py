@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -18,6 +18,7 @@ from sluice_ingress_poller.outcomes import count_page, count_parked
 from sluice_ingress_poller.passes import Decision
 from sluice_ingress_poller.polled import PolledStream
 from sluice_ingress_poller.records import RecordMaker
+from sluice_ingress_poller.schedule import waits_too_long
 from sluice_ingress_poller.stream_poll import StreamPoll
 
 log = structlog.get_logger()
@@ -31,11 +32,20 @@ class Polling:
     lane: Lane
     faults: StreamFaults
     acceptances: Acceptances
+    wanted_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.wanted_s = self.poll.due_s
 
     @property
     def due_s(self) -> float:
         """When its next request may go: the stream's own time, and not while the source asks for patience."""
         return max(self.poll.due_s, self.polled.patience.until_s)
+
+    def tell_wait(self) -> None:
+        """Tell, as soon as it is known, that the source keeps this stream waiting for too long."""
+        if waits_too_long(self.wanted_s, self.polled.patience.until_s, self.polled.plan.freshness_s):
+            self.faults.waits(self.polled.patience.why)
 
     def look_for_requests(self, producer: IngressProducer, now_s: float) -> None:
         """Take over what an operator accepted."""
@@ -47,6 +57,7 @@ class Polling:
         """`decision` is published."""
         doing, page = self.poll.doing, self.poll.page
         self.poll.committed(decision, time.monotonic(), flow)
+        self.wanted_s = self.poll.due_s
         count_page(self.polled.names, decision)
         count_parked(decision)
         self.faults.answered(doing, page, decision.next is None)
@@ -61,7 +72,7 @@ class Polling:
         self.poll.failed(error, time.monotonic(), random.random())  # noqa: S311 - spread, not secrecy
         self.faults.failed(doing, page, error, self.poll.attempts)
         if isinstance(error, Transient) and error.retry_after_s is not None:
-            self.polled.patience.asked_for(error.retry_after_s, time.monotonic())
+            self.polled.patience.asked_for(error.retry_after_s, str(error), time.monotonic(), time.time_ns() // 1_000)
         retry_in_s = round(self.due_s - time.monotonic(), 1)
         if isinstance(error, EnvironmentFault):
             log.error("environment", stream=self.polled.key, where=error.where, why=error.why, next=error.next_step)

@@ -8,6 +8,10 @@ INTERVAL_S_MIN = 0.2
 RETRY_S_FIRST = 1.0
 RETRY_S_MAX = 60.0
 THROTTLED_FACTOR = 4.0
+# What a source asks for is kept up to here: a mistaken header must not end a stream for days.
+PATIENCE_S_MAX = 3_600.0
+# A stream that its source keeps waiting is told once its next request comes so much later than its freshness.
+WAIT_TOLD_BEYOND_S = 30.0
 
 
 def poll_interval_s(freshness_s: float, flow: Flow = Flow.FLOWING) -> float:
@@ -26,4 +30,15 @@ def retry_delay_s(attempt: int, asked_for_s: float | None, spread: float) -> flo
     """
     backoff_s = min(RETRY_S_FIRST * 2.0 ** min(attempt - 1, 16), RETRY_S_MAX)
     delay_s = backoff_s * (0.5 + spread / 2)
-    return delay_s if asked_for_s is None else max(asked_for_s, min(delay_s, RETRY_S_FIRST))
+    return delay_s if asked_for_s is None else max(patience_s(asked_for_s), min(delay_s, RETRY_S_FIRST))
+
+
+def patience_s(asked_for_s: float) -> float:
+    """How long a source that asked for `asked_for_s` is left alone."""
+    return min(asked_for_s, PATIENCE_S_MAX)
+
+
+def waits_too_long(wanted_s: float, due_s: float, freshness_s: float) -> bool:
+    """Whether a request at `due_s` is too late to pass in silence; `wanted_s`: when it would go if no source asked for
+    patience since the stream's last answer."""
+    return due_s - wanted_s > freshness_s + WAIT_TOLD_BEYOND_S

@@ -204,6 +204,7 @@ class Shard:
             now_s = time.monotonic()
             for polling in self._polling.values():
                 polling.look_for_requests(self._producer, now_s)
+                polling.tell_wait()
             if self._around.back_pressure.flow is not Flow.PAUSED:
                 for polling in self._polling.values():
                     if not polling.lane.busy and polling.due_s <= now_s:

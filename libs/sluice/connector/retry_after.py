@@ -7,17 +7,15 @@ from email.utils import parsedate_to_datetime
 
 from sluice.connector.messages import Response
 
-RETRY_AFTER_MAX_S = 3_600.0
-
 
 def retry_after_s(response: Response) -> float | None:
-    """Seconds to wait, between 0 and one hour; None where the server does not say or cannot be understood.
+    """Seconds to wait, 0 or more, as the server asks for; None where it does not say or cannot be understood.
 
     A date is measured against the server's own Date where it sends one: our clocks may disagree.
     """
     said = response.headers.get("retry-after", "").strip()
     if said.isascii() and said.isdigit():
-        return min(float(said), RETRY_AFTER_MAX_S)
+        return float(said)
     try:
         until = parsedate_to_datetime(said)
     except ValueError:
@@ -25,4 +23,4 @@ def retry_after_s(response: Response) -> float | None:
     if until.tzinfo is None:
         return None
     now = response.server_time or datetime.now(UTC)
-    return min(max((until - now).total_seconds(), 0.0), RETRY_AFTER_MAX_S)
+    return max((until - now).total_seconds(), 0.0)

@@ -226,6 +226,30 @@ def test_patience_asked_of_one_stream_is_shown_by_all_streams_of_the_source(
     polled.close()
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_long_wait_that_a_source_asks_for_is_told_of_each_stream_until_it_answers(
+    kafka: str, topic_prefix: str, source: ScriptedSource, things: Things, tmp_path: Path, status: int
+) -> None:
+    polled = Polled(kafka, topic_prefix, source.url, ("things", "others"))
+    waits = ["shop/others wait", "shop/things wait"]
+    with polled.poller(tmp_path) as health:
+        eventually(lambda: polled.newest() == polled.newest("others") == as_published(things))
+        things.fault = lambda asked: (
+            Answer(status=status, headers={"Retry-After": "86400"}) if asked.path == "/others" else None
+        )
+        eventually(lambda: sorted(about for about in health.faults if about.endswith("wait")) == waits)
+        for about in waits:
+            assert f"/others: status {status} and Retry-After (86400 s)" in health.faults[about]
+            assert "restart ingress-poller" in health.faults[about]
+    assert not health.faults
+    things.fault = lambda asked: None
+    edited = things.put(7)
+    with polled.poller(tmp_path) as health:
+        eventually(lambda: polled.newest().get(b'{"id":7}') == edited)
+        eventually(lambda: not health.faults)
+    polled.close()
+
+
 def test_one_streams_trouble_never_holds_another_up(
     kafka: str, topic_prefix: str, source: ScriptedSource, things: Things, tmp_path: Path
 ) -> None:

@@ -21,9 +21,9 @@ from sluice.stage.backpressure import Flow
 from sluice.stage.deletes import Loss
 from sluice_ingress_poller.enumeration import Accepted, Enumeration, Grounds, ShrinkGuard, Verdict, judge
 from sluice_ingress_poller.page import RECORD_BYTES_MAX, Item, content_hash, news, stated_change
-from sluice_ingress_poller.polled import shard_of
+from sluice_ingress_poller.polled import Patience, shard_of
 from sluice_ingress_poller.records import uuid7
-from sluice_ingress_poller.schedule import RETRY_S_MAX, poll_interval_s, retry_delay_s
+from sluice_ingress_poller.schedule import RETRY_S_MAX, poll_interval_s, retry_delay_s, waits_too_long
 from sluice_ingress_poller.watermark import Alarm, Watermark, claimed, newer
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -54,6 +54,7 @@ def test_the_interval_follows_the_freshness_wanted(freshness_s: float, flow: Flo
         (50, None, 1.0, 60.0),
         (1, 30.0, 0.5, 30.0),
         (9, 30.0, 1.0, 30.0),
+        (1, 86_400.0, 1.0, 3_600.0),
         (1, 0.0, 1.0, 1.0),
     ],
 )
@@ -61,6 +62,35 @@ def test_a_retry_waits_as_long_as_it_should(
     attempt: int, asked_for_s: float | None, spread: float, delay_s: float
 ) -> None:
     assert retry_delay_s(attempt, asked_for_s, spread) == delay_s
+
+
+@pytest.mark.parametrize(
+    ("wanted_s", "due_s", "freshness_s", "told"),
+    [
+        (100, 0, 3, False),  # nothing was asked for
+        (100, 125, 3, False),  # over before anybody would look
+        (100, 150, 3, True),  # asked for again and again, no answer meanwhile
+        (100, 700, 60, True),
+        (100, 700, 3_600, False),  # still as fresh as is wanted
+    ],
+)
+def test_a_wait_is_told_once_it_is_known_to_end_beyond_the_freshness(
+    wanted_s: float, due_s: float, freshness_s: float, told: bool
+) -> None:
+    assert waits_too_long(wanted_s, due_s, freshness_s) == told
+
+
+def test_patience_says_what_was_answered_and_until_when_and_a_shorter_one_changes_nothing() -> None:
+    patience = Patience()
+    patience.asked_for(86_400, "GET http://h/things: status 429", 50.0, 1_714_564_800_000_000)
+    assert patience.until_s == 50 + 3_600
+    assert patience.why == (
+        "not asked for 3600 s, until 2024-05-01T13:00:00Z: the source answered GET http://h/things: status 429 and "
+        "Retry-After (86400 s), and all its streams wait"
+    )
+    before = patience.why
+    patience.asked_for(5, "GET http://h/others: status 429", 60.0, 1_714_564_810_000_000)
+    assert (patience.until_s, patience.why) == (3_650, before)
 
 
 @given(st.integers(1, 10_000), st.none() | st.floats(0, 3600), st.floats(0, 1, exclude_max=True))

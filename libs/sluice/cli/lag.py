@@ -22,6 +22,7 @@ from sluice.lag.faults import StandingFaults, silent_for_s, standing_faults, why
 from sluice.lag.holds import Hold
 from sluice.lag.measure import LagMeter, StageLag
 from sluice.lag.sources import SourceLag, source_lags
+from sluice.lag.unattended import Unattended, unattended
 from sluice.pipeline import Pipeline
 from sluice.stage.settings import StageSettings, read_settings
 
@@ -43,7 +44,8 @@ def lag(
     Transaction markers are not records. Beyond 10,000 offsets of a partition the number is an upper bound (≤).
     For ingress: how far each source is ahead of what was published.
 
-    Above all: the faults that stand in the stages' processes, since when, and what to do about each.
+    Above all: the faults that stand in the stages' processes, and what nobody works at, because its process does not
+    run; since when, and what to do about each.
 
     A partition that a stage does not read is named below, with why and what to do: held, where going on would lose
     records (a group that was moved forward: `sluice skips accept`), or paused, after too many dead letters.
@@ -67,10 +69,13 @@ class Seen(NamedTuple):
     faults: StandingFaults
     stages: list[StageLag]
     sources: list[SourceLag]
+    unattended: list[Unattended]
 
 
 def _look(pipeline: Pipeline, settings: StageSettings, meter: LagMeter) -> Seen:
-    return Seen(standing_faults(settings.kafka, pipeline.names), meter.measure(), source_lags(pipeline, settings.kafka))
+    faults, stages = standing_faults(settings.kafka, pipeline.names), meter.measure()
+    sources = source_lags(pipeline, settings.kafka)
+    return Seen(faults, stages, sources, unattended(meter.pollers(), sources, stages, faults.faults, time.time()))
 
 
 def _watch(
@@ -93,9 +98,17 @@ def _watch(
 
 
 def _parts(seen: Seen, by_partition: bool) -> list[Table | Text]:
-    faults = [Text(line, style="bold red") for line in fault_lines(seen.faults, time.time())]
+    told = [*fault_lines(seen.faults, time.time()), *unattended_lines(seen.unattended)]
+    faults = [Text(line, style="bold red") for line in told]
     holds = map(Text, hold_lines(seen.stages))
     return [*faults, _stage_table(seen.stages, by_partition), *holds, _source_table(seen.sources)]
+
+
+def unattended_lines(several: list[Unattended]) -> Iterator[str]:
+    """What nobody works at: since when, and what to start."""
+    for one in several:
+        since = "" if one.since_s is None else f" since {_time(one.since_s)}"
+        yield f"FAULT{since}: {one.stage}: {one.why}. Next: {one.next_step}"
 
 
 def fault_lines(found: StandingFaults, now_s: float) -> Iterator[str]:
@@ -167,6 +180,7 @@ def _as_json(seen: Seen) -> str:
         {
             "faults": seen.faults.to_json(),
             "faults_unknown": seen.faults.unknown or None,
+            "unattended": [one.to_json() for one in seen.unattended],
             "stages": {stage.group: {"stage": stage.stage, **stage.to_json(now_s)} for stage in seen.stages},
             "sources": [one._asdict() for one in seen.sources],
         }

@@ -10,11 +10,13 @@ from confluent_kafka.admin import AdminClient
 
 from sluice.errors import EnvironmentFault, SettingsError, Transient
 from sluice.kafka import KafkaSettings, LogReader, clients
+from sluice.kafka.groups import members_of
 from sluice.kafka.log import Partition
 from sluice.kafka.topics import Pinned, Topics
 from sluice.lag.backlog import Backlog, backlogs
 from sluice.lag.groups import StageInputs, committed_offsets, stage_inputs
 from sluice.lag.holds import Hold, look
+from sluice.names import INGRESS_POLLER
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities, load_mappings
 
@@ -25,7 +27,8 @@ LOOK_AGAIN_AFTER_S = 0.3
 class StageLag(NamedTuple):
     """The backlog of one stage by input partition. `begun`: the group has committed something on every partition.
 
-    `holds`: the partitions that are not read; `holds_unknown` says why that could not be found out.
+    `holds`: the partitions that are not read; `holds_unknown` says why that could not be found out. `members`: of the
+    group, now; None where that is not known. `sink`: which of several.
     """
 
     stage: str
@@ -34,6 +37,8 @@ class StageLag(NamedTuple):
     begun: bool
     holds: Mapping[Partition, Hold]
     holds_unknown: str = ""
+    members: int | None = None
+    sink: str = ""
 
     @property
     def total(self) -> Backlog:
@@ -50,6 +55,7 @@ class StageLag(NamedTuple):
         return {
             "group": self.group,
             "begun": self.begun,
+            "members": self.members,
             **_told(self.total, now_s),
             "partitions": [
                 {"topic": at[0], "partition": at[1], **_told(one, now_s), "hold": _hold_json(self.holds.get(at))}
@@ -86,7 +92,19 @@ class LagMeter:
         spans = {at: (max(committed.get(at, 0), begins[at]), ends[at]) for at in partitions}
         begun = all(at in committed for at in partitions)
         held, unknown = self._holds(inputs, begins, committed)
-        return StageLag(inputs.stage, inputs.group, backlogs(self._reader, spans), begun, held, unknown)
+        left = backlogs(self._reader, spans)
+        sink = inputs.sink if len(self._pipeline.sinks) > 1 else ""
+        return StageLag(inputs.stage, inputs.group, left, begun, held, unknown, self._members(inputs.group), sink)
+
+    def pollers(self) -> int | None:
+        """How many processes poll; None where that is not known."""
+        return self._members(self._pipeline.names.group(INGRESS_POLLER))
+
+    def _members(self, group: str) -> int | None:
+        try:
+            return members_of(self._admin, group)
+        except (EnvironmentFault, Transient):
+            return None
 
     def _holds(
         self, inputs: StageInputs, begins: Mapping[Partition, int], committed: Mapping[Partition, int]

@@ -13,14 +13,21 @@ from sluice.kafka import KafkaSettings, read_to_end
 from sluice.pipeline import Pipeline
 from sluice.pipeline.model import CdcSource
 from sluice.postgres.slot_watermark import FOLLOWED, TableMark, source_watermarks
-from sluice.postgres.slots import wal_end
+from sluice.postgres.slots import is_followed, slot_name, wal_end
 from sluice.postgres.source_connection import connect
+
+# The watermark of a followed source is written this long after what moved it, at most; a pass takes its time, too.
+LATE_S = 10.0
 
 
 class SourceLag(NamedTuple):
     """`wal_bytes` (CDC): what the source wrote beyond the watermark. `answer_age_s` (poll): since the last page was
     published. None where it cannot be known, with `why`. `tables` (CDC): by name, those that are not simply followed,
-    with what is wrong."""
+    with what is wrong.
+
+    `seen_age_s`: since the stream's process last showed itself, None if it never did; `seen_every_s`: how far apart
+    that is expected at most. `attended`: whether a process is at work at the slot now; None where that is not known.
+    """
 
     source: str
     stream: str
@@ -29,6 +36,14 @@ class SourceLag(NamedTuple):
     answer_age_s: float | None = None
     why: str = ""
     tables: Mapping[str, str] = {}
+    seen_age_s: float | None = None
+    seen_every_s: float = 0.0
+    attended: bool | None = None
+
+    @property
+    def silent(self) -> bool:
+        """Whether its process showed itself once, and is late to do so again."""
+        return self.seen_age_s is not None and self.seen_age_s > self.seen_every_s + LATE_S
 
 
 def source_lags(pipeline: Pipeline, settings: KafkaSettings) -> list[SourceLag]:
@@ -38,29 +53,36 @@ def source_lags(pipeline: Pipeline, settings: KafkaSettings) -> list[SourceLag]:
         key, value = message.key(), message.value()
         if key is not None and value:
             marks[key.decode()] = orjson.loads(value)
-    polled = [_polled(s.source, s.stream, marks) for s in pipeline.streams() if s.kind == "poll"]
-    return polled + [_followed(name, source, marks) for name, source in pipeline.cdc_sources().items()]
+    polled = [_polled(pipeline, s.source, s.stream, marks) for s in pipeline.streams() if s.kind == "poll"]
+    return polled + [_followed(pipeline, name, source, marks) for name, source in pipeline.cdc_sources().items()]
 
 
-def _polled(source: str, stream: str, marks: Mapping[str, Mapping[str, Any]]) -> SourceLag:
+def _polled(pipeline: Pipeline, source: str, stream: str, marks: Mapping[str, Mapping[str, Any]]) -> SourceLag:
     mark = marks.get(f"{source}/{stream}")
     if mark is None:
         return SourceLag(source, stream, "poll", why="no page was published yet")
-    return SourceLag(source, stream, "poll", answer_age_s=max(0.0, time.time() - mark["at"] / 1e6))
+    age_s = max(0.0, time.time() - mark["at"] / 1e6)
+    freshness_s = pipeline.poll_sources()[source].streams[stream].freshness
+    return SourceLag(source, stream, "poll", answer_age_s=age_s, seen_age_s=age_s, seen_every_s=freshness_s)
 
 
-def _followed(name: str, source: CdcSource, marks: Mapping[str, Mapping[str, Any]]) -> SourceLag:
+def _followed(pipeline: Pipeline, name: str, source: CdcSource, marks: Mapping[str, Mapping[str, Any]]) -> SourceLag:
     lag = SourceLag(name, "*", "cdc")
     try:
         slot, tables = source_watermarks(name, marks)
         lag = lag._replace(tables={table: _told(mark) for table, mark in tables.items() if _told(mark)})
         if slot is None:
-            return lag._replace(why="nothing was published yet")
-        where = f"source {name}"
+            lag = lag._replace(why="nothing was published yet")
+        else:
+            lag = lag._replace(seen_age_s=max(0.0, time.time() - slot.at / 1e6), seen_every_s=source.heartbeat)
+        where, called = f"source {name}", source.slot or slot_name(pipeline.kafka.prefix, pipeline.pipeline, name)
         with connect(source.dsn.reveal(), where, statement_timeout_s=5.0) as connection:
-            return lag._replace(wal_bytes=max(0, wal_end(connection, where) - slot.lsn))
+            lag = lag._replace(attended=is_followed(connection, called, where))
+            if slot is not None:
+                lag = lag._replace(wal_bytes=max(0, wal_end(connection, where) - slot.lsn))
     except (EnvironmentFault, SettingsError, Transient, ValueError) as error:
-        return lag._replace(why=str(error))
+        return lag if lag.why else lag._replace(why=str(error))
+    return lag
 
 
 def _told(table: TableMark) -> str:

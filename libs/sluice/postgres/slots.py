@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 
 from sluice.errors import Bug, EnvironmentFault, Transient
 from sluice.postgres.lsn import parse_lsn
-from sluice.postgres.source_connection import Connection, run_command
+from sluice.postgres.source_connection import APPLICATION_NAME, Connection, run_command
 from sluice.postgres.source_faults import source_errors
 
 CREATE_DEADLINE_S = 60.0
@@ -100,6 +100,14 @@ def slot_state(connection: Connection, slot: str, where: str) -> SlotState | Non
 def wal_end(connection: Connection, where: str) -> int:
     """How far the source's log is written."""
     return int(rows(connection, "wal_end", where)[0]["wal_end"])
+
+
+def is_followed(connection: Connection, slot: str, where: str) -> bool:
+    """Whether a process reads the slot, or is at work here before it does: a snapshot may take hours."""
+    state = slot_state(connection, slot, where)
+    if state is not None and state.active_pid is not None:
+        return True
+    return int(rows(connection, "followers", where, application=APPLICATION_NAME)[0]["connections"]) > 0
 
 
 def drop_slot(connection: Connection, slot: str, where: str) -> None:

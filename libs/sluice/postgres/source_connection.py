@@ -13,6 +13,7 @@ from sluice.postgres.json_text import SESSION_OPTIONS
 from sluice.postgres.source_faults import source_errors
 
 CONNECT_TIMEOUT_S = 10
+APPLICATION_NAME = "sluice ingress-cdc"
 # What the settings of a role or a database must not decide: which rows a SELECT returns, how they are spelled, and how
 # long it may run (pg_dump pins about the same). `row_security` off does not lift row security: a SELECT that it would
 # filter fails, instead of a snapshot that misses rows which the log holds.
@@ -54,7 +55,7 @@ def connect(dsn: str, where: str, *, replication: bool = False, statement_timeou
         connection: Connection = psycopg.connect(
             **{
                 "connect_timeout": CONNECT_TIMEOUT_S,
-                "application_name": "sluice ingress-cdc",
+                "application_name": APPLICATION_NAME,
                 **_KEEPALIVE,
                 **{k: v for k, v in asked.items() if v is not None},
                 "client_encoding": SESSION_OPTIONS["client_encoding"],

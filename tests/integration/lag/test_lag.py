@@ -94,6 +94,7 @@ def test_the_command_counts_what_each_stage_has_not_done(
     environment = {
         "SLUICE_PIPELINE": str(made.settings.pipeline),
         "SLUICE_KAFKA__BOOTSTRAP_SERVERS": servers.bootstrap_servers,
+        "NOBODY_ASKS_FOR_IT": postgres_dsn,
     }
     done = CliRunner().invoke(app, ["lag", "--json"], env=environment)
     assert done.exit_code == 0, done.output
@@ -106,8 +107,15 @@ def test_the_command_counts_what_each_stage_has_not_done(
     people, erp = told["sources"]
     assert 30 <= people["answer_age_s"] < 300
     assert erp["why"] == "nothing was published yet"
+    nobody = {one["stage"]: one["why"] for one in told["unattended"]}
+    assert nobody["ingress-cdc"].startswith("nobody follows source erp")
+    assert mapper["members"] == 0
+    mark["at"] = (time.time() - 90) * 1e6  # beyond its freshness
+    made.produce(made.names.watermarks, b"crm/people", orjson.dumps(mark), [], 0)
     table = CliRunner().invoke(app, ["lag", "--partitions"], env={**environment, "COLUMNS": "200"})
     assert f"{made.crm}/{raw.partition}" in table.stdout
+    assert "ingress-poller: nobody polls crm.people" in table.stdout
+    assert "`sluice run ingress-poller`" in table.stdout
 
 
 def test_the_command_tells_what_is_not_read_why_and_how_to_let_it_go_on(

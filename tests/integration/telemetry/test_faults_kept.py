@@ -60,7 +60,7 @@ def test_a_fault_is_told_by_lag_above_all_else_until_it_is_over(made: Handmade) 
         assert abs(told["since_s"] - health.standing[TABLE].since_us / 1e6) < 1e-3
         health.mend(TABLE)
         eventually(lambda: not stands(made).faults, "it is over")
-    assert "FAULT" not in lag(made)
+    assert TABLE not in lag(made)
 
 
 def test_a_process_that_comes_back_ends_what_it_has_not_told_again_and_nothing_of_others(made: Handmade) -> None:

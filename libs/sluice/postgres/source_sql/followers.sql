@@ -1,0 +1,6 @@
+-- How many connections of this name, beside ours, this database has.
+SELECT count(*) AS connections
+  FROM pg_catalog.pg_stat_activity AS a
+ WHERE a.application_name = %(application)s
+   AND a.datname = current_database()
+   AND a.pid <> pg_catalog.pg_backend_pid()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import orjson
@@ -10,9 +11,12 @@ import typer
 from sluice.cli.options import JsonOption, PipelineOption
 from sluice.cli.reaching import kafka_watched
 from sluice.errors import SettingsError
-from sluice.kafka import LogReader
-from sluice.kafka.log import Partition
+from sluice.kafka import LogReader, clients
+from sluice.kafka.topics import Topics
+from sluice.lag.groups import StageInputs, committed_offsets, stage_inputs
+from sluice.lag.holds import looked, refuse_acceptance
 from sluice.pipeline import load_pipeline
+from sluice.pipeline.authored import load_entities
 from sluice.stage.control import write_request
 from sluice.stage.restore import skip_key
 from sluice.stage.settings import StageSettings, read_settings
@@ -36,20 +40,35 @@ def accept(
 ) -> None:
     """Let `group` go on from offset `to`, leaving what lies before it unread. The stage goes on by itself.
 
-    An offset beyond the end of the partition is refused.
+    Refused (code 2) is what would let no stage go on: a group, topic or partition that is not held, or another offset.
     """
     settings = read_settings(StageSettings, pipeline)
-    names = load_pipeline(pipeline or settings.pipeline).names
+    loaded = load_pipeline(pipeline or settings.pipeline)
+    at = (topic, partition)
+    inputs = inputs_of(stage_inputs(loaded, None, load_entities(loaded)), group, topic)
     with kafka_watched(settings), LogReader(settings.kafka) as reader:
-        refuse_beyond_end((topic, partition), to, reader.ends([(topic, partition)])[topic, partition])
-        write_request(settings.kafka, names.control, skip_key(group, (topic, partition)), {"to": to})
+        pinned = Topics(clients.admin(settings.kafka)).pinned(list(inputs.topics))
+        places = [(name, p) for name, about in pinned.items() for p in range(about.partitions)]
+        if at not in places:
+            raise SettingsError(
+                f"{topic} has {pinned[topic].partitions} partitions, from 0 on; there is no {partition}"
+            )
+        committed = committed_offsets(settings.kafka, group, places)
+        ids = {name: about.topic_id for name, about in pinned.items()}
+        found = looked(reader, loaded, inputs, ids, reader.beginnings(places), committed)
+        refuse_acceptance(found, at, to)
+        write_request(settings.kafka, loaded.names.control, skip_key(group, at), {"to": to})
     if as_json:
         print(orjson.dumps({"group": group, "topic": topic, "partition": partition, "to": to}).decode())
     else:
         print(f"accepted: {group} goes on at {topic}/{partition}@{to}")
 
 
-def refuse_beyond_end(at: Partition, to: int, end: int) -> None:
-    """Raises SettingsError for an offset `to` that `at`, which ends at `end`, does not have yet."""
-    if to > end:
-        raise SettingsError(f"{at[0]}/{at[1]} ends at {end}; nothing up to {to} can have been skipped")
+def inputs_of(stages: Sequence[StageInputs], group: str, topic: str) -> StageInputs:
+    """Those of `group`, which must read `topic`. Raises SettingsError."""
+    found = next((one for one in stages if one.group == group), None)
+    if found is None:
+        raise SettingsError(f"no group {group}; there are {', '.join(one.group for one in stages)}")
+    if topic not in found.topics:
+        raise SettingsError(f"{group} does not read {topic}; it reads {', '.join(found.topics)}")
+    return found

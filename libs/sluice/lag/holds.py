@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from sluice.errors import EnvironmentFault
+from sluice.errors import EnvironmentFault, SettingsError
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
 from sluice.lag.groups import StageInputs
@@ -51,6 +51,25 @@ class Looked:
     logs: Mapping[str, LogStart] = field(default_factory=dict)
 
 
+def looked(
+    reader: LogReader,
+    pipeline: Pipeline,
+    inputs: StageInputs,
+    topic_ids: Mapping[str, str],
+    begins: Mapping[Partition, int],
+    committed: Mapping[Partition, int],
+) -> Looked:
+    """What `begins` and `committed` are known beside. Raises EnvironmentFault, SettingsError, Transient."""
+    records = partition_records(reader, pipeline, inputs, begins)
+    ends = reader.ends(list(begins))
+    states = {}
+    if not inputs.sink:
+        states = {at: log_name((pipeline.names.state(inputs.stage, at[0]), at[1])) for at in begins}
+    known = {log for record in records.values() for log in record.logs}
+    logs = logs_now(reader, known, reader.pinned(sorted(set(map(topic_of, known)))))
+    return Looked(inputs.stage, inputs.group, topic_ids, begins, ends, committed, records, states, logs)
+
+
 def look(
     reader: LogReader,
     pipeline: Pipeline,
@@ -60,15 +79,24 @@ def look(
     committed: Mapping[Partition, int],
 ) -> dict[Partition, Hold]:
     """What the stage does not read of the partitions in `begins`. Raises EnvironmentFault, SettingsError, Transient."""
-    records = partition_records(reader, pipeline, inputs, begins)
-    ends = reader.ends(list(begins))
-    states = {}
-    if not inputs.sink:
-        states = {at: log_name((pipeline.names.state(inputs.stage, at[0]), at[1])) for at in begins}
-    known = {log for record in records.values() for log in record.logs}
-    logs = logs_now(reader, known, reader.pinned(sorted(set(map(topic_of, known)))))
-    looked = Looked(inputs.stage, inputs.group, topic_ids, begins, ends, committed, records, states, logs)
-    return holds(looked, reader, pipeline.names.control)
+    found = looked(reader, pipeline, inputs, topic_ids, begins, committed)
+    return holds(found, reader, pipeline.names.control)
+
+
+def refuse_acceptance(found: Looked, at: Partition, to: int) -> None:
+    """Raises SettingsError, which says what is held instead, unless accepting `to` lets the stage go on at `at`."""
+    held = _hold(found, at, None)
+    accepted = _hold(found, at, to)
+    if held is not None and held.kind == "held" and (accepted is None or accepted.kind != "held"):
+        return
+    place, others = f"{at[0]}/{at[1]}", [one for one in found.begins if one != at]
+    if held is not None and held.kind == "held":
+        raise SettingsError(f"accepting {to} does not let {found.group} go on at {place}: {held.why}. {held.next_step}")
+    elsewhere = [
+        f"{topic}/{p}" for topic, p in others if (one := _hold(found, (topic, p), None)) and one.kind == "held"
+    ]
+    instead = f"; it is held at {', '.join(elsewhere)}" if elsewhere else "; nothing of it is held"
+    raise SettingsError(f"{found.group} is not held at {place}, so that there is nothing to accept{instead}")
 
 
 def holds(looked: Looked, reader: LogReader, control_topic: str) -> dict[Partition, Hold]:

@@ -197,17 +197,31 @@ def decide_start(found: Found, record: PartitionRecord | None, now_s: float) -> 
         )
     _refuse_beyond_end(found, committed, record.processed)
     if committed > record.processed and committed != found.accepted_skip:
-        raise EnvironmentFault(
-            found.place,
-            f"moved forward: offsets {record.processed} to {committed - 1} would be skipped unread",
-            "move it back with kafka-consumer-groups, or accept the loss: "
-            f"`sluice skips accept {found.group} {found.at[0]} {found.at[1]} --to {committed}`",
-        )
+        raise _moved_forward(found, record.processed, committed)
     skipped_in_pass = record.pass_end is not None and committed > record.processed
     if now_s - record.at > ABSENCE_MAX_S or skipped_in_pass:
         return Start(found.begin, reset=committed != found.begin, pass_end=record.pass_end)
     _refuse_outside(found, committed, record.processed)
     return Start(committed, reset=committed != record.processed, pass_end=record.pass_end)
+
+
+def _moved_forward(found: Found, processed: int, committed: int) -> EnvironmentFault:
+    accept = f"`sluice skips accept {found.group} {found.at[0]} {found.at[1]} --to {committed}`"
+    left_out = f"offsets {processed} to {committed - 1} would be skipped unread"
+    if found.stage == SINK_POSTGRES:
+        # A group is seldom moved on purpose. Rows of a backup are older than the group's offsets, and look the same.
+        return EnvironmentFault(
+            found.place,
+            f"the tables hold less than the group has read: they were restored from a backup, or the group was moved "
+            f"forward: {left_out}",
+            f"{found.reading_anew} and start it; only if the group was moved on purpose, accept the loss: {accept}",
+        )
+    back = f"{found.reset_command} --to-offset {processed} --execute"
+    return EnvironmentFault(
+        found.place,
+        f"moved forward: {left_out}",
+        f"move it back, with the stage stopped: {back}; or accept the loss: {accept}",
+    )
 
 
 def _forgotten(found: Found, committed: int) -> str:

@@ -158,6 +158,8 @@ def test_the_command_tells_what_is_not_read_why_and_how_to_let_it_go_on(
     assert "too many dead letters" in told
     assert "stop sink-postgres, kafka-consumer-groups --bootstrap-server" in told
     assert f"--group {made.names.group('sink-postgres')} --topic" in told
+    other = CliRunner().invoke(app, [*accept.split()[1:-1], "999"], env=environment)
+    assert (other.exit_code, "accepted" in other.stdout) == (2, False)
     accepted = CliRunner().invoke(app, accept.split()[1:], env=environment)
     assert accepted.exit_code == 0, accepted.output
     assert held() == not_read

@@ -170,6 +170,49 @@ def _insert_ghost(connection: psycopg.Connection[tuple[object, ...]], entity_id:
     )
 
 
+_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'golden'"
+
+
+def _back_up(rig: SinkRig) -> None:
+    with psycopg.connect(rig.dsn, autocommit=True) as connection:
+        _insert_ghost(connection, "ghost", rig)  # deleted meanwhile, and its tombstone is compacted away
+        connection.execute("CREATE SCHEMA backup")
+        for (table,) in connection.execute(_TABLES.encode()).fetchall():
+            connection.execute(f"CREATE TABLE backup.{table} AS TABLE golden.{table}".encode())
+        connection.execute("DELETE FROM golden.worker WHERE entity_id = 'ghost'")
+
+
+def _restore(rig: SinkRig) -> None:
+    """As pg_restore of an older dump leaves the schema."""
+    with psycopg.connect(rig.dsn) as connection:
+        for (table,) in connection.execute(_TABLES.encode()).fetchall():
+            filled = f"INSERT INTO golden.{table} OVERRIDING SYSTEM VALUE TABLE backup.{table}"
+            connection.execute(f"TRUNCATE golden.{table}; {filled}".encode())
+
+
+def test_tables_restored_from_a_backup_are_told_as_such_and_the_command_named_makes_them_equal(rig: SinkRig) -> None:
+    _fill(rig, 10)
+    rig.run_to_end()
+    _back_up(rig)
+    rig.publish("W1", None)
+    rig.publish("W2", record(employee_number="W2", full_name="new"))
+    rig.publish("W10", record(employee_number="W10"))
+    rig.run_to_end()
+    before = names(rig.dsn)
+    with rig.running():
+        eventually(lambda: not rig.health.faults, "the sink is ready")
+        _restore(rig)
+        rig.publish("W3", record(employee_number="W3", full_name="newer"))
+        eventually(lambda: "restored from a backup" in " ".join(rig.health.faults.values()), "the cause is told")
+        told = next(why for why in rig.health.faults.values() if "restored" in why)
+    assert "stop the sink and run `sluice sink rebuild worker`" in told
+    assert told.index("sluice sink rebuild") < told.index("sluice skips accept")
+    eventually(lambda: not members_of(rig.admin, rig.group), "the group is empty")
+    _rebuild(rig, {"SLUICE_KAFKA__BOOTSTRAP_SERVERS": rig.kafka.bootstrap_servers})
+    rig.run_to_end()
+    assert names(rig.dsn) == before | {"W3": "newer"}
+
+
 def test_after_an_absence_in_which_deletes_may_have_gone_by_a_whole_pass_finds_what_is_gone(rig: SinkRig) -> None:
     _fill(rig)
     rig.publish("bad", rig.encode(record(height="99999999999.000")))

@@ -26,6 +26,7 @@ from sluice.stage.settings import StageSettings
 from sluice.stage.signals import Stop
 from sluice.state import MemoryStore, View
 from sluice.telemetry import Health
+from sluice.telemetry.health import Standing
 from support.pace import within
 
 
@@ -94,6 +95,7 @@ class EchoBench:
             future.result(within(30))
         self._producer = clients.producer(self.kafka)
         self.healths: list[Health] = []
+        self.told: list[tuple[str, str]] = []
 
     @property
     def group(self) -> str:
@@ -107,7 +109,7 @@ class EchoBench:
     def stage(self, instance: str = "0") -> tuple[Stage, Echo]:
         pinned = Topics(clients.admin(self.kafka)).pinned([self.topic, self.state])
         echo = Echo(self.names, self.out, self.state, pinned[self.state].topic_id, LogReader(self.kafka))
-        self.healths.append(Health())
+        self.healths.append(Health(told=self._note))
         stage = Stage(
             name="echo",
             settings=self._settings,
@@ -119,6 +121,16 @@ class EchoBench:
             health=self.healths[-1],
         )
         return stage, echo
+
+    def _note(self, about: str, standing: Standing | None) -> None:
+        if standing is not None and standing.alarm:
+            self.told.append((about, standing.why))
+
+    def create(self, topic: str) -> None:
+        self._admin.create_topics([NewTopic(topic, 1)])[topic].result(within(30))
+
+    def delete(self, topic: str) -> None:
+        self._admin.delete_topics([topic])[topic].result(within(30))
 
     def visible(self, topic: str) -> list[bytes | None]:
         """Values readable at read_committed now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,9 @@ from sluice.errors import EnvironmentFault, SluiceError, TransactionLost, Transi
 
 TOO_LARGE = "MSG_SIZE_TOO_LARGE"
 WRONG_TIME = "INVALID_TIMESTAMP"
+# What Kafka and librdkafka answer where a topic that is written to is not there.
+TOPIC_MISSING = frozenset({"UNKNOWN_TOPIC_OR_PART", "UNKNOWN_TOPIC_ID", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION"})
+_TOOK = re.compile(r" *\([^()]*\b\d+ ?m?s\b[^()]*\)")
 
 
 def kafka_error(exception: KafkaException) -> KafkaError:
@@ -45,6 +49,17 @@ def translate(exception: KafkaException, doing: str) -> Exception:
         "start it again: it goes on from what is durable. If this comes back, look at the brokers' logs of this time, "
         "and report this line",
     )
+
+
+def steady(text: str) -> str:
+    """librdkafka's `text` without how long it took: a fault whose text changes with each attempt is a new one each
+    time."""
+    return _TOOK.sub("", text)
+
+
+def topic_missing(topic: str) -> EnvironmentFault:
+    """As every stage says it, whatever Kafka calls it where it was met."""
+    return EnvironmentFault(f"topic {topic}", "does not exist", "run `sluice topics apply`")
 
 
 @contextmanager

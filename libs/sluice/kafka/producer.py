@@ -7,6 +7,7 @@ away and the owner reads back what is durable before it goes on; positions and g
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,15 +18,18 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 from sluice.errors import Bug, EnvironmentFault, Fenced, SluiceError, TransactionLost, Transient
 from sluice.kafka import clients
 from sluice.kafka.bounded import within
-from sluice.kafka.faults import TOO_LARGE, kafka_error, too_large, translate
+from sluice.kafka.faults import TOO_LARGE, TOPIC_MISSING, kafka_error, steady, too_large, topic_missing, translate
 from sluice.kafka.settings import KafkaSettings
 
 Headers = Sequence[tuple[str, bytes]]
 OnDelivery = Callable[[KafkaError | None, Message], None]
 
 _TAKEN_OVER = {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"}
+# What is left of a transaction with a topic that went away: no broker takes its records.
+_LATE = {"_TIMED_OUT", "_MSG_TIMED_OUT"}
 # Beyond its own time-out a call is not waited for longer than this.
 GRACE_S = 5.0
+LOOK_TIMEOUT_S = 2.0
 
 
 class TransactionalProducer:
@@ -161,13 +165,16 @@ class TransactionalProducer:
         return None
 
     def _aborted(self, doing: str, exception: KafkaException) -> Exception:
-        """Abort, as librdkafka asks for, and say what the code means. Its text names topic and partition."""
+        """Abort, as librdkafka asks for, and say what the code means. Its text may name topic and partition."""
         error = self._first(kafka_error(exception))
+        missing = self._missing(error)
         lost = self._given_up()
         where = f"{self.transactional_id}: {doing}"
         if error.name() == TOO_LARGE:
             return too_large(where, self._largest)
-        ours = translate(KafkaException(error), f"{where}: {error.str()}")
+        if missing is not None:
+            return missing
+        ours = translate(KafkaException(error), f"{where}: {steady(error.str())}")
         if not isinstance(ours, Transient):
             return ours
         return lost or Transient(f"{where}: {error.name()}; aborted")
@@ -182,8 +189,22 @@ class TransactionalProducer:
                 return kafka_error(refused)
         return error
 
+    def _missing(self, error: KafkaError) -> EnvironmentFault | None:
+        """The first topic of the transaction that is not there, if `error` may be about that: Kafka names none."""
+        if error.name() not in TOPIC_MISSING | _LATE or self._producer is None:
+            return None
+        with contextlib.suppress(KafkaException):  # no broker answers, which is told anyway
+            for topic in sorted(self._largest):
+                about = self._producer.list_topics(topic, LOOK_TIMEOUT_S).topics[topic].error
+                if about is not None and about.name() in TOPIC_MISSING:
+                    return topic_missing(topic)
+        return None
+
     def _lost(self, doing: str, exception: KafkaException | None) -> Exception:
+        missing = None if exception is None else self._missing(kafka_error(exception))
         self.discard()
+        if missing is not None:
+            return missing
         where = f"{self.transactional_id}: {doing}"
         if exception is None:
             return TransactionLost(f"{where}: no room")

@@ -25,7 +25,7 @@ from confluent_kafka.admin import (
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sluice.errors import EnvironmentFault, SettingsError
-from sluice.kafka.faults import AdminAnswer
+from sluice.kafka.faults import AdminAnswer, topic_missing
 from sluice.pipeline import Pipeline
 from sluice.pipeline.yaml_file import read_yaml
 
@@ -129,7 +129,7 @@ class Topics:
         found = self._described(names)
         missing = [n for n in names if n not in found]
         if missing:
-            raise EnvironmentFault(f"topic {missing[0]}", "does not exist", "run `sluice topics apply`")
+            raise topic_missing(missing[0])
         return found
 
     def apply(self, topics: list[Topic]) -> list[str]:

@@ -16,7 +16,7 @@ from sluice.errors import (
     UnknownCode,
     frames_of,
 )
-from sluice.kafka.faults import kafka_errors, translate
+from sluice.kafka.faults import kafka_errors, steady, translate
 
 Policy = type[SluiceError] | None
 
@@ -136,3 +136,15 @@ def test_a_wrong_clock_is_told_with_this_hosts_time_the_brokers_limits_and_how_t
     assert "message.timestamp.after.max.ms" in ours.why
     assert "message.timestamp.before.max.ms" in ours.why
     assert "NTP" in ours.next_step
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Failed to add: Broker: Unknown topic (after 15 ms)", "Failed to add: Broker: Unknown topic"),
+        ("Connect failed: refused (after 0ms in state CONNECT)", "Connect failed: refused"),
+        ("TxnCoordinator/1: Broker: Not coordinator (epoch 3)", "TxnCoordinator/1: Broker: Not coordinator (epoch 3)"),
+    ],
+)
+def test_how_long_an_attempt_took_makes_no_other_fault_of_it(text: str, told: str) -> None:
+    assert steady(text) == told

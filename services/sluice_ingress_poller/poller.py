@@ -75,6 +75,7 @@ class Poller:
         self._around: Surroundings | None = None
         self._started_by_s = 0.0
         self._shard_count = pipeline.shards
+        self._partitions = pipeline.partitions
         part = settings.poller
         groups = downstream(pipeline, part.downstream_groups)
         bounds = LagBounds(part.lag_records_throttle, part.lag_records_pause)
@@ -127,7 +128,8 @@ class Poller:
         topics = {self._names.shards, self._names.watermarks}
         for polled in self._streams:
             topics |= {polled.names.raw_topic, polled.names.responses_topic, polled.names.dlq_topic}
-        pinned = Topics(clients.admin(self._settings.kafka)).pinned(sorted(topics))
+        admin = clients.admin(self._settings.kafka)
+        pinned = Topics(admin).pinned(sorted(topics))
         found = pinned[self._names.shards].partitions
         if found != self._shard_count:
             raise EnvironmentFault(
@@ -140,7 +142,8 @@ class Poller:
             self._names,
             self._settings.instance,
             self._store,
-            pinned,
+            admin,
+            self._partitions,
             self._back_pressure,
             self._health,
             threading.Semaphore(self._settings.poller.pages_max),

@@ -16,15 +16,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import structlog
+from confluent_kafka.admin import AdminClient
 
 from sluice.connector.fetch import failure
 from sluice.errors import Bug, EnvironmentFault, SluiceError, TransactionLost, Transient
 from sluice.kafka import KafkaSettings, LogReader
-from sluice.kafka.topics import Pinned
+from sluice.kafka.topic_watch import TopicWatch
+from sluice.kafka.topics import Pinned, Topics
 from sluice.names import INGRESS_POLLER, Names
 from sluice.position import Position
 from sluice.stage.backpressure import Flow
 from sluice.stage.ingress import IngressProducer
+from sluice.stage.pinning import require_partitions
 from sluice.stage.raw import sweep_markers
 from sluice.state import Store
 from sluice.telemetry import Health
@@ -51,13 +54,14 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What all shards of a process share; `slots` bounds the pages in memory."""
+    """What all shards of a process share; `slots` bounds the pages in memory, `partitions` is what a raw topic has."""
 
     kafka: KafkaSettings
     names: Names
     instance: str
     store: Store
-    topics: Mapping[str, Pinned]
+    admin: AdminClient
+    partitions: int
     back_pressure: BackPressure
     health: Health
     slots: threading.Semaphore
@@ -77,6 +81,8 @@ class Shard:
             around.kafka, around.names, around.names.transactional_id(INGRESS_POLLER, number)
         )
         self._polling: dict[str, Polling] = {}
+        self._pinned: dict[str, Pinned] = {}
+        self._watch = TopicWatch(around.admin)
         self._faults = {polled.key: StreamFaults(polled.key, around.health) for polled in streams}
         self._where = f"shard {number}"
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
@@ -147,6 +153,10 @@ class Shard:
 
     def _take_over(self) -> None:
         around = self._around
+        # Each time, so that a topic that was made again is taken for what it is: empty.
+        self._pinned = Topics(around.admin).pinned(sorted({s.names.raw_topic for s in self._streams}))
+        require_partitions(self._pinned, around.partitions)
+        self._watch = TopicWatch(around.admin)
         self._producer.fence()
         self._beat()
         claim = {"v": 1, "instance": around.instance, "at": time.time_ns() // 1_000}
@@ -176,7 +186,7 @@ class Shard:
 
     def _restored(self, polled: PolledStream, no_watermark: bool, reader: LogReader) -> RawTopicKeys:
         topic = polled.names.raw_topic
-        known = RawTopicKeys(self._around.store, topic, self._around.topics[topic])
+        known = RawTopicKeys(self._around.store, topic, self._pinned[topic])
         for _ in known.restore_all(reader) if no_watermark else known.restore(reader):
             self._beat()
         if no_watermark and known.records_read:
@@ -199,8 +209,10 @@ class Shard:
     # ── serving ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _serve(self) -> None:
+        ids = {topic: about.topic_id for topic, about in self._pinned.items()}
         while not self._stopped.is_set():
             self._beat()
+            self._watch.look(ids)
             now_s = time.monotonic()
             for polling in self._polling.values():
                 polling.look_for_requests(self._producer, now_s)
@@ -265,7 +277,7 @@ class Shard:
         records += polling.maker.deletes(deletes, fetched)
         if decision.sweep is not None:
             topic = polling.polled.names.raw_topic
-            partitions = self._around.topics[topic].partitions
+            partitions = self._pinned[topic].partitions
             records += sweep_markers(topic, polling.polled.names.stream, decision.sweep, partitions)
         self._producer.publish(records, {polling.polled.key: decision.watermark.dump(_now_us())})
 

@@ -70,8 +70,9 @@ class StreamPoll:
         self._parked: dict[bytes, None] = {}
         at_us = watermark.enumerated_at_us
         age_s = plan.enumerate_every_s if at_us is None else max(0.0, (now_us - at_us) / 1e6)
-        # Where an alarm stands, a restart may bring what mends it.
-        self._enumerate_at_s = now_s if watermark.alarms else now_s + plan.enumerate_every_s - age_s
+        # Where an alarm stands, a restart may bring what mends it; where no key is known, the raw topic was made anew.
+        at_once = watermark.alarms or next(iter(known.keys()), None) is None
+        self._enumerate_at_s = now_s if at_once else now_s + plan.enumerate_every_s - age_s
 
     def request(self, now_s: float) -> Request:
         """The request to send now; begins a pass where none is under way."""

@@ -24,7 +24,9 @@ from sluice.telemetry import Health
 from sluice_ingress_poller.polled import polled_streams
 from sluice_ingress_poller.poller import Poller
 from sluice_ingress_poller.settings import PollerPart, PollerSettings
+from support.pace import within
 from support.scripted_source import Answer, Asked, Raw
+from support.waiting import eventually
 
 EPOCH = datetime(2024, 5, 1, tzinfo=UTC)
 DEADLINE_S = 60.0
@@ -114,11 +116,22 @@ class Polled:
         self.names = self.pipeline.names
         topics = Topics(clients.admin(self.kafka))
         made = concrete(load_kinds(default_schemas_dir() / "topics"), self.pipeline, [])
-        topics.apply([t for t in made if ".mapper." not in t.name])
+        self._topics = {t.name: t for t in made if ".mapper." not in t.name}
+        topics.apply(list(self._topics.values()))
         self._reader = LogReader(self.kafka)
         self._read_to: dict[Partition, int] = {}
         self._messages: dict[Partition, list[Message]] = defaultdict(list)
         self.pinned: dict[str, Pinned] = topics.pinned([t.name for t in made if ".mapper." not in t.name])
+
+    def recreate(self, topic: str) -> None:
+        """Delete a topic, and make it again as `sluice topics apply` does."""
+        admin = clients.admin(self.kafka)
+        admin.delete_topics([topic])[topic].result(within(30))
+        topics = Topics(admin)
+        eventually(lambda: topics.check([self._topics[topic]]) == [f"{topic}: does not exist"])
+        topics.apply([self._topics[topic]])
+        self._read_to = {at: offset for at, offset in self._read_to.items() if at[0] != topic}
+        self._messages = defaultdict(list, {at: m for at, m in self._messages.items() if at[0] != topic})
 
     def settings(self, state_dir: Path, **part: Any) -> PollerSettings:
         return PollerSettings(

@@ -24,6 +24,7 @@ from sluice.lag.measure import LagMeter, StageLag
 from sluice.lag.sources import SourceLag, source_lags
 from sluice.lag.unattended import Unattended, unattended
 from sluice.pipeline import Pipeline
+from sluice.pipeline.authored import unmapped_line
 from sluice.stage.settings import StageSettings, read_settings
 
 app = typer.Typer(help="What each stage has not done yet.")
@@ -70,12 +71,14 @@ class Seen(NamedTuple):
     stages: list[StageLag]
     sources: list[SourceLag]
     unattended: list[Unattended]
+    unmapped: list[str]
 
 
 def _look(pipeline: Pipeline, settings: StageSettings, meter: LagMeter) -> Seen:
     faults, stages = standing_faults(settings.kafka, pipeline.names), meter.measure()
     sources = source_lags(pipeline, settings.kafka)
-    return Seen(faults, stages, sources, unattended(meter.pollers(), sources, stages, faults.faults, time.time()))
+    nobody = unattended(meter.pollers(), sources, stages, faults.faults, time.time())
+    return Seen(faults, stages, sources, nobody, meter.unmapped)
 
 
 def _watch(
@@ -101,7 +104,8 @@ def _parts(seen: Seen, by_partition: bool) -> list[Table | Text]:
     told = [*fault_lines(seen.faults, time.time()), *unattended_lines(seen.unattended)]
     faults = [Text(line, style="bold red") for line in told]
     holds = map(Text, hold_lines(seen.stages))
-    return [*faults, _stage_table(seen.stages, by_partition), *holds, _source_table(seen.sources)]
+    unmapped = [Text(unmapped_line(seen.unmapped))] if seen.unmapped else []
+    return [*faults, _stage_table(seen.stages, by_partition), *holds, _source_table(seen.sources), *unmapped]
 
 
 def unattended_lines(several: list[Unattended]) -> Iterator[str]:
@@ -180,6 +184,7 @@ def _as_json(seen: Seen) -> str:
         {
             "faults": seen.faults.to_json(),
             "faults_unknown": seen.faults.unknown or None,
+            "unmapped": seen.unmapped,
             "unattended": [one.to_json() for one in seen.unattended],
             "stages": {stage.group: {"stage": stage.stage, **stage.to_json(now_s)} for stage in seen.stages},
             "sources": [one._asdict() for one in seen.sources],

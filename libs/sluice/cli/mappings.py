@@ -8,7 +8,7 @@ import typer
 from sluice.cli.options import JsonOption, PipelineOption
 from sluice.connector import json_text
 from sluice.pipeline import load_pipeline
-from sluice.pipeline.authored import load_mappings
+from sluice.pipeline.authored import load_mappings, unmapped, unmapped_line
 from sluice.pipeline.examples import examples_of, require_examples_mapped
 from sluice.stage.settings import StageSettings, read_settings
 
@@ -26,21 +26,24 @@ def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
 
     Refused (code 2) are claims of fields that an entity lacks, constants of a wrong type, and examples
     (sources/SOURCE/examples/STREAM/*.json) that their mapping cannot map. Told for each mapping: what counts as its
-    code. A change of that needs a new version.
+    code. A change of that needs a new version. Told, too: streams that no mapping reads, which is no mistake.
     """
     settings = read_settings(StageSettings, pipeline)
     loaded = load_pipeline(pipeline or settings.pipeline)
     mappings = load_mappings(loaded)
     require_examples_mapped(loaded, mappings, json_text.decode)
     examples = {mapping.name: len(examples_of(loaded, mapping)) for mapping in mappings}
+    unread = unmapped(loaded, mappings)
     if as_json:
         facts = {
             m.name: {"version": m.version, "examples": examples[m.name], "code": m.code_hash, "counts": m.code.told()}
             for m in mappings
         }
-        print(orjson.dumps({"mappings": facts}).decode())
+        print(orjson.dumps({"mappings": facts, "unmapped": unread}).decode())
         return
     for mapping in mappings:
         stream = f"{mapping.source}.{mapping.stream} → {mapping.entity.name}"
         print(f"{mapping.name} version {mapping.version}: {stream}, {examples[mapping.name]} examples mapped")
         print(f"    its code: {mapping.code.told()}")
+    if unread:
+        print(unmapped_line(unread))

@@ -65,6 +65,18 @@ class Pinned:
     partitions: int
 
 
+def other_count(topic: str, found: int, declared: int) -> EnvironmentFault:
+    """For a topic with another number of partitions: its keys lie elsewhere than where they are looked for."""
+    return EnvironmentFault(
+        f"topic {topic}",
+        f"has {found} partitions where {declared} are declared; Kafka takes none away, and moves no record to new ones",
+        "if `partitions` of the pipeline file was changed, set it back. If the topic was: stop all stages, delete "
+        f"{topic} and, where there is one, the topic state.<stage>.{topic} (kafka-topics --delete), run `sluice topics "
+        "apply`, start ingress (a followed source also needs `sluice cdc resnapshot`), wait until `sluice lag` shows "
+        "what it published again, and start the other stages, which say what else there is to do",
+    )
+
+
 def load_kinds(folder: Path) -> list[TopicKind]:
     """All topic kinds of `folder`; SettingsError names the file and member that is wrong."""
     files = sorted(folder.glob("*.yaml"))
@@ -160,7 +172,7 @@ class Topics:
         findings = [f"{t.name}: does not exist" for t in topics if t.name not in there]
         old = [t for t in topics if t.name in there]
         findings += [
-            f"{t.name}: {there[t.name].partitions} partitions, declared {t.partitions}"
+            str(other_count(t.name, there[t.name].partitions, t.partitions)).removeprefix("topic ")
             for t in old
             if there[t.name].partitions != t.partitions
         ]
@@ -187,12 +199,7 @@ class Topics:
     def _refuse_other_counts(self, topics: list[Topic], there: dict[str, Pinned]) -> None:
         for topic in topics:
             if there[topic.name].partitions != topic.partitions:
-                raise EnvironmentFault(
-                    f"topic {topic.name}",
-                    f"has {there[topic.name].partitions} partitions where {topic.partitions} are declared, "
-                    "and partitions are fixed for the life of a topic",
-                    "set `partitions` back, or make a new generation of topics under another kafka.prefix",
-                )
+                raise other_count(topic.name, there[topic.name].partitions, topic.partitions)
 
     def _described(self, names: list[str]) -> dict[str, Pinned]:
         found: dict[str, Pinned] = {}

@@ -18,7 +18,7 @@ from sluice.lag.groups import StageInputs, committed_offsets, stage_inputs
 from sluice.lag.holds import Hold, look
 from sluice.names import INGRESS_POLLER
 from sluice.pipeline import Pipeline
-from sluice.pipeline.authored import load_entities, load_mappings
+from sluice.pipeline.authored import load_entities, load_mappings, unmapped
 
 # Offsets and the record that is written with them become visible one after the other.
 LOOK_AGAIN_AFTER_S = 0.3
@@ -66,14 +66,19 @@ class StageLag(NamedTuple):
 
 
 class LagMeter:
-    """Measures all stages of a pipeline; keeps its clients between measurements."""
+    """Measures all stages of a pipeline; keeps its clients between measurements.
+
+    `unmapped`: the streams that no mapping reads.
+    """
 
     def __init__(self, pipeline: Pipeline, settings: KafkaSettings) -> None:
         self._pipeline = pipeline
         self._kafka = settings
         self._admin: AdminClient = clients.admin(settings)
         self._reader = LogReader(settings)
-        self._inputs = stage_inputs(pipeline, load_mappings(pipeline), load_entities(pipeline))
+        mappings = load_mappings(pipeline)
+        self.unmapped = unmapped(pipeline, mappings)
+        self._inputs = stage_inputs(pipeline, mappings, load_entities(pipeline))
         self._pinned: dict[str, Pinned] = {}
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
@@ -113,3 +114,14 @@ def _forget_strangers(top: str, root: str) -> None:
 def _stands_in(module: ModuleType, root: str) -> bool:
     places = [module.__file__] if getattr(module, "__file__", None) else list(getattr(module, "__path__", []))
     return any(str(place).startswith(root + "/") for place in places)
+
+
+def unmapped(pipeline: Pipeline, mappings: Iterable[Mapping]) -> list[str]:
+    """Streams and tables, as `source.stream`, that ingress publishes and no mapping reads."""
+    read = {(mapping.source, mapping.stream) for mapping in mappings}
+    return [f"{s.source}.{s.stream}" for s in pipeline.streams() if (s.source, s.stream) not in read]
+
+
+def unmapped_line(streams: Iterable[str]) -> str:
+    """It is no mistake, and easily forgotten."""
+    return f"no mapping reads {', '.join(streams)}: what is published there reaches no entity"

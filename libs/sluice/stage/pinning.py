@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from sluice.errors import EnvironmentFault
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
-from sluice.kafka.topics import Pinned
+from sluice.kafka.topics import Pinned, other_count
 from sluice.stage.partition import LogStart
 
 
@@ -16,11 +15,7 @@ def require_partitions(pinned: dict[str, Pinned], partitions: int) -> None:
     """EnvironmentFault for the first topic that has another count: its keys would lie elsewhere."""
     for topic, about in pinned.items():
         if about.partitions != partitions:
-            raise EnvironmentFault(
-                f"topic {topic}",
-                f"has {about.partitions} partitions, the pipeline declares {partitions}",
-                "run `sluice topics check`; partitions are fixed for the life of a topic",
-            )
+            raise other_count(topic, about.partitions, partitions)
 
 
 def log_name(at: Partition) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sluice.kafka import TransactionalProducer
+from sluice.kafka import TransactionalProducer, clients
 from sluice.position import Position
 from sluice.stage.backpressure import LagBounds
 from sluice.state import MemoryStore
@@ -54,7 +54,8 @@ def shard(polled: Polled, tmp_path: Path, health: Health) -> Shard:
         polled.names,
         "0",
         MemoryStore(),
-        polled.pinned,
+        clients.admin(polled.kafka),
+        polled.pipeline.partitions,
         BackPressure(DownstreamLag(polled.kafka, {}), LagBounds(), 1.0),
         health,
         threading.Semaphore(2),
@@ -133,6 +134,18 @@ def test_lost_local_state_is_rebuilt_from_raw_before_anything_is_asked(
     assert len(values) == 25 + 2
     assert values.count(None) == 1
     assert values.count(edited) == 1
+
+
+def test_a_raw_topic_that_is_made_again_under_a_running_poller_is_filled_again(
+    kafka: str, topic_prefix: str, source: ScriptedSource, things: Things, tmp_path: Path
+) -> None:
+    polled = Polled(kafka, topic_prefix, source.url, enumerate_every="1h")
+    with polled.poller(tmp_path) as health:
+        eventually(lambda: polled.newest() == as_published(things))
+        polled.recreate(polled.names.raw("shop", "things"))
+        eventually(lambda: polled.newest() == as_published(things))
+        eventually(lambda: not health.faults)
+    polled.close()
 
 
 def test_a_missing_watermark_beside_records_is_a_stop(

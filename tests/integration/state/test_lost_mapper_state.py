@@ -6,11 +6,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import NewPartitions
 from typer.testing import CliRunner
 
 from sluice.cli.main import app
 from sluice.embedded import Servers
+from sluice.errors import EnvironmentFault
 from sluice.names import MAPPER
+from sluice_mapper.wiring import inputs_of as mapper_inputs
 from support.handmade import Handmade
 from support.stage_flow import StageFlow
 
@@ -136,6 +139,21 @@ def test_a_raw_topic_that_was_made_again_is_read_after_a_reset_and_deletes_find_
     flow.made.gone("P3")
     flow.run_to_end(MAPPER)
     assert "crm_person/P3" not in flow.claimed()
+
+
+def test_a_raw_topic_with_more_partitions_is_mended_as_the_check_says(flow: StageFlow) -> None:
+    topics = [flow.made.crm, flow.made.names.state(MAPPER, flow.made.crm)]
+    with flow.running(MAPPER):
+        flow.made.admin.create_partitions([NewPartitions(flow.made.crm, 3)])[flow.made.crm].result(30)
+        flow.await_fault(MAPPER, f"{topics[1]}/2", "sluice topics check")
+    with pytest.raises(EnvironmentFault, match=r"has 3 partitions where 2 are declared") as refused:
+        mapper_inputs(flow.made.pipeline, flow.made.settings)
+    assert f"delete {flow.made.crm} and, where there is one, the topic state.<stage>." in str(refused.value)
+    flow.recreate(*topics)
+    flow.made.person("P1", "Ada")
+    flow.made.person("P3", "Alan")  # P2 is gone from the source meanwhile
+    flow.run_to_end(MAPPER)
+    assert set(flow.claimed()) == {"crm_person/P1", "crm_person/P3", "erp_staff/P1", "erp_staff/P2"}
 
 
 def test_a_raw_topic_without_records_retracts_nothing(flow: StageFlow) -> None:

@@ -208,7 +208,7 @@ def test_tables_restored_from_a_backup_are_told_as_such_and_the_command_named_ma
     assert "stop the sink and run `sluice sink rebuild worker`" in told
     assert told.index("sluice sink rebuild") < told.index("sluice skips accept")
     eventually(lambda: not members_of(rig.admin, rig.group), "the group is empty")
-    _rebuild(rig, {"SLUICE_KAFKA__BOOTSTRAP_SERVERS": rig.kafka.bootstrap_servers})
+    rebuild(rig)
     rig.run_to_end()
     assert names(rig.dsn) == before | {"W3": "newer"}
 

@@ -28,7 +28,8 @@ def why_not_swept(anew: RawAnew, seen: int, guard: ShrinkGuard, accepted: str, s
     before = seen if anew.listed is None else anew.listed
     missing = max(0, before - seen)
     loss = Loss(missing, before, f"{anew.since} {missing}")
-    if loss.digest == accepted or (seen and guard.allows(missing, before)):
+    may_be_empty = anew.listed == 0
+    if loss.digest == accepted or ((seen or may_be_empty) and guard.allows(missing, before)):
         return "", None
     source, _, name = stream.partition("/")
     told = f"{seen} keys" if anew.listed is None else f"{seen} keys, and listed {before} before"

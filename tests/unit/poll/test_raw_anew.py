@@ -22,7 +22,7 @@ GUARD = ShrinkGuard()
         (2, 1, True),
         (2, 0, False),
         (1, 0, False),
-        (0, 0, False),
+        (0, 0, True),
         (None, 3, True),
         (None, 0, False),
     ],

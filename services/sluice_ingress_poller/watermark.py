@@ -90,8 +90,9 @@ class Watermark:
         alarms = {about: alarm.to_json() for about, alarm in self.alarms.items()}
         paged = {"paged": self.paged, "page_records": self.page_records}
         anew = str(self.raw_anew) if self.raw_anew else ""
-        members = {"alarms": alarms, **paged, "accepted": self.accepted, "listed": self.listed, "raw_anew": anew}
-        return {name: value for name, value in members.items() if value}
+        members = {"alarms": alarms, **paged, "accepted": self.accepted, "raw_anew": anew}
+        found = {name: value for name, value in members.items() if value}
+        return found if self.listed is None else {**found, "listed": self.listed}
 
 
 def claimed(stored: Mapping[str, Any] | None, incarnation: int, where: str) -> Watermark:

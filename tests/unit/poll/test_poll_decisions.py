@@ -152,6 +152,11 @@ def test_alarms_survive_being_written_and_read_until_they_are_ended() -> None:
     assert read.with_alarm("enumeration", "", 8).alarms == {}
 
 
+def test_that_nothing_was_listed_survives_being_written_and_read() -> None:
+    assert claimed(Watermark(5, 1, 9, listed=0).dump(99), 10, "x").listed == 0
+    assert claimed(Watermark(5, 1, 9).dump(99), 10, "x").listed is None
+
+
 def test_a_loss_is_told_by_its_keys_in_any_order() -> None:
     assert Loss.of(keys(1, 2), 5) == Loss.of(keys(2, 1), 5)
     assert len({Loss.of(keys(*some), 5).digest for some in [(1,), (2,), (1, 2), (1, 3), ()]}) == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -202,6 +203,14 @@ def test_a_change_larger_than_the_topic_takes_becomes_a_dead_letter_and_leaves_a
     assert int(headers["sluice-truncated-bytes"]) > 20_000
     assert b"xxx" not in headers["__connect.errors.exception.message"]
     assert len(dead.value or b"") <= 64 * 1024
+
+
+def test_the_row_of_before_is_left_out_where_both_are_too_large() -> None:
+    before, after = [b"1", b"x" * 6_000], [b"1", b"y" * 6_000]
+    (record,) = feed(wire.begin(500), wire.update(1, after, before, "O"), wire.commit(500, 540))
+    body = json.loads(record.value or b"")
+    assert body["before"] is None
+    assert body["after"]["name"] == "y" * 6_000
 
 
 def test_a_table_whose_events_lack_its_key_is_held_alone_from_there_on() -> None:

@@ -333,8 +333,7 @@ def test_a_change_too_large_for_a_stage_is_parked_there_and_the_next_one_arrives
         eventually(parked, "the dead letters", 120, lambda: f"{found}\n{workforce.states()}")
         assert found == {"merger": "output-too-large", "mapper": "output-too-large", "ingress-cdc": "too-large"}
         assert CONTENT not in repr([letter.message for stage in sizes for letter in dead_letters(servers, stage)])
-        report = workforce.verified()
-        assert report.verified, "\n".join(report.lines())
+        assert_only_told_of_a_large_row(workforce)
         lacking = {line.split(".")[0].split(":")[0] for line in workforce.differences()}
         assert lacking <= {f"worker {employee}" for employee in employees.values()}
 
@@ -345,12 +344,22 @@ def test_a_change_too_large_for_a_stage_is_parked_there_and_the_next_one_arrives
         eventually(
             lambda: len(letters_of(workforce, "mapper", employees["ingress-cdc"].encode())) > 1, "a dead letter", 120
         )
-        report = workforce.verified()
-        assert report.verified, "\n".join(report.lines())
+        assert_only_told_of_a_large_row(workforce)
     finally:
         for employee, text in notes.items():
             sources.annotate(employee, text)
+        done = workforce.command("cdc", "resnapshot", "finance", "--table", "public.payroll")
+    assert done.returncode == 0, done.stderr
     workforce.assert_whole()
+
+
+def assert_only_told_of_a_large_row(workforce: Scenario) -> None:
+    """Nothing is wrong but what the fault of the table says."""
+    report = workforce.verified(wait_s=20)
+    assert not +report.counts, "\n".join(report.lines())
+    told = [str(one) for one in report.not_looked_at if one.kind == "unable"]
+    assert all("public.payroll" in one for one in told), told
+    assert any("a row is larger than a raw topic takes" in one for one in told), told
 
 
 # ── the replication slot ──────────────────────────────────────────────────────────────────────────────────────────

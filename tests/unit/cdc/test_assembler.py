@@ -206,8 +206,8 @@ def test_a_change_larger_than_the_topic_takes_becomes_a_dead_letter_and_leaves_a
 
 
 def test_the_row_of_before_is_left_out_where_both_are_too_large() -> None:
-    before, after = [b"1", b"x" * 6_000], [b"1", b"y" * 6_000]
-    (record,) = feed(wire.begin(500), wire.update(1, after, before, "O"), wire.commit(500, 540))
+    update = wire.update(1, [b"1", b"y" * 6_000], [b"1", b"x" * 6_000], "O")
+    (record,) = feed(wire.begin(500), update, wire.commit(500, 540))
     body = json.loads(record.value or b"")
     assert body["before"] is None
     assert body["after"]["name"] == "y" * 6_000

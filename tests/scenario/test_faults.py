@@ -350,6 +350,7 @@ def test_a_change_too_large_for_a_stage_is_parked_there_and_the_next_one_arrives
             sources.annotate(employee, text)
         done = workforce.command("cdc", "resnapshot", "finance", "--table", "public.payroll")
     assert done.returncode == 0, done.stderr
+    workforce.await_ready("ingress-cdc")  # it was not, until the table is read again
     workforce.assert_whole()
 
 

@@ -58,7 +58,7 @@ def consumed(servers: Servers, topic: str, *, until: Callable[[Message], bool] |
 
 def newest_decoded(servers: Servers, topic: str) -> dict[str, dict[str, Any]]:
     """By key, the newest value of the topic, as the registry's schema reads it; without those that are deleted."""
-    deserialize = AvroDeserializer(SchemaRegistryClient({"url": servers.registry_url}))
+    deserialize = AvroDeserializer(SchemaRegistryClient({"url": servers.registry_url, "timeout": within(30)}))
     context = SerializationContext(topic, MessageField.VALUE)
     newest = {key_of(m): m for m in consumed(servers, topic)}
     values = {key: deserialize(m.value(), context) for key, m in newest.items() if m.value() is not None}

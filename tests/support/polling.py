@@ -185,9 +185,9 @@ class Polled:
         return self.read(self.names.raw("shop", stream))
 
     def newest(self, stream: str = "things") -> dict[bytes, bytes]:
-        """The newest value of each key, deleted ones left out."""
+        """The newest value of each key; deleted ones and sweep markers left out."""
         found = {m.key() or b"": m.value() for m in self.raw(stream)}
-        return {key: value for key, value in found.items() if value is not None}
+        return {key: value for key, value in found.items() if value}
 
 
 def as_published(things: Things) -> dict[bytes, bytes]:

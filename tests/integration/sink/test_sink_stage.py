@@ -175,6 +175,7 @@ _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'golden'"
 
 def _back_up(rig: SinkRig) -> None:
     with psycopg.connect(rig.dsn, autocommit=True) as connection:
+        connection.execute("SET sluice.writer = 'sink'")  # what the backup holds, the sink wrote
         _insert_ghost(connection, "ghost", rig)  # deleted meanwhile, and its tombstone is compacted away
         connection.execute("CREATE SCHEMA backup")
         for (table,) in connection.execute(_TABLES.encode()).fetchall():

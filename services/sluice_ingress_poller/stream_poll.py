@@ -14,13 +14,14 @@ from sluice.connector import Request, Response, Stream
 from sluice.connector.messages import without_query
 from sluice.connector.paging import Concluded
 from sluice.errors import EnvironmentFault, SluiceError, Transient
+from sluice.position import Position
 from sluice.stage.backpressure import Flow
 from sluice.stage.deletes import Acceptance
 from sluice_ingress_poller.enumeration import Accepted, Enumeration, Grounds, ShrinkGuard, Verdict, judge
 from sluice_ingress_poller.known_keys import KnownKeys
 from sluice_ingress_poller.page import News, Page, author_fault, content_hash, news, read_page
 from sluice_ingress_poller.passes import Decision, Pass
-from sluice_ingress_poller.raw_anew import RawAnew, why_not_swept
+from sluice_ingress_poller.raw_anew import RawAnew, unpublished, why_not_swept
 from sluice_ingress_poller.schedule import poll_interval_s, retry_delay_s
 from sluice_ingress_poller.sightings import Sightings, Twice
 from sluice_ingress_poller.watermark import CHANGES, ENUMERATION, LISTED_TWICE, Watermark, newer
@@ -59,6 +60,7 @@ class StreamPoll:
         self._attempts = 0
         self._suspects: frozenset[bytes] = frozenset()
         self._confirming = False
+        self._agreeing = 0
         self._again: dict[str, Doubt] = {}
         self._sizes: dict[str, int] = {}
         self._twice = Twice(unsure=LISTED_TWICE in watermark.alarms)
@@ -71,7 +73,7 @@ class StreamPoll:
         at_us = watermark.enumerated_at_us
         age_s = plan.enumerate_every_s if at_us is None else max(0.0, (now_us - at_us) / 1e6)
         # Where an alarm stands, a restart may bring what mends it; where no key is known, the raw topic was made anew.
-        at_once = watermark.alarms or next(iter(known.keys()), None) is None
+        at_once = watermark.alarms or watermark.raw_anew or next(iter(known.keys()), None) is None
         self._enumerate_at_s = now_s if at_once else now_s + plan.enumerate_every_s - age_s
 
     def request(self, now_s: float) -> Request:
@@ -215,23 +217,31 @@ class StreamPoll:
         if under_way.enumeration is None:
             return Decision(found, (), watermark.with_alarm(CHANGES, "", now_us), None)
         verdict = judge(under_way.enumeration, self._known.keys(), self._grounds())
-        sweep = self.watermark.raw_anew
-        if sweep is not None and not verdict.alarm:
-            anew = RawAnew(sweep, self.watermark.listed)
-            accepted = self._acceptance.digest if self._acceptance else ""
-            seen, plan = len(under_way.enumeration.seen), self._plan
-            alarm, loss = why_not_swept(anew, seen, plan.guard, accepted, plan.name)
-            verdict = replace(verdict, alarm=alarm, loss=loss)
-        if verdict.alarm:
-            sweep = None
-        else:
+        verdict, sweep = self._swept(verdict, under_way.enumeration, found)
+        if not verdict.alarm and (sweep or not watermark.raw_anew):
             watermark = replace(watermark, raw_anew=None, listed=len(under_way.enumeration.seen))
         if self._acceptance is not None:
             watermark = replace(watermark, accepted=self._acceptance.request)
-        if not verdict.alarm and (not verdict.suspects or self._confirming) and not self._freed(under_way):
+        confirmed = (not verdict.suspects or self._confirming) and watermark.raw_anew is None
+        if not verdict.alarm and confirmed and not self._freed(under_way):
             watermark = replace(watermark, enumerated_at_us=now_us)
         watermark = watermark.with_alarm(ENUMERATION, verdict.alarm, now_us, verdict.loss)
         return Decision(found, verdict.deletes, watermark, None, verdict, sweep=sweep)
+
+    def _swept(self, verdict: Verdict, listing: Enumeration, found: News) -> tuple[Verdict, Position | None]:
+        """The verdict where the raw topic lost what it held, and what the listing sweeps: as many must agree as for a
+        delete, or an operator."""
+        since, plan = self.watermark.raw_anew, self._plan
+        if since is None or verdict.alarm:
+            return verdict, None
+        absent = unpublished(listing.seen, {item.key for item in found.upserts if item.key}, self._known)
+        accepted = self._acceptance.digest if self._acceptance else ""
+        anew = RawAnew(since, self.watermark.listed)
+        alarm, loss = why_not_swept(anew, len(listing.seen), absent, plan.guard, accepted, plan.name)
+        if alarm:
+            return replace(verdict, alarm=alarm, loss=loss), None
+        agreed = loss is not None or self._agreeing + 1 >= self._stream.looks_before_delete
+        return verdict, since if agreed else None
 
     def _freed(self, under_way: Pass) -> bool:
         """Whether a listing shows that keys need not be withheld any more: the next one publishes their records."""
@@ -258,14 +268,16 @@ class StreamPoll:
         return self.watermark.with_alarm(LISTED_TWICE, why if count else "", now_us)
 
     def _plan_next_enumeration(self, decision: Decision, now_s: float, freed: bool) -> None:
-        """Suspects are looked for once more at the next poll; whoever is suspected then waits for the next regular
-        enumeration, so that steady deletes do not make every pass an enumeration. An alarm is looked at again soon,
-        and ever more seldom."""
+        """What is suspected, or is to be swept, is looked for once more at the next poll. Whoever is suspected then
+        waits for the next regular enumeration, so that steady deletes do not make every pass an enumeration. An alarm
+        is looked at again soon, and ever more seldom."""
         every_s, verdict = self._plan.enumerate_every_s, decision.verdict
         if verdict is not None:
             self._suspects, self._refused, self._acceptance = verdict.suspects, verdict, None
         suspected = bool(verdict and verdict.suspects) and not self._confirming
-        self._confirming = freed or suspected
+        to_sweep = decision.watermark.raw_anew is not None and verdict is not None and not verdict.alarm
+        self._agreeing = self._agreeing + 1 if to_sweep else 0
+        self._confirming = freed or suspected or to_sweep
         if decision.watermark.alarms:
             every_s = min(every_s, RELIST_AFTER_S * 2.0 ** min(self._alarms_in_a_row, 16), RELIST_AFTER_S_MAX)
             self._alarms_in_a_row += 1

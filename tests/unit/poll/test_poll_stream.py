@@ -349,16 +349,28 @@ def with_raw_lost(count: int) -> Owner:
     return owner
 
 
-def test_the_sweep_is_published_with_the_last_page_and_only_once() -> None:
+def test_the_sweep_is_published_once_with_the_last_page_of_the_second_listing() -> None:
+    """One listing is not enough: a row that shifts between two of its pages is in none of them."""
     owner = with_raw_lost(25)
     del owner.source.things[3]
-    first = owner.step()
-    assert first.sweep is None, "there are more pages"
+    first = without_doubt(owner)
+    assert (first.sweep, first.watermark.raw_anew) == (None, SINCE)
+    began_s = owner.now_s
+    assert owner.step().sweep is None, "there are more pages"
     assert without_doubt(owner).sweep == SINCE
+    assert owner.now_s - began_s < owner.plan.enumerate_every_s, "it follows at once"
     assert owner.watermark.raw_anew is None
     assert owner.watermark.listed == 24
     owner.now_s += 1_000
     assert owner.full_pass().sweep is None
+
+
+def test_a_sweep_that_is_due_outlives_its_owner() -> None:
+    owner = with_raw_lost(25)
+    without_doubt(owner)
+    owner.restart()
+    swept = [without_doubt(owner).sweep for _ in range(3)]
+    assert swept == [None, SINCE, None]
 
 
 def test_what_a_listing_lacks_is_held_until_an_operator_accepts_it() -> None:
@@ -370,3 +382,32 @@ def test_what_a_listing_lacks_is_held_until_an_operator_accepts_it() -> None:
     owner.accept_what_is_lost()
     assert owner.full_pass().sweep == SINCE
     assert not owner.watermark.alarms
+
+
+class Doubled(Source):
+    """Thing 8 is listed under the key of thing 7."""
+
+    doubles = True
+
+    def answer(self, request: Request) -> Response:
+        response = super().answer(request)
+        rows = json.loads(response.body)["data"]
+        listed = [{**row, "id": 7} if row["id"] == 8 and self.doubles else row for row in rows]
+        return Response(request, 200, {}, json.dumps({"data": listed}).encode())
+
+
+def test_a_key_that_is_withheld_is_not_swept() -> None:
+    """It is listed, and not in the topic: what was published of it before must stay."""
+    owner = with_raw_lost(25)
+    doubled = Doubled()
+    doubled.clock, doubled.things = owner.source.clock, owner.source.things
+    owner.source = doubled
+    assert {without_doubt(owner).sweep for _ in range(4)} == {None}
+    assert "1 of 24 listed keys are not in it" in owner.watermark.alarms["enumeration"].why
+    doubled.doubles = False
+    swept = []
+    for _ in range(12):
+        owner.now_s += 100
+        swept.append(without_doubt(owner).sweep)
+    assert [sweep for sweep in swept if sweep] == [SINCE]
+    assert len(owner.raw) == 25

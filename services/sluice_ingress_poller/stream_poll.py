@@ -236,7 +236,8 @@ class StreamPoll:
             return verdict, None
         absent = unpublished(listing.seen, {item.key for item in found.upserts if item.key}, self._known)
         accepted = self._acceptance.digest if self._acceptance else ""
-        anew = RawAnew(since, self.watermark.listed)
+        never = self.watermark.enumerated_at_us is None  # then nothing of before can be missed
+        anew = RawAnew(since, 0 if never and self.watermark.listed is None else self.watermark.listed)
         alarm, loss = why_not_swept(anew, len(listing.seen), absent, plan.guard, accepted, plan.name)
         if alarm:
             return replace(verdict, alarm=alarm, loss=loss), None

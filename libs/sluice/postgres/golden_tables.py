@@ -24,7 +24,7 @@ from sluice.postgres.sink_sql import statement
 _OWN_TABLES = ("_topics", "_owner", "_graves", "_seen", "_ledger")
 _LOCK = 0x51_0C_E5_17  # advisory lock: two sinks that start at once must not race for the same DDL
 # Columns that every row needs: what a row that a rebuild finds without one holds there until it is rewritten.
-_BONES = {
+_NEEDED = {
     "_revision": "0",
     "_updated_at": "'epoch'",
     "_topic_epoch": "0",
@@ -96,7 +96,7 @@ def _ensure_table(
     if not to_be_filled:
         _refuse_lost(connection, topic, table, before)
         refuse_renamed(table, compare(table, made, before.tables.get(table.name), beside))
-        _refuse_boneless(table, before.tables.get(table.name))
+        _refuse_incomplete(table, before.tables.get(table.name))
     _refuse_required(table, before.tables.get(table.name))
     for todo in table_plan(table, before):
         connection.execute(todo)
@@ -117,11 +117,11 @@ def _refuse_lost(connection: Connection, topic: str, table: GoldenTable, there: 
         )
 
 
-def _refuse_boneless(table: GoldenTable, there: Relation | None) -> None:
+def _refuse_incomplete(table: GoldenTable, there: Relation | None) -> None:
     """What every row needs cannot be added to rows that stand; a rebuild makes it."""
     if there is None:
         return
-    gone = sorted({KEY.name, *_BONES} - {name for name, _ in there.columns.values()})
+    gone = sorted({KEY.name, *_NEEDED} - {name for name, _ in there.columns.values()})
     if gone or not there.keyed:
         lacks = f"column {gone[0]}, which every row needs" if gone else f"a unique key on {KEY.name}"
         raise EnvironmentFault(
@@ -195,10 +195,10 @@ def _table_plan(table: GoldenTable, there: Mapping[str, str] | None, as_it_is: R
     ]
     if as_it_is is None:
         return added
-    return _bones_plan(table, as_it_is, there) + added
+    return _completing_plan(table, as_it_is, there) + added
 
 
-def _bones_plan(table: GoldenTable, as_it_is: Relation, there: Mapping[str, str]) -> list[sql.Composed]:
+def _completing_plan(table: GoldenTable, as_it_is: Relation, there: Mapping[str, str]) -> list[sql.Composed]:
     """What a rebuild needs of a table that somebody else made or cut: its rows go where nothing tells their entity."""
     name, key = sql.Identifier(table.schema, table.name), sql.Identifier(KEY.name)
     todo: list[sql.Composed] = []
@@ -207,10 +207,10 @@ def _bones_plan(table: GoldenTable, as_it_is: Relation, there: Mapping[str, str]
         if KEY.name not in there:
             todo.append(sql.SQL("ALTER TABLE {} ADD COLUMN {} text").format(name, key))
         todo.append(sql.SQL("ALTER TABLE {} ADD UNIQUE ({})").format(name, key))
-    bones = [column for column in (*VERSION, *ORIGIN) if column.name not in there]
-    for column in bones:
+    lacking = [column for column in (*VERSION, *ORIGIN) if column.name not in there]
+    for column in lacking:
         adding = sql.SQL("ALTER TABLE {0} ADD COLUMN {1} DEFAULT {2}; ALTER TABLE {0} ALTER COLUMN {3} DROP DEFAULT")
-        default = sql.SQL(_BONES[column.name])
+        default = sql.SQL(_NEEDED[column.name])
         todo.append(adding.format(name, _definition(column), default, sql.Identifier(column.name)))
     return todo
 

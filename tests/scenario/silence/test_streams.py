@@ -5,18 +5,17 @@ once, to streams of one source: what happens to one concerns no other.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from sluice.embedded import Servers
 from support.one_entity import OneEntity, one_entity, spelled
-from support.pace import within
 from support.scripted_source import Answer, Asked, ScriptedSource, scripted_source
 from support.stream_deeds import DEEDS, Listing, StreamDeed, connector, people, stream_of
+from support.trials import Trial, settle
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 POLLER = "ingress-poller"
@@ -25,14 +24,12 @@ EQUAL_AGAIN_WITHIN_S = 60.0
 
 
 @dataclass
-class Trial:
-    """One case: what is wrong with its outcome, and what was told of its stream."""
+class StreamTrial(Trial):
+    """One case."""
 
     stream: str
     deed: StreamDeed
     listing: Listing
-    problem: str = ""
-    told: list[str] = field(default_factory=list)
 
     @property
     def fault(self) -> str:
@@ -41,14 +38,15 @@ class Trial:
 
 
 @pytest.fixture(scope="module")
-def trials() -> list[Trial]:
+def trials() -> list[StreamTrial]:
     return [
-        Trial(stream_of(number), deed, Listing(people(deed.rows), **deed.listing)) for number, deed in enumerate(DEEDS)
+        StreamTrial(stream_of(number), deed, Listing(people(deed.rows), **deed.listing))
+        for number, deed in enumerate(DEEDS)
     ]
 
 
 @pytest.fixture(scope="module")
-def source(trials: list[Trial]) -> Iterator[ScriptedSource]:
+def source(trials: list[StreamTrial]) -> Iterator[ScriptedSource]:
     listings = {f"/{trial.stream}": trial.listing for trial in trials}
 
     def answer(asked: Asked) -> Answer:
@@ -60,7 +58,7 @@ def source(trials: list[Trial]) -> Iterator[ScriptedSource]:
 
 @pytest.fixture(scope="module")
 def pipeline(
-    servers: Servers, source: ScriptedSource, trials: list[Trial], tmp_path_factory: pytest.TempPathFactory
+    servers: Servers, source: ScriptedSource, trials: list[StreamTrial], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OneEntity]:
     streams = {trial.stream: "freshness: 1s, enumerate_every: 3s" for trial in trials}
     directory: Path = tmp_path_factory.mktemp("streams")
@@ -69,17 +67,18 @@ def pipeline(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def done(pipeline: OneEntity, trials: list[Trial]) -> None:
+def done(pipeline: OneEntity, trials: list[StreamTrial]) -> None:
     """All cases, done and judged."""
+    by_stream: dict[str, StreamTrial] = {trial.stream: trial for trial in trials}
     settle(
-        trials,
+        by_stream,
         lambda: {t.stream for t in equal(pipeline, trials)} | {t.stream for t in trials if t.deed.corrected},
         60.0,
         "not equal at first",
     )
     for trial in trials:
         trial.deed.act(trial.listing)
-    settle(trials, lambda: answered(pipeline, trials), TOLD_WITHIN_S, "neither equal nor told")
+    settle(by_stream, lambda: answered(pipeline, trials), TOLD_WITHIN_S, "neither equal nor told")
     for trial in trials:
         if trial.deed.commanded and trial.fault:
             pipeline.follow_advice(trial.fault)
@@ -88,35 +87,25 @@ def done(pipeline: OneEntity, trials: list[Trial]) -> None:
     (pipeline.run.example / "sources" / "crm" / "connector.py").write_text(declared(trials, corrected=True))
     pipeline.run.start(POLLER)
     settle(
-        trials,
+        by_stream,
         lambda: {t.stream for t in equal(pipeline, trials) if not t.told},
         EQUAL_AGAIN_WITHIN_S,
         "not equal in the end",
     )
 
 
-def declared(trials: list[Trial], *, corrected: bool = False) -> str:
+def declared(trials: list[StreamTrial], *, corrected: bool = False) -> str:
     """The connector, as its author wrote it first or in the end."""
     return connector({t.stream: (corrected and t.deed.corrected) or t.deed.declared for t in trials})
 
 
-def settle(trials: list[Trial], settled: Callable[[], set[str]], within_s: float, problem: str) -> None:
-    """Wait until all are settled; those that are not have a problem."""
-    waiting = {trial.stream: trial for trial in trials if not trial.problem}
-    ends_at = time.monotonic() + within(within_s)
-    while waiting.keys() - (done := settled()) and time.monotonic() < ends_at:
-        time.sleep(0.5)
-    for stream in waiting.keys() - done:
-        waiting[stream].problem = f"{problem} within {within_s:.0f} s; told was: {waiting[stream].told}"
-
-
-def answered(pipeline: OneEntity, trials: list[Trial]) -> set[str]:
+def answered(pipeline: OneEntity, trials: list[StreamTrial]) -> set[str]:
     """The streams that are equal, if they should be, or told as they should be."""
     same = {t.stream for t in equal(pipeline, trials)}
     return {t.stream for t in trials if (t.fault if t.deed.says else t.stream in same and not t.told)}
 
 
-def equal(pipeline: OneEntity, trials: list[Trial]) -> list[Trial]:
+def equal(pipeline: OneEntity, trials: list[StreamTrial]) -> list[StreamTrial]:
     """Those whose golden records are as the source's; what is told is noted by the way."""
     faults, golden = pipeline.faults(POLLER), pipeline.golden()
     for trial in trials:
@@ -125,5 +114,7 @@ def equal(pipeline: OneEntity, trials: list[Trial]) -> list[Trial]:
 
 
 @pytest.mark.parametrize("number", range(len(DEEDS)), ids=[deed.what for deed in DEEDS])
-def test_the_golden_records_amount_to_the_source_or_a_fault_says_what_to_do(trials: list[Trial], number: int) -> None:
+def test_the_golden_records_amount_to_the_source_or_a_fault_says_what_to_do(
+    trials: list[StreamTrial], number: int
+) -> None:
     assert not trials[number].problem

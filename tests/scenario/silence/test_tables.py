@@ -5,9 +5,8 @@ tables of one source: what happens to one concerns no other.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -17,8 +16,8 @@ from sluice.embedded import Servers
 from sluice.postgres.slot_watermark import FOLLOWED
 from support.cdc import SOURCE
 from support.one_entity import OneEntity, one_entity
-from support.pace import within
 from support.postgres_deeds import DEEDS, Deed, Outcome, table_of
+from support.trials import Trial, settle
 from support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -29,13 +28,11 @@ EQUAL_AGAIN_WITHIN_S = 60.0
 
 
 @dataclass
-class Trial:
-    """One case: what is wrong with its outcome, what was told of its table, and the one that names the command."""
+class TableTrial(Trial):
+    """One case; `fault`: of what was told, what names the command."""
 
     table: str
     deed: Deed
-    problem: str = ""
-    told: list[str] = field(default_factory=list)
     fault: str = ""
 
 
@@ -61,9 +58,10 @@ def pipeline(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture(scope="module")
-def trials(pipeline: OneEntity) -> dict[str, Trial]:
+def trials(pipeline: OneEntity) -> dict[str, TableTrial]:
     """All cases, done and judged."""
-    trials = [Trial(table, deed) for table, deed in CASES]
+    trials = [TableTrial(table, deed) for table, deed in CASES]
+    by_table: dict[str, TableTrial] = {trial.table: trial for trial in trials}
     publication = pipeline.source.slot.publication
     with psycopg.connect(pipeline.source.dsn, autocommit=True) as application:
         for trial in trials:
@@ -71,28 +69,18 @@ def trials(pipeline: OneEntity) -> dict[str, Trial]:
             if trial.deed.outcome is Outcome.EQUAL:
                 do(application, trial.table, trial.deed.writes)
         application.execute(f"INSERT INTO {BYSTANDER} DEFAULT VALUES")
-        settle(trials, lambda: answered(pipeline, trials), TOLD_WITHIN_S, "neither equal nor told")
+        settle(by_table, lambda: answered(pipeline, trials), TOLD_WITHIN_S, "neither equal nor told")
         assert as_stored(pipeline, BYSTANDER), "other tables go on"
         advised = [trial for trial in trials if trial.fault]
         for trial in advised:
             do(application, trial.table, trial.deed.writes)
             do(application, trial.table, trial.deed.mend)
         pipeline.follow_advice(*(trial.fault for trial in advised))
-    settle(trials, lambda: equal(pipeline, trials), EQUAL_AGAIN_WITHIN_S, "not equal after the command")
-    return {trial.table: trial for trial in trials}
+    settle(by_table, lambda: equal(pipeline, trials), EQUAL_AGAIN_WITHIN_S, "not equal after the command")
+    return by_table
 
 
-def settle(trials: list[Trial], settled: Callable[[], set[str]], within_s: float, problem: str) -> None:
-    """Wait until all are settled; those that are not have a problem."""
-    waiting = {trial.table: trial for trial in trials if not trial.problem}
-    ends_at = time.monotonic() + within(within_s)
-    while waiting.keys() - (done := settled()) and time.monotonic() < ends_at:
-        time.sleep(0.5)
-    for table in waiting.keys() - done:
-        waiting[table].problem = f"{problem} within {within_s:.0f} s; told was: {waiting[table].told}"
-
-
-def answered(pipeline: OneEntity, trials: list[Trial]) -> set[str]:
+def answered(pipeline: OneEntity, trials: list[TableTrial]) -> set[str]:
     """The tables that are equal, if they should be, or told as they should be."""
     faults, golden = pipeline.faults("ingress-cdc").values(), pipeline.golden()
     for trial in trials:
@@ -106,14 +94,14 @@ def answered(pipeline: OneEntity, trials: list[Trial]) -> set[str]:
     }
 
 
-def is_advice(trial: Trial, why: str) -> bool:
+def is_advice(trial: TableTrial, why: str) -> bool:
     """Whether a fault says what has become of the table, the reason, and the command."""
     state = "held" if trial.deed.outcome is Outcome.HELD else "followed"
     command = f"`sluice cdc resnapshot {SOURCE} --table public.{trial.table}`"
     return all(word in why for word in (f"is {state}", trial.deed.says.format(t=trial.table), command))
 
 
-def equal(pipeline: OneEntity, trials: list[Trial]) -> set[str]:
+def equal(pipeline: OneEntity, trials: list[TableTrial]) -> set[str]:
     """The tables that are followed without a fault and golden as they are stored."""
     marks, golden = pipeline.source.watermarks().tables, pipeline.golden()
     good = {name for name, mark in marks.items() if mark.state == FOLLOWED and not mark.why}
@@ -142,6 +130,6 @@ def rows_of(pipeline: OneEntity) -> int:
 
 @pytest.mark.parametrize("table", [table for table, _ in CASES], ids=[deed.what for _, deed in CASES])
 def test_the_golden_records_amount_to_the_table_or_a_fault_names_what_makes_them(
-    trials: dict[str, Trial], table: str
+    trials: dict[str, TableTrial], table: str
 ) -> None:
     assert not trials[table].problem

@@ -11,8 +11,8 @@ CREATE TABLE IF NOT EXISTS {schema}._foreign_writes (
 );
 
 -- Each golden table as the sink left it: its oid, when its watch fires (as pg_trigger.tgenabled has it), and name and
--- type of its columns by number. beside: this table's own
--- oid; another one means that the whole schema was restored from a dump, and every number is another.
+-- type of its columns by number. beside: this table's own oid; another one means that the whole schema was restored
+-- from a dump, and every number is another.
 CREATE TABLE IF NOT EXISTS {schema}._made (
     entity  text PRIMARY KEY,
     made    bigint NOT NULL,

@@ -1,0 +1,33 @@
+"""Many cases at once, each with a deadline of its own: what is late is the problem of that case alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from support.waiting import eventually
+
+
+@dataclass(kw_only=True)
+class Trial:
+    """`problem`: what is wrong with its outcome; `told`: the faults that name what it is about."""
+
+    problem: str = ""
+    told: list[str] = field(default_factory=list)
+
+
+def settle(trials: Mapping[str, Trial], settled: Callable[[], set[str]], within_s: float, problem: str) -> None:
+    """Wait until one look, `settled`, names all `trials` that have no problem yet; those it does not name have one."""
+    waiting = {name for name, trial in trials.items() if not trial.problem}
+    done: set[str] = set()
+
+    def all_done() -> bool:
+        done.clear()
+        done.update(settled())
+        return waiting <= done
+
+    with suppress(AssertionError):  # what is late is told by its own test
+        eventually(all_done, problem, within_s)
+    for name in waiting - done:
+        trials[name].problem = f"{problem} within {within_s:.0f} s; told was: {trials[name].told}"

@@ -57,9 +57,23 @@ BREAKAGES = [
     Breakage(
         "what a source deleted while its raw topic was lost is swept",
         "services/sluice_ingress_poller/stream_poll.py",
-        "        sweep = self.watermark.raw_anew\n",
-        "        sweep = None\n",
-        "tests/unit/poll/test_poll_stream.py::test_the_sweep_is_published_with_the_last_page_and_only_once",
+        "        return verdict, since if agreed else None\n",
+        "        return verdict, None\n",
+        "tests/unit/poll/test_poll_stream.py::test_the_sweep_is_published_once_with_the_last_page_of_the_second_listing",
+    ),
+    Breakage(
+        "one listing alone sweeps nothing",
+        "services/sluice_ingress_poller/stream_poll.py",
+        "        return verdict, since if agreed else None\n",
+        "        return verdict, since\n",
+        "tests/unit/poll/test_poll_stream.py::test_the_sweep_is_published_once_with_the_last_page_of_the_second_listing",
+    ),
+    Breakage(
+        "a sweep takes no key that the source lists and the topic lacks",
+        "services/sluice_ingress_poller/raw_anew.py",
+        "    elif absent:\n",
+        "    elif False:\n",
+        "tests/unit/poll/test_poll_stream.py::test_a_key_that_is_withheld_is_not_swept",
     ),
     Breakage(
         "a row that is too large to be published is a fault of its table",

@@ -214,7 +214,7 @@ class Source:
             headers = {name: bytes(value) for name, value in pairs}
             position = Position.parse(headers["sluice-position"])
             records.append(Raw(message.partition() or 0, message.key() or b"", message.value(), position, headers))
-        return records
+        return sorted(records, key=lambda record: record.partition)
 
     def rows(self, table: str) -> dict[bytes, dict[str, Any]]:
         """What the raw topic amounts to: per key the newest state by position, sweeps applied, deletions left out."""

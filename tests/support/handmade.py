@@ -252,7 +252,7 @@ class Handmade:
         with LogReader(self.kafka) as reader:
             firsts = reader.beginnings([(topic, p) for p in range(self.partitions)])
             spans = {(topic, p): (firsts[topic, p], end) for p, end in self.ends(topic).items()}
-            return [record_of(m) for m in reader.read(spans)]
+            return sorted((record_of(m) for m in reader.read(spans)), key=lambda record: record.partition)
 
     def sql(self, statement: str, *values: Any) -> None:
         """Change something in the sink's database behind the sink's back; exactly one row."""

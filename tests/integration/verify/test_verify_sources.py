@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -59,7 +59,8 @@ def writing(made: FollowedPeople) -> Iterator[None]:
             number = 0
             while not ended.wait(0.002):
                 number += 1
-                with connection.transaction():
+                # Two that move the same keys can wait for each other; Postgres then ends the transaction of one.
+                with suppress(psycopg.errors.DeadlockDetected), connection.transaction():
                     connection.execute(
                         "INSERT INTO busy VALUES (%s, 'new', repeat('x', 3000), 0) "
                         "ON CONFLICT (id) DO UPDATE SET n = busy.n + 1",

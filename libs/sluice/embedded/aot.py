@@ -16,7 +16,7 @@ from pathlib import Path
 from sluice.embedded import processes
 from sluice.embedded.fetching import cache_dir
 from sluice.embedded.java import Java, find_java
-from sluice.embedded.kafka import HEAP
+from sluice.embedded.kafka import JVM
 from sluice.embedded.layout import Layout
 from sluice.embedded.processes import Command
 
@@ -28,7 +28,7 @@ DELAY_S = 180.0
 def cache_file(java: Java, class_path: Sequence[Path]) -> Path:
     """Where the cache for this Java, these jars and our flags lies, or would."""
     stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in class_path]
-    key = hashlib.sha256(repr((str(java.path), java.path.stat().st_mtime_ns, HEAP, stats)).encode())
+    key = hashlib.sha256(repr((str(java.path), java.path.stat().st_mtime_ns, JVM, stats)).encode())
     return cache_dir() / f"{NAME}-{key.hexdigest()[:16]}.bin"
 
 

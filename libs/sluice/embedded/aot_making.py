@@ -24,7 +24,7 @@ from sluice.embedded.aot import NAME, cache_file
 from sluice.embedded.artifacts import listed
 from sluice.embedded.fetching import cache_dir, fetch
 from sluice.embedded.java import find_java
-from sluice.embedded.kafka import HEAP, Kafka
+from sluice.embedded.kafka import JVM, Kafka
 from sluice.embedded.layout import Layout
 from sluice.embedded.processes import Command
 
@@ -60,7 +60,7 @@ def _train(scratch: Path, jars: Sequence[Path]) -> Path:
     _use(broker.bootstrap_servers)
     Kafka.stop(layout, STOP_DEADLINE_S)
     flags = ["-XX:AOTMode=create", f"-XX:AOTConfiguration={profile}", f"-XX:AOTCache={made}"]
-    argv = [str(find_java().path), *HEAP, *flags, "-cp", broker.class_path]
+    argv = [str(find_java().path), *JVM, *flags, "-cp", broker.class_path]
     processes.run(Command("assembly", argv, cwd=scratch, log=layout.log("assembly")))
     return made
 

@@ -14,6 +14,7 @@ from sluice.embedded import aot, processes
 from sluice.embedded.artifacts import listed
 from sluice.embedded.fetching import cache_dir, fetch
 from sluice.embedded.java import find_java
+from sluice.embedded.kafka import JVM
 from support.pace import within
 from support.waiting import eventually
 
@@ -63,7 +64,7 @@ def test_the_cache_appears_complete_and_the_jvm_accepts_it(cache: Path) -> None:
     assert [path.name for path in cache.iterdir() if not path.name.endswith(".lock")] == [
         aot.cache_file(find_java(), jars).name
     ]
-    flags = [*aot.jvm_flags(jars), "-XX:AOTMode=on", "-XX:+UseSerialGC"]  # `on`: ends with an error if it does not fit
+    flags = [*JVM, *aot.jvm_flags(jars), "-XX:AOTMode=on"]  # `on`: ends with an error if it does not fit
     command = [str(find_java().path), *flags, "-cp", ":".join(map(str, jars)), "kafka.Kafka"]
     told = subprocess.run(command, capture_output=True, text=True, timeout=within(60), check=False)
     assert "USAGE" in told.stdout + told.stderr

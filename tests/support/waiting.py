@@ -25,14 +25,18 @@ def eventually(
 ) -> T:
     """Ask `check` until its answer is true; the answer. A Transient is no answer yet.
 
-    It is asked often at first and four times a second in the end. The deadline is that of a quiet machine (see `pace`).
+    It is asked often at first and four times a second in the end, but never more than half of the time.
+    The deadline is that of a quiet machine (see `pace`).
     It begins anew whenever `progress` says something else than before: what has begun is waited for as long as it goes
     on, up to ten deadlines. AssertionError with `what` and `state()` in the end.
     """
     wait = _Wait(deadline_s, progress)
+    asked_at = time.monotonic()
     while not (answer := _answer(check)):
         assert not wait.is_over(), f"not within {wait.waited_s:.0f} s: {what}\n{state()}"
-        time.sleep(min(LOOK_EVERY_MAX_S, max(LOOK_EVERY_MIN_S, wait.waited_s / 10)))
+        pause_s = min(LOOK_EVERY_MAX_S, max(LOOK_EVERY_MIN_S, wait.waited_s / 10))
+        time.sleep(max(pause_s, time.monotonic() - asked_at))
+        asked_at = time.monotonic()
     return answer
 
 

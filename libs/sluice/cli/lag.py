@@ -17,7 +17,7 @@ from rich.text import Text
 
 from sluice.cli.options import PipelineOption
 from sluice.cli.reaching import chosen_pipeline, servers_reached
-from sluice.errors import Transient
+from sluice.errors import EnvironmentFault, Transient
 from sluice.lag.faults import StandingFaults, silent_for_s, standing_faults, why_of
 from sluice.lag.holds import Hold
 from sluice.lag.measure import LagMeter, StageLag
@@ -62,21 +62,28 @@ def lag(
         print(_as_json(seen))
     else:
         Console().print(*_parts(seen, by_partition), sep="\n")
+    if seen.not_measured is not None:
+        raise seen.not_measured
 
 
 class Seen(NamedTuple):
-    """One look at a pipeline."""
+    """One look at a pipeline. `not_measured`: why there is no lag to tell (a topic is missing); faults are told then,
+    too, since the same cause stands among them."""
 
     faults: StandingFaults
     stages: list[StageLag]
     sources: list[SourceLag]
     unattended: list[Unattended]
     unmapped: list[str]
+    not_measured: EnvironmentFault | None = None
 
 
 def _look(pipeline: Pipeline, settings: StageSettings, meter: LagMeter) -> Seen:
-    faults, stages = standing_faults(settings.kafka, pipeline.names), meter.measure()
-    sources = source_lags(pipeline, settings.kafka)
+    faults = standing_faults(settings.kafka, pipeline.names)
+    try:
+        stages, sources = meter.measure(), source_lags(pipeline, settings.kafka)
+    except EnvironmentFault as fault:
+        return Seen(faults, [], [], [], meter.unmapped, fault)
     nobody = unattended(meter.pollers(), sources, stages, faults.faults, time.time())
     return Seen(faults, stages, sources, nobody, meter.unmapped)
 
@@ -94,7 +101,8 @@ def _watch(
                 else:
                     if as_json:
                         print(_as_json(seen), flush=True)
-                    live.update(Group(*_parts(seen, by_partition)), refresh=True)
+                    why = [Text(f"lag is not known: {seen.not_measured}")] if seen.not_measured is not None else []
+                    live.update(Group(*_parts(seen, by_partition), *why), refresh=True)
                 time.sleep(interval_s)
     except KeyboardInterrupt:
         return
@@ -103,6 +111,8 @@ def _watch(
 def _parts(seen: Seen, by_partition: bool) -> list[Table | Text]:
     told = [*fault_lines(seen.faults, time.time()), *unattended_lines(seen.unattended)]
     faults = [Text(line, style="bold red") for line in told]
+    if seen.not_measured is not None:
+        return [*faults]
     holds = map(Text, hold_lines(seen.stages))
     unmapped = [Text(unmapped_line(seen.unmapped))] if seen.unmapped else []
     return [*faults, _stage_table(seen.stages, by_partition), *holds, _source_table(seen.sources), *unmapped]
@@ -184,6 +194,7 @@ def _as_json(seen: Seen) -> str:
         {
             "faults": seen.faults.to_json(),
             "faults_unknown": seen.faults.unknown or None,
+            "lag_unknown": None if seen.not_measured is None else str(seen.not_measured),
             "unmapped": seen.unmapped,
             "unattended": [one.to_json() for one in seen.unattended],
             "stages": {stage.group: {"stage": stage.stage, **stage.to_json(now_s)} for stage in seen.stages},

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from sluice.cli.main import app
 from sluice.embedded import Servers
-from sluice.errors import EnvironmentFault
+from sluice.errors import EnvironmentFault, ExitCode
 from sluice.kafka import KafkaSettings
 from sluice.lag.faults import StandingFaults, standing_faults
 from sluice.telemetry import telemetry
@@ -36,15 +36,15 @@ def abouts(made: Handmade) -> set[tuple[str, str]]:
     return {(one.stage, one.about) for one in stands(made).faults}
 
 
-def lag(made: Handmade, *options: str) -> str:
+def lag(made: Handmade, *options: str, exit_code: ExitCode = ExitCode.DONE) -> str:
     environment = {
         "SLUICE_PIPELINE": str(made.settings.pipeline),
         "SLUICE_KAFKA__BOOTSTRAP_SERVERS": made.kafka.bootstrap_servers,
         "COLUMNS": "300",
     }
     done = CliRunner().invoke(app, ["lag", *options], env=environment)
-    assert done.exit_code == 0, done.output
-    return done.stdout
+    assert done.exit_code == exit_code, done.output
+    return done.output
 
 
 def test_a_fault_is_told_by_lag_above_all_else_until_it_is_over(made: Handmade) -> None:
@@ -106,6 +106,23 @@ def test_a_topic_that_was_never_applied_breaks_neither_stage_nor_lag_and_both_sa
         made.apply_topics()
         eventually(lambda: abouts(made) == {("mapper", TABLE)}, "the fault is kept once the topic is there")
         eventually(lambda: list(health.faults) == [TABLE], "the missing topic is no fault any more")
+
+
+def test_faults_are_told_where_lag_cannot_be_measured(made: Handmade) -> None:
+    with telemetry(made.settings, "sink-postgres") as health:
+        health.started()
+        health.fault(TABLE, WHY)
+        eventually(lambda: abouts(made) == {("sink-postgres", TABLE)}, "the fault is kept")
+    for deleted in made.admin.delete_topics([made.crm]).values():
+        deleted.result(10)
+    eventually(lambda: made.crm not in made.admin.list_topics(timeout=10).topics, "the topic is gone")
+    told = lag(made, exit_code=ExitCode.ENVIRONMENT)
+    assert WHY in told
+    assert f"topic {made.crm}: does not exist" in told
+    found = orjson.loads(lag(made, "--json", exit_code=ExitCode.ENVIRONMENT).splitlines()[0])
+    assert [one["about"] for one in found["faults"]] == [TABLE]
+    assert made.crm in found["lag_unknown"]
+    assert found["stages"] == {}
 
 
 def test_a_kafka_that_is_away_holds_up_no_stage(tmp_path: Path, made: Handmade) -> None:

@@ -32,7 +32,7 @@ check: $(STAMP)  ## format, lint, types, import contracts
 
 # Tests wait for servers most of the time. Each worker starts its own: about a gigabyte of memory.
 test: check      ## everything: checks, then unit, contract, integration and scenario tests
-	$(BIN)/python -m pytest --numprocesses $(or $(WORKERS),4) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses $(or $(WORKERS),3) --dist loadfile --no-loadscope-reorder
 
 test-fast: $(STAMP)  ## unit and contract tests only
 	$(BIN)/python -m pytest tests/unit tests/contract

@@ -141,8 +141,7 @@ def doubtful_columns(bound: Bound, facts: TableFacts) -> frozenset[str]:
 def _why_held(bound: Bound, seen: Seen) -> Verdict | None:
     facts = seen.facts
     if facts is None:
-        now = f": it is called {seen.called_now} now" if seen.called_now else ""
-        return _hold(f"it does not exist any more{now}", "create it, or correct the pipeline file")
+        return _why_gone(seen.called_now)
     if facts.oid != bound.oid:
         moved = f" (what was followed is called {seen.called_now} now)" if seen.called_now else ""
         return _hold(f"another table has its name now{moved}: it was swapped, or dropped and made again")
@@ -163,6 +162,17 @@ def _why_held(bound: Bound, seen: Seen) -> Verdict | None:
                 "published"
             )
     return None
+
+
+def _why_gone(called_now: str | None) -> Verdict:
+    """An empty table under the old name would be read as one whose rows were all deleted: nobody is told to make it."""
+    if called_now:
+        return _hold(
+            f"it does not exist any more under this name: it is called {called_now} now",
+            f"give {called_now} its name back (an empty table in its place would delete what was published), or take "
+            "the table out of the pipeline file",
+        )
+    return _hold("it does not exist any more", "restore it with its rows, or take it out of the pipeline file")
 
 
 def _hold(why: str, mend: str = "") -> Verdict:

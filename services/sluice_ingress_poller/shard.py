@@ -49,6 +49,7 @@ from sluice_ingress_poller.watermark import claimed
 WAIT_S_MAX = 0.5
 TAKE_OVER_RETRY_S_MAX = 30.0
 DELETES_PER_TRANSACTION = 5_000
+TAKEN_AGAIN = "wait: the streams are listed and published again by themselves"
 log = structlog.get_logger()
 
 
@@ -82,7 +83,7 @@ class Shard:
         )
         self._polling: dict[str, Polling] = {}
         self._pinned: dict[str, Pinned] = {}
-        self._watch = TopicWatch(around.admin)
+        self._watch = TopicWatch(around.admin, TAKEN_AGAIN)
         self._faults = {polled.key: StreamFaults(polled.key, around.health) for polled in streams}
         self._where = f"shard {number}"
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
@@ -156,7 +157,7 @@ class Shard:
         # Each time, so that a topic that was made again is taken for what it is: empty.
         self._pinned = Topics(around.admin).pinned(sorted({s.names.raw_topic for s in self._streams}))
         require_partitions(self._pinned, around.partitions)
-        self._watch = TopicWatch(around.admin)
+        self._watch = TopicWatch(around.admin, TAKEN_AGAIN)
         self._producer.fence()
         self._beat()
         claim = {"v": 1, "instance": around.instance, "at": time.time_ns() // 1_000}

@@ -23,7 +23,7 @@ SLOWNESS_MAX = 8.0
 MEASURED_FOR_S = 2.0
 # What a quiet machine with two cores reaches with ease: rounds of `_WORK` in two processes, and fsyncs of 8 KiB.
 ROUNDS_PER_S, SYNCS_PER_S = 5_000.0, 400.0
-WORKERS = 2  # of `make test`
+PROCESSES = 2  # one for each core of that machine
 # Hypothesis times its examples, and how fast it finds them. Loaded before any test is imported.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
@@ -62,7 +62,7 @@ def factor(rounds_per_s: float, syncs_per_s: float) -> float:
 def measured(for_s: float = MEASURED_FOR_S) -> float:
     """Keep two processors and the disk busy for that long, and compare with what a quiet machine does."""
     command = [sys.executable, "-I", "-S", "-c", _WORK, str(for_s)]
-    working = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(WORKERS)]
+    working = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(PROCESSES)]
     syncs_per_s = _syncs(for_s) / for_s
     rounds = sum(int(process.communicate()[0] or 0) for process in working)
     return factor(rounds / for_s, syncs_per_s)

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from sluice.cli.options import PipelineOption
 from sluice.cli.reaching import chosen_pipeline, servers_reached
-from sluice.errors import EnvironmentFault, Transient
+from sluice.errors import EnvironmentFault, SluiceError, Transient
 from sluice.lag.faults import StandingFaults, silent_for_s, standing_faults, why_of
 from sluice.lag.holds import Hold
 from sluice.lag.measure import LagMeter, StageLag
@@ -67,23 +67,23 @@ def lag(
 
 
 class Seen(NamedTuple):
-    """One look at a pipeline. `not_measured`: why there is no lag to tell (a topic is missing); faults are told then,
-    too, since the same cause stands among them."""
+    """One look at a pipeline. `not_measured`: why there is no lag to tell (a topic is missing, a transaction hangs);
+    faults are told then, too, since the same cause stands among them."""
 
     faults: StandingFaults
     stages: list[StageLag]
     sources: list[SourceLag]
     unattended: list[Unattended]
     unmapped: list[str]
-    not_measured: EnvironmentFault | None = None
+    not_measured: SluiceError | None = None
 
 
 def _look(pipeline: Pipeline, settings: StageSettings, meter: LagMeter) -> Seen:
     faults = standing_faults(settings.kafka, pipeline.names)
     try:
         stages, sources = meter.measure(), source_lags(pipeline, settings.kafka)
-    except EnvironmentFault as fault:
-        return Seen(faults, [], [], [], meter.unmapped, fault)
+    except (EnvironmentFault, Transient) as error:
+        return Seen(faults, [], [], [], meter.unmapped, error)
     nobody = unattended(meter.pollers(), sources, stages, faults.faults, time.time())
     return Seen(faults, stages, sources, nobody, meter.unmapped)
 

@@ -14,13 +14,18 @@ from sluice.errors import EnvironmentFault
 
 LOOK_EVERY_S = 5.0
 TIMEOUT_S = 10.0
+RESTART = "restart the stage, which then says how to go on, or writes again what is missing"
 
 
 class TopicWatch:
-    """Asks Kafka now and then for the ids of topics, and never waits for the answer."""
+    """Asks Kafka now and then for the ids of topics, and never waits for the answer.
 
-    def __init__(self, admin: AdminClient, every_s: float = LOOK_EVERY_S) -> None:
+    `next_step`: what an operator does about a topic that was made again.
+    """
+
+    def __init__(self, admin: AdminClient, next_step: str = RESTART, every_s: float = LOOK_EVERY_S) -> None:
         self._admin = admin
+        self._next_step = next_step
         self._every_s = every_s
         self._due = time.monotonic() + every_s
         self._asked: dict[str, Future[Any]] = {}
@@ -36,8 +41,7 @@ class TopicWatch:
             self._due = now + self._every_s
             self._asked = self._admin.describe_topics(TopicCollection(list(topic_ids)), request_timeout=TIMEOUT_S)
 
-    @staticmethod
-    def _require(topic: str, topic_id: str, answer: Future[Any]) -> None:
+    def _require(self, topic: str, topic_id: str, answer: Future[Any]) -> None:
         try:
             now = str(answer.result(0).topic_id)
         except KafkaException:
@@ -46,5 +50,5 @@ class TopicWatch:
             raise EnvironmentFault(
                 f"topic {topic}",
                 f"was re-created while this process ran (its id was {topic_id}, is {now}): what stood there is gone",
-                "restart the stage, which then says how to go on, or writes again what is missing",
+                self._next_step,
             )

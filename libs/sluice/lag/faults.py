@@ -45,14 +45,18 @@ def standing_faults(settings: KafkaSettings, names: Names) -> StandingFaults:
             newest[message.key() or b""] = message.value()
     except EnvironmentFault as error:
         return StandingFaults(unknown=str(error))
-    return StandingFaults(tuple(ordered(FaultRecord.from_json(value) for value in newest.values() if value)))
+    return read_faults(value for value in newest.values() if value)
 
 
-def ordered(found: Iterable[FaultRecord | None]) -> list[FaultRecord]:
-    """In the order of the flow, then of time; what cannot be read is left out."""
+def read_faults(values: Iterable[bytes]) -> StandingFaults:
+    """The faults of these records, in the order of the flow, then of time; those of another version are counted."""
     places = {stage: place for place, stage in enumerate(STAGES)}
+    found = [FaultRecord.from_json(value) for value in values]
     read = [one for one in found if one is not None]
-    return sorted(read, key=lambda one: (places.get(one.stage, len(places)), one.since_us, one.instance, one.about))
+    read.sort(key=lambda one: (places.get(one.stage, len(places)), one.since_us, one.instance, one.about))
+    unread = len(found) - len(read)
+    unknown = f"{unread} in a form that this version does not read. Next: use the `sluice` that the stages run with"
+    return StandingFaults(tuple(read), unknown if unread else "")
 
 
 def silent_for_s(fault: FaultRecord, now_s: float) -> float | None:

@@ -81,7 +81,7 @@ def _followed(pipeline: Pipeline, name: str, source: CdcSource, marks: Mapping[s
             if slot is not None:
                 lag = lag._replace(wal_bytes=max(0, wal_end(connection, where) - slot.lsn))
     except (EnvironmentFault, SettingsError, Transient, ValueError) as error:
-        return lag if lag.why else lag._replace(why=str(error))
+        return lag._replace(why=f"{lag.why}; {error}" if lag.why else str(error))
     return lag
 
 

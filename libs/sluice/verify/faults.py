@@ -16,12 +16,12 @@ from sluice.verify.report import NotLookedAt
 
 
 def standing_faults(topics: Topics, reader: LogReader, names: Names) -> list[NotLookedAt]:
-    """The alarms that have not ended; none where there is no such topic."""
-    topic = f"{names.prefix}sluice.faults"
+    """The alarms that have not ended, or that nobody can know them."""
+    topic = names.faults
     try:
         topics.pinned([topic])
-    except EnvironmentFault:
-        return []
+    except EnvironmentFault as fault:
+        return [NotLookedAt("what the stages told", f"whether alarms stand is not known: {fault.why}", fault.next_step)]
     standing: dict[bytes, bytes] = {}
     for record in records(reader, spans_to(reader, reader.ends([(topic, 0)]))):
         if record.key is not None and record.value:

@@ -137,7 +137,12 @@ def test_lost_local_state_is_rebuilt_from_raw_before_anything_is_asked(
 
 
 def test_a_raw_topic_that_is_made_again_under_a_running_poller_is_filled_again(
-    kafka: str, topic_prefix: str, source: ScriptedSource, things: Things, tmp_path: Path
+    kafka: str,
+    topic_prefix: str,
+    source: ScriptedSource,
+    things: Things,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     polled = Polled(kafka, topic_prefix, source.url, enumerate_every="1h")
     with polled.poller(tmp_path) as health:
@@ -146,6 +151,9 @@ def test_a_raw_topic_that_is_made_again_under_a_running_poller_is_filled_again(
         eventually(lambda: polled.newest() == as_published(things))
         eventually(lambda: not health.faults)
     polled.close()
+    told = capsys.readouterr().out
+    assert "wait: the streams are listed and published again by themselves" in told
+    assert "restart the stage" not in told
 
 
 def test_a_missing_watermark_beside_records_is_a_stop(

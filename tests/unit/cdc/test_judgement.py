@@ -128,6 +128,14 @@ def test_a_look_at_the_source_decides_what_becomes_of_the_table(case: Case) -> N
     assert (verdict.bound is not None) == (case.action is Action.GO_ON)
 
 
+@pytest.mark.parametrize("called_now", [None, "public.t_old"])
+def test_nobody_is_told_to_make_an_empty_table_in_place_of_one_that_is_gone(called_now: str | None) -> None:
+    """Read anew, it would be one whose rows were all deleted."""
+    verdict = judge(SEEN._replace(facts=None, called_now=called_now))
+    assert "create" not in verdict.mend
+    assert verdict.mend.startswith(f"give {called_now} its name back" if called_now else "restore it with its rows")
+
+
 A, B, X = "label 70 900", "label 71 900", "label 70 950"
 PAIR, PAIR_WITHOUT = ("attribute 80 1 23", "attribute 80 2 25"), ("attribute 80 1 23", "attribute 80 2 0")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sluice.cli.lag import fault_lines
-from sluice.lag.faults import StandingFaults, ordered
+from sluice.lag.faults import StandingFaults, read_faults
 from sluice.telemetry.fault_record import FaultRecord
 
 NOON_US = 1_772_366_400_000_000
@@ -36,4 +36,11 @@ def test_that_faults_are_not_known_is_said() -> None:
 def test_faults_stand_in_the_order_of_the_flow_and_the_oldest_of_a_stage_first() -> None:
     late, early = fault("mapper", "b"), fault("mapper", "c", since_us=NOON_US - 1)
     poller, other = fault("ingress-poller"), fault("of another version")
-    assert ordered([other, late, None, early, poller]) == [poller, early, late, other]
+    found = read_faults(one.to_json() for one in (other, late, early, poller))
+    assert found == StandingFaults((poller, early, late, other))
+
+
+def test_a_fault_in_a_form_that_is_not_read_is_counted() -> None:
+    found = read_faults([fault("mapper").to_json(), b'{"v":2}'])
+    assert found.faults == (fault("mapper"),)
+    assert "1 in a form that this version does not read" in list(fault_lines(found, NOON_S))[-1]

@@ -30,7 +30,7 @@ check: $(STAMP)  ## format, lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Tests wait for servers most of the time. Each worker starts its own: about a gigabyte of memory.
+# Each worker starts servers of its own: about a gigabyte of memory. Three keep two processors busy; more are slower.
 test: check      ## everything: checks, then unit, contract, integration and scenario tests
 	$(BIN)/python -m pytest --numprocesses $(or $(WORKERS),3) --dist loadfile --no-loadscope-reorder
 

@@ -72,7 +72,7 @@ def page() -> str:
 def _row(deed: Deed) -> str:
     mend = ""
     if deed.mend:
-        mend = "make the table again" if "CREATE" in deed.mend else f"`{_plain(deed.mend)}`"
+        mend = "restore the table with its rows" if "CREATE" in deed.mend else f"`{_plain(deed.mend)}`"
     return f"| {deed.what} | {deed.outcome.value} | {deed.says.format(t='t')} | {mend} |\n"
 
 

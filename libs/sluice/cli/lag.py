@@ -46,7 +46,8 @@ def lag(
     For ingress: how far each source is ahead of what was published.
 
     Above all: the faults that stand in the stages' processes, and what nobody works at, because its process does not
-    run; since when, and what to do about each.
+    run; since when, and what to do about each. They are told also where lag cannot be measured, because a topic is
+    missing or a transaction hangs; that is exit code 3, with the reason.
 
     A partition that a stage does not read is named below, with why and what to do: held, where going on would lose
     records (a group that was moved forward: `sluice skips accept`), or paused, after too many dead letters.

@@ -115,6 +115,15 @@ def told(error: BaseException) -> str:
     return str(error) if isinstance(error, Bug | SluiceError) else frames_of(error)
 
 
+def fault_text(error: BaseException) -> str:
+    """`error` for a fault that stands while the same is tried again and again: one line, no frames."""
+    if isinstance(error, EnvironmentFault | Bug):
+        return str(error)
+    if isinstance(error, SluiceError):
+        return f"{error}. Next: wait, it is tried again by itself; if it lasts, look after the server named"
+    return f"{type(error).__name__} where none may be, which is tried again. Next: report it with the frames in the log"
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     told: set[int] = set()
     following: BaseException | None = error

@@ -10,7 +10,6 @@ import random
 import time
 
 import psycopg
-import structlog
 
 from sluice.errors import EnvironmentFault, Transient
 from sluice.names import Names
@@ -23,8 +22,6 @@ from sluice_ingress_cdc.settings import CdcSettings, SlotSettings
 
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 5.0
-
-log = structlog.get_logger()
 
 
 class Follower:
@@ -39,14 +36,13 @@ class Follower:
             slot, names, settings, health, self.publisher, self._turned, self._going_on, self._streaming
         )
         self._backoff_s = BACKOFF_FIRST_S
-        self._told = ""
         self._stop = Stop()
         self.turned_at = time.monotonic()
 
     def run(self, stop: Stop) -> None:
         """Until stopped. Only a bug gets out."""
         self._stop = stop
-        self._health.fault(self._slot.where, "starting")
+        self._health.starting(self._slot.where)
         try:
             while not stop.requested:
                 self._turned()
@@ -68,7 +64,7 @@ class Follower:
 
     def _streaming(self) -> None:
         self._health.mend(self._slot.where)
-        self._told, self._backoff_s = "", BACKOFF_FIRST_S
+        self._backoff_s = BACKOFF_FIRST_S
 
     def _turned(self, waits_s: float = 0.0) -> None:
         """Progress; or a wait begins that ends within `waits_s`."""
@@ -86,13 +82,7 @@ class Follower:
         return wait_s * random.uniform(0.75, 1.25)  # noqa: S311 - spreads retries, guards nothing
 
     def _not_ready(self, error: EnvironmentFault | Transient, stop: Stop, wait_s: float) -> None:
-        """Say it (once, while it stays the same), be not ready, wait."""
+        """Not ready for this reason; wait."""
         self._health.fault(self._slot.where, str(error))
-        if str(error) != self._told:
-            self._told = str(error)
-            if isinstance(error, EnvironmentFault):
-                log.error("environment", where=error.where, why=error.why, next=error.next_step)
-            else:
-                log.warning("not now", source=self._slot.source, why=str(error))
         self._turned()
         stop.wait(wait_s)

@@ -45,7 +45,7 @@ class Look(NamedTuple):
 
     `publication`: None where there is none. `seen`: of each table that was bound to something, the look that is judged.
     `wal_lsn`: how far the log was written by then. `refusal`: why nothing can be followed through the publication.
-    `harm`: a table whose writes it makes fail could not be taken out of it.
+    `harms`: the tables whose writes it makes fail, and which could not be taken out of it.
     """
 
     publication: PublicationFacts | None
@@ -54,7 +54,7 @@ class Look(NamedTuple):
     server_version: int
     wal_lsn: int = 0
     refusal: EnvironmentFault | None = None
-    harm: EnvironmentFault | None = None
+    harms: tuple[EnvironmentFault, ...] = ()
 
     def fit(self, name: str) -> bool:
         """Whether the table could be read and followed now."""
@@ -117,27 +117,30 @@ def look_at(
     facts = table_facts(connection, slot.publication, tables, where)
     if publication is None:
         return Look(None, facts, {}, version)
-    harm = _withdraw_harmed(connection, slot, facts.values())
+    harms = _withdraw_harmed(connection, slot, facts.values())
     seen = {
         name: _seen(connection, facts.get(name), bound, publication, topic_ids[name], where)
         for name, bound in bounds.items()
     }
     refusal = partial_publication(slot.publication, publication, list(facts.values()), where)
-    return Look(publication, facts, seen, version, wal_end(connection, where), refusal, harm)
+    return Look(publication, facts, seen, version, wal_end(connection, where), refusal, harms)
 
 
 def _withdraw_harmed(
     connection: Connection, slot: SlotSettings, tables: Iterable[TableFacts]
-) -> EnvironmentFault | None:
+) -> tuple[EnvironmentFault, ...]:
+    """Take those tables out of our publication that it harms; why it was not possible, of each that still is in it."""
+    harms = []
     for table in tables:
         wrong = unfit(table, connection.info.server_version)
         if wrong is not None and wrong.breaks_writes and slot.publication_is_ours and _is_member(table):
             try:
                 withdraw(connection, slot.publication, table, slot.where)
             except EnvironmentFault as fault:
-                return fault
-            log.warning("table taken out of our publication", table=table.name, source=slot.source, why=wrong.why)
-    return None
+                harms.append(fault)
+            else:
+                log.warning("table taken out of our publication", table=table.name, source=slot.source, why=wrong.why)
+    return tuple(harms)
 
 
 def _is_member(table: TableFacts) -> bool:

@@ -290,8 +290,8 @@ class _Session:
             )
         if look.refusal is not None:
             raise look.refusal
-        if look.harm is not None:
-            self._around.health.fault(self._around.harm, str(look.harm))
+        if look.harms:
+            self._around.health.fault(self._around.harm, "; ".join(map(str, look.harms)))
         else:
             self._around.health.mend(self._around.harm)
         for name, seen in look.seen.items():

@@ -14,7 +14,7 @@ import structlog
 from sluice.errors import EnvironmentFault
 from sluice.postgres.slot_watermark import FOLLOWED, HELD, PENDING, State, TableMark
 from sluice.postgres.table_facts import Bound
-from sluice.telemetry.health import STARTING, Health
+from sluice.telemetry.health import Health
 from sluice.telemetry.metrics import CDC_TABLES
 from sluice_ingress_cdc.judgement import Action, Seen, Verdict, before_the_log, judge
 from sluice_ingress_cdc.settings import SlotSettings
@@ -127,7 +127,7 @@ class Tables:
         if mark.why:
             self._health.fault(about, str(EnvironmentFault(f"{about} is {mark.state}", mark.why, mark.next_step)))
         elif mark.state == PENDING:
-            self._health.fault(about, STARTING)
+            self._health.starting(about)
         else:
             self._health.mend(about)
         for state in (PENDING, FOLLOWED, HELD):

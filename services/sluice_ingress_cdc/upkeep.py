@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from sluice.errors import told
+from sluice.errors import fault_text, told
 from sluice.postgres.slots import rows, slot_state, wal_end
 from sluice.postgres.source_connection import Connection, connect
 from sluice.telemetry.health import Health
@@ -83,9 +83,9 @@ class Upkeep:
             self._disconnect()
             if self._ended.is_set():
                 return
-            if self._health.faults.get(about) != told(error):
+            if self._health.faults.get(about) != fault_text(error):
                 log.warning(f"no {name}", source=self._slot.source, why=told(error))
-            self._health.fault(about, told(error))
+            self._health.fault(about, fault_text(error))
         else:
             self._health.mend(about)
 

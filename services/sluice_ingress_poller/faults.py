@@ -12,6 +12,8 @@ from sluice_ingress_poller.watermark import CHANGES, ENUMERATION, LISTED_TWICE, 
 
 ALARMS = (ENUMERATION, CHANGES, LISTED_TWICE)
 WAIT = "wait"
+REQUESTS = "requests"
+HANGS = "hangs"
 NEXT_STEP = (
     "have the source's limit raised, or ask it less often (a longer `freshness` of its streams in the pipeline file). "
     "It is asked again by itself; if it answers already, restart ingress-poller, which asks at once"
@@ -27,6 +29,7 @@ class StreamFaults:
         self._key = key
         self._health = health
         self._failing: dict[str, bytes] = {}
+        self._hanging = False
 
     def alarms(self, watermark: Watermark) -> None:
         """Show the alarms that stand in a durable `watermark`, and no others."""
@@ -43,6 +46,31 @@ class StreamFaults:
             self._failing[doing] = page
             self._health.fault(f"{self._key} {doing} request", str(error))
 
+    def requests_unread(self, error: SluiceError) -> None:
+        """What operators asked for could not be read, while an alarm waits for it."""
+        why = f"what `sluice deletes accept` asked for cannot be read, which is tried again by itself: {error}"
+        self._health.fault(f"{self._key} {REQUESTS}", why)
+
+    def requests_read(self) -> None:
+        self._health.mend(f"{self._key} {REQUESTS}")
+
+    def hangs(self, url: str, waited_s: float) -> None:
+        """The request to `url` has no answer, and no error either."""
+        if self._hanging:
+            return
+        self._hanging = True
+        why = (
+            f"{url}: neither an answer nor an error for {waited_s:.0f} s. Each request has a deadline; a look-up of a "
+            "host's name has none, nor has a connector's own code. Next: see whether the name is found on this host "
+            "(`getent hosts`), then restart ingress-poller, which asks at once"
+        )
+        self._health.fault(f"{self._key} {HANGS}", why)
+
+    def came_back(self) -> None:
+        """The request that was under way has an outcome."""
+        self._hanging = False
+        self._health.mend(f"{self._key} {HANGS}")
+
     def waits(self, why: str) -> None:
         """The source keeps the stream waiting; over with its next answer."""
         self._health.fault(f"{self._key} {WAIT}", f"{why}. Next: {NEXT_STEP}")
@@ -56,6 +84,7 @@ class StreamFaults:
 
     def clear(self) -> None:
         """The stream is another owner's from now on."""
-        for about in (*ALARMS, WAIT, *(f"{doing} request" for doing in self._failing)):
+        self._hanging = False
+        for about in (*ALARMS, WAIT, REQUESTS, HANGS, *(f"{doing} request" for doing in self._failing)):
             self._health.mend(f"{self._key} {about}")
         self._failing.clear()

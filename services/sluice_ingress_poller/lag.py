@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 from confluent_kafka import Consumer, TopicPartition
 
-from sluice.errors import SettingsError, told
+from sluice.errors import SettingsError, SluiceError, fault_text, told
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.faults import kafka_errors
 from sluice.kafka.log import Partition
@@ -119,7 +119,9 @@ class BackPressure:
         try:
             self.measure()
         except Exception as error:
-            why = f"polling stays {self.flow.name.lower()}, lag is not known: {told(error)}"
+            why = f"polling stays {self.flow.name.lower()}, lag is not known: {fault_text(error)}"
+            if self._health.faults.get(BACK_PRESSURE) != why and not isinstance(error, SluiceError):
+                log.error("lag not measured", why=told(error))
             self._health.fault(BACK_PRESSURE, why)
         else:
             self._health.mend(BACK_PRESSURE)

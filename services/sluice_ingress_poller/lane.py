@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from dataclasses import dataclass
 
 from sluice.connector import Request, Response
 from sluice.connector.fetch import Fetcher
 from sluice.errors import Bug
+
+# Beyond the deadline of one exchange; a login may take another.
+HANGS_AFTER_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class Lane:
         self._consumed = threading.Event()
         self._closed = False
         self.busy = False
+        self._sent_at_s = 0.0
+        self._sent: Request | None = None
         threading.Thread(target=self._run, name=f"lane {key}", daemon=True).start()
 
     def send(self, request: Request) -> None:
@@ -43,8 +49,17 @@ class Lane:
         if self.busy:  # positions rest on one request of a stream at a time
             raise Bug(f"{self._key}: two requests at a time")
         self.busy = True
+        self._sent, self._sent_at_s = request, time.monotonic()
         self._consumed.clear()
         self._requests.put(request)
+
+    def hanging(self, now_s: float) -> tuple[str, float] | None:
+        """URL of a request that has no answer long after its deadline, and since how many seconds; None where all is
+        well."""
+        waited_s = now_s - self._sent_at_s
+        if not self.busy or self._sent is None or waited_s < self._fetcher.deadline_s + HANGS_AFTER_S:
+            return None
+        return self._fetcher.url(self._sent), waited_s
 
     def consumed(self) -> None:
         """The shard is done with the outcome: its page may leave memory."""

@@ -125,7 +125,7 @@ class Poller:
         return True
 
     def _open(self) -> None:
-        topics = {self._names.shards, self._names.watermarks}
+        topics = {self._names.shards, self._names.watermarks, self._names.control}
         for polled in self._streams:
             topics |= {polled.names.raw_topic, polled.names.responses_topic, polled.names.dlq_topic}
         admin = clients.admin(self._settings.kafka)
@@ -135,7 +135,7 @@ class Poller:
             raise EnvironmentFault(
                 f"topic {self._names.shards}",
                 f"has {found} partitions where the pipeline declares {self._shard_count} shards, and shards are fixed",
-                "set `shards` back",
+                f"set `shards: {found}` in the pipeline file",
             )
         self._around = Surroundings(
             self._settings.kafka,

@@ -42,8 +42,10 @@ class Polling:
         """When its next request may go: the stream's own time, and not while the source asks for patience."""
         return max(self.poll.due_s, self.polled.patience.until_s)
 
-    def tell_wait(self) -> None:
+    def tell_wait(self, now_s: float) -> None:
         """Tell, as soon as it is known, that the source keeps this stream waiting for too long."""
+        if (hanging := self.lane.hanging(now_s)) is not None:
+            self.faults.hangs(*hanging)
         if waits_too_long(self.wanted_s, self.polled.patience.until_s, self.polled.plan.freshness_s):
             self.faults.waits(self.polled.patience.why)
 
@@ -73,8 +75,6 @@ class Polling:
         self.faults.failed(doing, page, error, self.poll.attempts)
         if isinstance(error, Transient) and error.retry_after_s is not None:
             self.polled.patience.asked_for(error.retry_after_s, str(error), time.monotonic(), time.time_ns() // 1_000)
-        retry_in_s = round(self.due_s - time.monotonic(), 1)
-        if isinstance(error, EnvironmentFault):
-            log.error("environment", stream=self.polled.key, where=error.where, why=error.why, next=error.next_step)
-        else:
+        if not isinstance(error, EnvironmentFault):  # which is a fault at once
+            retry_in_s = round(self.due_s - time.monotonic(), 1)
             log.warning("not now", stream=self.polled.key, why=str(error), retry_in_s=retry_in_s)

@@ -19,7 +19,7 @@ import structlog
 from confluent_kafka.admin import AdminClient
 
 from sluice.connector.fetch import failure
-from sluice.errors import Bug, EnvironmentFault, SluiceError, TransactionLost, Transient
+from sluice.errors import Bug, EnvironmentFault, SluiceError, Transient
 from sluice.kafka import KafkaSettings, LogReader
 from sluice.kafka.topic_watch import TopicWatch
 from sluice.kafka.topics import Pinned, Topics
@@ -31,7 +31,6 @@ from sluice.stage.pinning import require_partitions
 from sluice.stage.raw import sweep_markers
 from sluice.state import Store
 from sluice.telemetry import Health
-from sluice.telemetry.health import STARTING
 from sluice_ingress_poller.acceptance import Acceptances
 from sluice_ingress_poller.faults import StreamFaults
 from sluice_ingress_poller.known_keys import RawTopicKeys
@@ -92,7 +91,7 @@ class Shard:
 
     def start(self) -> None:
         # Not ready before the alarms that stand in the watermarks are shown.
-        self._around.health.fault(self._where, STARTING)
+        self._around.health.starting(self._where)
         self._thread.start()
 
     def ask_to_stop(self) -> None:
@@ -129,13 +128,8 @@ class Shard:
             self._take_over()
             self._around.health.mend(self._where)
             self._serve()
-        except EnvironmentFault as error:
+        except (EnvironmentFault, Transient) as error:
             self._around.health.fault(self._where, str(error))
-            log.error("environment", where=error.where, why=error.why, next=error.next_step)
-            self._wait(error)
-        except Transient as error:
-            self._around.health.fault(self._where, str(error))
-            log.warning("taking the shard over again", why=str(error), lost=isinstance(error, TransactionLost))
             self._wait(error)
 
     def _wait(self, error: SluiceError) -> None:
@@ -182,7 +176,7 @@ class Shard:
         lane = Lane(polled.key, polled.fetcher, self._around.slots, self._outcomes)
         faults, names = self._faults[polled.key], polled.names
         faults.alarms(watermark)
-        acceptances = Acceptances(names.source, names.stream)
+        acceptances = Acceptances(names.source, names.stream, faults)
         self._polling[polled.key] = Polling(polled, poll, maker, lane, faults, acceptances)
 
     def _restored(self, polled: PolledStream, no_watermark: bool, reader: LogReader) -> RawTopicKeys:
@@ -217,7 +211,7 @@ class Shard:
             now_s = time.monotonic()
             for polling in self._polling.values():
                 polling.look_for_requests(self._producer, now_s)
-                polling.tell_wait()
+                polling.tell_wait(now_s)
             if self._around.back_pressure.flow is not Flow.PAUSED:
                 for polling in self._polling.values():
                     if not polling.lane.busy and polling.due_s <= now_s:
@@ -227,6 +221,7 @@ class Shard:
             except queue.Empty:
                 continue
             polling = self._polling[outcome.key]
+            polling.faults.came_back()
             try:
                 self._handle(polling, outcome)
             finally:

@@ -123,13 +123,20 @@ class Polled:
         self._messages: dict[Partition, list[Message]] = defaultdict(list)
         self.pinned: dict[str, Pinned] = topics.pinned([t.name for t in made if ".mapper." not in t.name])
 
-    def recreate(self, topic: str) -> None:
-        """Delete a topic, and make it again as `sluice topics apply` does."""
+    def delete(self, topic: str) -> None:
         admin = clients.admin(self.kafka)
         admin.delete_topics([topic])[topic].result(within(30))
-        topics = Topics(admin)
+
+    def make(self, topic: str) -> None:
+        """Make a deleted topic again as `sluice topics apply` does."""
+        topics = Topics(clients.admin(self.kafka))
         eventually(lambda: topics.check([self._topics[topic]]) == [f"{topic}: does not exist"])
         topics.apply([self._topics[topic]])
+
+    def recreate(self, topic: str) -> None:
+        """Delete a topic, and make it again."""
+        self.delete(topic)
+        self.make(topic)
         self._read_to = {at: offset for at, offset in self._read_to.items() if at[0] != topic}
         self._messages = defaultdict(list, {at: m for at, m in self._messages.items() if at[0] != topic})
 

@@ -27,8 +27,8 @@ go on.
 | held | nothing of the table is published any more: what would be could be wrong |
 | pending | the table is to be read whole, and is as soon as it can be |
 
-A fault, a held and a pending table stand in `sluice lag`, `/readyz` and `sluice_cdc_table`, with the reason and the
-command that makes the table whole; it stays until that is done:
+A fault, a held and a pending table stand in `sluice lag` and `/readyz` with the reason and the command that makes the
+table whole, until that is done (the metric `sluice_cdc_table` shows the state alone):
 
 ```sh
 sluice cdc resnapshot SOURCE --table SCHEMA.TABLE

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from support.waiting import eventually
+from support.waiting import NotInTime, eventually
 
 
 @dataclass(kw_only=True)
@@ -27,7 +27,7 @@ def settle(trials: Mapping[str, Trial], settled: Callable[[], set[str]], within_
         done.update(settled())
         return waiting <= done
 
-    with suppress(AssertionError):  # what is late is told by its own test
+    with suppress(NotInTime):  # what is late is told by its own test
         eventually(all_done, problem, within_s)
     for name in waiting - done:
         trials[name].problem = f"{problem} within {within_s:.0f} s; told was: {trials[name].told}"

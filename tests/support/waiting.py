@@ -16,6 +16,10 @@ LOOK_EVERY_MAX_S = 0.25
 T = TypeVar("T")
 
 
+class NotInTime(AssertionError):
+    """What was waited for did not come before the deadline."""
+
+
 def eventually(
     check: Callable[[], T | None],
     what: str = "",
@@ -28,12 +32,13 @@ def eventually(
     It is asked often at first and four times a second in the end, but never more than half of the time.
     The deadline is that of a quiet machine (see `pace`).
     It begins anew whenever `progress` says something else than before: what has begun is waited for as long as it goes
-    on, up to ten deadlines. AssertionError with `what` and `state()` in the end.
+    on, up to ten deadlines. NotInTime with `what` and `state()` in the end.
     """
     wait = _Wait(deadline_s, progress)
     asked_at = time.monotonic()
     while not (answer := _answer(check)):
-        assert not wait.is_over(), f"not within {wait.waited_s:.0f} s: {what}\n{state()}"
+        if wait.is_over():
+            raise NotInTime(f"not within {wait.waited_s:.0f} s: {what}\n{state()}")
         pause_s = min(LOOK_EVERY_MAX_S, max(LOOK_EVERY_MIN_S, wait.waited_s / 10))
         time.sleep(max(pause_s, time.monotonic() - asked_at))
         asked_at = time.monotonic()

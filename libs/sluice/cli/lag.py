@@ -68,14 +68,16 @@ def lag(
 
 
 class Seen(NamedTuple):
-    """One look at a pipeline. `not_measured`: why there is no lag to tell (a topic is missing, a transaction hangs);
-    faults are told then, too, since the same cause stands among them."""
+    """One look at a pipeline. `pollers_unknown`: why it is not known whether a process polls. `not_measured`: why there
+    is no lag to tell (a topic is missing, a transaction hangs); faults are told then, too, since the same cause stands
+    among them."""
 
     faults: StandingFaults
     stages: list[StageLag]
     sources: list[SourceLag]
     unattended: list[Unattended]
     unmapped: list[str]
+    pollers_unknown: str = ""
     not_measured: SluiceError | None = None
 
 
@@ -84,9 +86,10 @@ def _look(pipeline: Pipeline, settings: StageSettings, meter: LagMeter) -> Seen:
     try:
         stages, sources = meter.measure(), source_lags(pipeline, settings.kafka)
     except (EnvironmentFault, Transient) as error:
-        return Seen(faults, [], [], [], meter.unmapped, error)
-    nobody = unattended(meter.pollers(), sources, stages, faults.faults, time.time())
-    return Seen(faults, stages, sources, nobody, meter.unmapped)
+        return Seen(faults, [], [], [], meter.unmapped, not_measured=error)
+    pollers, unknown = meter.pollers()
+    nobody = unattended(pollers, sources, stages, faults.faults, time.time())
+    return Seen(faults, stages, sources, nobody, meter.unmapped, unknown if pipeline.poll_sources() else "")
 
 
 def _watch(
@@ -114,7 +117,8 @@ def _parts(seen: Seen, by_partition: bool) -> list[Table | Text]:
     faults = [Text(line, style="bold red") for line in told]
     if seen.not_measured is not None:
         return [*faults]
-    holds = map(Text, hold_lines(seen.stages))
+    beside = [*hold_lines(seen.stages), *members_unknown_lines(seen.stages, seen.pollers_unknown)]
+    holds = map(Text, beside)
     unmapped = [Text(unmapped_line(seen.unmapped))] if seen.unmapped else []
     return [*faults, _stage_table(seen.stages, by_partition), *holds, _source_table(seen.sources), *unmapped]
 
@@ -124,6 +128,15 @@ def unattended_lines(several: list[Unattended]) -> Iterator[str]:
     for one in several:
         since = "" if one.since_s is None else f" since {_time(one.since_s)}"
         yield f"FAULT{since}: {one.stage}: {one.why}. Next: {one.next_step}"
+
+
+def members_unknown_lines(stages: list[StageLag], pollers_unknown: str) -> Iterator[str]:
+    """Of which stages it is not known whether a process runs, and why."""
+    if pollers_unknown:
+        yield f"whether a process polls is not known: {pollers_unknown}"
+    for stage in stages:
+        if stage.members_unknown:
+            yield f"whether a process reads for {stage.group} is not known: {stage.members_unknown}"
 
 
 def fault_lines(found: StandingFaults, now_s: float) -> Iterator[str]:
@@ -197,6 +210,7 @@ def _as_json(seen: Seen) -> str:
             "faults_unknown": seen.faults.unknown or None,
             "lag_unknown": None if seen.not_measured is None else str(seen.not_measured),
             "unmapped": seen.unmapped,
+            "pollers_unknown": seen.pollers_unknown or None,
             "unattended": [one.to_json() for one in seen.unattended],
             "stages": {stage.group: {"stage": stage.stage, **stage.to_json(now_s)} for stage in seen.stages},
             "sources": [one._asdict() for one in seen.sources],

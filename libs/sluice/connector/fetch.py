@@ -25,8 +25,18 @@ class Fetcher:
     def __init__(self, source: str, base_url: str, auth: Auth, limits: Limits) -> None:
         self._base_url = base_url
         self._auth = auth
+        self._limits = limits
         self._transport = BoundedTransport(limits)
         self._door = Door(source, base_url, self._send)
+
+    @property
+    def deadline_s(self) -> float:
+        """Within this an exchange ends, unless a look-up of the host's name hangs, which knows no deadline."""
+        return self._limits.deadline_s
+
+    def url(self, request: Request) -> str:
+        """Where `request` goes, without its query."""
+        return without_query(request.at(self._base_url).url)
 
     def fetch(self, request: Request) -> Response:
         """The answer to `request`, whatever its status; refused credentials are renewed once.

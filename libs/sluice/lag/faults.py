@@ -9,10 +9,9 @@ from sluice.errors import EnvironmentFault
 from sluice.kafka import KafkaSettings, clients, read_to_end
 from sluice.kafka.topics import Topics
 from sluice.names import STAGES, Names
-from sluice.telemetry.fault_record import FaultRecord
+from sluice.telemetry.fault_record import REPEATED_EVERY_S, FaultRecord
 
-# A process repeats what stands every half minute.
-SILENT_AFTER_S = 90.0
+SILENT_AFTER_S = 3 * REPEATED_EVERY_S
 
 
 class StandingFaults(NamedTuple):

@@ -28,7 +28,7 @@ class StageLag(NamedTuple):
     """The backlog of one stage by input partition. `begun`: the group has committed something on every partition.
 
     `holds`: the partitions that are not read; `holds_unknown` says why that could not be found out. `members`: of the
-    group, now; None where that is not known. `sink`: which of several.
+    group, now; None where that is not known, with the reason in `members_unknown`. `sink`: which of several.
     """
 
     stage: str
@@ -39,6 +39,7 @@ class StageLag(NamedTuple):
     holds_unknown: str = ""
     members: int | None = None
     sink: str = ""
+    members_unknown: str = ""
 
     @property
     def total(self) -> Backlog:
@@ -62,6 +63,7 @@ class StageLag(NamedTuple):
                 for at, one in left.items()
             ],
             "holds_unknown": self.holds_unknown or None,
+            "members_unknown": self.members_unknown or None,
         }
 
 
@@ -99,17 +101,18 @@ class LagMeter:
         held, unknown = self._holds(inputs, begins, committed)
         left = backlogs(self._reader, spans)
         sink = inputs.sink if len(self._pipeline.sinks) > 1 else ""
-        return StageLag(inputs.stage, inputs.group, left, begun, held, unknown, self._members(inputs.group), sink)
+        members, unasked = self._members(inputs.group)
+        return StageLag(inputs.stage, inputs.group, left, begun, held, unknown, members, sink, unasked)
 
-    def pollers(self) -> int | None:
-        """How many processes poll; None where that is not known."""
+    def pollers(self) -> tuple[int | None, str]:
+        """How many processes poll; None where that is not known, and why."""
         return self._members(self._pipeline.names.group(INGRESS_POLLER))
 
-    def _members(self, group: str) -> int | None:
+    def _members(self, group: str) -> tuple[int | None, str]:
         try:
-            return members_of(self._admin, group)
-        except (EnvironmentFault, Transient):
-            return None
+            return members_of(self._admin, group), ""
+        except (EnvironmentFault, Transient) as error:
+            return None, str(error)
 
     def _holds(
         self, inputs: StageInputs, begins: Mapping[Partition, int], committed: Mapping[Partition, int]

@@ -13,13 +13,12 @@ from typing import Any, NamedTuple
 from sluice.lag.measure import StageLag
 from sluice.lag.sources import SourceLag
 from sluice.names import INGRESS_CDC, INGRESS_POLLER
-from sluice.telemetry.fault_record import FaultRecord
+from sluice.telemetry.fault_record import REPEATED_EVERY_S, FaultRecord
 from sluice.telemetry.health import PROCESS
 
 # A process that is restarted is back by then.
 AWAY_S = 10.0
-# A process repeats its faults every half minute.
-REPEATED_WITHIN_S = 40.0
+REPEATED_WITHIN_S = REPEATED_EVERY_S + AWAY_S
 
 
 class Unattended(NamedTuple):

@@ -164,7 +164,8 @@ class TableWriter:
                 self._where,
                 f"an entity of partition {found[0]} (offset {found[1]}) stands there from partition {found[2]} "
                 f"(offset {found[3]}) of the same topic; one entity lives in one partition",
-                "find the producer that partitions otherwise; then `sluice sink rebuild`",
+                "find the producer that partitions otherwise; then stop the sink, run "
+                f"`sluice sink rebuild {self._table.name}` and start it",
             )
 
     def _refuse_dropped(self, changes: Sequence[Change], found: tuple[Any, ...] | None, events: int) -> None:

@@ -10,6 +10,8 @@ import orjson
 from sluice.telemetry.health import Standing
 
 VERSION = 1
+# So often what stands is said anew: who reads can tell a fault from one whose process is gone.
+REPEATED_EVERY_S = 30.0
 
 
 class FaultRecord(NamedTuple):

@@ -17,11 +17,9 @@ from sluice.errors import EnvironmentFault, SluiceError, Transient
 from sluice.kafka import KafkaSettings, clients, read_to_end
 from sluice.kafka.faults import translate
 from sluice.telemetry.fault_notes import FaultNotes
-from sluice.telemetry.fault_record import key_of, prefix_of, written
+from sluice.telemetry.fault_record import REPEATED_EVERY_S, key_of, prefix_of, written
 from sluice.telemetry.health import Health, Standing
 
-# So often what stands is said anew: who reads can tell a fault from one whose process is gone.
-REPEATED_AFTER_S = 30.0
 RETRY_S = 5.0
 ANSWER_S = 5.0
 CLOSE_S = 3.0
@@ -51,10 +49,10 @@ class FaultWriter:
         self._thread.join(CLOSE_S)
 
     def _run(self, health: Health) -> None:
-        repeat_at_s = time.monotonic() + REPEATED_AFTER_S
+        repeat_at_s = time.monotonic() + REPEATED_EVERY_S
         while not self._stopped.wait(0.2):
             if time.monotonic() >= repeat_at_s:
-                repeat_at_s = time.monotonic() + REPEATED_AFTER_S
+                repeat_at_s = time.monotonic() + REPEATED_EVERY_S
                 self.notes.repeat()
             if not self._write(health):
                 self._stopped.wait(RETRY_S)

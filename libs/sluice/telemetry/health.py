@@ -57,6 +57,10 @@ class Health:
         """The loop came around; waiting with a deadline counts, hanging does not."""
         self._progress_at = time.monotonic()
 
+    def starting(self, about: str) -> None:
+        """Not ready because `about` only begins, which is no alarm."""
+        self.fault(about, STARTING)
+
     def started(self) -> None:
         self.mend(START)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sluice.cli.lag import unattended_lines
+from sluice.cli.lag import members_unknown_lines, unattended_lines
 from sluice.lag import Backlog
 from sluice.lag.measure import StageLag
 from sluice.lag.sources import SourceLag
@@ -90,3 +90,12 @@ def test_records_that_no_member_of_a_group_reads_are_told(one: StageLag, told: b
 def test_of_several_sinks_it_is_said_which_one_to_start() -> None:
     (line,) = unattended_lines(unattended(1, [], [stage(0, 3, sink="warehouse")], [], NOW_S))
     assert line.endswith("with SLUICE_SINK=warehouse")
+
+
+def test_that_nobody_can_say_whether_a_process_reads_is_told_as_well() -> None:
+    unasked = stage(None, 3)._replace(members_unknown="describing group mapper: refused. Next: grant DESCRIBE")
+    assert not unattended(None, [stream("a", 50)], [unasked], [], NOW_S)
+    assert list(members_unknown_lines([unasked, stage(1, 0)], "describing group poller: refused")) == [
+        "whether a process polls is not known: describing group poller: refused",
+        "whether a process reads for mapper is not known: describing group mapper: refused. Next: grant DESCRIBE",
+    ]

@@ -81,7 +81,7 @@ def test_a_fault_is_a_metric_for_as_long_as_it_stands_and_starting_is_none() -> 
         return [line for line in generate_latest().decode().splitlines() if line.startswith("sluice_fault{")]
 
     health = Health(told=lambda about, standing: measured("probed", about, standing))
-    health.fault("source erp", "starting")
+    health.starting("source erp")
     health.fault("table t", "is gone")
     health.fault("table t", "is still gone")
     assert served() == ['sluice_fault{about="table t",stage="probed"} 1.0']

@@ -1,0 +1,95 @@
+"""What keeps a stream from its work without an answer or an error of its source is told as well."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from sluice.connector import NextLink
+from sluice.connector.transport import Limits
+from sluice_ingress_poller import lane
+from support.listings import People, connector, listed
+from support.polling import Polled, ThingConnector, Things, as_published
+from support.scripted_source import ScriptedSource, scripted_source
+from support.waiting import eventually
+
+HOST = "source.test"
+
+
+class Hasty(ThingConnector):
+    limits: ClassVar = Limits(deadline_s=0.5)
+
+
+@pytest.fixture
+def things() -> Things:
+    return Things(20)
+
+
+@pytest.fixture
+def source(things: Things) -> Iterator[ScriptedSource]:
+    with scripted_source(things) as running:
+        yield running
+
+
+@pytest.fixture
+def name_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Answers for `HOST` once the event is set, and not before."""
+    answers, look_up = threading.Event(), socket.getaddrinfo
+
+    def slow(host: Any, *more: Any, **options: Any) -> Any:
+        if host != HOST:
+            return look_up(host, *more, **options)
+        answers.wait()
+        return look_up("127.0.0.1", *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    yield answers
+    answers.set()
+
+
+def test_a_look_up_of_a_name_that_hangs_is_told_until_it_ends(
+    kafka: str,
+    topic_prefix: str,
+    things: Things,
+    source: ScriptedSource,
+    name_server: threading.Event,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lane, "HANGS_AFTER_S", 0.5)
+    polled = Polled(kafka, topic_prefix, f"http://{HOST}:{source.port}")
+    with polled.poller(tmp_path, Hasty) as health:
+        why = eventually(
+            lambda: health.faults.get("shop/things hangs", ""), "the fault", state=lambda: str(health.faults)
+        )
+        assert f"http://{HOST}:{source.port}/things: neither an answer nor an error" in why
+        assert "Next: " in why
+        name_server.set()
+        eventually(lambda: polled.newest() == as_published(things), "the records")
+        eventually(lambda: not health.faults, "the fault to end", state=lambda: str(health.faults))
+    polled.close()
+
+
+def test_requests_that_cannot_be_read_are_told_while_an_alarm_waits_for_one(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    people = People(10)
+    with scripted_source(people) as source:
+        polled = Polled(kafka, topic_prefix, source.url)
+        with polled.poller(tmp_path, connector(NextLink("next"), 50)) as health:
+            eventually(lambda: polled.newest() == people.as_published(), "the records")
+            people.spoil = lambda asked: listed({"value": []})
+            eventually(lambda: health.faults.get("shop/things enumeration"), "the alarm")
+            control = polled.names.control
+            polled.delete(control)
+            why = eventually(lambda: health.faults.get("shop/things requests", ""), "the fault", 30.0)
+            assert control in why
+            assert "then `sluice topics apply`" in why
+            polled.make(control)
+            eventually(lambda: "shop/things requests" not in health.faults, "the fault to end", 30.0)
+        polled.close()

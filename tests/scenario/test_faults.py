@@ -30,7 +30,7 @@ OUTAGE_S = 4.0
 
 @pytest.fixture(scope="module")
 def workforce() -> Iterator[Scenario]:
-    with scenario(workers=600, ledger_entries=800) as running:
+    with scenario(workers=120, ledger_entries=150) as running:
         running.await_ready()
         running.await_truth(180)
         yield running

@@ -21,7 +21,7 @@ ROUNDS = 2
 
 @pytest.fixture(scope="module")
 def workforce() -> Iterator[Scenario]:
-    with scenario(workers=2_000, ledger_entries=4_000) as running:
+    with scenario(workers=400, ledger_entries=800) as running:
         yield running
 
 

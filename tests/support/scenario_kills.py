@@ -18,7 +18,7 @@ from support.golden_tables import differences, golden_tables
 from support.scenario import Scenario
 from support.scenario_doubles import doubled_canonical, doubled_raw
 from support.scenario_transactions import Killer
-from support.waiting import eventually
+from support.waiting import NotInTime, eventually
 
 LOAD_PER_S = 260.0
 CALM_S_MAX = 2.0
@@ -119,7 +119,7 @@ def _count(scenario: Scenario, outcome: Outcome, progress: Progress) -> None:
         outcome.lost = differences(expected, golden_tables(run.sink_dsn, expected), at_most=1_000_000)
         return not outcome.lost
 
-    with suppress(AssertionError):  # what is lost is the outcome, to be told with all else
+    with suppress(NotInTime):  # what is lost is the outcome, to be told with all else
         eventually(arrived, "all to arrive", ARRIVED_WITHIN_S, progress=scenario.progress)
     progress(f"{len(outcome.lost)} differences from the sources; verifying")
     outcome.report = scenario.verified(wait_s=120)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 
 import psycopg
 
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
 from sluice.pipeline import Pipeline
+from support.pace import within
 from support.scenario import Scenario
 
 STILL_AFTER_S = 0.4
-AIM_FOR_S = 4.0
+AIM_FOR_S = 20.0
 
 _WRITING = """
 SELECT count(*) FROM pg_stat_activity
@@ -46,40 +48,36 @@ class Killer:
         self._reader = LogReader(scenario.run.settings.kafka)
 
     def kill(self, stage: str, *, aim: bool) -> bool:
-        """Kill -9; True if the stage left a transaction open. `aim`: wait a while for one to be open first."""
+        """Kill -9; True if the stage left a transaction open. `aim`: at a moment at which one is open, if there is one
+        soon."""
         if stage == "sink-postgres":
-            return self._kill_sink(aim=aim)
+            with psycopg.connect(self._scenario.run.sink_dsn, autocommit=True) as connection:
+                return self._kill(stage, lambda: _writing(connection), aim=aim)
         partitions = outputs(self._scenario.run.pipeline, list(self._scenario.run.contracts), stage)
-        give_up = time.monotonic() + AIM_FOR_S
-        while aim and not self._open(partitions) and time.monotonic() < give_up:
-            time.sleep(0.005)
-        self._scenario.kill(stage)
-        # A transaction whose end was asked for is decided by the broker within milliseconds; one without an owner
-        # stays, in front of what readers at read_committed see, until it times out.
-        if not self._open(partitions):
-            return False
-        time.sleep(STILL_AFTER_S)
-        return self._open(partitions)
+        return self._kill(stage, lambda: self._open(partitions), aim=aim)
+
+    def _kill(self, stage: str, is_open: Callable[[], bool], *, aim: bool) -> bool:
+        """The stage is stopped, looked at and killed: what is open then stays so until it is dead. (Postgres rolls back
+        as soon as its client is gone; Kafka keeps a transaction without an owner open until it times out.)"""
+        pid = self._scenario.run.stages[stage].pid
+        assert pid is not None, f"{stage} was never started"
+        give_up = time.monotonic() + within(AIM_FOR_S)
+        while True:
+            while aim and not is_open() and time.monotonic() < give_up:
+                time.sleep(0.002)
+            os.kill(pid, signal.SIGSTOP)
+            was_open = is_open()
+            if was_open:  # its end may have been asked for, which the server does alone within milliseconds
+                time.sleep(STILL_AFTER_S)
+                was_open = is_open()
+            if was_open or not aim or time.monotonic() >= give_up:
+                self._scenario.kill(stage)
+                return was_open
+            os.kill(pid, signal.SIGCONT)
 
     def _open(self, partitions: list[Partition]) -> bool:
         stable = self._reader.ends(partitions, committed=True)
         return any(stable[at] < end for at, end in self._reader.ends(partitions).items())
-
-    def _kill_sink(self, *, aim: bool) -> bool:
-        """The server rolls back as soon as its client is gone; so the client is stopped, looked at, and killed."""
-        pid = self._scenario.run.stages["sink-postgres"].pid
-        assert pid is not None, "the sink was never started"
-        with psycopg.connect(self._scenario.run.sink_dsn, autocommit=True) as connection:
-            give_up = time.monotonic() + AIM_FOR_S
-            while aim and not _writing(connection) and time.monotonic() < give_up:
-                time.sleep(0.001)
-            os.kill(pid, signal.SIGSTOP)
-            was_open = _writing(connection)
-            if was_open:  # it may have been at its commit, which the server finishes alone
-                time.sleep(STILL_AFTER_S)
-                was_open = _writing(connection)
-            self._scenario.kill("sink-postgres")
-        return was_open
 
 
 def _writing(connection: psycopg.Connection) -> bool:

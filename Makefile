@@ -30,8 +30,10 @@ check: $(STAMP)  ## format, lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The broker's start-up cache is made once a machine: half a minute, and each of twenty brokers starts in half the time.
 # Each worker starts servers of its own: about a gigabyte of memory. Three keep two processors busy; more are slower.
 test: check      ## everything: checks, then unit, contract, integration and scenario tests
+	$(BIN)/python -m sluice.embedded.aot_making
 	$(BIN)/python -m pytest --numprocesses $(or $(WORKERS),3) --dist loadfile --no-loadscope-reorder
 
 test-fast: $(STAMP)  ## unit and contract tests only

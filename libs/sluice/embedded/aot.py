@@ -2,7 +2,7 @@
 
 Making one takes half a minute of processor time, so nobody waits for it: `aot_making` does it in a process of lowest
 priority while servers run, some minutes after they started, and ends with them. The JVM ignores a cache that does not
-fit, so its name says what it fits: this Java, these jars, these flags.
+fit, so its name says what it fits: a build of Java, wherever it is installed, these jars, these flags.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DELAY_S = 180.0
 def cache_file(java: Java, class_path: Sequence[Path]) -> Path:
     """Where the cache for this Java, these jars and our flags lies, or would."""
     stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in class_path]
-    key = hashlib.sha256(repr((str(java.path), java.path.stat().st_mtime_ns, JVM, stats)).encode())
+    key = hashlib.sha256(repr((java.build(), JVM, stats)).encode())
     return cache_dir() / f"{NAME}-{key.hexdigest()[:16]}.bin"
 
 

@@ -20,19 +20,22 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from sluice.embedded import ports, processes
-from sluice.embedded.aot import NAME, cache_file
+from sluice.embedded.aot import NAME, OLDEST_MAJOR, cache_file
 from sluice.embedded.artifacts import listed
 from sluice.embedded.fetching import cache_dir, fetch
 from sluice.embedded.java import find_java
 from sluice.embedded.kafka import JVM, Kafka
 from sluice.embedded.layout import Layout
 from sluice.embedded.processes import Command
+from sluice.errors import SluiceError
 
 STOP_DEADLINE_S = 300.0
 
 
 def make() -> None:
-    """Make the cache, unless there is one or another process makes it."""
+    """Make the cache, unless there is one, another process makes it, or this Java cannot."""
+    if find_java().major < OLDEST_MAJOR:
+        return
     home, jars = cache_dir(), fetch(listed(["broker"]), print).of("broker")
     target = cache_file(find_java(), jars)
     with (home / f".{NAME}.lock").open("w") as lock:
@@ -76,4 +79,7 @@ def _use(bootstrap_servers: str) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))  # unwinds, so that the scratch directory goes
-    make()
+    try:
+        make()
+    except SluiceError as error:
+        sys.exit(f"sluice: {error}")

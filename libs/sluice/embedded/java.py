@@ -19,6 +19,14 @@ class Java:
     path: Path
     major: int
 
+    def build(self) -> tuple[str, int]:
+        """What two installations of one build share: its own description, and the size of its modules."""
+        home = self.path.resolve().parent.parent
+        described, modules = home / "release", home / "lib" / "modules"
+        if not described.exists() or not modules.exists():
+            return str(self.path), self.path.stat().st_mtime_ns
+        return described.read_text("utf-8", "replace"), modules.stat().st_size
+
 
 @cache
 def find_java() -> Java:

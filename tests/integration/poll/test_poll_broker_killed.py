@@ -19,7 +19,7 @@ from support.waiting import eventually
 def own_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     state_dir = tmp_path_factory.mktemp("servers")
     state_dir.chmod(0o755)
-    with Servers.start(state_dir, durable=False) as running:
+    with Servers.start(state_dir, registry=False, postgres=False, durable=False) as running:
         yield running
 
 

@@ -31,6 +31,18 @@ def test_a_cache_belongs_to_one_java_and_one_set_of_jars(jar: Path, tmp_path: Pa
     assert aot.cache_file(find_java(), [jar]) != first
 
 
+def test_two_installations_of_one_build_share_a_cache(jar: Path, tmp_path: Path) -> None:
+    files = set()
+    for home, modules in ((tmp_path / "a", b"25.0.2"), (tmp_path / "b", b"25.0.2"), (tmp_path / "c", b"25.0.10")):
+        for name in ("bin", "lib"):
+            (home / name).mkdir(parents=True)
+        (home / "bin" / "java").touch()
+        (home / "release").write_text('JAVA_VERSION="25"')
+        (home / "lib" / "modules").write_bytes(modules)
+        files.add(aot.cache_file(Java(home / "bin" / "java", 25), [jar]))
+    assert len(files) == 2
+
+
 @needs_a_new_java
 def test_the_broker_uses_a_cache_as_soon_as_there_is_one(jar: Path) -> None:
     assert aot.jvm_flags([jar]) == []

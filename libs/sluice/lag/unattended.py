@@ -18,6 +18,9 @@ from sluice.telemetry.health import PROCESS
 
 # A process that is restarted is back by then.
 AWAY_S = 10.0
+# A stream whose answers are this much older than its freshness is not polled, whoever is in the group.
+FORGOTTEN_S = 120.0
+FORGOTTEN_FRESHNESSES = 10
 REPEATED_WITHIN_S = REPEATED_EVERY_S + AWAY_S
 
 
@@ -42,7 +45,7 @@ def unattended(
 ) -> list[Unattended]:
     """In the order of the flow. `pollers`: members of ingress-poller's group; None, as elsewhere, if not known.
     `faults`: those that stand; whoever repeats one runs."""
-    found = list(_polled(pollers, sources, now_s))
+    found = list(_polled(pollers, sources, now_s)) or list(_forgotten(pollers, sources, faults, now_s))
     if not any(one.stage == INGRESS_CDC and _repeated(one, now_s) for one in faults):
         found += _followed(sources, now_s)
     return found + [one for stage in stages if (one := _stage(stage, now_s)) is not None]
@@ -58,6 +61,27 @@ def _polled(pollers: int | None, sources: Sequence[SourceLag], now_s: float) -> 
     names = ", ".join(f"{one.source}.{one.stream}" for one in streams if one in silent or one in never)
     why = f"nobody polls {names}: no process is in the poller's group"
     yield Unattended(INGRESS_POLLER, why, f"start `sluice run {INGRESS_POLLER}`", _last_sign(silent, now_s))
+
+
+def _forgotten(
+    pollers: int | None, sources: Sequence[SourceLag], faults: Sequence[FaultRecord], now_s: float
+) -> Iterable[Unattended]:
+    """Streams that the pollers that run do not know, or may not ask, without a word about it."""
+    told = [one for one in faults if one.stage == INGRESS_POLLER and _repeated(one, now_s)]
+    if not pollers or any("/" not in one.about for one in told):  # a shard, the group, the lag: that is why
+        return
+    for one in sources:
+        allowed_s = max(FORGOTTEN_S, FORGOTTEN_FRESHNESSES * one.seen_every_s)
+        if one.kind != "poll" or one.seen_age_s is None or one.seen_age_s < allowed_s:
+            continue
+        if any(fault.about.startswith(f"{one.source}/{one.stream} ") for fault in told):
+            continue
+        why = f"{one.source}.{one.stream} is not polled, though {pollers} of its processes run and tell no fault of it"
+        start = (
+            "see whether the stages behind it lag far (the metric `sluice_ingress_backpressure` is 2 then, and polling "
+            "waits for them); else restart ingress-poller with this pipeline file: it runs with another one"
+        )
+        yield Unattended(INGRESS_POLLER, why, start, now_s - one.seen_age_s)
 
 
 def _followed(sources: Sequence[SourceLag], now_s: float) -> Iterable[Unattended]:

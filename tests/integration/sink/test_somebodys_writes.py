@@ -264,6 +264,17 @@ def test_who_may_write_to_the_table_alone_is_seen_as_well_and_told_once_however_
     assert rows(postgres_dsn, "SELECT count(*) FROM golden._foreign_writes") == [(1,)]
 
 
+def test_while_no_sink_runs_notes_are_bounded_and_tell_the_oldest(postgres_dsn: str) -> None:
+    filled(postgres_dsn).rollback()
+    update = "UPDATE golden.worker SET full_name = 'x' WHERE entity_id = 'W1'"
+    by_hand(postgres_dsn, f"DO $$ BEGIN FOR i IN 1..1100 LOOP {update}; END LOOP; END $$")
+    by_hand(postgres_dsn, BY_HAND["delete"][0])
+    assert rows(postgres_dsn, "SELECT count(*) FROM golden._foreign_writes") == [(1000,)]
+    found = fault(store(postgres_dsn))
+    assert found is not None
+    assert "UPDATE by user" in found.why
+
+
 OF_BEFORE = "DROP TABLE golden._made, golden._foreign_writes; DROP FUNCTION golden._note_foreign_write CASCADE"
 
 

@@ -99,3 +99,24 @@ def test_that_nobody_can_say_whether_a_process_reads_is_told_as_well() -> None:
         "whether a process polls is not known: describing group poller: refused",
         "whether a process reads for mapper is not known: describing group mapper: refused. Next: grant DESCRIBE",
     ]
+
+
+@pytest.mark.parametrize(
+    ("pollers", "age_s", "freshness_s", "faults", "told"),
+    [
+        (2, 130, 3.0, [], True),
+        (2, 110, 3.0, [], False),
+        (2, 500, 60.0, [], False),  # ten times as old as it may be is what is told
+        (2, 700, 60.0, [], True),
+        (None, 700, 3.0, [], False),
+        (2, 700, 3.0, ["hr/a changes request"], False),  # told already
+        (2, 700, 3.0, ["hr/b changes request"], True),
+        (2, 700, 3.0, ["shard 3"], False),  # whichever streams are in it
+    ],
+)
+def test_a_stream_that_the_running_pollers_do_not_ask_is_told(
+    pollers: int | None, age_s: float, freshness_s: float, faults: list[str], told: bool
+) -> None:
+    standing = [FaultRecord("ingress-poller", "0", about, "x. Next: y", 0, int((NOW_S - 20) * 1e6)) for about in faults]
+    lines = list(unattended_lines(unattended(pollers, [stream("a", age_s, freshness_s)], [], standing, NOW_S)))
+    assert [line.split(": ", 2)[2][:18] for line in lines] == ["hr.a is not polled"] * told

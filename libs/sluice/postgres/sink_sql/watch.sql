@@ -1,7 +1,8 @@
 -- What tells that somebody else wrote to a golden table. Every statement may be run again.
 
 -- A statement that was not the sink's, and what was done to a table without one; no data. The oldest of each kind and
--- user is kept until `sluice sink rebuild`.
+-- user is kept until `sluice sink rebuild`. The sink takes the others away when it looks; while it does not run, no more
+-- than a thousand of a table are kept.
 CREATE TABLE IF NOT EXISTS {schema}._foreign_writes (
     id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     entity  text NOT NULL,
@@ -25,7 +26,12 @@ CREATE TABLE IF NOT EXISTS {schema}._made (
 CREATE OR REPLACE FUNCTION {schema}._note_foreign_write() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    INSERT INTO {schema}._foreign_writes (entity, db_user, kind) VALUES (TG_ARGV[0], session_user, TG_OP);
+    INSERT INTO {schema}._foreign_writes (entity, db_user, kind)
+    SELECT TG_ARGV[0], session_user, TG_OP
+    WHERE (
+        SELECT count(*) < 1000
+        FROM (SELECT FROM {schema}._foreign_writes AS w WHERE w.entity = TG_ARGV[0] LIMIT 1000) AS several
+    );
     RETURN NULL;
 END
 $$;

@@ -9,6 +9,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from confluent_kafka import KafkaException
@@ -123,7 +124,7 @@ class Kafka(Server):
         writes is the same for every broker of ours."""
         key = hashlib.sha256(f"{SETTINGS} {CLUSTER_ID} {self.class_path}".encode()).hexdigest()[:16]
         formatted, data = cache_dir() / f"kafka-formatted-{key}", self.home / "data"
-        if formatted.exists():
+        with suppress(OSError):  # what stands in the way, Kafka's tool tells better
             data.mkdir(exist_ok=True)
             for name in FORMATTED:
                 shutil.copyfile(formatted / name, copy := data / f"{name}.new")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import httpx
@@ -88,7 +89,7 @@ def hr_claim(record: dict[str, Any]) -> dict[str, Any] | None:
 
 def _older_claim(hr_url: str, worker_id: str) -> dict[str, Any] | None:
     """What the newest of the earlier records of this worker said that could be read."""
-    answer = httpx.get(f"{hr_url}/_admin/workers/{worker_id}/earlier", timeout=30).raise_for_status()
+    answer = _http().get(f"{hr_url}/_admin/workers/{worker_id}/earlier").raise_for_status()
     return next((claim for record in answer.json() if (claim := hr_claim(record))), None)
 
 
@@ -216,24 +217,28 @@ def _rows(connection: psycopg.Connection[Any], table: str) -> Iterator[dict[str,
         yield from cursor
 
 
+@cache
+def _http() -> httpx.Client:
+    """One for all requests: making a client reads the certificates of all authorities."""
+    return httpx.Client(timeout=30)
+
+
 def listed(url: str, secret: str, client: str = "sluice") -> Iterator[dict[str, Any]]:
     """Every record that the HR API lists, page by page."""
-    with httpx.Client(timeout=30) as http:
-        form = {"grant_type": "client_credentials", "client_id": client, "client_secret": secret}
-        token = http.post(f"{url}/oauth/token", data=form).raise_for_status().json()
-        http.headers["Authorization"] = f"Bearer {token['access_token']}"
-        page: str | None = f"{url}/workers?limit=500"
-        while page:
-            answer = _page(http, page)
-            yield from answer["data"]
-            page = answer["links"]["next"]
+    form = {"grant_type": "client_credentials", "client_id": client, "client_secret": secret}
+    token = _http().post(f"{url}/oauth/token", data=form).raise_for_status().json()["access_token"]
+    page: str | None = f"{url}/workers?limit=500"
+    while page:
+        answer = _page(page, token)
+        yield from answer["data"]
+        page = answer["links"]["next"]
 
 
-def _page(http: httpx.Client, url: str, deadline_s: float = 30.0) -> Any:
+def _page(url: str, token: str, deadline_s: float = 30.0) -> Any:
     """One page; asks again after a 429 or 500, which HR gives now and then, within the deadline."""
     last = time.monotonic() + deadline_s
     while True:
-        answer = http.get(url)
+        answer = _http().get(url, headers={"Authorization": f"Bearer {token}"})
         if answer.status_code not in (429, 500) or time.monotonic() > last:
             return answer.raise_for_status().json()
         time.sleep(float(answer.headers.get("Retry-After", 0.1)))

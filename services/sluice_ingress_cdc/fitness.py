@@ -86,7 +86,10 @@ def _identity_reasons(facts: TableFacts, server_version: int) -> Iterator[Unfit]
 def _leaf_reasons(facts: TableFacts, leaf: Leaf) -> Iterator[Unfit]:
     """Changes are written by the partition, under its own identity, whatever the table's is."""
     if leaf.kind == "f":
-        yield Unfit(f"its partition {leaf.name} is a foreign table: changes of it are not in the log", "detach it")
+        yield Unfit(
+            f"its partition {leaf.name} is a foreign table: changes of it are not in the log",
+            f"ALTER TABLE {facts.name} DETACH PARTITION {leaf.name}",
+        )
     elif leaf.persistence != "p":
         yield Unfit(
             f"its partition {leaf.name} is unlogged: changes of it are not in the log",

@@ -23,6 +23,7 @@ from sluice.demo.pipeline_run import PipelineRun
 from sluice.demo.stages import StageProcess
 from sluice.embedded import Servers, processes
 from sluice.stage.settings import default_schemas_dir
+from sluice.tls import tls_context
 from sluice.verify import verify
 from sluice.verify.report import Report
 from support.golden_tables import differences, golden_tables
@@ -33,7 +34,7 @@ EXAMPLE = default_schemas_dir().parent / "examples" / "workforce"
 COMMAND_TIMEOUT_S = 120.0
 WHOLE_AGAIN_WITHIN_S = 60.0
 _running: list[Scenario] = []
-_HTTP = httpx.Client(timeout=2)  # making one costs 20 ms of CPU
+_HTTP = httpx.Client(timeout=2, verify=tls_context())
 
 
 def running() -> list[Scenario]:

@@ -9,9 +9,11 @@ from typing import Any, LiteralString
 import httpx
 import psycopg
 
+from sluice.tls import tls_context
 from support.pace import within
 
 TIMEOUT_S = 30.0
+_HTTP = httpx.Client(verify=tls_context())
 
 
 class Sources:
@@ -23,20 +25,20 @@ class Sources:
 
     def hr(self, path: str, **body: Any) -> Any:
         """POST to an admin path; the answer's JSON."""
-        answer = httpx.post(f"{self.hr_url}/_admin/{path}", json=body, timeout=within(TIMEOUT_S))
+        answer = _HTTP.post(f"{self.hr_url}/_admin/{path}", json=body, timeout=within(TIMEOUT_S))
         return answer.raise_for_status().json()
 
     def promote(self, worker: int, title: str) -> None:
         """HR gives a worker another job; who was dismissed by live edits is hired again for it."""
         at = f"{self.hr_url}/_admin/workers/W-{worker}"
-        answer = httpx.post(at, json={"jobTitle": title}, timeout=within(TIMEOUT_S))
+        answer = _HTTP.post(at, json={"jobTitle": title}, timeout=within(TIMEOUT_S))
         if answer.status_code == httpx.codes.NOT_FOUND:
             again = {"employeeNumber": f"E-{worker:05d}", "name": f"Rehired, {worker}", "jobTitle": title}
-            answer = httpx.put(at, json=again, timeout=within(TIMEOUT_S))
+            answer = _HTTP.put(at, json=again, timeout=within(TIMEOUT_S))
         answer.raise_for_status()
 
     def dismiss(self, worker: int) -> None:
-        httpx.delete(f"{self.hr_url}/_admin/workers/W-{worker}", timeout=within(TIMEOUT_S)).raise_for_status()
+        _HTTP.delete(f"{self.hr_url}/_admin/workers/W-{worker}", timeout=within(TIMEOUT_S)).raise_for_status()
 
     def spoil(self, kind: str, count: int = 1) -> None:
         """The next `count` answers of the HR API go wrong in the way that `kind` names."""
@@ -44,7 +46,7 @@ class Sources:
 
     def spoilt_left(self) -> int:
         """How many spoilt answers nobody has fetched yet."""
-        stats = httpx.get(f"{self.hr_url}/_admin/stats", timeout=within(TIMEOUT_S)).raise_for_status()
+        stats = _HTTP.get(f"{self.hr_url}/_admin/stats", timeout=within(TIMEOUT_S)).raise_for_status()
         return int(stats.json()["faults_waiting"])
 
     def finance(self, query: LiteralString, *parameters: object) -> list[tuple[Any, ...]]:

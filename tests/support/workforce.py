@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 from departments import end, start_hr
 
+from sluice.tls import tls_context
 from support.pace import within
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "workforce"
@@ -21,7 +22,7 @@ class HrClient:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.http = httpx.Client(base_url=url, timeout=within(30))
+        self.http = httpx.Client(base_url=url, timeout=within(30), verify=tls_context())
 
     def token(self, secret: str = SECRET) -> httpx.Response:
         return self.http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=("sluice", secret))

@@ -19,6 +19,8 @@ from typing import Any
 import httpcore
 import httpx
 
+from sluice.tls import tls_context
+
 _MIB = 1024 * 1024
 _deadline: ContextVar[float] = ContextVar("deadline")
 
@@ -47,7 +49,7 @@ class BoundedTransport(httpx.BaseTransport):
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
+            ssl_context=tls_context(),
             max_connections=16,
             max_keepalive_connections=4,
             keepalive_expiry=15.0,

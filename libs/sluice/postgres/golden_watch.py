@@ -149,14 +149,19 @@ class Watch:
         for entity, kind, db_user, at, _ in lines:
             who = f" by user {db_user}" if db_user else ""
             found.setdefault(entity, []).append(f"{kind}{who} ({'first ' if who else 'seen '}{at} UTC)")
-        return {entity: "; ".join(some[:_TOLD_MAX]) for entity, some in found.items()}
+        return {entity: _told(some) for entity, some in found.items()}
+
+
+def _told(several: list[str]) -> str:
+    more = f"; and {len(several) - _TOLD_MAX} more" if len(several) > _TOLD_MAX else ""
+    return "; ".join(several[:_TOLD_MAX]) + more
 
 
 def changed_by_others(table: GoldenTable, told: str) -> EnvironmentFault:
     """The fault of a table that was changed besides the sink."""
     return EnvironmentFault(
         f"table {table.schema}.{table.name}",
-        f"was changed by others than the sink, and need not be what its topic says any more: {told}",
+        f"was changed by others than the sink, so that it may differ from its topic: {told}",
         f"stop the sink, run `sluice sink rebuild {table.name}` and start it again: it makes the table equal, and rows "
         "stay readable meanwhile",
     )

@@ -15,6 +15,7 @@ import orjson
 
 from sluice.errors import DeadRecord, EnvironmentFault, SettingsError
 from sluice.schemas.remembered import Remembered
+from sluice.tls import tls_context
 
 _RESPONSE_BYTES_MAX = 4 * 1024 * 1024
 _DEADLINE_S = 10.0
@@ -51,6 +52,7 @@ class Registry:
             timeout=httpx.Timeout(5.0, connect=2.0),
             headers={"content-type": _CONTENT_TYPE, "accept": f"{_CONTENT_TYPE}, application/json"},
             trust_env=False,
+            verify=tls_context(),
         )
 
     def close(self) -> None:

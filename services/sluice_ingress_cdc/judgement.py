@@ -85,7 +85,7 @@ def judge(seen: Seen) -> Verdict:
     # Whatever altered a column and rewrote the rows for it is told as that.
     why = why or [*_rows(bound, seen)]
     if why:
-        return Verdict(Action.SAY, "; ".join(why))
+        return Verdict(Action.SAY, "; ".join(why), _mappings_first(bound, seen.facts))
     # What did no harm (a new partition, VACUUM FULL, an empty column) is not looked at again.
     return Verdict(Action.GO_ON, bound=bound_to(seen.facts, seen.publication, seen.topic_id))
 
@@ -224,7 +224,17 @@ def _columns(bound: Bound, facts: TableFacts) -> Iterator[str]:
     for column in facts.columns:
         published = column.name in facts.published_columns
         if published and column.number not in known and (column.filled or rewritten):
-            yield f"column {column.name} was added with a value in the rows that stood"
+            yield f"column {column.name} was added, and rows that were there may hold a value in it"
+
+
+def _mappings_first(bound: Bound, facts: TableFacts) -> str:
+    """A table that is read again under other names parks every row, unless its mappings know both."""
+    gone = [was.name for was in bound.columns if was.name not in facts.published_columns]
+    if not gone:
+        return ""
+    return (
+        f"let the mappings that read {', '.join(gone)} do without it, since older records keep it and new ones lack it"
+    )
 
 
 def _rows(bound: Bound, seen: Seen) -> Iterator[str]:

@@ -125,7 +125,8 @@ class Tables:
     def _tell(self, name: str, mark: TableMark) -> None:
         about = f"{self._slot.where}, table {name}"
         if mark.why:
-            self._health.fault(about, str(EnvironmentFault(f"{about} is {mark.state}", mark.why, mark.next_step)))
+            state = f"is {mark.state}, and rows may be stale" if mark.state == FOLLOWED else f"is {mark.state}"
+            self._health.fault(about, str(EnvironmentFault(f"{about} {state}", mark.why, mark.next_step)))
         elif mark.state == PENDING:
             self._health.starting(about)
         else:

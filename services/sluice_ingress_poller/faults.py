@@ -6,7 +6,7 @@ a request that fails by an answer to it or by a whole pass of its kind. So none 
 
 from __future__ import annotations
 
-from sluice.errors import EnvironmentFault, SluiceError
+from sluice.errors import EnvironmentFault, SluiceError, fault_text
 from sluice.telemetry import Health
 from sluice_ingress_poller.watermark import CHANGES, ENUMERATION, LISTED_TWICE, Watermark
 
@@ -44,7 +44,7 @@ class StreamFaults:
         """The request for `page` of a pass of kind `doing` failed, for the `attempts`th time in a row."""
         if isinstance(error, EnvironmentFault) or attempts >= TOLD_FROM_ATTEMPT:
             self._failing[doing] = page
-            self._health.fault(f"{self._key} {doing} request", str(error))
+            self._health.fault(f"{self._key} {doing} request", fault_text(error))
 
     def requests_unread(self, error: SluiceError) -> None:
         """What operators asked for could not be read, while an alarm waits for it."""

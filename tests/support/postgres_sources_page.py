@@ -37,6 +37,11 @@ sluice cdc resnapshot SOURCE --table SCHEMA.TABLE
 The table is read again from a snapshot of its own; what is as it was is not written again downstream, and what is gone
 is retracted. While it is read the source's other tables wait.
 
+**A column that is renamed, dropped or retyped concerns its mapping first.** Raw keeps records of before, under the old
+name, and a replay reads them: let the mapping read both names, each with a default, under a higher version
+([how](../how-to/change-a-mapping.md#a-column-gets-another-name)). Then read
+the table again. In the other order the mapper parks the table's records, or pauses the table's topic.
+
 **The application comes first.** Postgres refuses updates and deletes of a published table whose replica identity it
 cannot use. A table is judged before it is published; where one becomes unfit later, it is taken out of the publication
 that Sluice made, within the same 5 seconds, so that its application can write. (A publication that the pipeline file

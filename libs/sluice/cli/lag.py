@@ -18,7 +18,7 @@ from rich.text import Text
 from sluice.cli.options import PipelineOption
 from sluice.cli.reaching import chosen_pipeline, servers_reached
 from sluice.errors import EnvironmentFault, SluiceError, Transient
-from sluice.lag.faults import StandingFaults, silent_for_s, standing_faults, why_of
+from sluice.lag.faults import StandingFaults, alike, silent_for_s, standing_faults
 from sluice.lag.holds import Hold
 from sluice.lag.measure import LagMeter, StageLag
 from sluice.lag.sources import SourceLag, source_lags
@@ -62,7 +62,8 @@ def lag(
     if as_json:
         print(_as_json(seen))
     else:
-        Console().print(*_parts(seen, by_partition), sep="\n")
+        for part in _parts(seen, by_partition):
+            Console().print(part, soft_wrap=isinstance(part, Text))  # a command on two lines cannot be pasted
     if seen.not_measured is not None:
         raise seen.not_measured
 
@@ -118,6 +119,7 @@ def _parts(seen: Seen, by_partition: bool) -> list[Table | Text]:
     if seen.not_measured is not None:
         return [*faults]
     beside = [*hold_lines(seen.stages), *members_unknown_lines(seen.stages, seen.pollers_unknown)]
+    beside += source_lines(seen.sources, {one.about for one in seen.faults.faults})
     holds = map(Text, beside)
     unmapped = [Text(unmapped_line(seen.unmapped))] if seen.unmapped else []
     return [*faults, _stage_table(seen.stages, by_partition), *holds, _source_table(seen.sources), *unmapped]
@@ -141,11 +143,12 @@ def members_unknown_lines(stages: list[StageLag], pollers_unknown: str) -> Itera
 
 def fault_lines(found: StandingFaults, now_s: float) -> Iterator[str]:
     """What stands wrong: stage, what it is about, since when, why with the next step."""
-    for one in found.faults:
+    for about, one in alike(found.faults):
         process = one.stage if one.instance == "0" else f"{one.stage} ({one.instance})"
         silent_s = silent_for_s(one, now_s)
         gone = "" if silent_s is None else f" (not repeated for {_age(silent_s)}: is the process gone?)"
-        yield f"FAULT since {_time(one.since_us / 1e6)}: {process}: {one.about}: {why_of(one)}{gone}"
+        why = one.why if one.why.startswith(about) else f"{about}: {one.why}"
+        yield f"FAULT since {_time(one.since_us / 1e6)}: {process}: {why}{gone}"
     if found.unknown:
         yield f"whether faults stand is not known: {found.unknown}"
 
@@ -162,6 +165,18 @@ def hold_lines(stages: list[StageLag]) -> Iterator[str]:
             yield f"    next: {hold.next_step}"
         if stage.holds_unknown:
             yield f"whether {stage.group} reads all of its input is not known: {stage.holds_unknown}"
+
+
+def source_lines(sources: list[SourceLag], told: set[str]) -> Iterator[str]:
+    """Why it is not known how far a source is ahead, and what is wrong with a table of which no process tells a fault
+    (`told`: what faults are about)."""
+    for one in sources:
+        if "Next:" in one.why:
+            yield one.why if one.why.startswith(f"source {one.source}") else f"source {one.source}: {one.why}"
+        for name, why in one.tables.items():
+            about = f"source {one.source}, table {name}"
+            if "Next:" in why and about not in told:
+                yield f"{about} is {why}"
 
 
 def _stage_table(stages: list[StageLag], by_partition: bool) -> Table:
@@ -183,14 +198,14 @@ def _source_table(sources: list[SourceLag]) -> Table:
     table = Table("source", "by", title="Ingress", title_justify="left")
     table.add_column("behind", justify="right")
     for one in sources:
-        behind = one.why
+        behind = "not known" if "Next:" in one.why else one.why
         if one.wal_bytes is not None:
             behind = f"{one.wal_bytes:,} bytes of WAL"
         elif one.answer_age_s is not None:
             behind = f"last answer {_age(one.answer_age_s)} ago"
         table.add_row(one.source if one.kind == "cdc" else f"{one.source}.{one.stream}", one.kind, behind)
         for name, told in one.tables.items():
-            table.add_row(f"  {name}", "", told)
+            table.add_row(f"  {name}", "", told.partition(":")[0])
     return table
 
 

@@ -100,8 +100,14 @@ class Demo:
         latency = run.edit_latency(live)
         until = None if self._seconds is None else ready_at + run.prepare_s + self._seconds
         self._next(stop, "a look at the stages")
+        edits_ended = False
         while not stop.requested and (until is None or time.monotonic() < until):
             self._turn(run, golden, live, latency)
+            if not edits_ended and live.done():
+                edits_ended = True
+                self._screen.tell(
+                    f"the live edits have ended by themselves: {live.log.with_suffix('.output')} says why"
+                )
             stop.wait(TURN_S)
         if until is not None and not stop.requested:
             self._check(run, golden, live, latency, stop)

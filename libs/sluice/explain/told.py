@@ -83,7 +83,7 @@ def _field_lines(field: FieldExplained, one: Explanation) -> Iterator[str]:
     for losing in field.losing:
         yield f"    lost: {orjson.dumps(losing.value).decode()} from {_origin(losing.origin)}"
     if field.superseded and one.golden is not None:
-        yield "    contributions say otherwise by now; the change is on its way, or `sluice verify` names it"
+        yield "    contributions say otherwise: a change is on its way, or others changed the table (see `sluice lag`)"
 
 
 def _origin(origin: Origin) -> str:

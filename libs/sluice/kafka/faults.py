@@ -118,5 +118,7 @@ class AdminAnswer:
 
 def _silence(doing: str, why: str) -> EnvironmentFault:
     return EnvironmentFault(
-        doing, f"Kafka does not answer ({why})", "start it, or correct SLUICE_KAFKA__BOOTSTRAP_SERVERS"
+        doing,
+        f"Kafka does not answer ({why})",
+        "start it (embedded: `sluice dev up`), or correct SLUICE_KAFKA__BOOTSTRAP_SERVERS",
     )

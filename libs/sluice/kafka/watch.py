@@ -86,6 +86,6 @@ class KafkaWatch:
 def silence_of(settings: KafkaSettings) -> str:
     """Why, and what next."""
     return (
-        f"Kafka at {settings.bootstrap_servers} does not answer, or does not let us in. Next: start it, or correct "
-        "SLUICE_KAFKA__BOOTSTRAP_SERVERS and SLUICE_KAFKA__OPTIONS"
+        f"Kafka at {settings.bootstrap_servers} does not answer, or does not let us in. Next: start it (embedded: "
+        "`sluice dev up`), or correct SLUICE_KAFKA__BOOTSTRAP_SERVERS and SLUICE_KAFKA__OPTIONS"
     )

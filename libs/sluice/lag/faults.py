@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -64,6 +65,21 @@ def silent_for_s(fault: FaultRecord, now_s: float) -> float | None:
     return silent_s if silent_s > SILENT_AFTER_S else None
 
 
-def why_of(fault: FaultRecord) -> str:
-    """Without the words that `about` says already."""
-    return fault.why.removeprefix(f"{fault.about}: ")
+def alike(faults: Iterable[FaultRecord]) -> list[tuple[str, FaultRecord]]:
+    """What each fault is about, and the fault; those of several partitions of a topic that differ in nothing else are
+    one, the oldest, about `topic/0,1,2`."""
+    groups: dict[tuple[str, str, str, str], list[tuple[str, FaultRecord]]] = {}
+    for one in faults:
+        topic, slash, number = one.about.rpartition("/")
+        if not slash or not number.isdigit():
+            topic, number = one.about, ""
+        why = re.sub(rf"{re.escape(one.about)}(?!\d)", topic, one.why)
+        groups.setdefault((one.stage, one.instance, topic, why), []).append((number, one))
+    found = []
+    for (_, _, topic, why), several in groups.items():
+        if len(several) == 1:
+            found.append((several[0][1].about, several[0][1]))
+        else:
+            numbers = ",".join(number for number, _ in several)
+            found.append((f"{topic}/{numbers}", several[0][1]._replace(why=why.removeprefix(f"{topic}: "))))
+    return found

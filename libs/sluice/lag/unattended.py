@@ -102,6 +102,7 @@ def _stage(stage: StageLag, now_s: float) -> Unattended | None:
     topics = sorted({at[0] for at, one in stage.partitions.items() if one.records})
     why = f"nobody reads {', '.join(topics)}, which records wait in: group {stage.group} has no member"
     start = f"start `sluice run {stage.stage}`" + (f" with SLUICE_SINK={stage.sink}" if stage.sink else "")
+    start += "; if its process is there, it hangs: end it first"
     return Unattended(stage.stage, why, start, None if unread.oldest_ms is None else unread.oldest_ms / 1000)
 
 

@@ -33,7 +33,7 @@ def standing_faults(topics: Topics, reader: LogReader, names: Names) -> list[Not
 
 def _told(key: str, value: bytes) -> NotLookedAt:
     """What an alarm is about cannot be called right, whatever the logs say."""
-    what = f"alarm of {key}"
+    what = f"fault of {key}"
     try:
         read: dict[str, Any] = orjson.loads(value)
         since = datetime.fromtimestamp(int(read["since"]) / 1e6, UTC).isoformat(timespec="seconds")

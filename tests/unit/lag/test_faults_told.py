@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sluice.cli.lag import fault_lines
+from sluice.cli.lag import fault_lines, source_lines
 from sluice.lag.faults import StandingFaults, read_faults
+from sluice.lag.sources import SourceLag
 from sluice.telemetry.fault_record import FaultRecord
 
 NOON_US = 1_772_366_400_000_000
@@ -44,3 +45,34 @@ def test_a_fault_in_a_form_that_is_not_read_is_counted() -> None:
     found = read_faults([fault("mapper").to_json(), b'{"v":2}'])
     assert found.faults == (fault("mapper"),)
     assert "1 in a form that this version does not read" in list(fault_lines(found, NOON_S))[-1]
+
+
+def test_partitions_of_a_topic_that_share_a_fault_are_one_line() -> None:
+    several = [fault("mapper", f"raw.hr.workers/{number}", since_us=NOON_US + number) for number in (0, 1, 10)]
+    other = FaultRecord(
+        "mapper", "0", "raw.hr.workers/2", "raw.hr.workers/2: is paused. Next: mend it", NOON_US, NOON_US
+    )
+    assert list(fault_lines(StandingFaults((*several, other)), NOON_S + 5)) == [
+        "FAULT since 2026-03-01T12:00:00Z: mapper: raw.hr.workers/0,1,10: is gone. Next: make it",
+        "FAULT since 2026-03-01T12:00:00Z: mapper: raw.hr.workers/2: is paused. Next: mend it",
+    ]
+
+
+def test_a_fault_that_begins_with_its_thing_does_not_name_it_twice() -> None:
+    about = "source erp, table public.t"
+    one = FaultRecord("ingress-cdc", "0", about, f"{about} is held: x. Next: y", NOON_US, NOON_US)
+    (line,) = fault_lines(StandingFaults((one,)), NOON_S + 5)
+    assert line == f"FAULT since 2026-03-01T12:00:00Z: ingress-cdc: {about} is held: x. Next: y"
+
+
+def test_a_table_whose_process_is_gone_is_told_from_its_watermark() -> None:
+    tables = {
+        "public.a": "held: it is gone. Next: restore it",
+        "public.b": "held: x. Next: y",
+        "public.c": "pending: waits",
+    }
+    erp = SourceLag("erp", "*", "cdc", why="source erp: no answer. Next: start it", tables=tables)
+    assert list(source_lines([erp], {"source erp, table public.b"})) == [
+        "source erp: no answer. Next: start it",
+        "source erp, table public.a is held: it is gone. Next: restore it",
+    ]

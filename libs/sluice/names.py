@@ -21,7 +21,12 @@ class Names:
 
     def raw(self, source: str, stream: str) -> str:
         """`stream` of CDC is `schema.table`."""
-        return f"{self.prefix}raw.{source}.{stream}"
+        return f"{self.raw_prefix}{source}.{stream}"
+
+    @property
+    def raw_prefix(self) -> str:
+        """What the name of every raw topic begins with."""
+        return f"{self.prefix}raw."
 
     def responses(self, source: str) -> str:
         return f"{self.prefix}responses.{source}"

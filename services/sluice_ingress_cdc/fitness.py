@@ -43,6 +43,12 @@ def _reasons(facts: TableFacts, server_version: int) -> Iterator[Unfit]:
         return
     if facts.persistence != "p":
         yield Unfit("it is unlogged or temporary: its changes are not in the log", f"ALTER TABLE {name} SET LOGGED")
+    if facts.sent_as is not None:
+        yield Unfit(
+            f"it is a partition of {facts.sent_as}, which the publication holds as well: its changes are sent as those "
+            f"of {facts.sent_as}",
+            f"take {facts.sent_as} out of the publication, or follow it instead of {name}",
+        )
     yield from _identity_reasons(facts, server_version)
     for leaf in facts.leaves:
         yield from _leaf_reasons(facts, leaf)

@@ -56,10 +56,14 @@ class Lane:
     def hanging(self, now_s: float) -> tuple[str, float] | None:
         """URL of a request that has no answer long after its deadline, and since how many seconds; None where all is
         well."""
-        waited_s = now_s - self._sent_at_s
+        waited_s = self.waited_s(now_s)
         if not self.busy or self._sent is None or waited_s < self._fetcher.deadline_s + HANGS_AFTER_S:
             return None
         return self._fetcher.url(self._sent), waited_s
+
+    def waited_s(self, now_s: float) -> float:
+        """Since the newest request was sent."""
+        return now_s - self._sent_at_s
 
     def consumed(self) -> None:
         """The shard is done with the outcome: its page may leave memory."""

@@ -12,7 +12,7 @@ from sluice.errors import EnvironmentFault, SluiceError, Transient
 from sluice.stage.backpressure import Flow
 from sluice.stage.ingress import IngressProducer
 from sluice_ingress_poller.acceptance import Acceptances
-from sluice_ingress_poller.faults import StreamFaults
+from sluice_ingress_poller.faults import TOLD_FROM_ATTEMPT, StreamFaults
 from sluice_ingress_poller.lane import Lane
 from sluice_ingress_poller.outcomes import count_page, count_parked
 from sluice_ingress_poller.passes import Decision
@@ -21,6 +21,8 @@ from sluice_ingress_poller.records import RecordMaker
 from sluice_ingress_poller.schedule import waits_too_long
 from sluice_ingress_poller.stream_poll import StreamPoll
 
+# A request that fails only after so long is told at once: three of them would take minutes.
+SLOW_S = 15.0
 log = structlog.get_logger()
 
 
@@ -72,7 +74,8 @@ class Polling:
             raise error
         doing, page = self.poll.doing, self.poll.page
         self.poll.failed(error, time.monotonic(), random.random())  # noqa: S311 - spread, not secrecy
-        self.faults.failed(doing, page, error, self.poll.attempts)
+        attempts = self.poll.attempts if self.lane.waited_s(time.monotonic()) < SLOW_S else TOLD_FROM_ATTEMPT
+        self.faults.failed(doing, page, error, attempts)
         if isinstance(error, Transient) and error.retry_after_s is not None:
             self.polled.patience.asked_for(error.retry_after_s, str(error), time.monotonic(), time.time_ns() // 1_000)
         if not isinstance(error, EnvironmentFault):  # which is a fault at once

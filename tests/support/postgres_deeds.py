@@ -483,6 +483,16 @@ DEEDS = [
         HELD,
         "row filter uses column n",
     ),
+    Deed(
+        _PUBLICATION,
+        "it becomes a partition of a table that is published as well",
+        "CREATE TABLE {t}_root (LIKE {t} INCLUDING ALL) PARTITION BY RANGE (id); "
+        "ALTER TABLE {t}_root ATTACH PARTITION {t} FOR VALUES FROM (0) TO (1000); "
+        "ALTER PUBLICATION {publication} ADD TABLE {t}_root",
+        HELD,
+        "is a partition of public.{t}_root",
+        mend="ALTER PUBLICATION {publication} DROP TABLE {t}_root",
+    ),
     # ── partitions ────────────────────────────────────────────────────────────────────────────────────────────────
     Deed(
         _PARTITIONS,

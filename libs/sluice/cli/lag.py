@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Annotated, NamedTuple
@@ -78,6 +78,7 @@ class Seen(NamedTuple):
     sources: list[SourceLag]
     unattended: list[Unattended]
     unmapped: list[str]
+    left_over: Sequence[str] = ()
     pollers_unknown: str = ""
     not_measured: SluiceError | None = None
 
@@ -89,8 +90,9 @@ def _look(pipeline: Pipeline, settings: StageSettings, meter: LagMeter) -> Seen:
     except (EnvironmentFault, Transient) as error:
         return Seen(faults, [], [], [], meter.unmapped, not_measured=error)
     pollers, unknown = meter.pollers()
+    left_over = meter.left_over()
     nobody = unattended(pollers, sources, stages, faults.faults, time.time())
-    return Seen(faults, stages, sources, nobody, meter.unmapped, unknown if pipeline.poll_sources() else "")
+    return Seen(faults, stages, sources, nobody, meter.unmapped, left_over, unknown if pipeline.poll_sources() else "")
 
 
 def _watch(
@@ -122,7 +124,17 @@ def _parts(seen: Seen, by_partition: bool) -> list[Table | Text]:
     beside += source_lines(seen.sources, {one.about for one in seen.faults.faults})
     holds = map(Text, beside)
     unmapped = [Text(unmapped_line(seen.unmapped))] if seen.unmapped else []
+    if seen.left_over:
+        unmapped.append(Text(left_over_line(seen.left_over)))
     return [*faults, _stage_table(seen.stages, by_partition), *holds, _source_table(seen.sources), *unmapped]
+
+
+def left_over_line(topics: Sequence[str]) -> str:
+    """What a source that was taken out of the pipeline file leaves behind."""
+    return (
+        f"no source of this pipeline writes {', '.join(topics)} any more: golden values that came from there are "
+        "neither updated nor deleted. Next: docs/how-to/change-a-mapping.md, `A source goes`"
+    )
 
 
 def unattended_lines(several: list[Unattended]) -> Iterator[str]:
@@ -225,6 +237,7 @@ def _as_json(seen: Seen) -> str:
             "faults_unknown": seen.faults.unknown or None,
             "lag_unknown": None if seen.not_measured is None else str(seen.not_measured),
             "unmapped": seen.unmapped,
+            "left_over": seen.left_over,
             "pollers_unknown": seen.pollers_unknown or None,
             "unattended": [one.to_json() for one in seen.unattended],
             "stages": {stage.group: {"stage": stage.stage, **stage.to_json(now_s)} for stage in seen.stages},

@@ -10,6 +10,7 @@ from confluent_kafka.admin import AdminClient
 
 from sluice.errors import EnvironmentFault, SettingsError, Transient
 from sluice.kafka import KafkaSettings, LogReader, clients
+from sluice.kafka.faults import kafka_errors
 from sluice.kafka.groups import members_of
 from sluice.kafka.log import Partition
 from sluice.kafka.topics import Pinned, Topics
@@ -22,6 +23,7 @@ from sluice.pipeline.authored import load_entities, load_mappings, unmapped
 
 # Offsets and the record that is written with them become visible one after the other.
 LOOK_AGAIN_AFTER_S = 0.3
+LIST_TIMEOUT_S = 15.0
 
 
 class StageLag(NamedTuple):
@@ -103,6 +105,14 @@ class LagMeter:
         sink = inputs.sink if len(self._pipeline.sinks) > 1 else ""
         members, unasked = self._members(inputs.group)
         return StageLag(inputs.stage, inputs.group, left, begun, held, unknown, members, sink, unasked)
+
+    def left_over(self) -> list[str]:
+        """Raw topics that no source of the pipeline writes: what came from them stands in golden records for ever."""
+        names = self._pipeline.names
+        declared = {names.raw(one.source, one.stream) for one in self._pipeline.streams()}
+        with kafka_errors("listing topics"):
+            there = self._admin.list_topics(timeout=LIST_TIMEOUT_S).topics
+        return sorted(name for name in there if name.startswith(names.raw_prefix) and name not in declared)
 
     def pollers(self) -> tuple[int | None, str]:
         """How many processes poll; None where that is not known, and why."""

@@ -18,6 +18,10 @@ from sluice.postgres.source_connection import connect
 
 # The watermark of a followed source is written this long after what moved it, at most; a pass takes its time, too.
 LATE_S = 10.0
+_FOREIGN = (
+    "the watermark has a form that no version of ours wrote. Next: find who writes there, and restart its stage, which "
+    "tells how to go on"
+)
 
 
 class SourceLag(NamedTuple):
@@ -50,17 +54,29 @@ def source_lags(pipeline: Pipeline, settings: KafkaSettings) -> list[SourceLag]:
     """One line per polled stream and per followed database. Raises Transient or EnvironmentFault for Kafka only."""
     marks: dict[str, dict[str, Any]] = {}
     for message in read_to_end(settings, pipeline.names.watermarks, {0: 0}):
-        key, value = message.key(), message.value()
-        if key is not None and value:
-            marks[key.decode()] = orjson.loads(value)
+        key = (message.key() or b"").decode(errors="replace")
+        marks.pop(key, None)
+        if message.value():
+            marks[key] = _read(message.value() or b"")
     polled = [_polled(pipeline, s.source, s.stream, marks) for s in pipeline.streams() if s.kind == "poll"]
     return polled + [_followed(pipeline, name, source, marks) for name, source in pipeline.cdc_sources().items()]
+
+
+def _read(value: bytes) -> dict[str, Any]:
+    """Empty for what no version of ours wrote."""
+    try:
+        read = orjson.loads(value)
+    except ValueError:
+        return {}
+    return read if isinstance(read, dict) else {}
 
 
 def _polled(pipeline: Pipeline, source: str, stream: str, marks: Mapping[str, Mapping[str, Any]]) -> SourceLag:
     mark = marks.get(f"{source}/{stream}")
     if mark is None:
         return SourceLag(source, stream, "poll", why="no page was published yet")
+    if not isinstance(mark.get("at"), int | float):
+        return SourceLag(source, stream, "poll", why=f"{source}/{stream} in {pipeline.names.watermarks}: {_FOREIGN}")
     age_s = max(0.0, time.time() - mark["at"] / 1e6)
     freshness_s = pipeline.poll_sources()[source].streams[stream].freshness
     return SourceLag(source, stream, "poll", answer_age_s=age_s, seen_age_s=age_s, seen_every_s=freshness_s)
@@ -80,7 +96,9 @@ def _followed(pipeline: Pipeline, name: str, source: CdcSource, marks: Mapping[s
             lag = lag._replace(attended=is_followed(connection, called, where))
             if slot is not None:
                 lag = lag._replace(wal_bytes=max(0, wal_end(connection, where) - slot.lsn))
-    except (EnvironmentFault, SettingsError, Transient, ValueError) as error:
+    except (ValueError, LookupError, TypeError):
+        return lag._replace(why=f"source {name} in {pipeline.names.watermarks}: {_FOREIGN}")
+    except (EnvironmentFault, SettingsError, Transient) as error:
         return lag._replace(why=f"{lag.why}; {error}" if lag.why else str(error))
     return lag
 

@@ -76,10 +76,10 @@ def _forgotten(
             continue
         if any(fault.about.startswith(f"{one.source}/{one.stream} ") for fault in told):
             continue
-        why = f"{one.source}.{one.stream} is not polled, though {pollers} of its processes run and tell no fault of it"
+        why = f"{one.source}.{one.stream} has no answer, though {pollers} pollers run and tell no fault of it"
         start = (
             "see whether the stages behind it lag far (the metric `sluice_ingress_backpressure` is 2 then, and polling "
-            "waits for them); else restart ingress-poller with this pipeline file: it runs with another one"
+            "waits for them); else restart ingress-poller with this pipeline file, which it may not have read yet"
         )
         yield Unattended(INGRESS_POLLER, why, start, now_s - one.seen_age_s)
 

@@ -62,6 +62,7 @@ class TableFacts(NamedTuple):
     `published`: the columns that the publication lets through, None where it lacks the table. `membership`: the rows of
     the catalog that make the table part of the publication. `xid`: every transaction below it had ended. `toast`: the
     oid of the table of its large values, 0 without one; TRUNCATE keeps it, whatever writes rows anew makes another.
+    `sent_as`: the partitioned table, published as well, as whose changes those of this one are sent.
     """
 
     schema: str
@@ -82,6 +83,7 @@ class TableFacts(NamedTuple):
     filter_columns: tuple[str, ...]
     xid: int
     toast: int = 0
+    sent_as: str | None = None
 
     @property
     def name(self) -> str:

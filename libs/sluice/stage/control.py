@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from sluice.errors import Transient
+from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.faults import translate
 
@@ -32,7 +32,18 @@ def requests_in_force(reader: LogReader, topic: str, keys: Iterable[str]) -> dic
     for message in reader.read({at: span}):
         if (key := message.key()) in wanted:
             newest[wanted[key]] = message.value()
-    return {key: orjson.loads(value) for key, value in newest.items() if value}
+    return {key: _read(topic, key, value) for key, value in newest.items() if value}
+
+
+def _read(topic: str, key: str, value: bytes) -> dict[str, Any]:
+    try:
+        read = orjson.loads(value)
+    except ValueError:
+        read = None
+    if isinstance(read, dict):
+        return read
+    why = "is not a request of ours: somebody else wrote to that topic"
+    raise EnvironmentFault(f"request {key} in {topic}", why, "run the command that makes it again: the newest counts")
 
 
 def write_request(

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from sluice.errors import Transient
+from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka import KafkaSettings, LogReader, TransactionalProducer, read_to_end
 from sluice.names import Names
 from sluice.stage.control import requests_in_force
@@ -32,7 +32,7 @@ class IngressProducer:
 
     def read_watermarks(self, keys: Iterable[str] = (), prefix: str | None = None) -> dict[str, dict[str, Any]]:
         """The newest committed watermark of each of `keys` that has one, and of every key that begins with `prefix`; a
-        deleted one is none."""
+        deleted one is none. Raises EnvironmentFault for one that others wrote."""
         wanted = {key.encode() for key in keys}
         below = None if prefix is None else prefix.encode()
         newest: dict[bytes, bytes | None] = {}
@@ -40,7 +40,21 @@ class IngressProducer:
             key = message.key()
             if key is not None and (key in wanted or (below is not None and key.startswith(below))):
                 newest[key] = message.value()
-        return {key.decode(): orjson.loads(value) for key, value in newest.items() if value}
+        return {key.decode(): self._read(key.decode(), value) for key, value in newest.items() if value}
+
+    def _read(self, key: str, value: bytes) -> dict[str, Any]:
+        try:
+            read = orjson.loads(value)
+        except ValueError:
+            read = None
+        if isinstance(read, dict):
+            return read
+        raise EnvironmentFault(
+            f"watermark {key} in {self._names.watermarks}",
+            "is not what Sluice wrote: somebody else wrote to that topic",
+            "find who it was, and produce the newest older value of that key again (kafka-console-consumer with "
+            "--from-beginning shows those that are left), or restore the topic from its backup",
+        )
 
     def read_control(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
         """The newest request under each of `keys` in `sluice.control` that has one."""

@@ -67,7 +67,7 @@ def verify(
         _run(scope, opened, began + wait_s, progress)
         link.compare(began + wait_s)
         progress("waiting for alarms to end")
-        scope.report.not_looked_at += _alarms(scope, began + wait_s)
+        scope.report.not_looked_at += [*_retired(scope), *_alarms(scope, began + wait_s)]
     scope.report.seconds = time.monotonic() - began
     return scope.report
 
@@ -79,6 +79,20 @@ def _alarms(scope: Scope, give_up_at: float) -> list[NotLookedAt]:
         if not standing or time.monotonic() > give_up_at:
             return standing
         time.sleep(ALARMS_AGAIN_AFTER_S)
+
+
+def _retired(scope: Scope) -> list[NotLookedAt]:
+    """What stands of streams that no mapping reads any more: nothing says whether it is right."""
+    claims = scope.report.checked["retired"]
+    if not claims:
+        return []
+    return [
+        NotLookedAt(
+            "values of streams or mappings that the pipeline does not have any more",
+            f"{claims} claims stand in contributions, and are neither updated nor retracted",
+            "map their streams again; or have them retracted: docs/how-to/change-a-mapping.md, `A source goes`",
+        )
+    ]
 
 
 def _run(scope: Scope, opened: ExitStack, give_up_at: float, progress: Progress) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from confluent_kafka.admin import NewTopic
 from typer.testing import CliRunner
 
 from sluice.cli.main import app
@@ -17,6 +18,7 @@ from sluice.kafka.topics import Topic, Topics
 from sluice.lag import Backlog, backlogs, committed_offsets
 from sluice.stage.partition import PartitionRecord, partition_key
 from support.handmade import Handmade
+from support.pace import within
 from support.waiting import eventually
 
 
@@ -116,6 +118,28 @@ def test_the_command_counts_what_each_stage_has_not_done(
     assert f"{made.crm}/{raw.partition}" in table.stdout
     assert "ingress-poller: nobody polls crm.people" in table.stdout
     assert "`sluice run ingress-poller`" in table.stdout
+
+
+def test_what_a_removed_source_and_a_foreign_writer_leave_is_told(
+    servers: Servers, postgres_dsn: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    made = Handmade(servers.bootstrap_servers, servers.registry_url, postgres_dsn, topic_prefix, tmp_path)
+    left = made.names.raw("old", "things")
+    admin = clients.admin(made.settings.kafka)
+    admin.create_topics([NewTopic(left, 1, 1)])[left].result(within(30))
+    for key in (b"crm/people", b"erp/*", b"garbage"):
+        made.produce(made.names.watermarks, key, b"garbage", [], 0)
+    environment = {
+        "SLUICE_PIPELINE": str(made.settings.pipeline),
+        "SLUICE_KAFKA__BOOTSTRAP_SERVERS": servers.bootstrap_servers,
+        "NOBODY_ASKS_FOR_IT": postgres_dsn,
+    }
+    done = CliRunner().invoke(app, ["lag"], env={**environment, "COLUMNS": "80"})
+    assert done.exit_code == 0, done.output
+    assert f"no source of this pipeline writes {left} any more" in done.stdout
+    for begins in ("source crm: crm/people in ", "source erp in "):
+        (line,) = [line for line in done.stdout.splitlines() if line.startswith(begins)]
+        assert "a form that no version of ours wrote. Next: find who writes there" in line
 
 
 def test_the_command_tells_what_is_not_read_why_and_how_to_let_it_go_on(

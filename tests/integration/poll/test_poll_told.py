@@ -12,8 +12,10 @@ import pytest
 
 from sluice.connector import NextLink
 from sluice.connector.transport import Limits
+from sluice.kafka import clients
 from sluice_ingress_poller import lane
 from support.listings import People, connector, listed
+from support.pace import within
 from support.polling import Polled, ThingConnector, Things, as_published
 from support.scripted_source import ScriptedSource, scripted_source
 from support.waiting import eventually
@@ -93,3 +95,20 @@ def test_requests_that_cannot_be_read_are_told_while_an_alarm_waits_for_one(
             polled.make(control)
             eventually(lambda: "shop/things requests" not in health.faults, "the fault to end", 30.0)
         polled.close()
+
+
+def test_a_watermark_that_others_wrote_is_told_and_nothing_is_guessed(
+    kafka: str, topic_prefix: str, source: ScriptedSource, tmp_path: Path
+) -> None:
+    polled = Polled(kafka, topic_prefix, source.url)
+    producer = clients.producer(polled.kafka)
+    producer.produce(polled.names.watermarks, b"garbage", b"shop/things", 0)
+    assert producer.flush(within(30)) == 0
+    with polled.poller(tmp_path) as health:
+        why = eventually(
+            lambda: " ".join(w for w in health.faults.values() if "watermark shop/things" in w), "the fault"
+        )
+        assert "is not what Sluice wrote" in why
+        assert "Next: " in why
+    assert not polled.raw()
+    polled.close()

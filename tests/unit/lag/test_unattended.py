@@ -119,4 +119,4 @@ def test_a_stream_that_the_running_pollers_do_not_ask_is_told(
 ) -> None:
     standing = [FaultRecord("ingress-poller", "0", about, "x. Next: y", 0, int((NOW_S - 20) * 1e6)) for about in faults]
     lines = list(unattended_lines(unattended(pollers, [stream("a", age_s, freshness_s)], [], standing, NOW_S)))
-    assert [line.split(": ", 2)[2][:18] for line in lines] == ["hr.a is not polled"] * told
+    assert [line.split(": ", 2)[2][:18] for line in lines] == ["hr.a has no answer"] * told

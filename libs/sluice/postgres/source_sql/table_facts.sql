@@ -2,7 +2,7 @@
 -- them: what a function or view such as pg_publication_tables computes is of a later moment, and the two together would
 -- show a table that never was. `xmin` of a catalog row changes with the row: it shows what was changed and changed back.
 WITH RECURSIVE publication AS (
-    SELECT p.oid, p.puballtables, COALESCE(to_jsonb(p) ->> 'pubgencols', 'n') = 's' AS generated
+    SELECT p.oid, p.puballtables, p.pubviaroot, COALESCE(to_jsonb(p) ->> 'pubgencols', 'n') = 's' AS generated
       FROM pg_catalog.pg_publication AS p
      WHERE p.pubname = %(publication)s
 ), asked AS (
@@ -120,6 +120,23 @@ SELECT r.nspname::text AS schema,
               CROSS JOIN LATERAL regexp_matches(m.prqual::text, ':varattno (\d+)', 'g') AS used(attnum)
                JOIN pg_catalog.pg_attribute AS a ON a.attrelid = r.oid AND a.attnum = used.attnum[1]::int2
               WHERE m.prpubid = p.oid AND m.prrelid = r.oid) AS filter_columns,
+       -- An ancestor that is published as well, in whose name the changes of the table are sent.
+       (WITH RECURSIVE above (oid) AS (
+            SELECT i.inhparent FROM pg_catalog.pg_inherits AS i WHERE i.inhrelid = r.oid
+             UNION ALL
+            SELECT i.inhparent FROM above AS b JOIN pg_catalog.pg_inherits AS i ON i.inhrelid = b.oid
+        )
+        SELECT n.nspname || '.' || c.relname
+          FROM above AS b
+          JOIN pg_catalog.pg_class AS c ON c.oid = b.oid AND c.relkind = 'p'
+          JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+         WHERE p.pubviaroot
+           AND (p.puballtables
+                OR EXISTS (SELECT FROM pg_catalog.pg_publication_rel AS m
+                            WHERE m.prpubid = p.oid AND m.prrelid = c.oid)
+                OR EXISTS (SELECT FROM pg_catalog.pg_publication_namespace AS m
+                            WHERE m.pnpubid = p.oid AND m.pnnspid = c.relnamespace))
+         LIMIT 1) AS sent_as,
        pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text::bigint AS xid
   FROM relations AS r
   LEFT JOIN publication AS p ON true

@@ -17,13 +17,15 @@ UPSERT = 4 | 16
 
 class Relation(NamedTuple):
     """A table: `columns` (name, type) by number; `required`: those that an insert must give a value; `watch`: when its
-    watch fires, as `pg_trigger.tgenabled` says it, empty where it has none; `keyed`: entity ids are unique."""
+    watch fires, as `pg_trigger.tgenabled` says it, empty where it has none; `keyed`: entity ids are unique; `kin`:
+    the tables that it is a parent or a child of by inheritance."""
 
     oid: int
     columns: Mapping[int, tuple[str, str]]
     required: frozenset[str]
     watch: str
     keyed: bool
+    kin: tuple[str, ...] = ()
 
 
 class Existing(NamedTuple):
@@ -44,8 +46,8 @@ def existing(connection: Connection, schema: str) -> Existing:
         numbered.setdefault(relation, {})[number] = (column, sql_type)
         required.setdefault(relation, set()).update({column} if must else ())
     tables = {
-        name: Relation(oid, numbered.get(name, {}), frozenset(required.get(name, ())), watch, keyed)
-        for name, oid, watch, keyed in connection.execute(statement("relations"), [schema])
+        name: Relation(oid, numbered.get(name, {}), frozenset(required.get(name, ())), watch, keyed, tuple(kin))
+        for name, oid, watch, keyed, kin in connection.execute(statement("relations"), [schema])
     }
     views = connection.execute(statement("view_comments"), [schema]).fetchall()
     return Existing(columns, dict(views), tables)

@@ -59,6 +59,10 @@ def compare(table: GoldenTable, made: Made | None, now: Relation | None, beside:
             renamed.append((name, is_now))
         else:
             changes.append(f"column {name} dropped or made anew")
+    if now.kin:
+        changes.append(
+            f"INHERIT with {', '.join(now.kin)}, whose rows and writes are not watched; end it by NO INHERIT"
+        )
     if made.watch == WATCH_ALWAYS != now.watch:
         changes.append(_SWITCHED_OFF)
     return Seen(renamed, changes)

@@ -73,6 +73,17 @@ BY_HAND = {
         f"DROP TABLE golden.worker CASCADE; {AGAIN}; DELETE FROM golden.worker WHERE entity_id = 'W1'",
         "dropped and made anew, or restored from a dump",
     ),
+    "child by inheritance": (
+        "CREATE TABLE golden.extra () INHERITS (golden.worker); "
+        "INSERT INTO golden.extra SELECT * FROM ONLY golden.worker WHERE entity_id = 'W1'; "
+        "UPDATE golden.extra SET entity_id = 'ghost'",
+        "INHERIT with golden.extra",
+    ),
+    "parent by inheritance": (
+        "CREATE TABLE golden.parent (LIKE golden.worker); ALTER TABLE golden.worker INHERIT golden.parent; "
+        "DELETE FROM golden.parent WHERE entity_id = 'W1'",
+        "INHERIT with golden.parent",
+    ),
     "made anew without a key": (
         "CREATE TABLE golden.kept AS SELECT * FROM golden.worker; DROP TABLE golden.worker CASCADE; "
         "CREATE TABLE golden.worker AS SELECT * FROM golden.kept UNION ALL SELECT * FROM golden.kept",
@@ -96,6 +107,8 @@ BY_HAND = {
 UNDONE = {
     "another's trigger": "DROP TRIGGER more ON golden.worker",
     "cascade": "ALTER TABLE golden.worker DROP CONSTRAINT boss",
+    "child by inheritance": "DROP TABLE golden.extra",
+    "parent by inheritance": "ALTER TABLE golden.worker NO INHERIT golden.parent",
 }
 ALLOWED = {
     "reads": "SELECT * FROM golden.worker",

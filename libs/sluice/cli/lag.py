@@ -86,11 +86,10 @@ class Seen(NamedTuple):
 def _look(pipeline: Pipeline, settings: StageSettings, meter: LagMeter) -> Seen:
     faults = standing_faults(settings.kafka, pipeline.names)
     try:
-        stages, sources = meter.measure(), source_lags(pipeline, settings.kafka)
+        stages, sources, left_over = meter.measure(), source_lags(pipeline, settings.kafka), meter.left_over()
     except (EnvironmentFault, Transient) as error:
         return Seen(faults, [], [], [], meter.unmapped, not_measured=error)
     pollers, unknown = meter.pollers()
-    left_over = meter.left_over()
     nobody = unattended(pollers, sources, stages, faults.faults, time.time())
     return Seen(faults, stages, sources, nobody, meter.unmapped, left_over, unknown if pipeline.poll_sources() else "")
 

@@ -6,8 +6,6 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import orjson
-
 from sluice.errors import EnvironmentFault, SettingsError, Transient
 from sluice.kafka import KafkaSettings, read_to_end
 from sluice.pipeline import Pipeline
@@ -15,6 +13,7 @@ from sluice.pipeline.model import CdcSource
 from sluice.postgres.slot_watermark import FOLLOWED, TableMark, source_watermarks
 from sluice.postgres.slots import is_followed, slot_name, wal_end
 from sluice.postgres.source_connection import connect
+from sluice.stage.control import json_object
 
 # The watermark of a followed source is written this long after what moved it, at most; a pass takes its time, too.
 LATE_S = 10.0
@@ -57,18 +56,9 @@ def source_lags(pipeline: Pipeline, settings: KafkaSettings) -> list[SourceLag]:
         key = (message.key() or b"").decode(errors="replace")
         marks.pop(key, None)
         if message.value():
-            marks[key] = _read(message.value() or b"")
+            marks[key] = json_object(message.value() or b"") or {}  # of a form that nobody of ours wrote
     polled = [_polled(pipeline, s.source, s.stream, marks) for s in pipeline.streams() if s.kind == "poll"]
     return polled + [_followed(pipeline, name, source, marks) for name, source in pipeline.cdc_sources().items()]
-
-
-def _read(value: bytes) -> dict[str, Any]:
-    """Empty for what no version of ours wrote."""
-    try:
-        read = orjson.loads(value)
-    except ValueError:
-        return {}
-    return read if isinstance(read, dict) else {}
 
 
 def _polled(pipeline: Pipeline, source: str, stream: str, marks: Mapping[str, Mapping[str, Any]]) -> SourceLag:

@@ -35,12 +35,17 @@ def requests_in_force(reader: LogReader, topic: str, keys: Iterable[str]) -> dic
     return {key: _read(topic, key, value) for key, value in newest.items() if value}
 
 
-def _read(topic: str, key: str, value: bytes) -> dict[str, Any]:
+def json_object(value: bytes) -> dict[str, Any] | None:
+    """What a record of our own topics holds; None where somebody else wrote it."""
     try:
         read = orjson.loads(value)
     except ValueError:
-        read = None
-    if isinstance(read, dict):
+        return None
+    return read if isinstance(read, dict) else None
+
+
+def _read(topic: str, key: str, value: bytes) -> dict[str, Any]:
+    if (read := json_object(value)) is not None:
         return read
     why = "is not a request of ours: somebody else wrote to that topic"
     raise EnvironmentFault(f"request {key} in {topic}", why, "run the command that makes it again: the newest counts")

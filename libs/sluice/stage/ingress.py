@@ -14,7 +14,7 @@ import orjson
 from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka import KafkaSettings, LogReader, TransactionalProducer, read_to_end
 from sluice.names import Names
-from sluice.stage.control import requests_in_force
+from sluice.stage.control import json_object, requests_in_force
 from sluice.stage.raw import RawRecord
 
 
@@ -43,11 +43,7 @@ class IngressProducer:
         return {key.decode(): self._read(key.decode(), value) for key, value in newest.items() if value}
 
     def _read(self, key: str, value: bytes) -> dict[str, Any]:
-        try:
-            read = orjson.loads(value)
-        except ValueError:
-            read = None
-        if isinstance(read, dict):
+        if (read := json_object(value)) is not None:
             return read
         raise EnvironmentFault(
             f"watermark {key} in {self._names.watermarks}",

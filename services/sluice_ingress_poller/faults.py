@@ -6,6 +6,8 @@ a request that fails by an answer to it or by a whole pass of its kind. So none 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sluice.errors import EnvironmentFault, SluiceError, fault_text
 from sluice.telemetry import Health
 from sluice_ingress_poller.watermark import CHANGES, ENUMERATION, LISTED_TWICE, Watermark
@@ -22,13 +24,21 @@ NEXT_STEP = (
 TOLD_FROM_ATTEMPT = 3
 
 
+class Failing(NamedTuple):
+    """The request for `page` fails: `why`, and the id of the first stored response that says so, if there is one."""
+
+    page: bytes
+    why: str
+    response_id: str
+
+
 class StreamFaults:
     """Of the stream `key`; kept for as long as this process holds its shard."""
 
     def __init__(self, key: str, health: Health) -> None:
         self._key = key
         self._health = health
-        self._failing: dict[str, bytes] = {}
+        self._failing: dict[str, Failing] = {}
         self._hanging = False
 
     def alarms(self, watermark: Watermark) -> None:
@@ -40,11 +50,19 @@ class StreamFaults:
             else:
                 self._health.fault(f"{self._key} {about}", alarm.why)
 
-    def failed(self, doing: str, page: bytes, error: SluiceError, attempts: int) -> None:
-        """The request for `page` of a pass of kind `doing` failed, for the `attempts`th time in a row."""
+    def failed(self, doing: str, page: bytes, error: SluiceError, attempts: int, response_id: str = "") -> None:
+        """The request for `page` of a pass of kind `doing` failed, for the `attempts`th time in a row.
+
+        `response_id`: the stored response, if any. The fault names the first one with its text, so that the same
+        refusal is not a new cause at each attempt.
+        """
         if isinstance(error, EnvironmentFault) or attempts >= TOLD_FROM_ATTEMPT:
-            self._failing[doing] = page
-            self._health.fault(f"{self._key} {doing} request", fault_text(error))
+            before, why = self._failing.get(doing), fault_text(error)
+            if before is not None and before.why == why:
+                response_id = before.response_id or response_id
+            self._failing[doing] = Failing(page, why, response_id)
+            shown = f"{why}. Its answer: `sluice responses show {response_id}`" if response_id else why
+            self._health.fault(f"{self._key} {doing} request", shown)
 
     def requests_unread(self, error: SluiceError) -> None:
         """What operators asked for could not be read, while an alarm waits for it."""
@@ -78,7 +96,7 @@ class StreamFaults:
     def answered(self, doing: str, page: bytes, finished: bool) -> None:
         """The request for `page` was answered and published; `finished`: it was the last of its pass."""
         self._health.mend(f"{self._key} {WAIT}")
-        if doing in self._failing and (finished or self._failing[doing] == page):
+        if doing in self._failing and (finished or self._failing[doing].page == page):
             del self._failing[doing]
             self._health.mend(f"{self._key} {doing} request")
 

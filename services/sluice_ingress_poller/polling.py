@@ -68,16 +68,25 @@ class Polling:
         if decision.next is None:
             self.faults.alarms(decision.watermark)
 
-    def failed(self, error: Exception) -> None:
-        """A request, its page or the making of either failed. A bug comes through."""
+    def failed(self, error: Exception, response_id: str = "") -> None:
+        """A request, its page or the making of either failed. A bug comes through.
+
+        `response_id`: the id of the stored response, where there was one.
+        """
         if not isinstance(error, SluiceError):
             raise error
         doing, page = self.poll.doing, self.poll.page
         self.poll.failed(error, time.monotonic(), random.random())  # noqa: S311 - spread, not secrecy
         attempts = self.poll.attempts if self.lane.waited_s(time.monotonic()) < SLOW_S else TOLD_FROM_ATTEMPT
-        self.faults.failed(doing, page, error, attempts)
+        self.faults.failed(doing, page, error, attempts, response_id)
         if isinstance(error, Transient) and error.retry_after_s is not None:
             self.polled.patience.asked_for(error.retry_after_s, str(error), time.monotonic(), time.time_ns() // 1_000)
         if not isinstance(error, EnvironmentFault):  # which is a fault at once
             retry_in_s = round(self.due_s - time.monotonic(), 1)
-            log.warning("not now", stream=self.polled.key, why=str(error), retry_in_s=retry_in_s)
+            log.warning(
+                "not now",
+                stream=self.polled.key,
+                why=str(error),
+                retry_in_s=retry_in_s,
+                **({"response": response_id} if response_id else {}),
+            )

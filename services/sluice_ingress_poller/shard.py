@@ -246,7 +246,7 @@ class Shard:
             polling.failed(answer if isinstance(answer, SluiceError) else author_fault(answer, outcome.key))
             return
         fetched = Fetched.now(answer, time.time_ns() // 1_000_000)
-        refused = failure(polling.polled.names.source, answer)
+        refused = failure(polling.polled.names.source, answer, polling.polled.secrets)
         decision: Decision | None = None
         if refused is None:
             try:
@@ -255,7 +255,7 @@ class Shard:
                 refused = error
         if decision is None:
             self._producer.publish([polling.maker.response(fetched)], {})
-            polling.failed(refused or Bug("no decision and no reason"))
+            polling.failed(refused or Bug("no decision and no reason"), fetched.response_id)
             return
         self._publish(polling, decision, fetched)
         self._attempts = 0

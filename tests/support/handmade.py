@@ -90,10 +90,17 @@ class Handmade:
         partition = murmur2_partition(key.encode(), self.partitions)
         return self.produce(topic, key.encode(), value, told, partition)
 
-    def response(self, fetched_ms: int) -> str:
+    def response(self, fetched_ms: int, body: bytes = b"{}") -> str:
         """A stored response of the CRM's API; returns its id, a UUIDv7 of that moment."""
+        self._sequence += 1
         made = str(UUID(int=fetched_ms << 80 | 0x7 << 76 | 0x2 << 62 | self._sequence))
-        self.produce(self.names.responses("crm"), made.encode(), b"{}", [], 0, fetched_ms)
+        headers: Headers = [
+            ("http.method", b"GET"),
+            ("http.url", b"https://crm/people?page=1"),
+            ("http.status", b"403"),
+            ("http.headers", b'{"content-type":"application/json"}'),
+        ]
+        self.produce(self.names.responses("crm"), made.encode(), body, headers, 0, fetched_ms)
         return made
 
     def person(self, number: str, name: str, response: str = "", **more: Any) -> Record:

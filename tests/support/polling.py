@@ -100,6 +100,7 @@ class Polled:
         **settings: str,
     ) -> None:
         self.kafka = KafkaSettings(bootstrap_servers=kafka)
+        self.url = url
         declared = {
             "poll": "sources.shop.connector:Shop",
             "settings": {"base_url": url, **settings},

@@ -52,6 +52,11 @@ class ScriptedSource:
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
 
+    @property
+    def connections(self) -> int:
+        """How many were made to it so far."""
+        return self._server.connections
+
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
@@ -82,6 +87,11 @@ def in_turn(*answers: Answer | Raw) -> Script:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
+    connections = 0
+
+    def get_request(self) -> Any:
+        self.connections += 1
+        return super().get_request()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hangs up in the middle of an answer is what some tests are about."""

@@ -18,6 +18,7 @@ GROUPS = {
     "deletes": "Accept that records of a polled source are truly gone.",
     "dev": "Servers for development: Kafka, Postgres, the registry.",
     "mappings": "Mappings: check them without a server.",
+    "responses": "Stored responses of polled sources: show what a source answered.",
     "schemas": "Avro contracts of the pipeline's entities.",
     "sink": "The sink: rebuild its tables.",
     "skips": "Accept that records were skipped on purpose.",

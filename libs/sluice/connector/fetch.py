@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from urllib.parse import urljoin
 
@@ -11,6 +12,7 @@ from sluice.codes import classify_http
 from sluice.connector.auth import Auth, Door
 from sluice.connector.messages import Request, Response, origin, without_query
 from sluice.connector.network_errors import NETWORK_ERRORS, no_answer
+from sluice.connector.redact import safe_url
 from sluice.connector.retry_after import retry_after_s
 from sluice.connector.transport import BoundedTransport, Limits
 from sluice.errors import EnvironmentFault, SluiceError, Transient
@@ -93,12 +95,15 @@ class Fetcher:
         return Response(request, answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, answer.content)
 
 
-def failure(source: str, response: Response) -> SluiceError | None:
-    """What the status of `response` means, as the error to raise; None for success."""
+def failure(source: str, response: Response, secrets: Collection[str] = ()) -> SluiceError | None:
+    """What the status of `response` means, as the error to raise; None for success.
+
+    The error names the request with its query, without what looks like a secret and without the texts in `secrets`.
+    """
     policy = classify_http(response.status)
     if policy is None:
         return None
-    where = f"{response.request.method} {without_query(response.request.url)}"
+    where = f"{response.request.method} {safe_url(response.request.url, secrets)}"
     if policy is Transient:
         return Transient(f"{where}: status {response.status}", retry_after_s(response))
     if response.status in (401, 403):

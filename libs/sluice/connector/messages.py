@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import quote, unquote_plus, urljoin, urlsplit, urlunsplit
 
 from sluice.connector import json_text
 
@@ -98,10 +98,18 @@ def without_query(url: str) -> str:
 
 
 def with_params(url: str, params: Mapping[str, ParamValue]) -> str:
-    """`url` with `params` in its query; what the query holds already stays."""
+    """`url` with `params` in its query; what the query holds already stays as it is spelled."""
     if not params:
         return url
     parts = urlsplit(url)
-    kept = [(k, v) for k, v in parse_qsl(parts.query, keep_blank_values=True) if k not in params]
-    query = urlencode([*kept, *((k, str(v)) for k, v in params.items())])
+    kept = [part for part in parts.query.split("&") if part and unquote_plus(part.partition("=")[0]) not in params]
+    query = "&".join([*kept, *(query_part(name, str(value)) for name, value in params.items())])
     return urlunsplit((parts.scheme, parts.netloc, parts.path, query, parts.fragment))
+
+
+def query_part(name: str, value: str, safe: str = "") -> str:
+    """`name=value`, percent-encoded as RFC 3986 has it: a space is `%20`, since not every server reads `+` as one.
+
+    `$` stays in the name, where OData has it; characters of `safe` stay in the value.
+    """
+    return f"{quote(name, safe='$')}={quote(value, safe=safe)}"

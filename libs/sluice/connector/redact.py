@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+from sluice.connector.messages import query_part
 
 REMOVED = "[removed]"
 # Shorter texts stand everywhere by chance.
@@ -25,12 +27,9 @@ def safe_url(url: str, secrets: Collection[str] = ()) -> str:
     """`url` with the values of secret parameters, of known `secrets`, and any user and password removed."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
-    query = urlencode(
-        [
-            (name, REMOVED if is_secret_name(name) else without(value, secrets))
-            for name, value in parse_qsl(parts.query, keep_blank_values=True)
-        ],
-        safe="[]:/,",
+    query = "&".join(
+        query_part(name, REMOVED if is_secret_name(name) else without(value, secrets), safe="[]:/,")
+        for name, value in parse_qsl(parts.query, keep_blank_values=True)
     )
     return urlunsplit((parts.scheme, host, without(parts.path, secrets), query, ""))
 

@@ -22,6 +22,7 @@ import httpx
 from sluice.tls import tls_context
 
 _MIB = 1024 * 1024
+IDLE_MAX = 4
 _deadline: ContextVar[float] = ContextVar("deadline")
 
 
@@ -44,29 +45,30 @@ class BodyUnreadable(Exception):
 
 
 class BoundedTransport(httpx.BaseTransport):
-    """An httpx transport whose responses are whole, decompressed and within `limits`. Safe for several threads."""
+    """An httpx transport whose responses are whole, decompressed and within `limits`. Safe for several threads.
+
+    An exchange has a pool of its own, of one connection, and leaves it to the next: threads that share a pool of
+    httpcore 1.0.9 close each other's connections, since one that was just given to a request still counts as idle.
+    The request then fails, or waits for its read time-out (one in a thousand, fifty threads).
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=tls_context(),
-            max_connections=16,
-            max_keepalive_connections=4,
-            keepalive_expiry=15.0,
-            network_backend=_DeadlineBackend(),
-        )
+        self._idle: list[httpcore.ConnectionPool] = []
+        self._closed = False
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Raises httpcore's network errors, BodyTooLarge or BodyUnreadable."""
         limits = self._limits
         set_deadline = _deadline.set(time.monotonic() + limits.deadline_s)
         try:
-            response = self._pool.handle_request(self._core_request(request))
-            try:
-                headers = httpx.Headers(response.headers)
-                body = _read(response.iter_stream(), headers, limits.body_bytes_max)
-            finally:
-                response.close()
+            with self._own_pool() as pool:
+                response = pool.handle_request(self._core_request(request))
+                try:
+                    headers = httpx.Headers(response.headers)
+                    body = _read(response.iter_stream(), headers, limits.body_bytes_max)
+                finally:
+                    response.close()
         finally:
             _deadline.reset(set_deadline)
         for name in ("content-encoding", "transfer-encoding", "content-length"):
@@ -74,7 +76,27 @@ class BoundedTransport(httpx.BaseTransport):
         return httpx.Response(response.status, headers=headers, content=body, request=request)
 
     def close(self) -> None:
-        self._pool.close()
+        """Close what is idle; what is under way is closed when it ends."""
+        self._closed = True
+        while (pool := self._idle_pool()) is not None:
+            pool.close()
+
+    @contextlib.contextmanager
+    def _own_pool(self) -> Iterator[httpcore.ConnectionPool]:
+        pool = self._idle_pool() or _one_connection()
+        try:
+            yield pool
+        finally:
+            if self._closed or len(self._idle) >= IDLE_MAX:
+                pool.close()
+            else:
+                self._idle.append(pool)
+
+    def _idle_pool(self) -> httpcore.ConnectionPool | None:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
 
     def _core_request(self, request: httpx.Request) -> httpcore.Request:
         url = httpcore.URL(
@@ -91,6 +113,16 @@ class BoundedTransport(httpx.BaseTransport):
             content=request.read(),
             extensions={"timeout": timeouts},
         )
+
+
+def _one_connection() -> httpcore.ConnectionPool:
+    return httpcore.ConnectionPool(
+        ssl_context=tls_context(),
+        max_connections=1,
+        max_keepalive_connections=1,
+        keepalive_expiry=15.0,
+        network_backend=_DeadlineBackend(),
+    )
 
 
 def _read(chunks: Iterable[bytes], headers: httpx.Headers, bytes_max: int) -> bytes:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 from uuid import UUID
 
-from sluice.errors import DeadRecord, EnvironmentFault
+from sluice.errors import DeadRecord
+from sluice.explain.responses import fetched_ms_of, find_response, uuid_of
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
 from sluice.names import Names
@@ -15,8 +16,6 @@ from sluice.stage import source_record
 from sluice.stage.record import Record, record_of
 
 RESPONSE_HEADER = "sluice-response"
-# A response's timestamp is made by the poller's clock; others of the same moment may stand before it.
-_SCANNED_OFFSETS_MAX = 2_000
 
 
 class ResponsePlace(NamedTuple):
@@ -52,9 +51,9 @@ def raw_places(
         if record is None:
             found[raw] = _newest(reader, raw, source_key)
             continue
-        response_id = _uuid(record.headers.get(RESPONSE_HEADER, b""))
-        response = _response(reader, names.responses(source), partitions, response_id) if response_id else None
-        found[raw] = RawPlace("stands", raw.offset, response)
+        response_id = uuid_of(record.headers.get(RESPONSE_HEADER, b"").decode("latin-1"))
+        place = _response(reader, names.responses(source), partitions, response_id) if response_id else None
+        found[raw] = RawPlace("stands", raw.offset, place)
     return found
 
 
@@ -70,30 +69,13 @@ def _newest(reader: LogReader, raw: RawRef, source_key: str) -> RawPlace:
     return RawPlace("missing" if newest is None else "compacted", newest)
 
 
-def _response(reader: LogReader, topic: str, partitions: int, made: UUID) -> ResponsePlace:
-    """Found by its time: a UUIDv7 begins with its milliseconds (RFC 9562), and so does its record."""
-    response_id, fetched_ms = str(made), made.int >> 80
-    ats = [(topic, partition) for partition in range(partitions)]
-    try:
-        starts = reader.at_time(ats, fetched_ms)
-    except EnvironmentFault:
-        return ResponsePlace(response_id, topic, None, None, fetched_ms)
-    ends = reader.ends([at for at in ats if starts[at] >= 0])
-    spans = {at: (starts[at], min(end, starts[at] + _SCANNED_OFFSETS_MAX)) for at, end in ends.items()}
-    for message in reader.read(spans):
-        if message.key() == response_id.encode():
-            return ResponsePlace(response_id, topic, message.partition(), message.offset(), fetched_ms)
-    return ResponsePlace(response_id, topic, None, None, fetched_ms)
-
-
 def _read(reader: LogReader, at: Partition, start: int, end: int) -> Iterator[Record]:
     begin = reader.beginnings([at])[at]
     for message in reader.read({at: (max(start, begin), end)}):
         yield record_of(message)
 
 
-def _uuid(text: bytes) -> UUID | None:
-    try:
-        return UUID(text.decode())
-    except ValueError:
-        return None
+def _response(reader: LogReader, topic: str, partitions: int, made: UUID) -> ResponsePlace:
+    found = find_response(reader, topic, partitions, made)
+    partition, offset = (None, None) if found is None else (found.partition, found.offset)
+    return ResponsePlace(str(made), topic, partition, offset, fetched_ms_of(made))

@@ -133,6 +133,32 @@ def test_the_command_takes_an_id_as_a_source_spells_it(made: Handmade) -> None:
     assert name["raw"]["response"]["expired"] is False
 
 
+def test_a_stored_response_is_shown_its_body_alone_on_stdout(made: Handmade) -> None:
+    response_id = made.response(int(time.time() * 1000), b'{"data":[1]}')
+    done = CliRunner().invoke(app, ["responses", "show", response_id], env=environment(made))
+    assert done.exit_code == 0, done.output
+    assert done.stdout == '{"data":[1]}'
+    assert "GET https://crm/people?page=1\nstatus 403, fetched 2" in done.stderr
+    assert "content-type: application/json" in done.stderr
+
+
+def test_a_stored_response_is_one_json_object_whatever_its_body_is(made: Handmade) -> None:
+    response_id = made.response(int(time.time() * 1000), b"\xff")
+    done = CliRunner().invoke(app, ["responses", "show", response_id, "--json"], env=environment(made))
+    told = orjson.loads(done.stdout)
+    assert (told["id"], told["status"], told["body_base64"], told["body_bytes"]) == (response_id, 403, "/w==", 1)
+
+
+def test_a_response_that_never_was_is_a_finding_and_what_is_no_id_a_wrong_argument(made: Handmade) -> None:
+    never = str(uuid.UUID(int=int(time.time() * 1000) << 80 | 0x7 << 76 | 0x2 << 62 | 0xDEF))
+    done = CliRunner().invoke(app, ["responses", "show", never], env=environment(made))
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert f"no response {never} in {made.names.responses('crm')}" in done.stderr
+    done = CliRunner().invoke(app, ["responses", "show", "17"], env=environment(made))
+    assert done.exit_code == 2
+    assert "'17' is no id of a response" in done.stderr
+
+
 def test_an_unknown_id_is_a_finding(made: Handmade) -> None:
     done = CliRunner().invoke(app, ["explain", "person", "nobody"], env=environment(made))
     assert done.exit_code == 1

@@ -153,6 +153,20 @@ def test_a_page_in_any_trouble_is_refused_whole_and_the_rest_flows_on(
     assert stored().count("500") == 1
 
 
+def test_a_refusal_is_told_with_its_query_and_the_id_of_its_stored_answer(
+    polled: Polled, things: Things, tmp_path: Path
+) -> None:
+    things.fault = lambda asked: Answer(b'{"error":"no such column: since"}', 400)
+    with polled.poller(tmp_path) as health:
+        why = eventually(lambda: health.faults.get("shop/things enumeration request", ""))
+        assert f"GET {polled.url}/things?limit=10: status 400" in why
+        response_id = why.partition("`sluice responses show ")[2].rstrip("`")
+        stored = {(m.key() or b"").decode(): m.value() for m in polled.read(polled.names.responses("shop"))}
+        assert stored[response_id] == b'{"error":"no such column: since"}'
+        things.fault = lambda asked: None
+        eventually(lambda: not health.faults)
+
+
 def test_retry_after_is_waited_for_and_the_refusal_is_stored(
     polled: Polled, things: Things, source: ScriptedSource, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import ClassVar
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from pydantic import BaseModel, SecretStr
@@ -153,12 +154,40 @@ def test_parameters_join_the_query_that_is_there() -> None:
     assert with_params("/x?a=1&b=2", {"b": 3, "c": "ä"}) == "/x?a=1&b=3&c=%C3%A4"
 
 
+@pytest.mark.parametrize(
+    ("value", "spelled"),
+    [
+        ("a eq 'b c'", "a%20eq%20%27b%20c%27"),
+        ("1+1", "1%2B1"),
+        ("x&y=z#?", "x%26y%3Dz%23%3F"),
+        ("2024-05-01T00:00:00+02:00", "2024-05-01T00%3A00%3A00%2B02%3A00"),
+        ("~a-b._", "~a-b._"),
+    ],
+)
+def test_a_parameter_is_percent_encoded_and_read_back_by_every_server(value: str, spelled: str) -> None:
+    url = with_params("/x", {"$filter": value})
+    assert url == f"/x?$filter={spelled}"
+    assert unquote(spelled) == value, "a server that does not read + as a space"
+    assert parse_qs(urlsplit(url).query, strict_parsing=True) == {"$filter": [value]}, "and one that does"
+
+
+def test_what_a_source_put_into_its_own_link_stays_as_it_is_spelled() -> None:
+    link = "https://h/x?$skiptoken=a+b%2fc&empty=&flag&limit=5"
+    assert with_params(link, {"limit": 9}) == "https://h/x?$skiptoken=a+b%2fc&empty=&flag&limit=9"
+    assert with_params("/x?%24top=5", {"$top": 9}) == "/x?$top=9"
+
+
 def test_urls_lose_their_secrets() -> None:
     url = "https://user:pw@h/x/s3cret-text?api_key=k1&accessToken=k2&q=s3cret-text&page=2&monkey=1"
     assert safe_url(url, ["s3cret-text"]) == (
         "https://h/x/[removed]?api_key=[removed]&accessToken=[removed]&q=[removed]&page=2&monkey=1"
     )
     assert without_query("https://user:pw@h:8443/x?api_key=k1") == "https://h:8443/x"
+
+
+def test_a_url_in_an_error_reads_as_it_was_sent() -> None:
+    url = with_params("https://h/Books", {"$filter": "a gt 5", "$orderby": "a,b"})
+    assert safe_url(url) == "https://h/Books?$filter=a%20gt%205&$orderby=a,b"
 
 
 def test_headers_lose_their_secrets() -> None:

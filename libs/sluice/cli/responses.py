@@ -1,0 +1,97 @@
+"""`sluice responses`: what a polled source answered, as it is stored."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from sluice.cli.options import JsonOption, PipelineOption
+from sluice.cli.reaching import chosen_pipeline, servers_reached
+from sluice.errors import ExitCode, SettingsError
+from sluice.explain.responses import StoredResponse, fetched_ms_of, find_response, read_response, uuid_of
+from sluice.kafka import LogReader
+from sluice.stage.settings import StageSettings, read_settings
+
+app = typer.Typer(no_args_is_help=True, help="Stored responses of polled sources.")
+
+
+@app.callback()
+def _group() -> None:
+    """Stored responses of polled sources."""
+
+
+@app.command()
+def show(
+    response_id: Annotated[str, typer.Argument(metavar="ID", help="as a fault, a log line or `explain` names it")],
+    pipeline: PipelineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print a stored response: status, request and headers to stderr, the body to stdout. Secrets are removed from it.
+
+    The body may hold personal data. Exit code 1: it expired (responses are kept for a week), or it never was.
+    """
+    wanted = uuid_of(response_id)
+    if wanted is None:
+        raise SettingsError(f"{response_id!r} is no id of a response, which looks like {_EXAMPLE}")
+    settings = read_settings(StageSettings, pipeline)
+    loaded = chosen_pipeline(pipeline, settings)
+    topics = [loaded.names.responses(source) for source in loaded.poll_sources()]
+    with servers_reached(loaded, settings), LogReader(settings.kafka) as reader:
+        records = (find_response(reader, topic, loaded.partitions, wanted) for topic in topics)
+        found = next((read_response(record) for record in records if record is not None), None)
+    if found is None:
+        when = _time(fetched_ms_of(wanted))
+        print(f"no response {wanted} in {', '.join(topics) or 'any topic'}: fetched {when}, if ever", file=sys.stderr)
+        raise typer.Exit(int(ExitCode.FINDING))
+    if as_json:
+        print(orjson.dumps(_as_json(found)).decode())
+        return
+    print("\n".join(_head(found)), file=sys.stderr, flush=True)
+    sys.stdout.buffer.write(found.body)
+    if sys.stdout.isatty() and not found.body.endswith(b"\n"):
+        print()
+
+
+_EXAMPLE = "01920000-0000-7000-8000-000000000000"
+
+
+def _head(one: StoredResponse) -> list[str]:
+    cut = f"; the first {len(one.body)} of {one.body_bytes} bytes are stored" if one.truncated else ""
+    return [
+        f"{one.method} {one.url}",
+        f"status {one.status}, fetched {_time(one.fetched_ms)}, {one.topic}/{one.partition}@{one.offset}{cut}",
+        *(f"{name}: {value}" for name, value in one.headers.items()),
+        "",
+    ]
+
+
+def _as_json(one: StoredResponse) -> dict[str, Any]:
+    try:
+        body = {"body": one.body.decode()}
+    except UnicodeDecodeError:
+        body = {"body_base64": base64.b64encode(one.body).decode()}
+    return {
+        "id": one.response_id,
+        "method": one.method,
+        "url": one.url,
+        "status": one.status,
+        "headers": one.headers,
+        "fetched_at": _time(one.fetched_ms),
+        "topic": one.topic,
+        "partition": one.partition,
+        "offset": one.offset,
+        "body_bytes": one.body_bytes,
+        **body,
+    }
+
+
+def _time(ms: int) -> str:
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    except (ValueError, OverflowError, OSError):
+        return f"{ms} ms"

@@ -1,0 +1,103 @@
+"""Stored responses of polled sources: found by their id, and read as what they were."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+import orjson
+
+from sluice.errors import EnvironmentFault
+from sluice.kafka import LogReader
+from sluice.stage.record import Record, record_of
+
+# A response's timestamp is made by the poller's clock; others of the same moment may stand before it.
+_SCANNED_OFFSETS_MAX = 2_000
+
+
+@dataclass(frozen=True)
+class StoredResponse:
+    """An answer of a source as it is stored, secrets removed. `headers`: names in lower case.
+
+    `body_bytes`: how long the body was; `body` holds less of it where it was very large. `fetched_ms`: Unix time.
+    """
+
+    response_id: str
+    topic: str
+    partition: int
+    offset: int
+    fetched_ms: int
+    method: str
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    body_bytes: int
+
+    @property
+    def truncated(self) -> bool:
+        return self.body_bytes > len(self.body)
+
+
+def uuid_of(text: str) -> UUID | None:
+    """The id that `text` spells; None where it spells none."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def fetched_ms_of(response_id: UUID) -> int:
+    """When a response came (Unix ms): its id, a UUIDv7, begins with that (RFC 9562)."""
+    return response_id.int >> 80
+
+
+def find_response(reader: LogReader, topic: str, partitions: int, response_id: UUID) -> Record | None:
+    """The record of a response in `topic`, looked up by its time; None where it expired or never was.
+
+    Blocks. Raises Transient where a partition cannot be read.
+    """
+    ats = [(topic, partition) for partition in range(partitions)]
+    try:
+        starts = reader.at_time(ats, fetched_ms_of(response_id))
+    except EnvironmentFault:
+        return None
+    ends = reader.ends([at for at in ats if starts[at] >= 0])
+    spans = {at: (starts[at], min(end, starts[at] + _SCANNED_OFFSETS_MAX)) for at, end in ends.items()}
+    key = str(response_id).encode()
+    for message in reader.read(spans):
+        if message.key() == key:
+            return record_of(message)
+    return None
+
+
+def read_response(record: Record) -> StoredResponse:
+    """What `record` of a responses topic says; a header that is missing is told as empty."""
+    headers = {name: value.decode("utf-8", "replace") for name, value in record.headers.items()}
+    body = record.value or b""
+    return StoredResponse(
+        (record.key or b"").decode("utf-8", "replace"),
+        record.topic,
+        record.partition,
+        record.offset,
+        record.timestamp_ms,
+        headers.get("http.method", ""),
+        headers.get("http.url", ""),
+        _whole(headers.get("http.status"), 0),
+        _headers(headers.get("http.headers", "{}")),
+        body,
+        _whole(headers.get("sluice-truncated-bytes"), len(body)),
+    )
+
+
+def _headers(text: str) -> Mapping[str, str]:
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {}
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+
+
+def _whole(text: str | None, default: int) -> int:
+    return int(text) if text is not None and text.isdecimal() else default

@@ -20,6 +20,7 @@ class ExitCode(IntEnum):
     FINDING = 1
     SETTINGS = 2
     ENVIRONMENT = 3
+    NOT_YET = 4
     BUG = 70
 
 

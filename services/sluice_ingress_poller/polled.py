@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sluice.connector import Connector, Stream
+from sluice.connector import Stream
 from sluice.connector.fetch import Fetcher
-from sluice.errors import SettingsError, SluiceError
 from sluice.names import INGRESS_POLLER
 from sluice.pipeline import Pipeline, StreamSettings, reveal_all
-from sluice.pipeline.authored import author_s_mistake
-from sluice.pipeline.load import place_in_file
+from sluice.stage.connectors import authored_place, connector_class
 from sluice_ingress_poller.enumeration import ShrinkGuard
 from sluice_ingress_poller.records import Names
 from sluice_ingress_poller.schedule import patience_s
@@ -69,34 +66,18 @@ def polled_streams(pipeline: Pipeline, part: PollerPart, load: Callable[[Pipelin
     """Every polled stream; `load` finds a source's connector class. Raises SettingsError, which names the place."""
     found = []
     for source, declared in pipeline.poll_sources().items():
-        kind = load(pipeline, source)
-        if not (isinstance(kind, type) and issubclass(kind, Connector)):
-            raise SettingsError(f"sources.{source}.poll: {declared.poll} is not a sluice.connector.Connector")
-        with _place(pipeline, "sources", source, "settings"):
+        kind = connector_class(pipeline, source, load)
+        with authored_place(pipeline, "sources", source, "settings"):
             connector = kind(source, reveal_all(declared.settings))
             fetcher, patience = connector.fetcher(), Patience()
         for name, settings in declared.streams.items():
-            with _place(pipeline, "sources", source, "streams", name):
+            with authored_place(pipeline, "sources", source, "streams", name):
                 stream = connector.stream(name)
             names = _names(pipeline, source, name)
             plan = _plan(f"{source}/{name}", stream, settings, part)
             secrets = connector.secrets()
             found.append(PolledStream(f"{source}/{name}", stream, fetcher, plan, names, secrets, patience))
     return found
-
-
-@contextmanager
-def _place(pipeline: Pipeline, *location: str) -> Iterator[None]:
-    """Around the author's own code: its mistakes are told with the line of the pipeline file, or with their own."""
-    try:
-        yield
-    except SettingsError as error:
-        raise SettingsError(f"{place_in_file(pipeline, *location)}: {error}") from None
-    except SluiceError:
-        raise
-    except Exception as error:
-        # Its words may hold the settings, and secrets are among them.
-        raise author_s_mistake(pipeline, f"making {'.'.join(location)}", error, quoted=False) from None
 
 
 def _plan(name: str, stream: Stream[Any], settings: StreamSettings, part: PollerPart) -> Plan:

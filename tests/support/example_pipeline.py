@@ -15,7 +15,7 @@ import yaml
 from confluent_kafka.admin import AdminClient
 from psycopg.conninfo import conninfo_to_dict
 
-from sluice.demo.pipeline_run import PipelineRun
+from sluice.demo.example_run import ExampleRun
 from sluice.embedded import Servers
 from sluice.testing.example import load_example
 from support.pace import within
@@ -41,7 +41,7 @@ def example_pipeline(
     before, path = dict(os.environ), list(sys.path)
     os.environ.update(environment or {})
     load_example(example)  # its helpers are imported from the example itself, not from a copy that goes away
-    run = PipelineRun(_copy(example, directory / "example", change), directory, servers)
+    run = ExampleRun(_copy(example, directory / "example", change), directory, servers)
     try:
         with run:
             run.apply()
@@ -72,7 +72,7 @@ def _copy(example: Path, target: Path, change: Callable[[dict[str, Any]], None])
     return target
 
 
-def remove(run: PipelineRun, servers: Servers) -> None:
+def remove(run: ExampleRun, servers: Servers) -> None:
     """Topics and databases: one set of servers serves many tests."""
     admin = AdminClient({"bootstrap.servers": servers.bootstrap_servers})
     prefix = run.pipeline.names.prefix

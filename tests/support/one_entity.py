@@ -18,7 +18,7 @@ import psycopg
 from typer.testing import CliRunner
 
 from sluice.cli.main import app
-from sluice.demo.pipeline_run import PipelineRun
+from sluice.demo.example_run import ExampleRun
 from sluice.embedded import Servers
 from sluice.kafka import clients
 from sluice.kafka.topics import Topics, concrete, load_kinds
@@ -93,7 +93,7 @@ class OneEntity:
     def __init__(self, scenario: Scenario, dsn: str) -> None:
         self.scenario = scenario
         self.run = scenario.run
-        self.source = Source(dsn, self.run.settings.kafka, self.run.pipeline, self.run.example)
+        self.source = Source(dsn, self.run.settings.kafka, self.run.pipeline, self.run.folder)
 
     def golden(self) -> dict[str, Rows]:
         """By table or stream: the golden records, by the row's id."""
@@ -165,9 +165,9 @@ def one_entity(
     dsn = servers.postgres_dsn(f"{name}_erp")
     fill(dsn)
     folder = directory / "pipeline"
-    _write(folder, name, tables, streams, connector, url)
+    write_pipeline(folder, name, tables, streams, connector, url)
     with _erp_dsn(dsn):
-        run = PipelineRun(folder, directory, servers)
+        run = ExampleRun(folder, directory, servers)
         try:
             with run:
                 run.apply()
@@ -191,9 +191,15 @@ def _erp_dsn(dsn: str) -> Iterator[None]:
             os.environ["ERP_DSN"] = before
 
 
-def _write(
-    folder: Path, name: str, tables: Sequence[str], streams: Mapping[str, str], connector: str, url: str
+def write_pipeline(
+    folder: Path,
+    name: str,
+    tables: Sequence[str] = (),
+    streams: Mapping[str, str] = {},
+    connector: str = "",
+    url: str = "",
 ) -> None:
+    """The files of such a pipeline; its variables are ERP_DSN and ONE_ENTITY_SINK_DSN."""
     of_sources: dict[str, tuple[str, list[tuple[str, str]]]] = {}
     if tables:
         declared = ", ".join(f"public.{table}" for table in tables)

@@ -19,7 +19,7 @@ from typing import Self
 import httpx
 import orjson
 
-from sluice.demo.pipeline_run import PipelineRun
+from sluice.demo.example_run import ExampleRun
 from sluice.demo.stages import StageProcess
 from sluice.embedded import Servers, processes
 from sluice.stage.settings import default_schemas_dir
@@ -45,7 +45,7 @@ def running() -> list[Scenario]:
 class Scenario:
     """A running pipeline. `truth` and `verified` are asked while nobody edits the sources."""
 
-    def __init__(self, run: PipelineRun, servers: Servers) -> None:
+    def __init__(self, run: ExampleRun, servers: Servers) -> None:
         self.run = run
         self.servers = servers
 
@@ -179,7 +179,7 @@ def scenario(workers: int, ledger_entries: int) -> Iterator[Scenario]:
     try:
         with (
             Servers.start(directory, durable=False) as servers,
-            PipelineRun(EXAMPLE, directory, servers) as run,
+            ExampleRun(EXAMPLE, directory, servers) as run,
         ):
             run.apply()
             run.env["PYTHONFAULTHANDLER"] = "1"  # a hung stage tells where, if it is sent SIGABRT

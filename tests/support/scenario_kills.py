@@ -126,9 +126,9 @@ def _count(scenario: Scenario, outcome: Outcome, progress: Progress) -> None:
     names = run.pipeline.names
     raw = [names.raw(source, stream) for source, of in run.pipeline.poll_sources().items() for stream in of.streams]
     raw += [names.raw(source, table) for source, of in run.pipeline.cdc_sources().items() for table in of.tables]
-    outcome.doubled = doubled_raw(run.servers.bootstrap_servers, raw)
+    outcome.doubled = doubled_raw(run.settings.kafka.bootstrap_servers, raw)
     canonical = [names.canonical(entity) for entity in run.contracts]
-    outcome.doubled += doubled_canonical(run.servers.bootstrap_servers, canonical)
+    outcome.doubled += doubled_canonical(run.settings.kafka.bootstrap_servers, canonical)
 
 
 def _made(log: Path) -> tuple[int, float]:

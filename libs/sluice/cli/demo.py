@@ -6,13 +6,12 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import orjson
 import typer
 
 from sluice.cli.options import JsonOption
-from sluice.errors import ExitCode, SettingsError
+from sluice.cli.session import run_session
+from sluice.errors import SettingsError
 from sluice.stage.settings import default_schemas_dir
-from sluice.stage.signals import Stop
 
 app = typer.Typer()
 
@@ -28,29 +27,26 @@ def example_folder(name: str) -> Path:
 @app.command()
 def demo(
     example: Annotated[str, typer.Option(help="workforce, tryton, or a folder")] = "workforce",
-    seconds: Annotated[float | None, typer.Option(min=0, help="stop after so long, counted from servers ready")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="check and stop so long after the first golden record")
+    ] = None,
     rate: Annotated[float, typer.Option(min=0, help="live edits per second in the sources")] = 20.0,
     state_dir: Annotated[Path | None, typer.Option(help="where data stays; default .sluice in the example")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start everything, show a golden record with the source of each field, go on until Ctrl-C.
 
-    With --seconds the run ends by checking that nothing was lost; exit code 1 if anything was. `latency_s` in --json is
-    the time from before a live edit is sent to its source to the commit of the golden row that shows it: never told too
-    small. Not counted: edits before the first golden record, deletes, edits overwritten before they were looked at, and
-    edits that change nothing.
+    With --seconds the run ends by checking that nothing was lost. Exit codes then: 0, verified; 1, something is wrong
+    or could not be looked at; 4, nothing is wrong, and no golden record came within five minutes.
+
+    `latency_s` in --json is the time from before a live edit is sent to its source to the commit of the golden row that
+    shows it: never told too small. Not counted: edits before the first golden record, deletes, edits overwritten before
+    they were looked at, and edits that change nothing.
     """
     began = time.monotonic()
-    from sluice.demo.run import Demo
-    from sluice.demo.screen import Screen
+    from sluice.demo.session import Wanted
 
     folder = example_folder(example)
-    stop = Stop.on_signals()
-    with Screen(quiet=as_json) as screen:
-        state = (state_dir or folder / ".sluice").resolve()
-        outcome = Demo(folder, state, screen, seconds=seconds, rate_per_s=rate, began=began).run(stop)
-        screen.stopped()
-    if as_json:
-        print(orjson.dumps(outcome.as_json()).decode())
-    if outcome.verified is False or (seconds is not None and outcome.first_golden_record_s is None):
-        raise typer.Exit(int(ExitCode.FINDING))
+    state = (state_dir or folder / ".sluice").resolve()
+    wanted = Wanted(folder, state, seconds=seconds, example=True, edits_per_s=rate)
+    run_session(wanted, began=began, as_json=as_json)

@@ -44,6 +44,7 @@ def up(
         forget(directory)
     servers = Servers.start(directory, progress=_tell, detach=True)
     typer.echo(f"kafka     {servers.bootstrap_servers}")
+    typer.echo(f"postgres  {servers.postgres_address}")
     typer.echo(f"registry  {servers.registry_url}")
     typer.echo(f"data in   {directory}; `sluice dev env` prints what programs need, `sluice dev down` ends them")
 
@@ -53,8 +54,9 @@ def down(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None) 
     """End the servers; their data stays."""
     from sluice import embedded
 
-    embedded.down(state_directory(pipeline, state_dir), _tell)
-    typer.echo("no server is running")
+    directory = state_directory(pipeline, state_dir)
+    ended = embedded.down(directory, _tell)
+    typer.echo(f"ended {', '.join(ended)}; the data stays in {directory}" if ended else "no server was running")
 
 
 @app.command()
@@ -95,15 +97,44 @@ def reset(
 
 @app.command()
 def env(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None, as_json: AsJson = False) -> None:
-    """Print the variables that programs need to reach the servers: `eval "$(sluice dev env)"`."""
+    """Print the variables that `sluice run` and other programs need: `eval "$(sluice dev env)"`.
+
+    Each sink that names its DSN as `{env: …}` gets a database of the embedded Postgres. Variables of sources that are
+    not set are named on stderr: only you know what they are.
+    """
     from sluice import embedded
 
-    variables = embedded.environment(state_directory(pipeline, state_dir))
+    directory = state_directory(pipeline, state_dir)
+    variables = {**embedded.environment(directory), **_of_pipeline(pipeline, directory)}
     if as_json:
         typer.echo(json.dumps(variables))
         return
     for name, value in variables.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+def _of_pipeline(file: Path, directory: Path) -> dict[str, str]:
+    """What `sluice run` needs for this pipeline beside the servers; its databases are created."""
+    from sluice import embedded
+    from sluice.pipeline import load_pipeline
+    from sluice.pipeline.secret import variables_in
+    from sluice.stage.settings import default_schemas_dir
+
+    if not file.exists():
+        _tell(f"there is no {file}: only what the servers need is told")
+        return {}
+    pipeline = load_pipeline(file)
+    sinks = {name: sink.postgres.env for name, sink in pipeline.sinks.items() if sink.postgres.env is not None}
+    made = {variable: embedded.database(directory, f"{pipeline.pipeline}_{name}") for name, variable in sinks.items()}
+    missing = [name for name in sorted(variables_in(pipeline.model_dump()) - set(made)) if not os.environ.get(name)]
+    if missing:
+        _tell(f"not set, and {pipeline.file} refers to them: {', '.join(missing)}")
+    return {
+        "SLUICE_PIPELINE": str(pipeline.root),
+        "SLUICE_STATE_DIR": str(directory / "stages"),
+        "SLUICE_SCHEMAS_DIR": str(default_schemas_dir()),
+        **made,
+    }
 
 
 _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}

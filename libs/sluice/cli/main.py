@@ -28,6 +28,7 @@ COMMANDS = {
     "demo": "All servers, all stages, a live source: a golden record on screen.",
     "explain": "Where every value of an entity comes from.",
     "lag": "What each stage has not done yet.",
+    "up": "Your own pipeline in one terminal: servers, topics, schemas, every stage.",
     "verify": "Check that nothing is lost, doubled or out of order, from source to row.",
 }
 
@@ -78,8 +79,18 @@ app = typer.Typer(
 )
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"sluice {version('sluice')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")] = False,
+) -> None:
     """Raw records of many source systems in, golden records out, every field with its provenance."""
 
 

@@ -1,6 +1,6 @@
 """Commands that ask running servers: where the variables for that stand, when they are not set.
 
-`sluice demo` leaves them in `<state directory>/env`; those of `sluice dev up` are printed by `sluice dev env`.
+`sluice up` and `sluice demo` leave them in `<state directory>/env`; `sluice dev env` prints those of `sluice dev up`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from sluice.stage.settings import StageSettings, default_schemas_dir
 
 BROKERS_VARIABLE = "SLUICE_KAFKA__BOOTSTRAP_SERVERS"
 CONNECT_TIMEOUT_S = 1.0
+# Of a state directory, where the stages keep theirs.
+STAGES_DIR = "stages"
 
 
 def chosen_pipeline(given: Path | None, settings: StageSettings) -> Pipeline:
@@ -38,17 +40,40 @@ def chosen_pipeline(given: Path | None, settings: StageSettings) -> Pipeline:
 
 @contextmanager
 def kafka_watched(settings: StageSettings) -> Iterator[None]:
-    """Around whatever waits for Kafka: that it does not answer is told meanwhile."""
+    """Around whatever waits for Kafka: that it does not answer is told meanwhile.
+
+    Embedded servers that were stopped, perhaps by a demo that ended meanwhile, are named as such, in errors too.
+    """
 
     def tell(for_s: float) -> None:
-        print(f"sluice: for {for_s:.0f} s now: {silence_of(settings.kafka)}", file=sys.stderr, flush=True)
+        why = stopped_servers(settings) or silence_of(settings.kafka)
+        print(f"sluice: for {for_s:.0f} s now: {why}", file=sys.stderr, flush=True)
 
     watch = KafkaWatch(settings.kafka, Names().faults, tell)
     watch.start()
     try:
         yield
+    except (EnvironmentFault, Transient) as error:
+        if stopped := stopped_servers(settings):
+            error.add_note(stopped)
+        raise
     finally:
         watch.close()
+
+
+def stopped_servers(settings: StageSettings) -> str | None:
+    """That the servers which `settings` name are embedded ones at rest, and how to start them; None where they run, or
+    are others."""
+    from sluice.embedded import stopped_broker
+
+    state_dir = settings.state_dir.expanduser().resolve()
+    directory = state_dir.parent if state_dir.name == STAGES_DIR else state_dir
+    if not stopped_broker(directory, settings.kafka.bootstrap_servers):
+        return None
+    return (
+        f"the servers of {directory} are stopped: a demo or `sluice up` that ends takes its servers along. Next: start "
+        "them again with it, or with `sluice dev up`, which leaves them running"
+    )
 
 
 @contextmanager

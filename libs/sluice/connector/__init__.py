@@ -20,6 +20,9 @@ class Workday(Connector[WorkdaySettings]):
         return OAuth2ClientCredentials("/oauth/token", self.settings.client_id, self.settings.client_secret)
 ```
 
+Requests are signed by `BasicAuth(user, password)`, `ApiKeyAuth(key, "X-API-Key")`, `OAuth2ClientCredentials(…)`, or a
+login of its own (below). An OData 4 service takes an `ODataStream`: `path`, `key`, and a `cursor` without a parameter.
+
 Pages follow one another by a link in a member (`NextLink("links.next")`, `NextLink("@odata.nextLink")`), in the header
 `Link` (`LinkHeader()`) or by counting (`Offset()`); without `paging` a stream has one page. An answer that looks as if
 more followed, and is not read so, is a fault of the stream; `not_paging` excludes members that only look like it.
@@ -48,12 +51,13 @@ class Employees(Stream[TrytonEmployee]):
 ```
 """
 
-from sluice.connector.auth import Auth, Door, Login, NoAuth, SessionAuth
+from sluice.connector.auth import ApiKeyAuth, Auth, BasicAuth, Door, Login, NoAuth, SessionAuth
 from sluice.connector.connector import Connector, ConnectorSettings
 from sluice.connector.cursor import Cursor, CursorValue
 from sluice.connector.json_text import Missing, NotJson, decode, encode
 from sluice.connector.messages import Request, Response
 from sluice.connector.oauth2 import OAuth2ClientCredentials
+from sluice.connector.odata import ODataStream
 from sluice.connector.paging import LinkHeader, NextLink, Offset, Paging, SinglePage
 from sluice.connector.record import Record
 from sluice.connector.rest import RestStream
@@ -64,7 +68,9 @@ from sluice.entities.debezium_types import MicroTimestamp as EpochMicros
 from sluice.errors import EnvironmentFault, Transient
 
 __all__ = [
+    "ApiKeyAuth",
     "Auth",
+    "BasicAuth",
     "Connector",
     "ConnectorSettings",
     "Cursor",
@@ -81,6 +87,7 @@ __all__ = [
     "NoAuth",
     "NotJson",
     "OAuth2ClientCredentials",
+    "ODataStream",
     "Offset",
     "Paging",
     "Record",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pydantic import SecretStr
+
 from sluice.connector.messages import Request, Response
+from sluice.errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,44 @@ class NoAuth:
 
     def forget(self, headers: Mapping[str, str]) -> None:
         return None
+
+
+class StaticHeaders:
+    """Base for credentials that stand in the settings and never change: `headers` go with every request."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = headers
+
+    def headers(self, door: Door) -> Mapping[str, str]:
+        return self._headers
+
+    def refused(self, response: Response) -> bool:
+        return False  # there are no others to try
+
+    def forget(self, headers: Mapping[str, str]) -> None:
+        return None
+
+
+class BasicAuth(StaticHeaders):
+    """User and password with every request (RFC 7617), in UTF-8. Raises SettingsError for a user with a colon."""
+
+    def __init__(self, user: str, password: SecretStr) -> None:
+        if ":" in user:
+            raise SettingsError("Basic authentication: a user's name holds no colon, which ends it")
+        text = f"{user}:{password.get_secret_value()}".encode()
+        super().__init__({"Authorization": f"Basic {base64.b64encode(text).decode()}"})
+
+
+class ApiKeyAuth(StaticHeaders):
+    """A key in a header of every request. `prefix` stands before it: `ApiKeyAuth(key, "Authorization", "Bearer ")`."""
+
+    def __init__(self, key: SecretStr, header: str = "X-API-Key", prefix: str = "") -> None:
+        text = f"{prefix}{key.get_secret_value()}"
+        if not (text.isascii() and text.isprintable() and text.strip() == text):
+            raise SettingsError(
+                f"the key for header {header} holds a character that HTTP cannot carry, or a space around"
+            )
+        super().__init__({header: text})
 
 
 @dataclass(frozen=True)

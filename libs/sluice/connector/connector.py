@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 from urllib.parse import urlsplit
 
@@ -36,6 +36,15 @@ class ConnectorSettings(BaseModel):
 S = TypeVar("S", bound=ConnectorSettings)
 
 
+def _problems(source: str, error: ValidationError, unknown: Collection[str] = ()) -> list[str]:
+    """What is wrong with the settings of `source`, by name and never with a value; of `unknown` ones, their names."""
+    return [
+        f"sources.{source}.settings.{'.'.join(map(str, e['loc']))}: {e['msg']}"
+        for e in error.errors(include_input=False, include_url=False, include_context=False)
+        if e["type"] == "extra_forbidden" or not e["loc"] or e["loc"][0] not in unknown
+    ]
+
+
 class Connector(Generic[S]):
     """An author's source.
 
@@ -60,11 +69,26 @@ class Connector(Generic[S]):
         try:
             self.settings: S = self.settings_type.model_validate(settings)  # type: ignore[assignment]
         except ValidationError as error:
-            problems = "; ".join(
-                f"sources.{source}.settings.{'.'.join(map(str, e['loc']))}: {e['msg']}"
-                for e in error.errors(include_input=False, include_url=False, include_context=False)
-            )
-            raise SettingsError(problems) from None
+            raise SettingsError("; ".join(_problems(source, error))) from None
+
+    @classmethod
+    def check(cls, source: str, settings: Mapping[str, Any], streams: Collection[str]) -> None:
+        """Raises SettingsError where `settings` or the names of `streams` are wrong, before anything is asked.
+
+        A setting that is None stands for a secret that cannot be revealed here: it is known by its name alone.
+        """
+        unknown = {name for name, value in settings.items() if value is None}
+        problems = []
+        try:
+            cls.settings_type.model_validate(settings)
+        except ValidationError as error:
+            problems = _problems(source, error, unknown)
+        known = ", ".join(cls.streams) or "none"
+        problems += [
+            f"sources.{source}.streams.{n}: the connector has {known}" for n in streams if n not in cls.streams
+        ]
+        if problems:
+            raise SettingsError("; ".join(problems))
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

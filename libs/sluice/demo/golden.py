@@ -1,13 +1,14 @@
-"""The golden record to show: the first row of this run that more than one source has a say in."""
+"""Golden records to show: the first row of this run that more than one source has a say in, and how many there are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, TypeVar
 
 import psycopg
 from psycopg import sql
 
+T = TypeVar("T")
 CONNECT_TIMEOUT_S = 5
 _FIND = """
 SELECT entity_id FROM {table}
@@ -16,6 +17,9 @@ WHERE _offset >= (%(starts)s::bigint[])[_partition + 1]
       >= %(sources)s
 ORDER BY _updated_at DESC LIMIT 1
 """
+# What counts as many is not counted twice a second.
+COUNTED_MAX = 1_000_000
+_COUNT = "SELECT count(*) FROM (SELECT FROM {table} LIMIT %s) AS counted"
 _FIELDS = """
 SELECT field, value::text, source, stream, source_key, rule FROM {view}
 WHERE entity_id = %s AND value IS NOT NULL
@@ -45,24 +49,38 @@ class GoldenRows:
     """Looks into the sink's tables. `starts`: by entity, the canonical end offset of each partition at the beginning
     of this run, so that what an earlier run wrote does not count."""
 
-    def __init__(self, dsn: str, schema: str, starts: Mapping[str, list[int]], sources_min: int) -> None:
+    def __init__(self, dsn: str, schema: str, starts: Mapping[str, list[int]]) -> None:
         self._dsn = dsn
         self._schema = schema
         self._starts = starts
-        self._sources_min = sources_min
 
-    def find(self) -> GoldenRecord | None:
-        """A record written in this run, or None as long as there is none (or no table yet)."""
+    def find(self, sources_min: int) -> GoldenRecord | None:
+        """A record of so many sources, written in this run; None as long as there is none (or no table yet)."""
+        return self._asked(lambda connection: self._find(connection, sources_min))
+
+    def counts(self) -> dict[str, int] | None:
+        """Rows by entity, at most `COUNTED_MAX` of each; None as long as there is no table."""
+        return self._asked(self._counts)
+
+    def _asked(self, ask: Callable[[psycopg.Connection], T | None]) -> T | None:
         try:
             with psycopg.connect(self._dsn, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
-                return self._find(connection)
+                return ask(connection)
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.OperationalError):
             return None
 
-    def _find(self, connection: psycopg.Connection) -> GoldenRecord | None:
+    def _counts(self, connection: psycopg.Connection) -> dict[str, int]:
+        found = {}
+        for entity in self._starts:
+            query = sql.SQL(_COUNT).format(table=sql.Identifier(self._schema, entity))
+            row = connection.execute(query, [COUNTED_MAX]).fetchone()
+            found[entity] = int(row[0]) if row else 0
+        return found
+
+    def _find(self, connection: psycopg.Connection, sources_min: int) -> GoldenRecord | None:
         for entity, starts in self._starts.items():
             query = sql.SQL(_FIND).format(table=sql.Identifier(self._schema, entity))
-            row = connection.execute(query, {"starts": starts, "sources": self._sources_min}).fetchone()
+            row = connection.execute(query, {"starts": starts, "sources": sources_min}).fetchone()
             if row is not None:
                 view = sql.SQL(_FIELDS).format(view=sql.Identifier(self._schema, f"{entity}_provenance"))
                 fields = connection.execute(view, (row[0],)).fetchall()

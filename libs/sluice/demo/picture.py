@@ -6,7 +6,7 @@ beyond these, and fields beyond what the height takes, are shown where there is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
@@ -15,9 +15,10 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from sluice.demo.golden import GoldenField, GoldenRecord
+from sluice.demo.golden import COUNTED_MAX, GoldenField, GoldenRecord
 
 GAP = 2
+BAR_WIDTH = 24
 VALUE_WIDTH_MIN, VALUE_WIDTH_MAX = 24, 60
 GOLDEN_ROWS_MIN = 6
 HEADINGS = ("field", "value", "from", "source record", "rule")
@@ -26,7 +27,7 @@ _VALUE = HEADINGS.index("value")
 
 
 class StageLine(NamedTuple):
-    """What a stage does now. `trouble` is what it complains about, empty for none."""
+    """What a stage does now. `trouble`: what it complains about, empty for none; `causes`: dead letters by cause."""
 
     name: str
     records: int
@@ -36,6 +37,7 @@ class StageLine(NamedTuple):
     ready: bool
     restarts: int
     trouble: str = ""
+    causes: Mapping[str, int] = {}
 
 
 class Found(NamedTuple):
@@ -47,7 +49,7 @@ class Found(NamedTuple):
 
 def picture(console: Console, stages: Sequence[StageLine], found: Found | None, notes: Sequence[Text]) -> Group:
     """Everything, `notes` at the bottom; one line less than the terminal, which needs that one for the cursor."""
-    table, troubles = stage_table(stages), [Text(f"{s.name}: {s.trouble}", style="red") for s in stages if s.trouble]
+    table, troubles = stage_table(stages), [*_troubles(stages)]
     if found is None:
         return Group(table, *troubles, *notes)
     rows = console.height - 1 - _height(console, [table, *troubles, Text(), *notes])
@@ -68,10 +70,38 @@ def stage_table(stages: Sequence[StageLine]) -> Table:
     if restarted:
         table.add_column("restarts", justify="right", no_wrap=True)
     for one in stages:
-        numbers = (one.records, round(one.records_per_s), one.lag_records, one.dead_letters)
-        cells = [f"{number:,}" for number in numbers] + ["ready" if one.ready else "not ready"]
-        table.add_row(one.name, *cells, *([str(one.restarts)] if restarted else []))
+        numbers = [f"{number:,}" for number in (one.records, round(one.records_per_s), one.lag_records)]
+        dead = Text(f"{one.dead_letters:,}", style="bold red" if one.dead_letters else "")
+        state = Text("ready", style="green") if one.ready else Text("not ready", style="yellow")
+        table.add_row(one.name, *numbers, dead, state, *([str(one.restarts)] if restarted else []))
     return table
+
+
+def _troubles(stages: Sequence[StageLine]) -> Iterator[Text]:
+    for one in stages:
+        if one.trouble:
+            yield Text(f"{one.name}: {one.trouble}", style="red")
+        if one.causes:
+            yield Text(f"{one.name}: dead letters: {told_causes(one.causes)}", style="red")
+
+
+def told_causes(causes: Mapping[str, int]) -> str:
+    """Causes of dead letters, the most frequent first."""
+    ordered = sorted(causes.items(), key=lambda one: (-one[1], one[0]))
+    return ", ".join(f"{count:,} {cause}" for cause, count in ordered)
+
+
+def start_bar(done: int, steps: Sequence[str], width: int = BAR_WIDTH) -> Text:
+    """How far a start is: `done` steps of `steps` are over, and the next is under way."""
+    full = width * done // len(steps)
+    told = f"  step {done + 1} of {len(steps)}: {steps[done]}"
+    return Text.assemble(("█" * full, "green"), ("░" * (width - full), "dim"), told)
+
+
+def told_rows(rows: Mapping[str, int]) -> str:
+    """How many golden rows there are."""
+    counted = [f"{count:,}{'+' if count >= COUNTED_MAX else ''} {entity}" for entity, count in rows.items()]
+    return f"golden rows: {', '.join(counted)}" if counted else ""
 
 
 def golden_lines(found: Found, width: int, rows: int | None = None) -> Iterator[Table | Text]:

@@ -1,6 +1,6 @@
-"""A whole pipeline running on given servers: source, topics, schemas, and every stage as a process of its own.
+"""A whole pipeline running on given servers: topics, schemas, and every stage as a process of its own.
 
-`sluice demo` and the scenario tests are both made of this.
+`sluice up`, `sluice demo` and the scenario tests are made of this.
 """
 
 from __future__ import annotations
@@ -8,17 +8,15 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from sluice.demo.golden import GoldenRows, by_rank
-from sluice.demo.latency import EditLatency
 from sluice.demo.stages import StageProcess
 from sluice.embedded import Servers
-from sluice.embedded.fetching import cache_dir
 from sluice.embedded.server import Progress, silent
 from sluice.errors import SettingsError
 from sluice.kafka import KafkaSettings, LogReader, clients
@@ -28,8 +26,7 @@ from sluice.pipeline import Pipeline, load_pipeline
 from sluice.pipeline.authored import load_entities, load_mappings
 from sluice.pipeline.secret import variables_in
 from sluice.schemas import Registry, subjects
-from sluice.stage.settings import RegistrySettings, StageSettings, default_schemas_dir
-from sluice.testing.example import ExampleContext, ExampleDriver, Live, Running, load_example
+from sluice.stage.settings import RegistrySettings, StageSettings, default_schemas_dir, read_settings
 
 TURN_S = 0.5
 QUIET_FOR_S = 2.0
@@ -40,21 +37,30 @@ REGISTRY_PATIENCE_S = 180.0
 
 
 class PipelineRun:
-    """`example`: a folder with pipeline.yaml and source.py. As a context manager it ends what it started.
+    """`folder` holds pipeline.yaml; `servers` None: those that SLUICE_KAFKA__… and SLUICE_REGISTRY__… name.
 
+    `stages`: those to run, all that the pipeline needs if there are none. As a context manager it ends what it started.
     `apply` first, then `start`. Stages that die are started again by `watch`, unless they were stopped by `stop`.
+    Raises SettingsError for a stage that the pipeline has no use for.
     """
 
-    def __init__(self, example: Path, state_dir: Path, servers: Servers, progress: Progress = silent) -> None:
-        self.example = example
+    def __init__(
+        self,
+        folder: Path,
+        state_dir: Path,
+        servers: Servers | None,
+        progress: Progress = silent,
+        stages: Sequence[str] = (),
+    ) -> None:
+        self.folder = folder
         self.state_dir = state_dir
         self.servers = servers
         self.progress = progress
-        self.driver: ExampleDriver = load_example(example)
-        self.context = ExampleContext(servers.postgres_dsn(), cache_dir(), state_dir, progress)
-        self.pipeline: Pipeline = load_pipeline(example)
+        self.pipeline: Pipeline = load_pipeline(folder)
         self.stages: dict[str, StageProcess] = {}
-        self.prepare_s = 0.0
+        self._wanted = stages or [stage for stage in STAGES if self._is_needed(stage)]
+        if idle := [stage for stage in self._wanted if not self._is_needed(stage)]:
+            raise SettingsError(f"{self.pipeline.file}: gives {', '.join(idle)} nothing to do")
         self._stack = ExitStack()
         self._stopped: set[str] = set()
 
@@ -67,44 +73,50 @@ class PipelineRun:
     # ── beginning ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def apply(self) -> None:
-        """Start the source; create the sinks' databases, topics and schemas."""
-        began = time.monotonic()
-        self.driver.prepare(self.context)
-        self.prepare_s = time.monotonic() - began
-        self.running: Running = self.driver.start(self.context)
-        self._stack.callback(self.running.stop)
-        self._stack.callback(self.progress, "ending the source")
+        """Create the sinks' databases, topics and schemas. Raises SettingsError for variables that are not set."""
         self.env = self._environment()
         # An author's connector may read its own settings from the environment.
         self._stack.callback(_restore_environment, {name: os.environ.get(name) for name in self.env})
         os.environ.update(self.env)
-        self._leave_environment()
-        self.settings = StageSettings(
-            pipeline=self.example,
+        if self.servers is not None:
+            self._leave_environment()
+        self.settings = self._settings()
+        self._apply_topics()
+        self._apply_schemas()
+
+    def source_environment(self) -> Mapping[str, str]:
+        """The variables of the pipeline's sources: those that are set."""
+        return {name: os.environ[name] for name in variables_in(self.pipeline.model_dump()) if os.environ.get(name)}
+
+    def stage_environment(self) -> dict[str, str]:
+        """What the processes of the stages find: what this one does (proxies, certificates), and `env`."""
+        return {**os.environ, **self.env}
+
+    def _environment(self) -> dict[str, str]:
+        """What the stages are told: the sources' variables, the sinks' databases, the servers."""
+        env = dict(self.source_environment())
+        if self.servers is not None:
+            env |= sink_databases(self.pipeline, self.servers, given=env)
+            env |= {
+                "SLUICE_KAFKA__BOOTSTRAP_SERVERS": self.servers.bootstrap_servers,
+                "SLUICE_REGISTRY__URL": self.servers.registry_url,
+            }
+        require_variables(self.pipeline, env)
+        return env | {
+            "SLUICE_PIPELINE": str(self.folder),
+            "SLUICE_STATE_DIR": str(self.state_dir / "stages"),
+            "SLUICE_SCHEMAS_DIR": str(default_schemas_dir()),
+        }
+
+    def _settings(self) -> StageSettings:
+        if self.servers is None:
+            return read_settings(StageSettings)
+        return StageSettings(
+            pipeline=self.folder,
             state_dir=self.state_dir / "stages",
             kafka=KafkaSettings(bootstrap_servers=self.servers.bootstrap_servers),
             registry=RegistrySettings(url=self.servers.registry_url),
         )
-        self._apply_topics()
-        self._apply_schemas()
-
-    def _environment(self) -> dict[str, str]:
-        """What the stages are told: the source's variables, the sinks' databases, the servers."""
-        env = {name: os.environ[name] for name in variables_in(self.pipeline.model_dump()) if name in os.environ}
-        env |= self.running.env
-        for name, sink in self.pipeline.sinks.items():
-            if sink.postgres.env is None:
-                raise SettingsError(f"sink {name}: an example's sink names its DSN as {{env: …}}")
-            database = f"{self.pipeline.pipeline}_{name}"
-            self.servers.create_database(database)
-            env[sink.postgres.env] = self.servers.postgres_dsn(database)
-        return env | {
-            "SLUICE_PIPELINE": str(self.example),
-            "SLUICE_STATE_DIR": str(self.state_dir / "stages"),
-            "SLUICE_SCHEMAS_DIR": str(default_schemas_dir()),
-            "SLUICE_KAFKA__BOOTSTRAP_SERVERS": self.servers.bootstrap_servers,
-            "SLUICE_REGISTRY__URL": self.servers.registry_url,
-        }
 
     def _leave_environment(self) -> None:
         """For a second terminal: `. <state_dir>/env`. Readable by its owner alone, since it holds passwords."""
@@ -126,9 +138,10 @@ class PipelineRun:
         registry.close()
 
     def start(self, *names: str) -> None:
-        """Start the named stages, or all that the pipeline needs."""
+        """Start the named stages, or all that were wanted."""
         if not self.stages:
-            self.stages = {n: StageProcess(n, self.state_dir, self.env) for n in STAGES if self._is_needed(n)}
+            env = self.stage_environment()
+            self.stages = {name: StageProcess(name, self.state_dir, env) for name in self._wanted}
             self._stack.callback(self.stop)
         for name in names or tuple(self.stages):
             self._stopped.discard(name)
@@ -141,25 +154,18 @@ class PipelineRun:
             return bool(self.pipeline.cdc_sources())
         return stage != SINK_POSTGRES or bool(self.pipeline.sinks)
 
-    def live(self, rate_per_s: float, edits: int | None = None, seed: int = 0) -> Live:
-        """Begin to edit the source."""
-        live = self.driver.live(self.context, self.running, rate_per_s, edits, seed)
-        self._stack.callback(live.stop)
-        self._stack.callback(self.progress, "ending the live edits")
-        return live
-
     # ── while it runs ─────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def pids(self) -> dict[str, int | None]:
-        """Every process: servers, sources, stages."""
+        """Every process: servers, stages."""
         stages = {name: stage.pid for name, stage in self.stages.items()}
-        return {**self.servers.pids, **self.running.processes, **stages}
+        return {**(self.servers.pids if self.servers is not None else {}), **stages}
 
     @property
     def sink_dsn(self) -> str:
         """The first sink's database."""
-        return self.env[next(iter(self.pipeline.sinks.values())).postgres.env or ""]
+        return next(iter(self.pipeline.sinks.values())).postgres.reveal()
 
     def watch(self) -> None:
         """Read every stage's metrics; start again those that died."""
@@ -207,17 +213,30 @@ class PipelineRun:
             ends = reader.ends([(names.canonical(e), p) for e in ranked for p in numbers])
         return {e: [ends[names.canonical(e), p] for p in numbers] for e in ranked}
 
-    def golden_rows(self, starts: dict[str, list[int]]) -> GoldenRows:
-        """Finds a row written beyond `starts` that more than one source has a say in."""
-        sink = next(iter(self.pipeline.sinks.values()))
-        return GoldenRows(self.sink_dsn, sink.schema_, starts, min(2, len(self.pipeline.sources)))
+    def golden_rows(self, starts: dict[str, list[int]]) -> GoldenRows | None:
+        """Finds rows written beyond `starts` in the first sink; None where the pipeline has none."""
+        sink = next(iter(self.pipeline.sinks.values()), None)
+        return None if sink is None else GoldenRows(self.sink_dsn, sink.schema_, starts)
 
-    def edit_latency(self, live: Live) -> EditLatency:
-        """Measures how long the live edits take into the golden rows."""
-        sink = next(iter(self.pipeline.sinks.values()))
-        return EditLatency(
-            self.sink_dsn, sink.schema_, live.log, lambda edits: self.driver.golden_values(self.running, edits)
-        )
+
+def sink_databases(pipeline: Pipeline, servers: Servers, given: Collection[str] = ()) -> dict[str, str]:
+    """A database of the embedded Postgres for each sink whose variable is not `given`: the variables, with the DSNs."""
+    made = {}
+    for name, sink in pipeline.sinks.items():
+        variable = sink.postgres.env
+        if variable is not None and variable not in given:
+            database = f"{pipeline.pipeline}_{name}"
+            servers.create_database(database)
+            made[variable] = servers.postgres_dsn(database)
+    return made
+
+
+def require_variables(pipeline: Pipeline, env: Collection[str]) -> None:
+    """Raises SettingsError that names all variables that the pipeline refers to and that are not in `env`."""
+    missing = sorted(variables_in(pipeline.model_dump()) - set(env))
+    if missing:
+        names = " ".join(f"{name}=…" for name in missing)
+        raise SettingsError(f"{pipeline.file} refers to variables that are not set. Next: export {names}")
 
 
 def _restore_environment(before: dict[str, str | None]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from sluice.demo.golden import GoldenRecord
-from sluice.demo.picture import Found, StageLine, golden_lines, picture
+from sluice.demo.picture import Found, StageLine, golden_lines, picture, start_bar, told_causes, told_rows
 from sluice.demo.stages import StageProcess
 
 LINE_EVERY_S = 5.0
@@ -31,6 +31,9 @@ class Screen:
         self._stages: list[StageLine] = []
         self._logs = ""
         self._hint = Text(_HINT, style="dim")
+        self._bar: Text | None = None
+        self._rows: dict[str, int] = {}
+        self._left_s: float | None = None
         self._rates: dict[str, tuple[float, int, float]] = {}
         self._next_line_at = 0.0
 
@@ -45,6 +48,22 @@ class Screen:
     def tell(self, line: str) -> None:
         """One line of progress."""
         self._console.print(Text(line))
+
+    def step(self, number: int, steps: Sequence[str]) -> None:
+        """The start goes on to `steps[number]`."""
+        if self._console.is_terminal:
+            self._bar = start_bar(number, steps)
+            self._draw()
+        else:
+            self.tell(f"step {number + 1} of {len(steps)}: {steps[number]}")
+
+    def time_left(self, seconds: float | None) -> None:
+        """Until the check begins; None where it is not known, or is over."""
+        self._left_s = seconds
+
+    def golden_rows(self, rows: Mapping[str, int]) -> None:
+        """How many golden rows there are by entity."""
+        self._rows = dict(rows)
 
     def stopping(self, line: str) -> None:
         """Say that the end was asked for, above the picture and, until it is reached, at its bottom."""
@@ -66,20 +85,33 @@ class Screen:
         """Draw what the stages do now."""
         self._stages = [self._line(stage) for stage in stages]
         self._logs = f"logs: {stages[0].log.parent}" if stages else ""
+        self._bar = None
         if self._console.is_terminal:
-            if self._live is None:
-                # Drawn by a thread of its own: it goes on, and follows the size of the terminal, whatever we wait for.
-                self._live = Live(get_renderable=self._picture, console=self._console, refresh_per_second=4)
-                self._live.start()
+            self._draw()
         elif time.monotonic() >= self._next_line_at:
             self._next_line_at = time.monotonic() + LINE_EVERY_S
-            self.tell(_plain(self._stages))
+            self.tell(" | ".join([_plain(self._stages), *self._told()]))
             for stage, line in zip(stages, self._stages, strict=True):
                 if line.trouble:
                     self.tell(f"{line.name}: {line.trouble} (see {stage.log})")
+                if line.causes:
+                    self.tell(f"{line.name}: dead letters: {told_causes(line.causes)}")
+
+    def _draw(self) -> None:
+        if self._live is None:
+            # Drawn by a thread of its own: it goes on, and follows the size of the terminal, whatever we wait for.
+            self._live = Live(get_renderable=self._picture, console=self._console, refresh_per_second=4)
+            self._live.start()
+
+    def _told(self) -> list[str]:
+        left = "" if self._left_s is None else f"{self._left_s:.0f} s until the check"
+        return [one for one in (told_rows(self._rows), left) if one]
 
     def _picture(self) -> Group:
-        notes = [Text(self._logs, style="dim"), self._hint] if self._logs else [self._hint]
+        if self._bar is not None:
+            return Group(self._bar, self._hint)
+        notes = [Text("; ".join(self._told()))] if self._told() else []
+        notes += [Text(self._logs, style="dim"), self._hint] if self._logs else [self._hint]
         return picture(self._console, self._stages, self._found, notes)
 
     def _line(self, stage: StageProcess) -> StageLine:
@@ -93,6 +125,7 @@ class Screen:
             counts.ready,
             stage.restarts,
             stage.trouble(),
+            counts.causes,
         )
 
     def _rate(self, name: str, records: int) -> float:

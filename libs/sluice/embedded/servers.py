@@ -16,6 +16,7 @@ from sluice.embedded.artifacts import Use, listed
 from sluice.embedded.fetching import fetch
 from sluice.embedded.kafka import Kafka
 from sluice.embedded.layout import Layout
+from sluice.embedded.ports import LOOPBACK
 from sluice.embedded.postgres import Postgres
 from sluice.embedded.registry import Registry
 from sluice.embedded.server import Cancelled, Progress, Server, silent
@@ -136,6 +137,11 @@ class Servers:
     def registry_url(self) -> str:
         """Base of the Confluent-compatible API."""
         return self._member(Registry).url
+
+    @property
+    def postgres_address(self) -> str:
+        """Host and port, for people; a DSN has a password in it."""
+        return f"{LOOPBACK}:{self._member(Postgres).port}"
 
     def postgres_dsn(self, dbname: str = "postgres") -> str:
         return self._member(Postgres).dsn(dbname)

@@ -1,4 +1,4 @@
-"""What runs in a state directory and how to reach it, read from the process table; starts and changes nothing."""
+"""What runs in a state directory and how to reach it, read from the process table; starts nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psutil
 from sluice.embedded import ports, processes, stopping
 from sluice.embedded.layout import Layout
 from sluice.embedded.ports import LOOPBACK
-from sluice.embedded.postgres import SUPERUSER
+from sluice.embedded.postgres import SUPERUSER, Postgres
 from sluice.embedded.registry import API
 from sluice.errors import EnvironmentFault
 
@@ -47,6 +47,24 @@ def _pss_mib(process: psutil.Process) -> float | None:
         return round(sum(member.memory_full_info().pss for member in family) / 2**20, 1)
     except (psutil.Error, AttributeError):
         return None
+
+
+def stopped_broker(state_dir: Path, bootstrap_servers: str) -> bool:
+    """Whether `bootstrap_servers` is the embedded broker of a state directory, and it does not run."""
+    layout = Layout(state_dir.expanduser().resolve())
+    port = ports.remembered(layout.ports).get("kafka")
+    return bootstrap_servers == f"{LOOPBACK}:{port}" and processes.find(layout.marker("kafka")) is None
+
+
+def database(state_dir: Path, name: str) -> str:
+    """The DSN of a database of the running Postgres, which is created unless it exists. Raises EnvironmentFault."""
+    found = {server.name: server for server in status(state_dir)}["postgres"]
+    if found.pid is None or found.port is None:
+        raise EnvironmentFault(f"state directory {state_dir}", "not running: postgres", "start it with `sluice dev up`")
+    layout = Layout(state_dir.expanduser().resolve())
+    postgres = Postgres(layout, {"postgres": found.port}, durable=True)
+    postgres.create_database(name)
+    return postgres.dsn(name)
 
 
 def environment(state_dir: Path) -> dict[str, str]:

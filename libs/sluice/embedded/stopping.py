@@ -59,10 +59,13 @@ def held(state_dir: Path, progress: Progress) -> Iterator[Layout]:
         lock.release()
 
 
-def down(state_dir: Path, progress: Progress, deadline_s: float = 20.0) -> None:
-    """End every server of the state directory. Raises EnvironmentFault when a session uses them."""
+def down(state_dir: Path, progress: Progress, deadline_s: float = 20.0) -> list[str]:
+    """End every server of the state directory: the names of those that ran. Raises EnvironmentFault when a session
+    uses them."""
     with held(state_dir, progress) as layout:
+        running = [kind.name for kind in KINDS if processes.find(layout.marker(kind.name)) is not None]
         stop(layout, KINDS, deadline_s)
+        return running
 
 
 def reset(state_dir: Path, progress: Progress, deadline_s: float = 20.0) -> None:

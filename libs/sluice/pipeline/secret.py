@@ -69,6 +69,11 @@ def reveal_all(value: Any) -> Any:
     return value
 
 
+def missing_variables(value: Any) -> set[str]:
+    """Names of the environment variables that `value` refers to and that are not set."""
+    return {name for name in variables_in(value) if not os.environ.get(name)}
+
+
 def require_secrets(value: Any) -> None:
     """Raises ValueError if what looks like a secret's place within `value` is none."""
     if isinstance(value, dict):

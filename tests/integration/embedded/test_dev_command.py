@@ -10,11 +10,13 @@ from pathlib import Path
 
 import httpx
 import psutil
+import psycopg
 import pytest
 from typer.testing import CliRunner, Result
 
 from sluice.cli.main import app
 from sluice.embedded import processes, status
+from support.one_entity import write_pipeline
 from support.pace import within
 from support.waiting import eventually
 
@@ -67,6 +69,16 @@ def test_servers_go_on_from_up_to_down_and_reset_empties_all_of_them(tmp_path: P
         "registry",
     }
 
+    assert f"postgres  127.0.0.1:{told['postgres']['port']}" in up.stdout
+    assert "there is no" in dev(tmp_path, "env").stderr
+    write_pipeline(tmp_path, "mine", ["person"])
+    of_pipeline = dev(tmp_path, "env", "--json")
+    variables = json.loads(of_pipeline.stdout)
+    assert variables["SLUICE_PIPELINE"] == str(tmp_path)
+    with psycopg.connect(variables["ONE_ENTITY_SINK_DSN"]) as connection:
+        assert connection.info.dbname == "mine_warehouse"
+    assert "refers to them: ERP_DSN" in of_pipeline.stderr
+
     script = f"{dev(tmp_path, 'env').stdout}\necho $SLUICE_REGISTRY__URL"
     url = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.strip()
     assert httpx.get(f"{url}/subjects").json() == []
@@ -83,7 +95,8 @@ def test_servers_go_on_from_up_to_down_and_reset_empties_all_of_them(tmp_path: P
     assert (now["kafka"], now["postgres"]) == (told["kafka"]["pid"], told["postgres"]["pid"])
     assert now["registry"] not in (None, killed.pid)
 
-    assert dev(tmp_path, "down").exit_code == 0
+    assert "ended kafka, postgres, registry; the data stays" in dev(tmp_path, "down").stdout
+    assert "no server was running" in dev(tmp_path, "down").stdout
     assert [server.pid for server in status(state_dir)] == [None, None, None]
     assert dev(tmp_path, "reset", "--yes").exit_code == 0
     assert [path.name for path in (state_dir / "servers").iterdir()] == ["lock"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from types import SimpleNamespace
 
 import pytest
@@ -55,3 +56,8 @@ def test_a_bug_of_a_stage_is_told_without_its_message(monkeypatch: pytest.Monkey
     assert result.exit_code == 70
     assert "ValueError" in result.output
     assert "Lovelace" not in result.output
+
+
+def test_the_version_is_printed() -> None:
+    done = CliRunner().invoke(sluice, ["--version"])
+    assert (done.exit_code, done.stdout) == (0, f"sluice {version('sluice')}\n")

@@ -26,11 +26,13 @@ def test_it_tells_versions_examples_and_what_counts_as_code(monkeypatch: pytest.
 
 
 def test_a_stream_that_no_mapping_reads_is_told_and_is_no_mistake(tmp_path: Path) -> None:
-    (tmp_path / "pipeline.yaml").write_text(PIPELINE.format(prefix="test.", dsn_file=tmp_path / "dsn"))
+    text = PIPELINE.format(prefix="test.", dsn_file=tmp_path / "dsn")
+    (tmp_path / "pipeline.yaml").write_text(text.replace("streams:", f"settings: {{{GOOD}}}, streams:"))
     (tmp_path / "entities.py").write_text("from support.people import Person as Person\n")
     for source, text in (("crm", "from support.people import crm_person as crm_person\n"), ("erp", "")):
         (tmp_path / "sources" / source).mkdir(parents=True)
         (tmp_path / "sources" / source / "mapping.py").write_text(text)
+    (tmp_path / "sources" / "crm" / "connector.py").write_text(CONNECTOR)
     done = CliRunner().invoke(app, ["mappings", "check", "--pipeline", str(tmp_path)])
     assert done.exit_code == 0, done.output
     assert "no mapping reads erp.public.staff: what is published there reaches no entity" in done.stdout
@@ -42,3 +44,103 @@ def test_a_pipeline_that_is_not_there_is_a_matter_of_settings(tmp_path: Path) ->
     done = CliRunner().invoke(app, ["mappings", "check", "--pipeline", str(tmp_path)])
     assert done.exit_code == 2
     assert "pipeline.yaml" in done.stderr
+
+
+CONNECTOR = """
+from datetime import timedelta
+from typing import Any, ClassVar
+from pydantic import SecretStr
+from sluice.connector import Connector, ConnectorSettings, RestStream
+
+
+class Settings(ConnectorSettings):
+    key: SecretStr
+    pages: int = 3
+
+
+class People(RestStream[dict[str, Any]]):
+    path, records, key = "/people", "data", "id"
+
+
+class Crm(Connector[Settings]):
+    streams: ClassVar = {"people": People}
+
+
+class NoConnector:
+    pass
+"""
+YAML = """
+pipeline: people
+entities: entities
+sources:
+  crm:
+    poll: sources.crm.connector:{kind}
+    settings: {{{settings}}}
+    streams: {{{stream}: {{}}}}
+"""
+GOOD = 'base_url: "https://crm.example.org", key: {env: CRM_KEY}'
+
+
+def checked(folder: Path, kind: str = "Crm", settings: str = GOOD, stream: str = "people") -> tuple[int, str]:
+    source = folder / "sources" / "crm"
+    source.mkdir(parents=True)
+    (folder / "pipeline.yaml").write_text(YAML.format(kind=kind, settings=settings, stream=stream))
+    (folder / "entities.py").write_text("from support.people import Person as Person\n")
+    (source / "mapping.py").write_text("")
+    (source / "connector.py").write_text(CONNECTOR)
+    done = CliRunner().invoke(app, ["mappings", "check", "--pipeline", str(folder)])
+    return done.exit_code, done.output
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("SLUICE_PIPELINE", raising=False)
+    monkeypatch.setenv("CRM_KEY", "s3cret")
+    return tmp_path
+
+
+def test_connectors_are_loaded_and_their_streams_named(folder: Path) -> None:
+    code, told = checked(folder)
+    assert code == 0, told
+    assert "connector of crm: sources.crm.connector:Crm, streams people" in told
+    assert "not checked" not in told
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"kind": "Crn"}, "pipeline.yaml:6: sources.crm.poll: no class Crn in "),
+        ({"kind": "NoConnector"}, "sources.crm.connector:NoConnector is not a sluice.connector.Connector"),
+        ({"settings": "key: {env: CRM_KEY}"}, "sources.crm.settings.base_url: Field required"),
+        ({"settings": GOOD + ", pages: many"}, "sources.crm.settings.pages: Input should be a valid integer"),
+        ({"settings": GOOD + ", kay: 1"}, "sources.crm.settings.kay: Extra inputs are not permitted"),
+        ({"settings": 'base_url: "crm.example.org", key: {env: CRM_KEY}'}, "sources.crm.settings.base_url: "),
+        ({"stream": "persons"}, "sources.crm.streams.persons: the connector has people"),
+    ],
+)
+def test_what_a_poller_would_refuse_is_refused_before_anything_runs(
+    folder: Path, wrong: dict[str, str], told: str
+) -> None:
+    code, output = checked(folder, **wrong)
+    assert code == 2
+    assert told in output
+    assert "s3cret" not in output
+
+
+def test_what_a_variable_that_is_not_set_would_give_is_not_checked_and_that_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CRM_KEY")
+    code, told = checked(folder)
+    assert code == 0, told
+    assert "not checked: the settings that CRM_KEY would give; not set here" in told
+
+
+def test_a_misspelt_setting_is_refused_although_its_variable_is_not_set(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CRM_KEY")
+    code, told = checked(folder, settings=GOOD.replace("key:", "kay:"))
+    assert code == 2
+    assert "sources.crm.settings.kay: Extra inputs are not permitted" in told
+    assert "sources.crm.settings.key: Field required" in told

@@ -84,6 +84,20 @@ def test_an_address_where_nobody_listens_does_not_answer() -> None:
     assert not reaching.answers(f"127.0.0.1:{port}")
 
 
+def test_servers_that_ended_with_their_demo_are_told_as_stopped(folder: Path) -> None:
+    state_dir = folder / ".sluice"
+    (state_dir / "servers").mkdir(parents=True)
+    (state_dir / "servers" / "ports.json").write_text('{"kafka": 19999}')
+    kafka = KafkaSettings(bootstrap_servers="127.0.0.1:19999")
+    settings = StageSettings(kafka=kafka, state_dir=state_dir / "stages")
+    with pytest.raises(EnvironmentFault) as caught, reaching.kafka_watched(settings):
+        raise EnvironmentFault("Kafka at 127.0.0.1:19999", "does not answer", "start it")
+    (note,) = caught.value.__notes__
+    assert note.startswith(f"the servers of {state_dir} are stopped")
+    others = StageSettings(kafka=KafkaSettings(bootstrap_servers="kafka:9092"), state_dir=state_dir / "stages")
+    assert reaching.stopped_servers(others) is None
+
+
 def test_outside_of_any_pipeline_a_demo_s_variables_are_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     demo = folder.parent / "examples" / "workforce"
     demo.mkdir(parents=True)

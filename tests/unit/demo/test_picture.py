@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from sluice.demo.golden import GoldenField, GoldenRecord
-from sluice.demo.picture import Found, StageLine, chosen, picture
+from sluice.demo.picture import Found, StageLine, chosen, picture, start_bar, told_rows
 from sluice.names import STAGES
 
 NOTES = [Text("logs: examples/workforce/.sluice/log", style="dim"), Text("Ctrl-C stops everything.", style="dim")]
@@ -111,6 +111,39 @@ def test_every_source_is_among_the_fields_that_fit() -> None:
     of_hr = [GoldenField(f"field_{n}", "1", *HR, rule="r") for n in range(20)]
     of_finance = GoldenField("pay", "1", *FINANCE, rule="r")
     assert [one.field for one in chosen([*of_hr, of_finance], 3)] == ["field_0", "field_1", "pay"]
+
+
+def test_dead_letters_are_told_by_cause_the_most_frequent_first() -> None:
+    lines = [one._replace(causes={"unreadable": 2, "mapping-failed": 1_200}) for one in stages()[:1]]
+    assert f"{lines[0].name}: dead letters: 1,200 mapping-failed, 2 unreadable" in drawn(80, 24, lines)
+
+
+@pytest.mark.parametrize(("done", "full"), [(0, 0), (1, 8), (2, 16)])
+def test_a_bar_tells_how_far_the_start_is(done: int, full: int) -> None:
+    bar = start_bar(done, ("servers", "topics and schemas", "stages"), 24).plain
+    assert bar.startswith("█" * full + "░" * (24 - full))
+    assert bar.endswith(f"step {done + 1} of 3: {('servers', 'topics and schemas', 'stages')[done]}")
+
+
+def test_golden_rows_are_counted_by_entity_and_not_beyond_a_million() -> None:
+    assert told_rows({"worker": 9_999, "cost_centre": 1_000_000}) == "golden rows: 9,999 worker, 1,000,000+ cost_centre"
+    assert told_rows({}) == ""
+
+
+def coloured(environment: dict[str, str]) -> str:
+    out = io.StringIO()
+    console = Console(file=out, width=80, height=24, force_terminal=True, color_system="standard", _environ=environment)
+    console.print(picture(console, stages("the broker does not answer"), FOUND, NOTES))
+    return out.getvalue()
+
+
+def test_there_are_colours_where_a_terminal_has_them_and_none_where_no_color_is_set() -> None:
+    red, yellow = "\x1b[31m", "\x1b[33m"
+    assert red in coloured({})
+    assert yellow in coloured({})
+    without = coloured({"NO_COLOR": "1"})
+    assert red not in without
+    assert yellow not in without
 
 
 def test_nothing_is_drawn_of_a_record_that_is_not_found_yet() -> None:

@@ -58,6 +58,19 @@ def test_the_terminal_says_that_the_demo_stops_until_it_has(tmp_path: Path) -> N
     assert "stopped; the data stays for the next time" in screen_of_a_terminal("stopped", tmp_path)[-2:]
 
 
+def test_where_there_is_no_terminal_each_step_and_the_time_left_are_lines(tmp_path: Path) -> None:
+    out = io.StringIO()
+    with Screen(quiet=False, console=Console(file=out, width=180)) as screen:
+        screen.step(0, ("servers", "stages"))
+        screen.golden_rows({"worker": 12})
+        screen.time_left(7.6)
+        screen.update([StageProcess("mapper", tmp_path, {})])
+    assert out.getvalue().splitlines() == [
+        "step 1 of 2: servers",
+        "mapper 0 (lag 0, dead 0) | golden rows: 12 worker | 8 s until the check",
+    ]
+
+
 def test_where_there_is_no_terminal_the_lines_stand_one_below_the_other(tmp_path: Path) -> None:
     out = io.StringIO()
     with Screen(quiet=False, console=Console(file=out, width=180)) as screen:

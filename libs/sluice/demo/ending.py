@@ -1,0 +1,54 @@
+"""How a run that ended by itself went: the exit code, and the sentence that says which it was."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from sluice.errors import ExitCode
+
+
+class Ending(StrEnum):
+    """`STOPPED`: by hand, before everything was checked. `NOTHING_SHOWN`: nothing is wrong; no golden record came."""
+
+    STOPPED = "stopped"
+    VERIFIED = "verified"
+    NOTHING_SHOWN = "nothing shown yet"
+    NOT_VERIFIED = "not verified"
+    FINDINGS = "findings"
+
+    @property
+    def exit_code(self) -> ExitCode:
+        match self:
+            case Ending.STOPPED | Ending.VERIFIED:
+                return ExitCode.DONE
+            case Ending.NOTHING_SHOWN:
+                return ExitCode.NOT_YET
+        return ExitCode.FINDING
+
+
+def ending(verified: bool | None, findings: int, *, shown: bool) -> Ending:
+    """`verified` None: nothing was checked. `shown`: a golden record was, or the pipeline stores none."""
+    if verified is None:
+        return Ending.STOPPED
+    if findings:
+        return Ending.FINDINGS
+    if not verified:
+        return Ending.NOT_VERIFIED
+    return Ending.VERIFIED if shown else Ending.NOTHING_SHOWN
+
+
+def told(how: Ending, waited_s: float, logs: str) -> str:
+    """For people; empty where they stopped it. `waited_s`: how long it ran without a golden record."""
+    match how:
+        case Ending.STOPPED:
+            return ""
+        case Ending.VERIFIED:
+            return "nothing is lost"
+        case Ending.NOTHING_SHOWN:
+            return (
+                f"nothing is lost, but within {waited_s:.0f} s no golden record could be shown. Next: see what each "
+                f"stage waits for in the table above and in {logs}, or let it run longer (--seconds)"
+            )
+        case Ending.FINDINGS:
+            return "something is wrong: the findings above say what and where"
+    return "nothing wrong was found, but not all could be looked at: the lines above say what, and what to do"

@@ -1,0 +1,66 @@
+"""An example running: its pipeline, its source system, and the edits that somebody makes there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sluice.demo.latency import EditLatency
+from sluice.demo.pipeline_run import PipelineRun
+from sluice.embedded import Servers
+from sluice.embedded.fetching import cache_dir
+from sluice.embedded.server import Progress, silent
+from sluice.testing.example import ExampleContext, ExampleDriver, Live, Running, load_example
+
+
+class ExampleRun(PipelineRun):
+    """`folder` holds pipeline.yaml and source.py, which makes the source system on the Postgres of `servers`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        state_dir: Path,
+        servers: Servers,
+        progress: Progress = silent,
+        stages: Sequence[str] = (),
+    ) -> None:
+        super().__init__(folder, state_dir, servers, progress, stages)
+        self.driver: ExampleDriver = load_example(folder)
+        self.context = ExampleContext(servers.postgres_dsn(), cache_dir(), state_dir, progress)
+        self.prepare_s = 0.0
+
+    def source_environment(self) -> Mapping[str, str]:
+        """Prepare and start the source: its variables. A sink's variable that is set is left from another run."""
+        began = time.monotonic()
+        self.driver.prepare(self.context)
+        self.prepare_s = time.monotonic() - began
+        self.running: Running = self.driver.start(self.context)
+        self._stack.callback(self.running.stop)
+        self._stack.callback(self.progress, "ending the source")
+        sinks = {sink.postgres.env for sink in self.pipeline.sinks.values()}
+        given = {name: value for name, value in super().source_environment().items() if name not in sinks}
+        return {**given, **self.running.env}
+
+    def stage_environment(self) -> dict[str, str]:
+        """`env` alone: a run of an example is the same everywhere."""
+        return self.env
+
+    @property
+    def pids(self) -> dict[str, int | None]:
+        """Every process: servers, sources, stages."""
+        return {**self.running.processes, **super().pids}
+
+    def live(self, rate_per_s: float, edits: int | None = None, seed: int = 0) -> Live:
+        """Begin to edit the source."""
+        live = self.driver.live(self.context, self.running, rate_per_s, edits, seed)
+        self._stack.callback(live.stop)
+        self._stack.callback(self.progress, "ending the live edits")
+        return live
+
+    def edit_latency(self, live: Live) -> EditLatency:
+        """Measures how long the live edits take into the golden rows."""
+        sink = next(iter(self.pipeline.sinks.values()))
+        return EditLatency(
+            self.sink_dsn, sink.schema_, live.log, lambda edits: self.driver.golden_values(self.running, edits)
+        )

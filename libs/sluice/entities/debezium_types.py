@@ -1,7 +1,8 @@
 """Types for raw models of CDC streams: times and dates as Debezium writes them, numbers without a unit.
 
-A Debezium `io.debezium.time.MicroTimestamp` is microseconds since 1970 of a time without a zone, read here as UTC;
-`io.debezium.time.Date` is days since 1970. pydantic alone would take both for seconds or milliseconds.
+A Debezium `io.debezium.time.MicroTimestamp` is microseconds since 1970 of a time without a zone, read here as UTC, and
+`io.debezium.time.Timestamp` milliseconds, of a column with up to three digits of a second; `io.debezium.time.Date` is
+days since 1970. pydantic alone would take them for seconds or milliseconds, by their size.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -21,6 +22,10 @@ def _from_microseconds(value: Any) -> Any:
         raise ValueError("out of range") from None
 
 
+def _from_milliseconds(value: Any) -> Any:
+    return _from_microseconds(value * 1_000) if type(value) is int else value
+
+
 def _from_days(value: Any) -> Any:
     if type(value) is not int:
         return value
@@ -31,4 +36,5 @@ def _from_days(value: Any) -> Any:
 
 
 MicroTimestamp = Annotated[datetime, BeforeValidator(_from_microseconds)]
+MilliTimestamp = Annotated[datetime, BeforeValidator(_from_milliseconds)]
 EpochDate = Annotated[date, BeforeValidator(_from_days)]

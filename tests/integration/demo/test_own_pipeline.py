@@ -1,0 +1,93 @@
+"""What the how-to page of one's own pipeline has its reader write runs, from nothing to golden rows."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import yaml
+
+from sluice.embedded import Servers
+from support.how_to import follow, written_by
+from support.own_pipeline import removed, up
+from support.repository import ROOT
+from support.scripted_source import Answer, Asked, scripted_source
+
+PAGE = ROOT / "docs" / "how-to" / "your-own-pipeline.md"
+ROWS = [("978-1", "Sluices", 4.5, "12.50", "new"), ("978-2", "Weirs", None, "8.00", None)]
+
+
+def block(language: str, marker: str) -> str:
+    """The page's one code block of a language that holds `marker`."""
+    (found,) = [one for one in re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL) if marker in one]
+    return str(found)
+
+
+@pytest.fixture
+def mine(tmp_path: Path, servers: Servers) -> Iterator[Path]:
+    """The page followed, under a name of its own, its topics with a prefix."""
+    for step in written_by(PAGE):
+        follow(tmp_path / "mine", step)
+    with removed(servers, tmp_path / "mine") as folder:
+        yield folder
+
+
+def test_who_follows_the_page_has_golden_books_of_both_sources(mine: Path, servers: Servers) -> None:
+    name = re.findall(r"pipeline: (\w+)", (mine / "pipeline.yaml").read_text())[0]
+    for database in (f"{name}_shop", f"{name}_warehouse"):
+        servers.create_database(database)
+    shop, books = servers.postgres_dsn(f"{name}_shop"), servers.postgres_dsn(f"{name}_warehouse")
+    with psycopg.connect(shop, autocommit=True) as connection:
+        for statement in block("sql", "CREATE TABLE offer").split(";"):
+            if statement.strip():
+                connection.execute(statement.encode())
+    listed = re.search(r"echo '(.*)' \\", block("sh", "book-api/books.json"))
+    assert listed
+
+    def answer(asked: Asked) -> Answer:
+        return Answer(listed[1].encode()) if asked.path == "/books.json" else Answer(status=404)
+
+    with scripted_source(answer) as api:
+        file = mine / "pipeline.yaml"
+        file.write_text(file.read_text().replace("http://127.0.0.1:8720", api.url))
+        check = [sys.executable, "-m", "sluice.cli.main", "mappings", "check", "--pipeline", str(mine)]
+        checked = subprocess.run(check, capture_output=True, text=True, check=False)
+        assert checked.returncode == 0, checked.stderr
+        assert "connector of api: sources.api.connector:BookApi, streams books" in checked.stdout
+        done = up(mine, servers, "--seconds", "1", "--json", SHOP_DSN=shop, BOOKS_DSN=books)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["ending"], told["golden_rows"]) == ("verified", {"book": 2})
+    with psycopg.connect(books) as connection:
+        rows = connection.execute("SELECT isbn, title, rating, price::text, shelf FROM golden.book ORDER BY isbn")
+        assert rows.fetchall() == ROWS
+    assert "nothing is lost" in done.stderr
+    assert "step 1 of 2: topics and schemas" in done.stderr
+
+
+def test_variables_that_are_not_set_are_all_named_before_anything_starts(mine: Path, servers: Servers) -> None:
+    done = up(mine, servers, "--seconds", "0")
+    assert done.returncode == 2
+    assert "refers to variables that are not set. Next: export BOOKS_DSN=… SHOP_DSN=…" in done.stderr
+
+
+def test_a_stage_that_there_is_not_is_refused(mine: Path, servers: Servers) -> None:
+    done = up(mine, servers, "--stage", "poller")
+    assert done.returncode == 2
+    assert "no stage poller; there are ingress-poller" in done.stderr
+
+
+def test_a_stage_that_the_pipeline_has_no_use_for_is_refused(mine: Path, servers: Servers) -> None:
+    file = mine / "pipeline.yaml"
+    declared = yaml.safe_load(file.read_text())
+    del declared["sinks"]
+    file.write_text(yaml.safe_dump(declared))
+    done = up(mine, servers, "--stage", "sink-postgres", SHOP_DSN="postgresql://h/shop")
+    assert done.returncode == 2
+    assert "pipeline.yaml: gives sink-postgres nothing to do" in done.stderr

@@ -36,6 +36,7 @@ from sluice_ingress_poller.faults import StreamFaults
 from sluice_ingress_poller.known_keys import RawTopicKeys
 from sluice_ingress_poller.lag import BackPressure
 from sluice_ingress_poller.lane import Lane, Outcome
+from sluice_ingress_poller.outcomes import count_failure
 from sluice_ingress_poller.page import author_fault
 from sluice_ingress_poller.passes import Decision
 from sluice_ingress_poller.polled import PolledStream
@@ -243,6 +244,7 @@ class Shard:
         """Publish what an outcome leads to. A failure of the source is the stream's own; one of Kafka the shard's."""
         answer = outcome.answer
         if isinstance(answer, Exception):
+            count_failure(polling.polled.names, None)
             polling.failed(answer if isinstance(answer, SluiceError) else author_fault(answer, outcome.key))
             return
         fetched = Fetched.now(answer, time.time_ns() // 1_000_000)
@@ -254,6 +256,7 @@ class Shard:
             except SluiceError as error:
                 refused = error
         if decision is None:
+            count_failure(polling.polled.names, answer.status)
             self._producer.publish([polling.maker.response(fetched)], {})
             polling.failed(refused or Bug("no decision and no reason"), fetched.response_id)
             return

@@ -20,7 +20,8 @@ from sluice.cli.reaching import chosen_pipeline, servers_reached
 from sluice.errors import EnvironmentFault, SluiceError, Transient
 from sluice.lag.faults import StandingFaults, alike, silent_for_s, standing_faults
 from sluice.lag.holds import Hold
-from sluice.lag.measure import LagMeter, StageLag
+from sluice.lag.letters import Letters
+from sluice.lag.measure import LagMeter, StageLag, total_of
 from sluice.lag.sources import SourceLag, source_lags
 from sluice.lag.unattended import Unattended, unattended
 from sluice.pipeline import Pipeline
@@ -49,8 +50,10 @@ def lag(
     run; since when, and what to do about each. They are told also where lag cannot be measured, because a topic is
     missing or a transaction hangs; that is exit code 3, with the reason.
 
-    A partition that a stage does not read is named below, with why and what to do: held, where going on would lose
-    records (a group that was moved forward: `sluice skips accept`), or paused, after too many dead letters.
+    A partition that a stage does not read has a line in the table, with all that is unread there, and is named below
+    with why and what to do: held, where going on would lose records (a group that was moved forward: `sluice skips
+    accept`), or paused, after too many dead letters. Dead letters that are kept are told by stage and cause, with the
+    place of the newest; those of the newest thousand of each partition.
     """
     settings = read_settings(StageSettings, pipeline)
     loaded = chosen_pipeline(pipeline, settings)
@@ -79,6 +82,7 @@ class Seen(NamedTuple):
     unattended: list[Unattended]
     unmapped: list[str]
     left_over: Sequence[str] = ()
+    letters: Sequence[Letters] = ()
     pollers_unknown: str = ""
     not_measured: SluiceError | None = None
 
@@ -86,12 +90,14 @@ class Seen(NamedTuple):
 def _look(pipeline: Pipeline, settings: StageSettings, meter: LagMeter) -> Seen:
     faults = standing_faults(settings.kafka, pipeline.names)
     try:
-        stages, sources, left_over = meter.measure(), source_lags(pipeline, settings.kafka), meter.left_over()
+        stages, sources = meter.measure(), source_lags(pipeline, settings.kafka)
+        left_over, letters = meter.left_over(), meter.dead_letters()
     except (EnvironmentFault, Transient) as error:
         return Seen(faults, [], [], [], meter.unmapped, not_measured=error)
     pollers, unknown = meter.pollers()
     nobody = unattended(pollers, sources, stages, faults.faults, time.time())
-    return Seen(faults, stages, sources, nobody, meter.unmapped, left_over, unknown if pipeline.poll_sources() else "")
+    unknown = unknown if pipeline.poll_sources() else ""
+    return Seen(faults, stages, sources, nobody, meter.unmapped, left_over, letters, unknown)
 
 
 def _watch(
@@ -125,7 +131,17 @@ def _parts(seen: Seen, by_partition: bool) -> list[Table | Text]:
     unmapped = [Text(unmapped_line(seen.unmapped))] if seen.unmapped else []
     if seen.left_over:
         unmapped.append(Text(left_over_line(seen.left_over)))
-    return [*faults, _stage_table(seen.stages, by_partition), *holds, _source_table(seen.sources), *unmapped]
+    letters = map(Text, letter_lines(seen.letters))
+    return [*faults, _stage_table(seen.stages, by_partition), *holds, *letters, _source_table(seen.sources), *unmapped]
+
+
+def letter_lines(several: Sequence[Letters]) -> Iterator[str]:
+    """Dead letters by stage and cause, with the place of the newest."""
+    for letters in several:
+        newest = f", the causes of the newest {letters.scanned:,}" if letters.kept > letters.scanned else ""
+        yield f"dead letters of {letters.stage}: {letters.kept:,} at most are kept{newest}"
+        for one in letters.causes:
+            yield f"    {one.letters:,} × {one.why}; the newest {_time(one.parked_ms / 1e3)}: {one.newest}, of {one.of}"
 
 
 def left_over_line(topics: Sequence[str]) -> str:
@@ -199,8 +215,12 @@ def _stage_table(stages: list[StageLag], by_partition: bool) -> Table:
         total = stage.total
         name = stage.group if stage.begun else f"{stage.group} (no offsets yet)"
         table.add_row(name, "all", str(total), _age(total.age_s(now_s)))
+        for (topic, kind), partitions in stage.not_read.items():
+            unread = total_of(stage.partitions[topic, partition] for partition in partitions)
+            where = f"{topic}/{','.join(map(str, partitions))}: {kind}"
+            table.add_row("", where, str(unread), _age(unread.age_s(now_s)), style="bold red")
         for (topic, partition), one in stage.partitions.items() if by_partition else ():
-            if one.records:
+            if one.records and (topic, partition) not in stage.holds:
                 table.add_row("", f"{topic}/{partition}", str(one), _age(one.age_s(now_s)))
     return table
 
@@ -237,6 +257,7 @@ def _as_json(seen: Seen) -> str:
             "lag_unknown": None if seen.not_measured is None else str(seen.not_measured),
             "unmapped": seen.unmapped,
             "left_over": seen.left_over,
+            "dead_letters": {one.stage: one.to_json() for one in seen.letters},
             "pollers_unknown": seen.pollers_unknown or None,
             "unattended": [one.to_json() for one in seen.unattended],
             "stages": {stage.group: {"stage": stage.stage, **stage.to_json(now_s)} for stage in seen.stages},

@@ -21,6 +21,7 @@ from sluice.embedded.server import Progress, silent
 from sluice.errors import SettingsError
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.topics import Topics, concrete, load_kinds
+from sluice.lag.letters import Letters, dead_letters
 from sluice.names import INGRESS_CDC, INGRESS_POLLER, SINK_POSTGRES, STAGES
 from sluice.pipeline import Pipeline, load_pipeline
 from sluice.pipeline.authored import load_entities, load_mappings
@@ -212,6 +213,12 @@ class PipelineRun:
         with LogReader(self.settings.kafka, LEADERS_WITHIN_S) as reader:
             ends = reader.ends([(names.canonical(e), p) for e in ranked for p in numbers])
         return {e: [ends[names.canonical(e), p] for p in numbers] for e in ranked}
+
+    def dead_letters(self) -> list[Letters]:
+        """Those that are kept, by stage and cause. Raises EnvironmentFault and Transient."""
+        topics = clients.admin(self.settings.kafka).list_topics(timeout=LEADERS_WITHIN_S).topics
+        with LogReader(self.settings.kafka, LEADERS_WITHIN_S) as reader:
+            return dead_letters(reader, self.pipeline.names, topics)
 
     def golden_rows(self, starts: dict[str, list[int]]) -> GoldenRows | None:
         """Finds rows written beyond `starts` in the first sink; None where the pipeline has none."""

@@ -33,6 +33,7 @@ class Screen:
         self._hint = Text(_HINT, style="dim")
         self._bar: Text | None = None
         self._rows: dict[str, int] = {}
+        self._causes: dict[str, dict[str, int]] = {}
         self._left_s: float | None = None
         self._rates: dict[str, tuple[float, int, float]] = {}
         self._next_line_at = 0.0
@@ -64,6 +65,10 @@ class Screen:
     def golden_rows(self, rows: Mapping[str, int]) -> None:
         """How many golden rows there are by entity."""
         self._rows = dict(rows)
+
+    def dead_letters(self, causes: Mapping[str, Mapping[str, int]]) -> None:
+        """How many dead letters there are by stage and cause."""
+        self._causes = {stage: dict(counts) for stage, counts in causes.items()}
 
     def stopping(self, line: str) -> None:
         """Say that the end was asked for, above the picture and, until it is reached, at its bottom."""
@@ -125,7 +130,7 @@ class Screen:
             counts.ready,
             stage.restarts,
             stage.trouble(),
-            counts.causes,
+            self._causes.get(stage.name, {}),
         )
 
     def _rate(self, name: str, records: int) -> float:

@@ -21,6 +21,7 @@ from sluice.demo.screen import Screen
 from sluice.demo.stages import StageProcess, require_running
 from sluice.demo.stopping import Stopped, answered
 from sluice.embedded import Servers
+from sluice.errors import EnvironmentFault, Transient
 from sluice.stage.signals import Stop
 from sluice.testing.example import Live
 
@@ -96,6 +97,7 @@ class Session:
         self._shown_at: float | None = None
         self._best_shown = 0
         self._counted_at = 0.0
+        self._parked = 0
         self._live: Live | None = None
         self._latency: EditLatency | None = None
         self._golden: GoldenRows | None = None
@@ -196,6 +198,7 @@ class Session:
             self._latency.sample()
         if self._golden is not None:
             self._look_for_golden(self._golden, min(2, len(run.pipeline.sources)))
+        self._look_for_letters(run)
         beside: dict[str, int | None] = {"sluice": os.getpid()}
         if self._live is not None:
             beside["live-edits"] = self._live.pid
@@ -228,6 +231,18 @@ class Session:
             if self._latency is not None:
                 self._latency.count_from = time.time_ns() // 1_000
         self._screen.golden(found, after_s)
+
+    def _look_for_letters(self, run: PipelineRun) -> None:
+        """Say what dead letters are of, whenever there are more."""
+        parked = sum(stage.counts.dead_letters for stage in run.stages.values())
+        if parked == self._parked:
+            return
+        try:
+            letters = run.dead_letters()
+        except (EnvironmentFault, Transient):
+            return  # at the next turn
+        self._parked = parked
+        self._screen.dead_letters({one.stage: {c.why: c.letters for c in one.causes} for one in letters})
 
     # ── the check ─────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -26,13 +26,12 @@ SCRAPE_TIMEOUT_S = 1.0
 
 @dataclass(slots=True)
 class StageCounts:
-    """What a stage's metrics say, summed over its restarts in this run. `causes`: dead letters by cause."""
+    """What a stage's metrics say, summed over its restarts in this run."""
 
     records: int = 0
     dead_letters: int = 0
     lag_records: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
-    causes: dict[str, int] = field(default_factory=dict)
     ready: bool = False
 
     @property
@@ -130,7 +129,7 @@ class StageProcess:
 
 
 def _counts(text: str, before: StageCounts, ready: bool) -> StageCounts:
-    counts = StageCounts(before.records, before.dead_letters, 0, dict(before.outcomes), dict(before.causes), ready)
+    counts = StageCounts(before.records, before.dead_letters, 0, dict(before.outcomes), ready)
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             number = int(sample.value)
@@ -140,9 +139,6 @@ def _counts(text: str, before: StageCounts, ready: bool) -> StageCounts:
                 counts.outcomes[outcome] = counts.outcomes.get(outcome, 0) + number
             elif sample.name == "sluice_dead_letters_total":
                 counts.dead_letters += number
-                if number:
-                    cause = sample.labels["cause"]
-                    counts.causes[cause] = counts.causes.get(cause, 0) + number
             elif sample.name == "sluice_lag_records":
                 counts.lag_records += number
     return counts

@@ -24,12 +24,16 @@ from sluice.stage.restore import accepted_skip
 
 
 class Hold(NamedTuple):
-    """`next_step` is the operator's; `since_s` (Unix s) is None where nothing tells."""
+    """`next_step` is the operator's; `since_s` (Unix s) is None where nothing tells.
+
+    `unread_from`: the offset from which on nothing was read, where that is not the one that the group committed.
+    """
 
     kind: Literal["held", "paused"]
     why: str
     next_step: str
     since_s: float | None = None
+    unread_from: int | None = None
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,11 @@ def _hold(looked: Looked, at: Partition, accepted: int | None) -> Hold | None:
     try:
         decide_start(place, record, time.time())
     except EnvironmentFault as refused:
-        return Hold("held", refused.why, refused.next_step)
+        begin = looked.begins[at]
+        known = record is not None and record.topic_id == looked.topic_ids[at[0]]
+        return Hold(
+            "held", refused.why, refused.next_step, None, max(begin, record.processed if record and known else 0)
+        )
     if record is not None and record.paused_at:
         return Hold("paused", PAUSED_WHY, to_resume(looked.stage, looked.group, at[0]), record.paused_at)
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from confluent_kafka.admin import AdminClient
@@ -17,6 +17,7 @@ from sluice.kafka.topics import Pinned, Topics
 from sluice.lag.backlog import Backlog, backlogs
 from sluice.lag.groups import StageInputs, committed_offsets, stage_inputs
 from sluice.lag.holds import Hold, look
+from sluice.lag.letters import Letters, dead_letters
 from sluice.names import INGRESS_POLLER
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities, load_mappings, unmapped
@@ -24,6 +25,14 @@ from sluice.pipeline.authored import load_entities, load_mappings, unmapped
 # Offsets and the record that is written with them become visible one after the other.
 LOOK_AGAIN_AFTER_S = 0.3
 LIST_TIMEOUT_S = 15.0
+
+
+def total_of(several: Iterable[Backlog]) -> Backlog:
+    """Several backlogs as one."""
+    all_of_them = list(several)
+    ages = [one.oldest_ms for one in all_of_them if one.oldest_ms is not None]
+    at_most = any(one.at_most for one in all_of_them)
+    return Backlog(sum(one.records for one in all_of_them), at_most, min(ages, default=None))
 
 
 class StageLag(NamedTuple):
@@ -46,11 +55,15 @@ class StageLag(NamedTuple):
     @property
     def total(self) -> Backlog:
         """All partitions as one backlog."""
-        several = self.partitions.values()
-        ages = [one.oldest_ms for one in several if one.oldest_ms is not None]
-        return Backlog(
-            sum(one.records for one in several), any(one.at_most for one in several), min(ages, default=None)
-        )
+        return total_of(self.partitions.values())
+
+    @property
+    def not_read(self) -> dict[tuple[str, str], list[int]]:
+        """The partitions that are held or paused, by topic and which of the two."""
+        found: dict[tuple[str, str], list[int]] = {}
+        for (topic, partition), hold in sorted(self.holds.items()):
+            found.setdefault((topic, hold.kind), []).append(partition)
+        return found
 
     def to_json(self, now_s: float) -> dict[str, Any]:
         """For programs: totals, and the partitions that have something left or are not read."""
@@ -98,9 +111,9 @@ class LagMeter:
         # Committed first: a group that goes on meanwhile then shows too much rather than too little.
         committed = committed_offsets(self._kafka, inputs.group, partitions)
         begins, ends = self._reader.beginnings(partitions), self._reader.ends(partitions, committed=True)
-        spans = {at: (max(committed.get(at, 0), begins[at]), ends[at]) for at in partitions}
         begun = all(at in committed for at in partitions)
         held, unknown = self._holds(inputs, begins, committed)
+        spans = {at: (max(_read_to(at, committed, held), begins[at]), ends[at]) for at in partitions}
         left = backlogs(self._reader, spans)
         sink = inputs.sink if len(self._pipeline.sinks) > 1 else ""
         members, unasked = self._members(inputs.group)
@@ -110,9 +123,15 @@ class LagMeter:
         """Raw topics that no source of the pipeline writes: what came from them stands in golden records for ever."""
         names = self._pipeline.names
         declared = {names.raw(one.source, one.stream) for one in self._pipeline.streams()}
+        return sorted(name for name in self._there() if name.startswith(names.raw_prefix) and name not in declared)
+
+    def dead_letters(self) -> list[Letters]:
+        """Those that are kept, by stage and cause. Raises EnvironmentFault and Transient."""
+        return dead_letters(self._reader, self._pipeline.names, self._there())
+
+    def _there(self) -> Iterable[str]:
         with kafka_errors("listing topics"):
-            there = self._admin.list_topics(timeout=LIST_TIMEOUT_S).topics
-        return sorted(name for name in there if name.startswith(names.raw_prefix) and name not in declared)
+            return list(self._admin.list_topics(timeout=LIST_TIMEOUT_S).topics)
 
     def pollers(self) -> tuple[int | None, str]:
         """How many processes poll; None where that is not known, and why."""
@@ -144,6 +163,12 @@ class LagMeter:
         if not self._pinned:
             self._pinned = Topics(self._admin).pinned([topic for inputs in self._inputs for topic in inputs.topics])
         return self._pinned
+
+
+def _read_to(at: Partition, committed: Mapping[Partition, int], holds: Mapping[Partition, Hold]) -> int:
+    """Up to which offset a partition is read: where the group was moved forward, not what it committed."""
+    hold, offset = holds.get(at), committed.get(at, 0)
+    return offset if hold is None or hold.unread_from is None else min(offset, hold.unread_from)
 
 
 def _hold_json(hold: Hold | None) -> dict[str, Any] | None:

@@ -20,6 +20,11 @@ FRESHNESS = Histogram(
     ["entity"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800),
 )
+SOURCE_ERRORS = Counter(
+    "sluice_source_errors_total",
+    "Requests to a polled source that failed, by its answer: a status, refused-page or no-answer.",
+    ["source", "stream", "answer"],
+)
 PAUSED = Gauge("sluice_input_paused", "1 while an input topic is paused, by why.", ["stage", "topic", "reason"])
 CDC_TABLES = Gauge("sluice_cdc_table", "1 for the state a table of a source is in.", ["source", "table", "state"])
 RETAINED_WAL_BYTES = Gauge("sluice_cdc_retained_wal_bytes", "WAL a slot holds back on its source.", ["source"])

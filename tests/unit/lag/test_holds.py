@@ -80,6 +80,24 @@ def test_a_partition_whose_owner_would_refuse_to_begin_is_held(
     assert next_step in hold.next_step
 
 
+@pytest.mark.parametrize(
+    ("known", "committed", "unread_from"),
+    [
+        pytest.param(record(40), 60, 40, id="moved forward"),
+        pytest.param(record(40), 999, 40, id="moved beyond the end"),
+        pytest.param(record(2), 2, 5, id="cut"),
+        pytest.param(record(40, topic_id="other"), 40, 5, id="made again: nothing of it is read"),
+        pytest.param(None, 40, 5, id="the state is lost"),
+    ],
+)
+def test_what_is_held_counts_as_unread_from_where_the_stage_left_it(
+    known: PartitionRecord | None, committed: int, unread_from: int
+) -> None:
+    hold = found(known, committed)
+    assert hold is not None
+    assert hold.unread_from == unread_from
+
+
 def test_a_skip_that_an_operator_accepted_holds_nothing() -> None:
     logs = MemoryLogs()
     logs.append("sluice.control", 0, skip_key("mapper", AT).encode(), b'{"to":60}', [])
@@ -114,7 +132,13 @@ def test_a_held_partition_is_told_to_programs_even_if_nothing_is_left_in_it() ->
     lag = StageLag("mapper", "mapper", {AT: Backlog(), (TOPIC, 4): Backlog()}, True, {AT: hold})
     (told,) = lag.to_json(NOON_S)["partitions"]
     assert (told["topic"], told["partition"]) == AT
-    assert told["hold"] == {"kind": "held", "why": "moved forward", "next_step": "move it back", "since_s": None}
+    assert told["hold"] == {
+        "kind": "held",
+        "why": "moved forward",
+        "next_step": "move it back",
+        "since_s": None,
+        "unread_from": None,
+    }
 
 
 def test_what_cannot_be_found_out_is_said() -> None:

@@ -76,10 +76,15 @@ def _best(field: str, key: _SortKey, live: Sequence[Contribution]) -> Contributi
 @lru_cache(maxsize=256)
 def _sort_keys(contract: EntityContract, source_order: tuple[str, ...]) -> dict[str, _SortKey]:
     order = {source: rank for rank, source in enumerate(source_order)}
-    return {name: _sort_key(rule, order) for name, rule in contract.rules.items()}
+    return {name: _sort_key(name, rule, order) for name, rule in contract.rules.items()}
 
 
-def _sort_key(rule: Rule, order: Mapping[str, int]) -> _SortKey:
+def _sort_key(field: str, rule: Rule, order: Mapping[str, int]) -> _SortKey:
+    rank = _rank(rule, order)
+    return (lambda claim: (claim.fields[field] is None, *rank(claim))) if rule.skip_null else rank
+
+
+def _rank(rule: Rule, order: Mapping[str, int]) -> _SortKey:
     last = len(order)
     if isinstance(rule, Prefer):
         ranks = {source: rank for rank, source in enumerate(rule.sources)}

@@ -1,11 +1,12 @@
 """Survivorship: a total order over claims, blind to arrival; and which claims of which sources win by which rule."""
 
 import random
-from typing import Any
+from typing import Annotated, Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sluice.entities import Entity, Identity, most_recent, prefer
 from sluice.position import Position
 from sluice.provenance import Contribution, Incomplete, Merged, candidates, merge
 from support.claims import ORDER, contribution, contributions
@@ -101,6 +102,35 @@ def test_null_claims_none_and_a_missing_field_claims_nothing() -> None:
     assert denying.fields["base_pay"] is None
     assert _winner(denying, "base_pay") == ("workday", "prefer(workday,erp)")
     assert silent.content != denying.content
+
+
+class Nulls(Entity):
+    number: Annotated[str, Identity()]
+    listed: Annotated[str | None, prefer("hr", "finance", skip_null=True)]
+    newest: Annotated[str | None, most_recent(skip_null=True)]
+    strict: Annotated[str | None, prefer("hr", "finance")]
+
+
+def test_with_skip_null_a_null_gives_way_to_any_value_and_wins_alone() -> None:
+    def won(*claims: Contribution) -> dict[str, tuple[Any, str | None, str | None]]:
+        result = merge(Nulls.contract(), claims, ("hr", "finance"))
+        assert isinstance(result, Merged)
+        by_field = {one.field: one for one in result.winners}
+        return {
+            name: (value, result.contributors[by_field[name].contributor].source, by_field[name].rule)
+            for name, value in result.fields.items()
+            if name in by_field
+        }
+
+    nulls = {"number": "W", "listed": None, "newest": None, "strict": None}
+    values = {"number": "W", "listed": "x", "newest": "y", "strict": "z"}
+    hr = contribution(source="hr", fields=nulls, effective_at=20)
+    finance = contribution(source="finance", fields=values, effective_at=10)
+    both = won(hr, finance)
+    assert both["listed"] == ("x", "finance", "prefer(hr,finance; skip_null)")
+    assert both["newest"] == ("y", "finance", "most_recent(skip_null)")
+    assert both["strict"] == (None, "hr", "prefer(hr,finance)"), "without it a null is a claim like any other"
+    assert won(hr)["listed"] == (None, "hr", "prefer(hr,finance; skip_null)")
 
 
 def test_most_recent_goes_by_the_time_that_the_source_states() -> None:

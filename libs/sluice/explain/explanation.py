@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from sluice.entities import EntityContract
+from sluice.entities.field_types import Kind
 from sluice.errors import DeadRecord
 from sluice.explain.evidence import Evidence, gather
 from sluice.explain.newer import ClaimedBy, Newer, above, newest_by_key
@@ -70,7 +71,8 @@ class Losing(NamedTuple):
 
 
 class FieldExplained(NamedTuple):
-    """`origin` None: nobody claims the field. `superseded`: a newer merge would choose otherwise."""
+    """`origin` None: nobody claims the field. `superseded`: a newer merge would choose otherwise. `kind`: what the
+    value is; a timestamp is µs UTC."""
 
     name: str
     value: Any
@@ -78,6 +80,7 @@ class FieldExplained(NamedTuple):
     origin: Origin | None
     losing: list[Losing]
     superseded: bool
+    kind: Kind = "string"
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ def _field(contract: EntityContract, name: str, evidence: Evidence, source_order
     losing = [Losing(*one) for one in ranked if origin is None or not one[1].same_record(origin)]
     now = (best[0], best[1][:4]) if best else (None, None)
     stands = (value, origin[:4] if origin else None)
-    return FieldExplained(name, value, rule, origin, losing, now != stands)
+    return FieldExplained(name, value, rule, origin, losing, now != stands, contract.fields[name].kind)
 
 
 def _winner(name: str, provenance: Mapping[str, Any]) -> tuple[Origin, str] | None:

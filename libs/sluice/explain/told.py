@@ -69,7 +69,7 @@ def _ref(raw: RawRef) -> str:
 
 
 def _field_lines(field: FieldExplained, one: Explanation) -> Iterator[str]:
-    value = orjson.dumps(field.value).decode()
+    value = _value(field, field.value)
     if field.origin is None:
         yield f"\n{field.name}: {value}\n    nobody claims it"
     else:
@@ -81,9 +81,16 @@ def _field_lines(field: FieldExplained, one: Explanation) -> Iterator[str]:
         if field.origin[:4] in one.newer:
             yield "    older than its source: a newer record is told of above"
     for losing in field.losing:
-        yield f"    lost: {orjson.dumps(losing.value).decode()} from {_origin(losing.origin)}"
+        yield f"    lost: {_value(field, losing.value)} from {_origin(losing.origin)}"
     if field.superseded and one.golden is not None:
         yield "    contributions say otherwise: a change is on its way, or others changed the table (see `sluice lag`)"
+
+
+def _value(field: FieldExplained, value: Any) -> str:
+    """As JSON, a timestamp as a time."""
+    if field.kind == "timestamp" and isinstance(value, int):
+        return _time(value)
+    return orjson.dumps(value).decode()
 
 
 def _origin(origin: Origin) -> str:

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from sluice.explain.evidence import standing_claims
-from sluice.explain.explanation import Explanation, Origin
+from sluice.explain.explanation import Explanation, Losing, Origin
 from sluice.explain.explanation import FieldExplained as Field
 from sluice.explain.raw_places import RawPlace, ResponsePlace
 from sluice.explain.told import lines
@@ -33,6 +33,19 @@ def test_a_time_of_the_calendar_is_told_as_one() -> None:
 @pytest.mark.parametrize("micros", [-(10**17), 2**63 - 1, 10**30])
 def test_a_time_outside_of_the_calendar_is_told_as_its_number(micros: int) -> None:
     assert f"effective {micros} µs" in told(micros)
+
+
+def test_a_timestamp_is_told_as_a_time_the_loser_s_too() -> None:
+    origin = Origin("hr", "workers", "{}", "worker", 1, RAW, 0, None)
+    losing = [Losing(1_772_366_400_000_000, origin._replace(source="erp"))]
+    field = Field("updated_at", 1_772_366_401_500_000, "source_order", origin, losing, False, "timestamp")
+    shown = "\n".join(lines(Explanation("worker", "W", "not-stored", None, (), [field], {})))
+    assert "updated_at: 2026-03-01T12:00:01.500000Z\n" in shown
+    assert "lost: 2026-03-01T12:00:00Z from erp.workers" in shown
+    number = field._replace(kind="int")
+    assert "updated_at: 1772366401500000\n" in "\n".join(
+        lines(Explanation("worker", "W", "not-stored", None, (), [number], {}))
+    )
 
 
 def test_a_response_made_after_the_calendar_is_told_with_its_number() -> None:

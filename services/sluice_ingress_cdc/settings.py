@@ -12,15 +12,24 @@ from sluice.stage.settings import StageSettings
 
 
 class CdcSettings(StageSettings):
-    """`batch_bytes_max` bounds one Kafka transaction; `record_bytes_max` is what a raw topic takes of one record. What
-    is followed is looked at, and requests to read it again are, every `watch_interval_s`."""
+    """What ingress-cdc is told beside what every stage is."""
 
-    linger_s: float = Field(default=0.2, ge=0)
-    feedback_interval_s: float = Field(default=1.0, gt=0)
-    watermark_interval_s: float = Field(default=5.0, gt=0)
-    watch_interval_s: float = Field(default=5.0, gt=0)
-    recheck_interval_s: float = Field(default=5.0, gt=0)
-    record_bytes_max: int = Field(default=8 * 1024 * 1024 - 4_096, gt=0)
+    linger_s: float = Field(default=0.2, ge=0, description="How long changes are collected for one transaction.")
+    feedback_interval_s: float = Field(
+        default=1.0, gt=0, description="How often the source is told how far its log may go."
+    )
+    watermark_interval_s: float = Field(
+        default=5.0, gt=0, description="How often the place in the log is stored while nothing is published."
+    )
+    watch_interval_s: float = Field(
+        default=5.0, gt=0, description="How often followed tables are compared with what their records were made from."
+    )
+    recheck_interval_s: float = Field(
+        default=5.0, gt=0, description="How long to wait before a source that refused is asked again."
+    )
+    record_bytes_max: int = Field(
+        default=8 * 1024 * 1024 - 4_096, gt=0, description="What a raw topic takes of one record."
+    )
 
 
 @dataclass(frozen=True, slots=True)

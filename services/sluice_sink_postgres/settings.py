@@ -1,12 +1,16 @@
 """Settings of the sink: a stage's, and which of the pipeline's sinks this process is."""
 
+from pydantic import Field
+
 from sluice.stage.settings import StageSettings
 
 
 class SinkSettings(StageSettings):
-    """`SLUICE_SINK` names a sink of the pipeline file; not needed where there is only one."""
+    """What sink-postgres is told beside what every stage is."""
 
-    sink: str = ""
+    sink: str = Field(
+        default="", description="Which sink of the pipeline file this is; not needed where there is only one."
+    )
 
     @property
     def process_name(self) -> str:

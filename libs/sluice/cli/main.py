@@ -28,6 +28,7 @@ COMMANDS = {
     "demo": "All servers, all stages, a live source: a golden record on screen.",
     "explain": "Where every value of an entity comes from.",
     "lag": "What each stage has not done yet.",
+    "settings": "Every environment variable of the stages.",
     "up": "Your own pipeline in one terminal: servers, topics, schemas, every stage.",
     "verify": "Check that nothing is lost, doubled or out of order, from source to row.",
 }
@@ -98,7 +99,7 @@ def _root(
 def run(
     stage: Annotated[str, typer.Argument(help="ingress-poller, ingress-cdc, mapper, merger or sink-postgres")],
 ) -> None:
-    """Run one stage until it is told to stop (SIGTERM)."""
+    """Run one stage until it is told to stop (SIGTERM). `sluice settings STAGE` lists the variables that it reads."""
     from importlib.metadata import entry_points
 
     found = entry_points(group="sluice.stages", name=stage)

@@ -17,11 +17,26 @@ class KafkaSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    bootstrap_servers: str = "127.0.0.1:9092"
-    group_protocol: Literal["consumer", "classic"] = "consumer"
-    transaction_timeout_ms: int = Field(default=10_000, ge=1_000, le=900_000)
-    fetch_queue_kib: int = Field(default=16_384, ge=1_024)
-    options: dict[str, str] = Field(default_factory=dict)
+    bootstrap_servers: str = Field(
+        default="127.0.0.1:9092", description="Brokers to begin with, `host:port`, several with commas between."
+    )
+    group_protocol: Literal["consumer", "classic"] = Field(
+        default="consumer", description="`classic` for brokers without KIP-848 (before Kafka 4.0)."
+    )
+    transaction_timeout_ms: int = Field(
+        default=10_000,
+        ge=1_000,
+        le=900_000,
+        description="After which a broker aborts the open transaction of a process that died. Readers wait so long.",
+    )
+    fetch_queue_kib: int = Field(
+        default=16_384, ge=1_024, description="What a consumer fetches ahead, at most: a bound of its memory."
+    )
+    options: dict[str, str] = Field(
+        default_factory=dict,
+        description="Settings of librdkafka as a JSON object (TLS, SASL, …), or one by one: "
+        "`SLUICE_KAFKA__OPTIONS__sasl.password`.",
+    )
 
     @field_validator("options")
     @classmethod

@@ -21,7 +21,9 @@ from sluice.stage.variables import known_variables, told_unknown, unknown_variab
 class RegistrySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: str = "http://127.0.0.1:8081"
+    url: str = Field(
+        default="http://127.0.0.1:8081", description="The schema registry: base of its Confluent-compatible API."
+    )
 
     @field_validator("url")
     @classmethod
@@ -37,8 +39,8 @@ class TelemetrySettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    host: str = "127.0.0.1"
-    port: int = Field(default=0, ge=0, le=65_535)
+    host: str = Field(default="127.0.0.1", description="Where `/healthz`, `/readyz` and `/metrics` are served.")
+    port: int = Field(default=0, ge=0, le=65_535, description="Its port; 0 takes a free one, told in `<state>/run`.")
 
 
 def default_schemas_dir() -> Path:
@@ -47,28 +49,39 @@ def default_schemas_dir() -> Path:
 
 
 class StageSettings(BaseSettings):
-    """What every stage is told. A stage's own settings inherit from this.
-
-    `instance` is stable over restarts and unique among the processes of a stage: transactional ids and local state
-    are named after it. A batch, which is one transaction, is cut at `batch_bytes_max` of output; `batch_records_max`
-    records (librdkafka's limit is a million) are asked for at a time. A partition's record is written anew every
-    `renew_records_after_s`, whether anything happened in it or not.
-    """
+    """What every stage is told. A stage's own settings inherit from this; `description` is what an operator reads."""
 
     model_config = SettingsConfigDict(
         env_prefix="SLUICE_", env_nested_delimiter="__", frozen=True, extra="ignore", env_ignore_empty=True
     )
 
-    pipeline: Path = Path("pipeline.yaml")
-    state_dir: Path = Path(".sluice")
-    instance: str = Field(default="0", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+    pipeline: Path = Field(default=Path("pipeline.yaml"), description="The pipeline's file, or its folder.")
+    state_dir: Path = Field(
+        default=Path(".sluice"), description="Local state, which can be lost: it is restored from Kafka."
+    )
+    instance: str = Field(
+        default="0",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
+        description="Which process of its stage this is: unique among them and stable over restarts, since "
+        "transactional ids and local state are named after it.",
+    )
     kafka: KafkaSettings = KafkaSettings()
     registry: RegistrySettings = RegistrySettings()
-    schemas_dir: Path = default_schemas_dir()
+    schemas_dir: Path = Field(
+        default=default_schemas_dir(), description="The folder `schemas`, where it is not beside the installed code."
+    )
     telemetry: TelemetrySettings = TelemetrySettings()
-    batch_bytes_max: int = Field(default=3 * 1024 * 1024, ge=1)
-    batch_records_max: int = Field(default=5_000, ge=1, le=1_000_000)
-    renew_records_after_s: float = Field(default=3_600.0, ge=0)
+    batch_bytes_max: int = Field(
+        default=3 * 1024 * 1024, ge=1, description="Output at which a batch, which is one transaction, is cut."
+    )
+    batch_records_max: int = Field(
+        default=5_000, ge=1, le=1_000_000, description="Records that are asked for at a time."
+    )
+    renew_records_after_s: float = Field(
+        default=3_600.0,
+        ge=0,
+        description="How often a partition's record is written again although nothing happened in the partition.",
+    )
 
     @property
     def process_name(self) -> str:

@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import cast, get_origin
+from typing import Literal, NamedTuple, cast, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 PREFIX = "SLUICE_"
 # Of the command line, the embedded servers, the demo, the examples and the tests.
@@ -35,6 +36,41 @@ OF_STAGES = (
 # Kubernetes tells every container the addresses of the services beside it: `sluice-kafka` is SLUICE_KAFKA_PORT=tcp://….
 _SERVICE = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")
 _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://.*")
+
+
+class Variable(NamedTuple):
+    """A variable of a settings class: `default` and `allowed` as people write them, `what` it does."""
+
+    name: str
+    default: str
+    allowed: str
+    what: str
+
+
+def variables_of(kind: type[BaseModel], prefix: str = PREFIX) -> Iterator[Variable]:
+    """Every variable of a settings class, in the order of its fields, those of its parts in their place."""
+    for name, field in kind.model_fields.items():
+        variable = f"{prefix}{name.upper()}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from variables_of(field.annotation, f"{variable}__")
+        else:
+            default = field.get_default(call_default_factory=True)
+            yield Variable(variable, _spelled(default), _allowed(field), field.description or "")
+
+
+def _spelled(default: object) -> str:
+    if isinstance(default, Path) and default.is_absolute():
+        return f"{default.name} beside the code"
+    return json.dumps(default) if isinstance(default, dict | list) else str(default)
+
+
+def _allowed(field: FieldInfo) -> str:
+    """The values that are taken: a choice, or the bounds of a number."""
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(map(str, get_args(field.annotation)))
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    bounds = [(sign, getattr(mark, name, None)) for mark in field.metadata for name, sign in signs.items()]
+    return ", ".join(f"{sign} {bound:,}" for sign, bound in bounds if bound is not None)
 
 
 def known_variables(kind: type[BaseModel], prefix: str = PREFIX) -> Iterator[str]:

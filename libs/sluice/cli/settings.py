@@ -1,0 +1,57 @@
+"""`sluice settings`: every environment variable of a stage, with its default and what it does."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sluice.cli.options import JsonOption
+from sluice.errors import SettingsError
+from sluice.names import STAGES
+from sluice.stage.settings import StageSettings
+from sluice.stage.variables import Variable, variables_of
+
+app = typer.Typer()
+
+
+@app.command()
+def settings(
+    stage: Annotated[str | None, typer.Argument(help="one stage's variables; else those of all")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the environment variables that stages read: default, what is allowed, what each does.
+
+    Names end with their unit: _s seconds, _ms milliseconds, _bytes, _kib. `docs/reference/variables.md` has the same.
+    """
+    if stage is not None and stage not in STAGES:
+        raise SettingsError(f"no stage {stage}; there are {', '.join(STAGES)}")
+    found = settings_by_stage()
+    chosen = {name: of for name, of in found.items() if stage is None or name in (EVERY, stage)}
+    if as_json:
+        print(orjson.dumps({name: [one._asdict() for one in of] for name, of in chosen.items()}).decode())
+        return
+    for name, of in chosen.items():
+        table = Table("variable", "default", "allowed", "what", title=name, title_justify="left")
+        for one in of:
+            table.add_row(*one)
+        Console().print(table)
+
+
+EVERY = "every stage"
+
+
+def settings_by_stage() -> dict[str, list[Variable]]:
+    """The variables of every stage, then those that each has beside."""
+    shared = list(variables_of(StageSettings))
+    found = {EVERY: shared}
+    kinds = {one.name: one for one in entry_points(group="sluice.settings")}
+    for stage in STAGES:
+        own = [one for one in variables_of(kinds[stage].load()) if one not in shared] if stage in kinds else []
+        if own:
+            found[stage] = own
+    return found

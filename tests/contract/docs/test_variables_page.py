@@ -1,0 +1,29 @@
+"""The reference of variables says what the settings classes do, and nothing else."""
+
+from __future__ import annotations
+
+import orjson
+from typer.testing import CliRunner
+
+from sluice.cli.main import app
+from sluice.cli.settings import settings_by_stage
+from support.variables_page import PAGE, page
+
+
+def test_the_page_is_written_from_the_code() -> None:
+    assert PAGE.read_text() == page(), "write it anew: PYTHONPATH=tests python -m support.variables_page"
+
+
+def test_every_variable_says_what_it_does() -> None:
+    found = [one for of in settings_by_stage().values() for one in of]
+    assert [one.name for one in found if not one.what.endswith(".") and not one.what.endswith("`.")] == []
+    assert len({one.name for one in found}) == len(found)
+
+
+def test_the_command_lists_a_stage_s_own_variables_behind_those_of_every_stage() -> None:
+    done = CliRunner().invoke(app, ["settings", "ingress-poller", "--json"])
+    told = orjson.loads(done.stdout)
+    assert list(told) == ["every stage", "ingress-poller"]
+    assert "SLUICE_POLLER__PAGES_MAX" in [one["name"] for one in told["ingress-poller"]]
+    refused = CliRunner().invoke(app, ["settings", "poller"])
+    assert refused.exit_code == 2

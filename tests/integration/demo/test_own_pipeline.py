@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import yaml
 from sluice.embedded import Servers
 from support.how_to import follow, written_by
 from support.own_pipeline import removed, up
+from support.pace import within
 from support.repository import ROOT
 from support.scripted_source import Answer, Asked, scripted_source
 
@@ -67,8 +69,27 @@ def test_who_follows_the_page_has_golden_books_of_both_sources(mine: Path, serve
     with psycopg.connect(books) as connection:
         rows = connection.execute("SELECT isbn, title, rating, price::text, shelf FROM golden.book ORDER BY isbn")
         assert rows.fetchall() == ROWS
+    assert records_read(mine, servers, f"{name}.canonical.book").keys() == {"978-1", "978-2"}
     assert "nothing is lost" in done.stderr
     assert "step 1 of 2: topics and schemas" in done.stderr
+
+
+def records_read(folder: Path, servers: Servers, topic: str) -> dict[str, str]:
+    """What the other page's reader prints: by id, the newest record."""
+    (reader,) = written_by(ROOT / "docs" / "how-to" / "read-golden-records.md")
+    follow(folder, reader)
+    variables = {
+        "SLUICE_KAFKA__BOOTSTRAP_SERVERS": servers.bootstrap_servers,
+        "SLUICE_REGISTRY__URL": servers.registry_url,
+    }
+    command = [sys.executable, str(folder / "read.py"), topic]
+    done = subprocess.run(
+        command, env={**os.environ, **variables}, capture_output=True, text=True, check=False, timeout=within(60)
+    )
+    assert done.returncode == 0, done.stderr
+    printed = [line.split(" ", 2) for line in done.stdout.splitlines()]
+    assert all(int(revision) > 0 for _, revision, _ in printed)
+    return {entity_id: record for entity_id, _, record in printed}
 
 
 def test_variables_that_are_not_set_are_all_named_before_anything_starts(mine: Path, servers: Servers) -> None:

@@ -75,8 +75,9 @@ def test_a_broker_killed_and_restarted_costs_no_record_and_no_stage(workforce: S
     workforce.servers.kill("kafka")
     time.sleep(OUTAGE_S)
     workforce.servers.restart("kafka")
-    workforce.await_ready()
+    workforce.await_ready("ingress-cdc", "mapper")
     live.stop()
+    workforce.await_ready()
     workforce.assert_whole()
     assert {name: stage.pid for name, stage in workforce.run.stages.items()} == before
 

@@ -29,6 +29,7 @@ class ExampleRun(PipelineRun):
         self.driver: ExampleDriver = load_example(folder)
         self.context = ExampleContext(servers.postgres_dsn(), cache_dir(), state_dir, progress)
         self.prepare_s = 0.0
+        self._edits: list[Live] = []
 
     def source_environment(self) -> Mapping[str, str]:
         """Prepare and start the source: its variables. A sink's variable that is set is left from another run."""
@@ -54,9 +55,15 @@ class ExampleRun(PipelineRun):
     def live(self, rate_per_s: float, edits: int | None = None, seed: int = 0) -> Live:
         """Begin to edit the source."""
         live = self.driver.live(self.context, self.running, rate_per_s, edits, seed)
+        self._edits.append(live)
         self._stack.callback(live.stop)
         self._stack.callback(self.progress, "ending the live edits")
         return live
+
+    def stop_edits(self) -> None:
+        """End all live edits."""
+        for live in self._edits:
+            live.stop()
 
     def edit_latency(self, live: Live) -> EditLatency:
         """Measures how long the live edits take into the golden rows."""

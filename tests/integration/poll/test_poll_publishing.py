@@ -253,7 +253,8 @@ def test_a_long_wait_that_a_source_asks_for_is_told_of_each_stream_until_it_answ
         )
         eventually(lambda: sorted(about for about in health.faults if about.endswith("wait")) == waits)
         for about in waits:
-            assert f"/others: status {status} and Retry-After (86400 s)" in health.faults[about]
+            assert f"GET {polled.url}/others?limit=10" in health.faults[about]
+            assert f": status {status} and Retry-After (86400 s)" in health.faults[about]
             assert "restart ingress-poller" in health.faults[about]
     assert not health.faults
     things.fault = lambda asked: None

@@ -144,7 +144,8 @@ class Session:
             "starting Kafka, Postgres and the registry: ten to twenty seconds, and a download the first time"
         )
         servers = stack.enter_context(Servers.start(self._wanted.state_dir, progress=self._screen.tell))
-        stack.callback(self._screen.tell, "ending Kafka, Postgres and the registry")
+        if servers.started:
+            stack.callback(self._screen.tell, f"ending {', '.join(servers.started)}")
         self._outcome.download_s = servers.download_s
         return servers
 

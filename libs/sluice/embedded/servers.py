@@ -158,6 +158,11 @@ class Servers:
         """Of the servers that run at this moment, by name."""
         return {name: process.pid for name, server in self._members.items() if (process := server.find())}
 
+    @property
+    def started(self) -> list[str]:
+        """Names of those that this object started, and will end."""
+        return [kind.name for kind in self._started]
+
     def dead(self) -> list[str]:
         """Names of those that this object started and that do not run any more."""
         own = [server for server in self._members.values() if type(server) in self._started]

@@ -110,8 +110,9 @@ field is withheld. A type that is not listed is refused when the pipeline is loa
 |---|---|---|
 """
 _BETWEEN = """
-A `Decimal` or `Money` with more digits than its `Scale` has is a dead letter: it is never rounded. A `datetime` needs a
-zone, and is kept to the microsecond. A field `pay` of type `Money` has the columns `pay_amount` and `pay_currency`.
+A `Decimal` or `Money` is rounded to the digits of its `Scale` (half to even) where the record is mapped, and is a dead
+letter if it does not fit. A `datetime` needs a zone, and is kept to the microsecond. A field `pay` of type `Money` has
+the columns `pay_amount` and `pay_currency`.
 
 ## Columns of a followed table
 How a value arrives in `raw.<source>.<schema>.<table>`, and the type in a mapping's model that reads it. `EpochDate`,

@@ -34,6 +34,7 @@ class Screen:
         self._bar: Text | None = None
         self._rows: dict[str, int] = {}
         self._causes: dict[str, dict[str, int]] = {}
+        self._told_causes: dict[str, dict[str, int]] = {}
         self._left_s: float | None = None
         self._rates: dict[str, tuple[float, int, float]] = {}
         self._next_line_at = 0.0
@@ -99,7 +100,8 @@ class Screen:
             for stage, line in zip(stages, self._stages, strict=True):
                 if line.trouble:
                     self.tell(f"{line.name}: {line.trouble} (see {stage.log})")
-                if line.causes:
+                if line.causes and self._told_causes.get(line.name) != line.causes:
+                    self._told_causes[line.name] = dict(line.causes)
                     self.tell(f"{line.name}: dead letters: {told_causes(line.causes)}")
 
     def _draw(self) -> None:

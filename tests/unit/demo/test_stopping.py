@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from queue import SimpleQueue
 
+import pytest
 from rich.console import Console
 
 from sluice.demo.screen import Screen
@@ -69,6 +70,19 @@ def test_where_there_is_no_terminal_each_step_and_the_time_left_are_lines(tmp_pa
         "step 1 of 2: servers",
         "mapper 0 (lag 0, dead 0) | golden rows: 12 worker | 8 s until the check",
     ]
+
+
+def test_where_there_is_no_terminal_causes_of_dead_letters_are_told_when_they_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sluice.demo.screen.LINE_EVERY_S", 0.0)
+    out = io.StringIO()
+    with Screen(quiet=False, console=Console(file=out, width=180)) as screen:
+        for count in (1, 1, 2):
+            screen.dead_letters({"mapper": {"wrong-type": count}})
+            screen.update([StageProcess("mapper", tmp_path, {})])
+    told = [line for line in out.getvalue().splitlines() if "dead letters" in line]
+    assert told == ["mapper: dead letters: 1 wrong-type", "mapper: dead letters: 2 wrong-type"]
 
 
 def test_where_there_is_no_terminal_the_lines_stand_one_below_the_other(tmp_path: Path) -> None:

@@ -180,7 +180,8 @@ def decide_start(found: Found, record: PartitionRecord | None, now_s: float) -> 
         if committed is None:
             return Start(found.begin, pass_end=found.end)
         _refuse_outside(found, committed, found.begin)
-        if not found.is_read_anew(0):
+        # At offset 0 nothing was read: the owner ended between its first commit and its first record.
+        if committed > 0 and not found.is_read_anew(0):
             raise EnvironmentFault(found.place, _forgotten(found, committed), found.reading_anew)
         return Start(committed, pass_end=found.end)
     if gone := _gone(found, record):

@@ -71,6 +71,17 @@ def test_what_could_lose_records_is_refused_with_the_range_and_the_way_out(
         assert words in str(refused.value)
 
 
+def test_a_sink_that_ended_before_its_first_record_begins_and_one_that_read_something_does_not() -> None:
+    def start(committed: int) -> Start:
+        place = ("canonical.worker", 3)
+        found = Found(place, "sink-postgres", committed, "id", 0, END, None, SINK_POSTGRES)
+        return decide_start(found, None, NOW)
+
+    assert start(0) == Start(0, pass_end=END)
+    with pytest.raises(EnvironmentFault, match="read up to 1, and Postgres knows of nothing that was written"):
+        start(1)
+
+
 def test_a_group_that_was_deleted_is_reset_by_one_command_for_all_partitions_of_a_topic() -> None:
     told = set()
     for partition in range(6):

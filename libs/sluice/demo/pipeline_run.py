@@ -21,7 +21,7 @@ from sluice.embedded.server import Progress, silent
 from sluice.errors import SettingsError
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.topics import Topics, concrete, load_kinds
-from sluice.lag.letters import Letters, dead_letters
+from sluice.lag.letters import DeadLetters, Letters
 from sluice.names import INGRESS_CDC, INGRESS_POLLER, SINK_POSTGRES, STAGES
 from sluice.pipeline import Pipeline, load_pipeline
 from sluice.pipeline.authored import load_entities, load_mappings
@@ -62,6 +62,7 @@ class PipelineRun:
         self._wanted = stages or [stage for stage in STAGES if self._is_needed(stage)]
         if idle := [stage for stage in self._wanted if not self._is_needed(stage)]:
             raise SettingsError(f"{self.pipeline.file}: gives {', '.join(idle)} nothing to do")
+        self._letters: DeadLetters | None = None
         self._stack = ExitStack()
         self._stopped: set[str] = set()
 
@@ -216,9 +217,10 @@ class PipelineRun:
 
     def dead_letters(self) -> list[Letters]:
         """Those that are kept, by stage and cause. Raises EnvironmentFault and Transient."""
-        topics = clients.admin(self.settings.kafka).list_topics(timeout=LEADERS_WITHIN_S).topics
-        with LogReader(self.settings.kafka, LEADERS_WITHIN_S) as reader:
-            return dead_letters(reader, self.pipeline.names, topics)
+        if self._letters is None:
+            reader = self._stack.enter_context(LogReader(self.settings.kafka))
+            self._letters = DeadLetters(reader, self.pipeline.names)
+        return self._letters.look()
 
     def golden_rows(self, starts: dict[str, list[int]]) -> GoldenRows | None:
         """Finds rows written beyond `starts` in the first sink; None where the pipeline has none."""

@@ -8,7 +8,6 @@ from uuid import UUID
 
 import orjson
 
-from sluice.errors import EnvironmentFault
 from sluice.kafka import LogReader
 from sluice.stage.record import Record, record_of
 
@@ -56,13 +55,12 @@ def fetched_ms_of(response_id: UUID) -> int:
 def find_response(reader: LogReader, topic: str, partitions: int, response_id: UUID) -> Record | None:
     """The record of a response in `topic`, looked up by its time; None where it expired or never was.
 
-    Blocks. Raises Transient where a partition cannot be read.
+    Blocks. A topic that is not there holds none. Raises EnvironmentFault and Transient where it cannot be read.
     """
-    ats = [(topic, partition) for partition in range(partitions)]
-    try:
-        starts = reader.at_time(ats, fetched_ms_of(response_id))
-    except EnvironmentFault:
+    if topic not in reader.topics():
         return None
+    ats = [(topic, partition) for partition in range(partitions)]
+    starts = reader.at_time(ats, fetched_ms_of(response_id))
     ends = reader.ends([at for at in ats if starts[at] >= 0])
     spans = {at: (starts[at], min(end, starts[at] + _SCANNED_OFFSETS_MAX)) for at, end in ends.items()}
     key = str(response_id).encode()

@@ -64,6 +64,11 @@ class LogReader:
         """First offsets with a timestamp of at least `timestamp_ms`; -1 where there is none."""
         return self._offsets(partitions, OffsetSpec.for_timestamp(timestamp_ms), False)
 
+    def topics(self) -> set[str]:
+        """The names of all topics that there are. Raises EnvironmentFault or Transient."""
+        with kafka_errors("listing topics"):
+            return set(self._admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics)
+
     def pinned(self, topics: list[str]) -> dict[str, Pinned]:
         """`topics` as they are now. Raises EnvironmentFault for one that does not exist."""
         return Topics(self._admin).pinned(topics)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from sluice.kafka import LogReader
@@ -42,46 +42,59 @@ class Letters(NamedTuple):
         return {"kept_at_most": self.kept, "looked_at": self.scanned, "causes": [one._asdict() for one in self.causes]}
 
 
-def dead_letters(reader: LogReader, names: Names, topics: Iterable[str]) -> list[Letters]:
-    """What the dead-letter topics among `topics` hold, in the order of the flow; stages without any are left out.
+class DeadLetters:
+    """What the dead-letter topics of a pipeline hold; topics that did not grow are not read again."""
 
-    Blocks while they are read. Raises EnvironmentFault and Transient.
-    """
-    of_stage = {names.dlq(stage): stage for stage in STAGES}
-    pinned = reader.pinned([topic for topic in of_stage if topic in set(topics)])
-    ats = [(topic, partition) for topic, about in pinned.items() for partition in range(about.partitions)]
-    begins, ends = reader.beginnings(ats), reader.ends(ats, committed=True)
-    spans = {at: (max(begins[at], ends[at] - SCANNED_MAX), ends[at]) for at in ats}
-    records = [record_of(message) for message in reader.read(spans)]
-    found = []
-    for topic, stage in of_stage.items():
-        kept = sum(ends[at] - begins[at] for at in ats if at[0] == topic)
-        causes = causes_of(record for record in records if record.topic == topic)
-        if causes:
-            found.append(Letters(stage, kept, causes))
-    return found
+    def __init__(self, reader: LogReader, names: Names) -> None:
+        self._reader = reader
+        self._topics = {names.dlq(stage): stage for stage in STAGES}
+        self._read: dict[Partition, tuple[int, int]] = {}
+        self._found: list[Letters] = []
+
+    def look(self) -> list[Letters]:
+        """In the order of the flow; stages without any are left out.
+
+        Blocks while they are read. Raises EnvironmentFault and Transient.
+        """
+        reader = self._reader
+        there = reader.topics()
+        pinned = reader.pinned([topic for topic in self._topics if topic in there])
+        ats = [(topic, partition) for topic, about in pinned.items() for partition in range(about.partitions)]
+        begins, ends = reader.beginnings(ats), reader.ends(ats, committed=True)
+        spans = {at: (begins[at], ends[at]) for at in ats}
+        if spans != self._read:
+            self._found = [one for topic, stage in self._topics.items() if (one := self._letters(topic, stage, spans))]
+            self._read = spans
+        return self._found
+
+    def _letters(self, topic: str, stage: str, spans: Mapping[Partition, tuple[int, int]]) -> Letters | None:
+        newest = {at: (max(begin, end - SCANNED_MAX), end) for at, (begin, end) in spans.items() if at[0] == topic}
+        causes = causes_of(record_of(message) for message in self._reader.read(newest))
+        kept = sum(end - begin for at, (begin, end) in spans.items() if at[0] == topic)
+        return Letters(stage, kept, causes) if causes else None
 
 
 def causes_of(letters: Iterable[Record]) -> tuple[Cause, ...]:
-    """Dead letters grouped by cause, the most frequent first."""
-    newest: dict[bytes, Record] = {}
-    counts: dict[bytes, int] = {}
+    """Dead letters grouped by cause, the most frequent first. Bodies, which may have megabytes, are not kept."""
+    newest: dict[bytes, Cause] = {}
     for letter in letters:
         cause = letter.headers.get(CAUSE_HEADER, b"")
-        counts[cause] = counts.get(cause, 0) + 1
-        if cause not in newest or _parked_ms(letter) >= _parked_ms(newest[cause]):
-            newest[cause] = letter
-    found = [_cause(counts[cause], letter) for cause, letter in newest.items()]
-    return tuple(sorted(found, key=lambda one: (-one.letters, one.why)))
+        before = newest.get(cause)
+        if before is None:
+            newest[cause] = _cause(letter)
+        elif _parked_ms(letter) >= before.parked_ms:
+            newest[cause] = _cause(letter)._replace(letters=before.letters + 1)
+        else:
+            newest[cause] = before._replace(letters=before.letters + 1)
+    return tuple(sorted(newest.values(), key=lambda one: (-one.letters, one.why)))
 
 
-def _cause(count: int, letter: Record) -> Cause:
-    at: Partition = letter.at
+def _cause(letter: Record) -> Cause:
     original = [_text(letter, f"{CONNECT}{name}") for name in ("topic", "partition", "offset")]
     return Cause(
         _text(letter, f"{CONNECT}exception.message")[:CHARACTERS_MAX],
-        count,
-        f"{at[0]}/{at[1]}@{letter.offset}",
+        1,
+        letter.place,
         f"{original[0]}/{original[1]}@{original[2]}",
         _parked_ms(letter),
     )

@@ -10,21 +10,19 @@ from confluent_kafka.admin import AdminClient
 
 from sluice.errors import EnvironmentFault, SettingsError, Transient
 from sluice.kafka import KafkaSettings, LogReader, clients
-from sluice.kafka.faults import kafka_errors
 from sluice.kafka.groups import members_of
 from sluice.kafka.log import Partition
 from sluice.kafka.topics import Pinned, Topics
 from sluice.lag.backlog import Backlog, backlogs
 from sluice.lag.groups import StageInputs, committed_offsets, stage_inputs
 from sluice.lag.holds import Hold, look
-from sluice.lag.letters import Letters, dead_letters
+from sluice.lag.letters import DeadLetters, Letters
 from sluice.names import INGRESS_POLLER
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities, load_mappings, unmapped
 
 # Offsets and the record that is written with them become visible one after the other.
 LOOK_AGAIN_AFTER_S = 0.3
-LIST_TIMEOUT_S = 15.0
 
 
 def total_of(several: Iterable[Backlog]) -> Backlog:
@@ -93,6 +91,7 @@ class LagMeter:
         self._kafka = settings
         self._admin: AdminClient = clients.admin(settings)
         self._reader = LogReader(settings)
+        self._letters = DeadLetters(self._reader, pipeline.names)
         mappings = load_mappings(pipeline)
         self.unmapped = unmapped(pipeline, mappings)
         self._inputs = stage_inputs(pipeline, mappings, load_entities(pipeline))
@@ -123,15 +122,12 @@ class LagMeter:
         """Raw topics that no source of the pipeline writes: what came from them stands in golden records for ever."""
         names = self._pipeline.names
         declared = {names.raw(one.source, one.stream) for one in self._pipeline.streams()}
-        return sorted(name for name in self._there() if name.startswith(names.raw_prefix) and name not in declared)
+        there = self._reader.topics()
+        return sorted(name for name in there if name.startswith(names.raw_prefix) and name not in declared)
 
     def dead_letters(self) -> list[Letters]:
         """Those that are kept, by stage and cause. Raises EnvironmentFault and Transient."""
-        return dead_letters(self._reader, self._pipeline.names, self._there())
-
-    def _there(self) -> Iterable[str]:
-        with kafka_errors("listing topics"):
-            return list(self._admin.list_topics(timeout=LIST_TIMEOUT_S).topics)
+        return self._letters.look()
 
     def pollers(self) -> tuple[int | None, str]:
         """How many processes poll; None where that is not known, and why."""

@@ -40,15 +40,15 @@ def removed(servers: Servers, folder: Path) -> Iterator[Path]:
             servers.drop_database(database)
 
 
-def up(folder: Path, servers: Servers, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """`sluice up --no-servers` with the tests' servers; `variables` are the pipeline's."""
+def up(file: Path, servers: Servers, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`sluice up --no-servers` with the tests' servers; `file` is the pipeline's or its folder, `variables` are its."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
     environment |= {
         "SLUICE_KAFKA__BOOTSTRAP_SERVERS": servers.bootstrap_servers,
         "SLUICE_REGISTRY__URL": servers.registry_url,
         **variables,
     }
-    command = [sys.executable, "-m", "sluice.cli.main", "up", "--no-servers", "--pipeline", str(folder), *arguments]
+    command = [sys.executable, "-m", "sluice.cli.main", "up", "--no-servers", "--pipeline", str(file), *arguments]
     return subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, timeout=within(240), cwd=folder
+        command, env=environment, capture_output=True, text=True, check=False, timeout=within(240), cwd=file.parent
     )

@@ -116,25 +116,18 @@ def env(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None, a
 def _of_pipeline(file: Path, directory: Path) -> dict[str, str]:
     """What `sluice run` needs for this pipeline beside the servers; its databases are created."""
     from sluice import embedded
+    from sluice.demo.pipeline_run import sink_databases, stage_variables
     from sluice.pipeline import load_pipeline
-    from sluice.pipeline.secret import variables_in
-    from sluice.stage.settings import default_schemas_dir
+    from sluice.pipeline.secret import missing_variables
 
     if not file.exists():
         _tell(f"there is no {file}: only what the servers need is told")
         return {}
     pipeline = load_pipeline(file)
-    sinks = {name: sink.postgres.env for name, sink in pipeline.sinks.items() if sink.postgres.env is not None}
-    made = {variable: embedded.database(directory, f"{pipeline.pipeline}_{name}") for name, variable in sinks.items()}
-    missing = [name for name in sorted(variables_in(pipeline.model_dump()) - set(made)) if not os.environ.get(name)]
-    if missing:
+    made = {variable: embedded.database(directory, name) for variable, name in sink_databases(pipeline).items()}
+    if missing := sorted(missing_variables(pipeline.model_dump()) - set(made)):
         _tell(f"not set, and {pipeline.file} refers to them: {', '.join(missing)}")
-    return {
-        "SLUICE_PIPELINE": str(pipeline.root),
-        "SLUICE_STATE_DIR": str(directory / "stages"),
-        "SLUICE_SCHEMAS_DIR": str(default_schemas_dir()),
-        **made,
-    }
+    return {**stage_variables(pipeline, directory), **made}
 
 
 _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}

@@ -49,6 +49,5 @@ def up(
     from sluice.demo.session import Wanted
 
     file = pipeline.expanduser().resolve()
-    folder = file if file.is_dir() else file.parent
-    wanted = Wanted(folder, state_directory(pipeline, state_dir), stages, servers=servers, seconds=seconds)
+    wanted = Wanted(file, state_directory(pipeline, state_dir), stages, servers=servers, seconds=seconds)
     run_session(wanted, began=began, as_json=as_json)

@@ -15,18 +15,18 @@ from sluice.testing.example import ExampleContext, ExampleDriver, Live, Running,
 
 
 class ExampleRun(PipelineRun):
-    """`folder` holds pipeline.yaml and source.py, which makes the source system on the Postgres of `servers`."""
+    """`file`: a folder with pipeline.yaml and source.py, which makes the source system on the Postgres of `servers`."""
 
     def __init__(
         self,
-        folder: Path,
+        file: Path,
         state_dir: Path,
         servers: Servers,
         progress: Progress = silent,
         stages: Sequence[str] = (),
     ) -> None:
-        super().__init__(folder, state_dir, servers, progress, stages)
-        self.driver: ExampleDriver = load_example(folder)
+        super().__init__(file, state_dir, servers, progress, stages)
+        self.driver: ExampleDriver = load_example(self.folder)
         self.context = ExampleContext(servers.postgres_dsn(), cache_dir(), state_dir, progress)
         self.prepare_s = 0.0
         self._edits: list[Live] = []

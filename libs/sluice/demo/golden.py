@@ -10,6 +10,7 @@ from psycopg import sql
 
 T = TypeVar("T")
 CONNECT_TIMEOUT_S = 5
+STATEMENT_TIMEOUT_MS = 10_000
 _FIND = """
 SELECT entity_id FROM {table}
 WHERE _offset >= (%(starts)s::bigint[])[_partition + 1]
@@ -65,9 +66,10 @@ class GoldenRows:
     def _asked(self, ask: Callable[[psycopg.Connection], T | None]) -> T | None:
         try:
             with psycopg.connect(self._dsn, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+                connection.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}")
                 return ask(connection)
-        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.OperationalError):
-            return None
+        except psycopg.Error:
+            return None  # no table yet, or Postgres refuses: what it refuses, the sink tells
 
     def _counts(self, connection: psycopg.Connection) -> dict[str, int]:
         found = {}

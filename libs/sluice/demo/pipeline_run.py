@@ -38,30 +38,28 @@ REGISTRY_PATIENCE_S = 180.0
 
 
 class PipelineRun:
-    """`folder` holds pipeline.yaml; `servers` None: those that SLUICE_KAFKA__… and SLUICE_REGISTRY__… name.
+    """`file`: the pipeline's, or its folder; `servers` None: those that SLUICE_KAFKA__… and SLUICE_REGISTRY__… name.
 
     `stages`: those to run, all that the pipeline needs if there are none. As a context manager it ends what it started.
     `apply` first, then `start`. Stages that die are started again by `watch`, unless they were stopped by `stop`.
-    Raises SettingsError for a stage that the pipeline has no use for.
+    Raises SettingsError for what cannot be run.
     """
 
     def __init__(
         self,
-        folder: Path,
+        file: Path,
         state_dir: Path,
         servers: Servers | None,
         progress: Progress = silent,
         stages: Sequence[str] = (),
     ) -> None:
-        self.folder = folder
         self.state_dir = state_dir
         self.servers = servers
         self.progress = progress
-        self.pipeline: Pipeline = load_pipeline(folder)
+        self.pipeline: Pipeline = load_pipeline(file)
+        self.folder = self.pipeline.root
         self.stages: dict[str, StageProcess] = {}
-        self._wanted = stages or [stage for stage in STAGES if self._is_needed(stage)]
-        if idle := [stage for stage in self._wanted if not self._is_needed(stage)]:
-            raise SettingsError(f"{self.pipeline.file}: gives {', '.join(idle)} nothing to do")
+        self._wanted = stages_of(self.pipeline, stages)
         self._letters: DeadLetters | None = None
         self._stack = ExitStack()
         self._stopped: set[str] = set()
@@ -97,24 +95,28 @@ class PipelineRun:
     def _environment(self) -> dict[str, str]:
         """What the stages are told: the sources' variables, the sinks' databases, the servers."""
         env = dict(self.source_environment())
-        if self.servers is not None:
-            env |= sink_databases(self.pipeline, self.servers, given=env)
+        servers = self.servers
+        if servers is not None:
+
+            def made(database: str) -> str:
+                servers.create_database(database)
+                return servers.postgres_dsn(database)
+
             env |= {
-                "SLUICE_KAFKA__BOOTSTRAP_SERVERS": self.servers.bootstrap_servers,
-                "SLUICE_REGISTRY__URL": self.servers.registry_url,
+                variable: made(name) for variable, name in sink_databases(self.pipeline).items() if variable not in env
+            }
+            env |= {
+                "SLUICE_KAFKA__BOOTSTRAP_SERVERS": servers.bootstrap_servers,
+                "SLUICE_REGISTRY__URL": servers.registry_url,
             }
         require_variables(self.pipeline, env)
-        return env | {
-            "SLUICE_PIPELINE": str(self.folder),
-            "SLUICE_STATE_DIR": str(self.state_dir / "stages"),
-            "SLUICE_SCHEMAS_DIR": str(default_schemas_dir()),
-        }
+        return env | stage_variables(self.pipeline, self.state_dir)
 
     def _settings(self) -> StageSettings:
         if self.servers is None:
             return read_settings(StageSettings)
         return StageSettings(
-            pipeline=self.folder,
+            pipeline=self.pipeline.file,
             state_dir=self.state_dir / "stages",
             kafka=KafkaSettings(bootstrap_servers=self.servers.bootstrap_servers),
             registry=RegistrySettings(url=self.servers.registry_url),
@@ -148,13 +150,6 @@ class PipelineRun:
         for name in names or tuple(self.stages):
             self._stopped.discard(name)
             self.stages[name].start()
-
-    def _is_needed(self, stage: str) -> bool:
-        if stage == INGRESS_POLLER:
-            return bool(self.pipeline.poll_sources())
-        if stage == INGRESS_CDC:
-            return bool(self.pipeline.cdc_sources())
-        return stage != SINK_POSTGRES or bool(self.pipeline.sinks)
 
     # ── while it runs ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -228,16 +223,38 @@ class PipelineRun:
         return None if sink is None else GoldenRows(self.sink_dsn, sink.schema_, starts)
 
 
-def sink_databases(pipeline: Pipeline, servers: Servers, given: Collection[str] = ()) -> dict[str, str]:
-    """A database of the embedded Postgres for each sink whose variable is not `given`: the variables, with the DSNs."""
-    made = {}
-    for name, sink in pipeline.sinks.items():
-        variable = sink.postgres.env
-        if variable is not None and variable not in given:
-            database = f"{pipeline.pipeline}_{name}"
-            servers.create_database(database)
-            made[variable] = servers.postgres_dsn(database)
-    return made
+def stages_of(pipeline: Pipeline, wanted: Sequence[str] = ()) -> list[str]:
+    """The stages to run: those `wanted`, else all that the pipeline needs. Raises SettingsError for a stage that it has
+    no use for, and for several sinks: each is a process of its own, and one name stands for one process here."""
+    needed = {
+        INGRESS_POLLER: bool(pipeline.poll_sources()),
+        INGRESS_CDC: bool(pipeline.cdc_sources()),
+        SINK_POSTGRES: bool(pipeline.sinks),
+    }
+    chosen = list(wanted) or [stage for stage in STAGES if needed.get(stage, True)]
+    if idle := [stage for stage in chosen if not needed.get(stage, True)]:
+        raise SettingsError(f"{pipeline.file}: gives {', '.join(idle)} nothing to do")
+    if SINK_POSTGRES in chosen and len(pipeline.sinks) > 1 and os.environ.get("SLUICE_SINK") not in pipeline.sinks:
+        raise SettingsError(
+            f"{pipeline.file}: has several sinks, and one is run here. Next: export SLUICE_SINK with one of "
+            f"{', '.join(pipeline.sinks)}, and run the others with `sluice run {SINK_POSTGRES}`"
+        )
+    return chosen
+
+
+def sink_databases(pipeline: Pipeline) -> dict[str, str]:
+    """By the variable that a sink names its DSN with: its database on the embedded Postgres."""
+    sinks = pipeline.sinks.items()
+    return {sink.postgres.env: f"{pipeline.pipeline}_{name}" for name, sink in sinks if sink.postgres.env is not None}
+
+
+def stage_variables(pipeline: Pipeline, state_dir: Path) -> dict[str, str]:
+    """What every stage of the pipeline is told beside its servers."""
+    return {
+        "SLUICE_PIPELINE": str(pipeline.file),
+        "SLUICE_STATE_DIR": str(state_dir / "stages"),
+        "SLUICE_SCHEMAS_DIR": str(default_schemas_dir()),
+    }
 
 
 def require_variables(pipeline: Pipeline, env: Collection[str]) -> None:

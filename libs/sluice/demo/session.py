@@ -16,12 +16,13 @@ from sluice.demo.example_run import ExampleRun
 from sluice.demo.golden import GoldenRows
 from sluice.demo.latency import EditLatency
 from sluice.demo.memory import PeakMemory
-from sluice.demo.pipeline_run import TURN_S, PipelineRun
+from sluice.demo.pipeline_run import TURN_S, PipelineRun, require_variables, sink_databases, stages_of
 from sluice.demo.screen import Screen
 from sluice.demo.stages import StageProcess, require_running
 from sluice.demo.stopping import Stopped, answered
 from sluice.embedded import Servers
 from sluice.errors import EnvironmentFault, Transient
+from sluice.pipeline import load_pipeline
 from sluice.stage.signals import Stop
 from sluice.testing.example import Live
 
@@ -30,18 +31,21 @@ VERIFY_WAIT_S = 120.0
 COUNT_EVERY_S = 2.0
 # After which a run of `--seconds` is checked although no golden record was shown.
 SHOWN_WITHIN_S = 300.0
+# For so long a record of several sources is looked for, which reads whole tables, once one of a single source is shown.
+BETTER_WITHIN_S = 60.0
 EXAMPLE_STEPS = ("servers", "source", "topics and schemas", "stages")
 STEPS = ("servers", "topics and schemas", "stages")
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to run. `stages`: all that the pipeline needs if there are none. `servers` False: those of the environment.
+    """What to run. `file`: the pipeline's, or its folder. `stages`: all that the pipeline needs if there are none.
+    `servers` False: those of the environment.
 
     `seconds`: from the first golden record to the check; None: until stopped. `edits_per_s`: in an example's source.
     """
 
-    folder: Path
+    file: Path
     state_dir: Path
     stages: tuple[str, ...] = ()
     servers: bool = True
@@ -117,6 +121,7 @@ class Session:
     # ── beginning ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _run(self, stack: ExitStack, stop: Stop) -> None:
+        self._require_sense()
         servers = self._servers(stack, stop)
         run = stack.enter_context(self._pipeline_run(servers))
         self._begin("source" if isinstance(run, ExampleRun) else "topics and schemas", stop)
@@ -152,12 +157,20 @@ class Session:
     def _pipeline_run(self, servers: Servers | None) -> PipelineRun:
         wanted, tell = self._wanted, self._screen.tell
         if wanted.example and servers is not None:
-            return ExampleRun(wanted.folder, wanted.state_dir, servers, tell, wanted.stages)
-        return PipelineRun(wanted.folder, wanted.state_dir, servers, tell, wanted.stages)
+            return ExampleRun(wanted.file, wanted.state_dir, servers, tell, wanted.stages)
+        return PipelineRun(wanted.file, wanted.state_dir, servers, tell, wanted.stages)
+
+    def _require_sense(self) -> None:
+        """Raises SettingsError for what is wrong in the pipeline's file or variables, before any server is started."""
+        pipeline = load_pipeline(self._wanted.file)
+        stages_of(pipeline, self._wanted.stages)
+        if not self._wanted.example:
+            made = sink_databases(pipeline) if self._wanted.servers else {}
+            require_variables(pipeline, {*made, *(name for name, value in os.environ.items() if value)})
 
     def _begin(self, step: str, stop: Stop) -> None:
         """Go on to the next step of the start."""
-        self._next(stop, f"the {step}, which are being started" if step != "source" else "the source to be prepared")
+        self._next(stop, f"the step of the start that is under way: {step}")
         steps = EXAMPLE_STEPS if self._wanted.example else STEPS if self._wanted.servers else STEPS[1:]
         self._screen.step(steps.index(step), steps)
 
@@ -217,7 +230,8 @@ class Session:
         now = time.monotonic()
         if now - self._counted_at >= COUNT_EVERY_S:
             self._count(golden)
-        if self._best_shown >= sources:
+        late = self._shown_at is not None and now - self._shown_at > BETTER_WITHIN_S
+        if self._best_shown >= sources or late:
             return
         found = golden.find(sources)
         if found is None and not self._wanted.example and not self._best_shown:

@@ -92,6 +92,24 @@ def records_read(folder: Path, servers: Servers, topic: str) -> dict[str, str]:
     return {entity_id: record for entity_id, _, record in printed}
 
 
+def test_a_pipeline_file_of_another_name_is_the_one_that_is_run(mine: Path, servers: Servers) -> None:
+    other = (mine / "pipeline.yaml").rename(mine / "staging.yaml")
+    other.write_text(other.read_text().replace("SHOP_DSN", "STAGING_DSN"))
+    done = up(other, servers)
+    assert done.returncode == 2
+    assert "staging.yaml refers to variables that are not set. Next: export BOOKS_DSN=… STAGING_DSN=…" in done.stderr
+
+
+def test_of_several_sinks_one_has_to_be_named(mine: Path, servers: Servers) -> None:
+    file = mine / "pipeline.yaml"
+    declared = yaml.safe_load(file.read_text())
+    declared["sinks"]["lake"] = {"postgres": {"env": "LAKE_DSN"}, "schema": "golden"}
+    file.write_text(yaml.safe_dump(declared, sort_keys=False))
+    done = up(mine, servers)
+    assert done.returncode == 2
+    assert "has several sinks, and one is run here. Next: export SLUICE_SINK with one of warehouse, lake" in done.stderr
+
+
 def test_variables_that_are_not_set_are_all_named_before_anything_starts(mine: Path, servers: Servers) -> None:
     done = up(mine, servers, "--seconds", "0")
     assert done.returncode == 2

@@ -74,7 +74,7 @@ def test_servers_go_on_from_up_to_down_and_reset_empties_all_of_them(tmp_path: P
     write_pipeline(tmp_path, "mine", ["person"])
     of_pipeline = dev(tmp_path, "env", "--json")
     variables = json.loads(of_pipeline.stdout)
-    assert variables["SLUICE_PIPELINE"] == str(tmp_path)
+    assert variables["SLUICE_PIPELINE"] == str(tmp_path / "pipeline.yaml")
     with psycopg.connect(variables["ONE_ENTITY_SINK_DSN"]) as connection:
         assert connection.info.dbname == "mine_warehouse"
     assert "refers to them: ERP_DSN" in of_pipeline.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -58,10 +58,14 @@ class NoAuth:
 
 
 class StaticHeaders:
-    """Base for credentials that stand in the settings and never change: `headers` go with every request."""
+    """Base for credentials that stand in the settings and never change: `headers` go with every request.
 
-    def __init__(self, headers: Mapping[str, str]) -> None:
+    `secrets`: the texts in them that must not be stored or logged. A source may repeat what it was sent.
+    """
+
+    def __init__(self, headers: Mapping[str, str], secrets: Collection[str]) -> None:
         self._headers = headers
+        self.secrets = frozenset(secrets)
 
     def headers(self, door: Door) -> Mapping[str, str]:
         return self._headers
@@ -79,8 +83,8 @@ class BasicAuth(StaticHeaders):
     def __init__(self, user: str, password: SecretStr) -> None:
         if ":" in user:
             raise SettingsError("Basic authentication: a user's name holds no colon, which ends it")
-        text = f"{user}:{password.get_secret_value()}".encode()
-        super().__init__({"Authorization": f"Basic {base64.b64encode(text).decode()}"})
+        text = base64.b64encode(f"{user}:{password.get_secret_value()}".encode()).decode()
+        super().__init__({"Authorization": f"Basic {text}"}, {text, password.get_secret_value()})
 
 
 class ApiKeyAuth(StaticHeaders):
@@ -92,7 +96,7 @@ class ApiKeyAuth(StaticHeaders):
             raise SettingsError(
                 f"the key for header {header} holds a character that HTTP cannot carry, or a space around"
             )
-        super().__init__({header: text})
+        super().__init__({header: text}, {key.get_secret_value()})
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
 
-from sluice.connector.auth import Auth, NoAuth
+from sluice.connector.auth import Auth, NoAuth, StaticHeaders
 from sluice.connector.fetch import Fetcher
 from sluice.connector.stream import Stream
 from sluice.connector.transport import Limits
@@ -90,6 +91,10 @@ class Connector(Generic[S]):
         if problems:
             raise SettingsError("; ".join(problems))
 
+    @cached_property
+    def _auth(self) -> Auth:
+        return self.auth()
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for base in getattr(cls, "__orig_bases__", ()):
@@ -110,9 +115,10 @@ class Connector(Generic[S]):
 
     def fetcher(self) -> Fetcher:
         """What sends this connector's requests."""
-        return Fetcher(self.source, self.settings.base_url, self.auth(), self.limits)
+        return Fetcher(self.source, self.settings.base_url, self._auth, self.limits)
 
     def secrets(self) -> frozenset[str]:
-        """The texts that must not be stored or logged."""
+        """The texts that must not be stored or logged: secret settings, and what is sent in their place."""
         values = (getattr(self.settings, name) for name in type(self.settings).model_fields)
-        return frozenset(v.get_secret_value() for v in values if isinstance(v, SecretStr))
+        sent = self._auth.secrets if isinstance(self._auth, StaticHeaders) else frozenset()
+        return sent | {v.get_secret_value() for v in values if isinstance(v, SecretStr)}

@@ -11,7 +11,6 @@ from sluice.connector.paging import Concluded, NextLink, Paging
 from sluice.connector.rest import RestStream
 from sluice.connector.stream import Model
 
-PREFER = "Prefer"
 LINK = NextLink("@odata.nextLink")
 
 
@@ -36,7 +35,10 @@ class ODataPages(Concluded):
         return LINK.ends_open(response)
 
     def resized(self, request: Request, page_size: int) -> Request:
-        return request.with_headers({PREFER: f"odata.maxpagesize={page_size}"})
+        return request.with_headers({"Prefer": f"odata.maxpagesize={page_size}"})
+
+
+PAGES = ODataPages()
 
 
 class ODataStream(RestStream[Model]):
@@ -56,7 +58,7 @@ class ODataStream(RestStream[Model]):
     """
 
     records: ClassVar[Path] = "value"
-    paging: ClassVar[Paging] = ODataPages()
+    paging: ClassVar[Paging] = PAGES
     filter: ClassVar[str] = ""
     order_by: ClassVar[str | None] = None
     count: ClassVar[bool] = True
@@ -65,8 +67,7 @@ class ODataStream(RestStream[Model]):
         asked = {"$filter": self._filter(since), "$orderby": self._order(since), "$count": "true" if self.count else ""}
         params = {name: value for name, value in asked.items() if value}
         request = Request.get(self.path, {**params, **self.params})
-        size = self.page_size
-        return request if size is None else request.with_headers({PREFER: f"odata.maxpagesize={size}"})
+        return request if self.page_size is None else PAGES.resized(request, self.page_size)
 
     def _filter(self, since: CursorValue | None) -> str:
         changed = "" if since is None or self.cursor is None else f"{_path(self.cursor.field)} ge {literal(since)}"

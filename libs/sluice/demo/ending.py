@@ -37,7 +37,7 @@ def ending(verified: bool | None, findings: int, *, shown: bool) -> Ending:
     return Ending.VERIFIED if shown else Ending.NOTHING_SHOWN
 
 
-def told(how: Ending, waited_s: float, logs: str) -> str:
+def sentence(how: Ending, waited_s: float, logs: str) -> str:
     """For people; empty where they stopped it. `waited_s`: how long it ran without a golden record."""
     match how:
         case Ending.STOPPED:

@@ -48,8 +48,8 @@ class Screen:
             self._live = None
 
     def tell(self, line: str) -> None:
-        """One line of progress."""
-        self._console.print(Text(line))
+        """One line of progress, never broken: it may hold a command to be pasted."""
+        self._console.print(Text(line), soft_wrap=True)
 
     def step(self, number: int, steps: Sequence[str]) -> None:
         """The start goes on to `steps[number]`."""

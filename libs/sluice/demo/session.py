@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sluice.demo.ending import Ending, ending, told
+from sluice.demo.ending import Ending, ending, sentence
 from sluice.demo.example_run import ExampleRun
 from sluice.demo.golden import GoldenRows
 from sluice.demo.latency import EditLatency
@@ -302,7 +302,7 @@ class Session:
         how = ending(self._outcome.verified, len(self._outcome.findings), shown=shown)
         waited_s = time.monotonic() - (self._ready_at or self._began)
         self._outcome.ending = how
-        self._screen.tell(told(how, waited_s, str(run.state_dir / "log")))
+        self._screen.tell(sentence(how, waited_s, str(run.state_dir / "log")))
 
 
 @contextmanager

@@ -113,6 +113,18 @@ def test_a_key_goes_in_the_header_that_the_source_wants() -> None:
     assert headers(ApiKeyAuth(SecretStr("k1"), "Authorization", "Token ")) == {"Authorization": "Token k1"}
 
 
+def test_what_is_sent_in_place_of_a_secret_is_a_secret_as_well() -> None:
+    class Settings(ConnectorSettings):
+        password: SecretStr
+
+    class Signed(Connector[Settings]):
+        def auth(self) -> Auth:
+            return BasicAuth("alice", self.settings.password)
+
+    secrets = Signed("library", {"base_url": "https://h", "password": "wonderland"}).secrets()
+    assert secrets == {"wonderland", base64.b64encode(b"alice:wonderland").decode()}
+
+
 @pytest.mark.parametrize("key", ["k1\n", " k1", "kä", "k\x001"])
 def test_a_key_that_http_cannot_carry_is_refused_and_not_quoted(key: str) -> None:
     with pytest.raises(SettingsError) as caught:

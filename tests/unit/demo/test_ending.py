@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from sluice.demo.ending import Ending, ending, told
+from sluice.demo.ending import Ending, ending, sentence
 from sluice.demo.session import meanwhile
 from sluice.errors import EnvironmentFault, ExitCode
 
@@ -32,14 +32,14 @@ def test_the_exit_code_tells_what_is_wrong_from_what_has_not_come_yet(
 
 
 def test_nothing_shown_yet_says_how_long_it_took_and_where_to_look() -> None:
-    line = told(Ending.NOTHING_SHOWN, 312.4, "/state/log")
+    line = sentence(Ending.NOTHING_SHOWN, 312.4, "/state/log")
     assert line.startswith("nothing is lost, but within 312 s no golden record could be shown. Next: ")
     assert "/state/log" in line
 
 
 @pytest.mark.parametrize("how", [one for one in Ending if one is not Ending.STOPPED])
 def test_every_other_ending_is_said_in_a_sentence(how: Ending) -> None:
-    assert told(how, 1.0, "log")
+    assert sentence(how, 1.0, "log")
 
 
 def test_the_stages_are_looked_at_while_the_check_runs() -> None:

@@ -59,6 +59,13 @@ def test_the_terminal_says_that_the_demo_stops_until_it_has(tmp_path: Path) -> N
     assert "stopped; the data stays for the next time" in screen_of_a_terminal("stopped", tmp_path)[-2:]
 
 
+def test_a_line_with_a_command_is_never_broken() -> None:
+    out, line = io.StringIO(), "Next: run `sluice skips accept mapper raw.hr.workers 3 --to 60`, " * 4
+    with Screen(quiet=False, console=Console(file=out, width=80)) as screen:
+        screen.tell(line)
+    assert out.getvalue() == f"{line}\n"
+
+
 def test_where_there_is_no_terminal_each_step_and_the_time_left_are_lines(tmp_path: Path) -> None:
     out = io.StringIO()
     with Screen(quiet=False, console=Console(file=out, width=180)) as screen:

@@ -57,6 +57,8 @@ ShapeOf = Callable[[str, Relation], Shape | None]
 """Effect: judge the shape of a stream's table that the log tells; None if the table cannot be followed any more."""
 Judged = Callable[[str, Verdict], None]
 """Effect: what an event shows of the stream's table."""
+Truncated = Callable[[str, int], None]
+"""Effect: the transaction that truncated the whole table of a stream."""
 
 
 class Target(NamedTuple):
@@ -120,19 +122,25 @@ class Assembler:
     """Feed it a slot's messages in order; take batches whenever it suits. A batch never splits one message's records.
 
     Effects are handed in: `shape_of` asks the catalogs, `read_again` a row, `judged` tells of a table whose events lack
-    what its records need, or are too large. After an error it must be thrown away. `truncations`: by stream, the
-    transactions that truncated its table.
+    what its records need, or are too large, `truncated` of the transaction that truncated a table. After an error it
+    must be thrown away.
     """
 
     def __init__(
-        self, followed: Followed, mark: Mark, shape_of: ShapeOf, read_again: ReadAgain, judged: Judged
+        self,
+        followed: Followed,
+        mark: Mark,
+        shape_of: ShapeOf,
+        read_again: ReadAgain,
+        judged: Judged,
+        truncated: Truncated,
     ) -> None:
         self._followed = followed
         self._shape_of = shape_of
         self._read_again = read_again
         self._judged = judged
+        self._truncated = truncated
         self._held: set[str] = set()
-        self.truncations: dict[str, set[int]] = {}
         self._between = self._taken = mark  # the mark at the last place between transactions
         self._complete_lsn = mark.lsn if mark.ordinal == 0 else 0
         self._tables: dict[int, tuple[TableEvents, Target] | None] = {}
@@ -283,7 +291,7 @@ class Assembler:
         if table is None or transaction.final_lsn < table[1].since_lsn:
             return
         target = table[1]
-        self.truncations.setdefault(target.stream, set()).add(transaction.moment.xid or 0)
+        self._truncated(target.stream, transaction.moment.xid or 0)
         position = Position(self._followed.epoch, transaction.final_lsn, transaction.ordinal)
         for marker in sweep_markers(target.topic, target.stream, position, target.partitions):
             self._gather(marker._replace(headers=[*marker.headers, transaction.origin]))

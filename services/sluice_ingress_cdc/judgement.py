@@ -20,7 +20,7 @@ A followed table with a fault publishes its changes, which are right; rows that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -69,9 +69,10 @@ class Seen(NamedTuple):
     refilled: bool = False
 
     @property
-    def suspected(self) -> bool:
-        """Whether only the log can tell what became of rows."""
-        return bool(self.emptied) or self.refilled
+    def suspicions(self) -> frozenset[tuple[int, int]]:
+        """What only the log can tell the reason of: leaves with the transaction that emptied them, the table's file."""
+        files = {(self.facts.oid, self.facts.filenode)} if self.facts is not None and self.refilled else set()
+        return frozenset(self.emptied.items()) | files
 
 
 def judge(seen: Seen) -> Verdict:
@@ -90,7 +91,7 @@ def judge(seen: Seen) -> Verdict:
     return Verdict(Action.GO_ON, bound=bound_to(seen.facts, seen.publication, seen.topic_id))
 
 
-def before_the_log(seen: Seen, truncations: Set[int], *, caught_up: bool) -> tuple[Seen, bool]:
+def before_the_log(seen: Seen, truncations: Collection[int], *, caught_up: bool) -> tuple[Seen, bool]:
     """What can be judged of a look before the log has come to its moment: a TRUNCATE of the whole table empties its
     partitions as well, and only the log tells the two apart, by the transaction that did it. That a table without
     partitions was truncated, the log tells too.
@@ -107,6 +108,11 @@ def before_the_log(seen: Seen, truncations: Set[int], *, caught_up: bool) -> tup
     if caught_up:
         return seen._replace(emptied=left, refilled=refilled), False
     return seen._replace(emptied={}, refilled=False), bool(left) or refilled
+
+
+def still_untold(truncations: Sequence[int], bound: Bound) -> tuple[int, ...]:
+    """Of the transactions that truncated a table, those of which `bound` need not know yet."""
+    return tuple(xid for xid in truncations if _since(xid, bound))
 
 
 def judge_relation(bound: Bound, relation: Relation) -> Verdict:

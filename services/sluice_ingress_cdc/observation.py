@@ -16,7 +16,7 @@ from sluice.errors import EnvironmentFault
 from sluice.kafka import KafkaSettings, LogReader
 from sluice.kafka.topics import Topics
 from sluice.names import INGRESS_CDC, Names
-from sluice.postgres.slots import identify, slot_state, wal_end
+from sluice.postgres.slots import identify, slot_state, wal_end, wal_inserted
 from sluice.postgres.source_connection import Connection, connect
 from sluice.postgres.source_faults import source_errors
 from sluice.postgres.source_tables import partial_publication, withdraw
@@ -44,7 +44,7 @@ class Look(NamedTuple):
     """The tables of a source as its catalogs show them, by name, those that exist.
 
     `publication`: None where there is none. `seen`: of each table that was bound to something, the look that is judged.
-    `wal_lsn`: how far the log was written by then. `refusal`: why nothing can be followed through the publication.
+    `wal_lsn`: where the log has all of it. `refusal`: why nothing can be followed through the publication.
     `harms`: the tables whose writes it makes fail, and which could not be taken out of it.
     """
 
@@ -123,7 +123,7 @@ def look_at(
         for name, bound in bounds.items()
     }
     refusal = partial_publication(slot.publication, publication, list(facts.values()), where)
-    return Look(publication, facts, seen, version, wal_end(connection, where), refusal, harms)
+    return Look(publication, facts, seen, version, wal_inserted(connection, where), refusal, harms)
 
 
 def _withdraw_harmed(

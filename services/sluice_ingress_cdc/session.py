@@ -137,7 +137,7 @@ class _Session:
         self._tables = tables
         self._topics = topics
         self._database = database
-        self._suspected: dict[str, int] = {}
+        self._suspicions: dict[str, dict[tuple[int, int], int]] = {}
 
     # ── reading tables whole ──────────────────────────────────────────────────────────────────────────────────
 
@@ -240,8 +240,8 @@ class _Session:
         stream = ReplicationStream.start(slot.dsn.reveal(), slot.where, slot.slot, slot.publication, watermark.lsn)
         try:
             upkeep.start()
-            judged = self._tables.judged
-            assembler = Assembler(followed, watermark.mark, lookups.shape_of, lookups.read_again, judged)
+            judged, truncated = self._tables.judged, self._tables.truncated
+            assembler = Assembler(followed, watermark.mark, lookups.shape_of, lookups.read_again, judged, truncated)
             log.info("streaming", source=slot.source, slot=slot.slot, epoch=watermark.epoch, lsn=watermark.lsn)
             around.streaming()
             Streaming(
@@ -296,12 +296,11 @@ class _Session:
             self._around.health.mend(self._around.harm)
         for name, seen in look.seen.items():
             # A suspicion is settled once the log has come to the look at which it arose.
-            arose_at = self._suspected.setdefault(name, look.wal_lsn) if seen.suspected else 0
-            caught_up = assembler is not None and assembler.mark.lsn >= arose_at
-            if not seen.suspected or caught_up:
-                self._suspected.pop(name, None)
-            truncations = assembler.truncations.get(name, set()) if assembler is not None else set()
-            self._tables.seen(name, seen, truncations, caught_up=caught_up)
+            before = self._suspicions.get(name, {})
+            arose_at = {suspicion: before.get(suspicion, look.wal_lsn) for suspicion in seen.suspicions}
+            caught_up = assembler is not None and all(lsn <= assembler.mark.lsn for lsn in arose_at.values())
+            self._suspicions[name] = {} if caught_up else arose_at
+            self._tables.seen(name, seen, caught_up=caught_up)
 
     # ── parts of both ─────────────────────────────────────────────────────────────────────────────────────────
 

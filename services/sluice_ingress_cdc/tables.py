@@ -6,7 +6,7 @@ Belongs to the follower's thread. What changes here is written with the next bat
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import replace
 
 import structlog
@@ -16,11 +16,14 @@ from sluice.postgres.slot_watermark import FOLLOWED, HELD, PENDING, State, Table
 from sluice.postgres.table_facts import Bound
 from sluice.telemetry.health import Health
 from sluice.telemetry.metrics import CDC_TABLES
-from sluice_ingress_cdc.judgement import Action, Seen, Verdict, before_the_log, judge
+from sluice_ingress_cdc.judgement import Action, Seen, Verdict, before_the_log, judge, still_untold
 from sluice_ingress_cdc.settings import SlotSettings
 
 Marks = Mapping[str, TableMark | None]
 """Watermarks of tables by name; None takes one away."""
+
+# Of a table that is truncated more often than it is looked at, the newest are enough.
+_TRUNCATIONS_MAX = 100
 
 log = structlog.get_logger()
 
@@ -58,12 +61,12 @@ class Tables:
         """What makes the table whole."""
         return f"`sluice cdc resnapshot {self._slot.source} --table {_shell(name)}`"
 
-    def seen(self, name: str, seen: Seen, truncations: Set[int] = frozenset(), *, caught_up: bool = False) -> None:
-        """Judge a look at a table, unless it was bound to something else since. `truncations` and `caught_up`: see
-        `before_the_log`."""
-        if seen.bound is not self._marks[name].bound:
+    def seen(self, name: str, seen: Seen, *, caught_up: bool = False) -> None:
+        """Judge a look at a table, unless it was bound to something else since. `caught_up`: see `before_the_log`."""
+        mark = self._marks[name]
+        if seen.bound is not mark.bound:
             return
-        known, waits = before_the_log(seen, truncations, caught_up=caught_up)
+        known, waits = before_the_log(seen, mark.truncations, caught_up=caught_up)
         verdict = judge(known)
         self.judged(name, verdict._replace(bound=None) if waits else verdict)
 
@@ -84,10 +87,17 @@ class Tables:
         """Bound to what stands now. A younger `xid` alone is worth no record."""
         if bound is None or mark.bound is None:
             return
-        if bound._replace(xid=mark.bound.xid) != mark.bound:
-            self._put(name, replace(mark, bound=bound))
+        untold = still_untold(mark.truncations, bound)
+        if bound._replace(xid=mark.bound.xid) != mark.bound or untold != mark.truncations:
+            self._put(name, replace(mark, bound=bound, truncations=untold))
         else:
             self._marks[name] = replace(mark, bound=bound)
+
+    def truncated(self, name: str, xid: int) -> None:
+        """A transaction truncated the table, in the batch that is published next: whoever follows the source after us
+        sees its new file and no such event."""
+        mark = self._marks[name]
+        self._put(name, replace(mark, truncations=(*mark.truncations, xid)[-_TRUNCATIONS_MAX:]))
 
     def asked(self, requests: Mapping[str, int]) -> bool:
         """Follow operators' requests to read tables again, by number; True if there was a new one."""

@@ -43,9 +43,12 @@ def no_verdict(stream: str, verdict: Verdict) -> None:
 
 
 def assembler(
-    mark: Mark = START, followed: Followed = FOLLOWED, judged: Callable[[str, Verdict], None] = no_verdict
+    mark: Mark = START,
+    followed: Followed = FOLLOWED,
+    judged: Callable[[str, Verdict], None] = no_verdict,
+    truncated: Callable[[str, int], None] = lambda stream, xid: None,
 ) -> Assembler:
-    return Assembler(followed, mark, lambda stream, relation: Shape({}, frozenset()), no_rows, judged)
+    return Assembler(followed, mark, lambda stream, relation: Shape({}, frozenset()), no_rows, judged, truncated)
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,8 @@ class TableMark:
     published, and only an operator's request to read it again ends that.
     `why` and `next_step` say what is wrong with it since `fault_at` (µs); a followed table may have a fault too: its
     changes go on, and rows that changed without an event are not as in the source. `request`: the newest request to
-    read it again that is done. `bound`: what its records were made from.
+    read it again that is done. `bound`: what its records were made from; `truncations`: the newest transactions since
+    then that truncated the whole table, oldest first.
     """
 
     state: State = PENDING
@@ -85,10 +86,12 @@ class TableMark:
     next_step: str = ""
     fault_at: int = 0
     bound: Bound | None = None
+    truncations: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         bound = None if self.bound is None else self.bound.to_json()
-        return {"v": 2, **{name: getattr(self, name) for name in _PLAIN}, "bound": bound}
+        plain = {name: getattr(self, name) for name in _PLAIN}
+        return {"v": 2, **plain, "bound": bound, "truncations": self.truncations}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> TableMark:
@@ -99,7 +102,11 @@ class TableMark:
         if value.get("v") not in (1, 2):
             raise ValueError(f"a table's watermark of version {value.get('v')!r} is not understood here")
         bound = value["bound"]
-        return cls(**{name: value[name] for name in _PLAIN}, bound=None if bound is None else Bound.from_json(bound))
+        return cls(
+            **{name: value[name] for name in _PLAIN},
+            bound=None if bound is None else Bound.from_json(bound),
+            truncations=tuple(value.get("truncations", ())),
+        )
 
 
 _PLAIN = ("state", "since_lsn", "request", "why", "next_step", "fault_at")

@@ -102,6 +102,11 @@ def wal_end(connection: Connection, where: str) -> int:
     return int(rows(connection, "wal_end", where)[0]["wal_end"])
 
 
+def wal_inserted(connection: Connection, where: str) -> int:
+    """Where the source's log has all that can be seen now; a part of it may not be written yet."""
+    return int(rows(connection, "wal_inserted", where)[0]["wal_inserted"])
+
+
 def is_followed(connection: Connection, slot: str, where: str) -> bool:
     """Whether a process reads the slot, or is at work here before it does: a snapshot may take hours."""
     state = slot_state(connection, slot, where)

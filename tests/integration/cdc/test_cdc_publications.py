@@ -94,17 +94,36 @@ def test_new_files_that_hold_the_same_rows_or_what_the_log_tells_are_no_fault(ta
         running.whole()
         for statement in HARMLESS:
             tables.sql(statement)
-            file = tables.sql("SELECT relfilenode FROM pg_class WHERE oid = 'a'::regclass")[0][0]
-            settled(tables, running, file, statement)
+            settled(tables, running, "a", statement)
             become_equal(tables, "a", "b")
 
 
-def settled(tables: Source, running: Running, file: int, statement: str) -> None:
-    """Wait until table `a` is bound to its file without a fault."""
+@pytest.mark.parametrize("partitioned", [False, True], ids=["a table", "a partitioned table"])
+def test_a_truncation_that_was_published_before_the_reader_ended_is_no_fault_to_the_next_one(
+    tables: Source, partitioned: bool
+) -> None:
+    """It ended before it looked at what the truncation left."""
+    if partitioned:
+        tables.sql("DROP TABLE a; CREATE TABLE a (id int PRIMARY KEY, n int) PARTITION BY RANGE (id)")
+        tables.sql("CREATE TABLE a_1 PARTITION OF a DEFAULT")
+    with tables.followed(watch_interval_s=3_600) as running:
+        running.whole()
+        for filled in ("INSERT INTO a VALUES (2, 2)", "INSERT INTO a VALUES (3, 3)"):
+            tables.sql(f"TRUNCATE a; {filled}")
+            become_equal(tables, "a", "b")
+    with tables.followed() as running:
+        running.whole()
+        settled(tables, running, "a_1" if partitioned else "a", "TRUNCATE a")
+
+
+def settled(source: Source, running: Running, leaf: str, after: str) -> None:
+    """Wait until table `a` is bound to the file of `leaf` that stands, without a fault."""
+    file = source.sql("SELECT relfilenode FROM pg_class WHERE oid = %s::regclass", [leaf])[0][0]
 
     def bound() -> bool:
-        mark = tables.mark("a")
-        assert not mark.why, f"{statement}: {mark.why}"
-        return mark.bound is not None and mark.bound.filenode == file
+        mark = source.mark("a")
+        assert not mark.why, f"{after}: {mark.why}"
+        files = [mark.bound.filenode, *(leaf.filenode for leaf in mark.bound.leaves.values())] if mark.bound else []
+        return file in files
 
-    eventually(bound, f"bound to what stands after: {statement}", state=lambda: str(running.health.faults))
+    eventually(bound, f"bound to what stands after: {after}", state=lambda: str(running.health.faults))

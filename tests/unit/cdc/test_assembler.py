@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from sluice.postgres.slot_watermark import Mark
 from sluice.stage.raw import OP_HEADER, RawRecord, sweep_key
-from sluice_ingress_cdc.assembler import Assembler, Shape
 from sluice_ingress_cdc.judgement import Action, Verdict
 from sluice_ingress_cdc.oversize import PARKED
 from support import pgoutput_wire as wire
@@ -19,12 +18,10 @@ from support.slot_simulation import (
     EMPLOYEE,
     FOLLOWED,
     MOVE,
-    START,
     Broker,
     Slot,
     Transaction,
     assembler,
-    no_rows,
     publish_everything,
 )
 
@@ -144,6 +141,14 @@ def test_a_truncate_is_a_sweep_marker_to_every_partition_at_its_own_ordinal() ->
     assert all((OP_HEADER, b"s") in m.headers for m in markers)
 
 
+def test_who_truncated_a_table_is_told_of_each_table_that_is_followed() -> None:
+    seen: list[tuple[str, int]] = []
+    made = assembler(truncated=lambda stream, xid: seen.append((stream, xid)))
+    for payload in (*sim.SHAPES, wire.begin(500, xid=17), wire.truncate(1, 2, 3), wire.commit(500, 540)):
+        made.feed(payload, 0)
+    assert seen == [("public.employee", 17), ("public.move", 17)]
+
+
 def test_delete_and_tombstone_share_their_position() -> None:
     records = feed(wire.begin(500), wire.delete(1, [b"1", None]), wire.commit(500, 540))
     assert [r.value is None for r in records] == [False, True]
@@ -215,13 +220,7 @@ def test_the_row_of_before_is_left_out_where_both_are_too_large() -> None:
 
 def test_a_table_whose_events_lack_its_key_is_held_alone_from_there_on() -> None:
     held: list[tuple[str, Verdict]] = []
-    made = Assembler(
-        FOLLOWED,
-        START,
-        lambda stream, relation: Shape({}, frozenset()),
-        no_rows,
-        lambda stream, verdict: held.append((stream, verdict)),
-    )
+    made = assembler(judged=lambda stream, verdict: held.append((stream, verdict)))
     for payload in (
         wire.relation(EMPLOYEE),
         wire.relation(MOVE),

@@ -74,7 +74,7 @@ def test_watermarks_survive_their_json() -> None:
     leaves = {8: BoundLeaf(8), 9: BoundLeaf(10, 880)}
     bound = Bound("topic", 7, ("id",), columns, 7, leaves, ("table 12",), (11, 900), 901)
     marks = {
-        "public.a": TableMark(FOLLOWED, 17, 2, bound=bound),
+        "public.a": TableMark(FOLLOWED, 17, 2, bound=bound, truncations=(902, 903)),
         "public.b": TableMark(HELD, why="why", next_step="next", fault_at=3),
     }
     stored = {f"erp/{name}": orjson.loads(orjson.dumps(mark.to_json())) for name, mark in marks.items()}
@@ -85,6 +85,8 @@ def test_watermarks_survive_their_json() -> None:
         SlotWatermark.from_json({**STORED.to_json(), "v": 3})
     with pytest.raises(ValueError, match="version 3"):
         TableMark.from_json({**marks["public.a"].to_json(), "v": 3})
+    without = {k: v for k, v in stored["erp/public.a"].items() if k != "truncations"}
+    assert TableMark.from_json(without) == replace(marks["public.a"], truncations=())
 
 
 def test_a_watermark_of_the_first_form_tells_of_its_slot_alone() -> None:

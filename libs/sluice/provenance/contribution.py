@@ -12,7 +12,7 @@ import orjson
 
 from sluice.errors import DeadRecord
 from sluice.position import Position
-from sluice.provenance.canonical_json import canonical_bytes
+from sluice.canonical_json import canonical_bytes
 
 
 class RawRef(NamedTuple):

@@ -1,8 +1,9 @@
 """Field values between Python and JSON, as contributions carry them.
 
 Decimals are strings at the declared scale (half-even), times integers of microseconds UTC, dates ISO, bytes base64,
-money `{"amount", "currency"}`, lists lists of these, JSON values their canonical text (RFC 8785). What cannot stand in every place downstream (U+0000, NaN, infinities, numbers beyond
-the declared digits, times without a zone) is refused here, once, as a `DeadRecord` that does not quote the value.
+money `{"amount", "currency"}`, lists lists of these, JSON values their canonical text (RFC 8785). What cannot stand in
+every place downstream (U+0000, NaN, infinities, numbers beyond the declared digits, times without a zone) is refused
+here, once, as a `DeadRecord` that does not quote the value.
 """
 
 import base64

@@ -13,9 +13,9 @@ from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from sluice.entities.values import DECIMAL_PRECISION, DECIMAL_SCALE, MONEY_SCALE, Money, Scale, Unit
-
 from pydantic import JsonValue
+
+from sluice.entities.values import DECIMAL_PRECISION, DECIMAL_SCALE, MONEY_SCALE, Money, Scale, Unit
 
 Kind = Literal["string", "int", "bool", "float", "decimal", "date", "timestamp", "money", "bytes", "list", "json"]
 

@@ -113,7 +113,7 @@ def _cell_of(kind: FieldType) -> Callable[[Any], Any]:
     if kind.item is not None:
         item = _cell_of(kind.item)
         return lambda values: [None if value is None else item(value) for value in values]
-    return {"timestamp": _time, "bytes": _hex, "string": _text}.get(kind.kind, _as_it_is)
+    return _CELLS.get(kind.kind, _as_it_is)
 
 
 def _as_it_is(value: Any) -> Any:
@@ -132,3 +132,6 @@ def _time(value: int) -> datetime:
 
 def _hex(value: str) -> str:
     return f"\\x{base64.b64decode(value).hex()}"
+
+
+_CELLS: dict[str, Callable[[Any], Any]] = {"timestamp": _time, "bytes": _hex, "string": _text}

@@ -15,9 +15,20 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
-from pydantic import Base64Bytes, Json, TypeAdapter
+import pydantic
+from pydantic import Base64Bytes, TypeAdapter
 
-from sluice.entities import Entity, EntityContract, EpochDate, Identity, MicroTimestamp, MilliTimestamp, Money, Scale
+from sluice.entities import (
+    Entity,
+    EntityContract,
+    EpochDate,
+    Identity,
+    Json,
+    MicroTimestamp,
+    MilliTimestamp,
+    Money,
+    Scale,
+)
 from sluice.postgres.golden_columns import columns_of
 from sluice.postgres.json_text import PgType, json_writer
 from sluice.schemas.avro import avro_schema
@@ -75,8 +86,8 @@ ARRIVES = (
     Arrives("time without time zone", 1083, "10:00:00", "int", int),
     Arrives("interval", 1186, "1 day 02:00:00", "str", str),
     Arrives("an enum", ENUM_OID, "ok", "Mood", Mood),
-    Arrives("json", 114, '{"a": 1}', "Json[dict[str, int]]", Json[dict[str, int]]),
-    Arrives("jsonb", 3802, '{"a": [1, 2]}', "Json[dict[str, list[int]]]", Json[dict[str, list[int]]]),
+    Arrives("json", 114, '{"a": 1}', "Json[dict[str, int]]", pydantic.Json[dict[str, int]]),
+    Arrives("jsonb", 3802, '{"a": [1, 2]}', "Json[dict[str, list[int]]]", pydantic.Json[dict[str, list[int]]]),
     Arrives("bytea", 17, "\\x0102", "Base64Bytes", Base64Bytes),
     Arrives("inet", 869, "10.0.0.1/8", "IPv4Interface", IPv4Interface),
     Arrives("int4range", 3904, "[1,5)", "str", str),
@@ -97,7 +108,11 @@ FIELDS: tuple[tuple[str, Any], ...] = (
     ("date", date),
     ("datetime", datetime),
     ("bytes", bytes),
-    ("a class that inherits StrEnum", Mood),
+    ("a class that inherits StrEnum or OpenEnum", Mood),
+    ("list[str]", list[str]),
+    ("list[int | None]", list[int | None]),
+    ("list[Annotated[Decimal, Scale(12, 4)]]", list[Annotated[Decimal, Scale(12, 4)]]),
+    ("Json", Json),
 )
 
 _HEAD = """# Types
@@ -114,9 +129,14 @@ A `Decimal` or `Money` is rounded to the digits of its `Scale` (half to even) wh
 letter if it does not fit. A `datetime` needs a zone, and is kept to the microsecond. A field `pay` of type `Money` has
 the columns `pay_amount` and `pay_currency`.
 
+A list holds plain values: no lists, no `Money`. What else a source nests goes into a `Json` field, or becomes fields
+and entities of its own in the mapping. `Json` is the canonical text of the value (RFC 8785), in the table `jsonb`. An
+`OpenEnum` reads a value that it does not know as its member `UNKNOWN`; with a plain `StrEnum` such a record is a dead
+letter.
+
 ## Columns of a followed table
 How a value arrives in `raw.<source>.<schema>.<table>`, and the type in a mapping's model that reads it. `EpochDate`,
-`MicroTimestamp` and `MilliTimestamp` are from `sluice.entities`, `Json` and `Base64Bytes` from `pydantic`.
+`MicroTimestamp` and `MilliTimestamp` are from `sluice.entities`; here `Json` is pydantic's, as is `Base64Bytes`.
 
 | Postgres type | value | arrives as | model | is then |
 |---|---|---|---|---|
@@ -151,6 +171,12 @@ def _field_rows() -> Iterator[str]:
 def _avro(avro: Any) -> str:
     if isinstance(avro, str):
         return avro
+    if isinstance(avro, list):
+        return f"{_avro(avro[1])} or null"
+    if avro["type"] == "array":
+        return f"array of {_avro(avro['items'])}"
+    if "connect.name" in avro:
+        return f"{avro['type']}, {avro['connect.name']}"
     if avro["type"] == "record":
         return ", ".join(f"{member['name']}: {_avro(member['type'])}" for member in avro["fields"])
     logical = avro["logicalType"]

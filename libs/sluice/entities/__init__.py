@@ -9,7 +9,7 @@ from sluice.entities.entity import Entity
 from sluice.entities.field_types import FieldType
 from sluice.entities.mapping import Claim, Mapping, Output, mapping
 from sluice.entities.rules import MostRecent, Prefer, Rule, SourceOrder, most_recent, prefer
-from sluice.entities.values import Identity, Money, Scale, Unit
+from sluice.entities.values import Identity, Json, Money, OpenEnum, Scale, Unit
 
 __all__ = [
     "Claim",
@@ -18,11 +18,13 @@ __all__ = [
     "EpochDate",
     "FieldType",
     "Identity",
+    "Json",
     "Mapping",
     "MicroTimestamp",
     "MilliTimestamp",
     "Money",
     "MostRecent",
+    "OpenEnum",
     "Output",
     "Prefer",
     "Rule",

@@ -1,8 +1,9 @@
 """Field values between Python and JSON, as contributions carry them.
 
 Decimals are strings at the declared scale (half-even), times integers of microseconds UTC, dates ISO, bytes base64,
-money `{"amount", "currency"}`. What cannot stand in every place downstream (U+0000, NaN, infinities, numbers beyond
-the declared digits, times without a zone) is refused here, once, as a `DeadRecord` that does not quote the value.
+money `{"amount", "currency"}`, lists lists of these, JSON values their canonical text (RFC 8785). What cannot stand in
+every place downstream (U+0000, NaN, infinities, numbers beyond the declared digits, times without a zone) is refused
+here, once, as a `DeadRecord` that does not quote the value.
 """
 
 import base64
@@ -13,6 +14,9 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from enum import Enum
 from typing import Any
 
+import orjson
+
+from sluice.canonical_json import canonical_bytes
 from sluice.entities.field_types import FieldType, Kind
 from sluice.entities.values import Money
 from sluice.errors import DeadRecord
@@ -25,6 +29,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _CONTEXT = Context(prec=100, rounding=ROUND_HALF_EVEN)
 _INT64 = range(-(2**63), 2**63)
+JSON_DEPTH_MAX = 64
 INSTANTS = range(
     (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND,
     (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND + 1,
@@ -49,6 +54,9 @@ def encoder(where: str, field: FieldType) -> Encode:
 
 def decoder(field: FieldType) -> Decode:
     """Compile the way back: JSON of a contribution to the Python value of the field."""
+    if field.item is not None:
+        item = decoder(field.item)
+        return lambda value: None if value is None else [item(one) for one in value]
     decode = _DECODERS[field.kind]
     return lambda value: None if value is None else decode(value)
 
@@ -182,6 +190,55 @@ def _bytes(where: str, _: FieldType) -> Encode:
     return encode
 
 
+def _list(where: str, field: FieldType) -> Encode:
+    if field.item is None:
+        raise TypeError(f"{where}: a list without an item's type")
+    item = encoder(f"an item of {where}", field.item)
+
+    def encode(value: Any) -> Json:
+        if not isinstance(value, list | tuple):
+            raise _wrong(where, "a list", value)
+        return [item(one) for one in value]
+
+    return encode
+
+
+def _json(where: str, _: FieldType) -> Encode:
+    text = _string(where, _)
+
+    def checked(value: Any, depth: int) -> Any:
+        if depth > JSON_DEPTH_MAX:
+            raise DeadRecord("wrong-type", f"{where} is nested more than {JSON_DEPTH_MAX} deep")
+        if value is None or type(value) is bool:
+            return value
+        if isinstance(value, str):
+            return text(value)
+        if type(value) is int:
+            if value not in _INT64:
+                raise DeadRecord("number-out-of-range", f"{where} holds an integer that does not fit 64 bits")
+            return value
+        if type(value) is float:
+            if not math.isfinite(value):
+                raise DeadRecord("not-finite", f"{where} holds NaN or infinity")
+            return value + 0.0
+        if isinstance(value, dict):
+            return {_member(key): checked(inside, depth + 1) for key, inside in value.items()}
+        if isinstance(value, list | tuple):
+            return [checked(inside, depth + 1) for inside in value]
+        raise _wrong(where, "a JSON value", value)
+
+    def _member(key: Any) -> str:
+        if not isinstance(key, str):
+            raise _wrong(where, "texts as names of members", key)
+        name: str = text(key)
+        return name
+
+    def encode(value: Any) -> Json:
+        return canonical_bytes(checked(value, 0)).decode()
+
+    return encode
+
+
 _ENCODERS: dict[Kind, Callable[[str, FieldType], Encode]] = {
     "string": _string,
     "int": _int,
@@ -192,6 +249,8 @@ _ENCODERS: dict[Kind, Callable[[str, FieldType], Encode]] = {
     "date": _date,
     "timestamp": _timestamp,
     "bytes": _bytes,
+    "list": _list,
+    "json": _json,
 }
 
 _DECODERS: dict[Kind, Decode] = {
@@ -204,4 +263,5 @@ _DECODERS: dict[Kind, Decode] = {
     "date": date.fromisoformat,
     "timestamp": lambda value: _EPOCH + value * _MICROSECOND,
     "bytes": base64.b64decode,
+    "json": orjson.loads,
 }

@@ -3,6 +3,8 @@
 A field type decides the field's JSON in contributions, its Avro in canonical records and its column in the table.
 """
 
+from __future__ import annotations
+
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +13,11 @@ from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from pydantic import JsonValue
+
 from sluice.entities.values import DECIMAL_PRECISION, DECIMAL_SCALE, MONEY_SCALE, Money, Scale, Unit
 
-Kind = Literal["string", "int", "bool", "float", "decimal", "date", "timestamp", "money", "bytes"]
+Kind = Literal["string", "int", "bool", "float", "decimal", "date", "timestamp", "money", "bytes", "list", "json"]
 
 _PLAIN: dict[type, Kind] = {
     str: "string",
@@ -30,13 +34,14 @@ _PLAIN: dict[type, Kind] = {
 
 @dataclass(frozen=True)
 class FieldType:
-    """One field: its kind, whether it may be null, and for decimals and money its digits."""
+    """One field: its kind, whether it may be null, for decimals and money its digits, for a list what an item is."""
 
     kind: Kind
     nullable: bool
     precision: int = 0
     scale: int = 0
     unit: str = ""
+    item: FieldType | None = None
 
 
 def field_type(annotation: Any, markers: tuple[object, ...]) -> FieldType:
@@ -51,6 +56,8 @@ def field_type(annotation: Any, markers: tuple[object, ...]) -> FieldType:
     if len(kinds) != 1:
         raise TypeError(f"{annotation!r} is not one type; a field has one type, and may have None beside it")
     kind = kinds.pop()
+    if kind == "list":
+        return FieldType(kind, type(None) in flat, item=_item(inner[0]))
     scale = next((marker for marker in every if isinstance(marker, Scale)), _default_scale(kind))
     if scale is not None and kind not in ("decimal", "money"):
         raise TypeError("Scale stands with a Decimal or Money")
@@ -87,11 +94,24 @@ def _alternatives(annotation: Any) -> Iterator[Any]:
 def _kind(part: Any) -> Kind:
     if isinstance(part, type) and issubclass(part, Enum) and issubclass(part, str):
         return "string"
+    if part is JsonValue:
+        return "json"
+    if get_origin(part) is list:
+        return "list"
     try:
         return _PLAIN[part]
     except (KeyError, TypeError):
-        known = ", ".join(kind.__name__ for kind in _PLAIN)
+        known = ", ".join([*(kind.__name__ for kind in _PLAIN), "Json", "lists of them"])
         raise TypeError(f"{part!r} cannot stand in an entity; known types: {known}") from None
+
+
+def _item(part: Any) -> FieldType:
+    """What a list holds. Raises TypeError for lists of lists, of JSON and of money, which no column can hold."""
+    (inside,) = get_args(part)
+    item = field_type(inside, ())
+    if item.kind in ("list", "json", "money"):
+        raise TypeError(f"{part!r}: a list holds plain values; for anything else take Json")
+    return item
 
 
 def _default_scale(kind: Kind) -> Scale | None:

@@ -6,9 +6,14 @@ Markers stand inside `Annotated[...]`; `sluice.entities.contract` reads them onc
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
+from typing import Self
 from unicodedata import normalize
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+Json = JsonValue
+# Any JSON value. In contributions and canonical records it is its canonical text (RFC 8785), in tables `jsonb`.
 
 DECIMAL_PRECISION = 38
 DECIMAL_SCALE = 9
@@ -26,6 +31,21 @@ class Money(BaseModel):
     def __init__(self, amount: Decimal | int | str, currency: str) -> None:
         """Takes the amount as a decimal, an integer or a string; a float has already lost the cents."""
         super().__init__(amount=amount, currency=currency)
+
+
+class OpenEnum(StrEnum):
+    """An enum that reads what it does not know as its member UNKNOWN; TypeError for one without it.
+
+    A source may add a value at any time; with a plain StrEnum each such record is a dead letter.
+    """
+
+    def __init_subclass__(cls) -> None:
+        if "UNKNOWN" not in cls.__members__:
+            raise TypeError(f"{cls.__name__} has no member UNKNOWN, which an OpenEnum reads unknown values as")
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        return cls.__members__["UNKNOWN"] if isinstance(value, str) else None
 
 
 def _trimmed(value: str) -> str:

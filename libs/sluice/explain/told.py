@@ -87,9 +87,11 @@ def _field_lines(field: FieldExplained, one: Explanation) -> Iterator[str]:
 
 
 def _value(field: FieldExplained, value: Any) -> str:
-    """As JSON, a timestamp as a time."""
+    """As JSON, which a JSON field's text is already; a timestamp as a time."""
     if field.kind == "timestamp" and isinstance(value, int):
         return _time(value)
+    if field.kind == "json" and isinstance(value, str):
+        return value
     return orjson.dumps(value).decode()
 
 

@@ -24,6 +24,7 @@ _SQL_TYPES = {
     "date": "date",
     "timestamp": "timestamp with time zone",
     "bytes": "bytea",
+    "json": "jsonb",
 }
 
 
@@ -94,6 +95,9 @@ def columns_of(name: str, kind: FieldType) -> tuple[Column, ...]:
             Column(f"{name}_amount", f"numeric({kind.precision},{kind.scale})"),
             Column(f"{name}_currency", "character(3)"),
         )
+    if kind.item is not None:
+        (item,) = columns_of(name, kind.item)
+        return (Column(name, f"{item.sql_type}[]"),)
     if kind.kind == "decimal":
         return (Column(name, f"numeric({kind.precision},{kind.scale})"),)
     return (Column(name, _SQL_TYPES[kind.kind]),)
@@ -102,11 +106,14 @@ def columns_of(name: str, kind: FieldType) -> tuple[Column, ...]:
 def _cells_of(name: str, kind: FieldType) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
     if kind.kind == "money":
         return (name, lambda value: value["amount"]), (name, lambda value: value["currency"])
-    if kind.kind == "timestamp":
-        return ((name, _time),)
-    if kind.kind == "bytes":
-        return ((name, _hex),)
-    return ((name, _text if kind.kind == "string" else _as_it_is),)
+    return ((name, _cell_of(kind)),)
+
+
+def _cell_of(kind: FieldType) -> Callable[[Any], Any]:
+    if kind.item is not None:
+        item = _cell_of(kind.item)
+        return lambda values: [None if value is None else item(value) for value in values]
+    return _CELLS.get(kind.kind, _as_it_is)
 
 
 def _as_it_is(value: Any) -> Any:
@@ -125,3 +132,6 @@ def _time(value: int) -> datetime:
 
 def _hex(value: str) -> str:
     return f"\\x{base64.b64decode(value).hex()}"
+
+
+_CELLS: dict[str, Callable[[Any], Any]] = {"timestamp": _time, "bytes": _hex, "string": _text}

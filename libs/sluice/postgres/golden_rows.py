@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from psycopg import sql
 
+from sluice.canonical_json import canonical_bytes
 from sluice.entities.field_types import FieldType
 from sluice.postgres.golden_columns import GoldenTable, columns_of
 from sluice.postgres.sink_connection import Connection, connect
@@ -16,6 +17,8 @@ from sluice.postgres.sink_sql import statement
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+# From here on ECMAScript, and so RFC 8785, writes a number with an exponent.
+_EXPONENT_FROM = 10**21
 _ROWS_A_FETCH = 2_000
 # Between two fetches a reader may read Kafka; it holds no row that a writer waits for.
 IDLE_IN_CURSOR_MAX_S = 600
@@ -136,8 +139,16 @@ def _json(kind: FieldType, values: tuple[Any, ...]) -> Any:
     value = values[0]
     if kind.kind == "money":
         return None if value is None and values[1] is None else {"amount": _decimal(value), "currency": values[1]}
+    return _one(kind, value)
+
+
+def _one(kind: FieldType, value: Any) -> Any:
     if value is None:
         return None
+    if kind.item is not None:
+        return [_one(kind.item, item) for item in value]
+    if kind.kind == "json":
+        return canonical_bytes(_as_written(value)).decode()
     if kind.kind == "decimal":
         return _decimal(value)
     if kind.kind == "timestamp":
@@ -145,6 +156,16 @@ def _json(kind: FieldType, values: tuple[Any, ...]) -> Any:
     if kind.kind == "bytes":
         return base64.b64encode(value).decode("ascii")
     return value.isoformat() if kind.kind == "date" else value
+
+
+def _as_written(value: Any) -> Any:
+    """A jsonb value as it was before Postgres made a numeric of each number: what has more than 21 digits was a float,
+    which canonical JSON writes with an exponent."""
+    if isinstance(value, dict):
+        return {name: _as_written(inside) for name, inside in value.items()}
+    if isinstance(value, list):
+        return [_as_written(inside) for inside in value]
+    return float(value) if type(value) is int and abs(value) >= _EXPONENT_FROM else value
 
 
 def _decimal(value: Decimal | None) -> str | None:

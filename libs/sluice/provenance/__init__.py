@@ -1,7 +1,7 @@
 """Claims with their provenance, and how a golden record is chosen among them."""
 
+from sluice.canonical_json import canonical_bytes
 from sluice.provenance.canonical import CanonicalRecord, Contributor, Winner, canonical_content
-from sluice.provenance.canonical_json import canonical_bytes
 from sluice.provenance.contribution import (
     ClaimOrder,
     Contribution,

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sluice.provenance.canonical_json import canonical_bytes
+from sluice.canonical_json import canonical_bytes
 from sluice.provenance.contribution import Contribution
 
 CONTENT_VERSION = "v1"

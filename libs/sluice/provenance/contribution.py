@@ -10,9 +10,9 @@ from typing import Annotated, Any, NamedTuple, Self
 import msgspec
 import orjson
 
+from sluice.canonical_json import canonical_bytes
 from sluice.errors import DeadRecord
 from sluice.position import Position
-from sluice.provenance.canonical_json import canonical_bytes
 
 
 class RawRef(NamedTuple):

@@ -21,6 +21,8 @@ _SIMPLE: dict[str, Any] = {
     "bytes": "bytes",
     "date": {"type": "int", "logicalType": "date"},
     "timestamp": _TIMESTAMP,
+    # The name by which Kafka Connect and Debezium know a text that holds JSON.
+    "json": {"type": "string", "connect.name": "io.debezium.data.Json"},
 }
 
 
@@ -48,6 +50,9 @@ def _field(name: str, kind: FieldType, inner: str, named: set[str]) -> Schema:
 
 
 def _type(kind: FieldType, inner: str, named: set[str]) -> Any:
+    if kind.item is not None:
+        item = _type(kind.item, inner, named)
+        return {"type": "array", "items": ["null", item] if kind.item.nullable else item}
     if kind.kind == "decimal":
         return _decimal(kind)
     if kind.kind != "money":

@@ -55,18 +55,26 @@ def make_encoder(contract: EntityContract, schema_id: int) -> Encode:
 
 def _field_lines(name: str, kind: FieldType) -> list[str]:
     lines = [f" value = fields[{name!r}]"]
-    indent = " "
-    if kind.nullable:
-        lines += [" if value is None:", "  out.append(0)", " else:", "  out.append(2)"]
-        indent = "  "
-    return lines + [f"{indent}{line}" for line in _value_lines(kind)]
+    return lines + [f" {line}" for line in _nullable_lines(kind)]
+
+
+def _nullable_lines(kind: FieldType) -> list[str]:
+    """What writes `value`, ahead of it whether it is null where it may be."""
+    if not kind.nullable:
+        return _value_lines(kind)
+    head = ["if value is None:", " out.append(0)", "else:", " out.append(2)"]
+    return [*head, *(f" {line}" for line in _value_lines(kind))]
 
 
 def _value_lines(kind: FieldType) -> list[str]:
+    if kind.item is not None:
+        item = [f"  {line}" for line in _nullable_lines(kind.item)]
+        return ["if value:", " out += long(len(value))", " for value in value:", *item, "out.append(0)"]
     if kind.kind == "money":
         return [f"out += decimal(value['amount'], {kind.scale})", "out += string(value['currency'])"]
     return {
         "string": ["out += string(value)"],
+        "json": ["out += string(value)"],
         "int": ["out += long(value)"],
         "timestamp": ["out += long(value)"],
         "bool": ["out.append(1 if value else 0)"],

@@ -67,7 +67,7 @@ ID = Annotated[str, Identity()]
         ({"a": ID, "b": ID}, "exactly one field marked Identity()"),
         ({"a": Annotated[int, Identity()]}, "an identity is a str"),
         ({"a": Annotated[str | None, Identity()]}, "an identity is a str"),
-        ({"a": ID, "b": list[str]}, "known types"),
+        ({"a": ID, "b": dict[str, str]}, "known types"),
         ({"a": ID, "b": int | str}, "not one type"),
         ({"a": ID, "Name": str}, "[a-z][a-z0-9_]*"),
         ({"a": ID, "entity_id": str}, "none of"),

@@ -1,0 +1,33 @@
+"""Lists and JSON values in a golden table: stored, queried with SQL, and read back as they were claimed."""
+
+from typing import Any
+
+import pytest
+
+from sluice.postgres.golden_columns import GoldenTable
+from sluice.postgres.golden_rows import GoldenReader, connect_to_read
+from sluice.postgres.golden_writer import Change
+from support.lists import EMPTY, FIELDS, Listed
+from support.sink import TOPIC, rows, store, write
+
+LISTED = GoldenTable("golden", Listed.contract())
+SLUICE: dict[str, Any] = {"revision": 1, "updated_at": 1_704_067_200_000_001, "contributors": [], "winners": []}
+
+
+@pytest.mark.parametrize("fields", [FIELDS, EMPTY], ids=["filled", "empty"])
+def test_what_is_stored_is_read_back_as_it_was_claimed(postgres_dsn: str, fields: dict[str, Any]) -> None:
+    sink = store(postgres_dsn, LISTED)
+    number = fields["number"]
+    row = LISTED.row(number, fields, SLUICE)
+    write(sink, sink.claim(TOPIC, 0, "id"), [Change(number, 1, 0, 1, row)])
+    with connect_to_read(postgres_dsn, "sink warehouse") as connection:
+        found = GoldenReader(connection, LISTED).row(number)
+    assert found is not None
+    assert found.fields == fields
+
+
+def test_arrays_and_jsonb_are_queried_as_such(postgres_dsn: str) -> None:
+    sink = store(postgres_dsn, LISTED)
+    write(sink, sink.claim(TOPIC, 0, "id"), [Change("N-1", 1, 0, 1, LISTED.row("N-1", FIELDS, SLUICE))])
+    asked = "SELECT prices[1]::text, about #>> '{c,e}', 'Zoë' = ANY(tags) FROM golden.listed WHERE flags[1]"
+    assert rows(postgres_dsn, asked) == [("1.50", "100", True)]

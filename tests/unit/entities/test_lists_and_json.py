@@ -1,0 +1,130 @@
+"""Lists of plain values and JSON values as fields: what is taken, how it is spelled, what is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+import fastavro
+import pytest
+from pydantic import BaseModel
+
+from sluice.entities import Entity, Identity, Json, Money, OpenEnum
+from sluice.errors import DeadRecord, SettingsError
+from sluice.postgres.golden_columns import GoldenTable
+from sluice.provenance import CanonicalRecord
+from sluice.schemas import avro_schema, make_decoder, make_encoder
+from support.lists import EMPTY, FIELDS, Listed, Mood
+
+CONTRACT = Listed.contract()
+SCHEMA = avro_schema(CONTRACT, "people")
+
+
+def record(fields: dict[str, Any]) -> CanonicalRecord:
+    return CanonicalRecord(fields, 1, 1_704_067_200_000_001, [], [])
+
+
+@pytest.mark.parametrize("fields", [FIELDS, EMPTY], ids=["filled", "empty"])
+def test_what_is_encoded_is_what_fastavro_writes_and_is_read_back(fields: dict[str, Any]) -> None:
+    encoded = make_encoder(CONTRACT, 7)(record(fields))
+    assert make_decoder(lambda schema_id: SCHEMA)(encoded).fields == fields
+    judge = fastavro.parse_schema(json.loads(json.dumps(SCHEMA)))
+    datum = {name: _python(name, value) for name, value in fields.items()}
+    datum["_sluice"] = {"revision": 1, "updated_at": 1_704_067_200_000_001, "contributors": [], "winners": []}
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, judge, datum)
+    assert encoded[5:] == out.getvalue()
+
+
+def _python(name: str, value: Any) -> Any:
+    """As fastavro takes it: times as numbers, JSON as its text, all else as Python values."""
+    return value if name in ("seen_at", "about") or value is None else CONTRACT.decode(name, value)
+
+
+def test_values_are_spelled_item_by_item_and_json_as_its_canonical_text() -> None:
+    noon = datetime(2024, 1, 1, 12, tzinfo=UTC)
+    given = {
+        "levels": [1, None],
+        "prices": [Decimal("1.5")],
+        "seen_at": [noon],
+        "days": [date(2024, 1, 1)],
+        "moods": [Mood("never heard of")],
+        "about": {"b": [1.0, 1e22], "a": None},
+    }
+    spelled = {name: CONTRACT.encode(name, value) for name, value in given.items()}
+    assert spelled == {
+        "levels": [1, None],
+        "prices": ["1.50"],
+        "seen_at": [1704110400000000],
+        "days": ["2024-01-01"],
+        "moods": ["unknown"],
+        "about": '{"a":null,"b":[1,1e+22]}',
+    }
+    assert CONTRACT.decode("prices", ["1.50"]) == [Decimal("1.50")]
+    assert CONTRACT.decode("about", '{"a":1}') == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "code"),
+    [
+        ("tags", "a text is no list", "wrong-type"),
+        ("tags", [None], "null-in-required-field"),
+        ("tags", ["\0"], "nul-character"),
+        ("levels", [2**63], "number-out-of-range"),
+        ("prices", [1.5], "wrong-type"),
+        ("about", {"a": "\0"}, "nul-character"),
+        ("about", {"\0": 1}, "nul-character"),
+        ("about", ["\ud800"], "invalid-unicode"),
+        ("about", [float("nan")], "not-finite"),
+        ("about", [2**63], "number-out-of-range"),
+        ("about", {1: 2}, "wrong-type"),
+        ("about", {"a": Decimal(1)}, "wrong-type"),
+    ],
+)
+def test_what_cannot_stand_downstream_is_refused_and_not_quoted(field: str, value: Any, code: str) -> None:
+    with pytest.raises(DeadRecord) as dead:
+        CONTRACT.encode(field, value)
+    assert dead.value.code == code
+    assert f"listed.{field}" in dead.value.reason
+
+
+def test_json_without_end_is_refused() -> None:
+    nested: list[Any] = []
+    for _ in range(100):
+        nested = [nested]
+    with pytest.raises(DeadRecord, match="nested more than 64 deep"):
+        CONTRACT.encode("about", nested)
+
+
+@pytest.mark.parametrize("inside", [list[int], Money, Json], ids=["lists", "money", "json"])
+def test_a_list_holds_plain_values_only(inside: Any) -> None:
+    with pytest.raises(SettingsError, match="a list holds plain values; for anything else take Json"):
+        type("Odd", (Entity,), {"__annotations__": {"number": Annotated[str, Identity()], "odd": list[inside]}})
+
+
+def test_a_list_is_an_array_column_and_json_is_jsonb() -> None:
+    columns = {one.name: one.sql_type for one in GoldenTable("golden", CONTRACT).columns}
+    assert columns["tags"] == "text[]"
+    assert columns["prices"] == "numeric(8,2)[]"
+    assert columns["seen_at"] == "timestamp with time zone[]"
+    assert columns["about"] == "jsonb"
+
+
+def test_an_open_enum_reads_what_it_does_not_know_as_unknown() -> None:
+    class Raw(BaseModel):
+        mood: Mood
+
+    assert Raw.model_validate({"mood": "fine"}).mood is Mood.FINE
+    assert Raw.model_validate({"mood": "new since yesterday"}).mood is Mood.UNKNOWN
+    with pytest.raises(ValueError, match="mood"):
+        Raw.model_validate({"mood": 5})
+
+
+def test_an_open_enum_without_unknown_is_refused() -> None:
+    with pytest.raises(TypeError, match="Closed has no member UNKNOWN"):
+
+        class Closed(OpenEnum):
+            A = "a"

@@ -16,12 +16,28 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
+    """What a command ended with; `meaning` says it in words."""
+
     DONE = 0
     FINDING = 1
     SETTINGS = 2
     ENVIRONMENT = 3
     NOT_YET = 4
     BUG = 70
+
+    @property
+    def meaning(self) -> str:
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    ExitCode.DONE: "done, and nothing is wrong",
+    ExitCode.FINDING: "something is wrong, or could not be looked at: what is printed says what",
+    ExitCode.SETTINGS: "something that you wrote is refused (a file, a variable, an argument); nothing ran",
+    ExitCode.ENVIRONMENT: "something around it is missing or does not answer: a server, a topic, a permission",
+    ExitCode.NOT_YET: "nothing is wrong, but no golden record came in time (`up` and `demo` with `--seconds`)",
+    ExitCode.BUG: "a bug of Sluice: nothing of the open batch is committed",
+}
 
 
 class SluiceError(Exception):

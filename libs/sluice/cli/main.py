@@ -51,6 +51,10 @@ class LazyGroup(TyperGroup):
             rows = {**GROUPS, **COMMANDS, "run": "Run one stage until it is told to stop."}
             formatter.write_dl(sorted(rows.items()))
 
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(int(code)), code.meaning) for code in ExitCode])
+
     def main(self, *args: Any, **more: Any) -> Any:
         """Errors with a policy become one line and an exit code; anything else is our bug: its frames and code 70."""
         try:

@@ -1,0 +1,23 @@
+"""The reference of metrics says what is served, and every metric that it names is fed somewhere."""
+
+from __future__ import annotations
+
+import re
+
+from sluice.telemetry import metrics
+from support.metrics_page import PAGE, every_metric, page
+from support.repository import ROOT
+
+
+def test_the_page_is_written_from_the_code() -> None:
+    assert PAGE.read_text() == page(), "write it anew: PYTHONPATH=tests python -m support.metrics_page"
+
+
+def test_every_metric_is_fed() -> None:
+    code = [file for folder in ("libs", "services") for file in (ROOT / folder).rglob("*.py")]
+    words = {
+        word for file in code if file.name != "metrics.py" for word in re.findall(r"\b[A-Z_]+\b", file.read_text())
+    }
+    names = {name for name, one in vars(metrics).items() if one in every_metric().values()}
+    assert names <= words
+    assert len(names) == len(every_metric())

@@ -1,0 +1,52 @@
+"""`docs/reference/metrics.md`, written from the metrics themselves.
+
+`PYTHONPATH=tests python -m support.metrics_page` writes it anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from sluice.telemetry import metrics
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "metrics.md"
+
+_HEAD = """# Metrics
+
+Every stage serves `/metrics` for Prometheus at `SLUICE_TELEMETRY__HOST` and `SLUICE_TELEMETRY__PORT`, beside `/readyz`
+and `/healthz`. These are all of them, next to those of the process and of Python that the client library adds. A name
+ends with its unit; a counter's with `_total`. No label holds a key or a value of a record.
+
+| metric | type | labels | what |
+|---|---|---|---|
+"""
+
+
+def page() -> str:
+    """The page as the code has it."""
+    return _HEAD + "".join(f"{row}\n" for row in _rows())
+
+
+def every_metric() -> dict[str, Counter | Gauge | Histogram]:
+    """All metrics by the name they are served under."""
+    found = [one for one in vars(metrics).values() if isinstance(one, Counter | Gauge | Histogram)]
+    return {_name(one): one for one in found}
+
+
+def _name(metric: Counter | Gauge | Histogram) -> str:
+    (family,) = metric.describe()
+    return f"{family.name}_total" if isinstance(metric, Counter) else family.name
+
+
+def _rows() -> Iterator[str]:
+    for name, metric in sorted(every_metric().items()):
+        (family,) = metric.describe()
+        labels = ", ".join(f"`{label}`" for label in metric._labelnames)
+        yield f"| `{name}` | {family.type} | {labels} | {family.documentation} |"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

@@ -62,7 +62,7 @@ class StreamFaults:
                 response_id = before.response_id or response_id
             self._failing[doing] = Failing(page, why, response_id)
             shown = f"{why}. Its answer: `sluice responses show {response_id}`" if response_id else why
-            self._health.fault(f"{self._key} {doing} request", shown)
+            self._health.fault(f"{self._key} {doing} request", shown, attempts)
 
     def requests_unread(self, error: SluiceError) -> None:
         """What operators asked for could not be read, while an alarm waits for it."""

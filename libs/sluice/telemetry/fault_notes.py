@@ -23,7 +23,10 @@ class FaultNotes:
             if standing is not None:
                 self._raised.add(about)
                 if standing.alarm:
-                    self._standing[about] = self._waiting[about] = standing
+                    before = self._standing.get(about)
+                    self._standing[about] = standing
+                    if before is None or before.why != standing.why:  # how often it was tried can wait for `repeat`
+                        self._waiting[about] = standing
                 return
             self._standing.pop(about, None)
             self._waiting[about] = None

@@ -21,10 +21,12 @@ log = structlog.get_logger()
 
 
 class Standing(NamedTuple):
-    """A fault that stands: `why` (with the next step), and since when (Unix µs)."""
+    """A fault that stands: `why` (with the next step), since when (Unix µs), and how many times in a row something was
+    tried, 0 where nobody counts."""
 
     why: str
     since_us: int
+    times: int = 0
 
     @property
     def alarm(self) -> bool:
@@ -64,18 +66,21 @@ class Health:
     def started(self) -> None:
         self.mend(START)
 
-    def fault(self, about: str, why: str) -> None:
+    def fault(self, about: str, why: str, times: int = 0) -> None:
         """Not ready because of `about`, until `mend(about)`. A new cause is one line of the log, however often told.
 
-        `about` names a thing of the pipeline (a table, a stream, a partition): it labels a metric.
+        `about` names a thing of the pipeline (a table, a stream, a partition): it labels a metric. `times`: how many
+        times in a row it was tried by now.
         """
         with self._lock:
             before = self._standing.get(about)
-            if before is not None and before.why == why:
+            if before is not None and (before.why, before.times) == (why, times):
                 return
             since_us = before.since_us if before is not None and before.alarm else _now_us()
-            now = self._standing[about] = Standing(why, since_us)
+            now = self._standing[about] = Standing(why, since_us, times)
             self._told(about, now)
+            if before is not None and before.why == why:
+                return
         if now.alarm and about != PROCESS:  # how we end is told by whoever ends us
             log.error("fault", about=about, why=why)
 

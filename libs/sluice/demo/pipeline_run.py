@@ -89,8 +89,11 @@ class PipelineRun:
         return {name: os.environ[name] for name in variables_in(self.pipeline.model_dump()) if os.environ.get(name)}
 
     def stage_environment(self) -> dict[str, str]:
-        """What the processes of the stages find: what this one does (proxies, certificates), and `env`."""
-        return {**os.environ, **self.env}
+        """What the processes of the stages find: what this one does (proxies, certificates), and `env`. Each serves its
+        metrics on a port of its own, which one variable cannot name."""
+        found = {**os.environ, **self.env}
+        found.pop("SLUICE_TELEMETRY__PORT", None)
+        return found
 
     def _environment(self) -> dict[str, str]:
         """What the stages are told: the sources' variables, the sinks' databases, the servers."""

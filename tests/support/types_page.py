@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
-import pydantic
 from pydantic import Base64Bytes, TypeAdapter
 
 from sluice.entities import (
@@ -24,6 +23,7 @@ from sluice.entities import (
     EpochDate,
     Identity,
     Json,
+    JsonText,
     MicroTimestamp,
     MilliTimestamp,
     Money,
@@ -86,8 +86,8 @@ ARRIVES = (
     Arrives("time without time zone", 1083, "10:00:00", "int", int),
     Arrives("interval", 1186, "1 day 02:00:00", "str", str),
     Arrives("an enum", ENUM_OID, "ok", "Mood", Mood),
-    Arrives("json", 114, '{"a": 1}', "Json[dict[str, int]]", pydantic.Json[dict[str, int]]),
-    Arrives("jsonb", 3802, '{"a": [1, 2]}', "Json[dict[str, list[int]]]", pydantic.Json[dict[str, list[int]]]),
+    Arrives("json", 114, '{"a": 1}', "JsonText", JsonText),
+    Arrives("jsonb", 3802, '{"a": [1, 2]}', "JsonText", JsonText),
     Arrives("bytea", 17, "\\x0102", "Base64Bytes", Base64Bytes),
     Arrives("inet", 869, "10.0.0.1/8", "IPv4Interface", IPv4Interface),
     Arrives("int4range", 3904, "[1,5)", "str", str),
@@ -136,7 +136,7 @@ letter.
 
 ## Columns of a followed table
 How a value arrives in `raw.<source>.<schema>.<table>`, and the type in a mapping's model that reads it. `EpochDate`,
-`MicroTimestamp` and `MilliTimestamp` are from `sluice.entities`; here `Json` is pydantic's, as is `Base64Bytes`.
+`MicroTimestamp`, `MilliTimestamp` and `JsonText` are from `sluice.entities`, `Base64Bytes` is from `pydantic`.
 
 | Postgres type | value | arrives as | model | is then |
 |---|---|---|---|---|
@@ -146,6 +146,9 @@ _TAIL = """
   from the record before.
 * A domain arrives as the type below it. Every other type (geometry, ranges, `xml`, extensions') arrives as Postgres'
   own text.
+* A `json` or `jsonb` arrives as a text, which `JsonText` reads and a `Json` field of an entity takes as it is. With
+  `pydantic.Json[Model]` it is checked against a model of its own. Its numbers become doubles, as in every JSON reader;
+  an integer beyond 64 bits is a dead letter.
 * A `timestamp` of up to three digits arrives as milliseconds, any other as microseconds, as Debezium sends them.
 * `NaN` and infinite numbers arrive as texts: `float` reads them, `Decimal` refuses them. An infinite date or time lies
   outside of Python's calendar. What a model refuses is a dead letter.

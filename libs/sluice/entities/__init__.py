@@ -4,7 +4,7 @@ First in the flow after raw: the mapper applies mappings, the merger the rules, 
 """
 
 from sluice.entities.contract import EntityContract
-from sluice.entities.debezium_types import EpochDate, MicroTimestamp, MilliTimestamp
+from sluice.entities.debezium_types import EpochDate, JsonText, MicroTimestamp, MilliTimestamp
 from sluice.entities.entity import Entity
 from sluice.entities.field_types import FieldType
 from sluice.entities.mapping import Claim, Mapping, Output, mapping
@@ -19,6 +19,7 @@ __all__ = [
     "FieldType",
     "Identity",
     "Json",
+    "JsonText",
     "Mapping",
     "MicroTimestamp",
     "MilliTimestamp",

@@ -1,4 +1,4 @@
-"""Types for raw models of CDC streams: times and dates as Debezium writes them, numbers without a unit.
+"""Types for raw models of CDC streams: times and dates as Debezium writes them, numbers without a unit; JSON as a text.
 
 A Debezium `io.debezium.time.MicroTimestamp` is microseconds since 1970 of a time without a zone, read here as UTC, and
 `io.debezium.time.Timestamp` milliseconds, of a column with up to three digits of a second; `io.debezium.time.Date` is
@@ -8,7 +8,8 @@ days since 1970. pydantic alone would take them for seconds or milliseconds, by 
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, JsonValue
+from pydantic import Json as JsonIn
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -38,3 +39,4 @@ def _from_days(value: Any) -> Any:
 MicroTimestamp = Annotated[datetime, BeforeValidator(_from_microseconds)]
 MilliTimestamp = Annotated[datetime, BeforeValidator(_from_milliseconds)]
 EpochDate = Annotated[date, BeforeValidator(_from_days)]
+JsonText = JsonIn[JsonValue]

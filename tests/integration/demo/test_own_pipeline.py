@@ -22,7 +22,11 @@ from support.repository import ROOT
 from support.scripted_source import Answer, Asked, scripted_source
 
 PAGE = ROOT / "docs" / "how-to" / "your-own-pipeline.md"
-ROWS = [("978-1", "Sluices", 4.5, "12.50", "new"), ("978-2", "Weirs", None, "8.00", None)]
+ROWS = [
+    ("978-1", "Sluices", 4.5, "12.50", "new", ["locks", "dams"], "120"),
+    ("978-2", "Weirs", None, "8.00", None, [], None),
+]
+QUERY = "SELECT isbn, title, rating, price::text, shelf, tags, about ->> 'pages' FROM golden.book ORDER BY isbn"
 
 
 def block(language: str, marker: str) -> str:
@@ -67,8 +71,7 @@ def test_who_follows_the_page_has_golden_books_of_both_sources(mine: Path, serve
     told = json.loads(done.stdout)
     assert (told["ending"], told["golden_rows"]) == ("verified", {"book": 2})
     with psycopg.connect(books) as connection:
-        rows = connection.execute("SELECT isbn, title, rating, price::text, shelf FROM golden.book ORDER BY isbn")
-        assert rows.fetchall() == ROWS
+        assert connection.execute(QUERY).fetchall() == ROWS
     assert records_read(mine, servers, f"{name}.canonical.book").keys() == {"978-1", "978-2"}
     assert "nothing is lost" in done.stderr
     assert "step 1 of 2: topics and schemas" in done.stderr

@@ -12,7 +12,7 @@ import fastavro
 import pytest
 from pydantic import BaseModel
 
-from sluice.entities import Entity, Identity, Json, Money, OpenEnum
+from sluice.entities import Entity, Identity, Json, JsonText, Money, OpenEnum
 from sluice.errors import DeadRecord, SettingsError
 from sluice.postgres.golden_columns import GoldenTable
 from sluice.provenance import CanonicalRecord
@@ -111,6 +111,20 @@ def test_a_list_is_an_array_column_and_json_is_jsonb() -> None:
     assert columns["prices"] == "numeric(8,2)[]"
     assert columns["seen_at"] == "timestamp with time zone[]"
     assert columns["about"] == "jsonb"
+
+
+def test_a_column_of_type_json_is_read_from_its_text_and_claimed_as_a_value() -> None:
+    class Raw(BaseModel):
+        about: JsonText | None
+
+    read = Raw.model_validate({"about": '{"pages": 120, "big": 12345678901234567890123}'}).about
+    assert read == {"pages": 120, "big": 12345678901234567890123}
+    with pytest.raises(DeadRecord, match="number-out-of-range"):
+        CONTRACT.encode("about", read)
+    assert Raw.model_validate({"about": '"a text"'}).about == "a text"
+    assert Raw.model_validate({"about": None}).about is None
+    with pytest.raises(ValueError, match="about"):
+        Raw.model_validate({"about": "no JSON"})
 
 
 def test_an_open_enum_reads_what_it_does_not_know_as_unknown() -> None:

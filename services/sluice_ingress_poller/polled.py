@@ -53,7 +53,8 @@ class PolledStream:
     fetcher: Fetcher
     plan: Plan
     names: Names
-    secrets: frozenset[str]
+    secrets: Callable[[], frozenset[str]]
+    """The texts that must not be stored or logged now; a login changes them."""
     patience: Patience
 
 
@@ -75,8 +76,8 @@ def polled_streams(pipeline: Pipeline, part: PollerPart, load: Callable[[Pipelin
                 stream = connector.stream(name)
             names = _names(pipeline, source, name)
             plan = _plan(f"{source}/{name}", stream, settings, part)
-            secrets = connector.secrets()
-            found.append(PolledStream(f"{source}/{name}", stream, fetcher, plan, names, secrets, patience))
+            key = f"{source}/{name}"
+            found.append(PolledStream(key, stream, fetcher, plan, names, connector.secrets, patience))
     return found
 
 

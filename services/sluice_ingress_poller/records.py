@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sluice.connector import Response
-from sluice.connector.redact import REMOVED, SECRET_LENGTH_MIN, safe_headers, safe_url
+from sluice.connector.redact import REMOVED, removable, safe_headers, safe_url
 from sluice.errors import DeadRecord
 from sluice.names import INGRESS_POLLER
 from sluice.position import HEADER as POSITION_HEADER
@@ -55,13 +55,15 @@ class Names:
 class RecordMaker:
     """Makes the records of one stream under one claim. Positions rise strictly and are never given twice, not even
     to records whose transaction failed: those may be read all the same if its outcome is not known.
+
+    `secrets_now`: the texts that must not be stored.
     """
 
-    def __init__(self, names: Names, epoch: int, incarnation: int, secret_texts: Collection[str]) -> None:
+    def __init__(self, names: Names, epoch: int, incarnation: int, secrets_now: Callable[[], Collection[str]]) -> None:
         self._names = names
         self._epoch = epoch
         self._incarnation = incarnation
-        self._secrets = secret_texts
+        self._secrets_now = secrets_now
         self._sequence = 0
 
     def page(self, decision: Decision, fetched: Fetched) -> list[RawRecord]:
@@ -80,13 +82,14 @@ class RecordMaker:
     def response(self, fetched: Fetched) -> RawRecord:
         """The whole answer for `responses.<source>`, secrets removed; a very large body is cut, and says so."""
         response, body = fetched.response, fetched.response.body
-        for secret in self._secrets:
-            body = body.replace(secret.encode(), REMOVED.encode()) if len(secret) >= SECRET_LENGTH_MIN else body
+        known = self._secrets_now()
+        for secret in removable(known):
+            body = body.replace(secret.encode(), REMOVED.encode())
         headers: Headers = [
             ("http.method", response.request.method.encode()),
-            ("http.url", safe_url(response.request.url, self._secrets).encode()),
+            ("http.url", safe_url(response.request.url, known).encode()),
             ("http.status", b"%d" % response.status),
-            ("http.headers", json.dumps(safe_headers(response.headers, self._secrets)).encode()),
+            ("http.headers", json.dumps(safe_headers(response.headers, known)).encode()),
             ("sluice-fetched-ms", b"%d" % fetched.at_ms),
         ]
         if len(body) > RESPONSE_BYTES_MAX:

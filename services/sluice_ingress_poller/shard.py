@@ -248,7 +248,7 @@ class Shard:
             polling.failed(answer if isinstance(answer, SluiceError) else author_fault(answer, outcome.key))
             return
         fetched = Fetched.now(answer, time.time_ns() // 1_000_000)
-        refused = failure(polling.polled.names.source, answer, polling.polled.secrets)
+        refused = failure(polling.polled.names.source, answer, polling.polled.secrets())
         decision: Decision | None = None
         if refused is None:
             try:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from pydantic import SecretStr
 
 from sluice.connector.messages import Request, Response
+from sluice.connector.redact import is_secret_name
 from sluice.errors import SettingsError
 
 
@@ -43,6 +44,10 @@ class Auth(Protocol):
     def forget(self, headers: Mapping[str, str]) -> None:
         """Drop what `headers` were made from, unless somebody has renewed it since."""
 
+    def secrets(self) -> frozenset[str]:
+        """The texts that requests carry now or carried last, which must not be stored or logged: a source may repeat
+        what it was sent. Never waits."""
+
 
 class NoAuth:
     """The source asks for nothing."""
@@ -56,16 +61,17 @@ class NoAuth:
     def forget(self, headers: Mapping[str, str]) -> None:
         return None
 
+    def secrets(self) -> frozenset[str]:
+        return frozenset()
+
 
 class StaticHeaders:
-    """Base for credentials that stand in the settings and never change: `headers` go with every request.
-
-    `secrets`: the texts in them that must not be stored or logged. A source may repeat what it was sent.
-    """
+    """Base for credentials that stand in the settings and never change: `headers` go with every request, and `secrets`
+    are the texts in them that must not be stored or logged."""
 
     def __init__(self, headers: Mapping[str, str], secrets: Collection[str]) -> None:
         self._headers = headers
-        self.secrets = frozenset(secrets)
+        self._secrets = frozenset(secrets)
 
     def headers(self, door: Door) -> Mapping[str, str]:
         return self._headers
@@ -75,6 +81,9 @@ class StaticHeaders:
 
     def forget(self, headers: Mapping[str, str]) -> None:
         return None
+
+    def secrets(self) -> frozenset[str]:
+        return self._secrets
 
 
 class BasicAuth(StaticHeaders):
@@ -114,6 +123,7 @@ class SessionAuth:
         self._lock = threading.Lock()
         self._login: Login | None = None
         self._until = 0.0
+        self._secrets: tuple[frozenset[str], ...] = ()
 
     def login(self, door: Door) -> Login:
         """Log in through `door`. Raises EnvironmentFault where the credentials are wrong, Transient otherwise."""
@@ -123,6 +133,8 @@ class SessionAuth:
         with self._lock:
             if self._login is None or time.monotonic() >= self._until:
                 self._login = self.login(door)
+                # The one before as well: an answer to a request that carried it may still be on its way.
+                self._secrets = (*self._secrets[-1:], frozenset(_secret_texts(self._login.headers)))
                 lasts_s = self._login.lasts_s
                 self._until = float("inf") if lasts_s is None else time.monotonic() + lasts_s
             return self._login.headers
@@ -134,3 +146,15 @@ class SessionAuth:
         with self._lock:
             if self._login is not None and self._login.headers is headers:
                 self._login = None
+
+    def secrets(self) -> frozenset[str]:
+        return frozenset().union(*self._secrets)
+
+
+def _secret_texts(headers: Mapping[str, str]) -> Iterator[str]:
+    """What is secret in these headers: `Bearer abc` whole and `abc`, of a cookie its values."""
+    for name, value in headers.items():
+        if is_secret_name(name):
+            yield value
+            yield value.partition(" ")[2]
+            yield from (part.partition("=")[2] for part in value.split("; ")) if name.lower() == "cookie" else ()

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
 
-from sluice.connector.auth import Auth, NoAuth, StaticHeaders
+from sluice.connector.auth import Auth, NoAuth
 from sluice.connector.fetch import Fetcher
 from sluice.connector.stream import Stream
 from sluice.connector.transport import Limits
@@ -118,7 +118,6 @@ class Connector(Generic[S]):
         return Fetcher(self.source, self.settings.base_url, self._auth, self.limits)
 
     def secrets(self) -> frozenset[str]:
-        """The texts that must not be stored or logged: secret settings, and what is sent in their place."""
+        """The texts that must not be stored or logged: secret settings, and what is sent in their place now."""
         values = (getattr(self.settings, name) for name in type(self.settings).model_fields)
-        sent = self._auth.secrets if isinstance(self._auth, StaticHeaders) else frozenset()
-        return sent | {v.get_secret_value() for v in values if isinstance(v, SecretStr)}
+        return self._auth.secrets() | {v.get_secret_value() for v in values if isinstance(v, SecretStr)}

@@ -41,7 +41,11 @@ def safe_headers(headers: Mapping[str, str], secrets: Collection[str] = ()) -> d
 
 def without(text: str, secrets: Collection[str]) -> str:
     """`text` with every one of `secrets` removed."""
-    for secret in secrets:
-        if len(secret) >= SECRET_LENGTH_MIN:
-            text = text.replace(secret, REMOVED)
+    for secret in removable(secrets):
+        text = text.replace(secret, REMOVED)
     return text
+
+
+def removable(secrets: Collection[str]) -> list[str]:
+    """Of `secrets` those long enough to be told from chance, the longest first: one may hold another."""
+    return sorted((secret for secret in secrets if len(secret) >= SECRET_LENGTH_MIN), key=len, reverse=True)

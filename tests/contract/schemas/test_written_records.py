@@ -57,7 +57,7 @@ def test_a_change_event_follows_the_schema(kind: str) -> None:
 
 @pytest.mark.parametrize("changed_at", [None, datetime(2025, 10, 9, 8, 53, 20, 5, UTC)])
 def test_a_polled_record_follows_the_schema(changed_at: datetime | None) -> None:
-    maker = RecordMaker(NAMES, 1, 42, ())
+    maker = RecordMaker(NAMES, 1, 42, frozenset)
     item = Item(b'{"id":17}', b'{"id":17,"name":"Ada"}', None, changed_at)
     upsert = maker._upsert(item, FETCHED)
     (delete,) = maker.deletes([b'{"id":18}'], FETCHED)

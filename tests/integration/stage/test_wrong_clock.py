@@ -121,7 +121,7 @@ def test_a_record_whose_source_has_a_clock_that_is_ahead_arrives_and_its_time_is
     streams = PolledNames("shop", "crm", "things", bench.out, bench.out, bench.out)
     in_two_days = datetime.now(UTC) + timedelta(days=2)
     items = [Item(b"%d" % n, b"%d" % n, None, changed) for n, changed in enumerate([None, in_two_days, None])]
-    maker = RecordMaker(streams, 1, 42, ())
+    maker = RecordMaker(streams, 1, 42, frozenset)
     ingress.publish([maker._upsert(item, fetched) for item in items], {})
     assert bench.visible(bench.out) == [b"0", b"1", b"2"]
     assert headers_in(bench, bench.out)[1]["ce_time"].decode().startswith(f"{in_two_days:%Y-%m-%dT%H:%M}")

@@ -57,7 +57,7 @@ def test_the_token_and_cookie_of_the_last_two_logins_are_removed() -> None:
     assert stored(hr, b"token-1 is old, cookie-2 new") == b"[removed] is old, [removed] new"
     auth.forget(second)
     auth.headers(NOWHERE)
-    assert b"token-1" not in hr.secrets(), "what nobody can use any more is forgotten"
+    assert "token-1" not in hr.secrets(), "what nobody can use any more is forgotten"
 
 
 def test_a_password_and_what_is_sent_in_its_place_are_removed() -> None:

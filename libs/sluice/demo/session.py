@@ -213,11 +213,12 @@ class Session:
         if self._golden is not None:
             self._look_for_golden(self._golden, min(2, len(run.pipeline.sources)))
         self._look_for_letters(run)
-        beside: dict[str, int | None] = {"sluice": os.getpid()}
-        if self._live is not None:
-            beside["live-edits"] = self._live.pid
-        self._memory.sample({**run.pids, **beside})
+        self._memory.sample(lambda: {**run.pids, **self._own_pids()})
         self._screen.update(list(run.stages.values()))
+
+    def _own_pids(self) -> dict[str, int | None]:
+        live = {} if self._live is None else {"live-edits": self._live.pid}
+        return {"sluice": os.getpid(), **live}
 
     def _count(self, golden: GoldenRows) -> None:
         if (counts := golden.counts()) is not None:

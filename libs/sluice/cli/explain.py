@@ -49,5 +49,9 @@ def explain(
     elif found.state != "unknown":
         print("\n".join(told.lines(found)))
     if found.state == "unknown":
-        print(f"no source record ever spoke of {entity} {entity_id}, as far as contributions tell", file=sys.stderr)
+        print(
+            f"no source record ever spoke of {entity} {entity_id}, as far as contributions tell. Next: `sluice lag` "
+            "tells what the mapper has not read, and what it parked",
+            file=sys.stderr,
+        )
         raise typer.Exit(int(ExitCode.FINDING))

@@ -71,7 +71,7 @@ def _ref(raw: RawRef) -> str:
 def _field_lines(field: FieldExplained, one: Explanation) -> Iterator[str]:
     value = _value(field, field.value)
     if field.origin is None:
-        yield f"\n{field.name}: {value}\n    nobody claims it"
+        yield f"\n{field.name}: {value}\n    no mapped record claims it"
     else:
         yield f"\n{field.name}: {value}\n    from {_origin(field.origin)}"
         place = one.places.get(field.origin.raw)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 
 from sluice.errors import DeadRecord, Transient
 from sluice.kafka import KafkaSettings, LogReader, clients
@@ -28,6 +28,7 @@ from sluice.state import MemoryStore, View
 from sluice.telemetry import Health
 from sluice.telemetry.health import Standing
 from support.pace import within
+from support.topics import make_topics
 
 
 class Echo:
@@ -91,8 +92,7 @@ class EchoBench:
         self._settings = StageSettings(kafka=self.kafka, state_dir=state_dir)
         self._admin = AdminClient({"bootstrap.servers": kafka})
         topics = [self.topic, self.out, self.state, self.names.dlq("echo"), self.names.ledger, self.names.control]
-        for future in self._admin.create_topics([NewTopic(t, 1) for t in topics]).values():
-            future.result(within(30))
+        make_topics(self._admin, dict.fromkeys(topics, 1))
         self._producer = clients.producer(self.kafka)
         self.healths: list[Health] = []
         self.told: list[tuple[str, str]] = []
@@ -127,7 +127,7 @@ class EchoBench:
             self.told.append((about, standing.why))
 
     def create(self, topic: str) -> None:
-        self._admin.create_topics([NewTopic(topic, 1)])[topic].result(within(30))
+        make_topics(self._admin, {topic: 1})
 
     def delete(self, topic: str) -> None:
         self._admin.delete_topics([topic])[topic].result(within(30))

@@ -9,7 +9,6 @@ from typing import Any
 
 import psycopg
 from confluent_kafka import KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import NewTopic
 from typer.testing import CliRunner
 
 from sluice.cli.sink import app
@@ -31,6 +30,7 @@ from sluice_sink_postgres.settings import SinkSettings
 from sluice_sink_postgres.wiring import wire
 from support.canonical import record
 from support.pace import within
+from support.topics import make_topics
 from support.waiting import eventually
 from support.workers import LedgerEntry, Worker
 
@@ -78,10 +78,8 @@ class SinkRig:
     def create(self, *names: str) -> None:
         """Create topics; all that the sink needs if none is named."""
         counts = {self.topic: self.partitions, self.dlq: 1, self.control: 1}
-        config = {"cleanup.policy": "compact"}
-        new = [NewTopic(name, counts[name], 1, config=config if name == self.topic else {}) for name in names or counts]
-        for future in self.admin.create_topics(new, request_timeout=within(30)).values():
-            future.result(within(30))
+        for name in names or counts:
+            make_topics(self.admin, {name: counts[name]}, {"cleanup.policy": "compact"} if name == self.topic else {})
 
     def recreate_topic(self) -> None:
         """Delete the canonical topic and make one of the same name."""
@@ -175,8 +173,7 @@ class SecondEntity:
         (rig.pipeline_file.parent / "entities.py").write_text(
             "from support.workers import LedgerEntry as LedgerEntry, Worker as Worker\n"
         )
-        new = NewTopic(self._topic, rig.partitions, 1, config={"cleanup.policy": "compact"})
-        rig.admin.create_topics([new], request_timeout=within(30))[self._topic].result(within(30))
+        make_topics(rig.admin, {self._topic: rig.partitions}, {"cleanup.policy": "compact"})
         contract, registry = LedgerEntry.contract(), Registry(rig.settings.registry.url, rig.settings.state_dir)
         self._encode = make_encoder(
             contract, registry.register(f"{self._topic}-value", avro_schema(contract, "workforce"))

@@ -157,7 +157,7 @@ class Topics:
                 with AdminAnswer(f"creating {name}", "TOPIC_ALREADY_EXISTS"):
                     future.result(self._answer_timeout_s)
                     done.append(f"created {name}")
-        self._await_leaders([t.name for t in new])
+        self.await_leaders([t.name for t in new])
         old = [t for t in topics if t.name in there]
         self._refuse_other_counts(old, there)
         differing = self._differing(old)
@@ -180,8 +180,9 @@ class Topics:
             findings += [f"{name}: {key} should be {value}" for key, value in config.items()]
         return findings
 
-    def _await_leaders(self, names: list[str]) -> None:
-        """A topic is of use once every partition has a leader, a moment after it was made."""
+    def await_leaders(self, names: list[str]) -> None:
+        """Wait for topics just made: one is of use once every partition has a leader, a moment later. Raises
+        EnvironmentFault for one that has none in time."""
         give_up = time.monotonic() + self._timeout_s
         while names and (without := self._leaderless(names)):
             if time.monotonic() > give_up:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from typing import cast
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 
 from sluice.errors import Transient
 from sluice.kafka import KafkaSettings, LogReader, TransactionalProducer, clients
 from support.memory_log import MemoryLogs
 from support.pace import within
+from support.topics import make_topics
 from support.waiting import eventually
 
 Append = Callable[[list[bytes]], None]
@@ -43,7 +44,7 @@ def _topic(request: pytest.FixtureRequest) -> tuple[KafkaSettings, str]:
     settings = KafkaSettings(bootstrap_servers=request.getfixturevalue("kafka"))
     topic = request.getfixturevalue("topic_prefix") + "log"
     admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
-    admin.create_topics([NewTopic(topic, 1)])[topic].result(within(30))
+    make_topics(admin, {topic: 1})
     return settings, topic
 
 

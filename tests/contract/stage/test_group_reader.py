@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 
 from sluice.kafka import KafkaSettings, clients
 from sluice.kafka.log import Partition
@@ -14,6 +14,7 @@ from sluice.stage.group import ConsumerLost, GroupReader
 from sluice.stage.record import End, Record
 from support.pace import within
 from support.scripted_group import ScriptedGroup
+from support.topics import make_topics
 from support.waiting import eventually
 
 QUIET_TURNS = 5
@@ -59,7 +60,7 @@ class Real:
         self._settings = KafkaSettings(bootstrap_servers=kafka)
         self.topic = f"{prefix}in"
         admin = AdminClient({"bootstrap.servers": kafka})
-        admin.create_topics([NewTopic(self.topic, 2)])[self.topic].result(within(30))
+        make_topics(admin, {self.topic: 2})
         self._producer = clients.producer(self._settings)
         self._group = f"{prefix}group"
         self.member = GroupReader(self._settings, self._group, "0", [self.topic])

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import KafkaException, Producer
-from confluent_kafka.admin import NewTopic
 
 from sluice.embedded import Servers
 from sluice.embedded.layout import Layout
 from sluice.kafka import KafkaSettings, clients, read_to_end
 from support.pace import within
+from support.topics import make_topics
 
 PRODUCERS = 12
 TOPIC = "crash"
@@ -33,7 +33,7 @@ def broker(tmp_path: Path) -> Iterator[Servers]:
 def test_transactions_that_a_crash_cut_short_are_ended_after_it(broker: Servers) -> None:
     settings = KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
     admin = clients.admin(settings)
-    admin.create_topics([NewTopic(TOPIC, PRODUCERS, 1)])[TOPIC].result(within(30))
+    make_topics(admin, {TOPIC: PRODUCERS})
     producers = [fenced(settings, number) for number in range(PRODUCERS)]
     for number, producer in enumerate(producers):
         producer.begin_transaction()

@@ -12,7 +12,7 @@ import httpx
 import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 
 from sluice.embedded import Servers, kafka_tool, ports
 from sluice.embedded.layout import Layout
@@ -21,6 +21,7 @@ from sluice.embedded.processes import find
 from sluice.embedded.tools import CONSUMER_GROUPS
 from sluice.errors import EnvironmentFault
 from support.pace import within
+from support.topics import make_topics
 
 SCHEMA = {"schema": json.dumps({"type": "record", "name": "kept", "fields": [{"name": "id", "type": "long"}]})}
 
@@ -28,7 +29,7 @@ SCHEMA = {"schema": json.dumps({"type": "record", "name": "kept", "fields": [{"n
 def write_something(servers: Servers) -> int:
     """One record, one row, one schema; the schema's id."""
     admin = AdminClient({"bootstrap.servers": servers.bootstrap_servers})
-    admin.create_topics([NewTopic("kept", 1, 1)])["kept"].result(within(60))
+    make_topics(admin, {"kept": 1})
     producer = Producer({"bootstrap.servers": servers.bootstrap_servers, "acks": "all"})
     producer.produce("kept", b"record")
     assert producer.flush(within(60)) == 0

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import NewTopic
 
 from sluice.embedded import Servers
 from sluice.embedded.layout import Layout
@@ -17,6 +16,7 @@ from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.log import Partition
 from sluice.stage.group import GroupReader
+from support.topics import make_topics
 from support.waiting import eventually
 
 PARTITIONS = 6
@@ -71,7 +71,7 @@ def as_a_stage(reader: GroupReader, places: list[Partition]) -> None:
 def test_each_answer_about_ends_and_offsets_has_a_policy_while_a_broker_dies_and_returns(broker: Servers) -> None:
     settings = KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
     admin = clients.admin(settings)
-    admin.create_topics([NewTopic(TOPIC, PARTITIONS, 1)])[TOPIC].result(30)
+    make_topics(admin, {TOPIC: PARTITIONS})
     places = [(TOPIC, partition) for partition in range(PARTITIONS)]
     readers = [GroupReader(settings, f"asker-{number}", "0", [TOPIC]) for number in range(ASKERS)]
     for reader in readers:

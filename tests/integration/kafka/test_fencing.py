@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 
 from sluice.errors import Fenced
 from sluice.kafka import KafkaSettings, TransactionalProducer
-from support.pace import within
+from support.topics import make_topics
 
 
 def test_a_producer_whose_id_was_taken_over_says_so_and_nothing_of_it_is_kept(kafka: str, topic_prefix: str) -> None:
     topic, admin = f"{topic_prefix}out", AdminClient({"bootstrap.servers": kafka})
-    admin.create_topics([NewTopic(topic, 1)])[topic].result(within(30))
+    make_topics(admin, {topic: 1})
     settings = KafkaSettings(bootstrap_servers=kafka)
     first, second = (TransactionalProducer(settings, f"{topic_prefix}stage-0") for _ in range(2))
     first.fence()

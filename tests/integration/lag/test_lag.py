@@ -7,7 +7,6 @@ from pathlib import Path
 
 import orjson
 import pytest
-from confluent_kafka.admin import NewTopic
 from typer.testing import CliRunner
 
 from sluice.cli.main import app
@@ -18,7 +17,7 @@ from sluice.kafka.topics import Topic, Topics
 from sluice.lag import Backlog, backlogs, committed_offsets
 from sluice.stage.partition import PartitionRecord, partition_key
 from support.handmade import Handmade
-from support.pace import within
+from support.topics import make_topics
 from support.waiting import eventually
 
 
@@ -125,8 +124,7 @@ def test_what_a_removed_source_and_a_foreign_writer_leave_is_told(
 ) -> None:
     made = Handmade(servers.bootstrap_servers, servers.registry_url, postgres_dsn, topic_prefix, tmp_path)
     left = made.names.raw("old", "things")
-    admin = clients.admin(made.settings.kafka)
-    admin.create_topics([NewTopic(left, 1, 1)])[left].result(within(30))
+    make_topics(clients.admin(made.settings.kafka), {left: 1})
     for key in (b"crm/people", b"erp/*", b"garbage"):
         made.produce(made.names.watermarks, key, b"garbage", [], 0)
     environment = {

@@ -1,0 +1,18 @@
+"""Topics that a test makes itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from sluice.kafka.topics import Topics
+from support.pace import within
+
+
+def make_topics(admin: AdminClient, partitions: Mapping[str, int], config: Mapping[str, str] | None = None) -> None:
+    """Create topics by name, and wait until they are of use: a broker tells of a new one a moment after it was made."""
+    new = [NewTopic(name, count, 1, config=dict(config or {})) for name, count in partitions.items()]
+    for made in admin.create_topics(new, request_timeout=within(30)).values():
+        made.result(within(30))
+    Topics(admin, within(30)).await_leaders(list(partitions))

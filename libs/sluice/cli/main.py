@@ -7,7 +7,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from sluice.errors import ExitCode, SettingsError, SluiceError, frames_of
@@ -68,6 +68,26 @@ class LazyGroup(TyperGroup):
             sys.exit(int(ExitCode.BUG))
 
 
+class RunCommand(TyperCommand):
+    """`--help` lists the environment variables that the stage reads, which are what it is run with."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        from sluice.names import STAGES
+
+        ctx.meta["stage"] = next((one for one in args if one in STAGES), None)
+        return super().parse_args(ctx, args)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        from sluice.cli.settings import EVERY, lines, settings_by_stage
+
+        for name, variables in settings_by_stage().items():
+            if name in (EVERY, ctx.meta["stage"]):
+                formatter.write(f"\nEnvironment variables of {name}:\n")
+                formatter.write("".join(f"{line}\n" for line in lines(variables, formatter.width)))
+        if ctx.meta["stage"] is None:
+            formatter.write("\n`sluice run STAGE --help` lists those of one stage as well, `sluice settings` all.\n")
+
+
 def _end(code: ExitCode, error: Exception) -> None:
     print("\n".join([f"sluice: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
     sys.exit(int(code))
@@ -99,7 +119,7 @@ def _root(
     """Raw records of many source systems in, golden records out, every field with its provenance."""
 
 
-@app.command()
+@app.command(cls=RunCommand)
 def run(
     stage: Annotated[str, typer.Argument(help="ingress-poller, ingress-cdc, mapper, merger or sink-postgres")],
 ) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
+from collections.abc import Iterator, Sequence
 from importlib.metadata import entry_points
 from typing import Annotated
 
 import orjson
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from sluice.cli.options import JsonOption
 from sluice.errors import SettingsError
@@ -36,13 +37,20 @@ def settings(
         print(orjson.dumps({name: [one._asdict() for one in of] for name, of in chosen.items()}).decode())
         return
     for name, of in chosen.items():
-        table = Table("variable", "default", "allowed", "what", title=name, title_justify="left")
-        for one in of:
-            table.add_row(*one)
-        Console().print(table)
+        print(f"{name}:")
+        print("\n".join(lines(of, shutil.get_terminal_size().columns)))
 
 
 EVERY = "every stage"
+
+
+def lines(variables: Sequence[Variable], columns: int) -> Iterator[str]:
+    """Each variable with its default and what is allowed on a line, what it does below; wrapped to `columns`."""
+    for one in variables:
+        default = f"default {one.default}" if one.default else "no default"
+        allowed = f"; allowed: {one.allowed}" if one.allowed else ""
+        yield f"  {one.name}  {default}{allowed}"
+        yield textwrap.fill(one.what, max(40, columns - 1), initial_indent=" " * 6, subsequent_indent=" " * 6)
 
 
 def settings_by_stage() -> dict[str, list[Variable]]:

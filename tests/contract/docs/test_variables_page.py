@@ -25,5 +25,16 @@ def test_the_command_lists_a_stage_s_own_variables_behind_those_of_every_stage()
     told = orjson.loads(done.stdout)
     assert list(told) == ["every stage", "ingress-poller"]
     assert "SLUICE_POLLER__PAGES_MAX" in [one["name"] for one in told["ingress-poller"]]
+    text = CliRunner().invoke(app, ["settings", "ingress-poller"]).stdout
+    assert "  SLUICE_TELEMETRY__PORT  default 0; allowed: ≥ 0, ≤ 65,535\n      Its port; 0 takes a free one" in text
     refused = CliRunner().invoke(app, ["settings", "poller"])
     assert refused.exit_code == 2
+
+
+def test_help_of_a_stage_lists_the_same() -> None:
+    own, shared = settings_by_stage()["ingress-poller"], settings_by_stage()["every stage"]
+    of_stage = CliRunner().invoke(app, ["run", "ingress-poller", "--help"]).stdout
+    of_none = CliRunner().invoke(app, ["run", "--help"]).stdout
+    assert all(f"  {one.name}  " in of_stage for one in (*own, *shared))
+    assert all(f"  {one.name}  " in of_none for one in shared)
+    assert "SLUICE_POLLER__PAGES_MAX" not in of_none

@@ -11,7 +11,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from enum import IntEnum
 
 
@@ -156,3 +157,10 @@ def _raised(error: BaseException) -> Iterator[str]:
     yield f"{type(error).__name__}{told} raised at"
     for frame, line in traceback.walk_tb(error.__traceback__):
         yield f"  {frame.f_code.co_filename}:{line}, in {frame.f_code.co_name}"
+
+
+def meant(written: str, known: Iterable[str]) -> str:
+    """For a name that nothing has: the one that was meant, or else those there are."""
+    names = list(known)
+    close = get_close_matches(written, names, 1)
+    return f"is {close[0]} meant?" if close else f"there are {', '.join(names) or 'none'}"

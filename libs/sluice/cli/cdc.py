@@ -25,7 +25,7 @@ from sluice.stage.control import write_request
 from sluice.stage.ingress import IngressProducer
 from sluice.stage.settings import StageSettings, read_settings
 
-app = typer.Typer(no_args_is_help=True, help="Change data capture: re-snapshot a source.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Change data capture: re-snapshot a source.")
 
 
 @app.callback()

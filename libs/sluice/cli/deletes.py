@@ -18,7 +18,9 @@ from sluice.stage.deletes import Acceptance, Loss, control_key
 from sluice.stage.ingress import IngressProducer
 from sluice.stage.settings import StageSettings, read_settings
 
-app = typer.Typer(no_args_is_help=True, help="Accept that records of a polled source are truly gone.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Accept that records of a polled source are truly gone."
+)
 
 
 @app.callback()

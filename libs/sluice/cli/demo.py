@@ -13,7 +13,7 @@ from sluice.cli.session import run_session
 from sluice.errors import SettingsError
 from sluice.stage.settings import default_schemas_dir
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 def example_folder(name: str) -> Path:

@@ -17,7 +17,9 @@ import typer
 
 from sluice.errors import ExitCode
 
-app = typer.Typer(help="Embedded Kafka, Postgres and schema registry for development.", no_args_is_help=True)
+app = typer.Typer(
+    add_completion=False, help="Embedded Kafka, Postgres and schema registry for development.", no_args_is_help=True
+)
 
 PipelineFile = Annotated[
     Path, typer.Option("--pipeline", envvar="SLUICE_PIPELINE", help="The pipeline's file or folder.")

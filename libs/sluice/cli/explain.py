@@ -16,7 +16,7 @@ from sluice.explain import told
 from sluice.pipeline.authored import load_entities
 from sluice.stage.settings import StageSettings, read_settings
 
-app = typer.Typer(help="Where every value of an entity comes from.")
+app = typer.Typer(add_completion=False, help="Where every value of an entity comes from.")
 
 
 @app.command()

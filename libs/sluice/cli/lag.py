@@ -28,7 +28,7 @@ from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import unmapped_line
 from sluice.stage.settings import StageSettings, read_settings
 
-app = typer.Typer(help="What each stage has not done yet.")
+app = typer.Typer(add_completion=False, help="What each stage has not done yet.")
 
 
 @app.command()

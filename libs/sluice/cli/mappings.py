@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import orjson
 import typer
 
 from sluice.cli.options import JsonOption, PipelineOption
 from sluice.connector import json_text
-from sluice.pipeline import load_pipeline
-from sluice.pipeline.authored import load_mappings, unmapped, unmapped_line
-from sluice.pipeline.examples import examples_of, require_examples_mapped
+from sluice.entities import EntityContract
+from sluice.pipeline import Pipeline, load_pipeline
+from sluice.pipeline.authored import load_entities, load_mappings, require_ranked_sources, unmapped, unmapped_line
+from sluice.pipeline.examples import Mapped, require_example_folders, require_examples_mapped
+from sluice.pipeline.secret import missing_variables
+from sluice.postgres.golden_columns import columns_of
 from sluice.stage.connectors import check_connectors
 from sluice.stage.settings import StageSettings, read_settings
 
-app = typer.Typer(no_args_is_help=True, help="Mappings: check them without a server.")
+_EXAMPLES_TOLD = 3
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Mappings: check them without a server.")
 
 
 @app.callback()
@@ -23,38 +30,79 @@ def _root() -> None:
 
 @app.command()
 def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
-    """Load all mappings and map their example records, as a mapper does before it begins. Needs no server.
+    """Check what you wrote, without a server, and print how it was understood. Exit code 2: something is refused.
 
-    Refused (code 2) are claims of fields that an entity lacks, constants of a wrong type, and examples
-    (sources/SOURCE/examples/STREAM/*.json) that their mapping cannot map. Told for each mapping: what counts as its
-    code. A change of that needs a new version. Told, too: streams that no mapping reads, which is no mistake.
+    Mappings: each is loaded and maps its example records (sources/SOURCE/examples/STREAM/*.json). Refused are claims of
+    fields that an entity lacks, constants of a wrong type, and examples that cannot be mapped. Printed are what each
+    example becomes and what counts as the mapping's code: a change of that needs a new version.
 
-    Connectors are loaded as a poller does it: a class that is not there, settings that are missing, unknown or of a
-    wrong type, and streams that the connector does not have are refused. What a variable holds that is not set here is
-    not checked, and that is told.
+    Connectors: each is loaded. Refused are settings that are missing, unknown or of a wrong type, secrets that stand in
+    the file, streams that the connector lacks, and examples without the stream's key or cursor. What a variable would
+    give that is not set here is not checked.
+
+    Entities: each field is printed with its column and its rule. Refused are rules that rank an unknown source.
     """
     settings = read_settings(StageSettings, pipeline)
     loaded = load_pipeline(pipeline or settings.pipeline)
     mappings = load_mappings(loaded)
-    require_examples_mapped(loaded, mappings, json_text.decode)
-    unset = check_connectors(loaded)
-    examples = {mapping.name: len(examples_of(loaded, mapping)) for mapping in mappings}
+    contracts = load_entities(loaded)
+    require_ranked_sources(loaded, contracts)
+    require_example_folders(loaded)
+    examples = require_examples_mapped(loaded, mappings, json_text.decode)
+    connectors = check_connectors(loaded)
     unread = unmapped(loaded, mappings)
     if as_json:
         facts = {
-            m.name: {"version": m.version, "examples": examples[m.name], "code": m.code_hash, "counts": m.code.told()}
+            m.name: {
+                "version": m.version,
+                "examples": len(examples[m.name]),
+                "code": m.code_hash,
+                "counts": m.code.told(),
+            }
             for m in mappings
         }
+        unset = {source: one.unset for source, one in connectors.items()}
         print(orjson.dumps({"mappings": facts, "unmapped": unread, "connectors": unset}).decode())
         return
+    print(f"sources in order: {', '.join(loaded.source_order)}")
+    for contract in contracts.values():
+        print("\n".join(_entity_lines(contract)))
     for mapping in mappings:
+        done = examples[mapping.name]
         stream = f"{mapping.source}.{mapping.stream} → {mapping.entity.name}"
-        print(f"{mapping.name} version {mapping.version}: {stream}, {examples[mapping.name]} examples mapped")
+        print(f"mapping {mapping.name} version {mapping.version}: {stream}, {len(done)} examples mapped")
+        print("\n".join(_example_lines(loaded, done)))
         print(f"    its code: {mapping.code.told()}")
-    for source, variables in unset.items():
+    for source, one in connectors.items():
         streams = ", ".join(loaded.poll_sources()[source].streams)
-        print(f"connector of {source}: {loaded.poll_sources()[source].poll}, streams {streams}")
-        if variables:
-            print(f"    not checked: the settings that {', '.join(variables)} would give; not set here")
+        print(f"connector of {source}: {loaded.poll_sources()[source].poll}, streams {streams}, login {one.login}")
+        if one.unset:
+            print(f"    not checked: the settings that {', '.join(one.unset)} would give; not set here")
     if unread:
         print(unmapped_line(unread))
+    if not_set := sorted(missing_variables(loaded.model_dump())):
+        print(f"not set here: {', '.join(not_set)}")
+
+
+def _entity_lines(contract: EntityContract) -> Iterator[str]:
+    """Each field with its column (or columns), and what decides between several sources."""
+    yield f"entity {contract.name}"
+    rows = []
+    for field, kind in contract.fields.items():
+        columns = ", ".join(column.sql_type for column in columns_of(field, kind))
+        nullable = " or null" if kind.nullable else ""
+        rule = "identity" if field == contract.identity else contract.rules[field].name
+        rows.append((field, f"{columns}{nullable}", rule))
+    widths = [max(len(row[place]) for row in rows) for place in (0, 1)]
+    yield from (f"    {name:<{widths[0]}}  {column:<{widths[1]}}  {rule}" for name, column, rule in rows)
+
+
+def _example_lines(pipeline: Pipeline, mapped: Sequence[Mapped]) -> Iterator[str]:
+    """What the first examples become, by entity, id and fields; no values."""
+    if not mapped:
+        yield "    records of the source in sources/SOURCE/examples/STREAM/*.json would be tried here"
+    for one in mapped[:_EXAMPLES_TOLD]:
+        became = "; ".join(f"{c.entity} {c.entity_id} ({', '.join(c.fields)})" for c in one.claims) or "nothing"
+        yield f"    {one.file.relative_to(pipeline.root)} → {became}"
+    if (more := len(mapped) - _EXAMPLES_TOLD) > 0:
+        yield f"    and {more} more examples, mapped"

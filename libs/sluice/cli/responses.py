@@ -17,7 +17,7 @@ from sluice.explain.responses import StoredResponse, fetched_ms_of, find_respons
 from sluice.kafka import LogReader
 from sluice.stage.settings import StageSettings, read_settings
 
-app = typer.Typer(no_args_is_help=True, help="Stored responses of polled sources.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Stored responses of polled sources.")
 
 
 @app.callback()

@@ -14,7 +14,7 @@ from sluice.schemas import subjects as contracts
 from sluice.schemas.registry import Registry
 from sluice.stage.settings import StageSettings, read_settings
 
-app = typer.Typer(help="Avro contracts of the pipeline's entities.", no_args_is_help=True)
+app = typer.Typer(add_completion=False, help="Avro contracts of the pipeline's entities.", no_args_is_help=True)
 
 PipelineOption = Annotated[Path, typer.Option(envvar="SLUICE_PIPELINE", help="pipeline.yaml, or its folder")]
 RegistryOption = Annotated[str, typer.Option(envvar="SLUICE_REGISTRY__URL", help="where /subjects begins")]

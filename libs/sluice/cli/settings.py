@@ -17,7 +17,7 @@ from sluice.names import STAGES
 from sluice.stage.settings import StageSettings
 from sluice.stage.variables import Variable, variables_of
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

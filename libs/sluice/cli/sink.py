@@ -20,7 +20,7 @@ from sluice.postgres.sink_connection import connect
 from sluice.postgres.sinks import chosen_sink, golden_tables, sink_group
 from sluice.stage.settings import StageSettings, read_settings
 
-app = typer.Typer(no_args_is_help=True, help="The sink: rebuild its tables.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="The sink: rebuild its tables.")
 
 
 @app.callback()

@@ -21,7 +21,7 @@ from sluice.stage.control import write_request
 from sluice.stage.restore import skip_key
 from sluice.stage.settings import StageSettings, read_settings
 
-app = typer.Typer(no_args_is_help=True, help="Accept that records were skipped on purpose.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Accept that records were skipped on purpose.")
 
 
 @app.callback()

@@ -16,7 +16,7 @@ from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_entities
 from sluice.stage.settings import StageSettings, read_settings
 
-app = typer.Typer(no_args_is_help=True, help="The pipeline's topics.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="The pipeline's topics.")
 
 
 def declared(pipeline_path: Path, settings: StageSettings) -> list[Topic]:

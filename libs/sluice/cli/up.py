@@ -14,7 +14,7 @@ from sluice.cli.session import run_session
 from sluice.errors import SettingsError
 from sluice.names import STAGES
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

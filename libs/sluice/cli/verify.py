@@ -14,7 +14,7 @@ from sluice.errors import ExitCode
 from sluice.stage.settings import StageSettings, read_settings
 from sluice.verify import verify as run_verification
 
-app = typer.Typer(help="Check that nothing is lost, doubled or out of order.")
+app = typer.Typer(add_completion=False, help="Check that nothing is lost, doubled or out of order.")
 
 
 @app.command()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
-from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
@@ -13,7 +13,7 @@ from sluice.connector.auth import Auth, NoAuth
 from sluice.connector.fetch import Fetcher
 from sluice.connector.stream import Stream
 from sluice.connector.transport import Limits
-from sluice.errors import SettingsError
+from sluice.errors import SettingsError, meant
 
 
 class ConnectorSettings(BaseModel):
@@ -37,13 +37,26 @@ class ConnectorSettings(BaseModel):
 S = TypeVar("S", bound=ConnectorSettings)
 
 
-def _problems(source: str, error: ValidationError, unknown: Collection[str] = ()) -> list[str]:
-    """What is wrong with the settings of `source`, by name and never with a value; of `unknown` ones, their names."""
-    return [
-        f"sources.{source}.settings.{'.'.join(map(str, e['loc']))}: {e['msg']}"
-        for e in error.errors(include_input=False, include_url=False, include_context=False)
-        if e["type"] == "extra_forbidden" or not e["loc"] or e["loc"][0] not in unknown
-    ]
+class Mistake(NamedTuple):
+    """What is wrong with what the pipeline file says of a source: the member's path below the source, and why."""
+
+    location: tuple[str, ...]
+    why: str
+
+
+def _mistakes(kind: type[ConnectorSettings], error: ValidationError, unset: Collection[str] = ()) -> Iterator[Mistake]:
+    """What is wrong with settings, by name and never with a value; of `unset` ones, their names alone."""
+    for one in error.errors(include_input=False, include_url=False, include_context=False):
+        location = tuple(map(str, one["loc"]))
+        if one["type"] == "extra_forbidden":
+            why = f"no such setting; {meant(location[-1], kind.model_fields)}"
+        elif one["type"] == "missing":
+            why = "it is needed, and left out"
+        elif location and location[0] in unset:
+            continue
+        else:
+            why = one["msg"].removeprefix("Value error, ")
+        yield Mistake(("settings", *location), why)
 
 
 class Connector(Generic[S]):
@@ -70,26 +83,33 @@ class Connector(Generic[S]):
         try:
             self.settings: S = self.settings_type.model_validate(settings)  # type: ignore[assignment]
         except ValidationError as error:
-            raise SettingsError("; ".join(_problems(source, error))) from None
+            wrong = [f"sources.{source}.{'.'.join(m.location)}: {m.why}" for m in _mistakes(self.settings_type, error)]
+            raise SettingsError("; ".join(wrong)) from None
 
     @classmethod
-    def check(cls, source: str, settings: Mapping[str, Any], streams: Collection[str]) -> None:
-        """Raises SettingsError where `settings` or the names of `streams` are wrong, before anything is asked.
+    def mistakes(
+        cls, settings: Mapping[str, Any], plain: Collection[str], streams: Collection[str]
+    ) -> Iterator[Mistake]:
+        """What is wrong with `settings` and the names of `streams`, before anything is asked.
 
-        A setting that is None stands for a secret that cannot be revealed here: it is known by its name alone.
+        `plain`: those whose text stands in the pipeline file. One that is None stands for a secret that cannot be
+        revealed here: it is known by its name alone.
         """
-        unknown = {name for name, value in settings.items() if value is None}
-        problems = []
+        unset = {name for name, value in settings.items() if value is None}
+        for name, field in cls.settings_type.model_fields.items():
+            if name in plain and SecretStr in (field.annotation, *get_args(field.annotation)):
+                yield Mistake(
+                    ("settings", name), "a secret stands in the file; name its place: {env: NAME} or {file: path}"
+                )
         try:
             cls.settings_type.model_validate(settings)
         except ValidationError as error:
-            problems = _problems(source, error, unknown)
-        known = ", ".join(cls.streams) or "none"
-        problems += [
-            f"sources.{source}.streams.{n}: the connector has {known}" for n in streams if n not in cls.streams
-        ]
-        if problems:
-            raise SettingsError("; ".join(problems))
+            yield from _mistakes(cls.settings_type, error, unset)
+        for name in streams:
+            if name not in cls.streams:
+                yield Mistake(("streams", name), f"the connector has no such stream; {meant(name, cls.streams)}")
+        if "login" in vars(cls) and cls.auth is Connector.auth:
+            yield Mistake(("poll",), f"{cls.__name__} has a method login, which nobody calls: a connector's is auth")
 
     @cached_property
     def _auth(self) -> Auth:

@@ -58,7 +58,7 @@ class EntityContract:
         facts = {
             "name": self.name,
             "identity": self.identity,
-            "fields": {name: asdict(kind) for name, kind in self.fields.items()},
+            "fields": {name: _facts(kind) for name, kind in self.fields.items()},
             "order": list(self.fields),
             "rules": {name: rule.name for name, rule in self.rules.items()},
         }
@@ -89,6 +89,11 @@ class EntityContract:
         if len(normalised.encode()) > _ENTITY_ID_BYTES_MAX:
             raise DeadRecord("identity-too-long", f"{self.name}.{self.identity} is over {_ENTITY_ID_BYTES_MAX} bytes")
         return normalised
+
+
+def _facts(kind: FieldType) -> dict[str, Any]:
+    """What no list has is left out: a new kind of field is no reason to merge all others anew."""
+    return {name: value for name, value in asdict(kind).items() if name != "item" or value is not None}
 
 
 def contract_of(entity: "type[Entity]", name: str, version: int) -> EntityContract:

@@ -12,6 +12,8 @@ from unicodedata import normalize
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from sluice.errors import SettingsError
+
 Json = JsonValue
 # Any JSON value. In contributions and canonical records it is its canonical text (RFC 8785), in tables `jsonb`.
 
@@ -34,14 +36,17 @@ class Money(BaseModel):
 
 
 class OpenEnum(StrEnum):
-    """An enum that reads what it does not know as its member UNKNOWN; TypeError for one without it.
+    """An enum that reads what it does not know as its member UNKNOWN; SettingsError for one without it.
 
     A source may add a value at any time; with a plain StrEnum each such record is a dead letter.
     """
 
     def __init_subclass__(cls) -> None:
         if "UNKNOWN" not in cls.__members__:
-            raise TypeError(f"{cls.__name__} has no member UNKNOWN, which an OpenEnum reads unknown values as")
+            raise SettingsError(
+                f"{cls.__module__}.{cls.__qualname__}: an OpenEnum reads values that it does not know as its member "
+                'UNKNOWN, and this one has none. Next: add UNKNOWN = "unknown", or inherit StrEnum'
+            )
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:

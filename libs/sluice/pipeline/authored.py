@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import traceback
 from collections.abc import Iterable
+from collections.abc import Mapping as Mapping_
+from difflib import get_close_matches
 from types import ModuleType
 from typing import Any
 
-from sluice.entities import Entity, EntityContract, Mapping
-from sluice.errors import SettingsError, SluiceError
+from sluice.entities import Entity, EntityContract, Mapping, Prefer
+from sluice.errors import SettingsError, SluiceError, meant
 from sluice.pipeline.load import place_in_file
 from sluice.pipeline.model import Pipeline, PollSource
 
@@ -45,15 +48,31 @@ def load_mappings(pipeline: Pipeline) -> list[Mapping]:
                     f"{module.__file__}: mapping {value.name} stands twice; names are unique in a pipeline"
                 )
             if (value.source, value.stream) not in streams:
+                read = f"{value.source}.{value.stream}"
+                declared = [f"{source}.{stream}" for source, stream in streams]
                 raise SettingsError(
-                    f"{module.__file__}: mapping {value.name} reads {value.source}.{value.stream}, "
-                    f"which {pipeline.root / 'pipeline.yaml'} does not declare"
+                    f"{module.__file__}: mapping {value.name} reads {read}, which {pipeline.file} does not "
+                    f"declare; {meant(read, declared)}"
                 )
             seen[value.name] = value
     for mapping in seen.values():
         _ = mapping.code_hash  # now: of the files as they were loaded, not as they are when somebody asks
         mapping.require_sense()
     return list(seen.values())
+
+
+def require_ranked_sources(pipeline: Pipeline, contracts: Mapping_[str, EntityContract]) -> None:
+    """Raises SettingsError for a rule that ranks a source which the pipeline file does not declare: misspelt, it would
+    rank nothing, and another source would win in silence."""
+    for contract in contracts.values():
+        for field, rule in contract.rules.items():
+            for source in rule.sources if isinstance(rule, Prefer) else ():
+                if source not in pipeline.sources:
+                    raise SettingsError(
+                        f"{pipeline.entities}.{contract.record_name}.{field}: {rule.name} ranks source {source}, which "
+                        f"{pipeline.file} does not declare ({meant(source, pipeline.sources)}). A source that is gone "
+                        "is taken out of the rule as well"
+                    )
 
 
 def load_connector(pipeline: Pipeline, source: str) -> Any:
@@ -66,7 +85,8 @@ def load_connector(pipeline: Pipeline, source: str) -> Any:
     try:
         return getattr(module, class_name)
     except AttributeError:
-        told = f"no class {class_name} in {module.__file__}"
+        classes = [name for name, value in vars(module).items() if isinstance(value, type)]
+        told = f"no class {class_name} in {module.__file__}; {meant(class_name, classes)}"
         raise SettingsError(f"{place_in_file(pipeline, 'sources', source, 'poll')}: {told}") from None
 
 
@@ -88,18 +108,30 @@ def _import(pipeline: Pipeline, name: str, *location: str) -> ModuleType:
         raise SettingsError(f"{error.filename}:{error.lineno}: not Python: {error.msg}") from None
     except SluiceError:
         raise
+    except ImportError as error:
+        raise author_s_mistake(pipeline, f"importing {name}", error, hint=_importable(error)) from error
     except Exception as error:
         raise author_s_mistake(pipeline, f"importing {name}", error) from error
 
 
-def author_s_mistake(pipeline: Pipeline, doing: str, error: Exception, *, quoted: bool = True) -> SettingsError:
+def _importable(error: ImportError) -> str:
+    """The name that was meant, where a module lacks the one that was asked for."""
+    asked = re.match(r"cannot import name '(\w+)'", str(error))
+    module = sys.modules.get(error.name or "")
+    close = get_close_matches(asked[1], dir(module), 1) if asked and module else []
+    return f"; is {close[0]} meant?" if close else ""
+
+
+def author_s_mistake(
+    pipeline: Pipeline, doing: str, error: Exception, *, quoted: bool = True, hint: str = ""
+) -> SettingsError:
     """An error of the author's code, with the line of theirs that raised it or called what did. `quoted`: with its own
-    words, which may hold what the code was given."""
+    words, which may hold what the code was given; `hint` stands behind them."""
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [f"{one.filename}:{one.lineno}" for one in frames if one.filename.startswith(f"{pipeline.root}/")]
     words = f": {' '.join(str(error).split())}" if quoted else ""
     return SettingsError(
-        f"{theirs[-1] if theirs else pipeline.root}: {doing} failed with {type(error).__name__}{words}"
+        f"{theirs[-1] if theirs else pipeline.root}: {doing} failed with {type(error).__name__}{words}{hint}"
     )
 
 

@@ -5,12 +5,12 @@ They are tried before a mapper begins, so that a mapping that could map nothing 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from sluice.entities import Mapping
-from sluice.errors import DeadRecord, SettingsError
+from sluice.entities import Claim, Mapping
+from sluice.errors import DeadRecord, SettingsError, meant
 from sluice.pipeline.model import Pipeline
 
 _TOLD_MAX = 3
@@ -18,32 +18,54 @@ _TOLD_MAX = 3
 Decode = Callable[[bytes], Any]
 
 
-def examples_of(pipeline: Pipeline, mapping: Mapping) -> list[Path]:
-    """The files that hold records of the mapping's stream, in the order of their names."""
-    return sorted((pipeline.root / "sources" / mapping.source / "examples" / mapping.stream).glob("*.json"))
+class Mapped(NamedTuple):
+    """An example, and what its mapping claims of it."""
+
+    file: Path
+    claims: list[Claim]
 
 
-def require_examples_mapped(pipeline: Pipeline, mappings: Iterable[Mapping], decode: Decode) -> None:
-    """Map every example. `decode` reads JSON as the stages do, and raises ValueError.
+def examples_of(pipeline: Pipeline, source: str, stream: str) -> list[Path]:
+    """The files that hold records of a stream, in the order of their names."""
+    return sorted((pipeline.root / "sources" / source / "examples" / stream).glob("*.json"))
+
+
+def require_examples_mapped(pipeline: Pipeline, mappings: Iterable[Mapping], decode: Decode) -> dict[str, list[Mapped]]:
+    """Map every example; what became of each, by mapping. `decode` reads JSON as the stages do, and raises ValueError.
 
     Raises SettingsError that names each example which its mapping refuses, and why.
     """
-    refused = [told for mapping in mappings for told in _refusals(pipeline, mapping, decode)]
+    mapped: dict[str, list[Mapped]] = {}
+    refused: list[str] = []
+    for mapping in mappings:
+        done = mapped[mapping.name] = []
+        for file in examples_of(pipeline, mapping.source, mapping.stream):
+            name = file.relative_to(pipeline.root)
+            try:
+                record = decode(file.read_bytes())
+                if not isinstance(record, dict):
+                    raise ValueError("not a JSON object")
+                done.append(Mapped(file, mapping.apply(record)))
+            except ValueError as error:
+                refused.append(f"{name}: {error}")
+            except DeadRecord as error:
+                refused.append(f"{name}: mapping {mapping.name} refuses it: {error.reason}")
     if refused:
         more = len(refused) - _TOLD_MAX
         told = [*refused[:_TOLD_MAX], *([f"and {more} more"] if more > 0 else [])]
         raise SettingsError(f"{'; '.join(told)}. Next: mend the mapping, or the example if it is wrong")
+    return mapped
 
 
-def _refusals(pipeline: Pipeline, mapping: Mapping, decode: Decode) -> Iterator[str]:
-    for file in examples_of(pipeline, mapping):
-        name = file.relative_to(pipeline.root)
-        try:
-            record = decode(file.read_bytes())
-            if not isinstance(record, dict):
-                raise ValueError("not a JSON object")
-            mapping.apply(record)
-        except ValueError as error:
-            yield f"{name}: {error}"
-        except DeadRecord as error:
-            yield f"{name}: mapping {mapping.name} refuses it: {error.reason}"
+def require_example_folders(pipeline: Pipeline) -> None:
+    """Raises SettingsError for a folder of examples that is of no stream: nobody would read them."""
+    streams: dict[str, list[str]] = {source: [] for source in pipeline.sources}
+    for one in pipeline.streams():
+        streams[one.source].append(one.stream)
+    for source, known in streams.items():
+        for folder in sorted((pipeline.root / "sources" / source / "examples").glob("*/")):
+            if folder.name not in known:
+                place = folder.relative_to(pipeline.root)
+                raise SettingsError(
+                    f"{place}: source {source} has no stream {folder.name}; {meant(folder.name, known)}"
+                )

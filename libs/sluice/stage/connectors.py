@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
-from sluice.connector import Connector
+from sluice.connector import Connector, Stream
+from sluice.connector.record import Record, UnreadableKey, source_key
 from sluice.errors import SettingsError, SluiceError
 from sluice.pipeline import Pipeline, reveal_all
 from sluice.pipeline.authored import author_s_mistake, load_connector
+from sluice.pipeline.examples import examples_of
 from sluice.pipeline.load import place_in_file
 from sluice.pipeline.secret import missing_variables
 
@@ -26,29 +28,64 @@ def connector_class(
     return kind
 
 
-def check_connectors(pipeline: Pipeline) -> dict[str, list[str]]:
-    """Load every connector, compare settings and stream names with what it declares, and make its streams.
+class Checked(NamedTuple):
+    """A connector without a mistake that shows. `unset`: variables that are not set here; what needs their text was
+    not checked. `login`: how its requests are signed."""
 
-    Returns, by source, the variables that are not set: what needs their text is not checked. Raises SettingsError.
-    """
+    unset: list[str]
+    login: str
+
+
+def check_connectors(pipeline: Pipeline) -> dict[str, Checked]:
+    """By source: load every connector, compare settings, stream names and examples with what it declares, and make its
+    streams. Raises SettingsError."""
     return {source: _check(pipeline, source) for source in pipeline.poll_sources()}
 
 
-def _check(pipeline: Pipeline, source: str) -> list[str]:
+def _check(pipeline: Pipeline, source: str) -> Checked:
     declared, kind = pipeline.poll_sources()[source], connector_class(pipeline, source)
     missing = {name: missing_variables(value) for name, value in declared.settings.items()}
     settings = {name: None if missing[name] else reveal_all(value) for name, value in declared.settings.items()}
-    with authored_place(pipeline, "sources", source):
-        kind.check(source, settings, declared.streams)
-    variables = sorted(set().union(*missing.values()))
-    if not variables:
-        with authored_place(pipeline, "sources", source, "settings"):
-            connector = kind(source, settings)
-            connector.auth()
-        for stream in declared.streams:
-            with authored_place(pipeline, "sources", source, "streams", stream):
-                connector.stream(stream).first_request(None)
-    return variables
+    plain = {name for name, value in declared.settings.items() if isinstance(value, str)}
+    wrong = [
+        f"{place_in_file(pipeline, 'sources', source, *mistake.location)}: {mistake.why}"
+        for mistake in kind.mistakes(settings, plain, declared.streams)
+    ]
+    if wrong:
+        raise SettingsError("; ".join(wrong))
+    for stream in declared.streams:
+        _require_members(pipeline, source, stream, kind.streams[stream])
+    unset = sorted(set().union(*missing.values()))
+    signs = kind.auth is not Connector.auth
+    if unset:
+        return Checked(unset, "by its method auth" if signs else "none")
+    with authored_place(pipeline, "sources", source, "settings"):
+        connector = kind(source, settings)
+        login = type(connector.auth()).__name__ if signs else "none"
+    for stream in declared.streams:
+        with authored_place(pipeline, "sources", source, "streams", stream):
+            connector.stream(stream).first_request(None)
+    return Checked(unset, login)
+
+
+def _require_members(pipeline: Pipeline, source: str, stream: str, kind: type[Stream[Any]]) -> None:
+    """Raises SettingsError where an example of the stream lacks its key, or all of them lack its cursor."""
+    keys = (kind.key,) if isinstance(kind.key, str) else kind.key
+    cursor = kind.cursor.field if kind.cursor is not None and kind.cursor_of is Stream.cursor_of else None
+    examples = examples_of(pipeline, source, stream)
+    records = {file: Record(file.read_bytes()) for file in examples}
+    for file, record in records.items():
+        try:
+            source_key(record, keys)
+        except UnreadableKey as error:
+            raise SettingsError(
+                f"{file.relative_to(pipeline.root)}: {error}. Next: mend key of {kind.__qualname__}, or the example"
+            ) from None
+    if cursor is not None and records and all(record.get(cursor) is None for record in records.values()):
+        raise SettingsError(
+            f"{examples[0].parent.relative_to(pipeline.root)}: no example has the cursor's member {cursor}. Next: mend "
+            f"cursor of {kind.__qualname__}, or the examples"
+        )
 
 
 @contextmanager

@@ -78,6 +78,15 @@ sources:
     settings: {{{settings}}}
     streams: {{{stream}: {{}}}}
 """
+ENTITIES = """
+from typing import Annotated
+from sluice.entities import Entity, Identity, prefer
+
+
+class Person(Entity):
+    number: Annotated[str, Identity()]
+    name: Annotated[str | None, prefer("{ranked}", skip_null=True)]
+"""
 GOOD = 'base_url: "https://crm.example.org", key: {env: CRM_KEY}'
 
 
@@ -85,7 +94,7 @@ def checked(folder: Path, kind: str = "Crm", settings: str = GOOD, stream: str =
     source = folder / "sources" / "crm"
     source.mkdir(parents=True)
     (folder / "pipeline.yaml").write_text(YAML.format(kind=kind, settings=settings, stream=stream))
-    (folder / "entities.py").write_text("from support.people import Person as Person\n")
+    (folder / "entities.py").write_text(ENTITIES.format(ranked="crm"))
     (source / "mapping.py").write_text("")
     (source / "connector.py").write_text(CONNECTOR)
     done = CliRunner().invoke(app, ["mappings", "check", "--pipeline", str(folder)])
@@ -109,13 +118,20 @@ def test_connectors_are_loaded_and_their_streams_named(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"kind": "Crn"}, "pipeline.yaml:6: sources.crm.poll: no class Crn in "),
+        ({"kind": "Crn"}, "connector.py; is Crm meant?"),
+        (
+            {"settings": GOOD.replace("{env: CRM_KEY}", "s3cret")},
+            "sources.crm.settings.key: a secret stands in the file",
+        ),
         ({"kind": "NoConnector"}, "sources.crm.connector:NoConnector is not a sluice.connector.Connector"),
-        ({"settings": "key: {env: CRM_KEY}"}, "sources.crm.settings.base_url: Field required"),
+        (
+            {"settings": "key: {env: CRM_KEY}"},
+            "pipeline.yaml:7: sources.crm.settings.base_url: it is needed, and left out",
+        ),
         ({"settings": GOOD + ", pages: many"}, "sources.crm.settings.pages: Input should be a valid integer"),
-        ({"settings": GOOD + ", kay: 1"}, "sources.crm.settings.kay: Extra inputs are not permitted"),
+        ({"settings": GOOD + ", kay: 1"}, "pipeline.yaml:7: sources.crm.settings.kay: no such setting; is key meant?"),
         ({"settings": 'base_url: "crm.example.org", key: {env: CRM_KEY}'}, "sources.crm.settings.base_url: "),
-        ({"stream": "persons"}, "sources.crm.streams.persons: the connector has people"),
+        ({"stream": "persons"}, "sources.crm.streams.persons: the connector has no such stream; there are people"),
     ],
 )
 def test_what_a_poller_would_refuse_is_refused_before_anything_runs(
@@ -142,5 +158,104 @@ def test_a_misspelt_setting_is_refused_although_its_variable_is_not_set(
     monkeypatch.delenv("CRM_KEY")
     code, told = checked(folder, settings=GOOD.replace("key:", "kay:"))
     assert code == 2
-    assert "sources.crm.settings.kay: Extra inputs are not permitted" in told
-    assert "sources.crm.settings.key: Field required" in told
+    assert "sources.crm.settings.kay: no such setting; is key meant?" in told
+    assert "sources.crm.settings.key: it is needed, and left out" in told
+
+
+WORKING = """
+from pydantic import BaseModel
+from sluice.entities import mapping
+from entities import Person
+
+
+class Row(BaseModel):
+    id: int
+    name: str
+
+
+@mapping(source="{source}", version=1)
+def row(raw: Row) -> Person:
+    return Person.claim(number=str(raw.id), name=raw.name)
+"""
+
+
+def authored(folder: Path, ranked: str = "crm", source: str = "crm.people", connector: str = CONNECTOR) -> Path:
+    """A pipeline that is right, but for what the test says; its stream has one example."""
+    crm = folder / "sources" / "crm"
+    (crm / "examples" / "people").mkdir(parents=True)
+    (folder / "pipeline.yaml").write_text(YAML.format(kind="Crm", settings=GOOD, stream="people"))
+    (folder / "entities.py").write_text(ENTITIES.format(ranked=ranked))
+    (crm / "mapping.py").write_text(WORKING.format(source=source))
+    (crm / "connector.py").write_text(connector)
+    (crm / "examples" / "people" / "ada.json").write_text('{"id": 7, "name": "Ada"}')
+    return folder
+
+
+def check(folder: Path) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["mappings", "check", "--pipeline", str(folder)])
+    return done.exit_code, done.output
+
+
+def test_it_prints_each_field_as_it_was_understood_and_what_examples_become(folder: Path) -> None:
+    code, told = check(authored(folder))
+    assert code == 0, told
+    assert "sources in order: crm\n" in told
+    assert "entity person\n    number  text          identity\n" in told
+    assert "    name    text or null  prefer(crm; skip_null)\n" in told
+    assert "sources/crm/examples/people/ada.json → person 7 (number, name)\n" in told
+    assert "streams people, login none\n" in told
+
+
+def test_a_rule_that_ranks_an_unknown_source_is_refused(folder: Path) -> None:
+    code, told = check(authored(folder, ranked="crn"))
+    assert code == 2
+    assert "entities.Person.name: prefer(crn; skip_null) ranks source crn, which " in told
+    assert "is crm meant?" in told
+
+
+def test_a_mapping_of_an_unknown_stream_is_told_the_one_that_was_meant(folder: Path) -> None:
+    code, told = check(authored(folder, source="crm.peple"))
+    assert code == 2
+    assert "mapping row reads crm.peple, which " in told
+    assert "does not declare; is crm.people meant?" in told
+
+
+def test_examples_of_no_stream_are_refused(folder: Path) -> None:
+    examples = authored(folder) / "sources" / "crm" / "examples"
+    (examples / "people").rename(examples / "peoples")
+    code, told = check(folder)
+    assert code == 2
+    assert "sources/crm/examples/peoples: source crm has no stream peoples; is people meant?" in told
+
+
+@pytest.mark.parametrize(
+    ("declared", "wrong", "refusal"),
+    [
+        ('"data", "id"', '"data", "ID"', "people/ada.json: key field ID is missing"),
+        (
+            '"data", "id"',
+            '"data", "id"\n    cursor = Cursor("modifedAt")',
+            "examples/people: no example has the cursor's member modifedAt",
+        ),
+        ("streams: ClassVar", "login = None\n    streams: ClassVar", "Crm has a method login, which nobody calls"),
+        ("import Connector,", "import Conector,", "is Connector meant?"),
+    ],
+    ids=["a key", "a cursor", "a method", "an import"],
+)
+def test_what_a_connector_misspells_is_refused(folder: Path, declared: str, wrong: str, refusal: str) -> None:
+    text = CONNECTOR.replace("import Connector,", "import Connector, Cursor,")
+    code, told = check(authored(folder, connector=text.replace(declared, wrong)))
+    assert code == 2
+    assert refusal in told
+    assert "Traceback" not in told
+
+
+def test_a_login_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    signed = CONNECTOR.replace("RestStream\n", "RestStream, ApiKeyAuth\n").replace(
+        "class NoConnector", "    def auth(self):\n        return ApiKeyAuth(self.settings.key)\n\n\nclass NoConnector"
+    )
+    assert "login ApiKeyAuth" in check(authored(folder, connector=signed))[1]
+    monkeypatch.delenv("CRM_KEY")
+    told = check(folder)[1]
+    assert "login by its method auth" in told
+    assert "not set here: CRM_KEY" in told

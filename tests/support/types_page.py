@@ -130,9 +130,20 @@ letter if it does not fit. A `datetime` needs a zone, and is kept to the microse
 the columns `pay_amount` and `pay_currency`.
 
 A list holds plain values: no lists, no `Money`. What else a source nests goes into a `Json` field, or becomes fields
-and entities of its own in the mapping. `Json` is the canonical text of the value (RFC 8785), in the table `jsonb`. An
-`OpenEnum` reads a value that it does not know as its member `UNKNOWN`; with a plain `StrEnum` such a record is a dead
-letter.
+and entities of its own in the mapping. `Json` is the canonical text of the value (RFC 8785), in the table `jsonb`.
+
+A source may add a value to an enum at any time. With a plain `StrEnum` such a record is a dead letter; an `OpenEnum`,
+from `sluice.entities`, reads it as its member `UNKNOWN`, which it must have. The golden record then holds that member's
+value; what the source wrote stands in its raw record. The same class serves in the mapping's model and in the entity:
+
+```python
+class Condition(OpenEnum):
+    NEW = "new"
+    WORN = "worn"
+    UNKNOWN = "unknown"
+```
+
+What else an author writes: [rules](rules.md), [connectors](connectors.md), [the pipeline file](pipeline-file.md).
 
 ## Columns of a followed table
 How a value arrives in `raw.<source>.<schema>.<table>`, and the type in a mapping's model that reads it. `EpochDate`,
@@ -142,8 +153,9 @@ How a value arrives in `raw.<source>.<schema>.<table>`, and the type in a mappin
 |---|---|---|---|---|
 """
 _TAIL = """
-* A null arrives as `null`, which `int | None` reads. What an update left out because it did not change is carried over
-  from the record before.
+* A null arrives as `null`, which `int | None` reads. Postgres lets any array hold nulls: `list[int]` refuses one that
+  does, `list[int | None]` reads it. A `jsonb` that holds the JSON value `null` is read as None, like a null.
+* What an update left out because it did not change is carried over from the record before.
 * A domain arrives as the type below it. Every other type (geometry, ranges, `xml`, extensions') arrives as Postgres'
   own text.
 * A `json` or `jsonb` arrives as a text, which `JsonText` reads and a `Json` field of an entity takes as it is. With

@@ -7,14 +7,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Self
+from typing import Annotated, Any, Self
 from unicodedata import normalize
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue
 
 from sluice.errors import SettingsError
 
-Json = JsonValue
+
+def _with_doubles(value: Any) -> Any:
+    """Raw records are read with decimals; a JSON value's numbers are doubles."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, dict):
+        return {name: _with_doubles(inside) for name, inside in value.items()}
+    if isinstance(value, list):
+        return [_with_doubles(inside) for inside in value]
+    return value
+
+
+Json = Annotated[JsonValue, BeforeValidator(_with_doubles)]
 # Any JSON value. In contributions and canonical records it is its canonical text (RFC 8785), in tables `jsonb`.
 
 DECIMAL_PRECISION = 38

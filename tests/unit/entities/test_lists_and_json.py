@@ -12,6 +12,7 @@ import fastavro
 import pytest
 from pydantic import BaseModel
 
+from sluice.connector import json_text
 from sluice.entities import Entity, Identity, Json, JsonText, Money, OpenEnum
 from sluice.errors import DeadRecord, SettingsError
 from sluice.postgres.golden_columns import GoldenTable
@@ -125,6 +126,18 @@ def test_a_column_of_type_json_is_read_from_its_text_and_claimed_as_a_value() ->
     assert Raw.model_validate({"about": None}).about is None
     with pytest.raises(ValueError, match="about"):
         Raw.model_validate({"about": "no JSON"})
+
+
+def test_a_json_member_of_a_polled_record_is_read_with_its_fractions() -> None:
+    class Raw(BaseModel):
+        about: Json | None
+
+    read = Raw.model_validate({"about": json_text.decode(b'{"a":[1.5,2,{"b":0.1}],"c":null}')}).about
+    assert read == {"a": [1.5, 2, {"b": 0.1}], "c": None}
+    assert CONTRACT.encode("about", Listed.claim(number="N", about={"a": Decimal("1.5")}).about) == '{"a":1.5}'
+    beyond = Raw.model_validate({"about": json_text.decode(b"1e400")}).about
+    with pytest.raises(DeadRecord, match="not-finite"):
+        CONTRACT.encode("about", beyond)
 
 
 def test_an_open_enum_reads_what_it_does_not_know_as_unknown() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from inspect import get_annotations
 
+from pydantic import BaseModel
+
 from sluice import connector
 from sluice.connector import Connector, ODataStream, RestStream, Stream
 from sluice.pipeline.load import OURS
@@ -17,7 +19,7 @@ NOT_TOLD = {"CursorValue", "Door", "EpochDays", "EpochMicros", "NoAuth", "Paging
 
 def test_the_pipeline_file_s_members_are_all_told() -> None:
     page = (REFERENCE / "pipeline-file.md").read_text()
-    parts = [Pipeline, PollSource, StreamSettings, CdcSource, PostgresSink]
+    parts: list[type[BaseModel]] = [Pipeline, PollSource, StreamSettings, CdcSource, PostgresSink]
     members = {field.alias or name for part in parts for name, field in part.model_fields.items()} - OURS - {"kafka"}
     assert sorted(member for member in members if f"| `{member}` |" not in page) == []
     assert "| `kafka.prefix` |" in page

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["support.pace", "support.ending", "support.logs", "support.servers", "support.shared"]
+pytest_plugins = [
+    "support.pace",
+    "support.ending",
+    "support.failures",
+    "support.logs",
+    "support.servers",
+    "support.shared",
+]
 LONGEST_FIRST = ("scenario", "integration", "contract", "unit")
 
 

@@ -129,12 +129,15 @@ A `Decimal` or `Money` is rounded to the digits of its `Scale` (half to even) wh
 letter if it does not fit. A `datetime` needs a zone, and is kept to the microsecond. A field `pay` of type `Money` has
 the columns `pay_amount` and `pay_currency`.
 
-A list holds plain values: no lists, no `Money`. What else a source nests goes into a `Json` field, or becomes fields
-and entities of its own in the mapping. `Json` is the canonical text of the value (RFC 8785), in the table `jsonb`.
+The `Identity()` field is a `str`, never null. A mapping makes a text of a number: `Book.claim(id=str(raw.id))`.
+
+A list holds plain values, enums included: no lists, no `Money`. What else a source nests goes into a `Json` field, or
+becomes fields and entities of its own in the mapping. `Json` is the canonical text of the value (RFC 8785), in the table `jsonb`.
 
 A source may add a value to an enum at any time. With a plain `StrEnum` such a record is a dead letter; an `OpenEnum`,
-from `sluice.entities`, reads it as its member `UNKNOWN`, which it must have. The golden record then holds that member's
-value; what the source wrote stands in its raw record. The same class serves in the mapping's model and in the entity:
+from `sluice.entities`, reads it as its member `UNKNOWN`, which it must have. The golden record then holds the text
+`unknown`; what the source wrote stands in its raw record. Once the enum has the new member, under a higher version of
+the mapping, a replay puts it right. The same class serves in the mapping's model and in the entity:
 
 ```python
 class Condition(OpenEnum):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import orjson
 import typer
@@ -10,6 +12,7 @@ import typer
 from sluice.cli.options import JsonOption, PipelineOption
 from sluice.connector import json_text
 from sluice.entities import EntityContract
+from sluice.explain.told import value_text
 from sluice.pipeline import Pipeline, load_pipeline
 from sluice.pipeline.authored import load_entities, load_mappings, require_ranked_sources, unmapped, unmapped_line
 from sluice.pipeline.examples import Mapped, require_example_folders, require_examples_mapped
@@ -19,6 +22,7 @@ from sluice.stage.connectors import check_connectors
 from sluice.stage.settings import StageSettings, read_settings
 
 _EXAMPLES_TOLD = 3
+_VALUE_TOLD = 60
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Mappings: check them without a server.")
 
@@ -37,8 +41,8 @@ def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
     example becomes and what counts as the mapping's code: a change of that needs a new version.
 
     Connectors: each is loaded. Refused are settings that are missing, unknown or of a wrong type, secrets that stand in
-    the file, streams that the connector lacks, and examples without the stream's key or cursor. What a variable would
-    give that is not set here is not checked.
+    the file, streams that the connector lacks, and examples without the stream's key or cursor. Printed is how each
+    stream is read. What a variable would give that is not set here is not checked.
 
     Entities: each field is printed with its column and its rule. Refused are rules that rank an unknown source.
     """
@@ -61,8 +65,9 @@ def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
             }
             for m in mappings
         }
-        unset = {source: one.unset for source, one in connectors.items()}
-        print(orjson.dumps({"mappings": facts, "unmapped": unread, "connectors": unset}).decode())
+        entities = {name: dict(_fields(contract)) for name, contract in contracts.items()}
+        read = {source: one._asdict() for source, one in connectors.items()}
+        print(orjson.dumps({"entities": entities, "mappings": facts, "unmapped": unread, "connectors": read}).decode())
         return
     print(f"sources in order: {', '.join(loaded.source_order)}")
     for contract in contracts.values():
@@ -71,11 +76,11 @@ def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
         done = examples[mapping.name]
         stream = f"{mapping.source}.{mapping.stream} → {mapping.entity.name}"
         print(f"mapping {mapping.name} version {mapping.version}: {stream}, {len(done)} examples mapped")
-        print("\n".join(_example_lines(loaded, done)))
+        print("\n".join(_example_lines(loaded, mapping.entity, done)))
         print(f"    its code: {mapping.code.told()}")
     for source, one in connectors.items():
-        streams = ", ".join(loaded.poll_sources()[source].streams)
-        print(f"connector of {source}: {loaded.poll_sources()[source].poll}, streams {streams}, login {one.login}")
+        print(f"connector of {source}: {loaded.poll_sources()[source].poll}, login {one.login}")
+        print("\n".join(f"    stream {name}: {how}" for name, how in one.streams.items()))
         if one.unset:
             print(f"    not checked: the settings that {', '.join(one.unset)} would give; not set here")
     if unread:
@@ -87,22 +92,33 @@ def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
 def _entity_lines(contract: EntityContract) -> Iterator[str]:
     """Each field with its column (or columns), and what decides between several sources."""
     yield f"entity {contract.name}"
-    rows = []
-    for field, kind in contract.fields.items():
-        columns = ", ".join(column.sql_type for column in columns_of(field, kind))
-        nullable = " or null" if kind.nullable else ""
-        rule = "identity" if field == contract.identity else contract.rules[field].name
-        rows.append((field, f"{columns}{nullable}", rule))
+    rows = [(name, column, rule) for name, (column, rule) in _fields(contract)]
     widths = [max(len(row[place]) for row in rows) for place in (0, 1)]
     yield from (f"    {name:<{widths[0]}}  {column:<{widths[1]}}  {rule}" for name, column, rule in rows)
 
 
-def _example_lines(pipeline: Pipeline, mapped: Sequence[Mapped]) -> Iterator[str]:
-    """What the first examples become, by entity, id and fields; no values."""
+def _fields(contract: EntityContract) -> Iterator[tuple[str, tuple[str, str]]]:
+    """By field: its columns' types, and its rule."""
+    for field, kind in contract.fields.items():
+        columns = ", ".join(column.sql_type for column in columns_of(field, kind))
+        rule = "identity" if field == contract.identity else contract.rules[field].name
+        yield field, (f"{columns}{' or null' if kind.nullable else ''}", rule)
+
+
+def _shortened(contract: EntityContract, field: str, value: Any) -> str:
+    text = value_text(contract.fields[field].kind, value)
+    return text if len(text) <= _VALUE_TOLD else f"{text[:_VALUE_TOLD]}…"
+
+
+def _example_lines(pipeline: Pipeline, contract: EntityContract, mapped: Sequence[Mapped]) -> Iterator[str]:
+    """What the first examples become: entity, id, and the values that are claimed."""
     if not mapped:
         yield "    records of the source in sources/SOURCE/examples/STREAM/*.json would be tried here"
     for one in mapped[:_EXAMPLES_TOLD]:
-        became = "; ".join(f"{c.entity} {c.entity_id} ({', '.join(c.fields)})" for c in one.claims) or "nothing"
+        became = ", ".join(f"{claim.entity} {claim.entity_id}" for claim in one.claims) or "nothing: it is filtered"
         yield f"    {one.file.relative_to(pipeline.root)} → {became}"
+        for claim in one.claims:
+            told = (f"{name} {_shortened(contract, name, value)}" for name, value in claim.fields.items())
+            yield textwrap.fill("; ".join(told), 110, initial_indent=" " * 8, subsequent_indent=" " * 8)
     if (more := len(mapped) - _EXAMPLES_TOLD) > 0:
         yield f"    and {more} more examples, mapped"

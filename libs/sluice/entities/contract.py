@@ -128,8 +128,13 @@ def _identity(entity: type, fields: dict[str, FieldType], identities: dict[str, 
     if len(identities) != 1:
         raise SettingsError(f"{entity.__module__}.{entity.__name__}: wants exactly one field marked Identity()")
     (identity,) = identities
-    if fields[identity].kind != "string" or fields[identity].nullable:
-        raise SettingsError(f"{entity.__module__}.{entity.__name__}.{identity}: an identity is a str, never None")
+    field = fields[identity]
+    if field.kind != "string" or field.nullable:
+        found = f"{'a list' if field.kind == 'list' else field.kind}{' or None' if field.nullable else ''}"
+        raise SettingsError(
+            f"{entity.__module__}.{entity.__name__}.{identity}: an identity is a str, and this is {found}. Next: "
+            "declare str, and let the mapping make a text of it: str(raw.id)"
+        )
     return identity
 
 

@@ -69,7 +69,7 @@ def _ref(raw: RawRef) -> str:
 
 
 def _field_lines(field: FieldExplained, one: Explanation) -> Iterator[str]:
-    value = _value(field, field.value)
+    value = value_text(field.kind, field.value)
     if field.origin is None:
         yield f"\n{field.name}: {value}\n    no mapped record claims it"
     else:
@@ -81,16 +81,17 @@ def _field_lines(field: FieldExplained, one: Explanation) -> Iterator[str]:
         if field.origin[:4] in one.newer:
             yield "    older than its source: a newer record is told of above"
     for losing in field.losing:
-        yield f"    lost: {_value(field, losing.value)} from {_origin(losing.origin)}"
+        yield f"    lost: {value_text(field.kind, losing.value)} from {_origin(losing.origin)}"
     if field.superseded and one.golden is not None:
         yield "    contributions say otherwise: a change is on its way, or others changed the table (see `sluice lag`)"
 
 
-def _value(field: FieldExplained, value: Any) -> str:
-    """As JSON, which a JSON field's text is already; a timestamp as a time."""
-    if field.kind == "timestamp" and isinstance(value, int):
+def value_text(kind: str, value: Any) -> str:
+    """A field's value, as contributions hold it, for people: JSON, which a JSON field's text is already; a timestamp as
+    a time."""
+    if kind == "timestamp" and isinstance(value, int):
         return _time(value)
-    if field.kind == "json" and isinstance(value, str):
+    if kind == "json" and isinstance(value, str):
         return value
     return orjson.dumps(value).decode()
 

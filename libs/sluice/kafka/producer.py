@@ -127,7 +127,7 @@ class TransactionalProducer:
 
     def _live(self) -> Producer:
         if self._producer is None:
-            raise TransactionLost(f"{self.transactional_id}: not fenced yet")
+            raise TransactionLost(f"{self.transactional_id}: its client was given up, or not fenced yet")
         return self._producer
 
     def _retrying(self, doing: str, call: Callable[[Producer, float], None], deadline_s: float | None = None) -> None:

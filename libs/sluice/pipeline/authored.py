@@ -106,6 +106,8 @@ def _import(pipeline: Pipeline, name: str, *location: str) -> ModuleType:
         raise SettingsError(f"{place_in_file(pipeline, *location)}: {missing}") from error
     except SyntaxError as error:
         raise SettingsError(f"{error.filename}:{error.lineno}: not Python: {error.msg}") from None
+    except SettingsError as error:  # of a class or decorator of ours, within the author's file
+        raise SettingsError(f"{_authored_line(pipeline, error)}: {error}") from None
     except SluiceError:
         raise
     except ImportError as error:
@@ -127,12 +129,15 @@ def author_s_mistake(
 ) -> SettingsError:
     """An error of the author's code, with the line of theirs that raised it or called what did. `quoted`: with its own
     words, which may hold what the code was given; `hint` stands behind them."""
+    words = f": {' '.join(str(error).split())}" if quoted else ""
+    return SettingsError(f"{_authored_line(pipeline, error)}: {doing} failed with {type(error).__name__}{words}{hint}")
+
+
+def _authored_line(pipeline: Pipeline, error: Exception) -> str:
+    """File and line of the author's that raised `error`, or called what did; else the pipeline's folder."""
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [f"{one.filename}:{one.lineno}" for one in frames if one.filename.startswith(f"{pipeline.root}/")]
-    words = f": {' '.join(str(error).split())}" if quoted else ""
-    return SettingsError(
-        f"{theirs[-1] if theirs else pipeline.root}: {doing} failed with {type(error).__name__}{words}{hint}"
-    )
+    return theirs[-1] if theirs else str(pipeline.root)
 
 
 def _forget_strangers(top: str, root: str) -> None:

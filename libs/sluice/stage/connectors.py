@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from sluice.connector import Connector, Stream
+from sluice.connector import Connector, RestStream, Stream
+from sluice.connector.json_text import spelled
+from sluice.connector.paging import Concluded
 from sluice.connector.record import Record, UnreadableKey, source_key
 from sluice.errors import SettingsError, SluiceError
 from sluice.pipeline import Pipeline, reveal_all
@@ -30,10 +32,11 @@ def connector_class(
 
 class Checked(NamedTuple):
     """A connector without a mistake that shows. `unset`: variables that are not set here; what needs their text was
-    not checked. `login`: how its requests are signed."""
+    not checked. `login`: how its requests are signed; `streams`: how each is read."""
 
     unset: list[str]
     login: str
+    streams: dict[str, str]
 
 
 def check_connectors(pipeline: Pipeline) -> dict[str, Checked]:
@@ -57,26 +60,41 @@ def _check(pipeline: Pipeline, source: str) -> Checked:
         _require_members(pipeline, source, stream, kind.streams[stream])
     unset = sorted(set().union(*missing.values()))
     signs = kind.auth is not Connector.auth
+    streams = {stream: "; ".join(_how(kind.streams[stream])) for stream in declared.streams}
     if unset:
-        return Checked(unset, "by its method auth" if signs else "none")
+        return Checked(unset, "by its method auth" if signs else "none", streams)
     with authored_place(pipeline, "sources", source, "settings"):
         connector = kind(source, settings)
         login = type(connector.auth()).__name__ if signs else "none"
     for stream in declared.streams:
         with authored_place(pipeline, "sources", source, "streams", stream):
             connector.stream(stream).first_request(None)
-    return Checked(unset, login)
+    return Checked(unset, login, streams)
+
+
+def _how(kind: type[Stream[Any]]) -> Iterator[str]:
+    """How a stream is read, as far as its class declares it."""
+    if issubclass(kind, RestStream):
+        yield kind.path
+        yield f"records in {spelled(kind.records)}" if kind.records else "records are the body"
+    yield f"key {', '.join(_keys(kind))}"
+    yield f"changes by {kind.cursor.field}" if kind.cursor is not None else "no cursor: everything is listed each time"
+    if issubclass(kind, RestStream):
+        yield f"pages by {kind.paging.declared}" if isinstance(kind.paging, Concluded) else "one page"
+
+
+def _keys(kind: type[Stream[Any]]) -> tuple[str, ...]:
+    return (kind.key,) if isinstance(kind.key, str) else kind.key
 
 
 def _require_members(pipeline: Pipeline, source: str, stream: str, kind: type[Stream[Any]]) -> None:
     """Raises SettingsError where an example of the stream lacks its key, or all of them lack its cursor."""
-    keys = (kind.key,) if isinstance(kind.key, str) else kind.key
     cursor = kind.cursor.field if kind.cursor is not None and kind.cursor_of is Stream.cursor_of else None
     examples = examples_of(pipeline, source, stream)
     records = {file: Record(file.read_bytes()) for file in examples}
     for file, record in records.items():
         try:
-            source_key(record, keys)
+            source_key(record, _keys(kind))
         except UnreadableKey as error:
             raise SettingsError(
                 f"{file.relative_to(pipeline.root)}: {error}. Next: mend key of {kind.__qualname__}, or the example"

@@ -56,6 +56,7 @@ class _Open:
     read: set[Partition] = field(default_factory=set)
     joining: bool = False
     delivery: bool = False
+    passing: bool = False
     told: bool = False
 
     @property
@@ -82,10 +83,14 @@ class OwedFaults:
 
         Returns whether this cause is new.
         """
+        if not passing:
+            # It stands in the way now, and is told. What was expected to pass may have; if not, it comes again.
+            self._open = {name: one for name, one in self._open.items() if one.told or not one.passing}
         one = self._open.get(about)
         new = one is None or one.why != why
         if one is None:
             one = self._open[about] = _Open(why, now_s + PASSING_FOR_S if passing else now_s)
+            one.passing = passing
         one.why = why
         for at, offset in debt.offsets.items():
             one.offsets[at] = max(offset, one.offsets.get(at, 0))

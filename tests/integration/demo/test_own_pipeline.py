@@ -40,6 +40,8 @@ def mine(tmp_path: Path, servers: Servers) -> Iterator[Path]:
     """The page followed, under a name of its own, its topics with a prefix."""
     for step in written_by(PAGE):
         follow(tmp_path / "mine", step)
+    examples = block("sh", "examples/books").replace("mine/", f"{tmp_path}/mine/")
+    subprocess.run(["bash", "-euc", examples.partition(".venv/bin/sluice")[0]], check=True)
     with removed(servers, tmp_path / "mine") as folder:
         yield folder
 
@@ -65,7 +67,12 @@ def test_who_follows_the_page_has_golden_books_of_both_sources(mine: Path, serve
         check = [sys.executable, "-m", "sluice.cli.main", "mappings", "check", "--pipeline", str(mine)]
         checked = subprocess.run(check, capture_output=True, text=True, check=False)
         assert checked.returncode == 0, checked.stderr
-        assert "connector of api: sources.api.connector:BookApi, streams books" in checked.stdout
+        assert "connector of api: sources.api.connector:BookApi, login none" in checked.stdout
+        assert (
+            """examples/books/one.json → book 978-1\n        isbn "978-1"; title "Sluices"; rating 4.5\n"""
+            in checked.stdout
+        )
+        assert """tags ["locks","dams"]; about {"pages": 120}""".replace(": ", ":") in checked.stdout
         done = up(mine, servers, "--seconds", "1", "--json", SHOP_DSN=shop, BOOKS_DSN=books)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

@@ -111,7 +111,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_connectors_are_loaded_and_their_streams_named(folder: Path) -> None:
     code, told = checked(folder)
     assert code == 0, told
-    assert "connector of crm: sources.crm.connector:Crm, streams people" in told
+    assert "connector of crm: sources.crm.connector:Crm, login none" in told
+    how = "/people; records in data; key id; no cursor: everything is listed each time; one page"
+    assert f"    stream people: {how}\n" in told
     assert "not checked" not in told
 
 
@@ -202,8 +204,11 @@ def test_it_prints_each_field_as_it_was_understood_and_what_examples_become(fold
     assert "sources in order: crm\n" in told
     assert "entity person\n    number  text          identity\n" in told
     assert "    name    text or null  prefer(crm; skip_null)\n" in told
-    assert "sources/crm/examples/people/ada.json → person 7 (number, name)\n" in told
-    assert "streams people, login none\n" in told
+    assert 'sources/crm/examples/people/ada.json → person 7\n        number "7"; name "Ada"\n' in told
+    as_json = CliRunner().invoke(app, ["mappings", "check", "--pipeline", str(folder), "--json"])
+    read = orjson.loads(as_json.stdout)
+    assert read["entities"]["person"]["name"] == ["text or null", "prefer(crm; skip_null)"]
+    assert read["connectors"]["crm"]["login"] == "none"
 
 
 def test_a_rule_that_ranks_an_unknown_source_is_refused(folder: Path) -> None:

@@ -65,6 +65,23 @@ def test_two_things_that_fail_stand_beside_each_other_until_each_succeeds() -> N
     assert told[-1] == set()
 
 
+@pytest.mark.parametrize("told_before", [False, True])
+def test_what_was_expected_to_pass_is_not_told_beside_what_came_after_it(told_before: bool) -> None:
+    """Its text would name a cause that is over; the other one is what stands in the way."""
+    health = Health()
+    health.started()
+    faults, debt = OwedFaults(health), Debt(offsets={AT: 2})
+    places = Places(frozenset([AT]), {AT: 1}, frozenset())
+    faults.failed(STANDSTILL, "lost", debt, 0.0, passing=True)
+    if told_before:
+        faults.review(places, PASSING_FOR_S)
+    faults.failed("topic out", "gone", debt, PASSING_FOR_S)
+    faults.review(places, 3 * PASSING_FOR_S)
+    assert set(health.faults) == ({"topic out", STANDSTILL} if told_before else {"topic out"})
+    faults.review(places._replace(committed={AT: 2}), 4 * PASSING_FOR_S)
+    assert not health.faults
+
+
 def test_a_fault_that_owes_no_record_is_over_once_something_is_delivered_though_nothing_comes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

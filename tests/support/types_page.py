@@ -132,7 +132,8 @@ the columns `pay_amount` and `pay_currency`.
 The `Identity()` field is a `str`, never null. A mapping makes a text of a number: `Book.claim(id=str(raw.id))`.
 
 A list holds plain values, enums included: no lists, no `Money`. What else a source nests goes into a `Json` field, or
-becomes fields and entities of its own in the mapping. `Json` is the canonical text of the value (RFC 8785), in the table `jsonb`.
+becomes fields and entities of its own in the mapping. `Json` is the canonical text of the value (RFC 8785), in the
+table `jsonb`.
 
 A source may add a value to an enum at any time. With a plain `StrEnum` such a record is a dead letter; an `OpenEnum`,
 from `sluice.entities`, reads it as its member `UNKNOWN`, which it must have. The golden record then holds the text

@@ -34,8 +34,8 @@ class ExitCode(IntEnum):
 _MEANINGS = {
     ExitCode.DONE: "done, and nothing is wrong",
     ExitCode.FINDING: "something is wrong, or could not be looked at: what is printed says what",
-    ExitCode.SETTINGS: "something that you wrote is refused (a file, a variable, an argument); nothing ran",
-    ExitCode.ENVIRONMENT: "something around it is missing or does not answer: a server, a topic, a permission",
+    ExitCode.SETTINGS: "something that you wrote is refused: a file, a variable, an argument",
+    ExitCode.ENVIRONMENT: "a server, a topic or a permission is missing, or does not answer",
     ExitCode.NOT_YET: "nothing is wrong, but no golden record came in time (`up` and `demo` with `--seconds`)",
     ExitCode.BUG: "a bug of Sluice: nothing of the open batch is committed",
 }
@@ -160,7 +160,7 @@ def _raised(error: BaseException) -> Iterator[str]:
 
 
 def meant(written: str, known: Iterable[str]) -> str:
-    """For a name that nothing has: the one that was meant, or else those there are."""
+    """The nearest of `known`, as a question; all of them where none is near."""
     names = list(known)
     close = get_close_matches(written, names, 1)
     return f"is {close[0]} meant?" if close else f"there are {', '.join(names) or 'none'}"

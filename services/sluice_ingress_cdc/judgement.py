@@ -34,6 +34,9 @@ _SAME_TEXT = {25, 1043}
 XIDS = 1 << 32
 
 
+Suspicion = tuple[int, int]
+
+
 class Action(Enum):
     GO_ON = "followed"
     SAY = "followed, with a fault"
@@ -69,8 +72,9 @@ class Seen(NamedTuple):
     refilled: bool = False
 
     @property
-    def suspicions(self) -> frozenset[tuple[int, int]]:
-        """What only the log can tell the reason of: leaves with the transaction that emptied them, the table's file."""
+    def suspicions(self) -> frozenset[Suspicion]:
+        """Changes whose cause only the log shows: (oid of a leaf, transaction that emptied it), (oid of the table, its
+        new file)."""
         files = {(self.facts.oid, self.facts.filenode)} if self.facts is not None and self.refilled else set()
         return frozenset(self.emptied.items()) | files
 
@@ -110,9 +114,17 @@ def before_the_log(seen: Seen, truncations: Collection[int], *, caught_up: bool)
     return seen._replace(emptied={}, refilled=False), bool(left) or refilled
 
 
-def still_untold(truncations: Sequence[int], bound: Bound) -> tuple[int, ...]:
-    """Of the transactions that truncated a table, those of which `bound` need not know yet."""
+def not_yet_bound(truncations: Sequence[int], bound: Bound) -> tuple[int, ...]:
+    """Of the transactions that truncated a table, those that may have ended after `bound` was looked at."""
     return tuple(xid for xid in truncations if _since(xid, bound))
+
+
+def first_seen(suspicions: Collection[Suspicion], before: Mapping[Suspicion, int], lsn: int) -> dict[Suspicion, int]:
+    """Where the log was when each suspicion was seen first. `before`: of the look before; `lsn`: at this one.
+
+    A suspicion is settled once the log is read up to there: whatever caused it has been read by then.
+    """
+    return {one: before.get(one, lsn) for one in suspicions}
 
 
 def judge_relation(bound: Bound, relation: Relation) -> Verdict:

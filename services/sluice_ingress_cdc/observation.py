@@ -44,8 +44,8 @@ class Look(NamedTuple):
     """The tables of a source as its catalogs show them, by name, those that exist.
 
     `publication`: None where there is none. `seen`: of each table that was bound to something, the look that is judged.
-    `wal_lsn`: where the log has all of it. `refusal`: why nothing can be followed through the publication.
-    `harms`: the tables whose writes it makes fail, and which could not be taken out of it.
+    `wal_lsn`: every change that it shows lies below, flushed or not. `refusal`: why nothing can be followed through the
+    publication. `harms`: the tables whose writes it makes fail, and which could not be taken out of it.
     """
 
     publication: PublicationFacts | None

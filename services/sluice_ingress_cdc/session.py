@@ -30,6 +30,7 @@ from sluice.telemetry.health import Health
 from sluice_ingress_cdc.assembler import Assembler, Batch, Followed, Target
 from sluice_ingress_cdc.confirmation import Confirmation
 from sluice_ingress_cdc.fitness import unfit
+from sluice_ingress_cdc.judgement import Suspicion, first_seen
 from sluice_ingress_cdc.lookups import SourceLookups
 from sluice_ingress_cdc.observation import Look, RawTopic, look_at, observe, raw_topics
 from sluice_ingress_cdc.publisher import SlotPublisher
@@ -137,7 +138,7 @@ class _Session:
         self._tables = tables
         self._topics = topics
         self._database = database
-        self._suspicions: dict[str, dict[tuple[int, int], int]] = {}
+        self._suspicions: dict[str, dict[Suspicion, int]] = {}
 
     # ── reading tables whole ──────────────────────────────────────────────────────────────────────────────────
 
@@ -295,12 +296,10 @@ class _Session:
         else:
             self._around.health.mend(self._around.harm)
         for name, seen in look.seen.items():
-            # A suspicion is settled once the log has come to the look at which it arose.
-            before = self._suspicions.get(name, {})
-            arose_at = {suspicion: before.get(suspicion, look.wal_lsn) for suspicion in seen.suspicions}
-            caught_up = assembler is not None and all(lsn <= assembler.mark.lsn for lsn in arose_at.values())
-            self._suspicions[name] = {} if caught_up else arose_at
-            self._tables.seen(name, seen, caught_up=caught_up)
+            seen_lsn = first_seen(seen.suspicions, self._suspicions.get(name, {}), look.wal_lsn)
+            settled = assembler is not None and all(lsn <= assembler.mark.lsn for lsn in seen_lsn.values())
+            self._suspicions[name] = {} if settled else seen_lsn
+            self._tables.seen(name, seen, caught_up=settled)
 
     # ── parts of both ─────────────────────────────────────────────────────────────────────────────────────────
 

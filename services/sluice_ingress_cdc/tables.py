@@ -16,7 +16,7 @@ from sluice.postgres.slot_watermark import FOLLOWED, HELD, PENDING, State, Table
 from sluice.postgres.table_facts import Bound
 from sluice.telemetry.health import Health
 from sluice.telemetry.metrics import CDC_TABLES
-from sluice_ingress_cdc.judgement import Action, Seen, Verdict, before_the_log, judge, still_untold
+from sluice_ingress_cdc.judgement import Action, Seen, Verdict, before_the_log, judge, not_yet_bound
 from sluice_ingress_cdc.settings import SlotSettings
 
 Marks = Mapping[str, TableMark | None]
@@ -87,16 +87,18 @@ class Tables:
         """Bound to what stands now. A younger `xid` alone is worth no record."""
         if bound is None or mark.bound is None:
             return
-        untold = still_untold(mark.truncations, bound)
-        if bound._replace(xid=mark.bound.xid) != mark.bound or untold != mark.truncations:
-            self._put(name, replace(mark, bound=bound, truncations=untold))
+        left = not_yet_bound(mark.truncations, bound)
+        if bound._replace(xid=mark.bound.xid) != mark.bound or left != mark.truncations:
+            self._put(name, replace(mark, bound=bound, truncations=left))
         else:
             self._marks[name] = replace(mark, bound=bound)
 
     def truncated(self, name: str, xid: int) -> None:
-        """A transaction truncated the table, in the batch that is published next: whoever follows the source after us
-        sees its new file and no such event."""
+        """Remember the transaction in the watermark: the next process sees the table's new file, but not this event. It
+        is written with the batch that holds the truncation; a transaction that is read again is there already."""
         mark = self._marks[name]
+        if xid in mark.truncations:
+            return
         self._put(name, replace(mark, truncations=(*mark.truncations, xid)[-_TRUNCATIONS_MAX:]))
 
     def asked(self, requests: Mapping[str, int]) -> bool:

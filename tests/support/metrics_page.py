@@ -18,7 +18,7 @@ _HEAD = """# Metrics
 
 Every stage serves `/metrics` for Prometheus at `SLUICE_TELEMETRY__HOST` and `SLUICE_TELEMETRY__PORT`, beside `/readyz`
 and `/healthz`. These are all of them, next to those of the process and of Python that the client library adds. A name
-ends with its unit; a counter's with `_total`. No label holds a key or a value of a record.
+that has a unit ends with it, a counter's with `_total`. No label holds a key or a value of a record.
 
 | metric | type | labels | what |
 |---|---|---|---|

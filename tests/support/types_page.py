@@ -131,9 +131,9 @@ the columns `pay_amount` and `pay_currency`.
 
 The `Identity()` field is a `str`, never null. A mapping makes a text of a number: `Book.claim(id=str(raw.id))`.
 
-A list holds plain values, enums included: no lists, no `Money`. What else a source nests goes into a `Json` field, or
-becomes fields and entities of its own in the mapping. `Json` is the canonical text of the value (RFC 8785), in the
-table `jsonb`.
+A list holds plain values, enums included: no lists, no `Money`, no `Json`. What else a source nests goes into a `Json`
+field, or becomes fields and entities of its own in the mapping. `Json` is the canonical text of the value (RFC 8785),
+in the table `jsonb`.
 
 A source may add a value to an enum at any time. With a plain `StrEnum` such a record is a dead letter; an `OpenEnum`,
 from `sluice.entities`, reads it as its member `UNKNOWN`, which it must have. The golden record then holds the text
@@ -163,8 +163,8 @@ _TAIL = """
 * A domain arrives as the type below it. Every other type (geometry, ranges, `xml`, extensions') arrives as Postgres'
   own text.
 * A `json` or `jsonb` arrives as a text, which `JsonText` reads and a `Json` field of an entity takes as it is. With
-  `pydantic.Json[Model]` it is checked against a model of its own. Its numbers become doubles, as in every JSON reader;
-  an integer beyond 64 bits is a dead letter.
+  `pydantic.Json[Model]` it is checked against a model of its own. Its integers are exact up to 64 bits, and a dead
+  letter beyond; numbers with a fraction or an exponent become doubles.
 * A `timestamp` of up to three digits arrives as milliseconds, any other as microseconds, as Debezium sends them.
 * `NaN` and infinite numbers arrive as texts: `float` reads them, `Decimal` refuses them. An infinite date or time lies
   outside of Python's calendar. What a model refuses is a dead letter.

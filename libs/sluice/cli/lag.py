@@ -175,8 +175,8 @@ def fault_lines(found: StandingFaults, now_s: float) -> Iterator[str]:
         silent_s = silent_for_s(one, now_s)
         gone = "" if silent_s is None else f" (not repeated for {_age(silent_s)}: is the process gone?)"
         why = one.why if one.why.startswith(about) else f"{about}: {one.why}"
-        times = f", {one.times} times in a row" if one.times > 1 else ""
-        yield f"FAULT since {_time(one.since_us / 1e6)}{times}: {process}: {why}{gone}"
+        often = f", failed {one.attempts} times in a row" if one.attempts > 1 else ""
+        yield f"FAULT since {_time(one.since_us / 1e6)}{often}: {process}: {why}{gone}"
     if found.unknown:
         yield f"whether faults stand is not known: {found.unknown}"
 

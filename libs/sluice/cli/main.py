@@ -69,7 +69,7 @@ class LazyGroup(TyperGroup):
 
 
 class RunCommand(TyperCommand):
-    """`--help` lists the environment variables that the stage reads, which are what it is run with."""
+    """`--help` also lists the environment variables that the stage reads."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         from sluice.names import STAGES

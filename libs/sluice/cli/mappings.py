@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -21,8 +20,8 @@ from sluice.postgres.golden_columns import columns_of
 from sluice.stage.connectors import check_connectors
 from sluice.stage.settings import StageSettings, read_settings
 
-_EXAMPLES_TOLD = 3
-_VALUE_TOLD = 60
+EXAMPLES_PRINTED_MAX = 3
+VALUE_CHARACTERS_MAX = 60
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Mappings: check them without a server.")
 
@@ -37,8 +36,8 @@ def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
     """Check what you wrote, without a server, and print how it was understood. Exit code 2: something is refused.
 
     Mappings: each is loaded and maps its example records (sources/SOURCE/examples/STREAM/*.json). Refused are claims of
-    fields that an entity lacks, constants of a wrong type, and examples that cannot be mapped. Printed are what each
-    example becomes and what counts as the mapping's code: a change of that needs a new version.
+    fields that an entity lacks, constants of a wrong type, and examples that cannot be mapped. Printed are what the
+    first examples become and what counts as the mapping's code: a change of that needs a new version.
 
     Connectors: each is loaded. Refused are settings that are missing, unknown or of a wrong type, secrets that stand in
     the file, streams that the connector lacks, and examples without the stream's key or cursor. Printed is how each
@@ -76,13 +75,13 @@ def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
         done = examples[mapping.name]
         stream = f"{mapping.source}.{mapping.stream} → {mapping.entity.name}"
         print(f"mapping {mapping.name} version {mapping.version}: {stream}, {len(done)} examples mapped")
-        print("\n".join(_example_lines(loaded, mapping.entity, done)))
+        print("\n".join(_example_lines(loaded, mapping.entity, f"{mapping.source}.{mapping.stream}", done)))
         print(f"    its code: {mapping.code.told()}")
     for source, one in connectors.items():
         print(f"connector of {source}: {loaded.poll_sources()[source].poll}, login {one.login}")
         print("\n".join(f"    stream {name}: {how}" for name, how in one.streams.items()))
         if one.unset:
-            print(f"    not checked: the settings that {', '.join(one.unset)} would give; not set here")
+            print(f"    not checked: the settings that {', '.join(one.unset)} would give")
     if unread:
         print(unmapped_line(unread))
     if not_set := sorted(missing_variables(loaded.model_dump())):
@@ -92,33 +91,35 @@ def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
 def _entity_lines(contract: EntityContract) -> Iterator[str]:
     """Each field with its column (or columns), and what decides between several sources."""
     yield f"entity {contract.name}"
-    rows = [(name, column, rule) for name, (column, rule) in _fields(contract)]
+    rows = [(name, one["column"], one["rule"]) for name, one in _fields(contract)]
     widths = [max(len(row[place]) for row in rows) for place in (0, 1)]
     yield from (f"    {name:<{widths[0]}}  {column:<{widths[1]}}  {rule}" for name, column, rule in rows)
 
 
-def _fields(contract: EntityContract) -> Iterator[tuple[str, tuple[str, str]]]:
-    """By field: its columns' types, and its rule."""
+def _fields(contract: EntityContract) -> Iterator[tuple[str, dict[str, str]]]:
+    """By field: the types of its column, or of its columns in brackets, and its rule."""
     for field, kind in contract.fields.items():
-        columns = ", ".join(column.sql_type for column in columns_of(field, kind))
+        types = [column.sql_type for column in columns_of(field, kind)]
+        columns = types[0] if len(types) == 1 else f"({', '.join(types)})"
         rule = "identity" if field == contract.identity else contract.rules[field].name
-        yield field, (f"{columns}{' or null' if kind.nullable else ''}", rule)
+        yield field, {"column": f"{columns}{' or null' if kind.nullable else ''}", "rule": rule}
 
 
 def _shortened(contract: EntityContract, field: str, value: Any) -> str:
     text = value_text(contract.fields[field].kind, value)
-    return text if len(text) <= _VALUE_TOLD else f"{text[:_VALUE_TOLD]}…"
+    return text if len(text) <= VALUE_CHARACTERS_MAX else f"{text[:VALUE_CHARACTERS_MAX]}…"
 
 
-def _example_lines(pipeline: Pipeline, contract: EntityContract, mapped: Sequence[Mapped]) -> Iterator[str]:
+def _example_lines(
+    pipeline: Pipeline, contract: EntityContract, stream: str, mapped: Sequence[Mapped]
+) -> Iterator[str]:
     """What the first examples become: entity, id, and the values that are claimed."""
     if not mapped:
-        yield "    records of the source in sources/SOURCE/examples/STREAM/*.json would be tried here"
-    for one in mapped[:_EXAMPLES_TOLD]:
+        yield f"    records of the source in sources/{stream.replace('.', '/examples/', 1)}/*.json would be tried here"
+    for one in mapped[:EXAMPLES_PRINTED_MAX]:
         became = ", ".join(f"{claim.entity} {claim.entity_id}" for claim in one.claims) or "nothing: it is filtered"
         yield f"    {one.file.relative_to(pipeline.root)} → {became}"
         for claim in one.claims:
-            told = (f"{name} {_shortened(contract, name, value)}" for name, value in claim.fields.items())
-            yield textwrap.fill("; ".join(told), 110, initial_indent=" " * 8, subsequent_indent=" " * 8)
-    if (more := len(mapped) - _EXAMPLES_TOLD) > 0:
+            yield from (f"        {name} {_shortened(contract, name, value)}" for name, value in claim.fields.items())
+    if (more := len(mapped) - EXAMPLES_PRINTED_MAX) > 0:
         yield f"    and {more} more examples, mapped"

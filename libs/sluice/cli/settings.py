@@ -45,7 +45,7 @@ EVERY = "every stage"
 
 
 def lines(variables: Sequence[Variable], columns: int) -> Iterator[str]:
-    """Each variable with its default and what is allowed on a line, what it does below; wrapped to `columns`."""
+    """Each variable with its default and what is allowed on one line; below, what it does, wrapped to `columns`."""
     for one in variables:
         default = f"default {one.default}" if one.default else "no default"
         allowed = f"; allowed: {one.allowed}" if one.allowed else ""

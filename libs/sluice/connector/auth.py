@@ -15,6 +15,9 @@ from sluice.connector.messages import Request, Response
 from sluice.connector.redact import is_secret_name
 from sluice.errors import SettingsError
 
+COOKIE_LENGTH_MIN = 8
+TOKEN_LENGTH_MIN = 16
+
 
 @dataclass(frozen=True)
 class Door:
@@ -152,9 +155,12 @@ class SessionAuth:
 
 
 def _secret_texts(headers: Mapping[str, str]) -> Iterator[str]:
-    """What is secret in these headers: `Bearer abc` whole and `abc`, of a cookie its values."""
+    """What is secret in these headers: of `Bearer abc` all and `abc`, of a cookie its values. A token may stand in a
+    header of any name, but it is never short; a short cookie is a preference."""
     for name, value in headers.items():
-        if is_secret_name(name):
+        if name.lower() == "cookie":
+            values = (part.partition("=")[2] for part in value.split("; "))
+            yield from (one for one in values if len(one) >= COOKIE_LENGTH_MIN)
+        elif is_secret_name(name) or len(value) >= TOKEN_LENGTH_MIN:
             yield value
             yield value.partition(" ")[2]
-            yield from (part.partition("=")[2] for part in value.split("; ")) if name.lower() == "cookie" else ()

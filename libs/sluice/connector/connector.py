@@ -38,7 +38,7 @@ S = TypeVar("S", bound=ConnectorSettings)
 
 
 class Mistake(NamedTuple):
-    """What is wrong with what the pipeline file says of a source: the member's path below the source, and why."""
+    """A member of a source in the pipeline file that is wrong: its path below the source, and why it is refused."""
 
     location: tuple[str, ...]
     why: str
@@ -49,7 +49,7 @@ def _mistakes(kind: type[ConnectorSettings], error: ValidationError, unset: Coll
     for one in error.errors(include_input=False, include_url=False, include_context=False):
         location = tuple(map(str, one["loc"]))
         if one["type"] == "extra_forbidden":
-            why = f"no such setting; {meant(location[-1], kind.model_fields)}"
+            why = f"no such setting ({meant(location[-1], kind.model_fields)})"
         elif one["type"] == "missing":
             why = "it is needed, and left out"
         elif location and location[0] in unset:
@@ -57,6 +57,10 @@ def _mistakes(kind: type[ConnectorSettings], error: ValidationError, unset: Coll
         else:
             why = one["msg"].removeprefix("Value error, ")
         yield Mistake(("settings", *location), why)
+
+
+def _holds_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(map(_holds_secret, get_args(annotation)))
 
 
 class Connector(Generic[S]):
@@ -97,7 +101,7 @@ class Connector(Generic[S]):
         """
         unset = {name for name, value in settings.items() if value is None}
         for name, field in cls.settings_type.model_fields.items():
-            if name in plain and SecretStr in (field.annotation, *get_args(field.annotation)):
+            if name in plain and _holds_secret(field.annotation):
                 yield Mistake(
                     ("settings", name), "a secret stands in the file; name its place: {env: NAME} or {file: path}"
                 )
@@ -107,13 +111,26 @@ class Connector(Generic[S]):
             yield from _mistakes(cls.settings_type, error, unset)
         for name in streams:
             if name not in cls.streams:
-                yield Mistake(("streams", name), f"the connector has no such stream; {meant(name, cls.streams)}")
-        if "login" in vars(cls) and cls.auth is Connector.auth:
-            yield Mistake(("poll",), f"{cls.__name__} has a method login, which nobody calls: a connector's is auth")
+                yield Mistake(("streams", name), f"the connector has no such stream ({meant(name, cls.streams)})")
+            elif not (isinstance(cls.streams[name], type) and issubclass(cls.streams[name], Stream)):
+                yield Mistake(("streams", name), f"{cls.__name__}.streams has no class of a stream under this name")
+        if callable(vars(cls).get("login")) and cls.auth is Connector.auth:
+            yield Mistake(("poll",), f"{cls.__name__} has a method login, which nobody calls. Next: call it auth")
 
     @cached_property
     def _auth(self) -> Auth:
-        return self.auth()
+        made = self.auth()
+        if any(not hasattr(made, method) for method in ("headers", "refused", "forget", "secrets")):
+            raise SettingsError(
+                f"{type(self).__qualname__}.auth returns {type(made).__name__}, which is no login. Next: return "
+                "BasicAuth(…), or another one of sluice.connector"
+            )
+        return made
+
+    @property
+    def login(self) -> str:
+        """What signs its requests, by name."""
+        return type(self._auth).__name__
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -127,11 +144,11 @@ class Connector(Generic[S]):
 
     def stream(self, name: str) -> Stream[Any]:
         """The stream of this name; raises SettingsError."""
-        try:
-            return self.streams[name](self)
-        except KeyError:
+        if name not in self.streams:
             known = ", ".join(self.streams) or "none"
-            raise SettingsError(f"sources.{self.source}.streams.{name}: the connector has {known}") from None
+            raise SettingsError(f"sources.{self.source}.streams.{name}: the connector has {known}")
+        self.streams[name].require_declared()
+        return self.streams[name](self)
 
     def fetcher(self) -> Fetcher:
         """What sends this connector's requests."""

@@ -46,6 +46,7 @@ def _decimal(text: str) -> Decimal:
 
 
 _VALUE = msgspec.json.Decoder(float_hook=_decimal)
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 class Missing(LookupError):
@@ -65,8 +66,9 @@ def decode(text: bytes) -> Any:
 
 
 def encode(value: Any) -> bytes:
-    """Compact UTF-8 JSON of `value`, members in their order: for records that an author has reshaped."""
-    return msgspec.json.encode(value)
+    """Compact UTF-8 JSON of `value`, members in their order: for records that an author has reshaped. Decimals, which
+    `decode` reads fractions as, are numbers again."""
+    return _ENCODER.encode(value)
 
 
 def member(text: bytes, path: Path) -> bytes:

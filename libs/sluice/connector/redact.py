@@ -47,5 +47,5 @@ def without(text: str, secrets: Collection[str]) -> str:
 
 
 def removable(secrets: Collection[str]) -> list[str]:
-    """Of `secrets` those long enough to be told from chance, the longest first: one may hold another."""
+    """Of `secrets` those of at least SECRET_LENGTH_MIN characters, the longest first, since one may contain another."""
     return sorted((secret for secret in secrets if len(secret) >= SECRET_LENGTH_MIN), key=len, reverse=True)

@@ -10,6 +10,7 @@ from sluice.connector.json_text import Path
 from sluice.connector.messages import ParamValue, Request, Response
 from sluice.connector.paging import Concluded, Paging, SinglePage
 from sluice.connector.stream import Model, Stream
+from sluice.errors import SettingsError
 
 
 class RestStream(Stream[Model]):
@@ -30,6 +31,14 @@ class RestStream(Stream[Model]):
     params: ClassVar[Mapping[str, ParamValue]] = {}
     paging: ClassVar[Paging] = SinglePage()
     page_size: ClassVar[int | None] = None
+
+    @classmethod
+    def require_declared(cls) -> None:
+        super().require_declared()
+        if not isinstance(getattr(cls, "path", None), str):
+            raise SettingsError(f"{cls.__qualname__} declares no path. Next: name it, below base_url")
+        if isinstance(cls.paging, type):
+            raise SettingsError(f"{cls.__qualname__}: paging is a class; write {cls.paging.__name__}(…)")
 
     def first_request(self, since: CursorValue | None) -> Request:
         params = {**self.params, **self.paging.first(self.page_size)}

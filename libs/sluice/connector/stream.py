@@ -55,6 +55,14 @@ class Stream(ABC, Generic[Model]):
         if key is not None and not (key if isinstance(key, str) else (key and all(key))):
             raise SettingsError(f"{cls.__module__}.{cls.__qualname__}: key names no field")
 
+    @classmethod
+    def require_declared(cls) -> None:
+        """Raises SettingsError for what every stream of this kind declares, and this class does not."""
+        if not getattr(cls, "key", None):
+            raise SettingsError(f"{cls.__qualname__} declares no key. Next: name the member that tells records apart")
+        if cls.cursor is not None and not isinstance(cls.cursor, Cursor):
+            raise SettingsError(f'{cls.__qualname__}: a cursor is written Cursor("modifiedAt")')
+
     @property
     def key_fields(self) -> tuple[str, ...]:
         return (self.key,) if isinstance(self.key, str) else self.key

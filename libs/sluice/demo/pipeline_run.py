@@ -24,7 +24,7 @@ from sluice.kafka.topics import Topics, concrete, load_kinds
 from sluice.lag.letters import DeadLetters, Letters
 from sluice.names import INGRESS_CDC, INGRESS_POLLER, SINK_POSTGRES, STAGES
 from sluice.pipeline import Pipeline, load_pipeline
-from sluice.pipeline.authored import load_entities, load_mappings, require_ranked_sources
+from sluice.pipeline.authored import load_entities, load_mappings
 from sluice.pipeline.secret import variables_in
 from sluice.schemas import Registry, subjects
 from sluice.stage.settings import RegistrySettings, StageSettings, default_schemas_dir, read_settings
@@ -134,7 +134,6 @@ class PipelineRun:
 
     def _apply_topics(self) -> None:
         self.contracts = load_entities(self.pipeline)
-        require_ranked_sources(self.pipeline, self.contracts)
         topics = concrete(load_kinds(self.settings.schemas_dir / "topics"), self.pipeline, list(self.contracts))
         done = Topics(clients.admin(self.settings.kafka)).apply(topics)
         self.progress(f"{len(topics)} topics stand ({len(done)} made or changed)")

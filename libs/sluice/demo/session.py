@@ -23,6 +23,7 @@ from sluice.demo.stopping import Stopped, answered
 from sluice.embedded import Servers
 from sluice.errors import EnvironmentFault, Transient
 from sluice.pipeline import load_pipeline
+from sluice.pipeline.authored import load_entities, load_mappings, require_ranked_sources
 from sluice.stage.signals import Stop
 from sluice.testing.example import Live
 
@@ -161,8 +162,10 @@ class Session:
         return PipelineRun(wanted.file, wanted.state_dir, servers, tell, wanted.stages)
 
     def _require_sense(self) -> None:
-        """Raises SettingsError for what is wrong in the pipeline's file or variables, before any server is started."""
+        """Raises SettingsError for what is wrong in the pipeline's files or variables, before any server is started."""
         pipeline = load_pipeline(self._wanted.file)
+        require_ranked_sources(pipeline, load_entities(pipeline))
+        load_mappings(pipeline)
         stages_of(pipeline, self._wanted.stages)
         if not self._wanted.example:
             made = sink_databases(pipeline) if self._wanted.servers else {}

@@ -92,7 +92,7 @@ class EntityContract:
 
 
 def _facts(kind: FieldType) -> dict[str, Any]:
-    """What no list has is left out: a new kind of field is no reason to merge all others anew."""
+    """`item` is left out where it is None: contracts without lists keep their fingerprint; nothing is merged anew."""
     return {name: value for name, value in asdict(kind).items() if name != "item" or value is not None}
 
 
@@ -128,12 +128,10 @@ def _identity(entity: type, fields: dict[str, FieldType], identities: dict[str, 
     if len(identities) != 1:
         raise SettingsError(f"{entity.__module__}.{entity.__name__}: wants exactly one field marked Identity()")
     (identity,) = identities
-    field = fields[identity]
-    if field.kind != "string" or field.nullable:
-        found = f"{'a list' if field.kind == 'list' else field.kind}{' or None' if field.nullable else ''}"
+    if fields[identity].kind != "string" or fields[identity].nullable:
         raise SettingsError(
-            f"{entity.__module__}.{entity.__name__}.{identity}: an identity is a str, and this is {found}. Next: "
-            "declare str, and let the mapping make a text of it: str(raw.id)"
+            f"{entity.__module__}.{entity.__name__}.{identity}: an identity is a str, neither another type nor None. "
+            "Next: declare str, and let the mapping make a text of it: str(raw.id)"
         )
     return identity
 

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, JsonValue
-from pydantic import Json as JsonIn
+from pydantic import Json as ParsedJson
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -39,4 +39,4 @@ def _from_days(value: Any) -> Any:
 MicroTimestamp = Annotated[datetime, BeforeValidator(_from_microseconds)]
 MilliTimestamp = Annotated[datetime, BeforeValidator(_from_milliseconds)]
 EpochDate = Annotated[date, BeforeValidator(_from_days)]
-JsonText = JsonIn[JsonValue]
+JsonText = ParsedJson[JsonValue]

@@ -53,10 +53,12 @@ def field_type(annotation: Any, markers: tuple[object, ...]) -> FieldType:
     inner = [part for part in flat if part is not type(None) and not isinstance(part, _Marker)]
     every = (*markers, *(part.value for part in flat if isinstance(part, _Marker)))
     kinds = {_kind(part) for part in inner}
-    if len(kinds) != 1:
+    if len(kinds) != 1 or (kinds == {"list"} and len(inner) != 1):
         raise TypeError(f"{annotation!r} is not one type; a field has one type, and may have None beside it")
     kind = kinds.pop()
     if kind == "list":
+        if any(isinstance(marker, Scale | Unit) for marker in every):
+            raise TypeError("Scale and Unit stand with the item: list[Annotated[Decimal, Scale(8, 2)]]")
         return FieldType(kind, type(None) in flat, item=_item(inner[0]))
     scale = next((marker for marker in every if isinstance(marker, Scale)), _default_scale(kind))
     if scale is not None and kind not in ("decimal", "money"):
@@ -101,7 +103,7 @@ def _kind(part: Any) -> Kind:
     try:
         return _PLAIN[part]
     except (KeyError, TypeError):
-        known = ", ".join([*(kind.__name__ for kind in _PLAIN), "Json", "lists of them"])
+        known = ", ".join([*(kind.__name__ for kind in _PLAIN), "Json", "and lists of plain ones, such as list[str]"])
         raise TypeError(f"{part!r} cannot stand in an entity; known types: {known}") from None
 
 

@@ -31,7 +31,7 @@ class StandingFaults(NamedTuple):
                 "why": one.why,
                 "since_s": one.since_us / 1e6,
                 "told_s": one.at_us / 1e6,
-                "times": one.times,
+                "attempts": one.attempts,
             }
             for one in self.faults
         ]

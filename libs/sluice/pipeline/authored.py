@@ -49,10 +49,10 @@ def load_mappings(pipeline: Pipeline) -> list[Mapping]:
                 )
             if (value.source, value.stream) not in streams:
                 read = f"{value.source}.{value.stream}"
-                declared = [f"{source}.{stream}" for source, stream in streams]
+                declared = [f"{one.source}.{one.stream}" for one in pipeline.streams()]
                 raise SettingsError(
                     f"{module.__file__}: mapping {value.name} reads {read}, which {pipeline.file} does not "
-                    f"declare; {meant(read, declared)}"
+                    f"declare ({meant(read, declared)})"
                 )
             seen[value.name] = value
     for mapping in seen.values():
@@ -85,8 +85,8 @@ def load_connector(pipeline: Pipeline, source: str) -> Any:
     try:
         return getattr(module, class_name)
     except AttributeError:
-        classes = [name for name, value in vars(module).items() if isinstance(value, type)]
-        told = f"no class {class_name} in {module.__file__}; {meant(class_name, classes)}"
+        own = [n for n, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
+        told = f"no class {class_name} in {module.__file__} ({meant(class_name, own)})"
         raise SettingsError(f"{place_in_file(pipeline, 'sources', source, 'poll')}: {told}") from None
 
 

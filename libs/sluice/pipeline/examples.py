@@ -27,7 +27,16 @@ class Mapped(NamedTuple):
 
 def examples_of(pipeline: Pipeline, source: str, stream: str) -> list[Path]:
     """The files that hold records of a stream, in the order of their names."""
-    return sorted((pipeline.root / "sources" / source / "examples" / stream).glob("*.json"))
+    folder = pipeline.root / "sources" / source / "examples" / stream
+    return sorted(file for file in folder.glob("*.json") if not file.is_dir())
+
+
+def read_example(pipeline: Pipeline, file: Path) -> bytes:
+    """Raises SettingsError for one that cannot be read."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{file.relative_to(pipeline.root)}: {error.strerror}") from None
 
 
 def require_examples_mapped(pipeline: Pipeline, mappings: Iterable[Mapping], decode: Decode) -> dict[str, list[Mapped]]:
@@ -42,7 +51,7 @@ def require_examples_mapped(pipeline: Pipeline, mappings: Iterable[Mapping], dec
         for file in examples_of(pipeline, mapping.source, mapping.stream):
             name = file.relative_to(pipeline.root)
             try:
-                record = decode(file.read_bytes())
+                record = decode(read_example(pipeline, file))
                 if not isinstance(record, dict):
                     raise ValueError("not a JSON object")
                 done.append(Mapped(file, mapping.apply(record)))
@@ -67,5 +76,5 @@ def require_example_folders(pipeline: Pipeline) -> None:
             if folder.name not in known:
                 place = folder.relative_to(pipeline.root)
                 raise SettingsError(
-                    f"{place}: source {source} has no stream {folder.name}; {meant(folder.name, known)}"
+                    f"{place}: source {source} has no stream {folder.name} ({meant(folder.name, known)})"
                 )

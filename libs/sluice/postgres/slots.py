@@ -103,7 +103,7 @@ def wal_end(connection: Connection, where: str) -> int:
 
 
 def wal_inserted(connection: Connection, where: str) -> int:
-    """Where the source's log has all that can be seen now; a part of it may not be written yet."""
+    """The insert LSN of the source's log: every change that is visible now lies below it, flushed or not."""
     return int(rows(connection, "wal_inserted", where)[0]["wal_inserted"])
 
 

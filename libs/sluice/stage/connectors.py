@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from sluice.connector import Connector, RestStream, Stream
-from sluice.connector.json_text import spelled
+from sluice.connector.json_text import Missing, NotJson, member, spelled
 from sluice.connector.paging import Concluded
 from sluice.connector.record import Record, UnreadableKey, source_key
 from sluice.errors import SettingsError, SluiceError
 from sluice.pipeline import Pipeline, reveal_all
 from sluice.pipeline.authored import author_s_mistake, load_connector
-from sluice.pipeline.examples import examples_of
+from sluice.pipeline.examples import examples_of, read_example
 from sluice.pipeline.load import place_in_file
 from sluice.pipeline.secret import missing_variables
 
@@ -31,7 +31,7 @@ def connector_class(
 
 
 class Checked(NamedTuple):
-    """A connector without a mistake that shows. `unset`: variables that are not set here; what needs their text was
+    """A connector in which no mistake was found. `unset`: variables that are not set here; what needs their text was
     not checked. `login`: how its requests are signed; `streams`: how each is read."""
 
     unset: list[str]
@@ -50,22 +50,24 @@ def _check(pipeline: Pipeline, source: str) -> Checked:
     missing = {name: missing_variables(value) for name, value in declared.settings.items()}
     settings = {name: None if missing[name] else reveal_all(value) for name, value in declared.settings.items()}
     plain = {name for name, value in declared.settings.items() if isinstance(value, str)}
-    wrong = [
-        f"{place_in_file(pipeline, 'sources', source, *mistake.location)}: {mistake.why}"
-        for mistake in kind.mistakes(settings, plain, declared.streams)
-    ]
-    if wrong:
-        raise SettingsError("; ".join(wrong))
+    with authored_place(pipeline, "sources", source, "settings"):
+        mistakes = list(kind.mistakes(settings, plain, declared.streams))
+    if mistakes:
+        places = (place_in_file(pipeline, "sources", source, *one.location) for one in mistakes)
+        raise SettingsError("; ".join(f"{place}: {one.why}" for place, one in zip(places, mistakes, strict=True)))
+    streams = {}
     for stream in declared.streams:
-        _require_members(pipeline, source, stream, kind.streams[stream])
+        with authored_place(pipeline, "sources", source, "streams", stream):
+            kind.streams[stream].require_declared()
+            _require_members(pipeline, source, stream, kind.streams[stream])
+            streams[stream] = "; ".join(_how(kind.streams[stream]))
     unset = sorted(set().union(*missing.values()))
     signs = kind.auth is not Connector.auth
-    streams = {stream: "; ".join(_how(kind.streams[stream])) for stream in declared.streams}
     if unset:
         return Checked(unset, "by its method auth" if signs else "none", streams)
     with authored_place(pipeline, "sources", source, "settings"):
         connector = kind(source, settings)
-        login = type(connector.auth()).__name__ if signs else "none"
+        login = connector.login if signs else "none"
     for stream in declared.streams:
         with authored_place(pipeline, "sources", source, "streams", stream):
             connector.stream(stream).first_request(None)
@@ -80,7 +82,7 @@ def _how(kind: type[Stream[Any]]) -> Iterator[str]:
     yield f"key {', '.join(_keys(kind))}"
     yield f"changes by {kind.cursor.field}" if kind.cursor is not None else "no cursor: everything is listed each time"
     if issubclass(kind, RestStream):
-        yield f"pages by {kind.paging.declared}" if isinstance(kind.paging, Concluded) else "one page"
+        yield f"pages by {kind.paging.declared}" if isinstance(kind.paging, Concluded) else type(kind.paging).__name__
 
 
 def _keys(kind: type[Stream[Any]]) -> tuple[str, ...]:
@@ -91,7 +93,7 @@ def _require_members(pipeline: Pipeline, source: str, stream: str, kind: type[St
     """Raises SettingsError where an example of the stream lacks its key, or all of them lack its cursor."""
     cursor = kind.cursor.field if kind.cursor is not None and kind.cursor_of is Stream.cursor_of else None
     examples = examples_of(pipeline, source, stream)
-    records = {file: Record(file.read_bytes()) for file in examples}
+    records = {file: Record(read_example(pipeline, file)) for file in examples}
     for file, record in records.items():
         try:
             source_key(record, _keys(kind))
@@ -99,11 +101,20 @@ def _require_members(pipeline: Pipeline, source: str, stream: str, kind: type[St
             raise SettingsError(
                 f"{file.relative_to(pipeline.root)}: {error}. Next: mend key of {kind.__qualname__}, or the example"
             ) from None
-    if cursor is not None and records and all(record.get(cursor) is None for record in records.values()):
+    if cursor is not None and records and not any(_has(record, cursor) for record in records.values()):
         raise SettingsError(
             f"{examples[0].parent.relative_to(pipeline.root)}: no example has the cursor's member {cursor}. Next: mend "
             f"cursor of {kind.__qualname__}, or the examples"
         )
+
+
+def _has(record: Record, path: str) -> bool:
+    """Whether the member is there, null or not."""
+    try:
+        member(record.raw, path)
+    except (Missing, NotJson):
+        return False
+    return True
 
 
 @contextmanager

@@ -50,13 +50,13 @@ class _Open:
 
     why: str
     due_s: float
+    passing: bool
     offsets: dict[Partition, int] = field(default_factory=dict)
     work: set[Partition] = field(default_factory=set)
     begun: set[Partition] = field(default_factory=set)
     read: set[Partition] = field(default_factory=set)
     joining: bool = False
     delivery: bool = False
-    passing: bool = False
     told: bool = False
 
     @property
@@ -84,13 +84,12 @@ class OwedFaults:
         Returns whether this cause is new.
         """
         if not passing:
-            # It stands in the way now, and is told. What was expected to pass may have; if not, it comes again.
+            # Drop passing faults that are not told yet: their cause may be over. If it is not, it fails again.
             self._open = {name: one for name, one in self._open.items() if one.told or not one.passing}
         one = self._open.get(about)
         new = one is None or one.why != why
         if one is None:
-            one = self._open[about] = _Open(why, now_s + PASSING_FOR_S if passing else now_s)
-            one.passing = passing
+            one = self._open[about] = _Open(why, now_s + PASSING_FOR_S if passing else now_s, passing)
         one.why = why
         for at, offset in debt.offsets.items():
             one.offsets[at] = max(offset, one.offsets.get(at, 0))

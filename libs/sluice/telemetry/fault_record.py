@@ -16,7 +16,7 @@ REPEATED_EVERY_S = 30.0
 
 class FaultRecord(NamedTuple):
     """A fault that a process told. `since_us`: when it began, `at_us`: when the process last said so (Unix µs);
-    `times`: how many times in a row something was tried by then, 0 where nobody counts."""
+    `attempts`: how many times in a row something was tried by then, 0 where nobody counts."""
 
     stage: str
     instance: str
@@ -24,7 +24,7 @@ class FaultRecord(NamedTuple):
     why: str
     since_us: int
     at_us: int
-    times: int = 0
+    attempts: int = 0
 
     def to_json(self) -> bytes:
         return orjson.dumps(
@@ -36,7 +36,7 @@ class FaultRecord(NamedTuple):
                 "why": self.why,
                 "since": self.since_us,
                 "at": self.at_us,
-                "times": self.times,
+                "attempts": self.attempts,
             }
         )
 
@@ -48,7 +48,7 @@ class FaultRecord(NamedTuple):
             if read["v"] != VERSION:
                 return None
             stage, instance, about, why = (str(read[name]) for name in ("stage", "instance", "about", "why"))
-            return cls(stage, instance, about, why, int(read["since"]), int(read["at"]), int(read.get("times", 0)))
+            return cls(stage, instance, about, why, int(read["since"]), int(read["at"]), int(read.get("attempts", 0)))
         except (ValueError, KeyError, TypeError):
             return None
 
@@ -66,4 +66,4 @@ def written(stage: str, instance: str, about: str, standing: Standing | None, no
     """The record's value; None, a tombstone, where nothing stands."""
     if standing is None:
         return None
-    return FaultRecord(stage, instance, about, standing.why, standing.since_us, now_us, standing.times).to_json()
+    return FaultRecord(stage, instance, about, standing.why, standing.since_us, now_us, standing.attempts).to_json()

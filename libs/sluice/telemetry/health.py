@@ -26,7 +26,7 @@ class Standing(NamedTuple):
 
     why: str
     since_us: int
-    times: int = 0
+    attempts: int = 0
 
     @property
     def alarm(self) -> bool:
@@ -66,18 +66,18 @@ class Health:
     def started(self) -> None:
         self.mend(START)
 
-    def fault(self, about: str, why: str, times: int = 0) -> None:
+    def fault(self, about: str, why: str, attempts: int = 0) -> None:
         """Not ready because of `about`, until `mend(about)`. A new cause is one line of the log, however often told.
 
-        `about` names a thing of the pipeline (a table, a stream, a partition): it labels a metric. `times`: how many
+        `about` names a thing of the pipeline (a table, a stream, a partition): it labels a metric. `attempts`: how many
         times in a row it was tried by now.
         """
         with self._lock:
             before = self._standing.get(about)
-            if before is not None and (before.why, before.times) == (why, times):
+            if before is not None and (before.why, before.attempts) == (why, attempts):
                 return
             since_us = before.since_us if before is not None and before.alarm else _now_us()
-            now = self._standing[about] = Standing(why, since_us, times)
+            now = self._standing[about] = Standing(why, since_us, attempts)
             self._told(about, now)
             if before is not None and before.why == why:
                 return

@@ -16,7 +16,7 @@ LAG_SECONDS = Gauge(
 )
 DEAD_LETTERS = Counter(
     "sluice_dead_letters_total",
-    "Dead letters, by the hash of their cause, which `sluice lag` tells in words.",
+    "Dead letters, by their header `sluice-cause`, a hash; `sluice lag` tells causes in words.",
     ["stage", "cause"],
 )
 BATCH_SECONDS = Histogram(
@@ -27,7 +27,8 @@ BATCH_SECONDS = Histogram(
 )
 FRESHNESS = Histogram(
     "sluice_freshness_seconds",
-    "Time from the change in the source, a commit or the time that a polled record names, to the committed golden row.",
+    "Time from the change in the source to the committed golden row: from the commit, or from the time that a polled "
+    "record names, else from when it was fetched.",
     ["entity"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800),
 )

@@ -123,7 +123,7 @@ def settled(source: Source, running: Running, leaf: str, after: str) -> None:
     def bound() -> bool:
         mark = source.mark("a")
         assert not mark.why, f"{after}: {mark.why}"
-        files = [mark.bound.filenode, *(leaf.filenode for leaf in mark.bound.leaves.values())] if mark.bound else []
+        files = [mark.bound.filenode, *(one.filenode for one in mark.bound.leaves.values())] if mark.bound else []
         return file in files
 
     eventually(bound, f"bound to what stands after: {after}", state=lambda: str(running.health.faults))

@@ -68,11 +68,8 @@ def test_who_follows_the_page_has_golden_books_of_both_sources(mine: Path, serve
         checked = subprocess.run(check, capture_output=True, text=True, check=False)
         assert checked.returncode == 0, checked.stderr
         assert "connector of api: sources.api.connector:BookApi, login none" in checked.stdout
-        assert (
-            """examples/books/one.json → book 978-1\n        isbn "978-1"; title "Sluices"; rating 4.5\n"""
-            in checked.stdout
-        )
-        assert """tags ["locks","dams"]; about {"pages": 120}""".replace(": ", ":") in checked.stdout
+        (sample,) = re.findall(r"```\n(mapping offer.*?)```", PAGE.read_text(), re.DOTALL)
+        assert set(sample.splitlines()) <= set(checked.stdout.splitlines())
         done = up(mine, servers, "--seconds", "1", "--json", SHOP_DSN=shop, BOOKS_DSN=books)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

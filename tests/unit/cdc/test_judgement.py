@@ -19,7 +19,17 @@ from sluice.postgres.table_facts import (
     bound_to,
 )
 from sluice_ingress_cdc.fitness import unfit
-from sluice_ingress_cdc.judgement import Action, Seen, Verdict, before_the_log, doubtful_columns, judge, judge_relation
+from sluice_ingress_cdc.judgement import (
+    Action,
+    Seen,
+    Verdict,
+    before_the_log,
+    doubtful_columns,
+    first_seen,
+    judge,
+    judge_relation,
+    not_yet_bound,
+)
 
 V18, V17 = 180_006, 170_010
 TEXT, VARCHAR, INT4, INT8 = 25, 1043, 23, 20
@@ -261,6 +271,23 @@ def test_rows_that_are_all_younger_were_truncated_or_rewritten_and_the_log_tells
     verdict = judge(known)
     assert (verdict.action, waiting) == (action, waits)
     assert action is Action.GO_ON or "its rows were rewritten" in verdict.why
+
+
+def test_a_suspicion_counts_from_where_it_was_seen_first_and_another_one_from_where_it_is_seen_now() -> None:
+    emptied = SEEN._replace(facts=PARTITIONED, emptied={8: 1_001})
+    first = first_seen(emptied.suspicions, {}, 50)
+    assert first == {(8, 1_001): 50}
+    again = emptied._replace(emptied={8: 1_001, 9: 1_002})
+    assert first_seen(again.suspicions, first, 60) == {(8, 1_001): 50, (9, 1_002): 60}
+    emptied_once_more = emptied._replace(emptied={8: 1_003})
+    assert first_seen(emptied_once_more.suspicions, first, 70) == {(8, 1_003): 70}
+    rewritten = SEEN._replace(facts=FACTS._replace(filenode=70), refilled=True)
+    assert first_seen(rewritten.suspicions, {}, 80) == {(7, 70): 80}
+    assert first_seen(SEEN.suspicions, first, 90) == {}
+
+
+def test_of_truncations_those_are_kept_that_a_look_may_not_have_seen() -> None:
+    assert not_yet_bound((BOUND.xid - 1, BOUND.xid, BOUND.xid + 5), BOUND) == (BOUND.xid, BOUND.xid + 5)
 
 
 # ── the log's own word ────────────────────────────────────────────────────────────────────────────────────────────

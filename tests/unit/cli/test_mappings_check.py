@@ -112,7 +112,7 @@ def test_connectors_are_loaded_and_their_streams_named(folder: Path) -> None:
     code, told = checked(folder)
     assert code == 0, told
     assert "connector of crm: sources.crm.connector:Crm, login none" in told
-    how = "/people; records in data; key id; no cursor: everything is listed each time; one page"
+    how = "/people; records in data; key id; no cursor: everything is listed each time; SinglePage"
     assert f"    stream people: {how}\n" in told
     assert "not checked" not in told
 
@@ -120,7 +120,7 @@ def test_connectors_are_loaded_and_their_streams_named(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"kind": "Crn"}, "connector.py; is Crm meant?"),
+        ({"kind": "Crn"}, "connector.py (is Crm meant?)"),
         (
             {"settings": GOOD.replace("{env: CRM_KEY}", "s3cret")},
             "sources.crm.settings.key: a secret stands in the file",
@@ -131,9 +131,9 @@ def test_connectors_are_loaded_and_their_streams_named(folder: Path) -> None:
             "pipeline.yaml:7: sources.crm.settings.base_url: it is needed, and left out",
         ),
         ({"settings": GOOD + ", pages: many"}, "sources.crm.settings.pages: Input should be a valid integer"),
-        ({"settings": GOOD + ", kay: 1"}, "pipeline.yaml:7: sources.crm.settings.kay: no such setting; is key meant?"),
+        ({"settings": GOOD + ", kay: 1"}, "pipeline.yaml:7: sources.crm.settings.kay: no such setting (is key meant?)"),
         ({"settings": 'base_url: "crm.example.org", key: {env: CRM_KEY}'}, "sources.crm.settings.base_url: "),
-        ({"stream": "persons"}, "sources.crm.streams.persons: the connector has no such stream; there are people"),
+        ({"stream": "persons"}, "sources.crm.streams.persons: the connector has no such stream (there are people)"),
     ],
 )
 def test_what_a_poller_would_refuse_is_refused_before_anything_runs(
@@ -151,7 +151,7 @@ def test_what_a_variable_that_is_not_set_would_give_is_not_checked_and_that_is_t
     monkeypatch.delenv("CRM_KEY")
     code, told = checked(folder)
     assert code == 0, told
-    assert "not checked: the settings that CRM_KEY would give; not set here" in told
+    assert "not checked: the settings that CRM_KEY would give" in told
 
 
 def test_a_misspelt_setting_is_refused_although_its_variable_is_not_set(
@@ -160,7 +160,7 @@ def test_a_misspelt_setting_is_refused_although_its_variable_is_not_set(
     monkeypatch.delenv("CRM_KEY")
     code, told = checked(folder, settings=GOOD.replace("key:", "kay:"))
     assert code == 2
-    assert "sources.crm.settings.kay: no such setting; is key meant?" in told
+    assert "sources.crm.settings.kay: no such setting (is key meant?)" in told
     assert "sources.crm.settings.key: it is needed, and left out" in told
 
 
@@ -204,10 +204,10 @@ def test_it_prints_each_field_as_it_was_understood_and_what_examples_become(fold
     assert "sources in order: crm\n" in told
     assert "entity person\n    number  text          identity\n" in told
     assert "    name    text or null  prefer(crm; skip_null)\n" in told
-    assert 'sources/crm/examples/people/ada.json → person 7\n        number "7"; name "Ada"\n' in told
+    assert 'sources/crm/examples/people/ada.json → person 7\n        number "7"\n        name "Ada"\n' in told
     as_json = CliRunner().invoke(app, ["mappings", "check", "--pipeline", str(folder), "--json"])
     read = orjson.loads(as_json.stdout)
-    assert read["entities"]["person"]["name"] == ["text or null", "prefer(crm; skip_null)"]
+    assert read["entities"]["person"]["name"] == {"column": "text or null", "rule": "prefer(crm; skip_null)"}
     assert read["connectors"]["crm"]["login"] == "none"
 
 
@@ -215,14 +215,14 @@ def test_a_rule_that_ranks_an_unknown_source_is_refused(folder: Path) -> None:
     code, told = check(authored(folder, ranked="crn"))
     assert code == 2
     assert "entities.Person.name: prefer(crn; skip_null) ranks source crn, which " in told
-    assert "is crm meant?" in told
+    assert "(is crm meant?)" in told
 
 
 def test_a_mapping_of_an_unknown_stream_is_told_the_one_that_was_meant(folder: Path) -> None:
     code, told = check(authored(folder, source="crm.peple"))
     assert code == 2
     assert "mapping row reads crm.peple, which " in told
-    assert "does not declare; is crm.people meant?" in told
+    assert "does not declare (is crm.people meant?)" in told
 
 
 def test_examples_of_no_stream_are_refused(folder: Path) -> None:
@@ -230,7 +230,7 @@ def test_examples_of_no_stream_are_refused(folder: Path) -> None:
     (examples / "people").rename(examples / "peoples")
     code, told = check(folder)
     assert code == 2
-    assert "sources/crm/examples/peoples: source crm has no stream peoples; is people meant?" in told
+    assert "sources/crm/examples/peoples: source crm has no stream peoples (is people meant?)" in told
 
 
 @pytest.mark.parametrize(
@@ -242,10 +242,20 @@ def test_examples_of_no_stream_are_refused(folder: Path) -> None:
             '"data", "id"\n    cursor = Cursor("modifedAt")',
             "examples/people: no example has the cursor's member modifedAt",
         ),
-        ("streams: ClassVar", "login = None\n    streams: ClassVar", "Crm has a method login, which nobody calls"),
+        ("streams: ClassVar", "login = print\n    streams: ClassVar", "login, which nobody calls. Next: call it auth"),
+        (
+            "class NoConnector",
+            "    def auth(self):\n        pass\n\n\nclass NoConnector",
+            "auth returns NoneType, which is",
+        ),
+        ('path, records, key = "/people", "data", "id"', 'path, records = "/people", "data"', "People declares no key"),
+        ('path, records, key = "/people", "data", "id"', 'records, key = "data", "id"', "People declares no path"),
+        ('"data", "id"', '"data", "id"\n    cursor = "modified"', 'a cursor is written Cursor("modifiedAt")'),
+        ('"data", "id"', '"data", "id"\n    paging = Cursor', "paging is a class; write Cursor(…)"),
+        ('{"people": People}', '{"people": None}', "Crm.streams has no class of a stream under this name"),
         ("import Connector,", "import Conector,", "is Connector meant?"),
     ],
-    ids=["a key", "a cursor", "a method", "an import"],
+    ids=["key", "cursor", "method", "login", "no key", "no path", "cursor's text", "paging", "streams", "import"],
 )
 def test_what_a_connector_misspells_is_refused(folder: Path, declared: str, wrong: str, refusal: str) -> None:
     text = CONNECTOR.replace("import Connector,", "import Connector, Cursor,")
@@ -253,6 +263,17 @@ def test_what_a_connector_misspells_is_refused(folder: Path, declared: str, wron
     assert code == 2
     assert refusal in told
     assert "Traceback" not in told
+
+
+def test_a_null_cursor_is_a_cursor_and_a_folder_no_example(folder: Path) -> None:
+    text = CONNECTOR.replace("import Connector,", "import Connector, Cursor,")
+    connector = text.replace('"data", "id"', '"data", "id"\n    cursor = Cursor("meta.at")')
+    examples = authored(folder, connector=connector) / "sources" / "crm" / "examples" / "people"
+    (examples / "folder.json").mkdir()
+    (examples / "ada.json").write_text('{"id": 7, "name": "Ada", "meta": {"at": null}}')
+    assert check(folder)[0] == 0
+    (examples / "ada.json").write_text('{"id": 7, "name": "Ada", "meta": "x"}')
+    assert "no example has the cursor's member meta.at" in check(folder)[1]
 
 
 def test_a_login_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

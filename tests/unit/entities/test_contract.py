@@ -65,7 +65,7 @@ ID = Annotated[str, Identity()]
     [
         ({"a": str}, "exactly one field marked Identity()"),
         ({"a": ID, "b": ID}, "exactly one field marked Identity()"),
-        ({"a": Annotated[int, Identity()]}, "an identity is a str, and this is int. Next: declare str"),
+        ({"a": Annotated[int, Identity()]}, "an identity is a str, neither another type nor None. Next: declare str"),
         ({"a": Annotated[str | None, Identity()]}, "an identity is a str"),
         ({"a": ID, "b": dict[str, str]}, "known types"),
         ({"a": ID, "b": int | str}, "not one type"),

@@ -13,7 +13,8 @@ import pytest
 from pydantic import BaseModel
 
 from sluice.connector import json_text
-from sluice.entities import Entity, Identity, Json, JsonText, Money, OpenEnum
+from sluice.entities import Entity, Identity, Json, JsonText, Money, OpenEnum, Scale
+from sluice.entities.codec import JSON_LEVELS_MAX
 from sluice.errors import DeadRecord, SettingsError
 from sluice.postgres.golden_columns import GoldenTable
 from sluice.provenance import CanonicalRecord
@@ -92,18 +93,31 @@ def test_what_cannot_stand_downstream_is_refused_and_not_quoted(field: str, valu
     assert f"listed.{field}" in dead.value.reason
 
 
-def test_json_without_end_is_refused() -> None:
-    nested: list[Any] = []
-    for _ in range(100):
+def test_json_of_more_levels_than_there_may_be_is_refused() -> None:
+    nested: Any = 1
+    for _ in range(JSON_LEVELS_MAX):
         nested = [nested]
-    with pytest.raises(DeadRecord, match="nested more than 64 deep"):
-        CONTRACT.encode("about", nested)
+    assert CONTRACT.encode("about", nested) == "[" * JSON_LEVELS_MAX + "1" + "]" * JSON_LEVELS_MAX
+    with pytest.raises(DeadRecord, match=f"nested more than {JSON_LEVELS_MAX} deep"):
+        CONTRACT.encode("about", [nested])
 
 
 @pytest.mark.parametrize("inside", [list[int], Money, Json], ids=["lists", "money", "json"])
 def test_a_list_holds_plain_values_only(inside: Any) -> None:
     with pytest.raises(SettingsError, match="a list holds plain values; for anything else take Json"):
         type("Odd", (Entity,), {"__annotations__": {"number": Annotated[str, Identity()], "odd": list[inside]}})
+
+
+@pytest.mark.parametrize(
+    ("annotation", "told"),
+    [
+        (list[int] | list[str], "is not one type"),
+        (Annotated[list[Decimal], Scale(8, 2)], r"Scale and Unit stand with the item: list\[Annotated"),
+    ],
+)
+def test_what_a_list_cannot_say_is_refused(annotation: Any, told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        type("Odd", (Entity,), {"__annotations__": {"number": Annotated[str, Identity()], "odd": annotation}})
 
 
 def test_a_list_is_an_array_column_and_json_is_jsonb() -> None:

@@ -24,8 +24,8 @@ def test_a_fault_is_one_line_with_stage_thing_time_cause_and_next_step() -> None
 
 
 def test_how_often_something_was_tried_is_said() -> None:
-    (line,) = fault_lines(StandingFaults((fault("ingress-poller")._replace(times=14),)), NOON_S)
-    assert line.startswith("FAULT since 2026-03-01T12:00:00Z, 14 times in a row: ingress-poller: ")
+    (line,) = fault_lines(StandingFaults((fault("ingress-poller")._replace(attempts=14),)), NOON_S)
+    assert line.startswith("FAULT since 2026-03-01T12:00:00Z, failed 14 times in a row: ingress-poller: ")
 
 
 def test_a_fault_that_nobody_repeats_says_so() -> None:

@@ -65,19 +65,28 @@ def test_two_things_that_fail_stand_beside_each_other_until_each_succeeds() -> N
     assert told[-1] == set()
 
 
-@pytest.mark.parametrize("told_before", [False, True])
-def test_what_was_expected_to_pass_is_not_told_beside_what_came_after_it(told_before: bool) -> None:
-    """Its text would name a cause that is over; the other one is what stands in the way."""
+def failed_twice(told_between: bool) -> tuple[Health, OwedFaults, Places]:
+    """A cause that is expected to pass, then another one that is not; `told_between`: the first was told by then."""
     health = Health()
     health.started()
     faults, debt = OwedFaults(health), Debt(offsets={AT: 2})
     places = Places(frozenset([AT]), {AT: 1}, frozenset())
     faults.failed(STANDSTILL, "lost", debt, 0.0, passing=True)
-    if told_before:
+    if told_between:
         faults.review(places, PASSING_FOR_S)
     faults.failed("topic out", "gone", debt, PASSING_FOR_S)
     faults.review(places, 3 * PASSING_FOR_S)
-    assert set(health.faults) == ({"topic out", STANDSTILL} if told_before else {"topic out"})
+    return health, faults, places
+
+
+def test_a_passing_cause_that_is_not_told_yet_is_dropped_when_another_one_stands_in_the_way() -> None:
+    health, _, _ = failed_twice(told_between=False)
+    assert set(health.faults) == {"topic out"}
+
+
+def test_a_passing_cause_that_was_told_stands_until_what_it_owes_is_done() -> None:
+    health, faults, places = failed_twice(told_between=True)
+    assert set(health.faults) == {"topic out", STANDSTILL}
     faults.review(places._replace(committed={AT: 2}), 4 * PASSING_FOR_S)
     assert not health.faults
 

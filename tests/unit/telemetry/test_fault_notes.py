@@ -51,12 +51,12 @@ def test_how_the_last_process_ended_stands_until_this_one_has_lived_for_a_while(
 
 def test_how_often_something_was_tried_is_written_with_the_next_repetition() -> None:
     notes = FaultNotes()
-    notes.told("stream", ONE._replace(times=3))
-    assert notes.take() == {"stream": ONE._replace(times=3)}
-    notes.told("stream", ONE._replace(times=4))
+    notes.told("stream", ONE._replace(attempts=3))
+    assert notes.take() == {"stream": ONE._replace(attempts=3)}
+    notes.told("stream", ONE._replace(attempts=4))
     assert notes.take() == {}
     notes.repeat()
-    assert notes.take()["stream"] == ONE._replace(times=4)
+    assert notes.take()["stream"] == ONE._replace(attempts=4)
 
 
 def test_a_record_of_a_fault_is_read_as_it_was_written_and_nothing_else_is() -> None:
@@ -68,8 +68,8 @@ def test_a_record_of_a_fault_is_read_as_it_was_written_and_nothing_else_is() -> 
     assert written("mapper", "0", "raw.hr/0", None, 9) is None
     for bad in (b"", b"[]", b'{"v":2}', value.replace(b'"why"', b'"wy"'), value.replace(b"5", b"null")):
         assert FaultRecord.from_json(bad) is None
-    older = value.replace(b',"times":7', b"")
-    assert FaultRecord.from_json(older) == record._replace(times=0)
+    older = value.replace(b',"attempts":7', b"")
+    assert FaultRecord.from_json(older) == record._replace(attempts=0)
 
 
 def test_health_tells_each_fault_that_is_new_changed_or_over_and_no_other() -> None:

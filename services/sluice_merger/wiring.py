@@ -6,7 +6,7 @@ from sluice.kafka import clients
 from sluice.kafka.topics import Topics
 from sluice.names import MERGER
 from sluice.pipeline import Pipeline
-from sluice.pipeline.authored import load_entities, require_ranked_sources
+from sluice.pipeline.authored import load_entities
 from sluice.schemas import Registry, avro_schema, make_encoder
 from sluice.stage.pinning import require_partitions
 from sluice.stage.settings import StageSettings
@@ -17,7 +17,6 @@ def inputs_of(pipeline: Pipeline, settings: StageSettings) -> dict[str, Input]:
     """Inputs by contributions topic. Raises SettingsError or EnvironmentFault (topic or schema missing)."""
     names = pipeline.names
     contracts = load_entities(pipeline)
-    require_ranked_sources(pipeline, contracts)
     topics = {e: (names.contributions(e), names.canonical(e)) for e in contracts}
     states = {e: names.state(MERGER, topics[e][0]) for e in contracts}
     pinned = Topics(clients.admin(settings.kafka)).pinned(

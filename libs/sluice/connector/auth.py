@@ -155,10 +155,11 @@ class SessionAuth:
 
 
 def _secret_texts(headers: Mapping[str, str]) -> Iterator[str]:
-    """What is secret in these headers: of `Bearer abc` all and `abc`, of a cookie its values. A token may stand in a
-    header of any name, but it is never short; a short cookie is a preference."""
+    """What is secret in these headers: of `Bearer abc` all and `abc`, of cookies each `name=value`, and the value.
+    A token may stand in a header of any name, but it is never short; a short value of a cookie is a preference."""
     for name, value in headers.items():
         if name.lower() == "cookie":
+            yield from value.split("; ")
             values = (part.partition("=")[2] for part in value.split("; "))
             yield from (one for one in values if len(one) >= COOKIE_LENGTH_MIN)
         elif is_secret_name(name) or len(value) >= TOKEN_LENGTH_MIN:

@@ -23,7 +23,9 @@ class Renewed(SessionAuth):
 
     def login(self, door: Door) -> Login:
         self.logins += 1
-        return Login({"Authorization": f"Bearer token-{self.logins}", "Cookie": f"sid=cookie-{self.logins}; a=b"})
+        return Login(
+            {"Authorization": f"Bearer token-{self.logins}", "Cookie": f"sid=cookie-{self.logins}; s=1; theme=dark"}
+        )
 
 
 class Hr(Connector[ConnectorSettings]):
@@ -51,7 +53,9 @@ def test_the_token_and_cookie_of_the_last_two_logins_are_removed() -> None:
     auth = Renewed()
     hr = connector(auth)
     first = auth.headers(NOWHERE)
-    assert stored(hr, b"you sent Bearer token-1, sid=cookie-1") == b"you sent [removed], sid=[removed]"
+    assert stored(hr, b"Bearer token-1, sid=cookie-1, cookie-1, s=1, dark 1") == (
+        b"[removed], [removed], [removed], s=1, dark 1"
+    )
     auth.forget(first)
     second = auth.headers(NOWHERE)
     assert stored(hr, b"token-1 is old, cookie-2 new") == b"[removed] is old, [removed] new"

@@ -85,7 +85,7 @@ def test_an_open_transaction_of_a_dead_owner_does_not_hide_what_was_committed_be
     """A dead owner's open transaction at 0 hides another's commit behind it until it times out: the end of the log is
     the high watermark, and the reader waits."""
     settings, topic = _topic(request)
-    dead = TransactionalProducer(settings.model_copy(update={"transaction_timeout_ms": 2_000}), f"{topic}-dead")
+    dead = TransactionalProducer(settings.model_copy(update={"transaction_timeout_ms": 8_000}), f"{topic}-dead")
     dead.fence()
     dead.begin()
     dead.produce(topic, b"k", b"never committed", partition=0)

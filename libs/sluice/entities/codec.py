@@ -220,7 +220,7 @@ def _json(where: str, field: FieldType) -> Encode:
         if type(value) is float:
             if not math.isfinite(value):
                 raise DeadRecord("not-finite", f"{where} holds NaN or infinity")
-            return value + 0.0
+            return value
         if isinstance(value, dict):
             return {_member(key): checked(inside, depth + 1) for key, inside in value.items()}
         if isinstance(value, list | tuple):

@@ -54,7 +54,7 @@ def test_values_are_spelled_item_by_item_and_json_as_its_canonical_text() -> Non
         "seen_at": [noon],
         "days": [date(2024, 1, 1)],
         "moods": [Mood("never heard of")],
-        "about": {"b": [1.0, 1e22], "a": None},
+        "about": {"b": [1.0, 1e22, -0.0], "a": None},
     }
     spelled = {name: CONTRACT.encode(name, value) for name, value in given.items()}
     assert spelled == {
@@ -63,7 +63,7 @@ def test_values_are_spelled_item_by_item_and_json_as_its_canonical_text() -> Non
         "seen_at": [1704110400000000],
         "days": ["2024-01-01"],
         "moods": ["unknown"],
-        "about": '{"a":null,"b":[1,1e+22]}',
+        "about": '{"a":null,"b":[1,1e+22,0]}',
     }
     assert CONTRACT.decode("prices", ["1.50"]) == [Decimal("1.50")]
     assert CONTRACT.decode("about", '{"a":1}') == {"a": 1}

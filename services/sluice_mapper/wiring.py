@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sluice.connector import json_text
+from sluice import json_text
 from sluice.kafka import clients
 from sluice.kafka.topics import Topics
 from sluice.names import MAPPER

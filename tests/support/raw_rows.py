@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sluice.connector import json_text
+from sluice import json_text
 from sluice.postgres.debezium import Moment, TableEvents
 from sluice.postgres.debezium import Source as EventSource
 from sluice.postgres.source_connection import connect

@@ -54,7 +54,6 @@ class Employees(Stream[TrytonEmployee]):
 from sluice.connector.auth import ApiKeyAuth, Auth, BasicAuth, Door, Login, NoAuth, SessionAuth
 from sluice.connector.connector import Connector, ConnectorSettings
 from sluice.connector.cursor import Cursor, CursorValue
-from sluice.connector.json_text import Missing, NotJson, decode, encode
 from sluice.connector.messages import Request, Response
 from sluice.connector.oauth2 import OAuth2ClientCredentials
 from sluice.connector.odata import ODataStream
@@ -66,6 +65,7 @@ from sluice.connector.transport import Limits
 from sluice.entities.debezium_types import EpochDate as EpochDays
 from sluice.entities.debezium_types import MicroTimestamp as EpochMicros
 from sluice.errors import EnvironmentFault, Transient
+from sluice.json_text import Missing, NotJson, decode, encode
 
 __all__ = [
     "ApiKeyAuth",

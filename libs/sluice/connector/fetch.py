@@ -107,6 +107,6 @@ def failure(source: str, response: Response, secrets: Collection[str] = ()) -> S
     if policy is Transient:
         return Transient(f"{where}: status {response.status}", retry_after_s(response))
     if response.status in (401, 403):
-        why = f"status {response.status}: the source refuses this account, renewed credentials included"
-        return EnvironmentFault(where, why, f"check sources.{source}.settings and what this account may read")
+        next_step = f"check sources.{source}.settings, the variables that stand there, and what this account may read"
+        return EnvironmentFault(where, f"status {response.status}: the source refuses this account", next_step)
     return EnvironmentFault(where, f"status {response.status}", "check base_url and the stream's path and parameters")

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote, unquote_plus, urljoin, urlsplit, urlunsplit
 
-from sluice.connector import json_text
+from sluice import json_text
 
 ParamValue = str | int
 

@@ -14,10 +14,10 @@ from pydantic import SecretStr
 
 from sluice.codes import classify_http
 from sluice.connector.auth import Door, Login, SessionAuth
-from sluice.connector.json_text import NotJson
 from sluice.connector.messages import Request, Response, absolute, without_query
 from sluice.connector.retry_after import retry_after_s
 from sluice.errors import EnvironmentFault, Transient
+from sluice.json_text import NotJson
 
 # A token is renewed this long before it ends, or at half of its life where that is sooner.
 RENEW_BEFORE_S = 30.0

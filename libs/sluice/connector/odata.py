@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from sluice.connector.cursor import CursorValue, as_time
-from sluice.connector.json_text import Path
 from sluice.connector.messages import ParamValue, Request, Response
 from sluice.connector.paging import Concluded, NextLink, Paging
 from sluice.connector.rest import RestStream
 from sluice.connector.stream import Model
+from sluice.json_text import Path
 
 LINK = NextLink("@odata.nextLink")
 

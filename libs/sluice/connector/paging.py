@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
-from sluice.connector import json_text
+from sluice import json_text
 from sluice.connector.messages import ParamValue, Request, Response, with_params
 
 _LINK = re.compile(r"<([^>]*)>((?:\s*;\s*[\w*]+\s*=\s*(?:\"[^\"]*\"|[^\s;,\"]+))*)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sluice.connector import json_text
+from sluice import json_text
 
 
 class UnreadableKey(ValueError):

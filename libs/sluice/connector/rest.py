@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from sluice.connector.cursor import CursorValue
-from sluice.connector.json_text import Path
 from sluice.connector.messages import ParamValue, Request, Response
 from sluice.connector.paging import Concluded, Paging, SinglePage
 from sluice.connector.stream import Model, Stream
 from sluice.errors import SettingsError
+from sluice.json_text import Path
 
 
 class RestStream(Stream[Model]):

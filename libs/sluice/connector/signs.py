@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sluice.connector import json_text
+from sluice import json_text
 from sluice.connector.messages import Response
 from sluice.connector.paging import next_in_header
 

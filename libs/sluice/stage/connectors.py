@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from sluice.connector import Connector, RestStream, Stream
-from sluice.connector.json_text import Missing, NotJson, member, spelled
 from sluice.connector.paging import Concluded
 from sluice.connector.record import Record, UnreadableKey, source_key
 from sluice.errors import SettingsError, SluiceError
+from sluice.json_text import Missing, NotJson, member, spelled
 from sluice.pipeline import Pipeline, reveal_all
 from sluice.pipeline.authored import author_s_mistake, load_connector
 from sluice.pipeline.examples import examples_of, read_example

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from sluice.connector import json_text
+from sluice import json_text
 from sluice.entities.codec import INSTANTS, microseconds
 from sluice.errors import DeadRecord
 from sluice.position import HEADER as POSITION_HEADER

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.connector import Missing, NotJson, decode
-from sluice.connector.json_text import Path, member, slices
 from sluice.connector.record import Record, UnreadableKey, source_key
+from sluice.json_text import Path, member, slices
 
 LONG = b"123456789012345678901234567890"
 values = st.recursive(

@@ -12,7 +12,7 @@ import fastavro
 import pytest
 from pydantic import BaseModel
 
-from sluice.connector import json_text
+from sluice import json_text
 from sluice.entities import Entity, Identity, Json, JsonText, Money, OpenEnum, Scale
 from sluice.entities.codec import JSON_LEVELS_MAX
 from sluice.errors import DeadRecord, SettingsError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sluice.connector import json_text
+from sluice import json_text
 from sluice.entities import Mapping
 from sluice.errors import SettingsError
 from sluice.pipeline import load_pipeline

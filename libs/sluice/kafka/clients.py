@@ -98,7 +98,9 @@ def _reader(settings: KafkaSettings, group: str) -> dict[str, Any]:
             "enable.partition.eof": True,
             "fetch.message.max.bytes": MESSAGE_BYTES_MAX,
             "fetch.max.bytes": MESSAGE_BYTES_MAX + MIB,
-            "fetch.wait.max.ms": 100,
+            # A broker answers at once when something comes. Ten empty answers a second to each reader cost it 9 % of a
+            # core for an idle pipeline of five stages, four cost 6 %.
+            "fetch.wait.max.ms": 250,
             # The default waits half a second between fetches once the queue is full: a stall in every restore.
             "fetch.queue.backoff.ms": 20,
             "queued.max.messages.kbytes": settings.fetch_queue_kib,

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from confluent_kafka import TopicCollection
+from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
     NewTopic,
+    OffsetSpec,
     ResourceType,
 )
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -120,10 +121,12 @@ def _expand(kind: TopicKind, pipeline: Pipeline, entities: list[str]) -> Iterato
         raise SettingsError(f"schemas/topics: {kind.name}: no such placeholders")
 
 
-def _has_leaders(future: Future[Any], timeout_s: float) -> bool:
+def _led_partitions(future: Future[Any], timeout_s: float) -> int:
+    """How many partitions a topic has; 0 as long as one of them has no leader."""
     with AdminAnswer("describing a new topic", "UNKNOWN_TOPIC_OR_PART", "LEADER_NOT_AVAILABLE"):
-        return all(p.leader is not None for p in future.result(timeout_s).partitions)
-    return False
+        partitions = future.result(timeout_s).partitions
+        return len(partitions) if all(p.leader is not None for p in partitions) else 0
+    return 0
 
 
 class Topics:
@@ -181,8 +184,12 @@ class Topics:
         return findings
 
     def await_leaders(self, names: list[str]) -> None:
-        """Wait for topics just made: one is of use once every partition has a leader, a moment later. Raises
-        EnvironmentFault for one that has none in time."""
+        """Wait for topics just made: one is of use once every partition has a leader that answers, a moment later.
+        Raises EnvironmentFault for one that has none in time.
+
+        A broker names itself the leader before it is. A group that is joined in between gets no partition before its
+        next heartbeat: 5 s later by default (Kafka 4.1, KIP-848).
+        """
         give_up = time.monotonic() + self._timeout_s
         while names and (without := self._leaderless(names)):
             if time.monotonic() > give_up:
@@ -195,7 +202,21 @@ class Topics:
 
     def _leaderless(self, names: list[str]) -> list[str]:
         about = self._admin.describe_topics(TopicCollection(names), request_timeout=self._timeout_s)
-        return [n for n, future in about.items() if not _has_leaders(future, self._answer_timeout_s)]
+        partitions = {n: _led_partitions(future, self._answer_timeout_s) for n, future in about.items()}
+        return [n for n, led in partitions.items() if not led] or self._silent(partitions)
+
+    def _silent(self, partitions: Mapping[str, int]) -> list[str]:
+        """The topics of which a leader does not answer. `partitions`: how many each has."""
+        asked = {
+            TopicPartition(name, p): OffsetSpec.latest() for name, count in partitions.items() for p in range(count)
+        }
+        found = []
+        for at, future in self._admin.list_offsets(asked, request_timeout=self._timeout_s).items():
+            try:
+                future.result(self._answer_timeout_s)
+            except KafkaException:
+                found.append(str(at.topic))
+        return found
 
     def _refuse_other_counts(self, topics: list[Topic], there: dict[str, Pinned]) -> None:
         for topic in topics:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from sluice.errors import EnvironmentFault
 from sluice.kafka import KafkaSettings, clients
 from sluice.kafka.topics import Topic, Topics, concrete, load_kinds
 from sluice.pipeline import Pipeline, load_pipeline
 from sluice.pipeline.authored import load_entities
+from support.pace import within
 from support.repository import ROOT
 from support.waiting import eventually
 
@@ -65,6 +67,14 @@ def test_what_was_applied_stands_as_declared_and_is_not_touched_again(
     pinned = topics.pinned([names.raw("crm", "customers"), names.canonical("customer"), names.shards, names.ledger])
     assert [about.partitions for about in pinned.values()] == [2, 2, 3, 1]
     assert len({about.topic_id for about in pinned.values()}) == 4
+
+
+def test_every_leader_of_what_was_applied_answers_at_once(admin: AdminClient, declared: list[Topic]) -> None:
+    """A broker names itself the leader before it is, and a group that is joined then waits for a later heartbeat."""
+    Topics(admin).apply(declared)
+    partitions = {TopicPartition(t.name, p): OffsetSpec.latest() for t in declared for p in range(t.partitions)}
+    asked = admin.list_offsets(partitions)
+    assert {future.result(within(30)).offset for future in asked.values()} == {0}
 
 
 def test_configuration_that_differs_is_told_and_altered(admin: AdminClient, declared: list[Topic]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from sluice.pipeline import Pipeline, Secret
-from sluice.postgres.slots import slot_name
+from sluice.postgres.slots import publication_of, slot_of
 from sluice.stage.settings import StageSettings
 
 
@@ -55,8 +55,8 @@ def slots_of(pipeline: Pipeline) -> list[SlotSettings]:
         SlotSettings(
             source=name,
             dsn=source.dsn,
-            slot=source.slot or slot_name(pipeline.kafka.prefix, pipeline.pipeline, name),
-            publication=source.publication or slot_name(pipeline.kafka.prefix, pipeline.pipeline, name),
+            slot=slot_of(pipeline, name),
+            publication=publication_of(pipeline, name),
             publication_is_ours=source.publication is None,
             tables=tuple(source.tables),
             heartbeat_s=source.heartbeat,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import typer
 
+from sluice import json_text
 from sluice.cli.options import JsonOption, PipelineOption
-from sluice.connector import json_text
 from sluice.entities import EntityContract
 from sluice.explain.told import value_text
 from sluice.pipeline import Pipeline, load_pipeline
@@ -17,6 +17,7 @@ from sluice.pipeline.authored import load_entities, load_mappings, require_ranke
 from sluice.pipeline.examples import Mapped, require_example_folders, require_examples_mapped
 from sluice.pipeline.secret import missing_variables
 from sluice.postgres.golden_columns import columns_of
+from sluice.postgres.slots import publication_of, slot_of
 from sluice.stage.connectors import check_connectors
 from sluice.stage.settings import StageSettings, read_settings
 
@@ -43,6 +44,8 @@ def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
     the file, streams that the connector lacks, and examples without the stream's key or cursor. Printed is how each
     stream is read. What a variable would give that is not set here is not checked.
 
+    Databases: printed are slot, publication and tables. Whether they can be followed, `run ingress-cdc` says.
+
     Entities: each field is printed with its column and its rule. Refused are rules that rank an unknown source.
     """
     settings = read_settings(StageSettings, pipeline)
@@ -66,7 +69,9 @@ def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
         }
         entities = {name: dict(_fields(contract)) for name, contract in contracts.items()}
         read = {source: one._asdict() for source, one in connectors.items()}
-        print(orjson.dumps({"entities": entities, "mappings": facts, "unmapped": unread, "connectors": read}).decode())
+        followed = {source: _followed(loaded, source)._asdict() for source in loaded.cdc_sources()}
+        found = {"entities": entities, "mappings": facts, "unmapped": unread, "connectors": read, "followed": followed}
+        print(orjson.dumps(found).decode())
         return
     print(f"sources in order: {', '.join(loaded.source_order)}")
     for contract in contracts.values():
@@ -82,10 +87,33 @@ def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
         print("\n".join(f"    stream {name}: {how}" for name, how in one.streams.items()))
         if one.unset:
             print(f"    not checked: the settings that {', '.join(one.unset)} would give")
+    for source in loaded.cdc_sources():
+        print("\n".join(_followed_lines(source, _followed(loaded, source))))
     if unread:
         print(unmapped_line(unread))
     if not_set := sorted(missing_variables(loaded.model_dump())):
         print(f"not set here: {', '.join(not_set)}")
+
+
+class _Followed(NamedTuple):
+    """How a database is followed. `made`: the publication is made by Sluice, as the pipeline file names none."""
+
+    slot: str
+    publication: str
+    made: bool
+    tables: list[str]
+
+
+def _followed(pipeline: Pipeline, source: str) -> _Followed:
+    declared = pipeline.cdc_sources()[source]
+    made = declared.publication is None
+    return _Followed(slot_of(pipeline, source), publication_of(pipeline, source), made, declared.tables)
+
+
+def _followed_lines(source: str, one: _Followed) -> Iterator[str]:
+    made = ", made by Sluice" if one.made else ""
+    yield f"database of {source}: slot {one.slot}, publication {one.publication}{made}"
+    yield from (f"    table {table}" for table in one.tables)
 
 
 def _entity_lines(contract: EntityContract) -> Iterator[str]:

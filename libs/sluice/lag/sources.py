@@ -11,7 +11,7 @@ from sluice.kafka import KafkaSettings, read_to_end
 from sluice.pipeline import Pipeline
 from sluice.pipeline.model import CdcSource
 from sluice.postgres.slot_watermark import FOLLOWED, TableMark, source_watermarks
-from sluice.postgres.slots import is_followed, slot_name, wal_end
+from sluice.postgres.slots import is_followed, slot_of, wal_end
 from sluice.postgres.source_connection import connect
 from sluice.stage.control import json_object
 
@@ -81,7 +81,7 @@ def _followed(pipeline: Pipeline, name: str, source: CdcSource, marks: Mapping[s
             lag = lag._replace(why="nothing was published yet")
         else:
             lag = lag._replace(seen_age_s=max(0.0, time.time() - slot.at / 1e6), seen_every_s=source.heartbeat)
-        where, called = f"source {name}", source.slot or slot_name(pipeline.kafka.prefix, pipeline.pipeline, name)
+        where, called = f"source {name}", slot_of(pipeline, name)
         with connect(source.dsn.reveal(), where, statement_timeout_s=5.0) as connection:
             lag = lag._replace(attended=is_followed(connection, called, where))
             if slot is not None:

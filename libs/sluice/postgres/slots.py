@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from psycopg.rows import dict_row
 
 from sluice.errors import Bug, EnvironmentFault, Transient
+from sluice.pipeline import Pipeline
 from sluice.postgres.lsn import parse_lsn
 from sluice.postgres.source_connection import APPLICATION_NAME, Connection, run_command
 from sluice.postgres.source_faults import source_errors
@@ -52,6 +53,26 @@ def slot_name(prefix: str, pipeline: str, source: str) -> str:
     if len(name) <= 63:
         return name
     return f"{name[:52]}_{hashlib.sha256(name.encode()).hexdigest()[:10]}"
+
+
+def slot_of(pipeline: Pipeline, source: str) -> str:
+    """The slot of a followed source: the one that the pipeline file names, or our own."""
+    named = pipeline.cdc_sources()[source].slot
+    return named or slot_name(pipeline.kafka.prefix, pipeline.pipeline, source)
+
+
+def publication_of(pipeline: Pipeline, source: str) -> str:
+    """The publication of a followed source: the one that the pipeline file names, or our own."""
+    named = pipeline.cdc_sources()[source].publication
+    return named or slot_name(pipeline.kafka.prefix, pipeline.pipeline, source)
+
+
+def drop_statements(pipeline: Pipeline, source: str) -> str:
+    """The SQL by which a source database forgets that it was followed. A publication that is somebody's own stays."""
+    slot = f"SELECT pg_drop_replication_slot('{slot_of(pipeline, source)}');"
+    if pipeline.cdc_sources()[source].publication is not None:
+        return slot
+    return f"{slot} DROP PUBLICATION IF EXISTS {publication_of(pipeline, source)};"
 
 
 def sql_text(name: str) -> str:

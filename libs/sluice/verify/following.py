@@ -16,7 +16,7 @@ from sluice.pipeline import Pipeline
 from sluice.pipeline.model import CdcSource
 from sluice.postgres.lsn import format_lsn
 from sluice.postgres.slot_watermark import FOLLOWED, HELD, SlotWatermark, SourceWatermarks, TableMark, source_watermarks
-from sluice.postgres.slots import SlotState, SourceIdentity, identify, slot_name, slot_state, wal_end
+from sluice.postgres.slots import SlotState, SourceIdentity, identify, publication_of, slot_of, slot_state, wal_end
 from sluice.postgres.source_connection import connect
 from sluice.verify.reading import records, spans_to
 from sluice.verify.report import NotLookedAt
@@ -45,8 +45,7 @@ class Slot(NamedTuple):
     @classmethod
     def of(cls, pipeline: Pipeline, name: str, source: CdcSource) -> Slot:
         """Raises SettingsError where the dsn is not to be had."""
-        given = slot_name(pipeline.kafka.prefix, pipeline.pipeline, name)
-        return cls(name, source.dsn.reveal(), source.slot or given, source.publication or given)
+        return cls(name, source.dsn.reveal(), slot_of(pipeline, name), publication_of(pipeline, name))
 
 
 def read_watermarks(reader: LogReader, names: Names) -> dict[str, dict[str, Any]]:

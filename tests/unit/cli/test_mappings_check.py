@@ -118,6 +118,23 @@ def test_connectors_are_loaded_and_their_streams_named(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("more", "publication"),
+    [("", "sluice_people_shop, made by Sluice"), ("publication: dba_made, ", "dba_made")],
+)
+def test_how_a_database_is_followed_is_told(folder: Path, more: str, publication: str) -> None:
+    checked(folder)
+    file = folder / "pipeline.yaml"
+    shop = f"  shop: {{cdc: postgres, dsn: {{env: SHOP_DSN}}, {more}tables: [public.offer, public.stock]}}\n"
+    file.write_text(file.read_text() + shop)
+    (folder / "sources" / "shop").mkdir()
+    (folder / "sources" / "shop" / "mapping.py").write_text("")
+    done = CliRunner().invoke(app, ["mappings", "check", "--pipeline", str(folder)])
+    assert done.exit_code == 0, done.output
+    followed = f"database of shop: slot sluice_people_shop, publication {publication}\n"
+    assert f"{followed}    table public.offer\n    table public.stock\n" in done.output
+
+
+@pytest.mark.parametrize(
     ("wrong", "told"),
     [
         ({"kind": "Crn"}, "connector.py (is Crm meant?)"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
@@ -30,16 +31,23 @@ class Registry(Server):
         self.postgres = postgres
 
     @property
+    def scratch(self) -> Path:
+        return self.layout.home(self.name) / "tmp"
+
+    @property
     def url(self) -> str:
         """Base of the Confluent-compatible API."""
         return f"http://{LOOPBACK}:{self.port}{API}"
 
     def prepare(self) -> None:
         self.layout.home(self.name).mkdir(parents=True, exist_ok=True)
+        # A library of it unpacks a megabyte at every start, and only an orderly end takes that away again.
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.scratch.mkdir()
         self.postgres.create_database(DATABASE)
 
     def command(self, definitions: Sequence[str]) -> Command:
-        flags = [*JVM, *(f"-D{definition}" for definition in definitions)]
+        flags = [*JVM, f"-Djava.io.tmpdir={self.scratch}", *(f"-D{definition}" for definition in definitions)]
         argv = [str(find_java().path), *flags, "-jar", str(self.application / "quarkus-run.jar")]
         home = self.layout.home(self.name)
         return Command(self.name, argv, cwd=home, log=self.layout.log(self.name), env=self._env())

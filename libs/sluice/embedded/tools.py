@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
+from sluice.embedded import aot
 from sluice.embedded.artifacts import listed
 from sluice.embedded.fetching import fetch
 from sluice.embedded.java import find_java
@@ -21,5 +22,6 @@ def kafka_tool(main_class: str, *arguments: str, timeout_s: float = 60.0) -> sub
     fetched = fetch(listed(["broker", "tools"]), lambda _line: None)
     class_path = ":".join(map(str, fetched.of("broker", "tools")))
     jvm = [str(find_java().path), "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
+    jvm += aot.jvm_flags(fetched.of("broker"))  # much of what a tool loads, the broker does as well
     command = [*jvm, "-cp", class_path, main_class, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)

@@ -91,6 +91,14 @@ def test_a_killed_server_comes_back_on_its_port_with_its_data(own_servers: Serve
     assert read_it_back(own_servers) == KEPT
 
 
+def test_what_a_registry_unpacks_at_its_start_does_not_add_up(own_servers: Servers, state_dir: Path) -> None:
+    unpacked = Layout(state_dir).home("registry") / "tmp"
+    before = len(list(unpacked.iterdir()))
+    own_servers.kill("registry")
+    own_servers.restart("registry")
+    assert 0 < before == len(list(unpacked.iterdir()))
+
+
 def test_a_second_session_on_the_same_state_directory_is_refused(own_servers: Servers, state_dir: Path) -> None:
     with pytest.raises(EnvironmentFault, match=r"is using its servers"):
         Servers.start(state_dir)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sluice.errors import ExitCode
+from sluice.errors import ExitCode, SettingsError
 
 app = typer.Typer(
     add_completion=False, help="Embedded Kafka, Postgres and schema registry for development.", no_args_is_help=True
@@ -95,6 +96,22 @@ def reset(
         typer.confirm(f"Delete all topics, schemas and databases in {directory}?", abort=True)
     embedded.reset(directory, _tell)
     typer.echo(f"{directory} is empty; `sluice dev up` starts afresh")
+    for line in _left_in_sources(pipeline):
+        typer.echo(line)
+
+
+def _left_in_sources(file: Path) -> Iterator[str]:
+    """What a reset cannot reach: the slots and publications in source databases elsewhere, and how they are dropped."""
+    from sluice.pipeline import load_pipeline
+    from sluice.postgres.slots import drop_statements
+
+    try:
+        pipeline = load_pipeline(file)
+    except SettingsError:
+        return  # there may be none; servers are reset all the same
+    for source in pipeline.cdc_sources():
+        statements = drop_statements(pipeline, source)
+        yield f"a database of {source} elsewhere keeps its slot, and its log with it, until you run there: {statements}"
 
 
 @app.command()

@@ -22,7 +22,9 @@ app = typer.Typer(add_completion=False, help="Where every value of an entity com
 @app.command()
 def explain(
     entity: Annotated[str, typer.Argument(help="the entity's name, as in canonical.<entity>")],
-    entity_id: Annotated[str, typer.Argument(metavar="ID", help="its id; also as a source spells it")],
+    entity_id: Annotated[
+        str, typer.Argument(metavar="ID", help="its id; it is normalised as the identities of the entity are")
+    ],
     field: Annotated[str | None, typer.Argument(help="one field; all, if none is named")] = None,
     pipeline: PipelineOption = None,
     as_json: JsonOption = False,

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from sluice.cli.options import PipelineOption
 from sluice.cli.reaching import chosen_pipeline, servers_reached
-from sluice.errors import EnvironmentFault, SluiceError, Transient
+from sluice.errors import EnvironmentFault, ExitCode, SluiceError, Transient
 from sluice.lag.faults import StandingFaults, alike, silent_for_s, standing_faults
 from sluice.lag.holds import Hold
 from sluice.lag.letters import Letters
@@ -48,7 +48,8 @@ def lag(
 
     Above all: the faults that stand in the stages' processes, and what nobody works at, because its process does not
     run; since when, and what to do about each. They are told also where lag cannot be measured, because a topic is
-    missing or a transaction hangs; that is exit code 3, with the reason.
+    missing or a transaction hangs; that is exit code 3, with the reason. Exit code 1: lag is known, and one of these
+    stands. Lag alone is exit code 0.
 
     A partition that a stage does not read has a line in the table, with all that is unread there, and is named below
     with why and what to do: held, where going on would lose records (a group that was moved forward: `sluice skips
@@ -69,6 +70,8 @@ def lag(
             Console().print(part, soft_wrap=isinstance(part, Text))  # a command on two lines cannot be pasted
     if seen.not_measured is not None:
         raise seen.not_measured
+    if seen.faults.faults or seen.unattended:
+        raise typer.Exit(int(ExitCode.FINDING))
 
 
 class Seen(NamedTuple):

@@ -55,9 +55,11 @@ class GoldenRows:
         self._schema = schema
         self._starts = starts
 
-    def find(self, sources_min: int) -> GoldenRecord | None:
-        """A record of so many sources, written in this run; None as long as there is none (or no table yet)."""
-        return self._asked(lambda connection: self._find(connection, sources_min))
+    def find(self, sources_min: int, *, earlier: bool = False) -> GoldenRecord | None:
+        """The newest record of so many sources that was written in this run, or (`earlier`) in any; None as long as
+        there is none (or no table yet)."""
+        starts = {entity: [0] * len(ends) for entity, ends in self._starts.items()} if earlier else self._starts
+        return self._asked(lambda connection: self._find(connection, sources_min, starts))
 
     def counts(self) -> dict[str, int] | None:
         """Rows by entity, at most `COUNTED_MAX` of each; None as long as there is no table."""
@@ -79,8 +81,10 @@ class GoldenRows:
             found[entity] = int(row[0]) if row else 0
         return found
 
-    def _find(self, connection: psycopg.Connection, sources_min: int) -> GoldenRecord | None:
-        for entity, starts in self._starts.items():
+    def _find(
+        self, connection: psycopg.Connection, sources_min: int, by_entity: Mapping[str, list[int]]
+    ) -> GoldenRecord | None:
+        for entity, starts in by_entity.items():
             query = sql.SQL(_FIND).format(table=sql.Identifier(self._schema, entity))
             row = connection.execute(query, {"starts": starts, "sources": sources_min}).fetchone()
             if row is not None:

@@ -175,8 +175,11 @@ class PipelineRun:
 
     def stop(self, *names: str) -> None:
         """End the named stages (or all) by SIGTERM, and leave them ended."""
-        for name in names or tuple(self.stages):
-            self._stopped.add(name)
+        ending = names or tuple(self.stages)
+        self._stopped.update(ending)
+        for name in ending:
+            self.stages[name].ask_to_stop()
+        for name in ending:
             self.progress(f"ending {name}")
             self.stages[name].stop()
 

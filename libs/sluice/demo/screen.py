@@ -16,6 +16,7 @@ from sluice.demo.picture import Found, StageLine, golden_lines, picture, start_b
 from sluice.demo.stages import StageProcess
 
 LINE_EVERY_S = 5.0
+TROUBLE_EVERY_S = 60.0
 PLAIN_WIDTH = 180
 _HINT = "Ctrl-C stops everything; the data stays for the next time."
 
@@ -35,6 +36,7 @@ class Screen:
         self._rows: dict[str, int] = {}
         self._causes: dict[str, dict[str, int]] = {}
         self._told_causes: dict[str, dict[str, int]] = {}
+        self._told_trouble: dict[str, tuple[str, float]] = {}
         self._left_s: float | None = None
         self._rates: dict[str, tuple[float, int, float]] = {}
         self._next_line_at = 0.0
@@ -98,11 +100,20 @@ class Screen:
             self._next_line_at = time.monotonic() + LINE_EVERY_S
             self.tell(" | ".join([_plain(self._stages), *self._told()]))
             for stage, line in zip(stages, self._stages, strict=True):
-                if line.trouble:
+                if line.trouble and self._is_news(line.name, line.trouble):
                     self.tell(f"{line.name}: {line.trouble} (see {stage.log})")
                 if line.causes and self._told_causes.get(line.name) != line.causes:
                     self._told_causes[line.name] = dict(line.causes)
                     self.tell(f"{line.name}: dead letters: {told_causes(line.causes)}")
+
+    def _is_news(self, stage: str, trouble: str) -> bool:
+        """Whether it is other than before, or was told a while ago."""
+        now = time.monotonic()
+        before, at = self._told_trouble.get(stage, ("", 0.0))
+        if trouble == before and now - at < TROUBLE_EVERY_S:
+            return False
+        self._told_trouble[stage] = (trouble, now)
+        return True
 
     def _draw(self) -> None:
         if self._live is None:
@@ -125,8 +136,8 @@ class Screen:
         counts = stage.counts
         return StageLine(
             stage.name,
-            counts.records,
-            self._rate(stage.name, counts.records),
+            counts.done,
+            self._rate(stage.name, counts.done),
             counts.lag_records,
             counts.dead_letters,
             counts.ready,

@@ -34,6 +34,7 @@ COUNT_EVERY_S = 2.0
 SHOWN_WITHIN_S = 300.0
 # For so long a record of several sources is looked for, which reads whole tables, once one of a single source is shown.
 BETTER_WITHIN_S = 60.0
+SETTLED_AFTER_S = 5.0
 EXAMPLE_STEPS = ("servers", "source", "topics and schemas", "stages")
 STEPS = ("servers", "topics and schemas", "stages")
 
@@ -102,6 +103,7 @@ class Session:
         self._shown_at: float | None = None
         self._best_shown = 0
         self._counted_at = 0.0
+        self._busy_at = time.monotonic()
         self._parked = 0
         self._live: Live | None = None
         self._latency: EditLatency | None = None
@@ -214,7 +216,8 @@ class Session:
         if self._latency is not None:
             self._latency.sample()
         if self._golden is not None:
-            self._look_for_golden(self._golden, min(2, len(run.pipeline.sources)))
+            settled = self._is_settled(list(run.stages.values()))
+            self._look_for_golden(self._golden, min(2, len(run.pipeline.sources)), settled=settled)
         self._look_for_letters(run)
         self._memory.sample(lambda: {**run.pids, **self._own_pids()})
         self._screen.update(list(run.stages.values()))
@@ -229,8 +232,18 @@ class Session:
             self._outcome.golden_rows = counts
             self._screen.golden_rows(counts)
 
-    def _look_for_golden(self, golden: GoldenRows, sources: int) -> None:
-        """Show the first golden record of several sources; before it, of one's own pipeline, that of a single one."""
+    def _is_settled(self, stages: list[StageProcess]) -> bool:
+        """Whether nothing has been left to do for a while."""
+        now = time.monotonic()
+        if any(stage.counts.lag_records or not stage.counts.ready for stage in stages):
+            self._busy_at = now
+        return now - self._busy_at > SETTLED_AFTER_S
+
+    def _look_for_golden(self, golden: GoldenRows, sources: int, *, settled: bool) -> None:
+        """Show the first golden record of several sources; before it, of one's own pipeline, that of a single one.
+
+        A pipeline of one's own that is `settled` shows what an earlier run made: its sources may not change for hours.
+        """
         now = time.monotonic()
         if now - self._counted_at >= COUNT_EVERY_S:
             self._count(golden)
@@ -239,7 +252,7 @@ class Session:
             return
         found = golden.find(sources)
         if found is None and not self._wanted.example and not self._best_shown:
-            found = golden.find(1)
+            found = golden.find(1) or (golden.find(1, earlier=True) if settled else None)
         if found is None:
             return
         after_s = now - self._began
@@ -336,7 +349,7 @@ def meanwhile(turn: Callable[[], None]) -> Iterator[None]:
 def _summary(stage: StageProcess) -> dict[str, int]:
     counts = stage.counts
     return {
-        "records": counts.records,
+        "records": counts.done,
         "dead_letters": counts.dead_letters,
         "lag_records": counts.lag_records,
         "restarts": stage.restarts,

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -76,6 +77,12 @@ class StageProcess:
             return
         self.counts = self._scraped() or self.counts
 
+    def ask_to_stop(self) -> None:
+        """SIGTERM, without waiting for the end: several stages end side by side."""
+        if self._process is not None:
+            with suppress(psutil.NoSuchProcess):
+                self._process.send_signal(signal.SIGTERM)
+
     def stop(self) -> None:
         if self._process is not None:
             processes.end(self._process, [signal.SIGTERM, signal.SIGKILL], STOP_DEADLINE_S)
@@ -107,7 +114,8 @@ class StageProcess:
         if self.counts.ready:
             return ""
         if self._faults:
-            return self._faults[0]
+            more = len(self._faults) - 1
+            return f"{self._faults[0]}{f' (and {more} more, see `sluice lag`)' if more else ''}"
         for line in reversed(processes.last_lines(self.log, lines=30).splitlines()):
             try:
                 told = orjson.loads(line)

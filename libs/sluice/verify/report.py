@@ -157,7 +157,7 @@ class Report:
         if not self.clean:
             return f"findings: {sum(self.counts.values()):,}"
         if self.verified:
-            return "verified: all of it was looked at, and nothing is wrong"
+            return "verified: all that can be compared was looked at, and nothing is wrong"
         left = len(self.pending) + sum(one.kind != "by design" for one in self.not_looked_at)
         return f"nothing wrong in what was looked at; {left} not looked at, or not done yet: not verified"
 

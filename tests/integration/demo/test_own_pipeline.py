@@ -71,7 +71,9 @@ def test_who_follows_the_page_has_golden_books_of_both_sources(mine: Path, serve
         (sample,) = re.findall(r"```\n(mapping offer.*?)```", PAGE.read_text(), re.DOTALL)
         assert set(sample.splitlines()) <= set(checked.stdout.splitlines())
         done = up(mine, servers, "--seconds", "1", "--json", SHOP_DSN=shop, BOOKS_DSN=books)
+        again = up(mine, servers, "--seconds", "1", "--json", SHOP_DSN=shop, BOOKS_DSN=books)
     assert done.returncode == 0, done.stderr
+    assert again.returncode == 0, f"nothing has changed since, and no new record can be shown: {again.stderr}"
     told = json.loads(done.stdout)
     assert (told["ending"], told["golden_rows"]) == ("verified", {"book": 2})
     with psycopg.connect(books) as connection:

@@ -98,7 +98,11 @@ def test_servers_go_on_from_up_to_down_and_reset_empties_all_of_them(tmp_path: P
     assert "ended kafka, postgres, registry; the data stays" in dev(tmp_path, "down").stdout
     assert "no server was running" in dev(tmp_path, "down").stdout
     assert [server.pid for server in status(state_dir)] == [None, None, None]
-    assert dev(tmp_path, "reset", "--yes").exit_code == 0
+    reset = dev(tmp_path, "reset", "--yes")
+    assert reset.exit_code == 0
+    assert (
+        "until you run there: SELECT pg_drop_replication_slot('sluice_mine_mine_erp'); DROP PUBLICATION" in reset.stdout
+    )
     assert [path.name for path in (state_dir / "servers").iterdir()] == ["lock"]
 
 

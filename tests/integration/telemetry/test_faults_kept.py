@@ -36,7 +36,8 @@ def abouts(made: Handmade) -> set[tuple[str, str]]:
     return {(one.stage, one.about) for one in stands(made).faults}
 
 
-def lag(made: Handmade, *options: str, exit_code: ExitCode = ExitCode.DONE) -> str:
+def lag(made: Handmade, *options: str, exit_code: ExitCode = ExitCode.FINDING) -> str:
+    """What `sluice lag` prints. Nobody polls here, which alone is a finding."""
     environment = {
         "SLUICE_PIPELINE": str(made.settings.pipeline),
         "SLUICE_KAFKA__BOOTSTRAP_SERVERS": made.kafka.bootstrap_servers,

@@ -92,6 +92,22 @@ def test_where_there_is_no_terminal_causes_of_dead_letters_are_told_when_they_ch
     assert told == ["mapper: dead letters: 1 wrong-type", "mapper: dead letters: 2 wrong-type"]
 
 
+def test_where_there_is_no_terminal_a_trouble_is_told_when_it_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sluice.demo.screen.LINE_EVERY_S", 0.0)
+    out, stage = io.StringIO(), StageProcess("mapper", tmp_path, {})
+    with Screen(quiet=False, console=Console(file=out, width=180)) as screen:
+        for faults in (["one", "two", "three"], ["one", "two", "three"], ["two"]):
+            stage._faults = faults
+            screen.update([stage])
+    told = [line for line in out.getvalue().splitlines() if line.startswith("mapper: ")]
+    assert told == [
+        f"mapper: one (and 2 more, see `sluice lag`) (see {stage.log})",
+        f"mapper: two (see {stage.log})",
+    ]
+
+
 def test_where_there_is_no_terminal_the_lines_stand_one_below_the_other(tmp_path: Path) -> None:
     out = io.StringIO()
     with Screen(quiet=False, console=Console(file=out, width=180)) as screen:

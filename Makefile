@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 LOCK    = uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-header --no-annotate --no-emit-index-url
 
-.PHONY: breakages setup demo test test-fast check lint types bench chaos lock clean
+.PHONY: aot breakages setup demo ready test test-fast check lint types bench chaos lock clean
 .DEFAULT_GOAL := help
 
 help:            ## what can be made
@@ -16,7 +16,7 @@ setup: $(STAMP)  ## the virtual environment in .venv, from the hashed lock
 $(STAMP): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Sluice needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing what requirements/dev.txt pins into $(VENV): about a minute, once"
+	@echo "installing what requirements/dev.txt pins into $(VENV): one or two minutes, once"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
@@ -31,9 +31,14 @@ check: $(STAMP)  ## format, lint, types, import contracts
 	$(BIN)/lint-imports
 
 # The broker's start-up cache is made once a machine: half a minute, and each of twenty brokers starts in half the time.
-# Each worker starts servers of its own: about a gigabyte of memory. Three keep two processors busy; more are slower.
-test: check      ## everything: checks, then unit, contract, integration and scenario tests
+ready: $(STAMP)
+	@$(MAKE) --no-print-directory --jobs=2 check aot
+
+aot: $(STAMP)
 	$(BIN)/python -m sluice.embedded.aot_making
+
+# Each worker starts servers of its own: about a gigabyte of memory. Three keep two processors busy; more are slower.
+test: ready      ## everything: checks, then unit, contract, integration and scenario tests
 	$(BIN)/python -m pytest --numprocesses $(or $(WORKERS),3) --dist loadfile --no-loadscope-reorder
 
 test-fast: $(STAMP)  ## unit and contract tests only

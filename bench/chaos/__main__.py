@@ -22,7 +22,7 @@ STAGES = {
     "merger": "merger",
     "sink": "sink-postgres",
 }
-WORKERS, LEDGER_ENTRIES = 2_000, 4_000
+WORKERS, LEDGER_ENTRIES, PARTITIONS = 2_000, 4_000, 6
 
 
 def main() -> int:
@@ -33,7 +33,7 @@ def main() -> int:
     stages = list(STAGES.values()) if args.what == "all" else [STAGES[args.what]]
     seed = int(os.environ.get("SLUICE_SEED") or secrets.randbelow(2**31))
     tell(f"seed {seed}; {args.rounds} rounds of {', '.join(stages)}")
-    with scenario(WORKERS, LEDGER_ENTRIES) as running:
+    with scenario(WORKERS, LEDGER_ENTRIES, PARTITIONS) as running:
         running.await_truth(180)
         outcome = campaign(running, stages, args.rounds, seed, tell)
         for line in [*outcome.lost[:20], *outcome.report.lines()]:

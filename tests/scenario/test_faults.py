@@ -30,7 +30,7 @@ OUTAGE_S = 4.0
 
 @pytest.fixture(scope="module")
 def workforce() -> Iterator[Scenario]:
-    with scenario(workers=120, ledger_entries=150) as running:
+    with scenario(workers=120, ledger_entries=150, partitions=2) as running:
         running.await_ready()
         running.await_truth(180)
         yield running
@@ -144,7 +144,7 @@ def test_a_stage_that_never_saw_the_registry_says_so_and_starts_when_it_is_back(
 @pytest.mark.parametrize(
     ("kind", "count", "said"),
     [
-        ("error", 5, "status 500"),
+        ("error", 3, "status 500"),
         ("html", 2, "content-type text/html"),
         ("cut_json", 2, "page refused whole"),
         ("short_body", 2, "/workers"),
@@ -356,11 +356,16 @@ def test_a_change_too_large_for_a_stage_is_parked_there_and_the_next_one_arrives
 
 
 def assert_only_told_of_a_large_row(workforce: Scenario) -> None:
-    """Nothing is wrong but what the fault of the table says."""
-    report = workforce.verified(wait_s=20)
-    assert not +report.counts, "\n".join(report.lines())
-    told = [str(one) for one in report.not_looked_at if one.kind == "unable"]
-    assert all("public.payroll" in one for one in told), told
+    """Nothing is wrong but what the fault of the table says, once what passes by itself has passed."""
+    told: list[str] = []
+
+    def alone() -> bool:
+        report = workforce.verified(wait_s=2)
+        assert not +report.counts, "\n".join(report.lines())
+        told[:] = [str(one) for one in report.not_looked_at if one.kind == "unable"]
+        return all("public.payroll" in one for one in told)
+
+    eventually(alone, "no other fault to stand", 60, lambda: "\n".join(told))
     assert any("a row is larger than a raw topic takes" in one for one in told), told
 
 

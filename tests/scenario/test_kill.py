@@ -8,28 +8,30 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from sluice.embedded import Servers
 from sluice.names import STAGES
-from support.scenario import Scenario, scenario
+from support.scenario import MAY_SHRINK, Scenario
 from support.scenario_kills import campaign
+from support.workforce_pipeline import workforce_pipeline
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-ROUNDS = 2
+ROUNDS = 1
 
 
 @pytest.fixture(scope="module")
-def workforce() -> Iterator[Scenario]:
-    with scenario(workers=400, ledger_entries=800) as running:
+def workforce(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenario]:
+    directory: Path = tmp_path_factory.mktemp("kills")
+    with workforce_pipeline(servers, directory, workers=400, ledger_entries=800, settings=MAY_SHRINK) as running:
         yield running
 
 
 def test_stages_killed_at_any_moment_lose_nothing_and_double_nothing(workforce: Scenario) -> None:
     seed = int(os.environ.get("SLUICE_SEED") or secrets.randbelow(2**31))
     print(f"SLUICE_SEED={seed}")  # noqa: T201 - a failure must be repeatable
-    workforce.await_truth(180)
-
     outcome = campaign(workforce, STAGES, ROUNDS, seed, print)
 
     assert outcome.lost == []

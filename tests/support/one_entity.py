@@ -157,6 +157,7 @@ def one_entity(
     streams: Mapping[str, str] = {},
     connector: str = "",
     url: str = "",
+    partitions: int = 2,
 ) -> Iterator[OneEntity]:
     """Follow `tables` (of schema public) of a database that `fill` fills, and poll `streams` (name: its members in
     pipeline.yaml) at `url` with the class `Crm` of `connector`."""
@@ -165,7 +166,7 @@ def one_entity(
     dsn = servers.postgres_dsn(f"{name}_erp")
     fill(dsn)
     folder = directory / "pipeline"
-    write_pipeline(folder, name, tables, streams, connector, url)
+    write_pipeline(folder, name, tables, streams, connector, url, partitions)
     with _erp_dsn(dsn):
         run = ExampleRun(folder, directory, servers)
         try:
@@ -198,6 +199,7 @@ def write_pipeline(
     streams: Mapping[str, str] = {},
     connector: str = "",
     url: str = "",
+    partitions: int = 2,
 ) -> None:
     """The files of such a pipeline; its variables are ERP_DSN and ONE_ENTITY_SINK_DSN."""
     of_sources: dict[str, tuple[str, list[tuple[str, str]]]] = {}
@@ -220,7 +222,7 @@ def write_pipeline(
     if connector:
         (folder / "sources" / "crm" / "connector.py").write_text(connector)
     (folder / "pipeline.yaml").write_text(
-        f"pipeline: {name}\npartitions: 2\nkafka: {{prefix: {name}.}}\nsources:\n"
+        f"pipeline: {name}\npartitions: {partitions}\nkafka: {{prefix: {name}.}}\nsources:\n"
         + "".join(f"  {source}: {text}\n" for source, (text, _) in of_sources.items())
         + "entities: entities\nsinks: {warehouse: {postgres: {env: ONE_ENTITY_SINK_DSN}, schema: golden}}\n"
     )

@@ -96,7 +96,7 @@ class Polled:
         prefix: str,
         url: str,
         streams: tuple[str, ...] = ("things",),
-        enumerate_every: str = "1s",
+        enumerate_every: str = "0.5s",
         **settings: str,
     ) -> None:
         self.kafka = KafkaSettings(bootstrap_servers=kafka)

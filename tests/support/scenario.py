@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import httpx
 import orjson
@@ -23,9 +23,11 @@ from sluice.demo.example_run import ExampleRun
 from sluice.demo.stages import StageProcess
 from sluice.embedded import Servers, processes
 from sluice.stage.settings import default_schemas_dir
+from sluice.testing.example import load_example
 from sluice.tls import tls_context
 from sluice.verify import verify
 from sluice.verify.report import Report
+from support.example_copy import example_copy
 from support.golden_tables import differences, golden_tables
 from support.pace import within
 from support.waiting import eventually
@@ -33,6 +35,8 @@ from support.waiting import eventually
 EXAMPLE = default_schemas_dir().parent / "examples" / "workforce"
 COMMAND_TIMEOUT_S = 120.0
 WHOLE_AGAIN_WITHIN_S = 60.0
+# Of a hundred workers a fifth is soon deleted by the edits of an outage, which here is no alarm.
+MAY_SHRINK = {"SLUICE_POLLER__SHRINK_FRACTION_MAX": "1"}
 _running: list[Scenario] = []
 _HTTP = httpx.Client(timeout=2, verify=tls_context())
 
@@ -178,20 +182,25 @@ class Scenario:
 
 
 @contextmanager
-def scenario(workers: int, ledger_entries: int) -> Iterator[Scenario]:
+def scenario(workers: int, ledger_entries: int, partitions: int) -> Iterator[Scenario]:
     """The pipeline on new servers, every stage started, with sources of that size. Everything is ended and removed."""
+
+    def change(pipeline: dict[str, Any]) -> None:
+        pipeline["partitions"] = partitions
+        pipeline["sources"]["hr"]["streams"]["workers"]["freshness"] = "1s"
+
     os.environ["WORKFORCE_WORKERS"], os.environ["WORKFORCE_LEDGER_ENTRIES"] = str(workers), str(ledger_entries)
     directory = Path(tempfile.mkdtemp(prefix="sluice-scenario-"))
     directory.chmod(0o755)  # as root, Postgres runs as somebody else
+    load_example(EXAMPLE)  # its helpers are imported from the example itself, not from a copy that goes away
     try:
         with (
             Servers.start(directory, durable=False) as servers,
-            ExampleRun(EXAMPLE, directory, servers) as run,
+            ExampleRun(example_copy(EXAMPLE, directory / "example", change), directory, servers) as run,
         ):
             run.apply()
             run.env["PYTHONFAULTHANDLER"] = "1"  # a hung stage tells where, if it is sent SIGABRT
-            # Of a hundred workers a fifth is soon deleted by the edits of an outage, which here is no alarm.
-            run.env["SLUICE_POLLER__SHRINK_FRACTION_MAX"] = "1"
+            run.env.update(MAY_SHRINK)
             run.start()
             with Scenario(run, servers).listed() as pipeline:
                 yield pipeline

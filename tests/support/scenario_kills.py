@@ -68,8 +68,8 @@ def campaign(
     """Kill each of `stages` once a round, under 260 changes a second or as many as this machine can make; then let all
     arrive, and count. How many changes there were is told, and judged by nobody: that is the machine's.
 
-    A stage is killed at a random moment after it has taken records since its last start. In every second round the
-    killer waits for a moment at which a transaction is open.
+    A stage is killed at a random moment after it has taken records since its last start. In every second round,
+    beginning with the first, the killer waits for a moment at which a transaction is open.
     """
     outcome, rng, killer = Outcome(seed), Random(seed), Killer(scenario)
     live = scenario.run.live(LOAD_PER_S, None, seed)
@@ -79,7 +79,7 @@ def campaign(
             _await_work(scenario, stage, worked[stage])
             _watch(scenario, rng.uniform(0, CALM_S_MAX))
             worked[stage] = scenario.run.stages[stage].counts.records
-            was_open = killer.kill(stage, aim=number % 2 == 1)
+            was_open = killer.kill(stage, aim=number % 2 == 0)
             outcome.kills[stage] += 1
             outcome.in_transaction[stage] += was_open
             progress(f"round {number + 1}: killed {stage}{', a transaction was open' if was_open else ''}")

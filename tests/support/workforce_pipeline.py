@@ -5,9 +5,10 @@ Two partitions, so that a few thousand records make partitions longer than what 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sluice.embedded import Servers
@@ -18,10 +19,16 @@ PARTITIONS = 2
 
 
 @contextmanager
-def workforce_pipeline(servers: Servers, directory: Path, workers: int, ledger_entries: int) -> Iterator[Scenario]:
+def workforce_pipeline(
+    servers: Servers,
+    directory: Path,
+    workers: int,
+    ledger_entries: int,
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Scenario]:
     """The example with sources of that size, every stage running, its tables as the sources call for."""
     sizes = {"WORKFORCE_WORKERS": str(workers), "WORKFORCE_LEDGER_ENTRIES": str(ledger_entries)}
-    with example_pipeline(EXAMPLE, servers, directory, _change, sizes) as scenario:
+    with example_pipeline(EXAMPLE, servers, directory, _change, sizes, settings) as scenario:
         yield scenario
 
 

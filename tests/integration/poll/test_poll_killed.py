@@ -23,7 +23,7 @@ from support.waiting import eventually
 
 TESTS = Path(__file__).resolve().parents[2]
 MAIN = "from sluice_ingress_poller.main import main; raise SystemExit(main())"
-KILLS = 6
+KILLS = 3
 
 
 @contextmanager

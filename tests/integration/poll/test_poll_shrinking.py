@@ -170,7 +170,7 @@ def test_an_alarm_stands_until_a_listing_ends_it_whatever_succeeds_beside_it(
     kafka: str, topic_prefix: str, source: ScriptedSource, people: People, tmp_path: Path
 ) -> None:
     """Changes are polled and published all the while, the poller is restarted, its disk is lost, it moves."""
-    polled = Polled(kafka, topic_prefix, source.url, enumerate_every="20s")
+    polled = Polled(kafka, topic_prefix, source.url, enumerate_every="4s")
     rows: dict[int, dict[str, Any]] = {n: {"id": n, "at": "2024-01-01T00:00:00Z", "v": 0} for n in range(330)}
 
     def answer(asked: Asked) -> Answer:

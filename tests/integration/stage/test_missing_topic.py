@@ -9,7 +9,7 @@ import pytest
 from support.echo_stage import EchoBench, Running
 from support.waiting import eventually
 
-ATTEMPTS = 5
+ATTEMPTS = 3
 
 
 @pytest.fixture

@@ -126,10 +126,10 @@ def test_all_that_was_looked_at_is_exit_code_0_and_what_was_not_is_told(made: Fo
 
 def test_an_alarm_that_stands_is_told_until_it_ends(made: FollowedPeople) -> None:
     made.tell_fault("ingress-poller/0/hr.workers", "the source lists 261 of 330 known keys")
-    report = made.verified(within(10))
+    report = made.verified(within(3))
     said = unable(report, "fault of ingress-poller/0/hr.workers")
     assert "the source lists 261 of 330 known keys" in said.because
-    assert command(made, "--wait", str(within(10)))[0] == 1
+    assert command(made, "--wait", str(within(3)))[0] == 1
     made.tell_fault("ingress-poller/0/hr.workers", None)
     assert made.verified().verified
 
@@ -138,7 +138,7 @@ def test_that_nobody_can_know_what_alarms_stand_is_said(made: FollowedPeople) ->
     for deleted in made.admin.delete_topics([made.names.faults]).values():
         deleted.result(10)
     eventually(lambda: made.names.faults not in made.admin.list_topics(timeout=10).topics, "the topic is gone")
-    said = unable(made.verified(within(10)), "what the stages told")
+    said = unable(made.verified(within(3)), "what the stages told")
     assert "does not exist" in said.because
     assert "sluice topics apply" in said.next_step
     Topics(made.admin).apply([Topic(made.names.faults, 1, {"cleanup.policy": "compact"})])

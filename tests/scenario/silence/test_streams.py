@@ -62,7 +62,9 @@ def pipeline(
 ) -> Iterator[OneEntity]:
     streams = {trial.stream: "freshness: 1s, enumerate_every: 3s" for trial in trials}
     directory: Path = tmp_path_factory.mktemp("streams")
-    with one_entity(servers, directory, streams=streams, connector=declared(trials), url=source.url) as running:
+    with one_entity(
+        servers, directory, streams=streams, connector=declared(trials), url=source.url, partitions=1
+    ) as running:
         yield running
 
 

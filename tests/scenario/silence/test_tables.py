@@ -46,7 +46,7 @@ def pipeline(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
     directory: Path = tmp_path_factory.mktemp("tables")
     tables = [*(table for table, _ in CASES), BYSTANDER]
-    with one_entity(servers, directory, tables, fill) as running:
+    with one_entity(servers, directory, tables, fill, partitions=1) as running:
         eventually(
             lambda: all(as_stored(running, t) for t in tables),
             "all tables are golden",

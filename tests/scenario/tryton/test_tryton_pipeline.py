@@ -20,7 +20,7 @@ from support.tryton import EXAMPLE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 EDITS = 220
-RATE_PER_S = 5.0
+RATE_PER_S = 10.0
 EMPLOYED = "SELECT party, id FROM company_employee"
 
 

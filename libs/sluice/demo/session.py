@@ -149,7 +149,7 @@ class Session:
             return None
         self._begin("servers", stop)
         self._screen.tell(
-            "starting Kafka, Postgres and the registry: ten to twenty seconds, and a download the first time"
+            "starting Kafka, Postgres and the registry: ten to forty seconds, and a download the first time"
         )
         servers = stack.enter_context(Servers.start(self._wanted.state_dir, progress=self._screen.tell))
         if servers.started:

@@ -23,6 +23,7 @@ from sluice.tls import tls_context
 RESTART_AFTER_S = 1.0
 STOP_DEADLINE_S = 15.0
 SCRAPE_TIMEOUT_S = 1.0
+TAIL_BYTES = 8_192
 
 
 @dataclass(slots=True)
@@ -55,6 +56,7 @@ class StageProcess:
         self._before = StageCounts()
         self.counts = StageCounts()
         self._faults: list[str] = []
+        self._log_begins = 0
         self._http = httpx.Client(timeout=SCRAPE_TIMEOUT_S, verify=tls_context())
 
     @property
@@ -62,6 +64,11 @@ class StageProcess:
         return self._process.pid if self._process is not None else None
 
     def start(self) -> None:
+        """Start it. What its log holds so far is another run's, and no trouble of this one."""
+        self._log_begins = self.log.stat().st_size if self.log.exists() else 0
+        self._spawn()
+
+    def _spawn(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._run_file.unlink(missing_ok=True)
         argv = [sys.executable, "-m", "sluice.cli.main", "run", self.name]
@@ -95,7 +102,7 @@ class StageProcess:
             self._died_at = 0.0
             self.restarts += 1
             self._before = self.counts
-            self.start()
+            self._spawn()
 
     def _scraped(self) -> StageCounts | None:
         """None where it does not answer (yet)."""
@@ -116,7 +123,7 @@ class StageProcess:
         if self._faults:
             more = len(self._faults) - 1
             return f"{self._faults[0]}{f' (and {more} more, see `sluice lag`)' if more else ''}"
-        for line in reversed(processes.last_lines(self.log, lines=30).splitlines()):
+        for line in reversed(self._lines()):
             try:
                 told = orjson.loads(line)
             except orjson.JSONDecodeError:
@@ -126,6 +133,16 @@ class StageProcess:
             if told.get("level") in ("error", "critical"):
                 return ": ".join(str(told[k]) for k in ("event", "why", "next") if k in told)
         return ""
+
+    def _lines(self) -> list[str]:
+        """The newest lines that its processes of this run have logged. A log that was set aside begins anew."""
+        try:
+            with self.log.open("rb") as log:
+                size = self.log.stat().st_size
+                log.seek(max(self._log_begins if self._log_begins <= size else 0, size - TAIL_BYTES))
+                return log.read().decode(errors="replace").splitlines()
+        except OSError:
+            return []
 
     def failure(self) -> str:
         """The last line of its log, for an error."""

@@ -1,0 +1,21 @@
+"""What `sluice up` tells of a stage that it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sluice.demo.stages import StageProcess
+from support.waiting import eventually
+
+OF_BEFORE = '{"event": "fault", "why": "of an earlier run", "level": "error"}\n'
+
+
+def test_what_an_earlier_run_complained_about_is_no_trouble_of_this_one(tmp_path: Path) -> None:
+    stage = StageProcess("mapper", tmp_path, {"SLUICE_PIPELINE": str(tmp_path / "nowhere.yaml")})
+    stage.log.parent.mkdir(parents=True)
+    stage.log.write_text(OF_BEFORE)
+    stage.start()
+    assert stage.trouble() == ""
+    told = eventually(stage.trouble, "what this one complains about")
+    stage.stop()
+    assert "nowhere.yaml" in told

@@ -25,7 +25,7 @@ def server(tmp_path_factory, worker_id):
     running = processes.spawn(command, detach=False)
     pathlib.Path(f"server-{worker_id}").write_text(str(running.pid))
     yield running
-    time.sleep(2)  # a server takes its time to end, and a second signal must not cut that short
+    time.sleep(1)  # a server takes its time to end, and a second signal must not cut that short
     processes.end(running, [15, 9], 5.0)
     pathlib.Path(f"ended-{worker_id}").touch()
 
@@ -69,7 +69,6 @@ def tell_all(run: psutil.Process, number: int) -> None:
         (tell_controller, signal.SIGINT),
         (tell_controller_twice, signal.SIGTERM),
         (tell_a_worker, signal.SIGTERM),
-        (tell_all, signal.SIGINT),
         (tell_all, signal.SIGTERM),
     ],
 )

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from sluice.canonical_json import canonical_bytes
 from sluice.entities import Mapping
 from sluice.errors import DeadRecord
 from sluice.pipeline import Stream
@@ -38,6 +39,19 @@ def said(fields: AnyMapping[str, Any], effective_at: int | None) -> bytes:
     """16 bytes by which what two claims say is compared. Not the stored content hash, which takes ten times as long."""
     text = orjson.dumps([fields, effective_at], option=orjson.OPT_SORT_KEYS)
     return hashlib.blake2b(text, digest_size=16).digest()
+
+
+def as_read(fields: AnyMapping[str, Any]) -> AnyMapping[str, Any]:
+    """Encoded fields as they are read back from a contribution: canonical JSON writes 1.0 as 1, which is an integer."""
+    if not any(type(value) is float or type(value) is list for value in fields.values()):
+        return fields
+    return {name: _value_as_read(value) for name, value in fields.items()}
+
+
+def _value_as_read(value: Any) -> Any:
+    if type(value) is float:
+        return orjson.loads(canonical_bytes(value))
+    return [_value_as_read(item) for item in value] if type(value) is list else value
 
 
 class Parked(NamedTuple):
@@ -192,6 +206,6 @@ class StreamHistory:
             )
             # orjson's bytes keep the kilobytes they were written into; a copy is as long as the key.
             name = bytes(memoryview(name))
-            says = said(claim.fields, claim.effective_at)
+            says = said(as_read(claim.fields), claim.effective_at)
             claims.append((name, Expected(says, change.position, mapping.version, raw, change.observed_at)))
         key.applied[mapping.name] = _Applied(change.position, claims)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sluice.position import Position
 from sluice.provenance import Contribution, RawRef
 from sluice.verify.claims import ContributionLog, MapperFacts, judge, log_findings, missing
-from sluice.verify.expected import Expected, said
+from sluice.verify.expected import Expected, as_read, said
 
 RAW = RawRef("raw.crm.people", 0, 10)
 FIELDS = {"number": "P1", "name": "Ada"}
@@ -22,6 +24,14 @@ def claim(**other: Any) -> Contribution:
         "P1", "crm", "people", '{"id":"P1"}', "person", 2, "main", Position(1, 7, 5), RAW, 99, None, 1, FIELDS, False
     )
     return made._replace(**other).sealed()
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_float_is_what_it_is_read_back_as(number: float) -> None:
+    """1.0 is written as 1, minus zero as 0, and both are read as integers."""
+    claimed = {"rating": number + 0.0, "ratings": [number + 0.0, 1.0], "name": "Ada"}
+    read = Contribution.from_json(claim(fields=claimed).to_json()).fields
+    assert said(as_read(claimed), None) == said(read, None)
 
 
 NO_MAPPING = FACTS._replace(versions={})

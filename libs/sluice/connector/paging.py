@@ -59,6 +59,14 @@ class SinglePage:
         return None
 
 
+def _joined(url: str, link: str, declared: str) -> str:
+    """The address that a page's link means. Raises NotJson for one that cannot be read."""
+    try:
+        return urljoin(url, link)
+    except ValueError:
+        raise json_text.NotJson(f"{declared} is not a link") from None
+
+
 @dataclass(frozen=True)
 class NextLink(Concluded):
     """The page states the next page's address at `path`; null or empty on the last one. Where the last page lacks the
@@ -87,7 +95,7 @@ class NextLink(Concluded):
             return None
         if not isinstance(link, str):
             raise json_text.NotJson(f"{self.declared} is not a link")
-        return Request(request.method, urljoin(request.url, link), request.headers)
+        return Request(request.method, _joined(request.url, link, self.declared), request.headers)
 
     def ends_open(self, response: Response) -> bool:
         try:
@@ -114,7 +122,9 @@ class LinkHeader(Concluded):
 
     def next(self, response: Response, request: Request, records: int) -> Request | None:
         link = next_in_header(response)
-        return None if link is None else Request(request.method, urljoin(request.url, link), request.headers)
+        if link is None:
+            return None
+        return Request(request.method, _joined(request.url, link, self.declared), request.headers)
 
     def ends_open(self, response: Response) -> bool:
         return True

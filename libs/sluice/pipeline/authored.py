@@ -105,14 +105,15 @@ def _import(pipeline: Pipeline, name: str, *location: str) -> ModuleType:
         missing = f"no module {error.name}; it is expected beside pipeline.yaml"
         raise SettingsError(f"{place_in_file(pipeline, *location)}: {missing}") from error
     except SyntaxError as error:
-        raise SettingsError(f"{error.filename}:{error.lineno}: not Python: {error.msg}") from None
+        where = f"{error.filename}:{error.lineno}" if error.filename else f"importing {name}"
+        raise SettingsError(f"{where}: not Python: {error.msg}") from None
     except SettingsError as error:  # of a class or decorator of ours, within the author's file
         raise SettingsError(f"{_authored_line(pipeline, error)}: {error}") from None
     except SluiceError:
         raise
     except ImportError as error:
         raise author_s_mistake(pipeline, f"importing {name}", error, hint=_importable(error)) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise author_s_mistake(pipeline, f"importing {name}", error) from error
 
 
@@ -125,7 +126,7 @@ def _importable(error: ImportError) -> str:
 
 
 def author_s_mistake(
-    pipeline: Pipeline, doing: str, error: Exception, *, quoted: bool = True, hint: str = ""
+    pipeline: Pipeline, doing: str, error: BaseException, *, quoted: bool = True, hint: str = ""
 ) -> SettingsError:
     """An error of the author's code, with the line of theirs that raised it or called what did. `quoted`: with its own
     words, which may hold what the code was given; `hint` stands behind them."""
@@ -133,7 +134,7 @@ def author_s_mistake(
     return SettingsError(f"{_authored_line(pipeline, error)}: {doing} failed with {type(error).__name__}{words}{hint}")
 
 
-def _authored_line(pipeline: Pipeline, error: Exception) -> str:
+def _authored_line(pipeline: Pipeline, error: BaseException) -> str:
     """File and line of the author's that raised `error`, or called what did; else the pipeline's folder."""
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [f"{one.filename}:{one.lineno}" for one in frames if one.filename.startswith(f"{pipeline.root}/")]

@@ -273,6 +273,16 @@ def not_python(folder: Path) -> dict[str, str]:
     return {}
 
 
+def null_bytes(folder: Path) -> dict[str, str]:
+    (folder / "sources" / "erp" / "mapping.py").write_bytes(b"x = 1\n\0")
+    return {}
+
+
+def ends_at_import(folder: Path) -> dict[str, str]:
+    (folder / "sources" / "erp" / "mapping.py").write_text("raise SystemExit(3)\n")
+    return {}
+
+
 def fails_at_import(folder: Path) -> dict[str, str]:
     (folder / "sources" / "erp" / "mapping.py").write_text("x = 1\n\nTABLE = {}['staff']\n")
     return {}
@@ -336,6 +346,12 @@ def connector_without_settings(folder: Path) -> dict[str, str]:
         (cannot_be_made, "run merger", "SLUICE_STATE_DIR: nothing can be written to /proc/nobody/state"),
         (module_missing, "run mapper", "{folder}/pipeline.yaml:8: sources.erp: no module sources.erp.mapping"),
         (not_python, "mappings check", "{folder}/sources/erp/mapping.py:2: not Python: "),
+        (
+            null_bytes,
+            "mappings check",
+            "importing sources.erp.mapping: not Python: source code string",
+        ),
+        (ends_at_import, "mappings check", "{folder}/sources/erp/mapping.py:1: importing sources.erp.mapping failed"),
         (fails_at_import, "mappings check", "{folder}/sources/erp/mapping.py:3: importing sources.erp.mapping failed"),
         (schemas_elsewhere, "topics check", "{folder}/topics: no topic declarations; set SLUICE_SCHEMAS_DIR"),
         (as_it_is, "run ingress-poller", "{folder}/pipeline.yaml:5: sources.crm.poll: no module sources.crm.connector"),

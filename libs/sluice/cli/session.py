@@ -18,9 +18,10 @@ def run_session(wanted: Wanted, *, began: float, as_json: bool) -> None:
     from sluice.demo.screen import Screen
     from sluice.demo.session import Session
 
-    stop = Stop.on_signals()
     with Screen(quiet=as_json) as screen:
-        outcome = Session(wanted, screen, began=began).run(stop)
+        session = Session(wanted, screen, began=began)
+        session.require_sense()  # imports the author's code: before signals are ours, so that they end a loop in it
+        outcome = session.run(Stop.on_signals())
         screen.stopped()
     if as_json:
         print(orjson.dumps(outcome.as_json()).decode())

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sluice.demo.alone import running_alone
 from sluice.demo.ending import Ending, ending, sentence
 from sluice.demo.example_run import ExampleRun
 from sluice.demo.golden import GoldenRows
@@ -124,7 +125,8 @@ class Session:
     # ── beginning ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _run(self, stack: ExitStack, stop: Stop) -> None:
-        self._require_sense()
+        stages = stages_of(load_pipeline(self._wanted.file), self._wanted.stages)
+        stack.enter_context(running_alone(self._wanted.state_dir, stages))
         servers = self._servers(stack, stop)
         run = stack.enter_context(self._pipeline_run(servers))
         self._begin("source" if isinstance(run, ExampleRun) else "topics and schemas", stop)
@@ -163,8 +165,9 @@ class Session:
             return ExampleRun(wanted.file, wanted.state_dir, servers, tell, wanted.stages)
         return PipelineRun(wanted.file, wanted.state_dir, servers, tell, wanted.stages)
 
-    def _require_sense(self) -> None:
-        """Raises SettingsError for what is wrong in the pipeline's files or variables, before any server is started."""
+    def require_sense(self) -> None:
+        """Raises SettingsError for what is wrong in the pipeline's files or variables, before any server is started.
+        Runs the author's modules."""
         pipeline = load_pipeline(self._wanted.file)
         require_ranked_sources(pipeline, load_entities(pipeline))
         load_mappings(pipeline)

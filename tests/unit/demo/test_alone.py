@@ -1,0 +1,24 @@
+"""One `up` at a time runs a stage of a state directory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sluice.demo.alone import running_alone
+from sluice.errors import EnvironmentFault
+
+
+def test_a_second_run_of_a_stage_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:
+    with running_alone(tmp_path, ["mapper", "merger"]):
+        with (
+            pytest.raises(EnvironmentFault, match=f"process {os.getpid()} runs merger on it already"),
+            running_alone(tmp_path, ["sink-postgres", "merger"]),
+        ):
+            pass
+        with running_alone(tmp_path, ["sink-postgres"]):
+            pass
+    with running_alone(tmp_path, ["merger"]):
+        pass

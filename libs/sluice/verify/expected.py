@@ -12,6 +12,7 @@ from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import msgspec
 import orjson
 
 from sluice.canonical_json import canonical_bytes
@@ -37,7 +38,10 @@ class Expected(NamedTuple):
 
 def said(fields: AnyMapping[str, Any], effective_at: int | None) -> bytes:
     """16 bytes by which what two claims say is compared. Not the stored content hash, which takes ten times as long."""
-    text = orjson.dumps([fields, effective_at], option=orjson.OPT_SORT_KEYS)
+    try:
+        text = orjson.dumps([fields, effective_at], option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # an integer beyond 64 bits: a float up to 10^21 is written with all of its digits
+        text = canonical_bytes([dict(fields), effective_at])
     return hashlib.blake2b(text, digest_size=16).digest()
 
 
@@ -50,7 +54,7 @@ def as_read(fields: AnyMapping[str, Any]) -> AnyMapping[str, Any]:
 
 def _value_as_read(value: Any) -> Any:
     if type(value) is float:
-        return orjson.loads(canonical_bytes(value))
+        return msgspec.json.decode(canonical_bytes(value))
     return [_value_as_read(item) for item in value] if type(value) is list else value
 
 

@@ -9,16 +9,19 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
+from sluice.embedded.layout import Layout
 from sluice.errors import EnvironmentFault
 
 
 @contextmanager
 def running_alone(state_dir: Path, stages: Sequence[str]) -> Iterator[None]:
-    """While inside, no other process gets here with one of `stages`. Raises EnvironmentFault where one has."""
-    folder = state_dir / "stages" / "run"
+    """While inside, no other process gets here with one of `stages`. Raises EnvironmentFault where one has, and
+    SettingsError for a directory that cannot be written."""
+    # It marks a directory that it finds empty as ours: without the mark `dev reset` would leave the stages' state.
+    folder = Layout.of(state_dir).state_dir / "stages" / "run"
     with ExitStack() as held:
         for stage in stages:
-            with suppress(OSError):  # a directory that cannot be written is told by who has to write there
+            with suppress(OSError):  # a folder within that cannot be written is told by who has to write there
                 folder.mkdir(parents=True, exist_ok=True)
                 _hold(held.enter_context((folder / f"{stage}.lock").open("a+")), state_dir, stage)
         yield

@@ -195,7 +195,7 @@ class Topics:
             if time.monotonic() > give_up:
                 raise EnvironmentFault(
                     f"topic {without[0]}",
-                    f"has no leader {self._timeout_s:.0f} s after it was made",
+                    f"has no leader that answers, {self._timeout_s:.0f} s after it was made",
                     "look at the brokers' logs",
                 )
             time.sleep(0.05)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sluice.demo.alone import running_alone
+from sluice.embedded.layout import MARK
 from sluice.errors import EnvironmentFault
 
 
@@ -22,3 +23,9 @@ def test_a_second_run_of_a_stage_is_refused_until_the_first_has_ended(tmp_path: 
             pass
     with running_alone(tmp_path, ["merger"]):
         pass
+
+
+def test_a_directory_that_is_made_for_it_is_known_as_ours(tmp_path: Path) -> None:
+    """What `dev reset` may delete whole."""
+    with running_alone(tmp_path / "state", ["mapper"]):
+        assert (tmp_path / "state" / MARK).exists()

@@ -31,6 +31,8 @@ from sluice.stage.settings import RegistrySettings, StageSettings, default_schem
 
 TURN_S = 0.5
 QUIET_FOR_S = 2.0
+# A stage that waits for somebody to act neither becomes ready nor reads what it owes.
+STANDING_FOR_S = 30.0
 # Of topics just made, on a busy machine.
 LEADERS_WITHIN_S = 180.0
 # On a busy machine its first answer takes longer than its health check.
@@ -189,19 +191,25 @@ class PipelineRun:
         each_turn: Callable[[], None] = lambda: None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> bool:
-        """Wait until no running stage has lag or takes a record for two seconds; False at the deadline, or when
-        `stopped` says so."""
+        """Wait until no running stage has lag or takes a record for two seconds; False at the deadline, when
+        `stopped` says so, and where lag stands and no record was taken for `STANDING_FOR_S`."""
         give_up = time.monotonic() + deadline_s
-        quiet_since, before = time.monotonic(), (-1, -1)
+        quiet_since = taken_at = time.monotonic()
+        before = (-1, -1)
         while time.monotonic() < give_up and not stopped():
             self.watch()
             each_turn()
             live = [stage for name, stage in self.stages.items() if name not in self._stopped]
             now = (sum(s.counts.done for s in live), sum(s.restarts for s in live))
-            if now != before or any(s.counts.lag_records or not s.counts.ready for s in live):
-                quiet_since, before = time.monotonic(), now
+            if now != before:
+                taken_at = quiet_since = time.monotonic()
+                before = now
+            elif any(s.counts.lag_records or not s.counts.ready for s in live):
+                quiet_since = time.monotonic()
             if time.monotonic() - quiet_since > QUIET_FOR_S:
                 return True
+            if time.monotonic() - taken_at > STANDING_FOR_S:
+                return False
             time.sleep(TURN_S)
         return False
 

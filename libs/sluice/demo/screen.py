@@ -102,17 +102,19 @@ class Screen:
             for stage, line in zip(stages, self._stages, strict=True):
                 if line.trouble and self._is_news(line.name, line.trouble):
                     self.tell(f"{line.name}: {line.trouble} (see {stage.log})")
-                if line.causes and self._told_causes.get(line.name) != line.causes:
+                causes = "; ".join(sorted(line.causes))
+                more = line.causes and self._told_causes.get(line.name) != line.causes
+                if more and self._is_news(f"dead letters of {line.name}", causes):
                     self._told_causes[line.name] = dict(line.causes)
                     self.tell(f"{line.name}: dead letters: {told_causes(line.causes)}")
 
-    def _is_news(self, stage: str, trouble: str) -> bool:
+    def _is_news(self, about: str, trouble: str) -> bool:
         """Whether it is other than before, or was told a while ago."""
         now = time.monotonic()
-        before, at = self._told_trouble.get(stage, ("", 0.0))
+        before, at = self._told_trouble.get(about, ("", 0.0))
         if trouble == before and now - at < TROUBLE_EVERY_S:
             return False
-        self._told_trouble[stage] = (trouble, now)
+        self._told_trouble[about] = (trouble, now)
         return True
 
     def _draw(self) -> None:

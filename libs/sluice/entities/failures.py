@@ -13,9 +13,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticUserError
 
 from sluice.entities.module_place import Kind, kind_of
+from sluice.entities.values import JSON_LEVELS_MAX, TOO_DEEP
 
 _PROBLEMS_MAX = 5
-_WORDS = {"extra_forbidden": "no such field"}
+_PARTS_MAX = 20
+_WORDS = {"extra_forbidden": "no such field", TOO_DEEP: f"nested more than {JSON_LEVELS_MAX} deep"}
 
 
 @lru_cache(maxsize=512)
@@ -51,8 +53,9 @@ def validation_reason(error: ValidationError, known: frozenset[str]) -> str:
 
 
 def _path(location: tuple[int | str, ...], known: frozenset[str]) -> str:
-    parts = (f"[{part}]" if isinstance(part, int) else part if part in known else "*" for part in location)
-    return ".".join(parts) or "record"
+    shown = location[:_PARTS_MAX]
+    parts = [f"[{part}]" if isinstance(part, int) else part if part in known else "*" for part in shown]
+    return ".".join(parts + ["…"] * (len(shown) < len(location))) or "record"
 
 
 def raised_at(error: Exception) -> tuple[str, int] | None:

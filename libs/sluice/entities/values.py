@@ -11,22 +11,32 @@ from typing import Annotated, Any, Self
 from unicodedata import normalize
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue
+from pydantic_core import PydanticCustomError
 
 from sluice.errors import SettingsError
 
+# Of a raw record; pydantic's own limit is 255 levels, those of the models around the value included.
+JSON_LEVELS_MAX = 200
+TOO_DEEP = "nested_too_deeply"
 
-def _with_doubles(value: Any) -> Any:
-    """Raw records are read with decimals; a JSON value's numbers are doubles."""
+
+def _with_doubles(value: Any, level: int = 0) -> Any:
+    """`value` with doubles for decimals: raw records are read with decimals, and a JSON value's numbers are doubles.
+
+    Raises PydanticCustomError for more than `JSON_LEVELS_MAX` levels: pydantic would say that it is no JSON.
+    """
+    if level > JSON_LEVELS_MAX:
+        raise PydanticCustomError(TOO_DEEP, f"nested more than {JSON_LEVELS_MAX} deep")
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, dict):
-        return {name: _with_doubles(inside) for name, inside in value.items()}
+        return {name: _with_doubles(inside, level + 1) for name, inside in value.items()}
     if isinstance(value, list):
-        return [_with_doubles(inside) for inside in value]
+        return [_with_doubles(inside, level + 1) for inside in value]
     return value
 
 
-Json = Annotated[JsonValue, BeforeValidator(_with_doubles)]
+Json = Annotated[JsonValue, BeforeValidator(lambda value: _with_doubles(value))]
 # Any JSON value. In contributions and canonical records it is its canonical text (RFC 8785), in tables `jsonb`.
 
 DECIMAL_PRECISION = 38

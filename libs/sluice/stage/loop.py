@@ -133,12 +133,15 @@ class Stage:
         topic, parked_before = record.topic, batch.parked[record.topic]
         # What a process adds only when the batch ends weighs about as much as what it is made from.
         batch.bytes += record.size_bytes
+        self._health.doing = record
         try:
             taken = self._process.handle(record, batch)
         except DeadRecord as error:
             batch.park(record, error)
             batch.count(record.at, "dead")
             taken = Taken.DONE
+        finally:
+            self._health.doing = None
         batch.positions[record.at] = record.offset + (taken is Taken.DONE)
         if taken is Taken.DONE:
             batch.newest_ms[record.at] = record.timestamp_ms

@@ -72,6 +72,15 @@ class MemoryStore:
         return
 
 
+def _unopened(error: str) -> tuple[str, str]:
+    """Why a store cannot be opened, and what to do next, from RocksDB's own words, which name paths."""
+    if "lock" in error.lower():
+        return "another process holds it", "stop the other process, or give this one another SLUICE_STATE_DIR"
+    if error.startswith("Corruption"):
+        return "it is damaged", "delete the folder, and start again: it is rebuilt from Kafka"
+    return "it cannot be opened", "see that this process may read and write it, and that the disk has room"
+
+
 class RocksStore:
     """RocksDB in one folder, for one process. Small buffers: a stage's memory must not follow its state."""
 
@@ -91,11 +100,7 @@ class RocksStore:
         try:
             self._db = Rdict(str(folder), options, access_type=AccessType.read_write())
         except Exception as error:  # rocksdict raises bare Exception
-            raise EnvironmentFault(
-                f"state folder {folder}",
-                f"cannot be opened ({type(error).__name__}): another process holds it, or it is damaged",
-                "stop the other process; or delete the folder: it is rebuilt from Kafka",
-            ) from None
+            raise EnvironmentFault(f"state folder {folder}", *_unopened(str(error))) from None
 
     def get(self, key: bytes) -> bytes | None:
         value: bytes | None = self._db.get(key)

@@ -51,6 +51,7 @@ class FaultWriter:
     def _run(self, health: Health) -> None:
         repeat_at_s = time.monotonic() + REPEATED_EVERY_S
         while not self._stopped.wait(0.2):
+            health.watch()
             if time.monotonic() >= repeat_at_s:
                 repeat_at_s = time.monotonic() + REPEATED_EVERY_S
                 self.notes.repeat()

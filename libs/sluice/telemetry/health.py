@@ -8,7 +8,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from datetime import UTC, datetime
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -16,6 +17,7 @@ STALLED_AFTER_S = 60.0
 STARTING = "starting"
 START = "start"
 PROCESS = "process"
+LOOP = "loop"
 
 log = structlog.get_logger()
 
@@ -32,6 +34,13 @@ class Standing(NamedTuple):
     def alarm(self) -> bool:
         """Whether it is worth an alarm: whoever only starts has found nothing wrong yet."""
         return self.why != STARTING
+
+
+class Placed(Protocol):
+    """What a loop works on and can be found again: a record."""
+
+    @property
+    def place(self) -> str: ...
 
 
 Told = Callable[[str, Standing | None], None]
@@ -54,10 +63,27 @@ class Health:
         self._told = told
         self._standing = {START: Standing(STARTING, _now_us())}
         self._lock = threading.Lock()
+        self.doing: Placed | None = None
+        """The record that the loop is processing, for `watch`; None between records."""
 
     def progress(self) -> None:
         """The loop came around; waiting with a deadline counts, hanging does not."""
         self._progress_at = time.monotonic()
+        if LOOP in self._standing:
+            self.mend(LOOP)
+
+    def watch(self) -> None:
+        """Called by another thread: a loop that makes no progress cannot say so itself."""
+        stalled_s, doing = self.stalled_s, self.doing
+        if stalled_s < self._stalled_after_s or LOOP in self._standing:
+            return
+        since = datetime.fromtimestamp(time.time() - stalled_s, UTC).isoformat(timespec="seconds")
+        at = f", which processes record {doing.place}" if doing is not None else ""
+        self.fault(
+            LOOP,
+            f"no progress since {since}: one step of the stage{at}, does not end. "
+            "Next: if a mapping may loop for ever on this record, mend it; then start the stage again",
+        )
 
     def starting(self, about: str) -> None:
         """Not ready because `about` only begins, which is no alarm."""

@@ -109,8 +109,20 @@ def test_a_second_process_in_the_same_folder_is_refused_with_a_way_out(tmp_path:
     held = RocksStore(tmp_path / "store")
     with pytest.raises(EnvironmentFault, match="another process") as fault:
         RocksStore(tmp_path / "store")
-    assert "rebuilt from Kafka" in fault.value.next_step
+    assert "stop the other process" in fault.value.next_step
+    assert "delete" not in fault.value.next_step
     held.close()
+
+
+def test_a_damaged_folder_is_told_as_one_that_can_be_deleted(tmp_path: Path) -> None:
+    store = RocksStore(tmp_path / "store")
+    store.write([(b"k", b"1")])
+    store.close()
+    for manifest in (tmp_path / "store").glob("MANIFEST*"):
+        manifest.write_bytes(b"damaged")
+    with pytest.raises(EnvironmentFault, match="it is damaged") as fault:
+        RocksStore(tmp_path / "store")
+    assert "delete the folder" in fault.value.next_step
 
 
 def test_a_folder_that_cannot_be_written_any_more_ends_the_process_with_its_name(tmp_path: Path) -> None:

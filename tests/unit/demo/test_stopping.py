@@ -79,17 +79,17 @@ def test_where_there_is_no_terminal_each_step_and_the_time_left_are_lines(tmp_pa
     ]
 
 
-def test_where_there_is_no_terminal_causes_of_dead_letters_are_told_when_they_change(
+def test_where_there_is_no_terminal_causes_of_dead_letters_are_told_when_there_is_a_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sluice.demo.screen.LINE_EVERY_S", 0.0)
     out = io.StringIO()
     with Screen(quiet=False, console=Console(file=out, width=180)) as screen:
-        for count in (1, 1, 2):
-            screen.dead_letters({"mapper": {"wrong-type": count}})
+        for counts in ({"wrong-type": 1}, {"wrong-type": 1}, {"wrong-type": 2}, {"wrong-type": 2, "not-json": 1}):
+            screen.dead_letters({"mapper": counts})
             screen.update([StageProcess("mapper", tmp_path, {})])
     told = [line for line in out.getvalue().splitlines() if "dead letters" in line]
-    assert told == ["mapper: dead letters: 1 wrong-type", "mapper: dead letters: 2 wrong-type"]
+    assert told == ["mapper: dead letters: 1 wrong-type", "mapper: dead letters: 2 wrong-type, 1 not-json"]
 
 
 def test_where_there_is_no_terminal_a_trouble_is_told_when_it_is_another(

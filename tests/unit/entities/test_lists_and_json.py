@@ -13,7 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 from sluice import json_text
-from sluice.entities import Entity, Identity, Json, JsonText, Money, OpenEnum, Scale
+from sluice.entities import Entity, Identity, Json, JsonText, Money, OpenEnum, Scale, mapping, values
 from sluice.entities.codec import JSON_LEVELS_MAX
 from sluice.errors import DeadRecord, SettingsError
 from sluice.postgres.golden_columns import GoldenTable
@@ -100,6 +100,28 @@ def test_json_of_more_levels_than_there_may_be_is_refused() -> None:
     assert CONTRACT.encode("about", nested) == "[" * JSON_LEVELS_MAX + "1" + "]" * JSON_LEVELS_MAX
     with pytest.raises(DeadRecord, match=f"nested more than {JSON_LEVELS_MAX} deep"):
         CONTRACT.encode("about", [nested])
+
+
+class Wrapped(BaseModel):
+    about: Json
+
+
+@mapping("books.books", version=1)
+def filtered(raw: Wrapped) -> Listed | None:
+    return None
+
+
+@pytest.mark.parametrize("levels", [values.JSON_LEVELS_MAX + 1, 500])
+def test_json_of_more_levels_than_pydantic_reads_is_told_as_that(levels: int) -> None:
+    nested: Any = 1
+    for _ in range(values.JSON_LEVELS_MAX):
+        nested = [nested]
+    assert filtered.apply({"about": nested}) == []
+    for _ in range(values.JSON_LEVELS_MAX, levels):
+        nested = [nested]
+    with pytest.raises(DeadRecord, match=r"books\.books: about: nested more than 200 deep") as dead:
+        filtered.apply({"about": nested})
+    assert dead.value.code == "wrong-type"
 
 
 @pytest.mark.parametrize("inside", [list[int], Money, Json], ids=["lists", "money", "json"])

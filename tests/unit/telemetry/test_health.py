@@ -13,6 +13,7 @@ import pytest
 import structlog
 from prometheus_client import generate_latest
 
+from sluice.stage.record import Record
 from sluice.telemetry import Health, measured, metrics
 from sluice.telemetry.server import TelemetryServer
 
@@ -22,6 +23,26 @@ def test_a_stage_without_progress_is_not_alive_whatever_else_is_well() -> None:
     health.started()
     assert not health.faults
     assert not health.alive
+
+
+def test_a_loop_without_progress_is_a_fault_that_names_its_record_until_it_goes_on() -> None:
+    health = Health(stalled_after_s=0.0)
+    health.started()
+    health.doing = Record("raw.shop.books", 0, 17, b"{}", b"{}", {}, 0)
+    health.watch()
+    told = health.faults["loop"]
+    assert "processes record raw.shop.books/0@17" in told
+    health.watch()
+    assert health.faults == {"loop": told}, "told once, not anew with each look"
+    health.progress()
+    assert not health.faults
+
+
+def test_a_loop_that_makes_progress_is_no_fault() -> None:
+    health = Health()
+    health.started()
+    health.watch()
+    assert not health.faults
 
 
 def test_faults_of_several_places_are_mended_one_by_one() -> None:

@@ -29,6 +29,7 @@ class Follower:
 
     def __init__(self, slot: SlotSettings, names: Names, settings: CdcSettings, health: Health) -> None:
         self._slot = slot
+        self.where = slot.where
         self._settings = settings
         self._health = health
         self.publisher = SlotPublisher(slot.source, settings.kafka, names)

@@ -25,7 +25,7 @@ def supervise(followers: Sequence[Follower], health: Health, stop: Stop) -> int:
         try:
             while not stop.wait(0.5) and not _ended(running):
                 # One source that hangs is a process that hangs.
-                if all(time.monotonic() - f.turned_at < STALLED_AFTER_S for f in followers):
+                if not [one for one in followers if _hangs(one, health)]:
                     health.progress()
         finally:
             stop.request()
@@ -33,6 +33,16 @@ def supervise(followers: Sequence[Follower], health: Health, stop: Stop) -> int:
         future.result()
     log.info("stopped", stage=INGRESS_CDC)
     return 0
+
+
+def _hangs(follower: Follower, health: Health) -> bool:
+    """Whether it has made no progress for too long, which is a fault as long as it lasts."""
+    about = f"loop of {follower.where}"
+    if time.monotonic() - follower.turned_at < STALLED_AFTER_S:
+        health.mend(about)
+        return False
+    health.fault(about, f"no progress for {STALLED_AFTER_S:.0f} s: its thread hangs. Next: start the stage again")
+    return True
 
 
 def _ended(running: Sequence[Future[None]]) -> bool:

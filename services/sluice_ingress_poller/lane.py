@@ -20,7 +20,7 @@ class Outcome:
     """What came of the request of stream `key`: a response of any status, or the error instead of one."""
 
     key: str
-    answer: Response | Exception
+    answer: Response | BaseException
 
 
 class Lane:
@@ -85,6 +85,6 @@ class Lane:
     def _fetch(self, request: Request) -> Outcome:
         try:
             return Outcome(self._key, self._fetcher.fetch(request))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             # An author's login runs in here; the shard decides whose fault it is.
             return Outcome(self._key, error)

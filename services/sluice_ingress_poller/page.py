@@ -88,7 +88,7 @@ def read_page(stream: Stream[Any], response: Response) -> Page:
         raise Transient(f"{where}: page refused whole: {error}{_failure_in(response)} (content-type {kind})") from None
     except SluiceError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise author_fault(error, where) from error
     if _longest_unreadable_run(items) >= UNREADABLE_IN_A_ROW_MAX:
         raise EnvironmentFault(
@@ -124,7 +124,7 @@ def news(items: list[Item], known: Callable[[bytes], bytes | None], parked_befor
     return found
 
 
-def author_fault(error: Exception, where: str) -> EnvironmentFault:
+def author_fault(error: BaseException, where: str) -> EnvironmentFault:
     """What an unexpected error in a connector's own code becomes: it stops that stream, not the whole stage.
 
     Its type and line are told; its text is not, since that may quote a record.

@@ -175,14 +175,25 @@ class Poller:
         give_up_s = time.monotonic() + self._settings.poller.stop_deadline_s
         for shard in stopping:
             shard.join(max(0.1, give_up_s - time.monotonic()))
-            self._health.mend(f"shard {shard.number}")  # its next owner tells what is wrong with it
+            for about in (f"shard {shard.number}", f"loop of shard {shard.number}"):
+                self._health.mend(about)  # its next owner tells what is wrong with it
+
+    def _hangs(self, shard: Shard, now_s: float) -> bool:
+        """Whether it has made no progress for too long, which is a fault as long as it lasts."""
+        about = f"loop of shard {shard.number}"
+        if now_s - shard.beat_s < SHARD_STALLED_AFTER_S:
+            self._health.mend(about)
+            return False
+        told = f"no progress for {SHARD_STALLED_AFTER_S:.0f} s: its thread hangs. Next: start the stage again"
+        self._health.fault(about, told)
+        return True
 
     def _look_after_shards(self) -> None:
         now_s = time.monotonic()
         for shard in self._shards.values():
             if shard.bug is not None:
                 raise shard.bug
-        if all(now_s - shard.beat_s < SHARD_STALLED_AFTER_S for shard in self._shards.values()):
+        if not [shard for shard in self._shards.values() if self._hangs(shard, now_s)]:
             self._health.progress()
         for source in {polled.names.source for polled in self._streams}:
             THROTTLED.labels(INGRESS_POLLER, source).set(self._back_pressure.flow)

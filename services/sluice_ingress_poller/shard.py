@@ -243,7 +243,7 @@ class Shard:
     def _handle(self, polling: Polling, outcome: Outcome) -> None:
         """Publish what an outcome leads to. A failure of the source is the stream's own; one of Kafka the shard's."""
         answer = outcome.answer
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             count_failure(polling.polled.names, None)
             polling.failed(answer if isinstance(answer, SluiceError) else author_fault(answer, outcome.key))
             return

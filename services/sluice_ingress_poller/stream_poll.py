@@ -173,7 +173,7 @@ class StreamPoll:
             first = self._stream.first_request(since)
         except SluiceError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise author_fault(error, type(self._stream).__qualname__) from error
         again = self._again.get(self.doing)
         size = (again.size if again else None) or self._sizes.get(self.doing)

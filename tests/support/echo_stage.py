@@ -26,13 +26,14 @@ from sluice.stage.settings import StageSettings
 from sluice.stage.signals import Stop
 from sluice.state import MemoryStore, View
 from sluice.telemetry import Health
-from sluice.telemetry.health import Standing
+from sluice.telemetry.health import STALLED_AFTER_S, Standing
 from support.pace import within
 from support.topics import make_topics
 
 
 class Echo:
-    """Repeats a record's value; `die` in a value is a dead letter, `later` fails once in a passing way."""
+    """Repeats a record's value; `die` in a value is a dead letter, `later` fails once in a passing way, `hang` lasts
+    until `goes_on`."""
 
     def __init__(self, names: Names, out: str, state: str, state_id: str, reader: LogReader) -> None:
         self._names, self._out, self._state, self._state_id = names, out, state, state_id
@@ -40,6 +41,7 @@ class Echo:
         self._store = MemoryStore()
         self._owned: dict[Partition, Owned] = {}
         self.failed_once = False
+        self.goes_on = threading.Event()
         self.handled: list[int] = []
 
     def start(self, owned: Owned) -> Iterator[None]:
@@ -57,6 +59,8 @@ class Echo:
         self.handled.append(record.offset)
         if record.value == b"die":
             raise DeadRecord("told-to", "the record says so")
+        if record.value == b"hang":
+            assert self.goes_on.wait(within(60))
         if record.value == b"later" and not self.failed_once:
             self.failed_once = True
             raise Transient("not now")
@@ -106,10 +110,10 @@ class EchoBench:
             self._producer.produce(self.topic, value, b"k", 0)
         assert self._producer.flush(within(30)) == 0
 
-    def stage(self, instance: str = "0") -> tuple[Stage, Echo]:
+    def stage(self, instance: str = "0", stalled_after_s: float = STALLED_AFTER_S) -> tuple[Stage, Echo]:
         pinned = Topics(clients.admin(self.kafka)).pinned([self.topic, self.state])
         echo = Echo(self.names, self.out, self.state, pinned[self.state].topic_id, LogReader(self.kafka))
-        self.healths.append(Health(told=self._note))
+        self.healths.append(Health(stalled_after_s, told=self._note))
         stage = Stage(
             name="echo",
             settings=self._settings,

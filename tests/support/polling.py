@@ -96,7 +96,7 @@ class Polled:
         prefix: str,
         url: str,
         streams: tuple[str, ...] = ("things",),
-        enumerate_every: str = "0.5s",
+        enumerate_every: str = "0.25s",
         **settings: str,
     ) -> None:
         self.kafka = KafkaSettings(bootstrap_servers=kafka)
@@ -104,7 +104,7 @@ class Polled:
         declared = {
             "poll": "sources.shop.connector:Shop",
             "settings": {"base_url": url, **settings},
-            "streams": {name: {"freshness": "0.4s", "enumerate_every": enumerate_every} for name in streams},
+            "streams": {name: {"freshness": "0.2s", "enumerate_every": enumerate_every} for name in streams},
         }
         self.declared = {
             "pipeline": "shop",

@@ -68,18 +68,18 @@ def campaign(
     """Kill each of `stages` once a round, under 260 changes a second or as many as this machine can make; then let all
     arrive, and count. How many changes there were is told, and judged by nobody: that is the machine's.
 
-    A stage is killed at a random moment after it has taken records since its last start. In every second round,
+    A stage is killed at a random moment after it has taken records since its last start. For every second kill,
     beginning with the first, the killer waits for a moment at which a transaction is open.
     """
     outcome, rng, killer = Outcome(seed), Random(seed), Killer(scenario)
     live = scenario.run.live(LOAD_PER_S, None, seed)
     worked = dict.fromkeys(scenario.run.stages, 0)
     for number in range(rounds):
-        for stage in rng.sample(list(stages), len(stages)):
+        for place, stage in enumerate(rng.sample(list(stages), len(stages))):
             _await_work(scenario, stage, worked[stage])
             _watch(scenario, rng.uniform(0, CALM_S_MAX))
             worked[stage] = scenario.run.stages[stage].counts.records
-            was_open = killer.kill(stage, aim=number % 2 == 0)
+            was_open = killer.kill(stage, aim=(number + place) % 2 == 0)
             outcome.kills[stage] += 1
             outcome.in_transaction[stage] += was_open
             progress(f"round {number + 1}: killed {stage}{', a transaction was open' if was_open else ''}")

@@ -164,7 +164,8 @@ _TAIL = """
   own text.
 * A `json` or `jsonb` arrives as a text, which `JsonText` reads and a `Json` field of an entity takes as it is. With
   `pydantic.Json[Model]` it is checked against a model of its own. Its integers are exact up to 64 bits, and a dead
-  letter beyond; numbers with a fraction or an exponent become doubles.
+  letter beyond; numbers with a fraction or an exponent become doubles. A `Json` member of a record is read up to 200
+  levels deep, a `Json` field of an entity takes 64.
 * A `timestamp` of up to three digits arrives as milliseconds, any other as microseconds, as Debezium sends them.
 * `NaN` and infinite numbers arrive as texts: `float` reads them, `Decimal` refuses them. An infinite date or time lies
   outside of Python's calendar. What a model refuses is a dead letter.

@@ -111,7 +111,10 @@ def _left_in_sources(file: Path) -> Iterator[str]:
         return  # there may be none; servers are reset all the same
     for source in pipeline.cdc_sources():
         statements = drop_statements(pipeline, source)
-        yield f"a database of {source} elsewhere keeps its slot, and its log with it, until you run there: {statements}"
+        yield (
+            f"if the database of {source} was followed and lies elsewhere, its slot still keeps its log. "
+            f"Next: run there: {statements}"
+        )
 
 
 @app.command()

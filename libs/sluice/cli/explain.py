@@ -23,7 +23,8 @@ app = typer.Typer(add_completion=False, help="Where every value of an entity com
 def explain(
     entity: Annotated[str, typer.Argument(help="the entity's name, as in canonical.<entity>")],
     entity_id: Annotated[
-        str, typer.Argument(metavar="ID", help="its id; it is normalised as the identities of the entity are")
+        str,
+        typer.Argument(metavar="ID", help="its id, as any source spells it"),
     ],
     field: Annotated[str | None, typer.Argument(help="one field; all, if none is named")] = None,
     pipeline: PipelineOption = None,

@@ -48,8 +48,10 @@ def lag(
 
     Above all: the faults that stand in the stages' processes, and what nobody works at, because its process does not
     run; since when, and what to do about each. They are told also where lag cannot be measured, because a topic is
-    missing or a transaction hangs; that is exit code 3, with the reason. Exit code 1: lag is known, and one of these
-    stands. Lag alone is exit code 0.
+    missing or a transaction hangs.
+
+    Exit codes: 0, nothing is wrong, whatever the lag; 1, a fault stands, an input is not read, a stage has no process,
+    or one of these could not be looked at; 3, lag cannot be measured.
 
     A partition that a stage does not read has a line in the table, with all that is unread there, and is named below
     with why and what to do: held, where going on would lose records (a group that was moved forward: `sluice skips
@@ -70,7 +72,7 @@ def lag(
             Console().print(part, soft_wrap=isinstance(part, Text))  # a command on two lines cannot be pasted
     if seen.not_measured is not None:
         raise seen.not_measured
-    if seen.faults.faults or seen.unattended:
+    if not seen.is_clean:
         raise typer.Exit(int(ExitCode.FINDING))
 
 
@@ -88,6 +90,15 @@ class Seen(NamedTuple):
     letters: Sequence[Letters] = ()
     pollers_unknown: str = ""
     not_measured: SluiceError | None = None
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether all was looked at and nothing is wrong. Lag alone is not."""
+        wrong = bool(self.faults.faults or self.unattended) or any(stage.holds for stage in self.stages)
+        unknown = bool(self.faults.unknown or self.pollers_unknown) or any(
+            stage.holds_unknown or stage.members_unknown for stage in self.stages
+        )
+        return not wrong and not unknown and not list(source_lines(self.sources, set()))
 
 
 def _look(pipeline: Pipeline, settings: StageSettings, meter: LagMeter) -> Seen:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import orjson
 import typer
@@ -44,7 +44,8 @@ def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
     the file, streams that the connector lacks, and examples without the stream's key or cursor. Printed is how each
     stream is read. What a variable would give that is not set here is not checked.
 
-    Databases: printed are slot, publication and tables. Whether they can be followed, `run ingress-cdc` says.
+    Databases: printed are slot, publication and tables. `sluice run ingress-cdc` tells at its start whether the
+    database lets them be followed.
 
     Entities: each field is printed with its column and its rule. Refused are rules that rank an unknown source.
     """
@@ -69,7 +70,7 @@ def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
         }
         entities = {name: dict(_fields(contract)) for name, contract in contracts.items()}
         read = {source: one._asdict() for source, one in connectors.items()}
-        followed = {source: _followed(loaded, source)._asdict() for source in loaded.cdc_sources()}
+        followed = {source: FollowedDatabase.of(loaded, source)._asdict() for source in loaded.cdc_sources()}
         found = {"entities": entities, "mappings": facts, "unmapped": unread, "connectors": read, "followed": followed}
         print(orjson.dumps(found).decode())
         return
@@ -88,32 +89,32 @@ def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
         if one.unset:
             print(f"    not checked: the settings that {', '.join(one.unset)} would give")
     for source in loaded.cdc_sources():
-        print("\n".join(_followed_lines(source, _followed(loaded, source))))
+        print("\n".join(_database_lines(source, FollowedDatabase.of(loaded, source))))
     if unread:
         print(unmapped_line(unread))
     if not_set := sorted(missing_variables(loaded.model_dump())):
         print(f"not set here: {', '.join(not_set)}")
 
 
-class _Followed(NamedTuple):
-    """How a database is followed. `made`: the publication is made by Sluice, as the pipeline file names none."""
+class FollowedDatabase(NamedTuple):
+    """How a database is followed. `publication_is_ours`: Sluice makes it, as the pipeline file names none."""
 
     slot: str
     publication: str
-    made: bool
+    publication_is_ours: bool
     tables: list[str]
 
+    @classmethod
+    def of(cls, pipeline: Pipeline, source: str) -> Self:
+        declared = pipeline.cdc_sources()[source]
+        ours = declared.publication is None
+        return cls(slot_of(pipeline, source), publication_of(pipeline, source), ours, declared.tables)
 
-def _followed(pipeline: Pipeline, source: str) -> _Followed:
-    declared = pipeline.cdc_sources()[source]
-    made = declared.publication is None
-    return _Followed(slot_of(pipeline, source), publication_of(pipeline, source), made, declared.tables)
 
-
-def _followed_lines(source: str, one: _Followed) -> Iterator[str]:
-    made = ", made by Sluice" if one.made else ""
-    yield f"database of {source}: slot {one.slot}, publication {one.publication}{made}"
-    yield from (f"    table {table}" for table in one.tables)
+def _database_lines(source: str, database: FollowedDatabase) -> Iterator[str]:
+    by = ", made by Sluice" if database.publication_is_ours else ""
+    yield f"database of {source}: slot {database.slot}, publication {database.publication}{by}"
+    yield from (f"    table {table}" for table in database.tables)
 
 
 def _entity_lines(contract: EntityContract) -> Iterator[str]:

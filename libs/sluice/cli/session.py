@@ -20,7 +20,7 @@ def run_session(wanted: Wanted, *, began: float, as_json: bool) -> None:
 
     with Screen(quiet=as_json) as screen:
         session = Session(wanted, screen, began=began)
-        session.require_sense()  # imports the author's code: before signals are ours, so that they end a loop in it
+        session.check()  # imports the author's code: before signals are ours, so that they end a loop in it
         outcome = session.run(Stop.on_signals())
         screen.stopped()
     if as_json:

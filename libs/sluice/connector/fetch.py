@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from urllib.parse import urljoin
 
 import httpx
 
 from sluice.codes import classify_http
 from sluice.connector.auth import Auth, Door
-from sluice.connector.messages import Request, Response, origin, without_query
+from sluice.connector.messages import Request, Response, joined, origin, without_query
 from sluice.connector.network_errors import NETWORK_ERRORS, no_answer
 from sluice.connector.redact import safe_url
 from sluice.connector.retry_after import retry_after_s
@@ -52,7 +51,7 @@ class Fetcher:
             location = response.headers.get("location")
             if response.status not in (301, 302, 303, 307, 308) or location is None or request.method != "GET":
                 return response
-            target = urljoin(request.url, location)
+            target = self._target(request.url, location)
             self._same_origin(target, "is redirected to")
             request = replace(request, url=target)
         raise EnvironmentFault(
@@ -70,6 +69,15 @@ class Fetcher:
         self._auth.forget(headers)
         response = self._send(request.with_headers(self._auth.headers(self._door)))
         return replace(response, request=request)
+
+    @staticmethod
+    def _target(url: str, location: str) -> str:
+        try:
+            return joined(url, location)
+        except ValueError:
+            raise EnvironmentFault(
+                without_query(url), "redirects to what is no address", "check base_url and the stream's path"
+            ) from None
 
     def _same_origin(self, url: str, what: str) -> None:
         # Credentials travel in headers of any name, so no request leaves the source's own origin.

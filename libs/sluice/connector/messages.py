@@ -82,6 +82,13 @@ def absolute(base_url: str, url: str) -> str:
     return base_url.rstrip("/") + "/" + url.lstrip("/")
 
 
+def joined(url: str, link: str) -> str:
+    """The address that `link`, met at `url`, means. Raises ValueError for one that cannot be read."""
+    address = urljoin(url, link)
+    _ = urlsplit(address).port  # it is read, and refused, only when it is asked for
+    return address
+
+
 def origin(url: str) -> tuple[str, str, int]:
     """Scheme, host and port: who is spoken to."""
     parts = urlsplit(url)

@@ -10,10 +10,10 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import parse_qsl, urljoin, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from sluice import json_text
-from sluice.connector.messages import ParamValue, Request, Response, with_params
+from sluice.connector.messages import ParamValue, Request, Response, joined, with_params
 
 _LINK = re.compile(r"<([^>]*)>((?:\s*;\s*[\w*]+\s*=\s*(?:\"[^\"]*\"|[^\s;,\"]+))*)")
 _REL_NEXT = re.compile(r";\s*rel\s*=\s*(?:\"(?:[^\"]*\s)?next(?:\s[^\"]*)?\"|next\b)", re.IGNORECASE)
@@ -62,7 +62,7 @@ class SinglePage:
 def _joined(url: str, link: str, declared: str) -> str:
     """The address that a page's link means. Raises NotJson for one that cannot be read."""
     try:
-        return urljoin(url, link)
+        return joined(url, link)
     except ValueError:
         raise json_text.NotJson(f"{declared} is not a link") from None
 

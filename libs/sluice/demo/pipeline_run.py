@@ -245,7 +245,7 @@ def stages_of(pipeline: Pipeline, wanted: Sequence[str] = ()) -> list[str]:
         INGRESS_CDC: bool(pipeline.cdc_sources()),
         SINK_POSTGRES: bool(pipeline.sinks),
     }
-    chosen = list(wanted) or [stage for stage in STAGES if needed.get(stage, True)]
+    chosen = list(dict.fromkeys(wanted)) or [stage for stage in STAGES if needed.get(stage, True)]
     if idle := [stage for stage in chosen if not needed.get(stage, True)]:
         raise SettingsError(f"{pipeline.file}: gives {', '.join(idle)} nothing to do")
     if SINK_POSTGRES in chosen and len(pipeline.sinks) > 1 and os.environ.get("SLUICE_SINK") not in pipeline.sinks:

@@ -36,7 +36,7 @@ class Screen:
         self._rows: dict[str, int] = {}
         self._causes: dict[str, dict[str, int]] = {}
         self._told_causes: dict[str, dict[str, int]] = {}
-        self._told_trouble: dict[str, tuple[str, float]] = {}
+        self._told: dict[str, tuple[str, float]] = {}
         self._left_s: float | None = None
         self._rates: dict[str, tuple[float, int, float]] = {}
         self._next_line_at = 0.0
@@ -98,23 +98,25 @@ class Screen:
             self._draw()
         elif time.monotonic() >= self._next_line_at:
             self._next_line_at = time.monotonic() + LINE_EVERY_S
-            self.tell(" | ".join([_plain(self._stages), *self._told()]))
+            self.tell(" | ".join([_plain(self._stages), *self._summary()]))
             for stage, line in zip(stages, self._stages, strict=True):
                 if line.trouble and self._is_news(line.name, line.trouble):
                     self.tell(f"{line.name}: {line.trouble} (see {stage.log})")
+                if not line.trouble:
+                    self._told.pop(line.name, None)  # the same one is news when it comes back
                 causes = "; ".join(sorted(line.causes))
-                more = line.causes and self._told_causes.get(line.name) != line.causes
-                if more and self._is_news(f"dead letters of {line.name}", causes):
+                changed = bool(line.causes) and self._told_causes.get(line.name) != line.causes
+                if changed and self._is_news(f"dead letters of {line.name}", causes):
                     self._told_causes[line.name] = dict(line.causes)
                     self.tell(f"{line.name}: dead letters: {told_causes(line.causes)}")
 
     def _is_news(self, about: str, trouble: str) -> bool:
         """Whether it is other than before, or was told a while ago."""
         now = time.monotonic()
-        before, at = self._told_trouble.get(about, ("", 0.0))
+        before, at = self._told.get(about, ("", 0.0))
         if trouble == before and now - at < TROUBLE_EVERY_S:
             return False
-        self._told_trouble[about] = (trouble, now)
+        self._told[about] = (trouble, now)
         return True
 
     def _draw(self) -> None:
@@ -123,14 +125,14 @@ class Screen:
             self._live = Live(get_renderable=self._picture, console=self._console, refresh_per_second=4)
             self._live.start()
 
-    def _told(self) -> list[str]:
+    def _summary(self) -> list[str]:
         left = "" if self._left_s is None else f"{self._left_s:.0f} s until the check"
         return [one for one in (told_rows(self._rows), left) if one]
 
     def _picture(self) -> Group:
         if self._bar is not None:
             return Group(self._bar, self._hint)
-        notes = [Text("; ".join(self._told()))] if self._told() else []
+        notes = [Text("; ".join(self._summary()))] if self._summary() else []
         notes += [Text(self._logs, style="dim"), self._hint] if self._logs else [self._hint]
         return picture(self._console, self._stages, self._found, notes)
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sluice.demo.alone import running_alone
 from sluice.demo.ending import Ending, ending, sentence
 from sluice.demo.example_run import ExampleRun
 from sluice.demo.golden import GoldenRows
@@ -22,6 +21,7 @@ from sluice.demo.screen import Screen
 from sluice.demo.stages import StageProcess, require_running
 from sluice.demo.stopping import Stopped, answered
 from sluice.embedded import Servers
+from sluice.embedded.stage_locks import stages_locked
 from sluice.errors import EnvironmentFault, Transient
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_entities, load_mappings, require_ranked_sources
@@ -109,9 +109,11 @@ class Session:
         self._live: Live | None = None
         self._latency: EditLatency | None = None
         self._golden: GoldenRows | None = None
+        self._stages: list[str] = []
 
     def run(self, stop: Stop) -> Outcome:
-        """Everything, from nothing to stopped. Raises EnvironmentFault or SettingsError with the way out."""
+        """Everything, from nothing to stopped, once `check` has found nothing wrong. Raises EnvironmentFault or
+        SettingsError with the way out."""
         with answered(stop, self._screen.stopping, lambda: self._doing), ExitStack() as stack:
             try:
                 self._run(stack, stop)
@@ -125,8 +127,7 @@ class Session:
     # ── beginning ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _run(self, stack: ExitStack, stop: Stop) -> None:
-        stages = stages_of(load_pipeline(self._wanted.file), self._wanted.stages)
-        stack.enter_context(running_alone(self._wanted.state_dir, stages))
+        stack.enter_context(stages_locked(self._wanted.state_dir, self._stages))
         servers = self._servers(stack, stop)
         run = stack.enter_context(self._pipeline_run(servers))
         self._begin("source" if isinstance(run, ExampleRun) else "topics and schemas", stop)
@@ -165,13 +166,13 @@ class Session:
             return ExampleRun(wanted.file, wanted.state_dir, servers, tell, wanted.stages)
         return PipelineRun(wanted.file, wanted.state_dir, servers, tell, wanted.stages)
 
-    def require_sense(self) -> None:
-        """Raises SettingsError for what is wrong in the pipeline's files or variables, before any server is started.
+    def check(self) -> None:
+        """Called once, before `run`. Raises SettingsError for what is wrong in the pipeline's files or variables.
         Runs the author's modules."""
         pipeline = load_pipeline(self._wanted.file)
         require_ranked_sources(pipeline, load_entities(pipeline))
         load_mappings(pipeline)
-        stages_of(pipeline, self._wanted.stages)
+        self._stages = stages_of(pipeline, self._wanted.stages)
         if not self._wanted.example:
             made = sink_databases(pipeline) if self._wanted.servers else {}
             require_variables(pipeline, {*made, *(name for name, value in os.environ.items() if value)})
@@ -255,7 +256,9 @@ class Session:
             return
         found = golden.find(sources)
         if found is None and not self._wanted.example and not self._best_shown:
-            found = golden.find(1) or (golden.find(1, earlier=True) if settled else None)
+            found = golden.find(1)
+            if found is None and settled:
+                found = golden.find(sources, earlier=True) or golden.find(1, earlier=True)
         if found is None:
             return
         after_s = now - self._began
@@ -298,7 +301,8 @@ class Session:
                 raise Stopped
             self._screen.tell(line)
 
-        run.await_quiet(each_turn=lambda: self._turn(run), stopped=lambda: stop.requested)
+        if not run.await_quiet(each_turn=lambda: self._turn(run), stopped=lambda: stop.requested):
+            self._screen.tell("not everything has arrived; what is missing is told below")
         try:
             tell("checking every link from the sources' tables to the golden rows")
             with meanwhile(lambda: self._turn(run)):

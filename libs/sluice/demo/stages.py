@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sluice.embedded import processes
 from sluice.errors import EnvironmentFault
-from sluice.telemetry.health import STARTING
+from sluice.telemetry.health import LOOP, STARTING
 from sluice.tls import tls_context
 
 RESTART_AFTER_S = 1.0
@@ -111,7 +111,9 @@ class StageProcess:
             base = f"http://{at['host']}:{at['port']}"
             text = self._http.get(f"{base}/metrics").text
             readiness = self._http.get(f"{base}/readyz")
-            self._faults = [str(why) for why in readiness.json()["faults"].values() if why != STARTING]
+            faults = readiness.json()["faults"]
+            hanging_first = sorted(faults, key=lambda about: about != LOOP)  # where it hangs is worth most
+            self._faults = [str(faults[about]) for about in hanging_first if faults[about] != STARTING]
         except (OSError, ValueError, httpx.HTTPError):
             return None
         return _counts(text, self._before, readiness.status_code == 200)
@@ -122,7 +124,7 @@ class StageProcess:
             return ""
         if self._faults:
             more = len(self._faults) - 1
-            return f"{self._faults[0]}{f' (and {more} more, see `sluice lag`)' if more else ''}"
+            return self._faults[0] + (f" (and {more} more, see `sluice lag`)" if more else "")
         for line in reversed(self._lines()):
             try:
                 told = orjson.loads(line)
@@ -145,12 +147,8 @@ class StageProcess:
             return []
 
     def failure(self) -> str:
-        """The last line of its log, for an error."""
-        try:
-            lines = self.log.read_text("utf-8", "replace").strip().splitlines()
-        except OSError:
-            return "no log"
-        return lines[-1] if lines else "an empty log"
+        """The last line that its processes of this run have logged, for an error."""
+        return next((line for line in reversed(self._lines()) if line.strip()), "nothing is logged")
 
 
 def _counts(text: str, before: StageCounts, ready: bool) -> StageCounts:

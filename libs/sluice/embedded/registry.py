@@ -43,7 +43,7 @@ class Registry(Server):
         self.layout.home(self.name).mkdir(parents=True, exist_ok=True)
         # A library of it unpacks a megabyte at every start, and only an orderly end takes that away again.
         shutil.rmtree(self.scratch, ignore_errors=True)
-        self.scratch.mkdir()
+        self.scratch.mkdir(exist_ok=True)
         self.postgres.create_database(DATABASE)
 
     def command(self, definitions: Sequence[str]) -> Command:

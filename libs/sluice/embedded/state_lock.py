@@ -38,11 +38,11 @@ class StateLock:
         """
         file = self._path.open("a+")
         deadline, told = time.monotonic() + patience_s, False
-        while not _try(file, fcntl.LOCK_EX):
-            if kind == "session" and _try(file, fcntl.LOCK_SH):
+        while not try_lock(file, fcntl.LOCK_EX):
+            if kind == "session" and try_lock(file, fcntl.LOCK_SH):
                 self._file, self.is_shared = file, True
                 return
-            holder = _holder(file)
+            holder = holder_of(file)
             if holder.get("kind") == "session" or time.monotonic() > deadline:
                 file.close()
                 raise _in_use(self._path, holder)
@@ -51,20 +51,20 @@ class StateLock:
                 told = True
             time.sleep(0.1)
         # A session as well only starts servers at first: that is worth waiting for.
-        _write(file, "command")
+        write_holder(file, "command")
         self._file = file
 
     def keep(self, *, share: bool) -> None:
         """The session goes on from here; `share`: other sessions may use the servers as well, nobody may end them."""
         if self._file is not None and not self.is_shared:
-            _write(self._file, "session")
+            write_holder(self._file, "session")
             if share:
                 fcntl.flock(self._file, fcntl.LOCK_SH)
 
     def refuse_shared(self) -> None:
         """Raise EnvironmentFault where only a sole owner may go on."""
         if self.is_shared and self._file is not None:
-            raise _in_use(self._path, _holder(self._file))
+            raise _in_use(self._path, holder_of(self._file))
 
     def release(self) -> None:
         """Safe to call twice."""
@@ -73,7 +73,8 @@ class StateLock:
             self._file = None
 
 
-def _try(file: TextIO, operation: int) -> bool:
+def try_lock(file: TextIO, operation: int) -> bool:
+    """Whether `file` could be locked at once (flock)."""
     try:
         fcntl.flock(file, operation | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -81,14 +82,16 @@ def _try(file: TextIO, operation: int) -> bool:
     return True
 
 
-def _write(file: TextIO, kind: Kind) -> None:
+def write_holder(file: TextIO, kind: Kind) -> None:
+    """Say in a locked file who we are."""
     file.seek(0)
     file.truncate()
     json.dump({"kind": kind, "pid": os.getpid(), "program": Path(sys.argv[0]).name}, file)
     file.flush()
 
 
-def _holder(file: TextIO) -> dict[str, object]:
+def holder_of(file: TextIO) -> dict[str, object]:
+    """Who has locked `file`, as that process says: `kind`, `pid`, `program`."""
     file.seek(0)
     try:
         found = json.loads(file.read())

@@ -16,7 +16,9 @@ from sluice.embedded.layout import Layout
 from sluice.embedded.postgres import Postgres
 from sluice.embedded.registry import Registry
 from sluice.embedded.server import Server, owner_mark
+from sluice.embedded.stage_locks import stages_locked
 from sluice.embedded.state_lock import StateLock
+from sluice.names import STAGES
 
 KINDS: tuple[type[Server], ...] = (Kafka, Postgres, Registry)
 Progress = Callable[[str], None]
@@ -69,7 +71,8 @@ def down(state_dir: Path, progress: Progress, deadline_s: float = 20.0) -> list[
 
 
 def reset(state_dir: Path, progress: Progress, deadline_s: float = 20.0) -> None:
-    """End every server and delete topics, databases and schemas together."""
-    with held(state_dir, progress) as layout:
+    """End every server and delete topics, databases and schemas together. Raises EnvironmentFault while an `up` runs
+    stages of this directory."""
+    with held(state_dir, progress) as layout, stages_locked(state_dir, STAGES):
         stop(layout, KINDS, deadline_s)
         layout.delete()

@@ -29,7 +29,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _CONTEXT = Context(prec=100, rounding=ROUND_HALF_EVEN)
 _INT64 = range(-(2**63), 2**63)
-JSON_LEVELS_MAX = 64
+STORED_JSON_LEVELS_MAX = 64
 INSTANTS = range(
     (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND,
     (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND + 1,
@@ -207,8 +207,8 @@ def _json(where: str, field: FieldType) -> Encode:
     text = _string(where, field)
 
     def checked(value: Any, depth: int) -> Any:
-        if depth > JSON_LEVELS_MAX:
-            raise DeadRecord("wrong-type", f"{where} is nested more than {JSON_LEVELS_MAX} deep")
+        if depth > STORED_JSON_LEVELS_MAX:
+            raise DeadRecord("wrong-type", f"{where} is nested more than {STORED_JSON_LEVELS_MAX} deep")
         if value is None or type(value) is bool:
             return value
         if isinstance(value, str):

@@ -80,7 +80,7 @@ class EntityContract:
             normalised = self.identity_marker.normalise(encoded)
         except (DeadRecord, MemoryError):
             raise
-        except Exception as error:  # an author's function
+        except (Exception, SystemExit) as error:  # an author's function
             reason = f"{type(error).__name__} while {self.name}.{self.identity} was normalised"
             raise DeadRecord("mapping-failed", reason) from None
         normalised = str(encode(normalised))

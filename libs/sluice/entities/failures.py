@@ -13,11 +13,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticUserError
 
 from sluice.entities.module_place import Kind, kind_of
-from sluice.entities.values import JSON_LEVELS_MAX, TOO_DEEP
+from sluice.entities.values import RAW_JSON_LEVELS_MAX, TOO_DEEP
 
 _PROBLEMS_MAX = 5
 _PARTS_MAX = 20
-_WORDS = {"extra_forbidden": "no such field", TOO_DEEP: f"nested more than {JSON_LEVELS_MAX} deep"}
+_WORDS = {"extra_forbidden": "no such field", TOO_DEEP: f"nested more than {RAW_JSON_LEVELS_MAX} deep"}
 
 
 @lru_cache(maxsize=512)
@@ -58,7 +58,7 @@ def _path(location: tuple[int | str, ...], known: frozenset[str]) -> str:
     return ".".join(parts + ["…"] * (len(shown) < len(location))) or "record"
 
 
-def raised_at(error: Exception) -> tuple[str, int] | None:
+def raised_at(error: BaseException) -> tuple[str, int] | None:
     """Module and line of the innermost code of the author's in which an exception arose; None if it was none of it."""
     found = None
     trace: TracebackType | None = error.__traceback__

@@ -95,7 +95,7 @@ class Mapping:
             raise self._unreadable(error) from None
         except (DeadRecord, MemoryError):
             raise
-        except Exception as error:  # a validator of the author's
+        except (Exception, SystemExit) as error:  # a validator of the author's
             raise self._failed(error, "") from None
         result = self._call(record)
         if result is None:
@@ -116,7 +116,7 @@ class Mapping:
             raise
         except ValidationError as error:
             raise self._misfit(error) from None
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._failed(error, "") from None
         told = f"returns a {type(result).__name__}, neither {self.entity.name} nor a list of Output"
         raise DeadRecord("mapping-failed", f"mapping {self.name}, {self.at}: {told}")
@@ -173,7 +173,7 @@ class Mapping:
                 return microseconds(value, where)
         except (DeadRecord, MemoryError):
             raise
-        except Exception as error:  # a property of the author's, or a zone
+        except (Exception, SystemExit) as error:  # a property of the author's, or a zone
             raise self._failed(error, f": {where}") from None
         raise DeadRecord("wrong-type", f"{where} is {type(value).__name__}, not a time")
 
@@ -195,7 +195,7 @@ class Mapping:
         told = f"{self.source}.{self.stream}: {reason} (mapping {self.name}, {self.at})"
         return DeadRecord("missing-member" if missing else "wrong-type", told)
 
-    def _failed(self, error: Exception, details: str) -> DeadRecord:
+    def _failed(self, error: BaseException, details: str) -> DeadRecord:
         """The author's function raised: its mapping and the author's line in which it did."""
         raised = raised_at(error)
         at = self.at if raised is None else Spelled(file_name(raised[0]), raised[1])

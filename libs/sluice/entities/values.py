@@ -16,17 +16,17 @@ from pydantic_core import PydanticCustomError
 from sluice.errors import SettingsError
 
 # Of a raw record; pydantic's own limit is 255 levels, those of the models around the value included.
-JSON_LEVELS_MAX = 200
+RAW_JSON_LEVELS_MAX = 200
 TOO_DEEP = "nested_too_deeply"
 
 
 def _with_doubles(value: Any, level: int = 0) -> Any:
     """`value` with doubles for decimals: raw records are read with decimals, and a JSON value's numbers are doubles.
 
-    Raises PydanticCustomError for more than `JSON_LEVELS_MAX` levels: pydantic would say that it is no JSON.
+    Raises PydanticCustomError for more than `RAW_JSON_LEVELS_MAX` levels: pydantic would say that it is no JSON.
     """
-    if level > JSON_LEVELS_MAX:
-        raise PydanticCustomError(TOO_DEEP, f"nested more than {JSON_LEVELS_MAX} deep")
+    if level > RAW_JSON_LEVELS_MAX:
+        raise PydanticCustomError(TOO_DEEP, f"nested more than {RAW_JSON_LEVELS_MAX} deep")
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, dict):
@@ -36,6 +36,7 @@ def _with_doubles(value: Any, level: int = 0) -> Any:
     return value
 
 
+# Without the lambda pydantic would pass its ValidationInfo as `level`.
 Json = Annotated[JsonValue, BeforeValidator(lambda value: _with_doubles(value))]
 # Any JSON value. In contributions and canonical records it is its canonical text (RFC 8785), in tables `jsonb`.
 

@@ -25,8 +25,8 @@ from confluent_kafka.admin import (
 )
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sluice.errors import EnvironmentFault, SettingsError
-from sluice.kafka.faults import AdminAnswer, topic_missing
+from sluice.errors import EnvironmentFault, SettingsError, Transient
+from sluice.kafka.faults import AdminAnswer, kafka_error, topic_missing, translate
 from sluice.pipeline import Pipeline
 from sluice.pipeline.yaml_file import read_yaml
 
@@ -210,13 +210,24 @@ class Topics:
         asked = {
             TopicPartition(name, p): OffsetSpec.latest() for name, count in partitions.items() for p in range(count)
         }
-        found = []
-        for at, future in self._admin.list_offsets(asked, request_timeout=self._timeout_s).items():
-            try:
-                future.result(self._answer_timeout_s)
-            except KafkaException:
-                found.append(str(at.topic))
-        return found
+        return [
+            str(at.topic)
+            for at, future in self._admin.list_offsets(asked, request_timeout=self._timeout_s).items()
+            if not self._answered(at, future)
+        ]
+
+    def _answered(self, at: TopicPartition, future: Future[Any]) -> bool:
+        """Whether the leader answered. Raises what does not pass by itself, such as a refused permission."""
+        try:
+            future.result(self._answer_timeout_s)
+        except TimeoutError:
+            return False
+        except KafkaException as error:
+            ours = translate(error, f"asking the leader of {at.topic}/{at.partition}")
+            if isinstance(ours, Transient) or kafka_error(error).name() == "UNKNOWN_TOPIC_OR_PART":
+                return False
+            raise ours from None
+        return True
 
     def _refuse_other_counts(self, topics: list[Topic], there: dict[str, Pinned]) -> None:
         for topic in topics:

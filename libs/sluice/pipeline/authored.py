@@ -105,7 +105,7 @@ def _import(pipeline: Pipeline, name: str, *location: str) -> ModuleType:
         missing = f"no module {error.name}; it is expected beside pipeline.yaml"
         raise SettingsError(f"{place_in_file(pipeline, *location)}: {missing}") from error
     except SyntaxError as error:
-        where = f"{error.filename}:{error.lineno}" if error.filename else f"importing {name}"
+        where = f"{error.filename}:{error.lineno}" if error.filename else _importing(pipeline, name, error)
         raise SettingsError(f"{where}: not Python: {error.msg}") from None
     except SettingsError as error:  # of a class or decorator of ours, within the author's file
         raise SettingsError(f"{_authored_line(pipeline, error)}: {error}") from None
@@ -139,6 +139,15 @@ def _authored_line(pipeline: Pipeline, error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [f"{one.filename}:{one.lineno}" for one in frames if one.filename.startswith(f"{pipeline.root}/")]
     return theirs[-1] if theirs else str(pipeline.root)
+
+
+def _importing(pipeline: Pipeline, name: str, error: BaseException) -> str:
+    """The line that imports the file that no error names; the file of `name` where it is that."""
+    line = _authored_line(pipeline, error)
+    if line != str(pipeline.root):
+        return f"{line}: what is imported there"
+    spec = importlib.util.find_spec(name)
+    return spec.origin if spec is not None and spec.origin else f"importing {name}"
 
 
 def _forget_strangers(top: str, root: str) -> None:

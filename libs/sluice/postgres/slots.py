@@ -68,8 +68,10 @@ def publication_of(pipeline: Pipeline, source: str) -> str:
 
 
 def drop_statements(pipeline: Pipeline, source: str) -> str:
-    """The SQL by which a source database forgets that it was followed. A publication that is somebody's own stays."""
-    slot = f"SELECT pg_drop_replication_slot('{slot_of(pipeline, source)}');"
+    """The SQL by which a source database forgets that it was followed, whether it was or not. A publication that is
+    somebody's own stays."""
+    dropped = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
+    slot = f"{dropped} WHERE slot_name = '{slot_of(pipeline, source)}' AND NOT active;"
     if pipeline.cdc_sources()[source].publication is not None:
         return slot
     return f"{slot} DROP PUBLICATION IF EXISTS {publication_of(pipeline, source)};"

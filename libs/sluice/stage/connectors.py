@@ -126,6 +126,6 @@ def authored_place(pipeline: Pipeline, *location: str) -> Iterator[None]:
         raise SettingsError(f"{place_in_file(pipeline, *location)}: {error}") from None
     except SluiceError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # Its words may hold the settings, and secrets are among them.
         raise author_s_mistake(pipeline, f"making {'.'.join(location)}", error, quoted=False) from None

@@ -69,6 +69,7 @@ class Stage:
 
     def run(self, stop: Stop) -> int:
         """Run until `stop` is requested; returns the exit code. Anything that is not a SluiceError comes through."""
+        self._health.watched()
         try:
             self._recovery.join(stop)
             while not stop.requested:
@@ -133,7 +134,7 @@ class Stage:
         topic, parked_before = record.topic, batch.parked[record.topic]
         # What a process adds only when the batch ends weighs about as much as what it is made from.
         batch.bytes += record.size_bytes
-        self._health.doing = record
+        self._health.processing(record)
         try:
             taken = self._process.handle(record, batch)
         except DeadRecord as error:
@@ -141,7 +142,7 @@ class Stage:
             batch.count(record.at, "dead")
             taken = Taken.DONE
         finally:
-            self._health.doing = None
+            self._health.processing(None)
         batch.positions[record.at] = record.offset + (taken is Taken.DONE)
         if taken is Taken.DONE:
             batch.newest_ms[record.at] = record.timestamp_ms
@@ -190,6 +191,7 @@ class Stage:
             if (done := owned.get(at)) is not None:
                 done.committed, done.reset, done.fresh = position, False, False
         self._delivered_at = time.monotonic()
+        self._health.progress()
         self._faults.delivered()
         self._pace.delivered()
         self._metrics.delivered(batch)

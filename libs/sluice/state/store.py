@@ -72,13 +72,15 @@ class MemoryStore:
         return
 
 
-def _unopened(error: str) -> tuple[str, str]:
-    """Why a store cannot be opened, and what to do next, from RocksDB's own words, which name paths."""
-    if "lock" in error.lower():
-        return "another process holds it", "stop the other process, or give this one another SLUICE_STATE_DIR"
+def _unopened(error: str, folder: Path) -> tuple[str, str]:
+    """Why a store cannot be opened, and what to do next, from RocksDB's own words."""
+    words = error.replace(str(folder), "…")
     if error.startswith("Corruption"):
-        return "it is damaged", "delete the folder, and start again: it is rebuilt from Kafka"
-    return "it cannot be opened", "see that this process may read and write it, and that the disk has room"
+        return f"it is damaged ({words})", "delete the folder, and start again: it is rebuilt from Kafka"
+    if ("While lock file" in words and "Permission denied" not in words) or "lock hold by current process" in words:
+        return "another process holds it", "stop the other process, or give this one another SLUICE_STATE_DIR"
+    next_step = "see that this process may read and write it, and that the disk has room"
+    return f"it cannot be opened ({words})", next_step
 
 
 class RocksStore:
@@ -100,7 +102,7 @@ class RocksStore:
         try:
             self._db = Rdict(str(folder), options, access_type=AccessType.read_write())
         except Exception as error:  # rocksdict raises bare Exception
-            raise EnvironmentFault(f"state folder {folder}", *_unopened(str(error))) from None
+            raise EnvironmentFault(f"state folder {folder}", *_unopened(str(error), folder)) from None
 
     def get(self, key: bytes) -> bytes | None:
         value: bytes | None = self._db.get(key)

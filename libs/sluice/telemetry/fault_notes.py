@@ -15,6 +15,7 @@ class FaultNotes:
         self._raised: set[str] = set()
         self._standing: dict[str, Standing] = {}
         self._waiting: dict[str, Standing | None] = {}
+        self._end_left = False
         self._lock = threading.Lock()
         self.started = threading.Event()
 
@@ -34,17 +35,26 @@ class FaultNotes:
             self.started.set()
 
     def repeat(self) -> None:
-        """What stands is written anew; and that an earlier process ended does not matter any more."""
+        """What stands is written anew."""
         with self._lock:
             self._waiting = {**self._standing, **self._waiting}
-            if PROCESS not in self._raised:
+
+    def outlived(self) -> None:
+        """How an earlier process of our name ended is over: this one has run for a while."""
+        with self._lock:
+            if self._end_left and PROCESS not in self._raised:
                 self._waiting[PROCESS] = None
+            self._end_left = False
 
     def inherit(self, abouts: Iterable[str]) -> None:
         """Faults that an earlier process of our name left: what we have not raised is over. How that process ended
-        stands a little longer: this one may end so, too."""
+        stands until `outlived`: this one may end so, too."""
         with self._lock:
-            self._waiting |= {about: None for about in abouts if about not in self._raised and about != PROCESS}
+            for about in abouts:
+                if about == PROCESS:
+                    self._end_left = True
+                elif about not in self._raised:
+                    self._waiting[about] = None
 
     def take(self) -> dict[str, Standing | None]:
         """What waits to be written; None for what is over."""

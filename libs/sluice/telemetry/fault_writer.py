@@ -6,6 +6,7 @@ each fault waits.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ from sluice.telemetry.health import Health, Standing
 RETRY_S = 5.0
 ANSWER_S = 5.0
 CLOSE_S = 3.0
+# A process that is started again and again ends sooner, most often before it is started at all.
+OUTLIVED_AFTER_S = 10.0
 ABSENT = ("UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC")
 
 log = structlog.get_logger()
@@ -50,8 +53,13 @@ class FaultWriter:
 
     def _run(self, health: Health) -> None:
         repeat_at_s = time.monotonic() + REPEATED_EVERY_S
+        outlived_at_s = math.inf
         while not self._stopped.wait(0.2):
             health.watch()
+            if self.notes.started.is_set():
+                outlived_at_s = min(outlived_at_s, time.monotonic() + OUTLIVED_AFTER_S)
+            if time.monotonic() >= outlived_at_s:
+                self.notes.outlived()
             if time.monotonic() >= repeat_at_s:
                 repeat_at_s = time.monotonic() + REPEATED_EVERY_S
                 self.notes.repeat()

@@ -5,10 +5,13 @@ Liveness depends on neither Kafka nor Postgres nor lag: restarting a process nev
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -18,6 +21,7 @@ STARTING = "starting"
 START = "start"
 PROCESS = "process"
 LOOP = "loop"
+PLACES_MAX = 4
 
 log = structlog.get_logger()
 
@@ -37,7 +41,7 @@ class Standing(NamedTuple):
 
 
 class Placed(Protocol):
-    """What a loop works on and can be found again: a record."""
+    """A record, of which faults name the place."""
 
     @property
     def place(self) -> str: ...
@@ -63,8 +67,13 @@ class Health:
         self._told = told
         self._standing = {START: Standing(STARTING, _now_us())}
         self._lock = threading.Lock()
-        self.doing: Placed | None = None
-        """The record that the loop is processing, for `watch`; None between records."""
+        self._record: Placed | None = None
+        self._loop: int | None = None
+
+    def watched(self) -> None:
+        """The calling thread is the loop that `watch` looks after."""
+        self._loop = threading.get_ident()
+        self.progress()
 
     def progress(self) -> None:
         """The loop came around; waiting with a deadline counts, hanging does not."""
@@ -72,17 +81,22 @@ class Health:
         if LOOP in self._standing:
             self.mend(LOOP)
 
+    def processing(self, record: Placed | None) -> None:
+        """The loop goes on to `record`, for `watch`; None: it has done the one before."""
+        self._record = record
+        self.progress()
+
     def watch(self) -> None:
-        """Called by another thread: a loop that makes no progress cannot say so itself."""
-        stalled_s, doing = self.stalled_s, self.doing
-        if stalled_s < self._stalled_after_s or LOOP in self._standing:
+        """Called by another thread again and again: a loop that hangs cannot say so itself."""
+        stalled_s, record, loop = self.stalled_s, self._record, self._loop
+        if loop is None or stalled_s < self._stalled_after_s or LOOP in self._standing:
             return
         since = datetime.fromtimestamp(time.time() - stalled_s, UTC).isoformat(timespec="seconds")
-        at = f", which processes record {doing.place}" if doing is not None else ""
+        about = f"record {record.place} is processed and does not end" if record is not None else "the stage hangs"
         self.fault(
             LOOP,
-            f"no progress since {since}: one step of the stage{at}, does not end. "
-            "Next: if a mapping may loop for ever on this record, mend it; then start the stage again",
+            f"no progress since {since}: {about}, at {innermost_places(loop)}. "
+            "Next: mend what never ends there, and start the stage again",
         )
 
     def starting(self, about: str) -> None:
@@ -137,6 +151,14 @@ class Health:
     def standing(self) -> dict[str, Standing]:
         with self._lock:
             return dict(self._standing)
+
+
+def innermost_places(thread: int) -> str:
+    """Where the thread of this number stands now: file and line of its innermost calls, the innermost first."""
+    frame = sys._current_frames().get(thread)
+    calls = list(traceback.walk_stack(frame))[:PLACES_MAX]
+    places = (f"{'/'.join(Path(one.f_code.co_filename).parts[-3:])}:{line}" for one, line in calls)
+    return ", called at ".join(places) or "a place that is not known"
 
 
 def _now_us() -> int:

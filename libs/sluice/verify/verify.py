@@ -39,7 +39,8 @@ from sluice.verify.source_link import SourceLink
 from sluice.verify.visible import VisibleOffsets
 
 ALARMS_AGAIN_AFTER_S = 0.5
-# A process that was started again ends its predecessor's alarms within twenty seconds on a quiet machine.
+ALARMS_TOLD_EVERY_S = 5.0
+# A process that was started again ends its predecessor's alarms within some ten seconds on a quiet machine.
 ALARMS_END_WITHIN_S = 60.0
 
 Progress = Callable[[str], None]
@@ -76,15 +77,16 @@ def verify(
 def _alarms(scope: Scope, give_up_at: float, progress: Progress) -> list[NotLookedAt]:
     """The alarms that stand, once those have ended that end by themselves within the time."""
     give_up_at = min(give_up_at, time.monotonic() + ALARMS_END_WITHIN_S)
-    told = ""
+    tell_at = 0.0
     while True:
         standing = standing_faults(Topics(scope.admin), scope.reader, scope.pipeline.names)
-        left_s = give_up_at - time.monotonic()
-        if not standing or left_s <= 0:
+        now = time.monotonic()
+        if not standing or now >= give_up_at:
             return standing
-        if told != standing[0].what:
-            told = standing[0].what
-            progress(f"waiting up to {left_s:.0f} s for alarms to end, {len(standing)} in all: {told}")
+        if now >= tell_at:
+            tell_at = now + ALARMS_TOLD_EVERY_S
+            first = min(one.what for one in standing)
+            progress(f"waiting up to {give_up_at - now:.0f} s for alarms to end, {len(standing)} in all: {first}")
         time.sleep(ALARMS_AGAIN_AFTER_S)
 
 

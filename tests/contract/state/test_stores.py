@@ -114,15 +114,24 @@ def test_a_second_process_in_the_same_folder_is_refused_with_a_way_out(tmp_path:
     held.close()
 
 
-def test_a_damaged_folder_is_told_as_one_that_can_be_deleted(tmp_path: Path) -> None:
-    store = RocksStore(tmp_path / "store")
-    store.write([(b"k", b"1")])
+@pytest.mark.parametrize("files", ["MANIFEST*", "CURRENT"])
+def test_a_damaged_folder_is_told_as_one_that_can_be_deleted(tmp_path: Path, files: str) -> None:
+    folder = tmp_path / "block lock"
+    store = RocksStore(folder)
+    store.write([(b"k", b"1" * 100)])
     store.close()
-    for manifest in (tmp_path / "store").glob("MANIFEST*"):
-        manifest.write_bytes(b"damaged")
+    (damaged,) = folder.glob(files)
+    damaged.write_bytes(b"damaged" + damaged.read_bytes()[7:])
     with pytest.raises(EnvironmentFault, match="it is damaged") as fault:
-        RocksStore(tmp_path / "store")
+        RocksStore(folder)
     assert "delete the folder" in fault.value.next_step
+    assert str(folder) not in fault.value.why
+
+
+def test_a_folder_that_is_no_folder_is_told_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "store" / "LOCK").mkdir(parents=True)
+    with pytest.raises(EnvironmentFault, match=r"cannot be opened \(IO error: .*directory\)"):
+        RocksStore(tmp_path / "store")
 
 
 def test_a_folder_that_cannot_be_written_any_more_ends_the_process_with_its_name(tmp_path: Path) -> None:

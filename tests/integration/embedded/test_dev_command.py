@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from sluice.cli.main import app
 from sluice.embedded import processes, status
+from sluice.embedded.stage_locks import stages_locked
 from support.one_entity import write_pipeline
 from support.pace import within
 from support.waiting import eventually
@@ -98,11 +99,14 @@ def test_servers_go_on_from_up_to_down_and_reset_empties_all_of_them(tmp_path: P
     assert "ended kafka, postgres, registry; the data stays" in dev(tmp_path, "down").stdout
     assert "no server was running" in dev(tmp_path, "down").stdout
     assert [server.pid for server in status(state_dir)] == [None, None, None]
+    with stages_locked(state_dir, ["mapper"]):  # an `up` without servers of its own
+        assert dev(tmp_path, "reset", "--yes").exit_code == 3
     reset = dev(tmp_path, "reset", "--yes")
     assert reset.exit_code == 0
-    assert (
-        "until you run there: SELECT pg_drop_replication_slot('sluice_mine_mine_erp'); DROP PUBLICATION" in reset.stdout
+    told_slot = (
+        "WHERE slot_name = 'sluice_mine_mine_erp' AND NOT active; DROP PUBLICATION IF EXISTS sluice_mine_mine_erp;"
     )
+    assert told_slot in reset.stdout
     assert [path.name for path in (state_dir / "servers").iterdir()] == ["lock"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import orjson
@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from sluice.kafka import TransactionalProducer, clients
+from sluice.telemetry.fault_writer import FaultWriter
 from support.echo_stage import EchoBench, Running
 from support.pace import within
 from support.waiting import eventually
@@ -121,6 +122,21 @@ def test_a_partition_that_changes_hands_under_load_is_read_once_by_each_in_turn(
             eventually(lambda: len(bench.visible(bench.out)) >= 600)
     assert bench.visible(bench.out) == values
     assert second_echo.handled[-1] == 599
+
+
+def test_a_record_that_does_not_end_is_a_fault_with_its_place_until_it_does(bench: EchoBench) -> None:
+    bench.feed(b"1", b"hang", b"2")
+    stage, echo = bench.stage(stalled_after_s=1.0)
+    health = bench.healths[-1]
+    writer = FaultWriter(bench.kafka, bench.names.faults, "echo", "0")
+    with Running(stage), closing(writer):
+        writer.start(health)
+        why = eventually(lambda: health.faults.get("loop", ""))
+        assert f"record {bench.topic}/0@1 is processed" in why
+        assert "support/echo_stage.py" in why
+        echo.goes_on.set()
+        eventually(lambda: bench.visible(bench.out) == [b"1", b"hang", b"2"])
+        eventually(lambda: "loop" not in health.faults)
 
 
 def test_a_group_moved_forward_waits_and_names_the_range(bench: EchoBench) -> None:

@@ -69,7 +69,7 @@ def test_the_next_link_may_be_relative_and_ends_with_null_or_nothing() -> None:
     assert following.url == "https://hr.example/api/workers?after=7"
     for last in (b'{"data":[],"links":{"next":null}}', b'{"data":[],"links":{}}', b'{"data":[]}'):
         assert stream.next_request(answer(last), first.request) is None
-    for none in (b"7", b'"http://[::1/workers"'):
+    for none in (b"7", b'"http://[::1/workers"', b'"https://hr.example:abc/workers"'):
         with pytest.raises(NotJson, match=r"links\.next is not a link"):
             stream.next_request(answer(b'{"data":[],"links":{"next":%b}}' % none), first.request)
 

@@ -97,15 +97,13 @@ def test_where_there_is_no_terminal_a_trouble_is_told_when_it_is_another(
 ) -> None:
     monkeypatch.setattr("sluice.demo.screen.LINE_EVERY_S", 0.0)
     out, stage = io.StringIO(), StageProcess("mapper", tmp_path, {})
+    stage.log.parent.mkdir()
     with Screen(quiet=False, console=Console(file=out, width=180)) as screen:
-        for faults in (["one", "two", "three"], ["one", "two", "three"], ["two"]):
-            stage._faults = faults
+        for why in ("one", "one", "two", "", "two"):
+            stage.log.write_text(f"sluice: {why}\n" if why else "")
             screen.update([stage])
     told = [line for line in out.getvalue().splitlines() if line.startswith("mapper: ")]
-    assert told == [
-        f"mapper: one (and 2 more, see `sluice lag`) (see {stage.log})",
-        f"mapper: two (see {stage.log})",
-    ]
+    assert told == [f"mapper: sluice: {why} (see {stage.log})" for why in ("one", "two", "two")]
 
 
 def test_where_there_is_no_terminal_the_lines_stand_one_below_the_other(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from sluice import json_text
 from sluice.entities import Entity, Identity, Json, JsonText, Money, OpenEnum, Scale, mapping, values
-from sluice.entities.codec import JSON_LEVELS_MAX
+from sluice.entities.codec import STORED_JSON_LEVELS_MAX
 from sluice.errors import DeadRecord, SettingsError
 from sluice.postgres.golden_columns import GoldenTable
 from sluice.provenance import CanonicalRecord
@@ -95,10 +95,10 @@ def test_what_cannot_stand_downstream_is_refused_and_not_quoted(field: str, valu
 
 def test_json_of_more_levels_than_there_may_be_is_refused() -> None:
     nested: Any = 1
-    for _ in range(JSON_LEVELS_MAX):
+    for _ in range(STORED_JSON_LEVELS_MAX):
         nested = [nested]
-    assert CONTRACT.encode("about", nested) == "[" * JSON_LEVELS_MAX + "1" + "]" * JSON_LEVELS_MAX
-    with pytest.raises(DeadRecord, match=f"nested more than {JSON_LEVELS_MAX} deep"):
+    assert CONTRACT.encode("about", nested) == "[" * STORED_JSON_LEVELS_MAX + "1" + "]" * STORED_JSON_LEVELS_MAX
+    with pytest.raises(DeadRecord, match=f"nested more than {STORED_JSON_LEVELS_MAX} deep"):
         CONTRACT.encode("about", [nested])
 
 
@@ -111,13 +111,13 @@ def filtered(raw: Wrapped) -> Listed | None:
     return None
 
 
-@pytest.mark.parametrize("levels", [values.JSON_LEVELS_MAX + 1, 500])
+@pytest.mark.parametrize("levels", [values.RAW_JSON_LEVELS_MAX + 1, 500])
 def test_json_of_more_levels_than_pydantic_reads_is_told_as_that(levels: int) -> None:
     nested: Any = 1
-    for _ in range(values.JSON_LEVELS_MAX):
+    for _ in range(values.RAW_JSON_LEVELS_MAX):
         nested = [nested]
     assert filtered.apply({"about": nested}) == []
-    for _ in range(values.JSON_LEVELS_MAX, levels):
+    for _ in range(values.RAW_JSON_LEVELS_MAX, levels):
         nested = [nested]
     with pytest.raises(DeadRecord, match=r"books\.books: about: nested more than 200 deep") as dead:
         filtered.apply({"about": nested})

@@ -89,6 +89,33 @@ def test_an_effective_time_outside_of_the_years_1_to_9999_is_refused(since: Any)
 
 
 @mapping(source="erp.held", version=1)
+def leaving(raw: Dated) -> Held:
+    raise SystemExit(0)
+
+
+def test_a_mapping_that_asks_the_process_to_end_has_failed() -> None:
+    dead = _dead(leaving, {"id": "H1"})
+    assert dead.code == "mapping-failed"
+    assert "SystemExit in mapping leaving" in dead.reason
+
+
+class Node(BaseModel):
+    inner: "Node | None" = None
+
+
+@mapping(source="erp.held", version=1)
+def nested(raw: Node) -> Held:
+    return Held(number="H1")
+
+
+def test_the_path_to_what_does_not_fit_is_shortened() -> None:
+    record: Any = 7
+    for _ in range(30):
+        record = {"inner": record}
+    assert f"erp.held: {'inner.' * 20}…: model_type" in _dead(nested, record).reason
+
+
+@mapping(source="erp.held", version=1)
 def generated(raw: Dated) -> list[Output[Held]]:
     def outputs() -> Iterator[Output[Held]]:
         yield Output("main", Held(number=raw.id))

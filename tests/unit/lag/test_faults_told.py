@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from sluice.cli.lag import fault_lines, source_lines
+import pytest
+
+from sluice.cli.lag import Seen, fault_lines, source_lines
+from sluice.lag.backlog import Backlog
 from sluice.lag.faults import StandingFaults, read_faults
+from sluice.lag.holds import Hold
+from sluice.lag.measure import StageLag
 from sluice.lag.sources import SourceLag
+from sluice.lag.unattended import Unattended
 from sluice.telemetry.fault_record import FaultRecord
 
 NOON_US = 1_772_366_400_000_000
@@ -31,6 +37,30 @@ def test_how_often_something_was_tried_is_said() -> None:
 def test_a_fault_that_nobody_repeats_says_so() -> None:
     (line,) = fault_lines(StandingFaults((fault("mapper"),)), NOON_S + 600)
     assert line.endswith("(not repeated for 10 min: is the process gone?)")
+
+
+HOLD = Hold("held", "moved forward", "accept it")
+STAGE = StageLag("mapper", "mapper", {("raw.hr.workers", 0): Backlog(7, False, None)}, True, {})
+QUIET = Seen(StandingFaults(), [STAGE], [SourceLag("hr", "workers", "poll", answer_age_s=9.0)], [], [])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        QUIET._replace(faults=StandingFaults((fault("mapper"),))),
+        QUIET._replace(faults=StandingFaults(unknown="topic sluice.faults: does not exist")),
+        QUIET._replace(stages=[STAGE._replace(holds={("raw.hr.workers", 0): HOLD})]),
+        QUIET._replace(stages=[STAGE._replace(holds_unknown="no answer")]),
+        QUIET._replace(stages=[STAGE._replace(members_unknown="no answer")]),
+        QUIET._replace(sources=[SourceLag("erp", "", "cdc", why="cannot be reached. Next: start it")]),
+        QUIET._replace(sources=[SourceLag("erp", "", "cdc", tables={"public.t": "gone: Next: make it"})]),
+        QUIET._replace(unattended=[Unattended("mapper", "no process", "start one", None)]),
+        QUIET._replace(pollers_unknown="no answer"),
+    ],
+)
+def test_what_is_wrong_or_not_known_is_not_clean_and_lag_alone_is(wrong: Seen) -> None:
+    assert QUIET.is_clean
+    assert not wrong.is_clean
 
 
 def test_that_faults_are_not_known_is_said() -> None:

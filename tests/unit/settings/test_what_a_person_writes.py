@@ -349,7 +349,7 @@ def connector_without_settings(folder: Path) -> dict[str, str]:
         (
             null_bytes,
             "mappings check",
-            "importing sources.erp.mapping: not Python: source code string",
+            "{folder}/sources/erp/mapping.py: not Python: source code string",
         ),
         (ends_at_import, "mappings check", "{folder}/sources/erp/mapping.py:1: importing sources.erp.mapping failed"),
         (fails_at_import, "mappings check", "{folder}/sources/erp/mapping.py:3: importing sources.erp.mapping failed"),

@@ -46,7 +46,19 @@ def test_how_the_last_process_ended_stands_until_this_one_has_lived_for_a_while(
     notes.told("other", ONE)
     notes.take()
     notes.repeat()
-    assert notes.take() == {"other": ONE, PROCESS: None}
+    assert notes.take() == {"other": ONE}
+    notes.outlived()
+    assert notes.take() == {PROCESS: None}
+    notes.outlived()
+    assert notes.take() == {}
+
+
+def test_a_process_that_ends_as_the_last_one_did_leaves_its_fault_standing() -> None:
+    notes = FaultNotes()
+    notes.inherit([PROCESS])
+    notes.told(PROCESS, ONE)
+    notes.outlived()
+    assert notes.take() == {PROCESS: ONE}
 
 
 def test_how_often_something_was_tried_is_written_with_the_next_repetition() -> None:

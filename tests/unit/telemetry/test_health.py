@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +16,9 @@ from prometheus_client import generate_latest
 
 from sluice.stage.record import Record
 from sluice.telemetry import Health, measured, metrics
+from sluice.telemetry.health import innermost_places
 from sluice.telemetry.server import TelemetryServer
+from support.waiting import eventually
 
 
 def test_a_stage_without_progress_is_not_alive_whatever_else_is_well() -> None:
@@ -28,21 +31,43 @@ def test_a_stage_without_progress_is_not_alive_whatever_else_is_well() -> None:
 def test_a_loop_without_progress_is_a_fault_that_names_its_record_until_it_goes_on() -> None:
     health = Health(stalled_after_s=0.0)
     health.started()
-    health.doing = Record("raw.shop.books", 0, 17, b"{}", b"{}", {}, 0)
+    health.watched()
+    health.processing(Record("raw.shop.books", 0, 17, b"{}", b"{}", {}, 0))
     health.watch()
     told = health.faults["loop"]
-    assert "processes record raw.shop.books/0@17" in told
+    assert "record raw.shop.books/0@17 is processed and does not end" in told
     health.watch()
     assert health.faults == {"loop": told}, "told once, not anew with each look"
-    health.progress()
+    health.processing(None)
     assert not health.faults
+    health.watch()
+    assert "the stage hangs, at " in health.faults["loop"]
 
 
 def test_a_loop_that_makes_progress_is_no_fault() -> None:
     health = Health()
     health.started()
+    health.watched()
     health.watch()
     assert not health.faults
+
+
+def test_where_a_thread_stands_is_told_by_file_and_line() -> None:
+    waiting, goes_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        waiting.set()
+        goes_on.wait()
+
+    thread = threading.Thread(target=hang, daemon=True)
+    thread.start()
+    waiting.wait()
+    line = hang.__code__.co_firstlineno + 2
+    try:
+        eventually(lambda: f"unit/telemetry/test_health.py:{line}" in innermost_places(thread.ident or 0))
+    finally:
+        goes_on.set()
+        thread.join()
 
 
 def test_faults_of_several_places_are_mended_one_by_one() -> None:

@@ -225,7 +225,7 @@ class Mapper:
                 self._slice(self._owned[at], sweep, batch)
         for at, reading in self._passes.items():
             owned = self._owned.get(at)
-            if owned is not None and owned.position >= reading.end and not batch.full:
+            if owned is not None and owned.next_offset >= reading.end and not batch.full:
                 self._end_pass(owned, reading, batch)
         for owned in self._owned.values():
             if not self.busy(owned.at) and not batch.full:

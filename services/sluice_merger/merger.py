@@ -241,8 +241,8 @@ class Merger:
             state = merged.owned.view
             state.advance(tracked.get((state.topic, state.partition)))
             if merged.drained:
-                position = batch.positions.get(at, 0)
-                merged.contributions.advance(max(merged.contributions.restored_to, position))
+                next_offset = batch.next_offsets.get(at, 0)
+                merged.contributions.advance(max(merged.contributions.restored_to, next_offset))
                 learnt = tracked.get((merged.canonical.topic, merged.canonical.partition), 0)
                 merged.canonical.advance(max(merged.canonical.restored_to, learnt))
             else:

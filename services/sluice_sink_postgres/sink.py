@@ -72,10 +72,10 @@ class Sink:
         """After an absence in which tombstones may have gone by unseen, only a whole pass tells what is gone."""
         if record is None:
             return claim
-        if claim.pass_end is not None and owned.position > record.processed:
+        if claim.pass_end is not None and owned.next_offset > record.processed:
             return self._store.give_up_pass(claim)
         if claim.pass_end is None and owned.reset and time.time() - record.at > ABSENCE_MAX_S:
-            return self._store.begin_pass(claim, owned.position, self._reader.ends([owned.at])[owned.at])
+            return self._store.begin_pass(claim, owned.next_offset, self._reader.ends([owned.at])[owned.at])
         return claim
 
     def stop(self, at: Partition) -> None:
@@ -138,7 +138,7 @@ class Sink:
 
     def write(self, batch: Batch, owned: Iterable[Owned]) -> None:
         """Everything but the commit. Rejected records become dead letters of the batch."""
-        moved = [one for one in owned if one.fresh or one.position != one.committed or one.at in batch.touched]
+        moved = [one for one in owned if one.fresh or one.next_offset != one.committed or one.at in batch.touched]
         if not moved:
             return
         claims = {one.at: self._claims[one.at] for one in moved}
@@ -173,11 +173,11 @@ class Sink:
             batch.counts[at]["superseded"] += taken - effective - rejected
 
     def _progress(self, owned: Owned, batch: Batch) -> Progress:
-        position = batch.positions.get(owned.at, owned.position)
-        start = position if owned.committed is None else owned.committed
-        line = ledger_line(start, position, batch.counts[owned.at], owned.reset, {})
+        next_offset = batch.next_offsets.get(owned.at, owned.next_offset)
+        start = next_offset if owned.committed is None else owned.committed
+        line = ledger_line(start, next_offset, batch.counts[owned.at], owned.reset, {})
         key = ledger_key(self._group, *owned.at).decode()
-        return Progress(self._claims[owned.at], position, key, line.decode(), owned.record.paused_at)
+        return Progress(self._claims[owned.at], next_offset, key, line.decode(), owned.record.paused_at)
 
     def commit(self) -> None:
         self._store.commit()

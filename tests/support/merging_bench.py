@@ -33,7 +33,7 @@ class MergerBench:
         self.logs = MemoryLogs()
         self.logs.ids = {IN: "in-id"}
         self.store = MemoryStore()
-        self.position = 0
+        self.next_offset = 0
         self.outcomes: list[str] = []
         self._committed: int | None = None
         self.use(contract, sources)
@@ -51,7 +51,7 @@ class MergerBench:
         self.owned = Owned((IN, 0), "in-id", self._committed, PartitionRecord("in-id", 0))
         for _ in self._merger.start(self.owned):
             pass
-        self.position = self.owned.position
+        self.next_offset = self.owned.next_offset
         self.batch = self._new_batch()
 
     def _new_batch(self) -> Batch:
@@ -97,15 +97,15 @@ class MergerBench:
     def run(self) -> None:
         """Drain, then take every record there is, each in a batch of its own."""
         self.drain()
-        while self.position < self.logs.ends([(IN, 0)])[IN, 0]:
+        while self.next_offset < self.logs.ends([(IN, 0)])[IN, 0]:
             self.take()
             self.commit()
 
     def take(self) -> None:
         """One record into the open batch."""
-        message = next((m for m in self.logs.messages(IN) if m.offset() >= self.position), None)
+        message = next((m for m in self.logs.messages(IN) if m.offset() >= self.next_offset), None)
         if message is None:
-            self.position = self.logs.ends([(IN, 0)])[IN, 0]
+            self.next_offset = self.logs.ends([(IN, 0)])[IN, 0]
             return
         record = Record(IN, 0, message.offset(), message.key(), message.value(), dict(message.headers()), 0)
         try:
@@ -113,7 +113,7 @@ class MergerBench:
         except DeadRecord as error:
             self.batch.park(record, error)
             self.batch.count(record.at, "dead")
-        self.position = record.offset + 1
+        self.next_offset = record.offset + 1
 
     def commit(self) -> None:
         """The batch becomes durable, its partition record last."""
@@ -121,12 +121,12 @@ class MergerBench:
         learnt: dict[Partition, int] = {}
         for topic, key, value, headers, _ in self.batch.outputs:
             learnt[topic, 0] = self.logs.append(topic, 0, key, value, list(headers)) + 1
-        self.owned.record.processed = self.position
+        self.owned.record.processed = self.next_offset
         key, value = partition_key(0), self.owned.record.to_json()
         self.owned.view.put(key, value)
         learnt[STATE, 0] = self.logs.append(STATE, 0, key, value, []) + 1
-        self.batch.positions[IN, 0] = self.position
-        self._committed = self.position
+        self.batch.next_offsets[IN, 0] = self.next_offset
+        self._committed = self.next_offset
         for counts in self.batch.counts.values():
             self.outcomes += counts.elements()
         self._merger.committed(self.batch, learnt)
@@ -135,7 +135,7 @@ class MergerBench:
     def drop(self) -> None:
         """The open batch is given up; its records come again."""
         self._merger.dropped()
-        self.position = self._committed or 0
+        self.next_offset = self._committed or 0
         self.batch = self._new_batch()
 
     def crash(self, *, lose: bool = False) -> None:

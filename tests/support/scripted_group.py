@@ -141,7 +141,7 @@ class Outputs:
                 raise refusal
         self.delivered += batch.outputs
         # As with a real delivery, only what changed or is fresh is written.
-        moved = [one for one in owned if one.fresh or one.position != one.committed]
+        moved = [one for one in owned if one.fresh or one.next_offset != one.committed]
         self.noted.update(one.at for one in moved)
         self.paused_at |= {one.at: one.record.paused_at for one in moved}
         return {}

@@ -49,7 +49,7 @@ class Assignment:
 
     def unread(self) -> dict[Partition, int]:
         """The partitions that are ours and not read now: up to where each is done, as far as that is known."""
-        return self._beginnings.put_off | {at: one.position for at, one in self.owned.items() if self.held(at)}
+        return self._beginnings.put_off | {at: one.next_offset for at, one in self.owned.items() if self.held(at)}
 
     def places(self) -> Places:
         committed = {at: -1 if one.committed is None else one.committed for at, one in self.owned.items()}
@@ -87,10 +87,10 @@ class Assignment:
         self.owned[owned.at] = owned
         owned.record.paused_at = self._paused.get(owned.at[0], 0.0)
         if self._process.busy(owned.at):
-            self._waiting[owned.at] = owned.position
+            self._waiting[owned.at] = owned.next_offset
         else:
-            self._read_on(owned.at, owned.position)
-        log.info("partition begun", topic=owned.at[0], partition=owned.at[1], offset=owned.position)
+            self._read_on(owned.at, owned.next_offset)
+        log.info("partition begun", topic=owned.at[0], partition=owned.at[1], offset=owned.next_offset)
 
     def _forget(self, at: Partition) -> None:
         self._beginnings.drop(at)
@@ -139,16 +139,16 @@ class Assignment:
             del self._resting[topic]
             for at, owned in self.owned.items():
                 if at[0] == topic and at not in self._waiting:
-                    self._read_on(at, owned.position)
+                    self._read_on(at, owned.next_offset)
 
     def rewind(self) -> None:
-        """Offer again what is not committed: from each partition's committed position."""
+        """Offer again what is not committed: from the offset that is committed for each partition."""
         for owned in self.owned.values():
-            owned.position = owned.committed if owned.committed is not None else owned.position
+            owned.next_offset = owned.committed if owned.committed is not None else owned.next_offset
             if owned.at in self._waiting:
-                self._waiting[owned.at] = owned.position
+                self._waiting[owned.at] = owned.next_offset
             else:
-                self._read_on(owned.at, owned.position)
+                self._read_on(owned.at, owned.next_offset)
 
     def look_again(self) -> None:
         """Deliver soon, whether anything comes or not."""

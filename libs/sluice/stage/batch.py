@@ -42,7 +42,7 @@ class Batch:
         self.dead: Counter[str] = Counter()
         self.parked: Counter[str] = Counter()  # dead letters by input topic, and those of them that a guard has judged
         self.judged: Counter[str] = Counter()
-        self.positions: dict[Partition, int] = {}
+        self.next_offsets: dict[Partition, int] = {}
         self.newest_ms: dict[Partition, int] = {}  # timestamp of the last record that is done with this batch
         self.touched: set[Partition] = set()
         self._dlq_topic = dlq_topic
@@ -91,4 +91,4 @@ class Batch:
 
     @property
     def empty(self) -> bool:
-        return not (self.outputs or self.counts or self.touched or self.positions)
+        return not (self.outputs or self.counts or self.touched or self.next_offsets)

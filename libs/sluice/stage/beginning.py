@@ -96,6 +96,6 @@ class Beginnings:
         if owned.committed is None:
             # A group is born with a committed start: what a given-up first batch is offered again from, and what
             # tells a later start that this is no group whose offsets expired.
-            self._reader.commit({owned.at: owned.position})
-            owned.committed = owned.position
+            self._reader.commit({owned.at: owned.next_offset})
+            owned.committed = owned.next_offset
         owned.fresh = True

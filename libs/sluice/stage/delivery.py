@@ -84,10 +84,10 @@ class KafkaDelivery:
 
     def _partition(self, owned: Owned, batch: Batch, group: str, learnt: dict[Partition, int]) -> TopicPartition:
         at, before = owned.at, owned.committed
-        position = batch.positions.get(at, owned.position)
-        if position != before or at in batch.touched or owned.fresh:
+        next_offset = batch.next_offsets.get(at, owned.next_offset)
+        if next_offset != before or at in batch.touched or owned.fresh:
             view = owned.view
-            owned.record.processed = position
+            owned.record.processed = next_offset
             key, value = partition_key(at[1]), owned.record.to_json()
             # The view must hold it too: its checkpoint will lie behind the record.
             view.put(key, value)
@@ -99,10 +99,10 @@ class KafkaDelivery:
                 partition=view.partition,
                 on_delivery=_report(learnt),
             )
-            start = position if before is None else before
-            line = ledger_line(start, position, batch.counts[at], owned.reset, owned.record.versions)
+            start = next_offset if before is None else before
+            line = ledger_line(start, next_offset, batch.counts[at], owned.reset, owned.record.versions)
             self._producer.produce(self._names.ledger, ledger_key(group, *at), line, partition=0)
-        return TopicPartition(*at, position)
+        return TopicPartition(*at, next_offset)
 
 
 class Writer(Protocol):
@@ -137,7 +137,7 @@ class DirectDelivery:
         except BaseException:
             self._writer.rollback()
             raise
-        changed = {o.at: batch.positions.get(o.at, o.position) for o in mine}
+        changed = {o.at: batch.next_offsets.get(o.at, o.next_offset) for o in mine}
         reader.commit(changed)
         return {}
 

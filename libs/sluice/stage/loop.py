@@ -84,7 +84,7 @@ class Stage:
         return 0
 
     def _turn(self) -> None:
-        # Only what was being read before counts: a partition begun in this turn is read from its start position, and
+        # Only what was being read before counts: a partition begun in this turn is read from its start offset, and
         # what came of it meanwhile came from elsewhere.
         self._assignment.wake()
         reading = self._assignment.reading()
@@ -114,16 +114,16 @@ class Stage:
         batch = self._batch()
         for item in taken:
             owned = self._assignment.owned[item.at]
-            if self._assignment.held(item.at) or item.offset < owned.position:
+            if self._assignment.held(item.at) or item.offset < owned.next_offset:
                 continue  # a fetcher that was moved may repeat what it had
             owned.offered = max(owned.offered, item.offset + isinstance(item, Record))
             if isinstance(item, End):
-                owned.position = item.offset
+                owned.next_offset = item.offset
                 continue
             if self._handle(item, batch) is Taken.LATER:
                 self._assignment.wait(item.at, item.offset)
                 continue
-            owned.position = item.offset + 1
+            owned.next_offset = item.offset + 1
             if batch.full:
                 self._deliver(batch)
                 batch = self._batch()
@@ -143,7 +143,7 @@ class Stage:
             taken = Taken.DONE
         finally:
             self._health.processing(None)
-        batch.positions[record.at] = record.offset + (taken is Taken.DONE)
+        batch.next_offsets[record.at] = record.offset + (taken is Taken.DONE)
         if taken is Taken.DONE:
             batch.newest_ms[record.at] = record.timestamp_ms
         dead = batch.parked[topic] - parked_before
@@ -174,22 +174,22 @@ class Stage:
         self._assignment.look_again()
 
     def _idle_commit(self) -> None:
-        """Commit positions that moved without a record (control records at the end), and start offsets."""
+        """Commit offsets that moved without a record (control records at the end), and start offsets."""
         if time.monotonic() - self._delivered_at < IDLE_COMMIT_AFTER_S:
             return
         owned = self._assignment.owned.values()
-        if any(one.fresh or one.position != one.committed for one in owned):
+        if any(one.fresh or one.next_offset != one.committed for one in owned):
             self._deliver(self._batch())
 
     def _deliver(self, batch: Batch) -> None:
         owned = self._assignment.owned
         self._process.complete(batch)
-        batch.positions |= {at: one.position for at, one in owned.items()}
+        batch.next_offsets |= {at: one.next_offset for at, one in owned.items()}
         learnt = self._delivery.deliver(batch, owned.values(), self._reader)
         self._process.committed(batch, learnt)
-        for at, position in batch.positions.items():
+        for at, offset in batch.next_offsets.items():
             if (done := owned.get(at)) is not None:
-                done.committed, done.reset, done.fresh = position, False, False
+                done.committed, done.reset, done.fresh = offset, False, False
         self._delivered_at = time.monotonic()
         self._health.progress()
         self._faults.delivered()

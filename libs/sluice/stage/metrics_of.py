@@ -66,14 +66,12 @@ class StageMetrics:
 
     def _measure(self, assignment: Assignment, reader: GroupReader) -> None:
         unread = assignment.unread()
-        positions = {at: one.position for at, one in assignment.owned.items()} | unread
-        self._ask_ends(
-            [at for at, position in positions.items() if at in unread or _is_behind(reader, at, position)], reader
-        )
-        for at, position in positions.items():
+        done = {at: one.next_offset for at, one in assignment.owned.items()} | unread
+        self._ask_ends([at for at, offset in done.items() if at in unread or _is_behind(reader, at, offset)], reader)
+        for at, offset in done.items():
             end = max(reader.high_watermark(at), self._ends.get(at, -1))
             if end >= 0:  # else nothing was fetched yet, so nothing is known
-                self._tell(at, max(0, end - position))
+                self._tell(at, max(0, end - offset))
 
     def _ask_ends(self, partitions: Iterable[Partition], reader: GroupReader) -> None:
         now = time.monotonic()
@@ -113,10 +111,10 @@ class StageMetrics:
             _remove(gauge, self._group, at)
 
 
-def _is_behind(reader: GroupReader, at: Partition, position: int) -> bool:
+def _is_behind(reader: GroupReader, at: Partition, next_offset: int) -> bool:
     """As far as fetches tell; where none has come yet, nobody knows."""
     end = reader.high_watermark(at)
-    return end < 0 or end > position
+    return end < 0 or end > next_offset
 
 
 def oldest_age_s(

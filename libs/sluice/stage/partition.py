@@ -36,7 +36,7 @@ class LogStart(NamedTuple):
 
 @dataclass(slots=True)
 class PartitionRecord:
-    """`processed`: the committed position it was written with; `versions` and `rules`: of what code made the state;
+    """`processed`: the committed offset that it was written with; `versions` and `rules`: of what code made the state;
     `sweeps`: the newest sweep of each stream, below which everything is superseded; `paused_at`: when its owner
     stopped reading it for too many dead letters (Unix s), 0 if it did not.
 

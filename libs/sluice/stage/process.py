@@ -24,11 +24,14 @@ class Taken(Enum):
 
 @dataclass(slots=True)
 class Owned:
-    """A partition this process owns. `committed` is what the group's offset says, `position` how far the open batch is,
-    `offered` the offset behind the last record that was ever offered to the process.
+    """A partition that this process owns, and three offsets in it.
 
-    `state` is the view that keeps the partition record, None for a stage that keeps it elsewhere. `fresh`: nothing was
-    delivered since it began; `reset`: it began elsewhere than it was left.
+    * `committed`: the group's committed offset; None if it has none.
+    * `next_offset`: the next record to process. The open batch ends there.
+    * `offered`: behind the last record that `handle` was given; higher than `next_offset` while a record waits.
+
+    `state` is the view that keeps the partition record, None for a stage that keeps the record elsewhere. `fresh`: no
+    batch was delivered since the partition was begun. `reset`: it was begun at another offset than it was left at.
     """
 
     at: Partition
@@ -36,7 +39,7 @@ class Owned:
     committed: int | None
     record: PartitionRecord
     state: View | None = None
-    position: int = 0
+    next_offset: int = 0
     offered: int = 0
     reset: bool = False
     fresh: bool = False

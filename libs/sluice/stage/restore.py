@@ -70,7 +70,7 @@ def begin_partition(
     owned.record.topic_id = owned.topic_id
     owned.record.logs = dict(logs or {})
     owned.record.pass_end = start.pass_end
-    owned.position = start.offset
+    owned.next_offset = start.offset
     owned.reset = start.reset
 
 

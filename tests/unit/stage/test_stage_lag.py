@@ -136,7 +136,7 @@ def test_whatever_kafka_answers_a_measurement_it_stops_no_stage(
 ) -> None:
     monkeypatch.setattr(metrics_of, "TOLD_EVERY_S", 0.0)
     at = ("input_of_which_nothing_is_told", 0)
-    owned = cast(Any, SimpleNamespace(owned={at: SimpleNamespace(position=5)}, unread=dict))
+    owned = cast(Any, SimpleNamespace(owned={at: SimpleNamespace(next_offset=5)}, unread=dict))
     measured = StageMetrics("echo", "scripted")
     for code in {code for name, code in vars(KafkaError).items() if isinstance(code, int) and name.isupper()}:
         reader.error, reader.asked = KafkaError(code), 0
@@ -169,6 +169,6 @@ class FarBehind:
 @pytest.mark.usefixtures("at_every_turn")
 def test_the_end_of_a_partition_that_is_far_behind_is_asked_for() -> None:
     at = ("input_far_behind", 0)
-    owned = SimpleNamespace(owned={at: SimpleNamespace(position=5)}, unread=dict)
+    owned = SimpleNamespace(owned={at: SimpleNamespace(next_offset=5)}, unread=dict)
     StageMetrics("echo", "scripted").lag(cast(Any, owned), cast(Any, FarBehind()))
     assert told_lag(at) == 495

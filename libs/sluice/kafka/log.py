@@ -161,7 +161,6 @@ class LogReader:
                 raise Transient(f"no broker answered for the offsets of {tp.topic}/{tp.partition}") from None
         return found
 
-
     def _connect(self) -> None:
         """Connect before the first request that needs a leader: without a connection librdkafka 2.16 found none in one
         of five, and looked again only after 3 s. Any other request takes 3 ms.

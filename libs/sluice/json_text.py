@@ -141,8 +141,15 @@ def _decode_with_standard_library(text: bytes) -> Any:
         raise NotJson("not UTF-8") from None
     except RecursionError:
         raise NotJson("nested too deeply") from None
-    except ValueError:
-        raise NotJson("not valid JSON, or a number out of range") from None
+    except ValueError as error:
+        raise _refused(error) from None
+
+
+def _refused(error: ValueError) -> NotJson:
+    """What the standard library refused, and where, without a word of the text."""
+    if isinstance(error, json.JSONDecodeError):
+        return NotJson(f"not valid JSON at character {error.pos + 1}")
+    return NotJson("NaN, Infinity, or a number out of range")
 
 
 def _scan(text: str, at: int) -> tuple[Any, int]:
@@ -150,8 +157,8 @@ def _scan(text: str, at: int) -> tuple[Any, int]:
         return _SCANNER.raw_decode(text, at)
     except RecursionError:
         raise NotJson("nested too deeply") from None
-    except ValueError:
-        raise NotJson("not valid JSON, or a number out of range") from None
+    except ValueError as error:
+        raise _refused(error) from None
 
 
 def _past_blanks(text: str, at: int) -> int:

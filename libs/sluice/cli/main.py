@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -57,13 +60,19 @@ class LazyGroup(TyperGroup):
 
     def main(self, *args: Any, **more: Any) -> Any:
         """Errors with a policy become one line and an exit code; anything else is our bug: its frames and code 70."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a terminal that knows few characters still shows the others
+                stream.reconfigure(errors="backslashreplace")
         try:
+            _require_text(sys.argv)
             return super().main(*args, **more)
         except SettingsError as error:
             _end(ExitCode.SETTINGS, error)
         except SluiceError as error:
             _end(ExitCode.ENVIRONMENT, error)
         except Exception as error:  # Python's own exit code for it, 1, would read as a finding
+            if isinstance(error, OSError) and error.errno in _FULL:
+                _end(ExitCode.ENVIRONMENT, Exception(f"nothing more can be written: {error.strerror}"))
             print(f"sluice: a bug of ours: {frames_of(error)}", file=sys.stderr)
             sys.exit(int(ExitCode.BUG))
 
@@ -86,6 +95,18 @@ class RunCommand(TyperCommand):
                 formatter.write("".join(f"{line}\n" for line in lines(variables, formatter.width)))
         if ctx.meta["stage"] is None:
             formatter.write("\n`sluice run STAGE --help` lists those of one stage as well, `sluice settings` all.\n")
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _require_text(arguments: Sequence[str]) -> None:
+    """Raises SettingsError for an argument whose bytes are no text."""
+    for number, argument in enumerate(arguments):
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise SettingsError(f"argument {number} is not UTF-8: {argument!r}") from None
 
 
 def _end(code: ExitCode, error: Exception) -> None:

@@ -14,6 +14,7 @@ from sluice.cli.options import JsonOption, PipelineOption
 from sluice.cli.reaching import chosen_pipeline, servers_reached
 from sluice.errors import ExitCode, SettingsError
 from sluice.explain.responses import StoredResponse, fetched_ms_of, find_response, read_response, uuid_of
+from sluice.explain.told import shown
 from sluice.kafka import LogReader
 from sluice.stage.settings import StageSettings, read_settings
 
@@ -51,10 +52,11 @@ def show(
     if as_json:
         print(orjson.dumps(_as_json(found)).decode())
         return
-    print("\n".join(_head(found)), file=sys.stderr, flush=True)
-    sys.stdout.buffer.write(found.body)
-    if sys.stdout.isatty() and not found.body.endswith(b"\n"):
-        print()
+    print("\n".join(map(shown, _head(found))), file=sys.stderr, flush=True)
+    if sys.stdout.isatty():
+        print(shown(found.body.decode(errors="backslashreplace")))
+    else:
+        sys.stdout.buffer.write(found.body)
 
 
 _EXAMPLE = "01920000-0000-7000-8000-000000000000"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -16,6 +17,8 @@ from sluice.connector.redact import is_secret_name
 from sluice.errors import SettingsError
 
 COOKIE_LENGTH_MIN = 8
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_OF_HTTP = frozenset({"host", "connection", "content-length", "content-type", "te", "trailer", "transfer-encoding"})
 TOKEN_LENGTH_MIN = 16
 
 
@@ -103,6 +106,8 @@ class ApiKeyAuth(StaticHeaders):
     """A key in a header of every request. `prefix` stands before it: `ApiKeyAuth(key, "Authorization", "Bearer ")`."""
 
     def __init__(self, key: SecretStr, header: str = "X-API-Key", prefix: str = "") -> None:
+        if not _HEADER_NAME.fullmatch(header) or header.lower() in _OF_HTTP:
+            raise SettingsError(f"{header!r} is no name of a header that can carry a key, such as X-API-Key")
         text = f"{prefix}{key.get_secret_value()}"
         if not (text.isascii() and text.isprintable() and text.strip() == text):
             raise SettingsError(

@@ -120,9 +120,10 @@ class Connector(Generic[S]):
     @cached_property
     def _auth(self) -> Auth:
         made = self.auth()
-        if any(not hasattr(made, method) for method in ("headers", "refused", "forget", "secrets")):
+        if isinstance(made, type) or any(not hasattr(made, one) for one in ("headers", "refused", "forget", "secrets")):
+            what = f"the class {made.__name__}" if isinstance(made, type) else type(made).__name__
             raise SettingsError(
-                f"{type(self).__qualname__}.auth returns {type(made).__name__}, which is no login. Next: return "
+                f"{type(self).__qualname__}.auth returns {what}, which is no login. Next: return "
                 "BasicAuth(…), or another one of sluice.connector"
             )
         return made

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import json
 import re
-from collections.abc import Collection, Mapping
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from collections.abc import Collection, Iterator, Mapping
+from urllib.parse import parse_qsl, quote, quote_plus, urlsplit, urlunsplit
 
 from sluice.connector.messages import query_part
 
@@ -15,6 +18,7 @@ _SECRET_NAME = re.compile(
     r"(?i)(^|[-_.])(api[-_]?key|key|token|secret|passw(or)?d|pwd|sig(nature)?|auth(orization)?|cookie|session([-_]?id)?"
     r"|credentials?|code|assertion|authenticat(e|ion)(-info)?)($|[-_.])"
 )
+_PERCENT = re.compile("%[0-9A-F]{2}")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -47,5 +51,20 @@ def without(text: str, secrets: Collection[str]) -> str:
 
 
 def removable(secrets: Collection[str]) -> list[str]:
-    """Of `secrets` those of at least SECRET_LENGTH_MIN characters, the longest first, since one may contain another."""
-    return sorted((secret for secret in secrets if len(secret) >= SECRET_LENGTH_MIN), key=len, reverse=True)
+    """Of `secrets` those of at least SECRET_LENGTH_MIN characters, in each spelling in which a source may repeat them;
+    the longest first, since one may contain another."""
+    spelled = {one for secret in secrets if len(secret) >= SECRET_LENGTH_MIN for one in _spellings(secret)}
+    return sorted(spelled, key=len, reverse=True)
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    """The text as it is, in JSON, in HTML, percent-encoded, and in base64."""
+    yield secret
+    for in_json in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
+        yield in_json
+        yield in_json.replace("/", "\\/")
+    yield html.escape(secret)
+    for encoded in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
+        yield encoded
+        yield _PERCENT.sub(lambda byte: byte[0].lower(), encoded)
+    yield base64.b64encode(secret.encode("utf-8", "surrogatepass")).decode().rstrip("=")

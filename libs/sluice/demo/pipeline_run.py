@@ -9,7 +9,7 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -132,7 +132,7 @@ class PipelineRun:
         file = self.state_dir / "env"
         file.touch(mode=0o600)
         file.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(self.env.items())))
-        self.progress(f"for commands in another terminal: . {file}")
+        self.progress(f"for commands in another terminal: . {shlex.quote(str(file))}")
 
     def _apply_topics(self) -> None:
         self.contracts = load_entities(self.pipeline)
@@ -141,10 +141,18 @@ class PipelineRun:
         self.progress(f"{len(topics)} topics stand ({len(done)} made or changed)")
 
     def _apply_schemas(self) -> None:
+        """Register the schemas, all or none. Raises SettingsError for one that would break its readers."""
         registry = Registry(self.settings.registry.url, self.settings.state_dir / "schemas", REGISTRY_PATIENCE_S)
-        for subject in subjects.subjects(self.pipeline, self.contracts):
-            registry.register(subject.subject, subject.schema)
-        registry.close()
+        wanted = subjects.subjects(self.pipeline, self.contracts)
+        with closing(registry):
+            for subject in wanted:
+                if refused := subjects.registry_findings(subject, registry):
+                    raise SettingsError(
+                        f"{subject.subject}: the entity has changed so that readers of its records would break: "
+                        f"{'; '.join(refused)}. Next: take that back, or give the field another name"
+                    )
+            for subject in wanted:
+                subjects.register(subject, registry)
 
     def start(self, *names: str) -> None:
         """Start the named stages, or all that were wanted."""
@@ -276,7 +284,7 @@ def require_variables(pipeline: Pipeline, env: Collection[str]) -> None:
     missing = sorted(variables_in(pipeline.model_dump()) - set(env))
     if missing:
         names = " ".join(f"{name}=…" for name in missing)
-        raise SettingsError(f"{pipeline.file} refers to variables that are not set. Next: export {names}")
+        raise SettingsError(f"{pipeline.file} refers to variables that are not set, or are empty. Next: export {names}")
 
 
 def _restore_environment(before: dict[str, str | None]) -> None:

@@ -106,6 +106,7 @@ class Session:
         self._counted_at = 0.0
         self._busy_at = time.monotonic()
         self._parked = 0
+        self._server_restarts = 0
         self._live: Live | None = None
         self._latency: EditLatency | None = None
         self._golden: GoldenRows | None = None
@@ -215,6 +216,7 @@ class Session:
         return max(0.0, from_start_s if self._shown_at is None else self._shown_at + seconds - now)
 
     def _turn(self, run: PipelineRun) -> None:
+        self._watch_servers(run)
         run.watch()
         require_running(list(run.stages.values()), RESTARTS_MAX)
         if self._latency is not None:
@@ -225,6 +227,24 @@ class Session:
         self._look_for_letters(run)
         self._memory.sample(lambda: {**run.pids, **self._own_pids()})
         self._screen.update(list(run.stages.values()))
+
+    def _watch_servers(self, run: PipelineRun) -> None:
+        """Start again what was killed. Raises EnvironmentFault where that cannot be done, or does not last."""
+        if not self._wanted.state_dir.exists():
+            raise EnvironmentFault(
+                f"state directory {self._wanted.state_dir}",
+                "was deleted while it was in use: the servers' data and the stages' state are gone",
+                "start again: the sources are read from their beginning",
+            )
+        servers = run.servers
+        if servers is None:
+            return
+        for name in servers.dead():
+            self._server_restarts += 1
+            if self._server_restarts > RESTARTS_MAX:
+                raise EnvironmentFault(name, f"ended {RESTARTS_MAX} times", f"read its log in {run.state_dir}/servers")
+            self._screen.tell(f"{name} has ended, and is started again")
+            servers.restart(name)
 
     def _own_pids(self) -> dict[str, int | None]:
         live = {} if self._live is None else {"live-edits": self._live.pid}

@@ -106,7 +106,7 @@ class Kafka(Server):
     def prepare(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
         (self.home / "server.properties").write_text(properties(self.settings()))
-        (self.home / "log4j2.properties").write_text(LOG4J.format(log=self.layout.log(self.name)))
+        (self.home / "log4j2.properties").write_text(LOG4J.format(log=f"../{self.layout.log(self.name).name}"))
         if not (self.home / "data" / "meta.properties").exists():
             self._format()
 
@@ -116,7 +116,7 @@ class Kafka(Server):
             "listeners": f"PLAINTEXT://{listener},CONTROLLER://{controller}",
             "advertised.listeners": f"PLAINTEXT://{listener}",
             "controller.quorum.voters": f"1@{controller}",
-            "log.dirs": self.home / "data",
+            "log.dirs": "data",
         }
 
     def _format(self) -> None:
@@ -146,18 +146,18 @@ class Kafka(Server):
             f"--cluster-id={CLUSTER_ID}",
             "--ignore-formatted",
             "-c",
-            f"{self.home}/server.properties",
+            "server.properties",
         ]
         argv = [*self._java("kafka.tools.StorageTool"), *arguments]
         run(Command("kafka-format", argv, cwd=self.home, log=self.layout.log(self.name)))
 
     def _java(self, main_class: str, *flags: str) -> list[str]:
-        log4j = f"-Dlog4j2.configurationFile={self.home / 'log4j2.properties'}"
+        log4j = "-Dlog4j2.configurationFile=log4j2.properties"
         return [str(find_java().path), *JVM, log4j, *flags, "-cp", self.class_path, main_class]
 
     def command(self, definitions: Sequence[str]) -> Command:
         flags = [*self.jvm_flags, *(f"-D{definition}" for definition in definitions)]
-        argv = [*self._java("kafka.Kafka", *flags), str(self.home / "server.properties")]
+        argv = [*self._java("kafka.Kafka", *flags), "server.properties"]
         return Command(self.name, argv, cwd=self.home, log=self.layout.log(self.name))
 
     def is_ready(self) -> bool:
@@ -169,5 +169,6 @@ class Kafka(Server):
 
 
 def properties(settings: dict[str, object]) -> str:
-    """A Java properties file. Backslashes in paths would need escaping; there are none here."""
+    """A Java properties file. Paths in it are relative to the broker's working directory: such a file is read as
+    Latin-1 with the backslash as its escape, and Kafka takes a comma in `log.dirs` for a separator."""
     return "".join(f"{key}={value}\n" for key, value in settings.items())

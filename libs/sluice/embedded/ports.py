@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -87,7 +88,7 @@ def settle(path: Path, servers: Iterable[str], *, movable: bool) -> dict[str, in
     for name in [port for server in servers for port in OF_SERVER[server]]:
         if name in known and not is_free(known[name]):
             if name in OF_SERVER and not movable:
-                raise taken(name, known[name])
+                raise taken(name, known[name], path.parent.parent)
             del known[name]
     missing = [name for name in NAMES if name not in known]
     if missing:
@@ -112,12 +113,13 @@ def write(path: Path, ports: Mapping[str, int]) -> None:
     os.replace(scratch, path)
 
 
-def taken(name: str, port: int) -> EnvironmentFault:
+def taken(name: str, port: int, state_dir: Path) -> EnvironmentFault:
     """The error for a port that somebody else holds: who, and the ways out."""
+    command = f"sluice dev up --new-ports --state-dir {shlex.quote(str(state_dir))}"
     return EnvironmentFault(
         f"{name} on {LOOPBACK}:{port}",
         f"the port is taken by {holder(port)}",
-        "end that process, or choose new ports with `sluice dev up --new-ports` (then take `sluice dev env` again)",
+        f"end that process, or choose new ports with `{command}` (then take `sluice dev env` again)",
     )
 
 

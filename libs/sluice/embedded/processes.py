@@ -153,7 +153,7 @@ def died(name: str, log: Path) -> EnvironmentFault:
     return EnvironmentFault(
         f"starting {name}",
         f"it ended before it was done; the last lines of {log} are:\n{last_lines(log)}\n",
-        "mend what they name, or delete the servers' data with `sluice dev reset`",
+        "mend what they name; if the data is damaged, `sluice dev reset` deletes it",
     )
 
 

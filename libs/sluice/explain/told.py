@@ -91,9 +91,12 @@ def value_text(kind: str, value: Any) -> str:
     a time."""
     if kind == "timestamp" and isinstance(value, int):
         return _time(value)
-    if kind == "json" and isinstance(value, str):
-        return value
-    return orjson.dumps(value).decode()
+    return shown(value if kind == "json" and isinstance(value, str) else orjson.dumps(value).decode())
+
+
+def shown(text: str) -> str:
+    """`text` as a terminal may have it: what would steer it, or turn the text around, is escaped."""
+    return "".join(one if one.isprintable() or one in "\n\t" else ascii(one)[1:-1] for one in text)
 
 
 def _origin(origin: Origin) -> str:

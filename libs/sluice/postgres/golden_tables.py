@@ -230,7 +230,8 @@ def _refuse_other_types(table: GoldenTable, there: Mapping[str, str]) -> None:
                 f"column {column.name} is {found}, and the contract says {column.sql_type}",
                 f'run: DROP VIEW IF EXISTS "{table.schema}"."{table.name}_provenance"; '
                 f'ALTER TABLE {name} ALTER COLUMN "{column.name}" TYPE {column.sql_type} '
-                f'USING "{column.name}"::{column.sql_type}; the sink resumes by itself and makes the view anew',
+                f'USING "{column.name}"::{column.sql_type}; the sink resumes by itself and makes the view again. '
+                f"Then stop it, run `sluice sink rebuild {table.name}`, and start it: older rows have the old values",
             )
 
 

@@ -62,9 +62,18 @@ def apply(subject: Subject, registry: Registry) -> int:
 
     The file goes last: it never tells of a schema that the registry refused.
     """
+    schema_id = register(subject, registry)
+    write_file(subject)
+    return schema_id
+
+
+def register(subject: Subject, registry: Registry) -> int:
+    """Register the schema, and have the registry refuse what would break its readers. Returns the schema's id.
+
+    Raises EnvironmentFault.
+    """
     schema_id = registry.register(subject.subject, subject.schema)
     registry.require_compatibility(subject.subject)
-    write_file(subject)
     return schema_id
 
 

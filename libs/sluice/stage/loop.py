@@ -135,6 +135,7 @@ class Stage:
         # What a process adds only when the batch ends weighs about as much as what it is made from.
         batch.bytes += record.size_bytes
         self._health.processing(record)
+        self._metrics.lag(self._assignment, self._reader)  # records of a slow process wait meanwhile
         try:
             taken = self._process.handle(record, batch)
         except DeadRecord as error:

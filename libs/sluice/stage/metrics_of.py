@@ -17,6 +17,9 @@ from sluice.telemetry import metrics
 
 LAG_EVERY_S = 0.5
 ENDS_EVERY_S = 2.0
+# Behind a broker that has just come back each answer takes a second, and a sink had 18 partitions to ask for: it took
+# records once in 4 s, and in the end once in 70 s.
+ENDS_ASKED_FOR_S = 0.5
 TOLD_EVERY_S = 30.0
 
 log = structlog.get_logger()
@@ -31,6 +34,7 @@ class StageMetrics:
         self._newest_ms: dict[Partition, int] = {}
         self._nothing_left_at: dict[Partition, float] = {}
         self._ends: dict[Partition, int] = {}
+        self._asked_at: dict[Partition, float] = {}
         self._next_lag_at = self._next_ends_at = self._next_told_at = 0.0
 
     def delivered(self, batch: Batch) -> None:
@@ -55,14 +59,13 @@ class StageMetrics:
         Raises nothing: what only measures never stops a stage. What cannot be measured keeps the value that it has,
         and the log says so.
         """
-        now = time.monotonic()
-        if now < self._next_lag_at:
+        if time.monotonic() < self._next_lag_at:
             return
-        self._next_lag_at = now + LAG_EVERY_S
         try:
             self._measure(assignment, reader)
         except Exception as error:
             self._unmeasured(error)
+        self._next_lag_at = time.monotonic() + LAG_EVERY_S
 
     def _measure(self, assignment: Assignment, reader: GroupReader) -> None:
         unread = assignment.unread()
@@ -74,18 +77,22 @@ class StageMetrics:
                 self._tell(at, max(0, end - offset))
 
     def _ask_ends(self, partitions: Iterable[Partition], reader: GroupReader) -> None:
-        now = time.monotonic()
-        if now < self._next_ends_at:
+        """Ask for some of the ends, the longest unasked first; what was known of the others stays."""
+        began = time.monotonic()
+        if began < self._next_ends_at:
             return
-        self._next_ends_at = now + ENDS_EVERY_S
-        known, self._ends = self._ends, {}
-        for at in partitions:
+        wanted = sorted(partitions, key=lambda at: self._asked_at.get(at, 0.0))
+        self._ends = {at: self._ends[at] for at in wanted if at in self._ends}
+        for at in wanted:
             try:
+                self._asked_at[at] = time.monotonic()
                 self._ends[at] = reader.end(at)
             except Exception as error:  # whatever its code: the next time will do, since nothing waits for it
-                self._ends = known
                 self._unmeasured(error)
-                return
+                break
+            if time.monotonic() - began > ENDS_ASKED_FOR_S:
+                break
+        self._next_ends_at = time.monotonic() + ENDS_EVERY_S
 
     def _unmeasured(self, error: Exception) -> None:
         now = time.monotonic()
@@ -107,6 +114,7 @@ class StageMetrics:
         """The partition is another process's: its lag is told there."""
         self._newest_ms.pop(at, None)
         self._nothing_left_at.pop(at, None)
+        self._asked_at.pop(at, None)
         for gauge in (metrics.LAG_RECORDS, metrics.LAG_SECONDS):
             _remove(gauge, self._group, at)
 

@@ -72,8 +72,13 @@ def test_who_follows_the_page_has_golden_books_of_both_sources(mine: Path, serve
         assert set(sample.splitlines()) <= set(checked.stdout.splitlines())
         done = up(mine, servers, "--seconds", "1", "--json", SHOP_DSN=shop, BOOKS_DSN=books)
         again = up(mine, servers, "--seconds", "1", "--json", SHOP_DSN=shop, BOOKS_DSN=books)
+        entities = mine / "entities.py"
+        entities.write_text(entities.read_text().replace("rating: float | None", "rating: str | None"))
+        breaking = up(mine, servers, "--seconds", "1", SHOP_DSN=shop, BOOKS_DSN=books)
     assert done.returncode == 0, done.stderr
     assert again.returncode == 0, f"nothing has changed since, and no new record can be shown: {again.stderr}"
+    assert breaking.returncode == 2
+    assert "canonical.book-value: the entity has changed so that readers of its records would break" in breaking.stderr
     told = json.loads(done.stdout)
     assert (told["ending"], told["golden_rows"]) == ("verified", {"book": 2})
     with psycopg.connect(books) as connection:
@@ -106,7 +111,10 @@ def test_a_pipeline_file_of_another_name_is_the_one_that_is_run(mine: Path, serv
     other.write_text(other.read_text().replace("SHOP_DSN", "STAGING_DSN"))
     done = up(other, servers)
     assert done.returncode == 2
-    assert "staging.yaml refers to variables that are not set. Next: export BOOKS_DSN=… STAGING_DSN=…" in done.stderr
+    assert (
+        "staging.yaml refers to variables that are not set, or are empty. Next: export BOOKS_DSN=… STAGING_DSN=…"
+        in done.stderr
+    )
 
 
 def test_of_several_sinks_one_has_to_be_named(mine: Path, servers: Servers) -> None:
@@ -122,7 +130,7 @@ def test_of_several_sinks_one_has_to_be_named(mine: Path, servers: Servers) -> N
 def test_variables_that_are_not_set_are_all_named_before_anything_starts(mine: Path, servers: Servers) -> None:
     done = up(mine, servers, "--seconds", "0")
     assert done.returncode == 2
-    assert "refers to variables that are not set. Next: export BOOKS_DSN=… SHOP_DSN=…" in done.stderr
+    assert "refers to variables that are not set, or are empty. Next: export BOOKS_DSN=… SHOP_DSN=…" in done.stderr
 
 
 def test_a_stage_that_there_is_not_is_refused(mine: Path, servers: Servers) -> None:

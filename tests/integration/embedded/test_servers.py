@@ -64,9 +64,12 @@ KEPT = (b"record", "row", "kept-value")
 
 @pytest.fixture(scope="module")
 def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Below a private directory, as a home is: as root, Postgres then keeps its data elsewhere."""
-    path = tmp_path_factory.mktemp("servers")
-    path.chmod(0o700)
+    """Below a private directory, as a home is: as root, Postgres then keeps its data elsewhere. In its name stands
+    what files of settings take for something else."""
+    above = tmp_path_factory.mktemp("servers")
+    above.chmod(0o700)
+    path = above / "Zustände, b\\s $x 'y' #%"
+    path.mkdir()
     yield path
     Layout(path).delete()
 

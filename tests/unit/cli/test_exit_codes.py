@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from importlib.metadata import version
 from types import SimpleNamespace
 
@@ -21,6 +22,8 @@ from sluice.errors import Bug, EnvironmentFault, Outdated, SettingsError, Transi
         (EnvironmentFault("topic raw.hr.workers", "does not exist", "run `sluice topics apply`"), 3),
         (Transient("no broker answers"), 3),
         (Outdated("version 4 is in force"), 3),
+        (OSError(errno.ENOSPC, "No space left on device"), 3),
+        (OSError(errno.EBADF, "Bad file descriptor"), 70),
         (Bug("a promise is broken"), 70),
         (KeyError("name"), 70),
     ],
@@ -43,7 +46,17 @@ def test_an_error_ends_a_command_with_the_code_of_its_policy(error: Exception, c
         assert "in fail" in result.stderr
         assert (str(error) in result.stderr) == isinstance(error, Bug)
     told = result.stderr.splitlines()
-    assert (told[0] == f"sluice: {error}" and len(told) == 1) == (code != 70), told
+    if isinstance(error, OSError):
+        assert ("No space left on device" in told[0]) == (code == 3)
+    else:
+        assert (told[0] == f"sluice: {error}" and len(told) == 1) == (code != 70), told
+
+
+def test_an_argument_that_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["sluice", "explain", "item", "\udcff"])
+    result = CliRunner().invoke(sluice, ["explain", "item", "\udcff"])
+    assert result.exit_code == 2
+    assert result.stderr == "sluice: argument 3 is not UTF-8: '\\udcff'\n"
 
 
 def test_a_bug_of_a_stage_is_told_without_its_message(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import json
 from datetime import timedelta
 from typing import ClassVar
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, quote_plus, unquote, urlsplit
 
 import pytest
 from pydantic import BaseModel, SecretStr
@@ -21,7 +24,7 @@ from sluice.connector import (
     RestStream,
 )
 from sluice.connector.messages import absolute, origin, with_params, without_query
-from sluice.connector.redact import safe_headers, safe_url
+from sluice.connector.redact import safe_headers, safe_url, without
 from sluice.connector.retry_after import retry_after_s
 from sluice.errors import SettingsError
 
@@ -194,6 +197,27 @@ def test_a_url_in_an_error_reads_as_it_was_sent() -> None:
 def test_headers_lose_their_secrets() -> None:
     headers = {"set-cookie": "a", "x-api-key": "b", "www-authenticate": "c", "etag": "with s3cret-text", "date": "d"}
     assert safe_headers(headers, ["s3cret-text"]) == {"etag": "with [removed]", "date": "d"}
+
+
+SECRET = 'CAN"ARY/k\\1&+<ü>'
+
+
+@pytest.mark.parametrize(
+    "repeated",
+    [
+        SECRET,
+        json.dumps(SECRET),
+        json.dumps(SECRET, ensure_ascii=False).replace("/", "\\/"),
+        quote(SECRET),
+        quote(SECRET, safe="").lower().replace("can", "CAN").replace("ary", "ARY"),
+        quote_plus(SECRET),
+        html.escape(SECRET),
+        base64.b64encode(SECRET.encode()).decode(),
+    ],
+)
+def test_a_secret_is_removed_however_a_source_spells_it(repeated: str) -> None:
+    found = without(f"refused: {repeated}.", [SECRET])
+    assert found.replace('"', "").replace("=", "") == "refused: [removed]."
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,23 @@ def test_a_key_goes_in_the_header_that_the_source_wants() -> None:
     assert headers(ApiKeyAuth(SecretStr("k1"), "Authorization", "Token ")) == {"Authorization": "Token k1"}
 
 
+@pytest.mark.parametrize(
+    "header", ["X API Key", "X-Key:", "", "X-A\r\nX-Evil: 1", "X-Schlüssel", "Host", "content-length"]
+)
+def test_a_header_that_can_carry_no_key_is_refused(header: str) -> None:
+    with pytest.raises(SettingsError, match="is no name of a header that can carry a key"):
+        ApiKeyAuth(SecretStr("k1"), header)
+
+
+def test_a_class_of_a_login_is_not_one() -> None:
+    class Uncalled(Connector[ConnectorSettings]):
+        def auth(self) -> Auth:
+            return BasicAuth  # type: ignore[return-value]
+
+    with pytest.raises(SettingsError, match=r"auth returns the class BasicAuth, which is no login"):
+        _ = Uncalled("library", {"base_url": "https://h"}).login
+
+
 def test_what_is_sent_in_place_of_a_secret_is_a_secret_as_well() -> None:
     class Settings(ConnectorSettings):
         password: SecretStr

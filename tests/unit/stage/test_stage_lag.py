@@ -172,3 +172,36 @@ def test_the_end_of_a_partition_that_is_far_behind_is_asked_for() -> None:
     owned = SimpleNamespace(owned={at: SimpleNamespace(next_offset=5)}, unread=dict)
     StageMetrics("echo", "scripted").lag(cast(Any, owned), cast(Any, FarBehind()))
     assert told_lag(at) == 495
+
+
+class SlowToAnswer(FarBehind):
+    """Each answer takes 0.4 s of a clock that only it moves."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+        self.asked: list[Partition] = []
+
+    def end(self, at: Partition) -> int:
+        self.asked.append(at)
+        self.now_s += 0.4
+        return 500
+
+
+def test_ends_that_take_long_to_ask_for_take_turns_and_hold_up_the_loop_for_a_second_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader = SlowToAnswer()
+    clock = SimpleNamespace(monotonic=lambda: reader.now_s, time=lambda: 0.0)
+    monkeypatch.setattr(metrics_of, "time", clock)
+    parts = [("input_slow_to_answer", number) for number in range(6)]
+    owned = cast(Any, SimpleNamespace(owned={at: SimpleNamespace(position=5) for at in parts}, unread=dict))
+    measured = StageMetrics("echo", "scripted")
+    for _ in range(3):
+        began = reader.now_s
+        measured.lag(owned, cast(Any, reader))
+        assert reader.now_s - began < 1.0
+        measured.lag(owned, cast(Any, reader))
+        assert reader.now_s - began < 1.0, "it was asked again at once"
+        reader.now_s += metrics_of.ENDS_EVERY_S
+    assert reader.asked == parts, "each in its turn"
+    assert [told_lag(at) for at in parts] == [495] * 6

@@ -1,4 +1,4 @@
-"""A stream under the present claim of its shard: its state machine, its lane, and what is told of it."""
+"""A stream under the present lease of its shard: its state machine, its lane, and what is told of it."""
 
 from __future__ import annotations
 

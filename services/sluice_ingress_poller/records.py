@@ -53,7 +53,7 @@ class Names:
 
 
 class RecordMaker:
-    """Makes the records of one stream under one claim. Positions rise strictly and are never given twice, not even
+    """Makes the records of one stream under one lease. Positions rise strictly and are never given twice, not even
     to records whose transaction failed: those may be read all the same if its outcome is not known.
 
     `secrets_now`: the texts that must not be stored.

@@ -1,6 +1,6 @@
 """A shard: the streams of one partition of `sluice.shards`, polled and published by one owner at a time.
 
-Taking a shard over is KIP-618's order: fence the earlier owner, claim (the claim's offset is the incarnation of all
+Taking a shard over is KIP-618's order: fence the earlier owner, write a lease (its offset is the incarnation of all
 positions to come), read the watermarks to their end, catch up with the raw topics; only then ask the sources. Losing
 a transaction means doing all of that again. All decisions and publishing of a shard happen in its one thread; only
 requests run beside it, in lanes.
@@ -44,7 +44,7 @@ from sluice_ingress_poller.polling import Polling
 from sluice_ingress_poller.records import Fetched, RecordMaker
 from sluice_ingress_poller.schedule import retry_delay_s
 from sluice_ingress_poller.stream_poll import StreamPoll
-from sluice_ingress_poller.watermark import claimed
+from sluice_ingress_poller.watermark import taken_over
 
 WAIT_S_MAX = 0.5
 TAKE_OVER_RETRY_S_MAX = 30.0
@@ -155,8 +155,8 @@ class Shard:
         self._watch = TopicWatch(around.admin, TAKEN_AGAIN)
         self._producer.fence()
         self._beat()
-        claim = {"v": 1, "instance": around.instance, "at": time.time_ns() // 1_000}
-        incarnation = self._producer.claim(around.names.shards, self.number, b"%d" % self.number, claim)
+        lease = {"v": 1, "instance": around.instance, "at": time.time_ns() // 1_000}
+        incarnation = self._producer.write_lease(around.names.shards, self.number, b"%d" % self.number, lease)
         stored = self._producer.read_watermarks([s.key for s in self._streams])
         with LogReader(around.kafka) as reader:
             for polled in self._streams:
@@ -168,7 +168,7 @@ class Shard:
     def _begin(
         self, polled: PolledStream, incarnation: int, stored: Mapping[str, object] | None, reader: LogReader
     ) -> None:
-        watermark = claimed(stored, incarnation, f"watermark {polled.key}")
+        watermark = taken_over(stored, incarnation, f"watermark {polled.key}")
         known = self._restored(polled, stored is None, reader)
         if stored is not None and watermark.raw_anew is None and next(known.keys(), None) is None:
             watermark = replace(watermark, raw_anew=Position(watermark.epoch, incarnation, 0))
@@ -196,7 +196,7 @@ class Shard:
         return known
 
     def _drop(self) -> None:
-        """Forget the claim's streams; answers that are still under way go nowhere."""
+        """Forget the streams of this lease. Answers that are still under way are dropped."""
         for polling in self._polling.values():
             polling.lane.close()
         self._polling = {}

@@ -46,7 +46,7 @@ class Plan:
 
 
 class StreamPoll:
-    """State of one stream under one claim; times in seconds of one monotonic clock, `now_us` is the wall clock."""
+    """State of one stream under one lease; times in seconds of one monotonic clock, `now_us` is the wall clock."""
 
     def __init__(
         self, stream: Stream[Any], plan: Plan, watermark: Watermark, known: KnownKeys, now_s: float, now_us: int
@@ -287,7 +287,7 @@ class StreamPoll:
         self._enumerate_at_s = now_s + every_s
 
     def _remember_parked(self, decision: Decision) -> None:
-        # Bounded, and lost with the claim: then a bad record that still stands at the source is parked once more.
+        # Bounded, and lost with the lease: then a bad record that still stands at the source is parked once more.
         for parked in decision.news.parked:
             self._parked[content_hash(parked.raw)] = None
         while len(self._parked) > PARKED_REMEMBERED_MAX:

@@ -95,7 +95,7 @@ class Watermark:
         return found if self.listed is None else {**found, "listed": self.listed}
 
 
-def claimed(stored: Mapping[str, Any] | None, incarnation: int, where: str) -> Watermark:
+def taken_over(stored: Mapping[str, Any] | None, incarnation: int, where: str) -> Watermark:
     """The watermark that the owner with `incarnation` goes on from; `stored` is what the topic holds.
 
     The epoch rises where the incarnation does not: then `sluice.shards` was made anew and its offsets began again.

@@ -11,7 +11,7 @@ from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
 from sluice.names import SINK_POSTGRES
 from sluice.postgres.golden_columns import GoldenTable
-from sluice.postgres.golden_owner import Claim
+from sluice.postgres.golden_lease import Lease
 from sluice.postgres.golden_store import GoldenStore, Progress
 from sluice.postgres.golden_writer import Change, Written
 from sluice.schemas.decoder import Decode
@@ -48,51 +48,51 @@ class Sink:
         self._reader = reader
         self._health = health
         self._look_at = time.monotonic()
-        self._claims: dict[Partition, Claim] = {}
+        self._leases: dict[Partition, Lease] = {}
         self._pending: list[tuple[Record, Change]] = []
         self._met: dict[str, list[tuple[int, str]]] = {}
-        self._ended: list[Claim] = []
+        self._ended: list[Lease] = []
 
     # ── partitions ────────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self, owned: Owned) -> Iterator[None]:
-        """Claim the partition in Postgres and decide where to read from.
+        """Take the lease of the partition in Postgres and decide where to read from.
 
         Raises EnvironmentFault for an unknown topic id, or lost progress, naming `sluice sink rebuild`.
         """
-        claim = self._store.claim(*owned.at, owned.topic_id)
+        lease = self._store.lease(*owned.at, owned.topic_id)
         yield
         record = None
-        if claim.processed is not None:
-            record = PartitionRecord(claim.topic_id, claim.processed, at=claim.at_s)
+        if lease.processed is not None:
+            record = PartitionRecord(lease.topic_id, lease.processed, at=lease.at_s)
         begin_partition(owned, record, self._reader, Reading(SINK_POSTGRES, self._group, self._control_topic))
-        self._claims[owned.at] = self._with_pass(owned, record, claim)
+        self._leases[owned.at] = self._with_pass(owned, record, lease)
 
-    def _with_pass(self, owned: Owned, record: PartitionRecord | None, claim: Claim) -> Claim:
+    def _with_pass(self, owned: Owned, record: PartitionRecord | None, lease: Lease) -> Lease:
         """After an absence in which tombstones may have gone by unseen, only a whole pass tells what is gone."""
         if record is None:
-            return claim
-        if claim.pass_end is not None and owned.next_offset > record.processed:
-            return self._store.give_up_pass(claim)
-        if claim.pass_end is None and owned.reset and time.time() - record.at > ABSENCE_MAX_S:
-            return self._store.begin_pass(claim, owned.next_offset, self._reader.ends([owned.at])[owned.at])
-        return claim
+            return lease
+        if lease.pass_end is not None and owned.next_offset > record.processed:
+            return self._store.give_up_pass(lease)
+        if lease.pass_end is None and owned.reset and time.time() - record.at > ABSENCE_MAX_S:
+            return self._store.begin_pass(lease, owned.next_offset, self._reader.ends([owned.at])[owned.at])
+        return lease
 
     def stop(self, at: Partition) -> None:
-        self._claims.pop(at, None)
+        self._leases.pop(at, None)
 
     # ── records ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def handle(self, record: Record, batch: Batch) -> Taken:
-        claim = self._claims[record.at]
+        lease = self._leases[record.at]
         entity_id = _entity_id(record)
-        if claim.pass_end is not None:
+        if lease.pass_end is not None:
             self._met.setdefault(record.topic, []).append((record.partition, entity_id))
         row = None
         if record.value is not None:
             decoded = self._decode(record.value)
             row = self._tables[record.topic].row(entity_id, decoded.fields, decoded.sluice)
-        self._pending.append((record, Change(entity_id, claim.epoch, record.partition, record.offset, row)))
+        self._pending.append((record, Change(entity_id, lease.epoch, record.partition, record.offset, row)))
         batch.bytes += record.size_bytes + RECORD_OVERHEAD_BYTES
         return Taken.DONE
 
@@ -103,7 +103,7 @@ class Sink:
         """On a beat, look whether the tables are still as this sink left them."""
         if time.monotonic() < self._look_at:
             return
-        ours = {topic for topic, _ in self._claims}
+        ours = {topic for topic, _ in self._leases}
         for topic, fault in self._store.look().items():
             table = self._tables[topic]
             about = f"rows of {table.schema}.{table.name}"
@@ -122,8 +122,8 @@ class Sink:
             if origin_ms is not None:
                 entity = self._tables[record.topic].name
                 metrics.FRESHNESS.labels(entity).observe(max(0.0, time.time() - origin_ms / 1000))
-        for claim in self._ended:
-            self._claims[claim.topic, claim.partition] = claim._replace(pass_from=None, pass_end=None)
+        for lease in self._ended:
+            self._leases[lease.topic, lease.partition] = lease._replace(pass_from=None, pass_end=None)
         self._forget()
 
     def dropped(self) -> None:
@@ -141,11 +141,11 @@ class Sink:
         moved = [one for one in owned if one.fresh or one.next_offset != one.committed or one.at in batch.touched]
         if not moved:
             return
-        claims = {one.at: self._claims[one.at] for one in moved}
+        leases = {one.at: self._leases[one.at] for one in moved}
         changes: dict[str, list[Change]] = {}
         for record, change in self._pending:
             changes.setdefault(record.topic, []).append(change)
-        written = self._store.write(claims, changes, self._met)
+        written = self._store.write(leases, changes, self._met)
         self._park(batch, written)
         self._count(batch, written)
         self._ended = self._store.record_progress([self._progress(one, batch) for one in moved])
@@ -177,7 +177,7 @@ class Sink:
         start = next_offset if owned.committed is None else owned.committed
         line = ledger_line(start, next_offset, batch.counts[owned.at], owned.reset, {})
         key = ledger_key(self._group, *owned.at).decode()
-        return Progress(self._claims[owned.at], next_offset, key, line.decode(), owned.record.paused_at)
+        return Progress(self._leases[owned.at], next_offset, key, line.decode(), owned.record.paused_at)
 
     def commit(self) -> None:
         self._store.commit()

@@ -86,7 +86,7 @@ def test_a_deleted_row_stays_deleted_when_the_sink_reads_everything_again(replay
     replay.settle()
     before = replay.picture()
     with psycopg.connect(replay.run.sink_dsn) as connection:
-        gone = [row[0] for row in connection.execute("SELECT entity_id FROM golden._graves")]
+        gone = [row[0] for row in connection.execute("SELECT entity_id FROM golden._tombstones")]
     assert len(gone) == 1
     note_arrivals(replay.run.sink_dsn, ["cost_centre"])
     replay.run.stop("sink-postgres")

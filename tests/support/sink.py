@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 
 from sluice.postgres.golden_columns import GoldenTable
-from sluice.postgres.golden_owner import Claim
+from sluice.postgres.golden_lease import Lease
 from sluice.postgres.golden_store import GoldenStore, Progress
 from sluice.postgres.golden_writer import Change, Written
 from support.canonical import FIELDS, record
@@ -39,12 +39,12 @@ def tombstone(entity_id: str, offset: int, *, partition: int = 0, epoch: int = 1
     return Change(entity_id, epoch, partition, offset, None)
 
 
-def write(to: GoldenStore, claim: Claim, changes: Sequence[Change], met: Sequence[tuple[int, str]] = ()) -> Written:
+def write(to: GoldenStore, lease: Lease, changes: Sequence[Change], met: Sequence[tuple[int, str]] = ()) -> Written:
     """One batch of one partition, committed; the partition's position ends behind the last change."""
-    at = (claim.topic, claim.partition)
-    written = to.write({at: claim}, {TOPIC: changes}, {TOPIC: met})
+    at = (lease.topic, lease.partition)
+    written = to.write({at: lease}, {TOPIC: changes}, {TOPIC: met})
     processed = max((one.offset for one in changes), default=-1) + 1
-    to.record_progress([Progress(claim, processed, "sink/canonical.worker/0", '{"v": 1}')])
+    to.record_progress([Progress(lease, processed, "sink/canonical.worker/0", '{"v": 1}')])
     to.commit()
     return written.get(TOPIC, Written(Counter(), []))
 

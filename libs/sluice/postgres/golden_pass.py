@@ -10,29 +10,29 @@ from psycopg import sql
 
 from sluice.postgres.golden_catalogue import DELETE, dropped_in_between
 from sluice.postgres.golden_columns import GoldenTable
-from sluice.postgres.golden_owner import Claim
+from sluice.postgres.golden_lease import Lease
 from sluice.postgres.sink_connection import Connection
 from sluice.postgres.sink_sql import statement
 
 
-def begin(connection: Connection, schema: str, claim: Claim, first: int, end: int) -> Claim:
-    """Begin a pass over the claimed partition, in a transaction of its own."""
+def begin(connection: Connection, schema: str, lease: Lease, first: int, end: int) -> Lease:
+    """Begin a pass over the leased partition, in a transaction of its own."""
     with connection.transaction():
         connection.execute(
             sql.SQL("UPDATE {} SET pass_from = %s, pass_end = %s WHERE topic = %s AND partition = %s").format(
                 sql.Identifier(schema, "_owner")
             ),
-            [first, end, claim.topic, claim.partition],
+            [first, end, lease.topic, lease.partition],
         )
-    return claim._replace(pass_from=first, pass_end=end)
+    return lease._replace(pass_from=first, pass_end=end)
 
 
-def give_up(connection: Connection, schema: str, claim: Claim) -> Claim:
+def give_up(connection: Connection, schema: str, lease: Lease) -> Lease:
     """Forget a pass that skipped something: it says nothing about what is gone."""
     begin_none = sql.SQL("UPDATE {} SET pass_from = NULL, pass_end = NULL WHERE topic = %s AND partition = %s")
     with connection.transaction():
-        connection.execute(begin_none.format(sql.Identifier(schema, "_owner")), [claim.topic, claim.partition])
-    return claim._replace(pass_from=None, pass_end=None)
+        connection.execute(begin_none.format(sql.Identifier(schema, "_owner")), [lease.topic, lease.partition])
+    return lease._replace(pass_from=None, pass_end=None)
 
 
 def met(connection: Connection, table: GoldenTable, ids: Iterable[tuple[int, str]]) -> None:
@@ -45,27 +45,27 @@ def met(connection: Connection, table: GoldenTable, ids: Iterable[tuple[int, str
         )
 
 
-def finish(connection: Connection, table: GoldenTable, claim: Claim) -> int:
-    """Delete what the pass over `claim`'s partition did not meet; returns how many rows. Same transaction."""
+def finish(connection: Connection, table: GoldenTable, lease: Lease) -> int:
+    """Delete what the pass over `lease`'s partition did not meet; returns how many rows. Same transaction."""
     # As many rows as an entity has in a partition: no deadline of a single statement fits.
     connection.execute("SET LOCAL statement_timeout = 0")
     seen = sql.Identifier(table.schema, "_seen")
     entity = sql.Literal(table.name)
     name = sql.Identifier(table.schema, table.name)
-    bounds = {"partition": claim.partition, "epoch": claim.epoch, "pass_end": claim.pass_end}
+    bounds = {"partition": lease.partition, "epoch": lease.epoch, "pass_end": lease.pass_end}
     parts: dict[str, sql.Composable] = {"table": name, "seen": seen, "entity": entity}
     gone = connection.execute(statement("sweep", action=sql.SQL("DELETE"), **parts), bounds).rowcount
     left = connection.execute(statement("sweep", action=sql.SQL("SELECT count(*)"), **parts), bounds).fetchone()
     if left is not None and left[0]:
-        where = f"table {table.schema}.{table.name}: deleting what is gone from partition {claim.partition}"
+        where = f"table {table.schema}.{table.name}: deleting what is gone from partition {lease.partition}"
         raise dropped_in_between(connection, name, where, DELETE, left[0])
     connection.execute(
-        sql.SQL("DELETE FROM {} WHERE entity = {} AND partition = %s").format(seen, entity), [claim.partition]
+        sql.SQL("DELETE FROM {} WHERE entity = {} AND partition = %s").format(seen, entity), [lease.partition]
     )
     connection.execute(
         sql.SQL("UPDATE {} SET pass_from = NULL, pass_end = NULL WHERE topic = %s AND partition = %s").format(
             sql.Identifier(table.schema, "_owner")
         ),
-        [claim.topic, claim.partition],
+        [lease.topic, lease.partition],
     )
     return gone

@@ -39,7 +39,7 @@ def begin_rebuild(
             raise fault
         _disown(connection, table)
         epoch = _next_epoch(connection, table, topic, topic_id)
-        for name in ("_graves", "_seen"):  # what they say, they say by offsets of older epochs
+        for name in ("_tombstones", "_seen"):  # what they say, they say by offsets of older epochs
             forget = sql.SQL("DELETE FROM {} WHERE entity = %s").format(sql.Identifier(table.schema, name))
             connection.execute(forget, [table.name])
         for partition, span in spans.items():

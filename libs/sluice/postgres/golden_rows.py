@@ -76,9 +76,9 @@ class GoldenReader:
         asked = statement("read_strays", table=self._identifier(self._table.name))
         return self._all(asked, {"partitions": list(partitions)})
 
-    def graves(self, partitions: Sequence[int]) -> dict[str, tuple[int, int]]:
+    def tombstones(self, partitions: Sequence[int]) -> dict[str, tuple[int, int]]:
         """(topic epoch, offset) of deleted entities by id."""
-        asked = statement("read_graves", graves=self._identifier("_graves"))
+        asked = statement("read_tombstones", tombstones=self._identifier("_tombstones"))
         found = self._all(asked, {"entity": self._table.name, "partitions": list(partitions)})
         return {entity_id: (epoch, offset) for entity_id, epoch, offset in found}
 

@@ -1,4 +1,4 @@
-"""The golden store: one Postgres connection that claims partitions and writes batches of canonical records.
+"""The golden store: one Postgres connection that takes leases of partitions and writes batches of canonical records.
 
 A batch is `write`, `record_progress`, then `commit` or `rollback`; the caller puts what must be durable before the
 commit in between. After anything that went wrong the connection is given up, and the next call makes a new one,
@@ -17,7 +17,7 @@ from sluice.kafka.log import Partition
 from sluice.postgres import golden_pass
 from sluice.postgres.golden_catalogue import Existing, existing
 from sluice.postgres.golden_columns import GoldenTable
-from sluice.postgres.golden_owner import Claim, claim, lock
+from sluice.postgres.golden_lease import Lease, lock, take_lease
 from sluice.postgres.golden_tables import ensure
 from sluice.postgres.golden_watch import Watch, changed_by_others
 from sluice.postgres.golden_writer import Change, TableWriter, Written
@@ -29,10 +29,10 @@ log = structlog.get_logger()
 
 
 class Progress(NamedTuple):
-    """A partition after a batch: the position to commit, the ledger's key and line (JSON); `paused_at`: when the owner
+    """A partition after a batch: the offset to commit, the ledger's key and line (JSON); `paused_at`: when the owner
     stopped reading it (Unix s), 0 if it did not."""
 
-    claim: Claim
+    lease: Lease
     processed: int
     ledger_key: str
     ledger_line: str
@@ -53,24 +53,24 @@ class GoldenStore:
         self._held_back: Mapping[str, EnvironmentFault] = {}
         self._watched = True
 
-    def claim(self, topic: str, partition: int, topic_id: str) -> Claim:
+    def lease(self, topic: str, partition: int, topic_id: str) -> Lease:
         """Become the owner of a partition. Raises EnvironmentFault (unknown topic id, server down, …), Transient."""
-        with self._or_anew(f"claiming {topic}/{partition}") as connection, self._about(topic):
-            return claim(connection, self._tables[topic], topic, partition, topic_id)
+        with self._or_anew(f"leasing {topic}/{partition}") as connection, self._about(topic):
+            return take_lease(connection, self._tables[topic], topic, partition, topic_id)
 
-    def begin_pass(self, held: Claim, first: int, end: int) -> Claim:
+    def begin_pass(self, lease: Lease, first: int, end: int) -> Lease:
         """Note that the partition is read anew from its first offset `first` to `end`."""
-        with self._or_anew(f"{held.topic}/{held.partition}") as connection:
-            return golden_pass.begin(connection, self._schema, held, first, end)
+        with self._or_anew(f"{lease.topic}/{lease.partition}") as connection:
+            return golden_pass.begin(connection, self._schema, lease, first, end)
 
-    def give_up_pass(self, held: Claim) -> Claim:
+    def give_up_pass(self, lease: Lease) -> Lease:
         """The pass skipped something: nothing will be deleted at its end."""
-        with self._or_anew(f"{held.topic}/{held.partition}") as connection:
-            return golden_pass.give_up(connection, self._schema, held)
+        with self._or_anew(f"{lease.topic}/{lease.partition}") as connection:
+            return golden_pass.give_up(connection, self._schema, lease)
 
     def write(
         self,
-        held: Mapping[Partition, Claim],
+        leases: Mapping[Partition, Lease],
         changes: Mapping[str, Sequence[Change]],
         met: Mapping[str, Sequence[tuple[int, str]]],
     ) -> dict[str, Written]:
@@ -80,7 +80,7 @@ class GoldenStore:
         """
         connection = self._open()
         with sink_errors(self._where):
-            lock(connection, self._schema, held.values())
+            lock(connection, self._schema, leases.values())
             for topic, ids in met.items():
                 golden_pass.met(connection, self._tables[topic], ids)
             return {topic: self._write(topic, batch) for topic, batch in changes.items()}
@@ -121,22 +121,22 @@ class GoldenStore:
             found[topic] = self._held_back.get(topic) or by_others
         return found
 
-    def record_progress(self, progress: Iterable[Progress]) -> list[Claim]:
-        """How far each partition is, its ledger line, and the end of its pass. Returns the claims whose pass ended."""
+    def record_progress(self, progress: Iterable[Progress]) -> list[Lease]:
+        """How far each partition is, its ledger line, and the end of its pass. Returns the leases whose pass ended."""
         connection = self._held()
         ended = []
         owner, ledger = sql.Identifier(self._schema, "_owner"), sql.Identifier(self._schema, "_ledger")
         with sink_errors(self._where):
-            for held, processed, key, line, paused_at in progress:
-                reached = {"topic_id": held.topic_id, "processed": processed, "paused_at": paused_at}
+            for lease, processed, key, line, paused_at in progress:
+                reached = {"topic_id": lease.topic_id, "processed": processed, "paused_at": paused_at}
                 connection.execute(
-                    statement("processed", owner=owner), {"topic": held.topic, "partition": held.partition, **reached}
+                    statement("processed", owner=owner), {"topic": lease.topic, "partition": lease.partition, **reached}
                 )
                 connection.execute(sql.SQL("INSERT INTO {} (key, line) VALUES (%s, %s)").format(ledger), [key, line])
-                if held.pass_end is not None and processed >= held.pass_end:
-                    with self._about(held.topic), sink_errors(self._where):
-                        golden_pass.finish(connection, self._tables[held.topic], held)
-                    ended.append(held)
+                if lease.pass_end is not None and processed >= lease.pass_end:
+                    with self._about(lease.topic), sink_errors(self._where):
+                        golden_pass.finish(connection, self._tables[lease.topic], lease)
+                    ended.append(lease)
         return ended
 
     def commit(self) -> None:
@@ -187,7 +187,7 @@ class GoldenStore:
                     connection.execute(
                         statement(
                             "prune",
-                            graves=sql.Identifier(self._schema, "_graves"),
+                            tombstones=sql.Identifier(self._schema, "_tombstones"),
                             ledger=sql.Identifier(self._schema, "_ledger"),
                         )
                     )

@@ -21,7 +21,7 @@ from sluice.postgres.sink_connection import Connection
 from sluice.postgres.sink_faults import sink_errors
 from sluice.postgres.sink_sql import statement
 
-_OWN_TABLES = ("_topics", "_owner", "_graves", "_seen", "_ledger")
+_OWN_TABLES = ("_topics", "_owner", "_tombstones", "_seen", "_ledger")
 _LOCK = 0x51_0C_E5_17  # advisory lock: two sinks that start at once must not race for the same DDL
 # Columns that every row needs: what a row that a rebuild finds without one holds there until it is rewritten.
 _NEEDED = {
@@ -168,6 +168,9 @@ def own_plan(schema: str, there: Existing) -> list[sql.Composed]:
     todo: list[sql.Composed] = []
     if not there.columns:
         todo.append(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+    if "_graves" in there.columns:
+        merging = "merge_graves" if "_tombstones" in there.columns else "rename_graves"
+        todo.append(statement(merging, schema=sql.Identifier(schema)))
     if any(name not in there.columns for name in _OWN_TABLES):
         todo.append(statement("schema", schema=sql.Identifier(schema)))
     elif "paused_at" not in there.columns["_owner"]:

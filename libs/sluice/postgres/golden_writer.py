@@ -58,7 +58,7 @@ class TableWriter:
         self._deleted = sql.Identifier("pg_temp", f"sluice_del_{table.name}")
         parts: dict[str, sql.Composable] = {
             "table": sql.Identifier(table.schema, table.name),
-            "graves": sql.Identifier(table.schema, "_graves"),
+            "tombstones": sql.Identifier(table.schema, "_tombstones"),
             "entity": sql.Literal(table.name),
             "incoming": self._incoming,
             "deleted": self._deleted,
@@ -68,7 +68,7 @@ class TableWriter:
         self._upsert = statement("upsert", **parts)
         self._ignored = statement("ignored", **parts)
         self._misplaced = statement("misplaced", **parts)
-        self._bury = statement("bury", **parts)
+        self._write_tombstones = statement("write_tombstones", **parts)
         self._delete = statement("delete", **parts)
         self._copy_rows = sql.SQL("COPY {} ({}) FROM STDIN").format(self._incoming, sql.SQL(", ").join(names))
         self._copy_deletes = sql.SQL("COPY {} FROM STDIN").format(self._deleted)
@@ -144,7 +144,7 @@ class TableWriter:
     def _write_deletes(self, deletes: Sequence[Change]) -> Mapping[int, int]:
         lines = ((one.entity_id, one.epoch, one.partition, one.offset) for one in deletes)
         self._copy(self._deleted, self._copy_deletes, lines)
-        effective: dict[int, int] = dict(self._connection.execute(self._bury).fetchall())
+        effective: dict[int, int] = dict(self._connection.execute(self._write_tombstones).fetchall())
         self._refuse_dropped(deletes, self._connection.execute(self._delete).fetchone(), DELETE)
         return effective
 

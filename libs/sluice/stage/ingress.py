@@ -81,7 +81,7 @@ class IngressProducer:
             producer.abort()
             raise
 
-    def claim(self, topic: str, partition: int, key: bytes, value: Mapping[str, Any]) -> int:
+    def write_lease(self, topic: str, partition: int, key: bytes, value: Mapping[str, Any]) -> int:
         """Write one record in a transaction of its own and return its offset (a shard's incarnation)."""
         offsets: list[int] = []
         self._producer.begin()
@@ -94,7 +94,7 @@ class IngressProducer:
         )
         self._producer.commit()
         if len(offsets) != 1:
-            raise Transient(f"{topic}/{partition}: the claim was committed without a report of its offset")
+            raise Transient(f"{topic}/{partition}: the lease was committed without a report of its offset")
         return offsets[0]
 
     def close(self) -> None:

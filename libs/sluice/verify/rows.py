@@ -48,10 +48,10 @@ def row_findings(
 
 
 def deleted_findings(
-    row: StoredRow | None, grave: tuple[int, int] | None, offset: int, epoch: int | None
+    row: StoredRow | None, tombstone: tuple[int, int] | None, offset: int, epoch: int | None
 ) -> Iterator[tuple[Literal["I4", "canonical-table"], str]]:
     """What is wrong in the table with an entity whose newest canonical record is a tombstone."""
     if row is not None:
         yield "canonical-table", "stands, and its newest canonical record deletes it"
-    if grave is None or grave < (epoch or 0, offset):
-        yield "I4", "has no grave of its delete: an older record could bring it back"
+    if tombstone is None or tombstone < (epoch or 0, offset):
+        yield "I4", "has no tombstone of its delete: an older record could bring it back"

@@ -1,4 +1,4 @@
-"""One round of one entity in one sink: rows and graves held against the newest canonical records, and provenance
+"""One round of one entity in one sink: rows and tombstones held against the newest canonical records, and provenance
 against raw."""
 
 from __future__ import annotations
@@ -55,17 +55,17 @@ class RowCheck:
     ) -> None:
         """`newest` by partition and id; ids in `unstored` have records that the sink has not done."""
         partitions = list(newest)
-        graves = self._rows.graves(partitions)
+        tombstones = self._rows.tombstones(partitions)
         left = {(p, entity_id) for p, ids in newest.items() for entity_id in ids}
         for row in self._rows.rows(partitions):
             self._report.checked["rows"] += 1
             provenance.check(f"table {self._table}", row.entity_id, row.provenance.get("contributors", ()))
             left.discard((row.partition, row.entity_id))
             if row.entity_id not in unstored:
-                self._row(row, newest[row.partition].get(row.entity_id), graves.get(row.entity_id))
+                self._row(row, newest[row.partition].get(row.entity_id), tombstones.get(row.entity_id))
         for partition, entity_id in left:
             if entity_id not in unstored:
-                self._absent(partition, entity_id, newest[partition][entity_id], graves.get(entity_id))
+                self._absent(partition, entity_id, newest[partition][entity_id], tombstones.get(entity_id))
 
     def strays(self, partitions: Sequence[int]) -> None:
         """Rows of partitions that the topic does not have."""
@@ -73,11 +73,11 @@ class RowCheck:
             what = f"is of partition {partition}, which {self._topic} does not have (offset {offset})"
             self._report.found("canonical-table", f"table {self._table}", entity_id, what)
 
-    def _row(self, row: StoredRow, newest: Newest | None, grave: tuple[int, int] | None) -> None:
+    def _row(self, row: StoredRow, newest: Newest | None, tombstone: tuple[int, int] | None) -> None:
         if newest is None:
             self._add("canonical-table", row.partition, row.entity_id, "stands, and no canonical record does", None)
         elif newest.golden.value is None:
-            for check, what in deleted_findings(row, grave, newest.golden.offset, self._epoch):
+            for check, what in deleted_findings(row, tombstone, newest.golden.offset, self._epoch):
                 self._add(check, row.partition, row.entity_id, what, newest.golden)
         elif newest.says is not None and not self._is_dead(row.partition, newest.golden):
             if (row.epoch, row.offset) == (self._epoch, newest.golden.offset) and row_says(row) == newest.says:
@@ -86,14 +86,14 @@ class RowCheck:
             for check, what in row_findings(row, newest.golden.offset, self._epoch, decoded):
                 self._add(check, row.partition, row.entity_id, what, newest.golden)
 
-    def _absent(self, partition: int, entity_id: str, newest: Newest, grave: tuple[int, int] | None) -> None:
+    def _absent(self, partition: int, entity_id: str, newest: Newest, tombstone: tuple[int, int] | None) -> None:
         golden = newest.golden
         if self._is_dead(partition, golden):
             return
         if golden.value is not None:
             self._add("canonical-table", partition, entity_id, "has no row", golden)
             return
-        for check, what in deleted_findings(None, grave, golden.offset, self._epoch):
+        for check, what in deleted_findings(None, tombstone, golden.offset, self._epoch):
             self._add(check, partition, entity_id, what, golden)
 
     def _is_dead(self, partition: int, golden: Golden) -> bool:

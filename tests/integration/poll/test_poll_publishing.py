@@ -92,8 +92,8 @@ def test_positions_rise_from_one_under_each_claim(polled: Polled, things: Things
     incarnations = sorted({p.major for p in positions})
     assert [p.minor for p in positions] == [*range(1, 26), 1]
     assert len(incarnations) == 2
-    claims = [m.offset() for m in polled.read(polled.names.shards)]
-    assert set(incarnations) <= set(claims)
+    leases = [m.offset() for m in polled.read(polled.names.shards)]
+    assert set(incarnations) <= set(leases)
 
 
 def position_of(message: Message) -> Position:

@@ -1,4 +1,4 @@
-"""The golden store on a real Postgres: guard, graves, owner rows, rejected rows, progress, provenance."""
+"""The golden store on a real Postgres: guard, tombstones, owner rows, rejected rows, progress, provenance."""
 
 import threading
 from typing import Any
@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from sluice.errors import EnvironmentFault, Transient
-from sluice.postgres.golden_owner import OwnerChanged
+from sluice.postgres.golden_lease import OwnerChanged
 from sluice.postgres.golden_store import GoldenStore
 from sluice.postgres.golden_writer import TableWriter
 from sluice.postgres.sink_connection import connect
@@ -18,8 +18,8 @@ from support.waiting import eventually
 
 def test_a_row_has_its_fields_and_its_origin(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
-    claim = sink.claim(TOPIC, 0, "id")
-    assert write(sink, claim, [upsert("W", 5)]).effective[0] == 1
+    lease = sink.lease(TOPIC, 0, "id")
+    assert write(sink, lease, [upsert("W", 5)]).effective[0] == 1
     found = rows(
         postgres_dsn,
         "SELECT full_name, base_pay_amount::text, base_pay_currency, height::text, born::text, hired_at, rating, "
@@ -33,7 +33,7 @@ def test_a_row_has_its_fields_and_its_origin(postgres_dsn: str) -> None:
 
 def test_every_field_can_say_where_it_came_from_in_sql(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
-    write(sink, sink.claim(TOPIC, 0, "id"), [upsert("W", 5, remote=None)])
+    write(sink, sink.lease(TOPIC, 0, "id"), [upsert("W", 5, remote=None)])
     view = {row[1]: row for row in rows(postgres_dsn, "SELECT * FROM golden.worker_provenance")}
     assert len(view) == len(TABLE.contract.fields)
     entity_id, field, value, *origin = view["base_pay"]
@@ -46,34 +46,34 @@ def test_every_field_can_say_where_it_came_from_in_sql(postgres_dsn: str) -> Non
 
 def test_the_guard_takes_the_same_or_newer_and_refuses_older(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
-    claim = sink.claim(TOPIC, 0, "id")
-    write(sink, claim, [upsert("W", 10, full_name="ten")])
-    assert write(sink, claim, [upsert("W", 9, full_name="nine")]).effective.total() == 0
+    lease = sink.lease(TOPIC, 0, "id")
+    write(sink, lease, [upsert("W", 10, full_name="ten")])
+    assert write(sink, lease, [upsert("W", 9, full_name="nine")]).effective.total() == 0
     assert names(postgres_dsn) == {"W": "ten"}
-    assert write(sink, claim, [upsert("W", 10, full_name="ten again")]).effective.total() == 1
-    assert write(sink, claim, [upsert("W", 11, full_name="eleven")]).effective.total() == 1
+    assert write(sink, lease, [upsert("W", 10, full_name="ten again")]).effective.total() == 1
+    assert write(sink, lease, [upsert("W", 11, full_name="eleven")]).effective.total() == 1
     assert names(postgres_dsn) == {"W": "eleven"}
 
 
 def test_a_deleted_row_stays_deleted_when_older_records_come_again(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
-    claim = sink.claim(TOPIC, 0, "id")
-    write(sink, claim, [upsert("W", 1), upsert("V", 2)])
-    write(sink, claim, [tombstone("W", 3)])
+    lease = sink.lease(TOPIC, 0, "id")
+    write(sink, lease, [upsert("W", 1), upsert("V", 2)])
+    write(sink, lease, [tombstone("W", 3)])
     assert names(postgres_dsn) == {"V": "Zoë"}
-    write(sink, claim, [upsert("W", 1)])
+    write(sink, lease, [upsert("W", 1)])
     assert names(postgres_dsn) == {"V": "Zoë"}
-    write(sink, claim, [upsert("W", 4, full_name="hired again")])
+    write(sink, lease, [upsert("W", 4, full_name="hired again")])
     assert names(postgres_dsn)["W"] == "hired again"
-    write(sink, claim, [tombstone("W", 3)])
+    write(sink, lease, [tombstone("W", 3)])
     assert names(postgres_dsn)["W"] == "hired again"
 
 
-def test_a_grave_is_dug_for_an_entity_that_never_stood_there(postgres_dsn: str) -> None:
+def test_a_tombstone_is_written_for_an_entity_that_never_stood_there(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
-    claim = sink.claim(TOPIC, 0, "id")
-    write(sink, claim, [tombstone("W", 3)])
-    write(sink, claim, [upsert("W", 2)])
+    lease = sink.lease(TOPIC, 0, "id")
+    write(sink, lease, [tombstone("W", 3)])
+    write(sink, lease, [upsert("W", 2)])
     assert names(postgres_dsn) == {}
 
 
@@ -81,7 +81,7 @@ def test_a_key_twice_in_a_batch_is_written_once_at_its_newest(postgres_dsn: str)
     sink = store(postgres_dsn)
     written = write(
         sink,
-        sink.claim(TOPIC, 0, "id"),
+        sink.lease(TOPIC, 0, "id"),
         [upsert("W", 1, full_name="a"), upsert("W", 2, full_name="b"), upsert("V", 3), tombstone("V", 4)],
     )
     assert written.effective[0] == 2
@@ -94,7 +94,7 @@ def test_a_key_twice_in_a_batch_is_written_once_at_its_newest(postgres_dsn: str)
 def test_only_the_culprit_of_a_refused_batch_is_rejected(postgres_dsn: str, culprit: dict[str, Any]) -> None:
     sink = store(postgres_dsn)
     batch = [upsert(f"W{n}", n) for n in range(50)] + [tombstone("W7", 60), upsert("bad", 61, **culprit)]
-    written = write(sink, sink.claim(TOPIC, 0, "id"), batch)
+    written = write(sink, sink.lease(TOPIC, 0, "id"), batch)
     assert [one.change.entity_id for one in written.rejected] == ["bad"]
     assert written.rejected[0].error.code == "refused-by-postgres"
     assert "99999999999" not in str(written.rejected[0].error)
@@ -104,42 +104,42 @@ def test_only_the_culprit_of_a_refused_batch_is_rejected(postgres_dsn: str, culp
 def test_behind_a_rejected_change_the_one_before_it_in_the_batch_counts(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
     batch = [upsert("W", 1, full_name="good"), upsert("W", 2, height="99999999999.000"), upsert("V", 3)]
-    written = write(sink, sink.claim(TOPIC, 0, "id"), batch)
+    written = write(sink, sink.lease(TOPIC, 0, "id"), batch)
     assert [one.change.offset for one in written.rejected] == [2]
     assert names(postgres_dsn) == {"W": "good", "V": "Zoë"}
 
 
 def test_an_entity_under_two_partitions_of_one_epoch_is_an_error(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
-    write(sink, sink.claim(TOPIC, 0, "id"), [upsert("W", 5)])
-    claim = sink.claim(TOPIC, 1, "id")
+    write(sink, sink.lease(TOPIC, 0, "id"), [upsert("W", 5)])
+    lease = sink.lease(TOPIC, 1, "id")
     with pytest.raises(EnvironmentFault, match="one entity lives in one partition"):
-        write(sink, claim, [upsert("W", 9, partition=1)])
+        write(sink, lease, [upsert("W", 9, partition=1)])
     sink.rollback()
     assert rows(postgres_dsn, "SELECT _partition, _offset FROM golden.worker") == [(0, 5)]
 
 
 def test_a_stalled_writer_with_an_old_owner_number_writes_nothing(postgres_dsn: str) -> None:
     stalled, now = store(postgres_dsn), store(postgres_dsn)
-    old = stalled.claim(TOPIC, 0, "id")
-    new = now.claim(TOPIC, 0, "id")
+    old = stalled.lease(TOPIC, 0, "id")
+    new = now.lease(TOPIC, 0, "id")
     assert new.owner_no == old.owner_no + 1
     write(now, new, [tombstone("W", 7)])
     with pytest.raises(OwnerChanged):
         write(stalled, old, [upsert("W", 8)])
     stalled.rollback()
     assert names(postgres_dsn) == {}
-    assert now.claim(TOPIC, 0, "id").processed == 8
+    assert now.lease(TOPIC, 0, "id").processed == 8
 
 
 def test_a_claim_waits_for_the_batch_that_is_being_written(postgres_dsn: str) -> None:
     """The new owner reads what was processed only after the old one's last batch is decided."""
     old, new = store(postgres_dsn), store(postgres_dsn)
-    claim = old.claim(TOPIC, 0, "id")
-    new.claim(TOPIC, 1, "id")
+    lease = old.lease(TOPIC, 0, "id")
+    new.lease(TOPIC, 1, "id")
     at = (TOPIC, 0)
-    old.write({at: claim}, {TOPIC: [upsert("W", 1)]}, {})
-    waiting = threading.Thread(target=new.claim, args=(TOPIC, 0, "id"))
+    old.write({at: lease}, {TOPIC: [upsert("W", 1)]}, {})
+    waiting = threading.Thread(target=new.lease, args=(TOPIC, 0, "id"))
     waiting.start()
     _until_somebody_waits_for_a_lock(postgres_dsn)
     assert waiting.is_alive()
@@ -160,7 +160,7 @@ def test_batches_that_write_the_same_rows_at_once_do_not_deadlock(postgres_dsn: 
     """
     keys = [f"W{number:03}" for number in range(101)]
     sink = store(postgres_dsn)
-    write(sink, sink.claim(TOPIC, 0, "id"), [upsert(key, 1) for key in keys])
+    write(sink, sink.lease(TOPIC, 0, "id"), [upsert(key, 1) for key in keys])
     failures: list[BaseException] = []
 
     def run(batch: list[str]) -> None:
@@ -190,55 +190,55 @@ def test_batches_that_write_the_same_rows_at_once_do_not_deadlock(postgres_dsn: 
 
 def test_progress_and_ledger_stand_in_the_transaction_of_the_rows(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
-    claim = sink.claim(TOPIC, 0, "id")
-    assert claim.processed is None
-    write(sink, claim, [upsert("W", 41)])
+    lease = sink.lease(TOPIC, 0, "id")
+    assert lease.processed is None
+    write(sink, lease, [upsert("W", 41)])
     at = (TOPIC, 0)
-    sink.write({at: claim}, {TOPIC: [upsert("V", 42)]}, {})
+    sink.write({at: lease}, {TOPIC: [upsert("V", 42)]}, {})
     sink.rollback()
     assert names(postgres_dsn) == {"W": "Zoë"}
-    assert sink.claim(TOPIC, 0, "id").processed == 42
+    assert sink.lease(TOPIC, 0, "id").processed == 42
     assert rows(postgres_dsn, "SELECT count(*) FROM golden._ledger") == [(1,)]
 
 
 def test_an_unknown_topic_id_stops_the_sink_and_names_the_rebuild(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
-    write(sink, sink.claim(TOPIC, 0, "id"), [upsert("W", 5)])
+    write(sink, sink.lease(TOPIC, 0, "id"), [upsert("W", 5)])
     with pytest.raises(EnvironmentFault, match="sluice sink rebuild worker"):
-        sink.claim(TOPIC, 0, "another id")
+        sink.lease(TOPIC, 0, "another id")
 
 
 def test_rows_without_a_known_topic_stop_the_sink(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
-    write(sink, sink.claim(TOPIC, 0, "id"), [upsert("W", 5)])
+    write(sink, sink.lease(TOPIC, 0, "id"), [upsert("W", 5)])
     with psycopg.connect(postgres_dsn) as connection:
         connection.execute("DELETE FROM golden._topics")
     with pytest.raises(EnvironmentFault, match="was filled from another topic"):
-        sink.claim(TOPIC, 0, "id")
+        sink.lease(TOPIC, 0, "id")
 
 
 def test_a_missing_table_is_a_fault_and_no_dead_letter_and_mends_itself(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
-    claim = sink.claim(TOPIC, 0, "id")
+    lease = sink.lease(TOPIC, 0, "id")
     with psycopg.connect(postgres_dsn) as connection:
         connection.execute("DROP TABLE golden.worker CASCADE")
     with pytest.raises(EnvironmentFault, match=r"golden\.worker"):
-        write(sink, claim, [upsert("W", 5)])
+        write(sink, lease, [upsert("W", 5)])
     sink.rollback()
-    write(sink, claim, [upsert("W", 5)])
+    write(sink, lease, [upsert("W", 5)])
     assert names(postgres_dsn) == {"W": "Zoë"}
 
 
 def test_a_missing_privilege_is_a_fault_that_says_what_to_grant(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
-    write(sink, sink.claim(TOPIC, 0, "id"), [upsert("W", 5)])
+    write(sink, sink.lease(TOPIC, 0, "id"), [upsert("W", 5)])
     user = f"u{abs(hash(postgres_dsn)):x}"
     with psycopg.connect(postgres_dsn, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {user} LOGIN PASSWORD 'hush'")
     try:
         parts = psycopg.conninfo.conninfo_to_dict(postgres_dsn) | {"user": user, "password": "hush"}
         with pytest.raises(EnvironmentFault, match="grant") as fault:
-            store(psycopg.conninfo.make_conninfo("", **parts)).claim(TOPIC, 0, "id")
+            store(psycopg.conninfo.make_conninfo("", **parts)).lease(TOPIC, 0, "id")
         assert "hush" not in str(fault.value)
     finally:
         with psycopg.connect(postgres_dsn, autocommit=True) as connection:
@@ -247,45 +247,45 @@ def test_a_missing_privilege_is_a_fault_that_says_what_to_grant(postgres_dsn: st
 
 def test_a_server_that_is_not_there_is_a_fault_without_the_password() -> None:
     with pytest.raises(EnvironmentFault, match="cannot connect") as fault:
-        store("postgresql://me:hush@127.0.0.1:1/db").claim(TOPIC, 0, "id")
+        store("postgresql://me:hush@127.0.0.1:1/db").lease(TOPIC, 0, "id")
     assert "hush" not in str(fault.value)
 
 
 def test_a_connection_that_was_cut_is_made_anew(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
-    claim = sink.claim(TOPIC, 0, "id")
+    lease = sink.lease(TOPIC, 0, "id")
     with psycopg.connect(postgres_dsn, autocommit=True) as connection:
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name ~ 'sink'")
     with pytest.raises(Transient):
-        write(sink, claim, [upsert("W", 5)])
+        write(sink, lease, [upsert("W", 5)])
     sink.rollback()
-    write(sink, claim, [upsert("W", 5)])
+    write(sink, lease, [upsert("W", 5)])
     assert names(postgres_dsn) == {"W": "Zoë"}
 
 
 def test_a_pass_from_the_first_offset_deletes_what_it_did_not_meet(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
-    claim = sink.claim(TOPIC, 0, "id")
-    write(sink, claim, [upsert("gone", 1), upsert("stays", 2), upsert("parked", 3)])
-    write(sink, sink.claim(TOPIC, 1, "id"), [upsert("elsewhere", 1, partition=1)])
-    passing = sink.begin_pass(claim, 2, 10)
+    lease = sink.lease(TOPIC, 0, "id")
+    write(sink, lease, [upsert("gone", 1), upsert("stays", 2), upsert("parked", 3)])
+    write(sink, sink.lease(TOPIC, 1, "id"), [upsert("elsewhere", 1, partition=1)])
+    passing = sink.begin_pass(lease, 2, 10)
     write(sink, passing, [upsert("stays", 8)], met=[(0, "stays"), (0, "parked")])
     assert set(names(postgres_dsn)) == {"gone", "stays", "parked", "elsewhere"}
     write(sink, passing, [upsert("new", 11)], met=[(0, "new")])
     assert set(names(postgres_dsn)) == {"stays", "parked", "new", "elsewhere"}
-    assert sink.claim(TOPIC, 0, "id").pass_end is None
+    assert sink.lease(TOPIC, 0, "id").pass_end is None
     assert rows(postgres_dsn, "SELECT * FROM golden._seen") == []
 
 
 def test_a_pass_survives_a_restart(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
-    claim = sink.claim(TOPIC, 0, "id")
-    write(sink, claim, [upsert("gone", 1), upsert("stays", 2)])
-    write(sink, sink.begin_pass(claim, 2, 10), [upsert("stays", 3)], met=[(0, "stays")])
+    lease = sink.lease(TOPIC, 0, "id")
+    write(sink, lease, [upsert("gone", 1), upsert("stays", 2)])
+    write(sink, sink.begin_pass(lease, 2, 10), [upsert("stays", 3)], met=[(0, "stays")])
     sink.rollback()
-    claim = sink.claim(TOPIC, 0, "id")
-    assert (claim.pass_from, claim.pass_end) == (2, 10)
-    write(sink, claim, [upsert("new", 12)], met=[(0, "new")])
+    lease = sink.lease(TOPIC, 0, "id")
+    assert (lease.pass_from, lease.pass_end) == (2, 10)
+    write(sink, lease, [upsert("new", 12)], met=[(0, "new")])
     assert set(names(postgres_dsn)) == {"stays", "new"}
 
 
@@ -294,7 +294,7 @@ def test_two_sinks_that_start_at_once_make_the_tables_once(postgres_dsn: str) ->
 
     def start(sink: GoldenStore, partition: int) -> None:
         try:
-            sink.claim(TOPIC, partition, "id")
+            sink.lease(TOPIC, partition, "id")
         except BaseException as error:
             failures.append(error)
 

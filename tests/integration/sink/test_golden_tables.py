@@ -13,7 +13,7 @@ from sluice.postgres.golden_columns import GoldenTable
 from sluice.postgres.golden_rebuild import Span, begin_rebuild
 from sluice.postgres.golden_rows import GoldenReader, connect_to_read
 from sluice.postgres.sink_connection import connect
-from support.sink import TABLE, TOPIC, rows, store, upsert, write
+from support.sink import TABLE, TOPIC, rows, store, tombstone, upsert, write
 
 
 class Before(Entity, name="worker"):
@@ -27,35 +27,35 @@ class Rescaled(Entity, name="worker"):
 
 
 def test_a_new_field_becomes_a_column_and_kills_nothing(postgres_dsn: str) -> None:
-    store(postgres_dsn, GoldenTable("golden", Before.contract())).claim(TOPIC, 0, "id")
+    store(postgres_dsn, GoldenTable("golden", Before.contract())).lease(TOPIC, 0, "id")
     sink = store(postgres_dsn)
-    write(sink, sink.claim(TOPIC, 0, "id"), [upsert("W", 1)])
+    write(sink, sink.lease(TOPIC, 0, "id"), [upsert("W", 1)])
     assert rows(postgres_dsn, "SELECT level FROM golden.worker") == [(-5,)]
     assert rows(postgres_dsn, "SELECT value FROM golden.worker_provenance WHERE field = 'level'") == [("-5",)]
 
 
 def test_a_field_that_left_the_contract_leaves_its_column(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
-    write(sink, sink.claim(TOPIC, 0, "id"), [upsert("W", 1)])
-    store(postgres_dsn, GoldenTable("golden", Before.contract())).claim(TOPIC, 0, "id")
+    write(sink, sink.lease(TOPIC, 0, "id"), [upsert("W", 1)])
+    store(postgres_dsn, GoldenTable("golden", Before.contract())).lease(TOPIC, 0, "id")
     assert rows(postgres_dsn, "SELECT level FROM golden.worker") == [(-5,)]
 
 
 def test_a_changed_type_stops_the_sink_and_the_named_statement_mends_it(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
-    write(sink, sink.claim(TOPIC, 0, "id"), [upsert("W", 1)])
+    write(sink, sink.lease(TOPIC, 0, "id"), [upsert("W", 1)])
     changed = store(postgres_dsn, GoldenTable("golden", Rescaled.contract()))
     with pytest.raises(EnvironmentFault, match=r"numeric\(10,3\), and the contract says numeric\(12,4\)") as fault:
-        changed.claim(TOPIC, 0, "id")
+        changed.lease(TOPIC, 0, "id")
     statements = fault.value.next_step.removeprefix("run: ").rsplit(";", 1)[0]
     with psycopg.connect(postgres_dsn) as connection:
         connection.execute(statements)
-    changed.claim(TOPIC, 0, "id")
+    changed.lease(TOPIC, 0, "id")
     assert rows(postgres_dsn, "SELECT height::text FROM golden.worker") == [("1.7000",)]
 
 
 def test_a_column_that_is_missing_is_added_by_a_start_of_the_sink_as_the_error_says(postgres_dsn: str) -> None:
-    store(postgres_dsn, GoldenTable("golden", Before.contract())).claim(TOPIC, 0, "id")
+    store(postgres_dsn, GoldenTable("golden", Before.contract())).lease(TOPIC, 0, "id")
     with psycopg.connect(postgres_dsn) as connection:
         connection.execute(
             "INSERT INTO golden.worker VALUES ('W-0', 'W-0', 'Ada', 1, now(), 1, 0, 0, "
@@ -66,7 +66,7 @@ def test_a_column_that_is_missing_is_added_by_a_start_of_the_sink_as_the_error_s
         with pytest.raises(EnvironmentFault, match=r"does not exist \(42703\)") as fault:
             reader.row("W-0")
         assert fault.value.next_step.startswith("restart sink-postgres: at its start it adds the columns")
-        store(postgres_dsn).claim(TOPIC, 0, "id")
+        store(postgres_dsn).lease(TOPIC, 0, "id")
         row = reader.row("W-0")
     assert row is not None
     assert row.fields["level"] is None, "what was written before holds null"
@@ -74,55 +74,82 @@ def test_a_column_that_is_missing_is_added_by_a_start_of_the_sink_as_the_error_s
 
 def test_a_column_that_goes_while_the_sink_runs_comes_back_by_itself(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
-    claim = sink.claim(TOPIC, 0, "id")
-    write(sink, claim, [upsert("W", 1)])
+    lease = sink.lease(TOPIC, 0, "id")
+    write(sink, lease, [upsert("W", 1)])
     with psycopg.connect(postgres_dsn) as connection:
         connection.execute("DROP VIEW golden.worker_provenance; ALTER TABLE golden.worker DROP COLUMN level")
     with pytest.raises(EnvironmentFault, match="restart sink-postgres"):
-        write(sink, claim, [upsert("V", 2)])
+        write(sink, lease, [upsert("V", 2)])
     sink.rollback()
     with capture_logs() as told:
-        write(sink, claim, [upsert("V", 2)])
+        write(sink, lease, [upsert("V", 2)])
     (line,) = [one for one in told if one["event"] == "columns added"]
     assert (line["table"], line["columns"]) == ("golden.worker", ["level"])
     assert "`sluice sink rebuild worker`" in line["next"]
     assert rows(postgres_dsn, "SELECT entity_id, level FROM golden.worker ORDER BY 1") == [("V", -5), ("W", None)]
 
 
+OLD_NAME = (
+    "ALTER TABLE golden._tombstones RENAME TO _graves; ALTER INDEX golden._tombstones_pkey RENAME TO _graves_pkey"
+)
+
+
+def test_tombstones_of_an_older_version_keep_deleted_rows_deleted(postgres_dsn: str) -> None:
+    """Their table had another name. An older sink that runs once more makes its own again, which is taken in."""
+    sink = store(postgres_dsn)
+    write(sink, sink.lease(TOPIC, 0, "id"), [upsert("W", 1), tombstone("W", 5), tombstone("V", 6)])
+    with psycopg.connect(postgres_dsn) as connection:
+        connection.execute(OLD_NAME)
+    newer = store(postgres_dsn)
+    write(newer, newer.lease(TOPIC, 0, "id"), [upsert("W", 4), upsert("V", 5)])
+    assert rows(postgres_dsn, "SELECT entity_id FROM golden.worker") == []
+    with psycopg.connect(postgres_dsn) as connection:
+        connection.execute("CREATE TABLE golden._graves (LIKE golden._tombstones INCLUDING ALL)")
+        connection.execute(
+            "INSERT INTO golden._graves VALUES ('worker', 'W', 1, 0, 9, now()), ('worker', 'V', 1, 0, 2, now())"
+        )
+    newest = store(postgres_dsn)
+    write(newest, newest.lease(TOPIC, 0, "id"), [upsert("W", 8)])
+    assert rows(postgres_dsn, "SELECT entity_id FROM golden.worker") == []
+    kept = 'SELECT entity_id, "offset" FROM golden._tombstones ORDER BY 1'
+    assert rows(postgres_dsn, kept) == [("V", 6), ("W", 9)]
+    assert rows(postgres_dsn, "SELECT to_regclass('golden._graves')") == [(None,)]
+
+
 def test_columns_that_come_to_an_empty_table_are_not_worth_a_warning(postgres_dsn: str) -> None:
-    store(postgres_dsn, GoldenTable("golden", Before.contract())).claim(TOPIC, 0, "id")
+    store(postgres_dsn, GoldenTable("golden", Before.contract())).lease(TOPIC, 0, "id")
     with capture_logs() as told:
-        store(postgres_dsn).claim(TOPIC, 0, "id")
+        store(postgres_dsn).lease(TOPIC, 0, "id")
     assert [one for one in told if one["event"] == "columns added"] == []
 
 
 def test_a_dropped_table_is_not_made_again_empty_but_held_until_a_rebuild_fills_it(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
-    claim = sink.claim(TOPIC, 0, "id")
-    write(sink, claim, [upsert("W", 1)])
+    lease = sink.lease(TOPIC, 0, "id")
+    write(sink, lease, [upsert("W", 1)])
     with psycopg.connect(postgres_dsn) as connection:
         connection.execute("DROP TABLE golden.worker CASCADE")
     with pytest.raises(EnvironmentFault, match="does not exist"):
-        write(sink, claim, [upsert("V", 2)])
+        write(sink, lease, [upsert("V", 2)])
     for _ in range(2):
         sink.rollback()
         with pytest.raises(EnvironmentFault, match="processed") as fault:
-            write(sink, claim, [upsert("V", 2)])
+            write(sink, lease, [upsert("V", 2)])
         assert fault.value.next_step == "stop the sink and run `sluice sink rebuild worker`"
     sink.rollback()
     with connect(postgres_dsn, "sink test") as connection:
         begin_rebuild(connection, TABLE, TOPIC, "id", {0: Span(0, 3)})
     again = store(postgres_dsn)
     both = [upsert("W", 1, epoch=2), upsert("V", 2, epoch=2)]
-    write(again, again.claim(TOPIC, 0, "id"), both, [(0, "W"), (0, "V")])
+    write(again, again.lease(TOPIC, 0, "id"), both, [(0, "W"), (0, "V")])
     assert rows(postgres_dsn, "SELECT entity_id FROM golden.worker ORDER BY 1") == [("V",), ("W",)]
 
 
 def test_a_table_that_never_held_anything_is_made_again(postgres_dsn: str) -> None:
-    store(postgres_dsn).claim(TOPIC, 0, "id")
+    store(postgres_dsn).lease(TOPIC, 0, "id")
     with psycopg.connect(postgres_dsn) as connection:
         connection.execute("DROP TABLE golden.worker CASCADE")
-    store(postgres_dsn).claim(TOPIC, 0, "id")
+    store(postgres_dsn).lease(TOPIC, 0, "id")
     assert rows(postgres_dsn, "SELECT entity_id FROM golden.worker") == []
 
 

@@ -19,7 +19,7 @@ def test_what_is_stored_is_read_back_as_it_was_claimed(postgres_dsn: str, fields
     sink = store(postgres_dsn, LISTED)
     number = fields["number"]
     row = LISTED.row(number, fields, SLUICE)
-    write(sink, sink.claim(TOPIC, 0, "id"), [Change(number, 1, 0, 1, row)])
+    write(sink, sink.lease(TOPIC, 0, "id"), [Change(number, 1, 0, 1, row)])
     with connect_to_read(postgres_dsn, "sink warehouse") as connection:
         found = GoldenReader(connection, LISTED).row(number)
     assert found is not None
@@ -28,6 +28,6 @@ def test_what_is_stored_is_read_back_as_it_was_claimed(postgres_dsn: str, fields
 
 def test_arrays_and_jsonb_are_queried_as_such(postgres_dsn: str) -> None:
     sink = store(postgres_dsn, LISTED)
-    write(sink, sink.claim(TOPIC, 0, "id"), [Change("N-1", 1, 0, 1, LISTED.row("N-1", FIELDS, SLUICE))])
+    write(sink, sink.lease(TOPIC, 0, "id"), [Change("N-1", 1, 0, 1, LISTED.row("N-1", FIELDS, SLUICE))])
     asked = "SELECT prices[1]::text, about #>> '{c,e}', 'Zoë' = ANY(tags) FROM golden.listed WHERE flags[1]"
     assert rows(postgres_dsn, asked) == [("1.50", "100", True)]

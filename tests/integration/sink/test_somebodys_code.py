@@ -45,11 +45,11 @@ def test_what_a_trigger_raises_is_a_fault_that_names_table_record_function_and_c
     postgres_dsn: str, raise_with: str, state: str
 ) -> None:
     sink = store(postgres_dsn)
-    claim = sink.claim(TOPIC, 0, "id")
+    lease = sink.lease(TOPIC, 0, "id")
     on_golden_worker(postgres_dsn, raise_with)
     batch = [*(upsert(f"W{n}", n) for n in range(20)), upsert("B", 20, full_name="bad"), upsert("Z", 21)]
     with pytest.raises(EnvironmentFault) as fault:
-        write(sink, claim, batch)
+        write(sink, lease, batch)
     assert fault.value.where == "table golden.worker: writing the row of partition 0, offset 20"
     assert f"({state}) of PL/pgSQL function golden.guard() line 1 at" in fault.value.why
     assert "resumes by itself" in fault.value.next_step
@@ -58,19 +58,19 @@ def test_what_a_trigger_raises_is_a_fault_that_names_table_record_function_and_c
     assert names(postgres_dsn) == {}
     with psycopg.connect(postgres_dsn) as connection:
         connection.execute("DROP TRIGGER guard ON golden.worker")
-    assert write(sink, sink.claim(TOPIC, 0, "id"), batch).effective.total() == 22
+    assert write(sink, sink.lease(TOPIC, 0, "id"), batch).effective.total() == 22
 
 
 def test_a_trigger_that_means_one_record_says_so_and_only_that_one_is_parked(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
-    claim = sink.claim(TOPIC, 0, "id")
+    lease = sink.lease(TOPIC, 0, "id")
     on_golden_worker(postgres_dsn, "EXCEPTION 'no %', NEW.full_name USING ERRCODE = 'check_violation'")
     batch = [
         *(upsert(f"W{n}", n) for n in range(20)),
         upsert("B", 20, full_name="bad"),
         upsert("C", 21, full_name="bad"),
     ]
-    written = write(sink, claim, batch)
+    written = write(sink, lease, batch)
     assert [one.change.entity_id for one in written.rejected] == ["B", "C"]
     first, second = (str(one.error) for one in written.rejected)
     assert first == second, "one cause, whatever the offset"
@@ -81,13 +81,13 @@ def test_a_trigger_that_means_one_record_says_so_and_only_that_one_is_parked(pos
 
 def test_a_constraint_that_is_checked_at_the_commit_is_a_fault_that_names_it(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
-    claim = sink.claim(TOPIC, 0, "id")
+    lease = sink.lease(TOPIC, 0, "id")
     with psycopg.connect(postgres_dsn) as connection:
         connection.execute(
             "ALTER TABLE golden.worker ADD CONSTRAINT one_name UNIQUE (full_name) DEFERRABLE INITIALLY DEFERRED"
         )
     with pytest.raises(EnvironmentFault, match="constraint one_name of table worker: UniqueViolation") as fault:
-        write(sink, claim, [upsert("A", 1, full_name=SECRET), upsert("B", 2, full_name=SECRET)])
+        write(sink, lease, [upsert("A", 1, full_name=SECRET), upsert("B", 2, full_name=SECRET)])
     assert "NOT DEFERRABLE" in fault.value.next_step
     assert SECRET not in str(fault.value)
 
@@ -129,59 +129,59 @@ def test_a_row_that_a_trigger_drops_in_silence_is_a_fault_that_names_it_before_a
     postgres_dsn: str,
 ) -> None:
     sink = store(postgres_dsn)
-    write(sink, sink.claim(TOPIC, 0, "id"), [upsert("W1", 1)])
+    write(sink, sink.lease(TOPIC, 0, "id"), [upsert("W1", 1)])
     swallowing(postgres_dsn, "INSERT OR UPDATE", "NEW.full_name = 'bad'")
     for batch in (
         [upsert("W2", 2), upsert("W3", 3, full_name="bad"), upsert("W1", 4, full_name="bad")],
         [upsert("W1", 4, full_name="bad"), upsert("W2", 2)],
     ):
         with pytest.raises(EnvironmentFault) as fault:
-            write(sink, sink.claim(TOPIC, 0, "id"), batch)
+            write(sink, sink.lease(TOPIC, 0, "id"), batch)
         assert fault.value.where.startswith("table golden.worker: writing the row of partition 0, offset ")
         assert "trigger quiet (function golden.swallow)" in fault.value.why
         sink.rollback()
         assert names(postgres_dsn).keys() == {"W1"}
     with psycopg.connect(postgres_dsn) as connection:
         connection.execute("DROP TRIGGER quiet ON golden.worker")
-    assert write(sink, sink.claim(TOPIC, 0, "id"), batch).effective.total() == 2
+    assert write(sink, sink.lease(TOPIC, 0, "id"), batch).effective.total() == 2
 
 
 def test_what_is_superseded_is_not_taken_for_dropped(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
-    claim = sink.claim(TOPIC, 0, "id")
+    lease = sink.lease(TOPIC, 0, "id")
     swallowing(postgres_dsn, "INSERT OR UPDATE OR DELETE", "false")
-    write(sink, claim, [upsert("W1", 5), upsert("gone", 1), tombstone("gone", 6)])
-    assert write(sink, claim, [upsert("W1", 4), upsert("gone", 2), tombstone("W1", 3)]).effective.total() <= 1
+    write(sink, lease, [upsert("W1", 5), upsert("gone", 1), tombstone("gone", 6)])
+    assert write(sink, lease, [upsert("W1", 4), upsert("gone", 2), tombstone("W1", 3)]).effective.total() <= 1
     assert names(postgres_dsn).keys() == {"W1"}
 
 
 def test_a_delete_that_a_trigger_drops_in_silence_is_a_fault_that_names_it(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
-    claim = sink.claim(TOPIC, 0, "id")
-    write(sink, claim, [upsert("W1", 1), upsert("W2", 2)])
+    lease = sink.lease(TOPIC, 0, "id")
+    write(sink, lease, [upsert("W1", 1), upsert("W2", 2)])
     swallowing(postgres_dsn, "DELETE")
     with pytest.raises(EnvironmentFault) as fault:
-        write(sink, claim, [tombstone("W1", 3)])
+        write(sink, lease, [tombstone("W1", 3)])
     assert fault.value.where == "table golden.worker: writing the delete of partition 0, offset 3"
     assert "trigger quiet (function golden.swallow)" in fault.value.why
     sink.rollback()
     with connect(postgres_dsn, "sink test") as connection:
         epoch = begin_rebuild(connection, TABLE, TOPIC, "id", {0: Span(0, 3)})
-    claim = sink.claim(TOPIC, 0, "id")
+    lease = sink.lease(TOPIC, 0, "id")
     with pytest.raises(EnvironmentFault, match="left out 1 row: trigger quiet") as fault:
-        write(sink, claim, [upsert("W2", 2, epoch=epoch)], [(0, "W2")])
+        write(sink, lease, [upsert("W2", 2, epoch=epoch)], [(0, "W2")])
     assert fault.value.where == "table golden.worker: deleting what is gone from partition 0"
 
 
 @pytest.mark.parametrize("event", ["INSERT", "UPDATE", "DELETE"])
 def test_a_rule_instead_of_a_write_is_a_fault_of_its_topic_alone(postgres_dsn: str, event: str) -> None:
     sink = store(postgres_dsn)
-    claim = sink.claim(TOPIC, 0, "id")
-    write(sink, claim, [upsert("W1", 1)])
+    lease = sink.lease(TOPIC, 0, "id")
+    write(sink, lease, [upsert("W1", 1)])
     with psycopg.connect(postgres_dsn) as connection:
         connection.execute(f"CREATE RULE quiet AS ON {event} TO golden.worker DO INSTEAD NOTHING".encode())
     with pytest.raises(TopicFault, match="drop the rules of that table") as fault:
-        write(sink, claim, [upsert("W1", 2) if event != "DELETE" else tombstone("W1", 2)])
+        write(sink, lease, [upsert("W1", 2) if event != "DELETE" else tombstone("W1", 2)])
     assert fault.value.topic == TOPIC
 
 

@@ -138,7 +138,7 @@ def by_hand(dsn: str, statements: str) -> None:
 
 def filled(dsn: str) -> GoldenStore:
     sink = store(dsn)
-    write(sink, sink.claim(TOPIC, 0, "id"), [upsert(f"W{n}", n) for n in range(3)])
+    write(sink, sink.lease(TOPIC, 0, "id"), [upsert(f"W{n}", n) for n in range(3)])
     return sink
 
 
@@ -150,7 +150,7 @@ def fault(sink: GoldenStore) -> EnvironmentFault | None:
 def later(sink: GoldenStore, offset: int) -> None:
     """Something comes meanwhile, where the table can be written to."""
     try:
-        write(sink, sink.claim(TOPIC, 0, "id"), [upsert("later", offset)])
+        write(sink, sink.lease(TOPIC, 0, "id"), [upsert("later", offset)])
     except EnvironmentFault:
         sink.rollback()
 
@@ -162,7 +162,7 @@ def rebuilt(dsn: str, offsets: Sequence[tuple[str, int]]) -> GoldenStore:
         epoch = begin_rebuild(connection, TABLE, TOPIC, "id", {0: Span(0, end)})
     sink = store(dsn)
     changes = [upsert(name, offset, epoch=epoch) for name, offset in offsets]
-    write(sink, sink.claim(TOPIC, 0, "id"), changes, [(0, name) for name, _ in offsets])
+    write(sink, sink.lease(TOPIC, 0, "id"), changes, [(0, name) for name, _ in offsets])
     return sink
 
 
@@ -194,7 +194,7 @@ def test_what_users_may_do_to_a_golden_table_is_no_fault_and_rows_are_written_on
     sink = filled(postgres_dsn)
     by_hand(postgres_dsn, done)
     for offset in (3, 4):
-        assert write(sink, sink.claim(TOPIC, 0, "id"), [upsert(f"W{offset}", offset)]).effective.total() == 1
+        assert write(sink, sink.lease(TOPIC, 0, "id"), [upsert(f"W{offset}", offset)]).effective.total() == 1
         assert fault(sink) is None
         sink.rollback()
     assert len(names(postgres_dsn)) == 5
@@ -301,7 +301,7 @@ def test_a_user_who_may_make_no_trigger_writes_without_a_watch_and_is_told_so_on
     sink = store(other)
     with capture_logs() as told:
         for offset in (3, 4):
-            write(sink, sink.claim(TOPIC, 0, "id"), [upsert(f"W{offset}", offset)])
+            write(sink, sink.lease(TOPIC, 0, "id"), [upsert(f"W{offset}", offset)])
             assert fault(sink) is None
             sink.rollback()
     (line,) = [one for one in told if one["event"] == "golden tables are not watched"]

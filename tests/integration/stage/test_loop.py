@@ -98,7 +98,7 @@ def test_an_owner_that_lost_its_partition_cannot_commit_what_it_had_in_hand(benc
     with Running(stage):
         eventually(lambda: bench.visible(bench.out) == [b"1"])
         zombie.begin()
-        zombie.produce(bench.out, b"k", b"from the grave", partition=0)
+        zombie.produce(bench.out, b"k", b"from a zombie", partition=0)
         with pytest.raises(Exception, match="sending offsets"):
             zombie.commit([TopicPartition(bench.topic, 0, 0)], old_generation)
         bench.feed(b"2")

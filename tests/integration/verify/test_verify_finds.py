@@ -84,7 +84,7 @@ def crimes_in_tables(made: Handmade) -> None:
     )
     made.sql("UPDATE golden.person SET entity_id = 'NOBODY' WHERE entity_id = 'RENAMED'")
     made.sql("UPDATE golden.person SET _partition = 77 WHERE entity_id = 'STRAY'")
-    made.sql("DELETE FROM golden._graves WHERE entity_id = 'NO-GRAVE'")
+    made.sql("DELETE FROM golden._tombstones WHERE entity_id = 'NO-TOMBSTONE'")
 
 
 def crimes_in_the_ledger(made: Handmade) -> None:
@@ -114,10 +114,10 @@ def clean(made: Handmade) -> Report:
     innocents(made)
     for number in ("CHANGED-ROW", "NO-ROW", "OLD-ROW", "FORGED-PROVENANCE", "RENAMED", "STRAY"):
         person(made, number)
-    left = made.mapped(made.person("NO-GRAVE", "Alan"))
-    made.merged("NO-GRAVE")
-    made.retract(left, made.gone("NO-GRAVE"))
-    made.merged("NO-GRAVE")
+    left = made.mapped(made.person("NO-TOMBSTONE", "Alan"))
+    made.merged("NO-TOMBSTONE")
+    made.retract(left, made.gone("NO-TOMBSTONE"))
+    made.merged("NO-TOMBSTONE")
     made.finish()
     return verify(made.pipeline, made.settings, wait_s=5.0)
 
@@ -170,7 +170,7 @@ CRIMES: list[tuple[Check, str, str]] = [
     ("I2", "REPEATED", "1 times the same claim again"),
     ("I4", "OLDER-LAST", "is not the highest claim of its key"),
     ("I4", "OLD-ROW", "the newest is of epoch 1"),
-    ("I4", "NO-GRAVE", "has no grave"),
+    ("I4", "NO-TOMBSTONE", "has no tombstone"),
     ("I6", "WRONG-PLACE", "which is of another source key"),
     ("I6", "FORGED-PROVENANCE", "beyond the end of its log"),
 ]

@@ -24,7 +24,7 @@ from sluice_ingress_poller.page import RECORD_BYTES_MAX, Item, content_hash, new
 from sluice_ingress_poller.polled import Patience, shard_of
 from sluice_ingress_poller.records import uuid7
 from sluice_ingress_poller.schedule import RETRY_S_MAX, poll_interval_s, retry_delay_s, waits_too_long
-from sluice_ingress_poller.watermark import Alarm, Watermark, claimed, newer
+from sluice_ingress_poller.watermark import Alarm, Watermark, newer, taken_over
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
@@ -135,15 +135,15 @@ def stored(epoch: int, incarnation: int) -> dict[str, Any]:
 
 
 def test_a_watermark_survives_being_written_and_read() -> None:
-    assert claimed(stored(1, 4), 9, "x") == Watermark("2024-05-01T10:00:00Z", 1, 9, 77)
-    assert claimed(None, 0, "x") == Watermark(None, 1, 0)
+    assert taken_over(stored(1, 4), 9, "x") == Watermark("2024-05-01T10:00:00Z", 1, 9, 77)
+    assert taken_over(None, 0, "x") == Watermark(None, 1, 0)
 
 
 def test_alarms_survive_being_written_and_read_until_they_are_ended() -> None:
     loss = Loss.of(keys(1, 2), 5)
     plain = Watermark(5, 1, 9, 77, paged="NextLink next", page_records=50, accepted="r", listed=5)
     alarmed = replace(plain, raw_anew=Position(1, 8, 0)).with_alarm("enumeration", "why", 3, loss)
-    read = claimed(json.loads(json.dumps(alarmed.dump(99))), 10, "x")
+    read = taken_over(json.loads(json.dumps(alarmed.dump(99))), 10, "x")
     assert read.alarms == {"enumeration": Alarm("why", 3, loss)}
     assert (read.paged, read.page_records, read.accepted) == ("NextLink next", 50, "r")
     assert (read.listed, read.raw_anew) == (5, Position(1, 8, 0))
@@ -153,8 +153,8 @@ def test_alarms_survive_being_written_and_read_until_they_are_ended() -> None:
 
 
 def test_that_nothing_was_listed_survives_being_written_and_read() -> None:
-    assert claimed(Watermark(5, 1, 9, listed=0).dump(99), 10, "x").listed == 0
-    assert claimed(Watermark(5, 1, 9).dump(99), 10, "x").listed is None
+    assert taken_over(Watermark(5, 1, 9, listed=0).dump(99), 10, "x").listed == 0
+    assert taken_over(Watermark(5, 1, 9).dump(99), 10, "x").listed is None
 
 
 def test_a_loss_is_told_by_its_keys_in_any_order() -> None:
@@ -163,9 +163,9 @@ def test_a_loss_is_told_by_its_keys_in_any_order() -> None:
 
 
 def test_shards_made_anew_raise_the_epoch() -> None:
-    assert claimed(stored(1, 40), 0, "x").epoch == 2
-    assert claimed(stored(1, 40), 40, "x").epoch == 2
-    assert claimed(stored(1, 40), 42, "x").epoch == 1
+    assert taken_over(stored(1, 40), 0, "x").epoch == 2
+    assert taken_over(stored(1, 40), 40, "x").epoch == 2
+    assert taken_over(stored(1, 40), 42, "x").epoch == 1
 
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=20))
@@ -173,7 +173,7 @@ def test_positions_of_later_owners_are_higher_whatever_their_claims_offset(incar
     written: dict[str, Any] | None = None
     last = Position(0, 0, 0)
     for incarnation in incarnations:
-        watermark = claimed(written, incarnation, "x")
+        watermark = taken_over(written, incarnation, "x")
         first = Position(watermark.epoch, watermark.incarnation, 1)
         assert first > last
         last = first._replace(minor=1_000)
@@ -182,7 +182,7 @@ def test_positions_of_later_owners_are_higher_whatever_their_claims_offset(incar
 
 def test_a_watermark_of_an_unknown_form_is_a_stop() -> None:
     with pytest.raises(EnvironmentFault, match="version 2"):
-        claimed({"v": 2}, 1, "watermark hr/workers")
+        taken_over({"v": 2}, 1, "watermark hr/workers")
 
 
 def item(number: int | None, raw: bytes) -> Item:

@@ -90,7 +90,7 @@ class Owner:
         self.restart()
 
     def restart(self) -> None:
-        """A new claim: what is known comes from what was published."""
+        """A new lease: what is known comes from what was published."""
         self.known.hashes = {key: content_hash(value) for key, value in self.raw.items()}
         stream = Store("s", {"base_url": "http://s"}).stream("things")
         self.poll = StreamPoll(stream, self.plan, self.watermark, self.known, self.now_s, round(self.now_s * 1e6))

@@ -15,7 +15,7 @@ from support.sink import CONTRIBUTORS, TABLE, WINNERS, tombstone, upsert
 
 SLUICE: dict[str, Any] = {"revision": 3, "updated_at": 0, "contributors": CONTRIBUTORS, "winners": WINNERS}
 STANDING = {column.name: column.sql_type for column in TABLE.columns}
-OWN = {name: {"topic": "text"} for name in ("_topics", "_owner", "_graves", "_seen", "_ledger")}
+OWN = {name: {"topic": "text"} for name in ("_topics", "_owner", "_tombstones", "_seen", "_ledger")}
 OWN["_owner"] |= {"paused_at": "double precision"}
 
 

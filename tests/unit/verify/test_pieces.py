@@ -81,7 +81,7 @@ def test_a_row_is_its_golden_record(stored: StoredRow, found: list[str]) -> None
     assert [check for check, _ in row_findings(stored, 9, 1, DECODED)] == found
 
 
-def test_a_deleted_entity_has_no_row_and_a_grave() -> None:
+def test_a_deleted_entity_has_no_row_and_a_tombstone() -> None:
     assert list(deleted_findings(None, (1, 9), 9, 1)) == []
     assert list(deleted_findings(None, (2, 0), 9, 1)) == []
     assert [check for check, _ in deleted_findings(row(), None, 9, 1)] == ["canonical-table", "I4"]

@@ -2,7 +2,7 @@
 SELECT i.entity_id, count(*) OVER ()
 FROM {incoming} AS i
 WHERE NOT EXISTS (
-    SELECT FROM {graves} AS g
+    SELECT FROM {tombstones} AS g
     WHERE g.entity = {entity} AND g.entity_id = i.entity_id
       AND (g.topic_epoch, g."offset") > (i._topic_epoch, i._offset)
 )

@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS {schema}._owner (
 );
 
 -- Deleted entities: keeps a rewound or stalled writer from bringing one back.
-CREATE TABLE IF NOT EXISTS {schema}._graves (
+CREATE TABLE IF NOT EXISTS {schema}._tombstones (
     entity      text NOT NULL,
     entity_id   text NOT NULL,
     topic_epoch integer NOT NULL,

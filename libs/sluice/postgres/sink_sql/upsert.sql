@@ -1,10 +1,10 @@
--- The guard: a row takes a newer or the same (epoch, offset), never an older; a grave keeps what is older out.
+-- The guard: a row takes a newer or the same (epoch, offset), never an older; a tombstone keeps what is older out.
 -- Sorted by key, so that concurrent batches take their locks in one order: unsorted ones deadlock.
 WITH written AS (
     INSERT INTO {table} AS t ({columns})
     SELECT {columns} FROM {incoming} AS i
     WHERE NOT EXISTS (
-        SELECT FROM {graves} AS g
+        SELECT FROM {tombstones} AS g
         WHERE g.entity = {entity} AND g.entity_id = i.entity_id
           AND (g.topic_epoch, g."offset") > (i._topic_epoch, i._offset)
     )

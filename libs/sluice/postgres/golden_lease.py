@@ -1,6 +1,6 @@
 """Who writes a partition, under which epoch of its topic, and how far it is written: rows beside the golden tables.
 
-The owner's number only keeps a stalled writer from wasting work; safety rests on the offset guard and the graves.
+The owner's number only keeps a stalled writer from wasting work; safety rests on the offset guard and the tombstones.
 """
 
 from collections.abc import Iterable
@@ -15,11 +15,13 @@ from sluice.postgres.sink_sql import statement
 
 
 class OwnerChanged(TransactionLost):
-    """Somebody claimed a partition of the batch: nothing is written; claim again what the group still assigns."""
+    """Another sink has taken the lease of a partition of the batch: nothing was written. Take those again that the
+    group still assigns."""
 
 
-class Claim(NamedTuple):
-    """A partition as its owner holds it. `processed` None: nothing of it was ever written; `at_s`: when it last was.
+class Lease(NamedTuple):
+    """The right to write a partition. `processed`: the offset behind what was written, None if nothing ever was;
+    `at_s`: when it was (Unix s).
 
     `pass_from`, `pass_end`: a pass from the first offset that is on its way.
     """
@@ -62,34 +64,34 @@ def topic_epoch(connection: Connection, table: GoldenTable, topic: str, topic_id
 
 def _empty(connection: Connection, table: GoldenTable) -> bool:
     question = sql.SQL("SELECT EXISTS (SELECT FROM {}) OR EXISTS (SELECT FROM {} WHERE entity = %s)").format(
-        sql.Identifier(table.schema, table.name), sql.Identifier(table.schema, "_graves")
+        sql.Identifier(table.schema, table.name), sql.Identifier(table.schema, "_tombstones")
     )
     found = connection.execute(question, [table.name]).fetchone()
     return found == (False,)
 
 
-def claim(connection: Connection, table: GoldenTable, topic: str, partition: int, topic_id: str) -> Claim:
-    """Become the owner of a partition: whoever owned it before finds another number and aborts."""
+def take_lease(connection: Connection, table: GoldenTable, topic: str, partition: int, topic_id: str) -> Lease:
+    """Become the owner of a partition. An earlier owner then finds another number, and aborts its batch."""
     with connection.transaction():
         epoch = topic_epoch(connection, table, topic, topic_id)
         taken = connection.execute(
-            statement("claim", owner=sql.Identifier(table.schema, "_owner")),
+            statement("lease", owner=sql.Identifier(table.schema, "_owner")),
             {"topic": topic, "partition": partition, "topic_id": topic_id},
         ).fetchone()
     if taken is None:
         raise Transient(f"the owner row of {topic}/{partition} was not returned")
     owner_no, kept_topic_id, processed, pass_from, pass_end, at_s = taken
-    return Claim(topic, partition, owner_no, epoch, kept_topic_id, processed, pass_from, pass_end, at_s)
+    return Lease(topic, partition, owner_no, epoch, kept_topic_id, processed, pass_from, pass_end, at_s)
 
 
-def lock(connection: Connection, schema: str, claims: Iterable[Claim]) -> None:
-    """Lock the owner rows of `claims` in partition order for this transaction. Raises OwnerChanged."""
-    held = {(claim.topic, claim.partition): claim.owner_no for claim in claims}
+def lock(connection: Connection, schema: str, leases: Iterable[Lease]) -> None:
+    """Lock the owner rows of `leases` in partition order for this transaction. Raises OwnerChanged."""
+    ours = {(lease.topic, lease.partition): lease.owner_no for lease in leases}
     found = connection.execute(
         statement("lock_owners", owner=sql.Identifier(schema, "_owner")),
-        {"topics": [topic for topic, _ in held], "partitions": [partition for _, partition in held]},
+        {"topics": [topic for topic, _ in ours], "partitions": [partition for _, partition in ours]},
     ).fetchall()
     now = {(topic, partition): owner_no for topic, partition, owner_no in found}
-    for (topic, partition), owner_no in held.items():
+    for (topic, partition), owner_no in ours.items():
         if now.get((topic, partition)) != owner_no:
             raise OwnerChanged(f"{topic}/{partition}: owner {owner_no} here, {now.get((topic, partition))} in Postgres")

@@ -1,6 +1,6 @@
--- Graves for deleted entities, sorted like every write; none where the row or its grave is already newer.
-WITH dug AS (
-    INSERT INTO {graves} AS g (entity, entity_id, topic_epoch, partition, "offset")
+-- Tombstones for deleted entities, sorted like every write; none where the row or its tombstone is already newer.
+WITH written AS (
+    INSERT INTO {tombstones} AS g (entity, entity_id, topic_epoch, partition, "offset")
     SELECT {entity}, d.entity_id, d.topic_epoch, d.partition, d."offset"
     FROM {deleted} AS d
     WHERE NOT EXISTS (
@@ -13,4 +13,4 @@ WITH dug AS (
     WHERE (g.topic_epoch, g."offset") < (excluded.topic_epoch, excluded."offset")
     RETURNING g.partition
 )
-SELECT partition, count(*) FROM dug GROUP BY partition
+SELECT partition, count(*) FROM written GROUP BY partition

@@ -1,4 +1,4 @@
--- Graves of some partitions of an entity.
+-- Tombstones of some partitions of an entity.
 SELECT entity_id, topic_epoch, "offset"
-FROM {graves}
+FROM {tombstones}
 WHERE entity = %(entity)s AND partition = ANY(%(partitions)s::integer[])

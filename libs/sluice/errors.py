@@ -59,11 +59,13 @@ class DeadRecord(SluiceError):
 
 
 class Transient(SluiceError):
-    """Not now; the same records again, nothing committed. `retry_after_s` is what the other side asked for."""
+    """Not now; the same records again, nothing committed. `retry_after_s` is what the other side asked for, `next_step`
+    what helps where waiting does not."""
 
-    def __init__(self, why: str, retry_after_s: float | None = None) -> None:
+    def __init__(self, why: str, retry_after_s: float | None = None, next_step: str = "") -> None:
         super().__init__(why)
         self.retry_after_s = retry_after_s
+        self.next_step = next_step
 
 
 class TransactionLost(Transient):
@@ -138,7 +140,10 @@ def fault_text(error: BaseException) -> str:
     if isinstance(error, EnvironmentFault | Bug):
         return str(error)
     if isinstance(error, SluiceError):
-        return f"{error}. Next: wait, it is tried again by itself; if it lasts, look after the server named"
+        helps = error.next_step if isinstance(error, Transient) else ""
+        return (
+            f"{error}. Next: {helps or 'wait, it is tried again by itself; if it lasts, look after the server named'}"
+        )
     return f"{type(error).__name__} where none may be, which is tried again. Next: report it with the frames in the log"
 
 

@@ -19,6 +19,7 @@ from sluice.errors import EnvironmentFault, SluiceError, Transient
 
 # A raw topic takes 8 MiB a batch; the headers and the batch's own frame need room.
 RECORD_BYTES_MAX = 8 * 1024 * 1024 - 16 * 1024
+REFUSED_PAGE = "if it lasts, mend what the source answers, or the connector that reads it; it is asked again by itself"
 UNREADABLE_IN_A_ROW_MAX = 100
 
 
@@ -85,7 +86,8 @@ def read_page(stream: Stream[Any], response: Response) -> Page:
         said, open_end = signs(response, stream.not_paging), following is None and _ends_open(stream, response)
     except (NotJson, Missing) as error:
         kind = response.headers.get("content-type", "none").partition(";")[0][:64]
-        raise Transient(f"{where}: page refused whole: {error}{_failure_in(response)} (content-type {kind})") from None
+        why = f"{where}: page refused whole: {error}{_failure_in(response)} (content-type {kind})"
+        raise Transient(why, next_step=REFUSED_PAGE) from None
     except SluiceError:
         raise
     except (Exception, SystemExit) as error:

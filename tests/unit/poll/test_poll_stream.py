@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from sluice.connector import Connector, ConnectorSettings, Cursor, Offset, Request, Response, RestStream
-from sluice.errors import EnvironmentFault, SluiceError, Transient
+from sluice.errors import EnvironmentFault, SluiceError, Transient, fault_text
 from sluice.position import Position
 from sluice.stage.deletes import Acceptance
 from sluice_ingress_poller.page import content_hash
@@ -273,8 +273,9 @@ def answer(owner: Owner, body: bytes) -> Decision:
 
 @pytest.mark.parametrize("body", [b"<html>", b'{"data":[{"id":1},', b'{"items":[]}', b'{"data":null}', b""])
 def test_a_page_that_is_not_data_is_refused_whole(body: bytes) -> None:
-    with pytest.raises(Transient, match=r"page refused whole: .*content-type text/html"):
+    with pytest.raises(Transient, match=r"page refused whole: .*content-type text/html") as refused:
         answer(owner_of(0), body)
+    assert "Next: if it lasts, mend what the source answers" in fault_text(refused.value)
 
 
 def test_a_record_without_key_is_parked_and_blocks_deletes() -> None:

@@ -185,8 +185,7 @@ BREAKAGES = [
         "libs/sluice/telemetry/fault_writer.py",
         "            health.watch()\n",
         "",
-        "tests/integration/stage/test_loop.py"
-        "::test_a_record_that_does_not_end_is_a_fault_with_its_place_until_it_does",
+        "tests/integration/stage/test_loop.py::test_a_record_that_does_not_end_is_a_fault_with_its_place_until_it_does",
     ),
     Breakage(
         "a secret is removed however a source spells it",
@@ -200,8 +199,7 @@ BREAKAGES = [
         "libs/sluice/postgres/golden_tables.py",
         '    if "_graves" in there.columns:\n',
         "    if not there:\n",
-        "tests/integration/sink/test_golden_tables.py"
-        "::test_tombstones_of_an_older_version_keep_deleted_rows_deleted",
+        "tests/integration/sink/test_golden_tables.py::test_tombstones_of_an_older_version_keep_deleted_rows_deleted",
     ),
 ]
 

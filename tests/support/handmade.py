@@ -230,9 +230,9 @@ class Handmade:
         changes = [self._change(table, record) for record in self.records(self.canonical)]
         topic_id = Topics(self.admin).pinned([self.canonical])[self.canonical].topic_id
         store = GoldenStore("warehouse", lambda: self.dsn, "golden", {self.canonical: table})
-        claims = {at: store.claim(*at, topic_id) for at, _, _ in lines}
-        store.write(claims, {self.canonical: changes}, {})
-        told = [Progress(claims[at], end, ledger_key(group, *at).decode(), line.decode()) for at, end, line in lines]
+        leases = {at: store.lease(*at, topic_id) for at, _, _ in lines}
+        store.write(leases, {self.canonical: changes}, {})
+        told = [Progress(leases[at], end, ledger_key(group, *at).decode(), line.decode()) for at, end, line in lines]
         store.record_progress(told)
         store.commit()
         store.rollback()

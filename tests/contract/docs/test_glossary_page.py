@@ -15,7 +15,7 @@ TERMS = re.findall(r"^\| \*\*(.+?)\*\* \| .* \| (.*?) ?\|$", (ROOT / PAGE).read_
 STATEMENTS = "libs/sluice/postgres/sink_sql"
 OLDER = {PAGE, Path(f"{STATEMENTS}/rename_graves.sql"), Path(f"{STATEMENTS}/merge_graves.sql")}
 OLDER |= {Path("libs/sluice/postgres/golden_tables.py"), Path("tests/integration/sink/test_golden_tables.py")}
-OLDER |= {Path("bench/breakages.py"), Path("CHANGELOG.md")}
+OLDER |= {Path("bench/breakages.py"), Path("CHANGELOG.md"), Path("tests/contract/docs/test_glossary_page.py")}
 TEXTS = {path: text for path, text in tracked_text().items() if path.suffix in (".py", ".md", ".sql", ".yaml")}
 PROSE = "\n".join(text for path, text in TEXTS.items() if path != PAGE)
 

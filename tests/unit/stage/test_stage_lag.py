@@ -194,7 +194,7 @@ def test_ends_that_take_long_to_ask_for_take_turns_and_hold_up_the_loop_for_a_se
     clock = SimpleNamespace(monotonic=lambda: reader.now_s, time=lambda: 0.0)
     monkeypatch.setattr(metrics_of, "time", clock)
     parts = [("input_slow_to_answer", number) for number in range(6)]
-    owned = cast(Any, SimpleNamespace(owned={at: SimpleNamespace(position=5) for at in parts}, unread=dict))
+    owned = cast(Any, SimpleNamespace(owned={at: SimpleNamespace(next_offset=5) for at in parts}, unread=dict))
     measured = StageMetrics("echo", "scripted")
     for _ in range(3):
         began = reader.now_s

@@ -5,10 +5,13 @@ Never confuse it with an offset (a place in a Kafka log) or with "newest in a co
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from msgspec import Meta
 
 HEADER = "sluice-position"
 PART_MAX = 2**63 - 1
+Part = Annotated[int, Meta(ge=-PART_MAX - 1, le=PART_MAX)]
 
 
 class Position(NamedTuple):
@@ -18,9 +21,9 @@ class Position(NamedTuple):
     Polled: `(epoch, incarnation of the shard's owner, sequence)`.
     """
 
-    epoch: int
-    major: int
-    minor: int
+    epoch: Part
+    major: Part
+    minor: Part
 
     def __str__(self) -> str:
         return f"{self.epoch}:{self.major}:{self.minor}"

@@ -239,7 +239,8 @@ class Mapper:
     def _retract(self, owned: Owned, key: bytes, state: KeyState, sweep: Sweep, batch: Batch) -> int:
         """Retract what stands of a key, as `sweep` says; how much that was."""
         inputs = self._inputs[owned.at[0]]
-        marker = Record(*sweep.raw, key, None, {}, time.time_ns() // 1_000_000)
+        at = sweep.raw
+        marker = Record(at.topic, at.partition, at.offset, key, None, {}, time.time_ns() // 1_000_000)
         stream, source_key = inputs.stream, source_record.source_key(marker)
         origin = claims.Origin(stream.source, stream.stream, source_key, sweep.position, sweep.raw, sweep.observed_at)
         step = claims.retract_all(inputs.versions, state, origin)

@@ -58,7 +58,7 @@ class StandingClaims:
         if self._claimed_from is None:
             found: set[Partition] = set()
             for number, (_, claim) in enumerate(self._read(None), 1):
-                found.add(claim.raw[:2])
+                found.add(claim.raw.at)
                 if number % SLICE_KEYS == 0:
                     yield
             self._claimed_from = found
@@ -72,7 +72,7 @@ class StandingClaims:
         yield from self._forget_claims(view)
         versions: dict[str, int] = {}
         for number, (entity, claim) in enumerate(self._read(stream), 1):
-            if claim.raw[:2] == at:
+            if claim.raw.at == at:
                 versions[claim.mapping] = max(versions.get(claim.mapping, 0), claim.mapping_version)
                 key = claim.source_key.encode()
                 state = KeyState.from_json(view.get(key))

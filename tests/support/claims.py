@@ -25,20 +25,20 @@ def contribution(
     claimed = {"employee_number": "W", "full_name": "Zoë"} if fields is None else fields
     raw = RawRef(f"raw.{source}.workers", 0, position.minor)
     return Contribution(
-        "W",
-        source,
-        "workers",
-        source_key,
-        "worker",
-        1,
-        "main",
-        position,
-        raw,
-        5,
-        effective_at,
-        2,
-        {} if retracted else claimed,
-        retracted,
+        entity_id="W",
+        source=source,
+        stream="workers",
+        source_key=source_key,
+        mapping="worker",
+        mapping_version=1,
+        output="main",
+        position=position,
+        raw=raw,
+        observed_at=5,
+        effective_at=effective_at,
+        contract=2,
+        fields={} if retracted else claimed,
+        retracted=retracted,
     ).sealed()
 
 

@@ -130,22 +130,22 @@ class Handmade:
         made = []
         for claim in mapping.apply(read if polled else read["after"]):
             whole = Contribution(
-                claim.entity_id,
-                source,
-                stream,
-                (raw.key or b"").decode(),
-                mapping.name,
-                mapping.version,
-                claim.output,
-                Position.parse(raw.headers["sluice-position"]),
-                RawRef(*raw[:3]),
-                1_772_366_400_000_000,
-                claim.effective_at,
-                1,
-                claim.fields,
-                False,
+                entity_id=claim.entity_id,
+                source=source,
+                stream=stream,
+                source_key=(raw.key or b"").decode(),
+                mapping=mapping.name,
+                mapping_version=mapping.version,
+                output=claim.output,
+                position=Position.parse(raw.headers["sluice-position"]),
+                raw=RawRef(*raw[:3]),
+                observed_at=1_772_366_400_000_000,
+                effective_at=claim.effective_at,
+                contract=1,
+                fields=claim.fields,
+                retracted=False,
             )
-            made.append(whole._replace(**other).sealed())
+            made.append(whole.replace(**other).sealed())
         return made
 
     def contribute(self, claim: Contribution) -> Record:
@@ -165,7 +165,7 @@ class Handmade:
     def retract(self, claim: Contribution, by: Record) -> None:
         """Retract a claim for a delete."""
         position = Position.parse(by.headers["sluice-position"])
-        gone = claim._replace(position=position, raw=RawRef(*by[:3]), fields={}, effective_at=None, retracted=True)
+        gone = claim.replace(position=position, raw=RawRef(*by[:3]), fields={}, effective_at=None, retracted=True)
         self.contribute(gone.sealed())
 
     def dead_letter(self, stage: str, of: Record, code: str = "wrong-type") -> None:

@@ -64,10 +64,21 @@ class MergerBench:
     ) -> Contribution:
         """Append a contribution of `source` to the log."""
         made = Contribution(
-            entity_id, source, "people", f'{{"id":"{entity_id}"}}', f"from_{source}", 1, "main",
-            Position.parse(position), RawRef(f"raw.{source}.people", 0, 0), 1, fields.pop("effective_at", None), 1,
-            {} if retracted else {"number": entity_id, **fields}, retracted,
-        ).sealed()  # fmt: skip
+            entity_id=entity_id,
+            source=source,
+            stream="people",
+            source_key=f'{{"id":"{entity_id}"}}',
+            mapping=f"from_{source}",
+            mapping_version=1,
+            output="main",
+            position=Position.parse(position),
+            raw=RawRef(f"raw.{source}.people", 0, 0),
+            observed_at=1,
+            effective_at=fields.pop("effective_at", None),
+            contract=1,
+            fields={} if retracted else {"number": entity_id, **fields},
+            retracted=retracted,
+        ).sealed()
         self.logs.append(IN, 0, made.key, made.to_json(), [])
         return made
 

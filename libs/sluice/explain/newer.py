@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, Literal, NamedTuple
 
+from msgspec.structs import asdict
+
 from sluice.errors import DeadRecord, EnvironmentFault, Transient
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.log import Partition
@@ -46,7 +48,7 @@ class Newer(NamedTuple):
     cause: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        places = {"raw": self.raw._asdict(), "letter": None if self.letter is None else self.letter._asdict()}
+        places = {"raw": asdict(self.raw), "letter": None if self.letter is None else asdict(self.letter)}
         return {**self._asdict(), "position": str(self.position), **places}
 
 

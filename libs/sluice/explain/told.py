@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
+from msgspec.structs import asdict
 
 from sluice.explain.explanation import Explanation, FieldExplained, Origin
 from sluice.explain.raw_places import RawPlace
@@ -137,7 +138,7 @@ def _field_json(field: FieldExplained, one: Explanation) -> dict[str, Any]:
 
 
 def _origin_json(origin: Origin) -> dict[str, Any]:
-    return {**origin._asdict(), "raw": origin.raw._asdict()}
+    return {**origin._asdict(), "raw": asdict(origin.raw)}
 
 
 def _time(micros: int) -> str:

@@ -3,24 +3,40 @@
 The mapper writes it, the merger holds all of an entity's and chooses among them.
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple, Self
 
 import msgspec
 import orjson
+from msgspec.structs import asdict
 
 from sluice.canonical_json import canonical_bytes
 from sluice.errors import DeadRecord
 from sluice.position import Position
 
+# Whoever writes into the topic, what the merger holds has these types: it compares, sorts and encodes them.
+Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
-class RawRef(NamedTuple):
+
+class RawRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the raw record stands; always the original place, also after a redrive."""
 
     topic: str
-    partition: int
-    offset: int
+    partition: Number
+    offset: Number
+
+    @property
+    def at(self) -> tuple[str, int]:
+        """The partition: topic and number."""
+        return self.topic, self.partition
+
+    @property
+    def place(self) -> str:
+        """For errors: where the record stands."""
+        return f"{self.topic}/{self.partition}@{self.offset}"
 
 
 class ClaimOrder(NamedTuple):
@@ -31,21 +47,24 @@ class ClaimOrder(NamedTuple):
     retracted: bool
 
 
-class Contribution(NamedTuple):
-    """One claim with its provenance. Times are microseconds UTC; `fields` are JSON as the contract encodes them."""
+class Contribution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One claim with its provenance. Times are microseconds UTC; `fields` are JSON as the contract encodes them.
+
+    The members are those of the record's JSON; `content` is the hash of what is claimed, empty until `sealed`.
+    """
 
     entity_id: str
     source: str
     stream: str
     source_key: str
     mapping: str
-    mapping_version: int
+    mapping_version: Number
     output: str
     position: Position
     raw: RawRef
-    observed_at: int
-    effective_at: int | None
-    contract: int
+    observed_at: Number
+    effective_at: Number | None
+    contract: Number
     fields: Mapping[str, Any]
     retracted: bool
     content: str = ""
@@ -61,68 +80,26 @@ class Contribution(NamedTuple):
 
     def sealed(self) -> Self:
         """The same contribution with its content hash."""
-        return self._replace(content=contribution_content(self.fields, self.effective_at, self.retracted))
+        return self.replace(content=contribution_content(self.fields, self.effective_at, self.retracted))
+
+    def replace(self, **members: Any) -> Self:
+        """The same contribution with other `members`."""
+        return msgspec.structs.replace(self, **members)
 
     def to_json(self) -> bytes:
         """Canonical JSON: the Kafka value."""
-        return canonical_bytes({**self._asdict(), "position": list(self.position), "raw": self.raw._asdict()})
+        return canonical_bytes({**asdict(self), "position": list(self.position), "raw": asdict(self.raw)})
 
     @classmethod
-    def from_json(cls, value: bytes) -> Self:
+    def from_json(cls, value: bytes) -> Contribution:
         """Read a Kafka value. Raises DeadRecord (bad-contribution) for anything that is not one."""
         try:
-            read = _DECODER.decode(value)
+            return _DECODER.decode(value)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             raise DeadRecord("bad-contribution", "the value is not a contribution's JSON") from None
-        position, raw = Position(*read.position), RawRef(read.raw.topic, read.raw.partition, read.raw.offset)
-        return cls(
-            read.entity_id,
-            read.source,
-            read.stream,
-            read.source_key,
-            read.mapping,
-            read.mapping_version,
-            read.output,
-            position,
-            raw,
-            read.observed_at,
-            read.effective_at,
-            read.contract,
-            read.fields,
-            read.retracted,
-            read.content,
-        )
 
 
-# Whoever writes into the topic, what the merger holds has these types: it compares, sorts and encodes them.
-_Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-
-
-class _Raw(msgspec.Struct, forbid_unknown_fields=True):
-    topic: str
-    partition: _Number
-    offset: _Number
-
-
-class _Members(msgspec.Struct, forbid_unknown_fields=True):
-    entity_id: str
-    source: str
-    stream: str
-    source_key: str
-    mapping: str
-    mapping_version: _Number
-    output: str
-    position: tuple[_Number, _Number, _Number]
-    raw: _Raw
-    observed_at: _Number
-    effective_at: _Number | None
-    contract: _Number
-    fields: dict[str, Any]
-    retracted: bool
-    content: str = ""
-
-
-_DECODER = msgspec.json.Decoder(_Members)
+_DECODER = msgspec.json.Decoder(Contribution)
 
 
 def contribution_key(entity_id: str, source: str, stream: str, source_key: str, mapping: str, output: str) -> bytes:

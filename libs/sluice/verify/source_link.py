@@ -222,11 +222,11 @@ class SourceLink:
             self._scope.report.found("source-raw", where, key, f"{what}; {taken.slot.repair(taken.table)}")
 
     def _doubled(self, one: Doubled) -> None:
-        where = place(*one.second)
+        where = one.second.place
         if one.alike:
-            self._scope.report.found_doubled(where, one.key, f"repeats {place(*one.first)}")
+            self._scope.report.found_doubled(where, one.key, f"repeats {one.first.place}")
         else:
-            what = f"has the position of {place(*one.first)}, and says something else"
+            what = f"has the position of {one.first.place}, and says something else"
             self._scope.report.found("I2", where, one.key, what)
 
     def _not(self, what: str, because: str, next_step: str) -> None:

@@ -31,7 +31,7 @@ from sluice.verify.claims import MapperFacts, missing
 from sluice.verify.entity_round import Done
 from sluice.verify.faults import standing_faults
 from sluice.verify.links import Links
-from sluice.verify.report import NotLookedAt, Report, place
+from sluice.verify.report import NotLookedAt, Report
 from sluice.verify.scan_raw import RawScan, raw_inputs, scan_raw
 from sluice.verify.scope import OpenSink, Scope
 from sluice.verify.settle import settle
@@ -161,7 +161,7 @@ def _facts(scope: Scope, raw: RawScan) -> MapperFacts:
             continue
         what = "cannot be mapped, and no dead letter of the mapper tells of it"
         watched = ((at.topic, at.partition), source_key)
-        scope.candidates.append(Candidate("raw-contributions", place(*at), source_key, what, watched))
+        scope.candidates.append(Candidate("raw-contributions", at.place, source_key, what, watched))
     versions = {(m.source, m.stream, m.name): m.version for m in scope.mappings}
     return MapperFacts(versions, raw.parked, letters.places, raw.raw.ends)
 
@@ -191,7 +191,7 @@ def _missing(scope: Scope, raw: RawScan, facts: MapperFacts, ledgers: scan_ledge
         version = ledgers[group, at].version_at(expected.raw.offset, mapping)
         verdict = missing(expected, facts, version)
         if verdict.kind == "finding":
-            where = place(*expected.raw)
+            where = expected.raw.place
             scope.candidates.append(Candidate("raw-contributions", where, key.decode(), verdict.what, (at, source_key)))
         else:
             scope.report.checked[verdict.kind] += 1

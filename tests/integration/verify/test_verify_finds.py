@@ -50,7 +50,7 @@ def crimes_in_contributions(made: Handmade) -> None:
     made.person("OUTDATED", "Somebody New")
     made.person("LOST", "Somebody", email=["no", "text"])
     moved = person(made, "MOVED")
-    made.contribute(moved._replace(entity_id="MOVED-AWAY", fields={**moved.fields, "number": "MOVED-AWAY"}).sealed())
+    made.contribute(moved.replace(entity_id="MOVED-AWAY", fields={**moved.fields, "number": "MOVED-AWAY"}).sealed())
     made.merged("MOVED-AWAY")
     older, newer = made.person("OLDER-LAST", "Somebody"), made.person("OLDER-LAST", "Somebody New")
     made.mapped(newer)
@@ -70,7 +70,7 @@ def crimes_in_canonical(made: Handmade) -> None:
     made.golden("TWICE", twice.value, list(headers.items()))
     wrong = made.person("WRONG-PLACE", "Somebody")
     there = person(made, "RIGHT-PLACE").raw
-    made.contribute(made.claims(wrong)[0]._replace(raw=there))
+    made.contribute(made.claims(wrong)[0].replace(raw=there))
     made.merged("WRONG-PLACE")
 
 

@@ -16,7 +16,20 @@ MAPPING, KEY = "worker", '{"id":1}'
 def claim(entity_id: str, major: int, *, version: int = 1, retracted: bool = False) -> Contribution:
     at, raw = Position(1, major, 0), RawRef("raw.hr.workers", 0, major)
     return Contribution(
-        entity_id, "hr", "workers", KEY, MAPPING, version, "main", at, raw, 1, None, 1, {}, retracted
+        entity_id=entity_id,
+        source="hr",
+        stream="workers",
+        source_key=KEY,
+        mapping=MAPPING,
+        mapping_version=version,
+        output="main",
+        position=at,
+        raw=raw,
+        observed_at=1,
+        effective_at=None,
+        contract=1,
+        fields={},
+        retracted=retracted,
     ).sealed()
 
 

@@ -36,12 +36,12 @@ def test_the_key_is_a_json_array_without_spaces_and_the_source_key_a_string_in_i
 def test_claims_are_ordered_by_position_then_version_then_retraction() -> None:
     base = contribution()
     orders = [
-        base._replace(position=Position(1, 0, 9)).claim_order,
+        base.replace(position=Position(1, 0, 9)).claim_order,
         base.claim_order,
-        base._replace(retracted=True).claim_order,
-        base._replace(mapping_version=2).claim_order,
-        base._replace(position=Position(1, 10, 0)).claim_order,
-        base._replace(position=Position(2, 0, 0)).claim_order,
+        base.replace(retracted=True).claim_order,
+        base.replace(mapping_version=2).claim_order,
+        base.replace(position=Position(1, 10, 0)).claim_order,
+        base.replace(position=Position(2, 0, 0)).claim_order,
     ]
     assert orders == sorted(orders)
     assert len(set(orders)) == len(orders)
@@ -49,13 +49,13 @@ def test_claims_are_ordered_by_position_then_version_then_retraction() -> None:
 
 def test_content_is_what_is_claimed_and_nothing_else() -> None:
     base = contribution()
-    same = base._replace(position=Position(9, 9, 9), mapping_version=7, observed_at=99).sealed()
+    same = base.replace(position=Position(9, 9, 9), mapping_version=7, observed_at=99).sealed()
     assert same.content == base.content
     others = {
-        base._replace(fields={"full_name": "Zoe"}).sealed().content,
-        base._replace(effective_at=None).sealed().content,
-        base._replace(fields={"full_name": None}).sealed().content,
-        base._replace(fields={}).sealed().content,
+        base.replace(fields={"full_name": "Zoe"}).sealed().content,
+        base.replace(effective_at=None).sealed().content,
+        base.replace(fields={"full_name": None}).sealed().content,
+        base.replace(fields={}).sealed().content,
         contribution(retracted=True).content,
     }
     assert len(others | {base.content}) == 6

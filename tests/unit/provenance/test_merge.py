@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sluice.entities import Entity, Identity, most_recent, prefer
 from sluice.position import Position
@@ -42,7 +43,7 @@ def test_any_order_of_arrival_gives_the_same_content(claims: list[Contribution],
 @given(contributions(), st.integers(2, 9))
 def test_positions_offsets_and_clocks_do_not_choose(claims: list[Contribution], epoch: int) -> None:
     moved = [
-        claim._replace(position=Position(epoch, index, 0), observed_at=epoch, raw=claim.raw._replace(offset=-index))
+        claim.replace(position=Position(epoch, index, 0), observed_at=epoch, raw=replace(claim.raw, offset=-index))
         for index, claim in enumerate(claims)
     ]
     here, there = merge(CONTRACT, claims, ORDER), merge(CONTRACT, moved, ORDER)
@@ -171,7 +172,7 @@ def test_another_origin_of_the_same_value_is_another_content_and_another_version
     base = _merged(contribution("workday"))
     assert _merged(contribution("erp")).content != base.content
     assert _merged(contribution("workday", source_key="other")).content != base.content
-    assert _merged(contribution("workday")._replace(mapping_version=9)).content == base.content
+    assert _merged(contribution("workday").replace(mapping_version=9)).content == base.content
 
 
 def test_the_canonical_record_has_the_same_content_as_the_merge() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,9 +22,22 @@ EXPECTED = Expected(said(FIELDS, None), Position(1, 7, 5), 2, RAW, 99)
 
 def claim(**other: Any) -> Contribution:
     made = Contribution(
-        "P1", "crm", "people", '{"id":"P1"}', "person", 2, "main", Position(1, 7, 5), RAW, 99, None, 1, FIELDS, False
+        entity_id="P1",
+        source="crm",
+        stream="people",
+        source_key='{"id":"P1"}',
+        mapping="person",
+        mapping_version=2,
+        output="main",
+        position=Position(1, 7, 5),
+        raw=RAW,
+        observed_at=99,
+        effective_at=None,
+        contract=1,
+        fields=FIELDS,
+        retracted=False,
     )
-    return made._replace(**other).sealed()
+    return made.replace(**other).sealed()
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
@@ -50,7 +64,7 @@ DEAD = FACTS._replace(dead={RAW})
         (claim(position=Position(1, 7, 4)), EXPECTED, FACTS, "finding"),
         (claim(position=Position(1, 7, 4)), EXPECTED, DEAD, "parked"),
         (claim(position=Position(1, 7, 6)), EXPECTED, FACTS, "finding"),
-        (claim(position=Position(1, 7, 6), raw=RAW._replace(offset=100)), EXPECTED, FACTS, "moving"),
+        (claim(position=Position(1, 7, 6), raw=msgspec.structs.replace(RAW, offset=100)), EXPECTED, FACTS, "moving"),
         (claim(mapping_version=1), EXPECTED, FACTS, "older-version"),
         (claim(mapping_version=1, position=Position(1, 7, 4)), EXPECTED, FACTS, "finding"),
         (claim(mapping_version=3), EXPECTED, FACTS, "newer-version"),

@@ -49,7 +49,8 @@ class StageProcess:
         self.name = name
         self.log = state_dir / "log" / f"{name}.log"
         self.restarts = 0
-        self._env = dict(env)
+        # One that hangs tells its log where, when SIGABRT ends it.
+        self._env = {"PYTHONFAULTHANDLER": "1", **env}
         self._run_file = state_dir / "stages" / "run" / f"{name}.json"
         self._process: psutil.Process | None = None
         self._died_at = 0.0
@@ -92,7 +93,7 @@ class StageProcess:
 
     def stop(self) -> None:
         if self._process is not None:
-            processes.end(self._process, [signal.SIGTERM, signal.SIGKILL], STOP_DEADLINE_S)
+            processes.end(self._process, [signal.SIGTERM, signal.SIGABRT, signal.SIGKILL], STOP_DEADLINE_S)
 
     def _revive(self) -> None:
         now = time.monotonic()

@@ -60,8 +60,8 @@ SETTINGS = {
     "group.initial.rebalance.delay.ms": 0,
     "group.consumer.session.timeout.ms": 6000,
     "group.consumer.min.session.timeout.ms": 6000,
-    "group.consumer.heartbeat.interval.ms": 500,
-    "group.consumer.min.heartbeat.interval.ms": 100,
+    "group.consumer.heartbeat.interval.ms": 2000,
+    "group.consumer.min.heartbeat.interval.ms": 1000,
 }
 
 # Own files with a bound: a broker that runs for weeks does not fill the disk with its log.

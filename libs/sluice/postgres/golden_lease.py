@@ -43,14 +43,11 @@ def topic_epoch(connection: Connection, table: GoldenTable, topic: str, topic_id
     A first start on an empty table writes epoch 1. Raises EnvironmentFault for any other unknown topic.
     """
     topics = sql.Identifier(table.schema, "_topics")
-    newest = sql.SQL("SELECT epoch, topic_id FROM {} WHERE topic = %s ORDER BY epoch DESC LIMIT 1").format(topics)
-    found = connection.execute(newest, [topic]).fetchone()
+    newest, wanted = statement("newest_topic", topics=topics), {"topic": topic, "topic_id": topic_id}
+    found = connection.execute(newest, wanted).fetchone()
     if found is None and _empty(connection, table):
-        connection.execute(
-            sql.SQL("INSERT INTO {} (topic, epoch, topic_id) VALUES (%s, 1, %s) ON CONFLICT DO NOTHING").format(topics),
-            [topic, topic_id],
-        )
-        found = connection.execute(newest, [topic]).fetchone()
+        connection.execute(statement("first_topic", topics=topics), wanted)
+        found = connection.execute(newest, wanted).fetchone()
     if found is None or found[1] != topic_id:
         known = "another topic" if found is None else f"the topic with id {found[1]}"
         raise EnvironmentFault(
@@ -63,10 +60,9 @@ def topic_epoch(connection: Connection, table: GoldenTable, topic: str, topic_id
 
 
 def _empty(connection: Connection, table: GoldenTable) -> bool:
-    question = sql.SQL("SELECT EXISTS (SELECT FROM {}) OR EXISTS (SELECT FROM {} WHERE entity = %s)").format(
-        sql.Identifier(table.schema, table.name), sql.Identifier(table.schema, "_tombstones")
-    )
-    found = connection.execute(question, [table.name]).fetchone()
+    golden, tombstones = (sql.Identifier(table.schema, name) for name in (table.name, "_tombstones"))
+    question = statement("has_history", table=golden, tombstones=tombstones)
+    found = connection.execute(question, {"entity": table.name}).fetchone()
     return found == (False,)
 
 

@@ -18,20 +18,14 @@ from sluice.postgres.sink_sql import statement
 def begin(connection: Connection, schema: str, lease: Lease, first: int, end: int) -> Lease:
     """Begin a pass over the leased partition, in a transaction of its own."""
     with connection.transaction():
-        connection.execute(
-            sql.SQL("UPDATE {} SET pass_from = %s, pass_end = %s WHERE topic = %s AND partition = %s").format(
-                sql.Identifier(schema, "_owner")
-            ),
-            [first, end, lease.topic, lease.partition],
-        )
+        _set(connection, schema, lease, first, end)
     return lease._replace(pass_from=first, pass_end=end)
 
 
 def give_up(connection: Connection, schema: str, lease: Lease) -> Lease:
     """Forget a pass that skipped something: it says nothing about what is gone."""
-    begin_none = sql.SQL("UPDATE {} SET pass_from = NULL, pass_end = NULL WHERE topic = %s AND partition = %s")
     with connection.transaction():
-        connection.execute(begin_none.format(sql.Identifier(schema, "_owner")), [lease.topic, lease.partition])
+        _set(connection, schema, lease, None, None)
     return lease._replace(pass_from=None, pass_end=None)
 
 
@@ -59,13 +53,13 @@ def finish(connection: Connection, table: GoldenTable, lease: Lease) -> int:
     if left is not None and left[0]:
         where = f"table {table.schema}.{table.name}: deleting what is gone from partition {lease.partition}"
         raise dropped_in_between(connection, name, where, DELETE, left[0])
-    connection.execute(
-        sql.SQL("DELETE FROM {} WHERE entity = {} AND partition = %s").format(seen, entity), [lease.partition]
-    )
-    connection.execute(
-        sql.SQL("UPDATE {} SET pass_from = NULL, pass_end = NULL WHERE topic = %s AND partition = %s").format(
-            sql.Identifier(table.schema, "_owner")
-        ),
-        [lease.topic, lease.partition],
-    )
+    connection.execute(statement("forget_seen", seen=seen, entity=entity), {"partition": lease.partition})
+    _set(connection, table.schema, lease, None, None)
     return gone
+
+
+def _set(connection: Connection, schema: str, lease: Lease, first: int | None, end: int | None) -> None:
+    connection.execute(
+        statement("set_pass", owner=sql.Identifier(schema, "_owner")),
+        {"first": first, "end": end, "topic": lease.topic, "partition": lease.partition},
+    )

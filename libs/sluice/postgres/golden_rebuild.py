@@ -40,8 +40,8 @@ def begin_rebuild(
         _disown(connection, table)
         epoch = _next_epoch(connection, table, topic, topic_id)
         for name in ("_tombstones", "_seen"):  # what they say, they say by offsets of older epochs
-            forget = sql.SQL("DELETE FROM {} WHERE entity = %s").format(sql.Identifier(table.schema, name))
-            connection.execute(forget, [table.name])
+            forget = statement("forget_entity", own=sql.Identifier(table.schema, name))
+            connection.execute(forget, {"entity": table.name})
         for partition, span in spans.items():
             connection.execute(
                 statement("rebuild_owner", owner=owner),
@@ -57,23 +57,14 @@ def _disown(connection: Connection, table: GoldenTable) -> None:
 
 
 def _next_epoch(connection: Connection, table: GoldenTable, topic: str, topic_id: str) -> int:
-    add = sql.SQL(
-        "INSERT INTO {topics} (topic, epoch, topic_id) "
-        "SELECT %s, greatest((SELECT coalesce(max(epoch), 0) FROM {topics} WHERE topic = %s), "
-        "(SELECT coalesce(max(_topic_epoch), 0) FROM {table})) + 1, %s RETURNING epoch"
-    ).format(topics=sql.Identifier(table.schema, "_topics"), table=sql.Identifier(table.schema, table.name))
-    [(epoch,)] = connection.execute(add, [topic, topic, topic_id]).fetchall()
+    topics, golden = (sql.Identifier(table.schema, name) for name in ("_topics", table.name))
+    add = statement("next_topic", topics=topics, table=golden)
+    [(epoch,)] = connection.execute(add, {"topic": topic, "topic_id": topic_id}).fetchall()
     return int(epoch)
 
 
 def _forget_other_partitions(connection: Connection, table: GoldenTable, topic: str, last: int) -> None:
     """Rows and owners of partitions that the topic does not have: no pass would ever come by them."""
-    for relation, column, and_topic in ((table.name, "_partition", False), ("_owner", "partition", True)):
-        condition = sql.SQL(" AND topic = {}").format(sql.Literal(topic)) if and_topic else sql.SQL("")
-        connection.execute(
-            sql.SQL("DELETE FROM {} WHERE {} NOT BETWEEN 0 AND %s").format(
-                sql.Identifier(table.schema, relation), sql.Identifier(column)
-            )
-            + condition,
-            [last],
-        )
+    golden, owner = (sql.Identifier(table.schema, name) for name in (table.name, "_owner"))
+    connection.execute(statement("forget_other_rows", table=golden), {"last": last})
+    connection.execute(statement("forget_other_owners", owner=owner), {"last": last, "topic": topic})

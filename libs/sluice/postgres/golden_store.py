@@ -132,7 +132,7 @@ class GoldenStore:
                 connection.execute(
                     statement("processed", owner=owner), {"topic": lease.topic, "partition": lease.partition, **reached}
                 )
-                connection.execute(sql.SQL("INSERT INTO {} (key, line) VALUES (%s, %s)").format(ledger), [key, line])
+                connection.execute(statement("ledger_line", ledger=ledger), {"key": key, "line": line})
                 if lease.pass_end is not None and processed >= lease.pass_end:
                     with self._about(lease.topic), sink_errors(self._where):
                         golden_pass.finish(connection, self._tables[lease.topic], lease)

@@ -108,8 +108,7 @@ def _refuse_lost(connection: Connection, topic: str, table: GoldenTable, there: 
     if table.name in there.columns or "_owner" not in there.columns:
         return
     owner = sql.Identifier(table.schema, "_owner")
-    question = sql.SQL("SELECT FROM {} WHERE processed > 0 AND topic = %s LIMIT 1").format(owner)
-    if connection.execute(question, [topic]).fetchone() is not None:
+    if connection.execute(statement("was_processed", owner=owner), {"topic": topic}).fetchone() is not None:
         raise EnvironmentFault(
             f"table {table.schema}.{table.name}",
             "does not exist, though its topic was processed: it was dropped, and would be made again without its rows",
@@ -148,7 +147,7 @@ def _tell_of_nulls(connection: Connection, table: GoldenTable, there: Existing) 
     before = there.columns.get(table.name)
     added = [] if before is None else [column.name for column in table.columns if column.name not in before]
     name = sql.Identifier(table.schema, table.name)
-    if added and connection.execute(sql.SQL("SELECT FROM {} LIMIT 1").format(name)).fetchone() is not None:
+    if added and connection.execute(statement("has_rows", table=name)).fetchone() is not None:
         log.warning(
             "columns added",
             table=f"{table.schema}.{table.name}",
@@ -167,15 +166,14 @@ def own_plan(schema: str, there: Existing) -> list[sql.Composed]:
     """What is missing of the sink's own tables."""
     todo: list[sql.Composed] = []
     if not there.columns:
-        todo.append(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+        todo.append(statement("create_schema", schema=sql.Identifier(schema)))
     if "_graves" in there.columns:
         merging = "merge_graves" if "_tombstones" in there.columns else "rename_graves"
         todo.append(statement(merging, schema=sql.Identifier(schema)))
     if any(name not in there.columns for name in _OWN_TABLES):
         todo.append(statement("schema", schema=sql.Identifier(schema)))
     elif "paused_at" not in there.columns["_owner"]:
-        owner = sql.Identifier(schema, "_owner")
-        todo.append(sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS paused_at double precision").format(owner))
+        todo.append(statement("add_paused_at", owner=sql.Identifier(schema, "_owner")))
     return todo
 
 
@@ -189,10 +187,10 @@ def _table_plan(table: GoldenTable, there: Mapping[str, str] | None, as_it_is: R
     name = sql.Identifier(table.schema, table.name)
     if there is None:
         lines = [_definition(column) for column in table.columns]
-        return [sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(name, sql.SQL(", ").join(lines))]
+        return [statement("create_table", table=name, columns=sql.SQL(", ").join(lines))]
     _refuse_other_types(table, there)
     added = [
-        sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {}").format(name, _definition(column))
+        statement("add_column", table=name, column=_definition(column))
         for column in table.columns
         if column.name not in there and (as_it_is is None or column not in (KEY, *VERSION, *ORIGIN))
     ]
@@ -206,15 +204,14 @@ def _completing_plan(table: GoldenTable, as_it_is: Relation, there: Mapping[str,
     name, key = sql.Identifier(table.schema, table.name), sql.Identifier(KEY.name)
     todo: list[sql.Composed] = []
     if not as_it_is.keyed:
-        todo.append(sql.SQL("DELETE FROM {}").format(name))
+        todo.append(statement("delete_all", table=name))
         if KEY.name not in there:
-            todo.append(sql.SQL("ALTER TABLE {} ADD COLUMN {} text").format(name, key))
-        todo.append(sql.SQL("ALTER TABLE {} ADD UNIQUE ({})").format(name, key))
+            todo.append(statement("add_key_column", table=name, key=key))
+        todo.append(statement("add_key", table=name, key=key))
     lacking = [column for column in (*VERSION, *ORIGIN) if column.name not in there]
     for column in lacking:
-        adding = sql.SQL("ALTER TABLE {0} ADD COLUMN {1} DEFAULT {2}; ALTER TABLE {0} ALTER COLUMN {3} DROP DEFAULT")
-        default = sql.SQL(_NEEDED[column.name])
-        todo.append(adding.format(name, _definition(column), default, sql.Identifier(column.name)))
+        parts = {"column": _definition(column), "default": sql.SQL(_NEEDED[column.name])}
+        todo.append(statement("add_needed_column", table=name, column_name=sql.Identifier(column.name), **parts))
     return todo
 
 
@@ -245,7 +242,7 @@ def _view_plan(table: GoldenTable, comment: str | None) -> list[sql.Composed]:
     digest = hashlib.sha256(made.as_string(None).encode()).hexdigest()[:16]
     if comment == digest:
         return []
-    return [made, sql.SQL("COMMENT ON VIEW {} IS {}").format(view, sql.Literal(digest))]
+    return [made, statement("comment_view", view=view, digest=sql.Literal(digest))]
 
 
 def _view_field(name: str, kind: FieldType) -> sql.Composed:

@@ -93,7 +93,7 @@ class Watch:
         """The tables as they were noted, by entity."""
         if MADE not in there.columns:
             return {}
-        asked = sql.SQL("SELECT entity, made, beside, watch, columns FROM {}").format(self._made)
+        asked = statement("read_made", made=self._made)
         return {
             entity: Made(oid, beside, watch, {int(number): (name, kind) for number, (name, kind) in columns.items()})
             for entity, oid, beside, watch, columns in self._connection.execute(asked)
@@ -141,8 +141,7 @@ class Watch:
 
     def forget(self, table: GoldenTable) -> None:
         """A rebuild mends whatever was done until now."""
-        forgetting = sql.SQL("DELETE FROM {} WHERE entity = %s").format(self._writes)
-        self._connection.execute(forgetting, [table.name])
+        self._connection.execute(statement("forget_entity", own=self._writes), {"entity": table.name})
 
     def told(self) -> dict[str, str]:
         """What others did, by entity, as one line each."""

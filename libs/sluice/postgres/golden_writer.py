@@ -70,8 +70,9 @@ class TableWriter:
         self._misplaced = statement("misplaced", **parts)
         self._write_tombstones = statement("write_tombstones", **parts)
         self._delete = statement("delete", **parts)
-        self._copy_rows = sql.SQL("COPY {} ({}) FROM STDIN").format(self._incoming, sql.SQL(", ").join(names))
-        self._copy_deletes = sql.SQL("COPY {} FROM STDIN").format(self._deleted)
+        self._copy_rows = statement("copy_in", into=self._incoming, columns=sql.SQL(", ").join(names))
+        placed = sql.SQL(", ").join(map(sql.Identifier, ("entity_id", "topic_epoch", "partition", "offset")))
+        self._copy_deletes = statement("copy_in", into=self._deleted, columns=placed)
         self._filled: list[sql.Composed] = []
 
     def prepare(self) -> None:
@@ -79,17 +80,9 @@ class TableWriter:
         with self._connection.transaction():
             # Not LIKE the table: columns that others added, with their defaults, are theirs to fill.
             columns = [sql.Identifier(one.name) + sql.SQL(f" {one.sql_type}") for one in self._table.columns]
-            self._connection.execute(
-                sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} ({}) ON COMMIT DELETE ROWS").format(
-                    sql.Identifier(f"sluice_in_{self._table.name}"), sql.SQL(", ").join(columns)
-                )
-            )
-            self._connection.execute(
-                sql.SQL(
-                    "CREATE TEMP TABLE IF NOT EXISTS {} "
-                    '(entity_id text, topic_epoch integer, partition integer, "offset" bigint) ON COMMIT DELETE ROWS'
-                ).format(sql.Identifier(f"sluice_del_{self._table.name}"))
-            )
+            joined = sql.SQL(", ").join(columns)
+            self._connection.execute(statement("incoming_table", incoming=self._incoming, columns=joined))
+            self._connection.execute(statement("deleted_table", deleted=self._deleted))
 
     def write(self, changes: Iterable[Change]) -> Written:
         """Write changes, once a transaction. Raises EnvironmentFault and Transient; the caller then rolls back."""
@@ -151,7 +144,7 @@ class TableWriter:
     def _copy(self, into: sql.Identifier, command: sql.Composed, lines: Iterable[tuple[Any, ...]]) -> None:
         with self._connection.cursor() as cursor:
             if command in self._filled:  # the other half of a batch came first; commits empty the table by themselves
-                cursor.execute(sql.SQL("TRUNCATE {}").format(into))
+                cursor.execute(statement("truncate", into=into))
             self._filled.append(command)
             with cursor.copy(command) as copy:
                 for line in lines:

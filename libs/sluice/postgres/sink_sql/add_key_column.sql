@@ -1,0 +1,2 @@
+-- The id of the entity, where somebody took it away.
+ALTER TABLE {table} ADD COLUMN {key} text

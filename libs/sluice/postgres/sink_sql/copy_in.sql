@@ -1,0 +1,2 @@
+-- Fills a table of a batch.
+COPY {into} ({columns}) FROM STDIN

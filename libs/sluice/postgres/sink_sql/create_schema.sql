@@ -1,0 +1,2 @@
+-- The sink's schema.
+CREATE SCHEMA IF NOT EXISTS {schema}

@@ -1,0 +1,2 @@
+-- A golden table.
+CREATE TABLE IF NOT EXISTS {table} ({columns})

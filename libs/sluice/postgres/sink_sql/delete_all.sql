@@ -1,0 +1,2 @@
+-- Rows of which nothing tells the entity.
+DELETE FROM {table}

@@ -1,0 +1,7 @@
+-- Where the deletes of a batch arrive.
+CREATE TEMP TABLE IF NOT EXISTS {deleted} (
+    entity_id   text,
+    topic_epoch integer,
+    partition   integer,
+    "offset"    bigint
+) ON COMMIT DELETE ROWS

@@ -1,0 +1,2 @@
+-- A row where a table has one.
+SELECT FROM {table} LIMIT 1

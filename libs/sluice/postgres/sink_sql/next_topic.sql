@@ -1,0 +1,10 @@
+-- The next epoch of a topic: above every epoch that it had, and above that of every row.
+INSERT INTO {topics} (topic, epoch, topic_id)
+SELECT
+    %(topic)s,
+    greatest(
+        (SELECT coalesce(max(epoch), 0) FROM {topics} WHERE topic = %(topic)s),
+        (SELECT coalesce(max(_topic_epoch), 0) FROM {table})
+    ) + 1,
+    %(topic_id)s
+RETURNING epoch

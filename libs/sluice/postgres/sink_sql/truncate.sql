@@ -1,0 +1,2 @@
+-- Empties a table of a batch, for its other half.
+TRUNCATE {into}

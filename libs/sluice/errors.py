@@ -135,15 +135,16 @@ def told(error: BaseException) -> str:
     return str(error) if isinstance(error, Bug | SluiceError) else frames_of(error)
 
 
+WAIT = "wait, it is tried again by itself; if it lasts, look after the server named"
+
+
 def fault_text(error: BaseException) -> str:
     """`error` for a fault that stands while the same is tried again and again: one line, no frames."""
     if isinstance(error, EnvironmentFault | Bug):
         return str(error)
     if isinstance(error, SluiceError):
         helps = error.next_step if isinstance(error, Transient) else ""
-        return (
-            f"{error}. Next: {helps or 'wait, it is tried again by itself; if it lasts, look after the server named'}"
-        )
+        return f"{error}. Next: {helps or WAIT}"
     return f"{type(error).__name__} where none may be, which is tried again. Next: report it with the frames in the log"
 
 

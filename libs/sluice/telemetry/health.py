@@ -92,12 +92,11 @@ class Health:
         if loop is None or stalled_s < self._stalled_after_s or LOOP in self._standing:
             return
         since = datetime.fromtimestamp(time.time() - stalled_s, UTC).isoformat(timespec="seconds")
-        about = f"record {record.place} is processed and does not end" if record is not None else "the stage hangs"
-        self.fault(
-            LOOP,
-            f"no progress since {since}: {about}, at {innermost_places(loop)}. "
-            "Next: mend what never ends there, and start the stage again",
-        )
+        about, next_step = "the stage waits", "see that Kafka and Postgres answer; if they do, start the stage again"
+        if record is not None:
+            about = f"record {record.place} is processed and does not end"
+            next_step = "mend what never ends there, and start the stage again"
+        self.fault(LOOP, f"no progress since {since}: {about}, at {innermost_places(loop)}. Next: {next_step}")
 
     def starting(self, about: str) -> None:
         """Not ready because `about` only begins, which is no alarm."""

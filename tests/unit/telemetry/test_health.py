@@ -41,7 +41,8 @@ def test_a_loop_without_progress_is_a_fault_that_names_its_record_until_it_goes_
     health.processing(None)
     assert not health.faults
     health.watch()
-    assert "the stage hangs, at " in health.faults["loop"]
+    assert "the stage waits, at " in health.faults["loop"]
+    assert "see that Kafka and Postgres answer" in health.faults["loop"]
 
 
 def test_a_loop_that_makes_progress_is_no_fault() -> None:

@@ -42,14 +42,14 @@ BREAKAGES = [
     ),
     Breakage(
         "a row refuses an older canonical record",
-        "libs/sluice/postgres/sink_sql/upsert.sql",
+        "libs/sluice/golden/sql/upsert.sql",
         "WHERE (t._topic_epoch, t._offset) <= (excluded._topic_epoch, excluded._offset)",
         "WHERE true",
         "tests/integration/sink/test_golden_store.py::test_the_guard_takes_the_same_or_newer_and_refuses_older",
     ),
     Breakage(
         "a deleted row stays deleted when the sink is rewound",
-        "libs/sluice/postgres/sink_sql/upsert.sql",
+        "libs/sluice/golden/sql/upsert.sql",
         'AND (g.topic_epoch, g."offset") > (i._topic_epoch, i._offset)',
         "AND false",
         "tests/integration/sink/test_golden_store.py::test_a_deleted_row_stays_deleted_when_older_records_come_again",
@@ -91,7 +91,7 @@ BREAKAGES = [
     ),
     Breakage(
         "a statement of others on a golden table is noted",
-        "libs/sluice/postgres/sink_sql/watch_table.sql",
+        "libs/sluice/golden/sql/watch_table.sql",
         "WHEN (current_setting('sluice.writer', true) IS DISTINCT FROM 'sink' OR pg_trigger_depth() > 0)",
         "WHEN (false)",
         "tests/integration/sink/test_somebodys_writes.py::"
@@ -99,7 +99,7 @@ BREAKAGES = [
     ),
     Breakage(
         "a row that a trigger drops in silence is a fault",
-        "libs/sluice/postgres/golden_writer.py",
+        "libs/sluice/golden/writer.py",
         "            self._refuse_dropped(rows, self._connection.execute(self._ignored).fetchone(), UPSERT)\n",
         "",
         "tests/integration/sink/test_somebodys_code.py::"
@@ -115,7 +115,7 @@ BREAKAGES = [
     ),
     Breakage(
         "concurrent batches are sorted and do not deadlock",
-        "libs/sluice/postgres/sink_sql/upsert.sql",
+        "libs/sluice/golden/sql/upsert.sql",
         'ORDER BY i.entity_id COLLATE "C"',
         "ORDER BY i.ctid",  # as the batch came, which the test makes opposite orders; random ones may miss each other
         "tests/integration/sink/test_golden_store.py::test_batches_that_write_the_same_rows_at_once_do_not_deadlock",
@@ -196,7 +196,7 @@ BREAKAGES = [
     ),
     Breakage(
         "tombstones of an older version are taken over",
-        "libs/sluice/postgres/golden_tables.py",
+        "libs/sluice/golden/tables.py",
         '    if "_graves" in there.columns:\n',
         "    if not there:\n",
         "tests/integration/sink/test_golden_tables.py::test_tombstones_of_an_older_version_keep_deleted_rows_deleted",

@@ -9,7 +9,6 @@ from typing import Annotated, NamedTuple
 
 from msgspec import Meta
 
-HEADER = "sluice-position"
 PART_MAX = 2**63 - 1
 Part = Annotated[int, Meta(ge=-PART_MAX - 1, le=PART_MAX)]
 

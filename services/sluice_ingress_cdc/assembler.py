@@ -7,7 +7,7 @@ It decides three things, and everything that this stage promises rests on them:
 * **What was published already.** After a restart the server resends from the last confirmed commit. An event at
   (final LSN, ordinal) not above the mark is dropped. Transactions arrive in commit order, so final LSNs rise; an
   event's own LSN would not do: transactions interleave in the log, and several events may share one.
-* **The mark that a batch makes true** once it is durable (`sluice.postgres.slot_watermark.Mark`).
+* **The mark that a batch makes true** once it is durable (`sluice.cdc.slot_watermark.Mark`).
 """
 
 from __future__ import annotations
@@ -17,13 +17,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sluice.errors import Bug
-from sluice.names import INGRESS_CDC
-from sluice.position import HEADER as POSITION_HEADER
-from sluice.position import Position
-from sluice.postgres.debezium import CannotFollow, Change, ReadAgain, Source, TableEvents, moment_of
-from sluice.postgres.json_text import PgType
-from sluice.postgres.pgoutput import (
+from sluice.cdc.column_json import PgType
+from sluice.cdc.debezium import CannotFollow, Change, ReadAgain, Source, TableEvents, moment_of
+from sluice.cdc.pgoutput import (
     Begin,
     Commit,
     Delete,
@@ -34,8 +30,12 @@ from sluice.postgres.pgoutput import (
     decode,
     new_row_of,
 )
-from sluice.postgres.slot_watermark import Mark
-from sluice.stage.raw import ORIGIN_HEADER, RawRecord, sweep_markers
+from sluice.cdc.slot_watermark import Mark
+from sluice.errors import Bug
+from sluice.headers import ORIGIN_HEADER, POSITION_HEADER
+from sluice.names import INGRESS_CDC
+from sluice.position import Position
+from sluice.raw.record import RawRecord, sweep_markers
 from sluice_ingress_cdc.judgement import Action, Verdict
 from sluice_ingress_cdc.oversize import PARKED, dead_letter, stand_in, without_before
 

@@ -10,7 +10,7 @@ are interleaved with it in the log, may not have committed below it.
 
 from __future__ import annotations
 
-from sluice.postgres.slot_watermark import Mark
+from sluice.cdc.slot_watermark import Mark
 
 
 class Confirmation:

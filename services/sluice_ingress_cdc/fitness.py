@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sluice.postgres.table_facts import Leaf, TableFacts
+from sluice.cdc.table_facts import Leaf, TableFacts
 
 # From here on a generated column that is not published must not be part of the replica identity.
 GENERATED_IDENTITY_REFUSED = 180_000

@@ -11,9 +11,9 @@ import time
 
 import psycopg
 
+from sluice.cdc.faults import translate
 from sluice.errors import EnvironmentFault, Transient
 from sluice.names import Names
-from sluice.postgres.source_faults import translate
 from sluice.stage.signals import Stop
 from sluice.telemetry.health import Health
 from sluice_ingress_cdc.publisher import SlotPublisher

@@ -24,8 +24,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from sluice.postgres.pgoutput import Relation
-from sluice.postgres.table_facts import Bound, BoundColumn, ColumnFacts, PublicationFacts, TableFacts, bound_to
+from sluice.cdc.pgoutput import Relation
+from sluice.cdc.table_facts import Bound, BoundColumn, ColumnFacts, PublicationFacts, TableFacts, bound_to
 from sluice_ingress_cdc.fitness import unfit
 
 # Types whose values read the same: text, varchar.

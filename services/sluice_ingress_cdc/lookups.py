@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 import psycopg
 from psycopg import sql
 
-from sluice.postgres.debezium import Again, TableEvents
-from sluice.postgres.json_text import PgType
-from sluice.postgres.pgoutput import Relation, Row
-from sluice.postgres.slot_watermark import FOLLOWED
-from sluice.postgres.source_connection import Connection, connect
-from sluice.postgres.source_faults import translate
-from sluice.postgres.source_tables import load_types
-from sluice.postgres.table_facts import TableFacts
+from sluice.cdc.column_json import PgType
+from sluice.cdc.connection import Connection, connect
+from sluice.cdc.debezium import Again, TableEvents
+from sluice.cdc.faults import translate
+from sluice.cdc.pgoutput import Relation, Row
+from sluice.cdc.publication import load_types
+from sluice.cdc.slot_watermark import FOLLOWED
+from sluice.cdc.table_facts import TableFacts
 from sluice_ingress_cdc.assembler import Shape
 from sluice_ingress_cdc.judgement import doubtful_columns, judge_relation
 from sluice_ingress_cdc.observation import look_at

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sluice.names import INGRESS_CDC
 from sluice.pipeline import load_pipeline
-from sluice.stage.settings import read_settings
+from sluice.settings.stage import read_settings
 from sluice.stage.signals import Stop
 from sluice.telemetry import telemetry
 from sluice_ingress_cdc.follower import Follower

@@ -12,15 +12,11 @@ import structlog
 from confluent_kafka.admin import AdminClient
 from psycopg import sql
 
-from sluice.errors import EnvironmentFault
-from sluice.kafka import KafkaSettings, LogReader
-from sluice.kafka.topics import Topics
-from sluice.names import INGRESS_CDC, Names
-from sluice.postgres.slots import identify, slot_state, wal_end, wal_inserted
-from sluice.postgres.source_connection import Connection, connect
-from sluice.postgres.source_faults import source_errors
-from sluice.postgres.source_tables import partial_publication, withdraw
-from sluice.postgres.table_facts import (
+from sluice.cdc.connection import Connection, connect
+from sluice.cdc.faults import source_errors
+from sluice.cdc.publication import partial_publication, withdraw
+from sluice.cdc.slots import identify, slot_state, wal_end, wal_inserted
+from sluice.cdc.table_facts import (
     Bound,
     Leaf,
     PublicationFacts,
@@ -29,6 +25,10 @@ from sluice.postgres.table_facts import (
     publication_facts,
     table_facts,
 )
+from sluice.errors import EnvironmentFault
+from sluice.kafka import KafkaSettings, LogReader
+from sluice.kafka.topics import Topics
+from sluice.names import INGRESS_CDC, Names
 from sluice_ingress_cdc.fitness import unfit
 from sluice_ingress_cdc.judgement import XIDS, Seen
 from sluice_ingress_cdc.settings import SlotSettings

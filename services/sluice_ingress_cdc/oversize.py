@@ -13,8 +13,9 @@ import time
 import msgspec
 
 from sluice.errors import DeadRecord
-from sluice.stage.dead_letters import CAUSE_HEADER, CONNECT, TRUNCATED_BODY_BYTES, cause_of
-from sluice.stage.raw import TRUNCATED_HEADER, RawRecord
+from sluice.headers import ATTEMPT_HEADER, CAUSE_HEADER, CONNECT, KIND_HEADER, PARKED_HEADER, TRUNCATED_HEADER
+from sluice.raw.record import RawRecord
+from sluice.stage.dead_letters import TRUNCATED_BODY_BYTES, cause_of
 from sluice_ingress_cdc.judgement import Action, Verdict
 
 CODE = "too-large"
@@ -49,9 +50,9 @@ def dead_letter(stage: str, record: RawRecord, topic: str, bytes_max: int) -> Ra
         f"{CONNECT}exception.class.name": "sluice.errors.DeadRecord",
         f"{CONNECT}exception.message": str(error),
         CAUSE_HEADER: cause_of(stage, error),
-        "sluice-kind": error.code,
-        "sluice-attempt": "1",
-        "sluice-parked-ms": str(time.time_ns() // 1_000_000),
+        KIND_HEADER: error.code,
+        ATTEMPT_HEADER: "1",
+        PARKED_HEADER: str(time.time_ns() // 1_000_000),
         TRUNCATED_HEADER: str(len(value)),
         "sluice-sha256": hashlib.sha256(value).hexdigest(),
     }

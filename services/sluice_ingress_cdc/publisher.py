@@ -8,10 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
-from sluice.errors import Transient
-from sluice.kafka import KafkaSettings
-from sluice.names import INGRESS_CDC, Names
-from sluice.postgres.slot_watermark import (
+from sluice.cdc.slot_watermark import (
     SlotWatermark,
     SourceWatermarks,
     control_key,
@@ -19,9 +16,12 @@ from sluice.postgres.slot_watermark import (
     source_watermarks,
     watermark_key,
 )
-from sluice.stage.dead_letters import CAUSE_HEADER
-from sluice.stage.ingress import IngressProducer
-from sluice.stage.raw import RawRecord
+from sluice.errors import Transient
+from sluice.headers import CAUSE_HEADER
+from sluice.ingress.producer import IngressProducer
+from sluice.kafka import KafkaSettings
+from sluice.names import INGRESS_CDC, Names
+from sluice.raw.record import RawRecord
 from sluice.telemetry.metrics import BATCH_SECONDS, DEAD_LETTERS, RECORDS
 from sluice_ingress_cdc.tables import Marks
 

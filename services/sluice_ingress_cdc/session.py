@@ -16,15 +16,15 @@ from importlib.metadata import version
 import structlog
 from confluent_kafka.admin import AdminClient
 
+from sluice.cdc.connection import Connection, connect
+from sluice.cdc.debezium import Source
+from sluice.cdc.publication import ensure_publication
+from sluice.cdc.replication import ReplicationStream
+from sluice.cdc.slot_watermark import FOLLOWED, PENDING, SlotWatermark
+from sluice.cdc.slots import drop_slot, slot_state
 from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka import clients
 from sluice.names import INGRESS_CDC, Names
-from sluice.postgres.debezium import Source
-from sluice.postgres.replication import ReplicationStream
-from sluice.postgres.slot_watermark import FOLLOWED, PENDING, SlotWatermark
-from sluice.postgres.slots import drop_slot, slot_state
-from sluice.postgres.source_connection import Connection, connect
-from sluice.postgres.source_tables import ensure_publication
 from sluice.stage.signals import Stop
 from sluice.telemetry.health import Health
 from sluice_ingress_cdc.assembler import Assembler, Batch, Followed, Target

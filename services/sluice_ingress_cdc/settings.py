@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
+from sluice.cdc.slots import publication_of, slot_of
 from sluice.pipeline import Pipeline, Secret
-from sluice.postgres.slots import publication_of, slot_of
-from sluice.stage.settings import StageSettings
+from sluice.settings.stage import StageSettings
 
 
 class CdcSettings(StageSettings):

@@ -17,19 +17,19 @@ from dataclasses import dataclass
 import structlog
 from psycopg import sql
 
+from sluice.cdc.column_json import PgType
+from sluice.cdc.connection import Connection, connect
+from sluice.cdc.debezium import Moment, TableEvents
+from sluice.cdc.faults import source_errors
+from sluice.cdc.pgoutput import Row
+from sluice.cdc.publication import load_types
+from sluice.cdc.slot_watermark import Mark, SlotWatermark
+from sluice.cdc.slots import CREATE_DEADLINE_S, CreatedSlot, create_slot
+from sluice.cdc.table_facts import Bound, TableFacts, bound_to, publication_facts, table_facts
 from sluice.errors import EnvironmentFault, Transient
-from sluice.position import HEADER as POSITION_HEADER
+from sluice.headers import ORIGIN_HEADER, POSITION_HEADER
 from sluice.position import Position
-from sluice.postgres.debezium import Moment, TableEvents
-from sluice.postgres.json_text import PgType
-from sluice.postgres.pgoutput import Row
-from sluice.postgres.slot_watermark import Mark, SlotWatermark
-from sluice.postgres.slots import CREATE_DEADLINE_S, CreatedSlot, create_slot
-from sluice.postgres.source_connection import Connection, connect
-from sluice.postgres.source_faults import source_errors
-from sluice.postgres.source_tables import load_types
-from sluice.postgres.table_facts import Bound, TableFacts, bound_to, publication_facts, table_facts
-from sluice.stage.raw import ORIGIN_HEADER, RawRecord, sweep_markers
+from sluice.raw.record import RawRecord, sweep_markers
 from sluice_ingress_cdc.assembler import CONTENT_TYPE, Followed, Target, is_parked, records_of
 from sluice_ingress_cdc.fitness import unfit
 from sluice_ingress_cdc.observation import RawTopic

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from sluice.cdc.lsn import format_lsn
+from sluice.cdc.slot_watermark import SlotWatermark
+from sluice.cdc.slots import SlotState, SourceIdentity
 from sluice.errors import EnvironmentFault
-from sluice.postgres.lsn import format_lsn
-from sluice.postgres.slot_watermark import SlotWatermark
-from sluice.postgres.slots import SlotState, SourceIdentity
 
 
 class Observed(NamedTuple):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-from sluice.postgres.replication import Keepalive, ReplicationStream
+from sluice.cdc.replication import Keepalive, ReplicationStream
 from sluice.stage.signals import Stop
 from sluice_ingress_cdc.assembler import Assembler, Batch
 from sluice_ingress_cdc.confirmation import Confirmation

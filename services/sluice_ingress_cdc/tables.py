@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import structlog
 
+from sluice.cdc.slot_watermark import FOLLOWED, HELD, PENDING, State, TableMark
+from sluice.cdc.table_facts import Bound
 from sluice.errors import EnvironmentFault
-from sluice.postgres.slot_watermark import FOLLOWED, HELD, PENDING, State, TableMark
-from sluice.postgres.table_facts import Bound
 from sluice.telemetry.health import Health
 from sluice.telemetry.metrics import CDC_TABLES
 from sluice_ingress_cdc.judgement import Action, Seen, Verdict, before_the_log, judge, not_yet_bound

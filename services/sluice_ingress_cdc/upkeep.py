@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from sluice.cdc.connection import Connection, connect
+from sluice.cdc.slots import rows, slot_state, wal_end
 from sluice.errors import fault_text, told
-from sluice.postgres.slots import rows, slot_state, wal_end
-from sluice.postgres.source_connection import Connection, connect
 from sluice.telemetry.health import Health
 from sluice.telemetry.metrics import RETAINED_WAL_BYTES
 from sluice_ingress_cdc.observation import Look

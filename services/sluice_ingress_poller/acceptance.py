@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sluice.errors import SluiceError
-from sluice.stage.deletes import Acceptance, control_key
-from sluice.stage.ingress import IngressProducer
+from sluice.ingress.deletes import Acceptance, control_key
+from sluice.ingress.producer import IngressProducer
 from sluice_ingress_poller.faults import StreamFaults
 from sluice_ingress_poller.watermark import ENUMERATION, Watermark
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sluice.stage.deletes import Loss
+from sluice.ingress.deletes import Loss
 
 
 @dataclass(frozen=True, slots=True)

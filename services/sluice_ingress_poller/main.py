@@ -5,7 +5,7 @@ from __future__ import annotations
 from sluice.names import INGRESS_POLLER
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_connector
-from sluice.stage.settings import read_settings
+from sluice.settings.stage import read_settings
 from sluice.telemetry import telemetry
 from sluice_ingress_poller.polled import polled_streams
 from sluice_ingress_poller.poller import Poller

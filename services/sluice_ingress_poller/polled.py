@@ -10,9 +10,9 @@ from typing import Any
 
 from sluice.connector import Stream
 from sluice.connector.fetch import Fetcher
+from sluice.ingress.connectors import authored_place, connector_class
 from sluice.names import INGRESS_POLLER
 from sluice.pipeline import Pipeline, StreamSettings, reveal_all
-from sluice.stage.connectors import authored_place, connector_class
 from sluice_ingress_poller.enumeration import ShrinkGuard
 from sluice_ingress_poller.records import Names
 from sluice_ingress_poller.schedule import patience_s

@@ -14,10 +14,10 @@ from confluent_kafka import Consumer, TopicPartition
 from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka import clients
 from sluice.kafka.log import Partition
-from sluice.kafka.settings import KafkaSettings
 from sluice.kafka.topics import Topics
 from sluice.names import INGRESS_POLLER
 from sluice.pipeline import Pipeline
+from sluice.settings.kafka import KafkaSettings
 from sluice.stage.backpressure import LagBounds
 from sluice.stage.group import GroupReader
 from sluice.stage.signals import Stop

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Set
 from typing import NamedTuple
 
+from sluice.ingress.deletes import Loss
 from sluice.position import Position
-from sluice.stage.deletes import Loss
 from sluice_ingress_poller.enumeration import ShrinkGuard
 from sluice_ingress_poller.known_keys import KnownKeys
 

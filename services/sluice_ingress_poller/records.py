@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from sluice.connector import Response
 from sluice.connector.redact import REMOVED, removable, safe_headers, safe_url
 from sluice.errors import DeadRecord
+from sluice.headers import FETCHED_HEADER, OP_HEADER, ORIGIN_HEADER, POSITION_HEADER, RESPONSE_HEADER, TRUNCATED_HEADER
+from sluice.kafka.record import Record
 from sluice.names import INGRESS_POLLER
-from sluice.position import HEADER as POSITION_HEADER
 from sluice.position import Position
+from sluice.raw.record import RawRecord
 from sluice.stage.dead_letters import TRUNCATED_BODY_BYTES, dead_letter
-from sluice.stage.raw import OP_HEADER, ORIGIN_HEADER, RawRecord
-from sluice.stage.record import Record
 from sluice_ingress_poller.page import Item, Parked
 from sluice_ingress_poller.passes import Decision
 
@@ -90,11 +90,11 @@ class RecordMaker:
             ("http.url", safe_url(response.request.url, known).encode()),
             ("http.status", b"%d" % response.status),
             ("http.headers", json.dumps(safe_headers(response.headers, known)).encode()),
-            ("sluice-fetched-ms", b"%d" % fetched.at_ms),
+            (FETCHED_HEADER, b"%d" % fetched.at_ms),
         ]
         if len(body) > RESPONSE_BYTES_MAX:
             headers += [
-                ("sluice-truncated-bytes", b"%d" % len(body)),
+                (TRUNCATED_HEADER, b"%d" % len(body)),
                 ("sluice-sha256", hashlib.sha256(body).hexdigest().encode()),
             ]
             body = body[:TRUNCATED_BODY_BYTES]
@@ -123,7 +123,7 @@ class RecordMaker:
             ("content-type", b"application/json"),
             (POSITION_HEADER, str(position).encode()),
             (OP_HEADER, op),
-            ("sluice-response", fetched.response_id.encode()),
+            (RESPONSE_HEADER, fetched.response_id.encode()),
         ]
 
     def _dead_letter(self, parked: Parked, fetched: Fetched) -> RawRecord:

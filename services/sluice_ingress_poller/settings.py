@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from sluice.names import MAPPER
-from sluice.stage.settings import StageSettings
+from sluice.settings.stage import StageSettings
 
 
 class PollerPart(BaseModel):

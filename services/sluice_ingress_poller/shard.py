@@ -20,15 +20,15 @@ from confluent_kafka.admin import AdminClient
 
 from sluice.connector.fetch import failure
 from sluice.errors import Bug, EnvironmentFault, SluiceError, Transient
+from sluice.ingress.producer import IngressProducer
 from sluice.kafka import KafkaSettings, LogReader
 from sluice.kafka.topic_watch import TopicWatch
 from sluice.kafka.topics import Pinned, Topics
 from sluice.names import INGRESS_POLLER, Names
 from sluice.position import Position
+from sluice.raw.record import sweep_markers
 from sluice.stage.backpressure import Flow
-from sluice.stage.ingress import IngressProducer
 from sluice.stage.pinning import require_partitions
-from sluice.stage.raw import sweep_markers
 from sluice.state import Store
 from sluice.telemetry import Health
 from sluice_ingress_poller.acceptance import Acceptances

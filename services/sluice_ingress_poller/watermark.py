@@ -10,8 +10,8 @@ from typing import Any
 from sluice.connector import CursorValue
 from sluice.connector.cursor import as_time, order
 from sluice.errors import EnvironmentFault
+from sluice.ingress.deletes import Loss
 from sluice.position import Position
-from sluice.stage.deletes import Loss
 
 VERSION = 1
 

@@ -14,8 +14,8 @@ from sluice.entities.mapping import Claim
 from sluice.errors import DeadRecord
 from sluice.position import Position
 from sluice.provenance import Contribution, RawRef
+from sluice.raw.source_record import SourceRecord
 from sluice.stage.ledger import Outcome
-from sluice.stage.source_record import SourceRecord
 from sluice_mapper.key_state import KeyState, Target
 
 

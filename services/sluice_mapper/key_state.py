@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from sluice.position import LOWEST, Position
-from sluice.stage.source_record import LeftOut
+from sluice.raw.source_record import LeftOut
 
 Target = tuple[str, str, str]
 """Entity, entity id, output."""

@@ -12,16 +12,16 @@ from contextlib import suppress
 from sluice.errors import DeadRecord
 from sluice.kafka import murmur2_partition
 from sluice.kafka.log import Partition
+from sluice.kafka.record import Record
 from sluice.names import MAPPER, Names
 from sluice.position import Position
 from sluice.provenance import Contribution, RawRef
-from sluice.stage import source_record
+from sluice.raw import source_record
+from sluice.raw.source_record import RESERVED_KEY, Op, SourceRecord
 from sluice.stage.batch import OUTPUT_BYTES_MAX, Batch, Output
 from sluice.stage.ledger import Outcome
 from sluice.stage.process import Owned, Taken
-from sluice.stage.record import Record
 from sluice.stage.restore import Reading, restore_record
-from sluice.stage.source_record import RESERVED_KEY, Op, SourceRecord
 from sluice.state import Keeping, View
 from sluice_mapper import claims
 from sluice_mapper.inputs import Input, Inputs

@@ -20,10 +20,10 @@ from sluice.kafka.topics import Pinned
 from sluice.pipeline import Stream
 from sluice.position import LOWEST, Position
 from sluice.provenance import Contribution
+from sluice.raw.source_record import RESERVED_KEY
 from sluice.stage.batch import Batch
 from sluice.stage.process import Owned
 from sluice.stage.restore import Reading
-from sluice.stage.source_record import RESERVED_KEY
 from sluice.state import View
 from sluice_mapper.key_state import KeyState, Target
 

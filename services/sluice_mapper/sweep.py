@@ -8,7 +8,7 @@ from itertools import islice
 
 from sluice.position import Position
 from sluice.provenance import RawRef
-from sluice.stage.source_record import RESERVED_KEY
+from sluice.raw.source_record import RESERVED_KEY
 from sluice.state import View
 from sluice_mapper.key_state import KeyState
 from sluice_mapper.recovery import unmet

@@ -9,8 +9,8 @@ from sluice.names import MAPPER
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities, load_mappings
 from sluice.pipeline.examples import require_examples_mapped
+from sluice.settings.stage import StageSettings
 from sluice.stage.pinning import require_partitions
-from sluice.stage.settings import StageSettings
 from sluice_mapper.inputs import Input, Inputs
 
 

@@ -6,10 +6,10 @@ from sluice.kafka import LogReader, clients
 from sluice.kafka.topic_watch import TopicWatch
 from sluice.names import MERGER
 from sluice.pipeline import load_pipeline
+from sluice.settings.stage import StageSettings, read_settings
 from sluice.stage.delivery import KafkaDelivery
 from sluice.stage.group import GroupReader
 from sluice.stage.loop import Stage
-from sluice.stage.settings import StageSettings, read_settings
 from sluice.state import Ageing, Keeping, RocksStore
 from sluice.telemetry import telemetry
 from sluice_merger.merger import Merger

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 
 from sluice.entities import EntityContract
 from sluice.errors import DeadRecord
+from sluice.headers import CONTENT_HEADER, OVER_HEADER, REVISION_HEADER
 from sluice.kafka.log import Partition
+from sluice.kafka.record import Record
 from sluice.kafka.topics import Pinned
 from sluice.names import MERGER, Names
 from sluice.provenance import Incomplete, Merged, merge
@@ -23,20 +25,10 @@ from sluice.stage.batch import Batch
 from sluice.stage.ledger import Outcome
 from sluice.stage.pinning import log_name, logs_now
 from sluice.stage.process import Owned, Taken
-from sluice.stage.record import Record
 from sluice.stage.restore import Reading, restore_record
 from sluice.state import Keeping, View
 from sluice_merger.partition import MergedPartition, rules_of
-from sluice_merger.views import (
-    CONTENT_HEADER,
-    OVER_HEADER,
-    REVISION_HEADER,
-    Standing,
-    contribution_in,
-    contribution_of,
-    entity_of,
-    project_canonical,
-)
+from sluice_merger.views import Standing, contribution_in, contribution_of, entity_of, project_canonical
 
 Headers = list[tuple[str, bytes]]
 # What an encoder of Avro raises for a value of another type, or one beyond its range.

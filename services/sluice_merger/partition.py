@@ -10,14 +10,14 @@ import orjson
 from confluent_kafka import Message
 
 from sluice.errors import DeadRecord
+from sluice.headers import OVER_HEADER
+from sluice.kafka.record import Record, number_in
 from sluice.provenance import Contribution
 from sluice.stage.partition import LogStart
 from sluice.stage.process import Owned
-from sluice.stage.record import Record, number_in
 from sluice.state import View
 from sluice.state.view import Held
 from sluice_merger.views import (
-    OVER_HEADER,
     HeldClaim,
     contribution_in,
     contribution_of,

@@ -12,9 +12,10 @@ import orjson
 from confluent_kafka import Message
 
 from sluice.errors import DeadRecord
+from sluice.headers import CONTENT_HEADER, REVISION_HEADER
+from sluice.kafka.record import number_in
 from sluice.provenance import Contribution
 from sluice.stage.batch import OUTPUT_BYTES_MAX
-from sluice.stage.record import number_in
 from sluice.state.view import Held
 
 _OFFSET_BYTES = 8
@@ -58,12 +59,6 @@ class Standing(NamedTuple):
     @classmethod
     def from_bytes(cls, stored: bytes | None) -> Standing:
         return cls(*orjson.loads(stored)) if stored else cls(None, 0)
-
-
-CONTENT_HEADER = "sluice-content"
-REVISION_HEADER = "sluice-revision"
-OVER_HEADER = "sluice-over"
-"""On a null in contributions: the offset of the retraction that it drops. A claim made meanwhile is not meant."""
 
 
 def project_canonical(key: bytes, message: Message, held: Held) -> bytes | None:

@@ -8,8 +8,8 @@ from sluice.names import MERGER
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities
 from sluice.schemas import Registry, avro_schema, make_encoder
+from sluice.settings.stage import StageSettings
 from sluice.stage.pinning import require_partitions
-from sluice.stage.settings import StageSettings
 from sluice_merger.merger import Input
 
 

@@ -2,10 +2,10 @@
 
 from sluice.names import SINK_POSTGRES
 from sluice.pipeline import load_pipeline
+from sluice.settings.stage import read_settings
 from sluice.stage.delivery import DirectDelivery
 from sluice.stage.group import GroupReader
 from sluice.stage.loop import Stage
-from sluice.stage.settings import read_settings
 from sluice.telemetry import telemetry
 from sluice_sink_postgres.settings import SinkSettings
 from sluice_sink_postgres.wiring import wire

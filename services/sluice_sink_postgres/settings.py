@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from sluice.stage.settings import StageSettings
+from sluice.settings.stage import StageSettings
 
 
 class SinkSettings(StageSettings):

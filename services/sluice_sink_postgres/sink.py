@@ -7,20 +7,20 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from sluice.errors import DeadRecord
+from sluice.golden.columns import GoldenTable
+from sluice.golden.lease import Lease
+from sluice.golden.store import GoldenStore, Progress
+from sluice.golden.writer import Change, Written
+from sluice.headers import ORIGIN_HEADER
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
+from sluice.kafka.record import Record, number_in
 from sluice.names import SINK_POSTGRES
-from sluice.postgres.golden_columns import GoldenTable
-from sluice.postgres.golden_lease import Lease
-from sluice.postgres.golden_store import GoldenStore, Progress
-from sluice.postgres.golden_writer import Change, Written
 from sluice.schemas.decoder import Decode
 from sluice.stage.batch import RECORD_OVERHEAD_BYTES, Batch
 from sluice.stage.ledger import ledger_key, ledger_line
 from sluice.stage.partition import ABSENCE_MAX_S, PartitionRecord
 from sluice.stage.process import Owned, Taken
-from sluice.stage.raw import ORIGIN_HEADER
-from sluice.stage.record import Record, number_in
 from sluice.stage.restore import Reading, begin_partition
 from sluice.telemetry import Health, metrics
 

@@ -2,12 +2,12 @@
 
 from typing import NamedTuple
 
+from sluice.golden.sinks import chosen_sink, golden_tables, sink_group
+from sluice.golden.store import GoldenStore
 from sluice.kafka import LogReader, clients
 from sluice.kafka.topics import Topics
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities
-from sluice.postgres.golden_store import GoldenStore
-from sluice.postgres.sinks import chosen_sink, golden_tables, sink_group
 from sluice.schemas import Registry, make_decoder
 from sluice.stage.pinning import require_partitions
 from sluice.telemetry import Health

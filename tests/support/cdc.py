@@ -18,15 +18,8 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import NewTopic
 from psycopg import conninfo
 
-from sluice.errors import EnvironmentFault, Transient
-from sluice.kafka import KafkaSettings, LogReader, clients, read_to_end
-from sluice.kafka.log import Partition
-from sluice.kafka.topics import Topics, concrete, load_kinds
-from sluice.names import INGRESS_CDC
-from sluice.pipeline import CdcSource, Pipeline, Secret
-from sluice.position import Position
-from sluice.postgres.lsn import parse_lsn
-from sluice.postgres.slot_watermark import (
+from sluice.cdc.lsn import parse_lsn
+from sluice.cdc.slot_watermark import (
     FOLLOWED,
     SlotWatermark,
     SourceWatermarks,
@@ -34,9 +27,16 @@ from sluice.postgres.slot_watermark import (
     source_watermarks,
     watermark_key,
 )
-from sluice.stage.ingress import IngressProducer
-from sluice.stage.raw import RawRecord
-from sluice.stage.settings import default_schemas_dir
+from sluice.errors import EnvironmentFault, Transient
+from sluice.ingress.producer import IngressProducer
+from sluice.kafka import KafkaSettings, LogReader, clients, read_to_end
+from sluice.kafka.log import Partition
+from sluice.kafka.topics import Topics, concrete, load_kinds
+from sluice.names import INGRESS_CDC
+from sluice.pipeline import CdcSource, Pipeline, Secret
+from sluice.position import Position
+from sluice.raw.record import RawRecord
+from sluice.settings.stage import default_schemas_dir
 from sluice.stage.signals import Stop
 from sluice.telemetry.health import Health
 from sluice_ingress_cdc.follower import Follower

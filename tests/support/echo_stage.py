@@ -13,16 +13,16 @@ from sluice.errors import DeadRecord, Transient
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.faults import translate
 from sluice.kafka.log import Partition
+from sluice.kafka.record import Record
 from sluice.kafka.topics import Topics
 from sluice.names import Names
+from sluice.settings.stage import StageSettings
 from sluice.stage.batch import Batch
 from sluice.stage.delivery import KafkaDelivery
 from sluice.stage.group import GroupReader
 from sluice.stage.loop import Stage
 from sluice.stage.process import Owned, Taken
-from sluice.stage.record import Record
 from sluice.stage.restore import Reading, restore_record
-from sluice.stage.settings import StageSettings
 from sluice.stage.signals import Stop
 from sluice.state import MemoryStore, View
 from sluice.telemetry import Health

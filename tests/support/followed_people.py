@@ -15,11 +15,11 @@ import orjson
 from sluice.demo.stages import StageProcess
 from sluice.embedded import Servers
 from sluice.kafka import KafkaSettings, LogReader, clients, murmur2_partition
+from sluice.kafka.record import Record, record_of
 from sluice.kafka.topics import Topics, concrete, load_kinds
 from sluice.pipeline import Pipeline, Secret, load_pipeline
 from sluice.schemas import Registry, avro_schema
-from sluice.stage.record import Record, record_of
-from sluice.stage.settings import RegistrySettings, StageSettings
+from sluice.settings.stage import RegistrySettings, StageSettings
 from sluice.verify import Report, verify
 from support.cdc import SOURCE, Running, Source
 from support.people import Person

@@ -14,25 +14,25 @@ import psycopg
 from confluent_kafka import KafkaError, Message
 
 from sluice.errors import DeadRecord
+from sluice.golden.columns import GoldenTable
+from sluice.golden.store import GoldenStore, Progress
+from sluice.golden.writer import Change
+from sluice.headers import UNCHANGED_HEADER
 from sluice.kafka import KafkaSettings, LogReader, clients, murmur2_partition
 from sluice.kafka.groups import set_offsets
 from sluice.kafka.log import Partition
+from sluice.kafka.record import Record, record_of
 from sluice.kafka.topics import Topics, concrete, load_kinds
 from sluice.lag import stage_inputs
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_entities, load_mappings
 from sluice.position import Position
-from sluice.postgres.debezium import UNCHANGED_HEADER
-from sluice.postgres.golden_columns import GoldenTable
-from sluice.postgres.golden_store import GoldenStore, Progress
-from sluice.postgres.golden_writer import Change
 from sluice.provenance import Contribution, Incomplete, RawRef, merge
 from sluice.schemas import Registry, avro_schema, make_decoder, make_encoder
+from sluice.settings.stage import RegistrySettings, StageSettings
 from sluice.stage.batch import Batch
 from sluice.stage.ledger import ledger_key, ledger_line
 from sluice.stage.partition import PartitionRecord, partition_key
-from sluice.stage.record import Record, record_of
-from sluice.stage.settings import RegistrySettings, StageSettings
 from support.pace import within
 from support.people import PIPELINE, Person, crm_person, erp_staff
 

@@ -10,19 +10,20 @@ from typing import Any, cast
 
 import orjson
 
+from sluice.cdc.debezium import UNAVAILABLE
 from sluice.entities import Mapping
 from sluice.errors import DeadRecord
+from sluice.headers import UNCHANGED_HEADER
 from sluice.kafka import LogReader
+from sluice.kafka.record import Record
 from sluice.names import Names
 from sluice.pipeline import Stream
 from sluice.position import Position
-from sluice.postgres.debezium import UNAVAILABLE, UNCHANGED_HEADER
 from sluice.provenance import Contribution
+from sluice.raw.record import sweep_key
 from sluice.stage.batch import Batch
 from sluice.stage.partition import PartitionRecord
 from sluice.stage.process import Owned, Taken
-from sluice.stage.raw import sweep_key
-from sluice.stage.record import Record
 from sluice.state import Ageing, Keeping, MemoryStore, View
 from sluice_mapper.inputs import Input, Inputs
 from sluice_mapper.mapper import SLICE_KEYS, Mapper

@@ -10,6 +10,7 @@ from sluice.entities import EntityContract
 from sluice.errors import DeadRecord
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
+from sluice.kafka.record import Record
 from sluice.names import Names
 from sluice.position import Position
 from sluice.provenance import CanonicalRecord, Contribution, RawRef
@@ -17,7 +18,6 @@ from sluice.schemas.encoder import Encode, make_encoder
 from sluice.stage.batch import Batch
 from sluice.stage.partition import PartitionRecord, partition_key
 from sluice.stage.process import Owned
-from sluice.stage.record import Record
 from sluice.state import Ageing, Keeping, MemoryStore
 from sluice_merger.merger import Input, Merger
 from support.memory_log import LogMessage, MemoryLogs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from struct import pack
 
-from sluice.postgres.pgoutput import UNCHANGED, Column, Relation, Row
+from sluice.cdc.pgoutput import UNCHANGED, Column, Relation, Row
 
 POSTGRES_EPOCH_US = 946_684_800_000_000
 

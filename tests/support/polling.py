@@ -18,7 +18,7 @@ from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.log import Partition
 from sluice.kafka.topics import Pinned, Topics, concrete, load_kinds
 from sluice.pipeline import Pipeline
-from sluice.stage.settings import TelemetrySettings, default_schemas_dir
+from sluice.settings.stage import TelemetrySettings, default_schemas_dir
 from sluice.stage.signals import Stop
 from sluice.telemetry import Health
 from sluice_ingress_poller.polled import polled_streams

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from sluice import json_text
-from sluice.postgres.debezium import Moment, TableEvents
-from sluice.postgres.debezium import Source as EventSource
-from sluice.postgres.source_connection import connect
-from sluice.postgres.source_tables import load_types
-from sluice.postgres.table_facts import table_facts
-from sluice.stage.record import Record
-from sluice.stage.source_record import LeftOut, Op, read_change
+from sluice.cdc.connection import connect
+from sluice.cdc.debezium import Moment, TableEvents
+from sluice.cdc.debezium import Source as EventSource
+from sluice.cdc.publication import load_types
+from sluice.cdc.table_facts import table_facts
+from sluice.kafka.record import Record
+from sluice.raw.source_record import LeftOut, Op, read_change
 from support.cdc import Source
 from support.waiting import eventually
 

@@ -22,7 +22,7 @@ import orjson
 from sluice.demo.example_run import ExampleRun
 from sluice.demo.stages import StageProcess
 from sluice.embedded import Servers, processes
-from sluice.stage.settings import default_schemas_dir
+from sluice.settings.stage import default_schemas_dir
 from sluice.testing.example import load_example
 from sluice.tls import tls_context
 from sluice.verify import verify

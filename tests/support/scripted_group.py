@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Iterator
 from sluice.errors import DeadRecord, EnvironmentFault, SluiceError
 from sluice.kafka import KafkaSettings
 from sluice.kafka.log import Partition
+from sluice.kafka.record import End, Record
+from sluice.settings.stage import StageSettings
 from sluice.stage.batch import Batch, Output
 from sluice.stage.group import ConsumerLost, GroupReader
 from sluice.stage.loop import Stage
 from sluice.stage.partition import PartitionRecord
 from sluice.stage.process import Owned, Taken
-from sluice.stage.record import End, Record
-from sluice.stage.settings import StageSettings
 from sluice.stage.signals import Stop
 from sluice.telemetry import Health
 

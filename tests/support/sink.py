@@ -6,10 +6,10 @@ from typing import Any
 
 import psycopg
 
-from sluice.postgres.golden_columns import GoldenTable
-from sluice.postgres.golden_lease import Lease
-from sluice.postgres.golden_store import GoldenStore, Progress
-from sluice.postgres.golden_writer import Change, Written
+from sluice.golden.columns import GoldenTable
+from sluice.golden.lease import Lease
+from sluice.golden.store import GoldenStore, Progress
+from sluice.golden.writer import Change, Written
 from support.canonical import FIELDS, record
 from support.workers import Worker
 

@@ -20,10 +20,10 @@ from sluice.kafka.log import Partition
 from sluice.names import SINK_POSTGRES
 from sluice.pipeline import load_pipeline
 from sluice.schemas import CanonicalRecord, Registry, avro_schema, make_encoder
+from sluice.settings.stage import RegistrySettings
 from sluice.stage.delivery import DirectDelivery
 from sluice.stage.group import GroupReader
 from sluice.stage.loop import Stage
-from sluice.stage.settings import RegistrySettings
 from sluice.stage.signals import Stop
 from sluice.telemetry import Health
 from sluice_sink_postgres.settings import SinkSettings

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from sluice.postgres.debezium import Again, Source
-from sluice.postgres.pgoutput import Row
+from sluice.cdc.debezium import Again, Source
+from sluice.cdc.pgoutput import Row
 from sluice_ingress_cdc.assembler import Assembler, Followed, Shape, Target
 from sluice_ingress_cdc.confirmation import Confirmation
 from sluice_ingress_cdc.judgement import Verdict
 from support import pgoutput_wire as wire
 
-from sluice.postgres.slot_watermark import Mark  # isort: skip
+from sluice.cdc.slot_watermark import Mark  # isort: skip
 
 EPOCH = 3
 START = Mark(0, 0)

@@ -11,21 +11,21 @@ from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from sluice.kafka import LogReader
+from sluice.kafka.control import write_request
 from sluice.kafka.faults import kafka_error
 from sluice.kafka.groups import members_of, set_offsets
 from sluice.kafka.log import Partition
+from sluice.kafka.record import Record
 from sluice.kafka.topic_watch import TopicWatch
 from sluice.kafka.topics import Topics, concrete, load_kinds
 from sluice.lag import committed_offsets
 from sluice.names import MAPPER, MERGER
 from sluice.provenance import Contribution
 from sluice.schemas import Registry, make_decoder
-from sluice.stage.control import write_request
 from sluice.stage.delivery import KafkaDelivery
 from sluice.stage.group import GroupReader
 from sluice.stage.loop import Stage
 from sluice.stage.process import Process
-from sluice.stage.record import Record
 from sluice.stage.restore import skip_key
 from sluice.state import Ageing, Keeping, RocksStore
 from sluice.telemetry import Health

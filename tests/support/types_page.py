@@ -17,6 +17,7 @@ from uuid import UUID
 
 from pydantic import Base64Bytes, TypeAdapter
 
+from sluice.cdc.column_json import PgType, json_writer
 from sluice.entities import (
     Entity,
     EntityContract,
@@ -29,8 +30,7 @@ from sluice.entities import (
     Money,
     Scale,
 )
-from sluice.postgres.golden_columns import columns_of
-from sluice.postgres.json_text import PgType, json_writer
+from sluice.golden.columns import columns_of
 from sluice.schemas.avro import avro_schema
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "types.md"

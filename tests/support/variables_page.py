@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sluice.cli.settings import EVERY, settings_by_stage
-from sluice.stage.variables import Variable
+from sluice.settings.variables import Variable
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "variables.md"
 

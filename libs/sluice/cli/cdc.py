@@ -8,22 +8,22 @@ from typing import Annotated
 import orjson
 import typer
 
-from sluice.cli.options import JsonOption, PipelineOption
-from sluice.cli.reaching import kafka_watched
-from sluice.errors import EnvironmentFault, SettingsError
-from sluice.kafka import KafkaSettings
-from sluice.names import Names
-from sluice.pipeline import load_pipeline
-from sluice.postgres.slot_watermark import (
+from sluice.cdc.slot_watermark import (
     control_key,
     requested,
     resnapshot_request,
     source_watermarks,
     watermark_key,
 )
-from sluice.stage.control import write_request
-from sluice.stage.ingress import IngressProducer
-from sluice.stage.settings import StageSettings, read_settings
+from sluice.cli.options import JsonOption, PipelineOption
+from sluice.cli.reaching import kafka_watched
+from sluice.errors import EnvironmentFault, SettingsError
+from sluice.ingress.producer import IngressProducer
+from sluice.kafka import KafkaSettings
+from sluice.kafka.control import write_request
+from sluice.names import Names
+from sluice.pipeline import load_pipeline
+from sluice.settings.stage import StageSettings, read_settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Change data capture: re-snapshot a source.")
 

@@ -12,11 +12,11 @@ import typer
 
 from sluice.cli.options import JsonOption, PipelineOption
 from sluice.errors import SettingsError
+from sluice.ingress.deletes import Acceptance, Loss, control_key
+from sluice.ingress.producer import IngressProducer
+from sluice.kafka.control import write_request
 from sluice.pipeline import load_pipeline
-from sluice.stage.control import write_request
-from sluice.stage.deletes import Acceptance, Loss, control_key
-from sluice.stage.ingress import IngressProducer
-from sluice.stage.settings import StageSettings, read_settings
+from sluice.settings.stage import StageSettings, read_settings
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Accept that records of a polled source are truly gone."

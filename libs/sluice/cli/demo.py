@@ -11,7 +11,7 @@ import typer
 from sluice.cli.options import JsonOption
 from sluice.cli.session import run_session
 from sluice.errors import SettingsError
-from sluice.stage.settings import default_schemas_dir
+from sluice.settings.stage import default_schemas_dir
 
 app = typer.Typer(add_completion=False)
 

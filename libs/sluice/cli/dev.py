@@ -102,8 +102,8 @@ def reset(
 
 def _left_in_sources(file: Path) -> Iterator[str]:
     """What a reset cannot reach: the slots and publications in source databases elsewhere, and how they are dropped."""
+    from sluice.cdc.slots import drop_statements
     from sluice.pipeline import load_pipeline
-    from sluice.postgres.slots import drop_statements
 
     try:
         pipeline = load_pipeline(file)

@@ -14,7 +14,7 @@ from sluice.errors import ExitCode, SettingsError
 from sluice.explain import explain as run_explanation
 from sluice.explain import told
 from sluice.pipeline.authored import load_entities
-from sluice.stage.settings import StageSettings, read_settings
+from sluice.settings.stage import StageSettings, read_settings
 
 app = typer.Typer(add_completion=False, help="Where every value of an entity comes from.")
 

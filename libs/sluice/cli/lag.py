@@ -26,7 +26,7 @@ from sluice.lag.sources import SourceLag, source_lags
 from sluice.lag.unattended import Unattended, unattended
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import unmapped_line
-from sluice.stage.settings import StageSettings, read_settings
+from sluice.settings.stage import StageSettings, read_settings
 
 app = typer.Typer(add_completion=False, help="What each stage has not done yet.")
 

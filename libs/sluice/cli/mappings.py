@@ -9,17 +9,17 @@ import orjson
 import typer
 
 from sluice import json_text
+from sluice.cdc.slots import publication_of, slot_of
 from sluice.cli.options import JsonOption, PipelineOption
 from sluice.entities import EntityContract
 from sluice.explain.told import value_text
+from sluice.golden.columns import columns_of
+from sluice.ingress.connectors import check_connectors
 from sluice.pipeline import Pipeline, load_pipeline
 from sluice.pipeline.authored import load_entities, load_mappings, require_ranked_sources, unmapped, unmapped_line
 from sluice.pipeline.examples import Mapped, require_example_folders, require_examples_mapped
 from sluice.pipeline.secret import missing_variables
-from sluice.postgres.golden_columns import columns_of
-from sluice.postgres.slots import publication_of, slot_of
-from sluice.stage.connectors import check_connectors
-from sluice.stage.settings import StageSettings, read_settings
+from sluice.settings.stage import StageSettings, read_settings
 
 EXAMPLES_PRINTED_MAX = 3
 VALUE_CHARACTERS_MAX = 60

@@ -17,7 +17,7 @@ from sluice.errors import EnvironmentFault, SettingsError, Transient
 from sluice.kafka.watch import KafkaWatch, silence_of
 from sluice.names import Names
 from sluice.pipeline import Pipeline, load_pipeline
-from sluice.stage.settings import StageSettings, default_schemas_dir
+from sluice.settings.stage import StageSettings, default_schemas_dir
 
 BROKERS_VARIABLE = "SLUICE_KAFKA__BOOTSTRAP_SERVERS"
 CONNECT_TIMEOUT_S = 1.0

@@ -16,7 +16,7 @@ from sluice.errors import ExitCode, SettingsError
 from sluice.explain.responses import StoredResponse, fetched_ms_of, find_response, read_response, uuid_of
 from sluice.explain.told import shown
 from sluice.kafka import LogReader
-from sluice.stage.settings import StageSettings, read_settings
+from sluice.settings.stage import StageSettings, read_settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Stored responses of polled sources.")
 

@@ -12,7 +12,7 @@ from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_entities
 from sluice.schemas import subjects as contracts
 from sluice.schemas.registry import Registry
-from sluice.stage.settings import StageSettings, read_settings
+from sluice.settings.stage import StageSettings, read_settings
 
 app = typer.Typer(add_completion=False, help="Avro contracts of the pipeline's entities.", no_args_is_help=True)
 

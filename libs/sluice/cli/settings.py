@@ -14,8 +14,8 @@ import typer
 from sluice.cli.options import JsonOption
 from sluice.errors import SettingsError
 from sluice.names import STAGES
-from sluice.stage.settings import StageSettings
-from sluice.stage.variables import Variable, variables_of
+from sluice.settings.stage import StageSettings
+from sluice.settings.variables import Variable, variables_of
 
 app = typer.Typer(add_completion=False)
 

@@ -10,15 +10,15 @@ import typer
 from sluice.cli.options import JsonOption, PipelineOption
 from sluice.cli.reaching import kafka_watched
 from sluice.errors import EnvironmentFault, SettingsError
+from sluice.golden.connection import connect
+from sluice.golden.rebuild import Span, begin_rebuild
+from sluice.golden.sinks import chosen_sink, golden_tables, sink_group
 from sluice.kafka import LogReader, clients
 from sluice.kafka.groups import members_of, set_offsets
 from sluice.kafka.topics import Topics
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_entities
-from sluice.postgres.golden_rebuild import Span, begin_rebuild
-from sluice.postgres.sink_connection import connect
-from sluice.postgres.sinks import chosen_sink, golden_tables, sink_group
-from sluice.stage.settings import StageSettings, read_settings
+from sluice.settings.stage import StageSettings, read_settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The sink: rebuild its tables.")
 

@@ -12,14 +12,14 @@ from sluice.cli.options import JsonOption, PipelineOption
 from sluice.cli.reaching import kafka_watched
 from sluice.errors import SettingsError
 from sluice.kafka import LogReader, clients
+from sluice.kafka.control import write_request
 from sluice.kafka.topics import Topics
 from sluice.lag.groups import StageInputs, committed_offsets, stage_inputs
 from sluice.lag.holds import looked, refuse_acceptance
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_entities
-from sluice.stage.control import write_request
+from sluice.settings.stage import StageSettings, read_settings
 from sluice.stage.restore import skip_key
-from sluice.stage.settings import StageSettings, read_settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Accept that records were skipped on purpose.")
 

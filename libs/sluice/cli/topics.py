@@ -14,7 +14,7 @@ from sluice.kafka import clients
 from sluice.kafka.topics import Topic, Topics, concrete, load_kinds
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_entities
-from sluice.stage.settings import StageSettings, read_settings
+from sluice.settings.stage import StageSettings, read_settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The pipeline's topics.")
 

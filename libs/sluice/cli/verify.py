@@ -11,7 +11,7 @@ import typer
 from sluice.cli.options import JsonOption, PipelineOption
 from sluice.cli.reaching import chosen_pipeline, servers_reached
 from sluice.errors import ExitCode
-from sluice.stage.settings import StageSettings, read_settings
+from sluice.settings.stage import StageSettings, read_settings
 from sluice.verify import verify as run_verification
 
 app = typer.Typer(add_completion=False, help="Check that nothing is lost, doubled or out of order.")

@@ -27,7 +27,7 @@ from sluice.pipeline import Pipeline, load_pipeline
 from sluice.pipeline.authored import load_entities, load_mappings
 from sluice.pipeline.secret import variables_in
 from sluice.schemas import Registry, subjects
-from sluice.stage.settings import RegistrySettings, StageSettings, default_schemas_dir, read_settings
+from sluice.settings.stage import RegistrySettings, StageSettings, default_schemas_dir, read_settings
 
 TURN_S = 0.5
 QUIET_FOR_S = 2.0

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from sluice.entities import EntityContract
 from sluice.errors import DeadRecord
+from sluice.golden.columns import GoldenTable
+from sluice.golden.rows import GoldenReader, connect_to_read
 from sluice.kafka import LogReader, murmur2_partition
 from sluice.kafka.log import Partition
 from sluice.pipeline import Pipeline
-from sluice.postgres.golden_columns import GoldenTable
-from sluice.postgres.golden_rows import GoldenReader, connect_to_read
 from sluice.provenance import Contribution
 from sluice.schemas.decoder import Decode
 

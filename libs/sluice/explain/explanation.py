@@ -21,7 +21,7 @@ from sluice.kafka import LogReader
 from sluice.pipeline import Pipeline
 from sluice.provenance import Contribution, Incomplete, RawRef, candidates, merge
 from sluice.schemas import Registry, make_decoder
-from sluice.stage.settings import StageSettings
+from sluice.settings.stage import StageSettings
 
 State = Literal["golden", "not-stored", "withheld", "deleted", "unknown"]
 

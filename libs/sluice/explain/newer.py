@@ -12,8 +12,10 @@ from typing import Any, Literal, NamedTuple
 from msgspec.structs import asdict
 
 from sluice.errors import DeadRecord, EnvironmentFault, Transient
+from sluice.headers import CAUSE_HEADER, CONNECT, PARKED_HEADER
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.log import Partition
+from sluice.kafka.record import Record, number_in, record_of
 from sluice.kafka.topics import Topics
 from sluice.lag import StageInputs, committed_offsets
 from sluice.lag.holds import Hold, look
@@ -21,9 +23,8 @@ from sluice.names import MAPPER
 from sluice.pipeline import Pipeline
 from sluice.position import Position
 from sluice.provenance import Contribution, RawRef
-from sluice.stage import source_record
-from sluice.stage.dead_letters import CAUSE_HEADER, CONNECT, PARKED_HEADER, origin_of
-from sluice.stage.record import Record, number_in, record_of
+from sluice.raw import source_record
+from sluice.stage.dead_letters import origin_of
 
 # Of what the mapper did not read in a partition, the last so many offsets are looked at.
 UNREAD_OFFSETS_MAX = 50_000

@@ -8,14 +8,13 @@ from uuid import UUID
 
 from sluice.errors import DeadRecord
 from sluice.explain.responses import fetched_ms_of, find_response, uuid_of
+from sluice.headers import RESPONSE_HEADER
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
+from sluice.kafka.record import Record, record_of
 from sluice.names import Names
 from sluice.provenance import RawRef
-from sluice.stage import source_record
-from sluice.stage.record import Record, record_of
-
-RESPONSE_HEADER = "sluice-response"
+from sluice.raw import source_record
 
 
 class ResponsePlace(NamedTuple):

@@ -8,8 +8,9 @@ from uuid import UUID
 
 import orjson
 
+from sluice.headers import TRUNCATED_HEADER
 from sluice.kafka import LogReader
-from sluice.stage.record import Record, record_of
+from sluice.kafka.record import Record, record_of
 
 # A response's timestamp is made by the poller's clock; others of the same moment may stand before it.
 _SCANNED_OFFSETS_MAX = 2_000
@@ -85,7 +86,7 @@ def read_response(record: Record) -> StoredResponse:
         _whole(headers.get("http.status"), 0),
         _headers(headers.get("http.headers", "{}")),
         body,
-        _whole(headers.get("sluice-truncated-bytes"), len(body)),
+        _whole(headers.get(TRUNCATED_HEADER), len(body)),
     )
 
 

@@ -3,6 +3,6 @@
 from sluice.kafka.log import LogReader, read_to_end
 from sluice.kafka.partitioner import murmur2_partition
 from sluice.kafka.producer import TransactionalProducer
-from sluice.kafka.settings import KafkaSettings
+from sluice.settings.kafka import KafkaSettings
 
 __all__ = ["KafkaSettings", "LogReader", "TransactionalProducer", "murmur2_partition", "read_to_end"]

@@ -8,7 +8,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, Producer
 from confluent_kafka.admin import AdminClient
 
-from sluice.kafka.settings import KafkaSettings
+from sluice.settings.kafka import KafkaSettings
 
 MIB = 1024 * 1024
 MESSAGE_BYTES_MAX = 16 * MIB

@@ -17,8 +17,8 @@ from confluent_kafka.admin import OffsetSpec
 from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka import clients
 from sluice.kafka.faults import kafka_errors, translate
-from sluice.kafka.settings import KafkaSettings
 from sluice.kafka.topics import Pinned, Topics
+from sluice.settings.kafka import KafkaSettings
 
 REQUEST_TIMEOUT_S = 10.0
 LEADER_DEADLINE_S = 5.0

@@ -19,7 +19,7 @@ from sluice.errors import Bug, EnvironmentFault, Fenced, SluiceError, Transactio
 from sluice.kafka import clients
 from sluice.kafka.bounded import within
 from sluice.kafka.faults import TOO_LARGE, TOPIC_MISSING, kafka_error, steady, too_large, topic_missing, translate
-from sluice.kafka.settings import KafkaSettings
+from sluice.settings.kafka import KafkaSettings
 
 Headers = Sequence[tuple[str, bytes]]
 OnDelivery = Callable[[KafkaError | None, Message], None]

@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from sluice.errors import SettingsError
 from sluice.kafka import clients
-from sluice.kafka.settings import KafkaSettings
+from sluice.settings.kafka import KafkaSettings
 
 TOLD_AFTER_S = 5.0
 TOLD_AGAIN_AFTER_S = 30.0

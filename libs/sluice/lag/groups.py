@@ -8,12 +8,12 @@ from typing import NamedTuple
 from confluent_kafka import TopicPartition
 
 from sluice.entities import Mapping
+from sluice.golden.sinks import sink_group
 from sluice.kafka import KafkaSettings, clients
 from sluice.kafka.faults import kafka_errors
 from sluice.kafka.log import Partition
 from sluice.names import MAPPER, MERGER, SINK_POSTGRES
 from sluice.pipeline import Pipeline
-from sluice.postgres.sinks import sink_group
 
 TIMEOUT_S = 10.0
 

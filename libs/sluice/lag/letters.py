@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from sluice.headers import CAUSE_HEADER, CONNECT, PARKED_HEADER
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
+from sluice.kafka.record import Record, record_of
 from sluice.names import STAGES, Names
-from sluice.stage.dead_letters import CAUSE_HEADER, CONNECT, PARKED_HEADER
-from sluice.stage.record import Record, record_of
 
 SCANNED_MAX = 1_000
 CHARACTERS_MAX = 200

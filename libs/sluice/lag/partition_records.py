@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from sluice.golden.rows import connect_to_read, owned_rows
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
 from sluice.lag.groups import StageInputs
 from sluice.pipeline import Pipeline
-from sluice.postgres.golden_rows import connect_to_read, owned_rows
 from sluice.stage.partition import PartitionRecord, partition_key
 
 # A transaction writes the partition record last, so it mostly stands within a few offsets of the end.

@@ -6,14 +6,14 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from sluice.cdc.connection import connect
+from sluice.cdc.slot_watermark import FOLLOWED, TableMark, source_watermarks
+from sluice.cdc.slots import is_followed, slot_of, wal_end
 from sluice.errors import EnvironmentFault, SettingsError, Transient
 from sluice.kafka import KafkaSettings, read_to_end
+from sluice.kafka.control import json_object
 from sluice.pipeline import Pipeline
 from sluice.pipeline.model import CdcSource
-from sluice.postgres.slot_watermark import FOLLOWED, TableMark, source_watermarks
-from sluice.postgres.slots import is_followed, slot_of, wal_end
-from sluice.postgres.source_connection import connect
-from sluice.stage.control import json_object
 
 # The watermark of a followed source is written this long after what moved it, at most; a pass takes its time, too.
 LATE_S = 10.0

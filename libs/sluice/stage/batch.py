@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from sluice.errors import DeadRecord
 from sluice.kafka.log import Partition
+from sluice.kafka.record import Record
 from sluice.stage.dead_letters import cause_of, dead_letter
 from sluice.stage.ledger import Outcome
-from sluice.stage.record import Record
 
 RECORD_OVERHEAD_BYTES = 64
 # Under max.message.bytes (8 MiB) of our topics, with room for the frame of a record and of a batch of one.

@@ -13,15 +13,22 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sluice.errors import DeadRecord
+from sluice.headers import (
+    ATTEMPT_HEADER,
+    CAUSE_HEADER,
+    CONNECT,
+    KEY_TRUNCATED_HEADER,
+    KIND_HEADER,
+    LEFT_OUT_HEADER,
+    MAPPING_VERSION_HEADER,
+    PARKED_HEADER,
+    TRUNCATED_HEADER,
+)
+from sluice.kafka.record import Record, number_in
 from sluice.names import SINK_POSTGRES
 from sluice.provenance import RawRef
 from sluice.stage.partition import reset_command
-from sluice.stage.record import Record, number_in
 
-CONNECT = "__connect.errors."
-CAUSE_HEADER = "sluice-cause"
-ATTEMPT_HEADER = "sluice-attempt"
-PARKED_HEADER = "sluice-parked-ms"
 # Together they stay under max.message.bytes (16 MiB) of dead letters.
 BODY_BYTES_MAX = 8 * 1024 * 1024
 KEY_BYTES_MAX = HEADERS_BYTES_MAX = 1024 * 1024
@@ -62,22 +69,22 @@ def dead_letter(stage: str, record: Record, error: DeadRecord, mapping_version: 
     headers += [(CONNECT + name, value.encode()) for name, value in where.items()]
     headers += [
         (CAUSE_HEADER, cause_of(stage, error).encode()),
-        ("sluice-kind", error.code.encode()),
+        (KIND_HEADER, error.code.encode()),
         (ATTEMPT_HEADER, b"%d" % (_attempts(record) + 1)),
         (PARKED_HEADER, b"%d" % (time.time_ns() // 1_000_000)),
     ]
     if mapping_version is not None:
-        headers.append(("sluice-mapping-version", b"%d" % mapping_version))
+        headers.append((MAPPING_VERSION_HEADER, b"%d" % mapping_version))
     body = record.value
     if body is not None and len(body) > BODY_BYTES_MAX:
         headers += [
-            ("sluice-truncated-bytes", b"%d" % len(body)),
+            (TRUNCATED_HEADER, b"%d" % len(body)),
             ("sluice-sha256", hashlib.sha256(body).hexdigest().encode()),
         ]
         body = body[:TRUNCATED_BODY_BYTES]
     key = record.key
     if key is not None and len(key) > KEY_BYTES_MAX:
-        headers.append(("sluice-key-truncated-bytes", b"%d" % len(key)))
+        headers.append((KEY_TRUNCATED_HEADER, b"%d" % len(key)))
         key = key[:TRUNCATED_BODY_BYTES]
     return DeadLetter(key, body, headers)
 
@@ -100,7 +107,7 @@ def _kept(record: Record) -> Headers:
             continue
         kept.append((name, value))
         room -= size
-    return [*kept, ("sluice-headers-left-out", b"%d" % left_out)] if left_out else kept
+    return [*kept, (LEFT_OUT_HEADER, b"%d" % left_out)] if left_out else kept
 
 
 def origin_of(letter: Record) -> RawRef | None:

@@ -15,8 +15,8 @@ from sluice.errors import Bug, EnvironmentFault, Transient
 from sluice.kafka import clients
 from sluice.kafka.faults import kafka_errors, translate
 from sluice.kafka.log import Partition
-from sluice.kafka.settings import KafkaSettings
-from sluice.stage.record import End, Record, record_of
+from sluice.kafka.record import End, Record, record_of
+from sluice.settings.kafka import KafkaSettings
 
 REQUEST_TIMEOUT_S = 10.0
 END_TIMEOUT_S = 1.0

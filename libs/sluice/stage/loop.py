@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import structlog
 
 from sluice.errors import DeadRecord
+from sluice.kafka.record import End, Record
+from sluice.settings.stage import StageSettings
 from sluice.stage.assignment import Assignment
 from sluice.stage.batch import Batch
 from sluice.stage.dead_letters import PAUSED_WHY, DeadLetterGuard, to_resume
@@ -22,9 +24,7 @@ from sluice.stage.metrics_of import StageMetrics
 from sluice.stage.owed import OwedFaults
 from sluice.stage.pace import Pace
 from sluice.stage.process import Process, Taken
-from sluice.stage.record import End, Record
 from sluice.stage.recovery import Recovery
-from sluice.stage.settings import StageSettings
 from sluice.stage.signals import Stop
 from sluice.telemetry.health import Health
 

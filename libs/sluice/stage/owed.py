@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sluice.kafka.log import Partition
-from sluice.stage.record import End, Record
+from sluice.kafka.record import End, Record
 from sluice.telemetry.health import Health
 
 # What is expected to pass by itself is told as a fault after so long.

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from sluice.errors import Bug
 from sluice.kafka.log import Partition
+from sluice.kafka.record import Record
 from sluice.stage.batch import Batch
 from sluice.stage.partition import PartitionRecord
-from sluice.stage.record import Record
 from sluice.state import View
 
 

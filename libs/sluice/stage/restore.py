@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from sluice.errors import EnvironmentFault
 from sluice.kafka import LogReader
+from sluice.kafka.control import request_in_force
 from sluice.kafka.log import Partition
 from sluice.kafka.topics import Pinned
-from sluice.stage.control import request_in_force
 from sluice.stage.partition import Found, LogStart, PartitionRecord, decide_start, partition_key
 from sluice.stage.pinning import log_name, logs_now, topic_of
 from sluice.stage.process import Owned

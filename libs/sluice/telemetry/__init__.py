@@ -10,7 +10,7 @@ import structlog
 from sluice.errors import Bug, SluiceError
 from sluice.kafka.watch import KafkaWatch, silence_of
 from sluice.pipeline import load_pipeline
-from sluice.stage.settings import StageSettings, require_writable
+from sluice.settings.stage import StageSettings, require_writable
 from sluice.telemetry.fault_writer import FaultWriter
 from sluice.telemetry.health import PROCESS, Health, Standing
 from sluice.telemetry.logs import configure_logs

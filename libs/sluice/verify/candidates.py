@@ -10,8 +10,8 @@ import orjson
 from sluice.errors import DeadRecord
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
-from sluice.stage import source_record
-from sluice.stage.record import Record
+from sluice.kafka.record import Record
+from sluice.raw import source_record
 from sluice.verify.reading import records
 from sluice.verify.report import Check, Report
 

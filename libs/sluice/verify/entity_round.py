@@ -9,17 +9,15 @@ from typing import NamedTuple
 import orjson
 
 from sluice.entities import EntityContract
+from sluice.headers import CONTENT_HEADER, REVISION_HEADER
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
-from sluice.stage.record import Record
+from sluice.kafka.record import Record
 from sluice.verify.claims import ContributionLog
 from sluice.verify.goldens import Golden, GoldenLog
 from sluice.verify.reading import Spans, records
 from sluice.verify.report import Report, place
 from sluice.verify.visible import VisibleOffsets
-
-CONTENT_HEADER = "sluice-content"
-REVISION_HEADER = "sluice-revision"
 
 
 class EntityTopics(NamedTuple):

@@ -18,12 +18,12 @@ import orjson
 from sluice.canonical_json import canonical_bytes
 from sluice.entities import Mapping
 from sluice.errors import DeadRecord
+from sluice.kafka.record import Record
 from sluice.pipeline import Stream
 from sluice.position import LOWEST, Position
 from sluice.provenance import RawRef, contribution_key
-from sluice.stage import source_record
-from sluice.stage.record import Record
-from sluice.stage.source_record import LeftOut, Op, SourceRecord
+from sluice.raw import source_record
+from sluice.raw.source_record import LeftOut, Op, SourceRecord
 
 
 class Expected(NamedTuple):

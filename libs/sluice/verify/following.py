@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from sluice.cdc.connection import connect
+from sluice.cdc.lsn import format_lsn
+from sluice.cdc.slot_watermark import FOLLOWED, HELD, SlotWatermark, SourceWatermarks, TableMark, source_watermarks
+from sluice.cdc.slots import SlotState, SourceIdentity, identify, publication_of, slot_of, slot_state, wal_end
 from sluice.errors import EnvironmentFault
 from sluice.kafka import LogReader
 from sluice.names import Names
 from sluice.pipeline import Pipeline
 from sluice.pipeline.model import CdcSource
-from sluice.postgres.lsn import format_lsn
-from sluice.postgres.slot_watermark import FOLLOWED, HELD, SlotWatermark, SourceWatermarks, TableMark, source_watermarks
-from sluice.postgres.slots import SlotState, SourceIdentity, identify, publication_of, slot_of, slot_state, wal_end
-from sluice.postgres.source_connection import connect
 from sluice.verify.reading import records, spans_to
 from sluice.verify.report import NotLookedAt
 

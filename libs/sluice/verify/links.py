@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sluice.entities import EntityContract
+from sluice.golden.columns import GoldenTable
+from sluice.golden.rows import GoldenReader
 from sluice.names import MERGER, SINK_POSTGRES
-from sluice.postgres.golden_columns import GoldenTable
-from sluice.postgres.golden_rows import GoldenReader
 from sluice.provenance import RawRef
 from sluice.verify.claims import MapperFacts
 from sluice.verify.entity_round import Done, EntityRound, EntityTopics, RoundReader

@@ -15,12 +15,11 @@ from typing import NamedTuple
 import orjson
 
 from sluice.errors import DeadRecord
+from sluice.headers import TRUNCATED_HEADER, UNCHANGED_HEADER, UNKNOWN_HEADER
+from sluice.kafka.record import Record
 from sluice.position import LOWEST, PART_MAX, Position
-from sluice.postgres.debezium import UNCHANGED_HEADER, UNKNOWN_HEADER
 from sluice.provenance import RawRef
-from sluice.stage import source_record
-from sluice.stage.raw import TRUNCATED_HEADER
-from sluice.stage.record import Record
+from sluice.raw import source_record
 from sluice.verify.row_codes import LEFT_OUT, UNKNOWN, Columns, filled, unpacked
 from sluice.verify.spill import BUCKETS, Spill
 

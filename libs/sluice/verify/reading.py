@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
+from sluice.kafka.record import Record, record_of
 from sluice.names import Names
 from sluice.provenance import RawRef
 from sluice.stage.dead_letters import origin_of
-from sluice.stage.record import Record, record_of
 
 ROUND_OFFSETS_MAX = 50_000
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import orjson
 
 from sluice.entities import EntityContract
-from sluice.postgres.golden_rows import StoredRow
+from sluice.golden.rows import StoredRow
 from sluice.schemas.decoder import DecodedCanonical
 
 

@@ -11,7 +11,7 @@ from sluice.kafka.log import Partition
 from sluice.pipeline import Pipeline, Stream
 from sluice.position import Position
 from sluice.provenance import RawRef
-from sluice.stage.source_record import leaves_out
+from sluice.raw.source_record import leaves_out
 from sluice.verify.expected import Expected, StreamHistory
 from sluice.verify.reading import ROUND_OFFSETS_MAX, records, rounds, spans_to
 from sluice.verify.visible import RawIndex

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from sluice.golden.rows import GoldenReader, StoredRow
 from sluice.kafka.log import Partition
-from sluice.postgres.golden_rows import GoldenReader, StoredRow
 from sluice.provenance import RawRef
 from sluice.schemas.decoder import Decode
 from sluice.verify.candidates import Candidate

@@ -9,18 +9,18 @@ from typing import NamedTuple
 from confluent_kafka.admin import AdminClient
 
 from sluice.entities import EntityContract, Mapping
+from sluice.golden.connection import Connection
+from sluice.golden.rows import connect_to_read
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.log import Partition
 from sluice.kafka.topics import Topics
 from sluice.lag import StageInputs, stage_inputs
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities, load_mappings
-from sluice.postgres.golden_rows import connect_to_read
-from sluice.postgres.sink_connection import Connection
 from sluice.schemas import Registry, make_decoder
 from sluice.schemas.decoder import Decode
+from sluice.settings.stage import StageSettings
 from sluice.stage.pinning import require_partitions
-from sluice.stage.settings import StageSettings
 from sluice.verify.candidates import Candidate
 from sluice.verify.reading import DeadLetters
 from sluice.verify.report import Report

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import psycopg
 
+from sluice.cdc.slot_watermark import SourceWatermarks, TableMark
 from sluice.errors import EnvironmentFault, SluiceError, Transient
 from sluice.pipeline import Stream
 from sluice.position import PART_MAX, Position
-from sluice.postgres.slot_watermark import SourceWatermarks, TableMark
 from sluice.verify import following
 from sluice.verify.following import Slot
 from sluice.verify.raw_states import HIGHEST, NOWHERE, Doubled, Kind, RawLog, Shown, State

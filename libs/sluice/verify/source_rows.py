@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import orjson
 from psycopg import sql
 
+from sluice.cdc.connection import Connection, connect
+from sluice.cdc.debezium import Moment, Source, TableEvents
+from sluice.cdc.faults import source_errors
+from sluice.cdc.publication import load_types
+from sluice.cdc.table_facts import TableFacts, table_facts
 from sluice.errors import EnvironmentFault
-from sluice.postgres.debezium import Moment, Source, TableEvents
-from sluice.postgres.source_connection import Connection, connect
-from sluice.postgres.source_faults import source_errors
-from sluice.postgres.source_tables import load_types
-from sluice.postgres.table_facts import TableFacts, table_facts
 from sluice.verify.raw_states import Shown
 
 READ_TIMEOUT_S = 3_600.0

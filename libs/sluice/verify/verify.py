@@ -18,13 +18,13 @@ from contextlib import ExitStack
 
 import orjson
 
+from sluice.golden.rows import ledger_lines
 from sluice.kafka.log import Partition
 from sluice.kafka.topics import Topics
 from sluice.lag import committed_offsets
 from sluice.names import MAPPER
 from sluice.pipeline import Pipeline
-from sluice.postgres.golden_rows import ledger_lines
-from sluice.stage.settings import StageSettings
+from sluice.settings.stage import StageSettings
 from sluice.verify import scan_ledger
 from sluice.verify.candidates import Candidate, settle_candidates
 from sluice.verify.claims import MapperFacts, missing

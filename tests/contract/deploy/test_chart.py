@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from sluice.names import STAGES
-from sluice.stage.settings import StageSettings, read_settings
+from sluice.settings.stage import StageSettings, read_settings
 from support.repository import ROOT
 
 CHART = ROOT / "helm" / "sluice"

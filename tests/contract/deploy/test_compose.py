@@ -11,7 +11,7 @@ import yaml
 from sluice.embedded.kafka import SETTINGS as EMBEDDED_KAFKA
 from sluice.names import STAGES
 from sluice.pipeline import load_pipeline
-from sluice.stage.settings import StageSettings
+from sluice.settings.stage import StageSettings
 from support.repository import ROOT
 
 SERVERS = {"kafka", "registry", "postgres"}

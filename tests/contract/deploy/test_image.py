@@ -10,7 +10,7 @@ import tomllib
 import pytest
 
 from sluice.names import STAGES
-from sluice.stage.settings import StageSettings
+from sluice.settings.stage import StageSettings
 from support.pace import within
 from support.repository import ROOT
 

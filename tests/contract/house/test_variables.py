@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sluice.stage.settings import StageSettings
-from sluice.stage.variables import BESIDE_STAGES, OF_STAGES, OF_TESTS, known_variables
+from sluice.settings.stage import StageSettings
+from sluice.settings.variables import BESIDE_STAGES, OF_STAGES, OF_TESTS, known_variables
 from sluice_ingress_cdc.settings import CdcSettings
 from sluice_ingress_poller.settings import PollerSettings
 from sluice_sink_postgres.settings import SinkSettings
@@ -39,6 +39,6 @@ def test_every_variable_that_is_named_anywhere_is_known(suffix: str) -> None:
 
 # Comments about what others set, and tests that write one wrong on purpose.
 WRITTEN_WRONG = {
-    ("libs/sluice/stage/variables.py", "SLUICE_KAFKA_PORT"),
+    ("libs/sluice/settings/variables.py", "SLUICE_KAFKA_PORT"),
     ("tests/unit/stage/test_stage_settings.py", "SLUICE_KAFKA__BOOTSTRAP"),
 }

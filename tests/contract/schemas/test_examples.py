@@ -8,10 +8,10 @@ from typing import Any
 import orjson
 import pytest
 
+from sluice.kafka.record import Record
 from sluice.position import Position
 from sluice.provenance import Contribution
-from sluice.stage import source_record
-from sluice.stage.record import Record
+from sluice.raw import source_record
 from support.json_schemas import FILES, SCHEMAS, findings, validator
 
 EXAMPLES = sorted((SCHEMAS / "examples").glob("*/*.json"))

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
+from sluice.cdc.debezium import Again, Change, Moment, Source, TableEvents
+from sluice.cdc.pgoutput import UNCHANGED, Delete, Insert, Update
 from sluice.connector import Response
 from sluice.connector.messages import Request
 from sluice.position import Position
-from sluice.postgres.debezium import Again, Change, Moment, Source, TableEvents
-from sluice.postgres.pgoutput import UNCHANGED, Delete, Insert, Update
 from sluice.provenance import Contribution, RawRef
-from sluice.stage.raw import sweep_markers
+from sluice.raw.record import sweep_markers
 from sluice_ingress_poller.page import Item
 from sluice_ingress_poller.records import Fetched, Names, RecordMaker
 from support import pgoutput_wire as wire

@@ -10,8 +10,8 @@ from confluent_kafka.admin import AdminClient
 
 from sluice.kafka import KafkaSettings, clients
 from sluice.kafka.log import Partition
+from sluice.kafka.record import End, Record
 from sluice.stage.group import ConsumerLost, GroupReader
-from sluice.stage.record import End, Record
 from support.pace import within
 from support.scripted_group import ScriptedGroup
 from support.topics import make_topics

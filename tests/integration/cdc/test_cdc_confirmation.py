@@ -13,8 +13,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from sluice.stage.ingress import IngressProducer
-from sluice.stage.raw import RawRecord
+from sluice.ingress.producer import IngressProducer
+from sluice.raw.record import RawRecord
 from support.cdc import Source
 from support.waiting import eventually
 

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from sluice.stage.ingress import IngressProducer
-from sluice.stage.raw import RawRecord
+from sluice.ingress.producer import IngressProducer
+from sluice.raw.record import RawRecord
 from support.cdc import Source
 from support.raw_rows import become_equal
 

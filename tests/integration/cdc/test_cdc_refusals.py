@@ -6,8 +6,8 @@ import uuid
 
 import pytest
 
-from sluice.postgres.lsn import format_lsn
-from sluice.postgres.slot_watermark import FOLLOWED
+from sluice.cdc.lsn import format_lsn
+from sluice.cdc.slot_watermark import FOLLOWED
 from support.cdc import Source
 from support.cdc_commands import resnapshot
 from support.waiting import eventually

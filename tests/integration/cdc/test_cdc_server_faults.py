@@ -14,10 +14,10 @@ from typing import Any
 import psutil
 import pytest
 
+from sluice.cdc.slot_watermark import FOLLOWED
 from sluice.embedded import Servers
-from sluice.postgres.slot_watermark import FOLLOWED
-from sluice.stage.ingress import IngressProducer
-from sluice.stage.raw import RawRecord
+from sluice.ingress.producer import IngressProducer
+from sluice.raw.record import RawRecord
 from support.cdc import Source, make_source
 
 

@@ -8,10 +8,10 @@ from collections import defaultdict
 
 import psycopg
 
+from sluice.cdc.debezium import UNAVAILABLE
+from sluice.cdc.slot_watermark import FOLLOWED, PENDING
 from sluice.position import Position
-from sluice.postgres.debezium import UNAVAILABLE
-from sluice.postgres.slot_watermark import FOLLOWED, PENDING
-from sluice.stage.raw import sweep_key
+from sluice.raw.record import sweep_key
 from support.cdc import PARTITIONS, Source, dies_after
 
 NAMES = "SELECT id, name, version FROM employee"

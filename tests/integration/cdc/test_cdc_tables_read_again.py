@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from sluice.postgres.slot_watermark import FOLLOWED, HELD, PENDING
+from sluice.cdc.slot_watermark import FOLLOWED, HELD, PENDING
 from support.cdc import Source, dies_after
 from support.cdc_commands import resnapshot
 from support.raw_rows import become_equal, equal

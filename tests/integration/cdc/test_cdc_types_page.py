@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from sluice.postgres.json_text import SESSION_OPTIONS
+from sluice.cdc.column_json import SESSION_OPTIONS
 from support.types_page import ARRIVES, ENUM_ARRAY_OID, ENUM_OID, Arrives
 
 OURS = {ENUM_OID: "mood", ENUM_ARRAY_OID: "mood[]"}

@@ -9,11 +9,11 @@ from __future__ import annotations
 import pytest
 
 from sluice.errors import EnvironmentFault, TransactionLost, Transient
+from sluice.ingress.producer import IngressProducer
 from sluice.kafka import KafkaSettings, clients, read_to_end
 from sluice.kafka.topics import Topic, Topics
 from sluice.names import Names
-from sluice.stage.ingress import IngressProducer
-from sluice.stage.raw import RawRecord
+from sluice.raw.record import RawRecord
 from support.waiting import eventually
 
 PARTITIONS = 30  # so many markers take the broker a moment

@@ -7,10 +7,10 @@ import psycopg
 import pytest
 
 from sluice.errors import EnvironmentFault, Transient
-from sluice.postgres.golden_lease import OwnerChanged
-from sluice.postgres.golden_store import GoldenStore
-from sluice.postgres.golden_writer import TableWriter
-from sluice.postgres.sink_connection import connect
+from sluice.golden.connection import connect
+from sluice.golden.lease import OwnerChanged
+from sluice.golden.store import GoldenStore
+from sluice.golden.writer import TableWriter
 from support.pace import within
 from support.sink import TABLE, TOPIC, names, rows, store, tombstone, upsert, write
 from support.waiting import eventually

@@ -9,10 +9,10 @@ from structlog.testing import capture_logs
 
 from sluice.entities import Entity, Identity, Scale
 from sluice.errors import EnvironmentFault
-from sluice.postgres.golden_columns import GoldenTable
-from sluice.postgres.golden_rebuild import Span, begin_rebuild
-from sluice.postgres.golden_rows import GoldenReader, connect_to_read
-from sluice.postgres.sink_connection import connect
+from sluice.golden.columns import GoldenTable
+from sluice.golden.connection import connect
+from sluice.golden.rebuild import Span, begin_rebuild
+from sluice.golden.rows import GoldenReader, connect_to_read
 from support.sink import TABLE, TOPIC, rows, store, tombstone, upsert, write
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from sluice.postgres.golden_columns import GoldenTable
-from sluice.postgres.golden_rows import GoldenReader, connect_to_read
-from sluice.postgres.golden_writer import Change
+from sluice.golden.columns import GoldenTable
+from sluice.golden.rows import GoldenReader, connect_to_read
+from sluice.golden.writer import Change
 from support.lists import EMPTY, FIELDS, Listed
 from support.sink import TOPIC, rows, store, write
 

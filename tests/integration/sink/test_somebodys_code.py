@@ -7,8 +7,8 @@ import psycopg
 import pytest
 
 from sluice.errors import EnvironmentFault, TopicFault
-from sluice.postgres.golden_rebuild import Span, begin_rebuild
-from sluice.postgres.sink_connection import connect
+from sluice.golden.connection import connect
+from sluice.golden.rebuild import Span, begin_rebuild
 from support.canonical import record
 from support.sink import TABLE, TOPIC, names, store, tombstone, upsert, write
 from support.sink_stage import SecondEntity, SinkRig

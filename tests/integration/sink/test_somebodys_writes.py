@@ -8,10 +8,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from sluice.errors import EnvironmentFault
+from sluice.golden.connection import connect
+from sluice.golden.rebuild import Span, begin_rebuild
+from sluice.golden.store import GoldenStore
 from sluice.kafka.groups import members_of
-from sluice.postgres.golden_rebuild import Span, begin_rebuild
-from sluice.postgres.golden_store import GoldenStore
-from sluice.postgres.sink_connection import connect
 from support.canonical import record
 from support.sink import TABLE, TOPIC, names, rows, store, upsert, write
 from support.sink_stage import SinkRig, rebuild

@@ -10,10 +10,10 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from sluice.errors import DeadRecord, EnvironmentFault
 from sluice.kafka import KafkaSettings
+from sluice.kafka.record import Record
 from sluice.stage.batch import Batch
 from sluice.stage.delivery import DirectDelivery
 from sluice.stage.group import GroupReader
-from sluice.stage.record import Record
 from sluice.telemetry.health import STARTING
 from support.echo_stage import EchoBench, Running
 from support.pace import within

@@ -19,14 +19,14 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from sluice.connector import Response
 from sluice.connector.messages import Request
 from sluice.errors import DeadRecord, EnvironmentFault
+from sluice.ingress.producer import IngressProducer
 from sluice.kafka import KafkaSettings, TransactionalProducer, read_to_end
+from sluice.kafka.control import write_request
+from sluice.kafka.record import Record
+from sluice.raw.record import RawRecord
 from sluice.stage.batch import Batch
-from sluice.stage.control import write_request
 from sluice.stage.delivery import DirectDelivery
 from sluice.stage.group import GroupReader
-from sluice.stage.ingress import IngressProducer
-from sluice.stage.raw import RawRecord
-from sluice.stage.record import Record
 from sluice.telemetry.health import STARTING
 from sluice_ingress_poller.page import Item
 from sluice_ingress_poller.records import Fetched, RecordMaker

@@ -13,10 +13,10 @@ from typing import Any
 import orjson
 import pytest
 
+from sluice.cdc.connection import connect
+from sluice.cdc.slots import drop_slot
 from sluice.embedded import Servers
 from sluice.kafka.topics import Topic, Topics
-from sluice.postgres.slots import drop_slot
-from sluice.postgres.source_connection import connect
 from sluice.verify import NotLookedAt, Report
 from support.followed_people import FollowedPeople
 from support.pace import within

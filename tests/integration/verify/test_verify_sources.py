@@ -11,9 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from sluice.cdc.connection import connect
+from sluice.cdc.slots import drop_slot
 from sluice.embedded import Servers
-from sluice.postgres.slots import drop_slot
-from sluice.postgres.source_connection import connect
 from sluice.verify import Report
 from sluice.verify.report import NotLookedAt
 from support.followed_people import FollowedPeople, told

@@ -12,8 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from sluice.cdc.slot_watermark import FOLLOWED
 from sluice.embedded import Servers
-from sluice.postgres.slot_watermark import FOLLOWED
 from support.cdc import SOURCE
 from support.one_entity import OneEntity, one_entity
 from support.postgres_deeds import DEEDS, Deed, Outcome, table_of

@@ -9,8 +9,9 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluice.postgres.slot_watermark import Mark
-from sluice.stage.raw import OP_HEADER, RawRecord, sweep_key
+from sluice.cdc.slot_watermark import Mark
+from sluice.headers import OP_HEADER
+from sluice.raw.record import RawRecord, sweep_key
 from sluice_ingress_cdc.judgement import Action, Verdict
 from sluice_ingress_cdc.oversize import PARKED
 from support import pgoutput_wire as wire

@@ -10,19 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sluice.cdc.debezium import UNAVAILABLE, Again, CannotFollow, Change, Moment, Source, TableEvents
+from sluice.cdc.pgoutput import UNCHANGED, Delete, Insert, Row, Update, Value, new_row_of
 from sluice.errors import Bug
-from sluice.postgres.debezium import (
-    NEW_KEY_HEADER,
-    OLD_KEY_HEADER,
-    UNAVAILABLE,
-    Again,
-    CannotFollow,
-    Change,
-    Moment,
-    Source,
-    TableEvents,
-)
-from sluice.postgres.pgoutput import UNCHANGED, Delete, Insert, Row, Update, Value, new_row_of
+from sluice.headers import NEW_KEY_HEADER, OLD_KEY_HEADER
 from support import pgoutput_wire as wire
 
 SOURCE = Source("0.1.0", "raw.erp", "erp%db")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.postgres.json_text import PgType, days_since_1970, json_writer
+from sluice.cdc.column_json import PgType, days_since_1970, json_writer
 
 INT4, INT8, TEXT, BOOL, NUMERIC, FLOAT8, BYTEA, UUID = 23, 20, 25, 16, 1700, 701, 17, 2950
 DATE, TIME, TIMESTAMP, TIMESTAMPTZ, JSONB, INTERVAL = 1082, 1083, 1114, 1184, 3802, 1186

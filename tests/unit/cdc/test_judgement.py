@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from sluice.postgres.pgoutput import Column, Relation
-from sluice.postgres.slot_watermark import TableMark
-from sluice.postgres.table_facts import (
+from sluice.cdc.pgoutput import Column, Relation
+from sluice.cdc.slot_watermark import TableMark
+from sluice.cdc.table_facts import (
     BoundColumn,
     BoundLeaf,
     ColumnFacts,

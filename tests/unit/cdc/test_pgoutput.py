@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.errors import Bug
-from sluice.postgres.pgoutput import (
+from sluice.cdc.pgoutput import (
     UNCHANGED,
     Begin,
     Commit,
@@ -22,6 +21,7 @@ from sluice.postgres.pgoutput import (
     Update,
     decode,
 )
+from sluice.errors import Bug
 from support import pgoutput_wire as wire
 
 EMPLOYEE = wire.table(16_400, "employee", [("id", 23), ("name", 25), ("photo", 17)], ["id"])

@@ -7,10 +7,10 @@ from dataclasses import replace
 import orjson
 import pytest
 
+from sluice.cdc.slot_watermark import FOLLOWED, HELD, Mark, SlotWatermark, TableMark, source_watermarks
+from sluice.cdc.slots import SlotState, SourceIdentity
+from sluice.cdc.table_facts import Bound, BoundColumn, BoundLeaf
 from sluice.errors import EnvironmentFault
-from sluice.postgres.slot_watermark import FOLLOWED, HELD, Mark, SlotWatermark, TableMark, source_watermarks
-from sluice.postgres.slots import SlotState, SourceIdentity
-from sluice.postgres.table_facts import Bound, BoundColumn, BoundLeaf
 from sluice_ingress_cdc.confirmation import Confirmation
 from sluice_ingress_cdc.start import Begin, Observed, Resume, decide
 

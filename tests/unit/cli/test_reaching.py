@@ -14,7 +14,7 @@ from sluice.cli.reaching import BROKERS_VARIABLE, servers_reached
 from sluice.errors import EnvironmentFault, SettingsError
 from sluice.kafka import KafkaSettings
 from sluice.pipeline import load_pipeline
-from sluice.stage.settings import StageSettings
+from sluice.settings.stage import StageSettings
 from support.people import PIPELINE
 
 

@@ -16,7 +16,7 @@ from sluice import json_text
 from sluice.entities import Entity, Identity, Json, JsonText, Money, OpenEnum, Scale, mapping, values
 from sluice.entities.codec import STORED_JSON_LEVELS_MAX
 from sluice.errors import DeadRecord, SettingsError
-from sluice.postgres.golden_columns import GoldenTable
+from sluice.golden.columns import GoldenTable
 from sluice.provenance import CanonicalRecord
 from sluice.schemas import avro_schema, make_decoder, make_encoder
 from support.lists import EMPTY, FIELDS, Listed, Mood

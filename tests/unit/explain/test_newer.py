@@ -6,16 +6,17 @@ import tracemalloc
 from collections.abc import Iterator
 
 from sluice.explain.newer import newest_places
-from sluice.position import HEADER, Position
+from sluice.headers import POSITION_HEADER
+from sluice.kafka.record import Record
+from sluice.position import Position
 from sluice.provenance import RawRef
-from sluice.stage.record import Record
 
 TOPIC = "raw.hr.workers"
 WANTED = {(TOPIC, '{"id":"W"}')}
 
 
 def record(offset: int, minor: int, key: bytes = b'{"id":"W"}', value_bytes: int = 1) -> Record:
-    return Record(TOPIC, 0, offset, key, b"x" * value_bytes, {HEADER: f"1:1:{minor}".encode()}, 0)
+    return Record(TOPIC, 0, offset, key, b"x" * value_bytes, {POSITION_HEADER: f"1:1:{minor}".encode()}, 0)
 
 
 def test_the_newest_record_of_each_wanted_key_is_found_by_its_place() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from sluice.kafka import KafkaSettings, watch
 from sluice.kafka.watch import Silence
-from sluice.stage.settings import StageSettings
+from sluice.settings.stage import StageSettings
 from sluice.telemetry import KAFKA, telemetry
 from support.people import PIPELINE
 from support.waiting import eventually

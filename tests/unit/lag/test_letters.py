@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sluice.cli.lag import letter_lines
 from sluice.errors import DeadRecord
+from sluice.kafka.record import Record
 from sluice.lag.letters import Letters, causes_of
 from sluice.stage.dead_letters import dead_letter
-from sluice.stage.record import Record
 
 WRONG_TYPE = DeadRecord("wrong-type", "hr.workers: pay: decimal_type (mapping worker)")
 NO_KEY = DeadRecord("unreadable-key", "no member id")

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from sluice.cdc.debezium import UNAVAILABLE
 from sluice.entities import Entity, Identity, mapping
 from sluice.entities.mapping import Mapping
-from sluice.postgres.debezium import UNAVAILABLE
 from sluice.state.ageing import GONE_FOR_S
 from support.mapping_bench import MapperBench, position
 

@@ -14,8 +14,8 @@ import pytest
 
 from sluice.connector import Connector, ConnectorSettings, Cursor, Offset, Request, Response, RestStream
 from sluice.errors import EnvironmentFault, SluiceError, Transient, fault_text
+from sluice.ingress.deletes import Acceptance
 from sluice.position import Position
-from sluice.stage.deletes import Acceptance
 from sluice_ingress_poller.page import content_hash
 from sluice_ingress_poller.passes import Decision
 from sluice_ingress_poller.stream_poll import Plan, StreamPoll

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from sluice.cli.main import app
 from sluice.errors import SettingsError
 from sluice.pipeline import Secret
-from sluice.stage.settings import StageSettings, read_settings
+from sluice.settings.stage import StageSettings, read_settings
 
 PIPELINE = """\
 pipeline: people

@@ -6,10 +6,10 @@ import pytest
 from psycopg import sql
 
 from sluice.errors import DeadRecord, EnvironmentFault
-from sluice.postgres.golden_catalogue import Existing
-from sluice.postgres.golden_columns import Column
-from sluice.postgres.golden_tables import plan
-from sluice.postgres.golden_writer import newest
+from sluice.golden.catalogue import Existing
+from sluice.golden.columns import Column
+from sluice.golden.tables import plan
+from sluice.golden.writer import newest
 from support.canonical import FIELDS, record
 from support.sink import CONTRIBUTORS, TABLE, WINNERS, tombstone, upsert
 

@@ -9,7 +9,7 @@ import pytest
 
 from sluice.errors import Transient
 from sluice.kafka import KafkaSettings, LogReader
-from sluice.stage.control import request_in_force, write_request
+from sluice.kafka.control import request_in_force, write_request
 from support.memory_log import MemoryLogs
 
 

@@ -7,8 +7,8 @@ import itertools
 import pytest
 
 from sluice.errors import DeadRecord
+from sluice.kafka.record import Record
 from sluice.stage.dead_letters import TRUNCATED_BODY_BYTES, DeadLetterGuard, cause_of, dead_letter
-from sluice.stage.record import Record
 
 ERROR = DeadRecord("wrong-type", "hr.workers: pay: int_parsing")
 

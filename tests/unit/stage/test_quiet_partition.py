@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sluice.stage.settings import StageSettings
+from sluice.settings.stage import StageSettings
 from support.scripted_group import ScriptedStage
 
 BUSY, QUIET = ("input", 0), ("input", 1)

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluice.errors import DeadRecord
+from sluice.kafka.record import Record
 from sluice.position import Position
-from sluice.stage import source_record
-from sluice.stage.record import Record
+from sluice.raw import source_record
 
 AT = Position(1, 1, 1)
 NOON = 1_772_366_400_000_000

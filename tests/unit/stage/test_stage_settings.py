@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sluice.errors import SettingsError
-from sluice.stage.settings import StageSettings, read_settings
+from sluice.settings.stage import StageSettings, read_settings
 
 
 def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

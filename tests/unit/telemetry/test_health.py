@@ -14,7 +14,7 @@ import pytest
 import structlog
 from prometheus_client import generate_latest
 
-from sluice.stage.record import Record
+from sluice.kafka.record import Record
 from sluice.telemetry import Health, measured, metrics
 from sluice.telemetry.health import innermost_places
 from sluice.telemetry.server import TelemetryServer

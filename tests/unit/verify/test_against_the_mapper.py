@@ -12,8 +12,8 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sluice.cdc.debezium import UNAVAILABLE
 from sluice.pipeline import Stream
-from sluice.postgres.debezium import UNAVAILABLE
 from sluice.provenance import RawRef
 from sluice.verify.claims import MapperFacts, judge, missing
 from sluice.verify.expected import StreamHistory

@@ -6,9 +6,9 @@ from typing import Any
 
 import orjson
 
+from sluice.cdc.debezium import UNAVAILABLE
+from sluice.kafka.record import Record
 from sluice.pipeline import Stream
-from sluice.postgres.debezium import UNAVAILABLE
-from sluice.stage.record import Record
 from sluice.verify.expected import Expected, StreamHistory
 from support.mapping_bench import left_out
 from support.people import crm_person, erp_staff

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sluice.postgres.golden_rows import StoredRow
+from sluice.golden.rows import StoredRow
 from sluice.schemas.decoder import DecodedCanonical
 from sluice.verify import Report
 from sluice.verify.goldens import Golden, GoldenLog

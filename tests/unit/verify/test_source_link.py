@@ -9,12 +9,12 @@ from typing import Any
 import orjson
 import pytest
 
+from sluice.cdc.slot_watermark import SlotWatermark, TableMark
+from sluice.cdc.slots import SlotState, SourceIdentity
 from sluice.errors import EnvironmentFault
+from sluice.kafka.record import Record
 from sluice.pipeline import Pipeline
 from sluice.position import LOWEST, Position
-from sluice.postgres.slot_watermark import SlotWatermark, TableMark
-from sluice.postgres.slots import SlotState, SourceIdentity
-from sluice.stage.record import Record
 from sluice.verify.following import Observed, Slot, marks_of, polled_streams, why_not_followed, why_not_read
 from sluice.verify.raw_states import Doubled, Entry, Kind, RawLog, Shown, newest
 from sluice.verify.report import Check, NotDone, NotLookedAt, Report

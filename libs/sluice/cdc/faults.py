@@ -1,0 +1,49 @@
+"""psycopg's errors met at a *source*, turned into ours: where, why, next step; never a row's content or a secret."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from sluice.errors import DeadRecord, EnvironmentFault, Transient
+from sluice.postgres_errors import next_step, policy_of, raised_in, unknown, why
+
+# A connection refused by a server that works carries no SQLSTATE, only text; these texts pass by themselves.
+_PASSING = ("the database system is", "too many", "remaining connection slots", "terminating connection")
+
+
+@contextmanager
+def source_errors(where: str) -> Iterator[None]:
+    """Translate what psycopg raises within; `where` names the source and what was being done."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translate(error, where) from None
+
+
+def translate(error: psycopg.Error, where: str) -> Exception:
+    """Our error for psycopg's. DETAIL is never used: it quotes rows."""
+    state = error.sqlstate
+    if isinstance(error, psycopg.OperationalError) and state is None:
+        return _connection(error, where)
+    policy = policy_of(error)
+    if policy is Transient:
+        return Transient(f"{where}: {why(error)}")
+    if policy in (EnvironmentFault, DeadRecord):
+        return EnvironmentFault(where, why(error), _next_step(error))
+    return unknown(error, where)
+
+
+def _next_step(error: psycopg.Error) -> str:
+    if raised_in(error):
+        return "ask whoever wrote that function (an event trigger?) to let this user through; it goes on by itself"
+    return next_step(error) or "check the source's settings and this user's privileges"
+
+
+def _connection(error: psycopg.OperationalError, where: str) -> Exception:
+    text = " ".join(str(error).split())
+    if "FATAL:" in text and not any(p in text for p in _PASSING):
+        return EnvironmentFault(where, text, "check the source's dsn, pg_hba.conf and this user's rights")
+    return Transient(f"{where}: {text}")

@@ -1,0 +1,262 @@
+"""pgoutput, decoded: the messages of Postgres' own logical decoding plugin, bytes in, values out, no I/O.
+
+Protocol versions 1 and 2 without streaming: a transaction arrives whole, at its commit, in commit order. Column values
+stay the bytes of Postgres' text format; `sluice.cdc.column_json` makes JSON of them, once it is known that
+somebody wants the row. Layouts: PostgreSQL manual, "Logical Replication Message Formats".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from struct import Struct, error
+from typing import Final, NamedTuple
+
+from sluice.errors import Bug
+
+
+class Unchanged(Enum):
+    """The value of a TOASTed column that an update did not touch: Postgres does not send it. It is not null."""
+
+    UNCHANGED = "unchanged"
+
+
+UNCHANGED: Final = Unchanged.UNCHANGED
+Value = bytes | None | Unchanged
+Row = list[Value]
+
+_POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01, in µs since 1970
+
+
+class Column(NamedTuple):
+    """`in_identity`: an update or delete carries its old value (with REPLICA IDENTITY FULL, all columns)."""
+
+    name: str
+    type_oid: int
+    typmod: int
+    in_identity: bool
+
+
+class Relation(NamedTuple):
+    """A table's shape, sent before its first change and again whenever it changed. `identity`: d, n, f or i."""
+
+    oid: int
+    schema: str
+    table: str
+    identity: str
+    columns: tuple[Column, ...]
+
+
+class Begin(NamedTuple):
+    """`final_lsn` is the place of the commit record; `committed_us` are µs since 1970."""
+
+    final_lsn: int
+    committed_us: int
+    xid: int
+
+
+class Commit(NamedTuple):
+    """`end_lsn` is where the next record begins: what may be confirmed once the transaction is durable."""
+
+    commit_lsn: int
+    end_lsn: int
+    committed_us: int
+
+
+class Insert(NamedTuple):
+    relation: int
+    new: Row
+
+
+class Update(NamedTuple):
+    """`old_kind`: "" none, "K" identity columns only (the others read null), "O" the whole old row."""
+
+    relation: int
+    old_kind: str
+    old: Row
+    new: Row
+
+
+class Delete(NamedTuple):
+    relation: int
+    old_kind: str
+    old: Row
+
+
+class Truncate(NamedTuple):
+    relations: tuple[int, ...]
+    cascade: bool
+    restart_identity: bool
+
+
+class LogicalMessage(NamedTuple):
+    """pg_logical_emit_message. Only a transactional one is an event of its transaction."""
+
+    transactional: bool
+    lsn: int
+    prefix: str
+    content: bytes
+
+
+class TypeName(NamedTuple):
+    oid: int
+    schema: str
+    name: str
+
+
+class Origin(NamedTuple):
+    lsn: int
+    name: str
+
+
+PgMessage = Begin | Commit | Relation | Insert | Update | Delete | Truncate | LogicalMessage | TypeName | Origin
+
+_int16 = Struct(">H").unpack_from
+_int32 = Struct(">I").unpack_from
+_begin = Struct(">QqI").unpack_from
+_commit = Struct(">BQQq").unpack_from
+_column = Struct(">Ii").unpack_from
+_message = Struct(">BQ").unpack_from
+
+_TEXT, _NULL, _UNCHANGED = b"tnu"
+_NEW = b"N"[0]
+
+
+NEW_ROW_AT = 6
+"""Where the tuple of an insert begins, and of an update without an old row."""
+
+
+def new_row_of(data: bytes) -> int | None:
+    """The relation of an insert or update that carries the new row alone; None for any other message."""
+    if data[0] in b"IU" and data[5] == _NEW:
+        return int(_int32(data, 1)[0])
+    return None
+
+
+def decode(data: bytes) -> PgMessage:
+    """One message of the plugin. Bug on an unknown or cut one: TCP and libpq vouch for the bytes, so we misread."""
+    reader = _READERS.get(data[:1])
+    if reader is None:
+        raise Bug(f"pgoutput: unknown message type {data[:1]!r}")
+    try:
+        return reader(data)
+    except (error, IndexError, UnicodeDecodeError) as cause:
+        raise Bug(
+            f"pgoutput: message {data[:1]!r} of {len(data)} bytes cannot be read: {type(cause).__name__}"
+        ) from None
+
+
+def read_row(data: bytes, at: int) -> tuple[Row, int]:
+    """The tuple that begins at `at`, and where it ends."""
+    (count,) = _int16(data, at)
+    at += 2
+    row: Row = []
+    append = row.append
+    for _ in range(count):
+        kind = data[at]
+        at += 1
+        if kind == _TEXT:
+            (size,) = _int32(data, at)
+            start = at + 4
+            at = start + size
+            append(data[start:at])
+        elif kind == _NULL:
+            append(None)
+        elif kind == _UNCHANGED:
+            append(UNCHANGED)
+        else:
+            raise Bug(f"pgoutput: unknown column kind {kind:#x} (binary values were not asked for)")
+    if at > len(data):
+        raise IndexError
+    return row, at
+
+
+def _text(data: bytes, at: int) -> tuple[str, int]:
+    end = data.index(b"\0", at)
+    return data[at:end].decode(), end + 1
+
+
+def _read_begin(data: bytes) -> Begin:
+    final_lsn, committed, xid = _begin(data, 1)
+    return Begin(final_lsn, committed + _POSTGRES_EPOCH_US, xid)
+
+
+def _read_commit(data: bytes) -> Commit:
+    _flags, commit_lsn, end_lsn, committed = _commit(data, 1)
+    return Commit(commit_lsn, end_lsn, committed + _POSTGRES_EPOCH_US)
+
+
+def _read_relation(data: bytes) -> Relation:
+    (oid,) = _int32(data, 1)
+    schema, at = _text(data, 5)
+    table, at = _text(data, at)
+    identity = chr(data[at])
+    (count,) = _int16(data, at + 1)
+    at += 3
+    columns = []
+    for _ in range(count):
+        flags = data[at]
+        name, at = _text(data, at + 1)
+        type_oid, typmod = _column(data, at)
+        at += 8
+        columns.append(Column(name, type_oid, typmod, bool(flags & 1)))
+    return Relation(oid, schema or "pg_catalog", table, identity, tuple(columns))
+
+
+def _read_insert(data: bytes) -> Insert:
+    (relation,) = _int32(data, 1)
+    new, _ = read_row(data, 6)
+    return Insert(relation, new)
+
+
+def _read_update(data: bytes) -> Update:
+    (relation,) = _int32(data, 1)
+    kind = chr(data[5])
+    if kind == "N":
+        return Update(relation, "", [], read_row(data, 6)[0])
+    old, at = read_row(data, 6)
+    return Update(relation, kind, old, read_row(data, at + 1)[0])
+
+
+def _read_delete(data: bytes) -> Delete:
+    (relation,) = _int32(data, 1)
+    return Delete(relation, chr(data[5]), read_row(data, 6)[0])
+
+
+def _read_truncate(data: bytes) -> Truncate:
+    (count,) = _int32(data, 1)
+    options = data[5]
+    relations = tuple(_int32(data, 6 + 4 * i)[0] for i in range(count))
+    return Truncate(relations, bool(options & 1), bool(options & 2))
+
+
+def _read_message(data: bytes) -> LogicalMessage:
+    flags, lsn = _message(data, 1)
+    prefix, at = _text(data, 10)
+    (size,) = _int32(data, at)
+    return LogicalMessage(bool(flags & 1), lsn, prefix, data[at + 4 : at + 4 + size])
+
+
+def _read_type(data: bytes) -> TypeName:
+    (oid,) = _int32(data, 1)
+    schema, at = _text(data, 5)
+    return TypeName(oid, schema or "pg_catalog", _text(data, at)[0])
+
+
+def _read_origin(data: bytes) -> Origin:
+    lsn = int.from_bytes(data[1:9], "big")
+    return Origin(lsn, _text(data, 9)[0])
+
+
+_READERS: dict[bytes, Callable[[bytes], PgMessage]] = {
+    b"B": _read_begin,
+    b"C": _read_commit,
+    b"R": _read_relation,
+    b"I": _read_insert,
+    b"U": _read_update,
+    b"D": _read_delete,
+    b"T": _read_truncate,
+    b"M": _read_message,
+    b"Y": _read_type,
+    b"O": _read_origin,
+}

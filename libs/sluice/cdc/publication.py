@@ -1,0 +1,83 @@
+"""The publication through which a source's tables are followed: made, added to, and taken from where it would harm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from psycopg import errors, sql
+
+from sluice.cdc.column_json import PgType
+from sluice.cdc.connection import Connection
+from sluice.cdc.faults import source_errors
+from sluice.cdc.slots import rows
+from sluice.cdc.table_facts import PublicationFacts, TableFacts
+from sluice.errors import EnvironmentFault
+
+
+def ensure_publication(
+    connection: Connection, publication: str, exists: bool, missing: Sequence[TableFacts], where: str
+) -> None:
+    """Create the publication, or add the tables it lacks. EnvironmentFault holds the statement to run if we may not.
+
+    Only before a snapshot: a slot sees the publication as it was at each change. Only tables that `fitness` found fit:
+    a published table without a replica identity refuses its application's writes.
+    """
+    if not missing:
+        return
+    statement = _statement(publication, missing, exists=exists)
+    at = f"{where}, publication {publication}"
+    _run_as_owner(connection, statement, at, f"lacks table {missing[0].name}, and this user may not change that")
+
+
+def withdraw(connection: Connection, publication: str, table: TableFacts, where: str) -> None:
+    """Take a table out of the publication. EnvironmentFault holds the statement to run if we may not."""
+    statement = sql.SQL("ALTER PUBLICATION {} DROP TABLE {}{}").format(
+        sql.Identifier(publication), sql.SQL("" if table.partitioned else "ONLY "), table.identifier
+    )
+    at = f"{where}, publication {publication}"
+    why = f"while it holds table {table.name}, the table's updates fail, and this user may not take it out"
+    _run_as_owner(connection, statement, at, why)
+
+
+def partial_publication(
+    publication: str, facts: PublicationFacts, tables: Sequence[TableFacts], where: str
+) -> EnvironmentFault | None:
+    """The fault where changes would stay out of the publication or come under other names."""
+    partitioned = [t.name for t in tables if t.partitioned]
+    if not facts.whole:
+        setting = "publish = 'insert, update, delete, truncate'"
+        why = "it does not publish all of insert, update, delete and truncate"
+    elif partitioned and not facts.via_root:
+        setting = "publish_via_partition_root = true"
+        why = f"it publishes the partitions of {partitioned[0]}, not the table"
+    else:
+        return None
+    return EnvironmentFault(
+        f"{where}, publication {publication}", why, f"ALTER PUBLICATION {publication} SET ({setting})"
+    )
+
+
+def load_types(connection: Connection, where: str) -> dict[int, PgType]:
+    """Every array and domain type of the database, by oid."""
+    found = rows(connection, "types", where)
+    return {r["oid"]: PgType(r["oid"], r["element"], r["base"], r["base_typmod"]) for r in found}
+
+
+def _run_as_owner(connection: Connection, statement: sql.Composed, where: str, why: str) -> None:
+    try:
+        connection.execute(statement)
+    except errors.InsufficientPrivilege:
+        raise EnvironmentFault(where, why, f"run as the tables' owner: {statement.as_string(connection)}") from None
+    except errors.Error as error:
+        with source_errors(where):
+            raise error
+
+
+def _statement(publication: str, tables: Sequence[TableFacts], *, exists: bool) -> sql.Composed:
+    # Without ONLY a table's children by inheritance would be published too, under names nobody asked for.
+    parts = [sql.SQL("{}" if t.partitioned else "ONLY {}").format(t.identifier) for t in tables]
+    listed = sql.SQL(", ").join(parts)
+    name = sql.Identifier(publication)
+    if exists:
+        return sql.SQL("ALTER PUBLICATION {} ADD TABLE {}").format(name, listed)
+    return sql.SQL("CREATE PUBLICATION {} FOR TABLE {} WITH (publish_via_partition_root = true)").format(name, listed)

@@ -1,0 +1,1 @@
+"""Golden tables in Postgres: made, written, read back, and watched."""

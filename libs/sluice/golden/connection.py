@@ -1,0 +1,56 @@
+"""Connections to a sink database, with a deadline on everything."""
+
+from typing import Any
+
+import psycopg
+from psycopg import conninfo
+
+from sluice.errors import EnvironmentFault
+from sluice.golden.faults import translate
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+_CONNECT_TIMEOUT_S = 5
+# A writer that stalls inside a transaction holds its partition's row: the server ends it.
+IDLE_IN_TRANSACTION_MAX_S = 30
+_OPTIONS = {
+    "statement_timeout": "60s",
+    "lock_timeout": "10s",
+    "timezone": "UTC",
+    "standard_conforming_strings": "on",
+    # Whatever a database or role sets: what a commit acknowledged must survive a crash.
+    "synchronous_commit": "on",
+    # What the watch over golden tables knows us by.
+    "sluice.writer": "sink",
+}
+_KEEPALIVE = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+
+
+def connect(dsn: str, where: str, idle_in_transaction_max_s: int = IDLE_IN_TRANSACTION_MAX_S) -> Connection:
+    """A connection with explicit transactions. Raises EnvironmentFault naming `where`; never quotes the dsn."""
+    try:
+        asked = conninfo.conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        raise EnvironmentFault(
+            where, "its dsn cannot be read", "write it as a postgresql:// URL or key=value"
+        ) from None
+    options = {**_OPTIONS, "idle_in_transaction_session_timeout": f"{idle_in_transaction_max_s}s"}
+    ours = " ".join(f"-c {name}={value}" for name, value in options.items())
+    parameters: dict[str, Any] = {
+        "connect_timeout": _CONNECT_TIMEOUT_S,
+        "application_name": "sluice sink-postgres",
+        **_KEEPALIVE,
+        **asked,
+        "client_encoding": "UTF8",
+        "options": f"{asked.get('options') or ''} {ours}".strip(),
+    }
+    try:
+        return psycopg.connect(**parameters)
+    except psycopg.OperationalError as error:
+        # Text without the parameters: libpq's message may quote user and host, never the password.
+        why = f"cannot connect ({error.sqlstate or 'no answer, or refused'})"
+        raise EnvironmentFault(
+            where, why, "start the server, or correct the sink's dsn; it resumes by itself"
+        ) from None
+    except psycopg.Error as error:
+        raise translate(error, where) from None

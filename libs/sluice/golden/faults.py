@@ -1,0 +1,87 @@
+"""psycopg's errors met at a *sink*, turned into ours: whose fault, and what next. Never a row's content or a secret."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from sluice.errors import DeadRecord, EnvironmentFault, SluiceError, Transient
+from sluice.postgres_errors import code_of, next_step, policy_of, raised_in, unknown, why
+
+_ROW_TOO_BIG = "54000"  # program_limit_exceeded: an index entry or a row beyond what a page takes
+_NO_COLUMN = "42703"
+_NOT_SUPPORTED = "0A000"
+_NO_RELATION = {"42P01", "3F000"}
+
+
+def policy(error: psycopg.Error) -> type[SluiceError] | None:
+    """What to do about an error of a write; None = a stop."""
+    return DeadRecord if error.sqlstate == _ROW_TOO_BIG else policy_of(error)
+
+
+@contextmanager
+def sink_errors(where: str) -> Iterator[None]:
+    """Translate what psycopg raises within, where no single record can be parked.
+
+    Raises Transient, EnvironmentFault or UnknownCode: what would be a dead letter is a fault here, such as a
+    constraint that is checked only at the commit.
+    """
+    try:
+        yield
+    except psycopg.Error as error:
+        ours = translate(error, where)
+        if isinstance(ours, DeadRecord):
+            ours = EnvironmentFault(where, _refused(error), _DEFERRED)
+        raise ours from None
+
+
+def translate(error: psycopg.Error, where: str) -> Exception:
+    """Our error for psycopg's, met while writing one batch; `where` names the table."""
+    kind = policy(error)
+    if kind is DeadRecord:
+        return DeadRecord("refused-by-postgres", f"{where}: {code_of(error)}")
+    if kind is Transient:
+        return Transient(f"{where}: {code_of(error)}")
+    if kind is EnvironmentFault:
+        return EnvironmentFault(where, why(error), _next_step(error))
+    return unknown(error, where)
+
+
+_DEFERRED = (
+    "make the constraint or trigger NOT DEFERRABLE, so that it is checked row by row and the one record is parked, or "
+    "drop it; the sink resumes by itself"
+)
+
+
+def _refused(error: psycopg.Error) -> str:
+    names = error.diag
+    constraint = f" by constraint {names.constraint_name} of table {names.table_name}" if names.constraint_name else ""
+    return f"refused{constraint}: {code_of(error)}"
+
+
+def _next_step(error: psycopg.Error) -> str:
+    state = error.sqlstate
+    if raised_in(error):
+        return (
+            "mend or drop that function or its trigger; the sink resumes by itself, and nothing is parked meanwhile. "
+            "A function that means one record alone raises with an ERRCODE of class 23, such as check_violation: "
+            "then that record is parked, and the others go on"
+        )
+    if shared := next_step(error):
+        return f"{shared}; the sink resumes by itself"
+    if state == "42501":
+        return "grant the sink's user CREATE and USAGE on the schema, and ownership of its tables"
+    if state == _NO_COLUMN:
+        return (
+            "restart sink-postgres: at its start it adds the columns that the pipeline's entities have and the table "
+            "lacks. Rows written before hold null there until their entity changes; "
+            "`sluice sink rebuild` fills them (sink stopped)"
+        )
+    if state in _NO_RELATION:
+        return (
+            "start sink-postgres: at its start it makes the tables that are missing. If one was dropped, stop the sink "
+            "and run `sluice sink rebuild`, which fills it from its topic"
+        )
+    if state == _NOT_SUPPORTED:
+        return "drop the rules of that table: the sink cannot write through them; it resumes by itself"
+    return "mend the schema; the sink resumes by itself"

@@ -1,0 +1,93 @@
+"""Who writes a partition, under which epoch of its topic, and how far it is written: rows beside the golden tables.
+
+The owner's number only keeps a stalled writer from wasting work; safety rests on the offset guard and the tombstones.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from psycopg import sql
+
+from sluice.errors import EnvironmentFault, TransactionLost, Transient
+from sluice.golden.columns import GoldenTable
+from sluice.golden.connection import Connection
+from sluice.golden.sql import statement
+
+
+class OwnerChanged(TransactionLost):
+    """Another sink has taken the lease of a partition of the batch: nothing was written. Take those again that the
+    group still assigns."""
+
+
+class Lease(NamedTuple):
+    """The right to write a partition. `processed`: the offset behind what was written, None if nothing ever was;
+    `at_s`: when it was (Unix s).
+
+    `pass_from`, `pass_end`: a pass from the first offset that is on its way.
+    """
+
+    topic: str
+    partition: int
+    owner_no: int
+    epoch: int
+    topic_id: str
+    processed: int | None
+    pass_from: int | None
+    pass_end: int | None
+    at_s: float
+
+
+def topic_epoch(connection: Connection, table: GoldenTable, topic: str, topic_id: str) -> int:
+    """The epoch under which rows from this topic are written.
+
+    A first start on an empty table writes epoch 1. Raises EnvironmentFault for any other unknown topic.
+    """
+    topics = sql.Identifier(table.schema, "_topics")
+    newest, wanted = statement("newest_topic", topics=topics), {"topic": topic, "topic_id": topic_id}
+    found = connection.execute(newest, wanted).fetchone()
+    if found is None and _empty(connection, table):
+        connection.execute(statement("first_topic", topics=topics), wanted)
+        found = connection.execute(newest, wanted).fetchone()
+    if found is None or found[1] != topic_id:
+        known = "another topic" if found is None else f"the topic with id {found[1]}"
+        raise EnvironmentFault(
+            f"table {table.schema}.{table.name}",
+            f"was filled from {known}, and {topic} has id {topic_id} now; its offsets mean something else",
+            f"restart the merger, which fills {topic} again; when `sluice lag` shows nothing left of it, "
+            f"stop the sink and run `sluice sink rebuild {table.name}`",
+        )
+    return int(found[0])
+
+
+def _empty(connection: Connection, table: GoldenTable) -> bool:
+    golden, tombstones = (sql.Identifier(table.schema, name) for name in (table.name, "_tombstones"))
+    question = statement("has_history", table=golden, tombstones=tombstones)
+    found = connection.execute(question, {"entity": table.name}).fetchone()
+    return found == (False,)
+
+
+def take_lease(connection: Connection, table: GoldenTable, topic: str, partition: int, topic_id: str) -> Lease:
+    """Become the owner of a partition. An earlier owner then finds another number, and aborts its batch."""
+    with connection.transaction():
+        epoch = topic_epoch(connection, table, topic, topic_id)
+        taken = connection.execute(
+            statement("lease", owner=sql.Identifier(table.schema, "_owner")),
+            {"topic": topic, "partition": partition, "topic_id": topic_id},
+        ).fetchone()
+    if taken is None:
+        raise Transient(f"the owner row of {topic}/{partition} was not returned")
+    owner_no, kept_topic_id, processed, pass_from, pass_end, at_s = taken
+    return Lease(topic, partition, owner_no, epoch, kept_topic_id, processed, pass_from, pass_end, at_s)
+
+
+def lock(connection: Connection, schema: str, leases: Iterable[Lease]) -> None:
+    """Lock the owner rows of `leases` in partition order for this transaction. Raises OwnerChanged."""
+    ours = {(lease.topic, lease.partition): lease.owner_no for lease in leases}
+    found = connection.execute(
+        statement("lock_owners", owner=sql.Identifier(schema, "_owner")),
+        {"topics": [topic for topic, _ in ours], "partitions": [partition for _, partition in ours]},
+    ).fetchall()
+    now = {(topic, partition): owner_no for topic, partition, owner_no in found}
+    for (topic, partition), owner_no in ours.items():
+        if now.get((topic, partition)) != owner_no:
+            raise OwnerChanged(f"{topic}/{partition}: owner {owner_no} here, {now.get((topic, partition))} in Postgres")

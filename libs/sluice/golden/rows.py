@@ -1,0 +1,176 @@
+"""Golden rows read back as a contribution's JSON would have their values: for whoever checks or explains them."""
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from psycopg import sql
+
+from sluice.canonical_json import canonical_bytes
+from sluice.entities.field_types import FieldType
+from sluice.golden.columns import GoldenTable, columns_of
+from sluice.golden.connection import Connection, connect
+from sluice.golden.faults import sink_errors
+from sluice.golden.sql import statement
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+# From here on ECMAScript, and so RFC 8785, writes a number with an exponent.
+_EXPONENT_FROM = 10**21
+_ROWS_A_FETCH = 2_000
+# Between two fetches a reader may read Kafka; it holds no row that a writer waits for.
+IDLE_IN_CURSOR_MAX_S = 600
+
+
+class StoredRow(NamedTuple):
+    """A row as it stands; times are µs UTC."""
+
+    entity_id: str
+    fields: dict[str, Any]
+    revision: int
+    updated_at: int
+    epoch: int
+    partition: int
+    offset: int
+    provenance: dict[str, Any]
+
+
+def connect_to_read(dsn: str, where: str) -> Connection:
+    """A connection that writes nothing and leaves no transaction open between two questions.
+
+    Raises EnvironmentFault.
+    """
+    connection = connect(dsn, where, IDLE_IN_CURSOR_MAX_S)
+    connection.autocommit = True
+    connection.read_only = True
+    return connection
+
+
+class GoldenReader:
+    """Reads one entity's table over `connect_to_read`. Raises EnvironmentFault or Transient, with no value in them."""
+
+    def __init__(self, connection: Connection, table: GoldenTable) -> None:
+        self._connection = connection
+        self._table = table
+        self._where = f"table {table.schema}.{table.name}"
+        self._fields = [(name, kind, len(columns_of(name, kind))) for name, kind in table.contract.fields.items()]
+
+    def rows(self, partitions: Sequence[int]) -> Iterator[StoredRow]:
+        """Rows of these partitions, fetched in slices."""
+        asked = self._rows(sql.SQL("_partition = ANY(%(partitions)s::integer[])"))
+        connection = self._connection
+        with sink_errors(self._where), connection.transaction(), connection.cursor("golden") as cursor:
+            cursor.itersize = _ROWS_A_FETCH
+            for row in cursor.execute(asked, {"partitions": list(partitions)}):
+                yield self._row(row)
+
+    def row(self, entity_id: str) -> StoredRow | None:
+        """The row of one entity."""
+        found = self._all(self._rows(sql.SQL("entity_id = %(entity_id)s")), {"entity_id": entity_id})
+        return self._row(found[0]) if found else None
+
+    def strays(self, partitions: Sequence[int]) -> list[tuple[str, int, int]]:
+        """(entity id, partition, offset) of rows outside of the topic's partitions."""
+        asked = statement("read_strays", table=self._identifier(self._table.name))
+        return self._all(asked, {"partitions": list(partitions)})
+
+    def tombstones(self, partitions: Sequence[int]) -> dict[str, tuple[int, int]]:
+        """(topic epoch, offset) of deleted entities by id."""
+        asked = statement("read_tombstones", tombstones=self._identifier("_tombstones"))
+        found = self._all(asked, {"entity": self._table.name, "partitions": list(partitions)})
+        return {entity_id: (epoch, offset) for entity_id, epoch, offset in found}
+
+    def epoch(self, topic: str) -> int | None:
+        """The epoch under which rows are written now; None before the first."""
+        asked = statement("read_epoch", topics=self._identifier("_topics"))
+        found: list[tuple[int | None]] = self._all(asked, {"topic": topic})
+        return found[0][0]
+
+    def _rows(self, which: sql.SQL) -> sql.Composed:
+        names = [column.name for name, kind in self._table.contract.fields.items() for column in columns_of(name, kind)]
+        columns = sql.SQL(", ").join(map(sql.Identifier, names))
+        return statement("read_rows", table=self._identifier(self._table.name), columns=columns, which=which)
+
+    def _all(self, asked: sql.Composed, parameters: Mapping[str, Any]) -> list[Any]:
+        with sink_errors(self._where):
+            return self._connection.execute(asked, parameters).fetchall()
+
+    def _identifier(self, name: str) -> sql.Identifier:
+        return sql.Identifier(self._table.schema, name)
+
+    def _row(self, row: tuple[Any, ...]) -> StoredRow:
+        fields, place = {}, 1
+        for name, kind, width in self._fields:
+            fields[name] = _json(kind, row[place : place + width])
+            place += width
+        revision, updated_at, epoch, partition, offset, provenance = row[place:]
+        return StoredRow(row[0], fields, revision, _micros(updated_at), epoch, partition, offset, provenance)
+
+
+def ledger_lines(connection: Connection, schema: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Key and line of a sink's ledger, in order."""
+    asked = statement("read_ledger", ledger=sql.Identifier(schema, "_ledger"))
+    with sink_errors(f"table {schema}._ledger"), connection.transaction(), connection.cursor("ledger") as cursor:
+        cursor.itersize = _ROWS_A_FETCH
+        yield from cursor.execute(asked)
+
+
+class OwnedRow(NamedTuple):
+    """How far a sink has written a partition; times are Unix s, `paused_at` 0 where it is read."""
+
+    topic: str
+    partition: int
+    topic_id: str
+    processed: int
+    at_s: float
+    paused_at_s: float
+
+
+def owned_rows(connection: Connection, schema: str) -> list[OwnedRow]:
+    """Every partition of which something was written. Raises EnvironmentFault or Transient."""
+    with sink_errors(f"table {schema}._owner"):
+        found = connection.execute(statement("read_owners", owner=sql.Identifier(schema, "_owner"))).fetchall()
+    return [OwnedRow(*row) for row in found]
+
+
+def _json(kind: FieldType, values: tuple[Any, ...]) -> Any:
+    value = values[0]
+    if kind.kind == "money":
+        return None if value is None and values[1] is None else {"amount": _decimal(value), "currency": values[1]}
+    return _one(kind, value)
+
+
+def _one(kind: FieldType, value: Any) -> Any:
+    if value is None:
+        return None
+    if kind.item is not None:
+        return [_one(kind.item, item) for item in value]
+    if kind.kind == "json":
+        return canonical_bytes(_as_written(value)).decode()
+    if kind.kind == "decimal":
+        return _decimal(value)
+    if kind.kind == "timestamp":
+        return _micros(value)
+    if kind.kind == "bytes":
+        return base64.b64encode(value).decode("ascii")
+    return value.isoformat() if kind.kind == "date" else value
+
+
+def _as_written(value: Any) -> Any:
+    """A jsonb value as it was before Postgres made a numeric of each number: what has more than 21 digits was a float,
+    which canonical JSON writes with an exponent."""
+    if isinstance(value, dict):
+        return {name: _as_written(inside) for name, inside in value.items()}
+    if isinstance(value, list):
+        return [_as_written(inside) for inside in value]
+    return float(value) if type(value) is int and abs(value) >= _EXPONENT_FROM else value
+
+
+def _decimal(value: Decimal | None) -> str | None:
+    return None if value is None else format(value, "f")
+
+
+def _micros(value: datetime) -> int:
+    return (value - _EPOCH) // _MICROSECOND

@@ -1,0 +1,195 @@
+"""Batches of canonical records into golden tables: reduced to the newest per key, sorted, guarded, in one transaction.
+
+A batch that Postgres refuses is halved behind savepoints until the culprit stands alone; only that one is rejected.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from sluice.errors import DeadRecord, EnvironmentFault
+from sluice.golden.catalogue import DELETE, UPSERT, dropped_in_between
+from sluice.golden.columns import GoldenRow, GoldenTable
+from sluice.golden.connection import Connection
+from sluice.golden.faults import translate
+from sluice.golden.sql import statement
+from sluice.postgres_errors import raised_in
+
+
+class Change(NamedTuple):
+    """One canonical record: `row` None deletes the entity. `epoch` is its topic's."""
+
+    entity_id: str
+    epoch: int
+    partition: int
+    offset: int
+    row: GoldenRow | None
+
+
+class Rejected(NamedTuple):
+    """A change that Postgres can never take."""
+
+    change: Change
+    error: DeadRecord
+
+
+class Written(NamedTuple):
+    """What became of a batch: how many changes took effect by partition, and which were rejected.
+
+    All others were superseded: by a newer change in the batch, or by what already stood there.
+    """
+
+    effective: Counter[int]
+    rejected: list[Rejected]
+
+
+class TableWriter:
+    """Writes one entity's table over one connection. The caller begins and ends the transaction."""
+
+    def __init__(self, connection: Connection, table: GoldenTable) -> None:
+        self._connection = connection
+        self._table = table
+        self._where = f"table {table.schema}.{table.name}"
+        names = [sql.Identifier(column.name) for column in table.columns]
+        self._incoming = sql.Identifier("pg_temp", f"sluice_in_{table.name}")
+        self._deleted = sql.Identifier("pg_temp", f"sluice_del_{table.name}")
+        parts: dict[str, sql.Composable] = {
+            "table": sql.Identifier(table.schema, table.name),
+            "tombstones": sql.Identifier(table.schema, "_tombstones"),
+            "entity": sql.Literal(table.name),
+            "incoming": self._incoming,
+            "deleted": self._deleted,
+            "columns": sql.SQL(", ").join(names),
+            "assignments": sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(name) for name in names[1:]),
+        }
+        self._upsert = statement("upsert", **parts)
+        self._ignored = statement("ignored", **parts)
+        self._misplaced = statement("misplaced", **parts)
+        self._write_tombstones = statement("write_tombstones", **parts)
+        self._delete = statement("delete", **parts)
+        self._copy_rows = statement("copy_in", into=self._incoming, columns=sql.SQL(", ").join(names))
+        placed = sql.SQL(", ").join(map(sql.Identifier, ("entity_id", "topic_epoch", "partition", "offset")))
+        self._copy_deletes = statement("copy_in", into=self._deleted, columns=placed)
+        self._filled: list[sql.Composed] = []
+
+    def prepare(self) -> None:
+        """Make the temporary tables that batches arrive in; once per connection, after the golden table stands."""
+        with self._connection.transaction():
+            # Not LIKE the table: columns that others added, with their defaults, are theirs to fill.
+            columns = [sql.Identifier(one.name) + sql.SQL(f" {one.sql_type}") for one in self._table.columns]
+            joined = sql.SQL(", ").join(columns)
+            self._connection.execute(statement("incoming_table", incoming=self._incoming, columns=joined))
+            self._connection.execute(statement("deleted_table", deleted=self._deleted))
+
+    def write(self, changes: Iterable[Change]) -> Written:
+        """Write changes, once a transaction. Raises EnvironmentFault and Transient; the caller then rolls back."""
+        self._filled.clear()
+        todo, result = list(changes), Written(Counter(), [])
+        while todo:
+            written = self._attempt(newest(todo))
+            result = Written(result.effective + written.effective, result.rejected + written.rejected)
+            # Behind a rejected change the one before it counts again, as it would have in a batch of its own.
+            refused = {one.change.entity_id: one.change for one in written.rejected}
+            todo = [one for one in todo if one.entity_id in refused and _before(one, refused[one.entity_id])]
+        return result
+
+    def _attempt(self, changes: Sequence[Change]) -> Written:
+        """All of `changes`, or both halves of them, down to the one that is refused: it is rejected, or, where
+        somebody's function refuses it, named in the fault."""
+        if not changes:
+            return Written(Counter(), [])
+        try:
+            with self._connection.transaction():
+                return Written(self._write(changes), [])
+        except psycopg.Error as error:
+            ours = translate(error, self._where)
+            alone = len(changes) == 1
+            if alone and isinstance(ours, DeadRecord):
+                return Written(Counter(), [Rejected(changes[0], ours)])
+            one_is_to_blame = isinstance(ours, DeadRecord) or (isinstance(ours, EnvironmentFault) and raised_in(error))
+            if alone or not one_is_to_blame:
+                raise translate(error, f"{self._where}: writing {_told(changes)}") from None
+        half = len(changes) // 2
+        first, second = self._attempt(changes[:half]), self._attempt(changes[half:])
+        return Written(first.effective + second.effective, first.rejected + second.rejected)
+
+    def _write(self, changes: Sequence[Change]) -> Counter[int]:
+        effective: Counter[int] = Counter()
+        rows = [change for change in changes if change.row is not None]
+        if rows:
+            effective.update(self._write_rows(rows))
+        deletes = [change for change in changes if change.row is None]
+        if deletes:
+            effective.update(self._write_deletes(deletes))
+        return effective
+
+    def _write_rows(self, rows: Sequence[Change]) -> Mapping[int, int]:
+        self._copy(self._incoming, self._copy_rows, (_row_line(one, one.row) for one in rows if one.row is not None))
+        effective: dict[int, int] = dict(self._connection.execute(self._upsert).fetchall())
+        if sum(effective.values()) < len(rows):
+            self._refuse_misplaced()
+            self._refuse_dropped(rows, self._connection.execute(self._ignored).fetchone(), UPSERT)
+        return effective
+
+    def _write_deletes(self, deletes: Sequence[Change]) -> Mapping[int, int]:
+        lines = ((one.entity_id, one.epoch, one.partition, one.offset) for one in deletes)
+        self._copy(self._deleted, self._copy_deletes, lines)
+        effective: dict[int, int] = dict(self._connection.execute(self._write_tombstones).fetchall())
+        self._refuse_dropped(deletes, self._connection.execute(self._delete).fetchone(), DELETE)
+        return effective
+
+    def _copy(self, into: sql.Identifier, command: sql.Composed, lines: Iterable[tuple[Any, ...]]) -> None:
+        with self._connection.cursor() as cursor:
+            if command in self._filled:  # the other half of a batch came first; commits empty the table by themselves
+                cursor.execute(statement("truncate", into=into))
+            self._filled.append(command)
+            with cursor.copy(command) as copy:
+                for line in lines:
+                    copy.write_row(line)
+
+    def _refuse_misplaced(self) -> None:
+        found = self._connection.execute(self._misplaced).fetchone()
+        if found is not None:
+            raise EnvironmentFault(
+                self._where,
+                f"an entity of partition {found[0]} (offset {found[1]}) stands there from partition {found[2]} "
+                f"(offset {found[3]}) of the same topic; one entity lives in one partition",
+                "find the producer that partitions otherwise; then stop the sink, run "
+                f"`sluice sink rebuild {self._table.name}` and start it",
+            )
+
+    def _refuse_dropped(self, changes: Sequence[Change], found: tuple[Any, ...] | None, events: int) -> None:
+        """`found`: the first entity whose change Postgres took and did not do, and how many there are."""
+        if found is None:
+            return
+        first = next(change for change in changes if change.entity_id == found[0])
+        table = sql.Identifier(self._table.schema, self._table.name)
+        where = f"{self._where}: writing {_told([first])}"
+        raise dropped_in_between(self._connection, table, where, events, found[1])
+
+
+def newest(changes: Iterable[Change]) -> list[Change]:
+    """The newest change of each entity; one statement cannot touch a row twice."""
+    kept: dict[str, Change] = {}
+    for change in changes:
+        held = kept.get(change.entity_id)
+        if held is None or _before(held, change):
+            kept[change.entity_id] = change
+    return list(kept.values())
+
+
+def _told(changes: Sequence[Change]) -> str:
+    first = changes[0]
+    more = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
+    return f"the {'row' if first.row else 'delete'} of partition {first.partition}, offset {first.offset}{more}"
+
+
+def _before(one: Change, other: Change) -> bool:
+    return (one.epoch, one.offset) < (other.epoch, other.offset)
+
+
+def _row_line(change: Change, row: GoldenRow) -> tuple[Any, ...]:
+    return (row.entity_id, *row.values, change.epoch, change.partition, change.offset, row.provenance)

@@ -1,0 +1,27 @@
+"""The names of all Kafka headers that Sluice writes. `docs/reference/headers.md` says what each one holds."""
+
+POSITION_HEADER = "sluice-position"
+OP_HEADER = "sluice-op"
+ORIGIN_HEADER = "sluice-origin-ms"
+RESPONSE_HEADER = "sluice-response"
+FETCHED_HEADER = "sluice-fetched-ms"
+TRUNCATED_HEADER = "sluice-truncated-bytes"
+CONTENT_HEADER = "sluice-content"
+REVISION_HEADER = "sluice-revision"
+OVER_HEADER = "sluice-over"
+
+# Columns are named here, never inferred from a value: a value that reads like Debezium's placeholder is data.
+UNCHANGED_HEADER = "sluice-unchanged"
+UNKNOWN_HEADER = "sluice-unknown"
+ROW_GONE_HEADER = "sluice-row-gone"
+OLD_KEY_HEADER = "__debezium.oldkey"
+NEW_KEY_HEADER = "__debezium.newkey"
+
+CONNECT = "__connect.errors."
+CAUSE_HEADER = "sluice-cause"
+KIND_HEADER = "sluice-kind"
+ATTEMPT_HEADER = "sluice-attempt"
+PARKED_HEADER = "sluice-parked-ms"
+MAPPING_VERSION_HEADER = "sluice-mapping-version"
+KEY_TRUNCATED_HEADER = "sluice-key-truncated-bytes"
+LEFT_OUT_HEADER = "sluice-headers-left-out"

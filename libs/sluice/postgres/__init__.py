@@ -1,1 +1,0 @@
-"""Postgres, as a source that is followed (replication) and as a sink that is written (tables)."""

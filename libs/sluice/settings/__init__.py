@@ -1,0 +1,1 @@
+"""Settings of a process, from the environment (`SLUICE_*`): read once, validated, frozen."""

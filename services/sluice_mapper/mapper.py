@@ -20,7 +20,7 @@ from sluice.raw import source_record
 from sluice.raw.source_record import RESERVED_KEY, Op, SourceRecord
 from sluice.stage.batch import OUTPUT_BYTES_MAX, Batch, Output
 from sluice.stage.ledger import Outcome
-from sluice.stage.process import Owned, Taken
+from sluice.stage.process import Owned, Process, Taken
 from sluice.stage.restore import Reading, restore_record
 from sluice.state import Keeping, View
 from sluice_mapper import claims
@@ -33,8 +33,8 @@ UNSEEN = "unchanged-value-never-seen"
 SLICE_KEYS = 2_000
 
 
-class Mapper:
-    """Implements `sluice.stage.process.Process`. `slice_keys` make a slice of a sweep."""
+class Mapper(Process):
+    """`slice_keys` make a slice of a sweep."""
 
     def __init__(
         self,
@@ -275,9 +275,6 @@ class Mapper:
                 view.put(key, None)
 
     # ── batches ───────────────────────────────────────────────────────────────────────────────────────────────
-
-    def complete(self, batch: Batch) -> None:
-        return
 
     def committed(self, batch: Batch, tracked: dict[Partition, int]) -> None:
         for owned in self._owned.values():

@@ -24,7 +24,7 @@ from sluice.schemas.encoder import Encode
 from sluice.stage.batch import Batch
 from sluice.stage.ledger import Outcome
 from sluice.stage.pinning import log_name, logs_now
-from sluice.stage.process import Owned, Taken
+from sluice.stage.process import Owned, Process, Taken
 from sluice.stage.restore import Reading, restore_record
 from sluice.state import Keeping, View
 from sluice_merger.partition import MergedPartition, rules_of
@@ -53,8 +53,8 @@ class Input:
         return {self.canonical_topic: self.canonical_topic_id, self.state_topic: self.state_topic_id}
 
 
-class Merger:
-    """`inputs` by contributions topic. Implements `sluice.stage.process.Process`."""
+class Merger(Process):
+    """`inputs` by contributions topic."""
 
     def __init__(
         self,

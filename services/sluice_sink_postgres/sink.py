@@ -20,15 +20,15 @@ from sluice.schemas.decoder import Decode
 from sluice.stage.batch import RECORD_OVERHEAD_BYTES, Batch
 from sluice.stage.ledger import ledger_key, ledger_line
 from sluice.stage.partition import ABSENCE_MAX_S, PartitionRecord
-from sluice.stage.process import Owned, Taken
+from sluice.stage.process import Owned, Process, Taken
 from sluice.stage.restore import Reading, begin_partition
 from sluice.telemetry import Health, metrics
 
 LOOK_EVERY_S = 5.0
 
 
-class Sink:
-    """Implements `sluice.stage.process.Process` and `sluice.stage.delivery.Writer`. `tables` by canonical topic."""
+class Sink(Process):
+    """Also the `Writer` of its delivery. `tables` by canonical topic."""
 
     def __init__(
         self,
@@ -96,9 +96,6 @@ class Sink:
         batch.bytes += record.size_bytes + RECORD_OVERHEAD_BYTES
         return Taken.DONE
 
-    def busy(self, at: Partition) -> bool:
-        return False
-
     def work(self, batch: Batch) -> None:
         """On a beat, look whether the tables are still as this sink left them."""
         if time.monotonic() < self._look_at:
@@ -112,9 +109,6 @@ class Sink:
             else:
                 self._health.fault(about, str(fault))
         self._look_at = time.monotonic() + LOOK_EVERY_S
-
-    def complete(self, batch: Batch) -> None:
-        """What became of each record is known only when Postgres has spoken."""
 
     def committed(self, batch: Batch, tracked: dict[Partition, int]) -> None:
         for record, _ in self._pending:

@@ -21,7 +21,7 @@ from sluice.stage.batch import Batch
 from sluice.stage.delivery import KafkaDelivery
 from sluice.stage.group import GroupReader
 from sluice.stage.loop import Stage
-from sluice.stage.process import Owned, Taken
+from sluice.stage.process import Owned, Process, Taken
 from sluice.stage.restore import Reading, restore_record
 from sluice.stage.signals import Stop
 from sluice.state import MemoryStore, View
@@ -31,7 +31,7 @@ from support.pace import within
 from support.topics import make_topics
 
 
-class Echo:
+class Echo(Process):
     """Repeats a record's value; `die` in a value is a dead letter, `later` fails once in a passing way, `hang` lasts
     until `goes_on`."""
 
@@ -67,15 +67,6 @@ class Echo:
         batch.emit(self._out, record.key, record.value, (), 0)
         batch.count(record.at, "mapped")
         return Taken.DONE
-
-    def work(self, batch: Batch) -> None:
-        return
-
-    def busy(self, at: Partition) -> bool:
-        return False
-
-    def complete(self, batch: Batch) -> None:
-        return
 
     def committed(self, batch: Batch, tracked: dict[Partition, int]) -> None:
         for owned in self._owned.values():

@@ -17,7 +17,7 @@ from sluice.stage.batch import Batch, Output
 from sluice.stage.group import ConsumerLost, GroupReader
 from sluice.stage.loop import Stage
 from sluice.stage.partition import PartitionRecord
-from sluice.stage.process import Owned, Taken
+from sluice.stage.process import Owned, Process, Taken
 from sluice.stage.signals import Stop
 from sluice.telemetry import Health
 
@@ -147,7 +147,7 @@ class Outputs:
         return {}
 
 
-class Repeat:
+class Repeat(Process):
     """Repeats each record to topic `out`; a value `die` is a dead letter. `records`: what it finds of a partition;
     `refused`: what it cannot begin."""
 
@@ -161,30 +161,12 @@ class Repeat:
         owned.record = self._records.get(owned.at, owned.record)
         yield
 
-    def stop(self, at: Partition) -> None:
-        return
-
     def handle(self, record: Record, batch: Batch) -> Taken:
         if record.value == b"die":
             raise DeadRecord("told-to", "the record says so")
         batch.emit("out", record.key, record.value, (), 0)
         batch.count(record.at, "mapped")
         return Taken.DONE
-
-    def work(self, batch: Batch) -> None:
-        return
-
-    def busy(self, at: Partition) -> bool:
-        return False
-
-    def complete(self, batch: Batch) -> None:
-        return
-
-    def committed(self, batch: Batch, tracked: dict[Partition, int]) -> None:
-        return
-
-    def dropped(self) -> None:
-        return
 
 
 class ScriptedStage:

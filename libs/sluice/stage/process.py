@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Protocol
 
 from sluice.errors import Bug
 from sluice.kafka.log import Partition
@@ -52,41 +52,44 @@ class Owned:
         return self.state
 
 
-class Process(Protocol):
-    """The stage's own part. Called by one thread, never while a transaction is open."""
+class Process(ABC):
+    """A stage's own part. One thread calls it, never while a transaction is open.
 
+    A stage implements `start` and `handle`, and of the other methods only those that it needs.
+    """
+
+    @abstractmethod
     def start(self, owned: Owned) -> Iterator[None]:
-        """Restore what `owned` needs, in slices: yield often. Sets `owned.record` where one is found.
+        """Restore the state of a partition, in slices: yield often. Sets `owned.record` if one is found.
 
-        Raises EnvironmentFault when the partition cannot be begun; it is tried again later.
+        Raises EnvironmentFault if the partition cannot start now; the loop tries again later.
         """
-        ...
+
+    @abstractmethod
+    def handle(self, record: Record, batch: Batch) -> Taken:
+        """Add the effects of one record to `batch` and count its outcome. The loop parks a record on DeadRecord."""
 
     def stop(self, at: Partition) -> None:
-        """The partition is another's now: forget what is in memory of it."""
-        ...
-
-    def handle(self, record: Record, batch: Batch) -> Taken:
-        """Add the effects of one record to `batch` and count its outcome. DeadRecord: the loop parks it."""
-        ...
+        """Called when the partition is revoked: drop everything about it from memory."""
+        return
 
     def work(self, batch: Batch) -> None:
-        """Add effects that no record waits for (slices of a sweep, entities to merge anew), until `batch.full`."""
-        ...
+        """Add effects that belong to no new record (a slice of a sweep, entities to re-merge) until `batch.full`."""
+        return
 
     def busy(self, at: Partition) -> bool:
         """Whether `work` must come before further records of `at`."""
-        ...
+        return False
 
     def complete(self, batch: Batch) -> None:
-        """The batch is about to be delivered: add what is made once a batch."""
-        ...
+        """Called before `batch` is delivered: add what is created once a batch."""
+        return
 
     def committed(self, batch: Batch, tracked: dict[Partition, int]) -> None:
-        """The batch is durable. `tracked`: for each written topic partition whose offsets the delivery learnt, the
-        offset behind the last record of ours."""
-        ...
+        """Called when `batch` is durable. `tracked`: for each output partition whose offsets the delivery reports, the
+        offset after our last record."""
+        return
 
     def dropped(self) -> None:
-        """The batch was given up: nothing of it ever was."""
-        ...
+        """Called when the batch is given up: none of its effects exist."""
+        return

@@ -69,7 +69,7 @@ class RecordMaker:
     def page(self, decision: Decision, fetched: Fetched) -> list[RawRecord]:
         """The stored response, changed records and dead letters of a page; its deletes come by `deletes`."""
         made = [self.response(fetched)]
-        made += [self._upsert(item, fetched) for item in decision.news.upserts]
+        made += [self.upsert(item, fetched) for item in decision.news.upserts]
         made += [self._dead_letter(parked, fetched) for parked in decision.news.parked]
         return made
 
@@ -101,7 +101,8 @@ class RecordMaker:
         key = fetched.response_id.encode()
         return RawRecord(self._names.responses_topic, key, body, headers, timestamp_ms=fetched.at_ms)
 
-    def _upsert(self, item: Item, fetched: Fetched) -> RawRecord:
+    def upsert(self, item: Item, fetched: Fetched) -> RawRecord:
+        """The raw record of one item of a page."""
         key = item.key or b""
         changed = item.changed_at or _time(fetched.at_ms)
         headers = self._headers(key, item.raw, _rfc3339(changed), b"u", fetched)

@@ -85,10 +85,10 @@ class EchoBench:
         self.names = Names(prefix)
         self.topic, self.out, self.state = f"{prefix}in", f"{prefix}out", f"{prefix}state.echo.in"
         self._settings = StageSettings(kafka=self.kafka, state_dir=state_dir)
-        self._admin = AdminClient({"bootstrap.servers": kafka})
+        self.admin = AdminClient({"bootstrap.servers": kafka})
         topics = [self.topic, self.out, self.state, self.names.dlq("echo"), self.names.ledger, self.names.control]
-        make_topics(self._admin, dict.fromkeys(topics, 1))
-        self._producer = clients.producer(self.kafka)
+        make_topics(self.admin, dict.fromkeys(topics, 1))
+        self.producer = clients.producer(self.kafka)
         self.healths: list[Health] = []
         self.told: list[tuple[str, str]] = []
 
@@ -98,8 +98,8 @@ class EchoBench:
 
     def feed(self, *values: bytes) -> None:
         for value in values:
-            self._producer.produce(self.topic, value, b"k", 0)
-        assert self._producer.flush(within(30)) == 0
+            self.producer.produce(self.topic, value, b"k", 0)
+        assert self.producer.flush(within(30)) == 0
 
     def stage(self, instance: str = "0", stalled_after_s: float = STALLED_AFTER_S) -> tuple[Stage, Echo]:
         pinned = Topics(clients.admin(self.kafka)).pinned([self.topic, self.state])
@@ -122,10 +122,10 @@ class EchoBench:
             self.told.append((about, standing.why))
 
     def create(self, topic: str) -> None:
-        make_topics(self._admin, {topic: 1})
+        make_topics(self.admin, {topic: 1})
 
     def delete(self, topic: str) -> None:
-        self._admin.delete_topics([topic])[topic].result(within(30))
+        self.admin.delete_topics([topic])[topic].result(within(30))
 
     def visible(self, topic: str) -> list[bytes | None]:
         """Values readable at read_committed now."""

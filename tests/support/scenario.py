@@ -21,7 +21,7 @@ import orjson
 
 from sluice.demo.example_run import ExampleRun
 from sluice.demo.stages import StageProcess
-from sluice.embedded import Servers, processes
+from sluice.embedded import Servers
 from sluice.settings.stage import default_schemas_dir
 from sluice.testing.example import load_example
 from sluice.tls import tls_context
@@ -37,13 +37,14 @@ COMMAND_TIMEOUT_S = 120.0
 WHOLE_AGAIN_WITHIN_S = 60.0
 # Of a hundred workers a fifth is soon deleted by the edits of an outage, which here is no alarm.
 MAY_SHRINK = {"SLUICE_POLLER__SHRINK_FRACTION_MAX": "1"}
-_running: list[Scenario] = []
+STARTED: list[Scenario] = []
+"""The pipelines that run at this moment."""
 _HTTP = httpx.Client(timeout=2, verify=tls_context())
 
 
 def running() -> list[Scenario]:
     """The pipelines that run at this moment."""
-    return list(_running)
+    return list(STARTED)
 
 
 class Scenario:
@@ -63,9 +64,7 @@ class Scenario:
         eventually(lambda: not self.is_alive(stage), f"{stage} to be gone")
 
     def is_alive(self, stage: str) -> bool:
-        processes.reap()
-        process = self.run.stages[stage]._process
-        return process is not None and processes.is_alive(process)
+        return self.run.stages[stage].is_alive
 
     def start_with(self, stage: str, env: Mapping[str, str]) -> None:
         """Stop a stage and start it with other settings, which stay until this is called again."""
@@ -174,11 +173,11 @@ class Scenario:
     @contextmanager
     def listed(self) -> Iterator[Self]:
         """Among those that `running` tells."""
-        _running.append(self)
+        STARTED.append(self)
         try:
             yield self
         finally:
-            _running.remove(self)
+            STARTED.remove(self)
 
 
 @contextmanager

@@ -64,6 +64,12 @@ class StageProcess:
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None else None
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process runs."""
+        processes.reap()
+        return self._process is not None and processes.is_alive(self._process)
+
     def start(self) -> None:
         """Start it. What its log holds so far is another run's, and no trouble of this one."""
         self._log_begins = self.log.stat().st_size if self.log.exists() else 0
@@ -78,8 +84,7 @@ class StageProcess:
 
     def watch(self) -> None:
         """Read its metrics; start it again if it is dead."""
-        processes.reap()
-        if self._process is None or not processes.is_alive(self._process):
+        if not self.is_alive:
             self.counts, self._faults = replace(self.counts, ready=False), []
             self._revive()
             return

@@ -85,7 +85,7 @@ def producer(settings: KafkaSettings, transactional_id: str | None = None) -> Pr
     return Producer(config)
 
 
-def _reader(settings: KafkaSettings, group: str) -> dict[str, Any]:
+def reader_config(settings: KafkaSettings, group: str) -> dict[str, Any]:
     return _common(
         settings,
         **{
@@ -110,7 +110,7 @@ def _reader(settings: KafkaSettings, group: str) -> dict[str, Any]:
 
 def group_consumer(settings: KafkaSettings, group: str, instance: str) -> Consumer:
     """A consumer that joins `group`; a stage's only reader of its input topics."""
-    config = _reader(settings, group)
+    config = reader_config(settings, group)
     if settings.group_protocol == "consumer":
         # No static id here: under this protocol the *new* member of an id dies, not the old one.
         config |= {"group.protocol": "consumer", "group.remote.assignor": "range"}
@@ -126,7 +126,7 @@ def group_consumer(settings: KafkaSettings, group: str, instance: str) -> Consum
 
 def log_consumer(settings: KafkaSettings) -> Consumer:
     """A consumer that is only ever assigned by hand and commits nothing."""
-    config = _reader(settings, "sluice-log-reader")
+    config = reader_config(settings, "sluice-log-reader")
     # A log ends in a transaction's marker, which only an empty answer tells, and that waits so long: of a read of a few
     # records it was nine tenths.
     config["fetch.wait.max.ms"] = 10

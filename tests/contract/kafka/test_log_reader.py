@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import cast
 
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
 from sluice.errors import Transient
@@ -55,6 +56,16 @@ def _commit(producer: TransactionalProducer, topic: str, values: list[bytes]) ->
     producer.commit()
 
 
+def _open_transaction(settings: KafkaSettings, transactional_id: str, topic: str) -> Producer:
+    """A producer whose transaction is open and has one record, `1`, on the broker."""
+    producer = clients.producer(settings, transactional_id)
+    producer.init_transactions(within(30))
+    producer.begin_transaction()
+    producer.produce(topic, b"1", b"k", 0)
+    assert producer.flush(within(30)) == 0
+    return producer
+
+
 def read_all(topic: str, reader: LogReader) -> list[bytes | None]:
     end = reader.ends([(topic, 0)])[topic, 0]
     return [m.value() for m in reader.read({(topic, 0): (0, end)}, deadline_s=within(20))]
@@ -85,12 +96,7 @@ def test_an_open_transaction_of_a_dead_owner_does_not_hide_what_was_committed_be
     """A dead owner's open transaction at 0 hides another's commit behind it until it times out: the end of the log is
     the high watermark, and the reader waits."""
     settings, topic = _topic(request)
-    dead = TransactionalProducer(settings.model_copy(update={"transaction_timeout_ms": 8_000}), f"{topic}-dead")
-    dead.fence()
-    dead.begin()
-    dead.produce(topic, b"k", b"never committed", partition=0)
-    assert dead._producer is not None
-    dead._producer.flush(within(30))
+    _open_transaction(settings.model_copy(update={"transaction_timeout_ms": 8_000}), f"{topic}-dead", topic)
     other = TransactionalProducer(settings, f"{topic}-other")
     other.fence()
     _commit(other, topic, [b"committed behind it"])
@@ -103,13 +109,8 @@ def test_an_open_transaction_of_a_dead_owner_does_not_hide_what_was_committed_be
 
 def test_a_reader_waits_for_a_commit_that_is_on_its_way(request: pytest.FixtureRequest) -> None:
     settings, topic = _topic(request)
-    producer = TransactionalProducer(settings, f"{topic}-writer")
-    producer.fence()
-    producer.begin()
-    producer.produce(topic, b"k", b"1", partition=0)
-    assert producer._producer is not None
-    producer._producer.flush(within(30))
-    later = threading.Timer(1.0, producer.commit)
+    producer = _open_transaction(settings, f"{topic}-writer", topic)
+    later = threading.Timer(1.0, producer.commit_transaction)
     with LogReader(settings) as reader:
         reader.ends([(topic, 0)])
         later.start()
@@ -119,7 +120,7 @@ def test_a_reader_waits_for_a_commit_that_is_on_its_way(request: pytest.FixtureR
 
 def test_clients_never_create_topics_or_reset_offsets_on_their_own() -> None:
     settings = KafkaSettings()
-    config = clients._reader(settings, "group")
+    config = clients.reader_config(settings, "group")
     assert config["auto.offset.reset"] == "error"
     assert config["enable.auto.commit"] is False
     assert config["enable.auto.offset.store"] is False

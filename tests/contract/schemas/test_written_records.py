@@ -59,7 +59,7 @@ def test_a_change_event_follows_the_schema(kind: str) -> None:
 def test_a_polled_record_follows_the_schema(changed_at: datetime | None) -> None:
     maker = RecordMaker(NAMES, 1, 42, frozenset)
     item = Item(b'{"id":17}', b'{"id":17,"name":"Ada"}', None, changed_at)
-    upsert = maker._upsert(item, FETCHED)
+    upsert = maker.upsert(item, FETCHED)
     (delete,) = maker.deletes([b'{"id":18}'], FETCHED)
     assert findings("polled", seen(upsert.key, upsert.headers, upsert.value)) == []
     assert findings("polled", seen(delete.key, delete.headers, delete.value)) == []

@@ -151,7 +151,7 @@ def test_a_group_moved_forward_waits_and_names_the_range(bench: EchoBench) -> No
         eventually(lambda: any("4 to 5 would be skipped" in why for why in bench.healths[-1].faults.values()))
         assert echo.handled == []
         skip = b"skip/%b/%b/0" % (bench.group.encode(), bench.topic.encode())
-        bench._producer.produce(bench.names.control, orjson.dumps({"to": 6}), skip)
+        bench.producer.produce(bench.names.control, orjson.dumps({"to": 6}), skip)
         eventually(lambda: bench.visible(bench.out)[4:] == [b"7"])
 
 
@@ -176,7 +176,7 @@ def test_committed_offsets_that_vanished_are_a_stop_not_a_fresh_start(bench: Ech
     stage, _ = bench.stage()
     with Running(stage):
         eventually(lambda: bench.committed() == 1)
-    bench._admin.delete_consumer_groups([bench.group])[bench.group].result(within(30))
+    bench.admin.delete_consumer_groups([bench.group])[bench.group].result(within(30))
     again, echo = bench.stage()
     with Running(again):
         eventually(lambda: any("no committed offset" in why for why in bench.healths[-1].faults.values()))

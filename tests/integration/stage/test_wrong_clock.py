@@ -8,12 +8,13 @@ stamped with the time of a clock that is two hours ahead.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from sluice.connector import Response
@@ -99,15 +100,26 @@ def test_ingress_whose_clock_is_ahead_says_so_and_its_records_arrive_once_it_is_
     ingress.close()
 
 
+class FailsLate(TransactionalProducer):
+    """Commits only once the broker has refused the record, and is then told that the transaction's state is wrong."""
+
+    def commit(self, offsets: Sequence[TopicPartition] = (), group: Any = None) -> None:
+        def refused(client: Producer, left_s: float) -> None:
+            client.flush(left_s)
+            raise KafkaException(KafkaError(KafkaError._STATE, "Operation not valid", False, False, True))
+
+        self._retrying("sending offsets", refused)
+
+
 def test_a_call_that_only_finds_the_transaction_failed_tells_what_it_failed_of(bench: EchoBench) -> None:
     """Offsets that are being sent while a record is refused are refused with `_STATE`, which names nothing."""
-    producer = TransactionalProducer(bench.kafka, f"{bench.out}-producer")
+    producer = FailsLate(bench.kafka, f"{bench.out}-producer")
     producer.fence()
     producer.begin()
     producer.produce(bench.out, b"k", b"v", partition=0, timestamp_ms=time.time_ns() // 1_000_000 + AHEAD_MS)
-    producer._live().flush(10)
-    found = KafkaException(KafkaError(KafkaError._STATE, "Operation not valid", False, False, True))
-    assert_tells_the_clock(str(producer._aborted("sending offsets", found)), f"{bench.out} [0]")
+    with pytest.raises(EnvironmentFault) as fault:
+        producer.commit()
+    assert_tells_the_clock(str(fault.value), f"{bench.out} [0]")
     producer.discard()
     assert bench.visible(bench.out) == []
 
@@ -122,7 +134,7 @@ def test_a_record_whose_source_has_a_clock_that_is_ahead_arrives_and_its_time_is
     in_two_days = datetime.now(UTC) + timedelta(days=2)
     items = [Item(b"%d" % n, b"%d" % n, None, changed) for n, changed in enumerate([None, in_two_days, None])]
     maker = RecordMaker(streams, 1, 42, frozenset)
-    ingress.publish([maker._upsert(item, fetched) for item in items], {})
+    ingress.publish([maker.upsert(item, fetched) for item in items], {})
     assert bench.visible(bench.out) == [b"0", b"1", b"2"]
     assert headers_in(bench, bench.out)[1]["ce_time"].decode().startswith(f"{in_two_days:%Y-%m-%dT%H:%M}")
     ingress.close()

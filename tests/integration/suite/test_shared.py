@@ -70,9 +70,9 @@ sessions = set()
 def pipeline(session):
     sessions.add(id(session))
     made = Pipeline()
-    scenario._running.append(made)
+    scenario.STARTED.append(made)
     yield made
-    scenario._running.remove(made)
+    scenario.STARTED.remove(made)
     print("ended", made.number)
 
 @pytest.fixture(scope="module")

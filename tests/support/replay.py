@@ -24,7 +24,7 @@ from sluice.kafka import LogReader, clients
 from sluice.kafka.log import Partition, read_to_end
 from sluice.lag import StageInputs, committed_offsets, stage_inputs
 from sluice.pipeline.authored import load_entities, load_mappings
-from sluice.verify.settle import settle
+from sluice.verify.group_progress import wait_for_group
 from support.pace import within
 from support.scenario import Scenario
 from support.waiting import eventually
@@ -99,7 +99,7 @@ class Replay:
             for one in self.inputs:
                 partitions = [(topic, p) for topic in one.topics for p in range(self.run.pipeline.partitions)]
                 ends, give_up_at = reader.ends(partitions), time.monotonic() + within(SETTLE_DEADLINE_S)
-                _, left = settle(self.kafka, reader, one.group, ends, give_up_at)
+                _, left = wait_for_group(self.kafka, reader, one.group, ends, give_up_at)
                 assert not left, f"{left}\n{self.scenario.states()}"
 
     def await_enumeration(self) -> None:

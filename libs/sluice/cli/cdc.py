@@ -16,7 +16,7 @@ from sluice.cdc.slot_watermark import (
     watermark_key,
 )
 from sluice.cli.options import JsonOption, PipelineOption
-from sluice.cli.reaching import kafka_watched
+from sluice.cli.server_access import kafka_watched
 from sluice.errors import EnvironmentFault, SettingsError
 from sluice.ingress.producer import IngressProducer
 from sluice.kafka import KafkaSettings

@@ -9,10 +9,10 @@ import orjson
 import typer
 
 from sluice.cli.options import JsonOption, PipelineOption
-from sluice.cli.reaching import chosen_pipeline, servers_reached
+from sluice.cli.server_access import chosen_pipeline, servers_reached
 from sluice.errors import ExitCode, SettingsError
 from sluice.explain import explain as run_explanation
-from sluice.explain import told
+from sluice.explain import rendering
 from sluice.pipeline.authored import load_entities
 from sluice.settings.stage import StageSettings, read_settings
 
@@ -48,9 +48,9 @@ def explain(
     with servers_reached(loaded, settings):
         found = run_explanation(loaded, contract, settings, entity_id, field)
     if as_json:
-        print(orjson.dumps(told.to_json(found)).decode())
+        print(orjson.dumps(rendering.to_json(found)).decode())
     elif found.state != "unknown":
-        print("\n".join(told.lines(found)))
+        print("\n".join(rendering.lines(found)))
     if found.state == "unknown":
         print(
             f"no source record ever spoke of {entity} {entity_id}, as far as contributions tell. Next: `sluice lag` "

@@ -16,14 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from sluice.cli.options import PipelineOption
-from sluice.cli.reaching import chosen_pipeline, servers_reached
+from sluice.cli.server_access import chosen_pipeline, servers_reached
 from sluice.errors import EnvironmentFault, ExitCode, SluiceError, Transient
-from sluice.lag.faults import StandingFaults, alike, silent_for_s, standing_faults
-from sluice.lag.holds import Hold
-from sluice.lag.letters import Letters
+from sluice.lag.dead_letter_counts import StageDeadLetters
+from sluice.lag.faults import ActiveFaults, active_faults, alike, silent_for_s
 from sluice.lag.measure import LagMeter, StageLag, total_of
+from sluice.lag.not_read import NotRead
 from sluice.lag.sources import SourceLag, source_lags
-from sluice.lag.unattended import Unattended, unattended
+from sluice.lag.unattended_work import UnattendedWork, unattended
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import unmapped_line
 from sluice.settings.stage import StageSettings, read_settings
@@ -76,18 +76,18 @@ def lag(
         raise typer.Exit(int(ExitCode.FINDING))
 
 
-class Seen(NamedTuple):
+class LagReport(NamedTuple):
     """One look at a pipeline. `pollers_unknown`: why it is not known whether a process polls. `not_measured`: why there
     is no lag to tell (a topic is missing, a transaction hangs); faults are told then, too, since the same cause stands
     among them."""
 
-    faults: StandingFaults
+    faults: ActiveFaults
     stages: list[StageLag]
     sources: list[SourceLag]
-    unattended: list[Unattended]
+    unattended: list[UnattendedWork]
     unmapped: list[str]
     left_over: Sequence[str] = ()
-    letters: Sequence[Letters] = ()
+    letters: Sequence[StageDeadLetters] = ()
     pollers_unknown: str = ""
     not_measured: SluiceError | None = None
 
@@ -101,17 +101,17 @@ class Seen(NamedTuple):
         return not wrong and not unknown and not list(source_lines(self.sources, set()))
 
 
-def _look(pipeline: Pipeline, settings: StageSettings, meter: LagMeter) -> Seen:
-    faults = standing_faults(settings.kafka, pipeline.names)
+def _look(pipeline: Pipeline, settings: StageSettings, meter: LagMeter) -> LagReport:
+    faults = active_faults(settings.kafka, pipeline.names)
     try:
         stages, sources = meter.measure(), source_lags(pipeline, settings.kafka)
         left_over, letters = meter.left_over(), meter.dead_letters()
     except (EnvironmentFault, Transient) as error:
-        return Seen(faults, [], [], [], meter.unmapped, not_measured=error)
+        return LagReport(faults, [], [], [], meter.unmapped, not_measured=error)
     pollers, unknown = meter.pollers()
     nobody = unattended(pollers, sources, stages, faults.faults, time.time())
     unknown = unknown if pipeline.poll_sources() else ""
-    return Seen(faults, stages, sources, nobody, meter.unmapped, left_over, letters, unknown)
+    return LagReport(faults, stages, sources, nobody, meter.unmapped, left_over, letters, unknown)
 
 
 def _watch(
@@ -134,7 +134,7 @@ def _watch(
         return
 
 
-def _parts(seen: Seen, by_partition: bool) -> list[Table | Text]:
+def _parts(seen: LagReport, by_partition: bool) -> list[Table | Text]:
     told = [*fault_lines(seen.faults, time.time()), *unattended_lines(seen.unattended)]
     faults = [Text(line, style="bold red") for line in told]
     if seen.not_measured is not None:
@@ -149,7 +149,7 @@ def _parts(seen: Seen, by_partition: bool) -> list[Table | Text]:
     return [*faults, _stage_table(seen.stages, by_partition), *holds, *letters, _source_table(seen.sources), *unmapped]
 
 
-def letter_lines(several: Sequence[Letters]) -> Iterator[str]:
+def letter_lines(several: Sequence[StageDeadLetters]) -> Iterator[str]:
     """Dead letters by stage and cause, with the place of the newest."""
     for letters in several:
         newest = f", the causes of the newest {letters.scanned:,}" if letters.kept > letters.scanned else ""
@@ -166,7 +166,7 @@ def left_over_line(topics: Sequence[str]) -> str:
     )
 
 
-def unattended_lines(several: list[Unattended]) -> Iterator[str]:
+def unattended_lines(several: list[UnattendedWork]) -> Iterator[str]:
     """What nobody works at: since when, and what to start."""
     for one in several:
         since = "" if one.since_s is None else f" since {_time(one.since_s)}"
@@ -182,7 +182,7 @@ def members_unknown_lines(stages: list[StageLag], pollers_unknown: str) -> Itera
             yield f"whether a process reads for {stage.group} is not known: {stage.members_unknown}"
 
 
-def fault_lines(found: StandingFaults, now_s: float) -> Iterator[str]:
+def fault_lines(found: ActiveFaults, now_s: float) -> Iterator[str]:
     """What stands wrong: stage, what it is about, since when, why with the next step."""
     for about, one in alike(found.faults):
         process = one.stage if one.instance == "0" else f"{one.stage} ({one.instance})"
@@ -198,7 +198,7 @@ def fault_lines(found: StandingFaults, now_s: float) -> Iterator[str]:
 def hold_lines(stages: list[StageLag]) -> Iterator[str]:
     """What is not read, why and what to do: two lines for the partitions of a topic that share both."""
     for stage in stages:
-        alike: dict[tuple[str, Hold], list[str]] = {}
+        alike: dict[tuple[str, NotRead], list[str]] = {}
         for (topic, partition), hold in stage.holds.items():
             alike.setdefault((topic, hold), []).append(str(partition))
         for (topic, hold), partitions in alike.items():
@@ -263,7 +263,7 @@ def _time(at_s: float) -> str:
     return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="seconds").removesuffix("+00:00") + "Z"
 
 
-def _as_json(seen: Seen) -> str:
+def _as_json(seen: LagReport) -> str:
     now_s = time.time()
     return orjson.dumps(
         {

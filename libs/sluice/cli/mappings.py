@@ -12,7 +12,7 @@ from sluice import json_text
 from sluice.cdc.slots import publication_of, slot_of
 from sluice.cli.options import JsonOption, PipelineOption
 from sluice.entities import EntityContract
-from sluice.explain.told import value_text
+from sluice.explain.rendering import value_text
 from sluice.golden.columns import columns_of
 from sluice.ingress.connectors import check_connectors
 from sluice.pipeline import Pipeline, load_pipeline

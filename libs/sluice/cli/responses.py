@@ -11,10 +11,10 @@ import orjson
 import typer
 
 from sluice.cli.options import JsonOption, PipelineOption
-from sluice.cli.reaching import chosen_pipeline, servers_reached
+from sluice.cli.server_access import chosen_pipeline, servers_reached
 from sluice.errors import ExitCode, SettingsError
+from sluice.explain.rendering import shown
 from sluice.explain.responses import StoredResponse, fetched_ms_of, find_response, read_response, uuid_of
-from sluice.explain.told import shown
 from sluice.kafka import LogReader
 from sluice.settings.stage import StageSettings, read_settings
 

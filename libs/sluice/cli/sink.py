@@ -8,7 +8,7 @@ import orjson
 import typer
 
 from sluice.cli.options import JsonOption, PipelineOption
-from sluice.cli.reaching import kafka_watched
+from sluice.cli.server_access import kafka_watched
 from sluice.errors import EnvironmentFault, SettingsError
 from sluice.golden.connection import connect
 from sluice.golden.rebuild import Span, begin_rebuild

@@ -9,13 +9,13 @@ import orjson
 import typer
 
 from sluice.cli.options import JsonOption, PipelineOption
-from sluice.cli.reaching import kafka_watched
+from sluice.cli.server_access import kafka_watched
 from sluice.errors import SettingsError
 from sluice.kafka import LogReader, clients
 from sluice.kafka.control import write_request
 from sluice.kafka.topics import Topics
 from sluice.lag.groups import StageInputs, committed_offsets, stage_inputs
-from sluice.lag.holds import looked, refuse_acceptance
+from sluice.lag.not_read import looked, refuse_acceptance
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_entities
 from sluice.settings.stage import StageSettings, read_settings

@@ -8,7 +8,7 @@ import orjson
 import typer
 
 from sluice.cli.options import JsonOption, PipelineOption
-from sluice.cli.reaching import kafka_watched
+from sluice.cli.server_access import kafka_watched
 from sluice.errors import ExitCode
 from sluice.kafka import clients
 from sluice.kafka.topics import Topic, Topics, concrete, load_kinds

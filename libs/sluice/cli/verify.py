@@ -9,7 +9,7 @@ import orjson
 import typer
 
 from sluice.cli.options import JsonOption, PipelineOption
-from sluice.cli.reaching import chosen_pipeline, servers_reached
+from sluice.cli.server_access import chosen_pipeline, servers_reached
 from sluice.errors import ExitCode
 from sluice.settings.stage import StageSettings, read_settings
 from sluice.verify import verify as run_verification

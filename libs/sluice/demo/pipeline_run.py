@@ -21,7 +21,7 @@ from sluice.embedded.server import Progress, silent
 from sluice.errors import SettingsError
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.topics import Topics, concrete, load_kinds
-from sluice.lag.letters import DeadLetters, Letters
+from sluice.lag.dead_letter_counts import DeadLetterCounts, StageDeadLetters
 from sluice.names import INGRESS_CDC, INGRESS_POLLER, SINK_POSTGRES, STAGES
 from sluice.pipeline import Pipeline, load_pipeline
 from sluice.pipeline.authored import load_entities, load_mappings
@@ -62,7 +62,7 @@ class PipelineRun:
         self.folder = self.pipeline.root
         self.stages: dict[str, StageProcess] = {}
         self._wanted = stages_of(self.pipeline, stages)
-        self._letters: DeadLetters | None = None
+        self._letters: DeadLetterCounts | None = None
         self._stack = ExitStack()
         self._stopped: set[str] = set()
 
@@ -232,11 +232,11 @@ class PipelineRun:
             ends = reader.ends([(names.canonical(e), p) for e in ranked for p in numbers])
         return {e: [ends[names.canonical(e), p] for p in numbers] for e in ranked}
 
-    def dead_letters(self) -> list[Letters]:
+    def dead_letters(self) -> list[StageDeadLetters]:
         """Those that are kept, by stage and cause. Raises EnvironmentFault and Transient."""
         if self._letters is None:
             reader = self._stack.enter_context(LogReader(self.settings.kafka))
-            self._letters = DeadLetters(reader, self.pipeline.names)
+            self._letters = DeadLetterCounts(reader, self.pipeline.names)
         return self._letters.look()
 
     def golden_rows(self, starts: dict[str, list[int]]) -> GoldenRows | None:

@@ -16,7 +16,7 @@ from sluice.provenance import Contribution
 from sluice.schemas.decoder import Decode
 
 
-class Golden(NamedTuple):
+class StoredGolden(NamedTuple):
     """The golden record as it stands: `where` names its table or topic, `provenance` is `_sluice`'s."""
 
     where: str
@@ -33,7 +33,7 @@ class Evidence(NamedTuple):
     """`claims`: the highest of each contribution key, retracted ones too."""
 
     entity_id: str
-    golden: Golden | None
+    golden: StoredGolden | None
     claims: list[Contribution]
 
     @property
@@ -58,7 +58,7 @@ def gather(pipeline: Pipeline, contract: EntityContract, entity_id: str, reader:
     )
 
 
-def _stored(pipeline: Pipeline, contract: EntityContract, entity_id: str) -> Golden | None:
+def _stored(pipeline: Pipeline, contract: EntityContract, entity_id: str) -> StoredGolden | None:
     name, sink = next(iter(pipeline.sinks.items()))
     table = GoldenTable(sink.schema_, contract)
     with connect_to_read(sink.postgres.reveal(), f"sink {name}") as connection:
@@ -66,10 +66,12 @@ def _stored(pipeline: Pipeline, contract: EntityContract, entity_id: str) -> Gol
     if row is None:
         return None
     where, topic = f"table {table.schema}.{table.name}", pipeline.names.canonical(contract.name)
-    return Golden(where, topic, row.partition, row.offset, row.revision, row.updated_at, row.fields, row.provenance)
+    return StoredGolden(
+        where, topic, row.partition, row.offset, row.revision, row.updated_at, row.fields, row.provenance
+    )
 
 
-def _canonical(topic: str, partition: int, entity_id: str, reader: LogReader, decode: Decode) -> Golden | None:
+def _canonical(topic: str, partition: int, entity_id: str, reader: LogReader, decode: Decode) -> StoredGolden | None:
     newest = None
     for message in reader.read(_whole(reader, topic, partition)):
         if message.key() == entity_id.encode():
@@ -80,7 +82,9 @@ def _canonical(topic: str, partition: int, entity_id: str, reader: LogReader, de
     decoded = decode(value)
     sluice, offset = decoded.sluice, int(newest.offset() or 0)
     where = f"topic {topic}"
-    return Golden(where, topic, partition, offset, sluice["revision"], sluice["updated_at"], decoded.fields, sluice)
+    return StoredGolden(
+        where, topic, partition, offset, sluice["revision"], sluice["updated_at"], decoded.fields, sluice
+    )
 
 
 def standing_claims(topic: str, partition: int, entity_id: str, reader: LogReader) -> list[Contribution]:

@@ -15,7 +15,7 @@ from sluice.entities import EntityContract
 from sluice.entities.field_types import Kind
 from sluice.errors import DeadRecord
 from sluice.explain.evidence import Evidence, gather
-from sluice.explain.newer import ClaimedBy, Newer, above, newest_by_key
+from sluice.explain.newer_records import ClaimedBy, NewerRecord, above, newest_by_key
 from sluice.explain.raw_places import RawPlace, raw_places
 from sluice.kafka import LogReader
 from sluice.pipeline import Pipeline
@@ -26,7 +26,7 @@ from sluice.settings.stage import StageSettings
 State = Literal["golden", "not-stored", "withheld", "deleted", "unknown"]
 
 
-class Origin(NamedTuple):
+class ClaimOrigin(NamedTuple):
     """A source record that claims a field, and how. Times are µs UTC."""
 
     source: str
@@ -39,7 +39,7 @@ class Origin(NamedTuple):
     effective_at: int | None
 
     @classmethod
-    def of_claim(cls, claim: Contribution) -> Origin:
+    def of_claim(cls, claim: Contribution) -> ClaimOrigin:
         return cls(
             claim.source,
             claim.stream,
@@ -52,22 +52,22 @@ class Origin(NamedTuple):
         )
 
     @classmethod
-    def of_contributor(cls, told: Mapping[str, Any]) -> Origin:
+    def of_contributor(cls, told: Mapping[str, Any]) -> ClaimOrigin:
         names = ("source", "stream", "source_key", "mapping", "mapping_version", "observed_at", "effective_at")
         source, stream, key, mapping, version, observed_at, effective_at = (told[name] for name in names)
         raw = RawRef(told["topic"], told["partition"], told["offset"])
         return cls(source, stream, key, mapping, version, raw, observed_at, effective_at)
 
-    def same_record(self, other: Origin) -> bool:
+    def same_record(self, other: ClaimOrigin) -> bool:
         """Whether it is the same source record read by the same mapping, at whatever version."""
         return self[:4] == other[:4]
 
 
-class Losing(NamedTuple):
+class LosingClaim(NamedTuple):
     """A claim that did not win: its value and where it comes from."""
 
     value: Any
-    origin: Origin
+    origin: ClaimOrigin
 
 
 class FieldExplained(NamedTuple):
@@ -77,8 +77,8 @@ class FieldExplained(NamedTuple):
     name: str
     value: Any
     rule: str
-    origin: Origin | None
-    losing: list[Losing]
+    origin: ClaimOrigin | None
+    losing: list[LosingClaim]
     superseded: bool
     kind: Kind = "string"
 
@@ -95,7 +95,7 @@ class Explanation:
     missing: tuple[str, ...]
     fields: list[FieldExplained]
     places: Mapping[RawRef, RawPlace] = field(default_factory=dict)
-    newer: Mapping[ClaimedBy, Newer] = field(default_factory=dict)
+    newer: Mapping[ClaimedBy, NewerRecord] = field(default_factory=dict)
 
 
 def explain(
@@ -151,7 +151,7 @@ def _state(evidence: Evidence, missing: Sequence[str]) -> State:
 
 def _field(contract: EntityContract, name: str, evidence: Evidence, source_order: Sequence[str]) -> FieldExplained:
     ranked = [
-        (claim.fields[name], Origin.of_claim(claim))
+        (claim.fields[name], ClaimOrigin.of_claim(claim))
         for claim in candidates(contract, name, evidence.claims, source_order)
     ]
     best = ranked[0] if ranked else None
@@ -160,16 +160,16 @@ def _field(contract: EntityContract, name: str, evidence: Evidence, source_order
     else:
         value = evidence.golden.fields.get(name)
         origin, rule = _winner(name, evidence.golden.provenance) or (None, contract.rules[name].name)
-    losing = [Losing(*one) for one in ranked if origin is None or not one[1].same_record(origin)]
+    losing = [LosingClaim(*one) for one in ranked if origin is None or not one[1].same_record(origin)]
     now = (best[0], best[1][:4]) if best else (None, None)
     stands = (value, origin[:4] if origin else None)
     return FieldExplained(name, value, rule, origin, losing, now != stands, contract.fields[name].kind)
 
 
-def _winner(name: str, provenance: Mapping[str, Any]) -> tuple[Origin, str] | None:
+def _winner(name: str, provenance: Mapping[str, Any]) -> tuple[ClaimOrigin, str] | None:
     for winner in provenance["winners"]:
         if winner["field"] == name:
-            return Origin.of_contributor(provenance["contributors"][winner["contributor"]]), winner["rule"]
+            return ClaimOrigin.of_contributor(provenance["contributors"][winner["contributor"]]), winner["rule"]
     return None
 
 

@@ -15,7 +15,7 @@ from sluice.telemetry.fault_record import REPEATED_EVERY_S, FaultRecord
 SILENT_AFTER_S = 3 * REPEATED_EVERY_S
 
 
-class StandingFaults(NamedTuple):
+class ActiveFaults(NamedTuple):
     """In the order of the flow, the oldest of a stage first. `unknown` says why they could not be found out."""
 
     faults: tuple[FaultRecord, ...] = ()
@@ -37,7 +37,7 @@ class StandingFaults(NamedTuple):
         ]
 
 
-def standing_faults(settings: KafkaSettings, names: Names) -> StandingFaults:
+def active_faults(settings: KafkaSettings, names: Names) -> ActiveFaults:
     """What stands in `sluice.faults` now. Raises Transient."""
     try:
         Topics(clients.admin(settings)).pinned([names.faults])
@@ -45,11 +45,11 @@ def standing_faults(settings: KafkaSettings, names: Names) -> StandingFaults:
         for message in read_to_end(settings, names.faults, {0: 0}):
             newest[message.key() or b""] = message.value()
     except EnvironmentFault as error:
-        return StandingFaults(unknown=str(error))
+        return ActiveFaults(unknown=str(error))
     return read_faults(value for value in newest.values() if value)
 
 
-def read_faults(values: Iterable[bytes]) -> StandingFaults:
+def read_faults(values: Iterable[bytes]) -> ActiveFaults:
     """The faults of these records, in the order of the flow, then of time; those of another version are counted."""
     places = {stage: place for place, stage in enumerate(STAGES)}
     found = [FaultRecord.from_json(value) for value in values]
@@ -57,7 +57,7 @@ def read_faults(values: Iterable[bytes]) -> StandingFaults:
     read.sort(key=lambda one: (places.get(one.stage, len(places)), one.since_us, one.instance, one.about))
     unread = len(found) - len(read)
     unknown = f"{unread} in a form that this version does not read. Next: use the `sluice` that the stages run with"
-    return StandingFaults(tuple(read), unknown if unread else "")
+    return ActiveFaults(tuple(read), unknown if unread else "")
 
 
 def silent_for_s(fault: FaultRecord, now_s: float) -> float | None:

@@ -14,9 +14,9 @@ from sluice.kafka.groups import members_of
 from sluice.kafka.log import Partition
 from sluice.kafka.topics import Pinned, Topics
 from sluice.lag.backlog import Backlog, backlogs
+from sluice.lag.dead_letter_counts import DeadLetterCounts, StageDeadLetters
 from sluice.lag.groups import StageInputs, committed_offsets, stage_inputs
-from sluice.lag.holds import Hold, look
-from sluice.lag.letters import DeadLetters, Letters
+from sluice.lag.not_read import NotRead, look
 from sluice.names import INGRESS_POLLER
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities, load_mappings, unmapped
@@ -44,7 +44,7 @@ class StageLag(NamedTuple):
     group: str
     partitions: dict[Partition, Backlog]
     begun: bool
-    holds: Mapping[Partition, Hold]
+    holds: Mapping[Partition, NotRead]
     holds_unknown: str = ""
     members: int | None = None
     sink: str = ""
@@ -91,7 +91,7 @@ class LagMeter:
         self._kafka = settings
         self._admin: AdminClient = clients.admin(settings)
         self._reader = LogReader(settings)
-        self._letters = DeadLetters(self._reader, pipeline.names)
+        self._letters = DeadLetterCounts(self._reader, pipeline.names)
         mappings = load_mappings(pipeline)
         self.unmapped = unmapped(pipeline, mappings)
         self._inputs = stage_inputs(pipeline, mappings, load_entities(pipeline))
@@ -125,7 +125,7 @@ class LagMeter:
         there = self._reader.topics()
         return sorted(name for name in there if name.startswith(names.raw_prefix) and name not in declared)
 
-    def dead_letters(self) -> list[Letters]:
+    def dead_letters(self) -> list[StageDeadLetters]:
         """Those that are kept, by stage and cause. Raises EnvironmentFault and Transient."""
         return self._letters.look()
 
@@ -141,7 +141,7 @@ class LagMeter:
 
     def _holds(
         self, inputs: StageInputs, begins: Mapping[Partition, int], committed: Mapping[Partition, int]
-    ) -> tuple[dict[Partition, Hold], str]:
+    ) -> tuple[dict[Partition, NotRead], str]:
         """What the stage does not read, or why that is not known: lag is worth telling without it."""
         topic_ids = {topic: self._topics()[topic].topic_id for topic in inputs.topics}
         try:
@@ -161,13 +161,13 @@ class LagMeter:
         return self._pinned
 
 
-def _read_to(at: Partition, committed: Mapping[Partition, int], holds: Mapping[Partition, Hold]) -> int:
+def _read_to(at: Partition, committed: Mapping[Partition, int], holds: Mapping[Partition, NotRead]) -> int:
     """Up to which offset a partition is read: where the group was moved forward, not what it committed."""
     hold, offset = holds.get(at), committed.get(at, 0)
     return offset if hold is None or hold.unread_from is None else min(offset, hold.unread_from)
 
 
-def _hold_json(hold: Hold | None) -> dict[str, Any] | None:
+def _hold_json(hold: NotRead | None) -> dict[str, Any] | None:
     return None if hold is None else hold._asdict()
 
 

@@ -12,23 +12,23 @@ from sluice.errors import DeadRecord
 from sluice.kafka.log import Partition
 from sluice.position import Position
 from sluice.provenance import ClaimOrder, Contribution, RawRef
-from sluice.verify.expected import Expected, said
+from sluice.verify.expected import ExpectedClaim, said
 
-Kind = Literal["ok", "parked", "older-version", "newer-version", "retired", "moving", "finding"]
+ClaimState = Literal["ok", "parked", "older-version", "newer-version", "retired", "moving", "finding"]
 
 
-class Verdict(NamedTuple):
+class ClaimVerdict(NamedTuple):
     """`what` says what is wrong, for a finding. Every other kind but "ok" says why the claim could not be judged."""
 
-    kind: Kind
+    kind: ClaimState
     what: str = ""
 
 
-OK = Verdict("ok")
+OK = ClaimVerdict("ok")
 
 
 @dataclass(slots=True)
-class HeldClaim:
+class HighestClaim:
     """One contribution key: its highest claim (JSON), where that stands, and what else was read under the key.
 
     `older`: records below the highest one that stood before them; `repeated`: equal ones.
@@ -47,7 +47,7 @@ class ContributionLog:
     """The contributions of some partitions of one entity, read from the beginning, by key."""
 
     def __init__(self) -> None:
-        self.held: dict[Partition, dict[bytes, HeldClaim]] = {}
+        self.held: dict[Partition, dict[bytes, HighestClaim]] = {}
         self.unreadable: list[tuple[Partition, int]] = []
 
     def add(self, at: Partition, offset: int, key: bytes | None, value: bytes | None) -> Contribution | None:
@@ -65,7 +65,7 @@ class ContributionLog:
             return None
         before, order = held.get(key), claim.claim_order
         if before is None:
-            held[key] = HeldClaim(value, order, offset, order, offset)
+            held[key] = HighestClaim(value, order, offset, order, offset)
             return claim
         before.last_order, before.last_offset = order, offset
         if order < before.order:
@@ -85,7 +85,7 @@ class ContributionLog:
             yield entity_id, [(key, Contribution.from_json(held[key].value)) for key in several]
 
 
-def log_findings(held: HeldClaim) -> Iterator[tuple[Literal["I2", "I4"], str]]:
+def log_findings(held: HighestClaim) -> Iterator[tuple[Literal["I2", "I4"], str]]:
     """What is wrong with the records of one key, among themselves."""
     if held.last_order < held.order:
         yield "I4", f"is not the highest claim of its key; that one stands at offset {held.offset}"
@@ -104,58 +104,62 @@ class MapperFacts(NamedTuple):
     raw_ends: Mapping[Partition, int]
 
 
-def judge(claim: Contribution, expected: Expected | None, facts: MapperFacts) -> Verdict:
+def judge(claim: Contribution, expected: ExpectedClaim | None, facts: MapperFacts) -> ClaimVerdict:
     """Whether the highest claim of a key is what the raw records up to their ends say."""
     version = facts.versions.get((claim.source, claim.stream, claim.mapping))
     if version is None:
-        return OK if claim.retracted else Verdict("retired")
+        return OK if claim.retracted else ClaimVerdict("retired")
     if claim.raw.offset >= facts.raw_ends.get((claim.raw.topic, claim.raw.partition), 0):
-        return Verdict("moving")
+        return ClaimVerdict("moving")
     if claim.mapping_version > version:
-        return Verdict("newer-version")
+        return ClaimVerdict("newer-version")
     if expected is None:
         return _unexpected(claim, version, facts)
     if claim.position != expected.position:
         return _elsewhere(claim, expected, facts)
     if claim.mapping_version < version:
-        return Verdict("older-version")
+        return ClaimVerdict("older-version")
     if claim.retracted:
-        return Verdict("finding", f"is retracted, and its raw record {_place(expected.raw)} is the newest of its key")
+        return ClaimVerdict(
+            "finding", f"is retracted, and its raw record {_place(expected.raw)} is the newest of its key"
+        )
     if said(claim.fields, claim.effective_at) != expected.says:
-        return Verdict("finding", f"is not what raw record {_place(expected.raw)} maps to")
+        return ClaimVerdict("finding", f"is not what raw record {_place(expected.raw)} maps to")
     if claim.raw == expected.raw and claim.observed_at != expected.observed_at:
-        return Verdict("finding", f"was observed at another time than its raw record {_place(expected.raw)} says")
+        return ClaimVerdict("finding", f"was observed at another time than its raw record {_place(expected.raw)} says")
     return OK
 
 
-def missing(expected: Expected, facts: MapperFacts, processed_version: int | None) -> Verdict:
+def missing(expected: ExpectedClaim, facts: MapperFacts, processed_version: int | None) -> ClaimVerdict:
     """What is to be said of a claim that must stand and does not. `processed_version`: of the mapping, when the raw
     record was last read, None if the ledger does not know."""
     if expected.raw in facts.dead:
-        return Verdict("parked")
+        return ClaimVerdict("parked")
     if processed_version is not None and processed_version < expected.version:
-        return Verdict("older-version")
-    return Verdict("finding", f"no contribution was made from raw record {_place(expected.raw)}")
+        return ClaimVerdict("older-version")
+    return ClaimVerdict("finding", f"no contribution was made from raw record {_place(expected.raw)}")
 
 
-def _unexpected(claim: Contribution, version: int, facts: MapperFacts) -> Verdict:
+def _unexpected(claim: Contribution, version: int, facts: MapperFacts) -> ClaimVerdict:
     if claim.retracted:
         return OK
     if claim.mapping_version < version:
-        return Verdict("older-version")
+        return ClaimVerdict("older-version")
     for mapping in (claim.mapping, ""):
         parked = facts.parked.get((claim.raw.topic, claim.source_key, mapping))
         if parked is not None and claim.position <= parked:
-            return Verdict("parked")
-    return Verdict("finding", "stands, and no source record makes it any more: deleted, moved or filtered")
+            return ClaimVerdict("parked")
+    return ClaimVerdict("finding", "stands, and no source record makes it any more: deleted, moved or filtered")
 
 
-def _elsewhere(claim: Contribution, expected: Expected, facts: MapperFacts) -> Verdict:
+def _elsewhere(claim: Contribution, expected: ExpectedClaim, facts: MapperFacts) -> ClaimVerdict:
     if claim.position > expected.position:
-        return Verdict("finding", f"has position {claim.position}, and the newest raw record has {expected.position}")
+        return ClaimVerdict(
+            "finding", f"has position {claim.position}, and the newest raw record has {expected.position}"
+        )
     if expected.raw in facts.dead:
-        return Verdict("parked")
-    return Verdict(
+        return ClaimVerdict("parked")
+    return ClaimVerdict(
         "finding", f"has position {claim.position}; raw record {_place(expected.raw)} is newer ({expected.position})"
     )
 

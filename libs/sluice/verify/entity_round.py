@@ -13,8 +13,8 @@ from sluice.headers import CONTENT_HEADER, REVISION_HEADER
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
 from sluice.kafka.record import Record
+from sluice.verify.canonical_log import CanonicalLog, NewestCanonical
 from sluice.verify.claims import ContributionLog
-from sluice.verify.goldens import Golden, GoldenLog
 from sluice.verify.reading import Spans, records
 from sluice.verify.report import Report, place
 from sluice.verify.visible import VisibleOffsets
@@ -29,7 +29,7 @@ class EntityTopics(NamedTuple):
     partitions: int
 
 
-class Done(NamedTuple):
+class ProcessedOffsets(NamedTuple):
     """How far the merger (contributions), and each sink (canonical) by its name, may be judged."""
 
     merger: Mapping[Partition, int]
@@ -42,7 +42,7 @@ class EntityRound:
     sink, ids with canonical records that it has not done."""
 
     contributions: ContributionLog = field(default_factory=ContributionLog)
-    goldens: GoldenLog = field(default_factory=GoldenLog)
+    goldens: CanonicalLog = field(default_factory=CanonicalLog)
     unmerged: set[str] = field(default_factory=set)
     unstored: dict[str, set[str]] = field(default_factory=dict)
 
@@ -50,7 +50,7 @@ class EntityRound:
 class RoundReader:
     """Reads rounds of one entity, reports what is wrong among the records of one canonical id (I2)."""
 
-    def __init__(self, topics: EntityTopics, done: Done, visible: VisibleOffsets, report: Report) -> None:
+    def __init__(self, topics: EntityTopics, done: ProcessedOffsets, visible: VisibleOffsets, report: Report) -> None:
         self._topics = topics
         self._done = done
         self._visible = visible
@@ -76,7 +76,7 @@ class RoundReader:
         self._report.checked["canonical records"] += 1
         entity_id = (record.key or b"").decode(errors="replace")
         content, revision = record.headers.get(CONTENT_HEADER), record.headers.get(REVISION_HEADER, b"")
-        golden = Golden(
+        golden = NewestCanonical(
             record.offset,
             record.value,
             content.decode(errors="replace") if content else None,

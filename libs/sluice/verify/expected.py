@@ -26,7 +26,7 @@ from sluice.raw import source_record
 from sluice.raw.source_record import LeftOut, Op, SourceRecord
 
 
-class Expected(NamedTuple):
+class ExpectedClaim(NamedTuple):
     """A claim that must stand: what it says, its place in the order of claims, the raw record that makes it."""
 
     says: bytes
@@ -58,7 +58,7 @@ def _value_as_read(value: Any) -> Any:
     return [_value_as_read(item) for item in value] if type(value) is list else value
 
 
-class Parked(NamedTuple):
+class ExpectedDeadLetter(NamedTuple):
     """The newest state of a key that no mapping can take: it must lie among the dead letters."""
 
     position: Position
@@ -68,7 +68,7 @@ class Parked(NamedTuple):
 @dataclass(slots=True)
 class _Applied:
     position: Position = LOWEST
-    claims: list[tuple[bytes, Expected]] = field(default_factory=list)
+    claims: list[tuple[bytes, ExpectedClaim]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -78,7 +78,7 @@ class _Key:
     seen: Position = LOWEST
     deleted: Position = LOWEST
     applied: dict[str, _Applied] = field(default_factory=dict)
-    parked: dict[str, Parked] = field(default_factory=dict)
+    parked: dict[str, ExpectedDeadLetter] = field(default_factory=dict)
     columns: dict[str, tuple[Any, Position]] = field(default_factory=dict)
 
 
@@ -94,7 +94,7 @@ class StreamHistory:
         self._fills = fills
         self._keys: dict[str, _Key] = {}
         self._swept = LOWEST
-        self._unplaced: list[Parked] = []
+        self._unplaced: list[ExpectedDeadLetter] = []
 
     def add(self, record: Record) -> str:
         """Take the next record in the log; returns its source key, empty for a marker or a record without one."""
@@ -107,19 +107,19 @@ class StreamHistory:
                 return ""
             source_key = source_record.source_key(record)
         except DeadRecord:
-            self._unplaced.append(Parked(LOWEST, raw))
+            self._unplaced.append(ExpectedDeadLetter(LOWEST, raw))
             return ""
         if position >= self._swept:
             self._change(self._keys.setdefault(source_key, _Key()), record, source_key, position, raw)
         return source_key
 
-    def claims(self) -> Iterator[tuple[bytes, Expected]]:
+    def claims(self) -> Iterator[tuple[bytes, ExpectedClaim]]:
         """Contribution key and claim of everything that must stand."""
         for key in self._keys.values():
             for applied in key.applied.values():
                 yield from applied.claims
 
-    def parked(self) -> Iterator[tuple[str, str, Parked]]:
+    def parked(self) -> Iterator[tuple[str, str, ExpectedDeadLetter]]:
         """(source key, mapping, record) whose newest state must be a dead letter; mapping "" for all of them."""
         yield from (("", "", parked) for parked in self._unplaced)
         for source_key, key in self._keys.items():
@@ -152,7 +152,7 @@ class StreamHistory:
         try:
             change = read(record, source_key, position)
         except DeadRecord:
-            key.parked[""] = Parked(position, raw)
+            key.parked[""] = ExpectedDeadLetter(position, raw)
             if newest:
                 key.columns = {}
             return
@@ -162,7 +162,7 @@ class StreamHistory:
         row = self._whole_row(key, change, newest)
         if row is None:
             if not change.row_gone:
-                key.parked[""] = Parked(position, raw)
+                key.parked[""] = ExpectedDeadLetter(position, raw)
         elif position > key.deleted:
             for mapping in self._mappings:
                 self._apply(key, mapping, change._replace(row=row), raw)
@@ -201,7 +201,7 @@ class StreamHistory:
         try:
             made = mapping.apply(change.row)
         except DeadRecord:
-            key.parked[mapping.name] = Parked(change.position, raw)
+            key.parked[mapping.name] = ExpectedDeadLetter(change.position, raw)
             return
         claims = []
         for claim in made:
@@ -211,5 +211,5 @@ class StreamHistory:
             # orjson's bytes keep the kilobytes they were written into; a copy is as long as the key.
             name = bytes(memoryview(name))
             says = said(as_read(claim.fields), claim.effective_at)
-            claims.append((name, Expected(says, change.position, mapping.version, raw, change.observed_at)))
+            claims.append((name, ExpectedClaim(says, change.position, mapping.version, raw, change.observed_at)))
         key.applied[mapping.name] = _Applied(change.position, claims)

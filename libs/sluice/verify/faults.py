@@ -15,7 +15,7 @@ from sluice.verify.reading import records, spans_to
 from sluice.verify.report import NotLookedAt
 
 
-def standing_faults(topics: Topics, reader: LogReader, names: Names) -> list[NotLookedAt]:
+def active_faults(topics: Topics, reader: LogReader, names: Names) -> list[NotLookedAt]:
     """The alarms that have not ended, or that nobody can know them."""
     topic = names.faults
     try:

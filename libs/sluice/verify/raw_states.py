@@ -27,7 +27,7 @@ _ENTRY = struct.Struct("<qqqiqBBq")
 HIGHEST = Position(PART_MAX, PART_MAX, PART_MAX)
 
 
-class Kind(IntEnum):
+class EntryKind(IntEnum):
     """`TOMBSTONE` is a null. `OPAQUE` tells that its key has a state, and not which. `UNREADABLE` tells nothing: the
     mapper parks it, and what stood before stays."""
 
@@ -44,7 +44,7 @@ class Entry(NamedTuple):
     position: Position
     partition: int
     offset: int
-    kind: Kind
+    kind: EntryKind
     shown: bool
     content: int
     codes: array[int]
@@ -57,10 +57,10 @@ class Entry(NamedTuple):
     def unpacked(cls, packed: bytes) -> Entry:
         epoch, major, minor, partition, offset, kind, shown, content = _ENTRY.unpack_from(packed)
         codes = unpacked(packed[_ENTRY.size :])
-        return cls(Position(epoch, major, minor), partition, offset, Kind(kind), bool(shown), content, codes)
+        return cls(Position(epoch, major, minor), partition, offset, EntryKind(kind), bool(shown), content, codes)
 
 
-class Shown(NamedTuple):
+class SourceSnapshot(NamedTuple):
     """What a snapshot of the source shows of changes of `epoch`: those whose transaction it sees, by
     `pg_current_snapshot()`. `upper_lsn` was read after the snapshot was taken.
 
@@ -86,7 +86,7 @@ class Shown(NamedTuple):
         return whole < self.xmax and whole not in self.in_progress
 
 
-class State(NamedTuple):
+class NewestState(NamedTuple):
     """Where a key stands at the snapshot. `entry` None: nowhere. `moves`: records of it that the snapshot does not
     show are in the log. `beyond`: one that its source cannot have written."""
 
@@ -96,10 +96,10 @@ class State(NamedTuple):
 
     @property
     def is_there(self) -> bool:
-        return self.entry is not None and self.entry.kind in (Kind.ROW, Kind.OPAQUE)
+        return self.entry is not None and self.entry.kind in (EntryKind.ROW, EntryKind.OPAQUE)
 
 
-NOWHERE = State(None, moves=False)
+NOWHERE = NewestState(None, moves=False)
 
 
 class Doubled(NamedTuple):
@@ -120,7 +120,7 @@ class RawLog:
     envelopes: bool
     spill: Spill
     columns: Columns = field(default_factory=Columns)
-    shown: Shown | None = None
+    shown: SourceSnapshot | None = None
     reach: Position = HIGHEST
     sweeps: dict[int, Position] = field(default_factory=dict)
 
@@ -141,28 +141,28 @@ class RawLog:
         shown = position is None or self.shown is None or self.shown.sees(position, xid)
         return Entry(position or LOWEST, record.partition, record.offset, kind, shown, content, codes)
 
-    def _said(self, record: Record) -> tuple[Kind, int, array[int], int | None]:
-        """Kind, content, columns and transaction of a record."""
+    def _said(self, record: Record) -> tuple[EntryKind, int, array[int], int | None]:
+        """EntryKind, content, columns and transaction of a record."""
         nothing = array("q")
         if record.value is None:
-            return Kind.TOMBSTONE, 0, nothing, None
+            return EntryKind.TOMBSTONE, 0, nothing, None
         if not self.envelopes or TRUNCATED_HEADER in record.headers:
-            return Kind.OPAQUE, hash(record.value), nothing, None  # the latter stands for one that no topic takes
+            return EntryKind.OPAQUE, hash(record.value), nothing, None  # the latter stands for one that no topic takes
         try:
             envelope = orjson.loads(record.value)
             envelope = envelope["payload"] if envelope.keys() == {"schema", "payload"} else envelope
             xid = envelope["source"].get("txId")
             if envelope["op"] == "d":
-                return Kind.DELETE, 0, nothing, xid
+                return EntryKind.DELETE, 0, nothing, xid
             after = envelope["after"]
             codes = self.columns.codes(after, left_out(record))
             # Without the times of our clock, and without the places of columns that were met later.
             content = hash((envelope["op"], codes.tobytes().rstrip(b"\0")))
-            return Kind.ROW, content, codes, xid
+            return EntryKind.ROW, content, codes, xid
         except (ValueError, LookupError, TypeError, AttributeError):
-            return Kind.UNREADABLE, hash(record.value), nothing, None
+            return EntryKind.UNREADABLE, hash(record.value), nothing, None
 
-    def buckets(self, doubled: Callable[[Doubled], None]) -> Iterator[dict[str, State]]:
+    def buckets(self, doubled: Callable[[Doubled], None]) -> Iterator[dict[str, NewestState]]:
         """Where every key stands, by bucket; what stands twice is told to `doubled`."""
         for bucket in range(BUCKETS):
             entries: dict[str, list[Entry]] = {}
@@ -177,13 +177,13 @@ class RawLog:
         # A delete and its tombstone share a position; nothing else does.
         met: dict[tuple[Position, bool], Entry] = {}
         for one in entries:
-            before = met.setdefault((one.position, one.kind is Kind.TOMBSTONE), one)
+            before = met.setdefault((one.position, one.kind is EntryKind.TOMBSTONE), one)
             if before is not one and one.position != LOWEST:
                 first, second = (RawRef(self.topic, e.partition, e.offset) for e in (before, one))
                 yield Doubled(key, first, second, before.content == one.content)
 
 
-def newest(entries: Iterable[Entry], sweeps: Mapping[int, Position], reach: Position = HIGHEST) -> State:
+def newest(entries: Iterable[Entry], sweeps: Mapping[int, Position], reach: Position = HIGHEST) -> NewestState:
     """The newest state of one key by position, of its entries in log order, with sweeps applied."""
     stands: Entry | None = None
     unseen: Position | None = None
@@ -191,25 +191,25 @@ def newest(entries: Iterable[Entry], sweeps: Mapping[int, Position], reach: Posi
     for one in entries:
         if one.position > reach:
             beyond = one
-        elif not one.shown or (one.kind is Kind.TOMBSTONE and one.position == unseen):
+        elif not one.shown or (one.kind is EntryKind.TOMBSTONE and one.position == unseen):
             unseen = one.position
         elif one.position == LOWEST:
             # Compaction takes all that stands before a null, also before one that nobody can place.
-            if one.kind is Kind.TOMBSTONE and stands is not None:
+            if one.kind is EntryKind.TOMBSTONE and stands is not None:
                 stands = one._replace(position=stands.position)
         elif stands is None:
-            stands = one if one.kind is not Kind.UNREADABLE else None
+            stands = one if one.kind is not EntryKind.UNREADABLE else None
         elif one.position >= stands.position:
             stands = _after(stands, one)
     if stands is not None and stands.position < sweeps.get(stands.partition, LOWEST):
         stands = None
-    return State(stands, unseen is not None, beyond)
+    return NewestState(stands, unseen is not None, beyond)
 
 
 def _after(before: Entry, one: Entry) -> Entry:
-    if one.kind is Kind.UNREADABLE:
-        gone = before.kind in (Kind.DELETE, Kind.TOMBSTONE)
-        return one._replace(kind=before.kind if gone else Kind.OPAQUE)
+    if one.kind is EntryKind.UNREADABLE:
+        gone = before.kind in (EntryKind.DELETE, EntryKind.TOMBSTONE)
+        return one._replace(kind=before.kind if gone else EntryKind.OPAQUE)
     return one._replace(codes=filled(one.codes, before.codes))
 
 

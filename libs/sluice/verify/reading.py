@@ -42,7 +42,7 @@ def spans_to(reader: LogReader, ends: Mapping[Partition, int]) -> dict[Partition
     return {at: (begins[at], max(begins[at], end)) for at, end in ends.items()}
 
 
-class DeadLetters:
+class DeadLetterOrigins:
     """Where the dead letters of a stage come from. `expired`: some may be gone by retention."""
 
     def __init__(self, reader: LogReader, names: Names, stage: str, partitions: int) -> None:

@@ -10,10 +10,10 @@ from sluice.kafka.log import Partition
 from sluice.provenance import Contribution, RawRef
 from sluice.schemas.decoder import Decode, DecodedCanonical
 from sluice.verify.candidates import Candidate
+from sluice.verify.canonical_log import NewestCanonical, merge_findings
 from sluice.verify.claims import MapperFacts, judge, log_findings
 from sluice.verify.entity_round import EntityRound, EntityTopics, entity_of
-from sluice.verify.expected import Expected
-from sluice.verify.goldens import Golden, merge_findings
+from sluice.verify.expected import ExpectedClaim
 from sluice.verify.report import Check, Report, place
 
 
@@ -37,8 +37,8 @@ class EntityCheck:
         self._out = out
 
     def check(
-        self, made: EntityRound, partition: int, expected: dict[bytes, Expected], facts: MapperFacts
-    ) -> Iterator[tuple[str, Golden, DecodedCanonical]]:
+        self, made: EntityRound, partition: int, expected: dict[bytes, ExpectedClaim], facts: MapperFacts
+    ) -> Iterator[tuple[str, NewestCanonical, DecodedCanonical]]:
         """Judge every claim of a partition, then every golden record; takes what was met out of `expected`.
 
         Yields (entity id, golden, its value) of those that stand and can be read.
@@ -58,7 +58,7 @@ class EntityCheck:
         for entity_id in goldens.keys() - spoken_of:
             yield from self._golden(made, partition, entity_id, [])
 
-    def _claim(self, claim: Contribution, where: str, expected: dict[bytes, Expected], facts: MapperFacts) -> None:
+    def _claim(self, claim: Contribution, where: str, expected: dict[bytes, ExpectedClaim], facts: MapperFacts) -> None:
         self._report.checked["claims"] += 1
         verdict = judge(claim, expected.pop(claim.key, None), facts)
         if verdict.kind == "finding":
@@ -69,7 +69,7 @@ class EntityCheck:
 
     def _golden(
         self, made: EntityRound, partition: int, entity_id: str, claims: Sequence[Contribution]
-    ) -> Iterator[tuple[str, Golden, DecodedCanonical]]:
+    ) -> Iterator[tuple[str, NewestCanonical, DecodedCanonical]]:
         """Hold an entity's newest canonical record against the merge of its claims."""
         at, golden_at = (self.topics.contributions, partition), (self.topics.canonical, partition)
         golden = made.goldens.newest.get(golden_at, {}).get(entity_id)
@@ -96,7 +96,7 @@ class EntityCheck:
         if belongs != at[1]:
             self._report.found(check, f"{at[0]}/{at[1]}", entity_id, f"belongs in partition {belongs}")
 
-    def _decoded(self, golden: Golden | None) -> tuple[DecodedCanonical | None, str]:
+    def _decoded(self, golden: NewestCanonical | None) -> tuple[DecodedCanonical | None, str]:
         if golden is None or golden.value is None:
             return None, ""
         try:

@@ -12,7 +12,7 @@ from sluice.pipeline import Pipeline, Stream
 from sluice.position import Position
 from sluice.provenance import RawRef
 from sluice.raw.source_record import leaves_out
-from sluice.verify.expected import Expected, StreamHistory
+from sluice.verify.expected import ExpectedClaim, StreamHistory
 from sluice.verify.reading import ROUND_OFFSETS_MAX, records, rounds, spans_to
 from sluice.verify.visible import RawIndex
 
@@ -28,7 +28,7 @@ class RawInput(NamedTuple):
 class RawScan(NamedTuple):
     """`expected` by contribution key; `parked` by (topic, source key, mapping); `must_be_dead`: (place, source key)."""
 
-    expected: dict[bytes, Expected]
+    expected: dict[bytes, ExpectedClaim]
     parked: dict[tuple[str, str, str], Position]
     must_be_dead: list[tuple[RawRef, str]]
     raw: RawIndex

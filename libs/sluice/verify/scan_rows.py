@@ -11,17 +11,17 @@ from sluice.kafka.log import Partition
 from sluice.provenance import RawRef
 from sluice.schemas.decoder import Decode
 from sluice.verify.candidates import Candidate
-from sluice.verify.goldens import Golden
+from sluice.verify.canonical_log import NewestCanonical
 from sluice.verify.report import Report, place
 from sluice.verify.rows import deleted_findings, row_findings, row_says
 from sluice.verify.visible import RawIndex
 
 
-class Newest(NamedTuple):
+class ExpectedRow(NamedTuple):
     """The newest canonical record of an id; `says` is what its row must say, None if it deletes the entity or cannot
     be read."""
 
-    golden: Golden
+    golden: NewestCanonical
     says: bytes | None
 
 
@@ -49,7 +49,7 @@ class RowCheck:
 
     def check(
         self,
-        newest: Mapping[int, Mapping[str, Newest]],
+        newest: Mapping[int, Mapping[str, ExpectedRow]],
         unstored: Container[str],
         provenance: ProvenanceCheck,
     ) -> None:
@@ -73,7 +73,7 @@ class RowCheck:
             what = f"is of partition {partition}, which {self._topic} does not have (offset {offset})"
             self._report.found("canonical-table", f"table {self._table}", entity_id, what)
 
-    def _row(self, row: StoredRow, newest: Newest | None, tombstone: tuple[int, int] | None) -> None:
+    def _row(self, row: StoredRow, newest: ExpectedRow | None, tombstone: tuple[int, int] | None) -> None:
         if newest is None:
             self._add("canonical-table", row.partition, row.entity_id, "stands, and no canonical record does", None)
         elif newest.golden.value is None:
@@ -86,7 +86,7 @@ class RowCheck:
             for check, what in row_findings(row, newest.golden.offset, self._epoch, decoded):
                 self._add(check, row.partition, row.entity_id, what, newest.golden)
 
-    def _absent(self, partition: int, entity_id: str, newest: Newest, tombstone: tuple[int, int] | None) -> None:
+    def _absent(self, partition: int, entity_id: str, newest: ExpectedRow, tombstone: tuple[int, int] | None) -> None:
         golden = newest.golden
         if self._is_dead(partition, golden):
             return
@@ -96,12 +96,12 @@ class RowCheck:
         for check, what in deleted_findings(None, tombstone, golden.offset, self._epoch):
             self._add(check, partition, entity_id, what, golden)
 
-    def _is_dead(self, partition: int, golden: Golden) -> bool:
+    def _is_dead(self, partition: int, golden: NewestCanonical) -> bool:
         dead = RawRef(self._topic, partition, golden.offset) in self._dead
         self._report.checked["parked"] += dead
         return dead
 
-    def _add(self, check: Any, partition: int, entity_id: str, what: str, golden: Golden | None) -> None:
+    def _add(self, check: Any, partition: int, entity_id: str, what: str, golden: NewestCanonical | None) -> None:
         at = (self._topic, partition)
         where = f"table {self._table}, {place(*at, golden.offset) if golden else f'{at[0]}/{partition}'}"
         self._out.append(Candidate(check, where, entity_id, what, (at, entity_id)))

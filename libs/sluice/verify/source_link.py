@@ -19,14 +19,14 @@ from sluice.cdc.slot_watermark import SourceWatermarks, TableMark
 from sluice.errors import EnvironmentFault, SluiceError, Transient
 from sluice.pipeline import Stream
 from sluice.position import PART_MAX, Position
-from sluice.verify import following
-from sluice.verify.following import Slot
-from sluice.verify.raw_states import HIGHEST, NOWHERE, Doubled, Kind, RawLog, Shown, State
+from sluice.verify import source_state
+from sluice.verify.context import VerifyContext
+from sluice.verify.raw_states import HIGHEST, NOWHERE, Doubled, EntryKind, NewestState, RawLog, SourceSnapshot
 from sluice.verify.reading import records, spans_to
 from sluice.verify.report import NotLookedAt, place
 from sluice.verify.row_codes import Columns, unpacked
-from sluice.verify.scope import Scope
 from sluice.verify.source_rows import read_table
+from sluice.verify.source_state import FollowedSource
 from sluice.verify.spill import Spill
 
 LOOK_EVERY_S = 0.25
@@ -40,10 +40,10 @@ _UNREADABLE = (SluiceError, psycopg.Error, ValueError)
 class TakenTable:
     """A table as a snapshot showed it. `since_lsn`: of its watermark then; it changes when the table is read again."""
 
-    slot: Slot
+    slot: FollowedSource
     table: str
     since_lsn: int
-    shown: Shown
+    shown: SourceSnapshot
     columns: Columns
     rows: Spill
     count: int = 0
@@ -56,12 +56,12 @@ class TakenTable:
 class SourceLink:
     """`leave_out`: tables are not read, and that is said."""
 
-    def __init__(self, scope: Scope, opened: ExitStack, progress: Progress, *, leave_out: bool) -> None:
+    def __init__(self, scope: VerifyContext, opened: ExitStack, progress: Progress, *, leave_out: bool) -> None:
         self._scope = scope
         self._progress = progress
         self._leave_out = leave_out
         self._folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="sluice-verify-")))
-        self._slots: list[Slot] = []
+        self._slots: list[FollowedSource] = []
         self._taken: dict[tuple[str, str], TakenTable] = {}
 
     # ── the sources ───────────────────────────────────────────────────────────────────────────────────────────
@@ -70,10 +70,10 @@ class SourceLink:
         """Take every table that is followed; say of every other why it is not."""
         for name, source in self._scope.pipeline.cdc_sources().items():
             try:
-                slot = Slot.of(self._scope.pipeline, name, source)
-                observed = following.observe(slot)
+                slot = FollowedSource.of(self._scope.pipeline, name, source)
+                observed = source_state.observe(slot)
                 marks = self._marks(slot)
-                why = following.why_not_followed(slot, marks.slot, observed)
+                why = source_state.why_not_followed(slot, marks.slot, observed)
             except _UNREADABLE as error:
                 self._not(
                     f"source {name}", _told(error), _next(error, "give this command the access that ingress-cdc has")
@@ -86,9 +86,9 @@ class SourceLink:
             for table in source.tables:
                 self._take(slot, marks.slot.epoch, table, marks.tables.get(table))
 
-    def _take(self, slot: Slot, epoch: int, table: str, mark: TableMark | None) -> None:
+    def _take(self, slot: FollowedSource, epoch: int, table: str, mark: TableMark | None) -> None:
         what = f"{slot.where}, table {table}"
-        why = following.why_not_read(mark)
+        why = source_state.why_not_read(mark)
         if mark is None or why:
             self._not(what, why, mark.next_step if mark and mark.next_step else slot.repair(table))
             return
@@ -103,7 +103,7 @@ class SourceLink:
             except _UNREADABLE as error:
                 self._not(what, _told(error), _next(error, slot.repair(table)))
 
-    def _rows_of(self, slot: Slot, epoch: int, table: str, mark: TableMark) -> TakenTable:
+    def _rows_of(self, slot: FollowedSource, epoch: int, table: str, mark: TableMark) -> TakenTable:
         columns, spill = Columns(), Spill(self._folder, f"{slot.source}.{len(self._taken)}.source")
         with read_table(slot.dsn, slot.where, table, slot.publication, epoch) as reader:
             taken = TakenTable(slot, table, mark.since_lsn, reader.shown, columns, spill)
@@ -120,8 +120,8 @@ class SourceLink:
             self._await(slot, give_up_at)
         for number, stream in enumerate(self._scope.pipeline.streams()):
             self._fold(number, stream)
-        watermarks = following.read_watermarks(self._scope.reader, self._scope.pipeline.names)
-        self._scope.report.not_looked_at += following.polled_streams(self._scope.pipeline, watermarks)
+        watermarks = source_state.read_watermarks(self._scope.reader, self._scope.pipeline.names)
+        self._scope.report.not_looked_at += source_state.polled_streams(self._scope.pipeline, watermarks)
 
     def _fold(self, number: int, stream: Stream) -> None:
         report, reader, pipeline = self._scope.report, self._scope.reader, self._scope.pipeline
@@ -147,13 +147,13 @@ class SourceLink:
     def _reach(self, taken: TakenTable) -> Position:
         """How far the source's log goes now, behind everything that was read. A source that is away tells nothing."""
         try:
-            observed = following.observe(taken.slot)
+            observed = source_state.observe(taken.slot)
             watermark = self._marks(taken.slot).slot
         except _UNREADABLE:
             return HIGHEST
         return HIGHEST if watermark is None else Position(watermark.epoch, observed.wal_end, PART_MAX)
 
-    def _await(self, slot: Slot, give_up_at: float) -> None:
+    def _await(self, slot: FollowedSource, give_up_at: float) -> None:
         """Until raw holds what the snapshots of a source show. Tables that it does not reach are not compared."""
         wanted = {at: taken for at, taken in self._taken.items() if at[0] == slot.source}
         self._progress(f"waiting until raw holds what {slot.where} showed")
@@ -169,26 +169,28 @@ class SourceLink:
                 self._not(taken.what, why, "`sluice lag` shows how far ingress is; run `sluice verify` again")
                 del self._taken[at]
 
-    def _behind(self, slot: Slot, taken: list[TakenTable]) -> tuple[dict[str, str], str]:
+    def _behind(self, slot: FollowedSource, taken: list[TakenTable]) -> tuple[dict[str, str], str]:
         """By table, why it cannot be compared yet; and why the source is not followed now."""
         try:
-            observed = following.observe(slot)
+            observed = source_state.observe(slot)
             marks = self._marks(slot)
         except _UNREADABLE as error:
             return {one.table: "its source cannot be asked any more" for one in taken}, _told(error)
-        why = following.why_not_followed(slot, marks.slot, observed)
+        why = source_state.why_not_followed(slot, marks.slot, observed)
         if marks.slot is None or why:
             return {one.table: "its source is not followed any more" for one in taken}, why
         slot_state = observed.slot
         unread = f"nobody reads slot {slot.slot}" if slot_state and slot_state.active_pid is None else ""
         return {one.table: said for one in taken if (said := _why_behind(marks, one))}, unread
 
-    def _marks(self, slot: Slot) -> SourceWatermarks:
+    def _marks(self, slot: FollowedSource) -> SourceWatermarks:
         """Asked after the slot, which is never ahead of them."""
-        watermarks = following.read_watermarks(self._scope.reader, self._scope.pipeline.names)
-        return following.marks_of(watermarks, slot.source)
+        watermarks = source_state.read_watermarks(self._scope.reader, self._scope.pipeline.names)
+        return source_state.marks_of(watermarks, slot.source)
 
-    def _compare(self, taken: TakenTable, log: RawLog, rows: dict[bytes, bytes], states: dict[str, State]) -> None:
+    def _compare(
+        self, taken: TakenTable, log: RawLog, rows: dict[bytes, bytes], states: dict[str, NewestState]
+    ) -> None:
         """One bucket of keys."""
         for key_bytes, codes in rows.items():
             key = key_bytes.decode()
@@ -196,7 +198,7 @@ class SourceLink:
             self._beyond(taken, log, key, state)
             if state.entry is None or not state.is_there:
                 self._found(taken, state, taken.what, key, "has a row that is missing in raw")
-            elif state.entry.kind is Kind.OPAQUE:
+            elif state.entry.kind is EntryKind.OPAQUE:
                 # It only stands for a change that ingress parked, or the mapper parks it.
                 self._scope.report.checked["unreadable raw records"] += 1
             elif other := sorted(taken.columns.differing(unpacked(codes), state.entry.codes)):
@@ -208,14 +210,14 @@ class SourceLink:
                 where = place(log.topic, state.entry.partition, state.entry.offset)
                 self._found(taken, state, where, key, "stands in raw, and its table has no such row")
 
-    def _beyond(self, taken: TakenTable, log: RawLog, key: str, state: State) -> None:
+    def _beyond(self, taken: TakenTable, log: RawLog, key: str, state: NewestState) -> None:
         """The mapper takes such a record for newer than all that will come."""
         if state.beyond is not None:
             where = place(log.topic, state.beyond.partition, state.beyond.offset)
             what = f"has position {state.beyond.position}, which its source has not reached"
             self._scope.report.found("source-raw", where, key, f"{what}; {taken.slot.repair(taken.table)}")
 
-    def _found(self, taken: TakenTable, state: State, where: str, key: str, what: str) -> None:
+    def _found(self, taken: TakenTable, state: NewestState, where: str, key: str, what: str) -> None:
         if state.moves:
             self._scope.report.checked["moving"] += 1
         else:
@@ -235,7 +237,7 @@ class SourceLink:
 
 def _why_behind(marks: SourceWatermarks, taken: TakenTable) -> str:
     slot, mark = marks.slot, marks.tables.get(taken.table)
-    if why := following.why_not_read(mark):
+    if why := source_state.why_not_read(mark):
         return why
     if slot is None or mark is None or (slot.epoch, mark.since_lsn) != (taken.shown.epoch, taken.since_lsn):
         return "it was read again meanwhile"

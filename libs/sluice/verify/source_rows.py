@@ -15,7 +15,7 @@ from sluice.cdc.faults import source_errors
 from sluice.cdc.publication import load_types
 from sluice.cdc.table_facts import TableFacts, table_facts
 from sluice.errors import EnvironmentFault
-from sluice.verify.raw_states import Shown
+from sluice.verify.raw_states import SourceSnapshot
 
 READ_TIMEOUT_S = 3_600.0
 _MOMENT = Moment(0, None, None, snapshot=True)
@@ -31,7 +31,7 @@ class SourceRow(NamedTuple):
 class TableReader(NamedTuple):
     """A table under an open snapshot; `rows` may be read once, while the snapshot is open."""
 
-    shown: Shown
+    shown: SourceSnapshot
     rows: Iterator[SourceRow]
 
 
@@ -58,7 +58,7 @@ def read_table(dsn: str, where: str, name: str, publication: str, epoch: int) ->
         connection.execute(b"COMMIT")
 
 
-def _shown(connection: Connection, epoch: int) -> Shown:
+def _shown(connection: Connection, epoch: int) -> SourceSnapshot:
     # One statement: the first one takes the snapshot, and the log's end is asked behind it.
     query = (
         "SELECT pg_catalog.pg_current_snapshot()::text, "
@@ -66,7 +66,7 @@ def _shown(connection: Connection, epoch: int) -> Shown:
     )
     [(snapshot, lsn)] = connection.execute(query.encode()).fetchall()
     _, xmax, in_progress = str(snapshot).split(":")
-    return Shown(epoch, int(str(lsn)), int(xmax), frozenset(int(xid) for xid in in_progress.split(",") if xid))
+    return SourceSnapshot(epoch, int(str(lsn)), int(xmax), frozenset(int(xid) for xid in in_progress.split(",") if xid))
 
 
 def _rows(connection: Connection, facts: TableFacts, events: TableEvents) -> Iterator[SourceRow]:

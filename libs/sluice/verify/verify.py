@@ -28,13 +28,13 @@ from sluice.settings.stage import StageSettings
 from sluice.verify import scan_ledger
 from sluice.verify.candidates import Candidate, settle_candidates
 from sluice.verify.claims import MapperFacts, missing
-from sluice.verify.entity_round import Done
-from sluice.verify.faults import standing_faults
-from sluice.verify.links import Links
+from sluice.verify.context import OpenSink, VerifyContext
+from sluice.verify.entity_links import EntityLinks
+from sluice.verify.entity_round import ProcessedOffsets
+from sluice.verify.faults import active_faults
+from sluice.verify.group_progress import wait_for_group
 from sluice.verify.report import NotLookedAt, Report
 from sluice.verify.scan_raw import RawScan, raw_inputs, scan_raw
-from sluice.verify.scope import OpenSink, Scope
-from sluice.verify.settle import settle
 from sluice.verify.source_link import SourceLink
 from sluice.verify.visible import VisibleOffsets
 
@@ -64,7 +64,7 @@ def verify(
     """
     began = time.monotonic()
     with ExitStack() as opened:
-        scope = Scope.of(pipeline, settings, opened)
+        scope = VerifyContext.of(pipeline, settings, opened)
         link = SourceLink(scope, opened, progress, leave_out=not sources)
         link.read()
         _run(scope, opened, began + wait_s, progress)
@@ -74,12 +74,12 @@ def verify(
     return scope.report
 
 
-def _alarms(scope: Scope, give_up_at: float, progress: Progress) -> list[NotLookedAt]:
+def _alarms(scope: VerifyContext, give_up_at: float, progress: Progress) -> list[NotLookedAt]:
     """The alarms that stand, once those have ended that end by themselves within the time."""
     give_up_at = min(give_up_at, time.monotonic() + ALARMS_END_WITHIN_S)
     tell_at = 0.0
     while True:
-        standing = standing_faults(Topics(scope.admin), scope.reader, scope.pipeline.names)
+        standing = active_faults(Topics(scope.admin), scope.reader, scope.pipeline.names)
         now = time.monotonic()
         if not standing or now >= give_up_at:
             return standing
@@ -90,7 +90,7 @@ def _alarms(scope: Scope, give_up_at: float, progress: Progress) -> list[NotLook
         time.sleep(ALARMS_AGAIN_AFTER_S)
 
 
-def _retired(scope: Scope) -> list[NotLookedAt]:
+def _retired(scope: VerifyContext) -> list[NotLookedAt]:
     """What stands of streams that no mapping reads any more: nothing says whether it is right."""
     claims = scope.report.checked["retired"]
     if not claims:
@@ -104,7 +104,7 @@ def _retired(scope: Scope) -> list[NotLookedAt]:
     ]
 
 
-def _run(scope: Scope, opened: ExitStack, give_up_at: float, progress: Progress) -> None:
+def _run(scope: VerifyContext, opened: ExitStack, give_up_at: float, progress: Progress) -> None:
     ends, done = _settled(scope, give_up_at, progress)
     mapper, merger, *sinks = scope.stages
     committed = {
@@ -116,7 +116,9 @@ def _run(scope: Scope, opened: ExitStack, give_up_at: float, progress: Progress)
     raw = scan_raw(scope.reader, raw_inputs(scope.pipeline, scope.mappings), done[mapper.group])
     facts = _facts(scope, raw)
     visible = VisibleOffsets(ends[merger.group] | _canonical_ends(scope, ends))
-    links = Links(scope, raw, Done(done[merger.group], {s.sink: done[s.group] for s in sinks}), visible, open_sinks)
+    links = EntityLinks(
+        scope, raw, ProcessedOffsets(done[merger.group], {s.sink: done[s.group] for s in sinks}), visible, open_sinks
+    )
     for contract in scope.contracts.values():
         progress(f"comparing {contract.name}")
         links.check(contract, facts)
@@ -129,7 +131,9 @@ def _run(scope: Scope, opened: ExitStack, give_up_at: float, progress: Progress)
     scope.report.checked |= {"raw records": len(raw.raw), "source keys": raw.keys}
 
 
-def _settled(scope: Scope, give_up_at: float, progress: Progress) -> tuple[dict[str, Offsets], dict[str, Offsets]]:
+def _settled(
+    scope: VerifyContext, give_up_at: float, progress: Progress
+) -> tuple[dict[str, Offsets], dict[str, Offsets]]:
     """By group: the ends of its input, and how far of it may be judged.
 
     The ends of what a stage writes are taken only after it has done its own input up to the ends taken before.
@@ -139,12 +143,14 @@ def _settled(scope: Scope, give_up_at: float, progress: Progress) -> tuple[dict[
     for stage in scope.stages:
         progress(f"waiting for {stage.group} to reach the ends")
         ends[stage.group] = scope.reader.ends(scope.partitions_of(stage))
-        done[stage.group], pending = settle(scope.kafka, scope.reader, stage.group, ends[stage.group], give_up_at)
+        done[stage.group], pending = wait_for_group(
+            scope.kafka, scope.reader, stage.group, ends[stage.group], give_up_at
+        )
         scope.report.pending += pending
     return ends, done
 
 
-def _canonical_ends(scope: Scope, ends: Mapping[str, Offsets]) -> Offsets:
+def _canonical_ends(scope: VerifyContext, ends: Mapping[str, Offsets]) -> Offsets:
     """How far canonical is read: to the first ends taken, if several sinks read it; to its end, if none does."""
     taken = [ends[stage.group] for stage in scope.stages[2:]]
     if taken:
@@ -153,7 +159,7 @@ def _canonical_ends(scope: Scope, ends: Mapping[str, Offsets]) -> Offsets:
     return scope.reader.ends([(topic, p) for topic in topics for p in range(scope.pipeline.partitions)])
 
 
-def _facts(scope: Scope, raw: RawScan) -> MapperFacts:
+def _facts(scope: VerifyContext, raw: RawScan) -> MapperFacts:
     letters = scope.dead_letters(MAPPER)
     for at, source_key in raw.must_be_dead:
         if at in letters.places or letters.expired:
@@ -166,7 +172,7 @@ def _facts(scope: Scope, raw: RawScan) -> MapperFacts:
     return MapperFacts(versions, raw.parked, letters.places, raw.raw.ends)
 
 
-def _ledgers(scope: Scope, sinks: list[OpenSink], committed: Mapping[str, Offsets]) -> scan_ledger.Ledgers:
+def _ledgers(scope: VerifyContext, sinks: list[OpenSink], committed: Mapping[str, Offsets]) -> scan_ledger.Ledgers:
     ledgers = scan_ledger.new_ledgers(scope.stages, scope.pipeline.partitions)
     scan_ledger.feed(ledgers, scan_ledger.topic_lines(scope.reader, scope.pipeline.names.ledger), scope.report)
     for sink in sinks:
@@ -176,13 +182,13 @@ def _ledgers(scope: Scope, sinks: list[OpenSink], committed: Mapping[str, Offset
     return ledgers
 
 
-def _recount(scope: Scope, ledgers: scan_ledger.Ledgers, raw: RawScan, visible: VisibleOffsets) -> None:
+def _recount(scope: VerifyContext, ledgers: scan_ledger.Ledgers, raw: RawScan, visible: VisibleOffsets) -> None:
     for log in (raw.raw, visible):
         young = scan_ledger.young_offsets(scope.admin, scope.reader, list(log.ends))
         scan_ledger.recount(ledgers, log, young, scope.report)
 
 
-def _missing(scope: Scope, raw: RawScan, facts: MapperFacts, ledgers: scan_ledger.Ledgers) -> None:
+def _missing(scope: VerifyContext, raw: RawScan, facts: MapperFacts, ledgers: scan_ledger.Ledgers) -> None:
     """What still must stand after every contribution was met."""
     group = scope.stages[0].group
     for key, expected in raw.expected.items():

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from sluice.cli.main import app
 from sluice.embedded import Servers
-from sluice.explain import Explanation, explain, told
+from sluice.explain import Explanation, explain, rendering
 from sluice.explain.explanation import FieldExplained
 from sluice.kafka.topics import Topics
 from sluice.provenance import RawRef
@@ -83,7 +83,7 @@ def test_a_response_that_is_gone_is_said_to_have_expired(made: Handmade) -> None
     made.merged("P5")
     made.finish()
     found = explained(made, "P5", "name")
-    assert "expired" in "\n".join(told.lines(found))
+    assert "expired" in "\n".join(rendering.lines(found))
 
 
 def test_a_claim_that_lost_is_told(made: Handmade) -> None:
@@ -101,7 +101,7 @@ def test_an_incomplete_entity_names_what_it_lacks(made: Handmade) -> None:
     found = explained(made, "P2")
     assert (found.state, found.missing) == ("withheld", ("name",))
     assert field(found, "pay").value == {"amount": "7.0000", "currency": "EUR"}
-    assert "no value for required name" in next(iter(told.lines(found)))
+    assert "no value for required name" in next(iter(rendering.lines(found)))
 
 
 @pytest.mark.parametrize(("entity_id", "state"), [("P3", "deleted"), ("P4", "not-stored"), ("P99", "unknown")])
@@ -183,13 +183,13 @@ def test_a_newer_record_that_is_parked_is_told_of_and_not_quoted(made: Handmade)
     (letter,) = [one for one in made.records(made.names.dlq("mapper")) if one.key == parked.key]
     assert newer.letter == RawRef(*letter[:3])
     assert field(found, "city").value == "Kiel"
-    text = "\n".join(told.lines(found))
+    text = "\n".join(rendering.lines(found))
     assert f"a newer record {parked.place} is parked since 20" in text
     assert "wrong-type: of a test" in text
     assert f"its dead letter is {letter.place}, cause {letter.headers['sluice-cause'].decode()}" in text
     assert "Countess" not in text
     assert "London" not in text
-    city = next(one for one in told.to_json(found)["fields"] if one["field"] == "city")
+    city = next(one for one in rendering.to_json(found)["fields"] if one["field"] == "city")
     assert city["newer"] == "parked"
 
 

@@ -12,7 +12,7 @@ from sluice.cli.main import app
 from sluice.embedded import Servers
 from sluice.errors import EnvironmentFault, ExitCode
 from sluice.kafka import KafkaSettings
-from sluice.lag.faults import StandingFaults, standing_faults
+from sluice.lag.faults import ActiveFaults, active_faults
 from sluice.telemetry import telemetry
 from support.handmade import Handmade
 from support.waiting import eventually
@@ -28,8 +28,8 @@ def made(servers: Servers, postgres_dsn: str, topic_prefix: str, tmp_path: Path)
     return Handmade(servers.bootstrap_servers, servers.registry_url, postgres_dsn, topic_prefix, tmp_path)
 
 
-def stands(made: Handmade) -> StandingFaults:
-    return standing_faults(made.kafka, made.names)
+def stands(made: Handmade) -> ActiveFaults:
+    return active_faults(made.kafka, made.names)
 
 
 def abouts(made: Handmade) -> set[tuple[str, str]]:

@@ -9,7 +9,7 @@ import pytest
 from sluice.cli.skips import inputs_of
 from sluice.errors import SettingsError
 from sluice.lag.groups import StageInputs
-from sluice.lag.holds import Looked, refuse_acceptance
+from sluice.lag.not_read import InputFacts, refuse_acceptance
 from sluice.stage.partition import PartitionRecord
 
 TOPIC = "raw.hr.workers"
@@ -18,7 +18,7 @@ STAGES = [
     StageInputs("sink-postgres", "sink-postgres", ("canonical.worker",), "warehouse"),
 ]
 # The group stands at 60 of partition 1, and its stage did all up to 40; in partition 0 both are at 40.
-HELD = Looked(
+HELD = InputFacts(
     "mapper",
     "mapper",
     {TOPIC: "id"},

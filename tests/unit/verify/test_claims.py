@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from sluice.position import Position
 from sluice.provenance import Contribution, RawRef
 from sluice.verify.claims import ContributionLog, MapperFacts, judge, log_findings, missing
-from sluice.verify.expected import Expected, as_read, said
+from sluice.verify.expected import ExpectedClaim, as_read, said
 
 RAW = RawRef("raw.crm.people", 0, 10)
 FIELDS = {"number": "P1", "name": "Ada"}
 FACTS = MapperFacts({("crm", "people", "person"): 2}, {}, set(), {("raw.crm.people", 0): 100})
-EXPECTED = Expected(said(FIELDS, None), Position(1, 7, 5), 2, RAW, 99)
+EXPECTED = ExpectedClaim(said(FIELDS, None), Position(1, 7, 5), 2, RAW, 99)
 
 
 def claim(**other: Any) -> Contribution:
@@ -77,7 +77,7 @@ DEAD = FACTS._replace(dead={RAW})
     ],
 )
 def test_a_claim_is_judged_by_its_raw_record(
-    held: Contribution, expected: Expected | None, facts: MapperFacts, kind: str
+    held: Contribution, expected: ExpectedClaim | None, facts: MapperFacts, kind: str
 ) -> None:
     assert judge(held, expected, facts).kind == kind
 

@@ -9,7 +9,7 @@ import orjson
 from sluice.cdc.debezium import UNAVAILABLE
 from sluice.kafka.record import Record
 from sluice.pipeline import Stream
-from sluice.verify.expected import Expected, StreamHistory
+from sluice.verify.expected import ExpectedClaim, StreamHistory
 from support.mapping_bench import left_out
 from support.people import crm_person, erp_staff
 
@@ -58,7 +58,7 @@ class Log:
 
     def says(self) -> bytes:
         (found,) = (expected for _, expected in self.history.claims())
-        assert isinstance(found, Expected)
+        assert isinstance(found, ExpectedClaim)
         return found.says
 
 

@@ -9,7 +9,7 @@ import pytest
 from sluice.golden.rows import StoredRow
 from sluice.schemas.decoder import DecodedCanonical
 from sluice.verify import Report
-from sluice.verify.goldens import Golden, GoldenLog
+from sluice.verify.canonical_log import CanonicalLog, NewestCanonical
 from sluice.verify.reading import rounds
 from sluice.verify.report import CHECKS, FIRST_MAX, NotDone
 from sluice.verify.rows import deleted_findings, row_findings
@@ -19,8 +19,8 @@ from support.repository import ROOT
 AT = ("raw.crm.people", 0)
 
 
-def golden(content: str | None, revision: int | None, value: bytes | None = b"v") -> Golden:
-    return Golden(0, value, content, revision)
+def golden(content: str | None, revision: int | None, value: bytes | None = b"v") -> NewestCanonical:
+    return NewestCanonical(0, value, content, revision)
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,8 @@ def golden(content: str | None, revision: int | None, value: bytes | None = b"v"
         (golden(None, None), golden(None, None), ""),
     ],
 )
-def test_a_version_takes_effect_once(before: Golden, after: Golden, said: str) -> None:
-    log = GoldenLog()
+def test_a_version_takes_effect_once(before: NewestCanonical, after: NewestCanonical, said: str) -> None:
+    log = CanonicalLog()
     assert log.add(("canonical", 0), "P1", before) == ""
     found = log.add(("canonical", 0), "P1", after)
     assert found.startswith(said)

@@ -15,15 +15,22 @@ from sluice.errors import EnvironmentFault
 from sluice.kafka.record import Record
 from sluice.pipeline import Pipeline
 from sluice.position import LOWEST, Position
-from sluice.verify.following import Observed, Slot, marks_of, polled_streams, why_not_followed, why_not_read
-from sluice.verify.raw_states import Doubled, Entry, Kind, RawLog, Shown, newest
+from sluice.verify.raw_states import Doubled, Entry, EntryKind, RawLog, SourceSnapshot, newest
 from sluice.verify.report import Check, NotDone, NotLookedAt, Report
 from sluice.verify.row_codes import LEFT_OUT, UNKNOWN, Columns
+from sluice.verify.source_state import (
+    FollowedSource,
+    SourceState,
+    marks_of,
+    polled_streams,
+    why_not_followed,
+    why_not_read,
+)
 from sluice.verify.spill import BUCKETS, Spill
 
 MARK, LOST = "left out", "left out, and nothing tells it"
 CODES = {MARK: LEFT_OUT, LOST: UNKNOWN}
-SHOWN = Shown(epoch=2, upper_lsn=1_000, xmax=2**32 + 50, in_progress=frozenset({2**32 + 40, 2**32 - 3}))
+SHOWN = SourceSnapshot(epoch=2, upper_lsn=1_000, xmax=2**32 + 50, in_progress=frozenset({2**32 + 40, 2**32 - 3}))
 
 
 @pytest.mark.parametrize(
@@ -52,12 +59,12 @@ def test_a_transaction_number_is_not_taken_for_a_later_one_of_the_same_32_bits()
     assert late.sees(Position(2, 1_000, 1), 60)
 
 
-def entry(major: int, kind: Kind = Kind.ROW, codes: tuple[int, ...] = (), shown: bool = True) -> Entry:
+def entry(major: int, kind: EntryKind = EntryKind.ROW, codes: tuple[int, ...] = (), shown: bool = True) -> Entry:
     position = Position(1, major, 1) if major else LOWEST
     return Entry(position, 0, 0, kind, shown, 0, array("q", codes))
 
 
-ROW, DELETE, TOMBSTONE, UNREADABLE = Kind.ROW, Kind.DELETE, Kind.TOMBSTONE, Kind.UNREADABLE
+ROW, DELETE, TOMBSTONE, UNREADABLE = EntryKind.ROW, EntryKind.DELETE, EntryKind.TOMBSTONE, EntryKind.UNREADABLE
 
 
 @pytest.mark.parametrize(
@@ -95,7 +102,7 @@ def test_a_record_that_its_source_cannot_have_written_is_told_apart() -> None:
     assert newest([entry(5)], {}, reach=Position(0, 80, 9)).beyond is not None
 
 
-def fold(*rows: tuple[Kind, dict[str, Any]]) -> tuple[Columns, Entry]:
+def fold(*rows: tuple[EntryKind, dict[str, Any]]) -> tuple[Columns, Entry]:
     """What a key's records amount to; values that are MARK or LOST were left out."""
     columns, entries = Columns(), []
     for number, (kind, row) in enumerate(rows, 1):
@@ -118,7 +125,7 @@ def fold(*rows: tuple[Kind, dict[str, Any]]) -> tuple[Columns, Entry]:
         ([(ROW, {"a": 1, "b": "x"}), (ROW, {"a": 2, "b": MARK})], {"a": 2, "b": "y"}, ["b"]),
         ([(ROW, {"b": "x"}), (ROW, {"b": MARK}), (ROW, {"b": MARK})], {"b": "y"}, ["b"]),
         ([(ROW, {"b": MARK})], {"b": "y"}, []),  # never told: nothing can be said
-        ([(ROW, {"b": "x"}), (Kind.OPAQUE, {}), (ROW, {"b": MARK})], {"b": "y"}, []),
+        ([(ROW, {"b": "x"}), (EntryKind.OPAQUE, {}), (ROW, {"b": MARK})], {"b": "y"}, []),
         ([(ROW, {"b": "x"}), (DELETE, {}), (ROW, {"b": MARK})], {"b": "y"}, []),
         ([(ROW, {"a": 1})], {"a": 1, "later": None}, []),
         ([(ROW, {"a": 1})], {"a": 1, "later": 0}, ["later"]),
@@ -129,7 +136,7 @@ def fold(*rows: tuple[Kind, dict[str, Any]]) -> tuple[Columns, Entry]:
     ],
 )
 def test_which_columns_differ(
-    records: list[tuple[Kind, dict[str, Any]]], row: dict[str, Any], differing: list[str]
+    records: list[tuple[EntryKind, dict[str, Any]]], row: dict[str, Any], differing: list[str]
 ) -> None:
     columns, stands = fold(*records)
     assert list(columns.differing(columns.codes(row), stands.codes)) == differing
@@ -160,7 +167,7 @@ def test_a_folder_that_cannot_be_written_is_told_with_the_way_out(tmp_path: Path
         spill.add(b"key", bytes(1_000_000))
 
 
-SLOT = Slot("erp", "dsn", "sluice_erp", "sluice_erp")
+SLOT = FollowedSource("erp", "dsn", "sluice_erp", "sluice_erp")
 WATERMARK = SlotWatermark("7", 1, "sluice_erp", 1, 100, 0)
 IDENTITY, STATE = SourceIdentity("7", 1, "erp"), SlotState(100, 90, None, lost=False)
 
@@ -180,13 +187,13 @@ IDENTITY, STATE = SourceIdentity("7", 1, "erp"), SlotState(100, 90, None, lost=F
 def test_a_source_is_followed_or_it_is_said_why_not(
     watermark: SlotWatermark | None, identity: SourceIdentity, state: SlotState | None, why: str
 ) -> None:
-    said = why_not_followed(SLOT, watermark, Observed(identity, state, 500))
+    said = why_not_followed(SLOT, watermark, SourceState(identity, state, 500))
     assert why in said
     assert bool(why) == bool(said)
 
 
 def test_a_slot_of_another_name_is_not_the_one_that_was_followed() -> None:
-    said = why_not_followed(SLOT._replace(slot="other"), WATERMARK, Observed(IDENTITY, STATE, 500))
+    said = why_not_followed(SLOT._replace(slot="other"), WATERMARK, SourceState(IDENTITY, STATE, 500))
     assert said == "followed so far was slot sluice_erp, not other"
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from sluice.cli import reaching
+from sluice.cli import server_access
 from sluice.cli.main import app
-from sluice.cli.reaching import BROKERS_VARIABLE, servers_reached
+from sluice.cli.server_access import BROKERS_VARIABLE, servers_reached
 from sluice.errors import EnvironmentFault, SettingsError
 from sluice.kafka import KafkaSettings
 from sluice.pipeline import load_pipeline
@@ -41,7 +41,7 @@ def test_a_command_that_reaches_nobody_says_at_once_which_file_to_source(
     command: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left_by_a_demo(folder)
-    monkeypatch.setattr(reaching, "answers", lambda brokers: False)
+    monkeypatch.setattr(server_access, "answers", lambda brokers: False)
     done = CliRunner().invoke(app, [*command, "--pipeline", "people"])
     assert done.exit_code == 3
     assert f"{BROKERS_VARIABLE} is not set. Next: . ./people/.sluice/env" in done.stderr
@@ -49,11 +49,11 @@ def test_a_command_that_reaches_nobody_says_at_once_which_file_to_source(
 
 def test_servers_of_dev_up_are_reached_by_dev_env(folder: Path) -> None:
     (folder / ".sluice" / "servers").mkdir(parents=True)
-    assert reaching.way_to_variables(folder) == 'eval "$(sluice dev env --pipeline ./people)"'
+    assert server_access.way_to_variables(folder) == 'eval "$(sluice dev env --pipeline ./people)"'
 
 
 def test_nothing_is_named_where_nothing_was_left(folder: Path) -> None:
-    assert reaching.way_to_variables(folder) is None
+    assert server_access.way_to_variables(folder) is None
 
 
 def with_brokers(brokers: str) -> StageSettings:
@@ -80,8 +80,8 @@ def test_who_has_set_the_variables_hears_nothing_of_them(folder: Path, monkeypat
 def test_an_address_where_nobody_listens_does_not_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert reaching.answers(f"nowhere,127.0.0.1:{port}")
-    assert not reaching.answers(f"127.0.0.1:{port}")
+        assert server_access.answers(f"nowhere,127.0.0.1:{port}")
+    assert not server_access.answers(f"127.0.0.1:{port}")
 
 
 def test_servers_that_ended_with_their_demo_are_told_as_stopped(folder: Path) -> None:
@@ -90,19 +90,19 @@ def test_servers_that_ended_with_their_demo_are_told_as_stopped(folder: Path) ->
     (state_dir / "servers" / "ports.json").write_text('{"kafka": 19999}')
     kafka = KafkaSettings(bootstrap_servers="127.0.0.1:19999")
     settings = StageSettings(kafka=kafka, state_dir=state_dir / "stages")
-    with pytest.raises(EnvironmentFault) as caught, reaching.kafka_watched(settings):
+    with pytest.raises(EnvironmentFault) as caught, server_access.kafka_watched(settings):
         raise EnvironmentFault("Kafka at 127.0.0.1:19999", "does not answer", "start it")
     (note,) = caught.value.__notes__
     assert note.startswith(f"the servers of {state_dir} are stopped")
     others = StageSettings(kafka=KafkaSettings(bootstrap_servers="kafka:9092"), state_dir=state_dir / "stages")
-    assert reaching.stopped_servers(others) is None
+    assert server_access.stopped_servers(others) is None
 
 
 def test_outside_of_any_pipeline_a_demo_s_variables_are_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     demo = folder.parent / "examples" / "workforce"
     demo.mkdir(parents=True)
     left_by_a_demo(demo)
-    monkeypatch.setattr(reaching, "default_schemas_dir", lambda: folder.parent / "schemas")
+    monkeypatch.setattr(server_access, "default_schemas_dir", lambda: folder.parent / "schemas")
     done = CliRunner().invoke(app, ["lag"])
     assert done.exit_code == 2
     assert "pipeline.yaml: No such file or directory" in done.stderr

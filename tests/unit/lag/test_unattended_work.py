@@ -8,7 +8,7 @@ from sluice.cli.lag import members_unknown_lines, unattended_lines
 from sluice.lag import Backlog
 from sluice.lag.measure import StageLag
 from sluice.lag.sources import SourceLag
-from sluice.lag.unattended import unattended
+from sluice.lag.unattended_work import unattended
 from sluice.telemetry.fault_record import FaultRecord
 
 NOW_S = 1_772_366_400.0

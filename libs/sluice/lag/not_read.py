@@ -23,7 +23,7 @@ from sluice.stage.pinning import log_name, logs_now, topic_of
 from sluice.stage.restore import accepted_skip
 
 
-class Hold(NamedTuple):
+class NotRead(NamedTuple):
     """`next_step` is the operator's; `since_s` (Unix s) is None where nothing tells.
 
     `unread_from`: the offset from which on nothing was read, where that is not the one that the group committed.
@@ -37,7 +37,7 @@ class Hold(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Looked:
+class InputFacts:
     """What is known of a stage's input partitions from outside; `committed` has none that the group never committed.
 
     `ends` were asked for after `committed`: no group that goes on stands behind them. `states`: where the partition
@@ -62,7 +62,7 @@ def looked(
     topic_ids: Mapping[str, str],
     begins: Mapping[Partition, int],
     committed: Mapping[Partition, int],
-) -> Looked:
+) -> InputFacts:
     """What `begins` and `committed` are known beside. Raises EnvironmentFault, SettingsError, Transient."""
     records = partition_records(reader, pipeline, inputs, begins)
     ends = reader.ends(list(begins))
@@ -71,7 +71,7 @@ def looked(
         states = {at: log_name((pipeline.names.state(inputs.stage, at[0]), at[1])) for at in begins}
     known = {log for record in records.values() for log in record.logs}
     logs = logs_now(reader, known, reader.pinned(sorted(set(map(topic_of, known)))))
-    return Looked(inputs.stage, inputs.group, topic_ids, begins, ends, committed, records, states, logs)
+    return InputFacts(inputs.stage, inputs.group, topic_ids, begins, ends, committed, records, states, logs)
 
 
 def look(
@@ -81,13 +81,13 @@ def look(
     topic_ids: Mapping[str, str],
     begins: Mapping[Partition, int],
     committed: Mapping[Partition, int],
-) -> dict[Partition, Hold]:
+) -> dict[Partition, NotRead]:
     """What the stage does not read of the partitions in `begins`. Raises EnvironmentFault, SettingsError, Transient."""
     found = looked(reader, pipeline, inputs, topic_ids, begins, committed)
     return holds(found, reader, pipeline.names.control)
 
 
-def refuse_acceptance(found: Looked, at: Partition, to: int) -> None:
+def refuse_acceptance(found: InputFacts, at: Partition, to: int) -> None:
     """Raises SettingsError, which says what is held instead, unless accepting `to` lets the stage go on at `at`."""
     held = _hold(found, at, None)
     accepted = _hold(found, at, to)
@@ -103,7 +103,7 @@ def refuse_acceptance(found: Looked, at: Partition, to: int) -> None:
     raise SettingsError(f"{found.group} is not held at {place}, so that there is nothing to accept{instead}")
 
 
-def holds(looked: Looked, reader: LogReader, control_topic: str) -> dict[Partition, Hold]:
+def holds(looked: InputFacts, reader: LogReader, control_topic: str) -> dict[Partition, NotRead]:
     """The partitions that are not read. Raises EnvironmentFault and Transient."""
     found = {at: _hold(looked, at, None) for at in looked.begins}
     for at, one in found.items():
@@ -113,7 +113,7 @@ def holds(looked: Looked, reader: LogReader, control_topic: str) -> dict[Partiti
     return {at: one for at, one in found.items() if one is not None}
 
 
-def _hold(looked: Looked, at: Partition, accepted: int | None) -> Hold | None:
+def _hold(looked: InputFacts, at: Partition, accepted: int | None) -> NotRead | None:
     record = looked.records.get(at)
     place = Found(
         at,
@@ -132,9 +132,9 @@ def _hold(looked: Looked, at: Partition, accepted: int | None) -> Hold | None:
     except EnvironmentFault as refused:
         begin = looked.begins[at]
         known = record is not None and record.topic_id == looked.topic_ids[at[0]]
-        return Hold(
+        return NotRead(
             "held", refused.why, refused.next_step, None, max(begin, record.processed if record and known else 0)
         )
     if record is not None and record.paused_at:
-        return Hold("paused", PAUSED_WHY, to_resume(looked.stage, looked.group, at[0]), record.paused_at)
+        return NotRead("paused", PAUSED_WHY, to_resume(looked.stage, looked.group, at[0]), record.paused_at)
     return None

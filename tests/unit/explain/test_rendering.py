@@ -7,10 +7,10 @@ from typing import cast
 import pytest
 
 from sluice.explain.evidence import standing_claims
-from sluice.explain.explanation import Explanation, Losing, Origin
+from sluice.explain.explanation import ClaimOrigin, Explanation, LosingClaim
 from sluice.explain.explanation import FieldExplained as Field
 from sluice.explain.raw_places import RawPlace, ResponsePlace
-from sluice.explain.told import lines
+from sluice.explain.rendering import lines
 from sluice.kafka import LogReader
 from sluice.provenance import RawRef
 from support.claims import contribution
@@ -20,7 +20,7 @@ RAW = RawRef("raw.hr.workers", 0, 7)
 
 
 def told(effective_at: int, fetched_ms: int = 0) -> str:
-    origin = Origin("hr", "workers", "{}", "worker", 1, RAW, 0, effective_at)
+    origin = ClaimOrigin("hr", "workers", "{}", "worker", 1, RAW, 0, effective_at)
     place = RawPlace("stands", 7, ResponsePlace("id", "responses.hr", 0, 1, fetched_ms))
     field = Field("name", "Ada", "source_order", origin, [], False)
     return "\n".join(lines(Explanation("worker", "W", "not-stored", None, (), [field], {RAW: place})))
@@ -36,8 +36,8 @@ def test_a_time_outside_of_the_calendar_is_told_as_its_number(micros: int) -> No
 
 
 def test_a_timestamp_is_told_as_a_time_the_loser_s_too() -> None:
-    origin = Origin("hr", "workers", "{}", "worker", 1, RAW, 0, None)
-    losing = [Losing(1_772_366_400_000_000, origin._replace(source="erp"))]
+    origin = ClaimOrigin("hr", "workers", "{}", "worker", 1, RAW, 0, None)
+    losing = [LosingClaim(1_772_366_400_000_000, origin._replace(source="erp"))]
     field = Field("updated_at", 1_772_366_401_500_000, "source_order", origin, losing, False, "timestamp")
     shown = "\n".join(lines(Explanation("worker", "W", "not-stored", None, (), [field], {})))
     assert "updated_at: 2026-03-01T12:00:01.500000Z\n" in shown

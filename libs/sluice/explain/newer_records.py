@@ -18,7 +18,7 @@ from sluice.kafka.log import Partition
 from sluice.kafka.record import Record, number_in, record_of
 from sluice.kafka.topics import Topics
 from sluice.lag import StageInputs, committed_offsets
-from sluice.lag.holds import Hold, look
+from sluice.lag.not_read import NotRead, look
 from sluice.names import MAPPER
 from sluice.pipeline import Pipeline
 from sluice.position import Position
@@ -36,7 +36,7 @@ ClaimedBy = tuple[str, str, str, str]
 """Source, stream, source key and mapping of a claim."""
 
 
-class Newer(NamedTuple):
+class NewerRecord(NamedTuple):
     """A raw record above a claim. `why` it makes none, since when (Unix ms) where that is known; of a parked record,
     where its dead letter stands and the fingerprint of its cause."""
 
@@ -55,23 +55,23 @@ class Newer(NamedTuple):
 
 def newest_by_key(
     reader: LogReader, kafka: KafkaSettings, pipeline: Pipeline, wanted: Iterable[SourceKey]
-) -> dict[SourceKey, Newer]:
+) -> dict[SourceKey, NewerRecord]:
     """Of each source key the newest record that is parked or unread, whether or not a claim is newer.
 
     Reads the mapper's dead letters, and what the mapper did not read of the keys' topics. Raises EnvironmentFault and
     Transient.
     """
     keys = set(wanted)
-    found: dict[SourceKey, Newer] = {}
+    found: dict[SourceKey, NewerRecord] = {}
     for key, one in chain(_parked(reader, pipeline, keys), _unread(reader, kafka, pipeline, keys)):
         if key not in found or one.position >= found[key].position:
             found[key] = one
     return found
 
 
-def above(claims: Iterable[Contribution], newest: Mapping[SourceKey, Newer]) -> dict[ClaimedBy, Newer]:
+def above(claims: Iterable[Contribution], newest: Mapping[SourceKey, NewerRecord]) -> dict[ClaimedBy, NewerRecord]:
     """What is newer than each standing claim."""
-    found: dict[ClaimedBy, Newer] = {}
+    found: dict[ClaimedBy, NewerRecord] = {}
     for claim in claims:
         newer = newest.get((claim.raw.topic, claim.source_key))
         if newer is not None and not claim.retracted and newer.position > claim.position:
@@ -79,7 +79,7 @@ def above(claims: Iterable[Contribution], newest: Mapping[SourceKey, Newer]) -> 
     return found
 
 
-def _parked(reader: LogReader, pipeline: Pipeline, keys: set[SourceKey]) -> Iterator[tuple[SourceKey, Newer]]:
+def _parked(reader: LogReader, pipeline: Pipeline, keys: set[SourceKey]) -> Iterator[tuple[SourceKey, NewerRecord]]:
     topic = pipeline.names.dlq(MAPPER)
     ends = reader.ends([(topic, partition) for partition in range(pipeline.partitions)])
     begins = reader.beginnings(list(ends))
@@ -96,12 +96,12 @@ def _parked(reader: LogReader, pipeline: Pipeline, keys: set[SourceKey]) -> Iter
             since_ms = letter.timestamp_ms if parked_ms is None else parked_ms
             place = RawRef(letter.topic, letter.partition, letter.offset)
             cause = headers.get(CAUSE_HEADER, b"").decode(errors="replace")
-            yield key, Newer("parked", raw, position, why, since_ms, place, cause)
+            yield key, NewerRecord("parked", raw, position, why, since_ms, place, cause)
 
 
 def _unread(
     reader: LogReader, kafka: KafkaSettings, pipeline: Pipeline, keys: set[SourceKey]
-) -> Iterator[tuple[SourceKey, Newer]]:
+) -> Iterator[tuple[SourceKey, NewerRecord]]:
     inputs = StageInputs(MAPPER, pipeline.names.group(MAPPER), tuple(sorted({topic for topic, _ in keys})))
     partitions = [(topic, partition) for topic in inputs.topics for partition in range(pipeline.partitions)]
     committed = committed_offsets(kafka, inputs.group, partitions)
@@ -112,10 +112,13 @@ def _unread(
     for key, (raw, position) in unread.items():
         hold = holds.get((raw.topic, raw.partition))
         if hold is None:
-            yield key, Newer("unread", raw, position, NOT_THERE_YET)
+            yield key, NewerRecord("unread", raw, position, NOT_THERE_YET)
         else:
             since_ms = None if hold.since_s is None else round(hold.since_s * 1_000)
-            yield key, Newer("unread", raw, position, f"{hold.kind}: {hold.why}. Next: {hold.next_step}", since_ms)
+            yield (
+                key,
+                NewerRecord("unread", raw, position, f"{hold.kind}: {hold.why}. Next: {hold.next_step}", since_ms),
+            )
 
 
 def newest_places(records: Iterable[Record], keys: set[SourceKey]) -> dict[SourceKey, tuple[RawRef, Position]]:
@@ -136,7 +139,7 @@ def _holds(
     pipeline: Pipeline,
     inputs: StageInputs,
     committed: Mapping[Partition, int],
-) -> dict[Partition, Hold]:
+) -> dict[Partition, NotRead]:
     """What the mapper does not read; nothing where that cannot be found out."""
     try:
         pinned = Topics(clients.admin(kafka)).pinned(list(inputs.topics))

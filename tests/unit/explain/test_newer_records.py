@@ -1,11 +1,11 @@
-"""Newer than a claim: of what the mapper did not read, each wanted key's newest record is known by its place."""
+"""NewerRecord than a claim: of what the mapper did not read, each wanted key's newest record is known by its place."""
 
 from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Iterator
 
-from sluice.explain.newer import newest_places
+from sluice.explain.newer_records import newest_places
 from sluice.headers import POSITION_HEADER
 from sluice.kafka.record import Record
 from sluice.position import Position

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from msgspec.structs import asdict
 
-from sluice.explain.explanation import Explanation, FieldExplained, Origin
+from sluice.explain.explanation import ClaimOrigin, Explanation, FieldExplained
 from sluice.explain.raw_places import RawPlace
 from sluice.provenance import RawRef
 
@@ -100,7 +100,7 @@ def shown(text: str) -> str:
     return "".join(one if one.isprintable() or one in "\n\t" else ascii(one)[1:-1] for one in text)
 
 
-def _origin(origin: Origin) -> str:
+def _origin(origin: ClaimOrigin) -> str:
     raw = origin.raw
     effective = f", effective {_time(origin.effective_at)}" if origin.effective_at is not None else ""
     return (
@@ -137,7 +137,7 @@ def _field_json(field: FieldExplained, one: Explanation) -> dict[str, Any]:
     return told
 
 
-def _origin_json(origin: Origin) -> dict[str, Any]:
+def _origin_json(origin: ClaimOrigin) -> dict[str, Any]:
     return {**origin._asdict(), "raw": asdict(origin.raw)}
 
 

@@ -12,7 +12,7 @@ from sluice.schemas.decoder import DecodedCanonical
 
 
 @dataclass(slots=True)
-class Golden:
+class NewestCanonical:
     """The newest record of an id. `content` and `revision` as its headers say, None where they say nothing."""
 
     offset: int
@@ -21,13 +21,13 @@ class Golden:
     revision: int | None
 
 
-class GoldenLog:
+class CanonicalLog:
     """The canonical records of some partitions of one entity, read from the beginning, by entity id."""
 
     def __init__(self) -> None:
-        self.newest: dict[Partition, dict[str, Golden]] = {}
+        self.newest: dict[Partition, dict[str, NewestCanonical]] = {}
 
-    def add(self, at: Partition, entity_id: str, golden: Golden) -> str:
+    def add(self, at: Partition, entity_id: str, golden: NewestCanonical) -> str:
         """Take the next record; returns what is wrong with it after the one before, or nothing."""
         newest = self.newest.setdefault(at, {})
         before = newest.get(entity_id)
@@ -35,7 +35,7 @@ class GoldenLog:
         return "" if before is None else _twice(before, golden)
 
 
-def _twice(before: Golden, after: Golden) -> str:
+def _twice(before: NewestCanonical, after: NewestCanonical) -> str:
     step = None
     if before.revision is not None and after.revision is not None:
         step = after.revision - before.revision
@@ -53,7 +53,7 @@ def merge_findings(
     contract: EntityContract,
     claims: Sequence[Contribution],
     source_order: Sequence[str],
-    golden: Golden | None,
+    golden: NewestCanonical | None,
     decoded: DecodedCanonical | None,
 ) -> Iterator[str]:
     """What is wrong with an entity's newest canonical record, `decoded` being its value (None: deleted or none)."""

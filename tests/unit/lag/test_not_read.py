@@ -11,8 +11,8 @@ from sluice.cli.lag import hold_lines
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
 from sluice.lag import Backlog
-from sluice.lag.holds import Hold, Looked, holds
 from sluice.lag.measure import StageLag
+from sluice.lag.not_read import InputFacts, NotRead, holds
 from sluice.lag.partition_records import newest_values
 from sluice.stage.partition import PartitionRecord
 from sluice.stage.restore import skip_key
@@ -23,9 +23,9 @@ AT = (TOPIC, 3)
 NOON_S = 1_772_366_400.0
 
 
-def found(record: PartitionRecord | None, committed: int | None, logs: MemoryLogs | None = None) -> Hold | None:
+def found(record: PartitionRecord | None, committed: int | None, logs: MemoryLogs | None = None) -> NotRead | None:
     """The hold of a partition whose log begins at 5 and ends at 100."""
-    looked = Looked(
+    looked = InputFacts(
         stage="mapper",
         group="mapper",
         topic_ids={TOPIC: "id"},
@@ -116,8 +116,8 @@ def test_a_paused_input_says_since_when_and_what_lets_it_go_on() -> None:
 
 
 def test_a_pause_is_told_once_for_the_partitions_of_a_topic() -> None:
-    hold = Hold("paused", "too many dead letters", "mend it, then restart mapper", NOON_S)
-    held = Hold("held", "moved forward", "move it back")
+    hold = NotRead("paused", "too many dead letters", "mend it, then restart mapper", NOON_S)
+    held = NotRead("held", "moved forward", "move it back")
     lag = StageLag("mapper", "mapper", {}, True, {(TOPIC, 0): hold, (TOPIC, 1): hold, ("raw.hr.units", 1): held})
     assert list(hold_lines([lag])) == [
         "paused since 2026-03-01T12:00:00Z: raw.hr.workers/0,1, group mapper: too many dead letters",
@@ -128,7 +128,7 @@ def test_a_pause_is_told_once_for_the_partitions_of_a_topic() -> None:
 
 
 def test_a_held_partition_is_told_to_programs_even_if_nothing_is_left_in_it() -> None:
-    hold = Hold("held", "moved forward", "move it back")
+    hold = NotRead("held", "moved forward", "move it back")
     lag = StageLag("mapper", "mapper", {AT: Backlog(), (TOPIC, 4): Backlog()}, True, {AT: hold})
     (told,) = lag.to_json(NOON_S)["partitions"]
     assert (told["topic"], told["partition"]) == AT

@@ -24,7 +24,7 @@ FORGOTTEN_FRESHNESSES = 10
 REPEATED_WITHIN_S = REPEATED_EVERY_S + AWAY_S
 
 
-class Unattended(NamedTuple):
+class UnattendedWork(NamedTuple):
     """Work of `stage` that no process does. `since_s` (Unix s): the last sign of one, None where there never was."""
 
     stage: str
@@ -42,7 +42,7 @@ def unattended(
     stages: Sequence[StageLag],
     faults: Sequence[FaultRecord],
     now_s: float,
-) -> list[Unattended]:
+) -> list[UnattendedWork]:
     """In the order of the flow. `pollers`: members of ingress-poller's group; None, as elsewhere, if not known.
     `faults`: those that stand; whoever repeats one runs."""
     found = list(_polled(pollers, sources, now_s)) or list(_forgotten(pollers, sources, faults, now_s))
@@ -51,7 +51,7 @@ def unattended(
     return found + [one for stage in stages if (one := _stage(stage, now_s)) is not None]
 
 
-def _polled(pollers: int | None, sources: Sequence[SourceLag], now_s: float) -> Iterable[Unattended]:
+def _polled(pollers: int | None, sources: Sequence[SourceLag], now_s: float) -> Iterable[UnattendedWork]:
     streams = [one for one in sources if one.kind == "poll"]
     silent = [one for one in streams if one.silent]
     # A stream that has no answer yet may have been declared just now, where others had one.
@@ -60,12 +60,12 @@ def _polled(pollers: int | None, sources: Sequence[SourceLag], now_s: float) -> 
         return
     names = ", ".join(f"{one.source}.{one.stream}" for one in streams if one in silent or one in never)
     why = f"nobody polls {names}: no process is in the poller's group"
-    yield Unattended(INGRESS_POLLER, why, f"start `sluice run {INGRESS_POLLER}`", _last_sign(silent, now_s))
+    yield UnattendedWork(INGRESS_POLLER, why, f"start `sluice run {INGRESS_POLLER}`", _last_sign(silent, now_s))
 
 
 def _forgotten(
     pollers: int | None, sources: Sequence[SourceLag], faults: Sequence[FaultRecord], now_s: float
-) -> Iterable[Unattended]:
+) -> Iterable[UnattendedWork]:
     """Streams that the pollers that run do not know, or may not ask, without a word about it."""
     told = [one for one in faults if one.stage == INGRESS_POLLER and _repeated(one, now_s)]
     if not pollers or any("/" not in one.about for one in told):  # a shard, the group, the lag: that is why
@@ -81,21 +81,21 @@ def _forgotten(
             "see whether the stages behind it lag far (the metric `sluice_ingress_backpressure` is 2 then, and polling "
             "waits for them); else restart ingress-poller with this pipeline file, which it may not have read yet"
         )
-        yield Unattended(INGRESS_POLLER, why, start, now_s - one.seen_age_s)
+        yield UnattendedWork(INGRESS_POLLER, why, start, now_s - one.seen_age_s)
 
 
-def _followed(sources: Sequence[SourceLag], now_s: float) -> Iterable[Unattended]:
+def _followed(sources: Sequence[SourceLag], now_s: float) -> Iterable[UnattendedWork]:
     for one in sources:
         if one.kind == "cdc" and one.attended is False and (one.silent or one.seen_age_s is None):
             why = f"nobody follows source {one.source}: no process reads its slot"
-            yield Unattended(INGRESS_CDC, why, f"start `sluice run {INGRESS_CDC}`", _last_sign([one], now_s))
+            yield UnattendedWork(INGRESS_CDC, why, f"start `sluice run {INGRESS_CDC}`", _last_sign([one], now_s))
 
 
 def _repeated(fault: FaultRecord, now_s: float) -> bool:
     return fault.about != PROCESS and now_s - fault.at_us / 1e6 < REPEATED_WITHIN_S
 
 
-def _stage(stage: StageLag, now_s: float) -> Unattended | None:
+def _stage(stage: StageLag, now_s: float) -> UnattendedWork | None:
     unread = stage.total
     if stage.members != 0 or not unread.records or unread.age_s(now_s) < AWAY_S:
         return None
@@ -103,7 +103,7 @@ def _stage(stage: StageLag, now_s: float) -> Unattended | None:
     why = f"nobody reads {', '.join(topics)}, which records wait in: group {stage.group} has no member"
     start = f"start `sluice run {stage.stage}`" + (f" with SLUICE_SINK={stage.sink}" if stage.sink else "")
     start += "; if its process is there, it hangs: end it first"
-    return Unattended(stage.stage, why, start, None if unread.oldest_ms is None else unread.oldest_ms / 1000)
+    return UnattendedWork(stage.stage, why, start, None if unread.oldest_ms is None else unread.oldest_ms / 1000)
 
 
 def _last_sign(several: Sequence[SourceLag], now_s: float) -> float | None:

@@ -15,7 +15,7 @@ LOOK_EVERY_S = 0.25
 COUNTED_OFFSETS_MAX = 1_000
 
 
-def settle(
+def wait_for_group(
     kafka: KafkaSettings, reader: LogReader, group: str, ends: Mapping[Partition, int], give_up_at: float
 ) -> tuple[dict[Partition, int], list[NotDone]]:
     """Wait until `group` has done every visible record below `ends`, or `give_up_at` (monotonic seconds) is past.

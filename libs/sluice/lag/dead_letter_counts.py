@@ -15,7 +15,7 @@ SCANNED_MAX = 1_000
 CHARACTERS_MAX = 200
 
 
-class Cause(NamedTuple):
+class DeadLetterCause(NamedTuple):
     """Dead letters of one cause. `why`: as their header says it. `newest`, `of`: where the newest of them stands, and
     the record that it is of. `parked_ms`: when, Unix time."""
 
@@ -26,13 +26,13 @@ class Cause(NamedTuple):
     parked_ms: int
 
 
-class Letters(NamedTuple):
+class StageDeadLetters(NamedTuple):
     """Of one stage. `kept`: how many offsets its topic holds, an upper bound; `causes`: of the newest `SCANNED_MAX` of
     each partition, the most frequent first."""
 
     stage: str
     kept: int
-    causes: tuple[Cause, ...]
+    causes: tuple[DeadLetterCause, ...]
 
     @property
     def scanned(self) -> int:
@@ -42,16 +42,16 @@ class Letters(NamedTuple):
         return {"kept_at_most": self.kept, "looked_at": self.scanned, "causes": [one._asdict() for one in self.causes]}
 
 
-class DeadLetters:
+class DeadLetterCounts:
     """What the dead-letter topics of a pipeline hold; topics that did not grow are not read again."""
 
     def __init__(self, reader: LogReader, names: Names) -> None:
         self._reader = reader
         self._topics = {names.dlq(stage): stage for stage in STAGES}
         self._read: dict[Partition, tuple[int, int]] = {}
-        self._found: list[Letters] = []
+        self._found: list[StageDeadLetters] = []
 
-    def look(self) -> list[Letters]:
+    def look(self) -> list[StageDeadLetters]:
         """In the order of the flow; stages without any are left out.
 
         Blocks while they are read. Raises EnvironmentFault and Transient.
@@ -67,16 +67,16 @@ class DeadLetters:
             self._read = spans
         return self._found
 
-    def _letters(self, topic: str, stage: str, spans: Mapping[Partition, tuple[int, int]]) -> Letters | None:
+    def _letters(self, topic: str, stage: str, spans: Mapping[Partition, tuple[int, int]]) -> StageDeadLetters | None:
         newest = {at: (max(begin, end - SCANNED_MAX), end) for at, (begin, end) in spans.items() if at[0] == topic}
         causes = causes_of(record_of(message) for message in self._reader.read(newest))
         kept = sum(end - begin for at, (begin, end) in spans.items() if at[0] == topic)
-        return Letters(stage, kept, causes) if causes else None
+        return StageDeadLetters(stage, kept, causes) if causes else None
 
 
-def causes_of(letters: Iterable[Record]) -> tuple[Cause, ...]:
+def causes_of(letters: Iterable[Record]) -> tuple[DeadLetterCause, ...]:
     """Dead letters grouped by cause, the most frequent first. Bodies, which may have megabytes, are not kept."""
-    newest: dict[bytes, Cause] = {}
+    newest: dict[bytes, DeadLetterCause] = {}
     for letter in letters:
         cause = letter.headers.get(CAUSE_HEADER, b"")
         before = newest.get(cause)
@@ -89,9 +89,9 @@ def causes_of(letters: Iterable[Record]) -> tuple[Cause, ...]:
     return tuple(sorted(newest.values(), key=lambda one: (-one.letters, one.why)))
 
 
-def _cause(letter: Record) -> Cause:
+def _cause(letter: Record) -> DeadLetterCause:
     original = [_text(letter, f"{CONNECT}{name}") for name in ("topic", "partition", "offset")]
-    return Cause(
+    return DeadLetterCause(
         _text(letter, f"{CONNECT}exception.message")[:CHARACTERS_MAX],
         1,
         letter.place,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sluice.cli.lag import letter_lines
 from sluice.errors import DeadRecord
 from sluice.kafka.record import Record
-from sluice.lag.letters import Letters, causes_of
+from sluice.lag.dead_letter_counts import StageDeadLetters, causes_of
 from sluice.stage.dead_letters import dead_letter
 
 WRONG_TYPE = DeadRecord("wrong-type", "hr.workers: pay: decimal_type (mapping worker)")
@@ -29,7 +29,7 @@ def test_letters_are_grouped_by_cause_the_most_frequent_first_with_the_place_of_
 
 def test_they_are_said_in_a_line_for_each_cause_and_what_was_not_looked_at_is_said() -> None:
     causes = causes_of([letter(5, WRONG_TYPE, 7)])
-    head, line = letter_lines([Letters("mapper", 4_000, causes)])
+    head, line = letter_lines([StageDeadLetters("mapper", 4_000, causes)])
     assert head == "dead letters of mapper: 4,000 at most are kept, the causes of the newest 1"
     assert line.startswith("    1 × wrong-type: hr.workers: pay: decimal_type (mapping worker); the newest 2")
     assert line.endswith(": dlq.mapper/1@5, of raw.hr.workers/2@7")

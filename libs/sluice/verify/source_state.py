@@ -27,7 +27,7 @@ _LATE_AFTER_FRESHNESS = 10
 _LATE_AFTER_S = 60.0
 
 
-class Slot(NamedTuple):
+class FollowedSource(NamedTuple):
     """A followed source's own names."""
 
     source: str
@@ -43,7 +43,7 @@ class Slot(NamedTuple):
         return f"`sluice cdc resnapshot {self.source} --table {shlex.quote(table)}` reads it again"
 
     @classmethod
-    def of(cls, pipeline: Pipeline, name: str, source: CdcSource) -> Slot:
+    def of(cls, pipeline: Pipeline, name: str, source: CdcSource) -> FollowedSource:
         """Raises SettingsError where the dsn is not to be had."""
         return cls(name, source.dsn.reveal(), slot_of(pipeline, name), publication_of(pipeline, name))
 
@@ -70,7 +70,7 @@ def marks_of(watermarks: Watermarks, source: str) -> SourceWatermarks:
         raise EnvironmentFault(f"watermark of source {source}", why, "use the version that ingress-cdc has") from None
 
 
-class Observed(NamedTuple):
+class SourceState(NamedTuple):
     """A source as it stands. `wal_end`: how far its log is written."""
 
     identity: SourceIdentity
@@ -78,16 +78,16 @@ class Observed(NamedTuple):
     wal_end: int
 
 
-def observe(slot: Slot) -> Observed:
+def observe(slot: FollowedSource) -> SourceState:
     """Who the source is, and its slot. Raises Transient, EnvironmentFault."""
     with connect(slot.dsn, slot.where, replication=True) as replication:
         identity = identify(replication, slot.where)
     with connect(slot.dsn, slot.where) as connection:
         state = slot_state(connection, slot.slot, slot.where)
-        return Observed(identity, state, wal_end(connection, slot.where))
+        return SourceState(identity, state, wal_end(connection, slot.where))
 
 
-def why_not_followed(slot: Slot, watermark: SlotWatermark | None, observed: Observed) -> str:
+def why_not_followed(slot: FollowedSource, watermark: SlotWatermark | None, observed: SourceState) -> str:
     """Why nothing that the source says now can reach raw; empty where it can. Whether somebody reads the slot is asked
     later: a reader that begins anew is away for a moment."""
     identity, state, _ = observed

@@ -22,7 +22,7 @@ from sluice.schemas.decoder import Decode
 from sluice.settings.stage import StageSettings
 from sluice.stage.pinning import require_partitions
 from sluice.verify.candidates import Candidate
-from sluice.verify.reading import DeadLetters
+from sluice.verify.reading import DeadLetterOrigins
 from sluice.verify.report import Report
 
 
@@ -36,7 +36,7 @@ class OpenSink(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Scope:
+class VerifyContext:
     """`stages`: mapper, merger, then every sink. `report` and `candidates` are added to by every step."""
 
     pipeline: Pipeline
@@ -51,7 +51,7 @@ class Scope:
     candidates: list[Candidate]
 
     @classmethod
-    def of(cls, pipeline: Pipeline, settings: StageSettings, opened: ExitStack) -> Scope:
+    def of(cls, pipeline: Pipeline, settings: StageSettings, opened: ExitStack) -> VerifyContext:
         """Load what the author wrote, connect, and pin the topics. Raises SettingsError, EnvironmentFault."""
         contracts, mappings = load_entities(pipeline), load_mappings(pipeline)
         stages = stage_inputs(pipeline, mappings, contracts)
@@ -74,6 +74,6 @@ class Scope:
         connection = opened.enter_context(connect_to_read(declared.postgres.reveal(), f"sink {stage.sink}"))
         return OpenSink(stage.sink, stage.group, declared.schema_, connection)
 
-    def dead_letters(self, stage: str) -> DeadLetters:
+    def dead_letters(self, stage: str) -> DeadLetterOrigins:
         """Where the dead letters of a stage come from."""
-        return DeadLetters(self.reader, self.pipeline.names, stage, self.pipeline.partitions)
+        return DeadLetterOrigins(self.reader, self.pipeline.names, stage, self.pipeline.partitions)

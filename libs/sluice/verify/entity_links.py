@@ -10,22 +10,27 @@ from sluice.golden.rows import GoldenReader
 from sluice.names import MERGER, SINK_POSTGRES
 from sluice.provenance import RawRef
 from sluice.verify.claims import MapperFacts
-from sluice.verify.entity_round import Done, EntityRound, EntityTopics, RoundReader
+from sluice.verify.context import OpenSink, VerifyContext
+from sluice.verify.entity_round import EntityRound, EntityTopics, ProcessedOffsets, RoundReader
 from sluice.verify.reading import rounds, spans_to
 from sluice.verify.report import place
 from sluice.verify.rows import golden_says
 from sluice.verify.scan_entity import EntityCheck
 from sluice.verify.scan_raw import RawScan
-from sluice.verify.scan_rows import Newest, ProvenanceCheck, RowCheck
-from sluice.verify.scope import OpenSink, Scope
+from sluice.verify.scan_rows import ExpectedRow, ProvenanceCheck, RowCheck
 from sluice.verify.visible import VisibleOffsets
 
 
-class Links:
+class EntityLinks:
     """Checks one entity after the other. `visible` learns every offset read, for the ledger's recount."""
 
     def __init__(
-        self, scope: Scope, raw: RawScan, done: Done, visible: VisibleOffsets, sinks: Sequence[OpenSink]
+        self,
+        scope: VerifyContext,
+        raw: RawScan,
+        done: ProcessedOffsets,
+        visible: VisibleOffsets,
+        sinks: Sequence[OpenSink],
     ) -> None:
         self._scope = scope
         self._raw = raw
@@ -62,12 +67,14 @@ class Links:
         facts: MapperFacts,
         tables: Mapping[str, RowCheck],
     ) -> None:
-        newest: dict[int, dict[str, Newest]] = {}
+        newest: dict[int, dict[str, ExpectedRow]] = {}
         for p in partitions:
             at = (check.topics.canonical, p)
-            newest[p] = {entity_id: Newest(one, None) for entity_id, one in made.goldens.newest.get(at, {}).items()}
+            newest[p] = {
+                entity_id: ExpectedRow(one, None) for entity_id, one in made.goldens.newest.get(at, {}).items()
+            }
             for entity_id, golden, decoded in check.check(made, p, self._raw.expected, facts):
-                newest[p][entity_id] = Newest(golden, golden_says(check.topics.contract, decoded))
+                newest[p][entity_id] = ExpectedRow(golden, golden_says(check.topics.contract, decoded))
                 if not tables:
                     self._provenance.check(place(*at, golden.offset), entity_id, decoded.sluice["contributors"])
         for sink, table in tables.items():

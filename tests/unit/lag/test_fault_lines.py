@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from sluice.cli.lag import Seen, fault_lines, source_lines
+from sluice.cli.lag import LagReport, fault_lines, source_lines
 from sluice.lag.backlog import Backlog
-from sluice.lag.faults import StandingFaults, read_faults
-from sluice.lag.holds import Hold
+from sluice.lag.faults import ActiveFaults, read_faults
 from sluice.lag.measure import StageLag
+from sluice.lag.not_read import NotRead
 from sluice.lag.sources import SourceLag
-from sluice.lag.unattended import Unattended
+from sluice.lag.unattended_work import UnattendedWork
 from sluice.telemetry.fault_record import FaultRecord
 
 NOON_US = 1_772_366_400_000_000
@@ -22,7 +22,7 @@ def fault(stage: str, about: str = "table t", instance: str = "0", since_us: int
 
 
 def test_a_fault_is_one_line_with_stage_thing_time_cause_and_next_step() -> None:
-    found = StandingFaults((fault("mapper"), fault("sink-postgres", instance="warehouse.0")))
+    found = ActiveFaults((fault("mapper"), fault("sink-postgres", instance="warehouse.0")))
     assert list(fault_lines(found, NOON_S + 5)) == [
         "FAULT since 2026-03-01T12:00:00Z: mapper: table t: is gone. Next: make it",
         "FAULT since 2026-03-01T12:00:00Z: sink-postgres (warehouse.0): table t: is gone. Next: make it",
@@ -30,41 +30,41 @@ def test_a_fault_is_one_line_with_stage_thing_time_cause_and_next_step() -> None
 
 
 def test_how_often_something_was_tried_is_said() -> None:
-    (line,) = fault_lines(StandingFaults((fault("ingress-poller")._replace(attempts=14),)), NOON_S)
+    (line,) = fault_lines(ActiveFaults((fault("ingress-poller")._replace(attempts=14),)), NOON_S)
     assert line.startswith("FAULT since 2026-03-01T12:00:00Z, failed 14 times in a row: ingress-poller: ")
 
 
 def test_a_fault_that_nobody_repeats_says_so() -> None:
-    (line,) = fault_lines(StandingFaults((fault("mapper"),)), NOON_S + 600)
+    (line,) = fault_lines(ActiveFaults((fault("mapper"),)), NOON_S + 600)
     assert line.endswith("(not repeated for 10 min: is the process gone?)")
 
 
-HOLD = Hold("held", "moved forward", "accept it")
+HOLD = NotRead("held", "moved forward", "accept it")
 STAGE = StageLag("mapper", "mapper", {("raw.hr.workers", 0): Backlog(7, False, None)}, True, {})
-QUIET = Seen(StandingFaults(), [STAGE], [SourceLag("hr", "workers", "poll", answer_age_s=9.0)], [], [])
+QUIET = LagReport(ActiveFaults(), [STAGE], [SourceLag("hr", "workers", "poll", answer_age_s=9.0)], [], [])
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        QUIET._replace(faults=StandingFaults((fault("mapper"),))),
-        QUIET._replace(faults=StandingFaults(unknown="topic sluice.faults: does not exist")),
+        QUIET._replace(faults=ActiveFaults((fault("mapper"),))),
+        QUIET._replace(faults=ActiveFaults(unknown="topic sluice.faults: does not exist")),
         QUIET._replace(stages=[STAGE._replace(holds={("raw.hr.workers", 0): HOLD})]),
         QUIET._replace(stages=[STAGE._replace(holds_unknown="no answer")]),
         QUIET._replace(stages=[STAGE._replace(members_unknown="no answer")]),
         QUIET._replace(sources=[SourceLag("erp", "", "cdc", why="cannot be reached. Next: start it")]),
         QUIET._replace(sources=[SourceLag("erp", "", "cdc", tables={"public.t": "gone: Next: make it"})]),
-        QUIET._replace(unattended=[Unattended("mapper", "no process", "start one", None)]),
+        QUIET._replace(unattended=[UnattendedWork("mapper", "no process", "start one", None)]),
         QUIET._replace(pollers_unknown="no answer"),
     ],
 )
-def test_what_is_wrong_or_not_known_is_not_clean_and_lag_alone_is(wrong: Seen) -> None:
+def test_what_is_wrong_or_not_known_is_not_clean_and_lag_alone_is(wrong: LagReport) -> None:
     assert QUIET.is_clean
     assert not wrong.is_clean
 
 
 def test_that_faults_are_not_known_is_said() -> None:
-    assert list(fault_lines(StandingFaults(unknown="topic sluice.faults: does not exist"), NOON_S)) == [
+    assert list(fault_lines(ActiveFaults(unknown="topic sluice.faults: does not exist"), NOON_S)) == [
         "whether faults stand is not known: topic sluice.faults: does not exist"
     ]
 
@@ -73,7 +73,7 @@ def test_faults_stand_in_the_order_of_the_flow_and_the_oldest_of_a_stage_first()
     late, early = fault("mapper", "b"), fault("mapper", "c", since_us=NOON_US - 1)
     poller, other = fault("ingress-poller"), fault("of another version")
     found = read_faults(one.to_json() for one in (other, late, early, poller))
-    assert found == StandingFaults((poller, early, late, other))
+    assert found == ActiveFaults((poller, early, late, other))
 
 
 def test_a_fault_in_a_form_that_is_not_read_is_counted() -> None:
@@ -87,7 +87,7 @@ def test_partitions_of_a_topic_that_share_a_fault_are_one_line() -> None:
     other = FaultRecord(
         "mapper", "0", "raw.hr.workers/2", "raw.hr.workers/2: is paused. Next: mend it", NOON_US, NOON_US
     )
-    assert list(fault_lines(StandingFaults((*several, other)), NOON_S + 5)) == [
+    assert list(fault_lines(ActiveFaults((*several, other)), NOON_S + 5)) == [
         "FAULT since 2026-03-01T12:00:00Z: mapper: raw.hr.workers/0,1,10: is gone. Next: make it",
         "FAULT since 2026-03-01T12:00:00Z: mapper: raw.hr.workers/2: is paused. Next: mend it",
     ]
@@ -96,7 +96,7 @@ def test_partitions_of_a_topic_that_share_a_fault_are_one_line() -> None:
 def test_a_fault_that_begins_with_its_thing_does_not_name_it_twice() -> None:
     about = "source erp, table public.t"
     one = FaultRecord("ingress-cdc", "0", about, f"{about} is held: x. Next: y", NOON_US, NOON_US)
-    (line,) = fault_lines(StandingFaults((one,)), NOON_S + 5)
+    (line,) = fault_lines(ActiveFaults((one,)), NOON_S + 5)
     assert line == f"FAULT since 2026-03-01T12:00:00Z: ingress-cdc: {about} is held: x. Next: y"
 
 

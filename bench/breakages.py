@@ -129,7 +129,7 @@ BREAKAGES = [
     ),
     Breakage(
         "a new group starts at the first offset, not at the latest",
-        "libs/sluice/stage/restore.py",
+        "libs/sluice/stage/start.py",
         "begin, end = reader.beginnings([owned.at])[owned.at], reader.ends([owned.at])[owned.at]",
         "begin = end = reader.ends([owned.at])[owned.at]",
         "tests/integration/stage/test_loop.py"
@@ -138,7 +138,7 @@ BREAKAGES = [
     Breakage(
         "a dead letter and the offset behind it are one transaction",
         "libs/sluice/stage/batch.py",
-        "        self._add(Output(self._dlq_topic, *letter, -1))\n",
+        "        self._add(OutputRecord(self._dlq_topic, *letter, -1))\n",
         "",
         "tests/integration/stage/test_loop.py"
         "::test_a_dead_letter_is_durable_with_the_offset_behind_it_and_the_rest_flows_on",

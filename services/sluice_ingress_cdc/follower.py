@@ -64,7 +64,7 @@ class Follower:
             self.publisher.close()
 
     def _streaming(self) -> None:
-        self._health.mend(self._slot.where)
+        self._health.resolve(self._slot.where)
         self._backoff_s = BACKOFF_FIRST_S
 
     def _turned(self, waits_s: float = 0.0) -> None:

@@ -258,7 +258,7 @@ class _Session:
             upkeep.close()
             stream.close()
             lookups.close()
-            around.health.mend(around.harm)
+            around.health.resolve(around.harm)
 
     def _publish(self, batch: Batch, watermark: SlotWatermark, tables: Marks) -> None:
         self._publisher.publish(batch.records, watermark.at_mark(batch.mark, time.time_ns() // 1_000), tables)
@@ -294,7 +294,7 @@ class _Session:
         if look.harms:
             self._around.health.fault(self._around.harm, "; ".join(map(str, look.harms)))
         else:
-            self._around.health.mend(self._around.harm)
+            self._around.health.resolve(self._around.harm)
         for name, seen in look.seen.items():
             seen_lsn = first_seen(seen.suspicions, self._suspicions.get(name, {}), look.wal_lsn)
             settled = assembler is not None and all(lsn <= assembler.mark.lsn for lsn in seen_lsn.values())

@@ -39,7 +39,7 @@ def _hangs(follower: Follower, health: Health) -> bool:
     """Whether it has made no progress for too long, which is a fault as long as it lasts."""
     about = f"loop of {follower.where}"
     if time.monotonic() - follower.turned_at < STALLED_AFTER_S:
-        health.mend(about)
+        health.resolve(about)
         return False
     health.fault(about, f"no progress for {STALLED_AFTER_S:.0f} s: its thread hangs. Next: start the stage again")
     return True

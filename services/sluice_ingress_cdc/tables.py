@@ -142,7 +142,7 @@ class Tables:
         elif mark.state == PENDING:
             self._health.starting(about)
         else:
-            self._health.mend(about)
+            self._health.resolve(about)
         for state in (PENDING, FOLLOWED, HELD):
             CDC_TABLES.labels(self._slot.source, name, state).set(state == mark.state)
 

@@ -63,7 +63,7 @@ class Upkeep:
         self._ended.set()
         self._thread.join(timeout=1.0)
         for name, _, _ in self._duties:
-            self._health.mend(self._about(name))
+            self._health.resolve(self._about(name))
 
     def _run(self) -> None:
         due_at = {name: time.monotonic() + every_s for name, every_s, _ in self._duties}
@@ -87,7 +87,7 @@ class Upkeep:
                 log.warning(f"no {name}", source=self._slot.source, why=told(error))
             self._health.fault(about, fault_text(error))
         else:
-            self._health.mend(about)
+            self._health.resolve(about)
 
     def _beat(self) -> None:
         connection, where = self._live(), self._about("heartbeat")

@@ -46,7 +46,7 @@ class StreamFaults:
         for about in ALARMS:
             alarm = watermark.alarms.get(about)
             if alarm is None:
-                self._health.mend(f"{self._key} {about}")
+                self._health.resolve(f"{self._key} {about}")
             else:
                 self._health.fault(f"{self._key} {about}", alarm.why)
 
@@ -70,7 +70,7 @@ class StreamFaults:
         self._health.fault(f"{self._key} {REQUESTS}", why)
 
     def requests_read(self) -> None:
-        self._health.mend(f"{self._key} {REQUESTS}")
+        self._health.resolve(f"{self._key} {REQUESTS}")
 
     def hangs(self, url: str, waited_s: float) -> None:
         """The request to `url` has no answer, and no error either."""
@@ -87,7 +87,7 @@ class StreamFaults:
     def came_back(self) -> None:
         """The request that was under way has an outcome."""
         self._hanging = False
-        self._health.mend(f"{self._key} {HANGS}")
+        self._health.resolve(f"{self._key} {HANGS}")
 
     def waits(self, why: str) -> None:
         """The source keeps the stream waiting; over with its next answer."""
@@ -95,14 +95,14 @@ class StreamFaults:
 
     def answered(self, doing: str, page: bytes, finished: bool) -> None:
         """The request for `page` was answered and published; `finished`: it was the last of its pass."""
-        self._health.mend(f"{self._key} {WAIT}")
+        self._health.resolve(f"{self._key} {WAIT}")
         if doing in self._failing and (finished or self._failing[doing].page == page):
             del self._failing[doing]
-            self._health.mend(f"{self._key} {doing} request")
+            self._health.resolve(f"{self._key} {doing} request")
 
     def clear(self) -> None:
         """The stream is another owner's from now on."""
         self._hanging = False
         for about in (*ALARMS, WAIT, REQUESTS, HANGS, *(f"{doing} request" for doing in self._failing)):
-            self._health.mend(f"{self._key} {about}")
+            self._health.resolve(f"{self._key} {about}")
         self._failing.clear()

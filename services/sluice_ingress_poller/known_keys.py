@@ -14,7 +14,7 @@ from confluent_kafka import Message
 from sluice.kafka import LogReader, murmur2_partition
 from sluice.kafka.topics import Pinned
 from sluice.state import Store, View
-from sluice.state.view import Held
+from sluice.state.view import Stored
 from sluice_ingress_poller.page import content_hash
 
 
@@ -73,7 +73,7 @@ class RawTopicKeys:
         self.records_read += 1
 
 
-def _hash_of(_: bytes, message: Message, held: Held) -> bytes | None:
+def _hash_of(_: bytes, message: Message, held: Stored) -> bytes | None:
     value = message.value()
     # Null is a delete, zero length a sweep marker: neither is a record of its key.
     return content_hash(bytes(value)) if value else None

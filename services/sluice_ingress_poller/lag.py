@@ -14,6 +14,7 @@ import structlog
 from confluent_kafka import Consumer, TopicPartition
 
 from sluice.errors import SettingsError, SluiceError, fault_text, told
+from sluice.ingress.backpressure import Flow, LagBounds, counted_lag, highest_committed, next_flow
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.faults import kafka_errors
 from sluice.kafka.log import Partition
@@ -21,7 +22,6 @@ from sluice.lag import stage_inputs
 from sluice.names import MAPPER
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities
-from sluice.stage.backpressure import Flow, LagBounds, counted_lag, highest_committed, next_flow
 from sluice.telemetry import Health
 
 REQUEST_TIMEOUT_S = 5.0
@@ -124,7 +124,7 @@ class BackPressure:
                 log.error("lag not measured", why=told(error))
             self._health.fault(BACK_PRESSURE, why)
         else:
-            self._health.mend(BACK_PRESSURE)
+            self._health.resolve(BACK_PRESSURE)
 
     def _run(self) -> None:
         while not self._stopped.wait(self._interval_s):

@@ -12,13 +12,13 @@ import structlog
 from confluent_kafka import Consumer, TopicPartition
 
 from sluice.errors import EnvironmentFault, Transient
+from sluice.ingress.backpressure import LagBounds
 from sluice.kafka import clients
 from sluice.kafka.log import Partition
 from sluice.kafka.topics import Topics
 from sluice.names import INGRESS_POLLER
 from sluice.pipeline import Pipeline
 from sluice.settings.kafka import KafkaSettings
-from sluice.stage.backpressure import LagBounds
 from sluice.stage.group import GroupReader
 from sluice.stage.signals import Stop
 from sluice.state import RocksStore
@@ -121,7 +121,7 @@ class Poller:
         except (EnvironmentFault, Transient) as error:
             self._health.fault(about, str(error))
             return False
-        self._health.mend(about)
+        self._health.resolve(about)
         return True
 
     def _open(self) -> None:
@@ -176,13 +176,13 @@ class Poller:
         for shard in stopping:
             shard.join(max(0.1, give_up_s - time.monotonic()))
             for about in (f"shard {shard.number}", f"loop of shard {shard.number}"):
-                self._health.mend(about)  # its next owner tells what is wrong with it
+                self._health.resolve(about)  # its next owner tells what is wrong with it
 
     def _hangs(self, shard: Shard, now_s: float) -> bool:
         """Whether it has made no progress for too long, which is a fault as long as it lasts."""
         about = f"loop of shard {shard.number}"
         if now_s - shard.beat_s < SHARD_STALLED_AFTER_S:
-            self._health.mend(about)
+            self._health.resolve(about)
             return False
         told = f"no progress for {SHARD_STALLED_AFTER_S:.0f} s: its thread hangs. Next: start the stage again"
         self._health.fault(about, told)

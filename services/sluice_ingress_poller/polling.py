@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import structlog
 
 from sluice.errors import EnvironmentFault, SluiceError, Transient
+from sluice.ingress.backpressure import Flow
 from sluice.ingress.producer import IngressProducer
-from sluice.stage.backpressure import Flow
 from sluice_ingress_poller.acceptance import Acceptances
 from sluice_ingress_poller.faults import TOLD_FROM_ATTEMPT, StreamFaults
 from sluice_ingress_poller.lane import Lane

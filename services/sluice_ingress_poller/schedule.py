@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sluice.stage.backpressure import Flow
+from sluice.ingress.backpressure import Flow
 
 INTERVAL_S_MIN = 0.2
 RETRY_S_FIRST = 1.0

@@ -20,15 +20,14 @@ from confluent_kafka.admin import AdminClient
 
 from sluice.connector.fetch import failure
 from sluice.errors import Bug, EnvironmentFault, SluiceError, Transient
+from sluice.ingress.backpressure import Flow
 from sluice.ingress.producer import IngressProducer
 from sluice.kafka import KafkaSettings, LogReader
 from sluice.kafka.topic_watch import TopicWatch
-from sluice.kafka.topics import Pinned, Topics
+from sluice.kafka.topics import Pinned, Topics, require_partitions
 from sluice.names import INGRESS_POLLER, Names
 from sluice.position import Position
 from sluice.raw.record import sweep_markers
-from sluice.stage.backpressure import Flow
-from sluice.stage.pinning import require_partitions
 from sluice.state import Store
 from sluice.telemetry import Health
 from sluice_ingress_poller.acceptance import Acceptances
@@ -119,7 +118,7 @@ class Shard:
             self._drop()
             for faults in self._faults.values():
                 faults.clear()
-            self._around.health.mend(self._where)
+            self._around.health.resolve(self._where)
             self._producer.close()
             log.info("shard given up")
 
@@ -127,7 +126,7 @@ class Shard:
         """Take the shard over and serve it, until asked to stop or something takes the ground away."""
         try:
             self._take_over()
-            self._around.health.mend(self._where)
+            self._around.health.resolve(self._where)
             self._serve()
         except (EnvironmentFault, Transient) as error:
             self._around.health.fault(self._where, str(error))

@@ -14,9 +14,9 @@ from sluice.connector import Request, Response, Stream
 from sluice.connector.messages import without_query
 from sluice.connector.paging import Concluded
 from sluice.errors import EnvironmentFault, SluiceError, Transient
+from sluice.ingress.backpressure import Flow
 from sluice.ingress.deletes import Acceptance
 from sluice.position import Position
-from sluice.stage.backpressure import Flow
 from sluice_ingress_poller.enumeration import Accepted, Enumeration, Grounds, ShrinkGuard, Verdict, judge
 from sluice_ingress_poller.known_keys import KnownKeys
 from sluice_ingress_poller.page import News, Page, author_fault, content_hash, news, read_page

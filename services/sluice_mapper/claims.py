@@ -15,7 +15,7 @@ from sluice.errors import DeadRecord
 from sluice.position import Position
 from sluice.provenance import Contribution, RawRef
 from sluice.raw.source_record import SourceRecord
-from sluice.stage.ledger import Outcome
+from sluice.stage.batch import Outcome
 from sluice_mapper.key_state import KeyState, Target
 
 

@@ -10,7 +10,7 @@ from sluice.settings.stage import StageSettings, read_settings
 from sluice.stage.delivery import KafkaDelivery
 from sluice.stage.group import GroupReader
 from sluice.stage.loop import Stage
-from sluice.state import Ageing, Keeping, RocksStore
+from sluice.state import Expiry, RocksStore, StateBackend
 from sluice.telemetry import telemetry
 from sluice_mapper.mapper import Mapper
 from sluice_mapper.wiring import inputs_of
@@ -24,13 +24,13 @@ def main() -> int:
         inputs, topic_ids = inputs_of(pipeline, settings)
         store = RocksStore(settings.state_dir / f"{MAPPER}-{settings.instance}")
         watch = TopicWatch(clients.admin(settings.kafka))
-        keeping = Keeping(store, LogReader(settings.kafka), Ageing(LogReader(settings.kafka)), watch)
+        state_backend = StateBackend(store, LogReader(settings.kafka), Expiry(LogReader(settings.kafka)), watch)
         group = names.group(MAPPER)
         return Stage(
             name=MAPPER,
             settings=settings,
             reader=GroupReader(settings.kafka, group, settings.instance, list(topic_ids)),
-            process=Mapper(group, names, pipeline.partitions, inputs, keeping),
+            process=Mapper(group, names, pipeline.partitions, inputs, state_backend),
             delivery=KafkaDelivery(settings.kafka, names, MAPPER, settings.instance),
             dlq_topic=names.dlq(MAPPER),
             topic_ids=topic_ids,

@@ -18,11 +18,10 @@ from sluice.position import Position
 from sluice.provenance import Contribution, RawRef
 from sluice.raw import source_record
 from sluice.raw.source_record import RESERVED_KEY, Op, SourceRecord
-from sluice.stage.batch import OUTPUT_BYTES_MAX, Batch, Output
-from sluice.stage.ledger import Outcome
-from sluice.stage.process import Owned, Process, Taken
-from sluice.stage.restore import Reading, restore_record
-from sluice.state import Keeping, View
+from sluice.stage.batch import OUTPUT_BYTES_MAX, Batch, Outcome, OutputRecord
+from sluice.stage.process import Handled, Owned, Process
+from sluice.stage.start import StageIdentity, restore_record
+from sluice.state import StateBackend, View
 from sluice_mapper import claims
 from sluice_mapper.inputs import Input, Inputs
 from sluice_mapper.key_state import KeyState, fill
@@ -42,14 +41,14 @@ class Mapper(Process):
         names: Names,
         partitions: int,
         inputs: Inputs,
-        keeping: Keeping,
+        state_backend: StateBackend,
         slice_keys: int = SLICE_KEYS,
     ) -> None:
-        self._as = Reading(MAPPER, group, names.control)
+        self._as = StageIdentity(MAPPER, group, names.control)
         self._names = names
         self._partitions = partitions
         self._inputs, self._outputs, self._topic_ids = inputs.by_topic, inputs.outputs, inputs.topic_ids
-        self._store, self._reader, self._ageing, self._watch = keeping
+        self._store, self._reader, self._expiry, self._watch = state_backend
         self._standing = StandingClaims(self._reader, self._outputs)
         self._slice_keys = slice_keys
         self._owned: dict[Partition, Owned] = {}
@@ -74,13 +73,13 @@ class Mapper(Process):
 
     def stop(self, at: Partition) -> None:
         if (owned := self._owned.pop(at, None)) is not None:
-            self._ageing.forget(owned.view)
+            self._expiry.forget(owned.view)
         self._sweeps.pop(at, None)
         self._passes.pop(at, None)
 
     # ── records ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def handle(self, record: Record, batch: Batch) -> Taken:
+    def handle(self, record: Record, batch: Batch) -> Handled:
         owned = self._owned[record.at]
         position = source_record.position_of(record)
         if source_record.is_sweep(record):
@@ -89,14 +88,14 @@ class Mapper(Process):
         key = source_record.source_key(record)
         if position < owned.record.swept(inputs.stream.stream):
             batch.count(record.at, "superseded")
-            return Taken.DONE
+            return Handled.DONE
         state = KeyState.from_json(known(owned, record.key or b"", key.encode(), batch))
         before = state.to_json()
         outcome = self._change(record, key, state, batch)
         if state.to_json() != before:
             self._keep(owned, key.encode(), state, batch)
         batch.count(record.at, outcome)
-        return Taken.DONE
+        return Handled.DONE
 
     def _change(self, record: Record, key: str, state: KeyState, batch: Batch) -> Outcome:
         """Read the record, advance `state`, emit; returns the record's outcome."""
@@ -180,7 +179,7 @@ class Mapper(Process):
         for entity, contribution in made:
             partition = murmur2_partition(contribution.entity_id.encode(), self._partitions)
             topic = self._names.contributions(entity)
-            outputs.append(Output(topic, contribution.key, contribution.to_json(), forwarded, partition))
+            outputs.append(OutputRecord(topic, contribution.key, contribution.to_json(), forwarded, partition))
         batch.emit_all(outputs)
 
     def _keep(self, owned: Owned, key: bytes, state: KeyState, batch: Batch) -> None:
@@ -195,7 +194,7 @@ class Mapper(Process):
 
     # ── sweeps ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _sweep(self, record: Record, position: Position, owned: Owned, batch: Batch) -> Taken:
+    def _sweep(self, record: Record, position: Position, owned: Owned, batch: Batch) -> Handled:
         """A marker: retract every key below it in slices. The marker is done with the last slice; nothing later of
         the partition is taken meanwhile."""
         stream = self._inputs[record.topic].stream.stream
@@ -204,14 +203,14 @@ class Mapper(Process):
         if running is not None and running.position == position and running.finished:
             del self._sweeps[record.at]
             batch.count(record.at, "mapped" if running.retracted else "unchanged")
-            return Taken.DONE
+            return Handled.DONE
         if position < owned.record.swept(stream):
             batch.count(record.at, "superseded")
-            return Taken.DONE
+            return Handled.DONE
         owned.record.sweeps[stream] = position
         batch.touch(record.at)
         self._sweeps[record.at] = Sweep(stream, position, RawRef(*record[:3]), observed_at)
-        return Taken.LATER
+        return Handled.AGAIN
 
     def busy(self, at: Partition) -> bool:
         sweep = self._sweeps.get(at)
@@ -266,7 +265,7 @@ class Mapper(Process):
     def _drop_gone(self, owned: Owned, batch: Batch) -> None:
         """Forget keys whose delete nothing can contradict any more. Nobody else writes this topic."""
         view = owned.view
-        for message in self._ageing.old_records(view):
+        for message in self._expiry.old_records(view):
             key, value = message.key(), message.value()
             if key is None or value is None or key.startswith(RESERVED_KEY) or view.get(key) != value:
                 continue

@@ -23,7 +23,7 @@ from sluice.provenance import Contribution
 from sluice.raw.source_record import RESERVED_KEY
 from sluice.stage.batch import Batch
 from sluice.stage.process import Owned
-from sluice.stage.restore import Reading
+from sluice.stage.start import StageIdentity
 from sluice.state import View
 from sluice_mapper.key_state import KeyState, Target
 
@@ -38,7 +38,7 @@ class StandingClaims:
         self._outputs = outputs
         self._claimed_from: set[Partition] | None = None
 
-    def find_again(self, owned: Owned, view: View, as_: Reading, stream: Stream) -> Iterator[None]:
+    def find_again(self, owned: Owned, view: View, as_: StageIdentity, stream: Stream) -> Iterator[None]:
         """What stands of a state that was lost, or is not true any more; the pass over the partition tells the rest.
         None of it is for a partition from which nothing was ever claimed. In slices. Raises EnvironmentFault."""
         record = owned.record
@@ -166,7 +166,7 @@ def newest_claimed(state: KeyState) -> Position:
     return max(position for position, _ in state.emitted.values())
 
 
-def require_records(owned: Owned, as_: Reading, stream: Stream) -> None:
+def require_records(owned: Owned, as_: StageIdentity, stream: Stream) -> None:
     """Raises EnvironmentFault for a partition that holds nothing, while what was claimed from it stands: it was made
     again, and its source has not published yet."""
     if owned.record.pass_end:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from sluice import json_text
 from sluice.kafka import clients
-from sluice.kafka.topics import Topics
+from sluice.kafka.topics import Topics, require_partitions
 from sluice.names import MAPPER
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities, load_mappings
 from sluice.pipeline.examples import require_examples_mapped
 from sluice.settings.stage import StageSettings
-from sluice.stage.pinning import require_partitions
 from sluice_mapper.inputs import Input, Inputs
 
 

@@ -10,7 +10,7 @@ from sluice.settings.stage import StageSettings, read_settings
 from sluice.stage.delivery import KafkaDelivery
 from sluice.stage.group import GroupReader
 from sluice.stage.loop import Stage
-from sluice.state import Ageing, Keeping, RocksStore
+from sluice.state import Expiry, RocksStore, StateBackend
 from sluice.telemetry import telemetry
 from sluice_merger.merger import Merger
 from sluice_merger.wiring import inputs_of
@@ -24,13 +24,13 @@ def main() -> int:
         inputs = inputs_of(pipeline, settings)
         store = RocksStore(settings.state_dir / f"{MERGER}-{settings.instance}")
         watch = TopicWatch(clients.admin(settings.kafka))
-        keeping = Keeping(store, LogReader(settings.kafka), Ageing(LogReader(settings.kafka)), watch)
+        state_backend = StateBackend(store, LogReader(settings.kafka), Expiry(LogReader(settings.kafka)), watch)
         group = names.group(MERGER)
         return Stage(
             name=MERGER,
             settings=settings,
             reader=GroupReader(settings.kafka, group, settings.instance, list(inputs)),
-            process=Merger(group, names, pipeline.source_order, inputs, keeping),
+            process=Merger(group, names, pipeline.source_order, inputs, state_backend),
             delivery=KafkaDelivery(
                 settings.kafka, names, MERGER, settings.instance, tracked=[i.canonical_topic for i in inputs.values()]
             ),

@@ -21,12 +21,11 @@ from sluice.kafka.topics import Pinned
 from sluice.names import MERGER, Names
 from sluice.provenance import Incomplete, Merged, merge
 from sluice.schemas.encoder import Encode
-from sluice.stage.batch import Batch
-from sluice.stage.ledger import Outcome
-from sluice.stage.pinning import log_name, logs_now
-from sluice.stage.process import Owned, Process, Taken
-from sluice.stage.restore import Reading, restore_record
-from sluice.state import Keeping, View
+from sluice.stage.batch import Batch, Outcome
+from sluice.stage.partition_record import log_name, logs_now
+from sluice.stage.process import Handled, Owned, Process
+from sluice.stage.start import StageIdentity, restore_record
+from sluice.state import StateBackend, View
 from sluice_merger.partition import MergedPartition, rules_of
 from sluice_merger.views import Standing, contribution_in, contribution_of, entity_of, project_canonical
 
@@ -62,12 +61,12 @@ class Merger(Process):
         names: Names,
         source_order: tuple[str, ...],
         inputs: dict[str, Input],
-        keeping: Keeping,
+        state_backend: StateBackend,
     ) -> None:
-        self._as = Reading(MERGER, group, names.control)
+        self._as = StageIdentity(MERGER, group, names.control)
         self._source_order = source_order
         self._inputs = inputs
-        self._store, self._reader, self._ageing, self._watch = keeping
+        self._store, self._reader, self._expiry, self._watch = state_backend
         self._topic_ids = {t: i for one in inputs.values() for t, i in one.topic_ids.items()}
         self._partitions: dict[Partition, MergedPartition] = {}
         self._accepted: dict[tuple[Partition, str], list[Record]] = defaultdict(list)
@@ -106,11 +105,11 @@ class Merger(Process):
 
     def stop(self, at: Partition) -> None:
         if (merged := self._partitions.pop(at, None)) is not None:
-            self._ageing.forget(merged.contributions)
+            self._expiry.forget(merged.contributions)
 
     # ── records ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def handle(self, record: Record, batch: Batch) -> Taken:
+    def handle(self, record: Record, batch: Batch) -> Handled:
         merged = self._partitions[record.at]
         if record.key is None:
             raise DeadRecord("no-key", "a contribution has a key")
@@ -119,14 +118,14 @@ class Merger(Process):
                 self._accepted[record.at, entity_of(record.key)].append(record)
             else:
                 batch.count(record.at, "unchanged")
-            return Taken.DONE
+            return Handled.DONE
         claim = contribution_of(record.key, record.value)
         verdict = merged.take(record, claim)
         if verdict == "newer":
             self._accepted[record.at, claim.entity_id].append(record)
         else:
             batch.count(record.at, "unchanged" if verdict == "equal" else "superseded")
-        return Taken.DONE
+        return Handled.DONE
 
     def complete(self, batch: Batch) -> None:
         """Merge each entity that the batch's records touched, once."""
@@ -212,7 +211,7 @@ class Merger(Process):
     def _drop_gone(self, merged: MergedPartition, batch: Batch) -> None:
         """Write null over retractions that nothing can contradict any more."""
         topic, partition = merged.owned.at
-        for message in self._ageing.old_records(merged.contributions):
+        for message in self._expiry.old_records(merged.contributions):
             key, offset = message.key(), message.offset()
             if key is not None and offset is not None and merged.retracted_at(key, offset):
                 batch.emit(topic, key, None, [(OVER_HEADER, b"%d" % offset)], partition)

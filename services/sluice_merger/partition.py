@@ -13,10 +13,10 @@ from sluice.errors import DeadRecord
 from sluice.headers import OVER_HEADER
 from sluice.kafka.record import Record, number_in
 from sluice.provenance import Contribution
-from sluice.stage.partition import LogStart
+from sluice.stage.partition_record import LogStart
 from sluice.stage.process import Owned
 from sluice.state import View
-from sluice.state.view import Held
+from sluice.state.view import Stored
 from sluice_merger.views import (
     HeldClaim,
     contribution_in,
@@ -73,7 +73,7 @@ class MergedPartition:
         if entity_id is not None:
             self.touch(entity_id)
 
-    def project(self, key: bytes, message: Message, held: Held) -> bytes | None:
+    def project(self, key: bytes, message: Message, held: Stored) -> bytes | None:
         """For restoring: the highest claim is kept, at the newest offset it was seen at."""
         value, offset = message.value(), message.offset() or 0
         stored = held()

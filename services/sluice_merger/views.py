@@ -16,7 +16,7 @@ from sluice.headers import CONTENT_HEADER, REVISION_HEADER
 from sluice.kafka.record import number_in
 from sluice.provenance import Contribution
 from sluice.stage.batch import OUTPUT_BYTES_MAX
-from sluice.state.view import Held
+from sluice.state.view import Stored
 
 _OFFSET_BYTES = 8
 
@@ -61,7 +61,7 @@ class Standing(NamedTuple):
         return cls(*orjson.loads(stored)) if stored else cls(None, 0)
 
 
-def project_canonical(key: bytes, message: Message, held: Held) -> bytes | None:
+def project_canonical(key: bytes, message: Message, held: Stored) -> bytes | None:
     """A canonical record's standing, from its headers. One without them reads as unknown content: it is rewritten.
 
     A key that is no entity id is a stranger's, and nothing to us.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from sluice.kafka import clients
-from sluice.kafka.topics import Topics
+from sluice.kafka.topics import Topics, require_partitions
 from sluice.names import MERGER
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities
 from sluice.schemas import Registry, avro_schema, make_encoder
 from sluice.settings.stage import StageSettings
-from sluice.stage.pinning import require_partitions
 from sluice_merger.merger import Input
 
 

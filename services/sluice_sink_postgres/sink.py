@@ -17,11 +17,11 @@ from sluice.kafka.log import Partition
 from sluice.kafka.record import Record, number_in
 from sluice.names import SINK_POSTGRES
 from sluice.schemas.decoder import Decode
-from sluice.stage.batch import RECORD_OVERHEAD_BYTES, Batch
-from sluice.stage.ledger import ledger_key, ledger_line
-from sluice.stage.partition import ABSENCE_MAX_S, PartitionRecord
-from sluice.stage.process import Owned, Process, Taken
-from sluice.stage.restore import Reading, begin_partition
+from sluice.stage.batch import RECORD_OVERHEAD_BYTES, Batch, ledger_key, ledger_line
+from sluice.stage.partition_record import PartitionRecord
+from sluice.stage.process import Handled, Owned, Process
+from sluice.stage.start import StageIdentity, set_start
+from sluice.stage.start_decision import ABSENCE_MAX_S
 from sluice.telemetry import Health, metrics
 
 LOOK_EVERY_S = 5.0
@@ -65,7 +65,7 @@ class Sink(Process):
         record = None
         if lease.processed is not None:
             record = PartitionRecord(lease.topic_id, lease.processed, at=lease.at_s)
-        begin_partition(owned, record, self._reader, Reading(SINK_POSTGRES, self._group, self._control_topic))
+        set_start(owned, record, self._reader, StageIdentity(SINK_POSTGRES, self._group, self._control_topic))
         self._leases[owned.at] = self._with_pass(owned, record, lease)
 
     def _with_pass(self, owned: Owned, record: PartitionRecord | None, lease: Lease) -> Lease:
@@ -83,7 +83,7 @@ class Sink(Process):
 
     # ── records ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def handle(self, record: Record, batch: Batch) -> Taken:
+    def handle(self, record: Record, batch: Batch) -> Handled:
         lease = self._leases[record.at]
         entity_id = _entity_id(record)
         if lease.pass_end is not None:
@@ -94,7 +94,7 @@ class Sink(Process):
             row = self._tables[record.topic].row(entity_id, decoded.fields, decoded.sluice)
         self._pending.append((record, Change(entity_id, lease.epoch, record.partition, record.offset, row)))
         batch.bytes += record.size_bytes + RECORD_OVERHEAD_BYTES
-        return Taken.DONE
+        return Handled.DONE
 
     def work(self, batch: Batch) -> None:
         """On a beat, look whether the tables are still as this sink left them."""
@@ -105,7 +105,7 @@ class Sink(Process):
             table = self._tables[topic]
             about = f"rows of {table.schema}.{table.name}"
             if fault is None or topic not in ours:  # what is another's is told there
-                self._health.mend(about)
+                self._health.resolve(about)
             else:
                 self._health.fault(about, str(fault))
         self._look_at = time.monotonic() + LOOK_EVERY_S

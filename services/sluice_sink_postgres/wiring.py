@@ -5,11 +5,10 @@ from typing import NamedTuple
 from sluice.golden.sinks import chosen_sink, golden_tables, sink_group
 from sluice.golden.store import GoldenStore
 from sluice.kafka import LogReader, clients
-from sluice.kafka.topics import Topics
+from sluice.kafka.topics import Topics, require_partitions
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities
 from sluice.schemas import Registry, make_decoder
-from sluice.stage.pinning import require_partitions
 from sluice.telemetry import Health
 from sluice_sink_postgres.settings import SinkSettings
 from sluice_sink_postgres.sink import Sink

@@ -21,12 +21,12 @@ from sluice.stage.batch import Batch
 from sluice.stage.delivery import KafkaDelivery
 from sluice.stage.group import GroupReader
 from sluice.stage.loop import Stage
-from sluice.stage.process import Owned, Process, Taken
-from sluice.stage.restore import Reading, restore_record
+from sluice.stage.process import Handled, Owned, Process
 from sluice.stage.signals import Stop
+from sluice.stage.start import StageIdentity, restore_record
 from sluice.state import MemoryStore, View
 from sluice.telemetry import Health
-from sluice.telemetry.health import STALLED_AFTER_S, Standing
+from sluice.telemetry.health import STALLED_AFTER_S, ActiveFault
 from support.pace import within
 from support.topics import make_topics
 
@@ -47,7 +47,7 @@ class Echo(Process):
     def start(self, owned: Owned) -> Iterator[None]:
         view = View(self._store, self._state, owned.at[1], self._state_id)
         yield from restore_record(
-            owned, view, self._reader, Reading("echo", self._names.group("echo"), self._names.control)
+            owned, view, self._reader, StageIdentity("echo", self._names.group("echo"), self._names.control)
         )
         owned.record.pass_end = None  # it keeps nothing that could be lost
         self._owned[owned.at] = owned
@@ -55,7 +55,7 @@ class Echo(Process):
     def stop(self, at: Partition) -> None:
         self._owned.pop(at, None)
 
-    def handle(self, record: Record, batch: Batch) -> Taken:
+    def handle(self, record: Record, batch: Batch) -> Handled:
         self.handled.append(record.offset)
         if record.value == b"die":
             raise DeadRecord("told-to", "the record says so")
@@ -66,7 +66,7 @@ class Echo(Process):
             raise Transient("not now")
         batch.emit(self._out, record.key, record.value, (), 0)
         batch.count(record.at, "mapped")
-        return Taken.DONE
+        return Handled.DONE
 
     def committed(self, batch: Batch, tracked: dict[Partition, int]) -> None:
         for owned in self._owned.values():
@@ -104,7 +104,7 @@ class EchoBench:
     def stage(self, instance: str = "0", stalled_after_s: float = STALLED_AFTER_S) -> tuple[Stage, Echo]:
         pinned = Topics(clients.admin(self.kafka)).pinned([self.topic, self.state])
         echo = Echo(self.names, self.out, self.state, pinned[self.state].topic_id, LogReader(self.kafka))
-        self.healths.append(Health(stalled_after_s, told=self._note))
+        self.healths.append(Health(stalled_after_s, on_change=self._note))
         stage = Stage(
             name="echo",
             settings=self._settings,
@@ -117,9 +117,9 @@ class EchoBench:
         )
         return stage, echo
 
-    def _note(self, about: str, standing: Standing | None) -> None:
-        if standing is not None and standing.alarm:
-            self.told.append((about, standing.why))
+    def _note(self, about: str, active: ActiveFault | None) -> None:
+        if active is not None and active.is_failure:
+            self.told.append((about, active.why))
 
     def create(self, topic: str) -> None:
         make_topics(self.admin, {topic: 1})

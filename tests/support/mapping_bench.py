@@ -22,9 +22,9 @@ from sluice.position import Position
 from sluice.provenance import Contribution
 from sluice.raw.record import sweep_key
 from sluice.stage.batch import Batch
-from sluice.stage.partition import PartitionRecord
-from sluice.stage.process import Owned, Taken
-from sluice.state import Ageing, Keeping, MemoryStore, View
+from sluice.stage.partition_record import PartitionRecord
+from sluice.stage.process import Handled, Owned
+from sluice.state import Expiry, MemoryStore, StateBackend, View
 from sluice_mapper.inputs import Input, Inputs
 from sluice_mapper.mapper import SLICE_KEYS, Mapper
 from support.memory_log import MemoryLogs
@@ -62,8 +62,8 @@ class MapperBench:
     def _begin(self) -> None:
         store = MemoryStore()
         reader = cast(LogReader, self._state_log())
-        keeping = Keeping(store, reader, Ageing(reader, first_pass_after_s=0.0))
-        self._mapper = Mapper("mapper", Names(), 1, Inputs(self._inputs, {}), keeping, self._slice_keys)
+        state_backend = StateBackend(store, reader, Expiry(reader, first_pass_after_s=0.0))
+        self._mapper = Mapper("mapper", Names(), 1, Inputs(self._inputs, {}), state_backend, self._slice_keys)
         view = View(store, STATE, 0, "state-id")
         for key, value in self._state.items():
             view.put(key, value)
@@ -130,9 +130,9 @@ class MapperBench:
         except DeadRecord as error:
             self.batch.park(record, error)
             self.batch.count(record.at, "dead")
-            taken = Taken.DONE
-        self.position += taken is Taken.DONE
-        return taken is Taken.DONE
+            taken = Handled.DONE
+        self.position += taken is Handled.DONE
+        return taken is Handled.DONE
 
     def work(self) -> None:
         self._mapper.work(self.batch)

@@ -16,9 +16,9 @@ from sluice.position import Position
 from sluice.provenance import CanonicalRecord, Contribution, RawRef
 from sluice.schemas.encoder import Encode, make_encoder
 from sluice.stage.batch import Batch
-from sluice.stage.partition import PartitionRecord, partition_key
+from sluice.stage.partition_record import PartitionRecord, partition_key
 from sluice.stage.process import Owned
-from sluice.state import Ageing, Keeping, MemoryStore
+from sluice.state import Expiry, MemoryStore, StateBackend
 from sluice_merger.merger import Input, Merger
 from support.memory_log import LogMessage, MemoryLogs
 
@@ -46,8 +46,8 @@ class MergerBench:
     def _begin(self) -> None:
         inputs = {IN: Input(self._contract, _encoder(self._contract), "in-id", OUT, "out-id", STATE, "state-id")}
         reader = cast(LogReader, self.logs)
-        keeping = Keeping(self.store, reader, Ageing(reader, first_pass_after_s=0.0))
-        self._merger = Merger("merger", Names(), self._sources, inputs, keeping)
+        state_backend = StateBackend(self.store, reader, Expiry(reader, first_pass_after_s=0.0))
+        self._merger = Merger("merger", Names(), self._sources, inputs, state_backend)
         self.owned = Owned((IN, 0), "in-id", self._committed, PartitionRecord("in-id", 0))
         for _ in self._merger.start(self.owned):
             pass

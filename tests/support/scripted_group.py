@@ -13,11 +13,11 @@ from sluice.kafka import KafkaSettings
 from sluice.kafka.log import Partition
 from sluice.kafka.record import End, Record
 from sluice.settings.stage import StageSettings
-from sluice.stage.batch import Batch, Output
+from sluice.stage.batch import Batch, OutputRecord
 from sluice.stage.group import ConsumerLost, GroupReader
 from sluice.stage.loop import Stage
-from sluice.stage.partition import PartitionRecord
-from sluice.stage.process import Owned, Process, Taken
+from sluice.stage.partition_record import PartitionRecord
+from sluice.stage.process import Handled, Owned, Process
 from sluice.stage.signals import Stop
 from sluice.telemetry import Health
 
@@ -121,7 +121,7 @@ class Outputs:
     `refused` alone. `noted`: how often each partition's record was written."""
 
     def __init__(self) -> None:
-        self.delivered: list[Output] = []
+        self.delivered: list[OutputRecord] = []
         self.paused_at: dict[Partition, float] = {}
         self.noted: Counter[Partition] = Counter()
         self.fault: SluiceError | None = None
@@ -161,12 +161,12 @@ class Repeat(Process):
         owned.record = self._records.get(owned.at, owned.record)
         yield
 
-    def handle(self, record: Record, batch: Batch) -> Taken:
+    def handle(self, record: Record, batch: Batch) -> Handled:
         if record.value == b"die":
             raise DeadRecord("told-to", "the record says so")
         batch.emit("out", record.key, record.value, (), 0)
         batch.count(record.at, "mapped")
-        return Taken.DONE
+        return Handled.DONE
 
 
 class ScriptedStage:

@@ -26,8 +26,8 @@ from sluice.stage.delivery import KafkaDelivery
 from sluice.stage.group import GroupReader
 from sluice.stage.loop import Stage
 from sluice.stage.process import Process
-from sluice.stage.restore import skip_key
-from sluice.state import Ageing, Keeping, RocksStore
+from sluice.stage.start import skip_key
+from sluice.state import Expiry, RocksStore, StateBackend
 from sluice.telemetry import Health
 from sluice_mapper.mapper import Mapper
 from sluice_mapper.wiring import inputs_of as mapper_inputs
@@ -92,18 +92,18 @@ class StageFlow:
     def _stage(self, name: str, store: RocksStore) -> Stage:
         made, settings, group = self.made, self.made.settings, self.made.names.group(name)
         watch = TopicWatch(made.admin, every_s=0.5)
-        keeping = Keeping(store, LogReader(settings.kafka), Ageing(LogReader(settings.kafka)), watch)
+        state_backend = StateBackend(store, LogReader(settings.kafka), Expiry(LogReader(settings.kafka)), watch)
         process: Process
         if name == MAPPER:
             mapped, topic_ids = mapper_inputs(made.pipeline, settings)
-            process, tracked = Mapper(group, made.names, made.partitions, mapped, keeping), [""]
+            process, tracked = Mapper(group, made.names, made.partitions, mapped, state_backend), [""]
         else:
             merged = merger_inputs(made.pipeline, settings)
             topic_ids, tracked = (
                 {t: i.topic_id for t, i in merged.items()},
                 [i.canonical_topic for i in merged.values()],
             )
-            process = Merger(group, made.names, made.pipeline.source_order, merged, keeping)
+            process = Merger(group, made.names, made.pipeline.source_order, merged, state_backend)
         return Stage(
             name=name,
             settings=settings,

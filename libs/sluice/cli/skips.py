@@ -19,7 +19,7 @@ from sluice.lag.not_read import looked, refuse_acceptance
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_entities
 from sluice.settings.stage import StageSettings, read_settings
-from sluice.stage.restore import skip_key
+from sluice.stage.start import skip_key
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Accept that records were skipped on purpose.")
 

@@ -78,6 +78,13 @@ def other_count(topic: str, found: int, declared: int) -> EnvironmentFault:
     )
 
 
+def require_partitions(pinned: dict[str, Pinned], partitions: int) -> None:
+    """EnvironmentFault for the first topic that has another count: its keys would lie elsewhere."""
+    for topic, about in pinned.items():
+        if about.partitions != partitions:
+            raise other_count(topic, about.partitions, partitions)
+
+
 def load_kinds(folder: Path) -> list[TopicKind]:
     """All topic kinds of `folder`; SettingsError names the file and member that is wrong."""
     files = sorted(folder.glob("*.yaml"))

@@ -18,9 +18,9 @@ from sluice.lag.groups import StageInputs
 from sluice.lag.partition_records import partition_records
 from sluice.pipeline import Pipeline
 from sluice.stage.dead_letters import PAUSED_WHY, to_resume
-from sluice.stage.partition import Found, LogStart, PartitionRecord, decide_start
-from sluice.stage.pinning import log_name, logs_now, topic_of
-from sluice.stage.restore import accepted_skip
+from sluice.stage.partition_record import LogStart, PartitionRecord, log_name, logs_now, topic_of
+from sluice.stage.start import accepted_skip
+from sluice.stage.start_decision import StartFacts, decide_start
 
 
 class NotRead(NamedTuple):
@@ -115,7 +115,7 @@ def holds(looked: InputFacts, reader: LogReader, control_topic: str) -> dict[Par
 
 def _hold(looked: InputFacts, at: Partition, accepted: int | None) -> NotRead | None:
     record = looked.records.get(at)
-    place = Found(
+    place = StartFacts(
         at,
         looked.group,
         looked.committed.get(at),

@@ -9,7 +9,7 @@ from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
 from sluice.lag.groups import StageInputs
 from sluice.pipeline import Pipeline
-from sluice.stage.partition import PartitionRecord, partition_key
+from sluice.stage.partition_record import PartitionRecord, partition_key
 
 # A transaction writes the partition record last, so it mostly stands within a few offsets of the end.
 _TAILS_OFFSETS = (16, 1_000)

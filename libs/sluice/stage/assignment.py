@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from sluice.kafka.log import Partition
-from sluice.stage.beginning import Beginnings
+from sluice.stage.faults import AssignmentState, ResolvedBy, StageFaults
 from sluice.stage.group import GroupReader
-from sluice.stage.owed import Debt, OwedFaults, Places
 from sluice.stage.process import Owned, Process
+from sluice.stage.start import PartitionStarts
 
 log = structlog.get_logger()
 
@@ -25,7 +25,7 @@ class Assignment:
         self,
         reader: GroupReader,
         process: Process,
-        faults: OwedFaults,
+        faults: StageFaults,
         topic_ids: Mapping[str, str],
         gone: Callable[[Partition], None],
     ) -> None:
@@ -33,7 +33,7 @@ class Assignment:
         self._reader = reader
         self._process = process
         self._gone = gone
-        self._beginnings = Beginnings(reader, process, faults, topic_ids)
+        self._beginnings = PartitionStarts(reader, process, faults, topic_ids)
         self._waiting: dict[Partition, int] = {}
         self._paused: dict[str, float] = {}
         self._resting: dict[str, float] = {}
@@ -51,14 +51,16 @@ class Assignment:
         """The partitions that are ours and not read now: up to where each is done, as far as that is known."""
         return self._beginnings.put_off | {at: one.next_offset for at, one in self.owned.items() if self.held(at)}
 
-    def places(self) -> Places:
+    def places(self) -> AssignmentState:
         committed = {at: -1 if one.committed is None else one.committed for at, one in self.owned.items()}
-        return Places(frozenset(self._beginnings.places | committed.keys()), committed, frozenset(self._waiting))
+        return AssignmentState(
+            frozenset(self._beginnings.places | committed.keys()), committed, frozenset(self._waiting)
+        )
 
-    def under_way(self) -> Debt:
+    def under_way(self) -> ResolvedBy:
         """What was offered and is not committed, and what waits for the process's own work."""
         offered = {at: one.offered for at, one in self.owned.items() if one.offered > (one.committed or 0)}
-        return Debt(offered, frozenset(self._waiting))
+        return ResolvedBy(offered, frozenset(self._waiting))
 
     def held(self, at: Partition) -> bool:
         return at in self._waiting or at[0] in self._paused or at[0] in self._resting

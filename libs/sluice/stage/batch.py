@@ -5,20 +5,24 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
+
+import orjson
 
 from sluice.errors import DeadRecord
 from sluice.kafka.log import Partition
 from sluice.kafka.record import Record
 from sluice.stage.dead_letters import cause_of, dead_letter
-from sluice.stage.ledger import Outcome
+
+Outcome = Literal["mapped", "unchanged", "superseded", "filtered", "dead", "skipped"]
+OUTCOMES: tuple[Outcome, ...] = ("mapped", "unchanged", "superseded", "filtered", "dead", "skipped")
 
 RECORD_OVERHEAD_BYTES = 64
 # Under max.message.bytes (8 MiB) of our topics, with room for the frame of a record and of a batch of one.
 OUTPUT_BYTES_MAX = 8 * 1024 * 1024 - 64 * 1024
 
 
-class Output(NamedTuple):
+class OutputRecord(NamedTuple):
     topic: str
     key: bytes | None
     value: bytes | None
@@ -36,7 +40,7 @@ class Batch:
 
     def __init__(self, stage: str, dlq_topic: str, bytes_max: int, age_max_s: float) -> None:
         self.stage = stage
-        self.outputs: list[Output] = []
+        self.outputs: list[OutputRecord] = []
         self.bytes = 0
         self.counts: dict[Partition, Counter[Outcome]] = defaultdict(Counter)
         self.dead: Counter[str] = Counter()
@@ -57,9 +61,9 @@ class Batch:
 
         Raises DeadRecord for one that no topic of ours takes.
         """
-        self.emit_all([Output(topic, key, value, headers, partition)])
+        self.emit_all([OutputRecord(topic, key, value, headers, partition)])
 
-    def emit_all(self, outputs: Sequence[Output]) -> None:
+    def emit_all(self, outputs: Sequence[OutputRecord]) -> None:
         """Add all of `outputs`; or a DeadRecord, and none of them."""
         if any(output.size_bytes > OUTPUT_BYTES_MAX for output in outputs):
             raise DeadRecord("output-too-large", f"what the record leads to exceeds {OUTPUT_BYTES_MAX} bytes")
@@ -70,11 +74,11 @@ class Batch:
         """Add the dead letter of `record`. The outcome is counted by the caller: a record may fail in one mapping
         and succeed in another."""
         letter = dead_letter(self.stage, record, error, mapping_version)
-        self._add(Output(self._dlq_topic, *letter, -1))
+        self._add(OutputRecord(self._dlq_topic, *letter, -1))
         self.dead[cause_of(self.stage, error)] += 1
         self.parked[record.topic] += 1
 
-    def _add(self, output: Output) -> None:
+    def _add(self, output: OutputRecord) -> None:
         self.outputs.append(output)
         self.bytes += output.size_bytes + RECORD_OVERHEAD_BYTES * (1 + len(output.headers))
 
@@ -92,3 +96,24 @@ class Batch:
     @property
     def empty(self) -> bool:
         return not (self.outputs or self.counts or self.touched or self.next_offsets)
+
+
+def ledger_key(group: str, topic: str, partition: int) -> bytes:
+    return f"{group}/{topic}/{partition}".encode()
+
+
+def ledger_line(
+    from_offset: int, to_offset: int, counts: Counter[Outcome], reset: bool, versions: dict[str, int]
+) -> bytes:
+    """One line: offsets `[from, to)` and the outcomes of the records visible in them, which sum to `visible`."""
+    line: dict[str, Any] = {
+        "v": 1,
+        "from": from_offset,
+        "to": to_offset,
+        "visible": counts.total(),
+        **{outcome: counts[outcome] for outcome in OUTCOMES},
+        "reset": reset,
+        "versions": versions,
+        "at": time.time_ns() // 1_000,
+    }
+    return orjson.dumps(line)

@@ -27,7 +27,7 @@ from sluice.headers import (
 from sluice.kafka.record import Record, number_in
 from sluice.names import SINK_POSTGRES
 from sluice.provenance import RawRef
-from sluice.stage.partition import reset_command
+from sluice.stage.start_decision import reset_command
 
 # Together they stay under max.message.bytes (16 MiB) of dead letters.
 BODY_BYTES_MAX = 8 * 1024 * 1024

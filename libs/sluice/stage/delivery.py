@@ -18,10 +18,9 @@ from sluice.kafka import KafkaSettings, TransactionalProducer, clients
 from sluice.kafka.faults import TOO_LARGE, too_large, translate
 from sluice.kafka.log import Partition
 from sluice.names import Names
-from sluice.stage.batch import Batch
+from sluice.stage.batch import Batch, ledger_key, ledger_line
 from sluice.stage.group import GroupReader
-from sluice.stage.ledger import ledger_key, ledger_line
-from sluice.stage.partition import partition_key
+from sluice.stage.partition_record import partition_key
 from sluice.stage.process import Owned
 
 FLUSH_TIMEOUT_S = 10.0

@@ -19,12 +19,11 @@ from sluice.stage.assignment import Assignment
 from sluice.stage.batch import Batch
 from sluice.stage.dead_letters import PAUSED_WHY, DeadLetterGuard, to_resume
 from sluice.stage.delivery import Delivery
+from sluice.stage.faults import StageFaults
 from sluice.stage.group import GroupReader
-from sluice.stage.metrics_of import StageMetrics
-from sluice.stage.owed import OwedFaults
-from sluice.stage.pace import Pace
-from sluice.stage.process import Process, Taken
-from sluice.stage.recovery import Recovery
+from sluice.stage.metrics import StageMetrics
+from sluice.stage.process import Handled, Process
+from sluice.stage.recovery import Pace, Recovery
 from sluice.stage.signals import Stop
 from sluice.telemetry.health import Health
 
@@ -57,7 +56,7 @@ class Stage:
         self._dlq_topic = dlq_topic
         self._health = health
         self._metrics = StageMetrics(name, reader.group)
-        self._faults = OwedFaults(health)
+        self._faults = StageFaults(health)
         self._assignment = Assignment(reader, process, self._faults, topic_ids, self._metrics.forget)
         self._guards = {topic: DeadLetterGuard() for topic in topic_ids}
         self._pace = Pace(settings.batch_bytes_max)
@@ -120,7 +119,7 @@ class Stage:
             if isinstance(item, End):
                 owned.next_offset = item.offset
                 continue
-            if self._handle(item, batch) is Taken.LATER:
+            if self._handle(item, batch) is Handled.AGAIN:
                 self._assignment.wait(item.at, item.offset)
                 continue
             owned.next_offset = item.offset + 1
@@ -130,7 +129,7 @@ class Stage:
         if not batch.empty:
             self._deliver(batch)
 
-    def _handle(self, record: Record, batch: Batch) -> Taken:
+    def _handle(self, record: Record, batch: Batch) -> Handled:
         topic, parked_before = record.topic, batch.parked[record.topic]
         # What a process adds only when the batch ends weighs about as much as what it is made from.
         batch.bytes += record.size_bytes
@@ -141,15 +140,15 @@ class Stage:
         except DeadRecord as error:
             batch.park(record, error)
             batch.count(record.at, "dead")
-            taken = Taken.DONE
+            taken = Handled.DONE
         finally:
             self._health.processing(None)
-        batch.next_offsets[record.at] = record.offset + (taken is Taken.DONE)
-        if taken is Taken.DONE:
+        batch.next_offsets[record.at] = record.offset + (taken is Handled.DONE)
+        if taken is Handled.DONE:
             batch.newest_ms[record.at] = record.timestamp_ms
         dead = batch.parked[topic] - parked_before
         batch.judged[topic] += dead
-        if taken is Taken.DONE and self._guards[topic].saw(record.partition, record.offset, dead > 0):
+        if taken is Handled.DONE and self._guards[topic].saw(record.partition, record.offset, dead > 0):
             self._pause(topic)
         return taken
 

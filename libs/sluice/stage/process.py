@@ -11,14 +11,14 @@ from sluice.errors import Bug
 from sluice.kafka.log import Partition
 from sluice.kafka.record import Record
 from sluice.stage.batch import Batch
-from sluice.stage.partition import PartitionRecord
+from sluice.stage.partition_record import PartitionRecord
 from sluice.state import View
 
 
-class Taken(Enum):
+class Handled(Enum):
     DONE = auto()
     """The record's effects are in the batch."""
-    LATER = auto()
+    AGAIN = auto()
     """Not finished: the partition waits until `busy` is False, then the same record is offered again."""
 
 
@@ -66,7 +66,7 @@ class Process(ABC):
         """
 
     @abstractmethod
-    def handle(self, record: Record, batch: Batch) -> Taken:
+    def handle(self, record: Record, batch: Batch) -> Handled:
         """Add the effects of one record to `batch` and count its outcome. The loop parks a record on DeadRecord."""
 
     def stop(self, at: Partition) -> None:

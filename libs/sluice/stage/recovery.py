@@ -11,9 +11,8 @@ import structlog
 from sluice.errors import Bug, DeadRecord, EnvironmentFault, Fenced, TopicFault, TransactionLost, Transient
 from sluice.stage.assignment import Assignment
 from sluice.stage.delivery import Delivery
+from sluice.stage.faults import ResolvedBy, StageFaults
 from sluice.stage.group import ConsumerLost, GroupReader, Unreadable
-from sluice.stage.owed import Debt, OwedFaults
-from sluice.stage.pace import Pace
 from sluice.stage.process import Process
 from sluice.stage.signals import Stop
 from sluice.telemetry.health import Health
@@ -24,6 +23,10 @@ FENCED_OFTEN = 3
 FENCED_WITHIN_S = 300.0
 # What an input topic alone has wrong is tried again so often; the others are offered twice then.
 TOPIC_RESTS_S = 5.0
+BATCH_BYTES_MIN = 64 * 1024
+WAIT_MIN_S = 0.1
+WAIT_MAX_S = 5.0
+ASKED_WAIT_MAX_S = 30.0
 
 log = structlog.get_logger()
 
@@ -43,6 +46,30 @@ class Fences:
         return len(self._at) == FENCED_OFTEN and now_s - self._at[0] < FENCED_WITHIN_S
 
 
+class Pace:
+    """`batch_bytes` is what a batch is cut at, `batch_bytes_max` at most."""
+
+    def __init__(self, batch_bytes_max: int) -> None:
+        self.batch_bytes = self._batch_bytes_max = batch_bytes_max
+        self._wait_s = 0.0
+
+    def delivered(self) -> None:
+        self.batch_bytes = min(self._batch_bytes_max, self.batch_bytes + BATCH_BYTES_MIN)
+
+    def turned(self) -> None:
+        """A turn came around without an error."""
+        self._wait_s = 0.0
+
+    def halve(self) -> None:
+        """The batch may have been too large for what it met."""
+        self.batch_bytes = max(BATCH_BYTES_MIN, self.batch_bytes // 2)
+
+    def wait(self, stop: Stop, asked_s: float | None = None) -> None:
+        """Wait as long as was asked for, or twice as long as the last time; the stop signal cuts it short."""
+        self._wait_s = min(WAIT_MAX_S, max(WAIT_MIN_S, self._wait_s * 2))
+        stop.wait(min(asked_s or self._wait_s, ASKED_WAIT_MAX_S))
+
+
 class Recovery:
     """A membership of the group and a producer, renewed when one of them is lost."""
 
@@ -54,7 +81,7 @@ class Recovery:
         assignment: Assignment,
         pace: Pace,
         health: Health,
-        faults: OwedFaults,
+        faults: StageFaults,
     ) -> None:
         self._reader = reader
         self._delivery = delivery
@@ -77,9 +104,9 @@ class Recovery:
                 log.info("started", group=self._reader.group)
                 return
             except Transient as error:
-                self._not_now("not now", error, Debt(joining=True))
+                self._not_now("not now", error, ResolvedBy(joining=True))
             except EnvironmentFault as error:
-                self._faults.failed(error.where, str(error), Debt(joining=True), time.monotonic())
+                self._faults.failed(error.where, str(error), ResolvedBy(joining=True), time.monotonic())
             self._pace.wait(stop)
             self._faults.waiting_to_join(time.monotonic())
 
@@ -91,7 +118,7 @@ class Recovery:
         try:
             act()
             if not self._fences.often(time.monotonic()):
-                self._health.mend(FENCED)
+                self._health.resolve(FENCED)
             self._pace.turned()
         except TransactionLost as error:
             self._not_now("transaction lost; fencing again", error, self._assignment.under_way())
@@ -112,7 +139,7 @@ class Recovery:
             raise Bug(f"a record was called dead where none can be parked: {error}") from error
         except EnvironmentFault as error:
             under_way = self._assignment.under_way()
-            debt = Debt(read=frozenset([error.at])) if isinstance(error, Unreadable) else under_way
+            debt = ResolvedBy(read=frozenset([error.at])) if isinstance(error, Unreadable) else under_way
             self._faults.failed(error.where, str(error), debt, time.monotonic())
             if isinstance(error, TopicFault):
                 self._assignment.rest(error.topic, TOPIC_RESTS_S)
@@ -120,7 +147,7 @@ class Recovery:
             self._pace.wait(stop)
         self._faults.review(self._assignment.places(), time.monotonic())
 
-    def _not_now(self, told: str, error: Transient, debt: Debt) -> None:
+    def _not_now(self, told: str, error: Transient, debt: ResolvedBy) -> None:
         why = f"nothing goes on: {error}. Next: look at what this names; it is tried again by itself"
         if self._faults.failed(STANDSTILL, why, debt, time.monotonic(), passing=True):
             log.warning(told, why=str(error))
@@ -132,7 +159,7 @@ class Recovery:
         self._pace.wait(stop)
         self.join(stop)
 
-    def _offer_again(self, under_way: Debt) -> None:
+    def _offer_again(self, under_way: ResolvedBy) -> None:
         self._process.dropped()
         self._assignment.rewind()
         if under_way.nothing:

@@ -3,8 +3,8 @@
 The topic is the truth; the store answers in microseconds and may be lost; the checkpoint says how far it has read.
 """
 
-from sluice.state.ageing import Ageing, Keeping
+from sluice.state.expiry import Expiry, StateBackend
 from sluice.state.store import MemoryStore, RocksStore, Store
 from sluice.state.view import View
 
-__all__ = ["Ageing", "Keeping", "MemoryStore", "RocksStore", "Store", "View"]
+__all__ = ["Expiry", "MemoryStore", "RocksStore", "StateBackend", "Store", "View"]

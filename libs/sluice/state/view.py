@@ -22,8 +22,8 @@ RESTORE_SLICE_RECORDS = 1_000
 # Half of delete.retention.ms (30 days): behind an older checkpoint, tombstones may have been compacted away unseen.
 CHECKPOINT_AGE_MAX_S = 15 * 86_400.0
 
-Held = Callable[[], bytes | None]
-Project = Callable[[bytes, Message, Held], bytes | None]
+Stored = Callable[[], bytes | None]
+Project = Callable[[bytes, Message, Stored], bytes | None]
 
 
 class View:

@@ -12,7 +12,7 @@ from sluice.kafka.watch import KafkaWatch, silence_of
 from sluice.pipeline import load_pipeline
 from sluice.settings.stage import StageSettings, require_writable
 from sluice.telemetry.fault_writer import FaultWriter
-from sluice.telemetry.health import PROCESS, Health, Standing
+from sluice.telemetry.health import PROCESS, ActiveFault, Health
 from sluice.telemetry.logs import configure_logs
 from sluice.telemetry.metrics import FAULT
 from sluice.telemetry.server import TelemetryServer
@@ -35,11 +35,11 @@ def telemetry(settings: StageSettings, stage: str) -> Iterator[Health]:
     names = load_pipeline(settings.pipeline).names
     writer = FaultWriter(settings.kafka, names.faults, stage, settings.process_name)
 
-    def told(about: str, standing: Standing | None) -> None:
-        measured(stage, about, standing)
-        writer.notes.told(about, standing)
+    def told(about: str, active: ActiveFault | None) -> None:
+        measured(stage, about, active)
+        writer.notes.told(about, active)
 
-    health = Health(told=told)
+    health = Health(on_change=told)
     suffix = "" if settings.instance == "0" else f".{settings.instance}"
     run_file = settings.state_dir / "run" / f"{stage}{suffix}.json"
     server = TelemetryServer(settings.telemetry.host, settings.telemetry.port, health, run_file)
@@ -49,7 +49,7 @@ def telemetry(settings: StageSettings, stage: str) -> Iterator[Health]:
             log.error("fault stands", about=KAFKA, why=silence_of(settings.kafka), for_s=round(for_s))
         health.fault(KAFKA, silence_of(settings.kafka))
 
-    watch = KafkaWatch(settings.kafka, names.faults, silent, lambda: health.mend(KAFKA))
+    watch = KafkaWatch(settings.kafka, names.faults, silent, lambda: health.resolve(KAFKA))
     writer.start(health)
     watch.start()
     try:
@@ -61,18 +61,18 @@ def telemetry(settings: StageSettings, stage: str) -> Iterator[Health]:
         watch.close()
         writer.close()
         server.close()
-        for about in health.standing:
+        for about in health.active:
             measured(stage, about, None)
 
 
-def measured(stage: str, about: str, standing: Standing | None) -> None:
+def measured(stage: str, about: str, active: ActiveFault | None) -> None:
     """The metric follows: 1 while a fault stands, and gone with it."""
-    if standing is None:
+    if active is None:
         try:
             FAULT.remove(stage, about)
         except KeyError:
             return
-    elif standing.alarm:
+    elif active.is_failure:
         FAULT.labels(stage, about).set(1)
 
 

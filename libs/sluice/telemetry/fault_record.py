@@ -1,4 +1,4 @@
-"""A standing fault as a record of `sluice.faults`: key `<stage>/<instance>/<about>`, a value as JSON, null once it is
+"""A active fault as a record of `sluice.faults`: key `<stage>/<instance>/<about>`, a value as JSON, null once it is
 over."""
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import orjson
 
-from sluice.telemetry.health import Standing
+from sluice.telemetry.health import ActiveFault
 
 VERSION = 1
 # So often what stands is said anew: who reads can tell a fault from one whose process is gone.
@@ -62,8 +62,8 @@ def key_of(stage: str, instance: str, about: str) -> bytes:
     return f"{prefix_of(stage, instance)}{about}".encode()
 
 
-def written(stage: str, instance: str, about: str, standing: Standing | None, now_us: int) -> bytes | None:
+def written(stage: str, instance: str, about: str, active: ActiveFault | None, now_us: int) -> bytes | None:
     """The record's value; None, a tombstone, where nothing stands."""
-    if standing is None:
+    if active is None:
         return None
-    return FaultRecord(stage, instance, about, standing.why, standing.since_us, now_us, standing.attempts).to_json()
+    return FaultRecord(stage, instance, about, active.why, active.since_us, now_us, active.attempts).to_json()

@@ -17,9 +17,9 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from sluice.errors import EnvironmentFault, SluiceError, Transient
 from sluice.kafka import KafkaSettings, clients, read_to_end
 from sluice.kafka.faults import translate
-from sluice.telemetry.fault_notes import FaultNotes
+from sluice.telemetry.fault_buffer import FaultBuffer
 from sluice.telemetry.fault_record import REPEATED_EVERY_S, key_of, prefix_of, written
-from sluice.telemetry.health import Health, Standing
+from sluice.telemetry.health import ActiveFault, Health
 
 RETRY_S = 5.0
 ANSWER_S = 5.0
@@ -35,7 +35,7 @@ class FaultWriter:
     """`stage` and `instance` name the process. That the topic cannot be written is a fault too, told by `health`."""
 
     def __init__(self, settings: KafkaSettings, topic: str, stage: str, instance: str) -> None:
-        self.notes = FaultNotes()
+        self.notes = FaultBuffer()
         self._settings, self._topic = settings, topic
         self._stage, self._instance = stage, instance
         self._stopped = threading.Event()
@@ -47,7 +47,7 @@ class FaultWriter:
         self._thread.start()
 
     def close(self) -> None:
-        """Write what waits, within a few seconds. What stands goes on standing: that we stop mends nothing."""
+        """Write what waits, within a few seconds. What stands goes on active: that we stop mends nothing."""
         self._stopped.set()
         self._thread.join(CLOSE_S)
 
@@ -69,7 +69,7 @@ class FaultWriter:
 
     def _write(self, health: Health) -> bool:
         """Write what waits; whether that was possible."""
-        taken: dict[str, Standing | None] = {}
+        taken: dict[str, ActiveFault | None] = {}
         try:
             self._find()
             self._inherit()
@@ -88,7 +88,7 @@ class FaultWriter:
             self.notes.give_back(taken)
             log.warning("faults not written", why=type(error).__name__)
             return False
-        health.mend(self._topic)
+        health.resolve(self._topic)
         return True
 
     def _find(self) -> None:
@@ -117,7 +117,7 @@ class FaultWriter:
         self.notes.inherit(left)
         self._inherited = True
 
-    def _send(self, states: Mapping[str, Standing | None]) -> None:
+    def _send(self, states: Mapping[str, ActiveFault | None]) -> None:
         if not states:
             return
         refused: list[KafkaError] = []
@@ -130,8 +130,8 @@ class FaultWriter:
         self._producer = producer
         now_us = time.time_ns() // 1_000
         try:
-            for about, standing in states.items():
-                value = written(self._stage, self._instance, about, standing, now_us)
+            for about, active in states.items():
+                value = written(self._stage, self._instance, about, active, now_us)
                 key = key_of(self._stage, self._instance, about)
                 producer.produce(self._topic, value, key, 0, on_delivery=report)
             unanswered = producer.flush(ANSWER_S)

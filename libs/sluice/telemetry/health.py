@@ -1,6 +1,6 @@
-"""Health as two questions: is the process making progress (`/healthz`), and can it work now (`/readyz`)?
+"""Health of a process: does it make progress (`/healthz`), and can it work now (`/readyz`)?
 
-Liveness depends on neither Kafka nor Postgres nor lag: restarting a process never mends those.
+Liveness does not depend on Kafka, Postgres or lag, because a restart of the process fixes none of them.
 """
 
 from __future__ import annotations
@@ -26,112 +26,113 @@ PLACES_MAX = 4
 log = structlog.get_logger()
 
 
-class Standing(NamedTuple):
-    """A fault that stands: `why` (with the next step), since when (Unix µs), and how many times in a row something was
-    tried, 0 where nobody counts."""
+class ActiveFault(NamedTuple):
+    """A fault that is not resolved: `why` (with the next step), since when (Unix µs), and how many times in a row an
+    operation was tried, 0 where this is not counted."""
 
     why: str
     since_us: int
     attempts: int = 0
 
     @property
-    def alarm(self) -> bool:
-        """Whether it is worth an alarm: whoever only starts has found nothing wrong yet."""
+    def is_failure(self) -> bool:
+        """False while something only starts: the process is not ready, but nothing is wrong."""
         return self.why != STARTING
 
 
 class Placed(Protocol):
-    """A record, of which faults name the place."""
+    """A record, whose place a fault names."""
 
     @property
     def place(self) -> str: ...
 
 
-Told = Callable[[str, Standing | None], None]
-"""Called with what a fault is about, and the fault; None when it ended. Must not block."""
+FaultListener = Callable[[str, ActiveFault | None], None]
+"""Called with the subject of a fault, and the fault or None when it is resolved. Must not block."""
 
 
-def _nobody(about: str, standing: Standing | None) -> None:
+def _ignore(about: str, fault: ActiveFault | None) -> None:
     return
 
 
 class Health:
-    """Told by the loop, asked by the HTTP server; thread-safe. `told` hears each fault that is new, changed or over.
+    """Written by the loop, read by the HTTP server; thread-safe. `on_change` is called for each new, changed or
+    resolved fault.
 
-    A fault stands until what it is about succeeds: who calls `mend` knows that this succeeded, not something beside it.
+    A fault is active until its subject succeeds: call `resolve` only when this subject succeeded, not another one.
     """
 
-    def __init__(self, stalled_after_s: float = STALLED_AFTER_S, told: Told = _nobody) -> None:
+    def __init__(self, stalled_after_s: float = STALLED_AFTER_S, on_change: FaultListener = _ignore) -> None:
         self._stalled_after_s = stalled_after_s
         self._progress_at = time.monotonic()
-        self._told = told
-        self._standing = {START: Standing(STARTING, _now_us())}
+        self._on_change = on_change
+        self._active = {START: ActiveFault(STARTING, _now_us())}
         self._lock = threading.Lock()
         self._record: Placed | None = None
         self._loop: int | None = None
 
     def watched(self) -> None:
-        """The calling thread is the loop that `watch` looks after."""
+        """Called by the loop: `watch` checks the calling thread from now on."""
         self._loop = threading.get_ident()
         self.progress()
 
     def progress(self) -> None:
-        """The loop came around; waiting with a deadline counts, hanging does not."""
+        """The loop completed a turn. A wait with a deadline is progress, a hang is not."""
         self._progress_at = time.monotonic()
-        if LOOP in self._standing:
-            self.mend(LOOP)
+        if LOOP in self._active:
+            self.resolve(LOOP)
 
     def processing(self, record: Placed | None) -> None:
-        """The loop goes on to `record`, for `watch`; None: it has done the one before."""
+        """The loop starts to process `record`; None: it has finished the last one."""
         self._record = record
         self.progress()
 
     def watch(self) -> None:
-        """Called by another thread again and again: a loop that hangs cannot say so itself."""
+        """Called repeatedly by another thread, because a loop that hangs cannot report it."""
         stalled_s, record, loop = self.stalled_s, self._record, self._loop
-        if loop is None or stalled_s < self._stalled_after_s or LOOP in self._standing:
+        if loop is None or stalled_s < self._stalled_after_s or LOOP in self._active:
             return
         since = datetime.fromtimestamp(time.time() - stalled_s, UTC).isoformat(timespec="seconds")
-        about, next_step = "the stage waits", "see that Kafka and Postgres answer; if they do, start the stage again"
+        state, next_step = "the stage waits", "check that Kafka and Postgres answer; if they do, restart the stage"
         if record is not None:
-            about = f"record {record.place} is processed and does not end"
-            next_step = "mend what never ends there, and start the stage again"
-        self.fault(LOOP, f"no progress since {since}: {about}, at {innermost_places(loop)}. Next: {next_step}")
+            state = f"the stage still processes record {record.place}"
+            next_step = "fix the code that never returns at this place, then restart the stage"
+        self.fault(LOOP, f"no progress since {since}: {state}, at {innermost_places(loop)}. Next: {next_step}")
 
     def starting(self, about: str) -> None:
-        """Not ready because `about` only begins, which is no alarm."""
+        """Not ready because `about` starts, which is no failure."""
         self.fault(about, STARTING)
 
     def started(self) -> None:
-        self.mend(START)
+        self.resolve(START)
 
     def fault(self, about: str, why: str, attempts: int = 0) -> None:
-        """Not ready because of `about`, until `mend(about)`. A new cause is one line of the log, however often told.
+        """Not ready because of `about`, until `resolve(about)`. Each new cause is logged once.
 
-        `about` names a thing of the pipeline (a table, a stream, a partition): it labels a metric. `attempts`: how many
-        times in a row it was tried by now.
+        `about` names a part of the pipeline (a table, a stream, a partition) and is a label of a metric. `attempts`:
+        how many times in a row it was tried so far.
         """
         with self._lock:
-            before = self._standing.get(about)
+            before = self._active.get(about)
             if before is not None and (before.why, before.attempts) == (why, attempts):
                 return
-            since_us = before.since_us if before is not None and before.alarm else _now_us()
-            now = self._standing[about] = Standing(why, since_us, attempts)
-            self._told(about, now)
+            since_us = before.since_us if before is not None and before.is_failure else _now_us()
+            now = self._active[about] = ActiveFault(why, since_us, attempts)
+            self._on_change(about, now)
             if before is not None and before.why == why:
                 return
-        if now.alarm and about != PROCESS:  # how we end is told by whoever ends us
+        if now.is_failure and about != PROCESS:  # the caller that ends the process logs why
             log.error("fault", about=about, why=why)
 
-    def mend(self, about: str) -> None:
-        """What the fault is about succeeded."""
+    def resolve(self, about: str) -> None:
+        """The subject of the fault succeeded."""
         with self._lock:
-            before = self._standing.pop(about, None)
+            before = self._active.pop(about, None)
             if before is None:
                 return
-            self._told(about, None)
-        if before.alarm:
-            log.info("fault over", about=about, stood_s=round((_now_us() - before.since_us) / 1e6, 1))
+            self._on_change(about, None)
+        if before.is_failure:
+            log.info("fault resolved", about=about, active_s=round((_now_us() - before.since_us) / 1e6, 1))
 
     @property
     def stalled_s(self) -> float:
@@ -143,21 +144,21 @@ class Health:
 
     @property
     def faults(self) -> dict[str, str]:
-        """Why we are not ready, by what it is about."""
-        return {about: one.why for about, one in self.standing.items()}
+        """Why the process is not ready, by subject."""
+        return {about: one.why for about, one in self.active.items()}
 
     @property
-    def standing(self) -> dict[str, Standing]:
+    def active(self) -> dict[str, ActiveFault]:
         with self._lock:
-            return dict(self._standing)
+            return dict(self._active)
 
 
 def innermost_places(thread: int) -> str:
-    """Where the thread of this number stands now: file and line of its innermost calls, the innermost first."""
+    """File and line of the innermost calls of the thread with this id, the innermost first."""
     frame = sys._current_frames().get(thread)
     calls = list(traceback.walk_stack(frame))[:PLACES_MAX]
     places = (f"{'/'.join(Path(one.f_code.co_filename).parts[-3:])}:{line}" for one, line in calls)
-    return ", called at ".join(places) or "a place that is not known"
+    return ", called at ".join(places) or "an unknown place"
 
 
 def _now_us() -> int:

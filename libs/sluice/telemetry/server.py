@@ -69,15 +69,15 @@ def _is_running(told: str) -> bool:
 
 
 def _readiness(health: Health) -> tuple[int, dict[str, Any]]:
-    standing = health.standing
+    active = health.active
     body = {
-        "ready": not standing,
-        "faults": {about: one.why for about, one in standing.items()},
+        "ready": not active,
+        "faults": {about: one.why for about, one in active.items()},
         "since": {
-            about: datetime.fromtimestamp(one.since_us // 1_000_000, UTC).isoformat() for about, one in standing.items()
+            about: datetime.fromtimestamp(one.since_us // 1_000_000, UTC).isoformat() for about, one in active.items()
         },
     }
-    return 503 if standing else 200, body
+    return 503 if active else 200, body
 
 
 def _handler(health: Health) -> type[BaseHTTPRequestHandler]:

@@ -13,14 +13,13 @@ from sluice.golden.connection import Connection
 from sluice.golden.rows import connect_to_read
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.log import Partition
-from sluice.kafka.topics import Topics
+from sluice.kafka.topics import Topics, require_partitions
 from sluice.lag import StageInputs, stage_inputs
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities, load_mappings
 from sluice.schemas import Registry, make_decoder
 from sluice.schemas.decoder import Decode
 from sluice.settings.stage import StageSettings
-from sluice.stage.pinning import require_partitions
 from sluice.verify.candidates import Candidate
 from sluice.verify.reading import DeadLetterOrigins
 from sluice.verify.report import Report

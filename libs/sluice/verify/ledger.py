@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sluice.kafka.log import Partition
-from sluice.stage.ledger import OUTCOMES
+from sluice.stage.batch import OUTCOMES
 from sluice.verify.visible import VisibleOffsets
 
 

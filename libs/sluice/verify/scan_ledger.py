@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
 from sluice.lag import StageInputs
-from sluice.stage.ledger import ledger_key
+from sluice.stage.batch import ledger_key
 from sluice.verify.ledger import PartitionLedger
 from sluice.verify.reading import records, spans_to
 from sluice.verify.report import Report

@@ -16,7 +16,7 @@ from sluice.pipeline import Pipeline, load_pipeline
 from sluice.pipeline.authored import load_entities
 from sluice.stage.batch import OUTPUT_BYTES_MAX
 from sluice.stage.dead_letters import BODY_BYTES_MAX
-from sluice.stage.partition import ABSENCE_MAX_S
+from sluice.stage.start_decision import ABSENCE_MAX_S
 from sluice.state.view import CHECKPOINT_AGE_MAX_S
 from support.repository import ROOT
 

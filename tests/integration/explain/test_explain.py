@@ -17,7 +17,7 @@ from sluice.explain import Explanation, explain, rendering
 from sluice.explain.explanation import FieldExplained
 from sluice.kafka.topics import Topics
 from sluice.provenance import RawRef
-from sluice.stage.partition import PartitionRecord, partition_key
+from sluice.stage.partition_record import PartitionRecord, partition_key
 from support.handmade import Handmade
 from support.people import Person
 

@@ -15,7 +15,7 @@ from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.groups import set_offsets
 from sluice.kafka.topics import Topic, Topics
 from sluice.lag import Backlog, backlogs, committed_offsets
-from sluice.stage.partition import PartitionRecord, partition_key
+from sluice.stage.partition_record import PartitionRecord, partition_key
 from support.handmade import Handmade
 from support.topics import make_topics
 from support.waiting import eventually

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from sluice.stage.backpressure import Flow, LagBounds
+from sluice.ingress.backpressure import Flow, LagBounds
 from sluice_ingress_poller.lag import BackPressure, DownstreamLag
 from support.polling import Polled, Things, as_published
 from support.scripted_source import ScriptedSource, scripted_source

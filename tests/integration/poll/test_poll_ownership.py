@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from sluice.ingress.backpressure import LagBounds
 from sluice.kafka import TransactionalProducer, clients
 from sluice.position import Position
-from sluice.stage.backpressure import LagBounds
 from sluice.state import MemoryStore
 from sluice.telemetry import Health
 from sluice_ingress_poller.lag import BackPressure, DownstreamLag

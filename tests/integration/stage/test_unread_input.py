@@ -9,15 +9,15 @@ from prometheus_client import REGISTRY
 
 from sluice.kafka import LogReader
 from sluice.lag.partition_records import newest_values
-from sluice.stage import metrics_of
-from sluice.stage.partition import PartitionRecord, partition_key
+from sluice.stage import metrics as stage_metrics
+from sluice.stage.partition_record import PartitionRecord, partition_key
 from support.echo_stage import EchoBench, Running
 from support.waiting import eventually
 
 
 @pytest.fixture
 def bench(kafka: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EchoBench:
-    monkeypatch.setattr(metrics_of, "ENDS_EVERY_S", 0.5)
+    monkeypatch.setattr(stage_metrics, "ENDS_EVERY_S", 0.5)
     return EchoBench(kafka, topic_prefix, tmp_path)
 
 

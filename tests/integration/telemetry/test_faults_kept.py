@@ -58,8 +58,8 @@ def test_a_fault_is_told_by_lag_above_all_else_until_it_is_over(made: Handmade) 
         assert first.endswith("sink-postgres: table golden.person: was dropped. Next: run `sluice sink rebuild person`")
         (told,) = orjson.loads(lag(made, "--json").splitlines()[-1])["faults"]
         assert (told["stage"], told["about"], told["why"]) == ("sink-postgres", TABLE, WHY)
-        assert abs(told["since_s"] - health.standing[TABLE].since_us / 1e6) < 1e-3
-        health.mend(TABLE)
+        assert abs(told["since_s"] - health.active[TABLE].since_us / 1e6) < 1e-3
+        health.resolve(TABLE)
         eventually(lambda: not stands(made).faults, "it is over")
     assert TABLE not in lag(made)
 

@@ -10,7 +10,7 @@ import pytest
 
 from sluice.embedded import Servers
 from sluice.provenance import Contribution
-from sluice.stage.ledger import ledger_key
+from sluice.stage.batch import ledger_key
 from sluice.verify import Report, verify
 from sluice.verify.report import Check
 from support.handmade import Handmade

@@ -10,7 +10,7 @@ from sluice.cli.skips import inputs_of
 from sluice.errors import SettingsError
 from sluice.lag.groups import StageInputs
 from sluice.lag.not_read import InputFacts, refuse_acceptance
-from sluice.stage.partition import PartitionRecord
+from sluice.stage.partition_record import PartitionRecord
 
 TOPIC = "raw.hr.workers"
 STAGES = [

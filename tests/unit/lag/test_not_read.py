@@ -14,8 +14,8 @@ from sluice.lag import Backlog
 from sluice.lag.measure import StageLag
 from sluice.lag.not_read import InputFacts, NotRead, holds
 from sluice.lag.partition_records import newest_values
-from sluice.stage.partition import PartitionRecord
-from sluice.stage.restore import skip_key
+from sluice.stage.partition_record import PartitionRecord
+from sluice.stage.start import skip_key
 from support.memory_log import MemoryLogs
 
 TOPIC = "raw.hr.workers"

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from sluice.cdc.debezium import UNAVAILABLE
 from sluice.entities import Entity, Identity, mapping
 from sluice.entities.mapping import Mapping
-from sluice.state.ageing import GONE_FOR_S
+from sluice.state.expiry import DELETED_KEYS_KEPT_S
 from support.mapping_bench import MapperBench, position
 
 
@@ -458,9 +458,9 @@ def test_a_key_deleted_so_long_ago_that_nothing_can_contradict_it_is_forgotten()
     bench.change(2, "1:1:2", row(2))
     bench.change(1, "1:2:1", None)
     bench.run()
-    bench.housekeep_after(GONE_FOR_S - 60)
+    bench.housekeep_after(DELETED_KEYS_KEPT_S - 60)
     assert bench.known_keys == {b'{"id":1}', b'{"id":2}'}
-    bench.housekeep_after(GONE_FOR_S + 60)
+    bench.housekeep_after(DELETED_KEYS_KEPT_S + 60)
     assert bench.known_keys == {b'{"id":2}'}
 
 
@@ -470,5 +470,5 @@ def test_a_deleted_key_of_which_a_newer_record_is_parked_is_not_forgotten() -> N
     bench.change(1, "1:2:1", None)
     bench.append(b'{"id":1}', b"not json", "1:3:1")
     bench.run()
-    bench.housekeep_after(GONE_FOR_S + 60)
+    bench.housekeep_after(DELETED_KEYS_KEPT_S + 60)
     assert bench.known_keys == {b'{"id":1}'}

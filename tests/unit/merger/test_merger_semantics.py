@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sluice.entities import Entity, EntityContract, Identity, Scale, prefer
 from sluice.stage.batch import OUTPUT_BYTES_MAX
-from sluice.state.ageing import GONE_FOR_S
+from sluice.state.expiry import DELETED_KEYS_KEPT_S
 from support.merging_bench import IN, OUT, MergerBench
 
 
@@ -266,12 +266,12 @@ def test_a_golden_record_too_large_under_new_rules_is_parked_with_the_claim_that
 
 def test_a_retraction_that_nothing_can_contradict_any_more_is_dropped_and_stays_a_deletion() -> None:
     merger = bench()
-    merger.logs.now_ms -= int(GONE_FOR_S * 1_000) + 1_000
+    merger.logs.now_ms -= int(DELETED_KEYS_KEPT_S * 1_000) + 1_000
     merger.claim("E1", "hr", "1:1:1", name="Ada")
     merger.claim("E1", "hr", "1:2:1", retracted=True)
     merger.claim("E2", "hr", "1:1:1", name="Bob")
     merger.run()
-    merger.logs.now_ms += int(GONE_FOR_S * 1_000)
+    merger.logs.now_ms += int(DELETED_KEYS_KEPT_S * 1_000)
     young = merger.claim("E3", "hr", "1:2:1", retracted=True)
     merger.run()
     said = len(merger.canonical)
@@ -290,11 +290,11 @@ def test_a_retraction_that_nothing_can_contradict_any_more_is_dropped_and_stays_
 @pytest.mark.parametrize("lose", [False, True])
 def test_a_claim_made_just_before_its_old_retraction_was_dropped_is_written_again(lose: bool) -> None:
     merger = bench()
-    merger.logs.now_ms -= int(GONE_FOR_S * 1_000) + 1_000
+    merger.logs.now_ms -= int(DELETED_KEYS_KEPT_S * 1_000) + 1_000
     merger.claim("E1", "hr", "1:1:1", name="Ada")
     merger.claim("E1", "hr", "1:2:1", retracted=True)
     merger.run()
-    merger.logs.now_ms += int(GONE_FOR_S * 1_000)
+    merger.logs.now_ms += int(DELETED_KEYS_KEPT_S * 1_000)
     merger.crash()
     merger.claim("E1", "hr", "1:3:1", name="Ada again")  # not read yet when the null is written above it
     merger.housekeep()

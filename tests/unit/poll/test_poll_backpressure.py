@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sluice.ingress.backpressure import Flow, LagBounds, counted_lag, highest_committed, next_flow
 from sluice.kafka.log import Partition
-from sluice.stage.backpressure import Flow, LagBounds, counted_lag, highest_committed, next_flow
 
 BOUNDS = LagBounds(throttle_records=100, pause_records=400, resume_fraction=0.5)
 F, T, P = Flow.FLOWING, Flow.THROTTLED, Flow.PAUSED

@@ -16,9 +16,9 @@ from sluice.connector import CursorValue, Stream
 from sluice.connector.cursor import order
 from sluice.connector.record import Record
 from sluice.errors import EnvironmentFault
+from sluice.ingress.backpressure import Flow
 from sluice.ingress.deletes import Loss
 from sluice.position import Position
-from sluice.stage.backpressure import Flow
 from sluice_ingress_poller.enumeration import Accepted, Enumeration, Grounds, ShrinkGuard, Verdict, judge
 from sluice_ingress_poller.page import RECORD_BYTES_MAX, Item, content_hash, news, stated_change
 from sluice_ingress_poller.polled import Patience, shard_of

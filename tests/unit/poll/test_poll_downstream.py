@@ -8,10 +8,10 @@ from typing import cast
 import pytest
 
 from sluice.errors import SettingsError, UnknownCode
+from sluice.ingress.backpressure import Flow, LagBounds
 from sluice.lag import stage_inputs
 from sluice.pipeline import Pipeline, load_pipeline
 from sluice.pipeline.authored import load_entities
-from sluice.stage.backpressure import Flow, LagBounds
 from sluice_ingress_poller.lag import BackPressure, DownstreamLag, downstream
 from support.people import PIPELINE
 from support.waiting import eventually

@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 
 from sluice.errors import EnvironmentFault, Transient
+from sluice.ingress.backpressure import LagBounds
 from sluice.pipeline import load_pipeline
-from sluice.stage.backpressure import LagBounds
 from sluice.stage.signals import Stop
 from sluice.telemetry import Health
 from sluice_ingress_poller.lag import BACK_PRESSURE, BackPressure, DownstreamLag

@@ -21,7 +21,7 @@ def test_a_refused_request_names_the_first_stored_answer_that_says_so() -> None:
     assert shown(health) == f"{REFUSED}. Its answer: `sluice responses show id-1`"
     faults.failed(ENUMERATION, b"1", REFUSED, 2, "id-2")
     assert "id-1" in shown(health), "the same refusal is no new cause"
-    assert health.standing["hr/workers enumeration request"].attempts == 2
+    assert health.active["hr/workers enumeration request"].attempts == 2
     faults.failed(ENUMERATION, b"1", EnvironmentFault("GET https://h/x", "status 404", "check"), 3, "id-3")
     assert "id-3" in shown(health)
 

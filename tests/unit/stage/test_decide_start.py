@@ -7,7 +7,8 @@ import pytest
 from sluice.errors import EnvironmentFault
 from sluice.names import MAPPER, MERGER, SINK_POSTGRES
 from sluice.position import Position
-from sluice.stage.partition import ABSENCE_MAX_S, Found, LogStart, PartitionRecord, Start, decide_start
+from sluice.stage.partition_record import LogStart, PartitionRecord
+from sluice.stage.start_decision import ABSENCE_MAX_S, Start, StartFacts, decide_start
 
 AT = ("raw.erp.public.employee", 3)
 NOW = 2_000_000_000.0
@@ -35,7 +36,7 @@ def record(processed: int, *, topic_id: str = "id", age_s: float = 10.0) -> Part
 def test_the_start_follows_the_committed_offset_and_the_record(
     committed: int | None, known: PartitionRecord | None, begin: int, accepted: int | None, expected: Start
 ) -> None:
-    assert decide_start(Found(AT, "mapper", committed, "id", begin, END, accepted), known, NOW) == expected
+    assert decide_start(StartFacts(AT, "mapper", committed, "id", begin, END, accepted), known, NOW) == expected
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_what_could_lose_records_is_refused_with_the_range_and_the_way_out(
     committed: int | None, known: PartitionRecord | None, begin: int, accepted: int | None, told: list[str]
 ) -> None:
     with pytest.raises(EnvironmentFault) as refused:
-        decide_start(Found(AT, "mapper", committed, "id", begin, END, accepted), known, NOW)
+        decide_start(StartFacts(AT, "mapper", committed, "id", begin, END, accepted), known, NOW)
     assert "raw.erp.public.employee/3" in refused.value.where
     for words in told:
         assert words in str(refused.value)
@@ -74,7 +75,7 @@ def test_what_could_lose_records_is_refused_with_the_range_and_the_way_out(
 def test_a_sink_that_ended_before_its_first_record_begins_and_one_that_read_something_does_not() -> None:
     def start(committed: int) -> Start:
         place = ("canonical.worker", 3)
-        found = Found(place, "sink-postgres", committed, "id", 0, END, None, SINK_POSTGRES)
+        found = StartFacts(place, "sink-postgres", committed, "id", 0, END, None, SINK_POSTGRES)
         return decide_start(found, None, NOW)
 
     assert start(0) == Start(0, pass_end=END)
@@ -86,7 +87,7 @@ def test_a_group_that_was_deleted_is_reset_by_one_command_for_all_partitions_of_
     told = set()
     for partition in range(6):
         with pytest.raises(EnvironmentFault) as refused:
-            decide_start(Found((AT[0], partition), "mapper", None, "id", 0, END), record(40 + partition), NOW)
+            decide_start(StartFacts((AT[0], partition), "mapper", None, "id", 0, END), record(40 + partition), NOW)
         told.add((refused.value.why, refused.value.next_step))
     assert len(told) == 1
 
@@ -108,9 +109,9 @@ OUTPUTS = "contributions.worker"
 WHOLE = {STATE: LogStart("s", 0), OUTPUTS: LogStart("c", 0)}
 
 
-def found(committed: int | None, stage: str = MAPPER, **logs: LogStart) -> Found:
+def found(committed: int | None, stage: str = MAPPER, **logs: LogStart) -> StartFacts:
     now = WHOLE | {{"state": STATE, "outputs": OUTPUTS}[name]: start for name, start in logs.items()}
-    return Found(AT, stage, committed, "id", 0, END, None, stage, STATE, now)
+    return StartFacts(AT, stage, committed, "id", 0, END, None, stage, STATE, now)
 
 
 def standing(processed: int, pass_end: int | None = None) -> PartitionRecord:
@@ -127,7 +128,7 @@ LOST = [
 
 
 @pytest.mark.parametrize(("lost", "told"), LOST)
-def test_a_log_that_the_state_stands_on_and_that_is_not_whole_is_a_stop(lost: Found, told: str) -> None:
+def test_a_log_that_the_state_stands_on_and_that_is_not_whole_is_a_stop(lost: StartFacts, told: str) -> None:
     with pytest.raises(EnvironmentFault) as refused:
         decide_start(lost, standing(40), NOW)
     assert told in refused.value.why
@@ -137,9 +138,9 @@ def test_a_log_that_the_state_stands_on_and_that_is_not_whole_is_a_stop(lost: Fo
 
 @pytest.mark.parametrize(("lost", "told"), LOST)
 def test_once_its_group_is_reset_the_stage_reads_everything_and_finds_again_what_was_lost(
-    lost: Found, told: str
+    lost: StartFacts, told: str
 ) -> None:
-    reset = Found(AT, lost.group, 0, "id", 0, END, None, MAPPER, STATE, lost.logs)
+    reset = StartFacts(AT, lost.group, 0, "id", 0, END, None, MAPPER, STATE, lost.logs)
     assert decide_start(reset, standing(40), NOW) == Start(0, reset=True, pass_end=END)
 
 
@@ -156,13 +157,13 @@ def test_a_pass_goes_on_over_restarts(committed: int, pass_end: int | None, expe
 
 
 def test_a_pass_that_skipped_something_begins_anew() -> None:
-    skipped = Found(AT, MAPPER, 60, "id", 0, END, 60, MAPPER, STATE, WHOLE)
+    skipped = StartFacts(AT, MAPPER, 60, "id", 0, END, 60, MAPPER, STATE, WHOLE)
     assert decide_start(skipped, standing(40, pass_end=90), NOW) == Start(0, reset=True, pass_end=90)
 
 
 @pytest.mark.parametrize("committed", [40, 0])
 def test_a_sink_is_rebuilt_by_its_own_command(committed: int) -> None:
-    made_again = Found(("canonical.worker", 3), "sink-postgres", committed, "other", 0, END, None, SINK_POSTGRES)
+    made_again = StartFacts(("canonical.worker", 3), "sink-postgres", committed, "other", 0, END, None, SINK_POSTGRES)
     with pytest.raises(EnvironmentFault, match="sluice sink rebuild worker"):
         decide_start(made_again, standing(40), NOW)
 
@@ -171,10 +172,10 @@ def test_a_sink_is_rebuilt_by_its_own_command(committed: int) -> None:
 def test_a_log_that_was_cut_to_where_the_group_stands_is_not_taken_for_a_reset(known: PartitionRecord | None) -> None:
     """Else an emptied contributions topic would be merged as if nobody claimed anything."""
     logs = WHOLE | {OUTPUTS: LogStart("c", 40)}
-    cut = Found(AT, MERGER, 40, "id", 40, END, None, MERGER, STATE, logs)
+    cut = StartFacts(AT, MERGER, 40, "id", 40, END, None, MERGER, STATE, logs)
     with pytest.raises(EnvironmentFault, match=r"`sluice skips accept merger raw.erp.public.employee 3 --to 40`"):
         decide_start(cut, known, NOW)
-    accepted = Found(AT, MERGER, 40, "id", 40, END, 40, MERGER, STATE, logs)
+    accepted = StartFacts(AT, MERGER, 40, "id", 40, END, 40, MERGER, STATE, logs)
     assert decide_start(accepted, known, NOW).pass_end == END
 
 

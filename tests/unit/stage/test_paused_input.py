@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sluice.stage.partition import PartitionRecord
+from sluice.stage.partition_record import PartitionRecord
 from support.scripted_group import DLQ, ScriptedStage
 
 BAD, GOOD = ("bad", 0), ("good", 0)

@@ -14,8 +14,8 @@ from prometheus_client import REGISTRY
 from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka.faults import translate
 from sluice.kafka.log import Partition
-from sluice.stage import metrics_of
-from sluice.stage.metrics_of import StageMetrics, oldest_age_s
+from sluice.stage import metrics as stage_metrics
+from sluice.stage.metrics import StageMetrics, oldest_age_s
 from support.scripted_group import ScriptedStage
 
 NIGHT_S = 8 * 3_600.0
@@ -58,8 +58,8 @@ def told_lag(at: Partition) -> float | None:
 
 @pytest.fixture
 def at_every_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics_of, "LAG_EVERY_S", 0.0)
-    monkeypatch.setattr(metrics_of, "ENDS_EVERY_S", 0.0)
+    monkeypatch.setattr(stage_metrics, "LAG_EVERY_S", 0.0)
+    monkeypatch.setattr(stage_metrics, "ENDS_EVERY_S", 0.0)
 
 
 @pytest.mark.usefixtures("at_every_turn")
@@ -134,7 +134,7 @@ class RefusingForTheEnd(Refusing):
 def test_whatever_kafka_answers_a_measurement_it_stops_no_stage(
     reader: Refusing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics_of, "TOLD_EVERY_S", 0.0)
+    monkeypatch.setattr(stage_metrics, "TOLD_EVERY_S", 0.0)
     at = ("input_of_which_nothing_is_told", 0)
     owned = cast(Any, SimpleNamespace(owned={at: SimpleNamespace(next_offset=5)}, unread=dict))
     measured = StageMetrics("echo", "scripted")
@@ -192,7 +192,7 @@ def test_ends_that_take_long_to_ask_for_take_turns_and_hold_up_the_loop_for_a_se
 ) -> None:
     reader = SlowToAnswer()
     clock = SimpleNamespace(monotonic=lambda: reader.now_s, time=lambda: 0.0)
-    monkeypatch.setattr(metrics_of, "time", clock)
+    monkeypatch.setattr(stage_metrics, "time", clock)
     parts = [("input_slow_to_answer", number) for number in range(6)]
     owned = cast(Any, SimpleNamespace(owned={at: SimpleNamespace(next_offset=5) for at in parts}, unread=dict))
     measured = StageMetrics("echo", "scripted")
@@ -202,6 +202,6 @@ def test_ends_that_take_long_to_ask_for_take_turns_and_hold_up_the_loop_for_a_se
         assert reader.now_s - began < 1.0
         measured.lag(owned, cast(Any, reader))
         assert reader.now_s - began < 1.0, "it was asked again at once"
-        reader.now_s += metrics_of.ENDS_EVERY_S
+        reader.now_s += stage_metrics.ENDS_EVERY_S
     assert reader.asked == parts, "each in its turn"
     assert [told_lag(at) for at in parts] == [495] * 6

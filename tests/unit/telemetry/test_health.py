@@ -35,14 +35,14 @@ def test_a_loop_without_progress_is_a_fault_that_names_its_record_until_it_goes_
     health.processing(Record("raw.shop.books", 0, 17, b"{}", b"{}", {}, 0))
     health.watch()
     told = health.faults["loop"]
-    assert "record raw.shop.books/0@17 is processed and does not end" in told
+    assert "the stage still processes record raw.shop.books/0@17" in told
     health.watch()
     assert health.faults == {"loop": told}, "told once, not anew with each look"
     health.processing(None)
     assert not health.faults
     health.watch()
     assert "the stage waits, at " in health.faults["loop"]
-    assert "see that Kafka and Postgres answer" in health.faults["loop"]
+    assert "check that Kafka and Postgres answer" in health.faults["loop"]
 
 
 def test_a_loop_that_makes_progress_is_no_fault() -> None:
@@ -77,7 +77,7 @@ def test_faults_of_several_places_are_mended_one_by_one() -> None:
     health.started()
     health.fault("environment", "no such table")
     health.fault("raw.hr.workers/0", "moved forward")
-    health.mend("environment")
+    health.resolve("environment")
     assert health.faults == {"raw.hr.workers/0": "moved forward"}
     assert health.alive
 
@@ -96,7 +96,7 @@ def test_the_probes_answer_where_the_run_file_says_and_the_file_goes_with_the_st
         told = httpx.get(f"{base}/readyz").json()
         assert (told["ready"], told["faults"]) == (False, {"table t": "is gone"})
         assert (
-            datetime.fromisoformat(told["since"]["table t"]).timestamp() == health.standing["table t"].since_us // 10**6
+            datetime.fromisoformat(told["since"]["table t"]).timestamp() == health.active["table t"].since_us // 10**6
         )
         metrics.DEAD_LETTERS.labels("probed", "0123456789ab").inc()
         counted = 'sluice_dead_letters_total{cause="0123456789ab",stage="probed"} 1.0'
@@ -127,13 +127,13 @@ def test_a_fault_is_a_metric_for_as_long_as_it_stands_and_starting_is_none() -> 
     def served() -> list[str]:
         return [line for line in generate_latest().decode().splitlines() if line.startswith("sluice_fault{")]
 
-    health = Health(told=lambda about, standing: measured("probed", about, standing))
+    health = Health(on_change=lambda about, active: measured("probed", about, active))
     health.starting("source erp")
     health.fault("table t", "is gone")
     health.fault("table t", "is still gone")
     assert served() == ['sluice_fault{about="table t",stage="probed"} 1.0']
-    health.mend("table t")
-    health.mend("source erp")
+    health.resolve("table t")
+    health.resolve("source erp")
     assert served() == []
 
 
@@ -145,9 +145,9 @@ def test_a_new_cause_is_one_line_of_the_log_however_often_it_is_told(monkeypatch
         health.fault("table t", "is gone")
     health.fault("table t", "is full")
     health.started()
-    health.mend("table t")
+    health.resolve("table t")
     assert [(line.args[0], line.kwargs.get("why")) for line in lines.calls] == [
         ("fault", "is gone"),
         ("fault", "is full"),
-        ("fault over", None),
+        ("fault resolved", None),
     ]

@@ -21,7 +21,7 @@ from sluice.state.store import Store
 from sluice.state.view import View
 
 # min.compaction.lag.ms of raw topics, delete.retention.ms, and retention.ms of dead letters.
-GONE_FOR_S = (7 + 30 + 30) * 86_400.0
+DELETED_KEYS_KEPT_S = (7 + 30 + 30) * 86_400.0
 PASS_INTERVAL_S = 86_400.0
 FIRST_PASS_AFTER_S = 3_600.0
 SLICE_RECORDS = 500
@@ -29,7 +29,7 @@ SLICE_RECORDS = 500
 log = structlog.get_logger()
 
 
-class Ageing:
+class Expiry:
     """Reads the old part of views' logs once a day, one view at a time, a slice whenever it is asked.
 
     `reader` is for this alone. A pass that fails is given up; the next one begins at the beginning.
@@ -39,7 +39,7 @@ class Ageing:
         self,
         reader: LogReader,
         *,
-        gone_for_s: float = GONE_FOR_S,
+        gone_for_s: float = DELETED_KEYS_KEPT_S,
         first_pass_after_s: float = FIRST_PASS_AFTER_S,
     ) -> None:
         self._reader = reader
@@ -86,11 +86,11 @@ class Ageing:
         yield from self._reader.read({at: (begin, end)})
 
 
-class Keeping(NamedTuple):
+class StateBackend(NamedTuple):
     """What a stage keeps its state with: the store, the reader that restores it, what ages in it, and who looks whether
     its topics are still the same."""
 
     store: Store
     reader: LogReader
-    ageing: Ageing
+    ageing: Expiry
     watch: TopicWatch | None = None

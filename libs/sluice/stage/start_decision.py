@@ -1,96 +1,21 @@
-"""The partition record, and the decision where an owner of a partition begins to read.
-
-The record stands in every stage's state and is written in the transaction of the offsets it speaks of. It shows what
-the committed offset alone cannot: a re-created topic, a group that was moved forward, a long absence.
-"""
+"""The decision where the owner of a partition starts to read, as a pure function of what it found."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
-
-import orjson
 
 from sluice.errors import EnvironmentFault
 from sluice.kafka.log import Partition
 from sluice.names import MAPPER, MERGER, SINK_POSTGRES
-from sluice.position import LOWEST, Position
+from sluice.stage.partition_record import LogStart, PartitionRecord
 
 # Half of delete.retention.ms (30 days): after a longer absence tombstones may have gone by unseen.
 ABSENCE_MAX_S = 15 * 86_400.0
 
 
-def partition_key(partition: int) -> bytes:
-    return orjson.dumps({"$partition": partition})
-
-
-class LogStart(NamedTuple):
-    """Which log it is, and how much of it is gone: the topic's id, and its first offset (the sum of them, where it is
-    about all partitions). Compaction moves no first offset; deleting records and retention do."""
-
-    topic_id: str
-    first: int
-
-
-@dataclass(slots=True)
-class PartitionRecord:
-    """`processed`: the committed offset that it was written with; `versions` and `rules`: of what code made the state;
-    `sweeps`: the newest sweep of each stream, below which everything is superseded; `paused_at`: when its owner
-    stopped reading it for too many dead letters (Unix s), 0 if it did not.
-
-    `logs`: those besides the input that must be whole for the state to be true, `topic/partition` or a whole topic,
-    as they were then. `pass_end`: the state was lost, and is found again by reading the partition up to there.
-    """
-
-    topic_id: str
-    processed: int
-    versions: dict[str, int] = field(default_factory=dict)
-    sweeps: dict[str, Position] = field(default_factory=dict)
-    rules: dict[str, str] = field(default_factory=dict)
-    at: float = 0.0
-    paused_at: float = 0.0
-    logs: dict[str, LogStart] = field(default_factory=dict)
-    pass_end: int | None = None
-
-    def swept(self, stream: str) -> Position:
-        return self.sweeps.get(stream, LOWEST)
-
-    def to_json(self) -> bytes:
-        return orjson.dumps(
-            {
-                "topic_id": self.topic_id,
-                "processed": self.processed,
-                "versions": self.versions,
-                "sweeps": {stream: list(position) for stream, position in self.sweeps.items()},
-                "rules": self.rules,
-                "at": time.time(),
-                "paused_at": self.paused_at,
-                "logs": {log: list(start) for log, start in self.logs.items()},
-                "pass_end": self.pass_end,
-            }
-        )
-
-    @classmethod
-    def from_json(cls, value: bytes) -> PartitionRecord:
-        read = orjson.loads(value)
-        sweeps = {stream: Position(*position) for stream, position in read["sweeps"].items()}
-        return cls(
-            read["topic_id"],
-            read["processed"],
-            read["versions"],
-            sweeps,
-            read["rules"],
-            read["at"],
-            read.get("paused_at", 0.0),
-            {log: LogStart(*start) for log, start in read.get("logs", {}).items()},
-            read.get("pass_end"),
-        )
-
-
 @dataclass(frozen=True, slots=True)
-class Found:
+class StartFacts:
     """What an owner finds of a partition: the group's committed offset (None: none), the topic's id, the log's first
     offset and its end, and the offset up to which an operator accepted to skip (None: none).
 
@@ -168,7 +93,7 @@ class Start:
     pass_end: int | None = None
 
 
-def decide_start(found: Found, record: PartitionRecord | None, now_s: float) -> Start:
+def decide_start(found: StartFacts, record: PartitionRecord | None, now_s: float) -> Start:
     """Where to begin on a partition whose last record is `record`. Raises EnvironmentFault where going on could lose
     records, with the range and the way out.
 
@@ -206,7 +131,7 @@ def decide_start(found: Found, record: PartitionRecord | None, now_s: float) -> 
     return Start(committed, reset=committed != record.processed, pass_end=record.pass_end)
 
 
-def _moved_forward(found: Found, processed: int, committed: int) -> EnvironmentFault:
+def _moved_forward(found: StartFacts, processed: int, committed: int) -> EnvironmentFault:
     accept = f"`sluice skips accept {found.group} {found.at[0]} {found.at[1]} --to {committed}`"
     left_out = f"offsets {processed} to {committed - 1} would be skipped unread"
     if found.stage == SINK_POSTGRES:
@@ -225,7 +150,7 @@ def _moved_forward(found: Found, processed: int, committed: int) -> EnvironmentF
     )
 
 
-def _forgotten(found: Found, committed: int) -> str:
+def _forgotten(found: StartFacts, committed: int) -> str:
     """Why no record beside a committed offset is a stop."""
     if found.stage == SINK_POSTGRES:
         return (
@@ -238,7 +163,7 @@ def _forgotten(found: Found, committed: int) -> str:
     )
 
 
-def _gone(found: Found, record: PartitionRecord) -> str:
+def _gone(found: StartFacts, record: PartitionRecord) -> str:
     """Which log of those that the state stands on is not what it was; empty if all are whole."""
     if record.topic_id != found.topic_id:
         return f"the topic was re-created (its id was {record.topic_id}, is {found.topic_id}); old offsets mean nothing"
@@ -251,7 +176,7 @@ def _gone(found: Found, record: PartitionRecord) -> str:
     return ""
 
 
-def _refuse_outside(found: Found, committed: int, processed: int) -> None:
+def _refuse_outside(found: StartFacts, committed: int, processed: int) -> None:
     """What the log does not have cannot be read; `processed` is what a group beyond the end goes back to."""
     _refuse_beyond_end(found, committed, processed)
     if committed < found.begin:
@@ -262,7 +187,7 @@ def _refuse_outside(found: Found, committed: int, processed: int) -> None:
         )
 
 
-def _refuse_beyond_end(found: Found, committed: int, processed: int) -> None:
+def _refuse_beyond_end(found: StartFacts, committed: int, processed: int) -> None:
     if committed > found.end:
         raise EnvironmentFault(
             found.place,

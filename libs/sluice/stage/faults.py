@@ -15,12 +15,12 @@ from sluice.kafka.record import End, Record
 from sluice.telemetry.health import Health
 
 # What is expected to pass by itself is told as a fault after so long.
-PASSING_FOR_S = 5.0
+TRANSIENT_MAX_S = 5.0
 # A partition that is not ours for so long is another's: what is wrong with it is told there.
-ANOTHERS_AFTER_S = 30.0
+LOST_AFTER_S = 30.0
 
 
-class Places(NamedTuple):
+class AssignmentState(NamedTuple):
     """The partitions as they stand now. `ours`: owned, or being begun; `committed`: of those that are owned;
     `waiting`: owned, and held back by the process's own work."""
 
@@ -29,7 +29,7 @@ class Places(NamedTuple):
     waiting: frozenset[Partition]
 
 
-class Debt(NamedTuple):
+class ResolvedBy(NamedTuple):
     """What ends a fault. `begun`, `read`: partitions that must be begun, or of which something must be read."""
 
     offsets: Mapping[Partition, int] = {}
@@ -40,7 +40,7 @@ class Debt(NamedTuple):
 
     @property
     def nothing(self) -> bool:
-        return self == Debt()
+        return self == ResolvedBy()
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class _Open:
             several.discard(at)
 
 
-class OwedFaults:
+class StageFaults:
     """Told by the loop's parts what failed and what was done; tells `health`. `review` decides."""
 
     def __init__(self, health: Health) -> None:
@@ -78,7 +78,7 @@ class OwedFaults:
         self._ours_s: dict[Partition, float] = {}
         self._any_ours_s = 0.0
 
-    def failed(self, about: str, why: str, debt: Debt, now_s: float, passing: bool = False) -> bool:
+    def failed(self, about: str, why: str, debt: ResolvedBy, now_s: float, passing: bool = False) -> bool:
         """A fault, told at once; `passing`: an error that is expected to pass, told if it has not within a while.
 
         Returns whether this cause is new.
@@ -89,7 +89,7 @@ class OwedFaults:
         one = self._open.get(about)
         new = one is None or one.why != why
         if one is None:
-            one = self._open[about] = _Open(why, now_s + PASSING_FOR_S if passing else now_s, passing)
+            one = self._open[about] = _Open(why, now_s + TRANSIENT_MAX_S if passing else now_s, passing)
         one.why = why
         for at, offset in debt.offsets.items():
             one.offsets[at] = max(offset, one.offsets.get(at, 0))
@@ -132,7 +132,7 @@ class OwedFaults:
         for about, one in self._open.items():
             self._tell(about, one, now_s)
 
-    def review(self, places: Places, now_s: float) -> None:
+    def review(self, places: AssignmentState, now_s: float) -> None:
         """End what owes nothing any more; tell what has not passed by itself."""
         if not self._open:
             return
@@ -144,19 +144,19 @@ class OwedFaults:
             left = one.partitions
             if not (left or one.delivery or one.joining):
                 del self._open[about]
-                self._health.mend(about)
+                self._health.resolve(about)
             elif left & places.ours or (one.delivery and places.ours) or one.joining:
                 self._tell(about, one, now_s)
 
-    def _settle(self, one: _Open, places: Places, now_s: float) -> None:
+    def _settle(self, one: _Open, places: AssignmentState, now_s: float) -> None:
         for at, offset in list(one.offsets.items()):
             if places.committed.get(at, -1) >= offset:
                 del one.offsets[at]
         one.work = {at for at in one.work if at in places.waiting or at not in places.committed}
         for at in one.partitions - places.ours:
-            if now_s - self._ours_s.get(at, now_s) > ANOTHERS_AFTER_S:
+            if now_s - self._ours_s.get(at, now_s) > LOST_AFTER_S:
                 one.drop(at)
-        if now_s - self._any_ours_s > ANOTHERS_AFTER_S:
+        if now_s - self._any_ours_s > LOST_AFTER_S:
             one.delivery = False
 
     def _tell(self, about: str, one: _Open, now_s: float) -> None:

@@ -5,31 +5,31 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 
-from sluice.telemetry.health import PROCESS, START, Standing
+from sluice.telemetry.health import PROCESS, START, ActiveFault
 
 
-class FaultNotes:
+class FaultBuffer:
     """Thread-safe. `told` is what `Health` calls; the rest is for whoever writes."""
 
     def __init__(self) -> None:
         self._raised: set[str] = set()
-        self._standing: dict[str, Standing] = {}
-        self._waiting: dict[str, Standing | None] = {}
+        self._active: dict[str, ActiveFault] = {}
+        self._waiting: dict[str, ActiveFault | None] = {}
         self._end_left = False
         self._lock = threading.Lock()
         self.started = threading.Event()
 
-    def told(self, about: str, standing: Standing | None) -> None:
+    def told(self, about: str, active: ActiveFault | None) -> None:
         with self._lock:
-            if standing is not None:
+            if active is not None:
                 self._raised.add(about)
-                if standing.alarm:
-                    before = self._standing.get(about)
-                    self._standing[about] = standing
-                    if before is None or before.why != standing.why:  # how often it was tried can wait for `repeat`
-                        self._waiting[about] = standing
+                if active.is_failure:
+                    before = self._active.get(about)
+                    self._active[about] = active
+                    if before is None or before.why != active.why:  # how often it was tried can wait for `repeat`
+                        self._waiting[about] = active
                 return
-            self._standing.pop(about, None)
+            self._active.pop(about, None)
             self._waiting[about] = None
         if about == START:
             self.started.set()
@@ -37,7 +37,7 @@ class FaultNotes:
     def repeat(self) -> None:
         """What stands is written anew."""
         with self._lock:
-            self._waiting = {**self._standing, **self._waiting}
+            self._waiting = {**self._active, **self._waiting}
 
     def outlived(self) -> None:
         """How an earlier process of our name ended is over: this one has run for a while."""
@@ -56,13 +56,13 @@ class FaultNotes:
                 elif about not in self._raised:
                     self._waiting[about] = None
 
-    def take(self) -> dict[str, Standing | None]:
+    def take(self) -> dict[str, ActiveFault | None]:
         """What waits to be written; None for what is over."""
         with self._lock:
             taken, self._waiting = self._waiting, {}
             return taken
 
-    def give_back(self, taken: Mapping[str, Standing | None]) -> None:
+    def give_back(self, taken: Mapping[str, ActiveFault | None]) -> None:
         """It could not be written: the newest states still wait."""
         with self._lock:
             self._waiting = {**taken, **self._waiting}

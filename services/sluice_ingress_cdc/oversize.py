@@ -8,7 +8,6 @@ be filled from before it, and a sweep would take a living row for gone.
 from __future__ import annotations
 
 import hashlib
-import time
 
 import msgspec
 
@@ -16,6 +15,7 @@ from sluice.errors import DeadRecord
 from sluice.headers import ATTEMPT_HEADER, CAUSE_HEADER, CONNECT, KIND_HEADER, PARKED_HEADER, TRUNCATED_HEADER
 from sluice.raw.record import RawRecord
 from sluice.stage.dead_letters import TRUNCATED_BODY_BYTES, cause_of
+from sluice.times import now_ms
 from sluice_ingress_cdc.judgement import Action, Verdict
 
 CODE = "too-large"
@@ -52,7 +52,7 @@ def dead_letter(stage: str, record: RawRecord, topic: str, bytes_max: int) -> Ra
         CAUSE_HEADER: cause_of(stage, error),
         KIND_HEADER: error.code,
         ATTEMPT_HEADER: "1",
-        PARKED_HEADER: str(time.time_ns() // 1_000_000),
+        PARKED_HEADER: str(now_ms()),
         TRUNCATED_HEADER: str(len(value)),
         "sluice-sha256": hashlib.sha256(value).hexdigest(),
     }

@@ -27,6 +27,7 @@ from sluice.kafka import clients
 from sluice.names import INGRESS_CDC, Names
 from sluice.stage.signals import Stop
 from sluice.telemetry.health import Health
+from sluice.times import now_us
 from sluice_ingress_cdc.assembler import Assembler, Batch, Followed, Target
 from sluice_ingress_cdc.confirmation import Confirmation
 from sluice_ingress_cdc.fitness import unfit
@@ -155,7 +156,7 @@ class _Session:
                 raise EnvironmentFault(f"{where}, table {slot.tables[0]}", first.why, first.next_step)
             # Before the slot: a slot sees the publication as it was at each change.
             self._publish_through(connection, look, names)
-            watermark = replace(watermark, at=time.time_ns() // 1_000)
+            watermark = replace(watermark, at=now_us())
             self._publisher.publish([], watermark, self._tables.take_changes())
             log.info(
                 "snapshot begins", source=slot.source, slot=slot.slot, epoch=watermark.epoch, tables=len(slot.tables)
@@ -261,7 +262,7 @@ class _Session:
             around.health.resolve(around.harm)
 
     def _publish(self, batch: Batch, watermark: SlotWatermark, tables: Marks) -> None:
-        self._publisher.publish(batch.records, watermark.at_mark(batch.mark, time.time_ns() // 1_000), tables)
+        self._publisher.publish(batch.records, watermark.at_mark(batch.mark, now_us()), tables)
 
     def _interrupted(self, upkeep: Upkeep, assembler: Assembler, epoch: int) -> bool:
         """Follow what the newest look and the newest requests say; True if something is to be read whole."""

@@ -9,7 +9,6 @@ that stood before are gone. A table that cannot be read waits alone; the others 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from sluice.errors import EnvironmentFault, Transient
 from sluice.headers import ORIGIN_HEADER, POSITION_HEADER
 from sluice.position import Position
 from sluice.raw.record import RawRecord, sweep_markers
+from sluice.times import now_us
 from sluice_ingress_cdc.assembler import CONTENT_TYPE, Followed, Target, is_parked, records_of
 from sluice_ingress_cdc.fitness import unfit
 from sluice_ingress_cdc.observation import RawTopic
@@ -69,7 +69,7 @@ class Reading:
 
     def publish(self, records: Sequence[RawRecord], mark: Mark, tables: Marks) -> None:
         """With a time of its own on each watermark, so that two of them never read alike."""
-        stamped = self.stands.at_mark(mark, max(time.time_ns() // 1_000, self.stands.at + 1))
+        stamped = self.stands.at_mark(mark, max(now_us(), self.stands.at + 1))
         self.began = True
         self.going_on(OUTAGE_MAX_S)
         self.publish_surely(records, stamped, self.stands, tables)

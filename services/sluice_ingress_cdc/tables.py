@@ -5,7 +5,6 @@ Belongs to the follower's thread. What changes here is written with the next bat
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -16,6 +15,7 @@ from sluice.cdc.table_facts import Bound
 from sluice.errors import EnvironmentFault
 from sluice.telemetry.health import Health
 from sluice.telemetry.metrics import CDC_TABLES
+from sluice.times import now_us
 from sluice_ingress_cdc.judgement import Action, Seen, Verdict, before_the_log, judge, not_yet_bound
 from sluice_ingress_cdc.settings import SlotSettings
 
@@ -124,7 +124,7 @@ class Tables:
         before = self._marks[name]
         if (mark.state, why, next_step) == (before.state, before.why, before.next_step):
             return
-        at = before.fault_at if before.why else time.time_ns() // 1_000
+        at = before.fault_at if before.why else now_us()
         self._put(name, replace(mark, why=why, next_step=next_step, fault_at=at))
         log.error("table", table=name, source=self._slot.source, state=mark.state, why=why, next=next_step)
 

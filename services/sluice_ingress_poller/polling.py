@@ -11,6 +11,7 @@ import structlog
 from sluice.errors import EnvironmentFault, SluiceError, Transient
 from sluice.ingress.backpressure import Flow
 from sluice.ingress.producer import IngressProducer
+from sluice.times import now_us
 from sluice_ingress_poller.acceptance import Acceptances
 from sluice_ingress_poller.faults import TOLD_FROM_ATTEMPT, StreamFaults
 from sluice_ingress_poller.lane import Lane
@@ -80,7 +81,7 @@ class Polling:
         attempts = self.poll.attempts if self.lane.waited_s(time.monotonic()) < SLOW_S else TOLD_FROM_ATTEMPT
         self.faults.failed(doing, page, error, attempts, response_id)
         if isinstance(error, Transient) and error.retry_after_s is not None:
-            self.polled.patience.asked_for(error.retry_after_s, str(error), time.monotonic(), time.time_ns() // 1_000)
+            self.polled.patience.asked_for(error.retry_after_s, str(error), time.monotonic(), now_us())
         if not isinstance(error, EnvironmentFault):  # which is a fault at once
             retry_in_s = round(self.due_s - time.monotonic(), 1)
             log.warning(

@@ -7,7 +7,6 @@ import json
 import secrets
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from sluice.connector import Response
 from sluice.connector.redact import REMOVED, removable, safe_headers, safe_url
@@ -18,6 +17,7 @@ from sluice.names import INGRESS_POLLER
 from sluice.position import Position
 from sluice.raw.record import RawRecord
 from sluice.stage.dead_letters import TRUNCATED_BODY_BYTES, dead_letter
+from sluice.times import from_us, rfc3339
 from sluice_ingress_poller.page import Item, Parked
 from sluice_ingress_poller.passes import Decision
 
@@ -76,7 +76,7 @@ class RecordMaker:
     def deletes(self, keys: Collection[bytes], fetched: Fetched) -> Iterator[RawRecord]:
         """A null for each key, which an enumeration that ended with `fetched` did not list."""
         for key in keys:
-            headers = self._headers(key, None, _rfc3339(_time(fetched.at_ms)), b"d", fetched)
+            headers = self._headers(key, None, rfc3339(from_us(fetched.at_ms * 1_000)), b"d", fetched)
             yield RawRecord(self._names.raw_topic, key, None, headers)
 
     def response(self, fetched: Fetched) -> RawRecord:
@@ -104,8 +104,8 @@ class RecordMaker:
     def upsert(self, item: Item, fetched: Fetched) -> RawRecord:
         """The raw record of one item of a page."""
         key = item.key or b""
-        changed = item.changed_at or _time(fetched.at_ms)
-        headers = self._headers(key, item.raw, _rfc3339(changed), b"u", fetched)
+        changed = item.changed_at or from_us(fetched.at_ms * 1_000)
+        headers = self._headers(key, item.raw, rfc3339(changed), b"u", fetched)
         headers.append((ORIGIN_HEADER, b"%d" % (changed.timestamp() * 1000)))
         return RawRecord(self._names.raw_topic, key, item.raw, headers)
 
@@ -129,7 +129,7 @@ class RecordMaker:
 
     def _dead_letter(self, parked: Parked, fetched: Fetched) -> RawRecord:
         # It never stood in a topic: what is named is the topic it was meant for, at no offset.
-        time = _rfc3339(_time(fetched.at_ms))
+        time = rfc3339(from_us(fetched.at_ms * 1_000))
         original = Record(
             self._names.raw_topic,
             NOWHERE,
@@ -150,11 +150,3 @@ def uuid7(at_ms: int) -> str:
     value = value & ~(0x3 << 62) | 0x2 << 62
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
-def _time(at_ms: int) -> datetime:
-    return datetime.fromtimestamp(at_ms / 1000, UTC)
-
-
-def _rfc3339(value: datetime) -> str:
-    return value.isoformat().removesuffix("+00:00") + "Z"

@@ -30,6 +30,7 @@ from sluice.position import Position
 from sluice.raw.record import sweep_markers
 from sluice.state import Store
 from sluice.telemetry import Health
+from sluice.times import now_ms, now_us
 from sluice_ingress_poller.acceptance import Acceptances
 from sluice_ingress_poller.faults import StreamFaults
 from sluice_ingress_poller.known_keys import RawTopicKeys
@@ -154,7 +155,7 @@ class Shard:
         self._watch = TopicWatch(around.admin, TAKEN_AGAIN)
         self._producer.fence()
         self._beat()
-        lease = {"v": 1, "instance": around.instance, "at": time.time_ns() // 1_000}
+        lease = {"v": 1, "instance": around.instance, "at": now_us()}
         incarnation = self._producer.write_lease(around.names.shards, self.number, b"%d" % self.number, lease)
         stored = self._producer.read_watermarks([s.key for s in self._streams])
         with LogReader(around.kafka) as reader:
@@ -171,7 +172,7 @@ class Shard:
         known = self._restored(polled, stored is None, reader)
         if stored is not None and watermark.raw_anew is None and next(known.keys(), None) is None:
             watermark = replace(watermark, raw_anew=Position(watermark.epoch, incarnation, 0))
-        poll = StreamPoll(polled.stream, polled.plan, watermark, known, time.monotonic(), _now_us())
+        poll = StreamPoll(polled.stream, polled.plan, watermark, known, time.monotonic(), now_us())
         maker = RecordMaker(polled.names, watermark.epoch, incarnation, polled.secrets)
         lane = Lane(polled.key, polled.fetcher, self._around.slots, self._outcomes)
         faults, names = self._faults[polled.key], polled.names
@@ -246,12 +247,12 @@ class Shard:
             count_failure(polling.polled.names, None)
             polling.failed(answer if isinstance(answer, SluiceError) else author_fault(answer, outcome.key))
             return
-        fetched = Fetched.now(answer, time.time_ns() // 1_000_000)
+        fetched = Fetched.now(answer, now_ms())
         refused = failure(polling.polled.names.source, answer, polling.polled.secrets())
         decision: Decision | None = None
         if refused is None:
             try:
-                decision = polling.poll.decide(answer, _now_us())
+                decision = polling.poll.decide(answer, now_us())
             except SluiceError as error:
                 refused = error
         if decision is None:
@@ -277,8 +278,4 @@ class Shard:
             topic = polling.polled.names.raw_topic
             partitions = self._pinned[topic].partitions
             records += sweep_markers(topic, polling.polled.names.stream, decision.sweep, partitions)
-        self._producer.publish(records, {polling.polled.key: decision.watermark.dump(_now_us())})
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1_000
+        self._producer.publish(records, {polling.polled.key: decision.watermark.dump(now_us())})

@@ -5,7 +5,6 @@ It emits no claim older than the one it emitted; its state is written in the tra
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
@@ -22,6 +21,7 @@ from sluice.stage.batch import OUTPUT_BYTES_MAX, Batch, Outcome, OutputRecord
 from sluice.stage.process import Handled, Owned, Process
 from sluice.stage.start import StageIdentity, restore_record
 from sluice.state import StateBackend, View
+from sluice.times import now_ms, now_us
 from sluice_mapper import claims
 from sluice_mapper.inputs import Input, Inputs
 from sluice_mapper.key_state import KeyState, fill
@@ -239,7 +239,7 @@ class Mapper(Process):
         """Retract what stands of a key, as `sweep` says; how much that was."""
         inputs = self._inputs[owned.at[0]]
         at = sweep.raw
-        marker = Record(at.topic, at.partition, at.offset, key, None, {}, time.time_ns() // 1_000_000)
+        marker = Record(at.topic, at.partition, at.offset, key, None, {}, now_ms())
         stream, source_key = inputs.stream, source_record.source_key(marker)
         origin = claims.Origin(stream.source, stream.stream, source_key, sweep.position, sweep.raw, sweep.observed_at)
         step = claims.retract_all(inputs.versions, state, origin)
@@ -250,7 +250,7 @@ class Mapper(Process):
 
     def _end_pass(self, owned: Owned, reading: Pass, batch: Batch) -> None:
         """A slice of: what the pass met no record of is gone from raw, so the source has deleted it."""
-        raw, now = RawRef(*owned.at, max(reading.end - 1, 0)), time.time_ns() // 1_000
+        raw, now = RawRef(*owned.at, max(reading.end - 1, 0)), now_us()
         found, last = unmet_slice(owned.view, reading, self._slice_keys)
         for key, state in found:
             stream = self._inputs[owned.at[0]].stream.stream

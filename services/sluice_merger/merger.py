@@ -7,7 +7,6 @@ content from the newest canonical. So resets, crashes, lost disks and changed ru
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from sluice.stage.partition_record import log_name, logs_now
 from sluice.stage.process import Handled, Owned, Process
 from sluice.stage.start import StageIdentity, restore_record
 from sluice.state import StateBackend, View
+from sluice.times import now_us
 from sluice_merger.partition import MergedPartition, rules_of
 from sluice_merger.views import Standing, contribution_in, contribution_of, entity_of, project_canonical
 
@@ -172,7 +172,7 @@ class Merger(Process):
         if isinstance(result, Incomplete):
             return None
         try:
-            return inputs.encode(result.record(revision, time.time_ns() // 1_000))
+            return inputs.encode(result.record(revision, now_us()))
         except NOT_OF_ITS_TYPE:
             # No mapper claims it so; which field it is would say what stands there.
             raise DeadRecord("bad-value", "a claimed value is not of its field's type") from None

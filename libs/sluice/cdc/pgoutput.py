@@ -13,6 +13,7 @@ from struct import Struct, error
 from typing import Final, NamedTuple
 
 from sluice.errors import Bug
+from sluice.times import POSTGRES_EPOCH_US
 
 
 class Unchanged(Enum):
@@ -24,8 +25,6 @@ class Unchanged(Enum):
 UNCHANGED: Final = Unchanged.UNCHANGED
 Value = bytes | None | Unchanged
 Row = list[Value]
-
-_POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01, in µs since 1970
 
 
 class Column(NamedTuple):
@@ -178,12 +177,12 @@ def _text(data: bytes, at: int) -> tuple[str, int]:
 
 def _read_begin(data: bytes) -> Begin:
     final_lsn, committed, xid = _begin(data, 1)
-    return Begin(final_lsn, committed + _POSTGRES_EPOCH_US, xid)
+    return Begin(final_lsn, committed + POSTGRES_EPOCH_US, xid)
 
 
 def _read_commit(data: bytes) -> Commit:
     _flags, commit_lsn, end_lsn, committed = _commit(data, 1)
-    return Commit(commit_lsn, end_lsn, committed + _POSTGRES_EPOCH_US)
+    return Commit(commit_lsn, end_lsn, committed + POSTGRES_EPOCH_US)
 
 
 def _read_relation(data: bytes) -> Relation:

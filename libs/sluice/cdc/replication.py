@@ -18,6 +18,7 @@ from sluice.cdc.connection import Connection, connect, run_command
 from sluice.cdc.faults import source_errors
 from sluice.cdc.lsn import format_lsn
 from sluice.errors import Bug, Transient
+from sluice.times import POSTGRES_EPOCH_US, now_us
 
 START_DEADLINE_S = 30.0
 SEND_DEADLINE_S = 10.0
@@ -25,7 +26,6 @@ SEND_DEADLINE_S = 10.0
 PING_AFTER_S = 10.0
 DEAD_AFTER_S = 40.0
 
-_POSTGRES_EPOCH_US = 946_684_800_000_000
 _wal_data = Struct(">cQQq").unpack_from
 _keepalive = Struct(">cQqB").unpack_from
 _feedback = Struct(">cQQQqB").pack
@@ -101,11 +101,11 @@ class ReplicationStream:
         now = time.monotonic()
         if not reading:
             self._heard_at = now
-        now_us = time.time_ns() // 1_000 - _POSTGRES_EPOCH_US
+        at_us = now_us() - POSTGRES_EPOCH_US
         silent_s = now - self._heard_at
         if silent_s > DEAD_AFTER_S:
             raise Transient(f"{self._where}: the server has been silent for {silent_s:.0f} s")
-        self._send(_feedback(b"r", lsn, lsn, lsn, now_us, silent_s > PING_AFTER_S))
+        self._send(_feedback(b"r", lsn, lsn, lsn, at_us, silent_s > PING_AFTER_S))
 
     def close(self) -> None:
         self._connection.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -17,6 +16,7 @@ from sluice.ingress.producer import IngressProducer
 from sluice.kafka.control import write_request
 from sluice.pipeline import load_pipeline
 from sluice.settings.stage import StageSettings, read_settings
+from sluice.times import now_us
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Accept that records of a polled source are truly gone."
@@ -50,9 +50,7 @@ def accept(
     log = IngressProducer(settings.kafka, loaded.names, "sluice-deletes-cli")  # reads only: it never fences anybody
     loss = withheld(key, log.read_watermarks([key]).get(key))
     acceptance = Acceptance(uuid.uuid4().hex, loss.digest)
-    write_request(
-        settings.kafka, loaded.names.control, control_key(source, stream), acceptance.to_json(time.time_ns() // 1_000)
-    )
+    write_request(settings.kafka, loaded.names.control, control_key(source, stream), acceptance.to_json(now_us()))
     if as_json:
         print(orjson.dumps({"source": source, "stream": stream, "keys": loss.keys, "known": loss.known}).decode())
     else:

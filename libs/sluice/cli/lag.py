@@ -27,6 +27,7 @@ from sluice.lag.unattended_work import UnattendedWork, unattended
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import unmapped_line
 from sluice.settings.stage import StageSettings, read_settings
+from sluice.times import rfc3339
 
 app = typer.Typer(add_completion=False, help="What each stage has not done yet.")
 
@@ -260,7 +261,7 @@ def _age(seconds: float) -> str:
 
 
 def _time(at_s: float) -> str:
-    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="seconds").removesuffix("+00:00") + "Z"
+    return rfc3339(datetime.fromtimestamp(at_s, UTC), "seconds")
 
 
 def _as_json(seen: LagReport) -> str:

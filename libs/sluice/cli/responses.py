@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import sys
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
@@ -17,6 +16,7 @@ from sluice.explain.rendering import shown
 from sluice.explain.responses import StoredResponse, fetched_ms_of, find_response, read_response, uuid_of
 from sluice.kafka import LogReader
 from sluice.settings.stage import StageSettings, read_settings
+from sluice.times import from_us, rfc3339
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Stored responses of polled sources.")
 
@@ -94,6 +94,6 @@ def _as_json(one: StoredResponse) -> dict[str, Any]:
 
 def _time(ms: int) -> str:
     try:
-        return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
-    except (ValueError, OverflowError, OSError):
+        return rfc3339(from_us(ms * 1_000), "milliseconds")
+    except OverflowError:
         return f"{ms} ms"

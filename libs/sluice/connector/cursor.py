@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from sluice.times import to_us
+
 CursorValue = str | int
-_MICROSECOND = timedelta(microseconds=1)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def order(value: CursorValue) -> int:
     """A cursor value as an integer that compares (times: µs since 1970 UTC); raises ValueError."""
     if isinstance(value, int):
         return value
-    return (_utc(_parse(value)) - _EPOCH) // _MICROSECOND
+    return to_us(_utc(_parse(value)))
 
 
 def as_time(value: CursorValue | None) -> datetime | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from sluice.testing.example import GoldenValue
+from sluice.times import to_us
 
 CONNECT_TIMEOUT_S = 5
 # Bounds memory and the query: what is not seen for so many later edits is given up.
@@ -112,7 +113,7 @@ def shows(cell: object, value: object) -> bool:
     """Whether a column holds `value`, which is spelled as JSON: numbers, ISO dates, Unix microseconds for times."""
     match cell:
         case datetime():
-            return (cell - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) == value
+            return to_us(cell) == value
         case date():
             return cell.isoformat() == value
         case Decimal():

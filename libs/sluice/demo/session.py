@@ -27,6 +27,7 @@ from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_entities, load_mappings, require_ranked_sources
 from sluice.stage.signals import Stop
 from sluice.testing.example import Live
+from sluice.times import now_us
 
 RESTARTS_MAX = 50
 VERIFY_WAIT_S = 120.0
@@ -287,7 +288,7 @@ class Session:
             self._shown_at = now
             self._outcome.first_golden_record_s = round(after_s, 2)
             if self._latency is not None:
-                self._latency.count_from = time.time_ns() // 1_000
+                self._latency.count_from = now_us()
         self._screen.golden(found, after_s)
 
     def _look_for_letters(self, run: PipelineRun) -> None:

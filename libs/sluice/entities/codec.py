@@ -9,7 +9,7 @@ here, once, as a `DeadRecord` that does not quote the value.
 import base64
 import math
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from enum import Enum
 from typing import Any
@@ -20,21 +20,15 @@ from sluice.canonical_json import canonical_bytes
 from sluice.entities.field_types import FieldType, Kind
 from sluice.entities.values import Money
 from sluice.errors import DeadRecord
+from sluice.times import INSTANTS, from_us, to_us
 
 Json = Any
 Encode = Callable[[Any], Json]
 Decode = Callable[[Json], Any]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _CONTEXT = Context(prec=100, rounding=ROUND_HALF_EVEN)
 _INT64 = range(-(2**63), 2**63)
 STORED_JSON_LEVELS_MAX = 64
-INSTANTS = range(
-    (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND,
-    (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND + 1,
-)
-"""Times in µs UTC that every place downstream can show: the years 0001 to 9999."""
 
 
 def encoder(where: str, field: FieldType) -> Encode:
@@ -66,7 +60,7 @@ def microseconds(value: datetime, where: str) -> int:
     one that its offset puts outside of the years 0001 to 9999."""
     if value.tzinfo is None:
         raise DeadRecord("time-without-zone", f"{where} has no time zone; say in the mapping which one it is in")
-    return instant((value - _EPOCH) // _MICROSECOND, where)
+    return instant(to_us(value), where)
 
 
 def instant(micros: int, where: str) -> int:
@@ -261,7 +255,7 @@ _DECODERS: dict[Kind, Decode] = {
     "decimal": Decimal,
     "money": lambda value: Money(Decimal(value["amount"]), value["currency"]),
     "date": date.fromisoformat,
-    "timestamp": lambda value: _EPOCH + value * _MICROSECOND,
+    "timestamp": from_us,
     "bytes": base64.b64decode,
     "json": orjson.loads,
 }

@@ -5,20 +5,20 @@ A Debezium `io.debezium.time.MicroTimestamp` is microseconds since 1970 of a tim
 days since 1970. pydantic alone would take them for seconds or milliseconds, by their size.
 """
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, JsonValue
 from pydantic import Json as ParsedJson
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from sluice.times import from_days, from_us
 
 
 def _from_microseconds(value: Any) -> Any:
     if type(value) is not int:
         return value
     try:
-        return _EPOCH + timedelta(microseconds=value)
+        return from_us(value)
     except OverflowError:
         raise ValueError("out of range") from None
 
@@ -31,7 +31,7 @@ def _from_days(value: Any) -> Any:
     if type(value) is not int:
         return value
     try:
-        return _EPOCH.date() + timedelta(days=value)
+        return from_days(value)
     except OverflowError:
         raise ValueError("out of range") from None
 

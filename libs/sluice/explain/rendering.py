@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -12,8 +11,7 @@ from msgspec.structs import asdict
 from sluice.explain.explanation import ClaimOrigin, Explanation, FieldExplained
 from sluice.explain.raw_places import RawPlace
 from sluice.provenance import RawRef
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from sluice.times import from_us, rfc3339
 
 
 def to_json(one: Explanation) -> dict[str, Any]:
@@ -144,6 +142,6 @@ def _origin_json(origin: ClaimOrigin) -> dict[str, Any]:
 def _time(micros: int) -> str:
     """RFC 3339; outside of the calendar the number."""
     try:
-        return (_EPOCH + timedelta(microseconds=micros)).isoformat().removesuffix("+00:00") + "Z"
+        return rfc3339(from_us(micros))
     except OverflowError:
         return f"{micros} µs"

@@ -3,7 +3,6 @@
 import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -12,9 +11,7 @@ import orjson
 from sluice.entities.contract import EntityContract
 from sluice.entities.field_types import FieldType
 from sluice.errors import DeadRecord
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+from sluice.times import from_us
 
 _SQL_TYPES = {
     "string": "text",
@@ -81,7 +78,7 @@ class GoldenTable:
         """
         try:
             values = [None if fields.get(name) is None else cell(fields[name]) for name, cell in self._cells]
-            version = (sluice["revision"], _time(sluice["updated_at"]))
+            version = (sluice["revision"], from_us(sluice["updated_at"]))
         except OverflowError:
             raise DeadRecord("time-out-of-range", f"{self.name} holds a time outside of the years 1 to 9999") from None
         provenance = {"contributors": sluice["contributors"], "winners": sluice["winners"]}
@@ -126,12 +123,8 @@ def _text(value: str) -> str:
     return value
 
 
-def _time(value: int) -> datetime:
-    return _EPOCH + value * _MICROSECOND
-
-
 def _hex(value: str) -> str:
     return f"\\x{base64.b64decode(value).hex()}"
 
 
-_CELLS: dict[str, Callable[[Any], Any]] = {"timestamp": _time, "bytes": _hex, "string": _text}
+_CELLS: dict[str, Callable[[Any], Any]] = {"timestamp": from_us, "bytes": _hex, "string": _text}

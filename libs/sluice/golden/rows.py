@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -14,9 +13,8 @@ from sluice.golden.columns import GoldenTable, columns_of
 from sluice.golden.connection import Connection, connect
 from sluice.golden.faults import sink_errors
 from sluice.golden.sql import statement
+from sluice.times import to_us
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 # From here on ECMAScript, and so RFC 8785, writes a number with an exponent.
 _EXPONENT_FROM = 10**21
 _ROWS_A_FETCH = 2_000
@@ -106,7 +104,7 @@ class GoldenReader:
             fields[name] = _json(kind, row[place : place + width])
             place += width
         revision, updated_at, epoch, partition, offset, provenance = row[place:]
-        return StoredRow(row[0], fields, revision, _micros(updated_at), epoch, partition, offset, provenance)
+        return StoredRow(row[0], fields, revision, to_us(updated_at), epoch, partition, offset, provenance)
 
 
 def ledger_lines(connection: Connection, schema: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -152,7 +150,7 @@ def _one(kind: FieldType, value: Any) -> Any:
     if kind.kind == "decimal":
         return _decimal(value)
     if kind.kind == "timestamp":
-        return _micros(value)
+        return to_us(value)
     if kind.kind == "bytes":
         return base64.b64encode(value).decode("ascii")
     return value.isoformat() if kind.kind == "date" else value
@@ -170,7 +168,3 @@ def _as_written(value: Any) -> Any:
 
 def _decimal(value: Decimal | None) -> str | None:
     return None if value is None else format(value, "f")
-
-
-def _micros(value: datetime) -> int:
-    return (value - _EPOCH) // _MICROSECOND

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from sluice import json_text
-from sluice.entities.codec import INSTANTS, microseconds
+from sluice.entities.codec import microseconds
 from sluice.errors import DeadRecord
 from sluice.headers import (
     OP_HEADER,
@@ -25,6 +25,7 @@ from sluice.headers import (
 )
 from sluice.kafka.record import Record
 from sluice.position import Position
+from sluice.times import INSTANTS
 
 # Claims and state repeat the key: they must stay under what their topics take.
 KEY_BYTES_MAX = 1024 * 1024

@@ -13,10 +13,10 @@ from datetime import date
 from sluice.entities.contract import EntityContract
 from sluice.entities.field_types import FieldType
 from sluice.provenance.canonical import CanonicalRecord, Contributor, Winner
+from sluice.times import EPOCH_ORDINAL
 
 Encode = Callable[[CanonicalRecord], bytes]
 
-_UNIX_ORDINAL = date(1970, 1, 1).toordinal()
 _CACHE_ENTRIES_MAX = 4096
 _double = struct.Struct("<d").pack
 
@@ -123,7 +123,7 @@ def _decimal(text: str, scale: int) -> bytes:
 
 
 def _day(text: str) -> bytes:
-    return _long(date.fromisoformat(text).toordinal() - _UNIX_ORDINAL)
+    return _long(date.fromisoformat(text).toordinal() - EPOCH_ORDINAL)
 
 
 def _contributors(contributors: Sequence[Contributor]) -> bytes:

@@ -7,12 +7,12 @@ and timestamp-micros. Input is bounded: no length beyond the bytes at hand is be
 import base64
 import struct
 from collections.abc import Callable
-from datetime import date
 from typing import Any
+
+from sluice.times import from_days
 
 Read = Callable[[bytes, int], tuple[Any, int]]
 
-_UNIX_ORDINAL = date(1970, 1, 1).toordinal()
 _DECIMAL_BYTES_MAX = 32
 _DEPTH_MAX = 16
 _unpack_double = struct.Struct("<d").unpack_from
@@ -181,8 +181,8 @@ def _read_double(data: bytes, at: int) -> tuple[float, int]:
 def _read_date(data: bytes, at: int) -> tuple[str, int]:
     days, at = _read_long(data, at)
     try:
-        return date.fromordinal(days + _UNIX_ORDINAL).isoformat(), at
-    except (ValueError, OverflowError):
+        return from_days(days).isoformat(), at
+    except OverflowError:
         raise NotAvro("a date outside of the years 1 to 9999") from None
 
 

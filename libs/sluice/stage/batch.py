@@ -13,6 +13,7 @@ from sluice.errors import DeadRecord
 from sluice.kafka.log import Partition
 from sluice.kafka.record import Record
 from sluice.stage.dead_letters import cause_of, dead_letter
+from sluice.times import now_us
 
 Outcome = Literal["mapped", "unchanged", "superseded", "filtered", "dead", "skipped"]
 OUTCOMES: tuple[Outcome, ...] = ("mapped", "unchanged", "superseded", "filtered", "dead", "skipped")
@@ -114,6 +115,6 @@ def ledger_line(
         **{outcome: counts[outcome] for outcome in OUTCOMES},
         "reset": reset,
         "versions": versions,
-        "at": time.time_ns() // 1_000,
+        "at": now_us(),
     }
     return orjson.dumps(line)

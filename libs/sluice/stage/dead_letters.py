@@ -7,7 +7,6 @@ reasons and never quotes the record.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -28,6 +27,7 @@ from sluice.kafka.record import Record, number_in
 from sluice.names import SINK_POSTGRES
 from sluice.provenance import RawRef
 from sluice.stage.start_decision import reset_command
+from sluice.times import now_ms
 
 # Together they stay under max.message.bytes (16 MiB) of dead letters.
 BODY_BYTES_MAX = 8 * 1024 * 1024
@@ -71,7 +71,7 @@ def dead_letter(stage: str, record: Record, error: DeadRecord, mapping_version: 
         (CAUSE_HEADER, cause_of(stage, error).encode()),
         (KIND_HEADER, error.code.encode()),
         (ATTEMPT_HEADER, b"%d" % (_attempts(record) + 1)),
-        (PARKED_HEADER, b"%d" % (time.time_ns() // 1_000_000)),
+        (PARKED_HEADER, b"%d" % now_ms()),
     ]
     if mapping_version is not None:
         headers.append((MAPPING_VERSION_HEADER, b"%d" % mapping_version))

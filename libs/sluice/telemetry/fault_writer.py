@@ -20,6 +20,7 @@ from sluice.kafka.faults import translate
 from sluice.telemetry.fault_buffer import FaultBuffer
 from sluice.telemetry.fault_record import REPEATED_EVERY_S, key_of, prefix_of, written
 from sluice.telemetry.health import ActiveFault, Health
+from sluice.times import now_us
 
 RETRY_S = 5.0
 ANSWER_S = 5.0
@@ -128,10 +129,10 @@ class FaultWriter:
 
         producer = self._producer or clients.producer(self._settings)
         self._producer = producer
-        now_us = time.time_ns() // 1_000
+        at_us = now_us()
         try:
             for about, active in states.items():
-                value = written(self._stage, self._instance, about, active, now_us)
+                value = written(self._stage, self._instance, about, active, at_us)
                 key = key_of(self._stage, self._instance, about)
                 producer.produce(self._topic, value, key, 0, on_delivery=report)
             unanswered = producer.flush(ANSWER_S)

@@ -16,6 +16,8 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
+from sluice.times import now_us
+
 STALLED_AFTER_S = 60.0
 STARTING = "starting"
 START = "start"
@@ -66,7 +68,7 @@ class Health:
         self._stalled_after_s = stalled_after_s
         self._progress_at = time.monotonic()
         self._on_change = on_change
-        self._active = {START: ActiveFault(STARTING, _now_us())}
+        self._active = {START: ActiveFault(STARTING, now_us())}
         self._lock = threading.Lock()
         self._record: Placed | None = None
         self._loop: int | None = None
@@ -116,7 +118,7 @@ class Health:
             before = self._active.get(about)
             if before is not None and (before.why, before.attempts) == (why, attempts):
                 return
-            since_us = before.since_us if before is not None and before.is_failure else _now_us()
+            since_us = before.since_us if before is not None and before.is_failure else now_us()
             now = self._active[about] = ActiveFault(why, since_us, attempts)
             self._on_change(about, now)
             if before is not None and before.why == why:
@@ -132,7 +134,7 @@ class Health:
                 return
             self._on_change(about, None)
         if before.is_failure:
-            log.info("fault resolved", about=about, active_s=round((_now_us() - before.since_us) / 1e6, 1))
+            log.info("fault resolved", about=about, active_s=round((now_us() - before.since_us) / 1e6, 1))
 
     @property
     def stalled_s(self) -> float:
@@ -159,7 +161,3 @@ def innermost_places(thread: int) -> str:
     calls = list(traceback.walk_stack(frame))[:PLACES_MAX]
     places = (f"{'/'.join(Path(one.f_code.co_filename).parts[-3:])}:{line}" for one, line in calls)
     return ", called at ".join(places) or "an unknown place"
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1_000

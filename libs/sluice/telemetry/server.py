@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from sluice.errors import SettingsError
 from sluice.telemetry.health import Health
+from sluice.times import from_us
 
 
 class TelemetryServer:
@@ -73,9 +73,7 @@ def _readiness(health: Health) -> tuple[int, dict[str, Any]]:
     body = {
         "ready": not active,
         "faults": {about: one.why for about, one in active.items()},
-        "since": {
-            about: datetime.fromtimestamp(one.since_us // 1_000_000, UTC).isoformat() for about, one in active.items()
-        },
+        "since": {about: from_us(one.since_us).isoformat(timespec="seconds") for about, one in active.items()},
     }
     return 503 if active else 200, body
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -11,6 +10,7 @@ from sluice.errors import EnvironmentFault
 from sluice.kafka import LogReader
 from sluice.kafka.topics import Topics
 from sluice.names import Names
+from sluice.times import from_us
 from sluice.verify.reading import records, spans_to
 from sluice.verify.report import NotLookedAt
 
@@ -36,7 +36,7 @@ def _told(key: str, value: bytes) -> NotLookedAt:
     what = f"fault of {key}"
     try:
         read: dict[str, Any] = orjson.loads(value)
-        since = datetime.fromtimestamp(int(read["since"]) / 1e6, UTC).isoformat(timespec="seconds")
+        since = from_us(int(read["since"])).isoformat(timespec="seconds")
         return NotLookedAt(what, f"stands since {since}: {read['why']}", "")
-    except (ValueError, LookupError, TypeError, OSError):
+    except (ValueError, LookupError, TypeError, OverflowError):
         return NotLookedAt(what, "stands, in a form that this version does not read", "use a newer `sluice verify`")

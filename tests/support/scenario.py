@@ -22,9 +22,9 @@ import orjson
 from sluice.demo.example_run import ExampleRun
 from sluice.demo.stages import StageProcess
 from sluice.embedded import Servers
+from sluice.http import tls_context
 from sluice.settings.stage import default_schemas_dir
 from sluice.testing.example import load_example
-from sluice.tls import tls_context
 from sluice.verify import verify
 from sluice.verify.report import Report
 from support.example_copy import example_copy

@@ -9,7 +9,7 @@ from typing import Any, LiteralString
 import httpx
 import psycopg
 
-from sluice.tls import tls_context
+from sluice.http import tls_context
 from support.pace import within
 
 TIMEOUT_S = 30.0

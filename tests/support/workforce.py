@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from departments import end, start_hr
 
-from sluice.tls import tls_context
+from sluice.http import tls_context
 from support.pace import within
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "workforce"

@@ -61,10 +61,10 @@ from sluice.connector.paging import LinkHeader, NextLink, Offset, Paging, Single
 from sluice.connector.record import Record
 from sluice.connector.rest import RestStream
 from sluice.connector.stream import Stream
-from sluice.connector.transport import Limits
 from sluice.entities.debezium_types import EpochDate as EpochDays
 from sluice.entities.debezium_types import MicroTimestamp as EpochMicros
 from sluice.errors import EnvironmentFault, Transient
+from sluice.http import Limits
 from sluice.json_text import Missing, NotJson, decode, encode
 
 __all__ = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import threading
 import time
@@ -15,6 +14,7 @@ from pydantic import SecretStr
 from sluice.connector.messages import Request, Response
 from sluice.connector.redact import is_secret_name
 from sluice.errors import SettingsError
+from sluice.http import basic_credentials
 
 COOKIE_LENGTH_MIN = 8
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
@@ -98,7 +98,7 @@ class BasicAuth(StaticHeaders):
     def __init__(self, user: str, password: SecretStr) -> None:
         if ":" in user:
             raise SettingsError("Basic authentication: a user's name holds no colon, which ends it")
-        text = base64.b64encode(f"{user}:{password.get_secret_value()}".encode()).decode()
+        text = basic_credentials(user, password.get_secret_value())
         super().__init__({"Authorization": f"Basic {text}"}, {text, password.get_secret_value()})
 
 

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_va
 from sluice.connector.auth import Auth, NoAuth
 from sluice.connector.fetch import Fetcher
 from sluice.connector.stream import Stream
-from sluice.connector.transport import Limits
 from sluice.errors import SettingsError, meant
+from sluice.http import Limits
 
 
 class ConnectorSettings(BaseModel):

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-import httpx
-
 from sluice.codes import classify_http
 from sluice.connector.auth import Auth, Door
 from sluice.connector.messages import Request, Response, joined, origin, without_query
-from sluice.connector.network_errors import NETWORK_ERRORS, no_answer
 from sluice.connector.redact import safe_url
 from sluice.connector.retry_after import retry_after_s
-from sluice.connector.transport import BoundedTransport, Limits
 from sluice.errors import EnvironmentFault, SluiceError, Transient
+from sluice.http import BodyTooLarge, HttpClient, Limits, NoAnswer
 
 REDIRECTS_MAX = 3
 USER_AGENT = "sluice"
@@ -27,7 +24,7 @@ class Fetcher:
         self._base_url = base_url
         self._auth = auth
         self._limits = limits
-        self._transport = BoundedTransport(limits)
+        self._client = HttpClient(limits)
         self._door = Door(source, base_url, self._send)
 
     @property
@@ -59,7 +56,7 @@ class Fetcher:
         )
 
     def close(self) -> None:
-        self._transport.close()
+        self._client.close()
 
     def _signed(self, request: Request) -> Response:
         headers = self._auth.headers(self._door)
@@ -90,17 +87,14 @@ class Fetcher:
 
     def _send(self, request: Request) -> Response:
         request = request.at(self._base_url)
-        message = httpx.Request(
-            request.method,
-            request.url,
-            headers={"User-Agent": USER_AGENT, "Accept": "application/json", **request.headers},
-            content=request.body,
-        )
+        headers = {"User-Agent": USER_AGENT, "Accept": "application/json", **request.headers}
         try:
-            answer = self._transport.handle_request(message)
-        except NETWORK_ERRORS as error:
-            raise no_answer(f"{request.method} {without_query(request.url)}", error) from None
-        return Response(request, answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, answer.content)
+            answer = self._client.exchange(request.method, request.url, headers, request.body)
+        except NoAnswer as error:
+            too_large = "; ask for a smaller page_size or raise the connector's limits"
+            advice = too_large if isinstance(error, BodyTooLarge) else ""
+            raise Transient(f"{request.method} {without_query(request.url)}: {error}{advice}") from None
+        return Response(request, answer.status, answer.headers, answer.body)
 
 
 def failure(source: str, response: Response, secrets: Collection[str] = ()) -> SluiceError | None:

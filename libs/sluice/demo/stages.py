@@ -10,15 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import httpx
 import orjson
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from sluice.embedded import processes
 from sluice.errors import EnvironmentFault
+from sluice.http import HttpClient, Limits, NoAnswer
 from sluice.telemetry.health import LOOP, STARTING
-from sluice.tls import tls_context
 
 RESTART_AFTER_S = 1.0
 STOP_DEADLINE_S = 15.0
@@ -58,7 +57,7 @@ class StageProcess:
         self.counts = StageCounts()
         self._faults: list[str] = []
         self._log_begins = 0
-        self._http = httpx.Client(timeout=SCRAPE_TIMEOUT_S, verify=tls_context())
+        self._http = HttpClient(Limits(connect_timeout_s=SCRAPE_TIMEOUT_S, read_timeout_s=SCRAPE_TIMEOUT_S))
 
     @property
     def pid(self) -> int | None:
@@ -115,14 +114,14 @@ class StageProcess:
         try:
             at = orjson.loads(self._run_file.read_bytes())
             base = f"http://{at['host']}:{at['port']}"
-            text = self._http.get(f"{base}/metrics").text
-            readiness = self._http.get(f"{base}/readyz")
-            faults = readiness.json()["faults"]
+            text = self._http.exchange("GET", f"{base}/metrics", {}).body.decode()
+            readiness = self._http.exchange("GET", f"{base}/readyz", {})
+            faults = orjson.loads(readiness.body)["faults"]
             hanging_first = sorted(faults, key=lambda about: about != LOOP)  # where it hangs is worth most
             self._faults = [str(faults[about]) for about in hanging_first if faults[about] != STARTING]
-        except (OSError, ValueError, httpx.HTTPError):
+        except (OSError, ValueError, NoAnswer):
             return None
-        return _counts(text, self._before, readiness.status_code == 200)
+        return _counts(text, self._before, readiness.status == 200)
 
     def trouble(self) -> str:
         """The fault that stands, or what it last complained about in its log; empty for one that is ready or silent."""

@@ -1,32 +1,31 @@
-"""Client of a Confluent-compatible schema registry that remembers on disk what it has seen.
+"""Client of a Confluent-compatible schema registry that remembers on disk what it has read.
 
-The registry is asked first, since ids can change with a new registry; where it does not answer, what is remembered
-serves. So a registry outage stops nothing that has run before.
+It asks the registry first, because ids can change with a new registry. If the registry does not answer, the remembered
+ids and schemas serve, so a registry outage stops no process that has run before.
 """
 
 import hashlib
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
-import httpx
 import orjson
 
 from sluice.errors import DeadRecord, EnvironmentFault, SettingsError
+from sluice.http import HttpClient, Limits, NoAnswer, basic_credentials
 from sluice.schemas.remembered import Remembered
-from sluice.tls import tls_context
 
-_RESPONSE_BYTES_MAX = 4 * 1024 * 1024
-_DEADLINE_S = 10.0
-_ASKED_AGAIN_AFTER_S = 0.2
+_LIMITS = Limits(body_bytes_max=4 * 1024 * 1024, deadline_s=10.0, connect_timeout_s=2.0, read_timeout_s=5.0)
+_RETRY_INTERVAL_S = 0.2
 _CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
+_HEADERS = {"Content-Type": _CONTENT_TYPE, "Accept": f"{_CONTENT_TYPE}, application/json"}
 _NOT_FOUND = 404
 _CONFLICT = 409
 
 
 class Refused(Exception):
-    """The registry answered, and said no: `status` and its own error code."""
+    """The registry answered and refused: `status` and its own error code."""
 
     def __init__(self, status: int, code: int) -> None:
         super().__init__(f"status {status}, error code {code}")
@@ -34,48 +33,50 @@ class Refused(Exception):
         self.code = code
 
 
-class Registry:
-    """Schemas by subject and by id. `url` is where `/subjects` begins; `cache_dir` survives restarts.
+class Unreachable(EnvironmentFault):
+    """The registry does not answer."""
 
-    Silence and 5xx are borne for `patience_s`: a registry that has just started answers its first requests slowly.
+
+class Registry:
+    """Schemas by subject and by id. Each method raises EnvironmentFault if the registry does not answer.
+
+    `url` is the address below which `/subjects` is; `cache_dir` survives restarts. Silence and 5xx are retried for
+    `retry_for_s`: a registry that has just started answers its first requests slowly.
     """
 
-    def __init__(self, url: str, cache_dir: Path, patience_s: float = 0.0) -> None:
-        self._patience_s = patience_s
+    def __init__(self, url: str, cache_dir: Path, retry_for_s: float = 0.0) -> None:
+        self._retry_for_s = retry_for_s
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise SettingsError("the registry's address, SLUICE_REGISTRY__URL, begins with http:// or https://")
         self._where = f"schema registry {parts.scheme}://{parts.hostname}:{parts.port or ''}{parts.path}"
         self._remembered = Remembered(cache_dir)
-        self._http = httpx.Client(
-            base_url=url.rstrip("/") + "/",
-            timeout=httpx.Timeout(5.0, connect=2.0),
-            headers={"content-type": _CONTENT_TYPE, "accept": f"{_CONTENT_TYPE}, application/json"},
-            trust_env=False,
-            verify=tls_context(),
-        )
+        self._url = url.rstrip("/")
+        self._headers = dict(_HEADERS)
+        if parts.username or parts.password:
+            credentials = basic_credentials(unquote(parts.username or ""), unquote(parts.password or ""))
+            self._headers["Authorization"] = f"Basic {credentials}"
+        self._http = HttpClient(_LIMITS)
 
     def close(self) -> None:
         self._http.close()
 
     def register(self, subject: str, schema: dict[str, Any]) -> int:
-        """Register a schema (again is no change) and return its id.
+        """Register a schema and return its id; registering it again changes nothing.
 
-        Raises EnvironmentFault when the registry is down or refuses it.
+        Raises EnvironmentFault also if the registry refuses the schema.
         """
         try:
             answer = self._ask("POST", f"subjects/{quote(subject, safe='')}/versions", _body(schema))
         except Refused as refused:
             why = "is incompatible with a version there" if refused.status == _CONFLICT else f"was refused ({refused})"
             raise self._fault(f"the schema of {subject} {why}", "compare it with `sluice schemas check`") from None
-        except httpx.HTTPError as error:
-            raise self._unreachable(error) from None
         return self._keep(subject, schema, answer)
 
     def lookup_id(self, subject: str, schema: dict[str, Any]) -> int:
-        """The id under which this schema is registered for `subject`; what is remembered when nobody answers.
+        """The id under which this schema is registered for `subject`; the remembered id if the registry is silent.
 
-        Raises EnvironmentFault when it is not registered, or nobody answers and nothing is remembered.
+        Raises EnvironmentFault if the schema is not registered, or the registry is silent and no id is remembered.
         """
         try:
             return self._keep(subject, schema, self._ask("POST", f"subjects/{quote(subject, safe='')}", _body(schema)))
@@ -83,16 +84,17 @@ class Registry:
             if refused.status != _NOT_FOUND:
                 raise self._fault(f"looking up {subject} failed ({refused})", "read the registry's log") from None
             raise self._fault(f"the schema of {subject} is not registered", "run `sluice schemas apply`") from None
-        except httpx.HTTPError as error:
+        except Unreachable:
             known = self._remembered.id_of(subject, fingerprint(schema))
             if known is None:
-                raise self._unreachable(error) from None
+                raise
             return known
 
     def by_id(self, schema_id: int) -> dict[str, Any]:
-        """The schema with this id; what is remembered when nobody answers.
+        """The schema with this id; the remembered schema if the registry is silent.
 
-        Raises DeadRecord (unknown-schema) where the registry has no such id, EnvironmentFault when nobody answers.
+        Raises DeadRecord (unknown-schema) if the registry has no such id, EnvironmentFault if the registry is silent
+        and the schema is not remembered.
         """
         try:
             answer = self._ask("GET", f"schemas/ids/{schema_id}")
@@ -101,24 +103,22 @@ class Registry:
             if refused.status != _NOT_FOUND:
                 raise self._fault(f"schema {schema_id} was refused ({refused})", "read the registry's log") from None
             raise DeadRecord("unknown-schema", f"the registry has no schema {schema_id}") from None
-        except httpx.HTTPError as error:
+        except Unreachable:
             known = self._remembered.schema(schema_id)
             if known is None:
-                raise self._unreachable(error) from None
+                raise
             return known
         self._remembered.keep_schema(schema_id, schema)
         return schema
 
     def latest(self, subject: str) -> dict[str, Any] | None:
-        """The newest schema of a subject; None where it has none. Raises EnvironmentFault when the registry is down."""
+        """The newest schema of a subject; None if it has none."""
         try:
             answer = self._ask("GET", f"subjects/{quote(subject, safe='')}/versions/latest")
         except Refused as refused:
             if refused.status == _NOT_FOUND:
                 return None
             raise self._fault(f"reading {subject} failed ({refused})", "read the registry's log") from None
-        except httpx.HTTPError as error:
-            raise self._unreachable(error) from None
         schema: dict[str, Any] = orjson.loads(answer["schema"])
         return schema
 
@@ -128,8 +128,6 @@ class Registry:
             self._ask("PUT", f"config/{quote(subject, safe='')}", {"compatibility": level})
         except Refused as refused:
             raise self._fault(f"setting compatibility of {subject} failed ({refused})", "check its rights") from None
-        except httpx.HTTPError as error:
-            raise self._unreachable(error) from None
 
     def _keep(self, subject: str, schema: dict[str, Any], answer: dict[str, Any]) -> int:
         schema_id = int(answer["id"])
@@ -138,43 +136,35 @@ class Registry:
         return schema_id
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Raises Refused for a 4xx, httpx.HTTPError for silence, a 5xx or an endless answer."""
-        give_up = time.monotonic() + self._patience_s
+        """Raises Refused for 3xx and 4xx, Unreachable for silence, a 5xx or an answer that is not of a registry."""
+        give_up = time.monotonic() + self._retry_for_s
         while True:
             try:
                 return self._ask_once(method, path, body)
-            except httpx.HTTPError:
+            except NoAnswer as error:
                 if time.monotonic() > give_up:
-                    raise
-            time.sleep(_ASKED_AGAIN_AFTER_S)
+                    next_step = "start it, or correct SLUICE_REGISTRY__URL"
+                    raise Unreachable(self._where, f"no answer ({error})", next_step) from None
+            time.sleep(_RETRY_INTERVAL_S)
 
     def _ask_once(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
         content = None if body is None else orjson.dumps(body)
-        deadline = time.monotonic() + _DEADLINE_S
-        with self._http.stream(method, path, content=content) as response:
-            text = bytearray()
-            for chunk in response.iter_bytes():
-                text += chunk
-                if len(text) > _RESPONSE_BYTES_MAX or time.monotonic() > deadline:
-                    raise httpx.ReadTimeout("the answer is too large or too slow")
-        if response.status_code >= 500:
-            raise httpx.RemoteProtocolError(f"status {response.status_code}")
+        status, _, text = self._http.exchange(method, f"{self._url}/{path}", self._headers, content)
+        if status >= 500:
+            raise NoAnswer(f"status {status}")
         try:
             answer = orjson.loads(text)
         except ValueError:
             answer = None
-        if not response.is_success:
+        if not 200 <= status < 300:
             code = answer.get("error_code", 0) if isinstance(answer, dict) else 0
-            raise Refused(response.status_code, code if isinstance(code, int) else 0)
+            raise Refused(status, code if isinstance(code, int) else 0)
         if not isinstance(answer, dict):
-            raise httpx.RemoteProtocolError("the answer is not a JSON object")
+            raise NoAnswer("the answer is not a JSON object")
         return answer
 
     def _fault(self, why: str, next_step: str) -> EnvironmentFault:
         return EnvironmentFault(self._where, why, next_step)
-
-    def _unreachable(self, error: httpx.HTTPError) -> EnvironmentFault:
-        return self._fault(f"no answer ({type(error).__name__})", "start it, or correct SLUICE_REGISTRY__URL")
 
 
 def _body(schema: dict[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from sluice.connector import NextLink
-from sluice.connector.transport import Limits
+from sluice.connector import Limits, NextLink
 from sluice.kafka import clients
 from sluice_ingress_poller import lane
 from support.listings import People, connector, listed

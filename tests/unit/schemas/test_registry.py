@@ -2,6 +2,7 @@
 
 import json
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,11 +22,13 @@ class Answers:
     def __init__(self) -> None:
         self.by_path: dict[str, tuple[int, bytes]] = {}
         self.not_yet = 0  # so many requests are answered with 503 first
+        self.authorization: str | None = None  # of the newest request
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def answer(self) -> None:
                 self.rfile.read(int(self.headers.get("content-length") or 0))
+                outer.authorization = self.headers.get("authorization")
                 status, body = outer.by_path.get(f"{self.command} {self.path}", (404, b'{"error_code":40401}'))
                 if outer.not_yet:
                     outer.not_yet -= 1
@@ -125,12 +128,19 @@ def test_a_damaged_memory_is_no_memory(answers: Answers, tmp_path: Path) -> None
         Registry(answers.url, tmp_path).lookup_id("s-value", SCHEMA)
 
 
-def test_a_registry_that_is_slow_to_begin_is_borne_with_where_there_is_patience(
+def test_a_registry_that_is_slow_to_start_is_asked_again_for_as_long_as_its_caller_says(
     answers: Answers, tmp_path: Path
 ) -> None:
     answers.by_path["POST /api/subjects/s-value/versions"] = (200, b'{"id":7}')
     answers.not_yet = 2
-    assert Registry(answers.url, tmp_path, patience_s=30.0).register("s-value", SCHEMA) == 7
+    assert Registry(answers.url, tmp_path, retry_for_s=30.0).register("s-value", SCHEMA) == 7
     answers.not_yet = 1
     with pytest.raises(EnvironmentFault, match="no answer"):
         Registry(answers.url, tmp_path).register("s-value", SCHEMA)
+
+
+def test_user_and_password_of_the_address_sign_each_request(answers: Answers, tmp_path: Path) -> None:
+    _knowing(answers)
+    url = answers.url.replace("http://", "http://alice:a%20b@")
+    assert Registry(url, tmp_path).lookup_id("s-value", SCHEMA) == 7
+    assert answers.authorization == "Basic " + b64encode(b"alice:a b").decode()

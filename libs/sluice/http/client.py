@@ -1,0 +1,197 @@
+"""A client whose bounds are kept: a deadline for the whole exchange, a limit on the decompressed body.
+
+httpx alone keeps neither. Its time-out restarts with every byte, so a server that sends one byte at a time never times
+out. And it decompresses without a limit: 1 MB of gzip becomes 1 GB. So the deadline is enforced at the socket
+(`deadline.py`), and this module inflates the body under a byte budget. No httpx client is involved: no redirect is
+followed, no cookie is kept and no URL is logged.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import httpcore
+import httpx
+
+from sluice.http.deadline import DeadlineBackend, within_deadline
+from sluice.http.tls import tls_context
+
+_MIB = 1024 * 1024
+IDLE_MAX = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one exchange. `deadline_s` counts from connecting to the last byte of the body."""
+
+    body_bytes_max: int = 16 * _MIB
+    deadline_s: float = 60.0
+    connect_timeout_s: float = 10.0
+    read_timeout_s: float = 30.0
+
+
+class Answer(NamedTuple):
+    """A whole answer: header names in lower case, the body decompressed."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class NoAnswer(Exception):
+    """No whole answer arrived. The text says why and is safe to log."""
+
+
+class BodyTooLarge(NoAnswer):
+    """The body is larger than `body_bytes_max`, decompressed or not."""
+
+    def __init__(self) -> None:
+        super().__init__("the body exceeds body_bytes_max")
+
+
+_NETWORK_ERRORS = (
+    httpcore.NetworkError,
+    httpcore.TimeoutException,
+    httpcore.ProtocolError,
+    httpcore.UnsupportedProtocol,
+)
+
+
+class HttpClient:
+    """Sends one request at a time per thread. Safe for several threads.
+
+    Each exchange uses a pool of one connection and then leaves it to the next exchange. Threads that share one pool of
+    httpcore 1.0.9 close each other's connections, because a connection that was just given to a request still counts
+    as idle: the request fails, or waits for its read time-out (one in a thousand, with fifty threads).
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._idle: list[httpcore.ConnectionPool] = []
+        self._closed = False
+
+    def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
+        """The answer of any status. Blocks up to `deadline_s`; a look-up of the host's name has no deadline.
+
+        Raises NoAnswer.
+        """
+        request = httpx.Request(method, url, headers=headers, content=body)
+        request.headers["Accept-Encoding"] = "gzip"
+        try:
+            with within_deadline(self._limits.deadline_s), self._own_pool() as pool:
+                response = pool.handle_request(self._core_request(request))
+                try:
+                    answered = httpx.Headers(response.headers)
+                    plain = _read(response.iter_stream(), answered, self._limits.body_bytes_max)
+                finally:
+                    response.close()
+        except _NETWORK_ERRORS as error:
+            raise NoAnswer(_reason(error)) from None
+        for name in ("content-encoding", "transfer-encoding", "content-length"):
+            answered.pop(name, None)
+        return Answer(response.status, {name.lower(): value for name, value in answered.items()}, plain)
+
+    def close(self) -> None:
+        """Close the idle connections; one that is in use is closed at the end of its exchange."""
+        self._closed = True
+        while (pool := self._idle_pool()) is not None:
+            pool.close()
+
+    @contextlib.contextmanager
+    def _own_pool(self) -> Iterator[httpcore.ConnectionPool]:
+        pool = self._idle_pool() or _one_connection()
+        try:
+            yield pool
+        finally:
+            if self._closed or len(self._idle) >= IDLE_MAX:
+                pool.close()
+            else:
+                self._idle.append(pool)
+
+    def _idle_pool(self) -> httpcore.ConnectionPool | None:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+    def _core_request(self, request: httpx.Request) -> httpcore.Request:
+        url = httpcore.URL(
+            scheme=request.url.raw_scheme, host=request.url.raw_host, port=request.url.port, target=request.url.raw_path
+        )
+        limits = self._limits
+        timeouts = {"connect": limits.connect_timeout_s, "read": limits.read_timeout_s, "write": limits.read_timeout_s}
+        timeouts["pool"] = limits.deadline_s
+        return httpcore.Request(
+            request.method,
+            url,
+            headers=request.headers.raw,
+            content=request.read(),
+            extensions={"timeout": timeouts},
+        )
+
+
+def basic_credentials(user: str, password: str) -> str:
+    """What follows `Basic` in the header `Authorization` (RFC 7617), in UTF-8."""
+    return base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def _one_connection() -> httpcore.ConnectionPool:
+    return httpcore.ConnectionPool(
+        ssl_context=tls_context(),
+        max_connections=1,
+        max_keepalive_connections=1,
+        keepalive_expiry=15.0,
+        network_backend=DeadlineBackend(),
+    )
+
+
+def _read(chunks: Iterable[bytes], headers: httpx.Headers, bytes_max: int) -> bytes:
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip", "x-gzip", ""):
+        raise NoAnswer(f"the body is encoded as {encoding}, asked for was gzip")
+    if int(headers.get("content-length", 0)) > bytes_max:
+        raise BodyTooLarge
+    plain = _inflated(chunks, bytes_max) if "gzip" in encoding else chunks
+    body = bytearray()
+    for chunk in plain:
+        body += chunk
+        if len(body) > bytes_max:
+            raise BodyTooLarge
+    return bytes(body)
+
+
+def _inflated(chunks: Iterable[bytes], bytes_max: int) -> Iterator[bytes]:
+    """Gunzip, one or several members, never inflating more than one byte beyond the budget at once."""
+    inflater = zlib.decompressobj(wbits=31)
+    started = False
+    try:
+        for chunk in chunks:
+            rest = chunk
+            while rest:
+                if inflater.eof:
+                    inflater = zlib.decompressobj(wbits=31)
+                started = True
+                plain = inflater.decompress(rest, bytes_max + 1)
+                rest = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+                yield plain
+    except zlib.error:
+        raise NoAnswer("the body is not the gzip that its header promises") from None
+    if started and not inflater.eof:
+        raise NoAnswer("the gzip body was cut off")
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case httpcore.ConnectTimeout() | httpcore.ConnectError():
+            return "no connection"
+        case httpcore.TimeoutException():
+            return "no whole answer within the deadline"
+        case httpcore.RemoteProtocolError():
+            return "the answer was cut off or is not HTTP"
+        case _:
+            return type(error).__name__

@@ -1,0 +1,75 @@
+"""A deadline for a whole exchange, enforced at the socket, below HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import httpcore
+
+_deadline: ContextVar[float] = ContextVar("deadline")
+
+
+@contextlib.contextmanager
+def within_deadline(deadline_s: float) -> Iterator[None]:
+    """No call on a socket of a `DeadlineBackend` outlives `deadline_s` seconds from here. Applies to this thread."""
+    before = _deadline.set(time.monotonic() + deadline_s)
+    try:
+        yield
+    finally:
+        _deadline.reset(before)
+
+
+class DeadlineBackend(httpcore.NetworkBackend):
+    """Sockets whose calls raise httpcore's time-outs when the deadline of the exchange passes."""
+
+    def __init__(self) -> None:
+        self._inner = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        left = _left(timeout, httpcore.ConnectTimeout)
+        return _DeadlineStream(self._inner.connect_tcp(host, port, left, local_address, socket_options))
+
+    def sleep(self, seconds: float) -> None:
+        self._inner.sleep(seconds)
+
+
+class _DeadlineStream(httpcore.NetworkStream):
+    def __init__(self, inner: httpcore.NetworkStream) -> None:
+        self._inner = inner
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._inner.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._inner.write(buffer, _left(timeout, httpcore.WriteTimeout))
+
+    def start_tls(
+        self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        left = _left(timeout, httpcore.ConnectTimeout)
+        return _DeadlineStream(self._inner.start_tls(ssl_context, server_hostname, left))
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._inner.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+def _left(timeout: float | None, late: type[Exception]) -> float:
+    left = _deadline.get() - time.monotonic()
+    if left <= 0:
+        raise late("the exchange's deadline has passed")
+    return left if timeout is None else min(timeout, left)

@@ -14,8 +14,8 @@ from typing import Any
 from confluent_kafka.admin import AdminClient
 from psycopg.conninfo import conninfo_to_dict
 
-from sluice.demo.example_run import ExampleRun
 from sluice.embedded import Servers
+from sluice.local.example_run import ExampleRun
 from sluice.testing.example import load_example
 from support.example_copy import example_copy
 from support.pace import within

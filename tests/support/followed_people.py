@@ -12,11 +12,11 @@ from typing import Any
 
 import orjson
 
-from sluice.demo.stages import StageProcess
 from sluice.embedded import Servers
 from sluice.kafka import KafkaSettings, LogReader, clients, murmur2_partition
 from sluice.kafka.record import Record, record_of
 from sluice.kafka.topics import Topics, concrete, load_kinds
+from sluice.local.stage_process import StageProcess
 from sluice.pipeline import Pipeline, Secret, load_pipeline
 from sluice.schemas import Registry, avro_schema
 from sluice.settings.stage import RegistrySettings, StageSettings

@@ -18,10 +18,10 @@ import psycopg
 from typer.testing import CliRunner
 
 from sluice.cli.main import app
-from sluice.demo.example_run import ExampleRun
 from sluice.embedded import Servers
 from sluice.kafka import clients
 from sluice.kafka.topics import Topics, concrete, load_kinds
+from sluice.local.example_run import ExampleRun
 from support.cdc import Source
 from support.example_pipeline import remove
 from support.pace import within

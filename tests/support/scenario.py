@@ -19,10 +19,10 @@ from typing import Any, Self
 import httpx
 import orjson
 
-from sluice.demo.example_run import ExampleRun
-from sluice.demo.stages import StageProcess
 from sluice.embedded import Servers
 from sluice.http import tls_context
+from sluice.local.example_run import ExampleRun
+from sluice.local.stage_process import StageProcess
 from sluice.settings.stage import default_schemas_dir
 from sluice.testing.example import load_example
 from sluice.verify import verify

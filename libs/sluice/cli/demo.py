@@ -44,9 +44,9 @@ def demo(
     they were looked at, and edits that change nothing.
     """
     began = time.monotonic()
-    from sluice.demo.session import Wanted
+    from sluice.local.session import Wanted
 
     folder = example_folder(example)
     state = (state_dir or folder / ".sluice").resolve()
     wanted = Wanted(folder, state, seconds=seconds, example=True, edits_per_s=rate)
-    run_session(wanted, began=began, as_json=as_json)
+    run_session(wanted, started_at=began, as_json=as_json)

@@ -138,7 +138,7 @@ def env(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None, a
 def _of_pipeline(file: Path, directory: Path) -> dict[str, str]:
     """What `sluice run` needs for this pipeline beside the servers; its databases are created."""
     from sluice import embedded
-    from sluice.demo.pipeline_run import sink_databases, stage_variables
+    from sluice.local.pipeline_run import sink_databases, stage_variables
     from sluice.pipeline import load_pipeline
     from sluice.pipeline.secret import missing_variables
 

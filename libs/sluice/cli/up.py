@@ -46,8 +46,8 @@ def up(
     stages = tuple(stage or ())
     if unknown := [name for name in stages if name not in STAGES]:
         raise SettingsError(f"no stage {unknown[0]}; there are {', '.join(STAGES)}")
-    from sluice.demo.session import Wanted
+    from sluice.local.session import Wanted
 
     file = pipeline.expanduser().resolve()
     wanted = Wanted(file, state_directory(pipeline, state_dir), stages, servers=servers, seconds=seconds)
-    run_session(wanted, began=began, as_json=as_json)
+    run_session(wanted, started_at=began, as_json=as_json)

@@ -1,7 +1,7 @@
-"""The contract between an example's live source (`examples/<name>/source.py`) and whoever runs it.
+"""The contract between an example's live source (`examples/<name>/source.py`) and the program that runs it.
 
-A driver makes a source system that exists outside of Sluice: it starts it, edits it and knows the truth about it.
-`sluice demo` and the scenario tests load it with `load_example`; nothing of it runs inside a stage.
+A driver starts a source system outside of Sluice, edits it, and knows which values are right. `sluice demo` and the
+scenario tests load it with `load_example`. No stage runs any of it.
 """
 
 import importlib.util
@@ -18,11 +18,10 @@ Truth = dict[str, dict[str, dict[str, object]]]
 
 @dataclass(frozen=True)
 class ExampleContext:
-    """What a driver is given.
+    """What a driver gets.
 
-    `postgres_dsn` is a superuser's URL on the server that holds the source databases (`wal_level=logical`);
-    `cache_dir` outlives everything and is shared by runs; `state_dir` is this pipeline's and outlives a run;
-    `progress` takes one line for people.
+    `postgres_dsn`: a superuser's URL on the server of the source databases (`wal_level=logical`). `cache_dir`: kept
+    for ever and shared by all runs. `state_dir`: of this pipeline, kept after a run. `progress`: shows one line.
     """
 
     postgres_dsn: str
@@ -33,9 +32,9 @@ class ExampleContext:
 
 @dataclass(frozen=True)
 class Running:
-    """A source that answers: the environment variables that `pipeline.yaml` refers to, its processes, its end.
+    """A source that runs: the environment variables that `pipeline.yaml` refers to, and its processes.
 
-    `stop` is idempotent and keeps the data, so that the next `start` goes on with the same source.
+    `stop` is idempotent and keeps the data: the next `start` continues with the same source.
     """
 
     env: Mapping[str, str]
@@ -44,7 +43,7 @@ class Running:
 
 
 class Live(Protocol):
-    """Edits under way in a process of their own.
+    """Live edits, made by a process of their own.
 
     `log` gets one JSON line per committed change: `model`, `id`, `field`, `value` (field `id` with null: deleted),
     `sent_at` and `at` (Unix microseconds before the request and after the answer; the commit lies between them).
@@ -54,18 +53,23 @@ class Live(Protocol):
     log: Path
 
     def done(self) -> bool:
-        """Whether the edits have ended, well or not."""
+        """Whether the edits have ended, with or without a failure."""
 
     def wait(self, timeout_s: float) -> int:
-        """Wait for the end; the number of committed edits. Raises RuntimeError on failure, TimeoutError if late."""
+        """Wait for the end and return the number of committed edits.
+
+        Raises RuntimeError on failure, TimeoutError if late.
+        """
 
     def stop(self) -> None:
-        """End after the edit in hand. Idempotent."""
+        """Stop after the current edit. Idempotent."""
 
 
 class GoldenValue(NamedTuple):
-    """What a golden row must show because of an edit: `value` in the field's column, spelled as JSON (numbers, ISO
-    dates, Unix µs). `sent_at`: of the edit, Unix µs."""
+    """A value that a golden row must have because of an edit.
+
+    `value`: in the field's column, as JSON (numbers, ISO dates, Unix µs). `sent_at`: when the edit was sent, Unix µs.
+    """
 
     entity: str
     entity_id: str
@@ -78,7 +82,7 @@ class ExampleDriver(Protocol):
     """The functions of an example's `source.py`."""
 
     def prepare(self, ctx: ExampleContext) -> None:
-        """Make what is made once and cached (downloads, templates). Atomic; quick when it is done."""
+        """Create what is created once and cached (downloads, templates). Atomic; fast if it is there already."""
 
     def start(self, ctx: ExampleContext) -> Running:
         """Create or re-open the source and return when it answers."""
@@ -86,10 +90,10 @@ class ExampleDriver(Protocol):
     def live(
         self, ctx: ExampleContext, running: Running, rate_per_s: float, edits: int | None = None, seed: int = 0
     ) -> Live:
-        """Begin to edit: `edits` of them, or until stopped, at `rate_per_s`."""
+        """Start live edits at `rate_per_s`: `edits` of them, or until stopped if None."""
 
     def golden_values(self, running: Running, edits: Sequence[Mapping[str, Any]]) -> list[GoldenValue]:
-        """What these lines of the live log call for. Deletes, and what shows nowhere, are left out."""
+        """The golden values that these lines of the live log lead to, without deletes and without invisible changes."""
 
     def truth(self, running: Running) -> Truth:
         """Entity → id → field → expected value, in the JSON of contributions, from the source alone."""

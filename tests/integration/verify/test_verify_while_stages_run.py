@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from sluice.demo.stages import StageProcess
 from sluice.embedded import Servers
 from sluice.kafka.groups import members_of, set_offsets
+from sluice.local.stage_process import StageProcess
 from sluice.position import Position
 from sluice.raw.record import sweep_markers
 from sluice.verify import Report, verify

@@ -1,4 +1,4 @@
-"""An edit's latency is read off the row that shows it: the commit, not the moment somebody looked."""
+"""An edit's latency is read off the row that shows it: the commit, not the moment at which somebody read it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from sluice.demo.latency import EditLatency
+from sluice.local.edit_latency import EditLatency
 from sluice.testing.example import GoldenValue
 
 
@@ -56,10 +56,10 @@ def test_latency_ends_with_the_commit_however_late_the_row_is_looked_at(
     time.sleep(0.3)
     latency.sample()
     latency.sample()
-    told = latency.summary()
-    assert told["edits"] == 1
-    assert told["median"] is not None
-    assert 2.0 <= told["median"] <= (committed_by - sent_at) / 1e6 + 2.001
+    summary = latency.summary()
+    assert summary["edits"] == 1
+    assert summary["median"] is not None
+    assert 2.0 <= summary["median"] <= (committed_by - sent_at) / 1e6 + 2.001
 
 
 def test_an_edit_that_sets_what_stood_there_is_not_counted(

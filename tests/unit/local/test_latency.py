@@ -1,4 +1,4 @@
-"""What counts as an edit's value in a golden column, and what is made of many latencies."""
+"""What counts as an edit's value in a golden column, and the quantiles of many latencies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from sluice.demo.latency import quantile, shows
+from sluice.local.edit_latency import quantile, shows
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sluice.demo.pipeline_run import PipelineRun
+from sluice.local.pipeline_run import PipelineRun
 from support.repository import ROOT
 
 

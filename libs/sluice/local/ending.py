@@ -1,4 +1,4 @@
-"""How a run that ended by itself went: the exit code, and the sentence that says which it was."""
+"""How a run ended: its exit code and the sentence that explains it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sluice.errors import ExitCode
 
 
 class Ending(StrEnum):
-    """`STOPPED`: by hand, before everything was checked. `NOTHING_SHOWN`: nothing is wrong; no golden record came."""
+    """`STOPPED`: a person stopped it before the check. `NOTHING_SHOWN`: the check passed, but no golden record came."""
 
     STOPPED = "stopped"
     VERIFIED = "verified"
@@ -27,7 +27,8 @@ class Ending(StrEnum):
 
 
 def ending(verified: bool | None, findings: int, *, shown: bool) -> Ending:
-    """`verified` None: nothing was checked. `shown`: a golden record was, or the pipeline stores none."""
+    """Decide it. `verified`: the result of the check, None without one. `shown`: a golden record was shown, or the
+    pipeline has no sink."""
     if verified is None:
         return Ending.STOPPED
     if findings:
@@ -37,9 +38,9 @@ def ending(verified: bool | None, findings: int, *, shown: bool) -> Ending:
     return Ending.VERIFIED if shown else Ending.NOTHING_SHOWN
 
 
-def sentence(how: Ending, waited_s: float, logs: str) -> str:
-    """For people; empty where they stopped it. `waited_s`: how long it ran without a golden record."""
-    match how:
+def sentence(ending: Ending, waited_s: float, logs: str) -> str:
+    """The line that a person reads; empty for `STOPPED`. `waited_s`: how long the run waited for a golden record."""
+    match ending:
         case Ending.STOPPED:
             return ""
         case Ending.VERIFIED:
@@ -51,4 +52,4 @@ def sentence(how: Ending, waited_s: float, logs: str) -> str:
             )
         case Ending.FINDINGS:
             return "something is wrong: the findings above say what and where"
-    return "nothing wrong was found, but not all could be looked at: the lines above say what, and what to do"
+    return "nothing wrong was found, but not everything could be checked: the lines above say what, and what to do"

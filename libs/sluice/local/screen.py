@@ -1,4 +1,4 @@
-"""What a person sees: a live picture on a terminal, plain lines elsewhere."""
+"""What a person sees: a live picture on a terminal; plain lines if the output is no terminal."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from sluice.demo.golden import GoldenRecord
-from sluice.demo.picture import Found, StageLine, golden_lines, picture, start_bar, told_causes, told_rows
-from sluice.demo.stages import StageProcess
+from sluice.local.golden_record import GoldenRecord
+from sluice.local.picture import ShownRecord, StageLine, causes_text, golden_lines, picture, rows_text, start_bar
+from sluice.local.stage_process import StageProcess
 
 LINE_EVERY_S = 5.0
 TROUBLE_EVERY_S = 60.0
@@ -22,21 +22,21 @@ _HINT = "Ctrl-C stops everything; the data stays for the next time."
 
 
 class Screen:
-    """`quiet` leaves stdout to the JSON object; progress then goes to stderr. Lines may come from any thread."""
+    """`quiet`: progress goes to stderr, since stdout is for the JSON object. Any thread may call it."""
 
     def __init__(self, quiet: bool, console: Console | None = None) -> None:
         out = sys.stderr if quiet else sys.stdout
         self._console = console or Console(file=out, highlight=False, width=None if out.isatty() else PLAIN_WIDTH)
         self._live: Live | None = None
-        self._found: Found | None = None
+        self._found: ShownRecord | None = None
         self._stages: list[StageLine] = []
         self._logs = ""
         self._hint = Text(_HINT, style="dim")
         self._bar: Text | None = None
         self._rows: dict[str, int] = {}
         self._causes: dict[str, dict[str, int]] = {}
-        self._told_causes: dict[str, dict[str, int]] = {}
-        self._told: dict[str, tuple[str, float]] = {}
+        self._reported_causes: dict[str, dict[str, int]] = {}
+        self._reported: dict[str, tuple[str, float]] = {}
         self._left_s: float | None = None
         self._rates: dict[str, tuple[float, int, float]] = {}
         self._next_line_at = 0.0
@@ -49,43 +49,43 @@ class Screen:
             self._live.stop()
             self._live = None
 
-    def tell(self, line: str) -> None:
-        """One line of progress, never broken: it may hold a command to be pasted."""
+    def line(self, line: str) -> None:
+        """Print one line of progress. It is never wrapped, since it may contain a command to paste."""
         self._console.print(Text(line), soft_wrap=True)
 
     def step(self, number: int, steps: Sequence[str]) -> None:
-        """The start goes on to `steps[number]`."""
+        """Show that `steps[number]` of the start runs now."""
         if self._console.is_terminal:
             self._bar = start_bar(number, steps)
             self._draw()
         else:
-            self.tell(f"step {number + 1} of {len(steps)}: {steps[number]}")
+            self.line(f"step {number + 1} of {len(steps)}: {steps[number]}")
 
     def time_left(self, seconds: float | None) -> None:
-        """Until the check begins; None where it is not known, or is over."""
+        """Seconds until the check; None if it is not known or has started."""
         self._left_s = seconds
 
     def golden_rows(self, rows: Mapping[str, int]) -> None:
-        """How many golden rows there are by entity."""
+        """Set the number of golden rows by entity."""
         self._rows = dict(rows)
 
     def dead_letters(self, causes: Mapping[str, Mapping[str, int]]) -> None:
-        """How many dead letters there are by stage and cause."""
+        """Set the number of dead letters by stage and cause."""
         self._causes = {stage: dict(counts) for stage, counts in causes.items()}
 
     def stopping(self, line: str) -> None:
-        """Say that the end was asked for, above the picture and, until it is reached, at its bottom."""
+        """Show that a stop was requested: a line above the picture, and a hint below it until the end."""
         self._hint = Text("stopping ...", style="bold yellow")
-        self.tell(line)
+        self.line(line)
 
     def stopped(self) -> None:
-        """Nothing runs any more."""
+        """Show that everything has stopped."""
         self._hint = Text("stopped; the data stays for the next time")
         if self._live is None:
             self._console.print(self._hint)
 
     def golden(self, record: GoldenRecord, after_s: float) -> None:
-        self._found = Found(record, after_s)
+        self._found = ShownRecord(record, after_s)
         if not self._console.is_terminal:
             self._console.print(*golden_lines(self._found, self._console.width), sep="\n")
 
@@ -98,36 +98,36 @@ class Screen:
             self._draw()
         elif time.monotonic() >= self._next_line_at:
             self._next_line_at = time.monotonic() + LINE_EVERY_S
-            self.tell(" | ".join([_plain(self._stages), *self._summary()]))
+            self.line(" | ".join([_plain(self._stages), *self._summary()]))
             for stage, line in zip(stages, self._stages, strict=True):
-                if line.trouble and self._is_news(line.name, line.trouble):
-                    self.tell(f"{line.name}: {line.trouble} (see {stage.log})")
+                if line.trouble and self._is_new(line.name, line.trouble):
+                    self.line(f"{line.name}: {line.trouble} (see {stage.log})")
                 if not line.trouble:
-                    self._told.pop(line.name, None)  # the same one is news when it comes back
+                    self._reported.pop(line.name, None)  # reported again when it comes back
                 causes = "; ".join(sorted(line.causes))
-                changed = bool(line.causes) and self._told_causes.get(line.name) != line.causes
-                if changed and self._is_news(f"dead letters of {line.name}", causes):
-                    self._told_causes[line.name] = dict(line.causes)
-                    self.tell(f"{line.name}: dead letters: {told_causes(line.causes)}")
+                changed = bool(line.causes) and self._reported_causes.get(line.name) != line.causes
+                if changed and self._is_new(f"dead letters of {line.name}", causes):
+                    self._reported_causes[line.name] = dict(line.causes)
+                    self.line(f"{line.name}: dead letters: {causes_text(line.causes)}")
 
-    def _is_news(self, about: str, trouble: str) -> bool:
-        """Whether it is other than before, or was told a while ago."""
+    def _is_new(self, about: str, trouble: str) -> bool:
+        """Whether `trouble` differs from the last one reported, or was reported over `TROUBLE_EVERY_S` ago."""
         now = time.monotonic()
-        before, at = self._told.get(about, ("", 0.0))
+        before, at = self._reported.get(about, ("", 0.0))
         if trouble == before and now - at < TROUBLE_EVERY_S:
             return False
-        self._told[about] = (trouble, now)
+        self._reported[about] = (trouble, now)
         return True
 
     def _draw(self) -> None:
         if self._live is None:
-            # Drawn by a thread of its own: it goes on, and follows the size of the terminal, whatever we wait for.
+            # A thread draws, so that the picture follows the terminal's size while this thread waits.
             self._live = Live(get_renderable=self._picture, console=self._console, refresh_per_second=4)
             self._live.start()
 
     def _summary(self) -> list[str]:
         left = "" if self._left_s is None else f"{self._left_s:.0f} s until the check"
-        return [one for one in (told_rows(self._rows), left) if one]
+        return [one for one in (rows_text(self._rows), left) if one]
 
     def _picture(self) -> Group:
         if self._bar is not None:

@@ -1,10 +1,10 @@
-"""What `sluice up` tells of a stage that it runs."""
+"""What `sluice up` reports of a stage that it runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from sluice.demo.stages import StageProcess
+from sluice.local.stage_process import StageProcess
 from support.waiting import eventually
 
 OF_BEFORE = '{"event": "fault", "why": "of an earlier run", "level": "error"}\n'
@@ -16,7 +16,7 @@ def test_what_an_earlier_run_complained_about_is_no_trouble_of_this_one(tmp_path
     stage.log.write_text(OF_BEFORE)
     stage.start()
     try:
-        told = eventually(stage.trouble, "what this one complains about")
+        trouble = eventually(stage.trouble, "what this one complains about")
     finally:
         stage.stop()
-    assert "nowhere.yaml" in told
+    assert "nowhere.yaml" in trouble

@@ -30,7 +30,7 @@ QUERY = "SELECT isbn, title, rating, price::text, shelf, tags, about ->> 'pages'
 
 
 def block(language: str, marker: str) -> str:
-    """The page's one code block of a language that holds `marker`."""
+    """The page's one code block of a language that contains `marker`."""
     (found,) = [one for one in re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL) if marker in one]
     return str(found)
 
@@ -79,8 +79,8 @@ def test_who_follows_the_page_has_golden_books_of_both_sources(mine: Path, serve
     assert again.returncode == 0, f"nothing has changed since, and no new record can be shown: {again.stderr}"
     assert breaking.returncode == 2
     assert "canonical.book-value: the entity has changed so that readers of its records would break" in breaking.stderr
-    told = json.loads(done.stdout)
-    assert (told["ending"], told["golden_rows"]) == ("verified", {"book": 2})
+    result = json.loads(done.stdout)
+    assert (result["ending"], result["golden_rows"]) == ("verified", {"book": 2})
     with psycopg.connect(books) as connection:
         assert connection.execute(QUERY).fetchall() == ROWS
     assert records_read(mine, servers, f"{name}.canonical.book").keys() == {"978-1", "978-2"}

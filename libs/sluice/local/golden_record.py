@@ -1,4 +1,4 @@
-"""Golden records to show: the first row of this run that more than one source has a say in, and how many there are."""
+"""Golden records to show: the first row of this run with values of several sources, and the number of rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WHERE _offset >= (%(starts)s::bigint[])[_partition + 1]
       >= %(sources)s
 ORDER BY _updated_at DESC LIMIT 1
 """
-# What counts as many is not counted twice a second.
+# Counting more than this twice a second would load the database.
 COUNTED_MAX = 1_000_000
 _COUNT = "SELECT count(*) FROM (SELECT FROM {table} LIMIT %s) AS counted"
 _FIELDS = """
@@ -47,8 +47,11 @@ class GoldenRecord(NamedTuple):
 
 
 class GoldenRows:
-    """Looks into the sink's tables. `starts`: by entity, the canonical end offset of each partition at the beginning
-    of this run, so that what an earlier run wrote does not count."""
+    """Reads the sink's tables.
+
+    `starts`: by entity, the end offset of each canonical partition when this run started; rows of an earlier run are
+    older and do not count.
+    """
 
     def __init__(self, dsn: str, schema: str, starts: Mapping[str, list[int]]) -> None:
         self._dsn = dsn
@@ -56,13 +59,15 @@ class GoldenRows:
         self._starts = starts
 
     def find(self, sources_min: int, *, earlier: bool = False) -> GoldenRecord | None:
-        """The newest record of so many sources that was written in this run, or (`earlier`) in any; None as long as
-        there is none (or no table yet)."""
+        """The newest record with values of `sources_min` sources that this run (`earlier`: any run) wrote.
+
+        None if there is no such record, or no table yet.
+        """
         starts = {entity: [0] * len(ends) for entity, ends in self._starts.items()} if earlier else self._starts
         return self._asked(lambda connection: self._find(connection, sources_min, starts))
 
     def counts(self) -> dict[str, int] | None:
-        """Rows by entity, at most `COUNTED_MAX` of each; None as long as there is no table."""
+        """Rows by entity, at most `COUNTED_MAX` each; None if there is no table yet."""
         return self._asked(self._counts)
 
     def _asked(self, ask: Callable[[psycopg.Connection], T | None]) -> T | None:
@@ -71,7 +76,7 @@ class GoldenRows:
                 connection.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}")
                 return ask(connection)
         except psycopg.Error:
-            return None  # no table yet, or Postgres refuses: what it refuses, the sink tells
+            return None  # no table yet, or Postgres refuses; the sink reports why
 
     def _counts(self, connection: psycopg.Connection) -> dict[str, int]:
         found = {}
@@ -95,5 +100,5 @@ class GoldenRows:
 
 
 def by_rank(entities: Iterable[str], mapped_by: Mapping[str, int]) -> list[str]:
-    """Entities with the most sources first: they show merging best."""
+    """Entities, those with the most sources first, because they show merging best."""
     return sorted(entities, key=lambda e: -mapped_by.get(e, 0))

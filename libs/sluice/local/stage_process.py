@@ -1,4 +1,4 @@
-"""The stages of a demo as processes of their own: started, watched, restarted when they die, ended."""
+"""A stage as a process of its own: started, watched, restarted when it dies, stopped."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TAIL_BYTES = 8_192
 
 @dataclass(slots=True)
 class StageCounts:
-    """What a stage's metrics say, summed over its restarts in this run."""
+    """Counts from a stage's metrics, summed over its restarts in this run."""
 
     records: int = 0
     dead_letters: int = 0
@@ -37,18 +37,18 @@ class StageCounts:
 
     @property
     def done(self) -> int:
-        """Records that led to something: a poller asks for unchanged ones for ever."""
+        """Records that changed something. A poller reads unchanged records for ever; they do not count."""
         return self.records - self.outcomes.get("unchanged", 0)
 
 
 class StageProcess:
-    """One stage. A stage that dies is started again, as an orchestrator would."""
+    """One stage. If it dies, `watch` restarts it, as an orchestrator would."""
 
     def __init__(self, name: str, state_dir: Path, env: Mapping[str, str]) -> None:
         self.name = name
         self.log = state_dir / "log" / f"{name}.log"
         self.restarts = 0
-        # One that hangs tells its log where, when SIGABRT ends it.
+        # A stage that hangs writes its stack to its log when SIGABRT ends it.
         self._env = {"PYTHONFAULTHANDLER": "1", **env}
         self._run_file = state_dir / "stages" / "run" / f"{name}.json"
         self._process: psutil.Process | None = None
@@ -56,7 +56,7 @@ class StageProcess:
         self._before = StageCounts()
         self.counts = StageCounts()
         self._faults: list[str] = []
-        self._log_begins = 0
+        self._log_start = 0
         self._http = HttpClient(Limits(connect_timeout_s=SCRAPE_TIMEOUT_S, read_timeout_s=SCRAPE_TIMEOUT_S))
 
     @property
@@ -70,8 +70,8 @@ class StageProcess:
         return self._process is not None and processes.is_alive(self._process)
 
     def start(self) -> None:
-        """Start it. What its log holds so far is another run's, and no trouble of this one."""
-        self._log_begins = self.log.stat().st_size if self.log.exists() else 0
+        """Start it. Lines that its log has by now are of earlier runs and are not reported."""
+        self._log_start = self.log.stat().st_size if self.log.exists() else 0
         self._spawn()
 
     def _spawn(self) -> None:
@@ -82,7 +82,7 @@ class StageProcess:
         self._process = processes.spawn(command, detach=False)
 
     def watch(self) -> None:
-        """Read its metrics; start it again if it is dead."""
+        """Read its metrics; restart it if it is dead. Call it about twice a second."""
         if not self.is_alive:
             self.counts, self._faults = replace(self.counts, ready=False), []
             self._revive()
@@ -90,7 +90,7 @@ class StageProcess:
         self.counts = self._scraped() or self.counts
 
     def ask_to_stop(self) -> None:
-        """SIGTERM, without waiting for the end: several stages end side by side."""
+        """Send SIGTERM and return at once, so that several stages stop at the same time."""
         if self._process is not None:
             with suppress(psutil.NoSuchProcess):
                 self._process.send_signal(signal.SIGTERM)
@@ -110,21 +110,21 @@ class StageProcess:
             self._spawn()
 
     def _scraped(self) -> StageCounts | None:
-        """None where it does not answer (yet)."""
+        """Its counts; None if it does not answer."""
         try:
             at = orjson.loads(self._run_file.read_bytes())
             base = f"http://{at['host']}:{at['port']}"
             text = self._http.exchange("GET", f"{base}/metrics", {}).body.decode()
             readiness = self._http.exchange("GET", f"{base}/readyz", {})
             faults = orjson.loads(readiness.body)["faults"]
-            hanging_first = sorted(faults, key=lambda about: about != LOOP)  # where it hangs is worth most
-            self._faults = [str(faults[about]) for about in hanging_first if faults[about] != STARTING]
+            loop_first = sorted(faults, key=lambda about: about != LOOP)  # where it hangs is the most useful line
+            self._faults = [str(faults[about]) for about in loop_first if faults[about] != STARTING]
         except (OSError, ValueError, NoAnswer):
             return None
         return _counts(text, self._before, readiness.status == 200)
 
     def trouble(self) -> str:
-        """The fault that stands, or what it last complained about in its log; empty for one that is ready or silent."""
+        """Its active fault, else the last error in its log; empty if it is ready or has logged none."""
         if self.counts.ready:
             return ""
         if self._faults:
@@ -132,27 +132,27 @@ class StageProcess:
             return self._faults[0] + (f" (and {more} more, see `sluice lag`)" if more else "")
         for line in reversed(self._lines()):
             try:
-                told = orjson.loads(line)
+                entry = orjson.loads(line)
             except orjson.JSONDecodeError:
                 if line.strip().startswith("sluice: "):
                     return line.strip()
                 continue
-            if told.get("level") in ("error", "critical"):
-                return ": ".join(str(told[k]) for k in ("event", "why", "next") if k in told)
+            if entry.get("level") in ("error", "critical"):
+                return ": ".join(str(entry[k]) for k in ("event", "why", "next") if k in entry)
         return ""
 
     def _lines(self) -> list[str]:
-        """The newest lines that its processes of this run have logged. A log that was set aside begins anew."""
+        """The newest lines that this run has logged. After a rotation the log starts at 0 again."""
         try:
             with self.log.open("rb") as log:
                 size = self.log.stat().st_size
-                log.seek(max(self._log_begins if self._log_begins <= size else 0, size - TAIL_BYTES))
+                log.seek(max(self._log_start if self._log_start <= size else 0, size - TAIL_BYTES))
                 return log.read().decode(errors="replace").splitlines()
         except OSError:
             return []
 
     def failure(self) -> str:
-        """The last line that its processes of this run have logged, for an error."""
+        """The last line that this run has logged, for an error message."""
         return next((line for line in reversed(self._lines()) if line.strip()), "nothing is logged")
 
 
@@ -173,7 +173,7 @@ def _counts(text: str, before: StageCounts, ready: bool) -> StageCounts:
 
 
 def require_running(stages: list[StageProcess], restarts_max: int) -> None:
-    """EnvironmentFault for a stage that dies again and again."""
+    """Raises EnvironmentFault for a stage that was restarted over `restarts_max` times."""
     for stage in stages:
         if stage.restarts > restarts_max:
             raise EnvironmentFault(

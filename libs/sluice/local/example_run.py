@@ -1,4 +1,4 @@
-"""An example running: its pipeline, its source system, and the edits that somebody makes there."""
+"""A run of an example: its pipeline, its source system, and live edits in that source."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sluice.demo.latency import EditLatency
-from sluice.demo.pipeline_run import PipelineRun
 from sluice.embedded import Servers
 from sluice.embedded.fetching import cache_dir
 from sluice.embedded.server import Progress, silent
+from sluice.local.edit_latency import EditLatency
+from sluice.local.pipeline_run import PipelineRun
 from sluice.testing.example import ExampleContext, ExampleDriver, Live, Running, load_example
 
 
 class ExampleRun(PipelineRun):
-    """`file`: a folder with pipeline.yaml and source.py, which makes the source system on the Postgres of `servers`."""
+    """`file`: a folder with pipeline.yaml and source.py; that creates the source on the Postgres of `servers`."""
 
     def __init__(
         self,
@@ -32,10 +32,13 @@ class ExampleRun(PipelineRun):
         self._edits: list[Live] = []
 
     def source_environment(self) -> Mapping[str, str]:
-        """Prepare and start the source: its variables. A sink's variable that is set is left from another run."""
-        began = time.monotonic()
+        """Prepare and start the source; returns its variables.
+
+        A sink's variable that is set comes from another run and is dropped.
+        """
+        started_at = time.monotonic()
         self.driver.prepare(self.context)
-        self.prepare_s = time.monotonic() - began
+        self.prepare_s = time.monotonic() - started_at
         self.running: Running = self.driver.start(self.context)
         self._stack.callback(self.running.stop)
         self._stack.callback(self.progress, "ending the source")
@@ -44,7 +47,7 @@ class ExampleRun(PipelineRun):
         return {**given, **self.running.env}
 
     def stage_environment(self) -> dict[str, str]:
-        """`env` alone: a run of an example is the same everywhere."""
+        """Only `env`: an example does not depend on the variables of the terminal."""
         return self.env
 
     @property
@@ -53,7 +56,7 @@ class ExampleRun(PipelineRun):
         return {**self.running.processes, **super().pids}
 
     def live(self, rate_per_s: float, edits: int | None = None, seed: int = 0) -> Live:
-        """Begin to edit the source."""
+        """Start live edits in the source."""
         live = self.driver.live(self.context, self.running, rate_per_s, edits, seed)
         self._edits.append(live)
         self._stack.callback(live.stop)
@@ -61,12 +64,12 @@ class ExampleRun(PipelineRun):
         return live
 
     def stop_edits(self) -> None:
-        """End all live edits."""
+        """Stop all live edits."""
         for live in self._edits:
             live.stop()
 
     def edit_latency(self, live: Live) -> EditLatency:
-        """Measures how long the live edits take into the golden rows."""
+        """The measurement of how long `live` edits take to the golden rows."""
         sink = next(iter(self.pipeline.sinks.values()))
         return EditLatency(
             self.sink_dsn, sink.schema_, live.log, lambda edits: self.driver.golden_values(self.running, edits)

@@ -1,10 +1,10 @@
-"""How long an edit takes from its source into the golden row, measured on the rows themselves.
+"""How long an edit takes from its source to the golden row.
 
-An edit's clock starts before its request is sent to the source. It stops at Postgres's commit timestamp of the row
-version that shows the edited value. The row is looked at a moment later: if it was written again meanwhile, the later
-commit counts, so that a latency may be told too large, never too small. An edit that calls for values in two golden
-records counts once for each. Not counted: edits sent before `count_from` (the pipeline was starting), deletes, edits
-overwritten before they were looked at, and edits that set what already stood there.
+The clock starts before the edit's request is sent to the source. It stops at Postgres's commit timestamp of the row
+version that has the edited value. The row is read a moment later: if it was written again by then, the later commit
+counts, so that a reported latency may be too large and never too small. An edit that changes two golden records counts
+twice. Not counted: edits sent before `count_from` (the pipeline was starting), deletes, edits overwritten before they
+were read, and edits that set the value that the row already had.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sluice.testing.example import GoldenValue
 from sluice.times import to_us
 
 CONNECT_TIMEOUT_S = 5
-# Bounds memory and the query: what is not seen for so many later edits is given up.
+# Bounds memory and the query: an edit that has not arrived after so many later ones is dropped.
 PENDING_MAX = 5_000
 _COMMITTED = "_committed_us"
 _ROWS = """
@@ -54,7 +54,7 @@ class EditLatency:
         self._latencies_s: list[float] = []
 
     def sample(self) -> None:
-        """Look at the rows of edits not seen yet; call it about twice a second."""
+        """Read the rows of edits that have not arrived yet. Call it about twice a second."""
         counted = [edit for edit in self._new_edits() if self.count_from and edit["sent_at"] >= self.count_from]
         if not counted and not self._pending:
             return
@@ -66,9 +66,9 @@ class EditLatency:
         try:
             with psycopg.connect(self._dsn, row_factory=dict_row, connect_timeout=CONNECT_TIMEOUT_S) as connection:
                 for entity, due in by_entity.items():
-                    left += self._look(connection, entity, due)
+                    left += self._measure(connection, entity, due)
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.OperationalError):
-            return  # no table yet, or no database for a moment: all stays pending
+            return  # no table yet, or the database is away: all edits stay pending
         self._pending = left
 
     def summary(self) -> dict[str, float | int | None]:
@@ -76,10 +76,10 @@ class EditLatency:
         ordered = sorted(self._latencies_s)
         return {"median": quantile(ordered, 0.5), "p99": quantile(ordered, 0.99), "edits": len(ordered)}
 
-    def _look(
+    def _measure(
         self, connection: psycopg.Connection[dict[str, Any]], entity: str, wanted: list[GoldenValue]
     ) -> list[GoldenValue]:
-        """Measure what the rows of `entity` show; the rest."""
+        """Record the latency of the edits that the rows of `entity` show; returns the others."""
         fields = sorted({one.field for one in wanted})
         query = sql.SQL(_ROWS).format(
             columns=sql.SQL(", ").join(map(sql.Identifier, fields)),
@@ -98,7 +98,7 @@ class EditLatency:
         return left
 
     def _new_edits(self) -> list[dict[str, Any]]:
-        """Whole lines that the log has got since the last look."""
+        """The lines that were appended to the log since the last call."""
         try:
             with self._log.open("rb") as log:
                 log.seek(self._read_to)
@@ -110,7 +110,7 @@ class EditLatency:
 
 
 def shows(cell: object, value: object) -> bool:
-    """Whether a column holds `value`, which is spelled as JSON: numbers, ISO dates, Unix microseconds for times."""
+    """Whether a cell equals `value` in its JSON form: numbers, ISO dates, Unix microseconds for times."""
     match cell:
         case datetime():
             return to_us(cell) == value

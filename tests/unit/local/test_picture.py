@@ -9,8 +9,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from sluice.demo.golden import GoldenField, GoldenRecord
-from sluice.demo.picture import Found, StageLine, chosen, picture, start_bar, told_rows
+from sluice.local.golden_record import GoldenField, GoldenRecord
+from sluice.local.picture import ShownRecord, StageLine, chosen, picture, rows_text, start_bar
 from sluice.names import STAGES
 
 NOTES = [Text("logs: examples/workforce/.sluice/log", style="dim"), Text("Ctrl-C stops everything.", style="dim")]
@@ -40,14 +40,14 @@ def golden_field(name: str) -> GoldenField:
     return GoldenField(name, value, *source, rule="prefer(finance,hr)")
 
 
-FOUND = Found(GoldenRecord("worker", "E08992", [golden_field(name) for name in VALUES]), 41.2)
+FOUND = ShownRecord(GoldenRecord("worker", "E08992", [golden_field(name) for name in VALUES]), 41.2)
 
 
 def stages(trouble: str = "") -> list[StageLine]:
     return [StageLine(name, 1_234_567, 10_000.4, 200_000, 1_204, not trouble, 2, trouble) for name in STAGES]
 
 
-def drawn(width: int, height: int, lines: list[StageLine], found: Found | None = FOUND) -> list[str]:
+def drawn(width: int, height: int, lines: list[StageLine], found: ShownRecord | None = FOUND) -> list[str]:
     """What a terminal of this size shows, line by line."""
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True, color_system=None)
     with console.capture() as captured:
@@ -59,9 +59,9 @@ def test_a_terminal_of_80_by_24_shows_every_stage_and_field_value_and_source() -
     shown = drawn(80, 24, stages())
     assert len(shown) <= 23, "the last line is the cursor's"
     assert max(map(cell_len, shown)) <= 80
-    told = "\n".join(shown)
-    assert all(name in told for name in STAGES)
-    assert "1,234,567" in told
+    text = "\n".join(shown)
+    assert all(name in text for name in STAGES)
+    assert "1,234,567" in text
     assert shown[-1] == "Ctrl-C stops everything."
     (pay,) = [line for line in shown if line.startswith("base_pay ")]
     assert "5709.2800 EUR" in pay
@@ -79,7 +79,7 @@ def test_fields_without_room_are_counted_and_the_command_that_shows_them_is_name
 
 
 def test_a_stage_in_trouble_takes_its_lines_from_the_fields_not_from_the_bottom() -> None:
-    trouble = "input topic paused: too many dead letters; this is a bad mapping or deploy: mend it, then restart"
+    trouble = "input topic paused: too many dead letters; this is a bad mapping or deploy: fix it, then restart"
     shown = drawn(80, 24, stages(trouble))
     assert len(shown) <= 23
     assert "mapper: input topic paused" in "\n".join(shown)
@@ -126,8 +126,8 @@ def test_a_bar_tells_how_far_the_start_is(done: int, full: int) -> None:
 
 
 def test_golden_rows_are_counted_by_entity_and_not_beyond_a_million() -> None:
-    assert told_rows({"worker": 9_999, "cost_centre": 1_000_000}) == "golden rows: 9,999 worker, 1,000,000+ cost_centre"
-    assert told_rows({}) == ""
+    assert rows_text({"worker": 9_999, "cost_centre": 1_000_000}) == "golden rows: 9,999 worker, 1,000,000+ cost_centre"
+    assert rows_text({}) == ""
 
 
 def coloured(environment: dict[str, str]) -> str:

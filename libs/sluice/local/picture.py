@@ -1,7 +1,7 @@
-"""The demo's picture: stages and a golden record as lines that fit a terminal; values in, drawing instructions out.
+"""The picture on the terminal: stages and a golden record, as lines that fit its size. Pure: values in, drawing out.
 
-What matters stays visible when room is short: every stage, and of the golden record field, value and source. Columns
-beyond these, and fields beyond what the height takes, are shown where there is room for them.
+A small terminal shows every stage, and field, value and source of the golden record. A larger one shows more columns
+and more fields.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from sluice.demo.golden import COUNTED_MAX, GoldenField, GoldenRecord
+from sluice.local.golden_record import COUNTED_MAX, GoldenField, GoldenRecord
 
 GAP = 2
 BAR_WIDTH = 24
@@ -27,7 +27,7 @@ _VALUE = HEADINGS.index("value")
 
 
 class StageLine(NamedTuple):
-    """What a stage does now. `trouble`: what it complains about, empty for none; `causes`: dead letters by cause."""
+    """What a stage does now. `trouble`: its fault or last error, empty for none. `causes`: dead letters by cause."""
 
     name: str
     records: int
@@ -40,15 +40,15 @@ class StageLine(NamedTuple):
     causes: Mapping[str, int] = {}
 
 
-class Found(NamedTuple):
-    """A golden record, and the seconds after the start in which it was found."""
+class ShownRecord(NamedTuple):
+    """A golden record, and how many seconds after the start it appeared."""
 
     record: GoldenRecord
     after_s: float
 
 
-def picture(console: Console, stages: Sequence[StageLine], found: Found | None, notes: Sequence[Text]) -> Group:
-    """Everything, `notes` at the bottom; one line less than the terminal, which needs that one for the cursor."""
+def picture(console: Console, stages: Sequence[StageLine], found: ShownRecord | None, notes: Sequence[Text]) -> Group:
+    """The whole picture with `notes` at the bottom. It leaves one line of the terminal to the cursor."""
     table, troubles = stage_table(stages), [*_troubles(stages)]
     if found is None:
         return Group(table, *troubles, *notes)
@@ -82,30 +82,30 @@ def _troubles(stages: Sequence[StageLine]) -> Iterator[Text]:
         if one.trouble:
             yield Text(f"{one.name}: {one.trouble}", style="red")
         if one.causes:
-            yield Text(f"{one.name}: dead letters: {told_causes(one.causes)}", style="red")
+            yield Text(f"{one.name}: dead letters: {causes_text(one.causes)}", style="red")
 
 
-def told_causes(causes: Mapping[str, int]) -> str:
-    """Causes of dead letters, the most frequent first."""
+def causes_text(causes: Mapping[str, int]) -> str:
+    """Causes of dead letters as one line, the most frequent first."""
     ordered = sorted(causes.items(), key=lambda one: (-one[1], one[0]))
     return ", ".join(f"{count:,} {cause}" for cause, count in ordered)
 
 
 def start_bar(done: int, steps: Sequence[str], width: int = BAR_WIDTH) -> Text:
-    """How far a start is: `done` steps of `steps` are over, and the next is under way."""
+    """How far the start is: `done` of `steps` are done, and the next one runs."""
     full = width * done // len(steps)
-    told = f"  step {done + 1} of {len(steps)}: {steps[done]}"
-    return Text.assemble(("█" * full, "green"), ("░" * (width - full), "dim"), told)
+    text = f"  step {done + 1} of {len(steps)}: {steps[done]}"
+    return Text.assemble(("█" * full, "green"), ("░" * (width - full), "dim"), text)
 
 
-def told_rows(rows: Mapping[str, int]) -> str:
-    """How many golden rows there are."""
+def rows_text(rows: Mapping[str, int]) -> str:
+    """The number of golden rows, as one line."""
     counted = [f"{count:,}{'+' if count >= COUNTED_MAX else ''} {entity}" for entity, count in rows.items()]
     return f"golden rows: {', '.join(counted)}" if counted else ""
 
 
-def golden_lines(found: Found, width: int, rows: int | None = None) -> Iterator[Table | Text]:
-    """The golden record in `rows` lines (None: as many as it takes), each no wider than `width`."""
+def golden_lines(found: ShownRecord, width: int, rows: int | None = None) -> Iterator[Table | Text]:
+    """The golden record in at most `rows` lines (None: all its fields), each at most `width` wide."""
     record = found.record
     title = f"{record.entity} {record.entity_id}: a golden record, {found.after_s:.1f} s after the start"
     yield Text(title, style="bold italic", no_wrap=True, overflow="ellipsis")
@@ -120,12 +120,12 @@ def golden_lines(found: Found, width: int, rows: int | None = None) -> Iterator[
         table.add_row(*map(Text, _cells(one)[: len(widths)]))
     yield table
     if more:
-        told = f"… and {len(record.fields) - len(fields)} more: sluice explain {record.entity} {record.entity_id}"
-        yield Text(told, style="dim", no_wrap=True, overflow="ellipsis")
+        text = f"… and {len(record.fields) - len(fields)} more: sluice explain {record.entity} {record.entity_id}"
+        yield Text(text, style="dim", no_wrap=True, overflow="ellipsis")
 
 
 def chosen(fields: Sequence[GoldenField], count: int) -> list[GoldenField]:
-    """`count` fields in their order: the sources take turns, so that none goes unseen for want of room."""
+    """`count` of the fields, in their order. The sources take turns, so that each source is shown."""
     by_source: dict[tuple[str, str], list[int]] = {}
     for index, one in enumerate(fields):
         by_source.setdefault((one.source, one.stream), []).append(index)
@@ -134,9 +134,9 @@ def chosen(fields: Sequence[GoldenField], count: int) -> list[GoldenField]:
 
 
 def column_widths(rows: Sequence[Sequence[str]], width: int) -> list[int]:
-    """Widths of the first three columns, and of each further one that leaves room for values worth reading.
+    """Widths of the first three columns, and of each further column that leaves values at least `VALUE_WIDTH_MIN`.
 
-    What is left over goes to the values, up to the longest.
+    The column of values gets the rest of the width, up to its longest value.
     """
     natural = [max(map(cell_len, column)) for column in zip(HEADINGS, *rows, strict=True)]
     natural = [min(one, VALUE_WIDTH_MAX if index == _VALUE else WIDTH_MAX) for index, one in enumerate(natural)]

@@ -1,4 +1,4 @@
-"""Peak memory of every process of a demo, as its proportional set size: shared pages are counted once."""
+"""Peak memory of every process of a run, as proportional set size: pages that processes share count once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MIB = 1024 * 1024
 
 
 class PeakMemory:
-    """Sampled every five seconds; `by_name` in MiB, children included; `total` is the peak of the sum."""
+    """`by_name`: MiB of each process with its children; `total`: the peak of the sum. Sampled every five seconds."""
 
     def __init__(self) -> None:
         self.by_name: dict[str, int] = {}
@@ -22,7 +22,7 @@ class PeakMemory:
         self._due = 0.0
 
     def sample(self, pids: Callable[[], Mapping[str, int | None]]) -> None:
-        """`pids` is asked when a sample is due."""
+        """Take a sample if one is due; only then is `pids` called."""
         now = time.monotonic()
         if now < self._due:
             return
@@ -36,12 +36,12 @@ class PeakMemory:
 
 
 def _pss_bytes(pid: int, alone: bool) -> int:
-    """`alone`: without children, for ourselves: every other process of a demo is our child."""
+    """`alone`: without children. For this process, because every other process of the run is its child."""
     total = 0
     try:
         root = psutil.Process(pid)
         for process in [root, *([] if alone else root.children(recursive=True))]:
             total += process.memory_full_info().pss
     except psutil.Error:
-        return total  # it ended while we looked
+        return total  # the process ended meanwhile
     return total

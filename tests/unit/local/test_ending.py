@@ -1,4 +1,4 @@
-"""A run that ends by itself says which it was: verified, nothing shown yet, something wrong, not all looked at."""
+"""A run that ends by itself says which it was: verified, nothing shown yet, something wrong, not all called at."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from sluice.demo.ending import Ending, ending, sentence
-from sluice.demo.session import meanwhile
 from sluice.errors import EnvironmentFault, ExitCode
+from sluice.local.ending import Ending, ending, sentence
+from sluice.local.session import repeated
 
 
 @pytest.mark.parametrize(
@@ -43,9 +43,9 @@ def test_every_other_ending_is_said_in_a_sentence(how: Ending) -> None:
 
 
 def test_the_stages_are_looked_at_while_the_check_runs() -> None:
-    looked = threading.Event()
-    with meanwhile(looked.set):
-        assert looked.wait(60)
+    called = threading.Event()
+    with repeated(called.set):
+        assert called.wait(60)
 
 
 def test_a_stage_that_dies_again_and_again_ends_the_check() -> None:
@@ -55,5 +55,5 @@ def test_a_stage_that_dies_again_and_again_ends_the_check() -> None:
         raised.set()
         raise EnvironmentFault("stage mapper", "died 51 times", "read its log")
 
-    with pytest.raises(EnvironmentFault, match="died 51 times"), meanwhile(turn):
+    with pytest.raises(EnvironmentFault, match="died 51 times"), repeated(turn):
         assert raised.wait(60)

@@ -1,6 +1,6 @@
-"""A whole pipeline running on given servers: topics, schemas, and every stage as a process of its own.
+"""A whole pipeline on given servers: topics, schemas, and every stage as a process of its own.
 
-`sluice up`, `sluice demo` and the scenario tests are made of this.
+`sluice up`, `sluice demo` and the scenario tests use it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sluice.demo.golden import GoldenRows, by_rank
-from sluice.demo.stages import StageProcess
 from sluice.embedded import Servers
 from sluice.embedded.server import Progress, silent
 from sluice.errors import SettingsError
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.topics import Topics, concrete, load_kinds
 from sluice.lag.dead_letter_counts import DeadLetterCounts, StageDeadLetters
+from sluice.local.golden_record import GoldenRows, by_rank
+from sluice.local.stage_process import StageProcess
 from sluice.names import INGRESS_CDC, INGRESS_POLLER, SINK_POSTGRES, STAGES
 from sluice.pipeline import Pipeline, load_pipeline
 from sluice.pipeline.authored import load_entities, load_mappings
@@ -31,20 +31,20 @@ from sluice.settings.stage import RegistrySettings, StageSettings, default_schem
 
 TURN_S = 0.5
 QUIET_FOR_S = 2.0
-# A stage that waits for somebody to act neither becomes ready nor reads what it owes.
-STANDING_FOR_S = 30.0
-# Of topics just made, on a busy machine.
+# A stage that waits for an operator neither becomes ready nor reads on; waiting longer is useless.
+STUCK_AFTER_S = 30.0
+# For leaders of new topics on a busy machine.
 LEADERS_WITHIN_S = 180.0
 # On a busy machine its first answer takes longer than its health check.
-REGISTRY_PATIENCE_S = 180.0
+REGISTRY_TIMEOUT_S = 180.0
 
 
 class PipelineRun:
-    """`file`: the pipeline's, or its folder; `servers` None: those that SLUICE_KAFKA__… and SLUICE_REGISTRY__… name.
+    """Call `apply`, then `start`, then `watch` about twice a second. Leaving its context stops what it started.
 
-    `stages`: those to run, all that the pipeline needs if there are none. As a context manager it ends what it started.
-    `apply` first, then `start`. Stages that die are started again by `watch`, unless they were stopped by `stop`.
-    Raises SettingsError for what cannot be run.
+    `file`: the pipeline file or its folder. `servers`: None means those that SLUICE_KAFKA__… and SLUICE_REGISTRY__…
+    name. `stages`: the stages to run; empty means all that the pipeline needs. `watch` restarts stages that die, except
+    those stopped by `stop`. Raises SettingsError for a pipeline that cannot run.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class PipelineRun:
         self.folder = self.pipeline.root
         self.stages: dict[str, StageProcess] = {}
         self._wanted = stages_of(self.pipeline, stages)
-        self._letters: DeadLetterCounts | None = None
+        self._dead_letters: DeadLetterCounts | None = None
         self._stack = ExitStack()
         self._stopped: set[str] = set()
 
@@ -72,7 +72,7 @@ class PipelineRun:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stack.close()
 
-    # ── beginning ─────────────────────────────────────────────────────────────────────────────────────────────
+    # ── start ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def apply(self) -> None:
         """Create the sinks' databases, topics and schemas. Raises SettingsError for variables that are not set."""
@@ -81,7 +81,7 @@ class PipelineRun:
         self._stack.callback(_restore_environment, {name: os.environ.get(name) for name in self.env})
         os.environ.update(self.env)
         if self.servers is not None:
-            self._leave_environment()
+            self._write_environment()
         self.settings = self._settings()
         self._apply_topics()
         self._apply_schemas()
@@ -91,24 +91,28 @@ class PipelineRun:
         return {name: os.environ[name] for name in variables_in(self.pipeline.model_dump()) if os.environ.get(name)}
 
     def stage_environment(self) -> dict[str, str]:
-        """What the processes of the stages find: what this one does (proxies, certificates), and `env`. Each serves its
-        metrics on a port of its own, which one variable cannot name."""
-        found = {**os.environ, **self.env}
-        found.pop("SLUICE_TELEMETRY__PORT", None)
-        return found
+        """The environment of the stages' processes: this process's (proxies, certificates) and `env`.
+
+        Without SLUICE_TELEMETRY__PORT: each stage serves its metrics on a port of its own.
+        """
+        variables = {**os.environ, **self.env}
+        variables.pop("SLUICE_TELEMETRY__PORT", None)
+        return variables
 
     def _environment(self) -> dict[str, str]:
-        """What the stages are told: the sources' variables, the sinks' databases, the servers."""
+        """The variables that this run adds: the sources', the sinks' databases, the servers."""
         env = dict(self.source_environment())
         servers = self.servers
         if servers is not None:
 
-            def made(database: str) -> str:
+            def created(database: str) -> str:
                 servers.create_database(database)
                 return servers.postgres_dsn(database)
 
             env |= {
-                variable: made(name) for variable, name in sink_databases(self.pipeline).items() if variable not in env
+                variable: created(name)
+                for variable, name in sink_databases(self.pipeline).items()
+                if variable not in env
             }
             env |= {
                 "SLUICE_KAFKA__BOOTSTRAP_SERVERS": servers.bootstrap_servers,
@@ -127,8 +131,8 @@ class PipelineRun:
             registry=RegistrySettings(url=self.servers.registry_url),
         )
 
-    def _leave_environment(self) -> None:
-        """For a second terminal: `. <state_dir>/env`. Readable by its owner alone, since it holds passwords."""
+    def _write_environment(self) -> None:
+        """Write `<state_dir>/env`, which a second terminal can source. Only its owner may read it: it has passwords."""
         file = self.state_dir / "env"
         file.touch(mode=0o600)
         file.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(self.env.items())))
@@ -138,24 +142,24 @@ class PipelineRun:
         self.contracts = load_entities(self.pipeline)
         topics = concrete(load_kinds(self.settings.schemas_dir / "topics"), self.pipeline, list(self.contracts))
         done = Topics(clients.admin(self.settings.kafka)).apply(topics)
-        self.progress(f"{len(topics)} topics stand ({len(done)} made or changed)")
+        self.progress(f"{len(topics)} topics exist ({len(done)} created or changed)")
 
     def _apply_schemas(self) -> None:
         """Register the schemas, all or none. Raises SettingsError for one that would break its readers."""
-        registry = Registry(self.settings.registry.url, self.settings.state_dir / "schemas", REGISTRY_PATIENCE_S)
+        registry = Registry(self.settings.registry.url, self.settings.state_dir / "schemas", REGISTRY_TIMEOUT_S)
         wanted = subjects.subjects(self.pipeline, self.contracts)
         with closing(registry):
             for subject in wanted:
                 if refused := subjects.registry_findings(subject, registry):
                     raise SettingsError(
-                        f"{subject.subject}: the entity has changed so that readers of its records would break: "
-                        f"{'; '.join(refused)}. Next: take that back, or give the field another name"
+                        f"{subject.subject}: the entity changed in a way that breaks readers of its records: "
+                        f"{'; '.join(refused)}. Next: undo the change, or give the field another name"
                     )
             for subject in wanted:
                 subjects.register(subject, registry)
 
     def start(self, *names: str) -> None:
-        """Start the named stages, or all that were wanted."""
+        """Start the named stages; without names, all of this run."""
         if not self.stages:
             env = self.stage_environment()
             self.stages = {name: StageProcess(name, self.state_dir, env) for name in self._wanted}
@@ -178,19 +182,19 @@ class PipelineRun:
         return next(iter(self.pipeline.sinks.values())).postgres.reveal()
 
     def watch(self) -> None:
-        """Read every stage's metrics; start again those that died."""
+        """Read the metrics of every stage; restart stages that died."""
         for name, stage in self.stages.items():
             if name not in self._stopped:
                 stage.watch()
 
     def stop(self, *names: str) -> None:
-        """End the named stages (or all) by SIGTERM, and leave them ended."""
-        ending = names or tuple(self.stages)
-        self._stopped.update(ending)
-        for name in ending:
+        """Stop the named stages (without names: all) by SIGTERM. `watch` does not restart them."""
+        stopping = names or tuple(self.stages)
+        self._stopped.update(stopping)
+        for name in stopping:
             self.stages[name].ask_to_stop()
-        for name in ending:
-            self.progress(f"ending {name}")
+        for name in stopping:
+            self.progress(f"stopping {name}")
             self.stages[name].stop()
 
     def await_quiet(
@@ -199,8 +203,11 @@ class PipelineRun:
         each_turn: Callable[[], None] = lambda: None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> bool:
-        """Wait until no running stage has lag or takes a record for two seconds; False at the deadline, when
-        `stopped` says so, and where lag stands and no record was taken for `STANDING_FOR_S`."""
+        """Wait until no running stage has had lag or read a record for `QUIET_FOR_S`; then return True.
+
+        Returns False at the deadline, when `stopped` returns True, and if there is lag but no stage has read a record
+        for `STUCK_AFTER_S`.
+        """
         give_up = time.monotonic() + deadline_s
         quiet_since = taken_at = time.monotonic()
         before = (-1, -1)
@@ -216,13 +223,13 @@ class PipelineRun:
                 quiet_since = time.monotonic()
             if time.monotonic() - quiet_since > QUIET_FOR_S:
                 return True
-            if time.monotonic() - taken_at > STANDING_FOR_S:
+            if time.monotonic() - taken_at > STUCK_AFTER_S:
                 return False
             time.sleep(TURN_S)
         return False
 
     def canonical_ends(self) -> dict[str, list[int]]:
-        """By entity, those with the most sources first: where each canonical partition ends now."""
+        """By entity, the end offset of each canonical partition. Entities with the most sources come first."""
         mapped_by: dict[str, set[str]] = {}
         for mapping in load_mappings(self.pipeline):
             mapped_by.setdefault(mapping.entity.name, set()).add(mapping.source)
@@ -233,21 +240,24 @@ class PipelineRun:
         return {e: [ends[names.canonical(e), p] for p in numbers] for e in ranked}
 
     def dead_letters(self) -> list[StageDeadLetters]:
-        """Those that are kept, by stage and cause. Raises EnvironmentFault and Transient."""
-        if self._letters is None:
+        """The stored dead letters by stage and cause. Raises EnvironmentFault and Transient."""
+        if self._dead_letters is None:
             reader = self._stack.enter_context(LogReader(self.settings.kafka))
-            self._letters = DeadLetterCounts(reader, self.pipeline.names)
-        return self._letters.look()
+            self._dead_letters = DeadLetterCounts(reader, self.pipeline.names)
+        return self._dead_letters.look()
 
     def golden_rows(self, starts: dict[str, list[int]]) -> GoldenRows | None:
-        """Finds rows written beyond `starts` in the first sink; None where the pipeline has none."""
+        """The reader of golden rows of the first sink written beyond `starts`; None without a sink."""
         sink = next(iter(self.pipeline.sinks.values()), None)
         return None if sink is None else GoldenRows(self.sink_dsn, sink.schema_, starts)
 
 
 def stages_of(pipeline: Pipeline, wanted: Sequence[str] = ()) -> list[str]:
-    """The stages to run: those `wanted`, else all that the pipeline needs. Raises SettingsError for a stage that it has
-    no use for, and for several sinks: each is a process of its own, and one name stands for one process here."""
+    """The names of the stages to run: `wanted`, or all that the pipeline needs.
+
+    Raises SettingsError for a stage that the pipeline gives no work, and for several sinks unless SLUICE_SINK chooses
+    one: one stage name is one process here.
+    """
     needed = {
         INGRESS_POLLER: bool(pipeline.poll_sources()),
         INGRESS_CDC: bool(pipeline.cdc_sources()),
@@ -255,23 +265,23 @@ def stages_of(pipeline: Pipeline, wanted: Sequence[str] = ()) -> list[str]:
     }
     chosen = list(dict.fromkeys(wanted)) or [stage for stage in STAGES if needed.get(stage, True)]
     if idle := [stage for stage in chosen if not needed.get(stage, True)]:
-        raise SettingsError(f"{pipeline.file}: gives {', '.join(idle)} nothing to do")
+        raise SettingsError(f"{pipeline.file}: has no work for {', '.join(idle)}")
     if SINK_POSTGRES in chosen and len(pipeline.sinks) > 1 and os.environ.get("SLUICE_SINK") not in pipeline.sinks:
         raise SettingsError(
-            f"{pipeline.file}: has several sinks, and one is run here. Next: export SLUICE_SINK with one of "
+            f"{pipeline.file}: has several sinks, and this command runs one. Next: export SLUICE_SINK with one of "
             f"{', '.join(pipeline.sinks)}, and run the others with `sluice run {SINK_POSTGRES}`"
         )
     return chosen
 
 
 def sink_databases(pipeline: Pipeline) -> dict[str, str]:
-    """By the variable that a sink names its DSN with: its database on the embedded Postgres."""
+    """By the variable that contains a sink's DSN: the name of its database on the embedded Postgres."""
     sinks = pipeline.sinks.items()
     return {sink.postgres.env: f"{pipeline.pipeline}_{name}" for name, sink in sinks if sink.postgres.env is not None}
 
 
 def stage_variables(pipeline: Pipeline, state_dir: Path) -> dict[str, str]:
-    """What every stage of the pipeline is told beside its servers."""
+    """The variables that every stage gets, in addition to those of its servers."""
     return {
         "SLUICE_PIPELINE": str(pipeline.file),
         "SLUICE_STATE_DIR": str(state_dir / "stages"),
@@ -280,7 +290,7 @@ def stage_variables(pipeline: Pipeline, state_dir: Path) -> dict[str, str]:
 
 
 def require_variables(pipeline: Pipeline, env: Collection[str]) -> None:
-    """Raises SettingsError that names all variables that the pipeline refers to and that are not in `env`."""
+    """Raises SettingsError that names every variable that the pipeline refers to and `env` does not have."""
     missing = sorted(variables_in(pipeline.model_dump()) - set(env))
     if missing:
         names = " ".join(f"{name}=…" for name in missing)

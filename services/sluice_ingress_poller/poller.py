@@ -53,7 +53,7 @@ class Membership(GroupReader):
         topics: Sequence[str],
         before_giving_up: Callable[[list[Partition]], None],
     ) -> None:
-        super().__init__(settings, group, instance, topics)
+        super().__init__(settings, group, instance, dict.fromkeys(topics, ""))  # only a stage's loop needs their ids
         self._before_giving_up = before_giving_up
 
     def _on_revoke(self, consumer: Consumer, parts: list[TopicPartition]) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from sluice.kafka import LogReader, clients
-from sluice.kafka.topic_watch import TopicWatch
 from sluice.names import MAPPER
 from sluice.pipeline import load_pipeline
 from sluice.settings.stage import StageSettings, read_settings
 from sluice.stage.delivery import KafkaDelivery
 from sluice.stage.group import GroupReader
 from sluice.stage.loop import Stage
-from sluice.state import Expiry, RocksStore, StateBackend
+from sluice.state import StateBackend
 from sluice.telemetry import telemetry
 from sluice_mapper.mapper import Mapper
 from sluice_mapper.wiring import inputs_of
@@ -22,17 +20,12 @@ def main() -> int:
         pipeline = load_pipeline(settings.pipeline)
         names = pipeline.names
         inputs, topic_ids = inputs_of(pipeline, settings)
-        store = RocksStore(settings.state_dir / f"{MAPPER}-{settings.instance}")
-        watch = TopicWatch(clients.admin(settings.kafka))
-        state_backend = StateBackend(store, LogReader(settings.kafka), Expiry(LogReader(settings.kafka)), watch)
         group = names.group(MAPPER)
         return Stage(
             name=MAPPER,
             settings=settings,
-            reader=GroupReader(settings.kafka, group, settings.instance, list(topic_ids)),
-            process=Mapper(group, names, pipeline.partitions, inputs, state_backend),
+            reader=GroupReader(settings.kafka, group, settings.instance, topic_ids),
+            process=Mapper(group, names, pipeline.partitions, inputs, StateBackend.open(settings, MAPPER)),
             delivery=KafkaDelivery(settings.kafka, names, MAPPER, settings.instance),
-            dlq_topic=names.dlq(MAPPER),
-            topic_ids=topic_ids,
             health=health,
         ).run_until_signalled()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from sluice.kafka import LogReader, clients
-from sluice.kafka.topic_watch import TopicWatch
 from sluice.names import MERGER
 from sluice.pipeline import load_pipeline
 from sluice.settings.stage import StageSettings, read_settings
 from sluice.stage.delivery import KafkaDelivery
 from sluice.stage.group import GroupReader
 from sluice.stage.loop import Stage
-from sluice.state import Expiry, RocksStore, StateBackend
+from sluice.state import StateBackend
 from sluice.telemetry import telemetry
 from sluice_merger.merger import Merger
 from sluice_merger.wiring import inputs_of
@@ -22,19 +20,16 @@ def main() -> int:
         pipeline = load_pipeline(settings.pipeline)
         names = pipeline.names
         inputs = inputs_of(pipeline, settings)
-        store = RocksStore(settings.state_dir / f"{MERGER}-{settings.instance}")
-        watch = TopicWatch(clients.admin(settings.kafka))
-        state_backend = StateBackend(store, LogReader(settings.kafka), Expiry(LogReader(settings.kafka)), watch)
         group = names.group(MERGER)
         return Stage(
             name=MERGER,
             settings=settings,
-            reader=GroupReader(settings.kafka, group, settings.instance, list(inputs)),
-            process=Merger(group, names, pipeline.source_order, inputs, state_backend),
+            reader=GroupReader(
+                settings.kafka, group, settings.instance, {topic: i.topic_id for topic, i in inputs.items()}
+            ),
+            process=Merger(group, names, pipeline.source_order, inputs, StateBackend.open(settings, MERGER)),
             delivery=KafkaDelivery(
                 settings.kafka, names, MERGER, settings.instance, tracked=[i.canonical_topic for i in inputs.values()]
             ),
-            dlq_topic=names.dlq(MERGER),
-            topic_ids={topic: i.topic_id for topic, i in inputs.items()},
             health=health,
         ).run_until_signalled()

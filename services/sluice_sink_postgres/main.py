@@ -19,10 +19,8 @@ def main() -> int:
         return Stage(
             name=SINK_POSTGRES,
             settings=settings,
-            reader=GroupReader(settings.kafka, wired.group, settings.instance, list(wired.topic_ids)),
+            reader=GroupReader(settings.kafka, wired.group, settings.instance, wired.topic_ids),
             process=wired.sink,
-            delivery=DirectDelivery(settings.kafka, wired.sink),
-            dlq_topic=pipeline.names.dlq(SINK_POSTGRES),
-            topic_ids=wired.topic_ids,
+            delivery=DirectDelivery(settings.kafka, pipeline.names.dlq(SINK_POSTGRES), wired.sink),
             health=health,
         ).run_until_signalled()

@@ -108,11 +108,9 @@ class EchoBench:
         stage = Stage(
             name="echo",
             settings=self._settings,
-            reader=GroupReader(self.kafka, self.group, instance, [self.topic]),
+            reader=GroupReader(self.kafka, self.group, instance, {self.topic: pinned[self.topic].topic_id}),
             process=echo,
             delivery=KafkaDelivery(self.kafka, self.names, "echo", instance),
-            dlq_topic=self.names.dlq("echo"),
-            topic_ids={self.topic: pinned[self.topic].topic_id},
             health=self.healths[-1],
         )
         return stage, echo

@@ -31,7 +31,7 @@ class ScriptedGroup(GroupReader):
     def __init__(
         self, logs: dict[Partition, list[Record]], each_turn: Callable[[int], None] = lambda turn: None
     ) -> None:
-        super().__init__(KafkaSettings(), "scripted", "0", sorted({topic for topic, _ in logs}))
+        super().__init__(KafkaSettings(), "scripted", "0", {topic: f"id of {topic}" for topic, _ in sorted(logs)})
         self._logs = logs
         self._each_turn = each_turn
         self._is_open = False
@@ -120,6 +120,8 @@ class Outputs:
     """A delivery into a list; `fault` is raised instead, as long as it is set, or for a batch with one of the values
     `refused` alone. `noted`: how often each partition's record was written."""
 
+    dlq_topic = DLQ
+
     def __init__(self) -> None:
         self.delivered: list[OutputRecord] = []
         self.paused_at: dict[Partition, float] = {}
@@ -205,15 +207,12 @@ class ScriptedStage:
         self.group.end_known = self._end_known
         self.group.fetches_slowly = self.fetches_slowly
         each_turn(-1, self)
-        topics = {topic: f"id of {topic}" for topic, _ in self._logs}
         Stage(
             name="scripted",
             settings=self._settings,
             reader=self.group,
             process=Repeat(self.records, self.refused),
             delivery=self.outputs,
-            dlq_topic=DLQ,
-            topic_ids=topics,
             health=self.health,
         ).run(stop)
 

@@ -112,11 +112,9 @@ class SinkRig:
         stage = Stage(
             name=SINK_POSTGRES,
             settings=self.settings,
-            reader=GroupReader(self.kafka, wired.group, "0", list(wired.topic_ids)),
+            reader=GroupReader(self.kafka, wired.group, "0", wired.topic_ids),
             process=wired.sink,
-            delivery=DirectDelivery(self.kafka, wired.sink),
-            dlq_topic=self.dlq,
-            topic_ids=wired.topic_ids,
+            delivery=DirectDelivery(self.kafka, self.dlq, wired.sink),
             health=self.health,
         )
         thread = threading.Thread(target=lambda: codes.append(stage.run(stop)))

@@ -107,11 +107,9 @@ class StageFlow:
         return Stage(
             name=name,
             settings=settings,
-            reader=GroupReader(settings.kafka, group, "0", list(topic_ids)),
+            reader=GroupReader(settings.kafka, group, "0", topic_ids),
             process=process,
             delivery=KafkaDelivery(settings.kafka, made.names, name, "0", tracked=tracked),
-            dlq_topic=made.names.dlq(name),
-            topic_ids=topic_ids,
             health=self._healths[name],
         )
 

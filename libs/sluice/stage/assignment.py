@@ -4,7 +4,7 @@ their records, nor those of an input topic that is paused or rests after a fault
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import structlog
 
@@ -26,14 +26,13 @@ class Assignment:
         reader: GroupReader,
         process: Process,
         faults: StageFaults,
-        topic_ids: Mapping[str, str],
         gone: Callable[[Partition], None],
     ) -> None:
         self.owned: dict[Partition, Owned] = {}
         self._reader = reader
         self._process = process
         self._gone = gone
-        self._beginnings = PartitionStarts(reader, process, faults, topic_ids)
+        self._beginnings = PartitionStarts(reader, process, faults)
         self._waiting: dict[Partition, int] = {}
         self._paused: dict[str, float] = {}
         self._resting: dict[str, float] = {}

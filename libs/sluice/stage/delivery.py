@@ -27,6 +27,8 @@ FLUSH_TIMEOUT_S = 10.0
 
 
 class Delivery(Protocol):
+    dlq_topic: str
+
     def open(self) -> None:
         """Fence whoever delivered before; also after TransactionLost."""
         ...
@@ -48,6 +50,7 @@ class KafkaDelivery:
         self, settings: KafkaSettings, names: Names, stage: str, instance: str, tracked: Iterable[str] = ()
     ) -> None:
         self._producer = TransactionalProducer(settings, names.transactional_id(stage, instance))
+        self.dlq_topic = names.dlq(stage)
         self._names = names
         self._tracked = frozenset(tracked)
 
@@ -115,7 +118,8 @@ class Writer(Protocol):
 class DirectDelivery:
     """Dead letters flushed → the writer's commit → the offsets: each only after the one before it is durable."""
 
-    def __init__(self, settings: KafkaSettings, writer: Writer) -> None:
+    def __init__(self, settings: KafkaSettings, dlq_topic: str, writer: Writer) -> None:
+        self.dlq_topic = dlq_topic
         self._settings = settings
         self._writer = writer
         self._producer: Producer | None = None

@@ -6,7 +6,7 @@ runs inside a callback.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -23,13 +23,13 @@ END_TIMEOUT_S = 1.0
 
 
 class GroupReader:
-    """Member of consumer `group`, reading an explicit list of `topics`."""
+    """Member of consumer `group`. `topic_ids`: the topics that it reads, with their pinned ids."""
 
-    def __init__(self, settings: KafkaSettings, group: str, instance: str, topics: Sequence[str]) -> None:
+    def __init__(self, settings: KafkaSettings, group: str, instance: str, topic_ids: Mapping[str, str]) -> None:
         self.group = group
         self._settings = settings
         self.instance = instance
-        self._topics = list(topics)
+        self.topic_ids = topic_ids
         self._incremental = settings.group_protocol == "consumer"
         self._consumer: Consumer | None = None
         self.assigned: list[Partition] = []
@@ -39,7 +39,9 @@ class GroupReader:
         """Join the group anew; what an earlier membership owned counts as revoked."""
         self.close()
         consumer = clients.group_consumer(self._settings, self.group, self.instance)
-        consumer.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
+        consumer.subscribe(
+            list(self.topic_ids), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+        )
         self._consumer = consumer
 
     def close(self) -> None:
@@ -52,7 +54,7 @@ class GroupReader:
         """What came within `timeout_s`, in order per partition. Changes of assignment are noted meanwhile."""
         taken: list[Record | End] = []
         consumer = self._open()
-        with kafka_errors(f"group {self.group}: reading {', '.join(self._topics)}"):
+        with kafka_errors(f"group {self.group}: reading {', '.join(self.topic_ids)}"):
             first = consumer.poll(timeout_s)
             # `consume` with a time-out waits for all it was asked for, and would add that to each record's latency.
             messages = [] if first is None else [first, *consumer.consume(records_max, 0)]

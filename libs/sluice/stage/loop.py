@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 
 class Stage:
-    """`run_until_signalled` is all a main calls. `topic_ids`: the pinned id of each input topic."""
+    """A main creates it and calls `run_until_signalled`."""
 
     def __init__(
         self,
@@ -44,8 +44,6 @@ class Stage:
         reader: GroupReader,
         process: Process,
         delivery: Delivery,
-        dlq_topic: str,
-        topic_ids: dict[str, str],
         health: Health,
     ) -> None:
         self._name = name
@@ -53,12 +51,11 @@ class Stage:
         self._reader = reader
         self._process = process
         self._delivery = delivery
-        self._dlq_topic = dlq_topic
         self._health = health
         self._metrics = StageMetrics(name, reader.group)
         self._faults = StageFaults(health)
-        self._assignment = Assignment(reader, process, self._faults, topic_ids, self._metrics.forget)
-        self._guards = {topic: DeadLetterGuard() for topic in topic_ids}
+        self._assignment = Assignment(reader, process, self._faults, self._metrics.forget)
+        self._guards = {topic: DeadLetterGuard() for topic in reader.topic_ids}
         self._pace = Pace(settings.batch_bytes_max)
         self._recovery = Recovery(reader, delivery, process, self._assignment, self._pace, health, self._faults)
         self._delivered_at = self._renewed_at = time.monotonic()
@@ -164,7 +161,7 @@ class Stage:
 
     def _batch(self) -> Batch:
         age_max_s = self._settings.kafka.transaction_timeout_ms / 1000 * 0.3
-        return Batch(self._name, self._dlq_topic, self._pace.batch_bytes, age_max_s)
+        return Batch(self._name, self._delivery.dlq_topic, self._pace.batch_bytes, age_max_s)
 
     def _renew(self) -> None:
         """A quiet partition's record says when it was last looked at; else quiet weeks would look like an absence."""

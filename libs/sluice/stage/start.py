@@ -28,18 +28,15 @@ AGAIN_AFTER_S = 5.0
 
 
 class PartitionStarts:
-    """Partitions that were assigned and cannot be read yet. `topic_ids`: the pinned id of each input topic.
+    """Partitions that were assigned and cannot be read yet.
 
     `put_off`: the group's committed offset of those that could not be begun so far, where it has one.
     """
 
-    def __init__(
-        self, reader: GroupReader, process: Process, faults: StageFaults, topic_ids: Mapping[str, str]
-    ) -> None:
+    def __init__(self, reader: GroupReader, process: Process, faults: StageFaults) -> None:
         self._reader = reader
         self._process = process
         self._faults = faults
-        self._topic_ids = topic_ids
         self._queue: deque[tuple[Owned, Iterator[None]]] = deque()
         self._again: dict[Partition, float] = {}
         self.put_off: dict[Partition, int] = {}
@@ -55,7 +52,7 @@ class PartitionStarts:
         return {owned.at for owned, _ in self._queue} | self._again.keys()
 
     def add(self, at: Partition) -> None:
-        topic_id = self._topic_ids[at[0]]
+        topic_id = self._reader.topic_ids[at[0]]
         owned = Owned(at, topic_id, None, PartitionRecord(topic_id, 0))
         self._queue.append((owned, self._steps(owned)))
 

@@ -9,15 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from itertools import islice
-from typing import NamedTuple
 
 import structlog
 from confluent_kafka import Message
 
 from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka.log import LogReader, Partition
-from sluice.kafka.topic_watch import TopicWatch
-from sluice.state.store import Store
 from sluice.state.view import View
 
 # min.compaction.lag.ms of raw topics, delete.retention.ms, and retention.ms of dead letters.
@@ -84,13 +81,3 @@ class Expiry:
             end = self._reader.ends([at], committed=True)[at]
         begin = self._reader.beginnings([at])[at]
         yield from self._reader.read({at: (begin, end)})
-
-
-class StateBackend(NamedTuple):
-    """What a stage keeps its state with: the store, the reader that restores it, what ages in it, and who looks whether
-    its topics are still the same."""
-
-    store: Store
-    reader: LogReader
-    ageing: Expiry
-    watch: TopicWatch | None = None

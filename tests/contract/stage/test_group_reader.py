@@ -63,8 +63,8 @@ class Real:
         make_topics(admin, {self.topic: 2})
         self._producer = clients.producer(self._settings)
         self._group = f"{prefix}group"
-        self.member = GroupReader(self._settings, self._group, "0", [self.topic])
-        self._other = GroupReader(self._settings, self._group, "1", [self.topic])
+        self.member = GroupReader(self._settings, self._group, "0", {self.topic: "id"})
+        self._other = GroupReader(self._settings, self._group, "1", {self.topic: "id"})
         self._is_shared = False
 
     def append(self, partition: int, value: bytes) -> None:

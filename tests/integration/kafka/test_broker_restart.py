@@ -73,7 +73,7 @@ def test_each_answer_about_ends_and_offsets_has_a_policy_while_a_broker_dies_and
     admin = clients.admin(settings)
     make_topics(admin, {TOPIC: PARTITIONS})
     places = [(TOPIC, partition) for partition in range(PARTITIONS)]
-    readers = [GroupReader(settings, f"asker-{number}", "0", [TOPIC]) for number in range(ASKERS)]
+    readers = [GroupReader(settings, f"asker-{number}", "0", {TOPIC: "id"}) for number in range(ASKERS)]
     for reader in readers:
         reader.open()
     log = LogReader(settings, leader_deadline_s=1.0)

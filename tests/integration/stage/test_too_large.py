@@ -86,9 +86,9 @@ def test_a_dead_letter_that_its_topic_does_not_take_is_named_and_nothing_is_comm
     limit(kafka, dlq, 10_000)
     batch = Batch("echo", dlq, 1 << 30, 60.0)
     batch.park(Record(bench.topic, 0, 0, b"k", LARGE, {}, 1_000), DeadRecord("told-to", "the test says so"))
-    delivery = DirectDelivery(bench.kafka, NoWriter())
+    delivery = DirectDelivery(bench.kafka, dlq, NoWriter())
     delivery.open()
     with pytest.raises(EnvironmentFault, match=r"max\.message\.bytes") as fault:
-        delivery.deliver(batch, [], GroupReader(bench.kafka, bench.group, "0", [bench.topic]))
+        delivery.deliver(batch, [], GroupReader(bench.kafka, bench.group, "0", {bench.topic: "id"}))
     assert dlq in fault.value.where
     delivery.close()

@@ -165,10 +165,10 @@ def test_a_dead_letter_that_is_refused_by_its_time_is_a_fault_and_nothing_is_com
     configure(kafka, dlq, "0")
     batch = Batch("echo", dlq, 1 << 30, 60.0)
     batch.park(Record(bench.topic, 0, 0, b"k", b"v", {}, 1_000), DeadRecord("told-to", "the test says so"))
-    delivery = DirectDelivery(bench.kafka, NoWriter())
+    delivery = DirectDelivery(bench.kafka, dlq, NoWriter())
     delivery.open()
     with pytest.raises(EnvironmentFault) as fault:
-        delivery.deliver(batch, [], GroupReader(bench.kafka, bench.group, "0", [bench.topic]))
+        delivery.deliver(batch, [], GroupReader(bench.kafka, bench.group, "0", {bench.topic: "id"}))
     assert_tells_the_clock(str(fault.value), dlq)
     delivery.close()
 

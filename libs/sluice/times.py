@@ -43,5 +43,18 @@ def rfc3339(moment: datetime, timespec: str = "auto") -> str:
     return moment.isoformat(timespec=timespec).removesuffix("+00:00") + "Z"
 
 
+def text_of_us(us: float, timespec: str = "auto") -> str:
+    """A time for people, as `rfc3339` writes it; outside of the years 1 to 9999 the number."""
+    try:
+        return rfc3339(from_us(round(us)), timespec)
+    except OverflowError:
+        return f"{us} µs"
+
+
+def age_text(seconds: float) -> str:
+    """An age for people, in seconds, from two minutes on in minutes."""
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
 INSTANTS = range(to_us(datetime.min.replace(tzinfo=UTC)), to_us(datetime.max.replace(tzinfo=UTC)) + 1)
 """The microseconds that every place downstream can show: the years 1 to 9999."""

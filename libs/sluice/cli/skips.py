@@ -15,7 +15,7 @@ from sluice.kafka import LogReader, clients
 from sluice.kafka.control import write_request
 from sluice.kafka.topics import Topics
 from sluice.lag.groups import StageInputs, committed_offsets, stage_inputs
-from sluice.lag.not_read import looked, refuse_acceptance
+from sluice.lag.not_read import read_input_facts, require_acceptable
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_entities
 from sluice.settings.stage import StageSettings, read_settings
@@ -54,9 +54,8 @@ def accept(
                 f"{topic} has {pinned[topic].partitions} partitions, from 0 on; there is no {partition}"
             )
         committed = committed_offsets(settings.kafka, group, places)
-        ids = {name: about.topic_id for name, about in pinned.items()}
-        found = looked(reader, loaded, inputs, ids, reader.beginnings(places), committed)
-        refuse_acceptance(found, at, to)
+        facts = read_input_facts(reader, loaded, inputs, pinned, reader.beginnings(places), committed)
+        require_acceptable(facts, at, to)
         write_request(settings.kafka, loaded.names.control, skip_key(group, at), {"to": to})
     if as_json:
         print(orjson.dumps({"group": group, "topic": topic, "partition": partition, "to": to}).decode())

@@ -15,7 +15,7 @@ from sluice.entities import EntityContract
 from sluice.entities.field_types import Kind
 from sluice.errors import DeadRecord
 from sluice.explain.evidence import Evidence, gather
-from sluice.explain.newer_records import ClaimedBy, NewerRecord, above, newest_by_key
+from sluice.explain.newer_records import ClaimedBy, NewerRecord, newer_than, newest_by_source_key
 from sluice.explain.raw_places import RawPlace, raw_places
 from sluice.kafka import LogReader
 from sluice.pipeline import Pipeline
@@ -120,7 +120,7 @@ def explain(
         wanted = [(one.raw, one.source, one.source_key) for one in winners]
         places = raw_places(reader, pipeline.names, pipeline.partitions, wanted)
         keys = {(claim.raw.topic, claim.source_key) for claim in evidence.claims if not claim.retracted}
-        newer = above(evidence.claims, newest_by_key(reader, settings.kafka, pipeline, keys))
+        newer = newer_than(evidence.claims, newest_by_source_key(reader, settings.kafka, pipeline, keys))
     return replace(made, places=places, newer=newer)
 
 

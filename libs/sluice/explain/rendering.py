@@ -59,8 +59,8 @@ def _newer_lines(one: Explanation) -> Iterator[str]:
         told.add(newer.raw)
         since = "" if newer.since_ms is None else f" since {_time(newer.since_ms * 1_000)}"
         yield f"{source}.{stream} {source_key}: a newer record {_ref(newer.raw)} is {newer.state}{since}: {newer.why}"
-        if newer.letter is not None:
-            yield f"    its dead letter is {_ref(newer.letter)}, cause {newer.cause}"
+        if newer.dead_letter is not None:
+            yield f"    its dead letter is {_ref(newer.dead_letter)}, cause {newer.cause}"
 
 
 def _ref(raw: RawRef) -> str:

@@ -61,6 +61,11 @@ class LogReader:
     def beginnings(self, partitions: list[Partition]) -> dict[Partition, int]:
         return self._offsets(partitions, OffsetSpec.earliest(), False)
 
+    def spans(self, partitions: list[Partition], *, committed: bool = False) -> dict[Partition, tuple[int, int]]:
+        """Of each partition the first offset and the end, for `read`. `committed` as for `ends`."""
+        ends, firsts = self.ends(partitions, committed=committed), self.beginnings(partitions)
+        return {at: (firsts[at], max(firsts[at], ends[at])) for at in partitions}
+
     def at_time(self, partitions: list[Partition], timestamp_ms: int) -> dict[Partition, int]:
         """First offsets with a timestamp of at least `timestamp_ms`; -1 where there is none."""
         return self._offsets(partitions, OffsetSpec.for_timestamp(timestamp_ms), False)
@@ -173,6 +178,21 @@ class LogReader:
         except TimeoutError:
             raise Transient("no broker answered") from None
         self._is_connected = True
+
+
+def newest_by_key(reader: LogReader, topic: str) -> dict[bytes, bytes]:
+    """The newest value of every key of a topic with one partition; a tombstone deletes its key.
+
+    Raises Transient or EnvironmentFault.
+    """
+    newest: dict[bytes, bytes] = {}
+    for message in reader.read(reader.spans([(topic, 0)])):
+        key, value = message.key() or b"", message.value()
+        if value:
+            newest[key] = value
+        else:
+            newest.pop(key, None)
+    return newest
 
 
 def _told(partitions: Iterable[Partition]) -> str:

@@ -1,4 +1,4 @@
-"""What each stage has not done yet: in records that a reader can see, and in seconds."""
+"""What each stage has not processed yet, in visible records and in seconds, and what stops it."""
 
 from sluice.lag.backlog import Backlog, backlogs
 from sluice.lag.groups import StageInputs, committed_offsets, stage_inputs

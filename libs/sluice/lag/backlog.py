@@ -1,6 +1,6 @@
-"""Records between two offsets that a read_committed reader can see: counted, never subtracted.
+"""Records between two offsets that a read_committed reader can see. They are read and counted.
 
-Transaction markers and aborted records are offsets too, so `end - committed` of an idle group never reaches 0.
+Transaction markers and aborted records take offsets too, so `end - committed` of an idle group never reaches 0.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ COUNTED_OFFSETS_MAX = 10_000
 
 @dataclass(slots=True)
 class Backlog:
-    """`records` not done, an upper bound where `at_most`. `oldest_ms`: timestamp of the oldest one, None if unknown."""
+    """`records` that are not processed, an upper bound if `at_most`. `oldest_ms`: timestamp of the oldest, None if
+    unknown."""
 
     records: int = 0
     at_most: bool = False
@@ -26,7 +27,7 @@ class Backlog:
         return f"≤ {self.records}" if self.at_most else str(self.records)
 
     def age_s(self, now_s: float) -> float:
-        """Seconds since the oldest record not done; 0 when there is none."""
+        """Age of the oldest record that is not processed; 0 when there is none."""
         return 0.0 if self.oldest_ms is None else max(0.0, now_s - self.oldest_ms / 1000)
 
 
@@ -36,10 +37,10 @@ def backlogs(
     counted_max: int = COUNTED_OFFSETS_MAX,
     deadline_s: float = 30.0,
 ) -> dict[Partition, Backlog]:
-    """The backlog of each partition whose group is at the first and whose log ends at the second offset of its span.
+    """The backlog of each partition. `spans`: the group's next offset and the last stable offset of the log.
 
-    The ends must be last stable offsets. At most `counted_max` offsets of a partition are read; what lies beyond
-    counts as records, markers and all. Raises Transient when the log does not answer.
+    At most `counted_max` offsets of a partition are read; every offset beyond them counts as a record, markers too.
+    Raises Transient when the log does not answer.
     """
     found = {at: Backlog() for at in spans}
     read = {at: (start, min(end, start + counted_max)) for at, (start, end) in spans.items()}

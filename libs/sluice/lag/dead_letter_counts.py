@@ -1,4 +1,4 @@
-"""Dead letters that are kept: how many each stage parked, for which causes, and where the newest of each stands."""
+"""Kept dead letters: how many each stage parked, with which causes, and where the newest of each cause is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sluice.headers import CAUSE_HEADER, CONNECT, PARKED_HEADER
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
-from sluice.kafka.record import Record, record_of
+from sluice.kafka.record import Record, number_in, record_of
 from sluice.names import STAGES, Names
 
 SCANNED_MAX = 1_000
@@ -16,19 +16,19 @@ CHARACTERS_MAX = 200
 
 
 class DeadLetterCause(NamedTuple):
-    """Dead letters of one cause. `why`: as their header says it. `newest`, `of`: where the newest of them stands, and
-    the record that it is of. `parked_ms`: when, Unix time."""
+    """Dead letters with one cause. `why`: the text of their header. `newest`: the place of the newest dead letter;
+    `of`: the place of its original record. `parked_ms`: when it was parked, Unix time."""
 
     why: str
-    letters: int
+    dead_letters: int
     newest: str
     of: str
     parked_ms: int
 
 
 class StageDeadLetters(NamedTuple):
-    """Of one stage. `kept`: how many offsets its topic holds, an upper bound; `causes`: of the newest `SCANNED_MAX` of
-    each partition, the most frequent first."""
+    """Dead letters of one stage. `kept`: the number of offsets in its topic, an upper bound. `causes`: those of the
+    newest `SCANNED_MAX` of each partition, the most frequent first."""
 
     stage: str
     kept: int
@@ -36,14 +36,14 @@ class StageDeadLetters(NamedTuple):
 
     @property
     def scanned(self) -> int:
-        return sum(cause.letters for cause in self.causes)
+        return sum(cause.dead_letters for cause in self.causes)
 
     def to_json(self) -> dict[str, Any]:
         return {"kept_at_most": self.kept, "looked_at": self.scanned, "causes": [one._asdict() for one in self.causes]}
 
 
 class DeadLetterCounts:
-    """What the dead-letter topics of a pipeline hold; topics that did not grow are not read again."""
+    """Counts the dead letters of a pipeline; topics are read again only after one of them has grown."""
 
     def __init__(self, reader: LogReader, names: Names) -> None:
         self._reader = reader
@@ -51,60 +51,49 @@ class DeadLetterCounts:
         self._read: dict[Partition, tuple[int, int]] = {}
         self._found: list[StageDeadLetters] = []
 
-    def look(self) -> list[StageDeadLetters]:
-        """In the order of the flow; stages without any are left out.
-
-        Blocks while they are read. Raises EnvironmentFault and Transient.
-        """
-        reader = self._reader
-        there = reader.topics()
-        pinned = reader.pinned([topic for topic in self._topics if topic in there])
-        ats = [(topic, partition) for topic, about in pinned.items() for partition in range(about.partitions)]
-        begins, ends = reader.beginnings(ats), reader.ends(ats, committed=True)
-        spans = {at: (begins[at], ends[at]) for at in ats}
+    def read(self) -> list[StageDeadLetters]:
+        """The stages that have dead letters, in the order of the flow. Blocks. Raises EnvironmentFault, Transient."""
+        existing = self._reader.topics()
+        pinned = self._reader.pinned([topic for topic in self._topics if topic in existing])
+        partitions = [(topic, partition) for topic, about in pinned.items() for partition in range(about.partitions)]
+        spans = self._reader.spans(partitions, committed=True)
         if spans != self._read:
-            self._found = [one for topic, stage in self._topics.items() if (one := self._letters(topic, stage, spans))]
-            self._read = spans
+            found = [self._of_stage(topic, stage, spans) for topic, stage in self._topics.items()]
+            self._found, self._read = [one for one in found if one.causes], spans
         return self._found
 
-    def _letters(self, topic: str, stage: str, spans: Mapping[Partition, tuple[int, int]]) -> StageDeadLetters | None:
-        newest = {at: (max(begin, end - SCANNED_MAX), end) for at, (begin, end) in spans.items() if at[0] == topic}
+    def _of_stage(self, topic: str, stage: str, spans: Mapping[Partition, tuple[int, int]]) -> StageDeadLetters:
+        own = {at: span for at, span in spans.items() if at[0] == topic}
+        newest = {at: (max(begin, end - SCANNED_MAX), end) for at, (begin, end) in own.items()}
         causes = causes_of(record_of(message) for message in self._reader.read(newest))
-        kept = sum(end - begin for at, (begin, end) in spans.items() if at[0] == topic)
-        return StageDeadLetters(stage, kept, causes) if causes else None
+        return StageDeadLetters(stage, sum(end - begin for begin, end in own.values()), causes)
 
 
-def causes_of(letters: Iterable[Record]) -> tuple[DeadLetterCause, ...]:
-    """Dead letters grouped by cause, the most frequent first. Bodies, which may have megabytes, are not kept."""
+def causes_of(dead_letters: Iterable[Record]) -> tuple[DeadLetterCause, ...]:
+    """Dead letters grouped by cause, the most frequent first. Values are not kept: they may have megabytes."""
     newest: dict[bytes, DeadLetterCause] = {}
-    for letter in letters:
-        cause = letter.headers.get(CAUSE_HEADER, b"")
-        before = newest.get(cause)
-        if before is None:
-            newest[cause] = _cause(letter)
-        elif _parked_ms(letter) >= before.parked_ms:
-            newest[cause] = _cause(letter)._replace(letters=before.letters + 1)
-        else:
-            newest[cause] = before._replace(letters=before.letters + 1)
-    return tuple(sorted(newest.values(), key=lambda one: (-one.letters, one.why)))
+    for record in dead_letters:
+        fingerprint = record.headers.get(CAUSE_HEADER, b"")
+        cause, before = _cause_of(record), newest.get(fingerprint)
+        if before is not None:
+            later = cause if cause.parked_ms >= before.parked_ms else before
+            cause = later._replace(dead_letters=before.dead_letters + 1)
+        newest[fingerprint] = cause
+    return tuple(sorted(newest.values(), key=lambda one: (-one.dead_letters, one.why)))
 
 
-def _cause(letter: Record) -> DeadLetterCause:
-    original = [_text(letter, f"{CONNECT}{name}") for name in ("topic", "partition", "offset")]
-    return DeadLetterCause(
-        _text(letter, f"{CONNECT}exception.message")[:CHARACTERS_MAX],
-        1,
-        letter.place,
-        f"{original[0]}/{original[1]}@{original[2]}",
-        _parked_ms(letter),
-    )
+def parked_ms_of(dead_letter: Record) -> int:
+    """When it was parked (Unix ms): its header, else its timestamp."""
+    parked_ms = number_in(dead_letter.headers.get(PARKED_HEADER))
+    return dead_letter.timestamp_ms if parked_ms is None else parked_ms
 
 
-def _parked_ms(letter: Record) -> int:
-    text = letter.headers.get(PARKED_HEADER, b"")
-    return int(text) if text.isdigit() else letter.timestamp_ms
+def _cause_of(dead_letter: Record) -> DeadLetterCause:
+    topic, partition, offset = (_text(dead_letter, f"{CONNECT}{name}") for name in ("topic", "partition", "offset"))
+    why = _text(dead_letter, f"{CONNECT}exception.message")[:CHARACTERS_MAX]
+    return DeadLetterCause(why, 1, dead_letter.place, f"{topic}/{partition}@{offset}", parked_ms_of(dead_letter))
 
 
-def _text(letter: Record, header: str) -> str:
-    text = letter.headers.get(header, b"").decode("utf-8", "replace")
+def _text(record: Record, header: str) -> str:
+    text = record.headers.get(header, b"").decode("utf-8", "replace")
     return "".join(character if character.isprintable() else " " for character in text)

@@ -1,4 +1,4 @@
-"""The faults that stages told and that are not over: what is wrong in them, since when, and what to do."""
+"""The active faults that the stages reported: what is wrong, since when, and what to do."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from sluice.errors import EnvironmentFault
-from sluice.kafka import KafkaSettings, clients, read_to_end
-from sluice.kafka.topics import Topics
+from sluice.kafka import LogReader
+from sluice.kafka.log import newest_by_key
 from sluice.names import STAGES, Names
 from sluice.telemetry.fault_record import REPEATED_EVERY_S, FaultRecord
 
@@ -16,7 +16,7 @@ SILENT_AFTER_S = 3 * REPEATED_EVERY_S
 
 
 class ActiveFaults(NamedTuple):
-    """In the order of the flow, the oldest of a stage first. `unknown` says why they could not be found out."""
+    """Faults in the order of the flow, the oldest of a stage first. `unknown`: why not all are known, else empty."""
 
     faults: tuple[FaultRecord, ...] = ()
     unknown: str = ""
@@ -30,27 +30,24 @@ class ActiveFaults(NamedTuple):
                 "about": one.about,
                 "why": one.why,
                 "since_s": one.since_us / 1e6,
-                "told_s": one.at_us / 1e6,
+                "reported_s": one.at_us / 1e6,
                 "attempts": one.attempts,
             }
             for one in self.faults
         ]
 
 
-def active_faults(settings: KafkaSettings, names: Names) -> ActiveFaults:
-    """What stands in `sluice.faults` now. Raises Transient."""
+def active_faults(reader: LogReader, names: Names) -> ActiveFaults:
+    """The faults that are now in `sluice.faults`. Blocks. Raises Transient."""
     try:
-        Topics(clients.admin(settings)).pinned([names.faults])
-        newest: dict[bytes, bytes | None] = {}
-        for message in read_to_end(settings, names.faults, {0: 0}):
-            newest[message.key() or b""] = message.value()
+        reader.pinned([names.faults])
+        return read_faults(newest_by_key(reader, names.faults).values())
     except EnvironmentFault as error:
         return ActiveFaults(unknown=str(error))
-    return read_faults(value for value in newest.values() if value)
 
 
 def read_faults(values: Iterable[bytes]) -> ActiveFaults:
-    """The faults of these records, in the order of the flow, then of time; those of another version are counted."""
+    """Fault records, sorted by stage and time. Records of another version are only counted."""
     places = {stage: place for place, stage in enumerate(STAGES)}
     found = [FaultRecord.from_json(value) for value in values]
     read = [one for one in found if one is not None]
@@ -61,14 +58,14 @@ def read_faults(values: Iterable[bytes]) -> ActiveFaults:
 
 
 def silent_for_s(fault: FaultRecord, now_s: float) -> float | None:
-    """Since when nobody repeated it, where that is too long: its process is gone, or cannot reach Kafka."""
+    """How long a fault was not repeated, if too long: its process ended, or cannot reach Kafka. Else None."""
     silent_s = now_s - fault.at_us / 1e6
     return silent_s if silent_s > SILENT_AFTER_S else None
 
 
 def alike(faults: Iterable[FaultRecord]) -> list[tuple[str, FaultRecord]]:
-    """What each fault is about, and the fault; those of several partitions of a topic that differ in nothing else are
-    one, the oldest, about `topic/0,1,2`."""
+    """What each fault is about, and the fault. Faults that differ only in the partition of a topic become one: the
+    oldest, about `topic/0,1,2`."""
     groups: dict[tuple[str, str, str, str], list[tuple[str, FaultRecord]]] = {}
     for one in faults:
         topic, slash, number = one.about.rpartition("/")

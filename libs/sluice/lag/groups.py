@@ -19,7 +19,7 @@ TIMEOUT_S = 10.0
 
 
 class StageInputs(NamedTuple):
-    """A consumer group and the topics it reads. `stage` is what `sluice run` calls it; `sink` is empty for others."""
+    """A consumer group and its topics. `stage`: its name for `sluice run`; `sink`: a sink's name, else empty."""
 
     stage: str
     group: str
@@ -28,8 +28,8 @@ class StageInputs(NamedTuple):
 
 
 def stage_inputs(pipeline: Pipeline, mappings: Iterable[Mapping] | None, entities: Iterable[str]) -> list[StageInputs]:
-    """Every stage that reads Kafka, in the order of the flow. Raw topics that no mapping reads are nobody's input;
-    without `mappings`, all of them count."""
+    """Every stage that reads Kafka, in the order of the flow. Raw topics that none of `mappings` reads are left out;
+    with `mappings` None, all raw topics count."""
     names = pipeline.names
     read = None if mappings is None else {(mapping.source, mapping.stream) for mapping in mappings}
     raw = [names.raw(s.source, s.stream) for s in pipeline.streams() if read is None or (s.source, s.stream) in read]
@@ -48,8 +48,8 @@ def stage_inputs(pipeline: Pipeline, mappings: Iterable[Mapping] | None, entitie
 def committed_offsets(settings: KafkaSettings, group: str, partitions: Iterable[Partition]) -> dict[Partition, int]:
     """The group's committed offsets of `partitions`, where it has any. Raises Transient or EnvironmentFault.
 
-    Asked by a consumer that never joins. librdkafka's admin client could ask too, but its handler crashes the process
-    when the coordinator is not ready (librdkafka #5040), and after a time-out its client never finishes closing.
+    A consumer that never joins asks. librdkafka's admin client crashes the process when the coordinator is not ready
+    (librdkafka #5040), and after a time-out it never finishes closing.
     """
     consumer = clients.group_consumer(settings, group, "offsets")
     try:

@@ -1,4 +1,4 @@
-"""The lag of a pipeline's stages, and what is not read at all, measured from outside: no stage needs to run for it."""
+"""The lag of a pipeline's stages, and what they do not read, measured from outside: no stage needs to run."""
 
 from __future__ import annotations
 
@@ -12,40 +12,42 @@ from sluice.errors import EnvironmentFault, SettingsError, Transient
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.groups import members_of
 from sluice.kafka.log import Partition
-from sluice.kafka.topics import Pinned, Topics
+from sluice.kafka.topics import Pinned
 from sluice.lag.backlog import Backlog, backlogs
 from sluice.lag.dead_letter_counts import DeadLetterCounts, StageDeadLetters
+from sluice.lag.faults import ActiveFaults, active_faults
 from sluice.lag.groups import StageInputs, committed_offsets, stage_inputs
-from sluice.lag.not_read import NotRead, look
+from sluice.lag.not_read import NotRead, partitions_not_read, read_input_facts
+from sluice.lag.sources import SourceLag, source_lags
 from sluice.names import INGRESS_POLLER
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities, load_mappings, unmapped
 
-# Offsets and the record that is written with them become visible one after the other.
-LOOK_AGAIN_AFTER_S = 0.3
+# An offset and the partition record that is written with it become visible one after the other.
+CHECKED_AGAIN_AFTER_S = 0.3
 
 
 def total_of(several: Iterable[Backlog]) -> Backlog:
-    """Several backlogs as one."""
-    all_of_them = list(several)
-    ages = [one.oldest_ms for one in all_of_them if one.oldest_ms is not None]
-    at_most = any(one.at_most for one in all_of_them)
-    return Backlog(sum(one.records for one in all_of_them), at_most, min(ages, default=None))
+    """The sum of several backlogs."""
+    backlogs_ = list(several)
+    ages = [one.oldest_ms for one in backlogs_ if one.oldest_ms is not None]
+    at_most = any(one.at_most for one in backlogs_)
+    return Backlog(sum(one.records for one in backlogs_), at_most, min(ages, default=None))
 
 
 class StageLag(NamedTuple):
-    """The backlog of one stage by input partition. `begun`: the group has committed something on every partition.
+    """The backlog of one stage by input partition. `started`: the group has committed an offset of every partition.
 
-    `holds`: the partitions that are not read; `holds_unknown` says why that could not be found out. `members`: of the
-    group, now; None where that is not known, with the reason in `members_unknown`. `sink`: which of several.
+    `not_read`: partitions that are not read; `not_read_unknown`: why that is not known, else empty. `members`: of the
+    group now, None if not known; then `members_unknown` has the reason. `sink`: its name, if there are several.
     """
 
     stage: str
     group: str
     partitions: dict[Partition, Backlog]
-    begun: bool
-    holds: Mapping[Partition, NotRead]
-    holds_unknown: str = ""
+    started: bool
+    not_read: Mapping[Partition, NotRead]
+    not_read_unknown: str = ""
     members: int | None = None
     sink: str = ""
     members_unknown: str = ""
@@ -55,27 +57,24 @@ class StageLag(NamedTuple):
         """All partitions as one backlog."""
         return total_of(self.partitions.values())
 
-    @property
-    def not_read(self) -> dict[tuple[str, str], list[int]]:
-        """The partitions that are held or paused, by topic and which of the two."""
-        found: dict[tuple[str, str], list[int]] = {}
-        for (topic, partition), hold in sorted(self.holds.items()):
-            found.setdefault((topic, hold.kind), []).append(partition)
-        return found
-
     def to_json(self, now_s: float) -> dict[str, Any]:
-        """For programs: totals, and the partitions that have something left or are not read."""
-        left = {at: one for at, one in self.partitions.items() if one.records or at in self.holds}
+        """For programs: totals, and the partitions that have a backlog or are not read."""
         return {
             "group": self.group,
-            "begun": self.begun,
+            "started": self.started,
             "members": self.members,
-            **_told(self.total, now_s),
+            **_backlog_json(self.total, now_s),
             "partitions": [
-                {"topic": at[0], "partition": at[1], **_told(one, now_s), "hold": _hold_json(self.holds.get(at))}
-                for at, one in left.items()
+                {
+                    "topic": at[0],
+                    "partition": at[1],
+                    **_backlog_json(one, now_s),
+                    "not_read": self.not_read[at]._asdict() if at in self.not_read else None,
+                }
+                for at, one in self.partitions.items()
+                if one.records or at in self.not_read
             ],
-            "holds_unknown": self.holds_unknown or None,
+            "not_read_unknown": self.not_read_unknown or None,
             "members_unknown": self.members_unknown or None,
         }
 
@@ -83,7 +82,7 @@ class StageLag(NamedTuple):
 class LagMeter:
     """Measures all stages of a pipeline; keeps its clients between measurements.
 
-    `unmapped`: the streams that no mapping reads.
+    `unmapped`: the streams that no mapping reads. Every method but `close` blocks and may raise Transient.
     """
 
     def __init__(self, pipeline: Pipeline, settings: KafkaSettings) -> None:
@@ -91,7 +90,7 @@ class LagMeter:
         self._kafka = settings
         self._admin: AdminClient = clients.admin(settings)
         self._reader = LogReader(settings)
-        self._letters = DeadLetterCounts(self._reader, pipeline.names)
+        self._dead_letters = DeadLetterCounts(self._reader, pipeline.names)
         mappings = load_mappings(pipeline)
         self.unmapped = unmapped(pipeline, mappings)
         self._inputs = stage_inputs(pipeline, mappings, load_entities(pipeline))
@@ -100,38 +99,53 @@ class LagMeter:
     def close(self) -> None:
         self._reader.close()
 
+    def faults(self) -> ActiveFaults:
+        return active_faults(self._reader, self._pipeline.names)
+
+    def sources(self) -> list[SourceLag]:
+        """Raises EnvironmentFault for Kafka only."""
+        return source_lags(self._pipeline, self._reader)
+
+    def dead_letters(self) -> list[StageDeadLetters]:
+        """Raises EnvironmentFault."""
+        return self._dead_letters.read()
+
     def measure(self) -> list[StageLag]:
-        """Every stage's lag, in the order of the flow. Raises EnvironmentFault for missing topics, or Transient."""
+        """Every stage's lag, in the order of the flow. Raises EnvironmentFault for missing topics."""
         return [self._of(inputs) for inputs in self._inputs]
+
+    def left_over(self) -> list[str]:
+        """Raw topics that no source of the pipeline writes: golden records keep the values from there for ever."""
+        names = self._pipeline.names
+        declared = {names.raw(one.source, one.stream) for one in self._pipeline.streams()}
+        return sorted(
+            name for name in self._reader.topics() if name.startswith(names.raw_prefix) and name not in declared
+        )
+
+    def pollers(self) -> tuple[int | None, str]:
+        """The number of processes that poll; None and the reason if that is not known."""
+        return self._members(self._pipeline.names.group(INGRESS_POLLER))
 
     def _of(self, inputs: StageInputs) -> StageLag:
         pinned = self._topics()
         partitions = [(topic, p) for topic in inputs.topics for p in range(pinned[topic].partitions)]
-        # Committed first: a group that goes on meanwhile then shows too much rather than too little.
+        # Committed first: if the group commits meanwhile, the lag is shown too large rather than too small.
         committed = committed_offsets(self._kafka, inputs.group, partitions)
         begins, ends = self._reader.beginnings(partitions), self._reader.ends(partitions, committed=True)
-        begun = all(at in committed for at in partitions)
-        held, unknown = self._holds(inputs, begins, committed)
-        spans = {at: (max(_read_to(at, committed, held), begins[at]), ends[at]) for at in partitions}
-        left = backlogs(self._reader, spans)
-        sink = inputs.sink if len(self._pipeline.sinks) > 1 else ""
-        members, unasked = self._members(inputs.group)
-        return StageLag(inputs.stage, inputs.group, left, begun, held, unknown, members, sink, unasked)
-
-    def left_over(self) -> list[str]:
-        """Raw topics that no source of the pipeline writes: what came from them stands in golden records for ever."""
-        names = self._pipeline.names
-        declared = {names.raw(one.source, one.stream) for one in self._pipeline.streams()}
-        there = self._reader.topics()
-        return sorted(name for name in there if name.startswith(names.raw_prefix) and name not in declared)
-
-    def dead_letters(self) -> list[StageDeadLetters]:
-        """Those that are kept, by stage and cause. Raises EnvironmentFault and Transient."""
-        return self._letters.look()
-
-    def pollers(self) -> tuple[int | None, str]:
-        """How many processes poll; None where that is not known, and why."""
-        return self._members(self._pipeline.names.group(INGRESS_POLLER))
+        not_read, unknown = self._not_read(inputs, begins, committed)
+        spans = {at: (max(_next_offset(at, committed, not_read), begins[at]), ends[at]) for at in partitions}
+        members, members_unknown = self._members(inputs.group)
+        return StageLag(
+            inputs.stage,
+            inputs.group,
+            backlogs(self._reader, spans),
+            all(at in committed for at in partitions),
+            not_read,
+            unknown,
+            members,
+            inputs.sink if len(self._pipeline.sinks) > 1 else "",
+            members_unknown,
+        )
 
     def _members(self, group: str) -> tuple[int | None, str]:
         try:
@@ -139,37 +153,37 @@ class LagMeter:
         except (EnvironmentFault, Transient) as error:
             return None, str(error)
 
-    def _holds(
+    def _not_read(
         self, inputs: StageInputs, begins: Mapping[Partition, int], committed: Mapping[Partition, int]
     ) -> tuple[dict[Partition, NotRead], str]:
-        """What the stage does not read, or why that is not known: lag is worth telling without it."""
-        topic_ids = {topic: self._topics()[topic].topic_id for topic in inputs.topics}
+        """What the stage does not read, or why that is not known: the lag is worth showing without it."""
         try:
-            found = look(self._reader, self._pipeline, inputs, topic_ids, begins, committed)
-            if any(one.kind == "held" for one in found.values()):
-                time.sleep(LOOK_AGAIN_AFTER_S)
-                committed = committed_offsets(self._kafka, inputs.group, begins)
-                again = look(self._reader, self._pipeline, inputs, topic_ids, begins, committed)
+            found = self._read_once(inputs, begins, committed)
+            if any(one.kind == "blocked" for one in found.values()):
+                time.sleep(CHECKED_AGAIN_AFTER_S)
+                again = self._read_once(inputs, begins, committed_offsets(self._kafka, inputs.group, begins))
                 found = {at: again[at] for at in found if at in again}
         except (EnvironmentFault, SettingsError, Transient) as error:
             return {}, str(error)
         return found, ""
 
+    def _read_once(
+        self, inputs: StageInputs, begins: Mapping[Partition, int], committed: Mapping[Partition, int]
+    ) -> dict[Partition, NotRead]:
+        facts = read_input_facts(self._reader, self._pipeline, inputs, self._topics(), begins, committed)
+        return partitions_not_read(facts, self._reader, self._pipeline.names.control)
+
     def _topics(self) -> dict[str, Pinned]:
         if not self._pinned:
-            self._pinned = Topics(self._admin).pinned([topic for inputs in self._inputs for topic in inputs.topics])
+            self._pinned = self._reader.pinned([topic for inputs in self._inputs for topic in inputs.topics])
         return self._pinned
 
 
-def _read_to(at: Partition, committed: Mapping[Partition, int], holds: Mapping[Partition, NotRead]) -> int:
-    """Up to which offset a partition is read: where the group was moved forward, not what it committed."""
-    hold, offset = holds.get(at), committed.get(at, 0)
-    return offset if hold is None or hold.unread_from is None else min(offset, hold.unread_from)
+def _next_offset(at: Partition, committed: Mapping[Partition, int], not_read: Mapping[Partition, NotRead]) -> int:
+    """The first offset that was not read: before the committed one if the group was moved forward."""
+    one, offset = not_read.get(at), committed.get(at, 0)
+    return offset if one is None or one.unread_from is None else min(offset, one.unread_from)
 
 
-def _hold_json(hold: NotRead | None) -> dict[str, Any] | None:
-    return None if hold is None else hold._asdict()
-
-
-def _told(backlog: Backlog, now_s: float) -> dict[str, Any]:
+def _backlog_json(backlog: Backlog, now_s: float) -> dict[str, Any]:
     return {"records": backlog.records, "at_most": backlog.at_most, "seconds": round(backlog.age_s(now_s), 3)}

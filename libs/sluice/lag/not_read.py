@@ -1,7 +1,7 @@
-"""Which partitions a stage does not read, why, and how an operator lets it go on: decided from what is durable.
+"""Which partitions a stage does not read, why, and what lets it continue: decided from what is durable.
 
-*Held*: its owner cannot begin there without losing records, such as behind a group that was moved forward.
-*Paused*: its owner stopped reading the input topic for too many dead letters.
+*Blocked*: its owner cannot start the partition without losing records, for example after a group was moved forward.
+*Paused*: its owner stopped reading the input topic because of too many dead letters.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 from sluice.errors import EnvironmentFault, SettingsError
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
+from sluice.kafka.topics import Pinned
 from sluice.lag.groups import StageInputs
 from sluice.lag.partition_records import partition_records
 from sluice.pipeline import Pipeline
@@ -24,12 +25,12 @@ from sluice.stage.start_decision import StartFacts, decide_start
 
 
 class NotRead(NamedTuple):
-    """`next_step` is the operator's; `since_s` (Unix s) is None where nothing tells.
+    """Why a partition is not read, and what the operator does. `since_s`: Unix s, None if unknown.
 
-    `unread_from`: the offset from which on nothing was read, where that is not the one that the group committed.
+    `unread_from`: the first offset that was not read, where that is not the offset that the group committed.
     """
 
-    kind: Literal["held", "paused"]
+    kind: Literal["blocked", "paused"]
     why: str
     next_step: str
     since_s: float | None = None
@@ -38,10 +39,10 @@ class NotRead(NamedTuple):
 
 @dataclass(frozen=True)
 class InputFacts:
-    """What is known of a stage's input partitions from outside; `committed` has none that the group never committed.
+    """What is durable about a stage's input partitions. `committed` lacks those that the group never committed.
 
-    `ends` were asked for after `committed`: no group that goes on stands behind them. `states`: where the partition
-    record of each is kept; `logs`: how those stand that the records speak of.
+    `ends` were asked after `committed`, so a group that works is never beyond them. `states`: the log that keeps the
+    partition record of each partition; `logs`: the logs that those records name, as they are now.
     """
 
     stage: str
@@ -55,15 +56,15 @@ class InputFacts:
     logs: Mapping[str, LogStart] = field(default_factory=dict)
 
 
-def looked(
+def read_input_facts(
     reader: LogReader,
     pipeline: Pipeline,
     inputs: StageInputs,
-    topic_ids: Mapping[str, str],
+    pinned: Mapping[str, Pinned],
     begins: Mapping[Partition, int],
     committed: Mapping[Partition, int],
 ) -> InputFacts:
-    """What `begins` and `committed` are known beside. Raises EnvironmentFault, SettingsError, Transient."""
+    """Read what else is durable about the partitions in `begins`. Raises EnvironmentFault, SettingsError, Transient."""
     records = partition_records(reader, pipeline, inputs, begins)
     ends = reader.ends(list(begins))
     states = {}
@@ -71,70 +72,59 @@ def looked(
         states = {at: log_name((pipeline.names.state(inputs.stage, at[0]), at[1])) for at in begins}
     known = {log for record in records.values() for log in record.logs}
     logs = logs_now(reader, known, reader.pinned(sorted(set(map(topic_of, known)))))
+    topic_ids = {topic: pinned[topic].topic_id for topic in inputs.topics}
     return InputFacts(inputs.stage, inputs.group, topic_ids, begins, ends, committed, records, states, logs)
 
 
-def look(
-    reader: LogReader,
-    pipeline: Pipeline,
-    inputs: StageInputs,
-    topic_ids: Mapping[str, str],
-    begins: Mapping[Partition, int],
-    committed: Mapping[Partition, int],
-) -> dict[Partition, NotRead]:
-    """What the stage does not read of the partitions in `begins`. Raises EnvironmentFault, SettingsError, Transient."""
-    found = looked(reader, pipeline, inputs, topic_ids, begins, committed)
-    return holds(found, reader, pipeline.names.control)
-
-
-def refuse_acceptance(found: InputFacts, at: Partition, to: int) -> None:
-    """Raises SettingsError, which says what is held instead, unless accepting `to` lets the stage go on at `at`."""
-    held = _hold(found, at, None)
-    accepted = _hold(found, at, to)
-    if held is not None and held.kind == "held" and (accepted is None or accepted.kind != "held"):
-        return
-    place, others = f"{at[0]}/{at[1]}", [one for one in found.begins if one != at]
-    if held is not None and held.kind == "held":
-        raise SettingsError(f"accepting {to} does not let {found.group} go on at {place}: {held.why}. {held.next_step}")
-    elsewhere = [
-        f"{topic}/{p}" for topic, p in others if (one := _hold(found, (topic, p), None)) and one.kind == "held"
-    ]
-    instead = f"; it is held at {', '.join(elsewhere)}" if elsewhere else "; nothing of it is held"
-    raise SettingsError(f"{found.group} is not held at {place}, so that there is nothing to accept{instead}")
-
-
-def holds(looked: InputFacts, reader: LogReader, control_topic: str) -> dict[Partition, NotRead]:
+def partitions_not_read(facts: InputFacts, reader: LogReader, control_topic: str) -> dict[Partition, NotRead]:
     """The partitions that are not read. Raises EnvironmentFault and Transient."""
-    found = {at: _hold(looked, at, None) for at in looked.begins}
+    found = {at: _not_read(facts, at, None) for at in facts.begins}
     for at, one in found.items():
-        if one is not None and one.kind == "held":
-            # Only now is it worth asking whether an operator accepted it already.
-            found[at] = _hold(looked, at, accepted_skip(reader, control_topic, looked.group, at))
+        if one is not None and one.kind == "blocked":
+            # The control topic is read only here, because few partitions are ever blocked.
+            found[at] = _not_read(facts, at, accepted_skip(reader, control_topic, facts.group, at))
     return {at: one for at, one in found.items() if one is not None}
 
 
-def _hold(looked: InputFacts, at: Partition, accepted: int | None) -> NotRead | None:
-    record = looked.records.get(at)
+def require_acceptable(facts: InputFacts, at: Partition, to: int) -> None:
+    """Raises SettingsError, unless `at` is blocked and the acceptance of offset `to` lets the stage continue there."""
+    place, now = f"{at[0]}/{at[1]}", _not_read(facts, at, None)
+    if now is None or now.kind != "blocked":
+        others = [f"{topic}/{p}" for topic, p in facts.begins if _is_blocked(facts, (topic, p), None)]
+        instead = f"it is blocked at {', '.join(others)}" if others else "none of its partitions is blocked"
+        raise SettingsError(f"{facts.group} is not blocked at {place}, so there is nothing to accept; {instead}")
+    if _is_blocked(facts, at, to):
+        raise SettingsError(
+            f"accepting {to} does not let {facts.group} continue at {place}: {now.why}. Next: {now.next_step}"
+        )
+
+
+def _is_blocked(facts: InputFacts, at: Partition, accepted: int | None) -> bool:
+    one = _not_read(facts, at, accepted)
+    return one is not None and one.kind == "blocked"
+
+
+def _not_read(facts: InputFacts, at: Partition, accepted: int | None) -> NotRead | None:
+    """None if the partition is read, given that an operator accepted a skip to offset `accepted`."""
+    record, topic_id = facts.records.get(at), facts.topic_ids[at[0]]
+    begin = facts.begins[at]
     place = StartFacts(
         at,
-        looked.group,
-        looked.committed.get(at),
-        looked.topic_ids[at[0]],
-        looked.begins[at],
-        looked.ends[at],
+        facts.group,
+        facts.committed.get(at),
+        topic_id,
+        begin,
+        facts.ends[at],
         accepted,
-        looked.stage,
-        looked.states.get(at, ""),
-        looked.logs,
+        facts.stage,
+        facts.states.get(at, ""),
+        facts.logs,
     )
     try:
         decide_start(place, record, time.time())
-    except EnvironmentFault as refused:
-        begin = looked.begins[at]
-        known = record is not None and record.topic_id == looked.topic_ids[at[0]]
-        return NotRead(
-            "held", refused.why, refused.next_step, None, max(begin, record.processed if record and known else 0)
-        )
+    except EnvironmentFault as fault:
+        processed = record.processed if record is not None and record.topic_id == topic_id else 0
+        return NotRead("blocked", fault.why, fault.next_step, None, max(begin, processed))
     if record is not None and record.paused_at:
-        return NotRead("paused", PAUSED_WHY, to_resume(looked.stage, looked.group, at[0]), record.paused_at)
+        return NotRead("paused", PAUSED_WHY, to_resume(facts.stage, facts.group, at[0]), record.paused_at)
     return None

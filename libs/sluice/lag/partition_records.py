@@ -1,4 +1,4 @@
-"""The partition records of a stage as they are durable, in its state topics or in the sink's tables."""
+"""The durable partition records of a stage, from its state topics or from the sink's tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sluice.lag.groups import StageInputs
 from sluice.pipeline import Pipeline
 from sluice.stage.partition_record import PartitionRecord, partition_key
 
-# A transaction writes the partition record last, so it mostly stands within a few offsets of the end.
+# A transaction writes the partition record last, so it is mostly within a few offsets of the end.
 _TAILS_OFFSETS = (16, 1_000)
 
 
@@ -30,7 +30,7 @@ def partition_records(
 
 
 def newest_values(reader: LogReader, wanted: Mapping[Partition, bytes]) -> dict[Partition, bytes]:
-    """The newest committed value under one key of each partition, looked for from the end backwards."""
+    """The newest committed value under one key of each partition, searched from the end backwards."""
     found: dict[Partition, bytes] = {}
     begins, ends = reader.beginnings(list(wanted)), reader.ends(list(wanted), committed=True)
     for tail in (*_TAILS_OFFSETS, max(ends.values(), default=0)):

@@ -1,4 +1,4 @@
-"""How far behind its source each ingress stream is: bytes of write-ahead log, or the age of the last answer."""
+"""How far each ingress stream is behind its source: bytes of write-ahead log, or the age of the last answer."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ from sluice.cdc.connection import connect
 from sluice.cdc.slot_watermark import FOLLOWED, TableMark, source_watermarks
 from sluice.cdc.slots import is_followed, slot_of, wal_end
 from sluice.errors import EnvironmentFault, SettingsError, Transient
-from sluice.kafka import KafkaSettings, read_to_end
+from sluice.kafka import LogReader
 from sluice.kafka.control import json_object
+from sluice.kafka.log import newest_by_key
+from sluice.names import Names
 from sluice.pipeline import Pipeline
 from sluice.pipeline.model import CdcSource
 
-# The watermark of a followed source is written this long after what moved it, at most; a pass takes its time, too.
+# The watermark of a followed source is written at most this long after the change that moved it.
 LATE_S = 10.0
 _FOREIGN = (
-    "the watermark has a form that no version of ours wrote. Next: find who writes there, and restart its stage, which "
-    "tells how to go on"
+    "no version of Sluice wrote this form of watermark. Next: find what else writes to this topic, then restart the "
+    "stage of the source, which reports how to continue"
 )
 
 
 class SourceLag(NamedTuple):
-    """`wal_bytes` (CDC): what the source wrote beyond the watermark. `answer_age_s` (poll): since the last page was
-    published. None where it cannot be known, with `why`. `tables` (CDC): by name, those that are not simply followed,
-    with what is wrong.
+    """`wal_bytes` (CDC): bytes that the source wrote beyond the watermark. `answer_age_s` (poll): age of the last page
+    that was published. Both None if not known; then `why` has the reason. `tables` (CDC): by name, what is wrong with
+    each table that is not simply followed.
 
-    `seen_age_s`: since the stream's process last showed itself, None if it never did; `seen_every_s`: how far apart
-    that is expected at most. `attended`: whether a process is at work at the slot now; None where that is not known.
+    `seen_age_s`: age of the process's last sign, None if there never was one; `seen_every_s`: the expected interval.
+    `attended`: whether a process reads the slot now; None if not known.
     """
 
     source: str
@@ -45,18 +47,19 @@ class SourceLag(NamedTuple):
 
     @property
     def silent(self) -> bool:
-        """Whether its process showed itself once, and is late to do so again."""
+        """Whether the last sign of its process is older than expected."""
         return self.seen_age_s is not None and self.seen_age_s > self.seen_every_s + LATE_S
 
 
-def source_lags(pipeline: Pipeline, settings: KafkaSettings) -> list[SourceLag]:
-    """One line per polled stream and per followed database. Raises Transient or EnvironmentFault for Kafka only."""
-    marks: dict[str, dict[str, Any]] = {}
-    for message in read_to_end(settings, pipeline.names.watermarks, {0: 0}):
-        key = (message.key() or b"").decode(errors="replace")
-        marks.pop(key, None)
-        if message.value():
-            marks[key] = json_object(message.value() or b"") or {}  # of a form that nobody of ours wrote
+def read_watermarks(reader: LogReader, names: Names) -> dict[str, dict[str, Any]]:
+    """The newest watermark of every key; an empty one where the record is no JSON object, so not of ours."""
+    newest = newest_by_key(reader, names.watermarks)
+    return {key.decode(errors="replace"): json_object(value) or {} for key, value in newest.items()}
+
+
+def source_lags(pipeline: Pipeline, reader: LogReader) -> list[SourceLag]:
+    """The lag of each polled stream and each followed database. Raises Transient or EnvironmentFault for Kafka only."""
+    marks = read_watermarks(reader, pipeline.names)
     polled = [_polled(pipeline, s.source, s.stream, marks) for s in pipeline.streams() if s.kind == "poll"]
     return polled + [_followed(pipeline, name, source, marks) for name, source in pipeline.cdc_sources().items()]
 
@@ -76,7 +79,7 @@ def _followed(pipeline: Pipeline, name: str, source: CdcSource, marks: Mapping[s
     lag = SourceLag(name, "*", "cdc")
     try:
         slot, tables = source_watermarks(name, marks)
-        lag = lag._replace(tables={table: _told(mark) for table, mark in tables.items() if _told(mark)})
+        lag = lag._replace(tables={table: _fault_of(mark) for table, mark in tables.items() if _fault_of(mark)})
         if slot is None:
             lag = lag._replace(why="nothing was published yet")
         else:
@@ -93,8 +96,8 @@ def _followed(pipeline: Pipeline, name: str, source: CdcSource, marks: Mapping[s
     return lag
 
 
-def _told(table: TableMark) -> str:
+def _fault_of(table: TableMark) -> str:
     """What is wrong with a followed table; empty where nothing is."""
     if table.why:
         return f"{table.state}: {table.why}. Next: {table.next_step}"
-    return "" if table.state == FOLLOWED else f"{table.state}: it is waiting to be read"
+    return "" if table.state == FOLLOWED else f"{table.state}: it waits to be read"

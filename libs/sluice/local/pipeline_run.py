@@ -244,7 +244,7 @@ class PipelineRun:
         if self._dead_letters is None:
             reader = self._stack.enter_context(LogReader(self.settings.kafka))
             self._dead_letters = DeadLetterCounts(reader, self.pipeline.names)
-        return self._dead_letters.look()
+        return self._dead_letters.read()
 
     def golden_rows(self, starts: dict[str, list[int]]) -> GoldenRows | None:
         """The reader of golden rows of the first sink written beyond `starts`; None without a sink."""

@@ -309,7 +309,7 @@ class Session:
         except (EnvironmentFault, Transient):
             return  # the next turn tries again
         self._parked = parked
-        self._screen.dead_letters({one.stage: {c.why: c.letters for c in one.causes} for one in dead_letters})
+        self._screen.dead_letters({one.stage: {c.why: c.dead_letters for c in one.causes} for one in dead_letters})
 
     # ── the check ─────────────────────────────────────────────────────────────────────────────────────────────
 

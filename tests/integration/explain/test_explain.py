@@ -181,7 +181,7 @@ def test_a_newer_record_that_is_parked_is_told_of_and_not_quoted(made: Handmade)
     (newer,) = found.newer.values()
     assert (newer.state, newer.raw) == ("parked", RawRef(*parked[:3]))
     (letter,) = [one for one in made.records(made.names.dlq("mapper")) if one.key == parked.key]
-    assert newer.letter == RawRef(*letter[:3])
+    assert newer.dead_letter == RawRef(*letter[:3])
     assert field(found, "city").value == "Kiel"
     text = "\n".join(rendering.lines(found))
     assert f"a newer record {parked.place} is parked since 20" in text
@@ -208,7 +208,7 @@ def test_a_newer_record_that_the_mapper_did_not_read_is_told_of(made: Handmade) 
     made.finish()
     unread = made.person("P11", "Lovelace")
     (newer,) = explained(made, "P11").newer.values()
-    assert (newer.state, newer.raw, newer.letter) == ("unread", RawRef(*unread[:3]), None)
+    assert (newer.state, newer.raw, newer.dead_letter) == ("unread", RawRef(*unread[:3]), None)
     assert "the mapper has not come so far" in newer.why
 
 

@@ -1,4 +1,4 @@
-"""What a group has not done, over real logs with transaction markers in them."""
+"""What a group has not processed, with real logs that contain transaction markers."""
 
 from __future__ import annotations
 
@@ -29,8 +29,7 @@ def topic(kafka: str, topic_prefix: str) -> str:
 
 
 def transactions(settings: KafkaSettings, topic: str, *, committed: int, aborted: int = 0) -> None:
-    """One record a transaction. Those that are aborted stand in the log too: what the broker has not got yet is given
-    up in the client, and leaves nothing there."""
+    """One record a transaction. Each record is flushed first, so aborted records are in the log too."""
     producer = clients.producer(settings, f"{topic}-producer")
     producer.init_transactions(30)
     for number in range(committed + aborted):
@@ -55,10 +54,10 @@ def test_markers_and_aborted_records_are_no_lag(kafka: str, topic: str) -> None:
     with LogReader(settings) as reader:
         eventually(lambda: reader.ends([(topic, 0)]) == {(topic, 0): 2 * (3 + 2)}, "a record and a marker for each")
     assert backlog(settings, topic, 0).records == 3
-    assert backlog(settings, topic, 5).records == 0, "behind the last record stand its marker, and aborted ones"
+    assert backlog(settings, topic, 5).records == 0, "its marker and aborted records follow the last record"
 
 
-def test_the_oldest_record_not_done_tells_the_seconds(kafka: str, topic: str) -> None:
+def test_the_age_is_that_of_the_oldest_record_that_is_not_processed(kafka: str, topic: str) -> None:
     settings = KafkaSettings(bootstrap_servers=kafka)
     transactions(settings, topic, committed=3)
     found = backlog(settings, topic, 2)
@@ -74,15 +73,15 @@ def test_a_large_backlog_is_an_upper_bound(kafka: str, topic: str) -> None:
     assert found.oldest_ms == 1_700_000_000_000
 
 
-def test_a_group_that_never_was_has_committed_nothing(kafka: str, topic: str) -> None:
+def test_a_group_that_does_not_exist_has_committed_nothing(kafka: str, topic: str) -> None:
     settings = KafkaSettings(bootstrap_servers=kafka)
     admin = clients.admin(settings)
-    assert committed_offsets(settings, f"{topic}-nobody", [(topic, 0)]) == {}
-    set_offsets(admin, f"{topic}-somebody", {(topic, 0): 0})
-    assert committed_offsets(settings, f"{topic}-somebody", [(topic, 0)]) == {(topic, 0): 0}
+    assert committed_offsets(settings, f"{topic}-absent", [(topic, 0)]) == {}
+    set_offsets(admin, f"{topic}-present", {(topic, 0): 0})
+    assert committed_offsets(settings, f"{topic}-present", [(topic, 0)]) == {(topic, 0): 0}
 
 
-def test_the_command_counts_what_each_stage_has_not_done(
+def test_the_command_counts_what_each_stage_has_not_processed(
     servers: Servers, postgres_dsn: str, topic_prefix: str, tmp_path: Path
 ) -> None:
     made = Handmade(servers.bootstrap_servers, servers.registry_url, postgres_dsn, topic_prefix, tmp_path)
@@ -98,28 +97,28 @@ def test_the_command_counts_what_each_stage_has_not_done(
         "NOBODY_ASKS_FOR_IT": postgres_dsn,
     }
     done = CliRunner().invoke(app, ["lag", "--json"], env=environment)
-    assert done.exit_code == 1, done.output  # nobody polls, and that is told
-    told = orjson.loads(done.stdout.splitlines()[-1])
-    mapper, merger = told["stages"][made.names.group("mapper")], told["stages"][made.names.group("merger")]
+    assert done.exit_code == 1, done.output  # no process polls, which is a finding
+    report = orjson.loads(done.stdout.splitlines()[-1])
+    mapper, merger = report["stages"][made.names.group("mapper")], report["stages"][made.names.group("merger")]
     assert mapper["records"] == 1
     assert [(one["topic"], one["partition"]) for one in mapper["partitions"]] == [(made.crm, raw.partition)]
     assert mapper["seconds"] > 0
-    assert (merger["records"], merger["begun"]) == (0, True)
-    people, erp = told["sources"]
+    assert (merger["records"], merger["started"]) == (0, True)
+    people, erp = report["sources"]
     assert 30 <= people["answer_age_s"] < 300
     assert erp["why"] == "nothing was published yet"
-    nobody = {one["stage"]: one["why"] for one in told["unattended"]}
-    assert nobody["ingress-cdc"].startswith("nobody follows source erp")
+    unattended = {one["stage"]: one["why"] for one in report["unattended"]}
+    assert unattended["ingress-cdc"].startswith("no process follows source erp")
     assert mapper["members"] == 0
     mark["at"] = (time.time() - 90) * 1e6  # beyond its freshness
     made.produce(made.names.watermarks, b"crm/people", orjson.dumps(mark), [], 0)
     table = CliRunner().invoke(app, ["lag", "--partitions"], env={**environment, "COLUMNS": "200"})
     assert f"{made.crm}/{raw.partition}" in table.stdout
-    assert "ingress-poller: nobody polls crm.people" in table.stdout
+    assert "ingress-poller: no process polls crm.people" in table.stdout
     assert "`sluice run ingress-poller`" in table.stdout
 
 
-def test_what_a_removed_source_and_a_foreign_writer_leave_is_told(
+def test_what_a_removed_source_and_a_foreign_writer_leave_is_shown(
     servers: Servers, postgres_dsn: str, topic_prefix: str, tmp_path: Path
 ) -> None:
     made = Handmade(servers.bootstrap_servers, servers.registry_url, postgres_dsn, topic_prefix, tmp_path)
@@ -133,14 +132,14 @@ def test_what_a_removed_source_and_a_foreign_writer_leave_is_told(
         "NOBODY_ASKS_FOR_IT": postgres_dsn,
     }
     done = CliRunner().invoke(app, ["lag"], env={**environment, "COLUMNS": "80"})
-    assert done.exit_code == 1, done.output  # nobody polls, and that is told
+    assert done.exit_code == 1, done.output  # no process polls, which is a finding
     assert f"no source of this pipeline writes {left} any more" in done.stdout
     for begins in ("source crm: crm/people in ", "source erp in "):
         (line,) = [line for line in done.stdout.splitlines() if line.startswith(begins)]
-        assert "a form that no version of ours wrote. Next: find who writes there" in line
+        assert "no version of Sluice wrote this form of watermark. Next: find what else writes" in line
 
 
-def test_the_command_tells_what_is_not_read_why_and_how_to_let_it_go_on(
+def test_the_command_shows_what_is_not_read_why_and_how_to_let_it_continue(
     servers: Servers, postgres_dsn: str, topic_prefix: str, tmp_path: Path
 ) -> None:
     made = Handmade(servers.bootstrap_servers, servers.registry_url, postgres_dsn, topic_prefix, tmp_path)
@@ -161,27 +160,27 @@ def test_the_command_tells_what_is_not_read_why_and_how_to_let_it_go_on(
         "COLUMNS": "500",
     }
 
-    def held() -> dict[tuple[str, str, int], str]:
+    def not_read() -> dict[tuple[str, str, int], str]:
         done = CliRunner().invoke(app, ["lag", "--json"], env=environment)
-        assert done.exit_code == 1, done.output  # nobody polls, and that is told
+        assert done.exit_code == 1, done.output  # no process polls, which is a finding
         stages = orjson.loads(done.stdout.splitlines()[-1])["stages"].values()
         return {
-            (stage["stage"], at["topic"], at["partition"]): at["hold"]["kind"]
+            (stage["stage"], at["topic"], at["partition"]): at["not_read"]["kind"]
             for stage in stages
             for at in stage["partitions"]
-            if at["hold"] is not None
+            if at["not_read"] is not None
         }
 
-    not_read = {("mapper", made.erp, 1): "paused", ("sink-postgres", made.canonical, 1): "paused"}
-    assert held() == {**not_read, ("mapper", made.crm, raw.partition): "held"}
-    told = CliRunner().invoke(app, ["lag"], env=environment).stdout
+    expected = {("mapper", made.erp, 1): "paused", ("sink-postgres", made.canonical, 1): "paused"}
+    assert not_read() == {**expected, ("mapper", made.crm, raw.partition): "blocked"}
+    output = CliRunner().invoke(app, ["lag"], env=environment).stdout
     accept = f"sluice skips accept {made.names.group('mapper')} {made.crm} {raw.partition} --to {raw.offset + 1}"
-    assert accept in told
-    assert "too many dead letters" in told
-    assert "stop sink-postgres, kafka-consumer-groups --bootstrap-server" in told
-    assert f"--group {made.names.group('sink-postgres')} --topic" in told
+    assert accept in output
+    assert "too many dead letters" in output
+    assert "stop sink-postgres, kafka-consumer-groups --bootstrap-server" in output
+    assert f"--group {made.names.group('sink-postgres')} --topic" in output
     other = CliRunner().invoke(app, [*accept.split()[1:-1], "999"], env=environment)
     assert (other.exit_code, "accepted" in other.stdout) == (2, False)
     accepted = CliRunner().invoke(app, accept.split()[1:], env=environment)
     assert accepted.exit_code == 0, accepted.output
-    assert held() == not_read
+    assert not_read() == expected

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from sluice.cli.main import app
 from sluice.embedded import Servers
 from sluice.errors import EnvironmentFault, ExitCode
-from sluice.kafka import KafkaSettings
+from sluice.kafka import KafkaSettings, LogReader
 from sluice.lag.faults import ActiveFaults, active_faults
 from sluice.telemetry import telemetry
 from support.handmade import Handmade
@@ -29,7 +29,8 @@ def made(servers: Servers, postgres_dsn: str, topic_prefix: str, tmp_path: Path)
 
 
 def stands(made: Handmade) -> ActiveFaults:
-    return active_faults(made.kafka, made.names)
+    with LogReader(made.kafka) as reader:
+        return active_faults(reader, made.names)
 
 
 def abouts(made: Handmade) -> set[tuple[str, str]]:

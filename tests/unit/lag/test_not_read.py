@@ -1,4 +1,4 @@
-"""Which partitions a stage does not read, as far as what is durable tells, and how it is said to an operator."""
+"""Which partitions a stage does not read, decided from what is durable, and what an operator reads about them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import cast
 
 import pytest
 
-from sluice.cli.lag import hold_lines
+from sluice.cli.lag_report import not_read_lines
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
 from sluice.lag import Backlog
 from sluice.lag.measure import StageLag
-from sluice.lag.not_read import InputFacts, NotRead, holds
+from sluice.lag.not_read import InputFacts, NotRead, partitions_not_read
 from sluice.lag.partition_records import newest_values
 from sluice.stage.partition_record import PartitionRecord
 from sluice.stage.start import skip_key
@@ -24,8 +24,8 @@ NOON_S = 1_772_366_400.0
 
 
 def found(record: PartitionRecord | None, committed: int | None, logs: MemoryLogs | None = None) -> NotRead | None:
-    """The hold of a partition whose log begins at 5 and ends at 100."""
-    looked = InputFacts(
+    """Why a partition is not read whose log begins at 5 and ends at 100."""
+    facts = InputFacts(
         stage="mapper",
         group="mapper",
         topic_ids={TOPIC: "id"},
@@ -35,7 +35,7 @@ def found(record: PartitionRecord | None, committed: int | None, logs: MemoryLog
         records={} if record is None else {AT: record},
         states={AT: f"state.mapper.{TOPIC}/3"},
     )
-    return holds(looked, cast(LogReader, logs or MemoryLogs()), "sluice.control").get(AT)
+    return partitions_not_read(facts, cast(LogReader, logs or MemoryLogs()), "sluice.control").get(AT)
 
 
 def record(processed: int, *, topic_id: str = "id", paused_at: float = 0.0) -> PartitionRecord:
@@ -45,12 +45,12 @@ def record(processed: int, *, topic_id: str = "id", paused_at: float = 0.0) -> P
 @pytest.mark.parametrize(
     ("known", "committed"),
     [
-        pytest.param(None, None, id="nobody ever began it"),
-        pytest.param(record(40), 40, id="where it was left"),
+        pytest.param(None, None, id="never started"),
+        pytest.param(record(40), 40, id="at its last offset"),
         pytest.param(record(40), 10, id="rewound: backwards is free"),
     ],
 )
-def test_a_partition_that_can_be_read_is_not_held(known: PartitionRecord | None, committed: int | None) -> None:
+def test_a_partition_that_can_be_read_is_not_blocked(known: PartitionRecord | None, committed: int | None) -> None:
     assert found(known, committed) is None
 
 
@@ -70,14 +70,14 @@ def test_a_partition_that_can_be_read_is_not_held(known: PartitionRecord | None,
         (None, 40, "read up to 40, and state.mapper.raw.hr.workers/3 holds no record of it", "--to-earliest --execute"),
     ],
 )
-def test_a_partition_whose_owner_would_refuse_to_begin_is_held(
+def test_a_partition_whose_owner_refuses_to_start_is_blocked(
     known: PartitionRecord | None, committed: int | None, why: str, next_step: str
 ) -> None:
-    hold = found(known, committed)
-    assert hold is not None
-    assert hold.kind == "held"
-    assert why in hold.why
-    assert next_step in hold.next_step
+    one = found(known, committed)
+    assert one is not None
+    assert one.kind == "blocked"
+    assert why in one.why
+    assert next_step in one.next_step
 
 
 @pytest.mark.parametrize(
@@ -86,54 +86,54 @@ def test_a_partition_whose_owner_would_refuse_to_begin_is_held(
         pytest.param(record(40), 60, 40, id="moved forward"),
         pytest.param(record(40), 999, 40, id="moved beyond the end"),
         pytest.param(record(2), 2, 5, id="cut"),
-        pytest.param(record(40, topic_id="other"), 40, 5, id="made again: nothing of it is read"),
+        pytest.param(record(40, topic_id="other"), 40, 5, id="re-created: nothing of it is read"),
         pytest.param(None, 40, 5, id="the state is lost"),
     ],
 )
-def test_what_is_held_counts_as_unread_from_where_the_stage_left_it(
+def test_a_blocked_partition_counts_as_unread_from_the_offset_that_the_stage_processed_up_to(
     known: PartitionRecord | None, committed: int, unread_from: int
 ) -> None:
-    hold = found(known, committed)
-    assert hold is not None
-    assert hold.unread_from == unread_from
+    one = found(known, committed)
+    assert one is not None
+    assert one.unread_from == unread_from
 
 
-def test_a_skip_that_an_operator_accepted_holds_nothing() -> None:
+def test_a_skip_that_an_operator_accepted_blocks_nothing() -> None:
     logs = MemoryLogs()
     logs.append("sluice.control", 0, skip_key("mapper", AT).encode(), b'{"to":60}', [])
     assert found(record(40), 60, logs) is None
     assert found(record(40), 61, logs) is not None
 
 
-def test_a_paused_input_says_since_when_and_what_lets_it_go_on() -> None:
-    hold = found(record(40, paused_at=NOON_S), 40)
-    assert hold is not None
-    assert (hold.kind, hold.since_s) == ("paused", NOON_S)
-    assert "too many dead letters" in hold.why
-    assert hold.next_step.startswith("mend it")
+def test_a_paused_input_shows_since_when_and_what_lets_it_continue() -> None:
+    one = found(record(40, paused_at=NOON_S), 40)
+    assert one is not None
+    assert (one.kind, one.since_s) == ("paused", NOON_S)
+    assert "too many dead letters" in one.why
+    assert one.next_step.startswith("mend it")
     rewind = f"--group mapper --topic {TOPIC} --reset-offsets --to-earliest --execute"
-    assert f"{rewind}, and start it" in hold.next_step, "a restart alone leaves what is parked"
+    assert f"{rewind}, and start it" in one.next_step, "a restart alone does not read what is parked"
 
 
-def test_a_pause_is_told_once_for_the_partitions_of_a_topic() -> None:
-    hold = NotRead("paused", "too many dead letters", "mend it, then restart mapper", NOON_S)
-    held = NotRead("held", "moved forward", "move it back")
-    lag = StageLag("mapper", "mapper", {}, True, {(TOPIC, 0): hold, (TOPIC, 1): hold, ("raw.hr.units", 1): held})
-    assert list(hold_lines([lag])) == [
+def test_a_pause_is_shown_once_for_the_partitions_of_a_topic() -> None:
+    paused = NotRead("paused", "too many dead letters", "fix it, then restart mapper", NOON_S)
+    blocked = NotRead("blocked", "moved forward", "move it back")
+    lag = StageLag("mapper", "mapper", {}, True, {(TOPIC, 0): paused, (TOPIC, 1): paused, ("raw.hr.units", 1): blocked})
+    assert list(not_read_lines([lag])) == [
         "paused since 2026-03-01T12:00:00Z: raw.hr.workers/0,1, group mapper: too many dead letters",
-        "    next: mend it, then restart mapper",
-        "held: raw.hr.units/1, group mapper: moved forward",
+        "    next: fix it, then restart mapper",
+        "blocked: raw.hr.units/1, group mapper: moved forward",
         "    next: move it back",
     ]
 
 
-def test_a_held_partition_is_told_to_programs_even_if_nothing_is_left_in_it() -> None:
-    hold = NotRead("held", "moved forward", "move it back")
-    lag = StageLag("mapper", "mapper", {AT: Backlog(), (TOPIC, 4): Backlog()}, True, {AT: hold})
-    (told,) = lag.to_json(NOON_S)["partitions"]
-    assert (told["topic"], told["partition"]) == AT
-    assert told["hold"] == {
-        "kind": "held",
+def test_the_json_has_a_blocked_partition_even_if_nothing_is_left_in_it() -> None:
+    one = NotRead("blocked", "moved forward", "move it back")
+    lag = StageLag("mapper", "mapper", {AT: Backlog(), (TOPIC, 4): Backlog()}, True, {AT: one})
+    (partition,) = lag.to_json(NOON_S)["partitions"]
+    assert (partition["topic"], partition["partition"]) == AT
+    assert partition["not_read"] == {
+        "kind": "blocked",
         "why": "moved forward",
         "next_step": "move it back",
         "since_s": None,
@@ -141,16 +141,16 @@ def test_a_held_partition_is_told_to_programs_even_if_nothing_is_left_in_it() ->
     }
 
 
-def test_what_cannot_be_found_out_is_said() -> None:
+def test_it_is_shown_if_it_is_not_known_whether_all_input_is_read() -> None:
     lag = StageLag("sink-postgres", "sink-postgres", {}, True, {}, "sink warehouse: cannot connect")
-    assert list(hold_lines([lag])) == [
+    assert list(not_read_lines([lag])) == [
         "whether sink-postgres reads all of its input is not known: sink warehouse: cannot connect"
     ]
-    assert lag.to_json(NOON_S)["holds_unknown"] == "sink warehouse: cannot connect"
+    assert lag.to_json(NOON_S)["not_read_unknown"] == "sink warehouse: cannot connect"
 
 
 @pytest.mark.parametrize("behind", [0, 20, 1_200])
-def test_the_newest_value_under_a_key_is_found_however_much_stands_behind_it(behind: int) -> None:
+def test_the_newest_value_of_a_key_is_found_at_any_distance_from_the_end(behind: int) -> None:
     logs = MemoryLogs()
     state: Partition = ("state.mapper.raw.hr.workers", 0)
     for value in (b"old", b"new"):
@@ -160,7 +160,7 @@ def test_the_newest_value_under_a_key_is_found_however_much_stands_behind_it(beh
     assert newest_values(cast(LogReader, logs), {state: b"mine"}) == {state: b"new"}
 
 
-def test_a_key_that_never_was_has_no_newest_value() -> None:
+def test_a_key_without_a_record_has_no_newest_value() -> None:
     logs = MemoryLogs()
     logs.append("state", 0, b"other", b"value", [])
     assert newest_values(cast(LogReader, logs), {("state", 0): b"mine"}) == {}

@@ -10,16 +10,19 @@ from sluice.errors import EnvironmentFault, Outdated
 from sluice.kafka.topics import Pinned
 from sluice.pipeline import Stream
 from sluice.stage.process import Owned
+from sluice_mapper.schema_sample import SchemaSample
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One raw topic: which stream it carries, which mappings read it, its state topic and that topic's id."""
+    """One raw topic: which stream it carries, which mappings read it, its state topic and that topic's id, and the
+    sample of its records that is compared with a JSON Schema (None: there is no schema)."""
 
     stream: Stream
     mappings: tuple[Mapping, ...]
     state_topic: str
     state_topic_id: str
+    sample: SchemaSample | None = None
 
     @property
     def versions(self) -> dict[str, tuple[int, int]]:

@@ -86,6 +86,8 @@ class Mapper(Process):
             return self._sweep(record, position, owned, batch)
         inputs = self._inputs[record.topic]
         key = source_record.source_key(record)
+        if inputs.sample is not None:
+            inputs.sample.check(record)
         if position < owned.record.swept(inputs.stream.stream):
             batch.count(record.at, "superseded")
             return Handled.DONE

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import structlog
+
 from sluice import json_text
+from sluice.json_schema import JsonSchema
 from sluice.kafka import clients
 from sluice.kafka.topics import Topics, require_partitions
 from sluice.names import MAPPER
-from sluice.pipeline import Pipeline
+from sluice.pipeline import Pipeline, Stream
 from sluice.pipeline.authored import load_entities, load_mappings
 from sluice.pipeline.examples import require_examples_mapped
+from sluice.pipeline.record_schemas import record_schema
 from sluice.settings.stage import StageSettings
 from sluice_mapper.inputs import Input, Inputs
+from sluice_mapper.schema_sample import SchemaSample
+
+log = structlog.get_logger()
 
 
 def inputs_of(pipeline: Pipeline, settings: StageSettings) -> tuple[Inputs, dict[str, str]]:
@@ -31,10 +40,22 @@ def inputs_of(pipeline: Pipeline, settings: StageSettings) -> tuple[Inputs, dict
     outputs = [names.contributions(entity) for entity in load_entities(pipeline)]
     pinned = Topics(clients.admin(settings.kafka)).pinned([*read, *states.values(), *outputs])
     require_partitions(pinned, pipeline.partitions)
+    samples = {topic: _sample(pipeline, stream, settings.schemas_dir) for topic, (stream, _) in read.items()}
     inputs = {
-        topic: Input(stream, found, states[topic], pinned[states[topic]].topic_id)
+        topic: Input(stream, found, states[topic], pinned[states[topic]].topic_id, samples[topic])
         for topic, (stream, found) in read.items()
     }
     return Inputs(inputs, {topic: pinned[topic] for topic in outputs}), {
         topic: pinned[topic].topic_id for topic in inputs
     }
+
+
+def _sample(pipeline: Pipeline, stream: Stream, schemas: Path) -> SchemaSample | None:
+    if stream.kind == "cdc":
+        file = schemas / "debezium" / "envelope.schema.json"
+        if not file.is_file():
+            log.warning("change events are not compared with their schema: set SLUICE_SCHEMAS_DIR", missing=str(file))
+            return None
+        return SchemaSample(JsonSchema(file))
+    schema = record_schema(pipeline, stream.source, stream.stream)
+    return None if schema is None else SchemaSample(schema)

@@ -18,6 +18,7 @@ from sluice.ingress.connectors import check_connectors
 from sluice.pipeline import Pipeline, load_pipeline
 from sluice.pipeline.authored import load_entities, load_mappings, require_ranked_sources, unmapped, unmapped_line
 from sluice.pipeline.examples import Mapped, require_example_folders, require_examples_mapped
+from sluice.pipeline.record_schemas import require_examples_follow_schemas
 from sluice.pipeline.secret import missing_variables
 from sluice.settings.stage import StageSettings, read_settings
 
@@ -40,6 +41,8 @@ def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
     fields that an entity lacks, constants of a wrong type, and examples that cannot be mapped. Printed are what the
     first examples become and what counts as the mapping's code: a change of that needs a new version.
 
+    Schemas: where sources/SOURCE/schemas/STREAM.json exists, the stream's examples are compared with it.
+
     Connectors: each is loaded. Refused are settings that are missing, unknown or of a wrong type, secrets that stand in
     the file, streams that the connector lacks, and examples without the stream's key or cursor. Printed is how each
     stream is read. What a variable would give that is not set here is not checked.
@@ -56,6 +59,7 @@ def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
     require_ranked_sources(loaded, contracts)
     require_example_folders(loaded)
     examples = require_examples_mapped(loaded, mappings, json_text.decode)
+    require_examples_follow_schemas(loaded)
     connectors = check_connectors(loaded)
     unread = unmapped(loaded, mappings)
     if as_json:

@@ -37,6 +37,12 @@ SOURCE_ERRORS = Counter(
     "Requests to a polled source that failed, by its answer: a status, refused-page or no-answer.",
     ["source", "stream", "answer"],
 )
+SCHEMA_VIOLATIONS = Counter(
+    "sluice_schema_violations_total",
+    "Raw records that break their JSON Schema, of those that the mapper compares: the first of a topic, then one in "
+    "1,000.",
+    ["topic"],
+)
 PAUSED = Gauge(
     "sluice_input_paused",
     "1 while the stage reads no more of the topic, by the reason: dead-letters.",

@@ -1,0 +1,42 @@
+"""The schema of a polled stream's records (`sources/<source>/schemas/<stream>.json`), where its author gives one."""
+
+from __future__ import annotations
+
+import json
+
+from sluice.errors import SettingsError, meant
+from sluice.json_schema import JsonSchema
+from sluice.pipeline.examples import examples_of, read_example
+from sluice.pipeline.model import Pipeline
+
+
+def record_schema(pipeline: Pipeline, source: str, stream: str) -> JsonSchema | None:
+    """Raises SettingsError for a file that is no JSON Schema."""
+    file = pipeline.root / "sources" / source / "schemas" / f"{stream}.json"
+    return JsonSchema(file) if file.is_file() else None
+
+
+def require_examples_follow_schemas(pipeline: Pipeline) -> None:
+    """Raises SettingsError for an example that breaks its stream's schema, and for a schema that is of no stream."""
+    for source, declared in pipeline.poll_sources().items():
+        for file in sorted((pipeline.root / "sources" / source / "schemas").glob("*.json")):
+            name = file.relative_to(pipeline.root)
+            if file.stem not in declared.streams:
+                raise SettingsError(
+                    f"{name}: source {source} has no stream {file.stem} ({meant(file.stem, declared.streams)})"
+                )
+            _require_followed(pipeline, source, file.stem, JsonSchema(file))
+
+
+def _require_followed(pipeline: Pipeline, source: str, stream: str, schema: JsonSchema) -> None:
+    for example in examples_of(pipeline, source, stream):
+        name = example.relative_to(pipeline.root)
+        try:
+            record = json.loads(read_example(pipeline, example))
+        except ValueError:
+            raise SettingsError(f"{name}: is not JSON") from None
+        if broken := schema.violations(record):
+            raise SettingsError(
+                f"{name}: breaks {', '.join(broken)} of {schema.file.relative_to(pipeline.root)}. "
+                "Next: correct the schema, or the example if it is wrong"
+            )

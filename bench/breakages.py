@@ -145,9 +145,9 @@ BREAKAGES = [
     ),
     Breakage(
         "the mapper remembers a delete of a key whose record was parked",
-        "services/sluice_mapper/claims.py",
-        "    state.deleted = position\n",
-        "",
+        "services/sluice_mapper/step.py",
+        "state.replace(deleted=position, emitted=emitted, targets=targets)",
+        "state.replace(emitted=emitted, targets=targets)",
         "tests/unit/mapper/test_mapper_semantics.py"
         "::test_a_parked_record_redriven_after_its_key_was_deleted_does_not_rise_from_the_dead",
     ),

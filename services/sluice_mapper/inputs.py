@@ -1,4 +1,4 @@
-"""What a mapper reads and writes, as its pipeline says, and which versions of the code may read it."""
+"""The topics that a mapper reads and writes, and which versions of its mappings may read them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sluice_mapper.schema_sample import SchemaSample
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
-    """One raw topic: which stream it carries, which mappings read it, its state topic and that topic's id, and the
-    sample of its records that is compared with a JSON Schema (None: there is no schema)."""
+class RawInput:
+    """One raw topic: its stream, the mappings that read it, its state topic and that topic's id, and the sample of its
+    records that is compared with a JSON Schema (None: there is no schema)."""
 
     stream: Stream
     mappings: tuple[Mapping, ...]
@@ -25,11 +25,16 @@ class Input:
     sample: SchemaSample | None = None
 
     @property
+    def is_cdc(self) -> bool:
+        return self.stream.kind == "cdc"
+
+    @property
     def versions(self) -> dict[str, tuple[int, int]]:
         return {m.name: (m.version, m.entity.version) for m in self.mappings}
 
     def require_versions(self, owned: Owned) -> None:
-        """Raises Outdated for code older than what the partition has seen, EnvironmentFault for changed code."""
+        """Raises Outdated if a version above this code's is in force in the partition, and EnvironmentFault if the code
+        changed and its version did not."""
         for mapping in self.mappings:
             in_force = owned.record.versions.get(mapping.name, 0)
             where = f"mapping {mapping.name}, {owned.at[0]}/{owned.at[1]}"
@@ -47,14 +52,14 @@ class Input:
                 )
 
 
-class Inputs(NamedTuple):
-    """What a mapper reads, by raw topic, and the contributions topics of all entities."""
+class MapperTopics(NamedTuple):
+    """The inputs by raw topic, and the contributions topics of all entities."""
 
-    by_topic: dict[str, Input]
+    by_topic: dict[str, RawInput]
     outputs: dict[str, Pinned]
 
     @property
     def topic_ids(self) -> dict[str, str]:
-        """Of the topics that are written: state and contributions."""
+        """Ids of the topics that the mapper writes: state and contributions."""
         states = {one.state_topic: one.state_topic_id for one in self.by_topic.values()}
         return states | {topic: pinned.topic_id for topic, pinned in self.outputs.items()}

@@ -1,81 +1,103 @@
-"""What the mapper knows of one raw key. It is data, not cache: with it deletes that carry only a key, moves between
-entities, unchanged columns and sweeps work.
+"""The mapper's state of one raw key. It is data, not cache: deletes that carry only a key, moves between entities,
+unchanged columns and sweeps depend on it.
 
-`seen` and `carried` advance with every record of the key, whatever its mapping says; `emitted` with what was claimed.
+`seen` and `carried` advance with every record of the key, whatever its mapping says; `emitted` with each claim.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 import msgspec
 
 from sluice.position import LOWEST, Position
-from sluice.raw.source_record import LeftOut
+from sluice.raw.source_record import RESERVED_KEY, LeftOut
+from sluice.state import View
 
 Target = tuple[str, str, str]
 """Entity, entity id, output."""
-
-_ENCODER = msgspec.json.Encoder(decimal_format="number")
-_DECODER = msgspec.json.Decoder(float_hook=Decimal)
+Carried = Mapping[str, tuple[Any, Position]]
+"""By column: a value that a later change can leave out, and the position that stated it."""
 
 # Postgres moves a value out of the row, and may then leave it out of an update, only if it is larger than 24 bytes
 # there; the shortest JSON text of such a value is a jsonb of five characters.
 UNCHANGED_TEXT_MIN = 5
 
 
-@dataclass(slots=True)
-class KeyState:
-    """`emitted`: by mapping, the position and version of its newest claim; `targets`: where that claim stands;
-    `deleted`: the newest delete; `carried`: column → (value, position), None when it is unknown."""
+class KeyState(msgspec.Struct, frozen=True, array_like=True):
+    """A value: a change of it is another one. `emitted`: by mapping, the position and version of its newest claim;
+    `targets`: what that claim is about; `deleted`: the newest delete; `carried`: None when it is unknown."""
 
     seen: Position = LOWEST
     deleted: Position | None = None
-    emitted: dict[str, tuple[Position, int]] = field(default_factory=dict)
-    targets: dict[str, list[Target]] = field(default_factory=dict)
-    carried: dict[str, tuple[Any, Position]] | None = field(default_factory=dict)
+    emitted: Mapping[str, tuple[Position, int]] = msgspec.field(default_factory=dict)
+    targets: Mapping[str, tuple[Target, ...]] = msgspec.field(default_factory=dict)
+    carried: Carried | None = msgspec.field(default_factory=dict)
 
     @property
-    def is_gone(self) -> bool:
-        """Whether the newest that is known of the key is its delete, and nothing that it claimed stands."""
+    def is_deleted(self) -> bool:
+        """Whether the newest record of the key is its delete, and none of its claims is current."""
         return self.deleted is not None and self.deleted >= self.seen and not any(self.targets.values())
 
+    @property
+    def is_only_claimed(self) -> bool:
+        """Whether everything known of the key comes from its claims: no record of it was read."""
+        return self.seen == LOWEST and bool(self.emitted)
+
+    @property
+    def newest_claimed(self) -> Position:
+        return max(position for position, _ in self.emitted.values())
+
+    def replace(self, **members: Any) -> KeyState:
+        """The same state with other `members`."""
+        return msgspec.structs.replace(self, **members)
+
     def to_json(self) -> bytes:
-        return _ENCODER.encode(
-            [self.seen, self.deleted, self.emitted, self.targets, self.carried],
-        )
+        return _ENCODER.encode(self)
 
     @classmethod
     def from_json(cls, value: bytes | None) -> KeyState:
-        if value is None:
-            return cls()
-        seen, deleted, emitted, targets, carried = _DECODER.decode(value)
-        return cls(
-            Position(*seen),
-            Position(*deleted) if deleted else None,
-            {name: (Position(*position), version) for name, (position, version) in emitted.items()},
-            {name: [(t[0], t[1], t[2]) for t in found] for name, found in targets.items()},
-            None if carried is None else {c: (value, Position(*at)) for c, (value, at) in carried.items()},
-        )
+        return KeyState() if value is None else _DECODER.decode(value)
+
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+_DECODER = msgspec.json.Decoder(KeyState, float_hook=Decimal)
+
+
+@dataclass(slots=True)
+class KeyScan:
+    """Reads the states of a partition's keys, in key order. `after`: the last key read."""
+
+    after: bytes = b""
+    finished: bool = False
+
+    def read(self, view: View, keys: int) -> list[tuple[bytes, KeyState]]:
+        """The next `keys` at most. The partition record, which `view` contains as well, is left out."""
+        pairs = list(islice(view.scan(after=self.after), keys))
+        self.finished = len(pairs) < keys
+        if pairs:
+            self.after = pairs[-1][0]
+        return [(key, KeyState.from_json(value)) for key, value in pairs if not key.startswith(RESERVED_KEY)]
 
 
 def fill(
-    row: dict[str, Any], state: KeyState, position: Position
-) -> tuple[dict[str, Any], dict[str, tuple[Any, Position]] | None, list[str]]:
-    """Complete `row`, in which a column that was left out holds a `LeftOut`.
+    row: dict[str, Any], before: Carried | None, position: Position
+) -> tuple[dict[str, Any], dict[str, tuple[Any, Position]], list[str]]:
+    """Complete `row`, in which a column that was left out contains a `LeftOut`, from the values carried `before`.
 
-    Returns the row, the carried values as they stand after it, and the columns whose value is not known. A carried
-    value serves only if it was stated at or before `position`: a later one is not what this record left unchanged.
+    Returns the row, the carried values after it, and the columns whose value is not known. A carried value serves only
+    if it was stated at or before `position`: this record cannot have left a later value unchanged.
     """
     carried: dict[str, tuple[Any, Position]] = {}
     unknown: list[str] = []
-    before = state.carried or {}
     complete = row
     for column, value in row.items():
         if isinstance(value, LeftOut):
-            known = before.get(column)
+            known = before.get(column) if before else None
             if value is LeftOut.UNKNOWN or known is None or known[1] > position:
                 unknown.append(column)
             else:

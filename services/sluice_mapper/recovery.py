@@ -1,14 +1,12 @@
-"""A mapper that lost its state, or the claims it made, finds again what stands: in the contributions themselves.
+"""A mapper that lost its state, or its claims, restores the current claims from the contributions themselves.
 
-A pass over its input, from the first offset to the end noted when it began, then tells the rest: what is missing there
-is claimed again, and what raw has no record of any more was deleted, and is retracted when the pass ends.
+A pass over its input, from the first offset to the end noted at its start, does the rest. Missing claims are emitted
+again. A key that raw has no record of was deleted; it is retracted when the pass ends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import islice
 
 import orjson
 from confluent_kafka import Message
@@ -18,43 +16,39 @@ from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
 from sluice.kafka.topics import Pinned
 from sluice.pipeline import Stream
-from sluice.position import LOWEST, Position
 from sluice.provenance import Contribution
-from sluice.raw.source_record import RESERVED_KEY
-from sluice.stage.batch import Batch
 from sluice.stage.process import Owned
 from sluice.stage.start import StageIdentity
 from sluice.state import View
-from sluice_mapper.key_state import KeyState, Target
+from sluice_mapper.key_state import KeyScan, KeyState, Target
 
 SLICE_KEYS = 1_000
 
 
-class StandingClaims:
-    """The contributions topics that a mapper writes (`outputs`), read as what was claimed."""
+class CurrentClaims:
+    """The current claims in the contributions topics that a mapper writes (`outputs`)."""
 
     def __init__(self, reader: LogReader, outputs: Mapping[str, Pinned]) -> None:
         self._reader = reader
         self._outputs = outputs
         self._claimed_from: set[Partition] | None = None
 
-    def find_again(self, owned: Owned, view: View, as_: StageIdentity, stream: Stream) -> Iterator[None]:
-        """What stands of a state that was lost, or is not true any more; the pass over the partition tells the rest.
-        None of it is for a partition from which nothing was ever claimed. In slices. Raises EnvironmentFault."""
+    def restore(self, owned: Owned, view: View, as_: StageIdentity, stream: Stream) -> Iterator[None]:
+        """Restore the claims in a state that was lost or is not true any more; the pass over the partition restores the
+        rest. A partition from which nothing was ever claimed needs no pass. In slices. Raises EnvironmentFault."""
         record = owned.record
-        yield from self._look()
+        yield from self._find_partitions()
         if owned.at in (self._claimed_from or ()):
             require_records(owned, as_, stream)
         elif not record.versions:
             record.pass_end = None
             return
-        for versions in self._restore(owned.at, (stream.source, stream.stream), view):
+        for versions in self._restore_claims(owned.at, (stream.source, stream.stream), view):
             record.versions |= {name: max(version, record.versions.get(name, 0)) for name, version in versions.items()}
             yield
 
-    def _look(self) -> Iterator[None]:
-        """Find out from which raw partitions anything was claimed; once a process, not once a partition that is new.
-        In slices."""
+    def _find_partitions(self) -> Iterator[None]:
+        """Find the raw partitions from which anything was claimed; once per process. In slices."""
         if self._claimed_from is None:
             found: set[Partition] = set()
             for number, (_, claim) in enumerate(self._read(None), 1):
@@ -63,11 +57,11 @@ class StandingClaims:
                     yield
             self._claimed_from = found
 
-    def _restore(self, at: Partition, stream: tuple[str, str], view: View) -> Iterator[dict[str, int]]:
-        """Make `view` believe of each key of the raw partition `at` (of `stream`: source and stream) that to be claimed
-        which stands. In slices; each tells the mapping versions met so far.
+    def _restore_claims(self, at: Partition, stream: tuple[str, str], view: View) -> Iterator[dict[str, int]]:
+        """Set the current claims of each key of the raw partition `at` (of `stream`: source and stream) in `view`. In
+        slices; each yields the mapping versions met so far.
 
-        The rest of what is known of a key stays. A key that is not known gets a state that says it was never seen.
+        The rest of a key's state is kept. A key without a state gets one that says that no record of it was read.
         """
         yield from self._forget_claims(view)
         versions: dict[str, int] = {}
@@ -75,8 +69,9 @@ class StandingClaims:
             if claim.raw.at == at:
                 versions[claim.mapping] = max(versions.get(claim.mapping, 0), claim.mapping_version)
                 key = claim.source_key.encode()
-                state = KeyState.from_json(view.get(key))
-                if believe(state, (entity, claim.entity_id, claim.output), claim):
+                before = KeyState.from_json(view.get(key))
+                state = with_claim(before, (entity, claim.entity_id, claim.output), claim)
+                if state is not before:
                     view.put(key, state.to_json())
             if number % SLICE_KEYS == 0:
                 view.advance()
@@ -86,19 +81,15 @@ class StandingClaims:
 
     @staticmethod
     def _forget_claims(view: View) -> Iterator[dict[str, int]]:
-        after = b""
-        while pairs := list(islice(view.scan(after=after), SLICE_KEYS)):
-            for key, value in pairs:
-                if not key.startswith(RESERVED_KEY):
-                    state = KeyState.from_json(value)
-                    state.emitted, state.targets = {}, {}
-                    view.put(key, state.to_json())
+        scan = KeyScan()
+        while not scan.finished:
+            for key, state in scan.read(view, SLICE_KEYS):
+                view.put(key, state.replace(emitted={}, targets={}).to_json())
             view.advance()
-            after = pairs[-1][0]
             yield {}
 
     def _read(self, stream: tuple[str, str] | None) -> Iterator[tuple[str, Contribution]]:
-        """Entity and claim of all that stands in the outputs, of one source's stream or of all, in order per key."""
+        """Entity and claim of every contribution, of one source's stream or of all, in order per key."""
         for topic, pinned in self._outputs.items():
             entity = topic.rpartition(".")[2]
             partitions = [(topic, p) for p in range(pinned.partitions)]
@@ -110,7 +101,7 @@ class StandingClaims:
 
 
 def _claim_in(message: Message, stream: tuple[str, str] | None) -> Contribution | None:
-    """The contribution in a record; None for a stranger's, for a null, and for one of another stream."""
+    """The contribution in a record; None for a foreign record, for a null, and for one of another stream."""
     key, value = message.key(), message.value()
     if key is None or value is None:
         return None
@@ -123,52 +114,27 @@ def _claim_in(message: Message, stream: tuple[str, str] | None) -> Contribution 
         return None
 
 
-def believe(state: KeyState, target: Target, claim: Contribution) -> bool:
-    """Note in `state` a claim that stands; whether it is news.
+def with_claim(state: KeyState, target: Target, claim: Contribution) -> KeyState:
+    """The state with `claim` as a current claim of its key; the same state if a newer one exists.
 
-    All claims of a mapping to a key are made anew at each of its positions, and what is not is retracted there: what
-    stands at its highest is all.
+    A mapping claims everything again at each position of a key, and retracts there what it does not claim any more: its
+    current claims are those at the highest position.
     """
     now = (claim.position, claim.mapping_version)
     before = state.emitted.get(claim.mapping)
     if before is not None and now < before:
-        return False
-    targets = state.targets.get(claim.mapping, []) if now == before else []
-    left = [one for one in targets if one != target]
-    state.emitted[claim.mapping] = now
-    state.targets[claim.mapping] = left if claim.retracted else [*left, target]
-    return True
-
-
-@dataclass(slots=True)
-class Pass:
-    """A reading anew of one partition, up to `end`. `after`: the last key that was looked at since it got there."""
-
-    end: int
-    after: bytes = b""
-
-
-def unmet_slice(view: View, reading: Pass, keys: int) -> tuple[list[tuple[bytes, KeyState]], bool]:
-    """Of the next `keys`, those that the pass met no record of, and whether they were the last; advances `reading`."""
-    pairs = list(islice(view.scan(after=reading.after), keys))
-    if pairs:
-        reading.after = pairs[-1][0]
-    known = ((key, KeyState.from_json(value)) for key, value in pairs if not key.startswith(RESERVED_KEY))
-    return [(key, state) for key, state in known if unmet(state)], len(pairs) < keys
-
-
-def unmet(state: KeyState) -> bool:
-    """Whether all that is known of a key is what was claimed of it: no record of it was seen."""
-    return state.seen == LOWEST and bool(state.emitted)
-
-
-def newest_claimed(state: KeyState) -> Position:
-    return max(position for position, _ in state.emitted.values())
+        return state
+    targets = state.targets.get(claim.mapping, ()) if now == before else ()
+    left = tuple(one for one in targets if one != target)
+    return state.replace(
+        emitted={**state.emitted, claim.mapping: now},
+        targets={**state.targets, claim.mapping: left if claim.retracted else (*left, target)},
+    )
 
 
 def require_records(owned: Owned, as_: StageIdentity, stream: Stream) -> None:
-    """Raises EnvironmentFault for a partition that holds nothing, while what was claimed from it stands: it was made
-    again, and its source has not published yet."""
+    """Raises EnvironmentFault for an empty partition from which current claims exist: its topic was re-created, and its
+    source has not published yet."""
     if owned.record.pass_end:
         return
     topic, partition = owned.at
@@ -177,17 +143,6 @@ def require_records(owned: Owned, as_: StageIdentity, stream: Stream) -> None:
         again = f"run `sluice cdc resnapshot {stream.source}`"
     raise EnvironmentFault(
         f"{topic}/{partition}, group {as_.group}",
-        "it is empty, and what was once claimed from it stands: it was made again, or emptied",
+        "it is empty, but claims from it exist: the topic was re-created, or its records were deleted",
         f"have the source publish everything again: {again}",
     )
-
-
-def known(owned: Owned, raw_key: bytes, key: bytes, batch: Batch) -> bytes | None:
-    """What is kept of a key: under the source key, which claims tell too, and not in Debezium's wrapping of it."""
-    view = owned.view
-    if raw_key != key and (wrapped := view.get(raw_key)) is not None:
-        kept = [(raw_key, None)] if view.get(key) is not None else [(raw_key, None), (key, wrapped)]
-        for one, value in kept:
-            batch.emit(view.topic, one, value, (), owned.at[1])
-            view.put(one, value)
-    return view.get(key)

@@ -1,46 +1,37 @@
-"""A sweep: every key of a stream that was last seen strictly below a position is gone. Done in slices, because one
-TRUNCATE of fifty million keys does not fit a transaction."""
+"""Keys that are retracted without a delete of their own: below a sweep marker, or not met by a whole pass. Both go in
+slices, because one TRUNCATE of fifty million keys does not fit a transaction."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field
 
-from sluice.position import Position
-from sluice.provenance import RawRef
-from sluice.raw.source_record import RESERVED_KEY
 from sluice.state import View
-from sluice_mapper.key_state import KeyState
-from sluice_mapper.recovery import unmet
+from sluice_mapper.key_state import KeyScan, KeyState
+from sluice_mapper.step import RecordContext
 
 
 @dataclass(slots=True)
 class Sweep:
-    """One sweep under way in one partition. `after`: the last key looked at; `raw`: where the marker stands."""
+    """A sweep in progress in one partition. `marker`: what its retractions share."""
 
-    stream: str
-    position: Position
-    raw: RawRef
-    observed_at: int
-    after: bytes = b""
+    marker: RecordContext
+    scan: KeyScan = field(default_factory=KeyScan)
     retracted: int = 0
-    finished: bool = False
+
+    def due(self, view: View, keys: int) -> list[tuple[bytes, KeyState]]:
+        """Of the next `keys`, those to retract. A key whose newest record is parked was seen: the source has it."""
+        # After a loss of the state, the end of the pass decides about a key of which no record was read yet.
+        found = self.scan.read(view, keys)
+        return [(key, state) for key, state in found if state.seen < self.marker.position and not state.is_only_claimed]
 
 
-def sweep_slice(view: View, sweep: Sweep, keys: int) -> list[tuple[bytes, KeyState]]:
-    """Of the next `keys`, those to retract; advances `sweep`. A parked record counts as seen: its key is alive in the
-    source."""
-    pairs = list(islice(view.scan(after=sweep.after), keys))
-    if len(pairs) < keys:
-        sweep.finished = True
-    if pairs:
-        sweep.after = pairs[-1][0]
-    found = []
-    for key, value in pairs:
-        if key.startswith(RESERVED_KEY):
-            continue
-        state = KeyState.from_json(value)
-        # A key that no record was seen of yet, after the state was lost, is for the end of the pass to judge.
-        if state.seen < sweep.position and not unmet(state):
-            found.append((key, state))
-    return found
+@dataclass(slots=True)
+class Pass:
+    """A second reading of a whole partition, up to `end`. `scan`: the keys checked after it got there."""
+
+    end: int
+    scan: KeyScan = field(default_factory=KeyScan)
+
+    def unmet(self, view: View, keys: int) -> list[tuple[bytes, KeyState]]:
+        """Of the next `keys`, those that the pass met no record of."""
+        return [(key, state) for key, state in self.scan.read(view, keys) if state.is_only_claimed]

@@ -1,4 +1,4 @@
-"""What the mapper reads, from the pipeline: raw topics with their mappings and state topics, ids pinned."""
+"""The mapper's topics, from the pipeline: raw topics with their mappings and state topics, ids pinned."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sluice.pipeline.authored import load_entities, load_mappings
 from sluice.pipeline.examples import require_examples_mapped
 from sluice.pipeline.record_schemas import record_schema
 from sluice.settings.stage import StageSettings
-from sluice_mapper.inputs import Input, Inputs
+from sluice_mapper.inputs import MapperTopics, RawInput
 from sluice_mapper.schema_sample import SchemaSample
 
 log = structlog.get_logger()
 
 
-def inputs_of(pipeline: Pipeline, settings: StageSettings) -> tuple[Inputs, dict[str, str]]:
-    """What the mapper reads and writes, and the ids of its raw topics. Streams that no mapping reads are not consumed.
+def inputs_of(pipeline: Pipeline, settings: StageSettings) -> tuple[MapperTopics, dict[str, str]]:
+    """The mapper's topics, and the ids of its raw topics. Streams that no mapping reads are not consumed.
 
     Raises SettingsError for the author's mistakes, EnvironmentFault for topics that are missing or differ.
     """
@@ -36,16 +36,16 @@ def inputs_of(pipeline: Pipeline, settings: StageSettings) -> tuple[Inputs, dict
     }
     read = {topic: pair for topic, pair in read.items() if pair[1]}
     states = {topic: names.state(MAPPER, topic) for topic in read}
-    # Of all entities: what a mapping has claimed that is gone since must be found, too.
+    # Those of all entities: the claims of a mapping that was removed since must be found, too.
     outputs = [names.contributions(entity) for entity in load_entities(pipeline)]
     pinned = Topics(clients.admin(settings.kafka)).pinned([*read, *states.values(), *outputs])
     require_partitions(pinned, pipeline.partitions)
     samples = {topic: _sample(pipeline, stream, settings.schemas_dir) for topic, (stream, _) in read.items()}
     inputs = {
-        topic: Input(stream, found, states[topic], pinned[states[topic]].topic_id, samples[topic])
+        topic: RawInput(stream, found, states[topic], pinned[states[topic]].topic_id, samples[topic])
         for topic, (stream, found) in read.items()
     }
-    return Inputs(inputs, {topic: pinned[topic] for topic in outputs}), {
+    return MapperTopics(inputs, {topic: pinned[topic] for topic in outputs}), {
         topic: pinned[topic].topic_id for topic in inputs
     }
 

@@ -25,7 +25,7 @@ from sluice.stage.batch import Batch
 from sluice.stage.partition_record import PartitionRecord
 from sluice.stage.process import Handled, Owned
 from sluice.state import Expiry, MemoryStore, StateBackend, View
-from sluice_mapper.inputs import Input, Inputs
+from sluice_mapper.inputs import MapperTopics, RawInput
 from sluice_mapper.mapper import SLICE_KEYS, Mapper
 from support.memory_log import MemoryLogs
 
@@ -46,7 +46,7 @@ class MapperBench:
     def __init__(
         self, *mappings: Mapping, kind: Any = "cdc", batch_bytes_max: int = 1 << 30, slice_keys: int = SLICE_KEYS
     ) -> None:
-        self._inputs = {TOPIC: Input(Stream("erp", STREAM, kind), mappings, STATE, "state-id")}
+        self._inputs = {TOPIC: RawInput(Stream("erp", STREAM, kind), mappings, STATE, "state-id")}
         self._bytes_max = batch_bytes_max
         self._slice_keys = slice_keys
         self.log: list[Record] = []
@@ -63,7 +63,7 @@ class MapperBench:
         store = MemoryStore()
         reader = cast(LogReader, self._state_log())
         state_backend = StateBackend(store, reader, Expiry(reader, first_pass_after_s=0.0))
-        self._mapper = Mapper("mapper", Names(), 1, Inputs(self._inputs, {}), state_backend, self._slice_keys)
+        self._mapper = Mapper("mapper", Names(), 1, MapperTopics(self._inputs, {}), state_backend, self._slice_keys)
         view = View(store, STATE, 0, "state-id")
         for key, value in self._state.items():
             view.put(key, value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import orjson
@@ -36,6 +36,13 @@ class OutputRecord(NamedTuple):
         return len(self.key or b"") + len(self.value or b"") + sum(len(n) + len(v) for n, v in self.headers)
 
 
+def too_large(outputs: Iterable[OutputRecord]) -> DeadRecord | None:
+    """The reason if no topic of ours takes one of `outputs`, else None."""
+    if any(output.size_bytes > OUTPUT_BYTES_MAX for output in outputs):
+        return DeadRecord("output-too-large", f"what the record leads to exceeds {OUTPUT_BYTES_MAX} bytes")
+    return None
+
+
 class Batch:
     """Filled by a stage's process, ended by its delivery. `full` cuts it by output bytes and by age."""
 
@@ -62,24 +69,21 @@ class Batch:
 
         Raises DeadRecord for one that no topic of ours takes.
         """
-        self.emit_all([OutputRecord(topic, key, value, headers, partition)])
-
-    def emit_all(self, outputs: Sequence[OutputRecord]) -> None:
-        """Add all of `outputs`; or a DeadRecord, and none of them."""
-        if any(output.size_bytes > OUTPUT_BYTES_MAX for output in outputs):
-            raise DeadRecord("output-too-large", f"what the record leads to exceeds {OUTPUT_BYTES_MAX} bytes")
-        for output in outputs:
-            self._add(output)
+        output = OutputRecord(topic, key, value, headers, partition)
+        if (error := too_large([output])) is not None:
+            raise error
+        self.add(output)
 
     def park(self, record: Record, error: DeadRecord, mapping_version: int | None = None) -> None:
         """Add the dead letter of `record`. The outcome is counted by the caller: a record may fail in one mapping
         and succeed in another."""
         letter = dead_letter(self.stage, record, error, mapping_version)
-        self._add(OutputRecord(self._dlq_topic, *letter, -1))
+        self.add(OutputRecord(self._dlq_topic, *letter, -1))
         self.dead[cause_of(self.stage, error)] += 1
         self.parked[record.topic] += 1
 
-    def _add(self, output: OutputRecord) -> None:
+    def add(self, output: OutputRecord) -> None:
+        """Add one output record that `too_large` does not refuse."""
         self.outputs.append(output)
         self.bytes += output.size_bytes + RECORD_OVERHEAD_BYTES * (1 + len(output.headers))
 

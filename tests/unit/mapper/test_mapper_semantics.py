@@ -358,8 +358,9 @@ def test_a_nul_in_a_value_parks_the_record_without_quoting_it() -> None:
     bench = MapperBench(person())
     bench.change(1, "1:1:1", row(1, name="Ada\0Lovelace"))
     bench.step()
-    headers = dict(bench.batch.outputs[0].headers)
-    assert b"Lovelace" not in b"".join(headers.values())
+    letters = [output for output in bench.batch.outputs if output.topic == "dlq.mapper"]
+    assert len(letters) == 1
+    assert b"Lovelace" not in b"".join(dict(letters[0].headers).values())
     bench.commit()
     assert bench.outcomes == ["dead"]
 
@@ -412,6 +413,19 @@ def test_a_claim_whose_headers_are_too_large_is_parked_too() -> None:
     bench.run()
     assert bench.dead == ["output-too-large"]
     assert bench.live().keys() == {"E2/person/main"}
+
+
+def test_a_delete_whose_headers_are_too_large_is_parked_and_its_key_counts_as_seen() -> None:
+    bench = MapperBench(person())
+    bench.change(1, "1:1:1", row(1))
+    bench.change(1, "2:2:1", None, headers={"traceparent": b"t" * 8_500_000})
+    bench.sweep("2:1:1")
+    bench.run()
+    assert bench.dead == ["output-too-large"]
+    assert bench.live().keys() == {"E1/person/main"}
+    bench.change(1, "2:2:1", None)
+    bench.run()
+    assert bench.live() == {}
 
 
 def test_a_key_that_is_a_document_is_parked_and_leaves_no_state() -> None:

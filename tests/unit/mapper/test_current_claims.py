@@ -1,4 +1,4 @@
-"""What a mapper that lost its state believes of contributions, as a table; and which keys its pass met nothing of."""
+"""Which claims a mapper without state reads from contributions, as a table; and which keys its pass did not meet."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from sluice.position import Position
 from sluice.provenance import Contribution, RawRef
 from sluice.state import MemoryStore, View
 from sluice_mapper.key_state import KeyState
-from sluice_mapper.recovery import Pass, believe, unmet_slice
+from sluice_mapper.recovery import with_claim
+from sluice_mapper.sweep import Pass
 
 MAPPING, KEY = "worker", '{"id":1}'
 
@@ -33,15 +34,15 @@ def claim(entity_id: str, major: int, *, version: int = 1, retracted: bool = Fal
     ).sealed()
 
 
-def believed(*claims: Contribution) -> KeyState:
+def restored(*claims: Contribution) -> KeyState:
     state = KeyState()
     for one in claims:
-        believe(state, ("worker", one.entity_id, one.output), one)
+        state = with_claim(state, ("worker", one.entity_id, one.output), one)
     return state
 
 
 @pytest.mark.parametrize(
-    ("claims", "major", "version", "standing"),
+    ("claims", "major", "version", "current"),
     [
         pytest.param([claim("E1", 5)], 5, 1, ["E1"], id="one"),
         pytest.param([claim("E1", 5), claim("E1", 6)], 6, 1, ["E1"], id="claimed again"),
@@ -51,28 +52,25 @@ def believed(*claims: Contribution) -> KeyState:
         pytest.param([claim("E1", 5), claim("E2", 6)], 6, 1, ["E2"], id="what was not claimed again is retracted"),
         pytest.param([claim("E1", 6), claim("E2", 6)], 6, 1, ["E1", "E2"], id="two entities of one record"),
         pytest.param([claim("E1", 5), claim("E1", 8, retracted=True)], 8, 1, [], id="deleted"),
-        pytest.param([claim("E1", 5), claim("E1", 5, retracted=True)], 5, 1, [], id="retracted where it stood"),
+        pytest.param([claim("E1", 5), claim("E1", 5, retracted=True)], 5, 1, [], id="retracted at its own position"),
         pytest.param([claim("E1", 5), claim("E2", 5, version=2)], 5, 2, ["E2"], id="a newer mapping"),
     ],
 )
-def test_what_stands_is_what_was_claimed_last(
-    claims: list[Contribution], major: int, version: int, standing: list[str]
+def test_the_current_claims_are_those_claimed_last(
+    claims: list[Contribution], major: int, version: int, current: list[str]
 ) -> None:
-    state = believed(*claims)
+    state = restored(*claims)
     assert state.emitted == {MAPPING: (Position(1, major, 0), version)}
-    assert [target[1] for target in state.targets[MAPPING]] == standing
+    assert [target[1] for target in state.targets[MAPPING]] == current
 
 
-def test_a_pass_met_nothing_of_a_key_that_only_claims_tell_of() -> None:
+def test_a_pass_does_not_meet_a_key_that_only_claims_name() -> None:
     view = View(MemoryStore(), "state.mapper.raw.hr.workers", 0, "id")
-    seen = believed(claim("E1", 5))
-    seen.seen = Position(1, 5, 0)
-    for key, state in {b'{"id":1}': believed(claim("E2", 5)), b'{"id":2}': seen, b'{"id":3}': KeyState()}.items():
+    seen = restored(claim("E1", 5)).replace(seen=Position(1, 5, 0))
+    for key, state in {b'{"id":1}': restored(claim("E2", 5)), b'{"id":2}': seen, b'{"id":3}': KeyState()}.items():
         view.put(key, state.to_json())
-    view.put(b'{"$partition":0}', b"no key's state")
+    view.put(b'{"$partition":0}', b"not the state of a key")
     reading, found = Pass(9), []
-    last = False
-    while not last:
-        some, last = unmet_slice(view, reading, 2)
-        found += some
+    while not reading.scan.finished:
+        found += reading.unmet(view, 2)
     assert [key for key, _ in found] == [b'{"id":1}']

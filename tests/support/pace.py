@@ -16,7 +16,7 @@ import time
 import pytest
 from hypothesis import HealthCheck, settings
 
-from sluice.embedded.patience import AT_MOST_S
+from sluice.embedded.stall import WAIT_MAX_S
 
 VARIABLE = "SLUICE_TEST_SLOWNESS"
 SLOWNESS_MAX = 8.0
@@ -94,4 +94,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         mark = item.get_closest_marker("timeout")
         own_s = float(mark.args[0] if mark else item.config.getini("timeout"))
         starts_servers = "unit" not in item.path.parts
-        item.add_marker(pytest.mark.timeout(within(own_s) + (AT_MOST_S if starts_servers else 0)), append=False)
+        item.add_marker(pytest.mark.timeout(within(own_s) + (WAIT_MAX_S if starts_servers else 0)), append=False)

@@ -1,8 +1,8 @@
 """A JDK ahead-of-time cache for the broker (JEP 483): with it Kafka starts in a third of the time.
 
-Making one takes half a minute of processor time, so nobody waits for it: `aot_making` does it in a process of lowest
-priority while servers run, some minutes after they started, and ends with them. The JVM ignores a cache that does not
-fit, so its name says what it fits: a build of Java, wherever it is installed, these jars, these flags.
+Creating one takes half a minute of processor time. So `aot_making` does it in a process of lowest priority, some
+minutes after the servers started, and ends with them. The JVM ignores a cache that does not fit. So its name contains
+a hash of what it fits: the build of Java, wherever it is installed, the jars and the flags.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ DELAY_S = 180.0
 
 
 def cache_file(java: Java, class_path: Sequence[Path]) -> Path:
-    """Where the cache for this Java, these jars and our flags lies, or would."""
+    """The path of the cache for this Java, these jars and our flags; the file may not exist."""
     stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in class_path]
     key = hashlib.sha256(repr((java.build(), JVM, stats)).encode())
     return cache_dir() / f"{NAME}-{key.hexdigest()[:16]}.bin"
 
 
 def jvm_flags(class_path: Sequence[Path]) -> list[str]:
-    """The flags that make the broker use its cache; none while there is no cache."""
+    """The flags that make the broker use its cache; none without a cache."""
     java = find_java()
     file = cache_file(java, class_path)
-    # Without the log setting it warns of stubs that it links anew, which is harmless.
+    # Without the log setting it warns of stubs that it links again; that costs nothing.
     return [f"-XX:AOTCache={file}", "-Xlog:aot*=error"] if java.major >= OLDEST_MAJOR and file.exists() else []
 
 
 def make_in_background(layout: Layout, *, detach: bool) -> None:
-    """Have the cache made while the servers of this state directory run. Does nothing where one is being awaited."""
+    """Start the process that creates the cache, unless one runs. It ends with the servers of this state directory."""
     marker = layout.marker(NAME)
     if find_java().major < OLDEST_MAJOR or processes.find(marker):
         return

@@ -1,7 +1,7 @@
-"""Makes the broker's ahead-of-time cache: a process of its own, started by `aot`, that nobody waits for.
+"""Creates the broker's ahead-of-time cache, in a process of its own that `aot` starts.
 
-It runs a broker on a scratch directory while the JVM takes notes, then has the JVM turn the notes into the cache, which
-appears by one rename. Killed at any moment, it leaves at most a scratch directory that the next one deletes.
+It runs a broker on a scratch directory while the JVM records a profile, then lets the JVM write the cache from it. One
+rename publishes the cache. If the process is killed, it leaves at most a scratch directory that the next one deletes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ STOP_DEADLINE_S = 300.0
 
 
 def make() -> None:
-    """Make the cache, unless there is one, another process makes it, or this Java cannot."""
+    """Create the cache, unless it exists, another process creates it, or this Java cannot."""
     if find_java().major < OLDEST_MAJOR:
         return
     home, jars = cache_dir(), fetch(listed(["broker"]), print).of("broker")
@@ -43,33 +43,33 @@ def make() -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
-        for left in home.glob(f".{NAME}-*"):  # of a maker that was killed
+        for left in home.glob(f".{NAME}-*"):  # of a process that was killed
             shutil.rmtree(left)
         if target.exists():
             return
         with tempfile.TemporaryDirectory(prefix=f".{NAME}-", dir=home) as scratch:
-            made = _train(Path(scratch), jars)
+            created = _train(Path(scratch), jars)
             for old in home.glob(f"{NAME}-*.bin"):
                 old.unlink()
-            os.replace(made, target)
+            os.replace(created, target)
 
 
 def _train(scratch: Path, jars: Sequence[Path]) -> Path:
     layout = Layout.of(scratch)
-    profile, made = scratch / "profile", scratch / "cache"
+    profile, created = scratch / "profile", scratch / "cache"
     record = ["-XX:AOTMode=record", f"-XX:AOTConfiguration={profile}"]
     broker = Kafka(layout, ports.settle(layout.ports, ["kafka"], movable=True), jars, record)
     broker.start(detach=False, cancelled=threading.Event())
     _use(broker.bootstrap_servers)
     Kafka.stop(layout, STOP_DEADLINE_S)
-    flags = ["-XX:AOTMode=create", f"-XX:AOTConfiguration={profile}", f"-XX:AOTCache={made}"]
+    flags = ["-XX:AOTMode=create", f"-XX:AOTConfiguration={profile}", f"-XX:AOTCache={created}"]
     argv = [str(find_java().path), *JVM, *flags, "-cp", broker.class_path]
     processes.run(Command("assembly", argv, cwd=scratch, log=layout.log("assembly")))
-    return made
+    return created
 
 
 def _use(bootstrap_servers: str) -> None:
-    """A topic and a record, so that what they need is in the cache as well."""
+    """Create a topic and write a record, so that the cache has the classes that this needs."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
     admin.create_topics([NewTopic("warm", 1, 1)])["warm"].result(60)
     producer = Producer({"bootstrap.servers": bootstrap_servers})
@@ -78,7 +78,9 @@ def _use(bootstrap_servers: str) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))  # unwinds, so that the scratch directory goes
+    signal.signal(
+        signal.SIGTERM, lambda _number, _frame: sys.exit(0)
+    )  # unwinds the stack, which deletes the scratch directory
     try:
         make()
     except SluiceError as error:

@@ -1,6 +1,6 @@
-"""The Java artifacts the embedded servers run: which they are, and whether a file is one of them.
+"""The Java artifacts that the embedded servers run, and the check whether a file is one of them.
 
-`artifacts.list` names each by its exact Maven coordinate, size and sha256. `fetching` brings them.
+`artifacts.list` has the exact Maven coordinate, size and sha256 of each. `fetching` downloads them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Use = Literal["broker", "tools", "registry"]
 
 @dataclass(frozen=True)
 class Artifact:
-    """One pinned file. `size` is in bytes, `use` says what needs it."""
+    """One pinned file. `size`: bytes. `use`: the server or tool that needs it."""
 
     sha256: str
     size: int
@@ -40,7 +40,7 @@ class Artifact:
 
 
 def listed(uses: Iterable[Use]) -> tuple[Artifact, ...]:
-    """The pinned artifacts of these uses, in the order of the list, which is the order of the class path."""
+    """The pinned artifacts of these uses. Their order, that of the list, is the order of the class path."""
     wanted = set(uses)
     return tuple(artifact for artifact in _all() if artifact.use in wanted)
 
@@ -51,7 +51,7 @@ def _all() -> tuple[Artifact, ...]:
 
 
 def parse_list(text: str) -> tuple[Artifact, ...]:
-    """Read the lines `sha256 size use group:artifact:version[:classifier:packaging]`; `#` begins a comment."""
+    """Read the lines `sha256 size use group:artifact:version[:classifier:packaging]`; `#` starts a comment."""
     return tuple(_parse_line(line) for line in text.splitlines() if line.strip() and not line.startswith("#"))
 
 
@@ -63,10 +63,10 @@ def _parse_line(line: str) -> Artifact:
 
 
 def damage(artifact: Artifact, path: Path) -> str | None:
-    """Why this file is not the listed artifact, or None when it is."""
+    """Why this file is not the listed artifact; None if it is."""
     size = path.stat().st_size
     if size < artifact.size:
-        return f"the copy is cut: it has {size} of {artifact.size} bytes"
+        return f"the copy is incomplete: it has {size} of {artifact.size} bytes"
     with path.open("rb") as file:
         actual = hashlib.file_digest(file, "sha256").hexdigest()
     return None if actual == artifact.sha256 else f"wrong checksum: its sha256 is {actual}, not {artifact.sha256}"

@@ -1,7 +1,7 @@
-"""Brings the pinned artifacts: from the cache, from a directory given for closed networks, or from Maven's repository.
+"""Gets the pinned artifacts: from the cache, from a directory for closed networks, or from Maven's repository.
 
-A file is used only after its sha256 was checked, wherever it came from. A download appears in the cache by one rename
-after its check, so a cut one is never seen; a cached file that was damaged since is fetched again.
+A file is used only after its sha256 was checked, wherever it comes from. A download is checked and then moved into the
+cache by one rename, so the cache never has an incomplete one. A cached file that is damaged is downloaded again.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ DEADLINE_S = 1800.0
 ATTEMPTS = 3
 THREADS = 8
 READ_TIMEOUT_S = 30
-TELL_EVERY_S = 3.0
+REPORT_EVERY_S = 3.0
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """Where the artifacts lie, in the order asked for (an archive: the directory of its content).
+class FetchedArtifacts:
+    """The path of each artifact, in the order requested; of an archive, the directory of its content.
 
-    `download_s`: seconds spent on bringing what was missing; 0.0 when nothing was.
+    `download_s`: seconds spent on downloads; 0.0 if nothing was missing.
     """
 
     paths: dict[Artifact, Path]
@@ -45,15 +45,18 @@ class Fetched:
 
 
 def cache_dir() -> Path:
-    """`SLUICE_CACHE_DIR`, else `sluice` in the user's cache directory."""
+    """`SLUICE_CACHE_DIR`, or `sluice` in the user's cache directory."""
     if given := os.environ.get("SLUICE_CACHE_DIR"):
         return Path(given).expanduser().resolve()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base).expanduser().resolve() / "sluice"
 
 
-def fetch(wanted: Sequence[Artifact], progress: Progress) -> Fetched:
-    """Every wanted artifact, checked. Raises EnvironmentFault when one cannot be had or is not what the list says."""
+def fetch(wanted: Sequence[Artifact], progress: Progress) -> FetchedArtifacts:
+    """Get and check every wanted artifact. Blocks while it downloads.
+
+    Raises EnvironmentFault if one cannot be downloaded or does not match the list.
+    """
     home = cache_dir()
     home.mkdir(parents=True, exist_ok=True)
     given = os.environ.get("SLUICE_ARTIFACTS_DIR")
@@ -61,8 +64,10 @@ def fetch(wanted: Sequence[Artifact], progress: Progress) -> Fetched:
     with ThreadPoolExecutor(THREADS) as pool:
         whole = list(pool.map(lambda artifact: _is_there(artifact, home, source, progress), wanted))
     missing = [artifact for artifact, there in zip(wanted, whole, strict=True) if not there]
-    took_s = _bring(missing, home, source, progress) if missing else 0.0
-    return Fetched({a: unpacked_dir(home, a) if a.is_archive else source / a.file_name for a in wanted}, took_s)
+    took_s = _fetch_missing(missing, home, source, progress) if missing else 0.0
+    return FetchedArtifacts(
+        {a: unpacked_dir(home, a) if a.is_archive else source / a.file_name for a in wanted}, took_s
+    )
 
 
 def _is_there(artifact: Artifact, home: Path, source: Path, progress: Progress) -> bool:
@@ -85,37 +90,37 @@ def _refused(path: Path, why: str) -> EnvironmentFault:
 
 
 class Meter:
-    """Counts downloaded bytes over all threads, tells now and then how far it is, and ends what takes too long."""
+    """Counts the downloaded bytes of all threads, reports them every few seconds, and enforces the deadline."""
 
     def __init__(self, total_bytes: int, progress: Progress) -> None:
         self.started = time.monotonic()
         self.cancelled = False
         self._total_bytes, self._progress = total_bytes, progress
-        self._bytes, self._told, self._lock = 0, self.started, threading.Lock()
+        self._bytes, self._reported_at, self._lock = 0, self.started, threading.Lock()
 
     def add(self, count: int) -> None:
-        """Called with every chunk, because a read timeout never fires on a drip."""
+        """Count a chunk. Raises TimeoutError at the deadline: a read timeout never fires on a very slow download."""
         now = time.monotonic()
         if self.cancelled or now - self.started > DEADLINE_S:
             raise TimeoutError(f"not done after {now - self.started:.0f} s")
         with self._lock:
             self._bytes += count
-            if now - self._told < TELL_EVERY_S:
+            if now - self._reported_at < REPORT_EVERY_S:
                 return
-            self._told = now
+            self._reported_at = now
         self._progress(f"downloaded {self._bytes / 2**20:.0f} of {self._total_bytes / 2**20:.0f} MiB")
 
 
-def _bring(missing: Sequence[Artifact], home: Path, source: Path, progress: Progress) -> float:
+def _fetch_missing(missing: Sequence[Artifact], home: Path, source: Path, progress: Progress) -> float:
     meter = Meter(sum(artifact.size for artifact in missing), progress)
     if source == home:
         progress(f"downloading {len(missing)} files to {home}")
     with _one_at_a_time(home, meter.started + DEADLINE_S), ThreadPoolExecutor(THREADS) as pool:
         try:
-            # The largest first: it decides when all are there.
+            # The largest first, because it takes the longest.
             largest_first = sorted(missing, key=lambda artifact: -artifact.size)
-            list(pool.map(lambda artifact: _bring_one(artifact, home, source, meter), largest_first))
-        except BaseException:  # Ctrl-C too must not wait for a slow download
+            list(pool.map(lambda artifact: _fetch_one(artifact, home, source, meter), largest_first))
+        except BaseException:  # Ctrl-C must not wait for a slow download either
             meter.cancelled = True
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -126,7 +131,7 @@ def _bring(missing: Sequence[Artifact], home: Path, source: Path, progress: Prog
 
 @contextmanager
 def _one_at_a_time(home: Path, deadline: float) -> Iterator[None]:
-    """One process at a time fills a cache; the next one finds the files of the first."""
+    """One process at a time fills the cache; the next one finds the files of the first."""
     with (home / ".lock").open("w") as lock:
         while True:
             try:
@@ -134,16 +139,16 @@ def _one_at_a_time(home: Path, deadline: float) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    why = "another process has been filling this cache for too long"
-                    raise EnvironmentFault(str(home), why, "end it, then start again") from None
+                    why = f"another process has filled this cache for over {DEADLINE_S:.0f} s"
+                    raise EnvironmentFault(str(home), why, "end that process, then start again") from None
                 time.sleep(0.2)
         yield
 
 
-def _bring_one(artifact: Artifact, home: Path, source: Path, meter: Meter) -> None:
+def _fetch_one(artifact: Artifact, home: Path, source: Path, meter: Meter) -> None:
     path = source / artifact.file_name
     if not artifact.is_archive:
-        if not path.is_file():  # else another process brought it while this one waited
+        if not path.is_file():  # else another process downloaded it while this one waited
             _download(artifact, path, meter)
         return
     if is_whole(unpacked_dir(home, artifact)):
@@ -155,7 +160,7 @@ def _bring_one(artifact: Artifact, home: Path, source: Path, meter: Meter) -> No
         raise _refused(path, why)
     unpack(path, unpacked_dir(home, artifact))
     if source == home:
-        path.unlink()  # its content is there, twice the space is not needed
+        path.unlink()  # its content is unpacked; the archive would only take space
 
 
 def _download(artifact: Artifact, target: Path, meter: Meter) -> None:
@@ -171,7 +176,7 @@ def _download(artifact: Artifact, target: Path, meter: Meter) -> None:
                 if why is None:
                     os.replace(path, target)
                     return
-            except Exception as error:  # whatever the client raises: try again, then say so
+            except Exception as error:  # whatever the client raises: try again, then report it
                 why = f"{type(error).__name__}: {error}"
     raise EnvironmentFault(
         f"downloading {artifact.file_name}",

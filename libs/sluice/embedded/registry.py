@@ -17,11 +17,11 @@ from sluice.embedded.server import Server
 
 DATABASE = "sluice_registry"
 API = "/apis/ccompat/v7"
-# The first compiler only: the registry is idle nearly always, and starts a third faster.
+# Only the first compiler: the registry is nearly always idle, and starts in two thirds of the time.
 JVM = ("-Xms32m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
 
 
-class Registry(Server):
+class RegistryServer(Server):
     name = "registry"
 
     def __init__(self, layout: Layout, ports: Mapping[str, int], application: Path, postgres: Postgres) -> None:
@@ -41,7 +41,7 @@ class Registry(Server):
 
     def prepare(self) -> None:
         self.layout.home(self.name).mkdir(parents=True, exist_ok=True)
-        # A library of it unpacks a megabyte at every start, and only an orderly end takes that away again.
+        # One of its libraries unpacks a megabyte at every start, and deletes it only at an orderly end.
         shutil.rmtree(self.scratch, ignore_errors=True)
         self.scratch.mkdir(exist_ok=True)
         self.postgres.create_database(DATABASE)
@@ -67,14 +67,14 @@ class Registry(Server):
             "APICURIO_DATASOURCE_URL": f"jdbc:postgresql://{LOOPBACK}:{self.postgres.port}/{DATABASE}",
             "APICURIO_DATASOURCE_USERNAME": SUPERUSER,
             "APICURIO_DATASOURCE_PASSWORD": self.postgres.password,
-            # Its default opens twenty connections at once.
+            # The default opens twenty connections at start.
             "APICURIO_DATASOURCE_JDBC_INITIAL_SIZE": "1",
             "APICURIO_DATASOURCE_JDBC_MIN_SIZE": "1",
             "APICURIO_DATASOURCE_JDBC_MAX_SIZE": "5",
         }
 
     def is_ready(self) -> bool:
-        # The plain client: httpx prepares TLS for every call, which keeps a core busy while waiting.
+        # The standard client: httpx prepares TLS for every call, which costs a whole core here.
         connection = HTTPConnection(LOOPBACK, self.port, timeout=2.0)
         try:
             connection.request("GET", f"{API}/subjects")

@@ -1,4 +1,4 @@
-"""One embedded server: what it must say about itself, and the one way all of them are started and ended."""
+"""One embedded server: what each kind defines, and how all of them are started and stopped."""
 
 from __future__ import annotations
 
@@ -14,59 +14,59 @@ import psutil
 
 from sluice.embedded import processes
 from sluice.embedded.layout import Layout
-from sluice.embedded.patience import STALLED_S, Patience, signs
 from sluice.embedded.processes import Command
+from sluice.embedded.stall import STALLED_S, StallDetector, activity_of
 from sluice.errors import EnvironmentFault
 
-LOOK_EVERY_S = 1.0
+CHECK_EVERY_S = 1.0
 Progress = Callable[[str], None]
 
 
 def silent(_line: str) -> None:
-    """Progress that nobody follows."""
+    """Discards progress."""
 
 
 class Cancelled(Exception):
-    """Starting was given up because another server failed, or by the user."""
+    """The start was cancelled, because another server failed or by the user."""
 
 
 def owner_mark(owner: int | None) -> str:
-    """The argument that names the process whose death is to end the server; None: a server that outlives everybody."""
+    """The argument that names the process with which the server ends; None: the server outlives all of them."""
     return f"sluice.owner={owner or 'none'}"
 
 
 class Server(ABC):
-    """A server of one state directory. Subclasses say how it is prepared, run and asked whether it is ready."""
+    """A server of one state directory. A subclass defines how to prepare it, run it and ask whether it is ready."""
 
     name: ClassVar[str]
-    # From an orderly end to a sure one; the next is sent when the one before did not help.
+    # From an orderly end to a certain one. Each is sent if the one before did not end the process.
     stop_signals: ClassVar[Sequence[int]] = (signal.SIGTERM, signal.SIGKILL)
-    # What the kernel sends when the process that started it dies.
+    # The signal from the kernel when the process that started it dies.
     death_signal: ClassVar[int] = signal.SIGKILL
 
     def __init__(self, layout: Layout, ports: Mapping[str, int]) -> None:
         self.layout = layout
         self.port = ports[self.name]
-        self.started: psutil.Process | None = None  # by this object, the last time
+        self.started: psutil.Process | None = None  # the process of the last start by this object
 
     @abstractmethod
     def prepare(self) -> None:
-        """Make the data directory, if there is none yet, and clear what a crash left. Called before each start."""
+        """Create the data directory if there is none, and clean up after a crash. Called before each start."""
 
     @abstractmethod
     def command(self, definitions: Sequence[str]) -> Command:
-        """How it is run, with the `name=value` definitions among its arguments, where they have no effect."""
+        """The command that runs it. Its arguments include `definitions` (`name=value`), which have no effect."""
 
     @abstractmethod
     def is_ready(self) -> bool:
         """Whether it answers its clients. Never raises for a server that is still starting."""
 
     def find(self) -> psutil.Process | None:
-        """Its running process, whoever started it."""
+        """Its running process, by whichever process it was started; None if it does not run."""
         return processes.find(self.layout.marker(self.name))
 
     def start(self, *, detach: bool, cancelled: threading.Event, progress: Progress = silent) -> None:
-        """Start it and return when it answers. Raises EnvironmentFault, or Cancelled."""
+        """Start it and block until it answers. Raises EnvironmentFault or Cancelled."""
         self.prepare()
         if cancelled.is_set():
             raise Cancelled
@@ -76,31 +76,31 @@ class Server(ABC):
         self.await_ready(self.started, cancelled, progress)
 
     def await_ready(self, process: psutil.Process, cancelled: threading.Event, progress: Progress = silent) -> None:
-        """Return when it answers; it is waited for as long as it makes progress.
+        """Block until it answers, as long as it makes progress.
 
-        Raises EnvironmentFault when it ends or stands still, or Cancelled.
+        Raises EnvironmentFault if it ends or makes no progress, or Cancelled.
         """
         log = self.layout.log(self.name)
-        began = looked_at = told_at = time.monotonic()
-        patience = Patience(began, STALLED_S)
+        started_at = checked_at = reported_at = time.monotonic()
+        detector = StallDetector(started_at, STALLED_S)
         while not self.is_ready():
             processes.reap()
             if not processes.is_alive(process):
                 raise processes.died(self.name, log)
             now = time.monotonic()
-            if now - looked_at > LOOK_EVERY_S:
-                looked_at = now
-                if why := patience.spent(now, signs(process, log)):
+            if now - checked_at > CHECK_EVERY_S:
+                checked_at = now
+                if why := detector.reason_to_give_up(now, activity_of(process, log)):
                     where, unanswered = f"starting {self.name}", f"process {process.pid} does not answer on port"
                     raise EnvironmentFault(where, f"{unanswered} {self.port}; {why}", f"read {log}, then start again")
-                if now - told_at > STALLED_S / 3:
-                    told_at = now
-                    progress(f"{self.name} is still starting after {now - began:.0f} s; see {log}")
+                if now - reported_at > STALLED_S / 3:
+                    reported_at = now
+                    progress(f"{self.name} is still starting after {now - started_at:.0f} s; see {log}")
             if cancelled.wait(0.1):
                 raise Cancelled
 
     @classmethod
     def stop(cls, layout: Layout, deadline_s: float) -> None:
-        """End the running one of this state directory, in order; by force when the deadline nears."""
+        """Stop the running server of this state directory, by force near the deadline."""
         if process := processes.find(layout.marker(cls.name)):
             processes.end(process, cls.stop_signals, deadline_s)

@@ -18,18 +18,18 @@ from sluice.embedded.kafka import Kafka
 from sluice.embedded.layout import Layout
 from sluice.embedded.ports import LOOPBACK
 from sluice.embedded.postgres import Postgres
-from sluice.embedded.registry import Registry
+from sluice.embedded.registry import RegistryServer
 from sluice.embedded.server import Cancelled, Progress, Server, silent
 from sluice.embedded.state_lock import StateLock
 
-USES: Mapping[type[Server], Use] = {Kafka: "broker", Registry: "registry"}
+USES: Mapping[type[Server], Use] = {Kafka: "broker", RegistryServer: "registry"}
 S = TypeVar("S", bound=Server)
 
 
 class Servers:
-    """Running servers of one state directory; as a context manager it ends, on leaving, those that it started.
+    """The running servers of one state directory. Leaving its context stops those that it started.
 
-    `download_s`: seconds this start spent on bringing artifacts.
+    `download_s`: seconds that this start spent on downloads.
     """
 
     def __init__(self, layout: Layout, lock: StateLock, *, detach: bool) -> None:
@@ -50,18 +50,18 @@ class Servers:
         detach: bool = False,
         durable: bool = True,
     ) -> Self:
-        """Start what does not run yet, in parallel, and return when all of it answers.
+        """Start the servers that do not run yet, in parallel, and block until all of them answer.
 
-        Detached servers outlive this process; others die with it, even when it is killed. Detached ones that run
-        already are used as they are, by any number of sessions. The registry brings Postgres with it.
+        Detached servers outlive this process; others end with it, even if it is killed. Any number of sessions may use
+        detached servers that run already. The registry needs Postgres, which is then started as well.
         `durable=False` is for tests: a crash of the operating system may lose data.
-        Raises EnvironmentFault; what this call had started has been ended then.
+        Raises EnvironmentFault; the servers that this call has started are then stopped.
         """
         layout = Layout.of(state_dir)
         lock = StateLock(layout.lock)
         lock.acquire("command" if detach else "session", progress)
         servers = cls(layout, lock, detach=detach)
-        wanted: dict[type[Server], bool] = {Kafka: kafka, Postgres: postgres or registry, Registry: registry}
+        wanted: dict[type[Server], bool] = {Kafka: kafka, Postgres: postgres or registry, RegistryServer: registry}
         try:
             servers._assemble([kind for kind, is_wanted in wanted.items() if is_wanted], progress, durable)
             servers._start_members(progress)
@@ -82,19 +82,19 @@ class Servers:
             stopping.end_orphans(layout)
         fetched = fetch(listed(USES[kind] for kind in kinds if kind in USES), progress)
         self.download_s = fetched.download_s
-        resting = [kind.name for kind in kinds if processes.find(layout.marker(kind.name)) is None]
-        if resting:
+        stopped = [kind.name for kind in kinds if processes.find(layout.marker(kind.name)) is None]
+        if stopped:
             self._lock.refuse_shared()
-        # With all of them at rest and to be used by this process alone, nobody outside can know the ports.
-        movable = not self._detach and len(resting) == len(kinds)
-        chosen = ports.settle(layout.ports, resting, movable=movable)
+        # If none of them runs and only this process will use them, no other program knows the ports.
+        movable = not self._detach and len(stopped) == len(kinds)
+        chosen = ports.settle(layout.ports, stopped, movable=movable)
         if Kafka in kinds:
             jars = fetched.of("broker")
             self._add(Kafka(layout, chosen, jars, aot.jvm_flags(jars)))
         if Postgres in kinds:
             self._add(database := Postgres(layout, chosen, durable=durable))
-        if Registry in kinds:
-            self._add(Registry(layout, chosen, fetched.of("registry")[0], database))
+        if RegistryServer in kinds:
+            self._add(RegistryServer(layout, chosen, fetched.of("registry")[0], database))
 
     def _add(self, server: Server) -> None:
         self._members[server.name] = server
@@ -103,7 +103,7 @@ class Servers:
         database_ready, cancelled = threading.Event(), threading.Event()
 
         def start(server: Server) -> None:
-            while isinstance(server, Registry) and not database_ready.wait(0.05):
+            while isinstance(server, RegistryServer) and not database_ready.wait(0.05):
                 if cancelled.is_set():
                     raise Cancelled
             self._start_one(server, cancelled, progress)
@@ -119,7 +119,7 @@ class Servers:
                 raise
 
     def _start_one(self, server: Server, cancelled: threading.Event, progress: Progress) -> None:
-        began = time.monotonic()
+        started_at = time.monotonic()
         running = server.find()
         if running is not None:
             server.await_ready(running, cancelled, progress)
@@ -127,7 +127,7 @@ class Servers:
             return
         self._started.append(type(server))
         server.start(detach=self._detach, cancelled=cancelled, progress=progress)
-        progress(f"{server.name} is ready on port {server.port} ({time.monotonic() - began:.1f} s)")
+        progress(f"{server.name} is ready on port {server.port} ({time.monotonic() - started_at:.1f} s)")
 
     @property
     def bootstrap_servers(self) -> str:
@@ -136,11 +136,11 @@ class Servers:
     @property
     def registry_url(self) -> str:
         """Base of the Confluent-compatible API."""
-        return self._member(Registry).url
+        return self._member(RegistryServer).url
 
     @property
     def postgres_address(self) -> str:
-        """Host and port, for people; a DSN has a password in it."""
+        """Host and port for people; a DSN contains a password."""
         return f"{LOOPBACK}:{self._member(Postgres).port}"
 
     def postgres_dsn(self, dbname: str = "postgres") -> str:
@@ -155,45 +155,45 @@ class Servers:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Of the servers that run at this moment, by name."""
+        """The pids of the servers that run now, by name."""
         return {name: process.pid for name, server in self._members.items() if (process := server.find())}
 
     @property
     def started(self) -> list[str]:
-        """Names of those that this object started, and will end."""
+        """The names of the servers that this object started and will stop."""
         return [kind.name for kind in self._started]
 
     def dead(self) -> list[str]:
-        """Names of those that this object started and that do not run any more."""
+        """The names of the servers that this object started and that have ended."""
         own = [server for server in self._members.values() if type(server) in self._started]
         return [server.name for server in own if server.started is None or not processes.is_alive(server.started)]
 
     def kill(self, name: str) -> None:
-        """SIGKILL, as a crash would be; returns when the process is gone."""
+        """Kill a server with SIGKILL, as in a crash; block until the process has ended."""
         if process := self._own(name).find():
             processes.end(process, [signal.SIGKILL], 10.0)
 
     def restart(self, name: str) -> None:
-        """End the server if it runs, then start it on the same port, with the same data."""
+        """Stop the server if it runs, then start it on the same port with the same data."""
         server = self._own(name)
         server.stop(self._layout, 20.0)
         server.start(detach=self._detach, cancelled=threading.Event())
 
     def stop(self, deadline_s: float = 20.0) -> None:
-        """End what this object started, and let go of the state directory."""
+        """Stop the servers that this object started, and unlock the state directory."""
         stopping.stop(self._layout, self._started, deadline_s)
         self._started.clear()
         self._lock.release()
 
     def _own(self, name: str) -> Server:
         if type(self._members[name]) not in self._started:
-            raise LookupError(f"{name} ran before this session and is not its to end")
+            raise LookupError(f"{name} ran before this session, which therefore may not stop it")
         return self._members[name]
 
     def _member(self, kind: type[S]) -> S:
         member = self._members.get(kind.name)
         if not isinstance(member, kind):
-            raise LookupError(f"{kind.name} was not asked for when the servers were started")
+            raise LookupError(f"{kind.name} was not requested when the servers were started")
         return member
 
     def __enter__(self) -> Self:

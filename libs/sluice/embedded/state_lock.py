@@ -1,7 +1,7 @@
-"""One owner of a state directory at a time: two `up` never race, and nobody ends servers that a session still uses.
+"""Locks of a state directory: one process at a time starts or stops its servers, and one `up` runs a stage on it.
 
-The lock is the kernel's (flock), so it is gone the moment its holder is, however that died. The file's content only
-says who holds it, for the message.
+They are the kernel's locks (flock): when a process dies, its locks end. The content of a lock file only names the
+process that has locked it, for the message.
 """
 
 from __future__ import annotations
@@ -11,70 +11,72 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal, TextIO
 
-from sluice.embedded.patience import AT_MOST_S
+from sluice.embedded.layout import Layout
+from sluice.embedded.stall import WAIT_MAX_S
 from sluice.errors import EnvironmentFault
 
-# A command holds the lock while it starts or ends servers; a session goes on holding it as long as it uses them.
+# A command locks while it starts or stops servers; a session locks as long as it uses them.
 Kind = Literal["session", "command"]
-PATIENCE_S = AT_MOST_S + 120.0  # the command waits for its servers as long as they make progress
+LOCK_TIMEOUT_S = WAIT_MAX_S + 120.0  # the command waits for its servers as long as they make progress
 
 
 class StateLock:
-    """Held from `acquire` to `release`, or to the death of this process."""
+    """Locked from `acquire` to `release`, or to the end of this process."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: TextIO | None = None
         self.is_shared = False
 
-    def acquire(self, kind: Kind, progress: Callable[[str], None], patience_s: float = PATIENCE_S) -> None:
-        """Wait for a command to end; refuse at once beside a session that owns its servers. Raises EnvironmentFault.
+    def acquire(self, kind: Kind, progress: Callable[[str], None], timeout_s: float = LOCK_TIMEOUT_S) -> None:
+        """Lock. Blocks while a command has the lock; a session that owns its servers is refused at once.
 
-        Beside sessions that share detached servers another session gets its share: see `is_shared`.
+        Sessions that use detached servers share the lock: then `is_shared` is True. Raises EnvironmentFault.
         """
         file = self._path.open("a+")
-        deadline, told = time.monotonic() + patience_s, False
+        deadline, reported = time.monotonic() + timeout_s, False
         while not try_lock(file, fcntl.LOCK_EX):
             if kind == "session" and try_lock(file, fcntl.LOCK_SH):
                 self._file, self.is_shared = file, True
                 return
-            holder = holder_of(file)
-            if holder.get("kind") == "session" or time.monotonic() > deadline:
+            owner = owner_of(file)
+            if owner.get("kind") == "session" or time.monotonic() > deadline:
                 file.close()
-                raise _in_use(self._path, holder)
-            if not told:
-                progress(f"waiting for process {holder.get('pid', '?')}, which starts or ends these servers")
-                told = True
+                raise _in_use(self._path, owner)
+            if not reported:
+                progress(f"waiting for process {owner.get('pid', '?')}, which starts or stops these servers")
+                reported = True
             time.sleep(0.1)
-        # A session as well only starts servers at first: that is worth waiting for.
-        write_holder(file, "command")
+        # A session also starts servers first; other processes wait for that.
+        write_owner(file, "command")
         self._file = file
 
     def keep(self, *, share: bool) -> None:
-        """The session goes on from here; `share`: other sessions may use the servers as well, nobody may end them."""
+        """Become a session. `share`: other sessions may use the servers too, and no process may stop them."""
         if self._file is not None and not self.is_shared:
-            write_holder(self._file, "session")
+            write_owner(self._file, "session")
             if share:
                 fcntl.flock(self._file, fcntl.LOCK_SH)
 
     def refuse_shared(self) -> None:
-        """Raise EnvironmentFault where only a sole owner may go on."""
+        """Raises EnvironmentFault if other sessions share the lock."""
         if self.is_shared and self._file is not None:
-            raise _in_use(self._path, holder_of(self._file))
+            raise _in_use(self._path, owner_of(self._file))
 
     def release(self) -> None:
-        """Safe to call twice."""
+        """Unlock. Idempotent."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
 
 def try_lock(file: TextIO, operation: int) -> bool:
-    """Whether `file` could be locked at once (flock)."""
+    """Try to lock `file` (flock) without blocking; returns whether it is locked now."""
     try:
         fcntl.flock(file, operation | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -82,27 +84,54 @@ def try_lock(file: TextIO, operation: int) -> bool:
     return True
 
 
-def write_holder(file: TextIO, kind: Kind) -> None:
-    """Say in a locked file who we are."""
+def write_owner(file: TextIO, kind: Kind) -> None:
+    """Write this process into a file that it has locked."""
     file.seek(0)
     file.truncate()
     json.dump({"kind": kind, "pid": os.getpid(), "program": Path(sys.argv[0]).name}, file)
     file.flush()
 
 
-def holder_of(file: TextIO) -> dict[str, object]:
-    """Who has locked `file`, as that process says: `kind`, `pid`, `program`."""
+def owner_of(file: TextIO) -> dict[str, object]:
+    """The process that has locked `file`, as it wrote itself: `kind`, `pid`, `program`. Empty if not known."""
     file.seek(0)
     try:
         found = json.loads(file.read())
-    except ValueError:  # it has the lock and has not written yet
+    except ValueError:  # the process has locked the file and not written yet
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _in_use(path: Path, holder: dict[str, object]) -> EnvironmentFault:
+def _in_use(path: Path, owner: dict[str, object]) -> EnvironmentFault:
     return EnvironmentFault(
         f"state directory {path.parent.parent}",
-        f"process {holder.get('pid', '?')} ({holder.get('program', 'unknown')}) is using its servers",
-        "wait for it or end it, or give another --state-dir",
+        f"process {owner.get('pid', '?')} ({owner.get('program', 'unknown')}) is using its servers",
+        "wait for it, end it, or choose another --state-dir",
     )
+
+
+@contextmanager
+def stages_locked(state_dir: Path, stages: Sequence[str]) -> Iterator[None]:
+    """Lock `stages` of a state directory while the block runs: two `up` with one stage would take over each other's
+    state, slots and transactional ids.
+
+    Raises EnvironmentFault if another process runs one of them, or if the directory cannot be written or locked.
+    """
+    # Layout.of marks an empty directory as ours: without the mark `dev reset` would keep the stages' state.
+    folder = Layout.of(state_dir).state_dir / "stages" / "run"
+    where = f"state directory {state_dir}"
+    with ExitStack() as locks:
+        for stage in stages:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                file = locks.enter_context((folder / f"{stage}.lock").open("a+"))
+                locked = try_lock(file, fcntl.LOCK_EX)
+            except OSError as error:
+                why = f"stages/run/{stage}.lock cannot be locked ({error.strerror})"
+                next_step = "make it writable, or choose another --state-dir"
+                raise EnvironmentFault(where, why, next_step) from None
+            if not locked:
+                why = f"process {owner_of(file).get('pid', '?')} runs {stage} on it already"
+                raise EnvironmentFault(where, why, "end that one (Ctrl-C), or choose another --state-dir")
+            write_owner(file, "session")
+        yield

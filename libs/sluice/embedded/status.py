@@ -1,4 +1,4 @@
-"""What runs in a state directory and how to reach it, read from the process table; starts nothing."""
+"""Which servers of a state directory run, and how to reach them. Reads the process table; starts nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sluice.errors import EnvironmentFault
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """One server. `pid` and the memory are None when it does not run, `port` is None before its first start."""
+    """One server. `pid` and `pss_mib` are None if it does not run; `port` is None before its first start."""
 
     name: str
     pid: int | None
@@ -27,7 +27,7 @@ class ServerStatus:
 
 
 def status(state_dir: Path) -> list[ServerStatus]:
-    """The three servers of a state directory, which need not exist."""
+    """The three servers of a state directory; the directory need not exist."""
     layout = Layout(state_dir.expanduser().resolve())
     known = ports.remembered(layout.ports)
     return [_status(layout, kind.name, known.get(kind.name)) for kind in stopping.KINDS]
@@ -41,7 +41,7 @@ def _status(layout: Layout, name: str, port: int | None) -> ServerStatus:
 
 
 def _pss_mib(process: psutil.Process) -> float | None:
-    """Proportional memory of the process and its children, in MiB; None where the system does not tell."""
+    """Proportional memory of the process and its children, in MiB; None if the system does not show it."""
     try:
         family = [process, *process.children(recursive=True)]
         return round(sum(member.memory_full_info().pss for member in family) / 2**20, 1)
@@ -50,14 +50,17 @@ def _pss_mib(process: psutil.Process) -> float | None:
 
 
 def stopped_broker(state_dir: Path, bootstrap_servers: str) -> bool:
-    """Whether `bootstrap_servers` is the embedded broker of a state directory, and it does not run."""
+    """Whether `bootstrap_servers` is the embedded broker of a state directory and does not run."""
     layout = Layout(state_dir.expanduser().resolve())
     port = ports.remembered(layout.ports).get("kafka")
     return bootstrap_servers == f"{LOOPBACK}:{port}" and processes.find(layout.marker("kafka")) is None
 
 
 def database(state_dir: Path, name: str) -> str:
-    """The DSN of a database of the running Postgres, which is created unless it exists. Raises EnvironmentFault."""
+    """The DSN of a database of the running Postgres; the database is created unless it exists.
+
+    Raises EnvironmentFault if Postgres does not run.
+    """
     found = {server.name: server for server in status(state_dir)}["postgres"]
     if found.pid is None or found.port is None:
         raise EnvironmentFault(f"state directory {state_dir}", "not running: postgres", "start it with `sluice dev up`")
@@ -68,14 +71,14 @@ def database(state_dir: Path, name: str) -> str:
 
 
 def environment(state_dir: Path) -> dict[str, str]:
-    """The variables by which stages, psql and other programs reach the running servers.
+    """The variables with which stages, psql and other programs reach the running servers.
 
-    Raises EnvironmentFault when one of them does not run.
+    Raises EnvironmentFault if one of the servers does not run.
     """
     found = {server.name: server for server in status(state_dir)}
-    asleep = [server.name for server in found.values() if server.pid is None]
-    if asleep:
-        why = f"not running: {', '.join(asleep)}"
+    stopped = [server.name for server in found.values() if server.pid is None]
+    if stopped:
+        why = f"not running: {', '.join(stopped)}"
         raise EnvironmentFault(f"state directory {state_dir}", why, "start the servers with `sluice dev up`")
     layout = Layout(state_dir.expanduser().resolve())
     password, port = layout.postgres_password.read_text().strip(), found["postgres"].port
@@ -84,7 +87,7 @@ def environment(state_dir: Path) -> dict[str, str]:
         "SLUICE_KAFKA__BOOTSTRAP_SERVERS": f"{LOOPBACK}:{found['kafka'].port}",
         "SLUICE_REGISTRY__URL": f"http://{LOOPBACK}:{found['registry'].port}{API}",
         "SLUICE_POSTGRES_DSN": f"postgresql://{SUPERUSER}:{password}@{LOOPBACK}:{port}/postgres",
-        # What libpq's programs read by themselves.
+        # Read by libpq's programs.
         "PGHOST": LOOPBACK,
         "PGPORT": str(port),
         "PGUSER": SUPERUSER,

@@ -1,4 +1,4 @@
-"""Ends the servers of a state directory, whoever started them: by themselves, from `dev down`, or what a crash left."""
+"""Stops the servers of a state directory, by whichever process they were started."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from sluice.embedded import aot, processes
 from sluice.embedded.kafka import Kafka
 from sluice.embedded.layout import Layout
 from sluice.embedded.postgres import Postgres
-from sluice.embedded.registry import Registry
+from sluice.embedded.registry import RegistryServer
 from sluice.embedded.server import Server, owner_mark
-from sluice.embedded.stage_locks import stages_locked
-from sluice.embedded.state_lock import StateLock
+from sluice.embedded.state_lock import StateLock, stages_locked
 from sluice.names import STAGES
 
-KINDS: tuple[type[Server], ...] = (Kafka, Postgres, Registry)
+KINDS: tuple[type[Server], ...] = (Kafka, Postgres, RegistryServer)
 Progress = Callable[[str], None]
 
 
 def stop(layout: Layout, kinds: Collection[type[Server]], deadline_s: float) -> None:
-    """End these servers, Kafka and the registry at once, then the registry's database."""
+    """Stop these servers: Kafka and the registry at the same time, then the registry's database."""
     if maker := processes.find(layout.marker(aot.NAME)):
         processes.end(maker, [signal.SIGTERM, signal.SIGKILL], 4.0)
     for phase in ([k for k in kinds if k is not Postgres], [k for k in kinds if k is Postgres]):
@@ -35,9 +34,9 @@ def stop(layout: Layout, kinds: Collection[type[Server]], deadline_s: float) -> 
 
 
 def end_orphans(layout: Layout) -> None:
-    """End at once what a killed session left: the kernel does it too, this waits until it is done.
+    """End the servers of a killed session. The kernel ends them too; this waits until they have ended.
 
-    To be called with the lock held: whoever owned a server that is not detached is dead then.
+    Call it with the state directory locked: then the owner of any server that is not detached is dead.
     """
     for kind in KINDS:
         process = processes.find(layout.marker(kind.name))
@@ -50,8 +49,8 @@ def is_detached(process: psutil.Process) -> bool:
 
 
 @contextmanager
-def held(state_dir: Path, progress: Progress) -> Iterator[Layout]:
-    """The state directory, with nobody else starting or ending its servers."""
+def locked(state_dir: Path, progress: Progress) -> Iterator[Layout]:
+    """The layout of the state directory; no other process starts or stops its servers in the block."""
     layout = Layout.of(state_dir)
     lock = StateLock(layout.lock)
     lock.acquire("command", progress)
@@ -62,17 +61,21 @@ def held(state_dir: Path, progress: Progress) -> Iterator[Layout]:
 
 
 def down(state_dir: Path, progress: Progress, deadline_s: float = 20.0) -> list[str]:
-    """End every server of the state directory: the names of those that ran. Raises EnvironmentFault when a session
-    uses them."""
-    with held(state_dir, progress) as layout:
+    """Stop every server of the state directory; returns the names of those that ran.
+
+    Raises EnvironmentFault if a session uses them.
+    """
+    with locked(state_dir, progress) as layout:
         running = [kind.name for kind in KINDS if processes.find(layout.marker(kind.name)) is not None]
         stop(layout, KINDS, deadline_s)
         return running
 
 
 def reset(state_dir: Path, progress: Progress, deadline_s: float = 20.0) -> None:
-    """End every server and delete topics, databases and schemas together. Raises EnvironmentFault while an `up` runs
-    stages of this directory."""
-    with held(state_dir, progress) as layout, stages_locked(state_dir, STAGES):
+    """Stop every server and delete its data: topics, databases and schemas together.
+
+    Raises EnvironmentFault while an `up` runs stages of this directory.
+    """
+    with locked(state_dir, progress) as layout, stages_locked(state_dir, STAGES):
         stop(layout, KINDS, deadline_s)
         layout.delete()

@@ -1,4 +1,4 @@
-"""Archives of the artifact cache, unpacked: a directory is complete or absent, and a damaged one is noticed."""
+"""Unpacked archives of the artifact cache. A directory is complete or does not exist; damage is detected."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ CONTENT = "content.json"
 
 
 def unpacked_dir(cache: Path, archive: Artifact) -> Path:
-    """Where the archive's content lies, or will."""
+    """The directory for the archive's content; it may not exist yet."""
     return cache / f"{archive.artifact}-{archive.version}-{archive.sha256[:12]}"
 
 
 def is_whole(directory: Path) -> bool:
-    """Whether every file is there with the size it had when it was unpacked. Cheaper than a checksum at each start."""
+    """Whether every file exists with the size it had after unpacking. Cheaper than a checksum at each start."""
     try:
         sizes: dict[str, int] = json.loads((directory / CONTENT).read_text())
         return all((directory / name).stat().st_size == size for name, size in sizes.items())
@@ -30,7 +30,7 @@ def is_whole(directory: Path) -> bool:
 
 
 def unpack(archive: Path, target: Path) -> None:
-    """Unpack a checked archive. Raises EnvironmentFault when the disk does not take it."""
+    """Unpack a checked archive. Raises EnvironmentFault if the disk refuses it."""
     scratch = Path(tempfile.mkdtemp(prefix=".unpack-", dir=target.parent))
     try:
         with tarfile.open(archive) as tar:
@@ -38,7 +38,7 @@ def unpack(archive: Path, target: Path) -> None:
             tar.extractall(scratch)  # noqa: S202  the archive is the one pinned by sha256
         sizes = {str(p.relative_to(scratch)): p.stat().st_size for p in scratch.rglob("*") if p.is_file()}
         (scratch / CONTENT).write_text(json.dumps(sizes))
-        if target.exists():  # damaged, else nobody would unpack
+        if target.exists():  # it is damaged, otherwise nothing is unpacked
             shutil.rmtree(target)
         os.rename(scratch, target)
     except OSError as error:

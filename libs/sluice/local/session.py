@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sluice.embedded import Servers
-from sluice.embedded.stage_locks import stages_locked
+from sluice.embedded.state_lock import stages_locked
 from sluice.errors import EnvironmentFault, Transient
 from sluice.local.edit_latency import EditLatency
 from sluice.local.ending import Ending, ending, sentence

@@ -183,7 +183,7 @@ def test_the_pod_monitor_finds_the_port_and_names_the_job_after_the_stage(chart:
 
 
 @pytest.mark.parametrize(
-    ("bad", "told"),
+    ("bad", "message"),
     [
         ({"replicas": 3}, "replicas"),
         ({"image": {"tags": "1"}}, "tags"),
@@ -199,9 +199,9 @@ def test_the_pod_monitor_finds_the_port_and_names_the_job_after_the_stage(chart:
     ],
 )
 def test_values_that_the_chart_does_not_know_are_refused(
-    chart: helm_python.Chart, bad: dict[str, Any], told: str
+    chart: helm_python.Chart, bad: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(helm_python.HelmValuesError, match=told):
+    with pytest.raises(helm_python.HelmValuesError, match=message):
         chart.render({**NEEDED, **bad}, name="gold", namespace="data")
 
 

@@ -50,7 +50,9 @@ def test_whoever_is_waited_for_can_be_found_healthy(services: dict[str, Any]) ->
         for other, how in service.get("depends_on", {}).items():
             assert other in services, f"{name} waits for {other}, which is not there"
             if how["condition"] == "service_healthy":
-                assert "healthcheck" in services[other], f"{name} waits until {other} is healthy, and nothing tells"
+                assert "healthcheck" in services[other], (
+                    f"{name} waits until {other} is healthy, but it has no health check"
+                )
 
 
 def test_every_lasting_service_has_a_health_check_or_is_only_a_visitor(services: dict[str, Any]) -> None:
@@ -79,8 +81,8 @@ def test_passwords_come_from_the_environment(services: dict[str, Any]) -> None:
     for name, service in services.items():
         for variable, value in (service.get("environment") or {}).items():
             if "PASSWORD" in variable or "SECRET" in variable:
-                assert value.startswith("${"), f"{name}: {variable} stands in the file"
-            assert not re.search(r"://\w+:(?!\$\{)[^@/]+@", str(value)), f"{name}: {variable} holds a password"
+                assert value.startswith("${"), f"{name}: {variable} is written in the file"
+            assert not re.search(r"://\w+:(?!\$\{)[^@/]+@", str(value)), f"{name}: {variable} contains a password"
 
 
 def test_ports_are_published_on_loopback_only(services: dict[str, Any]) -> None:
@@ -136,14 +138,14 @@ def test_the_broker_is_set_like_the_embedded_one(services: dict[str, Any]) -> No
 
 def test_postgres_decodes_its_log_and_has_the_databases_that_are_asked_for(services: dict[str, Any]) -> None:
     assert "wal_level=logical" in services["postgres"]["command"]
-    made = set(re.findall(r"CREATE DATABASE (\w+)", (ROOT / "deploy/postgres/databases.sql").read_text("utf-8")))
+    created = set(re.findall(r"CREATE DATABASE (\w+)", (ROOT / "deploy/postgres/databases.sql").read_text("utf-8")))
     asked = {
         match[1]
         for service in services.values()
         for value in (service.get("environment") or {}).values()
         if (match := re.search(r"postgresql://\S*?postgres:5432/(\w+)", str(value)))
     }
-    assert made == asked
+    assert created == asked
 
 
 def test_prometheus_scrapes_every_stage_where_it_serves(services: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(find_java().major < aot.OLDEST_MAJOR, reason="th
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache beside the jars that are there already."""
+    """An empty cache, with the jars that exist already."""
     fetch(listed(["broker"]), lambda _line: None)
     monkeypatch.setenv("SLUICE_ARTIFACTS_DIR", str(cache_dir()))
     monkeypatch.setenv("SLUICE_CACHE_DIR", str(tmp_path))
@@ -68,5 +68,5 @@ def test_the_cache_appears_complete_and_the_jvm_accepts_it(cache: Path) -> None:
     assert left_in(cache) == [aot.cache_file(find_java(), jars).name]
     flags = [*JVM, *aot.jvm_flags(jars), "-XX:AOTMode=on"]  # `on`: ends with an error if it does not fit
     command = [str(find_java().path), *flags, "-cp", ":".join(map(str, jars)), "kafka.Kafka"]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=within(60), check=False)
-    assert "USAGE" in told.stdout + told.stderr
+    done = subprocess.run(command, capture_output=True, text=True, timeout=within(60), check=False)
+    assert "USAGE" in done.stdout + done.stderr

@@ -1,7 +1,7 @@
 """What a crash of the broker must not take: the markers of transactions whose end it had promised.
 
 Kafka 4.3.0 and 4.3.1 take a partition without a leader for a deleted one and skip its markers (KAFKA-20734). A lone
-broker that comes back within its own session has such a moment: read_committed stands still there for ever.
+broker that comes back within its own session has such a moment: read_committed stops there for ever.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`sluice dev`: servers that go on after the command, are found again, and end when told to."""
+"""`sluice dev`: servers that run on after the command, are found again, and end on request."""
 
 import json
 import signal
@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from sluice.cli.main import app
 from sluice.embedded import processes, status
-from sluice.embedded.stage_locks import stages_locked
+from sluice.embedded.state_lock import stages_locked
 from support.one_entity import write_pipeline
 from support.pace import within
 from support.waiting import eventually
@@ -31,8 +31,8 @@ def state_dir(tmp_path: Path) -> Iterator[Path]:
 
 @contextmanager
 def clearing(path: Path) -> Iterator[Path]:
-    """What ends the servers is a process of its own: servers that outlive whoever started them outlive a test that is
-    killed, too. The kernel closes its input when this process is gone."""
+    """A process of its own stops the servers, because detached servers also outlive a test that is killed. The kernel
+    closes its input when this process has ended."""
     command = [sys.executable, "-c", CLEARING, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as cleaner:
         yield path
@@ -63,14 +63,14 @@ def test_servers_go_on_from_up_to_down_and_reset_empties_all_of_them(tmp_path: P
 
     up = dev(tmp_path, "up")
     assert up.exit_code == 0, up.output
-    told = json.loads(dev(tmp_path, "status", "--json").stdout)["servers"]
-    assert {name for name, server in told.items() if server["running"] and server["detached"]} == {
+    running = json.loads(dev(tmp_path, "status", "--json").stdout)["servers"]
+    assert {name for name, server in running.items() if server["running"] and server["detached"]} == {
         "kafka",
         "postgres",
         "registry",
     }
 
-    assert f"postgres  127.0.0.1:{told['postgres']['port']}" in up.stdout
+    assert f"postgres  127.0.0.1:{running['postgres']['port']}" in up.stdout
     assert "there is no" in dev(tmp_path, "env").stderr
     write_pipeline(tmp_path, "mine", ["person"])
     of_pipeline = dev(tmp_path, "env", "--json")
@@ -84,16 +84,16 @@ def test_servers_go_on_from_up_to_down_and_reset_empties_all_of_them(tmp_path: P
     url = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.strip()
     assert httpx.get(f"{url}/subjects").json() == []
 
-    groups = dev(tmp_path, "kafka-consumer-groups", "--group", "nobody", "--reset-offsets", "--all-topics", "--execute")
+    groups = dev(tmp_path, "kafka-consumer-groups", "--group", "unused", "--reset-offsets", "--all-topics", "--execute")
     assert groups.exit_code == 3, "a reset that says not where to"
     assert dev(tmp_path, "kafka-consumer-groups", "--list").exit_code == 0
 
-    killed = psutil.Process(told["registry"]["pid"])
+    killed = psutil.Process(running["registry"]["pid"])
     processes.end(killed, [9], 5.0)
     assert dev(tmp_path, "status").exit_code == 1
     assert dev(tmp_path, "up").exit_code == 0
     now = {server.name: server.pid for server in status(state_dir)}
-    assert (now["kafka"], now["postgres"]) == (told["kafka"]["pid"], told["postgres"]["pid"])
+    assert (now["kafka"], now["postgres"]) == (running["kafka"]["pid"], running["postgres"]["pid"])
     assert now["registry"] not in (None, killed.pid)
 
     assert "ended kafka, postgres, registry; the data stays" in dev(tmp_path, "down").stdout

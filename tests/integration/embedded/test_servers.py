@@ -52,7 +52,7 @@ def read_it_back(servers: Servers) -> tuple[bytes | None, str, str]:
 
 
 def subject(registry_url: str) -> str:
-    """Read from the registry. After its database came back, it fails once for each connection it held."""
+    """Read from the registry. After its database came back, it fails once for each connection that it had."""
     deadline = time.monotonic() + within(60)
     while (answer := httpx.get(f"{registry_url}/subjects/kept-value/versions/latest")).is_server_error:
         assert time.monotonic() < deadline, answer.text
@@ -64,7 +64,7 @@ KEPT = (b"record", "row", "kept-value")
 
 @pytest.fixture(scope="module")
 def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Below a private directory, as a home is: as root, Postgres then keeps its data elsewhere. In its name stands
+    """Below a private directory, as a home is: as root, Postgres then keeps its data elsewhere. Its name contains
     what files of settings take for something else."""
     above = tmp_path_factory.mktemp("servers")
     above.chmod(0o700)

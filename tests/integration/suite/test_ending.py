@@ -1,4 +1,4 @@
-"""A run that is told to end does so in order, whoever is told: the controller, a worker, or all of them at once."""
+"""A run that gets a signal ends in order: if the controller gets it, or a worker, or all of them at once."""
 
 import os
 import signal
@@ -64,7 +64,7 @@ def tell_all(run: psutil.Process, number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tell", "number"),
+    ("send", "number"),
     [
         (tell_controller, signal.SIGINT),
         (tell_controller_twice, signal.SIGTERM),
@@ -75,12 +75,12 @@ def tell_all(run: psutil.Process, number: int) -> None:
 def test_a_run_that_is_told_to_end_ends_its_servers_and_tells_its_summary(
     tmp_path: Path,
     start: Callable[..., subprocess.Popen[str]],
-    tell: Callable[[psutil.Process, int], None],
+    send: Callable[[psutil.Process, int], None],
     number: signal.Signals,
 ) -> None:
     run = start(SUITE, *PLUGINS, "-n", "2")
     servers = pids_of_servers(tmp_path, 2)
-    tell(psutil.Process(run.pid), number)
+    send(psutil.Process(run.pid), number)
     said = run.communicate(timeout=within(60))[0]
     assert run.returncode == pytest.ExitCode.INTERRUPTED, said
     assert "short test summary info" in said or "no tests ran" in said or "KeyboardInterrupt" in said, said

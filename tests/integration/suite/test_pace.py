@@ -52,13 +52,13 @@ def test_given(request):
 
 @pytest.fixture
 def slowing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that is three times slower when looked at again."""
+    """A machine that is three times slower when it is measured again."""
     monkeypatch.setenv(pace.VARIABLE, "1")
     monkeypatch.setattr(pace, "measured", lambda: 3.0)
 
 
 @pytest.mark.usefixtures("slowing")
-def test_a_wait_looks_at_the_machine_again_before_it_gives_up() -> None:
+def test_a_wait_calls_at_the_machine_again_before_it_gives_up() -> None:
     began = time.monotonic()
     assert eventually(lambda: time.monotonic() - began > 0.25, deadline_s=0.1)
     assert os.environ[pace.VARIABLE] == "3.00"
@@ -69,11 +69,11 @@ def test_a_wait_looks_at_the_machine_again_before_it_gives_up() -> None:
 def test_a_wait_goes_on_while_there_is_progress_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(pace.VARIABLE, "1")
     monkeypatch.setattr(pace, "measured", lambda: 1.0)
-    looks: list[int] = []
+    calls: list[int] = []
 
     def progress() -> int:
-        looks.append(1)
-        return len(looks)
+        calls.append(1)
+        return len(calls)
 
     began = time.monotonic()
     assert eventually(lambda: time.monotonic() - began > 0.3, deadline_s=0.1, progress=progress)

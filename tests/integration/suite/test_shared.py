@@ -1,4 +1,4 @@
-"""What tests share is named once when it fails or breaks, and made anew for the tests behind."""
+"""A shared fixture that fails or breaks is reported once, and created again for the tests after it."""
 
 import re
 from collections.abc import Callable
@@ -52,11 +52,11 @@ from types import SimpleNamespace
 from support import scenario
 
 class Pipeline:
-    made = 0
+    created = 0
     run = SimpleNamespace(state_dir="/somewhere")
     def __init__(self):
-        Pipeline.made += 1
-        self.number, self.why = Pipeline.made, ""
+        Pipeline.created += 1
+        self.number, self.why = Pipeline.created, ""
     def broken(self):
         return self.why
 
@@ -69,11 +69,11 @@ sessions = set()
 @pytest.fixture(scope="module")
 def pipeline(session):
     sessions.add(id(session))
-    made = Pipeline()
-    scenario.STARTED.append(made)
-    yield made
-    scenario.STARTED.remove(made)
-    print("ended", made.number)
+    running = Pipeline()
+    scenario.STARTED.append(running)
+    yield running
+    scenario.STARTED.remove(running)
+    print("ended", running.number)
 
 @pytest.fixture(scope="module")
 def user(pipeline):
@@ -103,6 +103,6 @@ def test_a_pipeline_that_a_failed_test_left_broken_is_named_once_and_started_ane
         ("FAILED", "test_fails_and_leaves_it_whole"),
         ("PASSED", "test_last"),
     }
-    told = "broken after test_given.py::test_breaks_it; the tests behind it start a new one:\nthe broker is gone"
-    assert said.count(told) == 1
+    message = "broken after test_given.py::test_breaks_it; the tests behind it start a new one:\nthe broker is gone"
+    assert said.count(message) == 1
     assert said.count("start a new one") == 1

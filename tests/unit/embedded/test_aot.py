@@ -1,4 +1,4 @@
-"""The broker's ahead-of-time cache: used only where it fits, awaited by nobody."""
+"""The broker's ahead-of-time cache: used only if it fits; nothing waits for it."""
 
 import os
 from pathlib import Path

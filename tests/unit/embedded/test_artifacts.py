@@ -33,9 +33,13 @@ def test_a_coordinate_may_name_a_classifier_and_a_packaging() -> None:
 
 @pytest.mark.parametrize(
     ("content", "why"),
-    [(CONTENT[:5], "cut: it has 5 of 15 bytes"), (b"what was altered", "wrong checksum"), (b"", "cut: it has 0")],
+    [
+        (CONTENT[:5], "incomplete: it has 5 of 15 bytes"),
+        (b"what was altered", "wrong checksum"),
+        (b"", "incomplete: it has 0"),
+    ],
 )
-def test_a_cut_or_altered_file_is_named_as_such(tmp_path: Path, content: bytes, why: str) -> None:
+def test_an_incomplete_or_altered_file_is_named_as_such(tmp_path: Path, content: bytes, why: str) -> None:
     path = tmp_path / "a-1.jar"
     path.write_bytes(content)
     assert why in (damage(ARTIFACT, path) or "")

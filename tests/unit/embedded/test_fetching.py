@@ -20,13 +20,13 @@ JAR = b"a jar's bytes" * 1000
 
 
 def archive(**files: bytes) -> bytes:
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w:gz") as tar:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
         for name, content in files.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
-    return made.getvalue()
+    return archive.getvalue()
 
 
 TAR = archive(program=b"run me", data=b"x" * 5000)
@@ -66,14 +66,14 @@ class Repository:
 
 @pytest.fixture
 def repository(monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
-    made = Repository()
-    monkeypatch.setitem(_core.DEFAULT_REMOTE_REPOS, "central", made.url)
+    repository = Repository()
+    monkeypatch.setitem(_core.DEFAULT_REMOTE_REPOS, "central", repository.url)
     monkeypatch.setattr(fetching, "ATTEMPTS", 2)
-    thread = threading.Thread(target=made.server.serve_forever, args=(0.01,))
+    thread = threading.Thread(target=repository.server.serve_forever, args=(0.01,))
     thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    yield repository
+    repository.server.shutdown()
+    repository.server.server_close()
     thread.join()
 
 
@@ -105,9 +105,9 @@ def test_a_cut_download_is_tried_again_and_never_seen_in_the_cache(repository: R
     assert repository.asked == 2
 
 
-def test_a_download_that_stays_cut_is_an_error_with_a_way_out(repository: Repository, cache: Path) -> None:
+def test_a_download_that_stays_incomplete_is_an_error_with_a_way_out(repository: Repository, cache: Path) -> None:
     repository.answers = [JAR[:100]]
-    with pytest.raises(EnvironmentFault, match=r"cut: it has 100 of 13000 bytes.*SLUICE_ARTIFACTS_DIR"):
+    with pytest.raises(EnvironmentFault, match=r"incomplete: it has 100 of 13000 bytes.*SLUICE_ARTIFACTS_DIR"):
         fetch([pinned(JAR)], silent)
     assert visible(cache) == []
 
@@ -130,7 +130,7 @@ def test_a_cached_file_that_was_damaged_is_named_and_fetched_again(repository: R
     repository.answers = [JAR]
     lines: list[str] = []
     assert fetch([pinned(JAR)], lines.append).of("broker")[0].read_bytes() == JAR
-    assert "cut: it has 12999 of 13000 bytes; fetching it again" in lines[0]
+    assert "incomplete: it has 12999 of 13000 bytes; fetching it again" in lines[0]
 
 
 def test_an_archive_is_unpacked_and_mended_when_its_content_was_damaged(repository: Repository, cache: Path) -> None:
@@ -144,7 +144,7 @@ def test_an_archive_is_unpacked_and_mended_when_its_content_was_damaged(reposito
 
 
 @pytest.mark.parametrize(
-    ("content", "why"), [(None, "it is missing"), (JAR[:50], "cut: it has 50"), (JAR[::-1], "wrong checksum")]
+    ("content", "why"), [(None, "it is missing"), (JAR[:50], "incomplete: it has 50"), (JAR[::-1], "wrong checksum")]
 )
 @pytest.mark.parametrize("packaging", ["jar", "tar.gz"])
 def test_a_directory_for_closed_networks_is_checked_too_and_never_written(

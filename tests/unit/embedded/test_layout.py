@@ -1,4 +1,4 @@
-"""What a state directory holds, and what a reset may delete."""
+"""What a state directory contains, and what a reset may delete."""
 
 from pathlib import Path
 

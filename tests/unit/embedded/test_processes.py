@@ -29,9 +29,9 @@ STUBBORN = (
 
 @pytest.fixture
 def marker() -> Iterator[str]:
-    made = f"sluice.server=test:{uuid.uuid4().hex}"
-    yield made
-    if process := processes.find(made):
+    marker = f"sluice.server=test:{uuid.uuid4().hex}"
+    yield marker
+    if process := processes.find(marker):
         process.kill()
 
 

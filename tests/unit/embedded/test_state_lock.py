@@ -18,7 +18,7 @@ from sluice.embedded.state_lock import StateLock
 lock = StateLock(Path(sys.argv[1]))
 lock.acquire("session", print)
 lock.keep(share=False)
-print("held", flush=True)
+print("locked", flush=True)
 time.sleep(300)
 """
 
@@ -60,14 +60,14 @@ def test_waiting_for_a_command_has_a_deadline(path: Path) -> None:
     holder = StateLock(path)
     holder.acquire("command", silent)
     with pytest.raises(EnvironmentFault, match="is using its servers"):
-        StateLock(path).acquire("command", silent, patience_s=0.2)
+        StateLock(path).acquire("command", silent, timeout_s=0.2)
     holder.release()
 
 
 def test_a_killed_holder_leaves_no_lock(path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
+        assert holder.stdout.readline() == "locked\n"
         with pytest.raises(EnvironmentFault, match=f"process {holder.pid}"):
             StateLock(path).acquire("session", silent)
         holder.kill()

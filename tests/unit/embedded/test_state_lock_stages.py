@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sluice.embedded.layout import MARK
-from sluice.embedded.stage_locks import stages_locked
+from sluice.embedded.state_lock import stages_locked
 from sluice.errors import EnvironmentFault
 
 

@@ -1,4 +1,4 @@
-"""What has begun is waited for as long as it makes progress."""
+"""A started process is waited for as long as it makes progress."""
 
 import signal
 import sys
@@ -12,43 +12,45 @@ import pytest
 
 from sluice.embedded import processes, server
 from sluice.embedded.layout import Layout
-from sluice.embedded.patience import CPU_STEP_S, Patience, Signs, signs
 from sluice.embedded.processes import Command
 from sluice.embedded.server import Server
+from sluice.embedded.stall import CPU_STEP_S, Activity, StallDetector, activity_of
 from sluice.errors import EnvironmentFault
 
-STILL = Signs(1.0, 10, 100)
-BUSY = Signs(1.0 + CPU_STEP_S, 10, 100)
-HOUSEKEEPING = Signs(1.0 + CPU_STEP_S / 2, 10, 100)
-READING = Signs(1.0, 20, 100)
-TELLING = Signs(1.0, 10, 200)
-ROTATED = Signs(1.0, 10, 0)
-UNSEEN = Signs(0.0, 0, 0)
+STILL = Activity(1.0, 10, 100)
+BUSY = Activity(1.0 + CPU_STEP_S, 10, 100)
+HOUSEKEEPING = Activity(1.0 + CPU_STEP_S / 2, 10, 100)
+READING = Activity(1.0, 20, 100)
+LOGGING = Activity(1.0, 10, 200)
+ROTATED = Activity(1.0, 10, 0)
+UNSEEN = Activity(0.0, 0, 0)
 
 
 @pytest.mark.parametrize(
-    ("looks", "said"),
+    ("samples", "reason"),
     [
         ([(0, STILL), (89, STILL)], ""),
-        ([(0, STILL), (91, STILL)], "stood still for 91 s"),
-        ([(0, STILL), (91, HOUSEKEEPING)], "stood still for 91 s"),
+        ([(0, STILL), (91, STILL)], "made no progress for 91 s"),
+        ([(0, STILL), (91, HOUSEKEEPING)], "made no progress for 91 s"),
         ([(0, STILL), (89, BUSY), (178, BUSY)], ""),
-        ([(0, STILL), (89, BUSY), (180, BUSY)], "stood still for 91 s"),
+        ([(0, STILL), (89, BUSY), (180, BUSY)], "made no progress for 91 s"),
         ([(0, STILL), (89, READING), (178, READING)], ""),
-        ([(0, STILL), (89, TELLING), (178, TELLING)], ""),
+        ([(0, STILL), (89, LOGGING), (178, LOGGING)], ""),
         ([(0, STILL), (89, ROTATED), (178, ROTATED)], ""),
-        ([(0, UNSEEN), (91, UNSEEN)], "stood still for 91 s"),
+        ([(0, UNSEEN), (91, UNSEEN)], "made no progress for 91 s"),
         ([(0, STILL), (60, HOUSEKEEPING), (89, BUSY), (150, BUSY)], ""),
-        ([(at, Signs(at, at, at)) for at in range(0, 1_200, 60)], ""),
-        ([(at, Signs(at, at, at)) for at in range(0, 1_300, 60)], "still at work after 1260 s"),
+        ([(at, Activity(at, at, at)) for at in range(0, 1_200, 60)], ""),
+        ([(at, Activity(at, at, at)) for at in range(0, 1_300, 60)], "still works after 1260 s"),
     ],
 )
-def test_a_wait_ends_when_nothing_moves_or_after_twenty_minutes(looks: list[tuple[float, Signs]], said: str) -> None:
-    patience = Patience(0.0)
-    *before, last = [patience.spent(now, seen) for now, seen in looks]
+def test_a_wait_ends_without_progress_or_after_twenty_minutes(
+    samples: list[tuple[float, Activity]], reason: str
+) -> None:
+    detector = StallDetector(0.0)
+    *before, last = [detector.reason_to_give_up(now, activity) for now, activity in samples]
     assert not any(before)
-    assert said in last
-    assert bool(said) == bool(last)
+    assert reason in last
+    assert bool(reason) == bool(last)
 
 
 def program(tmp_path: Path, code: str) -> Command:
@@ -66,11 +68,11 @@ while True: print("a line", flush=True); time.sleep(0.05)
 
 
 @pytest.mark.parametrize(("code", "which"), [(WORKS_IN_A_CHILD, "cpu_s"), (WRITES, "log_bytes")])
-def test_signs_of_work_are_seen_in_children_and_in_the_log(tmp_path: Path, code: str, which: str) -> None:
+def test_activity_counts_children_and_the_log(tmp_path: Path, code: str, which: str) -> None:
     process = processes.spawn(program(tmp_path, code), detach=False)
     try:
-        before = signs(process, tmp_path / "test.log")
-        while getattr(signs(process, tmp_path / "test.log"), which) <= getattr(before, which):
+        before = activity_of(process, tmp_path / "test.log")
+        while getattr(activity_of(process, tmp_path / "test.log"), which) <= getattr(before, which):
             assert processes.is_alive(process)
             time.sleep(0.05)
     finally:
@@ -79,7 +81,7 @@ def test_signs_of_work_are_seen_in_children_and_in_the_log(tmp_path: Path, code:
 
 
 class Starting(Server):
-    """Ready when its file is there; `code` is what it does meanwhile."""
+    """Ready once its file exists; `code` is what it runs before that."""
 
     name = "starting"
     code = ""
@@ -107,23 +109,23 @@ class Stuck(Starting):
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "LOOK_EVERY_S", 0.05)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "CHECK_EVERY_S", 0.05)
     monkeypatch.setattr(server, "STALLED_S", 1.5)
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_server_that_needs_longer_than_the_patience_with_a_silent_one_is_waited_for(tmp_path: Path) -> None:
-    slow, told = Slow(Layout.of(tmp_path), {"starting": 1}), list[str]()
-    slow.start(detach=False, cancelled=threading.Event(), progress=told.append)
-    assert any("starting is still starting" in line for line in told)
+@pytest.mark.usefixtures("short_waits")
+def test_a_slow_server_that_makes_progress_is_waited_for(tmp_path: Path) -> None:
+    slow, lines = Slow(Layout.of(tmp_path), {"starting": 1}), list[str]()
+    slow.start(detach=False, cancelled=threading.Event(), progress=lines.append)
+    assert any("starting is still starting" in line for line in lines)
     Slow.stop(slow.layout, 5.0)
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_server_that_stands_still_is_told_with_its_log(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("short_waits")
+def test_a_server_without_progress_is_reported_with_its_log(tmp_path: Path) -> None:
     stuck = Stuck(Layout.of(tmp_path), {"starting": 1})
-    with pytest.raises(EnvironmentFault, match=r"stood still for \d+ s.*read .*starting.log"):
+    with pytest.raises(EnvironmentFault, match=r"made no progress for \d+ s.*read .*starting.log"):
         stuck.start(detach=False, cancelled=threading.Event())
     process = stuck.find()
     assert isinstance(process, psutil.Process)

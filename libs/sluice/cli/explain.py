@@ -30,12 +30,14 @@ def explain(
     pipeline: PipelineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell value, source record, raw record and stored response, mapping, rule and losing candidates of each field.
+    """Show where the value of each field comes from, and which claims lost.
 
-    A source record of which a newer version is parked as a dead letter, or was not read by the mapper, is named first:
-    the values made of it are older than their source.
+    For each field: value, source record, mapping, raw record, stored response, rule and losing claims.
 
-    Exit code 1: nobody knows the id.
+    Records that are newer than a claim come first: parked as dead letters, or not read by the mapper. Values from an
+    older record of the same source key are out of date.
+
+    Exit code 1: contributions have no claim to the id.
     """
     settings = read_settings(StageSettings, pipeline)
     loaded = chosen_pipeline(pipeline, settings)
@@ -53,8 +55,8 @@ def explain(
         print("\n".join(rendering.lines(found)))
     if found.state == "unknown":
         print(
-            f"no source record ever spoke of {entity} {entity_id}, as far as contributions tell. Next: `sluice lag` "
-            "tells what the mapper has not read, and what it parked",
+            f"contributions have no claim to {entity} {entity_id}. Next: `sluice lag` shows what the mapper "
+            "has not read and what it parked",
             file=sys.stderr,
         )
         raise typer.Exit(int(ExitCode.FINDING))

@@ -1,4 +1,4 @@
-"""`sluice responses`: what a polled source answered, as it is stored."""
+"""`sluice responses`: the stored responses of polled sources."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import typer
 from sluice.cli.options import JsonOption, PipelineOption
 from sluice.cli.server_access import chosen_pipeline, servers_reached
 from sluice.errors import ExitCode, SettingsError
-from sluice.explain.rendering import shown
+from sluice.explain.rendering import printable
 from sluice.explain.responses import StoredResponse, fetched_ms_of, find_response, read_response, uuid_of
 from sluice.kafka import LogReader
 from sluice.settings.stage import StageSettings, read_settings
-from sluice.times import from_us, rfc3339
+from sluice.times import text_of_us
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Stored responses of polled sources.")
 
@@ -28,17 +28,20 @@ def _group() -> None:
 
 @app.command()
 def show(
-    response_id: Annotated[str, typer.Argument(metavar="ID", help="as a fault, a log line or `explain` names it")],
+    response_id: Annotated[
+        str, typer.Argument(metavar="ID", help="its id, from a fault, a log line or `sluice explain`")
+    ],
     pipeline: PipelineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print a stored response: status, request and headers to stderr, the body to stdout. Secrets are removed from it.
+    """Print a stored response: request, status and headers to stderr, the body to stdout.
 
-    The body may hold personal data. Exit code 1: it expired (responses are kept for a week), or it never was.
+    Secrets are removed. The body may contain personal data. Exit code 1: the response expired (responses are kept for a
+    week), or never existed.
     """
     wanted = uuid_of(response_id)
     if wanted is None:
-        raise SettingsError(f"{response_id!r} is no id of a response, which looks like {_EXAMPLE}")
+        raise SettingsError(f"{response_id!r} is no id of a response; one looks like {_EXAMPLE}")
     settings = read_settings(StageSettings, pipeline)
     loaded = chosen_pipeline(pipeline, settings)
     topics = [loaded.names.responses(source) for source in loaded.poll_sources()]
@@ -46,15 +49,18 @@ def show(
         records = (find_response(reader, topic, loaded.partitions, wanted) for topic in topics)
         found = next((read_response(record) for record in records if record is not None), None)
     if found is None:
-        when = _time(fetched_ms_of(wanted))
-        print(f"no response {wanted} in {', '.join(topics) or 'any topic'}: fetched {when}, if ever", file=sys.stderr)
+        when = _fetched_at(fetched_ms_of(wanted))
+        print(
+            f"no response {wanted} in {', '.join(topics) or 'any topic'}; its id says that it was fetched {when}",
+            file=sys.stderr,
+        )
         raise typer.Exit(int(ExitCode.FINDING))
     if as_json:
         print(orjson.dumps(_as_json(found)).decode())
         return
-    print("\n".join(map(shown, _head(found))), file=sys.stderr, flush=True)
+    print("\n".join(map(printable, _head(found))), file=sys.stderr, flush=True)
     if sys.stdout.isatty():
-        print(shown(found.body.decode(errors="backslashreplace")))
+        print(printable(found.body.decode(errors="backslashreplace")))
     else:
         sys.stdout.buffer.write(found.body)
 
@@ -66,7 +72,7 @@ def _head(one: StoredResponse) -> list[str]:
     cut = f"; the first {len(one.body)} of {one.body_bytes} bytes are stored" if one.truncated else ""
     return [
         f"{one.method} {one.url}",
-        f"status {one.status}, fetched {_time(one.fetched_ms)}, {one.topic}/{one.partition}@{one.offset}{cut}",
+        f"status {one.status}, fetched {_fetched_at(one.fetched_ms)}, {one.topic}/{one.partition}@{one.offset}{cut}",
         *(f"{name}: {value}" for name, value in one.headers.items()),
         "",
     ]
@@ -83,7 +89,7 @@ def _as_json(one: StoredResponse) -> dict[str, Any]:
         "url": one.url,
         "status": one.status,
         "headers": one.headers,
-        "fetched_at": _time(one.fetched_ms),
+        "fetched_at": _fetched_at(one.fetched_ms),
         "topic": one.topic,
         "partition": one.partition,
         "offset": one.offset,
@@ -92,8 +98,5 @@ def _as_json(one: StoredResponse) -> dict[str, Any]:
     }
 
 
-def _time(ms: int) -> str:
-    try:
-        return rfc3339(from_us(ms * 1_000), "milliseconds")
-    except OverflowError:
-        return f"{ms} ms"
+def _fetched_at(ms: int) -> str:
+    return text_of_us(ms * 1_000, "milliseconds")

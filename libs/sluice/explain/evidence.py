@@ -1,4 +1,4 @@
-"""What is known of one entity: its golden record as it stands in a sink or in canonical, and the claims to it."""
+"""What is known about one entity: its golden record in a sink or in its canonical topic, and the claims to it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from sluice.errors import DeadRecord
 from sluice.golden.columns import GoldenTable
 from sluice.golden.rows import GoldenReader, connect_to_read
 from sluice.kafka import LogReader, murmur2_partition
-from sluice.kafka.log import Partition
 from sluice.pipeline import Pipeline
 from sluice.provenance import Contribution
 from sluice.schemas.decoder import Decode
 
 
 class StoredGolden(NamedTuple):
-    """The golden record as it stands: `where` names its table or topic, `provenance` is `_sluice`'s."""
+    """A golden record as it is stored. `where`: its table or topic. `provenance`: the contents of `_sluice`."""
 
     where: str
     topic: str
@@ -42,9 +41,9 @@ class Evidence(NamedTuple):
 
 
 def gather(pipeline: Pipeline, contract: EntityContract, entity_id: str, reader: LogReader, decode: Decode) -> Evidence:
-    """Read what is known of an id: its row (its canonical record where there is no sink), and its contributions.
+    """Read the row of an id (without a sink its canonical record) and its contributions.
 
-    One partition of contributions is read to its end. Raises EnvironmentFault or Transient.
+    Blocks: reads one partition of contributions to its end. Raises EnvironmentFault or Transient.
     """
     names = pipeline.names
     partition = murmur2_partition(entity_id.encode(), pipeline.partitions)
@@ -53,9 +52,8 @@ def gather(pipeline: Pipeline, contract: EntityContract, entity_id: str, reader:
         if pipeline.sinks
         else _canonical(names.canonical(contract.name), partition, entity_id, reader, decode)
     )
-    return Evidence(
-        entity_id, golden, standing_claims(names.contributions(contract.name), partition, entity_id, reader)
-    )
+    claims = current_claims(names.contributions(contract.name), partition, entity_id, reader)
+    return Evidence(entity_id, golden, claims)
 
 
 def _stored(pipeline: Pipeline, contract: EntityContract, entity_id: str) -> StoredGolden | None:
@@ -65,15 +63,21 @@ def _stored(pipeline: Pipeline, contract: EntityContract, entity_id: str) -> Sto
         row = GoldenReader(connection, table).row(entity_id)
     if row is None:
         return None
-    where, topic = f"table {table.schema}.{table.name}", pipeline.names.canonical(contract.name)
     return StoredGolden(
-        where, topic, row.partition, row.offset, row.revision, row.updated_at, row.fields, row.provenance
+        f"table {table.schema}.{table.name}",
+        pipeline.names.canonical(contract.name),
+        row.partition,
+        row.offset,
+        row.revision,
+        row.updated_at,
+        row.fields,
+        row.provenance,
     )
 
 
 def _canonical(topic: str, partition: int, entity_id: str, reader: LogReader, decode: Decode) -> StoredGolden | None:
     newest = None
-    for message in reader.read(_whole(reader, topic, partition)):
+    for message in reader.read(reader.spans([(topic, partition)])):
         if message.key() == entity_id.encode():
             newest = message
     value = None if newest is None else newest.value()
@@ -81,32 +85,25 @@ def _canonical(topic: str, partition: int, entity_id: str, reader: LogReader, de
         return None
     decoded = decode(value)
     sluice, offset = decoded.sluice, int(newest.offset() or 0)
-    where = f"topic {topic}"
     return StoredGolden(
-        where, topic, partition, offset, sluice["revision"], sluice["updated_at"], decoded.fields, sluice
+        f"topic {topic}", topic, partition, offset, sluice["revision"], sluice["updated_at"], decoded.fields, sluice
     )
 
 
-def standing_claims(topic: str, partition: int, entity_id: str, reader: LogReader) -> list[Contribution]:
-    """The highest claim to `entity_id` of each key, without those that the merger parks."""
-    held: dict[bytes, Contribution] = {}
-    for message in reader.read(_whole(reader, topic, partition)):
+def current_claims(topic: str, partition: int, entity_id: str, reader: LogReader) -> list[Contribution]:
+    """The highest claim to `entity_id` of each key. What the merger parks is left out."""
+    highest: dict[bytes, Contribution] = {}
+    for message in reader.read(reader.spans([(topic, partition)])):
         key, value = message.key() or b"", message.value()
         if value is None:
-            held.pop(key, None)
+            highest.pop(key, None)
             continue
         try:
             claim = Contribution.from_json(value)
         except DeadRecord:
             continue
-        if claim.key != key:
+        if claim.key != key or claim.entity_id != entity_id:
             continue
-        before = held.get(key)
-        if claim.entity_id == entity_id and (before is None or claim.claim_order >= before.claim_order):
-            held[key] = claim
-    return list(held.values())
-
-
-def _whole(reader: LogReader, topic: str, partition: int) -> dict[Partition, tuple[int, int]]:
-    at = (topic, partition)
-    return {at: (reader.beginnings([at])[at], reader.ends([at])[at])}
+        if key not in highest or claim.claim_order >= highest[key].claim_order:
+            highest[key] = claim
+    return list(highest.values())

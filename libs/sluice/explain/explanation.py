@@ -1,7 +1,7 @@
 """An entity explained field by field: value, source record, rule, and the claims that lost.
 
-Of a golden record the provenance stored with it is told, not what a merge would choose now; where the two differ,
-something newer is on its way, and that is said.
+The explanation of a golden record uses the provenance that is stored with it. It marks a field if a merge would choose
+otherwise now: a newer value is on its way.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ State = Literal["golden", "not-stored", "withheld", "deleted", "unknown"]
 
 
 class ClaimOrigin(NamedTuple):
-    """A source record that claims a field, and how. Times are µs UTC."""
+    """The source record of a claim, and the mapping that read it. Times are µs UTC."""
 
     source: str
     stream: str
@@ -40,39 +40,29 @@ class ClaimOrigin(NamedTuple):
 
     @classmethod
     def of_claim(cls, claim: Contribution) -> ClaimOrigin:
-        return cls(
-            claim.source,
-            claim.stream,
-            claim.source_key,
-            claim.mapping,
-            claim.mapping_version,
-            claim.raw,
-            claim.observed_at,
-            claim.effective_at,
-        )
+        return cls(**{name: getattr(claim, name) for name in cls._fields})
 
     @classmethod
-    def of_contributor(cls, told: Mapping[str, Any]) -> ClaimOrigin:
-        names = ("source", "stream", "source_key", "mapping", "mapping_version", "observed_at", "effective_at")
-        source, stream, key, mapping, version, observed_at, effective_at = (told[name] for name in names)
-        raw = RawRef(told["topic"], told["partition"], told["offset"])
-        return cls(source, stream, key, mapping, version, raw, observed_at, effective_at)
+    def of_contributor(cls, contributor: Mapping[str, Any]) -> ClaimOrigin:
+        raw = RawRef(contributor["topic"], contributor["partition"], contributor["offset"])
+        return cls(**{name: contributor[name] for name in cls._fields if name != "raw"}, raw=raw)
 
-    def same_record(self, other: ClaimOrigin) -> bool:
-        """Whether it is the same source record read by the same mapping, at whatever version."""
-        return self[:4] == other[:4]
+    @property
+    def claimed_by(self) -> ClaimedBy:
+        """Equal for one source record read by one mapping, at any version."""
+        return self[:4]
 
 
 class LosingClaim(NamedTuple):
-    """A claim that did not win: its value and where it comes from."""
+    """A claim that did not win, and its origin."""
 
     value: Any
     origin: ClaimOrigin
 
 
 class FieldExplained(NamedTuple):
-    """`origin` None: nobody claims the field. `superseded`: a newer merge would choose otherwise. `kind`: what the
-    value is; a timestamp is µs UTC."""
+    """`origin` None: no mapped record claims the field. `superseded`: a merge of the current claims would choose
+    otherwise. `kind`: the type of the value; a timestamp is µs UTC."""
 
     name: str
     value: Any
@@ -85,8 +75,8 @@ class FieldExplained(NamedTuple):
 
 @dataclass(frozen=True)
 class Explanation:
-    """`missing`: required fields without a value, of a withheld entity. `places` by raw record of the winners; `newer`:
-    what sources said above standing claims."""
+    """`missing`: required fields without a value, of a withheld entity. `places`: by raw record of a winner. `newer`:
+    records that are newer than a current claim."""
 
     entity: str
     entity_id: str
@@ -101,9 +91,9 @@ class Explanation:
 def explain(
     pipeline: Pipeline, contract: EntityContract, settings: StageSettings, entity_id: str, only: str | None = None
 ) -> Explanation:
-    """Explain one entity, or one field of it. The id may be given as a source spells it.
+    """Explain one entity, or its field `only`. The id may be spelled as a source spells it.
 
-    Raises EnvironmentFault and Transient.
+    Blocks. Raises EnvironmentFault and Transient.
     """
     with ExitStack() as opened:
         registry = Registry(settings.registry.url, settings.state_dir / "schemas")
@@ -115,19 +105,19 @@ def explain(
             evidence = gather(pipeline, contract, candidate, reader, decode)
             if evidence.known:
                 break
-        made = explanation(contract, evidence, pipeline.source_order, only)
-        winners = [one.origin for one in made.fields if one.origin is not None]
+        found = explanation(contract, evidence, pipeline.source_order, only)
+        winners = [one.origin for one in found.fields if one.origin is not None]
         wanted = [(one.raw, one.source, one.source_key) for one in winners]
         places = raw_places(reader, pipeline.names, pipeline.partitions, wanted)
         keys = {(claim.raw.topic, claim.source_key) for claim in evidence.claims if not claim.retracted}
         newer = newer_than(evidence.claims, newest_by_source_key(reader, settings.kafka, pipeline, keys))
-    return replace(made, places=places, newer=newer)
+    return replace(found, places=places, newer=newer)
 
 
 def explanation(
     contract: EntityContract, evidence: Evidence, source_order: Sequence[str], only: str | None = None
 ) -> Explanation:
-    """What the evidence says. Pure."""
+    """Explain the evidence; `places` and `newer` are left empty. Pure."""
     merged = merge(contract, evidence.claims, source_order)
     missing = merged.missing if isinstance(merged, Incomplete) else ()
     names = [only] if only else list(contract.fields)
@@ -135,7 +125,7 @@ def explanation(
     golden = evidence.golden
     about = None
     if golden is not None:
-        about = {name: value for name, value in golden._asdict().items() if name not in ("fields", "provenance")}
+        about = {name: value for name, value in golden._asdict().items() if name not in {"fields", "provenance"}}
     return Explanation(contract.name, evidence.entity_id, _state(evidence, missing), about, missing, fields)
 
 
@@ -154,16 +144,16 @@ def _field(contract: EntityContract, name: str, evidence: Evidence, source_order
         (claim.fields[name], ClaimOrigin.of_claim(claim))
         for claim in candidates(contract, name, evidence.claims, source_order)
     ]
-    best = ranked[0] if ranked else None
+    best, best_origin = ranked[0] if ranked else (None, None)
     if evidence.golden is None:
-        value, origin, rule = best[0] if best else None, best[1] if best else None, contract.rules[name].name
+        value, origin, rule = best, best_origin, contract.rules[name].name
     else:
         value = evidence.golden.fields.get(name)
         origin, rule = _winner(name, evidence.golden.provenance) or (None, contract.rules[name].name)
-    losing = [LosingClaim(*one) for one in ranked if origin is None or not one[1].same_record(origin)]
-    now = (best[0], best[1][:4]) if best else (None, None)
-    stands = (value, origin[:4] if origin else None)
-    return FieldExplained(name, value, rule, origin, losing, now != stands, contract.fields[name].kind)
+    winner = origin and origin.claimed_by
+    losing = [LosingClaim(*one) for one in ranked if one[1].claimed_by != winner]
+    superseded = (best, best_origin and best_origin.claimed_by) != (value, winner)
+    return FieldExplained(name, value, rule, origin, losing, superseded, contract.fields[name].kind)
 
 
 def _winner(name: str, provenance: Mapping[str, Any]) -> tuple[ClaimOrigin, str] | None:
@@ -174,7 +164,7 @@ def _winner(name: str, provenance: Mapping[str, Any]) -> tuple[ClaimOrigin, str]
 
 
 def _spellings(contract: EntityContract, given: str) -> Iterator[str]:
-    """The id as given, and as the contract normalises it."""
+    """The id as given, then as the contract normalises it."""
     yield given
     try:
         normalised = contract.entity_id(given)

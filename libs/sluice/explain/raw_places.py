@@ -1,4 +1,4 @@
-"""Where the raw record behind a claim stands, and the API response that it came in."""
+"""Where the raw record of a claim is, and the API response that it came in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sluice.raw import source_record
 
 
 class ResponsePlace(NamedTuple):
-    """The stored response; `offset` is None if it expired. `fetched_ms`: as its id says."""
+    """A stored response; `partition` and `offset` are None if it expired. `fetched_ms`: Unix ms, from its id."""
 
     response_id: str
     topic: str
@@ -32,10 +32,10 @@ class ResponsePlace(NamedTuple):
 
 
 class RawPlace(NamedTuple):
-    """`state`: the record stands; it was compacted away, and the newest of its key stands at `newest_offset`; or
-    neither is there."""
+    """`state`: the record exists; or it was compacted away, and the newest record of its key is at `newest_offset`; or
+    both are missing."""
 
-    state: Literal["stands", "compacted", "missing"]
+    state: Literal["exists", "compacted", "missing"]
     newest_offset: int | None = None
     response: ResponsePlace | None = None
 
@@ -43,7 +43,7 @@ class RawPlace(NamedTuple):
 def raw_places(
     reader: LogReader, names: Names, partitions: int, wanted: Iterable[tuple[RawRef, str, str]]
 ) -> dict[RawRef, RawPlace]:
-    """Look up raw records, given with their source and source key. Raises EnvironmentFault or Transient."""
+    """Look up raw records. `wanted`: each with its source and source key. Raises EnvironmentFault or Transient."""
     found = {}
     for raw, source, source_key in set(wanted):
         record = next(_read(reader, (raw.topic, raw.partition), raw.offset, raw.offset + 1), None)
@@ -52,7 +52,7 @@ def raw_places(
             continue
         response_id = uuid_of(record.headers.get(RESPONSE_HEADER, b"").decode("latin-1"))
         place = _response(reader, names.responses(source), partitions, response_id) if response_id else None
-        found[raw] = RawPlace("stands", raw.offset, place)
+        found[raw] = RawPlace("exists", raw.offset, place)
     return found
 
 
@@ -74,7 +74,7 @@ def _read(reader: LogReader, at: Partition, start: int, end: int) -> Iterator[Re
         yield record_of(message)
 
 
-def _response(reader: LogReader, topic: str, partitions: int, made: UUID) -> ResponsePlace:
-    found = find_response(reader, topic, partitions, made)
+def _response(reader: LogReader, topic: str, partitions: int, response_id: UUID) -> ResponsePlace:
+    found = find_response(reader, topic, partitions, response_id)
     partition, offset = (None, None) if found is None else (found.partition, found.offset)
-    return ResponsePlace(str(made), topic, partition, offset, fetched_ms_of(made))
+    return ResponsePlace(str(response_id), topic, partition, offset, fetched_ms_of(response_id))

@@ -1,4 +1,4 @@
-"""Stored responses of polled sources: found by their id, and read as what they were."""
+"""Stored responses of polled sources: found by their id, and decoded."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from sluice.headers import TRUNCATED_HEADER
 from sluice.kafka import LogReader
 from sluice.kafka.record import Record, record_of
 
-# A response's timestamp is made by the poller's clock; others of the same moment may stand before it.
+# A response's timestamp is from the poller's clock: responses of the same millisecond may precede it.
 _SCANNED_OFFSETS_MAX = 2_000
 
 
 @dataclass(frozen=True)
 class StoredResponse:
-    """An answer of a source as it is stored, secrets removed. `headers`: names in lower case.
+    """A source's response as it is stored, secrets removed. `headers`: names in lower case.
 
-    `body_bytes`: how long the body was; `body` holds less of it where it was very large. `fetched_ms`: Unix time.
+    `body_bytes`: the length of the original body; `body` is shorter if that was very large. `fetched_ms`: Unix time.
     """
 
     response_id: str
@@ -41,7 +41,7 @@ class StoredResponse:
 
 
 def uuid_of(text: str) -> UUID | None:
-    """The id that `text` spells; None where it spells none."""
+    """The id in `text`; None if that is no id."""
     try:
         return UUID(text)
     except ValueError:
@@ -49,14 +49,14 @@ def uuid_of(text: str) -> UUID | None:
 
 
 def fetched_ms_of(response_id: UUID) -> int:
-    """When a response came (Unix ms): its id, a UUIDv7, begins with that (RFC 9562)."""
+    """When a response was fetched (Unix ms): its id, a UUIDv7, begins with the time (RFC 9562)."""
     return response_id.int >> 80
 
 
 def find_response(reader: LogReader, topic: str, partitions: int, response_id: UUID) -> Record | None:
-    """The record of a response in `topic`, looked up by its time; None where it expired or never was.
+    """The record of a response in `topic`, found by its time; None if it expired, never existed, or has no topic.
 
-    Blocks. A topic that is not there holds none. Raises EnvironmentFault and Transient where it cannot be read.
+    Blocks. Raises EnvironmentFault and Transient if the topic cannot be read.
     """
     if topic not in reader.topics():
         return None
@@ -72,7 +72,7 @@ def find_response(reader: LogReader, topic: str, partitions: int, response_id: U
 
 
 def read_response(record: Record) -> StoredResponse:
-    """What `record` of a responses topic says; a header that is missing is told as empty."""
+    """Decode a `record` of a responses topic; a missing header becomes an empty string."""
     headers = {name: value.decode("utf-8", "replace") for name, value in record.headers.items()}
     body = record.value or b""
     return StoredResponse(
@@ -83,10 +83,10 @@ def read_response(record: Record) -> StoredResponse:
         record.timestamp_ms,
         headers.get("http.method", ""),
         headers.get("http.url", ""),
-        _whole(headers.get("http.status"), 0),
+        _number(headers.get("http.status"), 0),
         _headers(headers.get("http.headers", "{}")),
         body,
-        _whole(headers.get(TRUNCATED_HEADER), len(body)),
+        _number(headers.get(TRUNCATED_HEADER), len(body)),
     )
 
 
@@ -98,5 +98,5 @@ def _headers(text: str) -> Mapping[str, str]:
     return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
 
 
-def _whole(text: str | None, default: int) -> int:
+def _number(text: str | None, default: int) -> int:
     return int(text) if text is not None and text.isdecimal() else default

@@ -1,4 +1,4 @@
-"""`sluice explain` over logs and tables made by hand."""
+"""`sluice explain` with logs and tables that the test writes itself."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def made(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     made = Handmade(servers.bootstrap_servers, servers.registry_url, dsn, f"{name}.", folder)
     response = made.response(int(time.time() * 1000))
     made.mapped(made.person("P1", "Ada", response, city="Kiel", email="ada@example.org"))
-    made.mapped(made.staff("P1", "12.5", notes="told by the ERP"))
+    made.mapped(made.staff("P1", "12.5", notes="from the ERP"))
     made.merged("P1")
     made.mapped(made.staff("P2", "7"))
     made.merged("P2")
@@ -57,12 +57,12 @@ def test_each_value_has_its_source_record_rule_and_raw_record(made: Handmade) ->
     found = explained(made, "P1")
     assert found.state == "golden"
     notes = field(found, "notes")
-    assert notes.value == "told by the ERP"
+    assert notes.value == "from the ERP"
     assert notes.rule == "prefer(erp,crm)"
     assert notes.origin is not None
     assert (notes.origin.source, notes.origin.stream) == ("erp", "public.staff")
     assert notes.origin.source_key == '{"id":1}'
-    assert found.places[notes.origin.raw].state == "stands"
+    assert found.places[notes.origin.raw].state == "exists"
     assert not any(one.superseded for one in found.fields)
 
 
@@ -77,16 +77,16 @@ def test_a_polled_value_leads_to_the_stored_response(made: Handmade) -> None:
     assert stored.key == response.response_id.encode()
 
 
-def test_a_response_that_is_gone_is_said_to_have_expired(made: Handmade) -> None:
-    gone = f"{int(time.time() * 1000) << 80 | 0x7 << 76 | 0x2 << 62 | 0xABC:032x}"
-    made.mapped(made.person("P5", "Barbara", str(uuid.UUID(gone))))
+def test_a_response_that_is_deleted_is_shown_as_expired(made: Handmade) -> None:
+    deleted = f"{int(time.time() * 1000) << 80 | 0x7 << 76 | 0x2 << 62 | 0xABC:032x}"
+    made.mapped(made.person("P5", "Barbara", str(uuid.UUID(deleted))))
     made.merged("P5")
     made.finish()
     found = explained(made, "P5", "name")
     assert "expired" in "\n".join(rendering.lines(found))
 
 
-def test_a_claim_that_lost_is_told(made: Handmade) -> None:
+def test_a_claim_that_lost_is_shown(made: Handmade) -> None:
     made.mapped(made.person("P6", "Grace"))
     other = made.person("P7", "Grace Hopper")
     made.mapped(other, entity_id="P6")
@@ -105,12 +105,12 @@ def test_an_incomplete_entity_names_what_it_lacks(made: Handmade) -> None:
 
 
 @pytest.mark.parametrize(("entity_id", "state"), [("P3", "deleted"), ("P4", "not-stored"), ("P99", "unknown")])
-def test_what_is_not_golden_says_why(made: Handmade, entity_id: str, state: str) -> None:
+def test_an_entity_without_a_golden_record_has_a_state(made: Handmade, entity_id: str, state: str) -> None:
     assert explained(made, entity_id).state == state
 
 
 def test_a_newer_claim_that_is_not_stored_yet_is_pointed_out(made: Handmade) -> None:
-    made.mapped(made.staff("P1", "99", notes="told by the ERP"))
+    made.mapped(made.staff("P1", "99", notes="from the ERP"))
     assert field(explained(made, "P1"), "pay").superseded
     assert not field(explained(made, "P1"), "notes").superseded
 
@@ -145,11 +145,16 @@ def test_a_stored_response_is_shown_its_body_alone_on_stdout(made: Handmade) -> 
 def test_a_stored_response_is_one_json_object_whatever_its_body_is(made: Handmade) -> None:
     response_id = made.response(int(time.time() * 1000), b"\xff")
     done = CliRunner().invoke(app, ["responses", "show", response_id, "--json"], env=environment(made))
-    told = orjson.loads(done.stdout)
-    assert (told["id"], told["status"], told["body_base64"], told["body_bytes"]) == (response_id, 403, "/w==", 1)
+    printed = orjson.loads(done.stdout)
+    assert (printed["id"], printed["status"], printed["body_base64"], printed["body_bytes"]) == (
+        response_id,
+        403,
+        "/w==",
+        1,
+    )
 
 
-def test_a_response_that_never_was_is_a_finding_and_what_is_no_id_a_wrong_argument(made: Handmade) -> None:
+def test_an_unknown_response_is_a_finding_and_a_malformed_id_a_wrong_argument(made: Handmade) -> None:
     never = str(uuid.UUID(int=int(time.time() * 1000) << 80 | 0x7 << 76 | 0x2 << 62 | 0xDEF))
     done = CliRunner().invoke(app, ["responses", "show", never], env=environment(made))
     assert (done.exit_code, done.stdout) == (1, "")
@@ -160,9 +165,9 @@ def test_a_response_that_never_was_is_a_finding_and_what_is_no_id_a_wrong_argume
 
 
 def test_an_unknown_id_is_a_finding(made: Handmade) -> None:
-    done = CliRunner().invoke(app, ["explain", "person", "nobody"], env=environment(made))
+    done = CliRunner().invoke(app, ["explain", "person", "P0"], env=environment(made))
     assert done.exit_code == 1
-    assert "no source record ever spoke of person nobody" in done.stderr
+    assert "contributions have no claim to person P0" in done.stderr
 
 
 def test_an_unknown_field_names_the_known_ones(made: Handmade) -> None:
@@ -171,7 +176,7 @@ def test_an_unknown_field_names_the_known_ones(made: Handmade) -> None:
     assert "there are number, name, email" in done.stderr
 
 
-def test_a_newer_record_that_is_parked_is_told_of_and_not_quoted(made: Handmade) -> None:
+def test_a_newer_record_that_is_parked_is_named_and_not_quoted(made: Handmade) -> None:
     made.mapped(made.person("P8", "Ada", city="Kiel"))
     made.merged("P8")
     parked = made.person("P8", "Countess", city="London")
@@ -180,20 +185,20 @@ def test_a_newer_record_that_is_parked_is_told_of_and_not_quoted(made: Handmade)
     found = explained(made, "P8")
     (newer,) = found.newer.values()
     assert (newer.state, newer.raw) == ("parked", RawRef(*parked[:3]))
-    (letter,) = [one for one in made.records(made.names.dlq("mapper")) if one.key == parked.key]
-    assert newer.dead_letter == RawRef(*letter[:3])
+    (dead_letter,) = [one for one in made.records(made.names.dlq("mapper")) if one.key == parked.key]
+    assert newer.dead_letter == RawRef(*dead_letter[:3])
     assert field(found, "city").value == "Kiel"
     text = "\n".join(rendering.lines(found))
     assert f"a newer record {parked.place} is parked since 20" in text
     assert "wrong-type: of a test" in text
-    assert f"its dead letter is {letter.place}, cause {letter.headers['sluice-cause'].decode()}" in text
+    assert f"its dead letter is {dead_letter.place}, cause {dead_letter.headers['sluice-cause'].decode()}" in text
     assert "Countess" not in text
     assert "London" not in text
     city = next(one for one in rendering.to_json(found)["fields"] if one["field"] == "city")
     assert city["newer"] == "parked"
 
 
-def test_a_parked_record_that_a_newer_claim_left_behind_is_not_told_of(made: Handmade) -> None:
+def test_a_parked_record_that_is_older_than_a_claim_is_not_named(made: Handmade) -> None:
     made.mapped(made.staff("P10", "1"))
     made.dead_letter("mapper", made.staff("P10", "2"))
     assert explained(made, "P10").newer
@@ -202,17 +207,17 @@ def test_a_parked_record_that_a_newer_claim_left_behind_is_not_told_of(made: Han
     assert not explained(made, "P10").newer
 
 
-def test_a_newer_record_that_the_mapper_did_not_read_is_told_of(made: Handmade) -> None:
+def test_a_newer_record_that_the_mapper_has_not_read_is_named(made: Handmade) -> None:
     made.mapped(made.person("P11", "Ada"))
     made.merged("P11")
     made.finish()
     unread = made.person("P11", "Lovelace")
     (newer,) = explained(made, "P11").newer.values()
     assert (newer.state, newer.raw, newer.dead_letter) == ("unread", RawRef(*unread[:3]), None)
-    assert "the mapper has not come so far" in newer.why
+    assert "the mapper has not read it yet" in newer.why
 
 
-def test_a_newer_record_behind_a_pause_tells_of_the_pause(made: Handmade) -> None:
+def test_a_newer_record_of_a_paused_partition_names_the_pause(made: Handmade) -> None:
     made.mapped(made.staff("P12", "1"))
     made.finish()
     unread = made.staff("P12", "2")

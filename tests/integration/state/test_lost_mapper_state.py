@@ -61,7 +61,7 @@ def test_a_mapper_without_its_state_stops_and_reading_anew_lets_deletes_through(
     told = flow.fault(MAPPER, f"{flow.made.names.state(MAPPER, flow.made.crm)}/", "--to-earliest --execute")
     assert f"--group {flow.made.names.group(MAPPER)} --topic {flow.made.crm}" in told
     assert flow.claimed() == before, "it read a record before it stopped"
-    assert f"held: {flow.made.crm}/" in (shown := lag(flow))
+    assert f"blocked: {flow.made.crm}/" in (shown := lag(flow))
     assert told.partition("Next: ")[2] in shown
     flow.read_anew(MAPPER)
     assert set(flow.claimed()) == {"crm_person/P1", "crm_person/P3", "erp_staff/P1", "erp_staff/P2"}

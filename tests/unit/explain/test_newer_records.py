@@ -1,4 +1,4 @@
-"""NewerRecord than a claim: of what the mapper did not read, each wanted key's newest record is known by its place."""
+"""Records that are newer than a claim: the place of the newest unread record of each wanted key is found."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def test_the_newest_record_of_each_wanted_key_is_found_by_its_place() -> None:
     assert newest_places(records, WANTED) == {(TOPIC, '{"id":"W"}'): (RawRef(TOPIC, 0, 4), Position(1, 1, 9))}
 
 
-def test_of_one_position_the_later_record_counts() -> None:
+def test_of_two_records_with_one_position_the_later_one_counts() -> None:
     places = newest_places([record(3, 7), record(4, 7)], WANTED)
     assert [raw.offset for raw, _ in places.values()] == [4]
 
 
-def test_records_that_were_looked_at_are_not_held() -> None:
+def test_records_that_were_read_are_not_kept_in_memory() -> None:
     value_bytes, count = 2**20, 32
 
     def records() -> Iterator[Record]:

@@ -12,8 +12,8 @@ from typing import Any
 
 from sluice.connector import CursorValue, Missing, NotJson, Request, Response, Stream
 from sluice.connector.messages import without_query
-from sluice.connector.record import Record, UnreadableKey, source_key
-from sluice.connector.signs import Signs, signs
+from sluice.connector.paging_hints import PagingHints, paging_hints
+from sluice.connector.record import SourceRecord, UnreadableKey, source_key
 from sluice.connector.stream import readable_cursor
 from sluice.errors import EnvironmentFault, SluiceError, Transient
 
@@ -46,7 +46,7 @@ class Page:
     items: list[Item]
     next: Request | None
     server_time: datetime | None
-    signs: Signs
+    signs: PagingHints
     open: bool
     fingerprint: bytes
 
@@ -83,7 +83,7 @@ def read_page(stream: Stream[Any], response: Response) -> Page:
     try:
         items = [_item(stream, raw) for raw in stream.records_in(response)]
         following = stream.next_request(response, response.request)
-        said, open_end = signs(response, stream.not_paging), following is None and _ends_open(stream, response)
+        said, open_end = paging_hints(response, stream.not_paging), following is None and _ends_open(stream, response)
     except (NotJson, Missing) as error:
         kind = response.headers.get("content-type", "none").partition(";")[0][:64]
         why = f"{where}: page refused whole: {error}{_failure_in(response)} (content-type {kind})"
@@ -137,20 +137,20 @@ def author_fault(error: BaseException, where: str) -> EnvironmentFault:
 
 
 def _ends_open(stream: Stream[Any], response: Response) -> bool:
-    return stream.concluded is not None and stream.concluded.ends_open(response)
+    return stream.implicit_end is not None and stream.implicit_end.end_is_implicit(response)
 
 
 def _failure_in(response: Response) -> str:
     """What a refused page says of a failure, by its member's name."""
     try:
-        named = signs(response).errors
+        named = paging_hints(response).errors
     except (NotJson, RecursionError):
         return ""
     return f"; it reports a failure in its member {named}" if named else ""
 
 
 def _item(stream: Stream[Any], raw: bytes) -> Item:
-    record = Record(raw)
+    record = SourceRecord(raw)
     try:
         key = source_key(record, stream.key_fields)
     except UnreadableKey as error:
@@ -158,7 +158,7 @@ def _item(stream: Stream[Any], raw: bytes) -> Item:
     return Item(key, raw, readable_cursor(stream, record), stated_change(stream, record))
 
 
-def stated_change(stream: Stream[Any], record: Record) -> datetime | None:
+def stated_change(stream: Stream[Any], record: SourceRecord) -> datetime | None:
     """When the source says that `record` changed, in UTC; None where it says no time of the calendar."""
     try:
         changed = stream.changed_at(record)

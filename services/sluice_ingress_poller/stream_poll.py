@@ -12,7 +12,7 @@ from typing import Any
 
 from sluice.connector import Request, Response, Stream
 from sluice.connector.messages import without_query
-from sluice.connector.paging import Concluded
+from sluice.connector.paging import ImplicitEnd
 from sluice.errors import EnvironmentFault, SluiceError, Transient
 from sluice.ingress.backpressure import Flow
 from sluice.ingress.deletes import Acceptance
@@ -177,8 +177,8 @@ class StreamPoll:
             raise author_fault(error, type(self._stream).__qualname__) from error
         again = self._again.get(self.doing)
         size = (again.size if again else None) or self._sizes.get(self.doing)
-        if self._stream.concluded is not None and size is not None:
-            first = self._stream.concluded.resized(first, size)
+        if self._stream.implicit_end is not None and size is not None:
+            first = self._stream.implicit_end.resized(first, size)
         sightings = Sightings(self._twice, since is None)
         listing = Enumeration() if since is None else None
         course = Course(size or self._stream.page_size)
@@ -200,7 +200,7 @@ class StreamPoll:
                 raise EnvironmentFault(where, why, NEXT_STEP)
 
     def _last_page(self, under_way: Pass, found: News, now_us: int) -> Decision:
-        course, paging, listing = under_way.course, self._stream.concluded, under_way.enumeration is not None
+        course, paging, listing = under_way.course, self._stream.implicit_end, under_way.enumeration is not None
         paged = _paged_by(paging)
         before = self.watermark.page_records if paged and paged == self.watermark.paged else None
         doubted = doubt(course, paging, listing=listing, page_before=before)
@@ -241,7 +241,7 @@ class StreamPoll:
         alarm, loss = why_not_swept(anew, len(listing.seen), absent, plan.guard, accepted, plan.name)
         if alarm:
             return replace(verdict, alarm=alarm, loss=loss), None
-        agreed = loss is not None or self._agreeing + 1 >= self._stream.looks_before_delete
+        agreed = loss is not None or self._agreeing + 1 >= self._stream.listings_before_delete
         return verdict, since if agreed else None
 
     def _freed(self, under_way: Pass) -> bool:
@@ -256,7 +256,7 @@ class StreamPoll:
             refused = self._refused
             same = refused.loss is not None and refused.loss.digest == self._acceptance.digest
             accepted = Accepted(self._acceptance.digest, refused.lost if same else frozenset())
-        return Grounds(plan.name, plan.guard, self._stream.looks_before_delete, self._suspects, accepted)
+        return Grounds(plan.name, plan.guard, self._stream.listings_before_delete, self._suspects, accepted)
 
     def _with_conflicts(self, under_way: Pass, whole: bool, now_us: int) -> Watermark:
         """The watermark with the alarm of keys that are listed twice; only a whole enumeration ends it."""
@@ -299,7 +299,7 @@ class StreamPoll:
         return self._pass
 
 
-def _paged_by(paging: Concluded | None) -> str:
+def _paged_by(paging: ImplicitEnd | None) -> str:
     """What the watermark remembers of a paging that led on."""
     return f"{type(paging).__name__} {paging.declared}" if paging is not None else ""
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sluice.connector.paging import Concluded
-from sluice.connector.signs import Signs
+from sluice.connector.paging import ImplicitEnd
+from sluice.connector.paging_hints import PagingHints
 
 NEXT_STEP = "compare the stream's paging with the source's documentation"
 
@@ -27,10 +27,10 @@ class Course:
     last: int = 0
     errors: str = ""
     total: tuple[str, int] | None = None
-    end: Signs = field(default_factory=Signs)
+    end: PagingHints = field(default_factory=PagingHints)
     open: bool = False
 
-    def page(self, records: int, signs: Signs) -> None:
+    def page(self, records: int, signs: PagingHints) -> None:
         """A page came; pages without a record are no evidence of paging."""
         if records:
             self.pages += 1
@@ -62,7 +62,7 @@ class Doubt:
     size: int | None = None
 
 
-def doubt(course: Course, paging: Concluded | None, *, listing: bool, page_before: int | None = None) -> Doubt | None:
+def doubt(course: Course, paging: ImplicitEnd | None, *, listing: bool, page_before: int | None = None) -> Doubt | None:
     """Why a finished pass may not have brought everything, None if it has. `page_before`: how much a page
     held when its paging was last seen to lead on, None if it never was."""
     end, seen = course.end, course.told
@@ -82,7 +82,7 @@ def doubt(course: Course, paging: Concluded | None, *, listing: bool, page_befor
 
 
 def _doubt_of_conclusion(
-    course: Course, paging: Concluded, listing: bool, page_before: int | None = None
+    course: Course, paging: ImplicitEnd, listing: bool, page_before: int | None = None
 ) -> Doubt | None:
     """The end was concluded: is the last page shorter than a page, and does the paging lead on where it should?"""
     if course.records <= 1:
@@ -99,7 +99,7 @@ def _doubt_of_conclusion(
     return Doubt(f"{why}. Next: {_see(paging)}", size is not None, size)
 
 
-def _see(paging: Concluded) -> str:
+def _see(paging: ImplicitEnd) -> str:
     return f"{NEXT_STEP}: it reads {paging.declared}; a source that lists all on one page is a SinglePage"
 
 

@@ -199,7 +199,7 @@ class Polled:
 
 
 def as_published(things: Things) -> dict[bytes, bytes]:
-    """What raw must hold of `things`."""
+    """What the raw topic must contain of `things`."""
     return {b'{"id":%d}' % number: row for number, row in things.rows.items()}
 
 

@@ -41,7 +41,7 @@ Script = Callable[[Asked], Answer | Raw]
 
 
 class ScriptedSource:
-    """`asked` holds every request so far; `script` may be replaced at any time."""
+    """`asked` lists every request so far; `script` may be replaced at any time."""
 
     def __init__(self, script: Script) -> None:
         self.script = script

@@ -1,6 +1,7 @@
-"""The author's SDK for polled sources: where records are, their key, their cursor. Imports no Kafka and no Postgres.
+"""What an author writes a polled source with: where its records are, their key and their cursor.
 
-A usual API takes three declarations; no retry, paging loop, token or Kafka is written by its author:
+The framework sends the requests. It retries, follows pages, renews tokens, keeps to limits and writes to Kafka. A usual
+API takes three declarations:
 
 ```python
 class WorkdaySettings(ConnectorSettings):              # sources.workday.settings in pipeline.yaml
@@ -20,25 +21,26 @@ class Workday(Connector[WorkdaySettings]):
         return OAuth2ClientCredentials("/oauth/token", self.settings.client_id, self.settings.client_secret)
 ```
 
-Requests are signed by `BasicAuth(user, password)`, `ApiKeyAuth(key, "X-API-Key")`, `OAuth2ClientCredentials(…)`, or a
-login of its own (below). An OData 4 service takes an `ODataStream`: `path`, `key`, and a `cursor` without a parameter.
+Authentication: `BasicAuth(user, password)`, `ApiKeyAuth(key, "X-API-Key")`, `OAuth2ClientCredentials(…)`, or a login
+that you write (see below). An OData 4 service takes an `ODataStream`: `path`, `key`, and a `cursor` without a
+parameter.
 
-Pages follow one another by a link in a member (`NextLink("links.next")`, `NextLink("@odata.nextLink")`), in the header
-`Link` (`LinkHeader()`) or by counting (`Offset()`); without `paging` a stream has one page. An answer that looks as if
-more followed, and is not read so, is a fault of the stream; `not_paging` excludes members that only look like it.
+Paging: a link in a member (`NextLink("links.next")`), in the header `Link` (`LinkHeader()`), or counting (`Offset()`).
+A stream without `paging` has one page. A page that says that more follows, where the declared paging ends, is a fault
+of the stream; `not_paging` names the members that only look like it.
 
-For an odd API override `Stream` instead of `RestStream`: `first_request(since)`, `next_request(response, request)`,
-`records_in(response)`, and, where a field's path does not do, `cursor_of(record)`. A login call of its own is a
-`SessionAuth` with `login(door) -> Login(headers)`:
+For an unusual API override `Stream` instead of `RestStream`: `first_request(since)`, `next_request(response, request)`,
+`records_in(response)` and, if no single member is the cursor, `cursor_of(record)`. For a login that no class here
+covers inherit `SessionAuth` and write `login(door) -> Login(headers)`:
 
 ```python
 class TrytonLogin(SessionAuth):
     def login(self, door: Door) -> Login:
-        answer = door.send(Request.post_json("/session/login", {...}))      # any status comes back; check it
+        answer = door.send(Request.post_json("/session/login", {...}))      # returns any status; check it
         return Login({"Cookie": f"tryton_session={...}"})
 
 class Employees(Stream[TrytonEmployee]):
-    key, cursor = "id", Cursor("write_date", lookback=timedelta(minutes=1))   # no param: it enters the body
+    key, cursor = "id", Cursor("write_date", lookback=timedelta(minutes=1))   # no param: the request's body has it
 
     def first_request(self, since: CursorValue | None) -> Request:
         return Request.post_json("/rpc/", {"method": "model.company.employee.search_read", "params": [...]})
@@ -49,6 +51,8 @@ class Employees(Stream[TrytonEmployee]):
     def records_in(self, response: Response) -> Sequence[bytes]:
         return response.slices("result")                                      # or encode(...) of reshaped records
 ```
+
+This package imports no Kafka and no Postgres.
 """
 
 from sluice.connector.auth import ApiKeyAuth, Auth, BasicAuth, Door, Login, NoAuth, SessionAuth
@@ -58,7 +62,7 @@ from sluice.connector.messages import Request, Response
 from sluice.connector.oauth2 import OAuth2ClientCredentials
 from sluice.connector.odata import ODataStream
 from sluice.connector.paging import LinkHeader, NextLink, Offset, Paging, SinglePage
-from sluice.connector.record import Record
+from sluice.connector.record import SourceRecord
 from sluice.connector.rest import RestStream
 from sluice.connector.stream import Stream
 from sluice.entities.debezium_types import EpochDate as EpochDays
@@ -90,12 +94,12 @@ __all__ = [
     "ODataStream",
     "Offset",
     "Paging",
-    "Record",
     "Request",
     "Response",
     "RestStream",
     "SessionAuth",
     "SinglePage",
+    "SourceRecord",
     "Stream",
     "Transient",
     "decode",

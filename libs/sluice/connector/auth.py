@@ -1,4 +1,4 @@
-"""Being let in: headers that carry a session or token, obtained once however many ask for it."""
+"""Authentication: the headers that sign requests. A login runs once for all threads that wait for it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ TOKEN_LENGTH_MIN = 16
 
 @dataclass(frozen=True)
 class Door:
-    """What a login may use: the source it is for, its address, and a bounded way to speak to it.
+    """What a login gets: the source's name, its `base_url`, and `send`, which sends a request within the limits.
 
-    `send` returns an answer of any status; it adds no credentials and raises Transient where no answer came.
+    `send` returns an answer of any status and adds no credentials. It raises Transient if no whole answer arrives.
     """
 
     source: str
@@ -34,7 +34,7 @@ class Door:
     send: Callable[[Request], Response]
 
     def setting(self, name: str) -> str:
-        """A connector setting's full name, for errors."""
+        """The full name of a connector setting, for error texts."""
         return f"sources.{self.source}.settings.{name}"
 
 
@@ -42,21 +42,21 @@ class Auth(Protocol):
     """How requests are signed."""
 
     def headers(self, door: Door) -> Mapping[str, str]:
-        """Headers to add to a request; logs in where that is needed."""
+        """Headers to add to a request. Logs in if necessary, and then blocks."""
 
     def refused(self, response: Response) -> bool:
-        """Whether `response` says that the credentials are no longer good. A new login is tried once."""
+        """Whether `response` says that the credentials are no longer valid. Then a new login is tried once."""
 
     def forget(self, headers: Mapping[str, str]) -> None:
-        """Drop what `headers` were made from, unless somebody has renewed it since."""
+        """Drop the credentials behind `headers`, unless another thread has renewed them since."""
 
     def secrets(self) -> frozenset[str]:
-        """The texts that requests carry now or carried last, which must not be stored or logged: a source may repeat
-        what it was sent. Never waits."""
+        """The secret texts of the current and the previous credentials. A source may repeat them in its answers, so
+        they are removed from all that is stored or logged. Never blocks."""
 
 
 class NoAuth:
-    """The source asks for nothing."""
+    """No authentication."""
 
     def headers(self, door: Door) -> Mapping[str, str]:
         return {}
@@ -72,8 +72,8 @@ class NoAuth:
 
 
 class StaticHeaders:
-    """Base for credentials that stand in the settings and never change: `headers` go with every request, and `secrets`
-    are the texts in them that must not be stored or logged."""
+    """Base for credentials that come from the settings and never change. Every request gets `headers`; `secrets` are
+    the texts in them that must not be stored or logged."""
 
     def __init__(self, headers: Mapping[str, str], secrets: Collection[str]) -> None:
         self._headers = headers
@@ -83,7 +83,7 @@ class StaticHeaders:
         return self._headers
 
     def refused(self, response: Response) -> bool:
-        return False  # there are no others to try
+        return False  # there are no other credentials to try
 
     def forget(self, headers: Mapping[str, str]) -> None:
         return None
@@ -97,13 +97,16 @@ class BasicAuth(StaticHeaders):
 
     def __init__(self, user: str, password: SecretStr) -> None:
         if ":" in user:
-            raise SettingsError("Basic authentication: a user's name holds no colon, which ends it")
+            raise SettingsError("Basic authentication: a user's name contains no colon, because a colon ends it")
         text = basic_credentials(user, password.get_secret_value())
         super().__init__({"Authorization": f"Basic {text}"}, {text, password.get_secret_value()})
 
 
 class ApiKeyAuth(StaticHeaders):
-    """A key in a header of every request. `prefix` stands before it: `ApiKeyAuth(key, "Authorization", "Bearer ")`."""
+    """A key in a header of every request, after `prefix`: `ApiKeyAuth(key, "Authorization", "Bearer ")`.
+
+    Raises SettingsError if the header cannot carry a key, or the key contains a character that HTTP cannot carry.
+    """
 
     def __init__(self, key: SecretStr, header: str = "X-API-Key", prefix: str = "") -> None:
         if not _HEADER_NAME.fullmatch(header) or header.lower() in _OF_HTTP:
@@ -111,21 +114,22 @@ class ApiKeyAuth(StaticHeaders):
         text = f"{prefix}{key.get_secret_value()}"
         if not (text.isascii() and text.isprintable() and text.strip() == text):
             raise SettingsError(
-                f"the key for header {header} holds a character that HTTP cannot carry, or a space around"
+                f"the key for header {header} contains a character that HTTP cannot carry, or a space around it"
             )
         super().__init__({header: text}, {key.get_secret_value()})
 
 
 @dataclass(frozen=True)
 class Login:
-    """What a login gave: headers for every request, and for how long they are good (None: until refused)."""
+    """The result of a login: headers for every request, and for how many seconds they are valid (None: until the source
+    refuses them)."""
 
     headers: Mapping[str, str] = field(repr=False)
     lasts_s: float | None = None
 
 
 class SessionAuth:
-    """Base for logins: an author writes `login`. It runs once at a time; all others wait and share its result."""
+    """Base for logins: an author writes `login`. One thread at a time runs it; the others wait and share its result."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -134,14 +138,17 @@ class SessionAuth:
         self._secrets: tuple[frozenset[str], ...] = ()
 
     def login(self, door: Door) -> Login:
-        """Log in through `door`. Raises EnvironmentFault where the credentials are wrong, Transient otherwise."""
+        """Log in with `door.send`. Called again when the time is over, or when the source answers 401.
+
+        Raise EnvironmentFault if the credentials are wrong, Transient for every other failure.
+        """
         raise NotImplementedError
 
     def headers(self, door: Door) -> Mapping[str, str]:
         with self._lock:
             if self._login is None or time.monotonic() >= self._until:
                 self._login = self.login(door)
-                # The one before as well: an answer to a request that carried it may still be on its way.
+                # The previous login's as well: an answer to a request that carried them may still arrive.
                 self._secrets = (*self._secrets[-1:], frozenset(_secret_texts(self._login.headers)))
                 lasts_s = self._login.lasts_s
                 self._until = float("inf") if lasts_s is None else time.monotonic() + lasts_s
@@ -160,8 +167,11 @@ class SessionAuth:
 
 
 def _secret_texts(headers: Mapping[str, str]) -> Iterator[str]:
-    """What is secret in these headers: of `Bearer abc` all and `abc`, of cookies each `name=value`, and the value.
-    A token may stand in a header of any name, but it is never short; a short value of a cookie is a preference."""
+    """The secret texts in these headers: of `Bearer abc` the whole and `abc`, of cookies each `name=value` and each
+    value.
+
+    A token may be in a header of any name, but it is never short. A short value of a cookie is a preference.
+    """
     for name, value in headers.items():
         if name.lower() == "cookie":
             yield from value.split("; ")

@@ -1,4 +1,4 @@
-"""A connector: one source system, how to be let in, and which streams it has."""
+"""A connector: one source system, its authentication and its streams."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from sluice.http import Limits
 
 
 class ConnectorSettings(BaseModel):
-    """What `sources.<source>.settings` holds; an author inherits it and adds fields, secrets as `SecretStr`."""
+    """The settings of a source, from `sources.<source>.settings` of the pipeline file.
+
+    Inherit it and add fields; declare secrets as `SecretStr`. The pipeline file names where a secret is: `{env: NAME}`
+    or
+    `{file: path}`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -30,7 +35,7 @@ class ConnectorSettings(BaseModel):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("an address begins with http:// or https:// and names a host")
         if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("an address holds no user, password, query or fragment")
+            raise ValueError("an address contains no user, password, query or fragment")
         return value.rstrip("/")
 
 
@@ -38,14 +43,14 @@ S = TypeVar("S", bound=ConnectorSettings)
 
 
 class Mistake(NamedTuple):
-    """A member of a source in the pipeline file that is wrong: its path below the source, and why it is refused."""
+    """A wrong member of a source in the pipeline file: its path below the source, and why it is refused."""
 
     location: tuple[str, ...]
     why: str
 
 
 def _mistakes(kind: type[ConnectorSettings], error: ValidationError, unset: Collection[str] = ()) -> Iterator[Mistake]:
-    """What is wrong with settings, by name and never with a value; of `unset` ones, their names alone."""
+    """What is wrong with the settings. Names only, never a value. The values of `unset` settings are not checked."""
     for one in error.errors(include_input=False, include_url=False, include_context=False):
         location = tuple(map(str, one["loc"]))
         if one["type"] == "extra_forbidden":
@@ -64,9 +69,11 @@ def _holds_secret(annotation: Any) -> bool:
 
 
 class Connector(Generic[S]):
-    """An author's source.
+    """A source system. Inherit it as `Connector[YourSettings]`; then `self.settings` has that type.
 
-    `streams`: immutable stream names and their classes; a name is part of topics and positions, a class is not.
+    `streams`: the classes of its streams, by name. A name is part of topic names and positions: never change it. A
+    class may change.
+    `limits`: bounds of one exchange: `Limits(body_bytes_max=…, deadline_s=…)`.
 
     ```python
     class Workday(Connector[WorkdaySettings]):
@@ -82,7 +89,7 @@ class Connector(Generic[S]):
     settings_type: ClassVar[type[ConnectorSettings]] = ConnectorSettings
 
     def __init__(self, source: str, settings: Mapping[str, Any]) -> None:
-        """`settings` with its secrets revealed. Raises SettingsError, which names fields and never their values."""
+        """`settings`: secrets included. Raises SettingsError, which names settings and never their values."""
         self.source = source
         try:
             self.settings: S = self.settings_type.model_validate(settings)  # type: ignore[assignment]
@@ -94,16 +101,16 @@ class Connector(Generic[S]):
     def mistakes(
         cls, settings: Mapping[str, Any], plain: Collection[str], streams: Collection[str]
     ) -> Iterator[Mistake]:
-        """What is wrong with `settings` and the names of `streams`, before anything is asked.
+        """What is wrong with `settings` and with the names of `streams`, found without a request.
 
-        `plain`: those whose text stands in the pipeline file. One that is None stands for a secret that cannot be
-        revealed here: it is known by its name alone.
+        `plain`: the settings whose text is in the pipeline file. A setting that is None is a secret which cannot be
+        read here: only its name is checked.
         """
         unset = {name for name, value in settings.items() if value is None}
         for name, field in cls.settings_type.model_fields.items():
             if name in plain and _holds_secret(field.annotation):
                 yield Mistake(
-                    ("settings", name), "a secret stands in the file; name its place: {env: NAME} or {file: path}"
+                    ("settings", name), "a secret is written in the file; name its place: {env: NAME} or {file: path}"
                 )
         try:
             cls.settings_type.model_validate(settings)
@@ -115,22 +122,22 @@ class Connector(Generic[S]):
             elif not (isinstance(cls.streams[name], type) and issubclass(cls.streams[name], Stream)):
                 yield Mistake(("streams", name), f"{cls.__name__}.streams has no class of a stream under this name")
         if callable(vars(cls).get("login")) and cls.auth is Connector.auth:
-            yield Mistake(("poll",), f"{cls.__name__} has a method login, which nobody calls. Next: call it auth")
+            yield Mistake(("poll",), f"{cls.__name__} has a method login, which is never called. Next: name it auth")
 
     @cached_property
     def _auth(self) -> Auth:
-        made = self.auth()
-        if isinstance(made, type) or any(not hasattr(made, one) for one in ("headers", "refused", "forget", "secrets")):
-            what = f"the class {made.__name__}" if isinstance(made, type) else type(made).__name__
+        auth = self.auth()
+        if isinstance(auth, type) or any(not hasattr(auth, one) for one in ("headers", "refused", "forget", "secrets")):
+            what = f"the class {auth.__name__}" if isinstance(auth, type) else type(auth).__name__
             raise SettingsError(
                 f"{type(self).__qualname__}.auth returns {what}, which is no login. Next: return "
                 "BasicAuth(…), or another one of sluice.connector"
             )
-        return made
+        return auth
 
     @property
     def login(self) -> str:
-        """What signs its requests, by name."""
+        """The name of the class that signs its requests."""
         return type(self._auth).__name__
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -140,11 +147,14 @@ class Connector(Generic[S]):
                 cls.settings_type = get_args(base)[0]
 
     def auth(self) -> Auth:
-        """How requests are signed; asked once."""
+        """What signs the requests: `BasicAuth(…)`, `ApiKeyAuth(…)`, `OAuth2ClientCredentials(…)` or a `SessionAuth`.
+
+        Called once.
+        """
         return NoAuth()
 
     def stream(self, name: str) -> Stream[Any]:
-        """The stream of this name; raises SettingsError."""
+        """The stream of this name. Raises SettingsError if there is none, or if its declaration is incomplete."""
         if name not in self.streams:
             known = ", ".join(self.streams) or "none"
             raise SettingsError(f"sources.{self.source}.streams.{name}: the connector has {known}")
@@ -152,10 +162,10 @@ class Connector(Generic[S]):
         return self.streams[name](self)
 
     def fetcher(self) -> Fetcher:
-        """What sends this connector's requests."""
+        """A new client for this connector's requests."""
         return Fetcher(self.source, self.settings.base_url, self._auth, self.limits)
 
     def secrets(self) -> frozenset[str]:
-        """The texts that must not be stored or logged: secret settings, and what is sent in their place now."""
+        """The texts that must not be stored or logged: secret settings, and the current credentials made of them."""
         values = (getattr(self.settings, name) for name in type(self.settings).model_fields)
         return self._auth.secrets() | {v.get_secret_value() for v in values if isinstance(v, SecretStr)}

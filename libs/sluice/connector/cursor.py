@@ -1,7 +1,6 @@
-"""Cursors: how a stream is asked only for what changed, from values that the source itself states.
+"""Cursors: how a stream requests only what changed, by values that the source itself states.
 
-Our clock has no say in it. A cursor is a text in ISO 8601 (with or without a zone, the latter read as UTC) or a
-whole number that rises.
+Our clock plays no part. A cursor value is a time in ISO 8601 (read as UTC if it has no zone) or a rising whole number.
 """
 
 from __future__ import annotations
@@ -16,9 +15,13 @@ CursorValue = str | int
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """`field`: dotted path in the record. `param`: query parameter that asks for `>=` it (None: the author's
-    `first_request` places it). `lookback`: how far behind the newest value each pass begins, against late commits
-    and clocks that disagree at the source; a timedelta for times, a whole number for numbers.
+    """How to request changes.
+
+    `field`: dotted path of the member that rises with each change: a time or a whole number.
+    `param`: the query parameter that requests records from a value on (`>=`). None: `first_request` places the value.
+    `lookback`: how far before the newest value each poll starts. Set it to the longest time after which a change may
+    still appear, because sources commit late and their clocks differ. A timedelta for times, a whole number for
+    numbers.
     """
 
     field: str
@@ -26,7 +29,7 @@ class Cursor:
     lookback: timedelta | int = timedelta(minutes=5)
 
     def since(self, newest: CursorValue) -> CursorValue:
-        """Where the next pass begins: `newest` less the lookback, spelled as the source spells it."""
+        """`newest` less the lookback, in the source's own spelling."""
         if isinstance(newest, int):
             return newest - (self.lookback if isinstance(self.lookback, int) else 0)
         if isinstance(self.lookback, int):
@@ -38,14 +41,14 @@ class Cursor:
 
 
 def order(value: CursorValue) -> int:
-    """A cursor value as an integer that compares (times: µs since 1970 UTC); raises ValueError."""
+    """A cursor value as a comparable integer (of a time: µs since 1970 UTC). Raises ValueError."""
     if isinstance(value, int):
         return value
     return to_us(_utc(_parse(value)))
 
 
 def as_time(value: CursorValue | None) -> datetime | None:
-    """The time that a cursor value states, in UTC; None for numbers, which state none."""
+    """The time of a cursor value, in UTC; None for a number."""
     return _utc(_parse(value)) if isinstance(value, str) else None
 
 

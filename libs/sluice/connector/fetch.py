@@ -1,4 +1,4 @@
-"""One request to a source, with its credentials, its bounds and its limits on where these may go."""
+"""Sends one request to a source: with credentials, within limits, and only to the source's own origin."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import replace
 
 from sluice.codes import classify_http
 from sluice.connector.auth import Auth, Door
-from sluice.connector.messages import Request, Response, joined, origin, without_query
+from sluice.connector.messages import Request, Response, origin, resolve, without_query
 from sluice.connector.redact import safe_url
-from sluice.connector.retry_after import retry_after_s
 from sluice.errors import EnvironmentFault, SluiceError, Transient
 from sluice.http import BodyTooLarge, HttpClient, Limits, NoAnswer
 
@@ -29,17 +28,17 @@ class Fetcher:
 
     @property
     def deadline_s(self) -> float:
-        """Within this an exchange ends, unless a look-up of the host's name hangs, which knows no deadline."""
+        """The longest time of one exchange. A look-up of the host's name has no deadline and may exceed it."""
         return self._limits.deadline_s
 
     def url(self, request: Request) -> str:
-        """Where `request` goes, without its query."""
+        """The absolute URL of `request`, without its query."""
         return without_query(request.at(self._base_url).url)
 
     def fetch(self, request: Request) -> Response:
-        """The answer to `request`, whatever its status; refused credentials are renewed once.
+        """The answer to `request`, of any status. Follows redirects and renews refused credentials once. Blocks.
 
-        Raises Transient where no whole answer came, EnvironmentFault where the address or the login is wrong.
+        Raises Transient if no whole answer arrives, EnvironmentFault if the address or the login is wrong.
         """
         request = request.at(self._base_url)
         for _ in range(REDIRECTS_MAX + 1):
@@ -70,7 +69,7 @@ class Fetcher:
     @staticmethod
     def _target(url: str, location: str) -> str:
         try:
-            return joined(url, location)
+            return resolve(url, location)
         except ValueError:
             raise EnvironmentFault(
                 without_query(url), "redirects to what is no address", "check base_url and the stream's path"
@@ -98,17 +97,17 @@ class Fetcher:
 
 
 def failure(source: str, response: Response, secrets: Collection[str] = ()) -> SluiceError | None:
-    """What the status of `response` means, as the error to raise; None for success.
+    """The error to raise for the status of `response`; None for success.
 
-    The error names the request with its query, without what looks like a secret and without the texts in `secrets`.
+    The error names the request with its query, but without values that look secret and without the texts in `secrets`.
     """
     policy = classify_http(response.status)
     if policy is None:
         return None
     where = f"{response.request.method} {safe_url(response.request.url, secrets)}"
     if policy is Transient:
-        return Transient(f"{where}: status {response.status}", retry_after_s(response))
+        return Transient(f"{where}: status {response.status}", response.retry_after_s)
     if response.status in (401, 403):
-        next_step = f"check sources.{source}.settings, the variables that stand there, and what this account may read"
+        next_step = f"check sources.{source}.settings, the variables that it names, and what this account may read"
         return EnvironmentFault(where, f"status {response.status}: the source refuses this account", next_step)
     return EnvironmentFault(where, f"status {response.status}", "check base_url and the stream's path and parameters")

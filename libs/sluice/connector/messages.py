@@ -1,4 +1,4 @@
-"""What goes to a source and what comes back, as plain values: authors of odd APIs build and read these."""
+"""Requests and responses as plain values, which authors of unusual APIs build and read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ParamValue = str | int
 
 @dataclass(frozen=True)
 class Request:
-    """One request. `url` may be relative to the connector's `base_url`; credentials are added later, by `auth`."""
+    """One request. `url` may be relative to the connector's `base_url`. The connector's `auth` adds the credentials."""
 
     method: str
     url: str
@@ -26,7 +26,7 @@ class Request:
 
     @classmethod
     def get(cls, url: str, params: Mapping[str, ParamValue] | None = None) -> Request:
-        """A GET of `url`; `params` join the query it already has, replacing those of the same name."""
+        """A GET of `url`. `params` are added to its query and replace parameters of the same name."""
         return cls("GET", with_params(url, params or {}))
 
     @classmethod
@@ -35,16 +35,17 @@ class Request:
         return cls("POST", url, {"Content-Type": "application/json"}, json_text.encode(payload))
 
     def at(self, base_url: str) -> Request:
-        """The same request with an absolute URL."""
+        """The same request with an absolute `url`."""
         return replace(self, url=absolute(base_url, self.url))
 
     def with_headers(self, headers: Mapping[str, str]) -> Request:
+        """The same request with `headers` added."""
         return replace(self, headers={**self.headers, **headers})
 
 
 @dataclass(frozen=True)
 class Response:
-    """An answer, whole: header names in lower case, body decompressed and within the connector's bounds."""
+    """A complete answer: header names in lower case, the body decompressed and within the connector's `limits`."""
 
     request: Request
     status: int
@@ -53,11 +54,11 @@ class Response:
 
     @cached_property
     def json(self) -> Any:
-        """The body as a value; raises NotJson, which refuses the page."""
+        """The decoded body; fractions are `Decimal`s. Raises NotJson, which refuses the page."""
         return json_text.decode(self.body)
 
     def slices(self, path: json_text.Path) -> list[bytes]:
-        """The records in the array at `path` ("" = the body), each as the bytes that the source sent.
+        """The records of the array at `path` ("": the body itself), each as the bytes that the source sent.
 
         Raises NotJson or Missing, which refuse the page.
         """
@@ -65,12 +66,30 @@ class Response:
 
     @property
     def server_time(self) -> datetime | None:
-        """The server's own clock (header Date), None where it does not send one."""
+        """The server's clock (header `Date`); None if it sends none."""
         try:
             found = parsedate_to_datetime(self.headers["date"])
         except (KeyError, ValueError):
             return None
         return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """Seconds to wait by the header `Retry-After` (RFC 9110, 10.2.3), 0 or more; None if it is missing or
+        unreadable.
+
+        A date counts from the server's own `Date` if it sends one, because our clock may differ.
+        """
+        value = self.headers.get("retry-after", "").strip()
+        if value.isascii() and value.isdigit():
+            return float(value)
+        try:
+            until = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        if until.tzinfo is None:
+            return None
+        return max((until - (self.server_time or datetime.now(UTC))).total_seconds(), 0.0)
 
 
 def absolute(base_url: str, url: str) -> str:
@@ -82,22 +101,22 @@ def absolute(base_url: str, url: str) -> str:
     return base_url.rstrip("/") + "/" + url.lstrip("/")
 
 
-def joined(url: str, link: str) -> str:
-    """The address that `link`, met at `url`, means. Raises ValueError for one that cannot be read."""
+def resolve(url: str, link: str) -> str:
+    """The absolute address of `link` on a page at `url`. Raises ValueError if it is no address."""
     address = urljoin(url, link)
-    _ = urlsplit(address).port  # it is read, and refused, only when it is asked for
+    _ = urlsplit(address).port  # urlsplit checks the port only when it is read
     return address
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port: who is spoken to."""
+    """Scheme, host and port of `url`."""
     parts = urlsplit(url)
     default = 443 if parts.scheme == "https" else 80
     return parts.scheme, (parts.hostname or "").lower(), parts.port or default
 
 
 def without_query(url: str) -> str:
-    """`url` as it may stand in an error: no query, no fragment, no credentials."""
+    """`url` for an error text: without query, fragment and credentials."""
     scheme, host, _ = origin(url)
     parts = urlsplit(url)
     port = f":{parts.port}" if parts.port else ""
@@ -105,7 +124,7 @@ def without_query(url: str) -> str:
 
 
 def with_params(url: str, params: Mapping[str, ParamValue]) -> str:
-    """`url` with `params` in its query; what the query holds already stays as it is spelled."""
+    """`url` with `params` in its query. The spelling of its other parameters does not change."""
     if not params:
         return url
     parts = urlsplit(url)
@@ -115,8 +134,8 @@ def with_params(url: str, params: Mapping[str, ParamValue]) -> str:
 
 
 def query_part(name: str, value: str, safe: str = "") -> str:
-    """`name=value`, percent-encoded as RFC 3986 has it: a space is `%20`, since not every server reads `+` as one.
+    """`name=value`, percent-encoded by RFC 3986: a space is `%20`, because some servers do not read `+` as a space.
 
-    `$` stays in the name, where OData has it; characters of `safe` stay in the value.
+    `$` is not encoded in the name (OData needs it), nor are the characters of `safe` in the value.
     """
     return f"{quote(name, safe='$')}={quote(value, safe=safe)}"

@@ -1,7 +1,7 @@
-"""OAuth 2.0 client credentials (RFC 6749, section 4.4): encoded by Authlib, sent within the connector's bounds.
+"""OAuth 2.0 client credentials (RFC 6749, section 4.4): encoded by Authlib, sent within the connector's limits.
 
-Authlib's own HTTP client is not used: it reads a token's answer without any limit and needs another HTTP library
-than ours from its next release on.
+Authlib's own HTTP client is not used: it reads a token's answer without a limit, and its next release needs another
+HTTP library than ours.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from pydantic import SecretStr
 from sluice.codes import classify_http
 from sluice.connector.auth import Door, Login, SessionAuth
 from sluice.connector.messages import Request, Response, absolute, without_query
-from sluice.connector.retry_after import retry_after_s
 from sluice.errors import EnvironmentFault, Transient
 from sluice.json_text import NotJson
 
-# A token is renewed this long before it ends, or at half of its life where that is sooner.
+# A token is renewed this long before it expires, but not before half of its life.
 RENEW_BEFORE_S = 30.0
 FORM = "application/x-www-form-urlencoded;charset=UTF-8"
-# RFC 6749, section 5.2. Only these words of an error are repeated: the rest of an answer may quote what we sent.
+# RFC 6749, section 5.2. Error texts repeat only these codes: the rest of an answer may quote what we sent.
 _CODES = {
     "invalid_request",
     "invalid_client",
@@ -34,10 +33,11 @@ _CODES = {
 
 
 class OAuth2ClientCredentials(SessionAuth):
-    """Bearer tokens for `client_id`; fetched once, renewed shortly before they end or when refused.
+    """Bearer tokens for `client_id`: fetched once, renewed shortly before they expire or when the source refuses one.
 
-    `token_url` may be relative to the connector's `base_url`; `setting` is the connector setting that an error about
-    a wrong secret names; `method` is `client_secret_basic` or `client_secret_post`.
+    `token_url` may be relative to the connector's `base_url`. `method` is `client_secret_basic` or
+    `client_secret_post`.
+    `setting` is the name of the connector setting with the secret, for error texts.
     """
 
     def __init__(
@@ -70,13 +70,13 @@ class OAuth2ClientCredentials(SessionAuth):
         token = _object(response)
         policy = classify_http(response.status)
         if policy is Transient:
-            raise Transient(f"{where}: status {response.status}", retry_after_s(response))
+            raise Transient(f"{where}: status {response.status}", response.retry_after_s)
         if policy is not None or "error" in token:
             code = token.get("error")
-            said = code if isinstance(code, str) and code in _CODES else f"status {response.status}"
-            raise self._refused(door, where, f"the token endpoint answers {said} to these client credentials")
+            reason = code if isinstance(code, str) and code in _CODES else f"status {response.status}"
+            raise self._refused(door, where, f"the token endpoint answers {reason} to these client credentials")
         if not isinstance(token.get("access_token"), str):
-            raise Transient(f"{where}: the answer holds no access_token")
+            raise Transient(f"{where}: the answer has no access_token")
         return token
 
     def _request(self, door: Door, url: str) -> Request:
@@ -87,7 +87,9 @@ class OAuth2ClientCredentials(SessionAuth):
             url, headers, body = client.prepare("POST", url, {"Content-Type": FORM}, body)
         except UnicodeEncodeError:
             where = f"POST {without_query(url)}"
-            raise self._refused(door, where, "the client credentials hold a character that HTTP cannot carry") from None
+            raise self._refused(
+                door, where, "the client credentials contain a character that HTTP cannot carry"
+            ) from None
         return Request("POST", url, headers, body.encode())
 
     def _refused(self, door: Door, where: str, why: str) -> EnvironmentFault:

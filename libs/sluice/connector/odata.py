@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from sluice.connector.cursor import CursorValue, as_time
-from sluice.connector.messages import ParamValue, Request, Response
-from sluice.connector.paging import Concluded, NextLink, Paging
+from sluice.connector.messages import ParamValue, Request
+from sluice.connector.paging import NextLink, Paging
 from sluice.connector.rest import RestStream
 from sluice.connector.stream import Model
 from sluice.json_text import Path
 
-LINK = NextLink("@odata.nextLink")
 
+@dataclass(frozen=True)
+class ODataPages(NextLink):
+    """A page has the next page's address as `@odata.nextLink`, the last page has none (OData JSON 4.01, 4.5.5).
 
-class ODataPages(Concluded):
-    """The page states the next page's address as `@odata.nextLink`, the last page has none (OData JSON 4.01, 4.5.5).
-
-    How many records a page holds is the service's choice; `page_size` is asked for as `odata.maxpagesize` in the
-    header `Prefer`, since `$top` would end the whole listing there.
+    The service decides how many records a page has. `page_size` is requested as `odata.maxpagesize` in the header
+    `Prefer`, because `$top` would end the whole listing there.
     """
 
-    @property
-    def declared(self) -> str:
-        return LINK.declared
+    path: Path = "@odata.nextLink"
 
     def first(self, page_size: int | None) -> dict[str, ParamValue]:
         return {}
-
-    def next(self, response: Response, request: Request, records: int) -> Request | None:
-        return LINK.next(response, request, records)
-
-    def ends_open(self, response: Response) -> bool:
-        return LINK.ends_open(response)
 
     def resized(self, request: Request, page_size: int) -> Request:
         return request.with_headers({"Prefer": f"odata.maxpagesize={page_size}"})
@@ -42,12 +34,15 @@ PAGES = ODataPages()
 
 
 class ODataStream(RestStream[Model]):
-    """An entity set. `path`: below `base_url`, such as `/Books`. `key`: its key properties.
+    """An entity set of an OData 4 service. The members of `Stream` apply, too.
 
-    `cursor`: a property that rises with each change, without a `param`: changes are asked for by `$filter`.
-    `filter`: what every request asks for beside it. `order_by`: None for cursor and key, "" for a service that refuses
-    to sort. `params`: further query options (`$select`, `$expand`). The service is asked to count what it lists, which
-    is compared with what arrived; `count` False where it does not know how.
+    `path`: appended to `base_url`, such as `/Books`. `key`: its key properties.
+    `cursor`: a property that rises with each change, declared without a `param`; changes are requested with `$filter`.
+    `filter`: a further condition of every request.
+    `order_by`: None: by cursor and key; "": for a service that refuses to sort.
+    `params`: further query options (`$select`, `$expand`).
+    `count`: whether to request `$count`, which is compared with the records that arrived; False for a service that
+    cannot count.
 
     ```python
     class Books(ODataStream[Book]):
@@ -83,7 +78,7 @@ class ODataStream(RestStream[Model]):
 
 
 def literal(value: CursorValue) -> str:
-    """A value in a `$filter` (OData ABNF 4.01): numbers, dates and times stand bare, texts in single quotes."""
+    """A value in a `$filter` (OData ABNF 4.01): only texts have single quotes; numbers, dates and times have none."""
     if isinstance(value, int):
         return str(value)
     try:

@@ -1,7 +1,8 @@
-"""Paging: from one page to the request for the next, or None after the last.
+"""Paging: from one page to the request for the next page, or None after the last one.
 
-Where the last page is only concluded, from a link that is not there or from an empty page, the poller asks for proof:
-`ends_open` says that nothing was stated, and `resized` makes the request that tries the same with other pages.
+Many sources do not mark the last page: its end is concluded from a missing link or an empty page. Then the poller wants
+evidence: `end_is_implicit` says that the page stated no end, and `resized` builds the request that repeats the listing
+with another page size.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from sluice import json_text
-from sluice.connector.messages import ParamValue, Request, Response, joined, with_params
+from sluice.connector.messages import ParamValue, Request, Response, resolve, with_params
 
 _LINK = re.compile(r"<([^>]*)>((?:\s*;\s*[\w*]+\s*=\s*(?:\"[^\"]*\"|[^\s;,\"]+))*)")
 _REL_NEXT = re.compile(r";\s*rel\s*=\s*(?:\"(?:[^\"]*\s)?next(?:\s[^\"]*)?\"|next\b)", re.IGNORECASE)
@@ -23,34 +24,44 @@ class Paging(Protocol):
     """How a stream's pages follow one another."""
 
     def first(self, page_size: int | None) -> dict[str, ParamValue]:
-        """Parameters of the first page's query."""
+        """Query parameters of the first page."""
 
     def next(self, response: Response, request: Request, records: int) -> Request | None:
-        """The request after `request`, whose page held `records` records."""
+        """The request after `request`, whose page has `records` records; None after the last page."""
 
 
-class Concluded(ABC):
-    """A paging whose last page need not say that it is the last."""
+class ImplicitEnd(ABC):
+    """A paging whose last page may not say that it is the last."""
 
     size_param: str
 
     @property
     @abstractmethod
     def declared(self) -> str:
-        """What leads on, for people: the link's member, the query's parameter."""
+        """What leads to the next page, for people: the member of the link, the parameters of the query."""
 
-    @abstractmethod
-    def ends_open(self, response: Response) -> bool:
-        """Whether `response`, after which nothing follows, states nothing of an end."""
+    def first(self, page_size: int | None) -> dict[str, ParamValue]:
+        return {} if page_size is None else {self.size_param: page_size}
+
+    def end_is_implicit(self, response: Response) -> bool:
+        """Whether `response`, after which no page follows, does not itself state that it is the last."""
+        return True
 
     def resized(self, request: Request, page_size: int) -> Request:
-        """The first `request` with pages of `page_size` records."""
+        """The first `request`, for pages of `page_size` records."""
         return Request(request.method, with_params(request.url, {self.size_param: page_size}), request.headers)
+
+    def _following(self, request: Request, link: str) -> Request:
+        """The request for the page that `link` leads to. Raises NotJson for a link that is no address."""
+        try:
+            return Request(request.method, resolve(request.url, link), request.headers)
+        except ValueError:
+            raise json_text.NotJson(f"{self.declared} is not a link") from None
 
 
 @dataclass(frozen=True)
 class SinglePage:
-    """Everything in one answer. One that looks as if more followed is a fault of the stream."""
+    """All records in one answer. An answer that says that more follows is a fault of the stream."""
 
     def first(self, page_size: int | None) -> dict[str, ParamValue]:
         return {}
@@ -59,21 +70,15 @@ class SinglePage:
         return None
 
 
-def _joined(url: str, link: str, declared: str) -> str:
-    """The address that a page's link means. Raises NotJson for one that cannot be read."""
-    try:
-        return joined(url, link)
-    except ValueError:
-        raise json_text.NotJson(f"{declared} is not a link") from None
-
-
 @dataclass(frozen=True)
-class NextLink(Concluded):
-    """The page states the next page's address at `path`; null or empty on the last one. Where the last page lacks the
-    member, it must have been seen before, and that page must be shorter than the first.
+class NextLink(ImplicitEnd):
+    """The member at `path` is the next page's address; on the last page it is null, empty or missing.
 
-    A dot in `path` leads into a member, except where a member's own name has it: `NextLink("@odata.nextLink")` and
-    `NextLink("links.next")` both mean what they say. `NextLink(("a.b", "next"))` names each step by itself.
+    If the last page lacks the member, an earlier page must have had it, and the last page must have fewer records than
+    the first. `size_param` is the query parameter for `page_size`.
+
+    A dot in `path` leads into a member, unless a member's own name contains the dot: `NextLink("@odata.nextLink")` is
+    one member, `NextLink("links.next")` is `next` of `links`. `NextLink(("a.b", "next"))` names each step separately.
     """
 
     path: json_text.Path
@@ -82,9 +87,6 @@ class NextLink(Concluded):
     @property
     def declared(self) -> str:
         return json_text.spelled(self.path)
-
-    def first(self, page_size: int | None) -> dict[str, ParamValue]:
-        return {} if page_size is None else {self.size_param: page_size}
 
     def next(self, response: Response, request: Request, records: int) -> Request | None:
         try:
@@ -95,9 +97,9 @@ class NextLink(Concluded):
             return None
         if not isinstance(link, str):
             raise json_text.NotJson(f"{self.declared} is not a link")
-        return Request(request.method, _joined(request.url, link, self.declared), request.headers)
+        return self._following(request, link)
 
-    def ends_open(self, response: Response) -> bool:
+    def end_is_implicit(self, response: Response) -> bool:
         try:
             json_text.member(response.body, self.path)
         except json_text.NullBefore:
@@ -108,8 +110,8 @@ class NextLink(Concluded):
 
 
 @dataclass(frozen=True)
-class LinkHeader(Concluded):
-    """The next page's address stands in the header `Link` (RFC 8288), with `rel="next"`; the last page has none."""
+class LinkHeader(ImplicitEnd):
+    """The header `Link` (RFC 8288) has the next page's address with `rel="next"`; the last page has none."""
 
     size_param: str = "limit"
 
@@ -117,23 +119,15 @@ class LinkHeader(Concluded):
     def declared(self) -> str:
         return "the Link header"
 
-    def first(self, page_size: int | None) -> dict[str, ParamValue]:
-        return {} if page_size is None else {self.size_param: page_size}
-
     def next(self, response: Response, request: Request, records: int) -> Request | None:
         link = next_in_header(response)
-        if link is None:
-            return None
-        return Request(request.method, _joined(request.url, link, self.declared), request.headers)
-
-    def ends_open(self, response: Response) -> bool:
-        return True
+        return None if link is None else self._following(request, link)
 
 
 @dataclass(frozen=True)
-class Offset(Concluded):
-    """The query counts records: `offset` and `limit`. Only an empty page is the last one: a server may serve fewer
-    records than it was asked for.
+class Offset(ImplicitEnd):
+    """The query counts records: `offset` and `limit`. The last page is the first empty one, because a source may return
+    fewer records than were requested. The stream must declare `page_size`.
     """
 
     param: str = "offset"
@@ -154,12 +148,9 @@ class Offset(Concluded):
         at = int(dict(parse_qsl(urlsplit(request.url).query))[self.param])
         return Request(request.method, with_params(request.url, {self.param: at + records}), request.headers)
 
-    def ends_open(self, response: Response) -> bool:
-        return True
-
 
 def next_in_header(response: Response) -> str | None:
-    """The address that the header `Link` gives with `rel="next"`; None where it gives none."""
+    """The address with `rel="next"` in the header `Link`; None if there is none."""
     for address, parameters in _LINK.findall(response.headers.get("link", "")):
         if _REL_NEXT.search(parameters):
             return str(address)

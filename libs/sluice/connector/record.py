@@ -1,4 +1,4 @@
-"""One record of a page: its bytes as the source sent them, its source key, its fields on demand."""
+"""One record of a page: its bytes as the source sent them, its source key, and single fields on demand."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from sluice import json_text
 
 
 class UnreadableKey(ValueError):
-    """The record's source key is missing or is neither text nor a whole number; the text names the field only."""
+    """The source key is missing, or is neither text nor a whole number. The message names the field, not its value."""
 
 
-class Record:
-    """A record within a page. `raw` is what gets published; `get` reads single fields without decoding the rest."""
+class SourceRecord:
+    """A record of a page. `raw` is what Sluice publishes; `get` reads one member without decoding the others."""
 
     __slots__ = ("raw",)
 
@@ -21,7 +21,7 @@ class Record:
         self.raw = raw
 
     def get(self, path: json_text.Path) -> Any:
-        """The value at `path`, None where it is missing; raises NotJson where the record is not an object."""
+        """The value at `path`, such as `"links.next"`; None if it is missing. Raises NotJson if this is no object."""
         try:
             return json_text.decode(json_text.member(self.raw, path))
         except json_text.Missing:
@@ -29,11 +29,11 @@ class Record:
 
     @property
     def value(self) -> Any:
-        """The whole record, decoded."""
+        """The whole record, decoded; fractions are `Decimal`s."""
         return json_text.decode(self.raw)
 
 
-def source_key(record: Record, fields: tuple[str, ...]) -> bytes:
+def source_key(record: SourceRecord, fields: tuple[str, ...]) -> bytes:
     """The source key as compact JSON, fields in declared order: `{"id":"W-7"}`, as Debezium writes it.
 
     Raises UnreadableKey.
@@ -50,4 +50,4 @@ def source_key(record: Record, fields: tuple[str, ...]) -> bytes:
     try:
         return json.dumps(key, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     except UnicodeEncodeError:
-        raise UnreadableKey(f"key field {'/'.join(fields)} holds half a character pair") from None
+        raise UnreadableKey(f"key field {'/'.join(fields)} contains half of a surrogate pair") from None

@@ -1,4 +1,5 @@
-"""Secrets taken out of what is stored or logged about an exchange: by the names of members, and by value."""
+"""Removes secrets from what is stored or logged about an exchange: by the name of a parameter or header, and by
+value."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from urllib.parse import parse_qsl, quote, quote_plus, urlsplit, urlunsplit
 from sluice.connector.messages import query_part
 
 REMOVED = "[removed]"
-# Shorter texts stand everywhere by chance.
+# Shorter texts occur everywhere by chance.
 SECRET_LENGTH_MIN = 4
 _SECRET_NAME = re.compile(
     r"(?i)(^|[-_.])(api[-_]?key|key|token|secret|passw(or)?d|pwd|sig(nature)?|auth(orization)?|cookie|session([-_]?id)?"
@@ -51,8 +52,8 @@ def without(text: str, secrets: Collection[str]) -> str:
 
 
 def removable(secrets: Collection[str]) -> list[str]:
-    """Of `secrets` those of at least SECRET_LENGTH_MIN characters, in each spelling in which a source may repeat them;
-    the longest first, since one may contain another."""
+    """The `secrets` of at least SECRET_LENGTH_MIN characters, in each spelling in which a source may repeat them. The
+    longest is first, because one may contain another."""
     spelled = {one for secret in secrets if len(secret) >= SECRET_LENGTH_MIN for one in _spellings(secret)}
     return sorted(spelled, key=len, reverse=True)
 

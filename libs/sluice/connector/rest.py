@@ -7,16 +7,20 @@ from typing import ClassVar
 
 from sluice.connector.cursor import CursorValue
 from sluice.connector.messages import ParamValue, Request, Response
-from sluice.connector.paging import Concluded, Paging, SinglePage
+from sluice.connector.paging import ImplicitEnd, Paging, SinglePage
 from sluice.connector.stream import Model, Stream
 from sluice.errors import SettingsError
 from sluice.json_text import Path
 
 
 class RestStream(Stream[Model]):
-    """`path`: below `base_url`. `records`: path of the array in the body ("" = the body itself; a dot leads into a
-    member, unless a member's own name has it: `d.results`, `@graph.items`; a tuple names each step by itself).
-    `params`: a fixed part of the query. `page_size`: records to ask for, None to leave it to the source.
+    """A stream of a REST API, declared by its members. Those of `Stream` apply, too.
+
+    `path`: appended to `base_url`.
+    `records`: path of the array of records in the body; "": the body itself is the array. A dot leads into a member
+    (`d.results`), unless a member's own name contains the dot (`@graph.items`). A tuple names each step separately.
+    `params`: query parameters of every request.
+    `paging`: how pages follow one another: `SinglePage()`, `NextLink(…)`, `LinkHeader()` or `Offset()`.
 
     ```python
     class Workers(RestStream[WorkdayWorker]):
@@ -30,7 +34,6 @@ class RestStream(Stream[Model]):
     records: ClassVar[Path] = ""
     params: ClassVar[Mapping[str, ParamValue]] = {}
     paging: ClassVar[Paging] = SinglePage()
-    page_size: ClassVar[int | None] = None
 
     @classmethod
     def require_declared(cls) -> None:
@@ -47,8 +50,8 @@ class RestStream(Stream[Model]):
         return Request.get(self.path, params)
 
     @property
-    def concluded(self) -> Concluded | None:
-        return self.paging if isinstance(self.paging, Concluded) else None
+    def implicit_end(self) -> ImplicitEnd | None:
+        return self.paging if isinstance(self.paging, ImplicitEnd) else None
 
     def next_request(self, response: Response, request: Request) -> Request | None:
         return self.paging.next(response, request, len(self.records_in(response)))

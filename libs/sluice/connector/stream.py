@@ -1,7 +1,7 @@
-"""A stream: how one kind of record is asked for. The framework does the asking.
+"""A stream: how one kind of record is requested. The framework sends the requests.
 
-`Stream` is the level for odd APIs: an author says what the first and the next request are and where the records
-stand. `RestStream` (rest.py) answers these by declaration for the usual ones.
+`Stream` is for unusual APIs: its author writes the first request, the next request, and where the records are.
+`RestStream` (rest.py) derives these from declarations, for usual APIs.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args, get
 
 from sluice.connector.cursor import Cursor, CursorValue, as_time, order
 from sluice.connector.messages import Request, Response
-from sluice.connector.paging import Concluded
-from sluice.connector.record import Record
+from sluice.connector.paging import ImplicitEnd
+from sluice.connector.record import SourceRecord
 from sluice.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -24,20 +24,23 @@ Model = TypeVar("Model")
 
 
 class Stream(ABC, Generic[Model]):
-    """One stream of a source. `Model` is the record's raw model, for the mapping; fetching does not validate by it.
+    """One stream of a source. `Model` is the type that mappings read; fetching does not validate records against it.
 
-    `key`: the source key's fields (dotted paths). `cursor`: how to ask for changes; None = every pass lists all.
-    `enumerate_every`: how often everything is listed, which is what finds deletes and changes that move no cursor.
-    `looks_before_delete`: in how many complete listings in a row a key must be missing. Two, because rows that
-    shift between pages during one listing look deleted; 1 where the source pages over a stable snapshot.
-    `not_paging`: dotted names of members, and names of headers, that look as if they told of more records (`next`,
-    `total`, `Link`), or of errors, and do not.
+    `key`: the member, or the tuple of members, that identifies a record. A dot leads into a member.
+    `cursor`: how to request changes; None: every poll lists all records.
+    `enumerate_every`: how often all records are listed. This finds deletes, and changes that do not move the cursor.
+    `listings_before_delete`: in how many complete listings in a row a key must be missing before it is deleted. Two is
+    safe for sources in which a row can move to another page during a listing. Set 1 if the source pages over a stable
+    snapshot.
+    `not_paging`: dotted names of members, and names of headers, that look like paging (`next`, `total`, `Link`) or like
+    errors and are neither.
+    `page_size`: records to request for a page; None: the source decides.
     """
 
     key: ClassVar[str | tuple[str, ...]]
     cursor: ClassVar[Cursor | None] = None
     enumerate_every: ClassVar[timedelta] = timedelta(hours=1)
-    looks_before_delete: ClassVar[int] = 2
+    listings_before_delete: ClassVar[int] = 2
     not_paging: ClassVar[tuple[str, ...]] = ()
     page_size: ClassVar[int | None] = None
     model: ClassVar[Any] = None
@@ -57,9 +60,9 @@ class Stream(ABC, Generic[Model]):
 
     @classmethod
     def require_declared(cls) -> None:
-        """Raises SettingsError for what every stream of this kind declares, and this class does not."""
+        """Raises SettingsError if the class lacks a declaration that every stream of its kind needs."""
         if not getattr(cls, "key", None):
-            raise SettingsError(f"{cls.__qualname__} declares no key. Next: name the member that tells records apart")
+            raise SettingsError(f"{cls.__qualname__} declares no key. Next: name the member that identifies a record")
         if cls.cursor is not None and not isinstance(cls.cursor, Cursor):
             raise SettingsError(f'{cls.__qualname__}: a cursor is written Cursor("modifiedAt")')
 
@@ -69,41 +72,42 @@ class Stream(ABC, Generic[Model]):
 
     @abstractmethod
     def first_request(self, since: CursorValue | None) -> Request:
-        """The first request of a pass: of everything that changed at or after `since`, or of all (None)."""
+        """The request for the first page of all records that changed at or after `since`; None: of all records."""
 
     @abstractmethod
     def next_request(self, response: Response, request: Request) -> Request | None:
-        """The request after `request`, which was answered by `response`; None after the last page."""
+        """The request for the page after `response`, which answered `request`; None after the last page."""
 
     @abstractmethod
     def records_in(self, response: Response) -> Sequence[bytes]:
-        """The records of a page as JSON: `response.slices(path)`, or made with `encode` where they are reshaped.
+        """The records of a page as JSON: `response.slices(path)`, or the result of `encode` for reshaped records.
 
-        Raises NotJson or Missing where the page is not what it should be: it is refused whole and asked for again.
-        Raises Transient or EnvironmentFault where the API reports an error with status 200.
+        Called for answers with a success status only. Raise NotJson or Missing if the page is not as expected: the
+        whole page is refused and requested again. Raise Transient or EnvironmentFault if the API reports an error
+        with status 200.
         """
 
     @property
-    def concluded(self) -> Concluded | None:
-        """The paging, where its last page need not say that it is the last."""
+    def implicit_end(self) -> ImplicitEnd | None:
+        """The stream's paging if its last page may not say that it is the last."""
         return None
 
-    def cursor_of(self, record: Record) -> CursorValue | None:
-        """The cursor value that `record` states; None where it states none (it then moves no cursor)."""
+    def cursor_of(self, record: SourceRecord) -> CursorValue | None:
+        """The cursor value of `record`; None if it has none, in which case it does not move the cursor."""
         value = record.get(self.cursor.field) if self.cursor else None
         return value if isinstance(value, str | int) and not isinstance(value, bool) else None
 
-    def changed_at(self, record: Record) -> datetime | None:
-        """When the source says that `record` changed; None where it does not say."""
+    def changed_at(self, record: SourceRecord) -> datetime | None:
+        """When `record` changed, as the source states it; None if it does not."""
         return as_time(self.cursor_of(record))
 
     def since(self, newest: CursorValue | None) -> CursorValue | None:
-        """Where the next pass begins if `newest` is the newest value of a complete one."""
+        """What to request changes from, if `newest` is the newest cursor value of the last complete poll."""
         return self.cursor.since(newest) if self.cursor is not None and newest is not None else None
 
 
-def readable_cursor(stream: Stream[Any], record: Record) -> CursorValue | None:
-    """`stream.cursor_of(record)`, None also where the value cannot be understood."""
+def readable_cursor(stream: Stream[Any], record: SourceRecord) -> CursorValue | None:
+    """`stream.cursor_of(record)`; None also if the value cannot be read."""
     try:
         value = stream.cursor_of(record)
         if value is not None:

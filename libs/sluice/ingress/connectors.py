@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from sluice.connector import Connector, RestStream, Stream
-from sluice.connector.paging import Concluded
-from sluice.connector.record import Record, UnreadableKey, source_key
+from sluice.connector.paging import ImplicitEnd
+from sluice.connector.record import SourceRecord, UnreadableKey, source_key
 from sluice.errors import SettingsError, SluiceError
 from sluice.json_text import Missing, NotJson, member, spelled
 from sluice.pipeline import Pipeline, reveal_all
@@ -82,7 +82,7 @@ def _how(kind: type[Stream[Any]]) -> Iterator[str]:
     yield f"key {', '.join(_keys(kind))}"
     yield f"changes by {kind.cursor.field}" if kind.cursor is not None else "no cursor: everything is listed each time"
     if issubclass(kind, RestStream):
-        yield f"pages by {kind.paging.declared}" if isinstance(kind.paging, Concluded) else type(kind.paging).__name__
+        yield f"pages by {kind.paging.declared}" if isinstance(kind.paging, ImplicitEnd) else type(kind.paging).__name__
 
 
 def _keys(kind: type[Stream[Any]]) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ def _require_members(pipeline: Pipeline, source: str, stream: str, kind: type[St
     """Raises SettingsError where an example of the stream lacks its key, or all of them lack its cursor."""
     cursor = kind.cursor.field if kind.cursor is not None and kind.cursor_of is Stream.cursor_of else None
     examples = examples_of(pipeline, source, stream)
-    records = {file: Record(read_example(pipeline, file)) for file in examples}
+    records = {file: SourceRecord(read_example(pipeline, file)) for file in examples}
     for file, record in records.items():
         try:
             source_key(record, _keys(kind))
@@ -108,7 +108,7 @@ def _require_members(pipeline: Pipeline, source: str, stream: str, kind: type[St
         )
 
 
-def _has(record: Record, path: str) -> bool:
+def _has(record: SourceRecord, path: str) -> bool:
     """Whether the member is there, null or not."""
     try:
         member(record.raw, path)

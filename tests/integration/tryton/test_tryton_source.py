@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from sluice.connector import EnvironmentFault, Record, Request
+from sluice.connector import EnvironmentFault, Request, SourceRecord
 from sluice.connector.fetch import Fetcher
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_mappings
@@ -57,7 +57,7 @@ def agree(erp: Erp) -> dict[str, set[str]]:
 def newest_cursor(erp: Erp, stream: str) -> str:
     source = connector(settings_of(erp.running.env))
     reader = source.stream(stream)
-    return max(str(reader.cursor_of(Record(raw))) for raw in records(source, stream))
+    return max(str(reader.cursor_of(SourceRecord(raw))) for raw in records(source, stream))
 
 
 def test_api_and_tables_tell_of_the_same_company(erp: Erp) -> None:

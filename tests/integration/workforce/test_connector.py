@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sluice.connector import EnvironmentFault, Record, Request, Stream
+from sluice.connector import EnvironmentFault, Request, SourceRecord, Stream
 from sluice.connector.fetch import Fetcher
 from sluice.connector.record import source_key
 from sluice.pipeline import load_pipeline
@@ -20,10 +20,10 @@ def connector(url: str, secret: str = SECRET) -> Any:
     return load_connector(load_pipeline(FOLDER), "hr")("hr", settings)
 
 
-def listed(stream: Stream[Any], fetcher: Fetcher, since: str | None = None) -> list[Record]:
+def listed(stream: Stream[Any], fetcher: Fetcher, since: str | None = None) -> list[SourceRecord]:
     """All records of a pass; waits as the source asks, up to a deadline."""
     deadline = time.monotonic() + within(60)
-    records: list[Record] = []
+    records: list[SourceRecord] = []
     request: Request | None = stream.first_request(since)
     while request is not None:
         response = fetcher.fetch(request)
@@ -32,7 +32,7 @@ def listed(stream: Stream[Any], fetcher: Fetcher, since: str | None = None) -> l
             assert time.monotonic() < deadline
             time.sleep(float(response.headers.get("retry-after", 0.05)))
             continue
-        records += [Record(raw) for raw in stream.records_in(response)]
+        records += [SourceRecord(raw) for raw in stream.records_in(response)]
         request = stream.next_request(response, request)
     return records
 

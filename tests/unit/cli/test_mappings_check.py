@@ -140,7 +140,7 @@ def test_how_a_database_is_followed_is_told(folder: Path, more: str, publication
         ({"kind": "Crn"}, "connector.py (is Crm meant?)"),
         (
             {"settings": GOOD.replace("{env: CRM_KEY}", "s3cret")},
-            "sources.crm.settings.key: a secret stands in the file",
+            "sources.crm.settings.key: a secret is written in the file",
         ),
         ({"kind": "NoConnector"}, "sources.crm.connector:NoConnector is not a sluice.connector.Connector"),
         (
@@ -259,7 +259,11 @@ def test_examples_of_no_stream_are_refused(folder: Path) -> None:
             '"data", "id"\n    cursor = Cursor("modifedAt")',
             "examples/people: no example has the cursor's member modifedAt",
         ),
-        ("streams: ClassVar", "login = print\n    streams: ClassVar", "login, which nobody calls. Next: call it auth"),
+        (
+            "streams: ClassVar",
+            "login = print\n    streams: ClassVar",
+            "login, which is never called. Next: name it auth",
+        ),
         (
             "class NoConnector",
             "    def auth(self):\n        pass\n\n\nclass NoConnector",

@@ -23,7 +23,7 @@ from sluice.connector.cursor import as_time, order
         ("0001-01-01T00:00:00Z", timedelta(minutes=5), "0001-01-01T00:00:00Z"),
     ],
 )
-def test_the_next_pass_begins_a_lookback_earlier(
+def test_the_next_poll_starts_a_lookback_earlier(
     newest: CursorValue, lookback: timedelta | int, since: CursorValue
 ) -> None:
     assert Cursor("t", lookback=lookback).since(newest) == since

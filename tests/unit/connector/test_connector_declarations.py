@@ -25,7 +25,6 @@ from sluice.connector import (
 )
 from sluice.connector.messages import absolute, origin, with_params, without_query
 from sluice.connector.redact import safe_headers, safe_url, without
-from sluice.connector.retry_after import retry_after_s
 from sluice.errors import SettingsError
 
 
@@ -90,13 +89,13 @@ def test_the_next_link_may_be_relative_and_ends_with_null_or_nothing() -> None:
         ("links.next", b"{}", None, True),
     ],
 )
-def test_a_link_is_named_as_it_stands_and_what_is_missing_is_told_apart_from_what_is_null(
+def test_a_link_is_named_as_it_is_written_and_a_missing_link_differs_from_a_null_link(
     path: str | tuple[str, ...], body: bytes, address: str | None, open_end: bool
 ) -> None:
     paging, response = NextLink(path), answer(body)
     following = paging.next(response, response.request, 1)
     assert (following.url if following else None) == address
-    assert paging.ends_open(response) is open_end
+    assert paging.end_is_implicit(response) is open_end
     assert paging.resized(response.request, 7).url == "https://hr.example/api/workers?limit=7"
 
 
@@ -233,4 +232,4 @@ def test_a_secret_is_removed_however_a_source_spells_it(repeated: str) -> None:
     ],
 )
 def test_retry_after_is_seconds_or_a_date_on_the_servers_clock(headers: dict[str, str], seconds: float | None) -> None:
-    assert retry_after_s(answer(b"", **headers)) == seconds
+    assert answer(b"", **headers).retry_after_s == seconds

@@ -1,4 +1,4 @@
-"""Exchanges with a real server that misbehaves: every bound holds, every error is safe to log."""
+"""Exchanges with a real server that misbehaves: every bound is kept, every error is safe to log."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_a_body_that_is_cut_off_is_no_answer(source: ScriptedSource, fetcher: Fe
         assert isinstance(get(fetcher), Transient)
 
 
-def test_nobody_listening_is_transient(source: ScriptedSource, fetcher: Fetcher) -> None:
+def test_a_refused_connection_is_transient(source: ScriptedSource, fetcher: Fetcher) -> None:
     source.close()
     assert "no connection" in str(get(fetcher))
 
@@ -169,7 +169,7 @@ def test_a_redirect_within_the_origin_is_followed(source: ScriptedSource, fetche
 
 
 @pytest.mark.parametrize("location", ["http://[::1/workers", "http://127.0.0.1:abc/workers"])
-def test_a_redirect_to_what_is_no_address_is_told_as_that(
+def test_a_redirect_to_what_is_no_address_is_reported_as_that(
     source: ScriptedSource, fetcher: Fetcher, location: str
 ) -> None:
     source.script = in_turn(Answer(status=302, headers={"Location": location}))
@@ -233,7 +233,7 @@ def test_fifty_threads_fetch_one_token_and_renew_it_once(source: ScriptedSource)
     fetcher.close()
 
 
-def test_a_connection_is_used_again_by_whoever_asks_next_and_by_one_at_a_time(
+def test_a_connection_is_used_again_by_the_next_exchange_and_by_one_at_a_time(
     source: ScriptedSource, fetcher: Fetcher
 ) -> None:
     source.script = in_turn(Answer(b'{"data":[]}'))
@@ -291,7 +291,7 @@ def test_credentials_refused_although_renewed_are_for_an_operator(source: Script
     fetcher.close()
 
 
-def test_no_log_holds_a_query_or_a_secret(source: ScriptedSource, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_log_contains_a_query_or_a_secret(source: ScriptedSource, caplog: pytest.LogCaptureFixture) -> None:
     source.script = TokenScript()
     fetcher = WithOAuth("hr", {"base_url": source.url}).fetcher()
     with caplog.at_level(logging.INFO):

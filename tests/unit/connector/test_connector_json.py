@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.connector import Missing, NotJson, decode
-from sluice.connector.record import Record, UnreadableKey, source_key
+from sluice.connector.record import SourceRecord, UnreadableKey, source_key
 from sluice.json_text import Path, member, slices
 
 LONG = b"123456789012345678901234567890"
@@ -30,7 +30,7 @@ def test_records_are_cut_out_as_the_source_sent_them() -> None:
 def test_a_number_of_thirty_digits_stays_exact() -> None:
     assert decode(LONG) == int(LONG)
     assert slices(b'{"data":[{"id":' + LONG + b"}]}", "data") == [b'{"id":' + LONG + b"}"]
-    assert source_key(Record(b'{"id":' + LONG + b"}"), ("id",)) == b'{"id":' + LONG + b"}"
+    assert source_key(SourceRecord(b'{"id":' + LONG + b"}"), ("id",)) == b'{"id":' + LONG + b"}"
 
 
 @pytest.mark.parametrize("number", [b"1e99999999999999999999", b"1e9999999", b"-1.5E-9999999"])
@@ -80,17 +80,17 @@ def test_a_page_without_its_records_is_refused() -> None:
 def test_half_a_character_pair_does_not_spoil_the_page() -> None:
     page = rb'{"data":[{"id":1,"n":"\ud83d"},{"id":2}, {}, []],"next":null}'
     assert slices(page, "data") == [rb'{"id":1,"n":"\ud83d"}', b'{"id":2}', b"{}", b"[]"]
-    assert source_key(Record(rb'{"n":"\ud83d","id":1}'), ("id",)) == b'{"id":1}'
+    assert source_key(SourceRecord(rb'{"n":"\ud83d","id":1}'), ("id",)) == b'{"id":1}'
 
 
 def test_invalid_utf8_in_a_record_is_cut_out_untouched() -> None:
     page = b'{"data":[{"id":1,"n":"\xff"},{"id":2,"n":"\\ud83d"}]}'
     assert slices(page, "data")[0] == b'{"id":1,"n":"\xff"}'
-    assert source_key(Record(b'{"id":1,"n":"\xff"}'), ("id",)) == b'{"id":1}'
+    assert source_key(SourceRecord(b'{"id":1,"n":"\xff"}'), ("id",)) == b'{"id":1}'
 
 
 @given(st.lists(values, max_size=5), st.integers(0, 4))
-def test_slices_hold_what_the_standard_library_reads(items: list[Any], indent: int) -> None:
+def test_slices_are_what_the_standard_library_reads(items: list[Any], indent: int) -> None:
     body = json.dumps({"a": {"b": items}}, indent=indent or None).encode()
     assert [json.loads(item) for item in slices(body, "a.b")] == items
 
@@ -149,7 +149,7 @@ def test_a_member_that_is_not_there_is_named(text: bytes, path: Path, why: str) 
     ],
 )
 def test_source_keys_are_compact_in_declared_order(record: bytes, fields: tuple[str, ...], key: bytes) -> None:
-    assert source_key(Record(record), fields) == key
+    assert source_key(SourceRecord(record), fields) == key
 
 
 @pytest.mark.parametrize(
@@ -170,5 +170,5 @@ def test_source_keys_are_compact_in_declared_order(record: bytes, fields: tuple[
 )
 def test_a_key_that_cannot_be_read_is_named_by_its_field_only(record: bytes) -> None:
     with pytest.raises(UnreadableKey, match="key field id") as refusal:
-        source_key(Record(record), ("id",))
+        source_key(SourceRecord(record), ("id",))
     assert "value" not in str(refusal.value)

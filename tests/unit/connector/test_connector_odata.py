@@ -89,8 +89,8 @@ def test_pages_follow_the_link_as_the_service_spells_it_with_the_same_page_size(
     assert following.url == "https://h/odata/v4/Books?$skiptoken=50&$filter=a%20eq%20%27b+c%27"
     assert following.headers == {"Prefer": "odata.maxpagesize=50"}
     assert stream.records_in(response) == [b'{"ID":1}']
-    assert stream.concluded is not None
-    assert stream.concluded.resized(first, 49).headers == {"Prefer": "odata.maxpagesize=49"}
+    assert stream.implicit_end is not None
+    assert stream.implicit_end.resized(first, 49).headers == {"Prefer": "odata.maxpagesize=49"}
     assert stream.next_request(Response(first, 200, {}, b'{"value":[]}'), first) is None
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sluice.connector import CursorValue, Stream
 from sluice.connector.cursor import order
-from sluice.connector.record import Record
+from sluice.connector.record import SourceRecord
 from sluice.errors import EnvironmentFault
 from sluice.ingress.backpressure import Flow
 from sluice.ingress.deletes import Loss
@@ -328,4 +328,4 @@ def test_a_time_of_change_outside_of_the_calendar_counts_as_none_stated(year: in
     offset = timezone(timedelta(hours=14 if year == 1 else -14))
     stated = datetime(year, 1 if year == 1 else 12, 1 if year == 1 else 31, 12, tzinfo=offset)
     stream = cast(Stream[Any], SimpleNamespace(changed_at=lambda _: stated))
-    assert stated_change(stream, Record(b'{"id":1}')) is None
+    assert stated_change(stream, SourceRecord(b'{"id":1}')) is None

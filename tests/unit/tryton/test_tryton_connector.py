@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sluice.connector import EnvironmentFault, NotJson, Record, Request, Response, Transient, encode
+from sluice.connector import EnvironmentFault, NotJson, Request, Response, SourceRecord, Transient, encode
 from support.tryton import connector, example_records
 
 SINCE = "2026-03-01T12:30:15.000007"
@@ -59,18 +59,18 @@ def test_a_complete_enumeration_also_lists_who_has_left() -> None:
 def test_the_cursor_is_the_latest_date_of_the_record_and_of_what_it_refers_to() -> None:
     record = example_records("erp_api", "employees")["never_changed"]
     record["party."]["write_date"] = MOMENT | {"year": 2031}
-    cursor = connector().stream("employees").cursor_of(Record(encode(record)))
+    cursor = connector().stream("employees").cursor_of(SourceRecord(encode(record)))
     assert cursor == "2031-03-01T12:30:15.000007"
 
 
 def test_a_record_that_was_never_changed_has_the_dates_of_its_creation_as_cursor() -> None:
     record = example_records("erp_api", "employees")["never_changed"]
     record |= {"create_date": MOMENT, "write_date": None, "party.": None, "company.": None}
-    assert connector().stream("employees").cursor_of(Record(encode(record))) == SINCE
+    assert connector().stream("employees").cursor_of(SourceRecord(encode(record))) == SINCE
 
 
 def test_a_record_without_any_date_states_no_cursor() -> None:
-    assert connector().stream("employees").cursor_of(Record(b'{"id":1}')) is None
+    assert connector().stream("employees").cursor_of(SourceRecord(b'{"id":1}')) is None
 
 
 def test_the_next_page_begins_behind_the_last_id_and_asks_for_the_same_otherwise() -> None:

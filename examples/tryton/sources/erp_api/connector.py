@@ -23,10 +23,10 @@ from sluice.connector import (
     EnvironmentFault,
     Login,
     NotJson,
-    Record,
     Request,
     Response,
     SessionAuth,
+    SourceRecord,
     Stream,
     Transient,
 )
@@ -80,7 +80,7 @@ class TrytonStream(Stream[Model]):
 
     key = "id"
     cursor = Cursor("write_date", lookback=timedelta(seconds=10))
-    looks_before_delete = 1
+    listings_before_delete = 1
     page_size: ClassVar[int] = 500
     tryton_model: ClassVar[str]
     reads: ClassVar[tuple[str, ...]]
@@ -105,7 +105,7 @@ class TrytonStream(Stream[Model]):
         result_of(response)
         return response.slices("result")
 
-    def cursor_of(self, record: Record) -> CursorValue | None:
+    def cursor_of(self, record: SourceRecord) -> CursorValue | None:
         """The latest date of the record and of all related ones, in UTC as Tryton keeps it."""
         value = record.value
         dates = [tryton_time(read_path(value, path)) for path in self._dates()]

@@ -1,4 +1,4 @@
-"""What a page says of more records beside them, as the sources that are asked most spell it."""
+"""What a page says of whether more records follow, in the spelling of the most common sources."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from sluice.connector import LinkHeader, Request, Response
 from sluice.connector.paging import next_in_header
-from sluice.connector.signs import MEMBERS_MAX, Signs, signs
+from sluice.connector.paging_hints import MEMBERS_MAX, PagingHints, paging_hints
 
 URL = "https://h/people?page=1"
 
@@ -47,8 +47,8 @@ def answer(body: Any, **headers: str) -> Response:
     ],
 )
 def test_a_member_that_leads_on_is_found_by_its_name(body: dict[str, Any], member: str) -> None:
-    assert signs(answer({"value": [{"next": "no"}], **body})).more == member
-    assert signs(answer(body), (member,)).more != member
+    assert paging_hints(answer({"value": [{"next": "no"}], **body})).more == member
+    assert paging_hints(answer(body), (member,)).more != member
 
 
 @pytest.mark.parametrize(
@@ -70,53 +70,53 @@ def test_a_member_that_leads_on_is_found_by_its_name(body: dict[str, Any], membe
         {"count": 8},
     ],
 )
-def test_what_leads_nowhere_is_no_sign(body: Any) -> None:
-    assert signs(answer(body)).more == ""
+def test_a_member_that_leads_nowhere_is_no_hint(body: Any) -> None:
+    assert paging_hints(answer(body)).more == ""
 
 
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        ({"has_more": False, "cursor": "t"}, Signs(token="cursor", end=True)),
-        ({"has_more": False, "next_cursor": "t"}, Signs(more="next_cursor", end=True)),
-        ({"done": True}, Signs(end=True)),
-        ({"@odata.context": "c", "@odata.count": 7}, Signs(total=("@odata.count", 7), odata=True)),
-        ({"d": {"__count": "7"}}, Signs(floor=("d.__count", 7))),
+        ({"has_more": False, "cursor": "t"}, PagingHints(token="cursor", end=True)),
+        ({"has_more": False, "next_cursor": "t"}, PagingHints(more="next_cursor", end=True)),
+        ({"done": True}, PagingHints(end=True)),
+        ({"@odata.context": "c", "@odata.count": 7}, PagingHints(total=("@odata.count", 7), odata=True)),
+        ({"d": {"__count": "7"}}, PagingHints(floor=("d.__count", 7))),
         (
             {"meta": {"totalCount": 7, "total_pages": 2}},
-            Signs(total=("meta.totalCount", 7), pages=("meta.total_pages", 2)),
+            PagingHints(total=("meta.totalCount", 7), pages=("meta.total_pages", 2)),
         ),
-        ({"current_page": 1, "last_page": 5, "total": 70}, Signs(total=("total", 70), pages=("last_page", 5))),
-        ({"error": {"message": "Ann"}}, Signs(errors="error")),
-        ({"data": {}, "errors": []}, Signs()),
-        ({"errorCode": "0", "error": False, "errorMessage": "OK"}, Signs()),
-        ({"errorCode": "E17"}, Signs(errors="errorCode")),
-        ({"timed_out": True, "hits": {"hits": []}}, Signs(errors="timed_out")),
-        ({"total": True, "count": -0.5}, Signs()),
+        ({"current_page": 1, "last_page": 5, "total": 70}, PagingHints(total=("total", 70), pages=("last_page", 5))),
+        ({"error": {"message": "Ann"}}, PagingHints(errors="error")),
+        ({"data": {}, "errors": []}, PagingHints()),
+        ({"errorCode": "0", "error": False, "errorMessage": "OK"}, PagingHints()),
+        ({"errorCode": "E17"}, PagingHints(errors="errorCode")),
+        ({"timed_out": True, "hits": {"hits": []}}, PagingHints(errors="timed_out")),
+        ({"total": True, "count": -0.5}, PagingHints()),
     ],
 )
-def test_ends_counts_and_failures_are_read(body: Any, expected: Signs) -> None:
-    assert signs(answer(body)) == expected
+def test_ends_counts_and_failures_are_read(body: Any, expected: PagingHints) -> None:
+    assert paging_hints(answer(body)) == expected
 
 
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
-        ({"x-next-page": "2", "x-page": "1"}, Signs(more="the header x-next-page")),
-        ({"x-next-page": ""}, Signs()),
-        ({"x-total-count": "230"}, Signs(total=("the header x-total-count", 230))),
-        ({"x-total-pages": "5"}, Signs(pages=("the header x-total-pages", 5))),
-        ({"x-has-more": "true"}, Signs(more="the header x-has-more")),
-        ({"x-has-more": "False"}, Signs(end=True)),
-        ({"content-range": "0-49/230"}, Signs(total=("the header content-range", 230))),
-        ({"content-range": "items 0-49/230"}, Signs(total=("the header content-range", 230))),
-        ({"content-range": "0-49/*"}, Signs()),
-        ({"x-request-id": "next", "x-error": "x", "count": "9"}, Signs()),
+        ({"x-next-page": "2", "x-page": "1"}, PagingHints(more="the header x-next-page")),
+        ({"x-next-page": ""}, PagingHints()),
+        ({"x-total-count": "230"}, PagingHints(total=("the header x-total-count", 230))),
+        ({"x-total-pages": "5"}, PagingHints(pages=("the header x-total-pages", 5))),
+        ({"x-has-more": "true"}, PagingHints(more="the header x-has-more")),
+        ({"x-has-more": "False"}, PagingHints(end=True)),
+        ({"content-range": "0-49/230"}, PagingHints(total=("the header content-range", 230))),
+        ({"content-range": "items 0-49/230"}, PagingHints(total=("the header content-range", 230))),
+        ({"content-range": "0-49/*"}, PagingHints()),
+        ({"x-request-id": "next", "x-error": "x", "count": "9"}, PagingHints()),
     ],
 )
-def test_headers_speak_as_members_do(headers: dict[str, str], expected: Signs) -> None:
-    assert signs(answer([], **headers)) == expected
-    assert signs(answer([], **headers), tuple(name.title() for name in headers)) == Signs()
+def test_headers_give_hints_as_members_do(headers: dict[str, str], expected: PagingHints) -> None:
+    assert paging_hints(answer([], **headers)) == expected
+    assert paging_hints(answer([], **headers), tuple(name.title() for name in headers)) == PagingHints()
 
 
 @pytest.mark.parametrize(
@@ -137,9 +137,9 @@ def test_the_link_header_gives_the_next_address(link: str, address: str | None) 
     assert (following is None) is (address is None)
     if following is not None:
         assert following.url.startswith("https://h/a")
-    assert bool(signs(response).more) is (address is not None)
+    assert bool(paging_hints(response).more) is (address is not None)
 
 
 def test_a_body_of_very_many_members_is_read_only_so_far() -> None:
     body = {f"m{number}": number for number in range(MEMBERS_MAX)} | {"next": "u"}
-    assert signs(answer(body)).more == ""
+    assert paging_hints(answer(body)).more == ""

@@ -1,8 +1,8 @@
-"""What a page says beside its records of whether more follows: members that every other API calls differently.
+"""Hints on a page that more records follow or that none do: members and headers, which every API names differently.
 
-Nothing is followed from here. The poller compares what a page says with what the stream's declared paging made of it,
-so that a page which is taken for the last one, and says that it is not, becomes a fault instead of a short listing.
-Only members' names and counts are told, never values.
+Hints are not followed. The poller compares them with the stream's declared paging. If the declared paging ends at a
+page that says that more follows, the result is a fault instead of a listing that lacks records. Hints are names and
+counts, never other values.
 """
 
 from __future__ import annotations
@@ -40,11 +40,14 @@ _RANGE = re.compile(r"\w+ (?:\d+-\d+|\*)/(\d{1,15})|(?:\d+-\d+|\*)/(\d{1,15})")
 
 
 @dataclass(frozen=True, slots=True)
-class Signs:
-    """`more`: a member that says that more follows. `token`: one that may say so, or where the next poll begins.
-    `end`: one says that nothing does. `total`: a member that counts
-    all records, and its count; `floor`: one that counts them or those of this page; `pages`: one that counts pages.
-    `errors`: a member that reports a failure. `odata`: the page speaks OData, whose last page has no link.
+class PagingHints:
+    """Names of members or headers on one page, and what they say.
+
+    `more`: more records follow. `token`: more records may follow, or it is where the next poll starts.
+    `end`: whether a member says that no more follow.
+    `total`: counts all records, with the count. `floor`: counts all records, or those of this page.
+    `pages`: counts pages. `errors`: reports a failure.
+    `odata`: whether the page is OData, whose last page has no link.
     """
 
     more: str = ""
@@ -57,24 +60,23 @@ class Signs:
     odata: bool = False
 
 
-def signs(response: Response, ignored: Collection[str] = ()) -> Signs:
-    """What `response` says beside its records; members whose dotted names, and headers whose names are `ignored`, say
-    nothing."""
-    said: dict[str, Any] = {}
+def paging_hints(response: Response, ignored: Collection[str] = ()) -> PagingHints:
+    """The hints in `response`, except members whose dotted names are in `ignored`, and headers whose names are."""
+    found: dict[str, Any] = {}
     for where, name, raw in _members(response.body):
         if name.startswith(("@odata.", "odata.")):
-            said["odata"] = True
+            found["odata"] = True
         plain = re.sub(r"[^a-z0-9]", "", name.lower())
-        if where not in ignored and _speaks(plain):
-            for kind, what in _said(plain, _value(raw), where):
-                said.setdefault(kind, what)
+        if where not in ignored and _is_hint(plain):
+            for kind, what in _hints_of(plain, _value(raw), where):
+                found.setdefault(kind, what)
     for kind, what in _in_headers(response, {name.lower() for name in ignored}):
-        said.setdefault(kind, what)
-    return Signs(**said)
+        found.setdefault(kind, what)
+    return PagingHints(**found)
 
 
 def _in_headers(response: Response, ignored: Collection[str]) -> Iterator[tuple[str, Any]]:
-    """What headers say: `Link`, `Content-Range`, and those of the kind of `X-Next-Page` and `X-Total-Count`."""
+    """Hints of the headers `Link`, `Content-Range`, and those like `X-Next-Page` and `X-Total-Count`."""
     if "link" not in ignored and next_in_header(response) is not None:
         yield "more", "the Link header"
     for name, text in response.headers.items():
@@ -83,17 +85,17 @@ def _in_headers(response: Response, ignored: Collection[str]) -> Iterator[tuple[
             continue
         if name == "content-range" and (total := _RANGE.fullmatch(text)):
             yield "total", (f"the header {name}", int(total[1] or total[2]))
-        elif name.startswith("x-") and _speaks(plain) and plain not in _ERRORS:
+        elif name.startswith("x-") and _is_hint(plain) and plain not in _ERRORS:
             value = {"true": True, "false": False}.get(text.lower(), text)
-            yield from _said(plain, value, f"the header {name}")
+            yield from _hints_of(plain, value, f"the header {name}")
 
 
-def _speaks(plain: str) -> bool:
+def _is_hint(plain: str) -> bool:
     return plain in _KNOWN or bool(_NEXT.fullmatch(plain) or _TOTAL.fullmatch(plain))
 
 
-def _said(plain: str, value: Any, where: str) -> Iterator[tuple[str, Any]]:
-    """What the member at `where` says, by field of Signs."""
+def _hints_of(plain: str, value: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """The hints of the member at `where`, by field of PagingHints."""
     if _leads_on(plain, value):
         yield "more", where
     if plain in _TOKEN and value and isinstance(value, str | int):
@@ -116,7 +118,7 @@ def _leads_on(plain: str, value: Any) -> bool:
     if plain == "links":
         return isinstance(value, list) and any(_is_next(one) for one in value)
     if plain == "offset":
-        return isinstance(value, str) and bool(value) and _count(value) is None  # a token, not the place of this page
+        return isinstance(value, str) and bool(value) and _count(value) is None  # a token, not this page's offset
     if not _NEXT.fullmatch(plain):
         return False
     if isinstance(value, dict) and plain != "lastevaluatedkey":
@@ -135,7 +137,7 @@ def _count(value: Any) -> int | None:
 
 
 def _value(raw: bytes) -> Any:
-    """A member's value; of a long list or object only that there is one."""
+    """A member's value; True for a list or object that is long."""
     if len(raw) > LINK_LIST_BYTES_MAX:
         return True
     try:
@@ -145,7 +147,7 @@ def _value(raw: bytes) -> Any:
 
 
 def _members(body: bytes) -> Iterator[tuple[str, str, bytes]]:
-    """Dotted place, name and bytes of the members of `body` and of the objects within, but not of its arrays."""
+    """Dotted path, name and bytes of the members of `body` and of its nested objects, but not of objects in arrays."""
     waiting: list[tuple[str, bytes]] = [("", body)]
     left, depth = MEMBERS_MAX, 0
     while waiting and depth < DEPTH_MAX:

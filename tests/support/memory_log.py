@@ -70,6 +70,10 @@ class MemoryLogs:
     def beginnings(self, partitions: list[Partition]) -> dict[Partition, int]:
         return {at: self._firsts.get(at, 0) for at in partitions}
 
+    def spans(self, partitions: list[Partition], *, committed: bool = False) -> dict[Partition, tuple[int, int]]:
+        firsts, ends = self.beginnings(partitions), self.ends(partitions, committed=committed)
+        return {at: (firsts[at], ends[at]) for at in partitions}
+
     def empty(self, topic: str, partition: int) -> None:
         """Delete the records that stand there."""
         log = self._logs[topic, partition]

@@ -67,8 +67,7 @@ def _open_transaction(settings: KafkaSettings, transactional_id: str, topic: str
 
 
 def read_all(topic: str, reader: LogReader) -> list[bytes | None]:
-    end = reader.ends([(topic, 0)])[topic, 0]
-    return [m.value() for m in reader.read({(topic, 0): (0, end)}, deadline_s=within(20))]
+    return [m.value() for m in reader.read(reader.spans([(topic, 0)]), deadline_s=within(20))]
 
 
 def test_an_empty_log_ends_at_once(log: tuple[str, LogReader, Append]) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sluice.entities import Mapping
 from sluice.errors import EnvironmentFault, Outdated
 from sluice.kafka.topics import Pinned
+from sluice.mapping_code import code_of
 from sluice.pipeline import Stream
 from sluice.stage.process import Owned
 from sluice_mapper.schema_sample import SchemaSample
@@ -43,11 +44,11 @@ class RawInput:
                     f"{where}: version {in_force} is in force, this process has {mapping.version}. "
                     "Next: run the newer code; to go back to old code, give it a version above the one in force"
                 )
-            known = owned.record.rules.get(mapping.name, mapping.code_hash)
-            if mapping.version == in_force and known != mapping.code_hash:
+            code = code_of(mapping)
+            if mapping.version == in_force and owned.record.rules.get(mapping.name, code.sha256) != code.sha256:
                 raise EnvironmentFault(
                     where,
-                    f"its code changed and its version is still {in_force}; what counts is {mapping.code.told()}",
+                    f"its code changed and its version is still {in_force}; what counts is {code}",
                     f"raise the mapping's version above {in_force} ({mapping.at}), or take the change back",
                 )
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from sluice.kafka.log import Partition
 from sluice.kafka.record import Record
+from sluice.mapping_code import code_of
 from sluice.names import MAPPER, Names
 from sluice.position import LOWEST, Position
 from sluice.provenance import RawRef
@@ -63,7 +64,7 @@ class Mapper(Process):
         inputs.require_versions(owned)
         view.advance(view.restored_to)
         owned.record.versions = {**owned.record.versions, **{m.name: m.version for m in inputs.mappings}}
-        owned.record.rules = {**owned.record.rules, **{m.name: m.code_hash for m in inputs.mappings}}
+        owned.record.rules = {**owned.record.rules, **{m.name: code_of(m).sha256 for m in inputs.mappings}}
         self._owned[owned.at] = owned
 
     def stop(self, at: Partition) -> None:

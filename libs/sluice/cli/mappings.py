@@ -15,6 +15,7 @@ from sluice.entities import EntityContract
 from sluice.explain.rendering import value_text
 from sluice.golden.columns import columns_of
 from sluice.ingress.connectors import check_connectors
+from sluice.mapping_code import code_of
 from sluice.pipeline import Pipeline, load_pipeline
 from sluice.pipeline.authored import load_entities, load_mappings, require_ranked_sources, unmapped, unmapped_line
 from sluice.pipeline.examples import Mapped, require_example_folders, require_examples_mapped
@@ -67,8 +68,8 @@ def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
             m.name: {
                 "version": m.version,
                 "examples": len(examples[m.name]),
-                "code": m.code_hash,
-                "counts": m.code.told(),
+                "code": code_of(m).sha256,
+                "counts": str(code_of(m)),
             }
             for m in mappings
         }
@@ -86,7 +87,7 @@ def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
         stream = f"{mapping.source}.{mapping.stream} → {mapping.entity.name}"
         print(f"mapping {mapping.name} version {mapping.version}: {stream}, {len(done)} examples mapped")
         print("\n".join(_example_lines(loaded, mapping.entity, f"{mapping.source}.{mapping.stream}", done)))
-        print(f"    its code: {mapping.code.told()}")
+        print(f"    its code: {code_of(mapping)}")
     for source, one in connectors.items():
         print(f"connector of {source}: {loaded.poll_sources()[source].poll}, login {one.login}")
         print("\n".join(f"    stream {name}: {how}" for name, how in one.streams.items()))

@@ -68,11 +68,6 @@ class Mapping:
         """What decides what this mapping claims: its function, its models, and all that they refer to."""
         return mapping_code(self.function, self.raw_model, self._entity_class)
 
-    @cached_property
-    def code_hash(self) -> str:
-        """SHA-256 of `code`, in hex: with another one, the mapping needs another version."""
-        return self.code.sha256()
-
     @property
     def at(self) -> Spelled:
         """Where it is declared."""

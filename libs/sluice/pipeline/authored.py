@@ -14,6 +14,7 @@ from typing import Any
 
 from sluice.entities import Entity, EntityContract, Mapping, Prefer
 from sluice.errors import SettingsError, SluiceError, meant
+from sluice.mapping_code import code_of
 from sluice.pipeline.load import place_in_file
 from sluice.pipeline.model import Pipeline, PollSource
 
@@ -56,7 +57,7 @@ def load_mappings(pipeline: Pipeline) -> list[Mapping]:
                 )
             seen[value.name] = value
     for mapping in seen.values():
-        _ = mapping.code_hash  # now: of the files as they were loaded, not as they are when somebody asks
+        code_of(mapping)  # now, while the files are as they were imported
         mapping.require_sense()
     return list(seen.values())
 

@@ -1,0 +1,25 @@
+"""Which modules an author wrote, and how their files are named to people."""
+
+import sys
+from pathlib import Path
+
+# A pipeline's folder is imported as a package whose name starts so (`sluice.pipeline.authored`).
+PIPELINE_PACKAGE = "sluice_pipeline_"
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
+
+
+def name_in_pipeline(module: str) -> str:
+    """`sources.hr.mapping`: the module's name within its pipeline's folder. Outside of pipelines, its full name."""
+    top, _, name = module.partition(".")
+    return name if top.startswith(PIPELINE_PACKAGE) else module
+
+
+def file_name(module: str) -> str:
+    """`sources.hr.mapping` → `sources/hr/mapping.py`: the path in the pipeline's folder, equal on every machine."""
+    return name_in_pipeline(module).replace(".", "/") + ".py"
+
+
+def is_authored(module: str, file: Path) -> bool:
+    """Whether an author wrote the module: it belongs neither to Python, nor to Sluice, nor to an installed package."""
+    top = module.partition(".")[0]
+    return top != "sluice" and top not in sys.stdlib_module_names and _INSTALLED.isdisjoint(file.parts)

@@ -1,0 +1,241 @@
+"""The hash of a mapping's code, by which the mapper notices changed code with an unchanged version.
+
+What counts: the authored files that the mapping's module imports, directly or not, and the installed packages that
+these files import. A file counts without comments, docstrings and layout. Other mappings, other entities and fields of
+the entity are left out if the counted code never spells their names. Better a version too many than a change unseen.
+"""
+
+import ast
+import copy
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from collections.abc import Mapping as Mapping_
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from importlib import metadata
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from sluice.entities import Entity, Mapping
+from sluice.entities.authored_files import is_authored, name_in_pipeline
+from sluice.entities.mapping_source import signature
+from sluice.errors import SettingsError
+
+# Raised with a change of Sluice after which the same code would claim something else of the same record.
+READING_RULES = 1
+# Code with one of these may give an entity a field whose name it does not spell.
+_ANY_FIELD = re.compile(r"\*\*|\b(\w*copy|\w*construct|\w*validate\w*|parse_obj|parse_raw|from_orm)\b")
+# Code with one of these may use a definition, or a field, whose name it does not spell.
+_ANY_NAME = re.compile(
+    r"\b([gs]etattr|__(set|get)\w+__|__dict__|eval|exec|globals|locals|vars|dir|modules|gc|inspect|pkgutil|runpy"
+    r"|importlib|__import__|__subclasses__|__init_subclass__|metaclass)\b"
+)
+_READS_FILES = re.compile(r"\b(open|__file__|read_text|read_bytes|resources|get_data)\b")
+_NO_DATA = frozenset({".py", ".pyc", ".so"})
+
+
+@dataclass(frozen=True)
+class MappingCode:
+    """`files`: what counts of each file, by its path in the pipeline's folder. `packages`: "name version" of each."""
+
+    files: dict[str, list[str]] = field(default_factory=dict)
+    packages: set[str] = field(default_factory=set)
+
+    @cached_property
+    def sha256(self) -> str:
+        """64 hex digits. Python's minor version counts, since values are read and written with it."""
+        facts = [READING_RULES, list(sys.version_info[:2]), sorted(self.packages), sorted(self.files.items())]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    def __str__(self) -> str:
+        """What counts, for people."""
+        return ", ".join([*sorted(self.files), *sorted(self.packages), "Python {}.{}".format(*sys.version_info[:2])])
+
+
+@cache
+def code_of(mapping: Mapping) -> MappingCode:
+    """The code of a mapping, read at the first call. Raises SettingsError for a mapping without a source file."""
+    raw_model, entity = signature(mapping.function)
+    module = mapping.function.__module__
+    files, packages = _reached([module, raw_model.__module__, entity.__module__])
+    if module not in files:
+        raise SettingsError(f"{module}.{mapping.function.__name__}: has no source file, so its code has no hash")
+    code = MappingCode(packages=packages)
+    for part in _counted([part for file in files.values() for part in _parts(file, mapping, entity)]):
+        code.files.setdefault(part.file, []).append(part.text)
+    for file in files.values():
+        code.files.update(_data_files(file))
+    return code
+
+
+class _File(NamedTuple):
+    """An authored file. `name`: its path in the pipeline's folder. `tree`: None if it is not Python's text."""
+
+    module: str
+    name: str
+    path: Path
+    tree: ast.Module | None
+
+
+class _Part(NamedTuple):
+    """A part of a file. It counts if its name is empty, or a word of the counted code."""
+
+    file: str
+    name: str
+    text: str
+    is_field: bool = False
+
+
+def _reached(roots: list[str]) -> tuple[dict[str, _File], set[str]]:
+    """The authored files that the modules are and import, by module, and "name version" of the installed packages."""
+    files: dict[str, _File] = {}
+    packages: set[str] = set()
+    todo, met = list(roots), {""}
+    while todo:
+        module = todo.pop()
+        if module in met:
+            continue
+        met.add(module)
+        todo.append(module.rpartition(".")[0])  # importing a module runs the packages that it lies in
+        spec = _spec(module)
+        if spec is None or not spec.has_location or spec.origin is None:
+            continue
+        path = Path(spec.origin)
+        if is_authored(module, path):
+            folder = name_in_pipeline(spec.parent or "").split(".")
+            file = files[module] = _File(module, str(Path(*folder, path.name)), path, _parsed(path))
+            todo += _imported(file.tree, spec.parent or "")
+        else:
+            packages |= _versions(module.partition(".")[0])
+    return dict(sorted(files.items())), packages
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    """Where the module is, without importing it or the packages that it lies in; None if there is none."""
+    if module in sys.modules:
+        return getattr(sys.modules[module], "__spec__", None)
+    parent = module.rpartition(".")[0]
+    if not parent:
+        return importlib.util.find_spec(module)
+    package = _spec(parent)
+    folders = package.submodule_search_locations if package is not None else None
+    return PathFinder.find_spec(module, folders) if folders else None
+
+
+def _imported(tree: ast.Module | None, package: str) -> Iterator[str]:
+    """What the imports in a file name: modules, and names in modules, which may be modules as well."""
+    for node in ast.walk(tree) if tree is not None else ():
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+@cache
+def _versions(top: str) -> frozenset[str]:
+    return frozenset(f"{name} {metadata.version(name)}" for name in _distributions().get(top, ()))
+
+
+@cache
+def _distributions() -> Mapping_[str, list[str]]:
+    return metadata.packages_distributions()
+
+
+def _parsed(file: Path) -> ast.Module | None:
+    """The file without the texts that document it; None if it is not Python's text."""
+    try:
+        tree = ast.parse(file.read_bytes())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                node.body = [one for one in node.body if not _is_text(one)] or [ast.Pass()]
+        ast.unparse(tree)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+    return tree
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def _parts(file: _File, mapping: Mapping, entity: type[Entity]) -> Iterator[_Part]:
+    """Imported names, models, mappings and fields of the entity each count by their name, the rest always."""
+    if file.tree is None:
+        yield _Part(file.name, "", _sha256(file.path))
+        return
+    values = vars(sys.modules[file.module]) if file.module in sys.modules else {}
+    for statement in file.tree.body:
+        match statement, values.get(getattr(statement, "name", "")):
+            case ((ast.Import() | ast.ImportFrom()), _):
+                for alias in statement.names:
+                    text = ast.unparse(_with(statement, "names", [alias]))
+                    yield _Part(file.name, (alias.asname or alias.name).partition(".")[0].strip("*"), text)
+            case ast.ClassDef(), type() as value if value in entity.__mro__:
+                fields = [one for one in statement.body if isinstance(one, ast.AnnAssign)]
+                yield from (_Part(file.name, ast.unparse(one.target), ast.unparse(one), True) for one in fields)
+                body = [one for one in statement.body if one not in fields]
+                yield _Part(file.name, "", ast.unparse(_with(statement, "body", body)))
+            case ast.ClassDef(name=name, decorator_list=[]), type() as value if issubclass(value, BaseModel):
+                yield _Part(file.name, name, ast.unparse(statement))
+            case ast.FunctionDef(name=name, decorator_list=[_]), Mapping() as value if value is not mapping:
+                yield _Part(file.name, name, ast.unparse(statement))
+            case _:
+                yield _Part(file.name, "", ast.unparse(statement))
+
+
+def _with(statement: ast.stmt, name: str, value: list[Any]) -> ast.stmt:
+    changed = copy.copy(statement)
+    setattr(changed, name, value)
+    return changed
+
+
+def _counted(parts: list[_Part]) -> list[_Part]:
+    """The parts that count: their name is empty or spelled in another part that counts, or need not be spelled."""
+    counted: set[_Part] = set()
+    words, any_name, any_field = {""}, False, False
+    while more := {
+        one for one in parts if one not in counted and (one.name in words or any_name or (one.is_field and any_field))
+    }:
+        counted |= more
+        text = "\n".join(one.text for one in more)
+        words.update(re.findall(r"\w+", text))
+        any_name = any_name or bool(_ANY_NAME.search(text))
+        any_field = any_field or bool(_ANY_FIELD.search(text))
+    return [one for one in parts if one in counted]
+
+
+def _data_files(file: _File) -> dict[str, list[str]]:
+    """The data that a file may read, with its hash: in its own folder, or named by a text in it, or in a folder that
+    a text names."""
+    if file.tree is None or not _READS_FILES.search(ast.unparse(file.tree)):
+        return {}
+    texts = (node.value for node in ast.walk(file.tree) if isinstance(node, ast.Constant))
+    words = {word for text in texts if isinstance(text, str) for word in text.split("/")}
+    root = file.path.parents[len(Path(file.name).parts) - 1]
+    found = {}
+    for at, folders, names in os.walk(root):
+        folders[:] = (one for one in folders if not one.startswith((".", "__")))
+        near = Path(at) == file.path.parent or Path(at).name in words
+        for path in (Path(at, name) for name in names if near or name in words):
+            if not path.name.startswith(".") and path.suffix not in _NO_DATA:
+                found[str(path.relative_to(root))] = [_sha256(path)]
+    return found
+
+
+def _sha256(file: Path) -> str:
+    """In hex. What cannot be read counts as such, since the mapping cannot read it either."""
+    try:
+        with file.open("rb") as data:
+            return hashlib.file_digest(data, "sha256").hexdigest()
+    except OSError:
+        return "unreadable"

@@ -5,6 +5,8 @@ Generated once by `sluice schemas apply`, kept beside the pipeline, registered u
 
 from typing import Any
 
+import fastavro
+
 from sluice.entities.contract import EntityContract
 from sluice.entities.field_types import FieldType
 from sluice.entities.values import DECIMAL_PRECISION, MONEY_SCALE
@@ -24,6 +26,24 @@ _SIMPLE: dict[str, Any] = {
     # The name by which Kafka Connect and Debezium know a text that holds JSON.
     "json": {"type": "string", "connect.name": "io.debezium.data.Json"},
 }
+
+
+class UnreadableSchema(ValueError):
+    """Not an Avro schema, or one that uses a part of Avro that canonical records have no use for."""
+
+
+def resolved(schema: Any) -> tuple[Any, dict[str, Schema]]:
+    """A schema as fastavro reads it, each type under its full name, and its named types by that name.
+
+    Raises UnreadableSchema.
+    """
+    named: dict[str, Schema] = {}
+    try:
+        return fastavro.parse_schema(schema, named), named
+    except (fastavro.schema.SchemaParseException, fastavro.schema.UnknownType) as error:
+        raise UnreadableSchema(str(error)) from None
+    except (LookupError, TypeError, ValueError, RecursionError) as error:  # of what is no schema at all
+        raise UnreadableSchema(f"not an Avro schema ({type(error).__name__})") from None
 
 
 def avro_schema(contract: EntityContract, pipeline: str) -> Schema:

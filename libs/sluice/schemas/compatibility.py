@@ -1,84 +1,72 @@
 """May a schema follow another on a topic that people read? Stricter than the registry, which lets scales change.
 
-Avro's own checker compares only the bytes below a logical type: money read a hundred times wrong passes it.
+Avro's own checker compares only the bytes below a logical type: money read a hundred times wrong passes it. fastavro
+resolves both schemas, and the comparison is ours: fastavro has none.
 """
 
 from typing import Any
 
+from sluice.schemas.avro import Schema, UnreadableSchema, resolved
+
 _FACTS = ("type", "logicalType", "precision", "scale")
 
 
-def check_compatible(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+def check_compatible(old: Schema, new: Schema) -> list[str]:
     """Reasons why readers of `old` and `new` could not both read the topic; empty when they can.
 
     Adding or removing a nullable field with default null is compatible. Everything else about a field must stay.
     """
+    try:
+        before, old_types = resolved(old)
+    except UnreadableSchema as error:
+        return [f"the schema that it follows cannot be read: {error}"]
+    after, new_types = resolved(new)
     reasons = []
-    if _full_name(old) != _full_name(new):
-        reasons.append(f"the record is called {_full_name(new)}, and was {_full_name(old)}")
-    return reasons + _compare_fields("", old, new, _definitions(old), _definitions(new))
+    if before["name"] != after["name"]:
+        reasons.append(f"the record is called {after['name']}, and was {before['name']}")
+    return reasons + _Comparison(old_types, new_types).fields("", before, after)
 
 
-def _compare_fields(
-    path: str, old: dict[str, Any], new: dict[str, Any], known: dict[str, Any], known_new: dict[str, Any]
-) -> list[str]:
-    before = {field["name"]: field for field in old["fields"]}
-    after = {field["name"]: field for field in new["fields"]}
-    reasons = []
-    for name in before.keys() - after.keys():
-        if not _has_default(before[name]):
-            reasons.append(f"{path}{name} is gone, and readers of the old schema require it")
-    for name in after.keys() - before.keys():
-        if not _has_default(after[name]):
-            reasons.append(f"{path}{name} is new and not nullable, so old records could not be read")
-    for name in before.keys() & after.keys():
-        reasons += _compare(f"{path}{name}", before[name]["type"], after[name]["type"], known, known_new)
-    return sorted(reasons)
+class _Comparison:
+    """Compares types of two schemas; `old` and `new` are their named types."""
+
+    def __init__(self, old: dict[str, Schema], new: dict[str, Schema]) -> None:
+        self._old, self._new = old, new
+
+    def fields(self, path: str, old: Schema, new: Schema) -> list[str]:
+        before = {field["name"]: field for field in old["fields"]}
+        after = {field["name"]: field for field in new["fields"]}
+        reasons = []
+        for name in before.keys() - after.keys():
+            if "default" not in before[name]:
+                reasons.append(f"{path}{name} is missing, and readers of the old schema require it")
+        for name in after.keys() - before.keys():
+            if "default" not in after[name]:
+                reasons.append(f"{path}{name} is new and not nullable, so old records could not be read")
+        for name in before.keys() & after.keys():
+            reasons += self._types(f"{path}{name}", before[name]["type"], after[name]["type"])
+        return sorted(reasons)
+
+    def _types(self, path: str, old: Any, new: Any) -> list[str]:
+        old, old_nullable = _definition(old, self._old)
+        new, new_nullable = _definition(new, self._new)
+        if old_nullable != new_nullable:
+            return [f"{path} {'is nullable now' if new_nullable else 'is not nullable any more'}"]
+        changed = [fact for fact in _FACTS if old.get(fact) != new.get(fact)]
+        if changed:
+            return [f"{path} has {fact} {new.get(fact)}, and had {old.get(fact)}" for fact in changed]
+        if old["type"] == "record":
+            return self.fields(f"{path}.", old, new)
+        if old["type"] == "array":
+            return self._types(f"{path}[]", old["items"], new["items"])
+        return []
 
 
-def _compare(path: str, old: Any, new: Any, known: dict[str, Any], known_new: dict[str, Any]) -> list[str]:
-    old, old_nullable = _resolved(old, known)
-    new, new_nullable = _resolved(new, known_new)
-    if old_nullable != new_nullable:
-        return [f"{path} {'is nullable now' if new_nullable else 'is not nullable any more'}"]
-    changed = [fact for fact in _FACTS if old.get(fact) != new.get(fact)]
-    if changed:
-        return [f"{path} has {fact} {new.get(fact)}, and had {old.get(fact)}" for fact in changed]
-    if old["type"] == "record":
-        return _compare_fields(f"{path}.", old, new, known, known_new)
-    if old["type"] == "array":
-        return _compare(f"{path}[]", old["items"], new["items"], known, known_new)
-    return []
-
-
-def _resolved(schema: Any, known: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """A type as a dict, names resolved, and whether null stands beside it."""
+def _definition(schema: Any, named: dict[str, Schema]) -> tuple[Schema, bool]:
+    """A type as a dict, a name replaced by what it names, and whether it is nullable."""
     if isinstance(schema, list):
         inner = [branch for branch in schema if branch != "null"]
-        return _resolved(inner[0], known)[0] if len(inner) == 1 else {"type": str(schema)}, "null" in schema
+        return _definition(inner[0], named)[0] if len(inner) == 1 else {"type": str(schema)}, "null" in schema
     if isinstance(schema, str):
-        return known.get(schema, {"type": schema}), False
+        return named.get(schema, {"type": schema}), False
     return schema, False
-
-
-def _definitions(schema: Any, namespace: str = "") -> dict[str, Any]:
-    """Named types in a schema by full name; a namespace holds for what is inside."""
-    found: dict[str, Any] = {}
-    if isinstance(schema, dict):
-        namespace = schema.get("namespace", namespace)
-        if schema.get("type") == "record":
-            found[f"{namespace}.{schema.get('name')}"] = schema
-        for part in schema.values():
-            found |= _definitions(part, namespace)
-    elif isinstance(schema, list):
-        for part in schema:
-            found |= _definitions(part, namespace)
-    return found
-
-
-def _full_name(schema: dict[str, Any]) -> str:
-    return f"{schema.get('namespace', '')}.{schema.get('name')}"
-
-
-def _has_default(field: dict[str, Any]) -> bool:
-    return "default" in field

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from sluice.errors import DeadRecord
 from sluice.provenance.canonical import CanonicalRecord, Contributor, Winner
-from sluice.schemas.avro import PROVENANCE_FIELD
-from sluice.schemas.reader import NotAvro, Read, UnreadableSchema, compile_reader
+from sluice.schemas.avro import PROVENANCE_FIELD, UnreadableSchema
+from sluice.schemas.reader import NotAvro, Read, compile_reader
 
 _HEADER_BYTES = 5
 VALUE_BYTES_MAX = 8 * 1024 * 1024

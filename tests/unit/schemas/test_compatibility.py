@@ -12,14 +12,15 @@ BASE = avro_schema(Worker.contract(), "workforce")
 
 
 def _changed(**types: Any) -> dict[str, Any]:
-    """The schema with fields' types replaced; None removes the field."""
-    made = copy.deepcopy(BASE)
-    made["fields"] = [
-        {**field, "type": types.get(field["name"], field["type"])}
-        for field in made["fields"]
-        if types.get(field["name"], 0) is not None
-    ]
-    return made
+    """The schema with fields' types replaced; None removes the field. Only a nullable field has a default."""
+    changed = copy.deepcopy(BASE)
+    fields = []
+    for field in changed["fields"]:
+        kind = types.get(field["name"], field["type"])
+        default = {"default": None} if isinstance(kind, list) else {}
+        if kind is not None:
+            fields.append({"name": field["name"], "type": kind, **default})
+    return {**changed, "fields": fields}
 
 
 def _decimal(precision: int, scale: int) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def test_a_nullable_field_may_come_and_go() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "reason"),
     [
         ({"height": ["null", _decimal(10, 2)]}, "height has scale 2, and had 3"),
         ({"height": ["null", _decimal(12, 3)]}, "height has precision 12, and had 10"),
@@ -55,11 +56,11 @@ def test_a_nullable_field_may_come_and_go() -> None:
         ({"level": ["null", "int"]}, "level has type int, and had long"),
         ({"full_name": ["null", "string"]}, "full_name is nullable now"),
         ({"status": "string"}, "status is not nullable any more"),
-        ({"full_name": None}, "full_name is gone, and readers of the old schema require it"),
+        ({"full_name": None}, "full_name is missing, and readers of the old schema require it"),
     ],
 )
-def test_what_readers_would_misread_is_refused(changes: dict[str, Any], told: str) -> None:
-    assert told in check_compatible(BASE, _changed(**changes))
+def test_what_readers_would_misread_is_refused(changes: dict[str, Any], reason: str) -> None:
+    assert reason in check_compatible(BASE, _changed(**changes))
 
 
 def test_a_new_required_field_is_refused() -> None:
@@ -69,8 +70,13 @@ def test_a_new_required_field_is_refused() -> None:
 
 
 def test_another_name_is_refused() -> None:
-    (told,) = check_compatible(BASE, {**BASE, "name": "Person"})
-    assert told == "the record is called workforce.Person, and was workforce.Worker"
+    (reason,) = check_compatible(BASE, {**BASE, "name": "Person"})
+    assert reason == "the record is called workforce.Person, and was workforce.Worker"
+
+
+def test_a_schema_that_is_none_can_be_followed_by_nothing() -> None:
+    (reason,) = check_compatible({"type": "record", "name": "Worker", "fields": [{"name": "a"}]}, BASE)
+    assert reason == "the schema that it follows cannot be read: Record field 'a' is missing 'type'"
 
 
 def test_the_order_of_fields_means_nothing() -> None:

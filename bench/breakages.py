@@ -106,7 +106,7 @@ BREAKAGES = [
         "test_a_row_that_a_trigger_drops_in_silence_is_a_fault_that_names_it_before_anything_is_committed",
     ),
     Breakage(
-        "a table at fault holds its own entity alone",
+        "a table at fault blocks its own entity alone",
         "libs/sluice/stage/recovery.py",
         "                self._assignment.rest(error.topic, TOPIC_RESTS_S)\n",
         "                pass\n",
@@ -138,7 +138,7 @@ BREAKAGES = [
     Breakage(
         "a dead letter and the offset behind it are one transaction",
         "libs/sluice/stage/batch.py",
-        "        self._add(OutputRecord(self._dlq_topic, *letter, -1))\n",
+        "        self.add(OutputRecord(self._dlq_topic, *letter, -1))\n",
         "",
         "tests/integration/stage/test_loop.py"
         "::test_a_dead_letter_is_durable_with_the_offset_behind_it_and_the_rest_flows_on",
@@ -233,7 +233,7 @@ def _try(breakage: Breakage, copy: Path) -> tuple[bool, str]:
     file = copy / breakage.file
     text = file.read_text("utf-8")
     if text.count(breakage.was) != 1:
-        return False, f"{breakage.file} reads differently now; mend the breakage"
+        return False, f"{breakage.file} reads differently now; fix the breakage"
     file.write_text(text.replace(breakage.was, breakage.becomes), "utf-8")
     return (False, "the test stays green") if _passes(breakage.test, copy) else (True, "")
 

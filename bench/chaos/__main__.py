@@ -32,18 +32,18 @@ def main() -> int:
     args = parser.parse_args()
     stages = list(STAGES.values()) if args.what == "all" else [STAGES[args.what]]
     seed = int(os.environ.get("SLUICE_SEED") or secrets.randbelow(2**31))
-    tell(f"seed {seed}; {args.rounds} rounds of {', '.join(stages)}")
+    report(f"seed {seed}; {args.rounds} rounds of {', '.join(stages)}")
     with scenario(WORKERS, LEDGER_ENTRIES, PARTITIONS) as running:
         running.await_truth(180)
-        outcome = campaign(running, stages, args.rounds, seed, tell)
+        outcome = campaign(running, stages, args.rounds, seed, report)
         for line in [*outcome.lost[:20], *outcome.report.lines()]:
-            tell(line)
+            report(line)
     found = outcome.to_json()
     print(json.dumps(found), flush=True)
     return int(bool(found["lost"] or found["doubled"] or not found["verified"]))
 
 
-def tell(line: str) -> None:
+def report(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 

@@ -1,7 +1,7 @@
 """What the company is about: the golden records, and which path into Tryton is believed for which field.
 
 Two paths lead to one ERP. Its API says what a record means (an employee's name, which lives in its party; the code of
-an account). Its tables say at once what a row holds, and when it is gone.
+an account). Its tables show at once what a row contains, and when it is deleted.
 """
 
 from datetime import date, datetime

@@ -101,5 +101,5 @@ def _python(command: Sequence[str], variables: Mapping[str, str], log: Path) -> 
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for whoever started us, who then ends this
+            start_new_session=True,  # Ctrl-C goes to the parent, which then ends this
         )

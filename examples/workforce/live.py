@@ -2,7 +2,7 @@
 
     HR_URL=… FINANCE_DSN=… python examples/workforce/live.py --log edits.jsonl --rate 20 --seed 7 [--edits 1000]
 
-A line of the log tells a field of a golden record that has to change: `model` (the entity), `id`, `field`, `value`
+A line of the log names a field of a golden record that has to change: `model` (the entity), `id`, `field`, `value`
 (null: the source record is gone), and when the edit was sent and answered, in Unix microseconds. Times of change only
 rise: a golden record that shows a later one shows a later edit.
 """
@@ -68,7 +68,7 @@ def _of_hr(records: list[dict[str, Any]], *, gone: bool) -> Iterator[Seen]:
 
 
 def _of_finance(changes: list[Change]) -> Iterator[Seen]:
-    """The last change of each row: earlier ones of one transaction are nobody's business."""
+    """The last change of each row: earlier changes of one transaction are never visible."""
     for change in {(change.table, change.key): change for change in changes}.values():
         row = change.row
         if change.table == "ledger_entry":

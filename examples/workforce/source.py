@@ -19,7 +19,7 @@ from truth import expected
 from sluice.testing.example import ExampleContext, GoldenValue, Running, Truth
 
 SEED = 7
-# Smaller companies for tests. A store that holds records already keeps its size.
+# Smaller companies for tests. A store that already has records keeps its size.
 WORKERS = int(os.environ.get("WORKFORCE_WORKERS", "10000"))
 LEDGER_ENTRIES = int(os.environ.get("WORKFORCE_LEDGER_ENTRIES", "20000"))
 
@@ -59,7 +59,7 @@ def golden_values(running: Running, edits: Sequence[Mapping[str, Any]]) -> list[
 
 
 def truth(running: Running) -> Truth:
-    """The golden records that both systems call for; ask while nobody edits."""
+    """The golden records that both systems call for; ask while no edits are made."""
     env = running.env
     return expected(env["HR_URL"], env["HR_CLIENT_SECRET"], env["FINANCE_DSN"])
 

@@ -72,7 +72,7 @@ def expected(hr_url: str, hr_secret: str, finance_dsn: str) -> Golden:
 
 
 def merged(number: str, hr: dict[str, Any] | None, finance: dict[str, Any] | None) -> dict[str, object]:
-    """One worker: pay from finance first, the cost centre from whoever wrote last, all else has one source."""
+    """One worker: pay from finance first, the cost centre from the last writer, other fields from their only source."""
     fields = {**dict.fromkeys(f"{_HR_FIELDS} {_FINANCE_FIELDS}".split()), **(hr or {}), **(finance or {})}
     if hr and finance and hr["cost_centre"] and hr["hr_updated_at"] > finance["payroll_updated_at"]:
         fields["cost_centre"] = hr["cost_centre"]

@@ -43,7 +43,7 @@ def create(server_dsn: str, database: str) -> None:
 
 
 def drop(server_dsn: str, database: str) -> None:
-    """Drop a database, and whoever is connected to it."""
+    """Drop a database; its connections are terminated."""
     _administer(server_dsn, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)"), database)
 
 

@@ -1,6 +1,6 @@
 """Tryton's own virtual environment: made once per requirements file, kept in the cache directory.
 
-Tryton is GPL software with dependencies of its own; nothing of it is installed beside Sluice or imported by it.
+Tryton is GPL software with dependencies of its own; nothing of it is installed with Sluice or imported by it.
 """
 
 import fcntl
@@ -68,7 +68,7 @@ def _install(target: Path) -> None:
 
 @contextmanager
 def exclusive(lock: Path) -> Iterator[None]:
-    """Hold a lock file: two runs that start at once make a cached thing once."""
+    """Lock a file: two runs that start at the same time create a cached directory once."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""Live edits as a process: Tryton's own client at work beside the pipeline, its committed changes in a log."""
+"""Live edits as a process: Tryton's own client edits while the pipeline runs, and logs its committed changes."""
 
 import subprocess
 from pathlib import Path

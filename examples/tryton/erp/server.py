@@ -68,7 +68,7 @@ class ErpServer:
 
 
 def write_config(directory: Path, database_uri: str, port: int) -> Path:
-    """Write Tryton's configuration, readable by its owner alone (the URI may hold a password)."""
+    """Write Tryton's configuration, readable by its owner alone (the URI may contain a password)."""
     directory.mkdir(parents=True, exist_ok=True)
     config = directory / "trytond.conf"
     config.touch(mode=0o600)
@@ -111,7 +111,7 @@ def start_server(environment: Path, directory: Path, server_uri: str, database: 
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on, outside the ephemeral range."""
+    """A loopback port on which no process listens, outside the ephemeral range."""
     start = secrets.randbelow(len(PORTS))
     for step in range(len(PORTS)):
         port = PORTS[(start + step) % len(PORTS)]

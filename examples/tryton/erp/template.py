@@ -71,7 +71,7 @@ def _key() -> str:
 def _make(server_dsn: str, environment: Path, directory: Path, progress: Callable[[str], None]) -> None:
     scratch = f"sluice_template_{secrets.token_hex(4)}"
     password = secrets.token_urlsafe(16)
-    for abandoned in directory.parent.glob(f"{_UNFINISHED}*"):  # by a run that was killed: we hold the lock
+    for abandoned in directory.parent.glob(f"{_UNFINISHED}*"):  # of a run that was killed: this process has the lock
         shutil.rmtree(abandoned, ignore_errors=True)
     work = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=directory.parent))
     try:

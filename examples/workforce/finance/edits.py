@@ -76,7 +76,7 @@ class Books:
         return self._delete("ledger_entry", self._any_entry(rng))
 
     def _renumber_booking(self, rng: Random) -> list[Change]:
-        """A key change: to whoever follows the log, a delete and an insert."""
+        """A key change: in the log it is a delete and an insert."""
         self._next_entry += 1
         return self._update("ledger_entry", {"id": self._next_entry - 1}, self._any_entry(rng))
 
@@ -85,7 +85,7 @@ class Books:
         return []
 
     def _raise_pay(self, rng: Random) -> list[Change]:
-        """`notes` are not touched: where they are large, the change that is published does not hold them."""
+        """`notes` are not touched: where they are large, the published change does not contain them."""
         pay = Decimal(company.any_pay_cents(rng)).scaleb(-2)
         return self._update("payroll", {"base_pay": pay}, self._any_employee(rng))
 

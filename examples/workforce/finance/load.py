@@ -1,6 +1,6 @@
 """Creates and fills the finance database: `python examples/workforce/finance/load.py --dsn …` (or FINANCE_DSN).
 
-Does nothing to a database that already holds payrolls, so that it can be run before every start.
+Does nothing to a database that already has payrolls, so that it can be run before every start.
 """
 
 from __future__ import annotations

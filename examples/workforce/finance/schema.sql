@@ -1,5 +1,5 @@
 -- The finance department's database. Idempotent. Replica identities stay at their default (the primary key), so that
--- a delete tells the key alone and an update leaves out a large `notes` that it did not touch.
+-- a delete contains only the key, and an update leaves out a large `notes` that it did not touch.
 
 CREATE TABLE IF NOT EXISTS public.cost_centre (
     code                  text PRIMARY KEY,

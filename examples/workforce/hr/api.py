@@ -36,7 +36,7 @@ class Request(NamedTuple):
 
 
 class BadRequest(Exception):
-    """The caller's mistake, told as 400."""
+    """The caller's mistake, answered with 400."""
 
 
 class Api:

@@ -48,7 +48,7 @@ class Directory:
         self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA cache_size=-4000;" + _SCHEMA)
 
     def fill(self, workers: int, seed: int) -> None:
-        """Generates `workers` records from `seed`, unless the store already holds some."""
+        """Generates `workers` records from `seed`, unless the store already has some."""
         with self._lock, self._db:
             if self.counter("number"):
                 return
@@ -114,14 +114,14 @@ class Directory:
             self._count(name, value)
         return value
 
-    def pick(self, rng: Random, count: int, besides: Sequence[str] = ()) -> list[str]:
+    def pick(self, rng: Random, count: int, without: Sequence[str] = ()) -> list[str]:
         """Ids of up to `count` different workers, chosen by `rng`."""
         with self._lock:
             size = len(self)
             offsets = rng.sample(range(size), min(count, size))
             query = "SELECT id FROM worker ORDER BY id LIMIT 1 OFFSET ?"
             found = [self._db.execute(query, (offset,)).fetchone()[0] for offset in offsets]
-        return [worker_id for worker_id in found if worker_id not in besides]
+        return [worker_id for worker_id in found if worker_id not in without]
 
     def counter(self, name: str) -> int:
         row = self._db.execute("SELECT value FROM counter WHERE name = ?", (name,)).fetchone()

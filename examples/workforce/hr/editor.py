@@ -60,7 +60,7 @@ class Editor:
         with self._lock:
             if self._frozen:
                 return Step("frozen", [], [])
-            # Counted by itself: a step that changes nobody must not come back for ever.
+            # Counted separately: a step that changes no one must not repeat for ever.
             rng = Random(f"{self._seed}/step/{self._directory.next('step')}")
             kind = rng.choices(list(_KINDS), list(_KINDS.values()))[0]
             if kind == "hire":
@@ -75,7 +75,7 @@ class Editor:
         return [self._directory.hire(record["id"], record)]
 
     def _dismiss(self, rng: Random) -> list[bytes]:
-        chosen = self._directory.pick(rng, 1, besides=tuple(spellings.HOPELESS))
+        chosen = self._directory.pick(rng, 1, without=tuple(spellings.HOPELESS))
         # Somebody else may have dismissed them since they were chosen.
         last_known = {worker_id: self._directory.get(worker_id) for worker_id in chosen}
         return [body for worker_id, body in last_known.items() if body and self._directory.delete(worker_id)]
@@ -85,7 +85,7 @@ class Editor:
 
         Who left since they were chosen stays away.
         """
-        chosen = self._directory.pick(rng, 4 if transfer else 1, besides=tuple(spellings.HOPELESS))
+        chosen = self._directory.pick(rng, 4 if transfer else 1, without=tuple(spellings.HOPELESS))
         if transfer:
             changed: dict[str, Any] = {"costCentre": spellings.cost_centre(company.any_cost_centre(rng), rng)}
         else:

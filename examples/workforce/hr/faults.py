@@ -54,7 +54,7 @@ def _keyless(answer: Response) -> Response:
 
 
 def _empty(answer: Response) -> Response:
-    """A source that suddenly claims to hold nothing."""
+    """A source that suddenly answers that it has no records."""
     return json_response(200, {"data": [], "links": {"next": None}})
 
 

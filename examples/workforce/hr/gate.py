@@ -83,7 +83,7 @@ class RateLimit:
         self._lock = Lock()
 
     def wait_s(self) -> int:
-        """0 if the request may pass, else the whole seconds to tell in Retry-After."""
+        """0 if the request may pass, else the whole seconds for Retry-After."""
         if self._per_second <= 0:
             return 0
         with self._lock:

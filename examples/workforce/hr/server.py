@@ -58,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _serve
 
     def log_message(self, format: str, *args: object) -> None:
-        """Silent: request lines hold cursors and times, and nobody reads them."""
+        """Silent: request lines contain cursors and times, and no one reads them."""
 
 
 class Server(ThreadingHTTPServer):

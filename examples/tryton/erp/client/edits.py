@@ -35,12 +35,12 @@ def main() -> int:
 
 
 def edit(config: Any, log: TextIO, rate: float, edits: int | None, rng: random.Random) -> None:
-    """Make edits on a fixed schedule: a slow one is caught up with, so that the rate holds on average."""
+    """Make edits on a fixed schedule: a slow edit is caught up with, so that the average rate is kept."""
     company = Company(config, rng)
     kinds, weights = list(ACTIONS), list(ACTIONS.values())
-    parent, begun, done = os.getppid(), time.monotonic(), 0
+    parent, started_at, done = os.getppid(), time.monotonic(), 0
     while not _stopping and os.getppid() == parent and (edits is None or done < edits):
-        time.sleep(max(0.0, begun + done / rate - time.monotonic()))
+        time.sleep(max(0.0, started_at + done / rate - time.monotonic()))
         (kind,) = rng.choices(kinds, weights)
         sent_at = time.time_ns() // 1000
         changes = kind(company)

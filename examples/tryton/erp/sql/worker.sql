@@ -1,4 +1,4 @@
--- Every employee, whoever has left included. The name and the code live in the employee's party.
+-- Every employee, also those who have left. The name and the code live in the employee's party.
 SELECT 'E-' || employee.id            AS entity_id,
        'E-' || employee.id            AS employee_number,
        party.name                     AS full_name,

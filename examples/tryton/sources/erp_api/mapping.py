@@ -1,4 +1,4 @@
-"""From Tryton's JSON-RPC records to claims: names and codes that the tables hold only as numbers of other rows."""
+"""From Tryton's JSON-RPC records to claims: names and codes that the tables have only as ids of other rows."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -47,7 +47,7 @@ class Company(BaseModel):
 
 
 class TrytonEmployee(BaseModel):
-    """`company.employee`; members that end in a dot hold fields of the record that the relation points to."""
+    """`company.employee`; members that end in a dot contain fields of the record that the relation points to."""
 
     id: int
     create_date: TrytonTime

@@ -37,7 +37,7 @@ class PartyRow(BaseModel):
 
 
 class LineRow(BaseModel):
-    """`public.account_move_line`; its currency is the company's, which the row does not tell."""
+    """`public.account_move_line`; its currency is the company's, which the row does not contain."""
 
     id: int
     debit: Decimal

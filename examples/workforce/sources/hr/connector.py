@@ -26,7 +26,7 @@ class Workers(RestStream[HrWorker]):
     cursor = Cursor("updatedAt", param="updated_from", lookback=timedelta(seconds=10))
     paging = NextLink("links.next", size_param="limit")
     page_size = 200
-    listings_before_delete = 1  # pages follow updatedAt, which only rises: no row moves to another page
+    listings_before_delete = 1  # pages follow updatedAt, which only rises: no record is missed between two pages
 
 
 class Hr(Connector[HrSettings]):

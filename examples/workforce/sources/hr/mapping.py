@@ -82,7 +82,7 @@ def country_code(text: str | None) -> str | None:
 
 
 def e164(text: str, country: str | None) -> str | None:
-    """`+<country><number>`; a national number needs to know the country, else nobody can dial it."""
+    """`+<country><number>`; a national number needs to know the country, else no one can dial it."""
     digits = re.sub(r"[^0-9+]", "", text.replace("(0)", ""))
     if digits.startswith("00"):
         return "+" + digits[2:]

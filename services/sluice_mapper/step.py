@@ -118,7 +118,7 @@ def record_step(
     if unknown and change.row_gone:
         return Step(state, "superseded")  # the row's next record is on its way
     if unknown:
-        reason = f"column {unknown[0]} was left out, and the value that it has was never seen"
+        reason = f"column {unknown[0]} was left out, and its value was never seen"
         return Step(state, "dead", dead=[(DeadRecord("unchanged-value-never-seen", reason), None)])
     return _upsert(state, change.row, _context(record, change, inputs, topics), inputs.mappings)
 

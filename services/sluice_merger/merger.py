@@ -1,8 +1,8 @@
 """The merger's process, level-triggered: canonical is merge(contributions), always.
 
-On taking a partition it reads contributions and the canonical partition beside it to their ends, merges anew what was
-touched since its checkpoints (everything, if rules or contract changed), and emits exactly where the result differs in
-content from the newest canonical. So resets, crashes, lost disks and changed rules all end in the same place.
+On assignment it reads a partition of contributions and the same partition of canonical to their ends. It merges again
+every entity that changed since its checkpoints (all entities, if rules or contract changed), and emits a record where
+the content differs from the newest canonical record. Resets, crashes, lost disks and changed rules end in one result.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sluice.stage.start import StageIdentity, restore_record
 from sluice.state import StateBackend, View
 from sluice.times import now_us
 from sluice_merger.partition import MergedPartition, rules_of
-from sluice_merger.views import Standing, contribution_in, contribution_of, entity_of, project_canonical
+from sluice_merger.views import CanonicalVersion, contribution_in, contribution_of, entity_of, project_canonical
 
 Headers = list[tuple[str, bytes]]
 # What an encoder of Avro raises for a value of another type, or one beyond its range.
@@ -35,8 +35,8 @@ NOT_OF_ITS_TYPE = (TypeError, ValueError, AttributeError, LookupError, Arithmeti
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
-    """One contributions topic: the entity's contract and encoder, the topics beside it and all their ids."""
+class EntityInput:
+    """One contributions topic: the entity's contract and encoder, its canonical and state topics, and all their ids."""
 
     contract: EntityContract
     encode: Encode
@@ -48,7 +48,7 @@ class Input:
 
     @property
     def topic_ids(self) -> dict[str, str]:
-        """Of the topics that are written for this entity."""
+        """Ids of the topics that the merger writes for this entity."""
         return {self.canonical_topic: self.canonical_topic_id, self.state_topic: self.state_topic_id}
 
 
@@ -60,7 +60,7 @@ class Merger(Process):
         group: str,
         names: Names,
         source_order: tuple[str, ...],
-        inputs: dict[str, Input],
+        inputs: dict[str, EntityInput],
         state_backend: StateBackend,
     ) -> None:
         self._as = StageIdentity(MERGER, group, names.control)
@@ -77,10 +77,10 @@ class Merger(Process):
         topic, partition = owned.at
         inputs = self._inputs[topic]
         state = View(self._store, inputs.state_topic, partition, inputs.state_topic_id)
-        stands_on = {log_name(owned.at): Pinned(inputs.topic_id, 1)}
-        yield from restore_record(owned, state, self._reader, self._as, stands_on)
+        depends_on = {log_name(owned.at): Pinned(inputs.topic_id, 1)}
+        yield from restore_record(owned, state, self._reader, self._as, depends_on)
         if owned.record.pass_end is not None:
-            # All is in contributions and canonical: it is merged anew as if the rules had changed.
+            # The state is lost. Contributions and canonical contain everything: merge as if the rules had changed.
             owned.record.pass_end, owned.record.rules = None, {}
         merged: MergedPartition
         contributions = View(
@@ -88,14 +88,14 @@ class Merger(Process):
             topic,
             partition,
             inputs.topic_id,
-            lambda key, message, held: merged.project(key, message, held),
+            lambda key, message, stored: merged.project(key, message, stored),
         )
         canonical_at = (inputs.canonical_topic, partition)
         canonical_pinned = Pinned(inputs.canonical_topic_id, 1)
         canonical = View(self._store, inputs.canonical_topic, partition, inputs.canonical_topic_id, project_canonical)
         merged = MergedPartition(owned, contributions, canonical)
-        stands = logs_now(self._reader, [log_name(canonical_at)], {inputs.canonical_topic: canonical_pinned})
-        merged.rules = rules_of(inputs.contract.fingerprint, self._source_order, *stands.values())
+        logs = logs_now(self._reader, [log_name(canonical_at)], {inputs.canonical_topic: canonical_pinned})
+        merged.rules = rules_of(inputs.contract.fingerprint, self._source_order, *logs.values())
         merged.rules_before = dict(owned.record.rules)
         merged.everything = merged.rules_before != merged.rules
         yield from contributions.restore(self._reader, merged.touch_contribution)
@@ -120,11 +120,11 @@ class Merger(Process):
                 batch.count(record.at, "unchanged")
             return Handled.DONE
         claim = contribution_of(record.key, record.value)
-        verdict = merged.take(record, claim)
-        if verdict == "newer":
+        outcome = merged.take(record, claim)
+        if outcome is None:
             self._accepted[record.at, claim.entity_id].append(record)
         else:
-            batch.count(record.at, "unchanged" if verdict == "equal" else "superseded")
+            batch.count(record.at, outcome)
         return Handled.DONE
 
     def complete(self, batch: Batch) -> None:
@@ -140,7 +140,7 @@ class Merger(Process):
             self._write_back(merged, batch)
 
     def _merged_or_parked(self, merged: MergedPartition, entity_id: str, newest: Record, batch: Batch) -> Outcome:
-        """A golden record that no topic takes: what stands stays, and the `newest` claim to it is parked."""
+        """If no topic takes the result, the canonical record stays and the `newest` claim is parked."""
         try:
             return "mapped" if self._merge(merged, entity_id, newest.forwarded, batch) else "unchanged"
         except DeadRecord as error:
@@ -148,67 +148,67 @@ class Merger(Process):
             return "dead"
 
     def _merge(self, merged: MergedPartition, entity_id: str, headers: Headers, batch: Batch) -> bool:
-        """Emit the entity's canonical record if its content differs from what stands; whether it did.
+        """Emit the entity's canonical record if its content differs from the newest one; returns whether it did.
 
-        Raises DeadRecord for one that no topic takes: what stands stays.
+        Raises DeadRecord, and emits nothing, if no topic takes the record.
         """
         inputs = self._inputs[merged.owned.at[0]]
-        standing = Standing.from_bytes(merged.canonical.get(entity_id.encode()))
+        newest = CanonicalVersion.from_bytes(merged.canonical.get(entity_id.encode()))
         result = merge(inputs.contract, merged.claims(entity_id), self._source_order)
         content = None if isinstance(result, Incomplete) else result.content
-        if content == standing.content:
+        if content == newest.content:
             return False
-        revision = standing.revision + 1
+        revision = newest.revision + 1
         value = self._encoded(inputs, result, revision)
-        told = [*headers, (REVISION_HEADER, b"%d" % revision)]
+        headers = [*headers, (REVISION_HEADER, b"%d" % revision)]
         if content is not None:
-            told.append((CONTENT_HEADER, content.encode()))
-        batch.emit(inputs.canonical_topic, entity_id.encode(), value, told, merged.owned.at[1])
-        merged.canonical.put(entity_id.encode(), Standing(content, revision).to_bytes())
+            headers.append((CONTENT_HEADER, content.encode()))
+        batch.emit(inputs.canonical_topic, entity_id.encode(), value, headers, merged.owned.at[1])
+        merged.canonical.put(entity_id.encode(), CanonicalVersion(content, revision).to_bytes())
         return True
 
     @staticmethod
-    def _encoded(inputs: Input, result: Merged | Incomplete, revision: int) -> bytes | None:
+    def _encoded(inputs: EntityInput, result: Merged | Incomplete, revision: int) -> bytes | None:
         if isinstance(result, Incomplete):
             return None
         try:
             return inputs.encode(result.record(revision, now_us()))
         except NOT_OF_ITS_TYPE:
-            # No mapper claims it so; which field it is would say what stands there.
+            # Our mapper never writes such a claim. The field is not named: the text could quote the value.
             raise DeadRecord("bad-value", "a claimed value is not of its field's type") from None
 
     @staticmethod
     def _write_back(merged: MergedPartition, batch: Batch) -> None:
-        """Repeat the held claim above an older one, so that the last readable record of a key is the highest."""
+        """Write the stored claim again above an older one, so that the last readable record of a key is the highest."""
         for key in merged.write_back:
             stored = merged.contributions.get(key)
             if stored is not None:
                 topic, partition = merged.owned.at
                 batch.emit(topic, key, contribution_in(stored), (), partition)
 
-    # ── what no record waits for ──────────────────────────────────────────────────────────────────────────────
+    # ── background work ───────────────────────────────────────────────────────────────────────────────────────
 
     def busy(self, at: Partition) -> bool:
         merged = self._partitions.get(at)
         return merged is not None and not merged.drained
 
     def work(self, batch: Batch) -> None:
-        """Merge anew what was touched while nobody, or another, owned the partition; drop what is long gone."""
+        """Merge again the entities that changed while this process did not own the partition; drop old retractions."""
         if self._watch is not None:
             self._watch.look(self._topic_ids)
         for merged in self._partitions.values():
             if merged.drained and not batch.full:
-                self._drop_gone(merged, batch)
+                self._drop_retractions(merged, batch)
             while not merged.drained and not merged.draining and not batch.full:
                 due = merged.due()
                 for entity_id in due:
-                    self._merge_held(merged, entity_id, batch)
+                    self._merge_due(merged, entity_id, batch)
                 if not due and not merged.pending:
                     merged.draining = True
                     merged.owned.record.rules = merged.rules
                     batch.touch(merged.owned.at)
 
-    def _drop_gone(self, merged: MergedPartition, batch: Batch) -> None:
+    def _drop_retractions(self, merged: MergedPartition, batch: Batch) -> None:
         """Write null over retractions that nothing can contradict any more."""
         topic, partition = merged.owned.at
         for message in self._expiry.old_records(merged.contributions):
@@ -217,7 +217,7 @@ class Merger(Process):
                 batch.emit(topic, key, None, [(OVER_HEADER, b"%d" % offset)], partition)
                 merged.contributions.put(key, None)
 
-    def _merge_held(self, merged: MergedPartition, entity_id: str, batch: Batch) -> None:
+    def _merge_due(self, merged: MergedPartition, entity_id: str, batch: Batch) -> None:
         try:
             self._merge(merged, entity_id, [], batch)
         except DeadRecord as error:
@@ -234,14 +234,14 @@ class Merger(Process):
             if merged.drained:
                 next_offset = batch.next_offsets.get(at, 0)
                 merged.contributions.advance(max(merged.contributions.restored_to, next_offset))
-                learnt = tracked.get((merged.canonical.topic, merged.canonical.partition), 0)
-                merged.canonical.advance(max(merged.canonical.restored_to, learnt))
+                tracked_offset = tracked.get((merged.canonical.topic, merged.canonical.partition), 0)
+                merged.canonical.advance(max(merged.canonical.restored_to, tracked_offset))
             else:
                 merged.contributions.advance()
                 merged.canonical.advance()
 
     def dropped(self) -> None:
-        """Nothing of the batch was: what `work` took from the touched is looked for again from the beginning."""
+        """Also put back the entities that `work` merged in the batch: all of them are merged again from the first."""
         self._accepted.clear()
         for merged in self._partitions.values():
             merged.contributions.rollback()

@@ -1,10 +1,9 @@
-"""One partition of one entity: which claims are held, which entities must be merged anew."""
+"""One partition of one entity: its current claims, and the entities to merge again."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal
 
 import orjson
 from confluent_kafka import Message
@@ -13,12 +12,13 @@ from sluice.errors import DeadRecord
 from sluice.headers import OVER_HEADER
 from sluice.kafka.record import Record, number_in
 from sluice.provenance import Contribution
+from sluice.stage.batch import Outcome
 from sluice.stage.partition_record import LogStart
 from sluice.stage.process import Owned
 from sluice.state import View
 from sluice.state.view import Stored
 from sluice_merger.views import (
-    HeldClaim,
+    StoredClaim,
     contribution_in,
     contribution_of,
     entity_id_of,
@@ -28,8 +28,6 @@ from sluice_merger.views import (
     packed,
 )
 
-Verdict = Literal["newer", "equal", "older-above", "older"]
-
 # Beyond so many touched entities a full pass over the partition costs less memory and hardly more time.
 TOUCHED_MAX = 100_000
 SLICE_ENTITIES = 500
@@ -37,10 +35,11 @@ SLICE_ENTITIES = 500
 
 @dataclass(slots=True)
 class MergedPartition:
-    """`drained`: nothing is left of what happened while nobody owned the partition; `draining`: so, once the open batch
-    is durable. `rules_before`: those that what stands was merged by.
+    """`drained`: every entity that changed while the partition had no owner is merged again; `draining`: becomes
+    `drained` when the open batch commits. `rules_before`: the rules that the canonical records were merged with.
 
-    `everything`: all entities must be looked at (rules changed, or too many touched), from `after` on."""
+    `write_back`: the keys whose stored claim must be written again, above an older one in the log. `everything`: all
+    entities must be merged again (the rules changed, or too many are touched), those after `after` are left."""
 
     owned: Owned
     contributions: View
@@ -66,94 +65,99 @@ class MergedPartition:
         try:
             self.touch(entity_of(key))
         except (ValueError, KeyError, IndexError, TypeError):
-            return  # no contribution's key; it becomes a dead letter where it is consumed
+            return  # not the key of a contribution; the record becomes a dead letter where it is consumed
 
     def touch_canonical(self, key: bytes) -> None:
         entity_id = entity_id_of(key)
         if entity_id is not None:
             self.touch(entity_id)
 
-    def project(self, key: bytes, message: Message, held: Stored) -> bytes | None:
-        """For restoring: the highest claim is kept, at the newest offset it was seen at."""
+    def project(self, key: bytes, message: Message, stored: Stored) -> bytes | None:
+        """For restoring: what is stored of a key after `message`."""
         value, offset = message.value(), message.offset() or 0
-        stored = held()
         if value is None:
-            return self._after_null(key, dict(message.headers() or ()).get(OVER_HEADER), offset, stored)
+            return self._after_null(key, dict(message.headers() or ()).get(OVER_HEADER), offset, stored())
         try:
             claim = contribution_of(key, value)
         except DeadRecord:
-            return stored  # no contribution; it becomes a dead letter where it is consumed
-        if stored is None:
-            return packed(offset, value)
-        if claim.claim_order >= HeldClaim.from_bytes(stored).claim.claim_order:
-            self.write_back.discard(key)
-            return packed(offset, value)
-        self.write_back.add(key)
-        return stored
+            return stored()  # it becomes a dead letter where it is consumed
+        return self._after_claim(key, value, offset, claim, stored())[0]
 
-    def take(self, record: Record, claim: Contribution) -> Verdict:
-        """Hold `claim`, read from `record`, if it is the highest of its key."""
-        key, value, offset = record.key or b"", record.value or b"", record.offset
-        stored = self.contributions.get(key)
-        if stored is None:
-            self.contributions.put(key, packed(offset, value))
-            return "newer"
-        held = HeldClaim.from_bytes(stored)
-        if claim.claim_order < held.claim.claim_order:
-            if offset <= held.offset:
-                return "older"
-            self.write_back.add(key)
-            return "older-above"
-        if offset > held.offset or claim.claim_order > held.claim.claim_order:
-            self.contributions.put(key, packed(max(offset, held.offset), value))
-        return "newer" if claim.claim_order > held.claim.claim_order else "equal"
+    def take(self, record: Record, claim: Contribution) -> Outcome | None:
+        """Store `claim`, read from `record`, if it is the highest of its key. Returns the record's outcome, or None if
+        the entity must be merged again."""
+        key, value = record.key or b"", record.value or b""
+        before = self.contributions.get(key)
+        after, outcome = self._after_claim(key, value, record.offset, claim, before)
+        if after is not before:
+            self.contributions.put(key, after)
+        return outcome
+
+    def _after_claim(
+        self, key: bytes, value: bytes, offset: int, claim: Contribution, before: bytes | None
+    ) -> tuple[bytes, Outcome | None]:
+        """What is stored after a claim at `offset`: the highest claim, at the newest offset of its records. And the
+        outcome if the claim is not higher than the one stored `before`."""
+        if before is None:
+            return packed(offset, value), None
+        stored = StoredClaim.from_bytes(before)
+        is_above = offset > stored.offset
+        if claim.claim_order < stored.claim.claim_order:
+            if is_above:
+                self.write_back.add(key)
+            return before, "superseded"
+        if is_above:
+            self.write_back.discard(key)
+        if claim.claim_order > stored.claim.claim_order:
+            return packed(max(offset, stored.offset), value), None
+        return packed(offset, value) if is_above else before, "unchanged"
 
     def take_null(self, key: bytes, over: object, offset: int) -> bool:
-        """A null was read: the held claim goes, unless it is newer than what the null was meant for. Whether one went
-        that was no retraction: then somebody else wrote the null, and the entity must be merged anew."""
+        """Drop the stored claim because of a null at `offset`, unless the claim is newer than the one that the null is
+        for. True if the claim was no retraction: the null is foreign, and the entity must be merged again."""
         stored = self.contributions.get(key)
         left = self._after_null(key, over, offset, stored)
         self.contributions.put(key, left)
-        return stored is not None and left is None and not HeldClaim.from_bytes(stored).claim.retracted
+        return stored is not None and left is None and not StoredClaim.from_bytes(stored).claim.retracted
 
     def _after_null(self, key: bytes, over: object, offset: int, stored: bytes | None) -> bytes | None:
-        """What is held behind a null at `offset`. `over` is its header; a stranger's, without one, means everything
+        """What is stored after a null at `offset`. `over`: its header; a foreign null, without one, is for every claim
         below it."""
         if stored is None or offset_in(stored) > offset:
             return stored
-        meant = number_in(over)
-        if meant is None or offset_in(stored) <= meant:
+        dropped = number_in(over)
+        if dropped is None or offset_in(stored) <= dropped:
             self.write_back.discard(key)
             return None
         self.write_back.add(key)
         return stored
 
     def retracted_at(self, key: bytes, offset: int) -> bool:
-        """Whether what is held of `key` is a retraction, and the record at `offset` its newest."""
+        """Whether the claim stored under `key` is a retraction, and the record at `offset` its newest."""
         stored = self.contributions.get(key)
         if stored is None:
             return False
-        held = HeldClaim.from_bytes(stored)
-        return held.claim.retracted and held.offset == offset
+        claim = StoredClaim.from_bytes(stored)
+        return claim.claim.retracted and claim.offset == offset
 
     def claims(self, entity_id: str) -> list[Contribution]:
-        """All claims held to an entity, retracted ones too."""
+        """All claims about an entity, retracted ones too."""
         found = self.contributions.scan(entity_prefix(entity_id))
-        return [HeldClaim.from_bytes(value).claim for _, value in found]
+        return [StoredClaim.from_bytes(value).claim for _, value in found]
 
     def newest_record(self, entity_id: str) -> Record:
-        """The claim to an entity that was written last, as the record it was read from."""
+        """The claim about an entity that was written last, as the record that it was read from."""
         key, stored = max(self.contributions.scan(entity_prefix(entity_id)), key=lambda pair: offset_in(pair[1]))
         return Record(*self.owned.at, offset_in(stored), key, contribution_in(stored), {}, 0)
 
     def due(self) -> list[str]:
-        """The next entities to merge anew; empty when there are none left."""
+        """The next entities to merge again; empty when none are left."""
         if self.everything:
             return self._next_of_all()
         return [self.touched.pop() for _ in range(min(SLICE_ENTITIES, len(self.touched)))]
 
     def _next_of_all(self) -> list[str]:
-        """Entities in key order: first those with contributions, then those that only stand in canonical."""
+        """Entities in key order: first those with contributions, then those that only canonical contains."""
         found: dict[str, None] = {}
         for key, _ in self.contributions.scan(after=self.after):
             entity_id = entity_of(key)
@@ -176,8 +180,8 @@ class MergedPartition:
 
 
 def rules_of(fingerprint: str, source_order: tuple[str, ...], canonical: LogStart) -> dict[str, str]:
-    """What canonical records depend on besides claims; another value means that everything is merged anew. A canonical
-    log that was made again, or emptied, lacks what was merged before."""
+    """What canonical records depend on in addition to claims: after a change everything is merged again. A canonical
+    log that was re-created, or whose records were deleted, lacks what was merged before."""
     return {
         "contract": fingerprint,
         "sources": orjson.dumps(list(source_order)).decode(),

@@ -1,7 +1,7 @@
-"""The merger's two views: contributions as claims held with their offsets, canonical as what was last said.
+"""The values in the merger's two views: of a contribution key its highest claim, of an entity its canonical version.
 
-Of a contribution key the *highest claim* is held, not the last record: an older claim met above it in the log is
-noted, so that the merger can write the held one back.
+The *highest claim* of a key is stored, not its last record. If an older claim comes above it in the log, the merger
+writes the stored one back.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from sluice.state.view import Stored
 _OFFSET_BYTES = 8
 
 
-class HeldClaim(NamedTuple):
+class StoredClaim(NamedTuple):
     """The highest claim of a key, and the offset of its newest record in the log."""
 
     offset: int
     claim: Contribution
 
     @classmethod
-    def from_bytes(cls, stored: bytes) -> HeldClaim:
+    def from_bytes(cls, stored: bytes) -> StoredClaim:
         return cls(offset_in(stored), Contribution.from_json(contribution_in(stored)))
 
 
 def packed(offset: int, value: bytes) -> bytes:
-    """A held claim's stored form, of a contribution that need not be read for it."""
+    """The stored form of a claim: the offset, then the contribution's JSON."""
     return offset.to_bytes(_OFFSET_BYTES, "big") + value
 
 
 def offset_in(stored: bytes) -> int:
-    """The offset in a held claim's stored form."""
+    """The offset in the stored form of a claim."""
     return int.from_bytes(stored[:_OFFSET_BYTES], "big")
 
 
 def contribution_in(stored: bytes) -> bytes:
-    """The contribution's JSON in a held claim's stored form."""
+    """The contribution's JSON in the stored form of a claim."""
     return stored[_OFFSET_BYTES:]
 
 
-class Standing(NamedTuple):
-    """What `canonical.<entity>` says of an entity now: content hash (None: deleted) and revision."""
+class CanonicalVersion(NamedTuple):
+    """The newest canonical record of an entity: content hash (None: deleted) and revision."""
 
     content: str | None
     revision: int
@@ -57,14 +57,14 @@ class Standing(NamedTuple):
         return orjson.dumps([self.content, self.revision])
 
     @classmethod
-    def from_bytes(cls, stored: bytes | None) -> Standing:
+    def from_bytes(cls, stored: bytes | None) -> CanonicalVersion:
         return cls(*orjson.loads(stored)) if stored else cls(None, 0)
 
 
-def project_canonical(key: bytes, message: Message, held: Stored) -> bytes | None:
-    """A canonical record's standing, from its headers. One without them reads as unknown content: it is rewritten.
+def project_canonical(key: bytes, message: Message, stored: Stored) -> bytes | None:
+    """A canonical record's version, from its headers. Without them its content is unknown, so that it is rewritten.
 
-    A key that is no entity id is a stranger's, and nothing to us.
+    A foreign record, whose key is no entity id, is not stored.
     """
     if entity_id_of(key) is None:
         return None
@@ -72,13 +72,13 @@ def project_canonical(key: bytes, message: Message, held: Stored) -> bytes | Non
     content = headers.get(CONTENT_HEADER)
     revision = number_in(headers.get(REVISION_HEADER)) or 0
     if message.value() is None:
-        return Standing(None, revision).to_bytes()
+        return CanonicalVersion(None, revision).to_bytes()
     known = content.decode("utf-8", "replace") if isinstance(content, bytes) else "unknown"
-    return Standing(known, revision).to_bytes()
+    return CanonicalVersion(known, revision).to_bytes()
 
 
 def entity_id_of(key: bytes) -> str | None:
-    """The entity that a canonical record is about; None where its key is not UTF-8."""
+    """The entity id in the key of a canonical record; None if the key is not UTF-8."""
     try:
         return key.decode()
     except UnicodeDecodeError:
@@ -86,7 +86,7 @@ def entity_id_of(key: bytes) -> str | None:
 
 
 def contribution_of(key: bytes, value: bytes) -> Contribution:
-    """The contribution in a record. Raises DeadRecord for what can never be held, whoever wrote it."""
+    """The contribution in a record. Raises DeadRecord for one that the merger could not store and write again."""
     if len(key) + len(value) > OUTPUT_BYTES_MAX:
         # It could not be written back above an older one.
         raise DeadRecord("contribution-too-large", f"it exceeds {OUTPUT_BYTES_MAX} bytes")
@@ -101,7 +101,7 @@ def contribution_of(key: bytes, value: bytes) -> Contribution:
 
 
 def entity_prefix(entity_id: str) -> bytes:
-    """What every contribution key of an entity begins with."""
+    """The start of every contribution key of an entity."""
     return orjson.dumps([entity_id])[:-1] + b","
 
 

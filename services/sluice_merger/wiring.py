@@ -1,4 +1,4 @@
-"""What the merger reads and writes, from the pipeline: topics pinned, schema ids looked up."""
+"""The merger's topics, from the pipeline: ids pinned, schema ids looked up."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities
 from sluice.schemas import Registry, avro_schema, make_encoder
 from sluice.settings.stage import StageSettings
-from sluice_merger.merger import Input
+from sluice_merger.merger import EntityInput
 
 
-def inputs_of(pipeline: Pipeline, settings: StageSettings) -> dict[str, Input]:
+def inputs_of(pipeline: Pipeline, settings: StageSettings) -> dict[str, EntityInput]:
     """Inputs by contributions topic. Raises SettingsError or EnvironmentFault (topic or schema missing)."""
     names = pipeline.names
     contracts = load_entities(pipeline)
@@ -27,7 +27,7 @@ def inputs_of(pipeline: Pipeline, settings: StageSettings) -> dict[str, Input]:
     for entity, contract in contracts.items():
         contributions, canonical = topics[entity]
         schema_id = registry.lookup_id(f"{canonical}-value", avro_schema(contract, pipeline.pipeline))
-        inputs[contributions] = Input(
+        inputs[contributions] = EntityInput(
             contract,
             make_encoder(contract, schema_id),
             pinned[contributions].topic_id,

@@ -35,7 +35,7 @@ STREAM = "public.employee"
 
 
 def left_out(row: dict[str, Any]) -> dict[str, bytes]:
-    """The header that ingress writes beside an event of `row`, in which left-out columns hold `UNAVAILABLE`."""
+    """The header that ingress writes for an event of `row`, whose left-out columns have the value `UNAVAILABLE`."""
     names = [name for name, value in row.items() if value == UNAVAILABLE]
     return {UNCHANGED_HEADER: orjson.dumps(names)} if names else {}
 
@@ -74,7 +74,7 @@ class MapperBench:
         self.batch = self._new_batch()
 
     def _state_log(self) -> MemoryLogs:
-        """The state topic as it stands, written `state_age_s` ago."""
+        """The state topic as it is now, written `state_age_s` ago."""
         logs = MemoryLogs()
         logs.now_ms -= int(self.state_age_s * 1_000)
         for key, value in self._state.items():
@@ -96,11 +96,11 @@ class MapperBench:
     ) -> None:
         """Append a Debezium change event; `row` None is a delete.
 
-        A column that holds `UNAVAILABLE` was left out, unless the headers say otherwise.
+        A column with the value `UNAVAILABLE` was left out, unless the headers say otherwise.
         """
         envelope = {"before": None, "after": row, "source": {"ts_ms": 1_000}, "op": "d" if row is None else op}
-        told = {**left_out(row or {}), **(headers or {})}
-        self.append(orjson.dumps({"id": key}), orjson.dumps(envelope), position, told)
+        headers = {**left_out(row or {}), **(headers or {})}
+        self.append(orjson.dumps({"id": key}), orjson.dumps(envelope), position, headers)
 
     def sweep(self, position: str) -> None:
         self.append(sweep_key(STREAM), b"", position, {"sluice-op": b"s"})
@@ -108,8 +108,8 @@ class MapperBench:
     def append(
         self, key: bytes | None, value: bytes | None, position: str, headers: dict[str, bytes] | None = None
     ) -> None:
-        told = {"sluice-position": position.encode(), **(headers or {})}
-        self.log.append(Record(TOPIC, 0, len(self.log), key, value, told, 1_000))
+        headers = {"sluice-position": position.encode(), **(headers or {})}
+        self.log.append(Record(TOPIC, 0, len(self.log), key, value, headers, 1_000))
 
     # ── the loop ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -169,11 +169,11 @@ class MapperBench:
 
     @property
     def known_keys(self) -> set[bytes]:
-        """Raw keys that the state topic tells of."""
+        """Raw keys that have a state in the state topic."""
         return set(self._state)
 
     def housekeep_after(self, age_s: float) -> None:
-        """The state has stood for so long; a process begun since does its background work."""
+        """Let the state get this old; then a new process does its background work."""
         self.state_age_s = age_s
         self.crash(self.position)
         self.work()

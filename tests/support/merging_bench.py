@@ -19,7 +19,7 @@ from sluice.stage.batch import Batch
 from sluice.stage.partition_record import PartitionRecord, partition_key
 from sluice.stage.process import Owned
 from sluice.state import Expiry, MemoryStore, StateBackend
-from sluice_merger.merger import Input, Merger
+from sluice_merger.merger import EntityInput, Merger
 from support.memory_log import LogMessage, MemoryLogs
 
 IN, OUT, STATE = "contributions.person", "canonical.person", "state.merger.contributions.person"
@@ -44,7 +44,7 @@ class MergerBench:
         self._begin()
 
     def _begin(self) -> None:
-        inputs = {IN: Input(self._contract, _encoder(self._contract), "in-id", OUT, "out-id", STATE, "state-id")}
+        inputs = {IN: EntityInput(self._contract, _encoder(self._contract), "in-id", OUT, "out-id", STATE, "state-id")}
         reader = cast(LogReader, self.logs)
         state_backend = StateBackend(self.store, reader, Expiry(reader, first_pass_after_s=0.0))
         self._merger = Merger("merger", Names(), self._sources, inputs, state_backend)
@@ -129,18 +129,18 @@ class MergerBench:
     def commit(self) -> None:
         """The batch becomes durable, its partition record last."""
         self._merger.complete(self.batch)
-        learnt: dict[Partition, int] = {}
+        offsets_after: dict[Partition, int] = {}
         for topic, key, value, headers, _ in self.batch.outputs:
-            learnt[topic, 0] = self.logs.append(topic, 0, key, value, list(headers)) + 1
+            offsets_after[topic, 0] = self.logs.append(topic, 0, key, value, list(headers)) + 1
         self.owned.record.processed = self.next_offset
         key, value = partition_key(0), self.owned.record.to_json()
         self.owned.view.put(key, value)
-        learnt[STATE, 0] = self.logs.append(STATE, 0, key, value, []) + 1
+        offsets_after[STATE, 0] = self.logs.append(STATE, 0, key, value, []) + 1
         self.batch.next_offsets[IN, 0] = self.next_offset
         self._committed = self.next_offset
         for counts in self.batch.counts.values():
             self.outcomes += counts.elements()
-        self._merger.committed(self.batch, learnt)
+        self._merger.committed(self.batch, offsets_after)
         self.batch = self._new_batch()
 
     def drop(self) -> None:

@@ -32,14 +32,14 @@ class Row(BaseModel):
 
 def person(version: int = 1, prefix: str = "") -> Mapping:
     @mapping(source="erp.public.employee", version=version, name="person")
-    def made(raw: Row) -> Person | None:
+    def claimed(raw: Row) -> Person | None:
         if raw.name == "filtered":
             return None
         if raw.name == "bad":
             raise ValueError("bad")
         return Person(number=raw.number, name=prefix + (raw.name or ""), notes=raw.notes)
 
-    return made
+    return claimed
 
 
 def row(key: int, number: str = "E1", name: str = "Ada", notes: str = "some longer notes") -> dict[str, Any]:
@@ -75,13 +75,13 @@ def test_a_delete_that_carries_only_the_key_retracts_what_the_key_claimed() -> N
     assert bench.outcomes == ["mapped", "mapped", "unchanged"]
 
 
-def test_a_parked_record_redriven_after_its_key_was_deleted_does_not_rise_from_the_dead() -> None:
+def test_a_parked_record_redriven_after_its_key_was_deleted_claims_nothing() -> None:
     bench = MapperBench(person())
     bench.change(1, "1:3:1", row(1, name="bad"))
     bench.change(1, "1:5:1", None)
     bench.run()
     assert bench.outcomes == ["dead", "unchanged"]
-    bench.change(1, "1:3:1", row(1, name="mended"))  # the same position, as a redrive offers it
+    bench.change(1, "1:3:1", row(1, name="fixed"))  # the same position, as a redrive offers it
     bench.run()
     assert bench.live() == {}
     assert bench.outcomes[-1] == "superseded"
@@ -141,11 +141,11 @@ def test_a_column_that_is_unknown_is_parked_and_not_filled_by_its_name() -> None
     assert bench.live()["E1/person/main"] == {**bench.live()["E1/person/main"], "name": "Cyd", "notes": "its own"}
 
 
-def test_an_unknown_column_of_a_row_that_was_gone_by_then_is_no_dead_letter() -> None:
+def test_an_unknown_column_of_a_row_that_was_deleted_by_then_is_no_dead_letter() -> None:
     """A key that moved twice quickly: the record of the one in between cannot be completed, and need not be."""
     bench = MapperBench(person())
-    gone = {"sluice-unchanged": b"[]", "sluice-unknown": b'["notes"]', "sluice-row-gone": b"1"}
-    bench.change(2, "1:2:2", row(2, notes=UNAVAILABLE), op="c", headers=gone)
+    deleted = {"sluice-unchanged": b"[]", "sluice-unknown": b'["notes"]', "sluice-row-gone": b"1"}
+    bench.change(2, "1:2:2", row(2, notes=UNAVAILABLE), op="c", headers=deleted)
     bench.change(2, "1:3:1", None)
     bench.change(3, "1:3:2", row(3, notes="whole"), op="c")
     bench.run()
@@ -161,7 +161,7 @@ def test_a_header_of_left_out_columns_that_cannot_be_read_parks_its_record(heade
     assert bench.dead == ["bad-envelope"]
 
 
-def test_a_sweep_retracts_what_was_seen_strictly_below_it_and_nothing_else() -> None:
+def test_a_sweep_retracts_the_keys_seen_strictly_below_it_and_nothing_else() -> None:
     bench = MapperBench(person())
     bench.change(1, "1:100:1", row(1, "E1"))
     bench.change(2, "2:500:0", row(2, "E2"), op="r")
@@ -191,7 +191,7 @@ def test_a_sweep_marker_of_another_stream_is_parked_and_sweeps_nothing(key: byte
 
 
 @pytest.mark.parametrize("key", [b'{"$partition":0}', b'{"$sweep":"public.employee"}'])
-def test_a_key_in_the_place_of_our_own_is_parked_and_leaves_no_state(key: bytes) -> None:
+def test_a_key_that_is_reserved_is_parked_and_leaves_no_state(key: bytes) -> None:
     bench = MapperBench(person())
     bench.append(key, b'{"op":"u","source":{"ts_ms":1},"after":{"id":1,"number":"E1"}}', "1:1:1")
     bench.run()
@@ -207,7 +207,7 @@ def test_an_unreadable_key_below_a_sweep_is_parked_like_any_other() -> None:
     assert bench.dead == ["bad-key"]
 
 
-def test_what_lies_below_a_sweep_is_superseded_for_ever() -> None:
+def test_a_record_below_a_sweep_is_always_superseded() -> None:
     bench = MapperBench(person())
     bench.change(1, "1:100:1", row(1))
     bench.sweep("2:500:0")
@@ -248,7 +248,7 @@ def test_a_sweep_retracts_what_a_key_in_debeziums_wrapping_claimed() -> None:
     assert {claim.source_key for _, claim in bench.contributions} == {'{"id":1}'}
 
 
-def test_a_truncate_counts_by_its_place_in_the_transaction() -> None:
+def test_a_truncate_takes_effect_at_its_place_in_the_transaction() -> None:
     bench = MapperBench(person())
     bench.change(1, "1:100:1", row(1, "E1"))
     bench.change(2, "1:200:1", row(2, "E2"), op="c")
@@ -258,7 +258,7 @@ def test_a_truncate_counts_by_its_place_in_the_transaction() -> None:
     assert set(bench.live()) == {"E3/person/main"}
 
 
-def test_a_raised_version_claims_everything_anew_and_a_rewind_with_the_same_one_nothing() -> None:
+def test_a_raised_version_claims_everything_again_and_a_rewind_with_the_same_version_nothing() -> None:
     bench = MapperBench(person(version=1))
     bench.change(1, "1:100:1", row(1))
     bench.run()
@@ -309,7 +309,7 @@ def test_a_record_that_can_never_succeed_is_parked_with_its_cause(
     [b"[%d]" % 2**70, b"[1e400]", b'"\\ud83d half an emoji"', b'["\\ud83d"]'],
     ids=["beyond-64-bits", "beyond-a-float", "surrogate", "surrogate-inside"],
 )
-def test_whatever_a_column_holds_its_key_is_read_again(notes: bytes) -> None:
+def test_the_key_is_read_again_after_any_value_of_a_column(notes: bytes) -> None:
     bench = MapperBench(person())
     value = b'{"op":"u","source":{"ts_ms":1},"after":{"id":1,"number":"E1","name":"Ada","other":%b}}' % notes
     bench.append(b'{"id":1}', value, "1:1:1")
@@ -344,7 +344,7 @@ _ODD_ENVELOPE = st.fixed_dictionaries(
     records=st.lists(st.tuples(st.sampled_from("12"), _ODD_ENVELOPE | _ODD_ROW | _ODD), max_size=6),
     headers=st.dictionaries(st.sampled_from(["ce_time", "sluice-op", "traceparent"]), st.binary(max_size=20)),
 )
-def test_no_record_of_a_stranger_ends_the_mapper(
+def test_no_foreign_record_ends_the_mapper(
     kind: str, records: list[tuple[str, Any]], headers: dict[str, bytes]
 ) -> None:
     bench = MapperBench(person(), kind=kind)
@@ -375,7 +375,7 @@ _STEP = st.tuples(
 
 @settings(max_examples=200, deadline=None)
 @given(steps=st.lists(_STEP, min_size=1, max_size=12), rewinds=st.lists(st.integers(0, 12), max_size=3))
-def test_whatever_is_replayed_the_last_readable_claims_are_the_same(
+def test_after_any_replay_the_last_readable_claims_are_the_same(
     steps: list[tuple[int, str | None, str, bool]], rewinds: list[int]
 ) -> None:
     bench = MapperBench(person())
@@ -428,7 +428,7 @@ def test_a_delete_whose_headers_are_too_large_is_parked_and_its_key_counts_as_se
     assert bench.live() == {}
 
 
-def test_a_key_that_is_a_document_is_parked_and_leaves_no_state() -> None:
+def test_a_key_too_large_is_parked_and_leaves_no_state() -> None:
     bench = MapperBench(person())
     bench.append(b'{"id":"%b"}' % (b"k" * 2_000_000), None, "1:1:1")
     bench.run()
@@ -454,7 +454,7 @@ def test_a_living_row_too_large_for_raw_is_not_swept() -> None:
     assert not bench.newest()["E1/person/main"].retracted
 
 
-def test_a_superseded_record_with_an_unchanged_column_is_not_parked_when_it_is_met_again() -> None:
+def test_a_superseded_record_with_an_unchanged_column_is_not_parked_when_it_is_read_again() -> None:
     bench = MapperBench(person())
     bench.change(1, "1:1:1", row(1, notes="first notes"))
     bench.change(1, "1:2:1", row(1, notes=UNAVAILABLE))
@@ -466,7 +466,7 @@ def test_a_superseded_record_with_an_unchanged_column_is_not_parked_when_it_is_m
     assert bench.outcomes[3:] == ["superseded", "superseded", "unchanged"]
 
 
-def test_a_key_deleted_so_long_ago_that_nothing_can_contradict_it_is_forgotten() -> None:
+def test_the_state_of_a_key_is_dropped_when_nothing_can_contradict_its_delete() -> None:
     bench = MapperBench(person())
     bench.change(1, "1:1:1", row(1))
     bench.change(2, "1:1:2", row(2))
@@ -478,7 +478,7 @@ def test_a_key_deleted_so_long_ago_that_nothing_can_contradict_it_is_forgotten()
     assert bench.known_keys == {b'{"id":2}'}
 
 
-def test_a_deleted_key_of_which_a_newer_record_is_parked_is_not_forgotten() -> None:
+def test_the_state_of_a_deleted_key_with_a_newer_parked_record_is_kept() -> None:
     bench = MapperBench(person())
     bench.change(1, "1:1:1", row(1))
     bench.change(1, "1:2:1", None)

@@ -58,7 +58,7 @@ def test_equal_content_at_a_higher_position_is_not_written_again() -> None:
     assert merger.outcomes == ["mapped", "unchanged"]
 
 
-def test_an_entity_that_lacks_a_required_field_is_withheld_and_comes_with_it() -> None:
+def test_an_entity_without_a_required_field_is_published_only_when_the_field_is_claimed() -> None:
     merger = bench()
     merger.claim("E1", "erp", "1:1:1", pay="10")
     merger.run()
@@ -78,7 +78,7 @@ def test_the_last_retraction_leaves_a_tombstone_whose_revision_goes_on() -> None
     assert [dict(m.headers())["sluice-revision"] for m in merger.canonical] == [b"1", b"2", b"3"]
 
 
-def test_an_older_claim_above_the_held_one_is_covered_by_writing_the_held_one_back() -> None:
+def test_an_older_claim_above_the_stored_one_is_covered_by_writing_the_stored_one_back() -> None:
     merger = bench()
     merger.claim("E1", "hr", "1:5:1", name="new")
     merger.claim("E1", "hr", "1:3:1", name="old")
@@ -135,7 +135,7 @@ def test_state_is_not_ahead_of_the_commit() -> None:
     assert merger.golden()["E1"] is not None
 
 
-def test_a_canonical_record_lost_to_a_stale_writer_is_set_right_on_taking_the_partition() -> None:
+def test_a_canonical_record_overwritten_by_a_stale_writer_is_corrected_on_assignment() -> None:
     merger = bench()
     merger.claim("E1", "hr", "1:1:1", name="Ada")
     merger.run()
@@ -146,7 +146,7 @@ def test_a_canonical_record_lost_to_a_stale_writer_is_set_right_on_taking_the_pa
     assert dict(merger.canonical[-1].headers())["sluice-revision"] == b"10"
 
 
-def test_changed_rules_merge_everything_anew_and_write_only_what_differs() -> None:
+def test_changed_rules_merge_everything_again_and_write_only_what_differs() -> None:
     merger = bench()
     merger.claim("E1", "hr", "1:1:1", name="Ada")
     merger.claim("E1", "erp", "1:1:1", name="A. L.")
@@ -157,11 +157,11 @@ def test_changed_rules_merge_everything_anew_and_write_only_what_differs() -> No
     merger.run()
     assert merger.golden()["E1"] == "{'number': 'E1', 'name': 'A. L.'}"
     rewritten = [(m.key() or b"").decode() for m in merger.canonical[before:]]
-    # E2's rule has another name now, and the rule is part of a record's content: it is told anew, once.
+    # E2's rule has another name now, and the rule is part of a record's content: it is written again, once.
     assert sorted(rewritten) == ["E1", "E2"]
 
 
-def test_a_crash_in_the_middle_of_a_merge_of_everything_begins_it_again() -> None:
+def test_a_crash_in_the_middle_of_a_merge_of_everything_starts_it_again() -> None:
     merger = bench()
     for number in range(3):
         merger.claim(f"E{number}", "hr", "1:1:1", name="Ada")
@@ -175,7 +175,7 @@ def test_a_crash_in_the_middle_of_a_merge_of_everything_begins_it_again() -> Non
     assert len(merger.golden()) == 3
 
 
-def test_an_entity_that_stands_only_in_canonical_is_removed_when_everything_is_merged_anew() -> None:
+def test_an_entity_that_only_canonical_contains_is_deleted_when_everything_is_merged_again() -> None:
     merger = bench()
     merger.logs.append(OUT, 0, b"ghost", b"x", [("sluice-content", b"v1:x"), ("sluice-revision", b"4")])
     merger.crash()
@@ -183,7 +183,7 @@ def test_an_entity_that_stands_only_in_canonical_is_removed_when_everything_is_m
     assert merger.golden() == {"ghost": None}
 
 
-def test_what_is_no_contribution_is_parked_and_stops_nothing() -> None:
+def test_a_record_that_is_no_contribution_is_parked_and_stops_nothing() -> None:
     merger = bench()
     merger.logs.append(IN, 0, b"junk", b"junk", [])
     merger.logs.append(IN, 0, b'["E9"]', b"{}", [])
@@ -210,13 +210,13 @@ def test_every_order_crash_and_rewind_ends_in_the_same_canonical(
         merger.claim(entity_id, source, f"1:{major}:1", retracted=retracted, **({} if retracted else fields))
         _play(merger, event)
     merger.run()
-    told = merger.golden()
+    golden = merger.golden()
     fresh = bench()
     for message in merger.logs.messages(IN):
         fresh.logs.append(IN, 0, message.key(), message.value(), [])
     fresh.crash()
     fresh.run()
-    assert {k: v for k, v in told.items() if v} == {k: v for k, v in fresh.golden().items() if v}
+    assert {k: v for k, v in golden.items() if v} == {k: v for k, v in fresh.golden().items() if v}
     revisions = [int(dict(m.headers())["sluice-revision"]) for m in merger.canonical if m.key() == b"E1"]
     assert revisions == sorted(set(revisions))
 
@@ -233,7 +233,7 @@ def _play(merger: MergerBench, event: str) -> None:
     merger.run()
 
 
-def test_a_golden_record_too_large_for_its_topic_is_parked_and_what_stood_before_it_stays() -> None:
+def test_a_golden_record_too_large_for_its_topic_is_parked_and_the_one_before_it_stays() -> None:
     merger = bench()
     merger.claim("E1", "hr", "1:1:1", name="Ada")
     merger.claim("E1", "erp", "1:1:1", pay="x" * 4_500_000)
@@ -316,21 +316,21 @@ def test_a_contribution_that_could_not_be_written_back_is_parked() -> None:
     assert merger.golden()["E1"] == "{'number': 'E1', 'name': 'old'}"
 
 
-@pytest.mark.parametrize("key", [b"E1", b"\xff\xfe", b"stranger"])
-def test_what_a_stranger_wrote_into_canonical_is_set_right_and_stops_nothing(key: bytes) -> None:
+@pytest.mark.parametrize("key", [b"E1", b"\xff\xfe", b"foreign"])
+def test_a_foreign_record_in_canonical_is_corrected_and_stops_nothing(key: bytes) -> None:
     merger = bench()
     merger.claim("E1", "hr", "1:1:1", name="Ada")
     merger.run()
     headers = [("sluice-content", b"\xff"), ("sluice-revision", b"many")]
-    merger.logs.append(OUT, 0, key, b"stranger", headers)
+    merger.logs.append(OUT, 0, key, b"foreign", headers)
     merger.crash()
     merger.run()
     newest = {m.key(): m.value() for m in merger.canonical}
     assert newest[b"E1"] == b"{'number': 'E1', 'name': 'Ada'}"
-    assert newest.get(b"stranger") is None
+    assert newest.get(b"foreign") is None
 
 
-def test_a_null_of_a_stranger_takes_the_claim_whatever_its_headers_say() -> None:
+def test_a_foreign_null_drops_the_claim_whatever_its_headers_say() -> None:
     merger = bench()
     claim = merger.claim("E1", "hr", "1:1:1", name="Ada")
     merger.run()
@@ -377,7 +377,7 @@ def test_a_contribution_of_wrong_types_is_parked_and_stops_no_restore(wrong: dic
     assert "'Ada again'" in str(golden["E1"])
 
 
-def test_what_a_given_up_batch_had_merged_while_restoring_is_merged_again() -> None:
+def test_entities_merged_in_a_batch_that_was_given_up_are_merged_again() -> None:
     merger = bench()
     merger.claim("E1", "hr", "1:1:1", name="Ada")
     merger.crash()
@@ -394,7 +394,7 @@ def test_what_a_given_up_batch_had_merged_while_restoring_is_merged_again() -> N
     assert merger.owned.record.rules != before
 
 
-def test_a_null_of_a_stranger_below_a_claim_takes_nothing() -> None:
+def test_a_foreign_null_below_a_claim_drops_nothing() -> None:
     merger = bench()
     claim = merger.claim("E1", "hr", "1:1:1", name="Ada")
     merger.logs.append(IN, 0, claim.key, None, [])

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated
 
-from sluice.entities import Entity, Identity, Money, Scale, most_recent, prefer
+from sluice.entities import UNCLAIMED, Entity, Identity, Money, Scale, most_recent, prefer
 
 Amount = Annotated[Decimal, Scale(38, 4)]
 
@@ -17,10 +17,10 @@ class Worker(Entity):
     """Somebody employed by the company. Complete once both paths have spoken; gone once either no longer knows it."""
 
     employee_number: Annotated[str, Identity()]
-    full_name: Annotated[str, prefer("erp_api")]
-    party_code: Annotated[str, prefer("erp_api")]
-    company: str | None
-    recorded_at: Annotated[datetime, prefer("erp_db")]
+    full_name: Annotated[str, prefer("erp_api")] = UNCLAIMED
+    party_code: Annotated[str, prefer("erp_api")] = UNCLAIMED
+    company: str | None = UNCLAIMED
+    recorded_at: Annotated[datetime, prefer("erp_db")] = UNCLAIMED
     started_on: Annotated[date | None, prefer("erp_db", "erp_api")]
     left_on: Annotated[date | None, most_recent()]
     supervisor: Annotated[str | None, prefer("erp_db", "erp_api")]
@@ -30,23 +30,23 @@ class Party(Entity):
     """A person or organisation that the company deals with. `employee_number` where it is one of its own people."""
 
     code: Annotated[str, Identity()]
-    name: str | None
-    active: bool
-    recorded_at: datetime
-    employee_number: str | None
+    name: str | None = UNCLAIMED
+    active: bool = UNCLAIMED
+    recorded_at: datetime = UNCLAIMED
+    employee_number: str | None = UNCLAIMED
 
 
 class LedgerEntry(Entity):
     """One line of a move in the books. Its amounts come from the row, the names of what it refers to from the API."""
 
     line_number: Annotated[str, Identity()]
-    debit: Annotated[Amount, prefer("erp_db")]
-    credit: Annotated[Amount, prefer("erp_db")]
-    amount: Money | None
+    debit: Annotated[Amount, prefer("erp_db")] = UNCLAIMED
+    credit: Annotated[Amount, prefer("erp_db")] = UNCLAIMED
+    amount: Money | None = UNCLAIMED
     description: Annotated[str | None, prefer("erp_db", "erp_api")]
-    account_code: str | None
-    account_name: str | None
-    move_number: str | None
-    move_state: str | None
-    booked_on: date | None
-    party_code: str | None
+    account_code: str | None = UNCLAIMED
+    account_name: str | None = UNCLAIMED
+    move_number: str | None = UNCLAIMED
+    move_state: str | None = UNCLAIMED
+    booked_on: date | None = UNCLAIMED
+    party_code: str | None = UNCLAIMED

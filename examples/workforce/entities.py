@@ -5,7 +5,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated
 
-from sluice.entities import Entity, Identity, Money, Scale, Unit, most_recent, prefer
+from sluice.entities import UNCLAIMED, Entity, Identity, Money, Scale, Unit, most_recent, prefer
 
 
 def employee_id(text: str) -> str:
@@ -17,21 +17,21 @@ class Worker(Entity):
     """Somebody who works here: HR knows the person, finance the pay, both think they know the cost centre."""
 
     employee_number: Annotated[str, Identity(employee_id)]
-    full_name: str | None
-    email: str | None
-    phone: str | None  # E.164
-    height: Annotated[Decimal, Unit("m"), Scale(4, 2)] | None
-    job_title: str | None
-    country: str | None  # ISO 3166-1 alpha-2
-    start_date: date | None
-    manager: str | None  # an employee number
-    cost_centre: Annotated[str | None, most_recent()]
-    base_pay: Annotated[Money | None, prefer("finance", "hr")]
-    pay_effective_from: date | None
-    iban: str | None
-    payroll_notes: str | None
-    hr_updated_at: datetime | None
-    payroll_updated_at: datetime | None
+    full_name: str | None = UNCLAIMED
+    email: str | None = UNCLAIMED
+    phone: str | None = UNCLAIMED  # E.164
+    height: Annotated[Decimal, Unit("m"), Scale(4, 2)] | None = UNCLAIMED
+    job_title: str | None = UNCLAIMED
+    country: str | None = UNCLAIMED  # ISO 3166-1 alpha-2
+    start_date: date | None = UNCLAIMED
+    manager: str | None = UNCLAIMED  # an employee number
+    cost_centre: Annotated[str | None, most_recent()] = UNCLAIMED
+    base_pay: Annotated[Money | None, prefer("finance", "hr")] = UNCLAIMED
+    pay_effective_from: date | None = UNCLAIMED
+    iban: str | None = UNCLAIMED
+    payroll_notes: str | None = UNCLAIMED
+    hr_updated_at: datetime | None = UNCLAIMED
+    payroll_updated_at: datetime | None = UNCLAIMED
 
 
 class CostCentre(Entity):

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from sluice.entities import Entity, Identity, Json, OpenEnum, Scale
+from sluice.entities import UNCLAIMED, Entity, Identity, Json, OpenEnum, Scale
 
 
 class Mood(OpenEnum):
@@ -16,15 +16,15 @@ class Mood(OpenEnum):
 
 class Listed(Entity):
     number: Annotated[str, Identity()]
-    tags: list[str]
-    levels: list[int | None] | None
-    prices: list[Annotated[Decimal, Scale(8, 2)]] | None
-    seen_at: list[datetime] | None
-    days: list[date] | None
-    keys: list[bytes] | None
-    flags: list[bool] | None
-    moods: list[Mood] | None
-    about: Json | None
+    tags: list[str] = UNCLAIMED
+    levels: list[int | None] | None = UNCLAIMED
+    prices: list[Annotated[Decimal, Scale(8, 2)]] | None = UNCLAIMED
+    seen_at: list[datetime] | None = UNCLAIMED
+    days: list[date] | None = UNCLAIMED
+    keys: list[bytes] | None = UNCLAIMED
+    flags: list[bool] | None = UNCLAIMED
+    moods: list[Mood] | None = UNCLAIMED
+    about: Json | None = UNCLAIMED
 
 
 FIELDS: dict[str, Any] = {

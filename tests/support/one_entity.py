@@ -55,7 +55,7 @@ class AnyRow(BaseModel):
 def whole(place: str, raw: AnyRow) -> Row:
     values = {name: str(value) for name, value in (raw.model_extra or {}).items() if value is not None}
     row_id = values.get("id", values.get("ident"))
-    return Row.claim(at=f"{place}/{row_id}", row=json.dumps(values, sort_keys=True))
+    return Row(at=f"{place}/{row_id}", row=json.dumps(values, sort_keys=True))
 """
 MAPPINGS_HEAD = """\
 from entities import Row

@@ -6,16 +6,16 @@ from typing import Annotated
 
 from pydantic import BaseModel
 
-from sluice.entities import Entity, Identity, Money, mapping, most_recent, prefer
+from sluice.entities import UNCLAIMED, Entity, Identity, Money, mapping, most_recent, prefer
 
 
 class Person(Entity):
     number: Annotated[str, Identity(str.upper)]
-    name: str
-    email: str | None
-    notes: Annotated[str | None, prefer("erp", "crm")]
-    pay: Money | None
-    city: Annotated[str | None, most_recent()]
+    name: str = UNCLAIMED
+    email: str | None = UNCLAIMED
+    notes: Annotated[str | None, prefer("erp", "crm")] = UNCLAIMED
+    pay: Money | None = UNCLAIMED
+    city: Annotated[str | None, most_recent()] = UNCLAIMED
 
 
 class CrmPerson(BaseModel):
@@ -30,7 +30,7 @@ class CrmPerson(BaseModel):
 def crm_person(raw: CrmPerson) -> Person | None:
     if raw.name == "Test":
         return None
-    return Person.claim(number=raw.id, name=raw.name, email=raw.email, city=raw.city)
+    return Person(number=raw.id, name=raw.name, email=raw.email, city=raw.city)
 
 
 class ErpStaff(BaseModel):
@@ -43,7 +43,7 @@ class ErpStaff(BaseModel):
 
 @mapping(source="erp.public.staff", version=1, effective_at="since")
 def erp_staff(raw: ErpStaff) -> Person:
-    return Person.claim(number=raw.number, notes=raw.notes, pay=Money(raw.pay, "EUR"))
+    return Person(number=raw.number, notes=raw.notes, pay=Money(raw.pay, "EUR"))
 
 
 PIPELINE = """\

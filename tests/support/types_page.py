@@ -118,8 +118,9 @@ FIELDS: tuple[tuple[str, Any], ...] = (
 _HEAD = """# Types
 
 ## Fields of an entity
-What an annotation in `entities.py` becomes. With `| None` beside it a field may be null; an entity that lacks another
-field is withheld. A type that is not listed is refused when the pipeline is loaded, with the file and the field.
+What an annotation in `entities.py` becomes. A field with `| None` may be null; an entity that lacks another field is
+withheld. A mapping may leave out a field with the default `UNCLAIMED`; no other default is allowed. A type that is not
+listed is refused when the pipeline is loaded, with the file and the field.
 
 | in the entity | in canonical records (Avro) | in the golden table |
 |---|---|---|
@@ -129,7 +130,7 @@ A `Decimal` or `Money` is rounded to the digits of its `Scale` (half to even) wh
 letter if it does not fit. A `datetime` needs a zone, and is kept to the microsecond. A field `pay` of type `Money` has
 the columns `pay_amount` and `pay_currency`.
 
-The `Identity()` field is a `str`, never null. A mapping makes a text of a number: `Book.claim(id=str(raw.id))`.
+The `Identity()` field is a `str`, never null. A mapping makes a text of a number: `Book(id=str(raw.id))`.
 
 A list holds plain values, enums included: no lists, no `Money`, no `Json`. What else a source nests goes into a `Json`
 field, or becomes fields and entities of its own in the mapping. `Json` is the canonical text of the value (RFC 8785),

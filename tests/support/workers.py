@@ -6,21 +6,21 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from sluice.entities import Entity, Identity, Money, Output, Scale, Unit, mapping, most_recent, prefer
+from sluice.entities import UNCLAIMED, Entity, Identity, Money, Output, Scale, Unit, mapping, most_recent, prefer
 
 
 class Worker(Entity, version=2):
     employee_number: Annotated[str, Identity()]
-    full_name: str
-    base_pay: Annotated[Money | None, prefer("workday", "erp")]
-    height: Annotated[Decimal, Unit("m"), Scale(10, 3)] | None
-    status: Annotated[Literal["active", "left"] | None, most_recent()]
-    born: date | None
-    hired_at: datetime | None
-    rating: float | None
-    badge: bytes | None
-    level: int | None
-    remote: bool | None
+    full_name: str = UNCLAIMED
+    base_pay: Annotated[Money | None, prefer("workday", "erp")] = UNCLAIMED
+    height: Annotated[Decimal, Unit("m"), Scale(10, 3)] | None = UNCLAIMED
+    status: Annotated[Literal["active", "left"] | None, most_recent()] = UNCLAIMED
+    born: date | None = UNCLAIMED
+    hired_at: datetime | None = UNCLAIMED
+    rating: float | None = UNCLAIMED
+    badge: bytes | None = UNCLAIMED
+    level: int | None = UNCLAIMED
+    remote: bool | None = UNCLAIMED
 
 
 class LedgerEntry(Entity):
@@ -46,7 +46,7 @@ class WorkdayWorker(BaseModel):
 def worker(raw: WorkdayWorker) -> Worker | None:
     if raw.last == "Test":
         return None
-    return Worker.claim(
+    return Worker(
         employee_number=raw.id,
         full_name=f"{raw.first} {raw.last}",
         base_pay=Money(raw.pay.amount, raw.pay.currency) if raw.pay else None,

@@ -9,9 +9,10 @@ from sluice.entities.entity import Entity
 from sluice.entities.field_types import FieldType
 from sluice.entities.mapping import Claim, Mapping, Output, mapping
 from sluice.entities.rules import MostRecent, Prefer, Rule, SourceOrder, most_recent, prefer
-from sluice.entities.values import Identity, Json, Money, OpenEnum, Scale, Unit
+from sluice.entities.values import UNCLAIMED, Identity, Json, Money, OpenEnum, Scale, Unit
 
 __all__ = [
+    "UNCLAIMED",
     "Claim",
     "Entity",
     "EntityContract",

@@ -1,6 +1,6 @@
 """What the text of a mapping claims, and where: mistakes that can be seen without a record are told when it is loaded.
 
-Seen are calls of the entity (`Worker(…)`, `Worker.claim(…)`) with named fields, in the mapping and in every helper of
+Seen are calls of the entity (`Worker(…)`, `Worker(…)`) with named fields, in the mapping and in every helper of
 the author's that it reaches. What arrives through `**` is not; the mapping's example records find that.
 """
 
@@ -33,11 +33,10 @@ class Spelled(NamedTuple):
 
 
 class _Call(NamedTuple):
-    """A call that makes the entity. `partial`: by `claim`; `whole`: nothing comes through `*` or `**`."""
+    """A call that makes the entity. `whole`: nothing comes through `*` or `**`."""
 
     at: Spelled
     fields: dict[str, ast.keyword]
-    partial: bool
     whole: bool
 
 
@@ -102,13 +101,11 @@ def _mistakes_of(call: _Call, entity: type[Entity]) -> Iterator[str]:
             yield f"{where}: claims {contract.name}.{name}, a field that the entity does not have{meant}"
         elif isinstance(keyword.value, ast.Constant) and (why := _refused(entity, name, keyword.value.value)):
             yield f"{where}: claims {contract.name}.{name} as a constant that it does not take: {why}"
-    decorators = entity.__pydantic_decorators__
-    if call.whole and not decorators.model_validators:
-        wanted = [contract.identity] if call.partial else [n for n, i in entity.model_fields.items() if i.is_required()]
-        missing = [name for name in wanted if name not in call.fields]
+    if call.whole:
+        missing = [name for name, info in entity.model_fields.items() if info.is_required() and name not in call.fields]
         if missing:
-            hint = "" if call.partial else f"; {entity.__name__}.claim(…) takes some of the fields"
-            yield f"{call.at}: makes a {contract.name} without {', '.join(missing)}{hint}"
+            hint = "give them, or let the entity say that a mapping may leave them out: = UNCLAIMED"
+            yield f"{call.at}: makes a {contract.name} without {', '.join(missing)}; {hint}"
 
 
 def _refused(entity: type[Entity], name: str, value: object) -> str:
@@ -129,14 +126,10 @@ def _refused(entity: type[Entity], name: str, value: object) -> str:
 def _calls(code: "MappingCode", entity: type[Entity]) -> Iterator[_Call]:
     for module, statement in code.statements():
         for node in ast.walk(statement):
-            if not isinstance(node, ast.Call):
-                continue
-            partial = isinstance(node.func, ast.Attribute) and node.func.attr == "claim"
-            made = node.func.value if isinstance(node.func, ast.Attribute) and partial else node.func
-            if _is_entity(made, module, code, entity):
+            if isinstance(node, ast.Call) and _is_entity(node.func, module, code, entity):
                 fields = {keyword.arg: keyword for keyword in node.keywords if keyword.arg}
                 whole = not node.args and len(fields) == len(node.keywords)
-                yield _Call(Spelled(file_name(module), node.lineno), fields, partial, whole)
+                yield _Call(Spelled(file_name(module), node.lineno), fields, whole)
 
 
 def _is_entity(node: ast.AST, module: str, code: "MappingCode", entity: type[Entity]) -> bool:

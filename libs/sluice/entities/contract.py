@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from sluice.entities.codec import Decode, Encode, Json, decoder, encoder
 from sluice.entities.field_types import FieldType, field_type, markers_of
 from sluice.entities.rules import MostRecent, Prefer, Rule, SourceOrder
-from sluice.entities.values import Identity
+from sluice.entities.values import UNCLAIMED, Identity
 from sluice.errors import DeadRecord, SettingsError
 
 if TYPE_CHECKING:
     from sluice.entities.entity import Entity
 
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
-_RESERVED = frozenset({"claim", "contract", "entity_id"})
+_RESERVED = frozenset({"contract", "entity_id"})
 _ENTITY_ID_BYTES_MAX = 1024  # a key of the table's index; Postgres takes up to 2,704
 
 
@@ -109,6 +109,11 @@ def contract_of(entity: "type[Entity]", name: str, version: int) -> EntityContra
             fields[field] = field_type(info.annotation, tuple(info.metadata))
         except TypeError as error:
             raise SettingsError(f"{where}: {error}") from None
+        if not info.is_required() and info.default is not UNCLAIMED:
+            raise SettingsError(
+                f"{where}: its default would never be claimed: a mapping claims what it gives. Next: write UNCLAIMED "
+                "for the default, or none if every mapping must give the field"
+            )
         markers = (*info.metadata, *markers_of(info.annotation))
         rules[field] = _rule(where, markers)
         identities.update((field, marker) for marker in markers if isinstance(marker, Identity))
@@ -124,7 +129,7 @@ def _rule(where: str, markers: tuple[object, ...]) -> Rule:
     return found[0] if found else SourceOrder()
 
 
-def _identity(entity: type, fields: dict[str, FieldType], identities: dict[str, Identity]) -> str:
+def _identity(entity: "type[Entity]", fields: dict[str, FieldType], identities: dict[str, Identity]) -> str:
     if len(identities) != 1:
         raise SettingsError(f"{entity.__module__}.{entity.__name__}: wants exactly one field marked Identity()")
     (identity,) = identities
@@ -132,6 +137,10 @@ def _identity(entity: type, fields: dict[str, FieldType], identities: dict[str, 
         raise SettingsError(
             f"{entity.__module__}.{entity.__name__}.{identity}: an identity is a str, neither another type nor None. "
             "Next: declare str, and let the mapping make a text of it: str(raw.id)"
+        )
+    if not entity.model_fields[identity].is_required():
+        raise SettingsError(
+            f"{entity.__module__}.{entity.__name__}.{identity}: every mapping gives it. Next: remove the default"
         )
     return identity
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticUserError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
 from sluice.entities.module_place import Kind, kind_of
 from sluice.entities.values import RAW_JSON_LEVELS_MAX, TOO_DEEP
@@ -20,11 +21,16 @@ _PARTS_MAX = 20
 _WORDS = {"extra_forbidden": "no such field", TOO_DEEP: f"nested more than {RAW_JSON_LEVELS_MAX} deep"}
 
 
+class _WithoutWarnings(GenerateJsonSchema):
+    def emit_warning(self, kind: JsonSchemaWarningKind, detail: str) -> None:
+        """None: a default such as UNCLAIMED has no JSON, and only the names are read."""
+
+
 @lru_cache(maxsize=512)
 def known_members(model: type[BaseModel]) -> frozenset[str]:
     """All member names and aliases in a model and in the models inside it."""
     try:
-        return frozenset(_properties(model.model_json_schema(mode="validation")))
+        return frozenset(_properties(model.model_json_schema(schema_generator=_WithoutWarnings)))
     except PydanticUserError:  # a type without a JSON schema inside: only the outer names are known then
         return frozenset(model.model_fields)
 

@@ -252,8 +252,8 @@ def mapping(
 
     `version` counts up with every change of the code. `effective_at` names the raw model's member (dotted path,
     property allowed) that says since when the record holds: a time with a zone, or an integer of µs UTC.
-    The function takes the raw model and returns the entity, `Entity.claim(...)` for some of its fields, None to
-    filter the record, or a list of `Output`. Raises SettingsError for a declaration that cannot work.
+    The function takes the raw model and returns the entity, None to filter the record, or a list of `Output`.
+    Raises SettingsError for a declaration that cannot work.
     """
 
     def declare(function: Function) -> Mapping:

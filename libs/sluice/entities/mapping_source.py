@@ -48,7 +48,5 @@ def claimed_fields(function: Function, entity: type[Entity]) -> set[str]:
 
 
 def _makes(called: ast.expr, class_name: str) -> bool:
-    if isinstance(called, ast.Attribute) and called.attr == "claim":
-        called = called.value
     name = called.id if isinstance(called, ast.Name) else called.attr if isinstance(called, ast.Attribute) else ""
     return name == class_name

@@ -40,9 +40,20 @@ def _with_doubles(value: Any, level: int = 0) -> Any:
 Json = Annotated[JsonValue, BeforeValidator(lambda value: _with_doubles(value))]
 # Any JSON value. In contributions and canonical records it is its canonical text (RFC 8785), in tables `jsonb`.
 
+
 DECIMAL_PRECISION = 38
 DECIMAL_SCALE = 9
 MONEY_SCALE = 4
+
+
+class _Unclaimed:
+    def __repr__(self) -> str:
+        return "UNCLAIMED"
+
+
+UNCLAIMED: Any = _Unclaimed()
+"""Default of a field that a mapping may leave out, and a value that makes no claim. `Any`: type checkers take it for a
+value of any field."""
 
 
 class Money(BaseModel):

@@ -194,7 +194,7 @@ class Row(BaseModel):
 
 @mapping(source="{source}", version=1)
 def row(raw: Row) -> Person:
-    return Person.claim(number=str(raw.id), name=raw.name)
+    return Person(number=str(raw.id), name=raw.name)
 """
 
 

@@ -5,8 +5,9 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 import pytest
+from pydantic import ValidationError
 
-from sluice.entities import Entity, Identity, Money, Prefer, Scale, Unit, most_recent, prefer
+from sluice.entities import UNCLAIMED, Entity, Identity, Money, Prefer, Scale, Unit, most_recent, prefer
 from sluice.entities.contract import contract_of
 from sluice.entities.entity import snake_case
 from sluice.errors import DeadRecord, SettingsError
@@ -49,6 +50,33 @@ def test_the_name_and_version_can_be_said() -> None:
         id: Annotated[str, Identity()]
 
     assert (Thing.contract().name, Thing.contract().version) == ("gadget", 7)
+
+
+def test_a_field_that_was_left_out_or_given_unclaimed_is_not_claimed_and_none_is() -> None:
+    worker = Worker(employee_number="W-1", full_name=UNCLAIMED, base_pay=None)
+    assert worker.model_fields_set == {"employee_number", "base_pay"}
+    assert worker.height is UNCLAIMED
+    assert repr(UNCLAIMED) == "UNCLAIMED"
+
+
+def test_the_identity_and_a_field_without_the_default_must_be_given() -> None:
+    with pytest.raises(ValidationError, match=r"entry_id\n  Field required"):
+        LedgerEntry(entry_id=UNCLAIMED, amount=Money(1, "EUR"))
+    with pytest.raises(ValidationError, match=r"amount\n  Field required"):
+        LedgerEntry(entry_id="L-1")  # type: ignore[call-arg]
+
+
+def test_the_only_default_of_a_field_is_unclaimed() -> None:
+    with pytest.raises(SettingsError, match=r"test_contract\.Thing\.label: its default would never be claimed"):
+
+        class Thing(Entity):
+            id: Annotated[str, Identity()]
+            label: str | None = None
+
+    with pytest.raises(SettingsError, match=r"test_contract\.Open\.id: every mapping gives it"):
+
+        class Open(Entity):
+            id: Annotated[str, Identity()] = UNCLAIMED
 
 
 def _refused(**annotations: Any) -> str:

@@ -291,7 +291,7 @@ class Raw(BaseModel):
 
 @mapping("hr.people", 1)
 def builds_badly(raw: Raw) -> Worker:
-    return Worker.claim(employee_number=raw.id, full_name=raw.name)
+    return Worker(employee_number=raw.id, full_name=raw.name)
 
 
 def test_an_entity_that_does_not_validate_is_told_by_field_and_kind() -> None:
@@ -306,7 +306,7 @@ def misspells(raw: Raw) -> Worker:
         "employee_number": raw.id,
         "full_nam": raw.name,
     }
-    return Worker.claim(**known)
+    return Worker(**known)
 
 
 def test_a_field_that_the_entity_lacks_is_named_with_the_line_that_spells_it() -> None:
@@ -321,7 +321,8 @@ def test_a_field_that_the_entity_lacks_is_named_with_the_line_that_spells_it() -
 
 @mapping("hr.people", 1)
 def speaks_of_the_record(raw: Raw) -> Worker:
-    return Worker.claim(employee_number=raw.id, **{raw.name: 1})
+    of_the_record: dict[str, Any] = {raw.name: 1}
+    return Worker(employee_number=raw.id, **of_the_record)
 
 
 def test_a_field_that_only_the_record_spells_is_not_told() -> None:
@@ -332,7 +333,7 @@ def test_a_field_that_only_the_record_spells_is_not_told() -> None:
 @mapping("hr.people", 1)
 def too_precise(raw: Raw) -> Worker:
     known: dict[str, Any] = {"height": Decimal("1e9")}
-    return Worker.claim(employee_number=raw.id, **known)
+    return Worker(employee_number=raw.id, **known)
 
 
 def test_a_value_that_the_contract_refuses_is_told_by_field_mapping_file_and_line() -> None:
@@ -352,7 +353,7 @@ def test_a_naive_effective_time_is_a_dead_record() -> None:
 def test_the_effective_time_can_be_a_property() -> None:
     @mapping("hr.people", 1, effective_at="since")
     def person(raw: Raw) -> Worker:
-        return Worker.claim(employee_number=raw.id, status="left")
+        return Worker(employee_number=raw.id, status="left")
 
     (claim,) = person.apply({"id": "W", "at": "1970-01-01T00:00:01Z"})
     assert claim.effective_at == 1_000_000
@@ -363,7 +364,7 @@ def test_a_most_recent_field_without_an_effective_time_is_refused_when_loading()
 
         @mapping("hr.people", 1)
         def person(raw: Raw) -> Worker:
-            return Worker.claim(employee_number=raw.id, status="left")
+            return Worker(employee_number=raw.id, status="left")
 
 
 def test_a_most_recent_field_claimed_behind_our_back_is_a_dead_record() -> None:
@@ -383,7 +384,7 @@ def test_a_most_recent_field_claimed_behind_our_back_is_a_dead_record() -> None:
 
 
 def _function(raw: Raw) -> Worker:
-    return Worker.claim(employee_number=raw.id)
+    return Worker(employee_number=raw.id)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ sources: {hr: {cdc: postgres, dsn: {env: HR_DSN}, tables: [public.person, public
 """
 ENTITIES = '''"""Golden records."""
 from typing import Annotated
-from sluice.entities import Entity, Identity
+from sluice.entities import UNCLAIMED, Entity, Identity
 
 def spelled(text: str) -> str:
     return text.upper()
@@ -30,8 +30,8 @@ def spelled(text: str) -> str:
 class Person(Entity):
     """Somebody."""
     number: Annotated[str, Identity(spelled)]
-    name: str | None
-    height: str | None
+    name: str | None = UNCLAIMED
+    height: str | None = UNCLAIMED
 
 class Place(Entity):
     code: Annotated[str, Identity()]
@@ -77,7 +77,7 @@ class PlaceRow(BaseModel):
 def person(raw: Row) -> Person:
     """One person."""
     # as HR writes it
-    return Person.claim(number=raw.number, name=untitled(raw.part.first), height=units.metres(raw.text))
+    return Person(number=raw.number, name=untitled(raw.part.first), height=units.metres(raw.text))
 
 def untitled(name: str) -> str:
     for title in TITLES:
@@ -130,8 +130,12 @@ SAME = {
     "layout": (HR, 'TITLES = ("Dr.", "Prof.")', 'TITLES = (\n    "Dr.",\n    "Prof.",\n)'),
     "another mapping of the file": (HR, "Place(code=raw.code)", "Place(code=raw.code.lower())"),
     "another mapping's model": (HR, "code: str", "code: str | None"),
-    "another entity": ("entities.py", "code: Annotated", "label: str | None = None\n    code: Annotated"),
-    "a field of its entity that others claim": ("entities.py", "    height:", "    nickname: str | None\n    height:"),
+    "another entity": ("entities.py", "code: Annotated", "label: str | None = UNCLAIMED\n    code: Annotated"),
+    "a field of its entity that others claim": (
+        "entities.py",
+        "    height:",
+        "    nickname: str | None = UNCLAIMED\n    height:",
+    ),
     "an import for other code": (HR, "import units\n", "import re\nimport units\n"),
 }
 OTHER = {
@@ -194,29 +198,29 @@ def test_a_decorator_of_the_author_s_around_another_mapping_is_code(load: Load) 
 
 def test_a_claim_through_another_modules_name_of_the_entity_is_seen(load: Load) -> None:
     more = {"golden": "from entities import Person as Human\n", "model": "from golden import Human\n"}
-    claim = "Human.claim(number=raw.number, **{raw.height: raw.height})"
-    edits = (HR, "Person.claim(number=raw.number, name", "named(raw) or Person.claim(number=raw.number, name")
+    claim = "Human(number=raw.number, **{raw.height: raw.height})"
+    edits = (HR, "Person(number=raw.number, name", "named(raw) or Person(number=raw.number, name")
     helper = (HR, "def untitled(", f"def named(raw):\n    from model import Human\n    return {claim}\n\ndef untitled(")
-    added = ("entities.py", "    height:", "    nickname: str | None\n    height:")
+    added = ("entities.py", "    height:", "    nickname: str | None = UNCLAIMED\n    height:")
     before, after = load(edits, helper, **more)["person"], load(edits, helper, added, **more)["person"]
     assert before.sha256 != after.sha256
 
 
 MAYBE_MORE = {
-    "fields behind stars": "Person.claim(number=raw.number, **dict(zip([raw.height], [raw.height])))",
+    "fields behind stars": "Person(number=raw.number, **dict(zip([raw.height], [raw.height])))",
     "the entity handed on": "made(Person, raw)",
-    "a changed copy of it": "Person.claim(number=raw.number).model_copy(update={raw.height: 'x'})",
-    "a changed copy, the older way": "Person.claim(number=raw.number).copy(update={raw.height: 'x'})",
+    "a changed copy of it": "Person(number=raw.number).model_copy(update={raw.height: 'x'})",
+    "a changed copy, the older way": "Person(number=raw.number).copy(update={raw.height: 'x'})",
     "another way to make it": "Person.model_validate({'number': raw.number, raw.height: 'x'})",
 }
 
 
 @pytest.mark.parametrize("claim", MAYBE_MORE.values(), ids=MAYBE_MORE)
 def test_where_a_mapping_may_claim_any_field_the_whole_entity_counts(load: Load, claim: str) -> None:
-    old = "Person.claim(number=raw.number, name=untitled(raw.part.first), height=units.metres(raw.text))"
+    old = "Person(number=raw.number, name=untitled(raw.part.first), height=units.metres(raw.text))"
     edit = (HR, old, claim)
     helper = (HR, "def untitled(", "def made(kind, raw):\n    return kind(**raw.__class__.values)\n\ndef untitled(")
-    added = ("entities.py", "    height:", "    nickname: str | None\n    height:")
+    added = ("entities.py", "    height:", "    nickname: str | None = UNCLAIMED\n    height:")
     assert load(edit, helper)["person"].sha256 != load(edit, helper, added)["person"].sha256
 
 
@@ -235,7 +239,7 @@ def test_an_entity_that_may_be_imported_from_two_places_counts_without_fields_of
     either = "try:\n    from entities import Person, Place\nexcept ImportError:\n    from spare import Person, Place\n"
     more = {"spare": "class Person:\n    pass\n\nclass Place:\n    pass\n"}
     use = (HR, "from entities import Person, Place\n", either)
-    added = ("entities.py", "    height:", "    nickname: str | None\n    height:")
+    added = ("entities.py", "    height:", "    nickname: str | None = UNCLAIMED\n    height:")
     assert load(use, **more)["person"].sha256 == load(use, added, **more)["person"].sha256
 
 

@@ -94,7 +94,7 @@ class TrytonLine(BaseModel):
 
 @mapping(source="erp_api.employees", version=1, effective_at="changed_at")
 def employee(raw: TrytonEmployee) -> Worker:
-    return Worker.claim(
+    return Worker(
         employee_number=f"E-{raw.id}",
         full_name=raw.party.name or "",
         party_code=raw.party.code,
@@ -107,12 +107,12 @@ def employee(raw: TrytonEmployee) -> Worker:
 
 @mapping(source="erp_api.employees", version=1)
 def employed_party(raw: TrytonEmployee) -> Party:
-    return Party.claim(code=raw.party.code, employee_number=f"E-{raw.id}")
+    return Party(code=raw.party.code, employee_number=f"E-{raw.id}")
 
 
 @mapping(source="erp_api.move_lines", version=1)
 def line(raw: TrytonLine) -> LedgerEntry:
-    return LedgerEntry.claim(
+    return LedgerEntry(
         line_number=f"L-{raw.id}",
         amount=Money(raw.debit - raw.credit, raw.currency.code or ""),
         description=raw.description,

@@ -47,7 +47,7 @@ class LineRow(BaseModel):
 
 @mapping(source="erp_db.public.company_employee", version=1, effective_at="changed_at")
 def employee_row(raw: EmployeeRow) -> Worker:
-    return Worker.claim(
+    return Worker(
         employee_number=f"E-{raw.id}",
         recorded_at=raw.create_date,
         started_on=raw.start_date,
@@ -58,12 +58,12 @@ def employee_row(raw: EmployeeRow) -> Worker:
 
 @mapping(source="erp_db.public.party_party", version=1)
 def party_row(raw: PartyRow) -> Party:
-    return Party.claim(code=raw.code, name=raw.name, active=bool(raw.active), recorded_at=raw.create_date)
+    return Party(code=raw.code, name=raw.name, active=bool(raw.active), recorded_at=raw.create_date)
 
 
 @mapping(source="erp_db.public.account_move_line", version=1)
 def line_row(raw: LineRow) -> LedgerEntry:
-    return LedgerEntry.claim(
+    return LedgerEntry(
         line_number=f"L-{raw.id}",
         debit=raw.debit,
         credit=raw.credit,

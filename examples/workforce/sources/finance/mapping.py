@@ -22,7 +22,7 @@ class PayrollRow(BaseModel):
 
 @mapping(source="finance.public.payroll", version=1, effective_at="updated_at")
 def payroll(raw: PayrollRow) -> Worker:
-    return Worker.claim(
+    return Worker(
         employee_number=raw.employee_number,
         cost_centre=raw.cost_centre,
         base_pay=Money(raw.base_pay, raw.currency),

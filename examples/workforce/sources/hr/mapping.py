@@ -3,12 +3,13 @@
 import re
 from datetime import date, datetime
 from decimal import Decimal
+from typing import TypeVar
 
 from entities import Worker, employee_id
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from sluice.entities import Money, mapping
+from sluice.entities import UNCLAIMED, Money, mapping
 
 COUNTRIES = {
     "DE": ("GERMANY", "DEUTSCHLAND"),
@@ -20,6 +21,8 @@ COUNTRIES = {
     "PL": ("POLAND", "POLSKA"),
 }
 DIAL_CODES = {"DE": "49", "FR": "33", "AT": "43", "CH": "41", "GB": "44", "US": "1", "PL": "48"}
+
+Value = TypeVar("Value")
 
 
 class Pay(BaseModel):
@@ -48,22 +51,25 @@ class HrWorker(BaseModel):
 
 @mapping(source="hr.workers", version=3, effective_at="updated_at")
 def worker(raw: HrWorker) -> Worker:
-    known = {
-        "full_name": full_name(raw),
-        "email": raw.email and raw.email.strip().lower(),
-        "phone": raw.phone and e164(raw.phone, country_code(raw.country)),
-        "height": metres(raw.height),
-        "job_title": raw.job_title,
-        "country": country_code(raw.country),
-        "start_date": day(raw.start_date),
-        "manager": raw.manager and employee_id(raw.manager),
-        "cost_centre": raw.cost_centre and "CC-" + raw.cost_centre.upper().removeprefix("CC-"),
-        "base_pay": money(raw.pay),
-        "hr_updated_at": raw.updated_at,
-    }
-    # What HR does not know it does not claim: its blank cost centre must not hide the one that finance knows.
-    claims = {field: value for field, value in known.items() if value is not None}
-    return Worker.claim(employee_number=raw.employee_number, **claims)
+    return Worker(
+        employee_number=raw.employee_number,
+        full_name=known(full_name(raw)),
+        email=known(raw.email and raw.email.strip().lower()),
+        phone=known(raw.phone and e164(raw.phone, country_code(raw.country))),
+        height=known(metres(raw.height)),
+        job_title=known(raw.job_title),
+        country=known(country_code(raw.country)),
+        start_date=known(day(raw.start_date)),
+        manager=known(raw.manager and employee_id(raw.manager)),
+        cost_centre=known(raw.cost_centre and "CC-" + raw.cost_centre.upper().removeprefix("CC-")),
+        base_pay=known(money(raw.pay)),
+        hr_updated_at=raw.updated_at,
+    )
+
+
+def known(value: Value | None) -> Value:
+    """What HR does not know it does not claim: its blank cost centre must not hide the one that finance knows."""
+    return UNCLAIMED if value is None else value
 
 
 def full_name(raw: HrWorker) -> str | None:

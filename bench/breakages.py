@@ -108,7 +108,7 @@ BREAKAGES = [
     Breakage(
         "a table at fault blocks its own entity alone",
         "libs/sluice/stage/recovery.py",
-        "                self._assignment.rest(error.topic, TOPIC_RESTS_S)\n",
+        "                self._assignment.pause_for(error.topic, TOPIC_RETRY_S)\n",
         "                pass\n",
         "tests/integration/sink/test_somebodys_code.py::"
         "test_a_table_that_cannot_be_written_holds_its_own_entity_and_the_others_go_on",

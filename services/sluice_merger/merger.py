@@ -21,7 +21,7 @@ from sluice.names import MERGER, Names
 from sluice.provenance import Incomplete, Merged, merge
 from sluice.schemas.encoder import Encode
 from sluice.stage.batch import Batch, Outcome
-from sluice.stage.partition_record import log_name, logs_now
+from sluice.stage.partition_record import log_name, log_starts
 from sluice.stage.process import Handled, Owned, Process
 from sluice.stage.start import StageIdentity, restore_record
 from sluice.state import StateBackend, View
@@ -94,7 +94,7 @@ class Merger(Process):
         canonical_pinned = Pinned(inputs.canonical_topic_id, 1)
         canonical = View(self._store, inputs.canonical_topic, partition, inputs.canonical_topic_id, project_canonical)
         merged = MergedPartition(owned, contributions, canonical)
-        logs = logs_now(self._reader, [log_name(canonical_at)], {inputs.canonical_topic: canonical_pinned})
+        logs = log_starts(self._reader, [log_name(canonical_at)], {inputs.canonical_topic: canonical_pinned})
         merged.rules = rules_of(inputs.contract.fingerprint, self._source_order, *logs.values())
         merged.rules_before = dict(owned.record.rules)
         merged.everything = merged.rules_before != merged.rules
@@ -226,14 +226,13 @@ class Merger(Process):
     # ── batches ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def committed(self, batch: Batch, tracked: dict[Partition, int]) -> None:
-        for at, merged in self._partitions.items():
+        for merged in self._partitions.values():
             merged.write_back.clear()
             merged.drained, merged.draining = merged.drained or merged.draining, False
             state = merged.owned.view
             state.advance(tracked.get((state.topic, state.partition)))
             if merged.drained:
-                next_offset = batch.next_offsets.get(at, 0)
-                merged.contributions.advance(max(merged.contributions.restored_to, next_offset))
+                merged.contributions.advance(max(merged.contributions.restored_to, merged.owned.next_offset))
                 tracked_offset = tracked.get((merged.canonical.topic, merged.canonical.partition), 0)
                 merged.canonical.advance(max(merged.canonical.restored_to, tracked_offset))
             else:

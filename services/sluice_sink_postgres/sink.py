@@ -132,7 +132,7 @@ class Sink(Process):
 
     def write(self, batch: Batch, owned: Iterable[Owned]) -> None:
         """Everything but the commit. Rejected records become dead letters of the batch."""
-        moved = [one for one in owned if one.fresh or one.next_offset != one.committed or one.at in batch.touched]
+        moved = [one for one in owned if one.to_write or one.at in batch.touched]
         if not moved:
             return
         leases = {one.at: self._leases[one.at] for one in moved}
@@ -167,7 +167,7 @@ class Sink(Process):
             batch.counts[at]["superseded"] += taken - effective - rejected
 
     def _progress(self, owned: Owned, batch: Batch) -> Progress:
-        next_offset = batch.next_offsets.get(owned.at, owned.next_offset)
+        next_offset = owned.next_offset
         start = next_offset if owned.committed is None else owned.committed
         line = ledger_line(start, next_offset, batch.counts[owned.at], owned.reset, {})
         key = ledger_key(self._group, *owned.at).decode()

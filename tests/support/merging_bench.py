@@ -136,7 +136,7 @@ class MergerBench:
         key, value = partition_key(0), self.owned.record.to_json()
         self.owned.view.put(key, value)
         offsets_after[STATE, 0] = self.logs.append(STATE, 0, key, value, []) + 1
-        self.batch.next_offsets[IN, 0] = self.next_offset
+        self.owned.next_offset = self.next_offset
         self._committed = self.next_offset
         for counts in self.batch.counts.values():
             self.outcomes += counts.elements()

@@ -99,11 +99,11 @@ class ScriptedGroup(GroupReader):
     def commit(self, offsets: dict[Partition, int]) -> None:
         self._committed |= offsets
 
-    def begin_at(self, at: Partition, offset: int) -> None:
+    def read_from(self, at: Partition, offset: int) -> None:
         self.reading[at] = offset
         self._sought.add(at)
 
-    def hold(self, at: Partition) -> None:
+    def pause(self, at: Partition) -> None:
         self.reading.pop(at, None)
 
     def high_watermark(self, at: Partition) -> int:
@@ -143,7 +143,7 @@ class Outputs:
                 raise refusal
         self.delivered += batch.outputs
         # As with a real delivery, only what changed or is fresh is written.
-        moved = [one for one in owned if one.fresh or one.next_offset != one.committed]
+        moved = [one for one in owned if one.to_write]
         self.noted.update(one.at for one in moved)
         self.paused_at |= {one.at: one.record.paused_at for one in moved}
         return {}

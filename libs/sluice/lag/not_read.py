@@ -19,7 +19,7 @@ from sluice.lag.groups import StageInputs
 from sluice.lag.partition_records import partition_records
 from sluice.pipeline import Pipeline
 from sluice.stage.dead_letters import PAUSED_WHY, to_resume
-from sluice.stage.partition_record import LogStart, PartitionRecord, log_name, logs_now, topic_of
+from sluice.stage.partition_record import LogStart, PartitionRecord, log_name, log_starts, topic_of
 from sluice.stage.start import accepted_skip
 from sluice.stage.start_decision import StartFacts, decide_start
 
@@ -71,7 +71,7 @@ def read_input_facts(
     if not inputs.sink:
         states = {at: log_name((pipeline.names.state(inputs.stage, at[0]), at[1])) for at in begins}
     known = {log for record in records.values() for log in record.logs}
-    logs = logs_now(reader, known, reader.pinned(sorted(set(map(topic_of, known)))))
+    logs = log_starts(reader, known, reader.pinned(sorted(set(map(topic_of, known)))))
     topic_ids = {topic: pinned[topic].topic_id for topic in inputs.topics}
     return InputFacts(inputs.stage, inputs.group, topic_ids, begins, ends, committed, records, states, logs)
 

@@ -1,5 +1,8 @@
-"""The partitions that this process owns, and which of them are read: not those that wait for work that comes before
-their records, nor those of an input topic that is paused or rests after a fault of its own."""
+"""The partitions that this process owns, and which of them are read.
+
+A partition is not read while it is *blocked* (the process's background work comes before its next record), while its
+input topic is *paused* (too many dead letters), or until a topic that failed is tried again.
+"""
 
 from __future__ import annotations
 
@@ -18,144 +21,143 @@ log = structlog.get_logger()
 
 
 class Assignment:
-    """`owned`: what is begun, and so takes part in every transaction. `gone` is told of each partition that is not ours
-    any more."""
+    """`owned`: the started partitions, which take part in every transaction. `on_revoked` is called for each partition
+    that is no longer ours."""
 
     def __init__(
-        self,
-        reader: GroupReader,
-        process: Process,
-        faults: StageFaults,
-        gone: Callable[[Partition], None],
+        self, reader: GroupReader, process: Process, faults: StageFaults, on_revoked: Callable[[Partition], None]
     ) -> None:
         self.owned: dict[Partition, Owned] = {}
         self._reader = reader
         self._process = process
-        self._gone = gone
-        self._beginnings = PartitionStarts(reader, process, faults)
-        self._waiting: dict[Partition, int] = {}
+        self._on_revoked = on_revoked
+        self._starts = PartitionStarts(reader, process, faults)
+        self._blocked: dict[Partition, int] = {}
         self._paused: dict[str, float] = {}
-        self._resting: dict[str, float] = {}
+        self._retry_at: dict[str, float] = {}
 
     @property
     def busy(self) -> bool:
-        """Whether there is work that waits for no record."""
-        return self._beginnings.pending or any(self._process.busy(at) for at in self._waiting)
+        """Whether there is work to do without a record."""
+        return self._starts.pending or any(self._process.busy(at) for at in self._blocked)
 
     def reading(self) -> dict[Partition, Owned]:
         """The partitions that are read now."""
-        return {at: owned for at, owned in self.owned.items() if not self.held(at)}
+        return {at: owned for at, owned in self.owned.items() if self.is_read(at)}
 
     def unread(self) -> dict[Partition, int]:
-        """The partitions that are ours and not read now: up to where each is done, as far as that is known."""
-        return self._beginnings.put_off | {at: one.next_offset for at, one in self.owned.items() if self.held(at)}
+        """The assigned partitions that are not read now, with the next offset of each, if it is known."""
+        return self._starts.refused | {at: one.next_offset for at, one in self.owned.items() if not self.is_read(at)}
 
-    def places(self) -> AssignmentState:
+    def is_read(self, at: Partition) -> bool:
+        return at not in self._blocked and self._is_readable(at[0])
+
+    def _is_readable(self, topic: str) -> bool:
+        return topic not in self._paused and topic not in self._retry_at
+
+    def state(self) -> AssignmentState:
         committed = {at: -1 if one.committed is None else one.committed for at, one in self.owned.items()}
         return AssignmentState(
-            frozenset(self._beginnings.places | committed.keys()), committed, frozenset(self._waiting)
+            frozenset(self._starts.partitions | committed.keys()), committed, frozenset(self._blocked)
         )
 
     def under_way(self) -> ResolvedBy:
-        """What was offered and is not committed, and what waits for the process's own work."""
+        """The records that were offered and are not committed, and the background work that blocks partitions."""
         offered = {at: one.offered for at, one in self.owned.items() if one.offered > (one.committed or 0)}
-        return ResolvedBy(offered, frozenset(self._waiting))
+        return ResolvedBy(offered, frozenset(self._blocked))
 
-    def held(self, at: Partition) -> bool:
-        return at in self._waiting or at[0] in self._paused or at[0] in self._resting
+    # ── assigned and revoked ──────────────────────────────────────────────────────────────────────────────────
 
-    # ── coming and going ──────────────────────────────────────────────────────────────────────────────────────
-
-    def follow(self) -> None:
-        """Do what the last rebalance noted."""
+    def apply_rebalance(self) -> None:
+        """Forget the partitions that the reader lost, and queue those that it got."""
         revoked, self._reader.revoked = self._reader.revoked, []
         assigned, self._reader.assigned = self._reader.assigned, []
         for at in revoked:
             self._forget(at)
         for at in assigned:
-            self._beginnings.add(at)
+            self._starts.add(at)
 
-    def leave(self) -> None:
-        """Forget all: nothing of it is ours any more."""
-        for at in [*self.owned, *self._beginnings.places]:
+    def forget_all(self) -> None:
+        for at in [*self.owned, *self._starts.partitions]:
             self._forget(at)
 
-    def begin(self) -> None:
-        """A slice of work on the partition that is being begun; once it is, it is read from where it begins."""
-        owned = self._beginnings.slice()
+    def start_next(self) -> None:
+        """Do a slice of work on the partition that starts next. Once it has started, it is read."""
+        owned = self._starts.slice()
         if owned is None:
             return
         self.owned[owned.at] = owned
         owned.record.paused_at = self._paused.get(owned.at[0], 0.0)
         if self._process.busy(owned.at):
-            self._waiting[owned.at] = owned.next_offset
+            self._blocked[owned.at] = owned.next_offset
         else:
-            self._read_on(owned.at, owned.next_offset)
-        log.info("partition begun", topic=owned.at[0], partition=owned.at[1], offset=owned.next_offset)
+            self._read_from(owned.at, owned.next_offset)
+        log.info("partition started", topic=owned.at[0], partition=owned.at[1], offset=owned.next_offset)
 
     def _forget(self, at: Partition) -> None:
-        self._beginnings.drop(at)
+        self._starts.drop(at)
         self.owned.pop(at, None)
-        self._waiting.pop(at, None)
+        self._blocked.pop(at, None)
         self._process.stop(at)
-        self._gone(at)
+        self._on_revoked(at)
 
-    # ── holding and reading on ────────────────────────────────────────────────────────────────────────────────
+    # ── read and not read ─────────────────────────────────────────────────────────────────────────────────────
 
-    def wait(self, at: Partition, offset: int) -> None:
-        """Read nothing of `at` while the process is busy with it, then from `offset` on."""
-        self._waiting[at] = offset
-        self._reader.hold(at)
+    def block(self, at: Partition, offset: int) -> None:
+        """Do not read `at` while the process is busy with it, then continue at `offset`."""
+        self._blocked[at] = offset
+        self._reader.pause(at)
 
-    def read_on(self) -> None:
-        """Read on where the process is busy no more."""
-        for at in [at for at in self._waiting if not self._process.busy(at)]:
-            self._read_on(at, self._waiting.pop(at))
+    def unblock(self) -> None:
+        """Read the blocked partitions again that the process is no longer busy with."""
+        for at in [at for at in self._blocked if not self._process.busy(at)]:
+            self._read_from(at, self._blocked.pop(at))
 
     def pause(self, topic: str) -> bool:
-        """Read nothing of `topic` as long as this process lives; False if that is so already.
+        """Do not read `topic` until this process ends. Returns False if it is already paused.
 
-        The partition records say so from the next delivery on, for whoever looks from outside.
+        The next delivery writes this into the partition records, where `sluice lag` finds it.
         """
         if topic in self._paused:
             return False
         self._paused[topic] = time.time()
-        for at, owned in self.owned.items():
-            if at[0] == topic:
-                self._reader.hold(at)
-                owned.record.paused_at, owned.fresh = self._paused[topic], True
+        for owned in self._owned_of(topic):
+            self._reader.pause(owned.at)
+            owned.record.paused_at, owned.must_write = self._paused[topic], True
         return True
 
-    def rest(self, topic: str, for_s: float) -> None:
-        """Read nothing of `topic` for a while: what is wrong is wrong with it alone, and the others go on."""
-        self._resting[topic] = time.monotonic() + for_s
-        for at in self.owned:
-            if at[0] == topic:
-                self._reader.hold(at)
+    def pause_for(self, topic: str, for_s: float) -> None:
+        """Do not read `topic` for `for_s`, because its own fault must not stop the other topics."""
+        self._retry_at[topic] = time.monotonic() + for_s
+        for owned in self._owned_of(topic):
+            self._reader.pause(owned.at)
 
-    def wake(self) -> None:
-        """Read on what has rested."""
+    def resume_due(self) -> None:
+        """Read the topics again whose `pause_for` has ended."""
         now = time.monotonic()
-        for topic in [topic for topic, due in self._resting.items() if due <= now]:
-            del self._resting[topic]
-            for at, owned in self.owned.items():
-                if at[0] == topic and at not in self._waiting:
-                    self._read_on(at, owned.next_offset)
+        for topic in [topic for topic, due in self._retry_at.items() if due <= now]:
+            del self._retry_at[topic]
+            for owned in self._owned_of(topic):
+                if owned.at not in self._blocked:
+                    self._read_from(owned.at, owned.next_offset)
 
     def rewind(self) -> None:
-        """Offer again what is not committed: from the offset that is committed for each partition."""
+        """Read each partition again from its committed offset."""
         for owned in self.owned.values():
             owned.next_offset = owned.committed if owned.committed is not None else owned.next_offset
-            if owned.at in self._waiting:
-                self._waiting[owned.at] = owned.next_offset
+            if owned.at in self._blocked:
+                self._blocked[owned.at] = owned.next_offset
             else:
-                self._read_on(owned.at, owned.next_offset)
+                self._read_from(owned.at, owned.next_offset)
 
-    def look_again(self) -> None:
-        """Deliver soon, whether anything comes or not."""
+    def write_records(self) -> None:
+        """Write all partition records soon, even if no record comes."""
         for owned in self.owned.values():
-            owned.fresh = True
+            owned.must_write = True
 
-    def _read_on(self, at: Partition, offset: int) -> None:
-        if at[0] not in self._paused and at[0] not in self._resting:
-            self._reader.begin_at(at, offset)
+    def _owned_of(self, topic: str) -> list[Owned]:
+        return [owned for at, owned in self.owned.items() if at[0] == topic]
+
+    def _read_from(self, at: Partition, offset: int) -> None:
+        if self._is_readable(at[0]):
+            self._reader.read_from(at, offset)

@@ -1,4 +1,5 @@
-"""A batch: what was read, what it leads to, and how much that weighs. One batch is one transaction."""
+"""A batch: the records that were read, their effects, and their size. One batch is one transaction, one line in the
+ledger for each partition: how many records it read, and their outcomes, so that `sluice verify` can account for all."""
 
 from __future__ import annotations
 
@@ -13,13 +14,12 @@ from sluice.errors import DeadRecord
 from sluice.kafka.log import Partition
 from sluice.kafka.record import Record
 from sluice.stage.dead_letters import cause_of, dead_letter
-from sluice.times import now_us
 
 Outcome = Literal["mapped", "unchanged", "superseded", "filtered", "dead", "skipped"]
 OUTCOMES: tuple[Outcome, ...] = ("mapped", "unchanged", "superseded", "filtered", "dead", "skipped")
 
 RECORD_OVERHEAD_BYTES = 64
-# Under max.message.bytes (8 MiB) of our topics, with room for the frame of a record and of a batch of one.
+# Below max.message.bytes (8 MiB) of our topics, with room for the frame of a record and of a batch of one.
 OUTPUT_BYTES_MAX = 8 * 1024 * 1024 - 64 * 1024
 
 
@@ -37,37 +37,43 @@ class OutputRecord(NamedTuple):
 
 
 def too_large(outputs: Iterable[OutputRecord]) -> DeadRecord | None:
-    """The reason if no topic of ours takes one of `outputs`, else None."""
+    """The error if one of `outputs` is too large for our topics, else None."""
     if any(output.size_bytes > OUTPUT_BYTES_MAX for output in outputs):
-        return DeadRecord("output-too-large", f"what the record leads to exceeds {OUTPUT_BYTES_MAX} bytes")
+        return DeadRecord("output-too-large", f"an output of the record exceeds {OUTPUT_BYTES_MAX} bytes")
     return None
 
 
 class Batch:
-    """Filled by a stage's process, ended by its delivery. `full` cuts it by output bytes and by age."""
+    """Filled by a stage's process, made durable by its delivery. `full` limits its output bytes and its age.
+
+    * `handled`: how many times `handle` was called for it.
+    * `dead`: dead letters by cause; `parked`: by input topic; `guarded`: those that the guard has counted.
+    * `newest_ms`: the timestamp of the last finished record, by partition.
+    * `touched`: partitions whose partition record changed.
+    """
 
     def __init__(self, stage: str, dlq_topic: str, bytes_max: int, age_max_s: float) -> None:
         self.stage = stage
         self.outputs: list[OutputRecord] = []
         self.bytes = 0
+        self.handled = 0
         self.counts: dict[Partition, Counter[Outcome]] = defaultdict(Counter)
         self.dead: Counter[str] = Counter()
-        self.parked: Counter[str] = Counter()  # dead letters by input topic, and those of them that a guard has judged
-        self.judged: Counter[str] = Counter()
-        self.next_offsets: dict[Partition, int] = {}
-        self.newest_ms: dict[Partition, int] = {}  # timestamp of the last record that is done with this batch
+        self.parked: Counter[str] = Counter()
+        self.guarded: Counter[str] = Counter()
+        self.newest_ms: dict[Partition, int] = {}
         self.touched: set[Partition] = set()
         self._dlq_topic = dlq_topic
         self._bytes_max = bytes_max
-        self._cut_at = time.monotonic() + age_max_s
-        self.began = time.monotonic()
+        self.created_at_s = time.monotonic()
+        self._full_at_s = self.created_at_s + age_max_s
 
     def emit(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]], partition: int
     ) -> None:
-        """Add one output record; `partition` -1 lets the producer choose by key.
+        """Add one output record; with `partition` -1 the producer chooses by key.
 
-        Raises DeadRecord for one that no topic of ours takes.
+        Raises DeadRecord for a record that is too large for our topics.
         """
         output = OutputRecord(topic, key, value, headers, partition)
         if (error := too_large([output])) is not None:
@@ -75,8 +81,8 @@ class Batch:
         self.add(output)
 
     def park(self, record: Record, error: DeadRecord, mapping_version: int | None = None) -> None:
-        """Add the dead letter of `record`. The outcome is counted by the caller: a record may fail in one mapping
-        and succeed in another."""
+        """Add the dead letter of `record`. The caller counts the outcome, because a record may fail in one mapping and
+        succeed in another."""
         letter = dead_letter(self.stage, record, error, mapping_version)
         self.add(OutputRecord(self._dlq_topic, *letter, -1))
         self.dead[cause_of(self.stage, error)] += 1
@@ -91,16 +97,16 @@ class Batch:
         self.counts[at][outcome] += 1
 
     def touch(self, at: Partition) -> None:
-        """The partition record of `at` changed and must be written with this batch."""
+        """Write the partition record of `at` with this batch, because it changed."""
         self.touched.add(at)
 
     @property
     def full(self) -> bool:
-        return self.bytes >= self._bytes_max or time.monotonic() > self._cut_at
+        return self.bytes >= self._bytes_max or time.monotonic() > self._full_at_s
 
     @property
     def empty(self) -> bool:
-        return not (self.outputs or self.counts or self.touched or self.next_offsets)
+        return not (self.outputs or self.counts or self.touched or self.handled)
 
 
 def ledger_key(group: str, topic: str, partition: int) -> bytes:
@@ -110,7 +116,7 @@ def ledger_key(group: str, topic: str, partition: int) -> bytes:
 def ledger_line(
     from_offset: int, to_offset: int, counts: Counter[Outcome], reset: bool, versions: dict[str, int]
 ) -> bytes:
-    """One line: offsets `[from, to)` and the outcomes of the records visible in them, which sum to `visible`."""
+    """One line: offsets `[from, to)`, and the outcomes of the records visible in them, whose sum is `visible`."""
     line: dict[str, Any] = {
         "v": 1,
         "from": from_offset,
@@ -119,6 +125,6 @@ def ledger_line(
         **{outcome: counts[outcome] for outcome in OUTCOMES},
         "reset": reset,
         "versions": versions,
-        "at": now_us(),
+        "at": time.time_ns() // 1_000,
     }
     return orjson.dumps(line)

@@ -1,6 +1,6 @@
-"""Dead letters: the original bytes and headers, where they came from, why they are dead. And when to stop parking.
+"""Dead letters: the original bytes and headers of a record, its place, and the reason. And when to stop parking.
 
-Header names are Kafka Connect's, so that tools that know those know ours. The message comes from a closed set of
+The headers have the names of Kafka Connect, so that its tools can read them. The message comes from a closed set of
 reasons and never quotes the record.
 """
 
@@ -29,12 +29,12 @@ from sluice.provenance import RawRef
 from sluice.stage.start_decision import reset_command
 from sluice.times import now_ms
 
-# Together they stay under max.message.bytes (16 MiB) of dead letters.
+# Their sum is below max.message.bytes (16 MiB) of dead-letter topics.
 BODY_BYTES_MAX = 8 * 1024 * 1024
 KEY_BYTES_MAX = HEADERS_BYTES_MAX = 1024 * 1024
 TRUNCATED_BODY_BYTES = 64 * 1024
 
-PAUSED_WHY = "too many dead letters; this is a bad mapping or deploy, not bad records"
+PAUSED_WHY = "too many dead letters; the cause is a bad mapping or deployment, not bad records"
 
 Headers = list[tuple[str, bytes]]
 
@@ -46,13 +46,13 @@ class DeadLetter(NamedTuple):
 
 
 def cause_of(stage: str, error: DeadRecord) -> str:
-    """The fingerprint by which dead letters of one cause are grouped: 12 hex digits."""
+    """The fingerprint of a cause, by which dead letters are grouped: 12 hex digits."""
     return hashlib.sha256(f"{stage}\0{error.code}\0{error.reason}".encode()).hexdigest()[:12]
 
 
 def dead_letter(stage: str, record: Record, error: DeadRecord, mapping_version: int | None) -> DeadLetter:
-    """The dead letter of `record`. What is over its limit is cut: the body with its size and hash, the key with its
-    size; of the headers, those that find no room are left out and counted."""
+    """The dead letter of `record`. A body or key above its limit is cut, and headers say its size and the body's hash.
+    Headers above their limit are left out and counted."""
     where = {
         "topic": record.topic,
         "partition": str(record.partition),
@@ -65,7 +65,7 @@ def dead_letter(stage: str, record: Record, error: DeadRecord, mapping_version: 
         "exception.message": str(error),
         "exception.stacktrace": "",
     }
-    headers = _kept(record)
+    headers = _repeated_headers(record)
     headers += [(CONNECT + name, value.encode()) for name, value in where.items()]
     headers += [
         (CAUSE_HEADER, cause_of(stage, error).encode()),
@@ -90,12 +90,12 @@ def dead_letter(stage: str, record: Record, error: DeadRecord, mapping_version: 
 
 
 def _attempts(record: Record) -> int:
-    """How often the record was parked before; what no stage of ours wrote there counts as never."""
+    """How often the record was parked before; 0 if the header is missing or no number."""
     return number_in(record.headers.get(ATTEMPT_HEADER)) or 0
 
 
-def _kept(record: Record) -> Headers:
-    """The headers of `record` that its letter repeats; an earlier letter's place makes way for the new one."""
+def _repeated_headers(record: Record) -> Headers:
+    """The headers of `record` that its dead letter repeats: all but those of an earlier dead letter."""
     kept: Headers = []
     room, left_out = HEADERS_BYTES_MAX, 0
     for name, value in record.headers.items():
@@ -111,7 +111,7 @@ def _kept(record: Record) -> Headers:
 
 
 def origin_of(letter: Record) -> RawRef | None:
-    """Where the record of a dead letter stands; None for what is no dead letter."""
+    """The place of the record that a dead letter is for; None if `letter` is no dead letter."""
     try:
         topic, partition, offset = (letter.headers[CONNECT + name] for name in ("topic", "partition", "offset"))
         return RawRef(topic.decode(), int(partition), int(offset))
@@ -120,17 +120,17 @@ def origin_of(letter: Record) -> RawRef | None:
 
 
 def to_resume(stage: str, group: str, topic: str) -> str:
-    """What an operator does about an input `topic` that is paused: without the rewind, what was parked stays parked."""
+    """What an operator does so that a paused input `topic` is read again."""
     rewind = f"{reset_command(group, topic)} --to-earliest --execute"
     return (
-        f"mend it (a mapping: under a higher version), stop {stage}, {rewind}, and start it. "
-        "A restart alone goes on behind the records that were parked"
+        f"fix it (a mapping: with a higher version), stop {stage}, {rewind}, and start it. "
+        "A restart without the reset continues after the parked records and leaves them parked"
     )
 
 
 @dataclass(slots=True)
 class DeadLetterGuard:
-    """Tells when an input topic has too many dead letters: a bad deploy is not a thousand bad records."""
+    """Decides when an input topic has too many dead letters, which a bad deployment causes and not bad records."""
 
     in_a_row_max: int = 100
     window: int = 1_000
@@ -140,11 +140,11 @@ class DeadLetterGuard:
     _in_a_row: int = 0
     _dead: int = 0
     _recent: deque[bool] = field(default_factory=deque)
-    _counted: dict[int, int] = field(default_factory=dict)  # partition → offset behind the last record counted
+    _counted: dict[int, int] = field(default_factory=dict)  # partition → offset after the last counted record
 
-    def saw(self, partition: int, offset: int, dead: bool) -> bool:
-        """Count one record; True when the topic must be paused. One that is offered again counts once: an outage makes
-        no bad record worse."""
+    def add(self, partition: int, offset: int, dead: bool) -> bool:
+        """Count one record; True if the topic must be paused. A record that is read again, for example after an outage,
+        counts once."""
         if offset < self._counted.get(partition, 0):
             return False
         self._counted[partition] = offset + 1
@@ -155,8 +155,8 @@ class DeadLetterGuard:
             self._dead -= self._recent.popleft()
         return self._too_many
 
-    def rejected(self, count: int) -> bool:
-        """Of the records counted last, `count` more were parked after all, where their batch was written; as `saw`."""
+    def add_late(self, count: int) -> bool:
+        """Of the last records, `count` more were parked when their batch was written; returns the same as `add`."""
         for index in range(len(self._recent) - 1, -1, -1):
             if count and not self._recent[index]:
                 self._recent[index] = True
@@ -169,8 +169,9 @@ class DeadLetterGuard:
     def _too_many(self) -> bool:
         return self._in_a_row >= self.in_a_row_max or self._dead > self._dead_max(len(self._recent))
 
-    def _dead_max(self, seen: int) -> float:
-        """How many of the last `seen` may be dead; a small input never fills the window."""
-        if seen == self.window:
-            return self.share_max * seen
-        return self.early_share_max * seen if seen >= self.early else seen
+    def _dead_max(self, records: int) -> float:
+        """How many of the last `records` may be dead. There is a second limit, because a small input never fills the
+        window."""
+        if records == self.window:
+            return self.share_max * records
+        return self.early_share_max * records if records >= self.early else records

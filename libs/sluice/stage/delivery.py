@@ -1,7 +1,7 @@
-"""Delivery: how a batch becomes durable together with the offsets it was made from. The only place that commits
-what was read; a group that is born gets its first offset where its partition is begun.
+"""Delivery: how a batch becomes durable together with its offsets. The only place that commits what was read; a new
+group's first offset is committed when its partition starts.
 
-Two orders, and both commit nothing before what it led to is durable:
+There are two orders. Both commit no offset before the effects of its records are durable:
 * `KafkaDelivery`: outputs, state, ledger and offsets in one transaction, fenced by the group's generation.
 * `DirectDelivery`: dead letters flushed, then the writer's own commit, then the offsets.
 """
@@ -30,13 +30,14 @@ class Delivery(Protocol):
     dlq_topic: str
 
     def open(self) -> None:
-        """Fence whoever delivered before; also after TransactionLost."""
+        """Fence the process that delivered before. Called at the start, and after TransactionLost."""
         ...
 
     def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> dict[Partition, int]:
-        """Make `batch` durable, then its offsets. Returns the offsets behind our last record where they were learnt.
+        """Make `batch` durable, then commit the next offset of each of `owned`.
 
-        Raises Transient when surely nothing was kept, TransactionLost when that is not known.
+        Returns, for each output partition whose offsets it knows, the offset after our last record. Raises Transient
+        if surely no effect was kept, TransactionLost if this is unknown.
         """
         ...
 
@@ -44,7 +45,7 @@ class Delivery(Protocol):
 
 
 class KafkaDelivery:
-    """One transaction a batch. `tracked`: topics whose written offsets are wanted back (views of our own output)."""
+    """One transaction for each batch. `tracked`: output topics whose offsets `deliver` returns; state topics always."""
 
     def __init__(
         self, settings: KafkaSettings, names: Names, stage: str, instance: str, tracked: Iterable[str] = ()
@@ -61,54 +62,56 @@ class KafkaDelivery:
         self._producer.discard()
 
     def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> dict[Partition, int]:
-        learnt: dict[Partition, int] = {}
+        offsets_after: dict[Partition, int] = {}
         producer = self._producer
         producer.begin()
         try:
-            self._produce(batch, learnt)
-            offsets = [self._partition(o, batch, reader.group, learnt) for o in owned]
-            # Offsets of all owned partitions, changed or not: a zombie that consumed nothing is fenced by them too.
+            self._produce(batch, offsets_after)
+            offsets = [self._write_record(o, batch, reader.group, offsets_after) for o in owned]
+            # The offsets of all owned partitions, changed or not, so that a zombie that read nothing is fenced too.
             producer.commit(offsets, reader.metadata())
         except Transient:
             raise
         except BaseException:
             producer.abort()
             raise
-        return learnt
+        return offsets_after
 
-    def _produce(self, batch: Batch, learnt: dict[Partition, int]) -> None:
+    def _produce(self, batch: Batch, offsets_after: dict[Partition, int]) -> None:
         last = {(o.topic, o.partition): i for i, o in enumerate(batch.outputs) if o.topic in self._tracked}
-        report = _report(learnt)
+        report = _report(offsets_after)
         for index, (topic, key, value, headers, partition) in enumerate(batch.outputs):
-            # A callback for each message costs an eighth of the rate; the last of a partition tells enough.
-            wanted = report if last.get((topic, partition)) == index else None
-            self._producer.produce(topic, key, value, headers, partition, on_delivery=wanted)
+            # A callback for each message costs an eighth of the rate; the last one of a partition is enough.
+            callback = report if last.get((topic, partition)) == index else None
+            self._producer.produce(topic, key, value, headers, partition, on_delivery=callback)
 
-    def _partition(self, owned: Owned, batch: Batch, group: str, learnt: dict[Partition, int]) -> TopicPartition:
-        at, before = owned.at, owned.committed
-        next_offset = batch.next_offsets.get(at, owned.next_offset)
-        if next_offset != before or at in batch.touched or owned.fresh:
+    def _write_record(
+        self, owned: Owned, batch: Batch, group: str, offsets_after: dict[Partition, int]
+    ) -> TopicPartition:
+        """Write the partition record and the ledger line if something changed. Returns the offset to commit."""
+        at, next_offset = owned.at, owned.next_offset
+        if owned.to_write or at in batch.touched:
             view = owned.view
             owned.record.processed = next_offset
             key, value = partition_key(at[1]), owned.record.to_json()
-            # The view must hold it too: its checkpoint will lie behind the record.
+            # The view must contain the record too, because the view's checkpoint will be after it.
             view.put(key, value)
-            # Last of the batch in its partition, so that its offset is a checkpoint for all of them.
+            # The record is the last of the batch in its partition, so that the offset after it is a checkpoint for all.
             self._producer.produce(
                 view.topic,
                 key,
                 value,
                 partition=view.partition,
-                on_delivery=_report(learnt),
+                on_delivery=_report(offsets_after),
             )
-            start = next_offset if before is None else before
+            start = next_offset if owned.committed is None else owned.committed
             line = ledger_line(start, next_offset, batch.counts[at], owned.reset, owned.record.versions)
             self._producer.produce(self._names.ledger, ledger_key(group, *at), line, partition=0)
         return TopicPartition(*at, next_offset)
 
 
 class Writer(Protocol):
-    """An effect outside Kafka: `write` does everything but commit and may add dead letters to the batch."""
+    """An effect outside Kafka. `write` does everything but the commit, and may add dead letters to the batch."""
 
     def write(self, batch: Batch, owned: Iterable[Owned]) -> None: ...
     def commit(self) -> None: ...
@@ -116,7 +119,7 @@ class Writer(Protocol):
 
 
 class DirectDelivery:
-    """Dead letters flushed → the writer's commit → the offsets: each only after the one before it is durable."""
+    """Dead letters flushed → the writer's commit → the offsets. Each step waits until the one before is durable."""
 
     def __init__(self, settings: KafkaSettings, dlq_topic: str, writer: Writer) -> None:
         self.dlq_topic = dlq_topic
@@ -132,23 +135,22 @@ class DirectDelivery:
         self._writer.rollback()
 
     def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> dict[Partition, int]:
-        mine = list(owned)
+        partitions = list(owned)
         try:
-            self._writer.write(batch, mine)
+            self._writer.write(batch, partitions)
             self._flush(batch)
             self._writer.commit()
         except BaseException:
             self._writer.rollback()
             raise
-        changed = {o.at: batch.next_offsets.get(o.at, o.next_offset) for o in mine}
-        reader.commit(changed)
+        reader.commit({one.at: one.next_offset for one in partitions})
         return {}
 
     def _flush(self, batch: Batch) -> None:
         if not batch.outputs:
             return
         if self._producer is None:
-            raise Bug("delivery is used before it is opened")
+            raise Bug("the delivery is used before it is open")
         failed: list[KafkaError] = []
 
         def report(error: KafkaError | None, message: Message) -> None:
@@ -159,7 +161,7 @@ class DirectDelivery:
         try:
             for topic, key, value, headers, partition in batch.outputs:
                 self._producer.produce(topic, value, key, partition, headers=list(headers), on_delivery=report)
-        except KafkaException as error:  # known at once, such as a topic that is not there
+        except KafkaException as error:  # an error known at once, such as a missing topic
             self._producer.purge()
             raise translate(error, doing) from None
         waiting = self._producer.flush(FLUSH_TIMEOUT_S)
@@ -174,9 +176,9 @@ class DirectDelivery:
         return translate(KafkaException(error), doing)
 
 
-def _report(learnt: dict[Partition, int]) -> Any:
+def _report(offsets_after: dict[Partition, int]) -> Any:
     def remember(error: KafkaError | None, message: Message) -> None:
         if error is None:
-            learnt[str(message.topic()), int(message.partition() or 0)] = int(message.offset() or 0) + 1
+            offsets_after[str(message.topic()), int(message.partition() or 0)] = int(message.offset() or 0) + 1
 
     return remember

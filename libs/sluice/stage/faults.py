@@ -1,7 +1,8 @@
-"""The faults of the loop, and what each owes: it is over when that is done, not when something beside it succeeds.
+"""The faults of the loop. Each says what resolves it, and stays active until that is done, whatever else succeeds.
 
-A fault owes what was under way when it came: offsets to be committed, partitions whose own work is to be done, to be
-begun or to be read, or the group to be joined. One that owes none of these is over with the next delivery.
+A fault is resolved by the work that was under way when it came: offsets that must be committed, partitions that must
+finish their background work, start or be read, or the group that must be joined. A fault without any of these is
+resolved by the next delivery.
 """
 
 from __future__ import annotations
@@ -14,152 +15,149 @@ from sluice.kafka.log import Partition
 from sluice.kafka.record import End, Record
 from sluice.telemetry.health import Health
 
-# What is expected to pass by itself is told as a fault after so long.
+# A transient error becomes a fault if it lasts longer.
 TRANSIENT_MAX_S = 5.0
-# A partition that is not ours for so long is another's: what is wrong with it is told there.
+# A partition that was not assigned to us for longer belongs to another process, which reports its faults.
 LOST_AFTER_S = 30.0
 
 
 class AssignmentState(NamedTuple):
-    """The partitions as they stand now. `ours`: owned, or being begun; `committed`: of those that are owned;
-    `waiting`: owned, and held back by the process's own work."""
+    """The partitions now. `assigned`: ours, started or not; `committed`: the offsets of those that are started;
+    `blocked`: those started that wait for the process's background work."""
 
-    ours: frozenset[Partition]
+    assigned: frozenset[Partition]
     committed: Mapping[Partition, int]
-    waiting: frozenset[Partition]
+    blocked: frozenset[Partition]
 
 
 class ResolvedBy(NamedTuple):
-    """What ends a fault. `begun`, `read`: partitions that must be begun, or of which something must be read."""
+    """What resolves a fault: `offsets` are committed, the background `work` of partitions is done, partitions are
+    `started`, records of partitions are `read`, and the group is `joined`. With none of these: the next delivery."""
 
     offsets: Mapping[Partition, int] = {}
     work: frozenset[Partition] = frozenset()
-    begun: frozenset[Partition] = frozenset()
+    started: frozenset[Partition] = frozenset()
     read: frozenset[Partition] = frozenset()
-    joining: bool = False
+    joined: bool = False
 
     @property
-    def nothing(self) -> bool:
+    def next_delivery(self) -> bool:
         return self == ResolvedBy()
 
 
 @dataclass(slots=True)
 class _Open:
-    """A fault that is not over. `open` and `joining`: what is still owed, by partition and kind; `delivery`: whether a
-    delivery is."""
+    """A fault, and what is left of the work that resolves it. `reported`: `Health` knows it."""
 
     why: str
-    due_s: float
-    passing: bool
+    report_at_s: float
+    transient: bool
     offsets: dict[Partition, int] = field(default_factory=dict)
     work: set[Partition] = field(default_factory=set)
-    begun: set[Partition] = field(default_factory=set)
+    started: set[Partition] = field(default_factory=set)
     read: set[Partition] = field(default_factory=set)
-    joining: bool = False
-    delivery: bool = False
-    told: bool = False
+    joined: bool = False
+    next_delivery: bool = False
+    reported: bool = False
 
     @property
     def partitions(self) -> set[Partition]:
-        return self.offsets.keys() | self.work | self.begun | self.read
+        return self.offsets.keys() | self.work | self.started | self.read
 
     def drop(self, at: Partition) -> None:
         self.offsets.pop(at, None)
-        for several in (self.work, self.begun, self.read):
-            several.discard(at)
+        for partitions in (self.work, self.started, self.read):
+            partitions.discard(at)
 
 
 class StageFaults:
-    """Told by the loop's parts what failed and what was done; tells `health`. `review` decides."""
+    """The loop's parts report here what failed and what was done. `review` decides, and reports to `health`."""
 
     def __init__(self, health: Health) -> None:
-        self._health = health
+        self.health = health
         self._open: dict[str, _Open] = {}
-        self._ours_s: dict[Partition, float] = {}
-        self._any_ours_s = 0.0
+        self._assigned_at_s: dict[Partition, float] = {}
+        self._any_assigned_at_s = 0.0
 
-    def failed(self, about: str, why: str, debt: ResolvedBy, now_s: float, passing: bool = False) -> bool:
-        """A fault, told at once; `passing`: an error that is expected to pass, told if it has not within a while.
-
-        Returns whether this cause is new.
-        """
-        if not passing:
-            # Drop passing faults that are not told yet: their cause may be over. If it is not, it fails again.
-            self._open = {name: one for name, one in self._open.items() if one.told or not one.passing}
+    def failed(self, about: str, why: str, resolved_by: ResolvedBy, now_s: float, transient: bool = False) -> bool:
+        """Add a fault. It is reported at once; a `transient` one only if it lasts. Returns whether the cause is new."""
+        if not transient:
+            # Drop transient faults that are not reported yet: their cause may have passed. If not, it fails again.
+            self._open = {name: one for name, one in self._open.items() if one.reported or not one.transient}
         one = self._open.get(about)
         new = one is None or one.why != why
         if one is None:
-            one = self._open[about] = _Open(why, now_s + TRANSIENT_MAX_S if passing else now_s, passing)
+            one = self._open[about] = _Open(why, now_s + TRANSIENT_MAX_S if transient else now_s, transient)
         one.why = why
-        for at, offset in debt.offsets.items():
+        for at, offset in resolved_by.offsets.items():
             one.offsets[at] = max(offset, one.offsets.get(at, 0))
-        one.work |= debt.work
-        one.begun |= debt.begun
-        one.read |= debt.read
-        one.joining |= debt.joining
-        one.delivery |= debt.nothing
+        one.work |= resolved_by.work
+        one.started |= resolved_by.started
+        one.read |= resolved_by.read
+        one.joined |= resolved_by.joined
+        one.next_delivery |= resolved_by.next_delivery
         for at in one.partitions:
-            self._ours_s.setdefault(at, now_s)
-        self._any_ours_s = max(self._any_ours_s, now_s)
-        self._tell(about, one, now_s)
+            self._assigned_at_s.setdefault(at, now_s)
+        self._any_assigned_at_s = max(self._any_assigned_at_s, now_s)
+        self._report(about, one, now_s)
         return new
 
     # ── what was done ─────────────────────────────────────────────────────────────────────────────────────────
 
     def delivered(self) -> None:
         for one in self._open.values():
-            one.delivery = False
+            one.next_delivery = False
 
-    def began(self, at: Partition) -> None:
+    def started(self, at: Partition) -> None:
         for one in self._open.values():
-            one.begun.discard(at)
+            one.started.discard(at)
 
     def read(self, taken: Sequence[Record | End]) -> None:
         for one in [one for one in self._open.values() if one.read]:
             one.read -= {item.at for item in taken}
 
     def joined(self, now_s: float) -> None:
-        """What is ours is given to us anew from here on."""
+        """The group was joined. The partitions count as assigned until the coordinator has assigned them again."""
         for one in self._open.values():
-            one.joining = False
-        self._ours_s = dict.fromkeys(self._ours_s, now_s)
-        self._any_ours_s = now_s
+            one.joined = False
+        self._assigned_at_s = dict.fromkeys(self._assigned_at_s, now_s)
+        self._any_assigned_at_s = now_s
 
-    # ── what stands ───────────────────────────────────────────────────────────────────────────────────────────
+    # ── what is active ────────────────────────────────────────────────────────────────────────────────────────
 
-    def waiting_to_join(self, now_s: float) -> None:
-        """Nothing is ours while we join: what is owed stays so."""
+    def not_joined(self, now_s: float) -> None:
+        """Called while the group cannot be joined: no partition is ours, so no fault is resolved."""
         for about, one in self._open.items():
-            self._tell(about, one, now_s)
+            self._report(about, one, now_s)
 
-    def review(self, places: AssignmentState, now_s: float) -> None:
-        """End what owes nothing any more; tell what has not passed by itself."""
+    def review(self, state: AssignmentState, now_s: float) -> None:
+        """Resolve the faults whose work is done, and report transient ones that last."""
         if not self._open:
             return
-        self._ours_s |= dict.fromkeys(places.ours, now_s)
-        if places.ours:
-            self._any_ours_s = now_s
+        self._assigned_at_s |= dict.fromkeys(state.assigned, now_s)
+        if state.assigned:
+            self._any_assigned_at_s = now_s
         for about, one in list(self._open.items()):
-            self._settle(one, places, now_s)
+            self._remove_done(one, state, now_s)
             left = one.partitions
-            if not (left or one.delivery or one.joining):
+            if not (left or one.next_delivery or one.joined):
                 del self._open[about]
-                self._health.resolve(about)
-            elif left & places.ours or (one.delivery and places.ours) or one.joining:
-                self._tell(about, one, now_s)
+                self.health.resolve(about)
+            elif left & state.assigned or (one.next_delivery and state.assigned) or one.joined:
+                self._report(about, one, now_s)
 
-    def _settle(self, one: _Open, places: AssignmentState, now_s: float) -> None:
+    def _remove_done(self, one: _Open, state: AssignmentState, now_s: float) -> None:
         for at, offset in list(one.offsets.items()):
-            if places.committed.get(at, -1) >= offset:
+            if state.committed.get(at, -1) >= offset:
                 del one.offsets[at]
-        one.work = {at for at in one.work if at in places.waiting or at not in places.committed}
-        for at in one.partitions - places.ours:
-            if now_s - self._ours_s.get(at, now_s) > LOST_AFTER_S:
+        one.work = {at for at in one.work if at in state.blocked or at not in state.committed}
+        for at in one.partitions - state.assigned:
+            if now_s - self._assigned_at_s.get(at, now_s) > LOST_AFTER_S:
                 one.drop(at)
-        if now_s - self._any_ours_s > LOST_AFTER_S:
-            one.delivery = False
+        if now_s - self._any_assigned_at_s > LOST_AFTER_S:
+            one.next_delivery = False
 
-    def _tell(self, about: str, one: _Open, now_s: float) -> None:
-        if one.told or now_s >= one.due_s:
-            one.told = True
-            self._health.fault(about, one.why)
+    def _report(self, about: str, one: _Open, now_s: float) -> None:
+        if one.reported or now_s >= one.report_at_s:
+            one.reported = True
+            self.health.fault(about, one.why)

@@ -1,7 +1,7 @@
-"""The consumer of a stage's group: records and ends in order, partitions paused, resumed and sought.
+"""The consumer of a stage's group: records and ends of partitions in order; partitions can be paused and sought.
 
-Rebalance callbacks only note what happened; the loop acts on it afterwards, so that nothing that can fail or block
-runs inside a callback.
+Rebalance callbacks only note what happened. The loop acts on it afterwards, so that nothing that can fail or block runs
+in a callback.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ END_TIMEOUT_S = 1.0
 
 
 class GroupReader:
-    """Member of consumer `group`. `topic_ids`: the topics that it reads, with their pinned ids."""
+    """Member of consumer `group`. `topic_ids`: the topics that it reads, with their pinned ids.
+
+    `assigned` and `revoked`: what rebalances changed since the loop emptied these lists.
+    """
 
     def __init__(self, settings: KafkaSettings, group: str, instance: str, topic_ids: Mapping[str, str]) -> None:
         self.group = group
@@ -36,7 +39,7 @@ class GroupReader:
         self.revoked: list[Partition] = []
 
     def open(self) -> None:
-        """Join the group anew; what an earlier membership owned counts as revoked."""
+        """Join the group, again if it was joined. The partitions of an earlier membership count as revoked."""
         self.close()
         consumer = clients.group_consumer(self._settings, self.group, self.instance)
         consumer.subscribe(
@@ -51,12 +54,12 @@ class GroupReader:
             self._consumer = None
 
     def take(self, records_max: int, timeout_s: float) -> list[Record | End]:
-        """What came within `timeout_s`, in order per partition. Changes of assignment are noted meanwhile."""
+        """The records and ends that arrive within `timeout_s`, in order per partition."""
         taken: list[Record | End] = []
         consumer = self._open()
         with kafka_errors(f"group {self.group}: reading {', '.join(self.topic_ids)}"):
             first = consumer.poll(timeout_s)
-            # `consume` with a time-out waits for all it was asked for, and would add that to each record's latency.
+            # `consume` with a timeout waits for all records that it may return, which adds to each record's latency.
             messages = [] if first is None else [first, *consumer.consume(records_max, 0)]
         for message in messages:
             error = message.error()
@@ -69,42 +72,42 @@ class GroupReader:
         return taken
 
     def committed(self, at: Partition) -> int | None:
-        """The group's committed offset of `at`, behind any transaction that is still being decided."""
+        """The group's committed offset of `at`; waits for the end of an open transaction that contains it."""
         with kafka_errors(f"group {self.group}: committed offset of {at[0]}/{at[1]}"):
             found = self._open().committed([TopicPartition(*at)], REQUEST_TIMEOUT_S)
             if found[0].error is not None:
                 raise KafkaException(found[0].error)
         return found[0].offset if found[0].offset >= 0 else None
 
-    def begin_at(self, at: Partition, offset: int) -> None:
-        """Read `at` from `offset` on."""
+    def read_from(self, at: Partition, offset: int) -> None:
+        """Read `at` from `offset` on, paused or not."""
         with kafka_errors(f"group {self.group}: reading {at[0]}/{at[1]} from {offset} on"):
             self._open().seek(TopicPartition(*at, offset))
             self._open().resume([TopicPartition(*at)])
 
-    def hold(self, at: Partition) -> None:
-        """Read nothing of `at` until `begin_at`."""
-        with kafka_errors(f"group {self.group}: holding {at[0]}/{at[1]}"):
+    def pause(self, at: Partition) -> None:
+        """Do not read `at` until `read_from`."""
+        with kafka_errors(f"group {self.group}: pausing {at[0]}/{at[1]}"):
             self._open().pause([TopicPartition(*at)])
 
     def high_watermark(self, at: Partition) -> int:
-        """The end of `at` as of the last fetch; negative if none was made yet."""
-        with kafka_errors(f"group {self.group}: the end of {at[0]}/{at[1]} as it was fetched"):
+        """The end of `at` as of the last fetch; negative before the first fetch."""
+        with kafka_errors(f"group {self.group}: the fetched end of {at[0]}/{at[1]}"):
             return int(self._open().get_watermark_offsets(TopicPartition(*at), cached=True)[1])
 
     def end(self, at: Partition) -> int:
-        """The end of `at` as its leader tells it now, within a second. Raises Transient or EnvironmentFault."""
+        """The current end of `at`, asked from its leader within a second. Raises Transient or EnvironmentFault."""
         with kafka_errors(f"group {self.group}: asking for the end of {at[0]}/{at[1]}"):
             return int(self._open().get_watermark_offsets(TopicPartition(*at), END_TIMEOUT_S, cached=False)[1])
 
     def commit(self, offsets: dict[Partition, int]) -> None:
-        """Commit `offsets` outside a transaction and wait; only for a stage whose effects are durable elsewhere."""
+        """Commit `offsets` outside a transaction, and wait. Only for effects that are already durable elsewhere."""
         parts = [TopicPartition(*at, offset) for at, offset in offsets.items()]
         with kafka_errors(f"group {self.group}: committing offsets of {_places(offsets)}"):
             self._open().commit(offsets=parts, asynchronous=False)
 
     def metadata(self) -> Any:
-        """What fences a transaction by the group's generation."""
+        """The group metadata, by which Kafka fences a transaction with the group's generation."""
         with kafka_errors(f"group {self.group}: its generation"):
             return self._open().consumer_group_metadata()
 
@@ -114,19 +117,19 @@ class GroupReader:
         return self._consumer
 
     def _on_assign(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
-        # A real offset, not "the beginning": the answer to that question may come after `begin_at`, and move us back.
-        begun = [TopicPartition(p.topic, p.partition, 0) for p in parts]
+        # A real offset, not "the beginning": the answer to that question may come after `read_from`, and move us back.
+        assigned = [TopicPartition(p.topic, p.partition, 0) for p in parts]
         if self._incremental:
-            consumer.incremental_assign(begun)
+            consumer.incremental_assign(assigned)
         else:
-            consumer.assign(begun)
-        consumer.pause(begun)
+            consumer.assign(assigned)
+        consumer.pause(assigned)
         self.assigned += [(p.topic, p.partition) for p in parts]
 
     def _on_revoke(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
-        gone = [(p.topic, p.partition) for p in parts]
-        self.assigned = [at for at in self.assigned if at not in gone]
-        self.revoked += gone
+        revoked = [(p.topic, p.partition) for p in parts]
+        self.assigned = [at for at in self.assigned if at not in revoked]
+        self.revoked += revoked
         if self._incremental:
             consumer.incremental_unassign(parts)
         else:
@@ -136,7 +139,7 @@ class GroupReader:
         where = f"group {self.group}, {message.topic()}/{message.partition()}"
         name = error.name()
         if name in ("_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE", "_LOG_TRUNCATION"):
-            # Whoever begins there anew finds out which end of the log it is beyond, and holds that partition only.
+            # The next start finds at which end of the log the offset is missing, and refuses this partition only.
             raise ConsumerLost(f"{where}: offset {message.offset()} is not in the log")
         if error.fatal() or name == "_MAX_POLL_EXCEEDED":
             raise ConsumerLost(f"{where}: {name}")
@@ -155,8 +158,8 @@ class Unreadable(EnvironmentFault):
 
 
 def _places(offsets: Iterable[Partition]) -> str:
-    return ", ".join(f"{topic}/{partition}" for topic, partition in sorted(offsets)) or "nothing"
+    return ", ".join(f"{topic}/{partition}" for topic, partition in sorted(offsets)) or "no partition"
 
 
 class ConsumerLost(Transient):
-    """The membership is gone: join anew."""
+    """The membership is lost: join again."""

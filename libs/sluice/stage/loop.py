@@ -1,8 +1,8 @@
-"""The one loop: take, process, deliver, and only then commit. Every stage that reads Kafka runs it, live and replay.
+"""The one loop: take, process, deliver, then commit. Each stage that reads Kafka runs it, live and in a replay.
 
-A turn takes what the group reader has, follows what a rebalance changed, lets the process do its background work, and
-delivers what came of it in batches bounded by output bytes. What partitions those are: `assignment`; what is done
-about an error: `recovery`.
+A turn takes the records that the group reader has, applies rebalances, lets the process do its background work, and
+delivers the effects in batches that are limited by their output bytes. `assignment` decides which partitions are read,
+`recovery` what follows from an error.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sluice.stage.faults import StageFaults
 from sluice.stage.group import GroupReader
 from sluice.stage.metrics import StageMetrics
 from sluice.stage.process import Handled, Process
-from sluice.stage.recovery import Pace, Recovery
+from sluice.stage.recovery import Backoff, Recovery
 from sluice.stage.signals import Stop
 from sluice.telemetry.health import Health
 
@@ -56,22 +56,22 @@ class Stage:
         self._faults = StageFaults(health)
         self._assignment = Assignment(reader, process, self._faults, self._metrics.forget)
         self._guards = {topic: DeadLetterGuard() for topic in reader.topic_ids}
-        self._pace = Pace(settings.batch_bytes_max)
-        self._recovery = Recovery(reader, delivery, process, self._assignment, self._pace, health, self._faults)
+        self._backoff = Backoff(settings.batch_bytes_max)
+        self._recovery = Recovery(reader, delivery, process, self._assignment, self._backoff, self._faults)
         self._delivered_at = self._renewed_at = time.monotonic()
 
     def run_until_signalled(self) -> int:
         return self.run(Stop.on_signals())
 
     def run(self, stop: Stop) -> int:
-        """Run until `stop` is requested; returns the exit code. Anything that is not a SluiceError comes through."""
+        """Run until `stop` is requested; returns the exit code. An exception that is no SluiceError propagates."""
         self._health.watched()
         try:
             self._recovery.join(stop)
             while not stop.requested:
                 self._health.progress()
                 self._recovery.guarded(self._turn, stop)
-                # Also after a turn that failed: lag must not stand still while nothing can be done.
+                # After a failed turn too: the lag must be measured while nothing can be done.
                 self._metrics.lag(self._assignment, self._reader)
         finally:
             self._reader.close()
@@ -80,77 +80,77 @@ class Stage:
         return 0
 
     def _turn(self) -> None:
-        # Only what was being read before counts: a partition begun in this turn is read from its start offset, and
-        # what came of it meanwhile came from elsewhere.
-        self._assignment.wake()
+        # Process only partitions that were read before this turn. A partition that starts in this turn is read from its
+        # start offset on, and records taken meanwhile are from another offset.
+        self._assignment.resume_due()
         reading = self._assignment.reading()
         taken = self._reader.take(self._settings.batch_records_max, 0.0 if self._assignment.busy else TAKE_TIMEOUT_S)
         self._faults.read(taken)
-        self._assignment.follow()
-        self._assignment.begin()
+        self._assignment.apply_rebalance()
+        self._assignment.start_next()
         self._background()
         owned = self._assignment.owned
-        self._take([item for item in taken if item.at in reading and owned.get(item.at) is reading[item.at]])
+        self._process_all([item for item in taken if item.at in reading and owned.get(item.at) is reading[item.at]])
         self._renew()
         self._idle_commit()
 
     # ── records ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _background(self) -> None:
-        """The process's own work, a batch at a time, until it has none; then the partitions that waited go on."""
+        """Deliver one batch of the process's background work, and unblock the partitions that have none left."""
         if not self._assignment.owned:
             return
-        batch = self._batch()
+        batch = self._new_batch()
         self._process.work(batch)
         if not batch.empty:
             self._deliver(batch)
-        self._assignment.read_on()
+        self._assignment.unblock()
 
-    def _take(self, taken: Sequence[Record | End]) -> None:
-        batch = self._batch()
+    def _process_all(self, taken: Sequence[Record | End]) -> None:
+        batch = self._new_batch()
         for item in taken:
             owned = self._assignment.owned[item.at]
-            if self._assignment.held(item.at) or item.offset < owned.next_offset:
-                continue  # a fetcher that was moved may repeat what it had
+            if not self._assignment.is_read(item.at) or item.offset < owned.next_offset:
+                continue  # after a seek, a fetcher may return records again that it had
             owned.offered = max(owned.offered, item.offset + isinstance(item, Record))
             if isinstance(item, End):
                 owned.next_offset = item.offset
                 continue
             if self._handle(item, batch) is Handled.AGAIN:
-                self._assignment.wait(item.at, item.offset)
+                self._assignment.block(item.at, item.offset)
                 continue
             owned.next_offset = item.offset + 1
             if batch.full:
                 self._deliver(batch)
-                batch = self._batch()
+                batch = self._new_batch()
         if not batch.empty:
             self._deliver(batch)
 
     def _handle(self, record: Record, batch: Batch) -> Handled:
         topic, parked_before = record.topic, batch.parked[record.topic]
-        # What a process adds only when the batch ends weighs about as much as what it is made from.
+        # What a process adds when the batch is complete has about the size of the record that it is created from.
         batch.bytes += record.size_bytes
         self._health.processing(record)
-        self._metrics.lag(self._assignment, self._reader)  # records of a slow process wait meanwhile
+        self._metrics.lag(self._assignment, self._reader)  # records wait while a slow process handles this one
         try:
-            taken = self._process.handle(record, batch)
+            handled = self._process.handle(record, batch)
         except DeadRecord as error:
             batch.park(record, error)
             batch.count(record.at, "dead")
-            taken = Handled.DONE
+            handled = Handled.DONE
         finally:
             self._health.processing(None)
-        batch.next_offsets[record.at] = record.offset + (taken is Handled.DONE)
-        if taken is Handled.DONE:
-            batch.newest_ms[record.at] = record.timestamp_ms
+        batch.handled += 1
         dead = batch.parked[topic] - parked_before
-        batch.judged[topic] += dead
-        if taken is Handled.DONE and self._guards[topic].saw(record.partition, record.offset, dead > 0):
-            self._pause(topic)
-        return taken
+        batch.guarded[topic] += dead
+        if handled is Handled.DONE:
+            batch.newest_ms[record.at] = record.timestamp_ms
+            if self._guards[topic].add(record.partition, record.offset, dead > 0):
+                self._pause(topic)
+        return handled
 
     def _pause(self, topic: str) -> None:
-        """Too many dead letters: this input topic waits for an operator; the others go on."""
+        """Too many dead letters: this input topic waits for an operator, the others continue."""
         if not self._assignment.pause(topic):
             return
         next_step = to_resume(self._name, self._reader.group, topic)
@@ -159,39 +159,36 @@ class Stage:
 
     # ── delivery ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _batch(self) -> Batch:
+    def _new_batch(self) -> Batch:
         age_max_s = self._settings.kafka.transaction_timeout_ms / 1000 * 0.3
-        return Batch(self._name, self._delivery.dlq_topic, self._pace.batch_bytes, age_max_s)
+        return Batch(self._name, self._delivery.dlq_topic, self._backoff.batch_bytes, age_max_s)
 
     def _renew(self) -> None:
-        """A quiet partition's record says when it was last looked at; else quiet weeks would look like an absence."""
+        """Write the partition records of quiet partitions from time to time; else quiet weeks look like an absence."""
         if time.monotonic() - self._renewed_at < self._settings.renew_records_after_s:
             return
         self._renewed_at = time.monotonic()
-        self._assignment.look_again()
+        self._assignment.write_records()
 
     def _idle_commit(self) -> None:
         """Commit offsets that moved without a record (control records at the end), and start offsets."""
         if time.monotonic() - self._delivered_at < IDLE_COMMIT_AFTER_S:
             return
-        owned = self._assignment.owned.values()
-        if any(one.fresh or one.next_offset != one.committed for one in owned):
-            self._deliver(self._batch())
+        if any(one.to_write for one in self._assignment.owned.values()):
+            self._deliver(self._new_batch())
 
     def _deliver(self, batch: Batch) -> None:
-        owned = self._assignment.owned
+        owned = self._assignment.owned.values()
         self._process.complete(batch)
-        batch.next_offsets |= {at: one.next_offset for at, one in owned.items()}
-        learnt = self._delivery.deliver(batch, owned.values(), self._reader)
-        self._process.committed(batch, learnt)
-        for at, offset in batch.next_offsets.items():
-            if (done := owned.get(at)) is not None:
-                done.committed, done.reset, done.fresh = offset, False, False
+        tracked = self._delivery.deliver(batch, owned, self._reader)
+        self._process.committed(batch, tracked)
+        for one in owned:
+            one.committed, one.reset, one.must_write = one.next_offset, False, False
         self._delivered_at = time.monotonic()
         self._health.progress()
         self._faults.delivered()
-        self._pace.delivered()
+        self._backoff.delivered()
         self._metrics.delivered(batch)
-        for topic, late in (batch.parked - batch.judged).items():
-            if self._guards[topic].rejected(late):
+        for topic, late in (batch.parked - batch.guarded).items():
+            if self._guards[topic].add_late(late):
                 self._pause(topic)

@@ -24,8 +24,8 @@ def partition_key(partition: int) -> bytes:
 
 
 class LogStart(NamedTuple):
-    """Which log it is, and how much of it is gone: the topic's id, and its first offset (the sum of them, where it is
-    about all partitions). Compaction moves no first offset; deleting records and retention do."""
+    """Identity and start of a log: the topic's id, and the first offset (the sum of them, for a topic's partitions).
+    Compaction does not move the first offset; retention and the deletion of records do."""
 
     topic_id: str
     first: int
@@ -33,12 +33,15 @@ class LogStart(NamedTuple):
 
 @dataclass(slots=True)
 class PartitionRecord:
-    """`processed`: the committed offset that it was written with; `versions` and `rules`: of what code made the state;
-    `sweeps`: the newest sweep of each stream, below which everything is superseded; `paused_at`: when its owner
-    stopped reading it for too many dead letters (Unix s), 0 if it did not.
+    """What a stage's state says about one input partition.
 
-    `logs`: those besides the input that must be whole for the state to be true, `topic/partition` or a whole topic,
-    as they were then. `pass_end`: the state was lost, and is found again by reading the partition up to there.
+    * `processed`: the committed offset that the record was written with.
+    * `versions`, `rules`: of the code that created the state.
+    * `sweeps`: the position of the newest sweep of each stream. Everything below it is superseded.
+    * `at`: when the record was written; `paused_at`: when the owner stopped reading the partition because of too many
+      dead letters, 0 if it did not (Unix s).
+    * `logs`: the other logs that the state depends on (`topic/partition`, or all of a topic), as they were then.
+    * `pass_end`: the state was lost, and reading the partition up to this offset rebuilds it; None if it is complete.
     """
 
     topic_id: str
@@ -87,17 +90,17 @@ class PartitionRecord:
 
 
 def log_name(at: Partition) -> str:
-    """One partition, as a partition record names it among its logs; a topic's name alone means all of them."""
+    """The name of one partition in `PartitionRecord.logs`. A topic's name alone means all its partitions."""
     return f"{at[0]}/{at[1]}"
 
 
 def topic_of(log: str) -> str:
-    """The topic of a log that a partition record names."""
+    """The topic of a name in `PartitionRecord.logs`."""
     return log.partition("/")[0]
 
 
-def logs_now(reader: LogReader, logs: Iterable[str], pinned: Mapping[str, Pinned]) -> dict[str, LogStart]:
-    """How `logs` stand now, as far as their topics are `pinned`. Raises Transient or EnvironmentFault."""
+def log_starts(reader: LogReader, logs: Iterable[str], pinned: Mapping[str, Pinned]) -> dict[str, LogStart]:
+    """The current start of each of `logs` whose topic is `pinned`. Raises Transient or EnvironmentFault."""
     spans = {log: _partitions(log, pinned[topic_of(log)]) for log in logs if topic_of(log) in pinned}
     firsts = reader.beginnings([at for partitions in spans.values() for at in partitions])
     return {

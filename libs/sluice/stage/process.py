@@ -1,4 +1,4 @@
-"""What a stage supplies to the loop: how a partition is begun, and what one record leads to."""
+"""What a stage supplies to the loop: how a partition starts, and the effects of one record."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ from sluice.state import View
 
 class Handled(Enum):
     DONE = auto()
-    """The record's effects are in the batch."""
+    """The effects of the record are in the batch."""
     AGAIN = auto()
-    """Not finished: the partition waits until `busy` is False, then the same record is offered again."""
+    """Not finished: the partition is paused until `busy` is False, then `handle` gets the same record again."""
 
 
 @dataclass(slots=True)
 class Owned:
-    """A partition that this process owns, and three offsets in it.
+    """A partition that this process owns, and three offsets in it. They say what was read, never which of two states
+    is newer: only a position says that.
 
     * `committed`: the group's committed offset; None if it has none.
     * `next_offset`: the next record to process. The open batch ends there.
-    * `offered`: behind the last record that `handle` was given; higher than `next_offset` while a record waits.
+    * `offered`: the offset after the last record that `handle` got; above `next_offset` while a record is not finished.
 
-    `state` is the view that keeps the partition record, None for a stage that keeps the record elsewhere. `fresh`: no
-    batch was delivered since the partition was begun. `reset`: it was begun at another offset than it was left at.
+    `state`: the view that contains the partition record, None for a stage that keeps the record elsewhere. `reset`: it
+    started at another offset than the one that it was left at. `must_write`: write the partition record with the next
+    delivery, even if no offset moved.
     """
 
     at: Partition
@@ -42,14 +44,19 @@ class Owned:
     next_offset: int = 0
     offered: int = 0
     reset: bool = False
-    fresh: bool = False
+    must_write: bool = False
 
     @property
     def view(self) -> View:
-        """`state`, for those who know that the stage keeps one: raises Bug where it does not."""
+        """`state`, for a stage that has one. Raises Bug if it is None."""
         if self.state is None:
-            raise Bug(f"{self.at[0]}/{self.at[1]} has no state to keep its partition record in")
+            raise Bug(f"{self.at[0]}/{self.at[1]} has no state that contains its partition record")
         return self.state
+
+    @property
+    def to_write(self) -> bool:
+        """Whether the partition record must be written with the next delivery."""
+        return self.must_write or self.next_offset != self.committed
 
 
 class Process(ABC):

@@ -1,4 +1,4 @@
-"""What the loop does about an error, by its kind: wait, offer the same records again, or join anew."""
+"""What the loop does after an error, by its kind: wait, read the same records again, or join the group again."""
 
 from __future__ import annotations
 
@@ -15,30 +15,29 @@ from sluice.stage.faults import ResolvedBy, StageFaults
 from sluice.stage.group import ConsumerLost, GroupReader, Unreadable
 from sluice.stage.process import Process
 from sluice.stage.signals import Stop
-from sluice.telemetry.health import Health
 
 STANDSTILL = "standstill"
 FENCED = "fenced"
 FENCED_OFTEN = 3
 FENCED_WITHIN_S = 300.0
-# What an input topic alone has wrong is tried again so often; the others are offered twice then.
-TOPIC_RESTS_S = 5.0
+# After a fault of one input topic. The records of the other topics are read a second time then, once each interval.
+TOPIC_RETRY_S = 5.0
 BATCH_BYTES_MIN = 64 * 1024
 WAIT_MIN_S = 0.1
 WAIT_MAX_S = 5.0
-ASKED_WAIT_MAX_S = 30.0
+REQUESTED_WAIT_MAX_S = 30.0
 
 log = structlog.get_logger()
 
 
 class Fences:
-    """When we were fenced. Once, that is a successor; again and again, another process has our name."""
+    """When this process was fenced. Once means a successor; repeatedly means another process with the same id."""
 
     def __init__(self) -> None:
         self._at: deque[float] = deque(maxlen=FENCED_OFTEN)
 
-    def saw(self, now_s: float) -> bool:
-        """Note a fence; True if it was `often`."""
+    def add(self, now_s: float) -> bool:
+        """Note that we were fenced; True if this happened `often`."""
         self._at.append(now_s)
         return self.often(now_s)
 
@@ -46,8 +45,8 @@ class Fences:
         return len(self._at) == FENCED_OFTEN and now_s - self._at[0] < FENCED_WITHIN_S
 
 
-class Pace:
-    """`batch_bytes` is what a batch is cut at, `batch_bytes_max` at most."""
+class Backoff:
+    """Smaller batches and longer waits after errors. `batch_bytes`: the current size at which a batch is cut."""
 
     def __init__(self, batch_bytes_max: int) -> None:
         self.batch_bytes = self._batch_bytes_max = batch_bytes_max
@@ -56,22 +55,22 @@ class Pace:
     def delivered(self) -> None:
         self.batch_bytes = min(self._batch_bytes_max, self.batch_bytes + BATCH_BYTES_MIN)
 
-    def turned(self) -> None:
-        """A turn came around without an error."""
+    def succeeded(self) -> None:
+        """A turn of the loop ended without an error."""
         self._wait_s = 0.0
 
     def halve(self) -> None:
-        """The batch may have been too large for what it met."""
+        """The batch may have been too large."""
         self.batch_bytes = max(BATCH_BYTES_MIN, self.batch_bytes // 2)
 
-    def wait(self, stop: Stop, asked_s: float | None = None) -> None:
-        """Wait as long as was asked for, or twice as long as the last time; the stop signal cuts it short."""
+    def wait(self, stop: Stop, requested_s: float | None = None) -> None:
+        """Wait for `requested_s`, or twice as long as the last time; ends early when `stop` is requested."""
         self._wait_s = min(WAIT_MAX_S, max(WAIT_MIN_S, self._wait_s * 2))
-        stop.wait(min(asked_s or self._wait_s, ASKED_WAIT_MAX_S))
+        stop.wait(min(requested_s or self._wait_s, REQUESTED_WAIT_MAX_S))
 
 
 class Recovery:
-    """A membership of the group and a producer, renewed when one of them is lost."""
+    """Joins the group and opens the delivery, and does so again when one of them is lost."""
 
     def __init__(
         self,
@@ -79,21 +78,20 @@ class Recovery:
         delivery: Delivery,
         process: Process,
         assignment: Assignment,
-        pace: Pace,
-        health: Health,
+        backoff: Backoff,
         faults: StageFaults,
     ) -> None:
         self._reader = reader
         self._delivery = delivery
         self._process = process
         self._assignment = assignment
-        self._pace = pace
-        self._health = health
+        self._backoff = backoff
         self._faults = faults
+        self._health = faults.health
         self._fences = Fences()
 
     def join(self, stop: Stop) -> None:
-        """Fence whoever delivered before and join the group, as often as it takes."""
+        """Fence the last owner and join the group; tries until it succeeds or `stop` is requested."""
         while not stop.requested:
             self._health.progress()
             try:
@@ -104,73 +102,74 @@ class Recovery:
                 log.info("started", group=self._reader.group)
                 return
             except Transient as error:
-                self._not_now("not now", error, ResolvedBy(joining=True))
+                self._transient("cannot join yet", error, ResolvedBy(joined=True))
             except EnvironmentFault as error:
-                self._faults.failed(error.where, str(error), ResolvedBy(joining=True), time.monotonic())
-            self._pace.wait(stop)
-            self._faults.waiting_to_join(time.monotonic())
+                self._faults.failed(error.where, str(error), ResolvedBy(joined=True), time.monotonic())
+            self._backoff.wait(stop)
+            self._faults.not_joined(time.monotonic())
 
     def guarded(self, act: Callable[[], None], stop: Stop) -> None:
-        """Do `act`; on an error with a policy, follow it. Anything else comes through.
+        """Call `act`, and handle the errors that have a policy. All others propagate.
 
-        Raises Bug for a DeadRecord: nobody can tell any more which record that is.
+        Raises Bug for a DeadRecord, because which record it means is no longer known.
         """
         try:
             act()
             if not self._fences.often(time.monotonic()):
                 self._health.resolve(FENCED)
-            self._pace.turned()
+            self._backoff.succeeded()
         except TransactionLost as error:
-            self._not_now("transaction lost; fencing again", error, self._assignment.under_way())
-            if isinstance(error, Fenced) and self._fences.saw(time.monotonic()):
+            self._transient("transaction lost; fencing again", error, self._assignment.under_way())
+            if isinstance(error, Fenced) and self._fences.add(time.monotonic()):
                 self._health.fault(FENCED, str(self._rival(error)))
-            self._pace.halve()
-            self._begin_anew(stop)
+            self._backoff.halve()
+            self._rejoin(stop)
         except ConsumerLost as error:
-            self._not_now("membership lost; joining again", error, self._assignment.under_way())
-            self._begin_anew(stop)
+            self._transient("membership lost; joining again", error, self._assignment.under_way())
+            self._rejoin(stop)
         except Transient as error:
             under_way = self._assignment.under_way()
-            self._not_now("not now; same records again", error, under_way)
-            self._pace.halve()
-            self._offer_again(under_way)
-            self._pace.wait(stop, error.retry_after_s)
+            self._transient("transient error; reading the same records again", error, under_way)
+            self._backoff.halve()
+            self._retry(under_way)
+            self._backoff.wait(stop, error.retry_after_s)
         except DeadRecord as error:
-            raise Bug(f"a record was called dead where none can be parked: {error}") from error
+            raise Bug(f"DeadRecord outside of handle, where no record can be parked: {error}") from error
         except EnvironmentFault as error:
             under_way = self._assignment.under_way()
-            debt = ResolvedBy(read=frozenset([error.at])) if isinstance(error, Unreadable) else under_way
-            self._faults.failed(error.where, str(error), debt, time.monotonic())
+            resolved_by = ResolvedBy(read=frozenset([error.at])) if isinstance(error, Unreadable) else under_way
+            self._faults.failed(error.where, str(error), resolved_by, time.monotonic())
             if isinstance(error, TopicFault):
-                self._assignment.rest(error.topic, TOPIC_RESTS_S)
-            self._offer_again(under_way)
-            self._pace.wait(stop)
-        self._faults.review(self._assignment.places(), time.monotonic())
+                self._assignment.pause_for(error.topic, TOPIC_RETRY_S)
+            self._retry(under_way)
+            self._backoff.wait(stop)
+        self._faults.review(self._assignment.state(), time.monotonic())
 
-    def _not_now(self, told: str, error: Transient, debt: ResolvedBy) -> None:
-        why = f"nothing goes on: {error}. Next: look at what this names; it is tried again by itself"
-        if self._faults.failed(STANDSTILL, why, debt, time.monotonic(), passing=True):
-            log.warning(told, why=str(error))
+    def _transient(self, message: str, error: Transient, resolved_by: ResolvedBy) -> None:
+        why = f"the stage makes no progress: {error}. Next: check what this names; the stage tries again by itself"
+        if self._faults.failed(STANDSTILL, why, resolved_by, time.monotonic(), transient=True):
+            log.warning(message, why=str(error))
 
-    def _begin_anew(self, stop: Stop) -> None:
-        """Every partition is begun again, from what is durable."""
+    def _rejoin(self, stop: Stop) -> None:
+        """Join again, and start every partition again from what is durable."""
         self._process.dropped()
-        self._assignment.leave()
-        self._pace.wait(stop)
+        self._assignment.forget_all()
+        self._backoff.wait(stop)
         self.join(stop)
 
-    def _offer_again(self, under_way: ResolvedBy) -> None:
+    def _retry(self, under_way: ResolvedBy) -> None:
+        """Read again what is not committed."""
         self._process.dropped()
         self._assignment.rewind()
-        if under_way.nothing:
-            # Only a delivery can show that it works again, and nothing may come that makes one.
-            self._assignment.look_again()
+        if under_way.next_delivery:
+            # Only a delivery shows that it works again, and perhaps no record comes that causes one.
+            self._assignment.write_records()
 
     def _rival(self, error: Fenced) -> EnvironmentFault:
         instance = self._reader.instance
         return EnvironmentFault(
             f"transactional id {error.transactional_id}",
             f"fenced {FENCED_OFTEN} times within {FENCED_WITHIN_S:.0f} s: another process runs with "
-            f"SLUICE_INSTANCE={instance}, and the two take the id from each other",
-            "stop one of them, or give it an instance of its own",
+            f"SLUICE_INSTANCE={instance}, and the two processes fence each other",
+            "stop one of them, or give it another SLUICE_INSTANCE",
         )

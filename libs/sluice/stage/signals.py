@@ -1,4 +1,4 @@
-"""Stopping: SIGTERM and SIGINT set a flag that every wait of the loop looks at."""
+"""Stopping: SIGTERM and SIGINT set a flag, which every wait of the loop checks."""
 
 from __future__ import annotations
 
@@ -7,43 +7,43 @@ import threading
 import time
 from types import FrameType
 
-SEEN_WITHIN_S = 0.2
+CHECK_INTERVAL_S = 0.2
 
 
 class Stop:
-    """Asked for by a signal or by `request`; `wait` sleeps no longer than until then.
+    """Requested by a signal or by `request`. `wait` ends early then.
 
-    A signal's handler runs between two instructions of the main thread, which may hold any lock just then, that of an
-    Event it waits for as well: the handler takes none, and those who wait look at the flag five times a second.
+    A signal handler runs between two instructions of the main thread, which may have locked anything, even the Event
+    that it waits for. So the handler takes no lock, and `wait` checks the flag five times a second.
     """
 
     def __init__(self) -> None:
         self._event = threading.Event()
-        self._asked = False
+        self._requested = False
 
     @classmethod
     def on_signals(cls) -> Stop:
         stop = cls()
 
-        def ask(number: int, frame: FrameType | None) -> None:
-            stop._asked = True
+        def set_flag(number: int, frame: FrameType | None) -> None:
+            stop._requested = True
 
-        signal.signal(signal.SIGTERM, ask)
-        signal.signal(signal.SIGINT, ask)
+        signal.signal(signal.SIGTERM, set_flag)
+        signal.signal(signal.SIGINT, set_flag)
         return stop
 
     def request(self) -> None:
-        """Ask from a thread; at once for those who wait."""
-        self._asked = True
+        """Request from a thread; every `wait` ends at once."""
+        self._requested = True
         self._event.set()
 
     @property
     def requested(self) -> bool:
-        return self._asked
+        return self._requested
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until it is asked for, at most `timeout_s`; whether it is."""
-        give_up = time.monotonic() + timeout_s
-        while not self._asked and (left_s := give_up - time.monotonic()) > 0:
-            self._event.wait(min(left_s, SEEN_WITHIN_S))
-        return self._asked
+        """Wait until a stop is requested, at most `timeout_s`. Returns whether it is requested."""
+        ends_at = time.monotonic() + timeout_s
+        while not self._requested and (left_s := ends_at - time.monotonic()) > 0:
+            self._event.wait(min(left_s, CHECK_INTERVAL_S))
+        return self._requested

@@ -1,4 +1,4 @@
-"""The decision where the owner of a partition starts to read, as a pure function of what it found."""
+"""The decision at which offset the owner of a partition starts to read, as a pure function of facts."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from sluice.kafka.log import Partition
 from sluice.names import MAPPER, MERGER, SINK_POSTGRES
 from sluice.stage.partition_record import LogStart, PartitionRecord
 
-# Half of delete.retention.ms (30 days): after a longer absence tombstones may have gone by unseen.
+# Half of delete.retention.ms (30 days): after a longer absence, tombstones may have been compacted away unread.
 ABSENCE_MAX_S = 15 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class StartFacts:
-    """What an owner finds of a partition: the group's committed offset (None: none), the topic's id, the log's first
-    offset and its end, and the offset up to which an operator accepted to skip (None: none).
+    """What is known about a partition when it starts. All offsets are Kafka's; none says which state is newer.
 
-    `state`: where the stage keeps its partition record; `logs`: how those logs stand now that the record speaks of.
+    * `committed`: the group's committed offset, None if it has none.
+    * `begin`, `end`: the log's first offset and its end.
+    * `accepted_skip`: the offset up to which an operator accepted to skip, None if none was accepted.
+    * `state`: the log that contains the stage's partition record.
+    * `logs`: the current state of each log that the partition record names.
     """
 
     at: Partition
@@ -35,58 +38,58 @@ class StartFacts:
 
     @property
     def place(self) -> str:
-        """For errors: which partition of which group."""
+        """The partition and the group, for errors."""
         return f"{self.at[0]}/{self.at[1]}, group {self.group}"
 
     @property
     def reset_command(self) -> str:
-        """Kafka's own command for this partition, up to where to reset it."""
+        """Kafka's command that resets this partition, without the target offset."""
         return reset_command(self.group, f"{self.at[0]}:{self.at[1]}")
 
     @property
-    def reading_anew(self) -> str:
-        """How an operator has this stage find again what it lost."""
+    def recovery_steps(self) -> str:
+        """What an operator does so that this stage recovers the state that it lost."""
         if self.stage == SINK_POSTGRES:
             return f"stop the sink and run `sluice sink rebuild {self.at[0].rpartition('.')[2]}`"
-        # One command for all partitions: where each of them was left is worth less than a short message.
+        # One command for all partitions, because a short message is worth more than the offset of each.
         command = f"stop the stage, {reset_command(self.group, self.at[0])} --to-earliest --execute, and start it"
-        if self.committed == self.begin:  # it stands there already, because the log was cut
+        if self.committed == self.begin:  # a reset changes nothing: the log was cut up to the committed offset
             command = f"`sluice skips accept {self.group} {self.at[0]} {self.at[1]} --to {self.begin}`"
         elif self.stage == MAPPER and self.begin == 0:
             return command + _MAPPER_THEN
         return _BEFORE.get(self.stage, "") + command
 
-    def is_read_anew(self, processed: int) -> bool:
-        """Whether the group was moved to the first offset. Where the log was cut up to where the group stands anyway,
-        somebody has to say so."""
+    def is_reset_to_begin(self, processed: int) -> bool:
+        """Whether the group was moved to the first offset. Where the log was cut up to the committed offset, this
+        needs an operator's confirmation."""
         if self.committed != self.begin or self.stage == SINK_POSTGRES:
             return False
         return self.begin in (0, self.accepted_skip) or self.begin < processed
 
 
-# What a stage needs before it reads anew, and what a mapper then does.
+# What must happen before a stage reads everything again, and what the mapper does then.
 _BEFORE = {
-    MAPPER: "records of this topic are gone as well: have the source publish everything again (`sluice cdc resnapshot "
-    "SOURCE`; ingress-poller does so when it is restarted), wait until `sluice lag` shows nothing of it; then ",
-    MERGER: "have the mapper claim again what is gone (it tells by itself how; wait until `sluice lag` shows nothing "
-    "of it); then ",
+    MAPPER: "records of this topic were deleted as well: have the source publish everything again (`sluice cdc "
+    "resnapshot SOURCE`; ingress-poller does so when it restarts), wait until `sluice lag` shows none for it; then ",
+    MERGER: "have the mapper claim again what was deleted (its own fault says how), wait until `sluice lag` shows none "
+    "for it; then ",
 }
 _MAPPER_THEN = (
-    ": what it claimed is found in contributions, what is missing there is claimed again, and what raw has no record "
-    "of is retracted"
+    ". The mapper then finds its claims in contributions, claims again what is missing there, and retracts each claim "
+    "that raw has no record of"
 )
 
 
 def reset_command(group: str, topic: str) -> str:
-    """Kafka's own command for all of `topic` (or `topic:partition`), up to where to reset it."""
+    """Kafka's command that resets `group` on `topic` (or `topic:partition`), without the target offset."""
     servers = '--bootstrap-server "$SLUICE_KAFKA__BOOTSTRAP_SERVERS"'
     return f"kafka-consumer-groups {servers} --group {group} --topic {topic} --reset-offsets"
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Read from `offset`; `reset` when that is not where the last transaction of the group ended. `pass_end`: what was
-    lost of the state is found again on the way to there; None if nothing was."""
+    """Read from `offset`. `reset`: the group's last transaction ended at another offset. `pass_end`: the state was
+    lost, and reading up to this offset rebuilds it; None if it is complete."""
 
     offset: int
     reset: bool = False
@@ -94,32 +97,32 @@ class Start:
 
 
 def decide_start(found: StartFacts, record: PartitionRecord | None, now_s: float) -> Start:
-    """Where to begin on a partition whose last record is `record`. Raises EnvironmentFault where going on could lose
-    records, with the range and the way out.
+    """Where to start on a partition whose partition record is `record`. Raises EnvironmentFault, with the range and the
+    next step, if records could be lost.
 
-    A group at the first offset begins whatever is gone: it reads everything. What stands in state by position stays
-    true of a topic that was re-created.
+    A group at the first offset always starts, because it reads everything. Positions in the state stay true after the
+    topic was re-created.
     """
     committed = found.committed
     if record is None:
         if committed is None:
             return Start(found.begin, pass_end=found.end)
         _refuse_outside(found, committed, found.begin)
-        # At offset 0 nothing was read: the owner ended between its first commit and its first record.
-        if committed > 0 and not found.is_read_anew(0):
-            raise EnvironmentFault(found.place, _forgotten(found, committed), found.reading_anew)
+        # Offset 0 means that nothing was read: the last owner ended between its first commit and its first record.
+        if committed > 0 and not found.is_reset_to_begin(0):
+            raise EnvironmentFault(found.place, _forgotten(found, committed), found.recovery_steps)
         return Start(committed, pass_end=found.end)
-    if gone := _gone(found, record):
-        if not found.is_read_anew(record.processed):
-            raise EnvironmentFault(found.place, gone, found.reading_anew)
+    if lost_log := _lost_log(found, record):
+        if not found.is_reset_to_begin(record.processed):
+            raise EnvironmentFault(found.place, lost_log, found.recovery_steps)
         lost = record.topic_id == found.topic_id or record.pass_end is not None
         return Start(found.begin, reset=True, pass_end=found.end if lost else None)
     if committed is None:
         raise EnvironmentFault(
             found.place,
-            "no committed offset, yet this group has read here before; its offsets expired or were deleted",
+            "no committed offset, but this group has read this partition; its offsets expired or were deleted",
             f"stop the stage, {reset_command(found.group, found.at[0])} --to-earliest --execute, and start it; "
-            "what it did before is not written again",
+            "records that it processed before are not written again",
         )
     _refuse_beyond_end(found, committed, record.processed)
     if committed > record.processed and committed != found.accepted_skip:
@@ -135,12 +138,12 @@ def _moved_forward(found: StartFacts, processed: int, committed: int) -> Environ
     accept = f"`sluice skips accept {found.group} {found.at[0]} {found.at[1]} --to {committed}`"
     left_out = f"offsets {processed} to {committed - 1} would be skipped unread"
     if found.stage == SINK_POSTGRES:
-        # A group is seldom moved on purpose. Rows of a backup are older than the group's offsets, and look the same.
+        # Tables restored from a backup look the same as a group moved forward, and are the more frequent case.
         return EnvironmentFault(
             found.place,
-            f"the tables hold less than the group has read: they were restored from a backup, or the group was moved "
-            f"forward: {left_out}",
-            f"{found.reading_anew} and start it; only if the group was moved on purpose, accept the loss: {accept}",
+            f"the tables contain less than the group has read: they were restored from a backup, or the group was "
+            f"moved forward: {left_out}",
+            f"{found.recovery_steps} and start it; only if the group was moved on purpose, accept the loss: {accept}",
         )
     back = f"{found.reset_command} --to-offset {processed} --execute"
     return EnvironmentFault(
@@ -151,38 +154,39 @@ def _moved_forward(found: StartFacts, processed: int, committed: int) -> Environ
 
 
 def _forgotten(found: StartFacts, committed: int) -> str:
-    """Why no record beside a committed offset is a stop."""
+    """Why a committed offset without a partition record is a fault."""
     if found.stage == SINK_POSTGRES:
         return (
-            f"read up to {committed}, and Postgres knows of nothing that was written: the schema was dropped, or is "
-            "another one now"
+            f"the group has read up to {committed}, but Postgres has no record of a write: the schema was dropped, or "
+            "the setting names another one"
         )
     return (
-        f"read up to {committed}, and {found.state} holds no record of it: that topic was made again, or emptied; "
-        "without what it held, deletes are lost"
+        f"the group has read up to {committed}, but {found.state} contains no record of it: that topic was re-created "
+        "or emptied; without its records, deletes are lost"
     )
 
 
-def _gone(found: StartFacts, record: PartitionRecord) -> str:
-    """Which log of those that the state stands on is not what it was; empty if all are whole."""
+def _lost_log(found: StartFacts, record: PartitionRecord) -> str:
+    """Which log that the state depends on has lost records, as a text; empty if none has."""
     if record.topic_id != found.topic_id:
-        return f"the topic was re-created (its id was {record.topic_id}, is {found.topic_id}); old offsets mean nothing"
+        return f"the topic was re-created (its id was {record.topic_id}, is {found.topic_id}); old offsets are void"
     for log, before in record.logs.items():
         now = found.logs.get(log, before)
         if now.topic_id != before.topic_id:
-            return f"{log} was re-created (its id was {before.topic_id}, is {now.topic_id}): what stood there is gone"
+            return f"{log} was re-created (its id was {before.topic_id}, is {now.topic_id}): its records are lost"
         if now.first != before.first:
             return f"records of {log} were deleted (its first offset was {before.first}, is {now.first})"
     return ""
 
 
 def _refuse_outside(found: StartFacts, committed: int, processed: int) -> None:
-    """What the log does not have cannot be read; `processed` is what a group beyond the end goes back to."""
+    """Raises EnvironmentFault if the log does not contain `committed`. A group beyond the end goes back to
+    `processed`."""
     _refuse_beyond_end(found, committed, processed)
     if committed < found.begin:
         raise EnvironmentFault(
             found.place,
-            f"offsets {committed} to {found.begin - 1} are gone from the log before this group read them",
+            f"offsets {committed} to {found.begin - 1} were deleted from the log before this group read them",
             f"accept the loss by {found.reset_command} --to-earliest --execute",
         )
 
@@ -191,7 +195,7 @@ def _refuse_beyond_end(found: StartFacts, committed: int, processed: int) -> Non
     if committed > found.end:
         raise EnvironmentFault(
             found.place,
-            f"the committed offset {committed} is beyond the end of the log, {found.end}; nothing was skipped yet",
+            f"the committed offset {committed} is beyond the end of the log, {found.end}; no record was skipped yet",
             "move the group back, with the stage stopped: "
             f"{found.reset_command} --to-offset {min(processed, found.end)} --execute",
         )

@@ -169,7 +169,7 @@ def test_a_partition_is_read_from_where_it_is_begun_and_its_end_is_told(bench: B
         bench.append(0, value)
     bench.append(1, b"of another")
     at = (bench.topic, 0)
-    bench.member.begin_at(at, 1)
+    bench.member.read_from(at, 1)
     seen.until_read(b"2", b"3")
     assert seen.ends == {at: 3}
     assert bench.member.high_watermark(at) == 3
@@ -177,7 +177,7 @@ def test_a_partition_is_read_from_where_it_is_begun_and_its_end_is_told(bench: B
 
 def test_the_end_of_an_empty_partition_is_told(bench: Bench, seen: Seen) -> None:
     at = (bench.topic, 1)
-    bench.member.begin_at(at, 0)
+    bench.member.read_from(at, 0)
 
     def told() -> bool:
         seen.turn()
@@ -194,13 +194,13 @@ def test_the_end_of_a_partition_that_is_not_read_can_be_asked_for(bench: Bench, 
 def test_what_is_held_is_not_read_and_then_from_where_it_is_begun_again(bench: Bench, seen: Seen) -> None:
     at = (bench.topic, 0)
     bench.append(0, b"1")
-    bench.member.begin_at(at, 0)
+    bench.member.read_from(at, 0)
     seen.until_read(b"1")
-    bench.member.hold(at)
+    bench.member.pause(at)
     bench.append(0, b"2")
     seen.quiet()
     assert seen.values == [b"1"]
-    bench.member.begin_at(at, 0)
+    bench.member.read_from(at, 0)
     seen.until_read(b"1", b"1", b"2")
 
 
@@ -208,9 +208,9 @@ def test_a_partition_that_is_read_may_be_begun_elsewhere(bench: Bench, seen: See
     at = (bench.topic, 0)
     bench.append(0, b"1")
     bench.append(0, b"2")
-    bench.member.begin_at(at, 0)
+    bench.member.read_from(at, 0)
     seen.until_read(b"1", b"2")
-    bench.member.begin_at(at, 1)
+    bench.member.read_from(at, 1)
     seen.until_read(b"1", b"2", b"2")
 
 
@@ -219,7 +219,7 @@ def test_an_offset_beyond_the_end_costs_the_membership_and_who_joins_anew_begins
 ) -> None:
     at = (bench.topic, 0)
     bench.append(0, b"1")
-    bench.member.begin_at(at, 999)
+    bench.member.read_from(at, 999)
 
     def lost() -> bool:
         try:
@@ -231,7 +231,7 @@ def test_an_offset_beyond_the_end_costs_the_membership_and_who_joins_anew_begins
     eventually(lost, "the offset to be refused")
     bench.member.open()
     seen.until_owned(0, 1)
-    bench.member.begin_at(at, 0)
+    bench.member.read_from(at, 0)
     seen.until_read(b"1")
 
 
@@ -253,7 +253,7 @@ def test_who_joins_anew_is_told_that_all_it_had_is_gone_and_reads_nothing_before
 ) -> None:
     at = (bench.topic, 0)
     bench.append(0, b"1")
-    bench.member.begin_at(at, 0)
+    bench.member.read_from(at, 0)
     seen.until_read(b"1")
     bench.member.open()
     seen.until_owned(0, 1)
@@ -268,7 +268,7 @@ def test_a_partition_that_goes_to_another_member_is_not_read_any_more_and_comes_
 ) -> None:
     both = [(bench.topic, 0), (bench.topic, 1)]
     for at in both:
-        bench.member.begin_at(at, 0)
+        bench.member.read_from(at, 0)
     seen.quiet()
     bench.join()
     seen.until_one_is_gone()
@@ -279,5 +279,5 @@ def test_a_partition_that_goes_to_another_member_is_not_read_any_more_and_comes_
     seen.until_read(b"ours")
     bench.leave()
     seen.until_owned(0, 1)
-    bench.member.begin_at(gone, 0)
+    bench.member.read_from(gone, 0)
     seen.until_read(b"ours", b"another's")

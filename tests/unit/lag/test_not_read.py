@@ -60,14 +60,19 @@ def test_a_partition_that_can_be_read_is_not_blocked(known: PartitionRecord | No
         (record(40), 60, "offsets 40 to 59 would be skipped", f"sluice skips accept mapper {TOPIC} 3 --to 60"),
         (record(40), None, "no committed offset", f"--topic {TOPIC} --reset-offsets --to-earliest"),
         (record(40), 999, "offset 999 is beyond the end of the log, 100", "--to-offset 40"),
-        (record(2), 2, "offsets 2 to 4 are gone from the log", "--to-earliest"),
+        (record(2), 2, "offsets 2 to 4 were deleted from the log", "--to-earliest"),
         (
             record(40, topic_id="other"),
             40,
             "the topic was re-created",
             f"--topic {TOPIC} --reset-offsets --to-earliest",
         ),
-        (None, 40, "read up to 40, and state.mapper.raw.hr.workers/3 holds no record of it", "--to-earliest --execute"),
+        (
+            None,
+            40,
+            "read up to 40, but state.mapper.raw.hr.workers/3 contains no record of it",
+            "--to-earliest --execute",
+        ),
     ],
 )
 def test_a_partition_whose_owner_refuses_to_start_is_blocked(
@@ -110,7 +115,7 @@ def test_a_paused_input_shows_since_when_and_what_lets_it_continue() -> None:
     assert one is not None
     assert (one.kind, one.since_s) == ("paused", NOON_S)
     assert "too many dead letters" in one.why
-    assert one.next_step.startswith("mend it")
+    assert one.next_step.startswith("fix it")
     rewind = f"--group mapper --topic {TOPIC} --reset-offsets --to-earliest --execute"
     assert f"{rewind}, and start it" in one.next_step, "a restart alone does not read what is parked"
 

@@ -17,7 +17,7 @@ OFFSETS = itertools.count()
 
 
 def saw(guard: DeadLetterGuard, dead: bool) -> bool:
-    return guard.saw(0, next(OFFSETS), dead)
+    return guard.add(0, next(OFFSETS), dead)
 
 
 def record(value: bytes | None = b'{"name":"Ada"}', headers: dict[str, bytes] | None = None) -> Record:
@@ -109,17 +109,17 @@ def test_a_count_of_attempts_that_no_stage_wrote_counts_as_none(told: bytes) -> 
 
 def test_a_record_that_an_outage_offers_again_and_again_counts_once() -> None:
     guard = DeadLetterGuard()
-    assert not any(guard.saw(0, 7, True) for _ in range(1_000))
-    assert not any(guard.saw(0, offset, False) for offset in range(8, 300))
+    assert not any(guard.add(0, 7, True) for _ in range(1_000))
+    assert not any(guard.add(0, offset, False) for offset in range(8, 300))
 
 
 def test_records_that_are_rejected_where_they_are_written_pause_the_topic_too() -> None:
     guard = DeadLetterGuard()
     assert not any(saw(guard, False) for _ in range(99))
-    assert not guard.rejected(99)
+    assert not guard.add_late(99)
     assert not saw(guard, False)
-    assert guard.rejected(1), "a hundred in a row"
+    assert guard.add_late(1), "a hundred in a row"
     healthy = DeadLetterGuard()
     assert not any(saw(healthy, False) for _ in range(1_000))
-    assert not healthy.rejected(99)
-    assert healthy.rejected(150)
+    assert not healthy.add_late(99)
+    assert healthy.add_late(150)

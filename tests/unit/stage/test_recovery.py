@@ -38,11 +38,11 @@ def test_a_transaction_that_is_lost_otherwise_accuses_nobody() -> None:
 
 def test_a_successor_that_fences_once_in_a_while_is_no_rival() -> None:
     fences, apart_s = Fences(), FENCED_WITHIN_S / (FENCED_OFTEN - 1)
-    assert not any(fences.saw(number * apart_s) for number in range(20))
+    assert not any(fences.add(number * apart_s) for number in range(20))
 
 
 def test_a_rival_that_is_gone_is_forgotten_after_a_while() -> None:
     fences = Fences()
-    assert [fences.saw(float(number)) for number in range(FENCED_OFTEN)] == [False] * (FENCED_OFTEN - 1) + [True]
+    assert [fences.add(float(number)) for number in range(FENCED_OFTEN)] == [False] * (FENCED_OFTEN - 1) + [True]
     assert fences.often(FENCED_OFTEN + 1.0)
     assert not fences.often(FENCED_WITHIN_S + FENCED_OFTEN)

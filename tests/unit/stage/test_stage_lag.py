@@ -134,7 +134,7 @@ class RefusingForTheEnd(Refusing):
 def test_whatever_kafka_answers_a_measurement_it_stops_no_stage(
     reader: Refusing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage_metrics, "TOLD_EVERY_S", 0.0)
+    monkeypatch.setattr(stage_metrics, "LOG_EVERY_S", 0.0)
     at = ("input_of_which_nothing_is_told", 0)
     owned = cast(Any, SimpleNamespace(owned={at: SimpleNamespace(next_offset=5)}, unread=dict))
     measured = StageMetrics("echo", "scripted")
@@ -144,7 +144,7 @@ def test_whatever_kafka_answers_a_measurement_it_stops_no_stage(
             measured.lag(owned, cast(Any, reader))
         assert reader.asked, "nothing was measured"
         (line,) = lines
-        assert line["event"] == "lag not measured; its metric stands still"
+        assert line["event"] == "lag not measured; the metric keeps its last value"
         assert reader.error.name() in line["why"]
 
 

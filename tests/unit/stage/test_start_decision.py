@@ -1,4 +1,4 @@
-"""Where an owner of a partition begins, as a table; and every case in which going on could lose records is refused."""
+"""Where the owner of a partition starts to read, as a table. Each case that could lose records is a fault."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def record(processed: int, *, topic_id: str = "id", age_s: float = 10.0) -> Part
     ("committed", "known", "begin", "accepted", "expected"),
     [
         (None, None, 7, None, Start(7, pass_end=END)),  # a new group starts at the first offset
-        (0, None, 0, None, Start(0, pass_end=END)),  # what it kept is lost, and it was told to read everything anew
+        (0, None, 0, None, Start(0, pass_end=END)),  # its state is lost, and the group was reset
         (7, None, 7, 7, Start(7, pass_end=END)),  # the same where the log was cut, and an operator accepted that
-        (7, record(40, topic_id="other"), 7, None, Start(7, reset=True)),  # so it was, of a topic that was made again
+        (7, record(40, topic_id="other"), 7, None, Start(7, reset=True)),  # the same for a re-created topic
         (40, record(40), 7, None, Start(40)),
         (10, record(40), 7, None, Start(10, reset=True)),  # rewound: backwards is free
         (60, record(40), 7, 60, Start(60, reset=True)),  # moved forward, and an operator accepted it
@@ -40,7 +40,7 @@ def test_the_start_follows_the_committed_offset_and_the_record(
 
 
 @pytest.mark.parametrize(
-    ("committed", "known", "begin", "accepted", "told"),
+    ("committed", "known", "begin", "accepted", "words"),
     [
         (40, record(40, topic_id="other"), 0, None, ["re-created", "other"]),
         (
@@ -52,9 +52,9 @@ def test_the_start_follows_the_committed_offset_and_the_record(
         ),
         (60, record(40), 0, None, ["40 to 59", "sluice skips accept mapper raw.erp.public.employee 3 --to 60"]),
         (60, record(40), 0, 50, ["40 to 59"]),  # another skip was accepted than this one
-        (40, record(40), 55, None, ["40 to 54", "gone from the log"]),
-        (40, None, 55, None, ["40 to 54", "gone from the log"]),
-        (40, None, 0, None, ["read up to 40", "made again, or emptied", "--topic raw.erp.public.employee --reset"]),
+        (40, record(40), 55, None, ["40 to 54", "deleted from the log"]),
+        (40, None, 55, None, ["40 to 54", "deleted from the log"]),
+        (40, None, 0, None, ["read up to 40", "re-created or emptied", "--topic raw.erp.public.employee --reset"]),
         (None, record(40, topic_id="other"), 0, None, ["re-created", "--to-earliest --execute"]),
         (999, record(40), 0, 999, ["offset 999 is beyond the end of the log, 100", "--to-offset 40 --execute"]),
         (999, record(40, age_s=ABSENCE_MAX_S + 1), 0, 999, ["beyond the end"]),
@@ -62,34 +62,34 @@ def test_the_start_follows_the_committed_offset_and_the_record(
         (999, None, 7, None, ["beyond the end", "--to-offset 7 --execute"]),
     ],
 )
-def test_what_could_lose_records_is_refused_with_the_range_and_the_way_out(
-    committed: int | None, known: PartitionRecord | None, begin: int, accepted: int | None, told: list[str]
+def test_a_start_that_could_lose_records_is_refused_with_the_range_and_the_next_step(
+    committed: int | None, known: PartitionRecord | None, begin: int, accepted: int | None, words: list[str]
 ) -> None:
     with pytest.raises(EnvironmentFault) as refused:
         decide_start(StartFacts(AT, "mapper", committed, "id", begin, END, accepted), known, NOW)
     assert "raw.erp.public.employee/3" in refused.value.where
-    for words in told:
-        assert words in str(refused.value)
+    for word in words:
+        assert word in str(refused.value)
 
 
-def test_a_sink_that_ended_before_its_first_record_begins_and_one_that_read_something_does_not() -> None:
+def test_a_sink_that_ended_before_its_first_record_starts_and_one_that_read_records_does_not() -> None:
     def start(committed: int) -> Start:
         place = ("canonical.worker", 3)
         found = StartFacts(place, "sink-postgres", committed, "id", 0, END, None, SINK_POSTGRES)
         return decide_start(found, None, NOW)
 
     assert start(0) == Start(0, pass_end=END)
-    with pytest.raises(EnvironmentFault, match="read up to 1, and Postgres knows of nothing that was written"):
+    with pytest.raises(EnvironmentFault, match="read up to 1, but Postgres has no record of a write"):
         start(1)
 
 
-def test_a_group_that_was_deleted_is_reset_by_one_command_for_all_partitions_of_a_topic() -> None:
-    told = set()
+def test_one_command_resets_a_deleted_group_on_all_partitions_of_a_topic() -> None:
+    messages = set()
     for partition in range(6):
         with pytest.raises(EnvironmentFault) as refused:
             decide_start(StartFacts((AT[0], partition), "mapper", None, "id", 0, END), record(40 + partition), NOW)
-        told.add((refused.value.why, refused.value.next_step))
-    assert len(told) == 1
+        messages.add((refused.value.why, refused.value.next_step))
+    assert len(messages) == 1
 
 
 def test_a_partition_record_survives_its_json() -> None:
@@ -102,7 +102,7 @@ def before_parts(record: PartitionRecord) -> tuple[object, object, object]:
     return record.versions, record.sweeps, record.rules
 
 
-# ── what the state stands on ──────────────────────────────────────────────────────────────────────────────────────
+# ── logs that the state depends on ────────────────────────────────────────────────────────────────────────────────
 
 STATE = "state.mapper.raw.erp.public.employee/3"
 OUTPUTS = "contributions.worker"
@@ -114,63 +114,63 @@ def found(committed: int | None, stage: str = MAPPER, **logs: LogStart) -> Start
     return StartFacts(AT, stage, committed, "id", 0, END, None, stage, STATE, now)
 
 
-def standing(processed: int, pass_end: int | None = None) -> PartitionRecord:
+def complete(processed: int, pass_end: int | None = None) -> PartitionRecord:
     return PartitionRecord("id", processed, at=NOW - 10, logs=dict(WHOLE), pass_end=pass_end)
 
 
-MADE_AGAIN, EMPTIED = LogStart("other", 0), LogStart("s", 30)
+RE_CREATED, EMPTIED = LogStart("other", 0), LogStart("s", 30)
 LOST = [
-    pytest.param(found(40, state=MADE_AGAIN), f"{STATE} was re-created", id="state made again"),
+    pytest.param(found(40, state=RE_CREATED), f"{STATE} was re-created", id="state re-created"),
     pytest.param(found(40, state=EMPTIED), f"records of {STATE} were deleted", id="state emptied"),
-    pytest.param(found(40, outputs=MADE_AGAIN), f"{OUTPUTS} was re-created", id="claims made again"),
-    pytest.param(found(40, outputs=LogStart("c", 9)), f"records of {OUTPUTS} were deleted", id="claims emptied"),
+    pytest.param(found(40, outputs=RE_CREATED), f"{OUTPUTS} was re-created", id="contributions re-created"),
+    pytest.param(found(40, outputs=LogStart("c", 9)), f"records of {OUTPUTS} were deleted", id="contributions emptied"),
 ]
 
 
-@pytest.mark.parametrize(("lost", "told"), LOST)
-def test_a_log_that_the_state_stands_on_and_that_is_not_whole_is_a_stop(lost: StartFacts, told: str) -> None:
+@pytest.mark.parametrize(("lost", "why"), LOST)
+def test_a_log_that_the_state_needs_and_that_lost_records_is_a_fault(lost: StartFacts, why: str) -> None:
     with pytest.raises(EnvironmentFault) as refused:
-        decide_start(lost, standing(40), NOW)
-    assert told in refused.value.why
+        decide_start(lost, complete(40), NOW)
+    assert why in refused.value.why
     command = "--group mapper --topic raw.erp.public.employee --reset-offsets --to-earliest --execute"
     assert command in refused.value.next_step
 
 
-@pytest.mark.parametrize(("lost", "told"), LOST)
-def test_once_its_group_is_reset_the_stage_reads_everything_and_finds_again_what_was_lost(
-    lost: StartFacts, told: str
+@pytest.mark.parametrize(("lost", "why"), LOST)
+def test_after_a_reset_of_its_group_the_stage_reads_everything_and_rebuilds_its_state(
+    lost: StartFacts, why: str
 ) -> None:
     reset = StartFacts(AT, lost.group, 0, "id", 0, END, None, MAPPER, STATE, lost.logs)
-    assert decide_start(reset, standing(40), NOW) == Start(0, reset=True, pass_end=END)
+    assert decide_start(reset, complete(40), NOW) == Start(0, reset=True, pass_end=END)
 
 
 @pytest.mark.parametrize(
     ("committed", "pass_end", "expected"),
     [
-        (40, 90, Start(40, pass_end=90)),  # it goes on where it was
-        (10, 90, Start(10, reset=True, pass_end=90)),  # read again: nothing is left out
+        (40, 90, Start(40, pass_end=90)),  # it continues
+        (10, 90, Start(10, reset=True, pass_end=90)),  # read again: no record is skipped
         (0, None, Start(0, reset=True)),  # a rewind of a stage that lost nothing is no pass
     ],
 )
-def test_a_pass_goes_on_over_restarts(committed: int, pass_end: int | None, expected: Start) -> None:
-    assert decide_start(found(committed), standing(40, pass_end), NOW) == expected
+def test_a_pass_continues_after_restarts(committed: int, pass_end: int | None, expected: Start) -> None:
+    assert decide_start(found(committed), complete(40, pass_end), NOW) == expected
 
 
-def test_a_pass_that_skipped_something_begins_anew() -> None:
+def test_a_pass_that_skipped_records_starts_again() -> None:
     skipped = StartFacts(AT, MAPPER, 60, "id", 0, END, 60, MAPPER, STATE, WHOLE)
-    assert decide_start(skipped, standing(40, pass_end=90), NOW) == Start(0, reset=True, pass_end=90)
+    assert decide_start(skipped, complete(40, pass_end=90), NOW) == Start(0, reset=True, pass_end=90)
 
 
 @pytest.mark.parametrize("committed", [40, 0])
 def test_a_sink_is_rebuilt_by_its_own_command(committed: int) -> None:
-    made_again = StartFacts(("canonical.worker", 3), "sink-postgres", committed, "other", 0, END, None, SINK_POSTGRES)
+    re_created = StartFacts(("canonical.worker", 3), "sink-postgres", committed, "other", 0, END, None, SINK_POSTGRES)
     with pytest.raises(EnvironmentFault, match="sluice sink rebuild worker"):
-        decide_start(made_again, standing(40), NOW)
+        decide_start(re_created, complete(40), NOW)
 
 
-@pytest.mark.parametrize("known", [None, standing(40)])
-def test_a_log_that_was_cut_to_where_the_group_stands_is_not_taken_for_a_reset(known: PartitionRecord | None) -> None:
-    """Else an emptied contributions topic would be merged as if nobody claimed anything."""
+@pytest.mark.parametrize("known", [None, complete(40)])
+def test_a_log_that_was_cut_up_to_the_committed_offset_is_not_taken_for_a_reset(known: PartitionRecord | None) -> None:
+    """Otherwise an emptied contributions topic would be merged as if no claim existed."""
     logs = WHOLE | {OUTPUTS: LogStart("c", 40)}
     cut = StartFacts(AT, MERGER, 40, "id", 40, END, None, MERGER, STATE, logs)
     with pytest.raises(EnvironmentFault, match=r"`sluice skips accept merger raw.erp.public.employee 3 --to 40`"):
@@ -179,12 +179,12 @@ def test_a_log_that_was_cut_to_where_the_group_stands_is_not_taken_for_a_reset(k
     assert decide_start(accepted, known, NOW).pass_end == END
 
 
-def test_a_merger_lets_the_mapper_go_first() -> None:
+def test_the_mapper_recovers_before_the_merger() -> None:
     with pytest.raises(EnvironmentFault, match=r"have the mapper claim again.*; then stop the stage, kafka-consumer"):
-        decide_start(found(40, MERGER, outputs=EMPTIED), standing(40), NOW)
+        decide_start(found(40, MERGER, outputs=EMPTIED), complete(40), NOW)
 
 
 def test_logs_and_a_pass_survive_their_json() -> None:
-    before = standing(17, pass_end=90)
+    before = complete(17, pass_end=90)
     after = PartitionRecord.from_json(before.to_json())
     assert (after.logs, after.pass_end) == (before.logs, before.pass_end)

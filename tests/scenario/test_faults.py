@@ -16,15 +16,15 @@ from psycopg.conninfo import conninfo_to_dict
 
 from sluice.stage.batch import OUTPUT_BYTES_MAX
 from support.scenario import Scenario, scenario
+from support.scenario_dead_letters import ParkedRecord, dead_letters, put
 from support.scenario_doubles import readable
-from support.scenario_letters import Letter, dead_letters, put
 from support.scenario_sources import Sources
 from support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 CONTENT = "Quirin Ofterdinger"  # a name that no source has and no log may show
 IBAN = "DE00123456780000424242"
-SECRET = "a-secret-that-nobody-may-read-7d1f"
+SECRET = "a-secret-that-no-one-may-read-7d1f"
 OUTAGE_S = 4.0
 
 
@@ -43,7 +43,7 @@ def sources(workforce: Scenario) -> Sources:
 
 @pytest.fixture(autouse=True)
 def silent_logs(workforce: Scenario) -> Iterator[None]:
-    """Whatever a test does, no stage's log shows a secret or what a record holds. A test answers for its own lines."""
+    """No stage's log shows a secret or the content of a record. A test answers for its own lines."""
     before = {stage: len(workforce.log(stage)) for stage in workforce.run.stages}
     yield
     words = [CONTENT, *CONTENT.split(), IBAN, SECRET, workforce.run.env["HR_CLIENT_SECRET"]]
@@ -54,13 +54,13 @@ def silent_logs(workforce: Scenario) -> Iterator[None]:
 
 
 def kinds(workforce: Scenario, stage: str, *places: tuple[str, int, int]) -> list[str]:
-    """The kinds of the dead letters of `stage` that tell of these records, in their order; "" where there is none."""
+    """The kinds of the dead letters of `stage` for these records, in their order; "" for a record without one."""
     letters = dead_letters(workforce.servers.bootstrap_servers, stage)
     by_place = {(letter.topic, letter.partition, letter.offset): letter.kind for letter in letters}
     return [by_place.get(place, "") for place in places]
 
 
-def letters_of(workforce: Scenario, stage: str, key: bytes) -> list[Letter]:
+def dead_letters_of(workforce: Scenario, stage: str, key: bytes) -> list[ParkedRecord]:
     found = dead_letters(workforce.servers.bootstrap_servers, stage)
     return [letter for letter in found if letter.key is not None and key in letter.key]
 
@@ -127,11 +127,11 @@ def test_a_stage_that_never_saw_the_registry_says_so_and_starts_when_it_is_back(
         logged = len(workforce.log("merger"))
         workforce.run.start("merger")
 
-        def told() -> bool:
+        def names_it() -> bool:
             said = workforce.log("merger")[logged:]
             return "schema registry http://" in said and "SLUICE_REGISTRY__URL" in said
 
-        eventually(told, "the merger to name the registry", 60, workforce.states)
+        eventually(names_it, "the merger to name the registry", 60, workforce.states)
     finally:
         workforce.servers.restart("registry")
     workforce.await_ready()
@@ -327,14 +327,16 @@ def test_a_change_too_large_for_a_stage_is_parked_there_and_the_next_one_arrives
 
         def parked() -> bool:
             workforce.run.watch()
-            letters = {stage: letters_of(workforce, stage, employee.encode()) for stage, employee in employees.items()}
+            letters = {
+                stage: dead_letters_of(workforce, stage, employee.encode()) for stage, employee in employees.items()
+            }
             found.update({stage: of[0].kind for stage, of in letters.items() if of})
             return found.keys() == employees.keys()
 
         eventually(parked, "the dead letters", 120, lambda: f"{found}\n{workforce.states()}")
         assert found == {"merger": "output-too-large", "mapper": "output-too-large", "ingress-cdc": "too-large"}
         assert CONTENT not in repr([letter.message for stage in sizes for letter in dead_letters(servers, stage)])
-        assert_only_told_of_a_large_row(workforce)
+        assert_only_a_large_row_is_reported(workforce)
         lacking = {line.split(".")[0].split(":")[0] for line in workforce.differences()}
         assert lacking <= {f"worker {employee}" for employee in employees.values()}
 
@@ -343,9 +345,11 @@ def test_a_change_too_large_for_a_stage_is_parked_there_and_the_next_one_arrives
             sources.raise_pay(employee, 8_001)
         sources.promote(14, "Ropemaker")
         eventually(
-            lambda: len(letters_of(workforce, "mapper", employees["ingress-cdc"].encode())) > 1, "a dead letter", 120
+            lambda: len(dead_letters_of(workforce, "mapper", employees["ingress-cdc"].encode())) > 1,
+            "a dead letter",
+            120,
         )
-        assert_only_told_of_a_large_row(workforce)
+        assert_only_a_large_row_is_reported(workforce)
     finally:
         for employee, text in notes.items():
             sources.annotate(employee, text)
@@ -355,18 +359,18 @@ def test_a_change_too_large_for_a_stage_is_parked_there_and_the_next_one_arrives
     workforce.assert_whole()
 
 
-def assert_only_told_of_a_large_row(workforce: Scenario) -> None:
+def assert_only_a_large_row_is_reported(workforce: Scenario) -> None:
     """Nothing is wrong but what the fault of the table says, once what passes by itself has passed."""
-    told: list[str] = []
+    unable: list[str] = []
 
     def alone() -> bool:
         report = workforce.verified(wait_s=2)
         assert not +report.counts, "\n".join(report.lines())
-        told[:] = [str(one) for one in report.not_looked_at if one.kind == "unable"]
-        return bool(told) and all("public.payroll" in one for one in told)
+        unable[:] = [str(one) for one in report.not_looked_at if one.kind == "unable"]
+        return bool(unable) and all("public.payroll" in one for one in unable)
 
-    eventually(alone, "no other fault to stand", 60, lambda: "\n".join(told))
-    assert any("a row is larger than a raw topic takes" in one for one in told), told
+    eventually(alone, "no other fault to be active", 60, lambda: "\n".join(unable))
+    assert any("a row is larger than a raw topic takes" in one for one in unable), unable
 
 
 # ── the replication slot ──────────────────────────────────────────────────────────────────────────────────────────
@@ -394,7 +398,7 @@ def test_a_slot_made_again_while_nobody_looked_is_refused_until_a_resnapshot(
     def hr_flows() -> bool:
         return workforce.differences() == lacking
 
-    eventually(hr_flows, "the HR edit to arrive beside the refusal", 60, workforce.states)
+    eventually(hr_flows, "the HR edit to arrive in spite of the refusal", 60, workforce.states)
     done = workforce.command("cdc", "resnapshot", "finance")
     assert done.returncode == 0, done.stderr
     workforce.await_ready("ingress-cdc")

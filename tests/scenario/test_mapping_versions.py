@@ -68,12 +68,12 @@ def test_changed_code_under_an_unchanged_version_is_refused(author: Author) -> N
     author.write(3, shouted=True)
     try:
         replay.run.start("mapper")
-        told = replay.scenario.await_fault("mapper", "mapping worker", "its version is still 3")
+        fault = replay.scenario.await_fault("mapper", "mapping worker", "its version is still 3")
     finally:
         replay.run.stop("mapper")
         author.write(3, shouted=False)
         replay.run.start("mapper")
-    assert "raise the mapping's version" in told
+    assert "raise the mapping's version" in fault
     replay.scenario.await_ready("mapper")
     assert author.rows() == before
 

@@ -30,7 +30,7 @@ def replay(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def consumed(servers: Servers, topic: str, *, until: Callable[[Message], bool] | None = None) -> list[Message]:
-    """The topic from its beginning to its ends, or on until a record is as wanted, by a consumer group of nobody."""
+    """The topic from its beginning to its ends, or further until a record is as wanted, by a consumer of no group."""
     settings = {
         "bootstrap.servers": servers.bootstrap_servers,
         "group.id": f"reader-{uuid.uuid4().hex}",

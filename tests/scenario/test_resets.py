@@ -50,7 +50,7 @@ def test_a_rewound_group_changes_no_row_and_writes_no_canonical_record(
     replay.run.start(stage)
     replay.settle()
     assert replay.picture() == before
-    assert replay.resets_in_ledger(stage), "the ledger does not tell of the rewind"
+    assert replay.resets_in_ledger(stage), "the ledger does not show the rewind"
 
 
 @pytest.mark.parametrize("to", [EARLIEST, SOME_BACK], ids=" ".join)
@@ -110,9 +110,9 @@ def test_a_group_moved_forward_waits_until_somebody_accepts_what_is_skipped(repl
     assert skipped
     replay.run.start(sink)
     for (topic, partition), (first, to) in skipped.items():
-        told = scenario.await_fault(sink, f"{topic}/{partition}", "moved forward")
-        assert f"offsets {first} to {to - 1} would be skipped unread" in told
-        assert f"sluice skips accept {replay.group_of(sink)} {topic} {partition} --to {to}" in told
+        fault = scenario.await_fault(sink, f"{topic}/{partition}", "moved forward")
+        assert f"offsets {first} to {to - 1} would be skipped unread" in fault
+        assert f"sluice skips accept {replay.group_of(sink)} {topic} {partition} --to {to}" in fault
     assert _rows_with_text(replay, "skipped") == 0
     for (topic, partition), (_, to) in skipped.items():
         done = scenario.command("skips", "accept", replay.group_of(sink), topic, str(partition), "--to", str(to))

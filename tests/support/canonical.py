@@ -27,7 +27,7 @@ FIELDS: dict[str, Any] = {
 
 
 def record(revision: int = 1, **fields: Any) -> CanonicalRecord:
-    """Worker W-7, with some fields told otherwise."""
+    """Worker W-7, with some fields changed."""
     winners = [Winner(name, 0, "source_order") for name in FIELDS]
     return CanonicalRecord({**FIELDS, **fields}, revision, 1704067200000001, [CONTRIBUTOR], winners)
 

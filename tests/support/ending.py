@@ -1,6 +1,6 @@
-"""SIGINT and SIGTERM end a run of the tests in order: fixtures are torn down, servers ended, and the summary is told.
+"""SIGINT and SIGTERM end a run of the tests in order: fixtures are torn down, servers stopped, the summary printed.
 
-Whoever starts the tests may send either signal to `make`, to pytest, to one of its workers, or to all of them at once.
+The caller may send either signal to `make`, to pytest, to one of its workers, or to all of them at once.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from sluice.embedded.processes import arguments
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # A worker that ends the servers of a scenario in order, on a busy machine.
 WORKERS_END_WITHIN_S = 60.0
-LOOK_EVERY_S = 0.5
+CHECK_EVERY_S = 0.5
 
 
-class _Told:
+class _OnSignal:
     """Raises KeyboardInterrupt for the first signal. Later ones say nothing new, and must not cut the clearing up."""
 
     def __init__(self) -> None:
@@ -34,11 +34,11 @@ class _Told:
     def __call__(self, _number: int, _frame: FrameType | None) -> None:
         if not self._once:
             self._once = True
-            self._tell_others()
+            self._stop_others()
             raise KeyboardInterrupt
 
-    def _tell_others(self) -> None:
-        """A worker tells the controller, which would start another in its place. The controller tells its workers at
+    def _stop_others(self) -> None:
+        """A worker informs the controller, which would start another in its place. The controller stops its workers at
         once: their channel is read only between two tests."""
         if "PYTEST_XDIST_WORKER" not in os.environ:
             for worker in workers(psutil.Process()):
@@ -54,22 +54,22 @@ def workers(controller: psutil.Process) -> list[psutil.Process]:
 
 def pytest_configure(config: pytest.Config) -> None:
     # Also where SIGINT was ignored before: so a shell starts what runs in its background.
-    told = _Told()
+    handler = _OnSignal()
     for number in SIGNALS:
-        signal.signal(number, told)
+        signal.signal(number, handler)
     NodeManager.EXIT_TIMEOUT = int(WORKERS_END_WITHIN_S)
     if "PYTEST_XDIST_WORKER" not in os.environ:
-        threading.Thread(target=_heed_make, name="heed-make", daemon=True).start()
+        threading.Thread(target=_follow_make, name="follow-make", daemon=True).start()
 
 
-def _heed_make() -> None:
-    """A SIGINT that is sent to `make` alone makes it wait for us, and it tells us nothing: it only handles no other
+def _follow_make() -> None:
+    """A SIGINT that is sent to `make` alone makes it wait for us without a signal to us: it only handles no other
     SIGINT from then on. (Ctrl-C reaches us as well, and SIGTERM it passes on.)"""
     parent = os.getppid()
     if not _catches_sigint(parent):
         return
     while _catches_sigint(parent):
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(CHECK_EVERY_S)
     if os.getppid() == parent:
         os.kill(os.getpid(), signal.SIGINT)
 

@@ -35,7 +35,7 @@ def example_pipeline(
 ) -> Iterator[Scenario]:
     """A copy of `example` with every stage running on `servers`, its tables as the sources call for.
 
-    `change` may change what its pipeline.yaml says; `environment` is what the example itself is told, `settings` what
+    `change` may change what its pipeline.yaml says; `environment` is for the example itself, `settings` what
     its stages are.
     """
     before, path = dict(os.environ), list(sys.path)

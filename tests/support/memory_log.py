@@ -1,4 +1,4 @@
-"""Logs in memory that are read like `LogReader` reads Kafka's; the same contract suite holds for both."""
+"""Logs in memory that are read like `LogReader` reads Kafka's; both pass the same contract suite."""
 
 from __future__ import annotations
 

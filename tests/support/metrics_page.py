@@ -1,6 +1,6 @@
 """`docs/reference/metrics.md`, written from the metrics themselves.
 
-`PYTHONPATH=tests python -m support.metrics_page` writes it anew.
+`PYTHONPATH=tests python -m support.metrics_page` writes it again.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "metrics.md"
 
 _HEAD = """# Metrics
 
-Every stage serves `/metrics` for Prometheus at `SLUICE_TELEMETRY__HOST` and `SLUICE_TELEMETRY__PORT`, beside `/readyz`
+Every stage serves `/metrics` for Prometheus at `SLUICE_TELEMETRY__HOST` and `SLUICE_TELEMETRY__PORT`, with `/readyz`
 and `/healthz`. These are all of them, next to those of the process and of Python that the client library adds. A name
-that has a unit ends with it, a counter's with `_total`. No label holds a key or a value of a record.
+that has a unit ends with it, a counter's with `_total`. No label contains a key or a value of a record.
 
 | metric | type | labels | what |
 |---|---|---|---|

@@ -1,5 +1,5 @@
 """A pipeline of tables and streams that a test names, with every stage running: each row of each of them becomes one
-golden record that holds the whole row, so that a golden table can be compared with any source.
+golden record that contains the whole row, so that a golden table can be compared with any source.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class OneEntity:
         return spelled(rows)
 
     def make_topics_again(self, *topics: str) -> None:
-        """Somebody deletes topics, and `sluice topics apply` makes them anew."""
+        """Delete topics and create them again with `sluice topics apply`."""
         kafka = self.run.settings.kafka
         admin = clients.admin(kafka)
         for deleted in admin.delete_topics(list(topics), request_timeout=within(30)).values():

@@ -1,8 +1,8 @@
 """How slow this machine is at the moment, as one factor by which every deadline of the tests is longer.
 
-It is measured once at the start of a session, for two seconds, and told in the header of the run. Workers learn it from
-`SLUICE_TEST_SLOWNESS`, which a person may set as well. A wait that is about to be given up measures again: other work
-may have begun since. A deadline is no assertion about speed: it only says when to stop waiting.
+It is measured once at the start of a session, for two seconds, and printed in the header of the run. Workers read it
+from `SLUICE_TEST_SLOWNESS`, which a person may set as well. A wait near its end measures again: other work may have
+started since. A deadline is no assertion about speed: it only says when to stop waiting.
 """
 
 from __future__ import annotations

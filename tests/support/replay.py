@@ -82,7 +82,7 @@ class Replay:
     def lose_state(self, stage: str) -> None:
         """Delete what the stopped stage kept on disk; the sink keeps schemas only."""
         folder = self.run.state_dir / "stages" / ("schemas" if stage == "sink-postgres" else f"{stage}-0")
-        assert any(folder.iterdir()), f"{folder} holds nothing to lose"
+        assert any(folder.iterdir()), f"{folder} has nothing to lose"
         shutil.rmtree(folder)
 
     def committed(self, stage: str) -> dict[Partition, int]:

@@ -35,7 +35,7 @@ from support.waiting import eventually
 EXAMPLE = default_schemas_dir().parent / "examples" / "workforce"
 COMMAND_TIMEOUT_S = 120.0
 WHOLE_AGAIN_WITHIN_S = 60.0
-# Of a hundred workers a fifth is soon deleted by the edits of an outage, which here is no alarm.
+# Of a hundred workers a fifth is soon deleted by the edits of an outage, which is no fault here.
 MAY_SHRINK = {"SLUICE_POLLER__SHRINK_FRACTION_MAX": "1"}
 STARTED: list[Scenario] = []
 """The pipelines that run at this moment."""
@@ -48,7 +48,7 @@ def running() -> list[Scenario]:
 
 
 class Scenario:
-    """A running pipeline. `truth` and `verified` are asked while nobody edits the sources."""
+    """A running pipeline. `truth` and `verified` are asked while no edits run."""
 
     def __init__(self, run: ExampleRun, servers: Servers) -> None:
         self.run = run
@@ -73,7 +73,7 @@ class Scenario:
         self.run.start(stage)
 
     def faults(self, stage: str) -> dict[str, str]:
-        """Why the stage is not ready, as `/readyz` tells it; what it does not tell now is one fault, "silent"."""
+        """Why the stage is not ready, from `/readyz`. A stage that does not answer has one fault, "silent"."""
         try:
             at = orjson.loads((self.run.state_dir / "stages" / "run" / f"{stage}.json").read_bytes())
             answer = _HTTP.get(f"http://{at['host']}:{at['port']}/readyz")
@@ -101,11 +101,11 @@ class Scenario:
     def await_fault(self, stage: str, *words: str, deadline_s: float = 90.0) -> str:
         """Wait until the stage says why it is not ready, in one text with all `words`; the text."""
 
-        def telling() -> str:
+        def reported() -> str:
             said = self.faults(stage).values()
             return next((why for why in said if all(word in why for word in words)), "")
 
-        return eventually(telling, f"{stage} to tell of {', '.join(words)}", deadline_s, self.states)
+        return eventually(reported, f"{stage} to report {', '.join(words)}", deadline_s, self.states)
 
     def log(self, stage: str) -> str:
         return self.run.stages[stage].log.read_text("utf-8", "replace")
@@ -127,7 +127,7 @@ class Scenario:
     # ── whether anything is lost ──────────────────────────────────────────────────────────────────────────────
 
     def differences(self) -> list[str]:
-        """What the golden tables lack or hold too much, against SQL and HTTP."""
+        """What the golden tables lack or have in excess, compared with SQL and HTTP."""
         expected = self.run.driver.truth(self.run.running)
         return differences(expected, golden_tables(self.run.sink_dsn, expected))
 
@@ -172,7 +172,7 @@ class Scenario:
 
     @contextmanager
     def listed(self) -> Iterator[Self]:
-        """Among those that `running` tells."""
+        """In the list of `running` while the block runs."""
         STARTED.append(self)
         try:
             yield self
@@ -198,7 +198,7 @@ def scenario(workers: int, ledger_entries: int, partitions: int) -> Iterator[Sce
             ExampleRun(example_copy(EXAMPLE, directory / "example", change), directory, servers) as run,
         ):
             run.apply()
-            run.env["PYTHONFAULTHANDLER"] = "1"  # a hung stage tells where, if it is sent SIGABRT
+            run.env["PYTHONFAULTHANDLER"] = "1"  # a hung stage writes its stack on SIGABRT
             run.env.update(MAY_SHRINK)
             run.start()
             with Scenario(run, servers).listed() as pipeline:

@@ -66,7 +66,7 @@ def campaign(
     scenario: Scenario, stages: Sequence[str], rounds: int, seed: int, progress: Progress = lambda line: None
 ) -> Outcome:
     """Kill each of `stages` once a round, under 260 changes a second or as many as this machine can make; then let all
-    arrive, and count. How many changes there were is told, and judged by nobody: that is the machine's.
+    arrive, and count. The number of changes is reported and not judged: it depends on the machine.
 
     A stage is killed at a random moment after it has taken records since its last start. For every second kill,
     beginning with the first, the killer waits for a moment at which a transaction is open.
@@ -119,7 +119,7 @@ def _count(scenario: Scenario, outcome: Outcome, progress: Progress) -> None:
         outcome.lost = differences(expected, golden_tables(run.sink_dsn, expected), at_most=1_000_000)
         return not outcome.lost
 
-    with suppress(NotInTime):  # what is lost is the outcome, to be told with all else
+    with suppress(NotInTime):  # what is lost is reported with the outcome
         eventually(arrived, "all to arrive", ARRIVED_WITHIN_S, progress=scenario.progress)
     progress(f"{len(outcome.lost)} differences from the sources; verifying")
     outcome.report = scenario.verified(wait_s=120)

@@ -45,7 +45,7 @@ class Sources:
         self.hr("faults", kind=kind, count=count)
 
     def spoilt_left(self) -> int:
-        """How many spoilt answers nobody has fetched yet."""
+        """How many spoilt answers were not fetched yet."""
         stats = _HTTP.get(f"{self.hr_url}/_admin/stats", timeout=within(TIMEOUT_S)).raise_for_status()
         return int(stats.json()["faults_waiting"])
 

@@ -25,7 +25,7 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_xid I
 
 
 def outputs(pipeline: Pipeline, entities: list[str], stage: str) -> list[Partition]:
-    """The partitions that nobody but this stage writes to; none for the sink, which writes no log."""
+    """The partitions to which only this stage writes; none for the sink, which writes no log."""
     names = pipeline.names
     polled = [names.raw(source, stream) for source, of in pipeline.poll_sources().items() for stream in of.streams]
     followed = [names.raw(source, table) for source, of in pipeline.cdc_sources().items() for table in of.tables]
@@ -41,7 +41,7 @@ def outputs(pipeline: Pipeline, entities: list[str], stage: str) -> list[Partiti
 
 
 class Killer:
-    """Kills a stage of a scenario and tells whether a transaction of its was open."""
+    """Kills a stage of a scenario and records whether a transaction of the stage was open."""
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario

@@ -1,4 +1,4 @@
-"""What several tests share (servers, a pipeline): it is named once when it fails or breaks, and then made anew.
+"""Fixtures that several tests share (servers, a pipeline): one that fails or breaks is reported once, then re-created.
 
 A fixture of a module or session that fails to start is tried again by the next test, once. A running pipeline that is
 not whole after a test has failed is ended, and the next test of its module starts another.
@@ -43,8 +43,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         for pipeline in scenario.running():
             if why := pipeline.broken():
                 item.session.stash[_broken] = True
-                told = f"broken after {item.nodeid}; the tests behind it start a new one:\n{why}"
-                report.sections.append((f"the pipeline in {pipeline.run.state_dir}", told))
+                text = f"broken after {item.nodeid}; the tests behind it start a new one:\n{why}"
+                report.sections.append((f"the pipeline in {pipeline.run.state_dir}", text))
     return report
 
 

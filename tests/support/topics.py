@@ -11,7 +11,7 @@ from support.pace import within
 
 
 def make_topics(admin: AdminClient, partitions: Mapping[str, int], config: Mapping[str, str] | None = None) -> None:
-    """Create topics by name, and wait until they are of use: a broker tells of a new one a moment after it was made."""
+    """Create topics and wait until they can be used: a broker shows a new topic a moment after its creation."""
     new = [NewTopic(name, count, 1, config=dict(config or {})) for name, count in partitions.items()]
     for made in admin.create_topics(new, request_timeout=within(30)).values():
         made.result(within(30))

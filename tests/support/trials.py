@@ -11,10 +11,10 @@ from support.waiting import NotInTime, eventually
 
 @dataclass(kw_only=True)
 class Trial:
-    """`problem`: what is wrong with its outcome; `told`: the faults that name what it is about."""
+    """`problem`: what is wrong with its outcome; `faults`: those that name what it is about."""
 
     problem: str = ""
-    told: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
 
 
 def settle(trials: Mapping[str, Trial], settled: Callable[[], set[str]], within_s: float, problem: str) -> None:
@@ -27,7 +27,7 @@ def settle(trials: Mapping[str, Trial], settled: Callable[[], set[str]], within_
         done.update(settled())
         return waiting <= done
 
-    with suppress(NotInTime):  # what is late is told by its own test
+    with suppress(NotInTime):  # a late trial is reported by its own test
         eventually(all_done, problem, within_s)
     for name in waiting - done:
-        trials[name].problem = f"{problem} within {within_s:.0f} s; told was: {trials[name].told}"
+        trials[name].problem = f"{problem} within {within_s:.0f} s; the faults were: {trials[name].faults}"

@@ -1,6 +1,6 @@
 """`docs/reference/types.md`, written from the code that makes contracts, tables and change events.
 
-`PYTHONPATH=tests python -m support.types_page` writes it anew.
+`PYTHONPATH=tests python -m support.types_page` writes it again.
 """
 
 from __future__ import annotations
@@ -132,12 +132,12 @@ the columns `pay_amount` and `pay_currency`.
 
 The `Identity()` field is a `str`, never null. A mapping makes a text of a number: `Book(id=str(raw.id))`.
 
-A list holds plain values, enums included: no lists, no `Money`, no `Json`. What else a source nests goes into a `Json`
+A list has plain values, enums included: no lists, no `Money`, no `Json`. What else a source nests goes into a `Json`
 field, or becomes fields and entities of its own in the mapping. `Json` is the canonical text of the value (RFC 8785),
 in the table `jsonb`.
 
 A source may add a value to an enum at any time. With a plain `StrEnum` such a record is a dead letter; an `OpenEnum`,
-from `sluice.entities`, reads it as its member `UNKNOWN`, which it must have. The golden record then holds the text
+from `sluice.entities`, reads it as its member `UNKNOWN`, which it must have. The golden record then has the text
 `unknown`; what the source wrote stands in its raw record. Once the enum has the new member, under a higher version of
 the mapping, a replay puts it right. The same class serves in the mapping's model and in the entity:
 
@@ -158,8 +158,8 @@ How a value arrives in `raw.<source>.<schema>.<table>`, and the type in a mappin
 |---|---|---|---|---|
 """
 _TAIL = """
-* A null arrives as `null`, which `int | None` reads. Postgres lets any array hold nulls: `list[int]` refuses one that
-  does, `list[int | None]` reads it. A `jsonb` that holds the JSON value `null` is read as None, like a null.
+* A null arrives as `null`, which `int | None` reads. Postgres allows nulls in any array: `list[int]` refuses one that
+  does, `list[int | None]` reads it. A `jsonb` that is the JSON value `null` is read as None, like a null.
 * What an update left out because it did not change is carried over from the record before.
 * A domain arrives as the type below it. Every other type (geometry, ranges, `xml`, extensions') arrives as Postgres'
   own text.

@@ -1,6 +1,6 @@
 """`docs/reference/variables.md`, written from the settings classes.
 
-`PYTHONPATH=tests python -m support.variables_page` writes it anew.
+`PYTHONPATH=tests python -m support.variables_page` writes it again.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _HEAD = """# Environment variables
 variable that nothing reads is refused by name ([what else is refused](settings.md)).
 """
 _TAIL = """
-## Beside the stages
+## Of other commands
 | variable | what |
 |---|---|
 | `SLUICE_CACHE_DIR` | where downloaded servers are kept; default: the user's cache folder |
 | `SLUICE_ARTIFACTS_DIR` | a folder with the servers' files, looked at before anything is downloaded |
-| `SLUICE_POSTGRES_DSN` | told by `sluice dev env`: the embedded Postgres |
+| `SLUICE_POSTGRES_DSN` | printed by `sluice dev env`: the embedded Postgres |
 | `NO_COLOR` | no colours on the screen of `sluice up` and `sluice demo` |
 """
 

@@ -1,4 +1,4 @@
-"""Waiting for what nothing but the work of others brings about: with a deadline, and told by name when it passes."""
+"""Waiting for a condition with a deadline; the error after it names the condition."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from support import pace
 
 DEADLINE_S = 60.0
 RENEWED_AT_MOST = 10
-LOOK_EVERY_MIN_S = 0.02
-LOOK_EVERY_MAX_S = 0.25
+ASK_EVERY_MIN_S = 0.02
+ASK_EVERY_MAX_S = 0.25
 T = TypeVar("T")
 
 
@@ -31,15 +31,15 @@ def eventually(
 
     It is asked often at first and four times a second in the end, but never more than half of the time.
     The deadline is that of a quiet machine (see `pace`).
-    It begins anew whenever `progress` says something else than before: what has begun is waited for as long as it goes
-    on, up to ten deadlines. NotInTime with `what` and `state()` in the end.
+    It starts again whenever `progress` returns another value than before: work is waited for as long as it makes
+    progress, up to ten deadlines. Raises NotInTime with `what` and `state()` at the end.
     """
     wait = _Wait(deadline_s, progress)
     asked_at = time.monotonic()
     while not (answer := _answer(check)):
         if wait.is_over():
             raise NotInTime(f"not within {wait.waited_s:.0f} s: {what}\n{state()}")
-        pause_s = min(LOOK_EVERY_MAX_S, max(LOOK_EVERY_MIN_S, wait.waited_s / 10))
+        pause_s = min(ASK_EVERY_MAX_S, max(ASK_EVERY_MIN_S, wait.waited_s / 10))
         time.sleep(max(pause_s, time.monotonic() - asked_at))
         asked_at = time.monotonic()
     return answer

@@ -18,7 +18,7 @@ from sluice.pipeline.model import CdcSource, Pipeline, PollSource, PostgresSink,
 from support.repository import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
-# Types for annotations; the same as EpochDate and MicroTimestamp of sluice.entities; those that another page tells.
+# Types for annotations; the same as EpochDate and MicroTimestamp of sluice.entities; those that another page explains.
 NOT_TOLD = {"CursorValue", "Door", "EpochDays", "EpochMicros", "NoAuth", "Paging", "LinkHeader", "NextLink"}
 
 
@@ -47,7 +47,7 @@ def test_the_connector_that_the_page_shows_is_one(monkeypatch: pytest.MonkeyPatc
     mapping.CatalogBook = dict  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, mapping.__name__, mapping)
     made: dict[str, Any] = {}
-    exec(compile(shown, "connectors.md", "exec", dont_inherit=True), made)  # noqa: S102 - what the page tells an author to write
+    exec(compile(shown, "connectors.md", "exec", dont_inherit=True), made)  # noqa: S102 - what the page shows an author to write
     catalog = made["Catalog"]("catalog", {"base_url": "https://h", "user": "a", "password": "b"})
     assert catalog.login == "BasicAuth"
     assert catalog.stream("books").first_request(None).url == "/odata/v4/catalog/Books?$orderby=ID&$count=true"

@@ -1,4 +1,4 @@
-"""The page and the command line tell every exit code in the same words."""
+"""The page and the command line explain every exit code in the same words."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from sluice.errors import ExitCode
 from support.repository import ROOT
 
 
-def test_every_exit_code_is_told_in_the_page_and_by_help() -> None:
+def test_every_exit_code_is_text_in_the_page_and_by_help() -> None:
     page = (ROOT / "docs" / "reference" / "exit-codes.md").read_text()
     rows = [line for line in page.splitlines() if line.startswith("| ") and line[2].isdigit()]
     assert rows == [f"| {int(code)} | {code.meaning} |" for code in ExitCode]
-    told = " ".join(CliRunner().invoke(app, ["--help"]).stdout.split()).replace("│", "")
-    assert [code.name for code in ExitCode if code.meaning not in told] == []
+    text = " ".join(CliRunner().invoke(app, ["--help"]).stdout.split()).replace("│", "")
+    assert [code.name for code in ExitCode if code.meaning not in text] == []

@@ -10,7 +10,7 @@ from support.repository import ROOT
 
 
 def test_the_page_is_written_from_the_code() -> None:
-    assert PAGE.read_text() == page(), "write it anew: PYTHONPATH=tests python -m support.metrics_page"
+    assert PAGE.read_text() == page(), "write it again: PYTHONPATH=tests python -m support.metrics_page"
 
 
 def test_every_metric_is_fed() -> None:

@@ -7,7 +7,7 @@ from support.postgres_sources_page import PAGE, page
 
 
 def test_the_page_is_written_from_the_cases() -> None:
-    assert PAGE.read_text() == page(), "write it anew: PYTHONPATH=tests python -m support.postgres_sources_page"
+    assert PAGE.read_text() == page(), "write it again: PYTHONPATH=tests python -m support.postgres_sources_page"
 
 
 def test_every_case_is_told_once() -> None:

@@ -6,7 +6,7 @@ from support.types_page import ARRIVES, PAGE, page
 
 
 def test_the_page_is_written_from_the_code() -> None:
-    assert PAGE.read_text() == page(), "write it anew: PYTHONPATH=tests python -m support.types_page"
+    assert PAGE.read_text() == page(), "write it again: PYTHONPATH=tests python -m support.types_page"
 
 
 def test_every_type_is_told_once() -> None:

@@ -11,7 +11,7 @@ from support.variables_page import PAGE, page
 
 
 def test_the_page_is_written_from_the_code() -> None:
-    assert PAGE.read_text() == page(), "write it anew: PYTHONPATH=tests python -m support.variables_page"
+    assert PAGE.read_text() == page(), "write it again: PYTHONPATH=tests python -m support.variables_page"
 
 
 def test_every_variable_says_what_it_does() -> None:
@@ -22,9 +22,9 @@ def test_every_variable_says_what_it_does() -> None:
 
 def test_the_command_lists_a_stage_s_own_variables_behind_those_of_every_stage() -> None:
     done = CliRunner().invoke(app, ["settings", "ingress-poller", "--json"])
-    told = orjson.loads(done.stdout)
-    assert list(told) == ["every stage", "ingress-poller"]
-    assert "SLUICE_POLLER__PAGES_MAX" in [one["name"] for one in told["ingress-poller"]]
+    printed = orjson.loads(done.stdout)
+    assert list(printed) == ["every stage", "ingress-poller"]
+    assert "SLUICE_POLLER__PAGES_MAX" in [one["name"] for one in printed["ingress-poller"]]
     text = CliRunner().invoke(app, ["settings", "ingress-poller"]).stdout
     assert "  SLUICE_TELEMETRY__PORT  default 0; allowed: ≥ 0, ≤ 65,535\n      Its port; 0 takes a free one" in text
     refused = CliRunner().invoke(app, ["settings", "poller"])

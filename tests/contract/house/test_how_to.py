@@ -50,8 +50,8 @@ def test_who_follows_the_page_has_mappings_that_map_their_examples(mine: Path) -
 
 def test_only_the_versions_that_the_page_raises_have_to_be_raised(mine: Path) -> None:
     def versions_and_code() -> dict[str, tuple[int, str]]:
-        told = orjson.loads(sluice("mappings", "check", "--pipeline", str(mine), "--json").stdout)["mappings"]
-        return {name: (one["version"], one["code"]) for name, one in told.items()}
+        mappings = orjson.loads(sluice("mappings", "check", "--pipeline", str(mine), "--json").stdout)["mappings"]
+        return {name: (one["version"], one["code"]) for name, one in mappings.items()}
 
     before = versions_and_code()
     for step in STEPS:
@@ -62,7 +62,7 @@ def test_only_the_versions_that_the_page_raises_have_to_be_raised(mine: Path) ->
     assert raised == changed == set()
 
 
-def test_a_misspelt_field_is_told_with_its_file_and_line(mine: Path) -> None:
+def test_a_misspelt_field_is_mappings_with_its_file_and_line(mine: Path) -> None:
     for step in STEPS:
         follow(mine, Written(step.file, step.where, step.text.replace("badge=raw.colour", "bagde=raw.colour")))
     checked = sluice("mappings", "check", "--pipeline", str(mine))

@@ -1,4 +1,4 @@
-"""What is committed speaks of the project alone and holds together: links resolve, nothing points outside."""
+"""Committed texts speak of the project alone: links resolve, and nothing points outside."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TEXTS = {path: text for path, text in tracked_text().items() if path != Path("LI
 MARKDOWN = {path: text for path, text in TEXTS.items() if path.suffix == ".md"}
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 
-# Spelled in parts, so that this file does not hold what it looks for.
+# Spelled in parts, so that this file does not contain what it searches for.
 REGISTRIES = ["pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".org", "npmjs" + ".com", "maven" + ".org"]
 REGISTRIES += ["repo.maven" + ".apache", "proxy.golang" + ".org", "crates" + ".io", "test." + "pypi"]
 MACHINE_PATHS = re.compile(r"(?<![\w.~$}/-])/(?:wor" + r"k|roo" + r"t|hom" + r"e|Use" + r"rs)/[\w.-]+")

@@ -22,11 +22,11 @@ def test_an_environment_whose_installation_failed_is_made_anew(tmp_path: Path, m
     impossible = tmp_path / "requirements.txt"
     impossible.write_text(f"--no-index\nnothing-of-that-name==1 --hash=sha256:{'0' * 64}\n")
     monkeypatch.setattr(environment, "REQUIREMENTS", impossible)
-    told: list[str] = []
+    lines: list[str] = []
     for _ in range(2):
         with pytest.raises(RuntimeError, match="pip could not install"):
-            environment.ensure_environment(tmp_path / "cache", told.append)
-    assert len(told) == 2
+            environment.ensure_environment(tmp_path / "cache", lines.append)
+    assert len(lines) == 2
 
 
 def test_other_requirements_are_another_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

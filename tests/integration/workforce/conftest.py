@@ -1,4 +1,4 @@
-"""Puts the workforce example's folder on the import path, as whoever runs it does."""
+"""Puts the workforce example's folder on the import path, as a run of it does."""
 
 import sys
 from pathlib import Path

@@ -34,7 +34,7 @@ class StreamTrial(Trial):
     @property
     def fault(self) -> str:
         """The one that says what it should."""
-        return next((why for why in self.told if self.deed.says and self.deed.says in why), "")
+        return next((why for why in self.faults if self.deed.says and self.deed.says in why), "")
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def done(pipeline: OneEntity, trials: list[StreamTrial]) -> None:
     pipeline.run.start(POLLER)
     settle(
         by_stream,
-        lambda: {t.stream for t in equal(pipeline, trials) if not t.told},
+        lambda: {t.stream for t in equal(pipeline, trials) if not t.faults},
         EQUAL_AGAIN_WITHIN_S,
         "not equal in the end",
     )
@@ -104,14 +104,14 @@ def declared(trials: list[StreamTrial], *, corrected: bool = False) -> str:
 def answered(pipeline: OneEntity, trials: list[StreamTrial]) -> set[str]:
     """The streams that are equal, if they should be, or told as they should be."""
     same = {t.stream for t in equal(pipeline, trials)}
-    return {t.stream for t in trials if (t.fault if t.deed.says else t.stream in same and not t.told)}
+    return {t.stream for t in trials if (t.fault if t.deed.says else t.stream in same and not t.faults)}
 
 
 def equal(pipeline: OneEntity, trials: list[StreamTrial]) -> list[StreamTrial]:
     """Those whose golden records are as the source's; what is told is noted by the way."""
     faults, golden = pipeline.faults(POLLER), pipeline.golden()
     for trial in trials:
-        trial.told = [why for about, why in faults.items() if f"crm/{trial.stream} " in f"{about} "]
+        trial.faults = [why for about, why in faults.items() if f"crm/{trial.stream} " in f"{about} "]
     return [t for t in trials if golden.get(t.stream, {}) == spelled(t.listing.rows)]
 
 

@@ -84,12 +84,12 @@ def answered(pipeline: OneEntity, trials: list[TableTrial]) -> set[str]:
     """The tables that are equal, if they should be, or told as they should be."""
     faults, golden = pipeline.faults("ingress-cdc").values(), pipeline.golden()
     for trial in trials:
-        trial.told = [why for why in faults if f"table public.{trial.table} is " in why]
-        trial.fault = next((why for why in trial.told if is_advice(trial, why)), "")
+        trial.faults = [why for why in faults if f"table public.{trial.table} is " in why]
+        trial.fault = next((why for why in trial.faults if is_advice(trial, why)), "")
     return {
         trial.table
         for trial in trials
-        if (trial.fault if trial.deed.outcome is not Outcome.EQUAL else not trial.told)
+        if (trial.fault if trial.deed.outcome is not Outcome.EQUAL else not trial.faults)
         and (trial.fault or golden.get(trial.table, {}) == pipeline.stored(trial.table))
     }
 

@@ -1,4 +1,4 @@
-"""Every example record beside a mapping is one that the mapping can read."""
+"""Every example record of a mapping is one that the mapping can read."""
 
 import json
 from pathlib import Path

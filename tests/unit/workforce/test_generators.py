@@ -80,7 +80,7 @@ def test_every_edit_is_later_than_all_before_it() -> None:
 
 
 class Leaving(Directory):
-    """Whoever is picked has left before anything is done with them."""
+    """The workers picked have left before anything is done with them."""
 
     def pick(self, rng: Random, count: int, without: Sequence[str] = ()) -> list[str]:
         chosen = super().pick(rng, count, without)

@@ -14,8 +14,8 @@ CONNECT = "__connect.errors."
 RECORD_BYTES_MAX = 8 * 1024 * 1024
 
 
-class Letter(NamedTuple):
-    """A dead letter: which record it tells of, of what kind, with which message."""
+class ParkedRecord(NamedTuple):
+    """A dead letter: the place of its record, its kind and its message."""
 
     topic: str
     partition: int
@@ -26,14 +26,14 @@ class Letter(NamedTuple):
     body: bytes | None
 
 
-def dead_letters(bootstrap_servers: str, stage: str) -> list[Letter]:
+def dead_letters(bootstrap_servers: str, stage: str) -> list[ParkedRecord]:
     return [letter for message in readable(bootstrap_servers, [f"dlq.{stage}"]) for letter in _letter(message)]
 
 
-def _letter(message: Message) -> Iterator[Letter]:
+def _letter(message: Message) -> Iterator[ParkedRecord]:
     given: Any = message.headers()
     headers = {name: (value or b"").decode() for name, value in given or ()}
-    yield Letter(
+    yield ParkedRecord(
         headers[f"{CONNECT}topic"],
         int(headers.get(f"{CONNECT}partition", -1)),
         int(headers.get(f"{CONNECT}offset", -1)),
@@ -47,7 +47,7 @@ def _letter(message: Message) -> Iterator[Letter]:
 def put(
     bootstrap_servers: str, topic: str, key: bytes, value: bytes | None, headers: list[tuple[str, bytes]]
 ) -> tuple[str, int, int]:
-    """Write one record as a stranger would; topic, partition and offset where it stands."""
+    """Write one record as a foreign program would; returns its topic, partition and offset."""
     stood: list[tuple[str, int, int]] = []
 
     def report(error: KafkaError | None, message: Message) -> None:

@@ -1,14 +1,14 @@
-"""What every code that Kafka, Postgres or HTTP can answer with means for us: the one table.
+"""The policy for every code of Kafka, Postgres and HTTP: the one table.
 
-| policy             | a code is there because                                                                    |
+| policy             | why a code has it                                                                          |
 |--------------------|--------------------------------------------------------------------------------------------|
 | `Transient`        | it passes by itself, and asking again is right: all that Kafka calls retriable             |
 | `TransactionLost`  | the producer or its transaction is gone, and a new one goes on                             |
-| `EnvironmentFault` | somebody has to mend something that is not ours; the next step says what                   |
-| `DeadRecord`       | it is about the one record                                                                 |
-| none: a stop       | listed with the reason why it cannot be met, or unknown: a guess here loses data in silence |
+| `EnvironmentFault` | an operator has to repair something that is not ours; the next step says what              |
+| `DeadRecord`       | it concerns one record only                                                                |
+| none: a stop       | listed with the reason why it is never met, or unknown: a guess would lose data in silence |
 
-Tests hold the tables against every code that the installed libraries know.
+Tests compare the tables with every code that the installed libraries know.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _KAFKA_TRANSIENT = _codes(
     "FETCH_SESSION_ID_NOT_FOUND INVALID_FETCH_SESSION_EPOCH LISTENER_NOT_FOUND FENCED_LEADER_EPOCH "
     "UNKNOWN_LEADER_EPOCH OFFSET_NOT_AVAILABLE PREFERRED_LEADER_NOT_AVAILABLE ELIGIBLE_LEADERS_NOT_AVAILABLE "
     "UNSTABLE_OFFSET_COMMIT THROTTLING_QUOTA_EXCEEDED "
-    # Not called so, and over a moment later: brokers that come and go, memberships that are renewed by joining again.
+    # Not called retriable, and past a moment later: brokers that restart, members that join their group again.
     "BROKER_NOT_AVAILABLE STALE_BROKER_EPOCH REBOOTSTRAP_REQUIRED OPERATION_NOT_ATTEMPTED MEMBER_ID_REQUIRED "
     "REBALANCE_IN_PROGRESS ILLEGAL_GENERATION UNKNOWN_MEMBER_ID FENCED_MEMBER_EPOCH STALE_MEMBER_EPOCH "
     "UNRELEASED_INSTANCE_ID "
     # librdkafka's own. `_DESTROY_BROKER`: a broker that has just started names no brokers yet, so librdkafka drops
-    # the one it knew, with all that was asked of it.
+    # the one it knew, with all open requests to it.
     "_TRANSPORT _ALL_BROKERS_DOWN _TIMED_OUT _TIMED_OUT_QUEUE _MSG_TIMED_OUT _RESOLVE _WAIT_COORD _WAIT_CACHE "
     "_DESTROY_BROKER _UNKNOWN_BROKER _FAIL _INTR _RETRY _IN_PROGRESS _PARTIAL _QUEUE_FULL _ISR_INSUFF _NO_OFFSET "
     "_PURGE_QUEUE _PURGE_INFLIGHT _ASSIGNMENT_LOST _MAX_POLL_EXCEEDED _OUTDATED"
@@ -48,7 +48,7 @@ _KAFKA_TRANSACTION_LOST = _codes(
 )
 
 _TOPICS = "run `sluice topics check`, then `sluice topics apply`"
-_BROKER_LOG = "look at the brokers' logs; it goes on by itself once they are well"
+_BROKER_LOG = "read the brokers' logs; it goes on by itself when they work again"
 # Next step → the codes that ask for it.
 _KAFKA_ENVIRONMENT = {
     "check the credentials and ACLs of this client (SLUICE_KAFKA__OPTIONS)": (
@@ -65,8 +65,8 @@ _KAFKA_ENVIRONMENT = {
         "MSG_SIZE_TOO_LARGE RECORD_LIST_TOO_LARGE UNSUPPORTED_FOR_MESSAGE_FORMAT UNSUPPORTED_COMPRESSION_TYPE "
         "TOPIC_ALREADY_EXISTS"
     ),
-    # Kafka refuses a null key in a compacted topic so; none of ours is compacted where a key may be null.
-    f"{_TOPICS}: the topic takes no such record, for example because it was made compacted": (
+    # So Kafka refuses a null key in a compacted topic. Our topics with null keys are not compacted.
+    f"{_TOPICS}: the topic takes no such record, for example because somebody made it compacted": (
         "INVALID_RECORD _INVALID_DIFFERENT_RECORD"
     ),
     "compare `schemas/topics` with what the cluster allows (create.topic.policy, default.replication.factor)": (
@@ -93,9 +93,9 @@ _KAFKA_ENVIRONMENT = {
     "by itself. Where both are right, the topic's limits are too narrow: take message.timestamp.after.max.ms and "
     "message.timestamp.before.max.ms off with `kafka-configs --alter --entity-type topics --entity-name TOPIC "
     "--delete-config message.timestamp.after.max.ms,message.timestamp.before.max.ms`": "INVALID_TIMESTAMP",
-    "look for what shortened the topic (retention, kafka-delete-records, an unclean leader election, a topic made "
-    "again), then run `sluice verify`": "OFFSET_OUT_OF_RANGE _AUTO_OFFSET_RESET _LOG_TRUNCATION",
-    "look at the disks and logs of the brokers, and read the partition with `kafka-dump-log`: its bytes are damaged": (
+    "find what shortened the topic (retention, kafka-delete-records, an unclean leader election, a topic that was "
+    "re-created), then run `sluice verify`": "OFFSET_OUT_OF_RANGE _AUTO_OFFSET_RESET _LOG_TRUNCATION",
+    "check the brokers' disks and logs, and read the partition with `kafka-dump-log`: its bytes are damaged": (
         "_BAD_MSG _BAD_COMPRESSION _UNDERFLOW"
     ),
     _BROKER_LOG: "UNKNOWN",
@@ -113,13 +113,13 @@ _KAFKA_STOP = {
         "_APPLICATION _UNKNOWN_PROTOCOL"
     ),
     "says that we used a client that we had closed": "_DESTROY",
-    "is an event that librdkafka tells to itself or to a callback": (
+    "is an event that librdkafka sends to itself or to a callback": (
         "_ASSIGN_PARTITIONS _REVOKE_PARTITIONS _PARTITION_EOF _NODE_UPDATE"
     ),
     "comes from serializers, which we do not use": (
         "_KEY_SERIALIZATION _KEY_DESERIALIZATION _VALUE_SERIALIZATION _VALUE_DESERIALIZATION"
     ),
-    "answers a request that must never be sent so": (
+    "answers a request that we must never send in that form": (
         "INVALID_REQUEST INVALID_MSG_SIZE INVALID_REQUIRED_ACKS INVALID_COMMIT_OFFSET_SIZE OFFSET_METADATA_TOO_LARGE "
         "INVALID_REGULAR_EXPRESSION"
     ),
@@ -156,8 +156,8 @@ def kafka_next_step(name: str) -> str:
 
 # ── Postgres: PostgreSQL's manual, appendix A ────────────────────────────────────────────────────────────────────
 
-# Codes in full stand before their class. P0, 09, 2F, 38 and 39 are raised by functions and triggers, and none of them
-# is ours: where one means a single record, it says so by an ERRCODE of class 22 or 23 (decision 0028).
+# A full code wins over its class. P0, 09, 2F, 38 and 39 come from functions and triggers of users. One that
+# refuses a single record has an ERRCODE of class 22 or 23 (decision 0028).
 _SQLSTATE_TRANSIENT = _codes("08 40 53 57 72 25P02 25P03 25P04 55006 55P03")
 _SQLSTATE_DEAD = _codes("22 23 44")
 _SQLSTATE_ENVIRONMENT = _codes(
@@ -187,9 +187,9 @@ def classify_sqlstate(sqlstate: str | None) -> type[SluiceError] | None:
 
 # ── HTTP: RFC 9110 and the codes that sources are known to use ───────────────────────────────────────────────────
 
-# 202 promises an answer, 206 and 207 hold a part of one: what is not all there must not pass for all there is.
+# 202 promises an answer, 206 and 207 contain a part of one: a part must not pass for the whole.
 _HTTP_DONE = frozenset({200, 201, 203, 204})
-# Slow down, in the words of many vendors, or a state of the source that passes. 500 is "slow down" at some.
+# "Slow down" in the codes of many vendors, or a state of the source that passes. Some say it with 500.
 _HTTP_PASSES = frozenset({202, 408, 409, 420, 421, 423, 425, 429, 430})
 _HTTP_NEVER_PASSES = frozenset({501, 505, 506, 508, 510, 511})
 

@@ -4,7 +4,7 @@
 |--------------------|---------------------------------------------------------------------------------|
 | `DeadRecord`       | parks the record in `dlq.<stage>` and goes on: it can never succeed              |
 | `Transient`        | commits nothing and offers the same records again                               |
-| `EnvironmentFault` | stops taking records, parks nothing, alarms, resumes by itself                   |
+| `EnvironmentFault` | stops taking records, parks nothing, reports a fault, resumes by itself         |
 | anything else      | our bug: commits nothing, stops, exit code 70                                   |
 """
 
@@ -17,7 +17,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What a command ended with; `meaning` says it in words."""
+    """How a command ended; `meaning` says it in words."""
 
     DONE = 0
     FINDING = 1
@@ -33,7 +33,7 @@ class ExitCode(IntEnum):
 
 _MEANINGS = {
     ExitCode.DONE: "done, and nothing is wrong",
-    ExitCode.FINDING: "something is wrong, or could not be looked at: what is printed says what",
+    ExitCode.FINDING: "something is wrong, or could not be checked: the output says what",
     ExitCode.SETTINGS: "something that you wrote is refused: a file, a variable, an argument",
     ExitCode.ENVIRONMENT: "a server, a topic or a permission is missing, or does not answer",
     ExitCode.NOT_YET: "nothing is wrong, but no golden record came in time (`up` and `demo` with `--seconds`)",
@@ -59,8 +59,10 @@ class DeadRecord(SluiceError):
 
 
 class Transient(SluiceError):
-    """Not now; the same records again, nothing committed. `retry_after_s` is what the other side asked for, `next_step`
-    what helps where waiting does not."""
+    """Not now: nothing is committed, and the same records are tried again.
+
+    `retry_after_s`: the wait that the server asked for. `next_step`: what an operator does where waiting does not help.
+    """
 
     def __init__(self, why: str, retry_after_s: float | None = None, next_step: str = "") -> None:
         super().__init__(why)
@@ -69,7 +71,7 @@ class Transient(SluiceError):
 
 
 class TransactionLost(Transient):
-    """A Kafka transaction ended without our knowing how: fence again, read back what is durable, go on."""
+    """It is not known how a Kafka transaction ended: fence again, read back what is durable, go on."""
 
 
 class Fenced(TransactionLost):
@@ -81,7 +83,7 @@ class Fenced(TransactionLost):
 
 
 class EnvironmentFault(SluiceError):
-    """The world around us is not as it must be: `where` it is seen, `why`, and the operator's `next_step`."""
+    """Something outside of Sluice is not as it must be: `where` it was met, `why`, and the operator's `next_step`."""
 
     def __init__(self, where: str, why: str, next_step: str) -> None:
         super().__init__(f"{where}: {why}. Next: {next_step}")
@@ -91,7 +93,7 @@ class EnvironmentFault(SluiceError):
 
 
 class TopicFault(EnvironmentFault):
-    """What is wrong concerns one input `topic` alone: its partitions wait, and the others go on."""
+    """A fault of one input `topic` alone: its partitions wait, and the others go on."""
 
     def __init__(self, fault: EnvironmentFault, topic: str) -> None:
         super().__init__(fault.where, fault.why, fault.next_step)
@@ -103,17 +105,17 @@ class Outdated(SluiceError):
 
 
 class StateUnusable(SluiceError):
-    """The local store failed within a batch that is durable: this process must end, the next one restores it."""
+    """The local store failed after its batch was committed: this process must end, and the next one restores it."""
 
 
 class Bug(Exception):
-    """A promise of our own code is broken. Not a SluiceError: nothing but the process's end may catch it."""
+    """A promise of our own code is broken. Not a SluiceError, so that only the end of the process catches it."""
 
 
 class UnknownCode(Bug):
     """A server answered with a code that no table of ours has a policy for, in the path of data: nothing is committed.
 
-    `where` it was met and what was being done, `code` with its name, `next_step` for whoever reads it.
+    `where`: the place and the action. `code`: with its name. `next_step`: for the operator.
     """
 
     def __init__(self, where: str, code: str, next_step: str) -> None:
@@ -125,21 +127,23 @@ class SettingsError(SluiceError):
 
 
 def frames_of(error: BaseException) -> str:
-    """A bug told for logs: the classes and frames of `error` and of what led to it, first the first. Messages are
-    told of our own errors alone, and no notes: those of others may quote a record."""
+    """A bug for the log: the classes and frames of `error` and of the errors that led to it, the earliest first.
+
+    Only our own errors' messages are included, because those of others may quote a record. Notes never are.
+    """
     return "\n".join(line for one in reversed(list(_chain(error))) for line in _raised(one))
 
 
-def told(error: BaseException) -> str:
-    """`error` for a log that goes on: its text where it is one of ours, else its frames."""
+def log_text(error: BaseException) -> str:
+    """`error` as one log line of a process that goes on: the text of one of ours, else the frames."""
     return str(error) if isinstance(error, Bug | SluiceError) else frames_of(error)
 
 
-WAIT = "wait, it is tried again by itself; if it lasts, look after the server named"
+WAIT = "wait, it is tried again by itself; if it lasts, check the server that is named"
 
 
 def fault_text(error: BaseException) -> str:
-    """`error` for a fault that stands while the same is tried again and again: one line, no frames."""
+    """`error` as the text of a fault that is active while the action is tried again: one line, no frames."""
     if isinstance(error, EnvironmentFault | Bug):
         return str(error)
     if isinstance(error, SluiceError):
@@ -149,24 +153,24 @@ def fault_text(error: BaseException) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    told: set[int] = set()
+    passed: set[int] = set()
     following: BaseException | None = error
-    while following is not None and id(following) not in told:
-        told.add(id(following))
+    while following is not None and id(following) not in passed:
+        passed.add(id(following))
         yield following
         before = None if following.__suppress_context__ else following.__context__
         following = following.__cause__ or before
 
 
 def _raised(error: BaseException) -> Iterator[str]:
-    told = f": {error}," if isinstance(error, Bug | SluiceError) else ""
-    yield f"{type(error).__name__}{told} raised at"
+    message = f": {error}," if isinstance(error, Bug | SluiceError) else ""
+    yield f"{type(error).__name__}{message} raised at"
     for frame, line in traceback.walk_tb(error.__traceback__):
         yield f"  {frame.f_code.co_filename}:{line}, in {frame.f_code.co_name}"
 
 
-def meant(written: str, known: Iterable[str]) -> str:
-    """The nearest of `known`, as a question; all of them where none is near."""
+def suggestion(written: str, known: Iterable[str]) -> str:
+    """Asks whether the nearest of `known` is meant; lists all of them where none is near."""
     names = list(known)
     close = get_close_matches(written, names, 1)
     return f"is {close[0]} meant?" if close else f"there are {', '.join(names) or 'none'}"

@@ -1,4 +1,4 @@
-"""The names of all Kafka headers that Sluice writes. `docs/reference/headers.md` says what each one holds."""
+"""The names of all Kafka headers that Sluice writes. `docs/reference/headers.md` says what each one contains."""
 
 POSITION_HEADER = "sluice-position"
 OP_HEADER = "sluice-op"

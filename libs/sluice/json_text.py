@@ -1,18 +1,19 @@
-"""JSON of source systems, read in one place under one written policy.
+"""JSON of source systems: one module reads it, by these rules.
 
 * A record is never re-encoded: `slices` cuts each record's own bytes out of the page.
 * Integers are exact at any length; a number with a point or an exponent becomes `Decimal`, never a float.
-* A number with an exponent beyond ±4000 is refused: written out it would fill the memory.
+* A number with an exponent beyond ±4000 is refused: its digits would fill the memory.
 * NaN, Infinity, control characters within strings and text behind the value are not JSON: the page is refused.
-* Of a member that stands twice the last one counts.
-* Nesting is bounded by the interpreter's recursion limit; deeper is refused, never a crash.
-* A path is a text or a tuple of names. In a text a dot leads into a member, unless a member's own name holds it: of the
-  names that the text can begin with, the longest that is there counts. So `@odata.nextLink` is one member, `links.next`
-  is `next` of `links`, and where both `a.b` and `b` of `a` are there, the first. A tuple is taken name by name.
+* If a member occurs twice, the last one counts.
+* Nesting is bounded by the interpreter's recursion limit. Deeper text is refused, and nothing crashes.
+* A path is a text or a tuple of names. In a text a dot leads into a member, unless a member's own name contains it: of
+  the names that the text can begin with, the longest that exists counts. So `@odata.nextLink` is one member and
+  `links.next` is `next` of `links`. Where both `a.b` and `b` of `a` exist, the first counts. A tuple is taken name by
+  name.
 
-msgspec does the work. It refuses a lone surrogate (`"\\ud83d"`, half an emoji that somebody cut), which JSON's
-grammar allows; for one such record a whole page must not fail for ever, so the standard library's scanner is tried
-next. Invalid UTF-8 within a record is left to the mapping, which parks that record alone.
+msgspec reads first. It refuses a lone surrogate (`"\\ud83d"`, half of an emoji), which JSON's grammar allows. One such
+record must not stop its page for ever, so the standard library's scanner reads next. Invalid UTF-8 within a record is
+left to the mapping, which parks that record alone.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def _decimal(text: str) -> Decimal:
     try:
         number = Decimal(text)
     except InvalidOperation:
-        raise ValueError("beyond what decimals hold") from None
+        raise ValueError("beyond the range of decimals") from None
     if abs(number.adjusted()) > EXPONENT_MAX:
         raise ValueError("beyond what can be written out")
     return number
@@ -66,32 +67,31 @@ def decode(text: bytes) -> Any:
 
 
 def encode(value: Any) -> bytes:
-    """Compact UTF-8 JSON of `value`, members in their order: for records that an author has reshaped. Decimals, which
-    `decode` reads fractions as, are numbers again."""
+    """Compact UTF-8 JSON, members in their order, decimals as numbers: for records that an author reshapes."""
     return _ENCODER.encode(value)
 
 
 def member(text: bytes, path: Path) -> bytes:
     """The bytes of the member at `path` (empty: `text` itself); raises Missing or NotJson."""
-    begun = False
+    is_member = False
     while path:
-        if begun and text == b"null":
+        if is_member and text == b"null":
             raise NullBefore(f"no member {spelled(path)}")
         found = members(text)
         name, path = _step(found, path)
         if name not in found:
             raise Missing(f"no member {name}")
-        text, begun = found[name], True
+        text, is_member = found[name], True
     return text
 
 
 def spelled(path: Path) -> str:
-    """`path` as it may stand in an error."""
+    """`path` for an error text."""
     return path if isinstance(path, str) else "/".join(path)
 
 
 def _step(found: Container[str], path: Path) -> tuple[str, Path]:
-    """The name to go on with, and the path beyond it."""
+    """The next name of `path` among `found`, and the path below it."""
     if isinstance(path, tuple):
         return path[0], path[1:]
     name, beyond = path, ""
@@ -122,15 +122,15 @@ def members(text: bytes) -> dict[str, bytes]:
         return dict(_slow_object(text))
 
 
-# The slow way, for what msgspec refuses although the grammar allows it. Bytes that are not UTF-8 pass through as
-# surrogate escapes, so that what is cut out is still what the source sent.
+# The slow way, for texts that msgspec refuses although the grammar allows them. Bytes that are not UTF-8 become
+# surrogate escapes, so that the slices are still the bytes that the source sent.
 
 
 def _refuse_constant(_: str) -> Any:
     raise ValueError("NaN and Infinity are not JSON")
 
 
-# Of what it reads only the end counts.
+# Only the end of a value counts; the value is dropped.
 _SCANNER = json.JSONDecoder(parse_float=str, parse_constant=_refuse_constant)
 
 
@@ -146,7 +146,7 @@ def _decode_with_standard_library(text: bytes) -> Any:
 
 
 def _refused(error: ValueError) -> NotJson:
-    """What the standard library refused, and where, without a word of the text."""
+    """What the standard library refused, and where. Nothing of the text is quoted."""
     if isinstance(error, json.JSONDecodeError):
         return NotJson(f"not valid JSON at character {error.pos + 1}")
     return NotJson("NaN, Infinity, or a number out of range")

@@ -1,4 +1,4 @@
-"""Names: of topics, consumer groups and transactional ids. One place spells them, everything else asks here."""
+"""The names of topics, consumer groups and transactional ids. No other module spells them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ STAGES = (INGRESS_POLLER, INGRESS_CDC, MAPPER, MERGER, SINK_POSTGRES)
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """All names of one pipeline; `prefix` (default empty) lets several pipelines share a cluster."""
+    """All names of one pipeline. `prefix` lets several pipelines share a cluster."""
 
     prefix: str = ""
 
     def raw(self, source: str, stream: str) -> str:
-        """`stream` of CDC is `schema.table`."""
+        """For CDC, `stream` is `schema.table`."""
         return f"{self.raw_prefix}{source}.{stream}"
 
     @property
     def raw_prefix(self) -> str:
-        """What the name of every raw topic begins with."""
+        """The beginning of every raw topic's name."""
         return f"{self.prefix}raw."
 
     def responses(self, source: str) -> str:

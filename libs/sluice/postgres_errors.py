@@ -1,7 +1,7 @@
-"""What sources and sinks share of psycopg's errors: the policy, and what may be told. Never a row's content.
+"""psycopg's errors, for sources and sinks alike: the policy, and a text without any content of a row.
 
-Postgres quotes values in MESSAGE and DETAIL of data errors, and whoever wrote a function or trigger quotes what they
-like; so of those only SQLSTATE, place and the function's name and line are told.
+Postgres quotes values in MESSAGE and DETAIL of data errors, and the author of a function or trigger may quote any. Of
+these errors the text has only SQLSTATE, place and the function's name and line.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sluice.errors import DeadRecord, EnvironmentFault, SluiceError, Transient, 
 
 # In CONTEXT: `PL/pgSQL function golden.guard() line 3 at RAISE`. None of our statements calls a function of a user.
 _FUNCTION = re.compile(r"^(?:PL/\w+|SQL) function .*$", re.MULTILINE)
-# Raised by somebody's code even where CONTEXT does not say so.
+# Raised by code of a user even where CONTEXT does not say so.
 _RAISED = ("P0", "09", "2F", "38", "39")
 _NEXT_STEPS = {
     "25006": "the server is a standby, or read-only: point the dsn at one that takes writes",
@@ -23,14 +23,14 @@ _NEXT_STEPS = {
     "42P05": "connect directly, or through a pooler in session mode: this one keeps no prepared statements",
     "53100": "free disk space on the database server",
     "53400": "raise the server's limit that the message names",
-    "XX": "look at the database server's log: the server itself has failed",
-    "58": "look at the database server's log and its disks",
+    "XX": "read the database server's log: the server itself has failed",
+    "58": "read the database server's log and check its disks",
     "F0": "correct the server's configuration files",
 }
 
 
 def policy_of(error: psycopg.Error) -> type[SluiceError] | None:
-    """What to do about `error`; None = a stop. What a function raises is its author's, whatever code they chose."""
+    """What to do about `error`; None = a stop. An error that a function raises never stops, whatever its code."""
     if error.sqlstate is None:
         # A DataError without a state is psycopg's own: it refused to send the value (a NUL, a lone surrogate).
         if isinstance(error, psycopg.DataError):
@@ -41,7 +41,7 @@ def policy_of(error: psycopg.Error) -> type[SluiceError] | None:
 
 
 def raised_in(error: psycopg.Error) -> str:
-    """The function that raised `error`, with its line; empty where it was the server itself."""
+    """The function that raised `error`, with its line; empty where the server itself did."""
     found = _FUNCTION.search(error.diag.context or "")
     if found:
         return found.group()
@@ -49,13 +49,13 @@ def raised_in(error: psycopg.Error) -> str:
 
 
 def code_of(error: psycopg.Error) -> str:
-    """The error's class, SQLSTATE and, where a function raised it, which."""
+    """The error's class, its SQLSTATE and the function that raised it, if one did."""
     function = raised_in(error)
     return f"{type(error).__name__} ({error.sqlstate or 'no SQLSTATE'}){f' of {function}' if function else ''}"
 
 
 def why(error: psycopg.Error) -> str:
-    """What Postgres says where that cannot quote a row; else its code."""
+    """Postgres's message where it cannot quote a row, else `code_of`."""
     quotes_values = classify_sqlstate(error.sqlstate) is DeadRecord
     if quotes_values or raised_in(error) or not error.diag.message_primary:
         return code_of(error)
@@ -63,7 +63,7 @@ def why(error: psycopg.Error) -> str:
 
 
 def next_step(error: psycopg.Error) -> str | None:
-    """What is right for a source and a sink alike; None where that depends."""
+    """The next step that is right for sources and sinks alike; None where they differ."""
     state = error.sqlstate or ""
     return _NEXT_STEPS.get(state) or _NEXT_STEPS.get(state[:2])
 
@@ -74,6 +74,6 @@ def unknown(error: psycopg.Error, where: str) -> UnknownCode:
     return UnknownCode(
         where,
         f"Postgres says {code_of(error)}, " + (f"which {reason}" if reason else "a code that Sluice does not know"),
-        "start it again: it goes on from what is durable. If this comes back, look at the database server's log of "
-        "this time, and report this line",
+        "start it again: it goes on from what is durable. If this returns, read the database server's log of this "
+        "time, and report this line",
     )

@@ -15,7 +15,7 @@ import structlog
 
 from sluice.cdc.connection import Connection, connect
 from sluice.cdc.slots import rows, slot_state, wal_end
-from sluice.errors import fault_text, told
+from sluice.errors import fault_text, log_text
 from sluice.telemetry.health import Health
 from sluice.telemetry.metrics import RETAINED_WAL_BYTES
 from sluice_ingress_cdc.observation import Look
@@ -84,7 +84,7 @@ class Upkeep:
             if self._ended.is_set():
                 return
             if self._health.faults.get(about) != fault_text(error):
-                log.warning(f"no {name}", source=self._slot.source, why=told(error))
+                log.warning(f"no {name}", source=self._slot.source, why=log_text(error))
             self._health.fault(about, fault_text(error))
         else:
             self._health.resolve(about)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 from confluent_kafka import Consumer, TopicPartition
 
-from sluice.errors import SettingsError, SluiceError, fault_text, told
+from sluice.errors import SettingsError, SluiceError, fault_text, log_text
 from sluice.ingress.backpressure import Flow, LagBounds, counted_lag, highest_committed, next_flow
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.faults import kafka_errors
@@ -121,7 +121,7 @@ class BackPressure:
         except Exception as error:
             why = f"polling stays {self.flow.name.lower()}, lag is not known: {fault_text(error)}"
             if self._health.faults.get(BACK_PRESSURE) != why and not isinstance(error, SluiceError):
-                log.error("lag not measured", why=told(error))
+                log.error("lag not measured", why=log_text(error))
             self._health.fault(BACK_PRESSURE, why)
         else:
             self._health.resolve(BACK_PRESSURE)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_va
 from sluice.connector.auth import Auth, NoAuth
 from sluice.connector.fetch import Fetcher
 from sluice.connector.stream import Stream
-from sluice.errors import SettingsError, meant
+from sluice.errors import SettingsError, suggestion
 from sluice.http import Limits
 
 
@@ -54,7 +54,7 @@ def _mistakes(kind: type[ConnectorSettings], error: ValidationError, unset: Coll
     for one in error.errors(include_input=False, include_url=False, include_context=False):
         location = tuple(map(str, one["loc"]))
         if one["type"] == "extra_forbidden":
-            why = f"no such setting ({meant(location[-1], kind.model_fields)})"
+            why = f"no such setting ({suggestion(location[-1], kind.model_fields)})"
         elif one["type"] == "missing":
             why = "it is needed, and left out"
         elif location and location[0] in unset:
@@ -118,7 +118,7 @@ class Connector(Generic[S]):
             yield from _mistakes(cls.settings_type, error, unset)
         for name in streams:
             if name not in cls.streams:
-                yield Mistake(("streams", name), f"the connector has no such stream ({meant(name, cls.streams)})")
+                yield Mistake(("streams", name), f"the connector has no such stream ({suggestion(name, cls.streams)})")
             elif not (isinstance(cls.streams[name], type) and issubclass(cls.streams[name], Stream)):
                 yield Mistake(("streams", name), f"{cls.__name__}.streams has no class of a stream under this name")
         if callable(vars(cls).get("login")) and cls.auth is Connector.auth:

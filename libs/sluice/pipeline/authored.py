@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from sluice.entities import Entity, EntityContract, Mapping, Prefer
-from sluice.errors import SettingsError, SluiceError, meant
+from sluice.errors import SettingsError, SluiceError, suggestion
 from sluice.mapping_code import code_of
 from sluice.pipeline.load import place_in_file
 from sluice.pipeline.model import Pipeline, PollSource
@@ -53,7 +53,7 @@ def load_mappings(pipeline: Pipeline) -> list[Mapping]:
                 declared = [f"{one.source}.{one.stream}" for one in pipeline.streams()]
                 raise SettingsError(
                     f"{module.__file__}: mapping {value.name} reads {read}, which {pipeline.file} does not "
-                    f"declare ({meant(read, declared)})"
+                    f"declare ({suggestion(read, declared)})"
                 )
             seen[value.name] = value
     for mapping in seen.values():
@@ -71,8 +71,8 @@ def require_ranked_sources(pipeline: Pipeline, contracts: Mapping_[str, EntityCo
                 if source not in pipeline.sources:
                     raise SettingsError(
                         f"{pipeline.entities}.{contract.record_name}.{field}: {rule.name} ranks source {source}, which "
-                        f"{pipeline.file} does not declare ({meant(source, pipeline.sources)}). A source that is gone "
-                        "is taken out of the rule as well"
+                        f"{pipeline.file} does not declare ({suggestion(source, pipeline.sources)}). A source that is "
+                        "gone is taken out of the rule as well"
                     )
 
 
@@ -87,7 +87,7 @@ def load_connector(pipeline: Pipeline, source: str) -> Any:
         return getattr(module, class_name)
     except AttributeError:
         own = [n for n, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
-        told = f"no class {class_name} in {module.__file__} ({meant(class_name, own)})"
+        told = f"no class {class_name} in {module.__file__} ({suggestion(class_name, own)})"
         raise SettingsError(f"{place_in_file(pipeline, 'sources', source, 'poll')}: {told}") from None
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sluice.entities import Claim, Mapping
-from sluice.errors import DeadRecord, SettingsError, meant
+from sluice.errors import DeadRecord, SettingsError, suggestion
 from sluice.pipeline.model import Pipeline
 
 _TOLD_MAX = 3
@@ -76,5 +76,5 @@ def require_example_folders(pipeline: Pipeline) -> None:
             if folder.name not in known:
                 place = folder.relative_to(pipeline.root)
                 raise SettingsError(
-                    f"{place}: source {source} has no stream {folder.name} ({meant(folder.name, known)})"
+                    f"{place}: source {source} has no stream {folder.name} ({suggestion(folder.name, known)})"
                 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from sluice.errors import SettingsError, meant
+from sluice.errors import SettingsError, suggestion
 from sluice.json_schema import JsonSchema
 from sluice.pipeline.examples import examples_of, read_example
 from sluice.pipeline.model import Pipeline
@@ -23,7 +23,7 @@ def require_examples_follow_schemas(pipeline: Pipeline) -> None:
             name = file.relative_to(pipeline.root)
             if file.stem not in declared.streams:
                 raise SettingsError(
-                    f"{name}: source {source} has no stream {file.stem} ({meant(file.stem, declared.streams)})"
+                    f"{name}: source {source} has no stream {file.stem} ({suggestion(file.stem, declared.streams)})"
                 )
             _require_followed(pipeline, source, file.stem, JsonSchema(file))
 

@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 import sluice
 from sluice.errors import SettingsError
 from sluice.settings.kafka import KafkaSettings
-from sluice.settings.variables import known_variables, told_unknown, unknown_variables, unreadable_variables
+from sluice.settings.variables import known_variables, unknown_text, unknown_variables, unreadable_variables
 
 
 class RegistrySettings(BaseModel):
@@ -30,17 +30,17 @@ class RegistrySettings(BaseModel):
     def _address(cls, url: str) -> str:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("an address begins with http:// or https:// and names a host")
+            raise ValueError("an address starts with http:// or https:// and names a host")
         return url
 
 
 class TelemetrySettings(BaseModel):
-    """Where `/healthz`, `/readyz` and `/metrics` are served; port 0 takes a free one, told in `<state>/run`."""
+    """Where `/healthz`, `/readyz` and `/metrics` are served. Port 0 takes a free one, written to `<state>/run`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = Field(default="127.0.0.1", description="Where `/healthz`, `/readyz` and `/metrics` are served.")
-    port: int = Field(default=0, ge=0, le=65_535, description="Its port; 0 takes a free one, told in `<state>/run`.")
+    port: int = Field(default=0, ge=0, le=65_535, description="Its port; 0 takes a free one, see `<state>/run`.")
 
 
 def default_schemas_dir() -> Path:
@@ -49,7 +49,7 @@ def default_schemas_dir() -> Path:
 
 
 class StageSettings(BaseSettings):
-    """What every stage is told. A stage's own settings inherit from this; `description` is what an operator reads."""
+    """The settings of every stage; those of a single stage inherit from them. Operators read each `description`."""
 
     model_config = SettingsConfigDict(
         env_prefix="SLUICE_", env_nested_delimiter="__", frozen=True, extra="ignore", env_ignore_empty=True
@@ -57,7 +57,7 @@ class StageSettings(BaseSettings):
 
     pipeline: Path = Field(default=Path("pipeline.yaml"), description="The pipeline's file, or its folder.")
     state_dir: Path = Field(
-        default=Path(".sluice"), description="Local state, which can be lost: it is restored from Kafka."
+        default=Path(".sluice"), description="Local state. It may be lost: it is restored from Kafka."
     )
     instance: str = Field(
         default="0",
@@ -68,19 +68,19 @@ class StageSettings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     registry: RegistrySettings = RegistrySettings()
     schemas_dir: Path = Field(
-        default=default_schemas_dir(), description="The folder `schemas`, where it is not beside the installed code."
+        default=default_schemas_dir(), description="The folder `schemas`, where it is not next to the installed code."
     )
     telemetry: TelemetrySettings = TelemetrySettings()
     batch_bytes_max: int = Field(
-        default=3 * 1024 * 1024, ge=1, description="Output at which a batch, which is one transaction, is cut."
+        default=3 * 1024 * 1024, ge=1, description="Bytes of output at which a batch ends. A batch is one transaction."
     )
     batch_records_max: int = Field(
-        default=5_000, ge=1, le=1_000_000, description="Records that are asked for at a time."
+        default=5_000, ge=1, le=1_000_000, description="The most records that are read at once."
     )
     renew_records_after_s: float = Field(
         default=3_600.0,
         ge=0,
-        description="How often a partition's record is written again although nothing happened in the partition.",
+        description="How often the record of an idle partition is written again.",
     )
 
     @property
@@ -93,9 +93,9 @@ S = TypeVar("S", bound=StageSettings)
 
 
 def read_settings(kind: type[S], pipeline: Path | None = None) -> S:
-    """The process's settings; SettingsError names the variables that are wrong, never their values.
+    """The process's settings. SettingsError names the variables that are wrong, never their values.
 
-    `pipeline`: the one that a command is about, where no variable tells it.
+    `pipeline`: the pipeline that a command was given, in place of SLUICE_PIPELINE.
     """
     chosen = pipeline or Path(os.environ.get("SLUICE_PIPELINE") or "pipeline.yaml")
     wrong = [*unreadable_variables(kind, os.environ), *unknown_variables(kind, os.environ, chosen)]
@@ -110,7 +110,7 @@ def read_settings(kind: type[S], pipeline: Path | None = None) -> S:
 def _problem(kind: type[S], error: ErrorDetails) -> str:
     known, parts = set(known_variables(kind)), [str(part) for part in error["loc"]]
     if error["type"] == "extra_forbidden":
-        return told_unknown(variable_of(parts), known)
+        return unknown_text(variable_of(parts), known)
     length = max((n for n in range(len(parts) + 1) if variable_of(parts[:n]) in known), default=len(parts))
     return ": ".join([variable_of(parts[:length]), *parts[length:], error["msg"].removeprefix("Value error, ")])
 
@@ -120,7 +120,7 @@ def variable_of(parts: list[str]) -> str:
 
 
 def require_writable(folder: Path) -> None:
-    """Raises SettingsError where no state can be kept in `folder`."""
+    """Raises SettingsError where no file can be written in `folder`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

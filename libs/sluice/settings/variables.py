@@ -1,4 +1,4 @@
-"""The environment variables that Sluice knows: whoever misspells one is told, instead of running with a default."""
+"""The environment variables that Sluice knows. A misspelt one is an error, because its default would run unnoticed."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from pydantic.fields import FieldInfo
 
 PREFIX = "SLUICE_"
 # Of the command line, the embedded servers, the demo, the examples and the tests.
-BESIDE_STAGES = (
+OTHER_VARIABLES = (
     "SLUICE_ARTIFACTS_DIR",
     "SLUICE_CACHE_DIR",
     "SLUICE_POSTGRES_DSN",
     "SLUICE_SCENARIO_LOGS",
     "SLUICE_SEED",
 )
-OF_TESTS = "SLUICE_TEST_"
-# Of single stages: one environment often serves all of them.
-OF_STAGES = (
+TEST_PREFIX = "SLUICE_TEST_"
+# Settings of single stages: one environment often serves all stages.
+STAGE_VARIABLES = (
     "SLUICE_FEEDBACK_INTERVAL_S",
     "SLUICE_LINGER_S",
     "SLUICE_POLLER",
@@ -33,13 +33,13 @@ OF_STAGES = (
     "SLUICE_WATCH_INTERVAL_S",
     "SLUICE_WATERMARK_INTERVAL_S",
 )
-# Kubernetes tells every container the addresses of the services beside it: `sluice-kafka` is SLUICE_KAFKA_PORT=tcp://….
+# Kubernetes gives each container the addresses of its namespace's services: `sluice-kafka` is SLUICE_KAFKA_PORT=tcp://….
 _SERVICE = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")
 _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://.*")
 
 
 class Variable(NamedTuple):
-    """A variable of a settings class: `default` and `allowed` as people write them, `what` it does."""
+    """A variable of a settings class: `default` and `allowed` as a person writes them, `what` it does."""
 
     name: str
     default: str
@@ -48,7 +48,7 @@ class Variable(NamedTuple):
 
 
 def variables_of(kind: type[BaseModel], prefix: str = PREFIX) -> Iterator[Variable]:
-    """Every variable of a settings class, in the order of its fields, those of its parts in their place."""
+    """Every variable of a settings class in the order of its fields, with those of its parts."""
     for name, field in kind.model_fields.items():
         variable = f"{prefix}{name.upper()}"
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
@@ -60,12 +60,12 @@ def variables_of(kind: type[BaseModel], prefix: str = PREFIX) -> Iterator[Variab
 
 def _spelled(default: object) -> str:
     if isinstance(default, Path) and default.is_absolute():
-        return f"{default.name} beside the code"
+        return f"{default.name} next to the code"
     return json.dumps(default) if isinstance(default, dict | list) else str(default)
 
 
 def _allowed(field: FieldInfo) -> str:
-    """The values that are taken: a choice, or the bounds of a number."""
+    """The allowed values: a choice, or the bounds of a number."""
     if get_origin(field.annotation) is Literal:
         return ", ".join(map(str, get_args(field.annotation)))
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
@@ -83,20 +83,20 @@ def known_variables(kind: type[BaseModel], prefix: str = PREFIX) -> Iterator[str
 
 
 def unknown_variables(kind: type[BaseModel], environment: Mapping[str, str], pipeline: Path) -> Iterator[str]:
-    """What is wrong with each `SLUICE_…` that nothing reads. A pipeline may keep its own secrets under such a name."""
-    known = {*known_variables(kind), *BESIDE_STAGES, *OF_STAGES}
+    """An error text for each `SLUICE_…` that nothing reads. The pipeline file may name its own secrets so."""
+    known = {*known_variables(kind), *OTHER_VARIABLES, *STAGE_VARIABLES}
     maps = tuple(_maps(kind))
     tops = {name.partition("__")[0] for name in known}
     for variable, value in environment.items():
         name = variable.upper()
-        if not name.startswith(PREFIX) or name.startswith(OF_TESTS) or name in known or _is_service(name, value):
+        if not name.startswith(PREFIX) or name.startswith(TEST_PREFIX) or name in known or _is_service(name, value):
             continue
         if any(name.startswith(f"{several}__") for several in maps):
             continue  # a member of a map: SLUICE_KAFKA__OPTIONS__sasl.password
         if "__" in name and name.partition("__")[0] in tops - set(known_parts(kind)):
             continue  # a part of another stage's settings
-        if not _stands_in(pipeline, variable):
-            yield told_unknown(variable, known)
+        if not _names(pipeline, variable):
+            yield unknown_text(variable, known)
 
 
 def _maps(kind: type[BaseModel], prefix: str = PREFIX) -> Iterator[str]:
@@ -107,9 +107,9 @@ def _maps(kind: type[BaseModel], prefix: str = PREFIX) -> Iterator[str]:
             yield from _maps(field.annotation, f"{prefix}{name.upper()}__")
 
 
-def told_unknown(variable: str, known: Iterable[str]) -> str:
-    meant = get_close_matches(variable.upper(), known, 1)
-    return f"{variable}: no such setting" + (f"; is {meant[0]} meant?" if meant else "")
+def unknown_text(variable: str, known: Iterable[str]) -> str:
+    close = get_close_matches(variable.upper(), known, 1)
+    return f"{variable}: no such setting" + (f"; is {close[0]} meant?" if close else "")
 
 
 def known_parts(kind: type[BaseModel]) -> Iterator[str]:
@@ -120,7 +120,7 @@ def known_parts(kind: type[BaseModel]) -> Iterator[str]:
 
 
 def unreadable_variables(kind: type[BaseModel], environment: Mapping[str, str], prefix: str = PREFIX) -> Iterator[str]:
-    """What is wrong with each variable that holds several values at once, as JSON, and cannot be read."""
+    """An error text for each variable that should contain JSON (an object or a list) and does not."""
     given = {name.upper(): value for name, value in environment.items()}
     for name, field in kind.model_fields.items():
         variable, part = f"{prefix}{name.upper()}", field.annotation
@@ -140,7 +140,7 @@ def _is_service(name: str, value: str) -> bool:
     return bool(_SERVICE.fullmatch(name) or (name.endswith("_PORT") and _SERVICE_ADDRESS.fullmatch(value)))
 
 
-def _stands_in(pipeline: Path, variable: str) -> bool:
+def _names(pipeline: Path, variable: str) -> bool:
     file = pipeline / "pipeline.yaml" if pipeline.is_dir() else pipeline
     try:
         return variable in file.read_text("utf-8", "replace")

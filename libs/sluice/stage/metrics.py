@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import structlog
 from prometheus_client import Gauge
 
-from sluice.errors import told
+from sluice.errors import log_text
 from sluice.kafka.log import Partition
 from sluice.stage.assignment import Assignment
 from sluice.stage.batch import Batch
@@ -100,7 +100,7 @@ class StageMetrics:
         now = time.monotonic()
         if now >= self._next_log_at:
             self._next_log_at = now + LOG_EVERY_S
-            log.warning("lag not measured; the metric keeps its last value", group=self._group, why=told(error))
+            log.warning("lag not measured; the metric keeps its last value", group=self._group, why=log_text(error))
 
     def _set_lag(self, at: Partition, records: int) -> None:
         topic, partition = at

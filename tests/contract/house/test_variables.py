@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sluice.settings.stage import StageSettings
-from sluice.settings.variables import BESIDE_STAGES, OF_STAGES, OF_TESTS, known_variables
+from sluice.settings.variables import OTHER_VARIABLES, STAGE_VARIABLES, TEST_PREFIX, known_variables
 from sluice_ingress_cdc.settings import CdcSettings
 from sluice_ingress_poller.settings import PollerSettings
 from sluice_sink_postgres.settings import SinkSettings
@@ -20,12 +20,12 @@ OF_ALL = set(known_variables(StageSettings))
 
 def test_the_variables_of_single_stages_are_known_to_all() -> None:
     of_stages = {name for kind in STAGES for name in known_variables(kind)} - OF_ALL
-    assert {name for name in of_stages if "__" not in name} == set(OF_STAGES)
+    assert {name for name in of_stages if "__" not in name} == set(STAGE_VARIABLES)
 
 
 @pytest.mark.parametrize("suffix", [".py", ".yaml", ".yml", ".md", ".tpl"])
 def test_every_variable_that_is_named_anywhere_is_known(suffix: str) -> None:
-    known = {*(name for kind in STAGES for name in known_variables(kind)), *BESIDE_STAGES}
+    known = {*(name for kind in STAGES for name in known_variables(kind)), *OTHER_VARIABLES}
     named = {
         (str(file), name)
         for file, text in tracked_text(suffix).items()
@@ -33,7 +33,7 @@ def test_every_variable_that_is_named_anywhere_is_known(suffix: str) -> None:
         for name in re.findall(r"\bSLUICE_[A-Z]\w*[A-Z]\b", text)
     }
     assert {
-        (file, name) for file, name in named if name not in known and not name.startswith(OF_TESTS)
+        (file, name) for file, name in named if name not in known and not name.startswith(TEST_PREFIX)
     } <= WRITTEN_WRONG
 
 

@@ -195,7 +195,7 @@ def test_a_mistake_in_the_pipeline_file_is_one_line_with_its_place(
         ({"SLUICE_KAFKA__OPTIONS__sasl.pasword": "x"}, "SLUICE_KAFKA__OPTIONS: librdkafka refuses it: No such"),
         ({"SLUICE_KAFKA__BOOTSTRAP_SERVERS": "h:1 h:2"}, "SLUICE_KAFKA__BOOTSTRAP_SERVERS: it is host:port"),
         ({"SLUICE_KAFKA__GROUP_PROTOCOL": "eager"}, "SLUICE_KAFKA__GROUP_PROTOCOL: "),
-        ({"SLUICE_REGISTRY__URL": "registry:8081"}, "SLUICE_REGISTRY__URL: an address begins with http"),
+        ({"SLUICE_REGISTRY__URL": "registry:8081"}, "SLUICE_REGISTRY__URL: an address starts with http"),
         ({"SLUICE_TELEMETRY__PORT": "99999"}, "SLUICE_TELEMETRY__PORT: "),
         ({"SLUICE_TELEMETRY__PORT": "-1"}, "SLUICE_TELEMETRY__PORT: "),
         ({"SLUICE_BATCH_BYTES_MAX": "-1"}, "SLUICE_BATCH_BYTES_MAX: "),
@@ -220,7 +220,7 @@ def test_a_variable_that_is_wrong_is_one_line_with_its_name(
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        (["dev", "up", "--state-dir", "/proc/nobody"], "state directory /proc/nobody: nothing can be written there"),
+        (["dev", "up", "--state-dir", "/proc/nobody"], "state directory /proc/nobody: cannot be written"),
         (["dev", "up", "--state-dir", "{folder}/pipeline.yaml"], "state directory {folder}/pipeline.yaml: "),
         (["schemas", "check", "--registry", "registry:8081"], "the registry's address, SLUICE_REGISTRY__URL, begins"),
     ],

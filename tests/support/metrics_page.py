@@ -16,9 +16,9 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "metrics.md"
 
 _HEAD = """# Metrics
 
-Every stage serves `/metrics` for Prometheus at `SLUICE_TELEMETRY__HOST` and `SLUICE_TELEMETRY__PORT`, with `/readyz`
-and `/healthz`. These are all of them, next to those of the process and of Python that the client library adds. A name
-that has a unit ends with it, a counter's with `_total`. No label contains a key or a value of a record.
+Every stage serves `/metrics` for Prometheus at `SLUICE_TELEMETRY__HOST` and `SLUICE_TELEMETRY__PORT`, together with
+`/readyz` and `/healthz`. The table lists all metrics of Sluice; the client library adds metrics of the process and of
+Python. A name ends with its unit, or with `_total` for a counter. No label contains a key or a value of a record.
 
 | metric | type | labels | what |
 |---|---|---|---|
@@ -26,12 +26,12 @@ that has a unit ends with it, a counter's with `_total`. No label contains a key
 
 
 def page() -> str:
-    """The page as the code has it."""
+    """The page that fits the code."""
     return _HEAD + "".join(f"{row}\n" for row in _rows())
 
 
 def every_metric() -> dict[str, Counter | Gauge | Histogram]:
-    """All metrics by the name they are served under."""
+    """All metrics by their served name."""
     found = [one for one in vars(metrics).values() if isinstance(one, Counter | Gauge | Histogram)]
     return {_name(one): one for one in found}
 

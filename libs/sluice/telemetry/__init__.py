@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import structlog
 
@@ -26,27 +26,27 @@ log = structlog.get_logger()
 
 @contextmanager
 def telemetry(settings: StageSettings, stage: str) -> Iterator[Health]:
-    """Logs configured, `/healthz`, `/readyz`, `/metrics` served and faults written for as long as the stage runs.
+    """Configure logs, serve `/healthz`, `/readyz` and `/metrics`, and write faults to Kafka, while the block runs.
 
-    What ends the stage is its last fault. Raises SettingsError.
+    An exception that ends the block is the stage's last fault. Raises SettingsError.
     """
     configure_logs(stage)
     require_writable(settings.state_dir)
     names = load_pipeline(settings.pipeline).names
     writer = FaultWriter(settings.kafka, names.faults, stage, settings.process_name)
 
-    def told(about: str, active: ActiveFault | None) -> None:
-        measured(stage, about, active)
-        writer.notes.told(about, active)
+    def on_change(about: str, fault: ActiveFault | None) -> None:
+        set_fault_metric(stage, about, fault)
+        writer.buffer.changed(about, fault)
 
-    health = Health(on_change=told)
+    health = Health(on_change=on_change)
     suffix = "" if settings.instance == "0" else f".{settings.instance}"
     run_file = settings.state_dir / "run" / f"{stage}{suffix}.json"
     server = TelemetryServer(settings.telemetry.host, settings.telemetry.port, health, run_file)
 
     def silent(for_s: float) -> None:
         if KAFKA in health.faults:
-            log.error("fault stands", about=KAFKA, why=silence_of(settings.kafka), for_s=round(for_s))
+            log.error("fault still active", about=KAFKA, why=silence_of(settings.kafka), for_s=round(for_s))
         health.fault(KAFKA, silence_of(settings.kafka))
 
     watch = KafkaWatch(settings.kafka, names.faults, silent, lambda: health.resolve(KAFKA))
@@ -55,30 +55,28 @@ def telemetry(settings: StageSettings, stage: str) -> Iterator[Health]:
     try:
         yield health
     except Exception as error:
-        health.fault(PROCESS, ended_by(error))
+        health.fault(PROCESS, end_of_process(error))
         raise
     finally:
         watch.close()
         writer.close()
         server.close()
         for about in health.active:
-            measured(stage, about, None)
+            set_fault_metric(stage, about, None)
 
 
-def measured(stage: str, about: str, active: ActiveFault | None) -> None:
-    """The metric follows: 1 while a fault stands, and gone with it."""
-    if active is None:
-        try:
+def set_fault_metric(stage: str, about: str, fault: ActiveFault | None) -> None:
+    """Set the metric to 1 while a fault is active, and remove it when the fault is resolved."""
+    if fault is None:
+        with suppress(KeyError):
             FAULT.remove(stage, about)
-        except KeyError:
-            return
-    elif active.is_failure:
+    elif fault.is_failure:
         FAULT.labels(stage, about).set(1)
 
 
-def ended_by(error: Exception) -> str:
-    """Why a process ended, without the words of others: they may quote a record."""
+def end_of_process(error: Exception) -> str:
+    """Why a process ended. Without the text of a foreign exception, which may quote a record."""
     if isinstance(error, SluiceError):
-        return f"it ended: {error}"
-    told = f"Bug: {error}" if isinstance(error, Bug) else type(error).__name__
-    return f"a bug of ours ended it ({told}). Next: start it again; if it ends again, its log has the frames to report"
+        return f"the process ended: {error}"
+    reason = f"Bug: {error}" if isinstance(error, Bug) else type(error).__name__
+    return f"a bug in Sluice ended the process ({reason}). Next: restart it; if it ends again, report its log"

@@ -1,5 +1,4 @@
-"""A active fault as a record of `sluice.faults`: key `<stage>/<instance>/<about>`, a value as JSON, null once it is
-over."""
+"""An active fault as a record of `sluice.faults`: key `<stage>/<instance>/<about>`, value JSON, null when resolved."""
 
 from __future__ import annotations
 
@@ -10,13 +9,13 @@ import orjson
 from sluice.telemetry.health import ActiveFault
 
 VERSION = 1
-# So often what stands is said anew: who reads can tell a fault from one whose process is gone.
+# An active fault is written again at this interval, so that a reader can tell it from one whose process has ended.
 REPEATED_EVERY_S = 30.0
 
 
 class FaultRecord(NamedTuple):
-    """A fault that a process told. `since_us`: when it began, `at_us`: when the process last said so (Unix µs);
-    `attempts`: how many times in a row something was tried by then, 0 where nobody counts."""
+    """A fault that a process reported, since `since_us`, the last time at `at_us` (Unix µs). `attempts`: how many times
+    in a row the operation was tried by then, 0 where this is not counted."""
 
     stage: str
     instance: str
@@ -42,7 +41,7 @@ class FaultRecord(NamedTuple):
 
     @classmethod
     def from_json(cls, value: bytes) -> FaultRecord | None:
-        """None for what is no fault record, or one of a newer version."""
+        """None if `value` is no fault record, or one of a newer version."""
         try:
             read = orjson.loads(value)
             if read["v"] != VERSION:
@@ -53,17 +52,17 @@ class FaultRecord(NamedTuple):
             return None
 
 
-def prefix_of(stage: str, instance: str) -> str:
-    """What the keys of one process begin with."""
+def key_prefix(stage: str, instance: str) -> str:
+    """The common prefix of the keys of one process."""
     return f"{stage}/{instance}/"
 
 
-def key_of(stage: str, instance: str, about: str) -> bytes:
-    return f"{prefix_of(stage, instance)}{about}".encode()
+def fault_key(stage: str, instance: str, about: str) -> bytes:
+    return f"{key_prefix(stage, instance)}{about}".encode()
 
 
-def written(stage: str, instance: str, about: str, active: ActiveFault | None, now_us: int) -> bytes | None:
-    """The record's value; None, a tombstone, where nothing stands."""
-    if active is None:
+def fault_value(stage: str, instance: str, about: str, fault: ActiveFault | None, now_us: int) -> bytes | None:
+    """The value of the record; None, a tombstone, for a resolved fault."""
+    if fault is None:
         return None
-    return FaultRecord(stage, instance, about, active.why, active.since_us, now_us, active.attempts).to_json()
+    return FaultRecord(stage, instance, about, fault.why, fault.since_us, now_us, fault.attempts).to_json()

@@ -1,7 +1,7 @@
-"""Writes the faults of this process to the compacted topic `sluice.faults`, where `sluice lag` finds them.
+"""Writes the faults of this process to the compacted topic `sluice.faults`, from which `sluice lag` reads them.
 
-It only ever tries: a thread of its own, which blocks no stage and ends none. While Kafka is away, the newest state of
-each fault waits.
+It has its own thread, which blocks no stage and ends none. While Kafka does not answer, the newest state of each fault
+waits.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from sluice.errors import EnvironmentFault, SluiceError, Transient
 from sluice.kafka import KafkaSettings, clients, read_to_end
 from sluice.kafka.faults import translate
 from sluice.telemetry.fault_buffer import FaultBuffer
-from sluice.telemetry.fault_record import REPEATED_EVERY_S, key_of, prefix_of, written
+from sluice.telemetry.fault_record import REPEATED_EVERY_S, fault_key, fault_value, key_prefix
 from sluice.telemetry.health import ActiveFault, Health
-from sluice.times import now_us
 
 RETRY_S = 5.0
 ANSWER_S = 5.0
 CLOSE_S = 3.0
-# A process that is started again and again ends sooner, most often before it is started at all.
+# A process that is restarted again and again ends sooner, mostly before it has started.
 OUTLIVED_AFTER_S = 10.0
 ABSENT = ("UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC")
 
@@ -33,10 +32,10 @@ log = structlog.get_logger()
 
 
 class FaultWriter:
-    """`stage` and `instance` name the process. That the topic cannot be written is a fault too, told by `health`."""
+    """`stage` and `instance` name the process. If the topic cannot be written, `health` reports this as a fault."""
 
     def __init__(self, settings: KafkaSettings, topic: str, stage: str, instance: str) -> None:
-        self.notes = FaultBuffer()
+        self.buffer = FaultBuffer()
         self._settings, self._topic = settings, topic
         self._stage, self._instance = stage, instance
         self._stopped = threading.Event()
@@ -48,7 +47,7 @@ class FaultWriter:
         self._thread.start()
 
     def close(self) -> None:
-        """Write what waits, within a few seconds. What stands goes on active: that we stop mends nothing."""
+        """Write what waits, within a few seconds. Active faults stay active: the end of a process resolves none."""
         self._stopped.set()
         self._thread.join(CLOSE_S)
 
@@ -57,43 +56,40 @@ class FaultWriter:
         outlived_at_s = math.inf
         while not self._stopped.wait(0.2):
             health.watch()
-            if self.notes.started.is_set():
+            if self.buffer.started.is_set():
                 outlived_at_s = min(outlived_at_s, time.monotonic() + OUTLIVED_AFTER_S)
             if time.monotonic() >= outlived_at_s:
-                self.notes.outlived()
+                self.buffer.outlived()
             if time.monotonic() >= repeat_at_s:
                 repeat_at_s = time.monotonic() + REPEATED_EVERY_S
-                self.notes.repeat()
+                self.buffer.repeat()
             if not self._write(health):
                 self._stopped.wait(RETRY_S)
         self._write(health)
 
     def _write(self, health: Health) -> bool:
-        """Write what waits; whether that was possible."""
+        """Write what waits. Returns whether this succeeded."""
         taken: dict[str, ActiveFault | None] = {}
         try:
-            self._find()
+            self._require_topic()
             self._inherit()
-            taken = self.notes.take()
+            taken = self.buffer.take()
             self._send(taken)
-        except EnvironmentFault as error:
-            self.notes.give_back(taken)
-            self._found = False
-            health.fault(self._topic, f"alarms cannot be kept for `sluice lag`: {error}")
-            return False
-        except SluiceError:  # Kafka is away, and the stage says so
-            self.notes.give_back(taken)
-            return False
         except Exception as error:
-            # Of no use to anybody if it ended the thread; the next try may do.
-            self.notes.give_back(taken)
-            log.warning("faults not written", why=type(error).__name__)
+            self.buffer.give_back(taken)
+            if isinstance(error, EnvironmentFault):
+                self._found = False
+                health.fault(self._topic, f"faults cannot be written for `sluice lag`: {error}")
+            elif not isinstance(error, SluiceError):
+                # An error must not end the thread, because the next try may succeed. The stage itself reports a Kafka
+                # that does not answer.
+                log.warning("faults not written", why=type(error).__name__)
             return False
         health.resolve(self._topic)
         return True
 
-    def _find(self) -> None:
-        """Raises EnvironmentFault where the topic does not exist: pipelines may be older than it."""
+    def _require_topic(self) -> None:
+        """Raises EnvironmentFault if the topic does not exist, as in a pipeline that is older than the topic."""
         if self._found:
             return
         try:
@@ -107,15 +103,15 @@ class FaultWriter:
         self._found = True
 
     def _inherit(self) -> None:
-        """Once we are started, what an earlier process of our name told, and we did not, is over."""
-        if self._inherited or not self.notes.started.is_set():
+        """After the start, resolve the faults of an earlier process of our name that we have not reported."""
+        if self._inherited or not self.buffer.started.is_set():
             return
-        ours, left = prefix_of(self._stage, self._instance), set[str]()
+        prefix, abouts = key_prefix(self._stage, self._instance), set[str]()
         for message in read_to_end(self._settings, self._topic, {0: 0}, deadline_s=ANSWER_S):
             key = (message.key() or b"").decode(errors="replace")
-            if key.startswith(ours):
-                (left.add if message.value() else left.discard)(key.removeprefix(ours))
-        self.notes.inherit(left)
+            if key.startswith(prefix):
+                (abouts.add if message.value() else abouts.discard)(key.removeprefix(prefix))
+        self.buffer.inherit(abouts)
         self._inherited = True
 
     def _send(self, states: Mapping[str, ActiveFault | None]) -> None:
@@ -129,18 +125,18 @@ class FaultWriter:
 
         producer = self._producer or clients.producer(self._settings)
         self._producer = producer
-        at_us = now_us()
+        now_us = time.time_ns() // 1_000
         try:
-            for about, active in states.items():
-                value = written(self._stage, self._instance, about, active, at_us)
-                key = key_of(self._stage, self._instance, about)
+            for about, fault in states.items():
+                value = fault_value(self._stage, self._instance, about, fault, now_us)
+                key = fault_key(self._stage, self._instance, about)
                 producer.produce(self._topic, value, key, 0, on_delivery=report)
             unanswered = producer.flush(ANSWER_S)
         except KafkaException as error:
             refused.append(error.args[0])
             unanswered = 0
         if refused or unanswered:
-            # A new client the next time: what this one still holds would be written behind newer states.
+            # Use a new client next time: the records in this one's queue would be written after newer states.
             producer.purge()
             self._producer = None
             doing = f"writing {self._topic}"

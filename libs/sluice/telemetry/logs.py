@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on stderr, or coloured lines on a terminal. Never record content, never a secret."""
+"""Logs: one JSON object a line on stderr, or coloured lines on a terminal. No record, no secret."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from sluice.errors import frames_of
 
 
 def _frames(exc_info: structlog.typing.ExcInfo) -> str:
-    """Frames without locals, messages and notes: each of these may hold a record."""
+    """Frames without locals, messages and notes, because each of these may contain a record."""
     return frames_of(exc_info[1])
 
 
 def configure_logs(stage: str) -> None:
-    """Send the standard library's and structlog's events through one formatter, with the stage's name on each."""
+    """Format the events of the standard library and of structlog in one way, with the stage's name on each."""
 
     def named(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        # Not by a context variable: those stay behind in the thread that set them.
+        # Not by a context variable, which is set in one thread only.
         event.setdefault("stage", stage)
         return event
 

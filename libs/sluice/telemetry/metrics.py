@@ -1,4 +1,4 @@
-"""The metrics, a closed list: a name stands here or it does not exist."""
+"""The metrics: a closed list. A metric that is not in this file does not exist."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ from prometheus_client import Counter, Gauge, Histogram
 
 RECORDS = Counter(
     "sluice_records_total",
-    "Records by what became of them: mapped, unchanged, superseded, filtered, dead, skipped; of ingress published, "
-    "unchanged, conflicting, deleted, dead.",
+    "Records by outcome: mapped, unchanged, superseded, filtered, dead, skipped; in ingress: published, unchanged, "
+    "conflicting, deleted, dead.",
     ["stage", "topic", "outcome"],
 )
-LAG_RECORDS = Gauge("sluice_lag_records", "Records that the group has not done yet.", ["group", "topic", "partition"])
+LAG_RECORDS = Gauge(
+    "sluice_lag_records", "Records that the group has not processed yet.", ["group", "topic", "partition"]
+)
 LAG_SECONDS = Gauge(
-    "sluice_lag_seconds", "Age of the oldest record that the group has not done yet.", ["group", "topic", "partition"]
+    "sluice_lag_seconds",
+    "Age of the oldest record that the group has not processed yet.",
+    ["group", "topic", "partition"],
 )
 DEAD_LETTERS = Counter(
     "sluice_dead_letters_total",
-    "Dead letters, by their header `sluice-cause`, a hash; `sluice lag` tells causes in words.",
+    "Dead letters by their header `sluice-cause`, a hash; `sluice lag` shows the causes in words.",
     ["stage", "cause"],
 )
 BATCH_SECONDS = Histogram(
@@ -27,14 +31,14 @@ BATCH_SECONDS = Histogram(
 )
 FRESHNESS = Histogram(
     "sluice_freshness_seconds",
-    "Time from the change in the source to the committed golden row: from the commit, or from the time that a polled "
-    "record names, else from when it was fetched.",
+    "Time from the change in the source to the commit of the golden row. The change is the commit in a followed "
+    "database, the time that a polled record names, or else the time when it was fetched.",
     ["entity"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800),
 )
 SOURCE_ERRORS = Counter(
     "sluice_source_errors_total",
-    "Requests to a polled source that failed, by its answer: a status, refused-page or no-answer.",
+    "Failed requests to a polled source by its answer: a status, refused-page or no-answer.",
     ["source", "stream", "answer"],
 )
 SCHEMA_VIOLATIONS = Counter(
@@ -45,7 +49,7 @@ SCHEMA_VIOLATIONS = Counter(
 )
 PAUSED = Gauge(
     "sluice_input_paused",
-    "1 while the stage reads no more of the topic, by the reason: dead-letters.",
+    "1 while the stage does not read the topic, by reason: dead-letters.",
     ["stage", "topic", "reason"],
 )
 CDC_TABLES = Gauge(
@@ -54,15 +58,15 @@ CDC_TABLES = Gauge(
     ["source", "table", "state"],
 )
 RETAINED_WAL_BYTES = Gauge(
-    "sluice_cdc_retained_wal_bytes", "Log that the source's server must keep for the slot.", ["source"]
+    "sluice_cdc_retained_wal_bytes", "WAL that the source's server must keep for the slot.", ["source"]
 )
 FAULT = Gauge(
     "sluice_fault",
-    "1 while a fault stands, by what it is about; the text is in `sluice lag` and `/readyz`.",
+    "1 while a fault is active, by its subject; the text is in `sluice lag` and `/readyz`.",
     ["stage", "about"],
 )
 THROTTLED = Gauge(
     "sluice_ingress_backpressure",
-    "How freely the source is asked, by the lag of the stages behind: 0 flowing, 1 throttled, 2 paused.",
+    "How the lag of later stages limits requests to the source: 0 flowing, 1 throttled, 2 paused.",
     ["stage", "source"],
 )

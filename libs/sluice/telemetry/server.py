@@ -1,4 +1,4 @@
-"""The small HTTP server beside each stage: `/healthz`, `/readyz`, `/metrics`."""
+"""The HTTP server of each stage: `/healthz`, `/readyz`, `/metrics`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sluice.times import from_us
 
 
 class TelemetryServer:
-    """Serves on `host:port` (0 = a free one) until `close`; tells its address in `run_file`."""
+    """Serves on `host:port` (0 = a free port) until `close`, and writes its address into `run_file`."""
 
     def __init__(self, host: str, port: int, health: Health, run_file: Path) -> None:
         try:
@@ -38,9 +38,9 @@ class TelemetryServer:
         self._server.shutdown()
         self._server.server_close()
         if _read(self._run_file) != self._ours:
-            return  # another process has begun since
+            return  # another process has started since
         if self._before is not None and _is_running(self._before):
-            # We were the second of a stage, and are refused: the first one goes on.
+            # This is a second process of the stage, which was refused. The first one continues.
             _replace(self._run_file, self._before)
         else:
             self._run_file.unlink(missing_ok=True)
@@ -59,13 +59,13 @@ def _replace(run_file: Path, text: str) -> None:
     partial.replace(run_file)
 
 
-def _is_running(told: str) -> bool:
+def _is_running(content: str) -> bool:
     try:
-        pid = int(json.loads(told)["pid"])
+        pid = int(json.loads(content)["pid"])
         os.kill(pid, 0)
     except (ValueError, KeyError, TypeError, OSError):
         return False
-    return pid != os.getpid()  # in a container the one before us had our number
+    return pid != os.getpid()  # in a container, the process before us had the same id
 
 
 def _readiness(health: Health) -> tuple[int, dict[str, Any]]:
@@ -103,6 +103,6 @@ def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Probes are not news."""
+            """Do not log each probe."""
 
     return Handler

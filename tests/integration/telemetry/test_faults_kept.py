@@ -1,4 +1,4 @@
-"""A fault that stands is kept in Kafka until it is over, whatever becomes of the process that told it."""
+"""An active fault is kept in Kafka until it is resolved, even if the process that reported it ends."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def made(servers: Servers, postgres_dsn: str, topic_prefix: str, tmp_path: Path)
     return Handmade(servers.bootstrap_servers, servers.registry_url, postgres_dsn, topic_prefix, tmp_path)
 
 
-def stands(made: Handmade) -> ActiveFaults:
+def active(made: Handmade) -> ActiveFaults:
     with LogReader(made.kafka) as reader:
         return active_faults(reader, made.names)
 
 
 def abouts(made: Handmade) -> set[tuple[str, str]]:
-    return {(one.stage, one.about) for one in stands(made).faults}
+    return {(one.stage, one.about) for one in active(made).faults}
 
 
 def lag(made: Handmade, *options: str, exit_code: ExitCode = ExitCode.FINDING) -> str:
-    """What `sluice lag` prints. Nobody polls here, which alone is a finding."""
+    """What `sluice lag` prints. No process polls here, which is a finding by itself."""
     environment = {
         "SLUICE_PIPELINE": str(made.settings.pipeline),
         "SLUICE_KAFKA__BOOTSTRAP_SERVERS": made.kafka.bootstrap_servers,
@@ -49,7 +49,7 @@ def lag(made: Handmade, *options: str, exit_code: ExitCode = ExitCode.FINDING) -
     return done.output
 
 
-def test_a_fault_is_told_by_lag_above_all_else_until_it_is_over(made: Handmade) -> None:
+def test_lag_shows_a_fault_first_until_it_is_resolved(made: Handmade) -> None:
     with telemetry(made.settings, "sink-postgres") as health:
         health.started()
         health.fault(TABLE, WHY)
@@ -57,80 +57,82 @@ def test_a_fault_is_told_by_lag_above_all_else_until_it_is_over(made: Handmade) 
         first = lag(made).splitlines()[0]
         assert first.startswith("FAULT since ")
         assert first.endswith("sink-postgres: table golden.person: was dropped. Next: run `sluice sink rebuild person`")
-        (told,) = orjson.loads(lag(made, "--json").splitlines()[-1])["faults"]
-        assert (told["stage"], told["about"], told["why"]) == ("sink-postgres", TABLE, WHY)
-        assert abs(told["since_s"] - health.active[TABLE].since_us / 1e6) < 1e-3
+        (fault,) = orjson.loads(lag(made, "--json").splitlines()[-1])["faults"]
+        assert (fault["stage"], fault["about"], fault["why"]) == ("sink-postgres", TABLE, WHY)
+        assert abs(fault["since_s"] - health.active[TABLE].since_us / 1e6) < 1e-3
         health.resolve(TABLE)
-        eventually(lambda: not stands(made).faults, "it is over")
+        eventually(lambda: not active(made).faults, "it is resolved")
     assert TABLE not in lag(made)
 
 
-def test_a_process_that_comes_back_ends_what_it_has_not_told_again_and_nothing_of_others(made: Handmade) -> None:
+def test_a_restarted_process_resolves_its_own_faults_that_it_does_not_report_again(made: Handmade) -> None:
     other = made.settings.model_copy(update={"instance": "1"})
     for settings in (made.settings, other):
         with telemetry(settings, "mapper") as health:
             health.started()
             health.fault("raw.crm.people/0", "moved forward")
             health.fault("raw.crm.people/1", "moved forward")
-    assert len(stands(made).faults) == 4, "that a process ends mends nothing"
+    assert len(active(made).faults) == 4, "the end of a process resolves nothing"
     with telemetry(made.settings, "mapper") as health:
         health.fault("raw.crm.people/1", "moved forward")
         health.started()
         left = {("0", "raw.crm.people/1"), ("1", "raw.crm.people/0"), ("1", "raw.crm.people/1")}
-        eventually(lambda: {(one.instance, one.about) for one in stands(made).faults} == left, "no ghost is left")
+        eventually(
+            lambda: {(one.instance, one.about) for one in active(made).faults} == left, "the others are resolved"
+        )
 
 
 def test_what_ended_a_stage_is_its_last_fault(made: Handmade) -> None:
     with pytest.raises(EnvironmentFault), telemetry(made.settings, "merger"):
         raise EnvironmentFault("topic canonical.person", "does not exist", "run `sluice topics apply`")
-    (told,) = stands(made).faults
-    assert told.why == "it ended: topic canonical.person: does not exist. Next: run `sluice topics apply`"
+    (fault,) = active(made).faults
+    assert fault.why == "the process ended: topic canonical.person: does not exist. Next: run `sluice topics apply`"
 
 
-def test_a_bug_that_ended_a_stage_is_told_without_the_words_of_others(made: Handmade) -> None:
+def test_a_bug_that_ended_a_stage_is_reported_without_the_text_of_the_exception(made: Handmade) -> None:
     with pytest.raises(ValueError, match="Ada Lovelace"), telemetry(made.settings, "merger"):
         raise ValueError("Ada Lovelace")
-    (told,) = stands(made).faults
-    assert "a bug of ours ended it (ValueError)" in told.why
-    assert "Ada" not in told.why
+    (fault,) = active(made).faults
+    assert "a bug in Sluice ended the process (ValueError)" in fault.why
+    assert "Ada" not in fault.why
 
 
-def test_a_topic_that_was_never_applied_breaks_neither_stage_nor_lag_and_both_say_what_to_run(made: Handmade) -> None:
+def test_a_topic_that_was_never_applied_breaks_neither_stage_nor_lag_and_both_name_the_command(made: Handmade) -> None:
     for deleted in made.admin.delete_topics([made.names.faults]).values():
         deleted.result(10)
-    eventually(lambda: "does not exist" in stands(made).unknown, "the topic is gone")
-    assert f"whether faults stand is not known: topic {made.names.faults}: does not exist" in lag(made)
+    eventually(lambda: "does not exist" in active(made).unknown, "the topic is deleted")
+    assert f"whether faults are active is not known: topic {made.names.faults}: does not exist" in lag(made)
     with telemetry(made.settings, "mapper") as health:
         health.started()
         health.fault(TABLE, WHY)
-        told = eventually(lambda: health.faults.get(made.names.faults), "the missing topic is told")
-        assert "run `sluice topics apply`" in told
+        why = eventually(lambda: health.faults.get(made.names.faults), "the missing topic is a fault")
+        assert "run `sluice topics apply`" in why
         made.apply_topics()
-        eventually(lambda: abouts(made) == {("mapper", TABLE)}, "the fault is kept once the topic is there")
-        eventually(lambda: list(health.faults) == [TABLE], "the missing topic is no fault any more")
+        eventually(lambda: abouts(made) == {("mapper", TABLE)}, "the fault is kept after the topic exists")
+        eventually(lambda: list(health.faults) == [TABLE], "the missing topic is no longer a fault")
 
 
-def test_faults_are_told_where_lag_cannot_be_measured(made: Handmade) -> None:
+def test_lag_shows_faults_even_if_it_cannot_measure_lag(made: Handmade) -> None:
     with telemetry(made.settings, "sink-postgres") as health:
         health.started()
         health.fault(TABLE, WHY)
         eventually(lambda: abouts(made) == {("sink-postgres", TABLE)}, "the fault is kept")
     for deleted in made.admin.delete_topics([made.crm]).values():
         deleted.result(10)
-    eventually(lambda: made.crm not in made.admin.list_topics(timeout=10).topics, "the topic is gone")
-    told = lag(made, exit_code=ExitCode.ENVIRONMENT)
-    assert WHY in told
-    assert f"topic {made.crm}: does not exist" in told
+    eventually(lambda: made.crm not in made.admin.list_topics(timeout=10).topics, "the topic is deleted")
+    output = lag(made, exit_code=ExitCode.ENVIRONMENT)
+    assert WHY in output
+    assert f"topic {made.crm}: does not exist" in output
     found = orjson.loads(lag(made, "--json", exit_code=ExitCode.ENVIRONMENT).splitlines()[0])
     assert [one["about"] for one in found["faults"]] == [TABLE]
     assert made.crm in found["lag_unknown"]
     assert found["stages"] == {}
 
 
-def test_a_kafka_that_is_away_holds_up_no_stage(tmp_path: Path, made: Handmade) -> None:
-    nobody = KafkaSettings(bootstrap_servers="127.0.0.1:9")
-    with telemetry(made.settings.model_copy(update={"kafka": nobody}), "mapper") as health:
+def test_a_kafka_that_does_not_answer_blocks_no_stage(tmp_path: Path, made: Handmade) -> None:
+    unreachable = KafkaSettings(bootstrap_servers="127.0.0.1:9")
+    with telemetry(made.settings.model_copy(update={"kafka": unreachable}), "mapper") as health:
         health.started()
         health.fault(TABLE, WHY)
         assert list(health.faults) == [TABLE]
-    assert not stands(made).faults
+    assert not active(made).faults

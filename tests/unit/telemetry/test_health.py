@@ -1,4 +1,4 @@
-"""What a stage's probes are told: alive while it makes progress, ready while nothing stands in its way."""
+"""What a stage answers to probes: alive while it makes progress, ready while no fault is active."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ import structlog
 from prometheus_client import generate_latest
 
 from sluice.kafka.record import Record
-from sluice.telemetry import Health, measured, metrics
+from sluice.telemetry import Health, metrics, set_fault_metric
 from sluice.telemetry.health import innermost_places
 from sluice.telemetry.server import TelemetryServer
 from support.waiting import eventually
 
 
-def test_a_stage_without_progress_is_not_alive_whatever_else_is_well() -> None:
+def test_a_stage_without_progress_is_not_alive_even_without_a_fault() -> None:
     health = Health(stalled_after_s=0.0)
     health.started()
     assert not health.faults
     assert not health.alive
 
 
-def test_a_loop_without_progress_is_a_fault_that_names_its_record_until_it_goes_on() -> None:
+def test_a_loop_without_progress_is_a_fault_that_names_its_record_until_it_continues() -> None:
     health = Health(stalled_after_s=0.0)
     health.started()
     health.watched()
     health.processing(Record("raw.shop.books", 0, 17, b"{}", b"{}", {}, 0))
     health.watch()
-    told = health.faults["loop"]
-    assert "the stage still processes record raw.shop.books/0@17" in told
+    why = health.faults["loop"]
+    assert "the stage still processes record raw.shop.books/0@17" in why
     health.watch()
-    assert health.faults == {"loop": told}, "told once, not anew with each look"
+    assert health.faults == {"loop": why}, "the text does not change with each check"
     health.processing(None)
     assert not health.faults
     health.watch()
@@ -53,12 +53,12 @@ def test_a_loop_that_makes_progress_is_no_fault() -> None:
     assert not health.faults
 
 
-def test_where_a_thread_stands_is_told_by_file_and_line() -> None:
-    waiting, goes_on = threading.Event(), threading.Event()
+def test_the_place_of_a_thread_is_its_file_and_line() -> None:
+    waiting, released = threading.Event(), threading.Event()
 
     def hang() -> None:
         waiting.set()
-        goes_on.wait()
+        released.wait()
 
     thread = threading.Thread(target=hang, daemon=True)
     thread.start()
@@ -67,11 +67,11 @@ def test_where_a_thread_stands_is_told_by_file_and_line() -> None:
     try:
         eventually(lambda: f"unit/telemetry/test_health.py:{line}" in innermost_places(thread.ident or 0))
     finally:
-        goes_on.set()
+        released.set()
         thread.join()
 
 
-def test_faults_of_several_places_are_mended_one_by_one() -> None:
+def test_several_faults_are_resolved_one_by_one() -> None:
     health = Health()
     assert health.faults == {"start": "starting"}
     health.started()
@@ -82,7 +82,7 @@ def test_faults_of_several_places_are_mended_one_by_one() -> None:
     assert health.alive
 
 
-def test_the_probes_answer_where_the_run_file_says_and_the_file_goes_with_the_stage(tmp_path: Path) -> None:
+def test_the_probes_answer_at_the_address_in_the_run_file_which_is_deleted_with_the_stage(tmp_path: Path) -> None:
     run_file = tmp_path / "run" / "mapper.json"
     health = Health()
     with closing(TelemetryServer("127.0.0.1", 0, health, run_file)):
@@ -93,10 +93,10 @@ def test_the_probes_answer_where_the_run_file_says_and_the_file_goes_with_the_st
         health.started()
         assert httpx.get(f"{base}/readyz").json() == {"ready": True, "faults": {}, "since": {}}
         health.fault("table t", "is gone")
-        told = httpx.get(f"{base}/readyz").json()
-        assert (told["ready"], told["faults"]) == (False, {"table t": "is gone"})
+        answer = httpx.get(f"{base}/readyz").json()
+        assert (answer["ready"], answer["faults"]) == (False, {"table t": "is gone"})
         assert (
-            datetime.fromisoformat(told["since"]["table t"]).timestamp() == health.active["table t"].since_us // 10**6
+            datetime.fromisoformat(answer["since"]["table t"]).timestamp() == health.active["table t"].since_us // 10**6
         )
         metrics.DEAD_LETTERS.labels("probed", "0123456789ab").inc()
         counted = 'sluice_dead_letters_total{cause="0123456789ab",stage="probed"} 1.0'
@@ -106,7 +106,7 @@ def test_the_probes_answer_where_the_run_file_says_and_the_file_goes_with_the_st
         httpx.get(f"{base}/healthz")
 
 
-def test_a_second_process_of_a_stage_that_is_refused_leaves_the_first_ones_address(tmp_path: Path) -> None:
+def test_a_second_process_of_a_stage_that_is_refused_restores_the_address_of_the_first(tmp_path: Path) -> None:
     run_file = tmp_path / "mapper.json"
     first = json.dumps({"pid": os.getppid(), "host": "127.0.0.1", "port": 1})
     run_file.write_text(first)
@@ -115,7 +115,7 @@ def test_a_second_process_of_a_stage_that_is_refused_leaves_the_first_ones_addre
     assert run_file.read_text() == first
 
 
-def test_an_address_that_a_dead_process_left_goes_with_the_next_one(tmp_path: Path) -> None:
+def test_the_address_of_a_dead_process_is_deleted_by_the_next_one(tmp_path: Path) -> None:
     run_file = tmp_path / "mapper.json"
     run_file.write_text(json.dumps({"pid": 2**22 + 1, "host": "127.0.0.1", "port": 1}))
     with closing(TelemetryServer("127.0.0.1", 0, Health(), run_file)):
@@ -123,11 +123,11 @@ def test_an_address_that_a_dead_process_left_goes_with_the_next_one(tmp_path: Pa
     assert not run_file.exists()
 
 
-def test_a_fault_is_a_metric_for_as_long_as_it_stands_and_starting_is_none() -> None:
+def test_a_fault_is_a_metric_while_it_is_active_and_a_start_is_none() -> None:
     def served() -> list[str]:
         return [line for line in generate_latest().decode().splitlines() if line.startswith("sluice_fault{")]
 
-    health = Health(on_change=lambda about, active: measured("probed", about, active))
+    health = Health(on_change=lambda about, active: set_fault_metric("probed", about, active))
     health.starting("source erp")
     health.fault("table t", "is gone")
     health.fault("table t", "is still gone")
@@ -137,7 +137,7 @@ def test_a_fault_is_a_metric_for_as_long_as_it_stands_and_starting_is_none() -> 
     assert served() == []
 
 
-def test_a_new_cause_is_one_line_of_the_log_however_often_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_cause_is_logged_once_however_often_it_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = structlog.testing.CapturingLogger()
     monkeypatch.setattr("sluice.telemetry.health.log", lines)
     health = Health()

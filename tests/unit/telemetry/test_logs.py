@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, and nothing in it that a record or a secret could have been quoted by."""
+"""Logs: one JSON object a line, without anything that could quote a record or a secret."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sluice.telemetry.logs import configure_logs
 
 configure_logs("mapper")
 logging.getLogger("httpx").info("GET /token?client_secret=hunter2")
-structlog.get_logger().warning("not now", why="nobody answers")
+structlog.get_logger().warning("not now", why="no answer")
 def work(row):
     try:
         int(row["iban"])
@@ -31,13 +31,13 @@ def test_logs_are_json_lines_of_the_stage_without_locals_or_query_strings() -> N
     first, second = (json.loads(line) for line in done.stderr.splitlines())
     assert (first["event"], first["why"], first["stage"], first["level"]) == (
         "not now",
-        "nobody answers",
+        "no answer",
         "mapper",
         "warning",
     )
-    told = second["exception"].splitlines()
-    assert told[0] == "ValueError raised at"
-    assert told[1].endswith("<string>:10, in work")
-    assert "KeyError raised at" in told
-    assert told[-1].endswith("in work")
+    lines = second["exception"].splitlines()
+    assert lines[0] == "ValueError raised at"
+    assert lines[1].endswith("<string>:10, in work")
+    assert "KeyError raised at" in lines
+    assert lines[-1].endswith("in work")
     assert not any(word in done.stderr for word in ("hunter2", "DE95", "Lovelace"))

@@ -34,8 +34,8 @@ class ExitCode(IntEnum):
 _MEANINGS = {
     ExitCode.DONE: "done, and nothing is wrong",
     ExitCode.FINDING: "something is wrong, or could not be checked: the output says what",
-    ExitCode.SETTINGS: "something that you wrote is refused: a file, a variable, an argument",
-    ExitCode.ENVIRONMENT: "a server, a topic or a permission is missing, or does not answer",
+    ExitCode.SETTINGS: "a file, a variable or an argument that you wrote is refused",
+    ExitCode.ENVIRONMENT: "a server, a topic or a permission is missing, or a server does not answer",
     ExitCode.NOT_YET: "nothing is wrong, but no golden record came in time (`up` and `demo` with `--seconds`)",
     ExitCode.BUG: "a bug of Sluice: nothing of the open batch is committed",
 }

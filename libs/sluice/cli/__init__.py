@@ -1,1 +1,1 @@
-"""The command line, `sluice`: a module for each group of commands."""
+"""The command line, `sluice`: a module for each command or group of commands."""

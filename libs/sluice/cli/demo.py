@@ -1,4 +1,4 @@
-"""`sluice demo`: all servers, all stages, a live source; a golden record on screen with the source of each field."""
+"""`sluice demo`: all servers, all stages and a live source, with a golden record and the source of each field."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from sluice.cli.options import JsonOption
-from sluice.cli.session import run_session
+from sluice.cli.command import JsonOption, single
+from sluice.cli.up import run_session
 from sluice.errors import SettingsError
 from sluice.settings.stage import default_schemas_dir
 
-app = typer.Typer(add_completion=False)
+app = single()
 
 
 def example_folder(name: str) -> Path:
@@ -28,25 +28,25 @@ def example_folder(name: str) -> Path:
 def demo(
     example: Annotated[str, typer.Option(help="workforce, tryton, or a folder")] = "workforce",
     seconds: Annotated[
-        float | None, typer.Option(min=0, help="check and stop so long after the first golden record")
+        float | None, typer.Option(min=0, help="so long after the first golden record, check and stop")
     ] = None,
     rate: Annotated[float, typer.Option(min=0, help="live edits per second in the sources")] = 20.0,
-    state_dir: Annotated[Path | None, typer.Option(help="where data stays; default .sluice in the example")] = None,
+    state_dir: Annotated[Path | None, typer.Option(help="where data is kept; default: .sluice in the example")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Start everything, show a golden record with the source of each field, go on until Ctrl-C.
+    """Start everything, show a golden record with the source of each field, and run until Ctrl-C.
 
-    With --seconds the run ends by checking that nothing was lost. Exit codes then: 0, verified; 1, something is wrong
-    or could not be looked at; 4, nothing is wrong, and no golden record came within five minutes.
+    With --seconds the run ends with a check that nothing was lost. Exit codes then: 0, verified; 1, something is wrong
+    or could not be checked; 4, nothing is wrong, but no golden record came within five minutes.
 
-    `latency_s` in --json is the time from before a live edit is sent to its source to the commit of the golden row that
-    shows it: never told too small. Not counted: edits before the first golden record, deletes, edits overwritten before
-    they were looked at, and edits that change nothing.
+    `latency_s` in --json is the time from just before a live edit is sent to its source until the golden row that shows
+    it is committed, so it is never too small. Not counted: edits before the first golden record, deletes, edits that
+    another edit overwrote before they were measured, and edits that change nothing.
     """
-    began = time.monotonic()
+    started_at = time.monotonic()
     from sluice.local.session import Wanted
 
     folder = example_folder(example)
     state = (state_dir or folder / ".sluice").resolve()
     wanted = Wanted(folder, state, seconds=seconds, example=True, edits_per_s=rate)
-    run_session(wanted, started_at=began, as_json=as_json)
+    run_session(wanted, started_at=started_at, as_json=as_json)

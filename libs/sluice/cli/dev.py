@@ -1,7 +1,7 @@
-"""`sluice dev`: Kafka, Postgres and the registry for working on a pipeline, without Docker; they go on until `down`.
+"""`sluice dev`: Kafka, Postgres and the registry for the work on a pipeline, without Docker. They run until `down`.
 
 Each pipeline has servers and data of its own, in its state directory: `--state-dir`, else `SLUICE_STATE_DIR`, else
-`.sluice` beside the pipeline file.
+`.sluice` next to the pipeline file.
 """
 
 from __future__ import annotations
@@ -16,19 +16,17 @@ from typing import Annotated
 
 import typer
 
+from sluice.cli.command import JsonOption, group
 from sluice.errors import ExitCode, SettingsError
 
-app = typer.Typer(
-    add_completion=False, help="Embedded Kafka, Postgres and schema registry for development.", no_args_is_help=True
-)
+app = group()
 
 PipelineFile = Annotated[
     Path, typer.Option("--pipeline", envvar="SLUICE_PIPELINE", help="The pipeline's file or folder.")
 ]
 StateDir = Annotated[
-    Path | None, typer.Option("--state-dir", envvar="SLUICE_STATE_DIR", help="Default: .sluice beside the pipeline.")
+    Path | None, typer.Option("--state-dir", envvar="SLUICE_STATE_DIR", help="Default: .sluice next to the pipeline.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")]
 DEFAULT_PIPELINE = Path("pipeline.yaml")
 
 
@@ -36,35 +34,39 @@ DEFAULT_PIPELINE = Path("pipeline.yaml")
 def up(
     pipeline: PipelineFile = DEFAULT_PIPELINE,
     state_dir: StateDir = None,
-    new_ports: Annotated[bool, typer.Option("--new-ports", help="Choose other ports for servers at rest.")] = False,
+    new_ports: Annotated[
+        bool, typer.Option("--new-ports", help="Choose other ports for servers that are stopped.")
+    ] = False,
 ) -> None:
-    """Start the servers that do not run, and leave them running."""
+    """Start the servers, and leave them running."""
     from sluice.embedded import Servers
     from sluice.embedded.ports import forget
 
     directory = state_directory(pipeline, state_dir)
     if new_ports:
         forget(directory)
-    servers = Servers.start(directory, progress=_tell, detach=True)
+    servers = Servers.start(directory, progress=_report, detach=True)
     typer.echo(f"kafka     {servers.bootstrap_servers}")
     typer.echo(f"postgres  {servers.postgres_address}")
     typer.echo(f"registry  {servers.registry_url}")
-    typer.echo(f"data in   {directory}; `sluice dev env` prints what programs need, `sluice dev down` ends them")
+    typer.echo(
+        f"data in   {directory}; `sluice dev env` prints variables for programs, `sluice dev down` stops the servers"
+    )
 
 
 @app.command()
 def down(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None) -> None:
-    """End the servers; their data stays."""
+    """Stop the servers; their data is kept."""
     from sluice import embedded
 
     directory = state_directory(pipeline, state_dir)
-    ended = embedded.down(directory, _tell)
-    typer.echo(f"ended {', '.join(ended)}; the data stays in {directory}" if ended else "no server was running")
+    stopped = embedded.down(directory, _report)
+    typer.echo(f"stopped {', '.join(stopped)}; the data is kept in {directory}" if stopped else "no server was running")
 
 
 @app.command()
-def status(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None, as_json: AsJson = False) -> None:
-    """Tell which servers run. Exit code 1 when one does not."""
+def status(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None, as_json: JsonOption = False) -> None:
+    """Show which servers run. Exit code 1: one does not."""
     from sluice import embedded
 
     directory = state_directory(pipeline, state_dir)
@@ -75,7 +77,9 @@ def status(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None
     else:
         for server in servers:
             what = (
-                f"runs as process {server.pid} on port {server.port}, {server.pss_mib} MiB" if server.pid else "rests"
+                f"runs as process {server.pid} on port {server.port}, {server.pss_mib} MiB"
+                if server.pid
+                else "is stopped"
             )
             typer.echo(f"{server.name:<9} {what}")
     if any(server.pid is None for server in servers):
@@ -88,41 +92,46 @@ def reset(
     state_dir: StateDir = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """End the servers and delete topics, schemas, databases and the stages' state, all together."""
+    """Stop the servers and delete their data.
+
+    Deleted are all topics, schemas and databases, and the state of the stages.
+    """
     from sluice import embedded
 
     directory = state_directory(pipeline, state_dir)
     if not yes:
         typer.confirm(f"Delete all topics, schemas and databases in {directory}?", abort=True)
-    embedded.reset(directory, _tell)
-    typer.echo(f"{directory} is empty; `sluice dev up` starts afresh")
+    embedded.reset(directory, _report)
+    typer.echo(f"{directory} is empty; `sluice dev up` starts servers without data")
     for line in _left_in_sources(pipeline):
         typer.echo(line)
 
 
 def _left_in_sources(file: Path) -> Iterator[str]:
-    """What a reset cannot reach: the slots and publications in source databases elsewhere, and how they are dropped."""
+    """Slots and publications in other source databases, which a reset cannot reach, and the SQL that drops them."""
     from sluice.cdc.slots import drop_statements
     from sluice.pipeline import load_pipeline
 
     try:
         pipeline = load_pipeline(file)
     except SettingsError:
-        return  # there may be none; servers are reset all the same
+        return  # the servers are reset even without a pipeline file
     for source in pipeline.cdc_sources():
         statements = drop_statements(pipeline, source)
         yield (
-            f"if the database of {source} was followed and lies elsewhere, its slot still keeps its log. "
+            f"if the database of {source} is elsewhere and was followed, its slot still keeps its log. "
             f"Next: run there: {statements}"
         )
 
 
 @app.command()
-def env(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None, as_json: AsJson = False) -> None:
-    """Print the variables that `sluice run` and other programs need: `eval "$(sluice dev env)"`.
+def env(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None, as_json: JsonOption = False) -> None:
+    """Print the variables that programs need.
+
+    `eval "$(sluice dev env)"` sets them for `sluice run` and other commands.
 
     Each sink that names its DSN as `{env: …}` gets a database of the embedded Postgres. Variables of sources that are
-    not set are named on stderr: only you know what they are.
+    not set are listed on stderr: only you know their values.
     """
     from sluice import embedded
 
@@ -136,20 +145,20 @@ def env(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None, a
 
 
 def _of_pipeline(file: Path, directory: Path) -> dict[str, str]:
-    """What `sluice run` needs for this pipeline beside the servers; its databases are created."""
+    """The variables of this pipeline, in addition to those of the servers. Creates its databases."""
     from sluice import embedded
     from sluice.local.pipeline_run import sink_databases, stage_variables
     from sluice.pipeline import load_pipeline
     from sluice.pipeline.secret import missing_variables
 
     if not file.exists():
-        _tell(f"there is no {file}: only what the servers need is told")
+        _report(f"there is no {file}: only the variables of the servers are printed")
         return {}
     pipeline = load_pipeline(file)
-    made = {variable: embedded.database(directory, name) for variable, name in sink_databases(pipeline).items()}
-    if missing := sorted(missing_variables(pipeline.model_dump()) - set(made)):
-        _tell(f"not set, and {pipeline.file} refers to them: {', '.join(missing)}")
-    return {**stage_variables(pipeline, directory), **made}
+    created = {variable: embedded.database(directory, name) for variable, name in sink_databases(pipeline).items()}
+    if missing := sorted(missing_variables(pipeline.model_dump()) - set(created)):
+        _report(f"not set, and {pipeline.file} refers to them: {', '.join(missing)}")
+    return {**stage_variables(pipeline, directory), **created}
 
 
 _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -159,9 +168,12 @@ _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 def kafka_consumer_groups(
     arguments: typer.Context, pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None
 ) -> None:
-    """Kafka's own tool, as error messages name it, on these servers (or SLUICE_KAFKA__BOOTSTRAP_SERVERS).
+    """Run Kafka's tool for consumer groups.
 
-    `--group mapper --topic raw.hr.workers --reset-offsets --to-earliest --execute`, while the mapper does not run.
+    It is the one that error messages name. It uses these servers, or those of SLUICE_KAFKA__BOOTSTRAP_SERVERS.
+
+    For example, while the mapper does not run: `--group mapper --topic raw.hr.workers --reset-offsets --to-earliest
+    --execute`.
     """
     from sluice.embedded.tools import CONSUMER_GROUPS
 
@@ -172,8 +184,11 @@ def kafka_consumer_groups(
 def kafka_console_consumer(
     arguments: typer.Context, pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None
 ) -> None:
-    """Kafka's own tool, on these servers (or SLUICE_KAFKA__BOOTSTRAP_SERVERS): to read a topic, dead letters for one.
+    """Run Kafka's tool that prints a topic.
 
+    It uses these servers, or those of SLUICE_KAFKA__BOOTSTRAP_SERVERS.
+
+    For example dead letters:
     `--topic dlq.mapper --from-beginning --timeout-ms 3000 --formatter-property print.headers=true`
     """
     from sluice.embedded.tools import CONSOLE_CONSUMER
@@ -189,18 +204,18 @@ def _kafka_tool(main_class: str, arguments: list[str], pipeline: Path, state_dir
     done = embedded.kafka_tool(main_class, "--bootstrap-server", servers, *arguments)
     typer.echo(done.stdout.rstrip())
     typer.echo(done.stderr.rstrip(), err=True)
-    # These tools exit with 0 although they printed an error.
+    # These tools exit with 0 even after they printed an error.
     if done.returncode or done.stdout.lstrip().startswith("Error"):
         raise typer.Exit(ExitCode.ENVIRONMENT)
 
 
 def state_directory(pipeline: Path, given: Path | None) -> Path:
-    """Where the servers of this pipeline keep their data."""
+    """The directory in which the servers of this pipeline keep their data."""
     folder = pipeline if pipeline.is_dir() else pipeline.parent
     chosen = (given or folder / ".sluice").expanduser().resolve()
-    # A terminal that has read the demo's `env` is told of the folder in it that its stages use.
+    # After a terminal sourced a demo's `env`, SLUICE_STATE_DIR names the folder of the stages inside of that directory.
     return chosen.parent if chosen.name == "stages" and (chosen.parent / "servers").is_dir() else chosen
 
 
-def _tell(line: str) -> None:
+def _report(line: str) -> None:
     typer.echo(line, err=True)

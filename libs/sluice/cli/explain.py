@@ -8,25 +8,24 @@ from typing import Annotated
 import orjson
 import typer
 
-from sluice.cli.options import JsonOption, PipelineOption
-from sluice.cli.server_access import chosen_pipeline, servers_reached
+from sluice.cli.command import JsonOption, PipelineOption, single
+from sluice.cli.server_access import pipeline_of_servers, servers_reached
 from sluice.errors import ExitCode, SettingsError
 from sluice.explain import explain as run_explanation
 from sluice.explain import rendering
 from sluice.pipeline.authored import load_entities
-from sluice.settings.stage import StageSettings, read_settings
 
-app = typer.Typer(add_completion=False, help="Where every value of an entity comes from.")
+app = single()
 
 
 @app.command()
 def explain(
-    entity: Annotated[str, typer.Argument(help="the entity's name, as in canonical.<entity>")],
+    entity: Annotated[str, typer.Argument(help="the entity's name, as in the topic canonical.ENTITY")],
     entity_id: Annotated[
         str,
-        typer.Argument(metavar="ID", help="its id, as any source spells it"),
+        typer.Argument(metavar="ID", help="its id, in the spelling of any source"),
     ],
-    field: Annotated[str | None, typer.Argument(help="one field; all, if none is named")] = None,
+    field: Annotated[str | None, typer.Argument(help="one field; default: all")] = None,
     pipeline: PipelineOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -39,8 +38,7 @@ def explain(
 
     Exit code 1: contributions have no claim to the id.
     """
-    settings = read_settings(StageSettings, pipeline)
-    loaded = chosen_pipeline(pipeline, settings)
+    settings, loaded = pipeline_of_servers(pipeline)
     contracts = load_entities(loaded)
     if entity not in contracts:
         raise SettingsError(f"no entity {entity}; there are {', '.join(contracts)}")

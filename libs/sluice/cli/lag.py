@@ -12,16 +12,15 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from sluice.cli.command import PipelineOption, single
 from sluice.cli.lag_report import LagReport, as_json, parts
-from sluice.cli.options import PipelineOption
-from sluice.cli.server_access import chosen_pipeline, servers_reached
+from sluice.cli.server_access import pipeline_of_servers, servers_reached
 from sluice.errors import EnvironmentFault, ExitCode, Transient
 from sluice.lag.measure import LagMeter
 from sluice.lag.unattended_work import unattended_work
 from sluice.pipeline import Pipeline
-from sluice.settings.stage import StageSettings, read_settings
 
-app = typer.Typer(add_completion=False)
+app = single()
 
 
 @app.command()
@@ -53,8 +52,7 @@ def lag(
     Exit codes: 0, nothing is wrong, whatever the lag; 1, a fault is active, a partition is not read, a stage has no
     process, or one of these could not be checked; 3, lag cannot be measured.
     """
-    settings = read_settings(StageSettings, pipeline)
-    loaded = chosen_pipeline(pipeline, settings)
+    settings, loaded = pipeline_of_servers(pipeline)
     with servers_reached(loaded, settings), closing(LagMeter(loaded, settings.kafka)) as meter:
         if watch:
             _watch(loaded, meter, interval_s, by_partition, json)

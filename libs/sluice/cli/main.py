@@ -1,4 +1,4 @@
-"""`sluice`: the command line. Sub-commands are imported when they are called, so that a stage starts small."""
+"""`sluice`: the command line. A sub-command is imported when it is called, so that a stage starts small."""
 
 from __future__ import annotations
 
@@ -15,43 +15,44 @@ from typer.main import get_command
 
 from sluice.errors import ExitCode, SettingsError, SluiceError, frames_of
 
-# Command → (module with `app`, or with a function of the command's name; what it is for).
+# Command → help text. The module `sluice.cli.<command>` has its `app`.
 GROUPS = {
-    "cdc": "Change data capture: re-snapshot a source.",
-    "deletes": "Accept that records of a polled source are truly gone.",
-    "dev": "Servers for development: Kafka, Postgres, the registry.",
-    "mappings": "Mappings: check them without a server.",
-    "responses": "Stored responses of polled sources: show what a source answered.",
-    "schemas": "Avro contracts of the pipeline's entities.",
-    "sink": "The sink: rebuild its tables.",
-    "skips": "Accept that records were skipped on purpose.",
-    "topics": "The pipeline's topics.",
+    "cdc": "Read a source again that is followed by change data capture.",
+    "deletes": "Confirm that a polled source really deleted records.",
+    "dev": "Run Kafka, Postgres and the registry for development.",
+    "mappings": "Check mappings and connectors without a server.",
+    "responses": "Show a stored response of a polled source.",
+    "schemas": "Generate, check and register the Avro contracts of the entities.",
+    "sink": "Rebuild golden tables.",
+    "skips": "Confirm that a group was moved forward on purpose.",
+    "topics": "Create, configure and check the pipeline's topics.",
 }
 COMMANDS = {
-    "demo": "All servers, all stages, a live source: a golden record on screen.",
-    "explain": "Where every value of an entity comes from.",
-    "lag": "What each stage has not done yet.",
-    "settings": "Every environment variable of the stages.",
-    "up": "Your own pipeline in one terminal: servers, topics, schemas, every stage.",
+    "demo": "Run an example with all servers, all stages and a live source.",
+    "explain": "Show where every value of an entity comes from.",
+    "lag": "Show what each stage has not processed yet, and what is wrong.",
+    "settings": "List the environment variables of the stages.",
+    "up": "Run your own pipeline in one terminal: servers, topics, schemas, every stage.",
     "verify": "Check that nothing is lost, doubled or out of order, from source to row.",
 }
 
 
 class LazyGroup(TyperGroup):
-    """Finds a sub-command's module by its name and imports it only then."""
+    """Imports the module of a sub-command when the sub-command is called."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted([*super().list_commands(ctx), *GROUPS, *COMMANDS])
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name in GROUPS or cmd_name in COMMANDS:
-            module = importlib.import_module(f"sluice.cli.{cmd_name}")
-            return get_command(module.app)
+            command = get_command(importlib.import_module(f"sluice.cli.{cmd_name}").app)
+            command.help = GROUPS.get(cmd_name, command.help)
+            return command
         return super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
-            rows = {**GROUPS, **COMMANDS, "run": "Run one stage until it is told to stop."}
+            rows = {**GROUPS, **COMMANDS, "run": "Run one stage until SIGTERM or Ctrl-C."}
             formatter.write_dl(sorted(rows.items()))
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
@@ -59,9 +60,9 @@ class LazyGroup(TyperGroup):
             formatter.write_dl([(str(int(code)), code.meaning) for code in ExitCode])
 
     def main(self, *args: Any, **more: Any) -> Any:
-        """Errors with a policy become one line and an exit code; anything else is our bug: its frames and code 70."""
+        """An error with a policy becomes one line and an exit code; any other is a bug: its frames, and code 70."""
         for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):  # a terminal that knows few characters still shows the others
+            if isinstance(stream, io.TextIOWrapper):  # characters that the terminal does not know are escaped
                 stream.reconfigure(errors="backslashreplace")
         try:
             _require_text(sys.argv)
@@ -70,10 +71,10 @@ class LazyGroup(TyperGroup):
             _end(ExitCode.SETTINGS, error)
         except SluiceError as error:
             _end(ExitCode.ENVIRONMENT, error)
-        except Exception as error:  # Python's own exit code for it, 1, would read as a finding
+        except Exception as error:  # Python's own exit code for it, 1, means a finding here
             if isinstance(error, OSError) and error.errno in _FULL:
-                _end(ExitCode.ENVIRONMENT, Exception(f"nothing more can be written: {error.strerror}"))
-            print(f"sluice: a bug of ours: {frames_of(error)}", file=sys.stderr)
+                _end(ExitCode.ENVIRONMENT, Exception(f"cannot write any more: {error.strerror}"))
+            print(f"sluice: a bug of Sluice: {frames_of(error)}", file=sys.stderr)
             sys.exit(int(ExitCode.BUG))
 
 
@@ -101,7 +102,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _require_text(arguments: Sequence[str]) -> None:
-    """Raises SettingsError for an argument whose bytes are no text."""
+    """Raises SettingsError for an argument that is not UTF-8."""
     for number, argument in enumerate(arguments):
         try:
             argument.encode()
@@ -144,7 +145,7 @@ def _root(
 def run(
     stage: Annotated[str, typer.Argument(help="ingress-poller, ingress-cdc, mapper, merger or sink-postgres")],
 ) -> None:
-    """Run one stage until it is told to stop (SIGTERM). `sluice settings STAGE` lists the variables that it reads."""
+    """Run one stage until SIGTERM or Ctrl-C. `sluice settings STAGE` lists the variables that it reads."""
     from importlib.metadata import entry_points
 
     found = entry_points(group="sluice.stages", name=stage)
@@ -158,8 +159,8 @@ def run(
     except Exception as error:
         import structlog
 
-        told = "bug; stopping, nothing of the open batch is committed"
-        structlog.get_logger().error(told, stage=stage, exception=frames_of(error))
+        event = "bug; stopping, nothing of the open batch is committed"
+        structlog.get_logger().error(event, stage=stage, exception=frames_of(error))
         sys.exit(int(ExitCode.BUG))
     sys.exit(code)
 

@@ -9,21 +9,15 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from sluice.cli.options import JsonOption, PipelineOption
-from sluice.cli.server_access import chosen_pipeline, servers_reached
+from sluice.cli.command import JsonOption, PipelineOption, group
+from sluice.cli.server_access import pipeline_of_servers, servers_reached
 from sluice.errors import ExitCode, SettingsError
 from sluice.explain.rendering import printable
 from sluice.explain.responses import StoredResponse, fetched_ms_of, find_response, read_response, uuid_of
 from sluice.kafka import LogReader
-from sluice.settings.stage import StageSettings, read_settings
 from sluice.times import text_of_us
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Stored responses of polled sources.")
-
-
-@app.callback()
-def _group() -> None:
-    """Stored responses of polled sources."""
+app = group()
 
 
 @app.command()
@@ -34,16 +28,15 @@ def show(
     pipeline: PipelineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print a stored response: request, status and headers to stderr, the body to stdout.
+    """Print a stored response.
 
-    Secrets are removed. The body may contain personal data. Exit code 1: the response expired (responses are kept for a
-    week), or never existed.
+    Request, status and headers go to stderr, the body to stdout. Secrets are removed; the body may contain personal
+    data. Exit code 1: the response expired (responses are kept for a week), or never existed.
     """
     wanted = uuid_of(response_id)
     if wanted is None:
         raise SettingsError(f"{response_id!r} is no id of a response; one looks like {_EXAMPLE}")
-    settings = read_settings(StageSettings, pipeline)
-    loaded = chosen_pipeline(pipeline, settings)
+    settings, loaded = pipeline_of_servers(pipeline)
     topics = [loaded.names.responses(source) for source in loaded.poll_sources()]
     with servers_reached(loaded, settings), LogReader(settings.kafka) as reader:
         records = (find_response(reader, topic, loaded.partitions, wanted) for topic in topics)

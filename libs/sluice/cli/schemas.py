@@ -1,90 +1,96 @@
 """`sluice schemas`: the contracts of a pipeline's entities, as files and in the schema registry."""
 
-import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sluice.cli.command import JsonOption, PipelineOption, chosen_pipeline, group, print_result
 from sluice.errors import ExitCode
-from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_entities
 from sluice.schemas import subjects as contracts
 from sluice.schemas.registry import Registry
-from sluice.settings.stage import StageSettings, read_settings
 
-app = typer.Typer(add_completion=False, help="Avro contracts of the pipeline's entities.", no_args_is_help=True)
+app = group()
 
-PipelineOption = Annotated[Path, typer.Option(envvar="SLUICE_PIPELINE", help="pipeline.yaml, or its folder")]
-RegistryOption = Annotated[str, typer.Option(envvar="SLUICE_REGISTRY__URL", help="where /subjects begins")]
-# A registry that was started a moment ago may be slow to answer; one that is not there is told of in time.
-PATIENCE_S = 10.0
-JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON object, last on stdout")]
+# A registry that has just started may answer slowly; one that is missing is reported soon enough.
+REGISTRY_RETRY_S = 10.0
 
 
-def _subjects(pipeline: Path) -> list[contracts.Subject]:
-    read_settings(StageSettings, pipeline)  # refuses variables that nothing reads
-    loaded = load_pipeline(pipeline)
-    return contracts.subjects(loaded, load_entities(loaded))
+def _subjects(given: Path | None) -> list[contracts.Subject]:
+    _, pipeline = chosen_pipeline(given)
+    return contracts.subjects(pipeline, load_entities(pipeline))
+
+
+@contextmanager
+def _opened(url: str, retry_for_s: float = 0.0) -> Iterator[Registry]:
+    with tempfile.TemporaryDirectory() as folder:
+        registry = Registry(url, Path(folder), retry_for_s)
+        yield registry
+        registry.close()
 
 
 @app.command()
 def apply(
-    registry: RegistryOption, pipeline: PipelineOption = Path("pipeline.yaml"), as_json: JsonOption = False
+    registry: Annotated[str, typer.Option(envvar="SLUICE_REGISTRY__URL", help="the URL above /subjects")],
+    pipeline: PipelineOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Generate, check, register and write every entity's schema. Refuses all if one would break its readers."""
-    todo = _subjects(pipeline)
-    with tempfile.TemporaryDirectory() as folder:
-        client = Registry(registry, Path(folder), PATIENCE_S)
-        findings = {one.subject: contracts.registry_findings(one, client) for one in todo}
+    """Register the schema of every entity.
+
+    Each schema is generated, checked, registered and written to its file. If one would break its readers, none is.
+    Exit code 1: a schema would break its readers.
+    """
+    subjects = _subjects(pipeline)
+    with _opened(registry, REGISTRY_RETRY_S) as client:
+        findings = {one.subject: contracts.registry_findings(one, client) for one in subjects}
         if any(findings.values()):
             _report({}, findings, as_json)
-            raise typer.Exit(ExitCode.FINDING)
-        ids = {one.subject: contracts.apply(one, client) for one in todo}
-        client.close()
+        ids = {one.subject: contracts.apply(one, client) for one in subjects}
     _report(ids, {}, as_json)
 
 
 @app.command()
-def generate(pipeline: PipelineOption = Path("pipeline.yaml"), as_json: JsonOption = False) -> None:
-    """Write the files beside the pipeline without a registry. Refuses a change that would break readers."""
-    todo = _subjects(pipeline)
-    findings = {one.subject: contracts.breaks(one) for one in todo}
+def generate(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
+    """Write the schema files, without a registry.
+
+    They are next to the pipeline. Exit code 1: a change would break readers; then no file is written.
+    """
+    subjects = _subjects(pipeline)
+    findings = {one.subject: contracts.breaks(one) for one in subjects}
     if not any(findings.values()):
-        for one in todo:
+        for one in subjects:
             contracts.write_file(one)
     _report({}, findings, as_json)
-    if any(findings.values()):
-        raise typer.Exit(ExitCode.FINDING)
 
 
 @app.command()
 def check(
-    pipeline: PipelineOption = Path("pipeline.yaml"),
+    pipeline: PipelineOption = None,
     registry: Annotated[str | None, typer.Option(help="compare with this registry, too")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare the files beside the pipeline with what the entities generate. Exit code 1: a finding."""
-    todo = _subjects(pipeline)
-    findings = {one.subject: contracts.file_findings(one) for one in todo}
+    """Compare the schema files with the entities.
+
+    Exit code 1: something differs.
+    """
+    subjects = _subjects(pipeline)
+    findings = {one.subject: contracts.file_findings(one) for one in subjects}
     if registry is not None:
-        with tempfile.TemporaryDirectory() as folder:
-            client = Registry(registry, Path(folder))
-            for one in todo:
+        with _opened(registry) as client:
+            for one in subjects:
                 findings[one.subject] += contracts.registry_findings(one, client)
-            client.close()
     _report({}, findings, as_json)
-    if any(findings.values()):
-        raise typer.Exit(ExitCode.FINDING)
 
 
 def _report(ids: dict[str, int], findings: dict[str, list[str]], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps({"ids": ids, "findings": {name: told for name, told in findings.items() if told}}))
-        return
-    for subject, schema_id in ids.items():
-        print(f"{subject}  id {schema_id}")
-    for subject, told in findings.items():
-        for reason in told or ["ok"]:
-            print(f"{subject}  {reason}")
+    """Print the result. Raises typer.Exit if there are findings."""
+    lines = [f"{subject}  id {schema_id}" for subject, schema_id in ids.items()]
+    lines += [f"{subject}  {reason}" for subject, reasons in findings.items() for reason in reasons or ["ok"]]
+    wrong = {subject: reasons for subject, reasons in findings.items() if reasons}
+    print_result(as_json, {"ids": ids, "findings": wrong}, lines)
+    if wrong:
+        raise typer.Exit(int(ExitCode.FINDING))

@@ -1,6 +1,6 @@
-"""Commands that ask running servers: where the variables for that stand, when they are not set.
+"""Access of a command to running servers, and where the variables for it are if they are not set.
 
-`sluice up` and `sluice demo` leave them in `<state directory>/env`; `sluice dev env` prints those of `sluice dev up`.
+`sluice up` and `sluice demo` write them to `<state directory>/env`; `sluice dev env` prints those of `sluice dev up`.
 """
 
 from __future__ import annotations
@@ -13,43 +13,42 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sluice.cli.command import chosen_pipeline
 from sluice.errors import EnvironmentFault, SettingsError, Transient
 from sluice.kafka.watch import KafkaWatch, silence_of
 from sluice.names import Names
-from sluice.pipeline import Pipeline, load_pipeline
+from sluice.pipeline import Pipeline
 from sluice.settings.stage import StageSettings, default_schemas_dir
 
 BROKERS_VARIABLE = "SLUICE_KAFKA__BOOTSTRAP_SERVERS"
 CONNECT_TIMEOUT_S = 1.0
-# Of a state directory, where the stages keep theirs.
+# The folder of a state directory in which the stages keep theirs.
 STAGES_DIR = "stages"
 
 
-def chosen_pipeline(given: Path | None, settings: StageSettings) -> Pipeline:
-    """The pipeline that a command is about. Raises SettingsError; where there is none, with a note that names a running
-    demo's."""
-    path = given or settings.pipeline
+def pipeline_of_servers(given: Path | None) -> tuple[StageSettings, Pipeline]:
+    """As `chosen_pipeline`; an error about a missing pipeline file has a note that names the variables of a demo."""
     try:
-        return load_pipeline(path)
+        return chosen_pipeline(given)
     except SettingsError as error:
         demos = sorted((default_schemas_dir().parent / "examples").glob("*/.sluice/env"))
-        if not path.exists() and demos:
+        if not (given or StageSettings().pipeline).exists() and demos:
             error.add_note(f"a demo left its variables: {_sourced(demos[0])}")
         raise
 
 
 @contextmanager
 def kafka_watched(settings: StageSettings) -> Iterator[None]:
-    """Around whatever waits for Kafka: that it does not answer is told meanwhile.
+    """Around everything that waits for Kafka: prints on stderr, again and again, that Kafka does not answer.
 
-    Embedded servers that were stopped, perhaps by a demo that ended meanwhile, are named as such, in errors too.
+    If embedded servers were stopped, for example because a demo ended, the line and every error name them.
     """
 
-    def tell(for_s: float) -> None:
+    def report(for_s: float) -> None:
         why = stopped_servers(settings) or silence_of(settings.kafka)
         print(f"sluice: for {for_s:.0f} s now: {why}", file=sys.stderr, flush=True)
 
-    watch = KafkaWatch(settings.kafka, Names().faults, tell)
+    watch = KafkaWatch(settings.kafka, Names().faults, report)
     watch.start()
     try:
         yield
@@ -62,8 +61,7 @@ def kafka_watched(settings: StageSettings) -> Iterator[None]:
 
 
 def stopped_servers(settings: StageSettings) -> str | None:
-    """That the servers which `settings` name are embedded ones at rest, and how to start them; None where they run, or
-    are others."""
+    """A text with the next step if the servers in `settings` are embedded ones that are stopped; else None."""
     from sluice.embedded import stopped_broker
 
     state_dir = settings.state_dir.expanduser().resolve()
@@ -71,16 +69,16 @@ def stopped_servers(settings: StageSettings) -> str | None:
     if not stopped_broker(directory, settings.kafka.bootstrap_servers):
         return None
     return (
-        f"the servers of {directory} are stopped: a demo or `sluice up` that ends takes its servers along. Next: start "
+        f"the servers of {directory} are stopped: a demo or `sluice up` stops its servers when it ends. Next: start "
         "them again with it, or with `sluice dev up`, which leaves them running"
     )
 
 
 @contextmanager
 def servers_reached(pipeline: Pipeline, settings: StageSettings) -> Iterator[None]:
-    """Around whatever asks the servers: an error gets a note with the way to the variables that are not set.
+    """Around everything that needs the servers: an error gets a note that says where the missing variables are.
 
-    Raises EnvironmentFault at once where nothing listens at the default address.
+    Raises EnvironmentFault at once if nothing listens at the default address.
     """
     way = None if BROKERS_VARIABLE in os.environ else way_to_variables(pipeline.root)
     if way is None:
@@ -99,7 +97,7 @@ def servers_reached(pipeline: Pipeline, settings: StageSettings) -> Iterator[Non
 
 
 def way_to_variables(root: Path) -> str | None:
-    """The command that sets the variables of the servers beside a pipeline; None where there are none."""
+    """The command that sets the variables of a pipeline's own servers; None if it has none."""
     state_dir = root / ".sluice"
     if (state_dir / "env").is_file():
         return _sourced(state_dir / "env")
@@ -109,7 +107,7 @@ def way_to_variables(root: Path) -> str | None:
 
 
 def answers(brokers: str) -> bool:
-    """Whether anything listens at one of `host:port,…`."""
+    """Whether something listens at one of `host:port,…`."""
     for broker in brokers.split(","):
         host, _, port = broker.strip().rpartition(":")
         try:
@@ -125,7 +123,7 @@ def _sourced(file: Path) -> str:
 
 
 def _short(path: Path) -> str:
-    """Relative to where we are, if it lies below; `.` finds no file without a slash."""
+    """Relative to the working directory, if below it. The shell's `.` needs a slash in the name."""
     try:
         relative = path.relative_to(Path.cwd())
     except ValueError:

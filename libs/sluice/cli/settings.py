@@ -11,23 +11,26 @@ from typing import Annotated
 import orjson
 import typer
 
-from sluice.cli.options import JsonOption
+from sluice.cli.command import JsonOption, single
 from sluice.errors import SettingsError
 from sluice.names import STAGES
 from sluice.settings.stage import StageSettings
 from sluice.settings.variables import Variable, variables_of
 
-app = typer.Typer(add_completion=False)
+app = single()
+
+EVERY = "every stage"
 
 
 @app.command()
 def settings(
-    stage: Annotated[str | None, typer.Argument(help="one stage's variables; else those of all")] = None,
+    stage: Annotated[str | None, typer.Argument(help="the variables of one stage; default: of all")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the environment variables that stages read: default, what is allowed, what each does.
+    """List the environment variables of the stages: default, allowed values, and effect of each.
 
-    Names end with their unit: _s seconds, _ms milliseconds, _bytes, _kib. `docs/reference/variables.md` has the same.
+    Names end with their unit: _s seconds, _ms milliseconds, _bytes, _kib. The list is also in
+    docs/reference/variables.md.
     """
     if stage is not None and stage not in STAGES:
         raise SettingsError(f"no stage {stage}; there are {', '.join(STAGES)}")
@@ -41,11 +44,8 @@ def settings(
         print("\n".join(lines(of, shutil.get_terminal_size().columns)))
 
 
-EVERY = "every stage"
-
-
 def lines(variables: Sequence[Variable], columns: int) -> Iterator[str]:
-    """Each variable with its default and what is allowed on one line; below, what it does, wrapped to `columns`."""
+    """Each variable with its default and allowed values on one line; then its effect, wrapped to `columns`."""
     for one in variables:
         default = f"default {one.default}" if one.default else "no default"
         allowed = f"; allowed: {one.allowed}" if one.allowed else ""
@@ -54,7 +54,7 @@ def lines(variables: Sequence[Variable], columns: int) -> Iterator[str]:
 
 
 def settings_by_stage() -> dict[str, list[Variable]]:
-    """The variables of every stage, then those that each has beside."""
+    """The variables that every stage reads, then those that only one stage reads."""
     shared = list(variables_of(StageSettings))
     found = {EVERY: shared}
     kinds = {one.name: one for one in entry_points(group="sluice.settings")}

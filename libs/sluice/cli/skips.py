@@ -1,14 +1,13 @@
-"""`sluice skips`: an operator moved a group forward on purpose, and says so."""
+"""`sluice skips`: an operator confirms that a group was moved forward on purpose."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Annotated
 
-import orjson
 import typer
 
-from sluice.cli.options import JsonOption, PipelineOption
+from sluice.cli.command import JsonOption, PipelineOption, chosen_pipeline, group, print_result
 from sluice.cli.server_access import kafka_watched
 from sluice.errors import SettingsError
 from sluice.kafka import LogReader, clients
@@ -16,58 +15,48 @@ from sluice.kafka.control import write_request
 from sluice.kafka.topics import Topics
 from sluice.lag.groups import StageInputs, committed_offsets, stage_inputs
 from sluice.lag.not_read import read_input_facts, require_acceptable
-from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_entities
-from sluice.settings.stage import StageSettings, read_settings
 from sluice.stage.start import skip_key
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Accept that records were skipped on purpose.")
-
-
-@app.callback()
-def _group() -> None:
-    """Accept that records were skipped on purpose."""
+app = group()
 
 
 @app.command()
 def accept(
-    group: Annotated[str, typer.Argument(help="the consumer group that was moved forward")],
+    group_id: Annotated[str, typer.Argument(metavar="group", help="the consumer group that was moved forward")],
     topic: Annotated[str, typer.Argument(help="the topic")],
     partition: Annotated[int, typer.Argument(min=0, help="the partition")],
-    to: Annotated[int, typer.Option(min=0, help="the committed offset, as the stage named it")],
+    to: Annotated[int, typer.Option(min=0, help="the group's committed offset, as the stage named it")],
     pipeline: PipelineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let `group` go on from offset `to`, leaving what lies before it unread. The stage goes on by itself.
+    """Accept that a group skips records.
 
-    Refused (code 2) is what would let no stage go on: a group, topic or partition that is not held, or another offset.
+    The group continues at offset --to of the partition, and the skipped records stay unread. The stage continues by
+    itself. The command is refused (exit code 2) if it lets no stage continue: the partition is not blocked, or another
+    offset was committed.
     """
-    settings = read_settings(StageSettings, pipeline)
-    loaded = load_pipeline(pipeline or settings.pipeline)
+    settings, loaded = chosen_pipeline(pipeline)
     at = (topic, partition)
-    inputs = inputs_of(stage_inputs(loaded, None, load_entities(loaded)), group, topic)
+    inputs = inputs_of(stage_inputs(loaded, None, load_entities(loaded)), group_id, topic)
     with kafka_watched(settings), LogReader(settings.kafka) as reader:
         pinned = Topics(clients.admin(settings.kafka)).pinned(list(inputs.topics))
         places = [(name, p) for name, about in pinned.items() for p in range(about.partitions)]
         if at not in places:
-            raise SettingsError(
-                f"{topic} has {pinned[topic].partitions} partitions, from 0 on; there is no {partition}"
-            )
-        committed = committed_offsets(settings.kafka, group, places)
-        facts = read_input_facts(reader, loaded, inputs, pinned, reader.beginnings(places), committed)
-        require_acceptable(facts, at, to)
-        write_request(settings.kafka, loaded.names.control, skip_key(group, at), {"to": to})
-    if as_json:
-        print(orjson.dumps({"group": group, "topic": topic, "partition": partition, "to": to}).decode())
-    else:
-        print(f"accepted: {group} goes on at {topic}/{partition}@{to}")
+            raise SettingsError(f"{topic} has {pinned[topic].partitions} partitions, numbered from 0; not {partition}")
+        committed = committed_offsets(settings.kafka, group_id, places)
+        found = read_input_facts(reader, loaded, inputs, pinned, reader.beginnings(places), committed)
+        require_acceptable(found, at, to)
+        write_request(settings.kafka, loaded.names.control, skip_key(group_id, at), {"to": to})
+    facts = {"group": group_id, "topic": topic, "partition": partition, "to": to}
+    print_result(as_json, facts, [f"accepted: {group_id} continues at {topic}/{partition}@{to}"])
 
 
-def inputs_of(stages: Sequence[StageInputs], group: str, topic: str) -> StageInputs:
-    """Those of `group`, which must read `topic`. Raises SettingsError."""
-    found = next((one for one in stages if one.group == group), None)
+def inputs_of(stages: Sequence[StageInputs], group_id: str, topic: str) -> StageInputs:
+    """The stage with group `group_id`, which must read `topic`. Raises SettingsError."""
+    found = next((one for one in stages if one.group == group_id), None)
     if found is None:
-        raise SettingsError(f"no group {group}; there are {', '.join(one.group for one in stages)}")
+        raise SettingsError(f"no group {group_id}; there are {', '.join(one.group for one in stages)}")
     if topic not in found.topics:
-        raise SettingsError(f"{group} does not read {topic}; it reads {', '.join(found.topics)}")
+        raise SettingsError(f"{group_id} does not read {topic}; it reads {', '.join(found.topics)}")
     return found

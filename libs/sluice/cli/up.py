@@ -1,48 +1,53 @@
-"""`sluice up`: one's own pipeline in one terminal: servers, topics, schemas, every stage, and what they do."""
+"""`sluice up`: your own pipeline in one terminal: servers, topics, schemas, every stage, and what they do."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import orjson
 import typer
 
+from sluice.cli.command import JsonOption, single
 from sluice.cli.dev import DEFAULT_PIPELINE, PipelineFile, state_directory
-from sluice.cli.options import JsonOption
-from sluice.cli.session import run_session
 from sluice.errors import SettingsError
 from sluice.names import STAGES
+from sluice.stage.signals import Stop
 
-app = typer.Typer(add_completion=False)
+if TYPE_CHECKING:
+    from sluice.local.session import Wanted
+
+app = single()
 
 
 @app.command()
 def up(
     pipeline: PipelineFile = DEFAULT_PIPELINE,
-    stage: Annotated[
-        list[str] | None, typer.Option(help="a stage to run, again for each; all, if none is named")
-    ] = None,
-    servers: Annotated[bool, typer.Option(help="start the embedded servers, or use those that are set")] = True,
+    stage: Annotated[list[str] | None, typer.Option(help="a stage to run; may be repeated; default: all")] = None,
+    servers: Annotated[
+        bool, typer.Option(help="start the embedded servers, or use the ones in the environment")
+    ] = True,
     seconds: Annotated[
-        float | None, typer.Option(min=0, help="check and stop so long after the first golden record")
+        float | None, typer.Option(min=0, help="so long after the first golden record, check and stop")
     ] = None,
     state_dir: Annotated[
-        Path | None, typer.Option(envvar="SLUICE_STATE_DIR", help="where data stays; default .sluice beside the file")
+        Path | None,
+        typer.Option(envvar="SLUICE_STATE_DIR", help="where data is kept; default: .sluice next to the file"),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a pipeline: servers, topics, schemas and all stages, with what each does, until Ctrl-C.
+    """Run a pipeline with its servers, topics, schemas and all stages, and show what each does, until Ctrl-C.
 
-    The embedded Kafka, registry and Postgres are started beside the pipeline file, and their data stays for the next
-    time; servers that `sluice dev up` started are used and left running. A sink whose variable is not set gets a
+    The embedded Kafka, registry and Postgres start with data next to the pipeline file; the data is kept for the next
+    start. Servers that `sluice dev up` started are used, and left running. A sink whose variable is not set gets a
     database there. With --no-servers, SLUICE_KAFKA__BOOTSTRAP_SERVERS and SLUICE_REGISTRY__URL name the servers.
-    Variables that the pipeline file refers to are taken from the environment.
+    Variables that the pipeline file refers to are read from the environment.
 
-    Exit codes with --seconds: 0, verified; 1, something is wrong or could not be looked at; 4, nothing is wrong, and no
+    Exit codes with --seconds: 0, verified; 1, something is wrong or could not be checked; 4, nothing is wrong, but no
     golden record came within five minutes.
     """
-    began = time.monotonic()
+    started_at = time.monotonic()
     stages = tuple(stage or ())
     if unknown := [name for name in stages if name not in STAGES]:
         raise SettingsError(f"no stage {unknown[0]}; there are {', '.join(STAGES)}")
@@ -50,4 +55,23 @@ def up(
 
     file = pipeline.expanduser().resolve()
     wanted = Wanted(file, state_directory(pipeline, state_dir), stages, servers=servers, seconds=seconds)
-    run_session(wanted, started_at=began, as_json=as_json)
+    run_session(wanted, started_at=started_at, as_json=as_json)
+
+
+def run_session(wanted: Wanted, *, started_at: float, as_json: bool) -> None:
+    """Run until the time is over or a signal comes. `started_at`: monotonic seconds, when the command started.
+
+    Raises typer.Exit with the exit code.
+    """
+    from sluice.local.screen import Screen
+    from sluice.local.session import Session
+
+    with Screen(quiet=as_json) as screen:
+        session = Session(wanted, screen, started_at=started_at)
+        session.check()  # imports the author's code, before signals are handled here: Ctrl-C then ends a loop in it
+        result = session.run(Stop.on_signals())
+        screen.stopped()
+    if as_json:
+        print(orjson.dumps(result.as_json()).decode())
+    if code := result.ending.exit_code:
+        raise typer.Exit(int(code))

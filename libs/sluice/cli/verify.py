@@ -8,13 +8,12 @@ from typing import Annotated
 import orjson
 import typer
 
-from sluice.cli.options import JsonOption, PipelineOption
-from sluice.cli.server_access import chosen_pipeline, servers_reached
+from sluice.cli.command import JsonOption, PipelineOption, single
+from sluice.cli.server_access import pipeline_of_servers, servers_reached
 from sluice.errors import ExitCode
-from sluice.settings.stage import StageSettings, read_settings
 from sluice.verify import verify as run_verification
 
-app = typer.Typer(add_completion=False, help="Check that nothing is lost, doubled or out of order.")
+app = single()
 
 
 @app.command()
@@ -40,8 +39,7 @@ def verify(
     once; I4, nothing goes back to an older state; I5, every record that was read is accounted for; I6, every row leads
     to its raw records. Each line of the report says it in full.
     """
-    settings = read_settings(StageSettings, pipeline)
-    loaded = chosen_pipeline(pipeline, settings)
+    settings, loaded = pipeline_of_servers(pipeline)
     with servers_reached(loaded, settings):
         report = run_verification(loaded, settings, wait_s=wait, sources=sources, progress=_tell)
     if as_json:

@@ -96,7 +96,7 @@ def test_servers_go_on_from_up_to_down_and_reset_empties_all_of_them(tmp_path: P
     assert (now["kafka"], now["postgres"]) == (running["kafka"]["pid"], running["postgres"]["pid"])
     assert now["registry"] not in (None, killed.pid)
 
-    assert "ended kafka, postgres, registry; the data stays" in dev(tmp_path, "down").stdout
+    assert "stopped kafka, postgres, registry; the data is kept" in dev(tmp_path, "down").stdout
     assert "no server was running" in dev(tmp_path, "down").stdout
     assert [server.pid for server in status(state_dir)] == [None, None, None]
     with stages_locked(state_dir, ["mapper"]):  # an `up` without servers of its own

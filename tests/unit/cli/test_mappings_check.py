@@ -1,4 +1,4 @@
-"""`sluice mappings check`: an author's mistakes without a server, with the code of settings."""
+"""`sluice mappings check` finds an author's mistakes without a server; the exit code is that of settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.repository import ROOT
 FOLDER = ROOT / "examples" / "workforce"
 
 
-def test_it_tells_versions_examples_and_what_counts_as_code(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_prints_versions_examples_and_what_counts_as_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLUICE_PIPELINE", raising=False)
     done = CliRunner().invoke(app, ["mappings", "check", "--pipeline", str(FOLDER), "--json"])
     assert done.exit_code == 0, done.output
@@ -25,7 +25,7 @@ def test_it_tells_versions_examples_and_what_counts_as_code(monkeypatch: pytest.
     assert len(worker["code"]) == 64
 
 
-def test_a_stream_that_no_mapping_reads_is_told_and_is_no_mistake(tmp_path: Path) -> None:
+def test_a_stream_that_no_mapping_reads_is_named_and_is_no_mistake(tmp_path: Path) -> None:
     text = PIPELINE.format(prefix="test.", dsn_file=tmp_path / "dsn")
     (tmp_path / "pipeline.yaml").write_text(text.replace("streams:", f"settings: {{{GOOD}}}, streams:"))
     (tmp_path / "entities.py").write_text("from support.people import Person as Person\n")
@@ -40,7 +40,7 @@ def test_a_stream_that_no_mapping_reads_is_told_and_is_no_mistake(tmp_path: Path
     assert orjson.loads(as_json.stdout)["unmapped"] == ["erp.public.staff"]
 
 
-def test_a_pipeline_that_is_not_there_is_a_matter_of_settings(tmp_path: Path) -> None:
+def test_a_missing_pipeline_file_is_an_error_of_settings(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["mappings", "check", "--pipeline", str(tmp_path)])
     assert done.exit_code == 2
     assert "pipeline.yaml" in done.stderr
@@ -109,19 +109,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_connectors_are_loaded_and_their_streams_named(folder: Path) -> None:
-    code, told = checked(folder)
-    assert code == 0, told
-    assert "connector of crm: sources.crm.connector:Crm, login none" in told
+    code, output = checked(folder)
+    assert code == 0, output
+    assert "connector of crm: sources.crm.connector:Crm, login none" in output
     how = "/people; records in data; key id; no cursor: everything is listed each time; SinglePage"
-    assert f"    stream people: {how}\n" in told
-    assert "not checked" not in told
+    assert f"    stream people: {how}\n" in output
+    assert "not checked" not in output
 
 
 @pytest.mark.parametrize(
     ("more", "publication"),
-    [("", "sluice_people_shop, made by Sluice"), ("publication: dba_made, ", "dba_made")],
+    [("", "sluice_people_shop, created by Sluice"), ("publication: dba_made, ", "dba_made")],
 )
-def test_how_a_database_is_followed_is_told(folder: Path, more: str, publication: str) -> None:
+def test_how_a_database_is_followed_is_printed(folder: Path, more: str, publication: str) -> None:
     checked(folder)
     file = folder / "pipeline.yaml"
     shop = f"  shop: {{cdc: postgres, dsn: {{env: SHOP_DSN}}, {more}tables: [public.offer, public.stock]}}\n"
@@ -135,7 +135,7 @@ def test_how_a_database_is_followed_is_told(folder: Path, more: str, publication
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"kind": "Crn"}, "connector.py (is Crm meant?)"),
         (
@@ -154,31 +154,31 @@ def test_how_a_database_is_followed_is_told(folder: Path, more: str, publication
     ],
 )
 def test_what_a_poller_would_refuse_is_refused_before_anything_runs(
-    folder: Path, wrong: dict[str, str], told: str
+    folder: Path, wrong: dict[str, str], message: str
 ) -> None:
     code, output = checked(folder, **wrong)
     assert code == 2
-    assert told in output
+    assert message in output
     assert "s3cret" not in output
 
 
-def test_what_a_variable_that_is_not_set_would_give_is_not_checked_and_that_is_told(
+def test_a_setting_whose_variable_is_not_set_is_not_checked_and_that_is_printed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CRM_KEY")
-    code, told = checked(folder)
-    assert code == 0, told
-    assert "not checked: the settings that CRM_KEY would give" in told
+    code, output = checked(folder)
+    assert code == 0, output
+    assert "not checked: the settings that need CRM_KEY" in output
 
 
 def test_a_misspelt_setting_is_refused_although_its_variable_is_not_set(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CRM_KEY")
-    code, told = checked(folder, settings=GOOD.replace("key:", "kay:"))
+    code, output = checked(folder, settings=GOOD.replace("key:", "kay:"))
     assert code == 2
-    assert "sources.crm.settings.kay: no such setting (is key meant?)" in told
-    assert "sources.crm.settings.key: it is needed, and left out" in told
+    assert "sources.crm.settings.kay: no such setting (is key meant?)" in output
+    assert "sources.crm.settings.key: it is needed, and left out" in output
 
 
 WORKING = """
@@ -216,12 +216,12 @@ def check(folder: Path) -> tuple[int, str]:
 
 
 def test_it_prints_each_field_as_it_was_understood_and_what_examples_become(folder: Path) -> None:
-    code, told = check(authored(folder))
-    assert code == 0, told
-    assert "sources in order: crm\n" in told
-    assert "entity person\n    number  text          identity\n" in told
-    assert "    name    text or null  prefer(crm; skip_null)\n" in told
-    assert 'sources/crm/examples/people/ada.json → person 7\n        number "7"\n        name "Ada"\n' in told
+    code, output = check(authored(folder))
+    assert code == 0, output
+    assert "sources in order: crm\n" in output
+    assert "entity person\n    number  text          identity\n" in output
+    assert "    name    text or null  prefer(crm; skip_null)\n" in output
+    assert 'sources/crm/examples/people/ada.json → person 7\n        number "7"\n        name "Ada"\n' in output
     as_json = CliRunner().invoke(app, ["mappings", "check", "--pipeline", str(folder), "--json"])
     read = orjson.loads(as_json.stdout)
     assert read["entities"]["person"]["name"] == {"column": "text or null", "rule": "prefer(crm; skip_null)"}
@@ -229,25 +229,25 @@ def test_it_prints_each_field_as_it_was_understood_and_what_examples_become(fold
 
 
 def test_a_rule_that_ranks_an_unknown_source_is_refused(folder: Path) -> None:
-    code, told = check(authored(folder, ranked="crn"))
+    code, output = check(authored(folder, ranked="crn"))
     assert code == 2
-    assert "entities.Person.name: prefer(crn; skip_null) ranks source crn, which " in told
-    assert "(is crm meant?)" in told
+    assert "entities.Person.name: prefer(crn; skip_null) ranks source crn, which " in output
+    assert "(is crm meant?)" in output
 
 
-def test_a_mapping_of_an_unknown_stream_is_told_the_one_that_was_meant(folder: Path) -> None:
-    code, told = check(authored(folder, source="crm.peple"))
+def test_for_a_mapping_of_an_unknown_stream_the_nearest_known_one_is_named(folder: Path) -> None:
+    code, output = check(authored(folder, source="crm.peple"))
     assert code == 2
-    assert "mapping row reads crm.peple, which " in told
-    assert "does not declare (is crm.people meant?)" in told
+    assert "mapping row reads crm.peple, which " in output
+    assert "does not declare (is crm.people meant?)" in output
 
 
 def test_examples_of_no_stream_are_refused(folder: Path) -> None:
     examples = authored(folder) / "sources" / "crm" / "examples"
     (examples / "people").rename(examples / "peoples")
-    code, told = check(folder)
+    code, output = check(folder)
     assert code == 2
-    assert "sources/crm/examples/peoples: source crm has no stream peoples (is people meant?)" in told
+    assert "sources/crm/examples/peoples: source crm has no stream peoples (is people meant?)" in output
 
 
 @pytest.mark.parametrize(
@@ -280,10 +280,10 @@ def test_examples_of_no_stream_are_refused(folder: Path) -> None:
 )
 def test_what_a_connector_misspells_is_refused(folder: Path, declared: str, wrong: str, refusal: str) -> None:
     text = CONNECTOR.replace("import Connector,", "import Connector, Cursor,")
-    code, told = check(authored(folder, connector=text.replace(declared, wrong)))
+    code, output = check(authored(folder, connector=text.replace(declared, wrong)))
     assert code == 2
-    assert refusal in told
-    assert "Traceback" not in told
+    assert refusal in output
+    assert "Traceback" not in output
 
 
 def test_a_null_cursor_is_a_cursor_and_a_folder_no_example(folder: Path) -> None:
@@ -303,6 +303,6 @@ def test_a_login_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
     )
     assert "login ApiKeyAuth" in check(authored(folder, connector=signed))[1]
     monkeypatch.delenv("CRM_KEY")
-    told = check(folder)[1]
-    assert "login by its method auth" in told
-    assert "not set here: CRM_KEY" in told
+    output = check(folder)[1]
+    assert "login by its method auth" in output
+    assert "not set here: CRM_KEY" in output

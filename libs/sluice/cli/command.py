@@ -1,0 +1,39 @@
+"""What the commands share: options, groups, the pipeline that a command is about, and the output of a result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from sluice.pipeline import Pipeline, load_pipeline
+from sluice.settings.stage import StageSettings, read_settings
+
+PipelineOption = Annotated[Path | None, typer.Option(help="pipeline.yaml, or its folder; else SLUICE_PIPELINE")]
+JsonOption = Annotated[bool, typer.Option("--json", help="one JSON object, last on stdout")]
+
+
+def single() -> typer.Typer:
+    """A command without sub-commands. Its help is plain text: Rich keeps the line breaks of a docstring."""
+    return typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+def group() -> typer.Typer:
+    """A group of sub-commands; its help text is in `main.GROUPS`."""
+    app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
+    app.callback()(lambda: None)  # without a callback, a single sub-command would become the command itself
+    return app
+
+
+def chosen_pipeline(given: Path | None) -> tuple[StageSettings, Pipeline]:
+    """The process's settings, and the pipeline `given` or named by SLUICE_PIPELINE. Raises SettingsError."""
+    settings = read_settings(StageSettings, given)
+    return settings, load_pipeline(given or settings.pipeline)
+
+
+def print_result(as_json: bool, facts: Any, lines: Iterable[str]) -> None:
+    """Print `facts` as one JSON object for programs, or `lines` for people."""
+    print(orjson.dumps(facts).decode() if as_json else "\n".join(lines))

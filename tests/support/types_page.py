@@ -185,8 +185,8 @@ def _field_rows() -> Iterator[str]:
     avro = {field["name"]: field["type"] for field in avro_schema(contract, "types")["fields"]}
     for name, (shown, _) in zip(annotations, FIELDS, strict=True):
         columns = [(column.removeprefix(name), sql) for column, sql in columns_of(name, contract.fields[name])]
-        told = " and ".join(f"`{sql}`" + (f" (`{suffix}`)" if suffix else "") for suffix, sql in columns)
-        yield f"| {_code(shown)} | `{_avro(avro[name])}` | {told} |"
+        types = " and ".join(f"`{sql}`" + (f" (`{suffix}`)" if suffix else "") for suffix, sql in columns)
+        yield f"| {_code(shown)} | `{_avro(avro[name])}` | {types} |"
 
 
 def _avro(avro: Any) -> str:

@@ -220,7 +220,7 @@ def test_a_variable_that_is_wrong_is_one_line_with_its_name(
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        (["dev", "up", "--state-dir", "/proc/nobody"], "state directory /proc/nobody: cannot be written"),
+        (["dev", "up", "--state-dir", "/proc/missing"], "state directory /proc/nobody: cannot be written"),
         (["dev", "up", "--state-dir", "{folder}/pipeline.yaml"], "state directory {folder}/pipeline.yaml: "),
         (["schemas", "check", "--registry", "registry:8081"], "the registry's address, SLUICE_REGISTRY__URL, begins"),
     ],
@@ -260,7 +260,7 @@ def is_a_file(folder: Path) -> dict[str, str]:
 
 
 def cannot_be_made(folder: Path) -> dict[str, str]:
-    return {"SLUICE_STATE_DIR": "/proc/nobody/state"}
+    return {"SLUICE_STATE_DIR": "/proc/missing/state"}
 
 
 def module_missing(folder: Path) -> dict[str, str]:
@@ -343,7 +343,7 @@ def connector_without_settings(folder: Path) -> dict[str, str]:
     ("make_wrong", "command", "told"),
     [
         (is_a_file, "run mapper", "SLUICE_STATE_DIR: nothing can be written to {folder}/state (File exists)"),
-        (cannot_be_made, "run merger", "SLUICE_STATE_DIR: nothing can be written to /proc/nobody/state"),
+        (cannot_be_made, "run merger", "SLUICE_STATE_DIR: nothing can be written to /proc/missing/state"),
         (module_missing, "run mapper", "{folder}/pipeline.yaml:8: sources.erp: no module sources.erp.mapping"),
         (not_python, "mappings check", "{folder}/sources/erp/mapping.py:2: not Python: "),
         (

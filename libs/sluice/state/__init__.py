@@ -1,6 +1,7 @@
-"""Keyed state, one library for mapper, merger and poller: a compacted topic, a local store, a checkpoint.
+"""Keyed state of mapper, merger and poller: a compacted topic, a local store, and a checkpoint.
 
-The topic is the truth; the store answers in microseconds and may be lost; the checkpoint says how far it has read.
+The topic is the truth. The store answers in microseconds and may be lost. The checkpoint says up to which offset of the
+topic the store is complete.
 """
 
 from sluice.state.backend import StateBackend

@@ -1,7 +1,7 @@
-"""Which records of a view's log have stood for so long that nothing older about their keys can turn up any more.
+"""Which records of a view's log are so old that nothing older about their keys can come any more.
 
-What is known of a key that is gone must outlive all that could contradict it: a raw record that compaction has not
-reached, a tombstone that a reader was away for, a dead letter that is put in again. After that it only takes room.
+The record of a deleted key must outlive everything that could contradict it: a raw record that compaction has not
+reached, a tombstone that was not read in time, a dead letter that is processed again. Later it only takes room.
 """
 
 from __future__ import annotations
@@ -27,27 +27,20 @@ log = structlog.get_logger()
 
 
 class Expiry:
-    """Reads the old part of views' logs once a day, one view at a time, a slice whenever it is asked.
+    """Reads the old part of each view's log once a day: one view at a time, one slice in each call.
 
-    `reader` is for this alone. A pass that fails is given up; the next one begins at the beginning.
+    `reader` is for this only. A pass that fails is given up; the next one starts at the beginning.
     """
 
-    def __init__(
-        self,
-        reader: LogReader,
-        *,
-        gone_for_s: float = DELETED_KEYS_KEPT_S,
-        first_pass_after_s: float = FIRST_PASS_AFTER_S,
-    ) -> None:
+    def __init__(self, reader: LogReader, first_pass_after_s: float = FIRST_PASS_AFTER_S) -> None:
         self._reader = reader
-        self._gone_for_s = gone_for_s
         self._first_pass_after_s = first_pass_after_s
         self._due: dict[Partition, float] = {}
         self._reading: tuple[Partition, Iterator[Message]] | None = None
 
     def old_records(self, view: View) -> list[Message]:
-        """The next old records of the view's log while a pass over it runs, mostly none. Whether a record is still its
-        key's newest is for the caller to see."""
+        """The next old records of the view's log; none unless a pass over it runs. The caller checks whether a record
+        is still the newest of its key."""
         at = (view.topic, view.partition)
         if self._reading is None and self._is_due(at):
             self._reading = at, self._read(at)
@@ -64,7 +57,7 @@ class Expiry:
         return found
 
     def forget(self, view: View) -> None:
-        """The view's partition is another's now."""
+        """Called when the view's partition is revoked."""
         at = (view.topic, view.partition)
         self._due.pop(at, None)
         if self._reading is not None and self._reading[0] == at:
@@ -75,9 +68,9 @@ class Expiry:
         return self._due.setdefault(at, now + self._first_pass_after_s) <= now
 
     def _read(self, at: Partition) -> Iterator[Message]:
-        cut_ms = int((time.time() - self._gone_for_s) * 1_000)
+        cut_ms = int((time.time() - DELETED_KEYS_KEPT_S) * 1_000)
         end = self._reader.at_time([at], cut_ms)[at]
-        if end < 0:  # nothing is younger
+        if end < 0:  # all records are older
             end = self._reader.ends([at], committed=True)[at]
         begin = self._reader.beginnings([at])[at]
         yield from self._reader.read({at: (begin, end)})

@@ -1,6 +1,6 @@
-"""The local store behind keyed state: ordered bytes to bytes, with atomic writes. RocksDB on disk, or memory.
+"""The local store of keyed state: ordered bytes to bytes, with atomic writes. RocksDB on disk, or memory.
 
-It is a cache of compacted topics and may be deleted at any time; what is written together is kept together.
+It is a cache of compacted topics and may be deleted while no process uses it.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ class Store(Protocol):
 
     def get(self, key: bytes) -> bytes | None: ...
     def scan(self, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """Pairs whose key begins with `prefix`, in order, those beyond the key `after` only."""
+        """Pairs whose key starts with `prefix`, in order, and only those after the key `after`."""
         ...
 
     def write(self, writes: Iterable[Write]) -> None:
-        """All of `writes` or none."""
+        """Write all of `writes` or none. Raises StateUnusable."""
         ...
 
     def drop(self, prefix: bytes) -> None:
-        """Delete every key that begins with `prefix`."""
+        """Delete every key that starts with `prefix`."""
         ...
 
     def close(self) -> None: ...
@@ -72,26 +72,26 @@ class MemoryStore:
         return
 
 
-def _unopened(error: str, folder: Path) -> tuple[str, str]:
-    """Why a store cannot be opened, and what to do next, from RocksDB's own words."""
-    words = error.replace(str(folder), "…")
+def _open_fault(error: str, folder: Path) -> tuple[str, str]:
+    """Why RocksDB cannot open a store, from its error text, and the next step."""
+    text = error.replace(str(folder), "…")
     if error.startswith("Corruption"):
-        return f"it is damaged ({words})", "delete the folder, and start again: it is rebuilt from Kafka"
-    if ("While lock file" in words and "Permission denied" not in words) or "lock hold by current process" in words:
-        return "another process holds it", "stop the other process, or give this one another SLUICE_STATE_DIR"
-    next_step = "see that this process may read and write it, and that the disk has room"
-    return f"it cannot be opened ({words})", next_step
+        return f"it is damaged ({text})", "delete the folder and restart: the state is rebuilt from Kafka"
+    if ("While lock file" in text and "Permission denied" not in text) or "lock hold by current process" in text:
+        return "another process uses it", "stop the other process, or give this one another SLUICE_STATE_DIR"
+    next_step = "check that this process may read and write it, and that the disk is not full"
+    return f"it cannot be opened ({text})", next_step
 
 
 class RocksStore:
-    """RocksDB in one folder, for one process. Small buffers: a stage's memory must not follow its state."""
+    """RocksDB in one folder, for one process. Its buffers are small: a stage's memory must not grow with its state."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise SettingsError(f"state folder {folder}: cannot be made ({error.strerror})") from None
+            raise SettingsError(f"state folder {folder}: cannot be created ({error.strerror})") from None
         options = Options(raw_mode=True)
         options.create_if_missing(True)
         options.set_write_buffer_size(8 * _MIB)
@@ -102,7 +102,7 @@ class RocksStore:
         try:
             self._db = Rdict(str(folder), options, access_type=AccessType.read_write())
         except Exception as error:  # rocksdict raises bare Exception
-            raise EnvironmentFault(f"state folder {folder}", *_unopened(str(error), folder)) from None
+            raise EnvironmentFault(f"state folder {folder}", *_open_fault(str(error), folder)) from None
 
     def get(self, key: bytes) -> bytes | None:
         value: bytes | None = self._db.get(key)
@@ -130,12 +130,11 @@ class RocksStore:
         except Exception:  # rocksdict raises bare Exception, with the path and the system's reason in its text
             raise StateUnusable(
                 f"state folder {self._folder}: it cannot be written; is the disk full? "
-                "Next: make room, and start this stage again. Nothing is lost: the state is rebuilt from Kafka"
+                "Next: free space, and restart this stage. No data is lost: the state is rebuilt from Kafka"
             ) from None
 
     def drop(self, prefix: bytes) -> None:
-        keys = [key for key, _ in self.scan(prefix)]
-        self.write([(key, None) for key in keys])
+        self.write([(key, None) for key, _ in list(self.scan(prefix))])
 
     def close(self) -> None:
         self._db.close()

@@ -1,7 +1,7 @@
-"""A view: one partition of a compacted topic, materialised locally, with a checkpoint of how far.
+"""A view: one partition of a compacted topic in the local store. Its checkpoint is the offset up to which it is complete.
 
-Writes of a batch are held in memory and reach the store, together with the new checkpoint, only after the batch is
-committed. So the local store never knows anything that Kafka does not.
+The writes of a batch stay in memory until the batch is committed, and reach the store together with the new checkpoint.
+So the store never contains anything that Kafka does not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sluice.kafka.log import LogReader
 from sluice.state.store import Store, Write
 
 RESTORE_SLICE_RECORDS = 1_000
-# Half of delete.retention.ms (30 days): behind an older checkpoint, tombstones may have been compacted away unseen.
+# Half of delete.retention.ms (30 days): after an older checkpoint, tombstones may have been compacted away unread.
 CHECKPOINT_AGE_MAX_S = 15 * 86_400.0
 
 Stored = Callable[[], bytes | None]
@@ -27,8 +27,8 @@ Project = Callable[[bytes, Message, Stored], bytes | None]
 
 
 class View:
-    """`project(key, message, held)` makes the stored value of a message (None deletes it), by default its own value;
-    `held()` is what is stored under the key so far."""
+    """`project(key, message, stored)` returns the value to store for a message (None deletes the key), by default the
+    value of the message. `stored()` returns the current value of the key."""
 
     def __init__(self, store: Store, topic: str, partition: int, topic_id: str, project: Project | None = None) -> None:
         self.topic = topic
@@ -39,13 +39,13 @@ class View:
         self._prefix = f"{topic}/{partition}\0".encode()
         self._checkpoint_key = b"\0checkpoint\0" + self._prefix
         self._pending: dict[bytes, bytes | None] = {}
-        self._order: list[bytes] = []  # its keys, sorted
+        self._order: list[bytes] = []  # the keys of `_pending`, sorted
         self.restored_to = 0
-        self._first = 0  # the log's first offset when the checkpoint was made
+        self._first = 0  # the log's first offset when the checkpoint was written
         self.checkpoint = self._read_checkpoint()
 
     def get(self, key: bytes) -> bytes | None:
-        """The value under `key`, the open batch's writes included."""
+        """The value of `key`, including the open batch's writes."""
         if key in self._pending:
             return self._pending[key]
         return self._store.get(self._prefix + key)
@@ -57,7 +57,7 @@ class View:
         self._pending[key] = value
 
     def scan(self, prefix: bytes = b"", after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """Pairs under `prefix` beyond `after`, in key order, the open batch's writes included."""
+        """Pairs with `prefix` after the key `after`, in key order, including the open batch's writes."""
         start = len(self._prefix)
         beyond = self._prefix + after if after else b""
         stored = ((k[start:], 1, v) for k, v in self._store.scan(self._prefix + prefix, beyond))
@@ -69,7 +69,7 @@ class View:
             last = key
 
     def _pending_keys(self, prefix: bytes, after: bytes) -> list[bytes]:
-        """Keys of the open batch under `prefix` beyond `after`, found by bisection: a merger scans once an entity."""
+        """Keys of the open batch with `prefix` after `after`, by bisection, because a merger scans for each entity."""
         first = bisect_left(self._order, max(prefix, after))
         last = first
         while last < len(self._order) and self._order[last].startswith(prefix):
@@ -77,16 +77,16 @@ class View:
         return [key for key in self._order[first:last] if key > after or not after]
 
     def restore(self, reader: LogReader, touched: Callable[[bytes], None] | None = None) -> Iterator[None]:
-        """Read from the checkpoint to the end of the log, in slices; call after fencing.
+        """Read from the checkpoint to the end of the log, in slices. Called after the last owner is fenced.
 
-        `touched` is told each key read. The checkpoint stays where it was until `advance`: what the reader of the
-        view must still do about the touched keys is not done yet.
+        `touched` is called with each key that is read. The checkpoint does not move until `advance`, because the
+        caller's work on the touched keys is not done yet.
         """
         at = (self.topic, self.partition)
         end, begin = reader.ends([at])[at], reader.beginnings([at])[at]
         if self.checkpoint > end or (self.checkpoint and self._first != begin):
-            # Shorter than what we have seen: the log lost its tail, and what we know may never have been. Or its
-            # records were deleted: the next owner finds only what is left, so that is what there is.
+            # The log lost its end, and the store may contain records that no longer exist. Or records were deleted
+            # from its start, and the next owner would not find them.
             self.forget()
         self._first = begin
         slice_: dict[bytes, bytes | None] = {}
@@ -111,7 +111,7 @@ class View:
         return self._project(key, message, lambda: slice_[full] if full in slice_ else self._store.get(full))
 
     def advance(self, checkpoint: int | None = None) -> None:
-        """The batch is committed: its writes and `checkpoint` (an offset; None keeps it) reach the store at once."""
+        """The batch is committed: write it and `checkpoint` (an offset; None keeps the old one) to the store."""
         writes: list[Write] = [(self._prefix + key, value) for key, value in self._pending.items()]
         if checkpoint is not None and checkpoint > self.checkpoint:
             self.checkpoint = checkpoint
@@ -122,12 +122,12 @@ class View:
         self.rollback()
 
     def rollback(self) -> None:
-        """The batch is given up: its writes never were."""
+        """The batch is given up: drop its writes."""
         self._pending.clear()
         self._order.clear()
 
     def forget(self) -> None:
-        """Drop everything local; the next `restore` reads the whole log."""
+        """Drop all local data; the next `restore` reads the whole log."""
         self.rollback()
         self._store.write([(self._checkpoint_key, None)])
         self._store.drop(self._prefix)
@@ -140,6 +140,5 @@ class View:
         self._first = stamp.get("first", 0)
         if stamp.get("topic_id") == self.topic_id and fresh:
             return int(stamp["offset"])
-        self.checkpoint = 0
         self.forget()
         return 0

@@ -1,4 +1,4 @@
-"""What keyed state asks of a local store: RocksDB and the one in memory pass the same suite."""
+"""The contract of a local store: RocksStore and MemoryStore pass the same suite."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ WRITES = st.lists(st.lists(st.tuples(KEYS, st.none() | st.binary(max_size=4)), m
 @pytest.fixture(params=[MemoryStore, RocksStore], ids=["memory", "rocks"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     make: Callable[..., Store] = request.param
-    made = make() if make is MemoryStore else make(tmp_path / "store")
-    yield made
-    made.close()
+    opened = make() if make is MemoryStore else make(tmp_path / "store")
+    yield opened
+    opened.close()
 
 
 def everything(store: Store) -> list[tuple[bytes, bytes]]:
@@ -48,7 +48,7 @@ def test_an_empty_value_is_a_value(store: Store) -> None:
     assert everything(store) == [(b"k", b"")]
 
 
-def test_a_deleted_key_is_gone_and_may_be_deleted_again(store: Store) -> None:
+def test_a_deleted_key_has_no_value_and_may_be_deleted_again(store: Store) -> None:
     store.write([(b"k", b"1")])
     store.write([(b"k", None)])
     store.write([(b"k", None)])
@@ -56,14 +56,14 @@ def test_a_deleted_key_is_gone_and_may_be_deleted_again(store: Store) -> None:
     assert everything(store) == []
 
 
-def test_a_scan_gives_a_prefix_in_the_order_of_bytes(store: Store) -> None:
+def test_a_scan_returns_a_prefix_in_the_order_of_bytes(store: Store) -> None:
     keys = [b"a", b"b\x00", b"b\x00z", b"b\x7f", b"b\x80", b"b\xff\xff", b"c"]
     store.write([(key, key) for key in reversed(keys)])
     assert [key for key, _ in store.scan(b"b")] == keys[1:6]
     assert [key for key, _ in store.scan(b"")] == keys
 
 
-def test_a_scan_goes_on_beyond_a_key_whether_that_exists_or_not(store: Store) -> None:
+def test_a_scan_continues_after_a_key_that_exists_or_not(store: Store) -> None:
     store.write([(b"p1", b""), (b"p3", b""), (b"q", b"")])
     assert [key for key, _ in store.scan(b"p", after=b"p1")] == [b"p3"]
     assert [key for key, _ in store.scan(b"p", after=b"p2")] == [b"p3"]
@@ -78,44 +78,44 @@ def test_dropping_a_prefix_leaves_its_neighbours(store: Store) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(writes=WRITES, prefix=st.binary(max_size=2), after=st.binary(max_size=3))
-def test_any_writes_leave_what_a_dictionary_would_hold(
+def test_a_store_contains_the_same_as_a_dictionary_after_any_writes(
     store: Store, writes: list[list[tuple[bytes, bytes | None]]], prefix: bytes, after: bytes
 ) -> None:
     store.drop(b"")
-    held: dict[bytes, bytes] = {}
+    values: dict[bytes, bytes] = {}
     for batch in writes:
         store.write(batch)
         for key, value in batch:
             if value is None:
-                held.pop(key, None)
+                values.pop(key, None)
             else:
-                held[key] = value
-    assert everything(store) == sorted(held.items())
-    expected = [(k, v) for k, v in sorted(held.items()) if k.startswith(prefix) and k > after]
+                values[key] = value
+    assert everything(store) == sorted(values.items())
+    expected = [(k, v) for k, v in sorted(values.items()) if k.startswith(prefix) and k > after]
     assert list(store.scan(prefix, after)) == expected
 
 
-def test_what_was_written_is_there_after_opening_it_again(tmp_path: Path) -> None:
+def test_writes_exist_after_the_store_is_opened_again(tmp_path: Path) -> None:
     first = RocksStore(tmp_path / "store")
-    first.write([(b"k", b"1"), (b"gone", b"1")])
-    first.write([(b"gone", None)])
+    first.write([(b"k", b"1"), (b"deleted", b"1")])
+    first.write([(b"deleted", None)])
     first.close()
     second = RocksStore(tmp_path / "store")
     assert everything(second) == [(b"k", b"1")]
     second.close()
 
 
-def test_a_second_process_in_the_same_folder_is_refused_with_a_way_out(tmp_path: Path) -> None:
-    held = RocksStore(tmp_path / "store")
+def test_a_second_process_in_the_same_folder_is_refused_with_the_next_step(tmp_path: Path) -> None:
+    first = RocksStore(tmp_path / "store")
     with pytest.raises(EnvironmentFault, match="another process") as fault:
         RocksStore(tmp_path / "store")
     assert "stop the other process" in fault.value.next_step
     assert "delete" not in fault.value.next_step
-    held.close()
+    first.close()
 
 
 @pytest.mark.parametrize("files", ["MANIFEST*", "CURRENT"])
-def test_a_damaged_folder_is_told_as_one_that_can_be_deleted(tmp_path: Path, files: str) -> None:
+def test_a_damaged_folder_is_a_fault_that_says_it_can_be_deleted(tmp_path: Path, files: str) -> None:
     folder = tmp_path / "block lock"
     store = RocksStore(folder)
     store.write([(b"k", b"1" * 100)])
@@ -128,15 +128,15 @@ def test_a_damaged_folder_is_told_as_one_that_can_be_deleted(tmp_path: Path, fil
     assert str(folder) not in fault.value.why
 
 
-def test_a_folder_that_is_no_folder_is_told_with_the_reason(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_opened_is_a_fault_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "store" / "LOCK").mkdir(parents=True)
     with pytest.raises(EnvironmentFault, match=r"cannot be opened \(IO error: .*directory\)"):
         RocksStore(tmp_path / "store")
 
 
-def test_a_folder_that_cannot_be_written_any_more_ends_the_process_with_its_name(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_ends_the_process_with_its_name(tmp_path: Path) -> None:
     store = RocksStore(tmp_path / "store")
     store.close()
-    with pytest.raises(StateUnusable, match="rebuilt from Kafka") as told:
+    with pytest.raises(StateUnusable, match="rebuilt from Kafka") as error:
         store.write([(b"k", b"1")])
-    assert str(tmp_path / "store") in str(told.value)
+    assert str(tmp_path / "store") in str(error.value)

@@ -1,4 +1,4 @@
-"""A view: one partition of a compacted topic in the local store. Its checkpoint is the offset up to which it is complete.
+"""A view: one partition of a compacted topic in the local store, complete up to the offset of its checkpoint.
 
 The writes of a batch stay in memory until the batch is committed, and reach the store together with the new checkpoint.
 So the store never contains anything that Kafka does not.

@@ -70,7 +70,7 @@ BREAKAGES = [
     ),
     Breakage(
         "a sweep takes no key that the source lists and the topic lacks",
-        "services/sluice_ingress_poller/raw_anew.py",
+        "services/sluice_ingress_poller/raw_topic_reset.py",
         "    elif absent:\n",
         "    elif False:\n",
         "tests/unit/poll/test_poll_stream.py::test_a_key_that_is_withheld_is_not_swept",

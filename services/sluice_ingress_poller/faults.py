@@ -1,7 +1,7 @@
-"""What `/readyz` says of a stream: its alarms as the watermark holds them, and its requests that fail.
+"""The faults of a stream in `/readyz`: those stored in its watermark, and its failing requests.
 
-Each cause has a line of its own, and only what the line is about ends it: an alarm about a listing ends by a listing,
-a request that fails by an answer to it or by a whole pass of its kind. So none is hidden by what goes well beside it.
+Each cause has a line of its own, and only its own subject resolves it: a fault of a listing is resolved by a listing, a
+failing request by an answer to it or by a finished listing of its kind. So no success elsewhere hides a fault.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from sluice.errors import EnvironmentFault, SluiceError, fault_text
 from sluice.telemetry import Health
 from sluice_ingress_poller.watermark import CHANGES, ENUMERATION, LISTED_TWICE, Watermark
 
-ALARMS = (ENUMERATION, CHANGES, LISTED_TWICE)
+STORED = (ENUMERATION, CHANGES, LISTED_TWICE)
 WAIT = "wait"
 REQUESTS = "requests"
 HANGS = "hangs"
@@ -20,12 +20,12 @@ NEXT_STEP = (
     "have the source's limit raised, or ask it less often (a longer `freshness` of its streams in the pipeline file). "
     "It is asked again by itself; if it answers already, restart ingress-poller, which asks at once"
 )
-# A failure that passes is no fault; that one passes is shown by the next attempts, within some seconds.
-TOLD_FROM_ATTEMPT = 3
+# The first failures are no fault: whether they pass by themselves shows within seconds.
+FAULT_FROM_ATTEMPT = 3
 
 
-class Failing(NamedTuple):
-    """The request for `page` fails: `why`, and the id of the first stored response that says so, if there is one."""
+class FailingRequest(NamedTuple):
+    """`page`: fingerprint of the request. `response_id`: the first stored response that says `why`, if there is one."""
 
     page: bytes
     why: str
@@ -33,47 +33,47 @@ class Failing(NamedTuple):
 
 
 class StreamFaults:
-    """Of the stream `key`; kept for as long as this process holds its shard."""
+    """The faults of the stream `key`, for as long as this process owns its shard."""
 
     def __init__(self, key: str, health: Health) -> None:
         self._key = key
         self._health = health
-        self._failing: dict[str, Failing] = {}
+        self._failing: dict[str, FailingRequest] = {}
         self._hanging = False
 
-    def alarms(self, watermark: Watermark) -> None:
-        """Show the alarms that stand in a durable `watermark`, and no others."""
-        for about in ALARMS:
-            alarm = watermark.alarms.get(about)
-            if alarm is None:
+    def report_stored(self, watermark: Watermark) -> None:
+        """Report exactly the active faults of a committed `watermark`."""
+        for about in STORED:
+            fault = watermark.faults.get(about)
+            if fault is None:
                 self._health.resolve(f"{self._key} {about}")
             else:
-                self._health.fault(f"{self._key} {about}", alarm.why)
+                self._health.fault(f"{self._key} {about}", fault.why)
 
     def failed(self, doing: str, page: bytes, error: SluiceError, attempts: int, response_id: str = "") -> None:
-        """The request for `page` of a pass of kind `doing` failed, for the `attempts`th time in a row.
+        """The request for `page`, in a listing of the kind `doing`, failed for the `attempts`th time in a row.
 
-        `response_id`: the stored response, if any. The fault names the first one with its text, so that the same
-        refusal is not a new cause at each attempt.
+        `response_id`: the stored response, if any. The fault keeps naming the first response with the same text, so
+        that the same refusal is not a new fault at each attempt.
         """
-        if isinstance(error, EnvironmentFault) or attempts >= TOLD_FROM_ATTEMPT:
+        if isinstance(error, EnvironmentFault) or attempts >= FAULT_FROM_ATTEMPT:
             before, why = self._failing.get(doing), fault_text(error)
             if before is not None and before.why == why:
                 response_id = before.response_id or response_id
-            self._failing[doing] = Failing(page, why, response_id)
-            shown = f"{why}. Its answer: `sluice responses show {response_id}`" if response_id else why
-            self._health.fault(f"{self._key} {doing} request", shown, attempts)
+            self._failing[doing] = FailingRequest(page, why, response_id)
+            text = f"{why}. Its answer: `sluice responses show {response_id}`" if response_id else why
+            self._health.fault(f"{self._key} {doing} request", text, attempts)
 
     def requests_unread(self, error: SluiceError) -> None:
-        """What operators asked for could not be read, while an alarm waits for it."""
-        why = f"what `sluice deletes accept` asked for cannot be read, which is tried again by itself: {error}"
+        """Requests of operators cannot be read, while a fault waits for one."""
+        why = f"requests of `sluice deletes accept` cannot be read; reading is tried again by itself: {error}"
         self._health.fault(f"{self._key} {REQUESTS}", why)
 
     def requests_read(self) -> None:
         self._health.resolve(f"{self._key} {REQUESTS}")
 
     def hangs(self, url: str, waited_s: float) -> None:
-        """The request to `url` has no answer, and no error either."""
+        """The request to `url` has neither an answer nor an error after `waited_s`."""
         if self._hanging:
             return
         self._hanging = True
@@ -84,25 +84,25 @@ class StreamFaults:
         )
         self._health.fault(f"{self._key} {HANGS}", why)
 
-    def came_back(self) -> None:
-        """The request that was under way has an outcome."""
+    def request_ended(self) -> None:
+        """The stream's request has a result."""
         self._hanging = False
         self._health.resolve(f"{self._key} {HANGS}")
 
     def waits(self, why: str) -> None:
-        """The source keeps the stream waiting; over with its next answer."""
+        """The source makes the stream wait; its next answer resolves this."""
         self._health.fault(f"{self._key} {WAIT}", f"{why}. Next: {NEXT_STEP}")
 
     def answered(self, doing: str, page: bytes, finished: bool) -> None:
-        """The request for `page` was answered and published; `finished`: it was the last of its pass."""
+        """The answer to the request for `page` is published; `finished`: it was the last of its listing."""
         self._health.resolve(f"{self._key} {WAIT}")
         if doing in self._failing and (finished or self._failing[doing].page == page):
             del self._failing[doing]
             self._health.resolve(f"{self._key} {doing} request")
 
     def clear(self) -> None:
-        """The stream is another owner's from now on."""
+        """Another process owns the stream from now on."""
         self._hanging = False
-        for about in (*ALARMS, WAIT, REQUESTS, HANGS, *(f"{doing} request" for doing in self._failing)):
+        for about in (*STORED, WAIT, REQUESTS, HANGS, *(f"{doing} request" for doing in self._failing)):
             self._health.resolve(f"{self._key} {about}")
         self._failing.clear()

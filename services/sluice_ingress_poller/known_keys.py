@@ -1,7 +1,7 @@
-"""Known keys: the content hash of each key's newest record, so that only news is published and deletes are found.
+"""Known keys: the content hash of each key's newest record. With it only changes are published, and deletes are found.
 
-It is a view of the raw topic itself, which holds the newest record of each key for ever: a lost local state is read
-back from there, and nothing is kept here that Kafka does not hold.
+It is a view of the raw topic, which keeps the newest record of each key forever. A lost local state is restored from
+there, and nothing is stored here that Kafka does not have.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from sluice_ingress_poller.page import content_hash
 
 
 class KnownKeys(Protocol):
-    """What a poll asks and tells."""
+    """What a `StreamPoll` needs of them."""
 
     def get(self, key: bytes) -> bytes | None:
-        """The content hash of the key's newest record; None if it has none or was deleted."""
+        """The content hash of the key's newest record; None if there is none or it was deleted."""
 
     def keys(self) -> Iterator[bytes]:
         """All keys that are not deleted."""
 
     def learn(self, changes: Mapping[bytes, bytes | None]) -> None:
-        """Hashes (None: deleted) of records whose transaction is committed."""
+        """Store the hashes (None: deleted) of records whose transaction is committed."""
 
 
 class RawTopicKeys:
-    """Known keys of one stream, held in `store`, restored from all partitions of its raw topic."""
+    """The known keys of one stream in `store`, restored from all partitions of its raw topic."""
 
     def __init__(self, store: Store, topic: str, pinned: Pinned) -> None:
         self._partitions = pinned.partitions
@@ -40,13 +40,13 @@ class RawTopicKeys:
         self.records_read = 0
 
     def restore(self, reader: LogReader) -> Iterator[None]:
-        """Catch up with the raw topic, in slices; call after fencing. Counts in `records_read` what it saw."""
+        """Read the raw topic to its end, in slices; call after fencing. `records_read` counts what was read."""
         for view in self._views:
             yield from view.restore(reader, self._count)
             view.advance(view.restored_to)
 
     def restore_all(self, reader: LogReader) -> Iterator[None]:
-        """The same from the topic's first offset, whatever the local state says."""
+        """The same from the topic's first offset; the local state is dropped."""
         for view in self._views:
             view.forget()
         self.records_read = 0
@@ -73,7 +73,7 @@ class RawTopicKeys:
         self.records_read += 1
 
 
-def _hash_of(_: bytes, message: Message, held: Stored) -> bytes | None:
+def _hash_of(_: bytes, message: Message, stored: Stored) -> bytes | None:
     value = message.value()
-    # Null is a delete, zero length a sweep marker: neither is a record of its key.
+    # No value is a delete, an empty value a sweep marker: neither is a record of its key.
     return content_hash(bytes(value)) if value else None

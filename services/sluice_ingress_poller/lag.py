@@ -1,8 +1,8 @@
-"""How far downstream groups are behind, and the flow that follows from it.
+"""The lag of downstream groups, and the flow that follows from it.
 
-Committed offsets are asked for by a consumer that never joins the group. The admin API could ask too, but after one
-ListConsumerGroupOffsets that timed out for want of a coordinator, librdkafka 2.16 never finishes destroying its
-client (a broker thread keeps its reference), and the process hangs at its end.
+A consumer that never joins the group reads its committed offsets. The admin API could read them, too. But after a
+ListConsumerGroupOffsets that timed out because there was no coordinator, librdkafka 2.16 never finishes destroying its
+client (a broker thread keeps its reference), and the process hangs when it ends.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ log = structlog.get_logger()
 
 
 def downstream(pipeline: Pipeline, groups: Sequence[str]) -> dict[str, list[Partition]]:
-    """Full name and input partitions of each of `groups`, which are named without the prefix.
+    """The full name of each of `groups`, which are given without the prefix, and the partitions that it reads.
 
-    Mappings are not loaded: a mistake in one must not keep the poller from running. Raises SettingsError.
+    Mappings are not loaded, because a mistake in one must not stop the poller. Raises SettingsError.
     """
     entities = load_entities(pipeline) if set(groups) - {MAPPER} else ()
     inputs = {one.group: one.topics for one in stage_inputs(pipeline, None, entities)}
@@ -45,9 +45,9 @@ def downstream(pipeline: Pipeline, groups: Sequence[str]) -> dict[str, list[Part
 
 
 class DownstreamLag:
-    """Lag of groups in records, those beyond each group's highest commit since this process began.
+    """Lag of groups in records, counted from each group's highest commit since this process started.
 
-    `groups`: full group name → the partitions that it reads.
+    `groups`: the partitions that each group reads, by the group's full name.
     """
 
     def __init__(self, settings: KafkaSettings, groups: Mapping[str, Sequence[Partition]]) -> None:
@@ -58,7 +58,7 @@ class DownstreamLag:
         self._highest: dict[str, dict[Partition, int]] = {group: {} for group in groups}
 
     def measure(self) -> int:
-        """The lag of the group that is furthest behind. Raises Transient or EnvironmentFault."""
+        """The greatest lag of all groups. Blocks. Raises Transient or EnvironmentFault."""
         return max((self._of(group) for group in self._groups), default=0)
 
     def close(self) -> None:
@@ -76,14 +76,14 @@ class DownstreamLag:
         consumer = self._consumers.get(group)
         if consumer is None:
             consumer = self._consumers[group] = clients.group_consumer(self._settings, group, "lag")
-        asked = [TopicPartition(*at) for at in self._groups[group]]
+        wanted = [TopicPartition(*at) for at in self._groups[group]]
         with kafka_errors(f"committed offsets of group {group}"):
-            found = consumer.committed(asked, REQUEST_TIMEOUT_S)
+            found = consumer.committed(wanted, REQUEST_TIMEOUT_S)
         return {(tp.topic, tp.partition): tp.offset for tp in found if tp.error is None and tp.offset >= 0}
 
 
 class BackPressure:
-    """Measures every `interval_s` in a thread of its own; `flow` is the newest level. That it cannot is a fault."""
+    """Measures the lag every `interval_s`, in a thread of its own; `flow` is the newest level."""
 
     def __init__(self, lag: DownstreamLag, bounds: LagBounds, interval_s: float, health: Health | None = None) -> None:
         self.flow = Flow.FLOWING
@@ -98,7 +98,7 @@ class BackPressure:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop measuring; a request that is under way is waited for."""
+        """Stop measuring; wait for a running request."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(REQUEST_TIMEOUT_S * 2)
@@ -113,9 +113,9 @@ class BackPressure:
         self.flow = flow
         return flow
 
-    def look(self) -> None:
-        """Measure once; where that cannot be done the level stays, whatever the error: not knowing the lag is no reason
-        to flood or to starve anybody, and a thread that ended here would leave the level as it is for ever."""
+    def measure_or_report(self) -> None:
+        """Measure once. Whatever error prevents it is a fault, and the level stays: an unknown lag is no reason to poll
+        faster or slower, and a thread that ended here would keep the level forever."""
         try:
             self.measure()
         except Exception as error:
@@ -128,4 +128,4 @@ class BackPressure:
 
     def _run(self) -> None:
         while not self._stopped.wait(self._interval_s):
-            self.look()
+            self.measure_or_report()

@@ -1,4 +1,4 @@
-"""Ingress-poller: asks source APIs, publishes each record verbatim."""
+"""Ingress-poller: polls source APIs and publishes each record verbatim."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_connector
 from sluice.settings.stage import read_settings
 from sluice.telemetry import telemetry
-from sluice_ingress_poller.polled import polled_streams
+from sluice_ingress_poller.polled_stream import polled_streams
 from sluice_ingress_poller.poller import Poller
 from sluice_ingress_poller.settings import PollerSettings
 

@@ -1,4 +1,4 @@
-"""One page: what is in it, and which of its records are news. Pure functions; nothing here asks or publishes."""
+"""One page: its records, and which of them are new. Pure functions without I/O."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sluice.connector import CursorValue, Missing, NotJson, Request, Response, Stream
+from sluice.connector import CursorValue, Missing, NotJson, Request, Response, SourceRecord, Stream
 from sluice.connector.messages import without_query
 from sluice.connector.paging_hints import PagingHints, paging_hints
-from sluice.connector.record import SourceRecord, UnreadableKey, source_key
+from sluice.connector.record import UnreadableKey, source_key
 from sluice.connector.stream import readable_cursor
 from sluice.errors import EnvironmentFault, SluiceError, Transient
 
 # A raw topic takes 8 MiB a batch; the headers and the batch's own frame need room.
 RECORD_BYTES_MAX = 8 * 1024 * 1024 - 16 * 1024
-REFUSED_PAGE = "if it lasts, mend what the source answers, or the connector that reads it; it is asked again by itself"
+REFUSED_PAGE = "if it lasts, fix what the source answers, or the connector that reads it; it is asked again by itself"
 UNREADABLE_IN_A_ROW_MAX = 100
 
 
 def content_hash(raw: bytes) -> bytes:
-    """What a known key remembers of its newest record."""
+    """What is known of the newest record of a key."""
     return hashlib.blake2b(raw, digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A record of a page. `key` is None where it cannot be read, `unreadable` says why."""
+    """A record of a page. `key` is None if it cannot be read; then `unreadable` says why."""
 
     key: bytes | None
     raw: bytes
@@ -41,19 +41,19 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`signs`: what it says of more records. `open`: it is the last one, and nothing but the paging says so."""
+    """`hints`: what it says of further records. `implicit_end`: it is the last page, but does not say so itself."""
 
     items: list[Item]
     next: Request | None
     server_time: datetime | None
-    signs: PagingHints
-    open: bool
+    hints: PagingHints
+    implicit_end: bool
     fingerprint: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Parked:
-    """A record that goes to the dead letters; `code` is from the closed list unreadable-key, too-large."""
+class ParkedRecord:
+    """A record that becomes a dead letter; `code` is unreadable-key or too-large."""
 
     key: bytes | None
     raw: bytes
@@ -62,13 +62,14 @@ class Parked:
 
 
 @dataclass(slots=True)
-class News:
-    """What a page changes: records to publish, records to park, and how many say nothing new or are withheld because
-    their key stands for two records.
+class PageChanges:
+    """What a page changes: the records to publish and to park. The other records are only counted.
+
+    `unchanged`: published before. `conflicting`: withheld, because two records have their key.
     """
 
     upserts: list[Item] = field(default_factory=list)
-    parked: list[Parked] = field(default_factory=list)
+    parked: list[ParkedRecord] = field(default_factory=list)
     unchanged: int = 0
     conflicting: int = 0
 
@@ -76,14 +77,16 @@ class News:
 def read_page(stream: Stream[Any], response: Response) -> Page:
     """The records of a successful `response` and the request for the next page.
 
-    A page that is cut off, is no JSON, or lacks its records or next link is refused whole: Transient. So is one
-    whose records nearly all lack their key: EnvironmentFault, since that is a wrong `key`, not bad records.
+    Raises Transient, which refuses the whole page, if it is cut off, is no JSON, or lacks its records or next link.
+    Raises EnvironmentFault if very many records in a row lack their key, because then the declared `key` is wrong.
     """
     where = f"{response.request.method} {without_query(response.request.url)}"
     try:
         items = [_item(stream, raw) for raw in stream.records_in(response)]
         following = stream.next_request(response, response.request)
-        said, open_end = paging_hints(response, stream.not_paging), following is None and _ends_open(stream, response)
+        hints = paging_hints(response, stream.not_paging)
+        paging = stream.implicit_end
+        implicit_end = following is None and paging is not None and paging.end_is_implicit(response)
     except (NotJson, Missing) as error:
         kind = response.headers.get("content-type", "none").partition(";")[0][:64]
         why = f"{where}: page refused whole: {error}{_failure_in(response)} (content-type {kind})"
@@ -99,15 +102,17 @@ def read_page(stream: Stream[Any], response: Response) -> Page:
             f"compare the stream's key ({', '.join(stream.key_fields)}) with what the source sends now",
         )
     fingerprint = content_hash(b"\0".join(item.raw for item in items))
-    return Page(items, following, response.server_time, said, open_end, fingerprint)
+    return Page(items, following, response.server_time, hints, implicit_end, fingerprint)
 
 
-def news(items: list[Item], known: Callable[[bytes], bytes | None], parked_before: Collection[bytes]) -> News:
-    """What `items` change, given the content hash that is `known` of a key and what was parked before.
+def page_changes(
+    items: list[Item], known: Callable[[bytes], bytes | None], parked_before: Collection[bytes]
+) -> PageChanges:
+    """What `items` change. `known` returns the content hash of a key's newest record; `parked_before`: content hashes.
 
-    A key twice in one page counts twice, in order, where its contents differ.
+    A key twice in one page is published twice, in order, if its contents differ.
     """
-    found = News()
+    found = PageChanges()
     fresh: dict[bytes, bytes] = {}
     for item in items:
         fingerprint = content_hash(item.raw)
@@ -116,7 +121,7 @@ def news(items: list[Item], known: Callable[[bytes], bytes | None], parked_befor
             if fingerprint in parked_before:
                 found.unchanged += 1
             else:
-                found.parked.append(Parked(item.key, item.raw, *problem))
+                found.parked.append(ParkedRecord(item.key, item.raw, *problem))
         elif item.key is not None:
             if (fresh.get(item.key) or known(item.key)) == fingerprint:
                 found.unchanged += 1
@@ -127,26 +132,22 @@ def news(items: list[Item], known: Callable[[bytes], bytes | None], parked_befor
 
 
 def author_fault(error: BaseException, where: str) -> EnvironmentFault:
-    """What an unexpected error in a connector's own code becomes: it stops that stream, not the whole stage.
+    """The fault for an unexpected error in a connector's own code. It stops that stream, not the whole stage.
 
-    Its type and line are told; its text is not, since that may quote a record.
+    It names the error's type and line, but not its text, which may quote a record.
     """
     frame = traceback.extract_tb(error.__traceback__)[-1]
     at = f"{Path(frame.filename).name}:{frame.lineno}"
-    return EnvironmentFault(where, f"the connector raised {type(error).__name__} at {at}", "mend the connector")
-
-
-def _ends_open(stream: Stream[Any], response: Response) -> bool:
-    return stream.implicit_end is not None and stream.implicit_end.end_is_implicit(response)
+    return EnvironmentFault(where, f"the connector raised {type(error).__name__} at {at}", "fix the connector")
 
 
 def _failure_in(response: Response) -> str:
-    """What a refused page says of a failure, by its member's name."""
+    """Names the member in which a refused page reports a failure."""
     try:
-        named = paging_hints(response).errors
+        member = paging_hints(response).errors
     except (NotJson, RecursionError):
         return ""
-    return f"; it reports a failure in its member {named}" if named else ""
+    return f"; it reports a failure in its member {member}" if member else ""
 
 
 def _item(stream: Stream[Any], raw: bytes) -> Item:
@@ -159,7 +160,7 @@ def _item(stream: Stream[Any], raw: bytes) -> Item:
 
 
 def stated_change(stream: Stream[Any], record: SourceRecord) -> datetime | None:
-    """When the source says that `record` changed, in UTC; None where it says no time of the calendar."""
+    """When `record` changed, as the source states it, in UTC; None if it states no time of the calendar."""
     try:
         changed = stream.changed_at(record)
         if changed is None:
@@ -172,7 +173,7 @@ def stated_change(stream: Stream[Any], record: SourceRecord) -> datetime | None:
 def _problem(item: Item) -> tuple[str, str] | None:
     if item.key is None:
         return "unreadable-key", item.unreadable
-    if len(item.raw) + 2 * len(item.key) > RECORD_BYTES_MAX:  # the key stands in a header, too
+    if len(item.raw) + 2 * len(item.key) > RECORD_BYTES_MAX:  # a header contains the key, too
         return "too-large", f"the record exceeds {RECORD_BYTES_MAX} bytes"
     return None
 

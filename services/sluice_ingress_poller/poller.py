@@ -1,4 +1,4 @@
-"""The poller: a member of the group on `sluice.shards`, running one `Shard` for each partition it is given."""
+"""The poller: a member of the group on `sluice.shards` that runs one `Shard` for each assigned partition."""
 
 from __future__ import annotations
 
@@ -25,24 +25,25 @@ from sluice.state import RocksStore
 from sluice.telemetry import Health
 from sluice.telemetry.metrics import THROTTLED
 from sluice_ingress_poller.lag import BackPressure, DownstreamLag, downstream
-from sluice_ingress_poller.polled import PolledStream, shard_of
+from sluice_ingress_poller.polled_stream import PolledStream, shard_of
 from sluice_ingress_poller.settings import PollerSettings
-from sluice_ingress_poller.shard import Shard, Surroundings
+from sluice_ingress_poller.shard import Shard, ShardContext
 
 TAKE_TIMEOUT_S = 0.2
 RETRY_S = 5.0
 OPENING = "topics of ingress-poller"
 MEMBERSHIP = "group of ingress-poller"
-# A member is ready with its first shards, whose alarms it then shows; one that is given none is ready all the same.
+# A member is ready when its first shards report their faults. Without an assigned shard it is ready after this time.
 ASSIGNED_WITHIN_S = 10.0
-# Longer than the longest wait for an unreachable Kafka (fencing: 60 s), which is no reason to restart a process.
+# Longer than the longest wait for an unreachable Kafka (fencing: 60 s), because that is no reason for a restart.
 SHARD_STALLED_AFTER_S = 150.0
 log = structlog.get_logger()
 
 
 class Membership(GroupReader):
-    """The group on `sluice.shards`. Unlike a reader of data it stops a shard's work *before* the shard is given up,
-    so that two owners do not ask one source at once; that no position is given twice rests on the fence alone.
+    """The membership in the group on `sluice.shards`. It stops a shard *before* the shard is revoked, unlike a reader
+    of data, so that two owners do not send requests to one source at the same time. That no position is used twice does
+    not depend on this, only on the fence.
     """
 
     def __init__(
@@ -51,18 +52,18 @@ class Membership(GroupReader):
         group: str,
         instance: str,
         topics: Sequence[str],
-        before_giving_up: Callable[[list[Partition]], None],
+        before_revoke: Callable[[list[Partition]], None],
     ) -> None:
         super().__init__(settings, group, instance, dict.fromkeys(topics, ""))  # only a stage's loop needs their ids
-        self._before_giving_up = before_giving_up
+        self._before_revoke = before_revoke
 
     def _on_revoke(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
-        self._before_giving_up([(p.topic, p.partition) for p in parts])
+        self._before_revoke([(p.topic, p.partition) for p in parts])
         super()._on_revoke(consumer, parts)
 
 
 class Poller:
-    """`run_until_signalled` is all a main calls."""
+    """Runs the shards of this process. A main calls `run_until_signalled` and nothing else."""
 
     def __init__(
         self, settings: PollerSettings, pipeline: Pipeline, streams: list[PolledStream], health: Health
@@ -72,7 +73,7 @@ class Poller:
         self._streams = streams
         self._health = health
         self._shards: dict[int, Shard] = {}
-        self._around: Surroundings | None = None
+        self._context: ShardContext | None = None
         self._started_by_s = 0.0
         self._shard_count = pipeline.shards
         self._partitions = pipeline.partitions
@@ -102,7 +103,7 @@ class Poller:
         return self.run(Stop.on_signals())
 
     def run(self, stop: Stop) -> int:
-        """Poll until `stop`; returns the exit code. A shard's bug comes through."""
+        """Poll until `stop`; return the exit code. Raises the bug of a shard."""
         self._back_pressure.start()
         while not stop.requested and not self._guarded(OPENING, self._open):
             stop.wait(RETRY_S)
@@ -114,7 +115,7 @@ class Poller:
         return 0
 
     def _guarded(self, about: str, act: Callable[[], Any]) -> bool:
-        """Do `act`; what it could not do stands as a fault until the same can be done."""
+        """Do `act`. If it fails, the fault about it stays active until the same succeeds."""
         self._health.progress()
         try:
             act()
@@ -137,7 +138,7 @@ class Poller:
                 f"has {found} partitions where the pipeline declares {self._shard_count} shards, and shards are fixed",
                 f"set `shards: {found}` in the pipeline file",
             )
-        self._around = Surroundings(
+        self._context = ShardContext(
             self._settings.kafka,
             self._names,
             self._settings.instance,
@@ -159,13 +160,13 @@ class Poller:
             self._start_shard(number)
         if assigned or time.monotonic() > self._started_by_s:
             self._health.started()
-        self._look_after_shards()
+        self._check_shards()
 
     def _start_shard(self, number: int) -> None:
         streams = [s for s in self._streams if shard_of(s.key, self._shard_count) == number]
-        if not streams or self._around is None or number in self._shards:
+        if not streams or self._context is None or number in self._shards:
             return
-        self._shards[number] = Shard(number, streams, self._around)
+        self._shards[number] = Shard(number, streams, self._context)
         self._shards[number].start()
 
     def _stop_shards(self, parts: list[Partition]) -> None:
@@ -176,19 +177,19 @@ class Poller:
         for shard in stopping:
             shard.join(max(0.1, give_up_s - time.monotonic()))
             for about in (f"shard {shard.number}", f"loop of shard {shard.number}"):
-                self._health.resolve(about)  # its next owner tells what is wrong with it
+                self._health.resolve(about)  # its next owner reports what is wrong with it
 
     def _hangs(self, shard: Shard, now_s: float) -> bool:
-        """Whether it has made no progress for too long, which is a fault as long as it lasts."""
+        """Whether the shard has made no progress for too long, which is a fault until it makes progress."""
         about = f"loop of shard {shard.number}"
         if now_s - shard.beat_s < SHARD_STALLED_AFTER_S:
             self._health.resolve(about)
             return False
-        told = f"no progress for {SHARD_STALLED_AFTER_S:.0f} s: its thread hangs. Next: start the stage again"
-        self._health.fault(about, told)
+        why = f"no progress for {SHARD_STALLED_AFTER_S:.0f} s: its thread hangs. Next: start the stage again"
+        self._health.fault(about, why)
         return True
 
-    def _look_after_shards(self) -> None:
+    def _check_shards(self) -> None:
         now_s = time.monotonic()
         for shard in self._shards.values():
             if shard.bug is not None:

@@ -1,4 +1,4 @@
-"""From a decision to the records of one transaction: raw records, deletes, dead letters, the stored response."""
+"""The records of one transaction: raw records, deletes, dead letters and the stored response."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from sluice.position import Position
 from sluice.raw.record import RawRecord
 from sluice.stage.dead_letters import TRUNCATED_BODY_BYTES, dead_letter
 from sluice.times import from_us, rfc3339
-from sluice_ingress_poller.page import Item, Parked
-from sluice_ingress_poller.passes import Decision
+from sluice_ingress_poller.listing import Decision
+from sluice_ingress_poller.page import Item, ParkedRecord
 
 RESPONSE_BYTES_MAX = 16 * 1024 * 1024 - 64 * 1024
 NOWHERE = -1
@@ -28,21 +28,21 @@ Headers = list[tuple[str, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
-    """A stored response: its id, and when it came."""
+class StoredResponse:
+    """A response with its id in `responses.<source>`, and when it arrived."""
 
     response: Response
     response_id: str
     at_ms: int
 
     @classmethod
-    def now(cls, response: Response, at_ms: int) -> Fetched:
+    def now(cls, response: Response, at_ms: int) -> StoredResponse:
         return cls(response, uuid7(at_ms), at_ms)
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
-    """Where the records of one stream go."""
+class StreamNames:
+    """The names of one stream and of the topics that its records go to."""
 
     pipeline: str
     source: str
@@ -52,36 +52,38 @@ class Names:
     dlq_topic: str
 
 
-class RecordMaker:
-    """Makes the records of one stream under one lease. Positions rise strictly and are never given twice, not even
-    to records whose transaction failed: those may be read all the same if its outcome is not known.
+class RecordBuilder:
+    """Builds the records of one stream under one lease. Positions rise strictly, and no position is used twice.
 
-    `secrets_now`: the texts that must not be stored.
+    A record of a failed transaction keeps its position for itself: if the outcome is unknown, consumers may read it.
+    `secrets_now` returns the texts that must not be stored.
     """
 
-    def __init__(self, names: Names, epoch: int, incarnation: int, secrets_now: Callable[[], Collection[str]]) -> None:
+    def __init__(
+        self, names: StreamNames, epoch: int, incarnation: int, secrets_now: Callable[[], Collection[str]]
+    ) -> None:
         self._names = names
         self._epoch = epoch
         self._incarnation = incarnation
         self._secrets_now = secrets_now
         self._sequence = 0
 
-    def page(self, decision: Decision, fetched: Fetched) -> list[RawRecord]:
-        """The stored response, changed records and dead letters of a page; its deletes come by `deletes`."""
-        made = [self.response(fetched)]
-        made += [self.upsert(item, fetched) for item in decision.news.upserts]
-        made += [self._dead_letter(parked, fetched) for parked in decision.news.parked]
-        return made
+    def page(self, decision: Decision, stored: StoredResponse) -> list[RawRecord]:
+        """The stored response, the changed records and the dead letters of a page, but not its deletes."""
+        records = [self.response(stored)]
+        records += [self.upsert(item, stored) for item in decision.changes.upserts]
+        records += [self._dead_letter(parked, stored) for parked in decision.changes.parked]
+        return records
 
-    def deletes(self, keys: Collection[bytes], fetched: Fetched) -> Iterator[RawRecord]:
-        """A null for each key, which an enumeration that ended with `fetched` did not list."""
+    def deletes(self, keys: Collection[bytes], stored: StoredResponse) -> Iterator[RawRecord]:
+        """A record without a value for each key; `stored` is the last page of the enumeration that lacked them."""
         for key in keys:
-            headers = self._headers(key, None, rfc3339(from_us(fetched.at_ms * 1_000)), b"d", fetched)
+            headers = self._headers(key, None, rfc3339(from_us(stored.at_ms * 1_000)), b"d", stored)
             yield RawRecord(self._names.raw_topic, key, None, headers)
 
-    def response(self, fetched: Fetched) -> RawRecord:
-        """The whole answer for `responses.<source>`, secrets removed; a very large body is cut, and says so."""
-        response, body = fetched.response, fetched.response.body
+    def response(self, stored: StoredResponse) -> RawRecord:
+        """The answer without secrets, for `responses.<source>`. A very large body is cut; headers say so."""
+        response, body = stored.response, stored.response.body
         known = self._secrets_now()
         for secret in removable(known):
             body = body.replace(secret.encode(), REMOVED.encode())
@@ -90,7 +92,7 @@ class RecordMaker:
             ("http.url", safe_url(response.request.url, known).encode()),
             ("http.status", b"%d" % response.status),
             ("http.headers", json.dumps(safe_headers(response.headers, known)).encode()),
-            (FETCHED_HEADER, b"%d" % fetched.at_ms),
+            (FETCHED_HEADER, b"%d" % stored.at_ms),
         ]
         if len(body) > RESPONSE_BYTES_MAX:
             headers += [
@@ -98,18 +100,18 @@ class RecordMaker:
                 ("sluice-sha256", hashlib.sha256(body).hexdigest().encode()),
             ]
             body = body[:TRUNCATED_BODY_BYTES]
-        key = fetched.response_id.encode()
-        return RawRecord(self._names.responses_topic, key, body, headers, timestamp_ms=fetched.at_ms)
+        key = stored.response_id.encode()
+        return RawRecord(self._names.responses_topic, key, body, headers, timestamp_ms=stored.at_ms)
 
-    def upsert(self, item: Item, fetched: Fetched) -> RawRecord:
+    def upsert(self, item: Item, stored: StoredResponse) -> RawRecord:
         """The raw record of one item of a page."""
         key = item.key or b""
-        changed = item.changed_at or from_us(fetched.at_ms * 1_000)
-        headers = self._headers(key, item.raw, rfc3339(changed), b"u", fetched)
+        changed = item.changed_at or from_us(stored.at_ms * 1_000)
+        headers = self._headers(key, item.raw, rfc3339(changed), b"u", stored)
         headers.append((ORIGIN_HEADER, b"%d" % (changed.timestamp() * 1000)))
         return RawRecord(self._names.raw_topic, key, item.raw, headers)
 
-    def _headers(self, key: bytes, value: bytes | None, time: str, op: bytes, fetched: Fetched) -> Headers:
+    def _headers(self, key: bytes, value: bytes | None, time: str, op: bytes, stored: StoredResponse) -> Headers:
         names = self._names
         self._sequence += 1
         position = Position(self._epoch, self._incarnation, self._sequence)
@@ -124,20 +126,20 @@ class RecordMaker:
             ("content-type", b"application/json"),
             (POSITION_HEADER, str(position).encode()),
             (OP_HEADER, op),
-            (RESPONSE_HEADER, fetched.response_id.encode()),
+            (RESPONSE_HEADER, stored.response_id.encode()),
         ]
 
-    def _dead_letter(self, parked: Parked, fetched: Fetched) -> RawRecord:
-        # It never stood in a topic: what is named is the topic it was meant for, at no offset.
-        time = rfc3339(from_us(fetched.at_ms * 1_000))
+    def _dead_letter(self, parked: ParkedRecord, stored: StoredResponse) -> RawRecord:
+        # The record was never in a topic: the dead letter names the topic that it was meant for, without an offset.
+        time = rfc3339(from_us(stored.at_ms * 1_000))
         original = Record(
             self._names.raw_topic,
             NOWHERE,
             NOWHERE,
             parked.key,
             parked.raw,
-            dict(self._headers(parked.key or b"", parked.raw, time, b"u", fetched)),
-            fetched.at_ms,
+            dict(self._headers(parked.key or b"", parked.raw, time, b"u", stored)),
+            stored.at_ms,
         )
         letter = dead_letter(INGRESS_POLLER, original, DeadRecord(parked.code, parked.reason), None)
         return RawRecord(self._names.dlq_topic, *letter)

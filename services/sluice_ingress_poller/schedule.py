@@ -1,4 +1,4 @@
-"""When to ask again: pure functions of settings, failures and a random number that is handed in."""
+"""When to send the next request: pure functions of settings, failures and a given random number."""
 
 from __future__ import annotations
 
@@ -8,37 +8,41 @@ INTERVAL_S_MIN = 0.2
 RETRY_S_FIRST = 1.0
 RETRY_S_MAX = 60.0
 THROTTLED_FACTOR = 4.0
-# What a source asks for is kept up to here: a mistaken header must not end a stream for days.
-PATIENCE_S_MAX = 3_600.0
-# A stream that its source keeps waiting is told once its next request comes so much later than its freshness.
-WAIT_TOLD_BEYOND_S = 30.0
+# A longer Retry-After is cut to this: a mistaken header must not stop a stream for days.
+RETRY_AFTER_S_MAX = 3_600.0
+# A wait that a source requests is a fault if it delays a request by more than the stream's freshness and this.
+WAIT_REPORTED_BEYOND_S = 30.0
 
 
 def poll_interval_s(freshness_s: float, flow: Flow = Flow.FLOWING) -> float:
-    """From the start of one pass to the start of the next.
+    """From the start of one listing to the start of the next.
 
-    Half of the freshness wanted: a change is at most one interval old when its pass begins, and the other half is
-    there for the pass itself and the stages behind it. Four times that while downstream lags.
+    It is half of the declared freshness: a change is at most one interval old when the next listing starts, and the
+    other half is for the listing itself and the stages after it. While downstream lags it is four times as long.
     """
     interval_s = max(freshness_s / 2, INTERVAL_S_MIN)
     return interval_s * THROTTLED_FACTOR if flow is Flow.THROTTLED else interval_s
 
 
-def retry_delay_s(attempt: int, asked_for_s: float | None, spread: float) -> float:
-    """Wait before attempt `attempt + 1` (from 1): what the source asked for, else exponential with full-range jitter
-    in the upper half, so that many clients do not return together. `spread` is random in [0, 1).
+def retry_delay_s(attempt: int, requested_s: float | None, spread: float) -> float:
+    """Wait before attempt `attempt + 1` (from 1): what the source requested, else an exponential back-off.
+
+    The back-off is random in its upper half, so that many clients do not retry at the same time. `spread` is random in
+    [0, 1).
     """
     backoff_s = min(RETRY_S_FIRST * 2.0 ** min(attempt - 1, 16), RETRY_S_MAX)
     delay_s = backoff_s * (0.5 + spread / 2)
-    return delay_s if asked_for_s is None else max(patience_s(asked_for_s), min(delay_s, RETRY_S_FIRST))
+    return delay_s if requested_s is None else max(bounded_wait_s(requested_s), min(delay_s, RETRY_S_FIRST))
 
 
-def patience_s(asked_for_s: float) -> float:
-    """How long a source that asked for `asked_for_s` is left alone."""
-    return min(asked_for_s, PATIENCE_S_MAX)
+def bounded_wait_s(requested_s: float) -> float:
+    """How long no request is sent to a source that requested a wait of `requested_s`."""
+    return min(requested_s, RETRY_AFTER_S_MAX)
 
 
 def waits_too_long(wanted_s: float, due_s: float, freshness_s: float) -> bool:
-    """Whether a request at `due_s` is too late to pass in silence; `wanted_s`: when it would go if no source asked for
-    patience since the stream's last answer."""
-    return due_s - wanted_s > freshness_s + WAIT_TOLD_BEYOND_S
+    """Whether a request at `due_s` is so late that it is a fault.
+
+    `wanted_s`: when the request would be sent if no source had requested a wait since the stream's last answer.
+    """
+    return due_s - wanted_s > freshness_s + WAIT_REPORTED_BEYOND_S

@@ -1,4 +1,4 @@
-"""Settings of ingress-poller: the stage's own stand under `SLUICE_POLLER__*`."""
+"""Settings of ingress-poller; the stage's own ones are `SLUICE_POLLER__*`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from sluice.settings.stage import StageSettings
 
 
 class PollerPart(BaseModel):
-    """An enumeration in which more than the greater of `shrink_keys_min` and `shrink_fraction_max` is missing publishes
-    no deletes until `sluice deletes accept`; of few keys the first allows only a quarter, and always one. An empty
-    enumeration is never taken at its word.
+    """An enumeration that lacks more keys than the greater of `shrink_keys_min` and `shrink_fraction_max` publishes no
+    deletes until `sluice deletes accept`. If there are few keys, `shrink_keys_min` allows a quarter of them and at
+    least one. An empty enumeration never publishes deletes by itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -22,7 +22,7 @@ class PollerPart(BaseModel):
         description="Pages in memory at once, over all streams: with the connector's body limit, the bound in bytes.",
     )
     page_attempts_max: int = Field(
-        default=8, ge=1, description="How often a page is asked for before its pass begins again."
+        default=8, ge=1, description="How often a page is requested before its listing starts again."
     )
     shrink_keys_min: int = Field(
         default=10,

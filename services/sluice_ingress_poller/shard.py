@@ -1,9 +1,9 @@
 """A shard: the streams of one partition of `sluice.shards`, polled and published by one owner at a time.
 
-Taking a shard over is KIP-618's order: fence the earlier owner, write a lease (its offset is the incarnation of all
-positions to come), read the watermarks to their end, catch up with the raw topics; only then ask the sources. Losing
-a transaction means doing all of that again. All decisions and publishing of a shard happen in its one thread; only
-requests run beside it, in lanes.
+Taking a shard over follows the order of KIP-618: fence the previous owner, write a lease (its offset is the incarnation
+of all positions to come), read the watermarks to their end, read the raw topics to their end; only then send requests
+to sources. After a lost transaction the shard is taken over again. All decisions and all publishing of a shard happen
+in one thread; only the requests run in other threads, one per stream.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from dataclasses import dataclass, replace
 import structlog
 from confluent_kafka.admin import AdminClient
 
+from sluice.connector import Response
 from sluice.connector.fetch import failure
-from sluice.errors import Bug, EnvironmentFault, SluiceError, Transient
+from sluice.errors import EnvironmentFault, SluiceError, Transient
 from sluice.ingress.backpressure import Flow
 from sluice.ingress.producer import IngressProducer
 from sluice.kafka import KafkaSettings, LogReader
@@ -31,17 +32,17 @@ from sluice.raw.record import sweep_markers
 from sluice.state import Store
 from sluice.telemetry import Health
 from sluice.times import now_ms, now_us
-from sluice_ingress_poller.acceptance import Acceptances
+from sluice_ingress_poller.delete_acceptance import AcceptanceReader
 from sluice_ingress_poller.faults import StreamFaults
+from sluice_ingress_poller.fetch_thread import FetchResult, FetchThread
 from sluice_ingress_poller.known_keys import RawTopicKeys
 from sluice_ingress_poller.lag import BackPressure
-from sluice_ingress_poller.lane import Lane, Outcome
-from sluice_ingress_poller.outcomes import count_failure
+from sluice_ingress_poller.leased_stream import LeasedStream
+from sluice_ingress_poller.listing import Decision
+from sluice_ingress_poller.metrics import count_failure
 from sluice_ingress_poller.page import author_fault
-from sluice_ingress_poller.passes import Decision
-from sluice_ingress_poller.polled import PolledStream
-from sluice_ingress_poller.polling import Polling
-from sluice_ingress_poller.records import Fetched, RecordMaker
+from sluice_ingress_poller.polled_stream import PolledStream
+from sluice_ingress_poller.records import RecordBuilder, StoredResponse
 from sluice_ingress_poller.schedule import retry_delay_s
 from sluice_ingress_poller.stream_poll import StreamPoll
 from sluice_ingress_poller.watermark import taken_over
@@ -54,8 +55,8 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What all shards of a process share; `slots` bounds the pages in memory, `partitions` is what a raw topic has."""
+class ShardContext:
+    """What all shards of a process share. `slots` bounds the pages in memory; a raw topic has `partitions`."""
 
     kafka: KafkaSettings
     names: Names
@@ -69,38 +70,38 @@ class Surroundings:
 
 
 class Shard:
-    """Runs in a thread from `start` to `stop`. `beat_s` is when it last came around, `bug` what ended it early."""
+    """Runs in a thread from `start` on. `beat_s`: when its loop last made progress; `bug`: the error that ended it."""
 
-    def __init__(self, number: int, streams: list[PolledStream], around: Surroundings) -> None:
+    def __init__(self, number: int, streams: list[PolledStream], context: ShardContext) -> None:
         self.number = number
         self.beat_s = time.monotonic()
         self.bug: BaseException | None = None
         self._streams = streams
-        self._around = around
+        self._context = context
         self._stopped = threading.Event()
         self._producer = IngressProducer(
-            around.kafka, around.names, around.names.transactional_id(INGRESS_POLLER, number)
+            context.kafka, context.names, context.names.transactional_id(INGRESS_POLLER, number)
         )
-        self._polling: dict[str, Polling] = {}
+        self._leased: dict[str, LeasedStream] = {}
         self._pinned: dict[str, Pinned] = {}
-        self._watch = TopicWatch(around.admin, TAKEN_AGAIN)
-        self._faults = {polled.key: StreamFaults(polled.key, around.health) for polled in streams}
+        self._watch = TopicWatch(context.admin, TAKEN_AGAIN)
+        self._faults = {polled.key: StreamFaults(polled.key, context.health) for polled in streams}
         self._where = f"shard {number}"
-        self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[FetchResult] = queue.SimpleQueue()
         self._attempts = 0
-        self._thread = threading.Thread(target=self._run, name=f"shard {number}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=self._where, daemon=True)
 
     def start(self) -> None:
-        # Not ready before the alarms that stand in the watermarks are shown.
-        self._around.health.starting(self._where)
+        # The process is not ready before the active faults of the watermarks are reported.
+        self._context.health.starting(self._where)
         self._thread.start()
 
     def ask_to_stop(self) -> None:
-        """Begin no more work; what is being published is finished."""
+        """Start no more work. Publishing that has started is finished."""
         self._stopped.set()
 
     def join(self, deadline_s: float) -> None:
-        """Wait until it has stopped. One that is late is harmless: the next owner fences it."""
+        """Wait until it has stopped, up to `deadline_s`. A later end is safe, because the next owner fences it."""
         self._thread.join(deadline_s)
         if self._thread.is_alive():
             log.warning("shard still busy; its next owner fences it", shard=self.number)
@@ -111,33 +112,33 @@ class Shard:
         structlog.contextvars.bind_contextvars(shard=self.number)
         try:
             while not self._stopped.is_set():
-                self._guarded()
+                self._own()
         except BaseException as error:
-            # Handed to the main thread, which ends the process with it.
+            # The main thread reads it and ends the process with it.
             self.bug = error
         finally:
             self._drop()
             for faults in self._faults.values():
                 faults.clear()
-            self._around.health.resolve(self._where)
+            self._context.health.resolve(self._where)
             self._producer.close()
             log.info("shard given up")
 
-    def _guarded(self) -> None:
-        """Take the shard over and serve it, until asked to stop or something takes the ground away."""
+    def _own(self) -> None:
+        """Take the shard over and poll its streams, until a stop is requested or an error ends the ownership."""
         try:
             self._take_over()
-            self._around.health.resolve(self._where)
-            self._serve()
+            self._context.health.resolve(self._where)
+            self._poll()
         except (EnvironmentFault, Transient) as error:
-            self._around.health.fault(self._where, str(error))
+            self._context.health.fault(self._where, str(error))
             self._wait(error)
 
     def _wait(self, error: SluiceError) -> None:
         self._drop()
         self._attempts += 1
-        asked_for_s = error.retry_after_s if isinstance(error, Transient) else None
-        delay_s = min(retry_delay_s(self._attempts, asked_for_s, random.random()), TAKE_OVER_RETRY_S_MAX)  # noqa: S311
+        requested_s = error.retry_after_s if isinstance(error, Transient) else None
+        delay_s = min(retry_delay_s(self._attempts, requested_s, random.random()), TAKE_OVER_RETRY_S_MAX)  # noqa: S311
         until_s = time.monotonic() + delay_s
         while (left_s := until_s - time.monotonic()) > 0 and not self._stopped.wait(min(left_s, WAIT_S_MAX)):
             self._beat()
@@ -148,134 +149,144 @@ class Shard:
     # ── taking over ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _take_over(self) -> None:
-        around = self._around
-        # Each time, so that a topic that was made again is taken for what it is: empty.
-        self._pinned = Topics(around.admin).pinned(sorted({s.names.raw_topic for s in self._streams}))
-        require_partitions(self._pinned, around.partitions)
-        self._watch = TopicWatch(around.admin, TAKEN_AGAIN)
+        context = self._context
+        # Each time, so that a re-created topic is known to be another one, and empty.
+        self._pinned = Topics(context.admin).pinned(sorted({s.names.raw_topic for s in self._streams}))
+        require_partitions(self._pinned, context.partitions)
+        self._watch = TopicWatch(context.admin, TAKEN_AGAIN)
         self._producer.fence()
         self._beat()
-        lease = {"v": 1, "instance": around.instance, "at": now_us()}
-        incarnation = self._producer.write_lease(around.names.shards, self.number, b"%d" % self.number, lease)
+        lease = {"v": 1, "instance": context.instance, "at": now_us()}
+        incarnation = self._producer.write_lease(context.names.shards, self.number, b"%d" % self.number, lease)
         stored = self._producer.read_watermarks([s.key for s in self._streams])
-        with LogReader(around.kafka) as reader:
+        with LogReader(context.kafka) as reader:
             for polled in self._streams:
                 if self._stopped.is_set():
                     return
-                self._begin(polled, incarnation, stored.get(polled.key), reader)
+                self._leased[polled.key] = self._start(polled, incarnation, stored.get(polled.key), reader)
         log.info("shard taken over", incarnation=incarnation, streams=[s.key for s in self._streams])
 
-    def _begin(
+    def _start(
         self, polled: PolledStream, incarnation: int, stored: Mapping[str, object] | None, reader: LogReader
-    ) -> None:
+    ) -> LeasedStream:
         watermark = taken_over(stored, incarnation, f"watermark {polled.key}")
         known = self._restored(polled, stored is None, reader)
-        if stored is not None and watermark.raw_anew is None and next(known.keys(), None) is None:
-            watermark = replace(watermark, raw_anew=Position(watermark.epoch, incarnation, 0))
-        poll = StreamPoll(polled.stream, polled.plan, watermark, known, time.monotonic(), now_us())
-        maker = RecordMaker(polled.names, watermark.epoch, incarnation, polled.secrets)
-        lane = Lane(polled.key, polled.fetcher, self._around.slots, self._outcomes)
+        if stored is not None and watermark.raw_reset is None and next(known.keys(), None) is None:
+            watermark = replace(watermark, raw_reset=Position(watermark.epoch, incarnation, 0))
         faults, names = self._faults[polled.key], polled.names
-        faults.alarms(watermark)
-        acceptances = Acceptances(names.source, names.stream, faults)
-        self._polling[polled.key] = Polling(polled, poll, maker, lane, faults, acceptances)
+        faults.report_stored(watermark)
+        return LeasedStream(
+            polled,
+            StreamPoll(polled.stream, polled.plan, watermark, known, time.monotonic(), now_us()),
+            RecordBuilder(names, watermark.epoch, incarnation, polled.secrets),
+            FetchThread(polled.key, polled.fetcher, self._context.slots, self._results),
+            faults,
+            AcceptanceReader(names.source, names.stream, faults),
+        )
 
     def _restored(self, polled: PolledStream, no_watermark: bool, reader: LogReader) -> RawTopicKeys:
         topic = polled.names.raw_topic
-        known = RawTopicKeys(self._around.store, topic, self._pinned[topic])
+        known = RawTopicKeys(self._context.store, topic, self._pinned[topic])
         for _ in known.restore_all(reader) if no_watermark else known.restore(reader):
             self._beat()
         if no_watermark and known.records_read:
             raise EnvironmentFault(
                 f"watermark {polled.key}",
-                f"there is none in {self._around.names.watermarks}, yet {topic} holds records: a fresh start would "
+                f"there is none in {self._context.names.watermarks}, but {topic} contains records: a fresh start would "
                 "give old positions to new contents",
-                f"restore {self._around.names.watermarks} from its backup; or delete both {topic} and what was made "
+                f"restore {self._context.names.watermarks} from its backup; or delete both {topic} and what was made "
                 "from it, and run `sluice topics apply`",
             )
         return known
 
     def _drop(self) -> None:
-        """Forget the streams of this lease. Answers that are still under way are dropped."""
-        for polling in self._polling.values():
-            polling.lane.close()
-        self._polling = {}
-        self._outcomes = queue.SimpleQueue()
+        """Forget the streams of this lease. Answers that arrive later are dropped."""
+        for leased in self._leased.values():
+            leased.fetch_thread.close()
+        self._leased = {}
+        self._results = queue.SimpleQueue()
 
-    # ── serving ───────────────────────────────────────────────────────────────────────────────────────────────
+    # ── polling ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _serve(self) -> None:
-        ids = {topic: about.topic_id for topic, about in self._pinned.items()}
+    def _poll(self) -> None:
+        ids = {topic: pinned.topic_id for topic, pinned in self._pinned.items()}
         while not self._stopped.is_set():
             self._beat()
             self._watch.look(ids)
             now_s = time.monotonic()
-            for polling in self._polling.values():
-                polling.look_for_requests(self._producer, now_s)
-                polling.tell_wait(now_s)
-            if self._around.back_pressure.flow is not Flow.PAUSED:
-                for polling in self._polling.values():
-                    if not polling.lane.busy and polling.due_s <= now_s:
-                        self._ask(polling, now_s)
+            for leased in self._leased.values():
+                leased.read_acceptance(self._producer, now_s)
+                leased.report_waits(now_s)
+            if self._context.back_pressure.flow is not Flow.PAUSED:
+                for leased in self._leased.values():
+                    if not leased.fetch_thread.busy and leased.due_s <= now_s:
+                        self._send(leased, now_s)
             try:
-                outcome = self._outcomes.get(timeout=self._until_due_s(now_s))
+                result = self._results.get(timeout=self._until_due_s(now_s))
             except queue.Empty:
                 continue
-            polling = self._polling[outcome.key]
-            polling.faults.came_back()
+            leased = self._leased[result.key]
+            leased.faults.request_ended()
             try:
-                self._handle(polling, outcome)
+                self._handle(leased, result)
             finally:
-                polling.lane.consumed()
+                leased.fetch_thread.consumed()
 
     def _until_due_s(self, now_s: float) -> float:
-        dues = [p.due_s for p in self._polling.values() if not p.lane.busy]
+        dues = [leased.due_s for leased in self._leased.values() if not leased.fetch_thread.busy]
         return min(max(min(dues, default=now_s + WAIT_S_MAX) - now_s, 0.01), WAIT_S_MAX)
 
-    def _ask(self, polling: Polling, now_s: float) -> None:
+    def _send(self, leased: LeasedStream, now_s: float) -> None:
         try:
-            request = polling.poll.request(now_s)
+            request = leased.poll.request(now_s)
         except SluiceError as error:
-            polling.failed(error)
+            leased.failed(error)
             return
-        polling.lane.send(request)
+        leased.fetch_thread.send(request)
 
-    def _handle(self, polling: Polling, outcome: Outcome) -> None:
-        """Publish what an outcome leads to. A failure of the source is the stream's own; one of Kafka the shard's."""
-        answer = outcome.answer
+    def _handle(self, leased: LeasedStream, result: FetchResult) -> None:
+        """Publish what a result leads to. A failure of the source concerns the stream, one of Kafka the shard."""
+        answer, names = result.answer, leased.polled.names
         if isinstance(answer, BaseException):
-            count_failure(polling.polled.names, None)
-            polling.failed(answer if isinstance(answer, SluiceError) else author_fault(answer, outcome.key))
+            count_failure(names, None)
+            leased.failed(answer if isinstance(answer, SluiceError) else author_fault(answer, result.key))
             return
-        fetched = Fetched.now(answer, now_ms())
-        refused = failure(polling.polled.names.source, answer, polling.polled.secrets())
-        decision: Decision | None = None
-        if refused is None:
-            try:
-                decision = polling.poll.decide(answer, now_us())
-            except SluiceError as error:
-                refused = error
-        if decision is None:
-            count_failure(polling.polled.names, answer.status)
-            self._producer.publish([polling.maker.response(fetched)], {})
-            polling.failed(refused or Bug("no decision and no reason"), fetched.response_id)
+        stored = StoredResponse.now(answer, now_ms())
+        decision = self._decision(leased, answer)
+        if isinstance(decision, SluiceError):
+            count_failure(names, answer.status)
+            self._producer.publish([leased.builder.response(stored)], {})
+            leased.failed(decision, stored.response_id)
             return
-        self._publish(polling, decision, fetched)
+        self._publish(leased, decision, stored)
         self._attempts = 0
-        polling.committed(decision, self._around.back_pressure.flow)
+        leased.committed(decision, self._context.back_pressure.flow)
 
-    def _publish(self, polling: Polling, decision: Decision, fetched: Fetched) -> None:
-        """One transaction for the page and its watermark. Very many deletes go before it, in slices of their own: a
-        crash among them leaves the rest known, and the next enumeration finds them again."""
+    def _decision(self, leased: LeasedStream, answer: Response) -> Decision | SluiceError:
+        """What the answer leads to, or why it is refused."""
+        refusal = failure(leased.polled.names.source, answer, leased.polled.secrets())
+        if refusal is not None:
+            return refusal
+        try:
+            return leased.poll.decide(answer, now_us())
+        except SluiceError as error:
+            return error
+
+    def _publish(self, leased: LeasedStream, decision: Decision, stored: StoredResponse) -> None:
+        """Publish the page and its watermark in one transaction.
+
+        If there are very many deletes, the first of them are published before, in transactions of their own. After a
+        crash between these the next enumeration finds the others again.
+        """
         deletes = list(decision.deletes)
         while len(deletes) > DELETES_PER_TRANSACTION:
             part, deletes = deletes[:DELETES_PER_TRANSACTION], deletes[DELETES_PER_TRANSACTION:]
-            self._producer.publish(list(polling.maker.deletes(part, fetched)), {})
+            self._producer.publish(list(leased.builder.deletes(part, stored)), {})
             self._beat()
-        records = polling.maker.page(decision, fetched)
-        records += polling.maker.deletes(deletes, fetched)
+        records = leased.builder.page(decision, stored)
+        records += leased.builder.deletes(deletes, stored)
         if decision.sweep is not None:
-            topic = polling.polled.names.raw_topic
-            partitions = self._pinned[topic].partitions
-            records += sweep_markers(topic, polling.polled.names.stream, decision.sweep, partitions)
-        self._producer.publish(records, {polling.polled.key: decision.watermark.dump(now_us())})
+            names = leased.polled.names
+            partitions = self._pinned[names.raw_topic].partitions
+            records += sweep_markers(names.raw_topic, names.stream, decision.sweep, partitions)
+        self._producer.publish(records, {leased.polled.key: decision.watermark.dump(now_us())})

@@ -1,4 +1,5 @@
-"""Where a polled stream is: its cursor and the owner that wrote it, as `sluice.watermarks` holds them."""
+"""Where a polled stream is: its cursor, its active faults and the owner that wrote it, as stored in
+`sluice.watermarks`."""
 
 from __future__ import annotations
 
@@ -18,12 +19,13 @@ VERSION = 1
 ENUMERATION = "enumeration"
 CHANGES = "changes"
 LISTED_TWICE = "listed twice"
+FUTURE_MAX = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Alarm:
-    """Why something of a stream is withheld. It outlives its owner: only a pass that looks at the same ends it.
-    `loss`: what an operator may accept, if that is what it is about."""
+class StoredFault:
+    """Why deletes, the cursor or a record of a stream are withheld. It survives a change of owner; a later listing
+    resolves it. `loss`: what an operator may accept, if the fault is a loss."""
 
     why: str
     since_us: int
@@ -33,45 +35,44 @@ class Alarm:
         return {"why": self.why, "since": self.since_us, "loss": self.loss.to_json() if self.loss else None}
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Alarm:
+    def from_json(cls, stored: Mapping[str, Any]) -> StoredFault:
         loss = stored.get("loss")
         return cls(stored["why"], stored["since"], Loss.from_json(loss) if loss else None)
 
 
-FUTURE_MAX = timedelta(days=1)
-
-
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """`cursor`: newest value of complete passes, None before the first. `enumerated_at_us`: when the last complete
-    enumeration ended, by our clock; it only schedules the next one. `alarms`: those that stand, by what they are about
-    (`ENUMERATION`, `CHANGES`, `LISTED_TWICE`). `paged`: the paging that was seen to lead from one page to another;
-    `page_records`: what the first of these held. `accepted`: the last request to accept a loss that was used, so that
-    each is used once. `listed`: how many keys the last complete enumeration had. `raw_anew`: since when the raw topic
-    holds nothing of before, until a complete enumeration has said what is gone (`raw_anew.py`).
+    """`cursor`: the newest value of complete listings, None before the first.
+    `enumerated_at_us`: when the last complete enumeration ended, by our clock; it only schedules the next one.
+    `faults`: the active ones, by subject (`ENUMERATION`, `CHANGES`, `LISTED_TWICE`).
+    `paged`: the paging that has led from one page to another; `page_records`: the records of the first of these pages.
+    `accepted`: the last request to accept a loss that was used; each is used once.
+    `listed`: how many keys the last complete enumeration had.
+    `raw_reset`: the raw topic has no record below this position, because it was re-created or emptied; None once a
+    complete enumeration has decided what to delete (`raw_topic_reset`).
 
-    There is no tie-break and no boundary list: each pass begins a lookback before the cursor, and what was published
-    is told apart by the known keys' content hashes, which are bounded by the number of keys.
+    No tie-break and no list of boundary records is necessary: each listing of changes starts a lookback before the
+    cursor, and records that are already published are recognised by the content hashes of the known keys.
     """
 
     cursor: CursorValue | None
     epoch: int
     incarnation: int
     enumerated_at_us: int | None = None
-    alarms: Mapping[str, Alarm] = field(default_factory=dict)
+    faults: Mapping[str, StoredFault] = field(default_factory=dict)
     paged: str = ""
     page_records: int = 0
     accepted: str = ""
     listed: int | None = None
-    raw_anew: Position | None = None
+    raw_reset: Position | None = None
 
-    def with_alarm(self, about: str, why: str, now_us: int, loss: Loss | None = None) -> Watermark:
-        """The same with the alarm about `about` as given; none where `why` is empty."""
-        alarms = {name: alarm for name, alarm in self.alarms.items() if name != about}
+    def with_fault(self, about: str, why: str, now_us: int, loss: Loss | None = None) -> Watermark:
+        """The same with this fault about `about`, and with none if `why` is empty."""
+        faults = {name: fault for name, fault in self.faults.items() if name != about}
         if why:
-            before = self.alarms.get(about)
-            alarms[about] = Alarm(why, before.since_us if before else now_us, loss)
-        return replace(self, alarms=alarms)
+            before = self.faults.get(about)
+            faults[about] = StoredFault(why, before.since_us if before else now_us, loss)
+        return replace(self, faults=faults)
 
     def dump(self, now_us: int) -> dict[str, Any]:
         return {
@@ -87,49 +88,50 @@ class Watermark:
         }
 
     def _optional(self) -> dict[str, Any]:
-        alarms = {about: alarm.to_json() for about, alarm in self.alarms.items()}
-        paged = {"paged": self.paged, "page_records": self.page_records}
-        anew = str(self.raw_anew) if self.raw_anew else ""
-        members = {"alarms": alarms, **paged, "accepted": self.accepted, "raw_anew": anew}
+        members = {
+            "alarms": {about: fault.to_json() for about, fault in self.faults.items()},
+            "paged": self.paged,
+            "page_records": self.page_records,
+            "accepted": self.accepted,
+            "raw_anew": str(self.raw_reset) if self.raw_reset else "",
+        }
         found = {name: value for name, value in members.items() if value}
         return found if self.listed is None else {**found, "listed": self.listed}
 
 
 def taken_over(stored: Mapping[str, Any] | None, incarnation: int, where: str) -> Watermark:
-    """The watermark that the owner with `incarnation` goes on from; `stored` is what the topic holds.
+    """The watermark with which the owner with `incarnation` continues; `stored` is what the topic contains.
 
-    The epoch rises where the incarnation does not: then `sluice.shards` was made anew and its offsets began again.
-    So (epoch, incarnation) is greater than that of every record before. Raises EnvironmentFault for an unknown form.
+    The epoch rises if the incarnation does not: then `sluice.shards` was re-created and its offsets restarted. So
+    (epoch, incarnation) is greater than that of every earlier record. Raises EnvironmentFault for an unknown version.
     """
     if stored is None:
         return Watermark(None, 1, incarnation)
     if stored.get("v") != VERSION:
         raise EnvironmentFault(where, f"watermark version {stored.get('v')} is not known", "run a newer ingress-poller")
-    epoch = stored["epoch"] if incarnation > stored["incarnation"] else stored["epoch"] + 1
-    alarms = {about: Alarm.from_json(alarm) for about, alarm in stored.get("alarms", {}).items()}
     return Watermark(
-        stored["cursor"],
-        epoch,
-        incarnation,
-        stored.get("enumerated_at"),
-        alarms,
-        stored.get("paged", ""),
-        stored.get("page_records", 0),
-        stored.get("accepted", ""),
-        stored.get("listed"),
-        Position.parse(stored["raw_anew"].encode()) if "raw_anew" in stored else None,
+        cursor=stored["cursor"],
+        epoch=stored["epoch"] if incarnation > stored["incarnation"] else stored["epoch"] + 1,
+        incarnation=incarnation,
+        enumerated_at_us=stored.get("enumerated_at"),
+        faults={about: StoredFault.from_json(fault) for about, fault in stored.get("alarms", {}).items()},
+        paged=stored.get("paged", ""),
+        page_records=stored.get("page_records", 0),
+        accepted=stored.get("accepted", ""),
+        listed=stored.get("listed"),
+        raw_reset=Position.parse(stored["raw_anew"].encode()) if "raw_anew" in stored else None,
     )
 
 
-def newer(old: CursorValue | None, seen: CursorValue | None, server_time: datetime | None) -> CursorValue | None:
+def newer(old: CursorValue | None, new: CursorValue | None, server_time: datetime | None) -> CursorValue | None:
     """The newer of two cursor values.
 
-    A time more than a day ahead of the server's own clock is somebody's typing error: following it would skip every
-    change until that day, so it moves nothing.
+    A time more than a day ahead of the server's own clock is a typing error in the source. It does not move the cursor,
+    because every change until that day would be skipped.
     """
-    if seen is None:
+    if new is None:
         return old
-    stated = as_time(seen)
+    stated = as_time(new)
     if stated is not None and server_time is not None and stated > server_time + FUTURE_MAX:
         return old
-    return seen if old is None or order(seen) > order(old) else old
+    return new if old is None or order(new) > order(old) else old

@@ -21,7 +21,7 @@ from sluice.pipeline import Pipeline
 from sluice.settings.stage import TelemetrySettings, default_schemas_dir
 from sluice.stage.signals import Stop
 from sluice.telemetry import Health
-from sluice_ingress_poller.polled import polled_streams
+from sluice_ingress_poller.polled_stream import polled_streams
 from sluice_ingress_poller.poller import Poller
 from sluice_ingress_poller.settings import PollerPart, PollerSettings
 from support.pace import within

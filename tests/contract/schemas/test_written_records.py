@@ -15,12 +15,12 @@ from sluice.position import Position
 from sluice.provenance import Contribution, RawRef
 from sluice.raw.record import sweep_markers
 from sluice_ingress_poller.page import Item
-from sluice_ingress_poller.records import Fetched, Names, RecordMaker
+from sluice_ingress_poller.records import RecordBuilder, StoredResponse, StreamNames
 from support import pgoutput_wire as wire
 from support.json_schemas import findings, seen
 
-FETCHED = Fetched.now(Response(Request.get("/things"), 200, {}, b"[]"), 1_760_000_000_123)
-NAMES = Names("shop", "crm", "things", "raw.crm.things", "responses.crm", "dlq.ingress-poller")
+FETCHED = StoredResponse.now(Response(Request.get("/things"), 200, {}, b"[]"), 1_760_000_000_123)
+NAMES = StreamNames("shop", "crm", "things", "raw.crm.things", "responses.crm", "dlq.ingress-poller")
 MOMENT = Moment(1_760_000_000_123_456, 750, 90)
 SNAPSHOT = Moment(1_760_000_000_123_456, None, None, snapshot=True)
 
@@ -57,7 +57,7 @@ def test_a_change_event_follows_the_schema(kind: str) -> None:
 
 @pytest.mark.parametrize("changed_at", [None, datetime(2025, 10, 9, 8, 53, 20, 5, UTC)])
 def test_a_polled_record_follows_the_schema(changed_at: datetime | None) -> None:
-    maker = RecordMaker(NAMES, 1, 42, frozenset)
+    maker = RecordBuilder(NAMES, 1, 42, frozenset)
     item = Item(b'{"id":17}', b'{"id":17,"name":"Ada"}', None, changed_at)
     upsert = maker.upsert(item, FETCHED)
     (delete,) = maker.deletes([b'{"id":18}'], FETCHED)

@@ -1,4 +1,4 @@
-"""The broker killed under the poller and started again: it waits, takes its shard over anew, and nothing is lost."""
+"""The broker killed under the poller and started again: it waits, takes its shard over again, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from sluice.embedded import Servers
 from sluice.position import Position
-from sluice_ingress_poller.polled import shard_of
+from sluice_ingress_poller.polled_stream import shard_of
 from support.polling import Polled, Things, as_published, headers_of
 from support.scripted_source import scripted_source
 from support.waiting import eventually

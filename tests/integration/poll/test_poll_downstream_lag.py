@@ -1,4 +1,4 @@
-"""Crude back-pressure against a real group: it pauses polling, lets go again, and takes no rewind for overload."""
+"""Back-pressure from a real group: it pauses and resumes polling, and a rewind is no overload."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def polled(kafka: str, topic_prefix: str, source: ScriptedSource) -> Iterator[Po
 
 
 def commit(polled: Polled, offsets: dict[int, int]) -> None:
-    """As a mapper that has got so far."""
+    """As a mapper that has read so far."""
     consumer = Consumer({"bootstrap.servers": polled.kafka.bootstrap_servers, "group.id": polled.names.group("mapper")})
     topic = polled.names.raw("shop", "things")
     consumer.commit(offsets=[TopicPartition(topic, p, o) for p, o in offsets.items()], asynchronous=False)

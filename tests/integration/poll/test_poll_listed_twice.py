@@ -1,4 +1,4 @@
-"""One key twice in a listing with two contents: what was published before stays, and it is said; nothing flips."""
+"""One key twice in a listing with two contents: what was published before stays, it is a fault, nothing flips."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def row(number: int, name: str, at: str = "2024-01-01T00:00:00Z") -> dict[str, A
     return {"id": number, "name": name, "at": at}
 
 
-def told(health: Health) -> str:
-    return eventually(lambda: health.faults.get(ABOUT, ""), "told", 30.0, lambda: str(health.faults))
+def reported(health: Health) -> str:
+    return eventually(lambda: health.faults.get(ABOUT, ""), "reported", 30.0, lambda: str(health.faults))
 
 
 def after_listings(pages: Pages, count: int) -> None:
@@ -92,16 +92,16 @@ LATER = "2024-01-02T00:00:00Z"
     ],
     ids=["a page", "two pages", "a page, one cursor", "a page, two cursors", "two pages, one cursor"],
 )
-def test_a_key_that_is_listed_twice_keeps_what_was_published_and_is_told(
+def test_a_key_that_is_listed_twice_keeps_what_was_published_and_is_a_fault(
     polled: Polled, pages: Pages, tmp_path: Path, second: list[list[dict[str, Any]]], more: dict[str, Any]
 ) -> None:
     pages.pages = [[row(1, "a"), row(2, "c")]]
     with polled.poller(tmp_path, connector(NextLink("next"), **more)) as health:
         eventually(lambda: names(polled) == {1: "a", 2: "c"})
         pages.pages = [[row(1, "A"), *second[0]], *second[1:], [row(3, "d")]]
-        why = told(health)
+        why = reported(health)
         after_listings(pages, 4)
-        assert told(health) == why
+        assert reported(health) == why
         pages.pages = [[*second[0]], *second[1:], [row(1, "A"), row(3, "d")]]  # in another order
         after_listings(pages, 3)
     assert "1 key is listed twice" in why
@@ -116,7 +116,7 @@ def test_a_key_that_is_listed_twice_from_the_first_listing_on_never_flips(
 ) -> None:
     pages.pages = [[row(1, "a"), row(1, "b"), row(2, "c")]]
     with polled.poller(tmp_path, connector(NextLink("next"))) as health:
-        told(health)
+        reported(health)
         after_listings(pages, 3)
         assert names(polled) == {2: "c"}
         pages.pages = [[row(1, "b"), row(2, "c")]]
@@ -125,18 +125,18 @@ def test_a_key_that_is_listed_twice_from_the_first_listing_on_never_flips(
     assert published(polled) == {b'{"id":1}': 1, b'{"id":2}': 1}
 
 
-def test_two_records_under_one_key_with_two_times_of_change_are_told_and_do_not_flip(
+def test_two_records_under_one_key_with_two_times_of_change_are_a_fault_and_do_not_flip(
     polled: Polled, pages: Pages, tmp_path: Path
 ) -> None:
     pages.pages = [[row(1, "a"), row(2, "c")], [row(1, "b", LATER)]]
     with polled.poller(tmp_path, connector(NextLink("next"), **BY_CURSOR)) as health:
-        told(health)
+        reported(health)
         after_listings(pages, 4)
-        told(health)
+        reported(health)
     assert published(polled)[b'{"id":1}'] == 2
 
 
-def test_a_row_that_changes_while_pages_are_read_is_published_anew_and_no_fault(
+def test_a_row_that_changes_while_pages_are_read_is_published_again_and_no_fault(
     polled: Polled, pages: Pages, tmp_path: Path
 ) -> None:
     pages.pages = [[row(1, "a"), row(2, "c")], [row(1, "b", LATER)]]
@@ -148,7 +148,7 @@ def test_a_row_that_changes_while_pages_are_read_is_published_anew_and_no_fault(
     assert published(polled) == {b'{"id":1}': 2, b'{"id":2}': 1}
 
 
-def test_the_same_record_twice_is_nothing_to_tell(polled: Polled, pages: Pages, tmp_path: Path) -> None:
+def test_the_same_record_twice_is_no_fault(polled: Polled, pages: Pages, tmp_path: Path) -> None:
     pages.pages = [[row(1, "a"), row(1, "a")], [row(1, "a")]]
     with polled.poller(tmp_path, connector(NextLink("next"))) as health:
         eventually(lambda: names(polled) == {1: "a"})
@@ -162,10 +162,10 @@ def test_a_new_owner_does_not_flip_what_the_old_one_withheld(polled: Polled, pag
     with polled.poller(tmp_path, connector(NextLink("next"))) as health:
         eventually(lambda: names(polled) == {1: "a", 2: "c"})
         pages.pages = [[row(1, "b"), row(2, "c")], [row(1, "a")]]
-        told(health)
+        reported(health)
     before = published(polled)[b'{"id":1}']
     for owner in range(2):
         with polled.poller(tmp_path / str(owner), connector(NextLink("next"))) as health:
-            told(health)
+            reported(health)
             after_listings(pages, 3)
     assert published(polled)[b'{"id":1}'] == before

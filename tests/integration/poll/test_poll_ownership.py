@@ -1,4 +1,4 @@
-"""Owners of a shard: fenced, replaced, restarted without their disk, started beside a log without its watermark."""
+"""Owners of a shard: fenced, replaced, restarted without their disk, started with a log that lacks its watermark."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sluice.position import Position
 from sluice.state import MemoryStore
 from sluice.telemetry import Health
 from sluice_ingress_poller.lag import BackPressure, DownstreamLag
-from sluice_ingress_poller.polled import polled_streams, shard_of
-from sluice_ingress_poller.shard import Shard, Surroundings
+from sluice_ingress_poller.polled_stream import polled_streams, shard_of
+from sluice_ingress_poller.shard import Shard, ShardContext
 from support.pace import within
 from support.polling import Polled, ThingConnector, Things, as_published, headers_of
 from support.scripted_source import ScriptedSource, scripted_source
@@ -49,7 +49,7 @@ def shard(polled: Polled, tmp_path: Path, health: Health) -> Shard:
     """An owner that believes itself the only one, whatever the group says."""
     settings = polled.settings(tmp_path)
     streams = polled_streams(polled.pipeline, settings.poller, lambda pipeline, source: ThingConnector)
-    around = Surroundings(
+    around = ShardContext(
         polled.kafka,
         polled.names,
         "0",
@@ -65,12 +65,12 @@ def shard(polled: Polled, tmp_path: Path, health: Health) -> Shard:
 
 def check_positions(polled: Polled) -> None:
     """No position twice, and offsets of a key follow its positions."""
-    seen: set[Position] = set()
+    found: set[Position] = set()
     newest: dict[bytes | None, Position] = defaultdict(lambda: Position(0, 0, 0))
     for message in polled.raw():
         position = Position.parse(headers_of(message)["sluice-position"])
-        assert position not in seen
-        seen.add(position)
+        assert position not in found
+        found.add(position)
         assert position > newest[message.key()]
         newest[message.key()] = position
 
@@ -96,7 +96,7 @@ def test_two_owners_never_give_two_contents_one_position(polled: Polled, things:
     assert len(incarnations) >= 2
 
 
-def test_what_a_dead_owner_left_open_is_never_seen_and_its_page_is_published_once(
+def test_the_open_transaction_of_a_dead_owner_is_never_visible_and_its_page_is_published_once(
     polled: Polled, things: Things, tmp_path: Path
 ) -> None:
     transactional_id = polled.names.transactional_id("ingress-poller", NUMBER)
@@ -120,7 +120,7 @@ def test_a_restart_republishes_nothing(polled: Polled, things: Things, tmp_path:
     assert len(polled.raw()) == 25 + 3
 
 
-def test_lost_local_state_is_rebuilt_from_raw_before_anything_is_asked(
+def test_lost_local_state_is_rebuilt_from_raw_before_any_request(
     polled: Polled, things: Things, tmp_path: Path
 ) -> None:
     with polled.poller(tmp_path / "state"):
@@ -136,7 +136,7 @@ def test_lost_local_state_is_rebuilt_from_raw_before_anything_is_asked(
     assert values.count(edited) == 1
 
 
-def test_a_raw_topic_that_is_made_again_under_a_running_poller_is_filled_again(
+def test_a_raw_topic_that_is_re_created_under_a_running_poller_is_filled_again(
     kafka: str,
     topic_prefix: str,
     source: ScriptedSource,
@@ -151,12 +151,12 @@ def test_a_raw_topic_that_is_made_again_under_a_running_poller_is_filled_again(
         eventually(lambda: polled.newest() == as_published(things))
         eventually(lambda: not health.faults)
     polled.close()
-    told = capsys.readouterr().out
-    assert "wait: the streams are listed and published again by themselves" in told
-    assert "restart the stage" not in told
+    output = capsys.readouterr().out
+    assert "wait: the streams are listed and published again by themselves" in output
+    assert "restart the stage" not in output
 
 
-def test_a_missing_watermark_beside_records_is_a_stop(
+def test_a_missing_watermark_of_a_topic_with_records_is_a_stop(
     polled: Polled, things: Things, source: ScriptedSource, tmp_path: Path
 ) -> None:
     with polled.poller(tmp_path):

@@ -1,4 +1,4 @@
-"""A listing that ends too early says so and deletes nothing, whatever made it end; one that is whole does not cry."""
+"""A listing that ends too early is a fault and deletes nothing, whatever the cause; a complete one is no fault."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def filled(polled: Polled, people: People, state: Path) -> None:
 
 
 def listings(source: ScriptedSource) -> int:
-    """How many listings began so far."""
+    """How many listings started so far."""
     return sum("offset" not in asked.query or asked.query["offset"] == "0" for asked in source.asked)
 
 
@@ -56,7 +56,7 @@ def after_listings(source: ScriptedSource, count: int) -> None:
     eventually(lambda: listings(source) >= before + count, f"{count} more listings")
 
 
-def told(health: Health, about: str = ABOUT) -> str:
+def reported(health: Health, about: str = ABOUT) -> str:
     return eventually(lambda: health.faults.get(about, ""), f"a fault about {about}", 30.0, lambda: str(health.faults))
 
 
@@ -89,17 +89,17 @@ MISREAD: list[tuple[str, Link, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("link", "paging", "seen"), [row[1:] for row in MISREAD], ids=[row[0] for row in MISREAD])
+@pytest.mark.parametrize(("link", "paging", "found"), [row[1:] for row in MISREAD], ids=[row[0] for row in MISREAD])
 def test_a_link_that_is_not_read_is_a_fault_that_names_it_and_nothing_is_deleted(
-    polled: Polled, people: People, source: ScriptedSource, tmp_path: Path, link: Link, paging: Any, seen: str
+    polled: Polled, people: People, source: ScriptedSource, tmp_path: Path, link: Link, paging: Any, found: str
 ) -> None:
     filled(polled, people, tmp_path)
     people.link = link
     with polled.poller(tmp_path, connector(paging)) as health:
-        why = told(health)
+        why = reported(health)
         after_listings(source, 3)
-        assert told(health) == why
-    assert seen in why
+        assert reported(health) == why
+    assert found in why
     assert "paging" in why
     assert "/people?offset" not in why
     assert polled.newest() == people.as_published()
@@ -112,20 +112,20 @@ def test_a_link_header_that_is_not_read_is_a_fault(
     rows = [row for _, row in sorted(people.rows.items())]
     people.spoil = lambda asked: listed({"value": rows[:50]}, Link='</people?offset=50>; rel="next"')
     with polled.poller(tmp_path, connector()) as health:
-        assert "Link" in told(health)
+        assert "Link" in reported(health)
         after_listings(source, 3)
     assert polled.newest() == people.as_published()
 
 
 @pytest.mark.parametrize("page_size", [None, 50, 100])
 @pytest.mark.parametrize("member", ["next", "never"])
-def test_a_declared_link_that_no_page_has_or_has_any_more_is_a_fault(
+def test_a_declared_link_that_no_page_has_or_no_page_has_any_more_is_a_fault(
     polled: Polled, people: People, source: ScriptedSource, tmp_path: Path, page_size: int | None, member: str
 ) -> None:
     filled(polled, people, tmp_path)
-    people.link = lambda address: {"weiter": address}  # a name that nobody can know
+    people.link = lambda address: {"weiter": address}  # an unknown name
     with polled.poller(tmp_path, connector(NextLink(member), page_size)) as health:
-        why = told(health)
+        why = reported(health)
         after_listings(source, 3)
     assert member in why
     assert polled.newest() == people.as_published()
@@ -140,7 +140,7 @@ def test_a_last_page_as_full_as_the_first_without_a_link_is_a_fault(
         listed({"value": [row for _, row in sorted(people.rows.items())][25:50]}) if "offset" in asked.query else None
     )
     with polled.poller(tmp_path, connector(NextLink("next"))) as health:
-        assert "full" in told(health)
+        assert "full" in reported(health)
         after_listings(source, 3)
     assert polled.newest() == people.as_published()
 
@@ -161,7 +161,7 @@ def test_a_last_page_as_full_as_the_first_without_a_link_is_a_fault(
         (8, None, None),
     ],
 )
-def test_a_listing_that_is_whole_raises_no_alarm_and_finds_deletes(
+def test_a_complete_listing_is_no_fault_and_finds_deletes(
     polled: Polled,
     people: People,
     source: ScriptedSource,
@@ -171,22 +171,22 @@ def test_a_listing_that_is_whole_raises_no_alarm_and_finds_deletes(
     page_size: int | None,
 ) -> None:
     people.rows = People(count).rows
-    seen: list[str] = []
+    found: list[str] = []
     with polled.poller(tmp_path, connector(paging, page_size)) as health:
         eventually(lambda: polled.newest() == people.as_published(), "all are published")
         after_listings(source, 2)
-        seen += health.faults
+        found += health.faults
         if count > 1:
             del people.rows[0]
             eventually(lambda: polled.newest() == people.as_published(), "the delete is found")
         after_listings(source, 2)
-        assert {*seen, *health.faults} == set()
+        assert {*found, *health.faults} == set()
 
 
-def test_an_offset_that_the_source_does_not_heed_is_a_fault(polled: Polled, people: People, tmp_path: Path) -> None:
+def test_an_offset_that_the_source_ignores_is_a_fault(polled: Polled, people: People, tmp_path: Path) -> None:
     people.rows = People(5).rows
     with polled.poller(tmp_path, connector(Offset("start"), 10)) as health:
-        why = eventually(lambda: next((w for w in health.faults.values() if "same records" in w), ""), "told")
+        why = eventually(lambda: next((w for w in health.faults.values() if "same records" in w), ""), "reported")
     assert "paging" in why
 
 
@@ -202,7 +202,7 @@ def test_a_page_number_declared_as_offset_is_a_fault(
 
     people.spoil = numbered
     with polled.poller(tmp_path, connector(Offset("page"), 50)) as health:
-        told(health)
+        reported(health)
         after_listings(source, 3)
     assert polled.newest() == people.as_published()
 
@@ -214,14 +214,14 @@ def test_a_total_above_what_arrived_is_a_fault(
     filled(polled, people, tmp_path)
     people.link, people.more = (lambda address: {}), members
     with polled.poller(tmp_path, connector()) as health:
-        why = told(health)
+        why = reported(health)
         after_listings(source, 3)
     assert "55" in why
     assert "50" in why
     assert polled.newest() == people.as_published()
 
 
-def test_a_total_that_equals_what_arrived_proves_a_listing_whole(
+def test_a_total_that_equals_what_arrived_proves_a_listing_complete(
     polled: Polled, people: People, source: ScriptedSource, tmp_path: Path
 ) -> None:
     people.rows = People(50).rows
@@ -253,13 +253,13 @@ SPOILT: list[tuple[str, Callable[[], Answer], str]] = [
 
 
 @pytest.mark.parametrize(("spoilt", "words"), [row[1:] for row in SPOILT], ids=[row[0] for row in SPOILT])
-def test_pages_that_are_refused_again_and_again_are_a_fault_and_end_with_a_page(
+def test_pages_that_are_refused_again_and_again_are_a_fault_until_a_page_is_read(
     polled: Polled, people: People, tmp_path: Path, spoilt: Callable[[], Answer], words: str
 ) -> None:
     filled(polled, people, tmp_path)
     with polled.poller(tmp_path, connector(NextLink("next"))) as health:
         people.spoil = lambda asked: spoilt()
-        why = told(health, "shop/things enumeration request")
+        why = reported(health, "shop/things enumeration request")
         people.spoil = lambda asked: None
         eventually(lambda: not health.faults, "the fault ends", state=lambda: str(health.faults))
     assert words in why
@@ -267,14 +267,14 @@ def test_pages_that_are_refused_again_and_again_are_a_fault_and_end_with_a_page(
     assert polled.newest() == people.as_published()
 
 
-def test_errors_beside_records_are_a_fault_and_the_records_arrive(
+def test_errors_next_to_records_are_a_fault_and_the_records_arrive(
     polled: Polled, people: People, source: ScriptedSource, tmp_path: Path
 ) -> None:
     filled(polled, people, tmp_path)
     rows = [{**row, "name": "new"} for _, row in sorted(people.rows.items())][:50]
     people.spoil = lambda asked: listed({"value": rows, "errors": [{"message": "Ann Smith"}]})
     with polled.poller(tmp_path, connector()) as health:
-        why = told(health)
+        why = reported(health)
         eventually(lambda: json.loads(polled.newest()[b'{"id":1}'])["name"] == "new", "records arrive")
         after_listings(source, 3)
     assert "errors" in why
@@ -282,13 +282,13 @@ def test_errors_beside_records_are_a_fault_and_the_records_arrive(
     assert len(polled.newest()) == 55
 
 
-def test_a_right_connector_ends_the_alarm_and_makes_the_table_whole(
+def test_a_corrected_connector_resolves_the_fault_and_completes_the_table(
     polled: Polled, people: People, source: ScriptedSource, tmp_path: Path
 ) -> None:
     people.link = lambda address: {"links": {"next": address}}
     wrong: type[Connector[Any]] = connector(NextLink("next"))
     with polled.poller(tmp_path, wrong) as health:
-        told(health)
+        reported(health)
         eventually(lambda: len(polled.newest()) == 50, "what is listed arrives")
     with polled.poller(tmp_path, connector(NextLink("links.next"))) as health:
         eventually(lambda: polled.newest() == people.as_published(), "all are published")
@@ -311,12 +311,12 @@ def test_changes_that_page_wrongly_are_a_fault_and_move_no_cursor(
     with polled.poller(tmp_path, connector(cursor=cursor)) as health:
         eventually(lambda: len(polled.newest()) == 10)
         rows.update({n: {"id": n, "at": f"2024-02-01T00:00:{n:02}Z"} for n in range(10, 40)})
-        assert "hasMore" in told(health, "shop/things changes")
+        assert "hasMore" in reported(health, "shop/things changes")
         asked = len(source.asked)
         eventually(lambda: len(source.asked) > asked + 2)
         assert {a.query.get("since", first) for a in source.asked} == {first}
         for number in range(10, 31):
             del rows[number]
-        eventually(lambda: "shop/things changes" not in health.faults, "a whole pass ends it")
+        eventually(lambda: "shop/things changes" not in health.faults, "a finished listing resolves it")
         eventually(lambda: b'{"id":39}' in polled.newest())
     polled.close()

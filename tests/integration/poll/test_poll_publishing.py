@@ -37,7 +37,7 @@ def polled(kafka: str, topic_prefix: str, source: ScriptedSource) -> Iterator[Po
 
 @pytest.fixture
 def polled_once(kafka: str, topic_prefix: str, source: ScriptedSource) -> Iterator[Polled]:
-    """Everything is listed once; all that follows is asked for as a change."""
+    """Everything is listed once; all that follows is requested as a change."""
     opened = Polled(kafka, topic_prefix, source.url, enumerate_every="1h")
     yield opened
     opened.close()
@@ -81,7 +81,7 @@ def test_records_arrive_verbatim_with_headers_and_the_response_they_came_in(
     assert any("api_key=[removed]" in headers_of(m)["http.url"] for m in responses.values())
 
 
-def test_positions_rise_from_one_under_each_claim(polled: Polled, things: Things, tmp_path: Path) -> None:
+def test_positions_rise_from_one_under_each_lease(polled: Polled, things: Things, tmp_path: Path) -> None:
     for owner in range(2):
         with polled.poller(tmp_path):
             things.put(3)
@@ -100,7 +100,7 @@ def position_of(message: Message) -> Position:
     return Position.parse(headers_of(message)["sluice-position"])
 
 
-def test_a_delete_is_a_null_with_a_position_after_complete_looks_only(
+def test_a_delete_is_a_null_with_a_position_after_complete_listings_only(
     polled: Polled, things: Things, tmp_path: Path
 ) -> None:
     def broken(asked: Asked) -> Answer | Raw | None:
@@ -114,9 +114,9 @@ def test_a_delete_is_a_null_with_a_position_after_complete_looks_only(
         edited = things.put(4)
         eventually(lambda: "404" in health.faults.get("shop/things enumeration request", ""))
         eventually(lambda: polled.newest().get(b'{"id":4}') == edited)
-        beyond = things.put(24)  # on a page that no listing reaches: polls for changes go on beside them
+        beyond = things.put(24)  # on a page that no listing reaches: polls for changes continue meanwhile
         eventually(lambda: polled.newest().get(b'{"id":24}') == beyond)
-        assert "404" in health.faults.get("shop/things enumeration request", ""), "what works beside it ends no fault"
+        assert "404" in health.faults.get("shop/things enumeration request", ""), "success elsewhere resolves no fault"
         assert b'{"id":20}' in polled.newest()
         things.fault = lambda asked: None
         eventually(lambda: polled.newest() == as_published(things))
@@ -126,7 +126,7 @@ def test_a_delete_is_a_null_with_a_position_after_complete_looks_only(
     assert position_of(deletes[0]).minor > 0
 
 
-def test_a_source_that_suddenly_holds_nothing_is_an_alarm_and_no_mass_delete(
+def test_a_source_that_is_suddenly_empty_is_a_fault_and_no_mass_delete(
     polled: Polled, things: Things, tmp_path: Path
 ) -> None:
     with polled.poller(tmp_path) as health:
@@ -138,7 +138,7 @@ def test_a_source_that_suddenly_holds_nothing_is_an_alarm_and_no_mass_delete(
     assert all(m.value() is not None for m in polled.raw())
 
 
-def test_a_page_in_any_trouble_is_refused_whole_and_the_rest_flows_on(
+def test_a_page_in_any_trouble_is_refused_whole_and_the_others_arrive(
     polled: Polled, things: Things, source: ScriptedSource, tmp_path: Path
 ) -> None:
     page = things(Asked("GET", "/things", {"limit": "10"}, {}, b""))
@@ -162,7 +162,7 @@ def test_a_page_in_any_trouble_is_refused_whole_and_the_rest_flows_on(
     assert stored().count("500") == 1
 
 
-def test_a_refusal_is_told_with_its_query_and_the_id_of_its_stored_answer(
+def test_a_refusal_is_a_fault_with_its_query_and_the_id_of_its_stored_answer(
     polled: Polled, things: Things, tmp_path: Path
 ) -> None:
     things.fault = lambda asked: Answer(b'{"error":"no such column: since"}', 400)
@@ -223,7 +223,7 @@ def test_bad_records_go_to_the_dead_letters_and_block_only_deletes(
     assert sorted(kinds) == ["too-large", "unreadable-key"]
 
 
-def test_patience_asked_of_one_stream_is_shown_by_all_streams_of_the_source(
+def test_a_wait_requested_of_one_stream_is_kept_by_all_streams_of_the_source(
     kafka: str, topic_prefix: str, source: ScriptedSource, things: Things, tmp_path: Path
 ) -> None:
     polled = Polled(kafka, topic_prefix, source.url, ("things", "others"))
@@ -244,13 +244,13 @@ def test_patience_asked_of_one_stream_is_shown_by_all_streams_of_the_source(
 
         things.fault = refuse
         eventually(lambda: len(asked_at) >= 4)
-        # One request of the other stream may have been under way already.
+        # One request of the other stream may have been sent already.
         assert asked_at[2] - asked_at[0] >= 3.0
     polled.close()
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_long_wait_that_a_source_asks_for_is_told_of_each_stream_until_it_answers(
+def test_a_long_wait_that_a_source_requests_is_a_fault_of_each_stream_until_it_answers(
     kafka: str, topic_prefix: str, source: ScriptedSource, things: Things, tmp_path: Path, status: int
 ) -> None:
     polled = Polled(kafka, topic_prefix, source.url, ("things", "others"))
@@ -274,7 +274,7 @@ def test_a_long_wait_that_a_source_asks_for_is_told_of_each_stream_until_it_answ
     polled.close()
 
 
-def test_one_streams_trouble_never_holds_another_up(
+def test_one_streams_trouble_never_delays_another(
     kafka: str, topic_prefix: str, source: ScriptedSource, things: Things, tmp_path: Path
 ) -> None:
     polled = Polled(kafka, topic_prefix, source.url, ("things", "others"))

@@ -1,4 +1,4 @@
-"""A source that lists far less than before: what is withheld, for how long, and what an operator's word changes."""
+"""A source that lists far less than before: what is withheld, for how long, and what an operator's request changes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def whole(polled: Polled, people: People) -> bool:
     return polled.newest() == people.as_published()
 
 
-def told(health: Health, words: str) -> str:
+def reported(health: Health, words: str) -> str:
     def stands() -> str:
         why = health.faults.get(ABOUT, "")
         return why if words in why else ""
@@ -71,14 +71,14 @@ def after_listings(source: ScriptedSource, count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 10, 40])
-def test_an_empty_listing_beside_known_keys_is_an_alarm_and_deletes_nothing(
+def test_an_empty_listing_while_keys_are_known_is_a_fault_and_deletes_nothing(
     polled: Polled, people: People, source: ScriptedSource, tmp_path: Path, count: int
 ) -> None:
     people.rows = People(count).rows
     with polled.poller(tmp_path, RIGHT) as health:
         eventually(lambda: whole(polled, people))
         people.spoil = lambda asked: listed({"value": []})
-        why = told(health, f"the source lists 0 of {count} known keys")
+        why = reported(health, f"the source lists 0 of {count} known keys")
         after_listings(source, 4)
         assert whole(polled, people)
         people.spoil = lambda asked: None
@@ -87,14 +87,14 @@ def test_an_empty_listing_beside_known_keys_is_an_alarm_and_deletes_nothing(
     assert all(message.value() is not None for message in polled.raw())
 
 
-def test_a_small_source_that_loses_most_of_its_keys_is_an_alarm(
+def test_a_small_source_that_loses_most_of_its_keys_is_a_fault(
     polled: Polled, people: People, source: ScriptedSource, tmp_path: Path
 ) -> None:
     with polled.poller(tmp_path, RIGHT) as health:
         eventually(lambda: whole(polled, people))
         before = people.as_published()
         people.rows = {number: row for number, row in people.rows.items() if number < 4}
-        told(health, "the source lists 4 of 10 known keys")
+        reported(health, "the source lists 4 of 10 known keys")
         after_listings(source, 4)
         assert polled.newest() == before
 
@@ -106,7 +106,7 @@ def test_what_an_operator_accepts_is_deleted_once_and_the_table_is_equal(
         eventually(lambda: whole(polled, people))
         rows = dict(people.rows)
         people.rows = {}
-        told(health, "lists 0 of 10")
+        reported(health, "lists 0 of 10")
         answer = command.invoke(app, ["accept", "shop", "things", "--json"], catch_exceptions=False)
         assert json.loads(answer.stdout) == {"source": "shop", "stream": "things", "keys": 10, "known": 10}
         eventually(lambda: polled.newest() == {}, "what was accepted is deleted", 30.0)
@@ -114,7 +114,7 @@ def test_what_an_operator_accepts_is_deleted_once_and_the_table_is_equal(
         people.rows = rows
         eventually(lambda: whole(polled, people), "it comes back")
         people.rows = {}
-        told(health, "lists 0 of 10")
+        reported(health, "lists 0 of 10")
         after_listings(source, 6)
         assert len(polled.newest()) == 10, "the same loss once more needs a word of its own"
         refused = command.invoke(app, ["accept", "shop", "people"])
@@ -127,7 +127,7 @@ def test_a_loss_accepted_while_no_poller_runs_is_deleted_when_it_starts(
     with polled.poller(tmp_path, RIGHT) as health:
         eventually(lambda: whole(polled, people))
         people.rows = {3: people.rows[3]}
-        told(health, "lists 1 of 10")
+        reported(health, "lists 1 of 10")
     answer = command.invoke(app, ["accept", "shop", "things"], catch_exceptions=False)
     assert "9 of 10 keys of shop/things" in answer.stdout
     with polled.poller(tmp_path, RIGHT) as health:
@@ -135,7 +135,7 @@ def test_a_loss_accepted_while_no_poller_runs_is_deleted_when_it_starts(
         eventually(lambda: not health.faults)
 
 
-def test_a_larger_loss_than_the_one_accepted_is_an_alarm_of_its_own(
+def test_a_larger_loss_than_the_one_accepted_is_a_fault_of_its_own(
     polled: Polled, people: People, source: ScriptedSource, command: CliRunner, tmp_path: Path
 ) -> None:
     people.rows = People(40).rows
@@ -143,30 +143,30 @@ def test_a_larger_loss_than_the_one_accepted_is_an_alarm_of_its_own(
         eventually(lambda: whole(polled, people))
         rows = dict(people.rows)
         people.rows = {number: rows[number] for number in range(20)}
-        told(health, "lists 20 of 40")
+        reported(health, "lists 20 of 40")
         people.spoil = lambda asked: Answer(status=503)
         command.invoke(app, ["accept", "shop", "things"], catch_exceptions=False)
         people.rows = {}
         people.spoil = lambda asked: None
-        told(health, "lists 0 of 40")
+        reported(health, "lists 0 of 40")
         after_listings(source, 4)
         assert len(polled.newest()) == 40
 
 
-def test_an_alarm_that_is_about_no_loss_cannot_be_accepted(
+def test_a_fault_that_is_no_loss_cannot_be_accepted(
     polled: Polled, people: People, command: CliRunner, tmp_path: Path
 ) -> None:
     nothing = command.invoke(app, ["accept", "shop", "things"])
     assert "nothing to accept" in str(nothing.exception)
     people.more = {"next_page_token": "t"}
     with polled.poller(tmp_path, connector()) as health:
-        told(health, "next_page_token")
+        reported(health, "next_page_token")
         answer = command.invoke(app, ["accept", "shop", "things"])
     assert "no loss that could be accepted" in str(answer.exception)
     assert "next_page_token" in str(answer.exception)
 
 
-def test_an_alarm_stands_until_a_listing_ends_it_whatever_succeeds_beside_it(
+def test_a_fault_is_active_until_a_listing_resolves_it_whatever_succeeds_elsewhere(
     kafka: str, topic_prefix: str, source: ScriptedSource, people: People, tmp_path: Path
 ) -> None:
     """Changes are polled and published all the while, the poller is restarted, its disk is lost, it moves."""
@@ -178,25 +178,25 @@ def test_an_alarm_stands_until_a_listing_ends_it_whatever_succeeds_beside_it(
 
     people.spoil = answer
     shop = connector(cursor=Cursor("at", param="since", lookback=timedelta(0)))
-    seen: list[str | None] = []
+    found: list[str | None] = []
     with polled.poller(tmp_path / "one", shop, shrink_fraction_max=0.1) as health:
         eventually(lambda: len(polled.newest()) == 330)
         for number in range(69):
             del rows[number]
-        why = told(health, "lists 261 of 330")
+        why = reported(health, "lists 261 of 330")
         for version in range(1, 6):
             rows[300]["at"], rows[300]["v"] = f"2024-01-02T00:00:0{version}Z", version
             eventually(lambda: json.loads(polled.newest()[b'{"id":300}']) == rows[300], "a change arrives")
-            seen.append(health.faults.get(ABOUT))
+            found.append(health.faults.get(ABOUT))
     for state in ("one", "two"):
         people.spoil = lambda asked: answer(asked) if "since" in asked.query else Answer(status=503)
         with polled.poller(tmp_path / state, shop, shrink_fraction_max=0.1) as health:
             eventually(lambda: "start" not in health.faults, "it has started")
             eventually(lambda: not any(about.startswith("shard") for about in health.faults), "its shards are taken")
-            seen.append(health.faults.get(ABOUT))
+            found.append(health.faults.get(ABOUT))
             eventually(lambda: "503" in health.faults.get("shop/things enumeration request", ""))
-            seen.append(health.faults.get(ABOUT))
-    assert seen == [why] * len(seen)
+            found.append(health.faults.get(ABOUT))
+    assert found == [why] * len(found)
     people.spoil = answer
     rows.update({n: {"id": n, "at": "2024-01-01T00:00:00Z", "v": 0} for n in range(69)})
     with polled.poller(tmp_path / "two", shop, shrink_fraction_max=0.1) as health:

@@ -30,8 +30,7 @@ from sluice.stage.delivery import DirectDelivery
 from sluice.stage.group import GroupReader
 from sluice.telemetry.health import STARTING
 from sluice_ingress_poller.page import Item
-from sluice_ingress_poller.records import Fetched, RecordMaker
-from sluice_ingress_poller.records import Names as PolledNames
+from sluice_ingress_poller.records import RecordBuilder, StoredResponse, StreamNames
 from support.echo_stage import EchoBench, Running
 from support.waiting import eventually
 
@@ -129,11 +128,11 @@ def test_a_record_whose_source_has_a_clock_that_is_ahead_arrives_and_its_time_is
 ) -> None:
     ingress = IngressProducer(bench.kafka, bench.names, bench.names.transactional_id("ingress", 0))
     ingress.fence()
-    fetched = Fetched.now(Response(Request.get("/things"), 200, {}, b"[]"), time.time_ns() // 1_000_000)
-    streams = PolledNames("shop", "crm", "things", bench.out, bench.out, bench.out)
+    fetched = StoredResponse.now(Response(Request.get("/things"), 200, {}, b"[]"), time.time_ns() // 1_000_000)
+    streams = StreamNames("shop", "crm", "things", bench.out, bench.out, bench.out)
     in_two_days = datetime.now(UTC) + timedelta(days=2)
     items = [Item(b"%d" % n, b"%d" % n, None, changed) for n, changed in enumerate([None, in_two_days, None])]
-    maker = RecordMaker(streams, 1, 42, frozenset)
+    maker = RecordBuilder(streams, 1, 42, frozenset)
     ingress.publish([maker.upsert(item, fetched) for item in items], {})
     assert bench.visible(bench.out) == [b"0", b"1", b"2"]
     assert headers_in(bench, bench.out)[1]["ce_time"].decode().startswith(f"{in_two_days:%Y-%m-%dT%H:%M}")

@@ -43,7 +43,7 @@ def test_more_lag_never_means_a_lower_level(flow: Flow, lag_records: int, more: 
 
 
 @given(st.sampled_from(Flow), st.integers(0, 1_000))
-def test_a_level_holds_while_the_lag_stands_still(flow: Flow, lag_records: int) -> None:
+def test_a_level_stays_while_the_lag_does_not_change(flow: Flow, lag_records: int) -> None:
     settled = next_flow(flow, lag_records, BOUNDS)
     assert next_flow(settled, lag_records, BOUNDS) is settled
 

@@ -1,4 +1,4 @@
-"""Pure decisions of polling: when to ask again, what is news, which cursor is newer, what a listing deletes."""
+"""Pure decisions of polling: when to poll again, what is new, which cursor is newer, what an enumeration deletes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,19 @@ from sluice.errors import EnvironmentFault
 from sluice.ingress.backpressure import Flow
 from sluice.ingress.deletes import Loss
 from sluice.position import Position
-from sluice_ingress_poller.enumeration import Accepted, Enumeration, Grounds, ShrinkGuard, Verdict, judge
-from sluice_ingress_poller.page import RECORD_BYTES_MAX, Item, content_hash, news, stated_change
-from sluice_ingress_poller.polled import Patience, shard_of
+from sluice_ingress_poller.enumeration import (
+    AcceptedLoss,
+    DeleteCriteria,
+    DeleteDecision,
+    Enumeration,
+    ShrinkGuard,
+    decide_deletes,
+)
+from sluice_ingress_poller.page import RECORD_BYTES_MAX, Item, content_hash, page_changes, stated_change
+from sluice_ingress_poller.polled_stream import SourceBackoff, shard_of
 from sluice_ingress_poller.records import uuid7
 from sluice_ingress_poller.schedule import RETRY_S_MAX, poll_interval_s, retry_delay_s, waits_too_long
-from sluice_ingress_poller.watermark import Alarm, Watermark, newer, taken_over
+from sluice_ingress_poller.watermark import StoredFault, Watermark, newer, taken_over
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
@@ -65,32 +72,32 @@ def test_a_retry_waits_as_long_as_it_should(
 
 
 @pytest.mark.parametrize(
-    ("wanted_s", "due_s", "freshness_s", "told"),
+    ("wanted_s", "due_s", "freshness_s", "fault"),
     [
-        (100, 0, 3, False),  # nothing was asked for
-        (100, 125, 3, False),  # over before anybody would look
-        (100, 150, 3, True),  # asked for again and again, no answer meanwhile
+        (100, 0, 3, False),  # no wait was requested
+        (100, 125, 3, False),  # over before it matters
+        (100, 150, 3, True),  # requested again and again, no answer meanwhile
         (100, 700, 60, True),
         (100, 700, 3_600, False),  # still as fresh as is wanted
     ],
 )
-def test_a_wait_is_told_once_it_is_known_to_end_beyond_the_freshness(
-    wanted_s: float, due_s: float, freshness_s: float, told: bool
+def test_a_wait_is_a_fault_as_soon_as_it_is_known_to_exceed_the_freshness(
+    wanted_s: float, due_s: float, freshness_s: float, fault: bool
 ) -> None:
-    assert waits_too_long(wanted_s, due_s, freshness_s) == told
+    assert waits_too_long(wanted_s, due_s, freshness_s) == fault
 
 
-def test_patience_says_what_was_answered_and_until_when_and_a_shorter_one_changes_nothing() -> None:
-    patience = Patience()
-    patience.asked_for(86_400, "GET http://h/things: status 429", 50.0, 1_714_564_800_000_000)
-    assert patience.until_s == 50 + 3_600
-    assert patience.why == (
+def test_a_backoff_says_what_was_answered_and_until_when_and_a_shorter_one_changes_nothing() -> None:
+    backoff = SourceBackoff()
+    backoff.extend(86_400, "GET http://h/things: status 429", 50.0, 1_714_564_800_000_000)
+    assert backoff.until_s == 50 + 3_600
+    assert backoff.why == (
         "not asked for 3600 s, until 2024-05-01T13:00:00Z: the source answered GET http://h/things: status 429 and "
         "Retry-After (86400 s), and all its streams wait"
     )
-    before = patience.why
-    patience.asked_for(5, "GET http://h/others: status 429", 60.0, 1_714_564_810_000_000)
-    assert (patience.until_s, patience.why) == (3_650, before)
+    before = backoff.why
+    backoff.extend(5, "GET http://h/others: status 429", 60.0, 1_714_564_810_000_000)
+    assert (backoff.until_s, backoff.why) == (3_650, before)
 
 
 @given(st.integers(1, 10_000), st.none() | st.floats(0, 3600), st.floats(0, 1, exclude_max=True))
@@ -121,7 +128,7 @@ times = st.datetimes(datetime(2024, 1, 1), datetime(2024, 5, 2)).map(lambda t: t
 
 
 @given(st.none() | times, st.lists(st.none() | times))
-def test_a_cursor_never_goes_back_and_never_passes_what_was_seen(start: str | None, seen: list[str | None]) -> None:
+def test_a_cursor_never_goes_back_and_never_passes_what_was_read(start: str | None, seen: list[str | None]) -> None:
     cursor: CursorValue | None = start
     for value in seen:
         before, cursor = cursor, newer(cursor, value, NOW)
@@ -139,17 +146,17 @@ def test_a_watermark_survives_being_written_and_read() -> None:
     assert taken_over(None, 0, "x") == Watermark(None, 1, 0)
 
 
-def test_alarms_survive_being_written_and_read_until_they_are_ended() -> None:
+def test_faults_survive_being_written_and_read_until_they_are_resolved() -> None:
     loss = Loss.of(keys(1, 2), 5)
     plain = Watermark(5, 1, 9, 77, paged="NextLink next", page_records=50, accepted="r", listed=5)
-    alarmed = replace(plain, raw_anew=Position(1, 8, 0)).with_alarm("enumeration", "why", 3, loss)
-    read = taken_over(json.loads(json.dumps(alarmed.dump(99))), 10, "x")
-    assert read.alarms == {"enumeration": Alarm("why", 3, loss)}
+    faulty = replace(plain, raw_reset=Position(1, 8, 0)).with_fault("enumeration", "why", 3, loss)
+    read = taken_over(json.loads(json.dumps(faulty.dump(99))), 10, "x")
+    assert read.faults == {"enumeration": StoredFault("why", 3, loss)}
     assert (read.paged, read.page_records, read.accepted) == ("NextLink next", 50, "r")
-    assert (read.listed, read.raw_anew) == (5, Position(1, 8, 0))
-    assert read.with_alarm("enumeration", "another", 8).alarms["enumeration"].since_us == 3
-    assert read.with_alarm("changes", "", 8).alarms == read.alarms
-    assert read.with_alarm("enumeration", "", 8).alarms == {}
+    assert (read.listed, read.raw_reset) == (5, Position(1, 8, 0))
+    assert read.with_fault("enumeration", "another", 8).faults["enumeration"].since_us == 3
+    assert read.with_fault("changes", "", 8).faults == read.faults
+    assert read.with_fault("enumeration", "", 8).faults == {}
 
 
 def test_that_nothing_was_listed_survives_being_written_and_read() -> None:
@@ -157,19 +164,19 @@ def test_that_nothing_was_listed_survives_being_written_and_read() -> None:
     assert taken_over(Watermark(5, 1, 9).dump(99), 10, "x").listed is None
 
 
-def test_a_loss_is_told_by_its_keys_in_any_order() -> None:
+def test_a_loss_is_identified_by_its_keys_in_any_order() -> None:
     assert Loss.of(keys(1, 2), 5) == Loss.of(keys(2, 1), 5)
     assert len({Loss.of(keys(*some), 5).digest for some in [(1,), (2,), (1, 2), (1, 3), ()]}) == 5
 
 
-def test_shards_made_anew_raise_the_epoch() -> None:
+def test_re_created_shards_raise_the_epoch() -> None:
     assert taken_over(stored(1, 40), 0, "x").epoch == 2
     assert taken_over(stored(1, 40), 40, "x").epoch == 2
     assert taken_over(stored(1, 40), 42, "x").epoch == 1
 
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=20))
-def test_positions_of_later_owners_are_higher_whatever_their_claims_offset(incarnations: list[int]) -> None:
+def test_positions_of_later_owners_are_higher_whatever_the_offset_of_their_lease(incarnations: list[int]) -> None:
     written: dict[str, Any] | None = None
     last = Position(0, 0, 0)
     for incarnation in incarnations:
@@ -193,29 +200,29 @@ def nothing_known(_: bytes) -> bytes | None:
     return None
 
 
-def test_only_news_is_published() -> None:
+def test_only_new_contents_are_published() -> None:
     hashes = {keys(1)[0]: content_hash(b"same"), keys(2)[0]: content_hash(b"old")}
-    found = news([item(1, b"same"), item(2, b"new"), item(3, b"first")], hashes.get, ())
+    found = page_changes([item(1, b"same"), item(2, b"new"), item(3, b"first")], hashes.get, ())
     assert [i.raw for i in found.upserts] == [b"new", b"first"]
     assert found.unchanged == 1
 
 
-def test_a_key_twice_in_a_page_is_news_where_its_contents_differ() -> None:
-    found = news([item(1, b"a"), item(1, b"a"), item(1, b"b"), item(1, b"a")], nothing_known, ())
+def test_a_key_twice_in_a_page_is_published_twice_if_its_contents_differ() -> None:
+    found = page_changes([item(1, b"a"), item(1, b"a"), item(1, b"b"), item(1, b"a")], nothing_known, ())
     assert [i.raw for i in found.upserts] == [b"a", b"b", b"a"]
 
 
 def test_bad_records_are_parked_once() -> None:
     large = b"x" * RECORD_BYTES_MAX
     items = [item(None, b"?"), item(1, large), item(2, b"good")]
-    found = news(items, nothing_known, ())
+    found = page_changes(items, nothing_known, ())
     assert [(p.code, p.key) for p in found.parked] == [("unreadable-key", None), ("too-large", keys(1)[0])]
-    again = news(items, nothing_known, {content_hash(b"?"), content_hash(large)})
+    again = page_changes(items, nothing_known, {content_hash(b"?"), content_hash(large)})
     assert (again.parked, again.unchanged, len(again.upserts)) == ([], 2, 1)
 
 
-def judged(listed: Enumeration, known: list[bytes], looks: int = 2, **grounds: Any) -> Verdict:
-    return judge(listed, known, Grounds("hr/workers", ShrinkGuard(), looks, **grounds))
+def judged(listed: Enumeration, known: list[bytes], listings: int = 2, **grounds: Any) -> DeleteDecision:
+    return decide_deletes(listed, known, DeleteCriteria("hr/workers", ShrinkGuard(), listings, **grounds))
 
 
 def test_a_key_missing_from_two_complete_listings_is_deleted() -> None:
@@ -225,18 +232,18 @@ def test_a_key_missing_from_two_complete_listings_is_deleted() -> None:
     assert (second.deletes, second.suspects) == (tuple(keys(2)), frozenset())
 
 
-def test_one_look_is_enough_over_a_stable_snapshot() -> None:
+def test_one_listing_is_enough_over_a_stable_snapshot() -> None:
     assert judged(listing(1), keys(1, 2), 1).deletes == tuple(keys(2))
 
 
 def test_an_unreadable_key_blocks_all_deletes() -> None:
     verdict = judged(listing(1, unreadable=1), keys(1, 2), suspects=frozenset(keys(2)))
     assert verdict.deletes == ()
-    assert "no readable key" in verdict.alarm
+    assert "no readable key" in verdict.fault
 
 
 @pytest.mark.parametrize(
-    ("known", "listed", "alarm"),
+    ("known", "listed", "fault"),
     [
         (0, 0, False),
         (1, 0, True),
@@ -255,38 +262,38 @@ def test_an_unreadable_key_blocks_all_deletes() -> None:
         (1_000, 799, True),
     ],
 )
-def test_a_source_that_shrinks_beyond_the_guard_is_an_alarm(known: int, listed: int, alarm: bool) -> None:
+def test_a_source_that_shrinks_beyond_the_guard_is_a_fault(known: int, listed: int, fault: bool) -> None:
     verdict = judged(listing(*range(listed)), keys(*range(known)), 1)
-    assert bool(verdict.alarm) is alarm
-    assert len(verdict.deletes) == (0 if alarm else known - listed)
-    if alarm:
-        assert f"{listed} of {known}" in verdict.alarm
-        words = ["paging", "account", f"{known - listed} are truly gone", "sluice deletes accept hr workers"]
-        places = [verdict.alarm.index(word) for word in words]
-        assert places == sorted(places), "what to look at first stands first"
+    assert bool(verdict.fault) is fault
+    assert len(verdict.deletes) == (0 if fault else known - listed)
+    if fault:
+        assert f"{listed} of {known}" in verdict.fault
+        words = ["paging", "account", f"{known - listed} are truly deleted", "sluice deletes accept hr workers"]
+        places = [verdict.fault.index(word) for word in words]
+        assert places == sorted(places), "what to check first is named first"
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0])
-def test_an_empty_listing_is_an_alarm_whatever_the_guard_allows(fraction: float) -> None:
-    verdict = judge(listing(), keys(1, 2), Grounds("hr/workers", ShrinkGuard(1_000, fraction), 1))
-    assert (verdict.deletes, bool(verdict.alarm)) == ((), True)
+def test_an_empty_listing_is_a_fault_whatever_the_guard_allows(fraction: float) -> None:
+    verdict = decide_deletes(listing(), keys(1, 2), DeleteCriteria("hr/workers", ShrinkGuard(1_000, fraction), 1))
+    assert (verdict.deletes, bool(verdict.fault)) == ((), True)
 
 
 def test_an_accepted_loss_is_deleted_and_no_other() -> None:
     known = keys(*range(20))
     refused = judged(listing(*range(5)), known)
     assert refused.loss is not None
-    accepted = Accepted(refused.loss.digest)
+    accepted = AcceptedLoss(refused.loss.digest)
     assert set(judged(listing(*range(5)), known, accepted=accepted).deletes) == set(keys(*range(5, 20)))
-    assert judged(listing(*range(4)), known, accepted=accepted).alarm
-    assert judged(listing(), known, accepted=accepted).alarm
+    assert judged(listing(*range(4)), known, accepted=accepted).fault
+    assert judged(listing(), known, accepted=accepted).fault
 
 
-def test_what_came_back_since_a_loss_was_accepted_stays_and_what_went_since_is_judged_by_itself() -> None:
+def test_keys_listed_again_since_a_loss_was_accepted_stay_and_keys_missing_since_are_decided_separately() -> None:
     known = keys(*range(20))
     refused = judged(listing(*range(5)), known)
     assert refused.loss is not None
-    accepted = Accepted(refused.loss.digest, refused.lost)
+    accepted = AcceptedLoss(refused.loss.digest, refused.lost)
     verdict = judged(listing(0, 1, 2, 3, 19), known, accepted=accepted)
     assert set(verdict.deletes) == set(keys(*range(5, 19)))
     assert verdict.suspects == frozenset(keys(4))
@@ -297,16 +304,16 @@ numbers = st.sets(st.integers(0, 30))
 
 @given(numbers, numbers, numbers, st.integers(1, 2), st.booleans())
 def test_deletes_are_known_and_not_listed(
-    known: set[int], listed: set[int], suspected: set[int], looks: int, unreadable: bool
+    known: set[int], listed: set[int], suspected: set[int], listings: int, unreadable: bool
 ) -> None:
     suspects = frozenset(keys(*suspected))
-    verdict = judged(listing(*listed, unreadable=int(unreadable)), keys(*known), looks, suspects=suspects)
-    gone = set(verdict.deletes)
-    assert gone <= set(keys(*known)) - set(keys(*listed))
-    assert looks == 1 or gone <= suspects
-    assert not (gone and (unreadable or verdict.alarm))
-    assert not gone & verdict.suspects
-    assert not (gone and not listed)
+    verdict = judged(listing(*listed, unreadable=int(unreadable)), keys(*known), listings, suspects=suspects)
+    deleted = set(verdict.deletes)
+    assert deleted <= set(keys(*known)) - set(keys(*listed))
+    assert listings == 1 or deleted <= suspects
+    assert not (deleted and (unreadable or verdict.fault))
+    assert not deleted & verdict.suspects
+    assert not (deleted and not listed)
 
 
 def test_a_stream_keeps_its_shard_over_releases() -> None:

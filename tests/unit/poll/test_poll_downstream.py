@@ -1,4 +1,4 @@
-"""Which partitions the poller watches of the groups behind it: the same that `sluice lag` tells of."""
+"""Which partitions the poller watches of the groups behind it: the same that `sluice lag` reports."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_group_that_is_none_of_the_pipeline_is_refused_with_those_that_are(pip
 
 
 class Unmeasurable:
-    """A lag that is first refused with codes and errors that nobody knows, and then high."""
+    """A lag that is first refused with unknown codes and errors, and then high."""
 
     def __init__(self) -> None:
         self._refusals: list[Exception] = [

@@ -1,4 +1,4 @@
-"""What the poller's main thread cannot do stands as a fault until the same can be done."""
+"""What the poller's main thread cannot do is an active fault until the same succeeds."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ LOST = Transient("group ingress-poller, sluice.shards/0: _TRANSPORT")
 
 
 class Scripted(Poller):
-    """Its group is lost in five turns, and joined anew each time without trouble. `told`: whether that stood."""
+    """Its group is lost in four turns, and joined again each time. `reported`: whether the fault was active."""
 
     def script(self, stop: Stop, health: Health) -> None:
-        self.told: list[bool] = []
-        self._stop, self._seen = stop, health
+        self.reported: list[bool] = []
+        self._stop, self._health_shown = stop, health
 
     def _open(self) -> None:
-        self._seen.started()
+        self._health_shown.started()
 
     def _turn(self) -> None:
-        self.told.append(MEMBERSHIP in self._seen.faults)
-        if len(self.told) == 8:
+        self.reported.append(MEMBERSHIP in self._health_shown.faults)
+        if len(self.reported) == 8:
             self._stop.request()
-        if len(self.told) <= 4:
+        if len(self.reported) <= 4:
             raise LOST
 
 
@@ -46,7 +46,7 @@ def soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Stop, "wait", lambda stop, timeout_s: wait(stop, 0.01))
 
 
-def test_a_group_that_is_lost_again_and_again_is_not_hidden_by_joining_it_anew(tmp_path: Path) -> None:
+def test_a_group_that_is_lost_again_and_again_is_a_fault_although_it_is_joined_again(tmp_path: Path) -> None:
     (tmp_path / "pipeline.yaml").write_text(PIPELINE.format(prefix="test.", dsn_file=tmp_path / "dsn"))
     (tmp_path / "entities.py").write_text("from support.people import Person as Person\n")
     health, stop = Health(), Stop()
@@ -54,7 +54,7 @@ def test_a_group_that_is_lost_again_and_again_is_not_hidden_by_joining_it_anew(t
     poller.script(stop, health)
     with poller:
         assert poller.run(stop) == 0
-    assert [stood for stood, _ in groupby(poller.told)] == [False, True, False]
+    assert [stood for stood, _ in groupby(poller.reported)] == [False, True, False]
 
 
 class Unmeasured:
@@ -71,12 +71,12 @@ class Unmeasured:
 
 
 def test_polling_that_stays_paused_because_lag_is_not_known_says_so() -> None:
-    gone = EnvironmentFault("group mapper", "no right to it", "grant it")
+    refused = EnvironmentFault("group mapper", "no right to it", "grant it")
     health = Health()
-    lag = cast(DownstreamLag, cast(Any, Unmeasured([10**9, gone, 0])))
+    lag = cast(DownstreamLag, cast(Any, Unmeasured([10**9, refused, 0])))
     pressure = BackPressure(lag, LagBounds(), 1.0, health)
-    pressure.look()
-    pressure.look()
+    pressure.measure_or_report()
+    pressure.measure_or_report()
     assert "polling stays paused" in health.faults[BACK_PRESSURE]
-    pressure.look()
+    pressure.measure_or_report()
     assert BACK_PRESSURE not in health.faults

@@ -16,8 +16,8 @@ from sluice.connector import Connector, ConnectorSettings, Cursor, Offset, Reque
 from sluice.errors import EnvironmentFault, SluiceError, Transient, fault_text
 from sluice.ingress.deletes import Acceptance
 from sluice.position import Position
+from sluice_ingress_poller.listing import Decision
 from sluice_ingress_poller.page import content_hash
-from sluice_ingress_poller.passes import Decision
 from sluice_ingress_poller.stream_poll import Plan, StreamPoll
 from sluice_ingress_poller.watermark import Watermark
 
@@ -76,7 +76,7 @@ class Source:
 
 
 class Owner:
-    """Runs a StreamPoll as the shard does, and holds what it published."""
+    """Runs a StreamPoll as the shard does, and keeps what it published."""
 
     def __init__(self, source: Source, plan: Plan | None = None) -> None:
         self.source = source
@@ -110,7 +110,7 @@ class Owner:
         return decision
 
     def publish(self, decision: Decision) -> None:
-        for item in decision.news.upserts:
+        for item in decision.changes.upserts:
             assert item.key is not None
             self.raw[item.key] = item.raw
             self.published += 1
@@ -119,16 +119,16 @@ class Owner:
             self.deleted.append(key)
         self.watermark = decision.watermark
 
-    def full_pass(self) -> Decision:
+    def full_listing(self) -> Decision:
         while (decision := self.step()).next is not None:
             pass
         return decision
 
     def accept_what_is_lost(self) -> None:
-        """What an operator does who finds an alarm about a loss that is right."""
-        alarm = self.watermark.alarms.get("enumeration")
-        if alarm is not None and alarm.loss is not None:
-            self.poll.accept(Acceptance(f"at {self.now_s}", alarm.loss.digest), self.now_s)
+        """What an operator does about a fault whose loss is right."""
+        fault = self.watermark.faults.get("enumeration")
+        if fault is not None and fault.loss is not None:
+            self.poll.accept(Acceptance(f"at {self.now_s}", fault.loss.digest), self.now_s)
 
     def fail(self, error: SluiceError) -> None:
         self.now_s = max(self.now_s, self.poll.due_s)
@@ -143,59 +143,59 @@ def owner_of(count: int, **plan: Any) -> Owner:
     return Owner(source, Plan(**{"freshness_s": 2, "enumerate_every_s": 100, **plan}))
 
 
-def test_the_first_pass_lists_everything_and_the_next_asks_for_changes() -> None:
+def test_the_first_listing_is_of_everything_and_the_next_requests_changes() -> None:
     owner = owner_of(7)
     assert "since" not in owner.poll.request(0).url
-    owner.full_pass()
+    owner.full_listing()
     assert (owner.published, owner.watermark.cursor) == (7, owner.source.things[6]["at"])
     owner.source.put(2)
     assert "since=" in owner.poll.request(owner.now_s).url
-    owner.full_pass()
+    owner.full_listing()
     assert owner.published == 8
 
 
-def test_the_cursor_moves_only_when_the_pass_is_complete() -> None:
+def test_the_cursor_moves_only_when_the_listing_is_complete() -> None:
     owner = owner_of(7)
     assert owner.step().watermark.cursor is None
     owner.restart()
-    owner.full_pass()
+    owner.full_listing()
     assert owner.watermark.cursor == owner.source.things[6]["at"]
 
 
 def test_a_quiet_source_does_not_move_the_cursor() -> None:
     owner = owner_of(4)
-    owner.full_pass()
+    owner.full_listing()
     cursor = owner.watermark.cursor
     for _ in range(5):
-        owner.full_pass()
+        owner.full_listing()
     assert owner.watermark.cursor == cursor
     assert owner.published == 4
 
 
 def test_polls_keep_the_interval_of_the_freshness_wanted() -> None:
     owner = owner_of(1)
-    owner.full_pass()
+    owner.full_listing()
     assert owner.poll.due_s == 1.0
 
 
-def test_a_restart_in_the_middle_of_a_pass_publishes_nothing_twice() -> None:
+def test_a_restart_in_the_middle_of_a_listing_publishes_nothing_twice() -> None:
     owner = owner_of(8)
     owner.step()
     owner.step()
     assert owner.published == 6
     owner.restart()
-    owner.full_pass()
+    owner.full_listing()
     assert owner.published == 8
 
 
-def test_a_delete_needs_a_second_complete_look() -> None:
+def test_a_delete_needs_a_second_complete_listing() -> None:
     owner = owner_of(8)
-    owner.full_pass()
+    owner.full_listing()
     del owner.source.things[3]
     owner.now_s = 200
-    assert not owner.full_pass().deletes
+    assert not owner.full_listing().deletes
     assert owner.watermark.enumerated_at_us == 0
-    assert owner.full_pass().deletes == (b'{"id":3}',)
+    assert owner.full_listing().deletes == (b'{"id":3}',)
     assert owner.watermark.enumerated_at_us is not None
     assert owner.watermark.enumerated_at_us >= 200_000_000
     assert b"3" not in b"".join(owner.raw)
@@ -203,22 +203,22 @@ def test_a_delete_needs_a_second_complete_look() -> None:
 
 def test_a_row_that_slips_between_two_pages_is_not_deleted() -> None:
     owner = owner_of(7)
-    owner.full_pass()
+    owner.full_listing()
     owner.now_s = 200
     owner.step()
-    del owner.source.things[0]  # row 3 moves from the second page onto the first, behind our back
+    del owner.source.things[0]  # row 3 moves from the second page onto the first
     while not (decision := owner.step()).verdict:
         pass
     assert decision.verdict.suspects
-    owner.full_pass()
+    owner.full_listing()
     assert owner.deleted == []
     owner.now_s = 400
-    owner.full_pass()
+    owner.full_listing()
     assert owner.deleted == [b'{"id":0}']
     assert b'{"id":3}' in owner.raw
 
 
-def test_a_failed_page_is_asked_for_again_and_a_pass_given_up_lists_from_the_start() -> None:
+def test_a_failed_page_is_requested_again_and_an_abandoned_listing_starts_again() -> None:
     owner = owner_of(9, attempts_max=3)
     owner.step()
     second = owner.poll.request(owner.now_s).url
@@ -227,11 +227,11 @@ def test_a_failed_page_is_asked_for_again_and_a_pass_given_up_lists_from_the_sta
         assert owner.poll.request(owner.now_s).url == second
     owner.fail(Transient("500"))
     assert "offset=0" in owner.poll.request(owner.now_s).url
-    owner.full_pass()
+    owner.full_listing()
     assert owner.published == 9
 
 
-def test_being_told_to_wait_gives_no_pass_up() -> None:
+def test_a_wait_that_the_source_requests_abandons_no_listing() -> None:
     owner = owner_of(9, attempts_max=3)
     owner.step()
     second = owner.poll.request(owner.now_s).url
@@ -275,20 +275,20 @@ def answer(owner: Owner, body: bytes) -> Decision:
 def test_a_page_that_is_not_data_is_refused_whole(body: bytes) -> None:
     with pytest.raises(Transient, match=r"page refused whole: .*content-type text/html") as refused:
         answer(owner_of(0), body)
-    assert "Next: if it lasts, mend what the source answers" in fault_text(refused.value)
+    assert "Next: if it lasts, fix what the source answers" in fault_text(refused.value)
 
 
 def test_a_record_without_key_is_parked_and_blocks_deletes() -> None:
     owner = owner_of(4)
-    owner.full_pass()
+    owner.full_listing()
     owner.now_s = 200
     rows = [{"id": 0, "at": "x"}, {"name": "no key"}]
     page = answer(owner, json.dumps({"data": rows}).encode())
     owner.publish(page)
     owner.poll.committed(page, owner.now_s)
     last = answer(owner, b'{"data":[]}')
-    assert [p.code for p in page.news.parked] == ["unreadable-key"]
-    assert "no readable key" in last.watermark.alarms["enumeration"].why
+    assert [p.code for p in page.changes.parked] == ["unreadable-key"]
+    assert "no readable key" in last.watermark.faults["enumeration"].why
     assert last.deletes == ()
     assert owner.deleted == []
 
@@ -300,7 +300,7 @@ def test_a_page_of_records_without_key_is_a_wrong_declaration() -> None:
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_whatever_fails_in_between_raw_ends_as_the_source_stands(seed: int) -> None:
+def test_whatever_fails_in_between_raw_ends_equal_to_the_source(seed: int) -> None:
     """Edits, deletes, failed requests, lost publications and new owners, at random moments."""
     random = Random(seed)
     owner = owner_of(random.randrange(1, 10), attempts_max=2, enumerate_every_s=5)
@@ -323,7 +323,7 @@ def test_whatever_fails_in_between_raw_ends_as_the_source_stands(seed: int) -> N
             high[key] = version
     for _ in range(12):
         owner.now_s += 10
-        owner.full_pass()
+        owner.full_listing()
         owner.accept_what_is_lost()
     expected = {b'{"id":%d}' % n: json.dumps(t).encode() for n, t in owner.source.things.items()}
     assert owner.raw == expected
@@ -332,9 +332,9 @@ def test_whatever_fails_in_between_raw_ends_as_the_source_stands(seed: int) -> N
 SINCE = Position(1, 7, 0)
 
 
-def without_doubt(owner: Owner) -> Decision:
-    """The end of the first pass that leaves no doubt of being whole."""
-    while (decision := owner.full_pass()).doubt is not None:
+def complete_listing(owner: Owner) -> Decision:
+    """The end of the first complete listing."""
+    while (decision := owner.full_listing()).incomplete is not None:
         pass
     return decision
 
@@ -342,9 +342,9 @@ def without_doubt(owner: Owner) -> Decision:
 def with_raw_lost(count: int) -> Owner:
     """An owner whose raw topic is empty under a watermark that listed `count` things."""
     owner = owner_of(count)
-    owner.full_pass()
+    owner.full_listing()
     owner.raw.clear()
-    owner.watermark = replace(owner.watermark, raw_anew=SINCE)
+    owner.watermark = replace(owner.watermark, raw_reset=SINCE)
     owner.restart()
     owner.now_s += 1_000
     return owner
@@ -354,35 +354,35 @@ def test_the_sweep_is_published_once_with_the_last_page_of_the_second_listing() 
     """One listing is not enough: a row that shifts between two of its pages is in none of them."""
     owner = with_raw_lost(25)
     del owner.source.things[3]
-    first = without_doubt(owner)
-    assert (first.sweep, first.watermark.raw_anew) == (None, SINCE)
-    began_s = owner.now_s
+    first = complete_listing(owner)
+    assert (first.sweep, first.watermark.raw_reset) == (None, SINCE)
+    started_s = owner.now_s
     assert owner.step().sweep is None, "there are more pages"
-    assert without_doubt(owner).sweep == SINCE
-    assert owner.now_s - began_s < owner.plan.enumerate_every_s, "it follows at once"
-    assert owner.watermark.raw_anew is None
+    assert complete_listing(owner).sweep == SINCE
+    assert owner.now_s - started_s < owner.plan.enumerate_every_s, "it follows at once"
+    assert owner.watermark.raw_reset is None
     assert owner.watermark.listed == 24
     owner.now_s += 1_000
-    assert owner.full_pass().sweep is None
+    assert owner.full_listing().sweep is None
 
 
-def test_a_sweep_that_is_due_outlives_its_owner() -> None:
+def test_a_sweep_that_is_due_survives_a_change_of_owner() -> None:
     owner = with_raw_lost(25)
-    without_doubt(owner)
+    complete_listing(owner)
     owner.restart()
-    swept = [without_doubt(owner).sweep for _ in range(3)]
+    swept = [complete_listing(owner).sweep for _ in range(3)]
     assert swept == [None, SINCE, None]
 
 
-def test_what_a_listing_lacks_is_held_until_an_operator_accepts_it() -> None:
+def test_what_a_listing_lacks_is_withheld_until_an_operator_accepts_it() -> None:
     owner = with_raw_lost(25)
     owner.source.things = {n: thing for n, thing in owner.source.things.items() if n < 5}
-    assert owner.full_pass().sweep is None
-    assert "listed 25 before" in owner.watermark.alarms["enumeration"].why
-    assert owner.watermark.raw_anew == SINCE
+    assert owner.full_listing().sweep is None
+    assert "listed 25 before" in owner.watermark.faults["enumeration"].why
+    assert owner.watermark.raw_reset == SINCE
     owner.accept_what_is_lost()
-    assert owner.full_pass().sweep == SINCE
-    assert not owner.watermark.alarms
+    assert owner.full_listing().sweep == SINCE
+    assert not owner.watermark.faults
 
 
 class Doubled(Source):
@@ -403,12 +403,12 @@ def test_a_key_that_is_withheld_is_not_swept() -> None:
     doubled = Doubled()
     doubled.clock, doubled.things = owner.source.clock, owner.source.things
     owner.source = doubled
-    assert {without_doubt(owner).sweep for _ in range(4)} == {None}
-    assert "1 of 24 listed keys are not in it" in owner.watermark.alarms["enumeration"].why
+    assert {complete_listing(owner).sweep for _ in range(4)} == {None}
+    assert "1 of 24 listed keys are not in it" in owner.watermark.faults["enumeration"].why
     doubled.doubles = False
     swept = []
     for _ in range(12):
         owner.now_s += 100
-        swept.append(without_doubt(owner).sweep)
+        swept.append(complete_listing(owner).sweep)
     assert [sweep for sweep in swept if sweep] == [SINCE]
     assert len(owner.raw) == 25

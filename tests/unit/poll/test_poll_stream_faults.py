@@ -1,10 +1,10 @@
-"""What is told of a stream's requests that fail."""
+"""What is reported of a stream's failing requests."""
 
 from __future__ import annotations
 
 from sluice.errors import EnvironmentFault, Transient
 from sluice.telemetry import Health
-from sluice_ingress_poller.faults import TOLD_FROM_ATTEMPT, StreamFaults
+from sluice_ingress_poller.faults import FAULT_FROM_ATTEMPT, StreamFaults
 from sluice_ingress_poller.watermark import CHANGES, ENUMERATION
 
 REFUSED = EnvironmentFault("GET https://h/x?a=1", "status 400", "check the parameters")
@@ -28,12 +28,12 @@ def test_a_refused_request_names_the_first_stored_answer_that_says_so() -> None:
 
 def test_without_an_answer_none_is_named() -> None:
     health = Health()
-    StreamFaults("hr/workers", health).failed(ENUMERATION, b"1", Transient("no connection"), TOLD_FROM_ATTEMPT)
+    StreamFaults("hr/workers", health).failed(ENUMERATION, b"1", Transient("no connection"), FAULT_FROM_ATTEMPT)
     assert "responses show" not in shown(health)
     assert shown(health)
 
 
-def test_only_an_answer_to_what_failed_ends_its_fault() -> None:
+def test_only_an_answer_to_what_failed_resolves_its_fault() -> None:
     health = Health()
     health.started()
     faults = StreamFaults("hr/workers", health)

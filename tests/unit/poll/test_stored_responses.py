@@ -8,9 +8,9 @@ from pydantic import SecretStr
 
 from sluice.connector import Auth, BasicAuth, Connector, ConnectorSettings, Login, Request, Response, SessionAuth
 from sluice.connector.auth import Door
-from sluice_ingress_poller.records import Fetched, Names, RecordMaker
+from sluice_ingress_poller.records import RecordBuilder, StoredResponse, StreamNames
 
-NAMES = Names("p", "hr", "workers", "raw.hr.workers", "responses.hr", "dlq.ingress-poller")
+NAMES = StreamNames("p", "hr", "workers", "raw.hr.workers", "responses.hr", "dlq.ingress-poller")
 NOWHERE = Door("hr", "https://h", lambda request: Response(request, 500, {}, b""))
 
 
@@ -43,7 +43,7 @@ def connector(auth: Auth) -> Hr:
 
 def stored(hr: Hr, body: bytes) -> bytes | None:
     response = Response(Request.get("https://h/workers?next=token-1"), 400, {"x-echo": "token-1"}, body)
-    record = RecordMaker(NAMES, 1, 1, hr.secrets).response(Fetched.now(response, 1))
+    record = RecordBuilder(NAMES, 1, 1, hr.secrets).response(StoredResponse.now(response, 1))
     headers: Mapping[str, bytes] = dict(record.headers)
     assert b"token-1" not in headers["http.url"] + headers["http.headers"]
     return record.value
@@ -61,7 +61,7 @@ def test_the_token_and_cookie_of_the_last_two_logins_are_removed() -> None:
     assert stored(hr, b"token-1 is old, cookie-2 new") == b"[removed] is old, [removed] new"
     auth.forget(second)
     auth.headers(NOWHERE)
-    assert "token-1" not in hr.secrets(), "what nobody can use any more is forgotten"
+    assert "token-1" not in hr.secrets(), "a token that is no longer valid is forgotten"
 
 
 def test_a_password_and_what_is_sent_in_its_place_are_removed() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from prometheus_client import REGISTRY
 
-from sluice_ingress_poller.outcomes import count_failure
-from sluice_ingress_poller.records import Names
+from sluice_ingress_poller.metrics import count_failure
+from sluice_ingress_poller.records import StreamNames
 
-NAMES = Names("shop", "crm", "people", "raw.crm.people", "responses.crm", "dlq.ingress-poller")
+NAMES = StreamNames("shop", "crm", "people", "raw.crm.people", "responses.crm", "dlq.ingress-poller")
 
 
 @pytest.mark.parametrize(

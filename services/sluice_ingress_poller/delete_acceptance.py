@@ -1,4 +1,4 @@
-"""`sluice deletes accept`, as the poller reads it: only while an alarm stands that it could be about."""
+"""Requests of `sluice deletes accept`: read only while the stream has a fault that one of them could resolve."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from sluice.ingress.producer import IngressProducer
 from sluice_ingress_poller.faults import StreamFaults
 from sluice_ingress_poller.watermark import ENUMERATION, Watermark
 
-LOOK_EVERY_S = 3.0
+READ_INTERVAL_S = 3.0
 
 
-class Acceptances:
-    """Requests about one stream. That they cannot be read is told by `faults`; the stream itself goes on."""
+class AcceptanceReader:
+    """Reads the requests about one stream. If it cannot, it reports that to `faults`, and the stream continues."""
 
     def __init__(self, source: str, stream: str, faults: StreamFaults) -> None:
         self._faults = faults
         self._key = control_key(source, stream)
-        self._look_at_s = 0.0
+        self._read_at_s = 0.0
 
-    def look(self, producer: IngressProducer, watermark: Watermark, now_s: float) -> Acceptance | None:
-        """The newest request, where it is time to look for one; None also where it was used already."""
-        alarm = watermark.alarms.get(ENUMERATION)
-        if alarm is None or alarm.loss is None:
-            self._faults.requests_read()  # nobody waits for one
+    def read(self, producer: IngressProducer, watermark: Watermark, now_s: float) -> Acceptance | None:
+        """The newest request, if it is time to read one; None also if the request was already used."""
+        fault = watermark.faults.get(ENUMERATION)
+        if fault is None or fault.loss is None:
+            self._faults.requests_read()  # no request is expected
             return None
-        if now_s < self._look_at_s:
+        if now_s < self._read_at_s:
             return None
-        self._look_at_s = now_s + LOOK_EVERY_S
+        self._read_at_s = now_s + READ_INTERVAL_S
         try:
             found = Acceptance.from_json(producer.read_control([self._key]).get(self._key))
         except SluiceError as error:

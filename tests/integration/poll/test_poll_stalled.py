@@ -1,4 +1,4 @@
-"""What keeps a stream from its work without an answer or an error of its source is told as well."""
+"""Causes that stop a stream although its source gives neither an answer nor an error are faults, too."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from sluice.connector import Limits, NextLink
 from sluice.kafka import clients
-from sluice_ingress_poller import lane
+from sluice_ingress_poller import fetch_thread
 from support.listings import People, connector, listed
 from support.pace import within
 from support.polling import Polled, ThingConnector, Things, as_published
@@ -53,7 +53,7 @@ def name_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     answers.set()
 
 
-def test_a_look_up_of_a_name_that_hangs_is_told_until_it_ends(
+def test_a_look_up_of_a_name_that_hangs_is_a_fault_until_it_ends(
     kafka: str,
     topic_prefix: str,
     things: Things,
@@ -62,7 +62,7 @@ def test_a_look_up_of_a_name_that_hangs_is_told_until_it_ends(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lane, "HANGS_AFTER_S", 0.5)
+    monkeypatch.setattr(fetch_thread, "HANGS_AFTER_S", 0.5)
     polled = Polled(kafka, topic_prefix, f"http://{HOST}:{source.port}")
     with polled.poller(tmp_path, Hasty) as health:
         why = eventually(
@@ -76,7 +76,7 @@ def test_a_look_up_of_a_name_that_hangs_is_told_until_it_ends(
     polled.close()
 
 
-def test_requests_that_cannot_be_read_are_told_while_an_alarm_waits_for_one(
+def test_requests_that_cannot_be_read_are_a_fault_while_another_fault_waits_for_one(
     kafka: str, topic_prefix: str, tmp_path: Path
 ) -> None:
     people = People(10)
@@ -85,7 +85,7 @@ def test_requests_that_cannot_be_read_are_told_while_an_alarm_waits_for_one(
         with polled.poller(tmp_path, connector(NextLink("next"), 50)) as health:
             eventually(lambda: polled.newest() == people.as_published(), "the records")
             people.spoil = lambda asked: listed({"value": []})
-            eventually(lambda: health.faults.get("shop/things enumeration"), "the alarm")
+            eventually(lambda: health.faults.get("shop/things enumeration"), "the fault of the listing")
             control = polled.names.control
             polled.delete(control)
             why = eventually(lambda: health.faults.get("shop/things requests", ""), "the fault", 30.0)
@@ -96,7 +96,7 @@ def test_requests_that_cannot_be_read_are_told_while_an_alarm_waits_for_one(
         polled.close()
 
 
-def test_a_watermark_that_others_wrote_is_told_and_nothing_is_guessed(
+def test_a_watermark_that_others_wrote_is_a_fault_and_nothing_is_guessed(
     kafka: str, topic_prefix: str, source: ScriptedSource, tmp_path: Path
 ) -> None:
     polled = Polled(kafka, topic_prefix, source.url)

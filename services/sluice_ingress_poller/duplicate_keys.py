@@ -1,0 +1,135 @@
+"""Keys that a listing contains more than once, so that two records under one key are not taken for two changes.
+
+| the second content                                        | means                                 | what is published
+|
+|-----------------------------------------------------------|---------------------------------------|-------------------|
+| is on another page, and its cursor is later               | the row changed while pages were read | the later one
+|
+| is on the same page of an enumeration                     | one key for two records               | neither
+|
+| has no later cursor                                       | it is unknown which one is newer      | neither
+|
+| was replaced by a later one, and is listed next to it now | one key for two records               | neither
+|
+
+"Neither" means that the record published before stays. As soon as an enumeration lists such a key once, the key is
+released: the next enumeration, which follows at once, publishes its record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from sluice.connector.cursor import order
+from sluice.errors import EnvironmentFault
+from sluice_ingress_poller.page import Item, content_hash
+
+KEYS_MAX = 10_000
+_HASH_BYTES = 8
+_ORDER_ZERO = 1 << 63
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierDuplicates:
+    """What earlier enumerations found. `withheld`: keys that two records have. `replaced`: by key, the hash of an older
+    content that was listed before the newer one. `unsure`: the stream had such keys under its previous owner, and this
+    owner has not enumerated yet.
+    """
+
+    withheld: frozenset[bytes] = frozenset()
+    replaced: dict[bytes, bytes] = field(default_factory=dict)
+    unsure: bool = False
+
+
+@dataclass(slots=True)
+class FilteredPage:
+    """The items of a page: those to publish, and how many are withheld or were replaced on the page itself."""
+
+    items: list[Item] = field(default_factory=list)
+    withheld: int = 0
+    replaced: int = 0
+
+
+@dataclass(slots=True)
+class DuplicateKeys:
+    """Of one listing: 16 bytes of memory for each listed key. `duplicates`: keys that two records have.
+
+    `everything`: whether it is an enumeration.
+    """
+
+    earlier: EarlierDuplicates
+    everything: bool
+    duplicates: set[bytes] = field(default_factory=set)
+    replaced: dict[bytes, bytes] = field(default_factory=dict)
+    _marks: dict[bytes, bytes] = field(default_factory=dict)
+
+    def filtered(self, items: Sequence[Item], known: Callable[[bytes], bytes | None], where: str) -> FilteredPage:
+        """Which `items` of a page may be published; `known` returns the content hash of a key's newest record.
+
+        Raises EnvironmentFault if so many keys are listed twice that the stream's key must be wrong.
+        """
+        on_page: dict[bytes, list[Item]] = {}
+        for item in items:
+            if item.key is not None:
+                several = on_page.setdefault(item.key, [])
+                if all(item.raw != one.raw for one in several):
+                    several.append(item)
+        chosen = {key: self._choose(key, several, known) for key, several in on_page.items()}
+        if len(self.duplicates) > KEYS_MAX:
+            why = f"more than {KEYS_MAX} keys are listed twice with different contents"
+            raise EnvironmentFault(where, why, "declare a key that is unique in the source")
+        found = FilteredPage()
+        for item in items:
+            one = chosen[item.key] if item.key is not None else item
+            if one is None:
+                found.withheld += 1
+            elif one.raw == item.raw:
+                found.items.append(item)
+            else:
+                found.replaced += 1
+        return found
+
+    def after(self, complete: bool) -> EarlierDuplicates:
+        """What the next listing must know when this one has ended. Only a complete enumeration releases a key."""
+        if self.everything and complete:
+            return EarlierDuplicates(frozenset(self.duplicates), self.replaced)
+        return EarlierDuplicates(self.earlier.withheld | self.duplicates, self.earlier.replaced, self.earlier.unsure)
+
+    def _choose(self, key: bytes, several: list[Item], known: Callable[[bytes], bytes | None]) -> Item | None:
+        item = _latest(several) if len(several) == 1 or not self.everything else None
+        if item is None or not self._follows(key, _mark(item)):
+            self.duplicates.add(key)
+        self._marks[key] = _mark(item or several[-1])
+        if item is None or key in self.duplicates or key in self.earlier.withheld:
+            return None
+        if self.earlier.unsure and known(key) not in (None, content_hash(item.raw)):
+            return None
+        return item
+
+    def _follows(self, key: bytes, mark: bytes) -> bool:
+        """Whether a content with `mark` may follow the content that this listing had under `key` before."""
+        before = self._marks.get(key)
+        if before is None:
+            return self.earlier.replaced.get(key) != mark[:_HASH_BYTES]
+        if before[:_HASH_BYTES] == mark[:_HASH_BYTES]:
+            return True
+        if before[_HASH_BYTES:] >= mark[_HASH_BYTES:]:
+            return False
+        if len(self.replaced) < KEYS_MAX:
+            self.replaced[key] = before[:_HASH_BYTES]
+        return True
+
+
+def _latest(several: list[Item]) -> Item | None:
+    """The item whose cursor is later than that of all others; None if there is none."""
+    if len(several) == 1:
+        return several[0]
+    ordered = sorted(several, key=lambda item: _mark(item)[_HASH_BYTES:])
+    return ordered[-1] if _mark(ordered[-1])[_HASH_BYTES:] > _mark(ordered[-2])[_HASH_BYTES:] else None
+
+
+def _mark(item: Item) -> bytes:
+    """Hash of the content and cursor, in 16 bytes. Cursors compare as bytes; no cursor is the lowest."""
+    at = 0 if item.cursor is None else min(max(order(item.cursor) + _ORDER_ZERO, 1), (1 << 64) - 1)
+    return content_hash(item.raw)[:_HASH_BYTES] + at.to_bytes(8, "big")

@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from erp import database
-from erp.environment import ensure_environment
-from erp.golden import golden_values_of
-from erp.live import LiveEdits, start_edits
-from erp.server import start_server
-from erp.template import USER, Template, client_environment, ensure_template, write_private
-from erp.truth import expected
-
 from sluice.testing.example import ExampleContext, GoldenValue, Running, Truth
+
+from .erp import database
+from .erp.environment import ensure_environment
+from .erp.golden import golden_values_of
+from .erp.live import LiveEdits, start_edits
+from .erp.server import start_server
+from .erp.template import USER, Template, client_environment, ensure_template, write_private
+from .erp.truth import expected
 
 DATABASE = "tryton"
 

@@ -20,16 +20,11 @@ def start_hr(directory: Path, client_secret: str, arguments: Sequence[str] = ())
 
     Raises RuntimeError with the end of its log.
     """
+    directory = directory.resolve()
     port_file, log = directory / "hr.port", directory / "hr.log"
     port_file.unlink(missing_ok=True)
-    command = [
-        str(_HERE / "hr" / "server.py"),
-        "--port-file",
-        str(port_file),
-        "--database",
-        str(directory / "hr.sqlite"),
-    ]
-    process = _python([*command, *arguments], {"HR_CLIENT_SECRET": client_secret}, log)
+    own = ["--port-file", str(port_file), "--database", str(directory / "hr.sqlite")]
+    process = _python("hr.server", [*own, *arguments], {"HR_CLIENT_SECRET": client_secret}, log)
     deadline = time.monotonic() + START_TIMEOUT_S
     while not port_file.exists():
         if process.poll() is not None or time.monotonic() > deadline:
@@ -43,11 +38,12 @@ class LiveEdits:
     """Edits under way in a process of their own (`sluice.testing.example.Live`)."""
 
     def __init__(self, variables: Mapping[str, str], log: Path, arguments: Sequence[str]) -> None:
+        log = log.resolve()
         log.unlink(missing_ok=True)
         log.touch()
         self.log = log
         self._output = log.with_suffix(".output")
-        self._process = _python([str(_HERE / "live.py"), "--log", str(log), *arguments], variables, self._output)
+        self._process = _python("live", ["--log", str(log), *arguments], variables, self._output)
         self.pid: int | None = self._process.pid
 
     def done(self) -> bool:
@@ -93,10 +89,12 @@ def stop_with_parent(parent: int | None, stop: Callable[[], None]) -> None:
         threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
-def _python(command: Sequence[str], variables: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+def _python(module: str, arguments: Sequence[str], variables: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """Starts a module of this folder as a process, from the folder above, so that its relative imports work."""
     with log.open("wb") as output:
         return subprocess.Popen(
-            [sys.executable, *command, "--parent", str(os.getpid())],
+            [sys.executable, "-m", f"{_HERE.name}.{module}", *arguments, "--parent", str(os.getpid())],
+            cwd=_HERE.parent,
             env={**os.environ, **variables},
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -1,6 +1,6 @@
 """A working day in both departments: edits HR and finance at a steady rate and logs each committed change.
 
-    HR_URL=… FINANCE_DSN=… python examples/workforce/live.py --log edits.jsonl --rate 20 --seed 7 [--edits 1000]
+    HR_URL=… FINANCE_DSN=… python -m examples.workforce.live --log edits.jsonl --rate 20 --seed 7 [--edits 1000]
 
 A line of the log names a field of a golden record that has to change: `model` (the entity), `id`, `field`, `value`
 (null: the source record is gone), and when the edit was sent and answered, in Unix microseconds. Times of change only
@@ -27,10 +27,8 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from departments import stop_with_parent
-from finance.edits import EDITS, OPTIONAL_EDITS, Books, Change
+from .departments import stop_with_parent
+from .finance.edits import EDITS, OPTIONAL_EDITS, Books, Change
 
 HR_SHARE = 0.2  # of all edits
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from departments import LiveEdits, end, start_hr
-from finance.load import load
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
-from truth import expected
 
 from sluice.testing.example import ExampleContext, GoldenValue, Running, Truth
+
+from .departments import LiveEdits, end, start_hr
+from .finance.load import load
+from .truth import expected
 
 SEED = 7
 # Smaller companies for tests. A store that already has records keeps its size.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ from psycopg.conninfo import conninfo_to_dict
 
 from sluice.embedded import Servers
 from sluice.local.example_run import ExampleRun
-from sluice.testing.example import load_example
 from support.example_copy import example_copy
 from support.pace import within
 from support.scenario import Scenario
@@ -38,9 +36,8 @@ def example_pipeline(
     `change` may change what its pipeline.yaml says; `environment` is for the example itself, `settings` what
     its stages are.
     """
-    before, path = dict(os.environ), list(sys.path)
+    before = dict(os.environ)
     os.environ.update(environment)
-    load_example(example)  # its helpers are imported from the example itself, not from a copy that goes away
 
     def renamed(pipeline: dict[str, Any]) -> None:
         name = f"{pipeline['pipeline']}_{uuid.uuid4().hex[:8]}"
@@ -60,7 +57,6 @@ def example_pipeline(
     finally:
         os.environ.clear()
         os.environ.update(before)
-        sys.path[:] = path
         remove(run, servers)
 
 

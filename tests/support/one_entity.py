@@ -44,8 +44,9 @@ class Row(Entity):
 WHOLE_ROWS = """\
 import json
 
-from entities import Row
 from pydantic import BaseModel, ConfigDict
+
+from .entities import Row
 
 
 class AnyRow(BaseModel):
@@ -58,10 +59,10 @@ def whole(place: str, raw: AnyRow) -> Row:
     return Row(at=f"{place}/{row_id}", row=json.dumps(values, sort_keys=True))
 """
 MAPPINGS_HEAD = """\
-from entities import Row
-from whole_rows import AnyRow, whole
-
 from sluice.entities import mapping
+
+from ...entities import Row
+from ...whole_rows import AnyRow, whole
 """
 MAPPING = """
 

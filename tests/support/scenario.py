@@ -24,7 +24,6 @@ from sluice.http import tls_context
 from sluice.local.example_run import ExampleRun
 from sluice.local.stage_process import StageProcess
 from sluice.settings.stage import default_schemas_dir
-from sluice.testing.example import load_example
 from sluice.verify import verify
 from sluice.verify.report import Report
 from support.example_copy import example_copy
@@ -191,7 +190,6 @@ def scenario(workers: int, ledger_entries: int, partitions: int) -> Iterator[Sce
     os.environ["WORKFORCE_WORKERS"], os.environ["WORKFORCE_LEDGER_ENTRIES"] = str(workers), str(ledger_entries)
     directory = Path(tempfile.mkdtemp(prefix="sluice-scenario-"))
     directory.chmod(0o755)  # as root, Postgres runs as somebody else
-    load_example(EXAMPLE)  # its helpers are imported from the example itself, not from a copy that goes away
     try:
         with (
             Servers.start(directory, durable=False) as servers,

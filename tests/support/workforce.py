@@ -1,4 +1,4 @@
-"""The workforce example under test: its HR server as a process. The tests' conftest puts its folder on the path."""
+"""The workforce example under test: its HR server as a process."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from departments import end, start_hr
 
+from examples.workforce.departments import end, start_hr
 from sluice.http import tls_context
 from support.pace import within
 

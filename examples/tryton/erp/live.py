@@ -3,8 +3,8 @@
 import subprocess
 from pathlib import Path
 
-from erp.environment import python_of
-from erp.template import CLIENT
+from .environment import python_of
+from .template import CLIENT
 
 STOP_TIMEOUT_S = 20.0
 

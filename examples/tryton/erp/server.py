@@ -10,8 +10,9 @@ from pathlib import Path
 
 import psutil
 
-from erp.environment import script_of
 from sluice.embedded import processes
+
+from .environment import script_of
 
 START_TIMEOUT_S = 600.0  # of a process that lives; a busy machine may need minutes
 STOP_TIMEOUT_S = 10.0

@@ -18,9 +18,9 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from erp import database
-from erp.environment import ensure_environment, environment_key, exclusive, python_of, script_of
-from erp.server import ErpServer, start_server, write_config
+from . import database
+from .environment import ensure_environment, environment_key, exclusive, python_of, script_of
+from .server import ErpServer, start_server, write_config
 
 CLIENT = Path(__file__).parent / "client"
 MODULES = ("party", "company", "account")

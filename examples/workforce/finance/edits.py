@@ -8,11 +8,11 @@ from decimal import Decimal
 from random import Random
 from typing import Any, LiteralString, NamedTuple
 
-import company
 import psycopg
 from psycopg import sql
 
-from finance import generate
+from .. import company
+from . import generate
 
 # How often each kind is made, relative to the others.
 EDITS = {

@@ -8,7 +8,7 @@ from decimal import Decimal
 from random import Random
 from typing import NamedTuple
 
-import company
+from .. import company
 
 # A ledger entry whose amount is NaN, which Postgres allows and no contract does: it must end as a dead letter.
 HOPELESS_LEDGER_ENTRY = 13

@@ -1,6 +1,6 @@
 """Life in finance: a process that edits, books and deletes until signalled, from a seed.
 
-    python examples/workforce/finance/live.py --dsn … --edits-per-second 20 --seed 7 [--edits 1000]
+    python -m examples.workforce.finance.live --dsn … --edits-per-second 20 --seed 7 [--edits 1000]
 
 Prints one JSON object at the end: what it did, by kind. Content follows from the seed and the state of the tables;
 only the times come from the clock.
@@ -15,14 +15,11 @@ import signal
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 from threading import Event
 
 import psycopg
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from finance.edits import EDITS, OPTIONAL_EDITS, Books
+from .edits import EDITS, OPTIONAL_EDITS, Books
 
 
 def run(books: Books, edits_per_second: float, edits: int | None, stop: Event) -> Counter[str]:

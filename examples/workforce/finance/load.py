@@ -1,4 +1,4 @@
-"""Creates and fills the finance database: `python examples/workforce/finance/load.py --dsn …` (or FINANCE_DSN).
+"""Creates and fills the finance database: `python -m examples.workforce.finance.load --dsn …` (or FINANCE_DSN).
 
 Does nothing to a database that already has payrolls, so that it can be run before every start.
 """
@@ -15,9 +15,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from finance import generate
+from . import generate
 
 _SCHEMA = Path(__file__).with_name("schema.sql")
 

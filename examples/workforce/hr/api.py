@@ -19,10 +19,10 @@ from random import Random
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
-from hr.directory import Directory, Stamp
-from hr.editor import Editor, Step
-from hr.faults import FAULTS, FaultQueue, Response, json_response, server_error, throttled
-from hr.gate import OAuthRefusal, RateLimit, Tokens
+from .directory import Directory, Stamp
+from .editor import Editor, Step
+from .faults import FAULTS, FaultQueue, Response, json_response, server_error, throttled
+from .gate import OAuthRefusal, RateLimit, Tokens
 
 LIMIT_DEFAULT, LIMIT_MAX = 100, 500
 

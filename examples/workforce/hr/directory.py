@@ -16,9 +16,8 @@ from random import Random
 from threading import RLock
 from typing import Any, NamedTuple
 
-import company
-
-from hr import spellings
+from .. import company
+from . import spellings
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS worker (id TEXT PRIMARY KEY, updated_us INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;

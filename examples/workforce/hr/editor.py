@@ -9,10 +9,9 @@ from random import Random
 from threading import Event, RLock, Thread
 from typing import Any, NamedTuple
 
-import company
-
-from hr import spellings
-from hr.directory import Directory
+from .. import company
+from . import spellings
+from .directory import Directory
 
 _KINDS = {"edit": 84, "transfer": 4, "hire": 6, "dismiss": 6}
 

@@ -1,4 +1,4 @@
-"""The HR system of the workforce example as a process: `python examples/workforce/hr/server.py --port 8700`.
+"""The HR system of the workforce example as a process: `python -m examples.workforce.hr.server --port 8700`.
 
 The client secret comes from HR_CLIENT_SECRET, the client id from HR_CLIENT_ID. `--help` lists the rest.
 """
@@ -15,14 +15,11 @@ from pathlib import Path
 from random import Random
 from threading import Thread
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from departments import stop_with_parent
-
-from hr.api import Api, Request
-from hr.directory import Directory
-from hr.editor import Editor
-from hr.gate import RateLimit, Tokens
+from ..departments import stop_with_parent
+from .api import Api, Request
+from .directory import Directory
+from .editor import Editor
+from .gate import RateLimit, Tokens
 
 BODY_BYTES_MAX = 1 << 20
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-import company
-from company import Person
+from .. import company
+from ..company import Person
 
 # Workers whose records no mapping can read, whatever the seed: they must end as dead letters. The live editor
 # never touches them, so that their number does not change under the reader's eyes.

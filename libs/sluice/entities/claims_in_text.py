@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
+from sluice.entities.authored_files import file_name
 from sluice.entities.code_references import chain_of
 from sluice.entities.entity import Entity
 from sluice.errors import DeadRecord
@@ -38,11 +39,6 @@ class _Call(NamedTuple):
     at: Spelled
     fields: dict[str, ast.keyword]
     whole: bool
-
-
-def file_name(module: str) -> str:
-    """`sources.hr.mapping` → `sources/hr/mapping.py`: as it stands in the pipeline's folder, on any machine."""
-    return module.replace(".", "/") + ".py"
 
 
 def mistakes(code: "MappingCode", entity: type[Entity]) -> list[str]:

@@ -14,7 +14,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from sluice.entities import mapping_source
-from sluice.entities.claims_in_text import Spelled, file_name, mistakes, spelled_words
+from sluice.entities.authored_files import file_name
+from sluice.entities.claims_in_text import Spelled, mistakes, spelled_words
 from sluice.entities.codec import Json, encoder, instant, microseconds
 from sluice.entities.contract import EntityContract
 from sluice.entities.entity import Entity

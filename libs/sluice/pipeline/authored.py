@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import os
 import re
 import sys
 import traceback
 from collections.abc import Iterable
 from collections.abc import Mapping as Mapping_
 from difflib import get_close_matches
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec, module_from_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from sluice.entities import Entity, EntityContract, Mapping, Prefer
+from sluice.entities.authored_files import PIPELINE_PACKAGE
 from sluice.errors import SettingsError, SluiceError, suggestion
 from sluice.mapping_code import code_of
 from sluice.pipeline.load import place_in_file
@@ -91,31 +97,60 @@ def load_connector(pipeline: Pipeline, source: str) -> Any:
         raise SettingsError(f"{place_in_file(pipeline, 'sources', source, 'poll')}: {told}") from None
 
 
+def package_of(root: Path) -> str:
+    """The name of the package that a pipeline's folder is imported as; the package is created at the first call.
+
+    The name consists of the folder's name and a hash of its path: one process can load several pipelines, and several
+    copies of one, without touching `sys.path`.
+    """
+    root = root.resolve()
+    digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:8]
+    name = f"{PIPELINE_PACKAGE}{re.sub('[^A-Za-z0-9]', '_', root.name)}_{digest}"
+    if name not in sys.modules:
+        spec = ModuleSpec(name, None, is_package=True)
+        spec.submodule_search_locations = [str(root)]
+        sys.modules[name] = module_from_spec(spec)
+    return name
+
+
+def in_author_s_words(pipeline: Pipeline, error: BaseException) -> str:
+    """The error's text on one line, with modules named as in the pipeline's folder."""
+    return " ".join(str(error).replace(f"{package_of(pipeline.root)}.", "").split())
+
+
 def _import(pipeline: Pipeline, name: str, *location: str) -> ModuleType:
     """The module `name`, which the pipeline file asks for at `location`. Raises SettingsError for all that an author
     can have written wrong in it."""
-    root = str(pipeline.root)
-    for top in {name.partition(".")[0], pipeline.entities.partition(".")[0], "sources"}:
-        _forget_strangers(top, root)
-    if sys.path[:1] != [root]:
-        sys.path[:] = [root, *(p for p in sys.path if p != root)]
     importlib.invalidate_caches()
     try:
-        return importlib.import_module(name)
+        return importlib.import_module(f"{package_of(pipeline.root)}.{name}")
     except ModuleNotFoundError as error:
-        missing = f"no module {error.name}; it is expected beside pipeline.yaml"
-        raise SettingsError(f"{place_in_file(pipeline, *location)}: {missing}") from error
+        raise SettingsError(_missing(pipeline, error, *location)) from error
     except SyntaxError as error:
         where = f"{error.filename}:{error.lineno}" if error.filename else _importing(pipeline, name, error)
         raise SettingsError(f"{where}: not Python: {error.msg}") from None
     except SettingsError as error:  # of a class or decorator of ours, within the author's file
-        raise SettingsError(f"{_authored_line(pipeline, error)}: {error}") from None
+        raise SettingsError(f"{_authored_line(pipeline, error)}: {in_author_s_words(pipeline, error)}") from None
     except SluiceError:
         raise
     except ImportError as error:
         raise author_s_mistake(pipeline, f"importing {name}", error, hint=_importable(error)) from error
     except (Exception, SystemExit) as error:
         raise author_s_mistake(pipeline, f"importing {name}", error) from error
+
+
+def _missing(pipeline: Pipeline, error: ModuleNotFoundError, *location: str) -> str:
+    """Which module is missing, and what the author can do."""
+    package, missing = package_of(pipeline.root), error.name or ""
+    where = _authored_line(pipeline, error)
+    if where == str(pipeline.root):
+        where = place_in_file(pipeline, *location)
+        return f"{where}: no module {missing.removeprefix(f'{package}.')}; it is expected next to pipeline.yaml"
+    own = find_spec(f"{package}.{missing.partition('.')[0]}") if not missing.startswith(package) else None
+    if own is None:
+        return f"{where}: no module {missing.removeprefix(f'{package}.')}. Next: install it, or correct its name"
+    dots = "." * len(Path(where).relative_to(pipeline.root).parts)
+    return f"{where}: a pipeline's files import each other relatively. Next: write from {dots}{missing} import …"
 
 
 def _importable(error: ImportError) -> str:
@@ -131,7 +166,7 @@ def author_s_mistake(
 ) -> SettingsError:
     """An error of the author's code, with the line of theirs that raised it or called what did. `quoted`: with its own
     words, which may hold what the code was given; `hint` stands behind them."""
-    words = f": {' '.join(str(error).split())}" if quoted else ""
+    words = f": {in_author_s_words(pipeline, error)}" if quoted else ""
     return SettingsError(f"{_authored_line(pipeline, error)}: {doing} failed with {type(error).__name__}{words}{hint}")
 
 
@@ -147,21 +182,8 @@ def _importing(pipeline: Pipeline, name: str, error: BaseException) -> str:
     line = _authored_line(pipeline, error)
     if line != str(pipeline.root):
         return f"{line}: what is imported there"
-    spec = importlib.util.find_spec(name)
+    spec = find_spec(f"{package_of(pipeline.root)}.{name}")
     return spec.origin if spec is not None and spec.origin else f"importing {name}"
-
-
-def _forget_strangers(top: str, root: str) -> None:
-    """Forget another pipeline's `entities` or `sources` (tests load several): else a mapping would import that one."""
-    loaded = [(name, module) for name, module in sys.modules.items() if name == top or name.startswith(f"{top}.")]
-    if not all(_stands_in(module, root) for _, module in loaded):
-        for name, _ in loaded:
-            del sys.modules[name]
-
-
-def _stands_in(module: ModuleType, root: str) -> bool:
-    places = [module.__file__] if getattr(module, "__file__", None) else list(getattr(module, "__path__", []))
-    return any(str(place).startswith(root + "/") for place in places)
 
 
 def unmapped(pipeline: Pipeline, mappings: Iterable[Mapping]) -> list[str]:

@@ -4,14 +4,14 @@ A driver starts a source system outside of Sluice, edits it, and knows which val
 scenario tests load it with `load_example`. No stage runs any of it.
 """
 
-import importlib.util
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
 from sluice.errors import SettingsError
+from sluice.pipeline.authored import package_of
 
 Truth = dict[str, dict[str, dict[str, object]]]
 
@@ -100,17 +100,7 @@ class ExampleDriver(Protocol):
 
 
 def load_example(folder: Path) -> ExampleDriver:
-    """Import `<folder>/source.py`, with the folder on the import path. Raises SettingsError if there is none."""
-    file = folder.resolve() / "source.py"
-    if not file.is_file():
-        raise SettingsError(f"{file}: not found; an example is a folder with pipeline.yaml and source.py")
-    if str(file.parent) not in sys.path:
-        sys.path.append(str(file.parent))
-    name = f"sluice_example_{file.parent.name}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise SettingsError(f"{file}: not a Python module")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return cast(ExampleDriver, module)
+    """Import `<folder>/source.py` as a part of the pipeline's package. Raises SettingsError if there is none."""
+    if not (folder / "source.py").is_file():
+        raise SettingsError(f"{folder}/source.py: not found; an example is a folder with pipeline.yaml and source.py")
+    return cast(ExampleDriver, import_module(f"{package_of(folder)}.source"))

@@ -41,12 +41,11 @@ def test_the_members_of_connectors_and_streams_are_all_told() -> None:
 
 def test_the_connector_that_the_page_shows_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     (shown, *_) = re.findall(r"```python\n(.*?)```", (REFERENCE / "connectors.md").read_text(), re.DOTALL)
-    for name in ("sources", "sources.catalog"):
-        monkeypatch.setitem(sys.modules, name, ModuleType(name))
-    mapping = ModuleType("sources.catalog.mapping")
+    monkeypatch.setitem(sys.modules, "catalog", ModuleType("catalog"))
+    mapping = ModuleType("catalog.mapping")
     mapping.CatalogBook = dict  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, mapping.__name__, mapping)
-    made: dict[str, Any] = {}
+    made: dict[str, Any] = {"__name__": "catalog.connector", "__package__": "catalog"}
     exec(compile(shown, "connectors.md", "exec", dont_inherit=True), made)  # noqa: S102 - what the page shows an author to write
     catalog = made["Catalog"]("catalog", {"base_url": "https://h", "user": "a", "password": "b"})
     assert catalog.login == "BasicAuth"

@@ -19,7 +19,7 @@ STEPS = list(written_by(PAGE))
 
 
 def sluice(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """In a process of its own: an example's modules are called `entities` and `sources`, whichever copy it is."""
+    """In a process of its own, which reads the files as they are by then."""
     command = [sys.executable, "-m", "sluice.cli.main", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=within(60), check=False)
 
@@ -67,4 +67,4 @@ def test_a_misspelt_field_is_mappings_with_its_file_and_line(mine: Path) -> None
         follow(mine, Written(step.file, step.where, step.text.replace("badge=raw.colour", "bagde=raw.colour")))
     checked = sluice("mappings", "check", "--pipeline", str(mine))
     assert checked.returncode == 2
-    assert "sources/badges/mapping.py:14: claims worker.bagde" in checked.stderr
+    assert "sources/badges/mapping.py:15: claims worker.bagde" in checked.stderr

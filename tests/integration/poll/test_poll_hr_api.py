@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from support.polling import Polled, headers_of
-
-sys.path.append(str(Path(__file__).resolve().parents[3] / "examples" / "workforce"))
-
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_connector
+from support.polling import Polled, headers_of
 from support.waiting import eventually
 from support.workforce import FOLDER, SECRET, HrClient, hr_server
 

@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 
 from sluice.embedded import Servers
-from sluice.testing.example import load_example
+from sluice.pipeline.authored import package_of
 from support.tryton import EXAMPLE
 
 
 def module(name: str) -> Any:
     """A module of the example, found as its driver finds it."""
-    load_example(EXAMPLE)
-    return importlib.import_module(f"erp.{name}")
+    return importlib.import_module(f"{package_of(EXAMPLE)}.erp.{name}")
 
 
 def test_an_environment_whose_installation_failed_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

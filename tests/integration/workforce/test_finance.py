@@ -6,11 +6,11 @@ import sys
 from typing import Any
 
 import psycopg
-from finance.edits import EDITS, OPTIONAL_EDITS, Books
-from finance.load import load
 
+from examples.workforce.finance.edits import EDITS, OPTIONAL_EDITS, Books
+from examples.workforce.finance.load import load
 from support.pace import within
-from support.workforce import FOLDER
+from support.repository import ROOT
 
 TABLES = ("cost_centre", "payroll", "ledger_entry")
 
@@ -74,8 +74,9 @@ def test_the_live_process_makes_as_many_edits_as_asked_and_the_same_from_one_see
         with psycopg.connect(schema_dsn, autocommit=True) as connection:
             connection.execute("DROP TABLE IF EXISTS public.cost_centre, public.payroll, public.ledger_entry")
         load(schema_dsn, 7, 200, 100)
-        command = [sys.executable, str(FOLDER / "finance" / "live.py"), "--edits", "200", "--edits-per-second", "0"]
-        done = subprocess.run([*command, "--dsn", schema_dsn], check=True, capture_output=True, timeout=within(60))
+        live = [sys.executable, "-m", "examples.workforce.finance.live", "--dsn", schema_dsn]
+        command = [*live, "--edits", "200", "--edits-per-second", "0"]
+        done = subprocess.run(command, check=True, capture_output=True, timeout=within(60), cwd=ROOT)
         with psycopg.connect(schema_dsn) as connection:
             return json.loads(done.stdout), [contents(connection, table) for table in TABLES]
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import psycopg
 import pytest
-import source
 from psycopg.rows import dict_row
-from truth import listed
 
+from examples.workforce import source
+from examples.workforce.truth import listed
 from sluice.entities import Claim, Mapping
 from sluice.errors import DeadRecord
 from sluice.pipeline import load_pipeline

@@ -184,7 +184,7 @@ def test_a_misspelt_setting_is_refused_although_its_variable_is_not_set(
 WORKING = """
 from pydantic import BaseModel
 from sluice.entities import mapping
-from entities import Person
+from ...entities import Person
 
 
 class Row(BaseModel):

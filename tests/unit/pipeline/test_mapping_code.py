@@ -1,9 +1,8 @@
 """What counts as a mapping's code: the files that it reaches by imports, without what it cannot use in them."""
 
 import re
-import sys
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -51,10 +50,10 @@ def miles(number: float) -> float:
     return number / 1.609
 '''
 MAPPING = '''"""HR."""
-import units
-from entities import Person, Place
 from pydantic import BaseModel
 from sluice.entities import mapping
+from ... import units
+from ...entities import Person, Place
 
 TITLES = ("Dr.", "Prof.")
 
@@ -94,15 +93,14 @@ FILES = {
     "units.py": UNITS,
     "sources/hr/mapping.py": MAPPING,
 }
-PATCHES = "import units\n\nunits.rounded = lambda number: round(number, 1)\n"
+PATCHES = "from . import units\n\nunits.rounded = lambda number: round(number, 1)\n"
 Load = Callable[..., dict[str, MappingCode]]
 
 
 @pytest.fixture
-def load(tmp_path: Path) -> Iterator[Load]:
+def load(tmp_path: Path) -> Load:
     """Writes the pipeline, edited by (file, old, new), into a folder of its own; the code of its mappings, by name."""
     runs = iter(range(100))
-    path, modules = list(sys.path), dict(sys.modules)
 
     def loaded(*edits: tuple[str, str, str], **more: str) -> dict[str, MappingCode]:
         folder = tmp_path / str(next(runs))
@@ -113,17 +111,13 @@ def load(tmp_path: Path) -> Iterator[Load]:
         for file, text in texts.items():
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / file).write_text(text)
-        for name in [name for name in sys.modules if name not in modules]:
-            del sys.modules[name]
         return {mapping.name: code_of(mapping) for mapping in load_mappings(load_pipeline(folder))}
 
-    yield loaded
-    sys.path[:] = path
-    for name in [name for name in sys.modules if name not in modules]:
-        del sys.modules[name]
+    return loaded
 
 
 HR = "sources/hr/mapping.py"
+UNITS_IMPORT = "from ... import units\n"
 SAME = {
     "a comment": (HR, "# as HR writes it", "# as it is"),
     "a docstring": (HR, '"""One person."""', '"""A person, as HR has it."""'),
@@ -136,7 +130,7 @@ SAME = {
         "    height:",
         "    nickname: str | None = UNCLAIMED\n    height:",
     ),
-    "an import for other code": (HR, "import units\n", "import re\nimport units\n"),
+    "an import for other code": (HR, UNITS_IMPORT, f"import re\n{UNITS_IMPORT}"),
 }
 OTHER = {
     "its own text": (HR, "name=untitled(raw.part.first)", "name=raw.part.first"),
@@ -153,7 +147,7 @@ OTHER = {
     "how the entity spells its identity": ("entities.py", "text.upper()", "text.lower()"),
     "a table filled later": (HR, "class Part(", 'units.FACTORS["mm"] = 1000\n\nclass Part('),
     "a helper that it does not call": ("units.py", "1.609", "1.6093"),
-    "an import that acts": (HR, "import units\n", "import units\nimport patches\n"),
+    "an import that acts": (HR, UNITS_IMPORT, f"{UNITS_IMPORT}from ... import patches\n"),
 }
 
 
@@ -197,10 +191,11 @@ def test_a_decorator_of_the_author_s_around_another_mapping_is_code(load: Load) 
 
 
 def test_a_claim_through_another_modules_name_of_the_entity_is_seen(load: Load) -> None:
-    more = {"golden": "from entities import Person as Human\n", "model": "from golden import Human\n"}
+    more = {"golden": "from .entities import Person as Human\n", "model": "from .golden import Human\n"}
     claim = "Human(number=raw.number, **{raw.height: raw.height})"
     edits = (HR, "Person(number=raw.number, name", "named(raw) or Person(number=raw.number, name")
-    helper = (HR, "def untitled(", f"def named(raw):\n    from model import Human\n    return {claim}\n\ndef untitled(")
+    named = f"def named(raw):\n    from ...model import Human\n    return {claim}\n\n"
+    helper = (HR, "def untitled(", f"{named}def untitled(")
     added = ("entities.py", "    height:", "    nickname: str | None = UNCLAIMED\n    height:")
     before, after = load(edits, helper, **more)["person"], load(edits, helper, added, **more)["person"]
     assert before.sha256 != after.sha256
@@ -224,21 +219,22 @@ def test_where_a_mapping_may_claim_any_field_the_whole_entity_counts(load: Load,
     assert load(edit, helper)["person"].sha256 != load(edit, helper, added)["person"].sha256
 
 
-EITHER = "try:\n    from fast import metres\nexcept ImportError:\n    from slow import metres\n"
+EITHER = "try:\n    from ...fast import metres\nexcept ImportError:\n    from ...slow import metres\n"
 WAYS = {"fast": "def metres(text):\n    return text\n", "slow": "def metres(text):\n    return text.strip()\n"}
 
 
 @pytest.mark.parametrize("changed", WAYS)
 def test_each_import_that_may_bind_a_name_counts(load: Load, changed: str) -> None:
-    use = (HR, "import units\n", EITHER), (HR, "units.metres", "metres")
+    use = (HR, UNITS_IMPORT, EITHER), (HR, "units.metres", "metres")
     after = WAYS | {changed: WAYS[changed].replace("return", "return 2 *")}
     assert load(*use, **WAYS)["person"].sha256 != load(*use, **after)["person"].sha256
 
 
 def test_an_entity_that_may_be_imported_from_two_places_counts_without_fields_of_others(load: Load) -> None:
-    either = "try:\n    from entities import Person, Place\nexcept ImportError:\n    from spare import Person, Place\n"
+    imported = "from ...entities import Person, Place\n"
+    either = f"try:\n    {imported}except ImportError:\n    from ...spare import Person, Place\n"
     more = {"spare": "class Person:\n    pass\n\nclass Place:\n    pass\n"}
-    use = (HR, "from entities import Person, Place\n", either)
+    use = (HR, imported, either)
     added = ("entities.py", "    height:", "    nickname: str | None = UNCLAIMED\n    height:")
     assert load(use, **more)["person"].sha256 == load(use, added, **more)["person"].sha256
 
@@ -255,7 +251,7 @@ CONDITIONS = {
 
 def _with_limit(load: Load, condition: str, limit: int) -> str:
     text = condition.replace("LIMIT = 1", f"LIMIT = {limit}")
-    use = (HR, "name.strip()", "name.strip()[LIMIT:]"), (HR, "import units\n", f"{text}import units\n")
+    use = (HR, "name.strip()", "name.strip()[LIMIT:]"), (HR, UNITS_IMPORT, f"{text}{UNITS_IMPORT}")
     return load(*use)["person"].sha256
 
 
@@ -342,7 +338,7 @@ def test_data_is_hashed_piece_by_piece(load: Load, tmp_path: Path) -> None:
 
 
 def test_the_version_of_a_package_that_a_file_imports_counts(load: Load) -> None:
-    code = load((HR, "import units", "import orjson, units"))["person"]
+    code = load((HR, UNITS_IMPORT, f"import orjson\n{UNITS_IMPORT}"))["person"]
     assert any(package.startswith("orjson ") for package in code.packages)
     newer = MappingCode(code.files, {package.replace("orjson 3", "orjson 4") for package in code.packages})
     assert newer.sha256 != code.sha256
@@ -350,7 +346,7 @@ def test_the_version_of_a_package_that_a_file_imports_counts(load: Load) -> None
 
 
 def test_a_package_that_is_installed_later_changes_the_code(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    optional = (HR, "import units", "try:\n    import later\nexcept ImportError:\n    pass\nimport units")
+    optional = (HR, UNITS_IMPORT, f"try:\n    from ... import later\nexcept ImportError:\n    pass\n{UNITS_IMPORT}")
     before = load(optional)["person"].sha256
     assert before != load(optional, later="")["person"].sha256
 
@@ -366,7 +362,7 @@ def test_a_file_of_the_author_s_outside_of_the_pipeline_is_code(
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path / "shared"))
     (tmp_path / "shared/ours").mkdir(parents=True)
-    use = (HR, "name.strip()", "names.short(name)"), (HR, "import units\n", "import units\nfrom ours import names\n")
+    use = (HR, "name.strip()", "names.short(name)"), (HR, UNITS_IMPORT, f"{UNITS_IMPORT}from ours import names\n")
     hashes = set()
     for length in (10, 20):
         (tmp_path / "shared/ours/names.py").write_text(f"def short(name):\n    return name[:{length}]\n")
@@ -378,8 +374,8 @@ def test_a_file_of_the_author_s_outside_of_the_pipeline_is_code(
 
 def test_a_function_without_a_file_has_no_hash() -> None:
     made: dict[str, Any] = {"__name__": "nowhere"}
-    text = MAPPING.replace("import units\n", "").replace(
-        "from entities import", "from support.people import Person as Place,"
+    text = MAPPING.replace(UNITS_IMPORT, "").replace(
+        "from ...entities import", "from support.people import Person as Place,"
     )
     exec(text.replace(", Person, Place", ", Person"), made)  # noqa: S102
     with pytest.raises(SettingsError, match=r"nowhere\.person: has no source file"):
@@ -388,7 +384,10 @@ def test_a_function_without_a_file_has_no_hash() -> None:
 
 def test_a_module_that_imports_its_own_parts_is_followed(load: Load) -> None:
     more = {"shapes/__init__": "from . import round_ones\n", "shapes/round_ones": "def area(r):\n    return str(r)\n"}
-    use = (HR, "name.strip()", "shapes.round_ones.area(name)"), (HR, "import units\n", "import shapes\nimport units\n")
+    use = (
+        (HR, "name.strip()", "shapes.round_ones.area(name)"),
+        (HR, UNITS_IMPORT, f"{UNITS_IMPORT}from ... import shapes\n"),
+    )
     before = load(*use, **more)["person"].sha256
     more["shapes/round_ones"] = more["shapes/round_ones"].replace("str(r)", "str(2 * r)")
     assert before != load(*use, **more)["person"].sha256

@@ -1,8 +1,7 @@
 """Mistakes of a mapping that can be seen without a source are told when the pipeline is loaded, with file and line."""
 
 import re
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,8 +30,8 @@ class Person(Entity):
 """
 MAPPING = """
 from typing import Any
-import entities
-from entities import Person, Person as Golden
+from ... import entities
+from ...entities import Person, Person as Golden
 from pydantic import BaseModel
 from sluice.entities import mapping
 
@@ -55,9 +54,8 @@ Load = Callable[..., list[Mapping]]
 
 
 @pytest.fixture
-def load(tmp_path: Path) -> Iterator[Load]:
+def load(tmp_path: Path) -> Load:
     """Loads the mappings of a pipeline whose mapping returns `claim`, and whose helper `named` returns `helped`."""
-    path, modules = list(sys.path), set(sys.modules)
 
     def loaded(claim: str, helped: str = "Person(number=raw.number)") -> list[Mapping]:
         (tmp_path / "sources/hr").mkdir(parents=True)
@@ -66,10 +64,7 @@ def load(tmp_path: Path) -> Iterator[Load]:
         (tmp_path / "sources/hr/mapping.py").write_text(MAPPING.format(claim=claim, helped=helped))
         return load_mappings(load_pipeline(tmp_path))
 
-    yield loaded
-    sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        del sys.modules[name]
+    return loaded
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ from datetime import datetime
 from itertools import islice
 from random import Random
 
-import company
-from finance import generate
-from hr import spellings
-from hr.directory import Directory
-from hr.editor import Editor
+from examples.workforce import company
+from examples.workforce.finance import generate
+from examples.workforce.hr import spellings
+from examples.workforce.hr.directory import Directory
+from examples.workforce.hr.editor import Editor
 
 
 def test_one_seed_makes_one_company() -> None:

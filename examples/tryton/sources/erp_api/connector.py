@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from pydantic import SecretStr
-from sources.erp_api.mapping import TrytonEmployee, TrytonLine
 
 from sluice.connector import (
     Auth,
@@ -31,6 +30,8 @@ from sluice.connector import (
     Transient,
 )
 from sluice.connector.stream import Model
+
+from .mapping import TrytonEmployee, TrytonLine
 
 RPC = "/rpc/"
 NOT_NOW = ("ConcurrencyException", "TimeoutException")

@@ -4,10 +4,11 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from entities import LedgerEntry, Party, Worker
 from pydantic import BaseModel, BeforeValidator, Field
 
 from sluice.entities import Money, mapping
+
+from ...entities import LedgerEntry, Party, Worker
 
 
 def _unwrapped(value: Any) -> Any:

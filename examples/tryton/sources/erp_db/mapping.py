@@ -6,10 +6,11 @@ Dates arrive as days and times as microseconds since 1970, numerics as text. Try
 from datetime import datetime
 from decimal import Decimal
 
-from entities import LedgerEntry, Party, Worker
 from pydantic import BaseModel
 
 from sluice.entities import EpochDate, MicroTimestamp, mapping
+
+from ...entities import LedgerEntry, Party, Worker
 
 
 class EmployeeRow(BaseModel):

@@ -3,10 +3,11 @@
 from datetime import datetime
 from decimal import Decimal
 
-from entities import CostCentre, LedgerEntry, Worker
 from pydantic import BaseModel
 
 from sluice.entities import EpochDate, Money, mapping
+
+from ...entities import CostCentre, LedgerEntry, Worker
 
 
 class PayrollRow(BaseModel):

@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 from pydantic import SecretStr
-from sources.hr.mapping import HrWorker
 
 from sluice.connector import (
     Auth,
@@ -14,6 +13,8 @@ from sluice.connector import (
     OAuth2ClientCredentials,
     RestStream,
 )
+
+from .mapping import HrWorker
 
 
 class HrSettings(ConnectorSettings):

@@ -5,11 +5,12 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import TypeVar
 
-from entities import Worker, employee_id
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from sluice.entities import UNCLAIMED, Money, mapping
+
+from ...entities import Worker, employee_id
 
 COUNTRIES = {
     "DE": ("GERMANY", "DEUTSCHLAND"),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from bench.breakages import BREAKAGES, Breakage
 
+from bench.breakages import BREAKAGES, Breakage
 from support.repository import ROOT
 
 

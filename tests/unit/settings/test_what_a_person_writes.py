@@ -220,7 +220,7 @@ def test_a_variable_that_is_wrong_is_one_line_with_its_name(
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        (["dev", "up", "--state-dir", "/proc/missing"], "state directory /proc/nobody: cannot be written"),
+        (["dev", "up", "--state-dir", "/proc/missing"], "state directory /proc/missing: cannot be written"),
         (["dev", "up", "--state-dir", "{folder}/pipeline.yaml"], "state directory {folder}/pipeline.yaml: "),
         (["schemas", "check", "--registry", "registry:8081"], "the registry's address, SLUICE_REGISTRY__URL, begins"),
     ],

@@ -9,7 +9,7 @@ from sluice.entities import Mapping
 from sluice.errors import EnvironmentFault, Outdated
 from sluice.kafka.topics import Pinned
 from sluice.mapping_code import code_of
-from sluice.pipeline import Stream
+from sluice.pipeline import SourceStream
 from sluice.stage.process import Owned
 from sluice_mapper.schema_sample import SchemaSample
 
@@ -19,7 +19,7 @@ class RawInput:
     """One raw topic: its stream, the mappings that read it, its state topic and that topic's id, and the sample of its
     records that is compared with a JSON Schema (None: there is no schema)."""
 
-    stream: Stream
+    stream: SourceStream
     mappings: tuple[Mapping, ...]
     state_topic: str
     state_topic_id: str

@@ -15,7 +15,7 @@ from sluice.errors import DeadRecord, EnvironmentFault
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
 from sluice.kafka.topics import Pinned
-from sluice.pipeline import Stream
+from sluice.pipeline import SourceStream
 from sluice.provenance import Contribution
 from sluice.stage.process import Owned
 from sluice.stage.start import StageIdentity
@@ -33,7 +33,7 @@ class CurrentClaims:
         self._outputs = outputs
         self._claimed_from: set[Partition] | None = None
 
-    def restore(self, owned: Owned, view: View, as_: StageIdentity, stream: Stream) -> Iterator[None]:
+    def restore(self, owned: Owned, view: View, as_: StageIdentity, stream: SourceStream) -> Iterator[None]:
         """Restore the claims in a state that was lost or is not true any more; the pass over the partition restores the
         rest. A partition from which nothing was ever claimed needs no pass. In slices. Raises EnvironmentFault."""
         record = owned.record
@@ -132,7 +132,7 @@ def with_claim(state: KeyState, target: Target, claim: Contribution) -> KeyState
     )
 
 
-def require_records(owned: Owned, as_: StageIdentity, stream: Stream) -> None:
+def require_records(owned: Owned, as_: StageIdentity, stream: SourceStream) -> None:
     """Raises EnvironmentFault for an empty partition from which current claims exist: its topic was re-created, and its
     source has not published yet."""
     if owned.record.pass_end:

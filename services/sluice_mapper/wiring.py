@@ -11,7 +11,7 @@ from sluice.json_schema import JsonSchema
 from sluice.kafka import clients
 from sluice.kafka.topics import Topics, require_partitions
 from sluice.names import MAPPER
-from sluice.pipeline import Pipeline, Stream
+from sluice.pipeline import Pipeline, SourceStream
 from sluice.pipeline.authored import load_entities, load_mappings
 from sluice.pipeline.examples import require_examples_mapped
 from sluice.pipeline.record_schemas import record_schema
@@ -50,7 +50,7 @@ def inputs_of(pipeline: Pipeline, settings: StageSettings) -> tuple[MapperTopics
     }
 
 
-def _sample(pipeline: Pipeline, stream: Stream, schemas: Path) -> SchemaSample | None:
+def _sample(pipeline: Pipeline, stream: SourceStream, schemas: Path) -> SchemaSample | None:
     if stream.kind == "cdc":
         file = schemas / "debezium" / "envelope.schema.json"
         if not file.is_file():

@@ -17,7 +17,7 @@ from sluice.headers import UNCHANGED_HEADER
 from sluice.kafka import LogReader
 from sluice.kafka.record import Record
 from sluice.names import Names
-from sluice.pipeline import Stream
+from sluice.pipeline import SourceStream
 from sluice.position import Position
 from sluice.provenance import Contribution
 from sluice.raw.record import sweep_key
@@ -46,7 +46,7 @@ class MapperBench:
     def __init__(
         self, *mappings: Mapping, kind: Any = "cdc", batch_bytes_max: int = 1 << 30, slice_keys: int = SLICE_KEYS
     ) -> None:
-        self._inputs = {TOPIC: RawInput(Stream("erp", STREAM, kind), mappings, STATE, "state-id")}
+        self._inputs = {TOPIC: RawInput(SourceStream("erp", STREAM, kind), mappings, STATE, "state-id")}
         self._bytes_max = batch_bytes_max
         self._slice_keys = slice_keys
         self.log: list[Record] = []

@@ -1,7 +1,7 @@
 """The pipeline: the author's folder (`pipeline.yaml`, `entities`, `sources/<source>/`) as typed values."""
 
 from sluice.pipeline.load import load_pipeline
-from sluice.pipeline.model import CdcSource, Pipeline, PollSource, PostgresSink, Stream, StreamSettings
+from sluice.pipeline.model import CdcSource, Pipeline, PollSource, PostgresSink, SourceStream, StreamSettings
 from sluice.pipeline.secret import Secret, reveal_all
 
 __all__ = [
@@ -10,7 +10,7 @@ __all__ = [
     "PollSource",
     "PostgresSink",
     "Secret",
-    "Stream",
+    "SourceStream",
     "StreamSettings",
     "load_pipeline",
     "reveal_all",

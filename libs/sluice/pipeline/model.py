@@ -126,7 +126,7 @@ class PostgresSink(_Part):
     schema_: Annotated[Name, AfterValidator(_own_schema)] = Field(default="golden", alias="schema")
 
 
-class Stream(NamedTuple):
+class SourceStream(NamedTuple):
     """One stream of one source; `kind` is `poll` or `cdc`. A CDC stream is called `schema.table`."""
 
     source: str
@@ -156,13 +156,13 @@ class Pipeline(_Part):
         """Sources as declared: the last word of survivorship where a rule leaves a tie."""
         return tuple(self.sources)
 
-    def streams(self) -> Iterator[Stream]:
+    def streams(self) -> Iterator[SourceStream]:
         """Every stream of every source, in declared order."""
         for name, source in self.sources.items():
             if isinstance(source, PollSource):
-                yield from (Stream(name, stream, "poll") for stream in source.streams)
+                yield from (SourceStream(name, stream, "poll") for stream in source.streams)
             else:
-                yield from (Stream(name, table, "cdc") for table in source.tables)
+                yield from (SourceStream(name, table, "cdc") for table in source.tables)
 
     def poll_sources(self) -> dict[str, PollSource]:
         return {n: s for n, s in self.sources.items() if isinstance(s, PollSource)}

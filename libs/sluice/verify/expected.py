@@ -19,7 +19,7 @@ from sluice.canonical_json import canonical_bytes
 from sluice.entities import Mapping
 from sluice.errors import DeadRecord
 from sluice.kafka.record import Record
-from sluice.pipeline import Stream
+from sluice.pipeline import SourceStream
 from sluice.position import LOWEST, Position
 from sluice.provenance import RawRef, contribution_key
 from sluice.raw import source_record
@@ -88,7 +88,7 @@ class StreamHistory:
     `fills`: some record of the partition leaves columns out, so every key's columns are kept.
     """
 
-    def __init__(self, stream: Stream, mappings: Sequence[Mapping], fills: bool = False) -> None:
+    def __init__(self, stream: SourceStream, mappings: Sequence[Mapping], fills: bool = False) -> None:
         self._stream = stream
         self._mappings = mappings
         self._fills = fills

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sluice.entities import Mapping as EntityMapping
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
-from sluice.pipeline import Pipeline, Stream
+from sluice.pipeline import Pipeline, SourceStream
 from sluice.position import Position
 from sluice.provenance import RawRef
 from sluice.raw.source_record import leaves_out
@@ -21,7 +21,7 @@ class RawInput(NamedTuple):
     """One raw topic: its stream and the mappings that read it."""
 
     topic: str
-    stream: Stream
+    stream: SourceStream
     mappings: tuple[EntityMapping, ...]
 
 

@@ -17,7 +17,7 @@ import psycopg
 
 from sluice.cdc.slot_watermark import SourceWatermarks, TableMark
 from sluice.errors import EnvironmentFault, SluiceError, Transient
-from sluice.pipeline import Stream
+from sluice.pipeline import SourceStream
 from sluice.position import PART_MAX, Position
 from sluice.verify import source_state
 from sluice.verify.context import VerifyContext
@@ -123,7 +123,7 @@ class SourceLink:
         watermarks = source_state.read_watermarks(self._scope.reader, self._scope.pipeline.names)
         self._scope.report.not_looked_at += source_state.polled_streams(self._scope.pipeline, watermarks)
 
-    def _fold(self, number: int, stream: Stream) -> None:
+    def _fold(self, number: int, stream: SourceStream) -> None:
         report, reader, pipeline = self._scope.report, self._scope.reader, self._scope.pipeline
         topic = pipeline.names.raw(stream.source, stream.stream)
         self._progress(f"comparing {topic}")

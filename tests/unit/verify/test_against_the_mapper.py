@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluice.cdc.debezium import UNAVAILABLE
-from sluice.pipeline import Stream
+from sluice.pipeline import SourceStream
 from sluice.provenance import RawRef
 from sluice.verify.claims import MapperFacts, judge, missing
 from sluice.verify.expected import StreamHistory
@@ -75,7 +75,7 @@ def append(bench: MapperBench, event: Event, due: int) -> None:
 
 
 def recomputed(bench: MapperBench) -> StreamHistory:
-    history = StreamHistory(Stream("erp", STREAM, "cdc"), [MAPPING], fills=True)
+    history = StreamHistory(SourceStream("erp", STREAM, "cdc"), [MAPPING], fills=True)
     for record in bench.log:
         history.add(record)
     return history

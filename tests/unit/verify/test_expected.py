@@ -8,20 +8,20 @@ import orjson
 
 from sluice.cdc.debezium import UNAVAILABLE
 from sluice.kafka.record import Record
-from sluice.pipeline import Stream
+from sluice.pipeline import SourceStream
 from sluice.verify.expected import ExpectedClaim, StreamHistory
 from support.mapping_bench import left_out
 from support.people import crm_person, erp_staff
 
-CRM = Stream("crm", "people", "poll")
-ERP = Stream("erp", "public.staff", "cdc")
+CRM = SourceStream("crm", "people", "poll")
+ERP = SourceStream("erp", "public.staff", "cdc")
 NOON = "2026-03-01T12:00:00Z"
 
 
 class Log:
     """One partition of a raw topic; every record goes into a history at the position given."""
 
-    def __init__(self, stream: Stream, *, fills: bool = False) -> None:
+    def __init__(self, stream: SourceStream, *, fills: bool = False) -> None:
         self.history = StreamHistory(stream, [crm_person if stream is CRM else erp_staff], fills)
         self._offset = 0
 

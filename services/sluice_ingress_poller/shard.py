@@ -212,7 +212,7 @@ class Shard:
         ids = {topic: pinned.topic_id for topic, pinned in self._pinned.items()}
         while not self._stopped.is_set():
             self._beat()
-            self._watch.look(ids)
+            self._watch.check(ids)
             now_s = time.monotonic()
             for leased in self._leased.values():
                 leased.read_acceptance(self._producer, now_s)

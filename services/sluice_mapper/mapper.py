@@ -138,7 +138,7 @@ class Mapper(Process):
 
     def work(self, batch: Batch) -> None:
         if self._watch is not None:
-            self._watch.look(self._topic_ids)
+            self._watch.check(self._topic_ids)
         for at, sweep in self._sweeps.items():
             if not sweep.scan.finished and not batch.full:
                 self._slice(self._owned[at], sweep, batch)

@@ -195,7 +195,7 @@ class Merger(Process):
     def work(self, batch: Batch) -> None:
         """Merge again the entities that changed while this process did not own the partition; drop old retractions."""
         if self._watch is not None:
-            self._watch.look(self._topic_ids)
+            self._watch.check(self._topic_ids)
         for merged in self._partitions.values():
             if merged.drained and not batch.full:
                 self._drop_retractions(merged, batch)

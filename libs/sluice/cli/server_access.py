@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sluice.cli.command import chosen_pipeline
 from sluice.errors import EnvironmentFault, SettingsError, Transient
-from sluice.kafka.watch import KafkaWatch, silence_of
+from sluice.kafka.watch import KafkaWatch, silence_text
 from sluice.names import Names
 from sluice.pipeline import Pipeline
 from sluice.settings.stage import StageSettings, default_schemas_dir
@@ -45,7 +45,7 @@ def kafka_watched(settings: StageSettings) -> Iterator[None]:
     """
 
     def report(for_s: float) -> None:
-        why = stopped_servers(settings) or silence_of(settings.kafka)
+        why = stopped_servers(settings) or silence_text(settings.kafka)
         print(f"sluice: for {for_s:.0f} s now: {why}", file=sys.stderr, flush=True)
 
     watch = KafkaWatch(settings.kafka, Names().faults, report)

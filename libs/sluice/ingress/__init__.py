@@ -1,1 +1,2 @@
-"""What the two ingress stages share: publishing behind a fence, connectors, deletes that wait for an operator."""
+"""Code of both ingress stages: publishing behind a fence, connectors, back-pressure, deletes that an operator
+accepts."""

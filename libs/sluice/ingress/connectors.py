@@ -1,4 +1,4 @@
-"""The connectors that a pipeline names: loaded, and checked as far as that goes without asking a source."""
+"""Loads the connectors that a pipeline names, and checks them without a request to a source."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def connector_class(
 
 
 class Checked(NamedTuple):
-    """A connector in which no mistake was found. `unset`: variables that are not set here; what needs their text was
-    not checked. `login`: how its requests are signed; `streams`: how each is read."""
+    """A connector without a mistake. `unset`: variables without a value here, so that settings with them were not
+    checked. `login`: how its requests are signed. `streams`: how each stream is read."""
 
     unset: list[str]
     login: str
@@ -40,8 +40,10 @@ class Checked(NamedTuple):
 
 
 def check_connectors(pipeline: Pipeline) -> dict[str, Checked]:
-    """By source: load every connector, compare settings, stream names and examples with what it declares, and make its
-    streams. Raises SettingsError."""
+    """Load every connector, compare settings, stream names and examples with its declaration, and create its streams.
+
+    Returns the result by source. Raises SettingsError.
+    """
     return {source: _check(pipeline, source) for source in pipeline.poll_sources()}
 
 
@@ -75,7 +77,7 @@ def _check(pipeline: Pipeline, source: str) -> Checked:
 
 
 def _how(kind: type[Stream[Any]]) -> Iterator[str]:
-    """How a stream is read, as far as its class declares it."""
+    """How a stream is read, from the declarations of its class."""
     if issubclass(kind, RestStream):
         yield kind.path
         yield f"records in {spelled(kind.records)}" if kind.records else "records are the body"
@@ -99,17 +101,17 @@ def _require_members(pipeline: Pipeline, source: str, stream: str, kind: type[St
             source_key(record, _keys(kind))
         except UnreadableKey as error:
             raise SettingsError(
-                f"{file.relative_to(pipeline.root)}: {error}. Next: mend key of {kind.__qualname__}, or the example"
+                f"{file.relative_to(pipeline.root)}: {error}. Next: correct key of {kind.__qualname__}, or the example"
             ) from None
     if cursor is not None and records and not any(_has(record, cursor) for record in records.values()):
         raise SettingsError(
-            f"{examples[0].parent.relative_to(pipeline.root)}: no example has the cursor's member {cursor}. Next: mend "
-            f"cursor of {kind.__qualname__}, or the examples"
+            f"{examples[0].parent.relative_to(pipeline.root)}: no example has the cursor's member {cursor}. "
+            f"Next: correct cursor of {kind.__qualname__}, or the examples"
         )
 
 
 def _has(record: SourceRecord, path: str) -> bool:
-    """Whether the member is there, null or not."""
+    """Whether the member exists, null or not."""
     try:
         member(record.raw, path)
     except (Missing, NotJson):
@@ -119,7 +121,7 @@ def _has(record: SourceRecord, path: str) -> bool:
 
 @contextmanager
 def authored_place(pipeline: Pipeline, *location: str) -> Iterator[None]:
-    """Around the author's own code: its mistakes are told with the line of the pipeline file, or with their own."""
+    """Around the author's code: a mistake is reported with the line of the pipeline file, or of the author's module."""
     try:
         yield
     except SettingsError as error:
@@ -127,5 +129,5 @@ def authored_place(pipeline: Pipeline, *location: str) -> Iterator[None]:
     except SluiceError:
         raise
     except (Exception, SystemExit) as error:
-        # Its words may hold the settings, and secrets are among them.
+        # Its message may quote settings, and secrets are among them.
         raise author_s_mistake(pipeline, f"making {'.'.join(location)}", error, quoted=False) from None

@@ -1,7 +1,7 @@
-"""Deletes that a poller withholds, and an operator's word that they are right.
+"""Deletes that a poller withholds, and an operator's request to accept them.
 
-The loss is told by a digest of the keys, so that what is accepted is the loss that was looked at and no other, and so
-that no key leaves the poller.
+A digest of the keys names the loss. So an operator accepts exactly the loss that was reported, and no key leaves the
+poller.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def control_key(source: str, stream: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """`keys` of `known` keys are missing from a listing; `digest` says which, in any order."""
+    """`keys` of `known` keys are missing from a listing. `digest` identifies them, in any order."""
 
     keys: int
     known: int
@@ -43,7 +43,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """A request to accept the loss with `digest`; `request` tells it from others, since each counts once."""
+    """A request to accept the loss with `digest`. Each request is used once; `request` is its id."""
 
     request: str
     digest: str
@@ -53,7 +53,7 @@ class Acceptance:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any] | None) -> Acceptance | None:
-        """None where nothing, or nothing that can be understood, was asked."""
+        """None for no request, and for one that is not understood."""
         if stored is None or not isinstance(stored.get("request"), str) or not isinstance(stored.get("digest"), str):
             return None
         return cls(stored["request"], stored["digest"])

@@ -1,4 +1,4 @@
-"""How ingress publishes: records and the new watermark in one transaction, behind a fence.
+"""Ingress's producer: records and the new watermark in one transaction, behind a fence.
 
 The order is KIP-618's: fence the earlier owner first, then read the watermarks to the end of their log, then take
 records from the source.
@@ -12,8 +12,9 @@ from typing import Any
 import orjson
 
 from sluice.errors import EnvironmentFault, Transient
-from sluice.kafka import KafkaSettings, LogReader, TransactionalProducer, read_to_end
+from sluice.kafka import KafkaSettings, LogReader, TransactionalProducer
 from sluice.kafka.control import json_object, requests_in_force
+from sluice.kafka.log import newest_by_key
 from sluice.names import Names
 from sluice.raw.record import RawRecord
 
@@ -31,37 +32,38 @@ class IngressProducer:
         self._producer.fence()
 
     def read_watermarks(self, keys: Iterable[str] = (), prefix: str | None = None) -> dict[str, dict[str, Any]]:
-        """The newest committed watermark of each of `keys` that has one, and of every key that begins with `prefix`; a
-        deleted one is none. Raises EnvironmentFault for one that others wrote."""
+        """The newest committed watermark of each of `keys`, and of every key that begins with `prefix`; keys without
+        one are left out. Raises EnvironmentFault for a watermark that Sluice did not write."""
         wanted = {key.encode() for key in keys}
         below = None if prefix is None else prefix.encode()
-        newest: dict[bytes, bytes | None] = {}
-        for message in read_to_end(self._settings, self._names.watermarks, {0: 0}):
-            key = message.key()
-            if key is not None and (key in wanted or (below is not None and key.startswith(below))):
-                newest[key] = message.value()
-        return {key.decode(): self._read(key.decode(), value) for key, value in newest.items() if value}
+        with LogReader(self._settings) as reader:
+            newest = newest_by_key(reader, self._names.watermarks)
+        return {
+            key.decode(): self._read(key.decode(), value)
+            for key, value in newest.items()
+            if key in wanted or (below is not None and key.startswith(below))
+        }
 
     def _read(self, key: str, value: bytes) -> dict[str, Any]:
         if (read := json_object(value)) is not None:
             return read
         raise EnvironmentFault(
             f"watermark {key} in {self._names.watermarks}",
-            "is not what Sluice wrote: somebody else wrote to that topic",
-            "find who it was, and produce the newest older value of that key again (kafka-console-consumer with "
+            "was not written by Sluice",
+            "find who wrote it, and produce the newest older value of that key again (kafka-console-consumer with "
             "--from-beginning shows those that are left), or restore the topic from its backup",
         )
 
     def read_control(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """The newest request under each of `keys` in `sluice.control` that has one."""
+        """The newest request under each of `keys` in `sluice.control`; keys without one are left out."""
         with LogReader(self._settings) as reader:
             return requests_in_force(reader, self._names.control, keys)
 
     def publish(self, records: Sequence[RawRecord], watermarks: Mapping[str, Mapping[str, Any] | None]) -> None:
-        """Write all `records` and `watermarks` (None takes one away) in one transaction; returns when it is committed.
+        """Write all `records` and `watermarks` (None deletes one) in one transaction; returns when it is committed.
 
-        The caller bounds a call by bytes. Raises Transient when nothing was written, TransactionLost when that is
-        not known: then `fence`, `read_watermarks` and go on from what they say.
+        The caller bounds a call by bytes. Raises Transient if nothing was written, TransactionLost if that is not
+        known: then call `fence` and `read_watermarks`, and go on from these.
         """
         producer = self._producer
         producer.begin()

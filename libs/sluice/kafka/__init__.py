@@ -1,4 +1,4 @@
-"""Kafka: clients whose defaults lose nothing, transactions that end for certain, logs read to their ends, topics."""
+"""Kafka: clients that lose nothing by default, transactions whose end is known, logs read to their ends, topics."""
 
 from sluice.kafka.log import LogReader, read_to_end
 from sluice.kafka.partitioner import murmur2_partition

@@ -1,7 +1,7 @@
-"""A call into librdkafka that is given up where it outlives its own time-out.
+"""Calls into librdkafka with a deadline of our own, for those that outlive their own time-out.
 
-Some calls do: `send_offsets_to_transaction` never looks at its time-out while the group's coordinator is away
-(librdkafka #5456, met with 2.16 after a broker's restart). A loop that waits in one is neither alive nor dead.
+`send_offsets_to_transaction` ignores its time-out while the group's coordinator is missing (librdkafka #5456, met with
+2.16 after a broker's restart). The loop that waits in it would hang.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 
 def within(deadline_s: float, call: Callable[[], None]) -> None:
-    """Do `call` on a thread of its own; its exception is raised here. TimeoutError when it has not returned in time.
+    """Run `call` on a thread of its own and raise its exception here. Raises TimeoutError after `deadline_s`.
 
-    The thread of a call given up stays, with what it holds, until the call returns or the process ends: it is a daemon,
-    and nothing waits for it.
+    After a TimeoutError the thread, and the client that it uses, remain until the call returns or the process ends. It
+    is a daemon thread, and nothing waits for it.
     """
     done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
 

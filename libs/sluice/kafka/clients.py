@@ -1,4 +1,4 @@
-"""Client configurations: every default that loses data is set away here, once."""
+"""The clients' configuration, which replaces every default that loses data."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ REPEATED_AFTER_S = 10.0
 
 
 class OncePerKind(logging.Filter):
-    """Lets one line of a kind through in ten seconds: without a broker librdkafka tells of it a hundred times a second.
+    """Passes one line of a kind in ten seconds: without a broker librdkafka logs a hundred times a second.
 
-    The kind is the first word, which is what librdkafka calls the event.
+    The kind is the line's first word, which is librdkafka's name of the event.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._told_at: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         kind = record.getMessage().partition(" ")[0]
-        if record.created - self._told_at.get(kind, float("-inf")) < REPEATED_AFTER_S:
+        if record.created - self._logged_at.get(kind, float("-inf")) < REPEATED_AFTER_S:
             return False
-        self._told_at[kind] = record.created
+        self._logged_at[kind] = record.created
         return True
 
 
@@ -43,7 +43,7 @@ _library_log.addFilter(OncePerKind())
 
 
 def _on_error(error: KafkaError) -> None:
-    # A wrong password shows itself only here; per-broker connection chatter is for debugging.
+    # A wrong password is reported only here. Errors of single connections are for debugging.
     level = logging.WARNING if error.name() in ("_AUTHENTICATION", "_SSL", "_ALL_BROKERS_DOWN") else logging.DEBUG
     _log.log(level, "%s at a Kafka client", error.name())
 
@@ -62,7 +62,7 @@ def _common(settings: KafkaSettings, **more: Any) -> dict[str, Any]:
 
 
 def producer(settings: KafkaSettings, transactional_id: str | None = None) -> Producer:
-    """An idempotent producer that partitions keys as Java does; transactional where an id is given."""
+    """An idempotent producer that partitions keys as Java does; transactional if an id is given."""
     config = _common(
         settings,
         **{
@@ -98,10 +98,10 @@ def reader_config(settings: KafkaSettings, group: str) -> dict[str, Any]:
             "enable.partition.eof": True,
             "fetch.message.max.bytes": MESSAGE_BYTES_MAX,
             "fetch.max.bytes": MESSAGE_BYTES_MAX + MIB,
-            # A broker answers at once when something comes. Ten empty answers a second to each reader cost it 9 % of a
-            # core for an idle pipeline of five stages, four cost 6 %.
+            # A broker answers at once when a record arrives. For an idle pipeline of five stages, ten empty answers a
+            # second to each reader cost it 9 % of a core, four cost 6 %.
             "fetch.wait.max.ms": 250,
-            # The default waits half a second between fetches once the queue is full: a stall in every restore.
+            # With the default, half a second passes between fetches when the queue is full: a stall in every restore.
             "fetch.queue.backoff.ms": 20,
             "queued.max.messages.kbytes": settings.fetch_queue_kib,
         },
@@ -109,10 +109,10 @@ def reader_config(settings: KafkaSettings, group: str) -> dict[str, Any]:
 
 
 def group_consumer(settings: KafkaSettings, group: str, instance: str) -> Consumer:
-    """A consumer that joins `group`; a stage's only reader of its input topics."""
+    """A consumer that joins `group`: the only reader of a stage's input topics."""
     config = reader_config(settings, group)
     if settings.group_protocol == "consumer":
-        # No static id here: under this protocol the *new* member of an id dies, not the old one.
+        # No static id: under this protocol the broker refuses the *new* member of an id, not the old one.
         config |= {"group.protocol": "consumer", "group.remote.assignor": "range"}
     else:
         config |= {
@@ -125,10 +125,10 @@ def group_consumer(settings: KafkaSettings, group: str, instance: str) -> Consum
 
 
 def log_consumer(settings: KafkaSettings) -> Consumer:
-    """A consumer that is only ever assigned by hand and commits nothing."""
+    """A consumer that joins no group and commits nothing: its partitions are assigned by the caller."""
     config = reader_config(settings, "sluice-log-reader")
-    # A log ends in a transaction's marker, which only an empty answer tells, and that waits so long: of a read of a few
-    # records it was nine tenths.
+    # A log ends in a transaction's marker. Only an empty answer shows that, and it comes after this wait, which was
+    # nine tenths of the time to read a few records.
     config["fetch.wait.max.ms"] = 10
     return Consumer(config)
 

@@ -1,6 +1,6 @@
-"""Operators' requests: records of `sluice.control`, of which the newest under a key is in force.
+"""Operators' requests: records of `sluice.control`. The newest request under a key is in force.
 
-A command writes one; the stage that it concerns reads it when it starts, or looks again and again.
+A command writes a request. The stage that it concerns reads it at its start, or polls for it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.faults import translate
+from sluice.kafka.log import newest_by_key
 
 ACKNOWLEDGED_WITHIN_S = 15.0
 
@@ -25,18 +26,13 @@ def request_in_force(reader: LogReader, topic: str, key: str) -> dict[str, Any] 
 
 def requests_in_force(reader: LogReader, topic: str, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
     """The newest request under each of `keys` that has one. Raises Transient or EnvironmentFault."""
-    at = (topic, 0)
-    span = (reader.beginnings([at])[at], reader.ends([at])[at])
-    wanted = {key.encode(): key for key in keys}
-    newest: dict[str, bytes | None] = {}
-    for message in reader.read({at: span}):
-        if (key := message.key()) in wanted:
-            newest[wanted[key]] = message.value()
-    return {key: _read(topic, key, value) for key, value in newest.items() if value}
+    newest = newest_by_key(reader, topic)
+    return {key: _read(topic, key, newest[key.encode()]) for key in keys if key.encode() in newest}
 
 
 def json_object(value: bytes) -> dict[str, Any] | None:
-    """What a record of our own topics holds; None where somebody else wrote it."""
+    """The value of a record in one of our own topics; None where it is no JSON object, so that Sluice did not write
+    it."""
     try:
         read = orjson.loads(value)
     except ValueError:
@@ -47,8 +43,8 @@ def json_object(value: bytes) -> dict[str, Any] | None:
 def _read(topic: str, key: str, value: bytes) -> dict[str, Any]:
     if (read := json_object(value)) is not None:
         return read
-    why = "is not a request of ours: somebody else wrote to that topic"
-    raise EnvironmentFault(f"request {key} in {topic}", why, "run the command that makes it again: the newest counts")
+    why = "was not written by Sluice"
+    raise EnvironmentFault(f"request {key} in {topic}", why, "run its command again: the newest request counts")
 
 
 def write_request(
@@ -58,9 +54,9 @@ def write_request(
     request: Mapping[str, Any],
     within_s: float = ACKNOWLEDGED_WITHIN_S,
 ) -> None:
-    """Write the newest request under `key`; returns when it is durable.
+    """Write a request under `key`; returns when it is durable.
 
-    Raises EnvironmentFault when Kafka refuses it, Transient when it is not known to be written.
+    Raises EnvironmentFault if Kafka refuses it, Transient if it is not known whether it was written.
     """
     refused: list[KafkaError] = []
 

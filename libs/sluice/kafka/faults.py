@@ -1,4 +1,4 @@
-"""Kafka's exceptions turned into ours, with the place and the next step. What each code means: `sluice.codes`."""
+"""Kafka's exceptions translated into ours, with place and next step. The policy of each code is in `sluice.codes`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sluice.errors import EnvironmentFault, SluiceError, TransactionLost, Transi
 
 TOO_LARGE = "MSG_SIZE_TOO_LARGE"
 WRONG_TIME = "INVALID_TIMESTAMP"
-# What Kafka and librdkafka answer where a topic that is written to is not there.
+# The answers of Kafka and librdkafka if a topic that is written to does not exist.
 TOPIC_MISSING = frozenset({"UNKNOWN_TOPIC_OR_PART", "UNKNOWN_TOPIC_ID", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION"})
 _TOOK = re.compile(r" *\([^()]*\b\d+ ?m?s\b[^()]*\)")
 
@@ -27,51 +27,49 @@ def kafka_error(exception: KafkaException) -> KafkaError:
 
 
 def translate(exception: KafkaException, doing: str) -> Exception:
-    """Our error for `exception`, met while `doing` something, which names the place; UnknownCode where the table has
-    no policy for it."""
+    """Our error for `exception`; `doing` names action and place. UnknownCode where the table has no policy for it."""
     error = kafka_error(exception)
     name = error.name()
     policy: type[SluiceError] | None = TransactionLost if error.fatal() else classify_kafka(name)
-    if policy is None and error.retriable():  # a newer code, which librdkafka knows how to take
+    if policy is None and error.retriable():  # a newer code, which librdkafka calls retriable
         policy = Transient
     if policy is TransactionLost:
         return TransactionLost(f"{doing}: {name}")
     if policy is Transient:
         return Transient(f"{doing}: {name}")
     if policy is EnvironmentFault:
-        return EnvironmentFault(doing, f"Kafka says {name}{_beside_it(name)}", kafka_next_step(name))
-    # The text of librdkafka's table, not of the exception: that one may quote a setting.
-    told = f"Kafka says {name} ({error.code()}, {KafkaError(error.code()).str()})"
+        return EnvironmentFault(doing, f"Kafka says {name}{_clock(name)}", kafka_next_step(name))
+    # The text of librdkafka's table, because that of the exception may quote a setting.
+    answer = f"Kafka says {name} ({error.code()}, {KafkaError(error.code()).str()})"
     reason = f", which {KAFKA_STOPS[name]}" if name in KAFKA_STOPS else ", a code that Sluice does not know"
     return UnknownCode(
         doing,
-        told + reason,
-        "start it again: it goes on from what is durable. If this comes back, look at the brokers' logs of this time, "
-        "and report this line",
+        answer + reason,
+        "start it again: it goes on from what is durable. If this returns, read the brokers' logs of this time, and "
+        "report this line",
     )
 
 
 def steady(text: str) -> str:
-    """librdkafka's `text` without how long it took: a fault whose text changes with each attempt is a new one each
-    time."""
+    """librdkafka's `text` without durations: a fault whose text changes with each attempt would be a new fault."""
     return _TOOK.sub("", text)
 
 
 def topic_missing(topic: str) -> EnvironmentFault:
-    """As every stage says it, whatever Kafka calls it where it was met."""
+    """The one fault for a missing topic, whichever code Kafka answered."""
     return EnvironmentFault(f"topic {topic}", "does not exist", "run `sluice topics apply`")
 
 
 @contextmanager
 def kafka_errors(doing: str) -> Iterator[None]:
-    """Translate what confluent_kafka raises within; `doing` names the place."""
+    """Translates what confluent_kafka raises within; `doing` names action and place."""
     try:
         yield
     except KafkaException as error:
         raise translate(error, doing) from None
 
 
-def _beside_it(name: str) -> str:
+def _clock(name: str) -> str:
     if name != WRONG_TIME:
         return ""
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -82,7 +80,8 @@ def _beside_it(name: str) -> str:
 
 
 def too_large(doing: str, largest: Mapping[str, int]) -> EnvironmentFault:
-    """A broker takes less than our topics are declared to take. `largest`: bytes of the largest record, by topic."""
+    """A broker refuses a size that our topics are declared to take. `largest`: bytes of the largest record, by
+    topic."""
     sizes = ", ".join(f"{topic} {size} bytes" for topic, size in sorted(largest.items(), key=lambda of: -of[1]))
     return EnvironmentFault(
         doing,
@@ -91,10 +90,14 @@ def too_large(doing: str, largest: Mapping[str, int]) -> EnvironmentFault:
     )
 
 
-class AdminAnswer:
-    """Around a wait for the admin client: its errors as ours, those named in `excused` in silence.
+ANSWER_GRACE_S = 5.0
+"""librdkafka reports its own time-out a moment after it has passed: wait for an answer so much longer."""
 
-    Nobody who administers can go on without a broker: its silence is a fault of the environment, with a next step.
+
+class AdminAnswer:
+    """A context for waiting on the admin client: translates errors, and suppresses those named in `excused`.
+
+    An operator's command cannot go on without a broker, so its silence is an EnvironmentFault with a next step.
     """
 
     def __init__(self, doing: str, *excused: str) -> None:

@@ -1,8 +1,8 @@
-"""Reading logs outside any group: ends, beginnings, and "to the end" as it must be meant.
+"""Reading logs without a group: their first offsets, their ends, and all records up to the end.
 
-The end of a log is the *high watermark*, asked read_uncommitted; reading goes on at read_committed until it is
-reached. Reading to the last stable offset instead stops in front of a dead owner's open transaction and misses what
-another owner committed behind it.
+The end of a log is its high watermark. Records are read at read_committed until the high watermark is reached. The last
+stable offset is not the end: it lies before the open transaction of an owner that died, and another owner may have
+committed records behind that transaction.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from sluice.settings.kafka import KafkaSettings
 
 REQUEST_TIMEOUT_S = 10.0
 LEADER_DEADLINE_S = 5.0
-# Three times the longest a dead owner's transaction stays open by default.
+# Three times as long as the transaction of an owner that died stays open by default.
 READ_DEADLINE_S = 30.0
 Partition = tuple[str, int]
 """A topic and the number of one of its partitions."""
 
 
 class LogReader:
-    """Reads partitions by hand-given offsets; holds one consumer and one admin client.
+    """Reads partitions from offsets that the caller gives, with one consumer and one admin client.
 
-    `leader_deadline_s`: how long a partition may be without a leader that knows it.
+    `leader_deadline_s`: how long a partition may be without a leader.
     """
 
     def __init__(self, settings: KafkaSettings, leader_deadline_s: float = LEADER_DEADLINE_S) -> None:
@@ -40,7 +40,7 @@ class LogReader:
         self._admin = clients.admin(settings)
         self._is_connected = False
         self._consumer: Consumer | None = None
-        self._met: set[str] = set()
+        self._topics_known: set[str] = set()
 
     def __enter__(self) -> LogReader:
         return self
@@ -52,10 +52,10 @@ class LogReader:
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
-            self._met = set()
+            self._topics_known = set()
 
     def ends(self, partitions: list[Partition], *, committed: bool = False) -> dict[Partition, int]:
-        """High watermarks, or with `committed` the last stable offsets (what a read_committed reader can reach)."""
+        """High watermarks, or with `committed` the last stable offsets, where a read_committed consumer stops."""
         return self._offsets(partitions, OffsetSpec.latest(), committed)
 
     def beginnings(self, partitions: list[Partition]) -> dict[Partition, int]:
@@ -71,56 +71,56 @@ class LogReader:
         return self._offsets(partitions, OffsetSpec.for_timestamp(timestamp_ms), False)
 
     def topics(self) -> set[str]:
-        """The names of all topics that there are. Raises EnvironmentFault or Transient."""
+        """The names of all topics. Raises EnvironmentFault or Transient."""
         with kafka_errors("listing topics"):
             return set(self._admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics)
 
     def pinned(self, topics: list[str]) -> dict[str, Pinned]:
-        """`topics` as they are now. Raises EnvironmentFault for one that does not exist."""
+        """Id and partition count of each of `topics`. Raises EnvironmentFault for one that does not exist."""
         return Topics(self._admin).pinned(topics)
 
     def read(
         self, spans: Mapping[Partition, tuple[int, int]], *, deadline_s: float = READ_DEADLINE_S
     ) -> Iterator[Message]:
-        """All messages readable at read_committed in `[start, end)` of each partition.
+        """All messages in `[start, end)` of each partition that are readable at read_committed.
 
-        Returns when every span is passed. Raises Transient when nothing moved for `deadline_s`: an open transaction
-        stands in the way for longer than its time-out.
+        Returns when every span is read. Raises Transient if nothing is readable for `deadline_s`, because a transaction
+        stays open for longer than its time-out.
         """
         open_ends = {at: end for at, (start, end) in spans.items() if start < end}
         if not open_ends:
             return
         consumer = self._consumer or clients.log_consumer(self._settings)
         self._consumer = consumer
-        self._meet(consumer, {topic for topic, _ in open_ends})
+        self._learn_leaders(consumer, {topic for topic, _ in open_ends})
         consumer.assign([TopicPartition(t, p, spans[t, p][0]) for t, p in open_ends])
         give_up = time.monotonic() + deadline_s
         try:
             while open_ends:
-                with kafka_errors(f"reading {_told(open_ends)}"):
+                with kafka_errors(f"reading {_list(open_ends)}"):
                     first = consumer.poll(0.2)
                     messages = [] if first is None else [first, *consumer.consume(1_000, 0)]
                 if not messages and time.monotonic() > give_up:
                     raise Transient(_stuck(open_ends, deadline_s))
                 for message in messages:
-                    yield from self._within(message, open_ends)
+                    yield from self._readable(message, open_ends)
                 if messages:
-                    # What the caller did between two records is not time that nothing moved.
+                    # The caller's own time between two records does not count.
                     give_up = time.monotonic() + deadline_s
         finally:
             consumer.unassign()
 
-    def _meet(self, consumer: Consumer, topics: set[str]) -> None:
-        """Have the consumer learn the leaders of topics that are new to it: one that is assigned a topic it has not
-        met asks for them once a second (librdkafka 2.16), and each first read took 0.9 s instead of 0.02 s.
+    def _learn_leaders(self, consumer: Consumer, topics: set[str]) -> None:
+        """Ask for the leaders of topics that are new to the consumer. Otherwise it asks once a second after it was
+        assigned (librdkafka 2.16): the first read of a topic took 0.9 s instead of 0.02 s.
         """
-        for topic in topics - self._met:
+        for topic in topics - self._topics_known:
             with kafka_errors(f"asking for the leaders of {topic}"):
                 consumer.list_topics(topic, REQUEST_TIMEOUT_S)
-        self._met |= topics
+        self._topics_known |= topics
 
     @staticmethod
-    def _within(message: Message, open_ends: dict[Partition, int]) -> Iterator[Message]:
+    def _readable(message: Message, open_ends: dict[Partition, int]) -> Iterator[Message]:
         at = (str(message.topic()), int(message.partition() or 0))
         error = message.error()
         offset = message.offset()
@@ -132,12 +132,12 @@ class LogReader:
         if error is None and offset < end:
             yield message
             offset += 1
-        # An end-of-partition event carries the next offset, control records passed over included.
+        # An end-of-partition event has the next offset, behind the control records that were passed over.
         if offset >= end:
             del open_ends[at]
 
     def _offsets(self, partitions: list[Partition], spec: OffsetSpec, committed: bool) -> dict[Partition, int]:
-        """A leader that moves, or a topic that a broker just started does not know yet, is waited for a while."""
+        """Waits for a leader that moves, and for a broker that has just started and does not know its topics yet."""
         give_up = time.monotonic() + self._leader_deadline_s
         while True:
             try:
@@ -146,8 +146,8 @@ class LogReader:
                 if time.monotonic() > give_up:
                     raise
                 time.sleep(0.1)
-                # A client that knew the leader before its restart asks under the old epoch for ever
-                # (FENCED_LEADER_EPOCH; librdkafka 2.16): only a new one asks anew.
+                # A client that knew the leader before its restart asks with the old epoch for ever
+                # (FENCED_LEADER_EPOCH; librdkafka 2.16). Only a new client learns the new epoch.
                 self._admin, self._is_connected = clients.admin(self._settings), False
 
     def _asked(self, partitions: list[Partition], spec: OffsetSpec, committed: bool) -> dict[Partition, int]:
@@ -167,8 +167,8 @@ class LogReader:
         return found
 
     def _connect(self) -> None:
-        """Connect before the first request that needs a leader: without a connection librdkafka 2.16 found none in one
-        of five, and looked again only after 3 s. Any other request takes 3 ms.
+        """Connect before the first request that needs a leader. Without a connection librdkafka 2.16 found no leader in
+        one case of five, and asked again only after 3 s. This request takes 3 ms.
         """
         if self._is_connected:
             return
@@ -195,7 +195,7 @@ def newest_by_key(reader: LogReader, topic: str) -> dict[bytes, bytes]:
     return newest
 
 
-def _told(partitions: Iterable[Partition]) -> str:
+def _list(partitions: Iterable[Partition]) -> str:
     return ", ".join(f"{topic}/{partition}" for topic, partition in partitions)
 
 
@@ -210,7 +210,7 @@ def _stuck(open_ends: Mapping[Partition, int], deadline_s: float) -> str:
 def read_to_end(
     settings: KafkaSettings, topic: str, starts: Mapping[int, int], *, deadline_s: float = READ_DEADLINE_S
 ) -> Iterator[Message]:
-    """Messages of `topic` from `starts` (partition → offset) to the high watermarks as they stand now."""
+    """Messages of `topic` from `starts` (partition → offset) to the current high watermarks."""
     with LogReader(settings) as reader:
         partitions = [(topic, p) for p in starts]
         ends, begins = reader.ends(partitions), reader.beginnings(partitions)

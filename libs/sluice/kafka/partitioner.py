@@ -12,7 +12,7 @@ _M = 0x5BD1E995
 def murmur2(key: bytes) -> int:
     """The 32-bit hash of `key` with Kafka's seed. Source: org.apache.kafka.common.utils.Utils#murmur2.
 
-    About 2 µs for a 20-byte key; the cache is for keys that change often, and bounded.
+    About 2 µs for a 20-byte key. The cache serves keys that change often.
     """
     length = len(key)
     h = 0x9747B28C ^ length

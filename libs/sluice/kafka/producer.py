@@ -1,8 +1,8 @@
-"""The transactional producer: one transaction at a time, each ended for certain or given up as lost.
+"""The transactional producer: one transaction at a time. Either its end is known, or the transaction is reported lost.
 
-librdkafka's transactions do not carry the guarantee of exactly-once effects alone (a delayed end of one transaction
-may end a later one: KIP-890 is not spoken). So whenever the outcome of a call is not known, the producer is thrown
-away and the owner reads back what is durable before it goes on; positions and guards make repeats harmless.
+librdkafka's transactions alone do not guarantee effects exactly once: without KIP-890 a delayed end of one transaction
+may end a later one. So if the outcome of a call is not known, the producer is discarded, and its owner reads back what
+is durable before it goes on. A repeated record has no effect, because positions and guards reject it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Headers = Sequence[tuple[str, bytes]]
 OnDelivery = Callable[[KafkaError | None, Message], None]
 
 _TAKEN_OVER = {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"}
-# What is left of a transaction with a topic that went away: no broker takes its records.
+# So a transaction ends if one of its topics was deleted: no broker takes the topic's records.
 _LATE = {"_TIMED_OUT", "_MSG_TIMED_OUT"}
-# Beyond its own time-out a call is not waited for longer than this.
+# How long a call may outlive its own time-out.
 GRACE_S = 5.0
-LOOK_TIMEOUT_S = 2.0
+TOPIC_CHECK_TIMEOUT_S = 2.0
 CONNECTED_WITHIN_S = 2.0
 NO_TOPIC = "sluice.no-such-topic"
 
@@ -46,13 +46,14 @@ class TransactionalProducer:
         self._timeout_s = settings.transaction_timeout_ms / 1000
 
     def fence(self) -> None:
-        """Become the only producer of this id: aborts what an earlier one left open. A new client each time."""
+        """Become the only producer of this id, with a new client. Aborts the open transaction of an earlier
+        producer."""
         self.discard()
         self._producer = clients.producer(self._settings, self.transactional_id)
-        # Until it has a connection, librdkafka 2.16 looks for the coordinator every half second only. Of 50 producers
-        # that were fenced, 12 took 0.5 s or more without a request before, 14 after they had asked for a topic that
-        # exists, none after they had asked for one that does not.
-        with contextlib.suppress(KafkaException):  # what is wrong, fencing tells
+        # Without a connection librdkafka 2.16 asks for the coordinator only every half second. Of 50 producers that
+        # were fenced, 12 took 0.5 s or more without an earlier request, 14 after a request for a topic that exists,
+        # none after a request for a topic that does not exist.
+        with contextlib.suppress(KafkaException):  # fencing reports what is wrong
             self._producer.list_topics(NO_TOPIC, CONNECTED_WITHIN_S)
         self._retrying("fencing", lambda p, left: p.init_transactions(left), deadline_s=60.0)
 
@@ -76,10 +77,10 @@ class TransactionalProducer:
         timestamp_ms: int = 0,
         on_delivery: OnDelivery | None = None,
     ) -> None:
-        """Add one record. A full queue waits: nothing is ever dropped.
+        """Add one record. Blocks while the queue is full; no record is dropped.
 
-        Raises EnvironmentFault for a record larger than this client may send: whoever made it knows what our topics
-        take, so that it is the settings that are wrong.
+        Raises EnvironmentFault for a record that is larger than this client may send. Callers keep to the limits of our
+        topics, so the settings are wrong.
         """
         producer = self._live()
         size = len(key or b"") + len(value or b"")
@@ -116,17 +117,17 @@ class TransactionalProducer:
         self._open = False
 
     def abort(self) -> None:
-        """Give the open transaction up, if there is one. Raises nothing of Kafka's, so that why it is given up is told.
+        """Abort the open transaction, if there is one. Raises no error of Kafka's, which would hide the caller's error.
 
-        A client that cannot abort is thrown away: then the next `begin` raises TransactionLost, and `fence` aborts.
-        That happens without any fault: the broker still writes the markers of the transaction before, librdkafka asks
-        it again and again to add partitions to this one, sends the abort meanwhile, and the broker, which knows of no
-        transaction yet, says INVALID_TXN_STATE (librdkafka #4849).
+        A client that cannot abort is discarded: then the next `begin` raises TransactionLost, and `fence` aborts. This
+        happens on a healthy broker, too: it still writes the markers of the last transaction while librdkafka asks it
+        to add partitions to this one. The abort overtakes these requests, and the broker, which knows of no open
+        transaction, answers INVALID_TXN_STATE (librdkafka #4849).
         """
         self._given_up()
 
     def discard(self) -> None:
-        """Throw the client away without waiting; what it had open is aborted by the next `fence`."""
+        """Drop the client without waiting. The next `fence` aborts its open transaction."""
         if self._producer is not None:
             self._producer.purge()
             self._producer = None
@@ -147,7 +148,7 @@ class TransactionalProducer:
                 within(timeout_s + GRACE_S, partial(call, producer, timeout_s))
                 return
             except TimeoutError:
-                # The hung call holds the client; whoever fences next ends its transaction.
+                # The hung call still uses the client. The next fence ends its transaction.
                 self._producer, self._open = None, False
                 raise TransactionLost(f"{self.transactional_id}: {doing}: no answer, not even a time-out") from None
             except KafkaException as exception:
@@ -160,7 +161,7 @@ class TransactionalProducer:
                 raise self._lost(doing, exception) from None
 
     def _given_up(self) -> TransactionLost | None:
-        """Abort; what took the client away instead, if something did."""
+        """Abort. Returns the error if the client was lost instead."""
         if self._open and self._producer is not None:
             try:
                 self._retrying("aborting", lambda p, left: p.abort_transaction(left))
@@ -172,7 +173,7 @@ class TransactionalProducer:
         return None
 
     def _aborted(self, doing: str, exception: KafkaException) -> Exception:
-        """Abort, as librdkafka asks for, and say what the code means. Its text may name topic and partition."""
+        """Abort, as librdkafka demands, and translate the code. Its text may name topic and partition."""
         error = self._first(kafka_error(exception))
         missing = self._missing(error)
         lost = self._given_up()
@@ -187,8 +188,8 @@ class TransactionalProducer:
         return lost or Transient(f"{where}: {error.name()}; aborted")
 
     def _first(self, error: KafkaError) -> KafkaError:
-        """What the transaction failed of. A call that is under way when it fails may only say `_STATE`; the next one
-        is refused with the first error, and a `begin_transaction` asks nothing of the broker."""
+        """The error that the transaction failed with. The call during which it failed may report only `_STATE`; the
+        next call is refused with the first error. `begin_transaction` sends nothing to the broker."""
         if error.name() == "_STATE":
             try:
                 self._live().begin_transaction()
@@ -197,12 +198,12 @@ class TransactionalProducer:
         return error
 
     def _missing(self, error: KafkaError) -> EnvironmentFault | None:
-        """The first topic of the transaction that is not there, if `error` may be about that: Kafka names none."""
+        """A fault that names the transaction's first missing topic, if `error` may mean one. Kafka names no topic."""
         if error.name() not in TOPIC_MISSING | _LATE or self._producer is None:
             return None
-        with contextlib.suppress(KafkaException):  # no broker answers, which is told anyway
+        with contextlib.suppress(KafkaException):  # no broker answers: the caller reports that
             for topic in sorted(self._largest):
-                about = self._producer.list_topics(topic, LOOK_TIMEOUT_S).topics[topic].error
+                about = self._producer.list_topics(topic, TOPIC_CHECK_TIMEOUT_S).topics[topic].error
                 if about is not None and about.name() in TOPIC_MISSING:
                     return topic_missing(topic)
         return None

@@ -1,4 +1,4 @@
-"""A record as a stage sees it, and the end of a partition."""
+"""A record as a stage reads it, and the end of a partition."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from sluice.headers import ORIGIN_HEADER
 from sluice.kafka.log import Partition
 
 FORWARDED_HEADERS = ("traceparent", ORIGIN_HEADER)
-"""Copied by every stage to what it makes of a record: the trace, and when the source changed (for freshness)."""
-
+"""Every stage copies them from a record to its outputs: the trace, and when the source changed (for freshness)."""
 
 NUMBER_DIGITS_MAX = 18  # fits 64 bits
 
 
 def number_in(header: object) -> int | None:
-    """A whole number in decimal digits; None for what none of our stages wrote there."""
+    """The whole number in a header's decimal digits; None for any other value, which no stage writes."""
     if not isinstance(header, bytes) or not header.isdigit() or len(header) > NUMBER_DIGITS_MAX:
         return None
     return int(header)
@@ -38,12 +37,12 @@ class Record(NamedTuple):
 
     @property
     def place(self) -> str:
-        """For errors: where the record stands."""
+        """The record's topic, partition and offset, for error texts."""
         return f"{self.topic}/{self.partition}@{self.offset}"
 
     @property
     def forwarded(self) -> list[tuple[str, bytes]]:
-        """The headers that what comes of this record carries on."""
+        """The headers to copy to the outputs of this record."""
         return [(name, self.headers[name]) for name in FORWARDED_HEADERS if name in self.headers]
 
     @property
@@ -52,7 +51,7 @@ class Record(NamedTuple):
 
 
 class End(NamedTuple):
-    """Everything readable below `offset` was read; control records are passed over in it."""
+    """All readable records below `offset` were read; control records lie below it, too."""
 
     topic: str
     partition: int
@@ -64,7 +63,7 @@ class End(NamedTuple):
 
 
 def record_of(message: Message) -> Record:
-    """The record in a message without error; of a header that stands twice, the last counts."""
+    """The record of a message without error. If a header occurs twice, the last one counts."""
     given: Any = message.headers()
     topic: Any = message.topic()
     partition: Any = message.partition()

@@ -1,4 +1,4 @@
-"""Topics watched while a process works with them: one that is made again under its name is another topic."""
+"""Watches the ids of topics that a process works with: a topic that is re-created under its name is another topic."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from confluent_kafka.admin import AdminClient
 
 from sluice.errors import EnvironmentFault
 
-LOOK_EVERY_S = 5.0
+CHECK_EVERY_S = 5.0
 TIMEOUT_S = 10.0
 RESTART = "restart the stage, which then says how to go on, or writes again what is missing"
 
 
 class TopicWatch:
-    """Asks Kafka now and then for the ids of topics, and never waits for the answer.
+    """Asks Kafka every few seconds for the ids of topics, and never waits for the answer.
 
-    `next_step`: what an operator does about a topic that was made again.
+    `next_step`: what an operator does about a topic that was re-created.
     """
 
-    def __init__(self, admin: AdminClient, next_step: str = RESTART, every_s: float = LOOK_EVERY_S) -> None:
+    def __init__(self, admin: AdminClient, next_step: str = RESTART, every_s: float = CHECK_EVERY_S) -> None:
         self._admin = admin
         self._next_step = next_step
         self._every_s = every_s
         self._due = time.monotonic() + every_s
         self._asked: dict[str, Future[Any]] = {}
 
-    def look(self, topic_ids: Mapping[str, str]) -> None:
-        """Raises EnvironmentFault, at each call from then on, once a topic has another id than in `topic_ids`."""
+    def check(self, topic_ids: Mapping[str, str]) -> None:
+        """Raises EnvironmentFault if a topic has another id than in `topic_ids`, at every later call, too."""
         now = time.monotonic()
         if all(future.done() for future in self._asked.values()):
             for topic, future in self._asked.items():
@@ -45,10 +45,10 @@ class TopicWatch:
         try:
             now = str(answer.result(0).topic_id)
         except KafkaException:
-            return  # no answer, or no topic: whoever reads or writes it says so
+            return  # no answer, or no topic: its readers and writers report that
         if now != topic_id:
             raise EnvironmentFault(
                 f"topic {topic}",
-                f"was re-created while this process ran (its id was {topic_id}, is {now}): what stood there is gone",
+                f"was re-created while this process ran (its id was {topic_id}, is {now}): its records are lost",
                 self._next_step,
             )

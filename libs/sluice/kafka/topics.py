@@ -1,4 +1,4 @@
-"""Topics: one YAML a kind (`schemas/topics/`), made concrete by the pipeline, applied to and checked on a cluster.
+"""Topics: declared by one YAML file a kind (`schemas/topics/`), expanded by the pipeline, applied to a cluster.
 
 Partition counts are fixed for the life of a topic: `apply` creates topics and alters configuration, never partitions.
 """
@@ -26,12 +26,11 @@ from confluent_kafka.admin import (
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sluice.errors import EnvironmentFault, SettingsError, Transient
-from sluice.kafka.faults import AdminAnswer, kafka_error, topic_missing, translate
+from sluice.kafka.faults import ANSWER_GRACE_S, AdminAnswer, kafka_error, topic_missing, translate
 from sluice.pipeline import Pipeline
 from sluice.pipeline.yaml_file import read_yaml
 
 TIMEOUT_S = 30.0
-ANSWER_GRACE_S = 5.0  # librdkafka tells its own timeout a moment after it is over
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -60,17 +59,17 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """A topic as it stands on the cluster: its id and its number of partitions."""
+    """A topic of the cluster: its id and its number of partitions."""
 
     topic_id: str
     partitions: int
 
 
 def other_count(topic: str, found: int, declared: int) -> EnvironmentFault:
-    """For a topic with another number of partitions: its keys lie elsewhere than where they are looked for."""
+    """For a topic with another number of partitions: its keys are in other partitions than readers expect."""
     return EnvironmentFault(
         f"topic {topic}",
-        f"has {found} partitions where {declared} are declared; Kafka takes none away, and moves no record to new ones",
+        f"has {found} partitions where {declared} are declared; Kafka removes none, and moves no record to new ones",
         "if `partitions` of the pipeline file was changed, set it back. If the topic was: stop all stages, delete "
         f"{topic} and, where there is one, the topic state.<stage>.{topic} (kafka-topics --delete), run `sluice topics "
         "apply`, start ingress (a followed source also needs `sluice cdc resnapshot`), wait until `sluice lag` shows "
@@ -86,7 +85,7 @@ def require_partitions(pinned: dict[str, Pinned], partitions: int) -> None:
 
 
 def load_kinds(folder: Path) -> list[TopicKind]:
-    """All topic kinds of `folder`; SettingsError names the file and member that is wrong."""
+    """All topic kinds of `folder`. SettingsError names the file and the member that is wrong."""
     files = sorted(folder.glob("*.yaml"))
     if not files:
         raise SettingsError(f"{folder}: no topic declarations; set SLUICE_SCHEMAS_DIR to the project's schemas folder")
@@ -101,7 +100,7 @@ def load_kinds(folder: Path) -> list[TopicKind]:
 
 
 def concrete(kinds: list[TopicKind], pipeline: Pipeline, entities: list[str]) -> list[Topic]:
-    """The topics of `pipeline`: every kind, once for each source, stream, entity and stage that it speaks of."""
+    """The topics of `pipeline`: each kind once for every source, stream, entity or stage that its name contains."""
     counts = {"pipeline": pipeline.partitions, "shards": pipeline.shards}
     topics = []
     for kind in kinds:
@@ -129,7 +128,7 @@ def _expand(kind: TopicKind, pipeline: Pipeline, entities: list[str]) -> Iterato
 
 
 def _led_partitions(future: Future[Any], timeout_s: float) -> int:
-    """How many partitions a topic has; 0 as long as one of them has no leader."""
+    """The number of a topic's partitions; 0 while one of them has no leader."""
     with AdminAnswer("describing a new topic", "UNKNOWN_TOPIC_OR_PART", "LEADER_NOT_AVAILABLE"):
         partitions = future.result(timeout_s).partitions
         return len(partitions) if all(p.leader is not None for p in partitions) else 0
@@ -137,7 +136,7 @@ def _led_partitions(future: Future[Any], timeout_s: float) -> int:
 
 
 class Topics:
-    """The cluster's topics, seen and changed through the admin API."""
+    """Reads and changes the cluster's topics through the admin API."""
 
     def __init__(
         self, client: AdminClient, timeout_s: float = TIMEOUT_S, answer_timeout_s: float | None = None
@@ -147,7 +146,7 @@ class Topics:
         self._answer_timeout_s = timeout_s + ANSWER_GRACE_S if answer_timeout_s is None else answer_timeout_s
 
     def pinned(self, names: list[str]) -> dict[str, Pinned]:
-        """Id and partition count of each topic; EnvironmentFault for one that does not exist."""
+        """Id and partition count of each topic. Raises EnvironmentFault for one that does not exist."""
         found = self._described(names)
         missing = [n for n in names if n not in found]
         if missing:
@@ -155,21 +154,21 @@ class Topics:
         return found
 
     def apply(self, topics: list[Topic]) -> list[str]:
-        """Create what is missing, alter configuration that differs; returns what was done, one line each."""
+        """Create missing topics and alter configuration that differs. Returns one line for each change."""
         done = []
-        there = self._described([t.name for t in topics])
-        new = [t for t in topics if t.name not in there]
+        existing = self._described([t.name for t in topics])
+        new = [t for t in topics if t.name not in existing]
         if new:
-            made = self._admin.create_topics(
+            created = self._admin.create_topics(
                 [NewTopic(t.name, t.partitions, -1, config=t.config) for t in new], request_timeout=self._timeout_s
             )
-            for name, future in made.items():
+            for name, future in created.items():
                 with AdminAnswer(f"creating {name}", "TOPIC_ALREADY_EXISTS"):
                     future.result(self._answer_timeout_s)
                     done.append(f"created {name}")
         self.await_leaders([t.name for t in new])
-        old = [t for t in topics if t.name in there]
-        self._refuse_other_counts(old, there)
+        old = [t for t in topics if t.name in existing]
+        self._refuse_other_counts(old, existing)
         differing = self._differing(old)
         if differing:
             self._alter(differing)
@@ -177,33 +176,33 @@ class Topics:
         return done
 
     def check(self, topics: list[Topic]) -> list[str]:
-        """What differs from the declaration, one line each; nothing is changed."""
-        there = self._described([t.name for t in topics])
-        findings = [f"{t.name}: does not exist" for t in topics if t.name not in there]
-        old = [t for t in topics if t.name in there]
+        """One line for each difference from the declaration. Changes nothing."""
+        existing = self._described([t.name for t in topics])
+        findings = [f"{t.name}: does not exist" for t in topics if t.name not in existing]
+        old = [t for t in topics if t.name in existing]
         findings += [
-            str(other_count(t.name, there[t.name].partitions, t.partitions)).removeprefix("topic ")
+            str(other_count(t.name, existing[t.name].partitions, t.partitions)).removeprefix("topic ")
             for t in old
-            if there[t.name].partitions != t.partitions
+            if existing[t.name].partitions != t.partitions
         ]
         for name, config in self._differing(old).items():
             findings += [f"{name}: {key} should be {value}" for key, value in config.items()]
         return findings
 
     def await_leaders(self, names: list[str]) -> None:
-        """Wait for topics just made: one is of use once every partition has a leader that answers, a moment later.
-        Raises EnvironmentFault for one that has none in time.
+        """Wait until the leader of each partition of new topics answers. Raises EnvironmentFault if one does not in
+        time.
 
-        A broker names itself the leader before it is. A group that is joined in between gets no partition before its
-        next heartbeat: 5 s later by default (Kafka 4.1, KIP-848).
+        A broker names itself the leader a moment before it serves the partition. A group that is joined in that moment
+        gets no partition before its next heartbeat, 5 s later by default (Kafka 4.1, KIP-848).
         """
         give_up = time.monotonic() + self._timeout_s
         while names and (without := self._leaderless(names)):
             if time.monotonic() > give_up:
                 raise EnvironmentFault(
                     f"topic {without[0]}",
-                    f"has no leader that answers, {self._timeout_s:.0f} s after it was made",
-                    "look at the brokers' logs",
+                    f"has no leader that answers, {self._timeout_s:.0f} s after it was created",
+                    "read the brokers' logs",
                 )
             time.sleep(0.05)
 
@@ -213,7 +212,7 @@ class Topics:
         return [n for n, led in partitions.items() if not led] or self._silent(partitions)
 
     def _silent(self, partitions: Mapping[str, int]) -> list[str]:
-        """The topics of which a leader does not answer. `partitions`: how many each has."""
+        """The topics with a leader that does not answer. `partitions`: their number by topic."""
         asked = {
             TopicPartition(name, p): OffsetSpec.latest() for name, count in partitions.items() for p in range(count)
         }
@@ -224,7 +223,7 @@ class Topics:
         ]
 
     def _answered(self, at: TopicPartition, future: Future[Any]) -> bool:
-        """Whether the leader answered. Raises what does not pass by itself, such as a refused permission."""
+        """Whether the leader answered. Raises errors that do not pass by themselves, such as a refused permission."""
         try:
             future.result(self._answer_timeout_s)
         except TimeoutError:
@@ -236,10 +235,10 @@ class Topics:
             raise ours from None
         return True
 
-    def _refuse_other_counts(self, topics: list[Topic], there: dict[str, Pinned]) -> None:
+    def _refuse_other_counts(self, topics: list[Topic], existing: dict[str, Pinned]) -> None:
         for topic in topics:
-            if there[topic.name].partitions != topic.partitions:
-                raise other_count(topic.name, there[topic.name].partitions, topic.partitions)
+            if existing[topic.name].partitions != topic.partitions:
+                raise other_count(topic.name, existing[topic.name].partitions, topic.partitions)
 
     def _described(self, names: list[str]) -> dict[str, Pinned]:
         found: dict[str, Pinned] = {}

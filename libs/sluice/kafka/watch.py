@@ -1,4 +1,4 @@
-"""Kafka that does not answer is told after five seconds, and again every half minute, by whoever waits for it."""
+"""Checks whether Kafka answers, for processes that wait for it: its silence is reported after 5 s, then every 30 s."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from sluice.errors import SettingsError
 from sluice.kafka import clients
 from sluice.settings.kafka import KafkaSettings
 
-TOLD_AFTER_S = 5.0
-TOLD_AGAIN_AFTER_S = 30.0
+REPORTED_AFTER_S = 5.0
+REPEATED_AFTER_S = 30.0
 ASKED_EVERY_S = 1.0
 ANSWER_S = 2.0
 
 
 class Silence:
-    """When to speak of a server that does not answer; times are seconds of one clock."""
+    """When to report a server that does not answer. Times are seconds of one clock."""
 
     def __init__(self, now_s: float) -> None:
         self._since_s = now_s
-        self._due_s = now_s + TOLD_AFTER_S
+        self._due_s = now_s + REPORTED_AFTER_S
 
     def answered(self, now_s: float) -> None:
-        self._since_s, self._due_s = now_s, now_s + TOLD_AFTER_S
+        self._since_s, self._due_s = now_s, now_s + REPORTED_AFTER_S
 
     def unanswered(self, now_s: float) -> float | None:
-        """For how many seconds it has been silent, if that is to be told now."""
+        """The seconds of silence if they are to be reported now, else None."""
         if now_s < self._due_s:
             return None
-        self._due_s = now_s + TOLD_AGAIN_AFTER_S
+        self._due_s = now_s + REPEATED_AFTER_S
         return now_s - self._since_s
 
 
 class KafkaWatch:
-    """Asks Kafka for one topic's metadata again and again, in a thread of its own, and says whether it answers.
+    """Asks Kafka once a second for one topic's metadata, on a thread of its own.
 
-    `silent` is called with the seconds that it has been silent for, `answers` after each answer; both by that thread.
+    That thread calls `answers` after each answer, and `silent` with the seconds of silence.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class KafkaWatch:
         try:
             admin = clients.admin(self._settings)
         except SettingsError:
-            return  # told by whoever makes the next client
+            return  # the next client raises it
         while not self._stopped.wait(ASKED_EVERY_S):
             if self._answered(admin):
                 silence.answered(time.monotonic())
@@ -83,8 +83,8 @@ class KafkaWatch:
         return True
 
 
-def silence_of(settings: KafkaSettings) -> str:
-    """Why, and what next."""
+def silence_text(settings: KafkaSettings) -> str:
+    """Why Kafka may be silent, and the next step."""
     return (
         f"Kafka at {settings.bootstrap_servers} does not answer, or does not let us in. Next: start it (embedded: "
         "`sluice dev up`), or correct SLUICE_KAFKA__BOOTSTRAP_SERVERS and SLUICE_KAFKA__OPTIONS"

@@ -1,1 +1,1 @@
-"""Raw records: how ingress stages write what a source said, and how it is read again."""
+"""Raw records: how ingress writes a source's records, and how later stages read them."""

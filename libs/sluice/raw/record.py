@@ -1,4 +1,4 @@
-"""Raw records as ingress stages publish them, and the sweep marker."""
+"""Raw records and sweep markers, as ingress publishes them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from sluice.position import Position
 class RawRecord(NamedTuple):
     """One record for a topic; `partition` None means murmur2 of the key.
 
-    `timestamp_ms` is of our own clock, never of a source's: one record of a source whose clock is two hours ahead would
-    make Kafka refuse the whole batch, for ever. What the source says stands in headers.
+    `timestamp_ms` is of our own clock, never of the source's: Kafka would refuse the whole batch for ever if a source's
+    clock is two hours ahead. The source's own time is in the headers.
     """
 
     topic: str
@@ -34,9 +34,9 @@ def sweep_key(stream: str) -> bytes:
 
 
 def sweep_markers(topic: str, stream: str, position: Position, partitions: int) -> list[RawRecord]:
-    """One marker for every partition of the raw `topic`: all keys of `stream` strictly below `position` are gone.
+    """One marker for every partition of the raw `topic`: all keys of `stream` strictly below `position` are deleted.
 
-    The value has zero length and is not null: a null would let compaction take the marker away.
+    The value has zero length and is not null, because compaction removes a null.
     """
     headers = [(POSITION_HEADER, str(position).encode()), (OP_HEADER, b"s")]
     return [RawRecord(topic, sweep_key(stream), b"", headers, partition) for partition in range(partitions)]

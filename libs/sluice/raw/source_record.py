@@ -1,7 +1,7 @@
-"""One raw record read as what a source said: upsert, delete or sweep, of which key, at which position.
+"""Reads a raw record: upsert, delete or sweep, of which key, at which position.
 
-Polled records and Debezium envelopes meet here; behind this module the mapper (and whoever checks it) knows no
-difference but that only change data capture leaves unchanged columns out.
+Polled records and Debezium envelopes become the same type. Only one difference remains: a change event may leave out
+columns that did not change.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sluice.times import INSTANTS
 
 # Claims and state repeat the key: they must stay under what their topics take.
 KEY_BYTES_MAX = 1024 * 1024
-# In the topics of state, keys that begin so are our own: partition records, sweep markers.
+# In topics of state, keys with this beginning are our own: partition records, sweep markers.
 RESERVED_KEY = b'{"$'
 
 
@@ -40,16 +40,16 @@ class Op(Enum):
 
 
 class LeftOut(Enum):
-    """In the place of a column's value that an update left out. *Unchanged*: it is what the key's row held before under
-    this name. *Unknown*: nothing tells it; the table's columns have changed."""
+    """Stands for the value of a column that an update left out. *Unchanged*: the value is that of the key's last row
+    under this name. *Unknown*: the value is in no record, because the table's columns have changed."""
 
     UNCHANGED = auto()
     UNKNOWN = auto()
 
 
 class SourceRecord(NamedTuple):
-    """`row`: the record's members, for an upsert. `observed_at`: µs UTC, when the source changed or was asked.
-    `row_gone`: the source did not have the row any more by then, so its next record is on its way."""
+    """`row`: the record's members, for an upsert. `observed_at`: µs UTC, when the source changed or was read.
+    `row_gone`: the source had deleted the row by then, so the row's next record follows."""
 
     op: Op
     key: str
@@ -60,7 +60,7 @@ class SourceRecord(NamedTuple):
 
 
 def position_of(record: Record) -> Position:
-    """The record's position. Raises DeadRecord where it has none."""
+    """The record's position. Raises DeadRecord if it has none."""
     raw = record.headers.get(POSITION_HEADER)
     try:
         if raw is not None:
@@ -86,13 +86,13 @@ def swept_at(record: Record, stream: str) -> int:
 
 
 def source_key(record: Record) -> str:
-    """The source key: compact JSON; Debezium's form with a schema is taken out of its wrapping."""
+    """The source key as compact JSON, without the schema that Debezium may wrap it in. Raises DeadRecord."""
     if record.key is None:
         raise DeadRecord("no-key", "the record has no key")
     if len(record.key) > KEY_BYTES_MAX:
         raise DeadRecord("bad-key", f"the key exceeds {KEY_BYTES_MAX} bytes")
     if record.key.startswith(RESERVED_KEY):
-        raise DeadRecord("bad-key", f"keys that begin with {RESERVED_KEY.decode()} are not for sources")
+        raise DeadRecord("bad-key", f"keys that begin with {RESERVED_KEY.decode()} are reserved")
     try:
         key = orjson.loads(record.key)
     except ValueError:
@@ -108,7 +108,7 @@ def source_key(record: Record) -> str:
 
 
 def read_polled(record: Record, key: str, position: Position) -> SourceRecord:
-    """A record of an API. Raises DeadRecord for what is not a JSON object."""
+    """A record of an API. Raises DeadRecord for a value that is not a JSON object."""
     observed_at = _polled_at(record)
     if record.value is None or record.headers.get(OP_HEADER) == b"d":
         return SourceRecord(Op.DELETE, key, position, {}, observed_at)
@@ -116,11 +116,11 @@ def read_polled(record: Record, key: str, position: Position) -> SourceRecord:
 
 
 def read_change(record: Record, key: str, position: Position) -> SourceRecord:
-    """A Debezium change event, or the tombstone behind a delete."""
+    """A Debezium change event, or the tombstone behind a delete. Raises DeadRecord."""
     if record.value is None:
         return SourceRecord(Op.DELETE, key, position, {}, _written_at(record))
     if TRUNCATED_HEADER in record.headers:
-        raise DeadRecord("too-large", "it only stands for a change that no raw topic takes; see ingress's dead letters")
+        raise DeadRecord("too-large", "it stands for a change that no raw topic takes; see the dead letters of ingress")
     envelope = _object(record.value)
     if envelope.keys() == {"schema", "payload"}:
         envelope = envelope["payload"]
@@ -147,12 +147,12 @@ def leaves_out(record: Record) -> bool:
 
 
 def _columns(record: Record, header: str) -> list[str]:
-    """The columns that `header` names. Which were left out is never inferred from a value: any text may be data."""
-    told = record.headers.get(header)
-    if told is None:
+    """The columns that `header` names. They are never inferred from a value, because any text may be data."""
+    names = record.headers.get(header)
+    if names is None:
         return []
     try:
-        columns = orjson.loads(told)
+        columns = orjson.loads(names)
     except ValueError:
         columns = None
     if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
@@ -161,11 +161,11 @@ def _columns(record: Record, header: str) -> list[str]:
 
 
 def _require_whole_text(row: dict[str, Any]) -> None:
-    """No database holds half of a surrogate pair, and what is kept of a row for its next change could not either."""
+    """Raises DeadRecord for half of a surrogate pair: neither a database nor the mapper's state can store it."""
     try:
         json_text.encode(row)
     except UnicodeEncodeError:
-        raise DeadRecord("invalid-unicode", "a column holds half of a surrogate pair") from None
+        raise DeadRecord("invalid-unicode", "a column contains half of a surrogate pair") from None
 
 
 def _object(value: bytes) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Avro of a canonical record, generated from the entity's contract: `<pipeline>.<Entity>`, then `_sluice`.
 
-Generated once by `sluice schemas apply`, kept beside the pipeline, registered under `<topic>-value`.
+`sluice schemas apply` generates it, keeps it in the pipeline's folder and registers it under `<topic>-value`.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ _SIMPLE: dict[str, Any] = {
     "bytes": "bytes",
     "date": {"type": "int", "logicalType": "date"},
     "timestamp": _TIMESTAMP,
-    # The name by which Kafka Connect and Debezium know a text that holds JSON.
+    # Kafka Connect's and Debezium's name for a text that contains JSON.
     "json": {"type": "string", "connect.name": "io.debezium.data.Json"},
 }
 
@@ -91,7 +91,8 @@ def _decimal(kind: FieldType) -> Schema:
 
 
 def _provenance(inner: str) -> Schema:
-    """Types within a type inherit its namespace; said again, a registry would hand out another text than it got."""
+    """Types within a type inherit its namespace. If they repeated it, a registry would return another text than it
+    got."""
     contributor = {
         "type": "record",
         "name": "Contributor",

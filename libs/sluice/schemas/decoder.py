@@ -19,7 +19,7 @@ class DecodedCanonical(NamedTuple):
     sluice: dict[str, Any]
 
     def record(self) -> CanonicalRecord:
-        """The same as the value that was encoded."""
+        """Equal to the record that was encoded."""
         contributors = [Contributor(**one) for one in self.sluice["contributors"]]
         winners = [Winner(**one) for one in self.sluice["winners"]]
         return CanonicalRecord(self.fields, self.sluice["revision"], self.sluice["updated_at"], contributors, winners)
@@ -29,9 +29,9 @@ Decode = Callable[[bytes], DecodedCanonical]
 
 
 def make_decoder(schema_by_id: Callable[[int], dict[str, Any]]) -> Decode:
-    """A decoder that asks `schema_by_id` (`Registry.by_id`) once for every schema id it meets.
+    """A decoder that calls `schema_by_id` (`Registry.by_id`) once for every schema id.
 
-    It raises DeadRecord (bad-avro) for bytes that are no canonical record, and whatever `schema_by_id` raises.
+    It raises DeadRecord (bad-avro) for bytes that are no canonical record, and the errors of `schema_by_id`.
     """
     readers: dict[int, Read] = {}
 
@@ -45,7 +45,7 @@ def make_decoder(schema_by_id: Callable[[int], dict[str, Any]]) -> Decode:
         except (NotAvro, IndexError, UnicodeDecodeError) as error:
             raise DeadRecord("bad-avro", f"does not fit schema {schema_id}: {type(error).__name__}") from None
         if end != len(value):
-            raise DeadRecord("bad-avro", f"bytes are left behind a record of schema {schema_id}")
+            raise DeadRecord("bad-avro", f"more bytes than a record of schema {schema_id} has")
         return DecodedCanonical(fields, fields.pop(PROVENANCE_FIELD))
 
     return decode

@@ -1,7 +1,7 @@
 """The encoder of canonical records, generated as straight-line Python from the contract.
 
-fastavro needs 30-50 µs for a record of this size; generated code, with its constant parts encoded once, a fraction.
-fastavro stays the judge: the tests compare every byte with what it writes.
+fastavro needs 30-50 µs for a record of this size. Generated code needs a fraction, because it encodes constant parts
+once. The tests compare every byte with fastavro's.
 Wire format (Confluent): 0x00, schema id as four bytes big-endian, Avro binary.
 """
 
@@ -24,8 +24,8 @@ _double = struct.Struct("<d").pack
 def make_encoder(contract: EntityContract, schema_id: int) -> Encode:
     """An encoder for `avro_schema(contract, …)` registered as `schema_id`.
 
-    It takes fields as contributions carry them (JSON). KeyError or ValueError there means that the merger let through
-    a value which does not fit the contract: a bug.
+    It takes fields as the JSON values of contributions. Its KeyError or ValueError is a bug: the merger let a value
+    pass that does not fit the contract.
     """
     lines = ["def encode(record):", " fields = record.fields", " out = bytearray(header)"]
     for name, kind in contract.fields.items():
@@ -59,7 +59,7 @@ def _field_lines(name: str, kind: FieldType) -> list[str]:
 
 
 def _nullable_lines(kind: FieldType) -> list[str]:
-    """What writes `value`, ahead of it whether it is null where it may be."""
+    """The lines that write `value`, after a mark for null if the field is nullable."""
     if not kind.nullable:
         return _value_lines(kind)
     head = ["if value is None:", " out.append(0)", "else:", " out.append(2)"]
@@ -140,7 +140,7 @@ def _contributors(contributors: Sequence[Contributor]) -> bytes:
 
 
 class _Winners:
-    """Encoded winners by value: a pipeline has few combinations, each is encoded once."""
+    """Caches encoded winners: a pipeline has few combinations."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[Winner, ...], bytes] = {}

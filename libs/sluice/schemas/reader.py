@@ -1,4 +1,4 @@
-"""Readers of Avro binary, generated from a writer's schema: bytes in, JSON values out as contributions carry them.
+"""Readers of Avro binary, generated from a writer's schema: bytes in, the JSON values of contributions out.
 
 fastavro resolves the schema. It does not read the records: its Python values (26 µs for a record of the tests) would
 still have to become JSON, where generated code needs 35 µs for both, and it believes any count of items in an array.
@@ -23,11 +23,11 @@ _unpack_double = struct.Struct("<d").unpack_from
 
 
 class NotAvro(ValueError):
-    """The bytes are not what the schema says. The text holds no content."""
+    """The bytes do not fit the schema. The text quotes none of them."""
 
 
 def compile_reader(schema: Any) -> Read:
-    """A function (bytes, position) -> (value, position behind it).
+    """A function (bytes, index) -> (value, index behind it).
 
     It raises NotAvro or IndexError for bytes that do not fit. Raises UnreadableSchema.
     """

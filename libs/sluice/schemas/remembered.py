@@ -1,4 +1,4 @@
-"""Schema ids and schemas that were seen, as small files in the state directory."""
+"""Schemas and their ids from earlier answers of the registry, as small files in the state directory."""
 
 import hashlib
 import os
@@ -10,13 +10,13 @@ import orjson
 
 
 class Remembered:
-    """Files are replaced whole, so a process killed while writing leaves the old one."""
+    """Files are replaced as a whole, so a process that is killed while it writes leaves the old file."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def id_of(self, subject: str, fingerprint: str) -> int | None:
-        """The id seen for a schema of `subject`; None where there is none."""
+        """The id of a schema of `subject`; None if it is not remembered."""
         known = self._read(_id_file(subject, fingerprint))
         return known["id"] if known and isinstance(known.get("id"), int) else None
 
@@ -24,7 +24,7 @@ class Remembered:
         self._write(_id_file(subject, fingerprint), {"subject": subject, "id": schema_id})
 
     def schema(self, schema_id: int) -> dict[str, Any] | None:
-        """The schema seen under an id; None where there is none."""
+        """The schema with an id; None if it is not remembered."""
         return self._read(f"schema-{schema_id}.json")
 
     def keep_schema(self, schema_id: int, schema: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A pipeline's contracts as files and as registry subjects: what `sluice schemas` applies and checks."""
+"""A pipeline's contracts as files and as registry subjects, for `sluice schemas`."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from sluice.schemas.registry import Registry
 
 
 class Subject(NamedTuple):
-    """One entity's schema: the registry's subject, the file beside the pipeline, the schema as generated now."""
+    """One entity's schema: the registry's subject, the file in the pipeline's folder, the schema as generated now."""
 
     subject: str
     file: Path
@@ -35,7 +35,7 @@ def subjects(pipeline: Pipeline, contracts: dict[str, EntityContract]) -> list[S
 
 
 def file_findings(subject: Subject) -> list[str]:
-    """Why the file beside the pipeline does not hold the schema that the entity generates; empty if it does."""
+    """Why the file in the pipeline's folder is not the schema that the entity generates; empty if it is."""
     kept = read_file(subject.file)
     if kept is None:
         return [f"{subject.file} is missing; `sluice schemas apply` writes it"]
@@ -46,7 +46,7 @@ def file_findings(subject: Subject) -> list[str]:
 
 
 def breaks(subject: Subject) -> list[str]:
-    """Why the schema may not follow the one in the file; empty where there is no file yet."""
+    """Why the schema may not follow the one in the file; empty if there is no file yet."""
     kept = read_file(subject.file)
     return [] if kept is None else check_compatible(kept, subject.schema)
 
@@ -60,7 +60,7 @@ def registry_findings(subject: Subject, registry: Registry) -> list[str]:
 def apply(subject: Subject, registry: Registry) -> int:
     """Write the file, register the schema, return its id. Raises EnvironmentFault.
 
-    The file goes last: it never tells of a schema that the registry refused.
+    The file is written last, so it never contains a schema that the registry refused.
     """
     schema_id = register(subject, registry)
     write_file(subject)
@@ -68,7 +68,7 @@ def apply(subject: Subject, registry: Registry) -> int:
 
 
 def register(subject: Subject, registry: Registry) -> int:
-    """Register the schema, and have the registry refuse what would break its readers. Returns the schema's id.
+    """Register the schema, and let the registry refuse later schemas that would break readers. Returns its id.
 
     Raises EnvironmentFault.
     """
@@ -78,14 +78,14 @@ def register(subject: Subject, registry: Registry) -> int:
 
 
 def write_file(subject: Subject) -> None:
-    """Write the schema's file, indented, if it says something else now."""
+    """Write the schema's file, indented, if its schema changed."""
     if read_file(subject.file) != subject.schema:
         subject.file.parent.mkdir(parents=True, exist_ok=True)
         subject.file.write_bytes(orjson.dumps(subject.schema, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def read_file(file: Path) -> dict[str, Any] | None:
-    """The schema in a file; None where there is none. Raises SettingsError for a file that is not JSON."""
+    """The schema in a file; None if there is no file. Raises SettingsError for a file that is no Avro record."""
     try:
         schema = orjson.loads(file.read_bytes())
     except FileNotFoundError:

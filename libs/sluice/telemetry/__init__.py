@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 import structlog
 
 from sluice.errors import Bug, SluiceError
-from sluice.kafka.watch import KafkaWatch, silence_of
+from sluice.kafka.watch import KafkaWatch, silence_text
 from sluice.pipeline import load_pipeline
 from sluice.settings.stage import StageSettings, require_writable
 from sluice.telemetry.fault_writer import FaultWriter
@@ -46,8 +46,8 @@ def telemetry(settings: StageSettings, stage: str) -> Iterator[Health]:
 
     def silent(for_s: float) -> None:
         if KAFKA in health.faults:
-            log.error("fault still active", about=KAFKA, why=silence_of(settings.kafka), for_s=round(for_s))
-        health.fault(KAFKA, silence_of(settings.kafka))
+            log.error("fault still active", about=KAFKA, why=silence_text(settings.kafka), for_s=round(for_s))
+        health.fault(KAFKA, silence_text(settings.kafka))
 
     watch = KafkaWatch(settings.kafka, names.faults, silent, lambda: health.resolve(KAFKA))
     writer.start(health)

@@ -54,7 +54,7 @@ def pipeline(tmp_path: Path) -> Path:
 def test_a_stage_whose_kafka_is_silent_is_not_ready_and_says_which(
     monkeypatch: pytest.MonkeyPatch, silent: str, pipeline: Path
 ) -> None:
-    monkeypatch.setattr(watch, "TOLD_AFTER_S", 0.0)
+    monkeypatch.setattr(watch, "REPORTED_AFTER_S", 0.0)
     kafka = KafkaSettings(bootstrap_servers=silent)
     with telemetry(StageSettings(pipeline=pipeline, state_dir=pipeline / "state", kafka=kafka), "mapper") as health:
         health.started()

@@ -26,7 +26,6 @@ from pydantic import BaseModel
 
 from sluice.entities import Entity, Mapping
 from sluice.entities.authored_files import is_authored, name_in_pipeline
-from sluice.entities.mapping_source import signature
 from sluice.errors import SettingsError
 
 # Raised with a change of Sluice after which the same code would claim something else of the same record.
@@ -63,7 +62,7 @@ class MappingCode:
 @cache
 def code_of(mapping: Mapping) -> MappingCode:
     """The code of a mapping, read at the first call. Raises SettingsError for a mapping without a source file."""
-    raw_model, entity = signature(mapping.function)
+    raw_model, entity = mapping.raw_model, mapping.entity_class
     module = mapping.function.__module__
     files, packages = _reached([module, raw_model.__module__, entity.__module__])
     if module not in files:

@@ -25,8 +25,11 @@ class CrmPerson(BaseModel):
     city: str | None = None
     updated: datetime
 
+    def changed_at(self) -> datetime:
+        return self.updated
 
-@mapping(source="crm.people", version=2, effective_at="updated")
+
+@mapping(source="crm.people", version=2, effective_at=CrmPerson.changed_at)
 def crm_person(raw: CrmPerson) -> Person | None:
     if raw.name == "Test":
         return None
@@ -40,8 +43,11 @@ class ErpStaff(BaseModel):
     pay: Decimal
     since: datetime
 
+    def changed_at(self) -> datetime:
+        return self.since
 
-@mapping(source="erp.public.staff", version=1, effective_at="since")
+
+@mapping(source="erp.public.staff", version=1, effective_at=ErpStaff.changed_at)
 def erp_staff(raw: ErpStaff) -> Person:
     return Person(number=raw.number, notes=raw.notes, pay=Money(raw.pay, "EUR"))
 

@@ -41,8 +41,11 @@ class WorkdayWorker(BaseModel):
     updated_at: datetime
     attributes: dict[str, int] = Field(default_factory=dict)
 
+    def changed_at(self) -> datetime:
+        return self.updated_at
 
-@mapping(source="workday.workers", version=3, effective_at="updated_at")
+
+@mapping(source="workday.workers", version=3, effective_at=WorkdayWorker.changed_at)
 def worker(raw: WorkdayWorker) -> Worker | None:
     if raw.last == "Test":
         return None

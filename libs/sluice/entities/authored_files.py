@@ -2,10 +2,21 @@
 
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 # A pipeline's folder is imported as a package whose name starts so (`sluice.pipeline.authored`).
 PIPELINE_PACKAGE = "sluice_pipeline_"
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
+
+
+class SourceLine(NamedTuple):
+    """A line of an author's file: `sources/hr/mapping.py`, counted from 1."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
 
 
 def name_in_pipeline(module: str) -> str:

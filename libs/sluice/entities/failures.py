@@ -1,4 +1,4 @@
-"""Why a mapping could not read or map a record, told without a word of the record.
+"""Why a mapping could not read or map a record, without any content of the record.
 
 pydantic quotes the input in its messages, and exceptions of an author's function may; so only member names that the
 model itself declares, kinds of error, class names and line numbers get through.
@@ -6,6 +6,7 @@ model itself declares, kinds of error, class names and line numbers get through.
 
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
-from sluice.entities.module_place import Kind, kind_of
+from sluice.entities.authored_files import SourceLine, file_name, is_authored
 from sluice.entities.values import RAW_JSON_LEVELS_MAX, TOO_DEEP
 
 _PROBLEMS_MAX = 5
@@ -50,12 +51,12 @@ def _properties(schema: Any) -> Iterator[str]:
 def validation_reason(error: ValidationError, known: frozenset[str]) -> str:
     """The first problems of a validation as `path: kind`; parts of a path that are no declared names become `*`."""
     problems = error.errors(include_url=False, include_context=False, include_input=False)
-    told = [
+    shown = [
         f"{_path(problem['loc'], known)}: {_WORDS.get(problem['type'], problem['type'])}"
         for problem in problems[:_PROBLEMS_MAX]
     ]
-    more = len(problems) - len(told)
-    return "; ".join(told) + (f"; and {more} more" if more else "")
+    more = len(problems) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")
 
 
 def _path(location: tuple[int | str, ...], known: frozenset[str]) -> str:
@@ -64,18 +65,13 @@ def _path(location: tuple[int | str, ...], known: frozenset[str]) -> str:
     return ".".join(parts + ["…"] * (len(shown) < len(location))) or "record"
 
 
-def raised_at(error: BaseException) -> tuple[str, int] | None:
-    """Module and line of the innermost code of the author's in which an exception arose; None if it was none of it."""
+def raised_at(error: BaseException) -> SourceLine | None:
+    """The innermost line of the author's code in which an exception was raised; None if there is none."""
     found = None
     trace: TracebackType | None = error.__traceback__
     while trace is not None:
         module = str(trace.tb_frame.f_globals.get("__name__", ""))
-        if _is_authored(module):
-            found = module, trace.tb_lineno
+        if is_authored(module, Path(trace.tb_frame.f_code.co_filename)):
+            found = SourceLine(file_name(module), trace.tb_lineno)
         trace = trace.tb_next
     return found
-
-
-@lru_cache(maxsize=512)
-def _is_authored(module: str) -> bool:
-    return kind_of(module) is Kind.AUTHORED

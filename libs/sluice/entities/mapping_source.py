@@ -1,21 +1,29 @@
-"""What a mapping's source text and signature say: its types, the fields it claims."""
+"""What a mapping's signature and text state: its types, mistakes that no record is needed for, where a word stands.
+
+Types are checked by the author's mypy or pyright. The text is checked again when a pipeline is loaded, for what would
+otherwise be a dead letter for each record.
+"""
 
 import ast
+import difflib
 import inspect
-import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel
 
+from sluice.entities.authored_files import SourceLine, file_name
 from sluice.entities.entity import Entity
+from sluice.entities.rules import MostRecent
 from sluice.errors import SettingsError
 
 Function = Callable[[Any], Any]
 
 
 def signature(function: Function) -> tuple[type[BaseModel], type[Entity]]:
-    """The raw model and the entity in a mapping's annotations. Raises SettingsError where they are not there."""
+    """The raw model and the entity in a mapping's annotations. Raises SettingsError where they are missing."""
     where = f"{function.__module__}.{function.__name__}"
     try:
         hints = get_type_hints(function)
@@ -37,16 +45,73 @@ def _parts(annotation: Any) -> Iterator[Any]:
         yield from _parts(part)
 
 
-def claimed_fields(function: Function, entity: type[Entity]) -> set[str]:
-    """Fields that the function's own text gives to the entity; what it hands to other functions is not seen."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, SyntaxError):
-        return set()
-    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and _makes(node.func, entity.__name__))
-    return {keyword.arg for call in calls for keyword in call.keywords if keyword.arg}
+class MappingText:
+    """The text of a mapping's function and of its file, read once. It is empty for a function without a file."""
+
+    def __init__(self, function: Function, entity: type[Entity]) -> None:
+        code = function.__code__
+        self._file = file_name(function.__module__)
+        self._globals: Mapping[str, Any] = function.__globals__
+        self._entity = entity
+        self.declared_at = SourceLine(self._file, code.co_firstlineno)
+        try:
+            self._module = ast.parse(Path(code.co_filename).read_bytes())
+        except (OSError, SyntaxError, ValueError):
+            self._module = ast.Module([], [])
+        found = (node for node in ast.walk(self._module) if _first_line(node) == code.co_firstlineno)
+        self._function = next(found, ast.Module([], []))
+
+    def mistakes(self, *, dated: bool) -> Iterator[str]:
+        """What no record can make right, each as `file:line: what`. `dated`: the mapping states an effective time."""
+        contract = self._entity.contract()
+        required = {name for name, info in self._entity.model_fields.items() if info.is_required()}
+        for call in self._claims(self._module):
+            given = {one.arg: one.lineno for one in call.keywords}
+            for name, line in given.items():
+                if name and name not in contract.fields:
+                    near = difflib.get_close_matches(name, contract.fields, 1)
+                    hint = f"{near[0]} was meant?" if near else f"it has {', '.join(contract.fields)}"
+                    what = f"claims {contract.name}.{name}, a field that the entity does not have; {hint}"
+                    yield f"{self._file}:{line}: {what}"
+            if None not in given and (missing := sorted(required - given.keys())):
+                what = f"makes a {contract.name} without {', '.join(missing)}"
+                yield f"{self._file}:{call.lineno}: {what}; only a field with the default UNCLAIMED may be left out"
+        for one in () if dated else self._given(self._function):
+            if isinstance(contract.rules.get(str(one.arg)), MostRecent):
+                what = f"claims {contract.name}.{one.arg}, whose rule is most_recent, and states no effective_at"
+                yield f"{self._file}:{one.lineno}: {what}; say when the source changed it, or choose another rule"
+
+    @cached_property
+    def words(self) -> dict[str, SourceLine]:
+        """Each word that the code spells as a field, or the function as a text: no record's content. And its line."""
+        words: dict[str, SourceLine] = {}
+        for node in (*self._given(self._function), *ast.walk(self._function), *self._given(self._module)):
+            match node:
+                case ast.keyword(arg=str(word)) | ast.Constant(value=str(word)):
+                    words.setdefault(word, SourceLine(self._file, node.lineno))
+        return words
+
+    def _claims(self, tree: ast.AST) -> Iterator[ast.Call]:
+        """The calls of the entity, under whichever name."""
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and self._value(node.func) is self._entity:
+                yield node
+
+    def _given(self, tree: ast.AST) -> Iterator[ast.keyword]:
+        return (one for call in self._claims(tree) for one in call.keywords)
+
+    def _value(self, expression: ast.expr) -> Any:
+        """What a dotted name stands for in the file; None for any other expression."""
+        match expression:
+            case ast.Name(id=name):
+                return self._globals.get(name)
+            case ast.Attribute(value=inside, attr=name):
+                return inspect.getattr_static(self._value(inside), name, None)
+        return None
 
 
-def _makes(called: ast.expr, class_name: str) -> bool:
-    name = called.id if isinstance(called, ast.Name) else called.attr if isinstance(called, ast.Attribute) else ""
-    return name == class_name
+def _first_line(node: ast.AST) -> int | None:
+    """Of a function, the line of its first decorator: Python counts it as the function's first."""
+    if isinstance(node, ast.FunctionDef):
+        return min([node.lineno, *(one.lineno for one in node.decorator_list)])
+    return None

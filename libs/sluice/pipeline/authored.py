@@ -64,7 +64,7 @@ def load_mappings(pipeline: Pipeline) -> list[Mapping]:
             seen[value.name] = value
     for mapping in seen.values():
         code_of(mapping)  # now, while the files are as they were imported
-        mapping.require_sense()
+        mapping.check_claims()
     return list(seen.values())
 
 

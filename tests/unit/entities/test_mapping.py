@@ -62,12 +62,15 @@ class Dated(BaseModel):
     id: str
     since: Any = None
 
+    def holds_since(self) -> Any:
+        return self.since
+
 
 class Held(Entity):
     number: Annotated[str, Identity()]
 
 
-@mapping(source="erp.held", version=1, effective_at="since")
+@mapping(source="erp.held", version=1, effective_at=Dated.holds_since)
 def held(raw: Dated) -> Held:
     return Held(number=raw.id)
 
@@ -173,8 +176,8 @@ def posted(raw: Dated) -> Posted:
         ("no identity", "posted.number has no value"),
         ("no value", "posted.label has no value"),
         ("raises", "ValueError in posted.label"),
-        ("nothing iterable", "returns a bool, neither"),
-        ("texts", "lists what is not an Output"),
+        ("nothing iterable", "bool is neither posted nor a list of Output"),
+        ("texts", "an item of the returned list is not an Output"),
     ],
 )
 def test_an_entity_that_was_made_past_its_checks_parks_the_record(way: str, told: str) -> None:
@@ -284,7 +287,6 @@ class Raw(BaseModel):
     at: datetime | None = None
     name: Any = None
 
-    @property
     def since(self) -> datetime | None:
         return self.at
 
@@ -350,8 +352,8 @@ def test_a_naive_effective_time_is_a_dead_record() -> None:
     assert _dead(workers.worker, {**RAW, "updated_at": "2024-01-01T00:00:00"}).code == "time-without-zone"
 
 
-def test_the_effective_time_can_be_a_property() -> None:
-    @mapping("hr.people", 1, effective_at="since")
+def test_the_effective_time_is_a_method_of_the_raw_model() -> None:
+    @mapping("hr.people", 1, effective_at=Raw.since)
     def person(raw: Raw) -> Worker:
         return Worker(employee_number=raw.id, status="left")
 
@@ -360,11 +362,12 @@ def test_the_effective_time_can_be_a_property() -> None:
 
 
 def test_a_most_recent_field_without_an_effective_time_is_refused_when_loading() -> None:
-    with pytest.raises(SettingsError, match=r"worker\.status.*most_recent"):
+    @mapping("hr.people", 1)
+    def person(raw: Raw) -> Worker:
+        return Worker(employee_number=raw.id, status="left")
 
-        @mapping("hr.people", 1)
-        def person(raw: Raw) -> Worker:
-            return Worker(employee_number=raw.id, status="left")
+    with pytest.raises(SettingsError, match=r"test_mapping\.py:\d+: claims worker\.status, whose rule is most_recent"):
+        person.check_claims()
 
 
 def test_a_most_recent_field_claimed_behind_our_back_is_a_dead_record() -> None:
@@ -392,12 +395,16 @@ def _function(raw: Raw) -> Worker:
     [
         ({"source": "hr", "version": 1}, "<source>.<stream>"),
         ({"source": "hr.people", "version": 0}, "count from 1"),
-        ({"source": "hr.people", "version": 1, "effective_at": "nothing"}, "no member of Raw"),
+        (
+            {"source": "hr.people", "version": 1, "effective_at": "at"},
+            "effective_at is str. Next: give it a method of Raw",
+        ),
+        ({"source": "hr.people", "version": 1, "effective_at": property(Raw.since)}, "effective_at is property"),
     ],
 )
-def test_a_declaration_that_cannot_work_is_refused(arguments: dict[str, Any], told: str) -> None:
+def test_a_declaration_that_cannot_work_is_refused(arguments: Any, told: str) -> None:
     with pytest.raises(SettingsError) as refused:
-        mapping(**arguments)(_function)
+        cast(Any, mapping)(**arguments)(_function)
     assert told in str(refused.value)
 
 

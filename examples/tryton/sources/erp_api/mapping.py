@@ -59,7 +59,6 @@ class TrytonEmployee(BaseModel):
     end_date: TrytonDate | None
     supervisor: int | None
 
-    @property
     def changed_at(self) -> datetime:
         """The employee's own last change. Its party's later ones say nothing about the employee's dates."""
         return max(self.create_date, self.write_date or self.create_date)
@@ -93,7 +92,7 @@ class TrytonLine(BaseModel):
     party: Annotated[Code | None, Field(alias="party.")]
 
 
-@mapping(source="erp_api.employees", version=1, effective_at="changed_at")
+@mapping(source="erp_api.employees", version=1, effective_at=TrytonEmployee.changed_at)
 def employee(raw: TrytonEmployee) -> Worker:
     return Worker(
         employee_number=f"E-{raw.id}",

@@ -23,7 +23,6 @@ class EmployeeRow(BaseModel):
     end_date: EpochDate | None
     supervisor: int | None
 
-    @property
     def changed_at(self) -> datetime:
         return max(self.create_date, self.write_date or self.create_date)
 
@@ -46,7 +45,7 @@ class LineRow(BaseModel):
     description: str | None
 
 
-@mapping(source="erp_db.public.company_employee", version=1, effective_at="changed_at")
+@mapping(source="erp_db.public.company_employee", version=1, effective_at=EmployeeRow.changed_at)
 def employee_row(raw: EmployeeRow) -> Worker:
     return Worker(
         employee_number=f"E-{raw.id}",

@@ -20,8 +20,11 @@ class PayrollRow(BaseModel):
     effective_from: EpochDate | None
     updated_at: datetime
 
+    def changed_at(self) -> datetime:
+        return self.updated_at
 
-@mapping(source="finance.public.payroll", version=1, effective_at="updated_at")
+
+@mapping(source="finance.public.payroll", version=1, effective_at=PayrollRow.changed_at)
 def payroll(raw: PayrollRow) -> Worker:
     return Worker(
         employee_number=raw.employee_number,

@@ -49,8 +49,11 @@ class HrWorker(BaseModel):
     pay: int | Pay | str | None = None
     updated_at: datetime
 
+    def changed_at(self) -> datetime:
+        return self.updated_at
 
-@mapping(source="hr.workers", version=3, effective_at="updated_at")
+
+@mapping(source="hr.workers", version=3, effective_at=HrWorker.changed_at)
 def worker(raw: HrWorker) -> Worker:
     return Worker(
         employee_number=raw.employee_number,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import structlog
 
-from sluice.cdc.slot_watermark import (
+from sluice.cdc.watermarks import (
     SlotWatermark,
     SourceWatermarks,
     control_key,
@@ -23,18 +24,26 @@ from sluice.kafka import KafkaSettings
 from sluice.names import INGRESS_CDC, Names
 from sluice.raw.record import RawRecord
 from sluice.telemetry.metrics import BATCH_SECONDS, DEAD_LETTERS, RECORDS
-from sluice_ingress_cdc.tables import Marks
+from sluice_ingress_cdc.tables import TableChanges
 
-# How long a snapshot waits for Kafka before it is given up and begun anew: its source transaction is open meanwhile.
+# How long a snapshot waits for Kafka before it fails and starts again: its source transaction is open meanwhile.
 OUTAGE_MAX_S = 600.0
 _RETRY_AFTER_S = 1.0
 
 log = structlog.get_logger()
 
 
+class SnapshotRequests(NamedTuple):
+    """Operators' requests: the epoch that the whole source is to be read again as, and the number of the newest request
+    for each table; 0 if none."""
+
+    epoch: int
+    tables: Mapping[str, int]
+
+
 class SlotPublisher:
-    """One per source. Its transactional id is the source's alone, whatever the process is called: so that each
-    process that follows the source fences every other."""
+    """One per source. Its transactional id depends on the source alone, not on the process: each process that follows
+    the source fences every other."""
 
     def __init__(self, source: str, kafka: KafkaSettings, names: Names) -> None:
         self._source = source
@@ -42,20 +51,21 @@ class SlotPublisher:
         self.producer = IngressProducer(kafka, names, names.transactional_id(INGRESS_CDC, source))
 
     def fence(self) -> SourceWatermarks:
-        """Become the only publisher of this source, then read how far it is published."""
+        """Become the only publisher of this source, then read the durable watermarks."""
         self.producer.fence()
-        return self._stored()
+        return source_watermarks(self._source, self.producer.read_watermarks(prefix=watermark_key(self._source, "")))
 
-    def publish(self, records: Sequence[RawRecord], watermark: SlotWatermark, tables: Marks) -> None:
-        """One Kafka transaction: the records, and what is true once they are durable. `tables`: those that changed.
+    def publish(self, records: Sequence[RawRecord], watermark: SlotWatermark, tables: TableChanges) -> None:
+        """Commit the records, the slot's watermark and the changed watermarks of `tables` in one Kafka transaction.
 
-        Raises Transient when it is not known to be committed: then `fence` tells.
+        Raises Transient if it is not known to be committed: then `fence` returns what is durable.
         """
-        marks = {
-            watermark_key(self._source, name): None if mark is None else mark.to_json() for name, mark in tables.items()
+        changes = {
+            watermark_key(self._source, name): None if changed is None else changed.to_json()
+            for name, changed in tables.items()
         }
         with BATCH_SECONDS.labels(INGRESS_CDC).time():
-            self.producer.publish(records, {watermark_key(self._source): watermark.to_json(), **marks})
+            self.producer.publish(records, {watermark_key(self._source): watermark.to_json(), **changes})
         for topic, count in Counter(record.topic for record in records).items():
             RECORDS.labels(INGRESS_CDC, topic, "dead" if topic == self._dead_letters else "published").inc(count)
         for record in records:
@@ -67,14 +77,14 @@ class SlotPublisher:
         records: Sequence[RawRecord],
         watermark: SlotWatermark,
         before: SlotWatermark,
-        tables: Marks,
-        going_on: Callable[[], None],
+        tables: TableChanges,
+        report_progress: Callable[[], None],
     ) -> None:
-        """As `publish`, but an outage of Kafka is waited out; `before` is the watermark that stands now.
+        """As `publish`, but waits while Kafka is down. `before`: the durable watermark.
 
-        After a lost transaction the fence tells which of the two stands: nothing is written twice, and hours of
-        snapshot do not end with a broker's restart. `going_on` is called while waiting, and may raise. Raises Transient
-        if somebody else published, or after `OUTAGE_MAX_S`.
+        After a lost transaction the fence shows which of the two watermarks is durable. So no record is written twice,
+        and a broker's restart does not end a snapshot of hours. `report_progress` is called while waiting, and may
+        raise. Raises Transient if another process published, or after `OUTAGE_MAX_S`.
         """
         give_up = time.monotonic() + OUTAGE_MAX_S
         while True:
@@ -83,28 +93,27 @@ class SlotPublisher:
                 return
             except Transient as error:
                 log.warning("kafka does not take the snapshot; waiting", source=self._source, why=str(error))
-            stands = self._fenced_by(give_up, going_on)
-            if stands == watermark:
+            durable = self._durable_slot(give_up, report_progress)
+            if durable == watermark:
                 return
-            if stands != before:
-                raise Transient(f"source {self._source}: somebody else published meanwhile")
+            if durable != before:
+                raise Transient(f"source {self._source}: another process published meanwhile")
 
-    def requests(self, tables: Iterable[str]) -> tuple[int, dict[str, int]]:
-        """The epoch that an operator asked the whole source to be read again as, and the number of the newest request
-        for each of `tables`; 0 if none."""
+    def requests(self, tables: Sequence[str]) -> SnapshotRequests:
+        source_key = control_key(self._source)
         keys = {name: control_key(self._source, name) for name in tables}
-        found = self.producer.read_control([control_key(self._source), *keys.values()])
-        return requested(found.get(control_key(self._source))), {n: requested(found.get(k)) for n, k in keys.items()}
+        found = self.producer.read_control([source_key, *keys.values()])
+        return SnapshotRequests(
+            requested(found.get(source_key)), {name: requested(found.get(key)) for name, key in keys.items()}
+        )
 
     def close(self) -> None:
         self.producer.close()
 
-    def _stored(self) -> SourceWatermarks:
-        return source_watermarks(self._source, self.producer.read_watermarks(prefix=watermark_key(self._source, "")))
-
-    def _fenced_by(self, give_up: float, going_on: Callable[[], None]) -> SlotWatermark | None:
+    def _durable_slot(self, give_up: float, report_progress: Callable[[], None]) -> SlotWatermark | None:
+        """The slot's watermark behind a fence; waits while Kafka is down."""
         while True:
-            going_on()
+            report_progress()
             try:
                 return self.fence().slot
             except Transient:

@@ -1,15 +1,15 @@
-"""A source followed from one start to the next error: fence, look, snapshot, stream.
+"""Follows a source from one start to the next error: fence, compare, snapshot, stream.
 
-The order is KIP-618's: fence the earlier owner, read the watermarks to the end of their log, then look at the source.
-Tables that are to be read whole are read before the stream goes on; the stream rests meanwhile, and the slot keeps what
-comes for it.
+The order is KIP-618's: fence the earlier owner, read the watermarks to the end of their log, then compare the source
+with them. Tables that must be read as a whole are read before the stream continues. The stream waits meanwhile; the
+slot keeps its changes.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 
@@ -17,314 +17,272 @@ import structlog
 from confluent_kafka.admin import AdminClient
 
 from sluice.cdc.connection import Connection, connect
-from sluice.cdc.debezium import Source
+from sluice.cdc.debezium import EventSource
 from sluice.cdc.publication import ensure_publication
 from sluice.cdc.replication import ReplicationStream
-from sluice.cdc.slot_watermark import FOLLOWED, PENDING, SlotWatermark
 from sluice.cdc.slots import drop_slot, slot_state
+from sluice.cdc.watermarks import FOLLOWED, PENDING, SlotWatermark
 from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka import clients
-from sluice.names import INGRESS_CDC, Names
+from sluice.names import INGRESS_CDC
 from sluice.stage.signals import Stop
-from sluice.telemetry.health import Health
 from sluice.times import now_us
-from sluice_ingress_cdc.assembler import Assembler, Batch, Followed, Target
-from sluice_ingress_cdc.confirmation import Confirmation
-from sluice_ingress_cdc.fitness import unfit
-from sluice_ingress_cdc.judgement import Suspicion, first_seen
-from sluice_ingress_cdc.lookups import SourceLookups
-from sluice_ingress_cdc.observation import Look, RawTopic, look_at, observe, raw_topics
-from sluice_ingress_cdc.publisher import SlotPublisher
-from sluice_ingress_cdc.settings import CdcSettings, SlotSettings
-from sluice_ingress_cdc.snapshot import Reading, read_source, read_tables
-from sluice_ingress_cdc.start import Begin, decide
+from sluice_ingress_cdc.assembler import Assembler, SlotBatch
+from sluice_ingress_cdc.catalog_check import CatalogCheck, RawTopic, check_catalogs, raw_topics
+from sluice_ingress_cdc.eligibility import eligibility_fault
+from sluice_ingress_cdc.periodic_tasks import PeriodicTasks
+from sluice_ingress_cdc.records import SlotTargets, TableTarget
+from sluice_ingress_cdc.session_context import SNAPSHOT_RETRY_AFTER_MAX_S, SessionContext
+from sluice_ingress_cdc.snapshot import SnapshotRun, read_source, read_tables
+from sluice_ingress_cdc.source_queries import SourceQueries
+from sluice_ingress_cdc.start import FullSnapshot, plan_start, read_source_state
 from sluice_ingress_cdc.stream import Streaming
-from sluice_ingress_cdc.tables import Marks, Tables
-from sluice_ingress_cdc.upkeep import Upkeep
-
-# How long the other tables are followed before a snapshot of some that failed is tried again: at first, and at most.
-READ_AGAIN_AFTER_S = 30.0
-READ_AGAIN_AFTER_MAX_S = 300.0
+from sluice_ingress_cdc.table_changes import UnloggedChange, first_found_at
+from sluice_ingress_cdc.tables import FollowedTables, TableChanges
 
 log = structlog.get_logger()
 
 
-class Stopped(Exception):
-    """The stage is to stop in the midst of a snapshot; what is not read stays pending."""
-
-
-@dataclass
-class ReadAgain:
-    """When tables that could not be read are tried again: after twice the time each time, since the source's stream
-    rests meanwhile. `at`: monotonic seconds."""
-
-    at: float = 0.0
-    after_s: float = READ_AGAIN_AFTER_S
-
-    def tried(self, now: float) -> None:
-        self.at = now + self.after_s
-        self.after_s = min(2 * self.after_s, READ_AGAIN_AFTER_MAX_S)
-
-    def at_once(self) -> None:
-        """An operator asked, or nothing is left to read."""
-        self.at, self.after_s = 0.0, READ_AGAIN_AFTER_S
-
-
-@dataclass
-class Around:
-    """What all sessions of a source share.
-
-    `turned` tells of progress; `going_on` too, before each wait with its longest time in seconds, and raises Stopped;
-    `streaming` tells that the slot is followed.
-    """
-
-    slot: SlotSettings
-    names: Names
-    settings: CdcSettings
-    health: Health
-    publisher: SlotPublisher
-    turned: Callable[[], None]
-    going_on: Callable[[float], None]
-    streaming: Callable[[], None]
-    read_again: ReadAgain = field(default_factory=ReadAgain)
-
-    @property
-    def harm(self) -> str:
-        """What a fault of our publication is about."""
-        return f"{self.slot.where}, publication {self.slot.publication}"
-
-
-def run_session(around: Around, stop: Stop) -> None:
-    """Until `stop`, or until a table or the source is to be read whole: then the next session does that. Raises
-    EnvironmentFault, Transient and Stopped."""
-    slot, publisher = around.slot, around.publisher
-    _await_release(slot)
+def run_session(context: SessionContext, stop: Stop) -> None:
+    """Runs until `stop`, or until a table or the source must be read as a whole, which the next session does. Raises
+    EnvironmentFault, Transient and FollowerStopped."""
+    slot, publisher = context.slot, context.publisher
+    _await_release(context)
     stored = publisher.fence()
-    admin = clients.admin(around.settings.kafka)
-    topics = raw_topics(slot, around.names, admin)
-    seen = observe(slot, topics, around.settings.kafka, first_start=stored.slot is None)
-    epoch, requests = publisher.requests(slot.tables)
-    plan = decide(stored.slot, epoch, seen)
-    tables = Tables(slot, stored.tables, around.health)
-    tables.asked(requests)
-    session = _Session(around, admin, tables, topics, seen.identity.database)
-    if isinstance(plan, Begin):
-        identity = seen.identity
-        blank = SlotWatermark(identity.system_id, identity.timeline, slot.slot, plan.epoch, 0, 0)
-        watermark = session.begin_anew(blank)
+    admin = clients.admin(context.settings.kafka)
+    topics = raw_topics(slot, context.names, admin)
+    source = read_source_state(slot, topics, context.settings.kafka, first_start=stored.slot is None)
+    requests = publisher.requests(slot.tables)
+    plan = plan_start(stored.slot, requests.epoch, source)
+    tables = FollowedTables(slot, stored.tables, context.health)
+    tables.apply_requests(requests.tables)
+    session = _Session(context, admin, tables, topics, source.identity.database)
+    if isinstance(plan, FullSnapshot):
+        identity = source.identity
+        unpublished = SlotWatermark(identity.system_id, identity.timeline, slot.slot, plan.epoch, 0, 0)
+        watermark = session.read_all(unpublished)
     else:
-        watermark = session.read_pending(plan.watermark)
+        watermark = session.read_pending(plan)
     session.stream(watermark, stop)
 
 
-def _await_release(slot: SlotSettings) -> None:
-    """Another process may follow the source: the slot has one reader, and only its end lets us take over."""
+def _await_release(context: SessionContext) -> None:
+    """A slot has one reader: while another process reads it, this one must not fence that process."""
+    slot = context.slot
     with connect(slot.dsn.reveal(), slot.where) as connection:
         state = slot_state(connection, slot.slot, slot.where)
     if state is not None and state.active_pid is not None:
         raise Transient(
             f"{slot.where}: slot {slot.slot} is in use by server process {state.active_pid}: another process follows "
-            "this source, or the server has not noticed yet that one is gone; this one takes over when it is free"
+            "this source, or the server has not noticed yet that it ended; this one takes over when the slot is free"
         )
 
 
 class _Session:
     def __init__(
-        self, around: Around, admin: AdminClient, tables: Tables, topics: Mapping[str, RawTopic], database: str
+        self,
+        context: SessionContext,
+        admin: AdminClient,
+        tables: FollowedTables,
+        topics: Mapping[str, RawTopic],
+        database: str,
     ) -> None:
-        self._around = around
+        self._context = context
         self._admin = admin
-        self._slot = around.slot
-        self._publisher = around.publisher
+        self._slot = context.slot
+        self._publisher = context.publisher
         self._tables = tables
         self._topics = topics
+        self._topic_ids = {name: topic.topic_id for name, topic in topics.items()}
         self._database = database
-        self._suspicions: dict[str, dict[Suspicion, int]] = {}
+        self._unexplained: dict[str, dict[UnloggedChange, int]] = {}
 
-    # ── reading tables whole ──────────────────────────────────────────────────────────────────────────────────
+    # ── snapshots ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def begin_anew(self, watermark: SlotWatermark) -> SlotWatermark:
-        """A new slot and a snapshot of every table that is fit. The epoch is durable before the first record of it."""
+    def read_all(self, watermark: SlotWatermark) -> SlotWatermark:
+        """A new slot and a snapshot of every eligible table. The epoch is durable before its first record."""
         slot, where = self._slot, self._slot.where
         with connect(slot.dsn.reveal(), where) as connection:
-            look = self._look(connection)
+            catalogs = self._check(connection)
             for name in slot.tables:
-                self._tables.pend(name)
-            names = self._fit(look, slot.tables)
+                self._tables.set_pending(name)
+            names = self._eligible(catalogs, slot.tables)
             if not names:
                 first = self._tables[slot.tables[0]]
                 raise EnvironmentFault(f"{where}, table {slot.tables[0]}", first.why, first.next_step)
-            # Before the slot: a slot sees the publication as it was at each change.
-            self._publish_through(connection, look, names)
+            # Before the slot is created: the slot reads each change with the publication of that moment.
+            self._add_to_publication(connection, catalogs, names)
             watermark = replace(watermark, at=now_us())
             self._publisher.publish([], watermark, self._tables.take_changes())
             log.info(
                 "snapshot begins", source=slot.source, slot=slot.slot, epoch=watermark.epoch, tables=len(slot.tables)
             )
             drop_slot(connection, slot.slot, where)
-        watermark = read_source(self._reading(watermark), names)
-        log.info("snapshot done", source=slot.source, slot=slot.slot, epoch=watermark.epoch, lsn=watermark.lsn)
-        return watermark
+        run = self._snapshot_run(watermark)
+        read_source(run, names)
+        log.info("snapshot done", source=slot.source, slot=slot.slot, epoch=watermark.epoch, lsn=run.watermark.lsn)
+        return run.watermark
 
     def read_pending(self, watermark: SlotWatermark) -> SlotWatermark:
-        """Read the pending tables that are fit, through a temporary slot. Where that cannot be done now, they wait and
-        the others are followed."""
+        """Read the eligible pending tables through a temporary slot. If that fails, they wait and the other tables are
+        followed. Returns the durable watermark."""
         pending = self._tables.in_state(PENDING)
-        again = self._around.read_again
-        if not pending or time.monotonic() < again.at:
+        backoff = self._context.snapshot_backoff
+        if not pending or time.monotonic() < backoff.retry_at:
             return watermark
-        again.tried(time.monotonic())
-        reading = self._reading(watermark)
+        backoff.tried(time.monotonic())
+        run = self._snapshot_run(watermark)
         names: Sequence[str] = pending
         try:
             with connect(self._slot.dsn.reveal(), self._slot.where) as connection:
-                look = self._look(connection)
-                names = self._fit(look, pending)
-                self._publish_through(connection, look, names)
+                catalogs = self._check(connection)
+                names = self._eligible(catalogs, pending)
+                self._add_to_publication(connection, catalogs, names)
             if names:
-                read_tables(reading, names)
+                read_tables(run, names)
         except (EnvironmentFault, Transient) as error:
-            if reading.began:
-                raise  # a transaction may have been lost: only the fence tells what is durable
+            if run.publish_attempted:
+                raise  # a transaction may be lost: only the fence shows what is durable
             for name in names:
-                self._tables.waits(name, _not_yet(error, f"{self._slot.where}, table {name}"))
+                self._tables.cannot_read(name, _not_yet(error, f"{self._slot.where}, table {name}"))
         if not self._tables.in_state(PENDING):
-            again.at_once()
-        return reading.stands
+            backoff.reset()
+        return run.watermark
 
-    def _fit(self, look: Look, names: Iterable[str]) -> list[str]:
-        """Of `names`, the tables that can be read now; of the others it is told why they wait."""
-        fit = []
+    def _eligible(self, catalogs: CatalogCheck, names: Iterable[str]) -> list[str]:
+        """Of `names`, the tables that can be read now; the others get a fault."""
+        eligible = []
         for name in names:
             where = f"{self._slot.where}, table {name}"
-            facts = look.facts.get(name)
-            wrong = None if facts is None else unfit(facts, look.server_version)
-            if facts is None:
-                missing = EnvironmentFault(where, "it does not exist", "create it, or correct the pipeline file")
-                self._tables.waits(name, missing)
-            elif wrong is not None:
-                self._tables.waits(name, EnvironmentFault(where, wrong.why, wrong.next_step))
+            fault = eligibility_fault(catalogs.facts.get(name), catalogs.server_version, where)
+            if fault is None:
+                eligible.append(name)
             else:
-                fit.append(name)
-        return fit
+                self._tables.cannot_read(name, fault)
+        return eligible
 
-    def _publish_through(self, connection: Connection, look: Look, names: Iterable[str]) -> None:
-        if look.refusal is not None:
-            raise look.refusal
-        missing = [look.facts[name] for name in names if look.facts[name].published is None]
-        exists = look.publication is not None
+    def _add_to_publication(self, connection: Connection, catalogs: CatalogCheck, names: Iterable[str]) -> None:
+        if catalogs.publication_fault is not None:
+            raise catalogs.publication_fault
+        missing = [catalogs.facts[name] for name in names if catalogs.facts[name].published is None]
+        exists = catalogs.publication is not None
         ensure_publication(connection, self._slot.publication, exists, missing, self._slot.where)
 
-    def _reading(self, watermark: SlotWatermark) -> Reading:
-        return Reading(
+    def _snapshot_run(self, watermark: SlotWatermark) -> SnapshotRun:
+        return SnapshotRun(
             self._slot,
             self._followed(watermark.epoch),
             self._topics,
             self._tables,
-            partial(self._publisher.publish_surely, going_on=partial(self._around.going_on, 0.0)),
-            self._around.settings.batch_bytes_max,
-            self._around.going_on,
+            self._publisher,
+            self._context.settings.batch_bytes_max,
+            self._context.continue_or_stop,
             watermark,
         )
 
     # ── the stream ────────────────────────────────────────────────────────────────────────────────────────────
 
     def stream(self, watermark: SlotWatermark, stop: Stop) -> None:
-        """Follow the slot until `stop`, or until something is to be read whole."""
-        slot, around = self._slot, self._around
+        """Follow the slot until `stop`, or until something must be read as a whole."""
+        slot, context = self._slot, self._context
         with connect(slot.dsn.reveal(), slot.where) as connection:
-            self._judge(self._look(connection), None)
+            self._apply_check(self._check(connection), None)
         followed = self._followed(watermark.epoch)
-        topic_ids = {name: topic.topic_id for name, topic in self._topics.items()}
-        lookups = SourceLookups(slot, self._tables, topic_ids)
-        requests = partial(self._publisher.requests, slot.tables)
-        upkeep = Upkeep(slot, around.settings.watch_interval_s, self._look, requests, around.health)
+        queries = SourceQueries(slot, self._tables, self._topic_ids)
+        read_requests = partial(self._publisher.requests, slot.tables)
+        tasks = PeriodicTasks(slot, context.settings.watch_interval_s, self._check, read_requests, context.health)
         stream = ReplicationStream.start(slot.dsn.reveal(), slot.where, slot.slot, slot.publication, watermark.lsn)
         try:
-            upkeep.start()
-            judged, truncated = self._tables.judged, self._tables.truncated
-            assembler = Assembler(followed, watermark.mark, lookups.shape_of, lookups.read_again, judged, truncated)
+            tasks.start()
+            assembler = Assembler(
+                followed,
+                watermark.mark,
+                queries.shape_of,
+                queries.reread_row,
+                self._tables.apply,
+                self._tables.truncated,
+            )
             log.info("streaming", source=slot.source, slot=slot.slot, epoch=watermark.epoch, lsn=watermark.lsn)
-            around.streaming()
+            context.streaming()
             Streaming(
                 stream,
                 assembler,
-                Confirmation(watermark.mark),
-                lambda batch, marks: self._publish(batch, watermark, marks),
+                partial(self._publish, watermark),
                 self._tables,
-                around.settings,
-                around.turned,
-            ).run(stop, lambda: self._interrupted(upkeep, assembler, watermark.epoch))
+                context.settings,
+                context.report_progress,
+            ).run(stop, lambda: self._interrupted(tasks, assembler, watermark.epoch))
         finally:
-            upkeep.close()
+            tasks.close()
             stream.close()
-            lookups.close()
-            around.health.resolve(around.harm)
+            queries.close()
+            context.health.resolve(context.publication_where)
 
-    def _publish(self, batch: Batch, watermark: SlotWatermark, tables: Marks) -> None:
-        self._publisher.publish(batch.records, watermark.at_mark(batch.mark, now_us()), tables)
+    def _publish(self, start: SlotWatermark, batch: SlotBatch, tables: TableChanges) -> None:
+        self._publisher.publish(batch.records, start.at_mark(batch.mark, now_us()), tables)
 
-    def _interrupted(self, upkeep: Upkeep, assembler: Assembler, epoch: int) -> bool:
-        """Follow what the newest look and the newest requests say; True if something is to be read whole."""
-        look, upkeep.look = upkeep.look, None
-        if look is not None:
-            self._judge(look, assembler)
-        asked, upkeep.requests = upkeep.requests, None
-        if asked is not None and self._tables.asked(asked[1]):
-            self._around.read_again.at_once()
+    def _interrupted(self, tasks: PeriodicTasks, assembler: Assembler, epoch: int) -> bool:
+        """Apply the newest check and the newest requests; True if something must be read as a whole."""
+        catalogs, tasks.catalogs = tasks.catalogs, None
+        if catalogs is not None:
+            self._apply_check(catalogs, assembler)
+        requests, tasks.requests = tasks.requests, None
+        if requests is not None and self._tables.apply_requests(requests.tables):
+            self._context.snapshot_backoff.reset()
         for name in self._slot.tables:
             if self._tables[name].state != FOLLOWED:
                 assembler.drop(name)
-        if asked is not None and asked[0] > epoch:
+        if requests is not None and requests.epoch > epoch:
             return True
-        pending = self._tables.in_state(PENDING)
-        if look is None or time.monotonic() < self._around.read_again.at:
+        if catalogs is None or time.monotonic() < self._context.snapshot_backoff.retry_at:
             return False
-        return any(look.fit(name) for name in pending)
+        return any(catalogs.is_eligible(name) for name in self._tables.in_state(PENDING))
 
-    def _judge(self, look: Look, assembler: Assembler | None) -> None:
-        """Follow a look. `assembler`: of the stream, once there is one."""
-        if look.publication is None:
+    def _apply_check(self, catalogs: CatalogCheck, assembler: Assembler | None) -> None:
+        """Apply a check to the followed tables. `assembler`: None before the stream starts."""
+        where = self._context.publication_where
+        if catalogs.publication is None:
             raise EnvironmentFault(
-                f"{self._slot.where}, publication {self._slot.publication}",
+                where,
                 "it does not exist any more: changes are not sent",
                 f"run `sluice cdc resnapshot {self._slot.source}`",
             )
-        if look.refusal is not None:
-            raise look.refusal
-        if look.harms:
-            self._around.health.fault(self._around.harm, "; ".join(map(str, look.harms)))
+        if catalogs.publication_fault is not None:
+            raise catalogs.publication_fault
+        if catalogs.write_faults:
+            self._context.health.fault(where, "; ".join(map(str, catalogs.write_faults)))
         else:
-            self._around.health.resolve(self._around.harm)
-        for name, seen in look.seen.items():
-            seen_lsn = first_seen(seen.suspicions, self._suspicions.get(name, {}), look.wal_lsn)
-            settled = assembler is not None and all(lsn <= assembler.mark.lsn for lsn in seen_lsn.values())
-            self._suspicions[name] = {} if settled else seen_lsn
-            self._tables.seen(name, seen, caught_up=settled)
+            self._context.health.resolve(where)
+        for name, check in catalogs.checks.items():
+            found_at = first_found_at(check.unexplained, self._unexplained.get(name, {}), catalogs.wal_lsn)
+            caught_up = assembler is not None and all(lsn <= assembler.mark.lsn for lsn in found_at.values())
+            self._unexplained[name] = {} if caught_up else found_at
+            self._tables.apply_check(name, check, caught_up=caught_up)
 
     # ── parts of both ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def _look(self, connection: Connection) -> Look:
-        topics = raw_topics(self._slot, self._around.names, self._admin)
+    def _check(self, connection: Connection) -> CatalogCheck:
+        topics = raw_topics(self._slot, self._context.names, self._admin)
         topic_ids = {name: topic.topic_id for name, topic in topics.items()}
         followed = ((name, self._tables[name].bound) for name in self._tables.in_state(FOLLOWED))
         bounds = {name: bound for name, bound in followed if bound is not None}
-        return look_at(connection, self._slot, self._slot.tables, bounds, topic_ids)
+        return check_catalogs(connection, self._slot, self._slot.tables, bounds, topic_ids)
 
-    def _followed(self, epoch: int) -> Followed:
-        return Followed(
-            source=Source(version("sluice"), self._around.names.raw(self._slot.source, "").rstrip("."), self._database),
+    def _followed(self, epoch: int) -> SlotTargets:
+        prefix = self._context.names.raw(self._slot.source, "").rstrip(".")
+        return SlotTargets(
+            source=EventSource(version("sluice"), prefix, self._database),
             epoch=epoch,
             targets=dict(self._targets()),
-            dead_letter_topic=self._around.names.dlq(INGRESS_CDC),
-            record_bytes_max=self._around.settings.record_bytes_max,
+            dead_letter_topic=self._context.names.dlq(INGRESS_CDC),
+            record_bytes_max=self._context.settings.record_bytes_max,
         )
 
-    def _targets(self) -> Iterator[tuple[int, Target]]:
+    def _targets(self) -> Iterator[tuple[int, TableTarget]]:
         for name in self._tables.in_state(FOLLOWED):
-            mark, topic = self._tables[name], self._topics[name]
-            if mark.bound is not None:
-                yield mark.bound.oid, Target(name, topic.name, topic.partitions, mark.bound.key, mark.since_lsn)
+            table, topic = self._tables[name], self._topics[name]
+            if table.bound is not None:
+                yield table.bound.oid, TableTarget(name, topic.name, topic.partitions, table.bound.key, table.since_lsn)
 
 
 def _not_yet(error: EnvironmentFault | Transient, where: str) -> EnvironmentFault:
@@ -333,5 +291,5 @@ def _not_yet(error: EnvironmentFault | Transient, where: str) -> EnvironmentFaul
     return EnvironmentFault(
         where,
         f"it could not be read yet: {error}",
-        f"it is tried again by itself, within {READ_AGAIN_AFTER_MAX_S / 60:.0f} minutes",
+        f"wait: it is tried again within {SNAPSHOT_RETRY_AFTER_MAX_S / 60:.0f} minutes",
     )

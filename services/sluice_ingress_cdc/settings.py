@@ -12,29 +12,31 @@ from sluice.settings.stage import StageSettings
 
 
 class CdcSettings(StageSettings):
-    """What ingress-cdc is told beside what every stage is."""
+    """The settings of ingress-cdc, in addition to those of every stage."""
 
     linger_s: float = Field(default=0.2, ge=0, description="How long changes are collected for one transaction.")
     feedback_interval_s: float = Field(
-        default=1.0, gt=0, description="How often the source is told how far its log may go."
+        default=1.0, gt=0, description="How often the LSN that the source may discard its log up to is confirmed."
     )
     watermark_interval_s: float = Field(
-        default=5.0, gt=0, description="How often the place in the log is stored while nothing is published."
+        default=5.0, gt=0, description="How often the watermark is stored while nothing is published."
     )
     watch_interval_s: float = Field(
-        default=5.0, gt=0, description="How often followed tables are compared with what their records were made from."
+        default=5.0,
+        gt=0,
+        description="How often the catalogs of a source are checked for changes of its tables.",
     )
     recheck_interval_s: float = Field(
-        default=5.0, gt=0, description="How long to wait before a source that refused is asked again."
+        default=5.0, gt=0, description="How long to wait before a source that refused is tried again."
     )
     record_bytes_max: int = Field(
-        default=8 * 1024 * 1024 - 4_096, gt=0, description="What a raw topic takes of one record."
+        default=8 * 1024 * 1024 - 4_096, gt=0, description="The largest record that a raw topic takes."
     )
 
 
 @dataclass(frozen=True, slots=True)
 class SlotSettings:
-    """One source that is followed through one slot. `publication_is_ours`: the pipeline file names no other."""
+    """One source and its slot. `publication_is_ours`: the pipeline file names no publication."""
 
     source: str
     dsn: Secret
@@ -50,7 +52,7 @@ class SlotSettings:
 
 
 def slots_of(pipeline: Pipeline) -> list[SlotSettings]:
-    """The slots that `pipeline` follows; slot and publication are called `sluice_<prefix><pipeline>_<source>`."""
+    """The slots that `pipeline` follows."""
     return [
         SlotSettings(
             source=name,

@@ -1,25 +1,29 @@
-"""What to do with a slot at a start: go on, begin anew, or refuse. A pure function of the watermark and of what the
-source shows. What becomes of each table is `judgement`'s.
+"""What to do with a slot at a start: resume, read the whole source, or refuse. What becomes of each table is decided in
+`table_changes`.
 
-A slot that was dropped and created again begins later than we stopped and says nothing of the rows between: Postgres
-reports no error. So nothing is taken on trust; in doubt the stage refuses and names the command that repairs.
+A slot that was dropped and created again starts later than our watermark and does not have the changes in between:
+Postgres reports no error. So the stage compares the source with the watermark; in doubt it refuses and names the
+command that repairs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from sluice.cdc.lsn import format_lsn
-from sluice.cdc.slot_watermark import SlotWatermark
-from sluice.cdc.slots import SlotState, SourceIdentity
+from sluice.cdc.connection import connect
+from sluice.cdc.slots import SlotState, SourceIdentity, format_lsn, identify, slot_state, wal_end
+from sluice.cdc.table_facts import publication_facts
+from sluice.cdc.watermarks import SlotWatermark
 from sluice.errors import EnvironmentFault
+from sluice.kafka import KafkaSettings, LogReader
+from sluice_ingress_cdc.catalog_check import RawTopic
+from sluice_ingress_cdc.settings import SlotSettings
 
 
-class Observed(NamedTuple):
-    """The source as it stands. `raw_is_empty` matters, and is asked, only where there is no watermark.
-
-    `tables`: how many the pipeline follows.
-    """
+class SourceState(NamedTuple):
+    """The source at a start. `tables`: the number of followed tables. `raw_is_empty` is read, and used, only if there
+    is no watermark."""
 
     source: str
     slot_name: str
@@ -31,78 +35,93 @@ class Observed(NamedTuple):
     raw_is_empty: bool
 
 
-class Resume(NamedTuple):
-    """Go on from the watermark."""
-
-    watermark: SlotWatermark
-
-
-class Begin(NamedTuple):
+class FullSnapshot(NamedTuple):
     """Drop the slot if there is one, create it, read all tables as `epoch`."""
 
     epoch: int
 
 
-def decide(stored: SlotWatermark | None, requested_epoch: int, seen: Observed) -> Resume | Begin:
-    """The plan. Raises EnvironmentFault naming source, slot, LSNs and the repair when going on would lose changes."""
+def read_source_state(
+    slot: SlotSettings, topics: Mapping[str, RawTopic], kafka: KafkaSettings, *, first_start: bool
+) -> SourceState:
+    """Raises EnvironmentFault for a server or slot that cannot be followed, Transient if the server does not answer."""
+    where, dsn = slot.where, slot.dsn.reveal()
+    with connect(dsn, where, replication=True) as replication:
+        identity = identify(replication, where)
+    with connect(dsn, where) as connection:
+        return SourceState(
+            source=slot.source,
+            slot_name=slot.slot,
+            identity=identity,
+            slot=slot_state(connection, slot.slot, where),
+            wal_end=wal_end(connection, where),
+            has_publication=publication_facts(connection, slot.publication, where) is not None,
+            tables=len(slot.tables),
+            raw_is_empty=not first_start or _all_empty(kafka, topics),
+        )
+
+
+def plan_start(stored: SlotWatermark | None, requested_epoch: int, source: SourceState) -> SlotWatermark | FullSnapshot:
+    """The watermark to resume from, or a full snapshot. A pure function.
+
+    Raises EnvironmentFault naming source, slot, LSNs and the repair if changes would be lost.
+    """
     if stored is None:
-        return _first_start(requested_epoch, seen)
+        return _first_start(requested_epoch, source)
     if requested_epoch > stored.epoch:
-        return Begin(requested_epoch)
+        return FullSnapshot(requested_epoch)
     if not stored.lsn:
-        # The epoch was raised and the process ended before the slot was made: nothing of it is published.
-        return Begin(stored.epoch)
-    why = _why_not_resume(stored, seen)
+        # The epoch was raised, and the process ended before it created the slot: nothing of the epoch is published.
+        return FullSnapshot(stored.epoch)
+    why = _why_not_resume(stored, source)
     if why is not None:
-        raise _refusal(seen, why)
-    return Resume(stored)
+        raise EnvironmentFault(
+            f"source {source.source}, slot {source.slot_name}",
+            why,
+            f"run `sluice cdc resnapshot {source.source}`: it reads all {source.tables} tables of the source again, "
+            "through a new slot; an unchanged row is not written again, and a deleted row is retracted",
+        )
+    return stored
 
 
-def _first_start(requested_epoch: int, seen: Observed) -> Begin:
-    if seen.raw_is_empty or requested_epoch:
-        # A slot of our name beside empty topics guards nothing that anybody published: it is made anew.
-        return Begin(max(requested_epoch, 1))
+def _first_start(requested_epoch: int, source: SourceState) -> FullSnapshot:
+    if source.raw_is_empty or requested_epoch:
+        # The raw topics are empty: a slot of our name keeps no change of a published record, and is created again.
+        return FullSnapshot(max(requested_epoch, 1))
     raise EnvironmentFault(
-        _where(seen),
-        "there is no watermark, and the raw topics hold records: their epochs are unknown",
-        f"run `sluice cdc resnapshot {seen.source} --epoch N` with N above every epoch in those topics",
+        f"source {source.source}, slot {source.slot_name}",
+        "there is no watermark, and the raw topics contain records: their epochs are unknown",
+        f"run `sluice cdc resnapshot {source.source} --epoch N` with N above every epoch in those topics",
     )
 
 
-def _why_not_resume(stored: SlotWatermark, seen: Observed) -> str | None:
-    ours = format_lsn(stored.lsn)
-    identity, slot = seen.identity, seen.slot
+def _why_not_resume(stored: SlotWatermark, source: SourceState) -> str | None:
+    published = f"everything up to {format_lsn(stored.lsn)} is published"
+    identity, slot = source.identity, source.slot
     if (stored.system_id, stored.timeline) != (identity.system_id, identity.timeline):
         return (
             f"this is system {identity.system_id}, timeline {identity.timeline}; "
-            f"followed so far was system {stored.system_id}, timeline {stored.timeline}"
+            f"the watermark is of system {stored.system_id}, timeline {stored.timeline}"
         )
-    if stored.slot != seen.slot_name:
-        return f"followed so far was slot {stored.slot}"
+    if stored.slot != source.slot_name:
+        return f"the watermark is of slot {stored.slot}"
     if slot is None:
-        return f"the slot does not exist any more; published is everything up to {ours}"
+        return f"the slot does not exist any more; {published}"
     if slot.lost:
-        return f"the server has thrown away log that the slot needs; published is everything up to {ours}"
+        return f"the server has removed log that the slot needs; {published}"
     if slot.confirmed_flush_lsn > stored.lsn:
         return (
-            f"the slot begins at {format_lsn(slot.confirmed_flush_lsn)}, published is everything up to {ours}: "
-            "it was created again or moved, and what lies between would be lost"
+            f"the slot starts at {format_lsn(slot.confirmed_flush_lsn)}, and {published}: "
+            "it was created again or moved, and the changes in between would be lost"
         )
-    if seen.wal_end < stored.lsn:
-        return f"the source's log ends at {format_lsn(seen.wal_end)}, published is up to {ours}: it was set back"
-    if not seen.has_publication:
+    if source.wal_end < stored.lsn:
+        return f"the source's log ends at {format_lsn(source.wal_end)}, and {published}: the source was set back"
+    if not source.has_publication:
         return "the publication does not exist any more: changes since then were not sent"
     return None
 
 
-def _where(seen: Observed) -> str:
-    return f"source {seen.source}, slot {seen.slot_name}"
-
-
-def _refusal(seen: Observed, why: str) -> EnvironmentFault:
-    return EnvironmentFault(
-        _where(seen),
-        why,
-        f"run `sluice cdc resnapshot {seen.source}`: it reads all {seen.tables} tables of the source again, "
-        "through a new slot; what is as it was is not written again, and what is gone is retracted",
-    )
+def _all_empty(kafka: KafkaSettings, topics: Mapping[str, RawTopic]) -> bool:
+    with LogReader(kafka) as reader:
+        ends = reader.ends([(t.name, p) for t in topics.values() for p in range(t.partitions)])
+    return not any(ends.values())

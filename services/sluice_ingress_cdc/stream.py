@@ -1,7 +1,7 @@
-"""Streaming: the slot's frames into the assembler, its batches to Kafka, what is durable confirmed to Postgres.
+"""Streaming: the slot's frames into the assembler, its batches to Kafka, durable LSNs confirmed to Postgres.
 
-One thread reads and answers the server; another publishes, so that the server hears from us while a Kafka transaction
-is under way, and the next batch is gathered meanwhile. At most two batches are held: one under way, one gathered.
+One thread reads and answers the server; another publishes. So the server receives feedback during a Kafka transaction,
+and the next batch is collected meanwhile. Memory contains at most two batches: one under way, one collected.
 """
 
 from __future__ import annotations
@@ -14,74 +14,73 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from sluice.cdc.replication import Keepalive, ReplicationStream
 from sluice.stage.signals import Stop
-from sluice_ingress_cdc.assembler import Assembler, Batch
-from sluice_ingress_cdc.confirmation import Confirmation
+from sluice_ingress_cdc.assembler import Assembler, SlotBatch
 from sluice_ingress_cdc.settings import CdcSettings
-from sluice_ingress_cdc.tables import Marks, Tables
+from sluice_ingress_cdc.tables import FollowedTables, TableChanges
 
 # A batch waits this many lingers for the end of a transaction, so that small transactions are rarely split.
 _LINGERS_WITHIN_TRANSACTION = 5
-# A server that asks (it is shutting down, or about to give us up) gets its place confirmed sooner, though not at once
-# again and again: each time is a Kafka transaction.
-_ASKED_INTERVAL_S = 0.5
+# A server requests a reply when it shuts down or is about to end the connection: then its LSN is confirmed sooner. Not
+# at once, however: each confirmation needs a Kafka transaction.
+_REPLY_INTERVAL_S = 0.5
 
 
 class Streaming:
-    """Runs until stopped or until an error; the caller then begins anew behind the fence.
+    """Runs until stopped or until an error; the caller then starts again behind the fence.
 
-    `publish` returns when the batch and the watermarks that hold its mark and what changed of the tables are committed.
-    `turned` is called at least once a second: the loop is alive.
+    `publish` returns when the batch, its mark and the tables' changed watermarks are committed. `report_progress` is
+    called at least once a second.
     """
 
     def __init__(
         self,
         stream: ReplicationStream,
         assembler: Assembler,
-        confirmation: Confirmation,
-        publish: Callable[[Batch, Marks], None],
-        tables: Tables,
+        publish: Callable[[SlotBatch, TableChanges], None],
+        tables: FollowedTables,
         settings: CdcSettings,
-        turned: Callable[[], None],
+        report_progress: Callable[[], None],
     ) -> None:
         self._stream = stream
         self._assembler = assembler
-        self._confirmation = confirmation
+        self._confirmable_lsn = assembler.complete_lsn
         self._publish = publish
         self._tables = tables
         self._settings = settings
-        self._turned = turned
-        self._under_way: tuple[Future[None], Batch] | None = None
-        self._gathered_since: float | None = None
+        self._report_progress = report_progress
+        self._under_way: tuple[Future[None], SlotBatch] | None = None
+        self._collecting_since: float | None = None
         self._published_at = time.monotonic()
-        self._answer_due_at = 0.0
-        self._asked = False
+        self._feedback_due_at = 0.0
+        self._reply_requested = False
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
 
     def run(self, stop: Stop, interrupted: Callable[[], bool]) -> None:
-        """Returns when `stop` is requested or `interrupted`, asked once a turn, says so, with what was under way
-        finished."""
+        """Returns when `stop` is requested or `interrupted()`, called in each turn, is true; the batch under way is
+        finished first."""
         with ThreadPoolExecutor(1, thread_name_prefix="publish") as publisher:
             try:
                 while not stop.requested and not interrupted():
                     self._turn(publisher)
                 self._settle()
             finally:
-                # The publisher must be done before anybody fences: leaving the block waits for it, at most for as
-                # long as a Kafka transaction may take.
+                # The publisher must end before any process fences: leaving the block waits for it, at most for the
+                # time that a Kafka transaction may take.
                 publisher.shutdown(wait=True)
                 self._wake_read.close()
                 self._wake_write.close()
 
     def _turn(self, publisher: ThreadPoolExecutor) -> None:
-        self._turned()
-        self._collect()
+        self._report_progress()
+        self._finish_batch()
         drained = self._read() if self._has_room else True
         now = time.monotonic()
         if self._under_way is None and self._due(now):
             self._hand_over(publisher, now)
-        if now >= self._answer_due_at:
-            self._answer(now)
+        if now >= self._feedback_due_at:
+            self._stream.confirm(self._confirmable_lsn, reading=self._has_room)
+            self._feedback_due_at = now + self._settings.feedback_interval_s
         if drained:
             self._wait()
 
@@ -92,28 +91,28 @@ class Streaming:
         return self._assembler.bytes < (bytes_max + bytes_max // 8 if self._assembler.in_transaction else bytes_max)
 
     def _read(self) -> bool:
-        """Feed what has arrived; False if there may be more that no socket would tell of."""
+        """Feed the frames that have arrived; False if more of them may be in libpq's buffer, which no socket shows."""
         for frame in self._stream.frames():
             if isinstance(frame, Keepalive):
                 self._assembler.idle(frame.wal_end)
                 if frame.reply_requested:
-                    self._asked, self._answer_due_at = True, 0.0
+                    self._reply_requested, self._feedback_due_at = True, 0.0
                 continue
             self._assembler.feed(frame.payload, frame.lsn)
             if not self._has_room:
                 return False
-        if self._gathered_since is None and self._assembler.has_records:
-            self._gathered_since = time.monotonic()
+        if self._collecting_since is None and self._assembler.has_records:
+            self._collecting_since = time.monotonic()
         return True
 
     def _due(self, now: float) -> bool:
         if self._assembler.has_records:
             lingers = _LINGERS_WITHIN_TRANSACTION if self._assembler.in_transaction else 1
-            waited_s = now - (self._gathered_since or now)
+            waited_s = now - (self._collecting_since or now)
             return not self._has_room or waited_s >= self._settings.linger_s * lingers
         if self._tables.changed:
             return True
-        interval_s = _ASKED_INTERVAL_S if self._asked else self._settings.watermark_interval_s
+        interval_s = _REPLY_INTERVAL_S if self._reply_requested else self._settings.watermark_interval_s
         return self._assembler.moved and now - self._published_at >= interval_s
 
     def _hand_over(self, publisher: ThreadPoolExecutor, now: float) -> None:
@@ -121,37 +120,34 @@ class Streaming:
         future = publisher.submit(self._publish, batch, self._tables.take_changes())
         future.add_done_callback(lambda _: self._wake_write.send(b"."))
         self._under_way = (future, batch)
-        self._gathered_since = None
+        self._collecting_since = None
         self._published_at = now
-        self._asked = False
+        self._reply_requested = False
 
-    def _collect(self) -> None:
-        """If the batch under way is committed, confirm its mark. Its error, if there was one, is raised here."""
+    def _finish_batch(self) -> None:
+        """If the batch under way is committed, make its LSN confirmable. Raises the error of its publication."""
         if self._under_way is None or not self._under_way[0].done():
             return
         future, batch = self._under_way
         self._under_way = None
         future.result()
-        self._confirmation.committed(batch.mark, batch.complete_lsn)
-        self._answer_due_at = 0.0
-
-    def _answer(self, now: float) -> None:
-        self._stream.confirm(self._confirmation.lsn, reading=self._has_room)
-        self._answer_due_at = now + self._settings.feedback_interval_s
+        self._confirmable_lsn = batch.complete_lsn
+        self._feedback_due_at = 0.0
 
     def _settle(self) -> None:
-        """Wait for the batch under way and confirm it, if it ends in time; what was gathered will be sent again."""
+        """Wait for the batch under way, with a deadline, and confirm it. The batch that is collected will be sent
+        again."""
         if self._under_way is not None:
             wait([self._under_way[0]], timeout=2 * self._settings.kafka.transaction_timeout_ms / 1000)
-            self._collect()
-        self._stream.confirm(self._confirmation.lsn)
+            self._finish_batch()
+        self._stream.confirm(self._confirmable_lsn)
 
     def _wait(self) -> None:
         """Until the server sends, a publication ends, or something falls due."""
         now = time.monotonic()
-        timeout_s = min(self._answer_due_at - now, 1.0)
-        if self._under_way is None and self._gathered_since is not None:
-            timeout_s = min(timeout_s, self._gathered_since + self._settings.linger_s - now)
+        timeout_s = min(self._feedback_due_at - now, 1.0)
+        if self._under_way is None and self._collecting_since is not None:
+            timeout_s = min(timeout_s, self._collecting_since + self._settings.linger_s - now)
         sockets: list[int | socket.socket] = [self._wake_read]
         if self._has_room:
             sockets.append(self._stream.socket)

@@ -1,4 +1,4 @@
-"""Runs one follower per source, each on a thread, until a signal or a bug; tells the process's health."""
+"""Runs one follower per source, each on a thread, until a signal or a bug; reports the progress of the process."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def supervise(followers: Sequence[Follower], health: Health, stop: Stop) -> int:
         running = [threads.submit(follower.run, stop) for follower in followers]
         try:
             while not stop.wait(0.5) and not _ended(running):
-                # One source that hangs is a process that hangs.
-                if not [one for one in followers if _hangs(one, health)]:
+                # If one follower hangs, the process reports no progress.
+                if not [follower for follower in followers if _hangs(follower, health)]:
                     health.progress()
         finally:
             stop.request()
@@ -36,9 +36,9 @@ def supervise(followers: Sequence[Follower], health: Health, stop: Stop) -> int:
 
 
 def _hangs(follower: Follower, health: Health) -> bool:
-    """Whether it has made no progress for too long, which is a fault as long as it lasts."""
+    """Whether it has made no progress for too long; then that is a fault."""
     about = f"loop of {follower.where}"
-    if time.monotonic() - follower.turned_at < STALLED_AFTER_S:
+    if time.monotonic() - follower.progress_at < STALLED_AFTER_S:
         health.resolve(about)
         return False
     health.fault(about, f"no progress for {STALLED_AFTER_S:.0f} s: its thread hangs. Next: start the stage again")

@@ -18,12 +18,12 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import NewTopic
 from psycopg import conninfo
 
-from sluice.cdc.lsn import parse_lsn
-from sluice.cdc.slot_watermark import (
+from sluice.cdc.slots import parse_lsn
+from sluice.cdc.watermarks import (
     FOLLOWED,
     SlotWatermark,
     SourceWatermarks,
-    TableMark,
+    TableWatermark,
     source_watermarks,
     watermark_key,
 )
@@ -180,9 +180,9 @@ class Source:
     def watermark(self) -> SlotWatermark | None:
         return self.watermarks().slot
 
-    def mark(self, table: str) -> TableMark:
+    def mark(self, table: str) -> TableWatermark:
         """The table's watermark; a pending one if it has none."""
-        return self.watermarks().tables.get(f"public.{table}", TableMark())
+        return self.watermarks().tables.get(f"public.{table}", TableWatermark())
 
     def confirmed_lsn(self) -> int:
         query = "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = %s"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from struct import pack
 
-from sluice.cdc.pgoutput import UNCHANGED, Column, Relation, Row
+from sluice.cdc.pgoutput import UNCHANGED, Relation, RelationColumn, Row
 
 POSTGRES_EPOCH_US = 946_684_800_000_000
 
@@ -59,7 +59,7 @@ def row(values: Row) -> bytes:
 
 def table(oid: int, name: str, columns: Sequence[tuple[str, int]], key: Sequence[str], identity: str = "d") -> Relation:
     """A relation of schema `public`, with its identity columns marked as Postgres would."""
-    shape = tuple(Column(n, type_oid, -1, identity == "f" or n in key) for n, type_oid in columns)
+    shape = tuple(RelationColumn(n, type_oid, -1, identity == "f" or n in key) for n, type_oid in columns)
     return Relation(oid, "public", name, identity, shape)
 
 

@@ -56,7 +56,7 @@ class Outcome(Enum):
 
     EQUAL = "followed, nothing to do"
     FAULT = "followed, with a fault"
-    HELD = "held"
+    BLOCKED = "blocked"
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Deed:
     mend: str = ""
 
 
-EQUAL, FAULT, HELD = Outcome.EQUAL, Outcome.FAULT, Outcome.HELD
+EQUAL, FAULT, BLOCKED = Outcome.EQUAL, Outcome.FAULT, Outcome.BLOCKED
 
 _COLUMNS = "Columns"
 _TYPES = "Types of columns"
@@ -244,7 +244,7 @@ DEEDS = [
         _TYPES,
         "a value of an enum in the primary key is renamed",
         "ALTER TYPE {t}_kind RENAME VALUE 'a' TO 'x'; UPDATE {t} SET n = 7 WHERE id = 'x'",
-        HELD,
+        BLOCKED,
         "type of its primary key column id",
         setup="CREATE TYPE {t}_kind AS ENUM ('a', 'b'); CREATE TABLE {t} (id {t}_kind PRIMARY KEY, n int); "
         "INSERT INTO {t} VALUES ('a', 1), ('b', 2)",
@@ -286,7 +286,7 @@ DEEDS = [
         _KEYS,
         "another column becomes the primary key",
         "ALTER TABLE {t} DROP CONSTRAINT {t}_pkey, ADD PRIMARY KEY (code)",
-        HELD,
+        BLOCKED,
         "primary key",
         setup=CODED,
     ),
@@ -294,7 +294,7 @@ DEEDS = [
         _KEYS,
         "the primary key gets a second column",
         "ALTER TABLE {t} DROP CONSTRAINT {t}_pkey, ADD PRIMARY KEY (id, code)",
-        HELD,
+        BLOCKED,
         "primary key",
         setup=CODED,
     ),
@@ -302,7 +302,7 @@ DEEDS = [
         _KEYS,
         "the primary key's column is renamed",
         "ALTER TABLE {t} RENAME id TO ident",
-        HELD,
+        BLOCKED,
         "primary key",
         writes="UPDATE {t} SET n = 5 WHERE ident = 1",
     ),
@@ -310,7 +310,7 @@ DEEDS = [
         _KEYS,
         "the primary key is dropped",
         "ALTER TABLE {t} DROP CONSTRAINT {t}_pkey",
-        HELD,
+        BLOCKED,
         "no primary key",
         mend="ALTER TABLE {t} ADD PRIMARY KEY (id)",
     ),
@@ -318,7 +318,7 @@ DEEDS = [
         _KEYS,
         "the primary key is made deferrable",
         "ALTER TABLE {t} DROP CONSTRAINT {t}_pkey, ADD PRIMARY KEY (id) DEFERRABLE",
-        HELD,
+        BLOCKED,
         "DEFERRABLE",
         mend="ALTER TABLE {t} REPLICA IDENTITY FULL",
     ),
@@ -327,7 +327,7 @@ DEEDS = [
         _KEYS,
         "REPLICA IDENTITY NOTHING",
         "ALTER TABLE {t} REPLICA IDENTITY NOTHING",
-        HELD,
+        BLOCKED,
         "NOTHING",
         mend="ALTER TABLE {t} REPLICA IDENTITY DEFAULT",
     ),
@@ -335,7 +335,7 @@ DEEDS = [
         _KEYS,
         "REPLICA IDENTITY USING INDEX of another column",
         "ALTER TABLE {t} REPLICA IDENTITY USING INDEX {t}_code_key",
-        HELD,
+        BLOCKED,
         "REPLICA IDENTITY",
         setup=CODED,
         mend="ALTER TABLE {t} REPLICA IDENTITY DEFAULT",
@@ -351,8 +351,8 @@ DEEDS = [
         _KEYS,
         "the index of the REPLICA IDENTITY is dropped",
         "DROP INDEX {t}_both",
-        HELD,
-        "index of its REPLICA IDENTITY is gone",
+        BLOCKED,
+        "index of its REPLICA IDENTITY was dropped",
         setup=CODED
         + "; CREATE UNIQUE INDEX {t}_both ON {t} (code, id); ALTER TABLE {t} REPLICA IDENTITY USING INDEX {t}_both",
         mend="ALTER TABLE {t} REPLICA IDENTITY DEFAULT",
@@ -361,7 +361,7 @@ DEEDS = [
         _KEYS,
         "REPLICA IDENTITY FULL beside a generated column",
         "ALTER TABLE {t} REPLICA IDENTITY FULL",
-        HELD,
+        BLOCKED,
         "c, which is not published",
         setup=PLAIN + "; ALTER TABLE {t} ADD c int GENERATED ALWAYS AS (n * 2) STORED",
         mend="ALTER TABLE {t} REPLICA IDENTITY DEFAULT",
@@ -388,7 +388,7 @@ DEEDS = [
         _TABLES,
         "the table is renamed",
         "ALTER TABLE {t} RENAME TO {t}_old",
-        HELD,
+        BLOCKED,
         "called public.{t}_old now",
         writes="UPDATE {t}_old SET n = 7 WHERE id = 1",
         mend="ALTER TABLE {t}_old RENAME TO {t}",
@@ -398,28 +398,28 @@ DEEDS = [
         "the table is swapped by rename",
         "CREATE TABLE {t}_new (LIKE {t} INCLUDING ALL); INSERT INTO {t}_new SELECT * FROM {t} WHERE id > 1; "
         "BEGIN; ALTER TABLE {t} RENAME TO {t}_old; ALTER TABLE {t}_new RENAME TO {t}; COMMIT",
-        HELD,
+        BLOCKED,
         "another table has its name now",
     ),
     Deed(
         _TABLES,
         "the table is dropped and made again",
         f"BEGIN; DROP TABLE {{t}}; {PLAIN}; COMMIT",
-        HELD,
+        BLOCKED,
         "another table has its name now",
     ),
     Deed(
         _TABLES,
         "the table is dropped, made again and added to the publication",
         f"BEGIN; DROP TABLE {{t}}; {PLAIN}; ALTER PUBLICATION {{publication}} ADD TABLE {{t}}; COMMIT",
-        HELD,
+        BLOCKED,
         "another table has its name now",
     ),
     Deed(
         _TABLES,
         "the table is dropped",
         "DROP TABLE {t}",
-        HELD,
+        BLOCKED,
         "does not exist any more",
         writes=NO_WRITES,
         mend=PLAIN,
@@ -428,7 +428,7 @@ DEEDS = [
         _TABLES,
         "the table moves to another schema",
         "CREATE SCHEMA {t}_s; ALTER TABLE {t} SET SCHEMA {t}_s",
-        HELD,
+        BLOCKED,
         "called {t}_s.{t} now",
         writes="UPDATE {t}_s.{t} SET n = 7 WHERE id = 1",
         mend="ALTER TABLE {t}_s.{t} SET SCHEMA public",
@@ -451,7 +451,7 @@ DEEDS = [
         _PUBLICATION,
         "the table is taken out",
         "ALTER PUBLICATION {publication} DROP TABLE {t}",
-        HELD,
+        BLOCKED,
         "publication lacks it",
     ),
     Deed(
@@ -480,7 +480,7 @@ DEEDS = [
         _PUBLICATION,
         "a row filter on a column outside of the replica identity is put on it",
         f"BEGIN; {AGAIN} WHERE (n > 1); COMMIT",
-        HELD,
+        BLOCKED,
         "row filter uses column n",
     ),
     Deed(
@@ -489,7 +489,7 @@ DEEDS = [
         "CREATE TABLE {t}_root (LIKE {t} INCLUDING ALL) PARTITION BY RANGE (id); "
         "ALTER TABLE {t}_root ATTACH PARTITION {t} FOR VALUES FROM (0) TO (1000); "
         "ALTER PUBLICATION {publication} ADD TABLE {t}_root",
-        HELD,
+        BLOCKED,
         "is a partition of public.{t}_root",
         mend="ALTER PUBLICATION {publication} DROP TABLE {t}_root",
     ),
@@ -588,7 +588,7 @@ DEEDS = [
         _PARTITIONS,
         "REPLICA IDENTITY NOTHING on one partition",
         "ALTER TABLE {t}_a REPLICA IDENTITY NOTHING",
-        HELD,
+        BLOCKED,
         "{t}_a is published",
         setup=PARTED,
         mend="ALTER TABLE {t}_a REPLICA IDENTITY DEFAULT",

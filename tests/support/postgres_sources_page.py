@@ -24,11 +24,11 @@ go on.
 |---|---|
 | followed, nothing to do | every change is published, and the records amount to the table |
 | followed, with a fault | every change is published and right; rows that changed without an event are stale |
-| held | nothing of the table is published any more: what would be could be wrong |
+| blocked | nothing of the table is published any more: what would be could be wrong |
 | pending | the table is to be read whole, and is as soon as it can be |
 
-A fault, a held and a pending table stand in `sluice lag` and `/readyz` with the reason and the command that makes the
-table whole, until that is done (the metric `sluice_cdc_table` shows the state alone):
+A fault, a blocked and a pending table stand in `sluice lag` and `/readyz` with the reason and the command that makes the
+table whole, until that is done (the metric `sluice_cdc_table` shows the state alone, and calls a blocked table `held`):
 
 ```sh
 sluice cdc resnapshot SOURCE --table SCHEMA.TABLE

@@ -1,4 +1,4 @@
-"""What a raw topic of a followed table amounts to, and what the table holds: both as JSON rows by key."""
+"""The rows that a raw topic of a followed table represents, and the rows of the table: both as JSON by key."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 from sluice import json_text
 from sluice.cdc.connection import connect
-from sluice.cdc.debezium import Moment, TableEvents
-from sluice.cdc.debezium import Source as EventSource
+from sluice.cdc.debezium import EventSource, TableEvents, TransactionInfo
+from sluice.cdc.pgoutput import Row
 from sluice.cdc.publication import load_types
 from sluice.cdc.table_facts import table_facts
 from sluice.kafka.record import Record
@@ -19,7 +19,7 @@ Rows = dict[str, dict[str, Any]]
 
 
 def rows_published(source: Source, table: str) -> Rows:
-    """As the mapper would complete them: newest position by key, sweeps applied, left-out values carried by name."""
+    """As the mapper completes them: newest position by key, sweeps applied, left-out values carried over by name."""
     records = sorted(source.raw(table), key=lambda r: (r.position, r.value is None))
     swept = max((r.position for r in records if r.is_sweep), default=None)
     rows: Rows = {}
@@ -52,14 +52,15 @@ def rows_stored(source: Source, table: str) -> Rows:
         assert result is not None
         rows: Rows = {}
         for i in range(result.ntuples):
-            change = events.read([result.get_value(i, j) for j in range(result.nfields)], Moment(0, None, None), 0)
+            row: Row = [result.get_value(i, j) for j in range(result.nfields)]
+            change = events.snapshot_row(row, TransactionInfo(0, None, None), 0)
             after = json_text.decode(change.value or b"")["after"]
             rows[change.key.decode()] = {c: v for c, v in after.items() if v is not None}
     return rows
 
 
 def equal(source: Source, *tables: str) -> bool:
-    """Whether what is published amounts to each of the tables."""
+    """Whether the published rows of each table equal its rows."""
     return all(rows_published(source, table) == rows_stored(source, table) for table in tables)
 
 

@@ -1,18 +1,18 @@
-"""A Postgres slot that answers like the real one, without a server: transactions in commit order, resent on demand."""
+"""A simulated Postgres slot: transactions in commit order, resent after a restart as a server does."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from sluice.cdc.debezium import Again, Source
+from sluice.cdc.debezium import EventSource, NoRow
 from sluice.cdc.pgoutput import Row
-from sluice_ingress_cdc.assembler import Assembler, Followed, Shape, Target
-from sluice_ingress_cdc.confirmation import Confirmation
-from sluice_ingress_cdc.judgement import Verdict
+from sluice_ingress_cdc.assembler import Assembler, TableShape
+from sluice_ingress_cdc.records import SlotTargets, TableTarget
+from sluice_ingress_cdc.table_changes import TableVerdict
 from support import pgoutput_wire as wire
 
-from sluice.cdc.slot_watermark import Mark  # isort: skip
+from sluice.cdc.watermarks import Mark  # isort: skip
 
 EPOCH = 3
 START = Mark(0, 0)
@@ -22,11 +22,11 @@ MOVE = wire.table(2, "move", COLUMNS, ["id"])
 UNFOLLOWED = wire.table(3, "audit", COLUMNS, ["id"])
 SHAPES = [wire.relation(r) for r in (EMPLOYEE, MOVE, UNFOLLOWED)]
 
-FOLLOWED = Followed(
-    source=Source("0", "raw.erp", "erp"),
+FOLLOWED = SlotTargets(
+    source=EventSource("0", "raw.erp", "erp"),
     epoch=EPOCH,
     targets={
-        oid: Target(f"public.{name}", f"raw.erp.public.{name}", 2, ("id",))
+        oid: TableTarget(f"public.{name}", f"raw.erp.public.{name}", 2, ("id",))
         for oid, name in ((1, "employee"), (2, "move"))
     },
     dead_letter_topic="dlq.ingress-cdc",
@@ -34,21 +34,23 @@ FOLLOWED = Followed(
 )
 
 
-def no_rows(*_: object) -> Row | Again:
-    return Again.GONE
+def no_rows(*_: object) -> Row | NoRow:
+    return NoRow.DELETED
 
 
-def no_verdict(stream: str, verdict: Verdict) -> None:
+def no_verdict(stream: str, verdict: TableVerdict) -> None:
     raise AssertionError(f"{stream}: {verdict}")
 
 
 def assembler(
     mark: Mark = START,
-    followed: Followed = FOLLOWED,
-    judged: Callable[[str, Verdict], None] = no_verdict,
-    truncated: Callable[[str, int], None] = lambda stream, xid: None,
+    followed: SlotTargets = FOLLOWED,
+    on_verdict: Callable[[str, TableVerdict], None] = no_verdict,
+    on_truncate: Callable[[str, int], None] = lambda stream, xid: None,
 ) -> Assembler:
-    return Assembler(followed, mark, lambda stream, relation: Shape({}, frozenset()), no_rows, judged, truncated)
+    return Assembler(
+        followed, mark, lambda stream, relation: TableShape({}, frozenset()), no_rows, on_verdict, on_truncate
+    )
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Transaction:
 
 @dataclass
 class Slot:
-    """`sent_from` yields what the server sends to one who starts at an LSN; `confirm` as the server keeps it."""
+    """`sent_from` yields what the server sends from a start LSN on; `confirmed` is the LSN that the server stores."""
 
     transactions: Sequence[Transaction]
     confirmed: int = 0
@@ -80,8 +82,8 @@ class Slot:
         return self.spans[-1][1] if self.spans else 100
 
     def sent_from(self, start: int) -> Iterator[tuple[bytes, int]]:
-        """Payloads with their LSN; (b"", wal end) stands for a keepalive. Whoever starts late skips whole transactions:
-        those whose commit record begins below the start are not sent."""
+        """Payloads with their LSN; (b"", wal end) is a keepalive. A transaction whose commit record is below the start
+        is not sent."""
         start = max(start, self.confirmed)
         yield b"", start
         shown = False
@@ -93,7 +95,7 @@ class Slot:
                 yield from ((shape, 0) for shape in SHAPES)
                 shown = True
             for number, event in enumerate(transaction.events):
-                # Within a transaction the server's place is still below its commit record.
+                # Within a transaction the server's WAL end is still below its commit record.
                 yield b"", max(start, final - 1)
                 yield event, final - len(transaction.events) + number
             yield wire.commit(final, end), final
@@ -102,12 +104,13 @@ class Slot:
 
 @dataclass
 class Broker:
-    """What is durable in Kafka: records and mark together, or neither."""
+    """The durable state in Kafka: records and mark together, or neither."""
 
     mark: Mark = START
     published: list[tuple[str, bytes | None, bool, bytes]] = field(default_factory=list)
 
-    def commit(self, made: Assembler) -> tuple[Mark, int]:
+    def commit(self, made: Assembler) -> int:
+        """Publish the next batch; the LSN that may be confirmed now."""
         batch = made.take()
         for record in batch.records:
             position = dict(record.headers)["sluice-position"]
@@ -115,18 +118,18 @@ class Broker:
         assert batch.mark >= self.mark
         assert batch.mark >= Mark(batch.complete_lsn, 0)
         self.mark = batch.mark
-        return batch.mark, batch.complete_lsn
+        return batch.complete_lsn
 
 
 def publish_everything(slot: Slot, broker: Broker, next_step: Callable[[], str], *, ask_from_mark: bool = True) -> None:
-    """Follow `slot` to its end. `next_step` is asked after every message: go, publish, confirm, crash, crash-between.
+    """Follow `slot` to its end. `next_step` is called after every message: go, publish, confirm, crash, crash-between.
 
-    "crash-between" dies after the Kafka transaction and before Postgres is told. Unless `ask_from_mark`, the server is
-    left to begin where it was last told, and resends more.
+    "crash-between": after the Kafka transaction and before the LSN is confirmed. Unless `ask_from_mark`, the server
+    starts at the LSN confirmed last, and resends more.
     """
     while broker.mark.lsn < slot.end:
         made = assembler(broker.mark)
-        confirmation = Confirmation(broker.mark)
+        confirmable = made.complete_lsn
         crashed = False
         for payload, lsn in slot.sent_from(broker.mark.lsn if ask_from_mark else 0):
             if payload:
@@ -135,10 +138,10 @@ def publish_everything(slot: Slot, broker: Broker, next_step: Callable[[], str],
                 made.idle(lsn)
             match next_step():
                 case "publish":
-                    confirmation.committed(*broker.commit(made))
+                    confirmable = broker.commit(made)
                 case "confirm":
-                    assert confirmation.lsn <= broker.mark.lsn
-                    slot.confirmed = max(slot.confirmed, confirmation.lsn)
+                    assert confirmable <= broker.mark.lsn
+                    slot.confirmed = max(slot.confirmed, confirmable)
                 case "crash":
                     crashed = True
                     break
@@ -149,5 +152,5 @@ def publish_everything(slot: Slot, broker: Broker, next_step: Callable[[], str],
                 case _:
                     pass
         if not crashed:
-            confirmation.committed(*broker.commit(made))
-            slot.confirmed = max(slot.confirmed, confirmation.lsn)
+            confirmable = broker.commit(made)
+            slot.confirmed = max(slot.confirmed, confirmable)

@@ -15,19 +15,18 @@ Modes followed: `time.precision.mode=adaptive`, `decimal.handling.mode=string`, 
 | domain                  | as its base type                                                                |
 | everything else         | string: Postgres' own text (uuid, enum, json, jsonb, inet, ranges, interval, …) |
 
-The session must speak `SESSION_OPTIONS`; `replication.py` and `snapshot` readers set them.
+The values must come from a session with `SESSION_OPTIONS`, which `sluice.cdc.connection` sets.
 """
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import NamedTuple
 
 import orjson
-
-from sluice.cdc.array_text import parse_array
 
 ToJson = Callable[[bytes], bytes]
 
@@ -42,7 +41,7 @@ SESSION_OPTIONS = {
 
 
 class PgType(NamedTuple):
-    """What `pg_type` says: `element` of an array type, `base` and `base_typmod` of a domain; 0 and -1 otherwise."""
+    """A row of `pg_type`: `element` of an array type, `base` and `base_typmod` of a domain; 0 and -1 otherwise."""
 
     oid: int
     element: int = 0
@@ -50,20 +49,26 @@ class PgType(NamedTuple):
     base_typmod: int = -1
 
 
+Nested = list["bytes | Nested | None"]
+
+# One token: a brace or comma, a quoted element (group 1), or a bare one (group 2).
+_TOKEN = re.compile(rb'[{},]|"((?:[^"\\]|\\.)*)"|([^{},"]+)', re.DOTALL)
+_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
+
 _DAY_US = 86_400_000_000
 _C = b"C"[0]
-# What Debezium makes of a timestamp's ±infinity: the JDBC driver's constants.
+# Debezium's values for a timestamp's ±infinity: the JDBC driver's constants.
 _TIMESTAMP_INFINITY = {b"infinity": b"9223372036825200000", b"-infinity": b"-9223372036832400000"}
 _DATE_INFINITY = {b"infinity": 2_147_483_647, b"-infinity": -2_147_483_648}
 
 
 def json_writer(types: Mapping[int, PgType], oid: int, typmod: int) -> ToJson:
     """A function from the text of a non-null value of this type to its JSON."""
-    about = types.get(oid)
-    if about is not None and about.base:
-        return json_writer(types, about.base, about.base_typmod if typmod == -1 else typmod)
-    if about is not None and about.element:
-        return partial(_array, json_writer(types, about.element, typmod))
+    known = types.get(oid, PgType(oid))
+    if known.base:
+        return json_writer(types, known.base, known.base_typmod if typmod == -1 else typmod)
+    if known.element:
+        return partial(_array, json_writer(types, known.element, typmod))
     if oid in _BY_PRECISION:
         return partial(_BY_PRECISION[oid], 6 if typmod < 0 else typmod)
     return _BY_OID.get(oid, _string)
@@ -79,7 +84,7 @@ def _verbatim(text: bytes) -> bytes:
 
 
 def _quoted(text: bytes) -> bytes:
-    """For types whose text holds nothing that JSON would escape."""
+    """For types whose text contains no character that JSON escapes."""
     return b'"%b"' % text
 
 
@@ -102,13 +107,43 @@ def _bytea(text: bytes) -> bytes:
 
 
 def _array(element: ToJson, text: bytes) -> bytes:
-    return _nested(element, parse_array(text))
+    return _nested(element, _parse_array(text))
 
 
 def _nested(element: ToJson, items: object) -> bytes:
     if isinstance(items, list):
         return b"[%b]" % b",".join([_nested(element, item) for item in items])
     return element(items) if isinstance(items, bytes) else b"null"
+
+
+def _parse_array(text: bytes) -> Nested:
+    """The elements of `{1,NULL,"a b"}` as bytes, None for NULL, a list per dimension. Explicit bounds (`[0:1]={…}`)
+    are dropped. Quoting rules: PostgreSQL manual, 8.15.6."""
+    if text.startswith(b"["):
+        text = text[text.index(b"=") + 1 :]
+    root: Nested = []
+    open_lists: list[Nested] = [root]
+    for token in _TOKEN.finditer(text):
+        symbol = token[0]
+        if symbol == b"{":
+            inner: Nested = []
+            open_lists[-1].append(inner)
+            open_lists.append(inner)
+        elif symbol == b"}":
+            open_lists.pop()
+        elif symbol != b",":
+            open_lists[-1].append(_element(token))
+    (only,) = root
+    if not isinstance(only, list):
+        raise ValueError("an array's text starts with a brace")
+    return only
+
+
+def _element(token: re.Match[bytes]) -> bytes | None:
+    quoted, bare = token.groups()
+    if quoted is not None:
+        return _ESCAPE.sub(rb"\1", quoted) if b"\\" in quoted else quoted
+    return None if bare == b"NULL" else bare
 
 
 @lru_cache(maxsize=8_192)
@@ -144,7 +179,7 @@ def _time(precision: int, text: bytes) -> bytes:
 
 @lru_cache(maxsize=8_192)
 def _minute_us(text: bytes) -> int:
-    """µs since 1970 of `YYYY-MM-DD HH:MM`. Rows that are written together share it."""
+    """µs since 1970 of `YYYY-MM-DD HH:MM`. Rows of one moment share it: cached."""
     return days_since_1970(text[:10]) * _DAY_US + (int(text[11:13]) * 60 + int(text[14:16])) * 60_000_000
 
 

@@ -1,22 +1,25 @@
-"""Connections to a source database: for SQL and for the replication protocol, both with fixed text formats."""
+"""Connections to a source database, for SQL and for the replication protocol; runs the statements of `sql/`."""
 
 from __future__ import annotations
 
 import select
 import time
+from importlib import resources
+from typing import Any
 
 import psycopg
 from psycopg import conninfo, pq
+from psycopg.rows import dict_row
 
 from sluice.cdc.column_json import SESSION_OPTIONS
-from sluice.cdc.faults import source_errors
+from sluice.cdc.source_errors import source_errors
 from sluice.errors import EnvironmentFault, Transient
 
 CONNECT_TIMEOUT_S = 10
 APPLICATION_NAME = "sluice ingress-cdc"
-# What the settings of a role or a database must not decide: which rows a SELECT returns, how they are spelled, and how
-# long it may run (pg_dump pins about the same). `row_security` off does not lift row security: a SELECT that it would
-# filter fails, instead of a snapshot that misses rows which the log holds.
+# The settings of a role or a database must not decide which rows a SELECT returns, how their values are spelled, or how
+# long it may run (pg_dump pins about the same). `row_security = off` does not lift row security: a SELECT that row
+# security would filter fails. Without it a snapshot would miss rows whose changes are in the log.
 PINNED = {
     "row_security": "off",
     "search_path": "",
@@ -30,7 +33,7 @@ PINNED = {
     "default_transaction_read_only": "off",
     "default_transaction_deferrable": "off",
 }
-# Newer servers have these, older ones refuse a connection that names them.
+# Newer servers have these settings. An older server refuses a connection that names them.
 _PINNED_IF_KNOWN = {"transaction_timeout": "0"}
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 
@@ -40,10 +43,10 @@ Connection = psycopg.Connection[tuple[object, ...]]
 def connect(dsn: str, where: str, *, replication: bool = False, statement_timeout_s: float = 30.0) -> Connection:
     """An autocommit connection. Raises Transient or EnvironmentFault naming `where`; never quotes the dsn."""
     options = {**PINNED, **{k: v for k, v in SESSION_OPTIONS.items() if k != "client_encoding"}}
-    # On a replication connection a role's own would end the commands, whose deadlines are kept by `run_command`.
+    # `run_command` keeps the deadlines of replication commands: the role's own statement_timeout must not end them.
     options["statement_timeout"] = "0" if replication else str(int(statement_timeout_s * 1000))
     try:
-        asked = conninfo.conninfo_to_dict(dsn)
+        given = conninfo.conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
         # psycopg's own text quotes the part that it could not read, and that may be a password.
         raise EnvironmentFault(
@@ -57,15 +60,15 @@ def connect(dsn: str, where: str, *, replication: bool = False, statement_timeou
                 "connect_timeout": CONNECT_TIMEOUT_S,
                 "application_name": APPLICATION_NAME,
                 **_KEEPALIVE,
-                **{k: v for k, v in asked.items() if v is not None},
+                **{k: v for k, v in given.items() if v is not None},
                 "client_encoding": SESSION_OPTIONS["client_encoding"],
-                "options": f"{asked.get('options') or ''} {ours}".strip(),
+                "options": f"{given.get('options') or ''} {ours}".strip(),
                 **more,
             },  # type: ignore[arg-type]
             autocommit=True,
         )
         try:
-            # Without parameters, so that a replication connection takes it too.
+            # Without parameters: a replication connection takes no extended query.
             pairs = ", ".join(f"('{name}', '{value}')" for name, value in _PINNED_IF_KNOWN.items())
             connection.execute(
                 (
@@ -80,9 +83,9 @@ def connect(dsn: str, where: str, *, replication: bool = False, statement_timeou
 
 
 def run_command(connection: Connection, command: str, where: str, deadline_s: float) -> pq.abc.PGresult:
-    """Run one replication command. Timeouts of the server do not hold for these, so the deadline is kept here.
+    """Run one replication command; after `deadline_s` it is cancelled and Transient raised.
 
-    After the deadline the command is cancelled and Transient raised.
+    The server's own timeouts do not apply to replication commands.
     """
     pgconn = connection.pgconn
     give_up = time.monotonic() + deadline_s
@@ -93,7 +96,7 @@ def run_command(connection: Connection, command: str, where: str, deadline_s: fl
             if left <= 0:
                 connection.cancel_safe(timeout=5.0)
                 raise Transient(
-                    f"{where}: no answer within {deadline_s:.0f} s; an old open transaction there holds it up"
+                    f"{where}: no answer within {deadline_s:.0f} s: an old open transaction there blocks it"
                 )
             select.select([pgconn.socket], [], [], min(left, 0.5))
             pgconn.consume_input()
@@ -104,5 +107,12 @@ def run_command(connection: Connection, command: str, where: str, deadline_s: fl
             raise psycopg.errors.error_from_result(result)
         if result.status != pq.ExecStatus.COPY_BOTH:
             while pgconn.get_result() is not None:
-                """Up to the end of the command, or the connection stays busy."""
+                """Until the command ends; else the connection stays busy."""
         return result
+
+
+def query(connection: Connection, name: str, where: str, **parameters: Any) -> list[dict[str, Any]]:
+    """The rows of the statement in `sql/<name>.sql`, by column name. Raises as `connect`."""
+    statement = resources.files("sluice.cdc").joinpath("sql", f"{name}.sql").read_bytes()
+    with source_errors(where), connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(statement, parameters).fetchall()

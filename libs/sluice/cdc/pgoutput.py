@@ -1,8 +1,8 @@
-"""pgoutput, decoded: the messages of Postgres' own logical decoding plugin, bytes in, values out, no I/O.
+"""Decodes the messages of pgoutput, Postgres' own logical decoding plugin: bytes in, values out, no I/O.
 
 Protocol versions 1 and 2 without streaming: a transaction arrives whole, at its commit, in commit order. Column values
-stay the bytes of Postgres' text format; `sluice.cdc.column_json` makes JSON of them, once it is known that
-somebody wants the row. Layouts: PostgreSQL manual, "Logical Replication Message Formats".
+stay the bytes of Postgres' text format; `sluice.cdc.column_json` writes them as JSON, for followed tables only.
+Layouts: PostgreSQL manual, "Logical Replication Message Formats".
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Value = bytes | None | Unchanged
 Row = list[Value]
 
 
-class Column(NamedTuple):
+class RelationColumn(NamedTuple):
     """`in_identity`: an update or delete carries its old value (with REPLICA IDENTITY FULL, all columns)."""
 
     name: str
@@ -37,17 +37,18 @@ class Column(NamedTuple):
 
 
 class Relation(NamedTuple):
-    """A table's shape, sent before its first change and again whenever it changed. `identity`: d, n, f or i."""
+    """A table's shape, sent before its first change and again after each change of the shape. `identity`: d, n, f or
+    i."""
 
     oid: int
     schema: str
     table: str
     identity: str
-    columns: tuple[Column, ...]
+    columns: tuple[RelationColumn, ...]
 
 
 class Begin(NamedTuple):
-    """`final_lsn` is the place of the commit record; `committed_us` are µs since 1970."""
+    """`final_lsn`: the LSN of the commit record; `committed_us`: µs since 1970."""
 
     final_lsn: int
     committed_us: int
@@ -55,11 +56,10 @@ class Begin(NamedTuple):
 
 
 class Commit(NamedTuple):
-    """`end_lsn` is where the next record begins: what may be confirmed once the transaction is durable."""
+    """`end_lsn`: the start of the next record, which may be confirmed once the transaction is durable."""
 
     commit_lsn: int
     end_lsn: int
-    committed_us: int
 
 
 class Insert(NamedTuple):
@@ -84,58 +84,40 @@ class Delete(NamedTuple):
 
 class Truncate(NamedTuple):
     relations: tuple[int, ...]
-    cascade: bool
-    restart_identity: bool
 
 
-class LogicalMessage(NamedTuple):
-    """pg_logical_emit_message. Only a transactional one is an event of its transaction."""
-
-    transactional: bool
-    lsn: int
-    prefix: str
-    content: bytes
-
-
-class TypeName(NamedTuple):
-    oid: int
-    schema: str
-    name: str
-
-
-class Origin(NamedTuple):
-    lsn: int
-    name: str
-
-
-PgMessage = Begin | Commit | Relation | Insert | Update | Delete | Truncate | LogicalMessage | TypeName | Origin
+PgMessage = Begin | Commit | Relation | Insert | Update | Delete | Truncate
 
 _int16 = Struct(">H").unpack_from
 _int32 = Struct(">I").unpack_from
 _begin = Struct(">QqI").unpack_from
-_commit = Struct(">BQQq").unpack_from
+_commit = Struct(">QQ").unpack_from
 _column = Struct(">Ii").unpack_from
-_message = Struct(">BQ").unpack_from
 
 _TEXT, _NULL, _UNCHANGED = b"tnu"
 _NEW = b"N"[0]
-
+_IGNORED = (b"M", b"Y", b"O")  # logical messages, names of types, origins
 
 NEW_ROW_AT = 6
-"""Where the tuple of an insert begins, and of an update without an old row."""
+"""The index of the tuple in an insert, and in an update without an old row."""
 
 
 def new_row_of(data: bytes) -> int | None:
-    """The relation of an insert or update that carries the new row alone; None for any other message."""
+    """The relation of an insert or update without an old row; None for any other message."""
     if data[0] in b"IU" and data[5] == _NEW:
         return int(_int32(data, 1)[0])
     return None
 
 
-def decode(data: bytes) -> PgMessage:
-    """One message of the plugin. Bug on an unknown or cut one: TCP and libpq vouch for the bytes, so we misread."""
+def decode(data: bytes) -> PgMessage | None:
+    """One message of the plugin; None for a kind that has no use here.
+
+    Raises Bug on an unknown or cut message: TCP and libpq guarantee the bytes, so the error is in this module.
+    """
     reader = _READERS.get(data[:1])
     if reader is None:
+        if data[:1] in _IGNORED:
+            return None
         raise Bug(f"pgoutput: unknown message type {data[:1]!r}")
     try:
         return reader(data)
@@ -146,7 +128,7 @@ def decode(data: bytes) -> PgMessage:
 
 
 def read_row(data: bytes, at: int) -> tuple[Row, int]:
-    """The tuple that begins at `at`, and where it ends."""
+    """The tuple that starts at index `at`, and the index of its end."""
     (count,) = _int16(data, at)
     at += 2
     row: Row = []
@@ -164,7 +146,7 @@ def read_row(data: bytes, at: int) -> tuple[Row, int]:
         elif kind == _UNCHANGED:
             append(UNCHANGED)
         else:
-            raise Bug(f"pgoutput: unknown column kind {kind:#x} (binary values were not asked for)")
+            raise Bug(f"pgoutput: unknown column kind {kind:#x} (binary values were not requested)")
     if at > len(data):
         raise IndexError
     return row, at
@@ -181,8 +163,7 @@ def _read_begin(data: bytes) -> Begin:
 
 
 def _read_commit(data: bytes) -> Commit:
-    _flags, commit_lsn, end_lsn, committed = _commit(data, 1)
-    return Commit(commit_lsn, end_lsn, committed + POSTGRES_EPOCH_US)
+    return Commit(*_commit(data, 2))
 
 
 def _read_relation(data: bytes) -> Relation:
@@ -198,7 +179,7 @@ def _read_relation(data: bytes) -> Relation:
         name, at = _text(data, at + 1)
         type_oid, typmod = _column(data, at)
         at += 8
-        columns.append(Column(name, type_oid, typmod, bool(flags & 1)))
+        columns.append(RelationColumn(name, type_oid, typmod, bool(flags & 1)))
     return Relation(oid, schema or "pg_catalog", table, identity, tuple(columns))
 
 
@@ -224,27 +205,7 @@ def _read_delete(data: bytes) -> Delete:
 
 def _read_truncate(data: bytes) -> Truncate:
     (count,) = _int32(data, 1)
-    options = data[5]
-    relations = tuple(_int32(data, 6 + 4 * i)[0] for i in range(count))
-    return Truncate(relations, bool(options & 1), bool(options & 2))
-
-
-def _read_message(data: bytes) -> LogicalMessage:
-    flags, lsn = _message(data, 1)
-    prefix, at = _text(data, 10)
-    (size,) = _int32(data, at)
-    return LogicalMessage(bool(flags & 1), lsn, prefix, data[at + 4 : at + 4 + size])
-
-
-def _read_type(data: bytes) -> TypeName:
-    (oid,) = _int32(data, 1)
-    schema, at = _text(data, 5)
-    return TypeName(oid, schema or "pg_catalog", _text(data, at)[0])
-
-
-def _read_origin(data: bytes) -> Origin:
-    lsn = int.from_bytes(data[1:9], "big")
-    return Origin(lsn, _text(data, 9)[0])
+    return Truncate(tuple(_int32(data, 6 + 4 * i)[0] for i in range(count)))
 
 
 _READERS: dict[bytes, Callable[[bytes], PgMessage]] = {
@@ -255,7 +216,4 @@ _READERS: dict[bytes, Callable[[bytes], PgMessage]] = {
     b"U": _read_update,
     b"D": _read_delete,
     b"T": _read_truncate,
-    b"M": _read_message,
-    b"Y": _read_type,
-    b"O": _read_origin,
 }

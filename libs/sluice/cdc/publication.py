@@ -1,4 +1,4 @@
-"""The publication through which a source's tables are followed: made, added to, and taken from where it would harm."""
+"""The publication of a source's followed tables: creates it, adds tables to it and drops tables from it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from psycopg import errors, sql
 
 from sluice.cdc.column_json import PgType
-from sluice.cdc.connection import Connection
-from sluice.cdc.faults import source_errors
-from sluice.cdc.slots import rows
+from sluice.cdc.connection import Connection, query
+from sluice.cdc.source_errors import source_errors
 from sluice.cdc.table_facts import PublicationFacts, TableFacts
 from sluice.errors import EnvironmentFault
 
@@ -17,10 +16,11 @@ from sluice.errors import EnvironmentFault
 def ensure_publication(
     connection: Connection, publication: str, exists: bool, missing: Sequence[TableFacts], where: str
 ) -> None:
-    """Create the publication, or add the tables it lacks. EnvironmentFault holds the statement to run if we may not.
+    """Create the publication, or add the `missing` tables. Raises EnvironmentFault with the statement to run if this
+    user may not.
 
-    Only before a snapshot: a slot sees the publication as it was at each change. Only tables that `fitness` found fit:
-    a published table without a replica identity refuses its application's writes.
+    To be called before a snapshot: a slot reads each change with the publication of that moment. `missing` must be
+    eligible: a published table without a replica identity refuses its application's writes.
     """
     if not missing:
         return
@@ -29,22 +29,22 @@ def ensure_publication(
     _run_as_owner(connection, statement, at, f"lacks table {missing[0].name}, and this user may not change that")
 
 
-def withdraw(connection: Connection, publication: str, table: TableFacts, where: str) -> None:
-    """Take a table out of the publication. EnvironmentFault holds the statement to run if we may not."""
+def drop_from_publication(connection: Connection, publication: str, table: TableFacts, where: str) -> None:
+    """Raises EnvironmentFault with the statement to run if this user may not."""
     statement = sql.SQL("ALTER PUBLICATION {} DROP TABLE {}{}").format(
         sql.Identifier(publication), sql.SQL("" if table.partitioned else "ONLY "), table.identifier
     )
     at = f"{where}, publication {publication}"
-    why = f"while it holds table {table.name}, the table's updates fail, and this user may not take it out"
+    why = f"while it contains table {table.name}, its updates fail, and this user may not drop it from there"
     _run_as_owner(connection, statement, at, why)
 
 
-def partial_publication(
+def publication_fault(
     publication: str, facts: PublicationFacts, tables: Sequence[TableFacts], where: str
 ) -> EnvironmentFault | None:
-    """The fault where changes would stay out of the publication or come under other names."""
+    """The fault of a publication that omits changes or publishes them under other names; else None."""
     partitioned = [t.name for t in tables if t.partitioned]
-    if not facts.whole:
+    if not facts.publishes_all:
         setting = "publish = 'insert, update, delete, truncate'"
         why = "it does not publish all of insert, update, delete and truncate"
     elif partitioned and not facts.via_root:
@@ -59,7 +59,7 @@ def partial_publication(
 
 def load_types(connection: Connection, where: str) -> dict[int, PgType]:
     """Every array and domain type of the database, by oid."""
-    found = rows(connection, "types", where)
+    found = query(connection, "types", where)
     return {r["oid"]: PgType(r["oid"], r["element"], r["base"], r["base_typmod"]) for r in found}
 
 
@@ -74,7 +74,7 @@ def _run_as_owner(connection: Connection, statement: sql.Composed, where: str, w
 
 
 def _statement(publication: str, tables: Sequence[TableFacts], *, exists: bool) -> sql.Composed:
-    # Without ONLY a table's children by inheritance would be published too, under names nobody asked for.
+    # Without ONLY the publication would contain the table's children by inheritance too, under their own names.
     parts = [sql.SQL("{}" if t.partitioned else "ONLY {}").format(t.identifier) for t in tables]
     listed = sql.SQL(", ").join(parts)
     name = sql.Identifier(publication)

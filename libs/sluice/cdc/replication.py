@@ -1,7 +1,7 @@
 """The replication protocol's copy stream: frames in, feedback out, on a connection of psycopg's.
 
-psycopg has no replication API; its libpq does (`get_copy_data`, `put_copy_data`). Nothing here sleeps between reads:
-libpq's own buffer is the batch, and waiting to gather more makes reading three times slower.
+psycopg has no replication API; its libpq does (`get_copy_data`, `put_copy_data`). No code here sleeps between reads:
+libpq's own buffer is the batch, and waiting for a larger one makes reading three times slower.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from typing import NamedTuple
 from psycopg import pq
 
 from sluice.cdc.connection import Connection, connect, run_command
-from sluice.cdc.faults import source_errors
-from sluice.cdc.lsn import format_lsn
+from sluice.cdc.slots import format_lsn
+from sluice.cdc.source_errors import source_errors
 from sluice.errors import Bug, Transient
 from sluice.times import POSTGRES_EPOCH_US, now_us
 
 START_DEADLINE_S = 30.0
 SEND_DEADLINE_S = 10.0
-# The server sends nothing while we are up to date; a feedback that asks for an answer tells silence from death.
+# The server sends nothing while we are up to date. After this silence the feedback asks for a reply, which shows that
+# the server is alive.
 PING_AFTER_S = 10.0
 DEAD_AFTER_S = 40.0
 
@@ -32,14 +33,14 @@ _feedback = Struct(">cQQQqB").pack
 
 
 class WalData(NamedTuple):
-    """One message of the output plugin; `lsn` is its place in the log (0 for relations and types)."""
+    """One message of the output plugin at `lsn` in the log (0 for relations and types)."""
 
     lsn: int
     payload: bytes
 
 
 class Keepalive(NamedTuple):
-    """`wal_end`: everything below it has been decoded and, where it concerns us, sent before this frame."""
+    """`wal_end`: the server has decoded everything below it and sent what concerns us before this frame."""
 
     wal_end: int
     reply_requested: bool
@@ -49,7 +50,7 @@ Frame = WalData | Keepalive
 
 
 class ReplicationStream:
-    """A slot being followed. One thread at a time; every wait ends."""
+    """The stream of one slot. For one thread at a time; every wait has a deadline."""
 
     def __init__(self, connection: Connection, where: str) -> None:
         self._connection = connection
@@ -59,7 +60,7 @@ class ReplicationStream:
 
     @classmethod
     def start(cls, dsn: str, where: str, slot: str, publication: str, from_lsn: int) -> ReplicationStream:
-        """Begin at `from_lsn`. (The server begins at the slot's confirmed place if that is later: checked before.)"""
+        """Start at `from_lsn`. The server starts at the slot's confirmed LSN if that is later; `start` checks it."""
         connection = connect(dsn, where, replication=True)
         command = (
             f'START_REPLICATION SLOT "{slot}" LOGICAL {format_lsn(from_lsn)} '
@@ -79,7 +80,7 @@ class ReplicationStream:
         return self._pgconn.socket
 
     def frames(self) -> Iterator[Frame]:
-        """What has arrived; ends when the socket has no more for now. Raises Transient when the server is gone."""
+        """The frames that have arrived; ends when none is left. Raises Transient when the server ended the stream."""
         read = self._pgconn.get_copy_data
         with source_errors(self._where):
             self._pgconn.consume_input()
@@ -94,9 +95,10 @@ class ReplicationStream:
                     raise self._ended()
 
     def confirm(self, lsn: int, *, reading: bool = True) -> None:
-        """Tell the server that everything below `lsn` may be forgotten. 0 says only that we are here.
+        """Confirm that the server may discard the log below `lsn`. 0 confirms nothing; it only shows that we are alive.
 
-        Raises Transient when the server has been silent for too long; while we are not `reading`, silence is ours.
+        Raises Transient when the server has been silent for too long. `reading`: whether we read the socket; while we
+        do not, silence is no sign of a dead server.
         """
         now = time.monotonic()
         if not reading:
@@ -141,5 +143,5 @@ def _frame(data: bytes) -> Frame:
 
 
 def _quoted(name: str) -> str:
-    """A name in the plugin's own list of names, inside a literal."""
+    """A name for the plugin's list of names, which is inside a literal."""
     return '"' + name.replace('"', '""').replace("'", "''") + '"'

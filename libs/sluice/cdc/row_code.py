@@ -1,9 +1,9 @@
-"""Straight-line code for one table: from a new row's bytes in the log to its JSON and its key's, in one pass.
+"""Generates straight-line code for one table: from a new row's bytes in the log to its JSON and its key's, in one pass.
 
-Most changes are inserts and updates that carry the new row alone, and most of the time spent on them is the loop over
-columns: read a kind, a length, a value; choose a writer; call it. `compile_row` writes that loop out for a table's
-columns and compiles it once per shape. It says exactly what `pgoutput.read_row` and `debezium.TableEvents` say (a test
-holds them to that) in about half the time. Names never enter the code: they are in templates that it is handed.
+Most changes are inserts and updates without an old row. Most of their time is the loop over the columns: read a kind, a
+length, a value; choose a writer; call it. `compile_row` unrolls that loop for the columns of a table, once per shape.
+The result equals that of `pgoutput.read_row` and `debezium.TableEvents` (a test compares them) in about half the time.
+The code contains no names: they are in the templates that it is given.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sluice.cdc.column_json import ToJson, is_verbatim
 from sluice.errors import Bug
 
 RowToJson = Callable[[bytes, int], tuple[bytes, bytes] | None]
-"""`(message, where its tuple begins)` → the JSON of key and row; None where a column is left out or a key null."""
+"""`(message, index of its tuple)` → the JSON of key and row; None if a column is left out or a key column is null."""
 
 _int32 = Struct(">I").unpack_from
 _int16 = Struct(">H").unpack_from
@@ -33,22 +33,22 @@ _COLUMN = """
     elif kind == 117 or kind == 110:  # left out, or a null in the key
         return None
     else:
-        raise strange(kind)
+        raise misread(kind)
 """
 
 
 def compile_row(
     writers: Sequence[ToJson], key_at: Sequence[int], key_template: bytes, row_template: bytes
 ) -> RowToJson:
-    """The function for a table with these columns' writers and with the key at `key_at` (in key order).
+    """The function for a table with these writers by column. `key_at`: the indexes of the key's columns, in key order.
 
-    It raises Bug for another number of columns and for a kind of column it does not know, IndexError for a cut
-    message, and whatever a writer raises over a text that it cannot read.
+    The function raises Bug for another number of columns and for an unknown kind of column, IndexError for a cut
+    message, and any error that a writer raises for a text that it cannot read.
     """
     lines = [
         "def row(data, at):",
         f"    if int16(data, at)[0] != {len(writers)}:",
-        "        raise strange(-1)",
+        "        raise misread(-1)",
         "    at += 2",
     ]
     for i, writer in enumerate(writers):
@@ -66,15 +66,15 @@ def compile_row(
         "int32": _int32,
         "key_template": key_template,
         "row_template": row_template,
-        "strange": _strange,
+        "misread": _misread,
         **{f"w{i}": writer for i, writer in enumerate(writers)},
     }
-    exec(compile("\n".join(lines), "<row of a table>", "exec"), scope)  # noqa: S102 - made of numbers alone
+    exec(compile("\n".join(lines), "<row of a table>", "exec"), scope)  # noqa: S102 - consists of numbers alone
     row: RowToJson = scope["row"]
     return row
 
 
-def _strange(kind: int) -> Bug:
+def _misread(kind: int) -> Bug:
     if kind < 0:
         return Bug("pgoutput: a row with another number of columns than its relation")
     return Bug(f"pgoutput: column kind {kind:#x} is unknown")

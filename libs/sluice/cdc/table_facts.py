@@ -1,7 +1,7 @@
-"""What stands in the source about a followed table, and what of it a table's watermark is bound to.
+"""The catalogs' facts about a followed table, and the binding: the facts that its published records were made from.
 
-A Relation message of the log tells names only. The catalogs tell what the names mean: a table is its oid, a column its
-attribute number, a membership in a publication the oid of its row.
+A Relation message of the log contains names only. The catalogs identify what a name means: a table by its oid, a column
+by its attribute number, a membership in a publication by the oid of its row.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 from psycopg import sql
 
-from sluice.cdc.connection import Connection
-from sluice.cdc.pgoutput import Column, Relation
-from sluice.cdc.slots import rows
+from sluice.cdc.connection import Connection, query
+from sluice.cdc.pgoutput import Relation, RelationColumn
 
 
 class ColumnFacts(NamedTuple):
-    """One column. `version` changes with its catalog row; `filled`: rows that stood before it came may hold a value
-    in it (a default, an identity). `spelling`: what decides how values of a type that users made read: the labels of
-    enums, the attributes of composites, also within arrays, domains and ranges."""
+    """One column.
+
+    `version` changes with its catalog row. `filled`: rows older than the column may have a value in it (a default, an
+    identity). `spelling`: the catalog rows that decide how values of a user-defined type are spelled: the labels of
+    enums, the attributes of composites, also within arrays, domains and ranges.
+    """
 
     number: int
     name: str
@@ -31,9 +34,9 @@ class ColumnFacts(NamedTuple):
     spelling: tuple[str, ...] = ()
 
 
-class Leaf(NamedTuple):
-    """A partition that holds rows. `attached`: the transaction id that made it part of the table; `version`: the one
-    that wrote its catalog row, such as a TRUNCATE's."""
+class LeafPartition(NamedTuple):
+    """A partition with rows of its own. `attached`: the transaction that attached it; `version`: the transaction that
+    wrote its catalog row, such as a TRUNCATE."""
 
     oid: int
     schema: str
@@ -58,11 +61,11 @@ class Leaf(NamedTuple):
 class TableFacts(NamedTuple):
     """One table as the catalogs show it.
 
-    `identity`: d default, f full, i an index, n nothing; `identity_columns`: what an update carries of the old row.
-    `published`: the columns that the publication lets through, None where it lacks the table. `membership`: the rows of
-    the catalog that make the table part of the publication. `xid`: every transaction below it had ended. `toast`: the
-    oid of the table of its large values, 0 without one; TRUNCATE keeps it, whatever writes rows anew makes another.
-    `sent_as`: the partitioned table, published as well, as whose changes those of this one are sent.
+    `identity`: d default, f full, i an index, n nothing; `identity_columns`: the columns of the old row that an update
+    carries. `published`: the columns that the publication publishes, None if it lacks the table. `membership`: the
+    catalog rows that make the table part of the publication. `xid`: every transaction below it has ended. `toast`: the
+    oid of its TOAST table, 0 without one; a TRUNCATE keeps the oid, a rewrite of the rows changes it. `sent_as`: the
+    partitioned table, published too, under whose name the changes of this one are sent.
     """
 
     schema: str
@@ -76,7 +79,7 @@ class TableFacts(NamedTuple):
     primary_key: tuple[str, ...]
     key_immediate: bool
     columns: tuple[ColumnFacts, ...]
-    leaves: tuple[Leaf, ...]
+    leaves: tuple[LeafPartition, ...]
     membership: tuple[str, ...]
     published: tuple[str, ...] | None
     row_filter: str | None
@@ -100,16 +103,16 @@ class TableFacts(NamedTuple):
 
     @property
     def published_columns(self) -> tuple[str, ...]:
-        """The columns that events carry; before there is a publication, those that ours would carry."""
+        """The columns that events carry; where there is no publication yet, those that ours would publish."""
         if self.published is not None:
             return self.published
         return tuple(c.name for c in self.columns if not c.generated)
 
     @property
     def relation(self) -> Relation:
-        """The table's shape as a Relation message would tell it."""
+        """The table's shape as a Relation message would show it."""
         columns = tuple(
-            Column(c.name, c.type_oid, c.typmod, c.name in self.primary_key)
+            RelationColumn(c.name, c.type_oid, c.typmod, c.name in self.primary_key)
             for c in self.columns
             if c.name in self.published_columns
         )
@@ -117,16 +120,17 @@ class TableFacts(NamedTuple):
 
 
 class PublicationFacts(NamedTuple):
-    """`version` changes with the publication's catalog row; `whole`: every kind of change is let through."""
+    """`version` changes with the publication's catalog row; `publishes_all`: inserts, updates, deletes and
+    truncates."""
 
     oid: int
     version: int
-    whole: bool
+    publishes_all: bool
     via_root: bool
 
 
 class BoundColumn(NamedTuple):
-    """A column as its records were made. `spelling`: None where an older version of Sluice did not write it."""
+    """A column when its records were made. `spelling`: None if an older version of Sluice did not store it."""
 
     number: int
     name: str
@@ -137,14 +141,14 @@ class BoundColumn(NamedTuple):
 
 
 class BoundLeaf(NamedTuple):
-    """A partition as its records were made. `attached`: None where an older version of Sluice did not write it."""
+    """A partition when its records were made. `attached`: None if an older version of Sluice did not store it."""
 
     filenode: int
     attached: int | None = None
 
 
-class Bound(NamedTuple):
-    """What the records of a table were made from. Where the source shows something else, they may not fit any more."""
+class TableBinding(NamedTuple):
+    """The facts that the records of a table were made from. If the source shows others, the records may be wrong."""
 
     topic_id: str
     oid: int
@@ -159,7 +163,7 @@ class Bound(NamedTuple):
     """Oid and version."""
     xid: int
     toast: int = 0
-    """0 also where an older version of Sluice did not write it."""
+    """0 also if an older version of Sluice did not store it."""
 
     def to_json(self) -> list[Any]:
         columns = [[*column] for column in self.columns]
@@ -167,27 +171,16 @@ class Bound(NamedTuple):
         return [*self[:3], columns, self.filenode, leaves, *self[6:]]
 
     @classmethod
-    def from_json(cls, value: Sequence[Any]) -> Bound:
-        topic_id, oid, key, columns, filenode, leaves, membership, publication, xid, *toast = value
-        return cls(
-            topic_id,
-            oid,
-            tuple(key),
-            tuple(
-                BoundColumn(*c[:5], *(tuple(spelling) for spelling in c[5:] if spelling is not None)) for c in columns
-            ),
-            filenode,
-            {oid: BoundLeaf(*leaf) for oid, *leaf in leaves},
-            tuple(membership),
-            (publication[0], publication[1]),
-            xid,
-            *toast,
-        )
+    def from_json(cls, value: Sequence[Any]) -> TableBinding:
+        """Raises ValueError for a form this version does not know."""
+        members = [*value]
+        members[5] = {oid: leaf for oid, *leaf in value[5]}
+        return msgspec.convert(members, cls)
 
 
-def bound_to(facts: TableFacts, publication: PublicationFacts, topic_id: str) -> Bound:
-    """What a snapshot that was read under `facts` binds the table's watermark to."""
-    return Bound(
+def binding_of(facts: TableFacts, publication: PublicationFacts, topic_id: str) -> TableBinding:
+    """The binding of a table whose snapshot was read under `facts`."""
+    return TableBinding(
         topic_id,
         facts.oid,
         facts.primary_key,
@@ -206,34 +199,28 @@ def bound_to(facts: TableFacts, publication: PublicationFacts, topic_id: str) ->
 
 
 def table_facts(connection: Connection, publication: str, names: Sequence[str], where: str) -> dict[str, TableFacts]:
-    """The facts of the tables `names` (`schema.table`), by name, of those that exist."""
+    """The facts of the tables `names` (`schema.table`) by name; a table that does not exist is left out."""
     schemas, tables = zip(*(n.split(".", 1) for n in names), strict=True) if names else ((), ())
-    found = rows(connection, "table_facts", where, publication=publication, schemas=[*schemas], tables=[*tables])
+    found = query(connection, "table_facts", where, publication=publication, schemas=[*schemas], tables=[*tables])
     return {facts.name: facts for facts in map(_facts, found)}
 
 
 def publication_facts(connection: Connection, publication: str, where: str) -> PublicationFacts | None:
-    """The publication's facts; None if there is no such publication."""
-    found = rows(connection, "publication", where, publication=publication)
+    """None if there is no such publication."""
+    found = query(connection, "publication", where, publication=publication)
     return PublicationFacts(**found[0]) if found else None
 
 
-def called_now(connection: Connection, oid: int, where: str) -> str | None:
-    """The name (`schema.table`) of the relation with this oid; None if it is gone."""
-    found = rows(connection, "called_now", where, oid=oid)
+def current_name(connection: Connection, oid: int, where: str) -> str | None:
+    """The name (`schema.table`) of the relation with this oid; None if it was dropped."""
+    found = query(connection, "current_name", where, oid=oid)
     return str(found[0]["name"]) if found else None
 
 
 def _facts(row: dict[str, Any]) -> TableFacts:
-    return TableFacts(
-        **{
-            **row,
-            **{name: tuple(row[name]) for name in ("identity_columns", "primary_key", "filter_columns")},
-            "membership": tuple(sorted(row["membership"])),
-            "columns": tuple(
-                ColumnFacts(*column)._replace(spelling=tuple(column[-1])) for column in row["columns"] or ()
-            ),
-            "leaves": tuple(Leaf(*leaf)._replace(identity_columns=tuple(leaf[-1])) for leaf in row["leaves"] or ()),
-            "published": tuple(row["published"]) if row["membership"] else None,
-        }
-    )
+    row["membership"].sort()
+    if not row["membership"]:
+        row["published"] = None
+    row["columns"] = row["columns"] or []
+    row["leaves"] = row["leaves"] or []
+    return msgspec.convert([row[name] for name in TableFacts._fields], TableFacts)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sluice.cdc.slot_watermark import (
+from sluice.cdc.watermarks import (
     control_key,
     requested,
     resnapshot_request,

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from sluice.cdc.connection import connect
-from sluice.cdc.slot_watermark import FOLLOWED, TableMark, source_watermarks
 from sluice.cdc.slots import is_followed, slot_of, wal_end
+from sluice.cdc.watermarks import FOLLOWED, TableWatermark, source_watermarks
 from sluice.errors import EnvironmentFault, SettingsError, Transient
 from sluice.kafka import LogReader
 from sluice.kafka.control import json_object
@@ -96,8 +96,8 @@ def _followed(pipeline: Pipeline, name: str, source: CdcSource, marks: Mapping[s
     return lag
 
 
-def _fault_of(table: TableMark) -> str:
+def _fault_of(table: TableWatermark) -> str:
     """What is wrong with a followed table; empty where nothing is."""
     if table.why:
-        return f"{table.state}: {table.why}. Next: {table.next_step}"
-    return "" if table.state == FOLLOWED else f"{table.state}: it waits to be read"
+        return f"{table.state_text}: {table.why}. Next: {table.next_step}"
+    return "" if table.state == FOLLOWED else f"{table.state_text}: it waits to be read"

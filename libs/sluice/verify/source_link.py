@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 
-from sluice.cdc.slot_watermark import SourceWatermarks, TableMark
+from sluice.cdc.watermarks import SourceWatermarks, TableWatermark
 from sluice.errors import EnvironmentFault, SluiceError, Transient
 from sluice.pipeline import SourceStream
 from sluice.position import PART_MAX, Position
@@ -86,7 +86,7 @@ class SourceLink:
             for table in source.tables:
                 self._take(slot, marks.slot.epoch, table, marks.tables.get(table))
 
-    def _take(self, slot: FollowedSource, epoch: int, table: str, mark: TableMark | None) -> None:
+    def _take(self, slot: FollowedSource, epoch: int, table: str, mark: TableWatermark | None) -> None:
         what = f"{slot.where}, table {table}"
         why = source_state.why_not_read(mark)
         if mark is None or why:
@@ -103,7 +103,7 @@ class SourceLink:
             except _UNREADABLE as error:
                 self._not(what, _told(error), _next(error, slot.repair(table)))
 
-    def _rows_of(self, slot: FollowedSource, epoch: int, table: str, mark: TableMark) -> TakenTable:
+    def _rows_of(self, slot: FollowedSource, epoch: int, table: str, mark: TableWatermark) -> TakenTable:
         columns, spill = Columns(), Spill(self._folder, f"{slot.source}.{len(self._taken)}.source")
         with read_table(slot.dsn, slot.where, table, slot.publication, epoch) as reader:
             taken = TakenTable(slot, table, mark.since_lsn, reader.shown, columns, spill)

@@ -10,15 +10,15 @@ import orjson
 from psycopg import sql
 
 from sluice.cdc.connection import Connection, connect
-from sluice.cdc.debezium import Moment, Source, TableEvents
-from sluice.cdc.faults import source_errors
+from sluice.cdc.debezium import EventSource, TableEvents, TransactionInfo
 from sluice.cdc.publication import load_types
+from sluice.cdc.source_errors import source_errors
 from sluice.cdc.table_facts import TableFacts, table_facts
 from sluice.errors import EnvironmentFault
 from sluice.verify.raw_states import SourceSnapshot
 
 READ_TIMEOUT_S = 3_600.0
-_MOMENT = Moment(0, None, None, snapshot=True)
+_MOMENT = TransactionInfo(0, None, None, snapshot=True)
 
 
 class SourceRow(NamedTuple):
@@ -53,7 +53,7 @@ def read_table(dsn: str, where: str, name: str, publication: str, epoch: int) ->
         if facts is None or facts.published is None:
             why = f"publication {publication} does not hold it: its changes are not sent"
             raise EnvironmentFault(at, why, "add it there; /readyz of ingress-cdc says what it needs then")
-        events = TableEvents(Source("", "", ""), facts.relation, facts.primary_key, load_types(connection, where))
+        events = TableEvents(EventSource("", "", ""), facts.relation, facts.primary_key, load_types(connection, where))
         yield TableReader(shown, _rows(connection, facts, events))
         connection.execute(b"COMMIT")
 
@@ -80,5 +80,5 @@ def _rows(connection: Connection, facts: TableFacts, events: TableEvents) -> Ite
     with connection.cursor() as cursor, cursor.copy(query) as copy:
         for values in copy.rows():
             texts = [None if value is None else value.encode() for value in values]
-            made = events.read(texts, _MOMENT, 0)
+            made = events.snapshot_row(texts, _MOMENT, 0)
             yield SourceRow(made.key.decode(), orjson.loads(made.value or b"")["after"])

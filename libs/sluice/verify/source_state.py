@@ -10,9 +10,17 @@ from typing import Any, NamedTuple
 import orjson
 
 from sluice.cdc.connection import connect
-from sluice.cdc.lsn import format_lsn
-from sluice.cdc.slot_watermark import FOLLOWED, HELD, SlotWatermark, SourceWatermarks, TableMark, source_watermarks
-from sluice.cdc.slots import SlotState, SourceIdentity, identify, publication_of, slot_of, slot_state, wal_end
+from sluice.cdc.slots import (
+    SlotState,
+    SourceIdentity,
+    format_lsn,
+    identify,
+    publication_of,
+    slot_of,
+    slot_state,
+    wal_end,
+)
+from sluice.cdc.watermarks import BLOCKED, FOLLOWED, SlotWatermark, SourceWatermarks, TableWatermark, source_watermarks
 from sluice.errors import EnvironmentFault
 from sluice.kafka import LogReader
 from sluice.names import Names
@@ -107,13 +115,13 @@ def why_not_followed(slot: FollowedSource, watermark: SlotWatermark | None, obse
     return ""
 
 
-def why_not_read(mark: TableMark | None) -> str:
+def why_not_read(mark: TableWatermark | None) -> str:
     """Why raw does not hold all of a table, empty where it does."""
     if mark is None:
         return "it was added to the pipeline, and is not followed yet"
     if mark.state == FOLLOWED:
         return ""
-    state = "its changes are held" if mark.state == HELD else "it is not read yet"
+    state = "it is blocked" if mark.state == BLOCKED else "it is not read yet"
     return f"{state}: {mark.why}" if mark.why else state
 
 

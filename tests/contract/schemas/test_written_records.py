@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from sluice.cdc.debezium import Again, Change, Moment, Source, TableEvents
+from sluice.cdc.debezium import ChangeEvent, EventSource, NoRow, TableEvents, TransactionInfo
 from sluice.cdc.pgoutput import UNCHANGED, Delete, Insert, Update
 from sluice.connector import Response
 from sluice.connector.messages import Request
@@ -21,26 +21,28 @@ from support.json_schemas import findings, seen
 
 FETCHED = StoredResponse.now(Response(Request.get("/things"), 200, {}, b"[]"), 1_760_000_000_123)
 NAMES = StreamNames("shop", "crm", "things", "raw.crm.things", "responses.crm", "dlq.ingress-poller")
-MOMENT = Moment(1_760_000_000_123_456, 750, 90)
-SNAPSHOT = Moment(1_760_000_000_123_456, None, None, snapshot=True)
+MOMENT = TransactionInfo(1_760_000_000_123_456, 750, 90)
+SNAPSHOT = TransactionInfo(1_760_000_000_123_456, None, None, snapshot=True)
 
 
 def table() -> TableEvents:
     columns = [("id", 23), ("name", 25), ("photo", 25)]
-    source = Source("0.1.0", "raw.erp", "erp")
+    source = EventSource("0.1.0", "raw.erp", "erp")
     return TableEvents(source, wire.table(7, "employee", columns, ["id"], "d"), ["id"], {})
 
 
-def written() -> dict[str, Change]:
+def written() -> dict[str, ChangeEvent]:
     """A change event of every kind that `ingress-cdc` publishes."""
     events = table()
-    moved = events.updated(
-        Update(7, "K", [b"17", None, None], [b"18", b"Ada", b"p"]), MOMENT, 97, lambda *_: Again.GONE
+    update, move = (
+        Update(7, "", [], [b"17", b"Ada", UNCHANGED]),
+        Update(7, "K", [b"17", None, None], [b"18", b"Ada", b"p"]),
     )
+    moved = events.updated(move, MOMENT, 97, lambda *_: NoRow.DELETED)
     return {
         "insert": events.inserted(Insert(7, [b"17", b"Ada", None]), MOMENT, 95)[0],
-        "snapshot": events.read([b"17", b"Ada", None], SNAPSHOT, 95),
-        "update": events.updated(Update(7, "", [], [b"17", b"Ada", UNCHANGED]), MOMENT, 96, lambda *_: Again.GONE)[0],
+        "snapshot": events.snapshot_row([b"17", b"Ada", None], SNAPSHOT, 95),
+        "update": events.updated(update, MOMENT, 96, lambda *_: NoRow.DELETED)[0],
         "delete": events.deleted(Delete(7, "K", [b"17", None, None]), MOMENT, 98)[0],
         "moved: delete": moved[0],
         "moved: create": moved[2],

@@ -6,8 +6,8 @@ import uuid
 
 import pytest
 
-from sluice.cdc.lsn import format_lsn
-from sluice.cdc.slot_watermark import FOLLOWED
+from sluice.cdc.slots import format_lsn
+from sluice.cdc.watermarks import FOLLOWED
 from support.cdc import Source
 from support.cdc_commands import resnapshot
 from support.waiting import eventually
@@ -87,7 +87,7 @@ def test_a_raw_topic_made_again_is_refused(source: Source) -> None:
     followed_once(source)
     source.make_topic_again("employee")
     with source.followed() as running:
-        running.faulty("raw topic was deleted and made again")
+        running.faulty("raw topic was deleted and created again")
         resnapshot(source, "--table", "public.employee")
         running.whole()
     assert len(source.rows("employee")) == 11

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from sluice.cdc.slot_watermark import FOLLOWED
+from sluice.cdc.watermarks import FOLLOWED
 from sluice.embedded import Servers
 from sluice.ingress.producer import IngressProducer
 from sluice.raw.record import RawRecord

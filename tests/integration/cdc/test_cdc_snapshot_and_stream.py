@@ -9,7 +9,7 @@ from collections import defaultdict
 import psycopg
 
 from sluice.cdc.debezium import UNAVAILABLE
-from sluice.cdc.slot_watermark import FOLLOWED, PENDING
+from sluice.cdc.watermarks import FOLLOWED, PENDING
 from sluice.position import Position
 from sluice.raw.record import sweep_key
 from support.cdc import PARTITIONS, Source, dies_after

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from sluice.cdc.slot_watermark import FOLLOWED, HELD, PENDING
+from sluice.cdc.watermarks import BLOCKED, FOLLOWED, PENDING
 from support.cdc import Source, dies_after
 from support.cdc_commands import resnapshot
 from support.raw_rows import become_equal, equal
@@ -34,11 +34,11 @@ def test_a_held_table_stays_held_over_a_restart_until_it_is_read_again(tables: S
     with tables.followed() as running:
         running.whole()
         tables.sql("ALTER TABLE a RENAME TO c; ALTER TABLE c RENAME TO a; ALTER TABLE a RENAME id TO ident")
-        running.faulty("table public.a is held")
-        eventually(lambda: tables.mark("a").state == HELD, "it is durable")
+        running.faulty("table public.a is blocked")
+        eventually(lambda: tables.mark("a").state == BLOCKED, "it is durable")
     tables.sql("ALTER TABLE a RENAME ident TO id; UPDATE a SET n = 5; INSERT INTO b VALUES (2, 2)")
     with tables.followed() as running:
-        running.faulty("table public.a is held")
+        running.faulty("table public.a is blocked")
         become_equal(tables, "b")
         assert not equal(tables, "a")
         assert resnapshot(tables, "--table", "public.a") == {"source": "erp", "tables": {"public.a": 1}}
@@ -51,7 +51,7 @@ def test_a_raw_topic_made_again_under_a_running_process_holds_its_table_alone(ta
     with tables.followed() as running:
         running.whole()
         tables.make_topic_again("a")
-        assert "sluice cdc resnapshot erp --table public.a" in running.faulty("raw topic was deleted and made again")
+        assert "sluice cdc resnapshot erp --table public.a" in running.faulty("raw topic was deleted and created again")
         tables.sql("INSERT INTO b VALUES (2, 2)")
         become_equal(tables, "b")
         resnapshot(tables, "--table", "public.a")

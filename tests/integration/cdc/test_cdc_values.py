@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sluice.cdc.slot_watermark import FOLLOWED
+from sluice.cdc.watermarks import FOLLOWED
 from support.cdc import Source, make_source
 from support.cdc_commands import resnapshot
 from support.waiting import eventually

@@ -136,7 +136,7 @@ def test_a_canonical_topic_made_again_under_running_stages(pipeline: OneEntity) 
 def test_the_raw_topic_of_a_followed_table_made_again(pipeline: OneEntity) -> None:
     pipeline.make_topics_again(pipeline.run.pipeline.names.raw("erp", "public.staff"))
     pipeline.source.sql("DELETE FROM staff WHERE id = (SELECT max(id) FROM staff)")
-    pipeline.scenario.await_fault(INGRESS_CDC, "table public.staff is held", "raw topic")
+    pipeline.scenario.await_fault(INGRESS_CDC, "table public.staff is blocked", "raw topic")
 
 
 def test_the_raw_topic_of_a_polled_stream_made_again_while_a_record_is_deleted(

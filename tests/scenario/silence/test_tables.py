@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from sluice.cdc.slot_watermark import FOLLOWED
+from sluice.cdc.watermarks import FOLLOWED
 from sluice.embedded import Servers
 from support.cdc import SOURCE
 from support.one_entity import OneEntity, one_entity
@@ -96,7 +96,7 @@ def answered(pipeline: OneEntity, trials: list[TableTrial]) -> set[str]:
 
 def is_advice(trial: TableTrial, why: str) -> bool:
     """Whether a fault says what has become of the table, the reason, and the command."""
-    state = "held" if trial.deed.outcome is Outcome.HELD else "followed"
+    state = "blocked" if trial.deed.outcome is Outcome.BLOCKED else "followed"
     command = f"`sluice cdc resnapshot {SOURCE} --table public.{trial.table}`"
     return all(word in why for word in (f"is {state}", trial.deed.says.format(t=trial.table), command))
 

@@ -1,4 +1,4 @@
-"""The assembler gives every event its position, once, whatever dies when."""
+"""The assembler gives every event its position, once, wherever the process crashes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluice.cdc.slot_watermark import Mark
+from sluice.cdc.watermarks import Mark
 from sluice.headers import OP_HEADER
 from sluice.raw.record import RawRecord, sweep_key
-from sluice_ingress_cdc.judgement import Action, Verdict
-from sluice_ingress_cdc.oversize import PARKED
+from sluice_ingress_cdc.records import ROW_TOO_LARGE
+from sluice_ingress_cdc.table_changes import TableOutcome, TableVerdict
 from support import pgoutput_wire as wire
 from support.slot_simulation import (
     EMPLOYEE,
@@ -100,9 +100,9 @@ def test_positions_rise_and_no_two_events_of_one_key_share_one(work: list[Transa
 
 
 def feed(
-    *payloads: bytes, mark: Mark = sim.START, judged: Callable[[str, Verdict], None] = sim.no_verdict
+    *payloads: bytes, mark: Mark = sim.START, on_verdict: Callable[[str, TableVerdict], None] = sim.no_verdict
 ) -> list[RawRecord]:
-    made = assembler(mark, judged=judged)
+    made = assembler(mark, on_verdict=on_verdict)
     for shape in sim.SHAPES:
         made.feed(shape, 0)
     for payload in payloads:
@@ -114,7 +114,7 @@ def positions(records: list[RawRecord]) -> list[bytes]:
     return [dict(r.headers)["sluice-position"] for r in records]
 
 
-def test_the_ordinal_counts_rows_of_tables_nobody_follows_and_transactional_messages() -> None:
+def test_the_ordinal_counts_rows_of_tables_that_are_not_followed_and_transactional_messages() -> None:
     records = feed(
         wire.begin(500),
         wire.insert(3, [b"1", b"a"]),
@@ -142,9 +142,9 @@ def test_a_truncate_is_a_sweep_marker_to_every_partition_at_its_own_ordinal() ->
     assert all((OP_HEADER, b"s") in m.headers for m in markers)
 
 
-def test_who_truncated_a_table_is_told_of_each_table_that_is_followed() -> None:
+def test_the_transaction_of_a_truncate_is_recorded_for_each_followed_table() -> None:
     seen: list[tuple[str, int]] = []
-    made = assembler(truncated=lambda stream, xid: seen.append((stream, xid)))
+    made = assembler(on_truncate=lambda stream, xid: seen.append((stream, xid)))
     for payload in (*sim.SHAPES, wire.begin(500, xid=17), wire.truncate(1, 2, 3), wire.commit(500, 540)):
         made.feed(payload, 0)
     assert seen == [("public.employee", 17), ("public.move", 17)]
@@ -156,7 +156,7 @@ def test_delete_and_tombstone_share_their_position() -> None:
     assert positions(records) == [b"3:500:1", b"3:500:1"]
 
 
-def test_a_transaction_that_begins_where_the_last_one_ended_is_not_taken_for_published() -> None:
+def test_a_transaction_that_starts_where_the_last_one_ended_is_not_mistaken_for_published() -> None:
     records = feed(wire.begin(540), wire.insert(1, [b"1", b"a"]), wire.commit(540, 580), mark=Mark(540, 0))
     assert positions(records) == [b"3:540:1"]
 
@@ -189,20 +189,20 @@ def test_a_batch_that_ends_within_a_transaction_knows_the_commit_before() -> Non
     assert (batch.mark, batch.complete_lsn) == (Mark(600, 1), 540)
 
 
-def test_a_change_larger_than_the_topic_takes_becomes_a_dead_letter_and_leaves_a_stand_in() -> None:
-    told: list[tuple[str, Verdict]] = []
-    dead, stand_in, alive = feed(
+def test_a_change_larger_than_the_topic_takes_becomes_a_dead_letter_and_a_placeholder() -> None:
+    verdicts: list[tuple[str, TableVerdict]] = []
+    dead, placeholder, alive = feed(
         wire.begin(500),
         wire.insert(1, [b"1", b"x" * 20_000]),
         wire.insert(1, [b"2", b"y"]),
         wire.commit(500, 540),
-        judged=lambda stream, verdict: told.append((stream, verdict)),
+        on_verdict=lambda stream, verdict: verdicts.append((stream, verdict)),
     )
-    assert told == [("public.employee", PARKED)]
+    assert verdicts == [("public.employee", ROW_TOO_LARGE)]
     assert (dead.topic, dead.key, alive.topic) == ("dlq.ingress-cdc", b'{"id":1}', "raw.erp.public.employee")
-    assert (stand_in.topic, stand_in.key) == ("raw.erp.public.employee", b'{"id":1}')
-    assert dict(stand_in.headers)["sluice-position"] == b"3:500:1"
-    assert b"xxx" not in (stand_in.value or b"")
+    assert (placeholder.topic, placeholder.key) == ("raw.erp.public.employee", b'{"id":1}')
+    assert dict(placeholder.headers)["sluice-position"] == b"3:500:1"
+    assert b"xxx" not in (placeholder.value or b"")
     headers = dict(dead.headers)
     assert headers["__connect.errors.topic"] == b"raw.erp.public.employee"
     assert headers["sluice-position"] == b"3:500:1"
@@ -211,7 +211,7 @@ def test_a_change_larger_than_the_topic_takes_becomes_a_dead_letter_and_leaves_a
     assert len(dead.value or b"") <= 64 * 1024
 
 
-def test_the_row_of_before_is_left_out_where_both_are_too_large() -> None:
+def test_the_old_row_is_left_out_if_both_rows_are_too_large() -> None:
     update = wire.update(1, [b"1", b"y" * 6_000], [b"1", b"x" * 6_000], "O")
     (record,) = feed(wire.begin(500), update, wire.commit(500, 540))
     body = json.loads(record.value or b"")
@@ -219,9 +219,9 @@ def test_the_row_of_before_is_left_out_where_both_are_too_large() -> None:
     assert body["after"]["name"] == "y" * 6_000
 
 
-def test_a_table_whose_events_lack_its_key_is_held_alone_from_there_on() -> None:
-    held: list[tuple[str, Verdict]] = []
-    made = assembler(judged=lambda stream, verdict: held.append((stream, verdict)))
+def test_a_table_whose_events_lack_its_key_is_blocked_alone_from_there_on() -> None:
+    verdicts: list[tuple[str, TableVerdict]] = []
+    made = assembler(on_verdict=lambda stream, verdict: verdicts.append((stream, verdict)))
     for payload in (
         wire.relation(EMPLOYEE),
         wire.relation(MOVE),
@@ -245,10 +245,10 @@ def test_a_table_whose_events_lack_its_key_is_held_alone_from_there_on() -> None
     assert dict(batch.records[1].headers)["sluice-position"] == b"3:500:4", "what is not published still counts"
     assert batch.mark == Mark(640, 0)
     why = "a change came without a value of the primary key's column id"
-    assert held == [("public.employee", Verdict(Action.HOLD, why))]
+    assert verdicts == [("public.employee", TableVerdict(TableOutcome.BLOCK, why))]
 
 
-def test_what_a_tables_snapshot_holds_is_not_published_again_by_the_stream() -> None:
+def test_what_a_tables_snapshot_contains_is_not_published_again_by_the_stream() -> None:
     later = FOLLOWED.targets[1]._replace(since_lsn=600)
     made = assembler(followed=replace(FOLLOWED, targets={1: later}))
     for payload in (
@@ -264,6 +264,18 @@ def test_what_a_tables_snapshot_holds_is_not_published_again_by_the_stream() -> 
     ):
         made.feed(payload, 0)
     assert [r.key for r in made.take().records] == [b'{"id":2}']
+
+
+def test_within_a_transaction_that_was_published_in_part_nothing_may_be_confirmed_before_its_end() -> None:
+    made = assembler(Mark(500, 3))
+    assert made.complete_lsn == 0
+    for payload in (wire.begin(450), wire.commit(450, 460), wire.begin(500), wire.commit(500, 540)):
+        made.feed(payload, 0)
+    assert made.take().complete_lsn == 540
+    for payload in (*sim.SHAPES, wire.begin(700), wire.insert(1, [b"1", b"a"])):
+        made.feed(payload, 0)
+    batch = made.take()
+    assert (batch.complete_lsn, batch.mark) == (540, Mark(700, 1))
 
 
 def test_records_carry_the_commit_time() -> None:

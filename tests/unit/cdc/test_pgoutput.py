@@ -12,12 +12,9 @@ from sluice.cdc.pgoutput import (
     Commit,
     Delete,
     Insert,
-    LogicalMessage,
-    Origin,
     PgMessage,
     Row,
     Truncate,
-    TypeName,
     Update,
     decode,
 )
@@ -32,7 +29,7 @@ ROWS = st.lists(st.one_of(st.none(), st.just(UNCHANGED), st.binary(max_size=40))
     ("data", "message"),
     [
         (wire.begin(10, 1_700_000_000_000_001, 7), Begin(10, 1_700_000_000_000_001, 7)),
-        (wire.commit(10, 14, 1_700_000_000_000_001), Commit(10, 14, 1_700_000_000_000_001)),
+        (wire.commit(10, 14, 1_700_000_000_000_001), Commit(10, 14)),
         (wire.relation(EMPLOYEE), EMPLOYEE),
         (wire.insert(16_400, [b"1", None, b""]), Insert(16_400, [b"1", None, b""])),
         (wire.update(16_400, [b"1", b"Ada", UNCHANGED]), Update(16_400, "", [], [b"1", b"Ada", UNCHANGED])),
@@ -45,14 +42,14 @@ ROWS = st.lists(st.one_of(st.none(), st.just(UNCHANGED), st.binary(max_size=40))
             Update(16_400, "O", [b"1", b"b", b"c"], [b"2", b"b", b"c"]),
         ),
         (wire.delete(16_400, [b"1", None, None]), Delete(16_400, "K", [b"1", None, None])),
-        (wire.truncate(16_400, 16_401, options=3), Truncate((16_400, 16_401), True, True)),
-        (wire.message("sluice.heartbeat", b"hi", 9), LogicalMessage(True, 9, "sluice.heartbeat", b"hi")),
-        (wire.message("x", b"", 9, transactional=False), LogicalMessage(False, 9, "x", b"")),
-        (wire.type_name(16_500, "public", "mood"), TypeName(16_500, "public", "mood")),
-        (wire.origin(9, "elsewhere"), Origin(9, "elsewhere")),
+        (wire.truncate(16_400, 16_401, options=3), Truncate((16_400, 16_401))),
+        (wire.message("sluice.heartbeat", b"hi", 9), None),
+        (wire.message("x", b"", 9, transactional=False), None),
+        (wire.type_name(16_500, "public", "mood"), None),
+        (wire.origin(9, "elsewhere"), None),
     ],
 )
-def test_each_message_is_read_as_it_was_written(data: bytes, message: PgMessage) -> None:
+def test_each_message_is_read_as_it_was_written_or_ignored(data: bytes, message: PgMessage | None) -> None:
     assert decode(data) == message
 
 

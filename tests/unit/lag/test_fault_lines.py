@@ -102,12 +102,12 @@ def test_a_fault_whose_text_begins_with_its_subject_does_not_name_it_twice() -> 
 
 def test_a_faulty_table_without_a_process_is_shown_from_its_watermark() -> None:
     tables = {
-        "public.a": "held: its column is missing. Next: restore it",
-        "public.b": "held: x. Next: y",
+        "public.a": "blocked: its column is missing. Next: restore it",
+        "public.b": "blocked: x. Next: y",
         "public.c": "pending: waits",
     }
     erp = SourceLag("erp", "*", "cdc", why="source erp: no answer. Next: start it", tables=tables)
     assert list(source_lines([erp], {"source erp, table public.b"})) == [
         "source erp: no answer. Next: start it",
-        "source erp, table public.a is held: its column is missing. Next: restore it",
+        "source erp, table public.a is blocked: its column is missing. Next: restore it",
     ]

@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
-from sluice.cdc.slot_watermark import SlotWatermark, TableMark
 from sluice.cdc.slots import SlotState, SourceIdentity
+from sluice.cdc.watermarks import BLOCKED, SlotWatermark, TableWatermark
 from sluice.errors import EnvironmentFault
 from sluice.kafka.record import Record
 from sluice.pipeline import Pipeline
@@ -200,15 +200,15 @@ def test_a_slot_of_another_name_is_not_the_one_that_was_followed() -> None:
 @pytest.mark.parametrize(
     ("mark", "why"),
     [
-        (TableMark("followed"), ""),
-        (TableMark("followed", why="a partition was dropped"), ""),
-        (TableMark("pending"), "it is not read yet"),
-        (TableMark("pending", why="it has no primary key"), "it is not read yet: it has no primary key"),
-        (TableMark("held", why="it was made again"), "its changes are held: it was made again"),
+        (TableWatermark("followed"), ""),
+        (TableWatermark("followed", why="a partition was dropped"), ""),
+        (TableWatermark("pending"), "it is not read yet"),
+        (TableWatermark("pending", why="it has no primary key"), "it is not read yet: it has no primary key"),
+        (TableWatermark(BLOCKED, why="it was created again"), "it is blocked: it was created again"),
         (None, "it was added to the pipeline, and is not followed yet"),
     ],
 )
-def test_a_table_is_read_or_it_is_said_why_not(mark: TableMark | None, why: str) -> None:
+def test_a_table_is_read_or_it_is_said_why_not(mark: TableWatermark | None, why: str) -> None:
     assert why_not_read(mark) == why
 
 

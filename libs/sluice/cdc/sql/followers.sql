@@ -1,4 +1,4 @@
--- How many connections of this name, beside ours, this database has.
+-- The number of connections with this application name to this database, without our own.
 SELECT count(*) AS connections
   FROM pg_catalog.pg_stat_activity AS a
  WHERE a.application_name = %(application)s

@@ -1,7 +1,7 @@
--- Whether a publication lets every kind of change through, and changes of partitions under the table's name.
+-- Whether a publication publishes every kind of change, and changes of partitions under the table's name.
 SELECT p.oid::bigint AS oid,
        p.xmin::text::bigint AS version,
-       p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate AS whole,
+       p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate AS publishes_all,
        p.pubviaroot AS via_root
   FROM pg_catalog.pg_publication AS p
  WHERE p.pubname = %(publication)s

@@ -1,4 +1,4 @@
--- One replication slot, and where the log stands now.
+-- One replication slot.
 SELECT s.plugin,
        s.database,
        s.active_pid,

@@ -1,6 +1,6 @@
--- What stands in the source about each table asked for, those that exist. Only catalogs are read, as one snapshot shows
--- them: what a function or view such as pg_publication_tables computes is of a later moment, and the two together would
--- show a table that never was. `xmin` of a catalog row changes with the row: it shows what was changed and changed back.
+-- The catalogs' facts about each of the named tables that exists. The statement reads catalogs alone, which one snapshot
+-- shows. A function or a view such as pg_publication_tables computes its answer at a later moment: both together could
+-- describe a table that never existed. `xmin` of a catalog row changes with the row: it shows a change that was undone.
 WITH RECURSIVE publication AS (
     SELECT p.oid, p.puballtables, p.pubviaroot, COALESCE(to_jsonb(p) ->> 'pubgencols', 'n') = 's' AS generated
       FROM pg_catalog.pg_publication AS p
@@ -12,7 +12,7 @@ WITH RECURSIVE publication AS (
       JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = a.name
      WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
 ), tree (root, oid, attached) AS (
-    -- Partitions; `attached` is the newest transaction that made them part of the root.
+    -- Partitions; `attached` is the newest transaction that attached one of their ancestors, or themselves.
     SELECT a.oid, a.oid, NULL::xid FROM asked AS a
      UNION ALL
     SELECT t.root, i.inhrelid, CASE WHEN age(t.attached) < age(i.xmin) THEN t.attached ELSE i.xmin END
@@ -20,7 +20,7 @@ WITH RECURSIVE publication AS (
       JOIN pg_catalog.pg_class AS c ON c.oid = t.oid AND c.relkind = 'p'
       JOIN pg_catalog.pg_inherits AS i ON i.inhparent = t.oid AND NOT i.inhdetachpending
 ), made_of (root, oid) AS (
-    -- The types of the tables' columns, and those whose values these hold; only those that users made.
+    -- The user-defined types of the tables' columns, and the user-defined types within these.
     SELECT DISTINCT a.atttypid, a.atttypid
       FROM asked AS t
       JOIN pg_catalog.pg_attribute AS a ON a.attrelid = t.oid AND a.attnum > 0 AND a.atttypid >= 16384
@@ -39,7 +39,7 @@ WITH RECURSIVE publication AS (
            ) AS part(oid)
      WHERE part.oid >= 16384
 ), spelling AS (
-    -- What decides how values of a type read. An attribute that was dropped stays in the catalog, with type 0.
+    -- The catalog rows that decide how a type's values are spelled. A dropped attribute stays in the catalog, with type 0.
     SELECT m.root, array_agg(part.word ORDER BY part.word) AS words
       FROM made_of AS m
      CROSS JOIN LATERAL (
@@ -52,7 +52,7 @@ WITH RECURSIVE publication AS (
            ) AS part(word)
      GROUP BY m.root
 ), relations AS (
-    -- `identity_columns`: what an update or delete of the relation carries of the old row.
+    -- `identity_columns`: the columns of the old row that an update or delete of the relation carries.
     SELECT t.root, t.oid, t.attached, n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident, c.relfilenode,
            c.reltoastrelid, c.relnamespace, c.xmin AS version,
            ARRAY(SELECT a.attname::text
@@ -120,7 +120,7 @@ SELECT r.nspname::text AS schema,
               CROSS JOIN LATERAL regexp_matches(m.prqual::text, ':varattno (\d+)', 'g') AS used(attnum)
                JOIN pg_catalog.pg_attribute AS a ON a.attrelid = r.oid AND a.attnum = used.attnum[1]::int2
               WHERE m.prpubid = p.oid AND m.prrelid = r.oid) AS filter_columns,
-       -- An ancestor that is published as well, in whose name the changes of the table are sent.
+       -- An ancestor that is published too: the changes of the table are sent under the ancestor's name.
        (WITH RECURSIVE above (oid) AS (
             SELECT i.inhparent FROM pg_catalog.pg_inherits AS i WHERE i.inhrelid = r.oid
              UNION ALL

@@ -1,5 +1,5 @@
--- Domains and arrays: what each is made of. Every other type stands for itself.
--- int2vector and oidvector are arrays by category and subscript, and have a text of their own: only array_in reads braces.
+-- Domains with their base type, arrays with their element type.
+-- int2vector and oidvector are arrays by category and subscript, but their text has no braces: only array_in reads braces.
 SELECT t.oid::bigint,
        CASE WHEN t.typinput = 'pg_catalog.array_in'::regproc AND e.typdelim = ',' THEN t.typelem::bigint ELSE 0 END
            AS element,

@@ -1,4 +1,4 @@
-"""psycopg's errors met at a *source*, turned into ours: where, why, next step; never a row's content or a secret."""
+"""psycopg's errors from a *source* as errors of ours: where, why, next step; never a row's content or a secret."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import psycopg
 from sluice.errors import DeadRecord, EnvironmentFault, Transient
 from sluice.postgres_errors import next_step, policy_of, raised_in, unknown, why
 
-# A connection refused by a server that works carries no SQLSTATE, only text; these texts pass by themselves.
-_PASSING = ("the database system is", "too many", "remaining connection slots", "terminating connection")
+# A refused connection carries no SQLSTATE, only text. A refusal with one of these texts ends by itself.
+_TRANSIENT_TEXTS = ("the database system is", "too many", "remaining connection slots", "terminating connection")
 
 
 @contextmanager
 def source_errors(where: str) -> Iterator[None]:
-    """Translate what psycopg raises within; `where` names the source and what was being done."""
+    """Translate psycopg's errors that are raised within. `where` names the source and the action."""
     try:
         yield
     except psycopg.Error as error:
@@ -38,12 +38,14 @@ def translate(error: psycopg.Error, where: str) -> Exception:
 
 def _next_step(error: psycopg.Error) -> str:
     if raised_in(error):
-        return "ask whoever wrote that function (an event trigger?) to let this user through; it goes on by itself"
+        return (
+            "ask the author of that function (an event trigger?) to allow this user; the stage then continues by itself"
+        )
     return next_step(error) or "check the source's settings and this user's privileges"
 
 
 def _connection(error: psycopg.OperationalError, where: str) -> Exception:
     text = " ".join(str(error).split())
-    if "FATAL:" in text and not any(p in text for p in _PASSING):
+    if "FATAL:" in text and not any(p in text for p in _TRANSIENT_TEXTS):
         return EnvironmentFault(where, text, "check the source's dsn, pg_hba.conf and this user's rights")
     return Transient(f"{where}: {text}")

@@ -1,4 +1,4 @@
-"""Postgres' text becomes the JSON that Debezium would write."""
+"""Postgres' text becomes the JSON that Debezium writes."""
 
 from __future__ import annotations
 

@@ -1,0 +1,181 @@
+"""Checks a source: its publication, its tables against the facts that their records were made from, their raw
+topics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import psycopg
+import structlog
+from confluent_kafka.admin import AdminClient
+from psycopg import sql
+
+from sluice.cdc.connection import Connection
+from sluice.cdc.publication import drop_from_publication, publication_fault
+from sluice.cdc.slots import wal_inserted
+from sluice.cdc.source_errors import source_errors
+from sluice.cdc.table_facts import (
+    LeafPartition,
+    PublicationFacts,
+    TableBinding,
+    TableFacts,
+    current_name,
+    publication_facts,
+    table_facts,
+)
+from sluice.errors import EnvironmentFault
+from sluice.kafka.topics import Topics
+from sluice.names import INGRESS_CDC, Names
+from sluice_ingress_cdc.eligibility import ineligibility
+from sluice_ingress_cdc.settings import SlotSettings
+from sluice_ingress_cdc.table_changes import XIDS, TableCheck
+
+# A table may be large, and every check reads it until the log has explained its new file.
+_ROWS_READ_MAX = 100_000
+
+log = structlog.get_logger()
+
+
+class RawTopic(NamedTuple):
+    """The raw topic of a table."""
+
+    name: str
+    topic_id: str
+    partitions: int
+
+
+class CatalogCheck(NamedTuple):
+    """The tables of a source as its catalogs show them, by name; a table that does not exist has no facts.
+
+    `publication`: None if there is none. `checks`: of each table that is followed. `wal_lsn`: every change that the
+    check shows is below it, flushed or not. `publication_fault`: why no table can be followed through the publication.
+    `write_faults`: of the tables whose writes fail because they are published, and which could not be dropped from the
+    publication.
+    """
+
+    publication: PublicationFacts | None
+    facts: Mapping[str, TableFacts]
+    checks: Mapping[str, TableCheck]
+    server_version: int
+    wal_lsn: int = 0
+    publication_fault: EnvironmentFault | None = None
+    write_faults: tuple[EnvironmentFault, ...] = ()
+
+    def is_eligible(self, name: str) -> bool:
+        """Whether the table can be read and followed now."""
+        facts = self.facts.get(name)
+        return facts is not None and ineligibility(facts, self.server_version) is None
+
+
+def raw_topics(slot: SlotSettings, names: Names, admin: AdminClient) -> dict[str, RawTopic]:
+    """The raw topics of the source's tables, by table. Raises EnvironmentFault if one of them, or the topic of dead
+    letters, is missing."""
+    topic_of = {table: names.raw(slot.source, table) for table in slot.tables}
+    pinned = Topics(admin).pinned([*topic_of.values(), names.dlq(INGRESS_CDC)])
+    return {
+        table: RawTopic(topic, pinned[topic].topic_id, pinned[topic].partitions) for table, topic in topic_of.items()
+    }
+
+
+def check_catalogs(
+    connection: Connection,
+    slot: SlotSettings,
+    tables: Sequence[str],
+    bounds: Mapping[str, TableBinding],
+    topic_ids: Mapping[str, str],
+) -> CatalogCheck:
+    """Check `tables`, and drop from our publication each table whose writes fail because it is published.
+
+    `bounds`: of the followed tables. The caller must apply the result: only it contains why a table was dropped. Raises
+    Transient, and EnvironmentFault if this user may not read the catalogs.
+    """
+    where, version = slot.where, connection.info.server_version
+    publication = publication_facts(connection, slot.publication, where)
+    facts = table_facts(connection, slot.publication, tables, where)
+    if publication is None:
+        return CatalogCheck(None, facts, {}, version)
+    write_faults = _drop_failing(connection, slot, facts.values())
+    checks = {
+        name: _check(connection, TableCheck(bound, facts.get(name), publication, topic_ids[name], version), where)
+        for name, bound in bounds.items()
+    }
+    fault = publication_fault(slot.publication, publication, list(facts.values()), where)
+    return CatalogCheck(publication, facts, checks, version, wal_inserted(connection, where), fault, write_faults)
+
+
+def _drop_failing(
+    connection: Connection, slot: SlotSettings, tables: Iterable[TableFacts]
+) -> tuple[EnvironmentFault, ...]:
+    """Drop from our publication the tables whose writes fail because of it; the faults of those that stay in it."""
+    faults = []
+    for table in tables:
+        wrong = ineligibility(table, connection.info.server_version)
+        if wrong is not None and wrong.breaks_writes and slot.publication_is_ours and _is_member(table):
+            try:
+                drop_from_publication(connection, slot.publication, table, slot.where)
+            except EnvironmentFault as fault:
+                faults.append(fault)
+            else:
+                log.warning("table dropped from our publication", table=table.name, source=slot.source, why=wrong.why)
+    return tuple(faults)
+
+
+def _is_member(table: TableFacts) -> bool:
+    """Whether the publication names the table itself, not its schema or all tables."""
+    return any(row.startswith("table ") for row in table.membership)
+
+
+def _check(connection: Connection, check: TableCheck, where: str) -> TableCheck:
+    """`check` with what only queries of the table show."""
+    bound, facts = check.bound, check.facts
+    if facts is None or facts.oid != bound.oid:
+        return check._replace(current_name=current_name(connection, bound.oid, where))
+    filled: set[int] = set()
+    emptied: dict[int, int] = {}
+    for leaf in facts.leaves:
+        if leaf.oid not in bound.leaves:
+            if _has_older_rows(connection, leaf, leaf.attached, or_equal=True) is not False:
+                filled.add(leaf.oid)
+        elif leaf.filenode != bound.leaves[leaf.oid].filenode and not _has_older_rows(
+            connection, leaf, bound.xid % XIDS
+        ):
+            emptied[leaf.oid] = leaf.version
+    refilled = (
+        not facts.partitioned
+        and facts.filenode != bound.filenode
+        and not _has_older_rows(connection, facts, bound.xid % XIDS)
+        and not _is_vacuumed_empty(connection, facts)
+    )
+    return check._replace(filled=frozenset(filled), emptied=emptied, refilled=refilled)
+
+
+def _has_older_rows(
+    connection: Connection, table: LeafPartition | TableFacts, xid: int, *, or_equal: bool = False
+) -> bool | None:
+    """Whether a table or partition has rows that a transaction before `xid` wrote; None if this user may not read it.
+
+    If the file was written again after `xid`, all its rows are younger: the first ones are enough.
+    """
+    limit = sql.SQL("" if or_equal else f"LIMIT {_ROWS_READ_MAX}")
+    statement = sql.SQL(
+        "SELECT EXISTS (SELECT FROM (SELECT xmin FROM ONLY {} {}) AS r WHERE age(r.xmin) {} age({}::text::xid))"
+    ).format(table.identifier, limit, sql.SQL(">=" if or_equal else ">"), sql.Literal(str(xid)))
+    return _boolean(connection, table, statement)
+
+
+def _is_vacuumed_empty(connection: Connection, table: TableFacts) -> bool | None:
+    """Whether a table without rows has a row count: VACUUM FULL counts, a rewrite or TRUNCATE resets the count."""
+    statement = sql.SQL(
+        "SELECT NOT EXISTS (SELECT FROM ONLY {}) AND reltuples >= 0 FROM pg_catalog.pg_class WHERE oid = {}"
+    ).format(table.identifier, sql.Literal(table.oid))
+    return _boolean(connection, table, statement)
+
+
+def _boolean(connection: Connection, table: LeafPartition | TableFacts, statement: sql.Composed) -> bool | None:
+    with source_errors(f"table {table.name}"):
+        try:
+            found = connection.execute(statement).fetchall()
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable):
+            return None
+    return bool(found and found[0][0])

@@ -1,0 +1,135 @@
+"""Whether a table can be followed, and whether publishing it makes its own application's writes fail. Pure.
+
+Checked before a table is published: Postgres refuses updates and deletes of a published table whose replica identity it
+cannot use, even if no process reads the publication. Postgres' own rule: `CheckCmdReplicaIdentity` in
+execReplication.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sluice.cdc.table_facts import LeafPartition, TableFacts
+from sluice.errors import EnvironmentFault
+
+# Since this version a generated column that is not published must not be part of the replica identity.
+GENERATED_IDENTITY_REFUSED = 180_000
+_NOT_TABLES = {"v": "a view", "m": "a materialised view", "f": "a foreign table"}
+
+
+class Ineligibility(NamedTuple):
+    """Why a table cannot be followed, and what makes it eligible. `breaks_writes`: while it is published, its updates
+    and deletes fail in the source."""
+
+    why: str
+    next_step: str
+    breaks_writes: bool = False
+
+
+def ineligibility(facts: TableFacts, server_version: int) -> Ineligibility | None:
+    """The first reason why the table cannot be followed; None if it can be."""
+    return next(_reasons(facts, server_version), None)
+
+
+def eligibility_fault(facts: TableFacts | None, server_version: int, where: str) -> EnvironmentFault | None:
+    """The fault of a table that cannot be followed or does not exist (`facts` None); None if it can be followed."""
+    if facts is None:
+        return EnvironmentFault(where, "it does not exist", "create it, or correct the pipeline file")
+    wrong = ineligibility(facts, server_version)
+    return None if wrong is None else EnvironmentFault(where, wrong.why, wrong.next_step)
+
+
+def _reasons(facts: TableFacts, server_version: int) -> Iterator[Ineligibility]:
+    name = facts.name
+    if facts.kind in _NOT_TABLES:
+        yield Ineligibility(
+            f"it is {_NOT_TABLES[facts.kind]}: its changes are not in the log", "name the tables behind it"
+        )
+        return
+    if not facts.primary_key:
+        # Two rows without a key cannot be distinguished, and a compacted topic needs a key.
+        breaks_writes = not facts.partitioned and not facts.identity_columns
+        add_key = f"ALTER TABLE {name} ADD PRIMARY KEY (…), or leave it out"
+        yield Ineligibility("it has no primary key", add_key, breaks_writes)
+        return
+    if facts.persistence != "p":
+        yield Ineligibility(
+            "it is unlogged or temporary: its changes are not in the log", f"ALTER TABLE {name} SET LOGGED"
+        )
+    if facts.sent_as is not None:
+        yield Ineligibility(
+            f"it is a partition of {facts.sent_as}, which the publication contains too: its changes are sent as those "
+            f"of {facts.sent_as}",
+            f"take {facts.sent_as} out of the publication, or follow it instead of {name}",
+        )
+    yield from _identity_reasons(facts, server_version)
+    for leaf in facts.leaves:
+        yield from _leaf_reasons(facts, leaf)
+
+
+def _identity_reasons(facts: TableFacts, server_version: int) -> Iterator[Ineligibility]:
+    name, identity = facts.name, set(facts.identity_columns)
+    published = set(facts.published_columns)
+    default = f"ALTER TABLE {name} REPLICA IDENTITY DEFAULT"
+    if not facts.partitioned and not identity:
+        yield _no_identity(name, facts.identity, key_immediate=facts.key_immediate)
+    elif not set(facts.primary_key) <= identity:
+        # A partitioned table too: a Relation message shows its own identity, while its partitions write with theirs.
+        only = f"ALTER TABLE ONLY {name} REPLICA IDENTITY DEFAULT" if facts.partitioned else default
+        yield Ineligibility("its REPLICA IDENTITY does not contain the primary key", only)
+    if not set(facts.primary_key) <= published:
+        column = next(c for c in facts.primary_key if c not in published)
+        yield Ineligibility(
+            f"its primary key column {column} is not published (it is generated, or a column list lacks it)",
+            f"give {name} a primary key of ordinary columns, or publish {column}",
+        )
+    unpublished = [c for c in facts.identity_columns if c not in published]
+    listed = facts.published is not None and any(not c.generated and c.name in unpublished for c in facts.columns)
+    if unpublished and (listed or server_version >= GENERATED_IDENTITY_REFUSED):
+        yield Ineligibility(
+            f"its REPLICA IDENTITY contains column {unpublished[0]}, which is not published: while {name} is "
+            "published, every UPDATE and DELETE of it fails",
+            f"{default}, or publish {unpublished[0]}",
+            breaks_writes=True,
+        )
+    filtered = [c for c in facts.filter_columns if c not in identity]
+    if filtered:
+        yield Ineligibility(
+            f"the publication's row filter uses column {filtered[0]}, which is not in the REPLICA IDENTITY: "
+            f"every UPDATE and DELETE of {name} fails",
+            f"ALTER TABLE {name} REPLICA IDENTITY FULL, or take the filter out of the publication",
+            breaks_writes=True,
+        )
+
+
+def _leaf_reasons(facts: TableFacts, leaf: LeafPartition) -> Iterator[Ineligibility]:
+    """A change is written with the identity of the partition, not with that of the table."""
+    if leaf.kind == "f":
+        yield Ineligibility(
+            f"its partition {leaf.name} is a foreign table: changes of it are not in the log",
+            f"ALTER TABLE {facts.name} DETACH PARTITION {leaf.name}",
+        )
+    elif leaf.persistence != "p":
+        yield Ineligibility(
+            f"its partition {leaf.name} is unlogged: changes of it are not in the log",
+            f"ALTER TABLE {leaf.name} SET LOGGED",
+        )
+    elif not leaf.identity_columns:
+        yield _no_identity(leaf.name, leaf.identity, key_immediate=facts.key_immediate)
+    elif not set(facts.primary_key) <= set(leaf.identity_columns):
+        yield Ineligibility(
+            f"the REPLICA IDENTITY of its partition {leaf.name} does not contain the primary key",
+            f"ALTER TABLE {leaf.name} REPLICA IDENTITY DEFAULT",
+        )
+
+
+def _no_identity(name: str, identity: str, *, key_immediate: bool) -> Ineligibility:
+    why = {
+        "n": "its REPLICA IDENTITY is NOTHING",
+        "i": "the index of its REPLICA IDENTITY was dropped or is not valid",
+    }.get(identity, "its primary key is DEFERRABLE, so that it is no REPLICA IDENTITY")
+    next_step = f"ALTER TABLE {name} REPLICA IDENTITY DEFAULT"
+    if not key_immediate:
+        next_step = f"make the primary key of {name} NOT DEFERRABLE, or ALTER TABLE {name} REPLICA IDENTITY FULL"
+    return Ineligibility(f"{why}: while {name} is published, every UPDATE and DELETE of it fails", next_step, True)

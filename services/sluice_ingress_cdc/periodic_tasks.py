@@ -1,0 +1,112 @@
+"""The periodic tasks of a followed source, on a thread and a connection of their own: the heartbeat with the gauge of
+retained WAL, and the watch, which checks the catalogs and reads operators' requests.
+
+Without a heartbeat idle tables would keep the log of a busy server until its disk is full. Without the watch a change
+that is not in the log would stay unnoticed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+
+from sluice.cdc.connection import Connection, connect, query
+from sluice.cdc.slots import slot_state, wal_end
+from sluice.errors import fault_text, log_text
+from sluice.telemetry.health import Health
+from sluice.telemetry.metrics import RETAINED_WAL_BYTES
+from sluice_ingress_cdc.catalog_check import CatalogCheck
+from sluice_ingress_cdc.publisher import SnapshotRequests
+from sluice_ingress_cdc.settings import SlotSettings
+
+log = structlog.get_logger()
+
+
+class PeriodicTasks:
+    """Runs between `start` and `close`. A task that fails is a fault until it succeeds; it never stops the stream.
+
+    `catalogs` and `requests`: the newest results of the watch, read by `check` and `read_requests`.
+    """
+
+    def __init__(
+        self,
+        slot: SlotSettings,
+        watch_interval_s: float,
+        check: Callable[[Connection], CatalogCheck],
+        read_requests: Callable[[], SnapshotRequests],
+        health: Health,
+    ) -> None:
+        self._slot = slot
+        self._check = check
+        self._read_requests = read_requests
+        self._health = health
+        self._tasks: list[tuple[str, float, Callable[[], None]]] = [
+            ("heartbeat", slot.heartbeat_s, self._heartbeat),
+            ("watch", watch_interval_s, self._watch),
+        ]
+        self._closed = threading.Event()
+        self._connection: Connection | None = None
+        self._thread = threading.Thread(target=self._run, name=f"periodic tasks {slot.source}", daemon=True)
+        self.catalogs: CatalogCheck | None = None
+        self.requests: SnapshotRequests | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Waits up to 1 s: the thread may still be in a call, which has a deadline of its own."""
+        self._closed.set()
+        self._thread.join(timeout=1.0)
+        for name, _, _ in self._tasks:
+            self._health.resolve(self._about(name))
+
+    def _run(self) -> None:
+        due_at = {name: time.monotonic() + interval_s for name, interval_s, _ in self._tasks}
+        while not self._closed.wait(max(0.0, min(due_at.values()) - time.monotonic())):
+            for name, interval_s, task in self._tasks:
+                if time.monotonic() >= due_at[name]:
+                    self._do(name, task)
+                    due_at[name] = time.monotonic() + interval_s
+        self._disconnect()
+
+    def _do(self, name: str, task: Callable[[], None]) -> None:
+        about = self._about(name)
+        try:
+            task()
+        except Exception as error:
+            # Any error: the tasks must go on, and the fault says that this one fails.
+            self._disconnect()
+            if self._closed.is_set():
+                return
+            if self._health.faults.get(about) != fault_text(error):
+                log.warning(f"no {name}", source=self._slot.source, why=log_text(error))
+            self._health.fault(about, fault_text(error))
+        else:
+            self._health.resolve(about)
+
+    def _heartbeat(self) -> None:
+        connection, where = self._live(), self._about("heartbeat")
+        query(connection, "heartbeat", where)
+        state = slot_state(connection, self._slot.slot, where)
+        if state is not None:
+            RETAINED_WAL_BYTES.labels(self._slot.source).set(wal_end(connection, where) - state.restart_lsn)
+
+    def _watch(self) -> None:
+        self.requests = self._read_requests()
+        self.catalogs = self._check(self._live())
+
+    def _about(self, name: str) -> str:
+        return f"{self._slot.where}, {name}"
+
+    def _live(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = connect(self._slot.dsn.reveal(), self._slot.where, statement_timeout_s=10.0)
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

@@ -1,0 +1,115 @@
+"""The raw records of one change. A change that is too large for its raw topic becomes a dead letter and a placeholder.
+
+The broker would refuse such a record and its whole transaction on every attempt. The dead letter contains the first 64
+KiB of the value, its size and its hash; the older value of the key stays in force. The placeholder takes the record's
+place in the raw topic. Without it the next change that leaves a column out would be completed from the values before
+it, and a sweep would retract a row that exists.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+
+from sluice.cdc.debezium import ChangeEvent, EventSource
+from sluice.errors import DeadRecord
+from sluice.headers import ATTEMPT_HEADER, CAUSE_HEADER, CONNECT, KIND_HEADER, PARKED_HEADER, TRUNCATED_HEADER
+from sluice.names import INGRESS_CDC
+from sluice.raw.record import RawRecord
+from sluice.stage.dead_letters import TRUNCATED_BODY_BYTES, cause_of
+from sluice.times import now_ms
+from sluice_ingress_cdc.table_changes import TableOutcome, TableVerdict
+
+CONTENT_TYPE = ("content-type", b"application/json")
+# The golden record of such a row stays as it was, even when a later update changes small columns and leaves the large
+# one out. That is a fault of the table, in addition to the dead letter.
+ROW_TOO_LARGE = TableVerdict(
+    TableOutcome.FOLLOW_WITH_FAULT,
+    "a row is larger than a raw topic takes: it is parked, and its golden record stays as it was",
+    "make such rows smaller, or take the large column out of the publication",
+)
+
+
+class TableTarget(NamedTuple):
+    """The raw topic of a table's changes. `key_columns`: its primary key in declared order. Its snapshot contains the
+    commits below `since_lsn`."""
+
+    stream: str
+    topic: str
+    partitions: int
+    key_columns: tuple[str, ...]
+    since_lsn: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SlotTargets:
+    """`targets` by the table's oid; the events of other tables only count."""
+
+    source: EventSource
+    epoch: int
+    targets: Mapping[int, TableTarget]
+    dead_letter_topic: str
+    record_bytes_max: int
+
+
+def records_of(
+    change: ChangeEvent, target: TableTarget, headers: list[tuple[str, bytes]], followed: SlotTargets
+) -> list[RawRecord]:
+    """The raw record of one change; a dead letter and a placeholder if the record is too large."""
+    more = [*headers, *change.headers] if change.headers else headers
+    record = RawRecord(target.topic, change.key, change.value, more)
+    if _is_too_large(record, followed):
+        record = record._replace(value=_without_before(record.value or b""))
+        if _is_too_large(record, followed):
+            return [_dead_letter(record, followed), _placeholder(record)]
+    return [record]
+
+
+def has_dead_letter(records: list[RawRecord]) -> bool:
+    """Whether `records_of` returned a dead letter and a placeholder."""
+    return len(records) > 1
+
+
+def _is_too_large(record: RawRecord, followed: SlotTargets) -> bool:
+    return record.value is not None and len(record.key or b"") + len(record.value) > followed.record_bytes_max
+
+
+def _without_before(value: bytes) -> bytes:
+    """A change event without the old row, which REPLICA IDENTITY FULL adds; a delete keeps it."""
+    members = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
+    if bytes(members["after"]) != b"null":
+        members["before"] = msgspec.Raw(b"null")
+    return msgspec.json.encode(members)
+
+
+def _dead_letter(record: RawRecord, followed: SlotTargets) -> RawRecord:
+    """The dead letter for `record`, for the same transaction. It names no partition and offset: the record never
+    reached its topic."""
+    value = record.value or b""
+    error = DeadRecord("too-large", f"a change for {record.topic} exceeds {followed.record_bytes_max} bytes")
+    about = {
+        f"{CONNECT}topic": record.topic,
+        f"{CONNECT}connector.name": INGRESS_CDC,
+        f"{CONNECT}stage": "TASK_POLL",
+        f"{CONNECT}exception.class.name": "sluice.errors.DeadRecord",
+        f"{CONNECT}exception.message": str(error),
+        CAUSE_HEADER: cause_of(INGRESS_CDC, error),
+        KIND_HEADER: error.code,
+        ATTEMPT_HEADER: "1",
+        PARKED_HEADER: str(now_ms()),
+        TRUNCATED_HEADER: str(len(value)),
+        "sluice-sha256": hashlib.sha256(value).hexdigest(),
+    }
+    headers = [*record.headers, *((name, text.encode()) for name, text in about.items())]
+    return RawRecord(followed.dead_letter_topic, record.key, value[:TRUNCATED_BODY_BYTES], headers)
+
+
+def _placeholder(record: RawRecord) -> RawRecord:
+    """Key, position and size of a record that is too large. The mapper parks it too."""
+    size = b"%d" % len(record.value or b"")
+    value = b'{"truncated_bytes":%b}' % size
+    return record._replace(value=value, headers=[*record.headers, (TRUNCATED_HEADER, size)])

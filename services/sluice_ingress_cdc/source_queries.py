@@ -1,0 +1,120 @@
+"""Queries of the source while its stream is read: what a table's new shape means, and a row read again by its key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import psycopg
+from psycopg import sql
+
+from sluice.cdc.column_json import PgType
+from sluice.cdc.connection import Connection, connect
+from sluice.cdc.debezium import NoRow, TableEvents
+from sluice.cdc.pgoutput import Relation, Row
+from sluice.cdc.publication import load_types
+from sluice.cdc.source_errors import source_errors
+from sluice.cdc.table_facts import TableFacts
+from sluice.cdc.watermarks import FOLLOWED
+from sluice_ingress_cdc.assembler import TableShape
+from sluice_ingress_cdc.catalog_check import check_catalogs
+from sluice_ingress_cdc.settings import SlotSettings
+from sluice_ingress_cdc.table_changes import columns_to_reread, relation_verdict
+from sluice_ingress_cdc.tables import FollowedTables
+
+_FIRST_USER_OID = 16_384
+# The errors of a row's query if the table's definition has changed since the event, or if this user may not read it.
+_UNREADABLE = (
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.DataError,
+)
+
+
+class SourceQueries:
+    """Connects at the first query; to be closed with the stream. Raises Transient or EnvironmentFault."""
+
+    def __init__(self, slot: SlotSettings, tables: FollowedTables, topic_ids: Mapping[str, str]) -> None:
+        self._slot = slot
+        self._tables = tables
+        self._topic_ids = topic_ids
+        self._connection: Connection | None = None
+        self._types: dict[int, PgType] | None = None
+        self._known_oids: set[int] = set()
+
+    def shape_of(self, name: str, relation: Relation) -> TableShape | None:
+        """Decide about table `name` by the catalogs and by its new shape in the log; None if it is blocked now.
+
+        The catalogs show a later moment than the event. If their shape differs from the log's, every column is to be
+        read again; the next Relation message shows the later shape. Columns that were only added are no difference:
+        the log names the others before them, by their numbers.
+        """
+        bound = self._tables[name].bound
+        if self._tables[name].state != FOLLOWED or bound is None:
+            return None
+        catalogs = check_catalogs(self._live(), self._slot, [name], {name: bound}, self._topic_ids)
+        if name in catalogs.checks:
+            self._tables.apply_check(name, catalogs.checks[name])
+        self._tables.apply(name, relation_verdict(bound, relation))
+        if self._tables[name].state != FOLLOWED:
+            return None
+        facts = catalogs.facts.get(name)
+        if facts is None or not _starts_with(facts, relation):
+            reread = frozenset(c.name for c in relation.columns)
+        else:
+            reread = columns_to_reread(bound, facts)
+        return TableShape(self._types_of(relation), reread)
+
+    def reread_row(self, table: TableEvents, key: Sequence[bytes]) -> Row | NoRow:
+        """The current row with this primary key, in the relation's columns."""
+        relation = table.relation
+        name = sql.Identifier(relation.schema, relation.table)
+        columns = sql.SQL(", ").join(sql.Identifier(c.name) for c in relation.columns)
+        match = sql.SQL(" AND ").join(
+            sql.SQL("{} = {}").format(sql.Identifier(column), sql.Literal(value.decode()))
+            for column, value in zip(table.key_columns, key, strict=True)
+        )
+        # Always one row, so that the table's oid is known even if the row was deleted.
+        statement = sql.SQL(
+            "SELECT {oid}, found.* FROM (SELECT) AS one LEFT JOIN (SELECT true, {columns} FROM {name} WHERE {match})"
+            " AS found ON true"
+        ).format(
+            oid=sql.SQL("{}::regclass::oid").format(sql.Literal(name.as_string())),
+            columns=columns,
+            name=name,
+            match=match,
+        )
+        with source_errors(f"{self._slot.where}, table {relation.schema}.{relation.table}"):
+            try:
+                result = self._live().execute(statement).pgresult
+            except _UNREADABLE:
+                return NoRow.UNREADABLE
+        if result is None or result.get_value(0, 0) != b"%d" % relation.oid:
+            return NoRow.UNREADABLE  # another table has the name now
+        if result.get_value(0, 1) is None:
+            return NoRow.DELETED
+        return [result.get_value(0, 2 + i) for i in range(len(relation.columns))]
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    def _types_of(self, relation: Relation) -> Mapping[int, PgType]:
+        """Arrays and domains of the database, read again when a relation has an unknown type."""
+        oids = {c.type_oid for c in relation.columns if c.type_oid >= _FIRST_USER_OID}
+        if self._types is None or not oids <= self._known_oids:
+            self._types = load_types(self._live(), self._slot.where)
+            self._known_oids |= oids
+        return self._types
+
+    def _live(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = connect(self._slot.dsn.reveal(), self._slot.where)
+        return self._connection
+
+
+def _starts_with(facts: TableFacts, relation: Relation) -> bool:
+    """Whether the table's first columns are those of `relation`."""
+    logged = [(c.name, c.type_oid, c.typmod) for c in relation.columns]
+    return logged == [(c.name, c.type_oid, c.typmod) for c in facts.relation.columns][: len(logged)]

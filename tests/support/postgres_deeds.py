@@ -1,8 +1,8 @@
-"""Things that Postgres users do to tables that are followed, and what Sluice does with each: cases for
+"""Actions of Postgres users on followed tables, and the outcome of each: the cases of
 `tests/scenario/silence/test_tables.py`, and the rows of `docs/reference/postgres-sources.md`.
 
-In SQL, `{t}` is the table of the case. Where a case has no `setup`, the table is `PLAIN`. A look at the source may come
-between any two transactions: where it would then say something else, they are one.
+In SQL, `{t}` is the table of the case. A case without `setup` has the table `PLAIN`. A check of the source may happen
+between any two transactions: statements whose outcome would then differ are in one transaction.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-# Rows whose texts lie out of line, so that an update of another column leaves them out.
+# The texts are stored out of line, so that an update of another column leaves them out.
 PLAIN = """
 CREATE TABLE {t} (id int PRIMARY KEY, notes text, other text, n int NOT NULL DEFAULT 0);
 ALTER TABLE {t} ALTER notes SET STORAGE EXTERNAL, ALTER other SET STORAGE EXTERNAL;
@@ -52,8 +52,6 @@ NO_WRITES = "SELECT"
 
 
 class Outcome(Enum):
-    """What becomes of the table."""
-
     EQUAL = "followed, nothing to do"
     FAULT = "followed, with a fault"
     BLOCKED = "blocked"
@@ -61,10 +59,10 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Deed:
-    """`sql` is done to a table that is followed, then `writes` as its application would; both must succeed.
+    """`sql` is run on a followed table, then `writes` as its application; both must succeed.
 
-    Then either the records amount to the table (EQUAL), or a fault says `says` and names the command that reads the
-    table again; after `mend` that command makes it equal.
+    Then either the records equal the table (EQUAL), or a fault contains `says` and names the command that reads the
+    table again; after `fix` that command makes them equal.
     """
 
     group: str
@@ -74,7 +72,7 @@ class Deed:
     says: str = ""
     setup: str = PLAIN
     writes: str = UPDATE
-    mend: str = ""
+    fix: str = ""
 
 
 EQUAL, FAULT, BLOCKED = Outcome.EQUAL, Outcome.FAULT, Outcome.BLOCKED
@@ -209,7 +207,7 @@ DEEDS = [
     ),
     Deed(
         _COLUMNS,
-        "a default is set and dropped on a column that stands",
+        "a default is set and dropped on an existing column",
         "ALTER TABLE {t} ALTER notes SET DEFAULT 'x'; INSERT INTO {t} (id) VALUES (9); "
         "ALTER TABLE {t} ALTER notes DROP DEFAULT",
         EQUAL,
@@ -276,7 +274,7 @@ DEEDS = [
     ),
     Deed(
         _TYPES,
-        "an attribute of a composite type is renamed: its values read the same",
+        "an attribute of a composite type is renamed: its values are spelled the same",
         "ALTER TYPE {t}_pair RENAME ATTRIBUTE y TO z",
         EQUAL,
         setup=PAIRS,
@@ -312,7 +310,7 @@ DEEDS = [
         "ALTER TABLE {t} DROP CONSTRAINT {t}_pkey",
         BLOCKED,
         "no primary key",
-        mend="ALTER TABLE {t} ADD PRIMARY KEY (id)",
+        fix="ALTER TABLE {t} ADD PRIMARY KEY (id)",
     ),
     Deed(
         _KEYS,
@@ -320,7 +318,7 @@ DEEDS = [
         "ALTER TABLE {t} DROP CONSTRAINT {t}_pkey, ADD PRIMARY KEY (id) DEFERRABLE",
         BLOCKED,
         "DEFERRABLE",
-        mend="ALTER TABLE {t} REPLICA IDENTITY FULL",
+        fix="ALTER TABLE {t} REPLICA IDENTITY FULL",
     ),
     Deed(_KEYS, "REPLICA IDENTITY FULL", "ALTER TABLE {t} REPLICA IDENTITY FULL", EQUAL),
     Deed(
@@ -329,7 +327,7 @@ DEEDS = [
         "ALTER TABLE {t} REPLICA IDENTITY NOTHING",
         BLOCKED,
         "NOTHING",
-        mend="ALTER TABLE {t} REPLICA IDENTITY DEFAULT",
+        fix="ALTER TABLE {t} REPLICA IDENTITY DEFAULT",
     ),
     Deed(
         _KEYS,
@@ -338,11 +336,11 @@ DEEDS = [
         BLOCKED,
         "REPLICA IDENTITY",
         setup=CODED,
-        mend="ALTER TABLE {t} REPLICA IDENTITY DEFAULT",
+        fix="ALTER TABLE {t} REPLICA IDENTITY DEFAULT",
     ),
     Deed(
         _KEYS,
-        "REPLICA IDENTITY USING INDEX that holds the primary key",
+        "REPLICA IDENTITY USING INDEX that contains the primary key",
         "CREATE UNIQUE INDEX {t}_both ON {t} (code, id); ALTER TABLE {t} REPLICA IDENTITY USING INDEX {t}_both",
         EQUAL,
         setup=CODED,
@@ -355,21 +353,21 @@ DEEDS = [
         "index of its REPLICA IDENTITY was dropped",
         setup=CODED
         + "; CREATE UNIQUE INDEX {t}_both ON {t} (code, id); ALTER TABLE {t} REPLICA IDENTITY USING INDEX {t}_both",
-        mend="ALTER TABLE {t} REPLICA IDENTITY DEFAULT",
+        fix="ALTER TABLE {t} REPLICA IDENTITY DEFAULT",
     ),
     Deed(
         _KEYS,
-        "REPLICA IDENTITY FULL beside a generated column",
+        "REPLICA IDENTITY FULL with a generated column",
         "ALTER TABLE {t} REPLICA IDENTITY FULL",
         BLOCKED,
         "c, which is not published",
         setup=PLAIN + "; ALTER TABLE {t} ADD c int GENERATED ALWAYS AS (n * 2) STORED",
-        mend="ALTER TABLE {t} REPLICA IDENTITY DEFAULT",
+        fix="ALTER TABLE {t} REPLICA IDENTITY DEFAULT",
     ),
     Deed(_KEYS, "a row's key changes", "UPDATE {t} SET id = id + 10 WHERE id <= 2", EQUAL, writes=NO_WRITES),
     Deed(
         _KEYS,
-        "a row's key changes many times in a moment",
+        "a row's key changes many times in a short time",
         "; ".join(f"UPDATE {{t}} SET id = {n + 1} WHERE id = {n}" for n in range(100, 120)),
         EQUAL,
         setup=PLAIN + "; UPDATE {t} SET id = 100 WHERE id = 1",
@@ -391,7 +389,7 @@ DEEDS = [
         BLOCKED,
         "called public.{t}_old now",
         writes="UPDATE {t}_old SET n = 7 WHERE id = 1",
-        mend="ALTER TABLE {t}_old RENAME TO {t}",
+        fix="ALTER TABLE {t}_old RENAME TO {t}",
     ),
     Deed(
         _TABLES,
@@ -403,14 +401,14 @@ DEEDS = [
     ),
     Deed(
         _TABLES,
-        "the table is dropped and made again",
+        "the table is dropped and created again",
         f"BEGIN; DROP TABLE {{t}}; {PLAIN}; COMMIT",
         BLOCKED,
         "another table has its name now",
     ),
     Deed(
         _TABLES,
-        "the table is dropped, made again and added to the publication",
+        "the table is dropped, created again and added to the publication",
         f"BEGIN; DROP TABLE {{t}}; {PLAIN}; ALTER PUBLICATION {{publication}} ADD TABLE {{t}}; COMMIT",
         BLOCKED,
         "another table has its name now",
@@ -422,7 +420,7 @@ DEEDS = [
         BLOCKED,
         "does not exist any more",
         writes=NO_WRITES,
-        mend=PLAIN,
+        fix=PLAIN,
     ),
     Deed(
         _TABLES,
@@ -431,17 +429,17 @@ DEEDS = [
         BLOCKED,
         "called {t}_s.{t} now",
         writes="UPDATE {t}_s.{t} SET n = 7 WHERE id = 1",
-        mend="ALTER TABLE {t}_s.{t} SET SCHEMA public",
+        fix="ALTER TABLE {t}_s.{t} SET SCHEMA public",
     ),
     Deed(
         _TABLES,
-        "a child by inheritance is made and filled: its rows are not the table's own",
+        "a child by inheritance is created and filled: its rows are not the table's own",
         "CREATE TABLE {t}_child () INHERITS ({t}); INSERT INTO {t}_child VALUES (50, 'x', 'y', 1)",
         EQUAL,
     ),
     Deed(
         _TABLES,
-        "indexes, constraints, comments, grants, triggers come and go",
+        "indexes, constraints, comments, grants are created and dropped",
         "CREATE INDEX ON {t} (n); ALTER TABLE {t} ADD CHECK (n < 100000); COMMENT ON TABLE {t} IS 'c'; "
         "GRANT SELECT ON {t} TO public; DROP INDEX {t}_n_idx",
         EQUAL,
@@ -485,13 +483,13 @@ DEEDS = [
     ),
     Deed(
         _PUBLICATION,
-        "it becomes a partition of a table that is published as well",
+        "it becomes a partition of a table that is published too",
         "CREATE TABLE {t}_root (LIKE {t} INCLUDING ALL) PARTITION BY RANGE (id); "
         "ALTER TABLE {t}_root ATTACH PARTITION {t} FOR VALUES FROM (0) TO (1000); "
         "ALTER PUBLICATION {publication} ADD TABLE {t}_root",
         BLOCKED,
         "is a partition of public.{t}_root",
-        mend="ALTER PUBLICATION {publication} DROP TABLE {t}_root",
+        fix="ALTER PUBLICATION {publication} DROP TABLE {t}_root",
     ),
     # ── partitions ────────────────────────────────────────────────────────────────────────────────────────────────
     Deed(
@@ -512,7 +510,7 @@ DEEDS = [
     ),
     Deed(
         _PARTITIONS,
-        "a table is made, filled and attached in one transaction",
+        "a table is created, filled and attached in one transaction",
         "BEGIN; CREATE TABLE {t}_c (LIKE {t} INCLUDING ALL); INSERT INTO {t}_c VALUES (201, 1); "
         "ALTER TABLE {t} ATTACH PARTITION {t}_c FOR VALUES FROM (200) TO (300); COMMIT",
         FAULT,
@@ -591,7 +589,7 @@ DEEDS = [
         BLOCKED,
         "{t}_a is published",
         setup=PARTED,
-        mend="ALTER TABLE {t}_a REPLICA IDENTITY DEFAULT",
+        fix="ALTER TABLE {t}_a REPLICA IDENTITY DEFAULT",
     ),
     Deed(
         _PARTITIONS,
@@ -623,7 +621,7 @@ DEEDS = [
     # ── values ────────────────────────────────────────────────────────────────────────────────────────────────────
     Deed(
         _VALUES,
-        "a text reads like the mark of an unavailable value",
+        "a text equals the placeholder of an unavailable value",
         "UPDATE {t} SET notes = '__debezium_unavailable_value' WHERE id = 2",
         EQUAL,
     ),
@@ -663,7 +661,7 @@ DEEDS = [
         "UPDATE {t} SET notes = repeat('x', 9000000) WHERE id = 1",
         FAULT,
         "a row is larger than a raw topic takes",
-        mend="UPDATE {t} SET notes = 'small again' WHERE id = 1",
+        fix="UPDATE {t} SET notes = 'small again' WHERE id = 1",
     ),
     Deed(
         _VALUES,

@@ -1,6 +1,6 @@
-"""`docs/reference/postgres-sources.md`, written from the cases whose tests show what it says.
+"""`docs/reference/postgres-sources.md`, generated from the cases that `tests/scenario/silence/test_tables.py` runs.
 
-`python -m support.postgres_sources_page` (with `tests` on the path) writes it anew.
+`PYTHONPATH=tests python -m support.postgres_sources_page` writes the page.
 """
 
 from __future__ import annotations
@@ -15,52 +15,52 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "postgres-so
 
 _HEAD = """# What is done to a followed table, and what Sluice does
 
-Postgres' log tells row changes. Of much else that is done to a table it tells nothing. `ingress-cdc` compares each
-table it follows with what the table's records were made from: at every start, whenever the log tells a changed shape,
-and every 5 seconds (`SLUICE_WATCH_INTERVAL_S`). Each table ends in one of these states; the other tables of the source
-go on.
+The log of Postgres contains changes of rows. It does not contain many other things that are done to a table. Therefore
+`ingress-cdc` compares the catalogs with the facts that each table's records were made from: at every start, whenever
+the log shows a changed shape, and every 5 seconds (`SLUICE_WATCH_INTERVAL_S`). Each table is then in one of these
+states. The other tables of the source are not affected.
 
 | state | means |
 |---|---|
-| followed, nothing to do | every change is published, and the records amount to the table |
+| followed, nothing to do | every change is published, and the records equal the table |
 | followed, with a fault | every change is published and right; rows that changed without an event are stale |
-| blocked | nothing of the table is published any more: what would be could be wrong |
-| pending | the table is to be read whole, and is as soon as it can be |
+| blocked | no change of the table is published any more: it could be wrong |
+| pending | the table is read as a whole as soon as that is possible |
 
-A fault, a blocked and a pending table stand in `sluice lag` and `/readyz` with the reason and the command that makes the
-table whole, until that is done (the metric `sluice_cdc_table` shows the state alone, and calls a blocked table `held`):
+`sluice lag` and `/readyz` show each fault, each blocked and each pending table with the reason and the command that
+repairs it. (The metric `sluice_cdc_table` shows the state alone, and calls a blocked table `held`.)
 
 ```sh
 sluice cdc resnapshot SOURCE --table SCHEMA.TABLE
 ```
 
-The table is read again from a snapshot of its own; what is as it was is not written again downstream, and what is gone
-is retracted. While it is read the source's other tables wait.
+The command reads the table again from a snapshot of its own. An unchanged row is not written again downstream; a
+deleted row is retracted. The source's other tables wait meanwhile.
 
-**A column that is renamed, dropped or retyped concerns its mapping first.** Raw keeps records of before, under the old
-name, and a replay reads them: let the mapping read both names, each with a default, under a higher version
-([how](../how-to/change-a-mapping.md#a-column-gets-another-name)). Then read
-the table again. In the other order the mapper parks the table's records, or pauses the table's topic.
+**A column that is renamed, dropped or retyped concerns its mapping first.** Raw keeps the older records under the old
+name, and a replay reads them. Change the mapping so that it reads both names, each with a default, under a higher
+version ([how](../how-to/change-a-mapping.md#a-column-gets-another-name)). Then read the table again. In the other order
+the mapper parks the table's records, or pauses the table's topic.
 
 **The application comes first.** Postgres refuses updates and deletes of a published table whose replica identity it
-cannot use. A table is judged before it is published; where one becomes unfit later, it is taken out of the publication
-that Sluice made, within the same 5 seconds, so that its application can write. (A publication that the pipeline file
-names is yours: there the fault holds the statement to run.)
+cannot use. A table is checked before it is published. If a table becomes ineligible later, Sluice drops it from its own
+publication within the same 5 seconds, so that the application can write. (A publication that the pipeline file names is
+yours: then the fault contains the statement to run.)
 
 Each row below is a test: `tests/scenario/silence/test_tables.py`.
 """
 _TAIL = """
 ## What is not noticed
-Postgres tells of these neither in its log nor in what the catalogs say of the table. The rows stay as they were until
-the table is read again; `sluice verify` finds them.
+Neither the log of Postgres nor the catalogs show these. The rows stay stale until the table is read again;
+`sluice verify` finds them.
 
 * **Names of other objects as values.** Values of the types `regclass`, `regproc`, `regprocedure`, `regoper`,
   `regoperator`, `regtype`, `regrole`, `regnamespace`, `regcollation`, `regconfig` and `regdictionary` are oids that
-  read as a name. Where the object is renamed, moved to another schema or dropped, all rows that hold it read otherwise.
-  Keep the number or the name: `ALTER TABLE t ALTER c TYPE oid USING c::oid`, or `TYPE text USING c::text`.
-* **`TRUNCATE`, `SET UNLOGGED`, rows, `SET LOGGED`**, all between two looks, of a table of numbers and times alone that
-  is published with its schema. (A table that can hold large values has a fault.)
-* **Types that read otherwise after an update of their extension** (`ALTER EXTENSION … UPDATE`).
+  are printed as a name. If the object is renamed, moved to another schema or dropped, all rows with its oid are printed
+  otherwise. Keep the number or the name: `ALTER TABLE t ALTER c TYPE oid USING c::oid`, or `TYPE text USING c::text`.
+* **`TRUNCATE`, `SET UNLOGGED`, rows, `SET LOGGED`**, all between two checks, of a table of numbers and times alone that
+  is published with its schema. (A table with a column of large values gets a fault.)
+* **Types whose values are printed otherwise after an update of their extension** (`ALTER EXTENSION … UPDATE`).
 """
 _COLUMNS = "| done to a followed table | the table is | because | before it is read again |\n|---|---|---|---|\n"
 
@@ -75,10 +75,10 @@ def page() -> str:
 
 
 def _row(deed: Deed) -> str:
-    mend = ""
-    if deed.mend:
-        mend = "restore the table with its rows" if "CREATE" in deed.mend else f"`{_plain(deed.mend)}`"
-    return f"| {deed.what} | {deed.outcome.value} | {deed.says.format(t='t')} | {mend} |\n"
+    fix = ""
+    if deed.fix:
+        fix = "restore the table with its rows" if "CREATE" in deed.fix else f"`{_plain(deed.fix)}`"
+    return f"| {deed.what} | {deed.outcome.value} | {deed.says.format(t='t')} | {fix} |\n"
 
 
 def _plain(sql: str) -> str:

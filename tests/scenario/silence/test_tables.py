@@ -74,7 +74,7 @@ def trials(pipeline: OneEntity) -> dict[str, TableTrial]:
         advised = [trial for trial in trials if trial.fault]
         for trial in advised:
             do(application, trial.table, trial.deed.writes)
-            do(application, trial.table, trial.deed.mend, publication)
+            do(application, trial.table, trial.deed.fix, publication)
         pipeline.follow_advice(*(trial.fault for trial in advised))
     settle(by_table, lambda: equal(pipeline, trials), EQUAL_AGAIN_WITHIN_S, "not equal after the command")
     return by_table

@@ -1,14 +1,18 @@
-"""An author's mypy, without plugin or settings, accepts right mappings and finds each kind of mistake at its line."""
+"""mypy, without plugin or settings, accepts right mappings and finds each kind of author's mistake at its line."""
 
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
+
+from support.how_to import follow, written_by
+from support.repository import ROOT
 
 ENTITIES = """
 from datetime import datetime
@@ -169,26 +173,34 @@ MISTAKES = {
     ),
 }
 
+PAGES = ("add-a-source", "your-own-pipeline")
+
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """What one run of mypy says of each line that it complains about, by `file:line`."""
+    """The errors of one run of mypy, by `file:line`."""
     folder: Path = tmp_path_factory.mktemp("author")
     (folder / "entities.py").write_text(ENTITIES)
     (folder / "right.py").write_text(HEAD + RIGHT)
     for number, (code, _) in enumerate(MISTAKES.values()):
         (folder / f"mistake_{number}.py").write_text(f"{HEAD}\n{code}\n")
-    command = [sys.executable, "-m", "mypy", "--config-file=", "--cache-dir", str(folder / "cache"), "."]
-    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    shutil.copytree(ROOT / "examples/workforce", folder / "add_a_source", ignore=shutil.ignore_patterns(".sluice"))
+    for page in PAGES:
+        for step in written_by(ROOT / f"docs/how-to/{page}.md"):
+            follow(folder / page.replace("-", "_"), step)
+    options = ["--config-file=", "--explicit-package-bases", f"--cache-dir={folder / 'cache'}"]
+    run = subprocess.run(
+        [sys.executable, "-m", "mypy", *options, "."], cwd=folder, capture_output=True, text=True, check=False
+    )
     found: dict[str, list[str]] = defaultdict(list)
     for line in run.stdout.splitlines():
-        if at := re.match(r"(\w+\.py:\d+): error: ", line):
+        if at := re.match(r"(\S+\.py:\d+): error: ", line):
             found[at[1]].append(line)
     assert found, run.stdout + run.stderr
     return found
 
 
-def test_right_mappings_have_no_errors(reports: dict[str, list[str]]) -> None:
+def test_right_mappings_and_what_the_pages_show_have_no_errors(reports: dict[str, list[str]]) -> None:
     assert [at for at in reports if not at.startswith("mistake_")] == []
 
 

@@ -96,5 +96,5 @@ def test_the_linter_knows_every_stage() -> None:
 
 
 def test_types_are_checked_for_every_stage() -> None:
-    assert {"libs", "services", "tests", "bench"} <= set(PROJECT["tool"]["mypy"]["files"])
+    assert {"libs", "services", "tests", "bench", "examples"} <= set(PROJECT["tool"]["mypy"]["files"])
     assert PROJECT["tool"]["mypy"]["strict"] is True

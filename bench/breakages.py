@@ -133,7 +133,7 @@ BREAKAGES = [
         "begin, end = reader.beginnings([owned.at])[owned.at], reader.ends([owned.at])[owned.at]",
         "begin = end = reader.ends([owned.at])[owned.at]",
         "tests/integration/stage/test_loop.py"
-        "::test_a_new_group_starts_at_the_first_offset_and_loses_nothing_of_what_was_there",
+        "::test_a_new_group_starts_at_the_first_offset_and_reads_all_existing_records",
     ),
     Breakage(
         "a dead letter and the offset behind it are one transaction",
@@ -141,7 +141,7 @@ BREAKAGES = [
         "        self.add(OutputRecord(self._dlq_topic, *letter, -1))\n",
         "",
         "tests/integration/stage/test_loop.py"
-        "::test_a_dead_letter_is_durable_with_the_offset_behind_it_and_the_rest_flows_on",
+        "::test_a_dead_letter_is_durable_with_the_offset_after_it_and_the_stage_continues",
     ),
     Breakage(
         "the mapper remembers a delete of a key whose record was parked",
@@ -185,7 +185,7 @@ BREAKAGES = [
         "libs/sluice/telemetry/fault_writer.py",
         "            health.watch()\n",
         "",
-        "tests/integration/stage/test_loop.py::test_a_record_that_does_not_end_is_a_fault_with_its_place_until_it_does",
+        "tests/integration/stage/test_loop.py::test_a_record_that_does_not_end_is_a_fault_with_its_place_until_it_ends",
     ),
     Breakage(
         "a secret is removed however a source spells it",

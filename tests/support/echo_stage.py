@@ -1,4 +1,4 @@
-"""The smallest stage there is: each record of one topic is repeated to another. It runs the real loop on real Kafka."""
+"""The smallest stage: it repeats each record of one topic in another. It runs the real loop on real Kafka."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from support.topics import make_topics
 
 
 class Echo(Process):
-    """Repeats a record's value; `die` in a value is a dead letter, `later` fails once in a passing way, `hang` lasts
-    until `goes_on`."""
+    """Repeats a record's value. The value `die` is a dead letter, `later` fails once with a transient error, `hang`
+    waits for `released`."""
 
     def __init__(self, names: Names, out: str, state: str, state_id: str, reader: LogReader) -> None:
         self._names, self._out, self._state, self._state_id = names, out, state, state_id
@@ -41,7 +41,7 @@ class Echo(Process):
         self._store = MemoryStore()
         self._owned: dict[Partition, Owned] = {}
         self.failed_once = False
-        self.goes_on = threading.Event()
+        self.released = threading.Event()
         self.handled: list[int] = []
 
     def start(self, owned: Owned) -> Iterator[None]:
@@ -49,7 +49,7 @@ class Echo(Process):
         yield from restore_record(
             owned, view, self._reader, StageIdentity("echo", self._names.group("echo"), self._names.control)
         )
-        owned.record.pass_end = None  # it keeps nothing that could be lost
+        owned.record.pass_end = None  # it has no state that could be lost
         self._owned[owned.at] = owned
 
     def stop(self, at: Partition) -> None:
@@ -58,9 +58,9 @@ class Echo(Process):
     def handle(self, record: Record, batch: Batch) -> Handled:
         self.handled.append(record.offset)
         if record.value == b"die":
-            raise DeadRecord("told-to", "the record says so")
+            raise DeadRecord("requested", "the record says so")
         if record.value == b"hang":
-            assert self.goes_on.wait(within(60))
+            assert self.released.wait(within(60))
         if record.value == b"later" and not self.failed_once:
             self.failed_once = True
             raise Transient("not now")
@@ -78,7 +78,7 @@ class Echo(Process):
 
 
 class EchoBench:
-    """Topics of one test, and stages on them that run in threads."""
+    """The topics of one test, and stages that run on them in threads."""
 
     def __init__(self, kafka: str, prefix: str, state_dir: Path) -> None:
         self.kafka = KafkaSettings(bootstrap_servers=kafka)
@@ -90,7 +90,7 @@ class EchoBench:
         make_topics(self.admin, dict.fromkeys(topics, 1))
         self.producer = clients.producer(self.kafka)
         self.healths: list[Health] = []
-        self.told: list[tuple[str, str]] = []
+        self.reported: list[tuple[str, str]] = []
 
     @property
     def group(self) -> str:
@@ -115,9 +115,9 @@ class EchoBench:
         )
         return stage, echo
 
-    def _note(self, about: str, active: ActiveFault | None) -> None:
-        if active is not None and active.is_failure:
-            self.told.append((about, active.why))
+    def _note(self, about: str, fault: ActiveFault | None) -> None:
+        if fault is not None and fault.is_failure:
+            self.reported.append((about, fault.why))
 
     def create(self, topic: str) -> None:
         make_topics(self.admin, {topic: 1})
@@ -135,7 +135,7 @@ class EchoBench:
         consumer = clients.group_consumer(self.kafka, self.group, "look")
         try:
             found = consumer.committed([TopicPartition(self.topic, 0)], within(30))[0].offset
-        except KafkaException as error:  # a broker that has just started makes its offsets topic first
+        except KafkaException as error:  # a broker that has just started creates its offsets topic first
             raise translate(error, f"group {self.group}") from None
         finally:
             consumer.close()
@@ -143,7 +143,7 @@ class EchoBench:
 
 
 class Running:
-    """A stage in a thread, until the block is left."""
+    """A stage that runs in a thread while the block runs."""
 
     def __init__(self, stage: Stage) -> None:
         self._stop = Stop()

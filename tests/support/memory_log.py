@@ -75,7 +75,7 @@ class MemoryLogs:
         return {at: (firsts[at], ends[at]) for at in partitions}
 
     def empty(self, topic: str, partition: int) -> None:
-        """Delete the records that stand there."""
+        """Delete all records of the partition."""
         log = self._logs[topic, partition]
         self._firsts[topic, partition] = len(log)
         log[:] = [None] * len(log)

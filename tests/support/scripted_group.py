@@ -1,6 +1,6 @@
-"""A consumer group whose logs are lists: the loop's decisions without a broker, turn by turn.
+"""A consumer group whose logs are lists, for tests of the loop's decisions without a broker, turn by turn.
 
-What the group promises here, the real one is held to by the same tests.
+The scripted group and the real one pass the same contract tests.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ DLQ = "dlq.scripted"
 
 
 class ScriptedGroup(GroupReader):
-    """A member of a group whose coordinator is the test (`assign`, `revoke`). `reading`: from where each partition that
-    is not held is read on. It keeps the promises of `tests/contract/stage/test_group_reader.py`."""
+    """A member of a group whose coordinator is the test (`assign`, `revoke`). `reading`: the next offset of each
+    partition that is not paused. `tests/contract/stage/test_group_reader.py` is its contract."""
 
     def __init__(
         self, logs: dict[Partition, list[Record]], each_turn: Callable[[int], None] = lambda turn: None
@@ -48,22 +48,22 @@ class ScriptedGroup(GroupReader):
     # ── the coordinator ───────────────────────────────────────────────────────────────────────────────────────
 
     def assign(self, parts: Iterable[Partition]) -> None:
-        """Give partitions to this member: now, or once it has joined."""
+        """Assign partitions to this member: now, or when it joins."""
         given = list(parts)
         self._given += given
         if self._is_open:
             self.assigned += given
 
     def revoke(self, parts: Iterable[Partition]) -> None:
-        gone = set(parts)
-        self._given = [at for at in self._given if at not in gone]
-        self._lose(gone)
+        revoked = set(parts)
+        self._given = [at for at in self._given if at not in revoked]
+        self._lose(revoked)
 
-    def _lose(self, gone: set[Partition]) -> None:
-        self.assigned = [at for at in self.assigned if at not in gone]
-        self.revoked += gone
-        self.reading = {at: offset for at, offset in self.reading.items() if at not in gone}
-        self._fetched = {at: end for at, end in self._fetched.items() if at not in gone}
+    def _lose(self, revoked: set[Partition]) -> None:
+        self.assigned = [at for at in self.assigned if at not in revoked]
+        self.revoked += revoked
+        self.reading = {at: offset for at, offset in self.reading.items() if at not in revoked}
+        self._fetched = {at: end for at, end in self._fetched.items() if at not in revoked}
 
     # ── the member ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -84,7 +84,7 @@ class ScriptedGroup(GroupReader):
         sought, self._sought = self._sought, set()
         for at, offset in self.reading.items():
             if at in sought and self.fetches_slowly:
-                continue  # what was sought comes with the next fetch
+                continue  # the next fetch returns the sought records
             end = len(self._logs[at])
             if offset > end:
                 raise ConsumerLost(f"{at[0]}/{at[1]}: offset {offset} is not in the log")
@@ -107,7 +107,7 @@ class ScriptedGroup(GroupReader):
         self.reading.pop(at, None)
 
     def high_watermark(self, at: Partition) -> int:
-        """As of the last fetch: what is not read has none any more."""
+        """As of the last fetch; unknown for a partition that is paused."""
         return self._fetched.get(at, -1_001) if self.end_known else -1_001
 
     def end(self, at: Partition) -> int:
@@ -117,8 +117,8 @@ class ScriptedGroup(GroupReader):
 
 
 class Outputs:
-    """A delivery into a list; `fault` is raised instead, as long as it is set, or for a batch with one of the values
-    `refused` alone. `noted`: how often each partition's record was written."""
+    """A delivery into a list. It raises `fault` while that is set, and the error in `refused` for a batch with such a
+    value. `noted`: how many times each partition's record was written."""
 
     dlq_topic = DLQ
 
@@ -142,7 +142,7 @@ class Outputs:
             if (refusal := self.refused.get(output.value or b"")) is not None:
                 raise refusal
         self.delivered += batch.outputs
-        # As with a real delivery, only what changed or is fresh is written.
+        # Like a real delivery, write only records that changed or must be written.
         moved = [one for one in owned if one.to_write]
         self.noted.update(one.at for one in moved)
         self.paused_at |= {one.at: one.record.paused_at for one in moved}
@@ -150,8 +150,8 @@ class Outputs:
 
 
 class Repeat(Process):
-    """Repeats each record to topic `out`; a value `die` is a dead letter. `records`: what it finds of a partition;
-    `refused`: what it cannot begin."""
+    """Repeats each record in topic `out`; the value `die` is a dead letter. `records`: the existing partition records;
+    `refused`: the partitions that cannot start."""
 
     def __init__(self, records: dict[Partition, PartitionRecord], refused: dict[Partition, EnvironmentFault]) -> None:
         self._records = records
@@ -165,14 +165,14 @@ class Repeat(Process):
 
     def handle(self, record: Record, batch: Batch) -> Handled:
         if record.value == b"die":
-            raise DeadRecord("told-to", "the record says so")
+            raise DeadRecord("requested", "the record says so")
         batch.emit("out", record.key, record.value, (), 0)
         batch.count(record.at, "mapped")
         return Handled.DONE
 
 
 class ScriptedStage:
-    """A stage over `logs`: values by topic and partition."""
+    """A stage on `logs`, the values of each partition."""
 
     def __init__(
         self,
@@ -195,7 +195,7 @@ class ScriptedStage:
         self.group = ScriptedGroup(self._logs, lambda turn: None)
 
     def run(self, turns: int, each_turn: Callable[[int, ScriptedStage], None] = lambda turn, stage: None) -> None:
-        """Take so many turns, having told each one's number to `each_turn`; -1 comes before the group is joined."""
+        """Run so many turns. `each_turn` is called with the number of each, and with -1 before the group is joined."""
         stop = Stop()
 
         def at_turn(turn: int) -> None:
@@ -217,7 +217,7 @@ class ScriptedStage:
         ).run(stop)
 
     def arrive(self, at: Partition, values: list[bytes]) -> None:
-        """More records are written to `at`."""
+        """Append records to `at`."""
         self._logs[at] += [
             Record(*at, len(self._logs[at]) + n, b"k", value, {}, 1_000) for n, value in enumerate(values)
         ]

@@ -1,5 +1,5 @@
-"""Mapper and merger of a pipeline whose raw topics are made by hand, run in threads on real servers; and what an
-operator, or an accident, does to their topics, groups and disks."""
+"""Mapper and merger of a pipeline whose raw topics a test writes, in threads on real servers. And what an operator or
+an accident does to their topics, groups and disks."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class StageFlow:
 
     @contextmanager
     def running(self, name: str) -> Iterator[None]:
-        """The stage runs, from the disk and the topics as they are now, and is stopped at the end."""
+        """Run the stage on the current disk and topics while the block runs."""
         self._healths[name] = Health()
         store = RocksStore(self.made.settings.state_dir / f"{name}-0")
         try:
@@ -65,7 +65,7 @@ class StageFlow:
             store.close()
 
     def run_to_end(self, *names: str) -> None:
-        """Run one stage after the other until it has done all there is."""
+        """Run one stage after the other until it has processed all records."""
         for name in names:
             with self.running(name):
                 self.await_end(name)
@@ -74,15 +74,15 @@ class StageFlow:
         eventually(lambda: self._done(name), f"{name} to be at the end", DEADLINE_S, lambda: str(self.faults(name)))
 
     def fault(self, name: str, *words: str) -> str:
-        """Run the stage until it says why it is not ready, in one text with all `words`; the text."""
+        """Run the stage until one of its faults contains all `words`; returns the fault's text."""
         with self.running(name):
             return self.await_fault(name, *words)
 
     def await_fault(self, name: str, *words: str) -> str:
-        def told() -> str:
+        def fault() -> str:
             return next((why for why in self.faults(name).values() if all(w in why for w in words)), "")
 
-        return eventually(told, f"{name} to tell of {words}", DEADLINE_S, lambda: str(self.faults(name)))
+        return eventually(fault, f"{name} to report {words}", DEADLINE_S, lambda: str(self.faults(name)))
 
     def faults(self, name: str) -> dict[str, str]:
         error = self._running[name].error if name in self._running else None
@@ -114,7 +114,7 @@ class StageFlow:
         )
 
     def _done(self, name: str) -> bool:
-        """Whether the group has committed the ends, and nothing is open: a partition with a fault is not done."""
+        """Whether the group has committed the ends, and no fault is active: a partition with a fault is not done."""
         with LogReader(self.made.kafka) as reader:
             ends = reader.ends(self._partitions(name))
         committed = committed_offsets(self.made.kafka, self.made.names.group(name), ends)
@@ -123,21 +123,21 @@ class StageFlow:
     def _partitions(self, name: str) -> list[Partition]:
         return [(topic, p) for topic in self._inputs[name] for p in range(self.made.partitions)]
 
-    # ── what is done to topics, groups and disks ──────────────────────────────────────────────────────────────
+    # ── changes of topics, groups and disks ───────────────────────────────────────────────────────────────────
 
     def lose_disk(self, name: str) -> None:
         shutil.rmtree(self.made.settings.state_dir / f"{name}-0")
 
     def recreate(self, *topics: str) -> None:
-        """Delete topics, and let `sluice topics apply` make them anew."""
+        """Delete topics, and re-create them as `sluice topics apply` does."""
         admin = self.made.admin
         for future in admin.delete_topics(list(topics), request_timeout=30).values():
             future.result(30)
-        eventually(lambda: not any(self._stands(topic) for topic in topics), "the topics are gone")
+        eventually(lambda: not any(self._exists(topic) for topic in topics), "the topics are deleted")
         kinds = load_kinds(self.made.settings.schemas_dir / "topics")
         Topics(admin).apply(concrete(kinds, self.made.pipeline, ["person"]))
 
-    def _stands(self, topic: str) -> bool:
+    def _exists(self, topic: str) -> bool:
         try:
             self.made.admin.describe_topics(TopicCollection([topic]))[topic].result(10)
         except Exception:
@@ -149,13 +149,15 @@ class StageFlow:
         says `delete` as well."""
         ends = {(topic, partition): end for partition, end in self.made.ends(topic).items()}
         self._set_policy(topic, "compact,delete")
-        eventually(lambda: self._deleted([TopicPartition(*at, end) for at, end in ends.items()]), "the policy is known")
+        eventually(
+            lambda: self._deleted([TopicPartition(*at, end) for at, end in ends.items()]), "the policy is in force"
+        )
         self._set_policy(topic, "compact")
         with LogReader(self.made.kafka) as reader:
-            eventually(lambda: reader.beginnings(list(ends)) == ends, "the records are gone")
+            eventually(lambda: reader.beginnings(list(ends)) == ends, "the records are deleted")
 
     def _deleted(self, before: list[TopicPartition]) -> bool:
-        """Whether the broker, which may not know the topic's new policy yet, deletes the records."""
+        """Whether the broker deletes the records; it refuses until it knows the topic's new policy."""
         try:
             for future in self.made.admin.delete_records(before).values():
                 future.result(30)
@@ -172,7 +174,7 @@ class StageFlow:
             future.result(30)
 
     def reset_to_earliest(self, name: str, *topics: str) -> None:
-        """What `kafka-consumer-groups --reset-offsets --to-earliest --execute` does with a stopped group."""
+        """The same as `kafka-consumer-groups --reset-offsets --to-earliest --execute` with a stopped group."""
         group = self.made.names.group(name)
         eventually(lambda: members_of(self.made.admin, group) == 0, "the group is empty")
         partitions = [at for at in self._partitions(name) if not topics or at[0] in topics]
@@ -180,12 +182,12 @@ class StageFlow:
             set_offsets(self.made.admin, group, reader.beginnings(partitions))
 
     def accept(self, name: str, at: Partition, to: int) -> None:
-        """What `sluice skips accept` does."""
+        """The same as `sluice skips accept`."""
         made = self.made
         write_request(made.kafka, made.names.control, skip_key(made.names.group(name), at), {"to": to})
 
-    def read_anew(self, name: str) -> None:
-        """What a stage tells an operator to do whose state is lost: move its group, and accept where a log was cut."""
+    def reread(self, name: str) -> None:
+        """The steps that a stage with lost state names: move its group, and accept the skip where a log was cut."""
         self.reset_to_earliest(name)
         for topic in self._inputs[name]:
             for partition, first in self.firsts(topic).items():
@@ -193,15 +195,15 @@ class StageFlow:
                     self.accept(name, (topic, partition), first)
         self.run_to_end(name)
 
-    # ── what stands ───────────────────────────────────────────────────────────────────────────────────────────
+    # ── what exists ───────────────────────────────────────────────────────────────────────────────────────────
 
     def claimed(self) -> dict[str, str]:
-        """Live claims as whoever reads the topic finds them: by mapping and entity id, the position."""
+        """Current claims in the topic: their position by mapping and entity id."""
         newest = {claim.key: claim for claim in self.contributions()}
         return {f"{c.mapping}/{c.entity_id}": str(c.position) for c in newest.values() if not c.retracted}
 
     def contributions(self) -> list[Contribution]:
-        """All that the topic holds, in order per key."""
+        """All records of the topic, in order per key."""
         return [Contribution.from_json(r.value) for r in self.made.records(self.made.contributions) if r.value]
 
     def firsts(self, topic: str) -> dict[int, int]:
@@ -211,7 +213,7 @@ class StageFlow:
         return {partition: first for (_, partition), first in found.items()}
 
     def golden(self) -> dict[str, dict[str, object]]:
-        """Golden records as whoever reads the topic finds them, by entity id."""
+        """Current golden records in the topic by entity id."""
         registry = Registry(self.made.settings.registry.url, self.made.settings.state_dir / "schemas")
         decode = make_decoder(registry.by_id)
         newest = {r.key: r.value for r in self._canonical()}

@@ -40,5 +40,5 @@ def test_every_variable_that_is_named_anywhere_is_known(suffix: str) -> None:
 # Comments about what others set, and tests that write one wrong on purpose.
 WRITTEN_WRONG = {
     ("libs/sluice/settings/variables.py", "SLUICE_KAFKA_PORT"),
-    ("tests/unit/stage/test_stage_settings.py", "SLUICE_KAFKA__BOOTSTRAP"),
+    ("tests/unit/settings/test_stage_settings.py", "SLUICE_KAFKA__BOOTSTRAP"),
 }

@@ -1,4 +1,4 @@
-"""What a stage relies on in its group: the one that reads Kafka and the scripted one keep the same promises."""
+"""The contract of a stage's group reader: the one on Kafka and the scripted one keep the same promises."""
 
 from __future__ import annotations
 
@@ -87,19 +87,19 @@ class Real:
 
 @pytest.fixture(params=["scripted", "kafka"])
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    made: Scripted | Real
+    bench: Scripted | Real
     if request.param == "scripted":
-        made = Scripted()
+        bench = Scripted()
     else:
-        made = Real(request.getfixturevalue("kafka"), request.getfixturevalue("topic_prefix"))
-    made.member.open()
-    yield made
-    made.leave()
-    made.member.close()
+        bench = Real(request.getfixturevalue("kafka"), request.getfixturevalue("topic_prefix"))
+    bench.member.open()
+    yield bench
+    bench.leave()
+    bench.member.close()
 
 
-class Seen:
-    """What a member was told and has read, followed as the loop does: what was revoked, then what was assigned."""
+class Loop:
+    """Takes records and applies rebalances as a stage's loop does: first the revoked partitions, then the assigned."""
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
@@ -123,18 +123,18 @@ class Seen:
     def until_owned(self, *numbers: int) -> None:
         wanted = {(self._bench.topic, number) for number in numbers}
 
-        def told() -> bool:
+        def done() -> bool:
             self.turn()
             return self.owned == wanted
 
-        eventually(told, f"to own {sorted(wanted)}", state=lambda: f"owns {sorted(self.owned)}")
+        eventually(done, f"to own {sorted(wanted)}", state=lambda: f"owns {sorted(self.owned)}")
 
-    def until_one_is_gone(self) -> None:
-        def told() -> bool:
+    def until_one_is_revoked(self) -> None:
+        def done() -> bool:
             self.turn()
             return len(self.owned) == 1
 
-        eventually(told, "one of two partitions to go")
+        eventually(done, "one of two partitions to be revoked")
 
     def until_read(self, *values: bytes) -> None:
         def read() -> bool:
@@ -146,97 +146,95 @@ class Seen:
         assert self.values == list(values)
 
     def quiet(self) -> None:
-        """Look on for a while: what must not come would come now."""
+        """Take some more turns, in which no record may come."""
         for _ in range(QUIET_TURNS):
             self.turn()
 
 
 @pytest.fixture
-def seen(bench: Bench) -> Seen:
-    seen = Seen(bench)
-    seen.until_owned(0, 1)
-    return seen
+def loop(bench: Bench) -> Loop:
+    loop = Loop(bench)
+    loop.until_owned(0, 1)
+    return loop
 
 
-def test_a_member_reads_nothing_of_what_it_was_given_before_it_begins(bench: Bench, seen: Seen) -> None:
+def test_a_member_does_not_read_an_assigned_partition_before_read_from(bench: Bench, loop: Loop) -> None:
     bench.append(0, b"1")
-    seen.quiet()
-    assert seen.values == []
+    loop.quiet()
+    assert loop.values == []
 
 
-def test_a_partition_is_read_from_where_it_is_begun_and_its_end_is_told(bench: Bench, seen: Seen) -> None:
+def test_a_partition_is_read_from_an_offset_to_its_end(bench: Bench, loop: Loop) -> None:
     for value in (b"1", b"2", b"3"):
         bench.append(0, value)
-    bench.append(1, b"of another")
+    bench.append(1, b"of another partition")
     at = (bench.topic, 0)
     bench.member.read_from(at, 1)
-    seen.until_read(b"2", b"3")
-    assert seen.ends == {at: 3}
+    loop.until_read(b"2", b"3")
+    assert loop.ends == {at: 3}
     assert bench.member.high_watermark(at) == 3
 
 
-def test_the_end_of_an_empty_partition_is_told(bench: Bench, seen: Seen) -> None:
+def test_the_end_of_an_empty_partition_is_reported(bench: Bench, loop: Loop) -> None:
     at = (bench.topic, 1)
     bench.member.read_from(at, 0)
 
-    def told() -> bool:
-        seen.turn()
-        return seen.ends == {at: 0}
+    def done() -> bool:
+        loop.turn()
+        return loop.ends == {at: 0}
 
-    eventually(told, "the end")
+    eventually(done, "the end")
 
 
-def test_the_end_of_a_partition_that_is_not_read_can_be_asked_for(bench: Bench, seen: Seen) -> None:
+def test_the_end_of_a_partition_that_is_not_read_can_be_asked_for(bench: Bench, loop: Loop) -> None:
     bench.append(0, b"1")
     assert (bench.member.end((bench.topic, 0)), bench.member.end((bench.topic, 1))) == (1, 0)
 
 
-def test_what_is_held_is_not_read_and_then_from_where_it_is_begun_again(bench: Bench, seen: Seen) -> None:
+def test_a_paused_partition_is_not_read_until_read_from(bench: Bench, loop: Loop) -> None:
     at = (bench.topic, 0)
     bench.append(0, b"1")
     bench.member.read_from(at, 0)
-    seen.until_read(b"1")
+    loop.until_read(b"1")
     bench.member.pause(at)
     bench.append(0, b"2")
-    seen.quiet()
-    assert seen.values == [b"1"]
+    loop.quiet()
+    assert loop.values == [b"1"]
     bench.member.read_from(at, 0)
-    seen.until_read(b"1", b"1", b"2")
+    loop.until_read(b"1", b"1", b"2")
 
 
-def test_a_partition_that_is_read_may_be_begun_elsewhere(bench: Bench, seen: Seen) -> None:
+def test_a_partition_that_is_read_can_be_read_from_another_offset(bench: Bench, loop: Loop) -> None:
     at = (bench.topic, 0)
     bench.append(0, b"1")
     bench.append(0, b"2")
     bench.member.read_from(at, 0)
-    seen.until_read(b"1", b"2")
+    loop.until_read(b"1", b"2")
     bench.member.read_from(at, 1)
-    seen.until_read(b"1", b"2", b"2")
+    loop.until_read(b"1", b"2", b"2")
 
 
-def test_an_offset_beyond_the_end_costs_the_membership_and_who_joins_anew_begins_as_ever(
-    bench: Bench, seen: Seen
-) -> None:
+def test_an_offset_beyond_the_end_loses_the_membership_and_a_new_one_starts_as_usual(bench: Bench, loop: Loop) -> None:
     at = (bench.topic, 0)
     bench.append(0, b"1")
     bench.member.read_from(at, 999)
 
     def lost() -> bool:
         try:
-            seen.turn()
+            loop.turn()
         except ConsumerLost:
             return True
         return False
 
     eventually(lost, "the offset to be refused")
     bench.member.open()
-    seen.until_owned(0, 1)
+    loop.until_owned(0, 1)
     bench.member.read_from(at, 0)
-    seen.until_read(b"1")
+    loop.until_read(b"1")
 
 
-def test_a_new_group_has_no_committed_offset_and_what_is_committed_outlives_the_membership(
-    bench: Bench, seen: Seen
+def test_a_new_group_has_no_committed_offset_and_a_committed_one_outlives_the_membership(
+    bench: Bench, loop: Loop
 ) -> None:
     here, there = (bench.topic, 0), (bench.topic, 1)
     bench.append(0, b"1")
@@ -244,40 +242,40 @@ def test_a_new_group_has_no_committed_offset_and_what_is_committed_outlives_the_
     bench.member.commit({here: 1})
     assert bench.member.committed(here) == 1
     bench.member.open()
-    seen.until_owned(0, 1)
+    loop.until_owned(0, 1)
     assert (bench.member.committed(here), bench.member.committed(there)) == (1, None)
 
 
-def test_who_joins_anew_is_told_that_all_it_had_is_gone_and_reads_nothing_before_it_begins_again(
-    bench: Bench, seen: Seen
+def test_a_member_that_joins_again_lost_all_partitions_and_reads_nothing_before_read_from(
+    bench: Bench, loop: Loop
 ) -> None:
     at = (bench.topic, 0)
     bench.append(0, b"1")
     bench.member.read_from(at, 0)
-    seen.until_read(b"1")
+    loop.until_read(b"1")
     bench.member.open()
-    seen.until_owned(0, 1)
-    assert sorted(seen.revoked) == [(bench.topic, 0), (bench.topic, 1)]
+    loop.until_owned(0, 1)
+    assert sorted(loop.revoked) == [(bench.topic, 0), (bench.topic, 1)]
     bench.append(0, b"2")
-    seen.quiet()
-    assert seen.values == [b"1"]
+    loop.quiet()
+    assert loop.values == [b"1"]
 
 
-def test_a_partition_that_goes_to_another_member_is_not_read_any_more_and_comes_back_when_that_one_leaves(
-    bench: Bench, seen: Seen
+def test_a_partition_of_another_member_is_not_read_and_is_assigned_again_when_that_member_leaves(
+    bench: Bench, loop: Loop
 ) -> None:
     both = [(bench.topic, 0), (bench.topic, 1)]
     for at in both:
         bench.member.read_from(at, 0)
-    seen.quiet()
+    loop.quiet()
     bench.join()
-    seen.until_one_is_gone()
-    (kept,), (gone,) = seen.owned, set(both) - seen.owned
-    assert gone in seen.revoked
-    bench.append(gone[1], b"another's")
+    loop.until_one_is_revoked()
+    (kept,), (revoked,) = loop.owned, set(both) - loop.owned
+    assert revoked in loop.revoked
+    bench.append(revoked[1], b"another's")
     bench.append(kept[1], b"ours")
-    seen.until_read(b"ours")
+    loop.until_read(b"ours")
     bench.leave()
-    seen.until_owned(0, 1)
-    bench.member.read_from(gone, 0)
-    seen.until_read(b"ours", b"another's")
+    loop.until_owned(0, 1)
+    bench.member.read_from(revoked, 0)
+    loop.until_read(b"ours", b"another's")

@@ -1,4 +1,4 @@
-"""The one loop on real Kafka: what is durable when, and what happens when an owner is fenced, dies, or is moved."""
+"""The loop on real Kafka: what is durable when, and what happens after a fence, an end, or a moved group."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def bench(kafka: str, topic_prefix: str, tmp_path: Path) -> EchoBench:
     return EchoBench(kafka, topic_prefix, tmp_path)
 
 
-def test_a_new_group_starts_at_the_first_offset_and_loses_nothing_of_what_was_there(bench: EchoBench) -> None:
+def test_a_new_group_starts_at_the_first_offset_and_reads_all_existing_records(bench: EchoBench) -> None:
     bench.feed(b"1", b"2", b"3")
     stage, _ = bench.stage()
     with Running(stage):
@@ -41,7 +41,7 @@ def test_outputs_offsets_and_ledger_are_one_transaction(bench: EchoBench) -> Non
     assert (sum(line["mapped"] for line in lines), sum(line["dead"] for line in lines)) == (2, 1)
 
 
-def test_a_dead_letter_is_durable_with_the_offset_behind_it_and_the_rest_flows_on(bench: EchoBench) -> None:
+def test_a_dead_letter_is_durable_with_the_offset_after_it_and_the_stage_continues(bench: EchoBench) -> None:
     bench.feed(b"1", b"die", b"2")
     stage, _ = bench.stage()
     with Running(stage):
@@ -50,7 +50,7 @@ def test_a_dead_letter_is_durable_with_the_offset_behind_it_and_the_rest_flows_o
     assert bench.visible(bench.out) == [b"1", b"2"]
 
 
-def test_what_is_not_possible_now_is_offered_again_and_nothing_is_doubled(bench: EchoBench) -> None:
+def test_a_record_with_a_transient_error_is_handled_again_and_no_output_is_doubled(bench: EchoBench) -> None:
     bench.feed(b"1", b"later", b"2")
     stage, echo = bench.stage()
     with Running(stage):
@@ -58,7 +58,7 @@ def test_what_is_not_possible_now_is_offered_again_and_nothing_is_doubled(bench:
     assert echo.handled.count(1) == 2
 
 
-def test_a_restart_goes_on_where_the_last_transaction_ended(bench: EchoBench) -> None:
+def test_a_restart_continues_where_the_last_transaction_ended(bench: EchoBench) -> None:
     bench.feed(b"1", b"2")
     stage, _ = bench.stage()
     with Running(stage):
@@ -71,7 +71,7 @@ def test_a_restart_goes_on_where_the_last_transaction_ended(bench: EchoBench) ->
 
 
 def test_a_producer_fenced_in_mid_flight_is_replaced_and_nothing_is_lost_or_doubled(bench: EchoBench) -> None:
-    """Another client takes the transactional id away, as a stalled process that came back would find it."""
+    """Another client takes the transactional id, as after a stall of this process."""
     stage, _ = bench.stage()
     with Running(stage) as running:
         bench.feed(b"1")
@@ -84,8 +84,8 @@ def test_a_producer_fenced_in_mid_flight_is_replaced_and_nothing_is_lost_or_doub
         assert running.error is None
 
 
-def test_an_owner_that_lost_its_partition_cannot_commit_what_it_had_in_hand(bench: EchoBench) -> None:
-    """A zombie that consumed, stalled, and comes back with the group's old generation."""
+def test_an_owner_that_lost_its_partition_cannot_commit_its_open_transaction(bench: EchoBench) -> None:
+    """A zombie that read records, stalled, and continues with the group's old generation."""
     bench.feed(b"1")
     zombie_group = clients.group_consumer(bench.kafka, bench.group, "zombie")
     zombie_group.subscribe([bench.topic])
@@ -105,8 +105,8 @@ def test_an_owner_that_lost_its_partition_cannot_commit_what_it_had_in_hand(benc
         eventually(lambda: bench.visible(bench.out) == [b"1", b"2"])
 
 
-def test_a_partition_that_changes_hands_under_load_is_read_once_by_each_in_turn(bench: EchoBench) -> None:
-    """Two members, one partition: the one leaves with records on their way, the other goes on behind it."""
+def test_a_partition_that_moves_to_another_member_under_load_is_read_once(bench: EchoBench) -> None:
+    """Two members, one partition: one member leaves while records arrive, the other continues."""
     values = [b"%d" % number for number in range(600)]
     first, first_echo = bench.stage("0")
     second, second_echo = bench.stage("1")
@@ -124,7 +124,7 @@ def test_a_partition_that_changes_hands_under_load_is_read_once_by_each_in_turn(
     assert second_echo.handled[-1] == 599
 
 
-def test_a_record_that_does_not_end_is_a_fault_with_its_place_until_it_does(bench: EchoBench) -> None:
+def test_a_record_that_does_not_end_is_a_fault_with_its_place_until_it_ends(bench: EchoBench) -> None:
     bench.feed(b"1", b"hang", b"2")
     stage, echo = bench.stage(stalled_after_s=1.0)
     health = bench.healths[-1]
@@ -134,7 +134,7 @@ def test_a_record_that_does_not_end_is_a_fault_with_its_place_until_it_does(benc
         why = eventually(lambda: health.faults.get("loop", ""))
         assert f"still processes record {bench.topic}/0@1" in why
         assert "support/echo_stage.py" in why
-        echo.goes_on.set()
+        echo.released.set()
         eventually(lambda: bench.visible(bench.out) == [b"1", b"hang", b"2"])
         eventually(lambda: "loop" not in health.faults)
 
@@ -171,7 +171,7 @@ def test_a_group_moved_back_reads_again_and_its_ledger_says_so(bench: EchoBench)
     assert sum(line["reset"] for line in lines) == 1
 
 
-def test_committed_offsets_that_vanished_are_a_stop_not_a_fresh_start(bench: EchoBench) -> None:
+def test_deleted_committed_offsets_are_a_fault_and_no_new_start(bench: EchoBench) -> None:
     bench.feed(b"1")
     stage, _ = bench.stage()
     with Running(stage):
@@ -184,7 +184,7 @@ def test_committed_offsets_that_vanished_are_a_stop_not_a_fresh_start(bench: Ech
 
 
 def _move(bench: EchoBench, offset: int) -> None:
-    """What Kafka's own tool does to a stopped group."""
+    """The same as Kafka's own tool does with a stopped group."""
     consumer = clients.group_consumer(bench.kafka, bench.group, "tool")
     consumer.commit(offsets=[TopicPartition(bench.topic, 0, offset)], asynchronous=False)
     consumer.close()

@@ -1,4 +1,4 @@
-"""A topic that is deleted while a stage writes to it is one fault, which names it and what makes it again."""
+"""A topic that is deleted while a stage writes to it is one fault, which names it and the command that creates it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def bench(kafka: str, topic_prefix: str, tmp_path: Path) -> EchoBench:
     return EchoBench(kafka, topic_prefix, tmp_path)
 
 
-def test_a_topic_that_is_gone_is_told_once_however_often_it_is_met(bench: EchoBench) -> None:
+def test_a_missing_topic_is_reported_once_however_often_a_write_fails(bench: EchoBench) -> None:
     bench.feed(b"1")
     stage, echo = bench.stage()
     with Running(stage) as running:
@@ -25,8 +25,8 @@ def test_a_topic_that_is_gone_is_told_once_however_often_it_is_met(bench: EchoBe
         bench.delete(bench.out)
         bench.feed(b"2")
         eventually(lambda: echo.handled.count(1) >= ATTEMPTS, "it is tried again and again", 60.0)
-        gone = (f"topic {bench.out}", f"topic {bench.out}: does not exist. Next: run `sluice topics apply`")
-        assert set(bench.told) == {gone}
+        missing = (f"topic {bench.out}", f"topic {bench.out}: does not exist. Next: run `sluice topics apply`")
+        assert set(bench.reported) == {missing}
         bench.create(bench.out)
         eventually(lambda: bench.committed() == 2, "the second record", 60.0)
         eventually(lambda: not bench.healths[-1].faults, "no fault is left")

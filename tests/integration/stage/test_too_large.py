@@ -1,4 +1,4 @@
-"""A record that a broker refuses for its size is nobody's dead letter: a setting is not what is declared."""
+"""A record that a broker refuses for its size is no dead letter: a setting differs from its declaration."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.echo_stage import EchoBench, Running
 from support.pace import within
 from support.waiting import eventually
 
-LARGE = os.urandom(50_000)  # a broker measures what is left after compression
+LARGE = os.urandom(50_000)  # random, because a broker measures the compressed size
 
 
 @pytest.fixture
@@ -34,21 +34,21 @@ def limit(kafka: str, topic: str, bytes_max: int) -> None:
     admin.incremental_alter_configs([resource])[resource].result(within(30))
 
 
-def told_by(bench: EchoBench) -> str:
+def faults_of(bench: EchoBench) -> str:
     return " ".join(why for why in bench.healths[-1].faults.values() if why != STARTING)
 
 
-def test_a_topic_that_takes_less_than_is_declared_is_named_and_everything_arrives_once_it_is_mended(
+def test_a_topic_that_takes_less_than_is_declared_is_named_and_all_records_arrive_after_it_is_fixed(
     bench: EchoBench, kafka: str
 ) -> None:
     limit(kafka, bench.out, 10_000)
     bench.feed(b"1", LARGE, b"2")
     stage, _ = bench.stage()
     with Running(stage) as running:
-        told = eventually(lambda: told_by(bench), "the fault")
-        assert f"{bench.out} 50001 bytes" in told
-        assert "max.message.bytes" in told
-        assert "sluice topics apply" in told
+        why = eventually(lambda: faults_of(bench), "the fault")
+        assert f"{bench.out} 50001 bytes" in why
+        assert "max.message.bytes" in why
+        assert "sluice topics apply" in why
         limit(kafka, bench.out, 1_000_000)
         eventually(lambda: bench.committed() == 3, "everything is done")
         eventually(lambda: not bench.healths[-1].faults, "no fault is left")
@@ -57,20 +57,20 @@ def test_a_topic_that_takes_less_than_is_declared_is_named_and_everything_arrive
     assert bench.visible(bench.names.dlq("echo")) == []
 
 
-def test_a_client_told_to_send_less_names_the_setting(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+def test_a_client_with_a_lower_limit_names_the_setting(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
     bench = EchoBench(kafka, topic_prefix, tmp_path)
     bench.feed(LARGE)
     bench.kafka = KafkaSettings(bootstrap_servers=kafka, options={"message.max.bytes": "10000"})
     stage, _ = bench.stage()
     with Running(stage) as running:
-        told = eventually(lambda: told_by(bench), "the fault")
+        why = eventually(lambda: faults_of(bench), "the fault")
         assert running.error is None
-    assert f"producing to {bench.out}: a record of 50001 bytes" in told
-    assert "SLUICE_KAFKA__OPTIONS" in told
+    assert f"producing to {bench.out}: a record of 50001 bytes" in why
+    assert "SLUICE_KAFKA__OPTIONS" in why
 
 
 class NoWriter:
-    """The effect outside of Kafka of a stage that has none."""
+    """A writer for a stage without an effect outside Kafka."""
 
     def write(self, batch: Batch, owned: object) -> None: ...
     def commit(self) -> None:
@@ -85,7 +85,7 @@ def test_a_dead_letter_that_its_topic_does_not_take_is_named_and_nothing_is_comm
     dlq = bench.names.dlq("echo")
     limit(kafka, dlq, 10_000)
     batch = Batch("echo", dlq, 1 << 30, 60.0)
-    batch.park(Record(bench.topic, 0, 0, b"k", LARGE, {}, 1_000), DeadRecord("told-to", "the test says so"))
+    batch.park(Record(bench.topic, 0, 0, b"k", LARGE, {}, 1_000), DeadRecord("requested", "the test says so"))
     delivery = DirectDelivery(bench.kafka, dlq, NoWriter())
     delivery.open()
     with pytest.raises(EnvironmentFault, match=r"max\.message\.bytes") as fault:

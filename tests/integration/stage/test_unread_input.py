@@ -1,4 +1,4 @@
-"""An input that a stage does not read: noted durably as long as it lasts, and with a lag that stays true."""
+"""An input that a stage does not read: its partition record says so, and its lag is measured."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def bench(kafka: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def partition_record(bench: EchoBench) -> PartitionRecord | None:
-    """As whoever looks from outside finds it."""
+    """The newest record in the state topic."""
     state = (bench.state, 0)
     with LogReader(bench.kafka) as reader:
         found = newest_values(reader, {state: partition_key(0)})
@@ -39,7 +39,7 @@ def is_paused(bench: EchoBench) -> bool:
     return record is not None and record.paused_at > 0
 
 
-def test_a_paused_input_is_noted_until_the_stage_is_restarted_and_its_lag_goes_on_rising(bench: EchoBench) -> None:
+def test_a_paused_input_stays_paused_until_the_stage_is_restarted_and_its_lag_rises(bench: EchoBench) -> None:
     bench.feed(*[b"die"] * 100, b"1")
     stage, _ = bench.stage()
     with Running(stage):
@@ -47,7 +47,7 @@ def test_a_paused_input_is_noted_until_the_stage_is_restarted_and_its_lag_goes_o
         eventually(lambda: lag_records(bench) == 1)
         bench.feed(b"2", b"3")
         eventually(lambda: lag_records(bench) == 3)
-    assert is_paused(bench), "a stage that has ended mended nothing"
+    assert is_paused(bench), "the end of the stage does not resume it"
     again, _ = bench.stage()
     with Running(again):
         eventually(lambda: bench.visible(bench.out) == [b"1", b"2", b"3"])

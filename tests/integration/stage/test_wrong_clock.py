@@ -1,8 +1,8 @@
-"""A host's clock that is wrong: Kafka refuses the records by their time. Every producer says so, with the clock and
-what to do; nothing is lost, and all goes on by itself once it is mended.
+"""A host with a wrong clock: Kafka refuses the records because of their time. Each producer reports the clock and the
+next step. No record is lost, and the stage continues by itself after the clock is fixed.
 
-What makes a topic refuse here: a limit so narrow that the clock of this host is too far behind, or a record that is
-stamped with the time of a clock that is two hours ahead.
+Here a topic refuses a record because its limit is so narrow that this host's clock is too far behind, or because the
+record has the time of a clock that is two hours ahead.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def bench(kafka: str, topic_prefix: str, tmp_path: Path) -> EchoBench:
 
 
 def configure(kafka: str, topic: str, value: str | None) -> None:
-    """Let `topic` take records that are at most so many ms old; None: any."""
+    """Let `topic` accept only records that are at most `value` ms old; None: all records."""
     how = AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET
     entry = ConfigEntry(BEHIND, value, incremental_operation=how)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
@@ -52,17 +52,17 @@ def configure(kafka: str, topic: str, value: str | None) -> None:
     admin.incremental_alter_configs([resource])[resource].result(10)
 
 
-def assert_tells_the_clock(told: str, topic: str) -> None:
-    assert topic in told
-    assert "INVALID_TIMESTAMP: this host's clock says 20" in told
-    assert "message.timestamp.after.max.ms" in told
-    assert "NTP" in told
+def assert_names_the_clock(why: str, topic: str) -> None:
+    assert topic in why
+    assert "INVALID_TIMESTAMP: this host's clock says 20" in why
+    assert "message.timestamp.after.max.ms" in why
+    assert "NTP" in why
 
 
 def test_a_stage_whose_clock_is_ahead_says_so_and_resumes_by_itself(
     bench: EchoBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A topic's limit would do for the records, but it also refuses the markers of their transaction, for ever."""
+    """A limit of the topic is not used here, because it also refuses the markers of the transaction, for ever."""
     produce = TransactionalProducer.produce
 
     def ahead(producer: TransactionalProducer, topic: str, key: Any, value: Any, *more: Any, **rest: Any) -> None:
@@ -72,10 +72,10 @@ def test_a_stage_whose_clock_is_ahead_says_so_and_resumes_by_itself(
     bench.feed(b"1", b"2")
     stage, _ = bench.stage()
     with Running(stage) as running:
-        told = eventually(
+        why = eventually(
             lambda: " ".join(why for why in bench.healths[-1].faults.values() if why != STARTING), "the fault"
         )
-        assert_tells_the_clock(told, "[0]")
+        assert_names_the_clock(why, "[0]")
         monkeypatch.undo()
         eventually(lambda: bench.committed() == 2, "everything is done")
         eventually(lambda: not bench.healths[-1].faults, "no fault is left")
@@ -84,14 +84,14 @@ def test_a_stage_whose_clock_is_ahead_says_so_and_resumes_by_itself(
     assert bench.visible(bench.names.dlq("echo")) == []
 
 
-def test_ingress_whose_clock_is_ahead_says_so_and_its_records_arrive_once_it_is_set(bench: EchoBench) -> None:
+def test_ingress_whose_clock_is_ahead_says_so_and_its_records_arrive_after_the_clock_is_set(bench: EchoBench) -> None:
     ingress = IngressProducer(bench.kafka, bench.names, bench.names.transactional_id("ingress", 0))
     ingress.fence()
     records = [RawRecord(bench.out, b"k", b"%d" % n, [], 0) for n in range(3)]
     ahead = time.time_ns() // 1_000_000 + AHEAD_MS
     with pytest.raises(EnvironmentFault) as fault:
         ingress.publish([*records, RawRecord(bench.out, b"k", b"3", [], 0, ahead)], {})
-    assert_tells_the_clock(str(fault.value), f"{bench.out} [0]")
+    assert_names_the_clock(str(fault.value), f"{bench.out} [0]")
     assert bench.visible(bench.out) == []
     ingress.fence()
     ingress.publish(records, {})
@@ -100,7 +100,7 @@ def test_ingress_whose_clock_is_ahead_says_so_and_its_records_arrive_once_it_is_
 
 
 class FailsLate(TransactionalProducer):
-    """Commits only once the broker has refused the record, and is then told that the transaction's state is wrong."""
+    """Commits only after the broker has refused the record. The error then is about the transaction's state."""
 
     def commit(self, offsets: Sequence[TopicPartition] = (), group: Any = None) -> None:
         def refused(client: Producer, left_s: float) -> None:
@@ -110,20 +110,20 @@ class FailsLate(TransactionalProducer):
         self._retrying("sending offsets", refused)
 
 
-def test_a_call_that_only_finds_the_transaction_failed_tells_what_it_failed_of(bench: EchoBench) -> None:
-    """Offsets that are being sent while a record is refused are refused with `_STATE`, which names nothing."""
+def test_a_call_in_a_failed_transaction_names_the_first_cause(bench: EchoBench) -> None:
+    """If a record is refused while offsets are sent, these are refused with `_STATE`, which does not say why."""
     producer = FailsLate(bench.kafka, f"{bench.out}-producer")
     producer.fence()
     producer.begin()
     producer.produce(bench.out, b"k", b"v", partition=0, timestamp_ms=time.time_ns() // 1_000_000 + AHEAD_MS)
     with pytest.raises(EnvironmentFault) as fault:
         producer.commit()
-    assert_tells_the_clock(str(fault.value), f"{bench.out} [0]")
+    assert_names_the_clock(str(fault.value), f"{bench.out} [0]")
     producer.discard()
     assert bench.visible(bench.out) == []
 
 
-def test_a_record_whose_source_has_a_clock_that_is_ahead_arrives_and_its_time_is_told_in_headers(
+def test_a_record_whose_source_has_a_clock_that_is_ahead_arrives_and_its_time_is_in_the_headers(
     bench: EchoBench,
 ) -> None:
     ingress = IngressProducer(bench.kafka, bench.names, bench.names.transactional_id("ingress", 0))
@@ -148,7 +148,7 @@ def headers_in(bench: EchoBench, topic: str) -> list[dict[str, bytes]]:
 
 
 class NoWriter:
-    """The effect outside of Kafka of a stage that has none."""
+    """A writer for a stage without an effect outside Kafka."""
 
     def write(self, batch: Batch, owned: object) -> None: ...
     def commit(self) -> None:
@@ -163,12 +163,12 @@ def test_a_dead_letter_that_is_refused_by_its_time_is_a_fault_and_nothing_is_com
     dlq = bench.names.dlq("echo")
     configure(kafka, dlq, "0")
     batch = Batch("echo", dlq, 1 << 30, 60.0)
-    batch.park(Record(bench.topic, 0, 0, b"k", b"v", {}, 1_000), DeadRecord("told-to", "the test says so"))
+    batch.park(Record(bench.topic, 0, 0, b"k", b"v", {}, 1_000), DeadRecord("requested", "the test says so"))
     delivery = DirectDelivery(bench.kafka, dlq, NoWriter())
     delivery.open()
     with pytest.raises(EnvironmentFault) as fault:
         delivery.deliver(batch, [], GroupReader(bench.kafka, bench.group, "0", {bench.topic: "id"}))
-    assert_tells_the_clock(str(fault.value), dlq)
+    assert_names_the_clock(str(fault.value), dlq)
     delivery.close()
 
 
@@ -177,4 +177,4 @@ def test_a_request_that_is_refused_by_its_time_is_a_fault(bench: EchoBench, kafk
     configure(kafka, control, "0")
     with pytest.raises(EnvironmentFault) as fault:
         write_request(KafkaSettings(bootstrap_servers=kafka), control, "cdc/erp", {"v": 1})
-    assert_tells_the_clock(str(fault.value), control)
+    assert_names_the_clock(str(fault.value), control)

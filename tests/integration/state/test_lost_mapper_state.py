@@ -1,5 +1,5 @@
-"""A mapper whose state, or whose claims, are gone from Kafka: it stops before the first record, and reading its input
-anew mends it: what was claimed is found in contributions, and what raw has no record of any more is retracted."""
+"""A mapper whose state or claims were deleted from Kafka: it reads no record and reports a fault. After a reset it
+reads its input again, finds its claims in contributions, and retracts each claim that raw has no record of."""
 
 from __future__ import annotations
 
@@ -54,56 +54,58 @@ LOSSES = ["re-created", "emptied", "emptied, and the disk lost"]
 
 
 @pytest.mark.parametrize("how", LOSSES)
-def test_a_mapper_without_its_state_stops_and_reading_anew_lets_deletes_through(flow: StageFlow, how: str) -> None:
+def test_a_mapper_without_its_state_reports_a_fault_and_handles_deletes_after_a_reset(
+    flow: StageFlow, how: str
+) -> None:
     lose_state(flow, how)
     flow.made.gone("P2")
     before = flow.claimed()
-    told = flow.fault(MAPPER, f"{flow.made.names.state(MAPPER, flow.made.crm)}/", "--to-earliest --execute")
-    assert f"--group {flow.made.names.group(MAPPER)} --topic {flow.made.crm}" in told
-    assert flow.claimed() == before, "it read a record before it stopped"
+    fault = flow.fault(MAPPER, f"{flow.made.names.state(MAPPER, flow.made.crm)}/", "--to-earliest --execute")
+    assert f"--group {flow.made.names.group(MAPPER)} --topic {flow.made.crm}" in fault
+    assert flow.claimed() == before, "it read a record before the fault"
     assert f"blocked: {flow.made.crm}/" in (shown := lag(flow))
-    assert told.partition("Next: ")[2] in shown
-    flow.read_anew(MAPPER)
+    assert fault.partition("Next: ")[2] in shown
+    flow.reread(MAPPER)
     assert set(flow.claimed()) == {"crm_person/P1", "crm_person/P3", "erp_staff/P1", "erp_staff/P2"}
     flow.made.gone("P1")
     flow.run_to_end(MAPPER)
     assert set(flow.claimed()) == {"crm_person/P3", "erp_staff/P1", "erp_staff/P2"}
 
 
-def test_what_stands_is_not_claimed_a_second_time(flow: StageFlow) -> None:
+def test_a_current_claim_is_not_written_again(flow: StageFlow) -> None:
     before = len(flow.made.records(flow.made.contributions))
     lose_state(flow, "re-created")
-    flow.read_anew(MAPPER)
+    flow.reread(MAPPER)
     assert len(flow.made.records(flow.made.contributions)) == before
 
 
-def test_a_key_that_raw_has_no_record_of_any_more_is_retracted_when_the_pass_ends(flow: StageFlow) -> None:
-    """Its delete was compacted away: nobody but contributions knows of it."""
+def test_a_key_without_a_raw_record_is_retracted_when_the_pass_ends(flow: StageFlow) -> None:
+    """Its delete was compacted away: only contributions contains the key."""
     flow.recreate(flow.made.crm, flow.made.names.state(MAPPER, flow.made.crm))
     flow.made.person("P1", "Ada")
     flow.made.person("P3", "Alan")
-    flow.read_anew(MAPPER)
+    flow.reread(MAPPER)
     assert set(flow.claimed()) == {"crm_person/P1", "crm_person/P3", "erp_staff/P1", "erp_staff/P2"}
 
 
-def test_a_parked_record_leaves_the_older_claim_standing(flow: StageFlow) -> None:
+def test_a_parked_record_keeps_the_older_claim_current(flow: StageFlow) -> None:
     before = flow.claimed()
     flow.made.raw(flow.made.crm, '{"id":"P1"}', b"no json", [("sluice-op", b"u")])
     lose_state(flow, "re-created")
-    flow.read_anew(MAPPER)
+    flow.reread(MAPPER)
     assert flow.claimed() == before
 
 
 def test_a_value_that_an_update_leaves_out_is_known_again(flow: StageFlow) -> None:
     lose_state(flow, "re-created")
-    flow.read_anew(MAPPER)
+    flow.reread(MAPPER)
     flow.made.staff("P1", "13", left_out=["notes"])
     flow.run_to_end(MAPPER)
     newest = [c for c in flow.contributions() if (c.mapping, c.entity_id) == ("erp_staff", "P1")][-1]
     assert newest.fields["notes"] == "a note that an update may leave out"
 
 
-def test_a_pass_that_was_stopped_goes_on_and_ends_in_the_same_place(flow: StageFlow) -> None:
+def test_a_pass_that_was_stopped_continues_and_has_the_same_result(flow: StageFlow) -> None:
     lose_state(flow, "re-created")
     flow.reset_to_earliest(MAPPER)
     with flow.running(MAPPER):
@@ -115,33 +117,33 @@ def test_a_pass_that_was_stopped_goes_on_and_ends_in_the_same_place(flow: StageF
 
 
 @pytest.mark.parametrize("how", ["re-created", "emptied"])
-def test_claims_that_are_gone_are_a_stop_and_reading_anew_claims_them_again(flow: StageFlow, how: str) -> None:
+def test_deleted_claims_are_a_fault_and_are_claimed_again_after_a_reset(flow: StageFlow, how: str) -> None:
     before, topic = flow.claimed(), flow.made.contributions
     flow.recreate(topic) if how == "re-created" else flow.empty(topic)
     flow.fault(MAPPER, topic, f"--topic {flow.made.crm} --reset-offsets --to-earliest --execute")
     assert flow.claimed() == {}
-    flow.read_anew(MAPPER)
+    flow.reread(MAPPER)
     assert flow.claimed() == before
     flow.made.gone("P3")
     flow.run_to_end(MAPPER)
     assert "crm_person/P3" not in flow.claimed()
 
 
-def test_a_raw_topic_that_was_made_again_is_read_after_a_reset_and_deletes_find_what_was_claimed(
+def test_a_re_created_raw_topic_is_read_after_a_reset_and_deletes_find_the_old_claims(
     flow: StageFlow,
 ) -> None:
     before = flow.claimed()
     flow.recreate(flow.made.crm)
     flow.made.person("P1", "Ada")
     flow.fault(MAPPER, f"{flow.made.crm}/", "re-created", "--to-earliest --execute")
-    flow.read_anew(MAPPER)
+    flow.reread(MAPPER)
     assert set(flow.claimed()) == set(before)
     flow.made.gone("P3")
     flow.run_to_end(MAPPER)
     assert "crm_person/P3" not in flow.claimed()
 
 
-def test_a_raw_topic_with_more_partitions_is_mended_as_the_check_says(flow: StageFlow) -> None:
+def test_a_raw_topic_with_more_partitions_is_repaired_as_the_check_says(flow: StageFlow) -> None:
     topics = [flow.made.crm, flow.made.names.state(MAPPER, flow.made.crm)]
     with flow.running(MAPPER):
         flow.made.admin.create_partitions([NewPartitions(flow.made.crm, 3)])[flow.made.crm].result(30)
@@ -151,7 +153,7 @@ def test_a_raw_topic_with_more_partitions_is_mended_as_the_check_says(flow: Stag
     assert f"delete {flow.made.crm} and, where there is one, the topic state.<stage>." in str(refused.value)
     flow.recreate(*topics)
     flow.made.person("P1", "Ada")
-    flow.made.person("P3", "Alan")  # P2 is gone from the source meanwhile
+    flow.made.person("P3", "Alan")  # the source has deleted P2 meanwhile
     flow.run_to_end(MAPPER)
     assert set(flow.claimed()) == {"crm_person/P1", "crm_person/P3", "erp_staff/P1", "erp_staff/P2"}
 
@@ -163,7 +165,7 @@ def test_a_raw_topic_without_records_retracts_nothing(flow: StageFlow) -> None:
     assert flow.claimed() == before
 
 
-def test_where_raw_was_emptied_too_an_operator_says_when_it_is_whole_again(flow: StageFlow) -> None:
+def test_an_operator_confirms_that_an_emptied_raw_topic_is_complete_again(flow: StageFlow) -> None:
     before = flow.claimed()
     lose_state(flow, "re-created")
     flow.empty(flow.made.crm)
@@ -172,16 +174,16 @@ def test_where_raw_was_emptied_too_an_operator_says_when_it_is_whole_again(flow:
     flow.fault(MAPPER, "ingress-poller", f"sluice skips accept {flow.made.names.group(MAPPER)} {flow.made.crm} ")
     assert set(flow.claimed()) == set(before)
     flow.made.person("P3", "Alan")
-    flow.read_anew(MAPPER)
+    flow.reread(MAPPER)
     assert set(flow.claimed()) == {"crm_person/P1", "crm_person/P3", "erp_staff/P1", "erp_staff/P2"}
 
 
-def test_a_state_topic_made_again_under_a_running_mapper_is_told_before_a_delete_is_lost(flow: StageFlow) -> None:
+def test_a_state_topic_re_created_while_the_mapper_runs_is_a_fault_before_a_delete_is_lost(flow: StageFlow) -> None:
     state = flow.made.names.state(MAPPER, flow.made.crm)
     with flow.running(MAPPER):
         flow.recreate(state)
         flow.await_fault(MAPPER, f"topic {state}", "re-created while this process ran", "restart the stage")
     flow.made.gone("P2")
     flow.fault(MAPPER, f"{state}/", "--to-earliest --execute")
-    flow.read_anew(MAPPER)
+    flow.reread(MAPPER)
     assert "crm_person/P2" not in flow.claimed()

@@ -1,4 +1,4 @@
-"""A merger whose record, contributions or canonical topic are gone: no golden record goes with them."""
+"""A merger whose partition record, contributions or canonical topic were deleted: no golden record is lost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def flow(servers: Servers, postgres_dsn: str, topic_prefix: str, tmp_path: Path)
     made = Handmade(servers.bootstrap_servers, servers.registry_url, postgres_dsn, topic_prefix, tmp_path)
     flow = StageFlow(made)
     made.person("P1", "Ada")
-    made.staff("P1", "12.5", notes="told by the ERP")
+    made.staff("P1", "12.5", notes="from the ERP")
     made.person("P2", "Alan")
     flow.run_to_end(MAPPER, MERGER)
     assert flow.golden().keys() == {"P1", "P2"}
@@ -31,7 +31,7 @@ def lose(flow: StageFlow, topic: str, how: str) -> None:
 
 @pytest.mark.parametrize("keeps_disk", [True, False], ids=["keeps its disk", "loses its disk"])
 @pytest.mark.parametrize("how", ["re-created", "emptied"])
-def test_contributions_that_are_gone_delete_no_golden_record(flow: StageFlow, how: str, keeps_disk: bool) -> None:
+def test_deleted_contributions_delete_no_golden_record(flow: StageFlow, how: str, keeps_disk: bool) -> None:
     before, written = flow.golden(), flow.canonical_count()
     lose(flow, flow.made.contributions, how)
     if not keeps_disk:
@@ -40,10 +40,10 @@ def test_contributions_that_are_gone_delete_no_golden_record(flow: StageFlow, ho
     flow.fault(MERGER, flow.made.contributions, "have the mapper claim again", repair[how])
     assert flow.canonical_count() == written
     flow.fault(MAPPER, flow.made.contributions, "--to-earliest --execute")
-    flow.read_anew(MAPPER)
-    flow.read_anew(MERGER)
+    flow.reread(MAPPER)
+    flow.reread(MERGER)
     assert flow.golden() == before
-    assert flow.canonical_count() == written, "what stood was written again"
+    assert flow.canonical_count() == written, "a current record was written again"
     flow.made.gone("P2")
     flow.run_to_end(MAPPER, MERGER)
     assert flow.golden().keys() == {"P1"}
@@ -61,16 +61,20 @@ def test_a_canonical_topic_that_lost_its_records_is_filled_again(flow: StageFlow
         flow.await_golden(before)
 
 
-def test_a_merger_without_its_record_stops_and_reading_anew_writes_nothing_twice(flow: StageFlow) -> None:
+def test_a_merger_without_its_partition_record_reports_a_fault_and_a_reset_writes_nothing_twice(
+    flow: StageFlow,
+) -> None:
     before, written = flow.golden(), flow.canonical_count()
     state = flow.made.names.state(MERGER, flow.made.contributions)
     flow.recreate(state)
     flow.fault(MERGER, f"{state}/", "--to-earliest --execute")
-    flow.read_anew(MERGER)
+    flow.reread(MERGER)
     assert (flow.golden(), flow.canonical_count()) == (before, written)
 
 
-def test_a_canonical_topic_made_again_under_a_running_merger_is_told_and_filled_at_its_restart(flow: StageFlow) -> None:
+def test_a_canonical_topic_re_created_while_the_merger_runs_is_a_fault_and_filled_after_a_restart(
+    flow: StageFlow,
+) -> None:
     before = flow.golden()
     with flow.running(MERGER):
         flow.recreate(flow.made.canonical)

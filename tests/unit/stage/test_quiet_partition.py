@@ -1,4 +1,4 @@
-"""A partition in which nothing happens is looked at all the same, and its record says so."""
+"""The record of a partition without new records is written again from time to time."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from support.scripted_group import ScriptedStage
 BUSY, QUIET = ("input", 0), ("input", 1)
 
 
-def noted(renew_records_after_s: float) -> ScriptedStage:
-    """A stage after thirty turns, in each of which something came to one of two partitions."""
+def run(renew_records_after_s: float) -> ScriptedStage:
+    """A stage after thirty turns, in each of which a record comes to one of two partitions."""
     settings = StageSettings(renew_records_after_s=renew_records_after_s)
     stage = ScriptedStage({BUSY: [], QUIET: []}, settings=settings)
 
@@ -22,11 +22,11 @@ def noted(renew_records_after_s: float) -> ScriptedStage:
     return stage
 
 
-def test_a_quiet_partition_is_noted_anew_while_another_is_never_idle() -> None:
-    assert noted(0.0).outputs.noted[QUIET] > 10
+def test_the_record_of_a_quiet_partition_is_renewed_while_another_partition_is_busy() -> None:
+    assert run(0.0).outputs.noted[QUIET] > 10
 
 
 def test_a_quiet_partition_is_not_written_for_every_batch() -> None:
-    stage = noted(3_600.0)
+    stage = run(3_600.0)
     assert stage.outputs.noted[QUIET] == 1
     assert stage.outputs.noted[BUSY] > 10

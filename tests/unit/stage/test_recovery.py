@@ -1,4 +1,4 @@
-"""What the loop does about an error, by its kind."""
+"""What the loop does after an error, by its kind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.scripted_group import ScriptedStage
 AT = ("input", 0)
 
 
-def test_a_record_called_dead_when_it_is_too_late_to_tell_which_is_a_bug_and_nothing_was_committed() -> None:
+def test_a_dead_record_outside_of_handle_is_a_bug_and_nothing_is_committed() -> None:
     stage = ScriptedStage({AT: [b"1"]})
     stage.outputs.fault = DeadRecord("too-large", "a record for out exceeds 9 bytes")
     with pytest.raises(Bug, match="too-large: a record for out exceeds 9 bytes"):
@@ -19,29 +19,29 @@ def test_a_record_called_dead_when_it_is_too_late_to_tell_which_is_a_bug_and_not
     assert stage.outputs.delivered == []
 
 
-def test_who_is_fenced_again_and_again_says_that_another_process_has_its_name() -> None:
+def test_a_process_that_is_fenced_repeatedly_reports_another_process_with_its_id() -> None:
     stage = ScriptedStage({AT: [b"1"]})
     stage.outputs.fault = Fenced("scripted-0: committing: _FENCED", "scripted-0")
     stage.run(10, lambda turn, it: it.group.assign([AT] if turn < 0 else []))
-    told = stage.health.faults["fenced"]
-    assert told.startswith("transactional id scripted-0: ")
-    assert "another process runs with SLUICE_INSTANCE=0" in told
+    why = stage.health.faults["fenced"]
+    assert why.startswith("transactional id scripted-0: ")
+    assert "another process runs with SLUICE_INSTANCE=0" in why
     assert stage.outputs.delivered == []
 
 
-def test_a_transaction_that_is_lost_otherwise_accuses_nobody() -> None:
+def test_a_transaction_that_is_lost_for_another_reason_is_no_fence() -> None:
     stage = ScriptedStage({AT: [b"1"]})
     stage.outputs.fault = TransactionLost("scripted-0: committing: no answer")
     stage.run(10, lambda turn, it: it.group.assign([AT] if turn < 0 else []))
     assert "fenced" not in stage.health.faults
 
 
-def test_a_successor_that_fences_once_in_a_while_is_no_rival() -> None:
+def test_a_successor_that_fences_from_time_to_time_is_no_fault() -> None:
     fences, apart_s = Fences(), FENCED_WITHIN_S / (FENCED_OFTEN - 1)
     assert not any(fences.add(number * apart_s) for number in range(20))
 
 
-def test_a_rival_that_is_gone_is_forgotten_after_a_while() -> None:
+def test_fences_that_stopped_are_forgotten_after_a_while() -> None:
     fences = Fences()
     assert [fences.add(float(number)) for number in range(FENCED_OFTEN)] == [False] * (FENCED_OFTEN - 1) + [True]
     assert fences.often(FENCED_OFTEN + 1.0)

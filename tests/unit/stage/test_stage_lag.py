@@ -1,5 +1,4 @@
-"""What a stage says of its own lag: never younger than it is, not a night old after a quiet night, and moving in an
-outage."""
+"""The lag that a stage reports: never too young, not a night old after a quiet night, and updated in an outage."""
 
 from __future__ import annotations
 
@@ -23,10 +22,10 @@ NOW_S = 1_000_000.0
 
 
 @pytest.mark.parametrize(
-    ("records", "newest_done_s", "nothing_left_s", "age_s"),
+    ("records", "newest_done_s", "no_lag_at_s", "age_s"),
     [
-        pytest.param(0, NOW_S - 60, None, 0.0, id="nothing left"),
-        pytest.param(5, NOW_S - 60, None, 60.0, id="behind: as old as the newest that is done"),
+        pytest.param(0, NOW_S - 60, None, 0.0, id="no lag"),
+        pytest.param(5, NOW_S - 60, None, 60.0, id="behind: as old as the newest record that is done"),
         pytest.param(1, NOW_S - NIGHT_S, NOW_S - 0.5, 0.5, id="the first record after a quiet night"),
         pytest.param(5, NOW_S - 60, NOW_S - NIGHT_S, 60.0, id="never caught up since"),
         pytest.param(5, None, None, None, id="nothing done yet"),
@@ -34,24 +33,24 @@ NOW_S = 1_000_000.0
     ],
 )
 def test_the_age_of_the_oldest_record_not_done(
-    records: int, newest_done_s: float | None, nothing_left_s: float | None, age_s: float | None
+    records: int, newest_done_s: float | None, no_lag_at_s: float | None, age_s: float | None
 ) -> None:
     newest_done_ms = None if newest_done_s is None else int(newest_done_s * 1_000)
-    assert oldest_age_s(records, NOW_S, newest_done_ms, nothing_left_s) == age_s
+    assert oldest_age_s(records, NOW_S, newest_done_ms, no_lag_at_s) == age_s
 
 
-def test_lag_is_told_while_nothing_can_be_delivered() -> None:
+def test_lag_is_measured_while_nothing_can_be_delivered() -> None:
     at = ("input_of_an_outage", 0)
     stage = ScriptedStage({at: [b"1", b"2", b"3"]})
     stage.outputs.fault = EnvironmentFault("the sink", "its table is missing", "make it")
     stage.run(6, lambda turn, it: it.group.assign([at] if turn < 0 else []))
-    told = REGISTRY.get_sample_value(
+    records = REGISTRY.get_sample_value(
         "sluice_lag_records", {"group": "scripted", "topic": "input_of_an_outage", "partition": "0"}
     )
-    assert told == 3
+    assert records == 3
 
 
-def told_lag(at: Partition) -> float | None:
+def lag_records(at: Partition) -> float | None:
     labels = {"group": "scripted", "topic": at[0], "partition": str(at[1])}
     return REGISTRY.get_sample_value("sluice_lag_records", labels)
 
@@ -63,7 +62,7 @@ def at_every_turn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("at_every_turn")
-def test_the_lag_of_a_paused_input_goes_on_rising() -> None:
+def test_the_lag_of_a_paused_input_rises() -> None:
     at = ("input_that_is_paused", 0)
     stage = ScriptedStage({at: [b"die"] * 150})
 
@@ -74,12 +73,12 @@ def test_the_lag_of_a_paused_input_goes_on_rising() -> None:
             it.arrive(at, [b"1"] * 30)
 
     stage.run(20, turn)
-    assert told_lag(at) == 150 - 100 + 30
+    assert lag_records(at) == 150 - 100 + 30
 
 
 @pytest.mark.usefixtures("at_every_turn")
-def test_a_partition_that_cannot_be_begun_has_a_lag() -> None:
-    at = ("input_that_cannot_begin", 0)
+def test_a_partition_that_cannot_start_has_a_lag() -> None:
+    at = ("input_that_cannot_start", 0)
     stage = ScriptedStage({at: [b"1", b"2"]})
     stage.refused = {at: EnvironmentFault("input/0", "moved forward", "move it back")}
 
@@ -89,11 +88,11 @@ def test_a_partition_that_cannot_be_begun_has_a_lag() -> None:
             it.group.assign([at])
 
     stage.run(6, join)
-    assert told_lag(at) == 2
+    assert lag_records(at) == 2
 
 
 @pytest.mark.usefixtures("at_every_turn")
-def test_a_broker_that_does_not_answer_for_an_end_stops_nothing() -> None:
+def test_a_broker_that_does_not_answer_for_an_end_does_not_stop_the_stage() -> None:
     paused, read = ("input_without_end", 0), ("input_that_is_read", 0)
     stage = ScriptedStage({paused: [b"die"] * 150, read: [b"1"]})
 
@@ -106,11 +105,11 @@ def test_a_broker_that_does_not_answer_for_an_end_stops_nothing() -> None:
 
     stage.run(20, turn)
     assert stage.written("out") == [b"1", b"2"]
-    assert told_lag(paused) == 50, "as the last fetch told it"
+    assert lag_records(paused) == 50, "as of the last fetch"
 
 
 class Refusing:
-    """A reader that a broker refuses everything that is asked for measuring, with one code after the other."""
+    """A reader to which the broker refuses each request for a measurement, with one error code after the other."""
 
     def __init__(self) -> None:
         self.error = KafkaError(KafkaError.NO_ERROR)
@@ -131,11 +130,9 @@ class RefusingForTheEnd(Refusing):
 
 @pytest.mark.usefixtures("at_every_turn")
 @pytest.mark.parametrize("reader", [Refusing(), RefusingForTheEnd()], ids=["everything", "the end"])
-def test_whatever_kafka_answers_a_measurement_it_stops_no_stage(
-    reader: Refusing, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_answer_of_kafka_to_a_measurement_stops_a_stage(reader: Refusing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage_metrics, "LOG_EVERY_S", 0.0)
-    at = ("input_of_which_nothing_is_told", 0)
+    at = ("input_without_answers", 0)
     owned = cast(Any, SimpleNamespace(owned={at: SimpleNamespace(next_offset=5)}, unread=dict))
     measured = StageMetrics("echo", "scripted")
     for code in {code for name, code in vars(KafkaError).items() if isinstance(code, int) and name.isupper()}:
@@ -153,11 +150,11 @@ def test_a_partition_of_which_nothing_was_fetched_is_not_called_done() -> None:
     stage = ScriptedStage({at: [b"1"]}, end_known=False)
     stage.run(3, lambda turn, it: it.group.assign([at] if turn < 0 else []))
     labels = {"group": "scripted", "topic": "input_not_fetched", "partition": "0"}
-    assert REGISTRY.get_sample_value("sluice_lag_records", labels) == 1, "its end is asked for"
+    assert REGISTRY.get_sample_value("sluice_lag_records", labels) == 1, "the broker was asked for its end"
 
 
 class FarBehind:
-    """A reader whose queue is full: its last fetch knew of ten records, the broker has five hundred."""
+    """A reader whose queue is full: its last fetch reported ten records, the broker has five hundred."""
 
     def high_watermark(self, at: Partition) -> int:
         return 10
@@ -167,11 +164,11 @@ class FarBehind:
 
 
 @pytest.mark.usefixtures("at_every_turn")
-def test_the_end_of_a_partition_that_is_far_behind_is_asked_for() -> None:
+def test_the_broker_is_asked_for_the_end_of_a_partition_that_is_far_behind() -> None:
     at = ("input_far_behind", 0)
     owned = SimpleNamespace(owned={at: SimpleNamespace(next_offset=5)}, unread=dict)
     StageMetrics("echo", "scripted").lag(cast(Any, owned), cast(Any, FarBehind()))
-    assert told_lag(at) == 495
+    assert lag_records(at) == 495
 
 
 class SlowToAnswer(FarBehind):
@@ -187,7 +184,7 @@ class SlowToAnswer(FarBehind):
         return 500
 
 
-def test_ends_that_take_long_to_ask_for_take_turns_and_hold_up_the_loop_for_a_second_at_most(
+def test_slow_answers_about_ends_take_turns_and_stop_the_loop_for_a_second_at_most(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reader = SlowToAnswer()
@@ -201,7 +198,7 @@ def test_ends_that_take_long_to_ask_for_take_turns_and_hold_up_the_loop_for_a_se
         measured.lag(owned, cast(Any, reader))
         assert reader.now_s - began < 1.0
         measured.lag(owned, cast(Any, reader))
-        assert reader.now_s - began < 1.0, "it was asked again at once"
+        assert reader.now_s - began < 1.0, "the broker was asked again at once"
         reader.now_s += stage_metrics.ENDS_EVERY_S
-    assert reader.asked == parts, "each in its turn"
-    assert [told_lag(at) for at in parts] == [495] * 6
+    assert reader.asked == parts, "each partition in its turn"
+    assert [lag_records(at) for at in parts] == [495] * 6

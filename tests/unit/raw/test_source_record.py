@@ -1,4 +1,4 @@
-"""A raw record read: whatever bytes strangers write into a raw topic, a result or a dead letter comes of them."""
+"""Reading a raw record: any bytes in a raw topic lead to a result or to a dead letter."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ NOON = 1_772_366_400_000_000
 
 
 def record(key: bytes | None, value: bytes | None, timestamp_ms: int = 1_000, **headers: bytes) -> Record:
-    told = {"sluice-position": b"1:1:1", **headers}
-    return Record("raw.erp.staff", 0, 0, key, value, told, timestamp_ms)
+    return Record("raw.erp.staff", 0, 0, key, value, {"sluice-position": b"1:1:1", **headers}, timestamp_ms)
 
 
 def changed(source: Any) -> Record:
@@ -52,7 +51,7 @@ def test_a_change_whose_time_has_thirty_digits_is_parked() -> None:
     assert dead(record(b'{"id":1}', value), source_record.read_change).code == "bad-time"
 
 
-def test_a_change_was_made_when_its_source_says() -> None:
+def test_a_change_has_the_time_that_its_source_says() -> None:
     assert source_record.read_change(changed({"ts_us": NOON, "ts_ms": 1}), "k", AT).observed_at == NOON
     assert source_record.read_change(changed({"ts_ms": 7}), "k", AT).observed_at == 7_000
     assert source_record.read_change(changed({"ts_us": -(10**15)}), "k", AT).observed_at == -(10**15)
@@ -74,7 +73,7 @@ def test_a_polled_record_whose_time_is_out_of_range_or_has_no_offset_is_parked(t
     assert dead(polled(time), source_record.read_polled).code == "bad-time"
 
 
-def test_a_polled_record_was_seen_when_its_header_says() -> None:
+def test_a_polled_record_has_the_time_of_its_header() -> None:
     read = source_record.read_polled(polled(b"2026-03-01T13:00:00.000001+01:00"), "k", AT)
     assert read.observed_at == NOON + 1
 
@@ -87,23 +86,28 @@ def test_a_tombstone_written_at_no_possible_time_is_parked(timestamp_ms: int) ->
 
 
 @pytest.mark.parametrize("key", [b'{"$partition":3}', b'{"$sweep":"staff"}', b'{"$'])
-def test_a_key_in_the_place_of_our_own_is_no_source_key(key: bytes) -> None:
+def test_a_key_in_the_form_of_our_own_is_no_source_key(key: bytes) -> None:
     with pytest.raises(DeadRecord, match="bad-key"):
         source_record.source_key(record(key, b"{}"))
 
 
-def test_a_key_too_deep_to_be_written_again_is_no_source_key() -> None:
+def test_a_key_that_is_nested_too_deep_is_no_source_key() -> None:
     key = b'{"schema":1,"payload":{"id":%b%b}}' % (b"[" * 300, b"]" * 300)
     with pytest.raises(DeadRecord, match="bad-key"):
         source_record.source_key(record(key, b"{}"))
 
 
-def test_a_number_beyond_what_decimals_hold_is_not_json() -> None:
+def test_a_number_beyond_the_range_of_decimals_is_not_json() -> None:
     value = b'{"op":"u","source":{"ts_ms":1},"after":{"id":1e99999999999999999999}}'
     assert dead(record(b'{"id":1}', value), source_record.read_change).code == "not-json"
 
 
-# ── whatever there is ─────────────────────────────────────────────────────────────────────────────────────────
+# ── any bytes ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
 
 ANYTHING = st.recursive(
     st.none()
@@ -124,7 +128,7 @@ MEMBERS = st.fixed_dictionaries(
     },
 )
 ENVELOPES = MEMBERS | st.fixed_dictionaries({"schema": ANYTHING, "payload": MEMBERS | ANYTHING}) | ANYTHING
-HOSTILE = st.binary(max_size=40) | ENVELOPES.map(lambda made: _json(made))
+HOSTILE = st.binary(max_size=40) | ENVELOPES.map(_json)
 HEADERS = st.dictionaries(
     st.sampled_from(["sluice-position", "sluice-op", "ce_time", "sluice-truncated-bytes"]),
     st.binary(max_size=30)
@@ -133,26 +137,21 @@ HEADERS = st.dictionaries(
 )
 
 
-def _json(value: Any) -> bytes:
-
-    return json.dumps(value).encode()
-
-
 @settings(max_examples=500, deadline=None)
 @given(key=st.none() | HOSTILE, value=st.none() | HOSTILE, headers=HEADERS, timestamp_ms=st.integers(-(2**63), 2**63))
-def test_whatever_stands_in_a_raw_topic_is_read_or_parked(
+def test_any_record_of_a_raw_topic_is_read_or_parked(
     key: bytes | None, value: bytes | None, headers: dict[str, bytes], timestamp_ms: int
 ) -> None:
-    made = Record("raw.erp.staff", 0, 0, key, value, headers, timestamp_ms)
+    raw = Record("raw.erp.staff", 0, 0, key, value, headers, timestamp_ms)
     for read in (source_record.read_change, source_record.read_polled):
         with contextlib.suppress(DeadRecord):
-            assert -(2**56) < read(made, "{}", AT).observed_at < 2**58
+            assert -(2**56) < read(raw, "{}", AT).observed_at < 2**58
     with contextlib.suppress(DeadRecord):
-        source_record.source_key(made)
+        source_record.source_key(raw)
     with contextlib.suppress(DeadRecord):
-        assert all(part < 2**63 for part in source_record.position_of(made))
+        assert all(part < 2**63 for part in source_record.position_of(raw))
     with contextlib.suppress(DeadRecord):
-        source_record.swept_at(made, "staff")
+        source_record.swept_at(raw, "staff")
 
 
 @pytest.mark.parametrize("text", ["1:%b:1", "%b:1:1", "1:1:%b"])

@@ -1,4 +1,4 @@
-"""Settings come from the environment; what is wrong is named by its variable, never by its value."""
+"""Settings come from the environment. An error names the variable, never its value."""
 
 from __future__ import annotations
 

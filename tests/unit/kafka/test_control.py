@@ -1,4 +1,4 @@
-"""Operators' requests: the newest counts, and one that no broker acknowledged must not be reported as made."""
+"""Operators' requests: the newest is in force, and one that no broker acknowledged is not reported as written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sluice.kafka.control import request_in_force, write_request
 from support.memory_log import MemoryLogs
 
 
-def test_a_request_that_nobody_acknowledged_says_that_it_may_not_be_written() -> None:
+def test_a_request_that_no_broker_acknowledged_says_that_it_may_not_be_written() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings = KafkaSettings(bootstrap_servers=f"127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(Transient, match=r"sluice\.control: no broker answers; .* run the command again"):
@@ -32,4 +32,4 @@ def test_the_newest_request_under_a_key_is_in_force_and_a_deleted_one_is_none() 
     reader = cast(LogReader, logs)
     assert request_in_force(reader, "sluice.control", "cdc/erp") == {"n": 3}
     assert request_in_force(reader, "sluice.control", "cdc/crm") is None
-    assert request_in_force(reader, "sluice.control", "cdc/nobody") is None
+    assert request_in_force(reader, "sluice.control", "cdc/unknown") is None

@@ -17,14 +17,23 @@ import msgspec
 
 from sluice.cdc.debezium import ChangeEvent, EventSource
 from sluice.errors import DeadRecord
-from sluice.headers import ATTEMPT_HEADER, CAUSE_HEADER, CONNECT, KIND_HEADER, PARKED_HEADER, TRUNCATED_HEADER
+from sluice.headers import (
+    ATTEMPT_HEADER,
+    CAUSE_HEADER,
+    CONNECT,
+    CONTENT_TYPE_HEADER,
+    KIND_HEADER,
+    PARKED_HEADER,
+    SHA256_HEADER,
+    TRUNCATED_HEADER,
+)
 from sluice.names import INGRESS_CDC
 from sluice.raw.record import RawRecord
 from sluice.stage.dead_letters import TRUNCATED_BODY_BYTES, cause_of
 from sluice.times import now_ms
 from sluice_ingress_cdc.table_changes import TableOutcome, TableVerdict
 
-CONTENT_TYPE = ("content-type", b"application/json")
+CONTENT_TYPE = (CONTENT_TYPE_HEADER, b"application/json")
 # The golden record of such a row stays as it was, even when a later update changes small columns and leaves the large
 # one out. That is a fault of the table, in addition to the dead letter.
 ROW_TOO_LARGE = TableVerdict(
@@ -102,7 +111,7 @@ def _dead_letter(record: RawRecord, followed: SlotTargets) -> RawRecord:
         ATTEMPT_HEADER: "1",
         PARKED_HEADER: str(now_ms()),
         TRUNCATED_HEADER: str(len(value)),
-        "sluice-sha256": hashlib.sha256(value).hexdigest(),
+        SHA256_HEADER: hashlib.sha256(value).hexdigest(),
     }
     headers = [*record.headers, *((name, text.encode()) for name, text in about.items())]
     return RawRecord(followed.dead_letter_topic, record.key, value[:TRUNCATED_BODY_BYTES], headers)

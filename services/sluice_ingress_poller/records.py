@@ -11,7 +11,26 @@ from dataclasses import dataclass
 from sluice.connector import Response
 from sluice.connector.redact import REMOVED, removable, safe_headers, safe_url
 from sluice.errors import DeadRecord
-from sluice.headers import FETCHED_HEADER, OP_HEADER, ORIGIN_HEADER, POSITION_HEADER, RESPONSE_HEADER, TRUNCATED_HEADER
+from sluice.headers import (
+    CE_ID_HEADER,
+    CE_SOURCE_HEADER,
+    CE_SPECVERSION_HEADER,
+    CE_SUBJECT_HEADER,
+    CE_TIME_HEADER,
+    CE_TYPE_HEADER,
+    CONTENT_TYPE_HEADER,
+    FETCHED_HEADER,
+    HTTP_HEADERS_HEADER,
+    HTTP_METHOD_HEADER,
+    HTTP_STATUS_HEADER,
+    HTTP_URL_HEADER,
+    OP_HEADER,
+    ORIGIN_HEADER,
+    POSITION_HEADER,
+    RESPONSE_HEADER,
+    SHA256_HEADER,
+    TRUNCATED_HEADER,
+)
 from sluice.kafka.record import Record
 from sluice.names import INGRESS_POLLER
 from sluice.position import Position
@@ -88,16 +107,16 @@ class RecordBuilder:
         for secret in removable(known):
             body = body.replace(secret.encode(), REMOVED.encode())
         headers: Headers = [
-            ("http.method", response.request.method.encode()),
-            ("http.url", safe_url(response.request.url, known).encode()),
-            ("http.status", b"%d" % response.status),
-            ("http.headers", json.dumps(safe_headers(response.headers, known)).encode()),
+            (HTTP_METHOD_HEADER, response.request.method.encode()),
+            (HTTP_URL_HEADER, safe_url(response.request.url, known).encode()),
+            (HTTP_STATUS_HEADER, b"%d" % response.status),
+            (HTTP_HEADERS_HEADER, json.dumps(safe_headers(response.headers, known)).encode()),
             (FETCHED_HEADER, b"%d" % stored.at_ms),
         ]
         if len(body) > RESPONSE_BYTES_MAX:
             headers += [
                 (TRUNCATED_HEADER, b"%d" % len(body)),
-                ("sluice-sha256", hashlib.sha256(body).hexdigest().encode()),
+                (SHA256_HEADER, hashlib.sha256(body).hexdigest().encode()),
             ]
             body = body[:TRUNCATED_BODY_BYTES]
         key = stored.response_id.encode()
@@ -117,13 +136,13 @@ class RecordBuilder:
         position = Position(self._epoch, self._incarnation, self._sequence)
         digest = hashlib.sha256(key + b"\n" + (value or b"")).hexdigest()
         return [
-            ("ce_specversion", b"1.0"),
-            ("ce_id", f"{names.source}/{names.stream}/{digest}".encode()),
-            ("ce_source", f"/{names.pipeline}/{names.source}".encode()),
-            ("ce_type", f"sluice.raw.{names.stream}".encode()),
-            ("ce_subject", key),
-            ("ce_time", time.encode()),
-            ("content-type", b"application/json"),
+            (CE_SPECVERSION_HEADER, b"1.0"),
+            (CE_ID_HEADER, f"{names.source}/{names.stream}/{digest}".encode()),
+            (CE_SOURCE_HEADER, f"/{names.pipeline}/{names.source}".encode()),
+            (CE_TYPE_HEADER, f"sluice.raw.{names.stream}".encode()),
+            (CE_SUBJECT_HEADER, key),
+            (CE_TIME_HEADER, time.encode()),
+            (CONTENT_TYPE_HEADER, b"application/json"),
             (POSITION_HEADER, str(position).encode()),
             (OP_HEADER, op),
             (RESPONSE_HEADER, stored.response_id.encode()),

@@ -8,7 +8,13 @@ from uuid import UUID
 
 import orjson
 
-from sluice.headers import TRUNCATED_HEADER
+from sluice.headers import (
+    HTTP_HEADERS_HEADER,
+    HTTP_METHOD_HEADER,
+    HTTP_STATUS_HEADER,
+    HTTP_URL_HEADER,
+    TRUNCATED_HEADER,
+)
 from sluice.kafka import LogReader
 from sluice.kafka.record import Record, record_of
 
@@ -81,10 +87,10 @@ def read_response(record: Record) -> StoredResponse:
         record.partition,
         record.offset,
         record.timestamp_ms,
-        headers.get("http.method", ""),
-        headers.get("http.url", ""),
-        _number(headers.get("http.status"), 0),
-        _headers(headers.get("http.headers", "{}")),
+        headers.get(HTTP_METHOD_HEADER, ""),
+        headers.get(HTTP_URL_HEADER, ""),
+        _number(headers.get(HTTP_STATUS_HEADER), 0),
+        _headers(headers.get(HTTP_HEADERS_HEADER, "{}")),
         body,
         _number(headers.get(TRUNCATED_HEADER), len(body)),
     )

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Message
 
-from sluice.headers import ORIGIN_HEADER
+from sluice.headers import ORIGIN_HEADER, TRACE_HEADER
 from sluice.kafka.log import Partition
 
-FORWARDED_HEADERS = ("traceparent", ORIGIN_HEADER)
+FORWARDED_HEADERS = (TRACE_HEADER, ORIGIN_HEADER)
 """Every stage copies them from a record to its outputs: the trace, and when the source changed (for freshness)."""
 
 NUMBER_DIGITS_MAX = 18  # fits 64 bits

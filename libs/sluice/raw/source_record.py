@@ -16,6 +16,7 @@ from sluice import json_text
 from sluice.entities.codec import microseconds
 from sluice.errors import DeadRecord
 from sluice.headers import (
+    CE_TIME_HEADER,
     OP_HEADER,
     POSITION_HEADER,
     ROW_GONE_HEADER,
@@ -190,11 +191,11 @@ def _changed_at(source: dict[str, Any]) -> int:
 
 
 def _polled_at(record: Record) -> int:
-    text = record.headers.get("ce_time")
+    text = record.headers.get(CE_TIME_HEADER)
     if text is None:
         return _written_at(record)
     try:
-        return microseconds(datetime.fromisoformat(text.decode()), "ce_time")
+        return microseconds(datetime.fromisoformat(text.decode()), CE_TIME_HEADER)
     except (ValueError, DeadRecord):
         raise DeadRecord("bad-time", "header ce_time is not an RFC 3339 time of the years 0001 to 9999") from None
 

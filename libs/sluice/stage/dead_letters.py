@@ -21,6 +21,7 @@ from sluice.headers import (
     LEFT_OUT_HEADER,
     MAPPING_VERSION_HEADER,
     PARKED_HEADER,
+    SHA256_HEADER,
     TRUNCATED_HEADER,
 )
 from sluice.kafka.record import Record, number_in
@@ -79,7 +80,7 @@ def dead_letter(stage: str, record: Record, error: DeadRecord, mapping_version: 
     if body is not None and len(body) > BODY_BYTES_MAX:
         headers += [
             (TRUNCATED_HEADER, b"%d" % len(body)),
-            ("sluice-sha256", hashlib.sha256(body).hexdigest().encode()),
+            (SHA256_HEADER, hashlib.sha256(body).hexdigest().encode()),
         ]
         body = body[:TRUNCATED_BODY_BYTES]
     key = record.key

@@ -43,15 +43,6 @@ class EarlierDuplicates:
 
 
 @dataclass(slots=True)
-class FilteredPage:
-    """The items of a page: those to publish, and how many are withheld or were replaced on the page itself."""
-
-    items: list[Item] = field(default_factory=list)
-    withheld: int = 0
-    replaced: int = 0
-
-
-@dataclass(slots=True)
 class DuplicateKeys:
     """Of one listing: 16 bytes of memory for each listed key. `duplicates`: keys that two records have.
 
@@ -64,10 +55,13 @@ class DuplicateKeys:
     replaced: dict[bytes, bytes] = field(default_factory=dict)
     _marks: dict[bytes, bytes] = field(default_factory=dict)
 
-    def filtered(self, items: Sequence[Item], known: Callable[[bytes], bytes | None], where: str) -> FilteredPage:
-        """Which `items` of a page may be published; `known` returns the content hash of a key's newest record.
+    def filtered(
+        self, items: Sequence[Item], known: Callable[[bytes], bytes | None], where: str
+    ) -> tuple[list[Item], int, int]:
+        """The `items` of a page to publish, how many are withheld, and how many were replaced on the page itself.
 
-        Raises EnvironmentFault if so many keys are listed twice that the stream's key must be wrong.
+        `known` returns the content hash of a key's newest record. Raises EnvironmentFault if so many keys are listed
+        twice that the stream's key must be wrong.
         """
         on_page: dict[bytes, list[Item]] = {}
         for item in items:
@@ -79,16 +73,10 @@ class DuplicateKeys:
         if len(self.duplicates) > KEYS_MAX:
             why = f"more than {KEYS_MAX} keys are listed twice with different contents"
             raise EnvironmentFault(where, why, "declare a key that is unique in the source")
-        found = FilteredPage()
-        for item in items:
-            one = chosen[item.key] if item.key is not None else item
-            if one is None:
-                found.withheld += 1
-            elif one.raw == item.raw:
-                found.items.append(item)
-            else:
-                found.replaced += 1
-        return found
+        latest = [(item, chosen[item.key] if item.key is not None else item) for item in items]
+        to_publish = [item for item, one in latest if one is not None and one.raw == item.raw]
+        withheld = sum(one is None for _, one in latest)
+        return to_publish, withheld, len(items) - len(to_publish) - withheld
 
     def after(self, complete: bool) -> EarlierDuplicates:
         """What the next listing must know when this one has ended. Only a complete enumeration releases a key."""

@@ -7,7 +7,7 @@ published does not matter. If more keys are missing than the guard allows, the r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 
 from sluice.ingress.deletes import Loss
@@ -70,23 +70,19 @@ class DeleteDecision:
     lost: frozenset[bytes] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteCriteria:
-    """What a decision needs in addition to the enumeration.
+def decide_deletes(
+    enumeration: Enumeration,
+    known: Iterable[bytes],
+    guard: ShrinkGuard,
+    suspects: Set[bytes] | None,
+    accepted: AcceptedLoss,
+    stream: str,
+) -> DeleteDecision:
+    """Which of the `known` keys of `stream` are deleted, as a finished enumeration shows.
 
-    `listings`: in how many enumerations in a row a key must be missing, 1 or 2. A row that moves to another page during
-    a listing is missing once. `suspects`: the keys that were missing from the previous enumeration.
+    `suspects`: the keys that the previous enumeration lacked; only these are deleted, because a row that moves to
+    another page during a listing is missing once. None: one enumeration is enough.
     """
-
-    stream: str
-    guard: ShrinkGuard
-    listings: int
-    suspects: frozenset[bytes] = frozenset()
-    accepted: AcceptedLoss = AcceptedLoss()
-
-
-def decide_deletes(enumeration: Enumeration, known: Iterable[bytes], criteria: DeleteCriteria) -> DeleteDecision:
-    """Which of the `known` keys are deleted, as a finished enumeration shows."""
     if enumeration.unreadable:
         return DeleteDecision(
             fault=f"no deletes: {enumeration.unreadable} listed records have no readable key and may be any of those "
@@ -98,15 +94,15 @@ def decide_deletes(enumeration: Enumeration, known: Iterable[bytes], criteria: D
         if key not in enumeration.keys:
             missing.append(key)
     loss = Loss.of(missing, count)
-    accepted = criteria.accepted.of(missing, loss)
-    rest = [key for key in missing if key not in accepted]
+    agreed = accepted.of(missing, loss)
+    rest = [key for key in missing if key not in agreed]
     empty = not enumeration.keys and bool(rest)
-    if empty or not criteria.guard.allows(len(rest), count - len(accepted)):
-        return DeleteDecision(fault=_shrunk(loss, criteria.stream), loss=loss, lost=frozenset(missing))
-    if criteria.listings <= 1:
+    if empty or not guard.allows(len(rest), count - len(agreed)):
+        return DeleteDecision(fault=_shrunk(loss, stream), loss=loss, lost=frozenset(missing))
+    if suspects is None:
         return DeleteDecision(tuple(missing))
-    deletes = tuple(key for key in missing if key in accepted or key in criteria.suspects)
-    return DeleteDecision(deletes, frozenset(rest) - criteria.suspects)
+    deletes = tuple(key for key in missing if key in agreed or key in suspects)
+    return DeleteDecision(deletes, frozenset(rest) - suspects)
 
 
 def _shrunk(loss: Loss, stream: str) -> str:

@@ -10,9 +10,9 @@ import structlog
 
 from sluice.errors import EnvironmentFault, SluiceError, Transient
 from sluice.ingress.backpressure import Flow
+from sluice.ingress.deletes import Acceptance, control_key
 from sluice.ingress.producer import IngressProducer
 from sluice.times import now_us
-from sluice_ingress_poller.delete_acceptance import AcceptanceReader
 from sluice_ingress_poller.faults import FAULT_FROM_ATTEMPT, StreamFaults
 from sluice_ingress_poller.fetch_thread import FetchThread
 from sluice_ingress_poller.listing import Decision
@@ -21,9 +21,11 @@ from sluice_ingress_poller.polled_stream import PolledStream
 from sluice_ingress_poller.records import RecordBuilder
 from sluice_ingress_poller.schedule import waits_too_long
 from sluice_ingress_poller.stream_poll import StreamPoll
+from sluice_ingress_poller.watermark import ENUMERATION
 
 # A request that fails only after so long is a fault at once, because three such attempts would take minutes.
 SLOW_S = 15.0
+REQUESTS_INTERVAL_S = 3.0
 log = structlog.get_logger()
 
 
@@ -36,8 +38,8 @@ class LeasedStream:
     builder: RecordBuilder
     fetch_thread: FetchThread
     faults: StreamFaults
-    acceptances: AcceptanceReader
     wanted_s: float = field(init=False)
+    _read_requests_at_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.wanted_s = self.poll.due_s
@@ -55,10 +57,24 @@ class LeasedStream:
             self.faults.waits(self.polled.backoff.why)
 
     def read_acceptance(self, producer: IngressProducer, now_s: float) -> None:
-        """Apply an operator's request to accept a loss, if there is a new one."""
-        accepted = self.acceptances.read(producer, self.poll.watermark, now_s)
-        if accepted is not None:
-            self.poll.accept(accepted, now_s)
+        """Apply the newest request of `sluice deletes accept`. Read only while a fault is active that it could
+        resolve."""
+        fault = self.poll.watermark.faults.get(ENUMERATION)
+        if fault is None or fault.loss is None:
+            self.faults.requests_read()  # no request is expected
+            return
+        if now_s < self._read_requests_at_s:
+            return
+        self._read_requests_at_s = now_s + REQUESTS_INTERVAL_S
+        key = control_key(self.polled.names.source, self.polled.names.stream)
+        try:
+            request = Acceptance.from_json(producer.read_control([key]).get(key))
+        except SluiceError as error:
+            self.faults.requests_unread(error)
+            return
+        self.faults.requests_read()
+        if request is not None:
+            self.poll.accept(request, now_s)
 
     def committed(self, decision: Decision, flow: Flow) -> None:
         """`decision` is published."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -18,7 +18,6 @@ from sluice.kafka.log import Partition
 from sluice.kafka.topics import Topics
 from sluice.names import INGRESS_POLLER
 from sluice.pipeline import Pipeline
-from sluice.settings.kafka import KafkaSettings
 from sluice.stage.group import GroupReader
 from sluice.stage.signals import Stop
 from sluice.state import RocksStore
@@ -46,19 +45,10 @@ class Membership(GroupReader):
     not depend on this, only on the fence.
     """
 
-    def __init__(
-        self,
-        settings: KafkaSettings,
-        group: str,
-        instance: str,
-        topics: Sequence[str],
-        before_revoke: Callable[[list[Partition]], None],
-    ) -> None:
-        super().__init__(settings, group, instance, dict.fromkeys(topics, ""))  # only a stage's loop needs their ids
-        self._before_revoke = before_revoke
+    before_revoke: Callable[[list[Partition]], None]
 
     def _on_revoke(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
-        self._before_revoke([(p.topic, p.partition) for p in parts])
+        self.before_revoke([(p.topic, p.partition) for p in parts])
         super()._on_revoke(consumer, parts)
 
 
@@ -68,43 +58,45 @@ class Poller:
     def __init__(
         self, settings: PollerSettings, pipeline: Pipeline, streams: list[PolledStream], health: Health
     ) -> None:
-        self._settings = settings
-        self._names = pipeline.names
-        self._streams = streams
-        self._health = health
-        self._shards: dict[int, Shard] = {}
-        self._context: ShardContext | None = None
-        self._started_by_s = 0.0
-        self._shard_count = pipeline.shards
-        self._partitions = pipeline.partitions
-        part = settings.poller
-        groups = downstream(pipeline, part.downstream_groups)
+        part, names = settings.poller, pipeline.names
+        lag = DownstreamLag(settings.kafka, downstream(pipeline, part.downstream_groups))
         bounds = LagBounds(part.lag_records_throttle, part.lag_records_pause)
-        self._back_pressure = BackPressure(DownstreamLag(settings.kafka, groups), bounds, part.lag_interval_s, health)
-        self._store = RocksStore(settings.state_dir / f"{INGRESS_POLLER}-{settings.instance}")
-        self._member = Membership(
+        self._context = ShardContext(
             settings.kafka,
-            self._names.group(INGRESS_POLLER),
+            names,
             settings.instance,
-            [self._names.shards],
-            self._stop_shards,
+            RocksStore(settings.state_dir / f"{INGRESS_POLLER}-{settings.instance}"),
+            clients.admin(settings.kafka),
+            pipeline.partitions,
+            BackPressure(lag, bounds, part.lag_interval_s, health),
+            health,
+            threading.Semaphore(part.pages_max),
         )
+        self._streams = streams
+        self._shard_count = pipeline.shards
+        self._stop_deadline_s = part.stop_deadline_s
+        self._shards: dict[int, Shard] = {}
+        self._started_by_s = 0.0
+        group = names.group(INGRESS_POLLER)
+        # The pinned ids of topics are for readers of data.
+        self._member = Membership(settings.kafka, group, settings.instance, {names.shards: ""})
+        self._member.before_revoke = self._stop_shards
 
     def __enter__(self) -> Poller:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._stop_shards([(self._names.shards, number) for number in self._shards])
+        self._stop_shards([(self._context.names.shards, number) for number in self._shards])
         self._member.close()
-        self._back_pressure.close()
-        self._store.close()
+        self._context.back_pressure.close()
+        self._context.store.close()
 
     def run_until_signalled(self) -> int:
         return self.run(Stop.on_signals())
 
     def run(self, stop: Stop) -> int:
         """Poll until `stop`; return the exit code. Raises the bug of a shard."""
-        self._back_pressure.start()
+        self._context.back_pressure.start()
         while not stop.requested and not self._guarded(OPENING, self._open):
             stop.wait(RETRY_S)
         while not stop.requested:
@@ -116,39 +108,28 @@ class Poller:
 
     def _guarded(self, about: str, act: Callable[[], Any]) -> bool:
         """Do `act`. If it fails, the fault about it stays active until the same succeeds."""
-        self._health.progress()
+        self._context.health.progress()
         try:
             act()
         except (EnvironmentFault, Transient) as error:
-            self._health.fault(about, str(error))
+            self._context.health.fault(about, str(error))
             return False
-        self._health.resolve(about)
+        self._context.health.resolve(about)
         return True
 
     def _open(self) -> None:
-        topics = {self._names.shards, self._names.watermarks, self._names.control}
+        names = self._context.names
+        topics = {names.shards, names.watermarks, names.control}
         for polled in self._streams:
             topics |= {polled.names.raw_topic, polled.names.responses_topic, polled.names.dlq_topic}
-        admin = clients.admin(self._settings.kafka)
-        pinned = Topics(admin).pinned(sorted(topics))
-        found = pinned[self._names.shards].partitions
+        pinned = Topics(self._context.admin).pinned(sorted(topics))
+        found = pinned[names.shards].partitions
         if found != self._shard_count:
             raise EnvironmentFault(
-                f"topic {self._names.shards}",
+                f"topic {names.shards}",
                 f"has {found} partitions where the pipeline declares {self._shard_count} shards, and shards are fixed",
                 f"set `shards: {found}` in the pipeline file",
             )
-        self._context = ShardContext(
-            self._settings.kafka,
-            self._names,
-            self._settings.instance,
-            self._store,
-            admin,
-            self._partitions,
-            self._back_pressure,
-            self._health,
-            threading.Semaphore(self._settings.poller.pages_max),
-        )
         self._member.open()
         self._started_by_s = time.monotonic() + ASSIGNED_WITHIN_S
 
@@ -159,12 +140,12 @@ class Poller:
         for _, number in assigned:
             self._start_shard(number)
         if assigned or time.monotonic() > self._started_by_s:
-            self._health.started()
+            self._context.health.started()
         self._check_shards()
 
     def _start_shard(self, number: int) -> None:
         streams = [s for s in self._streams if shard_of(s.key, self._shard_count) == number]
-        if not streams or self._context is None or number in self._shards:
+        if not streams or number in self._shards:
             return
         self._shards[number] = Shard(number, streams, self._context)
         self._shards[number].start()
@@ -173,20 +154,20 @@ class Poller:
         stopping = [self._shards.pop(number) for _, number in parts if number in self._shards]
         for shard in stopping:
             shard.ask_to_stop()
-        give_up_s = time.monotonic() + self._settings.poller.stop_deadline_s
+        give_up_s = time.monotonic() + self._stop_deadline_s
         for shard in stopping:
             shard.join(max(0.1, give_up_s - time.monotonic()))
             for about in (f"shard {shard.number}", f"loop of shard {shard.number}"):
-                self._health.resolve(about)  # its next owner reports what is wrong with it
+                self._context.health.resolve(about)  # its next owner reports what is wrong with it
 
     def _hangs(self, shard: Shard, now_s: float) -> bool:
         """Whether the shard has made no progress for too long, which is a fault until it makes progress."""
         about = f"loop of shard {shard.number}"
         if now_s - shard.beat_s < SHARD_STALLED_AFTER_S:
-            self._health.resolve(about)
+            self._context.health.resolve(about)
             return False
         why = f"no progress for {SHARD_STALLED_AFTER_S:.0f} s: its thread hangs. Next: start the stage again"
-        self._health.fault(about, why)
+        self._context.health.fault(about, why)
         return True
 
     def _check_shards(self) -> None:
@@ -195,6 +176,6 @@ class Poller:
             if shard.bug is not None:
                 raise shard.bug
         if not [shard for shard in self._shards.values() if self._hangs(shard, now_s)]:
-            self._health.progress()
+            self._context.health.progress()
         for source in {polled.names.source for polled in self._streams}:
-            THROTTLED.labels(INGRESS_POLLER, source).set(self._back_pressure.flow)
+            THROTTLED.labels(INGRESS_POLLER, source).set(self._context.back_pressure.flow)

@@ -7,6 +7,7 @@ import json
 import secrets
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from uuid import UUID
 
 from sluice.connector import Response
 from sluice.connector.redact import REMOVED, removable, safe_headers, safe_url
@@ -169,5 +170,4 @@ def uuid7(at_ms: int) -> str:
     value = (at_ms & (1 << 48) - 1) << 80 | secrets.randbits(80)
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return str(UUID(int=value))

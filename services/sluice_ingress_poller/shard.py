@@ -32,7 +32,6 @@ from sluice.raw.record import sweep_markers
 from sluice.state import Store
 from sluice.telemetry import Health
 from sluice.times import now_ms, now_us
-from sluice_ingress_poller.delete_acceptance import AcceptanceReader
 from sluice_ingress_poller.faults import StreamFaults
 from sluice_ingress_poller.fetch_thread import FetchResult, FetchThread
 from sluice_ingress_poller.known_keys import RawTopicKeys
@@ -84,7 +83,6 @@ class Shard:
         )
         self._leased: dict[str, LeasedStream] = {}
         self._pinned: dict[str, Pinned] = {}
-        self._watch = TopicWatch(context.admin, TAKEN_AGAIN)
         self._faults = {polled.key: StreamFaults(polled.key, context.health) for polled in streams}
         self._where = f"shard {number}"
         self._results: queue.SimpleQueue[FetchResult] = queue.SimpleQueue()
@@ -153,7 +151,6 @@ class Shard:
         # Each time, so that a re-created topic is known to be another one, and empty.
         self._pinned = Topics(context.admin).pinned(sorted({s.names.raw_topic for s in self._streams}))
         require_partitions(self._pinned, context.partitions)
-        self._watch = TopicWatch(context.admin, TAKEN_AGAIN)
         self._producer.fence()
         self._beat()
         lease = {"v": 1, "instance": context.instance, "at": now_us()}
@@ -173,15 +170,14 @@ class Shard:
         known = self._restored(polled, stored is None, reader)
         if stored is not None and watermark.raw_reset is None and next(known.keys(), None) is None:
             watermark = replace(watermark, raw_reset=Position(watermark.epoch, incarnation, 0))
-        faults, names = self._faults[polled.key], polled.names
+        faults = self._faults[polled.key]
         faults.report_stored(watermark)
         return LeasedStream(
             polled,
             StreamPoll(polled.stream, polled.plan, watermark, known, time.monotonic(), now_us()),
-            RecordBuilder(names, watermark.epoch, incarnation, polled.secrets),
+            RecordBuilder(polled.names, watermark.epoch, incarnation, polled.secrets),
             FetchThread(polled.key, polled.fetcher, self._context.slots, self._results),
             faults,
-            AcceptanceReader(names.source, names.stream, faults),
         )
 
     def _restored(self, polled: PolledStream, no_watermark: bool, reader: LogReader) -> RawTopicKeys:
@@ -209,10 +205,11 @@ class Shard:
     # ── polling ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _poll(self) -> None:
+        watch = TopicWatch(self._context.admin, TAKEN_AGAIN)
         ids = {topic: pinned.topic_id for topic, pinned in self._pinned.items()}
         while not self._stopped.is_set():
             self._beat()
-            self._watch.check(ids)
+            watch.check(ids)
             now_s = time.monotonic()
             for leased in self._leased.values():
                 leased.read_acceptance(self._producer, now_s)

@@ -19,7 +19,7 @@ from sluice.ingress.deletes import Acceptance
 from sluice.position import Position
 from sluice_ingress_poller.completeness import NEXT_STEP, Incomplete, PagesRead, why_incomplete
 from sluice_ingress_poller.duplicate_keys import DuplicateKeys, EarlierDuplicates
-from sluice_ingress_poller.enumeration import DeleteCriteria, DeleteDecision, Enumeration, ShrinkGuard, decide_deletes
+from sluice_ingress_poller.enumeration import DeleteDecision, Enumeration, ShrinkGuard, decide_deletes
 from sluice_ingress_poller.enumeration_schedule import RELIST_AFTER_S, EnumerationSchedule
 from sluice_ingress_poller.known_keys import KnownKeys
 from sluice_ingress_poller.listing import Decision, Listing
@@ -100,15 +100,15 @@ class StreamPoll:
         page = read_page(self._stream, response)
         where = without_query(response.request.url)
         _refuse_repetition(listing, page, where)
-        filtered = listing.duplicate_keys.filtered(page.items, self._known.get, where)
+        items, withheld, replaced = listing.duplicate_keys.filtered(page.items, self._known.get, where)
         listing.pages_read.add(len(page.items), page.hints)
         for item in page.items:
             listing.newest = newer(listing.newest, item.cursor, page.server_time)
             if listing.enumeration is not None:
                 listing.enumeration.list(item.key)
-        changes = page_changes(filtered.items, self._known.get, self._parked)
-        changes.unchanged += filtered.replaced
-        changes.conflicting = filtered.withheld
+        changes = page_changes(items, self._known.get, self._parked)
+        changes.unchanged += replaced
+        changes.conflicting = withheld
         if page.next is not None:
             return Decision(changes, self.watermark, page.next)
         listing.pages_read.implicit_end = page.implicit_end
@@ -211,9 +211,9 @@ class StreamPoll:
     def _enumerated(self, listing: Listing, enumeration: Enumeration, decision: Decision, now_us: int) -> Decision:
         """`decision` with what a complete enumeration adds: deletes, a sweep, its fault."""
         schedule, watermark = self._schedule, decision.watermark
-        guard, listings = self._plan.guard, self._stream.listings_before_delete
-        criteria = DeleteCriteria(self._plan.name, guard, listings, schedule.last.suspects, schedule.accepted)
-        verdict = decide_deletes(enumeration, self._known.keys(), criteria)
+        suspects = schedule.last.suspects if self._stream.listings_before_delete > 1 else None
+        known, guard, name = self._known.keys(), self._plan.guard, self._plan.name
+        verdict = decide_deletes(enumeration, known, guard, suspects, schedule.accepted, name)
         verdict, sweep = self._swept(verdict, enumeration, decision.changes)
         if not verdict.fault and (sweep or not watermark.raw_reset):
             watermark = replace(watermark, raw_reset=None, listed=len(enumeration.keys))

@@ -75,6 +75,13 @@ class Watermark:
         return replace(self, faults=faults)
 
     def dump(self, now_us: int) -> dict[str, Any]:
+        optional = {
+            "alarms": {about: fault.to_json() for about, fault in self.faults.items()},
+            "paged": self.paged,
+            "page_records": self.page_records,
+            "accepted": self.accepted,
+            "raw_anew": str(self.raw_reset) if self.raw_reset else "",
+        }
         return {
             "v": VERSION,
             "cursor": self.cursor,
@@ -84,19 +91,9 @@ class Watermark:
             "incarnation": self.incarnation,
             "enumerated_at": self.enumerated_at_us,
             "at": now_us,
-            **self._optional(),
+            **{name: value for name, value in optional.items() if value},
+            **({} if self.listed is None else {"listed": self.listed}),
         }
-
-    def _optional(self) -> dict[str, Any]:
-        members = {
-            "alarms": {about: fault.to_json() for about, fault in self.faults.items()},
-            "paged": self.paged,
-            "page_records": self.page_records,
-            "accepted": self.accepted,
-            "raw_anew": str(self.raw_reset) if self.raw_reset else "",
-        }
-        found = {name: value for name, value in members.items() if value}
-        return found if self.listed is None else {**found, "listed": self.listed}
 
 
 def taken_over(stored: Mapping[str, Any] | None, incarnation: int, where: str) -> Watermark:

@@ -55,22 +55,6 @@ class Auth(Protocol):
         they are removed from all that is stored or logged. Never blocks."""
 
 
-class NoAuth:
-    """No authentication."""
-
-    def headers(self, door: Door) -> Mapping[str, str]:
-        return {}
-
-    def refused(self, response: Response) -> bool:
-        return False
-
-    def forget(self, headers: Mapping[str, str]) -> None:
-        return None
-
-    def secrets(self) -> frozenset[str]:
-        return frozenset()
-
-
 class StaticHeaders:
     """Base for credentials that come from the settings and never change. Every request gets `headers`; `secrets` are
     the texts in them that must not be stored or logged."""
@@ -90,6 +74,13 @@ class StaticHeaders:
 
     def secrets(self) -> frozenset[str]:
         return self._secrets
+
+
+class NoAuth(StaticHeaders):
+    """No authentication."""
+
+    def __init__(self) -> None:
+        super().__init__({}, ())
 
 
 class BasicAuth(StaticHeaders):

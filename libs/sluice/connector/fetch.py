@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from sluice.codes import classify_http
@@ -14,6 +14,7 @@ from sluice.http import BodyTooLarge, HttpClient, Limits, NoAnswer
 
 REDIRECTS_MAX = 3
 USER_AGENT = "sluice"
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 class Fetcher:
@@ -59,12 +60,11 @@ class Fetcher:
 
     def _signed(self, request: Request) -> Response:
         headers = self._auth.headers(self._door)
-        response = self._send(request.with_headers(headers))
+        response = self._send(request, headers)
         if not self._auth.refused(response):
-            return replace(response, request=request)
+            return response
         self._auth.forget(headers)
-        response = self._send(request.with_headers(self._auth.headers(self._door)))
-        return replace(response, request=request)
+        return self._send(request, self._auth.headers(self._door))
 
     @staticmethod
     def _target(url: str, location: str) -> str:
@@ -84,9 +84,10 @@ class Fetcher:
                 f"set {self._door.setting('base_url')} to the origin that serves the data",
             )
 
-    def _send(self, request: Request) -> Response:
+    def _send(self, request: Request, credentials: Mapping[str, str] = _NO_HEADERS) -> Response:
+        """The answer. Its `request` has no credentials."""
         request = request.at(self._base_url)
-        headers = {"User-Agent": USER_AGENT, "Accept": "application/json", **request.headers}
+        headers = {"User-Agent": USER_AGENT, "Accept": "application/json", **request.headers, **credentials}
         try:
             answer = self._client.exchange(request.method, request.url, headers, request.body)
         except NoAnswer as error:

@@ -21,7 +21,6 @@ from sluice.ingress.deletes import Loss
 from sluice.position import Position
 from sluice_ingress_poller.enumeration import (
     AcceptedLoss,
-    DeleteCriteria,
     DeleteDecision,
     Enumeration,
     ShrinkGuard,
@@ -221,8 +220,16 @@ def test_bad_records_are_parked_once() -> None:
     assert (again.parked, again.unchanged, len(again.upserts)) == ([], 2, 1)
 
 
-def judged(listed: Enumeration, known: list[bytes], listings: int = 2, **grounds: Any) -> DeleteDecision:
-    return decide_deletes(listed, known, DeleteCriteria("hr/workers", ShrinkGuard(), listings, **grounds))
+def judged(
+    listed: Enumeration,
+    known: list[bytes],
+    listings: int = 2,
+    suspects: frozenset[bytes] = frozenset(),
+    accepted: AcceptedLoss = AcceptedLoss(),  # noqa: B008 - a frozen value
+    guard: ShrinkGuard = ShrinkGuard(),  # noqa: B008 - a frozen value
+) -> DeleteDecision:
+    confirmed = None if listings == 1 else suspects
+    return decide_deletes(listed, known, guard, confirmed, accepted, "hr/workers")
 
 
 def test_a_key_missing_from_two_complete_listings_is_deleted() -> None:
@@ -275,7 +282,7 @@ def test_a_source_that_shrinks_beyond_the_guard_is_a_fault(known: int, listed: i
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0])
 def test_an_empty_listing_is_a_fault_whatever_the_guard_allows(fraction: float) -> None:
-    verdict = decide_deletes(listing(), keys(1, 2), DeleteCriteria("hr/workers", ShrinkGuard(1_000, fraction), 1))
+    verdict = judged(listing(), keys(1, 2), 1, guard=ShrinkGuard(1_000, fraction))
     assert (verdict.deletes, bool(verdict.fault)) == ((), True)
 
 

@@ -23,9 +23,11 @@ def walked(
     seen = DuplicateKeys(before, everything)
     taken = []
     for page in pages:
-        found = seen.filtered(page, lambda key: content_hash(known.encode()) if known else None, "GET /x")
-        assert len(found.items) + found.withheld + found.replaced == len(page)
-        taken += [one.raw.decode() for one in found.items]
+        items, withheld, replaced = seen.filtered(
+            page, lambda key: content_hash(known.encode()) if known else None, "GET /x"
+        )
+        assert len(items) + withheld + replaced == len(page)
+        taken += [one.raw.decode() for one in items]
     return taken, seen
 
 

@@ -35,7 +35,7 @@ from sluice_ingress_cdc.records import SlotTargets, TableTarget
 from sluice_ingress_cdc.session_context import SNAPSHOT_RETRY_AFTER_MAX_S, SessionContext
 from sluice_ingress_cdc.snapshot import SnapshotRun, read_source, read_tables
 from sluice_ingress_cdc.source_queries import SourceQueries
-from sluice_ingress_cdc.start import FullSnapshot, plan_start, read_source_state
+from sluice_ingress_cdc.start import FullSnapshot, plan_start, read_source_at_start
 from sluice_ingress_cdc.stream import Streaming
 from sluice_ingress_cdc.table_changes import UnloggedChange, first_found_at
 from sluice_ingress_cdc.tables import FollowedTables, TableChanges
@@ -51,7 +51,7 @@ def run_session(context: SessionContext, stop: Stop) -> None:
     stored = publisher.fence()
     admin = clients.admin(context.settings.kafka)
     topics = raw_topics(slot, context.names, admin)
-    source = read_source_state(slot, topics, context.settings.kafka, first_start=stored.slot is None)
+    source = read_source_at_start(slot, topics, context.settings.kafka, first_start=stored.slot is None)
     requests = publisher.requests(slot.tables)
     plan = plan_start(stored.slot, requests.epoch, source)
     tables = FollowedTables(slot, stored.tables, context.health)

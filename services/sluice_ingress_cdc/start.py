@@ -21,7 +21,7 @@ from sluice_ingress_cdc.catalog_check import RawTopic
 from sluice_ingress_cdc.settings import SlotSettings
 
 
-class SourceState(NamedTuple):
+class SourceAtStart(NamedTuple):
     """The source at a start. `tables`: the number of followed tables. `raw_is_empty` is read, and used, only if there
     is no watermark."""
 
@@ -41,15 +41,15 @@ class FullSnapshot(NamedTuple):
     epoch: int
 
 
-def read_source_state(
+def read_source_at_start(
     slot: SlotSettings, topics: Mapping[str, RawTopic], kafka: KafkaSettings, *, first_start: bool
-) -> SourceState:
+) -> SourceAtStart:
     """Raises EnvironmentFault for a server or slot that cannot be followed, Transient if the server does not answer."""
     where, dsn = slot.where, slot.dsn.reveal()
     with connect(dsn, where, replication=True) as replication:
         identity = identify(replication, where)
     with connect(dsn, where) as connection:
-        return SourceState(
+        return SourceAtStart(
             source=slot.source,
             slot_name=slot.slot,
             identity=identity,
@@ -61,7 +61,9 @@ def read_source_state(
         )
 
 
-def plan_start(stored: SlotWatermark | None, requested_epoch: int, source: SourceState) -> SlotWatermark | FullSnapshot:
+def plan_start(
+    stored: SlotWatermark | None, requested_epoch: int, source: SourceAtStart
+) -> SlotWatermark | FullSnapshot:
     """The watermark to resume from, or a full snapshot. A pure function.
 
     Raises EnvironmentFault naming source, slot, LSNs and the repair if changes would be lost.
@@ -84,7 +86,7 @@ def plan_start(stored: SlotWatermark | None, requested_epoch: int, source: Sourc
     return stored
 
 
-def _first_start(requested_epoch: int, source: SourceState) -> FullSnapshot:
+def _first_start(requested_epoch: int, source: SourceAtStart) -> FullSnapshot:
     if source.raw_is_empty or requested_epoch:
         # The raw topics are empty: a slot of our name keeps no change of a published record, and is created again.
         return FullSnapshot(max(requested_epoch, 1))
@@ -95,7 +97,7 @@ def _first_start(requested_epoch: int, source: SourceState) -> FullSnapshot:
     )
 
 
-def _why_not_resume(stored: SlotWatermark, source: SourceState) -> str | None:
+def _why_not_resume(stored: SlotWatermark, source: SourceAtStart) -> str | None:
     published = f"everything up to {format_lsn(stored.lsn)} is published"
     identity, slot = source.identity, source.slot
     if (stored.system_id, stored.timeline) != (identity.system_id, identity.timeline):

@@ -1,4 +1,4 @@
-"""A followed source for tests: its database, its topics, followers of it, and what its raw topics amount to."""
+"""A followed source for tests: its database, its topics, its followers, and the rows that its raw topics represent."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Source:
 
     @contextmanager
     def followed(self, producer: type[IngressProducer] | None = None, **more: Any) -> Iterator[Running]:
-        """A follower on a thread; a bug of it fails the test. `producer` replaces what it publishes through."""
+        """A follower on a thread; its bug fails the test. `producer` replaces its producer."""
         running = Running(self, self.settings(**more), producer)
         try:
             yield running
@@ -150,14 +150,14 @@ class Source:
         source = self.pipeline.cdc_sources()[SOURCE].model_copy(update={"tables": names})
         return replace(self, pipeline=self.pipeline.model_copy(update={"sources": {SOURCE: source}}))
 
-    def kafka_tombstone_watermark(self) -> None:
-        """The watermark is lost."""
+    def delete_watermark(self) -> None:
+        """Write a tombstone for the slot's watermark."""
         producer = clients.producer(self.kafka)
         producer.produce(self.pipeline.names.watermarks, None, watermark_key(SOURCE).encode())
         assert producer.flush(10) == 0
 
-    def make_topic_again(self, table: str) -> None:
-        """Somebody deleted a raw topic and created it again."""
+    def recreate_topic(self, table: str) -> None:
+        """Delete a raw topic and create it again."""
         topic = self.pipeline.names.raw(SOURCE, f"public.{table}")
         admin = clients.admin(self.kafka)
         admin.delete_topics([topic])[topic].result(10)
@@ -171,7 +171,7 @@ class Source:
 
         eventually(created, f"{topic} is created")
 
-    # ── what is durable ───────────────────────────────────────────────────────────────────────────────────────
+    # ── durable state ───────────────────────────────────────────────────────────────────────────────────────
 
     def watermarks(self) -> SourceWatermarks:
         log = IngressProducer(self.kafka, self.pipeline.names, "reader")
@@ -192,7 +192,7 @@ class Source:
         return parse_lsn(str(self.sql("SELECT pg_current_wal_insert_lsn()::text")[0][0]))
 
     def published_up_to(self, lsn: int, deadline_s: float = 60.0) -> None:
-        """Wait until the watermark says that everything committed below `lsn` is published."""
+        """Wait until the watermark has reached `lsn` and every table is followed."""
 
         def reached() -> bool:
             slot, tables = self.watermarks()
@@ -217,7 +217,8 @@ class Source:
         return sorted(records, key=lambda record: record.partition)
 
     def rows(self, table: str) -> dict[bytes, dict[str, Any]]:
-        """What the raw topic amounts to: per key the newest state by position, sweeps applied, deletions left out."""
+        """The rows that the raw topic represents: the newest state of each key by position, without swept and deleted
+        keys."""
         newest: dict[bytes, Raw] = {}
         sweeps: dict[int, Position] = {}
         for record in self.raw(table):
@@ -263,25 +264,25 @@ class Running:
     def fault(self) -> str | None:
         return self.health.faults.get(self._where)
 
-    def streaming(self) -> None:
-        """Wait until it is ready: the snapshot is done and the slot is followed."""
+    def await_streaming(self) -> None:
+        """Wait until the snapshot is done and the slot is read."""
         eventually(lambda: self.died is not None or self.fault is None, "streaming")
         if self.died is not None:
             raise self.died
 
-    def faulty(self, text: str) -> str:
-        """Wait until it is not ready, saying `text` of the source or of a table; returns what it says there."""
+    def await_fault(self, text: str) -> str:
+        """Wait for a fault of the source or of a table that contains `text`; returns the fault."""
 
-        def said() -> str | None:
+        def matching() -> str | None:
             return next((why for why in self.health.faults.values() if text in why), None)
 
-        return eventually(said, f"not ready: {text}", state=lambda: f"{self.died or self.health.faults}")
+        return eventually(matching, f"a fault: {text}", state=lambda: f"{self.died or self.health.faults}")
 
-    def whole(self) -> None:
-        """Wait until nothing at all is wrong."""
+    def await_no_fault(self) -> None:
+        """Wait until no fault is active."""
         eventually(
             lambda: self.died is not None or not self.health.faults.keys() - {"start"},
-            "nothing wrong",
+            "no fault",
             state=lambda: str(self.health.faults),
         )
         if self.died is not None:
@@ -294,7 +295,7 @@ class Running:
 
 
 class Killed(BaseException):
-    """The process ends here, as if by kill -9: nothing of ours handles this."""
+    """Ends the process as kill -9 does: no code of ours handles it."""
 
 
 def dies_after(commits: int) -> type[IngressProducer]:

@@ -40,7 +40,7 @@ THING = "CREATE TABLE {} (id int PRIMARY KEY, kind text, body text, n int)"
 
 
 class FollowedPeople:
-    """`staff` is mapped; `others` are tables of the form of THING, which only raw knows."""
+    """`staff` is mapped; `others` are tables as THING, which no mapping reads."""
 
     partitions = 2
 
@@ -69,7 +69,7 @@ class FollowedPeople:
         self.sql(STAFF)
         for table in others:
             self.sql(THING.format(table))
-            # Large values stand out of line, so that an update of another column leaves them out.
+            # Large values are stored out of line, so that an update of another column leaves them out.
             self.sql(f"ALTER TABLE {table} ALTER COLUMN body SET STORAGE EXTERNAL")
 
     def sql(self, statement: str) -> None:
@@ -78,7 +78,7 @@ class FollowedPeople:
     @contextmanager
     def followed(self, **settings: Any) -> Iterator[Running]:
         with self.source.followed(**settings) as running:
-            running.streaming()
+            running.await_streaming()
             yield running
 
     @contextmanager
@@ -105,21 +105,21 @@ class FollowedPeople:
         return verify(pipeline or self.pipeline, self.settings, wait_s=wait_s, sources=sources)
 
     def as_user(self, user: str, password: str) -> Pipeline:
-        """The pipeline whose source is asked as another user."""
+        """The pipeline with another user of the source."""
         other = self.source.as_user(user, password).pipeline.cdc_sources()[SOURCE]
         return self.pipeline.model_copy(update={"sources": {SOURCE: other}})
 
     def with_dsn(self, dsn: str) -> Pipeline:
-        """The pipeline whose source is looked for elsewhere."""
+        """The pipeline with another dsn of the source."""
         file = self.folder / "elsewhere"
         file.write_text(dsn)
         other = self.pipeline.cdc_sources()[SOURCE].model_copy(update={"dsn": Secret(file=file)})
         return self.pipeline.model_copy(update={"sources": {SOURCE: other}})
 
-    # ── raw, and what a test does to it ───────────────────────────────────────────────────────────────────────
+    # ── changes of raw ───────────────────────────────────────────────────────────────────────
 
     def arrived(self) -> None:
-        """Everything that was written to the tables so far is in raw."""
+        """Wait until all writes to the tables so far are in raw."""
         self.source.published_up_to(self.source.wal_lsn())
 
     def raw(self, table: str, key: str) -> list[Record]:
@@ -131,28 +131,28 @@ class FollowedPeople:
         return [record for record in found if record.key == key.encode()]
 
     def publish(self, record: Record, value: bytes | None, **headers: bytes) -> None:
-        """A record behind ingress' back: of the key and with the headers of `record`, but for `headers`."""
-        told = {**record.headers, **{name.replace("_", "-"): text for name, text in headers.items()}}
-        self.produce(record.topic, record.key or b"", value, record.partition, list(told.items()))
+        """Write a record as a foreign process does: key and headers of `record`, with `headers` replaced."""
+        replaced = {**record.headers, **{name.replace("_", "-"): text for name, text in headers.items()}}
+        self.produce(record.topic, record.key or b"", value, record.partition, list(replaced.items()))
 
     def produce(
         self, topic: str, key: bytes, value: bytes | None, partition: int, headers: list[tuple[str, bytes]]
     ) -> None:
-        told_headers: Any = headers
-        self._producer.produce(topic, value, key, partition, headers=told_headers)
+        untyped_headers: Any = headers
+        self._producer.produce(topic, value, key, partition, headers=untyped_headers)
         assert self._producer.flush(10) == 0
 
-    def tell_fault(self, key: str, why: str | None) -> None:
-        """As a stage tells that a fault stands, or (None) that it is over."""
+    def write_fault(self, key: str, why: str | None) -> None:
+        """Write a fault as a stage does; None resolves it."""
         now = time.time_ns() // 1_000
         stage, instance, about = key.split("/", 2)
-        said = {"v": 1, "stage": stage, "instance": instance, "about": about, "why": why, "since": now, "at": now}
-        value = None if why is None else orjson.dumps(said)
+        fault = {"v": 1, "stage": stage, "instance": instance, "about": about, "why": why, "since": now, "at": now}
+        value = None if why is None else orjson.dumps(fault)
         self.produce(f"{self.names.prefix}sluice.faults", key.encode(), value, 0, [])
 
 
-def told(report: Report, table: str, key: str) -> list[str]:
-    """What the report finds wrong between a table and raw with one key."""
+def findings_of(report: Report, table: str, key: str) -> list[str]:
+    """The report's findings about one key between a table and raw."""
     found = report.first.get("source-raw", [])
-    assert report.counts["source-raw"] == len(found), "some are not told"
+    assert report.counts["source-raw"] == len(found), "a finding is not listed"
     return [one.what for one in found if one.key == key and f"public.{table}" in one.where]

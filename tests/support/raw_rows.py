@@ -64,5 +64,5 @@ def equal(source: Source, *tables: str) -> bool:
     return all(rows_published(source, table) == rows_stored(source, table) for table in tables)
 
 
-def become_equal(source: Source, *tables: str) -> None:
+def await_equal(source: Source, *tables: str) -> None:
     eventually(lambda: equal(source, *tables), f"{tables} are as in the source")

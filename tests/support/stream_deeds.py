@@ -1,4 +1,4 @@
-"""What source APIs do, and what their authors get wrong in declaring them: cases for
+"""Behaviours of source APIs, and mistakes of authors in their declarations: cases for
 `tests/scenario/silence/test_streams.py`.
 """
 
@@ -36,9 +36,8 @@ class {name}(RestStream[dict]):
 
 @dataclass
 class Listing:
-    """Records at `/<stream>`, in pages of `cap` at most, or as `limit` asks. `link` makes the members that lead on;
-    `spoil` may answer instead.
-    """
+    """Records at `/<stream>`, in pages of `cap` at most, or of `limit`. `link` returns the members that link to the
+    next page; `spoil` may return another answer instead."""
 
     rows: list[dict[str, Any]]
     cap: int = 25
@@ -75,11 +74,11 @@ def people(count: int) -> list[dict[str, Any]]:
 
 @dataclass
 class StreamDeed:
-    """A stream of `rows` records, declared by the class body `declared`; then `act` is done to it.
+    """A stream of `rows` records, declared by the class body `declared`; then `act` changes its listing.
 
-    Within half a minute the golden records amount to the source, or a fault about the stream says `says`. Then either
-    the command that it names is run (`commanded`), or the author declares `corrected`, or the source heals (`heal`):
-    afterwards they are equal, and nothing is told.
+    Within half a minute the golden records equal the source, or a fault of the stream contains `says`. Then either the
+    command that it names is run (`commanded`), or the author declares `corrected`, or the source heals (`heal`).
+    Afterwards they are equal, without a fault.
     """
 
     what: str
@@ -216,7 +215,7 @@ DEEDS = [
         corrected='paging = Offset("offset")\n    page_size = 25',
     ),
     StreamDeed(
-        "a link is declared, and the source's has a name that nobody can know",
+        "a link is declared, and the source's link has another, unknown name",
         "next",
         rows=60,
         listing={"link": lambda address: {"weiter": address}},

@@ -1,4 +1,4 @@
-"""Many cases at once, each with a deadline of its own: what is late is the problem of that case alone."""
+"""Many cases at once: a case that is late fails alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ class Trial:
 
 
 def settle(trials: Mapping[str, Trial], settled: Callable[[], set[str]], within_s: float, problem: str) -> None:
-    """Wait until one look, `settled`, names all `trials` that have no problem yet; those it does not name have one."""
+    """Wait until one call of `settled` names all `trials` without a problem; set the problem of those that it never
+    names."""
     waiting = {name for name, trial in trials.items() if not trial.problem}
     done: set[str] = set()
 

@@ -15,7 +15,7 @@ def source(postgres_dsn: str, kafka: str, topic_prefix: str, tmp_path: Path) -> 
     made.sql(
         "CREATE TABLE employee (id int PRIMARY KEY, name text NOT NULL, version int NOT NULL DEFAULT 1, notes text)"
     )
-    # Large values are kept out of line, so that updates of other columns do not send them.
+    # Large values are stored out of line, so that updates of other columns do not send them.
     made.sql("ALTER TABLE employee ALTER COLUMN notes SET STORAGE EXTERNAL")
     return made
 

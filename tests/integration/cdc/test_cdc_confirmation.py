@@ -1,4 +1,4 @@
-"""What is confirmed to Postgres is durable in Kafka, at every moment, whatever is killed."""
+"""An LSN that is confirmed to Postgres is durable in Kafka, at every moment, whichever process is killed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FEEDBACKS = 5
 
 
 class Gate:
-    """A producer that takes records and lets none through until it is opened."""
+    """A producer that blocks each transaction with records until the gate is opened."""
 
     def __init__(self) -> None:
         self.open = threading.Event()
@@ -43,7 +43,7 @@ class Gate:
 
 
 def feedbacks_arrive(source: Source, count: int) -> None:
-    """Wait until Postgres has heard from the stage `count` more times."""
+    """Wait until Postgres has received `count` more feedbacks from the stage."""
     seen: set[object] = set()
 
     def heard() -> bool:
@@ -58,13 +58,13 @@ def test_the_lsn_confirmed_never_exceeds_the_watermark(source: Source) -> None:
     gate.open.set()
     source.sql("INSERT INTO employee VALUES (0, 'snapshot')")
     with source.followed(gate.producer) as running:
-        running.streaming()
+        running.await_streaming()
         gate.open.clear()
         gate.waiting.clear()
         source.sql("INSERT INTO employee VALUES (1, 'Ada')")
         committed = source.wal_lsn()
         try:
-            assert gate.waiting.wait(30), "the change is on its way to Kafka, and not there"
+            assert gate.waiting.wait(30), "the change waits to be published"
             feedbacks_arrive(source, FEEDBACKS)
             watermark = source.watermark()
             assert watermark is not None
@@ -76,9 +76,9 @@ def test_the_lsn_confirmed_never_exceeds_the_watermark(source: Source) -> None:
         eventually(lambda: source.confirmed_lsn() >= committed, "the slot moves once the change is durable")
 
 
-def test_an_idle_slot_moves_on_and_its_place_is_in_the_watermark_first(source: Source) -> None:
+def test_an_idle_slot_moves_on_and_its_lsn_is_in_the_watermark_first(source: Source) -> None:
     with source.followed() as running:
-        running.streaming()
+        running.await_streaming()
         source.sql("CREATE TABLE elsewhere AS SELECT generate_series(1, 1000)")
         end = source.wal_lsn()
         eventually(lambda: source.confirmed_lsn() >= end, "confirmed without a change of ours")
@@ -90,7 +90,7 @@ def test_an_idle_slot_moves_on_and_its_place_is_in_the_watermark_first(source: S
 
 
 def publishes(source: Source) -> None:
-    """Wait until the watermark has moved from where it is."""
+    """Wait until the watermark has changed."""
     began = source.watermark()
     eventually(lambda: source.watermark() not in (None, began), "it publishes")
 
@@ -142,7 +142,7 @@ def test_a_stage_killed_at_random_moments_publishes_every_change_once(source: So
     )
 
 
-def test_it_stops_cleanly_when_told_to(source: Source) -> None:
+def test_it_stops_cleanly_at_sigterm(source: Source) -> None:
     with source.process() as process:
         eventually(lambda: source.watermark() is not None, "it publishes")
         process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""A source has one reader: another process is a stand-by, and one that stood still publishes nothing again."""
+"""A source has one reader: another process is a stand-by, and a process that was suspended publishes nothing twice."""
 
 from __future__ import annotations
 
@@ -9,65 +9,65 @@ from typing import Any
 from sluice.ingress.producer import IngressProducer
 from sluice.raw.record import RawRecord
 from support.cdc import Source
-from support.raw_rows import become_equal
+from support.raw_rows import await_equal
 
 
 def test_a_second_process_of_another_name_is_a_stand_by_and_takes_over(tables: Source) -> None:
     with tables.followed(instance="one") as first:
-        first.whole()
+        first.await_no_fault()
         with tables.followed(instance="two") as second:
-            second.faulty("another process follows this source")
+            second.await_fault("another process follows this source")
             tables.sql("INSERT INTO a VALUES (2, 2)")
-            become_equal(tables, "a")
+            await_equal(tables, "a")
             first.stop()
-            second.whole()
+            second.await_no_fault()
             tables.sql("INSERT INTO a VALUES (3, 3)")
-            become_equal(tables, "a")
+            await_equal(tables, "a")
     created = [r.key for r in tables.raw("a") if r.value and not r.is_sweep]
     assert len(created) == len(set(created)) == 3
 
 
-def test_a_process_that_stood_still_publishes_nothing_again_when_it_wakes(tables: Source) -> None:
-    """What it holds was published by another since, under another instance name."""
-    wakes = _Held()
-    with tables.followed(wakes.producer, instance="one") as first:
-        first.whole()
-        wakes.hold()
+def test_a_suspended_process_publishes_nothing_twice_when_it_resumes(tables: Source) -> None:
+    """Another instance has published its batch meanwhile."""
+    suspended = _Suspended()
+    with tables.followed(suspended.producer, instance="one") as first:
+        first.await_no_fault()
+        suspended.suspend()
         tables.sql("INSERT INTO a SELECT g, g FROM generate_series(2, 100) g")
-        wakes.held.wait(30)
+        suspended.waiting.wait(30)
         tables.sql(
             "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s", [tables.slot.slot]
         )
         with tables.followed(instance="two") as second:
-            second.whole()
-            become_equal(tables, "a")
-            wakes.release()
-            first.faulty("another process follows this source")
+            second.await_no_fault()
+            await_equal(tables, "a")
+            suspended.resume()
+            first.await_fault("another process follows this source")
             tables.sql("INSERT INTO a VALUES (101, 101)")
-            become_equal(tables, "a")
+            await_equal(tables, "a")
     created = [r.key for r in tables.raw("a") if r.value and not r.is_sweep]
     assert len(created) == len(set(created)) == 101
 
 
-class _Held:
-    """A producer whose next transaction with records waits before it is committed, until it is released."""
+class _Suspended:
+    """A producer whose next transaction with records waits before its commit until `resume`."""
 
     def __init__(self) -> None:
-        self.held, self._go, self._holding = threading.Event(), threading.Event(), False
+        self.waiting, self._go, self._next_waits = threading.Event(), threading.Event(), False
         outer = self
 
         class Waits(IngressProducer):
             def publish(self, records: Sequence[RawRecord], watermarks: Any) -> None:
-                if outer._holding and records:
-                    outer._holding = False
-                    outer.held.set()
+                if outer._next_waits and records:
+                    outer._next_waits = False
+                    outer.waiting.set()
                     outer._go.wait(60)
                 super().publish(records, watermarks)
 
         self.producer = Waits
 
-    def hold(self) -> None:
-        self._holding = True
+    def suspend(self) -> None:
+        self._next_waits = True
 
-    def release(self) -> None:
+    def resume(self) -> None:
         self._go.set()

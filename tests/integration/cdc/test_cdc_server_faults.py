@@ -1,4 +1,5 @@
-"""Servers die and come back: the stage says so, loses nothing, doubles nothing, resumes by itself."""
+"""After a server was killed and restarted, the stage has reported it, loses nothing, doubles nothing, resumes by
+itself."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ from support.cdc import Source, make_source
 
 @pytest.fixture(scope="module")
 def own_servers() -> Iterator[Servers]:
-    """Servers that may be killed: nobody else uses them."""
+    """Servers of this module alone, which may be killed."""
     folder = Path(tempfile.mkdtemp(prefix="sluice-cdc-"))
     folder.chmod(0o755)
     with Servers.start(folder, registry=False, durable=True) as running:
@@ -52,13 +53,13 @@ def created_once_each(source: Source, rows: int) -> None:
 
 def test_postgres_killed_and_restarted_is_resumed_from_the_watermark(own_servers: Servers, source: Source) -> None:
     with source.followed() as running:
-        running.streaming()
+        running.await_streaming()
         insert(source, 1, 100)
         own_servers.kill("postgres")
-        fault = running.faulty("source erp")
+        fault = running.await_fault("source erp")
         assert "password" not in fault
         own_servers.restart("postgres")
-        running.streaming()
+        running.await_streaming()
         insert(source, 101, 200)
         source.published_up_to(source.wal_lsn())
     created_once_each(source, 200)
@@ -68,21 +69,21 @@ def test_a_source_that_is_down_at_the_start_is_waited_for(own_servers: Servers, 
     insert(source, 1, 10)
     own_servers.kill("postgres")
     with source.followed() as running:
-        running.faulty("Connection refused")
+        running.await_fault("Connection refused")
         own_servers.restart("postgres")
-        running.streaming()
+        running.await_streaming()
     created_once_each(source, 10)
 
 
 def test_kafka_killed_and_restarted_is_resumed_behind_a_new_fence(own_servers: Servers, source: Source) -> None:
     with source.followed() as running:
-        running.streaming()
+        running.await_streaming()
         insert(source, 1, 100)
         own_servers.kill("kafka")
         insert(source, 101, 200)
-        running.faulty("")
+        running.await_fault("")
         own_servers.restart("kafka")
-        running.streaming()
+        running.await_streaming()
         insert(source, 201, 300)
         source.published_up_to(source.wal_lsn())
     created_once_each(source, 300)
@@ -91,19 +92,19 @@ def test_kafka_killed_and_restarted_is_resumed_behind_a_new_fence(own_servers: S
 def test_postgres_can_be_shut_down_while_it_is_followed(own_servers: Servers, source: Source) -> None:
     """A fast shutdown waits until its walsenders' clients have confirmed everything."""
     with source.followed() as running:
-        running.streaming()
+        running.await_streaming()
         insert(source, 1, 100)
         server = psutil.Process(own_servers.pids["postgres"])
         server.send_signal(signal.SIGINT)
         server.wait(30)
-        running.faulty("source erp")
+        running.await_fault("source erp")
         own_servers.restart("postgres")
-        running.streaming()
+        running.await_streaming()
         source.published_up_to(source.wal_lsn())
     created_once_each(source, 100)
 
 
-def test_a_snapshot_waits_out_a_restart_of_kafka_and_goes_on_where_it_was(own_servers: Servers, source: Source) -> None:
+def test_a_snapshot_waits_for_a_restart_of_kafka_and_continues(own_servers: Servers, source: Source) -> None:
     insert(source, 1, 3000)
     published = [0]
     restarts: list[threading.Thread] = []
@@ -118,7 +119,7 @@ def test_a_snapshot_waits_out_a_restart_of_kafka_and_goes_on_where_it_was(own_se
             super().publish(records, watermarks)
 
     with source.followed(KafkaDiesDuringTheSecondBatch, batch_bytes_max=100_000) as running:
-        running.streaming()
+        running.await_streaming()
         for restart in restarts:
             restart.join(60)
     watermark = source.watermark()

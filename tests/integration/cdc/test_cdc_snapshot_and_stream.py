@@ -1,4 +1,4 @@
-"""Snapshot and stream together show every change once, whatever happens meanwhile."""
+"""Snapshot and stream together publish every change once, whatever happens meanwhile."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMES = "SELECT id, name, version FROM employee"
 
 
 def same_rows(source: Source) -> None:
-    """The raw topic amounts to the table."""
+    """The raw topic represents the rows of the table."""
     raw = {row["id"]: (row["id"], row["name"], row["version"]) for row in source.rows("employee").values()}
     assert raw == {row[0]: row for row in source.sql(NAMES)}
 
@@ -34,7 +34,7 @@ def once_each(source: Source) -> None:
 
 
 class Writers:
-    """Insert, update, delete at random on connections of their own until told to end; every write raises `version`."""
+    """Insert, update, delete at random on connections of their own until `end`; every write raises `version`."""
 
     def __init__(self, source: Source, seed: int) -> None:
         self._dsn = source.dsn
@@ -68,7 +68,7 @@ def test_snapshot_and_stream_meet_without_gap_or_repeat_under_concurrent_writes(
     writers = Writers(source, seed=random.randrange(1_000_000))
     try:
         with source.followed(batch_bytes_max=100_000) as running:
-            running.streaming()
+            running.await_streaming()
             streamed_from = source.wal_lsn()
             source.published_up_to(streamed_from)
             writers.end()
@@ -94,7 +94,7 @@ def test_snapshot_and_stream_meet_without_gap_or_repeat_under_concurrent_writes(
 def test_the_snapshot_ends_with_a_sweep_marker_in_every_partition_that_is_not_a_tombstone(source: Source) -> None:
     source.sql("INSERT INTO employee SELECT g, 'n', 1 FROM generate_series(1, 20) g")
     with source.followed() as running:
-        running.streaming()
+        running.await_streaming()
     records = source.raw("employee")
     markers = [r for r in records if r.is_sweep]
     snapshot = {r.position for r in records if not r.is_sweep}
@@ -109,7 +109,7 @@ def test_the_snapshot_ends_with_a_sweep_marker_in_every_partition_that_is_not_a_
 def test_a_truncate_sweeps_what_was_there_and_keeps_what_came_after_in_the_same_transaction(source: Source) -> None:
     source.sql("INSERT INTO employee SELECT g, 'n', 1 FROM generate_series(1, 20) g")
     with source.followed() as running:
-        running.streaming()
+        running.await_streaming()
         source.sql(
             "BEGIN; INSERT INTO employee VALUES (21, 'n'); TRUNCATE employee;"
             " INSERT INTO employee VALUES (3, 'z'); COMMIT"
@@ -118,11 +118,11 @@ def test_a_truncate_sweeps_what_was_there_and_keeps_what_came_after_in_the_same_
     assert [row["name"] for row in source.rows("employee").values()] == ["z"]
 
 
-def test_a_transaction_larger_than_a_batch_is_published_once_though_the_process_dies_in_its_midst(
+def test_a_transaction_larger_than_a_batch_is_published_once_though_the_process_dies_within_it(
     source: Source,
 ) -> None:
     with source.followed() as running:
-        running.streaming()
+        running.await_streaming()
     source.sql("INSERT INTO employee SELECT g, 'n', 1 FROM generate_series(1, 5000) g")
     end = source.wal_lsn()
     with source.followed(dies_after(3), batch_bytes_max=100_000) as running:
@@ -132,7 +132,7 @@ def test_a_transaction_larger_than_a_batch_is_published_once_though_the_process_
     assert watermark.ordinal > 0, "the process died between the parts of one transaction"
     assert source.confirmed_lsn() <= watermark.lsn
     with source.followed(batch_bytes_max=100_000) as running:
-        running.streaming()
+        running.await_streaming()
         source.published_up_to(end)
     ordinals = sorted(r.position.minor for r in source.raw("employee") if not r.is_sweep)
     assert ordinals == list(range(1, 5001))
@@ -141,7 +141,7 @@ def test_a_transaction_larger_than_a_batch_is_published_once_though_the_process_
 
 def test_what_was_published_and_not_confirmed_is_not_published_again(source: Source) -> None:
     with source.followed() as running:
-        running.streaming()
+        running.await_streaming()
     source.sql("INSERT INTO employee VALUES (1, 'Ada')")
     end = source.wal_lsn()
     with source.followed(dies_after(1)) as running:
@@ -150,12 +150,12 @@ def test_what_was_published_and_not_confirmed_is_not_published_again(source: Sou
     assert watermark is not None
     assert source.confirmed_lsn() < watermark.lsn
     with source.followed() as running:
-        running.streaming()
+        running.await_streaming()
         source.published_up_to(end)
     assert [r.body["op"] for r in source.raw("employee") if not r.is_sweep] == ["c"]
 
 
-def test_a_table_whose_snapshot_was_interrupted_is_read_again_from_a_later_place(source: Source) -> None:
+def test_a_table_whose_snapshot_was_interrupted_is_read_again_from_a_later_lsn(source: Source) -> None:
     source.sql("INSERT INTO employee SELECT g, 'n', 1 FROM generate_series(1, 2000) g")
     with source.followed(dies_after(2), batch_bytes_max=50_000) as running:
         assert running.killed.wait(30)
@@ -164,7 +164,7 @@ def test_a_table_whose_snapshot_was_interrupted_is_read_again_from_a_later_place
     assert source.mark("employee").state == PENDING
     source.sql("DELETE FROM employee WHERE id <= 100")
     with source.followed() as running:
-        running.streaming()
+        running.await_streaming()
         source.published_up_to(source.wal_lsn())
     again = source.watermark()
     assert again is not None
@@ -176,14 +176,14 @@ def test_a_table_whose_snapshot_was_interrupted_is_read_again_from_a_later_place
 def test_an_unchanged_large_column_is_marked_and_a_key_change_reads_it_again(source: Source) -> None:
     source.sql("INSERT INTO employee VALUES (1, 'Ada', 1, %s)", ["x" * 20_000])
     with source.followed() as running:
-        running.streaming()
+        running.await_streaming()
         source.sql("UPDATE employee SET name = 'Bea' WHERE id = 1")
         source.published_up_to(source.wal_lsn())
         source.sql("UPDATE employee SET id = 2 WHERE id = 1")
         source.published_up_to(source.wal_lsn())
-    update, gone, created = [r for r in source.raw("employee") if r.value and not r.is_sweep and r.position.minor]
+    update, deleted, created = [r for r in source.raw("employee") if r.value and not r.is_sweep and r.position.minor]
     assert (update.body["op"], update.body["after"]["notes"]) == ("u", UNAVAILABLE)
-    by_op = {r.body["op"]: r for r in (gone, created)}
+    by_op = {r.body["op"]: r for r in (deleted, created)}
     assert by_op["d"].key == b'{"id":1}'
     assert by_op["c"].body["after"] == {"id": 2, "name": "Bea", "version": 1, "notes": "x" * 20_000}
     assert list(source.rows("employee")) == [b'{"id":2}']

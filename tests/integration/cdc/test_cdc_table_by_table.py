@@ -1,4 +1,4 @@
-"""A table that cannot be followed waits alone, its application goes on writing, and what mends it is named."""
+"""A table that cannot be followed waits alone, its application can write, and its fault names the fix."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 
 from support.cdc import Source
 from support.cdc_commands import resnapshot
-from support.raw_rows import become_equal, rows_published
+from support.raw_rows import await_equal, rows_published
 
 
 @contextmanager
 def role(source: Source, *grants: str) -> Iterator[Source]:
-    """The source followed as a role of its own that may replicate, and what `grants` say of `{role}`."""
+    """The source followed as a new role that may replicate; `grants` are statements for `{role}`."""
     name = f"reader_{uuid.uuid4().hex[:8]}"
     source.sql(f"CREATE ROLE {name} LOGIN REPLICATION PASSWORD 'secret'")
     for grant in grants:
@@ -26,7 +26,7 @@ def role(source: Source, *grants: str) -> Iterator[Source]:
         source.sql(f"DROP OWNED BY {name}; DROP ROLE {name}")
 
 
-UNFIT = {
+INELIGIBLE = {
     "a primary key that is deferrable": (
         "ALTER TABLE a DROP CONSTRAINT a_pkey, ADD PRIMARY KEY (id) DEFERRABLE",
         "DEFERRABLE",
@@ -53,51 +53,51 @@ UNFIT = {
 }
 
 
-@pytest.mark.parametrize(("spoil", "says", "mend"), UNFIT.values(), ids=UNFIT.keys())
-def test_a_table_is_judged_before_it_is_published_and_its_application_goes_on_writing(
-    tables: Source, spoil: str, says: str, mend: str
+@pytest.mark.parametrize(("spoil", "says", "fix"), INELIGIBLE.values(), ids=INELIGIBLE.keys())
+def test_a_table_is_checked_before_it_is_published_so_that_its_application_can_write(
+    tables: Source, spoil: str, says: str, fix: str
 ) -> None:
     tables.sql(spoil)
     with tables.followed() as running:
-        assert "table public.a is pending" in running.faulty(says)
+        assert "table public.a is pending" in running.await_fault(says)
         tables.sql("UPDATE a SET n = 2; INSERT INTO b VALUES (2, 2)")
-        become_equal(tables, "b")
+        await_equal(tables, "b")
         assert rows_published(tables, "a") == {}
-        tables.sql(mend)
-        running.whole()
+        tables.sql(fix)
+        running.await_no_fault()
         tables.sql("UPDATE a SET n = n + 1")
-        become_equal(tables, "a", "b")
+        await_equal(tables, "a", "b")
     tables.sql("UPDATE a SET n = n + 1; DELETE FROM a")
 
 
 def test_a_table_that_may_not_be_read_waits_alone_and_is_read_once_it_may(tables: Source) -> None:
     tables.sql(f"CREATE PUBLICATION {tables.slot.publication} FOR TABLE a, b WITH (publish_via_partition_root)")
     with role(tables, "GRANT SELECT ON b TO {role}") as ours, ours.followed() as running:
-        fault = running.faulty("permission denied for table a")
+        fault = running.await_fault("permission denied for table a")
         assert "table public.a is pending" in fault
-        become_equal(tables, "b")
+        await_equal(tables, "b")
         tables.sql(f"GRANT SELECT ON a TO {ours.slot.dsn.reveal().split('user=')[1].split()[0]}")
-        resnapshot(tables, "--table", "public.a")  # not to wait for the next try
-        running.whole()
-        become_equal(tables, "a", "b")
+        resnapshot(tables, "--table", "public.a")  # instead of waiting for the next attempt
+        running.await_no_fault()
+        await_equal(tables, "a", "b")
 
 
-def test_row_security_is_never_taken_for_missing_rows(tables: Source) -> None:
-    """The stream would hold every row, a snapshot only those that a policy lets through."""
+def test_rows_that_row_security_hides_are_never_mistaken_for_deleted_ones(tables: Source) -> None:
+    """The stream contains every row, a snapshot only the rows that a policy shows."""
     tables.sql("INSERT INTO a SELECT g, g FROM generate_series(2, 10) g")
     tables.sql(f"CREATE PUBLICATION {tables.slot.publication} FOR TABLE a, b WITH (publish_via_partition_root)")
     with role(tables, "GRANT SELECT ON a, b TO {role}") as ours, ours.followed() as running:
-        running.whole()
-        become_equal(tables, "a", "b")
+        running.await_no_fault()
+        await_equal(tables, "a", "b")
         tables.sql("ALTER TABLE a ENABLE ROW LEVEL SECURITY; CREATE POLICY few ON a USING (id <= 3)")
         resnapshot(tables, "--table", "public.a")
-        fault = running.faulty("row-level security policy")
+        fault = running.await_fault("row-level security policy")
         assert "table public.a" in fault
         assert len(rows_published(tables, "a")) == 10, "nothing was retracted"
         tables.sql("ALTER TABLE a DISABLE ROW LEVEL SECURITY")
         resnapshot(tables, "--table", "public.a")
-        running.whole()
-        become_equal(tables, "a", "b")
+        running.await_no_fault()
+        await_equal(tables, "a", "b")
 
 
 SETTINGS = [
@@ -131,9 +131,9 @@ def test_the_settings_of_a_role_do_not_change_what_is_read(tables: Source) -> No
         for setting in SETTINGS:
             tables.sql(f"ALTER ROLE {name} {setting}")
         with ours.followed() as running:
-            running.whole()
+            running.await_no_fault()
             tables.sql(f"INSERT INTO a VALUES (4, 4, {values})")
-            become_equal(tables, "a", "b")
+            await_equal(tables, "a", "b")
     rows = {row.pop("id"): row for row in rows_published(tables, "a").values()}
     snapshot, streamed = ({k: v for k, v in rows[number].items() if k != "n"} for number in (2, 4))
     assert snapshot == streamed

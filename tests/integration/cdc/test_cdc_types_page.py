@@ -1,4 +1,4 @@
-"""What the reference says of Postgres types is what a server says: each value's text, oid and type modifier."""
+"""The reference page of Postgres types agrees with a server: each value's text, oid and type modifier."""
 
 from __future__ import annotations
 

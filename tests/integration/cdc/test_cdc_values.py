@@ -1,4 +1,4 @@
-"""Every type reads the same from the snapshot and from the stream, and as Debezium would write it."""
+"""A value of every type is the same from the snapshot and from the stream, and as Debezium writes it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLUMNS = {
     "endless": ("real", "'Infinity'", "Infinity"),
     "label": ("varchar(40)", "E'a \"b\" \\\\ é \\n'", 'a "b" \\ é \n'),
     "padded": ("char(3)", "'x'", "x  "),
-    "born": ("date", "'1990-01-31'", 7335),
+    "birthday": ("date", "'1990-01-31'", 7335),
     "antique": ("date", "'0044-03-15 BC'", -735160),
     "at_time": ("time", "'10:00:00.5'", 36_000_500_000),
     "at_time_ms": ("time(3)", "'10:00:00.5'", 36_000_500),
@@ -61,12 +61,12 @@ def insert(source: Source, key: int) -> None:
     source.sql(f"INSERT INTO many VALUES ({key}, {values})")
 
 
-def test_every_type_reads_the_same_from_snapshot_and_stream(many: Source) -> None:
+def test_a_value_of_every_type_is_the_same_from_snapshot_and_stream(many: Source) -> None:
     insert(many, 1)
     with many.followed() as running:
-        running.streaming()
+        running.await_streaming()
         insert(many, 2)
-        # A type made while the slot is followed is looked up when it is met.
+        # A type that is created while the slot is followed is read from the catalogs at its first column.
         many.sql("CREATE DOMAIN grade AS int; ALTER TABLE many ADD COLUMN grade grade DEFAULT 3")
         insert(many, 3)
         many.published_up_to(many.wal_lsn())
@@ -81,7 +81,7 @@ def test_generated_columns_are_left_out_of_both(many: Source) -> None:
     many.sql("ALTER TABLE many ADD COLUMN twice int GENERATED ALWAYS AS (small * 2) STORED")
     insert(many, 1)
     with many.followed() as running:
-        running.streaming()
+        running.await_streaming()
         insert(many, 2)
         many.published_up_to(many.wal_lsn())
     first, second = many.rows("many").values()
@@ -89,18 +89,18 @@ def test_generated_columns_are_left_out_of_both(many: Source) -> None:
     assert "twice" not in first
 
 
-def test_a_change_too_large_for_its_topic_is_parked_and_the_rest_flows_on(many: Source) -> None:
+def test_a_change_too_large_for_its_topic_is_parked_and_the_others_go_on(many: Source) -> None:
     with many.followed(record_bytes_max=50_000) as running:
-        running.streaming()
+        running.await_streaming()
         many.sql("INSERT INTO many (id, nothing) VALUES (1, repeat('secret ', 20000)), (2, 'small')")
         many.published_up_to(many.wal_lsn())
-        assert "a row is larger than a raw topic takes" in running.faulty("table public.many is followed")
+        assert "a row is larger than a raw topic takes" in running.await_fault("table public.many is followed")
         resnapshot(many, "--table", "public.many")
         eventually(lambda: many.mark("many").request == 1 and many.mark("many").state == FOLLOWED, "it is read again")
-        running.faulty("a row is larger")
+        running.await_fault("a row is larger")
     raw = {record.key: record for record in many.raw("many") if not record.is_sweep}
     assert raw[b'{"id":2}'].body["after"]["nothing"] == "small"
-    _, letter = many.dead_letters()  # of the change, and of the table read again
+    _, letter = many.dead_letters()  # one of the change, one of the snapshot
     assert letter.key == b'{"id":1}'
     assert raw[b'{"id":1}'].body == {"truncated_bytes": int(letter.headers["sluice-truncated-bytes"])}
     assert int(letter.headers["sluice-truncated-bytes"]) > 140_000

@@ -133,7 +133,7 @@ def report(made: Handmade, clean: Report) -> Report:
     return verify(made.pipeline, made.settings, wait_s=5.0)
 
 
-def told(report: Report, check: Check, who: str) -> list[str]:
+def findings_of(report: Report, check: Check, who: str) -> list[str]:
     """What a check says of one person."""
     assert report.counts[check] == len(report.first.get(check, [])), "some are not told"
     named = (who, f'{{"id":"{who}"}}')
@@ -178,7 +178,7 @@ CRIMES: list[tuple[Check, str, str]] = [
 
 @pytest.mark.parametrize(("check", "who", "what"), CRIMES, ids=lambda value: str(value)[:30])
 def test_what_is_wrong_is_named(report: Report, check: Check, who: str, what: str) -> None:
-    said = told(report, check, who)
+    said = findings_of(report, check, who)
     assert [what in one for one in said].count(True) == 1
     assert len(said) == [(c, w) for c, w, _ in CRIMES].count((check, who))
 

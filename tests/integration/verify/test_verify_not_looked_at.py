@@ -125,12 +125,12 @@ def test_all_that_was_looked_at_is_exit_code_0_and_what_was_not_is_told(made: Fo
 
 
 def test_an_alarm_that_stands_is_told_until_it_ends(made: FollowedPeople) -> None:
-    made.tell_fault("ingress-poller/0/hr.workers", "the source lists 261 of 330 known keys")
+    made.write_fault("ingress-poller/0/hr.workers", "the source lists 261 of 330 known keys")
     report = made.verified(within(3))
     said = unable(report, "fault of ingress-poller/0/hr.workers")
     assert "the source lists 261 of 330 known keys" in said.because
     assert command(made, "--wait", str(within(3)))[0] == 1
-    made.tell_fault("ingress-poller/0/hr.workers", None)
+    made.write_fault("ingress-poller/0/hr.workers", None)
     assert made.verified().verified
 
 

@@ -16,7 +16,7 @@ from sluice.cdc.slots import drop_slot
 from sluice.embedded import Servers
 from sluice.verify import Report
 from sluice.verify.report import NotLookedAt
-from support.followed_people import FollowedPeople, told
+from support.followed_people import FollowedPeople, findings_of
 
 THINGS = "INSERT INTO {} SELECT n, 'k' || n, repeat('x', 3000), n FROM generate_series(1, 12) AS n"
 OTHERS = ("thing", "busy", "chosen", "parted", "doubled")
@@ -164,7 +164,7 @@ CRIMES = [
 @pytest.mark.parametrize(("table", "number", "what"), CRIMES)
 def test_a_difference_between_a_table_and_raw_is_named(report: Report, table: str, number: int, what: str) -> None:
     assert not report.verified
-    (said,) = told(report, table, f'{{"id":{number}}}')
+    (said,) = findings_of(report, table, f'{{"id":{number}}}')
     assert said == f"{what}; `sluice cdc resnapshot erp --table public.{table}` reads it again"
 
 

@@ -1,5 +1,5 @@
-"""Topics and states that are lost while every stage is there. Each time a fault names the topic and what to do; once
-that is done, the golden records are as the sources again, and a delete that comes later arrives.
+"""Topics and states that are lost while every stage exists. Each time a fault names the topic and the next step. After
+that step the golden records equal the sources, and a later delete arrives.
 """
 
 from __future__ import annotations
@@ -59,18 +59,18 @@ def pipeline(servers: Servers, source: ScriptedSource, tmp_path_factory: pytest.
 
 
 @pytest.fixture(autouse=True)
-def whole(pipeline: OneEntity, listing: Listing) -> Iterator[None]:
-    """Before and after: equal, without a fault, by nothing but what the faults say is to be done; then a delete of each
+def equal_before_and_after(pipeline: OneEntity, listing: Listing) -> Iterator[None]:
+    """Before and after: equal and without a fault, after the next steps of the faults alone; then a delete of each
     source arrives."""
-    become_equal(pipeline, listing)
+    await_equal(pipeline, listing)
     yield
-    become_equal(pipeline, listing)
+    await_equal(pipeline, listing)
     pipeline.source.sql("DELETE FROM staff WHERE id = (SELECT min(id) FROM staff)")
     del listing.rows[0]
-    become_equal(pipeline, listing)
+    await_equal(pipeline, listing)
 
 
-def become_equal(pipeline: OneEntity, listing: Listing) -> None:
+def await_equal(pipeline: OneEntity, listing: Listing) -> None:
     obeyed: set[tuple[str, str]] = set()
 
     def equal() -> bool:
@@ -87,11 +87,11 @@ def become_equal(pipeline: OneEntity, listing: Listing) -> None:
     def state() -> str:
         return f"{pipeline.scenario.states()}\n{sorted(obeyed)}\n{pipeline.golden()}"
 
-    eventually(equal, "golden is as the sources", 90.0, state)
+    eventually(equal, "golden equals the sources", 90.0, state)
 
 
 def obey(pipeline: OneEntity, stage: str, why: str) -> bool:
-    """Do what a fault says to do with this stage, as an operator would; False if it says nothing that can be done."""
+    """Do the next step of a fault of this stage, as an operator does; False if the fault names none."""
     moves = [move for move in MOVE.findall(why) if f".{stage} " in move]
     named = COMMAND.search(why) is not None and not moves
     restarts = bool(moves) or "restart the stage" in why or "stop the sink" in why
@@ -118,7 +118,7 @@ def test_a_mapper_without_state_and_disk(pipeline: OneEntity, listing: Listing) 
     pipeline.scenario.await_fault(MAPPER, names.state(MAPPER, raw), EARLIEST)
 
 
-def test_contributions_made_again(pipeline: OneEntity) -> None:
+def test_contributions_created_again(pipeline: OneEntity) -> None:
     contributions = pipeline.run.pipeline.names.contributions("row")
     pipeline.run.stop(MAPPER, MERGER)
     pipeline.make_topics_again(contributions)
@@ -127,22 +127,22 @@ def test_contributions_made_again(pipeline: OneEntity) -> None:
     pipeline.scenario.await_fault(MAPPER, contributions, EARLIEST)
 
 
-def test_a_canonical_topic_made_again_under_running_stages(pipeline: OneEntity) -> None:
+def test_a_canonical_topic_created_again_under_running_stages(pipeline: OneEntity) -> None:
     canonical = pipeline.run.pipeline.names.canonical("row")
     pipeline.make_topics_again(canonical)
     pipeline.scenario.await_fault(MERGER, canonical, "restart the stage")
 
 
-def test_the_raw_topic_of_a_followed_table_made_again(pipeline: OneEntity) -> None:
+def test_the_raw_topic_of_a_followed_table_created_again(pipeline: OneEntity) -> None:
     pipeline.make_topics_again(pipeline.run.pipeline.names.raw("erp", "public.staff"))
     pipeline.source.sql("DELETE FROM staff WHERE id = (SELECT max(id) FROM staff)")
     pipeline.scenario.await_fault(INGRESS_CDC, "table public.staff is blocked", "raw topic")
 
 
-def test_the_raw_topic_of_a_polled_stream_made_again_while_a_record_is_deleted(
+def test_the_raw_topic_of_a_polled_stream_created_again_while_a_record_is_deleted(
     pipeline: OneEntity, listing: Listing
 ) -> None:
-    """Nobody lists the deleted record any more, and raw knows nothing of it."""
+    """The source does not list the deleted record any more, and raw does not contain it."""
     pipeline.run.stop(INGRESS_POLLER)
     pipeline.make_topics_again(pipeline.run.pipeline.names.raw("crm", "people"))
     del listing.rows[-1]

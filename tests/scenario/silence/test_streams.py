@@ -1,6 +1,6 @@
-"""What source APIs do, and what authors get wrong about them. Each time, within half a minute: the golden records
-amount to the source, or a fault names the stream and what to do; and once that is done they do. All of it is done at
-once, to streams of one source: what happens to one concerns no other.
+"""Behaviours of source APIs, and mistakes of authors in their declarations. Each time, within half a minute, the golden
+records equal the source, or a fault names the stream and the next step; after that step they are equal. All cases run
+at once, on streams of one source: a case affects no other stream.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from support.trials import Trial, settle
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 POLLER = "ingress-poller"
-TOLD_WITHIN_S = 30.0
+FAULT_WITHIN_S = 30.0
 EQUAL_AGAIN_WITHIN_S = 60.0
 
 
@@ -33,7 +33,7 @@ class StreamTrial(Trial):
 
     @property
     def fault(self) -> str:
-        """The one that says what it should."""
+        """The expected fault, if it is active."""
         return next((why for why in self.faults if self.deed.says and self.deed.says in why), "")
 
 
@@ -70,7 +70,7 @@ def pipeline(
 
 @pytest.fixture(scope="module", autouse=True)
 def done(pipeline: OneEntity, trials: list[StreamTrial]) -> None:
-    """All cases, done and judged."""
+    """All cases, run to their end."""
     by_stream: dict[str, StreamTrial] = {trial.stream: trial for trial in trials}
     settle(
         by_stream,
@@ -80,7 +80,7 @@ def done(pipeline: OneEntity, trials: list[StreamTrial]) -> None:
     )
     for trial in trials:
         trial.deed.act(trial.listing)
-    settle(by_stream, lambda: answered(pipeline, trials), TOLD_WITHIN_S, "neither equal nor told")
+    settle(by_stream, lambda: answered(pipeline, trials), FAULT_WITHIN_S, "neither equal nor a fault")
     for trial in trials:
         if trial.deed.commanded and trial.fault:
             pipeline.follow_advice(trial.fault)
@@ -97,18 +97,18 @@ def done(pipeline: OneEntity, trials: list[StreamTrial]) -> None:
 
 
 def declared(trials: list[StreamTrial], *, corrected: bool = False) -> str:
-    """The connector, as its author wrote it first or in the end."""
+    """The connector's text, as declared at first or as corrected."""
     return connector({t.stream: (corrected and t.deed.corrected) or t.deed.declared for t in trials})
 
 
 def answered(pipeline: OneEntity, trials: list[StreamTrial]) -> set[str]:
-    """The streams that are equal, if they should be, or told as they should be."""
+    """The streams with the expected outcome: equal, or the expected fault."""
     same = {t.stream for t in equal(pipeline, trials)}
     return {t.stream for t in trials if (t.fault if t.deed.says else t.stream in same and not t.faults)}
 
 
 def equal(pipeline: OneEntity, trials: list[StreamTrial]) -> list[StreamTrial]:
-    """Those whose golden records are as the source's; what is told is noted by the way."""
+    """The streams whose golden records equal the source. Stores the active faults in each trial."""
     faults, golden = pipeline.faults(POLLER), pipeline.golden()
     for trial in trials:
         trial.faults = [why for about, why in faults.items() if f"crm/{trial.stream} " in f"{about} "]
@@ -116,7 +116,5 @@ def equal(pipeline: OneEntity, trials: list[StreamTrial]) -> list[StreamTrial]:
 
 
 @pytest.mark.parametrize("number", range(len(DEEDS)), ids=[deed.what for deed in DEEDS])
-def test_the_golden_records_amount_to_the_source_or_a_fault_says_what_to_do(
-    trials: list[StreamTrial], number: int
-) -> None:
+def test_the_golden_records_equal_the_source_or_a_fault_says_what_to_do(trials: list[StreamTrial], number: int) -> None:
     assert not trials[number].problem

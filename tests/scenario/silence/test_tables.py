@@ -1,6 +1,6 @@
-"""What Postgres users do to tables that are followed. Each time, within half a minute: the golden records amount to the
-table, or a fault names the table and the command that makes it so; and the command does. All of it is done at once, to
-tables of one source: what happens to one concerns no other.
+"""Actions of Postgres users on followed tables. Each time, within half a minute, the golden records equal the table, or
+a fault names the table and the command that repairs it; after the command they are equal. All cases run at once, on
+tables of one source: a case affects no other table.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from support.waiting import eventually
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 BYSTANDER = "bystander"
 CASES = [(table_of(number), deed) for number, deed in enumerate(DEEDS)]
-TOLD_WITHIN_S = 30.0
+FAULT_WITHIN_S = 30.0
 EQUAL_AGAIN_WITHIN_S = 60.0
 
 
 @dataclass
 class TableTrial(Trial):
-    """One case; `fault`: of what was told, what names the command."""
+    """One case; `fault`: of its active faults, the one that names the command."""
 
     table: str
     deed: Deed
@@ -59,7 +59,7 @@ def pipeline(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope="module")
 def trials(pipeline: OneEntity) -> dict[str, TableTrial]:
-    """All cases, done and judged."""
+    """All cases, run to their end."""
     trials = [TableTrial(table, deed) for table, deed in CASES]
     by_table: dict[str, TableTrial] = {trial.table: trial for trial in trials}
     publication = pipeline.source.slot.publication
@@ -69,7 +69,7 @@ def trials(pipeline: OneEntity) -> dict[str, TableTrial]:
             if trial.deed.outcome is Outcome.EQUAL:
                 do(application, trial.table, trial.deed.writes)
         application.execute(f"INSERT INTO {BYSTANDER} DEFAULT VALUES")
-        settle(by_table, lambda: answered(pipeline, trials), TOLD_WITHIN_S, "neither equal nor told")
+        settle(by_table, lambda: answered(pipeline, trials), FAULT_WITHIN_S, "neither equal nor a fault")
         assert as_stored(pipeline, BYSTANDER), "other tables go on"
         advised = [trial for trial in trials if trial.fault]
         for trial in advised:
@@ -81,7 +81,7 @@ def trials(pipeline: OneEntity) -> dict[str, TableTrial]:
 
 
 def answered(pipeline: OneEntity, trials: list[TableTrial]) -> set[str]:
-    """The tables that are equal, if they should be, or told as they should be."""
+    """The tables with the expected outcome: equal, or the expected fault."""
     faults, golden = pipeline.faults("ingress-cdc").values(), pipeline.golden()
     for trial in trials:
         trial.faults = [why for why in faults if f"table public.{trial.table} is " in why]
@@ -95,14 +95,14 @@ def answered(pipeline: OneEntity, trials: list[TableTrial]) -> set[str]:
 
 
 def is_advice(trial: TableTrial, why: str) -> bool:
-    """Whether a fault says what has become of the table, the reason, and the command."""
+    """Whether a fault contains the state of the table, the reason, and the command."""
     state = "blocked" if trial.deed.outcome is Outcome.BLOCKED else "followed"
     command = f"`sluice cdc resnapshot {SOURCE} --table public.{trial.table}`"
     return all(word in why for word in (f"is {state}", trial.deed.says.format(t=trial.table), command))
 
 
 def equal(pipeline: OneEntity, trials: list[TableTrial]) -> set[str]:
-    """The tables that are followed without a fault and golden as they are stored."""
+    """The tables that are followed without a fault and equal their golden records."""
     marks, golden = pipeline.source.watermarks().tables, pipeline.golden()
     good = {name for name, mark in marks.items() if mark.state == FOLLOWED and not mark.why}
     return {
@@ -113,7 +113,7 @@ def equal(pipeline: OneEntity, trials: list[TableTrial]) -> set[str]:
 
 
 def do(connection: psycopg.Connection, table: str, statements: str, publication: str = "") -> None:
-    """Each statement by itself, as an application's connection would send them."""
+    """Each statement by itself, as an application's connection sends them."""
     text = statements.format(t=table, publication=publication)
     for statement in (text,) if "$$" in text else text.split(";"):
         if statement.strip():
@@ -129,7 +129,7 @@ def rows_of(pipeline: OneEntity) -> int:
 
 
 @pytest.mark.parametrize("table", [table for table, _ in CASES], ids=[deed.what for _, deed in CASES])
-def test_the_golden_records_amount_to_the_table_or_a_fault_names_what_makes_them(
+def test_the_golden_records_equal_the_table_or_a_fault_names_the_repair(
     trials: dict[str, TableTrial], table: str
 ) -> None:
     assert not trials[table].problem

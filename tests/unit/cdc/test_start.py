@@ -11,10 +11,10 @@ from sluice.cdc.slots import SlotState, SourceIdentity
 from sluice.cdc.table_facts import BoundColumn, BoundLeaf, TableBinding
 from sluice.cdc.watermarks import BLOCKED, FOLLOWED, SlotWatermark, TableWatermark, source_watermarks
 from sluice.errors import EnvironmentFault
-from sluice_ingress_cdc.start import FullSnapshot, SourceState, plan_start
+from sluice_ingress_cdc.start import FullSnapshot, SourceAtStart, plan_start
 
 STORED = SlotWatermark("77", 1, "sluice_erp", 4, 0x5000, 0)
-SOURCE = SourceState(
+SOURCE = SourceAtStart(
     source="erp",
     slot_name="sluice_erp",
     identity=SourceIdentity("77", 1, "erp"),
@@ -46,7 +46,7 @@ def test_it_resumes_if_slot_and_watermark_match() -> None:
         (SOURCE._replace(has_publication=False), r"publication does not exist any more"),
     ],
 )
-def test_it_refuses_to_lose_changes_and_names_the_repair(source: SourceState, says: str) -> None:
+def test_it_refuses_to_lose_changes_and_names_the_repair(source: SourceAtStart, says: str) -> None:
     with pytest.raises(EnvironmentFault, match=says) as refused:
         plan_start(STORED, 0, source)
     assert "source erp, slot" in refused.value.where

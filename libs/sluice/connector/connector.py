@@ -56,7 +56,7 @@ def _mistakes(kind: type[ConnectorSettings], error: ValidationError, unset: Coll
         if one["type"] == "extra_forbidden":
             why = f"no such setting ({suggestion(location[-1], kind.model_fields)})"
         elif one["type"] == "missing":
-            why = "it is needed, and left out"
+            why = "it is required, and missing"
         elif location and location[0] in unset:
             continue
         else:

@@ -1,4 +1,4 @@
-"""What the author wrote in Python: entities, mappings, connectors, imported from the pipeline's folder."""
+"""The author's Python: entities, mappings and connectors, imported from the pipeline's folder as one package."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ def load_entities(pipeline: Pipeline) -> dict[str, EntityContract]:
             found[contract.name] = contract
     if not found:
         raise SettingsError(
-            f"{module.__file__}: no entity in it; an entity is a class that inherits sluice.entities.Entity"
+            f"{module.__file__}: it contains no entity. Next: write a class that inherits sluice.entities.Entity"
         )
     return found
 
 
 def load_mappings(pipeline: Pipeline) -> list[Mapping]:
-    """Every mapping in `sources/<source>/mapping.py`; refuses unknown streams, names that stand twice, and claims of
-    fields that the entity does not have."""
+    """Every mapping in `sources/<source>/mapping.py`. Raises SettingsError for an unknown stream, for a name that two
+    mappings have, and for a claim that the entity cannot take."""
     streams = {(s.source, s.stream) for s in pipeline.streams()}
-    seen: dict[str, Mapping] = {}
+    found: dict[str, Mapping] = {}
     for source in pipeline.sources:
         module = _import(pipeline, f"sources.{source}.mapping", "sources", source)
         for value in vars(module).values():
-            if not isinstance(value, Mapping) or seen.get(value.name) is value:
+            if not isinstance(value, Mapping) or found.get(value.name) is value:
                 continue
-            if value.name in seen:
+            if value.name in found:
                 raise SettingsError(
-                    f"{module.__file__}: mapping {value.name} stands twice; names are unique in a pipeline"
+                    f"{module.__file__}: two mappings are called {value.name}. Next: give one of them another name"
                 )
             if (value.source, value.stream) not in streams:
                 read = f"{value.source}.{value.stream}"
@@ -61,29 +61,29 @@ def load_mappings(pipeline: Pipeline) -> list[Mapping]:
                     f"{module.__file__}: mapping {value.name} reads {read}, which {pipeline.file} does not "
                     f"declare ({suggestion(read, declared)})"
                 )
-            seen[value.name] = value
-    for mapping in seen.values():
+            found[value.name] = value
+    for mapping in found.values():
         code_of(mapping)  # now, while the files are as they were imported
         mapping.check_claims()
-    return list(seen.values())
+    return list(found.values())
 
 
 def require_ranked_sources(pipeline: Pipeline, contracts: Mapping_[str, EntityContract]) -> None:
-    """Raises SettingsError for a rule that ranks a source which the pipeline file does not declare: misspelt, it would
-    rank nothing, and another source would win in silence."""
+    """Raises SettingsError for a rule that ranks a source which the pipeline file does not declare. A misspelt source
+    ranks nothing, and another source wins without notice."""
     for contract in contracts.values():
         for field, rule in contract.rules.items():
             for source in rule.sources if isinstance(rule, Prefer) else ():
                 if source not in pipeline.sources:
                     raise SettingsError(
                         f"{pipeline.entities}.{contract.record_name}.{field}: {rule.name} ranks source {source}, which "
-                        f"{pipeline.file} does not declare ({suggestion(source, pipeline.sources)}). A source that is "
-                        "gone is taken out of the rule as well"
+                        f"{pipeline.file} does not declare ({suggestion(source, pipeline.sources)}). Next: "
+                        "correct the rule; if the source was removed, remove it from the rule"
                     )
 
 
 def load_connector(pipeline: Pipeline, source: str) -> Any:
-    """The connector class that a polled source names as `module:Class`."""
+    """The connector class that a polled source names as `module:Class`. Raises SettingsError."""
     declared = pipeline.sources[source]
     if not isinstance(declared, PollSource):
         raise SettingsError(f"source {source} is not polled, so it has no connector")
@@ -93,8 +93,10 @@ def load_connector(pipeline: Pipeline, source: str) -> Any:
         return getattr(module, class_name)
     except AttributeError:
         own = [n for n, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
-        told = f"no class {class_name} in {module.__file__} ({suggestion(class_name, own)})"
-        raise SettingsError(f"{place_in_file(pipeline, 'sources', source, 'poll')}: {told}") from None
+        place = place_in_file(pipeline, "sources", source, "poll")
+        raise SettingsError(
+            f"{place}: no class {class_name} in {module.__file__} ({suggestion(class_name, own)})"
+        ) from None
 
 
 def package_of(root: Path) -> str:
@@ -119,8 +121,8 @@ def in_author_s_words(pipeline: Pipeline, error: BaseException) -> str:
 
 
 def _import(pipeline: Pipeline, name: str, *location: str) -> ModuleType:
-    """The module `name`, which the pipeline file asks for at `location`. Raises SettingsError for all that an author
-    can have written wrong in it."""
+    """The module `name`, which the pipeline file asks for at `location`. Raises SettingsError for every mistake of the
+    author's, with file and line."""
     importlib.invalidate_caches()
     try:
         return importlib.import_module(f"{package_of(pipeline.root)}.{name}")
@@ -154,7 +156,7 @@ def _missing(pipeline: Pipeline, error: ModuleNotFoundError, *location: str) -> 
 
 
 def _importable(error: ImportError) -> str:
-    """The name that was meant, where a module lacks the one that was asked for."""
+    """A suggestion for a name that the imported module does not have."""
     asked = re.match(r"cannot import name '(\w+)'", str(error))
     module = sys.modules.get(error.name or "")
     close = get_close_matches(asked[1], dir(module), 1) if asked and module else []
@@ -164,24 +166,24 @@ def _importable(error: ImportError) -> str:
 def author_s_mistake(
     pipeline: Pipeline, doing: str, error: BaseException, *, quoted: bool = True, hint: str = ""
 ) -> SettingsError:
-    """An error of the author's code, with the line of theirs that raised it or called what did. `quoted`: with its own
-    words, which may hold what the code was given; `hint` stands behind them."""
+    """An error in the author's code as a SettingsError with the author's line. `quoted`: the message is shown; leave it
+    out where it may contain a secret. `hint` is appended."""
     words = f": {in_author_s_words(pipeline, error)}" if quoted else ""
     return SettingsError(f"{_authored_line(pipeline, error)}: {doing} failed with {type(error).__name__}{words}{hint}")
 
 
 def _authored_line(pipeline: Pipeline, error: BaseException) -> str:
-    """File and line of the author's that raised `error`, or called what did; else the pipeline's folder."""
+    """The author's innermost file and line in the traceback; the pipeline's folder if there is none."""
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [f"{one.filename}:{one.lineno}" for one in frames if one.filename.startswith(f"{pipeline.root}/")]
-    return theirs[-1] if theirs else str(pipeline.root)
+    lines = [f"{one.filename}:{one.lineno}" for one in frames if one.filename.startswith(f"{pipeline.root}/")]
+    return lines[-1] if lines else str(pipeline.root)
 
 
 def _importing(pipeline: Pipeline, name: str, error: BaseException) -> str:
-    """The line that imports the file that no error names; the file of `name` where it is that."""
+    """The line that imports a file which the error does not name; the file of `name` if that itself is meant."""
     line = _authored_line(pipeline, error)
     if line != str(pipeline.root):
-        return f"{line}: what is imported there"
+        return f"{line}: the file that is imported here"
     spec = find_spec(f"{package_of(pipeline.root)}.{name}")
     return spec.origin if spec is not None and spec.origin else f"importing {name}"
 
@@ -193,5 +195,5 @@ def unmapped(pipeline: Pipeline, mappings: Iterable[Mapping]) -> list[str]:
 
 
 def unmapped_line(streams: Iterable[str]) -> str:
-    """It is no mistake, and easily forgotten."""
-    return f"no mapping reads {', '.join(streams)}: what is published there reaches no entity"
+    """A notice: it is no mistake, but easily forgotten."""
+    return f"no mapping reads {', '.join(streams)}: its records reach no entity"

@@ -1,6 +1,6 @@
-"""Example records beside a mapping (`sources/<source>/examples/<stream>/*.json`): what it must be able to map.
+"""Example records of a source (`sources/<source>/examples/<stream>/*.json`), which its mapping must be able to map.
 
-They are tried before a mapper begins, so that a mapping that could map nothing is refused before it parks anything.
+A mapper tries them when it starts, so that a mapping that can map nothing is refused before it parks any record.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from sluice.entities import Claim, Mapping
 from sluice.errors import DeadRecord, SettingsError, suggestion
 from sluice.pipeline.model import Pipeline
 
-_TOLD_MAX = 3
+_SHOWN_MAX = 3
 
 Decode = Callable[[bytes], Any]
 
 
 class Mapped(NamedTuple):
-    """An example, and what its mapping claims of it."""
+    """An example and the claims that its mapping makes of it."""
 
     file: Path
     claims: list[Claim]
 
 
 def examples_of(pipeline: Pipeline, source: str, stream: str) -> list[Path]:
-    """The files that hold records of a stream, in the order of their names."""
+    """The example files of a stream, ordered by name."""
     folder = pipeline.root / "sources" / source / "examples" / stream
     return sorted(file for file in folder.glob("*.json") if not file.is_dir())
 
 
 def read_example(pipeline: Pipeline, file: Path) -> bytes:
-    """Raises SettingsError for one that cannot be read."""
+    """The bytes of an example. Raises SettingsError if it cannot be read."""
     try:
         return file.read_bytes()
     except OSError as error:
@@ -40,9 +40,9 @@ def read_example(pipeline: Pipeline, file: Path) -> bytes:
 
 
 def require_examples_mapped(pipeline: Pipeline, mappings: Iterable[Mapping], decode: Decode) -> dict[str, list[Mapped]]:
-    """Map every example; what became of each, by mapping. `decode` reads JSON as the stages do, and raises ValueError.
+    """Map every example; the results by mapping. `decode` reads JSON as the stages do and raises ValueError.
 
-    Raises SettingsError that names each example which its mapping refuses, and why.
+    Raises SettingsError that names each refused example and the reason.
     """
     mapped: dict[str, list[Mapped]] = {}
     refused: list[str] = []
@@ -60,14 +60,14 @@ def require_examples_mapped(pipeline: Pipeline, mappings: Iterable[Mapping], dec
             except DeadRecord as error:
                 refused.append(f"{name}: mapping {mapping.name} refuses it: {error.reason}")
     if refused:
-        more = len(refused) - _TOLD_MAX
-        told = [*refused[:_TOLD_MAX], *([f"and {more} more"] if more > 0 else [])]
-        raise SettingsError(f"{'; '.join(told)}. Next: mend the mapping, or the example if it is wrong")
+        more = len(refused) - _SHOWN_MAX
+        shown = [*refused[:_SHOWN_MAX], *([f"and {more} more"] if more > 0 else [])]
+        raise SettingsError(f"{'; '.join(shown)}. Next: correct the mapping, or the example if it is wrong")
     return mapped
 
 
 def require_example_folders(pipeline: Pipeline) -> None:
-    """Raises SettingsError for a folder of examples that is of no stream: nobody would read them."""
+    """Raises SettingsError for a folder of examples whose name is no stream: its examples would never be tried."""
     streams: dict[str, list[str]] = {source: [] for source in pipeline.sources}
     for one in pipeline.streams():
         streams[one.source].append(one.stream)

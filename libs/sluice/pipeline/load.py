@@ -1,4 +1,4 @@
-"""Reading `pipeline.yaml`: every mistake is told with its line and without the value that stands there."""
+"""Reading `pipeline.yaml`: an error names file, line and member, and never quotes the value."""
 
 from __future__ import annotations
 
@@ -14,54 +14,54 @@ from sluice.errors import SettingsError
 from sluice.pipeline.model import CdcSource, KafkaPart, Pipeline, PollSource, PostgresSink, StreamSettings
 from sluice.pipeline.yaml_file import YamlFile, read_yaml
 
-# What Sluice adds to what the file says.
+# Members of Pipeline that Sluice adds.
 OURS = {"root", "file"}
 
-# pydantic speaks to programmers.
+# pydantic's messages are written for programmers.
 WORDS = {
-    "bool_type": "true or false stands here",
-    "dict_type": "members stand here, each with a name",
-    "finite_number": "a number with an end stands here",
-    "float_parsing": "a number stands here",
-    "float_type": "a number stands here",
-    "int_parsing": "a whole number stands here",
-    "int_type": "a whole number stands here",
-    "list_type": "a list stands here",
-    "missing": "it is needed, and left out",
-    "model_type": "members stand here, each with a name",
-    "string_type": "a text stands here; in quotes, if it looks like something else",
-    "too_short": "it is empty; at least one is needed",
+    "bool_type": "true or false is expected",
+    "dict_type": "members are expected, each with a name",
+    "finite_number": "a finite number is expected",
+    "float_parsing": "a number is expected",
+    "float_type": "a number is expected",
+    "int_parsing": "a whole number is expected",
+    "int_type": "a whole number is expected",
+    "list_type": "a list is expected",
+    "missing": "it is required, and missing",
+    "model_type": "members are expected, each with a name",
+    "string_type": "a text is expected; put it in quotes if it looks like something else",
+    "too_short": "it is empty; at least one is required",
 }
 
 
 def load_pipeline(path: Path) -> Pipeline:
-    """The pipeline in `path` (the file, or the folder that holds `pipeline.yaml`).
+    """The pipeline in `path`: the file, or the folder that contains `pipeline.yaml`.
 
-    Raises SettingsError naming file, line and member for anything wrong.
+    Raises SettingsError with file, line and member for every mistake.
     """
     file = path / "pipeline.yaml" if path.is_dir() else path
     try:
         read = read_yaml(file)
     except OSError as error:
         raise SettingsError(
-            f"{file}: {error.strerror}; point --pipeline or SLUICE_PIPELINE at a pipeline.yaml"
+            f"{file}: {error.strerror}. Next: point --pipeline or SLUICE_PIPELINE at a pipeline.yaml"
         ) from None
     if not isinstance(read.value, dict):
-        raise SettingsError(f"{file}:1: a pipeline file is a mapping that begins with pipeline: <name>")
+        raise SettingsError(f"{file}:1: a pipeline file is a mapping that starts with pipeline: <name>")
     for name in sorted(read.value.keys() & OURS):
-        raise SettingsError(_problem(read, (name,), "there is no such member"))
+        raise SettingsError(_problem(read, (name,), "no such member"))
     _choose_source_kinds(read)
     try:
-        made = Pipeline.model_validate({**read.value, "root": file.parent.resolve(), "file": file.resolve()})
+        pipeline = Pipeline.model_validate({**read.value, "root": file.parent.resolve(), "file": file.resolve()})
     except ValidationError as error:
         raise _refused(read, error) from None
-    for location, told in _against_each_other(made):
-        raise SettingsError(_problem(read, location, told))
-    return made
+    for location, problem in _conflicts(pipeline):
+        raise SettingsError(_problem(read, location, problem))
+    return pipeline
 
 
 def place_in_file(pipeline: Pipeline, *location: int | str) -> str:
-    """`pipeline.yaml:5: sources.hr.poll`, for what turns out wrong later."""
+    """`pipeline.yaml:5: sources.hr.poll`, for a mistake that is found later."""
     try:
         return _problem(read_yaml(pipeline.file), location, "").removesuffix(": ")
     except (OSError, SettingsError):
@@ -69,7 +69,7 @@ def place_in_file(pipeline: Pipeline, *location: int | str) -> str:
 
 
 def _choose_source_kinds(read: YamlFile) -> None:
-    """Turn each source into its own model first, so that errors speak of one kind, not of a union of both."""
+    """Validate each source with the model of its kind, so that an error names one kind and not a union of both."""
     sources = read.value.get("sources")
     if not isinstance(sources, dict):
         return
@@ -85,12 +85,12 @@ def _choose_source_kinds(read: YamlFile) -> None:
             raise _refused(read, error, ("sources", name)) from None
 
 
-def _against_each_other(pipeline: Pipeline) -> Iterator[tuple[tuple[int | str, ...], str]]:
-    """What is right by itself and wrong beside something else: where, and why."""
+def _conflicts(pipeline: Pipeline) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    """(location, problem) of each member that is right by itself and wrong together with another one."""
     for name, source in pipeline.cdc_sources().items():
         for index, table in enumerate(source.tables):
             if table in source.tables[:index]:
-                yield ("sources", name, "tables", index), f"{table} stands twice"
+                yield ("sources", name, "tables", index), f"{table} is listed twice"
     taken: dict[tuple[Any, str], str] = {}
     for name, sink in pipeline.sinks.items():
         first = taken.setdefault((sink.postgres, sink.schema_), name)
@@ -98,19 +98,19 @@ def _against_each_other(pipeline: Pipeline) -> Iterator[tuple[tuple[int | str, .
             yield (
                 ("sinks", name),
                 f"sink {first} writes to schema {sink.schema_} of the same database, and each would take the "
-                "other's rows for its own; give it a schema: of its own",
+                "other's rows for its own. Next: give it a schema: of its own",
             )
 
 
 def _refused(read: YamlFile, error: ValidationError, within: tuple[int | str, ...] = ()) -> SettingsError:
-    return SettingsError("; ".join(_problem(read, (*within, *e["loc"]), _told(e)) for e in error.errors()))
+    return SettingsError("; ".join(_problem(read, (*within, *e["loc"]), _message(e)) for e in error.errors()))
 
 
-def _told(error: ErrorDetails) -> str:
+def _message(error: ErrorDetails) -> str:
     if error["type"] != "extra_forbidden":
         return WORDS.get(error["type"], error["msg"].removeprefix("Value error, "))
-    meant = get_close_matches(str(error["loc"][-1]), _members(), 1)
-    return f"no such member; is {meant[0]} meant?" if meant else "no such member"
+    near = get_close_matches(str(error["loc"][-1]), _members(), 1)
+    return f"no such member; is {near[0]} meant?" if near else "no such member"
 
 
 def _members() -> list[str]:

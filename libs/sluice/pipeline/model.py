@@ -15,7 +15,7 @@ from sluice.pipeline.secret import Secret, require_secrets
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _IN_TOPICS = re.compile(r"[A-Za-z0-9._-]+")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-# A topic's name has 249 characters; the longest of ours is <prefix>state.mapper.raw.<source>.<table>.
+# A topic's name has at most 249 characters; our longest is <prefix>state.mapper.raw.<source>.<table>.
 NAME_CHARACTERS_MAX = 63
 TABLE_CHARACTERS_MAX = 2 * NAME_CHARACTERS_MAX + 1
 PREFIX_CHARACTERS_MAX = 249 - len("state.mapper.raw..") - NAME_CHARACTERS_MAX - TABLE_CHARACTERS_MAX
@@ -25,7 +25,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 def _name(text: str) -> str:
     if not _NAME.fullmatch(text):
-        raise ValueError("names are immutable and spelled [a-z][a-z0-9_]*")
+        raise ValueError("a name is spelled [a-z][a-z0-9_]* and cannot change later")
     if len(text) > NAME_CHARACTERS_MAX:
         raise ValueError(f"a name has at most {NAME_CHARACTERS_MAX} characters")
     return text
@@ -36,36 +36,36 @@ def _table(text: str) -> str:
     if not (dot and schema and table) or "." in table:
         raise ValueError("a table is written schema.table")
     if not _IN_TOPICS.fullmatch(text):
-        raise ValueError("its name becomes a topic's, which takes letters, digits, _ and - only; rename the table")
+        raise ValueError("topics contain its name: letters, digits, _ and - only. Next: rename the table")
     if len(text) > TABLE_CHARACTERS_MAX:
-        raise ValueError(f"its name becomes a topic's; longer than {TABLE_CHARACTERS_MAX} characters it finds no room")
+        raise ValueError(f"topics contain its name: at most {TABLE_CHARACTERS_MAX} characters")
     return text
 
 
 def _prefix(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]*", text):
-        raise ValueError("it begins the names of topics, which take letters, digits, ., _ and - only")
+        raise ValueError("topics' names start with it: letters, digits, ., _ and - only")
     if len(text) > PREFIX_CHARACTERS_MAX:
-        raise ValueError(f"it begins the names of topics; longer than {PREFIX_CHARACTERS_MAX} characters none has room")
+        raise ValueError(f"topics' names start with it: at most {PREFIX_CHARACTERS_MAX} characters")
     return text
 
 
 def _own_schema(text: str) -> str:
     if text == "information_schema" or text.startswith("pg_"):
-        raise ValueError("that schema is PostgreSQL's own; name another, which Sluice makes")
+        raise ValueError("that schema is PostgreSQL's own. Next: name another one, which Sluice creates")
     return text
 
 
 def _module(text: str) -> str:
     if not _MODULE.fullmatch(text):
-        raise ValueError("it names a Python module, such as entities or my.entities")
+        raise ValueError("it is the name of a Python module, such as entities or my.entities")
     return text
 
 
 def _class(text: str) -> str:
     module, _, name = text.partition(":")
     if not (_MODULE.fullmatch(module) and name.isidentifier()):
-        raise ValueError("it names a connector as package.module:Class")
+        raise ValueError("a connector is written package.module:Class")
     return text
 
 
@@ -75,14 +75,12 @@ def _readable(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _seconds(value: Any) -> Any:
-    if isinstance(value, bool):
+    if not isinstance(value, str | bool):
+        return value
+    match = _DURATION.fullmatch(str(value).strip())
+    if match is None:
         raise ValueError("a duration is a number with ms, s, m, h or d, such as 60s")
-    if isinstance(value, str):
-        match = _DURATION.fullmatch(value.strip())
-        if not match:
-            raise ValueError("a duration is a number with ms, s, m, h or d, such as 60s")
-        return float(match[1]) * _SECONDS[match[2]]
-    return value
+    return float(match[1]) * _SECONDS[match[2]]
 
 
 Name = Annotated[str, AfterValidator(_name)]
@@ -100,7 +98,7 @@ class KafkaPart(_Part):
 
 
 class StreamSettings(_Part):
-    """`freshness`: how old a golden record made from this stream may be; the poll interval follows from it."""
+    """`freshness`: the greatest age of a golden record of this stream, s; the poll interval follows from it."""
 
     freshness: Seconds = 60.0
     enumerate_every: Seconds | None = None
@@ -127,7 +125,7 @@ class PostgresSink(_Part):
 
 
 class SourceStream(NamedTuple):
-    """One stream of one source; `kind` is `poll` or `cdc`. A CDC stream is called `schema.table`."""
+    """One stream of one source. Of a followed database, `stream` is `schema.table`."""
 
     source: str
     stream: str
@@ -135,7 +133,7 @@ class SourceStream(NamedTuple):
 
 
 class Pipeline(_Part):
-    """A pipeline: what `pipeline.yaml` says; `file`, that file; `root`, the folder that it stands in."""
+    """The content of `pipeline.yaml`, with the path of the file and of its folder (`root`)."""
 
     pipeline: Name
     partitions: int = Field(default=6, ge=1, le=1024, strict=True)
@@ -153,7 +151,7 @@ class Pipeline(_Part):
 
     @property
     def source_order(self) -> tuple[str, ...]:
-        """Sources as declared: the last word of survivorship where a rule leaves a tie."""
+        """Sources in declared order, which decides where a survivorship rule leaves a tie."""
         return tuple(self.sources)
 
     def streams(self) -> Iterator[SourceStream]:

@@ -1,8 +1,9 @@
-"""Secrets by reference: a pipeline file names where a secret is, never what it is."""
+"""Secrets by reference: a pipeline file names the place of a secret and never contains the secret."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ _ONE_PLACE = "a secret is {env: NAME} or {file: path}, never the secret itself"
 
 
 class Secret(BaseModel):
-    """`{env: NAME}` or `{file: path}`. Its text is read when it is needed and never shown by repr."""
+    """`{env: NAME}` or `{file: path}`. The secret is read when it is needed; repr shows the reference only."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,7 +29,7 @@ class Secret(BaseModel):
         return self
 
     def reveal(self) -> str:
-        """The secret's text; SettingsError names the variable or file that is missing."""
+        """The secret's text. Raises SettingsError that names the variable or file that is missing."""
         match self.env, self.file:
             case str() as name, _:
                 return _variable(name)
@@ -48,25 +49,35 @@ def _content(file: Path) -> str:
     try:
         content = file.read_text("utf-8").strip()
     except OSError as error:
-        raise SettingsError(f"secret file {file}: {error.strerror}; the pipeline refers to it") from None
+        raise SettingsError(f"secret file {file}: {error.strerror}, and the pipeline refers to it") from None
     except UnicodeDecodeError:
-        raise SettingsError(f"secret file {file}: not UTF-8; the pipeline refers to it") from None
+        raise SettingsError(f"secret file {file}: not UTF-8, and the pipeline refers to it") from None
     if not content:
-        raise SettingsError(f"secret file {file}: is empty; the pipeline refers to it")
+        raise SettingsError(f"secret file {file}: is empty, and the pipeline refers to it")
     return content
 
 
 def reveal_all(value: Any) -> Any:
-    """`value` with every `{env: …}` and `{file: …}` within it replaced by the secret's text."""
-    if isinstance(value, Secret):
-        return value.reveal()
+    """`value` with every `{env: …}` and `{file: …}` within it replaced by the secret's text. Raises SettingsError."""
+    if _is_reference(value):
+        return Secret.model_validate(value).reveal()
     if isinstance(value, dict):
-        if value and value.keys() <= {"env", "file"}:
-            return Secret.model_validate(value).reveal()
         return {key: reveal_all(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [reveal_all(item) for item in value]
-    return value
+    return [reveal_all(item) for item in value] if isinstance(value, list) else value
+
+
+def require_secrets(value: Any) -> None:
+    """Raises ValueError if a reference to a secret within `value` is malformed."""
+    for reference in _references(value):
+        try:
+            Secret.model_validate(reference)
+        except ValidationError:
+            raise ValueError(_ONE_PLACE) from None
+
+
+def variables_in(value: Any) -> set[str]:
+    """Names of the environment variables that `value`, a pipeline as plain data, refers to."""
+    return {reference["env"] for reference in _references(value) if isinstance(reference.get("env"), str)}
 
 
 def missing_variables(value: Any) -> set[str]:
@@ -74,27 +85,14 @@ def missing_variables(value: Any) -> set[str]:
     return {name for name in variables_in(value) if not os.environ.get(name)}
 
 
-def require_secrets(value: Any) -> None:
-    """Raises ValueError if what looks like a secret's place within `value` is none."""
-    if isinstance(value, dict):
-        if value and value.keys() <= {"env", "file"}:
-            try:
-                Secret.model_validate(value)
-            except ValidationError:
-                raise ValueError(_ONE_PLACE) from None
-        for item in value.values():
-            require_secrets(item)
-    elif isinstance(value, list):
-        for item in value:
-            require_secrets(item)
+def _references(value: Any) -> Iterator[dict[str, Any]]:
+    """Each `{env: …}` and `{file: …}` within `value`."""
+    if _is_reference(value):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _references(item)
 
 
-def variables_in(value: Any) -> set[str]:
-    """Names of the environment variables that `value`, a pipeline as plain data, refers to."""
-    if isinstance(value, dict):
-        if value and value.keys() <= {"env", "file"}:
-            return {value["env"]} if isinstance(value.get("env"), str) else set()
-        return set().union(*map(variables_in, value.values()))
-    if isinstance(value, list | tuple):
-        return set().union(*map(variables_in, value))
-    return set()
+def _is_reference(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value) and value.keys() <= {"env", "file"}

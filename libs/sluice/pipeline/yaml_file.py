@@ -1,6 +1,6 @@
-"""A YAML file that a person wrote: read whole, or refused with the line of what is wrong.
+"""A YAML file that a person wrote: read whole, or refused with the line of the mistake.
 
-Stricter than YAML itself where that would take something in silence: a key that stands twice hides what it said first.
+Stricter than YAML itself, which accepts a key that is given twice and ignores its first value.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from yaml.constructor import SafeConstructor
 from sluice.errors import SettingsError
 
 BYTES_MAX = 1024 * 1024
-# Anchors name a part again; nine lines of them can stand for a billion values.
+# An anchor repeats a part of the file; nine lines of anchors can expand to a billion values.
 NODES_MAX = 100_000
 
 
 class YamlFile(NamedTuple):
-    """`value`: what it says; `node`: where it says it."""
+    """`value`: the content as plain data; `node`: the parsed nodes, with their lines."""
 
     file: Path
     node: Any
     value: Any
 
     def line(self, location: tuple[int | str, ...]) -> int:
-        """The line of the deepest node on the way to `location`, from 1."""
+        """The line, from 1, of the member at `location`, or of the nearest part above it that the file has."""
         node, line = self.node, 0 if self.node is None else int(self.node.start_mark.line)
         for part in location:
             found = None
@@ -44,15 +44,15 @@ class YamlFile(NamedTuple):
 
 
 def read_yaml(file: Path) -> YamlFile:
-    """Raises SettingsError naming file and line; OSError where there is nothing to read."""
+    """Read and parse `file`. Raises SettingsError with file and line, OSError if it cannot be read."""
     text = _text(file)
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is None:
             return YamlFile(file, None, None)
         _require_size(file, node)
-        for line, told in _twice(node, ()):
-            raise SettingsError(f"{file}:{line}: {told}")
+        for line, problem in _repeated_keys(node, ()):
+            raise SettingsError(f"{file}:{line}: {problem}")
         return YamlFile(file, node, SafeConstructor().construct_document(node))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, int(error.position)) + 1
@@ -64,12 +64,12 @@ def read_yaml(file: Path) -> YamlFile:
     except RecursionError:
         raise SettingsError(f"{file}: nested too deeply") from None
     except ValueError:  # such as a date that no calendar has
-        raise SettingsError(f"{file}: not YAML: it holds a value that cannot be; put texts in quotes") from None
+        raise SettingsError(f"{file}: not YAML: it contains an impossible value. Next: put texts in quotes") from None
 
 
 def _text(file: Path) -> str:
     if file.exists() and not file.is_file():
-        raise SettingsError(f"{file}: is no file")
+        raise SettingsError(f"{file}: is not a file")
     with file.open("rb") as opened:
         read = opened.read(BYTES_MAX + 1)
     if len(read) > BYTES_MAX:
@@ -78,7 +78,7 @@ def _text(file: Path) -> str:
         return read.decode()
     except UnicodeDecodeError as error:
         line = read.count(b"\n", 0, error.start) + 1
-        raise SettingsError(f"{file}:{line}: not UTF-8; save it in that encoding") from None
+        raise SettingsError(f"{file}:{line}: not UTF-8. Next: save it in that encoding") from None
 
 
 def _require_size(file: Path, node: Any) -> None:
@@ -88,21 +88,21 @@ def _require_size(file: Path, node: Any) -> None:
         known = sizes.get(id(one))
         if known is not None:
             return known
-        sizes[id(one)] = NODES_MAX + 1  # met again within itself: it never ends
+        sizes[id(one)] = NODES_MAX + 1  # an anchor within itself never ends
         children = one.value if isinstance(one, yaml.CollectionNode) else []
         flat = [part for child in children for part in (child if isinstance(child, tuple) else [child])]
         sizes[id(one)] = 1 + sum(size(part) for part in flat)
         return sizes[id(one)]
 
     if size(node) > NODES_MAX:
-        raise SettingsError(f"{file}: its anchors stand for more than {NODES_MAX} values; write it without them")
+        raise SettingsError(f"{file}: its anchors expand to more than {NODES_MAX} values. Next: write it without them")
 
 
-def _twice(node: Any, location: tuple[str, ...]) -> Iterator[tuple[int, str]]:
-    """(line, what is wrong) of keys that stand twice in one mapping."""
+def _repeated_keys(node: Any, location: tuple[str, ...]) -> Iterator[tuple[int, str]]:
+    """(line, problem) of each key that is given twice in one mapping."""
     if isinstance(node, yaml.SequenceNode):
         for child in node.value:
-            yield from _twice(child, location)
+            yield from _repeated_keys(child, location)
     if not isinstance(node, yaml.MappingNode):
         return
     lines: dict[tuple[str, str], int] = {}
@@ -111,6 +111,6 @@ def _twice(node: Any, location: tuple[str, ...]) -> Iterator[tuple[int, str]]:
             here, spelt = (*location, key.value), (key.tag, key.value)
             line = key.start_mark.line + 1
             if spelt in lines:
-                yield line, f"{'.'.join(here)} stands twice; it stands in line {lines[spelt]}, too"
+                yield line, f"{'.'.join(here)} is given twice, first in line {lines[spelt]}"
             lines[spelt] = line
-            yield from _twice(child, here)
+            yield from _repeated_keys(child, here)

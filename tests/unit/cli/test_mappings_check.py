@@ -35,7 +35,7 @@ def test_a_stream_that_no_mapping_reads_is_named_and_is_no_mistake(tmp_path: Pat
     (tmp_path / "sources" / "crm" / "connector.py").write_text(CONNECTOR)
     done = CliRunner().invoke(app, ["mappings", "check", "--pipeline", str(tmp_path)])
     assert done.exit_code == 0, done.output
-    assert "no mapping reads erp.public.staff: what is published there reaches no entity" in done.stdout
+    assert "no mapping reads erp.public.staff: its records reach no entity" in done.stdout
     as_json = CliRunner().invoke(app, ["mappings", "check", "--pipeline", str(tmp_path), "--json"])
     assert orjson.loads(as_json.stdout)["unmapped"] == ["erp.public.staff"]
 
@@ -145,7 +145,7 @@ def test_how_a_database_is_followed_is_printed(folder: Path, more: str, publicat
         ({"kind": "NoConnector"}, "sources.crm.connector:NoConnector is not a sluice.connector.Connector"),
         (
             {"settings": "key: {env: CRM_KEY}"},
-            "pipeline.yaml:7: sources.crm.settings.base_url: it is needed, and left out",
+            "pipeline.yaml:7: sources.crm.settings.base_url: it is required, and missing",
         ),
         ({"settings": GOOD + ", pages: many"}, "sources.crm.settings.pages: Input should be a valid integer"),
         ({"settings": GOOD + ", kay: 1"}, "pipeline.yaml:7: sources.crm.settings.kay: no such setting (is key meant?)"),
@@ -178,7 +178,7 @@ def test_a_misspelt_setting_is_refused_although_its_variable_is_not_set(
     code, output = checked(folder, settings=GOOD.replace("key:", "kay:"))
     assert code == 2
     assert "sources.crm.settings.kay: no such setting (is key meant?)" in output
-    assert "sources.crm.settings.key: it is needed, and left out" in output
+    assert "sources.crm.settings.key: it is required, and missing" in output
 
 
 WORKING = """

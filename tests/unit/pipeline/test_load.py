@@ -1,4 +1,4 @@
-"""A mistake in pipeline.yaml is told with file, line and member, and never with the value that stands there."""
+"""A mistake in pipeline.yaml is reported with file, line and member, and never with the value."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_pipeline_is_read_with_its_defaults(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong", "told"),
+    ("right", "wrong", "message"),
     [
         ("freshness: 5m", "freshness: soon", ":5: sources.hr.streams.workers.freshness: "),
         ("tables: [public.payroll]", "tables: [payroll]", ":9: sources.finance.tables.0: "),
@@ -52,14 +52,14 @@ def test_a_pipeline_is_read_with_its_defaults(tmp_path: Path) -> None:
         ("pipeline: workforce", "pipeline: Workforce", ":1: pipeline: "),
         ("sinks:", "sink:", ":10: sink: "),
         ("pipeline: workforce", "pipeline: [", ": not YAML: "),
-        ("pipeline: workforce", "root: /", ":1: root: there is no such member"),
+        ("pipeline: workforce", "root: /", ":1: root: no such member"),
     ],
 )
-def test_a_mistake_is_told_by_line_and_member(tmp_path: Path, right: str, wrong: str, told: str) -> None:
+def test_a_mistake_is_reported_by_line_and_member(tmp_path: Path, right: str, wrong: str, message: str) -> None:
     with pytest.raises(SettingsError) as refused:
         loaded(tmp_path, RIGHT.replace(right, wrong))
     assert str(refused.value).startswith(str(tmp_path / "pipeline.yaml"))
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert "hunter2" not in str(refused.value)
 
 

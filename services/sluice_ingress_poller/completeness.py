@@ -76,18 +76,20 @@ def why_incomplete(
     `everything`: it is an enumeration. `page_before`: the records of a page when this paging last led to another page,
     None if it never did.
     """
-    hints, seen = read.hints, read.summary
+    hints, summary = read.hints, read.summary
     if read.errors:
-        return Incomplete(f"{seen}, and the answer reports a failure in {read.errors}. Next: check the source")
+        return Incomplete(f"{summary}, and the answer reports a failure in {read.errors}. Next: check the source")
     more = hints.more or (hints.token if paging is None or read.implicit_end else "")
     if more and not hints.end:
-        why = f"{seen}, and the last has {more}, which says that more follows and is not read"
+        why = f"{summary}, and the last has {more}, which says that more follows and is not read"
         return Incomplete(f"{why}. Next: {NEXT_STEP}")
     if hints.pages is not None and hints.pages[1] > max(read.pages, 1):
-        return Incomplete(f"{seen}, but {hints.pages[0]} counts {hints.pages[1]} pages. Next: {NEXT_STEP}", retry=True)
+        return Incomplete(
+            f"{summary}, but {hints.pages[0]} counts {hints.pages[1]} pages. Next: {NEXT_STEP}", retry=True
+        )
     if everything and read.total is not None and read.total[1] > read.records:
         name, total = read.total
-        return Incomplete(f"{seen}, but {name} counts {total} records. Next: {NEXT_STEP}", retry=True)
+        return Incomplete(f"{summary}, but {name} counts {total} records. Next: {NEXT_STEP}", retry=True)
     if hints.end or (everything and hints.total is not None and hints.total[1] == read.records):
         return None
     if paging is None or not read.implicit_end:

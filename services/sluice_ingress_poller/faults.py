@@ -18,7 +18,7 @@ REQUESTS = "requests"
 HANGS = "hangs"
 NEXT_STEP = (
     "have the source's limit raised, or ask it less often (a longer `freshness` of its streams in the pipeline file). "
-    "It is asked again by itself; if it answers already, restart ingress-poller, which asks at once"
+    "Sluice asks again by itself; if the source answers already, restart ingress-poller, which asks at once"
 )
 # The first failures are no fault: whether they pass by themselves shows within seconds.
 FAULT_FROM_ATTEMPT = 3

@@ -1,8 +1,6 @@
 """The lag of downstream groups, and the flow that follows from it.
 
-A consumer that never joins the group reads its committed offsets. The admin API could read them, too. But after a
-ListConsumerGroupOffsets that timed out because there was no coordinator, librdkafka 2.16 never finishes destroying its
-client (a broker thread keeps its reference), and the process hangs when it ends.
+A consumer that never joins the group reads its committed offsets, and not the admin API: see `sluice.lag.groups`.
 """
 
 from __future__ import annotations
@@ -11,14 +9,13 @@ import threading
 from collections.abc import Mapping, Sequence
 
 import structlog
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer
 
 from sluice.errors import SettingsError, SluiceError, fault_text, log_text
 from sluice.ingress.backpressure import Flow, LagBounds, counted_lag, highest_committed, next_flow
 from sluice.kafka import KafkaSettings, LogReader, clients
-from sluice.kafka.faults import kafka_errors
 from sluice.kafka.log import Partition
-from sluice.lag import stage_inputs
+from sluice.lag.groups import offsets_committed_by, stage_inputs
 from sluice.names import MAPPER
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities
@@ -73,13 +70,9 @@ class DownstreamLag:
         return counted_lag(self._reader.ends(list(highest), committed=True), highest)
 
     def _committed(self, group: str) -> dict[Partition, int]:
-        consumer = self._consumers.get(group)
-        if consumer is None:
-            consumer = self._consumers[group] = clients.group_consumer(self._settings, group, "lag")
-        wanted = [TopicPartition(*at) for at in self._groups[group]]
-        with kafka_errors(f"committed offsets of group {group}"):
-            found = consumer.committed(wanted, REQUEST_TIMEOUT_S)
-        return {(tp.topic, tp.partition): tp.offset for tp in found if tp.error is None and tp.offset >= 0}
+        if group not in self._consumers:
+            self._consumers[group] = clients.group_consumer(self._settings, group, "lag")
+        return offsets_committed_by(group, self._consumers[group], self._groups[group], REQUEST_TIMEOUT_S)
 
 
 class BackPressure:

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from sluice.errors import EnvironmentFault, SluiceError, Transient
 
 # A raw topic takes 8 MiB a batch; the headers and the batch's own frame need room.
 RECORD_BYTES_MAX = 8 * 1024 * 1024 - 16 * 1024
-REFUSED_PAGE = "if it lasts, fix what the source answers, or the connector that reads it; it is asked again by itself"
+REFUSED_PAGE = (
+    "if it lasts, fix what the source answers, or the connector that reads it; Sluice requests it again by itself"
+)
 UNREADABLE_IN_A_ROW_MAX = 100
 
 
@@ -179,8 +182,5 @@ def _problem(item: Item) -> tuple[str, str] | None:
 
 
 def _longest_unreadable_run(items: list[Item]) -> int:
-    longest = run = 0
-    for item in items:
-        run = run + 1 if item.key is None else 0
-        longest = max(longest, run)
-    return longest
+    runs = groupby(items, lambda item: item.key is None)
+    return max((sum(1 for _ in run) for unreadable, run in runs if unreadable), default=0)

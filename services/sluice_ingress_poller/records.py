@@ -161,8 +161,8 @@ class RecordBuilder:
             dict(self._headers(parked.key or b"", parked.raw, time, b"u", stored)),
             stored.at_ms,
         )
-        letter = dead_letter(INGRESS_POLLER, original, DeadRecord(parked.code, parked.reason), None)
-        return RawRecord(self._names.dlq_topic, *letter)
+        cause = DeadRecord(parked.code, parked.reason)
+        return RawRecord(self._names.dlq_topic, *dead_letter(INGRESS_POLLER, original, cause, None))
 
 
 def uuid7(at_ms: int) -> str:

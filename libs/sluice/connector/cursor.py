@@ -35,7 +35,7 @@ class Cursor:
         if isinstance(self.lookback, int):
             return newest
         try:
-            return _spelled_like(newest, _parse(newest) - self.lookback)
+            return _spelled_like(newest, datetime.fromisoformat(newest) - self.lookback)
         except OverflowError:
             return newest
 
@@ -44,16 +44,12 @@ def order(value: CursorValue) -> int:
     """A cursor value as a comparable integer (of a time: µs since 1970 UTC). Raises ValueError."""
     if isinstance(value, int):
         return value
-    return to_us(_utc(_parse(value)))
+    return to_us(_utc(datetime.fromisoformat(value)))
 
 
 def as_time(value: CursorValue | None) -> datetime | None:
     """The time of a cursor value, in UTC; None for a number."""
-    return _utc(_parse(value)) if isinstance(value, str) else None
-
-
-def _parse(text: str) -> datetime:
-    return datetime.fromisoformat(text)
+    return _utc(datetime.fromisoformat(value)) if isinstance(value, str) else None
 
 
 def _utc(value: datetime) -> datetime:

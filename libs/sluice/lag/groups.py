@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from sluice.entities import Mapping
 from sluice.golden.sinks import sink_group
@@ -49,12 +49,20 @@ def committed_offsets(settings: KafkaSettings, group: str, partitions: Iterable[
     """The group's committed offsets of `partitions`, where it has any. Raises Transient or EnvironmentFault.
 
     A consumer that never joins asks. librdkafka's admin client crashes the process when the coordinator is not ready
-    (librdkafka #5040), and after a time-out it never finishes closing.
+    (librdkafka #5040). After a time-out it never finishes closing (2.16: a broker thread keeps its reference), and the
+    process hangs when it ends.
     """
     consumer = clients.group_consumer(settings, group, "offsets")
     try:
-        with kafka_errors(f"committed offsets of group {group}"):
-            found = consumer.committed([TopicPartition(*at) for at in partitions], TIMEOUT_S)
+        return offsets_committed_by(group, consumer, partitions)
     finally:
         consumer.close()
+
+
+def offsets_committed_by(
+    group: str, consumer: Consumer, partitions: Iterable[Partition], timeout_s: float = TIMEOUT_S
+) -> dict[Partition, int]:
+    """The same with a `consumer` of the group that stays open."""
+    with kafka_errors(f"committed offsets of group {group}"):
+        found = consumer.committed([TopicPartition(*at) for at in partitions], timeout_s)
     return {(tp.topic, tp.partition): tp.offset for tp in found if tp.error is None and tp.offset >= 0}

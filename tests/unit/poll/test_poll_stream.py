@@ -78,8 +78,9 @@ class Source:
 class Owner:
     """Runs a StreamPoll as the shard does, and keeps what it published."""
 
-    def __init__(self, source: Source, plan: Plan | None = None) -> None:
+    def __init__(self, source: Source, plan: Plan | None = None, stream: type[Things] = Things) -> None:
         self.source = source
+        self.stream = stream
         self.known = Memory()
         self.raw: dict[bytes, bytes] = {}
         self.published = 0
@@ -92,7 +93,7 @@ class Owner:
     def restart(self) -> None:
         """A new lease: what is known comes from what was published."""
         self.known.hashes = {key: content_hash(value) for key, value in self.raw.items()}
-        stream = Store("s", {"base_url": "http://s"}).stream("things")
+        stream = self.stream(Store("s", {"base_url": "http://s"}))
         self.poll = StreamPoll(stream, self.plan, self.watermark, self.known, self.now_s, round(self.now_s * 1e6))
 
     def step(self) -> Decision:
@@ -136,11 +137,11 @@ class Owner:
         self.poll.failed(error, self.now_s, 0.5)
 
 
-def owner_of(count: int, **plan: Any) -> Owner:
+def owner_of(count: int, stream: type[Things] = Things, **plan: Any) -> Owner:
     source = Source()
     for number in range(count):
         source.put(number)
-    return Owner(source, Plan(**{"freshness_s": 2, "enumerate_every_s": 100, **plan}))
+    return Owner(source, Plan(**{"freshness_s": 2, "enumerate_every_s": 100, **plan}), stream)
 
 
 def test_the_first_listing_is_of_everything_and_the_next_requests_changes() -> None:
@@ -242,26 +243,22 @@ def test_a_wait_that_the_source_requests_abandons_no_listing() -> None:
 
 
 def test_a_page_that_leads_back_is_refused() -> None:
-    owner = owner_of(9)
-    request = owner.poll.request(0)
-
     class Circle(Things):
         def next_request(self, response: Response, request: Request) -> Request | None:
             return Request.get("/things", {"offset": 0, "limit": 3})
 
-    owner.poll._stream = Circle(Store("s", {"base_url": "http://s"}))
+    owner = owner_of(9, Circle)
+    request = owner.poll.request(0)
     with pytest.raises(Transient, match="has read already"):
         owner.poll.decide(owner.source.answer(request), 0)
 
 
 def test_an_error_in_the_authors_code_stops_the_stream_and_quotes_nothing() -> None:
-    owner = owner_of(3)
-
     class Broken(Things):
         def records_in(self, response: Response) -> list[bytes]:
             raise KeyError("name of a person")
 
-    owner.poll._stream = Broken(Store("s", {"base_url": "http://s"}))
+    owner = owner_of(3, Broken)
     with pytest.raises(EnvironmentFault, match=r"raised KeyError at test_poll_stream\.py:\d+") as fault:
         owner.poll.decide(owner.source.answer(owner.poll.request(0)), 0)
     assert "person" not in str(fault.value)

@@ -162,23 +162,23 @@ BREAKAGES = [
     Breakage(
         "verify names what differs between a followed table and raw",
         "libs/sluice/verify/source_link.py",
-        "elif other := sorted(taken.columns.differing(unpacked(codes), state.entry.codes)):",
+        "elif other := sorted(table.columns.differing(unpacked(codes), state.entry.codes)):",
         "elif other := []:",
-        "tests/integration/verify/test_verify_sources.py::test_what_is_alike_is_not_named",
+        "tests/integration/verify/test_verify_sources.py::test_equal_rows_are_not_named",
     ),
     Breakage(
         "nothing is called verified that was not looked at",
         "libs/sluice/verify/report.py",
         'any(one.kind == "unable" for one in self.not_looked_at)',
         "any(())",
-        "tests/unit/verify/test_source_link.py::test_verified_is_said_only_where_all_was_looked_at",
+        "tests/unit/verify/test_source_link.py::test_a_report_is_verified_only_if_everything_was_looked_at",
     ),
     Breakage(
         "a change that a source's snapshot does not show yet is no difference",
         "libs/sluice/verify/raw_states.py",
         "        return whole < self.xmax and whole not in self.in_progress",
         "        return whole >= 0",
-        "tests/unit/verify/test_source_link.py::test_a_snapshot_shows_what_its_transactions_had_committed",
+        "tests/unit/verify/test_source_link.py::test_a_snapshot_shows_what_its_transactions_committed",
     ),
     Breakage(
         "a stage whose loop hangs says so",

@@ -19,29 +19,33 @@ app = single()
 @app.command()
 def verify(
     pipeline: PipelineOption = None,
-    wait: Annotated[float, typer.Option("--wait", help="seconds to wait in all for stages that lag behind")] = 30.0,
+    wait: Annotated[float, typer.Option("--wait", help="seconds to wait in all for stages that lag")] = 30.0,
     sources: Annotated[
-        bool, typer.Option("--sources/--no-sources", help="whether to read the followed tables at their sources")
+        bool,
+        typer.Option("--sources/--no-sources", help="read the followed tables at their sources, or leave them out"),
     ] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Recompute raw records, contributions, golden records and rows from what is before them, and compare.
+    """Check that nothing is lost, doubled or out of order.
 
-    Followed tables are read at a snapshot, as their sources' users let us; everything up to the ends of the raw topics,
-    as they stand when it starts, is looked at. What could not be looked at is told apart from findings: what a stage
-    has not done after --wait, a source that is not followed or may not be read, an alarm that stands. An API cannot be
-    compared with raw; how old its last whole listing is, is told.
+    Raw records, contributions, golden records and rows are recomputed from their input and compared. Followed tables
+    are read at a snapshot, as far as the source allows. The check covers everything up to the ends of the raw topics at
+    its start.
 
-    It says "verified" only where all of it was looked at and is right. Exit code 0: verified, or all but what
-    --no-sources leaves out; 1: a finding, or something could not be looked at or is not done yet.
+    A finding is something wrong. What could not be looked at is listed apart: work that a stage has not done after
+    --wait, a source that is not followed or may not be read, an active fault. An API is never compared with raw; the
+    report shows how old its last complete listing is.
 
-    The links: source-raw, raw-contributions, contributions-canonical, canonical-table. Across them: I2, effects happen
-    once; I4, nothing goes back to an older state; I5, every record that was read is accounted for; I6, every row leads
-    to its raw records. Each line of the report says it in full.
+    The result is "verified" only if everything was looked at and is right. Exit codes: 0, verified, or verified but for
+    what --no-sources leaves out; 1, there is a finding, or something was not looked at or is not done yet.
+
+    The links are source-raw, raw-contributions, contributions-canonical and canonical-table. Across them: I2, effects
+    happen once; I4, nothing goes back to an older state; I5, every record that was read is accounted for; I6, every row
+    names its raw records. The report explains each line.
     """
     settings, loaded = pipeline_of_servers(pipeline)
     with servers_reached(loaded, settings):
-        report = run_verification(loaded, settings, wait_s=wait, sources=sources, progress=_tell)
+        report = run_verification(loaded, settings, wait_s=wait, sources=sources, progress=_report)
     if as_json:
         print(orjson.dumps(report.to_json()).decode())
     else:
@@ -50,5 +54,5 @@ def verify(
         raise typer.Exit(int(ExitCode.FINDING))
 
 
-def _tell(line: str) -> None:
+def _report(line: str) -> None:
     print(line, file=sys.stderr)

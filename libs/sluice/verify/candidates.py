@@ -1,4 +1,4 @@
-"""What does not fit, and may be on its way: judged only after a look whether its record changed meanwhile."""
+"""Differences that may only be on their way: each is confirmed if its input did not change meanwhile."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from sluice.verify.reading import records
 from sluice.verify.report import Check, Report
 
 Watched = tuple[Partition, str]
-"""A partition of an input topic, and the source key or entity id whose records there would explain a difference."""
+"""A partition of an input topic, and the source key or entity id of the records there that would explain a
+difference."""
 
 
 class Candidate(NamedTuple):
-    """A finding, unless a record of `watched` stands beyond the end that was looked at."""
+    """A finding, unless a record of `watched` was written after the end that was read."""
 
     check: Check
     where: str
@@ -29,27 +30,27 @@ class Candidate(NamedTuple):
     watched: Watched
 
 
-def settle_candidates(
+def confirm_candidates(
     reader: LogReader, candidates: Iterable[Candidate], read_to: Mapping[Partition, int], report: Report
 ) -> None:
-    """Report every candidate whose input did not change behind `read_to`; count the others as moving."""
+    """Report every candidate whose input did not change from `read_to` on; count the others as moving."""
     waiting = list(candidates)
-    touched = _touched(reader, {one.watched[0] for one in waiting}, read_to)
+    changed = _changed(reader, {one.watched[0] for one in waiting}, read_to)
     for one in waiting:
-        if one.watched in touched or (one.watched[0], "") in touched:
+        if one.watched in changed or (one.watched[0], "") in changed:
             report.checked["moving"] += 1
         else:
             report.found(one.check, one.where, one.key, one.what)
 
 
-def _touched(reader: LogReader, partitions: set[Partition], read_to: Mapping[Partition, int]) -> set[Watched]:
+def _changed(reader: LogReader, partitions: set[Partition], read_to: Mapping[Partition, int]) -> set[Watched]:
     ends = reader.ends(sorted(partitions))
     spans = {at: (min(read_to[at], end), end) for at, end in ends.items()}
     return {(record.at, name) for record in records(reader, spans) for name in _names(record)}
 
 
 def _names(record: Record) -> Iterator[str]:
-    """What a candidate may know the record by: entity id or source key; empty for a sweep, which touches every key."""
+    """The entity id or source key of the record; an empty string for a sweep, which changes every key."""
     if source_record.is_sweep(record):
         yield ""
         return

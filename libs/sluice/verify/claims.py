@@ -1,4 +1,4 @@
-"""Contributions as they stand: the log of some partitions, and whether each claim is what its raw record says."""
+"""The current contributions of some partitions, and whether each claim is what its raw record says."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ClaimState = Literal["ok", "parked", "older-version", "newer-version", "retired"
 
 
 class ClaimVerdict(NamedTuple):
-    """`what` says what is wrong, for a finding. Every other kind but "ok" says why the claim could not be judged."""
+    """`what`: what is wrong, if `kind` is "finding". Every other kind but "ok" is a reason not to judge the claim."""
 
     kind: ClaimState
     what: str = ""
@@ -29,9 +29,9 @@ OK = ClaimVerdict("ok")
 
 @dataclass(slots=True)
 class HighestClaim:
-    """One contribution key: its highest claim (JSON), where that stands, and what else was read under the key.
+    """The highest claim of one contribution key (JSON) and its offset; the last record of the key.
 
-    `older`: records below the highest one that stood before them; `repeated`: equal ones.
+    `older`: the number of records below the highest claim before them; `repeated`: of records equal to it.
     """
 
     value: bytes
@@ -47,14 +47,14 @@ class ContributionLog:
     """The contributions of some partitions of one entity, read from the beginning, by key."""
 
     def __init__(self) -> None:
-        self.held: dict[Partition, dict[bytes, HighestClaim]] = {}
+        self.highest: dict[Partition, dict[bytes, HighestClaim]] = {}
         self.unreadable: list[tuple[Partition, int]] = []
 
     def add(self, at: Partition, offset: int, key: bytes | None, value: bytes | None) -> Contribution | None:
-        """Take the next record; returns its claim, None for a tombstone and for what is no contribution."""
-        held = self.held.setdefault(at, {})
+        """Take the next record. Returns its claim; None for a tombstone, and for a record that is no contribution."""
+        highest = self.highest.setdefault(at, {})
         if value is None:
-            held.pop(key or b"", None)
+            highest.pop(key or b"", None)
             return None
         try:
             claim = Contribution.from_json(value)
@@ -63,9 +63,9 @@ class ContributionLog:
         except DeadRecord:
             self.unreadable.append((at, offset))
             return None
-        before, order = held.get(key), claim.claim_order
+        before, order = highest.get(key), claim.claim_order
         if before is None:
-            held[key] = HighestClaim(value, order, offset, order, offset)
+            highest[key] = HighestClaim(value, order, offset, order, offset)
             return claim
         before.last_order, before.last_offset = order, offset
         if order < before.order:
@@ -77,26 +77,27 @@ class ContributionLog:
 
     def entities(self, at: Partition) -> Iterator[tuple[str, list[tuple[bytes, Contribution]]]]:
         """The highest claims to each entity of a partition, with their keys."""
-        held = self.held.get(at, {})
+        highest = self.highest.get(at, {})
         keys: dict[str, list[bytes]] = {}
-        for key in held:
+        for key in highest:
             keys.setdefault(orjson.loads(key)[0], []).append(key)
         for entity_id, several in keys.items():
-            yield entity_id, [(key, Contribution.from_json(held[key].value)) for key in several]
+            yield entity_id, [(key, Contribution.from_json(highest[key].value)) for key in several]
 
 
-def log_findings(held: HighestClaim) -> Iterator[tuple[Literal["I2", "I4"], str]]:
-    """What is wrong with the records of one key, among themselves."""
-    if held.last_order < held.order:
-        yield "I4", f"is not the highest claim of its key; that one stands at offset {held.offset}"
-    # The merger writes a held claim back above an older one; without an older one there is nothing to repeat.
-    if held.repeated > held.older:
-        yield "I2", f"{held.repeated} times the same claim again"
+def log_findings(claim: HighestClaim) -> Iterator[tuple[Literal["I2", "I4"], str]]:
+    """What is wrong in the sequence of records of one key."""
+    if claim.last_order < claim.order:
+        yield "I4", f"is not the highest claim of its key; that one is at offset {claim.offset}"
+    # The merger writes its stored claim again above an older one; without an older one it repeats nothing.
+    if claim.repeated > claim.older:
+        yield "I2", f"{claim.repeated} times the same claim again"
 
 
 class MapperFacts(NamedTuple):
-    """What a claim is judged with. `parked`: (raw topic, source key, mapping) → newest position that could not be
-    mapped; `dead`: places of the mapper's dead letters; `raw_ends`: how far raw was read."""
+    """Facts to judge claims by. `versions`: by (source, stream, mapping). `parked`: by (raw topic, source key, mapping)
+    the newest position that cannot be mapped. `dead`: places of the original records of the mapper's dead letters.
+    `raw_ends`: the ends up to which raw was read."""
 
     versions: Mapping[tuple[str, str, str], int]
     parked: Mapping[tuple[str, str, str], Position]
@@ -105,7 +106,7 @@ class MapperFacts(NamedTuple):
 
 
 def judge(claim: Contribution, expected: ExpectedClaim | None, facts: MapperFacts) -> ClaimVerdict:
-    """Whether the highest claim of a key is what the raw records up to their ends say."""
+    """Whether the highest claim of a key is what the raw records say. `expected`: None if they make no claim."""
     version = facts.versions.get((claim.source, claim.stream, claim.mapping))
     if version is None:
         return OK if claim.retracted else ClaimVerdict("retired")
@@ -116,28 +117,28 @@ def judge(claim: Contribution, expected: ExpectedClaim | None, facts: MapperFact
     if expected is None:
         return _unexpected(claim, version, facts)
     if claim.position != expected.position:
-        return _elsewhere(claim, expected, facts)
+        return _other_position(claim, expected, facts)
     if claim.mapping_version < version:
         return ClaimVerdict("older-version")
     if claim.retracted:
         return ClaimVerdict(
-            "finding", f"is retracted, and its raw record {_place(expected.raw)} is the newest of its key"
+            "finding", f"is retracted, and its raw record {expected.raw.place} is the newest of its key"
         )
     if said(claim.fields, claim.effective_at) != expected.says:
-        return ClaimVerdict("finding", f"is not what raw record {_place(expected.raw)} maps to")
+        return ClaimVerdict("finding", f"is not what raw record {expected.raw.place} maps to")
     if claim.raw == expected.raw and claim.observed_at != expected.observed_at:
-        return ClaimVerdict("finding", f"was observed at another time than its raw record {_place(expected.raw)} says")
+        return ClaimVerdict("finding", f"was observed at another time than its raw record {expected.raw.place} says")
     return OK
 
 
 def missing(expected: ExpectedClaim, facts: MapperFacts, processed_version: int | None) -> ClaimVerdict:
-    """What is to be said of a claim that must stand and does not. `processed_version`: of the mapping, when the raw
-    record was last read, None if the ledger does not know."""
+    """Judge an expected claim that does not exist. `processed_version`: the mapping's version when the raw record was
+    last read, None if the ledger does not say."""
     if expected.raw in facts.dead:
         return ClaimVerdict("parked")
     if processed_version is not None and processed_version < expected.version:
         return ClaimVerdict("older-version")
-    return ClaimVerdict("finding", f"no contribution was made from raw record {_place(expected.raw)}")
+    return ClaimVerdict("finding", f"no contribution exists for raw record {expected.raw.place}")
 
 
 def _unexpected(claim: Contribution, version: int, facts: MapperFacts) -> ClaimVerdict:
@@ -149,10 +150,10 @@ def _unexpected(claim: Contribution, version: int, facts: MapperFacts) -> ClaimV
         parked = facts.parked.get((claim.raw.topic, claim.source_key, mapping))
         if parked is not None and claim.position <= parked:
             return ClaimVerdict("parked")
-    return ClaimVerdict("finding", "stands, and no source record makes it any more: deleted, moved or filtered")
+    return ClaimVerdict("finding", "exists, but no source record claims it any more: deleted, moved or filtered")
 
 
-def _elsewhere(claim: Contribution, expected: ExpectedClaim, facts: MapperFacts) -> ClaimVerdict:
+def _other_position(claim: Contribution, expected: ExpectedClaim, facts: MapperFacts) -> ClaimVerdict:
     if claim.position > expected.position:
         return ClaimVerdict(
             "finding", f"has position {claim.position}, and the newest raw record has {expected.position}"
@@ -160,9 +161,5 @@ def _elsewhere(claim: Contribution, expected: ExpectedClaim, facts: MapperFacts)
     if expected.raw in facts.dead:
         return ClaimVerdict("parked")
     return ClaimVerdict(
-        "finding", f"has position {claim.position}; raw record {_place(expected.raw)} is newer ({expected.position})"
+        "finding", f"has position {claim.position}; raw record {expected.raw.place} is newer ({expected.position})"
     )
-
-
-def _place(raw: RawRef) -> str:
-    return f"{raw.topic}/{raw.partition}@{raw.offset}"

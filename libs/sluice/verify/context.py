@@ -1,9 +1,9 @@
-"""What a verification looks at: the pipeline as its author wrote it, clients, and where findings go."""
+"""What every step of a verification works with: the pipeline as its author wrote it, clients, and the findings."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from confluent_kafka.admin import AdminClient
@@ -13,20 +13,22 @@ from sluice.golden.connection import Connection
 from sluice.golden.rows import connect_to_read
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.log import Partition
-from sluice.kafka.topics import Topics, require_partitions
+from sluice.kafka.topics import require_partitions
 from sluice.lag import StageInputs, stage_inputs
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities, load_mappings
+from sluice.provenance import RawRef
 from sluice.schemas import Registry, make_decoder
 from sluice.schemas.decoder import Decode
 from sluice.settings.stage import StageSettings
+from sluice.stage.dead_letters import origin_of
 from sluice.verify.candidates import Candidate
-from sluice.verify.reading import DeadLetterOrigins
+from sluice.verify.reading import records
 from sluice.verify.report import Report
 
 
 class OpenSink(NamedTuple):
-    """A sink that has begun, and a connection to it."""
+    """A sink that has started, and a connection to it."""
 
     name: str
     group: str
@@ -34,9 +36,16 @@ class OpenSink(NamedTuple):
     connection: Connection
 
 
+class DeadLetterOrigins(NamedTuple):
+    """The places of the original records of a stage's dead letters. `expired`: retention may have deleted some."""
+
+    places: set[RawRef]
+    expired: bool
+
+
 @dataclass(frozen=True)
 class VerifyContext:
-    """`stages`: mapper, merger, then every sink. `report` and `candidates` are added to by every step."""
+    """`stages`: mapper, merger, then every sink. Every step adds to `report` and `candidates`."""
 
     pipeline: Pipeline
     contracts: dict[str, EntityContract]
@@ -46,33 +55,34 @@ class VerifyContext:
     admin: AdminClient
     reader: LogReader
     decode: Decode
-    report: Report
-    candidates: list[Candidate]
+    report: Report = field(default_factory=Report)
+    candidates: list[Candidate] = field(default_factory=list)
 
     @classmethod
     def of(cls, pipeline: Pipeline, settings: StageSettings, opened: ExitStack) -> VerifyContext:
         """Load what the author wrote, connect, and pin the topics. Raises SettingsError, EnvironmentFault."""
         contracts, mappings = load_entities(pipeline), load_mappings(pipeline)
         stages = stage_inputs(pipeline, mappings, contracts)
-        admin = clients.admin(settings.kafka)
-        pinned = Topics(admin).pinned([topic for stage in stages for topic in stage.topics])
+        reader = opened.enter_context(LogReader(settings.kafka))
+        pinned = reader.pinned([topic for stage in stages for topic in stage.topics])
         require_partitions(pinned, pipeline.partitions)
         registry = Registry(settings.registry.url, settings.state_dir / "schemas")
         opened.callback(registry.close)
-        reader = opened.enter_context(LogReader(settings.kafka))
-        decode = make_decoder(registry.by_id)
-        return cls(pipeline, contracts, mappings, stages, settings.kafka, admin, reader, decode, Report(), [])
+        admin, decode = clients.admin(settings.kafka), make_decoder(registry.by_id)
+        return cls(pipeline, contracts, mappings, stages, settings.kafka, admin, reader, decode)
 
-    def partitions_of(self, stage: StageInputs) -> list[Partition]:
-        """Every input partition of a stage."""
-        return [(topic, partition) for topic in stage.topics for partition in range(self.pipeline.partitions)]
+    def partitions_of(self, topics: tuple[str, ...]) -> list[Partition]:
+        """Every partition of `topics`."""
+        return [(topic, partition) for topic in topics for partition in range(self.pipeline.partitions)]
 
     def open_sink(self, stage: StageInputs, opened: ExitStack) -> OpenSink:
-        """Connect to a sink, for reading. Raises EnvironmentFault."""
+        """Connect to a sink, to read it. Raises EnvironmentFault."""
         declared = self.pipeline.sinks[stage.sink]
         connection = opened.enter_context(connect_to_read(declared.postgres.reveal(), f"sink {stage.sink}"))
         return OpenSink(stage.sink, stage.group, declared.schema_, connection)
 
     def dead_letters(self, stage: str) -> DeadLetterOrigins:
-        """Where the dead letters of a stage come from."""
-        return DeadLetterOrigins(self.reader, self.pipeline.names, stage, self.pipeline.partitions)
+        """Read all dead letters of a stage."""
+        spans = self.reader.spans(self.partitions_of((self.pipeline.names.dlq(stage),)))
+        places = {place for one in records(self.reader, spans) if (place := origin_of(one)) is not None}
+        return DeadLetterOrigins(places, expired=any(start for start, _ in spans.values()))

@@ -1,4 +1,4 @@
-"""Some partitions of one entity read side by side: contributions and the canonical records made from them."""
+"""A round of one entity: some partitions of its contributions and of its canonical records, read together."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import orjson
 
 from sluice.entities import EntityContract
 from sluice.headers import CONTENT_HEADER, REVISION_HEADER
-from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
-from sluice.kafka.record import Record
-from sluice.verify.canonical_log import CanonicalLog, NewestCanonical
+from sluice.kafka.record import Record, number_in
+from sluice.verify.canonical_log import NewestCanonical, repetition
 from sluice.verify.claims import ContributionLog
+from sluice.verify.context import VerifyContext
 from sluice.verify.reading import Spans, records
-from sluice.verify.report import Report, place
 from sluice.verify.visible import VisibleOffsets
 
 
@@ -26,11 +25,10 @@ class EntityTopics(NamedTuple):
     contract: EntityContract
     contributions: str
     canonical: str
-    partitions: int
 
 
 class ProcessedOffsets(NamedTuple):
-    """How far the merger (contributions), and each sink (canonical) by its name, may be judged."""
+    """The offsets up to which the merger (contributions), and each sink by its name (canonical), may be judged."""
 
     merger: Mapping[Partition, int]
     sinks: Mapping[str, Mapping[Partition, int]]
@@ -38,60 +36,65 @@ class ProcessedOffsets(NamedTuple):
 
 @dataclass(slots=True)
 class EntityRound:
-    """What is in memory of a round. `unmerged`: ids with contributions that the merger has not done; `unstored`: by
-    sink, ids with canonical records that it has not done."""
+    """What a round keeps in memory. `canonical`: the newest record by partition and id. `unmerged`: ids with
+    contributions that the merger has not processed. `unstored`: by sink, ids with canonical records that it has not."""
 
     contributions: ContributionLog = field(default_factory=ContributionLog)
-    goldens: CanonicalLog = field(default_factory=CanonicalLog)
+    canonical: dict[Partition, dict[str, NewestCanonical]] = field(default_factory=dict)
     unmerged: set[str] = field(default_factory=set)
     unstored: dict[str, set[str]] = field(default_factory=dict)
 
 
 class RoundReader:
-    """Reads rounds of one entity, reports what is wrong among the records of one canonical id (I2)."""
+    """Reads rounds of one entity, and reports what is wrong in the sequence of canonical records of one id (I2)."""
 
-    def __init__(self, topics: EntityTopics, done: ProcessedOffsets, visible: VisibleOffsets, report: Report) -> None:
+    def __init__(
+        self, context: VerifyContext, topics: EntityTopics, processed: ProcessedOffsets, visible: VisibleOffsets
+    ) -> None:
+        self._context = context
+        self._report = context.report
         self._topics = topics
-        self._done = done
+        self._processed = processed
         self._visible = visible
-        self._report = report
 
-    def read(self, reader: LogReader, spans: Spans) -> EntityRound:
-        made = EntityRound(unstored={sink: set() for sink in self._done.sinks})
-        for record in records(reader, spans):
+    def read(self, spans: Spans) -> EntityRound:
+        """Blocks until every span is read."""
+        found = EntityRound(unstored={sink: set() for sink in self._processed.sinks})
+        for record in records(self._context.reader, spans):
             self._visible.add(record.at, record.offset)
             if record.topic == self._topics.contributions:
-                self._contribution(record, made)
+                self._contribution(record, found)
             else:
-                self._golden(record, made)
-        return made
+                self._canonical(record, found)
+        return found
 
-    def _contribution(self, record: Record, made: EntityRound) -> None:
+    def _contribution(self, record: Record, found: EntityRound) -> None:
         self._report.checked["contributions"] += 1
-        claim = made.contributions.add(record.at, record.offset, record.key, record.value)
-        if record.offset >= self._done.merger[record.at]:
-            made.unmerged.add(claim.entity_id if claim else entity_of(record.key))
+        claim = found.contributions.add(record.at, record.offset, record.key, record.value)
+        if record.offset >= self._processed.merger[record.at]:
+            found.unmerged.add(claim.entity_id if claim else entity_of(record.key))
 
-    def _golden(self, record: Record, made: EntityRound) -> None:
+    def _canonical(self, record: Record, found: EntityRound) -> None:
         self._report.checked["canonical records"] += 1
-        entity_id = (record.key or b"").decode(errors="replace")
-        content, revision = record.headers.get(CONTENT_HEADER), record.headers.get(REVISION_HEADER, b"")
-        golden = NewestCanonical(
+        entity_id, content = (record.key or b"").decode(errors="replace"), record.headers.get(CONTENT_HEADER)
+        newest = NewestCanonical(
             record.offset,
             record.value,
             content.decode(errors="replace") if content else None,
-            int(revision) if revision.isdigit() else None,
+            number_in(record.headers.get(REVISION_HEADER)),
         )
-        wrong = made.goldens.add(record.at, entity_id, golden)
-        if wrong:
-            self._report.found("I2", place(*record[:3]), entity_id, wrong)
-        for sink, done in self._done.sinks.items():
-            if record.offset >= done[record.at]:
-                made.unstored[sink].add(entity_id)
+        by_id = found.canonical.setdefault(record.at, {})
+        before = by_id.get(entity_id)
+        by_id[entity_id] = newest
+        if before is not None and (wrong := repetition(before, newest)):
+            self._report.found("I2", record.place, entity_id, wrong)
+        for sink, processed in self._processed.sinks.items():
+            if record.offset >= processed[record.at]:
+                found.unstored[sink].add(entity_id)
 
 
 def entity_of(key: bytes | None) -> str:
-    """The entity id in a contribution's key; a NUL for what is none."""
+    """The entity id in a contribution's key; a NUL for a key of another form."""
     try:
         return str(orjson.loads(key or b"")[0])
     except (ValueError, LookupError, TypeError):

@@ -1,7 +1,7 @@
-"""What contributions must stand, computed from raw records alone: an account of the mapper that shares no code with
-it but the reading of a record and the author's mapping.
+"""Which contributions must exist, computed from raw records alone. No code is shared with the mapper but the decoding
+of a record and the author's mapping.
 
-Raw records of one stream go in, in log order, partition by partition; out come the claims of each key's newest state.
+In: raw records of one stream, in log order, partition by partition. Out: the claims of each key's newest state.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sluice.raw.source_record import LeftOut, Op, SourceRecord
 
 
 class ExpectedClaim(NamedTuple):
-    """A claim that must stand: what it says, its place in the order of claims, the raw record that makes it."""
+    """A claim that must exist: a digest of what it says, its position and version, and its raw record."""
 
     says: bytes
     position: Position
@@ -37,16 +37,16 @@ class ExpectedClaim(NamedTuple):
 
 
 def said(fields: AnyMapping[str, Any], effective_at: int | None) -> bytes:
-    """16 bytes by which what two claims say is compared. Not the stored content hash, which takes ten times as long."""
+    """A digest of 16 bytes, to compare what two claims say. The stored content hash takes ten times as long."""
     try:
         text = orjson.dumps([fields, effective_at], option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # an integer beyond 64 bits: a float up to 10^21 is written with all of its digits
+    except TypeError:  # an integer of more than 64 bits: a float up to 10^21 is written with all of its digits
         text = canonical_bytes([dict(fields), effective_at])
     return hashlib.blake2b(text, digest_size=16).digest()
 
 
 def as_read(fields: AnyMapping[str, Any]) -> AnyMapping[str, Any]:
-    """Encoded fields as they are read back from a contribution: canonical JSON writes 1.0 as 1, which is an integer."""
+    """Encoded fields as a contribution returns them: canonical JSON writes 1.0 as 1, which is read as an integer."""
     if not any(type(value) is float or type(value) is list for value in fields.values()):
         return fields
     return {name: _value_as_read(value) for name, value in fields.items()}
@@ -59,7 +59,7 @@ def _value_as_read(value: Any) -> Any:
 
 
 class ExpectedDeadLetter(NamedTuple):
-    """The newest state of a key that no mapping can take: it must lie among the dead letters."""
+    """The newest state of a key that cannot be mapped: it must be a dead letter."""
 
     position: Position
     raw: RawRef
@@ -73,7 +73,7 @@ class _Applied:
 
 @dataclass(slots=True)
 class _Key:
-    """One source key. `columns`: column → (value, position), kept only where a column may arrive unchanged."""
+    """One source key. `columns`: (value, position) by column, kept only if a change may leave columns out."""
 
     seen: Position = LOWEST
     deleted: Position = LOWEST
@@ -83,9 +83,9 @@ class _Key:
 
 
 class StreamHistory:
-    """Follows one partition of one stream. `mappings` are those of the stream.
+    """The states of the keys of one partition of one stream. `mappings`: those of the stream.
 
-    `fills`: some record of the partition leaves columns out, so every key's columns are kept.
+    `fills`: keep the columns of every key, because some record of the partition leaves columns out.
     """
 
     def __init__(self, stream: SourceStream, mappings: Sequence[Mapping], fills: bool = False) -> None:
@@ -97,7 +97,7 @@ class StreamHistory:
         self._unplaced: list[ExpectedDeadLetter] = []
 
     def add(self, record: Record) -> str:
-        """Take the next record in the log; returns its source key, empty for a marker or a record without one."""
+        """Take the next record of the log. Returns its source key; empty for a marker or a record without a key."""
         raw = RawRef(*record[:3])
         try:
             position = source_record.position_of(record)
@@ -114,13 +114,13 @@ class StreamHistory:
         return source_key
 
     def claims(self) -> Iterator[tuple[bytes, ExpectedClaim]]:
-        """Contribution key and claim of everything that must stand."""
+        """Contribution key and claim of everything that must exist."""
         for key in self._keys.values():
             for applied in key.applied.values():
                 yield from applied.claims
 
     def parked(self) -> Iterator[tuple[str, str, ExpectedDeadLetter]]:
-        """(source key, mapping, record) whose newest state must be a dead letter; mapping "" for all of them."""
+        """(source key, mapping, record) whose newest state must be a dead letter; the mapping is "" for all of them."""
         yield from (("", "", parked) for parked in self._unplaced)
         for source_key, key in self._keys.items():
             for mapping, parked in key.parked.items():
@@ -175,7 +175,7 @@ class StreamHistory:
                 applied.position, applied.claims = position, []
 
     def _whole_row(self, key: _Key, change: SourceRecord, newest: bool) -> dict[str, Any] | None:
-        """The row with its unchanged columns; None where one of them was never seen."""
+        """The row with its unchanged columns; None if one of them is in no earlier record."""
         if not self._fills:
             return change.row
         whole, complete = {}, True
@@ -199,16 +199,16 @@ class StreamHistory:
         if applied is not None and change.position <= applied.position:
             return
         try:
-            made = mapping.apply(change.row)
+            mapped = mapping.apply(change.row)
         except DeadRecord:
             key.parked[mapping.name] = ExpectedDeadLetter(change.position, raw)
             return
         claims = []
-        for claim in made:
+        for claim in mapped:
             name = contribution_key(
                 claim.entity_id, self._stream.source, self._stream.stream, change.key, mapping.name, claim.output
             )
-            # orjson's bytes keep the kilobytes they were written into; a copy is as long as the key.
+            # orjson returns bytes that occupy the kilobytes of its buffer; a copy is as long as the key.
             name = bytes(memoryview(name))
             says = said(as_read(claim.fields), claim.effective_at)
             claims.append((name, ExpectedClaim(says, change.position, mapping.version, raw, change.observed_at)))

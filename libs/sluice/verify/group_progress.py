@@ -1,4 +1,4 @@
-"""How far a group has come up to the ends that were taken, waiting for it within a deadline."""
+"""How far a group has processed its input, waited for within a deadline."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from sluice.kafka.log import Partition
 from sluice.lag import backlogs, committed_offsets
 from sluice.verify.report import NotDone
 
-LOOK_EVERY_S = 0.25
-# Fewer offsets than these may be markers only: worth reading.
+CHECK_EVERY_S = 0.25
+# Fewer offsets than these may be markers only, so they are read.
 COUNTED_OFFSETS_MAX = 1_000
 
 
 def wait_for_group(
     kafka: KafkaSettings, reader: LogReader, group: str, ends: Mapping[Partition, int], give_up_at: float
 ) -> tuple[dict[Partition, int], list[NotDone]]:
-    """Wait until `group` has done every visible record below `ends`, or `give_up_at` (monotonic seconds) is past.
+    """Wait until `group` has processed every visible record below `ends`, or until `give_up_at` (monotonic seconds).
 
-    Returns how far each partition may be judged (its end, or where the group stands), and what was not done.
+    Returns the offset up to which each partition may be judged (its end, or the group's offset), and what is left.
     """
     begins = reader.beginnings(list(ends))
     while True:
         committed = committed_offsets(kafka, group, ends)
-        stands = {at: committed.get(at, begins[at]) for at in ends}
-        left = {at: (max(stands[at], begins[at]), end) for at, end in ends.items() if stands[at] < end}
-        small = {at: span for at, span in left.items() if span[1] - span[0] <= COUNTED_OFFSETS_MAX}
-        counted = backlogs(reader, small)
+        reached = {at: max(committed.get(at, 0), begins[at]) for at in ends}
+        left = {at: (reached[at], end) for at, end in ends.items() if reached[at] < end}
+        counted = backlogs(
+            reader, {at: (start, end) for at, (start, end) in left.items() if end - start <= COUNTED_OFFSETS_MAX}
+        )
         left = {at: span for at, span in left.items() if at not in counted or counted[at].records}
         if not left or time.monotonic() >= give_up_at:
-            done = {at: stands[at] if at in left else end for at, end in ends.items()}
+            done = {at: reached[at] if at in left else end for at, end in ends.items()}
             return done, [NotDone(group, *at, *span) for at, span in left.items()]
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(CHECK_EVERY_S)

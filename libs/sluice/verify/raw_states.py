@@ -1,6 +1,6 @@
-"""What the raw records of a stream amount to, key by key: the newest state by position, and what stands twice.
+"""The state of each key in the raw records of a stream: the newest by position, and records that repeat a position.
 
-Not the mapper's account (`expected`): nothing is mapped, and a log of any length is folded in bounded memory.
+Unlike in `expected` nothing is mapped, and a log of any length is folded in bounded memory.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ HIGHEST = Position(PART_MAX, PART_MAX, PART_MAX)
 
 
 class EntryKind(IntEnum):
-    """`TOMBSTONE` is a null. `OPAQUE` tells that its key has a state, and not which. `UNREADABLE` tells nothing: the
-    mapper parks it, and what stood before stays."""
+    """`TOMBSTONE`: a null. `OPAQUE`: its key has a state, but the record does not say which. `UNREADABLE`: the mapper
+    parks it, and the state before it stays."""
 
     ROW = 0
     DELETE = 1
@@ -39,7 +39,7 @@ class EntryKind(IntEnum):
 
 
 class Entry(NamedTuple):
-    """One raw record. `shown`: the snapshot that it is compared with shows it; `content`: a hash of what it says."""
+    """One raw record. `shown`: whether the snapshot of the source shows it; `content`: a hash of what it says."""
 
     position: Position
     partition: int
@@ -61,10 +61,11 @@ class Entry(NamedTuple):
 
 
 class SourceSnapshot(NamedTuple):
-    """What a snapshot of the source shows of changes of `epoch`: those whose transaction it sees, by
+    """Which changes of `epoch` a snapshot of the source shows: those whose transaction is visible in
     `pg_current_snapshot()`. `upper_lsn` was read after the snapshot was taken.
 
-    No LSN can tell it alone: a transaction is in the log before it is seen. Its number alone can neither: it wraps.
+    An LSN alone cannot decide this: a transaction is in the log before it is visible. Its number alone cannot either:
+    it wraps around.
     """
 
     epoch: int
@@ -73,12 +74,12 @@ class SourceSnapshot(NamedTuple):
     in_progress: frozenset[int]
 
     def sees(self, position: Position, xid: int | None) -> bool:
-        """`xid` as an event tells it (32 bits), None for rows of a snapshot and for tombstones."""
+        """`xid`: the transaction number of an event (32 bits), None for rows of a snapshot and for tombstones."""
         if position.epoch != self.epoch:
             return position.epoch < self.epoch
         if position.major >= self.upper_lsn:
             return False
-        # 64 GB of log hold fewer than half of all 32-bit numbers: below, what a number means is certain.
+        # 64 GB of log have fewer than half of all 32-bit numbers; within them a number is unambiguous.
         if xid is None or self.upper_lsn - position.major >= 2**36:
             return True
         distance = (xid - self.xmax) & 0xFFFFFFFF
@@ -87,8 +88,8 @@ class SourceSnapshot(NamedTuple):
 
 
 class NewestState(NamedTuple):
-    """Where a key stands at the snapshot. `entry` None: nowhere. `moves`: records of it that the snapshot does not
-    show are in the log. `beyond`: one that its source cannot have written."""
+    """The state of a key at the snapshot. `entry` None: the key does not exist. `moves`: the log has records of it that
+    the snapshot does not show. `beyond`: a record that the source cannot have written."""
 
     entry: Entry | None
     moves: bool
@@ -99,7 +100,7 @@ class NewestState(NamedTuple):
         return self.entry is not None and self.entry.kind in (EntryKind.ROW, EntryKind.OPAQUE)
 
 
-NOWHERE = NewestState(None, moves=False)
+NO_STATE = NewestState(None, moves=False)
 
 
 class Doubled(NamedTuple):
@@ -113,41 +114,42 @@ class Doubled(NamedTuple):
 
 @dataclass
 class RawLog:
-    """The records of one raw topic, spilled. `envelopes`: of change events. `shown` None: only what stands twice is of
-    interest. `reach`: how far the source's log went when all was read."""
+    """The records of one raw topic, spilled. `envelopes`: whether they are change events. `snapshot`: None if only
+    repeated positions matter. `reach`: the end of the source's log after everything was read."""
 
     topic: str
     envelopes: bool
     spill: Spill
     columns: Columns = field(default_factory=Columns)
-    shown: SourceSnapshot | None = None
+    snapshot: SourceSnapshot | None = None
     reach: Position = HIGHEST
     sweeps: dict[int, Position] = field(default_factory=dict)
 
     def add(self, record: Record) -> None:
         position = _position(record)
         if source_record.is_sweep(record):
-            if position and (self.shown is None or self.shown.sees(position, None)):
+            if position and (self.snapshot is None or self.snapshot.sees(position, None)):
                 self.sweeps[record.partition] = max(position, self.sweeps.get(record.partition, LOWEST))
             return
         try:
             key = source_record.source_key(record)
         except DeadRecord:
-            return  # parked by the mapper, and looked for among its dead letters
+            return  # the mapper parks it, and its dead letter is checked elsewhere
         self.spill.add(key.encode(), self._entry(record, position).packed())
 
     def _entry(self, record: Record, position: Position | None) -> Entry:
-        kind, content, codes, xid = self._said(record)
-        shown = position is None or self.shown is None or self.shown.sees(position, xid)
+        kind, content, codes, xid = self._content(record)
+        shown = position is None or self.snapshot is None or self.snapshot.sees(position, xid)
         return Entry(position or LOWEST, record.partition, record.offset, kind, shown, content, codes)
 
-    def _said(self, record: Record) -> tuple[EntryKind, int, array[int], int | None]:
-        """EntryKind, content, columns and transaction of a record."""
+    def _content(self, record: Record) -> tuple[EntryKind, int, array[int], int | None]:
+        """Kind, hash, column codes and transaction number of a record."""
         nothing = array("q")
         if record.value is None:
             return EntryKind.TOMBSTONE, 0, nothing, None
         if not self.envelopes or TRUNCATED_HEADER in record.headers:
-            return EntryKind.OPAQUE, hash(record.value), nothing, None  # the latter stands for one that no topic takes
+            # A truncated record replaces one that is too large for a topic.
+            return EntryKind.OPAQUE, hash(record.value), nothing, None
         try:
             envelope = orjson.loads(record.value)
             envelope = envelope["payload"] if envelope.keys() == {"schema", "payload"} else envelope
@@ -156,14 +158,14 @@ class RawLog:
                 return EntryKind.DELETE, 0, nothing, xid
             after = envelope["after"]
             codes = self.columns.codes(after, left_out(record))
-            # Without the times of our clock, and without the places of columns that were met later.
+            # Without the times of our clock, and without columns that were read later.
             content = hash((envelope["op"], codes.tobytes().rstrip(b"\0")))
             return EntryKind.ROW, content, codes, xid
         except (ValueError, LookupError, TypeError, AttributeError):
             return EntryKind.UNREADABLE, hash(record.value), nothing, None
 
     def buckets(self, doubled: Callable[[Doubled], None]) -> Iterator[dict[str, NewestState]]:
-        """Where every key stands, by bucket; what stands twice is told to `doubled`."""
+        """The state of every key, by bucket. Calls `doubled` for each record that repeats a position."""
         for bucket in range(BUCKETS):
             entries: dict[str, list[Entry]] = {}
             for key_bytes, packed in self.spill.take(bucket):
@@ -175,9 +177,9 @@ class RawLog:
 
     def _doubled(self, key: str, entries: Iterable[Entry]) -> Iterator[Doubled]:
         # A delete and its tombstone share a position; nothing else does.
-        met: dict[tuple[Position, bool], Entry] = {}
+        found: dict[tuple[Position, bool], Entry] = {}
         for one in entries:
-            before = met.setdefault((one.position, one.kind is EntryKind.TOMBSTONE), one)
+            before = found.setdefault((one.position, one.kind is EntryKind.TOMBSTONE), one)
             if before is not one and one.position != LOWEST:
                 first, second = (RawRef(self.topic, e.partition, e.offset) for e in (before, one))
                 yield Doubled(key, first, second, before.content == one.content)
@@ -185,36 +187,36 @@ class RawLog:
 
 def newest(entries: Iterable[Entry], sweeps: Mapping[int, Position], reach: Position = HIGHEST) -> NewestState:
     """The newest state of one key by position, of its entries in log order, with sweeps applied."""
-    stands: Entry | None = None
-    unseen: Position | None = None
+    current: Entry | None = None
+    hidden: Position | None = None
     beyond: Entry | None = None
     for one in entries:
         if one.position > reach:
             beyond = one
-        elif not one.shown or (one.kind is EntryKind.TOMBSTONE and one.position == unseen):
-            unseen = one.position
+        elif not one.shown or (one.kind is EntryKind.TOMBSTONE and one.position == hidden):
+            hidden = one.position
         elif one.position == LOWEST:
-            # Compaction takes all that stands before a null, also before one that nobody can place.
-            if one.kind is EntryKind.TOMBSTONE and stands is not None:
-                stands = one._replace(position=stands.position)
-        elif stands is None:
-            stands = one if one.kind is not EntryKind.UNREADABLE else None
-        elif one.position >= stands.position:
-            stands = _after(stands, one)
-    if stands is not None and stands.position < sweeps.get(stands.partition, LOWEST):
-        stands = None
-    return NewestState(stands, unseen is not None, beyond)
+            # Compaction removes every record before a null, even before a null without a position.
+            if one.kind is EntryKind.TOMBSTONE and current is not None:
+                current = one._replace(position=current.position)
+        elif current is None:
+            current = one if one.kind is not EntryKind.UNREADABLE else None
+        elif one.position >= current.position:
+            current = _after(current, one)
+    if current is not None and current.position < sweeps.get(current.partition, LOWEST):
+        current = None
+    return NewestState(current, hidden is not None, beyond)
 
 
 def _after(before: Entry, one: Entry) -> Entry:
     if one.kind is EntryKind.UNREADABLE:
-        gone = before.kind in (EntryKind.DELETE, EntryKind.TOMBSTONE)
-        return one._replace(kind=before.kind if gone else EntryKind.OPAQUE)
+        deleted = before.kind in (EntryKind.DELETE, EntryKind.TOMBSTONE)
+        return one._replace(kind=before.kind if deleted else EntryKind.OPAQUE)
     return one._replace(codes=filled(one.codes, before.codes))
 
 
 def left_out(record: Record) -> dict[str, int]:
-    """The columns whose values a change does not say. Raises ValueError for headers that name none."""
+    """The columns that a change left out. Raises ValueError for headers in another form."""
     named = {}
     for header, code in ((UNCHANGED_HEADER, LEFT_OUT), (UNKNOWN_HEADER, UNKNOWN)):
         if header in record.headers:

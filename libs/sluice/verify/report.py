@@ -1,4 +1,4 @@
-"""What a verification found: findings by check, what is merely not done yet, what was looked at, and what was not."""
+"""The result of a verification: findings by check, what is not done yet, what was looked at, and what was not."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ FIRST_MAX = 10
 KEY_CHARS_MAX = 200
 
 Check = Literal["I2", "I4", "I5", "I6", "source-raw", "raw-contributions", "contributions-canonical", "canonical-table"]
-# What holds when a check finds nothing. I2 to I6 keep the numbers that the architecture gives the invariants.
+# What is true if a check finds nothing. I2 to I6 are the numbers of the invariants in docs/architecture.md.
 CHECKS: dict[Check, str] = {
-    "source-raw": "every row of a followed table stands in raw as the table has it, and no other",
+    "source-raw": "raw has every row of a followed table as the table has it, and no other row",
     "raw-contributions": "every newest source record is mapped, or parked as a dead letter",
     "contributions-canonical": "every golden record is the merge of its contributions",
     "canonical-table": "every row is its golden record",
-    "I2": "once: a record's newest version took effect once, an older one at most once",
-    "I4": "never back: what stands last under a key is the newest claim to it",
-    "I5": "nothing unaccounted: the ledger has no gap, and its outcomes sum to what was read",
-    "I6": "provenance: every row leads to the raw records it was made of",
+    "I2": "once: the newest version of a record took effect once, an older one at most once",
+    "I4": "never back: the last record of a key is its newest claim",
+    "I5": "complete: the ledger has no gap, and its outcomes sum to the records that were read",
+    "I6": "provenance: every row names the raw records that it was made from",
 }
 
 Verdict = Literal["verified", "nothing wrong in what was looked at", "findings"]
 
 
 class Finding(NamedTuple):
-    """One offender. `where`: topic/partition@offset, or table. `key` names the record; `what` never quotes it."""
+    """Something wrong. `where`: topic/partition@offset, or table. `key`: the record's; `what` never quotes it."""
 
     where: str
     key: str
@@ -37,7 +37,7 @@ class Finding(NamedTuple):
 
 
 class NotDone(NamedTuple):
-    """Records that a group had not taken when the waiting ended: no violation, and nothing is said about them."""
+    """Records that a group had not processed at the end of the wait. They are not judged."""
 
     group: str
     topic: str
@@ -47,10 +47,10 @@ class NotDone(NamedTuple):
 
 
 class NotLookedAt(NamedTuple):
-    """Something that nothing is said about, because it could not be judged.
+    """Something that was not judged, with the reason.
 
-    `kind`: "unable" where that is a fault or a want of time; "left out" at the caller's wish; "by design" where
-    nothing ever looks at it, such as an API, which shows no two pages at one moment.
+    `kind`: "unable" because of a fault or a lack of time; "left out" because the caller wants it; "by design" if it is
+    never compared, such as an API, which shows no two pages at one moment.
     """
 
     what: str
@@ -64,9 +64,9 @@ class NotLookedAt(NamedTuple):
 
 @dataclass
 class Report:
-    """`counts` of findings by check, the `first` of each, `pending`, what was `checked` and what `not_looked_at`.
+    """`counts` of findings by check, the `first` of each, `pending`, numbers of what was `checked`, `not_looked_at`.
 
-    `doubled` counts raw records that stand twice with one content: positions make them harmless.
+    `doubled`: the number of raw records that repeat position and content of another; they change nothing.
     """
 
     counts: Counter[Check] = field(default_factory=Counter)
@@ -80,17 +80,17 @@ class Report:
 
     @property
     def clean(self) -> bool:
-        """No violation was found; something may still be on its way, or was not looked at."""
+        """Nothing wrong was found; something may be pending, or was not looked at."""
         return not self.counts
 
     @property
     def passed(self) -> bool:
-        """No violation, and everything was looked at but what never is, or was left out at the caller's wish."""
+        """Clean, and everything was looked at but what never is, and what the caller left out."""
         return self.clean and not self.pending and not any(one.kind == "unable" for one in self.not_looked_at)
 
     @property
     def verified(self) -> bool:
-        """No violation, and everything up to the ends taken at the start was looked at, but what never is."""
+        """Clean, and everything up to the ends noted at the start was looked at, but what never is."""
         return self.passed and not any(one.kind == "left out" for one in self.not_looked_at)
 
     @property
@@ -100,14 +100,14 @@ class Report:
         return "verified" if self.verified else "nothing wrong in what was looked at"
 
     def found(self, check: Check, where: str, key: str, what: str) -> None:
-        """Note an offender; the first ten of a check are kept."""
+        """Add a finding; the first ten of a check are kept."""
         self.counts[check] += 1
         kept = self.first.setdefault(check, [])
         if len(kept) < FIRST_MAX:
             kept.append(Finding(where, key[:KEY_CHARS_MAX], what))
 
     def found_doubled(self, where: str, key: str, what: str) -> None:
-        """Note a raw record that repeats another one."""
+        """Add a raw record that repeats another one."""
         self.doubled += 1
         if len(self.first_doubled) < FIRST_MAX:
             self.first_doubled.append(Finding(where, key[:KEY_CHARS_MAX], what))
@@ -131,37 +131,36 @@ class Report:
 
     def lines(self) -> list[str]:
         """The report for people."""
-        told = []
+        lines = []
         for check, means in CHECKS.items():
             count = self.counts[check]
             verdict, times = ("FAIL", f": {count:,} times not") if count else ("ok  ", "")
-            told.append(f"{verdict}  {check:<24}{means}{times}")
-            told += [f"      {one}" for one in self.first.get(check, ())]
-        told += [
-            f"not done yet: {one.group} stands at {one.topic}/{one.partition}@{one.committed}, the end is {one.end}"
+            lines.append(f"{verdict}  {check:<24}{means}{times}")
+            lines += [f"      {one}" for one in self.first.get(check, ())]
+        lines += [
+            f"not done yet: {one.group} is at {one.topic}/{one.partition}@{one.committed}, the end is {one.end}"
             for one in self.pending
         ]
-        told += [
+        lines += [
             f"never compared: {one}" if one.kind == "by design" else f"not looked at: {one}"
             for one in sorted(self.not_looked_at, key=lambda one: one.kind != "by design")
         ]
         if self.doubled:
-            told.append(f"doubled: {self.doubled:,} raw records repeat another one, position and content; no harm done")
-            told += [f"      {one}" for one in self.first_doubled]
+            lines.append(f"doubled: {self.doubled:,} raw records repeat another one, position and content; no effect")
+            lines += [f"      {one}" for one in self.first_doubled]
         looked_at = ", ".join(f"{number:,} {name}" for name, number in self.checked.items())
-        told.append(f"looked at in {self.seconds:.1f} s: {looked_at}")
-        told.append(self._conclusion())
-        return told
+        lines.append(f"looked at in {self.seconds:.1f} s: {looked_at}")
+        return [*lines, self._conclusion()]
 
     def _conclusion(self) -> str:
         if not self.clean:
             return f"findings: {sum(self.counts.values()):,}"
         if self.verified:
-            return "verified: all that can be compared was looked at, and nothing is wrong"
+            return "verified: everything that can be compared was looked at, and nothing is wrong"
         left = len(self.pending) + sum(one.kind != "by design" for one in self.not_looked_at)
         return f"nothing wrong in what was looked at; {left} not looked at, or not done yet: not verified"
 
 
 def place(topic: str, partition: int, offset: int) -> str:
-    """Where a record stands, as every error of ours spells it."""
+    """Where a record is, in the form that all errors use."""
     return f"{topic}/{partition}@{offset}"

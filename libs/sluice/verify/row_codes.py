@@ -1,6 +1,6 @@
-"""Rows of a table and their raw records as columns of 8 bytes each, so that what differs can be named. Pure.
+"""Rows of a table and their raw records as codes, 8 bytes for each column, so that a difference can be named. Pure.
 
-A code is Python's own hash of a value's JSON: keyed by chance for each process, which is enough to compare within one.
+A code is Python's own hash of a value's JSON. It has a random seed in each process, so it compares within one process.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ Codes = Sequence[int]
 ABSENT = 0
 """The record is older than the column."""
 LEFT_OUT = 1
-"""The change did not say it: the value stands in an earlier record of the key."""
+"""The change left the column out: the value is in an earlier record of the key."""
 UNKNOWN = 2
-"""The change did not say it, and no record tells it."""
-
+"""The change left the column out, and no record has the value."""
 
 _RESERVED = (ABSENT, LEFT_OUT, UNKNOWN)
 _dumps = orjson.dumps
@@ -32,22 +31,20 @@ def code_of(value: Any) -> int:
 
 
 _NULL = code_of(None)
-
-
-_NONE: Mapping[str, int] = {}
+_NO_COLUMNS: Mapping[str, int] = {}
 
 
 class Columns:
-    """The columns met so far, and each one's place in a row's codes."""
+    """The columns read so far, and the place of each in a row's codes."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
         self._at: dict[str, int] = {}
 
-    def codes(self, row: Mapping[str, Any], left_out: Mapping[str, int] = _NONE) -> array[int]:
-        """A row; `left_out`: the columns that the change did not say, each with LEFT_OUT or UNKNOWN."""
+    def codes(self, row: Mapping[str, Any], left_out: Mapping[str, int] = _NO_COLUMNS) -> array[int]:
+        """The codes of a row. `left_out`: the columns that the change left out, each with LEFT_OUT or UNKNOWN."""
         if not left_out and list(row) == self.names:
-            # What nearly every row is: all columns that were met, in their order.
+            # Nearly every row has all columns that were read so far, in their order.
             codes = array("q", [hash(_dumps(value)) for value in row.values()])
             if not any(code in codes for code in _RESERVED):
                 return codes
@@ -64,11 +61,11 @@ class Columns:
         return codes
 
     def differing(self, row: Codes, published: Codes) -> Iterator[str]:
-        """Columns that the table has and raw tells otherwise. What raw left out and never told cannot be judged."""
+        """Columns that differ between the table's `row` and raw. A column that raw never had cannot be judged."""
         for at, (name, wanted) in enumerate(zip(self.names, row, strict=False)):
-            told = published[at] if at < len(published) else ABSENT
-            # A column that was added later is null in the table and not in the older records: no difference.
-            alike = told in (wanted, LEFT_OUT, UNKNOWN) or (told == ABSENT and wanted == _NULL)
+            code = published[at] if at < len(published) else ABSENT
+            # A column that was added later is null in the table, and missing in older records: no difference.
+            alike = code in (wanted, LEFT_OUT, UNKNOWN) or (code == ABSENT and wanted == _NULL)
             if wanted != ABSENT and not alike:
                 yield name
 
@@ -80,7 +77,7 @@ def unpacked(codes: bytes) -> array[int]:
 
 
 def filled(codes: array[int], before: Codes) -> array[int]:
-    """A change's codes with what it left out taken from the state before it, as the mapper fills it."""
+    """A change's codes, with the columns that it left out taken from the state before it, as the mapper does."""
     for at, code in enumerate(codes):
         if code == LEFT_OUT and at < len(before) and before[at] != ABSENT:
             codes[at] = before[at]

@@ -1,4 +1,4 @@
-"""Whether golden rows are their newest canonical records. Pure."""
+"""Whether golden rows equal their newest canonical records. Pure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sluice.schemas.decoder import DecodedCanonical
 
 
 def golden_says(contract: EntityContract, decoded: DecodedCanonical) -> bytes:
-    """16 bytes by which a canonical record and its row are compared."""
+    """A digest of 16 bytes, to compare a canonical record with its row."""
     sluice = decoded.sluice
     fields = {name: decoded.fields.get(name) for name in contract.fields}
     return _digest(fields, sluice["revision"], sluice["updated_at"], sluice["contributors"], sluice["winners"])
 
 
 def row_says(row: StoredRow) -> bytes:
-    """The same of a row as it stands."""
+    """The same digest of a stored row."""
     provenance = row.provenance
     return _digest(row.fields, row.revision, row.updated_at, provenance.get("contributors"), provenance.get("winners"))
 
@@ -33,7 +33,7 @@ def _digest(*parts: Any) -> bytes:
 def row_findings(
     row: StoredRow, offset: int, epoch: int | None, decoded: DecodedCanonical
 ) -> Iterator[tuple[Literal["I4", "canonical-table"], str]]:
-    """What is wrong with a row whose newest canonical record stands at `offset` under the topic's `epoch`."""
+    """What is wrong with a row whose newest canonical record is at `offset` under the topic's `epoch`."""
     if (row.epoch, row.offset) != (epoch, offset):
         yield "I4", f"is of epoch {row.epoch}, offset {row.offset}; the newest is of epoch {epoch}, offset {offset}"
         return
@@ -52,6 +52,6 @@ def deleted_findings(
 ) -> Iterator[tuple[Literal["I4", "canonical-table"], str]]:
     """What is wrong in the table with an entity whose newest canonical record is a tombstone."""
     if row is not None:
-        yield "canonical-table", "stands, and its newest canonical record deletes it"
+        yield "canonical-table", "exists, but its newest canonical record deletes it"
     if tombstone is None or tombstone < (epoch or 0, offset):
-        yield "I4", "has no tombstone of its delete: an older record could bring it back"
+        yield "I4", "has no tombstone of its delete: an older record could restore the row"

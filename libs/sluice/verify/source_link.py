@@ -1,7 +1,7 @@
-"""The link in front of raw: every followed table at a snapshot of its own, held against its raw records.
+"""The link before raw: every followed table, at a snapshot of its own, compared with its raw records.
 
-In two halves, since raw needs a while to hear of what a snapshot shows: `read` takes the tables, before everything
-else; `compare` waits until the slots' watermarks have passed the snapshots, and folds the raw topics.
+In two halves, because the changes that a snapshot shows reach raw later: `read` reads the tables, before all else;
+`compare` waits until the slots' watermarks have passed the snapshots, and folds the raw topics.
 """
 
 from __future__ import annotations
@@ -17,236 +17,233 @@ import psycopg
 
 from sluice.cdc.watermarks import SourceWatermarks, TableWatermark
 from sluice.errors import EnvironmentFault, SluiceError, Transient
+from sluice.lag.sources import read_watermarks
 from sluice.pipeline import SourceStream
 from sluice.position import PART_MAX, Position
 from sluice.verify import source_state
 from sluice.verify.context import VerifyContext
-from sluice.verify.raw_states import HIGHEST, NOWHERE, Doubled, EntryKind, NewestState, RawLog, SourceSnapshot
-from sluice.verify.reading import records, spans_to
+from sluice.verify.raw_states import HIGHEST, NO_STATE, Doubled, EntryKind, NewestState, RawLog, SourceSnapshot
+from sluice.verify.reading import records
 from sluice.verify.report import NotLookedAt, place
 from sluice.verify.row_codes import Columns, unpacked
 from sluice.verify.source_rows import read_table
 from sluice.verify.source_state import FollowedSource
 from sluice.verify.spill import Spill
 
-LOOK_EVERY_S = 0.25
+CHECK_EVERY_S = 0.25
+START_INGRESS = "start ingress-cdc; its log and /readyz show what it waits for"
 Progress = Callable[[str], None]
 
-# What a source, its settings or its values may come to: said, and never the end of a verification.
+# Errors of a source, its settings or its values: they are reported, and never end a verification.
 _UNREADABLE = (SluiceError, psycopg.Error, ValueError)
 
 
 @dataclass
-class TakenTable:
-    """A table as a snapshot showed it. `since_lsn`: of its watermark then; it changes when the table is read again."""
+class SnapshotTable:
+    """A table at a snapshot. `since_lsn`: from its watermark then; it changes when the table is read again."""
 
-    slot: FollowedSource
+    source: FollowedSource
     table: str
     since_lsn: int
-    shown: SourceSnapshot
+    snapshot: SourceSnapshot
     columns: Columns
     rows: Spill
     count: int = 0
 
     @property
     def what(self) -> str:
-        return f"{self.slot.where}, table {self.table}"
+        return f"{self.source.where}, table {self.table}"
 
 
 class SourceLink:
-    """`leave_out`: tables are not read, and that is said."""
+    """`leave_out`: tables are not read, and the report says so."""
 
-    def __init__(self, scope: VerifyContext, opened: ExitStack, progress: Progress, *, leave_out: bool) -> None:
-        self._scope = scope
+    def __init__(self, context: VerifyContext, opened: ExitStack, progress: Progress, *, leave_out: bool) -> None:
+        self._context = context
+        self._report = context.report
         self._progress = progress
         self._leave_out = leave_out
         self._folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="sluice-verify-")))
-        self._slots: list[FollowedSource] = []
-        self._taken: dict[tuple[str, str], TakenTable] = {}
+        self._sources: list[FollowedSource] = []
+        self._tables: dict[tuple[str, str], SnapshotTable] = {}
 
     # ── the sources ───────────────────────────────────────────────────────────────────────────────────────────
 
     def read(self) -> None:
-        """Take every table that is followed; say of every other why it is not."""
-        for name, source in self._scope.pipeline.cdc_sources().items():
+        """Read every table that is followed; report why each other table is not."""
+        for name, declared in self._context.pipeline.cdc_sources().items():
             try:
-                slot = FollowedSource.of(self._scope.pipeline, name, source)
-                observed = source_state.observe(slot)
-                marks = self._marks(slot)
-                why = source_state.why_not_followed(slot, marks.slot, observed)
+                source = FollowedSource.of(self._context.pipeline, name, declared)
+                state = source_state.read_source_state(source)
+                marks = self._marks(source)
+                why = source_state.why_not_followed(source, marks.slot, state)
             except _UNREADABLE as error:
-                self._not(
-                    f"source {name}", _told(error), _next(error, "give this command the access that ingress-cdc has")
-                )
+                access = "give this command the access that ingress-cdc has"
+                self._unable(f"source {name}", _reason(error), _next_step(error, access))
                 continue
             if marks.slot is None or why:
-                self._not(slot.where, why, "start ingress-cdc; its log and /readyz say what it waits for")
+                self._unable(source.where, why, START_INGRESS)
                 continue
-            self._slots.append(slot)
-            for table in source.tables:
-                self._take(slot, marks.slot.epoch, table, marks.tables.get(table))
+            self._sources.append(source)
+            for table in declared.tables:
+                self._read_table(source, marks.slot.epoch, table, marks.tables.get(table))
 
-    def _take(self, slot: FollowedSource, epoch: int, table: str, mark: TableWatermark | None) -> None:
-        what = f"{slot.where}, table {table}"
+    def _read_table(self, source: FollowedSource, epoch: int, table: str, mark: TableWatermark | None) -> None:
+        what = f"{source.where}, table {table}"
         why = source_state.why_not_read(mark)
         if mark is None or why:
-            self._not(what, why, mark.next_step if mark and mark.next_step else slot.repair(table))
+            self._unable(what, why, mark.next_step if mark and mark.next_step else source.repair(table))
             return
         if mark.why:
-            self._not(what, f"a fault of it stands: {mark.why}", mark.next_step)
+            self._unable(what, f"it has an active fault: {mark.why}", mark.next_step)
         if self._leave_out:
-            self._scope.report.not_looked_at.append(NotLookedAt(what, "left out by --no-sources", "", "left out"))
-        else:
-            self._progress(f"reading {what}")
-            try:
-                self._taken[slot.source, table] = self._rows_of(slot, epoch, table, mark)
-            except _UNREADABLE as error:
-                self._not(what, _told(error), _next(error, slot.repair(table)))
+            self._report.not_looked_at.append(NotLookedAt(what, "left out by --no-sources", "", "left out"))
+            return
+        self._progress(f"reading {what}")
+        try:
+            self._tables[source.source, table] = self._rows_of(source, epoch, table, mark)
+        except _UNREADABLE as error:
+            self._unable(what, _reason(error), _next_step(error, source.repair(table)))
 
-    def _rows_of(self, slot: FollowedSource, epoch: int, table: str, mark: TableWatermark) -> TakenTable:
-        columns, spill = Columns(), Spill(self._folder, f"{slot.source}.{len(self._taken)}.source")
-        with read_table(slot.dsn, slot.where, table, slot.publication, epoch) as reader:
-            taken = TakenTable(slot, table, mark.since_lsn, reader.shown, columns, spill)
+    def _rows_of(self, source: FollowedSource, epoch: int, table: str, mark: TableWatermark) -> SnapshotTable:
+        columns, spill = Columns(), Spill(self._folder, f"{source.source}.{len(self._tables)}.source")
+        with read_table(source.dsn, source.where, table, source.publication, epoch) as reader:
+            found = SnapshotTable(source, table, mark.since_lsn, reader.snapshot, columns, spill)
             for one in reader.rows:
                 spill.add(one.key.encode(), columns.codes(one.row).tobytes())
-                taken.count += 1
-        return taken
+                found.count += 1
+        return found
 
     # ── raw ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def compare(self, give_up_at: float) -> None:
-        """Fold every raw topic: what stands twice, and for the tables taken, what differs from them."""
-        for slot in self._slots:
-            self._await(slot, give_up_at)
-        for number, stream in enumerate(self._scope.pipeline.streams()):
+        """Fold every raw topic: report repeated positions, and differences from the tables that were read."""
+        for source in self._sources:
+            self._wait_for(source, give_up_at)
+        for number, stream in enumerate(self._context.pipeline.streams()):
             self._fold(number, stream)
-        watermarks = source_state.read_watermarks(self._scope.reader, self._scope.pipeline.names)
-        self._scope.report.not_looked_at += source_state.polled_streams(self._scope.pipeline, watermarks)
+        watermarks = read_watermarks(self._context.reader, self._context.pipeline.names)
+        self._report.not_looked_at += source_state.polled_streams(self._context.pipeline, watermarks)
 
     def _fold(self, number: int, stream: SourceStream) -> None:
-        report, reader, pipeline = self._scope.report, self._scope.reader, self._scope.pipeline
-        topic = pipeline.names.raw(stream.source, stream.stream)
+        topic = self._context.pipeline.names.raw(stream.source, stream.stream)
         self._progress(f"comparing {topic}")
-        taken = self._taken.get((stream.source, stream.stream))
-        spill = Spill(self._folder, f"{number}.raw")
-        log = RawLog(topic, stream.kind == "cdc", spill)
-        if taken is not None:
-            log.columns, log.shown = taken.columns, taken.shown
-        ends = reader.ends([(topic, partition) for partition in range(pipeline.partitions)])
-        for record in records(reader, spans_to(reader, ends)):
+        table = self._tables.get((stream.source, stream.stream))
+        log = RawLog(topic, stream.kind == "cdc", Spill(self._folder, f"{number}.raw"))
+        if table is not None:
+            log.columns, log.snapshot = table.columns, table.snapshot
+        reader = self._context.reader
+        for record in records(reader, reader.spans(self._context.partitions_of((topic,)))):
             log.add(record)
-        if taken is not None:
-            log.reach = self._reach(taken)
+        if table is not None:
+            log.reach = self._reach(table)
         for bucket, states in enumerate(log.buckets(self._doubled)):
-            if taken is not None:
-                self._compare(taken, log, dict(taken.rows.take(bucket)), states)
-        if taken is not None:
-            report.checked["source tables"] += 1
-            report.checked["source rows"] += taken.count
+            if table is not None:
+                self._compare(table, log, dict(table.rows.take(bucket)), states)
+        if table is not None:
+            self._report.checked["source tables"] += 1
+            self._report.checked["source rows"] += table.count
 
-    def _reach(self, taken: TakenTable) -> Position:
-        """How far the source's log goes now, behind everything that was read. A source that is away tells nothing."""
+    def _reach(self, table: SnapshotTable) -> Position:
+        """The end of the source's log now, after everything was read; no bound if the source does not answer."""
         try:
-            observed = source_state.observe(taken.slot)
-            watermark = self._marks(taken.slot).slot
+            state = source_state.read_source_state(table.source)
+            watermark = self._marks(table.source).slot
         except _UNREADABLE:
             return HIGHEST
-        return HIGHEST if watermark is None else Position(watermark.epoch, observed.wal_end, PART_MAX)
+        return HIGHEST if watermark is None else Position(watermark.epoch, state.wal_end, PART_MAX)
 
-    def _await(self, slot: FollowedSource, give_up_at: float) -> None:
-        """Until raw holds what the snapshots of a source show. Tables that it does not reach are not compared."""
-        wanted = {at: taken for at, taken in self._taken.items() if at[0] == slot.source}
-        self._progress(f"waiting until raw holds what {slot.where} showed")
+    def _wait_for(self, source: FollowedSource, give_up_at: float) -> None:
+        """Wait until raw has what the snapshots of a source show. Tables for which it has not are not compared."""
+        wanted = {at: table for at, table in self._tables.items() if at[0] == source.source}
+        self._progress(f"waiting until raw has what {source.where} showed")
         while True:
-            behind, unread = self._behind(slot, list(wanted.values()))
+            behind, unread = self._behind(source, list(wanted.values()))
             if not (behind or unread) or time.monotonic() >= give_up_at:
                 break
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(CHECK_EVERY_S)
         if unread:
-            self._not(slot.where, unread, "start ingress-cdc; its log and /readyz say what it waits for")
-        for at, taken in wanted.items():
-            if why := behind.get(taken.table):
-                self._not(taken.what, why, "`sluice lag` shows how far ingress is; run `sluice verify` again")
-                del self._taken[at]
+            self._unable(source.where, unread, START_INGRESS)
+        for at, table in wanted.items():
+            if why := behind.get(table.table):
+                self._unable(table.what, why, "`sluice lag` shows how far ingress is; run `sluice verify` again")
+                del self._tables[at]
 
-    def _behind(self, slot: FollowedSource, taken: list[TakenTable]) -> tuple[dict[str, str], str]:
-        """By table, why it cannot be compared yet; and why the source is not followed now."""
+    def _behind(self, source: FollowedSource, tables: list[SnapshotTable]) -> tuple[dict[str, str], str]:
+        """By table, why it cannot be compared yet; and why the source is not followed now, else an empty string."""
         try:
-            observed = source_state.observe(slot)
-            marks = self._marks(slot)
+            state = source_state.read_source_state(source)
+            marks = self._marks(source)
         except _UNREADABLE as error:
-            return {one.table: "its source cannot be asked any more" for one in taken}, _told(error)
-        why = source_state.why_not_followed(slot, marks.slot, observed)
+            return {one.table: "its source does not answer any more" for one in tables}, _reason(error)
+        why = source_state.why_not_followed(source, marks.slot, state)
         if marks.slot is None or why:
-            return {one.table: "its source is not followed any more" for one in taken}, why
-        slot_state = observed.slot
-        unread = f"nobody reads slot {slot.slot}" if slot_state and slot_state.active_pid is None else ""
-        return {one.table: said for one in taken if (said := _why_behind(marks, one))}, unread
+            return {one.table: "its source is not followed any more" for one in tables}, why
+        unread = f"no process reads slot {source.slot}" if state.slot and state.slot.active_pid is None else ""
+        return {one.table: reason for one in tables if (reason := _why_behind(marks, one))}, unread
 
-    def _marks(self, slot: FollowedSource) -> SourceWatermarks:
-        """Asked after the slot, which is never ahead of them."""
-        watermarks = source_state.read_watermarks(self._scope.reader, self._scope.pipeline.names)
-        return source_state.marks_of(watermarks, slot.source)
+    def _marks(self, source: FollowedSource) -> SourceWatermarks:
+        """Read after the slot, which is never ahead of them."""
+        return source_state.marks_of(read_watermarks(self._context.reader, self._context.pipeline.names), source.source)
 
     def _compare(
-        self, taken: TakenTable, log: RawLog, rows: dict[bytes, bytes], states: dict[str, NewestState]
+        self, table: SnapshotTable, log: RawLog, rows: dict[bytes, bytes], states: dict[str, NewestState]
     ) -> None:
-        """One bucket of keys."""
+        """Compare one bucket of keys."""
         for key_bytes, codes in rows.items():
             key = key_bytes.decode()
-            state = states.pop(key, NOWHERE)
-            self._beyond(taken, log, key, state)
+            state = states.pop(key, NO_STATE)
+            self._beyond(table, log, key, state)
             if state.entry is None or not state.is_there:
-                self._found(taken, state, taken.what, key, "has a row that is missing in raw")
+                self._found(table, state, table.what, key, "has a row that is missing in raw")
             elif state.entry.kind is EntryKind.OPAQUE:
-                # It only stands for a change that ingress parked, or the mapper parks it.
-                self._scope.report.checked["unreadable raw records"] += 1
-            elif other := sorted(taken.columns.differing(unpacked(codes), state.entry.codes)):
+                # It only replaces a change that ingress parked, or the mapper parks it.
+                self._report.checked["unreadable raw records"] += 1
+            elif other := sorted(table.columns.differing(unpacked(codes), state.entry.codes)):
                 where = place(log.topic, state.entry.partition, state.entry.offset)
-                self._found(taken, state, where, key, f"has another {', '.join(other)} in raw than in its table")
+                self._found(table, state, where, key, f"has another {', '.join(other)} in raw than in its table")
         for key, state in states.items():
-            self._beyond(taken, log, key, state)
+            self._beyond(table, log, key, state)
             if state.entry is not None and state.is_there:
                 where = place(log.topic, state.entry.partition, state.entry.offset)
-                self._found(taken, state, where, key, "stands in raw, and its table has no such row")
+                self._found(table, state, where, key, "is in raw, but its table has no such row")
 
-    def _beyond(self, taken: TakenTable, log: RawLog, key: str, state: NewestState) -> None:
-        """The mapper takes such a record for newer than all that will come."""
+    def _beyond(self, table: SnapshotTable, log: RawLog, key: str, state: NewestState) -> None:
+        """The mapper would take such a record for newer than every later one."""
         if state.beyond is not None:
             where = place(log.topic, state.beyond.partition, state.beyond.offset)
             what = f"has position {state.beyond.position}, which its source has not reached"
-            self._scope.report.found("source-raw", where, key, f"{what}; {taken.slot.repair(taken.table)}")
+            self._report.found("source-raw", where, key, f"{what}; {table.source.repair(table.table)}")
 
-    def _found(self, taken: TakenTable, state: NewestState, where: str, key: str, what: str) -> None:
+    def _found(self, table: SnapshotTable, state: NewestState, where: str, key: str, what: str) -> None:
         if state.moves:
-            self._scope.report.checked["moving"] += 1
+            self._report.checked["moving"] += 1
         else:
-            self._scope.report.found("source-raw", where, key, f"{what}; {taken.slot.repair(taken.table)}")
+            self._report.found("source-raw", where, key, f"{what}; {table.source.repair(table.table)}")
 
     def _doubled(self, one: Doubled) -> None:
         where = one.second.place
         if one.alike:
-            self._scope.report.found_doubled(where, one.key, f"repeats {one.first.place}")
+            self._report.found_doubled(where, one.key, f"repeats {one.first.place}")
         else:
-            what = f"has the position of {one.first.place}, and says something else"
-            self._scope.report.found("I2", where, one.key, what)
+            self._report.found("I2", where, one.key, f"has the position of {one.first.place}, but other content")
 
-    def _not(self, what: str, because: str, next_step: str) -> None:
-        self._scope.report.not_looked_at.append(NotLookedAt(what, because, next_step))
+    def _unable(self, what: str, because: str, next_step: str) -> None:
+        self._report.not_looked_at.append(NotLookedAt(what, because, next_step))
 
 
-def _why_behind(marks: SourceWatermarks, taken: TakenTable) -> str:
-    slot, mark = marks.slot, marks.tables.get(taken.table)
+def _why_behind(marks: SourceWatermarks, table: SnapshotTable) -> str:
+    slot, mark = marks.slot, marks.tables.get(table.table)
     if why := source_state.why_not_read(mark):
         return why
-    if slot is None or mark is None or (slot.epoch, mark.since_lsn) != (taken.shown.epoch, taken.since_lsn):
+    if slot is None or mark is None or (slot.epoch, mark.since_lsn) != (table.snapshot.epoch, table.since_lsn):
         return "it was read again meanwhile"
-    left = taken.shown.upper_lsn - slot.lsn
+    left = table.snapshot.upper_lsn - slot.lsn
     return f"{left:,} bytes of WAL are not in raw yet" if left > 0 else ""
 
 
-def _told(error: Exception) -> str:
-    """Our own errors say what is wrong; of others only the code is told, since their texts may quote a row."""
+def _reason(error: Exception) -> str:
+    """The text of an error of ours; only the code of any other, because its text may quote a row."""
     if isinstance(error, EnvironmentFault):
         return f"{error.where}: {error.why}"
     if isinstance(error, SluiceError):
@@ -256,7 +253,7 @@ def _told(error: Exception) -> str:
     return "a value of it cannot be written as JSON"
 
 
-def _next(error: Exception, otherwise: str) -> str:
+def _next_step(error: Exception, otherwise: str) -> str:
     if isinstance(error, Transient):
         return "run `sluice verify` again"
     return error.next_step if isinstance(error, EnvironmentFault) else otherwise

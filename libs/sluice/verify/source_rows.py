@@ -1,4 +1,4 @@
-"""A followed table read at one snapshot of its source, spelled as ingress-cdc spells it into raw."""
+"""A followed table read at one snapshot of its source, with keys and values as ingress-cdc writes them to raw."""
 
 from __future__ import annotations
 
@@ -22,44 +22,44 @@ _MOMENT = TransactionInfo(0, None, None, snapshot=True)
 
 
 class SourceRow(NamedTuple):
-    """A row: its key as raw spells it, and its columns."""
+    """A row: its key as in raw, and its columns."""
 
     key: str
     row: dict[str, Any]
 
 
 class TableReader(NamedTuple):
-    """A table under an open snapshot; `rows` may be read once, while the snapshot is open."""
+    """A table at an open snapshot; `rows` may be read once, while the snapshot is open."""
 
-    shown: SourceSnapshot
+    snapshot: SourceSnapshot
     rows: Iterator[SourceRow]
 
 
 @contextmanager
 def read_table(dsn: str, where: str, name: str, publication: str, epoch: int) -> Iterator[TableReader]:
-    """Open a snapshot of table `name` as the publication lets it through.
+    """Open a snapshot of the part of table `name` that the publication sends.
 
-    Raises Transient, EnvironmentFault, and psycopg.Error for a code that nobody knows.
+    Raises Transient, EnvironmentFault, and psycopg.Error for an unknown code.
     """
     at = f"{where}, table {name}"
     with connect(dsn, at, statement_timeout_s=READ_TIMEOUT_S) as connection, source_errors(at):
         connection.execute(b"SET lock_timeout = '10s'")
         connection.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        # Before the snapshot is taken: what rewrites a table behind it would be seen at once, whatever it shows.
+        # Before the snapshot is taken: a rewrite of the table after it would be visible in the snapshot.
         table = sql.Identifier(*name.split(".", 1))
         connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(table))
-        shown = _shown(connection, epoch)
+        snapshot = _snapshot(connection, epoch)
         facts = table_facts(connection, publication, [name], where).get(name)
         if facts is None or facts.published is None:
-            why = f"publication {publication} does not hold it: its changes are not sent"
-            raise EnvironmentFault(at, why, "add it there; /readyz of ingress-cdc says what it needs then")
+            why = f"publication {publication} does not contain it, so its changes are not sent"
+            raise EnvironmentFault(at, why, "add it there; then /readyz of ingress-cdc shows what the table needs")
         events = TableEvents(EventSource("", "", ""), facts.relation, facts.primary_key, load_types(connection, where))
-        yield TableReader(shown, _rows(connection, facts, events))
+        yield TableReader(snapshot, _rows(connection, facts, events))
         connection.execute(b"COMMIT")
 
 
-def _shown(connection: Connection, epoch: int) -> SourceSnapshot:
-    # One statement: the first one takes the snapshot, and the log's end is asked behind it.
+def _snapshot(connection: Connection, epoch: int) -> SourceSnapshot:
+    # One statement: it takes the snapshot first, and then reads the end of the log.
     query = (
         "SELECT pg_catalog.pg_current_snapshot()::text, "
         "(pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint"
@@ -74,11 +74,11 @@ def _rows(connection: Connection, facts: TableFacts, events: TableEvents) -> Ite
         sql.SQL(", ").join(sql.Identifier(c.name) for c in facts.relation.columns),
         sql.SQL("" if facts.partitioned else "ONLY "),
         facts.identifier,
-        # The filter is SQL of the source's own catalog, as it prints it.
+        # The filter is SQL, as the source's own catalog prints it.
         sql.SQL(f"WHERE {facts.row_filter}" if facts.row_filter else ""),
     )
     with connection.cursor() as cursor, cursor.copy(query) as copy:
         for values in copy.rows():
             texts = [None if value is None else value.encode() for value in values]
-            made = events.snapshot_row(texts, _MOMENT, 0)
-            yield SourceRow(made.key.decode(), orjson.loads(made.value or b"")["after"])
+            event = events.snapshot_row(texts, _MOMENT, 0)
+            yield SourceRow(event.key.decode(), orjson.loads(event.value or b"")["after"])

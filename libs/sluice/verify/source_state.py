@@ -1,4 +1,4 @@
-"""Which sources are followed, as far as their watermarks and slots tell: what stands in raw says it of no other."""
+"""Which sources are followed, as their watermarks and slots show: only then does raw have all of their rows."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import shlex
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
-
-import orjson
 
 from sluice.cdc.connection import connect
 from sluice.cdc.slots import (
@@ -22,11 +20,9 @@ from sluice.cdc.slots import (
 )
 from sluice.cdc.watermarks import BLOCKED, FOLLOWED, SlotWatermark, SourceWatermarks, TableWatermark, source_watermarks
 from sluice.errors import EnvironmentFault
-from sluice.kafka import LogReader
-from sluice.names import Names
 from sluice.pipeline import Pipeline
 from sluice.pipeline.model import CdcSource
-from sluice.verify.reading import records, spans_to
+from sluice.times import age_text
 from sluice.verify.report import NotLookedAt
 
 Watermarks = Mapping[str, Mapping[str, Any]]
@@ -36,7 +32,7 @@ _LATE_AFTER_S = 60.0
 
 
 class FollowedSource(NamedTuple):
-    """A followed source's own names."""
+    """A source that is followed by CDC, with its own names."""
 
     source: str
     dsn: str
@@ -48,25 +44,13 @@ class FollowedSource(NamedTuple):
         return f"source {self.source}"
 
     def repair(self, table: str) -> str:
+        """The next step that repairs a table, as a clause."""
         return f"`sluice cdc resnapshot {self.source} --table {shlex.quote(table)}` reads it again"
 
     @classmethod
     def of(cls, pipeline: Pipeline, name: str, source: CdcSource) -> FollowedSource:
-        """Raises SettingsError where the dsn is not to be had."""
+        """Raises SettingsError if the dsn is not available."""
         return cls(name, source.dsn.reveal(), slot_of(pipeline, name), publication_of(pipeline, name))
-
-
-def read_watermarks(reader: LogReader, names: Names) -> dict[str, dict[str, Any]]:
-    """The newest watermark of every key."""
-    found: dict[str, dict[str, Any]] = {}
-    spans = spans_to(reader, reader.ends([(names.watermarks, 0)]))
-    for record in records(reader, spans):
-        key = (record.key or b"").decode(errors="replace")
-        if record.value:
-            found[key] = orjson.loads(record.value)
-        else:
-            found.pop(key, None)
-    return found
 
 
 def marks_of(watermarks: Watermarks, source: str) -> SourceWatermarks:
@@ -79,44 +63,44 @@ def marks_of(watermarks: Watermarks, source: str) -> SourceWatermarks:
 
 
 class SourceState(NamedTuple):
-    """A source as it stands. `wal_end`: how far its log is written."""
+    """A source as it is now. `wal_end`: the end of its log."""
 
     identity: SourceIdentity
     slot: SlotState | None
     wal_end: int
 
 
-def observe(slot: FollowedSource) -> SourceState:
-    """Who the source is, and its slot. Raises Transient, EnvironmentFault."""
-    with connect(slot.dsn, slot.where, replication=True) as replication:
-        identity = identify(replication, slot.where)
-    with connect(slot.dsn, slot.where) as connection:
-        state = slot_state(connection, slot.slot, slot.where)
-        return SourceState(identity, state, wal_end(connection, slot.where))
+def read_source_state(source: FollowedSource) -> SourceState:
+    """Ask the source who it is, and for its slot. Blocks. Raises Transient, EnvironmentFault."""
+    with connect(source.dsn, source.where, replication=True) as replication:
+        identity = identify(replication, source.where)
+    with connect(source.dsn, source.where) as connection:
+        state = slot_state(connection, source.slot, source.where)
+        return SourceState(identity, state, wal_end(connection, source.where))
 
 
-def why_not_followed(slot: FollowedSource, watermark: SlotWatermark | None, observed: SourceState) -> str:
-    """Why nothing that the source says now can reach raw; empty where it can. Whether somebody reads the slot is asked
-    later: a reader that begins anew is away for a moment."""
-    identity, state, _ = observed
+def why_not_followed(source: FollowedSource, watermark: SlotWatermark | None, state: SourceState) -> str:
+    """Why new changes of the source cannot reach raw; empty if they can. Whether a process reads the slot is checked
+    later, because a reader that restarts is away for a moment."""
+    identity, slot, _ = state
     if watermark is None or watermark.lsn == 0:
         return "nothing of it was published yet"
     if (watermark.system_id, watermark.timeline) != (identity.system_id, identity.timeline):
         return "it is another database than the one that was followed"
-    if watermark.slot != slot.slot:
-        return f"followed so far was slot {watermark.slot}, not {slot.slot}"
-    if state is None:
-        return f"slot {slot.slot} does not exist"
-    if state.lost:
-        return f"the server has thrown away log that slot {slot.slot} needs"
-    if state.confirmed_flush_lsn > watermark.lsn:
-        begins = format_lsn(state.confirmed_flush_lsn)
-        return f"slot {slot.slot} begins at {begins}, and published is up to {format_lsn(watermark.lsn)}"
+    if watermark.slot != source.slot:
+        return f"slot {watermark.slot} was followed so far, not {source.slot}"
+    if slot is None:
+        return f"slot {source.slot} does not exist"
+    if slot.lost:
+        return f"the server has deleted log that slot {source.slot} needs"
+    if slot.confirmed_flush_lsn > watermark.lsn:
+        begins = format_lsn(slot.confirmed_flush_lsn)
+        return f"slot {source.slot} begins at {begins}, but published is only up to {format_lsn(watermark.lsn)}"
     return ""
 
 
 def why_not_read(mark: TableWatermark | None) -> str:
-    """Why raw does not hold all of a table, empty where it does."""
+    """Why raw does not have all rows of a table; empty if it has."""
     if mark is None:
         return "it was added to the pipeline, and is not followed yet"
     if mark.state == FOLLOWED:
@@ -126,32 +110,27 @@ def why_not_read(mark: TableWatermark | None) -> str:
 
 
 def polled_streams(pipeline: Pipeline, watermarks: Watermarks, now_s: float | None = None) -> Iterator[NotLookedAt]:
-    """What is to be said of every polled stream: no API shows all of itself at one moment."""
+    """Why each polled stream is not compared: no API shows all of its records at one moment."""
     now_s = time.time() if now_s is None else now_s
     for source, about in pipeline.poll_sources().items():
         for stream, settings in about.streams.items():
-            what = f"source {source}, stream {stream}"
             late_after_s = max(_LATE_AFTER_S, _LATE_AFTER_FRESHNESS * settings.freshness)
-            yield _polled(what, watermarks.get(f"{source}/{stream}"), now_s, late_after_s)
+            mark = watermarks.get(f"{source}/{stream}")
+            yield _polled(f"source {source}, stream {stream}", mark, now_s, late_after_s)
 
 
 def _polled(what: str, mark: Mapping[str, Any] | None, now_s: float, late_after_s: float) -> NotLookedAt:
+    start = "start ingress-poller; its log and /readyz show what it waits for"
     if mark is None:
-        return NotLookedAt(
-            what, "nothing of it was published yet", "start ingress-poller; its log says what it waits for"
-        )
+        return NotLookedAt(what, "nothing of it was published yet", start)
+    if not isinstance(mark.get("at"), int | float):
+        return NotLookedAt(what, "no version of Sluice wrote this form of watermark", "see `sluice lag`")
     answered_s, listed_us = now_s - mark["at"] / 1e6, mark.get("enumerated_at")
     if answered_s > late_after_s:
-        why = f"its last answer is {_age(answered_s)} old: it is not polled"
-        return NotLookedAt(what, why, "start ingress-poller; its log and /readyz say what it waits for")
+        return NotLookedAt(what, f"its last answer is {age_text(answered_s)} old: it is not polled", start)
     if listed_us is None:
         return NotLookedAt(
-            what, "it was never listed as a whole", "wait for ingress-poller to do so, or see its alarms"
+            what, "it was never listed as a whole", "wait for ingress-poller to do so, or see its faults"
         )
-    listed = _age(now_s - listed_us / 1e6)
+    listed = age_text(max(0.0, now_s - listed_us / 1e6))
     return NotLookedAt(what, f"an API is not compared with raw; it was listed as a whole {listed} ago", "", "by design")
-
-
-def _age(seconds: float) -> str:
-    seconds = max(0.0, seconds)
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

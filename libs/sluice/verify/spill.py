@@ -1,6 +1,6 @@
 """Entries by key in files of a temporary folder, so that two logs of any length are compared in bounded memory.
 
-A key always falls into the same bucket, so one bucket of each side is in memory at a time (a hash join that spills).
+A key is always in the same bucket, so one bucket of each side is in memory at a time (a hash join that spills).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LENGTHS = struct.Struct("<II")
 
 
 class Spill:
-    """Add in any order; a bucket gives its entries back in the order they came."""
+    """Entries are added in any order; a bucket returns its entries in that order."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._files = [folder / f"{name}-{i}" for i in range(BUCKETS)]
@@ -36,7 +36,7 @@ class Spill:
             self._flush(at)
 
     def take(self, bucket: int) -> Iterator[tuple[bytes, bytes]]:
-        """Key and entry of everything in `bucket`, which is then gone."""
+        """Key and entry of everything in `bucket`; the bucket is then deleted."""
         data = memoryview(self._files[bucket].read_bytes() if self._files[bucket].exists() else b"")
         for part in (data, memoryview(bytes(self._buffers[bucket]))):
             at = 0

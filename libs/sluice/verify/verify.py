@@ -1,12 +1,12 @@
-"""The verification: ends are taken once, every stage is waited for, then each link is recomputed and compared.
+"""The verification: ends are noted once, every stage is waited for, then each link is recomputed and compared.
 
 source → raw → contributions → canonical → table, and with them I2, I4, I5 and I6. Nothing is written and no group is
-joined, so it may run beside a working pipeline: what differs is looked for again behind the ends before it counts.
-What cannot be judged is said: a source that is not followed or may not be read, an alarm that stands.
+joined, so a verification may run during normal work: a difference counts only if its input did not change meanwhile.
+The report names what cannot be judged: a source that is not followed or may not be read, an active fault.
 
 Memory: 16 bytes for each visible raw record, 8 for every other, 32 for a ledger line; about half a kilobyte for each
-claim that must stand; and the values of one round of partitions (50,000 offsets, or one partition where that is
-more). Time: each log is read once, raw twice; each raw record that is the newest of its key so far is mapped once.
+claim that must exist; and the values of one round of partitions (50,000 offsets, or one partition if that has more).
+Time: each log is read once, raw twice; each raw record that is the newest of its key so far is mapped once.
 Disk (TMPDIR): a key, 8 bytes for each column and 60 more, for each raw record of one table and each of its rows.
 """
 
@@ -18,30 +18,29 @@ from contextlib import ExitStack
 
 import orjson
 
-from sluice.golden.rows import ledger_lines
 from sluice.kafka.log import Partition
-from sluice.kafka.topics import Topics
 from sluice.lag import committed_offsets
+from sluice.lag.faults import active_faults
 from sluice.names import MAPPER
 from sluice.pipeline import Pipeline
 from sluice.settings.stage import StageSettings
-from sluice.verify import scan_ledger
-from sluice.verify.candidates import Candidate, settle_candidates
+from sluice.times import text_of_us
+from sluice.verify.candidates import Candidate, confirm_candidates
 from sluice.verify.claims import MapperFacts, missing
-from sluice.verify.context import OpenSink, VerifyContext
+from sluice.verify.context import VerifyContext
 from sluice.verify.entity_links import EntityLinks
 from sluice.verify.entity_round import ProcessedOffsets
-from sluice.verify.faults import active_faults
 from sluice.verify.group_progress import wait_for_group
+from sluice.verify.ledger_check import LedgerCheck
 from sluice.verify.report import NotLookedAt, Report
-from sluice.verify.scan_raw import RawScan, raw_inputs, scan_raw
+from sluice.verify.scan_raw import RawScan, scan_raw
 from sluice.verify.source_link import SourceLink
 from sluice.verify.visible import VisibleOffsets
 
-ALARMS_AGAIN_AFTER_S = 0.5
-ALARMS_TOLD_EVERY_S = 5.0
-# A process that was started again ends its predecessor's alarms within some ten seconds on a quiet machine.
-ALARMS_END_WITHIN_S = 60.0
+FAULTS_CHECKED_EVERY_S = 0.5
+FAULTS_SHOWN_EVERY_S = 5.0
+# A process that was restarted resolves the faults of its predecessor within some ten seconds on a quiet machine.
+FAULTS_RESOLVED_WITHIN_S = 60.0
 
 Progress = Callable[[str], None]
 Offsets = dict[Partition, int]
@@ -55,149 +54,149 @@ def verify(
     sources: bool = True,
     progress: Progress = lambda line: None,
 ) -> Report:
-    """Check a pipeline up to the ends of its raw topics, and its followed tables, as they stand now.
+    """Check a pipeline up to the present ends of its raw topics, and its followed tables as they are now.
 
-    `wait_s`: how long to wait in all for stages that have not come so far; what they do not reach is `pending` or
-    `not_looked_at`. `sources` False leaves the tables of sources unread. `progress` is told in a line what is looked
-    at. Raises EnvironmentFault (a topic, table or schema of ours is missing, a server is down) and Transient (an open
-    transaction stands in the way); what a source refuses is told in the report.
+    `wait_s`: how long to wait in all for stages that lag; what they do not reach is `pending` or `not_looked_at`.
+    `sources`: whether the tables of sources are read. `progress` is called with a line for each step.
+
+    Blocks. Raises EnvironmentFault (a topic, table or schema of Sluice is missing, a server is down) and Transient (a
+    transaction stays open). What a source refuses is in the report.
     """
-    began = time.monotonic()
+    started_at = time.monotonic()
     with ExitStack() as opened:
-        scope = VerifyContext.of(pipeline, settings, opened)
-        link = SourceLink(scope, opened, progress, leave_out=not sources)
+        context = VerifyContext.of(pipeline, settings, opened)
+        link = SourceLink(context, opened, progress, leave_out=not sources)
         link.read()
-        _run(scope, opened, began + wait_s, progress)
-        link.compare(began + wait_s)
-        scope.report.not_looked_at += [*_retired(scope), *_alarms(scope, began + wait_s, progress)]
-    scope.report.seconds = time.monotonic() - began
-    return scope.report
+        _check_links(context, opened, started_at + wait_s, progress)
+        link.compare(started_at + wait_s)
+        _note_retired(context)
+        context.report.not_looked_at += _wait_for_faults(context, started_at + wait_s, progress)
+    context.report.seconds = time.monotonic() - started_at
+    return context.report
 
 
-def _alarms(scope: VerifyContext, give_up_at: float, progress: Progress) -> list[NotLookedAt]:
-    """The alarms that stand, once those have ended that end by themselves within the time."""
-    give_up_at = min(give_up_at, time.monotonic() + ALARMS_END_WITHIN_S)
-    tell_at = 0.0
+def _wait_for_faults(context: VerifyContext, give_up_at: float, progress: Progress) -> list[NotLookedAt]:
+    """The faults that are still active, after a wait for those that are resolved by themselves."""
+    give_up_at = min(give_up_at, time.monotonic() + FAULTS_RESOLVED_WITHIN_S)
+    show_at = 0.0
     while True:
-        standing = active_faults(Topics(scope.admin), scope.reader, scope.pipeline.names)
+        active = _faults(context)
         now = time.monotonic()
-        if not standing or now >= give_up_at:
-            return standing
-        if now >= tell_at:
-            tell_at = now + ALARMS_TOLD_EVERY_S
-            first = min(one.what for one in standing)
-            progress(f"waiting up to {give_up_at - now:.0f} s for alarms to end, {len(standing)} in all: {first}")
-        time.sleep(ALARMS_AGAIN_AFTER_S)
+        if not active or now >= give_up_at:
+            return active
+        if now >= show_at:
+            show_at = now + FAULTS_SHOWN_EVERY_S
+            first = min(one.what for one in active)
+            progress(f"waiting up to {give_up_at - now:.0f} s for {len(active)} faults to be resolved, first: {first}")
+        time.sleep(FAULTS_CHECKED_EVERY_S)
 
 
-def _retired(scope: VerifyContext) -> list[NotLookedAt]:
-    """What stands of streams that no mapping reads any more: nothing says whether it is right."""
-    claims = scope.report.checked["retired"]
-    if not claims:
-        return []
-    return [
+def _faults(context: VerifyContext) -> list[NotLookedAt]:
+    """What an active fault is about cannot be called right, whatever the logs say."""
+    found = active_faults(context.reader, context.pipeline.names)
+    active = [
         NotLookedAt(
+            f"fault of {one.stage}/{one.instance}/{one.about}",
+            f"active since {text_of_us(one.since_us, 'seconds')}: {one.why}",
+            "",
+        )
+        for one in found.faults
+    ]
+    if found.unknown:
+        why, _, next_step = found.unknown.partition(". Next: ")
+        active.append(NotLookedAt("faults that the stages reported", f"not all are known: {why}", next_step))
+    return active
+
+
+def _note_retired(context: VerifyContext) -> None:
+    """Values of streams that no mapping reads any more: nothing says whether they are right."""
+    if claims := context.report.checked["retired"]:
+        retired = NotLookedAt(
             "values of streams or mappings that the pipeline does not have any more",
-            f"{claims} claims stand in contributions, and are neither updated nor retracted",
+            f"contributions have {claims} claims of them, which are neither updated nor retracted",
             "map their streams again; or have them retracted: docs/how-to/change-a-mapping.md, `A source goes`",
         )
-    ]
+        context.report.not_looked_at.append(retired)
 
 
-def _run(scope: VerifyContext, opened: ExitStack, give_up_at: float, progress: Progress) -> None:
-    ends, done = _settled(scope, give_up_at, progress)
-    mapper, merger, *sinks = scope.stages
+def _check_links(context: VerifyContext, opened: ExitStack, give_up_at: float, progress: Progress) -> None:
+    ends, done = _wait_for_stages(context, give_up_at, progress)
+    mapper, merger, *sinks = context.stages
     committed = {
-        stage.group: committed_offsets(scope.kafka, stage.group, scope.partitions_of(stage)) for stage in scope.stages
+        stage.group: committed_offsets(context.kafka, stage.group, context.partitions_of(stage.topics))
+        for stage in context.stages
     }
-    # A sink that never began has no tables yet; all that it has to do is pending.
-    open_sinks = [scope.open_sink(stage, opened) for stage in sinks if committed[stage.group]]
+    # A sink that never started has no tables yet; all of its work is pending.
+    open_sinks = [context.open_sink(stage, opened) for stage in sinks if committed[stage.group]]
     progress("reading raw records")
-    raw = scan_raw(scope.reader, raw_inputs(scope.pipeline, scope.mappings), done[mapper.group])
-    facts = _facts(scope, raw)
-    visible = VisibleOffsets(ends[merger.group] | _canonical_ends(scope, ends))
-    links = EntityLinks(
-        scope, raw, ProcessedOffsets(done[merger.group], {s.sink: done[s.group] for s in sinks}), visible, open_sinks
-    )
-    for contract in scope.contracts.values():
+    raw = scan_raw(context, done[mapper.group])
+    facts = _mapper_facts(context, raw)
+    visible = VisibleOffsets(ends[merger.group] | _canonical_ends(context, ends))
+    processed = ProcessedOffsets(done[merger.group], {sink.sink: done[sink.group] for sink in sinks})
+    links = EntityLinks(context, raw, processed, visible, open_sinks)
+    for contract in context.contracts.values():
         progress(f"comparing {contract.name}")
         links.check(contract, facts)
     progress("reading the ledger")
-    ledgers = _ledgers(scope, open_sinks, committed)
-    _recount(scope, ledgers, raw, visible)
-    _missing(scope, raw, facts, ledgers)
-    progress("looking again at what differs")
-    settle_candidates(scope.reader, scope.candidates, raw.raw.ends | visible.ends, scope.report)
-    scope.report.checked |= {"raw records": len(raw.raw), "source keys": raw.keys}
+    ledgers = LedgerCheck(context)
+    ledgers.read(open_sinks, committed)
+    ledgers.recount(raw.raw)
+    ledgers.recount(visible)
+    _check_missing(context, raw, facts, ledgers)
+    progress("checking the differences again")
+    confirm_candidates(context.reader, context.candidates, raw.raw.ends | visible.ends, context.report)
+    context.report.checked |= {"raw records": len(raw.raw), "source keys": raw.keys}
 
 
-def _settled(
-    scope: VerifyContext, give_up_at: float, progress: Progress
+def _wait_for_stages(
+    context: VerifyContext, give_up_at: float, progress: Progress
 ) -> tuple[dict[str, Offsets], dict[str, Offsets]]:
-    """By group: the ends of its input, and how far of it may be judged.
+    """By group: the ends of its input, and the offsets up to which it may be judged.
 
-    The ends of what a stage writes are taken only after it has done its own input up to the ends taken before.
+    The ends of a stage's output are noted only after the stage has processed its input up to the ends noted before.
     """
     ends: dict[str, Offsets] = {}
     done: dict[str, Offsets] = {}
-    for stage in scope.stages:
+    for stage in context.stages:
         progress(f"waiting for {stage.group} to reach the ends")
-        ends[stage.group] = scope.reader.ends(scope.partitions_of(stage))
+        ends[stage.group] = context.reader.ends(context.partitions_of(stage.topics))
         done[stage.group], pending = wait_for_group(
-            scope.kafka, scope.reader, stage.group, ends[stage.group], give_up_at
+            context.kafka, context.reader, stage.group, ends[stage.group], give_up_at
         )
-        scope.report.pending += pending
+        context.report.pending += pending
     return ends, done
 
 
-def _canonical_ends(scope: VerifyContext, ends: Mapping[str, Offsets]) -> Offsets:
-    """How far canonical is read: to the first ends taken, if several sinks read it; to its end, if none does."""
-    taken = [ends[stage.group] for stage in scope.stages[2:]]
-    if taken:
-        return taken[0]
-    topics = [scope.pipeline.names.canonical(entity) for entity in scope.contracts]
-    return scope.reader.ends([(topic, p) for topic in topics for p in range(scope.pipeline.partitions)])
+def _canonical_ends(context: VerifyContext, ends: Mapping[str, Offsets]) -> Offsets:
+    """How far canonical is read: to the ends noted for the first sink; without a sink, to the present ends."""
+    sinks = context.stages[2:]
+    if sinks:
+        return ends[sinks[0].group]
+    return context.reader.ends(context.partitions_of(tuple(map(context.pipeline.names.canonical, context.contracts))))
 
 
-def _facts(scope: VerifyContext, raw: RawScan) -> MapperFacts:
-    letters = scope.dead_letters(MAPPER)
-    for at, source_key in raw.must_be_dead:
-        if at in letters.places or letters.expired:
-            scope.report.checked["parked raw records"] += 1
+def _mapper_facts(context: VerifyContext, raw: RawScan) -> MapperFacts:
+    """Facts to judge claims by. Adds a candidate for each record that must be a dead letter, but is none."""
+    origins = context.dead_letters(MAPPER)
+    for ref, source_key in raw.must_be_dead:
+        if ref in origins.places or origins.expired:
+            context.report.checked["parked raw records"] += 1
             continue
-        what = "cannot be mapped, and no dead letter of the mapper tells of it"
-        watched = ((at.topic, at.partition), source_key)
-        scope.candidates.append(Candidate("raw-contributions", at.place, source_key, what, watched))
-    versions = {(m.source, m.stream, m.name): m.version for m in scope.mappings}
-    return MapperFacts(versions, raw.parked, letters.places, raw.raw.ends)
+        what = "cannot be mapped, but the mapper has no dead letter of it"
+        context.candidates.append(Candidate("raw-contributions", ref.place, source_key, what, (ref.at, source_key)))
+    versions = {(m.source, m.stream, m.name): m.version for m in context.mappings}
+    return MapperFacts(versions, raw.parked, origins.places, raw.raw.ends)
 
 
-def _ledgers(scope: VerifyContext, sinks: list[OpenSink], committed: Mapping[str, Offsets]) -> scan_ledger.Ledgers:
-    ledgers = scan_ledger.new_ledgers(scope.stages, scope.pipeline.partitions)
-    scan_ledger.feed(ledgers, scan_ledger.topic_lines(scope.reader, scope.pipeline.names.ledger), scope.report)
-    for sink in sinks:
-        scan_ledger.feed(ledgers, ledger_lines(sink.connection, sink.schema), scope.report)
-    for group, offsets in committed.items():
-        scan_ledger.check_reach(ledgers, group, offsets, scope.report)
-    return ledgers
-
-
-def _recount(scope: VerifyContext, ledgers: scan_ledger.Ledgers, raw: RawScan, visible: VisibleOffsets) -> None:
-    for log in (raw.raw, visible):
-        young = scan_ledger.young_offsets(scope.admin, scope.reader, list(log.ends))
-        scan_ledger.recount(ledgers, log, young, scope.report)
-
-
-def _missing(scope: VerifyContext, raw: RawScan, facts: MapperFacts, ledgers: scan_ledger.Ledgers) -> None:
-    """What still must stand after every contribution was met."""
-    group = scope.stages[0].group
+def _check_missing(context: VerifyContext, raw: RawScan, facts: MapperFacts, ledgers: LedgerCheck) -> None:
+    """Judge the expected claims for which no contribution was read."""
+    group = context.stages[0].group
     for key, expected in raw.expected.items():
-        at = (expected.raw.topic, expected.raw.partition)
+        ref = expected.raw
         _, _, _, source_key, mapping, _ = orjson.loads(key)
-        version = ledgers[group, at].version_at(expected.raw.offset, mapping)
-        verdict = missing(expected, facts, version)
+        verdict = missing(expected, facts, ledgers.version_at(group, ref.at, ref.offset, mapping))
         if verdict.kind == "finding":
-            where = expected.raw.place
-            scope.candidates.append(Candidate("raw-contributions", where, key.decode(), verdict.what, (at, source_key)))
+            watched = (ref.at, source_key)
+            context.candidates.append(Candidate("raw-contributions", ref.place, key.decode(), verdict.what, watched))
         else:
-            scope.report.checked[verdict.kind] += 1
+            context.report.checked[verdict.kind] += 1

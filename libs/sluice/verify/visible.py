@@ -1,4 +1,4 @@
-"""Which offsets of a partition hold a visible record, and of raw records also of which key: 8 or 16 bytes a record."""
+"""The offsets of visible records, and the source keys of raw records: 8 or 16 bytes a record."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Place = Literal["exact", "compacted", "other-key", "missing", "beyond"]
 
 
 class VisibleOffsets:
-    """Offsets of visible records by partition, fed in log order. `ends`: where the reading stopped."""
+    """Offsets of visible records by partition, added in log order. `ends`: where the reading stopped."""
 
     def __init__(self, ends: Mapping[Partition, int]) -> None:
         self.ends = dict(ends)
@@ -29,7 +29,7 @@ class VisibleOffsets:
         return bisect_left(offsets, end) - bisect_left(offsets, start)
 
     def index(self, at: Partition, offset: int) -> int:
-        """The place of `offset` in its partition's list, -1 if no visible record stands there."""
+        """The index of `offset` in its partition's list, -1 if there is no visible record."""
         offsets = self._offsets[at]
         index = bisect_left(offsets, offset)
         return index if index < len(offsets) and offsets[index] == offset else -1
@@ -50,13 +50,13 @@ class RawIndex(VisibleOffsets):
         self._keys[at].append(_digest(source_key))
 
     def clear(self, at: Partition) -> None:
-        """Forget a partition: it is read again."""
+        """Forget a partition, because it is read again."""
         self._offsets[at], self._keys[at] = array("q"), array("Q")
 
     def resolve(self, at: Partition, offset: int, source_key: str) -> Place:
-        """What stands where a provenance points.
+        """What is at the offset that a provenance names.
 
-        "compacted": the record went, and a newer one of its key stands in the log; "beyond": not read so far.
+        "compacted": the record was removed, and a newer one of its key is in the log; "beyond": not read so far.
         """
         if at not in self.ends:
             return "missing"

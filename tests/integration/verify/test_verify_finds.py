@@ -1,4 +1,4 @@
-"""Logs and tables made by hand with one thing wrong with each person: verify names it, and nobody else."""
+"""Logs and tables with one thing wrong with each person: verify names it, and no other person."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sluice.verify.report import Check
 from support.handmade import Handmade
 
 
-def innocents(made: Handmade) -> None:
-    """Two people in both sources, one who left, one whose newest state nothing can map, one who is filtered."""
+def people_in_order(made: Handmade) -> None:
+    """Two people in both sources, one deleted, one whose newest state cannot be mapped, one who is filtered."""
     for number, name in (("P1", "Ada"), ("P2", "Grace")):
         made.mapped(made.person(number, name, city="Kiel"))
         made.merged(number)
@@ -33,14 +33,14 @@ def innocents(made: Handmade) -> None:
 
 
 def person(made: Handmade, number: str) -> Contribution:
-    """Somebody with nothing wrong; returns the claim."""
+    """A person with nothing wrong; returns the claim."""
     claim = made.mapped(made.person(number, "Somebody"))
     made.merged(number)
     return claim
 
 
-def crimes_in_contributions(made: Handmade) -> None:
-    made.person("MISSING", "Nobody")
+def errors_in_contributions(made: Handmade) -> None:
+    made.person("MISSING", "Missing")
     raw = made.person("OTHER-CONTENT", "Somebody")
     made.mapped(raw, fields={"number": "OTHER-CONTENT", "name": "Somebody Else"})
     made.merged("OTHER-CONTENT")
@@ -59,7 +59,7 @@ def crimes_in_contributions(made: Handmade) -> None:
     made.contribute(person(made, "REPEATED"))
 
 
-def crimes_in_canonical(made: Handmade) -> None:
+def errors_in_canonical(made: Handmade) -> None:
     person(made, "NOT-MERGED")
     made.mapped(made.person("NOT-MERGED", "Somebody New"))
     made.mapped(made.person("NOT-GOLDEN", "Somebody"))
@@ -74,7 +74,7 @@ def crimes_in_canonical(made: Handmade) -> None:
     made.merged("WRONG-PLACE")
 
 
-def crimes_in_tables(made: Handmade) -> None:
+def errors_in_tables(made: Handmade) -> None:
     made.sql("UPDATE golden.person SET name = 'Mallory' WHERE entity_id = 'CHANGED-ROW'")
     made.sql("DELETE FROM golden.person WHERE entity_id = 'NO-ROW'")
     made.sql("UPDATE golden.person SET _offset = _offset - 1 WHERE entity_id = 'OLD-ROW'")
@@ -82,12 +82,12 @@ def crimes_in_tables(made: Handmade) -> None:
         "UPDATE golden.person SET _provenance = jsonb_set(_provenance, '{contributors,0,offset}', '9999') "
         "WHERE entity_id = 'FORGED-PROVENANCE'"
     )
-    made.sql("UPDATE golden.person SET entity_id = 'NOBODY' WHERE entity_id = 'RENAMED'")
+    made.sql("UPDATE golden.person SET entity_id = 'UNKNOWN' WHERE entity_id = 'RENAMED'")
     made.sql("UPDATE golden.person SET _partition = 77 WHERE entity_id = 'STRAY'")
     made.sql("DELETE FROM golden._tombstones WHERE entity_id = 'NO-TOMBSTONE'")
 
 
-def crimes_in_the_ledger(made: Handmade) -> None:
+def errors_in_the_ledger(made: Handmade) -> None:
     def write(group: str, topic: str, partition: int, line: bytes) -> None:
         made.produce(made.names.ledger, ledger_key(made.names.group(group), topic, partition), line, [], 0)
 
@@ -111,7 +111,7 @@ def made(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="module")
 def clean(made: Handmade) -> Report:
-    innocents(made)
+    people_in_order(made)
     for number in ("CHANGED-ROW", "NO-ROW", "OLD-ROW", "FORGED-PROVENANCE", "RENAMED", "STRAY"):
         person(made, number)
     left = made.mapped(made.person("NO-TOMBSTONE", "Alan"))
@@ -125,22 +125,22 @@ def clean(made: Handmade) -> Report:
 @pytest.fixture(scope="module")
 def report(made: Handmade, clean: Report) -> Report:
     assert clean.clean
-    crimes_in_contributions(made)
-    crimes_in_canonical(made)
+    errors_in_contributions(made)
+    errors_in_canonical(made)
     made.finish()
-    crimes_in_tables(made)
-    crimes_in_the_ledger(made)
+    errors_in_tables(made)
+    errors_in_the_ledger(made)
     return verify(made.pipeline, made.settings, wait_s=5.0)
 
 
 def findings_of(report: Report, check: Check, who: str) -> list[str]:
-    """What a check says of one person."""
-    assert report.counts[check] == len(report.first.get(check, [])), "some are not told"
+    """What a check finds about one person."""
+    assert report.counts[check] == len(report.first.get(check, [])), "some are not named"
     named = (who, f'{{"id":"{who}"}}')
     return [one.what for one in report.first.get(check, []) if one.key in named or one.key.startswith(f'["{who}",')]
 
 
-def test_a_pipeline_in_order_of_whose_sources_nothing_is_known_is_right_and_not_verified(clean: Report) -> None:
+def test_a_pipeline_in_order_with_unknown_sources_is_clean_and_not_verified(clean: Report) -> None:
     assert clean.to_json()["findings"] == {}
     assert not clean.pending
     assert clean.verdict == "nothing wrong in what was looked at"
@@ -150,19 +150,19 @@ def test_a_pipeline_in_order_of_whose_sources_nothing_is_known_is_right_and_not_
     assert clean.checked["parked raw records"] == 1
 
 
-CRIMES: list[tuple[Check, str, str]] = [
-    ("raw-contributions", "MISSING", "no contribution was made"),
+ERRORS: list[tuple[Check, str, str]] = [
+    ("raw-contributions", "MISSING", "no contribution exists"),
     ("raw-contributions", "OTHER-CONTENT", "is not what raw record"),
-    ("raw-contributions", "NOT-RETRACTED", "no source record makes it any more"),
+    ("raw-contributions", "NOT-RETRACTED", "no source record claims it any more"),
     ("raw-contributions", "OUTDATED", "is newer"),
     ("raw-contributions", "LOST", "no dead letter"),
-    ("raw-contributions", "MOVED-AWAY", "no source record makes it any more"),
+    ("raw-contributions", "MOVED-AWAY", "no source record claims it any more"),
     ("contributions-canonical", "NOT-MERGED", "is not the merge of its contributions"),
-    ("contributions-canonical", "NOT-GOLDEN", "no canonical record stands"),
+    ("contributions-canonical", "NOT-GOLDEN", "has no canonical record"),
     ("canonical-table", "CHANGED-ROW", "has another name"),
     ("canonical-table", "NO-ROW", "has no row"),
     ("canonical-table", "FORGED-PROVENANCE", "has another provenance"),
-    ("canonical-table", "NOBODY", "no canonical record does"),
+    ("canonical-table", "UNKNOWN", "no canonical record does"),
     ("canonical-table", "RENAMED", "has no row"),
     ("canonical-table", "STRAY", "is of partition 77, which"),
     ("canonical-table", "STRAY", "has no row"),
@@ -176,17 +176,17 @@ CRIMES: list[tuple[Check, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("check", "who", "what"), CRIMES, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(("check", "who", "what"), ERRORS, ids=lambda value: str(value)[:30])
 def test_what_is_wrong_is_named(report: Report, check: Check, who: str, what: str) -> None:
-    said = findings_of(report, check, who)
-    assert [what in one for one in said].count(True) == 1
-    assert len(said) == [(c, w) for c, w, _ in CRIMES].count((check, who))
+    found = findings_of(report, check, who)
+    assert [what in one for one in found].count(True) == 1
+    assert len(found) == [(c, w) for c, w, _ in ERRORS].count((check, who))
 
 
-def test_nobody_else_is_named(report: Report) -> None:
+def test_no_other_person_is_named(report: Report) -> None:
     named = {(check, one.key) for check in report.first if check != "I5" for one in report.first[check]}
-    guilty = {(check, who) for check, who, _ in CRIMES}
-    assert {(check, _who(key)) for check, key in named} == guilty
+    wrong = {(check, who) for check, who, _ in ERRORS}
+    assert {(check, _who(key)) for check, key in named} == wrong
 
 
 def _who(key: str) -> str:
@@ -196,19 +196,19 @@ def _who(key: str) -> str:
 
 
 def test_a_ledger_is_checked_for_gaps_sums_and_against_the_log(made: Handmade, report: Report) -> None:
-    said = [(one.where.removeprefix(made.names.prefix), one.what) for one in report.first["I5"]]
+    found = [(one.where.removeprefix(made.names.prefix), one.what) for one in report.first["I5"]]
     for where, what in (
         (f"merger/{made.contributions}/0", "leaves out offsets"),
-        (f"merger/{made.contributions}/1", "had 2 visible records, and outcomes of 1"),
-        (f"merger/{made.contributions}/1", "tells of 2 visible records, and the log holds 0"),
-        (f"mapper/{made.crm}/0", "and the log holds"),
-        (f"mapper/{made.crm}/1", "and is no reset"),
+        (f"merger/{made.contributions}/1", "had 2 visible records, but outcomes of 1"),
+        (f"merger/{made.contributions}/1", "has 2 visible records, but the log has 0"),
+        (f"mapper/{made.crm}/0", "but the log has"),
+        (f"mapper/{made.crm}/1", "but is no reset"),
     ):
-        assert [what in one for place, one in said if place == where].count(True) == 1
-    assert len(said) == 5
+        assert [what in one for place, one in found if place == where].count(True) == 1
+    assert len(found) == 5
 
 
-def test_records_that_a_stage_has_not_done_are_pending_and_no_finding(made: Handmade, report: Report) -> None:
+def test_records_that_a_stage_has_not_processed_are_pending_and_no_finding(made: Handmade, report: Report) -> None:
     made.person("PENDING", "Somebody")
     later = verify(made.pipeline, made.settings, wait_s=0.0)
     (pending,) = later.pending

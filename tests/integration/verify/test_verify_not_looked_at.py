@@ -1,4 +1,4 @@
-"""What verify could not look at: it says so, and calls nothing verified."""
+"""What verify could not look at is in its report, and then nothing is called verified."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def reader(made: FollowedPeople) -> Iterator[str]:
 
 
 def unable(report: Report, what: str) -> NotLookedAt:
-    """The one thing that is said of `what`; nothing is found."""
+    """The one entry about `what`; there are no findings."""
     assert report.to_json()["findings"] == {}
     assert not report.pending
     assert not report.verified
@@ -78,7 +78,7 @@ def command(made: FollowedPeople, *arguments: str) -> tuple[int, dict[str, Any]]
     return done.returncode, orjson.loads(done.stdout.splitlines()[-1])
 
 
-def test_a_table_of_which_policies_hide_rows_is_not_compared(made: FollowedPeople, reader: str) -> None:
+def test_a_table_whose_rows_a_policy_hides_is_not_compared(made: FollowedPeople, reader: str) -> None:
     made.sql(f"GRANT SELECT ON thing, guarded TO {reader}")
     made.sql("CREATE POLICY few ON guarded USING (id <= 3)")
     made.sql("ALTER TABLE guarded ENABLE ROW LEVEL SECURITY")
@@ -90,21 +90,21 @@ def test_a_table_of_which_policies_hide_rows_is_not_compared(made: FollowedPeopl
     assert report.checked["source tables"] == 2
 
 
-def test_a_table_that_its_user_may_not_read_is_said(made: FollowedPeople, reader: str) -> None:
+def test_a_table_that_its_user_may_not_read_is_reported(made: FollowedPeople, reader: str) -> None:
     report = made.verified(pipeline=made.as_user(reader, "s3cret"))
     for table in ("thing", "guarded"):
         assert f"permission denied for table {table}" in unable(report, f"source erp, table public.{table}").because
     assert report.checked["source tables"] == 1
 
 
-def test_a_source_that_cannot_be_reached_is_said_without_its_password(made: FollowedPeople) -> None:
+def test_a_source_that_cannot_be_reached_is_reported_without_its_password(made: FollowedPeople) -> None:
     report = made.verified(pipeline=made.with_dsn("postgresql://sluice:s3cret@127.0.0.1:1/nowhere"))
     said = unable(report, "source erp")
     assert "onnection refused" in said.because
     assert "s3cret" not in str(report.lines())
 
 
-def test_a_table_that_is_not_followed_yet_is_said(made: FollowedPeople) -> None:
+def test_a_table_that_is_not_followed_yet_is_reported(made: FollowedPeople) -> None:
     made.sql("CREATE TABLE IF NOT EXISTS later (id int PRIMARY KEY)")
     source = made.pipeline.cdc_sources()["erp"]
     more = source.model_copy(update={"tables": [*source.tables, "public.later"]})
@@ -115,7 +115,7 @@ def test_a_table_that_is_not_followed_yet_is_said(made: FollowedPeople) -> None:
     assert report.checked["source tables"] == 3
 
 
-def test_all_that_was_looked_at_is_exit_code_0_and_what_was_not_is_told(made: FollowedPeople) -> None:
+def test_the_exit_code_is_0_if_only_sources_were_left_out_and_the_report_names_them(made: FollowedPeople) -> None:
     code, said = command(made)
     assert (code, said["verified"], said["verdict"], said["not_looked_at"]) == (0, True, "verified", [])
     code, said = command(made, "--no-sources")
@@ -124,7 +124,7 @@ def test_all_that_was_looked_at_is_exit_code_0_and_what_was_not_is_told(made: Fo
     assert len(said["not_looked_at"]) == 3
 
 
-def test_an_alarm_that_stands_is_told_until_it_ends(made: FollowedPeople) -> None:
+def test_an_active_fault_is_reported_until_it_is_resolved(made: FollowedPeople) -> None:
     made.write_fault("ingress-poller/0/hr.workers", "the source lists 261 of 330 known keys")
     report = made.verified(within(3))
     said = unable(report, "fault of ingress-poller/0/hr.workers")
@@ -134,17 +134,17 @@ def test_an_alarm_that_stands_is_told_until_it_ends(made: FollowedPeople) -> Non
     assert made.verified().verified
 
 
-def test_that_nobody_can_know_what_alarms_stand_is_said(made: FollowedPeople) -> None:
+def test_it_is_reported_if_the_active_faults_are_not_known(made: FollowedPeople) -> None:
     for deleted in made.admin.delete_topics([made.names.faults]).values():
         deleted.result(10)
-    eventually(lambda: made.names.faults not in made.admin.list_topics(timeout=10).topics, "the topic is gone")
-    said = unable(made.verified(within(3)), "what the stages told")
+    eventually(lambda: made.names.faults not in made.admin.list_topics(timeout=10).topics, "the topic is deleted")
+    said = unable(made.verified(within(3)), "faults that the stages reported")
     assert "does not exist" in said.because
     assert "sluice topics apply" in said.next_step
     Topics(made.admin).apply([Topic(made.names.faults, 1, {"cleanup.policy": "compact"})])
-    eventually(lambda: made.verified().verified, "they can be known again")
+    eventually(lambda: made.verified().verified, "the faults are known again")
 
 
-def test_a_table_that_left_the_publication_is_said(made: FollowedPeople) -> None:
+def test_a_table_that_left_the_publication_is_reported(made: FollowedPeople) -> None:
     made.sql(f"ALTER PUBLICATION {made.source.slot.publication} DROP TABLE ONLY thing")
     assert "publication" in unable(made.verified(), "source erp, table public.thing").because

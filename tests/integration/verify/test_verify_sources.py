@@ -1,4 +1,4 @@
-"""Followed tables held against raw: what stands there wrong is named, what was not looked at is said."""
+"""Followed tables compared with raw: each difference is named, and so is what was not looked at."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def clean(made: FollowedPeople) -> Report:
 
 @pytest.fixture(scope="module")
 def report(made: FollowedPeople, clean: Report) -> Report:
-    """One crime each with keys 1 to 8 of `thing`; two keys of `doubled`."""
+    """One error in each of the keys 1 to 8 of `thing`, and in two keys of `doubled`."""
     assert clean.verified
     with made.followed():
         newest = {number: made.raw("thing", f'{{"id":{number}}}')[-1] for number in range(1, 9)}
@@ -133,13 +133,13 @@ def report(made: FollowedPeople, clean: Report) -> Report:
 
 
 def unable(report: Report, what: str) -> NotLookedAt:
-    """The one thing that is said of `what`."""
+    """The one entry about `what`."""
     (found,) = (one for one in report.not_looked_at if one.what == what)
     assert found.kind == "unable"
     return found
 
 
-def test_tables_that_stand_in_raw_as_they_are_verified(clean: Report) -> None:
+def test_tables_that_equal_raw_are_verified(clean: Report) -> None:
     assert clean.to_json()["findings"] == {}
     assert clean.not_looked_at == []
     assert clean.verdict == "verified"
@@ -149,64 +149,64 @@ def test_tables_that_stand_in_raw_as_they_are_verified(clean: Report) -> None:
 
 
 FUTURE = f"has position 1:{2**62}:1, which its source has not reached"
-CRIMES = [
+ERRORS = [
     ("thing", 1, "has a row that is missing in raw"),
     ("thing", 2, "has a row that is missing in raw"),
     ("thing", 3, "has another kind in raw than in its table"),
     ("thing", 4, "has another body, n in raw than in its table"),
-    ("thing", 1005, "stands in raw, and its table has no such row"),
+    ("thing", 1005, "is in raw, but its table has no such row"),
     ("thing", 6, "has a row that is missing in raw"),
     ("thing", 7, "has another n in raw than in its table"),
     ("thing", 8, FUTURE),
 ]
 
 
-@pytest.mark.parametrize(("table", "number", "what"), CRIMES)
+@pytest.mark.parametrize(("table", "number", "what"), ERRORS)
 def test_a_difference_between_a_table_and_raw_is_named(report: Report, table: str, number: int, what: str) -> None:
     assert not report.verified
-    (said,) = findings_of(report, table, f'{{"id":{number}}}')
-    assert said == f"{what}; `sluice cdc resnapshot erp --table public.{table}` reads it again"
+    (found,) = findings_of(report, table, f'{{"id":{number}}}')
+    assert found == f"{what}; `sluice cdc resnapshot erp --table public.{table}` reads it again"
 
 
-def test_what_is_alike_is_not_named(report: Report) -> None:
-    assert report.counts["source-raw"] == len(CRIMES)
+def test_equal_rows_are_not_named(report: Report) -> None:
+    assert report.counts["source-raw"] == len(ERRORS)
 
 
-def test_a_raw_record_that_stands_twice_with_one_content_is_told(report: Report) -> None:
+def test_a_raw_record_that_repeats_another_is_reported(report: Report) -> None:
     assert report.doubled == 1
     assert report.first_doubled[0].key == '{"id":1}'
     assert "doubled: 1 raw records repeat another one" in "\n".join(report.lines())
 
 
-def test_two_contents_under_one_position_are_a_finding(report: Report) -> None:
+def test_two_contents_with_one_position_are_a_finding(report: Report) -> None:
     assert [one.key for one in report.first["I2"]] == ['{"id":7}']
-    assert "says something else" in report.first["I2"][0].what
+    assert "other content" in report.first["I2"][0].what
 
 
 def test_a_table_that_is_written_to_meanwhile_does_not_differ(made: FollowedPeople, report: Report) -> None:
     with made.followed(), writing(made):
         for _ in range(3):
-            beside = made.verified()
-            assert beside.not_looked_at == [], "\n".join(beside.lines())
-            assert [one for one in beside.first.get("source-raw", []) if "busy" in one.where] == []
-            assert beside.counts["source-raw"] == report.counts["source-raw"], "\n".join(beside.lines())
+            during = made.verified()
+            assert during.not_looked_at == [], "\n".join(during.lines())
+            assert [one for one in during.first.get("source-raw", []) if "busy" in one.where] == []
+            assert during.counts["source-raw"] == report.counts["source-raw"], "\n".join(during.lines())
 
 
-def test_a_source_that_nobody_follows_is_said_and_how_far_raw_lags(made: FollowedPeople, report: Report) -> None:
+def test_a_source_that_no_process_follows_is_reported_with_the_lag_of_raw(made: FollowedPeople, report: Report) -> None:
     made.sql("INSERT INTO staff VALUES (900, 'P900')")
     behind = made.verified(wait_s=2.0)
     assert not behind.verified
-    assert "nobody reads slot" in unable(behind, "source erp").because
+    assert "no process reads slot" in unable(behind, "source erp").because
     for table in ("staff", *OTHERS):
         assert "bytes of WAL are not in raw yet" in unable(behind, f"source erp, table public.{table}").because
     assert behind.counts["source-raw"] == 0
     assert (behind.doubled, behind.counts["I2"]) == (report.doubled, report.counts["I2"])
 
 
-def test_a_slot_that_is_gone_is_said(made: FollowedPeople, report: Report) -> None:
+def test_a_missing_slot_is_reported(made: FollowedPeople, report: Report) -> None:
     slot = made.source.slot.slot
     made.sql(f"SELECT pg_drop_replication_slot('{slot}')")
-    gone = made.verified(wait_s=2.0)
-    assert not gone.verified
-    assert unable(gone, "source erp").because == f"slot {slot} does not exist"
-    assert "source tables" not in gone.checked
+    missing = made.verified(wait_s=2.0)
+    assert not missing.verified
+    assert unable(missing, "source erp").because == f"slot {slot} does not exist"
+    assert "source tables" not in missing.checked

@@ -1,4 +1,4 @@
-"""verify beside the real mapper, merger and sink, while records arrive, after a rewind, and after a sweep."""
+"""verify while the real mapper, merger and sink run: with arriving records, after a rewind, and after a sweep."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STAGES = ("mapper", "merger", "sink-postgres")
 
 @pytest.fixture(scope="module")
 def made(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Handmade]:
-    name = f"beside_{uuid.uuid4().hex[:10]}"
+    name = f"running_{uuid.uuid4().hex[:10]}"
     servers.create_database(name)
     dsn, folder = servers.postgres_dsn(name), Path(tmp_path_factory.mktemp("people"))
     yield Handmade(servers.bootstrap_servers, servers.registry_url, dsn, f"{name}.", folder)
@@ -67,7 +67,7 @@ def arriving(made: Handmade) -> Iterator[None]:
             elif number % 3 == 0:
                 made.staff(who, str(number))
             elif number % 50 == 1:
-                made.person(who, "Nobody", email=["cannot", "be", "mapped"])
+                made.person(who, "Unmapped", email=["cannot", "be", "mapped"])
             else:
                 made.person(who, f"Somebody {number}", city="Kiel" if number % 2 else None)
 
@@ -85,18 +85,20 @@ def checked(made: Handmade, wait_s: float = 60.0) -> Report:
 
 
 def assert_right(report: Report) -> None:
-    """Nothing is wrong, and all was looked at but the sources, which nobody follows here."""
+    """Nothing is wrong, and everything was looked at but the sources, which no process follows here."""
     assert report.to_json()["findings"] == {}
     assert not report.pending
     assert {one.what for one in report.not_looked_at} == {"source erp", "source crm, stream people"}
 
 
-def test_a_working_pipeline_is_verified_up_to_the_ends_taken(made: Handmade, stages: dict[str, StageProcess]) -> None:
+def test_a_working_pipeline_is_verified_up_to_the_ends_that_were_noted(
+    made: Handmade, stages: dict[str, StageProcess]
+) -> None:
     with arriving(made):
         eventually(lambda: sum(made.ends(made.canonical).values()) > 100, "golden records")
-        beside = checked(made)
-    assert beside.to_json()["findings"] == {}
-    assert not beside.pending
+        during = checked(made)
+    assert during.to_json()["findings"] == {}
+    assert not during.pending
     after = checked(made)
     assert_right(after)
     assert after.checked["rows"] > 10
@@ -109,7 +111,7 @@ def test_a_rewind_leaves_nothing_to_find(made: Handmade, stages: dict[str, Stage
 
 
 def rewind(made: Handmade, stage: StageProcess, group: str, topics: tuple[str, ...]) -> None:
-    """To the first offset, as an operator does: stopped, moved, started."""
+    """Move the group to the first offset, as an operator does: stop, move, start."""
     stage.stop()
     eventually(lambda: members_of(made.admin, group) == 0, f"{group} has left")
     for topic in topics:

@@ -1,6 +1,6 @@
-"""Two accounts of what must stand, written apart: the mapper's own, and verification's from raw records alone.
+"""The mapper and the verification agree about which contributions must exist. They share no code for this.
 
-Whatever a source does, and however often the mapper dies or is rewound, they agree.
+They agree whatever a source does, and however often the mapper dies or is rewound.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LIVE = dict.fromkeys(("upsert", "delete", "sweep", "dead", "unreadable", "untime
 
 @dataclasses.dataclass(frozen=True)
 class Event:
-    """One record of the log. `late`: its position lies so far below the next one due."""
+    """One record of the log. `late`: how far its position is below the next one."""
 
     kind: str
     key: int
@@ -83,7 +83,7 @@ def recomputed(bench: MapperBench) -> StreamHistory:
 
 @settings(deadline=None)
 @given(EVENTS, st.lists(st.integers(0, 24), max_size=3))
-def test_verification_and_mapper_agree_on_what_must_stand(events: list[Event], rewinds: list[int]) -> None:
+def test_verification_and_mapper_agree_on_which_claims_must_exist(events: list[Event], rewinds: list[int]) -> None:
     bench = MapperBench(MAPPING)
     for due, event in enumerate(events, 10):
         append(bench, event, due)

@@ -1,4 +1,4 @@
-"""Whether a claim is what its raw record says: every verdict once."""
+"""Whether a claim is what its raw record says: each verdict once."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def claim(**other: Any) -> Contribution:
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-def test_a_float_is_what_it_is_read_back_as(number: float) -> None:
+def test_a_float_is_compared_as_a_contribution_returns_it(number: float) -> None:
     """1.0 is written as 1, and read as an integer."""
     claimed = {"rating": number + 0.0, "ratings": [number + 0.0, 1.0], "name": "Ada"}  # no encoder gives minus zero
     read = Contribution.from_json(claim(fields=claimed).to_json()).fields
@@ -54,7 +54,7 @@ DEAD = FACTS._replace(dead={RAW})
 
 
 @pytest.mark.parametrize(
-    ("held", "expected", "facts", "kind"),
+    ("highest", "expected", "facts", "kind"),
     [
         (claim(), EXPECTED, FACTS, "ok"),
         (claim(fields={**FIELDS, "name": "Eve"}), EXPECTED, FACTS, "finding"),
@@ -77,27 +77,27 @@ DEAD = FACTS._replace(dead={RAW})
     ],
 )
 def test_a_claim_is_judged_by_its_raw_record(
-    held: Contribution, expected: ExpectedClaim | None, facts: MapperFacts, kind: str
+    highest: Contribution, expected: ExpectedClaim | None, facts: MapperFacts, kind: str
 ) -> None:
-    assert judge(held, expected, facts).kind == kind
+    assert judge(highest, expected, facts).kind == kind
 
 
 @pytest.mark.parametrize(
     ("facts", "version", "kind"),
     [(FACTS, None, "finding"), (FACTS, 2, "finding"), (FACTS, 1, "older-version"), (DEAD, 2, "parked")],
 )
-def test_a_claim_that_is_not_there_is_a_finding_unless_it_was_parked_or_never_offered_to_this_version(
+def test_a_missing_claim_is_a_finding_unless_it_was_parked_or_never_read_with_this_version(
     facts: MapperFacts, version: int | None, kind: str
 ) -> None:
     assert missing(EXPECTED, facts, version).kind == kind
 
 
 def log(*claims: Contribution) -> list[str]:
-    made = ContributionLog()
+    read = ContributionLog()
     for offset, one in enumerate(claims):
-        made.add(("contributions", 0), offset, one.key, one.to_json())
-    (held,) = made.held["contributions", 0].values()
-    return [check for check, _ in log_findings(held)]
+        read.add(("contributions", 0), offset, one.key, one.to_json())
+    (highest,) = read.highest["contributions", 0].values()
+    return [check for check, _ in log_findings(highest)]
 
 
 OLD, NEW = claim(position=Position(1, 7, 4)), claim()
@@ -120,16 +120,16 @@ def test_the_last_record_of_a_key_is_the_highest_and_repeats_only_over_an_older_
     assert log(*claims) == found
 
 
-def test_what_is_no_contribution_is_noted_and_holds_nothing() -> None:
-    made = ContributionLog()
-    made.add(("contributions", 0), 0, b"k", b"no json")
-    made.add(("contributions", 0), 1, b"another key", NEW.to_json())
-    assert made.unreadable == [(("contributions", 0), 0), (("contributions", 0), 1)]
-    assert not made.held["contributions", 0]
+def test_a_record_that_is_no_contribution_is_noted_and_makes_no_claim() -> None:
+    read = ContributionLog()
+    read.add(("contributions", 0), 0, b"k", b"no json")
+    read.add(("contributions", 0), 1, b"another key", NEW.to_json())
+    assert read.unreadable == [(("contributions", 0), 0), (("contributions", 0), 1)]
+    assert not read.highest["contributions", 0]
 
 
-def test_a_tombstone_lets_a_claim_go() -> None:
-    made = ContributionLog()
-    made.add(("contributions", 0), 0, NEW.key, NEW.to_json())
-    made.add(("contributions", 0), 1, NEW.key, None)
-    assert not made.held["contributions", 0]
+def test_a_tombstone_removes_a_claim() -> None:
+    read = ContributionLog()
+    read.add(("contributions", 0), 0, NEW.key, NEW.to_json())
+    read.add(("contributions", 0), 1, NEW.key, None)
+    assert not read.highest["contributions", 0]

@@ -1,4 +1,4 @@
-"""What must stand as contributions, from raw records alone."""
+"""Which contributions must exist, computed from raw records alone."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Log:
         self._offset = 0
 
     def add(self, key: Any, value: Any, position: int, **headers: bytes) -> Log:
-        told = {"sluice-position": f"1:{position}:0".encode(), **{k.replace("_", "-"): v for k, v in headers.items()}}
+        sent = {"sluice-position": f"1:{position}:0".encode(), **{k.replace("_", "-"): v for k, v in headers.items()}}
         body = value if value is None or isinstance(value, bytes) else orjson.dumps(value)
-        record = Record("raw", 0, self._offset, orjson.dumps(key), body, told, 0)
+        record = Record("raw", 0, self._offset, orjson.dumps(key), body, sent, 0)
         self._offset += 1
         self.history.add(record)
         return self
@@ -36,7 +36,7 @@ class Log:
     def person(self, number: str, name: Any, position: int) -> Log:
         return self.add({"id": number}, {"id": number, "name": name, "updated": NOON}, position)
 
-    def gone(self, number: str, position: int) -> Log:
+    def deleted(self, number: str, position: int) -> Log:
         return self.add({"id": number}, None, position, sluice_op=b"d")
 
     def staff(self, number: int, notes: str, position: int) -> Log:
@@ -48,12 +48,12 @@ class Log:
 
     @property
     def claims(self) -> dict[str, int]:
-        """Position of the claim that must stand, by entity id."""
+        """Position of the claim that must exist, by entity id."""
         return {orjson.loads(key)[0]: expected.position.major for key, expected in self.history.claims()}
 
     @property
     def parked(self) -> list[tuple[str, int]]:
-        """Source key and position of what must lie among the dead letters."""
+        """Source key and position of each record that must be a dead letter."""
         return [(source_key, one.position.major) for source_key, _, one in self.history.parked()]
 
     def says(self) -> bytes:
@@ -66,17 +66,17 @@ def test_the_newest_position_counts_and_not_the_last_record() -> None:
     assert Log(CRM).person("A", "new", 5).person("A", "old", 3).claims == {"A": 5}
 
 
-def test_a_delete_takes_away_what_is_older_and_nothing_newer() -> None:
-    assert Log(CRM).person("A", "x", 1).gone("A", 2).claims == {}
-    assert Log(CRM).person("A", "x", 3).gone("A", 2).claims == {"A": 3}
+def test_a_delete_removes_older_claims_and_no_newer_one() -> None:
+    assert Log(CRM).person("A", "x", 1).deleted("A", 2).claims == {}
+    assert Log(CRM).person("A", "x", 3).deleted("A", 2).claims == {"A": 3}
 
 
 def test_a_record_older_than_a_delete_does_not_come_back() -> None:
-    assert Log(CRM).gone("A", 5).person("A", "x", 4).claims == {}
-    assert Log(CRM).gone("A", 5).person("A", "x", 6).claims == {"A": 6}
+    assert Log(CRM).deleted("A", 5).person("A", "x", 4).claims == {}
+    assert Log(CRM).deleted("A", 5).person("A", "x", 6).claims == {"A": 6}
 
 
-def test_a_filtered_record_takes_the_claim_before_it_away() -> None:
+def test_a_filtered_record_removes_the_claim_before_it() -> None:
     assert Log(CRM).person("A", "x", 1).person("A", "Test", 2).claims == {}
 
 
@@ -86,9 +86,9 @@ def test_the_older_value_of_a_parked_record_stays() -> None:
     assert log.parked == [('{"id":"A"}', 2)]
 
 
-def test_a_parked_record_that_was_overtaken_need_not_be_a_dead_letter() -> None:
+def test_a_parked_record_with_a_newer_claim_need_not_be_a_dead_letter() -> None:
     assert Log(CRM).person("A", ["no", "text"], 2).person("A", "x", 3).parked == []
-    assert Log(CRM).person("A", ["no", "text"], 2).gone("A", 3).parked == []
+    assert Log(CRM).person("A", ["no", "text"], 2).deleted("A", 3).parked == []
 
 
 def test_a_record_without_a_readable_key_or_position_must_be_a_dead_letter() -> None:
@@ -96,21 +96,21 @@ def test_a_record_without_a_readable_key_or_position_must_be_a_dead_letter() -> 
     assert log.parked == [("", 0)]
 
 
-def test_a_sweep_takes_every_key_last_seen_below_it() -> None:
+def test_a_sweep_removes_every_key_that_was_last_read_below_it() -> None:
     assert Log(CRM).person("A", "x", 1).person("B", "y", 5).sweep(5).claims == {"B": 5}
 
 
-def test_a_parked_record_counts_as_seen_for_a_sweep() -> None:
+def test_a_parked_record_counts_as_read_for_a_sweep() -> None:
     assert Log(CRM).person("A", "x", 1).person("A", ["no", "text"], 6).sweep(5).claims == {"A": 1}
 
 
-def test_a_sweep_marker_of_another_stream_takes_nothing_and_must_be_a_dead_letter() -> None:
+def test_a_sweep_marker_of_another_stream_removes_nothing_and_must_be_a_dead_letter() -> None:
     log = Log(CRM).person("A", "x", 1).add({"$sweep": "payroll"}, b"", 5, sluice_op=b"s")
     assert log.claims == {"A": 1}
     assert log.parked == [("", 0)]
 
 
-def test_a_key_in_the_place_of_our_own_must_be_a_dead_letter() -> None:
+def test_a_reserved_key_must_be_a_dead_letter() -> None:
     assert Log(CRM).add({"$partition": 3}, {"id": "A"}, 1).parked == [("", 0)]
 
 
@@ -119,17 +119,17 @@ def test_a_change_whose_time_is_no_time_is_parked() -> None:
     assert log.parked == [('{"id":1}', 1)]
 
 
-def test_what_is_older_than_a_sweep_before_it_stays_away() -> None:
+def test_a_record_older_than_an_earlier_sweep_makes_no_claim() -> None:
     assert Log(CRM).sweep(5).person("A", "x", 4).claims == {}
 
 
-def test_an_unchanged_column_has_the_value_it_was_given_last() -> None:
+def test_an_unchanged_column_has_its_last_value() -> None:
     filled = Log(ERP, fills=True).staff(1, "long", 1).staff(1, UNAVAILABLE, 2)
     assert filled.claims == {"P1": 2}
     assert filled.says() == Log(ERP).staff(1, "long", 2).says()
 
 
-def test_a_parked_record_still_tells_the_value_of_its_columns() -> None:
+def test_the_columns_of_a_parked_record_are_kept() -> None:
     parked = {"id": 1, "number": "P1", "notes": "newer", "pay": "no number", "since": NOON}
     log = Log(ERP, fills=True).staff(1, "old", 1)
     log.add({"id": 1}, {"op": "u", "source": {"ts_ms": 1}, "after": parked}, 5).staff(1, UNAVAILABLE, 6)

@@ -1,4 +1,4 @@
-"""The ledger's lines among themselves, and against a log."""
+"""The lines of a ledger in sequence, and compared with a log."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ AT = ("raw", 0)
 def line(start: int, end: int, visible: int = 0, *, reset: bool = False, **other: Any) -> dict[str, Any]:
     outcomes = dict.fromkeys(("unchanged", "superseded", "filtered", "dead", "skipped"), 0)
     versions = {"person": other.pop("version", 1)}
-    told = {"from": start, "to": end, "visible": visible, "mapped": visible, "reset": reset, "versions": versions}
-    return {**outcomes, **told, **other}
+    own = {"from": start, "to": end, "visible": visible, "mapped": visible, "reset": reset, "versions": versions}
+    return {**outcomes, **own, **other}
 
 
 def wrong(*lines: dict[str, Any], rereads: bool = False) -> list[str]:
@@ -29,20 +29,20 @@ def test_ranges_that_meet_are_right() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "message"),
     [
         ([line(0, 4, 3), line(5, 9, 4)], "leaves out offsets 4 to 4"),
         ([line(0, 4, 3), line(3, 9, 4)], "begins before offset 4"),
-        ([line(0, 4, 3, mapped=2)], "had 3 visible records, and outcomes of 2"),
+        ([line(0, 4, 3, mapped=2)], "had 3 visible records, but outcomes of 2"),
         ([line(4, 3)], "ends before it begins"),
     ],
 )
-def test_what_is_wrong_with_a_line_is_said(lines: list[dict[str, Any]], said: str) -> None:
+def test_what_is_wrong_with_a_line_is_named(lines: list[dict[str, Any]], message: str) -> None:
     (what,) = wrong(*lines)
-    assert said in what
+    assert message in what
 
 
-def test_a_jump_that_says_so_is_no_gap() -> None:
+def test_a_jump_that_is_marked_as_a_reset_is_no_gap() -> None:
     assert wrong(line(0, 4, 3), line(0, 2, 1, reset=True), line(9, 9, reset=True)) == []
 
 
@@ -58,9 +58,9 @@ def log(*offsets: int, end: int) -> VisibleOffsets:
     return visible
 
 
-def recounted(told: dict[str, Any], visible: VisibleOffsets, young_from: int = 0) -> list[str]:
+def recounted(one: dict[str, Any], visible: VisibleOffsets, young_from: int = 0) -> list[str]:
     ledger = PartitionLedger()
-    list(ledger.add(told))
+    list(ledger.add(one))
     return list(ledger.recount(AT, visible, young_from))
 
 
@@ -68,9 +68,9 @@ def test_markers_between_records_are_not_counted() -> None:
     assert recounted(line(0, 5, 3), log(0, 1, 3, end=5)) == []
 
 
-def test_a_number_that_is_not_the_log_s_is_said() -> None:
+def test_a_number_that_differs_from_the_log_is_named() -> None:
     (what,) = recounted(line(0, 5, 4), log(0, 1, 3, end=5))
-    assert "tells of 4 visible records, and the log holds 3" in what
+    assert "has 4 visible records, but the log has 3" in what
 
 
 def test_a_range_that_compaction_may_have_reached_is_not_recounted() -> None:
@@ -93,7 +93,7 @@ def test_the_version_a_record_was_last_read_with() -> None:
     assert ledger.version_at(12, "a mapping of later") == 0
 
 
-def test_a_ledger_that_always_had_one_version_says_so_without_looking() -> None:
+def test_a_ledger_that_always_had_one_version_answers_without_a_search() -> None:
     ledger = PartitionLedger()
     list(ledger.add(line(0, 10, version=3)))
     assert ledger.version_at(9, "person") == 3

@@ -1,4 +1,4 @@
-"""Goldens among themselves and against a merge, rows, where a provenance leads, rounds, the report."""
+"""Canonical records in sequence, rows, the target of a provenance, rounds, the report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from sluice.golden.rows import StoredRow
 from sluice.schemas.decoder import DecodedCanonical
 from sluice.verify import Report
-from sluice.verify.canonical_log import CanonicalLog, NewestCanonical
+from sluice.verify.canonical_log import NewestCanonical, repetition
 from sluice.verify.reading import rounds
 from sluice.verify.report import CHECKS, FIRST_MAX, NotDone
 from sluice.verify.rows import deleted_findings, row_findings
@@ -24,27 +24,25 @@ def golden(content: str | None, revision: int | None, value: bytes | None = b"v"
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "said"),
+    ("before", "after", "wrong"),
     [
         (golden("a", 1), golden("b", 2), ""),
         (golden("a", 1), golden("a", 2), "repeats the content"),
         (golden("a", 1), golden("a", 3), ""),
         (golden("a", None), golden("a", None), "repeats the content"),
-        (golden("a", 2), golden("b", 2), "revision 2 stands behind revision 2"),
+        (golden("a", 2), golden("b", 2), "revision 2 follows revision 2"),
         (golden(None, 1, None), golden(None, 2, None), "repeats the content"),
         (golden("a", 1), golden(None, 2, None), ""),
         (golden(None, None), golden(None, None), ""),
     ],
 )
-def test_a_version_takes_effect_once(before: NewestCanonical, after: NewestCanonical, said: str) -> None:
-    log = CanonicalLog()
-    assert log.add(("canonical", 0), "P1", before) == ""
-    found = log.add(("canonical", 0), "P1", after)
-    assert found.startswith(said)
-    assert bool(found) == bool(said)
+def test_a_version_takes_effect_once(before: NewestCanonical, after: NewestCanonical, wrong: str) -> None:
+    found = repetition(before, after)
+    assert found.startswith(wrong)
+    assert bool(found) == bool(wrong)
 
 
-def test_where_a_provenance_leads() -> None:
+def test_the_target_of_a_provenance_is_resolved() -> None:
     index = RawIndex({AT: 10})
     for offset, key in ((1, "a"), (3, "b"), (7, "a")):
         index.add_keyed(AT, offset, key)
@@ -88,11 +86,11 @@ def test_a_deleted_entity_has_no_row_and_a_tombstone() -> None:
     assert [check for check, _ in deleted_findings(None, (1, 8), 9, 1)] == ["I4"]
 
 
-def test_rounds_hold_as_many_partitions_as_fit() -> None:
+def test_a_round_has_as_many_partitions_as_fit() -> None:
     assert list(rounds({0: 5, 1: 5, 2: 1, 3: 20, 4: 0}, 10)) == [[0, 1], [2], [3], [4]]
 
 
-def test_the_first_ten_offenders_are_named_and_all_are_counted() -> None:
+def test_the_first_ten_findings_are_named_and_all_are_counted() -> None:
     report = Report()
     for number in range(FIRST_MAX + 5):
         report.found("I4", "contributions.person/0@1", str(number), "is wrong")
@@ -102,24 +100,24 @@ def test_the_first_ten_offenders_are_named_and_all_are_counted() -> None:
     assert "FAIL  I4" in "\n".join(report.lines())
 
 
-def test_what_is_not_done_yet_is_no_finding_and_not_verified() -> None:
+def test_pending_records_are_no_finding_and_not_verified() -> None:
     report = Report(pending=[NotDone("mapper", "raw.crm.people", 0, 3, 9)])
     assert report.clean
     assert not report.verified
-    assert "not done yet: mapper stands at raw.crm.people/0@3, the end is 9" in report.lines()
+    assert "not done yet: mapper is at raw.crm.people/0@3, the end is 9" in report.lines()
 
 
-def test_every_check_says_what_it_means_to_people_and_to_programs() -> None:
+def test_the_text_and_the_json_explain_every_check() -> None:
     report = Report()
     report.found("I4", "contributions.person/0@1", "key", "is wrong")
-    lines, told = report.lines(), report.to_json()["checks"]
-    assert told.keys() == CHECKS.keys()
-    assert (told["I4"]["count"], told["I2"]["count"]) == (1, 0)
-    for check, about in told.items():
+    lines, checks = report.lines(), report.to_json()["checks"]
+    assert checks.keys() == CHECKS.keys()
+    assert (checks["I4"]["count"], checks["I2"]["count"]) == (1, 0)
+    for check, about in checks.items():
         assert len(about["means"].split()) > 4
         assert any(check in line and about["means"] in line for line in lines)
 
 
-def test_the_architecture_tells_of_every_check() -> None:
+def test_the_architecture_page_names_every_check() -> None:
     text = (ROOT / "docs/architecture.md").read_text("utf-8")
     assert [check for check in CHECKS if f"`{check}`" not in text] == []

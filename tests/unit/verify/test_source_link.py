@@ -1,4 +1,4 @@
-"""What a raw log amounts to at a snapshot, what differs from a table's row, and which source counts as followed."""
+"""The states of a raw log at a snapshot, differences from a table's rows, and whether a source is followed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sluice.verify.source_state import (
 )
 from sluice.verify.spill import BUCKETS, Spill
 
-MARK, LOST = "left out", "left out, and nothing tells it"
+MARK, LOST = "left out", "left out, and in no record"
 CODES = {MARK: LEFT_OUT, LOST: UNKNOWN}
 SHOWN = SourceSnapshot(epoch=2, upper_lsn=1_000, xmax=2**32 + 50, in_progress=frozenset({2**32 + 40, 2**32 - 3}))
 
@@ -37,10 +37,10 @@ SHOWN = SourceSnapshot(epoch=2, upper_lsn=1_000, xmax=2**32 + 50, in_progress=fr
     ("position", "xid", "sees"),
     [
         (Position(2, 999, 1), 39, True),
-        (Position(2, 999, 1), 40, False),  # in progress: in the log, and not seen yet
+        (Position(2, 999, 1), 40, False),  # in progress: in the log, and not visible yet
         (Position(2, 10, 1), 40, False),
-        (Position(2, 999, 1), 50, False),  # began behind the snapshot
-        (Position(2, 999, 1), 2**32 - 4, True),  # before the numbers began again
+        (Position(2, 999, 1), 50, False),  # started after the snapshot
+        (Position(2, 999, 1), 2**32 - 4, True),  # before the numbers wrapped around
         (Position(2, 999, 1), 2**32 - 3, False),
         (Position(2, 1_000, 1), 39, False),
         (Position(2, 999, 0), None, True),  # a row of a snapshot, a tombstone, a sweep
@@ -49,7 +49,7 @@ SHOWN = SourceSnapshot(epoch=2, upper_lsn=1_000, xmax=2**32 + 50, in_progress=fr
         (Position(3, 1, 1), 1, False),
     ],
 )
-def test_a_snapshot_shows_what_its_transactions_had_committed(position: Position, xid: int | None, sees: bool) -> None:
+def test_a_snapshot_shows_what_its_transactions_committed(position: Position, xid: int | None, sees: bool) -> None:
     assert SHOWN.sees(position, xid) is sees
 
 
@@ -73,16 +73,16 @@ ROW, DELETE, TOMBSTONE, UNREADABLE = EntryKind.ROW, EntryKind.DELETE, EntryKind.
         ([], 0, False, False),
         ([entry(5)], 0, True, False),
         ([entry(5), entry(6, DELETE), entry(6, TOMBSTONE)], 0, False, False),
-        ([entry(6, DELETE), entry(6, TOMBSTONE), entry(5)], 0, False, False),  # an older one that comes late
+        ([entry(6, DELETE), entry(6, TOMBSTONE), entry(5)], 0, False, False),  # an older one that arrives late
         ([entry(6, TOMBSTONE), entry(7)], 0, True, False),
         ([entry(5)], 6, False, False),
         ([entry(5)], 5, True, False),
         ([entry(5), entry(6, DELETE, shown=False), entry(6, TOMBSTONE)], 0, True, True),
         ([entry(5), entry(6, shown=False)], 0, True, True),
         ([entry(6, shown=False)], 0, False, True),
-        ([entry(5), entry(0, TOMBSTONE)], 0, False, False),  # compaction takes what stands before a null
+        ([entry(5), entry(0, TOMBSTONE)], 0, False, False),  # compaction removes what is before a null
         ([entry(5), entry(0, TOMBSTONE), entry(6)], 0, True, False),
-        ([entry(0)], 0, False, False),  # nobody can place it
+        ([entry(0)], 0, False, False),  # it has no position
         ([entry(5), entry(6, UNREADABLE)], 0, True, False),
         ([entry(5), entry(6, DELETE), entry(7, UNREADABLE)], 0, False, False),
         ([entry(6, UNREADABLE)], 0, False, False),
@@ -94,7 +94,7 @@ def test_the_newest_state_of_a_key(entries: list[Entry], swept: int, there: bool
     assert (state.is_there, state.moves) == (there, moves)
 
 
-def test_a_record_that_its_source_cannot_have_written_is_told_apart() -> None:
+def test_a_record_that_its_source_cannot_have_written_is_marked() -> None:
     entries = [entry(5), entry(90, shown=False), entry(6, shown=False)]
     state = newest(entries, {}, reach=Position(1, 80, 9))
     assert (state.beyond, state.moves) == (entries[1], True)
@@ -103,7 +103,7 @@ def test_a_record_that_its_source_cannot_have_written_is_told_apart() -> None:
 
 
 def fold(*rows: tuple[EntryKind, dict[str, Any]]) -> tuple[Columns, Entry]:
-    """What a key's records amount to; values that are MARK or LOST were left out."""
+    """The newest state of a key; values that are MARK or LOST are left out of a record."""
     columns, entries = Columns(), []
     for number, (kind, row) in enumerate(rows, 1):
         left_out = {name: CODES[value] for name, value in row.items() if value in CODES}
@@ -124,13 +124,13 @@ def fold(*rows: tuple[EntryKind, dict[str, Any]]) -> tuple[Columns, Entry]:
         ([(ROW, {"a": 1, "b": "x"}), (ROW, {"a": 2, "b": MARK})], {"a": 2, "b": "x"}, []),
         ([(ROW, {"a": 1, "b": "x"}), (ROW, {"a": 2, "b": MARK})], {"a": 2, "b": "y"}, ["b"]),
         ([(ROW, {"b": "x"}), (ROW, {"b": MARK}), (ROW, {"b": MARK})], {"b": "y"}, ["b"]),
-        ([(ROW, {"b": MARK})], {"b": "y"}, []),  # never told: nothing can be said
+        ([(ROW, {"b": MARK})], {"b": "y"}, []),  # in no record: it cannot be judged
         ([(ROW, {"b": "x"}), (EntryKind.OPAQUE, {}), (ROW, {"b": MARK})], {"b": "y"}, []),
         ([(ROW, {"b": "x"}), (DELETE, {}), (ROW, {"b": MARK})], {"b": "y"}, []),
         ([(ROW, {"a": 1})], {"a": 1, "later": None}, []),
         ([(ROW, {"a": 1})], {"a": 1, "later": 0}, ["later"]),
         ([(ROW, {"a": 1, "dropped": 5})], {"a": 1}, []),
-        ([(ROW, {"b": "x"}), (ROW, {"b": LOST})], {"b": "y"}, []),  # nothing tells it
+        ([(ROW, {"b": "x"}), (ROW, {"b": LOST})], {"b": "y"}, []),  # in no later record
         ([(ROW, {"b": "x"}), (ROW, {"b": LOST}), (ROW, {"b": MARK})], {"b": "y"}, []),
         ([(ROW, {"a": "__debezium_unavailable_value"})], {"a": "x"}, ["a"]),  # a text like any other
     ],
@@ -138,16 +138,16 @@ def fold(*rows: tuple[EntryKind, dict[str, Any]]) -> tuple[Columns, Entry]:
 def test_which_columns_differ(
     records: list[tuple[EntryKind, dict[str, Any]]], row: dict[str, Any], differing: list[str]
 ) -> None:
-    columns, stands = fold(*records)
-    assert list(columns.differing(columns.codes(row), stands.codes)) == differing
+    columns, current = fold(*records)
+    assert list(columns.differing(columns.codes(row), current.codes)) == differing
 
 
-def test_what_is_spilled_comes_back_by_key_and_in_order(tmp_path: Path) -> None:
+def test_spilled_entries_are_returned_by_key_and_in_order(tmp_path: Path) -> None:
     spill = Spill(tmp_path, "raw")
     given = [(b"key %d" % (n % 3_000), b"%d:" % n + bytes(n % 700)) for n in range(60_000)]
     for key, one in given:
         spill.add(key, one)
-    assert any(tmp_path.iterdir()), "all of it stayed in memory"
+    assert any(tmp_path.iterdir()), "everything is still in memory"
     taken: dict[bytes, list[bytes]] = {}
     buckets: dict[bytes, int] = {}
     for bucket in range(BUCKETS):
@@ -161,13 +161,13 @@ def test_what_is_spilled_comes_back_by_key_and_in_order(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
-def test_a_folder_that_cannot_be_written_is_told_with_the_way_out(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_an_error_with_a_next_step(tmp_path: Path) -> None:
     spill = Spill(tmp_path / "nowhere", "raw")
     with pytest.raises(EnvironmentFault, match="TMPDIR"):
         spill.add(b"key", bytes(1_000_000))
 
 
-SLOT = FollowedSource("erp", "dsn", "sluice_erp", "sluice_erp")
+SOURCE = FollowedSource("erp", "dsn", "sluice_erp", "sluice_erp")
 WATERMARK = SlotWatermark("7", 1, "sluice_erp", 1, 100, 0)
 IDENTITY, STATE = SourceIdentity("7", 1, "erp"), SlotState(100, 90, None, lost=False)
 
@@ -180,21 +180,26 @@ IDENTITY, STATE = SourceIdentity("7", 1, "erp"), SlotState(100, 90, None, lost=F
         (WATERMARK, IDENTITY._replace(system_id="8"), STATE, "it is another database"),
         (WATERMARK, IDENTITY._replace(timeline=2), STATE, "it is another database"),
         (WATERMARK, IDENTITY, None, "slot sluice_erp does not exist"),
-        (WATERMARK, IDENTITY, STATE._replace(lost=True), "has thrown away log"),
-        (WATERMARK, IDENTITY, STATE._replace(confirmed_flush_lsn=101), "begins at 0/65, and published is up to 0/64"),
+        (WATERMARK, IDENTITY, STATE._replace(lost=True), "has deleted log"),
+        (
+            WATERMARK,
+            IDENTITY,
+            STATE._replace(confirmed_flush_lsn=101),
+            "begins at 0/65, but published is only up to 0/64",
+        ),
     ],
 )
-def test_a_source_is_followed_or_it_is_said_why_not(
+def test_a_source_is_followed_or_there_is_a_reason(
     watermark: SlotWatermark | None, identity: SourceIdentity, state: SlotState | None, why: str
 ) -> None:
-    said = why_not_followed(SLOT, watermark, SourceState(identity, state, 500))
-    assert why in said
-    assert bool(why) == bool(said)
+    found = why_not_followed(SOURCE, watermark, SourceState(identity, state, 500))
+    assert why in found
+    assert bool(why) == bool(found)
 
 
 def test_a_slot_of_another_name_is_not_the_one_that_was_followed() -> None:
-    said = why_not_followed(SLOT._replace(slot="other"), WATERMARK, SourceState(IDENTITY, STATE, 500))
-    assert said == "followed so far was slot sluice_erp, not other"
+    found = why_not_followed(SOURCE._replace(slot="other"), WATERMARK, SourceState(IDENTITY, STATE, 500))
+    assert found == "slot sluice_erp was followed so far, not other"
 
 
 @pytest.mark.parametrize(
@@ -204,15 +209,15 @@ def test_a_slot_of_another_name_is_not_the_one_that_was_followed() -> None:
         (TableWatermark("followed", why="a partition was dropped"), ""),
         (TableWatermark("pending"), "it is not read yet"),
         (TableWatermark("pending", why="it has no primary key"), "it is not read yet: it has no primary key"),
-        (TableWatermark(BLOCKED, why="it was created again"), "it is blocked: it was created again"),
+        (TableWatermark(BLOCKED, why="it was re-created"), "it is blocked: it was re-created"),
         (None, "it was added to the pipeline, and is not followed yet"),
     ],
 )
-def test_a_table_is_read_or_it_is_said_why_not(mark: TableWatermark | None, why: str) -> None:
+def test_a_table_is_read_or_there_is_a_reason(mark: TableWatermark | None, why: str) -> None:
     assert why_not_read(mark) == why
 
 
-def test_a_watermark_of_another_form_is_told() -> None:
+def test_a_watermark_of_another_form_is_an_error() -> None:
     for stored in ({"v": 9}, {"v": 1, "what": "else"}):
         with pytest.raises(EnvironmentFault, match="not known to this version"):
             marks_of({"erp/*": stored}, "erp")
@@ -224,21 +229,22 @@ def test_a_watermark_of_another_form_is_told() -> None:
     ("mark", "kind", "because"),
     [
         (None, "unable", "nothing of it was published yet"),
+        ({}, "unable", "no version of Sluice wrote this form of watermark"),
         ({"at": 40_000_000, "enumerated_at": 9_000_000}, "unable", "its last answer is 16 min old"),
         ({"at": 999_000_000, "enumerated_at": None}, "unable", "never listed as a whole"),
-        ({"at": 999_000_000, "enumerated_at": 970_000_000}, "by design", "listed as a whole 30 s ago"),
+        ({"at": 999_000_000, "enumerated_at": 970_000_000}, "by design", "listed as a whole 30.0 s ago"),
     ],
 )
-def test_what_is_said_of_a_polled_stream(mark: dict[str, Any] | None, kind: str, because: str) -> None:
+def test_why_a_polled_stream_is_not_compared(mark: dict[str, Any] | None, kind: str, because: str) -> None:
     stream = {"people": {"freshness": "5s"}}
     pipeline = Pipeline.model_validate({"pipeline": "p", "sources": {"crm": {"poll": "a.b:C", "streams": stream}}})
-    (said,) = polled_streams(pipeline, {} if mark is None else {"crm/people": mark}, now_s=1_000.0)
-    assert (said.what, said.kind) == ("source crm, stream people", kind)
-    assert because in said.because
+    (found,) = polled_streams(pipeline, {} if mark is None else {"crm/people": mark}, now_s=1_000.0)
+    assert (found.what, found.kind) == ("source crm, stream people", kind)
+    assert because in found.because
 
 
 NOT_DONE = NotDone("mapper", "raw.crm.people", 0, 3, 9)
-UNABLE = NotLookedAt("source erp", "nobody reads its slot", "start ingress-cdc")
+UNABLE = NotLookedAt("source erp", "no process reads its slot", "start ingress-cdc")
 UNREAD, BY_DESIGN = UNABLE._replace(kind="left out"), UNABLE._replace(kind="by design")
 
 
@@ -255,7 +261,7 @@ UNREAD, BY_DESIGN = UNABLE._replace(kind="left out"), UNABLE._replace(kind="by d
         (Report(), "I2", "findings", False),
     ],
 )
-def test_verified_is_said_only_where_all_was_looked_at(
+def test_a_report_is_verified_only_if_everything_was_looked_at(
     report: Report, found: Check, verdict: str, passed: bool
 ) -> None:
     if found:
@@ -266,11 +272,11 @@ def test_verified_is_said_only_where_all_was_looked_at(
     assert report.to_json()["verdict"] == verdict
 
 
-def test_a_copy_is_alike_whatever_columns_were_met_between(tmp_path: Path) -> None:
+def test_a_copy_is_alike_even_after_new_columns(tmp_path: Path) -> None:
     def event(offset: int, position: int, row: dict[str, Any]) -> Record:
-        said = {"op": "c", "source": {"txId": 1}, "after": row, "ts_ms": offset}
+        event = {"op": "c", "source": {"txId": 1}, "after": row, "ts_ms": offset}
         headers = {"sluice-position": b"1:%d:1" % position}
-        return Record("raw.erp.public.staff", 0, offset, b'{"id":1}', orjson.dumps(said), headers, 0)
+        return Record("raw.erp.public.staff", 0, offset, b'{"id":1}', orjson.dumps(event), headers, 0)
 
     log = RawLog("raw.erp.public.staff", True, Spill(tmp_path, "raw"))
     for one in (event(0, 5, {"id": 1}), event(1, 6, {"id": 1, "later": 2}), event(2, 5, {"id": 1})):

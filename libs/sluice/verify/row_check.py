@@ -1,0 +1,159 @@
+"""A round of one entity in one sink: its rows and tombstones compared with the newest canonical records, and the
+provenance of the rows with raw."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from sluice.golden.columns import GoldenTable
+from sluice.golden.rows import GoldenReader, StoredRow
+from sluice.kafka.log import Partition
+from sluice.provenance import RawRef
+from sluice.verify.candidates import Candidate
+from sluice.verify.canonical_log import NewestCanonical
+from sluice.verify.context import OpenSink, VerifyContext
+from sluice.verify.entity_round import EntityTopics
+from sluice.verify.report import Check, place
+from sluice.verify.rows import deleted_findings, row_findings, row_says
+from sluice.verify.visible import RawIndex
+
+
+class ExpectedRow(NamedTuple):
+    """The newest canonical record of an id. `says`: the digest that its row must have; None if the record deletes the
+    entity or cannot be read."""
+
+    canonical: NewestCanonical
+    says: bytes | None
+
+
+class RowCheck:
+    """Checks the rows of one entity in one sink. `dead`: places of the sink's dead letters."""
+
+    def __init__(self, context: VerifyContext, sink: OpenSink, topics: EntityTopics, dead: Container[RawRef]) -> None:
+        table = GoldenTable(sink.schema, topics.contract)
+        self._context = context
+        self._rows = GoldenReader(sink.connection, table)
+        self._where = f"table {table.schema}.{table.name}"
+        self._topic = topics.canonical
+        self._dead = dead
+        self._epoch = self._rows.epoch(self._topic)
+
+    def check(
+        self,
+        expected: Mapping[int, Mapping[str, ExpectedRow]],
+        unstored: Container[str],
+        provenance: ProvenanceCheck,
+    ) -> None:
+        """`expected` by partition and id; ids in `unstored` have canonical records that the sink has not processed."""
+        tombstones = self._rows.tombstones(list(expected))
+        left = {(p, entity_id) for p, ids in expected.items() for entity_id in ids}
+        for row in self._rows.rows(list(expected)):
+            self._context.report.checked["rows"] += 1
+            provenance.check(self._where, row.entity_id, row.provenance.get("contributors", ()))
+            left.discard((row.partition, row.entity_id))
+            if row.entity_id not in unstored:
+                self._row(row, expected[row.partition].get(row.entity_id), tombstones.get(row.entity_id))
+        for partition, entity_id in left:
+            if entity_id not in unstored:
+                self._absent(partition, entity_id, expected[partition][entity_id], tombstones.get(entity_id))
+
+    def foreign_partitions(self) -> None:
+        """Report rows of partitions that the topic does not have."""
+        for entity_id, partition, offset in self._rows.strays(range(self._context.pipeline.partitions)):
+            what = f"is of partition {partition}, which {self._topic} does not have (offset {offset})"
+            self._context.report.found("canonical-table", self._where, entity_id, what)
+
+    def _row(self, row: StoredRow, expected: ExpectedRow | None, tombstone: tuple[int, int] | None) -> None:
+        partition, entity_id = row.partition, row.entity_id
+        if expected is None:
+            self._add("canonical-table", partition, entity_id, "exists, but no canonical record does", None)
+            return
+        canonical = expected.canonical
+        if canonical.value is None:
+            self._deleted(partition, entity_id, row, tombstone, canonical)
+        elif expected.says is not None and not self._is_dead(partition, canonical):
+            if (row.epoch, row.offset) == (self._epoch, canonical.offset) and row_says(row) == expected.says:
+                return
+            decoded = self._context.decode(canonical.value)
+            for check, what in row_findings(row, canonical.offset, self._epoch, decoded):
+                self._add(check, partition, entity_id, what, canonical)
+
+    def _absent(self, partition: int, entity_id: str, expected: ExpectedRow, tombstone: tuple[int, int] | None) -> None:
+        canonical = expected.canonical
+        if self._is_dead(partition, canonical):
+            return
+        if canonical.value is not None:
+            self._add("canonical-table", partition, entity_id, "has no row", canonical)
+        else:
+            self._deleted(partition, entity_id, None, tombstone, canonical)
+
+    def _deleted(
+        self,
+        partition: int,
+        entity_id: str,
+        row: StoredRow | None,
+        tombstone: tuple[int, int] | None,
+        canonical: NewestCanonical,
+    ) -> None:
+        for check, what in deleted_findings(row, tombstone, canonical.offset, self._epoch):
+            self._add(check, partition, entity_id, what, canonical)
+
+    def _is_dead(self, partition: int, canonical: NewestCanonical) -> bool:
+        dead = RawRef(self._topic, partition, canonical.offset) in self._dead
+        self._context.report.checked["parked"] += dead
+        return dead
+
+    def _add(self, check: Check, partition: int, entity_id: str, what: str, canonical: NewestCanonical | None) -> None:
+        at = (self._topic, partition)
+        record = place(*at, canonical.offset) if canonical else f"{at[0]}/{partition}"
+        candidate = Candidate(check, f"{self._where}, {record}", entity_id, what, (at, entity_id))
+        self._context.candidates.append(candidate)
+
+
+class ProvenanceCheck:
+    """I6. `index`: the raw records that were read.
+
+    Rows keep changing while they are checked, so for an offset beyond the known end the end is asked again.
+    """
+
+    def __init__(self, context: VerifyContext, index: RawIndex) -> None:
+        names = context.pipeline.names
+        self._raw_topics = {(m.source, m.stream): names.raw(m.source, m.stream) for m in context.mappings}
+        self._context = context
+        self._index = index
+        self._ends: dict[Partition, int] = {}
+
+    def check(self, where: str, entity_id: str, contributors: Iterable[Mapping[str, Any]]) -> None:
+        """Resolve each contributor of a golden record to its raw record."""
+        for one in contributors:
+            wrong = self._wrong(one)
+            self._context.report.checked["provenances"] += 1
+            if wrong:
+                self._context.report.found("I6", where, entity_id, wrong)
+
+    def _is_beyond(self, at: Partition, offset: int) -> bool:
+        if offset >= self._ends.get(at, 0):
+            self._ends |= self._context.reader.ends([at])
+        return offset >= self._ends[at]
+
+    def _wrong(self, one: Mapping[str, Any]) -> str:
+        checked = self._context.report.checked
+        topic, at = self._raw_topics.get((one["source"], one["stream"])), (one["topic"], one["partition"])
+        raw = place(*at, one["offset"])
+        if topic is None:
+            checked["retired"] += 1
+            return ""
+        if topic != one["topic"]:
+            return f"names raw record {raw}, but {one['source']}.{one['stream']} is in {topic}"
+        found = self._index.resolve(at, one["offset"], one["source_key"])
+        if found == "compacted":
+            # Allowed: the newest record of its key is in its place.
+            checked["compacted since"] += 1
+        if found == "beyond" and self._is_beyond(at, one["offset"]):
+            return f"names raw record {raw}, beyond the end of its log"
+        if found == "other-key":
+            return f"names raw record {raw}, which is of another source key"
+        if found == "missing":
+            return f"names raw record {raw}, which is not in the log, nor a newer one of its key"
+        return ""

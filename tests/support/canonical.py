@@ -51,7 +51,7 @@ _VALUES: dict[str, st.SearchStrategy[Any]] = {
     "born": st.dates().map(lambda day: day.isoformat()),
     "hired_at": _LONG,
     "rating": st.floats(allow_nan=False),
-    "badge": st.binary().map(lambda value: CONTRACT.encode("badge", value)),
+    "badge": st.binary().map(lambda value: CONTRACT.encoders["badge"](value)),
     "level": _LONG,
     "remote": st.booleans(),
 }

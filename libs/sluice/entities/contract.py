@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sluice.entities.codec import Decode, Encode, Json, decoder, encoder
-from sluice.entities.field_types import FieldType, field_type, markers_of
+from sluice.entities.encoders import Encode, encoder
+from sluice.entities.field_types import FieldType, field_type
 from sluice.entities.rules import MostRecent, Prefer, Rule, SourceOrder
 from sluice.entities.values import UNCLAIMED, Identity
 from sluice.errors import DeadRecord, SettingsError
@@ -27,9 +27,9 @@ _ENTITY_ID_BYTES_MAX = 1024  # a key of the table's index; Postgres takes up to 
 
 @dataclass(frozen=True, eq=False)
 class EntityContract:
-    """What an entity is: the agreement between mappings, merger and everybody who reads `canonical.<entity>`.
+    """What an entity is, as mappings, the merger and every reader of `canonical.<entity>` agree on it.
 
-    One object for one class, compared by identity; `fingerprint` compares what contracts say.
+    A class has one contract object, compared by identity. `fingerprint` compares the content.
     """
 
     name: str
@@ -45,16 +45,12 @@ class EntityContract:
         return {name: encoder(f"{self.name}.{name}", kind) for name, kind in self.fields.items()}
 
     @cached_property
-    def decoders(self) -> dict[str, Decode]:
-        return {name: decoder(kind) for name, kind in self.fields.items()}
-
-    @cached_property
     def required(self) -> tuple[str, ...]:
         return tuple(name for name, kind in self.fields.items() if not kind.nullable)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of fields, types and rules: another fingerprint means that every entity must be merged anew."""
+        """Hash of fields, types and rules. If it changes, every entity is merged again."""
         facts = {
             "name": self.name,
             "identity": self.identity,
@@ -64,16 +60,8 @@ class EntityContract:
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
-    def encode(self, field: str, value: Any) -> Json:
-        """The JSON of a value of `field`. Raises DeadRecord for what the contract refuses."""
-        return self.encoders[field](value)
-
-    def decode(self, field: str, value: Json) -> Any:
-        """The Python value of a field's JSON."""
-        return self.decoders[field](value)
-
     def entity_id(self, identity: object) -> str:
-        """The entity's id: the normalised identity value. Raises DeadRecord where there is none."""
+        """The entity's id: the normalised identity value. Raises DeadRecord if it is null, empty or too long."""
         encode = self.encoders[self.identity]
         encoded = encode(identity)
         try:
@@ -92,7 +80,7 @@ class EntityContract:
 
 
 def _facts(kind: FieldType) -> dict[str, Any]:
-    """`item` is left out where it is None: contracts without lists keep their fingerprint; nothing is merged anew."""
+    """Without `item` where it is None: contracts without lists keep the fingerprint that they had before lists."""
     return {name: value for name, value in asdict(kind).items() if name != "item" or value is not None}
 
 
@@ -104,17 +92,16 @@ def contract_of(entity: "type[Entity]", name: str, version: int) -> EntityContra
     for field, info in entity.model_fields.items():
         where = f"{entity.__module__}.{entity.__name__}.{field}"
         if not _FIELD_NAME.match(field) or field in _RESERVED:
-            raise SettingsError(f"{where}: a field's name is [a-z][a-z0-9_]*, and none of {sorted(_RESERVED)}")
+            raise SettingsError(f"{where}: a field's name is [a-z][a-z0-9_]*, but not {' or '.join(sorted(_RESERVED))}")
         try:
-            fields[field] = field_type(info.annotation, tuple(info.metadata))
+            fields[field], markers = field_type(info.annotation, info.metadata)
         except TypeError as error:
             raise SettingsError(f"{where}: {error}") from None
         if not info.is_required() and info.default is not UNCLAIMED:
             raise SettingsError(
-                f"{where}: its default would never be claimed: a mapping claims what it gives. Next: write UNCLAIMED "
-                "for the default, or none if every mapping must give the field"
+                f"{where}: its default is never claimed, since a mapping claims what it gives. "
+                "Next: make it UNCLAIMED, or remove it if every mapping must give the field"
             )
-        markers = (*info.metadata, *markers_of(info.annotation))
         rules[field] = _rule(where, markers)
         identities.update((field, marker) for marker in markers if isinstance(marker, Identity))
     identity = _identity(entity, fields, identities)
@@ -122,7 +109,7 @@ def contract_of(entity: "type[Entity]", name: str, version: int) -> EntityContra
     return EntityContract(name, entity.__name__, version, fields, identity, identities[identity], rules)
 
 
-def _rule(where: str, markers: tuple[object, ...]) -> Rule:
+def _rule(where: str, markers: list[object]) -> Rule:
     found = [marker for marker in markers if isinstance(marker, Prefer | MostRecent)]
     if len(found) > 1:
         raise SettingsError(f"{where}: has {len(found)} survivorship rules; a field has one")
@@ -130,18 +117,17 @@ def _rule(where: str, markers: tuple[object, ...]) -> Rule:
 
 
 def _identity(entity: "type[Entity]", fields: dict[str, FieldType], identities: dict[str, Identity]) -> str:
+    where = f"{entity.__module__}.{entity.__name__}"
     if len(identities) != 1:
-        raise SettingsError(f"{entity.__module__}.{entity.__name__}: wants exactly one field marked Identity()")
+        raise SettingsError(f"{where}: needs exactly one field marked Identity()")
     (identity,) = identities
     if fields[identity].kind != "string" or fields[identity].nullable:
         raise SettingsError(
-            f"{entity.__module__}.{entity.__name__}.{identity}: an identity is a str, neither another type nor None. "
-            "Next: declare str, and let the mapping make a text of it: str(raw.id)"
+            f"{where}.{identity}: an identity is a str, neither another type nor None. "
+            "Next: declare str, and convert it in the mapping: str(raw.id)"
         )
     if not entity.model_fields[identity].is_required():
-        raise SettingsError(
-            f"{entity.__module__}.{entity.__name__}.{identity}: every mapping gives it. Next: remove the default"
-        )
+        raise SettingsError(f"{where}.{identity}: every mapping gives it. Next: remove the default")
     return identity
 
 
@@ -151,6 +137,5 @@ def _no_collisions(entity: type, fields: dict[str, FieldType]) -> None:
         columns += [f"{field}_amount", f"{field}_currency"] if kind.kind == "money" else [field]
     doubled = sorted({column for column in columns if columns.count(column) > 1})
     if doubled:
-        raise SettingsError(
-            f"{entity.__module__}.{entity.__name__}: the table would have column {doubled[0]} twice; rename a field"
-        )
+        where = f"{entity.__module__}.{entity.__name__}"
+        raise SettingsError(f"{where}: the table would have column {doubled[0]} twice. Next: rename a field")

@@ -1,8 +1,8 @@
-"""Types for raw models of CDC streams: times and dates as Debezium writes them, numbers without a unit; JSON as a text.
+"""Types for raw models of CDC streams: Debezium writes times and dates as numbers without a unit, and JSON as a text.
 
-A Debezium `io.debezium.time.MicroTimestamp` is microseconds since 1970 of a time without a zone, read here as UTC, and
-`io.debezium.time.Timestamp` milliseconds, of a column with up to three digits of a second; `io.debezium.time.Date` is
-days since 1970. pydantic alone would take them for seconds or milliseconds, by their size.
+`io.debezium.time.MicroTimestamp` is microseconds since 1970 of a time without a zone, read here as UTC.
+`io.debezium.time.Timestamp`, of a column with up to three digits of a second, is milliseconds; `io.debezium.time.Date`
+is days. pydantic alone would guess seconds or milliseconds from the size of the number.
 """
 
 from datetime import date, datetime

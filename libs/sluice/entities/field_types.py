@@ -5,12 +5,12 @@ A field type decides the field's JSON in contributions, its Avro in canonical re
 
 from __future__ import annotations
 
-import types
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import JsonValue
@@ -30,6 +30,10 @@ _PLAIN: dict[type, Kind] = {
     Money: "money",
     bytes: "bytes",
 }
+_DEFAULT_SCALES: dict[Kind, Scale] = {
+    "decimal": Scale(DECIMAL_PRECISION, DECIMAL_SCALE),
+    "money": Scale(DECIMAL_PRECISION, MONEY_SCALE),
+}
 
 
 @dataclass(frozen=True)
@@ -44,53 +48,43 @@ class FieldType:
     item: FieldType | None = None
 
 
-def field_type(annotation: Any, markers: tuple[object, ...]) -> FieldType:
-    """Read a field's annotation and markers.
+def field_type(annotation: Any, metadata: Iterable[object] = ()) -> tuple[FieldType, list[object]]:
+    """The type that a field's annotation states, and all markers of the field, those in `metadata` first.
 
-    Raises TypeError, naming the annotation, for a type that has no place in a contract.
+    Raises TypeError, with the annotation, for a type that no field can have.
     """
-    flat = list(_alternatives(annotation))
-    inner = [part for part in flat if part is not type(None) and not isinstance(part, _Marker)]
-    every = (*markers, *(part.value for part in flat if isinstance(part, _Marker)))
-    kinds = {_kind(part) for part in inner}
-    if len(kinds) != 1 or (kinds == {"list"} and len(inner) != 1):
-        raise TypeError(f"{annotation!r} is not one type; a field has one type, and may have None beside it")
-    kind = kinds.pop()
+    alternatives, inner = _flattened(annotation)
+    markers = [*metadata, *inner]
+    types_ = [one for one in alternatives if one is not NoneType]
+    kinds = {_kind(one) for one in types_}
+    if len(kinds) != 1 or (kinds == {"list"} and len(types_) != 1):
+        raise TypeError(f"{annotation!r} is not one type; a field has one type, or one type | None")
+    kind, nullable = kinds.pop(), NoneType in alternatives
     if kind == "list":
-        if any(isinstance(marker, Scale | Unit) for marker in every):
-            raise TypeError("Scale and Unit stand with the item: list[Annotated[Decimal, Scale(8, 2)]]")
-        return FieldType(kind, type(None) in flat, item=_item(inner[0]))
-    scale = next((marker for marker in every if isinstance(marker, Scale)), _default_scale(kind))
-    if scale is not None and kind not in ("decimal", "money"):
-        raise TypeError("Scale stands with a Decimal or Money")
-    unit = next((marker.symbol for marker in every if isinstance(marker, Unit)), "")
-    nullable = type(None) in flat
-    return FieldType(kind, nullable, scale.precision if scale else 0, scale.scale if scale else 0, unit)
+        if any(isinstance(marker, Scale | Unit) for marker in markers):
+            raise TypeError("Scale and Unit belong to the item: list[Annotated[Decimal, Scale(8, 2)]]")
+        return FieldType(kind, nullable, item=_item(types_[0])), markers
+    scale = next((marker for marker in markers if isinstance(marker, Scale)), _DEFAULT_SCALES.get(kind))
+    if scale is not None and kind not in _DEFAULT_SCALES:
+        raise TypeError("Scale belongs to a Decimal or Money")
+    unit = next((marker.symbol for marker in markers if isinstance(marker, Unit)), "")
+    digits = (scale.precision, scale.scale) if scale else (0, 0)
+    return FieldType(kind, nullable, *digits, unit), markers
 
 
-@dataclass(frozen=True)
-class _Marker:
-    value: object
-
-
-def markers_of(annotation: Any) -> tuple[object, ...]:
-    """All markers inside an annotation, also those under `| None`."""
-    return tuple(part.value for part in _alternatives(annotation) if isinstance(part, _Marker))
-
-
-def _alternatives(annotation: Any) -> Iterator[Any]:
+def _flattened(annotation: Any) -> tuple[list[Any], list[object]]:
+    """The types of a union, and the markers at any depth: `Annotated[int, a] | None` has int, NoneType and a."""
     origin = get_origin(annotation)
     if origin is Annotated:
-        inner, *marks = get_args(annotation)
-        yield from _alternatives(inner)
-        yield from (_Marker(mark) for mark in marks)
-    elif origin in (Union, types.UnionType):
-        for part in get_args(annotation):
-            yield from _alternatives(part)
-    elif origin is Literal:
-        yield from {type(value) for value in get_args(annotation)}
-    else:
-        yield annotation
+        inner, *markers = get_args(annotation)
+        alternatives, more = _flattened(inner)
+        return alternatives, [*more, *markers]
+    if origin in (Union, UnionType):
+        parts = [_flattened(part) for part in get_args(annotation)]
+        return [one for part in parts for one in part[0]], [one for part in parts for one in part[1]]
+    if origin is Literal:
+        return list({type(value) for value in get_args(annotation)}), []
+    return [annotation], []
 
 
 def _kind(part: Any) -> Kind:
@@ -104,19 +98,13 @@ def _kind(part: Any) -> Kind:
         return _PLAIN[part]
     except (KeyError, TypeError):
         known = ", ".join([*(kind.__name__ for kind in _PLAIN), "Json", "and lists of plain ones, such as list[str]"])
-        raise TypeError(f"{part!r} cannot stand in an entity; known types: {known}") from None
+        raise TypeError(f"{part!r} is no type of a field; known types: {known}") from None
 
 
 def _item(part: Any) -> FieldType:
-    """What a list holds. Raises TypeError for lists of lists, of JSON and of money, which no column can hold."""
+    """A list's item. Raises TypeError for lists of lists, of JSON and of money, for which no column type exists."""
     (inside,) = get_args(part)
-    item = field_type(inside, ())
+    item, _ = field_type(inside)
     if item.kind in ("list", "json", "money"):
-        raise TypeError(f"{part!r}: a list holds plain values; for anything else take Json")
+        raise TypeError(f"{part!r}: a list has plain items. Next: for anything else take Json")
     return item
-
-
-def _default_scale(kind: Kind) -> Scale | None:
-    if kind == "decimal":
-        return Scale(DECIMAL_PRECISION, DECIMAL_SCALE)
-    return Scale(DECIMAL_PRECISION, MONEY_SCALE) if kind == "money" else None

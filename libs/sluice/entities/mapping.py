@@ -13,8 +13,8 @@ from typing import Any, Generic, NamedTuple, TypeVar, overload
 from pydantic import BaseModel, ValidationError
 
 from sluice.entities.authored_files import SourceLine
-from sluice.entities.codec import Json, encoder, instant, microseconds
 from sluice.entities.contract import EntityContract
+from sluice.entities.encoders import Json, encoder, instant, microseconds
 from sluice.entities.entity import Entity
 from sluice.entities.failures import known_members, raised_at, validation_reason
 from sluice.entities.field_types import FieldType

@@ -2,9 +2,8 @@
 
 A rule is a value; `sluice.provenance.merge` applies it. The name of a rule is stored with the field that it decided.
 
-A null is a claim: a source that says null says that there is no value, and wins like one that says any other. A source
-that does not know makes no claim, which its mapping says by leaving the field out. `skip_null` is for the other wish: a
-null then wins only where nobody claims anything else.
+A null is a claim: it says that there is no value, and wins like any value. A source that does not know makes no claim:
+its mapping leaves the field out. With `skip_null` a null wins only if no other value is claimed.
 """
 
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ class MostRecent:
 
 @dataclass(frozen=True)
 class SourceOrder:
-    """What holds where an author said nothing: sources rank as they stand in the pipeline file."""
+    """The rule of a field without one: sources rank in the order of the pipeline file."""
 
     name: str = "source_order"
     skip_null: bool = False
@@ -45,10 +44,10 @@ Rule = Prefer | MostRecent | SourceOrder
 
 
 def prefer(*sources: str, skip_null: bool = False) -> Prefer:
-    """Rank sources: `prefer("workday", "erp")` takes workday's claim where there is one, else erp's.
+    """Rank sources: `prefer("workday", "erp")` takes workday's claim if there is one, else erp's.
 
-    A claim of null counts; with `skip_null` it gives way to any claim of a value. Raises ValueError for a source that
-    stands twice, or none.
+    A null wins like a value; with `skip_null` any value wins over it. Raises ValueError if a source is named twice, or
+    none is.
     """
     if not sources or len(set(sources)) != len(sources):
         raise ValueError(f"prefer{sources}: name at least one source, each once")
@@ -56,8 +55,8 @@ def prefer(*sources: str, skip_null: bool = False) -> Prefer:
 
 
 def most_recent(*, skip_null: bool = False) -> MostRecent:
-    """Take the claim with the latest effective time. Mappings that claim the field must state one.
+    """Take the claim with the latest effective time. A mapping that claims the field must have an `effective_at`.
 
-    A claim of null counts; with `skip_null` it gives way to any claim of a value, however old.
+    A null wins like a value; with `skip_null` any value wins over it, however old.
     """
     return MostRecent(skip_null)

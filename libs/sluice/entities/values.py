@@ -1,6 +1,6 @@
-"""Values and markers an author writes entities with: money, identity, unit, scale.
+"""Values and markers for the fields of entities: money, JSON, open enums, identity, unit, scale.
 
-Markers stand inside `Annotated[...]`; `sluice.entities.contract` reads them once, when the entity's class is made.
+Markers are written in `Annotated[...]`; `sluice.entities.contract` reads them once, when the entity's class is created.
 """
 
 from collections.abc import Callable
@@ -15,15 +15,15 @@ from pydantic_core import PydanticCustomError
 
 from sluice.errors import SettingsError
 
-# Of a raw record; pydantic's own limit is 255 levels, those of the models around the value included.
+# In a raw record. pydantic's own limit is 255 levels, including those of the models around the value.
 RAW_JSON_LEVELS_MAX = 200
 TOO_DEEP = "nested_too_deeply"
 
 
 def _with_doubles(value: Any, level: int = 0) -> Any:
-    """`value` with doubles for decimals: raw records are read with decimals, and a JSON value's numbers are doubles.
+    """Decimals become doubles: raw records are read with decimals, but the numbers of a JSON value are doubles.
 
-    Raises PydanticCustomError for more than `RAW_JSON_LEVELS_MAX` levels: pydantic would say that it is no JSON.
+    Raises PydanticCustomError for more than `RAW_JSON_LEVELS_MAX` levels: pydantic would call such a value no JSON.
     """
     if level > RAW_JSON_LEVELS_MAX:
         raise PydanticCustomError(TOO_DEEP, f"nested more than {RAW_JSON_LEVELS_MAX} deep")
@@ -38,8 +38,7 @@ def _with_doubles(value: Any, level: int = 0) -> Any:
 
 # Without the lambda pydantic would pass its ValidationInfo as `level`.
 Json = Annotated[JsonValue, BeforeValidator(lambda value: _with_doubles(value))]
-# Any JSON value. In contributions and canonical records it is its canonical text (RFC 8785), in tables `jsonb`.
-
+"""Any JSON value. In contributions and canonical records it is its canonical text (RFC 8785), in tables `jsonb`."""
 
 DECIMAL_PRECISION = 38
 DECIMAL_SCALE = 9
@@ -52,8 +51,10 @@ class _Unclaimed:
 
 
 UNCLAIMED: Any = _Unclaimed()
-"""Default of a field that a mapping may leave out, and a value that makes no claim. `Any`: type checkers take it for a
-value of any field."""
+"""The default of a field that a mapping may leave out. Given as a value it makes no claim.
+
+Typed `Any`, so that type checkers accept it for a field of any type.
+"""
 
 
 class Money(BaseModel):
@@ -65,14 +66,14 @@ class Money(BaseModel):
     currency: str
 
     def __init__(self, amount: Decimal | int | str, currency: str) -> None:
-        """Takes the amount as a decimal, an integer or a string; a float has already lost the cents."""
+        """`amount`: no float, since a float does not keep cents exactly."""
         super().__init__(amount=amount, currency=currency)
 
 
 class OpenEnum(StrEnum):
-    """An enum that reads what it does not know as its member UNKNOWN; SettingsError for one without it.
+    """An enum that reads an unknown text as its member UNKNOWN. A class without this member raises SettingsError.
 
-    A source may add a value at any time; with a plain StrEnum each such record is a dead letter.
+    A source may add a value at any time. With a plain StrEnum each such record is a dead letter.
     """
 
     def __init_subclass__(cls) -> None:
@@ -95,8 +96,8 @@ def _trimmed(value: str) -> str:
 class Identity:
     """Marks the one field whose value, normalised, is the entity's id.
 
-    `normalise` must be pure: the id decides the partition, so another result for the same value is another entity.
-    By default white space around the value goes and Unicode is composed (NFC).
+    `normalise` must be pure: another result for the same value is another entity. By default it strips white space and
+    composes Unicode (NFC).
     """
 
     normalise: Callable[[str], str] = _trimmed
@@ -104,7 +105,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Unit:
-    """The unit a number is stated in (`Unit("m")`). It goes into the contract; values are not converted."""
+    """The unit of a number (`Unit("m")`). It is part of the contract; values are not converted."""
 
     symbol: str
 
@@ -118,4 +119,6 @@ class Scale:
 
     def __post_init__(self) -> None:
         if not 0 <= self.scale <= self.precision <= DECIMAL_PRECISION or self.precision == 0:
-            raise ValueError(f"Scale({self.precision}, {self.scale}): wants 0 <= scale <= precision <= 38")
+            raise ValueError(
+                f"Scale({self.precision}, {self.scale}): needs 0 <= scale <= precision, 1 <= precision <= 38"
+            )

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from sluice import json_text
-from sluice.entities.codec import microseconds
+from sluice.entities.encoders import microseconds
 from sluice.errors import DeadRecord
 from sluice.headers import (
     CE_TIME_HEADER,

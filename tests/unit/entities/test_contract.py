@@ -67,7 +67,7 @@ def test_the_identity_and_a_field_without_the_default_must_be_given() -> None:
 
 
 def test_the_only_default_of_a_field_is_unclaimed() -> None:
-    with pytest.raises(SettingsError, match=r"test_contract\.Thing\.label: its default would never be claimed"):
+    with pytest.raises(SettingsError, match=r"test_contract\.Thing\.label: its default is never claimed"):
 
         class Thing(Entity):
             id: Annotated[str, Identity()]
@@ -98,10 +98,10 @@ ID = Annotated[str, Identity()]
         ({"a": ID, "b": dict[str, str]}, "known types"),
         ({"a": ID, "b": int | str}, "not one type"),
         ({"a": ID, "Name": str}, "[a-z][a-z0-9_]*"),
-        ({"a": ID, "entity_id": str}, "none of"),
+        ({"a": ID, "entity_id": str}, "but not contract or entity_id"),
         ({"a": ID, "b": Annotated[str, prefer("x"), most_recent()]}, "2 survivorship rules"),
         ({"a": ID, "pay": Money, "pay_amount": Decimal}, "column pay_amount twice"),
-        ({"a": ID, "b": Annotated[str, Scale(3, 1)]}, "Scale stands with"),
+        ({"a": ID, "b": Annotated[str, Scale(3, 1)]}, "Scale belongs to"),
     ],
 )
 def test_what_cannot_be_a_contract_is_refused_by_name(annotations: dict[str, Any], told: str) -> None:

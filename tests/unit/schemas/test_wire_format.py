@@ -15,6 +15,7 @@ from sluice.errors import DeadRecord
 from sluice.provenance import CanonicalRecord
 from sluice.schemas import avro_schema, make_decoder, make_encoder
 from support.canonical import CONTRACT, record, records
+from support.decoding import decoded
 from support.workers import LedgerEntry
 
 SCHEMA = avro_schema(CONTRACT, "workforce")
@@ -31,7 +32,7 @@ def _judged(made: CanonicalRecord, contract: EntityContract = CONTRACT) -> bytes
         if kind in ("timestamp", "string", "int", "bool", "float") or value is None:
             datum[name] = value
         else:
-            python = contract.decode(name, value)
+            python = decoded(contract, name, value)
             datum[name] = {"amount": python.amount, "currency": python.currency} if kind == "money" else python
     datum["_sluice"] = {
         "revision": made.revision,

@@ -1,9 +1,9 @@
-"""Field values between Python and JSON, as contributions carry them.
+"""From a field's Python value to its JSON in a contribution.
 
 Decimals are strings at the declared scale (half-even), times integers of microseconds UTC, dates ISO, bytes base64,
-money `{"amount", "currency"}`, lists lists of these, JSON values their canonical text (RFC 8785). What cannot stand in
-every place downstream (U+0000, NaN, infinities, numbers beyond the declared digits, times without a zone) is refused
-here, once, as a `DeadRecord` that does not quote the value.
+money `{"amount", "currency"}`, lists lists of these, JSON values their canonical text (RFC 8785). An encoder refuses
+what a topic or table downstream cannot store: U+0000, NaN, infinities, numbers beyond the declared digits, times
+without a zone. It raises a `DeadRecord` that does not quote the value.
 """
 
 import base64
@@ -14,17 +14,14 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from enum import Enum
 from typing import Any
 
-import orjson
-
 from sluice.canonical_json import canonical_bytes
 from sluice.entities.field_types import FieldType, Kind
 from sluice.entities.values import Money
 from sluice.errors import DeadRecord
-from sluice.times import INSTANTS, from_us, to_us
+from sluice.times import INSTANTS, to_us
 
 Json = Any
 Encode = Callable[[Any], Json]
-Decode = Callable[[Json], Any]
 
 _CONTEXT = Context(prec=100, rounding=ROUND_HALF_EVEN)
 _INT64 = range(-(2**63), 2**63)
@@ -32,7 +29,7 @@ STORED_JSON_LEVELS_MAX = 64
 
 
 def encoder(where: str, field: FieldType) -> Encode:
-    """Compile the encoder of one field. `where` ("worker.base_pay") goes into the reason of a `DeadRecord`."""
+    """The encoder of one field. `where` ("worker.base_pay") is part of the reason of a `DeadRecord`."""
     encode = _ENCODERS[field.kind](where, field)
 
     def nullable(value: Any) -> Json:
@@ -46,18 +43,8 @@ def encoder(where: str, field: FieldType) -> Encode:
     return nullable if field.nullable else required
 
 
-def decoder(field: FieldType) -> Decode:
-    """Compile the way back: JSON of a contribution to the Python value of the field."""
-    if field.item is not None:
-        item = decoder(field.item)
-        return lambda value: None if value is None else [item(one) for one in value]
-    decode = _DECODERS[field.kind]
-    return lambda value: None if value is None else decode(value)
-
-
 def microseconds(value: datetime, where: str) -> int:
-    """A time with a zone as microseconds since 1970 UTC, exact. Raises DeadRecord for a time without a zone, and for
-    one that its offset puts outside of the years 0001 to 9999."""
+    """Microseconds since 1970 UTC, exact. Raises DeadRecord for a time without a zone or outside of INSTANTS."""
     if value.tzinfo is None:
         raise DeadRecord("time-without-zone", f"{where} has no time zone; say in the mapping which one it is in")
     return instant(to_us(value), where)
@@ -66,7 +53,7 @@ def microseconds(value: datetime, where: str) -> int:
 def instant(micros: int, where: str) -> int:
     """`micros` if it is one of INSTANTS; raises DeadRecord."""
     if micros not in INSTANTS:
-        raise DeadRecord("time-out-of-range", f"{where} lies outside of the years 0001 to 9999 (UTC)")
+        raise DeadRecord("time-out-of-range", f"{where} is outside of the years 0001 to 9999 (UTC)")
     return micros
 
 
@@ -81,12 +68,12 @@ def _string(where: str, _: FieldType) -> Encode:
         if not isinstance(value, str):
             raise _wrong(where, "a string", value)
         if "\0" in value:
-            raise DeadRecord("nul-character", f"{where} holds U+0000, which Postgres cannot store")
+            raise DeadRecord("nul-character", f"{where} contains U+0000, which Postgres cannot store")
         if not value.isascii():
             try:
                 value.encode()
             except UnicodeEncodeError:
-                raise DeadRecord("invalid-unicode", f"{where} holds half of a surrogate pair") from None
+                raise DeadRecord("invalid-unicode", f"{where} contains half of a surrogate pair") from None
         return value
 
     return encode
@@ -209,11 +196,11 @@ def _json(where: str, field: FieldType) -> Encode:
             return text(value)
         if type(value) is int:
             if value not in _INT64:
-                raise DeadRecord("number-out-of-range", f"{where} holds an integer that does not fit 64 bits")
+                raise DeadRecord("number-out-of-range", f"{where} contains an integer that does not fit 64 bits")
             return value
         if type(value) is float:
             if not math.isfinite(value):
-                raise DeadRecord("not-finite", f"{where} holds NaN or infinity")
+                raise DeadRecord("not-finite", f"{where} contains NaN or infinity")
             return value
         if isinstance(value, dict):
             return {_member(key): checked(inside, depth + 1) for key, inside in value.items()}
@@ -245,17 +232,4 @@ _ENCODERS: dict[Kind, Callable[[str, FieldType], Encode]] = {
     "bytes": _bytes,
     "list": _list,
     "json": _json,
-}
-
-_DECODERS: dict[Kind, Decode] = {
-    "string": str,
-    "int": int,
-    "bool": bool,
-    "float": float,
-    "decimal": Decimal,
-    "money": lambda value: Money(Decimal(value["amount"]), value["currency"]),
-    "date": date.fromisoformat,
-    "timestamp": from_us,
-    "bytes": base64.b64decode,
-    "json": orjson.loads,
 }

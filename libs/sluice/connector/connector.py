@@ -64,8 +64,8 @@ def _mistakes(kind: type[ConnectorSettings], error: ValidationError, unset: Coll
         yield Mistake(("settings", *location), why)
 
 
-def _holds_secret(annotation: Any) -> bool:
-    return annotation is SecretStr or any(map(_holds_secret, get_args(annotation)))
+def _is_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(map(_is_secret, get_args(annotation)))
 
 
 class Connector(Generic[S]):
@@ -108,7 +108,7 @@ class Connector(Generic[S]):
         """
         unset = {name for name, value in settings.items() if value is None}
         for name, field in cls.settings_type.model_fields.items():
-            if name in plain and _holds_secret(field.annotation):
+            if name in plain and _is_secret(field.annotation):
                 yield Mistake(
                     ("settings", name), "a secret is written in the file; name its place: {env: NAME} or {file: path}"
                 )

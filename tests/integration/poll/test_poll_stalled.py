@@ -107,7 +107,7 @@ def test_a_watermark_that_others_wrote_is_a_fault_and_nothing_is_guessed(
         why = eventually(
             lambda: " ".join(w for w in health.faults.values() if "watermark shop/things" in w), "the fault"
         )
-        assert "is not what Sluice wrote" in why
+        assert "was not written by Sluice" in why
         assert "Next: " in why
     assert not polled.raw()
     polled.close()

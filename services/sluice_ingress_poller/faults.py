@@ -25,9 +25,10 @@ FAULT_FROM_ATTEMPT = 3
 
 
 class FailingRequest(NamedTuple):
-    """`page`: fingerprint of the request. `response_id`: the first stored response that says `why`, if there is one."""
+    """The request with `fingerprint` fails because of `why`. `response_id`: the first stored response that says so, if
+    any."""
 
-    page: bytes
+    fingerprint: bytes
     why: str
     response_id: str
 
@@ -50,19 +51,19 @@ class StreamFaults:
             else:
                 self._health.fault(f"{self._key} {about}", fault.why)
 
-    def failed(self, doing: str, page: bytes, error: SluiceError, attempts: int, response_id: str = "") -> None:
-        """The request for `page`, in a listing of the kind `doing`, failed for the `attempts`th time in a row.
+    def failed(self, kind: str, fingerprint: bytes, error: SluiceError, attempts: int, response_id: str = "") -> None:
+        """The request with `fingerprint`, in a listing of this `kind`, failed for the `attempts`th time in a row.
 
         `response_id`: the stored response, if any. The fault keeps naming the first response with the same text, so
         that the same refusal is not a new fault at each attempt.
         """
         if isinstance(error, EnvironmentFault) or attempts >= FAULT_FROM_ATTEMPT:
-            before, why = self._failing.get(doing), fault_text(error)
+            before, why = self._failing.get(kind), fault_text(error)
             if before is not None and before.why == why:
                 response_id = before.response_id or response_id
-            self._failing[doing] = FailingRequest(page, why, response_id)
+            self._failing[kind] = FailingRequest(fingerprint, why, response_id)
             text = f"{why}. Its answer: `sluice responses show {response_id}`" if response_id else why
-            self._health.fault(f"{self._key} {doing} request", text, attempts)
+            self._health.fault(f"{self._key} {kind} request", text, attempts)
 
     def requests_unread(self, error: SluiceError) -> None:
         """Requests of operators cannot be read, while a fault waits for one."""
@@ -93,16 +94,16 @@ class StreamFaults:
         """The source makes the stream wait; its next answer resolves this."""
         self._health.fault(f"{self._key} {WAIT}", f"{why}. Next: {NEXT_STEP}")
 
-    def answered(self, doing: str, page: bytes, finished: bool) -> None:
-        """The answer to the request for `page` is published; `finished`: it was the last of its listing."""
+    def answered(self, kind: str, fingerprint: bytes, finished: bool) -> None:
+        """The answer to the request with `fingerprint` is published; `finished`: it was the last of its listing."""
         self._health.resolve(f"{self._key} {WAIT}")
-        if doing in self._failing and (finished or self._failing[doing].page == page):
-            del self._failing[doing]
-            self._health.resolve(f"{self._key} {doing} request")
+        if kind in self._failing and (finished or self._failing[kind].fingerprint == fingerprint):
+            del self._failing[kind]
+            self._health.resolve(f"{self._key} {kind} request")
 
     def clear(self) -> None:
         """Another process owns the stream from now on."""
         self._hanging = False
-        for about in (*STORED, WAIT, REQUESTS, HANGS, *(f"{doing} request" for doing in self._failing)):
+        for about in (*STORED, WAIT, REQUESTS, HANGS, *(f"{kind} request" for kind in self._failing)):
             self._health.resolve(f"{self._key} {about}")
         self._failing.clear()

@@ -127,7 +127,7 @@ class Poller:
         if found != self._shard_count:
             raise EnvironmentFault(
                 f"topic {names.shards}",
-                f"has {found} partitions where the pipeline declares {self._shard_count} shards, and shards are fixed",
+                f"has {found} partitions, but the pipeline declares {self._shard_count} shards, and shards are fixed",
                 f"set `shards: {found}` in the pipeline file",
             )
         self._member.open()

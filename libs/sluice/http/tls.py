@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from functools import cache
 
-import httpx
+import certifi
 
 
 @cache
@@ -14,4 +15,8 @@ def tls_context() -> ssl.SSLContext:
 
     It trusts certifi's authorities, or those of SSL_CERT_FILE or SSL_CERT_DIR if one is set. Safe for several threads.
     """
-    return httpx.create_ssl_context()
+    if file := os.environ.get("SSL_CERT_FILE"):
+        return ssl.create_default_context(cafile=file)
+    if folder := os.environ.get("SSL_CERT_DIR"):
+        return ssl.create_default_context(capath=folder)
+    return ssl.create_default_context(cafile=certifi.where())

@@ -24,9 +24,10 @@ from sluice.stage.loop import Stage
 from sluice.stage.process import Handled, Owned, Process
 from sluice.stage.signals import Stop
 from sluice.stage.start import StageIdentity, restore_record
-from sluice.state import MemoryStore, View
+from sluice.state import View
 from sluice.telemetry import Health
 from sluice.telemetry.health import STALLED_AFTER_S, ActiveFault
+from support.memory_store import MemoryStore
 from support.pace import within
 from support.topics import make_topics
 

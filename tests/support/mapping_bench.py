@@ -24,10 +24,11 @@ from sluice.raw.record import sweep_key
 from sluice.stage.batch import Batch
 from sluice.stage.partition_record import PartitionRecord
 from sluice.stage.process import Handled, Owned
-from sluice.state import Expiry, MemoryStore, StateBackend, View
+from sluice.state import Expiry, StateBackend, View
 from sluice_mapper.inputs import MapperTopics, RawInput
 from sluice_mapper.mapper import SLICE_KEYS, Mapper
 from support.memory_log import MemoryLogs
+from support.memory_store import MemoryStore
 
 TOPIC = "raw.erp.public.employee"
 STATE = "state.mapper.raw.erp.public.employee"

@@ -18,9 +18,10 @@ from sluice.schemas.encoder import Encode, make_encoder
 from sluice.stage.batch import Batch
 from sluice.stage.partition_record import PartitionRecord, partition_key
 from sluice.stage.process import Owned
-from sluice.state import Expiry, MemoryStore, StateBackend
+from sluice.state import Expiry, StateBackend
 from sluice_merger.merger import EntityInput, Merger
 from support.memory_log import LogMessage, MemoryLogs
+from support.memory_store import MemoryStore
 
 IN, OUT, STATE = "contributions.person", "canonical.person", "state.merger.contributions.person"
 SOURCES = ("hr", "erp")

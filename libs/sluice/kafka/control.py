@@ -9,12 +9,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
-from confluent_kafka import KafkaError, KafkaException, Message
 
-from sluice.errors import EnvironmentFault, Transient
+from sluice.errors import EnvironmentFault
 from sluice.kafka import KafkaSettings, LogReader, clients
-from sluice.kafka.faults import translate
 from sluice.kafka.log import newest_by_key
+from sluice.kafka.writing import write_all
 
 ACKNOWLEDGED_WITHIN_S = 15.0
 
@@ -58,20 +57,6 @@ def write_request(
 
     Raises EnvironmentFault if Kafka refuses it, Transient if it is not known whether it was written.
     """
-    refused: list[KafkaError] = []
-
-    def report(error: KafkaError | None, message: Message) -> None:
-        if error is not None:
-            refused.append(error)
-
-    producer = clients.producer(settings)
-    doing = f"writing a request to {topic}"
-    try:
-        producer.produce(topic, orjson.dumps(dict(request)), key.encode(), on_delivery=report)
-        unanswered = producer.flush(within_s)
-    except KafkaException as error:
-        raise translate(error, doing) from None
-    if refused:
-        raise translate(KafkaException(refused[0]), doing)
-    if unanswered:
-        raise Transient(f"{doing}: no broker answers; it may or may not be written: run the command again")
+    record = (topic, key.encode(), orjson.dumps(dict(request)), (), -1)
+    unanswered = "no broker answers; it may or may not be written: run the command again"
+    write_all(clients.producer(settings), [record], f"writing a request to {topic}", within_s, unanswered)

@@ -62,9 +62,10 @@ class Assignment:
         )
 
     def under_way(self) -> ResolvedBy:
-        """The records that were offered and are not committed, and the background work that blocks partitions."""
+        """The records that were offered and are not committed, and the background work that blocks partitions; or else
+        the next delivery."""
         offered = {at: one.offered for at, one in self.owned.items() if one.offered > (one.committed or 0)}
-        return ResolvedBy(offered, frozenset(self._blocked))
+        return ResolvedBy(offered, set(self._blocked), next_delivery=not (offered or self._blocked))
 
     # ── assigned and revoked ──────────────────────────────────────────────────────────────────────────────────
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, Message, Producer, TopicPartition
 
 from sluice.errors import Bug, Transient
 from sluice.kafka import KafkaSettings, TransactionalProducer, clients
-from sluice.kafka.faults import TOO_LARGE, too_large, translate
 from sluice.kafka.log import Partition
+from sluice.kafka.writing import write_all
 from sluice.names import Names
 from sluice.stage.batch import Batch, ledger_key, ledger_line
 from sluice.stage.group import GroupReader
@@ -151,29 +151,8 @@ class DirectDelivery:
             return
         if self._producer is None:
             raise Bug("the delivery is used before it is open")
-        failed: list[KafkaError] = []
-
-        def report(error: KafkaError | None, message: Message) -> None:
-            if error is not None:
-                failed.append(error)
-
         doing = f"writing dead letters to {batch.outputs[0].topic}"
-        try:
-            for topic, key, value, headers, partition in batch.outputs:
-                self._producer.produce(topic, value, key, partition, headers=list(headers), on_delivery=report)
-        except KafkaException as error:  # an error known at once, such as a missing topic
-            self._producer.purge()
-            raise translate(error, doing) from None
-        waiting = self._producer.flush(FLUSH_TIMEOUT_S)
-        if waiting or failed:
-            self._producer.purge()
-            raise self._refused(doing, failed[0], batch) if failed else Transient(f"{doing}: no answer")
-
-    @staticmethod
-    def _refused(doing: str, error: KafkaError, batch: Batch) -> Exception:
-        if error.name() == TOO_LARGE:
-            return too_large(doing, {batch.outputs[0].topic: max(output.size_bytes for output in batch.outputs)})
-        return translate(KafkaException(error), doing)
+        write_all(self._producer, batch.outputs, doing, FLUSH_TIMEOUT_S)
 
 
 def _report(offsets_after: dict[Partition, int]) -> Any:

@@ -30,44 +30,50 @@ class AssignmentState(NamedTuple):
     blocked: frozenset[Partition]
 
 
-class ResolvedBy(NamedTuple):
-    """What resolves a fault: `offsets` are committed, the background `work` of partitions is done, partitions are
-    `started`, records of partitions are `read`, and the group is `joined`. With none of these: the next delivery."""
-
-    offsets: Mapping[Partition, int] = {}
-    work: frozenset[Partition] = frozenset()
-    started: frozenset[Partition] = frozenset()
-    read: frozenset[Partition] = frozenset()
-    joined: bool = False
-
-    @property
-    def next_delivery(self) -> bool:
-        return self == ResolvedBy()
-
-
 @dataclass(slots=True)
-class _Open:
-    """A fault, and what is left of the work that resolves it. `reported`: `Health` knows it."""
+class ResolvedBy:
+    """What resolves a fault: `offsets` are committed, the background `work` of partitions is done, partitions are
+    `started`, records of partitions are `read`, the group is `joined`, or the next delivery succeeds."""
 
-    why: str
-    report_at_s: float
-    transient: bool
     offsets: dict[Partition, int] = field(default_factory=dict)
     work: set[Partition] = field(default_factory=set)
     started: set[Partition] = field(default_factory=set)
     read: set[Partition] = field(default_factory=set)
     joined: bool = False
     next_delivery: bool = False
-    reported: bool = False
 
     @property
     def partitions(self) -> set[Partition]:
         return self.offsets.keys() | self.work | self.started | self.read
 
+    @property
+    def nothing(self) -> bool:
+        return not (self.partitions or self.joined or self.next_delivery)
+
+    def add(self, other: ResolvedBy) -> None:
+        for at, offset in other.offsets.items():
+            self.offsets[at] = max(offset, self.offsets.get(at, 0))
+        self.work |= other.work
+        self.started |= other.started
+        self.read |= other.read
+        self.joined |= other.joined
+        self.next_delivery |= other.next_delivery
+
     def drop(self, at: Partition) -> None:
         self.offsets.pop(at, None)
         for partitions in (self.work, self.started, self.read):
             partitions.discard(at)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A fault. `left`: what must still be done to resolve it; `reported`: `Health` knows it."""
+
+    why: str
+    report_at_s: float
+    transient: bool
+    left: ResolvedBy = field(default_factory=ResolvedBy)
+    reported: bool = False
 
 
 class StageFaults:
@@ -89,14 +95,8 @@ class StageFaults:
         if one is None:
             one = self._open[about] = _Open(why, now_s + TRANSIENT_MAX_S if transient else now_s, transient)
         one.why = why
-        for at, offset in resolved_by.offsets.items():
-            one.offsets[at] = max(offset, one.offsets.get(at, 0))
-        one.work |= resolved_by.work
-        one.started |= resolved_by.started
-        one.read |= resolved_by.read
-        one.joined |= resolved_by.joined
-        one.next_delivery |= resolved_by.next_delivery
-        for at in one.partitions:
+        one.left.add(resolved_by)
+        for at in one.left.partitions:
             self._assigned_at_s.setdefault(at, now_s)
         self._any_assigned_at_s = max(self._any_assigned_at_s, now_s)
         self._report(about, one, now_s)
@@ -106,20 +106,20 @@ class StageFaults:
 
     def delivered(self) -> None:
         for one in self._open.values():
-            one.next_delivery = False
+            one.left.next_delivery = False
 
     def started(self, at: Partition) -> None:
         for one in self._open.values():
-            one.started.discard(at)
+            one.left.started.discard(at)
 
     def read(self, taken: Sequence[Record | End]) -> None:
-        for one in [one for one in self._open.values() if one.read]:
-            one.read -= {item.at for item in taken}
+        for one in [one for one in self._open.values() if one.left.read]:
+            one.left.read -= {item.at for item in taken}
 
     def joined(self, now_s: float) -> None:
         """The group was joined. The partitions count as assigned until the coordinator has assigned them again."""
         for one in self._open.values():
-            one.joined = False
+            one.left.joined = False
         self._assigned_at_s = dict.fromkeys(self._assigned_at_s, now_s)
         self._any_assigned_at_s = now_s
 
@@ -138,24 +138,24 @@ class StageFaults:
         if state.assigned:
             self._any_assigned_at_s = now_s
         for about, one in list(self._open.items()):
-            self._remove_done(one, state, now_s)
-            left = one.partitions
-            if not (left or one.next_delivery or one.joined):
+            left = one.left
+            self._remove_done(left, state, now_s)
+            if left.nothing:
                 del self._open[about]
                 self.health.resolve(about)
-            elif left & state.assigned or (one.next_delivery and state.assigned) or one.joined:
+            elif left.partitions & state.assigned or (left.next_delivery and state.assigned) or left.joined:
                 self._report(about, one, now_s)
 
-    def _remove_done(self, one: _Open, state: AssignmentState, now_s: float) -> None:
-        for at, offset in list(one.offsets.items()):
+    def _remove_done(self, left: ResolvedBy, state: AssignmentState, now_s: float) -> None:
+        for at, offset in list(left.offsets.items()):
             if state.committed.get(at, -1) >= offset:
-                del one.offsets[at]
-        one.work = {at for at in one.work if at in state.blocked or at not in state.committed}
-        for at in one.partitions - state.assigned:
+                del left.offsets[at]
+        left.work = {at for at in left.work if at in state.blocked or at not in state.committed}
+        for at in left.partitions - state.assigned:
             if now_s - self._assigned_at_s.get(at, now_s) > LOST_AFTER_S:
-                one.drop(at)
+                left.drop(at)
         if now_s - self._any_assigned_at_s > LOST_AFTER_S:
-            one.next_delivery = False
+            left.next_delivery = False
 
     def _report(self, about: str, one: _Open, now_s: float) -> None:
         if one.reported or now_s >= one.report_at_s:

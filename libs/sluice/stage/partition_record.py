@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import orjson
@@ -58,19 +58,7 @@ class PartitionRecord:
         return self.sweeps.get(stream, LOWEST)
 
     def to_json(self) -> bytes:
-        return orjson.dumps(
-            {
-                "topic_id": self.topic_id,
-                "processed": self.processed,
-                "versions": self.versions,
-                "sweeps": {stream: list(position) for stream, position in self.sweeps.items()},
-                "rules": self.rules,
-                "at": time.time(),
-                "paused_at": self.paused_at,
-                "logs": {log: list(start) for log, start in self.logs.items()},
-                "pass_end": self.pass_end,
-            }
-        )
+        return orjson.dumps(replace(self, at=time.time()), default=list)  # positions and log starts are tuples
 
     @classmethod
     def from_json(cls, value: bytes) -> PartitionRecord:

@@ -137,7 +137,7 @@ class Recovery:
             raise Bug(f"DeadRecord outside of handle, where no record can be parked: {error}") from error
         except EnvironmentFault as error:
             under_way = self._assignment.under_way()
-            resolved_by = ResolvedBy(read=frozenset([error.at])) if isinstance(error, Unreadable) else under_way
+            resolved_by = ResolvedBy(read={error.at}) if isinstance(error, Unreadable) else under_way
             self._faults.failed(error.where, str(error), resolved_by, time.monotonic())
             if isinstance(error, TopicFault):
                 self._assignment.pause_for(error.topic, TOPIC_RETRY_S)

@@ -93,7 +93,7 @@ class PartitionStarts:
         self._process.stop(at)
         if owned.committed is not None:
             self.refused[at] = owned.committed
-        self._faults.failed(f"{at[0]}/{at[1]}", str(error), ResolvedBy(started=frozenset([at])), now)
+        self._faults.failed(f"{at[0]}/{at[1]}", str(error), ResolvedBy(started={at}), now)
         self._retry_at[at] = now + RETRY_AFTER_S
 
     def _steps(self, owned: Owned) -> Iterator[None]:

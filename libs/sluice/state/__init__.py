@@ -6,7 +6,7 @@ topic the store is complete.
 
 from sluice.state.backend import StateBackend
 from sluice.state.expiry import Expiry
-from sluice.state.store import MemoryStore, RocksStore, Store
+from sluice.state.store import RocksStore, Store
 from sluice.state.view import View
 
-__all__ = ["Expiry", "MemoryStore", "RocksStore", "StateBackend", "Store", "View"]
+__all__ = ["Expiry", "RocksStore", "StateBackend", "Store", "View"]

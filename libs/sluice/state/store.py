@@ -1,11 +1,10 @@
-"""The local store of keyed state: ordered bytes to bytes, with atomic writes. RocksDB on disk, or memory.
+"""The local store of keyed state: ordered bytes to bytes, with atomic writes, in RocksDB.
 
 It is a cache of compacted topics and may be deleted while no process uses it.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,41 +34,6 @@ class Store(Protocol):
         ...
 
     def close(self) -> None: ...
-
-
-class MemoryStore:
-    """For tests and simulations; passes the same contract suite as RocksStore."""
-
-    def __init__(self) -> None:
-        self._values: dict[bytes, bytes] = {}
-        self._keys: list[bytes] = []
-
-    def get(self, key: bytes) -> bytes | None:
-        return self._values.get(key)
-
-    def scan(self, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        index = bisect_left(self._keys, max(prefix, after))
-        for key in self._keys[index:]:
-            if not key.startswith(prefix):
-                return
-            if key > after:
-                yield key, self._values[key]
-
-    def write(self, writes: Iterable[Write]) -> None:
-        for key, value in writes:
-            if value is None:
-                if self._values.pop(key, None) is not None:
-                    self._keys.pop(bisect_left(self._keys, key))
-            else:
-                if key not in self._values:
-                    insort(self._keys, key)
-                self._values[key] = value
-
-    def drop(self, prefix: bytes) -> None:
-        self.write([(key, None) for key, _ in list(self.scan(prefix))])
-
-    def close(self) -> None:
-        return
 
 
 def _open_fault(error: str, folder: Path) -> tuple[str, str]:

@@ -12,11 +12,12 @@ import time
 from collections.abc import Mapping
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaException, Producer
 
-from sluice.errors import EnvironmentFault, SluiceError, Transient
+from sluice.errors import EnvironmentFault, SluiceError
 from sluice.kafka import KafkaSettings, clients, read_to_end
 from sluice.kafka.faults import translate
+from sluice.kafka.writing import write_all
 from sluice.telemetry.fault_buffer import FaultBuffer
 from sluice.telemetry.fault_record import REPEATED_EVERY_S, fault_key, fault_value, key_prefix
 from sluice.telemetry.health import ActiveFault, Health
@@ -37,7 +38,7 @@ class FaultWriter:
     def __init__(self, settings: KafkaSettings, topic: str, stage: str, instance: str) -> None:
         self.buffer = FaultBuffer()
         self._settings, self._topic = settings, topic
-        self._stage, self._instance = stage, instance
+        self._process = stage, instance
         self._stopped = threading.Event()
         self._producer: Producer | None = None
         self._found = self._inherited = False
@@ -106,7 +107,7 @@ class FaultWriter:
         """After the start, resolve the faults of an earlier process of our name that we have not reported."""
         if self._inherited or not self.buffer.started.is_set():
             return
-        prefix, abouts = key_prefix(self._stage, self._instance), set[str]()
+        prefix, abouts = key_prefix(*self._process), set[str]()
         for message in read_to_end(self._settings, self._topic, {0: 0}, deadline_s=ANSWER_S):
             key = (message.key() or b"").decode(errors="replace")
             if key.startswith(prefix):
@@ -117,27 +118,12 @@ class FaultWriter:
     def _send(self, states: Mapping[str, ActiveFault | None]) -> None:
         if not states:
             return
-        refused: list[KafkaError] = []
-
-        def report(error: KafkaError | None, message: Message) -> None:
-            if error is not None:
-                refused.append(error)
-
-        producer = self._producer or clients.producer(self._settings)
-        self._producer = producer
         now_us = time.time_ns() // 1_000
-        try:
-            for about, fault in states.items():
-                value = fault_value(self._stage, self._instance, about, fault, now_us)
-                key = fault_key(self._stage, self._instance, about)
-                producer.produce(self._topic, value, key, 0, on_delivery=report)
-            unanswered = producer.flush(ANSWER_S)
-        except KafkaException as error:
-            refused.append(error.args[0])
-            unanswered = 0
-        if refused or unanswered:
-            # Use a new client next time: the records in this one's queue would be written after newer states.
-            producer.purge()
-            self._producer = None
-            doing = f"writing {self._topic}"
-            raise translate(KafkaException(refused[0]), doing) if refused else Transient(f"{doing}: no answer")
+        records = [
+            (self._topic, fault_key(*self._process, about), fault_value(*self._process, about, fault, now_us), (), 0)
+            for about, fault in states.items()
+        ]
+        # After an error use a new client: the old one may still write a record after a newer state.
+        producer, self._producer = self._producer or clients.producer(self._settings), None
+        write_all(producer, records, f"writing {self._topic}", ANSWER_S)
+        self._producer = producer

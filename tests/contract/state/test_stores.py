@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sluice.errors import EnvironmentFault, StateUnusable
-from sluice.state import MemoryStore, RocksStore, Store
+from sluice.state import RocksStore, Store
+from support.memory_store import MemoryStore
 
 KEYS = st.binary(min_size=1, max_size=3)
 WRITES = st.lists(st.lists(st.tuples(KEYS, st.none() | st.binary(max_size=4)), max_size=6), max_size=8)

@@ -13,11 +13,11 @@ import pytest
 from sluice.ingress.backpressure import LagBounds
 from sluice.kafka import TransactionalProducer, clients
 from sluice.position import Position
-from sluice.state import MemoryStore
 from sluice.telemetry import Health
 from sluice_ingress_poller.lag import BackPressure, DownstreamLag
 from sluice_ingress_poller.polled_stream import polled_streams, shard_of
 from sluice_ingress_poller.shard import Shard, ShardContext
+from support.memory_store import MemoryStore
 from support.pace import within
 from support.polling import Polled, ThingConnector, Things, as_published, headers_of
 from support.scripted_source import ScriptedSource, scripted_source

@@ -6,10 +6,11 @@ import pytest
 
 from sluice.position import Position
 from sluice.provenance import Contribution, RawRef
-from sluice.state import MemoryStore, View
+from sluice.state import View
 from sluice_mapper.key_state import KeyState
 from sluice_mapper.recovery import with_claim
 from sluice_mapper.sweep import Pass
+from support.memory_store import MemoryStore
 
 MAPPING, KEY = "worker", '{"id":1}'
 

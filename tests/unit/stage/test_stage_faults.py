@@ -124,12 +124,8 @@ def state(
     ("resolved_by", "not_yet", "done"),
     [
         pytest.param(ResolvedBy(offsets={AT: 7}), state({AT: 6, OTHER: 99}), state({AT: 7}), id="its records"),
-        pytest.param(
-            ResolvedBy(work=frozenset([AT])), state({AT: 1}, blocked=[AT]), state({AT: 1}), id="background work"
-        ),
-        pytest.param(
-            ResolvedBy(work=frozenset([AT])), state({}, starting=[AT]), state({AT: 1}), id="work, started again"
-        ),
+        pytest.param(ResolvedBy(work={AT}), state({AT: 1}, blocked=[AT]), state({AT: 1}), id="background work"),
+        pytest.param(ResolvedBy(work={AT}), state({}, starting=[AT]), state({AT: 1}), id="work, started again"),
         pytest.param(
             ResolvedBy(offsets={AT: 7}), state({}, starting=[AT]), state({AT: 9}), id="records, started again"
         ),
@@ -159,14 +155,14 @@ def test_a_fault_that_comes_again_at_later_offsets_is_resolved_by_these_too() ->
 
 def test_a_fault_of_a_start_is_resolved_when_the_partition_starts_or_is_revoked_for_long() -> None:
     reports, health = faults()
-    reports.failed("input/0", "moved forward", ResolvedBy(started=frozenset([AT])), 0.0)
+    reports.failed("input/0", "moved forward", ResolvedBy(started={AT}), 0.0)
     reports.review(state({OTHER: 1}, starting=[AT]), 1_000.0)
     assert health.faults
     reports.review(state({OTHER: 1}), 1_000.0 + LOST_AFTER_S - 1)
     assert health.faults, "after a rebalance it may be assigned again"
     reports.review(state({OTHER: 1}), 1_001.0 + LOST_AFTER_S)
     assert not health.faults
-    reports.failed("input/0", "moved forward", ResolvedBy(started=frozenset([AT])), 2_000.0)
+    reports.failed("input/0", "moved forward", ResolvedBy(started={AT}), 2_000.0)
     reports.started(OTHER)
     reports.review(state({OTHER: 1}, starting=[AT]), 2_001.0)
     assert health.faults

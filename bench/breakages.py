@@ -94,15 +94,15 @@ BREAKAGES = [
         "libs/sluice/golden/sql/watch_table.sql",
         "WHEN (current_setting('sluice.writer', true) IS DISTINCT FROM 'sink' OR pg_trigger_depth() > 0)",
         "WHEN (false)",
-        "tests/integration/sink/test_somebodys_writes.py::"
-        "test_who_may_write_to_the_table_alone_is_seen_as_well_and_told_once_however_often_they_write",
+        "tests/integration/sink/test_foreign_writes.py::"
+        "test_writes_of_a_user_with_rights_on_the_table_alone_are_reported_once",
     ),
     Breakage(
         "a row that a trigger drops in silence is a fault",
         "libs/sluice/golden/writer.py",
-        "            self._refuse_dropped(rows, self._connection.execute(self._ignored).fetchone(), UPSERT)\n",
+        "            self._refuse_dropped(rows, self._connection.execute(self._dropped_rows).fetchone(), UPSERT)\n",
         "",
-        "tests/integration/sink/test_somebodys_code.py::"
+        "tests/integration/sink/test_foreign_code.py::"
         "test_a_row_that_a_trigger_drops_in_silence_is_a_fault_that_names_it_before_anything_is_committed",
     ),
     Breakage(
@@ -110,8 +110,8 @@ BREAKAGES = [
         "libs/sluice/stage/recovery.py",
         "                self._assignment.pause_for(error.topic, TOPIC_RETRY_S)\n",
         "                pass\n",
-        "tests/integration/sink/test_somebodys_code.py::"
-        "test_a_table_that_cannot_be_written_holds_its_own_entity_and_the_others_go_on",
+        "tests/integration/sink/test_foreign_code.py::"
+        "test_a_table_that_cannot_be_written_stops_its_own_entity_and_the_others_go_on",
     ),
     Breakage(
         "concurrent batches are sorted and do not deadlock",
@@ -197,8 +197,8 @@ BREAKAGES = [
     Breakage(
         "tombstones of an older version are taken over",
         "libs/sluice/golden/tables.py",
-        '    if "_graves" in there.columns:\n',
-        "    if not there:\n",
+        '    if "_graves" in state.tables:',
+        "    if not state:",
         "tests/integration/sink/test_golden_tables.py::test_tombstones_of_an_older_version_keep_deleted_rows_deleted",
     ),
 ]

@@ -1,4 +1,4 @@
-"""Settings of the sink: a stage's, and which of the pipeline's sinks this process is."""
+"""Settings of the sink: those of every stage, and the name of the pipeline's sink."""
 
 from pydantic import Field
 
@@ -6,7 +6,7 @@ from sluice.settings.stage import StageSettings
 
 
 class SinkSettings(StageSettings):
-    """What sink-postgres is told beside what every stage is."""
+    """The settings of sink-postgres in addition to those of every stage."""
 
     sink: str = Field(
         default="", description="Which sink of the pipeline file this is; not needed where there is only one."

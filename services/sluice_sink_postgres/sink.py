@@ -1,16 +1,17 @@
-"""The sink's process and its writer: records become changes, a batch of changes one Postgres transaction.
+"""The sink's process and its writer: each record becomes a change of a row, each batch one Postgres transaction.
 
 Order (`sluice.stage.delivery.DirectDelivery`): dead letters flushed, then the Postgres commit, then the offsets.
 """
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from sluice.errors import DeadRecord
 from sluice.golden.columns import GoldenTable
 from sluice.golden.lease import Lease
 from sluice.golden.store import GoldenStore, Progress
-from sluice.golden.writer import Change, Written
+from sluice.golden.writer import RowChange, Written
 from sluice.headers import ORIGIN_HEADER
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
@@ -24,7 +25,7 @@ from sluice.stage.start import StageIdentity, set_start
 from sluice.stage.start_decision import ABSENCE_MAX_S
 from sluice.telemetry import Health, metrics
 
-LOOK_EVERY_S = 5.0
+CHECK_INTERVAL_S = 5.0
 
 
 class Sink(Process):
@@ -47,9 +48,9 @@ class Sink(Process):
         self._decode = decode
         self._reader = reader
         self._health = health
-        self._look_at = time.monotonic()
+        self._check_at = time.monotonic()
         self._leases: dict[Partition, Lease] = {}
-        self._pending: list[tuple[Record, Change]] = []
+        self._pending: list[tuple[Record, RowChange]] = []
         self._met: dict[str, list[tuple[int, str]]] = {}
         self._ended: list[Lease] = []
 
@@ -69,13 +70,13 @@ class Sink(Process):
         self._leases[owned.at] = self._with_pass(owned, record, lease)
 
     def _with_pass(self, owned: Owned, record: PartitionRecord | None, lease: Lease) -> Lease:
-        """After an absence in which tombstones may have gone by unseen, only a whole pass tells what is gone."""
+        """Only a whole pass finds the deleted entities if tombstones may have been compacted away during an absence."""
         if record is None:
             return lease
         if lease.pass_end is not None and owned.next_offset > record.processed:
-            return self._store.give_up_pass(lease)
+            return self._store.set_pass(lease, None, None)  # it skipped records
         if lease.pass_end is None and owned.reset and time.time() - record.at > ABSENCE_MAX_S:
-            return self._store.begin_pass(lease, owned.next_offset, self._reader.ends([owned.at])[owned.at])
+            return self._store.set_pass(lease, owned.next_offset, self._reader.ends([owned.at])[owned.at])
         return lease
 
     def stop(self, at: Partition) -> None:
@@ -92,23 +93,23 @@ class Sink(Process):
         if record.value is not None:
             decoded = self._decode(record.value)
             row = self._tables[record.topic].row(entity_id, decoded.fields, decoded.sluice)
-        self._pending.append((record, Change(entity_id, lease.epoch, record.partition, record.offset, row)))
+        self._pending.append((record, RowChange(entity_id, lease.epoch, record.partition, record.offset, row)))
         batch.bytes += record.size_bytes + RECORD_OVERHEAD_BYTES
         return Handled.DONE
 
     def work(self, batch: Batch) -> None:
-        """On a beat, look whether the tables are still as this sink left them."""
-        if time.monotonic() < self._look_at:
+        """Every `CHECK_INTERVAL_S`, check that the tables are as this sink left them."""
+        if time.monotonic() < self._check_at:
             return
         ours = {topic for topic, _ in self._leases}
-        for topic, fault in self._store.look().items():
+        for topic, fault in self._store.check().items():
             table = self._tables[topic]
             about = f"rows of {table.schema}.{table.name}"
-            if fault is None or topic not in ours:  # what is another's is told there
+            if fault is None or topic not in ours:  # the sink that owns it reports its faults
                 self._health.resolve(about)
             else:
                 self._health.fault(about, str(fault))
-        self._look_at = time.monotonic() + LOOK_EVERY_S
+        self._check_at = time.monotonic() + CHECK_INTERVAL_S
 
     def committed(self, batch: Batch, tracked: dict[Partition, int]) -> None:
         for record, _ in self._pending:
@@ -136,35 +137,31 @@ class Sink(Process):
         if not moved:
             return
         leases = {one.at: self._leases[one.at] for one in moved}
-        changes: dict[str, list[Change]] = {}
+        changes: dict[str, list[RowChange]] = {}
         for record, change in self._pending:
             changes.setdefault(record.topic, []).append(change)
         written = self._store.write(leases, changes, self._met)
-        self._park(batch, written)
-        self._count(batch, written)
+        self._account(batch, written)
         self._ended = self._store.record_progress([self._progress(one, batch) for one in moved])
 
-    def _park(self, batch: Batch, written: Mapping[str, Written]) -> None:
+    def _account(self, batch: Batch, written: Mapping[str, Written]) -> None:
+        """Park the rejected records, and count the outcome of each record."""
         rejected = {
             (topic, one.change.partition, one.change.offset): one.error
             for topic, result in written.items()
             for one in result.rejected
         }
-        if not rejected:
-            return
-        for record, _ in self._pending:
+        taken = Counter(record.at for record, _ in self._pending)
+        for record, _ in self._pending if rejected else ():
             error = rejected.get((record.topic, record.partition, record.offset))
             if error is not None:
                 batch.park(record, error)
                 batch.count(record.at, "dead")
-
-    def _count(self, batch: Batch, written: Mapping[str, Written]) -> None:
-        for at, taken in _by_partition(record for record, _ in self._pending).items():
-            result = written[at[0]]
-            rejected = sum(one.change.partition == at[1] for one in result.rejected)
-            effective = result.effective[at[1]]
+                taken[record.at] -= 1
+        for at, count in taken.items():
+            effective = written[at[0]].effective[at[1]]
             batch.counts[at]["mapped"] += effective
-            batch.counts[at]["superseded"] += taken - effective - rejected
+            batch.counts[at]["superseded"] += count - effective
 
     def _progress(self, owned: Owned, batch: Batch) -> Progress:
         next_offset = owned.next_offset
@@ -188,12 +185,5 @@ def _entity_id(record: Record) -> str:
     except UnicodeDecodeError:
         raise DeadRecord("bad-key", "the key is not UTF-8") from None
     if "\0" in entity_id:
-        raise DeadRecord("bad-key", "the key holds U+0000")
+        raise DeadRecord("bad-key", "the key contains U+0000")
     return entity_id
-
-
-def _by_partition(records: Iterable[Record]) -> dict[Partition, int]:
-    counted: dict[Partition, int] = {}
-    for record in records:
-        counted[record.at] = counted.get(record.at, 0) + 1
-    return counted

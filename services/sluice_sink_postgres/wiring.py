@@ -1,4 +1,4 @@
-"""What the sink reads and writes, from the pipeline: topics pinned, tables from contracts, schemas by id."""
+"""The sink's topics and tables, from the pipeline: ids pinned, tables from contracts, schemas by id."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from sluice_sink_postgres.sink import Sink
 
 
 class Wired(NamedTuple):
-    """The sink and the group that it reads with; `topic_ids` by canonical topic."""
+    """The sink's process and consumer group; `topic_ids` by canonical topic."""
 
     group: str
     topic_ids: dict[str, str]
@@ -32,5 +32,5 @@ def wire(pipeline: Pipeline, settings: SinkSettings, health: Health) -> Wired:
     registry = Registry(settings.registry.url, settings.state_dir / "schemas")
     store = GoldenStore(name, sink.postgres.reveal, sink.schema_, tables)
     decode, reader = make_decoder(registry.by_id), LogReader(settings.kafka)
-    made = Sink(group, pipeline.names.control, tables, store, decode, reader, health)
-    return Wired(group, {topic: pin.topic_id for topic, pin in pinned.items()}, made)
+    process = Sink(group, pipeline.names.control, tables, store, decode, reader, health)
+    return Wired(group, {topic: pin.topic_id for topic, pin in pinned.items()}, process)

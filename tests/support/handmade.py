@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, Message
 from sluice.errors import DeadRecord
 from sluice.golden.columns import GoldenTable
 from sluice.golden.store import GoldenStore, Progress
-from sluice.golden.writer import Change
+from sluice.golden.writer import RowChange
 from sluice.headers import UNCHANGED_HEADER
 from sluice.kafka import KafkaSettings, LogReader, clients, murmur2_partition
 from sluice.kafka.groups import set_offsets
@@ -236,12 +236,12 @@ class Handmade:
         store.commit()
         store.rollback()
 
-    def _change(self, table: GoldenTable, record: Record) -> Change:
+    def _change(self, table: GoldenTable, record: Record) -> RowChange:
         entity_id, row = (record.key or b"").decode(), None
         if record.value is not None:
             decoded = self._decode(record.value)
             row = table.row(entity_id, decoded.fields, decoded.sluice)
-        return Change(entity_id, 1, record.partition, record.offset, row)
+        return RowChange(entity_id, 1, record.partition, record.offset, row)
 
     @staticmethod
     def line(start: int, end: int, visible: int, *, reset: bool = False, **versions: int) -> bytes:
@@ -261,7 +261,7 @@ class Handmade:
             return sorted((record_of(m) for m in reader.read(spans)), key=lambda record: record.partition)
 
     def sql(self, statement: str, *values: Any) -> None:
-        """Change something in the sink's database behind the sink's back; exactly one row."""
+        """RowChange something in the sink's database behind the sink's back; exactly one row."""
         with psycopg.connect(self.dsn) as connection:
             assert connection.execute(statement.encode(), values).rowcount == 1
 

@@ -9,7 +9,7 @@ import psycopg
 from sluice.golden.columns import GoldenTable
 from sluice.golden.lease import Lease
 from sluice.golden.store import GoldenStore, Progress
-from sluice.golden.writer import Change, Written
+from sluice.golden.writer import RowChange, Written
 from support.canonical import FIELDS, record
 from support.workers import Worker
 
@@ -23,7 +23,7 @@ def store(dsn: str, table: GoldenTable = TABLE) -> GoldenStore:
     return GoldenStore("warehouse", lambda: dsn, "golden", {TOPIC: table})
 
 
-def upsert(entity_id: str, offset: int, *, partition: int = 0, epoch: int = 1, **fields: Any) -> Change:
+def upsert(entity_id: str, offset: int, *, partition: int = 0, epoch: int = 1, **fields: Any) -> RowChange:
     """A canonical record of `entity_id` at `offset`."""
     sluice = {
         "revision": offset,
@@ -32,15 +32,15 @@ def upsert(entity_id: str, offset: int, *, partition: int = 0, epoch: int = 1, *
         "winners": WINNERS,
     }
     row = TABLE.row(entity_id, {**FIELDS, "employee_number": entity_id, **fields}, sluice)
-    return Change(entity_id, epoch, partition, offset, row)
+    return RowChange(entity_id, epoch, partition, offset, row)
 
 
-def tombstone(entity_id: str, offset: int, *, partition: int = 0, epoch: int = 1) -> Change:
-    return Change(entity_id, epoch, partition, offset, None)
+def tombstone(entity_id: str, offset: int, *, partition: int = 0, epoch: int = 1) -> RowChange:
+    return RowChange(entity_id, epoch, partition, offset, None)
 
 
-def write(to: GoldenStore, lease: Lease, changes: Sequence[Change], met: Sequence[tuple[int, str]] = ()) -> Written:
-    """One batch of one partition, committed; the partition's position ends behind the last change."""
+def write(to: GoldenStore, lease: Lease, changes: Sequence[RowChange], met: Sequence[tuple[int, str]] = ()) -> Written:
+    """One batch of one partition, committed; the next offset of the partition follows the last change."""
     at = (lease.topic, lease.partition)
     written = to.write({at: lease}, {TOPIC: changes}, {TOPIC: met})
     processed = max((one.offset for one in changes), default=-1) + 1
@@ -49,10 +49,10 @@ def write(to: GoldenStore, lease: Lease, changes: Sequence[Change], met: Sequenc
     return written.get(TOPIC, Written(Counter(), []))
 
 
-def rows(dsn: str, question: str) -> list[tuple[Any, ...]]:
-    """What a connection of its own sees."""
+def rows(dsn: str, query: str) -> list[tuple[Any, ...]]:
+    """The rows of a query on a connection of its own."""
     with psycopg.connect(dsn) as connection:
-        return connection.execute(question).fetchall()
+        return connection.execute(query).fetchall()
 
 
 def names(dsn: str) -> dict[str, str]:

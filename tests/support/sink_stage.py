@@ -42,7 +42,7 @@ class SinkRig:
 
     def __init__(self, kafka: str, registry_url: str, prefix: str, dsn: str, folder: Path) -> None:
         self.dsn = dsn
-        # A topic that is missing is believed to be missing after a second; by default after half a minute.
+        # A topic that is missing is reported as missing after a second; by default after half a minute.
         options = {"topic.metadata.propagation.max.ms": "1000"}
         self.kafka = KafkaSettings(bootstrap_servers=kafka, options=options)
         self.admin = clients.admin(self.kafka)
@@ -72,7 +72,7 @@ class SinkRig:
             contract, registry.register(f"{self.topic}-value", avro_schema(contract, "workforce"))
         )
         self.health = Health()
-        self._asker = clients.group_consumer(self.kafka, self.group, "asker")
+        self._offsets_reader = clients.group_consumer(self.kafka, self.group, "offsets-reader")
         self._producer = clients.producer(self.kafka)
 
     def create(self, *names: str) -> None:
@@ -82,22 +82,22 @@ class SinkRig:
             make_topics(self.admin, {name: counts[name]}, {"cleanup.policy": "compact"} if name == self.topic else {})
 
     def recreate_topic(self) -> None:
-        """Delete the canonical topic and make one of the same name."""
+        """Delete the canonical topic and create one of the same name."""
         self.admin.delete_topics([self.topic], request_timeout=within(30))[self.topic].result(within(30))
-        eventually(lambda: not self._stands(), "the topic is deleted")
+        eventually(lambda: not self._exists(), "the topic is deleted")
         self.create(self.topic)
-        self._producer = clients.producer(self.kafka)  # the old one counts on in the old topic's sequence
+        self._producer = clients.producer(self.kafka)  # the old one continues the old topic's sequence
 
-    def _stands(self) -> bool:
+    def _exists(self) -> bool:
         try:
             self.admin.describe_topics(TopicCollection([self.topic]))[self.topic].result(within(30))
         except Exception:
             return False
         return True
 
-    def publish(self, entity_id: str, made: CanonicalRecord | bytes | None) -> None:
+    def publish(self, entity_id: str, content: CanonicalRecord | bytes | None) -> None:
         """Write a canonical record (as it is, where it is bytes) to the partition of its id."""
-        value = self.encode(made) if isinstance(made, CanonicalRecord) else made
+        value = self.encode(content) if isinstance(content, CanonicalRecord) else content
         key = entity_id.encode()
         partition = murmur2_partition(key, self.partitions)
         self._producer.produce(self.topic, value, key, partition)
@@ -141,7 +141,7 @@ class SinkRig:
     def committed(self) -> dict[int, int]:
         """The group's committed offsets, asked by a consumer that never joins."""
         try:
-            found = self._asker.committed([TopicPartition(*at) for at in self._all()], 30)
+            found = self._offsets_reader.committed([TopicPartition(*at) for at in self._all()], 30)
         except KafkaException as error:
             if isinstance(translate(error, "asking"), Transient):  # the broker's first group ever: no coordinator yet
                 return {}
@@ -163,7 +163,7 @@ class SinkRig:
 
 
 class SecondEntity:
-    """Another entity of the rig's pipeline, in a topic of its own. Made before the sink is run first."""
+    """Another entity of the rig's pipeline, in a topic of its own. Create it before the first run of the sink."""
 
     def __init__(self, rig: SinkRig) -> None:
         self._rig = rig
@@ -185,7 +185,7 @@ class SecondEntity:
         self._producer.produce(self._topic, value, entry_id.encode(), partition)
         assert self._producer.flush(within(30)) == 0
 
-    def holds(self, ids: set[str]) -> bool:
+    def has(self, ids: set[str]) -> bool:
         with psycopg.connect(self._rig.dsn) as connection:
             return {str(one) for (one,) in connection.execute("SELECT entity_id FROM golden.ledger_entry")} == ids
 

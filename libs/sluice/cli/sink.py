@@ -10,7 +10,7 @@ from sluice.cli.command import JsonOption, PipelineOption, chosen_pipeline, grou
 from sluice.cli.server_access import kafka_watched
 from sluice.errors import EnvironmentFault, SettingsError
 from sluice.golden.connection import connect
-from sluice.golden.rebuild import Span, begin_rebuild
+from sluice.golden.rebuild import Span, prepare_rebuild
 from sluice.golden.sinks import chosen_sink, golden_tables, sink_group
 from sluice.kafka import LogReader, clients
 from sluice.kafka.groups import members_of, set_offsets
@@ -55,7 +55,7 @@ def rebuild(
             partitions = [(topic, partition) for partition in range(pinned.partitions)]
             first, end = reader.beginnings(partitions), reader.ends(partitions)
             spans = {at[1]: Span(first[at], end[at]) for at in partitions}
-            epoch = begin_rebuild(connection, tables[topic], topic, pinned.topic_id, spans)
+            epoch = prepare_rebuild(connection, tables[topic], topic, pinned.topic_id, spans)
             set_offsets(admin, group_id, first)
             done[topic] = {"epoch": epoch, "offsets": sum(span.end - span.first for span in spans.values())}
     lines = [f"{topic}: epoch {one['epoch']}, {one['offsets']} offsets to read" for topic, one in done.items()]

@@ -1,5 +1,6 @@
-"""What stands in a sink's schema, as Postgres's catalogue tells it."""
+"""The tables and views of a sink's schema, read from Postgres's catalogue."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -10,14 +11,14 @@ from sluice.golden.connection import Connection
 from sluice.golden.sql import statement
 
 WATCH_ALWAYS = "A"
-# As `pg_trigger.tgtype` has them.
+# Bits of `pg_trigger.tgtype`.
 DELETE = 8
 UPSERT = 4 | 16
 
 
-class Relation(NamedTuple):
-    """A table: `columns` (name, type) by number; `required`: those that an insert must give a value; `watch`: when its
-    watch fires, as `pg_trigger.tgenabled` says it, empty where it has none; `keyed`: entity ids are unique; `kin`:
+class TableInfo(NamedTuple):
+    """A table. `columns`: name and type by number; `required`: the columns that an insert must give a value; `watch`:
+    when its watch fires, as in `pg_trigger.tgenabled`, empty without a watch; `keyed`: entity ids are unique; `kin`:
     the tables that it is a parent or a child of by inheritance."""
 
     oid: int
@@ -27,43 +28,44 @@ class Relation(NamedTuple):
     keyed: bool
     kin: tuple[str, ...] = ()
 
+    @property
+    def types(self) -> dict[str, str]:
+        """Types by column."""
+        return dict(self.columns.values())
 
-class Existing(NamedTuple):
-    """What stands in the schema: columns by relation, the hash kept with each view, and the tables."""
 
-    columns: Mapping[str, Mapping[str, str]]
+class SchemaState(NamedTuple):
+    """The tables of a schema by name, and the hash in the comment of each view."""
+
+    tables: Mapping[str, TableInfo]
     views: Mapping[str, str]
-    tables: Mapping[str, Relation] = {}
 
 
-def existing(connection: Connection, schema: str) -> Existing:
-    """Read the catalogue."""
-    columns: dict[str, dict[str, str]] = {}
-    numbered: dict[str, dict[int, tuple[str, str]]] = {}
-    required: dict[str, set[str]] = {}
-    for relation, number, column, sql_type, must in connection.execute(statement("columns"), [schema]):
-        columns.setdefault(relation, {})[column] = sql_type
-        numbered.setdefault(relation, {})[number] = (column, sql_type)
-        required.setdefault(relation, set()).update({column} if must else ())
+def read_schema(connection: Connection, schema: str) -> SchemaState:
+    columns: dict[str, dict[int, tuple[str, str]]] = defaultdict(dict)
+    required: dict[str, set[str]] = defaultdict(set)
+    for table, number, column, sql_type, is_required in connection.execute(statement("columns"), [schema]):
+        columns[table][number] = (column, sql_type)
+        if is_required:
+            required[table].add(column)
     tables = {
-        name: Relation(oid, numbered.get(name, {}), frozenset(required.get(name, ())), watch, keyed, tuple(kin))
-        for name, oid, watch, keyed, kin in connection.execute(statement("relations"), [schema])
+        name: TableInfo(oid, columns[name], frozenset(required[name]), watch, keyed, tuple(kin))
+        for name, oid, watch, keyed, kin in connection.execute(statement("tables"), [schema])
     }
     views = connection.execute(statement("view_comments"), [schema]).fetchall()
-    return Existing(columns, dict(views), tables)
+    return SchemaState(tables, dict(views))
 
 
-def dropped_in_between(
+def dropped_rows_fault(
     connection: Connection, table: sql.Identifier, where: str, events: int, rows: int
 ) -> EnvironmentFault:
-    """The fault of `rows` that Postgres took and did not write; names what stands between the statement and `table`."""
+    """The fault of `rows` that Postgres accepted and did not write. It names the triggers and rules that can do so."""
     name = sql.Literal(table.as_string(connection))
-    found = connection.execute(statement("in_between", table=name), {"events": events}).fetchall()
-    names = " or ".join(told for (told,) in found) or "something that its catalogue does not tell"
+    found = connection.execute(statement("row_filters", table=name), {"events": events}).fetchall()
+    names = " or ".join(name for (name,) in found) or "something that its catalogue does not show"
     return EnvironmentFault(
         where,
-        f"Postgres took the statement without an error and left out {rows} row{'s' if rows > 1 else ''}: {names} "
-        "dropped them in between",
+        f"Postgres accepted the statement and left out {rows} row{'s' if rows > 1 else ''}: dropped by {names}",
         "let that trigger return NEW (of a delete: OLD), or drop it; nothing is committed meanwhile, and the sink "
         "resumes by itself",
     )

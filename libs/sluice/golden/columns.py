@@ -1,4 +1,4 @@
-"""The golden table of an entity as the contract gives it: its columns, and a canonical value as a row of them."""
+"""The golden table of an entity as its contract says: the columns, and a canonical value as a row."""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -25,8 +25,8 @@ _SQL_TYPES = {
 }
 
 
-class Column(NamedTuple):
-    """A column: its type as `format_type` of Postgres spells it."""
+class TableColumn(NamedTuple):
+    """`sql_type`: as `format_type` of Postgres writes it."""
 
     name: str
     sql_type: str
@@ -40,19 +40,19 @@ class GoldenRow(NamedTuple):
     provenance: str
 
 
-KEY = Column("entity_id", "text")
-VERSION = (Column("_revision", "bigint"), Column("_updated_at", "timestamp with time zone"))
+KEY = TableColumn("entity_id", "text")
+VERSION = (TableColumn("_revision", "bigint"), TableColumn("_updated_at", "timestamp with time zone"))
 ORIGIN = (
-    Column("_topic_epoch", "integer"),
-    Column("_partition", "integer"),
-    Column("_offset", "bigint"),
-    Column("_provenance", "jsonb"),
+    TableColumn("_topic_epoch", "integer"),
+    TableColumn("_partition", "integer"),
+    TableColumn("_offset", "bigint"),
+    TableColumn("_provenance", "jsonb"),
 )
 
 
 @dataclass(frozen=True)
 class GoldenTable:
-    """Where the golden records of one entity stand in Postgres."""
+    """The table of the golden records of one entity."""
 
     schema: str
     contract: EntityContract
@@ -62,7 +62,7 @@ class GoldenTable:
         return self.contract.name
 
     @cached_property
-    def columns(self) -> tuple[Column, ...]:
+    def columns(self) -> tuple[TableColumn, ...]:
         """All columns: the entity id, the contract's fields, version, origin."""
         fields = [column for name, kind in self.contract.fields.items() for column in columns_of(name, kind)]
         return (KEY, *fields, *VERSION, *ORIGIN)
@@ -72,32 +72,32 @@ class GoldenTable:
         return tuple(cell for name, kind in self.contract.fields.items() for cell in _cells_of(name, kind))
 
     def row(self, entity_id: str, fields: Mapping[str, Any], sluice: Mapping[str, Any]) -> GoldenRow:
-        """A canonical value as a row. Fields that the writer's contract did not have are null.
+        """A canonical value as a row. Fields that the writer's contract lacked are null.
 
-        Raises DeadRecord for what Postgres could not store under any circumstances.
+        Raises DeadRecord for a value that Postgres can never store.
         """
         try:
             values = [None if fields.get(name) is None else cell(fields[name]) for name, cell in self._cells]
             version = (sluice["revision"], from_us(sluice["updated_at"]))
         except OverflowError:
-            raise DeadRecord("time-out-of-range", f"{self.name} holds a time outside of the years 1 to 9999") from None
+            raise DeadRecord("time-out-of-range", f"{self.name} has a time outside of the years 1 to 9999") from None
         provenance = {"contributors": sluice["contributors"], "winners": sluice["winners"]}
         return GoldenRow(entity_id, (*values, *version), orjson.dumps(provenance).decode())
 
 
-def columns_of(name: str, kind: FieldType) -> tuple[Column, ...]:
+def columns_of(name: str, kind: FieldType) -> tuple[TableColumn, ...]:
     """The columns of one field: money has two, everything else one."""
     if kind.kind == "money":
         return (
-            Column(f"{name}_amount", f"numeric({kind.precision},{kind.scale})"),
-            Column(f"{name}_currency", "character(3)"),
+            TableColumn(f"{name}_amount", f"numeric({kind.precision},{kind.scale})"),
+            TableColumn(f"{name}_currency", "character(3)"),
         )
     if kind.item is not None:
         (item,) = columns_of(name, kind.item)
-        return (Column(name, f"{item.sql_type}[]"),)
+        return (TableColumn(name, f"{item.sql_type}[]"),)
     if kind.kind == "decimal":
-        return (Column(name, f"numeric({kind.precision},{kind.scale})"),)
-    return (Column(name, _SQL_TYPES[kind.kind]),)
+        return (TableColumn(name, f"numeric({kind.precision},{kind.scale})"),)
+    return (TableColumn(name, _SQL_TYPES[kind.kind]),)
 
 
 def _cells_of(name: str, kind: FieldType) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
@@ -110,16 +110,12 @@ def _cell_of(kind: FieldType) -> Callable[[Any], Any]:
     if kind.item is not None:
         item = _cell_of(kind.item)
         return lambda values: [None if value is None else item(value) for value in values]
-    return _CELLS.get(kind.kind, _as_it_is)
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
+    return _CELLS.get(kind.kind, lambda value: value)
 
 
 def _text(value: str) -> str:
     if "\0" in value:
-        raise DeadRecord("nul-character", "a string holds U+0000, which Postgres cannot store")
+        raise DeadRecord("nul-character", "a string contains U+0000, which Postgres cannot store")
     return value
 
 

@@ -11,16 +11,16 @@ from sluice.golden.faults import translate
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 _CONNECT_TIMEOUT_S = 5
-# A writer that stalls inside a transaction holds its partition's row: the server ends it.
+# A writer that stalls inside a transaction locks its partition's row: the server ends it.
 IDLE_IN_TRANSACTION_MAX_S = 30
 _OPTIONS = {
     "statement_timeout": "60s",
     "lock_timeout": "10s",
     "timezone": "UTC",
     "standard_conforming_strings": "on",
-    # Whatever a database or role sets: what a commit acknowledged must survive a crash.
+    # In place of a setting of the database or role: an acknowledged commit must survive a crash.
     "synchronous_commit": "on",
-    # What the watch over golden tables knows us by.
+    # The watch over golden tables recognises the sink by it.
     "sluice.writer": "sink",
 }
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}

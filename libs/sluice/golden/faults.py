@@ -1,11 +1,11 @@
-"""psycopg's errors met at a *sink*, turned into ours: whose fault, and what next. Never a row's content or a secret."""
+"""psycopg's errors at a *sink*, translated into ours. Their texts contain no value of a row and no secret."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
 
-from sluice.errors import DeadRecord, EnvironmentFault, SluiceError, Transient
+from sluice.errors import DeadRecord, EnvironmentFault, Transient
 from sluice.postgres_errors import code_of, next_step, policy_of, raised_in, unknown, why
 
 _ROW_TOO_BIG = "54000"  # program_limit_exceeded: an index entry or a row beyond what a page takes
@@ -14,16 +14,11 @@ _NOT_SUPPORTED = "0A000"
 _NO_RELATION = {"42P01", "3F000"}
 
 
-def policy(error: psycopg.Error) -> type[SluiceError] | None:
-    """What to do about an error of a write; None = a stop."""
-    return DeadRecord if error.sqlstate == _ROW_TOO_BIG else policy_of(error)
-
-
 @contextmanager
 def sink_errors(where: str) -> Iterator[None]:
-    """Translate what psycopg raises within, where no single record can be parked.
+    """Translate psycopg's errors where no single record can be parked.
 
-    Raises Transient, EnvironmentFault or UnknownCode: what would be a dead letter is a fault here, such as a
+    Raises Transient, EnvironmentFault or UnknownCode. An error that elsewhere parks a record is a fault here, such as a
     constraint that is checked only at the commit.
     """
     try:
@@ -36,8 +31,8 @@ def sink_errors(where: str) -> Iterator[None]:
 
 
 def translate(error: psycopg.Error, where: str) -> Exception:
-    """Our error for psycopg's, met while writing one batch; `where` names the table."""
-    kind = policy(error)
+    """Our error for psycopg's, raised while a batch is written; `where` names the table."""
+    kind = DeadRecord if error.sqlstate == _ROW_TOO_BIG else policy_of(error)
     if kind is DeadRecord:
         return DeadRecord("refused-by-postgres", f"{where}: {code_of(error)}")
     if kind is Transient:
@@ -63,7 +58,7 @@ def _next_step(error: psycopg.Error) -> str:
     state = error.sqlstate
     if raised_in(error):
         return (
-            "mend or drop that function or its trigger; the sink resumes by itself, and nothing is parked meanwhile. "
+            "fix or drop that function or its trigger; the sink resumes by itself, and nothing is parked meanwhile. "
             "A function that means one record alone raises with an ERRCODE of class 23, such as check_violation: "
             "then that record is parked, and the others go on"
         )
@@ -74,14 +69,14 @@ def _next_step(error: psycopg.Error) -> str:
     if state == _NO_COLUMN:
         return (
             "restart sink-postgres: at its start it adds the columns that the pipeline's entities have and the table "
-            "lacks. Rows written before hold null there until their entity changes; "
+            "lacks. They are null in rows written before, until their entity changes; "
             "`sluice sink rebuild` fills them (sink stopped)"
         )
     if state in _NO_RELATION:
         return (
-            "start sink-postgres: at its start it makes the tables that are missing. If one was dropped, stop the sink "
+            "start sink-postgres: at its start it creates the missing tables. If one was dropped, stop the sink "
             "and run `sluice sink rebuild`, which fills it from its topic"
         )
     if state == _NOT_SUPPORTED:
         return "drop the rules of that table: the sink cannot write through them; it resumes by itself"
-    return "mend the schema; the sink resumes by itself"
+    return "fix the schema; the sink resumes by itself"

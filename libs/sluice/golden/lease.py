@@ -1,4 +1,4 @@
-"""Who writes a partition, under which epoch of its topic, and how far it is written: rows beside the golden tables.
+"""Leases of partitions: their owner, the epoch of their topic, and the next offset, in tables next to the golden ones.
 
 The owner's number only keeps a stalled writer from wasting work; safety rests on the offset guard and the tombstones.
 """
@@ -15,15 +15,15 @@ from sluice.golden.sql import statement
 
 
 class OwnerChanged(TransactionLost):
-    """Another sink has taken the lease of a partition of the batch: nothing was written. Take those again that the
-    group still assigns."""
+    """Another sink took the lease of a partition of the batch: nothing was written. Take the leases again of the
+    partitions that the group still assigns."""
 
 
 class Lease(NamedTuple):
-    """The right to write a partition. `processed`: the offset behind what was written, None if nothing ever was;
-    `at_s`: when it was (Unix s).
+    """The right to write a partition. `processed`: the next offset, None before the first batch; `at_s`: when the last
+    batch was written (Unix s).
 
-    `pass_from`, `pass_end`: a pass from the first offset that is on its way.
+    `pass_from`, `pass_end`: the offsets of a pass in progress.
     """
 
     topic: str
@@ -52,8 +52,8 @@ def topic_epoch(connection: Connection, table: GoldenTable, topic: str, topic_id
         known = "another topic" if found is None else f"the topic with id {found[1]}"
         raise EnvironmentFault(
             f"table {table.schema}.{table.name}",
-            f"was filled from {known}, and {topic} has id {topic_id} now; its offsets mean something else",
-            f"restart the merger, which fills {topic} again; when `sluice lag` shows nothing left of it, "
+            f"was filled from {known}, and {topic} has id {topic_id} now; its offsets mean other records",
+            f"restart the merger, which fills {topic} again; when `sluice lag` shows no more lag of it, "
             f"stop the sink and run `sluice sink rebuild {table.name}`",
         )
     return int(found[0])
@@ -61,13 +61,12 @@ def topic_epoch(connection: Connection, table: GoldenTable, topic: str, topic_id
 
 def _empty(connection: Connection, table: GoldenTable) -> bool:
     golden, tombstones = (sql.Identifier(table.schema, name) for name in (table.name, "_tombstones"))
-    question = statement("has_history", table=golden, tombstones=tombstones)
-    found = connection.execute(question, {"entity": table.name}).fetchone()
-    return found == (False,)
+    query = statement("has_history", table=golden, tombstones=tombstones)
+    return connection.execute(query, {"entity": table.name}).fetchone() == (False,)
 
 
 def take_lease(connection: Connection, table: GoldenTable, topic: str, partition: int, topic_id: str) -> Lease:
-    """Become the owner of a partition. An earlier owner then finds another number, and aborts its batch."""
+    """Become the owner of a partition. The owner before finds another number then, and aborts its batch."""
     with connection.transaction():
         epoch = topic_epoch(connection, table, topic, topic_id)
         taken = connection.execute(
@@ -76,8 +75,8 @@ def take_lease(connection: Connection, table: GoldenTable, topic: str, partition
         ).fetchone()
     if taken is None:
         raise Transient(f"the owner row of {topic}/{partition} was not returned")
-    owner_no, kept_topic_id, processed, pass_from, pass_end, at_s = taken
-    return Lease(topic, partition, owner_no, epoch, kept_topic_id, processed, pass_from, pass_end, at_s)
+    owner_no, stored_topic_id, processed, pass_from, pass_end, at_s = taken
+    return Lease(topic, partition, owner_no, epoch, stored_topic_id, processed, pass_from, pass_end, at_s)
 
 
 def lock(connection: Connection, schema: str, leases: Iterable[Lease]) -> None:

@@ -1,7 +1,7 @@
-"""Preparing a golden table to be filled anew from its topic: the next epoch, and a pass over every partition.
+"""Prepare a golden table to be filled again from its topic: the next epoch, and a pass over every partition.
 
-The running sink then does the reading, as it always does. Rows stay readable meanwhile: those of older epochs are
-rewritten one by one, and what the pass did not meet goes at its end.
+The sink itself then reads the topic, as always. Rows stay readable meanwhile: those of older epochs are rewritten one
+by one, and the rows that the pass does not meet are deleted at its end.
 """
 
 from collections.abc import Mapping
@@ -18,13 +18,13 @@ from sluice.golden.tables import ensure
 
 
 class Span(NamedTuple):
-    """A partition of the topic: its first offset, and its end when the rebuild began."""
+    """A partition of the topic: its first offset, and its end at the start of the rebuild."""
 
     first: int
     end: int
 
 
-def begin_rebuild(
+def prepare_rebuild(
     connection: Connection, table: GoldenTable, topic: str, topic_id: str, spans: Mapping[int, Span]
 ) -> int:
     """Write the topic's next epoch and a pass over all `spans` (by partition), in one transaction; returns the epoch.
@@ -35,11 +35,11 @@ def begin_rebuild(
         raise SettingsError(f"{topic}: no partitions to rebuild {table.name} from")
     owner = sql.Identifier(table.schema, "_owner")
     with sink_errors(f"table {table.schema}.{table.name}"), connection.transaction():
-        for fault in ensure(connection, table.schema, {topic: table}, to_be_filled=True).held.values():
+        for fault in ensure(connection, table.schema, {topic: table}, to_be_filled=True).faults.values():
             raise fault
-        _disown(connection, table)
+        connection.execute(statement("clear_origins", table=sql.Identifier(table.schema, table.name)))
         epoch = _next_epoch(connection, table, topic, topic_id)
-        for name in ("_tombstones", "_seen"):  # what they say, they say by offsets of older epochs
+        for name in ("_tombstones", "_seen"):  # their offsets are those of older epochs
             forget = statement("forget_entity", own=sql.Identifier(table.schema, name))
             connection.execute(forget, {"entity": table.name})
         for partition, span in spans.items():
@@ -51,11 +51,6 @@ def begin_rebuild(
     return epoch
 
 
-def _disown(connection: Connection, table: GoldenTable) -> None:
-    """Rows whose origin somebody took away, or moved to where no epoch comes after, are as old as can be."""
-    connection.execute(statement("disown", table=sql.Identifier(table.schema, table.name)))
-
-
 def _next_epoch(connection: Connection, table: GoldenTable, topic: str, topic_id: str) -> int:
     topics, golden = (sql.Identifier(table.schema, name) for name in ("_topics", table.name))
     add = statement("next_topic", topics=topics, table=golden)
@@ -64,7 +59,7 @@ def _next_epoch(connection: Connection, table: GoldenTable, topic: str, topic_id
 
 
 def _forget_other_partitions(connection: Connection, table: GoldenTable, topic: str, last: int) -> None:
-    """Rows and owners of partitions that the topic does not have: no pass would ever come by them."""
+    """Delete rows and owners of partitions that the topic does not have: no pass would ever read them."""
     golden, owner = (sql.Identifier(table.schema, name) for name in (table.name, "_owner"))
     connection.execute(statement("forget_other_rows", table=golden), {"last": last})
     connection.execute(statement("forget_other_owners", owner=owner), {"last": last, "topic": topic})

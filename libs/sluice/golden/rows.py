@@ -1,4 +1,4 @@
-"""Golden rows read back as a contribution's JSON would have their values: for whoever checks or explains them."""
+"""Golden rows read back, with values as in a contribution's JSON: for `sluice verify`, `explain` and `lag`."""
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,12 +18,12 @@ from sluice.times import to_us
 # From here on ECMAScript, and so RFC 8785, writes a number with an exponent.
 _EXPONENT_FROM = 10**21
 _ROWS_A_FETCH = 2_000
-# Between two fetches a reader may read Kafka; it holds no row that a writer waits for.
+# Between two fetches a reader may read Kafka; it locks no row that a writer waits for.
 IDLE_IN_CURSOR_MAX_S = 600
 
 
 class StoredRow(NamedTuple):
-    """A row as it stands; times are µs UTC."""
+    """A row as stored; times are µs UTC."""
 
     entity_id: str
     fields: dict[str, Any]
@@ -36,7 +36,7 @@ class StoredRow(NamedTuple):
 
 
 def connect_to_read(dsn: str, where: str) -> Connection:
-    """A connection that writes nothing and leaves no transaction open between two questions.
+    """A connection that writes nothing and leaves no transaction open between two queries.
 
     Raises EnvironmentFault.
     """
@@ -47,7 +47,7 @@ def connect_to_read(dsn: str, where: str) -> Connection:
 
 
 class GoldenReader:
-    """Reads one entity's table over `connect_to_read`. Raises EnvironmentFault or Transient, with no value in them."""
+    """Reads one entity's table over `connect_to_read`. Raises EnvironmentFault or Transient; they quote no value."""
 
     def __init__(self, connection: Connection, table: GoldenTable) -> None:
         self._connection = connection
@@ -57,11 +57,11 @@ class GoldenReader:
 
     def rows(self, partitions: Sequence[int]) -> Iterator[StoredRow]:
         """Rows of these partitions, fetched in slices."""
-        asked = self._rows(sql.SQL("_partition = ANY(%(partitions)s::integer[])"))
+        query = self._rows(sql.SQL("_partition = ANY(%(partitions)s::integer[])"))
         connection = self._connection
         with sink_errors(self._where), connection.transaction(), connection.cursor("golden") as cursor:
             cursor.itersize = _ROWS_A_FETCH
-            for row in cursor.execute(asked, {"partitions": list(partitions)}):
+            for row in cursor.execute(query, {"partitions": list(partitions)}):
                 yield self._row(row)
 
     def row(self, entity_id: str) -> StoredRow | None:
@@ -71,19 +71,19 @@ class GoldenReader:
 
     def strays(self, partitions: Sequence[int]) -> list[tuple[str, int, int]]:
         """(entity id, partition, offset) of rows outside of the topic's partitions."""
-        asked = statement("read_strays", table=self._identifier(self._table.name))
-        return self._all(asked, {"partitions": list(partitions)})
+        query = statement("read_strays", table=self._identifier(self._table.name))
+        return self._all(query, {"partitions": list(partitions)})
 
     def tombstones(self, partitions: Sequence[int]) -> dict[str, tuple[int, int]]:
         """(topic epoch, offset) of deleted entities by id."""
-        asked = statement("read_tombstones", tombstones=self._identifier("_tombstones"))
-        found = self._all(asked, {"entity": self._table.name, "partitions": list(partitions)})
+        query = statement("read_tombstones", tombstones=self._identifier("_tombstones"))
+        found = self._all(query, {"entity": self._table.name, "partitions": list(partitions)})
         return {entity_id: (epoch, offset) for entity_id, epoch, offset in found}
 
     def epoch(self, topic: str) -> int | None:
         """The epoch under which rows are written now; None before the first."""
-        asked = statement("read_epoch", topics=self._identifier("_topics"))
-        found: list[tuple[int | None]] = self._all(asked, {"topic": topic})
+        query = statement("read_epoch", topics=self._identifier("_topics"))
+        found: list[tuple[int | None]] = self._all(query, {"topic": topic})
         return found[0][0]
 
     def _rows(self, which: sql.SQL) -> sql.Composed:
@@ -91,9 +91,9 @@ class GoldenReader:
         columns = sql.SQL(", ").join(map(sql.Identifier, names))
         return statement("read_rows", table=self._identifier(self._table.name), columns=columns, which=which)
 
-    def _all(self, asked: sql.Composed, parameters: Mapping[str, Any]) -> list[Any]:
+    def _all(self, query: sql.Composed, parameters: Mapping[str, Any]) -> list[Any]:
         with sink_errors(self._where):
-            return self._connection.execute(asked, parameters).fetchall()
+            return self._connection.execute(query, parameters).fetchall()
 
     def _identifier(self, name: str) -> sql.Identifier:
         return sql.Identifier(self._table.schema, name)
@@ -109,14 +109,15 @@ class GoldenReader:
 
 def ledger_lines(connection: Connection, schema: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Key and line of a sink's ledger, in order."""
-    asked = statement("read_ledger", ledger=sql.Identifier(schema, "_ledger"))
+    query = statement("read_ledger", ledger=sql.Identifier(schema, "_ledger"))
     with sink_errors(f"table {schema}._ledger"), connection.transaction(), connection.cursor("ledger") as cursor:
         cursor.itersize = _ROWS_A_FETCH
-        yield from cursor.execute(asked)
+        yield from cursor.execute(query)
 
 
 class OwnedRow(NamedTuple):
-    """How far a sink has written a partition; times are Unix s, `paused_at` 0 where it is read."""
+    """A sink's progress in a partition. `processed`: the next offset; `paused_at_s`: 0 if the partition is read. Times
+    are Unix s."""
 
     topic: str
     partition: int
@@ -127,7 +128,7 @@ class OwnedRow(NamedTuple):
 
 
 def owned_rows(connection: Connection, schema: str) -> list[OwnedRow]:
-    """Every partition of which something was written. Raises EnvironmentFault or Transient."""
+    """The partitions that a sink has written. Raises EnvironmentFault or Transient."""
     with sink_errors(f"table {schema}._owner"):
         found = connection.execute(statement("read_owners", owner=sql.Identifier(schema, "_owner"))).fetchall()
     return [OwnedRow(*row) for row in found]
@@ -157,7 +158,7 @@ def _one(kind: FieldType, value: Any) -> Any:
 
 
 def _as_written(value: Any) -> Any:
-    """A jsonb value as it was before Postgres made a numeric of each number: what has more than 21 digits was a float,
+    """A jsonb value as it was before Postgres stored each number as numeric: one of more than 21 digits was a float,
     which canonical JSON writes with an exponent."""
     if isinstance(value, dict):
         return {name: _as_written(inside) for name, inside in value.items()}

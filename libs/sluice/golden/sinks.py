@@ -1,4 +1,4 @@
-"""The pipeline's Postgres sinks: which one is meant, its consumer group, its golden tables."""
+"""The pipeline's Postgres sinks: the chosen one, its consumer group, its golden tables."""
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -12,7 +12,7 @@ from sluice.pipeline.load import place_in_file
 
 
 def chosen_sink(pipeline: Pipeline, name: str) -> tuple[str, PostgresSink]:
-    """The sink that `name` means; the only one where it is empty. Raises SettingsError."""
+    """The sink of this name, or the only one if `name` is empty. Raises SettingsError."""
     known = ", ".join(pipeline.sinks) or "none"
     if name:
         if name not in pipeline.sinks:
@@ -25,28 +25,28 @@ def chosen_sink(pipeline: Pipeline, name: str) -> tuple[str, PostgresSink]:
 
 
 def _refuse_shared(pipeline: Pipeline, name: str) -> None:
-    """Raises SettingsError where another sink, as far as we may read its dsn, writes into the same tables."""
+    """Raises SettingsError if another sink, whose dsn can be read, writes into the same tables."""
     sink, ours = pipeline.sinks[name], _database(pipeline.sinks[name])
     for other, declared in pipeline.sinks.items():
         shared = other != name and declared.schema_ == sink.schema_ and ours is not None
         if shared and _database(declared) == ours:
             raise SettingsError(
                 f"{place_in_file(pipeline, 'sinks', name)}: sink {other} writes to schema {sink.schema_} of the same "
-                "database, and each would take the other's rows for its own; give it a schema: of its own"
+                "database, and each would change the other's rows; give it a schema: of its own"
             )
 
 
 def _database(sink: PostgresSink) -> tuple[str, ...] | None:
-    """Which database the sink's dsn means; None where it cannot be read."""
+    """The database in the sink's dsn: host, port and name; None if the dsn cannot be read."""
     try:
-        told = conninfo_to_dict(sink.postgres.reveal())
+        given = conninfo_to_dict(sink.postgres.reveal())
     except (SettingsError, psycopg.ProgrammingError):
         return None
-    return tuple(str(told.get(part) or default) for part, default in (("host", ""), ("port", "5432"), ("dbname", "")))
+    return tuple(str(given.get(part) or default) for part, default in (("host", ""), ("port", "5432"), ("dbname", "")))
 
 
 def sink_group(pipeline: Pipeline, sink: str) -> str:
-    """The consumer group: the stage's name; of every sink but the first, the sink's name behind it."""
+    """The consumer group: the stage's name, followed by the sink's name for every sink but the first."""
     first = next(iter(pipeline.sinks))
     return pipeline.names.group(SINK_POSTGRES if sink == first else f"{SINK_POSTGRES}.{sink}")
 
@@ -55,4 +55,4 @@ def golden_tables(
     pipeline: Pipeline, sink: PostgresSink, contracts: dict[str, EntityContract]
 ) -> dict[str, GoldenTable]:
     """The golden tables by canonical topic."""
-    return {pipeline.names.canonical(name): GoldenTable(sink.schema_, made) for name, made in contracts.items()}
+    return {pipeline.names.canonical(name): GoldenTable(sink.schema_, contract) for name, contract in contracts.items()}

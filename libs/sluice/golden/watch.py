@@ -1,7 +1,7 @@
-"""The watch over golden tables: the sink owns them, and whoever else writes to one is told until it is rebuilt.
+"""The watch over golden tables: the sink owns them, and every write by others is a fault until the table is rebuilt.
 
-A trigger on each table notes statements that are not the sink's. What leaves no statement (a table made anew, a column
-dropped or renamed, the trigger switched off) shows against what the sink noted when it last looked.
+A trigger on each table notes the statements that are not the sink's. Changes without a statement on rows (a table
+re-created, a column dropped or renamed, the trigger switched off) show in a comparison with the sink's last note.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,71 +12,70 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from sluice.errors import EnvironmentFault
-from sluice.golden.catalogue import WATCH_ALWAYS, Existing, Relation
+from sluice.golden.catalogue import WATCH_ALWAYS, SchemaState, TableInfo
 from sluice.golden.columns import GoldenTable
 from sluice.golden.connection import Connection
 from sluice.golden.sql import statement
 
-WRITES, MADE = "_foreign_writes", "_made"
-_TOLD_MAX = 5
-_SWITCHED_OFF = "its trigger sluice_watch was dropped or switched off, so that nobody knows what was written"
+WRITES, NOTES = "_foreign_writes", "_made"
+_NAMED_MAX = 5
+_SWITCHED_OFF = "its trigger sluice_watch was dropped or switched off, so that writes were not noted"
 
 
-class Made(NamedTuple):
-    """A table as the sink left it: `columns` (name, type) by number; `watch` as in `Relation`; `beside`: the oid of the
-    table that holds this note."""
+class NotedTable(NamedTuple):
+    """A table as the sink noted it: `columns` (name, type) by number; `watch` as in `TableInfo`; `notes_oid`: the oid
+    of the table that contains this note."""
 
     oid: int
-    beside: int
+    notes_oid: int
     watch: str
     columns: Mapping[int, tuple[str, str]]
 
 
-class Seen(NamedTuple):
-    """What was done to a table: `renamed` columns (was, is) are named back by a statement, `changes` need a rebuild."""
+class ForeignChanges(NamedTuple):
+    """Changes of a table by others: a statement undoes each of `renamed` (name, new name), a rebuild the rest."""
 
     renamed: list[tuple[str, str]]
     changes: list[str]
 
 
-def compare(table: GoldenTable, made: Made | None, now: Relation | None, beside: int) -> Seen:
-    """What others did to a table since it was noted; nothing where it was not, or the whole schema was restored."""
-    if made is None or now is None or made.beside != beside:
-        return Seen([], [])
-    if made.oid != now.oid:
-        return Seen([], ["dropped and made anew, or restored from a dump"])
-    names = {name for name, _ in now.columns.values()}
+def compare(table: GoldenTable, noted: NotedTable | None, now: TableInfo | None, notes_oid: int) -> ForeignChanges:
+    """What others changed since the table was noted; nothing if it was not, or if the whole schema was restored."""
+    if noted is None or now is None or noted.notes_oid != notes_oid:
+        return ForeignChanges([], [])
+    if noted.oid != now.oid:
+        return ForeignChanges([], ["dropped and re-created, or restored from a dump"])
     wanted = {column.name: column.sql_type for column in table.columns}
     renamed, changes = [], []
-    for number, (name, sql_type) in made.columns.items():
+    for number, (name, sql_type) in noted.columns.items():
         if name not in wanted:
-            continue  # it left the contract: whoever renames it keeps its values
-        is_now, type_now = now.columns.get(number, (None, None))
-        if is_now == name:
+            continue  # it left the contract: a user may rename it, and its values stay
+        name_now, type_now = now.columns.get(number, (None, None))
+        if name_now == name:
             if type_now != sql_type == wanted[name]:
                 changes.append(f"ALTER COLUMN {name} TYPE")
-        elif is_now is not None and name not in names:
-            renamed.append((name, is_now))
+        elif name_now is not None and name not in now.types:
+            renamed.append((name, name_now))
         else:
-            changes.append(f"column {name} dropped or made anew")
+            changes.append(f"column {name} dropped or re-created")
     if now.kin:
         changes.append(
             f"INHERIT with {', '.join(now.kin)}, whose rows and writes are not watched; end it by NO INHERIT"
         )
-    if made.watch == WATCH_ALWAYS != now.watch:
+    if noted.watch == WATCH_ALWAYS != now.watch:
         changes.append(_SWITCHED_OFF)
-    return Seen(renamed, changes)
+    return ForeignChanges(renamed, changes)
 
 
-def refuse_renamed(table: GoldenTable, seen: Seen) -> None:
-    """Raises EnvironmentFault with the statement that names it back: the column that was made anew would be empty."""
-    if seen.renamed:
-        was, is_now = seen.renamed[0]
+def refuse_renamed(table: GoldenTable, foreign: ForeignChanges) -> None:
+    """Raises EnvironmentFault with the statement that undoes a renaming: a column added instead would be empty."""
+    if foreign.renamed:
+        name, name_now = foreign.renamed[0]
         raise EnvironmentFault(
             f"table {table.schema}.{table.name}",
-            f"its column {was} was renamed to {is_now}; a new {was} would hold null in every row that stands",
-            f'run: ALTER TABLE "{table.schema}"."{table.name}" RENAME COLUMN "{is_now}" TO "{was}"; the sink resumes '
-            "by itself. For another name use a view",
+            f"its column {name} was renamed to {name_now}; a new column {name} would be null in every existing row",
+            f'run: ALTER TABLE "{table.schema}"."{table.name}" RENAME COLUMN "{name_now}" TO "{name}"; the sink '
+            "resumes by itself. For another name use a view",
         )
 
 
@@ -87,26 +86,27 @@ class Watch:
         self._connection = connection
         self._schema = schema
         self._writes = sql.Identifier(schema, WRITES)
-        self._made = sql.Identifier(schema, MADE)
+        self._notes = sql.Identifier(schema, NOTES)
 
-    def noted(self, there: Existing) -> dict[str, Made]:
-        """The tables as they were noted, by entity."""
-        if MADE not in there.columns:
+    def noted(self, state: SchemaState) -> dict[str, NotedTable]:
+        """The notes of tables by entity."""
+        if NOTES not in state.tables:
             return {}
-        asked = statement("read_made", made=self._made)
         return {
-            entity: Made(oid, beside, watch, {int(number): (name, kind) for number, (name, kind) in columns.items()})
-            for entity, oid, beside, watch, columns in self._connection.execute(asked)
+            entity: NotedTable(oid, notes_oid, watch, {int(number): tuple(one) for number, one in columns.items()})
+            for entity, oid, notes_oid, watch, columns in self._connection.execute(
+                statement("read_notes", notes=self._notes)
+            )
         }
 
-    def install(self, there: Existing) -> str | None:
-        """Make the watch's own tables and function; returns Postgres's answer where the sink's user may not."""
-        if WRITES in there.columns and MADE in there.columns:
+    def install(self, state: SchemaState) -> str | None:
+        """Create the watch's own tables and function; returns Postgres's message if the sink's user may not."""
+        if WRITES in state.tables and NOTES in state.tables:
             return None
         return self._try([statement("watch", schema=sql.Identifier(self._schema))])
 
     def install_on(self, tables: Iterable[GoldenTable]) -> str | None:
-        """Make the triggers of `tables`; returns as `install` does."""
+        """Create the triggers of `tables`; returns as `install` does."""
         todo = [
             statement(
                 "watch_table",
@@ -127,44 +127,44 @@ class Watch:
             return error.diag.message_primary or "insufficient privilege"
         return None
 
-    def tell(self, table: GoldenTable, changes: Iterable[str]) -> None:
-        """Keep what was seen until a rebuild."""
-        told = statement("note_change", writes=self._writes, entity=sql.Literal(table.name))
+    def note_changes(self, table: GoldenTable, changes: Iterable[str]) -> None:
+        """Keep the changes by others until a rebuild."""
+        note = statement("note_change", writes=self._writes, entity=sql.Literal(table.name))
         for kind in changes:
-            self._connection.execute(told, {"kind": kind})
+            self._connection.execute(note, {"kind": kind})
 
-    def note(self, table: GoldenTable, now: Relation, beside: int) -> None:
-        """Note a table as it stands."""
+    def note(self, table: GoldenTable, now: TableInfo, notes_oid: int) -> None:
+        """Note a table as it is."""
         columns = Jsonb({str(number): list(column) for number, column in now.columns.items()})
-        noting = statement("note_made", made=self._made, entity=sql.Literal(table.name))
-        self._connection.execute(noting, {"made": now.oid, "beside": beside, "watch": now.watch, "columns": columns})
+        note = statement("note_table", notes=self._notes, entity=sql.Literal(table.name))
+        self._connection.execute(note, {"made": now.oid, "beside": notes_oid, "watch": now.watch, "columns": columns})
 
     def forget(self, table: GoldenTable) -> None:
-        """A rebuild mends whatever was done until now."""
+        """Drop the notes of writes by others: a rebuild repairs them all."""
         self._connection.execute(statement("forget_entity", own=self._writes), {"entity": table.name})
 
-    def told(self) -> dict[str, str]:
+    def foreign_writes(self) -> dict[str, str]:
         """What others did, by entity, as one line each."""
-        lines = self._connection.execute(statement("read_writes", writes=self._writes)).fetchall()
-        if any(count > 1 for *_, count in lines):
-            self._connection.execute(statement("tidy_writes", writes=self._writes))
-        found: dict[str, list[str]] = {}
-        for entity, kind, db_user, at, _ in lines:
+        found = self._connection.execute(statement("read_writes", writes=self._writes)).fetchall()
+        if any(count > 1 for *_, count in found):
+            self._connection.execute(statement("reduce_writes", writes=self._writes))
+        lines: dict[str, list[str]] = {}
+        for entity, kind, db_user, at, _ in found:
             who = f" by user {db_user}" if db_user else ""
-            found.setdefault(entity, []).append(f"{kind}{who} ({'first ' if who else 'seen '}{at} UTC)")
-        return {entity: _told(some) for entity, some in found.items()}
+            lines.setdefault(entity, []).append(f"{kind}{who} ({'first ' if who else 'seen '}{at} UTC)")
+        return {entity: _joined(several) for entity, several in lines.items()}
 
 
-def _told(several: list[str]) -> str:
-    more = f"; and {len(several) - _TOLD_MAX} more" if len(several) > _TOLD_MAX else ""
-    return "; ".join(several[:_TOLD_MAX]) + more
+def _joined(several: list[str]) -> str:
+    more = f"; and {len(several) - _NAMED_MAX} more" if len(several) > _NAMED_MAX else ""
+    return "; ".join(several[:_NAMED_MAX]) + more
 
 
-def changed_by_others(table: GoldenTable, told: str) -> EnvironmentFault:
-    """The fault of a table that was changed besides the sink."""
+def foreign_write_fault(table: GoldenTable, writes: str) -> EnvironmentFault:
+    """The fault of a table that others than the sink changed."""
     return EnvironmentFault(
         f"table {table.schema}.{table.name}",
-        f"was changed by others than the sink, so that it may differ from its topic: {told}",
+        f"was changed by others than the sink, so that it may differ from its topic: {writes}",
         f"stop the sink, run `sluice sink rebuild {table.name}` and start it again: it makes the table equal, and rows "
         "stay readable meanwhile",
     )

@@ -1,6 +1,7 @@
-"""Batches of canonical records into golden tables: reduced to the newest per key, sorted, guarded, in one transaction.
+"""Write batches of canonical records to golden tables: the newest of each key, sorted, guarded, in one transaction.
 
-A batch that Postgres refuses is halved behind savepoints until the culprit stands alone; only that one is rejected.
+A batch that Postgres refuses is halved, each half under a savepoint, until the refused change is alone; only that one
+is rejected.
 """
 
 from collections import Counter
@@ -11,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from sluice.errors import DeadRecord, EnvironmentFault
-from sluice.golden.catalogue import DELETE, UPSERT, dropped_in_between
+from sluice.golden.catalogue import DELETE, UPSERT, dropped_rows_fault
 from sluice.golden.columns import GoldenRow, GoldenTable
 from sluice.golden.connection import Connection
 from sluice.golden.faults import translate
@@ -19,7 +20,7 @@ from sluice.golden.sql import statement
 from sluice.postgres_errors import raised_in
 
 
-class Change(NamedTuple):
+class RowChange(NamedTuple):
     """One canonical record: `row` None deletes the entity. `epoch` is its topic's."""
 
     entity_id: str
@@ -28,18 +29,23 @@ class Change(NamedTuple):
     offset: int
     row: GoldenRow | None
 
+    @property
+    def version(self) -> tuple[int, int]:
+        """What the guard compares: a higher one is newer."""
+        return self.epoch, self.offset
+
 
 class Rejected(NamedTuple):
     """A change that Postgres can never take."""
 
-    change: Change
+    change: RowChange
     error: DeadRecord
 
 
 class Written(NamedTuple):
-    """What became of a batch: how many changes took effect by partition, and which were rejected.
+    """The result of a batch: how many changes took effect by partition, and which were rejected.
 
-    All others were superseded: by a newer change in the batch, or by what already stood there.
+    All others were superseded: by a newer change in the batch, or by a newer row or tombstone.
     """
 
     effective: Counter[int]
@@ -47,7 +53,7 @@ class Written(NamedTuple):
 
 
 class TableWriter:
-    """Writes one entity's table over one connection. The caller begins and ends the transaction."""
+    """Writes one entity's table over one connection. The caller starts and ends the transaction."""
 
     def __init__(self, connection: Connection, table: GoldenTable) -> None:
         self._connection = connection
@@ -66,7 +72,7 @@ class TableWriter:
             "assignments": sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(name) for name in names[1:]),
         }
         self._upsert = statement("upsert", **parts)
-        self._ignored = statement("ignored", **parts)
+        self._dropped_rows = statement("dropped_rows", **parts)
         self._misplaced = statement("misplaced", **parts)
         self._write_tombstones = statement("write_tombstones", **parts)
         self._delete = statement("delete", **parts)
@@ -76,29 +82,29 @@ class TableWriter:
         self._filled: list[sql.Composed] = []
 
     def prepare(self) -> None:
-        """Make the temporary tables that batches arrive in; once per connection, after the golden table stands."""
+        """Create the temporary tables that batches are copied to; once per connection, when the golden table exists."""
         with self._connection.transaction():
-            # Not LIKE the table: columns that others added, with their defaults, are theirs to fill.
+            # Not LIKE the table: columns that others added would come with their defaults.
             columns = [sql.Identifier(one.name) + sql.SQL(f" {one.sql_type}") for one in self._table.columns]
             joined = sql.SQL(", ").join(columns)
             self._connection.execute(statement("incoming_table", incoming=self._incoming, columns=joined))
             self._connection.execute(statement("deleted_table", deleted=self._deleted))
 
-    def write(self, changes: Iterable[Change]) -> Written:
-        """Write changes, once a transaction. Raises EnvironmentFault and Transient; the caller then rolls back."""
+    def write(self, changes: Iterable[RowChange]) -> Written:
+        """Write changes, once per transaction. Raises EnvironmentFault and Transient; the caller then rolls back."""
         self._filled.clear()
         todo, result = list(changes), Written(Counter(), [])
         while todo:
             written = self._attempt(newest(todo))
             result = Written(result.effective + written.effective, result.rejected + written.rejected)
-            # Behind a rejected change the one before it counts again, as it would have in a batch of its own.
-            refused = {one.change.entity_id: one.change for one in written.rejected}
-            todo = [one for one in todo if one.entity_id in refused and _before(one, refused[one.entity_id])]
+            # An older change of the batch, superseded by one that is rejected, is written after all.
+            rejected = {one.change.entity_id: one.change.version for one in written.rejected}
+            todo = [one for one in todo if one.entity_id in rejected and one.version < rejected[one.entity_id]]
         return result
 
-    def _attempt(self, changes: Sequence[Change]) -> Written:
-        """All of `changes`, or both halves of them, down to the one that is refused: it is rejected, or, where
-        somebody's function refuses it, named in the fault."""
+    def _attempt(self, changes: Sequence[RowChange]) -> Written:
+        """Write all of `changes`, or both halves of them, down to the one that is refused: it is rejected, or, if a
+        foreign function refuses it, named in the fault."""
         if not changes:
             return Written(Counter(), [])
         try:
@@ -111,12 +117,12 @@ class TableWriter:
                 return Written(Counter(), [Rejected(changes[0], ours)])
             one_is_to_blame = isinstance(ours, DeadRecord) or (isinstance(ours, EnvironmentFault) and raised_in(error))
             if alone or not one_is_to_blame:
-                raise translate(error, f"{self._where}: writing {_told(changes)}") from None
+                raise translate(error, f"{self._where}: writing {_named(changes)}") from None
         half = len(changes) // 2
         first, second = self._attempt(changes[:half]), self._attempt(changes[half:])
         return Written(first.effective + second.effective, first.rejected + second.rejected)
 
-    def _write(self, changes: Sequence[Change]) -> Counter[int]:
+    def _write(self, changes: Sequence[RowChange]) -> Counter[int]:
         effective: Counter[int] = Counter()
         rows = [change for change in changes if change.row is not None]
         if rows:
@@ -126,15 +132,15 @@ class TableWriter:
             effective.update(self._write_deletes(deletes))
         return effective
 
-    def _write_rows(self, rows: Sequence[Change]) -> Mapping[int, int]:
+    def _write_rows(self, rows: Sequence[RowChange]) -> Mapping[int, int]:
         self._copy(self._incoming, self._copy_rows, (_row_line(one, one.row) for one in rows if one.row is not None))
         effective: dict[int, int] = dict(self._connection.execute(self._upsert).fetchall())
         if sum(effective.values()) < len(rows):
             self._refuse_misplaced()
-            self._refuse_dropped(rows, self._connection.execute(self._ignored).fetchone(), UPSERT)
+            self._refuse_dropped(rows, self._connection.execute(self._dropped_rows).fetchone(), UPSERT)
         return effective
 
-    def _write_deletes(self, deletes: Sequence[Change]) -> Mapping[int, int]:
+    def _write_deletes(self, deletes: Sequence[RowChange]) -> Mapping[int, int]:
         lines = ((one.entity_id, one.epoch, one.partition, one.offset) for one in deletes)
         self._copy(self._deleted, self._copy_deletes, lines)
         effective: dict[int, int] = dict(self._connection.execute(self._write_tombstones).fetchall())
@@ -143,7 +149,7 @@ class TableWriter:
 
     def _copy(self, into: sql.Identifier, command: sql.Composed, lines: Iterable[tuple[Any, ...]]) -> None:
         with self._connection.cursor() as cursor:
-            if command in self._filled:  # the other half of a batch came first; commits empty the table by themselves
+            if command in self._filled:  # by the other half of a batch; a commit empties the table
                 cursor.execute(statement("truncate", into=into))
             self._filled.append(command)
             with cursor.copy(command) as copy:
@@ -155,41 +161,32 @@ class TableWriter:
         if found is not None:
             raise EnvironmentFault(
                 self._where,
-                f"an entity of partition {found[0]} (offset {found[1]}) stands there from partition {found[2]} "
+                f"an entity of partition {found[0]} (offset {found[1]}) has a row from partition {found[2]} "
                 f"(offset {found[3]}) of the same topic; one entity lives in one partition",
                 "find the producer that partitions otherwise; then stop the sink, run "
                 f"`sluice sink rebuild {self._table.name}` and start it",
             )
 
-    def _refuse_dropped(self, changes: Sequence[Change], found: tuple[Any, ...] | None, events: int) -> None:
-        """`found`: the first entity whose change Postgres took and did not do, and how many there are."""
+    def _refuse_dropped(self, changes: Sequence[RowChange], found: tuple[Any, ...] | None, events: int) -> None:
+        """`found`: the first entity whose change Postgres accepted and did not write, and how many there are."""
         if found is None:
             return
         first = next(change for change in changes if change.entity_id == found[0])
         table = sql.Identifier(self._table.schema, self._table.name)
-        where = f"{self._where}: writing {_told([first])}"
-        raise dropped_in_between(self._connection, table, where, events, found[1])
+        where = f"{self._where}: writing {_named([first])}"
+        raise dropped_rows_fault(self._connection, table, where, events, found[1])
 
 
-def newest(changes: Iterable[Change]) -> list[Change]:
+def newest(changes: Iterable[RowChange]) -> list[RowChange]:
     """The newest change of each entity; one statement cannot touch a row twice."""
-    kept: dict[str, Change] = {}
-    for change in changes:
-        held = kept.get(change.entity_id)
-        if held is None or _before(held, change):
-            kept[change.entity_id] = change
-    return list(kept.values())
+    return list({change.entity_id: change for change in sorted(changes, key=lambda one: one.version)}.values())
 
 
-def _told(changes: Sequence[Change]) -> str:
+def _named(changes: Sequence[RowChange]) -> str:
     first = changes[0]
     more = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
     return f"the {'row' if first.row else 'delete'} of partition {first.partition}, offset {first.offset}{more}"
 
 
-def _before(one: Change, other: Change) -> bool:
-    return (one.epoch, one.offset) < (other.epoch, other.offset)
-
-
-def _row_line(change: Change, row: GoldenRow) -> tuple[Any, ...]:
+def _row_line(change: RowChange, row: GoldenRow) -> tuple[Any, ...]:
     return (row.entity_id, *row.values, change.epoch, change.partition, change.offset, row.provenance)

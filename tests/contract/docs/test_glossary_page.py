@@ -13,7 +13,7 @@ PAGE = Path("docs/reference/glossary.md")
 TERMS = re.findall(r"^\| \*\*(.+?)\*\* \| .* \| (.*?) ?\|$", (ROOT / PAGE).read_text(), re.MULTILINE)
 # Where an older word has to stand: the page itself, and what takes over databases that still have it.
 STATEMENTS = "libs/sluice/golden/sql"
-OLDER = {PAGE, Path(f"{STATEMENTS}/rename_graves.sql"), Path(f"{STATEMENTS}/merge_graves.sql")}
+OLDER = {PAGE, Path(f"{STATEMENTS}/rename_old_tombstones.sql"), Path(f"{STATEMENTS}/merge_old_tombstones.sql")}
 OLDER |= {Path("libs/sluice/golden/tables.py"), Path("tests/integration/sink/test_golden_tables.py")}
 OLDER |= {Path("bench/breakages.py"), Path("CHANGELOG.md"), Path("tests/contract/docs/test_glossary_page.py")}
 TEXTS = {path: text for path, text in tracked_text().items() if path.suffix in (".py", ".md", ".sql", ".yaml")}

@@ -69,7 +69,7 @@ def test_a_deleted_row_stays_deleted_when_older_records_come_again(postgres_dsn:
     assert names(postgres_dsn)["W"] == "hired again"
 
 
-def test_a_tombstone_is_written_for_an_entity_that_never_stood_there(postgres_dsn: str) -> None:
+def test_a_tombstone_is_written_for_an_entity_that_never_had_a_row(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
     lease = sink.lease(TOPIC, 0, "id")
     write(sink, lease, [tombstone("W", 3)])
@@ -101,7 +101,7 @@ def test_only_the_culprit_of_a_refused_batch_is_rejected(postgres_dsn: str, culp
     assert len(names(postgres_dsn)) == 49
 
 
-def test_behind_a_rejected_change_the_one_before_it_in_the_batch_counts(postgres_dsn: str) -> None:
+def test_after_a_rejected_change_the_one_before_it_in_the_batch_is_written(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
     batch = [upsert("W", 1, full_name="good"), upsert("W", 2, height="99999999999.000"), upsert("V", 3)]
     written = write(sink, sink.lease(TOPIC, 0, "id"), batch)
@@ -132,7 +132,7 @@ def test_a_stalled_writer_with_an_old_owner_number_writes_nothing(postgres_dsn: 
     assert now.lease(TOPIC, 0, "id").processed == 8
 
 
-def test_a_claim_waits_for_the_batch_that_is_being_written(postgres_dsn: str) -> None:
+def test_a_lease_waits_for_the_batch_that_is_being_written(postgres_dsn: str) -> None:
     """The new owner reads what was processed only after the old one's last batch is decided."""
     old, new = store(postgres_dsn), store(postgres_dsn)
     lease = old.lease(TOPIC, 0, "id")
@@ -141,22 +141,22 @@ def test_a_claim_waits_for_the_batch_that_is_being_written(postgres_dsn: str) ->
     old.write({at: lease}, {TOPIC: [upsert("W", 1)]}, {})
     waiting = threading.Thread(target=new.lease, args=(TOPIC, 0, "id"))
     waiting.start()
-    _until_somebody_waits_for_a_lock(postgres_dsn)
+    _until_a_session_waits_for_a_lock(postgres_dsn)
     assert waiting.is_alive()
     old.commit()
     waiting.join(within(30))
     assert not waiting.is_alive()
 
 
-def _until_somebody_waits_for_a_lock(dsn: str, waiting: int = 1) -> None:
+def _until_a_session_waits_for_a_lock(dsn: str, waiting: int = 1) -> None:
     question = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    eventually(lambda: rows(dsn, question)[0][0] >= waiting, "somebody waits for a lock")
+    eventually(lambda: rows(dsn, question)[0][0] >= waiting, "a session waits for a lock")
 
 
 def test_batches_that_write_the_same_rows_at_once_do_not_deadlock(postgres_dsn: str) -> None:
-    """Two batches in opposite orders meet at a row in the middle, which a third session holds until both wait.
+    """Two batches in opposite orders meet at a row in the middle, which a third session locks until both wait.
 
-    Owner rows and offsets are left out: it is the order of the locks alone that must keep the batches apart.
+    Without owner rows and offsets: the order of the locks alone must prevent a deadlock.
     """
     keys = [f"W{number:03}" for number in range(101)]
     sink = store(postgres_dsn)
@@ -166,7 +166,7 @@ def test_batches_that_write_the_same_rows_at_once_do_not_deadlock(postgres_dsn: 
     def run(batch: list[str]) -> None:
         try:
             with connect(postgres_dsn, "test") as connection:
-                # Plans that sort or hash by chance would hide what is meant to be sorted.
+                # Plans that sort or hash by chance would hide a statement that does not sort.
                 connection.execute("SET enable_mergejoin = off; SET enable_hashjoin = off")
                 connection.commit()
                 writer = TableWriter(connection, TABLE)
@@ -181,14 +181,14 @@ def test_batches_that_write_the_same_rows_at_once_do_not_deadlock(postgres_dsn: 
         middle.execute("SELECT FROM golden.worker WHERE entity_id = %s FOR UPDATE", [keys[50]])
         for thread in threads:
             thread.start()
-        _until_somebody_waits_for_a_lock(postgres_dsn, waiting=2)
+        _until_a_session_waits_for_a_lock(postgres_dsn, waiting=2)
     for thread in threads:
         thread.join(within(60))
     assert failures == []
     assert rows(postgres_dsn, "SELECT DISTINCT _offset FROM golden.worker") == [(2,)]
 
 
-def test_progress_and_ledger_stand_in_the_transaction_of_the_rows(postgres_dsn: str) -> None:
+def test_progress_and_ledger_are_written_in_the_transaction_of_the_rows(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
     lease = sink.lease(TOPIC, 0, "id")
     assert lease.processed is None
@@ -217,7 +217,7 @@ def test_rows_without_a_known_topic_stop_the_sink(postgres_dsn: str) -> None:
         sink.lease(TOPIC, 0, "id")
 
 
-def test_a_missing_table_is_a_fault_and_no_dead_letter_and_mends_itself(postgres_dsn: str) -> None:
+def test_a_missing_table_is_a_fault_and_no_dead_letter_and_is_created_again(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
     lease = sink.lease(TOPIC, 0, "id")
     with psycopg.connect(postgres_dsn) as connection:
@@ -251,7 +251,7 @@ def test_a_server_that_is_not_there_is_a_fault_without_the_password() -> None:
     assert "hush" not in str(fault.value)
 
 
-def test_a_connection_that_was_cut_is_made_anew(postgres_dsn: str) -> None:
+def test_a_connection_that_was_cut_is_opened_again(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
     lease = sink.lease(TOPIC, 0, "id")
     with psycopg.connect(postgres_dsn, autocommit=True) as connection:
@@ -266,11 +266,11 @@ def test_a_connection_that_was_cut_is_made_anew(postgres_dsn: str) -> None:
 def test_a_pass_from_the_first_offset_deletes_what_it_did_not_meet(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
     lease = sink.lease(TOPIC, 0, "id")
-    write(sink, lease, [upsert("gone", 1), upsert("stays", 2), upsert("parked", 3)])
+    write(sink, lease, [upsert("missed", 1), upsert("stays", 2), upsert("parked", 3)])
     write(sink, sink.lease(TOPIC, 1, "id"), [upsert("elsewhere", 1, partition=1)])
-    passing = sink.begin_pass(lease, 2, 10)
+    passing = sink.set_pass(lease, 2, 10)
     write(sink, passing, [upsert("stays", 8)], met=[(0, "stays"), (0, "parked")])
-    assert set(names(postgres_dsn)) == {"gone", "stays", "parked", "elsewhere"}
+    assert set(names(postgres_dsn)) == {"missed", "stays", "parked", "elsewhere"}
     write(sink, passing, [upsert("new", 11)], met=[(0, "new")])
     assert set(names(postgres_dsn)) == {"stays", "parked", "new", "elsewhere"}
     assert sink.lease(TOPIC, 0, "id").pass_end is None
@@ -280,8 +280,8 @@ def test_a_pass_from_the_first_offset_deletes_what_it_did_not_meet(postgres_dsn:
 def test_a_pass_survives_a_restart(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
     lease = sink.lease(TOPIC, 0, "id")
-    write(sink, lease, [upsert("gone", 1), upsert("stays", 2)])
-    write(sink, sink.begin_pass(lease, 2, 10), [upsert("stays", 3)], met=[(0, "stays")])
+    write(sink, lease, [upsert("missed", 1), upsert("stays", 2)])
+    write(sink, sink.set_pass(lease, 2, 10), [upsert("stays", 3)], met=[(0, "stays")])
     sink.rollback()
     lease = sink.lease(TOPIC, 0, "id")
     assert (lease.pass_from, lease.pass_end) == (2, 10)
@@ -289,7 +289,7 @@ def test_a_pass_survives_a_restart(postgres_dsn: str) -> None:
     assert set(names(postgres_dsn)) == {"stays", "new"}
 
 
-def test_two_sinks_that_start_at_once_make_the_tables_once(postgres_dsn: str) -> None:
+def test_two_sinks_that_start_at_once_create_the_tables_once(postgres_dsn: str) -> None:
     failures: list[BaseException] = []
 
     def start(sink: GoldenStore, partition: int) -> None:

@@ -1,4 +1,4 @@
-"""Golden tables follow the contract on a real Postgres: columns come, types stay, and the sink resumes by itself."""
+"""Golden tables follow the contract on a real Postgres: columns are added, types stay, the sink resumes by itself."""
 
 from decimal import Decimal
 from typing import Annotated
@@ -11,7 +11,7 @@ from sluice.entities import Entity, Identity, Scale
 from sluice.errors import EnvironmentFault
 from sluice.golden.columns import GoldenTable
 from sluice.golden.connection import connect
-from sluice.golden.rebuild import Span, begin_rebuild
+from sluice.golden.rebuild import Span, prepare_rebuild
 from sluice.golden.rows import GoldenReader, connect_to_read
 from support.sink import TABLE, TOPIC, rows, store, tombstone, upsert, write
 
@@ -26,7 +26,7 @@ class Rescaled(Entity, name="worker"):
     height: Annotated[Decimal, Scale(12, 4)] | None
 
 
-def test_a_new_field_becomes_a_column_and_kills_nothing(postgres_dsn: str) -> None:
+def test_a_new_field_becomes_a_column_and_changes_nothing_else(postgres_dsn: str) -> None:
     store(postgres_dsn, GoldenTable("golden", Before.contract())).lease(TOPIC, 0, "id")
     sink = store(postgres_dsn)
     write(sink, sink.lease(TOPIC, 0, "id"), [upsert("W", 1)])
@@ -34,14 +34,14 @@ def test_a_new_field_becomes_a_column_and_kills_nothing(postgres_dsn: str) -> No
     assert rows(postgres_dsn, "SELECT value FROM golden.worker_provenance WHERE field = 'level'") == [("-5",)]
 
 
-def test_a_field_that_left_the_contract_leaves_its_column(postgres_dsn: str) -> None:
+def test_the_column_of_a_field_that_left_the_contract_stays(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
     write(sink, sink.lease(TOPIC, 0, "id"), [upsert("W", 1)])
     store(postgres_dsn, GoldenTable("golden", Before.contract())).lease(TOPIC, 0, "id")
     assert rows(postgres_dsn, "SELECT level FROM golden.worker") == [(-5,)]
 
 
-def test_a_changed_type_stops_the_sink_and_the_named_statement_mends_it(postgres_dsn: str) -> None:
+def test_a_changed_type_stops_the_sink_until_the_named_statement_is_run(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
     write(sink, sink.lease(TOPIC, 0, "id"), [upsert("W", 1)])
     changed = store(postgres_dsn, GoldenTable("golden", Rescaled.contract()))
@@ -69,10 +69,10 @@ def test_a_column_that_is_missing_is_added_by_a_start_of_the_sink_as_the_error_s
         store(postgres_dsn).lease(TOPIC, 0, "id")
         row = reader.row("W-0")
     assert row is not None
-    assert row.fields["level"] is None, "what was written before holds null"
+    assert row.fields["level"] is None, "it is null in a row written before"
 
 
-def test_a_column_that_goes_while_the_sink_runs_comes_back_by_itself(postgres_dsn: str) -> None:
+def test_a_column_dropped_while_the_sink_runs_is_added_again(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
     lease = sink.lease(TOPIC, 0, "id")
     write(sink, lease, [upsert("W", 1)])
@@ -81,9 +81,9 @@ def test_a_column_that_goes_while_the_sink_runs_comes_back_by_itself(postgres_ds
     with pytest.raises(EnvironmentFault, match="restart sink-postgres"):
         write(sink, lease, [upsert("V", 2)])
     sink.rollback()
-    with capture_logs() as told:
+    with capture_logs() as logs:
         write(sink, lease, [upsert("V", 2)])
-    (line,) = [one for one in told if one["event"] == "columns added"]
+    (line,) = [one for one in logs if one["event"] == "columns added"]
     assert (line["table"], line["columns"]) == ("golden.worker", ["level"])
     assert "`sluice sink rebuild worker`" in line["next"]
     assert rows(postgres_dsn, "SELECT entity_id, level FROM golden.worker ORDER BY 1") == [("V", -5), ("W", None)]
@@ -95,7 +95,7 @@ OLD_NAME = (
 
 
 def test_tombstones_of_an_older_version_keep_deleted_rows_deleted(postgres_dsn: str) -> None:
-    """Their table had another name. An older sink that runs once more makes its own again, which is taken in."""
+    """Their table had another name. If an older sink runs once more, it creates that table again; it is merged."""
     sink = store(postgres_dsn)
     write(sink, sink.lease(TOPIC, 0, "id"), [upsert("W", 1), tombstone("W", 5), tombstone("V", 6)])
     with psycopg.connect(postgres_dsn) as connection:
@@ -116,14 +116,14 @@ def test_tombstones_of_an_older_version_keep_deleted_rows_deleted(postgres_dsn: 
     assert rows(postgres_dsn, "SELECT to_regclass('golden._graves')") == [(None,)]
 
 
-def test_columns_that_come_to_an_empty_table_are_not_worth_a_warning(postgres_dsn: str) -> None:
+def test_columns_added_to_an_empty_table_are_not_logged(postgres_dsn: str) -> None:
     store(postgres_dsn, GoldenTable("golden", Before.contract())).lease(TOPIC, 0, "id")
-    with capture_logs() as told:
+    with capture_logs() as logs:
         store(postgres_dsn).lease(TOPIC, 0, "id")
-    assert [one for one in told if one["event"] == "columns added"] == []
+    assert [one for one in logs if one["event"] == "columns added"] == []
 
 
-def test_a_dropped_table_is_not_made_again_empty_but_held_until_a_rebuild_fills_it(postgres_dsn: str) -> None:
+def test_a_dropped_table_is_not_re_created_empty_but_a_fault_until_a_rebuild_fills_it(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
     lease = sink.lease(TOPIC, 0, "id")
     write(sink, lease, [upsert("W", 1)])
@@ -138,14 +138,14 @@ def test_a_dropped_table_is_not_made_again_empty_but_held_until_a_rebuild_fills_
         assert fault.value.next_step == "stop the sink and run `sluice sink rebuild worker`"
     sink.rollback()
     with connect(postgres_dsn, "sink test") as connection:
-        begin_rebuild(connection, TABLE, TOPIC, "id", {0: Span(0, 3)})
+        prepare_rebuild(connection, TABLE, TOPIC, "id", {0: Span(0, 3)})
     again = store(postgres_dsn)
     both = [upsert("W", 1, epoch=2), upsert("V", 2, epoch=2)]
     write(again, again.lease(TOPIC, 0, "id"), both, [(0, "W"), (0, "V")])
     assert rows(postgres_dsn, "SELECT entity_id FROM golden.worker ORDER BY 1") == [("V",), ("W",)]
 
 
-def test_a_table_that_never_held_anything_is_made_again(postgres_dsn: str) -> None:
+def test_a_table_that_was_never_filled_is_re_created(postgres_dsn: str) -> None:
     store(postgres_dsn).lease(TOPIC, 0, "id")
     with psycopg.connect(postgres_dsn) as connection:
         connection.execute("DROP TABLE golden.worker CASCADE")
@@ -154,7 +154,7 @@ def test_a_table_that_never_held_anything_is_made_again(postgres_dsn: str) -> No
 
 
 def test_a_reader_may_pause_between_two_fetches_and_a_writer_may_not(postgres_dsn: str) -> None:
-    asked = "SHOW idle_in_transaction_session_timeout"
+    query = "SHOW idle_in_transaction_session_timeout"
     with connect(postgres_dsn, "sink test") as writing, connect_to_read(postgres_dsn, "sink test") as reading:
-        assert writing.execute(asked).fetchone() == ("30s",)
-        assert reading.execute(asked).fetchone() == ("10min",)
+        assert writing.execute(query).fetchone() == ("30s",)
+        assert reading.execute(query).fetchone() == ("10min",)

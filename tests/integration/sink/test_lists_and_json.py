@@ -6,7 +6,7 @@ import pytest
 
 from sluice.golden.columns import GoldenTable
 from sluice.golden.rows import GoldenReader, connect_to_read
-from sluice.golden.writer import Change
+from sluice.golden.writer import RowChange
 from support.lists import EMPTY, FIELDS, Listed
 from support.sink import TOPIC, rows, store, write
 
@@ -15,11 +15,11 @@ SLUICE: dict[str, Any] = {"revision": 1, "updated_at": 1_704_067_200_000_001, "c
 
 
 @pytest.mark.parametrize("fields", [FIELDS, EMPTY], ids=["filled", "empty"])
-def test_what_is_stored_is_read_back_as_it_was_claimed(postgres_dsn: str, fields: dict[str, Any]) -> None:
+def test_stored_values_are_read_back_as_they_were_claimed(postgres_dsn: str, fields: dict[str, Any]) -> None:
     sink = store(postgres_dsn, LISTED)
     number = fields["number"]
     row = LISTED.row(number, fields, SLUICE)
-    write(sink, sink.lease(TOPIC, 0, "id"), [Change(number, 1, 0, 1, row)])
+    write(sink, sink.lease(TOPIC, 0, "id"), [RowChange(number, 1, 0, 1, row)])
     with connect_to_read(postgres_dsn, "sink warehouse") as connection:
         found = GoldenReader(connection, LISTED).row(number)
     assert found is not None
@@ -28,6 +28,6 @@ def test_what_is_stored_is_read_back_as_it_was_claimed(postgres_dsn: str, fields
 
 def test_arrays_and_jsonb_are_queried_as_such(postgres_dsn: str) -> None:
     sink = store(postgres_dsn, LISTED)
-    write(sink, sink.lease(TOPIC, 0, "id"), [Change("N-1", 1, 0, 1, LISTED.row("N-1", FIELDS, SLUICE))])
-    asked = "SELECT prices[1]::text, about #>> '{c,e}', 'Zoë' = ANY(tags) FROM golden.listed WHERE flags[1]"
-    assert rows(postgres_dsn, asked) == [("1.50", "100", True)]
+    write(sink, sink.lease(TOPIC, 0, "id"), [RowChange("N-1", 1, 0, 1, LISTED.row("N-1", FIELDS, SLUICE))])
+    query = "SELECT prices[1]::text, about #>> '{c,e}', 'Zoë' = ANY(tags) FROM golden.listed WHERE flags[1]"
+    assert rows(postgres_dsn, query) == [("1.50", "100", True)]

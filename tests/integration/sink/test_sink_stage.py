@@ -1,4 +1,4 @@
-"""The assembled sink on real Kafka and Postgres: commit order, replay, poison, faults that mend themselves."""
+"""The assembled sink on real Kafka and Postgres: commit order, replay, poison, and faults after which it resumes."""
 
 import psycopg
 import pytest
@@ -32,7 +32,7 @@ def test_canonical_records_become_rows_and_the_ledger_accounts_for_each(rig: Sin
     assert rows(rig.dsn, "SELECT sum(processed) FROM golden._owner") == [(sum(rig.ends().values()),)]
 
 
-def test_poison_is_parked_with_its_bytes_and_nothing_else_is(rig: SinkRig) -> None:
+def test_only_poison_is_parked_with_its_bytes(rig: SinkRig) -> None:
     _fill(rig, 10)
     poison = {
         "not-avro": b"\x01\x02",
@@ -78,9 +78,9 @@ def test_a_group_that_was_moved_forward_waits_and_names_what_it_would_skip(rig: 
     rig.reset(ends)
     with rig.running():
         eventually(lambda: len(rig.health.faults) == rig.partitions, "both partitions wait")
-        told = " ".join(rig.health.faults.values())
+        reasons = " ".join(rig.health.faults.values())
     for partition, offset in done.items():
-        assert f"offsets {offset} to {ends[partition] - 1} would be skipped unread" in told
+        assert f"offsets {offset} to {ends[partition] - 1} would be skipped unread" in reasons
     assert len(names(rig.dsn)) == 10
 
 
@@ -112,7 +112,7 @@ def test_a_missing_table_stops_the_sink_which_goes_on_by_itself(rig: SinkRig) ->
             connection.execute("ALTER TABLE golden.worker ALTER COLUMN height TYPE text")
             connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name ~ 'sink'")
         rig.publish("later", record(employee_number="later"))
-        eventually(lambda: "contract says numeric(10,3)" in " ".join(rig.health.faults.values()), "the fault is told")
+        eventually(lambda: "contract says numeric(10,3)" in " ".join(rig.health.faults.values()), "the fault")
         with psycopg.connect(rig.dsn, autocommit=True) as connection:
             connection.execute("ALTER TABLE golden.worker ALTER COLUMN height TYPE numeric(10,3) USING height::numeric")
         eventually(lambda: "later" in names(rig.dsn), "it goes on")
@@ -125,36 +125,36 @@ def test_a_recreated_topic_stops_the_sink_until_the_table_is_rebuilt(rig: SinkRi
     rig.run_to_end()
     rig.recreate_topic()
     for name in ("W0", "W1", "new"):
-        rig.publish(name, record(employee_number=name, full_name="anew"))
+        rig.publish(name, record(employee_number=name, full_name="again"))
     with rig.running():
-        eventually(lambda: "sluice sink rebuild worker" in " ".join(rig.health.faults.values()), "the way out is told")
+        eventually(lambda: "sluice sink rebuild worker" in " ".join(rig.health.faults.values()), "the fault")
     assert len(names(rig.dsn)) == 9
     eventually(lambda: not rig.committed(), "Kafka forgets the offsets of the deleted topic")
     rebuilt = rebuild(rig)
     assert rebuilt[rig.topic]["epoch"] == 2
     assert len(names(rig.dsn)) == 9
     rig.run_to_end()
-    assert names(rig.dsn) == {"W0": "anew", "W1": "anew", "new": "anew"}
+    assert names(rig.dsn) == {"W0": "again", "W1": "again", "new": "again"}
     assert rows(rig.dsn, "SELECT DISTINCT _topic_epoch FROM golden.worker") == [(2,)]
 
 
-def test_a_topic_that_is_re_created_while_the_sink_runs_is_told_as_such(rig: SinkRig) -> None:
+def test_a_topic_re_created_while_the_sink_runs_is_a_fault_that_says_so(rig: SinkRig) -> None:
     _fill(rig, 10)
     with rig.running():
         eventually(lambda: rig.committed() == rig.ends(), "the first rows")
         rig.recreate_topic()
-        eventually(lambda: "re-created" in " ".join(rig.health.faults.values()), "what happened is told", 60.0)
+        eventually(lambda: "re-created" in " ".join(rig.health.faults.values()), "the fault", 60.0)
     assert len(names(rig.dsn)) == 10
 
 
 @pytest.mark.parametrize("dropped", ["TABLE golden.worker", "SCHEMA golden"])
-def test_what_was_dropped_stops_the_sink_until_it_is_rebuilt(rig: SinkRig, dropped: str) -> None:
+def test_a_dropped_table_or_schema_stops_the_sink_until_a_rebuild(rig: SinkRig, dropped: str) -> None:
     _fill(rig, 10)
     rig.run_to_end()
     with psycopg.connect(rig.dsn) as connection:
         connection.execute(f"DROP {dropped} CASCADE".encode())
     with rig.running():
-        eventually(lambda: "sluice sink rebuild worker" in " ".join(rig.health.faults.values()), "the way out is told")
+        eventually(lambda: "sluice sink rebuild worker" in " ".join(rig.health.faults.values()), "the fault")
     eventually(lambda: not members_of(rig.admin, rig.group), "the group is empty")
     rebuild(rig)
     rig.run_to_end()
@@ -175,8 +175,8 @@ _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'golden'"
 
 def _back_up(rig: SinkRig) -> None:
     with psycopg.connect(rig.dsn, autocommit=True) as connection:
-        connection.execute("SET sluice.writer = 'sink'")  # what the backup holds, the sink wrote
-        _insert_ghost(connection, "ghost", rig)  # deleted meanwhile, and its tombstone is compacted away
+        connection.execute("SET sluice.writer = 'sink'")  # the sink wrote the rows of the backup
+        _insert_ghost(connection, "ghost", rig)  # deleted since, and its tombstone is compacted away
         connection.execute("CREATE SCHEMA backup")
         for (table,) in connection.execute(_TABLES.encode()).fetchall():
             connection.execute(f"CREATE TABLE backup.{table} AS TABLE golden.{table}".encode())
@@ -191,7 +191,7 @@ def _restore(rig: SinkRig) -> None:
             connection.execute(f"TRUNCATE golden.{table}; {filled}".encode())
 
 
-def test_tables_restored_from_a_backup_are_told_as_such_and_the_command_named_makes_them_equal(rig: SinkRig) -> None:
+def test_tables_restored_from_a_backup_are_a_fault_whose_command_makes_them_equal(rig: SinkRig) -> None:
     _fill(rig, 10)
     rig.run_to_end()
     _back_up(rig)
@@ -204,17 +204,17 @@ def test_tables_restored_from_a_backup_are_told_as_such_and_the_command_named_ma
         eventually(lambda: not rig.health.faults, "the sink is ready")
         _restore(rig)
         rig.publish("W3", record(employee_number="W3", full_name="newer"))
-        eventually(lambda: "restored from a backup" in " ".join(rig.health.faults.values()), "the cause is told")
-        told = next(why for why in rig.health.faults.values() if "restored" in why)
-    assert "stop the sink and run `sluice sink rebuild worker`" in told
-    assert told.index("sluice sink rebuild") < told.index("sluice skips accept")
+        eventually(lambda: "restored from a backup" in " ".join(rig.health.faults.values()), "the fault")
+        reason = next(why for why in rig.health.faults.values() if "restored" in why)
+    assert "stop the sink and run `sluice sink rebuild worker`" in reason
+    assert reason.index("sluice sink rebuild") < reason.index("sluice skips accept")
     eventually(lambda: not members_of(rig.admin, rig.group), "the group is empty")
     rebuild(rig)
     rig.run_to_end()
     assert names(rig.dsn) == before | {"W3": "newer"}
 
 
-def test_after_an_absence_in_which_deletes_may_have_gone_by_a_whole_pass_finds_what_is_gone(rig: SinkRig) -> None:
+def test_after_a_long_absence_a_whole_pass_finds_the_deleted_entities(rig: SinkRig) -> None:
     _fill(rig)
     rig.publish("bad", rig.encode(record(height="99999999999.000")))
     rig.run_to_end()
@@ -237,4 +237,4 @@ def test_a_quiet_partition_is_not_taken_for_an_absent_one(rig: SinkRig) -> None:
     with rig.running(), psycopg.connect(rig.dsn, autocommit=True) as connection:
         for _ in range(2):  # the first time may be its start
             connection.execute("UPDATE golden._owner SET at = now() - interval '14 days'")
-            eventually(lambda: rows(rig.dsn, fresh) == [(rig.partitions,)], "both partitions are told to be looked at")
+            eventually(lambda: rows(rig.dsn, fresh) == [(rig.partitions,)], "both partitions are noted as read")

@@ -6,42 +6,48 @@ import pytest
 from psycopg import sql
 
 from sluice.errors import DeadRecord, EnvironmentFault
-from sluice.golden.catalogue import Existing
-from sluice.golden.columns import Column
-from sluice.golden.tables import plan
+from sluice.golden.catalogue import SchemaState, TableInfo
+from sluice.golden.columns import TableColumn
+from sluice.golden.tables import own_plan, table_plan
 from sluice.golden.writer import newest
 from support.canonical import FIELDS, record
 from support.sink import CONTRIBUTORS, TABLE, WINNERS, tombstone, upsert
 
 SLUICE: dict[str, Any] = {"revision": 3, "updated_at": 0, "contributors": CONTRIBUTORS, "winners": WINNERS}
-STANDING = {column.name: column.sql_type for column in TABLE.columns}
+EXISTING = {column.name: column.sql_type for column in TABLE.columns}
 OWN = {name: {"topic": "text"} for name in ("_topics", "_owner", "_tombstones", "_seen", "_ledger")}
 OWN["_owner"] |= {"paused_at": "double precision"}
 
 
 def _statements(columns: dict[str, dict[str, str]], views: dict[str, str] | None = None) -> list[str]:
-    return [_bare(one.as_string(None)) for one in plan("golden", [TABLE], Existing(columns, views or {}))]
+    """What is missing in a schema of these tables (types by column) and views."""
+    tables = {
+        name: TableInfo(1, dict(enumerate(types.items(), 1)), frozenset(), "A", keyed=True)
+        for name, types in columns.items()
+    }
+    state = SchemaState(tables, views or {})
+    return [_bare(one.as_string(None)) for one in own_plan("golden", state) + table_plan(TABLE, state)]
 
 
 def _bare(statement: str) -> str:
-    """Without the comment that says what it is for."""
+    """Without its comment."""
     return "\n".join(line for line in statement.splitlines() if not line.startswith("--"))
 
 
-def test_an_owner_table_from_before_pauses_were_noted_gets_the_column() -> None:
-    before = {**OWN, "_owner": {"topic": "text"}, "worker": STANDING}
+def test_an_owner_table_of_an_older_version_gets_the_column_of_pauses() -> None:
+    before = {**OWN, "_owner": {"topic": "text"}, "worker": EXISTING}
     added = [one for one in _statements(before) if "_owner" in one]
     assert added == ['ALTER TABLE "golden"."_owner" ADD COLUMN IF NOT EXISTS paused_at double precision']
-    assert not any("_owner" in one for one in _statements({**OWN, "worker": STANDING}))
+    assert not any("_owner" in one for one in _statements({**OWN, "worker": EXISTING}))
 
 
 def test_money_has_two_columns_and_everything_else_one() -> None:
     columns = TABLE.columns
-    assert columns[0] == Column("entity_id", "text")
-    assert Column("base_pay_amount", "numeric(38,4)") in columns
-    assert Column("base_pay_currency", "character(3)") in columns
-    assert Column("height", "numeric(10,3)") in columns
-    assert Column("hired_at", "timestamp with time zone") in columns
+    assert columns[0] == TableColumn("entity_id", "text")
+    assert TableColumn("base_pay_amount", "numeric(38,4)") in columns
+    assert TableColumn("base_pay_currency", "character(3)") in columns
+    assert TableColumn("height", "numeric(10,3)") in columns
+    assert TableColumn("hired_at", "timestamp with time zone") in columns
     assert [column.name for column in columns[-6:]] == [
         *("_revision", "_updated_at", "_topic_epoch", "_partition", "_offset", "_provenance")
     ]
@@ -54,7 +60,7 @@ def test_a_row_has_a_value_for_each_column_of_the_contract() -> None:
     assert row.values[-2] == 3
 
 
-def test_fields_that_the_writer_did_not_know_are_null() -> None:
+def test_fields_that_the_writers_contract_lacked_are_null() -> None:
     row = TABLE.row("W-7", {"employee_number": "W-7", "full_name": "Zoë"}, SLUICE)
     assert set(row.values[2:-2]) == {None}
 
@@ -62,26 +68,26 @@ def test_fields_that_the_writer_did_not_know_are_null() -> None:
 @pytest.mark.parametrize(
     ("fields", "code"), [({"full_name": "a\0"}, "nul-character"), ({"hired_at": 2**62}, "time-out-of-range")]
 )
-def test_what_postgres_can_never_store_is_a_dead_record(fields: dict[str, Any], code: str) -> None:
+def test_a_value_that_postgres_can_never_store_is_a_dead_record(fields: dict[str, Any], code: str) -> None:
     with pytest.raises(DeadRecord) as dead:
         TABLE.row("W-7", {**FIELDS, **fields}, SLUICE)
     assert dead.value.code == code
 
 
-def test_on_an_empty_database_everything_is_made() -> None:
-    made = _statements({})
-    assert made[0] == 'CREATE SCHEMA IF NOT EXISTS "golden"'
-    assert any("CREATE TABLE IF NOT EXISTS" in one and '"golden"."worker"' in one for one in made)
-    assert any("CREATE OR REPLACE VIEW" in one for one in made)
+def test_on_an_empty_database_everything_is_created() -> None:
+    statements = _statements({})
+    assert statements[0] == 'CREATE SCHEMA IF NOT EXISTS "golden"'
+    assert any("CREATE TABLE IF NOT EXISTS" in one and '"golden"."worker"' in one for one in statements)
+    assert any("CREATE OR REPLACE VIEW" in one for one in statements)
 
 
-def test_where_everything_stands_nothing_is_done() -> None:
+def test_if_everything_exists_nothing_is_done() -> None:
     views = {"worker_provenance": _statements({})[-1].rsplit("'", 2)[1]}
-    assert _statements({**OWN, "worker": STANDING}, views) == []
+    assert _statements({**OWN, "worker": EXISTING}, views) == []
 
 
 def test_a_new_field_is_a_new_column() -> None:
-    older = {name: kind for name, kind in STANDING.items() if name != "remote"}
+    older = {name: kind for name, kind in EXISTING.items() if name != "remote"}
     assert _statements({**OWN, "worker": older})[0] == (
         'ALTER TABLE "golden"."worker" ADD COLUMN IF NOT EXISTS "remote" boolean'
     )
@@ -89,17 +95,17 @@ def test_a_new_field_is_a_new_column() -> None:
 
 def test_another_type_is_refused_with_the_statement_to_run() -> None:
     with pytest.raises(EnvironmentFault) as fault:
-        _statements({**OWN, "worker": {**STANDING, "height": "numeric(10,2)"}})
+        _statements({**OWN, "worker": {**EXISTING, "height": "numeric(10,2)"}})
     assert fault.value.why == "column height is numeric(10,2), and the contract says numeric(10,3)"
     assert 'ALTER TABLE "golden"."worker" ALTER COLUMN "height" TYPE numeric(10,3)' in fault.value.next_step
 
 
-def test_names_are_quoted_wherever_they_stand() -> None:
+def test_names_are_quoted_everywhere() -> None:
     for one in _statements({}):
         assert sql.Identifier("golden").as_string(None) in one
 
 
-def test_of_several_changes_to_an_entity_the_newest_stays() -> None:
+def test_of_several_changes_to_an_entity_the_newest_is_written() -> None:
     kept = newest([upsert("a", 1), upsert("b", 2), tombstone("a", 3), upsert("b", 1), upsert("a", 9, epoch=0)])
     assert {(one.entity_id, one.offset, one.row is None) for one in kept} == {("a", 3, True), ("b", 2, False)}
 

@@ -1,2 +1,2 @@
--- The key that every write needs, where somebody took it away.
+-- The key that every write needs, after others dropped it.
 ALTER TABLE {table} ADD UNIQUE ({key})

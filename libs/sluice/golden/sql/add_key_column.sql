@@ -1,2 +1,2 @@
--- The id of the entity, where somebody took it away.
+-- The id of the entity, after others dropped it.
 ALTER TABLE {table} ADD COLUMN {key} text

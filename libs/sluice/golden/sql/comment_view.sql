@@ -1,2 +1,2 @@
--- What the view was made from, so that it is made again only when that changes.
+-- The hash of the view's definition, so that it is re-created only when that changes.
 COMMENT ON VIEW {view} IS {digest}

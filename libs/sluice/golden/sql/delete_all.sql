@@ -1,2 +1,2 @@
--- Rows of which nothing tells the entity.
+-- Rows of unknown entities: the table has no key.
 DELETE FROM {table}

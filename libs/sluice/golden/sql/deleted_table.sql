@@ -1,4 +1,4 @@
--- Where the deletes of a batch arrive.
+-- The deletes of a batch.
 CREATE TEMP TABLE IF NOT EXISTS {deleted} (
     entity_id   text,
     topic_epoch integer,

@@ -1,2 +1,2 @@
--- Everything that one of the sink's own tables says of an entity.
+-- All rows of an entity in one of the sink's own tables.
 DELETE FROM {own} WHERE entity = %(entity)s

@@ -1,2 +1,2 @@
--- Where the rows of a batch arrive.
+-- The rows of a batch.
 CREATE TEMP TABLE IF NOT EXISTS {incoming} ({columns}) ON COMMIT DELETE ROWS

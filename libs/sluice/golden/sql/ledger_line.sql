@@ -1,2 +1,2 @@
--- What a batch read of a partition, in the transaction that wrote it.
+-- The ledger line of a partition, in the transaction of its rows.
 INSERT INTO {ledger} (key, line) VALUES (%(key)s, %(line)s)

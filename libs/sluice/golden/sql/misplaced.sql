@@ -1,4 +1,4 @@
--- An entity that stands under another partition of the same epoch: somebody wrote it to the wrong partition.
+-- An entity whose row is from another partition of the same epoch: a producer wrote it to the wrong partition.
 SELECT i._partition, i._offset, t._partition, t._offset
 FROM {incoming} AS i
 JOIN {table} AS t USING (entity_id)

@@ -1,2 +1,2 @@
--- What each transaction of a sink read, in their order.
+-- The ledger of a sink, in order.
 SELECT key, line FROM {ledger} ORDER BY id

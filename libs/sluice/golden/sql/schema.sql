@@ -1,4 +1,4 @@
--- Tables of the sink's own in its schema. Every statement may be run again.
+-- The sink's own tables in its schema. Every statement may be run again.
 
 -- The topics this schema was filled from. Only `sluice sink rebuild` adds an epoch; a first start on an empty table
 -- writes epoch 1.
@@ -10,9 +10,9 @@ CREATE TABLE IF NOT EXISTS {schema}._topics (
     PRIMARY KEY (topic, epoch)
 );
 
--- One row a partition: who writes it (a stalled writer finds another number), and how far it was written.
--- pass_end: a pass from the first offset is on its way, and ends there. paused_at: when its owner stopped reading it for
--- too many dead letters (Unix s).
+-- One row per partition: its owner's number (a stalled writer finds another one), and the next offset (processed).
+-- pass_end: a pass from the first offset is in progress, and ends there. paused_at: when the owner stopped reading the
+-- partition because of too many dead letters (Unix s).
 CREATE TABLE IF NOT EXISTS {schema}._owner (
     topic     text NOT NULL,
     partition integer NOT NULL,
@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS {schema}._owner (
     PRIMARY KEY (topic, partition)
 );
 
--- Deleted entities: keeps a rewound or stalled writer from bringing one back.
+-- Deleted entities: a rewound or stalled writer cannot write their older rows again.
 CREATE TABLE IF NOT EXISTS {schema}._tombstones (
     entity      text NOT NULL,
     entity_id   text NOT NULL,
@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS {schema}._tombstones (
     PRIMARY KEY (entity, entity_id)
 );
 
--- Ids met by a pass; what it did not meet is deleted at its end.
+-- Ids met by a pass; the rows of all others are deleted at its end.
 CREATE TABLE IF NOT EXISTS {schema}._seen (
     entity    text NOT NULL,
     partition integer NOT NULL,
@@ -45,7 +45,7 @@ CREATE TABLE IF NOT EXISTS {schema}._seen (
     PRIMARY KEY (entity, partition, entity_id)
 );
 
--- What each transaction read, and what became of it.
+-- What each transaction read, with the outcomes of the records.
 CREATE TABLE IF NOT EXISTS {schema}._ledger (
     id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     key  text NOT NULL,

@@ -1,2 +1,2 @@
--- The pass over a partition that is on its way; null where there is none.
+-- The pass in progress over a partition; null without one.
 UPDATE {owner} SET pass_from = %(first)s, pass_end = %(end)s WHERE topic = %(topic)s AND partition = %(partition)s

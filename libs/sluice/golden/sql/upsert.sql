@@ -1,4 +1,4 @@
--- The guard: a row takes a newer or the same (epoch, offset), never an older; a tombstone keeps what is older out.
+-- The guard: a row accepts the same or a newer (epoch, offset), never an older one; nor does a tombstone let one pass.
 -- Sorted by key, so that concurrent batches take their locks in one order: unsorted ones deadlock.
 WITH written AS (
     INSERT INTO {table} AS t ({columns})

@@ -1,4 +1,4 @@
--- One row per entity and field: its value, and where that came from. Nulls on the right: nobody claims the field.
+-- One row per entity and field: the value and its origin. The origin is null if no source claims the field.
 CREATE OR REPLACE VIEW {view} AS
 SELECT t.entity_id,
        f.field,

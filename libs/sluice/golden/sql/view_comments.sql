@@ -1,4 +1,4 @@
--- What is said about each view in a schema: the hash of its definition as we made it.
+-- The comment of each view in a schema: the hash of its definition.
 SELECT c.relname, coalesce(obj_description(c.oid, 'pg_class'), '')
 FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace

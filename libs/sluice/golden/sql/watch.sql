@@ -1,7 +1,7 @@
--- What tells that somebody else wrote to a golden table. Every statement may be run again.
+-- The notes of writes to golden tables by others. Every statement may be run again.
 
--- A statement that was not the sink's, and what was done to a table without one; no data. The oldest of each kind and
--- user is kept until `sluice sink rebuild`. The sink takes the others away when it looks; while it does not run, no more
+-- A statement that was not the sink's, or a change of a table without one; no data. The oldest of each kind and user
+-- is kept until `sluice sink rebuild`. The sink deletes the others when it reads them; while it does not run, no more
 -- than a thousand of a table are kept.
 CREATE TABLE IF NOT EXISTS {schema}._foreign_writes (
     id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -11,9 +11,9 @@ CREATE TABLE IF NOT EXISTS {schema}._foreign_writes (
     kind    text NOT NULL
 );
 
--- Each golden table as the sink left it: its oid, when its watch fires (as pg_trigger.tgenabled has it), and name and
--- type of its columns by number. beside: this table's own oid; another one means that the whole schema was restored
--- from a dump, and every number is another.
+-- Each golden table as the sink left it: its oid (made), when its watch fires (as in pg_trigger.tgenabled), and name
+-- and type of its columns by number. beside: the oid of this table itself; another one means that the whole schema was
+-- restored from a dump, so that every oid is new.
 CREATE TABLE IF NOT EXISTS {schema}._made (
     entity  text PRIMARY KEY,
     made    bigint NOT NULL,
@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS {schema}._made (
     columns jsonb NOT NULL
 );
 
--- With its owner's rights: who may write to the golden table may not be allowed to write here.
+-- With its owner's rights: a user who may write to the golden table may not be allowed to write here.
 CREATE OR REPLACE FUNCTION {schema}._note_foreign_write() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -1,5 +1,5 @@
--- One line for each statement of another than the sink; also in its session, where somebody's trigger or a cascade does
--- it. ALWAYS: else whoever copies with session_replication_role = replica would not be seen.
+-- One line for each statement that is not the sink's; also in the sink's session, by a foreign trigger or a cascade.
+-- ALWAYS: without it, a copy with session_replication_role = replica would not be noted.
 DROP TRIGGER IF EXISTS sluice_watch ON {table};
 CREATE TRIGGER sluice_watch AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table}
 FOR EACH STATEMENT

@@ -1,5 +1,5 @@
-"""What others do to a golden table besides the sink: a fault that says who, when and what, and the command that makes
-the table equal; what users may do is none."""
+"""Changes of a golden table by others than the sink: a fault that says who, when and what, with the command that makes
+the table equal. Allowed changes are no fault."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from sluice.errors import EnvironmentFault
 from sluice.golden.connection import connect
-from sluice.golden.rebuild import Span, begin_rebuild
+from sluice.golden.rebuild import Span, prepare_rebuild
 from sluice.golden.store import GoldenStore
 from sluice.kafka.groups import members_of
 from support.canonical import record
@@ -52,26 +52,26 @@ BY_HAND = {
         "DROP FUNCTION golden._note_foreign_write CASCADE; DELETE FROM golden.worker",
         "sluice_watch was dropped or switched off",
     ),
-    "column": ("ALTER TABLE golden.worker DROP COLUMN level CASCADE", "column level dropped or made anew"),
-    "column anew": (
+    "column": ("ALTER TABLE golden.worker DROP COLUMN level CASCADE", "column level dropped or re-created"),
+    "column re-created": (
         "ALTER TABLE golden.worker DROP COLUMN level CASCADE; ALTER TABLE golden.worker ADD COLUMN level bigint",
-        "column level dropped or made anew",
+        "column level dropped or re-created",
     ),
     "columns swapped": (
         "ALTER TABLE golden.worker RENAME COLUMN full_name TO x; "
         "ALTER TABLE golden.worker RENAME COLUMN employee_number TO full_name; "
         "ALTER TABLE golden.worker RENAME COLUMN x TO employee_number",
-        "column employee_number dropped or made anew",
+        "column employee_number dropped or re-created",
     ),
     "offsets dropped": ("ALTER TABLE golden.worker DROP COLUMN _offset CASCADE", "lacks column _offset"),
     "no key": ("ALTER TABLE golden.worker DROP CONSTRAINT worker_pkey", "lacks a unique key on entity_id"),
     "key dropped": ("ALTER TABLE golden.worker DROP COLUMN entity_id CASCADE", "lacks column entity_id"),
     "dropped": ("DROP TABLE golden.worker CASCADE", "does not exist, though its topic was processed"),
-    "made anew": (
+    "re-created": (
         "CREATE TABLE golden.kept (LIKE golden.worker INCLUDING ALL); "
         "INSERT INTO golden.kept SELECT * FROM golden.worker; "
         f"DROP TABLE golden.worker CASCADE; {AGAIN}; DELETE FROM golden.worker WHERE entity_id = 'W1'",
-        "dropped and made anew, or restored from a dump",
+        "dropped and re-created, or restored from a dump",
     ),
     "child by inheritance": (
         "CREATE TABLE golden.extra () INHERITS (golden.worker); "
@@ -84,7 +84,7 @@ BY_HAND = {
         "DELETE FROM golden.parent WHERE entity_id = 'W1'",
         "INHERIT with golden.parent",
     ),
-    "made anew without a key": (
+    "re-created without a key": (
         "CREATE TABLE golden.kept AS SELECT * FROM golden.worker; DROP TABLE golden.worker CASCADE; "
         "CREATE TABLE golden.worker AS SELECT * FROM golden.kept UNION ALL SELECT * FROM golden.kept",
         "lacks a unique key on entity_id",
@@ -143,12 +143,12 @@ def filled(dsn: str) -> GoldenStore:
 
 
 def fault(sink: GoldenStore) -> EnvironmentFault | None:
-    (found,) = sink.look().values()
+    (found,) = sink.check().values()
     return found
 
 
 def later(sink: GoldenStore, offset: int) -> None:
-    """Something comes meanwhile, where the table can be written to."""
+    """A record comes meanwhile; it is written if the table can be written to."""
     try:
         write(sink, sink.lease(TOPIC, 0, "id"), [upsert("later", offset)])
     except EnvironmentFault:
@@ -156,41 +156,41 @@ def later(sink: GoldenStore, offset: int) -> None:
 
 
 def rebuilt(dsn: str, offsets: Sequence[tuple[str, int]]) -> GoldenStore:
-    """As `sluice sink rebuild` and a sink behind it make it from a topic that holds `offsets`."""
+    """Fill the table as `sluice sink rebuild` and a sink do, from a topic with `offsets`."""
     end = max(offset for _, offset in offsets) + 1
     with connect(dsn, "sink test") as connection:
-        epoch = begin_rebuild(connection, TABLE, TOPIC, "id", {0: Span(0, end)})
+        epoch = prepare_rebuild(connection, TABLE, TOPIC, "id", {0: Span(0, end)})
     sink = store(dsn)
     changes = [upsert(name, offset, epoch=epoch) for name, offset in offsets]
     write(sink, sink.lease(TOPIC, 0, "id"), changes, [(0, name) for name, _ in offsets])
     return sink
 
 
-@pytest.mark.parametrize("deed", BY_HAND)
-def test_what_others_do_to_a_golden_table_is_a_fault_until_the_command_that_it_names_made_it_equal(
-    postgres_dsn: str, deed: str
+@pytest.mark.parametrize("change", BY_HAND)
+def test_a_change_of_a_golden_table_by_others_is_a_fault_until_the_command_that_it_names_makes_it_equal(
+    postgres_dsn: str, change: str
 ) -> None:
-    done, told = BY_HAND[deed]
+    statements, expected = BY_HAND[change]
     sink = filled(postgres_dsn)
     later(sink, 3)
     before = rows(postgres_dsn, ROWS)
-    assert fault(sink) is None, "what the sink does itself is none"
-    by_hand(postgres_dsn, done)
+    assert fault(sink) is None, "a write by the sink is no fault"
+    by_hand(postgres_dsn, statements)
     later(sink, 4)
     found = fault(sink)
     assert found is not None
-    assert told in found.why
+    assert expected in found.why
     assert found.where == "table golden.worker"
     assert "`sluice sink rebuild worker`" in found.next_step
-    assert found.why == str(getattr(fault(store(postgres_dsn)), "why", "")), "it stands over a restart"
-    by_hand(postgres_dsn, UNDONE.get(deed, "SELECT"))
-    mended = rebuilt(postgres_dsn, [("W0", 0), ("W1", 1), ("W2", 2), ("later", 3)])
+    assert found.why == str(getattr(fault(store(postgres_dsn)), "why", "")), "the fault is the same after a restart"
+    by_hand(postgres_dsn, UNDONE.get(change, "SELECT"))
+    repaired = rebuilt(postgres_dsn, [("W0", 0), ("W1", 1), ("W2", 2), ("later", 3)])
     assert rows(postgres_dsn, ROWS) == before
-    assert fault(mended) is None
+    assert fault(repaired) is None
 
 
 @pytest.mark.parametrize("done", ALLOWED.values(), ids=ALLOWED)
-def test_what_users_may_do_to_a_golden_table_is_no_fault_and_rows_are_written_on(postgres_dsn: str, done: str) -> None:
+def test_an_allowed_change_of_a_golden_table_is_no_fault_and_rows_are_written(postgres_dsn: str, done: str) -> None:
     sink = filled(postgres_dsn)
     by_hand(postgres_dsn, done)
     for offset in (3, 4):
@@ -201,7 +201,7 @@ def test_what_users_may_do_to_a_golden_table_is_no_fault_and_rows_are_written_on
 
 
 @pytest.mark.parametrize("column", ["full_name", "_revision", "entity_id"])
-def test_a_renamed_column_is_not_made_anew_beside_it_but_named_back_by_the_statement_that_is_told(
+def test_a_renamed_column_is_not_added_again_and_the_fault_names_the_statement_that_renames_it_back(
     postgres_dsn: str, column: str
 ) -> None:
     sink = filled(postgres_dsn)
@@ -218,7 +218,7 @@ def test_a_renamed_column_is_not_made_anew_beside_it_but_named_back_by_the_state
     assert rows(postgres_dsn, ROWS) == before
 
 
-def test_values_that_a_changed_type_cost_are_not_back_with_the_type(postgres_dsn: str) -> None:
+def test_values_lost_by_a_changed_type_need_a_rebuild(postgres_dsn: str) -> None:
     sink = filled(postgres_dsn)
     by_hand(
         postgres_dsn,
@@ -262,9 +262,7 @@ def grant(dsn: str, other: str, *granted: str) -> str:
     return name
 
 
-def test_who_may_write_to_the_table_alone_is_seen_as_well_and_told_once_however_often_they_write(
-    postgres_dsn: str, other: str
-) -> None:
+def test_writes_of_a_user_with_rights_on_the_table_alone_are_reported_once(postgres_dsn: str, other: str) -> None:
     sink = filled(postgres_dsn)
     name = grant(postgres_dsn, other, "USAGE ON SCHEMA golden", "SELECT, UPDATE ON golden.worker")
     for _ in range(3):
@@ -277,7 +275,7 @@ def test_who_may_write_to_the_table_alone_is_seen_as_well_and_told_once_however_
     assert rows(postgres_dsn, "SELECT count(*) FROM golden._foreign_writes") == [(1,)]
 
 
-def test_while_no_sink_runs_notes_are_bounded_and_tell_the_oldest(postgres_dsn: str) -> None:
+def test_while_no_sink_runs_the_notes_are_bounded_and_the_oldest_are_kept(postgres_dsn: str) -> None:
     filled(postgres_dsn).rollback()
     update = "UPDATE golden.worker SET full_name = 'x' WHERE entity_id = 'W1'"
     by_hand(postgres_dsn, f"DO $$ BEGIN FOR i IN 1..1100 LOOP {update}; END LOOP; END $$")
@@ -288,36 +286,36 @@ def test_while_no_sink_runs_notes_are_bounded_and_tell_the_oldest(postgres_dsn: 
     assert "UPDATE by user" in found.why
 
 
-OF_BEFORE = "DROP TABLE golden._made, golden._foreign_writes; DROP FUNCTION golden._note_foreign_write CASCADE"
+OLDER_VERSION = "DROP TABLE golden._made, golden._foreign_writes; DROP FUNCTION golden._note_foreign_write CASCADE"
 
 
-def test_a_user_who_may_make_no_trigger_writes_without_a_watch_and_is_told_so_once(
+def test_a_sink_that_may_not_create_triggers_writes_without_a_watch_and_logs_it_once(
     postgres_dsn: str, other: str
 ) -> None:
     filled(postgres_dsn).rollback()
-    by_hand(postgres_dsn, OF_BEFORE)
+    by_hand(postgres_dsn, OLDER_VERSION)
     everything = (f"ALL ON ALL {kind} IN SCHEMA golden" for kind in ("TABLES", "SEQUENCES"))
     grant(postgres_dsn, other, "USAGE ON SCHEMA golden", *everything)
     sink = store(other)
-    with capture_logs() as told:
+    with capture_logs() as logs:
         for offset in (3, 4):
             write(sink, sink.lease(TOPIC, 0, "id"), [upsert(f"W{offset}", offset)])
             assert fault(sink) is None
             sink.rollback()
-    (line,) = [one for one in told if one["event"] == "golden tables are not watched"]
+    (line,) = [one for one in logs if one["event"] == "golden tables are not watched"]
     assert "permission denied" in line["why"]
 
 
-def test_a_database_of_before_gets_its_watch_at_the_next_start(postgres_dsn: str) -> None:
+def test_a_database_of_an_older_version_gets_its_watch_at_the_next_start(postgres_dsn: str) -> None:
     filled(postgres_dsn).rollback()
-    by_hand(postgres_dsn, OF_BEFORE)
+    by_hand(postgres_dsn, OLDER_VERSION)
     sink = store(postgres_dsn)
     assert fault(sink) is None
     by_hand(postgres_dsn, BY_HAND["delete"][0])
     assert fault(sink) is not None
 
 
-def test_a_schema_that_was_restored_as_a_whole_is_noted_anew(postgres_dsn: str) -> None:
+def test_a_schema_that_was_restored_as_a_whole_is_noted_again(postgres_dsn: str) -> None:
     filled(postgres_dsn).rollback()
     by_hand(
         postgres_dsn,
@@ -329,15 +327,15 @@ def test_a_schema_that_was_restored_as_a_whole_is_noted_anew(postgres_dsn: str) 
     assert rows(postgres_dsn, "SELECT made = 'golden.worker'::regclass::bigint FROM golden._made") == [(True,)]
 
 
-def test_a_running_sink_tells_within_seconds_and_the_rebuild_ends_it(rig: SinkRig) -> None:
+def test_a_running_sink_reports_the_fault_within_seconds_and_the_rebuild_resolves_it(rig: SinkRig) -> None:
     rig.create()
     for number in range(10):
         rig.publish(f"W{number}", record(employee_number=f"W{number}"))
     with rig.running():
         eventually(lambda: rig.committed() == rig.ends(), "the first rows")
         by_hand(rig.dsn, "DELETE FROM golden.worker WHERE entity_id IN ('W1', 'W2')")
-        told = eventually(lambda: rig.health.faults.get("rows of golden.worker"), "the fault")
-        assert "DELETE by user" in told
+        reason = eventually(lambda: rig.health.faults.get("rows of golden.worker"), "the fault")
+        assert "DELETE by user" in reason
         rig.publish("later", record(employee_number="later"))
         eventually(lambda: "later" in names(rig.dsn), "others are written meanwhile")
         assert "rows of golden.worker" in rig.health.faults

@@ -1,4 +1,4 @@
--- Rows that Postgres took and that do not stand: neither they nor anything newer. The first of them, and how many.
+-- Rows that Postgres accepted and did not write, with nothing newer in their place: the first one, and how many.
 SELECT i.entity_id, count(*) OVER ()
 FROM {incoming} AS i
 WHERE NOT EXISTS (

@@ -1,5 +1,5 @@
--- A golden table as the sink leaves it.
-INSERT INTO {made} AS m (entity, made, beside, watch, columns)
+-- A golden table as the sink left it. beside: the oid of the table of notes.
+INSERT INTO {notes} AS m (entity, made, beside, watch, columns)
 VALUES ({entity}, %(made)s, %(beside)s, %(watch)s, %(columns)s)
 ON CONFLICT (entity) DO UPDATE
 SET made = excluded.made, beside = excluded.beside, watch = excluded.watch, columns = excluded.columns

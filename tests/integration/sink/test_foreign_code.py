@@ -1,5 +1,5 @@
-"""Triggers, functions and constraints that others put on a golden table: a fault that says which, or one dead letter;
-never a bug of ours, never a row's content in a log, and nothing is lost."""
+"""Triggers, functions and constraints of others on a golden table: a fault that names them, or one dead letter. Never a
+bug of ours, never a row's content in a log, and nothing is lost."""
 
 from functools import partial
 
@@ -8,7 +8,7 @@ import pytest
 
 from sluice.errors import EnvironmentFault, TopicFault
 from sluice.golden.connection import connect
-from sluice.golden.rebuild import Span, begin_rebuild
+from sluice.golden.rebuild import Span, prepare_rebuild
 from support.canonical import record
 from support.sink import TABLE, TOPIC, names, store, tombstone, upsert, write
 from support.sink_stage import SecondEntity, SinkRig
@@ -41,7 +41,7 @@ def on_golden_worker(dsn: str, raise_with: str, *, condition: str = "NEW.full_na
     ],
     ids=lambda given: given if len(given) == 5 else "",
 )
-def test_what_a_trigger_raises_is_a_fault_that_names_table_record_function_and_code(
+def test_an_error_raised_by_a_trigger_is_a_fault_that_names_table_record_function_and_code(
     postgres_dsn: str, raise_with: str, state: str
 ) -> None:
     sink = store(postgres_dsn)
@@ -61,7 +61,7 @@ def test_what_a_trigger_raises_is_a_fault_that_names_table_record_function_and_c
     assert write(sink, sink.lease(TOPIC, 0, "id"), batch).effective.total() == 22
 
 
-def test_a_trigger_that_means_one_record_says_so_and_only_that_one_is_parked(postgres_dsn: str) -> None:
+def test_a_record_that_a_trigger_refuses_with_a_constraint_code_is_parked_alone(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
     lease = sink.lease(TOPIC, 0, "id")
     on_golden_worker(postgres_dsn, "EXCEPTION 'no %', NEW.full_name USING ERRCODE = 'check_violation'")
@@ -92,17 +92,17 @@ def test_a_constraint_that_is_checked_at_the_commit_is_a_fault_that_names_it(pos
     assert SECRET not in str(fault.value)
 
 
-def test_a_sink_that_a_trigger_stops_says_so_and_resumes_by_itself_with_nothing_lost(rig: SinkRig) -> None:
+def test_a_sink_stopped_by_a_trigger_reports_it_and_resumes_by_itself_with_nothing_lost(rig: SinkRig) -> None:
     rig.create()
     rig.publish("W0", record(employee_number="W0"))
     rig.run_to_end()
     on_golden_worker(rig.dsn, "EXCEPTION 'closed for the payroll run of %', NEW.full_name", condition="true")
     with rig.running():
         rig.publish("W1", record(employee_number="W1", full_name=SECRET))
-        told = eventually(lambda: " ".join(rig.health.faults.values()), "the fault")
-        assert "table golden.worker" in told
-        assert "P0001" in told
-        assert SECRET not in told
+        reason = eventually(lambda: " ".join(rig.health.faults.values()), "the fault")
+        assert "table golden.worker" in reason
+        assert "P0001" in reason
+        assert SECRET not in reason
         with psycopg.connect(rig.dsn) as connection:
             connection.execute("DROP TRIGGER guard ON golden.worker")
         eventually(lambda: rig.committed() == rig.ends(), "the sink goes on")
@@ -112,7 +112,7 @@ def test_a_sink_that_a_trigger_stops_says_so_and_resumes_by_itself_with_nothing_
 
 
 def swallowing(dsn: str, event: str, condition: str = "true") -> None:
-    """A trigger that takes a row and drops it without a word."""
+    """A trigger that accepts a row and drops it without an error."""
     row = "OLD" if event == "DELETE" else "NEW"
     with psycopg.connect(dsn) as connection:
         connection.execute(
@@ -146,7 +146,7 @@ def test_a_row_that_a_trigger_drops_in_silence_is_a_fault_that_names_it_before_a
     assert write(sink, sink.lease(TOPIC, 0, "id"), batch).effective.total() == 2
 
 
-def test_what_is_superseded_is_not_taken_for_dropped(postgres_dsn: str) -> None:
+def test_a_superseded_row_is_not_reported_as_dropped(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
     lease = sink.lease(TOPIC, 0, "id")
     swallowing(postgres_dsn, "INSERT OR UPDATE OR DELETE", "false")
@@ -166,11 +166,11 @@ def test_a_delete_that_a_trigger_drops_in_silence_is_a_fault_that_names_it(postg
     assert "trigger quiet (function golden.swallow)" in fault.value.why
     sink.rollback()
     with connect(postgres_dsn, "sink test") as connection:
-        epoch = begin_rebuild(connection, TABLE, TOPIC, "id", {0: Span(0, 3)})
+        epoch = prepare_rebuild(connection, TABLE, TOPIC, "id", {0: Span(0, 3)})
     lease = sink.lease(TOPIC, 0, "id")
-    with pytest.raises(EnvironmentFault, match="left out 1 row: trigger quiet") as fault:
+    with pytest.raises(EnvironmentFault, match="left out 1 row: dropped by trigger quiet") as fault:
         write(sink, lease, [upsert("W2", 2, epoch=epoch)], [(0, "W2")])
-    assert fault.value.where == "table golden.worker: deleting what is gone from partition 0"
+    assert fault.value.where == "table golden.worker: deleting the rows that partition 0 lacks"
 
 
 @pytest.mark.parametrize("event", ["INSERT", "UPDATE", "DELETE"])
@@ -185,7 +185,7 @@ def test_a_rule_instead_of_a_write_is_a_fault_of_its_topic_alone(postgres_dsn: s
     assert fault.value.topic == TOPIC
 
 
-def test_a_table_that_cannot_be_written_holds_its_own_entity_and_the_others_go_on(rig: SinkRig) -> None:
+def test_a_table_that_cannot_be_written_stops_its_own_entity_and_the_others_go_on(rig: SinkRig) -> None:
     rig.create()
     rig.publish("W0", record(employee_number="W0"))
     second = SecondEntity(rig)
@@ -199,7 +199,7 @@ def test_a_table_that_cannot_be_written_holds_its_own_entity_and_the_others_go_o
         for number in range(1, 4):
             second.publish(f"P{number}")
             expected = {f"P{one}" for one in range(number + 1)}
-            eventually(partial(second.holds, expected), "the other entity goes on")
+            eventually(partial(second.has, expected), "the other entity goes on")
         assert "table golden.worker" in " ".join(rig.health.faults.values())
         assert set(names(rig.dsn)) == {"W0"}
         with psycopg.connect(rig.dsn) as connection:

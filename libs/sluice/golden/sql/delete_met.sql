@@ -1,2 +1,2 @@
--- The ids that a pass has met, once it has ended.
+-- The ids that a pass met, after its end.
 DELETE FROM {seen} WHERE entity = {entity} AND partition = %(partition)s

@@ -1,4 +1,4 @@
--- A sink of an older version has run again, beside or after one of this version, and has made its own table.
+-- A sink of an older version ran again, together with or after one of this version, and created its own table.
 INSERT INTO {schema}._tombstones AS t (entity, entity_id, topic_epoch, partition, "offset", at)
 SELECT entity, entity_id, topic_epoch, partition, "offset", at FROM {schema}._graves
 ON CONFLICT (entity, entity_id) DO UPDATE

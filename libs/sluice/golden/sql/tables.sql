@@ -1,4 +1,4 @@
--- The tables in a schema: which one it is, how its watch stands (A: always; empty: none), whether the key is unique, and
+-- The tables in a schema: name, oid, when the watch fires (A: always; empty: no watch), whether the key is unique, and
 -- the tables that it is a parent or a child of by inheritance.
 SELECT c.relname, c.oid::bigint, coalesce(w.tgenabled::text, ''),
        EXISTS (

@@ -1,0 +1,2 @@
+-- The notes of golden tables.
+SELECT entity, made, beside, watch, columns FROM {notes}

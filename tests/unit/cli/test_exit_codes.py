@@ -1,4 +1,4 @@
-"""A command ends with a code that tells a program what to do next: 2 settings, 3 environment, 70 our bug."""
+"""A command ends with a code that shows a program what to do next: 2 settings, 3 environment, 70 a bug of Sluice."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def test_an_error_ends_a_command_with_the_code_of_its_policy(error: Exception, c
     if code == 70:
         assert "in fail" in result.stderr
         assert (str(error) in result.stderr) == isinstance(error, Bug)
-    told = result.stderr.splitlines()
+    lines = result.stderr.splitlines()
     if isinstance(error, OSError):
-        assert ("No space left on device" in told[0]) == (code == 3)
+        assert ("No space left on device" in lines[0]) == (code == 3)
     else:
-        assert (told[0] == f"sluice: {error}" and len(told) == 1) == (code != 70), told
+        assert (lines[0] == f"sluice: {error}" and len(lines) == 1) == (code != 70), lines
 
 
 def test_an_argument_that_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""A command without the servers' variables names the way to them, where they were left beside the pipeline."""
+"""A command without the servers' variables names the way to them, if a demo left them next to the pipeline."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from sluice import json_text
 from sluice.cdc.slots import publication_of, slot_of
@@ -77,10 +77,6 @@ class CheckedPipeline:
         require_examples_follow_schemas(pipeline)
         return cls(pipeline, contracts, mappings, examples, check_connectors(pipeline), unmapped(pipeline, mappings))
 
-    @property
-    def _followed(self) -> dict[str, FollowedDatabase]:
-        return {source: FollowedDatabase.of(self.pipeline, source) for source in self.pipeline.cdc_sources()}
-
     def to_json(self) -> dict[str, Any]:
         return {
             "entities": {name: dict(_fields(contract)) for name, contract in self.contracts.items()},
@@ -95,7 +91,7 @@ class CheckedPipeline:
             },
             "unmapped": self.unmapped,
             "connectors": {source: one._asdict() for source, one in self.connectors.items()},
-            "followed": {source: one._asdict() for source, one in self._followed.items()},
+            "followed": {source: _followed(self.pipeline, source) for source in self.pipeline.cdc_sources()},
         }
 
     def lines(self) -> Iterator[str]:
@@ -109,8 +105,8 @@ class CheckedPipeline:
             yield from (f"    stream {name}: {how}" for name, how in connector.streams.items())
             if connector.unset:
                 yield f"    not checked: the settings that need {', '.join(connector.unset)}"
-        for source, database in self._followed.items():
-            yield from database.lines(source)
+        for source in self.pipeline.cdc_sources():
+            yield from _database_lines(source, _followed(self.pipeline, source))
         if self.unmapped:
             yield unmapped_line(self.unmapped)
         if not_set := sorted(missing_variables(self.pipeline.model_dump())):
@@ -134,24 +130,21 @@ class CheckedPipeline:
         yield f"    its code: {code_of(mapping)}"
 
 
-class FollowedDatabase(NamedTuple):
-    """How a database is followed. `publication_is_ours`: Sluice creates it, as the pipeline file names none."""
+def _followed(pipeline: Pipeline, source: str) -> dict[str, Any]:
+    """How a database is followed. If its publication is ours, Sluice creates it, as the pipeline file names none."""
+    declared = pipeline.cdc_sources()[source]
+    return {
+        "slot": slot_of(pipeline, source),
+        "publication": publication_of(pipeline, source),
+        "publication_is_ours": declared.publication is None,
+        "tables": declared.tables,
+    }
 
-    slot: str
-    publication: str
-    publication_is_ours: bool
-    tables: list[str]
 
-    @classmethod
-    def of(cls, pipeline: Pipeline, source: str) -> Self:
-        declared = pipeline.cdc_sources()[source]
-        ours = declared.publication is None
-        return cls(slot_of(pipeline, source), publication_of(pipeline, source), ours, declared.tables)
-
-    def lines(self, source: str) -> Iterator[str]:
-        by = ", created by Sluice" if self.publication_is_ours else ""
-        yield f"database of {source}: slot {self.slot}, publication {self.publication}{by}"
-        yield from (f"    table {table}" for table in self.tables)
+def _database_lines(source: str, database: Mapping[str, Any]) -> Iterator[str]:
+    by = ", created by Sluice" if database["publication_is_ours"] else ""
+    yield f"database of {source}: slot {database['slot']}, publication {database['publication']}{by}"
+    yield from (f"    table {table}" for table in database["tables"])
 
 
 def _entity_lines(contract: EntityContract) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import sys
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import orjson
@@ -72,23 +73,13 @@ def _head(one: StoredResponse) -> list[str]:
 
 
 def _as_json(one: StoredResponse) -> dict[str, Any]:
+    facts = asdict(one)
+    body, facts["id"], facts["fetched_at"] = facts.pop("body"), facts.pop("response_id"), _fetched_at(one.fetched_ms)
+    del facts["fetched_ms"]
     try:
-        body = {"body": one.body.decode()}
+        return {**facts, "body": body.decode()}
     except UnicodeDecodeError:
-        body = {"body_base64": base64.b64encode(one.body).decode()}
-    return {
-        "id": one.response_id,
-        "method": one.method,
-        "url": one.url,
-        "status": one.status,
-        "headers": one.headers,
-        "fetched_at": _fetched_at(one.fetched_ms),
-        "topic": one.topic,
-        "partition": one.partition,
-        "offset": one.offset,
-        "body_bytes": one.body_bytes,
-        **body,
-    }
+        return {**facts, "body_base64": base64.b64encode(body).decode()}
 
 
 def _fetched_at(ms: int) -> str:

@@ -81,18 +81,15 @@ def servers_reached(pipeline: Pipeline, settings: StageSettings) -> Iterator[Non
     Raises EnvironmentFault at once if nothing listens at the default address.
     """
     way = None if BROKERS_VARIABLE in os.environ else way_to_variables(pipeline.root)
-    if way is None:
-        with kafka_watched(settings):
-            yield
-        return
     brokers = settings.kafka.bootstrap_servers
-    if not answers(brokers):
+    if way is not None and not answers(brokers):
         raise EnvironmentFault(f"Kafka at {brokers}", f"nothing answers, and {BROKERS_VARIABLE} is not set", way)
     try:
         with kafka_watched(settings):
             yield
     except (EnvironmentFault, SettingsError, Transient) as error:
-        error.add_note(f"{BROKERS_VARIABLE} is not set: {way}")
+        if way is not None:
+            error.add_note(f"{BROKERS_VARIABLE} is not set: {way}")
         raise
 
 

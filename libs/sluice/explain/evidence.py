@@ -6,24 +6,21 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from sluice.entities import EntityContract
-from sluice.errors import DeadRecord
 from sluice.golden.columns import GoldenTable
 from sluice.golden.rows import GoldenReader, connect_to_read
 from sluice.kafka import LogReader, murmur2_partition
+from sluice.kafka.record import Record, record_of
 from sluice.pipeline import Pipeline
 from sluice.provenance import Contribution
 from sluice.schemas.decoder import Decode
+from sluice.verify.contribution_log import ContributionLog, entity_of
 
 
 class StoredGolden(NamedTuple):
-    """A golden record as it is stored. `where`: its table or topic. `provenance`: the contents of `_sluice`."""
+    """A golden record as it is stored: its table or topic, its canonical record's place, and more for people (`about`);
+    its `fields`; `provenance`: the contents of `_sluice`."""
 
-    where: str
-    topic: str
-    partition: int
-    offset: int
-    revision: int
-    updated_at: int
+    about: Mapping[str, Any]
     fields: Mapping[str, Any]
     provenance: Mapping[str, Any]
 
@@ -63,47 +60,40 @@ def _stored(pipeline: Pipeline, contract: EntityContract, entity_id: str) -> Sto
         row = GoldenReader(connection, table).row(entity_id)
     if row is None:
         return None
-    return StoredGolden(
-        f"table {table.schema}.{table.name}",
-        pipeline.names.canonical(contract.name),
-        row.partition,
-        row.offset,
-        row.revision,
-        row.updated_at,
-        row.fields,
-        row.provenance,
-    )
+    about = {
+        "where": f"table {table.schema}.{table.name}",
+        "topic": pipeline.names.canonical(contract.name),
+        "partition": row.partition,
+        "offset": row.offset,
+        "revision": row.revision,
+        "updated_at": row.updated_at,
+    }
+    return StoredGolden(about, row.fields, row.provenance)
 
 
 def _canonical(topic: str, partition: int, entity_id: str, reader: LogReader, decode: Decode) -> StoredGolden | None:
-    newest = None
-    for message in reader.read(reader.spans([(topic, partition)])):
-        if message.key() == entity_id.encode():
-            newest = message
-    value = None if newest is None else newest.value()
-    if newest is None or value is None:
+    newest: Record | None = None
+    for record in map(record_of, reader.read(reader.spans([(topic, partition)]))):
+        if record.key == entity_id.encode():
+            newest = record
+    if newest is None or newest.value is None:
         return None
-    decoded = decode(value)
-    sluice, offset = decoded.sluice, int(newest.offset() or 0)
-    return StoredGolden(
-        f"topic {topic}", topic, partition, offset, sluice["revision"], sluice["updated_at"], decoded.fields, sluice
-    )
+    decoded = decode(newest.value)
+    about = {
+        "where": f"topic {topic}",
+        "topic": topic,
+        "partition": partition,
+        "offset": newest.offset,
+        "revision": decoded.sluice["revision"],
+        "updated_at": decoded.sluice["updated_at"],
+    }
+    return StoredGolden(about, decoded.fields, decoded.sluice)
 
 
 def current_claims(topic: str, partition: int, entity_id: str, reader: LogReader) -> list[Contribution]:
     """The highest claim to `entity_id` of each key. What the merger parks is left out."""
-    highest: dict[bytes, Contribution] = {}
-    for message in reader.read(reader.spans([(topic, partition)])):
-        key, value = message.key() or b"", message.value()
-        if value is None:
-            highest.pop(key, None)
-            continue
-        try:
-            claim = Contribution.from_json(value)
-        except DeadRecord:
-            continue
-        if claim.key != key or claim.entity_id != entity_id:
-            continue
-        if key not in highest or claim.claim_order >= highest[key].claim_order:
-            highest[key] = claim
-    return list(highest.values())
+    at, log = (topic, partition), ContributionLog()
+    for record in map(record_of, reader.read(reader.spans([at]))):
+        if entity_of(record.key) == entity_id:
+            log.add(at, record.offset, record.key, record.value)
+    return [claim for _, claims in log.entities(at) for _, claim in claims]

@@ -122,10 +122,7 @@ def explanation(
     missing = merged.missing if isinstance(merged, Incomplete) else ()
     names = [only] if only else list(contract.fields)
     fields = [_field(contract, name, evidence, source_order) for name in names]
-    golden = evidence.golden
-    about = None
-    if golden is not None:
-        about = {name: value for name, value in golden._asdict().items() if name not in {"fields", "provenance"}}
+    about = None if evidence.golden is None else evidence.golden.about
     return Explanation(contract.name, evidence.entity_id, _state(evidence, missing), about, missing, fields)
 
 

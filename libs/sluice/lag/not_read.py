@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from sluice.errors import EnvironmentFault, SettingsError
@@ -19,7 +19,7 @@ from sluice.lag.groups import StageInputs
 from sluice.lag.partition_records import partition_records
 from sluice.pipeline import Pipeline
 from sluice.stage.dead_letters import PAUSED_WHY, to_resume
-from sluice.stage.partition_record import LogStart, PartitionRecord, log_name, log_starts, topic_of
+from sluice.stage.partition_record import PartitionRecord, log_name, log_starts, topic_of
 from sluice.stage.start import accepted_skip
 from sluice.stage.start_decision import StartFacts, decide_start
 
@@ -37,23 +37,11 @@ class NotRead(NamedTuple):
     unread_from: int | None = None
 
 
-@dataclass(frozen=True)
-class InputFacts:
-    """What is durable about a stage's input partitions. `committed` lacks those that the group never committed.
+class InputFacts(NamedTuple):
+    """What is durable about an input partition: the facts of its start, and its partition record, if it has one."""
 
-    `ends` were asked after `committed`, so a group that works is never beyond them. `states`: the log that keeps the
-    partition record of each partition; `logs`: the logs that those records name, as they are now.
-    """
-
-    stage: str
-    group: str
-    topic_ids: Mapping[str, str]
-    begins: Mapping[Partition, int]
-    ends: Mapping[Partition, int]
-    committed: Mapping[Partition, int]
-    records: Mapping[Partition, PartitionRecord]
-    states: Mapping[Partition, str] = field(default_factory=dict)
-    logs: Mapping[str, LogStart] = field(default_factory=dict)
+    start: StartFacts
+    record: PartitionRecord | None
 
 
 def read_input_facts(
@@ -63,68 +51,71 @@ def read_input_facts(
     pinned: Mapping[str, Pinned],
     begins: Mapping[Partition, int],
     committed: Mapping[Partition, int],
-) -> InputFacts:
-    """Read what else is durable about the partitions in `begins`. Raises EnvironmentFault, SettingsError, Transient."""
+) -> dict[Partition, InputFacts]:
+    """Read what else is durable about the partitions in `begins`. Raises EnvironmentFault, SettingsError, Transient.
+
+    The ends are asked after `committed`, so a group that works is never beyond them.
+    """
     records = partition_records(reader, pipeline, inputs, begins)
     ends = reader.ends(list(begins))
-    states = {}
-    if not inputs.sink:
-        states = {at: log_name((pipeline.names.state(inputs.stage, at[0]), at[1])) for at in begins}
     known = {log for record in records.values() for log in record.logs}
     logs = log_starts(reader, known, reader.pinned(sorted(set(map(topic_of, known)))))
-    topic_ids = {topic: pinned[topic].topic_id for topic in inputs.topics}
-    return InputFacts(inputs.stage, inputs.group, topic_ids, begins, ends, committed, records, states, logs)
+    found = {}
+    for at, begin in begins.items():
+        state = "" if inputs.sink else log_name((pipeline.names.state(inputs.stage, at[0]), at[1]))
+        start = StartFacts(
+            at,
+            inputs.group,
+            committed.get(at),
+            pinned[at[0]].topic_id,
+            begin,
+            ends[at],
+            stage=inputs.stage,
+            state=state,
+            logs=logs,
+        )
+        found[at] = InputFacts(start, records.get(at))
+    return found
 
 
-def partitions_not_read(facts: InputFacts, reader: LogReader, control_topic: str) -> dict[Partition, NotRead]:
+def partitions_not_read(
+    facts: Mapping[Partition, InputFacts], reader: LogReader, control_topic: str
+) -> dict[Partition, NotRead]:
     """The partitions that are not read. Raises EnvironmentFault and Transient."""
-    found = {at: _not_read(facts, at, None) for at in facts.begins}
+    found = {at: _not_read(one) for at, one in facts.items()}
     for at, one in found.items():
-        if one is not None and one.kind == "blocked":
+        if _is_blocked(one):
             # The control topic is read only here, because few partitions are ever blocked.
-            found[at] = _not_read(facts, at, accepted_skip(reader, control_topic, facts.group, at))
+            accepted = accepted_skip(reader, control_topic, facts[at].start.group, at)
+            found[at] = _not_read(facts[at], accepted)
     return {at: one for at, one in found.items() if one is not None}
 
 
-def require_acceptable(facts: InputFacts, at: Partition, to: int) -> None:
+def require_acceptable(facts: Mapping[Partition, InputFacts], at: Partition, to: int) -> None:
     """Raises SettingsError, unless `at` is blocked and the acceptance of offset `to` lets the stage continue there."""
-    place, now = f"{at[0]}/{at[1]}", _not_read(facts, at, None)
-    if now is None or now.kind != "blocked":
-        others = [f"{topic}/{p}" for topic, p in facts.begins if _is_blocked(facts, (topic, p), None)]
+    group, place, now = facts[at].start.group, f"{at[0]}/{at[1]}", _not_read(facts[at])
+    if now is None or not _is_blocked(now):
+        others = [f"{topic}/{p}" for (topic, p), one in facts.items() if _is_blocked(_not_read(one))]
         instead = f"it is blocked at {', '.join(others)}" if others else "none of its partitions is blocked"
-        raise SettingsError(f"{facts.group} is not blocked at {place}, so there is nothing to accept; {instead}")
-    if _is_blocked(facts, at, to):
+        raise SettingsError(f"{group} is not blocked at {place}, so there is nothing to accept; {instead}")
+    if _is_blocked(_not_read(facts[at], to)):
         raise SettingsError(
-            f"accepting {to} does not let {facts.group} continue at {place}: {now.why}. Next: {now.next_step}"
+            f"accepting {to} does not let {group} continue at {place}: {now.why}. Next: {now.next_step}"
         )
 
 
-def _is_blocked(facts: InputFacts, at: Partition, accepted: int | None) -> bool:
-    one = _not_read(facts, at, accepted)
+def _is_blocked(one: NotRead | None) -> bool:
     return one is not None and one.kind == "blocked"
 
 
-def _not_read(facts: InputFacts, at: Partition, accepted: int | None) -> NotRead | None:
+def _not_read(facts: InputFacts, accepted: int | None = None) -> NotRead | None:
     """None if the partition is read, given that an operator accepted a skip to offset `accepted`."""
-    record, topic_id = facts.records.get(at), facts.topic_ids[at[0]]
-    begin = facts.begins[at]
-    place = StartFacts(
-        at,
-        facts.group,
-        facts.committed.get(at),
-        topic_id,
-        begin,
-        facts.ends[at],
-        accepted,
-        facts.stage,
-        facts.states.get(at, ""),
-        facts.logs,
-    )
+    start, record = replace(facts.start, accepted_skip=accepted), facts.record
     try:
-        decide_start(place, record, time.time())
+        decide_start(start, record, time.time())
     except EnvironmentFault as fault:
-        processed = record.processed if record is not None and record.topic_id == topic_id else 0
-        return NotRead("blocked", fault.why, fault.next_step, None, max(begin, processed))
+        processed = record.processed if record is not None and record.topic_id == start.topic_id else 0
+        return NotRead("blocked", fault.why, fault.next_step, None, max(start.begin, processed))
     if record is not None and record.paused_at:
-        return NotRead("paused", PAUSED_WHY, to_resume(facts.stage, facts.group, at[0]), record.paused_at)
+        return NotRead("paused", PAUSED_WHY, to_resume(start.stage, start.group, start.at[0]), record.paused_at)
     return None

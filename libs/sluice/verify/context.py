@@ -31,7 +31,6 @@ class OpenSink(NamedTuple):
     """A sink that has started, and a connection to it."""
 
     name: str
-    group: str
     schema: str
     connection: Connection
 
@@ -79,7 +78,7 @@ class VerifyContext:
         """Connect to a sink, to read it. Raises EnvironmentFault."""
         declared = self.pipeline.sinks[stage.sink]
         connection = opened.enter_context(connect_to_read(declared.postgres.reveal(), f"sink {stage.sink}"))
-        return OpenSink(stage.sink, stage.group, declared.schema_, connection)
+        return OpenSink(stage.sink, declared.schema_, connection)
 
     def dead_letters(self, stage: str) -> DeadLetterOrigins:
         """Read all dead letters of a stage."""

@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import orjson
-
 from sluice.entities import EntityContract
 from sluice.headers import CONTENT_HEADER, REVISION_HEADER
 from sluice.kafka.log import Partition
 from sluice.kafka.record import Record, number_in
 from sluice.verify.canonical_log import NewestCanonical, repetition
-from sluice.verify.claims import ContributionLog
 from sluice.verify.context import VerifyContext
+from sluice.verify.contribution_log import ContributionLog, entity_of
 from sluice.verify.reading import Spans, records
 from sluice.verify.visible import VisibleOffsets
 
@@ -91,11 +89,3 @@ class RoundReader:
         for sink, processed in self._processed.sinks.items():
             if record.offset >= processed[record.at]:
                 found.unstored[sink].add(entity_id)
-
-
-def entity_of(key: bytes | None) -> str:
-    """The entity id in a contribution's key; a NUL for a key of another form."""
-    try:
-        return str(orjson.loads(key or b"")[0])
-    except (ValueError, LookupError, TypeError):
-        return "\0"

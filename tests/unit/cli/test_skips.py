@@ -11,6 +11,7 @@ from sluice.errors import SettingsError
 from sluice.lag.groups import StageInputs
 from sluice.lag.not_read import InputFacts, require_acceptable
 from sluice.stage.partition_record import PartitionRecord
+from sluice.stage.start_decision import StartFacts
 
 TOPIC = "raw.hr.workers"
 STAGES = [
@@ -18,15 +19,12 @@ STAGES = [
     StageInputs("sink-postgres", "sink-postgres", ("canonical.worker",), "warehouse"),
 ]
 # The group committed 60 of partition 1, and its stage processed up to 40; in partition 0 both are 40.
-BLOCKED = InputFacts(
-    "mapper",
-    "mapper",
-    {TOPIC: "id"},
-    {(TOPIC, 0): 0, (TOPIC, 1): 0},
-    {(TOPIC, 0): 100, (TOPIC, 1): 100},
-    {(TOPIC, 0): 40, (TOPIC, 1): 60},
-    {(TOPIC, p): PartitionRecord("id", 40, at=4e9) for p in (0, 1)},
-)
+BLOCKED = {
+    (TOPIC, p): InputFacts(
+        StartFacts((TOPIC, p), "mapper", committed, "id", 0, 100, stage="mapper"), PartitionRecord("id", 40, at=4e9)
+    )
+    for p, committed in enumerate((40, 60))
+}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from sluice.lag.not_read import InputFacts, NotRead, partitions_not_read
 from sluice.lag.partition_records import newest_values
 from sluice.stage.partition_record import PartitionRecord
 from sluice.stage.start import skip_key
+from sluice.stage.start_decision import StartFacts
 from support.memory_log import MemoryLogs
 
 TOPIC = "raw.hr.workers"
@@ -25,17 +26,11 @@ NOON_S = 1_772_366_400.0
 
 def found(record: PartitionRecord | None, committed: int | None, logs: MemoryLogs | None = None) -> NotRead | None:
     """Why a partition is not read whose log begins at 5 and ends at 100."""
-    facts = InputFacts(
-        stage="mapper",
-        group="mapper",
-        topic_ids={TOPIC: "id"},
-        begins={AT: 5},
-        ends={AT: 100},
-        committed={} if committed is None else {AT: committed},
-        records={} if record is None else {AT: record},
-        states={AT: f"state.mapper.{TOPIC}/3"},
-    )
-    return partitions_not_read(facts, cast(LogReader, logs or MemoryLogs()), "sluice.control").get(AT)
+    state = f"state.mapper.{TOPIC}/3"
+    start = StartFacts(AT, "mapper", committed, "id", begin=5, end=100, stage="mapper", state=state)
+    return partitions_not_read(
+        {AT: InputFacts(start, record)}, cast(LogReader, logs or MemoryLogs()), "sluice.control"
+    ).get(AT)
 
 
 def record(processed: int, *, topic_id: str = "id", paused_at: float = 0.0) -> PartitionRecord:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from sluice.position import Position
 from sluice.provenance import Contribution, RawRef
-from sluice.verify.claims import ContributionLog, MapperFacts, judge, log_findings, missing
+from sluice.verify.claims import MapperFacts, judge, missing
+from sluice.verify.contribution_log import ContributionLog, log_findings
 from sluice.verify.expected import ExpectedClaim, as_read, said
 
 RAW = RawRef("raw.crm.people", 0, 10)

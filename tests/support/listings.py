@@ -33,8 +33,8 @@ class People:
             self.rows[number] = {"id": number, "name": f"n{number}"}
 
     def __call__(self, asked: Asked) -> Answer | Raw:
-        if (spoilt := self.spoil(asked)) is not None:
-            return spoilt
+        if (spoiled := self.spoil(asked)) is not None:
+            return spoiled
         limit = int(asked.query.get("limit", self.cap)) if self.heeds_limit else self.cap
         at = int(asked.query.get("offset", 0))
         rows = [row for _, row in sorted(self.rows.items())]

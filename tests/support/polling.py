@@ -59,8 +59,8 @@ class Things:
             del self.rows[number]
 
     def __call__(self, asked: Asked) -> Answer | Raw:
-        if (spoilt := self.fault(asked)) is not None:
-            return spoilt
+        if (spoiled := self.fault(asked)) is not None:
+            return spoiled
         limit, after, since = int(asked.query["limit"]), int(asked.query.get("after", -1)), asked.query.get("since", "")
         with self._lock:
             rows = [(n, row) for n, row in sorted(self.rows.items()) if n > after]
@@ -116,28 +116,28 @@ class Polled:
         self.pipeline = Pipeline.model_validate(self.declared)
         self.names = self.pipeline.names
         topics = Topics(clients.admin(self.kafka))
-        made = concrete(load_kinds(default_schemas_dir() / "topics"), self.pipeline, [])
-        self._topics = {t.name: t for t in made if ".mapper." not in t.name}
+        created = concrete(load_kinds(default_schemas_dir() / "topics"), self.pipeline, [])
+        self._topics = {t.name: t for t in created if ".mapper." not in t.name}
         topics.apply(list(self._topics.values()))
         self._reader = LogReader(self.kafka)
         self._read_to: dict[Partition, int] = {}
         self._messages: dict[Partition, list[Message]] = defaultdict(list)
-        self.pinned: dict[str, Pinned] = topics.pinned([t.name for t in made if ".mapper." not in t.name])
+        self.pinned: dict[str, Pinned] = topics.pinned([t.name for t in created if ".mapper." not in t.name])
 
     def delete(self, topic: str) -> None:
         admin = clients.admin(self.kafka)
         admin.delete_topics([topic])[topic].result(within(30))
 
-    def make(self, topic: str) -> None:
-        """Make a deleted topic again as `sluice topics apply` does."""
+    def create(self, topic: str) -> None:
+        """Re-create a deleted topic as `sluice topics apply` does."""
         topics = Topics(clients.admin(self.kafka))
         eventually(lambda: topics.check([self._topics[topic]]) == [f"{topic}: does not exist"])
         topics.apply([self._topics[topic]])
 
     def recreate(self, topic: str) -> None:
-        """Delete a topic, and make it again."""
+        """Delete a topic and create it again."""
         self.delete(topic)
-        self.make(topic)
+        self.create(topic)
         self._read_to = {at: offset for at, offset in self._read_to.items() if at[0] != topic}
         self._messages = defaultdict(list, {at: m for at, m in self._messages.items() if at[0] != topic})
 

@@ -54,7 +54,7 @@ class ScriptedSource:
 
     @property
     def connections(self) -> int:
-        """How many were made to it so far."""
+        """How many connections it accepted so far."""
         return self._server.connections
 
     def close(self) -> None:

@@ -13,7 +13,6 @@ from sluice.errors import EnvironmentFault, SluiceError, Transient
 from sluice.http import BodyTooLarge, HttpClient, Limits, NoAnswer
 
 REDIRECTS_MAX = 3
-USER_AGENT = "sluice"
 _NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -87,7 +86,7 @@ class Fetcher:
     def _send(self, request: Request, credentials: Mapping[str, str] = _NO_HEADERS) -> Response:
         """The answer. Its `request` has no credentials."""
         request = request.at(self._base_url)
-        headers = {"User-Agent": USER_AGENT, "Accept": "application/json", **request.headers, **credentials}
+        headers = {"Accept": "application/json", **request.headers, **credentials}
         try:
             answer = self._client.exchange(request.method, request.url, headers, request.body)
         except NoAnswer as error:

@@ -23,6 +23,7 @@ from sluice.http.tls import tls_context
 
 _MIB = 1024 * 1024
 IDLE_MAX = 4
+USER_AGENT = "sluice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class HttpClient:
 
         Raises NoAnswer.
         """
-        request = httpx.Request(method, url, headers=headers, content=body)
+        request = httpx.Request(method, url, headers={"User-Agent": USER_AGENT, **headers}, content=body)
         request.headers["Accept-Encoding"] = "gzip"
         try:
             with within_deadline(self._limits.deadline_s), self._own_pool() as pool:

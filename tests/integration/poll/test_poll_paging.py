@@ -243,7 +243,7 @@ def test_members_that_an_author_excludes_say_nothing_of_paging(
         assert not health.faults
 
 
-SPOILT: list[tuple[str, Callable[[], Answer], str]] = [
+SPOILED: list[tuple[str, Callable[[], Answer], str]] = [
     ("an error with status 200", lambda: listed({"error": {"code": 7, "message": "Ann Smith"}}), "error"),
     ("records that are an object", lambda: listed({"value": {"0": {"id": 0}}}), "not an array"),
     ("no records", lambda: listed({"items": []}), "value"),
@@ -252,13 +252,13 @@ SPOILT: list[tuple[str, Callable[[], Answer], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("spoilt", "words"), [row[1:] for row in SPOILT], ids=[row[0] for row in SPOILT])
+@pytest.mark.parametrize(("spoiled", "words"), [row[1:] for row in SPOILED], ids=[row[0] for row in SPOILED])
 def test_pages_that_are_refused_again_and_again_are_a_fault_until_a_page_is_read(
-    polled: Polled, people: People, tmp_path: Path, spoilt: Callable[[], Answer], words: str
+    polled: Polled, people: People, tmp_path: Path, spoiled: Callable[[], Answer], words: str
 ) -> None:
     filled(polled, people, tmp_path)
     with polled.poller(tmp_path, connector(NextLink("next"))) as health:
-        people.spoil = lambda asked: spoilt()
+        people.spoil = lambda asked: spoiled()
         why = reported(health, "shop/things enumeration request")
         people.spoil = lambda asked: None
         eventually(lambda: not health.faults, "the fault ends", state=lambda: str(health.faults))

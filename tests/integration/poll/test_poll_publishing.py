@@ -143,14 +143,14 @@ def test_a_page_in_any_trouble_is_refused_whole_and_the_others_arrive(
 ) -> None:
     page = things(Asked("GET", "/things", {"limit": "10"}, {}, b""))
     assert isinstance(page, Answer)
-    spoilt = [
+    spoiled = [
         Answer(page.body[:-40]),
         Answer(page.body[:-40], length=len(page.body)),
         Answer(b"<html>please sign in</html>", headers={"Content-Type": "text/html"}),
         Answer(b'{"items":[]}'),
         Answer(b"slow down", status=500),
     ]
-    waiting: list[Answer | None] = [answer for each in spoilt for answer in (each, None)]
+    waiting: list[Answer | None] = [answer for each in spoiled for answer in (each, None)]
     things.fault = lambda asked: waiting.pop(0) if waiting else None
 
     def stored() -> list[str]:
@@ -195,14 +195,14 @@ def test_bad_records_go_to_the_dead_letters_and_block_only_deletes(
     large = things.put(100, blob="x" * RECORD_BYTES_MAX)
     nameless = b'{"name":"no key"}'
 
-    def spoilt(asked: Asked) -> Answer | Raw | None:
+    def spoiled(asked: Asked) -> Answer | Raw | None:
         if asked.query.get("since") or "after" in asked.query:
             return None
         page = things(Asked(asked.method, asked.path, {**asked.query, "after": "-1"}, {}, b""))
         assert isinstance(page, Answer)
         return Answer(page.body.replace(b'{"data":[', b'{"data":[' + nameless + b","))
 
-    things.fault = spoilt
+    things.fault = spoiled
     with polled.poller(tmp_path) as health:
         eventually(lambda: any("no readable key" in why for why in health.faults.values()))
         things.delete(5)

@@ -91,7 +91,7 @@ def test_requests_that_cannot_be_read_are_a_fault_while_another_fault_waits_for_
             why = eventually(lambda: health.faults.get("shop/things requests", ""), "the fault", 30.0)
             assert control in why
             assert "then `sluice topics apply`" in why
-            polled.make(control)
+            polled.create(control)
             eventually(lambda: "shop/things requests" not in health.faults, "the fault to end", 30.0)
         polled.close()
 

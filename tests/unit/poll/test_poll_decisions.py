@@ -107,7 +107,7 @@ def test_a_retry_never_comes_before_the_source_allows_it(attempt: int, asked: fl
 
 
 @pytest.mark.parametrize(
-    ("old", "seen", "expected"),
+    ("old", "new", "expected"),
     [
         (None, "2024-05-01T10:00:00Z", "2024-05-01T10:00:00Z"),
         ("2024-05-01T10:00:00Z", "2024-05-01T11:00:00+02:00", "2024-05-01T10:00:00Z"),
@@ -118,22 +118,22 @@ def test_a_retry_never_comes_before_the_source_allows_it(attempt: int, asked: fl
     ],
 )
 def test_a_cursor_follows_the_source_and_not_its_typing_errors(
-    old: CursorValue | None, seen: CursorValue | None, expected: CursorValue | None
+    old: CursorValue | None, new: CursorValue | None, expected: CursorValue | None
 ) -> None:
-    assert newer(old, seen, NOW) == expected
+    assert newer(old, new, NOW) == expected
 
 
 times = st.datetimes(datetime(2024, 1, 1), datetime(2024, 5, 2)).map(lambda t: t.isoformat() + "Z")
 
 
 @given(st.none() | times, st.lists(st.none() | times))
-def test_a_cursor_never_goes_back_and_never_passes_what_was_read(start: str | None, seen: list[str | None]) -> None:
+def test_a_cursor_never_goes_back_and_never_passes_what_was_read(start: str | None, values: list[str | None]) -> None:
     cursor: CursorValue | None = start
-    for value in seen:
+    for value in values:
         before, cursor = cursor, newer(cursor, value, NOW)
         assert before is None or cursor is not None
         assert before is None or cursor is None or order(cursor) >= order(before)
-    assert cursor in {start, *seen}
+    assert cursor in {start, *values}
 
 
 def stored(epoch: int, incarnation: int) -> dict[str, Any]:

@@ -309,7 +309,7 @@ def test_whatever_fails_in_between_raw_ends_equal_to_the_source(seed: int) -> No
             case 2 if owner.source.things:
                 del owner.source.things[random.choice(list(owner.source.things))]
             case 3:
-                owner.fail(random.choice([Transient("500"), EnvironmentFault("s", "404", "look")]))
+                owner.fail(random.choice([Transient("500"), EnvironmentFault("s", "404", "check")]))
             case 4:
                 owner.restart()
             case _:

@@ -15,7 +15,7 @@ NOWHERE = Door("hr", "https://h", lambda request: Response(request, 500, {}, b""
 
 
 class Renewed(SessionAuth):
-    """Logs in with headers `made` of the number of the login."""
+    """Logs in with headers that contain the number of the login."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,9 +36,9 @@ class Hr(Connector[ConnectorSettings]):
 
 
 def connector(auth: Auth) -> Hr:
-    made = Hr("hr", {"base_url": "https://h"})
-    made.auth_used = auth
-    return made
+    hr = Hr("hr", {"base_url": "https://h"})
+    hr.auth_used = auth
+    return hr
 
 
 def stored(hr: Hr, body: bytes) -> bytes | None:

@@ -133,7 +133,7 @@ class EchoBench:
             return [m.value() for m in reader.read({(topic, 0): (0, end)})]
 
     def committed(self) -> int | None:
-        consumer = clients.group_consumer(self.kafka, self.group, "look")
+        consumer = clients.group_consumer(self.kafka, self.group, "reader")
         try:
             found = consumer.committed([TopicPartition(self.topic, 0)], within(30))[0].offset
         except KafkaException as error:  # a broker that has just started creates its offsets topic first

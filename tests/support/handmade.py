@@ -108,7 +108,7 @@ class Handmade:
         headers = [("sluice-op", b"u"), ("ce_time", NOON.encode()), ("sluice-response", response.encode())]
         return self.raw(self.crm, _key(number), value, headers)
 
-    def gone(self, number: str) -> Record:
+    def delete(self, number: str) -> Record:
         """A polled delete."""
         return self.raw(self.crm, _key(number), None, [("sluice-op", b"d"), ("ce_time", NOON.encode())])
 

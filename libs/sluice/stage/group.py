@@ -6,7 +6,7 @@ in a callback.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -103,7 +103,8 @@ class GroupReader:
     def commit(self, offsets: dict[Partition, int]) -> None:
         """Commit `offsets` outside a transaction, and wait. Only for effects that are already durable elsewhere."""
         parts = [TopicPartition(*at, offset) for at, offset in offsets.items()]
-        with kafka_errors(f"group {self.group}: committing offsets of {_places(offsets)}"):
+        partitions = ", ".join(f"{topic}/{partition}" for topic, partition in sorted(offsets))
+        with kafka_errors(f"group {self.group}: committing offsets of {partitions or 'no partition'}"):
             self._open().commit(offsets=parts, asynchronous=False)
 
     def metadata(self) -> Any:
@@ -155,10 +156,6 @@ class Unreadable(EnvironmentFault):
     def __init__(self, fault: EnvironmentFault, at: Partition) -> None:
         super().__init__(fault.where, fault.why, fault.next_step)
         self.at = at
-
-
-def _places(offsets: Iterable[Partition]) -> str:
-    return ", ".join(f"{topic}/{partition}" for topic, partition in sorted(offsets)) or "no partition"
 
 
 class ConsumerLost(Transient):

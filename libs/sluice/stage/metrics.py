@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
 import structlog
-from prometheus_client import Gauge
 
 from sluice.errors import log_text
 from sluice.kafka.log import Partition
@@ -118,7 +118,8 @@ class StageMetrics:
         self._no_lag_at.pop(at, None)
         self._end_requested_at.pop(at, None)
         for gauge in (metrics.LAG_RECORDS, metrics.LAG_SECONDS):
-            _remove(gauge, self._group, at)
+            with suppress(KeyError):
+                gauge.remove(self._group, at[0], str(at[1]))
 
 
 def _is_behind(reader: GroupReader, at: Partition, next_offset: int) -> bool:
@@ -138,10 +139,3 @@ def oldest_age_s(records: int, now_s: float, newest_done_ms: int | None, no_lag_
     bounds = [newest_done_ms / 1000] if newest_done_ms is not None else []
     bounds += [no_lag_at_s] if no_lag_at_s is not None else []
     return max(0.0, now_s - max(bounds)) if bounds else None
-
-
-def _remove(gauge: Gauge, group: str, at: Partition) -> None:
-    try:
-        gauge.remove(group, at[0], str(at[1]))
-    except KeyError:
-        return

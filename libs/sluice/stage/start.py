@@ -101,7 +101,7 @@ class PartitionStarts:
         yield from self._process.start(owned)
         if owned.committed is None:
             # Commit a new group's first offset now: a first batch that fails is read again from it, and a later start
-            # can tell this group from one whose offsets expired.
+            # can distinguish this group from one whose offsets expired.
             self._reader.commit({owned.at: owned.next_offset})
             owned.committed = owned.next_offset
         owned.must_write = True

@@ -9,7 +9,7 @@ import orjson
 from sluice.telemetry.health import ActiveFault
 
 VERSION = 1
-# An active fault is written again at this interval, so that a reader can tell it from one whose process has ended.
+# An active fault is written again at this interval. Without it, a reader takes the process for ended.
 REPEATED_EVERY_S = 30.0
 
 

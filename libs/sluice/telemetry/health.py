@@ -12,10 +12,11 @@ import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import structlog
 
+from sluice.kafka.record import Record
 from sluice.times import now_us
 
 STALLED_AFTER_S = 60.0
@@ -42,19 +43,8 @@ class ActiveFault(NamedTuple):
         return self.why != STARTING
 
 
-class Placed(Protocol):
-    """A record, whose place a fault names."""
-
-    @property
-    def place(self) -> str: ...
-
-
 FaultListener = Callable[[str, ActiveFault | None], None]
 """Called with the subject of a fault, and the fault or None when it is resolved. Must not block."""
-
-
-def _ignore(about: str, fault: ActiveFault | None) -> None:
-    return
 
 
 class Health:
@@ -64,13 +54,15 @@ class Health:
     A fault is active until its subject succeeds: call `resolve` only when this subject succeeded, not another one.
     """
 
-    def __init__(self, stalled_after_s: float = STALLED_AFTER_S, on_change: FaultListener = _ignore) -> None:
+    def __init__(
+        self, stalled_after_s: float = STALLED_AFTER_S, on_change: FaultListener = lambda about, fault: None
+    ) -> None:
         self._stalled_after_s = stalled_after_s
         self._progress_at = time.monotonic()
         self._on_change = on_change
         self._active = {START: ActiveFault(STARTING, now_us())}
         self._lock = threading.Lock()
-        self._record: Placed | None = None
+        self._record: Record | None = None
         self._loop: int | None = None
 
     def watched(self) -> None:
@@ -84,7 +76,7 @@ class Health:
         if LOOP in self._active:
             self.resolve(LOOP)
 
-    def processing(self, record: Placed | None) -> None:
+    def processing(self, record: Record | None) -> None:
         """The loop starts to process `record`; None: it has finished the last one."""
         self._record = record
         self.progress()

@@ -37,7 +37,7 @@ def made(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     made.merged("P2")
     left = made.mapped(made.person("P3", "Alan"))
     made.merged("P3")
-    made.retract(left, made.gone("P3"))
+    made.retract(left, made.delete("P3"))
     made.merged("P3")
     made.finish()
     made.mapped(made.person("P4", "Edsger"))

@@ -58,7 +58,7 @@ def test_a_mapper_without_its_state_reports_a_fault_and_handles_deletes_after_a_
     flow: StageFlow, how: str
 ) -> None:
     lose_state(flow, how)
-    flow.made.gone("P2")
+    flow.made.delete("P2")
     before = flow.claimed()
     fault = flow.fault(MAPPER, f"{flow.made.names.state(MAPPER, flow.made.crm)}/", "--to-earliest --execute")
     assert f"--group {flow.made.names.group(MAPPER)} --topic {flow.made.crm}" in fault
@@ -67,7 +67,7 @@ def test_a_mapper_without_its_state_reports_a_fault_and_handles_deletes_after_a_
     assert fault.partition("Next: ")[2] in shown
     flow.reread(MAPPER)
     assert set(flow.claimed()) == {"crm_person/P1", "crm_person/P3", "erp_staff/P1", "erp_staff/P2"}
-    flow.made.gone("P1")
+    flow.made.delete("P1")
     flow.run_to_end(MAPPER)
     assert set(flow.claimed()) == {"crm_person/P3", "erp_staff/P1", "erp_staff/P2"}
 
@@ -111,7 +111,7 @@ def test_a_pass_that_was_stopped_continues_and_has_the_same_result(flow: StageFl
     with flow.running(MAPPER):
         pass
     flow.lose_disk(MAPPER)
-    flow.made.gone("P2")
+    flow.made.delete("P2")
     flow.run_to_end(MAPPER)
     assert set(flow.claimed()) == {"crm_person/P1", "crm_person/P3", "erp_staff/P1", "erp_staff/P2"}
 
@@ -124,7 +124,7 @@ def test_deleted_claims_are_a_fault_and_are_claimed_again_after_a_reset(flow: St
     assert flow.claimed() == {}
     flow.reread(MAPPER)
     assert flow.claimed() == before
-    flow.made.gone("P3")
+    flow.made.delete("P3")
     flow.run_to_end(MAPPER)
     assert "crm_person/P3" not in flow.claimed()
 
@@ -138,7 +138,7 @@ def test_a_re_created_raw_topic_is_read_after_a_reset_and_deletes_find_the_old_c
     flow.fault(MAPPER, f"{flow.made.crm}/", "re-created", "--to-earliest --execute")
     flow.reread(MAPPER)
     assert set(flow.claimed()) == set(before)
-    flow.made.gone("P3")
+    flow.made.delete("P3")
     flow.run_to_end(MAPPER)
     assert "crm_person/P3" not in flow.claimed()
 
@@ -183,7 +183,7 @@ def test_a_state_topic_re_created_while_the_mapper_runs_is_a_fault_before_a_dele
     with flow.running(MAPPER):
         flow.recreate(state)
         flow.await_fault(MAPPER, f"topic {state}", "re-created while this process ran", "restart the stage")
-    flow.made.gone("P2")
+    flow.made.delete("P2")
     flow.fault(MAPPER, f"{state}/", "--to-earliest --execute")
     flow.reread(MAPPER)
     assert "crm_person/P2" not in flow.claimed()

@@ -44,7 +44,7 @@ def test_deleted_contributions_delete_no_golden_record(flow: StageFlow, how: str
     flow.reread(MERGER)
     assert flow.golden() == before
     assert flow.canonical_count() == written, "a current record was written again"
-    flow.made.gone("P2")
+    flow.made.delete("P2")
     flow.run_to_end(MAPPER, MERGER)
     assert flow.golden().keys() == {"P1"}
 

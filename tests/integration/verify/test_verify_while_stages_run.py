@@ -63,7 +63,7 @@ def arriving(made: Handmade) -> Iterator[None]:
             number += 1
             who = f"P{number % 40}"
             if number % 7 == 0:
-                made.gone(who)
+                made.delete(who)
             elif number % 3 == 0:
                 made.staff(who, str(number))
             elif number % 50 == 1:

@@ -74,7 +74,7 @@ def failed_twice(reported_between: bool) -> tuple[Health, StageFaults, Assignmen
     faults.failed(STANDSTILL, "lost", resolved_by, 0.0, transient=True)
     if reported_between:
         faults.review(state, TRANSIENT_MAX_S)
-    faults.failed("topic out", "gone", resolved_by, TRANSIENT_MAX_S)
+    faults.failed("topic out", "missing", resolved_by, TRANSIENT_MAX_S)
     faults.review(state, 3 * TRANSIENT_MAX_S)
     return health, faults, state
 

@@ -29,7 +29,7 @@ def record(processed: int, *, topic_id: str = "id", age_s: float = 10.0) -> Part
         (40, record(40), 7, None, Start(40)),
         (10, record(40), 7, None, Start(10, reset=True)),  # rewound: backwards is free
         (60, record(40), 7, 60, Start(60, reset=True)),  # moved forward, and an operator accepted it
-        (40, record(40, age_s=ABSENCE_MAX_S + 1), 7, None, Start(7, reset=True)),  # tombstones may be gone
+        (40, record(40, age_s=ABSENCE_MAX_S + 1), 7, None, Start(7, reset=True)),  # tombstones may be compacted away
         (7, record(7, age_s=ABSENCE_MAX_S + 1), 7, None, Start(7)),
     ],
 )

@@ -92,9 +92,9 @@ def test_the_probes_answer_at_the_address_in_the_run_file_which_is_deleted_with_
         assert (httpx.get(f"{base}/readyz").status_code, httpx.get(f"{base}/nothing").status_code) == (503, 404)
         health.started()
         assert httpx.get(f"{base}/readyz").json() == {"ready": True, "faults": {}, "since": {}}
-        health.fault("table t", "is gone")
+        health.fault("table t", "is missing")
         answer = httpx.get(f"{base}/readyz").json()
-        assert (answer["ready"], answer["faults"]) == (False, {"table t": "is gone"})
+        assert (answer["ready"], answer["faults"]) == (False, {"table t": "is missing"})
         assert (
             datetime.fromisoformat(answer["since"]["table t"]).timestamp() == health.active["table t"].since_us // 10**6
         )
@@ -129,8 +129,8 @@ def test_a_fault_is_a_metric_while_it_is_active_and_a_start_is_none() -> None:
 
     health = Health(on_change=lambda about, active: set_fault_metric("probed", about, active))
     health.starting("source erp")
-    health.fault("table t", "is gone")
-    health.fault("table t", "is still gone")
+    health.fault("table t", "is missing")
+    health.fault("table t", "is still missing")
     assert served() == ['sluice_fault{about="table t",stage="probed"} 1.0']
     health.resolve("table t")
     health.resolve("source erp")
@@ -142,12 +142,12 @@ def test_a_new_cause_is_logged_once_however_often_it_is_reported(monkeypatch: py
     monkeypatch.setattr("sluice.telemetry.health.log", lines)
     health = Health()
     for _ in range(3):
-        health.fault("table t", "is gone")
+        health.fault("table t", "is missing")
     health.fault("table t", "is full")
     health.started()
     health.resolve("table t")
     assert [(line.args[0], line.kwargs.get("why")) for line in lines.calls] == [
-        ("fault", "is gone"),
+        ("fault", "is missing"),
         ("fault", "is full"),
         ("fault resolved", None),
     ]

@@ -6,7 +6,6 @@ the entity are left out if the counted code never spells their names. Better a v
 """
 
 import ast
-import copy
 import hashlib
 import importlib.util
 import json
@@ -14,7 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from collections.abc import Mapping as Mapping_
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import metadata
@@ -24,8 +23,8 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from sluice.entities import Entity, Mapping
-from sluice.entities.authored_files import is_authored, name_in_pipeline
+from sluice.entities import Mapping
+from sluice.entities.authored_files import is_given, is_installed, name_in_pipeline
 from sluice.errors import SettingsError
 
 # Raised with a change of Sluice after which the same code would claim something else of the same record.
@@ -62,15 +61,14 @@ class MappingCode:
 @cache
 def code_of(mapping: Mapping) -> MappingCode:
     """The code of a mapping, read at the first call. Raises SettingsError for a mapping without a source file."""
-    raw_model, entity = mapping.raw_model, mapping.entity_class
     module = mapping.function.__module__
-    files, packages = _reached([module, raw_model.__module__, entity.__module__])
-    if module not in files:
+    if _path(_spec(module)) is None:
         raise SettingsError(f"{module}.{mapping.function.__name__}: has no source file, so its code has no hash")
+    files, packages = _reached([module, mapping.raw_model.__module__, mapping.entity_class.__module__])
     code = MappingCode(packages=packages)
-    for part in _counted([part for file in files.values() for part in _parts(file, mapping, entity)]):
+    for part in _counted([part for file in files for part in _parts(file, mapping)]):
         code.files.setdefault(part.file, []).append(part.text)
-    for file in files.values():
+    for file in files:
         code.files.update(_data_files(file))
     return code
 
@@ -93,28 +91,29 @@ class _Part(NamedTuple):
     is_field: bool = False
 
 
-def _reached(roots: list[str]) -> tuple[dict[str, _File], set[str]]:
-    """The authored files that the modules are and import, by module, and "name version" of the installed packages."""
-    files: dict[str, _File] = {}
+def _reached(roots: list[str]) -> tuple[list[_File], set[str]]:
+    """The authored files of the modules and of all that they import, and "name version" of the installed packages."""
+    files: list[_File] = []
     packages: set[str] = set()
-    todo, met = list(roots), {""}
+    todo, done = list(roots), {""}
     while todo:
         module = todo.pop()
-        if module in met:
+        if module in done or is_given(module):
             continue
-        met.add(module)
-        todo.append(module.rpartition(".")[0])  # importing a module runs the packages that it lies in
+        done.add(module)
+        todo.append(module.rpartition(".")[0])  # importing a module runs its packages first
         spec = _spec(module)
-        if spec is None or not spec.has_location or spec.origin is None:
+        path = _path(spec)
+        if spec is None or path is None:
             continue
-        path = Path(spec.origin)
-        if is_authored(module, path):
-            folder = name_in_pipeline(spec.parent or "").split(".")
-            file = files[module] = _File(module, str(Path(*folder, path.name)), path, _parsed(path))
-            todo += _imported(file.tree, spec.parent or "")
-        else:
-            packages |= _versions(module.partition(".")[0])
-    return dict(sorted(files.items())), packages
+        installed = _versions(module.partition(".")[0]) if is_installed(path) else frozenset()
+        packages |= installed
+        if not installed:
+            package = spec.parent or ""
+            name = Path(*name_in_pipeline(package).split("."), path.name)
+            files.append(_File(module, str(name), path, _parsed(path)))
+            todo += _imported(files[-1].tree, package)
+    return sorted(files), packages
 
 
 def _spec(module: str) -> ModuleSpec | None:
@@ -129,15 +128,23 @@ def _spec(module: str) -> ModuleSpec | None:
     return PathFinder.find_spec(module, folders) if folders else None
 
 
+def _path(spec: ModuleSpec | None) -> Path | None:
+    """The module's file; None for a folder of modules and for what is built into Python."""
+    return Path(spec.origin) if spec is not None and spec.has_location and spec.origin else None
+
+
 def _imported(tree: ast.Module | None, package: str) -> Iterator[str]:
     """What the imports in a file name: modules, and names in modules, which may be modules as well."""
     for node in ast.walk(tree) if tree is not None else ():
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            module = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-            yield module
-            yield from (f"{module}.{alias.name}" for alias in node.names)
+            with suppress(ImportError):  # more dots than there are packages
+                module = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+                yield from (module, *(f"{module}.{alias.name}" for alias in node.names))
+
+
+_distributions = cache(metadata.packages_distributions)
 
 
 @cache
@@ -145,20 +152,15 @@ def _versions(top: str) -> frozenset[str]:
     return frozenset(f"{name} {metadata.version(name)}" for name in _distributions().get(top, ()))
 
 
-@cache
-def _distributions() -> Mapping_[str, list[str]]:
-    return metadata.packages_distributions()
-
-
 def _parsed(file: Path) -> ast.Module | None:
-    """The file without the texts that document it; None if it is not Python's text."""
+    """The file without its docstrings; None if it is not Python's text."""
     try:
         tree = ast.parse(file.read_bytes())
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 node.body = [one for one in node.body if not _is_text(one)] or [ast.Pass()]
         ast.unparse(tree)
-    except (SyntaxError, ValueError, RecursionError):
+    except (OSError, SyntaxError, ValueError, RecursionError):
         return None
     return tree
 
@@ -167,7 +169,7 @@ def _is_text(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
-def _parts(file: _File, mapping: Mapping, entity: type[Entity]) -> Iterator[_Part]:
+def _parts(file: _File, mapping: Mapping) -> Iterator[_Part]:
     """Imported names, models, mappings and fields of the entity each count by their name, the rest always."""
     if file.tree is None:
         yield _Part(file.name, "", _sha256(file.path))
@@ -177,13 +179,13 @@ def _parts(file: _File, mapping: Mapping, entity: type[Entity]) -> Iterator[_Par
         match statement, values.get(getattr(statement, "name", "")):
             case ((ast.Import() | ast.ImportFrom()), _):
                 for alias in statement.names:
-                    text = ast.unparse(_with(statement, "names", [alias]))
+                    text = ast.unparse(_with(statement, names=[alias]))
                     yield _Part(file.name, (alias.asname or alias.name).partition(".")[0].strip("*"), text)
-            case ast.ClassDef(), type() as value if value in entity.__mro__:
+            case ast.ClassDef(), type() as value if value in mapping.entity_class.__mro__:
                 fields = [one for one in statement.body if isinstance(one, ast.AnnAssign)]
                 yield from (_Part(file.name, ast.unparse(one.target), ast.unparse(one), True) for one in fields)
                 body = [one for one in statement.body if one not in fields]
-                yield _Part(file.name, "", ast.unparse(_with(statement, "body", body)))
+                yield _Part(file.name, "", ast.unparse(_with(statement, body=body)))
             case ast.ClassDef(name=name, decorator_list=[]), type() as value if issubclass(value, BaseModel):
                 yield _Part(file.name, name, ast.unparse(statement))
             case ast.FunctionDef(name=name, decorator_list=[_]), Mapping() as value if value is not mapping:
@@ -192,10 +194,8 @@ def _parts(file: _File, mapping: Mapping, entity: type[Entity]) -> Iterator[_Par
                 yield _Part(file.name, "", ast.unparse(statement))
 
 
-def _with(statement: ast.stmt, name: str, value: list[Any]) -> ast.stmt:
-    changed = copy.copy(statement)
-    setattr(changed, name, value)
-    return changed
+def _with(statement: ast.stmt, **changes: list[Any]) -> ast.stmt:
+    return type(statement)(**(vars(statement) | changes))
 
 
 def _counted(parts: list[_Part]) -> list[_Part]:

@@ -30,7 +30,17 @@ def file_name(module: str) -> str:
     return name_in_pipeline(module).replace(".", "/") + ".py"
 
 
+def is_given(module: str) -> bool:
+    """Whether the module belongs to Python or to Sluice."""
+    top = module.partition(".")[0]
+    return top == "sluice" or top in sys.stdlib_module_names
+
+
 def is_authored(module: str, file: Path) -> bool:
     """Whether an author wrote the module: it belongs neither to Python, nor to Sluice, nor to an installed package."""
-    top = module.partition(".")[0]
-    return top != "sluice" and top not in sys.stdlib_module_names and _INSTALLED.isdisjoint(file.parts)
+    return not is_given(module) and not is_installed(file)
+
+
+def is_installed(file: Path) -> bool:
+    """Whether the file lies where packages are installed."""
+    return not _INSTALLED.isdisjoint(file.parts)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sluice import mapping_code
 from sluice.entities.authored_files import is_authored
 from sluice.errors import SettingsError
 from sluice.mapping_code import MappingCode, code_of
@@ -372,12 +373,53 @@ def test_a_file_of_the_author_s_outside_of_the_pipeline_is_code(
     assert len(hashes) == 2
 
 
+def test_sluice_counts_by_its_own_number_and_not_by_its_version(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapping_code, "_distributions", lambda: {"sluice": ["orjson"], "pydantic": ["pydantic"]})
+    code = load()["person"]
+    before = code.sha256
+    assert "orjson" not in str(code)
+    monkeypatch.setattr(mapping_code, "READING_RULES", mapping_code.READING_RULES + 1)
+    assert load()["person"].sha256 != before
+
+
+def test_a_file_among_the_installed_packages_that_is_of_none_of_them_is_code(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site-packages").mkdir()
+    (tmp_path / "site-packages/of_no_package.py").write_text("LIMIT = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site-packages"))
+    assert "of_no_package.py" in load((HR, UNITS_IMPORT, f"{UNITS_IMPORT}import of_no_package\n"))["person"].files
+
+
+SHIPPED = """
+from pydantic import BaseModel
+from sluice.entities import mapping
+from support.people import Person
+
+class Row(BaseModel):
+    number: str
+
+@mapping(source="hr.public.person", version=1)
+def person(raw: Row) -> Person:
+    return Person(number=raw.number)
+"""
+
+
+def test_a_mapping_from_an_installed_package_counts_by_its_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site-packages").mkdir()
+    (tmp_path / "site-packages/shipped.py").write_text(SHIPPED)
+    monkeypatch.syspath_prepend(str(tmp_path / "site-packages"))
+    monkeypatch.setattr(mapping_code, "_distributions", lambda: {"shipped": ["orjson"]})
+    code = code_of(import_module("shipped").person)
+    assert [*code.files] == ["support/people.py"]
+    assert any(package.startswith("orjson ") for package in code.packages)
+
+
 def test_a_function_without_a_file_has_no_hash() -> None:
     made: dict[str, Any] = {"__name__": "nowhere"}
-    text = MAPPING.replace(UNITS_IMPORT, "").replace(
-        "from ...entities import", "from support.people import Person as Place,"
-    )
-    exec(text.replace(", Person, Place", ", Person"), made)  # noqa: S102
+    exec(SHIPPED, made)  # noqa: S102
     with pytest.raises(SettingsError, match=r"nowhere\.person: has no source file"):
         code_of(made["person"])
 

@@ -30,10 +30,10 @@ from sluice.errors import SettingsError
 # Raised with a change of Sluice after which the same code would claim something else of the same record.
 READING_RULES = 1
 # Code with one of these may give an entity a field whose name it does not spell.
-_ANY_FIELD = re.compile(r"\*\*|\b(\w*copy|\w*construct|\w*validate\w*|parse_obj|parse_raw|from_orm)\b")
+_ANY_FIELD = re.compile(r"\b(\w*copy|\w*construct|\w*validate\w*|parse_obj\w*|parse_raw\w*|from_orm)\b")
 # Code with one of these may use a definition, or a field, whose name it does not spell.
 _ANY_NAME = re.compile(
-    r"\b([gs]etattr|__(set|get)\w+__|__dict__|eval|exec|globals|locals|vars|dir|modules|gc|inspect|pkgutil|runpy"
+    r"\b([gs]etattr|attrgetter|methodcaller|__(set|get)\w+__|__dict__|eval|exec|globals|locals|vars|dir|modules|gc|inspect|pkgutil|runpy"
     r"|importlib|__import__|__subclasses__|__init_subclass__|metaclass)\b"
 )
 _READS_FILES = re.compile(r"\b(open|__file__|read_text|read_bytes|resources|get_data)\b")
@@ -83,12 +83,16 @@ class _File(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """A part of a file. It counts if its name is empty, or a word of the counted code."""
+    """A part of a file. It counts if its name is empty, or a word of the counted code.
+
+    `is_field`: of the mapping's entity. `any_field`: it may give the entity fields whose names it does not spell.
+    """
 
     file: str
     name: str
     text: str
     is_field: bool = False
+    any_field: bool = False
 
 
 def _reached(roots: list[str]) -> tuple[list[_File], set[str]]:
@@ -174,42 +178,60 @@ def _parts(file: _File, mapping: Mapping) -> Iterator[_Part]:
     if file.tree is None:
         yield _Part(file.name, "", _sha256(file.path))
         return
+    entity = mapping.entity_class
+
+    def part(node: ast.AST, name: str = "", is_field: bool = False) -> _Part:
+        text = ast.unparse(node)
+        renamed = f"{entity.__name__} as " in text
+        any_field = renamed or bool(_ANY_FIELD.search(text)) or _handed_on(node, entity.__name__)
+        return _Part(file.name, name, text, is_field, any_field)
+
     values = vars(sys.modules[file.module]) if file.module in sys.modules else {}
     for statement in file.tree.body:
         match statement, values.get(getattr(statement, "name", "")):
             case ((ast.Import() | ast.ImportFrom()), _):
                 for alias in statement.names:
-                    text = ast.unparse(_with(statement, names=[alias]))
-                    yield _Part(file.name, (alias.asname or alias.name).partition(".")[0].strip("*"), text)
-            case ast.ClassDef(), type() as value if value in mapping.entity_class.__mro__:
+                    name = (alias.asname or alias.name).partition(".")[0].strip("*")
+                    yield part(_with(statement, names=[alias]), name)
+            case ast.ClassDef(), type() as value if value in entity.__mro__:
                 fields = [one for one in statement.body if isinstance(one, ast.AnnAssign)]
-                yield from (_Part(file.name, ast.unparse(one.target), ast.unparse(one), True) for one in fields)
-                body = [one for one in statement.body if one not in fields]
-                yield _Part(file.name, "", ast.unparse(_with(statement, body=body)))
+                yield from (part(one, ast.unparse(one.target), is_field=True) for one in fields)
+                yield part(_with(statement, body=[one for one in statement.body if one not in fields]))
             case ast.ClassDef(name=name, decorator_list=[]), type() as value if issubclass(value, BaseModel):
-                yield _Part(file.name, name, ast.unparse(statement))
+                yield part(statement, name)
             case ast.FunctionDef(name=name, decorator_list=[_]), Mapping() as value if value is not mapping:
-                yield _Part(file.name, name, ast.unparse(statement))
+                yield part(statement, name)
             case _:
-                yield _Part(file.name, "", ast.unparse(statement))
+                yield part(statement)
 
 
 def _with(statement: ast.stmt, **changes: list[Any]) -> ast.stmt:
     return type(statement)(**(vars(statement) | changes))
 
 
+def _handed_on(code: ast.AST, name: str) -> bool:
+    """Whether the class is used in another way than to call it with named fields, outside of annotations."""
+    plain: set[int] = set()
+    for node in ast.walk(code):
+        if isinstance(node, ast.Call) and all(keyword.arg for keyword in node.keywords):
+            plain.add(id(node.func))
+        for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None)):
+            plain.update(map(id, ast.walk(annotation)) if annotation is not None else ())
+    names = ((id(node), getattr(node, "id", getattr(node, "attr", ""))) for node in ast.walk(code))
+    return any(used == name and node not in plain for node, used in names)
+
+
 def _counted(parts: list[_Part]) -> list[_Part]:
-    """The parts that count: their name is empty or spelled in another part that counts, or need not be spelled."""
+    """The parts whose name is empty or a word of a counted part, and those that the code can reach without a word."""
     counted: set[_Part] = set()
     words, any_name, any_field = {""}, False, False
     while more := {
         one for one in parts if one not in counted and (one.name in words or any_name or (one.is_field and any_field))
     }:
         counted |= more
-        text = "\n".join(one.text for one in more)
-        words.update(re.findall(r"\w+", text))
-        any_name = any_name or bool(_ANY_NAME.search(text))
-        any_field = any_field or bool(_ANY_FIELD.search(text))
+        words.update(word for one in more for word in re.findall(r"\w+", one.text))
+        any_name = any_name or any(_ANY_NAME.search(one.text) for one in more)
+        any_field = any_field or any(one.any_field for one in more)
     return [one for one in parts if one in counted]
 
 

@@ -205,6 +205,8 @@ def test_a_claim_through_another_modules_name_of_the_entity_is_seen(load: Load) 
 MAYBE_MORE = {
     "fields behind stars": "Person(number=raw.number, **dict(zip([raw.height], [raw.height])))",
     "the entity handed on": "made(Person, raw)",
+    "the entity handed on to a package": "re.sub(raw.number, Person, raw.height)",
+    "another name of it": "Human(number=raw.number, **{raw.height: raw.height}) if (Human := Person) else None",
     "a changed copy of it": "Person(number=raw.number).model_copy(update={raw.height: 'x'})",
     "a changed copy, the older way": "Person(number=raw.number).copy(update={raw.height: 'x'})",
     "another way to make it": "Person.model_validate({'number': raw.number, raw.height: 'x'})",

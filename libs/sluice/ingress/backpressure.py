@@ -1,7 +1,7 @@
-"""Back-pressure: how ingress gives way when a downstream group falls behind. Pure functions of measured lag.
+"""Back-pressure: ingress sends fewer requests when a downstream group falls behind. Pure functions of measured lag.
 
-`flowing → throttled → paused` and back, with hysteresis: a level is left only once the lag is well below the bound
-that raised it, so that pausing (which throws prefetched data away) does not flap.
+The levels are `flowing → throttled → paused`, with hysteresis: a level is left only when the lag is well below the
+bound that raised it, so that the level does not change with each measurement.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sluice.kafka.log import Partition
 
 
 class Flow(IntEnum):
-    """How freely a source is asked; the number is what the metric shows."""
+    """How much a source is asked. The number is the value of the metric."""
 
     FLOWING = 0
     THROTTLED = 1
@@ -23,7 +23,8 @@ class Flow(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class LagBounds:
-    """`throttle_records` and `pause_records` raise the level; it falls below `resume_fraction` of the same bound."""
+    """A lag of `throttle_records` or `pause_records` raises the level. A lag below `resume_fraction` of the same bound
+    lowers it."""
 
     throttle_records: int = 50_000
     pause_records: int = 200_000
@@ -31,7 +32,7 @@ class LagBounds:
 
 
 def next_flow(flow: Flow, lag_records: int, bounds: LagBounds) -> Flow:
-    """The level after `lag_records` was measured at level `flow`."""
+    """The next level, after `lag_records` was measured at level `flow`."""
     if lag_records >= bounds.pause_records:
         return Flow.PAUSED
     if flow is Flow.PAUSED and lag_records >= bounds.pause_records * bounds.resume_fraction:
@@ -44,7 +45,7 @@ def next_flow(flow: Flow, lag_records: int, bounds: LagBounds) -> Flow:
 
 
 def highest_committed(known: Mapping[Partition, int], committed: Mapping[Partition, int]) -> dict[Partition, int]:
-    """The highest offset that a group ever committed, per partition, `committed` being what it says now."""
+    """The highest offset that a group ever committed, by partition: `known` so far, `committed` now."""
     merged = dict(known)
     for at, offset in committed.items():
         merged[at] = max(merged.get(at, 0), offset)
@@ -52,9 +53,9 @@ def highest_committed(known: Mapping[Partition, int], committed: Mapping[Partiti
 
 
 def counted_lag(ends: Mapping[Partition, int], highest: Mapping[Partition, int]) -> int:
-    """Records beyond the highest offset ever committed: a group that was rewound is not overloaded.
+    """Records after the highest offset that was ever committed, because a group that was moved back is not overloaded.
 
-    `ends` are last stable offsets; partitions that the group never committed do not count. Transaction markers are
-    offsets too, so an idle group shows one or two records for each partition: far below any sensible bound.
+    `ends` are last stable offsets. Partitions without a commit of the group do not count. Transaction markers have
+    offsets too, so an idle group shows one or two records for each partition, far below any sensible bound.
     """
     return sum(max(0, end - highest[at]) for at, end in ends.items() if at in highest)

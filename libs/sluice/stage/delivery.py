@@ -97,13 +97,8 @@ class KafkaDelivery:
             # The view must contain the record too, because the view's checkpoint will be after it.
             view.put(key, value)
             # The record is the last of the batch in its partition, so that the offset after it is a checkpoint for all.
-            self._producer.produce(
-                view.topic,
-                key,
-                value,
-                partition=view.partition,
-                on_delivery=_report(offsets_after),
-            )
+            report = _report(offsets_after)
+            self._producer.produce(view.topic, key, value, partition=view.partition, on_delivery=report)
             start = next_offset if owned.committed is None else owned.committed
             line = ledger_line(start, next_offset, batch.counts[at], owned.reset, owned.record.versions)
             self._producer.produce(self._names.ledger, ledger_key(group, *at), line, partition=0)

@@ -3,7 +3,7 @@
 | policy             | why a code has it                                                                          |
 |--------------------|--------------------------------------------------------------------------------------------|
 | `Transient`        | it passes by itself, and asking again is right: all that Kafka calls retriable             |
-| `TransactionLost`  | the producer or its transaction is gone, and a new one goes on                             |
+| `TransactionLost`  | the producer or its transaction is lost, and a new one goes on                             |
 | `EnvironmentFault` | an operator has to repair something that is not ours; the next step says what              |
 | `DeadRecord`       | it concerns one record only                                                                |
 | none: a stop       | listed with the reason why it is never met, or unknown: a guess would lose data in silence |

@@ -176,7 +176,7 @@ def _expect(text: str, at: int, allowed: str) -> tuple[str, int]:
 
 def _end(text: str, at: int) -> None:
     if _past_blanks(text, at) != len(text):
-        raise NotJson("text stands behind the value")
+        raise NotJson("text follows the value")
 
 
 def _cut(text: str, start: int, end: int) -> bytes:

@@ -49,8 +49,8 @@ def make_encoder(contract: EntityContract, schema_id: int) -> Encode:
         "winners": _Winners(),
     }
     exec(compile("\n".join(lines), f"<encoder of {contract.name}>", "exec"), scope)  # noqa: S102 (names are checked identifiers)
-    made: Encode = scope["encode"]  # type: ignore[assignment]
-    return made
+    encode: Encode = scope["encode"]  # type: ignore[assignment]
+    return encode
 
 
 def _field_lines(name: str, kind: FieldType) -> list[str]:

@@ -97,8 +97,8 @@ def _generate_record(readers: dict[str, Read]) -> Read:
     members = ", ".join(f"{name!r}: value{index}" for index, name in enumerate(readers))
     source = "\n".join(["def read(data, at):", *lines, f" return {{{members}}}, at"])
     exec(compile(source, "<generated Avro reader>", "exec"), scope)  # noqa: S102 (names are quoted by repr)
-    made: Read = scope["read"]
-    return made
+    read: Read = scope["read"]
+    return read
 
 
 def _array_of(item: Read) -> Read:

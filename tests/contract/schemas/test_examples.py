@@ -1,4 +1,4 @@
-"""Every schema has examples beside it, and the examples are what the code reads."""
+"""Every schema has examples, and the code reads the examples as they mean."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_every_topic_of_a_pipeline_is_declared_under_the_name_that_the_code_uses
     }
 
 
-def test_topics_whose_keys_must_lie_side_by_side_have_equal_counts(pipeline: Pipeline) -> None:
+def test_topics_whose_keys_must_share_a_partition_number_have_equal_counts(pipeline: Pipeline) -> None:
     for kind in of("raw", "contributions", "canonical", "state"):
         assert kind.partitions == "pipeline", kind.name
     counts = {t.name: t.partitions for t in concrete(list(KINDS.values()), pipeline, list(load_entities(pipeline)))}
@@ -158,7 +158,7 @@ def test_a_good_declaration_is_read(tmp_path: Path) -> None:
     assert [kind.name for kind in load_kinds(tmp_path)] == [declaration()["name"]]
 
 
-def test_a_folder_without_declarations_is_told_with_the_setting_that_names_it(tmp_path: Path) -> None:
+def test_a_folder_without_declarations_is_refused_by_the_setting_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="SLUICE_SCHEMAS_DIR"):
         load_kinds(tmp_path)
 

@@ -1,4 +1,4 @@
-"""Giving a transaction up: why it is given up is told, whatever becomes of the abort, and nothing of it is kept.
+"""Aborting a transaction: its reason is reported even if the abort fails, and none of its records are readable.
 
 A broker refuses an abort of librdkafka's that comes while it still writes the markers of the transaction before: it has
 not taken a partition into this one yet, so there is none to abort (INVALID_TXN_STATE; librdkafka #4849).

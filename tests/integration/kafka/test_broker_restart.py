@@ -83,20 +83,20 @@ def test_each_answer_about_ends_and_offsets_has_a_policy_while_a_broker_dies_and
     def answered() -> bool:
         return all(one.answers["answered"] > before[one] for one in asking)
 
-    def told() -> str:
+    def state() -> str:
         return "\n".join(f"{dict(one.answers)} {one.last}" for one in asking)
 
     for _ in range(RESTARTS):
         before = {one: one.answers["answered"] for one in asking}
-        eventually(answered, "everybody is answered", 120, told)
+        eventually(answered, "everybody is answered", 120, state)
         broker.kill("kafka")
         broker.restart("kafka")
         before = {one: one.answers["answered"] for one in asking}
-        eventually(answered, "everybody is answered again", 120, told)
+        eventually(answered, "everybody is answered again", 120, state)
     for one in asking:
         one.end()
     for reader in readers:
         reader.close()
     log.close()
     assert sum((one.answers for one in asking), Counter())["Transient"], "the restarts were met"
-    assert {told for one in asking for told in one.without_policy} == set()
+    assert {error for one in asking for error in one.without_policy} == set()

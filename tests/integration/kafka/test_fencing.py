@@ -1,4 +1,4 @@
-"""Two producers of one transactional id: the one that was there first is told who it lost its id to."""
+"""Two producers of one transactional id: the first one raises an error that names the id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Topics on a real broker: created as declared, told apart from what stands there, never repartitioned."""
+"""Topics on a real broker: created as declared, compared with existing ones, never repartitioned."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def declared(pipeline: Pipeline) -> list[Topic]:
     return concrete(load_kinds(ROOT / "schemas" / "topics"), pipeline, list(load_entities(pipeline)))
 
 
-def test_what_was_applied_stands_as_declared_and_is_not_touched_again(
+def test_applied_topics_are_as_declared_and_are_not_changed_again(
     admin: AdminClient, declared: list[Topic], pipeline: Pipeline
 ) -> None:
     topics = Topics(admin)
@@ -77,7 +77,7 @@ def test_every_leader_of_what_was_applied_answers_at_once(admin: AdminClient, de
     assert {future.result(within(30)).offset for future in asked.values()} == {0}
 
 
-def test_configuration_that_differs_is_told_and_altered(admin: AdminClient, declared: list[Topic]) -> None:
+def test_configuration_that_differs_is_reported_and_altered(admin: AdminClient, declared: list[Topic]) -> None:
     topics = Topics(admin)
     topics.apply(declared)
     raw = next(topic for topic in declared if topic.name.endswith("raw.crm.customers"))
@@ -101,7 +101,7 @@ def test_partitions_are_never_changed(admin: AdminClient, declared: list[Topic])
     assert topics.pinned([raw.name])[raw.name].partitions == 2
 
 
-def test_a_topic_that_is_missing_is_told_with_the_command_that_makes_it(admin: AdminClient, topic_prefix: str) -> None:
+def test_a_missing_topic_is_reported_with_the_command_that_creates_it(admin: AdminClient, topic_prefix: str) -> None:
     with pytest.raises(EnvironmentFault, match="does not exist") as fault:
         Topics(admin).pinned([f"{topic_prefix}raw.crm.customers"])
     assert "sluice topics apply" in fault.value.next_step

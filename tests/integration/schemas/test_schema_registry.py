@@ -97,11 +97,11 @@ def test_the_commands_write_register_and_refuse(
     subject = f"{topic_prefix}canonical.thing-value"
     first = tmp_path_factory.mktemp("first")
     assert run(3, "check", folder=first)[0] == 1
-    code, told = run(3, "apply", folder=first)
-    assert (code, list(told["ids"])) == (0, [subject])
-    assert run(3, "apply", folder=first)[1] == told
+    code, printed = run(3, "apply", folder=first)
+    assert (code, list(printed["ids"])) == (0, [subject])
+    assert run(3, "apply", folder=first)[1] == printed
     assert run(3, "check", folder=first) == (0, {"ids": {}, "findings": {}})
     rescaled = tmp_path_factory.mktemp("rescaled")
-    code, told = run(2, "apply", folder=rescaled)
-    assert (code, told["findings"]) == (1, {subject: ["weight has scale 2, and had 3"]})
+    code, printed = run(2, "apply", folder=rescaled)
+    assert (code, printed["findings"]) == (1, {subject: ["weight has scale 2, and had 3"]})
     assert not (rescaled / "schemas").exists()

@@ -1,5 +1,5 @@
 """The table of codes against everything that the installed libraries know: each code has one policy, or is a stop with
-a reason, and none is there that nobody decided on."""
+a reason, and the table contains no other code."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ RETRIABLE = [
 RETRIABLE_BUT = {
     "UNKNOWN_TOPIC_OR_PART": "an operator makes a topic that is missing; a stage goes on once it is there",
     "UNKNOWN_TOPIC_ID": "as a topic that is missing",
-    "INCONSISTENT_TOPIC_ID": "as a topic that is missing: it was made again",
+    "INCONSISTENT_TOPIC_ID": "as a missing topic: it was re-created",
     "SHARE_SESSION_NOT_FOUND": "we use no share groups",
     "INVALID_SHARE_SESSION_EPOCH": "we use no share groups",
 }
 
 
-def test_librdkafka_tells_its_codes() -> None:
+def test_librdkafka_lists_its_codes() -> None:
     assert len(KAFKA_CODES) > 150
     assert {"_DESTROY_BROKER", "INVALID_TIMESTAMP", "NO_ERROR"} < set(KAFKA_CODES)
 
@@ -77,7 +77,7 @@ def test_each_code_of_librdkafka_has_a_policy_or_is_a_stop_with_a_reason(name: s
         assert kafka_next_step(name)
 
 
-def test_no_code_of_kafka_stands_in_the_table_that_librdkafka_does_not_know() -> None:
+def test_the_table_has_no_code_of_kafka_that_librdkafka_does_not_know() -> None:
     assert set(KAFKA_STOPS) <= set(KAFKA_CODES)
 
 
@@ -102,7 +102,7 @@ def sqlstates() -> Iterator[str]:
 SQLSTATES = sorted(set(sqlstates()))
 
 
-def test_psycopg_tells_postgres_codes() -> None:
+def test_psycopg_lists_postgres_codes() -> None:
     assert len(SQLSTATES) > 200
 
 
@@ -110,10 +110,10 @@ def test_psycopg_tells_postgres_codes() -> None:
 def test_each_sqlstate_has_a_policy_or_is_a_stop_with_a_reason(state: str) -> None:
     policy = classify_sqlstate(state)
     reason = SQLSTATE_STOPS.get(state[:2])
-    assert policy is not None or reason, f"{state}: nobody decided on it"
+    assert policy is not None or reason, f"{state}: it has no policy and no reason"
 
 
-# Class by class, as decided: the codes of a class that have another policy than most of it stand beside it.
+# Class by class, as decided: the codes with another policy than the rest of their class follow it.
 BY_CLASS: dict[str, tuple[type[SluiceError] | None, dict[str, type[SluiceError] | None]]] = {
     "02": (None, {}),  # no data
     "03": (None, {}),  # SQL statement not yet complete
@@ -170,7 +170,7 @@ def test_a_sqlstate_has_the_policy_that_was_decided_for_it(state: str) -> None:
     assert classify_sqlstate(state) is others.get(state, usual)
 
 
-def test_a_sqlstate_that_somebody_invented_is_a_stop() -> None:
+def test_an_invented_sqlstate_is_a_stop() -> None:
     for state in ("U0042", "ZZ999", "99000"):
         assert classify_sqlstate(state) is None
 
@@ -194,6 +194,6 @@ def test_each_status_of_http_is_a_success_passes_or_is_for_an_operator(hundred: 
             assert policy is EnvironmentFault, status
 
 
-def test_an_answer_that_holds_a_part_of_the_data_is_no_success() -> None:
-    """A part taken for the whole deletes the rest: 202 promises, 206 and 207 hold a part."""
+def test_an_answer_with_a_part_of_the_data_is_no_success() -> None:
+    """A part taken for the whole deletes the rest: 202 promises an answer, 206 and 207 contain a part."""
     assert None not in {classify_http(status) for status in (202, 205, 206, 207, 208, 226)}

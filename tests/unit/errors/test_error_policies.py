@@ -1,4 +1,4 @@
-"""Every code that a server can answer with has one policy; a code that nobody thought about is a bug, never a guess."""
+"""Every code that a server can answer with has one policy; an unknown code is a bug, never a guess."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_producer_after_a_fatal_error_is_known_by_its_code() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "answer"),
     [
         (
             KafkaError(KafkaError.INVALID_REQUIRED_ACKS),
@@ -109,7 +109,7 @@ def test_a_producer_after_a_fatal_error_is_known_by_its_code() -> None:
     ],
     ids=["a stop of the table", "a text that may quote a setting", "newer than librdkafka"],
 )
-def test_an_unknown_code_of_kafka_is_a_stop_that_says_code_place_and_next_step(error: KafkaError, told: str) -> None:
+def test_an_unknown_code_of_kafka_is_a_stop_that_says_code_place_and_next_step(error: KafkaError, answer: str) -> None:
     def met() -> None:
         with kafka_errors("group mapper: reading raw.hr.workers/0 from 17 on"):
             raise KafkaException(error)
@@ -118,7 +118,7 @@ def test_an_unknown_code_of_kafka_is_a_stop_that_says_code_place_and_next_step(e
         met()
     assert isinstance(stop.value, Bug), "nothing but the end of the process may catch it"
     line = frames_of(stop.value).splitlines()[0]  # what the log shows of it
-    assert line.startswith("UnknownCode: group mapper: reading raw.hr.workers/0 from 17 on: Kafka says " + told)
+    assert line.startswith("UnknownCode: group mapper: reading raw.hr.workers/0 from 17 on: Kafka says " + answer)
     assert "Next: " in line
     assert "hunter2" not in line
 
@@ -129,7 +129,7 @@ def test_what_librdkafka_calls_retriable_is_transient_whatever_its_code() -> Non
     assert type(translate(KafkaException(error), "committing")) is Transient
 
 
-def test_a_wrong_clock_is_told_with_this_hosts_time_the_brokers_limits_and_how_to_set_it() -> None:
+def test_a_wrong_clock_is_reported_with_this_hosts_time_the_brokers_limits_and_how_to_set_it() -> None:
     ours = translate(KafkaException(KafkaError(KafkaError.INVALID_TIMESTAMP)), "writing a request to sluice.control")
     assert isinstance(ours, EnvironmentFault)
     assert "this host's clock says 20" in ours.why
@@ -139,12 +139,12 @@ def test_a_wrong_clock_is_told_with_this_hosts_time_the_brokers_limits_and_how_t
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "steady_text"),
     [
         ("Failed to add: Broker: Unknown topic (after 15 ms)", "Failed to add: Broker: Unknown topic"),
         ("Connect failed: refused (after 0ms in state CONNECT)", "Connect failed: refused"),
         ("TxnCoordinator/1: Broker: Not coordinator (epoch 3)", "TxnCoordinator/1: Broker: Not coordinator (epoch 3)"),
     ],
 )
-def test_how_long_an_attempt_took_makes_no_other_fault_of_it(text: str, told: str) -> None:
-    assert steady(text) == told
+def test_a_fault_keeps_its_text_however_long_an_attempt_took(text: str, steady_text: str) -> None:
+    assert steady(text) == steady_text

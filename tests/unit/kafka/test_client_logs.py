@@ -1,4 +1,4 @@
-"""What librdkafka repeats a hundred times a second is told once in a while."""
+"""Lines that librdkafka repeats a hundred times a second are logged once in ten seconds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def line(text: str, at_s: float) -> logging.LogRecord:
     return record
 
 
-def test_a_repeated_line_is_told_once_and_again_after_a_while() -> None:
+def test_a_repeated_line_is_logged_once_and_again_after_a_while() -> None:
     once = OncePerKind()
     assert once.filter(line("FAIL [rdkafka#producer-1] refused", 100.0))
     assert not once.filter(line("FAIL [rdkafka#producer-1] refused", 100.1))
@@ -21,7 +21,7 @@ def test_a_repeated_line_is_told_once_and_again_after_a_while() -> None:
     assert once.filter(line("FAIL [rdkafka#producer-1] refused", 100.0 + REPEATED_AFTER_S))
 
 
-def test_another_kind_of_line_is_told_beside_it() -> None:
+def test_a_line_of_another_kind_is_logged_too() -> None:
     once = OncePerKind()
     assert once.filter(line("FAIL [rdkafka#producer-1] refused", 100.0))
     assert once.filter(line("TXNERR [rdkafka#producer-1] lost", 100.0))

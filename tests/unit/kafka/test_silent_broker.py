@@ -1,4 +1,4 @@
-"""A broker that does not answer is a fault of the environment, with a next step; never a bug, never silence."""
+"""A broker that does not answer is a fault of the environment with a next step, never a bug."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def settings() -> Iterator[KafkaSettings]:
         yield KafkaSettings(bootstrap_servers=f"127.0.0.1:{silent.getsockname()[1]}")
 
 
-def test_topics_that_nobody_describes_are_a_fault_with_a_next_step(settings: KafkaSettings) -> None:
+def test_topics_without_an_answer_are_a_fault_with_a_next_step(settings: KafkaSettings) -> None:
     with pytest.raises(EnvironmentFault, match="does not answer") as fault:
         Topics(clients.admin(settings), TIMEOUT_S).pinned(["raw.hr.workers"])
     assert "SLUICE_KAFKA__BOOTSTRAP_SERVERS" in fault.value.next_step
@@ -33,7 +33,7 @@ def test_topics_cannot_be_applied_in_silence(settings: KafkaSettings) -> None:
         Topics(clients.admin(settings), TIMEOUT_S).apply([Topic("raw.hr.workers", 6, {})])
 
 
-def test_a_group_that_nobody_describes_is_not_taken_for_empty(settings: KafkaSettings) -> None:
+def test_a_group_without_an_answer_is_not_taken_for_empty(settings: KafkaSettings) -> None:
     with pytest.raises(EnvironmentFault, match="does not answer"):
         groups.members_of(clients.admin(settings), "mapper", TIMEOUT_S)
 

@@ -1,4 +1,4 @@
-"""Kafka that does not answer is told after five seconds and with every half minute more, by stages and by commands."""
+"""Stages and commands report that Kafka does not answer: after five seconds, then every half minute."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from support.waiting import eventually
 pytestmark = pytest.mark.usefixtures("logs_as_before")
 
 
-def test_silence_is_told_after_five_seconds_and_with_every_half_minute_more() -> None:
+def test_silence_is_reported_after_five_seconds_and_then_every_half_minute() -> None:
     silence = Silence(100.0)
-    told = [now_s for now_s in range(100, 180) if silence.unanswered(float(now_s)) is not None]
-    assert told == [105, 135, 165]
+    reported = [now_s for now_s in range(100, 180) if silence.unanswered(float(now_s)) is not None]
+    assert reported == [105, 135, 165]
     assert silence.unanswered(195.0) == 95.0, "counted from when it last answered"
 
 
-def test_who_answers_in_between_is_not_silent() -> None:
+def test_an_answer_ends_the_silence() -> None:
     silence = Silence(0.0)
     for now_s in range(0, 100, 4):
         assert silence.unanswered(float(now_s)) is None
         silence.answered(float(now_s))
 
 
-@pytest.fixture(params=["nobody listens", "somebody listens and says nothing"])
+@pytest.fixture(params=["no listener", "a listener that does not answer"])
 def silent(request: pytest.FixtureRequest) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-        if request.param == "nobody listens":
+        if request.param == "no listener":
             server.close()
         yield address
 
@@ -58,9 +58,9 @@ def test_a_stage_whose_kafka_is_silent_is_not_ready_and_says_which(
     kafka = KafkaSettings(bootstrap_servers=silent)
     with telemetry(StageSettings(pipeline=pipeline, state_dir=pipeline / "state", kafka=kafka), "mapper") as health:
         health.started()
-        told = eventually(lambda: health.faults.get(KAFKA), "the silence is told")
-    assert f"Kafka at {silent} does not answer" in told
-    assert "correct SLUICE_KAFKA__BOOTSTRAP_SERVERS" in told
+        fault = eventually(lambda: health.faults.get(KAFKA), "the silence is reported")
+    assert f"Kafka at {silent} does not answer" in fault
+    assert "correct SLUICE_KAFKA__BOOTSTRAP_SERVERS" in fault
 
 
 def test_a_command_says_while_it_waits_that_kafka_is_silent(silent: str, pipeline: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_command_says_while_it_waits_that_kafka_is_silent(silent: str, pipelin
     command = [sys.executable, "-m", "sluice.cli.main", "topics", "check"]
     with said.open("w") as stderr, subprocess.Popen(command, env=environment, stderr=stderr) as waiting:
         try:
-            eventually(lambda: "does not answer" in said.read_text(), "the silence is told", state=said.read_text)
+            eventually(lambda: "does not answer" in said.read_text(), "the silence is reported", state=said.read_text)
             assert waiting.poll() is None, "while it still waits"
         finally:
             waiting.kill()

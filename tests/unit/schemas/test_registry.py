@@ -64,7 +64,7 @@ def _knowing(answers: Answers) -> None:
     answers.by_path["GET /api/schemas/ids/7"] = (200, json.dumps({"schema": json.dumps(SCHEMA)}).encode())
 
 
-def test_what_was_seen_serves_when_the_registry_is_gone(answers: Answers, tmp_path: Path) -> None:
+def test_remembered_schemas_serve_while_the_registry_is_silent(answers: Answers, tmp_path: Path) -> None:
     _knowing(answers)
     registry = Registry(answers.url, tmp_path)
     assert registry.lookup_id("s-value", SCHEMA) == 7
@@ -74,7 +74,7 @@ def test_what_was_seen_serves_when_the_registry_is_gone(answers: Answers, tmp_pa
     assert again.by_id(7) == SCHEMA
 
 
-def test_nothing_seen_and_no_answer_is_a_fault_that_names_the_place(answers: Answers, tmp_path: Path) -> None:
+def test_nothing_remembered_and_no_answer_is_a_fault_that_names_the_place(answers: Answers, tmp_path: Path) -> None:
     answers.stop()
     registry = Registry(answers.url.replace("http://", "http://user:secret@"), tmp_path)
     with pytest.raises(EnvironmentFault, match="no answer") as fault:

@@ -1,4 +1,4 @@
-"""Contracts as files beside the pipeline: generated, compared, never rewritten into something readers misread."""
+"""Contracts as files in the pipeline's folder: generated, compared, never replaced by one that readers misread."""
 
 from pathlib import Path
 
@@ -24,14 +24,14 @@ def _subject(root: Path) -> subjects.Subject:
     return worker
 
 
-def test_a_subject_is_the_topics_value_and_its_file_stands_beside_the_pipeline(tmp_path: Path) -> None:
+def test_a_subject_is_the_topics_value_and_its_file_is_in_the_pipelines_folder(tmp_path: Path) -> None:
     worker = _subject(tmp_path)
     assert worker.subject == "t.canonical.worker-value"
     assert worker.file == tmp_path / "schemas" / "canonical" / "worker.avsc"
     assert worker.schema == avro_schema(Worker.contract(), "workforce")
 
 
-def test_a_missing_and_an_old_file_are_findings_and_writing_mends_them(tmp_path: Path) -> None:
+def test_a_missing_and_an_old_file_are_findings_and_writing_repairs_them(tmp_path: Path) -> None:
     worker = _subject(tmp_path)
     assert "is missing" in subjects.file_findings(worker)[0]
     subjects.write_file(worker)

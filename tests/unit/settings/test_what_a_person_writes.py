@@ -55,8 +55,8 @@ def answer(*arguments: str, environment: dict[str, str] | None = None) -> tuple[
     return done.returncode, done.stderr
 
 
-def in_the_file(right: str, wrong: str, told: str, name: str) -> object:
-    return pytest.param(PIPELINE.replace(right, wrong), told, id=name)
+def in_the_file(right: str, wrong: str, reason: str, name: str) -> object:
+    return pytest.param(PIPELINE.replace(right, wrong), reason, id=name)
 
 
 DEEP = "pipeline: " + "[" * 5_000
@@ -67,7 +67,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reason"),
     [
         in_the_file("sinks:\n", "sinks: {}\nsinks:\n", ":14: sinks is given twice, first in line 13", "key twice"),
         in_the_file(
@@ -154,18 +154,18 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     ],
 )
 def test_a_mistake_in_the_pipeline_file_is_one_line_with_its_place(
-    tmp_path: Path, text: str | bytes, told: str
+    tmp_path: Path, text: str | bytes, reason: str
 ) -> None:
     file = written(tmp_path, text)
     done = CliRunner().invoke(app, ["mappings", "check", "--pipeline", str(file)])
     assert done.exit_code == 2, done.stderr
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"sluice: {file}")
-    assert told in line
+    assert reason in line
 
 
 @pytest.mark.parametrize(
-    ("variables", "told"),
+    ("variables", "reason"),
     [
         (
             {"SLUICE_KAFKA__BOOTSTRAP": "h:1"},
@@ -203,7 +203,7 @@ def test_a_mistake_in_the_pipeline_file_is_one_line_with_its_place(
     ids=str,
 )
 def test_a_variable_that_is_wrong_is_one_line_with_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], told: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], reason: str
 ) -> None:
     for name in [name for name in os.environ if name.startswith("SLUICE_")]:
         monkeypatch.delenv(name)
@@ -211,12 +211,12 @@ def test_a_variable_that_is_wrong_is_one_line_with_its_name(
     done = CliRunner().invoke(app, ["topics", "check"], env={"SLUICE_PIPELINE": str(file), **variables})
     assert done.exit_code == 2, done.stderr
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"sluice: {told}")
+    assert line.startswith(f"sluice: {reason}")
     assert "hunter2" not in line
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "reason"),
     [
         (["dev", "up", "--state-dir", "/proc/missing"], "state directory /proc/missing: cannot be written"),
         (["dev", "up", "--state-dir", "{folder}/pipeline.yaml"], "state directory {folder}/pipeline.yaml: "),
@@ -224,13 +224,13 @@ def test_a_variable_that_is_wrong_is_one_line_with_its_name(
     ],
     ids=lambda given: given[0] if isinstance(given, list) else "",
 )
-def test_an_option_that_is_wrong_is_one_line(tmp_path: Path, command: list[str], told: str) -> None:
+def test_an_option_that_is_wrong_is_one_line(tmp_path: Path, command: list[str], reason: str) -> None:
     file = written(tmp_path)
     given = [part.format(folder=tmp_path) for part in command]
     done = CliRunner().invoke(app, [*given, "--pipeline", str(file)])
     assert done.exit_code == 2, done.stderr
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"sluice: {told.format(folder=tmp_path)}")
+    assert line.startswith(f"sluice: {reason.format(folder=tmp_path)}")
 
 
 def test_variables_of_others_are_none_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,7 +338,7 @@ def connector_without_settings(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("make_wrong", "command", "told"),
+    ("make_wrong", "command", "reason"),
     [
         (is_a_file, "run mapper", "SLUICE_STATE_DIR: nothing can be written to {folder}/state (File exists)"),
         (cannot_be_made, "run merger", "SLUICE_STATE_DIR: nothing can be written to /proc/missing/state"),
@@ -378,25 +378,25 @@ def connector_without_settings(folder: Path) -> dict[str, str]:
     ],
 )
 def test_what_the_real_command_answers(
-    tmp_path: Path, make_wrong: Callable[[Path], dict[str, str]], command: str, told: str
+    tmp_path: Path, make_wrong: Callable[[Path], dict[str, str]], command: str, reason: str
 ) -> None:
     given = {"SLUICE_PIPELINE": str(written(tmp_path)), "SLUICE_STATE_DIR": str(tmp_path / ".sluice")}
     code, said = answer(*command.split(), environment=given | make_wrong(tmp_path))
     assert code == 2, said
     (line,) = said.splitlines()
-    assert line.startswith(f"sluice: {told.format(folder=tmp_path)}")
+    assert line.startswith(f"sluice: {reason.format(folder=tmp_path)}")
     assert "hunter2" not in line
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reason"),
     [(b"", "is empty"), (b" \n", "is empty"), (b"\xff", "not UTF-8"), (None, "No such file"), (..., "Is a directory")],
 )
-def test_a_secret_s_file_that_holds_none_is_named(tmp_path: Path, content: object, told: str) -> None:
+def test_an_empty_secret_file_is_named(tmp_path: Path, content: object, reason: str) -> None:
     file = tmp_path / "secret"
     if isinstance(content, bytes):
         file.write_bytes(content)
     elif content is ...:
         file.mkdir()
-    with pytest.raises(SettingsError, match=f"secret file {file}: {told}"):
+    with pytest.raises(SettingsError, match=f"secret file {file}: {reason}"):
         Secret(file=file).reveal()

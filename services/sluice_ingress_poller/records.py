@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from secrets import randbits
 from uuid import UUID
 
 from sluice.connector import Response
@@ -59,6 +60,10 @@ class StoredResponse:
     def now(cls, response: Response, at_ms: int) -> StoredResponse:
         return cls(response, uuid7(at_ms), at_ms)
 
+    @property
+    def at(self) -> datetime:
+        return from_us(self.at_ms * 1_000)
+
 
 @dataclass(frozen=True, slots=True)
 class StreamNames:
@@ -98,8 +103,7 @@ class RecordBuilder:
     def deletes(self, keys: Collection[bytes], stored: StoredResponse) -> Iterator[RawRecord]:
         """A record without a value for each key; `stored` is the last page of the enumeration that lacked them."""
         for key in keys:
-            headers = self._headers(key, None, rfc3339(from_us(stored.at_ms * 1_000)), b"d", stored)
-            yield RawRecord(self._names.raw_topic, key, None, headers)
+            yield RawRecord(self._names.raw_topic, key, None, self._headers(key, None, stored.at, b"d", stored))
 
     def response(self, stored: StoredResponse) -> RawRecord:
         """The answer without secrets, for `responses.<source>`. A very large body is cut; headers say so."""
@@ -126,12 +130,12 @@ class RecordBuilder:
     def upsert(self, item: Item, stored: StoredResponse) -> RawRecord:
         """The raw record of one item of a page."""
         key = item.key or b""
-        changed = item.changed_at or from_us(stored.at_ms * 1_000)
-        headers = self._headers(key, item.raw, rfc3339(changed), b"u", stored)
+        changed = item.changed_at or stored.at
+        headers = self._headers(key, item.raw, changed, b"u", stored)
         headers.append((ORIGIN_HEADER, b"%d" % (changed.timestamp() * 1000)))
         return RawRecord(self._names.raw_topic, key, item.raw, headers)
 
-    def _headers(self, key: bytes, value: bytes | None, time: str, op: bytes, stored: StoredResponse) -> Headers:
+    def _headers(self, key: bytes, value: bytes | None, moment: datetime, op: bytes, stored: StoredResponse) -> Headers:
         names = self._names
         self._sequence += 1
         position = Position(self._epoch, self._incarnation, self._sequence)
@@ -142,7 +146,7 @@ class RecordBuilder:
             (CE_SOURCE_HEADER, f"/{names.pipeline}/{names.source}".encode()),
             (CE_TYPE_HEADER, f"sluice.raw.{names.stream}".encode()),
             (CE_SUBJECT_HEADER, key),
-            (CE_TIME_HEADER, time.encode()),
+            (CE_TIME_HEADER, rfc3339(moment).encode()),
             (CONTENT_TYPE_HEADER, b"application/json"),
             (POSITION_HEADER, str(position).encode()),
             (OP_HEADER, op),
@@ -151,14 +155,13 @@ class RecordBuilder:
 
     def _dead_letter(self, parked: ParkedRecord, stored: StoredResponse) -> RawRecord:
         # The record was never in a topic: the dead letter names the topic that it was meant for, without an offset.
-        time = rfc3339(from_us(stored.at_ms * 1_000))
         original = Record(
             self._names.raw_topic,
             NOWHERE,
             NOWHERE,
             parked.key,
             parked.raw,
-            dict(self._headers(parked.key or b"", parked.raw, time, b"u", stored)),
+            dict(self._headers(parked.key or b"", parked.raw, stored.at, b"u", stored)),
             stored.at_ms,
         )
         cause = DeadRecord(parked.code, parked.reason)
@@ -166,8 +169,5 @@ class RecordBuilder:
 
 
 def uuid7(at_ms: int) -> str:
-    """A UUID of version 7 (RFC 9562, section 5.7): 48 bits of milliseconds, then random bits."""
-    value = (at_ms & (1 << 48) - 1) << 80 | secrets.randbits(80)
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    return str(UUID(int=value))
+    """A UUID of version 7 (RFC 9562, section 5.7): milliseconds, version, 12 random bits, variant, 62 random bits."""
+    return str(UUID(int=at_ms << 80 | 7 << 76 | randbits(12) << 64 | 2 << 62 | randbits(62)))

@@ -162,7 +162,7 @@ def test_a_fault_that_is_no_loss_cannot_be_accepted(
     with polled.poller(tmp_path, connector()) as health:
         reported(health, "next_page_token")
         answer = command.invoke(app, ["accept", "shop", "things"])
-    assert "no loss that could be accepted" in str(answer.exception)
+    assert "this loss cannot be accepted" in str(answer.exception)
     assert "next_page_token" in str(answer.exception)
 
 

@@ -162,7 +162,7 @@ BREAKAGES = [
     Breakage(
         "verify names what differs between a followed table and raw",
         "libs/sluice/verify/source_link.py",
-        "elif other := sorted(table.columns.differing(unpacked(codes), state.entry.codes)):",
+        "elif other := sorted(table.columns.differing(unpacked(row), state.entry.codes)):",
         "elif other := []:",
         "tests/integration/verify/test_verify_sources.py::test_equal_rows_are_not_named",
     ),

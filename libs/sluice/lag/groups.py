@@ -46,7 +46,7 @@ def stage_inputs(pipeline: Pipeline, mappings: Iterable[Mapping] | None, entitie
 
 
 def committed_offsets(settings: KafkaSettings, group: str, partitions: Iterable[Partition]) -> dict[Partition, int]:
-    """The group's committed offsets of `partitions`, where it has any. Raises Transient or EnvironmentFault.
+    """The group's committed offsets of `partitions`, as far as it has any. Raises Transient or EnvironmentFault.
 
     A consumer that never joins asks. librdkafka's admin client crashes the process when the coordinator is not ready
     (librdkafka #5040). After a time-out it never finishes closing (2.16: a broker thread keeps its reference), and the

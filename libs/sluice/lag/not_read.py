@@ -27,7 +27,7 @@ from sluice.stage.start_decision import StartFacts, decide_start
 class NotRead(NamedTuple):
     """Why a partition is not read, and what the operator does. `since_s`: Unix s, None if unknown.
 
-    `unread_from`: the first offset that was not read, where that is not the offset that the group committed.
+    `unread_from`: the first offset that was not read, if that is not the offset that the group committed.
     """
 
     kind: Literal["blocked", "paused"]

@@ -18,7 +18,7 @@ _TAILS_OFFSETS = (16, 1_000)
 def partition_records(
     reader: LogReader, pipeline: Pipeline, inputs: StageInputs, partitions: Iterable[Partition]
 ) -> dict[Partition, PartitionRecord]:
-    """The newest record of each of the stage's input `partitions`, where there is one.
+    """The newest record of each of the stage's input `partitions`, as far as they have one.
 
     Raises EnvironmentFault (a topic, a table or the sink's server is missing) and Transient.
     """

@@ -52,7 +52,7 @@ class SourceLag(NamedTuple):
 
 
 def read_watermarks(reader: LogReader, names: Names) -> dict[str, dict[str, Any]]:
-    """The newest watermark of every key; an empty one where the record is no JSON object, so not of ours."""
+    """The newest watermark of every key; empty if its record is no JSON object, so none of Sluice's."""
     newest = newest_by_key(reader, names.watermarks)
     return {key.decode(errors="replace"): json_object(value) or {} for key, value in newest.items()}
 
@@ -97,7 +97,7 @@ def _followed(pipeline: Pipeline, name: str, source: CdcSource, marks: Mapping[s
 
 
 def _fault_of(table: TableWatermark) -> str:
-    """What is wrong with a followed table; empty where nothing is."""
+    """What is wrong with a followed table, else an empty string."""
     if table.why:
         return f"{table.state_text}: {table.why}. Next: {table.next_step}"
     return "" if table.state == FOLLOWED else f"{table.state_text}: it waits to be read"

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sluice.entities import EntityContract
+from sluice.headers import CONTENT_HEADER, REVISION_HEADER
+from sluice.kafka.record import Record, number_in
 from sluice.names import MERGER, SINK_POSTGRES
 from sluice.provenance import RawRef
+from sluice.verify.canonical_log import NewestCanonical, repetition
 from sluice.verify.claims import MapperFacts
 from sluice.verify.context import OpenSink, VerifyContext
+from sluice.verify.contribution_log import entity_of
 from sluice.verify.entity_check import EntityCheck
-from sluice.verify.entity_round import EntityRound, EntityTopics, ProcessedOffsets, RoundReader
-from sluice.verify.reading import rounds, spans_to
+from sluice.verify.entity_round import EntityRound, EntityTopics, ProcessedOffsets
+from sluice.verify.reading import Spans, records, rounds, spans_to
 from sluice.verify.report import place
 from sluice.verify.row_check import ExpectedRow, ProvenanceCheck, RowCheck
 from sluice.verify.rows import golden_says
@@ -45,17 +49,51 @@ class EntityLinks:
         topics = EntityTopics(contract, names.contributions(contract.name), names.canonical(contract.name))
         both, count = (topics.contributions, topics.canonical), context.pipeline.partitions
         spans = spans_to(context.reader, {at: end for at, end in self._visible.ends.items() if at[0] in both})
-        reading = RoundReader(context, topics, self._processed, self._visible)
         entities = EntityCheck(context, topics, self._unmerged_dead)
         tables = {sink.name: RowCheck(context, sink, topics, self._unstored_dead) for sink in self._sinks}
         for partitions in rounds({p: sum(spans[t, p][1] - spans[t, p][0] for t in both) for p in range(count)}):
-            found = reading.read({at: span for at, span in spans.items() if at[1] in partitions})
+            found = self._read(topics, {at: span for at, span in spans.items() if at[1] in partitions})
             self._unreadable(found)
             expected = {p: self._expected_rows(found, p, entities, facts) for p in partitions}
             for sink, table in tables.items():
                 table.check(expected, found.unstored[sink], self._provenance)
         for table in tables.values():
             table.foreign_partitions()
+
+    def _read(self, topics: EntityTopics, spans: Spans) -> EntityRound:
+        """Read a round; report what is wrong in the sequence of canonical records of one id (I2)."""
+        found = EntityRound(unstored={sink: set() for sink in self._processed.sinks})
+        for record in records(self._context.reader, spans):
+            self._visible.add(record.at, record.offset)
+            if record.topic == topics.contributions:
+                self._contribution(record, found)
+            else:
+                self._canonical(record, found)
+        return found
+
+    def _contribution(self, record: Record, found: EntityRound) -> None:
+        self._context.report.checked["contributions"] += 1
+        claim = found.contributions.add(record.at, record.offset, record.key, record.value)
+        if record.offset >= self._processed.merger[record.at]:
+            found.unmerged.add(claim.entity_id if claim else entity_of(record.key))
+
+    def _canonical(self, record: Record, found: EntityRound) -> None:
+        self._context.report.checked["canonical records"] += 1
+        entity_id, content = (record.key or b"").decode(errors="replace"), record.headers.get(CONTENT_HEADER)
+        newest = NewestCanonical(
+            record.offset,
+            record.value,
+            content.decode(errors="replace") if content else None,
+            number_in(record.headers.get(REVISION_HEADER)),
+        )
+        by_id = found.canonical.setdefault(record.at, {})
+        before = by_id.get(entity_id)
+        by_id[entity_id] = newest
+        if before is not None and (wrong := repetition(before, newest)):
+            self._context.report.found("I2", record.place, entity_id, wrong)
+        for sink, processed in self._processed.sinks.items():
+            if record.offset >= processed[record.at]:
+                found.unstored[sink].add(entity_id)
 
     def _expected_rows(
         self, found: EntityRound, partition: int, entities: EntityCheck, facts: MapperFacts

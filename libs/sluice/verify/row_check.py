@@ -3,7 +3,7 @@ provenance of the rows with raw."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from sluice.golden.columns import GoldenTable
@@ -53,10 +53,12 @@ class RowCheck:
             provenance.check(self._where, row.entity_id, row.provenance.get("contributors", ()))
             left.discard((row.partition, row.entity_id))
             if row.entity_id not in unstored:
-                self._row(row, expected[row.partition].get(row.entity_id), tombstones.get(row.entity_id))
+                one = expected[row.partition].get(row.entity_id)
+                self._compare(row.partition, row.entity_id, row, one, tombstones.get(row.entity_id))
         for partition, entity_id in left:
             if entity_id not in unstored:
-                self._absent(partition, entity_id, expected[partition][entity_id], tombstones.get(entity_id))
+                one = expected[partition][entity_id]
+                self._compare(partition, entity_id, None, one, tombstones.get(entity_id))
 
     def foreign_partitions(self) -> None:
         """Report rows of partitions that the topic does not have."""
@@ -64,51 +66,38 @@ class RowCheck:
             what = f"is of partition {partition}, which {self._topic} does not have (offset {offset})"
             self._context.report.found("canonical-table", self._where, entity_id, what)
 
-    def _row(self, row: StoredRow, expected: ExpectedRow | None, tombstone: tuple[int, int] | None) -> None:
-        partition, entity_id = row.partition, row.entity_id
-        if expected is None:
-            self._add("canonical-table", partition, entity_id, "exists, but no canonical record does", None)
-            return
-        canonical = expected.canonical
-        if canonical.value is None:
-            self._deleted(partition, entity_id, row, tombstone, canonical)
-        elif expected.says is not None and not self._is_dead(partition, canonical):
-            if (row.epoch, row.offset) == (self._epoch, canonical.offset) and row_says(row) == expected.says:
-                return
-            decoded = self._context.decode(canonical.value)
-            for check, what in row_findings(row, canonical.offset, self._epoch, decoded):
-                self._add(check, partition, entity_id, what, canonical)
-
-    def _absent(self, partition: int, entity_id: str, expected: ExpectedRow, tombstone: tuple[int, int] | None) -> None:
-        canonical = expected.canonical
-        if self._is_dead(partition, canonical):
-            return
-        if canonical.value is not None:
-            self._add("canonical-table", partition, entity_id, "has no row", canonical)
-        else:
-            self._deleted(partition, entity_id, None, tombstone, canonical)
-
-    def _deleted(
+    def _compare(
         self,
         partition: int,
         entity_id: str,
         row: StoredRow | None,
+        expected: ExpectedRow | None,
         tombstone: tuple[int, int] | None,
-        canonical: NewestCanonical,
     ) -> None:
-        for check, what in deleted_findings(row, tombstone, canonical.offset, self._epoch):
-            self._add(check, partition, entity_id, what, canonical)
-
-    def _is_dead(self, partition: int, canonical: NewestCanonical) -> bool:
-        dead = RawRef(self._topic, partition, canonical.offset) in self._dead
-        self._context.report.checked["parked"] += dead
-        return dead
-
-    def _add(self, check: Check, partition: int, entity_id: str, what: str, canonical: NewestCanonical | None) -> None:
-        at = (self._topic, partition)
+        at, canonical = (self._topic, partition), None if expected is None else expected.canonical
         record = place(*at, canonical.offset) if canonical else f"{at[0]}/{partition}"
-        candidate = Candidate(check, f"{self._where}, {record}", entity_id, what, (at, entity_id))
-        self._context.candidates.append(candidate)
+        for check, what in self._differences(partition, row, expected, tombstone):
+            candidate = Candidate(check, f"{self._where}, {record}", entity_id, what, (at, entity_id))
+            self._context.candidates.append(candidate)
+
+    def _differences(
+        self, partition: int, row: StoredRow | None, expected: ExpectedRow | None, tombstone: tuple[int, int] | None
+    ) -> Iterator[tuple[Check, str]]:
+        if expected is None:
+            yield "canonical-table", "exists, but no canonical record does"
+            return
+        value, offset = expected.canonical.value, expected.canonical.offset
+        row_remains = value is None and row is not None
+        if not row_remains and RawRef(self._topic, partition, offset) in self._dead:
+            self._context.report.checked["parked"] += 1
+        elif value is None:
+            yield from deleted_findings(row, tombstone, offset, self._epoch)
+        elif row is None:
+            yield "canonical-table", "has no row"
+        elif expected.says is not None and (
+            (row.epoch, row.offset) != (self._epoch, offset) or row_says(row) != expected.says
+        ):
+            yield from row_findings(row, offset, self._epoch, self._context.decode(value))
 
 
 class ProvenanceCheck:

@@ -192,28 +192,29 @@ class SourceLink:
         """Compare one bucket of keys."""
         for key_bytes, codes in rows.items():
             key = key_bytes.decode()
-            state = states.pop(key, NO_STATE)
-            self._beyond(table, log, key, state)
-            if state.entry is None or not state.is_there:
-                self._found(table, state, table.what, key, "has a row that is missing in raw")
-            elif state.entry.kind is EntryKind.OPAQUE:
-                # It only replaces a change that ingress parked, or the mapper parks it.
-                self._report.checked["unreadable raw records"] += 1
-            elif other := sorted(table.columns.differing(unpacked(codes), state.entry.codes)):
-                where = place(log.topic, state.entry.partition, state.entry.offset)
-                self._found(table, state, where, key, f"has another {', '.join(other)} in raw than in its table")
+            self._compare_key(table, log, key, codes, states.pop(key, NO_STATE))
         for key, state in states.items():
-            self._beyond(table, log, key, state)
-            if state.entry is not None and state.is_there:
-                where = place(log.topic, state.entry.partition, state.entry.offset)
-                self._found(table, state, where, key, "is in raw, but its table has no such row")
+            self._compare_key(table, log, key, None, state)
 
-    def _beyond(self, table: SnapshotTable, log: RawLog, key: str, state: NewestState) -> None:
-        """The mapper would take such a record for newer than every later one."""
+    def _compare_key(self, table: SnapshotTable, log: RawLog, key: str, row: bytes | None, state: NewestState) -> None:
+        """`row`: the codes of the table's row, None if the table has no such row."""
         if state.beyond is not None:
+            # The mapper would take such a record for newer than every later one.
             where = place(log.topic, state.beyond.partition, state.beyond.offset)
             what = f"has position {state.beyond.position}, which its source has not reached"
             self._report.found("source-raw", where, key, f"{what}; {table.source.repair(table.table)}")
+        if state.entry is None or not state.is_there:
+            if row is not None:
+                self._found(table, state, table.what, key, "has a row that is missing in raw")
+            return
+        where = place(log.topic, state.entry.partition, state.entry.offset)
+        if row is None:
+            self._found(table, state, where, key, "is in raw, but its table has no such row")
+        elif state.entry.kind is EntryKind.OPAQUE:
+            # It only replaces a change that ingress parked, or the mapper parks it.
+            self._report.checked["unreadable raw records"] += 1
+        elif other := sorted(table.columns.differing(unpacked(row), state.entry.codes)):
+            self._found(table, state, where, key, f"has another {', '.join(other)} in raw than in its table")
 
     def _found(self, table: SnapshotTable, state: NewestState, where: str, key: str, what: str) -> None:
         if state.moves:

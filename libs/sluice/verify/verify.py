@@ -92,7 +92,7 @@ def _wait_for_faults(context: VerifyContext, give_up_at: float, progress: Progre
 
 
 def _faults(context: VerifyContext) -> list[NotLookedAt]:
-    """What an active fault is about cannot be called right, whatever the logs say."""
+    """The active faults: what they are about is not verified, even if the logs are right."""
     found = active_faults(context.reader, context.pipeline.names)
     active = [
         NotLookedAt(

@@ -1,6 +1,7 @@
-"""Canonical JSON (RFC 8785, the JSON Canonicalization Scheme): one value, one text, so that hashes compare.
+"""Canonical JSON (RFC 8785, the JSON Canonicalization Scheme): equal values have equal texts and hashes.
 
-One extension: integers beyond ±2^53 are written as their digits, where the RFC, bound to doubles, refuses them.
+One extension: integers beyond ±2^53 are written with all their digits. The RFC refuses them, since its numbers are
+doubles.
 """
 
 from typing import Any
@@ -14,7 +15,7 @@ _SAFE = 2**53 - 1
 def canonical_bytes(value: Any) -> bytes:
     """UTF-8 canonical JSON of dicts with string keys, lists, strings, integers, finite floats, booleans and None.
 
-    Raises TypeError for anything else. Without a float orjson writes the same bytes some twenty times faster.
+    Raises TypeError for anything else. orjson writes the same bytes about twenty times faster if there is no float.
     """
     if _plain(value):
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
@@ -22,7 +23,7 @@ def canonical_bytes(value: Any) -> bytes:
 
 
 def _plain(value: Any) -> bool:
-    """Whether orjson and the RFC agree: no float (other notation), keys in ASCII (other order beyond it)."""
+    """Whether orjson writes what the RFC wants: no float (notation differs), only ASCII keys (order differs)."""
     kind = type(value)
     if kind is str or value is None or kind is bool:
         return True
@@ -34,7 +35,7 @@ def _plain(value: Any) -> bool:
 
 
 def _slow(value: Any) -> bytes:
-    """Member by member: only floats and far integers are written by hand, what is plain by orjson again."""
+    """Member by member: floats and large integers are written here, plain parts by orjson."""
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
             raise TypeError("canonical JSON has string keys only")

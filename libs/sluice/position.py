@@ -1,6 +1,6 @@
-"""Position: a fact about the source, saying which of two states of one source record is newer.
+"""Position: a fact of the source that says which of two states of one source record is newer.
 
-Never confuse it with an offset (a place in a Kafka log) or with "newest in a compacted log" (the last write).
+It is neither an offset (a place in a Kafka log) nor the order of writes (what compaction keeps).
 """
 
 from __future__ import annotations
@@ -29,16 +29,15 @@ class Position(NamedTuple):
 
     @classmethod
     def parse(cls, text: str | bytes) -> Position:
-        """Read the decimal form `e:M:m`, each within 64 bits; raises ValueError on anything else, signs and blanks
-        included."""
+        """Read `e:M:m`, decimal digits of at most 64 bits each. Raises ValueError for anything else, such as signs."""
         raw = text.decode("ascii", "strict") if isinstance(text, bytes) else text
         parts = raw.split(":")
         if len(parts) != 3 or not all(p.isascii() and p.isdigit() for p in parts):
-            raise ValueError("a position reads epoch:major:minor in decimal digits")
-        made = cls(int(parts[0]), int(parts[1]), int(parts[2]))
-        if max(made) > PART_MAX:
-            raise ValueError("each part of a position fits 64 bits")
-        return made
+            raise ValueError("a position is epoch:major:minor in decimal digits")
+        position = cls(int(parts[0]), int(parts[1]), int(parts[2]))
+        if max(position) > PART_MAX:
+            raise ValueError("each part of a position must fit 64 bits")
+        return position
 
 
 LOWEST = Position(0, 0, 0)

@@ -1,4 +1,4 @@
-"""`Entity`: what an author subclasses to say what a golden record is."""
+"""`Entity`: the base class of an author's golden records."""
 
 import re
 from typing import Any, ClassVar
@@ -10,11 +10,11 @@ from sluice.entities.values import UNCLAIMED
 
 
 class Entity(BaseModel):
-    """A golden record's shape. A subclass is a contract; its name in topics and tables is the class's in snake_case.
+    """A subclass states a contract: the fields of a golden record. Topics and tables have its name in snake_case.
 
-    Class keywords: `name` (another name than the class's), `version` (of the contract, an integer, default 1).
-    A field with the default `UNCLAIMED` may be left out of an instance, which then makes no claim for it; a field
-    without a default must be given. None claims that there is no value.
+    Class keywords: `name` replaces the class's name; `version` is the contract's, an integer, 1 by default.
+    An instance claims the fields that it was given; None claims that there is no value. A field with the default
+    `UNCLAIMED` may be left out, every other must be given.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

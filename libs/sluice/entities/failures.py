@@ -1,7 +1,7 @@
 """Why a mapping could not read or map a record, without any content of the record.
 
-pydantic quotes the input in its messages, and exceptions of an author's function may; so only member names that the
-model itself declares, kinds of error, class names and line numbers get through.
+pydantic quotes the input in its messages, and so may the exceptions of an author's function. A reason therefore has
+only member names that the model declares, kinds of error, class names and line numbers.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def known_members(model: type[BaseModel]) -> frozenset[str]:
     """All member names and aliases in a model and in the models inside it."""
     try:
         return frozenset(_properties(model.model_json_schema(schema_generator=_WithoutWarnings)))
-    except PydanticUserError:  # a type without a JSON schema inside: only the outer names are known then
+    except PydanticUserError:  # a type inside has no JSON schema: only the outer names are known
         return frozenset(model.model_fields)
 
 
@@ -49,7 +49,7 @@ def _properties(schema: Any) -> Iterator[str]:
 
 
 def validation_reason(error: ValidationError, known: frozenset[str]) -> str:
-    """The first problems of a validation as `path: kind`; parts of a path that are no declared names become `*`."""
+    """The first problems of a validation as `path: kind`. A part of a path that is not in `known` becomes `*`."""
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     shown = [
         f"{_path(problem['loc'], known)}: {_WORDS.get(problem['type'], problem['type'])}"

@@ -1,7 +1,7 @@
 """`mapping`: from one raw record of one source stream to claims about one entity.
 
-An author writes a pure, typed function; the decorator makes a `Mapping` of it, which the mapper applies to every raw
-record. Whatever goes wrong inside is a `DeadRecord` that names places and types, and never quotes the record.
+An author writes a pure, typed function. The decorator turns it into a `Mapping`, which the mapper applies to each raw
+record. Every error in it is a `DeadRecord` that names files, lines and types, and never quotes the record.
 """
 
 from collections.abc import Callable, Iterable
@@ -50,7 +50,7 @@ Result = TypeVar("Result", bound=Entity | Iterable[Output[Entity]] | None)
 
 @dataclass(frozen=True, eq=False)
 class Mapping:
-    """The author's function and what its declaration says. `text` is that of its file when it was declared."""
+    """An author's function and its declaration. `text` is the text of its file when the file was imported."""
 
     function: Callable[[Any], Any]
     name: str
@@ -70,13 +70,13 @@ class Mapping:
         return self.text.declared_at
 
     def check_claims(self) -> None:
-        """Raises SettingsError for claims in its file that the entity can never take."""
+        """Raises SettingsError for claims in the mapping's file that the entity refuses whatever the record is."""
         found = list(self.text.mistakes(dated=self.effective_at is not None))
         if found:
             raise SettingsError("; ".join(found))
 
     def apply(self, raw: dict[str, Any]) -> list[Claim]:
-        """Claims made by a raw record; none if the mapping filters it.
+        """The claims of a raw record; none if the mapping filters it.
 
         Raises DeadRecord: wrong-type, missing-member, mapping-failed, or what the contract's encoders refuse.
         """
@@ -102,7 +102,7 @@ class Mapping:
             if result is None or isinstance(result, Entity):
                 return result
             if isinstance(result, Iterable):
-                return list(result)  # one that is made while it is read is made here
+                return list(result)  # runs a generator of the author's
         except (DeadRecord, MemoryError):
             raise
         except ValidationError as error:
@@ -141,7 +141,7 @@ class Mapping:
             raise self._unencodable(error, values, given) from None
         if self.effective_at is None and not self._recent.isdisjoint(given):
             name = min(self._recent.intersection(given))
-            reason = f"claims {contract.name}.{name}, whose rule is most_recent, and states no effective_at"
+            reason = f"claims {contract.name}.{name}, whose rule is most_recent, without effective_at"
             raise self._dead("no-effective-time", reason, name)
         fields[contract.identity] = entity_id
         return Claim(contract.name, entity_id, output, fields, effective_at)
@@ -174,12 +174,12 @@ class Mapping:
         return self._dead("missing-member" if missing else "wrong-type", f"{self.source}.{self.stream}: {reason}")
 
     def _failed(self, error: BaseException, details: str) -> DeadRecord:
-        """The author's code raised: names the mapping and the author's line in which it did."""
+        """The author's code raised `error`: names the mapping and the line of the author's that raised."""
         at = raised_at(error) or self.at
         return DeadRecord("mapping-failed", f"{type(error).__name__} in mapping {self.name}, {at}{details}")
 
     def _misfit(self, error: ValidationError) -> DeadRecord:
-        """A model made by the function refuses what it was given. Names that the code spells are no content."""
+        """A model that the function creates refuses a value. Names that the code spells are no content."""
         words = self.text.words
         details = validation_reason(error, known_members(self.entity_class) | words.keys())
         failed = self._failed(error, f": {self.entity.name}: {details}")
@@ -190,7 +190,7 @@ class Mapping:
         return DeadRecord(failed.code, f"{failed.reason} (spelled in {at})")
 
     def _unencodable(self, error: Exception, values: dict[str, Any], given: set[str]) -> DeadRecord:
-        """The contract refuses a value, or the author made the entity past pydantic's checks: names the field."""
+        """The contract refuses a value, or the author created the entity without pydantic's checks: names the field."""
         name = self._refused(values, given)
         field = f"{self.entity.name}.{name}"
         if isinstance(error, DeadRecord):
@@ -209,12 +209,12 @@ class Mapping:
         return self.entity.identity
 
     def _dead(self, code: str, reason: str, field: str = "") -> DeadRecord:
-        """Names the mapping, and the line that spells `field` or else declares the mapping."""
+        """Names the mapping, and the line that spells `field`, else the one that declares the mapping."""
         return DeadRecord(code, f"{reason} (mapping {self.name}, {self.text.words.get(field, self.at)})")
 
 
 class TypedMapping(Mapping, Generic[Raw, Result]):
-    """A mapping as its author declared it: a call is typed as the function is, and calls it."""
+    """A mapping whose call is typed like the author's function, and calls it."""
 
     def __call__(self, raw: Raw) -> Result:
         result: Result = self.function(raw)
@@ -240,9 +240,9 @@ def mapping(
     """Declare a mapping for the records of `source` ("workday.workers", "erp.public.employee").
 
     The function takes the raw model and returns the entity, None to filter the record, or a list of `Output`.
-    `version` counts up with every change of the code. `effective_at` gives the time since when a record holds: a time
-    with a zone, µs UTC, or None. It is a method of the raw model (`HrWorker.changed_at`) or a function of it; type
-    checkers cannot infer the argument of a lambda here. Raises SettingsError for a declaration that cannot work.
+    Every change of the code needs a higher `version`. `effective_at` returns when the source changed the record: a time
+    with a zone, µs UTC, or None. It is a method of the raw model (`HrWorker.changed_at`) or a function of the record.
+    Type checkers cannot infer the argument of a lambda here. Raises SettingsError for a declaration that cannot work.
     """
 
     def declare(function: Callable[[Raw], Result]) -> TypedMapping[Raw, Result]:
@@ -254,8 +254,8 @@ def mapping(
             raise SettingsError(f"{where}: version={version}; versions count from 1")
         raw_model, entity = signature(function)
         if effective_at is not None and not callable(effective_at):
-            wanted = f"a method of {raw_model.__name__} that is no property, or a function of it"
-            raise SettingsError(f"{where}: effective_at is {type(effective_at).__name__}. Next: give it {wanted}")
+            wanted = f"a method of {raw_model.__name__} that is not a property, or a function of the record"
+            raise SettingsError(f"{where}: effective_at is {type(effective_at).__name__}. Next: give {wanted}")
         return TypedMapping(
             function,
             name or function.__name__,

@@ -1,7 +1,7 @@
-"""What a mapping's signature and text state: its types, mistakes that no record is needed for, where a word stands.
+"""A mapping's signature and text: its types, mistakes that can be found without a record, the lines of its words.
 
-Types are checked by the author's mypy or pyright. The text is checked again when a pipeline is loaded, for what would
-otherwise be a dead letter for each record.
+The author's mypy or pyright checks types. The text is checked when a pipeline is loaded as well, but only for mistakes
+that would make every record a dead letter.
 """
 
 import ast
@@ -32,7 +32,7 @@ def signature(function: Function) -> tuple[type[BaseModel], type[Entity]]:
     parameters = list(inspect.signature(function).parameters)
     raw_model = hints.get(parameters[0]) if len(parameters) == 1 else None
     if not (isinstance(raw_model, type) and issubclass(raw_model, BaseModel)) or issubclass(raw_model, Entity):
-        raise SettingsError(f"{where}: takes one argument, annotated with the raw record's pydantic model")
+        raise SettingsError(f"{where}: a mapping takes one argument, annotated with the raw record's pydantic model")
     entities = {part for part in _parts(hints.get("return")) if isinstance(part, type) and issubclass(part, Entity)}
     if len(entities) != 1:
         raise SettingsError(f"{where}: annotate what it returns: `-> Worker`, `-> Worker | None` or a list of Output")
@@ -62,7 +62,7 @@ class MappingText:
         self._function = next(found, ast.Module([], []))
 
     def mistakes(self, *, dated: bool) -> Iterator[str]:
-        """What no record can make right, each as `file:line: what`. `dated`: the mapping states an effective time."""
+        """Claims that fail for every record, each as `file:line: what`. `dated`: the mapping has an `effective_at`."""
         contract = self._entity.contract()
         required = {name for name, info in self._entity.model_fields.items() if info.is_required()}
         for call in self._claims(self._module):
@@ -70,38 +70,38 @@ class MappingText:
             for name, line in given.items():
                 if name and name not in contract.fields:
                     near = difflib.get_close_matches(name, contract.fields, 1)
-                    hint = f"{near[0]} was meant?" if near else f"it has {', '.join(contract.fields)}"
-                    what = f"claims {contract.name}.{name}, a field that the entity does not have; {hint}"
+                    hint = f"is {near[0]} meant?" if near else f"it has {', '.join(contract.fields)}"
+                    what = f"claims {contract.name}.{name}, a field that the entity does not have ({hint})"
                     yield f"{self._file}:{line}: {what}"
             if None not in given and (missing := sorted(required - given.keys())):
-                what = f"makes a {contract.name} without {', '.join(missing)}"
+                what = f"creates a {contract.name} without {', '.join(missing)}"
                 yield f"{self._file}:{call.lineno}: {what}; only a field with the default UNCLAIMED may be left out"
-        for one in () if dated else self._given(self._function):
+        for one in () if dated else self._fields(self._function):
             if isinstance(contract.rules.get(str(one.arg)), MostRecent):
-                what = f"claims {contract.name}.{one.arg}, whose rule is most_recent, and states no effective_at"
-                yield f"{self._file}:{one.lineno}: {what}; say when the source changed it, or choose another rule"
+                what = f"claims {contract.name}.{one.arg}, whose rule is most_recent, without effective_at"
+                yield f"{self._file}:{one.lineno}: {what}. Next: declare it in @mapping, or choose another rule"
 
     @cached_property
     def words(self) -> dict[str, SourceLine]:
-        """Each word that the code spells as a field, or the function as a text: no record's content. And its line."""
+        """The words that are no content of a record, each with its line: fields, and texts in the function."""
         words: dict[str, SourceLine] = {}
-        for node in (*self._given(self._function), *ast.walk(self._function), *self._given(self._module)):
+        for node in (*self._fields(self._function), *ast.walk(self._function), *self._fields(self._module)):
             match node:
                 case ast.keyword(arg=str(word)) | ast.Constant(value=str(word)):
                     words.setdefault(word, SourceLine(self._file, node.lineno))
         return words
 
     def _claims(self, tree: ast.AST) -> Iterator[ast.Call]:
-        """The calls of the entity, under whichever name."""
+        """The calls of the entity, whatever its name in the file."""
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and self._value(node.func) is self._entity:
                 yield node
 
-    def _given(self, tree: ast.AST) -> Iterator[ast.keyword]:
+    def _fields(self, tree: ast.AST) -> Iterator[ast.keyword]:
         return (one for call in self._claims(tree) for one in call.keywords)
 
     def _value(self, expression: ast.expr) -> Any:
-        """What a dotted name stands for in the file; None for any other expression."""
+        """The value of a dotted name in the file; None for any other expression."""
         match expression:
             case ast.Name(id=name):
                 return self._globals.get(name)
@@ -111,7 +111,7 @@ class MappingText:
 
 
 def _first_line(node: ast.AST) -> int | None:
-    """Of a function, the line of its first decorator: Python counts it as the function's first."""
+    """A function's first line as Python counts it: that of its first decorator."""
     if isinstance(node, ast.FunctionDef):
         return min([node.lineno, *(one.lineno for one in node.decorator_list)])
     return None

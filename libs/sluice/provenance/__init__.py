@@ -1,7 +1,6 @@
-"""Claims with their provenance, and how a golden record is chosen among them."""
+"""Claims with their provenance, and the choice of a golden record among them."""
 
-from sluice.canonical_json import canonical_bytes
-from sluice.provenance.canonical import CanonicalRecord, Contributor, Winner, canonical_content
+from sluice.provenance.canonical import CanonicalRecord, Contributor, Winner
 from sluice.provenance.contribution import (
     ClaimOrder,
     Contribution,
@@ -21,8 +20,6 @@ __all__ = [
     "RawRef",
     "Winner",
     "candidates",
-    "canonical_bytes",
-    "canonical_content",
     "contribution_content",
     "contribution_key",
     "merge",

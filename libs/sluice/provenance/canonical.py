@@ -1,4 +1,4 @@
-"""The canonical record as a value: an entity's fields, and for each field which contributor won it by which rule."""
+"""The canonical record as a value: an entity's fields, and for each field the contributor that won it and the rule."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,7 +50,7 @@ class Winner(NamedTuple):
 
 
 class CanonicalRecord(NamedTuple):
-    """What `canonical.<entity>` carries. `fields` hold JSON values as contributions do; absent is None."""
+    """A record of `canonical.<entity>`. `fields` are JSON values as in contributions; a missing one counts as null."""
 
     fields: Mapping[str, Any]
     revision: int
@@ -60,7 +60,7 @@ class CanonicalRecord(NamedTuple):
 
     @property
     def content(self) -> str:
-        """The content hash, as the header `sluice-content` carries it."""
+        """The content hash, the value of the header `sluice-content`."""
         return canonical_content(self.fields, self.contributors, self.winners)
 
 
@@ -69,8 +69,8 @@ def canonical_content(
 ) -> str:
     """`v1:<sha256>` over field values, winners and rules.
 
-    A winner counts by its source record and mapping, not by the mapping's version or the raw offset: a replay that
-    changes no value and no origin is no change. A field that is null and one that nobody claimed differ by winner.
+    A winner counts by its source record and mapping, not by the mapping's version or the raw offset, so that a replay
+    that changes no value and no origin is no change. A null field has a winner, an unclaimed one has none.
     """
     origins = [[c.source, c.stream, c.source_key, c.mapping] for c in contributors]
     won = [[winner.field, winner.rule, *origins[winner.contributor]] for winner in winners]

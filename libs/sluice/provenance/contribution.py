@@ -1,6 +1,6 @@
-"""A contribution: what one source record says about one entity, as it stands in `contributions.<entity>`.
+"""A contribution: what one source record says about one entity, a record of `contributions.<entity>`.
 
-The mapper writes it, the merger holds all of an entity's and chooses among them.
+The mapper writes contributions. The merger stores those of each entity and chooses among them.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from sluice.canonical_json import canonical_bytes
 from sluice.errors import DeadRecord
 from sluice.position import Position
 
-# Whoever writes into the topic, what the merger holds has these types: it compares, sorts and encodes them.
+# The merger compares, sorts and encodes what it reads, so these types are checked for records of any writer.
 Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class RawRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the raw record stands; always the original place, also after a redrive."""
+    """The place of the raw record. After a redrive it is still the original place."""
 
     topic: str
     partition: Number
@@ -35,12 +35,12 @@ class RawRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def place(self) -> str:
-        """For errors: where the record stands."""
+        """The place as errors show it: topic/partition@offset."""
         return f"{self.topic}/{self.partition}@{self.offset}"
 
 
 class ClaimOrder(NamedTuple):
-    """The order of claims of one key: lower loses, equal is no change."""
+    """The order of claims of one key: the lower one loses, an equal one is no change."""
 
     position: Position
     mapping_version: int
@@ -50,7 +50,7 @@ class ClaimOrder(NamedTuple):
 class Contribution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One claim with its provenance. Times are microseconds UTC; `fields` are JSON as the contract encodes them.
 
-    The members are those of the record's JSON; `content` is the hash of what is claimed, empty until `sealed`.
+    The members are those of the record's JSON. `content` is the hash of the claim, empty before `sealed`.
     """
 
     entity_id: str
@@ -103,11 +103,11 @@ _DECODER = msgspec.json.Decoder(Contribution)
 
 
 def contribution_key(entity_id: str, source: str, stream: str, source_key: str, mapping: str, output: str) -> bytes:
-    """UTF-8 JSON array without spaces; the source key stands in it as a string."""
+    """The Kafka key: a UTF-8 JSON array without spaces. The source key, JSON itself, is a string in it."""
     return orjson.dumps([entity_id, source, stream, source_key, mapping, output])
 
 
 def contribution_content(fields: Mapping[str, Any], effective_at: int | None, retracted: bool) -> str:
-    """Hash of what a contribution claims: 64 hex digits. Position, version and provenance are not in it."""
+    """SHA-256 of a claim, 64 hex digits. Position, version and provenance do not count."""
     claimed = {"fields": dict(fields), "effective_at": effective_at, "retracted": retracted}
     return hashlib.sha256(canonical_bytes(claimed)).hexdigest()

@@ -1,7 +1,7 @@
-"""Survivorship: all contributions to one entity in, one canonical record out. Pure, and blind to arrival order.
+"""Survivorship: from all contributions to one entity to one canonical record. Pure, and independent of arrival order.
 
-Each field's rule is a total order over the claims to it, made of facts about the sources (rank, effective time, names)
-and never of positions, offsets or clocks; so every replay ends in the same content.
+Each field's rule is a total order over the claims of the field. It compares facts of the sources (rank, effective time,
+names), never positions, offsets or clocks, so that every replay ends with the same content.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,7 +31,7 @@ class Merged(NamedTuple):
 
 
 class Incomplete(NamedTuple):
-    """No canonical record: these required fields have no value. Nobody's claims at all is the same."""
+    """No canonical record, because these required fields have no value. All of them, if there are no claims."""
 
     missing: tuple[str, ...]
 
@@ -41,7 +41,7 @@ def merge(
 ) -> Merged | Incomplete:
     """Choose every field's value among the contributions to one entity, retracted ones left out.
 
-    `source_order`: the sources as the pipeline declares them; those it does not know rank last, by name.
+    `source_order`: the sources in the order of the pipeline file. Other sources rank last, by name.
     """
     live = sorted((claim for claim in contributions if not claim.retracted), key=_origin)
     best = {name: _best(name, key, live) for name, key in _sort_keys(contract, tuple(source_order)).items()}
@@ -56,13 +56,13 @@ def merge(
 def candidates(
     contract: EntityContract, field: str, contributions: Iterable[Contribution], source_order: Sequence[str]
 ) -> list[Contribution]:
-    """All claims to one field, the winner first, each loser behind what beat it."""
+    """All claims of one field in the order of its rule, the winner first."""
     live = sorted((claim for claim in contributions if not claim.retracted and field in claim.fields), key=_origin)
     return sorted(live, key=_sort_keys(contract, tuple(source_order))[field])
 
 
 def _origin(claim: Contribution) -> tuple[str, ...]:
-    """The last word in every rule: names, which no two claims share."""
+    """The last criterion of every rule: names, in which any two claims differ."""
     return claim.source, claim.stream, claim.source_key, claim.mapping, claim.output
 
 
@@ -95,7 +95,7 @@ def _rank(rule: Rule, order: Mapping[str, int]) -> _SortKey:
 
 
 def _recency(effective_at: int | None) -> tuple[int, int]:
-    """Latest first; a record that states no time comes after all that do."""
+    """Latest first; a claim without a time comes last."""
     return (1, 0) if effective_at is None else (0, -effective_at)
 
 

@@ -41,11 +41,11 @@ def test_money_and_decimals_have_default_digits() -> None:
 @pytest.mark.parametrize(
     ("name", "snake"), [("Worker", "worker"), ("LedgerEntry", "ledger_entry"), ("HRCase", "hr_case"), ("A1b", "a1b")]
 )
-def test_an_entity_is_called_as_its_class_in_snake_case(name: str, snake: str) -> None:
+def test_an_entity_s_name_is_its_class_s_in_snake_case(name: str, snake: str) -> None:
     assert snake_case(name) == snake
 
 
-def test_the_name_and_version_can_be_said() -> None:
+def test_name_and_version_can_be_declared() -> None:
     class Thing(Entity, name="gadget", version=7):
         id: Annotated[str, Identity()]
 
@@ -89,7 +89,7 @@ ID = Annotated[str, Identity()]
 
 
 @pytest.mark.parametrize(
-    ("annotations", "told"),
+    ("annotations", "reason"),
     [
         ({"a": str}, "exactly one field marked Identity()"),
         ({"a": ID, "b": ID}, "exactly one field marked Identity()"),
@@ -104,8 +104,8 @@ ID = Annotated[str, Identity()]
         ({"a": ID, "b": Annotated[str, Scale(3, 1)]}, "Scale belongs to"),
     ],
 )
-def test_what_cannot_be_a_contract_is_refused_by_name(annotations: dict[str, Any], told: str) -> None:
-    assert told in _refused(**annotations)
+def test_a_class_that_is_no_contract_is_refused_with_its_name(annotations: dict[str, Any], reason: str) -> None:
+    assert reason in _refused(**annotations)
 
 
 def test_another_field_rule_or_type_is_another_fingerprint() -> None:
@@ -135,7 +135,7 @@ def test_the_entity_id_is_the_normalised_identity() -> None:
 
 
 @pytest.mark.parametrize(("value", "code"), [("  ", "missing-identity"), ("x" * 1025, "identity-too-long")])
-def test_an_identity_that_identifies_nothing_is_a_dead_record(value: str, code: str) -> None:
+def test_an_empty_or_too_long_identity_is_a_dead_record(value: str, code: str) -> None:
     with pytest.raises(DeadRecord) as dead:
         Worker.contract().entity_id(value)
     assert dead.value.code == code

@@ -1,4 +1,4 @@
-"""Field values between Python and JSON: exact both ways, and nothing through that some place downstream refuses."""
+"""From field values to JSON: nothing is lost, and what a topic or table downstream refuses is refused here."""
 
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -30,7 +30,7 @@ VALUES = {
 
 
 @given(st.data(), st.sampled_from(sorted(VALUES)))
-def test_every_value_comes_back_as_it_was(data: st.DataObject, field: str) -> None:
+def test_every_value_can_be_read_back_unchanged(data: st.DataObject, field: str) -> None:
     value = data.draw(VALUES[field])
     assert decoded(CONTRACT, field, CONTRACT.encoders[field](value)) == value
 
@@ -51,7 +51,7 @@ def test_every_value_comes_back_as_it_was(data: st.DataObject, field: str) -> No
         ("height", None, None),
     ],
 )
-def test_values_have_one_written_form(field: str, value: Any, encoded: Any) -> None:
+def test_a_value_has_one_encoding(field: str, value: Any, encoded: Any) -> None:
     got = CONTRACT.encoders[field](value)
     assert got == encoded
     assert str(got) == str(encoded)
@@ -78,7 +78,7 @@ def test_values_have_one_written_form(field: str, value: Any, encoded: Any) -> N
         ("born", datetime(2024, 1, 1, tzinfo=UTC), "wrong-type"),
     ],
 )
-def test_what_cannot_stand_everywhere_is_refused_without_being_quoted(field: str, value: Any, code: str) -> None:
+def test_a_value_that_cannot_be_stored_downstream_is_refused_and_not_quoted(field: str, value: Any, code: str) -> None:
     with pytest.raises(DeadRecord) as dead:
         CONTRACT.encoders[field](value)
     assert dead.value.code == code

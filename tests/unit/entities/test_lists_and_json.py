@@ -1,4 +1,4 @@
-"""Lists of plain values and JSON values as fields: what is taken, how it is spelled, what is refused."""
+"""Fields with lists and JSON values: what is accepted, how it is encoded, what is refused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def record(fields: dict[str, Any]) -> CanonicalRecord:
 
 
 @pytest.mark.parametrize("fields", [FIELDS, EMPTY], ids=["filled", "empty"])
-def test_what_is_encoded_is_what_fastavro_writes_and_is_read_back(fields: dict[str, Any]) -> None:
+def test_the_encoding_is_that_of_fastavro_and_can_be_read_back(fields: dict[str, Any]) -> None:
     encoded = make_encoder(CONTRACT, 7)(record(fields))
     assert make_decoder(lambda schema_id: SCHEMA)(encoded).fields == fields
     judge = fastavro.parse_schema(json.loads(json.dumps(SCHEMA)))
@@ -47,7 +47,7 @@ def _python(name: str, value: Any) -> Any:
     return value if name in ("seen_at", "about") or value is None else decoded(CONTRACT, name, value)
 
 
-def test_values_are_spelled_item_by_item_and_json_as_its_canonical_text() -> None:
+def test_a_list_is_encoded_item_by_item_and_json_as_its_canonical_text() -> None:
     noon = datetime(2024, 1, 1, 12, tzinfo=UTC)
     given = {
         "levels": [1, None],
@@ -87,14 +87,14 @@ def test_values_are_spelled_item_by_item_and_json_as_its_canonical_text() -> Non
         ("about", {"a": Decimal(1)}, "wrong-type"),
     ],
 )
-def test_what_cannot_stand_downstream_is_refused_and_not_quoted(field: str, value: Any, code: str) -> None:
+def test_a_list_or_json_that_cannot_be_stored_is_refused_and_not_quoted(field: str, value: Any, code: str) -> None:
     with pytest.raises(DeadRecord) as dead:
         CONTRACT.encoders[field](value)
     assert dead.value.code == code
     assert f"listed.{field}" in dead.value.reason
 
 
-def test_json_of_more_levels_than_there_may_be_is_refused() -> None:
+def test_json_with_too_many_levels_is_refused() -> None:
     nested: Any = 1
     for _ in range(STORED_JSON_LEVELS_MAX):
         nested = [nested]
@@ -113,7 +113,7 @@ def filtered(raw: Wrapped) -> Listed | None:
 
 
 @pytest.mark.parametrize("levels", [values.RAW_JSON_LEVELS_MAX + 1, 500])
-def test_json_of_more_levels_than_pydantic_reads_is_told_as_that(levels: int) -> None:
+def test_json_of_more_levels_than_pydantic_reads_is_reported_as_that(levels: int) -> None:
     nested: Any = 1
     for _ in range(values.RAW_JSON_LEVELS_MAX):
         nested = [nested]
@@ -126,20 +126,20 @@ def test_json_of_more_levels_than_pydantic_reads_is_told_as_that(levels: int) ->
 
 
 @pytest.mark.parametrize("inside", [list[int], Money, Json], ids=["lists", "money", "json"])
-def test_a_list_holds_plain_values_only(inside: Any) -> None:
+def test_a_list_has_plain_items_only(inside: Any) -> None:
     with pytest.raises(SettingsError, match=r"a list has plain items\. Next: for anything else take Json"):
         type("Odd", (Entity,), {"__annotations__": {"number": Annotated[str, Identity()], "odd": list[inside]}})
 
 
 @pytest.mark.parametrize(
-    ("annotation", "told"),
+    ("annotation", "reason"),
     [
         (list[int] | list[str], "is not one type"),
         (Annotated[list[Decimal], Scale(8, 2)], r"Scale and Unit belong to the item: list\[Annotated"),
     ],
 )
-def test_what_a_list_cannot_say_is_refused(annotation: Any, told: str) -> None:
-    with pytest.raises(SettingsError, match=told):
+def test_an_annotation_that_no_list_can_have_is_refused(annotation: Any, reason: str) -> None:
+    with pytest.raises(SettingsError, match=reason):
         type("Odd", (Entity,), {"__annotations__": {"number": Annotated[str, Identity()], "odd": annotation}})
 
 

@@ -1,4 +1,4 @@
-"""Mappings: what an author declares, what a raw record leads to, and that nothing of a bad record is told."""
+"""Mappings: what an author declares, the claims of a raw record, and that a bad record is never quoted."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ def _dead(made: Mapping, raw: dict[str, Any]) -> DeadRecord:
 
 
 def _without_place(dead: DeadRecord) -> str:
-    """The reason of a record that does not fit its model; behind it stands whose model."""
+    """The reason without the mapping's name and place at its end."""
     reason, place = dead.reason.split(" (mapping ")
     assert re.fullmatch(r"worker, support/workers\.py:\d+\)", place)
     return reason
@@ -62,17 +62,17 @@ class Dated(BaseModel):
     id: str
     since: Any = None
 
-    def holds_since(self) -> Any:
+    def changed_at(self) -> Any:
         return self.since
 
 
-class Held(Entity):
+class Stock(Entity):
     number: Annotated[str, Identity()]
 
 
-@mapping(source="erp.held", version=1, effective_at=Dated.holds_since)
-def held(raw: Dated) -> Held:
-    return Held(number=raw.id)
+@mapping(source="erp.stock", version=1, effective_at=Dated.changed_at)
+def stock(raw: Dated) -> Stock:
+    return Stock(number=raw.id)
 
 
 @pytest.mark.parametrize(
@@ -87,12 +87,12 @@ def held(raw: Dated) -> Held:
     ids=str,
 )
 def test_an_effective_time_outside_of_the_years_1_to_9999_is_refused(since: Any) -> None:
-    dead = _dead(held, {"id": "H1", "since": since})
+    dead = _dead(stock, {"id": "H1", "since": since})
     assert (dead.code, str(since) in dead.reason) == ("time-out-of-range", False)
 
 
-@mapping(source="erp.held", version=1)
-def leaving(raw: Dated) -> Held:
+@mapping(source="erp.stock", version=1)
+def leaving(raw: Dated) -> Stock:
     raise SystemExit(0)
 
 
@@ -106,29 +106,29 @@ class Node(BaseModel):
     inner: "Node | None" = None
 
 
-@mapping(source="erp.held", version=1)
-def nested(raw: Node) -> Held:
-    return Held(number="H1")
+@mapping(source="erp.stock", version=1)
+def nested(raw: Node) -> Stock:
+    return Stock(number="H1")
 
 
-def test_the_path_to_what_does_not_fit_is_shortened() -> None:
+def test_the_path_to_a_member_of_a_wrong_type_is_shortened() -> None:
     record: Any = 7
     for _ in range(30):
         record = {"inner": record}
-    assert f"erp.held: {'inner.' * 20}…: model_type" in _dead(nested, record).reason
+    assert f"erp.stock: {'inner.' * 20}…: model_type" in _dead(nested, record).reason
 
 
-@mapping(source="erp.held", version=1)
-def generated(raw: Dated) -> list[Output[Held]]:
-    def outputs() -> Iterator[Output[Held]]:
-        yield Output("main", Held(number=raw.id))
+@mapping(source="erp.stock", version=1)
+def generated(raw: Dated) -> list[Output[Stock]]:
+    def outputs() -> Iterator[Output[Stock]]:
+        yield Output("main", Stock(number=raw.id))
         raise ValueError(raw.id)
 
-    return raw.since or cast(list[Output[Held]], outputs())
+    return raw.since or cast(list[Output[Stock]], outputs())
 
 
 @pytest.mark.parametrize("since", [None, 17])
-def test_what_gives_no_outputs_or_raises_while_it_does_parks_the_record(since: object) -> None:
+def test_a_generator_that_raises_and_a_result_that_is_no_output_park_the_record(since: object) -> None:
     assert _dead(generated, {"id": "Secretson", "since": since}).code == "mapping-failed"
 
 
@@ -144,7 +144,7 @@ class Nowhere(tzinfo):
 
 
 def test_an_effective_time_whose_zone_raises_parks_the_record() -> None:
-    dead = _dead(held, {"id": "H1", "since": datetime(2024, 1, 1, tzinfo=Nowhere())})
+    dead = _dead(stock, {"id": "H1", "since": datetime(2024, 1, 1, tzinfo=Nowhere())})
     assert (dead.code, "ValueError" in dead.reason) == ("mapping-failed", True)
 
 
@@ -171,7 +171,7 @@ def posted(raw: Dated) -> Posted:
 
 
 @pytest.mark.parametrize(
-    ("way", "told"),
+    ("way", "reason"),
     [
         ("no identity", "posted.number has no value"),
         ("no value", "posted.label has no value"),
@@ -180,10 +180,10 @@ def posted(raw: Dated) -> Posted:
         ("texts", "an item of the returned list is not an Output"),
     ],
 )
-def test_an_entity_that_was_made_past_its_checks_parks_the_record(way: str, told: str) -> None:
+def test_an_entity_that_was_created_without_its_checks_parks_the_record(way: str, reason: str) -> None:
     dead = _dead(posted, {"id": "Secretson", "since": way})
     assert dead.code == "mapping-failed"
-    assert told in dead.reason
+    assert reason in dead.reason
     assert re.search(r"mapping posted, [\w/]*test_mapping\.py:\d+", dead.reason)
 
 
@@ -191,7 +191,7 @@ class Coded(Entity):
     number: Annotated[str, Identity(lambda given: {"nul": "\0"}[given])]
 
 
-@mapping(source="erp.held", version=1)
+@mapping(source="erp.stock", version=1)
 def coded(raw: Dated) -> Coded:
     return Coded(number=raw.id)
 
@@ -203,8 +203,8 @@ def test_an_identity_that_cannot_be_normalised_parks_the_record() -> None:
 
 
 def test_an_effective_time_at_the_ends_of_the_calendar_is_claimed() -> None:
-    assert held.apply({"id": "H1", "since": -62_135_596_800_000_000})[0].effective_at == -62_135_596_800_000_000
-    assert held.apply({"id": "H1", "since": 253_402_300_799_999_999})[0].effective_at == 253_402_300_799_999_999
+    assert stock.apply({"id": "H1", "since": -62_135_596_800_000_000})[0].effective_at == -62_135_596_800_000_000
+    assert stock.apply({"id": "H1", "since": 253_402_300_799_999_999})[0].effective_at == 253_402_300_799_999_999
 
 
 class Picky(BaseModel):
@@ -216,9 +216,9 @@ class Picky(BaseModel):
         return {"known": "H1"}[given]
 
 
-@mapping(source="erp.held", version=1)
-def picked(raw: Picky) -> list[Output[Held]]:
-    return [Output(raw.id, Held(number="H1"))]
+@mapping(source="erp.stock", version=1)
+def picked(raw: Picky) -> list[Output[Stock]]:
+    return [Output(raw.id, Stock(number="H1"))]
 
 
 def test_a_model_of_the_authors_that_raises_parks_the_record() -> None:
@@ -226,13 +226,13 @@ def test_a_model_of_the_authors_that_raises_parks_the_record() -> None:
     assert (dead.code, dead.reason.partition(",")[0]) == ("mapping-failed", "KeyError in mapping picked")
 
 
-@mapping(source="erp.held", version=1)
-def split(raw: Dated) -> list[Output[Held]]:
-    return [Output(raw.since, Held(number="H1"))]
+@mapping(source="erp.stock", version=1)
+def split(raw: Dated) -> list[Output[Stock]]:
+    return [Output(raw.since, Stock(number="H1"))]
 
 
 @pytest.mark.parametrize("key", ["\ud83d", "a\0b", 17])
-def test_an_output_whose_key_no_topic_takes_is_refused(key: Any) -> None:
+def test_an_output_key_that_no_topic_can_store_is_refused(key: Any) -> None:
     assert _dead(split, {"id": "H1", "since": key}).code in ("invalid-unicode", "nul-character", "wrong-type")
 
 
@@ -258,7 +258,7 @@ def test_a_missing_member_is_named() -> None:
     assert (dead.code, _without_place(dead)) == ("missing-member", "workday.workers: updated_at: missing")
 
 
-def test_a_wrong_type_is_told_by_place_and_kind_never_by_content() -> None:
+def test_a_wrong_type_is_reported_by_place_and_kind_never_by_content() -> None:
     dead = _dead(workers.worker, {**RAW, "pay": {"amount": "Secretson", "currency": 7}})
     assert dead.code == "wrong-type"
     assert _without_place(dead) == "workday.workers: pay.amount: decimal_parsing; pay.currency: string_type"
@@ -269,7 +269,7 @@ def test_keys_of_the_record_are_content_too() -> None:
     assert _without_place(dead) == "workday.workers: attributes.*: int_parsing"
 
 
-def test_an_exception_of_the_function_is_told_by_class_mapping_file_and_line() -> None:
+def test_an_exception_of_the_function_is_reported_by_class_mapping_file_and_line() -> None:
     dead = _dead(workers.ratio, {"line": "Secretson", "amount": 0})
     assert dead.code == "mapping-failed"
     assert dead.reason.startswith("DivisionByZero in mapping ratio, support/workers.py:")
@@ -296,7 +296,7 @@ def builds_badly(raw: Raw) -> Worker:
     return Worker(employee_number=raw.id, full_name=raw.name)
 
 
-def test_an_entity_that_does_not_validate_is_told_by_field_and_kind() -> None:
+def test_an_entity_that_does_not_validate_is_reported_by_field_and_kind() -> None:
     dead = _dead(builds_badly, {"id": "W", "name": ["Secretson"]})
     assert dead.code == "mapping-failed"
     assert dead.reason.endswith(": worker: full_name: string_type")
@@ -313,12 +313,12 @@ def misspells(raw: Raw) -> Worker:
 
 def test_a_field_that_the_entity_lacks_is_named_with_the_line_that_spells_it() -> None:
     dead = _dead(misspells, {"id": "W", "name": "Secretson"})
-    told = re.search(
+    found = re.search(
         r"in mapping misspells, (\S+):\d+: worker: full_nam: no such field \(spelled in \1:(\d+)\)", str(dead)
     )
-    assert told
-    assert told[1].endswith("entities/test_mapping.py")
-    assert '"full_nam": raw.name' in Path(__file__).read_text().splitlines()[int(told[2]) - 1]
+    assert found
+    assert found[1].endswith("entities/test_mapping.py")
+    assert '"full_nam": raw.name' in Path(__file__).read_text().splitlines()[int(found[2]) - 1]
 
 
 @mapping("hr.people", 1)
@@ -327,7 +327,7 @@ def speaks_of_the_record(raw: Raw) -> Worker:
     return Worker(employee_number=raw.id, **of_the_record)
 
 
-def test_a_field_that_only_the_record_spells_is_not_told() -> None:
+def test_a_field_that_only_the_record_spells_is_not_reported() -> None:
     dead = _dead(speaks_of_the_record, {"id": "W", "name": "Secretson"})
     assert "worker: *: no such field" in dead.reason
 
@@ -338,14 +338,14 @@ def too_precise(raw: Raw) -> Worker:
     return Worker(employee_number=raw.id, **known)
 
 
-def test_a_value_that_the_contract_refuses_is_told_by_field_mapping_file_and_line() -> None:
+def test_a_value_that_the_contract_refuses_is_reported_by_field_mapping_file_and_line() -> None:
     dead = _dead(too_precise, {"id": "W"})
     assert dead.code == "number-out-of-range"
-    told = re.fullmatch(
+    found = re.fullmatch(
         r"worker\.height does not fit .* \(mapping too_precise, \S+test_mapping\.py:(\d+)\)", dead.reason
     )
-    assert told
-    assert '"height": Decimal' in Path(__file__).read_text().splitlines()[int(told[1]) - 1]
+    assert found
+    assert '"height": Decimal' in Path(__file__).read_text().splitlines()[int(found[1]) - 1]
 
 
 def test_a_naive_effective_time_is_a_dead_record() -> None:
@@ -370,7 +370,7 @@ def test_a_most_recent_field_without_an_effective_time_is_refused_when_loading()
         person.check_claims()
 
 
-def test_a_most_recent_field_claimed_behind_our_back_is_a_dead_record() -> None:
+def test_a_most_recent_field_claimed_by_a_helper_is_a_dead_record() -> None:
     class Thing(Entity):
         id: Annotated[str, Identity()]
         state: Annotated[str, most_recent()]
@@ -391,21 +391,21 @@ def _function(raw: Raw) -> Worker:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reason"),
     [
         ({"source": "hr", "version": 1}, "<source>.<stream>"),
         ({"source": "hr.people", "version": 0}, "count from 1"),
         (
             {"source": "hr.people", "version": 1, "effective_at": "at"},
-            "effective_at is str. Next: give it a method of Raw",
+            "effective_at is str. Next: give a method of Raw",
         ),
         ({"source": "hr.people", "version": 1, "effective_at": property(Raw.since)}, "effective_at is property"),
     ],
 )
-def test_a_declaration_that_cannot_work_is_refused(arguments: Any, told: str) -> None:
+def test_a_declaration_that_cannot_work_is_refused(arguments: Any, reason: str) -> None:
     with pytest.raises(SettingsError) as refused:
         cast(Any, mapping)(**arguments)(_function)
-    assert told in str(refused.value)
+    assert reason in str(refused.value)
 
 
 def test_a_function_without_types_is_refused() -> None:
@@ -413,7 +413,7 @@ def test_a_function_without_types_is_refused() -> None:
         mapping("hr.people", 1)(lambda raw: raw)
 
 
-def test_source_and_stream_of_a_table_part_at_the_first_dot() -> None:
+def test_the_first_dot_separates_source_and_stream() -> None:
     assert (workers.invoice_lines.source, workers.invoice_lines.stream) == ("erp", "public.invoice")
 
 

@@ -70,13 +70,13 @@ def load(tmp_path: Path) -> Load:
 @pytest.mark.parametrize(
     ("claim", "told"),
     [
-        ("Person(number=raw.number, full_nam='A')", r"person\.full_nam, a field .* full_name was meant\?"),
+        ("Person(number=raw.number, full_nam='A')", r"person\.full_nam, a field .*is full_name meant\?"),
         ("Person(number=raw.number, salary=1)", r"person\.salary.*it has number, full_name, height, status"),
         ("Golden(number=raw.number, salary=1)", r"person\.salary"),
         ("entities.Person(number=raw.number, salary=1)", r"person\.salary"),
         (
             "Person(full_name='A')",
-            r"makes a person without number; only a field with the default UNCLAIMED may be left out",
+            r"creates a person without number; only a field with the default UNCLAIMED may be left out",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Canonical JSON: the fast way writes what RFC 8785's own package writes."""
+"""Canonical JSON: the fast path writes the same bytes as the rfc8785 package."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import rfc8785
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sluice.provenance import canonical_bytes
+from sluice.canonical_json import canonical_bytes
 
 SAFE = 2**53 - 1
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -25,7 +25,7 @@ def test_it_writes_what_the_rfc_says(value: Any) -> None:
 
 
 @given(VALUES)
-def test_what_is_read_back_is_written_the_same_again(value: Any) -> None:
+def test_a_text_that_is_read_and_written_again_is_equal(value: Any) -> None:
     written = canonical_bytes(value)
     assert canonical_bytes(orjson.loads(written)) == written
 
@@ -37,12 +37,12 @@ def test_integers_beyond_a_double_are_written_as_their_digits(number: int) -> No
 
 
 @pytest.mark.parametrize("value", [{1: 2}, {"a": {3}}, b"x", [object()]])
-def test_what_is_no_json_is_refused(value: Any) -> None:
+def test_a_value_that_is_no_json_is_refused(value: Any) -> None:
     with pytest.raises(TypeError):
         canonical_bytes(value)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), ["\ud800"]])
-def test_what_json_cannot_say_is_refused(value: Any) -> None:
+def test_a_number_or_text_that_json_does_not_have_is_refused(value: Any) -> None:
     with pytest.raises((ValueError, TypeError)):
         canonical_bytes(value)

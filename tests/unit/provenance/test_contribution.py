@@ -47,7 +47,7 @@ def test_claims_are_ordered_by_position_then_version_then_retraction() -> None:
     assert len(set(orders)) == len(orders)
 
 
-def test_content_is_what_is_claimed_and_nothing_else() -> None:
+def test_the_content_hash_covers_the_claim_and_nothing_else() -> None:
     base = contribution()
     same = base.replace(position=Position(9, 9, 9), mapping_version=7, observed_at=99).sealed()
     assert same.content == base.content
@@ -72,7 +72,7 @@ def test_the_content_hash_is_pinned() -> None:
     "value",
     [b"", b"null", b"[]", b"{}", b'{"position":[1,2]}', b"\xff", contribution().to_json()[:-1]],
 )
-def test_what_is_no_contribution_is_a_dead_record(value: bytes) -> None:
+def test_a_value_that_is_no_contribution_is_a_dead_record(value: bytes) -> None:
     with pytest.raises(DeadRecord) as dead:
         Contribution.from_json(value)
     assert dead.value.code == "bad-contribution"

@@ -1,4 +1,4 @@
-"""Survivorship: a total order over claims, blind to arrival; and which claims of which sources win by which rule."""
+"""Survivorship: a total order over claims, independent of arrival, and which claim wins by which rule."""
 
 import random
 from typing import Annotated, Any
@@ -134,7 +134,7 @@ def test_with_skip_null_a_null_gives_way_to_any_value_and_wins_alone() -> None:
     assert won(hr)["listed"] == (None, "hr", "prefer(hr,finance; skip_null)")
 
 
-def test_most_recent_goes_by_the_time_that_the_source_states() -> None:
+def test_most_recent_compares_the_effective_times_of_the_sources() -> None:
     older = contribution("workday", fields=_worker(status="active"), effective_at=1, position=Position(9, 9, 9))
     newer = contribution("erp", fields=_worker(status="left"), effective_at=2)
     undated = contribution("badge", fields=_worker(status="active"), effective_at=None)
@@ -163,7 +163,7 @@ def test_an_entity_without_a_required_field_is_withheld_and_says_what_is_missing
     assert isinstance(merge(CONTRACT, [part, contribution()], ORDER), Merged)
 
 
-def test_an_entity_that_nobody_claims_is_absent() -> None:
+def test_an_entity_without_claims_is_absent() -> None:
     assert merge(CONTRACT, [], ORDER) == Incomplete(("employee_number", "full_name"))
     assert merge(CONTRACT, [contribution(retracted=True)], ORDER) == Incomplete(("employee_number", "full_name"))
 

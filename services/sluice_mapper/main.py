@@ -20,12 +20,11 @@ def main() -> int:
         pipeline = load_pipeline(settings.pipeline)
         names = pipeline.names
         inputs, topic_ids = inputs_of(pipeline, settings)
-        group = names.group(MAPPER)
         return Stage(
             name=MAPPER,
             settings=settings,
-            reader=GroupReader(settings.kafka, group, settings.instance, topic_ids),
-            process=Mapper(group, names, pipeline.partitions, inputs, StateBackend.open(settings, MAPPER)),
+            reader=GroupReader(settings.kafka, names.group(MAPPER), settings.instance, topic_ids),
+            process=Mapper(names, pipeline.partitions, inputs, StateBackend.open(settings, MAPPER)),
             delivery=KafkaDelivery(settings.kafka, names, MAPPER, settings.instance),
             health=health,
         ).run_until_signalled()

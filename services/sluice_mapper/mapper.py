@@ -34,14 +34,13 @@ class Mapper(Process):
 
     def __init__(
         self,
-        group: str,
         names: Names,
         partitions: int,
         topics: MapperTopics,
         state_backend: StateBackend,
         slice_keys: int = SLICE_KEYS,
     ) -> None:
-        self._as = StageIdentity(MAPPER, group, names.control)
+        self._stage = StageIdentity(MAPPER, names.group(MAPPER), names.control)
         self._contributions = ContributionTopics(names, partitions)
         self._inputs, self._outputs, self._topic_ids = topics.by_topic, topics.outputs, topics.topic_ids
         self._store, self._reader, self._expiry, self._watch = state_backend
@@ -56,9 +55,9 @@ class Mapper(Process):
     def start(self, owned: Owned) -> Iterator[None]:
         inputs = self._inputs[owned.at[0]]
         view = View(self._store, inputs.state_topic, owned.at[1], inputs.state_topic_id)
-        yield from restore_record(owned, view, self._reader, self._as, self._outputs)
+        yield from restore_record(owned, view, self._reader, self._stage, self._outputs)
         if owned.record.pass_end is not None:
-            yield from self._current_claims.restore(owned, view, self._as, inputs.stream)
+            yield from self._current_claims.restore(owned, view, self._stage, inputs.stream)
         if owned.record.pass_end is not None:
             self._passes[owned.at] = Pass(owned.record.pass_end)
         inputs.require_versions(owned)

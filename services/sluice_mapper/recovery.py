@@ -33,13 +33,13 @@ class CurrentClaims:
         self._outputs = outputs
         self._claimed_from: set[Partition] | None = None
 
-    def restore(self, owned: Owned, view: View, as_: StageIdentity, stream: SourceStream) -> Iterator[None]:
+    def restore(self, owned: Owned, view: View, stage: StageIdentity, stream: SourceStream) -> Iterator[None]:
         """Restore the claims in a state that was lost or is not true any more; the pass over the partition restores the
         rest. A partition from which nothing was ever claimed needs no pass. In slices. Raises EnvironmentFault."""
         record = owned.record
         yield from self._find_partitions()
         if owned.at in (self._claimed_from or ()):
-            require_records(owned, as_, stream)
+            require_records(owned, stage, stream)
         elif not record.versions:
             record.pass_end = None
             return
@@ -132,7 +132,7 @@ def with_claim(state: KeyState, target: Target, claim: Contribution) -> KeyState
     )
 
 
-def require_records(owned: Owned, as_: StageIdentity, stream: SourceStream) -> None:
+def require_records(owned: Owned, stage: StageIdentity, stream: SourceStream) -> None:
     """Raises EnvironmentFault for an empty partition from which current claims exist: its topic was re-created, and its
     source has not published yet."""
     if owned.record.pass_end:
@@ -142,7 +142,7 @@ def require_records(owned: Owned, as_: StageIdentity, stream: SourceStream) -> N
     if stream.kind == "cdc":
         again = f"run `sluice cdc resnapshot {stream.source}`"
     raise EnvironmentFault(
-        f"{topic}/{partition}, group {as_.group}",
+        f"{topic}/{partition}, group {stage.group}",
         "it is empty, but claims from it exist: the topic was re-created, or its records were deleted",
         f"have the source publish everything again: {again}",
     )

@@ -20,16 +20,13 @@ def main() -> int:
         pipeline = load_pipeline(settings.pipeline)
         names = pipeline.names
         inputs = inputs_of(pipeline, settings)
-        group = names.group(MERGER)
+        topic_ids = {topic: one.topic_id for topic, one in inputs.items()}
+        tracked = [one.canonical_topic for one in inputs.values()]
         return Stage(
             name=MERGER,
             settings=settings,
-            reader=GroupReader(
-                settings.kafka, group, settings.instance, {topic: i.topic_id for topic, i in inputs.items()}
-            ),
-            process=Merger(group, names, pipeline.source_order, inputs, StateBackend.open(settings, MERGER)),
-            delivery=KafkaDelivery(
-                settings.kafka, names, MERGER, settings.instance, tracked=[i.canonical_topic for i in inputs.values()]
-            ),
+            reader=GroupReader(settings.kafka, names.group(MERGER), settings.instance, topic_ids),
+            process=Merger(names, pipeline.source_order, inputs, StateBackend.open(settings, MERGER)),
+            delivery=KafkaDelivery(settings.kafka, names, MERGER, settings.instance, tracked),
             health=health,
         ).run_until_signalled()

@@ -57,13 +57,12 @@ class Merger(Process):
 
     def __init__(
         self,
-        group: str,
         names: Names,
         source_order: tuple[str, ...],
         inputs: dict[str, EntityInput],
         state_backend: StateBackend,
     ) -> None:
-        self._as = StageIdentity(MERGER, group, names.control)
+        self._stage = StageIdentity(MERGER, names.group(MERGER), names.control)
         self._source_order = source_order
         self._inputs = inputs
         self._store, self._reader, self._expiry, self._watch = state_backend
@@ -78,7 +77,7 @@ class Merger(Process):
         inputs = self._inputs[topic]
         state = View(self._store, inputs.state_topic, partition, inputs.state_topic_id)
         depends_on = {log_name(owned.at): Pinned(inputs.topic_id, 1)}
-        yield from restore_record(owned, state, self._reader, self._as, depends_on)
+        yield from restore_record(owned, state, self._reader, self._stage, depends_on)
         if owned.record.pass_end is not None:
             # The state is lost. Contributions and canonical contain everything: merge as if the rules had changed.
             owned.record.pass_end, owned.record.rules = None, {}

@@ -64,7 +64,7 @@ class MapperBench:
         store = MemoryStore()
         reader = cast(LogReader, self._state_log())
         state_backend = StateBackend(store, reader, Expiry(reader, first_pass_after_s=0.0))
-        self._mapper = Mapper("mapper", Names(), 1, MapperTopics(self._inputs, {}), state_backend, self._slice_keys)
+        self._mapper = Mapper(Names(), 1, MapperTopics(self._inputs, {}), state_backend, self._slice_keys)
         view = View(store, STATE, 0, "state-id")
         for key, value in self._state.items():
             view.put(key, value)

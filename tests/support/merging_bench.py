@@ -48,7 +48,7 @@ class MergerBench:
         inputs = {IN: EntityInput(self._contract, _encoder(self._contract), "in-id", OUT, "out-id", STATE, "state-id")}
         reader = cast(LogReader, self.logs)
         state_backend = StateBackend(self.store, reader, Expiry(reader, first_pass_after_s=0.0))
-        self._merger = Merger("merger", Names(), self._sources, inputs, state_backend)
+        self._merger = Merger(Names(), self._sources, inputs, state_backend)
         self.owned = Owned((IN, 0), "in-id", self._committed, PartitionRecord("in-id", 0))
         for _ in self._merger.start(self.owned):
             pass

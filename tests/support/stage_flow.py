@@ -94,22 +94,21 @@ class StageFlow:
         watch = TopicWatch(made.admin, every_s=0.5)
         state_backend = StateBackend(store, LogReader(settings.kafka), Expiry(LogReader(settings.kafka)), watch)
         process: Process
+        tracked: list[str] = []
         if name == MAPPER:
             mapped, topic_ids = mapper_inputs(made.pipeline, settings)
-            process, tracked = Mapper(group, made.names, made.partitions, mapped, state_backend), [""]
+            process = Mapper(made.names, made.partitions, mapped, state_backend)
         else:
             merged = merger_inputs(made.pipeline, settings)
-            topic_ids, tracked = (
-                {t: i.topic_id for t, i in merged.items()},
-                [i.canonical_topic for i in merged.values()],
-            )
-            process = Merger(group, made.names, made.pipeline.source_order, merged, state_backend)
+            topic_ids = {topic: one.topic_id for topic, one in merged.items()}
+            tracked = [one.canonical_topic for one in merged.values()]
+            process = Merger(made.names, made.pipeline.source_order, merged, state_backend)
         return Stage(
             name=name,
             settings=settings,
             reader=GroupReader(settings.kafka, group, "0", topic_ids),
             process=process,
-            delivery=KafkaDelivery(settings.kafka, made.names, name, "0", tracked=tracked),
+            delivery=KafkaDelivery(settings.kafka, made.names, name, "0", tracked),
             health=self._healths[name],
         )
 

@@ -13,12 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sluice.cli.command import chosen_pipeline
 from sluice.errors import EnvironmentFault, SettingsError, Transient
 from sluice.kafka.watch import KafkaWatch, silence_text
 from sluice.names import Names
-from sluice.pipeline import Pipeline
-from sluice.settings.stage import StageSettings, default_schemas_dir
+from sluice.pipeline import Pipeline, load_pipeline
+from sluice.settings.stage import StageSettings, default_schemas_dir, read_settings
 
 BROKERS_VARIABLE = "SLUICE_KAFKA__BOOTSTRAP_SERVERS"
 CONNECT_TIMEOUT_S = 1.0
@@ -28,11 +27,13 @@ STAGES_DIR = "stages"
 
 def pipeline_of_servers(given: Path | None) -> tuple[StageSettings, Pipeline]:
     """As `chosen_pipeline`; an error about a missing pipeline file has a note that names the variables of a demo."""
+    settings = read_settings(StageSettings, given)
+    path = given or settings.pipeline
     try:
-        return chosen_pipeline(given)
+        return settings, load_pipeline(path)
     except SettingsError as error:
         demos = sorted((default_schemas_dir().parent / "examples").glob("*/.sluice/env"))
-        if not (given or StageSettings().pipeline).exists() and demos:
+        if not path.exists() and demos:
             error.add_note(f"a demo left its variables: {_sourced(demos[0])}")
         raise
 

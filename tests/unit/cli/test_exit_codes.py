@@ -59,7 +59,7 @@ def test_an_argument_that_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch)
     assert result.stderr == "sluice: argument 3 is not UTF-8: '\\udcff'\n"
 
 
-def test_a_bug_of_a_stage_is_told_without_its_message(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_of_a_stage_is_reported_without_its_message(monkeypatch: pytest.MonkeyPatch) -> None:
     def main() -> int:
         raise ValueError("invalid literal: 'Lovelace'")
 

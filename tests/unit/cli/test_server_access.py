@@ -37,7 +37,7 @@ def left_by_a_demo(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [["lag"], ["verify"], ["explain", "person", "P1"]], ids=lambda given: given[0])
-def test_a_command_that_reaches_nobody_says_at_once_which_file_to_source(
+def test_a_command_without_servers_names_at_once_the_file_to_source(
     command: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left_by_a_demo(folder)
@@ -47,12 +47,12 @@ def test_a_command_that_reaches_nobody_says_at_once_which_file_to_source(
     assert f"{BROKERS_VARIABLE} is not set. Next: . ./people/.sluice/env" in done.stderr
 
 
-def test_servers_of_dev_up_are_reached_by_dev_env(folder: Path) -> None:
+def test_for_servers_of_dev_up_the_way_is_dev_env(folder: Path) -> None:
     (folder / ".sluice" / "servers").mkdir(parents=True)
     assert server_access.way_to_variables(folder) == 'eval "$(sluice dev env --pipeline ./people)"'
 
 
-def test_nothing_is_named_where_nothing_was_left(folder: Path) -> None:
+def test_without_servers_of_its_own_a_pipeline_has_no_way(folder: Path) -> None:
     assert server_access.way_to_variables(folder) is None
 
 
@@ -60,7 +60,7 @@ def with_brokers(brokers: str) -> StageSettings:
     return StageSettings(kafka=KafkaSettings(bootstrap_servers=brokers))
 
 
-def test_an_error_of_servers_that_answer_gets_the_way_as_a_note(folder: Path) -> None:
+def test_an_error_with_servers_that_answer_has_the_way_as_a_note(folder: Path) -> None:
     left_by_a_demo(folder)
     with socket.create_server(("127.0.0.1", 0)) as broker:
         settings = with_brokers(f"127.0.0.1:{broker.getsockname()[1]}")
@@ -69,7 +69,7 @@ def test_an_error_of_servers_that_answer_gets_the_way_as_a_note(folder: Path) ->
     assert caught.value.__notes__ == [f"{BROKERS_VARIABLE} is not set: . ./people/.sluice/env"]
 
 
-def test_who_has_set_the_variables_hears_nothing_of_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_the_variables_set_an_error_has_no_note(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     left_by_a_demo(folder)
     monkeypatch.setenv(BROKERS_VARIABLE, "kafka:9092")
     with pytest.raises(EnvironmentFault) as caught, servers_reached(load_pipeline(folder), with_brokers("kafka:9092")):
@@ -77,14 +77,14 @@ def test_who_has_set_the_variables_hears_nothing_of_them(folder: Path, monkeypat
     assert not hasattr(caught.value, "__notes__")
 
 
-def test_an_address_where_nobody_listens_does_not_answer() -> None:
+def test_an_address_without_a_listener_does_not_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert server_access.answers(f"nowhere,127.0.0.1:{port}")
     assert not server_access.answers(f"127.0.0.1:{port}")
 
 
-def test_servers_that_ended_with_their_demo_are_told_as_stopped(folder: Path) -> None:
+def test_servers_that_ended_with_their_demo_are_reported_as_stopped(folder: Path) -> None:
     state_dir = folder / ".sluice"
     (state_dir / "servers").mkdir(parents=True)
     (state_dir / "servers" / "ports.json").write_text('{"kafka": 19999}')
@@ -107,3 +107,10 @@ def test_outside_of_any_pipeline_a_demo_s_variables_are_named(folder: Path, monk
     assert done.exit_code == 2
     assert "pipeline.yaml: No such file or directory" in done.stderr
     assert "a demo left its variables: . ./examples/workforce/.sluice/env" in done.stderr
+
+
+def test_a_variable_that_is_wrong_is_an_error_of_settings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_KAFKA__TRANSACTION_TIMEOUT_MS", "soon")
+    done = CliRunner().invoke(app, ["lag", "--pipeline", "people"])
+    assert done.exit_code == 2
+    assert "SLUICE_KAFKA__TRANSACTION_TIMEOUT_MS" in done.stderr

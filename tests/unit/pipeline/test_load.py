@@ -68,14 +68,14 @@ def test_a_missing_file_names_the_setting_that_points_at_it(tmp_path: Path) -> N
         load_pipeline(tmp_path / "pipeline.yaml")
 
 
-def test_a_secret_is_read_where_it_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_is_read_from_the_place_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "secret").write_text("from a file\n")
     monkeypatch.setenv("A_SECRET", "from the environment")
     settings = {"url": "https://hr", "keys": [{"env": "A_SECRET"}, {"file": str(tmp_path / "secret")}]}
     assert reveal_all(settings) == {"url": "https://hr", "keys": ["from the environment", "from a file"]}
 
 
-def test_a_secret_that_is_nowhere_is_named_by_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_secret_is_named_by_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_SECRET", raising=False)
     with pytest.raises(SettingsError, match="NO_SECRET is not set"):
         Secret(env="NO_SECRET").reveal()
@@ -83,7 +83,7 @@ def test_a_secret_that_is_nowhere_is_named_by_its_place(tmp_path: Path, monkeypa
         Secret(file=tmp_path / "no-such-file").reveal()
 
 
-def test_a_secret_made_without_a_place_is_refused_when_it_is_read() -> None:
+def test_a_secret_without_a_place_is_refused_when_it_is_read() -> None:
     with pytest.raises(SettingsError, match="never the secret itself"):
         Secret.model_construct().reveal()
 

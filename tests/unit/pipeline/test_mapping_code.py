@@ -169,7 +169,7 @@ def test_the_order_of_definitions_is_code(load: Load) -> None:
     assert load()["person"].sha256 != moved["person"].sha256
 
 
-def test_what_a_mapping_uses_of_other_mappings_is_its_code(load: Load) -> None:
+def test_other_mappings_that_a_mapping_calls_are_its_code(load: Load) -> None:
     use = (HR, "name=untitled(raw.part.first)", "name=place(PlaceRow(code=raw.part.first)).code")
     before = load(use)["person"].sha256
     for edit in ("another mapping of the file", "another mapping's model", "another entity"):
@@ -191,7 +191,7 @@ def test_a_decorator_of_the_author_s_around_another_mapping_is_code(load: Load) 
     assert load(*edits)["person"].sha256 != load(*edits, SAME["another mapping of the file"])["person"].sha256
 
 
-def test_a_claim_through_another_modules_name_of_the_entity_is_seen(load: Load) -> None:
+def test_a_claim_through_another_name_of_the_entity_is_noticed(load: Load) -> None:
     more = {"golden": "from .entities import Person as Human\n", "model": "from .golden import Human\n"}
     claim = "Human(number=raw.number, **{raw.height: raw.height})"
     edits = (HR, "Person(number=raw.number, name", "named(raw) or Person(number=raw.number, name")
@@ -204,7 +204,7 @@ def test_a_claim_through_another_modules_name_of_the_entity_is_seen(load: Load) 
 
 MAYBE_MORE = {
     "fields behind stars": "Person(number=raw.number, **dict(zip([raw.height], [raw.height])))",
-    "the entity handed on": "made(Person, raw)",
+    "the entity handed on": "built(Person, raw)",
     "the entity handed on to a package": "re.sub(raw.number, Person, raw.height)",
     "another name of it": "Human(number=raw.number, **{raw.height: raw.height}) if (Human := Person) else None",
     "a changed copy of it": "Person(number=raw.number).model_copy(update={raw.height: 'x'})",
@@ -217,7 +217,7 @@ MAYBE_MORE = {
 def test_where_a_mapping_may_claim_any_field_the_whole_entity_counts(load: Load, claim: str) -> None:
     old = "Person(number=raw.number, name=untitled(raw.part.first), height=units.metres(raw.text))"
     edit = (HR, old, claim)
-    helper = (HR, "def untitled(", "def made(kind, raw):\n    return kind(**raw.__class__.values)\n\ndef untitled(")
+    helper = (HR, "def untitled(", "def built(kind, raw):\n    return kind(**raw.__class__.values)\n\ndef untitled(")
     added = ("entities.py", "    height:", "    nickname: str | None = UNCLAIMED\n    height:")
     assert load(edit, helper)["person"].sha256 != load(edit, helper, added)["person"].sha256
 
@@ -259,7 +259,7 @@ def _with_limit(load: Load, condition: str, limit: int) -> str:
 
 
 @pytest.mark.parametrize("condition", CONDITIONS.values(), ids=CONDITIONS)
-def test_what_stands_under_a_condition_is_code(load: Load, condition: str) -> None:
+def test_code_under_a_condition_counts(load: Load, condition: str) -> None:
     assert _with_limit(load, condition, 1) != _with_limit(load, condition, 2)
 
 
@@ -279,14 +279,14 @@ def loud(text):
 REGISTERED = (HR, "def untitled(", f"{REGISTER}def untitled(")
 
 
-def test_where_names_are_made_at_run_time_everything_in_reach_counts(load: Load) -> None:
+def test_everything_in_reach_counts_where_names_are_built_at_run_time(load: Load) -> None:
     before = load(LOOKED_UP)["person"].sha256
     assert before != load(LOOKED_UP, ("units.py", "1.609", "1.6093"))["person"].sha256
     for edit in ("another mapping of the file", "another entity"):
         assert before != load(LOOKED_UP, SAME[edit])["person"].sha256, edit
 
 
-def test_what_registers_itself_on_import_counts_for_every_mapping_that_reaches_it(load: Load) -> None:
+def test_code_that_registers_itself_on_import_counts_for_every_mapping_that_reaches_it(load: Load) -> None:
     before = load(REGISTERED)["person"].sha256
     assert before != load(REGISTERED, (HR, "t.upper()", "t.lower()"))["person"].sha256
 
@@ -354,7 +354,7 @@ def test_a_package_that_is_installed_later_changes_the_code(load: Load, monkeypa
     assert before != load(optional, later="")["person"].sha256
 
 
-def test_people_read_which_files_and_packages_count(load: Load) -> None:
+def test_the_text_for_people_lists_files_and_packages(load: Load) -> None:
     assert re.fullmatch(
         r"entities\.py, sources/hr/mapping\.py, units\.py, pydantic [\d.]+, Python 3\.\d+", str(load()["person"])
     )
@@ -384,7 +384,7 @@ def test_sluice_counts_by_its_own_number_and_not_by_its_version(load: Load, monk
     assert load()["person"].sha256 != before
 
 
-def test_a_file_among_the_installed_packages_that_is_of_none_of_them_is_code(
+def test_a_file_that_lies_among_installed_packages_and_belongs_to_none_is_code(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "site-packages").mkdir()
@@ -420,10 +420,10 @@ def test_a_mapping_from_an_installed_package_counts_by_its_version(
 
 
 def test_a_function_without_a_file_has_no_hash() -> None:
-    made: dict[str, Any] = {"__name__": "nowhere"}
-    exec(SHIPPED, made)  # noqa: S102
+    names: dict[str, Any] = {"__name__": "nowhere"}
+    exec(SHIPPED, names)  # noqa: S102
     with pytest.raises(SettingsError, match=r"nowhere\.person: has no source file"):
-        code_of(made["person"])
+        code_of(names["person"])
 
 
 def test_a_module_that_imports_its_own_parts_is_followed(load: Load) -> None:

@@ -1,4 +1,4 @@
-"""Mistakes of a mapping that can be seen without a source are told when the pipeline is loaded, with file and line."""
+"""Mistakes of a mapping that need no record to be found are reported at load, with file and line."""
 
 import re
 from collections.abc import Callable
@@ -68,7 +68,7 @@ def load(tmp_path: Path) -> Load:
 
 
 @pytest.mark.parametrize(
-    ("claim", "told"),
+    ("claim", "message"),
     [
         ("Person(number=raw.number, full_nam='A')", r"person\.full_nam, a field .*is full_name meant\?"),
         ("Person(number=raw.number, salary=1)", r"person\.salary.*it has number, full_name, height, status"),
@@ -80,12 +80,12 @@ def load(tmp_path: Path) -> Load:
         ),
     ],
 )
-def test_a_claim_that_no_record_can_make_right_is_refused_with_its_place(load: Load, claim: str, told: str) -> None:
-    with pytest.raises(SettingsError, match=rf"^sources/hr/mapping\.py:18: .*{told}"):
+def test_a_claim_that_is_wrong_for_every_record_is_refused_with_its_place(load: Load, claim: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^sources/hr/mapping\.py:18: .*{message}"):
         load(claim)
 
 
-def test_a_helper_that_the_mapping_calls_is_looked_at_too(load: Load) -> None:
+def test_a_helper_that_the_mapping_calls_is_checked_too(load: Load) -> None:
     with pytest.raises(SettingsError, match=r"sources/hr/mapping\.py:21: claims person\.salary"):
         load("named(raw)", "Person(number=raw.number, salary=1)")
 
@@ -99,11 +99,11 @@ def test_a_helper_that_the_mapping_calls_is_looked_at_too(load: Load) -> None:
         "Person(number=Raw.Person(salary=1).number or raw.number)",
     ],
 )
-def test_what_may_be_right_is_left_to_the_records(load: Load, claim: str) -> None:
+def test_a_claim_that_may_be_right_is_accepted_until_a_record_breaks_it(load: Load, claim: str) -> None:
     assert [mapping.name for mapping in load(claim)] == ["person"]
 
 
-def test_every_mistake_of_a_mapping_is_told_at_once(load: Load) -> None:
+def test_all_mistakes_of_a_mapping_are_reported_at_once(load: Load) -> None:
     with pytest.raises(SettingsError) as refused:
         load("Person(number=raw.number, salary=1, nickname='A')")
     assert re.findall(r"person\.(\w+),", str(refused.value)) == ["salary", "nickname"]
@@ -134,16 +134,14 @@ def test_a_mapping_that_cannot_map_its_example_is_refused(load: Load, tmp_path: 
     assert "Secretson" not in str(refused.value)
 
 
-def test_an_example_that_is_no_record_is_refused(load: Load, tmp_path: Path) -> None:
+def test_an_example_that_is_not_a_record_is_refused(load: Load, tmp_path: Path) -> None:
     mappings = load("Person(number=raw.number)")
     examples(tmp_path, cut='{"number": ', list="[1]")
     with pytest.raises(SettingsError, match=r"cut\.json: .*list\.json: not a JSON object"):
         tried(tmp_path, mappings)
 
 
-def test_examples_that_are_mapped_or_filtered_and_a_stream_without_any_are_no_finding(
-    load: Load, tmp_path: Path
-) -> None:
+def test_mapped_and_filtered_examples_and_a_stream_without_examples_are_accepted(load: Load, tmp_path: Path) -> None:
     mappings = load("Person(number=raw.number) if raw.number else None")
     tried(tmp_path, mappings)
     examples(tmp_path, one='{"number": "1"}', filtered='{"number": ""}')

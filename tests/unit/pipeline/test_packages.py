@@ -61,7 +61,7 @@ def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         (
             "from ...entities",
@@ -89,9 +89,9 @@ def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
     ],
     ids=["bare import", "misspelled file", "package that is not installed", "misspelled name", "wrong version"],
 )
-def test_a_wrong_import_is_reported_with_file_and_line(tmp_path: Path, old: str, new: str, told: str) -> None:
+def test_a_wrong_import_is_reported_with_file_and_line(tmp_path: Path, old: str, new: str, message: str) -> None:
     folder = written(tmp_path / "mine", MAPPING.replace(old, new))
     with pytest.raises(SettingsError) as refused:
         load_mappings(load_pipeline(folder))
-    assert str(refused.value).startswith(f"{folder}{told}")
+    assert str(refused.value).startswith(f"{folder}{message}")
     assert package_of(folder) not in str(refused.value)

@@ -1,4 +1,4 @@
-"""A pipeline's logs and tables made by hand, step by step, so that a test can do one step wrong."""
+"""A pipeline's logs and tables written by the test, step by step, so that a test can do one step wrong."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NOON = "2026-03-01T12:00:00Z"
 
 
 class Handmade:
-    """Steps in the order of the flow; `finish` writes rows, ledger and offsets for everything that was made."""
+    """Steps in the order of the flow; `finish` writes rows, ledger and offsets for everything that was written."""
 
     partitions = 2
 
@@ -67,8 +67,8 @@ class Handmade:
         schema_id = registry.register(f"{self.names.canonical('person')}-value", schema)
         self._encode, self._decode = make_encoder(contract, schema_id), make_decoder(registry.by_id)
         self._producer = clients.producer(self.kafka)
-        self._held: dict[bytes, Contribution] = {}
-        self._standing: dict[str, tuple[str | None, int]] = {}
+        self._highest: dict[bytes, Contribution] = {}
+        self._newest: dict[str, tuple[str | None, int]] = {}
         self._sequence = 0
         self._done: dict[Partition, int] = {}
         self.crm = self.names.raw("crm", "people")
@@ -85,22 +85,22 @@ class Handmade:
     def raw(self, topic: str, key: str, value: bytes | None, headers: Headers | None = None) -> Record:
         """A raw record at the next position."""
         self._sequence += 1
-        told: Headers = [("sluice-position", f"1:7:{self._sequence}".encode()), *(headers or [])]
+        own: Headers = [("sluice-position", f"1:7:{self._sequence}".encode()), *(headers or [])]
         partition = murmur2_partition(key.encode(), self.partitions)
-        return self.produce(topic, key.encode(), value, told, partition)
+        return self.produce(topic, key.encode(), value, own, partition)
 
     def response(self, fetched_ms: int, body: bytes = b"{}") -> str:
         """A stored response of the CRM's API; returns its id, a UUIDv7 of that moment."""
         self._sequence += 1
-        made = str(UUID(int=fetched_ms << 80 | 0x7 << 76 | 0x2 << 62 | self._sequence))
+        response_id = str(UUID(int=fetched_ms << 80 | 0x7 << 76 | 0x2 << 62 | self._sequence))
         headers: Headers = [
             ("http.method", b"GET"),
             ("http.url", b"https://crm/people?page=1"),
             ("http.status", b"403"),
             ("http.headers", b'{"content-type":"application/json"}'),
         ]
-        self.produce(self.names.responses("crm"), made.encode(), body, headers, 0, fetched_ms)
-        return made
+        self.produce(self.names.responses("crm"), response_id.encode(), body, headers, 0, fetched_ms)
+        return response_id
 
     def person(self, number: str, name: str, response: str = "", **more: Any) -> Record:
         """A polled record of the CRM, out of a stored response."""
@@ -116,17 +116,17 @@ class Handmade:
         """A change event of the ERP's table; its primary key is the number's digits."""
         row = {"id": int(number[1:]), "number": number, "notes": notes, "pay": pay, "since": NOON}
         value = orjson.dumps({"op": "u", "source": {"ts_ms": 1_772_366_400_000}, "after": row})
-        told = [(UNCHANGED_HEADER, orjson.dumps(list(left_out)))] if left_out else []
-        return self.raw(self.erp, orjson.dumps({"id": row["id"]}).decode(), value, told)
+        headers = [(UNCHANGED_HEADER, orjson.dumps(list(left_out)))] if left_out else []
+        return self.raw(self.erp, orjson.dumps({"id": row["id"]}).decode(), value, headers)
 
     # ── contributions ─────────────────────────────────────────────────────────────────────────────────────────
 
     def claims(self, raw: Record, **other: Any) -> list[Contribution]:
-        """What the mapper makes of a raw record. `other` members are told otherwise."""
+        """The mapper's claims from a raw record, with the `other` members replaced."""
         polled = raw.topic == self.crm
         mapping, source, stream = (crm_person, "crm", "people") if polled else (erp_staff, "erp", "public.staff")
         read = orjson.loads(raw.value or b"")
-        made = []
+        claims = []
         for claim in mapping.apply(read if polled else read["after"]):
             whole = Contribution(
                 entity_id=claim.entity_id,
@@ -144,14 +144,14 @@ class Handmade:
                 fields=claim.fields,
                 retracted=False,
             )
-            made.append(whole.replace(**other).sealed())
-        return made
+            claims.append(whole.replace(**other).sealed())
+        return claims
 
     def contribute(self, claim: Contribution) -> Record:
-        """Write a claim, and hold it as the merger would."""
-        held = self._held.get(claim.key)
-        if held is None or claim.claim_order >= held.claim_order:
-            self._held[claim.key] = claim
+        """Write a claim, and keep the highest of its key as the merger does."""
+        highest = self._highest.get(claim.key)
+        if highest is None or claim.claim_order >= highest.claim_order:
+            self._highest[claim.key] = claim
         partition = murmur2_partition(claim.entity_id.encode(), self.partitions)
         return self.produce(self.contributions, claim.key, claim.to_json(), [], partition)
 
@@ -164,28 +164,28 @@ class Handmade:
     def retract(self, claim: Contribution, by: Record) -> None:
         """Retract a claim for a delete."""
         position = Position.parse(by.headers["sluice-position"])
-        gone = claim.replace(position=position, raw=RawRef(*by[:3]), fields={}, effective_at=None, retracted=True)
-        self.contribute(gone.sealed())
+        retraction = claim.replace(position=position, raw=RawRef(*by[:3]), fields={}, effective_at=None, retracted=True)
+        self.contribute(retraction.sealed())
 
     def dead_letter(self, stage: str, of: Record, code: str = "wrong-type") -> None:
         """Park a record."""
         batch = Batch(stage, self.names.dlq(stage), 1_000_000, 60)
         batch.park(of, DeadRecord(code, "of a test"))
-        (letter,) = batch.outputs
-        self.produce(letter.topic, letter.key or b"", letter.value, list(letter.headers), 0)
+        (dead_letter,) = batch.outputs
+        self.produce(dead_letter.topic, dead_letter.key or b"", dead_letter.value, list(dead_letter.headers), 0)
 
     # ── canonical ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def merged(self, number: str) -> Record | None:
         """Write the golden record of an id if its content changed."""
         contract = Person.contract()
-        claims = [one for one in self._held.values() if one.entity_id == number]
+        claims = [one for one in self._highest.values() if one.entity_id == number]
         result = merge(contract, claims, self.pipeline.source_order)
-        content, revision = self._standing.get(number, (None, 0))
+        content, revision = self._newest.get(number, (None, 0))
         now = None if isinstance(result, Incomplete) else result.content
         if now == content:
             return None
-        self._standing[number] = (now, revision + 1)
+        self._newest[number] = (now, revision + 1)
         headers: Headers = [("sluice-revision", b"%d" % (revision + 1))]
         value = None
         if not isinstance(result, Incomplete):
@@ -201,7 +201,7 @@ class Handmade:
     # ── the end ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def finish(self) -> None:
-        """Rows, ledgers and committed offsets for what stands in the logs since the last time."""
+        """Write rows, ledgers and committed offsets for the records that were written since the last call."""
         for stage in stage_inputs(self.pipeline, load_mappings(self.pipeline), load_entities(self.pipeline)):
             lines = [line for topic in stage.topics for line in self._lines(topic)]
             if stage.sink:
@@ -216,7 +216,7 @@ class Handmade:
                 set_offsets(self.admin, stage.group, {at: end for at, end, _ in lines if at[0] == topic})
 
     def _lines(self, topic: str) -> Iterator[tuple[Partition, int, bytes]]:
-        """(partition, its end, the ledger line that reaches there from where the last one ended)."""
+        """(partition, its end, the ledger line from the end of the last line to this end)."""
         records = self.records(topic)
         for partition, end in self.ends(topic).items():
             start = self._done.get((topic, partition), 0)
@@ -231,8 +231,10 @@ class Handmade:
         store = GoldenStore("warehouse", lambda: self.dsn, "golden", {self.canonical: table})
         leases = {at: store.lease(*at, topic_id) for at, _, _ in lines}
         store.write(leases, {self.canonical: changes}, {})
-        told = [Progress(leases[at], end, ledger_key(group, *at).decode(), line.decode()) for at, end, line in lines]
-        store.record_progress(told)
+        progress = [
+            Progress(leases[at], end, ledger_key(group, *at).decode(), line.decode()) for at, end, line in lines
+        ]
+        store.record_progress(progress)
         store.commit()
         store.rollback()
 
@@ -261,7 +263,7 @@ class Handmade:
             return sorted((record_of(m) for m in reader.read(spans)), key=lambda record: record.partition)
 
     def sql(self, statement: str, *values: Any) -> None:
-        """RowChange something in the sink's database behind the sink's back; exactly one row."""
+        """Change exactly one row in the sink's database, as a foreign process does."""
         with psycopg.connect(self.dsn) as connection:
             assert connection.execute(statement.encode(), values).rowcount == 1
 
@@ -271,13 +273,13 @@ class Handmade:
         """Write a record and wait for its offset."""
         offsets: list[int] = []
 
-        def told(error: KafkaError | None, message: Message) -> None:
+        def report(error: KafkaError | None, message: Message) -> None:
             assert error is None, error
             offsets.append(int(message.offset() or 0))
 
-        told_headers: Any = headers
+        any_headers: Any = headers
         self._producer.produce(
-            topic, value, key, partition, headers=told_headers, on_delivery=told, timestamp=timestamp_ms
+            topic, value, key, partition, headers=any_headers, on_delivery=report, timestamp=timestamp_ms
         )
         assert self._producer.flush(within(30)) == 0
         return Record(topic, partition, offsets[0], key, value, dict(headers), int(time.time() * 1000))

@@ -1,7 +1,7 @@
-"""Records that stand twice in a log, found by reading it as any consumer does; a count beside `sluice verify`.
+"""The number of repeated records in a log, counted as any consumer reads them, without `sluice verify`.
 
-Twice means: one source state published under one position more than once (raw), or a golden record written again with
-the content it had (canonical).
+Repeated means: one source state was published more than once with one position (raw), or a golden record was written
+again with the same content (canonical).
 """
 
 from __future__ import annotations

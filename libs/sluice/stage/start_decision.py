@@ -36,10 +36,8 @@ class StartFacts:
     state: str = ""
     logs: Mapping[str, LogStart] = field(default_factory=dict)
 
-    @property
-    def place(self) -> str:
-        """The partition and the group, for errors."""
-        return f"{self.at[0]}/{self.at[1]}, group {self.group}"
+    def fault(self, why: str, next_step: str) -> EnvironmentFault:
+        return EnvironmentFault(f"{self.at[0]}/{self.at[1]}, group {self.group}", why, next_step)
 
     @property
     def reset_command(self) -> str:
@@ -96,82 +94,80 @@ class Start:
     pass_end: int | None = None
 
 
-def decide_start(found: StartFacts, record: PartitionRecord | None, now_s: float) -> Start:
+def decide_start(facts: StartFacts, record: PartitionRecord | None, now_s: float) -> Start:
     """Where to start on a partition whose partition record is `record`. Raises EnvironmentFault, with the range and the
     next step, if records could be lost.
 
     A group at the first offset always starts, because it reads everything. Positions in the state stay true after the
     topic was re-created.
     """
-    committed = found.committed
+    committed = facts.committed
     if record is None:
         if committed is None:
-            return Start(found.begin, pass_end=found.end)
-        _refuse_outside(found, committed, found.begin)
+            return Start(facts.begin, pass_end=facts.end)
+        _refuse_beyond_end(facts, committed, facts.begin)
+        _refuse_before_begin(facts, committed)
         # Offset 0 means that nothing was read: the last owner ended between its first commit and its first record.
-        if committed > 0 and not found.is_reset_to_begin(0):
-            raise EnvironmentFault(found.place, _forgotten(found, committed), found.recovery_steps)
-        return Start(committed, pass_end=found.end)
-    if lost_log := _lost_log(found, record):
-        if not found.is_reset_to_begin(record.processed):
-            raise EnvironmentFault(found.place, lost_log, found.recovery_steps)
-        lost = record.topic_id == found.topic_id or record.pass_end is not None
-        return Start(found.begin, reset=True, pass_end=found.end if lost else None)
+        if committed > 0 and not facts.is_reset_to_begin(0):
+            raise facts.fault(_forgotten(facts, committed), facts.recovery_steps)
+        return Start(committed, pass_end=facts.end)
+    if lost_log := _lost_log(facts, record):
+        if not facts.is_reset_to_begin(record.processed):
+            raise facts.fault(lost_log, facts.recovery_steps)
+        lost = record.topic_id == facts.topic_id or record.pass_end is not None
+        return Start(facts.begin, reset=True, pass_end=facts.end if lost else None)
     if committed is None:
-        raise EnvironmentFault(
-            found.place,
+        raise facts.fault(
             "no committed offset, but this group has read this partition; its offsets expired or were deleted",
-            f"stop the stage, {reset_command(found.group, found.at[0])} --to-earliest --execute, and start it; "
+            f"stop the stage, {reset_command(facts.group, facts.at[0])} --to-earliest --execute, and start it; "
             "records that it processed before are not written again",
         )
-    _refuse_beyond_end(found, committed, record.processed)
-    if committed > record.processed and committed != found.accepted_skip:
-        raise _moved_forward(found, record.processed, committed)
+    _refuse_beyond_end(facts, committed, record.processed)
+    if committed > record.processed and committed != facts.accepted_skip:
+        raise _moved_forward(facts, record.processed, committed)
     skipped_in_pass = record.pass_end is not None and committed > record.processed
     if now_s - record.at > ABSENCE_MAX_S or skipped_in_pass:
-        return Start(found.begin, reset=committed != found.begin, pass_end=record.pass_end)
-    _refuse_outside(found, committed, record.processed)
+        return Start(facts.begin, reset=committed != facts.begin, pass_end=record.pass_end)
+    _refuse_before_begin(facts, committed)
     return Start(committed, reset=committed != record.processed, pass_end=record.pass_end)
 
 
-def _moved_forward(found: StartFacts, processed: int, committed: int) -> EnvironmentFault:
-    accept = f"`sluice skips accept {found.group} {found.at[0]} {found.at[1]} --to {committed}`"
+def _moved_forward(facts: StartFacts, processed: int, committed: int) -> EnvironmentFault:
+    accept = f"`sluice skips accept {facts.group} {facts.at[0]} {facts.at[1]} --to {committed}`"
     left_out = f"offsets {processed} to {committed - 1} would be skipped unread"
-    if found.stage == SINK_POSTGRES:
+    if facts.stage == SINK_POSTGRES:
         # Tables restored from a backup look the same as a group moved forward, and are the more frequent case.
-        return EnvironmentFault(
-            found.place,
+        return facts.fault(
             f"the tables contain less than the group has read: they were restored from a backup, or the group was "
             f"moved forward: {left_out}",
-            f"{found.recovery_steps} and start it; only if the group was moved on purpose, accept the loss: {accept}",
+            f"{facts.recovery_steps} and start it; only if the group was moved on purpose, accept the loss: {accept}",
         )
-    back = f"{found.reset_command} --to-offset {processed} --execute"
-    return EnvironmentFault(
-        found.place,
+    back = f"{facts.reset_command} --to-offset {processed} --execute"
+    return facts.fault(
         f"moved forward: {left_out}",
         f"move it back, with the stage stopped: {back}; or accept the loss: {accept}",
     )
 
 
-def _forgotten(found: StartFacts, committed: int) -> str:
+def _forgotten(facts: StartFacts, committed: int) -> str:
     """Why a committed offset without a partition record is a fault."""
-    if found.stage == SINK_POSTGRES:
+    if facts.stage == SINK_POSTGRES:
         return (
             f"the group has read up to {committed}, but Postgres has no record of a write: the schema was dropped, or "
             "the setting names another one"
         )
     return (
-        f"the group has read up to {committed}, but {found.state} contains no record of it: that topic was re-created "
+        f"the group has read up to {committed}, but {facts.state} contains no record of it: that topic was re-created "
         "or emptied; without its records, deletes are lost"
     )
 
 
-def _lost_log(found: StartFacts, record: PartitionRecord) -> str:
+def _lost_log(facts: StartFacts, record: PartitionRecord) -> str:
     """Which log that the state depends on has lost records, as a text; empty if none has."""
-    if record.topic_id != found.topic_id:
-        return f"the topic was re-created (its id was {record.topic_id}, is {found.topic_id}); old offsets are void"
+    if record.topic_id != facts.topic_id:
+        return f"the topic was re-created (its id was {record.topic_id}, is {facts.topic_id}); old offsets are void"
     for log, before in record.logs.items():
-        now = found.logs.get(log, before)
+        now = facts.logs.get(log, before)
         if now.topic_id != before.topic_id:
             return f"{log} was re-created (its id was {before.topic_id}, is {now.topic_id}): its records are lost"
         if now.first != before.first:
@@ -179,23 +175,19 @@ def _lost_log(found: StartFacts, record: PartitionRecord) -> str:
     return ""
 
 
-def _refuse_outside(found: StartFacts, committed: int, processed: int) -> None:
-    """Raises EnvironmentFault if the log does not contain `committed`. A group beyond the end goes back to
-    `processed`."""
-    _refuse_beyond_end(found, committed, processed)
-    if committed < found.begin:
-        raise EnvironmentFault(
-            found.place,
-            f"offsets {committed} to {found.begin - 1} were deleted from the log before this group read them",
-            f"accept the loss by {found.reset_command} --to-earliest --execute",
+def _refuse_before_begin(facts: StartFacts, committed: int) -> None:
+    if committed < facts.begin:
+        raise facts.fault(
+            f"offsets {committed} to {facts.begin - 1} were deleted from the log before this group read them",
+            f"accept the loss by {facts.reset_command} --to-earliest --execute",
         )
 
 
-def _refuse_beyond_end(found: StartFacts, committed: int, processed: int) -> None:
-    if committed > found.end:
-        raise EnvironmentFault(
-            found.place,
-            f"the committed offset {committed} is beyond the end of the log, {found.end}; no record was skipped yet",
+def _refuse_beyond_end(facts: StartFacts, committed: int, processed: int) -> None:
+    """`processed`: the offset to which the group goes back."""
+    if committed > facts.end:
+        raise facts.fault(
+            f"the committed offset {committed} is beyond the end of the log, {facts.end}; no record was skipped yet",
             "move the group back, with the stage stopped: "
-            f"{found.reset_command} --to-offset {min(processed, found.end)} --execute",
+            f"{facts.reset_command} --to-offset {min(processed, facts.end)} --execute",
         )

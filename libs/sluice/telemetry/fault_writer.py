@@ -16,7 +16,7 @@ from confluent_kafka import KafkaException, Producer
 
 from sluice.errors import EnvironmentFault, SluiceError
 from sluice.kafka import KafkaSettings, clients, read_to_end
-from sluice.kafka.faults import translate
+from sluice.kafka.faults import TOPIC_MISSING, topic_missing, translate
 from sluice.kafka.writing import write_all
 from sluice.telemetry.fault_buffer import FaultBuffer
 from sluice.telemetry.fault_record import REPEATED_EVERY_S, fault_key, fault_value, key_prefix
@@ -27,7 +27,6 @@ ANSWER_S = 5.0
 CLOSE_S = 3.0
 # A process that is restarted again and again ends sooner, mostly before it has started.
 OUTLIVED_AFTER_S = 10.0
-ABSENT = ("UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC")
 
 log = structlog.get_logger()
 
@@ -94,13 +93,13 @@ class FaultWriter:
         if self._found:
             return
         try:
-            about = clients.admin(self._settings).list_topics(self._topic, ANSWER_S).topics[self._topic]
-        except KafkaException as error:
-            raise translate(error, f"looking for {self._topic}") from None
-        if about.error is not None and about.error.name() in ABSENT:
-            raise EnvironmentFault(f"topic {self._topic}", "does not exist", "run `sluice topics apply`")
-        if about.error is not None:
-            raise translate(KafkaException(about.error), f"topic {self._topic}")
+            error = clients.admin(self._settings).list_topics(self._topic, ANSWER_S).topics[self._topic].error
+        except KafkaException as exception:
+            raise translate(exception, f"looking for {self._topic}") from None
+        if error is not None and error.name() in TOPIC_MISSING:
+            raise topic_missing(self._topic)
+        if error is not None:
+            raise translate(KafkaException(error), f"topic {self._topic}")
         self._found = True
 
     def _inherit(self) -> None:

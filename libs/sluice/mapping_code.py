@@ -73,7 +73,7 @@ def code_of(mapping: Mapping) -> MappingCode:
     return code
 
 
-class _File(NamedTuple):
+class _AuthoredFile(NamedTuple):
     """An authored file. `name`: its path in the pipeline's folder. `tree`: None if it is not Python's text."""
 
     module: str
@@ -82,7 +82,7 @@ class _File(NamedTuple):
     tree: ast.Module | None
 
 
-class _Part(NamedTuple):
+class _CodePart(NamedTuple):
     """A part of a file. It counts if its name is empty, or a word of the counted code.
 
     `is_field`: of the mapping's entity. `any_field`: it may give the entity fields whose names it does not spell.
@@ -95,9 +95,9 @@ class _Part(NamedTuple):
     any_field: bool = False
 
 
-def _reached(roots: list[str]) -> tuple[list[_File], set[str]]:
+def _reached(roots: list[str]) -> tuple[list[_AuthoredFile], set[str]]:
     """The authored files of the modules and of all that they import, and "name version" of the installed packages."""
-    files: list[_File] = []
+    files: list[_AuthoredFile] = []
     packages: set[str] = set()
     todo, done = list(roots), {""}
     while todo:
@@ -115,7 +115,7 @@ def _reached(roots: list[str]) -> tuple[list[_File], set[str]]:
         if not installed:
             package = spec.parent or ""
             name = Path(*name_in_pipeline(package).split("."), path.name)
-            files.append(_File(module, str(name), path, _parsed(path)))
+            files.append(_AuthoredFile(module, str(name), path, _parsed(path)))
             todo += _imported(files[-1].tree, package)
     return sorted(files), packages
 
@@ -173,18 +173,18 @@ def _is_text(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
-def _parts(file: _File, mapping: Mapping) -> Iterator[_Part]:
+def _parts(file: _AuthoredFile, mapping: Mapping) -> Iterator[_CodePart]:
     """Imported names, models, mappings and fields of the entity each count by their name, the rest always."""
     if file.tree is None:
-        yield _Part(file.name, "", _sha256(file.path))
+        yield _CodePart(file.name, "", _sha256(file.path))
         return
     entity = mapping.entity_class
 
-    def part(node: ast.AST, name: str = "", is_field: bool = False) -> _Part:
+    def part(node: ast.AST, name: str = "", is_field: bool = False) -> _CodePart:
         text = ast.unparse(node)
         renamed = f"{entity.__name__} as " in text
         any_field = renamed or bool(_ANY_FIELD.search(text)) or _handed_on(node, entity.__name__)
-        return _Part(file.name, name, text, is_field, any_field)
+        return _CodePart(file.name, name, text, is_field, any_field)
 
     values = vars(sys.modules[file.module]) if file.module in sys.modules else {}
     for statement in file.tree.body:
@@ -221,9 +221,9 @@ def _handed_on(code: ast.AST, name: str) -> bool:
     return any(used == name and node not in plain for node, used in names)
 
 
-def _counted(parts: list[_Part]) -> list[_Part]:
+def _counted(parts: list[_CodePart]) -> list[_CodePart]:
     """The parts whose name is empty or a word of a counted part, and those that the code can reach without a word."""
-    counted: set[_Part] = set()
+    counted: set[_CodePart] = set()
     words, any_name, any_field = {""}, False, False
     while more := {
         one for one in parts if one not in counted and (one.name in words or any_name or (one.is_field and any_field))
@@ -235,7 +235,7 @@ def _counted(parts: list[_Part]) -> list[_Part]:
     return [one for one in parts if one in counted]
 
 
-def _data_files(file: _File) -> dict[str, list[str]]:
+def _data_files(file: _AuthoredFile) -> dict[str, list[str]]:
     """The data that a file may read, with its hash: in its own folder, or named by a text in it, or in a folder that
     a text names."""
     if file.tree is None or not _READS_FILES.search(ast.unparse(file.tree)):

@@ -43,9 +43,7 @@ class CurrentClaims:
         elif not record.versions:
             record.pass_end = None
             return
-        for versions in self._restore_claims(owned.at, (stream.source, stream.stream), view):
-            record.versions |= {name: max(version, record.versions.get(name, 0)) for name, version in versions.items()}
-            yield
+        yield from self._restore_claims(owned, (stream.source, stream.stream), view)
 
     def _find_partitions(self) -> Iterator[None]:
         """Find the raw partitions from which anything was claimed; once per process. In slices."""
@@ -57,16 +55,16 @@ class CurrentClaims:
                     yield
             self._claimed_from = found
 
-    def _restore_claims(self, at: Partition, stream: tuple[str, str], view: View) -> Iterator[dict[str, int]]:
-        """Set the current claims of each key of the raw partition `at` (of `stream`: source and stream) in `view`. In
-        slices; each yields the mapping versions met so far.
+    def _restore_claims(self, owned: Owned, stream: tuple[str, str], view: View) -> Iterator[None]:
+        """Set in `view` the current claims of each key of a raw partition (of `stream`: source and stream), and in its
+        record the mapping versions in force. In slices.
 
         The rest of a key's state is kept. A key without a state gets one that says that no record of it was read.
         """
         yield from self._forget_claims(view)
-        versions: dict[str, int] = {}
+        versions = owned.record.versions
         for number, (entity, claim) in enumerate(self._read(stream), 1):
-            if claim.raw.at == at:
+            if claim.raw.at == owned.at:
                 versions[claim.mapping] = max(versions.get(claim.mapping, 0), claim.mapping_version)
                 key = claim.source_key.encode()
                 before = KeyState.from_json(view.get(key))
@@ -75,18 +73,17 @@ class CurrentClaims:
                     view.put(key, state.to_json())
             if number % SLICE_KEYS == 0:
                 view.advance()
-                yield versions
+                yield
         view.advance()
-        yield versions
 
     @staticmethod
-    def _forget_claims(view: View) -> Iterator[dict[str, int]]:
+    def _forget_claims(view: View) -> Iterator[None]:
         scan = KeyScan()
         while not scan.finished:
             for key, state in scan.read(view, SLICE_KEYS):
                 view.put(key, state.replace(emitted={}, targets={}).to_json())
             view.advance()
-            yield {}
+            yield
 
     def _read(self, stream: tuple[str, str] | None) -> Iterator[tuple[str, Contribution]]:
         """Entity and claim of every contribution, of one source's stream or of all, in order per key."""

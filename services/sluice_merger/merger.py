@@ -82,13 +82,7 @@ class Merger(Process):
             # The state is lost. Contributions and canonical contain everything: merge as if the rules had changed.
             owned.record.pass_end, owned.record.rules = None, {}
         merged: MergedPartition
-        contributions = View(
-            self._store,
-            topic,
-            partition,
-            inputs.topic_id,
-            lambda key, message, stored: merged.project(key, message, stored),
-        )
+        contributions = View(self._store, topic, partition, inputs.topic_id, lambda *read: merged.project(*read))
         canonical_at = (inputs.canonical_topic, partition)
         canonical_pinned = Pinned(inputs.canonical_topic_id, 1)
         canonical = View(self._store, inputs.canonical_topic, partition, inputs.canonical_topic_id, project_canonical)
@@ -129,8 +123,7 @@ class Merger(Process):
     def complete(self, batch: Batch) -> None:
         """Merge each entity that the batch's records touched, once."""
         for (at, entity_id), records in self._accepted.items():
-            newest = records[-1]
-            outcome = self._merged_or_parked(self._partitions[at], entity_id, newest, batch)
+            outcome = self._merge_or_park(self._partitions[at], entity_id, records[-1], batch)
             batch.count(at, outcome)
             for _ in records[1:]:
                 batch.count(at, "unchanged" if outcome == "dead" else outcome)
@@ -138,12 +131,15 @@ class Merger(Process):
         for merged in self._partitions.values():
             self._write_back(merged, batch)
 
-    def _merged_or_parked(self, merged: MergedPartition, entity_id: str, newest: Record, batch: Batch) -> Outcome:
-        """If no topic takes the result, the canonical record stays and the `newest` claim is parked."""
+    def _merge_or_park(self, merged: MergedPartition, entity_id: str, newest: Record | None, batch: Batch) -> Outcome:
+        """Merge an entity because of its `newest` claim, or of none. If no topic takes the result, the canonical record
+        stays and the newest claim is parked."""
         try:
-            return "mapped" if self._merge(merged, entity_id, newest.forwarded, batch) else "unchanged"
+            return (
+                "mapped" if self._merge(merged, entity_id, newest.forwarded if newest else [], batch) else "unchanged"
+            )
         except DeadRecord as error:
-            batch.park(newest, error)
+            batch.park(newest or merged.newest_record(entity_id), error)
             return "dead"
 
     def _merge(self, merged: MergedPartition, entity_id: str, headers: Headers, batch: Batch) -> bool:
@@ -201,7 +197,7 @@ class Merger(Process):
             while not merged.drained and not merged.draining and not batch.full:
                 due = merged.due()
                 for entity_id in due:
-                    self._merge_due(merged, entity_id, batch)
+                    self._merge_or_park(merged, entity_id, None, batch)
                 if not due and not merged.pending:
                     merged.draining = True
                     merged.owned.record.rules = merged.rules
@@ -215,12 +211,6 @@ class Merger(Process):
             if key is not None and offset is not None and merged.retracted_at(key, offset):
                 batch.emit(topic, key, None, [(OVER_HEADER, b"%d" % offset)], partition)
                 merged.contributions.put(key, None)
-
-    def _merge_due(self, merged: MergedPartition, entity_id: str, batch: Batch) -> None:
-        try:
-            self._merge(merged, entity_id, [], batch)
-        except DeadRecord as error:
-            batch.park(merged.newest_record(entity_id), error)
 
     # ── batches ───────────────────────────────────────────────────────────────────────────────────────────────
 

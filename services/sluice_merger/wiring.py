@@ -16,16 +16,16 @@ def inputs_of(pipeline: Pipeline, settings: StageSettings) -> dict[str, EntityIn
     """Inputs by contributions topic. Raises SettingsError or EnvironmentFault (topic or schema missing)."""
     names = pipeline.names
     contracts = load_entities(pipeline)
-    topics = {e: (names.contributions(e), names.canonical(e)) for e in contracts}
-    states = {e: names.state(MERGER, topics[e][0]) for e in contracts}
-    pinned = Topics(clients.admin(settings.kafka)).pinned(
-        [*(t for pair in topics.values() for t in pair), *states.values()]
-    )
+    topics = {
+        entity: (names.contributions(entity), names.canonical(entity), names.state(MERGER, names.contributions(entity)))
+        for entity in contracts
+    }
+    pinned = Topics(clients.admin(settings.kafka)).pinned([topic for three in topics.values() for topic in three])
     require_partitions(pinned, pipeline.partitions)
     registry = Registry(settings.registry.url, settings.state_dir / "schemas")
     inputs = {}
-    for entity, contract in contracts.items():
-        contributions, canonical = topics[entity]
+    for entity, (contributions, canonical, state) in topics.items():
+        contract = contracts[entity]
         schema_id = registry.lookup_id(f"{canonical}-value", avro_schema(contract, pipeline.pipeline))
         inputs[contributions] = EntityInput(
             contract,
@@ -33,7 +33,7 @@ def inputs_of(pipeline: Pipeline, settings: StageSettings) -> dict[str, EntityIn
             pinned[contributions].topic_id,
             canonical,
             pinned[canonical].topic_id,
-            states[entity],
-            pinned[states[entity]].topic_id,
+            state,
+            pinned[state].topic_id,
         )
     return inputs

@@ -9,9 +9,6 @@ from sluice.errors import DeadRecord, EnvironmentFault, Transient
 from sluice.postgres_errors import code_of, next_step, policy_of, raised_in, unknown, why
 
 _ROW_TOO_BIG = "54000"  # program_limit_exceeded: an index entry or a row beyond what a page takes
-_NO_COLUMN = "42703"
-_NOT_SUPPORTED = "0A000"
-_NO_RELATION = {"42P01", "3F000"}
 
 
 @contextmanager
@@ -55,7 +52,6 @@ def _refused(error: psycopg.Error) -> str:
 
 
 def _next_step(error: psycopg.Error) -> str:
-    state = error.sqlstate
     if raised_in(error):
         return (
             "fix or drop that function or its trigger; the sink resumes by itself, and nothing is parked meanwhile. "
@@ -64,19 +60,19 @@ def _next_step(error: psycopg.Error) -> str:
         )
     if shared := next_step(error):
         return f"{shared}; the sink resumes by itself"
-    if state == "42501":
-        return "grant the sink's user CREATE and USAGE on the schema, and ownership of its tables"
-    if state == _NO_COLUMN:
-        return (
-            "restart sink-postgres: at its start it adds the columns that the pipeline's entities have and the table "
-            "lacks. They are null in rows written before, until their entity changes; "
-            "`sluice sink rebuild` fills them (sink stopped)"
-        )
-    if state in _NO_RELATION:
-        return (
-            "start sink-postgres: at its start it creates the missing tables. If one was dropped, stop the sink "
-            "and run `sluice sink rebuild`, which fills it from its topic"
-        )
-    if state == _NOT_SUPPORTED:
-        return "drop the rules of that table: the sink cannot write through them; it resumes by itself"
-    return "fix the schema; the sink resumes by itself"
+    return _NEXT_STEPS.get(error.sqlstate or "", "fix the schema; the sink resumes by itself")
+
+
+_MISSING = (
+    "start sink-postgres: at its start it creates the missing tables. If one was dropped, stop the sink "
+    "and run `sluice sink rebuild`, which fills it from its topic"
+)
+_NEXT_STEPS = {
+    "42501": "grant the sink's user CREATE and USAGE on the schema, and ownership of its tables",
+    "42703": "restart sink-postgres: at its start it adds the columns that the pipeline's entities have and the table "
+    "lacks. They are null in rows written before, until their entity changes; "
+    "`sluice sink rebuild` fills them (sink stopped)",
+    "42P01": _MISSING,
+    "3F000": _MISSING,
+    "0A000": "drop the rules of that table: the sink cannot write through them; it resumes by itself",
+}

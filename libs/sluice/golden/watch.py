@@ -151,7 +151,7 @@ class Watch:
         lines: dict[str, list[str]] = {}
         for entity, kind, db_user, at, _ in found:
             who = f" by user {db_user}" if db_user else ""
-            lines.setdefault(entity, []).append(f"{kind}{who} ({'first ' if who else 'seen '}{at} UTC)")
+            lines.setdefault(entity, []).append(f"{kind}{who} ({'first ' if who else 'noticed '}{at} UTC)")
         return {entity: _joined(several) for entity, several in lines.items()}
 
 

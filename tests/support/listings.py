@@ -1,4 +1,4 @@
-"""Sources that list people in ways that an author may get wrong: how their pages are cut and where the link stands."""
+"""Sources that list people in ways that an author may get wrong: how their pages are cut and where the link is."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Link = Callable[[str], Mapping[str, Any]]
 
 @dataclass
 class People:
-    """`count` people; pages of `cap` at most, or fewer if `limit` asks for fewer. `link` makes the members that lead
-    on; the last page has none of them. `more` stands on every page. `spoil` may answer instead.
+    """`count` people; pages of `cap` at most, or fewer if `limit` asks for fewer. `link` returns the members that lead
+    on; the last page has none of them. `more` is on every page. `spoil` may answer instead.
     """
 
     count: int

@@ -39,11 +39,11 @@ def polled(kafka: str, topic_prefix: str, source: ScriptedSource) -> Iterator[Po
 
 
 def filled(polled: Polled, people: People, state: Path) -> None:
-    """All of `people` are published, by a connector that names its link rightly."""
-    rightly, people.link = people.link, lambda address: {"next": address}
+    """All of `people` are published, by a connector whose declared link is right."""
+    original, people.link = people.link, lambda address: {"next": address}
     with polled.poller(state, connector(NextLink("next"))):
         eventually(lambda: polled.newest() == people.as_published(), "all are published")
-    people.link = rightly
+    people.link = original
 
 
 def listings(source: ScriptedSource) -> int:

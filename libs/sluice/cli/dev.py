@@ -6,7 +6,6 @@ Each pipeline has servers and data of its own, in its state directory: `--state-
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from sluice.cli.command import JsonOption, group
+from sluice.cli.command import JsonOption, group, print_result
 from sluice.errors import ExitCode, SettingsError
 
 app = group()
@@ -71,17 +70,12 @@ def status(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None
 
     directory = state_directory(pipeline, state_dir)
     servers = embedded.status(directory)
-    if as_json:
-        by_name = {server.name: asdict(server) | {"running": server.pid is not None} for server in servers}
-        typer.echo(json.dumps({"state_dir": str(directory), "servers": by_name}))
-    else:
-        for server in servers:
-            what = (
-                f"runs as process {server.pid} on port {server.port}, {server.pss_mib} MiB"
-                if server.pid
-                else "is stopped"
-            )
-            typer.echo(f"{server.name:<9} {what}")
+    by_name = {server.name: asdict(server) | {"running": server.pid is not None} for server in servers}
+    lines = []
+    for server in servers:
+        running = f"runs as process {server.pid} on port {server.port}, {server.pss_mib} MiB"
+        lines.append(f"{server.name:<9} {running if server.pid else 'is stopped'}")
+    print_result(as_json, {"state_dir": str(directory), "servers": by_name}, lines)
     if any(server.pid is None for server in servers):
         raise typer.Exit(ExitCode.FINDING)
 
@@ -137,11 +131,7 @@ def env(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None, a
 
     directory = state_directory(pipeline, state_dir)
     variables = {**embedded.environment(directory), **_of_pipeline(pipeline, directory)}
-    if as_json:
-        typer.echo(json.dumps(variables))
-        return
-    for name, value in variables.items():
-        typer.echo(f"export {name}={shlex.quote(value)}")
+    print_result(as_json, variables, (f"export {name}={shlex.quote(value)}" for name, value in variables.items()))
 
 
 def _of_pipeline(file: Path, directory: Path) -> dict[str, str]:

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import entry_points
 from typing import Annotated
 
-import orjson
 import typer
 
-from sluice.cli.command import JsonOption, single
+from sluice.cli.command import JsonOption, print_result, single
 from sluice.errors import SettingsError
 from sluice.names import STAGES
 from sluice.settings.stage import StageSettings
@@ -36,12 +35,12 @@ def settings(
         raise SettingsError(f"no stage {stage}; there are {', '.join(STAGES)}")
     found = settings_by_stage()
     chosen = {name: of for name, of in found.items() if stage is None or name in (EVERY, stage)}
-    if as_json:
-        print(orjson.dumps({name: [one._asdict() for one in of] for name, of in chosen.items()}).decode())
-        return
-    for name, of in chosen.items():
-        print(f"{name}:")
-        print("\n".join(lines(of, shutil.get_terminal_size().columns)))
+    columns = shutil.get_terminal_size().columns
+    print_result(
+        as_json,
+        {name: [one._asdict() for one in of] for name, of in chosen.items()},
+        (line for name, of in chosen.items() for line in [f"{name}:", *lines(of, columns)]),
+    )
 
 
 def lines(variables: Sequence[Variable], columns: int) -> Iterator[str]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-import orjson
 import typer
 
-from sluice.cli.command import JsonOption, PipelineOption, single
+from sluice.cli.command import JsonOption, PipelineOption, print_result, single
 from sluice.cli.server_access import pipeline_of_servers, servers_reached
 from sluice.errors import ExitCode
 from sluice.verify import verify as run_verification
@@ -46,10 +45,7 @@ def verify(
     settings, loaded = pipeline_of_servers(pipeline)
     with servers_reached(loaded, settings):
         report = run_verification(loaded, settings, wait_s=wait, sources=sources, progress=_report)
-    if as_json:
-        print(orjson.dumps(report.to_json()).decode())
-    else:
-        print("\n".join(report.lines()))
+    print_result(as_json, report.to_json(), report.lines())
     if not report.passed:
         raise typer.Exit(int(ExitCode.FINDING))
 

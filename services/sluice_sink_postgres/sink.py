@@ -133,7 +133,7 @@ class Sink(Process):
 
     def write(self, batch: Batch, owned: Iterable[Owned]) -> None:
         """Everything but the commit. Rejected records become dead letters of the batch."""
-        moved = [one for one in owned if one.to_write or one.at in batch.touched]
+        moved = [one for one in owned if one.record_is_stale or one.at in batch.touched]
         if not moved:
             return
         leases = {one.at: self._leases[one.at] for one in moved}

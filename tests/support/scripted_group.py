@@ -143,7 +143,7 @@ class Outputs:
                 raise refusal
         self.delivered += batch.outputs
         # Like a real delivery, write only records that changed or must be written.
-        moved = [one for one in owned if one.to_write]
+        moved = [one for one in owned if one.record_is_stale]
         self.noted.update(one.at for one in moved)
         self.paused_at |= {one.at: one.record.paused_at for one in moved}
         return {}

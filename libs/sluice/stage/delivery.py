@@ -90,7 +90,7 @@ class KafkaDelivery:
     ) -> TopicPartition:
         """Write the partition record and the ledger line if something changed. Returns the offset to commit."""
         at, next_offset = owned.at, owned.next_offset
-        if owned.to_write or at in batch.touched:
+        if owned.record_is_stale or at in batch.touched:
             view = owned.view
             owned.record.processed = next_offset
             key, value = partition_key(at[1]), owned.record.to_json()

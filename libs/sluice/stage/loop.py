@@ -174,7 +174,7 @@ class Stage:
         """Commit offsets that moved without a record (control records at the end), and start offsets."""
         if time.monotonic() - self._delivered_at < IDLE_COMMIT_AFTER_S:
             return
-        if any(one.to_write for one in self._assignment.owned.values()):
+        if any(one.record_is_stale for one in self._assignment.owned.values()):
             self._deliver(self._new_batch())
 
     def _deliver(self, batch: Batch) -> None:

@@ -54,7 +54,7 @@ class Owned:
         return self.state
 
     @property
-    def to_write(self) -> bool:
+    def record_is_stale(self) -> bool:
         """Whether the partition record must be written with the next delivery."""
         return self.must_write or self.next_offset != self.committed
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
@@ -34,7 +34,7 @@ class Loss:
         return cls(count, known, f"{total % (1 << 128):032x}")
 
     def to_json(self) -> dict[str, Any]:
-        return {"keys": self.keys, "known": self.known, "digest": self.digest}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Loss:

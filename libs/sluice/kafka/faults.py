@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import TracebackType
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -94,29 +93,21 @@ ANSWER_GRACE_S = 5.0
 """librdkafka reports its own time-out a moment after it has passed: wait for an answer so much longer."""
 
 
-class AdminAnswer:
-    """A context for waiting on the admin client: translates errors, and suppresses those named in `excused`.
+@contextmanager
+def admin_answer(doing: str, *excused: str) -> Iterator[None]:
+    """Around a wait for the admin client's answer: translates errors, and suppresses those named in `excused`.
 
     An operator's command cannot go on without a broker, so its silence is an EnvironmentFault with a next step.
     """
-
-    def __init__(self, doing: str, *excused: str) -> None:
-        self._doing = doing
-        self._excused = excused
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
-        if isinstance(error, TimeoutError):
-            raise _silence(self._doing, "no answer in time") from None
-        if not isinstance(error, KafkaException):
-            return False
+    try:
+        yield
+    except TimeoutError:
+        raise _silence(doing, "no answer in time") from None
+    except KafkaException as error:
         name = kafka_error(error).name()
-        if name in self._excused:
-            return True
-        ours = translate(error, self._doing)
-        raise _silence(self._doing, name) if isinstance(ours, Transient) else ours from None
+        if name not in excused:
+            ours = translate(error, doing)
+            raise _silence(doing, name) if isinstance(ours, Transient) else ours from None
 
 
 def _silence(doing: str, why: str) -> EnvironmentFault:

@@ -8,7 +8,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from sluice.errors import EnvironmentFault
-from sluice.kafka.faults import ANSWER_GRACE_S, AdminAnswer
+from sluice.kafka.faults import ANSWER_GRACE_S, admin_answer
 from sluice.kafka.log import Partition
 
 TIMEOUT_S = 15.0
@@ -17,9 +17,10 @@ TIMEOUT_S = 15.0
 def members_of(admin: AdminClient, group: str, timeout_s: float = TIMEOUT_S) -> int:
     """How many members the group has now; 0 also if the group does not exist."""
     future = admin.describe_consumer_groups([group], request_timeout=timeout_s)[group]
-    with AdminAnswer(f"describing group {group}", "GROUP_ID_NOT_FOUND"):
-        return len(future.result(timeout_s + ANSWER_GRACE_S).members)
-    return 0
+    members = []
+    with admin_answer(f"describing group {group}", "GROUP_ID_NOT_FOUND"):
+        members = future.result(timeout_s + ANSWER_GRACE_S).members
+    return len(members)
 
 
 def set_offsets(admin: AdminClient, group: str, offsets: Mapping[Partition, int]) -> None:
@@ -27,7 +28,7 @@ def set_offsets(admin: AdminClient, group: str, offsets: Mapping[Partition, int]
     parts = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
     asked = ConsumerGroupTopicPartitions(group, parts)
     future = admin.alter_consumer_group_offsets([asked], request_timeout=TIMEOUT_S)[group]
-    with AdminAnswer(f"setting offsets of group {group}"):
+    with admin_answer(f"setting offsets of group {group}"):
         answered = future.result(TIMEOUT_S + ANSWER_GRACE_S).topic_partitions
     for part in answered:
         if part.error is not None:

@@ -212,7 +212,6 @@ def read_to_end(
 ) -> Iterator[Message]:
     """Messages of `topic` from `starts` (partition → offset) to the current high watermarks."""
     with LogReader(settings) as reader:
-        partitions = [(topic, p) for p in starts]
-        ends, begins = reader.ends(partitions), reader.beginnings(partitions)
-        spans = {(t, p): (max(starts[p], begins[t, p]), ends[t, p]) for t, p in partitions}
-        yield from reader.read(spans, deadline_s=deadline_s)
+        spans = reader.spans([(topic, p) for p in starts])
+        wanted = {at: (max(starts[at[1]], first), end) for at, (first, end) in spans.items()}
+        yield from reader.read(wanted, deadline_s=deadline_s)

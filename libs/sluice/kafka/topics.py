@@ -26,7 +26,7 @@ from confluent_kafka.admin import (
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sluice.errors import EnvironmentFault, SettingsError, Transient
-from sluice.kafka.faults import ANSWER_GRACE_S, AdminAnswer, kafka_error, topic_missing, translate
+from sluice.kafka.faults import ANSWER_GRACE_S, admin_answer, kafka_error, topic_missing, translate
 from sluice.pipeline import Pipeline
 from sluice.pipeline.yaml_file import read_yaml
 
@@ -129,10 +129,10 @@ def _expand(kind: TopicKind, pipeline: Pipeline, entities: list[str]) -> Iterato
 
 def _led_partitions(future: Future[Any], timeout_s: float) -> int:
     """The number of a topic's partitions; 0 while one of them has no leader."""
-    with AdminAnswer("describing a new topic", "UNKNOWN_TOPIC_OR_PART", "LEADER_NOT_AVAILABLE"):
+    partitions = []
+    with admin_answer("describing a new topic", "UNKNOWN_TOPIC_OR_PART", "LEADER_NOT_AVAILABLE"):
         partitions = future.result(timeout_s).partitions
-        return len(partitions) if all(p.leader is not None for p in partitions) else 0
-    return 0
+    return len(partitions) if all(p.leader is not None for p in partitions) else 0
 
 
 class Topics:
@@ -163,7 +163,7 @@ class Topics:
                 [NewTopic(t.name, t.partitions, -1, config=t.config) for t in new], request_timeout=self._timeout_s
             )
             for name, future in created.items():
-                with AdminAnswer(f"creating {name}", "TOPIC_ALREADY_EXISTS"):
+                with admin_answer(f"creating {name}", "TOPIC_ALREADY_EXISTS"):
                     future.result(self._answer_timeout_s)
                     done.append(f"created {name}")
         self.await_leaders([t.name for t in new])
@@ -247,7 +247,7 @@ class Topics:
         for name, future in self._admin.describe_topics(
             TopicCollection(names), request_timeout=self._timeout_s
         ).items():
-            with AdminAnswer(f"describing {name}", "UNKNOWN_TOPIC_OR_PART"):
+            with admin_answer(f"describing {name}", "UNKNOWN_TOPIC_OR_PART"):
                 about = future.result(self._answer_timeout_s)
                 found[name] = Pinned(str(about.topic_id), len(about.partitions))
         return found
@@ -259,7 +259,7 @@ class Topics:
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in wanted]
         differing: dict[str, dict[str, str]] = {}
         for resource, future in self._admin.describe_configs(resources, request_timeout=self._timeout_s).items():
-            with AdminAnswer(f"reading the configuration of {resource.name}"):
+            with admin_answer(f"reading the configuration of {resource.name}"):
                 now = future.result(self._answer_timeout_s)
             off = {k: v for k, v in wanted[resource.name].items() if k not in now or now[k].value != v}
             if off:
@@ -280,5 +280,5 @@ class Topics:
         for resource, future in self._admin.incremental_alter_configs(
             resources, request_timeout=self._timeout_s
         ).items():
-            with AdminAnswer(f"configuring {resource.name}"):
+            with admin_answer(f"configuring {resource.name}"):
                 future.result(self._answer_timeout_s)

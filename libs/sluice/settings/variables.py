@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal, NamedTuple, cast, get_args, get_origin
+from typing import Literal, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -47,15 +47,31 @@ class Variable(NamedTuple):
     what: str
 
 
-def variables_of(kind: type[BaseModel], prefix: str = PREFIX) -> Iterator[Variable]:
+def variables_of(kind: type[BaseModel]) -> Iterator[Variable]:
     """Every variable of a settings class in the order of its fields, with those of its parts."""
-    for name, field in kind.model_fields.items():
-        variable = f"{prefix}{name.upper()}"
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from variables_of(field.annotation, f"{variable}__")
-        else:
+    for variable, field in _fields(kind):
+        if _part(field) is None:
             default = field.get_default(call_default_factory=True)
             yield Variable(variable, _spelled(default), _allowed(field), field.description or "")
+
+
+def known_variables(kind: type[BaseModel]) -> Iterator[str]:
+    """The variables of a settings class and of its parts. A part is also a variable, whose value is a JSON object."""
+    return (variable for variable, _ in _fields(kind))
+
+
+def _fields(kind: type[BaseModel], prefix: str = PREFIX) -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in kind.model_fields.items():
+        variable = f"{prefix}{name.upper()}"
+        yield variable, field
+        if (part := _part(field)) is not None:
+            yield from _fields(part, f"{variable}__")
+
+
+def _part(field: FieldInfo) -> type[BaseModel] | None:
+    """The class of a field that has fields of its own."""
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
 def _spelled(default: object) -> str:
@@ -73,38 +89,22 @@ def _allowed(field: FieldInfo) -> str:
     return ", ".join(f"{sign} {bound:,}" for sign, bound in bounds if bound is not None)
 
 
-def known_variables(kind: type[BaseModel], prefix: str = PREFIX) -> Iterator[str]:
-    """The variables of a settings class, those of its parts included."""
-    for name, field in kind.model_fields.items():
-        variable = f"{prefix}{name.upper()}"
-        yield variable
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from known_variables(field.annotation, f"{variable}__")
-
-
 def unknown_variables(kind: type[BaseModel], environment: Mapping[str, str], pipeline: Path) -> Iterator[str]:
     """An error text for each `SLUICE_…` that nothing reads. The pipeline file may name its own secrets so."""
     known = {*known_variables(kind), *OTHER_VARIABLES, *STAGE_VARIABLES}
-    maps = tuple(_maps(kind))
-    tops = {name.partition("__")[0] for name in known}
+    maps = [variable for variable, field in _fields(kind) if get_origin(field.annotation) is dict]
+    parts = {variable for variable, field in _fields(kind) if _part(field) is not None}
+    other_parts = {name.partition("__")[0] for name in known} - parts
     for variable, value in environment.items():
         name = variable.upper()
         if not name.startswith(PREFIX) or name.startswith(TEST_PREFIX) or name in known or _is_service(name, value):
             continue
-        if any(name.startswith(f"{several}__") for several in maps):
+        if any(name.startswith(f"{variables}__") for variables in maps):
             continue  # a member of a map: SLUICE_KAFKA__OPTIONS__sasl.password
-        if "__" in name and name.partition("__")[0] in tops - set(known_parts(kind)):
+        if "__" in name and name.partition("__")[0] in other_parts:
             continue  # a part of another stage's settings
         if not _names(pipeline, variable):
             yield unknown_text(variable, known)
-
-
-def _maps(kind: type[BaseModel], prefix: str = PREFIX) -> Iterator[str]:
-    for name, field in kind.model_fields.items():
-        if get_origin(field.annotation) is dict:
-            yield f"{prefix}{name.upper()}"
-        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _maps(field.annotation, f"{prefix}{name.upper()}__")
 
 
 def unknown_text(variable: str, known: Iterable[str]) -> str:
@@ -112,28 +112,17 @@ def unknown_text(variable: str, known: Iterable[str]) -> str:
     return f"{variable}: no such setting" + (f"; is {close[0]} meant?" if close else "")
 
 
-def known_parts(kind: type[BaseModel]) -> Iterator[str]:
-    """The variables of a settings class that have parts."""
-    for name, field in kind.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield f"{PREFIX}{name.upper()}"
-
-
-def unreadable_variables(kind: type[BaseModel], environment: Mapping[str, str], prefix: str = PREFIX) -> Iterator[str]:
+def unreadable_variables(kind: type[BaseModel], environment: Mapping[str, str]) -> Iterator[str]:
     """An error text for each variable that should contain JSON (an object or a list) and does not."""
     given = {name.upper(): value for name, value in environment.items()}
-    for name, field in kind.model_fields.items():
-        variable, part = f"{prefix}{name.upper()}", field.annotation
-        nested = isinstance(part, type) and issubclass(part, BaseModel)
-        origin = get_origin(part)
-        if nested or origin in (dict, list):
+    for variable, field in _fields(kind):
+        origin = get_origin(field.annotation)
+        if _part(field) is not None or origin in (dict, list):
             try:
                 json.loads(given.get(variable) or "null")
             except ValueError:
                 example = '["a", "b"]' if origin is list else '{"name": "value"}'
                 yield f"{variable}: is not JSON; it is written as {example}"
-        if nested:
-            yield from unreadable_variables(cast(type[BaseModel], part), environment, f"{variable}__")
 
 
 def _is_service(name: str, value: str) -> bool:

@@ -9,6 +9,7 @@ import base64
 import struct
 from collections.abc import Callable, Sequence
 from datetime import date
+from functools import lru_cache
 
 from sluice.entities.contract import EntityContract
 from sluice.entities.field_types import FieldType
@@ -17,7 +18,6 @@ from sluice.times import EPOCH_ORDINAL
 
 Encode = Callable[[CanonicalRecord], bytes]
 
-_CACHE_ENTRIES_MAX = 4096
 _double = struct.Struct("<d").pack
 
 
@@ -34,7 +34,7 @@ def make_encoder(contract: EntityContract, schema_id: int) -> Encode:
         " out += long(record.revision)",
         " out += long(record.updated_at_us)",
         " out += contributors(record.contributors)",
-        " out += winners(record.winners)",
+        " out += winners(tuple(record.winners))",
         " return bytes(out)",
     ]
     scope = {
@@ -46,7 +46,7 @@ def make_encoder(contract: EntityContract, schema_id: int) -> Encode:
         "double": _double,
         "unbase64": _unbase64,
         "contributors": _contributors,
-        "winners": _Winners(),
+        "winners": _winners,
     }
     exec(compile("\n".join(lines), f"<encoder of {contract.name}>", "exec"), scope)  # noqa: S102 (names are checked identifiers)
     encode: Encode = scope["encode"]  # type: ignore[assignment]
@@ -139,22 +139,8 @@ def _contributors(contributors: Sequence[Contributor]) -> bytes:
     return bytes(out)
 
 
-class _Winners:
-    """Caches encoded winners: a pipeline has few combinations."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[Winner, ...], bytes] = {}
-
-    def __call__(self, winners: Sequence[Winner]) -> bytes:
-        key = tuple(winners)
-        known = self._known.get(key)
-        if known is None:
-            if len(self._known) >= _CACHE_ENTRIES_MAX:
-                self._known.clear()
-            known = self._known[key] = self._encode(key)
-        return known
-
-    @staticmethod
-    def _encode(winners: tuple[Winner, ...]) -> bytes:
-        items = [_string(one.field) + _long(one.contributor) + _string(one.rule) for one in winners]
-        return _long(len(items)) + b"".join(items) + b"\0" if items else b"\0"
+@lru_cache(maxsize=4096)
+def _winners(winners: tuple[Winner, ...]) -> bytes:
+    """Cached, because a pipeline has few combinations of winners."""
+    items = [_string(one.field) + _long(one.contributor) + _string(one.rule) for one in winners]
+    return _long(len(items)) + b"".join(items) + b"\0" if items else b"\0"

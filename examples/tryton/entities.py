@@ -1,7 +1,7 @@
-"""What the company is about: the golden records, and which path into Tryton is believed for which field.
+"""The company's golden records, and which way into Tryton is preferred for which field.
 
-Two paths lead to one ERP. Its API says what a record means (an employee's name, which lives in its party; the code of
-an account). Its tables show at once what a row contains, and when it is deleted.
+Tryton's API shows what a record means: an employee's name, which is in its party, or the code of an account. Tryton's
+tables show at once what a row contains, and when it is deleted.
 """
 
 from datetime import date, datetime
@@ -14,7 +14,7 @@ Amount = Annotated[Decimal, Scale(38, 4)]
 
 
 class Worker(Entity):
-    """Somebody employed by the company. Complete once both paths have spoken; gone once either no longer knows it."""
+    """An employee of the company. Complete if both the API and the tables have it."""
 
     employee_number: Annotated[str, Identity()]
     full_name: Annotated[str, prefer("erp_api")] = UNCLAIMED
@@ -27,7 +27,7 @@ class Worker(Entity):
 
 
 class Party(Entity):
-    """A person or organisation that the company deals with. `employee_number` where it is one of its own people."""
+    """A person or organisation that the company deals with. An employee's party has an `employee_number`."""
 
     code: Annotated[str, Identity()]
     name: str | None = UNCLAIMED
@@ -37,7 +37,7 @@ class Party(Entity):
 
 
 class LedgerEntry(Entity):
-    """One line of a move in the books. Its amounts come from the row, the names of what it refers to from the API."""
+    """One line of a move in the books. The row has its amounts, the API the names of the records that it refers to."""
 
     line_number: Annotated[str, Identity()]
     debit: Annotated[Amount, prefer("erp_db")] = UNCLAIMED

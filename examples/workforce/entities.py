@@ -1,4 +1,4 @@
-"""The golden records of the workforce pipeline: what everybody may rely on, whichever system it came from."""
+"""The golden records of the workforce pipeline: the contract with every reader, independent of the sources."""
 
 import re
 from datetime import date, datetime
@@ -14,7 +14,7 @@ def employee_id(text: str) -> str:
 
 
 class Worker(Entity):
-    """Somebody who works here: HR knows the person, finance the pay, both think they know the cost centre."""
+    """A person who works here. HR knows the person, finance the pay, and both claim the cost centre."""
 
     employee_number: Annotated[str, Identity(employee_id)]
     full_name: str | None = UNCLAIMED

@@ -12,7 +12,7 @@ from ...entities import LedgerEntry, Party, Worker
 
 
 def _unwrapped(value: Any) -> Any:
-    """Tryton marks what JSON has no type for: `{"__class__": "date", "year": 2026, "month": 1, "day": 31}`."""
+    """Tryton marks values without a JSON type: `{"__class__": "date", "year": 2026, "month": 1, "day": 31}`."""
     if not isinstance(value, dict):
         return value
     parts = {name: part for name, part in value.items() if name != "__class__"}
@@ -60,7 +60,7 @@ class TrytonEmployee(BaseModel):
     supervisor: int | None
 
     def changed_at(self) -> datetime:
-        """The employee's own last change. Its party's later ones say nothing about the employee's dates."""
+        """The last change of the employee itself: a later change of its party does not concern these dates."""
         return max(self.create_date, self.write_date or self.create_date)
 
 

@@ -1,6 +1,6 @@
-"""From rows of Tryton's own tables to claims, as change data capture brings them.
+"""From rows of Tryton's own tables, as change data capture delivers them, to claims.
 
-Dates arrive as days and times as microseconds since 1970, numerics as text. Tryton writes times in UTC.
+Dates arrive as days and times as microseconds since 1970, numerics as texts. Tryton writes times in UTC.
 """
 
 from datetime import datetime

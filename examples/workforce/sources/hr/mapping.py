@@ -1,4 +1,4 @@
-"""HR: one record per worker, written down in as many ways as there are clerks."""
+"""HR: one record per worker, with values in many spellings."""
 
 import re
 from datetime import date, datetime
@@ -72,7 +72,7 @@ def worker(raw: HrWorker) -> Worker:
 
 
 def known(value: Value | None) -> Value:
-    """What HR does not know it does not claim: its blank cost centre must not hide the one that finance knows."""
+    """No claim for None: a cost centre that is blank in HR must not hide the one that finance knows."""
     return UNCLAIMED if value is None else value
 
 

@@ -57,7 +57,6 @@ class CatalogCheck(NamedTuple):
     publication: PublicationFacts | None
     facts: Mapping[str, TableFacts]
     checks: Mapping[str, TableCheck]
-    server_version: int
     wal_lsn: int = 0
     publication_fault: EnvironmentFault | None = None
     write_faults: tuple[EnvironmentFault, ...] = ()
@@ -65,7 +64,7 @@ class CatalogCheck(NamedTuple):
     def is_eligible(self, name: str) -> bool:
         """Whether the table can be read and followed now."""
         facts = self.facts.get(name)
-        return facts is not None and ineligibility(facts, self.server_version) is None
+        return facts is not None and ineligibility(facts) is None
 
 
 def raw_topics(slot: SlotSettings, names: Names, admin: AdminClient) -> dict[str, RawTopic]:
@@ -90,18 +89,18 @@ def check_catalogs(
     `bounds`: of the followed tables. The caller must apply the result: only it contains why a table was dropped. Raises
     Transient, and EnvironmentFault if this user may not read the catalogs.
     """
-    where, version = slot.where, connection.info.server_version
+    where = slot.where
     publication = publication_facts(connection, slot.publication, where)
     facts = table_facts(connection, slot.publication, tables, where)
     if publication is None:
-        return CatalogCheck(None, facts, {}, version)
+        return CatalogCheck(None, facts, {})
     write_faults = _drop_failing(connection, slot, facts.values())
     checks = {
-        name: _check(connection, TableCheck(bound, facts.get(name), publication, topic_ids[name], version), where)
+        name: _check(connection, TableCheck(bound, facts.get(name), publication, topic_ids[name]), where)
         for name, bound in bounds.items()
     }
     fault = publication_fault(slot.publication, publication, list(facts.values()), where)
-    return CatalogCheck(publication, facts, checks, version, wal_inserted(connection, where), fault, write_faults)
+    return CatalogCheck(publication, facts, checks, wal_inserted(connection, where), fault, write_faults)
 
 
 def _drop_failing(
@@ -110,7 +109,7 @@ def _drop_failing(
     """Drop from our publication the tables whose writes fail because of it; the faults of those that stay in it."""
     faults = []
     for table in tables:
-        wrong = ineligibility(table, connection.info.server_version)
+        wrong = ineligibility(table)
         if wrong is not None and wrong.breaks_writes and slot.publication_is_ours and _is_member(table):
             try:
                 drop_from_publication(connection, slot.publication, table, slot.where)

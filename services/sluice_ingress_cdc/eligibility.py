@@ -27,20 +27,20 @@ class Ineligibility(NamedTuple):
     breaks_writes: bool = False
 
 
-def ineligibility(facts: TableFacts, server_version: int) -> Ineligibility | None:
+def ineligibility(facts: TableFacts) -> Ineligibility | None:
     """The first reason why the table cannot be followed; None if it can be."""
-    return next(_reasons(facts, server_version), None)
+    return next(_reasons(facts), None)
 
 
-def eligibility_fault(facts: TableFacts | None, server_version: int, where: str) -> EnvironmentFault | None:
+def eligibility_fault(facts: TableFacts | None, where: str) -> EnvironmentFault | None:
     """The fault of a table that cannot be followed or does not exist (`facts` None); None if it can be followed."""
     if facts is None:
         return EnvironmentFault(where, "it does not exist", "create it, or correct the pipeline file")
-    wrong = ineligibility(facts, server_version)
+    wrong = ineligibility(facts)
     return None if wrong is None else EnvironmentFault(where, wrong.why, wrong.next_step)
 
 
-def _reasons(facts: TableFacts, server_version: int) -> Iterator[Ineligibility]:
+def _reasons(facts: TableFacts) -> Iterator[Ineligibility]:
     name = facts.name
     if facts.kind in _NOT_TABLES:
         yield Ineligibility(
@@ -63,12 +63,12 @@ def _reasons(facts: TableFacts, server_version: int) -> Iterator[Ineligibility]:
             f"of {facts.sent_as}",
             f"take {facts.sent_as} out of the publication, or follow it instead of {name}",
         )
-    yield from _identity_reasons(facts, server_version)
+    yield from _identity_reasons(facts)
     for leaf in facts.leaves:
         yield from _leaf_reasons(facts, leaf)
 
 
-def _identity_reasons(facts: TableFacts, server_version: int) -> Iterator[Ineligibility]:
+def _identity_reasons(facts: TableFacts) -> Iterator[Ineligibility]:
     name, identity = facts.name, set(facts.identity_columns)
     published = set(facts.published_columns)
     default = f"ALTER TABLE {name} REPLICA IDENTITY DEFAULT"
@@ -86,7 +86,7 @@ def _identity_reasons(facts: TableFacts, server_version: int) -> Iterator[Inelig
         )
     unpublished = [c for c in facts.identity_columns if c not in published]
     listed = facts.published is not None and any(not c.generated and c.name in unpublished for c in facts.columns)
-    if unpublished and (listed or server_version >= GENERATED_IDENTITY_REFUSED):
+    if unpublished and (listed or facts.server_version >= GENERATED_IDENTITY_REFUSED):
         yield Ineligibility(
             f"its REPLICA IDENTITY contains column {unpublished[0]}, which is not published: while {name} is "
             "published, every UPDATE and DELETE of it fails",

@@ -9,9 +9,7 @@ from __future__ import annotations
 import random
 import time
 
-import psycopg
-
-from sluice.cdc.source_errors import translate
+from sluice.cdc.source_errors import source_errors
 from sluice.errors import EnvironmentFault, Transient
 from sluice.names import Names
 from sluice.stage.signals import Stop
@@ -29,9 +27,8 @@ class Follower:
     """`run` it on a thread of its own. `progress_at` (monotonic seconds): when it made progress last."""
 
     def __init__(self, slot: SlotSettings, names: Names, settings: CdcSettings, health: Health) -> None:
-        self._slot = slot
         self.where = slot.where
-        self._settings = settings
+        self._recheck_interval_s = settings.recheck_interval_s
         self._health = health
         self.publisher = SlotPublisher(slot.source, settings.kafka, names)
         self._context = SessionContext(
@@ -44,28 +41,24 @@ class Follower:
     def run(self, stop: Stop) -> None:
         """Until stopped. Raises bugs only."""
         self._stop = stop
-        self._health.starting(self._slot.where)
+        self._health.starting(self.where)
         try:
             while not stop.requested:
                 self._progress()
                 try:
-                    run_session(self._context, stop)
+                    with source_errors(self.where):
+                        run_session(self._context, stop)
                 except FollowerStopped:
                     return
                 except EnvironmentFault as fault:
-                    self._not_ready(fault, self._settings.recheck_interval_s)
+                    self._not_ready(fault, self._recheck_interval_s)
                 except Transient as error:
                     self._not_ready(error, self._next_backoff(error))
-                except psycopg.Error as error:
-                    ours = translate(error, self._slot.where)
-                    if not isinstance(ours, EnvironmentFault | Transient):
-                        raise ours from None
-                    self._not_ready(ours, self._settings.recheck_interval_s)
         finally:
             self.publisher.close()
 
     def _streaming(self) -> None:
-        self._health.resolve(self._slot.where)
+        self._health.resolve(self.where)
         self._backoff_s = BACKOFF_FIRST_S
 
     def _progress(self, wait_s: float = 0.0) -> None:
@@ -84,6 +77,6 @@ class Follower:
         return wait_s * random.uniform(0.75, 1.25)  # noqa: S311 - spreads retries, guards nothing
 
     def _not_ready(self, error: EnvironmentFault | Transient, wait_s: float) -> None:
-        self._health.fault(self._slot.where, str(error))
+        self._health.fault(self.where, str(error))
         self._progress()
         self._stop.wait(wait_s)

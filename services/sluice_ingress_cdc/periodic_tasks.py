@@ -16,11 +16,10 @@ import structlog
 from sluice.cdc.connection import Connection, connect, query
 from sluice.cdc.slots import slot_state, wal_end
 from sluice.errors import fault_text, log_text
-from sluice.telemetry.health import Health
 from sluice.telemetry.metrics import RETAINED_WAL_BYTES
 from sluice_ingress_cdc.catalog_check import CatalogCheck
 from sluice_ingress_cdc.publisher import SnapshotRequests
-from sluice_ingress_cdc.settings import SlotSettings
+from sluice_ingress_cdc.session_context import SessionContext
 
 log = structlog.get_logger()
 
@@ -28,28 +27,21 @@ log = structlog.get_logger()
 class PeriodicTasks:
     """Runs between `start` and `close`. A task that fails is a fault until it succeeds; it never stops the stream.
 
-    `catalogs` and `requests`: the newest results of the watch, read by `check` and `read_requests`.
+    `catalogs` and `requests`: the newest results of the watch. `check` checks the catalogs.
     """
 
-    def __init__(
-        self,
-        slot: SlotSettings,
-        watch_interval_s: float,
-        check: Callable[[Connection], CatalogCheck],
-        read_requests: Callable[[], SnapshotRequests],
-        health: Health,
-    ) -> None:
-        self._slot = slot
+    def __init__(self, context: SessionContext, check: Callable[[Connection], CatalogCheck]) -> None:
+        self._slot = context.slot
+        self._publisher = context.publisher
         self._check = check
-        self._read_requests = read_requests
-        self._health = health
+        self._health = context.health
         self._tasks: list[tuple[str, float, Callable[[], None]]] = [
-            ("heartbeat", slot.heartbeat_s, self._heartbeat),
-            ("watch", watch_interval_s, self._watch),
+            ("heartbeat", context.slot.heartbeat_s, self._heartbeat),
+            ("watch", context.settings.watch_interval_s, self._watch),
         ]
         self._closed = threading.Event()
         self._connection: Connection | None = None
-        self._thread = threading.Thread(target=self._run, name=f"periodic tasks {slot.source}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"periodic tasks {context.slot.source}", daemon=True)
         self.catalogs: CatalogCheck | None = None
         self.requests: SnapshotRequests | None = None
 
@@ -95,7 +87,7 @@ class PeriodicTasks:
             RETAINED_WAL_BYTES.labels(self._slot.source).set(wal_end(connection, where) - state.restart_lsn)
 
     def _watch(self) -> None:
-        self.requests = self._read_requests()
+        self.requests = self._publisher.requests(self._slot.tables)
         self.catalogs = self._check(self._live())
 
     def _about(self, name: str) -> str:

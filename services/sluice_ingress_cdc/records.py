@@ -71,20 +71,18 @@ def records_of(
     """The raw record of one change; a dead letter and a placeholder if the record is too large."""
     more = [*headers, *change.headers] if change.headers else headers
     record = RawRecord(target.topic, change.key, change.value, more)
-    if _is_too_large(record, followed):
-        record = record._replace(value=_without_before(record.value or b""))
-        if _is_too_large(record, followed):
-            return [_dead_letter(record, followed), _placeholder(record)]
-    return [record]
+    if change.value is None or len(change.key) + len(change.value) <= followed.record_bytes_max:
+        return [record]
+    value = _without_before(change.value)
+    record = record._replace(value=value)
+    if len(change.key) + len(value) <= followed.record_bytes_max:
+        return [record]
+    return [_dead_letter(record, followed), _placeholder(record)]
 
 
 def has_dead_letter(records: list[RawRecord]) -> bool:
     """Whether `records_of` returned a dead letter and a placeholder."""
     return len(records) > 1
-
-
-def _is_too_large(record: RawRecord, followed: SlotTargets) -> bool:
-    return record.value is not None and len(record.key or b"") + len(record.value) > followed.record_bytes_max
 
 
 def _without_before(value: bytes) -> bytes:

@@ -37,7 +37,7 @@ from sluice_ingress_cdc.snapshot import SnapshotRun, read_source, read_tables
 from sluice_ingress_cdc.source_queries import SourceQueries
 from sluice_ingress_cdc.start import FullSnapshot, plan_start, read_source_at_start
 from sluice_ingress_cdc.stream import Streaming
-from sluice_ingress_cdc.table_changes import UnloggedChange, first_found_at
+from sluice_ingress_cdc.table_changes import UnexplainedChange, first_found_at
 from sluice_ingress_cdc.tables import FollowedTables, TableChanges
 
 log = structlog.get_logger()
@@ -95,7 +95,7 @@ class _Session:
         self._topics = topics
         self._topic_ids = {name: topic.topic_id for name, topic in topics.items()}
         self._database = database
-        self._unexplained: dict[str, dict[UnloggedChange, int]] = {}
+        self._unexplained: dict[str, dict[UnexplainedChange, int]] = {}
 
     # ── snapshots ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -115,7 +115,7 @@ class _Session:
             watermark = replace(watermark, at=now_us())
             self._publisher.publish([], watermark, self._tables.take_changes())
             log.info(
-                "snapshot begins", source=slot.source, slot=slot.slot, epoch=watermark.epoch, tables=len(slot.tables)
+                "snapshot starts", source=slot.source, slot=slot.slot, epoch=watermark.epoch, tables=len(slot.tables)
             )
             drop_slot(connection, slot.slot, where)
         run = self._snapshot_run(watermark)
@@ -154,7 +154,7 @@ class _Session:
         eligible = []
         for name in names:
             where = f"{self._slot.where}, table {name}"
-            fault = eligibility_fault(catalogs.facts.get(name), catalogs.server_version, where)
+            fault = eligibility_fault(catalogs.facts.get(name), where)
             if fault is None:
                 eligible.append(name)
             else:
@@ -169,16 +169,7 @@ class _Session:
         ensure_publication(connection, self._slot.publication, exists, missing, self._slot.where)
 
     def _snapshot_run(self, watermark: SlotWatermark) -> SnapshotRun:
-        return SnapshotRun(
-            self._slot,
-            self._followed(watermark.epoch),
-            self._topics,
-            self._tables,
-            self._publisher,
-            self._context.settings.batch_bytes_max,
-            self._context.continue_or_stop,
-            watermark,
-        )
+        return SnapshotRun(self._context, self._followed(watermark.epoch), self._topics, self._tables, watermark)
 
     # ── the stream ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -189,8 +180,7 @@ class _Session:
             self._apply_check(self._check(connection), None)
         followed = self._followed(watermark.epoch)
         queries = SourceQueries(slot, self._tables, self._topic_ids)
-        read_requests = partial(self._publisher.requests, slot.tables)
-        tasks = PeriodicTasks(slot, context.settings.watch_interval_s, self._check, read_requests, context.health)
+        tasks = PeriodicTasks(context, self._check)
         stream = ReplicationStream.start(slot.dsn.reveal(), slot.where, slot.slot, slot.publication, watermark.lsn)
         try:
             tasks.start()
@@ -204,14 +194,9 @@ class _Session:
             )
             log.info("streaming", source=slot.source, slot=slot.slot, epoch=watermark.epoch, lsn=watermark.lsn)
             context.streaming()
-            Streaming(
-                stream,
-                assembler,
-                partial(self._publish, watermark),
-                self._tables,
-                context.settings,
-                context.report_progress,
-            ).run(stop, lambda: self._interrupted(tasks, assembler, watermark.epoch))
+            publish = partial(self._publish, watermark)
+            streaming = Streaming(context, stream, assembler, self._tables, publish)
+            streaming.run(stop, lambda: self._interrupted(tasks, assembler, watermark.epoch))
         finally:
             tasks.close()
             stream.close()
@@ -259,7 +244,7 @@ class _Session:
             self._unexplained[name] = {} if caught_up else found_at
             self._tables.apply_check(name, check, caught_up=caught_up)
 
-    # ── parts of both ─────────────────────────────────────────────────────────────────────────────────────────
+    # ── for both ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def _check(self, connection: Connection) -> CatalogCheck:
         topics = raw_topics(self._slot, self._context.names, self._admin)

@@ -9,7 +9,7 @@ keys that are no longer in the table. A table that cannot be read waits alone; t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ from sluice.raw.record import RawRecord, sweep_markers
 from sluice.times import now_us
 from sluice_ingress_cdc.catalog_check import RawTopic
 from sluice_ingress_cdc.eligibility import eligibility_fault
-from sluice_ingress_cdc.publisher import OUTAGE_MAX_S, SlotPublisher
+from sluice_ingress_cdc.publisher import OUTAGE_MAX_S
 from sluice_ingress_cdc.records import (
     CONTENT_TYPE,
     ROW_TOO_LARGE,
@@ -41,6 +41,7 @@ from sluice_ingress_cdc.records import (
     has_dead_letter,
     records_of,
 )
+from sluice_ingress_cdc.session_context import SessionContext
 from sluice_ingress_cdc.settings import SlotSettings
 from sluice_ingress_cdc.tables import FollowedTables, TableChanges
 
@@ -55,26 +56,27 @@ log = structlog.get_logger()
 
 @dataclass
 class SnapshotRun:
-    """What the tables of a snapshot share. `topics` by table. `continue_or_stop`: called before each wait with its
-    longest time in seconds; an error of it ends the snapshot. `watermark`: the durable one. `publish_attempted`:
+    """What the tables of a snapshot share. `topics` by table. `watermark`: the durable one. `publish_attempted`:
     `watermark` may be outdated if the snapshot fails."""
 
-    slot: SlotSettings
+    context: SessionContext
     followed: SlotTargets
     topics: Mapping[str, RawTopic]
     tables: FollowedTables
-    publisher: SlotPublisher
-    batch_bytes_max: int
-    continue_or_stop: Callable[[float], None]
     watermark: SlotWatermark
     publish_attempted: bool = False
 
+    @property
+    def slot(self) -> SlotSettings:
+        return self.context.slot
+
     def publish(self, records: Sequence[RawRecord], mark: Mark, tables: TableChanges) -> None:
         """Each watermark has a time of its own, so that no two are equal."""
-        stamped = self.watermark.at_mark(mark, max(now_us(), self.watermark.at + 1))
+        context, before = self.context, self.watermark
+        stamped = before.at_mark(mark, max(now_us(), before.at + 1))
         self.publish_attempted = True
-        self.continue_or_stop(OUTAGE_MAX_S)
-        self.publisher.publish_surely(records, stamped, self.watermark, tables, lambda: self.continue_or_stop(0.0))
+        context.continue_or_stop(OUTAGE_MAX_S)
+        context.publisher.publish_surely(records, stamped, before, tables, lambda: context.continue_or_stop(0.0))
         self.watermark = stamped
 
 
@@ -156,7 +158,7 @@ class _TableSnapshot:
             records += made
             too_large = too_large or has_dead_letter(made)
             size += sum(record.size_bytes for record in made)
-            if size >= run.batch_bytes_max:
+            if size >= run.context.settings.batch_bytes_max:
                 run.publish(records, self.mark, {})
                 records, size = [], 0
         for marker in sweep_markers(target.topic, target.stream, self.position, target.partitions):
@@ -172,7 +174,7 @@ class _TableSnapshot:
         slot = self.run.slot
         publication = publication_facts(self.reader, slot.publication, self.where)
         facts = self._facts(self.reader)
-        fault = eligibility_fault(facts, self.reader.info.server_version, self.where)
+        fault = eligibility_fault(facts, self.where)
         if fault is not None:
             raise fault
         if facts is None or facts.published is None or publication is None:
@@ -192,19 +194,19 @@ class _TableSnapshot:
             sql.SQL(f"WHERE {facts.row_filter}" if facts.row_filter else ""),
             sql.SQL(", ").join(map(sql.Identifier, facts.primary_key)),
         )
-        continue_or_stop, batch_bytes_max = self.run.continue_or_stop, self.run.batch_bytes_max
+        context = self.run.context
         with source_errors(self.where):
             self.reader.execute(statement)
             self._require_unchanged(facts)
             count = _FIRST_FETCH_ROWS
             while True:
-                continue_or_stop(FETCH_TIMEOUT_S)
+                context.continue_or_stop(FETCH_TIMEOUT_S)
                 rows, size = _fetch(self.reader, count)
-                continue_or_stop(0.0)
+                context.continue_or_stop(0.0)
                 yield from rows
                 if len(rows) < count:
                     break
-                fitting = int(batch_bytes_max / 2 / (size / len(rows) + 1))
+                fitting = int(context.settings.batch_bytes_max / 2 / (size / len(rows) + 1))
                 count = max(1, min(fitting, _FETCH_ROWS_MAX, count * 10))
             self.reader.execute("CLOSE sluice")
 

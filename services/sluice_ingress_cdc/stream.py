@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from sluice.cdc.replication import Keepalive, ReplicationStream
 from sluice.stage.signals import Stop
 from sluice_ingress_cdc.assembler import Assembler, SlotBatch
-from sluice_ingress_cdc.settings import CdcSettings
+from sluice_ingress_cdc.session_context import SessionContext
 from sluice_ingress_cdc.tables import FollowedTables, TableChanges
 
 # A batch waits this many lingers for the end of a transaction, so that small transactions are rarely split.
@@ -28,26 +28,25 @@ _REPLY_INTERVAL_S = 0.5
 class Streaming:
     """Runs until stopped or until an error; the caller then starts again behind the fence.
 
-    `publish` returns when the batch, its mark and the tables' changed watermarks are committed. `report_progress` is
-    called at least once a second.
+    `publish` returns when the batch, its mark and the tables' changed watermarks are committed. Reports progress at
+    least once a second.
     """
 
     def __init__(
         self,
+        context: SessionContext,
         stream: ReplicationStream,
         assembler: Assembler,
-        publish: Callable[[SlotBatch, TableChanges], None],
         tables: FollowedTables,
-        settings: CdcSettings,
-        report_progress: Callable[[], None],
+        publish: Callable[[SlotBatch, TableChanges], None],
     ) -> None:
         self._stream = stream
         self._assembler = assembler
         self._confirmable_lsn = assembler.complete_lsn
         self._publish = publish
         self._tables = tables
-        self._settings = settings
-        self._report_progress = report_progress
+        self._settings = context.settings
+        self._report_progress = context.report_progress
         self._under_way: tuple[Future[None], SlotBatch] | None = None
         self._collecting_since: float | None = None
         self._published_at = time.monotonic()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
@@ -23,7 +23,7 @@ def supervise(followers: Sequence[Follower], health: Health, stop: Stop) -> int:
     with ThreadPoolExecutor(max(len(followers), 1), thread_name_prefix="follow") as threads:
         running = [threads.submit(follower.run, stop) for follower in followers]
         try:
-            while not stop.wait(0.5) and not _ended(running):
+            while not stop.wait(0.5) and not any(future.done() for future in running):
                 # If one follower hangs, the process reports no progress.
                 if not [follower for follower in followers if _hangs(follower, health)]:
                     health.progress()
@@ -43,7 +43,3 @@ def _hangs(follower: Follower, health: Health) -> bool:
         return False
     health.fault(about, f"no progress for {STALLED_AFTER_S:.0f} s: its thread hangs. Next: start the stage again")
     return True
-
-
-def _ended(running: Sequence[Future[None]]) -> bool:
-    return bool(running) and bool(wait(running, timeout=0, return_when=FIRST_EXCEPTION).done)

@@ -33,8 +33,8 @@ _SAME_TEXT = {25, 1043}
 # Transaction ids wrap around after so many.
 XIDS = 1 << 32
 
-UnloggedChange = tuple[int, int]
-"""A change that no event explains yet: the oid of a partition and the transaction that emptied it; or the oid of a
+UnexplainedChange = tuple[int, int]
+"""A change without a known event: the oid of a partition and the transaction that emptied it; or the oid of a
 table and its new file."""
 
 
@@ -66,14 +66,13 @@ class TableCheck(NamedTuple):
     facts: TableFacts | None
     publication: PublicationFacts
     topic_id: str
-    server_version: int
     current_name: str | None = None
     filled: frozenset[int] = frozenset()
     emptied: Mapping[int, int] = {}
     refilled: bool = False
 
     @property
-    def unexplained(self) -> frozenset[UnloggedChange]:
+    def unexplained(self) -> frozenset[UnexplainedChange]:
         """Changes that may be a TRUNCATE of the whole table, which the log contains."""
         files = {(self.facts.oid, self.facts.filenode)} if self.facts is not None and self.refilled else set()
         return frozenset(self.emptied.items()) | files
@@ -119,8 +118,8 @@ def truncations_since(truncations: Collection[int], bound: TableBinding) -> tupl
 
 
 def first_found_at(
-    changes: Collection[UnloggedChange], before: Mapping[UnloggedChange, int], lsn: int
-) -> dict[UnloggedChange, int]:
+    changes: Collection[UnexplainedChange], before: Mapping[UnexplainedChange, int], lsn: int
+) -> dict[UnexplainedChange, int]:
     """The LSN of the check that found each change first. `before`: the result of the check before; `lsn`: of this one.
 
     Once the log is read up to there, the event that caused the change has been read, if there is one.
@@ -152,8 +151,12 @@ def columns_to_reread(bound: TableBinding, facts: TableFacts) -> frozenset[str]:
     changed = set()
     for column in facts.columns:
         before = known.get(column.number)
-        same = before is not None and before[:4] == column[:4] and not _spelled_otherwise(before, column)
-        if not same or before is None or (rewritten and before.version != column.version):
+        if (
+            before is None
+            or before[:4] != column[:4]
+            or _spelled_otherwise(before, column)
+            or (rewritten and before.version != column.version)
+        ):
             changed.add(column.name)
     return frozenset(changed)
 
@@ -165,7 +168,7 @@ def _why_blocked(check: TableCheck) -> TableVerdict | None:
     if facts.oid != bound.oid:
         moved = f" (the table that was followed is called {check.current_name} now)" if check.current_name else ""
         return _block(f"another table has its name now{moved}: it was swapped, or dropped and created again")
-    wrong = ineligibility(facts, check.server_version)
+    wrong = ineligibility(facts)
     if wrong is not None:
         return _block(wrong.why, wrong.next_step)
     if facts.published is None:

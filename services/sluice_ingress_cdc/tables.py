@@ -5,6 +5,7 @@ Belongs to the follower's thread. A change here is written in the transaction of
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -84,7 +85,9 @@ class FollowedTables:
             self._bind(name, watermark, verdict.bound)
             return
         fix = f"{verdict.fix}, then " if verdict.fix else ""
-        next_step = f"{fix}`sluice cdc resnapshot {self._slot.source} --table {_shell(name)}` reads the table again"
+        next_step = (
+            f"{fix}`sluice cdc resnapshot {self._slot.source} --table {shlex.quote(name)}` reads the table again"
+        )
         self._fault(name, replace(watermark, state=BLOCKED if blocks else FOLLOWED), verdict.why, next_step)
 
     def _bind(self, name: str, watermark: TableWatermark, bound: TableBinding | None) -> None:
@@ -149,7 +152,3 @@ class FollowedTables:
             self._health.resolve(about)
         for state in (PENDING, FOLLOWED, BLOCKED):
             CDC_TABLES.labels(self._slot.source, name, state).set(state == watermark.state)
-
-
-def _shell(name: str) -> str:
-    return name if name.replace("_", "").replace(".", "").isalnum() else f"'{name}'"

@@ -1,1 +1,1 @@
-"""Following a Postgres database: its replication stream, its slots, and the change events made of it."""
+"""Follows a Postgres database: connections, replication stream, slots, catalogs, watermarks, change events."""

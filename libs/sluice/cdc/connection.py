@@ -33,8 +33,10 @@ PINNED = {
     "default_transaction_read_only": "off",
     "default_transaction_deferrable": "off",
 }
-# Newer servers have these settings. An older server refuses a connection that names them.
-_PINNED_IF_KNOWN = {"transaction_timeout": "0"}
+# Newer servers have this setting. An older server refuses a connection that names it.
+_NO_TRANSACTION_TIMEOUT = (
+    b"SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout'"
+)
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -60,7 +62,7 @@ def connect(dsn: str, where: str, *, replication: bool = False, statement_timeou
                 "connect_timeout": CONNECT_TIMEOUT_S,
                 "application_name": APPLICATION_NAME,
                 **_KEEPALIVE,
-                **{k: v for k, v in given.items() if v is not None},
+                **given,
                 "client_encoding": SESSION_OPTIONS["client_encoding"],
                 "options": f"{given.get('options') or ''} {ours}".strip(),
                 **more,
@@ -69,13 +71,7 @@ def connect(dsn: str, where: str, *, replication: bool = False, statement_timeou
         )
         try:
             # Without parameters: a replication connection takes no extended query.
-            pairs = ", ".join(f"('{name}', '{value}')" for name, value in _PINNED_IF_KNOWN.items())
-            connection.execute(
-                (
-                    "SELECT pg_catalog.set_config(s.name, v.value, false) FROM pg_catalog.pg_settings AS s"  # noqa: S608
-                    f" JOIN (VALUES {pairs}) AS v(name, value) ON v.name = s.name"
-                ).encode()
-            )
+            connection.execute(_NO_TRANSACTION_TIMEOUT)
         except BaseException:
             connection.close()
             raise

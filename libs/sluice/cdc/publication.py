@@ -64,13 +64,11 @@ def load_types(connection: Connection, where: str) -> dict[int, PgType]:
 
 
 def _run_as_owner(connection: Connection, statement: sql.Composed, where: str, why: str) -> None:
-    try:
-        connection.execute(statement)
-    except errors.InsufficientPrivilege:
-        raise EnvironmentFault(where, why, f"run as the tables' owner: {statement.as_string(connection)}") from None
-    except errors.Error as error:
-        with source_errors(where):
-            raise error
+    with source_errors(where):
+        try:
+            connection.execute(statement)
+        except errors.InsufficientPrivilege:
+            raise EnvironmentFault(where, why, f"run as the tables' owner: {statement.as_string(connection)}") from None
 
 
 def _statement(publication: str, tables: Sequence[TableFacts], *, exists: bool) -> sql.Composed:

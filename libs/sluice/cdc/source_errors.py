@@ -20,10 +20,10 @@ def source_errors(where: str) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        raise translate(error, where) from None
+        raise _translated(error, where) from None
 
 
-def translate(error: psycopg.Error, where: str) -> Exception:
+def _translated(error: psycopg.Error, where: str) -> Exception:
     """Our error for psycopg's. DETAIL is never used: it quotes rows."""
     state = error.sqlstate
     if isinstance(error, psycopg.OperationalError) and state is None:

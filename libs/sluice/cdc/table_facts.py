@@ -85,6 +85,7 @@ class TableFacts(NamedTuple):
     row_filter: str | None
     filter_columns: tuple[str, ...]
     xid: int
+    server_version: int
     toast: int = 0
     sent_as: str | None = None
 

@@ -44,11 +44,11 @@ class Gate:
 
 def feedbacks_arrive(source: Source, count: int) -> None:
     """Wait until Postgres has received `count` more feedbacks from the stage."""
-    seen: set[object] = set()
+    reply_times: set[object] = set()
 
     def heard() -> bool:
-        seen.update(source.sql("SELECT reply_time FROM pg_stat_replication WHERE reply_time IS NOT NULL"))
-        return len(seen) > count
+        reply_times.update(source.sql("SELECT reply_time FROM pg_stat_replication WHERE reply_time IS NOT NULL"))
+        return len(reply_times) > count
 
     eventually(heard, f"{count} feedbacks")
 

@@ -25,11 +25,11 @@ def same_rows(source: Source) -> None:
 
 def once_each(source: Source) -> None:
     """No two records of one key and kind share a position, and per key positions rise with the offsets."""
-    seen: dict[bytes, list[Position]] = defaultdict(list)
+    positions_by_key: dict[bytes, list[Position]] = defaultdict(list)
     for record in source.raw("employee"):
         if record.value is not None and not record.is_sweep:
-            seen[record.key].append(record.position)
-    for key, positions in seen.items():
+            positions_by_key[record.key].append(record.position)
+    for key, positions in positions_by_key.items():
         assert positions == sorted(set(positions)), key
 
 

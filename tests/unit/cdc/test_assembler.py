@@ -90,11 +90,11 @@ def test_every_event_is_published_exactly_once_whenever_it_crashes(
 def test_positions_rise_and_no_two_events_of_one_key_share_one(work: list[Transaction]) -> None:
     broker = Broker()
     publish_everything(Slot(work), broker, lambda: "go")
-    seen: dict[tuple[str, bytes | None], list[tuple[int, ...]]] = {}
+    by_key: dict[tuple[str, bytes | None], list[tuple[int, ...]]] = {}
     for topic, key, tombstone, position in broker.published:
         if not tombstone:
-            seen.setdefault((topic, key), []).append(tuple(int(p) for p in position.split(b":")))
-    for (_, key), positions in seen.items():
+            by_key.setdefault((topic, key), []).append(tuple(int(p) for p in position.split(b":")))
+    for (_, key), positions in by_key.items():
         if key is not None and not key.startswith(b'{"$sweep"'):
             assert positions == sorted(set(positions))
 
@@ -143,11 +143,11 @@ def test_a_truncate_is_a_sweep_marker_to_every_partition_at_its_own_ordinal() ->
 
 
 def test_the_transaction_of_a_truncate_is_recorded_for_each_followed_table() -> None:
-    seen: list[tuple[str, int]] = []
-    made = assembler(on_truncate=lambda stream, xid: seen.append((stream, xid)))
+    truncated: list[tuple[str, int]] = []
+    made = assembler(on_truncate=lambda stream, xid: truncated.append((stream, xid)))
     for payload in (*sim.SHAPES, wire.begin(500, xid=17), wire.truncate(1, 2, 3), wire.commit(500, 540)):
         made.feed(payload, 0)
-    assert seen == [("public.employee", 17), ("public.move", 17)]
+    assert truncated == [("public.employee", 17), ("public.move", 17)]
 
 
 def test_delete_and_tombstone_share_their_position() -> None:

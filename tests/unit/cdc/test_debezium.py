@@ -98,11 +98,11 @@ def test_a_delete_is_followed_by_its_tombstone() -> None:
 
 def test_a_key_change_is_delete_tombstone_create() -> None:
     update = Update(7, "K", [b"17", None, None], [b"18", b"Ada", b"pixels"])
-    gone, tombstone, created = events().updated(update, MOMENT, 95, not_reread)
-    assert (gone.key, body(gone)["op"]) == (b'{"id":17}', "d")
+    deleted, tombstone, created = events().updated(update, MOMENT, 95, not_reread)
+    assert (deleted.key, body(deleted)["op"]) == (b'{"id":17}', "d")
     assert tombstone == ChangeEvent(b'{"id":17}', None)
     assert (created.key, body(created)["op"]) == (b'{"id":18}', "c")
-    assert gone.headers == ((NEW_KEY_HEADER, b'{"id":18}'),)
+    assert deleted.headers == ((NEW_KEY_HEADER, b'{"id":18}'),)
     assert created.headers == ((OLD_KEY_HEADER, b'{"id":17}'),)
 
 

@@ -58,10 +58,11 @@ FACTS = TableFacts(
     row_filter=None,
     filter_columns=(),
     xid=1_000,
+    server_version=V18,
 )
 PUBLICATION = PublicationFacts(11, 900, publishes_all=True, via_root=True)
 BOUND = binding_of(FACTS, PUBLICATION, "topic")
-CHECK = TableCheck(BOUND, FACTS, PUBLICATION, "topic", V18)
+CHECK = TableCheck(BOUND, FACTS, PUBLICATION, "topic")
 LEAF = LeafPartition(8, "public", "t_1", "r", "p", "d", 8, 960, 950, ("id",))
 PARTITIONED = FACTS._replace(kind="p", filenode=0, leaves=(LEAF,))
 WITH_GENERATED = (*COLUMNS, column(5, "twice", generated=True))
@@ -216,8 +217,8 @@ def test_a_change_of_partitions_is_a_fault_if_rows_were_added_or_removed_without
     facts: TableFacts, filled: tuple[int, ...], emptied: tuple[int, ...], says: str
 ) -> None:
     bound = binding_of(PARTITIONED, PUBLICATION, "topic")
-    gone = dict.fromkeys(emptied, 1_001)
-    verdict = table_verdict(CHECK._replace(bound=bound, facts=facts, filled=frozenset(filled), emptied=gone))
+    emptied_by = dict.fromkeys(emptied, 1_001)
+    verdict = table_verdict(CHECK._replace(bound=bound, facts=facts, filled=frozenset(filled), emptied=emptied_by))
     assert verdict.outcome is (TableOutcome.FOLLOW_WITH_FAULT if says else TableOutcome.FOLLOW)
     assert says in verdict.why
 
@@ -256,8 +257,8 @@ def test_a_watermark_of_an_older_version_gets_a_complete_binding_without_a_fault
 def test_an_emptied_partition_is_undecided_until_the_log_shows_whether_the_whole_table_was_truncated(
     truncations: set[int], caught_up: bool, left: dict[int, int], undecided: bool
 ) -> None:
-    seen = CHECK._replace(facts=PARTITIONED, emptied={8: 1_001})
-    explained, is_undecided = explain_by_log(seen, truncations, caught_up=caught_up)
+    check = CHECK._replace(facts=PARTITIONED, emptied={8: 1_001})
+    explained, is_undecided = explain_by_log(check, truncations, caught_up=caught_up)
     assert (explained.emptied, is_undecided) == (left, undecided)
 
 
@@ -285,8 +286,8 @@ def test_rows_that_are_all_younger_were_truncated_or_rewritten_and_the_log_shows
     truncations: set[int], caught_up: bool, facts: TableFacts, outcome: TableOutcome, undecided: bool
 ) -> None:
     bound = BOUND._replace(toast=20)
-    seen = CHECK._replace(bound=bound, facts=facts._replace(filenode=70), refilled=True)
-    explained, is_undecided = explain_by_log(seen, truncations, caught_up=caught_up)
+    check = CHECK._replace(bound=bound, facts=facts._replace(filenode=70), refilled=True)
+    explained, is_undecided = explain_by_log(check, truncations, caught_up=caught_up)
     verdict = table_verdict(explained)
     assert (verdict.outcome, is_undecided) == (outcome, undecided)
     assert outcome is TableOutcome.FOLLOW or "its rows were rewritten" in verdict.why
@@ -430,7 +431,7 @@ INELIGIBLE = {
 def test_a_table_that_cannot_be_followed_is_known_before_it_is_published(
     facts: TableFacts, version: int, says: str, breaks_writes: bool
 ) -> None:
-    wrong = ineligibility(facts, version)
+    wrong = ineligibility(facts._replace(server_version=version))
     assert wrong is not None
     assert re.search(says, wrong.why), wrong.why
     assert wrong.breaks_writes == breaks_writes
@@ -456,4 +457,4 @@ def test_a_table_that_cannot_be_followed_is_known_before_it_is_published(
     ],
 )
 def test_an_eligible_table_is_followed(facts: TableFacts, version: int) -> None:
-    assert ineligibility(facts, version) is None
+    assert ineligibility(facts._replace(server_version=version)) is None

@@ -5,7 +5,7 @@ WITH RECURSIVE publication AS (
     SELECT p.oid, p.puballtables, p.pubviaroot, COALESCE(to_jsonb(p) ->> 'pubgencols', 'n') = 's' AS generated
       FROM pg_catalog.pg_publication AS p
      WHERE p.pubname = %(publication)s
-), asked AS (
+), named AS (
     SELECT c.oid, n.nspname, c.relname
       FROM unnest(%(schemas)s::text[], %(tables)s::text[]) AS a(schema, name)
       JOIN pg_catalog.pg_namespace AS n ON n.nspname = a.schema
@@ -13,20 +13,20 @@ WITH RECURSIVE publication AS (
      WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
 ), tree (root, oid, attached) AS (
     -- Partitions; `attached` is the newest transaction that attached one of their ancestors, or themselves.
-    SELECT a.oid, a.oid, NULL::xid FROM asked AS a
+    SELECT a.oid, a.oid, NULL::xid FROM named AS a
      UNION ALL
     SELECT t.root, i.inhrelid, CASE WHEN age(t.attached) < age(i.xmin) THEN t.attached ELSE i.xmin END
       FROM tree AS t
       JOIN pg_catalog.pg_class AS c ON c.oid = t.oid AND c.relkind = 'p'
       JOIN pg_catalog.pg_inherits AS i ON i.inhparent = t.oid AND NOT i.inhdetachpending
-), made_of (root, oid) AS (
+), component (root, oid) AS (
     -- The user-defined types of the tables' columns, and the user-defined types within these.
     SELECT DISTINCT a.atttypid, a.atttypid
-      FROM asked AS t
+      FROM named AS t
       JOIN pg_catalog.pg_attribute AS a ON a.attrelid = t.oid AND a.attnum > 0 AND a.atttypid >= 16384
      UNION
     SELECT m.root, part.oid
-      FROM made_of AS m
+      FROM component AS m
       JOIN pg_catalog.pg_type AS y ON y.oid = m.oid
      CROSS JOIN LATERAL (
            SELECT y.typelem
@@ -39,9 +39,9 @@ WITH RECURSIVE publication AS (
            ) AS part(oid)
      WHERE part.oid >= 16384
 ), spelling AS (
-    -- The catalog rows that decide how a type's values are spelled. A dropped attribute stays in the catalog, with type 0.
+    -- The catalog rows that decide how a type's values are spelled. A dropped attribute stays, with type 0.
     SELECT m.root, array_agg(part.word ORDER BY part.word) AS words
-      FROM made_of AS m
+      FROM component AS m
      CROSS JOIN LATERAL (
            SELECT 'label ' || e.oid || ' ' || e.xmin FROM pg_catalog.pg_enum AS e WHERE e.enumtypid = m.oid
             UNION ALL
@@ -137,7 +137,8 @@ SELECT r.nspname::text AS schema,
                 OR EXISTS (SELECT FROM pg_catalog.pg_publication_namespace AS m
                             WHERE m.pnpubid = p.oid AND m.pnnspid = c.relnamespace))
          LIMIT 1) AS sent_as,
-       pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text::bigint AS xid
+       pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text::bigint AS xid,
+       pg_catalog.current_setting('server_version_num')::int AS server_version
   FROM relations AS r
   LEFT JOIN publication AS p ON true
  WHERE r.oid = r.root

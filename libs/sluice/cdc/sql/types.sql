@@ -1,5 +1,5 @@
 -- Domains with their base type, arrays with their element type.
--- int2vector and oidvector are arrays by category and subscript, but their text has no braces: only array_in reads braces.
+-- int2vector and oidvector are arrays by category and subscript; only a type with array_in has braces in its text.
 SELECT t.oid::bigint,
        CASE WHEN t.typinput = 'pg_catalog.array_in'::regproc AND e.typdelim = ',' THEN t.typelem::bigint ELSE 0 END
            AS element,

@@ -186,14 +186,8 @@ class _TableSnapshot:
 
     def _rows(self, facts: TableFacts) -> Iterator[Row]:
         """All rows in key order, by a server-side cursor. The size of a fetch is about half a batch."""
-        statement = sql.SQL("DECLARE sluice NO SCROLL CURSOR FOR SELECT {} FROM {}{} {} ORDER BY {}").format(
-            sql.SQL(", ").join(sql.Identifier(c.name) for c in facts.relation.columns),
-            sql.SQL("" if facts.partitioned else "ONLY "),
-            facts.identifier,
-            # The filter is SQL from the source's own catalog.
-            sql.SQL(f"WHERE {facts.row_filter}" if facts.row_filter else ""),
-            sql.SQL(", ").join(map(sql.Identifier, facts.primary_key)),
-        )
+        key = sql.SQL(", ").join(map(sql.Identifier, facts.primary_key))
+        statement = sql.SQL("DECLARE sluice NO SCROLL CURSOR FOR {} ORDER BY {}").format(facts.select, key)
         context = self.run.context
         with source_errors(self.where):
             self.reader.execute(statement)

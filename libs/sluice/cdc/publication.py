@@ -31,9 +31,7 @@ def ensure_publication(
 
 def drop_from_publication(connection: Connection, publication: str, table: TableFacts, where: str) -> None:
     """Raises EnvironmentFault with the statement to run if this user may not."""
-    statement = sql.SQL("ALTER PUBLICATION {} DROP TABLE {}{}").format(
-        sql.Identifier(publication), sql.SQL("" if table.partitioned else "ONLY "), table.identifier
-    )
+    statement = sql.SQL("ALTER PUBLICATION {} DROP TABLE {}").format(sql.Identifier(publication), table.itself)
     at = f"{where}, publication {publication}"
     why = f"while it contains table {table.name}, its updates fail, and this user may not drop it from there"
     _run_as_owner(connection, statement, at, why)
@@ -73,8 +71,7 @@ def _run_as_owner(connection: Connection, statement: sql.Composed, where: str, w
 
 def _statement(publication: str, tables: Sequence[TableFacts], *, exists: bool) -> sql.Composed:
     # Without ONLY the publication would contain the table's children by inheritance too, under their own names.
-    parts = [sql.SQL("{}" if t.partitioned else "ONLY {}").format(t.identifier) for t in tables]
-    listed = sql.SQL(", ").join(parts)
+    listed = sql.SQL(", ").join(table.itself for table in tables)
     name = sql.Identifier(publication)
     if exists:
         return sql.SQL("ALTER PUBLICATION {} ADD TABLE {}").format(name, listed)

@@ -103,6 +103,21 @@ class TableFacts(NamedTuple):
         return self.kind == "p"
 
     @property
+    def itself(self) -> sql.Composed:
+        """The table in SQL, without its children by inheritance."""
+        return sql.SQL("{}" if self.partitioned else "ONLY {}").format(self.identifier)
+
+    @property
+    def select(self) -> sql.Composed:
+        """A SELECT of the columns and rows that are published."""
+        return sql.SQL("SELECT {} FROM {} {}").format(
+            sql.SQL(", ").join(sql.Identifier(column.name) for column in self.relation.columns),
+            self.itself,
+            # The filter is SQL from the source's own catalog.
+            sql.SQL(f"WHERE {self.row_filter}" if self.row_filter else ""),
+        )
+
+    @property
     def published_columns(self) -> tuple[str, ...]:
         """The columns that events carry; where there is no publication yet, those that ours would publish."""
         if self.published is not None:

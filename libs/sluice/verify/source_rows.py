@@ -70,13 +70,7 @@ def _snapshot(connection: Connection, epoch: int) -> SourceSnapshot:
 
 
 def _rows(connection: Connection, facts: TableFacts, events: TableEvents) -> Iterator[SourceRow]:
-    query = sql.SQL("COPY (SELECT {} FROM {}{} {}) TO STDOUT").format(
-        sql.SQL(", ").join(sql.Identifier(c.name) for c in facts.relation.columns),
-        sql.SQL("" if facts.partitioned else "ONLY "),
-        facts.identifier,
-        # The filter is SQL, as the source's own catalog prints it.
-        sql.SQL(f"WHERE {facts.row_filter}" if facts.row_filter else ""),
-    )
+    query = sql.SQL("COPY ({}) TO STDOUT").format(facts.select)
     with connection.cursor() as cursor, cursor.copy(query) as copy:
         for values in copy.rows():
             texts = [None if value is None else value.encode() for value in values]

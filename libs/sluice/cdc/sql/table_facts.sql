@@ -1,5 +1,5 @@
--- The catalogs' facts about each of the named tables that exists. The statement reads catalogs alone, which one snapshot
--- shows. A function or a view such as pg_publication_tables computes its answer at a later moment: both together could
+-- The catalogs' facts about each of the named tables that exists. The statement reads catalogs alone, as one snapshot
+-- shows them. A function or a view such as pg_publication_tables computes its answer at a later moment: both together could
 -- describe a table that never existed. `xmin` of a catalog row changes with the row: it shows a change that was undone.
 WITH RECURSIVE publication AS (
     SELECT p.oid, p.puballtables, p.pubviaroot, COALESCE(to_jsonb(p) ->> 'pubgencols', 'n') = 's' AS generated

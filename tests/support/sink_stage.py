@@ -19,7 +19,8 @@ from sluice.kafka.groups import members_of, set_offsets
 from sluice.kafka.log import Partition
 from sluice.names import SINK_POSTGRES
 from sluice.pipeline import load_pipeline
-from sluice.schemas import CanonicalRecord, Registry, avro_schema, make_encoder
+from sluice.provenance import CanonicalRecord
+from sluice.schemas import Registry, avro_schema, make_encoder
 from sluice.settings.stage import RegistrySettings
 from sluice.stage.delivery import DirectDelivery
 from sluice.stage.group import GroupReader

@@ -37,7 +37,6 @@ RESERVED_KEY = b'{"$'
 class Op(Enum):
     UPSERT = auto()
     DELETE = auto()
-    SWEEP = auto()
 
 
 class LeftOut(Enum):

@@ -1,18 +1,13 @@
 """Schemas of canonical records: generated Avro, its encoder and decoder, the registry, compatibility."""
 
-from sluice.provenance.canonical import CanonicalRecord, Contributor, Winner
 from sluice.schemas.avro import avro_schema
 from sluice.schemas.compatibility import check_compatible
-from sluice.schemas.decoder import DecodedCanonical, make_decoder
+from sluice.schemas.decoder import make_decoder
 from sluice.schemas.encoder import make_encoder
 from sluice.schemas.registry import Registry
 
 __all__ = [
-    "CanonicalRecord",
-    "Contributor",
-    "DecodedCanonical",
     "Registry",
-    "Winner",
     "avro_schema",
     "check_compatible",
     "make_decoder",

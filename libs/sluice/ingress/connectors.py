@@ -12,7 +12,7 @@ from sluice.connector.record import SourceRecord, UnreadableKey, source_key
 from sluice.errors import SettingsError, SluiceError
 from sluice.json_text import Missing, NotJson, member, spelled
 from sluice.pipeline import Pipeline, reveal_all
-from sluice.pipeline.authored import author_s_mistake, in_author_s_words, load_connector
+from sluice.pipeline.authored import author_error, error_text, load_connector
 from sluice.pipeline.examples import examples_of, read_example
 from sluice.pipeline.load import place_in_file
 from sluice.pipeline.secret import missing_variables
@@ -125,9 +125,9 @@ def authored_place(pipeline: Pipeline, *location: str) -> Iterator[None]:
     try:
         yield
     except SettingsError as error:
-        raise SettingsError(f"{place_in_file(pipeline, *location)}: {in_author_s_words(pipeline, error)}") from None
+        raise SettingsError(f"{place_in_file(pipeline, *location)}: {error_text(pipeline, error)}") from None
     except SluiceError:
         raise
     except (Exception, SystemExit) as error:
         # Its message may quote settings, and secrets are among them.
-        raise author_s_mistake(pipeline, f"making {'.'.join(location)}", error, quoted=False) from None
+        raise author_error(pipeline, f"making {'.'.join(location)}", error, quoted=False) from None

@@ -115,9 +115,10 @@ def package_of(root: Path) -> str:
     return name
 
 
-def in_author_s_words(pipeline: Pipeline, error: BaseException) -> str:
+def error_text(pipeline: Pipeline, error: BaseException) -> str:
     """The error's text on one line, with modules named as in the pipeline's folder."""
-    return " ".join(str(error).replace(f"{package_of(pipeline.root)}.", "").split())
+    package = package_of(pipeline.root)
+    return " ".join(str(error).replace(f"{package}.", "").replace(package, pipeline.root.name).split())
 
 
 def _import(pipeline: Pipeline, name: str, *location: str) -> ModuleType:
@@ -132,13 +133,13 @@ def _import(pipeline: Pipeline, name: str, *location: str) -> ModuleType:
         where = f"{error.filename}:{error.lineno}" if error.filename else _importing(pipeline, name, error)
         raise SettingsError(f"{where}: not Python: {error.msg}") from None
     except SettingsError as error:  # of a class or decorator of ours, within the author's file
-        raise SettingsError(f"{_authored_line(pipeline, error)}: {in_author_s_words(pipeline, error)}") from None
+        raise SettingsError(f"{_authored_line(pipeline, error)}: {error_text(pipeline, error)}") from None
     except SluiceError:
         raise
     except ImportError as error:
-        raise author_s_mistake(pipeline, f"importing {name}", error, hint=_importable(error)) from error
+        raise author_error(pipeline, f"importing {name}", error, hint=_importable(error)) from error
     except (Exception, SystemExit) as error:
-        raise author_s_mistake(pipeline, f"importing {name}", error) from error
+        raise author_error(pipeline, f"importing {name}", error) from error
 
 
 def _missing(pipeline: Pipeline, error: ModuleNotFoundError, *location: str) -> str:
@@ -163,12 +164,12 @@ def _importable(error: ImportError) -> str:
     return f"; is {close[0]} meant?" if close else ""
 
 
-def author_s_mistake(
+def author_error(
     pipeline: Pipeline, doing: str, error: BaseException, *, quoted: bool = True, hint: str = ""
 ) -> SettingsError:
     """An error in the author's code as a SettingsError with the author's line. `quoted`: the message is shown; leave it
     out where it may contain a secret. `hint` is appended."""
-    words = f": {in_author_s_words(pipeline, error)}" if quoted else ""
+    words = f": {error_text(pipeline, error)}" if quoted else ""
     return SettingsError(f"{_authored_line(pipeline, error)}: {doing} failed with {type(error).__name__}{words}{hint}")
 
 

@@ -85,9 +85,22 @@ def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
             "/sources/hr/mapping.py:4: importing sources.hr.mapping failed with ImportError: "
             "cannot import name 'Persn' from 'entities'",
         ),
+        (
+            "from ...entities import Person",
+            "from ...entities import Person\nfrom ... import nothing",
+            "/sources/hr/mapping.py:5: importing sources.hr.mapping failed with ImportError: "
+            "cannot import name 'nothing' from 'mine'",
+        ),
         ("version=1", "version=0", "/sources/hr/mapping.py:9: sources.hr.mapping.person: version=0"),
     ],
-    ids=["bare import", "misspelled file", "package that is not installed", "misspelled name", "wrong version"],
+    ids=[
+        "bare import",
+        "misspelled file",
+        "package that is not installed",
+        "misspelled name",
+        "missing file",
+        "wrong version",
+    ],
 )
 def test_a_wrong_import_is_reported_with_file_and_line(tmp_path: Path, old: str, new: str, message: str) -> None:
     folder = written(tmp_path / "mine", MAPPING.replace(old, new))

@@ -48,8 +48,8 @@ class RawInput:
             if mapping.version == in_force and owned.record.rules.get(mapping.name, code.sha256) != code.sha256:
                 raise EnvironmentFault(
                     where,
-                    f"its code changed and its version is still {in_force}; what counts is {code}",
-                    f"raise the mapping's version above {in_force} ({mapping.at}), or take the change back",
+                    f"its code changed and its version is still {in_force}; its code is {code}",
+                    f"raise the mapping's version above {in_force} ({mapping.at}), or undo the change",
                 )
 
 

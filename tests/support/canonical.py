@@ -1,4 +1,4 @@
-"""Canonical records of the sample worker, and a strategy that makes many."""
+"""Canonical records of the sample worker, and a strategy that generates many."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Contributions to one worker, made briefly; and strategies that make many."""
+"""Contributions about one worker, in short form; and strategies that generate many."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def contribution(
     retracted: bool = False,
     position: Position = FIRST,
 ) -> Contribution:
-    """A contribution to worker W, complete unless `fields` says otherwise."""
+    """A contribution about worker W, complete unless `fields` says otherwise."""
     claimed = {"employee_number": "W", "full_name": "Zoë"} if fields is None else fields
     raw = RawRef(f"raw.{source}.workers", 0, position.minor)
     return Contribution(

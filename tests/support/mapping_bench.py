@@ -57,10 +57,10 @@ class MapperBench:
         self._state: dict[bytes, bytes] = {}
         self.state_age_s = 0.0
         self._record = PartitionRecord("raw-id", 0)
-        self.position = 0
-        self._begin()
+        self.next_offset = 0
+        self._start_process()
 
-    def _begin(self) -> None:
+    def _start_process(self) -> None:
         store = MemoryStore()
         reader = cast(LogReader, self._state_log())
         state_backend = StateBackend(store, reader, Expiry(reader, first_pass_after_s=0.0))
@@ -70,7 +70,7 @@ class MapperBench:
             view.put(key, value)
         view.advance(0)
         record = PartitionRecord.from_json(self._record.to_json())
-        self._owned = Owned((TOPIC, 0), "raw-id", self.position, record, view)
+        self._owned = Owned((TOPIC, 0), "raw-id", self.next_offset, record, view)
         self._mapper._owned[TOPIC, 0] = self._owned
         self.batch = self._new_batch()
 
@@ -115,8 +115,8 @@ class MapperBench:
     # ── the loop ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def run(self) -> None:
-        """Handle everything from the position on, each record committed with what it led to."""
-        while self.position < len(self.log):
+        """Handle every record from the next offset on, each committed with its effects."""
+        while self.next_offset < len(self.log):
             self.step()
             self.commit()
             while self.busy:
@@ -125,14 +125,14 @@ class MapperBench:
 
     def step(self) -> bool:
         """Handle one record into the open batch; False if it waits for background work."""
-        record = self.log[self.position]
+        record = self.log[self.next_offset]
         try:
             taken = self._mapper.handle(record, self.batch)
         except DeadRecord as error:
             self.batch.park(record, error)
             self.batch.count(record.at, "dead")
             taken = Handled.DONE
-        self.position += taken is Handled.DONE
+        self.next_offset += taken is Handled.DONE
         return taken is Handled.DONE
 
     def work(self) -> None:
@@ -163,10 +163,10 @@ class MapperBench:
         self._mapper.committed(self.batch, {})
         self.batch = self._new_batch()
 
-    def crash(self, committed_position: int) -> None:
-        """The process dies with its open batch; another begins at the committed position."""
-        self.position = committed_position
-        self._begin()
+    def crash(self, committed_offset: int) -> None:
+        """The process dies with its open batch; another one starts at the committed offset."""
+        self.next_offset = committed_offset
+        self._start_process()
 
     @property
     def known_keys(self) -> set[bytes]:
@@ -176,7 +176,7 @@ class MapperBench:
     def housekeep_after(self, age_s: float) -> None:
         """Let the state get this old; then a new process does its background work."""
         self.state_age_s = age_s
-        self.crash(self.position)
+        self.crash(self.next_offset)
         self.work()
         self.commit()
 

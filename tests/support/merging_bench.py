@@ -42,9 +42,9 @@ class MergerBench:
     def use(self, contract: EntityContract, sources: tuple[str, ...] = SOURCES) -> None:
         """Deploy this contract: a new process on the same state."""
         self._contract, self._sources = contract, sources
-        self._begin()
+        self._start_process()
 
-    def _begin(self) -> None:
+    def _start_process(self) -> None:
         inputs = {IN: EntityInput(self._contract, _encoder(self._contract), "in-id", OUT, "out-id", STATE, "state-id")}
         reader = cast(LogReader, self.logs)
         state_backend = StateBackend(self.store, reader, Expiry(reader, first_pass_after_s=0.0))
@@ -64,7 +64,7 @@ class MergerBench:
         self, entity_id: str, source: str, position: str, /, *, retracted: bool = False, **fields: Any
     ) -> Contribution:
         """Append a contribution of `source` to the log."""
-        made = Contribution(
+        contribution = Contribution(
             entity_id=entity_id,
             source=source,
             stream="people",
@@ -80,8 +80,8 @@ class MergerBench:
             fields={} if retracted else {"number": entity_id, **fields},
             retracted=retracted,
         ).sealed()
-        self.logs.append(IN, 0, made.key, made.to_json(), [])
-        return made
+        self.logs.append(IN, 0, contribution.key, contribution.to_json(), [])
+        return contribution
 
     @staticmethod
     def key(entity_id: str, source: str) -> bytes:
@@ -145,7 +145,7 @@ class MergerBench:
         self.batch = self._new_batch()
 
     def drop(self) -> None:
-        """The open batch is given up; its records come again."""
+        """The open batch is given up; its records are offered again."""
         self._merger.dropped()
         self.next_offset = self._committed or 0
         self.batch = self._new_batch()
@@ -154,11 +154,11 @@ class MergerBench:
         """The process dies with its open batch; `lose`: and with its disk."""
         if lose:
             self.store = MemoryStore()
-        self._begin()
+        self._start_process()
 
     def rewind(self, offset: int) -> None:
         self._committed = offset
-        self._begin()
+        self._start_process()
 
     # ── what is visible ───────────────────────────────────────────────────────────────────────────────────────
 

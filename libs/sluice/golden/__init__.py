@@ -1,1 +1,1 @@
-"""Golden tables in Postgres: made, written, read back, and watched."""
+"""Golden tables in Postgres: created, written, read back, and watched."""

@@ -231,7 +231,7 @@ def test_a_large_sweep_runs_in_slices_and_a_crash_between_them_loses_nothing() -
     bench.commit()
     assert bench.busy
     assert 0 < len(bench.live()) < 10
-    bench.crash(committed_position=10)
+    bench.crash(committed_offset=10)
     bench.run()
     assert bench.live() == {}
     retracted = [c.entity_id for _, c in bench.contributions if c.retracted]

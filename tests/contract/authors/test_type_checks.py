@@ -112,8 +112,8 @@ def called(row: Row, laptop: LaptopRow) -> tuple[str, str]:
 
 every: list[Mapping] = [whole, filtered, several, generated]
 """
-DECLARED = '@mapping("hr.workers", 1)\ndef made(raw: Row) -> Worker:\n    '
-DATED = "\ndef made(raw: Row) -> Worker:\n    return Worker(number=raw.number, name=raw.name)"
+DECLARED = '@mapping("hr.workers", 1)\ndef mapped(raw: Row) -> Worker:\n    '
+DATED = "\ndef mapped(raw: Row) -> Worker:\n    return Worker(number=raw.number, name=raw.name)"
 WORKER = "return Worker(number=raw.number, name=raw.name, "
 # By kind: the code, in which the wrong line ends in `#`, and what mypy says of that line.
 MISTAKES = {
@@ -136,19 +136,19 @@ MISTAKES = {
     "an item of a wrong type": (DECLARED + WORKER + "tags=[raw.id])  #", "List item 0 .*int"),
     "an amount without a currency": (DECLARED + WORKER + "pay=Money(raw.pay))  #", 'Missing .*"currency"'),
     "another entity": (DECLARED + "return Laptop(serial=raw.number)  #", 'got "Laptop", expected "Worker"'),
-    "no entity": ('@mapping("hr.workers", 1)  #\ndef made(raw: Row) -> str:\n    return raw.name', "cannot be .*str"),
+    "no entity": ('@mapping("hr.workers", 1)  #\ndef mapped(raw: Row) -> str:\n    return raw.name', "cannot be .*str"),
     "another entity in an output": (
-        '@mapping("hr.workers", 1)\ndef made(raw: Row) -> list[Output[Worker]]:\n'
+        '@mapping("hr.workers", 1)\ndef mapped(raw: Row) -> list[Output[Worker]]:\n'
         '    return [Output("main", Laptop(serial=raw.number))]  #',
         'incompatible type "Laptop"; expected "Worker"',
     ),
     "an output without a key": (
-        '@mapping("hr.workers", 1)\ndef made(raw: LaptopRow) -> list[Output[Laptop]]:\n'
+        '@mapping("hr.workers", 1)\ndef mapped(raw: LaptopRow) -> list[Output[Laptop]]:\n'
         "    return [Output(Laptop(serial=raw.serial))]  #",
         'Missing positional argument "entity"',
     ),
     "a raw record that is no model": (
-        '@mapping("hr.workers", 1)  #\ndef made(raw: dict[str, str]) -> Laptop:\n    return Laptop(serial="")',
+        '@mapping("hr.workers", 1)  #\ndef mapped(raw: dict[str, str]) -> Laptop:\n    return Laptop(serial="")',
         "cannot be .*dict",
     ),
     "a misspelt member in effective_at": (
@@ -157,7 +157,7 @@ MISTAKES = {
     ),
     "effective_at of another model": (
         '@mapping("hr.workers", 1, effective_at=Row.changed_at)  #\n'
-        "def made(raw: LaptopRow) -> Laptop:\n    return Laptop(serial=raw.serial)",
+        "def mapped(raw: LaptopRow) -> Laptop:\n    return Laptop(serial=raw.serial)",
         r"expected .*\[Row\]",
     ),
     "effective_at as a text": ('@mapping("hr.workers", 1, effective_at="updated_at")  #' + DATED, "No overload"),
@@ -168,7 +168,7 @@ MISTAKES = {
     ),
     "a version that is no number": ('@mapping("hr.workers", "1")  #' + DATED, "No overload"),
     "a call with another raw record": (
-        '@mapping("hr.workers", 1)' + DATED + '\nmade(LaptopRow(serial=""))  #',
+        '@mapping("hr.workers", 1)' + DATED + '\nmapped(LaptopRow(serial=""))  #',
         'type "LaptopRow"; expected "Row"',
     ),
 }

@@ -22,7 +22,7 @@ def test_a_row_has_its_fields_and_its_origin(postgres_dsn: str) -> None:
     assert write(sink, lease, [upsert("W", 5)]).effective[0] == 1
     found = rows(
         postgres_dsn,
-        "SELECT full_name, base_pay_amount::text, base_pay_currency, height::text, born::text, hired_at, rating, "
+        "SELECT full_name, base_pay_amount::text, base_pay_currency, height::text, birthday::text, hired_at, rating, "
         "badge, level, remote, _topic_epoch, _partition, _offset FROM golden.worker",
     )
     (row,) = found

@@ -109,23 +109,23 @@ def test_a_class_that_is_no_contract_is_refused_with_its_name(annotations: dict[
 
 
 def test_another_field_rule_or_type_is_another_fingerprint() -> None:
-    def made(**annotations: Any) -> str:
+    def fingerprint_of(**annotations: Any) -> str:
         thing = type("Thing", (Entity,), {"__annotations__": {"a": ID, **annotations}, "__module__": __name__})
         return contract_of(thing, "thing", 1).fingerprint
 
     prints = {
-        made(b=str),
-        made(b=str | None),
-        made(b=date),
-        made(b=Annotated[str, prefer("x")]),
-        made(b=Annotated[str, prefer("y")]),
-        made(b=str, c=str),
-        made(b=Decimal),
-        made(b=Annotated[Decimal, Scale(10, 2)]),
-        made(b=Annotated[Decimal, Unit("m")]),
+        fingerprint_of(b=str),
+        fingerprint_of(b=str | None),
+        fingerprint_of(b=date),
+        fingerprint_of(b=Annotated[str, prefer("x")]),
+        fingerprint_of(b=Annotated[str, prefer("y")]),
+        fingerprint_of(b=str, c=str),
+        fingerprint_of(b=Decimal),
+        fingerprint_of(b=Annotated[Decimal, Scale(10, 2)]),
+        fingerprint_of(b=Annotated[Decimal, Unit("m")]),
     }
     assert len(prints) == 9
-    assert made(b=str) == made(b=str)
+    assert fingerprint_of(b=str) == fingerprint_of(b=str)
 
 
 def test_the_entity_id_is_the_normalised_identity() -> None:

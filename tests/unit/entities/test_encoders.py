@@ -20,7 +20,7 @@ VALUES = {
     "full_name": TEXT,
     "base_pay": st.builds(Money, AMOUNT, st.sampled_from(["EUR", "USD"])) | st.none(),
     "height": st.decimals(min_value=-9999999, max_value=9999999, places=3),
-    "born": st.dates() | st.none(),
+    "birthday": st.dates() | st.none(),
     "hired_at": st.datetimes(timezones=st.just(UTC)),
     "rating": st.floats(allow_nan=False, allow_infinity=False),
     "badge": st.binary(),
@@ -43,7 +43,7 @@ def test_every_value_can_be_read_back_unchanged(data: st.DataObject, field: str)
         ("height", Decimal("1.8765"), "1.876"),
         ("height", Decimal("1.8775"), "1.878"),
         ("height", Decimal("-0.0001"), "0.000"),
-        ("born", date(1999, 2, 28), "1999-02-28"),
+        ("birthday", date(1999, 2, 28), "1999-02-28"),
         ("hired_at", datetime(1970, 1, 1, 2, tzinfo=timezone(timedelta(hours=2))), 0),
         ("hired_at", datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC), -1),
         ("badge", b"\x00\xff", "AP8="),
@@ -75,7 +75,7 @@ def test_a_value_has_one_encoding(field: str, value: Any, encoded: Any) -> None:
         ("base_pay", Money(Decimal(10) ** 34, "EUR"), "number-out-of-range"),
         ("base_pay", Money(1, "eur"), "bad-currency"),
         ("hired_at", datetime(2024, 1, 1), "time-without-zone"),
-        ("born", datetime(2024, 1, 1, tzinfo=UTC), "wrong-type"),
+        ("birthday", datetime(2024, 1, 1, tzinfo=UTC), "wrong-type"),
     ],
 )
 def test_a_value_that_cannot_be_stored_downstream_is_refused_and_not_quoted(field: str, value: Any, code: str) -> None:

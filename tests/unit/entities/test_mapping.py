@@ -24,9 +24,9 @@ RAW: dict[str, Any] = {
 }
 
 
-def _dead(made: Mapping, raw: dict[str, Any]) -> DeadRecord:
+def _dead(declared: Mapping, raw: dict[str, Any]) -> DeadRecord:
     with pytest.raises(DeadRecord) as dead:
-        made.apply(raw)
+        declared.apply(raw)
     assert "Secretson" not in str(dead.value)
     return dead.value
 
@@ -160,14 +160,14 @@ class Unreadable(str):
 
 @mapping(source="erp.posted", version=1)
 def posted(raw: Dated) -> Posted:
-    made: dict[str, Callable[[], object]] = {
+    results: dict[str, Callable[[], object]] = {
         "no identity": lambda: Posted.model_construct(label=raw.id),
         "no value": lambda: Posted.model_construct(_fields_set={"label", "number"}, number=raw.id),
         "raises": lambda: Posted.model_construct(label=Unreadable(raw.id), number=raw.id),
         "nothing iterable": lambda: False,
         "texts": lambda: raw.id,
     }
-    return cast(Posted, made[raw.since]())
+    return cast(Posted, results[raw.since]())
 
 
 @pytest.mark.parametrize(
@@ -375,11 +375,11 @@ def test_a_most_recent_field_claimed_by_a_helper_is_a_dead_record() -> None:
         id: Annotated[str, Identity()]
         state: Annotated[str, most_recent()]
 
-    def made(fields: dict[str, Any]) -> Thing:
+    def helper(fields: dict[str, Any]) -> Thing:
         return Thing(**fields)
 
     def thing(raw: Raw) -> "Any":
-        return made({"id": raw.id, "state": "on"})
+        return helper({"id": raw.id, "state": "on"})
 
     thing.__annotations__["return"] = Thing
     dead = _dead(mapping("hr.people", 1)(thing), {"id": "1"})

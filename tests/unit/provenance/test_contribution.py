@@ -12,8 +12,8 @@ from support.claims import contribution, contributions
 
 
 @given(contributions())
-def test_json_and_back_is_the_same(made: list[Contribution]) -> None:
-    for one in made:
+def test_json_and_back_is_the_same(contributions: list[Contribution]) -> None:
+    for one in contributions:
         assert Contribution.from_json(one.to_json()) == one
 
 

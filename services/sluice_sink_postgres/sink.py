@@ -103,8 +103,7 @@ class Sink(Process):
             return
         ours = {topic for topic, _ in self._leases}
         for topic, fault in self._store.check().items():
-            table = self._tables[topic]
-            about = f"rows of {table.schema}.{table.name}"
+            about = f"rows of {self._tables[topic].full_name}"
             if fault is None or topic not in ours:  # the sink that owns it reports its faults
                 self._health.resolve(about)
             else:

@@ -61,7 +61,7 @@ def _stored(pipeline: Pipeline, contract: EntityContract, entity_id: str) -> Sto
     if row is None:
         return None
     about = {
-        "where": f"table {table.schema}.{table.name}",
+        "where": table.place,
         "topic": pipeline.names.canonical(contract.name),
         "partition": row.partition,
         "offset": row.offset,

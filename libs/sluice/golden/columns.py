@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import orjson
+from psycopg import sql
 
 from sluice.entities.contract import EntityContract
 from sluice.entities.field_types import FieldType
@@ -60,6 +61,29 @@ class GoldenTable:
     @property
     def name(self) -> str:
         return self.contract.name
+
+    @property
+    def full_name(self) -> str:
+        """For people: schema and name."""
+        return f"{self.schema}.{self.name}"
+
+    @property
+    def place(self) -> str:
+        """For errors: which table."""
+        return f"table {self.full_name}"
+
+    @property
+    def quoted(self) -> str:
+        """For statements that an operator is to run."""
+        return f'"{self.schema}"."{self.name}"'
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        return sql.Identifier(self.schema, self.name)
+
+    def own(self, name: str) -> sql.Identifier:
+        """One of the sink's own tables in the same schema."""
+        return sql.Identifier(self.schema, name)
 
     @cached_property
     def columns(self) -> tuple[TableColumn, ...]:

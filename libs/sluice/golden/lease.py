@@ -42,7 +42,7 @@ def topic_epoch(connection: Connection, table: GoldenTable, topic: str, topic_id
 
     A first start on an empty table writes epoch 1. Raises EnvironmentFault for any other unknown topic.
     """
-    topics = sql.Identifier(table.schema, "_topics")
+    topics = table.own("_topics")
     newest, wanted = statement("newest_topic", topics=topics), {"topic": topic, "topic_id": topic_id}
     found = connection.execute(newest, wanted).fetchone()
     if found is None and _empty(connection, table):
@@ -51,7 +51,7 @@ def topic_epoch(connection: Connection, table: GoldenTable, topic: str, topic_id
     if found is None or found[1] != topic_id:
         known = "another topic" if found is None else f"the topic with id {found[1]}"
         raise EnvironmentFault(
-            f"table {table.schema}.{table.name}",
+            table.place,
             f"was filled from {known}, and {topic} has id {topic_id} now; its offsets mean other records",
             f"restart the merger, which fills {topic} again; when `sluice lag` shows no more lag of it, "
             f"stop the sink and run `sluice sink rebuild {table.name}`",
@@ -60,8 +60,7 @@ def topic_epoch(connection: Connection, table: GoldenTable, topic: str, topic_id
 
 
 def _empty(connection: Connection, table: GoldenTable) -> bool:
-    golden, tombstones = (sql.Identifier(table.schema, name) for name in (table.name, "_tombstones"))
-    query = statement("has_history", table=golden, tombstones=tombstones)
+    query = statement("has_history", table=table.identifier, tombstones=table.own("_tombstones"))
     return connection.execute(query, {"entity": table.name}).fetchone() == (False,)
 
 
@@ -70,7 +69,7 @@ def take_lease(connection: Connection, table: GoldenTable, topic: str, partition
     with connection.transaction():
         epoch = topic_epoch(connection, table, topic, topic_id)
         taken = connection.execute(
-            statement("lease", owner=sql.Identifier(table.schema, "_owner")),
+            statement("lease", owner=table.own("_owner")),
             {"topic": topic, "partition": partition, "topic_id": topic_id},
         ).fetchone()
     if taken is None:

@@ -29,7 +29,7 @@ def met(connection: Connection, table: GoldenTable, ids: Iterable[tuple[int, str
     pairs = sorted(set(ids))
     if pairs:
         connection.execute(
-            statement("add_met", seen=sql.Identifier(table.schema, "_seen"), entity=sql.Literal(table.name)),
+            statement("add_met", seen=table.own("_seen"), entity=sql.Literal(table.name)),
             {"partitions": [partition for partition, _ in pairs], "ids": [entity_id for _, entity_id in pairs]},
         )
 
@@ -38,15 +38,15 @@ def finish(connection: Connection, table: GoldenTable, lease: Lease) -> None:
     """Delete the rows that the pass over `lease`'s partition did not meet, in the transaction of its last batch."""
     # An entity can have any number of rows in a partition: no deadline of a single statement fits.
     connection.execute("SET LOCAL statement_timeout = 0")
-    seen = sql.Identifier(table.schema, "_seen")
+    seen = table.own("_seen")
     entity = sql.Literal(table.name)
-    name = sql.Identifier(table.schema, table.name)
+    name = table.identifier
     bounds = {"partition": lease.partition, "epoch": lease.epoch, "pass_end": lease.pass_end}
     parts: dict[str, sql.Composable] = {"table": name, "seen": seen, "entity": entity}
     connection.execute(statement("sweep", action=sql.SQL("DELETE"), **parts), bounds)
     left = connection.execute(statement("sweep", action=sql.SQL("SELECT count(*)"), **parts), bounds).fetchone()
     if left is not None and left[0]:
-        where = f"table {table.schema}.{table.name}: deleting the rows that partition {lease.partition} lacks"
+        where = f"{table.place}: deleting the rows that partition {lease.partition} lacks"
         raise dropped_rows_fault(connection, name, where, DELETE, left[0])
     connection.execute(statement("delete_met", seen=seen, entity=entity), {"partition": lease.partition})
     set_pass(connection, table.schema, lease, None, None)

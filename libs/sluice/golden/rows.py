@@ -52,7 +52,7 @@ class GoldenReader:
     def __init__(self, connection: Connection, table: GoldenTable) -> None:
         self._connection = connection
         self._table = table
-        self._where = f"table {table.schema}.{table.name}"
+        self._where = table.place
         self._fields = [(name, kind, len(columns_of(name, kind))) for name, kind in table.contract.fields.items()]
 
     def rows(self, partitions: Sequence[int]) -> Iterator[StoredRow]:
@@ -71,32 +71,29 @@ class GoldenReader:
 
     def strays(self, partitions: Sequence[int]) -> list[tuple[str, int, int]]:
         """(entity id, partition, offset) of rows outside of the topic's partitions."""
-        query = statement("read_strays", table=self._identifier(self._table.name))
+        query = statement("read_strays", table=self._table.identifier)
         return self._all(query, {"partitions": list(partitions)})
 
     def tombstones(self, partitions: Sequence[int]) -> dict[str, tuple[int, int]]:
         """(topic epoch, offset) of deleted entities by id."""
-        query = statement("read_tombstones", tombstones=self._identifier("_tombstones"))
+        query = statement("read_tombstones", tombstones=self._table.own("_tombstones"))
         found = self._all(query, {"entity": self._table.name, "partitions": list(partitions)})
         return {entity_id: (epoch, offset) for entity_id, epoch, offset in found}
 
     def epoch(self, topic: str) -> int | None:
         """The epoch under which rows are written now; None before the first."""
-        query = statement("read_epoch", topics=self._identifier("_topics"))
+        query = statement("read_epoch", topics=self._table.own("_topics"))
         found: list[tuple[int | None]] = self._all(query, {"topic": topic})
         return found[0][0]
 
     def _rows(self, which: sql.SQL) -> sql.Composed:
         names = [column.name for name, kind in self._table.contract.fields.items() for column in columns_of(name, kind)]
         columns = sql.SQL(", ").join(map(sql.Identifier, names))
-        return statement("read_rows", table=self._identifier(self._table.name), columns=columns, which=which)
+        return statement("read_rows", table=self._table.identifier, columns=columns, which=which)
 
     def _all(self, query: sql.Composed, parameters: Mapping[str, Any]) -> list[Any]:
         with sink_errors(self._where):
             return self._connection.execute(query, parameters).fetchall()
-
-    def _identifier(self, name: str) -> sql.Identifier:
-        return sql.Identifier(self._table.schema, name)
 
     def _row(self, row: tuple[Any, ...]) -> StoredRow:
         fields, place = {}, 1

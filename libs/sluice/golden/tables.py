@@ -104,10 +104,10 @@ def _ensure_table(
 def _refuse_lost(connection: Connection, topic: str, table: GoldenTable, state: SchemaState) -> None:
     if table.name in state.tables or "_owner" not in state.tables:
         return
-    owner = sql.Identifier(table.schema, "_owner")
-    if connection.execute(statement("was_processed", owner=owner), {"topic": topic}).fetchone() is not None:
+    was_processed = statement("was_processed", owner=table.own("_owner"))
+    if connection.execute(was_processed, {"topic": topic}).fetchone() is not None:
         raise EnvironmentFault(
-            f"table {table.schema}.{table.name}",
+            table.place,
             "does not exist, though its topic was processed: it was dropped, and a new table would lack its rows",
             f"stop the sink and run `sluice sink rebuild {table.name}`",
         )
@@ -121,7 +121,7 @@ def _refuse_incomplete(table: GoldenTable, now: TableInfo | None) -> None:
     if missing or not now.keyed:
         lacks = f"column {missing[0]}, which every row needs" if missing else f"a unique key on {KEY.name}"
         raise EnvironmentFault(
-            f"table {table.schema}.{table.name}",
+            table.place,
             f"lacks {lacks}: it was dropped, or others created the table",
             f"stop the sink and run `sluice sink rebuild {table.name}`, which adds it",
         )
@@ -132,9 +132,9 @@ def _refuse_required(table: GoldenTable, now: TableInfo | None) -> None:
     others = sorted((now.required if now else frozenset()) - {column.name for column in table.columns})
     if others:
         raise EnvironmentFault(
-            f"table {table.schema}.{table.name}",
+            table.place,
             f"its column {others[0]} is not the sink's, is NOT NULL and has no default, so that no row could be added",
-            f'run: ALTER TABLE "{table.schema}"."{table.name}" ALTER COLUMN "{others[0]}" DROP NOT NULL, or give it a '
+            f'run: ALTER TABLE {table.quoted} ALTER COLUMN "{others[0]}" DROP NOT NULL, or give it a '
             "default; the sink resumes by itself",
         )
 
@@ -143,11 +143,10 @@ def _report_added_columns(connection: Connection, table: GoldenTable, before: Ta
     """A new field is the usual reason for a new column, so this is no fault; but a dropped column looks the same."""
     types = before.types
     added = [column.name for column in table.columns if column.name not in types]
-    name = sql.Identifier(table.schema, table.name)
-    if added and connection.execute(statement("has_rows", table=name)).fetchone() is not None:
+    if added and connection.execute(statement("has_rows", table=table.identifier)).fetchone() is not None:
         log.warning(
             "columns added",
-            table=f"{table.schema}.{table.name}",
+            table=table.full_name,
             columns=added,
             why="they are null in rows written before, until their entity changes",
             next=f"to fill them, stop the sink and run `sluice sink rebuild {table.name}`",
@@ -177,7 +176,7 @@ def table_plan(table: GoldenTable, state: SchemaState) -> list[sql.Composed]:
 
 
 def _columns_plan(table: GoldenTable, now: TableInfo | None) -> list[sql.Composed]:
-    name = sql.Identifier(table.schema, table.name)
+    name = table.identifier
     if now is None:
         columns = sql.SQL(", ").join(map(_definition, table.columns))
         return [statement("create_table", table=name, columns=columns)]
@@ -191,7 +190,7 @@ def _columns_plan(table: GoldenTable, now: TableInfo | None) -> list[sql.Compose
 
 def _repair_plan(table: GoldenTable, now: TableInfo) -> list[sql.Composed]:
     """What a rebuild needs of a table that others created or cut. Rows are deleted if no column says their entity."""
-    name, key = sql.Identifier(table.schema, table.name), sql.Identifier(KEY.name)
+    name, key = table.identifier, sql.Identifier(KEY.name)
     todo: list[sql.Composed] = []
     if not now.keyed:
         todo.append(statement("delete_all", table=name))
@@ -215,12 +214,11 @@ def _refuse_other_types(table: GoldenTable, types: Mapping[str, str]) -> None:
     for column in table.columns:
         found = types.get(column.name, column.sql_type)
         if found != column.sql_type:
-            name = f'"{table.schema}"."{table.name}"'
             raise EnvironmentFault(
-                f"table {table.schema}.{table.name}",
+                table.place,
                 f"column {column.name} is {found}, and the contract says {column.sql_type}",
                 f'run: DROP VIEW IF EXISTS "{table.schema}"."{table.name}_provenance"; '
-                f'ALTER TABLE {name} ALTER COLUMN "{column.name}" TYPE {column.sql_type} '
+                f'ALTER TABLE {table.quoted} ALTER COLUMN "{column.name}" TYPE {column.sql_type} '
                 f'USING "{column.name}"::{column.sql_type}; the sink resumes by itself and re-creates the view. '
                 f"Then stop it, run `sluice sink rebuild {table.name}`, and start it: older rows have the old values",
             )
@@ -228,8 +226,8 @@ def _refuse_other_types(table: GoldenTable, types: Mapping[str, str]) -> None:
 
 def _view_plan(table: GoldenTable, comment: str | None) -> list[sql.Composed]:
     fields = sql.SQL(", ").join(_view_field(name, kind) for name, kind in table.contract.fields.items())
-    view = sql.Identifier(table.schema, f"{table.name}_provenance")
-    create = statement("view", view=view, table=sql.Identifier(table.schema, table.name), fields=fields)
+    view = table.own(f"{table.name}_provenance")
+    create = statement("view", view=view, table=table.identifier, fields=fields)
     digest = hashlib.sha256(create.as_string(None).encode()).hexdigest()[:16]
     if comment == digest:
         return []

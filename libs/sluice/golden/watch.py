@@ -72,9 +72,9 @@ def refuse_renamed(table: GoldenTable, foreign: ForeignChanges) -> None:
     if foreign.renamed:
         name, name_now = foreign.renamed[0]
         raise EnvironmentFault(
-            f"table {table.schema}.{table.name}",
+            table.place,
             f"its column {name} was renamed to {name_now}; a new column {name} would be null in every existing row",
-            f'run: ALTER TABLE "{table.schema}"."{table.name}" RENAME COLUMN "{name_now}" TO "{name}"; the sink '
+            f'run: ALTER TABLE {table.quoted} RENAME COLUMN "{name_now}" TO "{name}"; the sink '
             "resumes by itself. For another name use a view",
         )
 
@@ -110,7 +110,7 @@ class Watch:
         todo = [
             statement(
                 "watch_table",
-                table=sql.Identifier(table.schema, table.name),
+                table=table.identifier,
                 schema=sql.Identifier(self._schema),
                 entity=sql.Literal(table.name),
             )
@@ -163,7 +163,7 @@ def _joined(several: list[str]) -> str:
 def foreign_write_fault(table: GoldenTable, writes: str) -> EnvironmentFault:
     """The fault of a table that others than the sink changed."""
     return EnvironmentFault(
-        f"table {table.schema}.{table.name}",
+        table.place,
         f"was changed by others than the sink, so that it may differ from its topic: {writes}",
         f"stop the sink, run `sluice sink rebuild {table.name}` and start it again: it makes the table equal, and rows "
         "stay readable meanwhile",

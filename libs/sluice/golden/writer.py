@@ -58,13 +58,13 @@ class TableWriter:
     def __init__(self, connection: Connection, table: GoldenTable) -> None:
         self._connection = connection
         self._table = table
-        self._where = f"table {table.schema}.{table.name}"
+        self._where = table.place
         names = [sql.Identifier(column.name) for column in table.columns]
         self._incoming = sql.Identifier("pg_temp", f"sluice_in_{table.name}")
         self._deleted = sql.Identifier("pg_temp", f"sluice_del_{table.name}")
         parts: dict[str, sql.Composable] = {
-            "table": sql.Identifier(table.schema, table.name),
-            "tombstones": sql.Identifier(table.schema, "_tombstones"),
+            "table": table.identifier,
+            "tombstones": table.own("_tombstones"),
             "entity": sql.Literal(table.name),
             "incoming": self._incoming,
             "deleted": self._deleted,
@@ -172,9 +172,8 @@ class TableWriter:
         if found is None:
             return
         first = next(change for change in changes if change.entity_id == found[0])
-        table = sql.Identifier(self._table.schema, self._table.name)
         where = f"{self._where}: writing {_named([first])}"
-        raise dropped_rows_fault(self._connection, table, where, events, found[1])
+        raise dropped_rows_fault(self._connection, self._table.identifier, where, events, found[1])
 
 
 def newest(changes: Iterable[RowChange]) -> list[RowChange]:

@@ -34,7 +34,7 @@ class RowCheck:
         table = GoldenTable(sink.schema, topics.contract)
         self._context = context
         self._rows = GoldenReader(sink.connection, table)
-        self._where = f"table {table.schema}.{table.name}"
+        self._where = table.place
         self._topic = topics.canonical
         self._dead = dead
         self._epoch = self._rows.epoch(self._topic)

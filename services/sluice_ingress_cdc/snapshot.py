@@ -20,10 +20,9 @@ from sluice.cdc.column_json import PgType
 from sluice.cdc.connection import Connection, connect
 from sluice.cdc.debezium import TableEvents, TransactionInfo
 from sluice.cdc.pgoutput import Row
-from sluice.cdc.publication import load_types
 from sluice.cdc.slots import CREATE_DEADLINE_S, CreatedSlot, create_slot
 from sluice.cdc.source_errors import source_errors
-from sluice.cdc.table_facts import TableBinding, TableFacts, binding_of, publication_facts, table_facts
+from sluice.cdc.table_facts import TableBinding, TableFacts, binding_of, load_types, publication_facts, table_facts
 from sluice.cdc.watermarks import Mark, SlotWatermark
 from sluice.errors import EnvironmentFault, Transient
 from sluice.headers import ORIGIN_HEADER, POSITION_HEADER

@@ -11,9 +11,8 @@ from sluice.cdc.column_json import PgType
 from sluice.cdc.connection import Connection, connect
 from sluice.cdc.debezium import NoRow, TableEvents
 from sluice.cdc.pgoutput import Relation, Row
-from sluice.cdc.publication import load_types
 from sluice.cdc.source_errors import source_errors
-from sluice.cdc.table_facts import TableFacts
+from sluice.cdc.table_facts import TableFacts, load_types
 from sluice.cdc.watermarks import FOLLOWED
 from sluice_ingress_cdc.assembler import TableShape
 from sluice_ingress_cdc.catalog_check import check_catalogs

@@ -1,4 +1,4 @@
-"""Writes the messages that Postgres' pgoutput plugin writes, for tests of what reads them."""
+"""Encodes messages as Postgres' pgoutput plugin does, for tests of their readers."""
 
 from __future__ import annotations
 

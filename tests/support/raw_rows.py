@@ -8,8 +8,7 @@ from sluice import json_text
 from sluice.cdc.connection import connect
 from sluice.cdc.debezium import EventSource, TableEvents, TransactionInfo
 from sluice.cdc.pgoutput import Row
-from sluice.cdc.publication import load_types
-from sluice.cdc.table_facts import table_facts
+from sluice.cdc.table_facts import load_types, table_facts
 from sluice.kafka.record import Record
 from sluice.raw.source_record import LeftOut, Op, read_change
 from support.cdc import Source

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from psycopg import errors, sql
 
-from sluice.cdc.column_json import PgType
-from sluice.cdc.connection import Connection, query
+from sluice.cdc.connection import Connection
 from sluice.cdc.source_errors import source_errors
 from sluice.cdc.table_facts import PublicationFacts, TableFacts
 from sluice.errors import EnvironmentFault
@@ -53,12 +52,6 @@ def publication_fault(
     return EnvironmentFault(
         f"{where}, publication {publication}", why, f"ALTER PUBLICATION {publication} SET ({setting})"
     )
-
-
-def load_types(connection: Connection, where: str) -> dict[int, PgType]:
-    """Every array and domain type of the database, by oid."""
-    found = query(connection, "types", where)
-    return {r["oid"]: PgType(r["oid"], r["element"], r["base"], r["base_typmod"]) for r in found}
 
 
 def _run_as_owner(connection: Connection, statement: sql.Composed, where: str, why: str) -> None:

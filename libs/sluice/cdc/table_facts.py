@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from psycopg import sql
 
+from sluice.cdc.column_json import PgType
 from sluice.cdc.connection import Connection, query
 from sluice.cdc.pgoutput import Relation, RelationColumn
 
@@ -231,6 +232,12 @@ def current_name(connection: Connection, oid: int, where: str) -> str | None:
     """The name (`schema.table`) of the relation with this oid; None if it was dropped."""
     found = query(connection, "current_name", where, oid=oid)
     return str(found[0]["name"]) if found else None
+
+
+def load_types(connection: Connection, where: str) -> dict[int, PgType]:
+    """Every array and domain type of the database, by oid."""
+    found = query(connection, "types", where)
+    return {r["oid"]: PgType(r["oid"], r["element"], r["base"], r["base_typmod"]) for r in found}
 
 
 def _facts(row: dict[str, Any]) -> TableFacts:

@@ -11,9 +11,8 @@ from psycopg import sql
 
 from sluice.cdc.connection import Connection, connect
 from sluice.cdc.debezium import EventSource, TableEvents, TransactionInfo
-from sluice.cdc.publication import load_types
 from sluice.cdc.source_errors import source_errors
-from sluice.cdc.table_facts import TableFacts, table_facts
+from sluice.cdc.table_facts import TableFacts, load_types, table_facts
 from sluice.errors import EnvironmentFault
 from sluice.verify.raw_states import SourceSnapshot
 

@@ -7,18 +7,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from sluice.cdc.pgoutput import Relation, RelationColumn
 from sluice.cdc.table_facts import (
     BoundColumn,
     BoundLeaf,
-    ColumnFacts,
-    LeafPartition,
     PublicationFacts,
     TableFacts,
     binding_of,
 )
 from sluice.cdc.watermarks import TableWatermark
-from sluice_ingress_cdc.eligibility import ineligibility
 from sluice_ingress_cdc.table_changes import (
     TableCheck,
     TableOutcome,
@@ -26,50 +22,30 @@ from sluice_ingress_cdc.table_changes import (
     columns_to_reread,
     explain_by_log,
     first_found_at,
-    relation_verdict,
     table_verdict,
     truncations_since,
 )
-
-V18, V17 = 180_006, 170_010
-TEXT, VARCHAR, INT4, INT8 = 25, 1043, 23, 20
-
-
-def column(number: int, name: str, type_oid: int = TEXT, **more: object) -> ColumnFacts:
-    return ColumnFacts(number, name, type_oid, -1, 900, False, False)._replace(**more)  # type: ignore[arg-type]
-
-
-COLUMNS = (column(1, "id", INT4), column(2, "notes"), column(3, "other"), column(4, "n", INT4))
-FACTS = TableFacts(
-    schema="public",
-    table="t",
-    oid=7,
-    kind="r",
-    persistence="p",
-    identity="d",
-    filenode=7,
-    identity_columns=("id",),
-    primary_key=("id",),
-    key_immediate=True,
-    columns=COLUMNS,
-    leaves=(),
-    membership=("table 12",),
-    published=("id", "notes", "other", "n"),
-    row_filter=None,
-    filter_columns=(),
-    xid=1_000,
-    server_version=V18,
+from support.table_facts import (
+    BOUND,
+    COLUMNS,
+    FACTS,
+    ID,
+    INT4,
+    INT8,
+    LEAF,
+    NOTES,
+    OTHER,
+    PARTITIONED,
+    PUBLICATION,
+    TEXT,
+    VARCHAR,
+    WITH_GENERATED,
+    N,
+    column,
+    columns,
 )
-PUBLICATION = PublicationFacts(11, 900, publishes_all=True, via_root=True)
-BOUND = binding_of(FACTS, PUBLICATION, "topic")
+
 CHECK = TableCheck(BOUND, FACTS, PUBLICATION, "topic")
-LEAF = LeafPartition(8, "public", "t_1", "r", "p", "d", 8, 960, 950, ("id",))
-PARTITIONED = FACTS._replace(kind="p", filenode=0, leaves=(LEAF,))
-WITH_GENERATED = (*COLUMNS, column(5, "twice", generated=True))
-
-
-def columns(*columns: ColumnFacts, filenode: int = 7) -> TableFacts:
-    return FACTS._replace(columns=columns, published=tuple(c.name for c in columns), filenode=filenode)
 
 
 @dataclass(frozen=True)
@@ -82,7 +58,6 @@ class Case:
     current_name: str | None = None
 
 
-ID, NOTES, OTHER, N = COLUMNS
 CASES = {
     "nothing changed": Case(FACTS, TableOutcome.FOLLOW),
     "an empty column": Case(columns(*COLUMNS, column(5, "new")), TableOutcome.FOLLOW),
@@ -308,153 +283,3 @@ def test_a_change_keeps_the_lsn_of_the_check_that_found_it_first() -> None:
 
 def test_truncations_that_the_binding_may_not_contain_are_kept() -> None:
     assert truncations_since((BOUND.xid - 1, BOUND.xid, BOUND.xid + 5), BOUND) == (BOUND.xid, BOUND.xid + 5)
-
-
-# ── shapes in the log ────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def relation(names: str, key: str = "id", identity: str = "d", **types: int) -> Relation:
-    known = {"id": INT4, "n": INT4, **types}
-    made = [RelationColumn(n, known.get(n, TEXT), -1, identity == "f" or n in key.split()) for n in names.split()]
-    return Relation(7, "public", "t", identity, tuple(made))
-
-
-@pytest.mark.parametrize(
-    ("shape", "outcome"),
-    [
-        (relation("id notes other n"), TableOutcome.FOLLOW),
-        (relation("id notes other n new"), TableOutcome.FOLLOW),
-        (relation("id notes other n", notes=VARCHAR), TableOutcome.FOLLOW),
-        (relation("id notes other n", identity="f"), TableOutcome.FOLLOW),
-        (relation("id notes other n", "id n", identity="i"), TableOutcome.FOLLOW),
-        (relation("id notes other"), TableOutcome.FOLLOW),  # the catalogs show a column before the log does
-        (relation("id other notes n"), TableOutcome.FOLLOW_WITH_FAULT),
-        (relation("id other n notes"), TableOutcome.FOLLOW_WITH_FAULT),
-        (relation("id remarks other n"), TableOutcome.FOLLOW_WITH_FAULT),
-        (relation("id notes other n", n=INT8), TableOutcome.FOLLOW_WITH_FAULT),
-        (relation("id notes other n", "n"), TableOutcome.BLOCK),
-        (relation("id notes other n", "id n"), TableOutcome.BLOCK),
-        (relation("id notes other n", "", identity="n"), TableOutcome.BLOCK),
-        (relation("id notes other n", "n", identity="i"), TableOutcome.BLOCK),
-    ],
-)
-def test_a_shape_in_the_log_decides_even_if_no_catalog_shows_it_any_more(
-    shape: Relation, outcome: TableOutcome
-) -> None:
-    assert relation_verdict(BOUND, shape).outcome is outcome
-
-
-@pytest.mark.parametrize(
-    ("facts", "reread"),
-    [
-        (FACTS, set()),
-        (columns(ID, column(2, "other"), column(3, "notes"), N), {"notes", "other"}),
-        (columns(ID, OTHER, N, column(5, "notes")), {"notes"}),
-        (columns(ID, column(2, "remarks"), OTHER, N), {"remarks"}),
-        (columns(ID, NOTES, OTHER, column(4, "n", INT8)), {"n"}),
-        (columns(ID, column(2, "notes", version=950), OTHER, N, filenode=70), {"notes"}),
-        (columns(ID, column(2, "notes", version=950), OTHER, N), set()),
-    ],
-)
-def test_a_column_is_read_again_if_its_name_meant_another_one_or_its_values_were_rewritten(
-    facts: TableFacts, reread: set[str]
-) -> None:
-    assert columns_to_reread(BOUND, facts) == reread
-
-
-# ── eligibility ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-INELIGIBLE = {
-    "a view": (FACTS._replace(kind="v"), V18, "view", False),
-    "no primary key": (FACTS._replace(primary_key=(), identity_columns=()), V18, "no primary key", True),
-    "no primary key, and full": (FACTS._replace(primary_key=(), identity="f"), V18, "no primary key", False),
-    "unlogged": (FACTS._replace(persistence="u"), V18, "unlogged", False),
-    "identity nothing": (FACTS._replace(identity="n", identity_columns=()), V18, "NOTHING", True),
-    "a dropped identity index": (FACTS._replace(identity="i", identity_columns=()), V18, "index.*dropped", True),
-    "a deferrable primary key": (FACTS._replace(identity_columns=(), key_immediate=False), V18, "DEFERRABLE", True),
-    "an identity without the key": (
-        FACTS._replace(identity="i", identity_columns=("n",)),
-        V18,
-        "does not contain",
-        False,
-    ),
-    "full with a generated column": (
-        FACTS._replace(identity="f", columns=WITH_GENERATED, identity_columns=("id", "notes", "other", "n", "twice")),
-        V18,
-        "twice, which is not published",
-        True,
-    ),
-    "a column list without the identity": (
-        FACTS._replace(identity="f", identity_columns=("id", "notes", "other", "n"), published=("id", "n")),
-        V17,
-        "notes, which is not published",
-        True,
-    ),
-    "a generated primary key": (
-        FACTS._replace(
-            columns=WITH_GENERATED, primary_key=("twice",), identity_columns=("twice",), published=("id", "n")
-        ),
-        V17,
-        "twice is not published",
-        False,
-    ),
-    "a row filter outside of the identity": (
-        FACTS._replace(row_filter="(n > 3)", filter_columns=("n",)),
-        V17,
-        "row filter uses column n",
-        True,
-    ),
-    "a partition with identity nothing": (
-        PARTITIONED._replace(leaves=(LEAF._replace(identity="n", identity_columns=()),)),
-        V18,
-        "NOTHING.*t_1",
-        True,
-    ),
-    "a partitioned table without identity of its own": (
-        PARTITIONED._replace(identity="n", identity_columns=()),
-        V18,
-        "does not contain the primary key",
-        False,
-    ),
-    "a partition with another identity": (
-        PARTITIONED._replace(leaves=(LEAF._replace(identity="i", identity_columns=("n",)),)),
-        V18,
-        "partition public.t_1",
-        False,
-    ),
-    "a foreign partition": (PARTITIONED._replace(leaves=(LEAF._replace(kind="f"),)), V18, "foreign table", False),
-    "an unlogged partition": (PARTITIONED._replace(leaves=(LEAF._replace(persistence="u"),)), V18, "unlogged", False),
-}
-
-
-@pytest.mark.parametrize(("facts", "version", "says", "breaks_writes"), INELIGIBLE.values(), ids=INELIGIBLE.keys())
-def test_a_table_that_cannot_be_followed_is_known_before_it_is_published(
-    facts: TableFacts, version: int, says: str, breaks_writes: bool
-) -> None:
-    wrong = ineligibility(facts._replace(server_version=version))
-    assert wrong is not None
-    assert re.search(says, wrong.why), wrong.why
-    assert wrong.breaks_writes == breaks_writes
-    assert wrong.next_step
-
-
-@pytest.mark.parametrize(
-    ("facts", "version"),
-    [
-        (FACTS, V18),
-        (PARTITIONED, V18),
-        (FACTS._replace(published=None, membership=()), V18),
-        (FACTS._replace(identity="f", identity_columns=("id", "notes", "other", "n")), V18),
-        (FACTS._replace(identity="i", identity_columns=("id", "n")), V18),
-        (FACTS._replace(identity="f", identity_columns=("id", "notes", "other", "n"), key_immediate=False), V18),
-        (FACTS._replace(row_filter="(id > 3)", filter_columns=("id",)), V18),
-        (
-            FACTS._replace(
-                identity="f", columns=WITH_GENERATED, identity_columns=("id", "notes", "other", "n", "twice")
-            ),
-            V17,
-        ),
-    ],
-)
-def test_an_eligible_table_is_followed(facts: TableFacts, version: int) -> None:
-    assert ineligibility(facts._replace(server_version=version)) is None

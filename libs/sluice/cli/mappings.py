@@ -35,7 +35,7 @@ def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
 
     Mappings: each is loaded and maps its example records (sources/SOURCE/examples/STREAM/*.json). Printed: what the
     first examples become, and what counts as the mapping's code (if that changes, the mapping needs a new version).
-    Refused: claims of fields that the entity does not have, constants of a wrong type, examples that cannot be mapped.
+    Refused: claims of fields that the entity does not have, missing fields, examples that cannot be mapped.
 
     Schemas: the examples of a stream are compared with sources/SOURCE/schemas/STREAM.json, if that file exists.
 

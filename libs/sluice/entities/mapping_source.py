@@ -46,26 +46,33 @@ def _parts(annotation: Any) -> Iterator[Any]:
 
 
 class MappingText:
-    """The text of a mapping's function and of its file, read once. It is empty for a function without a file."""
+    """The text of a mapping's file when it was imported. It is empty for a function without a file."""
 
     def __init__(self, function: Function, entity: type[Entity]) -> None:
-        code = function.__code__
-        self._file = file_name(function.__module__)
         self._globals: Mapping[str, Any] = function.__globals__
         self._entity = entity
-        self.declared_at = SourceLine(self._file, code.co_firstlineno)
+        self._file = file_name(function.__module__)
+        self.declared_at = SourceLine(self._file, function.__code__.co_firstlineno)
         try:
-            self._module = ast.parse(Path(code.co_filename).read_bytes())
-        except (OSError, SyntaxError, ValueError):
-            self._module = ast.Module([], [])
-        found = (node for node in ast.walk(self._module) if _first_line(node) == code.co_firstlineno)
-        self._function = next(found, ast.Module([], []))
+            self._text = Path(function.__code__.co_filename).read_bytes()
+        except OSError:
+            self._text = b""
+
+    def _parsed(self) -> tuple[ast.AST, ast.AST]:
+        """The trees of the file and of the function. They are not kept, since a tree is much larger than its text."""
+        try:
+            file = ast.parse(self._text)
+        except (SyntaxError, ValueError):
+            file = ast.Module([], [])
+        found = (node for node in ast.walk(file) if _first_line(node) == self.declared_at.line)
+        return file, next(found, ast.Module([], []))
 
     def mistakes(self, *, dated: bool) -> Iterator[str]:
         """Claims that fail for every record, each as `file:line: what`. `dated`: the mapping has an `effective_at`."""
         contract = self._entity.contract()
+        file, function = self._parsed()
         required = {name for name, info in self._entity.model_fields.items() if info.is_required()}
-        for call in self._claims(self._module):
+        for call in self._claims(file):
             given = {one.arg: one.lineno for one in call.keywords}
             for name, line in given.items():
                 if name and name not in contract.fields:
@@ -76,7 +83,7 @@ class MappingText:
             if None not in given and (missing := sorted(required - given.keys())):
                 what = f"creates a {contract.name} without {', '.join(missing)}"
                 yield f"{self._file}:{call.lineno}: {what}; only a field with the default UNCLAIMED may be left out"
-        for one in () if dated else self._fields(self._function):
+        for one in () if dated else self._fields(function):
             if isinstance(contract.rules.get(str(one.arg)), MostRecent):
                 what = f"claims {contract.name}.{one.arg}, whose rule is most_recent, without effective_at"
                 yield f"{self._file}:{one.lineno}: {what}. Next: declare it in @mapping, or choose another rule"
@@ -84,8 +91,9 @@ class MappingText:
     @cached_property
     def words(self) -> dict[str, SourceLine]:
         """The words that are no content of a record, each with its line: fields, and texts in the function."""
+        file, function = self._parsed()
         words: dict[str, SourceLine] = {}
-        for node in (*self._fields(self._function), *ast.walk(self._function), *self._fields(self._module)):
+        for node in (*self._fields(function), *ast.walk(function), *self._fields(file)):
             match node:
                 case ast.keyword(arg=str(word)) | ast.Constant(value=str(word)):
                     words.setdefault(word, SourceLine(self._file, node.lineno))

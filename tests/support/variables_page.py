@@ -23,7 +23,7 @@ _TAIL = """
 | variable | what |
 |---|---|
 | `SLUICE_CACHE_DIR` | where downloaded servers are kept; default: the user's cache folder |
-| `SLUICE_ARTIFACTS_DIR` | a folder with the servers' files, looked at before anything is downloaded |
+| `SLUICE_ARTIFACTS_DIR` | a folder with the servers' files, which are used before anything is downloaded |
 | `SLUICE_POSTGRES_DSN` | printed by `sluice dev env`: the embedded Postgres |
 | `NO_COLOR` | no colours on the screen of `sluice up` and `sluice demo` |
 """

@@ -62,13 +62,13 @@ class StageSettings(BaseSettings):
     instance: str = Field(
         default="0",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
-        description="Which process of its stage this is: unique among them and stable over restarts, since "
+        description="The name of this process among those of its stage: unique, and stable over restarts, because "
         "transactional ids and local state are named after it.",
     )
     kafka: KafkaSettings = KafkaSettings()
     registry: RegistrySettings = RegistrySettings()
     schemas_dir: Path = Field(
-        default=default_schemas_dir(), description="The folder `schemas`, where it is not next to the installed code."
+        default=default_schemas_dir(), description="The folder `schemas`, if it is not next to the installed code."
     )
     telemetry: TelemetrySettings = TelemetrySettings()
     batch_bytes_max: int = Field(
@@ -85,7 +85,7 @@ class StageSettings(BaseSettings):
 
     @property
     def process_name(self) -> str:
-        """Which process of its stage this is."""
+        """The name of this process among those of its stage."""
         return self.instance
 
 

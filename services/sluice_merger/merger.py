@@ -46,11 +46,6 @@ class EntityInput:
     state_topic: str
     state_topic_id: str
 
-    @property
-    def topic_ids(self) -> dict[str, str]:
-        """Ids of the topics that the merger writes for this entity."""
-        return {self.canonical_topic: self.canonical_topic_id, self.state_topic: self.state_topic_id}
-
 
 class Merger(Process):
     """`inputs` by contributions topic."""
@@ -66,7 +61,8 @@ class Merger(Process):
         self._source_order = source_order
         self._inputs = inputs
         self._store, self._reader, self._expiry, self._watch = state_backend
-        self._topic_ids = {t: i for one in inputs.values() for t, i in one.topic_ids.items()}
+        self._topic_ids = {one.canonical_topic: one.canonical_topic_id for one in inputs.values()}
+        self._topic_ids |= {one.state_topic: one.state_topic_id for one in inputs.values()}
         self._partitions: dict[Partition, MergedPartition] = {}
         self._accepted: dict[tuple[Partition, str], list[Record]] = defaultdict(list)
 
@@ -135,15 +131,13 @@ class Merger(Process):
         """Merge an entity because of its `newest` claim, or of none. If no topic takes the result, the canonical record
         stays and the newest claim is parked."""
         try:
-            return (
-                "mapped" if self._merge(merged, entity_id, newest.forwarded if newest else [], batch) else "unchanged"
-            )
+            return self._merge(merged, entity_id, newest.forwarded if newest else [], batch)
         except DeadRecord as error:
             batch.park(newest or merged.newest_record(entity_id), error)
             return "dead"
 
-    def _merge(self, merged: MergedPartition, entity_id: str, headers: Headers, batch: Batch) -> bool:
-        """Emit the entity's canonical record if its content differs from the newest one; returns whether it did.
+    def _merge(self, merged: MergedPartition, entity_id: str, headers: Headers, batch: Batch) -> Outcome:
+        """Emit the entity's canonical record if its content differs from the newest one.
 
         Raises DeadRecord, and emits nothing, if no topic takes the record.
         """
@@ -152,7 +146,7 @@ class Merger(Process):
         result = merge(inputs.contract, merged.claims(entity_id), self._source_order)
         content = None if isinstance(result, Incomplete) else result.content
         if content == newest.content:
-            return False
+            return "unchanged"
         revision = newest.revision + 1
         value = self._encoded(inputs, result, revision)
         headers = [*headers, (REVISION_HEADER, b"%d" % revision)]
@@ -160,7 +154,7 @@ class Merger(Process):
             headers.append((CONTENT_HEADER, content.encode()))
         batch.emit(inputs.canonical_topic, entity_id.encode(), value, headers, merged.owned.at[1])
         merged.canonical.put(entity_id.encode(), CanonicalVersion(content, revision).to_bytes())
-        return True
+        return "mapped"
 
     @staticmethod
     def _encoded(inputs: EntityInput, result: Merged | Incomplete, revision: int) -> bytes | None:

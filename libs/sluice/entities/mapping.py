@@ -149,7 +149,7 @@ class Mapping:
     def _effective_at(self, record: BaseModel) -> int | None:
         if self.effective_at is None:
             return None
-        where = f"effective_at={self.effective_at.__qualname__}"
+        where = f"effective_at={getattr(self.effective_at, '__qualname__', type(self.effective_at).__name__)}"
         try:
             value = self.effective_at(record)
             if value is None:
@@ -158,11 +158,13 @@ class Mapping:
                 return instant(value, where)
             if isinstance(value, datetime):
                 return microseconds(value, where)
-        except (DeadRecord, MemoryError):
+        except DeadRecord as refused:
+            raise self._dead(refused.code, refused.reason) from None
+        except MemoryError:
             raise
         except (Exception, SystemExit) as error:  # the author's function, or a zone
             raise self._failed(error, f": {where}") from None
-        raise DeadRecord("wrong-type", f"{where} is {type(value).__name__}, not a time")
+        raise self._dead("wrong-type", f"{where} is {type(value).__name__}, not a time")
 
     @cached_property
     def _recent(self) -> frozenset[str]:

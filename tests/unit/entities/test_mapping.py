@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -348,8 +349,23 @@ def test_a_value_that_the_contract_refuses_is_reported_by_field_mapping_file_and
     assert '"height": Decimal' in Path(__file__).read_text().splitlines()[int(found[1]) - 1]
 
 
-def test_a_naive_effective_time_is_a_dead_record() -> None:
-    assert _dead(workers.worker, {**RAW, "updated_at": "2024-01-01T00:00:00"}).code == "time-without-zone"
+def test_a_naive_effective_time_is_a_dead_record_that_names_function_mapping_file_and_line() -> None:
+    dead = _dead(workers.worker, {**RAW, "updated_at": "2024-01-01T00:00:00"})
+    assert dead.code == "time-without-zone"
+    assert dead.reason.startswith("effective_at=WorkdayWorker.changed_at has no time zone")
+    assert re.search(r"\(mapping worker, support/workers\.py:\d+\)$", dead.reason)
+
+
+def test_an_effective_time_can_be_any_callable() -> None:
+    def shifted(days: int, raw: Raw) -> datetime | None:
+        return raw.at + timedelta(days=days) if raw.at else None
+
+    @mapping("hr.people", 1, effective_at=partial(shifted, 1))
+    def person(raw: Raw) -> Worker:
+        return Worker(employee_number=raw.id, status="left")
+
+    assert person.apply({"id": "W", "at": "1970-01-01T00:00:00Z"})[0].effective_at == 86_400_000_000
+    assert _dead(person, {"id": "W", "at": "1970-01-01T00:00:00"}).reason.startswith("effective_at=partial has no")
 
 
 def test_the_effective_time_is_a_method_of_the_raw_model() -> None:

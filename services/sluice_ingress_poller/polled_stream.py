@@ -12,7 +12,7 @@ from sluice.connector import Stream
 from sluice.connector.fetch import Fetcher
 from sluice.ingress.connectors import authored_place, connector_class
 from sluice.names import INGRESS_POLLER
-from sluice.pipeline import Pipeline, StreamSettings, reveal_all
+from sluice.pipeline import Pipeline, reveal_all
 from sluice_ingress_poller.enumeration import ShrinkGuard
 from sluice_ingress_poller.records import StreamNames
 from sluice_ingress_poller.schedule import bounded_wait_s
@@ -69,6 +69,7 @@ def polled_streams(pipeline: Pipeline, part: PollerPart, load: Callable[[Pipelin
     """Every polled stream. `load` returns a source's connector class. Raises SettingsError, which names file and
     line."""
     found = []
+    topics, guard = pipeline.names, ShrinkGuard(part.shrink_keys_min, part.shrink_fraction_max)
     for source, declared in pipeline.poll_sources().items():
         kind = connector_class(pipeline, source, load)
         with authored_place(pipeline, "sources", source, "settings"):
@@ -77,25 +78,10 @@ def polled_streams(pipeline: Pipeline, part: PollerPart, load: Callable[[Pipelin
         for name, settings in declared.streams.items():
             with authored_place(pipeline, "sources", source, "streams", name):
                 stream = connector.stream(name)
-            names = _names(pipeline, source, name)
-            key = f"{source}/{name}"
-            plan = _plan(key, stream, settings, part)
+            key, raw_topic = f"{source}/{name}", topics.raw(source, name)
+            every_s = settings.enumerate_every or stream.enumerate_every.total_seconds()
+            plan = Plan(settings.freshness, every_s, guard, part.page_attempts_max, key)
+            dlq_topic = topics.dlq(INGRESS_POLLER)
+            names = StreamNames(pipeline.pipeline, source, name, raw_topic, topics.responses(source), dlq_topic)
             found.append(PolledStream(key, stream, fetcher, plan, names, connector.secrets, backoff))
     return found
-
-
-def _plan(name: str, stream: Stream[Any], settings: StreamSettings, part: PollerPart) -> Plan:
-    return Plan(
-        freshness_s=settings.freshness,
-        enumerate_every_s=settings.enumerate_every or stream.enumerate_every.total_seconds(),
-        guard=ShrinkGuard(part.shrink_keys_min, part.shrink_fraction_max),
-        attempts_max=part.page_attempts_max,
-        name=name,
-    )
-
-
-def _names(pipeline: Pipeline, source: str, stream: str) -> StreamNames:
-    names = pipeline.names
-    return StreamNames(
-        pipeline.pipeline, source, stream, names.raw(source, stream), names.responses(source), names.dlq(INGRESS_POLLER)
-    )

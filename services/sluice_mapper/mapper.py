@@ -157,7 +157,7 @@ class Mapper(Process):
     def _end_pass(self, owned: Owned, reading: Pass, batch: Batch) -> None:
         """One slice: a key without a record in the pass is missing in raw, so the source has deleted it."""
         context = self._context(owned.at, max(reading.end - 1, 0), LOWEST, now_us())
-        for key, state in reading.unmet(owned.view, self._slice_keys):
+        for key, state in reading.unread(owned.view, self._slice_keys):
             # The position of its delete is unknown. The claim's own is the lowest that retracts it.
             self._retract(owned, key, state, context._replace(position=state.newest_claimed), batch)
         if reading.scan.finished:

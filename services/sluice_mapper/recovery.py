@@ -61,7 +61,7 @@ class CurrentClaims:
 
         The rest of a key's state is kept. A key without a state gets one that says that no record of it was read.
         """
-        yield from self._forget_claims(view)
+        yield from self._drop_claims(view)
         versions = owned.record.versions
         for number, (entity, claim) in enumerate(self._read(stream), 1):
             if claim.raw.at == owned.at:
@@ -77,7 +77,7 @@ class CurrentClaims:
         view.advance()
 
     @staticmethod
-    def _forget_claims(view: View) -> Iterator[None]:
+    def _drop_claims(view: View) -> Iterator[None]:
         scan = KeyScan()
         while not scan.finished:
             for key, state in scan.read(view, SLICE_KEYS):

@@ -1,5 +1,7 @@
-"""Keys that are retracted without a delete of their own: below a sweep marker, or not met by a whole pass. Both go in
-slices, because one TRUNCATE of fifty million keys does not fit a transaction."""
+"""Keys that are retracted without a delete of their own: below a sweep marker, or without a record in a whole pass.
+
+Both are done in slices, because one TRUNCATE of fifty million keys does not fit a transaction.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +34,6 @@ class Pass:
     end: int
     scan: KeyScan = field(default_factory=KeyScan)
 
-    def unmet(self, view: View, keys: int) -> list[tuple[bytes, KeyState]]:
-        """Of the next `keys`, those that the pass met no record of."""
+    def unread(self, view: View, keys: int) -> list[tuple[bytes, KeyState]]:
+        """Of the next `keys`, those of which the pass read no record."""
         return [(key, state) for key, state in self.scan.read(view, keys) if state.is_only_claimed]

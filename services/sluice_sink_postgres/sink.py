@@ -51,7 +51,7 @@ class Sink(Process):
         self._check_at = time.monotonic()
         self._leases: dict[Partition, Lease] = {}
         self._pending: list[tuple[Record, RowChange]] = []
-        self._met: dict[str, list[tuple[int, str]]] = {}
+        self._read_ids: dict[str, list[tuple[int, str]]] = {}
         self._ended: list[Lease] = []
 
     # ── partitions ────────────────────────────────────────────────────────────────────────────────────────────
@@ -88,7 +88,7 @@ class Sink(Process):
         lease = self._leases[record.at]
         entity_id = _entity_id(record)
         if lease.pass_end is not None:
-            self._met.setdefault(record.topic, []).append((record.partition, entity_id))
+            self._read_ids.setdefault(record.topic, []).append((record.partition, entity_id))
         row = None
         if record.value is not None:
             decoded = self._decode(record.value)
@@ -118,14 +118,14 @@ class Sink(Process):
                 metrics.FRESHNESS.labels(entity).observe(max(0.0, time.time() - origin_ms / 1000))
         for lease in self._ended:
             self._leases[lease.topic, lease.partition] = lease._replace(pass_from=None, pass_end=None)
-        self._forget()
+        self._clear()
 
     def dropped(self) -> None:
-        self._forget()
+        self._clear()
 
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         self._pending.clear()
-        self._met.clear()
+        self._read_ids.clear()
         self._ended.clear()
 
     # ── writing ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -139,7 +139,7 @@ class Sink(Process):
         changes: dict[str, list[RowChange]] = {}
         for record, change in self._pending:
             changes.setdefault(record.topic, []).append(change)
-        written = self._store.write(leases, changes, self._met)
+        written = self._store.write(leases, changes, self._read_ids)
         self._account(batch, written)
         self._ended = self._store.record_progress([self._progress(one, batch) for one in moved])
 

@@ -39,10 +39,12 @@ def tombstone(entity_id: str, offset: int, *, partition: int = 0, epoch: int = 1
     return RowChange(entity_id, epoch, partition, offset, None)
 
 
-def write(to: GoldenStore, lease: Lease, changes: Sequence[RowChange], met: Sequence[tuple[int, str]] = ()) -> Written:
+def write(
+    to: GoldenStore, lease: Lease, changes: Sequence[RowChange], read_ids: Sequence[tuple[int, str]] = ()
+) -> Written:
     """One batch of one partition, committed; the next offset of the partition follows the last change."""
     at = (lease.topic, lease.partition)
-    written = to.write({at: lease}, {TOPIC: changes}, {TOPIC: met})
+    written = to.write({at: lease}, {TOPIC: changes}, {TOPIC: read_ids})
     processed = max((one.offset for one in changes), default=-1) + 1
     to.record_progress([Progress(lease, processed, "sink/canonical.worker/0", '{"v": 1}')])
     to.commit()

@@ -1,7 +1,7 @@
 """A pass reads a partition again from its first offset to an end noted at its start. Only its end deletes rows.
 
-A rewind by some offsets is no pass: rows that it did not read can still be current. The ids met are kept in the sink's
-own tables, so that a pass survives a restart; refused and parked records count as met.
+A rewind by some offsets is no pass: rows that it did not read can still be current. The ids read are kept in the
+sink's own tables, so that a pass survives a restart; refused and parked records count as read.
 """
 
 from collections.abc import Iterable
@@ -24,18 +24,18 @@ def set_pass(connection: Connection, schema: str, lease: Lease, first: int | Non
     return lease._replace(pass_from=first, pass_end=end)
 
 
-def met(connection: Connection, table: GoldenTable, ids: Iterable[tuple[int, str]]) -> None:
+def note_read(connection: Connection, table: GoldenTable, ids: Iterable[tuple[int, str]]) -> None:
     """Note (partition, entity id) of records in a pass, in the transaction that writes them."""
     pairs = sorted(set(ids))
     if pairs:
         connection.execute(
-            statement("add_met", seen=table.own("_seen"), entity=sql.Literal(table.name)),
+            statement("add_read_ids", seen=table.own("_seen"), entity=sql.Literal(table.name)),
             {"partitions": [partition for partition, _ in pairs], "ids": [entity_id for _, entity_id in pairs]},
         )
 
 
 def finish(connection: Connection, table: GoldenTable, lease: Lease) -> None:
-    """Delete the rows that the pass over `lease`'s partition did not meet, in the transaction of its last batch."""
+    """Delete the rows whose record the pass did not read, in the transaction of its last batch."""
     # An entity can have any number of rows in a partition: no deadline of a single statement fits.
     connection.execute("SET LOCAL statement_timeout = 0")
     seen = table.own("_seen")
@@ -48,5 +48,5 @@ def finish(connection: Connection, table: GoldenTable, lease: Lease) -> None:
     if left is not None and left[0]:
         where = f"{table.place}: deleting the rows that partition {lease.partition} lacks"
         raise dropped_rows_fault(connection, name, where, DELETE, left[0])
-    connection.execute(statement("delete_met", seen=seen, entity=entity), {"partition": lease.partition})
+    connection.execute(statement("delete_read_ids", seen=seen, entity=entity), {"partition": lease.partition})
     set_pass(connection, table.schema, lease, None, None)

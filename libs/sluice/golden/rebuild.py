@@ -1,7 +1,7 @@
 """Prepare a golden table to be filled again from its topic: the next epoch, and a pass over every partition.
 
 The sink itself then reads the topic, as always. Rows stay readable meanwhile: those of older epochs are rewritten one
-by one, and the rows that the pass does not meet are deleted at its end.
+by one, and the rows without a record in the topic are deleted at its end.
 """
 
 from collections.abc import Mapping
@@ -39,12 +39,12 @@ def prepare_rebuild(
         next_topic = statement("next_topic", topics=table.own("_topics"), table=table.identifier)
         [(epoch,)] = connection.execute(next_topic, ids).fetchall()
         for name in ("_tombstones", "_seen"):  # their offsets are those of older epochs
-            connection.execute(statement("forget_entity", own=table.own(name)), {"entity": table.name})
+            connection.execute(statement("delete_entity", own=table.own(name)), {"entity": table.name})
         for partition, span in spans.items():
             row = {**ids, "partition": partition, "first": span.first, "end": span.end}
             connection.execute(statement("rebuild_owner", owner=owner), row)
         # No pass would ever read the partitions that the topic does not have.
         last = {"last": max(spans), "topic": topic}
-        connection.execute(statement("forget_other_rows", table=table.identifier), last)
-        connection.execute(statement("forget_other_owners", owner=owner), last)
+        connection.execute(statement("delete_other_rows", table=table.identifier), last)
+        connection.execute(statement("delete_other_owners", owner=owner), last)
     return int(epoch)

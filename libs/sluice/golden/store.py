@@ -67,18 +67,18 @@ class GoldenStore:
         self,
         leases: Mapping[Partition, Lease],
         changes: Mapping[str, Sequence[RowChange]],
-        met: Mapping[str, Sequence[tuple[int, str]]],
+        read_ids: Mapping[str, Sequence[tuple[int, str]]],
     ) -> dict[str, Written]:
         """Start a batch and write `changes` by topic; returns their results by topic.
 
-        `met`: (partition, entity id) by topic of the records in a pass. Raises OwnerChanged, EnvironmentFault,
+        `read_ids`: (partition, entity id) by topic of the records in a pass. Raises OwnerChanged, EnvironmentFault,
         Transient.
         """
         connection = self._open()
         with sink_errors(self._where):
             lock(connection, self._schema, leases.values())
-            for topic, ids in met.items():
-                passes.met(connection, self._tables[topic], ids)
+            for topic, ids in read_ids.items():
+                passes.note_read(connection, self._tables[topic], ids)
             return {topic: self._write(topic, batch) for topic, batch in changes.items()}
 
     def _write(self, topic: str, changes: Sequence[RowChange]) -> Written:

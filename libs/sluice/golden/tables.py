@@ -81,7 +81,7 @@ def ensure(
             for table in good:
                 watch.note(table, state.tables[table.name], state.tables[NOTES].oid)
                 if to_be_filled:
-                    watch.forget(table)
+                    watch.delete_notes(table)
         return SchemaCheck(state, faults, unwatched)
 
 

@@ -139,9 +139,9 @@ class Watch:
         note = statement("note_table", notes=self._notes, entity=sql.Literal(table.name))
         self._connection.execute(note, {"made": now.oid, "beside": notes_oid, "watch": now.watch, "columns": columns})
 
-    def forget(self, table: GoldenTable) -> None:
-        """Drop the notes of writes by others: a rebuild repairs them all."""
-        self._connection.execute(statement("forget_entity", own=self._writes), {"entity": table.name})
+    def delete_notes(self, table: GoldenTable) -> None:
+        """Delete the notes of writes by others: a rebuild repairs them all."""
+        self._connection.execute(statement("delete_entity", own=self._writes), {"entity": table.name})
 
     def foreign_writes(self) -> dict[str, str]:
         """What others did, by entity, as one line each."""

@@ -263,15 +263,15 @@ def test_a_connection_that_was_cut_is_opened_again(postgres_dsn: str) -> None:
     assert names(postgres_dsn) == {"W": "Zoë"}
 
 
-def test_a_pass_from_the_first_offset_deletes_what_it_did_not_meet(postgres_dsn: str) -> None:
+def test_a_pass_from_the_first_offset_deletes_the_rows_whose_record_it_did_not_read(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
     lease = sink.lease(TOPIC, 0, "id")
     write(sink, lease, [upsert("missed", 1), upsert("stays", 2), upsert("parked", 3)])
     write(sink, sink.lease(TOPIC, 1, "id"), [upsert("elsewhere", 1, partition=1)])
     passing = sink.set_pass(lease, 2, 10)
-    write(sink, passing, [upsert("stays", 8)], met=[(0, "stays"), (0, "parked")])
+    write(sink, passing, [upsert("stays", 8)], read_ids=[(0, "stays"), (0, "parked")])
     assert set(names(postgres_dsn)) == {"missed", "stays", "parked", "elsewhere"}
-    write(sink, passing, [upsert("new", 11)], met=[(0, "new")])
+    write(sink, passing, [upsert("new", 11)], read_ids=[(0, "new")])
     assert set(names(postgres_dsn)) == {"stays", "parked", "new", "elsewhere"}
     assert sink.lease(TOPIC, 0, "id").pass_end is None
     assert rows(postgres_dsn, "SELECT * FROM golden._seen") == []
@@ -281,11 +281,11 @@ def test_a_pass_survives_a_restart(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
     lease = sink.lease(TOPIC, 0, "id")
     write(sink, lease, [upsert("missed", 1), upsert("stays", 2)])
-    write(sink, sink.set_pass(lease, 2, 10), [upsert("stays", 3)], met=[(0, "stays")])
+    write(sink, sink.set_pass(lease, 2, 10), [upsert("stays", 3)], read_ids=[(0, "stays")])
     sink.rollback()
     lease = sink.lease(TOPIC, 0, "id")
     assert (lease.pass_from, lease.pass_end) == (2, 10)
-    write(sink, lease, [upsert("new", 12)], met=[(0, "new")])
+    write(sink, lease, [upsert("new", 12)], read_ids=[(0, "new")])
     assert set(names(postgres_dsn)) == {"stays", "new"}
 
 

@@ -1,4 +1,4 @@
-"""Which claims a mapper without state reads from contributions, as a table; and which keys its pass did not meet."""
+"""Which claims a mapper without state reads from contributions, as a table; and the keys without a record."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_the_current_claims_are_those_claimed_last(
     assert [target[1] for target in state.targets[MAPPING]] == current
 
 
-def test_a_pass_does_not_meet_a_key_that_only_claims_name() -> None:
+def test_a_key_that_only_claims_name_is_unread_by_a_pass() -> None:
     view = View(MemoryStore(), "state.mapper.raw.hr.workers", 0, "id")
     seen = restored(claim("E1", 5)).replace(seen=Position(1, 5, 0))
     for key, state in {b'{"id":1}': restored(claim("E2", 5)), b'{"id":2}': seen, b'{"id":3}': KeyState()}.items():
@@ -73,5 +73,5 @@ def test_a_pass_does_not_meet_a_key_that_only_claims_name() -> None:
     view.put(b'{"$partition":0}', b"not the state of a key")
     reading, found = Pass(9), []
     while not reading.scan.finished:
-        found += reading.unmet(view, 2)
+        found += reading.unread(view, 2)
     assert [key for key, _ in found] == [b'{"id":1}']

@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS {schema}._tombstones (
     PRIMARY KEY (entity, entity_id)
 );
 
--- Ids met by a pass; the rows of all others are deleted at its end.
+-- Ids of records that a pass read; the rows of all other entities are deleted at its end.
 CREATE TABLE IF NOT EXISTS {schema}._seen (
     entity    text NOT NULL,
     partition integer NOT NULL,

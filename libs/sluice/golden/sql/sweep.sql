@@ -1,5 +1,6 @@
--- The end of a pass over a partition, from its first offset to an end noted at its start: rows that it did not meet,
--- and that were written before that end, are of deleted entities. action: DELETE, then a SELECT of the rows left.
+-- The end of a pass over a partition, from its first offset to an end noted at its start: rows whose record it did
+-- not read, and that were written before that end, are of deleted entities. action: DELETE, then a SELECT of what is
+-- left.
 {action} FROM {table} AS t
 WHERE t._partition = %(partition)s
   AND (t._topic_epoch, t._offset) < (%(epoch)s, %(pass_end)s)

@@ -1,2 +1,2 @@
--- The ids that a pass met, after its end.
+-- The ids that a pass read, after its end.
 DELETE FROM {seen} WHERE entity = {entity} AND partition = %(partition)s

@@ -41,6 +41,13 @@ def left_out(row: dict[str, Any]) -> dict[str, bytes]:
     return {UNCHANGED_HEADER: orjson.dumps(names)} if names else {}
 
 
+class RestoredMapper(Mapper):
+    """A mapper that takes a partition whose state is restored already."""
+
+    def take(self, owned: Owned) -> None:
+        self._owned[owned.at] = owned
+
+
 class MapperBench:
     """`mappings` read one CDC stream (or a polled one, `kind="poll"`) in a single partition."""
 
@@ -54,9 +61,9 @@ class MapperBench:
         self.contributions: list[tuple[bytes, Contribution]] = []
         self.dead: list[str] = []
         self.outcomes: list[str] = []
-        self._state: dict[bytes, bytes] = {}
+        self.state: dict[bytes, bytes] = {}
         self.state_age_s = 0.0
-        self._record = PartitionRecord("raw-id", 0)
+        self.record = PartitionRecord("raw-id", 0)
         self.next_offset = 0
         self._start_process()
 
@@ -64,21 +71,21 @@ class MapperBench:
         store = MemoryStore()
         reader = cast(LogReader, self._state_log())
         state_backend = StateBackend(store, reader, Expiry(reader, first_pass_after_s=0.0))
-        self._mapper = Mapper(Names(), 1, MapperTopics(self._inputs, {}), state_backend, self._slice_keys)
+        self._mapper = RestoredMapper(Names(), 1, MapperTopics(self._inputs, {}), state_backend, self._slice_keys)
         view = View(store, STATE, 0, "state-id")
-        for key, value in self._state.items():
+        for key, value in self.state.items():
             view.put(key, value)
         view.advance(0)
-        record = PartitionRecord.from_json(self._record.to_json())
+        record = PartitionRecord.from_json(self.record.to_json())
         self._owned = Owned((TOPIC, 0), "raw-id", self.next_offset, record, view)
-        self._mapper._owned[TOPIC, 0] = self._owned
+        self._mapper.take(self._owned)
         self.batch = self._new_batch()
 
     def _state_log(self) -> MemoryLogs:
         """The state topic as it is now, written `state_age_s` ago."""
         logs = MemoryLogs()
         logs.now_ms -= int(self.state_age_s * 1_000)
-        for key, value in self._state.items():
+        for key, value in self.state.items():
             logs.append(STATE, 0, key, value, [])
         return logs
 
@@ -148,9 +155,9 @@ class MapperBench:
             if output.topic == STATE:
                 assert output.key is not None
                 if output.value is None:
-                    del self._state[output.key]
+                    del self.state[output.key]
                 else:
-                    self._state[output.key] = output.value
+                    self.state[output.key] = output.value
             elif output.topic.startswith("contributions."):
                 assert output.key is not None
                 assert output.value is not None
@@ -159,7 +166,7 @@ class MapperBench:
                 self.dead.append(dict(output.headers)["sluice-kind"].decode())
         for counts in self.batch.counts.values():
             self.outcomes += counts.elements()
-        self._record = PartitionRecord.from_json(self._owned.record.to_json())
+        self.record = PartitionRecord.from_json(self._owned.record.to_json())
         self._mapper.committed(self.batch, {})
         self.batch = self._new_batch()
 
@@ -171,7 +178,7 @@ class MapperBench:
     @property
     def known_keys(self) -> set[bytes]:
         """Raw keys that have a state in the state topic."""
-        return set(self._state)
+        return set(self.state)
 
     def housekeep_after(self, age_s: float) -> None:
         """Let the state get this old; then a new process does its background work."""

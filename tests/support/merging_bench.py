@@ -48,9 +48,9 @@ class MergerBench:
         inputs = {IN: EntityInput(self._contract, _encoder(self._contract), "in-id", OUT, "out-id", STATE, "state-id")}
         reader = cast(LogReader, self.logs)
         state_backend = StateBackend(self.store, reader, Expiry(reader, first_pass_after_s=0.0))
-        self._merger = Merger(Names(), self._sources, inputs, state_backend)
+        self.merger = Merger(Names(), self._sources, inputs, state_backend)
         self.owned = Owned((IN, 0), "in-id", self._committed, PartitionRecord("in-id", 0))
-        for _ in self._merger.start(self.owned):
+        for _ in self.merger.start(self.owned):
             pass
         self.next_offset = self.owned.next_offset
         self.batch = self._new_batch()
@@ -92,18 +92,18 @@ class MergerBench:
 
     def work(self) -> None:
         """Background work into the open batch."""
-        self._merger.work(self.batch)
+        self.merger.work(self.batch)
 
     def drain(self) -> None:
         """The background work, batch by batch, as the loop does it before it takes records."""
-        while self._merger.busy((IN, 0)):
-            self._merger.work(self.batch)
+        while self.merger.busy((IN, 0)):
+            self.merger.work(self.batch)
             self.commit()
 
     def housekeep(self) -> None:
         """One slice of the work that is done when there is nothing else to do."""
         self.drain()
-        self._merger.work(self.batch)
+        self.merger.work(self.batch)
         self.commit()
 
     def run(self) -> None:
@@ -121,7 +121,7 @@ class MergerBench:
             return
         record = Record(IN, 0, message.offset(), message.key(), message.value(), dict(message.headers()), 0)
         try:
-            self._merger.handle(record, self.batch)
+            self.merger.handle(record, self.batch)
         except DeadRecord as error:
             self.batch.park(record, error)
             self.batch.count(record.at, "dead")
@@ -129,7 +129,7 @@ class MergerBench:
 
     def commit(self) -> None:
         """The batch becomes durable, its partition record last."""
-        self._merger.complete(self.batch)
+        self.merger.complete(self.batch)
         offsets_after: dict[Partition, int] = {}
         for topic, key, value, headers, _ in self.batch.outputs:
             offsets_after[topic, 0] = self.logs.append(topic, 0, key, value, list(headers)) + 1
@@ -141,12 +141,12 @@ class MergerBench:
         self._committed = self.next_offset
         for counts in self.batch.counts.values():
             self.outcomes += counts.elements()
-        self._merger.committed(self.batch, offsets_after)
+        self.merger.committed(self.batch, offsets_after)
         self.batch = self._new_batch()
 
     def drop(self) -> None:
         """The open batch is given up; its records are offered again."""
-        self._merger.dropped()
+        self.merger.dropped()
         self.next_offset = self._committed or 0
         self.batch = self._new_batch()
 

@@ -266,7 +266,7 @@ def test_a_raised_version_claims_everything_again_and_a_rewind_with_the_same_ver
     bench.run()
     assert len(bench.contributions) == 1
     newer = MapperBench(person(version=2, prefix="Dr "))
-    newer.log, newer._state, newer._record = bench.log, bench._state, bench._record
+    newer.log, newer.state, newer.record = bench.log, bench.state, bench.record
     newer.crash(0)
     newer.run()
     assert newer.live()["E1/person/main"]["name"] == "Dr Ada"

@@ -128,7 +128,7 @@ def test_state_is_not_ahead_of_the_commit() -> None:
     merger.drain()
     merger.claim("E1", "hr", "1:1:1", name="Ada")
     merger.take()
-    merger._merger.complete(merger.batch)
+    merger.merger.complete(merger.batch)
     merger.drop()
     merger.run()
     assert merger.outcomes == ["mapped"]
@@ -168,7 +168,7 @@ def test_a_crash_in_the_middle_of_a_merge_of_everything_starts_it_again() -> Non
         merger.claim(f"E{number}", "erp", "1:1:1", name="A. L.")
     merger.run()
     merger.use(PersonByErp.contract())
-    merger._merger.work(merger.batch)
+    merger.merger.work(merger.batch)
     merger.crash(lose=True)
     merger.run()
     assert {value for value in merger.golden().values() if value and "A. L." in value}

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from sluice.canonical_json import canonical_bytes
@@ -30,7 +31,10 @@ STORED_JSON_LEVELS_MAX = 64
 
 def encoder(where: str, field: FieldType) -> Encode:
     """The encoder of one field. `where` ("worker.base_pay") is part of the reason of a `DeadRecord`."""
-    encode = _ENCODERS[field.kind](where, field)
+    if field.kind in _PLAIN:
+        encode: Encode = partial(_PLAIN[field.kind], where)
+    else:
+        encode = _PREPARED[field.kind](where, field)
 
     def nullable(value: Any) -> Json:
         return None if value is None else encode(value)
@@ -58,56 +62,62 @@ def instant(micros: int, where: str) -> int:
 
 
 def _wrong(where: str, wanted: str, value: object) -> DeadRecord:
-    return DeadRecord("wrong-type", f"{where} wants {wanted}, got {type(value).__name__}")
+    return DeadRecord("wrong-type", f"{where} must be {wanted}, not {type(value).__name__}")
 
 
-def _string(where: str, _: FieldType) -> Encode:
-    def encode(value: Any) -> Json:
-        if isinstance(value, Enum):
-            value = value.value
-        if not isinstance(value, str):
-            raise _wrong(where, "a string", value)
-        if "\0" in value:
-            raise DeadRecord("nul-character", f"{where} contains U+0000, which Postgres cannot store")
-        if not value.isascii():
-            try:
-                value.encode()
-            except UnicodeEncodeError:
-                raise DeadRecord("invalid-unicode", f"{where} contains half of a surrogate pair") from None
-        return value
-
-    return encode
+def _string(where: str, value: Any) -> str:
+    if isinstance(value, Enum):
+        value = value.value
+    if not isinstance(value, str):
+        raise _wrong(where, "a string", value)
+    if "\0" in value:
+        raise DeadRecord("nul-character", f"{where} contains U+0000, which Postgres cannot store")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise DeadRecord("invalid-unicode", f"{where} contains half of a surrogate pair") from None
+    return value
 
 
-def _int(where: str, _: FieldType) -> Encode:
-    def encode(value: Any) -> Json:
-        if type(value) is not int:
-            raise _wrong(where, "an integer", value)
-        if value not in _INT64:
-            raise DeadRecord("number-out-of-range", f"{where} does not fit 64 bits")
-        return value
-
-    return encode
+def _int(where: str, value: Any) -> int:
+    if type(value) is not int:
+        raise _wrong(where, "an integer", value)
+    if value not in _INT64:
+        raise DeadRecord("number-out-of-range", f"{where} does not fit 64 bits")
+    return value
 
 
-def _bool(where: str, _: FieldType) -> Encode:
-    def encode(value: Any) -> Json:
-        if type(value) is not bool:
-            raise _wrong(where, "a boolean", value)
-        return value
-
-    return encode
+def _bool(where: str, value: Any) -> bool:
+    if type(value) is not bool:
+        raise _wrong(where, "a boolean", value)
+    return value
 
 
-def _float(where: str, _: FieldType) -> Encode:
-    def encode(value: Any) -> Json:
-        if type(value) not in (float, int):
-            raise _wrong(where, "a number", value)
-        if not math.isfinite(value):
-            raise DeadRecord("not-finite", f"{where} is NaN or infinite")
-        return float(value) + 0.0  # + 0.0: minus zero is the same value, and would be another hash
+def _float(where: str, value: Any) -> float:
+    if type(value) not in (float, int):
+        raise _wrong(where, "a number", value)
+    if not math.isfinite(value):
+        raise DeadRecord("not-finite", f"{where} is NaN or infinite")
+    return float(value) + 0.0  # + 0.0: minus zero is the same value, and would be another hash
 
-    return encode
+
+def _date(where: str, value: Any) -> str:
+    if type(value) is not date:
+        raise _wrong(where, "a date", value)
+    return value.isoformat()
+
+
+def _timestamp(where: str, value: Any) -> int:
+    if not isinstance(value, datetime):
+        raise _wrong(where, "a time", value)
+    return microseconds(value, where)
+
+
+def _bytes(where: str, value: Any) -> str:
+    if not isinstance(value, bytes):
+        raise _wrong(where, "bytes", value)
+    return base64.b64encode(value).decode("ascii")
 
 
 def _decimal(where: str, field: FieldType) -> Encode:
@@ -144,33 +154,6 @@ def _money(where: str, field: FieldType) -> Encode:
     return encode
 
 
-def _date(where: str, _: FieldType) -> Encode:
-    def encode(value: Any) -> Json:
-        if type(value) is not date:
-            raise _wrong(where, "a date", value)
-        return value.isoformat()
-
-    return encode
-
-
-def _timestamp(where: str, _: FieldType) -> Encode:
-    def encode(value: Any) -> Json:
-        if not isinstance(value, datetime):
-            raise _wrong(where, "a time", value)
-        return microseconds(value, where)
-
-    return encode
-
-
-def _bytes(where: str, _: FieldType) -> Encode:
-    def encode(value: Any) -> Json:
-        if not isinstance(value, bytes):
-            raise _wrong(where, "bytes", value)
-        return base64.b64encode(value).decode("ascii")
-
-    return encode
-
-
 def _list(where: str, field: FieldType) -> Encode:
     if field.item is None:
         raise TypeError(f"{where}: a list without an item's type")
@@ -184,35 +167,26 @@ def _list(where: str, field: FieldType) -> Encode:
     return encode
 
 
-def _json(where: str, field: FieldType) -> Encode:
-    text = _string(where, field)
+def _json(where: str, _: FieldType) -> Encode:
+    inside = f"a value in {where}"
 
     def checked(value: Any, depth: int) -> Any:
         if depth > STORED_JSON_LEVELS_MAX:
             raise DeadRecord("wrong-type", f"{where} is nested more than {STORED_JSON_LEVELS_MAX} deep")
-        if value is None or type(value) is bool:
-            return value
-        if isinstance(value, str):
-            return text(value)
-        if type(value) is int:
-            if value not in _INT64:
-                raise DeadRecord("number-out-of-range", f"{where} contains an integer that does not fit 64 bits")
-            return value
-        if type(value) is float:
-            if not math.isfinite(value):
-                raise DeadRecord("not-finite", f"{where} contains NaN or infinity")
-            return value
-        if isinstance(value, dict):
-            return {_member(key): checked(inside, depth + 1) for key, inside in value.items()}
-        if isinstance(value, list | tuple):
-            return [checked(inside, depth + 1) for inside in value]
-        raise _wrong(where, "a JSON value", value)
-
-    def _member(key: Any) -> str:
-        if not isinstance(key, str):
-            raise _wrong(where, "texts as names of members", key)
-        name: str = text(key)
-        return name
+        match value:
+            case None | bool():
+                return value
+            case str():
+                return _string(inside, value)
+            case int():
+                return _int(inside, value)
+            case float():
+                return _float(inside, value)
+            case dict():
+                return {_string(inside, name): checked(member, depth + 1) for name, member in value.items()}
+            case list() | tuple():
+                return [checked(item, depth + 1) for item in value]
+        raise _wrong(inside, "a JSON value", value)
 
     def encode(value: Any) -> Json:
         return canonical_bytes(checked(value, 0)).decode()
@@ -220,16 +194,18 @@ def _json(where: str, field: FieldType) -> Encode:
     return encode
 
 
-_ENCODERS: dict[Kind, Callable[[str, FieldType], Encode]] = {
+_PLAIN: dict[Kind, Callable[[str, Any], Json]] = {
     "string": _string,
     "int": _int,
     "bool": _bool,
     "float": _float,
-    "decimal": _decimal,
-    "money": _money,
     "date": _date,
     "timestamp": _timestamp,
     "bytes": _bytes,
+}
+_PREPARED: dict[Kind, Callable[[str, FieldType], Encode]] = {
+    "decimal": _decimal,
+    "money": _money,
     "list": _list,
     "json": _json,
 }

@@ -386,6 +386,10 @@ def test_a_most_recent_field_without_an_effective_time_is_refused_when_loading()
         person.check_claims()
 
 
+def test_a_most_recent_field_that_another_mapping_of_the_file_claims_needs_no_effective_time() -> None:
+    builds_badly.check_claims()
+
+
 def test_a_most_recent_field_claimed_by_a_helper_is_a_dead_record() -> None:
     class Thing(Entity):
         id: Annotated[str, Identity()]

@@ -82,7 +82,7 @@ class MappingText:
                     yield f"{self._file}:{line}: {what}"
             if None not in given and (missing := sorted(required - given.keys())):
                 what = f"creates a {contract.name} without {', '.join(missing)}"
-                yield f"{self._file}:{call.lineno}: {what}; only a field with the default UNCLAIMED may be left out"
+                yield f"{self._file}:{call.lineno}: {what}. Next: give it, or make UNCLAIMED its default"
         for one in () if dated else self._fields(function):
             if isinstance(contract.rules.get(str(one.arg)), MostRecent):
                 what = f"claims {contract.name}.{one.arg}, whose rule is most_recent, without effective_at"

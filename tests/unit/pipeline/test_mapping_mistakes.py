@@ -76,7 +76,7 @@ def load(tmp_path: Path) -> Load:
         ("entities.Person(number=raw.number, salary=1)", r"person\.salary"),
         (
             "Person(full_name='A')",
-            r"creates a person without number; only a field with the default UNCLAIMED may be left out",
+            r"creates a person without number\. Next: give it, or make UNCLAIMED its default",
         ),
     ],
 )

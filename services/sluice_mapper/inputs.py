@@ -16,11 +16,12 @@ from sluice_mapper.schema_sample import SchemaSample
 
 @dataclass(frozen=True, slots=True)
 class RawInput:
-    """One raw topic: its stream, the mappings that read it, its state topic and that topic's id, and the sample of its
-    records that is compared with a JSON Schema (None: there is no schema)."""
+    """One raw topic: its stream, the mappings that read it, its id, its state topic and that topic's id, and the sample
+    of its records that is compared with a JSON Schema (None: there is no schema)."""
 
     stream: SourceStream
     mappings: tuple[Mapping, ...]
+    topic_id: str
     state_topic: str
     state_topic_id: str
     sample: SchemaSample | None = None
@@ -60,7 +61,12 @@ class MapperTopics(NamedTuple):
     outputs: dict[str, Pinned]
 
     @property
-    def topic_ids(self) -> dict[str, str]:
+    def read_ids(self) -> dict[str, str]:
+        """Ids of the topics that the mapper reads."""
+        return {topic: one.topic_id for topic, one in self.by_topic.items()}
+
+    @property
+    def written_ids(self) -> dict[str, str]:
         """Ids of the topics that the mapper writes: state and contributions."""
         states = {one.state_topic: one.state_topic_id for one in self.by_topic.values()}
         return states | {topic: pinned.topic_id for topic, pinned in self.outputs.items()}

@@ -11,7 +11,7 @@ from sluice.stage.loop import Stage
 from sluice.state import StateBackend
 from sluice.telemetry import telemetry
 from sluice_mapper.mapper import Mapper
-from sluice_mapper.wiring import inputs_of
+from sluice_mapper.wiring import topics_of
 
 
 def main() -> int:
@@ -19,12 +19,12 @@ def main() -> int:
     with telemetry(settings, MAPPER) as health:
         pipeline = load_pipeline(settings.pipeline)
         names = pipeline.names
-        inputs, topic_ids = inputs_of(pipeline, settings)
+        topics = topics_of(pipeline, settings)
         return Stage(
             name=MAPPER,
             settings=settings,
-            reader=GroupReader(settings.kafka, names.group(MAPPER), settings.instance, topic_ids),
-            process=Mapper(names, pipeline.partitions, inputs, StateBackend.open(settings, MAPPER)),
+            reader=GroupReader(settings.kafka, names.group(MAPPER), settings.instance, topics.read_ids),
+            process=Mapper(names, pipeline.partitions, topics, StateBackend.open(settings, MAPPER)),
             delivery=KafkaDelivery(settings.kafka, names, MAPPER, settings.instance),
             health=health,
         ).run_until_signalled()

@@ -42,7 +42,7 @@ class Mapper(Process):
     ) -> None:
         self._stage = StageIdentity(MAPPER, names.group(MAPPER), names.control)
         self._contributions = ContributionTopics(names, partitions)
-        self._inputs, self._outputs, self._topic_ids = topics.by_topic, topics.outputs, topics.topic_ids
+        self._inputs, self._outputs, self._written_ids = topics.by_topic, topics.outputs, topics.written_ids
         self._store, self._reader, self._expiry, self._watch = state_backend
         self._current_claims = CurrentClaims(self._reader, self._outputs)
         self._slice_keys = slice_keys
@@ -137,7 +137,7 @@ class Mapper(Process):
 
     def work(self, batch: Batch) -> None:
         if self._watch is not None:
-            self._watch.check(self._topic_ids)
+            self._watch.check(self._written_ids)
         for at, sweep in self._sweeps.items():
             if not sweep.scan.finished and not batch.full:
                 self._slice(self._owned[at], sweep, batch)

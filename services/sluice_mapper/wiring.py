@@ -22,8 +22,8 @@ from sluice_mapper.schema_sample import SchemaSample
 log = structlog.get_logger()
 
 
-def inputs_of(pipeline: Pipeline, settings: StageSettings) -> tuple[MapperTopics, dict[str, str]]:
-    """The mapper's topics, and the ids of its raw topics. Streams that no mapping reads are not consumed.
+def topics_of(pipeline: Pipeline, settings: StageSettings) -> MapperTopics:
+    """The mapper's topics. Streams that no mapping reads are not consumed.
 
     Raises SettingsError for the author's mistakes, EnvironmentFault for topics that are missing or differ.
     """
@@ -42,12 +42,12 @@ def inputs_of(pipeline: Pipeline, settings: StageSettings) -> tuple[MapperTopics
     require_partitions(pinned, pipeline.partitions)
     samples = {topic: _sample(pipeline, stream, settings.schemas_dir) for topic, (stream, _) in read.items()}
     inputs = {
-        topic: RawInput(stream, found, states[topic], pinned[states[topic]].topic_id, samples[topic])
+        topic: RawInput(
+            stream, found, pinned[topic].topic_id, states[topic], pinned[states[topic]].topic_id, samples[topic]
+        )
         for topic, (stream, found) in read.items()
     }
-    return MapperTopics(inputs, {topic: pinned[topic] for topic in outputs}), {
-        topic: pinned[topic].topic_id for topic in inputs
-    }
+    return MapperTopics(inputs, {topic: pinned[topic] for topic in outputs})
 
 
 def _sample(pipeline: Pipeline, stream: SourceStream, schemas: Path) -> SchemaSample | None:

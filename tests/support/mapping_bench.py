@@ -54,7 +54,7 @@ class MapperBench:
     def __init__(
         self, *mappings: Mapping, kind: Any = "cdc", batch_bytes_max: int = 1 << 30, slice_keys: int = SLICE_KEYS
     ) -> None:
-        self._inputs = {TOPIC: RawInput(SourceStream("erp", STREAM, kind), mappings, STATE, "state-id")}
+        self._inputs = {TOPIC: RawInput(SourceStream("erp", STREAM, kind), mappings, "raw-id", STATE, "state-id")}
         self._bytes_max = batch_bytes_max
         self._slice_keys = slice_keys
         self.log: list[Record] = []

@@ -30,7 +30,7 @@ from sluice.stage.start import skip_key
 from sluice.state import Expiry, RocksStore, StateBackend
 from sluice.telemetry import Health
 from sluice_mapper.mapper import Mapper
-from sluice_mapper.wiring import inputs_of as mapper_inputs
+from sluice_mapper.wiring import topics_of as mapper_topics
 from sluice_merger.merger import Merger
 from sluice_merger.wiring import inputs_of as merger_inputs
 from support.echo_stage import Running
@@ -96,8 +96,9 @@ class StageFlow:
         process: Process
         tracked: list[str] = []
         if name == MAPPER:
-            mapped, topic_ids = mapper_inputs(made.pipeline, settings)
-            process = Mapper(made.names, made.partitions, mapped, state_backend)
+            topics = mapper_topics(made.pipeline, settings)
+            topic_ids = topics.read_ids
+            process = Mapper(made.names, made.partitions, topics, state_backend)
         else:
             merged = merger_inputs(made.pipeline, settings)
             topic_ids = {topic: one.topic_id for topic, one in merged.items()}

@@ -13,7 +13,7 @@ from sluice.cli.main import app
 from sluice.embedded import Servers
 from sluice.errors import EnvironmentFault
 from sluice.names import MAPPER
-from sluice_mapper.wiring import inputs_of as mapper_inputs
+from sluice_mapper.wiring import topics_of as mapper_topics
 from support.handmade import Handmade
 from support.stage_flow import StageFlow
 
@@ -149,7 +149,7 @@ def test_a_raw_topic_with_more_partitions_is_repaired_as_the_check_says(flow: St
         flow.made.admin.create_partitions([NewPartitions(flow.made.crm, 3)])[flow.made.crm].result(30)
         flow.await_fault(MAPPER, f"{topics[1]}/2", "sluice topics check")
     with pytest.raises(EnvironmentFault, match=r"has 3 partitions where 2 are declared") as refused:
-        mapper_inputs(flow.made.pipeline, flow.made.settings)
+        mapper_topics(flow.made.pipeline, flow.made.settings)
     assert f"delete {flow.made.crm} and, where there is one, the topic state.<stage>." in str(refused.value)
     flow.recreate(*topics)
     flow.made.person("P1", "Ada")

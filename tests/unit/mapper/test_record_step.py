@@ -42,7 +42,7 @@ def long(raw: Row) -> Person:
 
 def step(state: KeyState, minor: int, row: dict[str, Any], *mappings: Mapping) -> Step:
     record = Record("raw.hr.people", 0, minor, b'{"id":1}', orjson.dumps(row), {}, 1_000)
-    inputs = RawInput(SourceStream("hr", "people", "poll"), mappings, "state", "state-id")
+    inputs = RawInput(SourceStream("hr", "people", "poll"), mappings, "raw-id", "state", "state-id")
     return record_step(state, record, '{"id":1}', Position(1, 1, minor), inputs, TOPICS)
 
 

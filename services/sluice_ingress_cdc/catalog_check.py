@@ -82,7 +82,7 @@ def check_catalogs(
     slot: SlotSettings,
     tables: Sequence[str],
     bounds: Mapping[str, TableBinding],
-    topic_ids: Mapping[str, str],
+    topics: Mapping[str, RawTopic],
 ) -> CatalogCheck:
     """Check `tables`, and drop from our publication each table whose writes fail because it is published.
 
@@ -96,7 +96,7 @@ def check_catalogs(
         return CatalogCheck(None, facts, {})
     write_faults = _drop_failing(connection, slot, facts.values())
     checks = {
-        name: _check(connection, TableCheck(bound, facts.get(name), publication, topic_ids[name]), where)
+        name: _check(connection, TableCheck(bound, facts.get(name), publication, topics[name].topic_id), where)
         for name, bound in bounds.items()
     }
     fault = publication_fault(slot.publication, publication, list(facts.values()), where)

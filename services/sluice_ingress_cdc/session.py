@@ -8,7 +8,7 @@ slot keeps its changes.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -93,7 +93,6 @@ class _Session:
         self._publisher = context.publisher
         self._tables = tables
         self._topics = topics
-        self._topic_ids = {name: topic.topic_id for name, topic in topics.items()}
         self._database = database
         self._unexplained: dict[str, dict[UnexplainedChange, int]] = {}
 
@@ -179,7 +178,7 @@ class _Session:
         with connect(slot.dsn.reveal(), slot.where) as connection:
             self._apply_check(self._check(connection), None)
         followed = self._followed(watermark.epoch)
-        queries = SourceQueries(slot, self._tables, self._topic_ids)
+        queries = SourceQueries(slot, self._tables, self._topics)
         tasks = PeriodicTasks(context, self._check)
         stream = ReplicationStream.start(slot.dsn.reveal(), slot.where, slot.slot, slot.publication, watermark.lsn)
         try:
@@ -248,26 +247,21 @@ class _Session:
 
     def _check(self, connection: Connection) -> CatalogCheck:
         topics = raw_topics(self._slot, self._context.names, self._admin)
-        topic_ids = {name: topic.topic_id for name, topic in topics.items()}
-        followed = ((name, self._tables[name].bound) for name in self._tables.in_state(FOLLOWED))
-        bounds = {name: bound for name, bound in followed if bound is not None}
-        return check_catalogs(connection, self._slot, self._slot.tables, bounds, topic_ids)
+        return check_catalogs(connection, self._slot, self._slot.tables, self._tables.bounds, topics)
 
     def _followed(self, epoch: int) -> SlotTargets:
         prefix = self._context.names.raw(self._slot.source, "").rstrip(".")
+        targets = {}
+        for name, bound in self._tables.bounds.items():
+            topic, since_lsn = self._topics[name], self._tables[name].since_lsn
+            targets[bound.oid] = TableTarget(name, topic.name, topic.partitions, bound.key, since_lsn)
         return SlotTargets(
             source=EventSource(version("sluice"), prefix, self._database),
             epoch=epoch,
-            targets=dict(self._targets()),
+            targets=targets,
             dead_letter_topic=self._context.names.dlq(INGRESS_CDC),
             record_bytes_max=self._context.settings.record_bytes_max,
         )
-
-    def _targets(self) -> Iterator[tuple[int, TableTarget]]:
-        for name in self._tables.in_state(FOLLOWED):
-            table, topic = self._tables[name], self._topics[name]
-            if table.bound is not None:
-                yield table.bound.oid, TableTarget(name, topic.name, topic.partitions, table.bound.key, table.since_lsn)
 
 
 def _not_yet(error: EnvironmentFault | Transient, where: str) -> EnvironmentFault:

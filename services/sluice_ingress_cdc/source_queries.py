@@ -15,7 +15,7 @@ from sluice.cdc.source_errors import source_errors
 from sluice.cdc.table_facts import TableFacts, load_types
 from sluice.cdc.watermarks import FOLLOWED
 from sluice_ingress_cdc.assembler import TableShape
-from sluice_ingress_cdc.catalog_check import check_catalogs
+from sluice_ingress_cdc.catalog_check import RawTopic, check_catalogs
 from sluice_ingress_cdc.settings import SlotSettings
 from sluice_ingress_cdc.table_changes import columns_to_reread, relation_verdict
 from sluice_ingress_cdc.tables import FollowedTables
@@ -34,10 +34,10 @@ _UNREADABLE = (
 class SourceQueries:
     """Connects at the first query; to be closed with the stream. Raises Transient or EnvironmentFault."""
 
-    def __init__(self, slot: SlotSettings, tables: FollowedTables, topic_ids: Mapping[str, str]) -> None:
+    def __init__(self, slot: SlotSettings, tables: FollowedTables, topics: Mapping[str, RawTopic]) -> None:
         self._slot = slot
         self._tables = tables
-        self._topic_ids = topic_ids
+        self._topics = topics
         self._connection: Connection | None = None
         self._types: dict[int, PgType] | None = None
         self._known_oids: set[int] = set()
@@ -49,10 +49,10 @@ class SourceQueries:
         read again; the next Relation message shows the later shape. Columns that were only added are no difference:
         the log names the others before them, by their numbers.
         """
-        bound = self._tables[name].bound
-        if self._tables[name].state != FOLLOWED or bound is None:
+        bound = self._tables.bounds.get(name)
+        if bound is None:
             return None
-        catalogs = check_catalogs(self._live(), self._slot, [name], {name: bound}, self._topic_ids)
+        catalogs = check_catalogs(self._live(), self._slot, [name], {name: bound}, self._topics)
         if name in catalogs.checks:
             self._tables.apply_check(name, catalogs.checks[name])
         self._tables.apply(name, relation_verdict(bound, relation))

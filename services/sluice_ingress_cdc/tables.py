@@ -58,6 +58,12 @@ class FollowedTables:
         return [name for name, watermark in self._watermarks.items() if watermark.state == state]
 
     @property
+    def bounds(self) -> dict[str, TableBinding]:
+        """The bindings of the followed tables, by name."""
+        tables = self._watermarks.items()
+        return {name: table.bound for name, table in tables if table.state == FOLLOWED and table.bound is not None}
+
+    @property
     def changed(self) -> bool:
         return bool(self._changed)
 

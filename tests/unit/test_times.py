@@ -15,7 +15,7 @@ from sluice.times import INSTANTS, POSTGRES_EPOCH_US, from_days, from_us, rfc333
 def test_a_time_comes_back_from_its_microseconds(moment: datetime) -> None:
     us = to_us(moment)
     if us in INSTANTS:
-        assert from_us(us) == moment
+        assert from_us(us) == moment.astimezone(UTC)  # in a repeated hour, `==` of two zones is always False
 
 
 @pytest.mark.parametrize("us", [INSTANTS[0], -1, 0, INSTANTS[-1]])

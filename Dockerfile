@@ -3,7 +3,7 @@
 #
 #   docker build -t sluice:dev .
 #
-# A pipeline is a folder beside it: mount one at /pipeline, or build FROM this image and copy one there.
+# A pipeline is a folder outside of it: mount one at /pipeline, or build FROM this image and copy one there.
 
 FROM python:3.11-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1

@@ -165,7 +165,7 @@ def test_a_bad_answer_of_the_api_is_refused_whole_and_asked_for_again(
     workforce.assert_whole()
 
 
-def test_an_api_that_claims_to_be_empty_deletes_nobody(workforce: Scenario, sources: Sources) -> None:
+def test_an_api_that_returns_no_records_deletes_no_one(workforce: Scenario, sources: Sources) -> None:
     sources.spoil("empty", 3)
     eventually(lambda: sources.spoilt_left() == 0, "the empty pages to be met", 60, workforce.states)
     sources.promote(6, "Ferryman")
@@ -183,7 +183,7 @@ def test_a_record_without_its_id_is_parked_and_its_page_goes_on(workforce: Scena
     assert [(letter.topic, letter.kind) for letter in letters] == [("raw.hr.workers", "unreadable-key")]
 
 
-def test_a_wrong_oauth_secret_is_told_with_url_and_setting_and_finance_flows_on(
+def test_a_wrong_oauth_secret_is_reported_with_url_and_setting_and_finance_flows_on(
     workforce: Scenario, sources: Sources
 ) -> None:
     workforce.start_with("ingress-poller", {"HR_CLIENT_SECRET": SECRET})
@@ -376,7 +376,7 @@ def assert_only_a_large_row_is_reported(workforce: Scenario) -> None:
 # ── the replication slot ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_slot_made_again_while_nobody_looked_is_refused_until_a_resnapshot(
+def test_a_slot_re_created_while_no_process_followed_it_is_refused_until_a_resnapshot(
     workforce: Scenario, sources: Sources
 ) -> None:
     slot = sources.finance("SELECT slot_name, plugin FROM pg_replication_slots WHERE database = current_database()")[0]

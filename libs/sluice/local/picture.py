@@ -154,7 +154,7 @@ def _height(console: Console, parts: Sequence[Table | Text]) -> int:
 
 
 def _cells(one: GoldenField) -> tuple[str, ...]:
-    # A source's text may hold anything; line breaks and a terminal's control characters must not reach the terminal.
+    # A source's text may contain anything; line breaks and a terminal's control characters must not reach the terminal.
     value = " ".join("".join(c if c.isprintable() else " " for c in one.value).split())
     return one.field, value, f"{one.source}.{one.stream}", one.source_key, one.rule
 

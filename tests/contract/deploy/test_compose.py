@@ -45,7 +45,7 @@ def test_stages_wait_for_topics_and_schemas_and_those_for_their_servers(services
     assert "restart" not in services["init"]
 
 
-def test_whoever_is_waited_for_can_be_found_healthy(services: dict[str, Any]) -> None:
+def test_every_service_that_another_waits_for_has_a_health_check(services: dict[str, Any]) -> None:
     for name, service in services.items():
         for other, how in service.get("depends_on", {}).items():
             assert other in services, f"{name} waits for {other}, which is not there"

@@ -88,7 +88,7 @@ def test_the_image_runs_the_versions_that_were_tested() -> None:
 
 
 @pytest.mark.parametrize("name", ["dev", "run", "image", "build"])
-def test_locks_hold_hashes_for_everything_and_no_addresses(name: str) -> None:
+def test_locks_have_hashes_for_everything_and_no_addresses(name: str) -> None:
     text = lock(name)
     assert "://" not in text
     assert "--index-url" not in text

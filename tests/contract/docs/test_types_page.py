@@ -9,5 +9,5 @@ def test_the_page_is_written_from_the_code() -> None:
     assert PAGE.read_text() == page(), "write it again: PYTHONPATH=tests python -m support.types_page"
 
 
-def test_every_type_is_told_once() -> None:
+def test_every_type_is_documented_once() -> None:
     assert len({one.sql for one in ARRIVES}) == len(ARRIVES)

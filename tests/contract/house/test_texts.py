@@ -100,7 +100,7 @@ def test_the_license_is_the_whole_apache_license() -> None:
     assert "limitations under the License." in text
 
 
-def test_modules_are_small_and_named_after_what_they_hold() -> None:
+def test_modules_are_small_and_named_after_their_content() -> None:
     sources = [path for path in tracked_files() if path.suffix == ".py" and path.parts[0] in ("libs", "services")]
     assert [p for p in sources if p.stem in ("utils", "util", "common", "helpers", "base", "misc")] == []
     lines = sorted(len((ROOT / path).read_text("utf-8").splitlines()) for path in sources)

@@ -103,10 +103,10 @@ def test_servers_go_on_from_up_to_down_and_reset_empties_all_of_them(tmp_path: P
         assert dev(tmp_path, "reset", "--yes").exit_code == 3
     reset = dev(tmp_path, "reset", "--yes")
     assert reset.exit_code == 0
-    told_slot = (
+    printed_slot = (
         "WHERE slot_name = 'sluice_mine_mine_erp' AND NOT active; DROP PUBLICATION IF EXISTS sluice_mine_mine_erp;"
     )
-    assert told_slot in reset.stdout
+    assert printed_slot in reset.stdout
     assert [path.name for path in (state_dir / "servers").iterdir()] == ["lock"]
 
 

@@ -46,33 +46,33 @@ def pids_of_servers(directory: Path, count: int) -> list[int]:
     return [int(text) for text in eventually(found, "the servers to be started")]
 
 
-def tell_controller(run: psutil.Process, number: int) -> None:
+def signal_controller(run: psutil.Process, number: int) -> None:
     run.send_signal(number)
 
 
-def tell_controller_twice(run: psutil.Process, number: int) -> None:
+def signal_controller_twice(run: psutil.Process, number: int) -> None:
     run.send_signal(number)
     run.send_signal(number)
 
 
-def tell_a_worker(run: psutil.Process, number: int) -> None:
+def signal_a_worker(run: psutil.Process, number: int) -> None:
     workers(run)[0].send_signal(number)
 
 
-def tell_all(run: psutil.Process, number: int) -> None:
+def signal_all(run: psutil.Process, number: int) -> None:
     os.killpg(run.pid, number)
 
 
 @pytest.mark.parametrize(
     ("send", "number"),
     [
-        (tell_controller, signal.SIGINT),
-        (tell_controller_twice, signal.SIGTERM),
-        (tell_a_worker, signal.SIGTERM),
-        (tell_all, signal.SIGTERM),
+        (signal_controller, signal.SIGINT),
+        (signal_controller_twice, signal.SIGTERM),
+        (signal_a_worker, signal.SIGTERM),
+        (signal_all, signal.SIGTERM),
     ],
 )
-def test_a_run_that_is_told_to_end_ends_its_servers_and_tells_its_summary(
+def test_a_run_that_gets_a_signal_ends_its_servers_and_prints_its_summary(
     tmp_path: Path,
     start: Callable[..., subprocess.Popen[str]],
     send: Callable[[psutil.Process, int], None],
@@ -89,7 +89,7 @@ def test_a_run_that_is_told_to_end_ends_its_servers_and_tells_its_summary(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_make_that_is_told_alone_has_its_run_end(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_to_make_alone_ends_its_run(tmp_path: Path, number: signal.Signals) -> None:
     (tmp_path / "test_given.py").write_text(SUITE)
     pytest_here = f"{sys.executable} -m pytest -p no:cacheprovider --rootdir . -p support.ending test_given.py"
     (tmp_path / "Makefile").write_text(f"test:\n\t{pytest_here}\n")

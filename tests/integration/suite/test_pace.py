@@ -38,7 +38,7 @@ def test_the_variable_is_taken_within_the_bounds(monkeypatch: pytest.MonkeyPatch
     assert pace.within(10) == 10 * slowness
 
 
-def test_a_run_measures_tells_and_stretches_the_limits_of_its_tests(output_of: Callable[..., str]) -> None:
+def test_a_run_measures_prints_and_stretches_the_limits_of_its_tests(output_of: Callable[..., str]) -> None:
     text = """
 import os
 def test_given(request):

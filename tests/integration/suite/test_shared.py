@@ -39,7 +39,7 @@ def test_a_shared_fixture_that_fails_to_start_is_started_again_by_the_next_test(
     assert outcomes(said) == {("ERROR", "test_first"), ("PASSED", "test_second"), ("PASSED", "test_third")}
 
 
-def test_one_that_never_starts_is_tried_twice_and_then_told_in_a_line(output_of: Callable[..., str]) -> None:
+def test_a_fixture_that_never_starts_is_tried_twice_and_then_reported_in_a_line(output_of: Callable[..., str]) -> None:
     said = output_of(FAILS_ONCE.replace("len(tries) == 1", "True"), *PLUGIN)
     assert len(re.findall("^E +OSError: no port is free", said, re.MULTILINE)) == 2
     assert said.count("shared failed to start 2 times, see the tests before") >= 1
@@ -92,7 +92,7 @@ def test_last(user): assert user.number == 2
 """
 
 
-def test_a_pipeline_that_a_failed_test_left_broken_is_named_once_and_started_anew(
+def test_a_pipeline_that_a_failed_test_left_broken_is_named_once_and_restarted(
     output_of: Callable[..., str],
 ) -> None:
     said = output_of(PIPELINE, *PLUGIN)

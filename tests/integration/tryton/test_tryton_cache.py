@@ -16,7 +16,9 @@ def module(name: str) -> Any:
     return importlib.import_module(f"{package_of(EXAMPLE)}.erp.{name}")
 
 
-def test_an_environment_whose_installation_failed_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_whose_installation_failed_is_created_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     environment = module("environment")
     impossible = tmp_path / "requirements.txt"
     impossible.write_text(f"--no-index\nnothing-of-that-name==1 --hash=sha256:{'0' * 64}\n")

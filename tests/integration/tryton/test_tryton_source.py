@@ -60,7 +60,7 @@ def newest_cursor(erp: Erp, stream: str) -> str:
     return max(str(reader.cursor_of(SourceRecord(raw))) for raw in records(source, stream))
 
 
-def test_api_and_tables_tell_of_the_same_company(erp: Erp) -> None:
+def test_api_and_tables_show_the_same_company(erp: Erp) -> None:
     truth = erp.driver.truth(erp.running)
     seen = agree(erp)
     assert seen["worker"] == truth["worker"].keys()
@@ -110,7 +110,7 @@ def test_a_posted_move_brings_its_lines_into_the_next_poll(erp: Erp) -> None:
     assert [e["move."]["state"] for e in changed if e["move."]["id"] == draft[0]] == ["posted", "posted"]
 
 
-def test_records_that_nobody_touched_are_the_same_bytes_again(erp: Erp) -> None:
+def test_unchanged_records_are_the_same_bytes_again(erp: Erp) -> None:
     source = connector(settings_of(erp.running.env))
     assert list(records(source, "employees")) == list(records(source, "employees"))
 

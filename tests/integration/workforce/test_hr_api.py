@@ -20,7 +20,7 @@ def hr(tmp_path: Path) -> Iterator[HrClient]:
         yield client.sign_in()
 
 
-def test_pages_together_hold_every_worker_once_in_order_of_change(hr: HrClient) -> None:
+def test_all_pages_together_list_every_worker_once_in_order_of_change(hr: HrClient) -> None:
     records = hr.all(limit=7)
     assert len(records) == 500
     places = [(record["updatedAt"], record["id"]) for record in records]
@@ -86,7 +86,7 @@ def test_tokens_can_be_ended_all_at_once(hr: HrClient) -> None:
     assert hr.sign_in().get().status_code == 200
 
 
-def test_who_asks_too_often_is_told_when_to_come_back(tmp_path: Path) -> None:
+def test_a_client_that_asks_too_often_gets_a_retry_after(tmp_path: Path) -> None:
     with hr_server(tmp_path, [*QUIET, "--requests-per-second", "0.01", "--burst", "3"]) as client:
         client.sign_in()
         answers = [client.get() for _ in range(5)]
@@ -122,7 +122,7 @@ def test_a_page_can_end_before_its_promised_length(hr: HrClient) -> None:
         hr.get()
 
 
-def test_a_page_can_hold_half_of_its_json(hr: HrClient) -> None:
+def test_a_page_can_end_in_the_middle_of_its_json(hr: HrClient) -> None:
     hr.admin("faults", kind="cut_json")
     answer = hr.get()
     assert answer.status_code == 200
@@ -130,7 +130,7 @@ def test_a_page_can_hold_half_of_its_json(hr: HrClient) -> None:
         answer.json()
 
 
-def test_a_page_can_hold_a_record_without_key_or_nothing_at_all(hr: HrClient) -> None:
+def test_a_page_can_have_a_record_without_key_or_no_record(hr: HrClient) -> None:
     hr.admin("faults", kind="keyless")
     assert ["id" in record for record in hr.get(limit=3).json()["data"]] == [False, True, True]
     hr.admin("faults", kind="empty")
@@ -172,7 +172,7 @@ def test_an_edit_of_who_is_gone_is_refused_and_makes_no_record(hr: HrClient) -> 
     assert "W-5" not in {record["id"] for record in hr.all()}
 
 
-def test_what_a_record_said_before_is_told_until_its_worker_is_gone(hr: HrClient) -> None:
+def test_earlier_versions_of_a_record_are_known_until_its_worker_is_deleted(hr: HrClient) -> None:
     first = hr.http.get("/_admin/workers/W-6").json()
     second = hr.admin("workers/W-6", jobTitle="Nurse")
     hr.admin("workers/W-6", jobTitle="Midwife")

@@ -178,7 +178,7 @@ def test_both_sources_win_fields_of_one_worker(running: Running) -> None:
     assert all(worker["full_name"] and worker["base_pay"] for worker in both)
 
 
-def test_the_log_of_the_edits_tells_what_the_golden_records_come_to_show(
+def test_the_log_of_the_edits_has_the_values_that_the_golden_records_get(
     context: ExampleContext, running: Running
 ) -> None:
     live = source.live(context, running, rate_per_s=0, edits=400, seed=5)

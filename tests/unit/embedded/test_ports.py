@@ -37,7 +37,7 @@ def test_chosen_ports_are_remembered(tmp_path: Path) -> None:
     assert ports.settle(path, ["kafka"], movable=False) == first == ports.remembered(path)
 
 
-def test_a_damaged_memory_of_ports_is_made_anew(tmp_path: Path) -> None:
+def test_damaged_stored_ports_are_replaced(tmp_path: Path) -> None:
     path = tmp_path / "ports.json"
     path.write_text('{"kafka": 1')
     assert sorted(ports.settle(path, [], movable=False)) == sorted(ports.NAMES)
@@ -62,7 +62,7 @@ def test_a_taken_port_of_a_server_that_runs_already_is_its_own(tmp_path: Path, s
 @pytest.mark.parametrize(
     ("name", "server", "movable"), [("postgres", "postgres", True), ("kafka-controller", "kafka", False)]
 )
-def test_a_taken_port_that_nobody_outside_knows_is_replaced(
+def test_a_taken_port_that_no_other_program_knows_is_replaced(
     tmp_path: Path, squatter: socket.socket, name: str, server: str, movable: bool
 ) -> None:
     known = ports.settle(tmp_path / "ports.json", [], movable=True) | {name: squatter.getsockname()[1]}

@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("second", ["session", "command"])
-def test_beside_a_session_everybody_else_is_refused_at_once(path: Path, second: Kind) -> None:
+def test_a_session_s_lock_refuses_all_others_at_once(path: Path, second: Kind) -> None:
     lock = StateLock(path)
     lock.acquire("session", silent)
     lock.keep(share=False)
@@ -44,7 +44,7 @@ def test_beside_a_session_everybody_else_is_refused_at_once(path: Path, second: 
 
 
 @pytest.mark.parametrize("kind", ["session", "command"])
-def test_whoever_comes_while_servers_are_being_started_waits(path: Path, kind: Kind) -> None:
+def test_a_process_that_comes_while_servers_start_waits(path: Path, kind: Kind) -> None:
     first, second, waiting = StateLock(path), StateLock(path), threading.Event()
     first.acquire(kind, silent)
     thread = threading.Thread(target=second.acquire, args=("command", lambda _line: waiting.set()))

@@ -24,7 +24,7 @@ from sluice.local.session import repeated
         (None, 0, True, Ending.STOPPED, 0),
     ],
 )
-def test_the_exit_code_tells_what_is_wrong_from_what_has_not_come_yet(
+def test_the_exit_code_distinguishes_wrong_from_not_arrived_yet(
     verified: bool | None, findings: int, shown: bool, how: Ending, code: int
 ) -> None:
     assert ending(verified, findings, shown=shown) is how

@@ -113,13 +113,13 @@ def test_every_source_is_among_the_fields_that_fit() -> None:
     assert [one.field for one in chosen([*of_hr, of_finance], 3)] == ["field_0", "field_1", "pay"]
 
 
-def test_dead_letters_are_told_by_cause_the_most_frequent_first() -> None:
+def test_dead_letters_are_shown_by_cause_the_most_frequent_first() -> None:
     lines = [one._replace(causes={"unreadable": 2, "mapping-failed": 1_200}) for one in stages()[:1]]
     assert f"{lines[0].name}: dead letters: 1,200 mapping-failed, 2 unreadable" in drawn(80, 24, lines)
 
 
 @pytest.mark.parametrize(("done", "full"), [(0, 0), (1, 8), (2, 16)])
-def test_a_bar_tells_how_far_the_start_is(done: int, full: int) -> None:
+def test_a_bar_shows_how_far_the_start_is(done: int, full: int) -> None:
     bar = start_bar(done, ("servers", "topics and schemas", "stages"), 24).plain
     assert bar.startswith("█" * full + "░" * (24 - full))
     assert bar.endswith(f"step {done + 1} of 3: {('servers', 'topics and schemas', 'stages')[done]}")

@@ -79,7 +79,7 @@ def test_where_there_is_no_terminal_each_step_and_the_time_left_are_lines(tmp_pa
     ]
 
 
-def test_where_there_is_no_terminal_causes_of_dead_letters_are_told_when_there_is_a_new_one(
+def test_without_a_terminal_causes_of_dead_letters_are_printed_when_there_is_a_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sluice.local.screen.LINE_EVERY_S", 0.0)
@@ -92,7 +92,7 @@ def test_where_there_is_no_terminal_causes_of_dead_letters_are_told_when_there_i
     assert lines == ["mapper: dead letters: 1 wrong-type", "mapper: dead letters: 2 wrong-type, 1 not-json"]
 
 
-def test_where_there_is_no_terminal_a_trouble_is_told_when_it_is_another(
+def test_without_a_terminal_a_trouble_is_printed_when_it_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sluice.local.screen.LINE_EVERY_S", 0.0)

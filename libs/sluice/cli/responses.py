@@ -14,7 +14,7 @@ from sluice.cli.command import JsonOption, PipelineOption, group
 from sluice.cli.server_access import pipeline_of_servers, servers_reached
 from sluice.errors import ExitCode, SettingsError
 from sluice.explain.rendering import printable
-from sluice.explain.responses import StoredResponse, fetched_ms_of, find_response, read_response, uuid_of
+from sluice.explain.responses import FoundResponse, fetched_ms_of, find_response, read_response, uuid_of
 from sluice.kafka import LogReader
 from sluice.times import text_of_us
 
@@ -62,7 +62,7 @@ def show(
 _EXAMPLE = "01920000-0000-7000-8000-000000000000"
 
 
-def _head(one: StoredResponse) -> list[str]:
+def _head(one: FoundResponse) -> list[str]:
     cut = f"; the first {len(one.body)} of {one.body_bytes} bytes are stored" if one.truncated else ""
     return [
         f"{one.method} {one.url}",
@@ -72,7 +72,7 @@ def _head(one: StoredResponse) -> list[str]:
     ]
 
 
-def _as_json(one: StoredResponse) -> dict[str, Any]:
+def _as_json(one: FoundResponse) -> dict[str, Any]:
     facts = asdict(one)
     body, facts["id"], facts["fetched_at"] = facts.pop("body"), facts.pop("response_id"), _fetched_at(one.fetched_ms)
     del facts["fetched_ms"]

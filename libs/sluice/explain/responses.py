@@ -23,7 +23,7 @@ _SCANNED_OFFSETS_MAX = 2_000
 
 
 @dataclass(frozen=True)
-class StoredResponse:
+class FoundResponse:
     """A source's response as it is stored, secrets removed. `headers`: names in lower case.
 
     `body_bytes`: the length of the original body; `body` is shorter if that was very large. `fetched_ms`: Unix time.
@@ -77,11 +77,11 @@ def find_response(reader: LogReader, topic: str, partitions: int, response_id: U
     return None
 
 
-def read_response(record: Record) -> StoredResponse:
+def read_response(record: Record) -> FoundResponse:
     """Decode a `record` of a responses topic; a missing header becomes an empty string."""
     headers = {name: value.decode("utf-8", "replace") for name, value in record.headers.items()}
     body = record.value or b""
-    return StoredResponse(
+    return FoundResponse(
         (record.key or b"").decode("utf-8", "replace"),
         record.topic,
         record.partition,

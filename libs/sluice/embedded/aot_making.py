@@ -27,6 +27,7 @@ from sluice.embedded.java import find_java
 from sluice.embedded.kafka import JVM, Kafka
 from sluice.embedded.layout import Layout
 from sluice.embedded.processes import Command
+from sluice.embedded.state_lock import try_lock
 from sluice.errors import SluiceError
 
 STOP_DEADLINE_S = 300.0
@@ -39,9 +40,7 @@ def make() -> None:
     home, jars = cache_dir(), fetch(listed(["broker"]), print).of("broker")
     target = cache_file(find_java(), jars)
     with (home / f".{NAME}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(lock, fcntl.LOCK_EX):
             return
         for left in home.glob(f".{NAME}-*"):  # of a process that was killed
             shutil.rmtree(left)

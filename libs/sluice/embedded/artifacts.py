@@ -1,11 +1,17 @@
-"""The Java artifacts that the embedded servers run, and the check whether a file is one of them.
+"""The Java artifacts that the embedded servers run: which they are, whether a file is one of them, how to unpack it.
 
-`artifacts.list` has the exact Maven coordinate, size and sha256 of each. `fetching` downloads them.
+`artifacts.list` has the exact Maven coordinate, size and sha256 of each. `fetching` downloads them. The directory of an
+unpacked archive is complete or does not exist; damage is detected.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import shutil
+import tarfile
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +19,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal, cast
 
+from sluice.errors import EnvironmentFault
+
+CONTENT = "content.json"
 Use = Literal["broker", "tools", "registry"]
 
 
@@ -70,3 +79,34 @@ def damage(artifact: Artifact, path: Path) -> str | None:
     with path.open("rb") as file:
         actual = hashlib.file_digest(file, "sha256").hexdigest()
     return None if actual == artifact.sha256 else f"wrong checksum: its sha256 is {actual}, not {artifact.sha256}"
+
+
+def unpacked_dir(cache: Path, archive: Artifact) -> Path:
+    """The directory for the archive's content; it may not exist yet."""
+    return cache / f"{archive.artifact}-{archive.version}-{archive.sha256[:12]}"
+
+
+def is_whole(directory: Path) -> bool:
+    """Whether every file exists with the size it had after unpacking. Cheaper than a checksum at each start."""
+    try:
+        sizes: dict[str, int] = json.loads((directory / CONTENT).read_text())
+        return all((directory / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError):
+        return False
+
+
+def unpack(archive: Path, target: Path) -> None:
+    """Unpack a checked archive. Raises EnvironmentFault if the disk refuses it."""
+    scratch = Path(tempfile.mkdtemp(prefix=".unpack-", dir=target.parent))
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, _path: member)
+            tar.extractall(scratch)  # noqa: S202  the archive is the one pinned by sha256
+        sizes = {str(p.relative_to(scratch)): p.stat().st_size for p in scratch.rglob("*") if p.is_file()}
+        (scratch / CONTENT).write_text(json.dumps(sizes))
+        if target.exists():  # it is damaged, otherwise nothing is unpacked
+            shutil.rmtree(target)
+        os.rename(scratch, target)
+    except OSError as error:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise EnvironmentFault(f"unpacking {archive}", str(error), "free disk space and start again") from error

@@ -17,8 +17,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from sluice.embedded.artifacts import Artifact, damage
-from sluice.embedded.unpacking import is_whole, unpack, unpacked_dir
+from sluice.embedded.artifacts import Artifact, damage, is_whole, unpack, unpacked_dir
+from sluice.embedded.state_lock import try_lock
 from sluice.errors import EnvironmentFault
 
 Progress = Callable[[str], None]
@@ -133,28 +133,23 @@ def _fetch_missing(missing: Sequence[Artifact], home: Path, source: Path, progre
 def _one_at_a_time(home: Path, deadline: float) -> Iterator[None]:
     """One process at a time fills the cache; the next one finds the files of the first."""
     with (home / ".lock").open("w") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    why = f"another process has filled this cache for over {DEADLINE_S:.0f} s"
-                    raise EnvironmentFault(str(home), why, "end that process, then start again") from None
-                time.sleep(0.2)
+        while not try_lock(lock, fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
+                why = f"another process has filled this cache for over {DEADLINE_S:.0f} s"
+                raise EnvironmentFault(str(home), why, "end that process, then start again")
+            time.sleep(0.2)
         yield
 
 
 def _fetch_one(artifact: Artifact, home: Path, source: Path, meter: Meter) -> None:
     path = source / artifact.file_name
-    if not artifact.is_archive:
-        if not path.is_file():  # else another process downloaded it while this one waited
-            _download(artifact, path, meter)
-        return
-    if is_whole(unpacked_dir(home, artifact)):
+    # Another process may have fetched it while this one waited.
+    if artifact.is_archive and is_whole(unpacked_dir(home, artifact)):
         return
     if source == home and not path.is_file():
         _download(artifact, path, meter)
+    if not artifact.is_archive:
+        return
     why = damage(artifact, path) if path.is_file() else "it is missing"
     if why:
         raise _refused(path, why)

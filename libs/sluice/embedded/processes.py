@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -33,23 +33,19 @@ _starter = ThreadPoolExecutor(1, thread_name_prefix="sluice-server-starter")
 
 
 @dataclass(frozen=True)
-class Owner:
-    """The user that runs a server; without ids, the current user."""
-
-    uid: int | None = None
-    gid: int | None = None
-
-
-@dataclass(frozen=True)
 class Command:
-    """How to run a server. `death_signal`: the signal it gets when its parent dies. `idle`: at the lowest priority."""
+    """How to run a server.
+
+    `owner`: the user that runs it; None means the current user. `death_signal`: the signal that it gets when its
+    parent dies. `idle`: at the lowest priority.
+    """
 
     name: str
     argv: Sequence[str]
     cwd: Path
     log: Path
     env: Mapping[str, str] = field(default_factory=dict)
-    owner: Owner = field(default_factory=Owner)
+    owner: pwd.struct_passwd | None = None
     death_signal: int = signal.SIGKILL
     idle: bool = False
     delay_s: float = 0.0
@@ -98,13 +94,10 @@ def run(command: Command, stalled_s: float = STALLED_S) -> None:
     launched = _launch(command, detach=False)
     try:
         code = _watched(launched, command.log, stalled_s)
-    except BaseException:
+    finally:
         launched.kill()
         launched.wait()
-        raise
     if code != 0:
-        launched.kill()
-        launched.wait()
         raise died(command.name, command.log)
 
 
@@ -123,25 +116,24 @@ def _launch(command: Command, *, detach: bool) -> subprocess.Popen[bytes]:
     options = {
         "parent": 0 if detach else os.getpid(),
         "death_signal": int(command.death_signal),
-        "uid": command.owner.uid,
-        "gid": command.owner.gid,
+        "uid": command.owner and command.owner.pw_uid,
+        "gid": command.owner and command.owner.pw_gid,
         "log": str(command.log),
         "idle": command.idle,
         "delay_s": command.delay_s,
     }
     argv = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")), json.dumps(options), *command.argv]
-    pipes = {"stdout": subprocess.PIPE if detach else subprocess.DEVNULL, "cwd": command.cwd, "env": _env(command)}
-    return _starter.submit(_popen, argv, pipes).result(timeout=LAUNCHED_WITHIN_S)
-
-
-def _popen(argv: Sequence[str], options: dict[str, Any]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, **options
+    launched: Future[subprocess.Popen[bytes]] = _starter.submit(
+        subprocess.Popen,
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if detach else subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=command.cwd,
+        env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "C.UTF-8", **command.env},
+        start_new_session=True,
     )
-
-
-def _env(command: Command) -> dict[str, str]:
-    return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "C.UTF-8", **command.env}
+    return launched.result(timeout=LAUNCHED_WITHIN_S)
 
 
 _children: list[subprocess.Popen[bytes]] = []

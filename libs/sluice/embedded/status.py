@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,11 +62,7 @@ def database(state_dir: Path, name: str) -> str:
 
     Raises EnvironmentFault if Postgres does not run.
     """
-    found = {server.name: server for server in status(state_dir)}["postgres"]
-    if found.pid is None or found.port is None:
-        raise EnvironmentFault(f"state directory {state_dir}", "not running: postgres", "start it with `sluice dev up`")
-    layout = Layout(state_dir.expanduser().resolve())
-    postgres = Postgres(layout, {"postgres": found.port}, durable=True)
+    postgres = _postgres(state_dir, _ports_of_running(state_dir, ["postgres"]))
     postgres.create_database(name)
     return postgres.dsn(name)
 
@@ -75,21 +72,30 @@ def environment(state_dir: Path) -> dict[str, str]:
 
     Raises EnvironmentFault if one of the servers does not run.
     """
-    found = {server.name: server for server in status(state_dir)}
-    stopped = [server.name for server in found.values() if server.pid is None]
-    if stopped:
-        why = f"not running: {', '.join(stopped)}"
-        raise EnvironmentFault(f"state directory {state_dir}", why, "start the servers with `sluice dev up`")
-    layout = Layout(state_dir.expanduser().resolve())
-    password, port = layout.postgres_password.read_text().strip(), found["postgres"].port
+    running = _ports_of_running(state_dir, [kind.name for kind in stopping.KINDS])
+    postgres = _postgres(state_dir, running)
     return {
-        "SLUICE_STATE_DIR": str(layout.state_dir),
-        "SLUICE_KAFKA__BOOTSTRAP_SERVERS": f"{LOOPBACK}:{found['kafka'].port}",
-        "SLUICE_REGISTRY__URL": f"http://{LOOPBACK}:{found['registry'].port}{API}",
-        "SLUICE_POSTGRES_DSN": f"postgresql://{SUPERUSER}:{password}@{LOOPBACK}:{port}/postgres",
+        "SLUICE_STATE_DIR": str(postgres.layout.state_dir),
+        "SLUICE_KAFKA__BOOTSTRAP_SERVERS": f"{LOOPBACK}:{running['kafka']}",
+        "SLUICE_REGISTRY__URL": f"http://{LOOPBACK}:{running['registry']}{API}",
+        "SLUICE_POSTGRES_DSN": postgres.dsn(),
         # Read by libpq's programs.
         "PGHOST": LOOPBACK,
-        "PGPORT": str(port),
+        "PGPORT": str(postgres.port),
         "PGUSER": SUPERUSER,
-        "PGPASSWORD": password,
+        "PGPASSWORD": postgres.password,
     }
+
+
+def _ports_of_running(state_dir: Path, names: Sequence[str]) -> dict[str, int]:
+    """The ports of the named servers. Raises EnvironmentFault if one of them does not run."""
+    found = [server for server in status(state_dir) if server.name in names]
+    running = {server.name: server.port for server in found if server.pid is not None and server.port is not None}
+    if stopped := [name for name in names if name not in running]:
+        why = f"not running: {', '.join(stopped)}"
+        raise EnvironmentFault(f"state directory {state_dir}", why, "start the servers with `sluice dev up`")
+    return running
+
+
+def _postgres(state_dir: Path, running: Mapping[str, int]) -> Postgres:
+    return Postgres(Layout(state_dir.expanduser().resolve()), running)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +15,11 @@ from sluice.embedded.kafka import Kafka
 from sluice.embedded.layout import Layout
 from sluice.embedded.postgres import Postgres
 from sluice.embedded.registry import RegistryServer
-from sluice.embedded.server import Server, owner_mark
+from sluice.embedded.server import Progress, Server, owner_mark
 from sluice.embedded.state_lock import StateLock, stages_locked
 from sluice.names import STAGES
 
 KINDS: tuple[type[Server], ...] = (Kafka, Postgres, RegistryServer)
-Progress = Callable[[str], None]
 
 
 def stop(layout: Layout, kinds: Collection[type[Server]], deadline_s: float) -> None:

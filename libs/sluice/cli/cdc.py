@@ -14,7 +14,7 @@ from sluice.cdc.watermarks import (
     source_watermarks,
     watermark_key,
 )
-from sluice.cli.command import JsonOption, PipelineOption, chosen_pipeline, group, print_result
+from sluice.cli.command import JsonOption, PipelineOption, chosen_pipeline, group, print_result, require_known
 from sluice.cli.server_access import kafka_watched
 from sluice.errors import EnvironmentFault, SettingsError
 from sluice.ingress.producer import IngressProducer
@@ -45,12 +45,9 @@ def resnapshot(
     ingress-cdc starts within seconds if it runs, else at its next start.
     """
     settings, loaded = chosen_pipeline(pipeline)
-    if source not in loaded.cdc_sources():
-        known = ", ".join(loaded.cdc_sources()) or "none"
-        raise SettingsError(f"no source {source} that is followed by CDC; there are {known}")
-    followed = loaded.cdc_sources()[source].tables
-    if unknown := [name for name in table or () if name not in followed]:
-        raise SettingsError(f"source {source} has no table {unknown[0]}; there are {', '.join(followed)}")
+    require_known(source, loaded.cdc_sources(), f"no source {source} that is followed by CDC")
+    for name in table or ():
+        require_known(name, loaded.cdc_sources()[source].tables, f"source {source} has no table {name}")
     if table and epoch is not None:
         raise SettingsError("--epoch is for a whole source; leave it out with --table")
     with kafka_watched(settings):

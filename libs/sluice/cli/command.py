@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
 
+from sluice.errors import ExitCode, SettingsError
 from sluice.pipeline import Pipeline, load_pipeline
 from sluice.settings.stage import StageSettings, read_settings
 
 PipelineOption = Annotated[Path | None, typer.Option(help="pipeline.yaml, or its folder; else SLUICE_PIPELINE")]
+SecondsOption = Annotated[
+    float | None, typer.Option(min=0, help="so long after the first golden record, check and stop")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="one JSON object, last on stdout")]
 
 
@@ -34,6 +38,14 @@ def chosen_pipeline(given: Path | None) -> tuple[StageSettings, Pipeline]:
     return settings, load_pipeline(given or settings.pipeline)
 
 
-def print_result(as_json: bool, facts: Any, lines: Iterable[str]) -> None:
-    """Print `facts` as one JSON object for programs, or `lines` for people."""
+def require_known(name: str, known: Collection[str], unknown: str) -> None:
+    """Raises SettingsError with the text `unknown` and the known names, unless `name` is one of them."""
+    if name not in known:
+        raise SettingsError(f"{unknown}; there are {', '.join(known) or 'none'}")
+
+
+def print_result(as_json: bool, facts: Any, lines: Iterable[str], *, is_finding: bool = False) -> None:
+    """Print `facts` as one JSON object for programs, or `lines` for people. A finding then ends the command with 1."""
     print(orjson.dumps(facts).decode() if as_json else "\n".join(lines))
+    if is_finding:
+        raise typer.Exit(int(ExitCode.FINDING))

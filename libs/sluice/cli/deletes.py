@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sluice.cli.command import JsonOption, PipelineOption, chosen_pipeline, group, print_result
+from sluice.cli.command import JsonOption, PipelineOption, chosen_pipeline, group, print_result, require_known
 from sluice.errors import SettingsError
 from sluice.ingress.deletes import Acceptance, Loss, control_key
 from sluice.ingress.producer import IngressProducer
@@ -38,8 +38,7 @@ def accept(
     settings, loaded = chosen_pipeline(pipeline)
     key = f"{source}/{stream}"
     known = [f"{s.source}/{s.stream}" for s in loaded.streams() if s.kind == "poll"]
-    if key not in known:
-        raise SettingsError(f"no polled stream {key}; there are {', '.join(known) or 'none'}")
+    require_known(key, known, f"no polled stream {key}")
     log = IngressProducer(settings.kafka, loaded.names, "sluice-deletes-cli")  # only reads, so it fences no process
     loss = withheld(key, log.read_watermarks([key]).get(key))
     acceptance = Acceptance(uuid.uuid4().hex, loss.digest)

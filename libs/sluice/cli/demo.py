@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sluice.cli.command import JsonOption, single
+from sluice.cli.command import JsonOption, SecondsOption, single
 from sluice.cli.up import run_session
 from sluice.errors import SettingsError
 from sluice.settings.stage import default_schemas_dir
@@ -27,9 +27,7 @@ def example_folder(name: str) -> Path:
 @app.command()
 def demo(
     example: Annotated[str, typer.Option(help="workforce, tryton, or a folder")] = "workforce",
-    seconds: Annotated[
-        float | None, typer.Option(min=0, help="so long after the first golden record, check and stop")
-    ] = None,
+    seconds: SecondsOption = None,
     rate: Annotated[float, typer.Option(min=0, help="live edits per second in the sources")] = 20.0,
     state_dir: Annotated[Path | None, typer.Option(help="where data is kept; default: .sluice in the example")] = None,
     as_json: JsonOption = False,

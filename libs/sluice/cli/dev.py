@@ -75,9 +75,8 @@ def status(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None
     for server in servers:
         running = f"runs as process {server.pid} on port {server.port}, {server.pss_mib} MiB"
         lines.append(f"{server.name:<9} {running if server.pid else 'is stopped'}")
-    print_result(as_json, {"state_dir": str(directory), "servers": by_name}, lines)
-    if any(server.pid is None for server in servers):
-        raise typer.Exit(ExitCode.FINDING)
+    stopped = any(server.pid is None for server in servers)
+    print_result(as_json, {"state_dir": str(directory), "servers": by_name}, lines, is_finding=stopped)
 
 
 @app.command()

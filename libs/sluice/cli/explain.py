@@ -8,9 +8,9 @@ from typing import Annotated
 import orjson
 import typer
 
-from sluice.cli.command import JsonOption, PipelineOption, single
+from sluice.cli.command import JsonOption, PipelineOption, require_known, single
 from sluice.cli.server_access import pipeline_of_servers, servers_reached
-from sluice.errors import ExitCode, SettingsError
+from sluice.errors import ExitCode
 from sluice.explain import explain as run_explanation
 from sluice.explain import rendering
 from sluice.pipeline.authored import load_entities
@@ -40,11 +40,10 @@ def explain(
     """
     settings, loaded = pipeline_of_servers(pipeline)
     contracts = load_entities(loaded)
-    if entity not in contracts:
-        raise SettingsError(f"no entity {entity}; there are {', '.join(contracts)}")
+    require_known(entity, contracts, f"no entity {entity}")
     contract = contracts[entity]
-    if field is not None and field not in contract.fields:
-        raise SettingsError(f"{entity} has no field {field}; there are {', '.join(contract.fields)}")
+    if field is not None:
+        require_known(field, contract.fields, f"{entity} has no field {field}")
     with servers_reached(loaded, settings):
         found = run_explanation(loaded, contract, settings, entity_id, field)
     if as_json:

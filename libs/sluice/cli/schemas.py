@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from sluice.cli.command import JsonOption, PipelineOption, chosen_pipeline, group, print_result
-from sluice.errors import ExitCode
 from sluice.pipeline.authored import load_entities
 from sluice.schemas import subjects as contracts
 from sluice.schemas.registry import Registry
@@ -91,6 +90,4 @@ def _report(ids: dict[str, int], findings: dict[str, list[str]], as_json: bool) 
     lines = [f"{subject}  id {schema_id}" for subject, schema_id in ids.items()]
     lines += [f"{subject}  {reason}" for subject, reasons in findings.items() for reason in reasons or ["ok"]]
     wrong = {subject: reasons for subject, reasons in findings.items() if reasons}
-    print_result(as_json, {"ids": ids, "findings": wrong}, lines)
-    if wrong:
-        raise typer.Exit(int(ExitCode.FINDING))
+    print_result(as_json, {"ids": ids, "findings": wrong}, lines, is_finding=bool(wrong))

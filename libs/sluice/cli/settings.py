@@ -10,8 +10,7 @@ from typing import Annotated
 
 import typer
 
-from sluice.cli.command import JsonOption, print_result, single
-from sluice.errors import SettingsError
+from sluice.cli.command import JsonOption, print_result, require_known, single
 from sluice.names import STAGES
 from sluice.settings.stage import StageSettings
 from sluice.settings.variables import Variable, variables_of
@@ -31,8 +30,8 @@ def settings(
     Names end with their unit: _s seconds, _ms milliseconds, _bytes, _kib. The list is also in
     docs/reference/variables.md.
     """
-    if stage is not None and stage not in STAGES:
-        raise SettingsError(f"no stage {stage}; there are {', '.join(STAGES)}")
+    if stage is not None:
+        require_known(stage, STAGES, f"no stage {stage}")
     found = settings_by_stage()
     chosen = {name: of for name, of in found.items() if stage is None or name in (EVERY, stage)}
     columns = shutil.get_terminal_size().columns

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from sluice.cli.command import JsonOption, PipelineOption, chosen_pipeline, group, print_result
+from sluice.cli.command import JsonOption, PipelineOption, chosen_pipeline, group, print_result, require_known
 from sluice.cli.server_access import kafka_watched
-from sluice.errors import EnvironmentFault, SettingsError
+from sluice.errors import EnvironmentFault
 from sluice.golden.connection import connect
 from sluice.golden.rebuild import Span, prepare_rebuild
 from sluice.golden.sinks import chosen_sink, golden_tables, sink_group
@@ -36,9 +36,8 @@ def rebuild(
     settings, loaded = chosen_pipeline(pipeline)
     name, chosen = chosen_sink(loaded, sink)
     contracts = load_entities(loaded)
-    unknown = sorted(set(entities or ()) - contracts.keys())
-    if unknown:
-        raise SettingsError(f"no entity {unknown[0]}; there are {', '.join(contracts)}")
+    for entity in sorted(entities or ()):
+        require_known(entity, contracts, f"no entity {entity}")
     group_id = sink_group(loaded, name)
     admin = clients.admin(settings.kafka)
     with kafka_watched(settings):

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
-
 from sluice.cli.command import JsonOption, PipelineOption, chosen_pipeline, group, print_result
 from sluice.cli.server_access import kafka_watched
-from sluice.errors import ExitCode
 from sluice.kafka import clients
 from sluice.kafka.topics import Topic, Topics, concrete, load_kinds
 from sluice.pipeline.authored import load_entities
@@ -44,9 +41,12 @@ def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
     settings, topics = declared(pipeline)
     with kafka_watched(settings):
         findings = Topics(clients.admin(settings.kafka)).check(topics)
-    print_result(as_json, {"topics": len(topics), "findings": findings}, findings or [_all_right(topics)])
-    if findings:
-        raise typer.Exit(int(ExitCode.FINDING))
+    print_result(
+        as_json,
+        {"topics": len(topics), "findings": findings},
+        findings or [_all_right(topics)],
+        is_finding=bool(findings),
+    )
 
 
 def _all_right(topics: list[Topic]) -> str:

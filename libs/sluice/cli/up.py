@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import orjson
 import typer
 
-from sluice.cli.command import JsonOption, single
+from sluice.cli.command import JsonOption, SecondsOption, require_known, single
 from sluice.cli.dev import DEFAULT_PIPELINE, PipelineFile, state_directory
-from sluice.errors import SettingsError
 from sluice.names import STAGES
 from sluice.stage.signals import Stop
 
@@ -28,9 +27,7 @@ def up(
     servers: Annotated[
         bool, typer.Option(help="start the embedded servers, or use the ones in the environment")
     ] = True,
-    seconds: Annotated[
-        float | None, typer.Option(min=0, help="so long after the first golden record, check and stop")
-    ] = None,
+    seconds: SecondsOption = None,
     state_dir: Annotated[
         Path | None,
         typer.Option(envvar="SLUICE_STATE_DIR", help="where data is kept; default: .sluice next to the file"),
@@ -49,8 +46,8 @@ def up(
     """
     started_at = time.monotonic()
     stages = tuple(stage or ())
-    if unknown := [name for name in stages if name not in STAGES]:
-        raise SettingsError(f"no stage {unknown[0]}; there are {', '.join(STAGES)}")
+    for name in stages:
+        require_known(name, STAGES, f"no stage {name}")
     from sluice.local.session import Wanted
 
     file = pipeline.expanduser().resolve()
@@ -72,6 +69,6 @@ def run_session(wanted: Wanted, *, started_at: float, as_json: bool) -> None:
         result = session.run(Stop.on_signals())
         screen.stopped()
     if as_json:
-        print(orjson.dumps(result.as_json()).decode())
+        print(orjson.dumps(result).decode())
     if code := result.ending.exit_code:
         raise typer.Exit(int(code))

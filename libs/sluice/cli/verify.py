@@ -9,7 +9,6 @@ import typer
 
 from sluice.cli.command import JsonOption, PipelineOption, print_result, single
 from sluice.cli.server_access import pipeline_of_servers, servers_reached
-from sluice.errors import ExitCode
 from sluice.verify import verify as run_verification
 
 app = single()
@@ -45,9 +44,7 @@ def verify(
     settings, loaded = pipeline_of_servers(pipeline)
     with servers_reached(loaded, settings):
         report = run_verification(loaded, settings, wait_s=wait, sources=sources, progress=_report)
-    print_result(as_json, report.to_json(), report.lines())
-    if not report.passed:
-        raise typer.Exit(int(ExitCode.FINDING))
+    print_result(as_json, report.to_json(), report.lines(), is_finding=not report.passed)
 
 
 def _report(line: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeVar
 
 import psycopg
@@ -97,8 +97,3 @@ class GoldenRows:
                 fields = connection.execute(view, (row[0],)).fetchall()
                 return GoldenRecord(entity, row[0], [GoldenField(*f) for f in fields])
         return None
-
-
-def by_rank(entities: Iterable[str], mapped_by: Mapping[str, int]) -> list[str]:
-    """Entities, those with the most sources first, because they show merging best."""
-    return sorted(entities, key=lambda e: -mapped_by.get(e, 0))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -20,7 +21,7 @@ from sluice.errors import SettingsError
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.topics import Topics, concrete, load_kinds
 from sluice.lag.dead_letter_counts import DeadLetterCounts, StageDeadLetters
-from sluice.local.golden_record import GoldenRows, by_rank
+from sluice.local.golden_record import GoldenRows
 from sluice.local.stage_process import StageProcess
 from sluice.names import INGRESS_CDC, INGRESS_POLLER, SINK_POSTGRES, STAGES
 from sluice.pipeline import Pipeline, load_pipeline
@@ -102,22 +103,13 @@ class PipelineRun:
     def _environment(self) -> dict[str, str]:
         """The variables that this run adds: the sources', the sinks' databases, the servers."""
         env = dict(self.source_environment())
-        servers = self.servers
-        if servers is not None:
-
-            def created(database: str) -> str:
-                servers.create_database(database)
-                return servers.postgres_dsn(database)
-
-            env |= {
-                variable: created(name)
-                for variable, name in sink_databases(self.pipeline).items()
-                if variable not in env
-            }
-            env |= {
-                "SLUICE_KAFKA__BOOTSTRAP_SERVERS": servers.bootstrap_servers,
-                "SLUICE_REGISTRY__URL": servers.registry_url,
-            }
+        if self.servers is not None:
+            for variable, database in sink_databases(self.pipeline).items():
+                if variable not in env:
+                    self.servers.create_database(database)
+                    env[variable] = self.servers.postgres_dsn(database)
+            env["SLUICE_KAFKA__BOOTSTRAP_SERVERS"] = self.servers.bootstrap_servers
+            env["SLUICE_REGISTRY__URL"] = self.servers.registry_url
         require_variables(self.pipeline, env)
         return env | stage_variables(self.pipeline, self.state_dir)
 
@@ -230,10 +222,10 @@ class PipelineRun:
 
     def canonical_ends(self) -> dict[str, list[int]]:
         """By entity, the end offset of each canonical partition. Entities with the most sources come first."""
-        mapped_by: dict[str, set[str]] = {}
-        for mapping in load_mappings(self.pipeline):
-            mapped_by.setdefault(mapping.entity.name, set()).add(mapping.source)
-        ranked = by_rank(self.contracts, {entity: len(sources) for entity, sources in mapped_by.items()})
+        mapped = {(mapping.entity.name, mapping.source) for mapping in load_mappings(self.pipeline)}
+        sources = Counter(entity for entity, _ in mapped)
+        # Those with the most sources show merging best.
+        ranked = sorted(self.contracts, key=lambda entity: -sources[entity])
         names, numbers = self.pipeline.names, range(self.pipeline.partitions)
         with LogReader(self.settings.kafka, LEADERS_WITHIN_S) as reader:
             ends = reader.ends([(names.canonical(e), p) for e in ranked for p in numbers])

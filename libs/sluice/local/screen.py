@@ -22,7 +22,11 @@ _HINT = "Ctrl-C stops everything; the data stays for the next time."
 
 
 class Screen:
-    """`quiet`: progress goes to stderr, since stdout is for the JSON object. Any thread may call it."""
+    """`quiet`: progress goes to stderr, since stdout is for the JSON object. Any thread may call it.
+
+    `golden_rows`: their number by entity. `causes`: the number of dead letters by stage and cause. `left_s`: seconds
+    until the check; None if that is not known or the check has started. The next picture shows what they are set to.
+    """
 
     def __init__(self, quiet: bool, console: Console | None = None) -> None:
         out = sys.stderr if quiet else sys.stdout
@@ -33,11 +37,11 @@ class Screen:
         self._logs = ""
         self._hint = Text(_HINT, style="dim")
         self._bar: Text | None = None
-        self._rows: dict[str, int] = {}
-        self._causes: dict[str, dict[str, int]] = {}
+        self.golden_rows: Mapping[str, int] = {}
+        self.causes: Mapping[str, Mapping[str, int]] = {}
         self._reported_causes: dict[str, dict[str, int]] = {}
         self._reported: dict[str, tuple[str, float]] = {}
-        self._left_s: float | None = None
+        self.left_s: float | None = None
         self._rates: dict[str, tuple[float, int, float]] = {}
         self._next_line_at = 0.0
 
@@ -60,18 +64,6 @@ class Screen:
             self._draw()
         else:
             self.line(f"step {number + 1} of {len(steps)}: {steps[number]}")
-
-    def time_left(self, seconds: float | None) -> None:
-        """Seconds until the check; None if it is not known or has started."""
-        self._left_s = seconds
-
-    def golden_rows(self, rows: Mapping[str, int]) -> None:
-        """Set the number of golden rows by entity."""
-        self._rows = dict(rows)
-
-    def dead_letters(self, causes: Mapping[str, Mapping[str, int]]) -> None:
-        """Set the number of dead letters by stage and cause."""
-        self._causes = {stage: dict(counts) for stage, counts in causes.items()}
 
     def stopping(self, line: str) -> None:
         """Show that a stop was requested: a line above the picture, and a hint below it until the end."""
@@ -126,8 +118,8 @@ class Screen:
             self._live.start()
 
     def _summary(self) -> list[str]:
-        left = "" if self._left_s is None else f"{self._left_s:.0f} s until the check"
-        return [one for one in (rows_text(self._rows), left) if one]
+        left = "" if self.left_s is None else f"{self.left_s:.0f} s until the check"
+        return [one for one in (rows_text(self.golden_rows), left) if one]
 
     def _picture(self) -> Group:
         if self._bar is not None:
@@ -147,7 +139,7 @@ class Screen:
             counts.ready,
             stage.restarts,
             stage.trouble(),
-            self._causes.get(stage.name, {}),
+            self.causes.get(stage.name, {}),
         )
 
     def _rate(self, name: str, records: int) -> float:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sluice.embedded import Servers
 from sluice.embedded.state_lock import stages_locked
@@ -22,7 +19,7 @@ from sluice.local.peak_memory import PeakMemory
 from sluice.local.pipeline_run import TURN_S, PipelineRun, require_variables, sink_databases, stages_of
 from sluice.local.screen import Screen
 from sluice.local.stage_process import StageProcess, require_running
-from sluice.local.stopping import Stopped, answered
+from sluice.local.stopping import Stopped, answered, repeated
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_entities, load_mappings, require_ranked_sources
 from sluice.stage.signals import Stop
@@ -62,35 +59,19 @@ class Wanted:
 
 @dataclass(slots=True)
 class RunResult:
-    """The result of a run; `--json` prints `as_json`."""
+    """The result of a run, as `--json` prints it. `rss_mib`: peak memory by process, and their `total`."""
 
-    download_s: float = 0.0
+    ending: Ending = Ending.STOPPED
     first_golden_record_s: float | None = None
+    download_s: float = 0.0
+    stages: dict[str, dict[str, int]] = field(default_factory=dict)
+    golden_rows: dict[str, int] = field(default_factory=dict)
     verified: bool | None = None
     findings: list[str] = field(default_factory=list)
     not_looked_at: list[str] = field(default_factory=list)
-    stages: dict[str, dict[str, int]] = field(default_factory=dict)
-    golden_rows: dict[str, int] = field(default_factory=dict)
-    rss_mib: dict[str, int] = field(default_factory=dict)
-    rss_total_mib: int = 0
     edits: int = 0
     latency_s: dict[str, float | int | None] = field(default_factory=dict)
-    ending: Ending = Ending.STOPPED
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "ending": str(self.ending),
-            "first_golden_record_s": self.first_golden_record_s,
-            "download_s": round(self.download_s, 2),
-            "stages": self.stages,
-            "golden_rows": self.golden_rows,
-            "verified": self.verified,
-            "findings": self.findings,
-            "not_looked_at": self.not_looked_at,
-            "edits": self.edits,
-            "latency_s": self.latency_s,
-            "rss_mib": {**self.rss_mib, "total": self.rss_total_mib},
-        }
+    rss_mib: dict[str, int] = field(default_factory=dict)
 
 
 class Session:
@@ -127,7 +108,8 @@ class Session:
                 pass
             finally:
                 self._waiting_for = "the processes of this run to end"
-        self._result.rss_mib, self._result.rss_total_mib = self._memory.by_name, self._memory.total
+        self._result.download_s = round(self._result.download_s, 2)
+        self._result.rss_mib = {**self._memory.by_name, "total": self._memory.total}
         return self._result
 
     # ── start ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -203,13 +185,13 @@ class Session:
         """Take turns until `stop` is requested or the time is over."""
         edits_ended = False
         while not stop.requested and (left_s := self._left_s()) != 0:
-            self._screen.time_left(left_s if self._shown_at is not None else None)
+            self._screen.left_s = left_s if self._shown_at is not None else None
             self._turn(run)
             if self._live is not None and not edits_ended and self._live.done():
                 edits_ended = True
                 self._screen.line(f"the live edits have ended; {self._live.log.with_suffix('.output')} says why")
             stop.wait(TURN_S)
-        self._screen.time_left(None)
+        self._screen.left_s = None
 
     def _left_s(self) -> float | None:
         """Seconds until the check; None if the run ends only when stopped.
@@ -261,8 +243,7 @@ class Session:
     def _count(self, golden: GoldenRows) -> None:
         if (counts := golden.counts()) is not None:
             self._counted_at = time.monotonic()
-            self._result.golden_rows = counts
-            self._screen.golden_rows(counts)
+            self._result.golden_rows = self._screen.golden_rows = counts
 
     def _is_settled(self, stages: list[StageProcess]) -> bool:
         """Whether every stage has been ready without lag for `SETTLED_AFTER_S`."""
@@ -309,7 +290,7 @@ class Session:
         except (EnvironmentFault, Transient):
             return  # the next turn tries again
         self._parked = parked
-        self._screen.dead_letters({one.stage: {c.why: c.dead_letters for c in one.causes} for one in dead_letters})
+        self._screen.causes = {one.stage: {c.why: c.dead_letters for c in one.causes} for one in dead_letters}
 
     # ── the check ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -334,7 +315,7 @@ class Session:
             self._screen.line("not everything has arrived; the lines below name what is missing")
         try:
             report_line("checking every link from the sources' tables to the golden rows")
-            with repeated(lambda: self._turn(run)):
+            with repeated(lambda: self._turn(run), TURN_S):
                 report = verify(run.pipeline, run.settings, wait_s=VERIFY_WAIT_S, progress=report_line)
         except Stopped:
             self._screen.line("stopped before everything was checked")
@@ -356,30 +337,6 @@ class Session:
         waited_s = time.monotonic() - (self._ready_at or self._started_at)
         self._result.ending = result
         self._screen.line(sentence(result, waited_s, str(run.state_dir / "log")))
-
-
-@contextmanager
-def repeated(turn: Callable[[], None]) -> Iterator[None]:
-    """Call `turn` twice a second in a thread until the block ends; an exception of `turn` is raised then."""
-    ended = threading.Event()
-    raised: list[BaseException] = []
-
-    def turns() -> None:
-        try:
-            while not ended.wait(TURN_S):
-                turn()
-        except BaseException as error:
-            raised.append(error)
-
-    thread = threading.Thread(target=turns, name="turns", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-    if raised:
-        raise raised[0]
 
 
 def _summary(stage: StageProcess) -> dict[str, int]:

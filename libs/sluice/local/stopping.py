@@ -1,4 +1,7 @@
-"""The answer to Ctrl-C: within a tenth of a second, a line says that the run stops and what it waits for."""
+"""Threads that work while a block runs: the answer to Ctrl-C, and turns that go on while something else is waited for.
+
+Within a tenth of a second after Ctrl-C, a line says that the run stops and what it waits for.
+"""
 
 from __future__ import annotations
 
@@ -37,3 +40,27 @@ def answered(stop: Stop, report: Callable[[str], None], waiting_for: Callable[[]
     finally:
         ended.set()
         watcher.join()
+
+
+@contextmanager
+def repeated(turn: Callable[[], None], every_s: float) -> Iterator[None]:
+    """Call `turn` every `every_s` seconds in a thread until the block ends; an exception of `turn` is raised then."""
+    ended = threading.Event()
+    raised: list[BaseException] = []
+
+    def turns() -> None:
+        try:
+            while not ended.wait(every_s):
+                turn()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=turns, name="turns", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+    if raised:
+        raise raised[0]

@@ -8,7 +8,7 @@ import pytest
 
 from sluice.errors import EnvironmentFault, ExitCode
 from sluice.local.ending import Ending, ending, sentence
-from sluice.local.session import repeated
+from sluice.local.stopping import repeated
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_every_other_ending_is_said_in_a_sentence(how: Ending) -> None:
 
 def test_the_stages_are_looked_at_while_the_check_runs() -> None:
     called = threading.Event()
-    with repeated(called.set):
+    with repeated(called.set, 0.1):
         assert called.wait(60)
 
 
@@ -55,5 +55,5 @@ def test_a_stage_that_dies_again_and_again_ends_the_check() -> None:
         raised.set()
         raise EnvironmentFault("stage mapper", "died 51 times", "read its log")
 
-    with pytest.raises(EnvironmentFault, match="died 51 times"), repeated(turn):
+    with pytest.raises(EnvironmentFault, match="died 51 times"), repeated(turn, 0.1):
         assert raised.wait(60)

@@ -70,8 +70,8 @@ def test_where_there_is_no_terminal_each_step_and_the_time_left_are_lines(tmp_pa
     out = io.StringIO()
     with Screen(quiet=False, console=Console(file=out, width=180)) as screen:
         screen.step(0, ("servers", "stages"))
-        screen.golden_rows({"worker": 12})
-        screen.time_left(7.6)
+        screen.golden_rows = {"worker": 12}
+        screen.left_s = 7.6
         screen.update([StageProcess("mapper", tmp_path, {})])
     assert out.getvalue().splitlines() == [
         "step 1 of 2: servers",
@@ -86,7 +86,7 @@ def test_without_a_terminal_causes_of_dead_letters_are_printed_when_there_is_a_n
     out = io.StringIO()
     with Screen(quiet=False, console=Console(file=out, width=180)) as screen:
         for counts in ({"wrong-type": 1}, {"wrong-type": 1}, {"wrong-type": 2}, {"wrong-type": 2, "not-json": 1}):
-            screen.dead_letters({"mapper": counts})
+            screen.causes = {"mapper": counts}
             screen.update([StageProcess("mapper", tmp_path, {})])
     lines = [line for line in out.getvalue().splitlines() if "dead letters" in line]
     assert lines == ["mapper: dead letters: 1 wrong-type", "mapper: dead letters: 2 wrong-type, 1 not-json"]

@@ -58,6 +58,6 @@ partitions: 2
 kafka: {{prefix: {prefix}}}
 sources:
   crm: {{poll: "sources.crm.connector:Crm", streams: {{people: {{freshness: 5s}}}}}}
-  erp: {{cdc: postgres, dsn: {{env: NOBODY_ASKS_FOR_IT}}, tables: [public.staff]}}
+  erp: {{cdc: postgres, dsn: {{env: NOT_SET_FOR_TESTS}}, tables: [public.staff]}}
 sinks: {{warehouse: {{postgres: {{file: {dsn_file}}}}}}}
 """

@@ -94,7 +94,7 @@ def test_the_command_counts_what_each_stage_has_not_processed(
     environment = {
         "SLUICE_PIPELINE": str(made.settings.pipeline),
         "SLUICE_KAFKA__BOOTSTRAP_SERVERS": servers.bootstrap_servers,
-        "NOBODY_ASKS_FOR_IT": postgres_dsn,
+        "NOT_SET_FOR_TESTS": postgres_dsn,
     }
     done = CliRunner().invoke(app, ["lag", "--json"], env=environment)
     assert done.exit_code == 1, done.output  # no process polls, which is a finding
@@ -129,7 +129,7 @@ def test_what_a_removed_source_and_a_foreign_writer_leave_is_shown(
     environment = {
         "SLUICE_PIPELINE": str(made.settings.pipeline),
         "SLUICE_KAFKA__BOOTSTRAP_SERVERS": servers.bootstrap_servers,
-        "NOBODY_ASKS_FOR_IT": postgres_dsn,
+        "NOT_SET_FOR_TESTS": postgres_dsn,
     }
     done = CliRunner().invoke(app, ["lag"], env={**environment, "COLUMNS": "80"})
     assert done.exit_code == 1, done.output  # no process polls, which is a finding

@@ -133,7 +133,7 @@ def test_a_cached_file_that_was_damaged_is_named_and_fetched_again(repository: R
     assert "incomplete: it has 12999 of 13000 bytes; fetching it again" in lines[0]
 
 
-def test_an_archive_is_unpacked_and_mended_when_its_content_was_damaged(repository: Repository, cache: Path) -> None:
+def test_an_archive_is_unpacked_again_when_its_content_was_damaged(repository: Repository, cache: Path) -> None:
     repository.answers = [TAR]
     (directory,) = fetch([pinned(TAR, "tar.gz")], silent).of("broker")
     assert (directory / "program").read_bytes() == b"run me"

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from sluice.connector import CursorValue
 from sluice.connector.cursor import as_time, order
 from sluice.errors import EnvironmentFault
@@ -22,22 +24,13 @@ LISTED_TWICE = "listed twice"
 FUTURE_MAX = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredFault:
+class StoredFault(msgspec.Struct, frozen=True, rename={"since_us": "since"}):
     """Why deletes, the cursor or a record of a stream are withheld. It survives a change of owner; a later listing
     resolves it. `loss`: what an operator may accept, if the fault is a loss."""
 
     why: str
     since_us: int
     loss: Loss | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return {"why": self.why, "since": self.since_us, "loss": self.loss.to_json() if self.loss else None}
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> StoredFault:
-        loss = stored.get("loss")
-        return cls(stored["why"], stored["since"], Loss.from_json(loss) if loss else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +69,7 @@ class Watermark:
 
     def dump(self, now_us: int) -> dict[str, Any]:
         optional = {
-            "alarms": {about: fault.to_json() for about, fault in self.faults.items()},
+            "alarms": msgspec.to_builtins(self.faults),
             "paged": self.paged,
             "page_records": self.page_records,
             "accepted": self.accepted,
@@ -111,7 +104,7 @@ def taken_over(stored: Mapping[str, Any] | None, incarnation: int, where: str) -
         epoch=stored["epoch"] if incarnation > stored["incarnation"] else stored["epoch"] + 1,
         incarnation=incarnation,
         enumerated_at_us=stored.get("enumerated_at"),
-        faults={about: StoredFault.from_json(fault) for about, fault in stored.get("alarms", {}).items()},
+        faults=msgspec.convert(stored.get("alarms", {}), dict[str, StoredFault]),
         paged=stored.get("paged", ""),
         page_records=stored.get("page_records", 0),
         accepted=stored.get("accepted", ""),

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from sluice.cli.command import JsonOption, PipelineOption, chosen_pipeline, group, print_result, require_known
@@ -57,4 +58,4 @@ def withheld(key: str, watermark: Mapping[str, Any] | None) -> Loss:
         raise SettingsError(f"no deletes of {key} are withheld; there is nothing to accept")
     if not fault["loss"]:
         raise SettingsError(f"{key}: this loss cannot be accepted: {fault['why']}")
-    return Loss.from_json(fault["loss"])
+    return msgspec.convert(fault["loss"], Loss)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -32,13 +32,6 @@ class Loss:
             count += 1
             total += int.from_bytes(hashlib.blake2b(key, digest_size=16).digest(), "big")
         return cls(count, known, f"{total % (1 << 128):032x}")
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Loss:
-        return cls(int(stored["keys"]), int(stored["known"]), str(stored["digest"]))
 
 
 @dataclass(frozen=True, slots=True)

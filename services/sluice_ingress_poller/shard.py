@@ -249,25 +249,23 @@ class Shard:
             leased.failed(answer if isinstance(answer, SluiceError) else author_fault(answer, result.key))
             return
         stored = StoredResponse.now(answer, now_ms())
-        decision = self._decision(leased, answer)
-        if isinstance(decision, SluiceError):
+        try:
+            decision = self._decision(leased, answer)
+        except SluiceError as refusal:
             count_failure(names, answer.status)
             self._producer.publish([leased.builder.response(stored)], {})
-            leased.failed(decision, stored.response_id)
+            leased.failed(refusal, stored.response_id)
             return
         self._publish(leased, decision, stored)
         self._attempts = 0
         leased.committed(decision, self._context.back_pressure.flow)
 
-    def _decision(self, leased: LeasedStream, answer: Response) -> Decision | SluiceError:
-        """What the answer leads to, or why it is refused."""
+    def _decision(self, leased: LeasedStream, answer: Response) -> Decision:
+        """What the answer leads to. Raises a SluiceError if the answer is refused."""
         refusal = failure(leased.polled.names.source, answer, leased.polled.secrets())
         if refusal is not None:
-            return refusal
-        try:
-            return leased.poll.decide(answer, now_us())
-        except SluiceError as error:
-            return error
+            raise refusal
+        return leased.poll.decide(answer, now_us())
 
     def _publish(self, leased: LeasedStream, decision: Decision, stored: StoredResponse) -> None:
         """Publish the page and its watermark in one transaction.

@@ -6,12 +6,13 @@ import hashlib
 import traceback
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from sluice.connector import CursorValue, Missing, NotJson, Request, Response, SourceRecord, Stream
+from sluice.connector.cursor import in_utc
 from sluice.connector.messages import without_query
 from sluice.connector.paging_hints import PagingHints, paging_hints
 from sluice.connector.record import UnreadableKey, source_key
@@ -166,9 +167,7 @@ def stated_change(stream: Stream[Any], record: SourceRecord) -> datetime | None:
     """When `record` changed, as the source states it, in UTC; None if it states no time of the calendar."""
     try:
         changed = stream.changed_at(record)
-        if changed is None:
-            return None
-        return changed.replace(tzinfo=UTC) if changed.tzinfo is None else changed.astimezone(UTC)
+        return None if changed is None else in_utc(changed)
     except (ValueError, LookupError, TypeError, OverflowError):
         return None
 

@@ -7,13 +7,11 @@ is deleted, unless they list its key. A sweep has no exceptions, so it waits whi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Set
 from typing import NamedTuple
 
 from sluice.ingress.deletes import Loss
 from sluice.position import Position
 from sluice_ingress_poller.enumeration import ShrinkGuard
-from sluice_ingress_poller.known_keys import KnownKeys
 
 
 class RawTopicReset(NamedTuple):
@@ -27,18 +25,12 @@ class RawTopicReset(NamedTuple):
     listed: int | None
 
 
-def unpublished(listed: Collection[bytes], published: Set[bytes], known: KnownKeys) -> int:
-    """How many `listed` keys have no record in the topic, because their records are parked or withheld.
-
-    `published`: the keys that the transaction of the last page publishes.
-    """
-    return sum(key not in published and known.get(key) is None for key in listed)
-
-
 def why_not_swept(
     reset: RawTopicReset, listed: int, absent: int, guard: ShrinkGuard, accepted: str, stream: str
 ) -> tuple[str, Loss | None]:
     """Why an enumeration of `listed` keys, of which `absent` are not in the topic, may not sweep; empty if it may.
+
+    A listed key is absent because its records are parked or withheld.
 
     The second value is the loss that an operator may accept, or has accepted: `accepted` is the digest of that one.
     """

@@ -24,7 +24,7 @@ from sluice_ingress_poller.enumeration_schedule import RELIST_AFTER_S, Enumerati
 from sluice_ingress_poller.known_keys import KnownKeys
 from sluice_ingress_poller.listing import Decision, Listing
 from sluice_ingress_poller.page import Page, PageChanges, author_fault, content_hash, page_changes, read_page
-from sluice_ingress_poller.raw_topic_reset import RawTopicReset, unpublished, why_not_swept
+from sluice_ingress_poller.raw_topic_reset import RawTopicReset, why_not_swept
 from sluice_ingress_poller.schedule import poll_interval_s, retry_delay_s
 from sluice_ingress_poller.watermark import CHANGES, ENUMERATION, LISTED_TWICE, Watermark, newer
 
@@ -235,10 +235,10 @@ class StreamPoll:
         since, plan = self.watermark.raw_reset, self._plan
         if since is None or verdict.fault:
             return verdict, None
-        absent = unpublished(enumeration.keys, {item.key for item in changes.upserts if item.key}, self._known)
-        never = (
-            self.watermark.enumerated_at_us is None
-        )  # then no earlier listing exists that this one could lack keys of
+        published = {item.key for item in changes.upserts}
+        absent = sum(key not in published and self._known.get(key) is None for key in enumeration.keys)
+        # Without an earlier listing this one cannot lack keys of it.
+        never = self.watermark.enumerated_at_us is None
         reset = RawTopicReset(since, 0 if never and self.watermark.listed is None else self.watermark.listed)
         accepted = self._schedule.accepted.digest
         fault, loss = why_not_swept(reset, len(enumeration.keys), absent, plan.guard, accepted, plan.name)

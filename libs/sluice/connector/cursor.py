@@ -44,15 +44,16 @@ def order(value: CursorValue) -> int:
     """A cursor value as a comparable integer (of a time: µs since 1970 UTC). Raises ValueError."""
     if isinstance(value, int):
         return value
-    return to_us(_utc(datetime.fromisoformat(value)))
+    return to_us(in_utc(datetime.fromisoformat(value)))
 
 
 def as_time(value: CursorValue | None) -> datetime | None:
     """The time of a cursor value, in UTC; None for a number."""
-    return _utc(datetime.fromisoformat(value)) if isinstance(value, str) else None
+    return in_utc(datetime.fromisoformat(value)) if isinstance(value, str) else None
 
 
-def _utc(value: datetime) -> datetime:
+def in_utc(value: datetime) -> datetime:
+    """`value` in UTC; without a zone it is read as UTC. Raises ValueError if it leaves the calendar."""
     try:
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     except OverflowError:

@@ -145,7 +145,7 @@ BREAKAGES = [
     ),
     Breakage(
         "the mapper remembers a delete of a key whose record was parked",
-        "services/sluice_mapper/step.py",
+        "services/sluice_mapper/record_step.py",
         "state.replace(deleted=position, emitted=emitted, targets=targets)",
         "state.replace(emitted=emitted, targets=targets)",
         "tests/unit/mapper/test_mapper_semantics.py"

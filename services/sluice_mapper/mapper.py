@@ -22,8 +22,8 @@ from sluice.state import StateBackend, View
 from sluice.times import now_us
 from sluice_mapper.inputs import MapperTopics
 from sluice_mapper.key_state import KeyScan, KeyState
+from sluice_mapper.record_step import ContributionTopics, RecordContext, record_step, retract_all
 from sluice_mapper.recovery import CurrentClaims
-from sluice_mapper.step import ContributionTopics, RecordContext, record_step, retract_all
 from sluice_mapper.sweep import Pass, Sweep
 
 SLICE_KEYS = 2_000

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from sluice.state import View
 from sluice_mapper.key_state import KeyScan, KeyState
-from sluice_mapper.step import RecordContext
+from sluice_mapper.record_step import RecordContext
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from sluice.pipeline import SourceStream
 from sluice.position import Position
 from sluice_mapper.inputs import RawInput
 from sluice_mapper.key_state import KeyState
-from sluice_mapper.step import ContributionTopics, Step, record_step
+from sluice_mapper.record_step import ContributionTopics, Step, record_step
 
 TOPICS = ContributionTopics(Names(), 1)
 

@@ -13,7 +13,7 @@ from sluice.kafka.record import Record, record_of
 from sluice.pipeline import Pipeline
 from sluice.provenance import Contribution
 from sluice.schemas.decoder import Decode
-from sluice.verify.contribution_log import ContributionLog, entity_of
+from sluice.verify.entity_logs import ContributionLog, entity_of
 
 
 class StoredGolden(NamedTuple):

@@ -49,12 +49,11 @@ class NewerRecord(NamedTuple):
     cause: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        dead_letter = None if self.dead_letter is None else asdict(self.dead_letter)
         return {
             **self._asdict(),
             "position": str(self.position),
             "raw": asdict(self.raw),
-            "dead_letter": dead_letter,
+            "dead_letter": None if self.dead_letter is None else asdict(self.dead_letter),
         }
 
 

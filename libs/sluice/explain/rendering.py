@@ -133,8 +133,7 @@ def _raw_json(place: RawPlace | None) -> dict[str, Any] | None:
         return None
     response = place.response
     return {
-        "state": place.state,
-        "newest_offset": place.newest_offset,
+        **place._asdict(),
         "response": None if response is None else {**response._asdict(), "expired": response.expired},
     }
 

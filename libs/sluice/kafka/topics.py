@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,20 +111,19 @@ def concrete(kinds: list[TopicKind], pipeline: Pipeline, entities: list[str]) ->
 
 
 def _expand(kind: TopicKind, pipeline: Pipeline, entities: list[str]) -> Iterator[str]:
-    names = set(_PLACEHOLDER.findall(kind.name))
-    streams = list(pipeline.streams())
-    if not names:
-        yield kind.name
-    elif names == {"source", "stream"}:
-        yield from (kind.name.format(source=s.source, stream=s.stream) for s in streams)
-    elif names == {"source"}:
-        yield from (kind.name.format(source=s) for s in pipeline.poll_sources())
-    elif names == {"entity"}:
-        yield from (kind.name.format(entity=e) for e in entities)
-    elif names == {"stage"}:
-        yield from (kind.name.format(stage=s) for s in kind.producers)
-    else:
+    """The names of a kind's topics. Placeholders may be those of one of these rows."""
+    values: dict[tuple[str, ...], Iterable[tuple[str, ...]]] = {
+        (): [()],
+        ("source", "stream"): ((s.source, s.stream) for s in pipeline.streams()),
+        ("source",): ((source,) for source in pipeline.poll_sources()),
+        ("entity",): ((entity,) for entity in entities),
+        ("stage",): ((stage,) for stage in kind.producers),
+    }
+    names = tuple(sorted(set(_PLACEHOLDER.findall(kind.name))))
+    if names not in values:
         raise SettingsError(f"schemas/topics: {kind.name}: no such placeholders")
+    for several in values[names]:
+        yield kind.name.format(**dict(zip(names, several, strict=True)))
 
 
 def _led_partitions(future: Future[Any], timeout_s: float) -> int:

@@ -82,8 +82,7 @@ def _type(kind: FieldType, inner: str, named: set[str]) -> Any:
     if name in named:
         return f"{inner}.{name}"
     named.add(name)
-    members = [{"name": "amount", "type": _decimal(kind)}, {"name": "currency", "type": "string"}]
-    return {"type": "record", "name": name, "namespace": inner, "fields": members}
+    return _record(name, {"amount": _decimal(kind), "currency": "string"}, namespace=inner)
 
 
 def _decimal(kind: FieldType) -> Schema:
@@ -93,39 +92,32 @@ def _decimal(kind: FieldType) -> Schema:
 def _provenance(inner: str) -> Schema:
     """Types within a type inherit its namespace. If they repeated it, a registry would return another text than it
     got."""
-    contributor = {
-        "type": "record",
-        "name": "Contributor",
-        "fields": [
-            {"name": "source", "type": "string"},
-            {"name": "stream", "type": "string"},
-            {"name": "source_key", "type": "string"},
-            {"name": "mapping", "type": "string"},
-            {"name": "mapping_version", "type": "int"},
-            {"name": "topic", "type": "string"},
-            {"name": "partition", "type": "int"},
-            {"name": "offset", "type": "long"},
-            {"name": "observed_at", "type": _TIMESTAMP},
-            {"name": "effective_at", "type": ["null", _TIMESTAMP], "default": None},
-        ],
+    contributor = _record(
+        "Contributor",
+        {
+            "source": "string",
+            "stream": "string",
+            "source_key": "string",
+            "mapping": "string",
+            "mapping_version": "int",
+            "topic": "string",
+            "partition": "int",
+            "offset": "long",
+            "observed_at": _TIMESTAMP,
+        },
+    )
+    contributor["fields"].append({"name": "effective_at", "type": ["null", _TIMESTAMP], "default": None})
+    winner = _record("Winner", {"field": "string", "contributor": "int", "rule": "string"})
+    members = {
+        "revision": "long",
+        "updated_at": _TIMESTAMP,
+        "contributors": {"type": "array", "items": contributor},
+        "winners": {"type": "array", "items": winner},
     }
-    winner = {
-        "type": "record",
-        "name": "Winner",
-        "fields": [
-            {"name": "field", "type": "string"},
-            {"name": "contributor", "type": "int"},
-            {"name": "rule", "type": "string"},
-        ],
-    }
-    return {
-        "type": "record",
-        "name": "Provenance",
-        "namespace": inner,
-        "fields": [
-            {"name": "revision", "type": "long"},
-            {"name": "updated_at", "type": _TIMESTAMP},
-            {"name": "contributors", "type": {"type": "array", "items": contributor}},
-            {"name": "winners", "type": {"type": "array", "items": winner}},
-        ],
-    }
+    return _record("Provenance", members, namespace=inner)
+
+
+def _record(name: str, members: dict[str, Any], **namespace: str) -> Schema:
+    """An Avro record. `members`: the type of each field by its name."""
+    fields = [{"name": member, "type": kind} for member, kind in members.items()]
+    return {"type": "record", "name": name, **namespace, "fields": fields}

@@ -29,7 +29,7 @@ def make_encoder(contract: EntityContract, schema_id: int) -> Encode:
     """
     lines = ["def encode(record):", " fields = record.fields", " out = bytearray(header)"]
     for name, kind in contract.fields.items():
-        lines += _field_lines(name, kind)
+        lines += [f" value = fields[{name!r}]", *(f" {line}" for line in _nullable_lines(kind))]
     lines += [
         " out += long(record.revision)",
         " out += long(record.updated_at_us)",
@@ -51,11 +51,6 @@ def make_encoder(contract: EntityContract, schema_id: int) -> Encode:
     exec(compile("\n".join(lines), f"<encoder of {contract.name}>", "exec"), scope)  # noqa: S102 (names are checked identifiers)
     encode: Encode = scope["encode"]  # type: ignore[assignment]
     return encode
-
-
-def _field_lines(name: str, kind: FieldType) -> list[str]:
-    lines = [f" value = fields[{name!r}]"]
-    return lines + [f" {line}" for line in _nullable_lines(kind)]
 
 
 def _nullable_lines(kind: FieldType) -> list[str]:

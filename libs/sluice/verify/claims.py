@@ -23,6 +23,10 @@ class ClaimVerdict(NamedTuple):
 OK = ClaimVerdict("ok")
 
 
+def _finding(what: str) -> ClaimVerdict:
+    return ClaimVerdict("finding", what)
+
+
 class MapperFacts(NamedTuple):
     """Facts to judge claims by. `versions`: by (source, stream, mapping). `parked`: by (raw topic, source key, mapping)
     the newest position that cannot be mapped. `dead`: places of the original records of the mapper's dead letters.
@@ -50,13 +54,11 @@ def judge(claim: Contribution, expected: ExpectedClaim | None, facts: MapperFact
     if claim.mapping_version < version:
         return ClaimVerdict("older-version")
     if claim.retracted:
-        return ClaimVerdict(
-            "finding", f"is retracted, and its raw record {expected.raw.place} is the newest of its key"
-        )
+        return _finding(f"is retracted, and its raw record {expected.raw.place} is the newest of its key")
     if said(claim.fields, claim.effective_at) != expected.says:
-        return ClaimVerdict("finding", f"is not what raw record {expected.raw.place} maps to")
+        return _finding(f"is not what raw record {expected.raw.place} maps to")
     if claim.raw == expected.raw and claim.observed_at != expected.observed_at:
-        return ClaimVerdict("finding", f"was observed at another time than its raw record {expected.raw.place} says")
+        return _finding(f"was observed at another time than its raw record {expected.raw.place} says")
     return OK
 
 
@@ -67,7 +69,7 @@ def missing(expected: ExpectedClaim, facts: MapperFacts, processed_version: int 
         return ClaimVerdict("parked")
     if processed_version is not None and processed_version < expected.version:
         return ClaimVerdict("older-version")
-    return ClaimVerdict("finding", f"no contribution exists for raw record {expected.raw.place}")
+    return _finding(f"no contribution exists for raw record {expected.raw.place}")
 
 
 def _unexpected(claim: Contribution, version: int, facts: MapperFacts) -> ClaimVerdict:
@@ -79,16 +81,12 @@ def _unexpected(claim: Contribution, version: int, facts: MapperFacts) -> ClaimV
         parked = facts.parked.get((claim.raw.topic, claim.source_key, mapping))
         if parked is not None and claim.position <= parked:
             return ClaimVerdict("parked")
-    return ClaimVerdict("finding", "exists, but no source record claims it any more: deleted, moved or filtered")
+    return _finding("exists, but no source record claims it any more: deleted, moved or filtered")
 
 
 def _other_position(claim: Contribution, expected: ExpectedClaim, facts: MapperFacts) -> ClaimVerdict:
     if claim.position > expected.position:
-        return ClaimVerdict(
-            "finding", f"has position {claim.position}, and the newest raw record has {expected.position}"
-        )
+        return _finding(f"has position {claim.position}, and the newest raw record has {expected.position}")
     if expected.raw in facts.dead:
         return ClaimVerdict("parked")
-    return ClaimVerdict(
-        "finding", f"has position {claim.position}; raw record {expected.raw.place} is newer ({expected.position})"
-    )
+    return _finding(f"has position {claim.position}; raw record {expected.raw.place} is newer ({expected.position})")

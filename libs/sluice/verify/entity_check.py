@@ -10,11 +10,16 @@ from sluice.kafka.log import Partition
 from sluice.provenance import Contribution, RawRef
 from sluice.schemas.decoder import DecodedCanonical
 from sluice.verify.candidates import Candidate
-from sluice.verify.canonical_log import NewestCanonical, merge_findings
 from sluice.verify.claims import MapperFacts, judge
 from sluice.verify.context import VerifyContext
-from sluice.verify.contribution_log import entity_of, log_findings
-from sluice.verify.entity_round import EntityRound, EntityTopics
+from sluice.verify.entity_logs import (
+    EntityRound,
+    EntityTopics,
+    NewestCanonical,
+    entity_of,
+    log_findings,
+    merge_findings,
+)
 from sluice.verify.expected import ExpectedClaim
 from sluice.verify.report import Check, place
 

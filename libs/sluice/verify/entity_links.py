@@ -9,16 +9,20 @@ from sluice.headers import CONTENT_HEADER, REVISION_HEADER
 from sluice.kafka.record import Record, number_in
 from sluice.names import MERGER, SINK_POSTGRES
 from sluice.provenance import RawRef
-from sluice.verify.canonical_log import NewestCanonical, repetition
 from sluice.verify.claims import MapperFacts
 from sluice.verify.context import OpenSink, VerifyContext
-from sluice.verify.contribution_log import entity_of
 from sluice.verify.entity_check import EntityCheck
-from sluice.verify.entity_round import EntityRound, EntityTopics, ProcessedOffsets
+from sluice.verify.entity_logs import (
+    EntityRound,
+    EntityTopics,
+    NewestCanonical,
+    ProcessedOffsets,
+    entity_of,
+    repetition,
+)
 from sluice.verify.reading import Spans, records, rounds, spans_to
 from sluice.verify.report import place
-from sluice.verify.row_check import ExpectedRow, ProvenanceCheck, RowCheck
-from sluice.verify.rows import golden_says
+from sluice.verify.row_check import ExpectedRow, ProvenanceCheck, RowCheck, golden_says
 from sluice.verify.scan_raw import RawScan
 from sluice.verify.visible import VisibleOffsets
 

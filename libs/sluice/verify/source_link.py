@@ -109,8 +109,8 @@ class SourceLink:
         columns, spill = Columns(), Spill(self._folder, f"{source.source}.{len(self._tables)}.source")
         with read_table(source.dsn, source.where, table, source.publication, epoch) as reader:
             found = SnapshotTable(source, table, mark.since_lsn, reader.snapshot, columns, spill)
-            for one in reader.rows:
-                spill.add(one.key.encode(), columns.codes(one.row).tobytes())
+            for key, row in reader.rows:
+                spill.add(key, columns.codes(row).tobytes())
                 found.count += 1
         return found
 

@@ -20,18 +20,12 @@ READ_TIMEOUT_S = 3_600.0
 _MOMENT = TransactionInfo(0, None, None, snapshot=True)
 
 
-class SourceRow(NamedTuple):
-    """A row: its key as in raw, and its columns."""
-
-    key: str
-    row: dict[str, Any]
-
-
 class TableReader(NamedTuple):
-    """A table at an open snapshot; `rows` may be read once, while the snapshot is open."""
+    """A table at an open snapshot. `rows`: the key of each row as in raw, and its columns; they may be read once, while
+    the snapshot is open."""
 
     snapshot: SourceSnapshot
-    rows: Iterator[SourceRow]
+    rows: Iterator[tuple[bytes, dict[str, Any]]]
 
 
 @contextmanager
@@ -68,10 +62,10 @@ def _snapshot(connection: Connection, epoch: int) -> SourceSnapshot:
     return SourceSnapshot(epoch, int(str(lsn)), int(xmax), frozenset(int(xid) for xid in in_progress.split(",") if xid))
 
 
-def _rows(connection: Connection, facts: TableFacts, events: TableEvents) -> Iterator[SourceRow]:
+def _rows(connection: Connection, facts: TableFacts, events: TableEvents) -> Iterator[tuple[bytes, dict[str, Any]]]:
     query = sql.SQL("COPY ({}) TO STDOUT").format(facts.select)
     with connection.cursor() as cursor, cursor.copy(query) as copy:
         for values in copy.rows():
             texts = [None if value is None else value.encode() for value in values]
             event = events.snapshot_row(texts, _MOMENT, 0)
-            yield SourceRow(event.key.decode(), orjson.loads(event.value or b"")["after"])
+            yield event.key, orjson.loads(event.value or b"")["after"]

@@ -29,9 +29,9 @@ from sluice.verify.candidates import Candidate, confirm_candidates
 from sluice.verify.claims import MapperFacts, missing
 from sluice.verify.context import VerifyContext
 from sluice.verify.entity_links import EntityLinks
-from sluice.verify.entity_round import ProcessedOffsets
+from sluice.verify.entity_logs import ProcessedOffsets
 from sluice.verify.group_progress import wait_for_group
-from sluice.verify.ledger_check import LedgerCheck
+from sluice.verify.ledger import LedgerCheck
 from sluice.verify.report import NotLookedAt, Report
 from sluice.verify.scan_raw import RawScan, scan_raw
 from sluice.verify.source_link import SourceLink

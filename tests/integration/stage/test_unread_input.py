@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from sluice.kafka import LogReader
-from sluice.lag.partition_records import newest_values
+from sluice.lag.not_read import newest_values
 from sluice.stage import metrics as stage_metrics
 from sluice.stage.partition_record import PartitionRecord, partition_key
 from support.echo_stage import EchoBench, Running

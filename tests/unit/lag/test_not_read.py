@@ -12,8 +12,7 @@ from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
 from sluice.lag import Backlog
 from sluice.lag.measure import StageLag
-from sluice.lag.not_read import InputFacts, NotRead, partitions_not_read
-from sluice.lag.partition_records import newest_values
+from sluice.lag.not_read import InputFacts, NotRead, newest_values, partitions_not_read
 from sluice.stage.partition_record import PartitionRecord
 from sluice.stage.start import skip_key
 from sluice.stage.start_decision import StartFacts

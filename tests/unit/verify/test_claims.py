@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sluice.position import Position
 from sluice.provenance import Contribution, RawRef
 from sluice.verify.claims import MapperFacts, judge, missing
-from sluice.verify.contribution_log import ContributionLog, log_findings
+from sluice.verify.entity_logs import ContributionLog, log_findings
 from sluice.verify.expected import ExpectedClaim, as_read, said
 
 RAW = RawRef("raw.crm.people", 0, 10)

@@ -9,10 +9,10 @@ import pytest
 from sluice.golden.rows import StoredRow
 from sluice.schemas.decoder import DecodedCanonical
 from sluice.verify import Report
-from sluice.verify.canonical_log import NewestCanonical, repetition
+from sluice.verify.entity_logs import NewestCanonical, repetition
 from sluice.verify.reading import rounds
 from sluice.verify.report import CHECKS, FIRST_MAX, NotDone
-from sluice.verify.rows import deleted_findings, row_findings
+from sluice.verify.row_check import deleted_findings, row_findings
 from sluice.verify.visible import RawIndex
 from support.repository import ROOT
 

@@ -156,5 +156,5 @@ class FollowedTables:
             self._health.starting(about)
         else:
             self._health.resolve(about)
-        for state in (PENDING, FOLLOWED, BLOCKED):
-            CDC_TABLES.labels(self._slot.source, name, state).set(state == watermark.state)
+        for state in (PENDING, FOLLOWED, "blocked"):
+            CDC_TABLES.labels(self._slot.source, name, state).set(state == watermark.state_text)

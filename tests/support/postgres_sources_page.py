@@ -28,7 +28,7 @@ states. The other tables of the source are not affected.
 | pending | the table is read as a whole as soon as that is possible |
 
 `sluice lag` and `/readyz` show each fault, each blocked and each pending table with the reason and the command that
-repairs it. (The metric `sluice_cdc_table` shows the state alone, and calls a blocked table `held`.)
+repairs it. The metric `sluice_cdc_table` shows the state alone.
 
 ```sh
 sluice cdc resnapshot SOURCE --table SCHEMA.TABLE

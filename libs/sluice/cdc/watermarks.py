@@ -19,7 +19,7 @@ from sluice.cdc.table_facts import TableBinding
 State = Literal["pending", "followed", "held"]
 PENDING: State = "pending"
 FOLLOWED: State = "followed"
-BLOCKED: State = "held"  # the spelling in stored watermarks and in the metric
+BLOCKED: State = "held"  # the spelling in stored watermarks
 
 
 class Mark(NamedTuple):
@@ -91,7 +91,7 @@ class TableWatermark:
 
     @property
     def state_text(self) -> str:
-        """The state in texts for people: pending, followed or blocked."""
+        """The state in texts and in the metric: pending, followed or blocked."""
         return "blocked" if self.state == BLOCKED else self.state
 
     def to_json(self) -> dict[str, Any]:

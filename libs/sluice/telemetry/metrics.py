@@ -54,7 +54,7 @@ PAUSED = Gauge(
 )
 CDC_TABLES = Gauge(
     "sluice_cdc_table",
-    "1 for the state that a followed table is in: pending, followed or held; 0 for the others.",
+    "1 for the current state of a followed table: pending, followed or blocked; 0 for the other states.",
     ["source", "table", "state"],
 )
 RETAINED_WAL_BYTES = Gauge(

@@ -112,11 +112,9 @@ def _unread(
     not_read = _not_read(reader, pipeline, inputs, committed) if unread else {}
     for key, (raw, position) in unread.items():
         one = not_read.get((raw.topic, raw.partition))
-        if one is None:
-            yield key, NewerRecord("unread", raw, position, NOT_READ_YET)
-        else:
-            since_ms = None if one.since_s is None else round(one.since_s * 1_000)
-            yield key, NewerRecord("unread", raw, position, f"{one.kind}: {one.why}. Next: {one.next_step}", since_ms)
+        why = NOT_READ_YET if one is None else f"{one.kind}: {one.why}. Next: {one.next_step}"
+        since_ms = None if one is None or one.since_s is None else round(one.since_s * 1_000)
+        yield key, NewerRecord("unread", raw, position, why, since_ms)
 
 
 def newest_places(records: Iterable[Record], keys: set[SourceKey]) -> dict[SourceKey, tuple[RawRef, Position]]:

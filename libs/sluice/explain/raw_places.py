@@ -70,8 +70,7 @@ def _newest(reader: LogReader, raw: RawRef, source_key: str) -> RawPlace:
 
 def _read(reader: LogReader, at: Partition, start: int, end: int) -> Iterator[Record]:
     begin = reader.beginnings([at])[at]
-    for message in reader.read({at: (max(start, begin), end)}):
-        yield record_of(message)
+    return map(record_of, reader.read({at: (max(start, begin), end)}))
 
 
 def _response(reader: LogReader, topic: str, partitions: int, response_id: UUID) -> ResponsePlace:

@@ -167,7 +167,9 @@ class Topics:
                     done.append(f"created {name}")
         self.await_leaders([t.name for t in new])
         old = [t for t in topics if t.name in existing]
-        self._refuse_other_counts(old, existing)
+        for topic in old:
+            if existing[topic.name].partitions != topic.partitions:
+                raise other_count(topic.name, existing[topic.name].partitions, topic.partitions)
         differing = self._differing(old)
         if differing:
             self._alter(differing)
@@ -233,11 +235,6 @@ class Topics:
                 return False
             raise ours from None
         return True
-
-    def _refuse_other_counts(self, topics: list[Topic], existing: dict[str, Pinned]) -> None:
-        for topic in topics:
-            if existing[topic.name].partitions != topic.partitions:
-                raise other_count(topic.name, existing[topic.name].partitions, topic.partitions)
 
     def _described(self, names: list[str]) -> dict[str, Pinned]:
         found: dict[str, Pinned] = {}

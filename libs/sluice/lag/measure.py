@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from confluent_kafka.admin import AdminClient
@@ -94,7 +95,6 @@ class LagMeter:
         mappings = load_mappings(pipeline)
         self.unmapped = unmapped(pipeline, mappings)
         self._inputs = stage_inputs(pipeline, mappings, load_entities(pipeline))
-        self._pinned: dict[str, Pinned] = {}
 
     def close(self) -> None:
         self._reader.close()
@@ -127,7 +127,7 @@ class LagMeter:
         return self._members(self._pipeline.names.group(INGRESS_POLLER))
 
     def _of(self, inputs: StageInputs) -> StageLag:
-        pinned = self._topics()
+        pinned = self._topics
         partitions = [(topic, p) for topic in inputs.topics for p in range(pinned[topic].partitions)]
         # Committed first: if the group commits meanwhile, the lag is shown too large rather than too small.
         committed = committed_offsets(self._kafka, inputs.group, partitions)
@@ -170,13 +170,12 @@ class LagMeter:
     def _read_once(
         self, inputs: StageInputs, begins: Mapping[Partition, int], committed: Mapping[Partition, int]
     ) -> dict[Partition, NotRead]:
-        facts = read_input_facts(self._reader, self._pipeline, inputs, self._topics(), begins, committed)
+        facts = read_input_facts(self._reader, self._pipeline, inputs, self._topics, begins, committed)
         return partitions_not_read(facts, self._reader, self._pipeline.names.control)
 
+    @cached_property
     def _topics(self) -> dict[str, Pinned]:
-        if not self._pinned:
-            self._pinned = self._reader.pinned([topic for inputs in self._inputs for topic in inputs.topics])
-        return self._pinned
+        return self._reader.pinned([topic for inputs in self._inputs for topic in inputs.topics])
 
 
 def _next_offset(at: Partition, committed: Mapping[Partition, int], not_read: Mapping[Partition, NotRead]) -> int:

@@ -1,13 +1,14 @@
 """The core of ingress-cdc, without I/O: messages of a slot in, batches of raw records with their mark out.
 
-It decides three things that all promises of this stage depend on:
+The assembler decides three things that all promises of this stage depend on:
 
-* **Position.** `(epoch, Begin's final LSN, ordinal)`; the ordinal counts every row, truncate and transactional message
-  of the transaction from 1, before any filter of ours, so that a resent transaction gets the same numbers.
-* **What is published already.** After a restart the server resends from the last confirmed commit. An event at
-  (final LSN, ordinal) not above the mark is dropped. Transactions arrive in commit order, so that final LSNs rise. An
-  event's own LSN does not rise: transactions interleave in the log, and several events may share one LSN.
-* **The mark that a batch makes true** once it is durable (`sluice.cdc.watermarks.Mark`).
+* **The position of an event**: `(epoch, Begin's final LSN, ordinal)`. The ordinal counts every row, truncate and
+  transactional message of the transaction from 1, before any filter. A resent transaction therefore gets the same
+  ordinals.
+* **Whether an event is already published.** After a restart the server resends from the last confirmed commit. An event
+  is dropped if its (final LSN, ordinal) is not above the mark. Transactions arrive in commit order, so their final LSNs
+  rise. The LSNs of single events do not rise: transactions interleave in the log, and several events may share one LSN.
+* **The mark of a batch**: how far the slot is published when the batch is durable (`sluice.cdc.watermarks.Mark`).
 """
 
 from __future__ import annotations
@@ -41,30 +42,32 @@ _TRANSACTIONAL = 1
 
 
 class TableShape(NamedTuple):
-    """A shape that can be followed: the array and domain types that its columns may need, and the columns that are read
-    again when an update leaves them out."""
+    """A shape that can be followed. `types`: the array and domain types of the database, by oid. `reread`: the columns
+    whose values are read again from the source when an update leaves them out."""
 
     types: Mapping[int, PgType]
     reread: frozenset[str]
 
 
 ShapeOf = Callable[[str, Relation], TableShape | None]
-"""Effect: decide about the stream's table by its shape in the log; None if the table is blocked."""
+"""Effect: decide whether the table of a stream can be followed in the shape that the log shows. None: it is blocked."""
 OnVerdict = Callable[[str, TableVerdict], None]
-"""Effect: apply the verdict that an event gave about the stream's table."""
+"""Effect: apply a verdict about the table of a stream; an event of the table led to the verdict."""
 OnTruncate = Callable[[str, int], None]
-"""Effect: record the transaction that truncated the whole table of a stream."""
+"""Effect: record that a transaction (its id) truncated the whole table of a stream."""
 
 
 class SlotBatch(NamedTuple):
-    """Records, and what is true of the slot once they are durable: `mark` is reached, and every transaction that
-    committed below `complete_lsn` is published as a whole (0: not known).
+    """Records of a slot, and what their publication makes true.
 
-    `complete_lsn` of a durable batch may be confirmed to Postgres; a higher LSN may not, because Postgres discards the
-    log below it for good. It is the end of a commit, or an LSN between transactions from a keepalive, and never above
-    the mark. The watermark contains the mark, so that confirmed <= watermark always: a start finds the slot at or below
-    its watermark, and the server sends all changes above it again. An event's own LSN must not be confirmed: its
-    transaction, or one interleaved with it, may commit later.
+    When the records are durable, the slot is published up to `mark`. Every transaction that committed below
+    `complete_lsn` is then published as a whole (0: not known).
+
+    Then `complete_lsn` may be confirmed to Postgres, and no higher LSN: Postgres discards the log below a confirmed LSN
+    for good. `complete_lsn` is the end of a commit, or the LSN of a keepalive between transactions. It is never above
+    the mark, and the watermark contains the mark: the confirmed LSN never exceeds the watermark. At a start the server
+    therefore sends all changes above the watermark again. The LSN of a single event must not be confirmed: the event's
+    transaction, or a transaction interleaved with it, may commit later.
     """
 
     records: list[RawRecord]
@@ -73,7 +76,7 @@ class SlotBatch(NamedTuple):
 
 
 class OpenTransaction:
-    """The transaction that is being received. `published_to`: its events up to this ordinal were published before."""
+    """The transaction that is being received. Its events up to ordinal `published_to` were published before."""
 
     __slots__ = ("final_lsn", "info", "ordinal", "origin", "position_prefix", "published_to")
 
@@ -90,19 +93,20 @@ class OpenTransaction:
 
     @property
     def mark(self) -> Mark:
-        """The mark after the events so far; the lowest mark if all of them were published before."""
+        """The mark after the events received so far; the lowest mark if all of these were published before."""
         return Mark(self.final_lsn, self.ordinal) if self.ordinal > self.published_to else Mark(0, 0)
 
     def headers(self) -> list[tuple[str, bytes]]:
-        """The headers of the records of the transaction's newest event."""
+        """The headers for the records of the newest event of this transaction."""
         return [(POSITION_HEADER, b"%b%d" % (self.position_prefix, self.ordinal)), self.origin, CONTENT_TYPE]
 
 
 class Assembler:
-    """`feed` it a slot's messages in order; `take` a batch at any time. A batch never splits one message's records.
+    """Turns the messages of one slot into batches of raw records.
 
-    The caller passes the effects: `shape_of` reads the catalogs, `reread_row` a row;
-    `on_verdict` is called for a table whose events lack what its records need, or are too large. After an error the
+    The caller passes the messages to `feed` in order and may `take` a batch between two messages. The caller supplies
+    the effects. `shape_of` reads the catalogs, `reread_row` reads a row. `on_verdict` is called for a table whose
+    events are too large or lack what its records need. `on_truncate` is called for each TRUNCATE. After an error the
     assembler must not be used any more.
     """
 
@@ -138,22 +142,22 @@ class Assembler:
 
     @property
     def mark(self) -> Mark:
-        """How far the slot is published once all records so far are durable."""
+        """How far the slot is published when all records fed so far are durable."""
         return self._between if self._open is None else max(self._between, self._open.mark)
 
     @property
     def complete_lsn(self) -> int:
-        """See `SlotBatch`: of the records so far. 0 after a start within a transaction: nothing may be confirmed before
-        its end."""
+        """The LSN to confirm when all records fed so far are durable (see `SlotBatch`). It is 0 after a start within a
+        transaction: no LSN may be confirmed before the end of that transaction."""
         return self._between.lsn if self._between.ordinal == 0 else 0
 
     @property
     def moved(self) -> bool:
-        """Whether the next batch would have a higher mark than the last one taken."""
+        """Whether the next batch would have a higher mark than the batch taken last."""
         return self.mark > self._taken
 
     def feed(self, payload: bytes, lsn: int) -> None:
-        """One message of the output plugin, at `lsn`."""
+        """Process one message of the output plugin. `lsn`: its place in the log."""
         kind = payload[0]
         if kind in _ROW_OR_TRUNCATE or (kind == _MESSAGE and payload[1] & _TRANSACTIONAL):
             transaction = self._open
@@ -163,27 +167,27 @@ class Assembler:
             if transaction.ordinal > transaction.published_to:
                 self._event(payload, lsn, transaction)
         elif kind != _MESSAGE:
-            # A message outside of transactions is no event, and is not resent.
+            # A logical message outside of transactions is no event, and the server does not resend it.
             self._structure(payload)
 
     def idle(self, wal_end: int) -> None:
-        """The server has sent all that concerns us below `wal_end`.
+        """Process a keepalive: the server has sent every message of this slot below `wal_end`.
 
-        Between transactions that equals the end of a commit. Within a transaction it has no meaning: `wal_end` is still
-        below the commit record of the transaction that the server is sending.
+        Between transactions the mark rises to `wal_end`, as at the end of a commit. Within a transaction `wal_end` is
+        ignored: it is still below the commit record of the transaction that the server is sending.
         """
         if self._open is None:
             self._reached(wal_end)
 
     def drop(self, stream: str) -> None:
-        """Publish no more changes of this table; they still count."""
+        """Publish no more changes of this table. Its events still count in the ordinals."""
         self._dropped.add(stream)
         for oid, table in self._tables.items():
             if table is not None and table[1].stream == stream:
                 self._tables[oid] = None
 
     def take(self) -> SlotBatch:
-        """All records since the last batch."""
+        """The records fed since the last batch, as a new batch."""
         batch = SlotBatch(self._records, self.mark, self.complete_lsn)
         self._records, self.bytes, self._taken = [], 0, batch.mark
         return batch
@@ -219,7 +223,7 @@ class Assembler:
         self.drop(stream)
 
     def _reached(self, lsn: int) -> None:
-        """Between transactions, with everything below `lsn` received. Below the mark while transactions are resent."""
+        """Raise the mark to `lsn`, except while the server resends transactions below the mark."""
         self._between = max(self._between, Mark(lsn, 0))
 
     def _event(self, payload: bytes, lsn: int, transaction: OpenTransaction) -> None:
@@ -239,7 +243,7 @@ class Assembler:
         if size > self._followed.record_bytes_max:
             self._add([ChangeEvent(key, value)], table[1], transaction)
             return
-        # As `_add`, without its calls: nearly every change takes this path.
+        # The same as `_add`, without function calls: nearly every change takes this path.
         self._records.append(RawRecord(table[1].topic, key, value, transaction.headers()))
         self.bytes += size + _RECORD_OVERHEAD_BYTES
 
@@ -270,7 +274,7 @@ class Assembler:
         return events.deleted(message, transaction.info, lsn)
 
     def _sweep(self, table: tuple[TableEvents, TableTarget] | None, transaction: OpenTransaction) -> None:
-        """TRUNCATE: all keys of the table below this position are deleted."""
+        """Publish a TRUNCATE: sweep markers, which delete all keys of the table below the position of the event."""
         if table is None or transaction.final_lsn < table[1].since_lsn:
             return
         target = table[1]

@@ -1,5 +1,7 @@
-"""Checks a source: its publication, its tables against the facts that their records were made from, their raw
-topics."""
+"""Checks a source by its catalogs: its publication, and its tables.
+
+Each followed table is compared with the facts that its records were made from, and its raw topic with the stored one.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ from sluice_ingress_cdc.eligibility import ineligibility
 from sluice_ingress_cdc.settings import SlotSettings
 from sluice_ingress_cdc.table_changes import XIDS, TableCheck
 
-# A table may be large, and every check reads it until the log has explained its new file.
+# A check reads at most this many rows of a table. A table with a new file is read by every check until the log explains
+# the file, and the table may be large.
 _ROWS_READ_MAX = 100_000
 
 log = structlog.get_logger()
@@ -46,12 +49,12 @@ class RawTopic(NamedTuple):
 
 
 class CatalogCheck(NamedTuple):
-    """The tables of a source as its catalogs show them, by name; a table that does not exist has no facts.
+    """What one check of a source's catalogs found.
 
-    `publication`: None if there is none. `checks`: of each table that is followed. `wal_lsn`: every change that the
-    check shows is below it, flushed or not. `publication_fault`: why no table can be followed through the publication.
-    `write_faults`: of the tables whose writes fail because they are published, and which could not be dropped from the
-    publication.
+    `publication`: None if the publication does not exist. `facts`: the facts of each table that exists, by name.
+    `checks`: the check of each followed table, by name. `wal_lsn`: every change that the check shows is below this LSN,
+    flushed or not. `publication_fault`: why no table can be followed through the publication. `write_faults`: one fault
+    for each table whose writes fail because it is published, if it could not be dropped from the publication.
     """
 
     publication: PublicationFacts | None
@@ -68,8 +71,8 @@ class CatalogCheck(NamedTuple):
 
 
 def raw_topics(slot: SlotSettings, names: Names, admin: AdminClient) -> dict[str, RawTopic]:
-    """The raw topics of the source's tables, by table. Raises EnvironmentFault if one of them, or the topic of dead
-    letters, is missing."""
+    """The raw topics of the source's tables, by table. Raises EnvironmentFault if a raw topic or the topic of dead
+    letters is missing."""
     topic_of = {table: names.raw(slot.source, table) for table in slot.tables}
     pinned = Topics(admin).pinned([*topic_of.values(), names.dlq(INGRESS_CDC)])
     return {
@@ -86,8 +89,9 @@ def check_catalogs(
 ) -> CatalogCheck:
     """Check `tables`, and drop from our publication each table whose writes fail because it is published.
 
-    `bounds`: of the followed tables. The caller must apply the result: only it contains why a table was dropped. Raises
-    Transient, and EnvironmentFault if this user may not read the catalogs.
+    `bounds`: the bindings of the followed tables, by name. The caller must apply the result: only the result contains
+    why a table was dropped. Raises Transient if the server does not answer, and EnvironmentFault if this user may not
+    read the catalogs.
     """
     where = slot.where
     publication = publication_facts(connection, slot.publication, where)
@@ -106,7 +110,8 @@ def check_catalogs(
 def _drop_failing(
     connection: Connection, slot: SlotSettings, tables: Iterable[TableFacts]
 ) -> tuple[EnvironmentFault, ...]:
-    """Drop from our publication the tables whose writes fail because of it; the faults of those that stay in it."""
+    """Drop from our publication each table whose writes fail because it is published. Returns a fault for each table
+    that could not be dropped."""
     faults = []
     for table in tables:
         wrong = ineligibility(table)
@@ -121,12 +126,12 @@ def _drop_failing(
 
 
 def _is_member(table: TableFacts) -> bool:
-    """Whether the publication names the table itself, not its schema or all tables."""
+    """Whether the publication names the table itself. False if it only names the table's schema, or all tables."""
     return any(row.startswith("table ") for row in table.membership)
 
 
 def _check(connection: Connection, check: TableCheck, where: str) -> TableCheck:
-    """`check` with what only queries of the table show."""
+    """`check`, completed with the facts that only a query of the table or of its partitions shows."""
     bound, facts = check.bound, check.facts
     if facts is None or facts.oid != bound.oid:
         return check._replace(current_name=current_name(connection, bound.oid, where))
@@ -152,9 +157,11 @@ def _check(connection: Connection, check: TableCheck, where: str) -> TableCheck:
 def _has_older_rows(
     connection: Connection, table: LeafPartition | TableFacts, xid: int, *, or_equal: bool = False
 ) -> bool | None:
-    """Whether a table or partition has rows that a transaction before `xid` wrote; None if this user may not read it.
+    """Whether a table or partition has rows that a transaction before `xid` wrote (with `or_equal`, also `xid` itself).
+    None if this user may not read the table.
 
-    If the file was written again after `xid`, all its rows are younger: the first ones are enough.
+    If the table's file was rewritten after `xid`, all rows in the file are younger. The first rows are therefore
+    enough.
     """
     limit = sql.SQL("" if or_equal else f"LIMIT {_ROWS_READ_MAX}")
     statement = sql.SQL(
@@ -164,7 +171,8 @@ def _has_older_rows(
 
 
 def _is_vacuumed_empty(connection: Connection, table: TableFacts) -> bool | None:
-    """Whether a table without rows has a row count: VACUUM FULL counts, a rewrite or TRUNCATE resets the count."""
+    """Whether the table is empty and its row count is set: VACUUM FULL sets the count, a rewrite or TRUNCATE resets
+    it."""
     statement = sql.SQL(
         "SELECT NOT EXISTS (SELECT FROM ONLY {}) AND reltuples >= 0 FROM pg_catalog.pg_class WHERE oid = {}"
     ).format(table.identifier, sql.Literal(table.oid))

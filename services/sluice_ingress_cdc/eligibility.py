@@ -1,7 +1,7 @@
-"""Whether a table can be followed, and whether publishing it makes its own application's writes fail. Pure.
+"""Decides whether a table can be followed, and whether its application's writes fail while it is published. Pure.
 
-Checked before a table is published: Postgres refuses updates and deletes of a published table whose replica identity it
-cannot use, even if no process reads the publication. Postgres' own rule: `CheckCmdReplicaIdentity` in
+Every table is checked before it is published. Postgres refuses updates and deletes of a published table whose replica
+identity it cannot use, even if no process reads the publication. Postgres' own rule is `CheckCmdReplicaIdentity` in
 execReplication.c.
 """
 
@@ -13,14 +13,14 @@ from typing import NamedTuple
 from sluice.cdc.table_facts import LeafPartition, TableFacts
 from sluice.errors import EnvironmentFault
 
-# Since this version a generated column that is not published must not be part of the replica identity.
+# Since this version of Postgres an unpublished generated column in the replica identity makes updates and deletes fail.
 GENERATED_IDENTITY_REFUSED = 180_000
 _NOT_TABLES = {"v": "a view", "m": "a materialised view", "f": "a foreign table"}
 
 
 class Ineligibility(NamedTuple):
-    """Why a table cannot be followed, and what makes it eligible. `breaks_writes`: while it is published, its updates
-    and deletes fail in the source."""
+    """Why a table cannot be followed, and the step that makes it eligible. `breaks_writes`: the source refuses updates
+    and deletes of the table while the table is published."""
 
     why: str
     next_step: str
@@ -75,7 +75,8 @@ def _identity_reasons(facts: TableFacts) -> Iterator[Ineligibility]:
     if not facts.partitioned and not identity:
         yield _no_identity(name, facts.identity, key_immediate=facts.key_immediate)
     elif not set(facts.primary_key) <= identity:
-        # A partitioned table too: a Relation message shows its own identity, while its partitions write with theirs.
+        # Partitioned tables too: the Relation message shows the identity of the partitioned table itself, but changes
+        # are written with the identities of its partitions.
         only = f"ALTER TABLE ONLY {name} REPLICA IDENTITY DEFAULT" if facts.partitioned else default
         yield Ineligibility("its REPLICA IDENTITY does not contain the primary key", only)
     if not set(facts.primary_key) <= published:
@@ -104,7 +105,8 @@ def _identity_reasons(facts: TableFacts) -> Iterator[Ineligibility]:
 
 
 def _leaf_reasons(facts: TableFacts, leaf: LeafPartition) -> Iterator[Ineligibility]:
-    """A change is written with the identity of the partition, not with that of the table."""
+    """The reasons of one partition: Postgres writes a change with the replica identity of the partition, not of the
+    table."""
     if leaf.kind == "f":
         yield Ineligibility(
             f"its partition {leaf.name} is a foreign table: changes of it are not in the log",

@@ -1,7 +1,7 @@
-"""Follows one source as long as the stage runs: a session from each start to the next error, and again.
+"""Follows one source as long as the stage runs. A session runs until an error; then the next session starts.
 
-Every error but a bug is reported as a fault, waited for and tried again. An error of one table blocks that table alone
-(`table_changes`).
+Every error except a bug is reported as a fault, and the next session starts after a wait. An error of one table blocks
+that table alone (`table_changes`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ BACKOFF_MAX_S = 5.0
 
 
 class Follower:
-    """`run` it on a thread of its own. `progress_at` (monotonic seconds): when it made progress last."""
+    """Follows one source; `run` needs a thread of its own. `progress_at`: the time of the last progress, or the end of
+    an announced wait (monotonic seconds)."""
 
     def __init__(self, slot: SlotSettings, names: Names, settings: CdcSettings, health: Health) -> None:
         self.where = slot.where
@@ -39,7 +40,7 @@ class Follower:
         self.progress_at = time.monotonic()
 
     def run(self, stop: Stop) -> None:
-        """Until stopped. Raises bugs only."""
+        """Follow the source until `stop` is requested. Only a bug is raised."""
         self._stop = stop
         self._health.starting(self.where)
         try:
@@ -62,11 +63,11 @@ class Follower:
         self._backoff_s = BACKOFF_FIRST_S
 
     def _progress(self, wait_s: float = 0.0) -> None:
-        """Progress, or the start of a wait that ends within `wait_s`."""
+        """Record progress. `wait_s`: how long the wait that starts now may take, in seconds."""
         self.progress_at = time.monotonic() + wait_s
 
     def _continue_or_stop(self, wait_s: float = 0.0) -> None:
-        """As `_progress`; raises FollowerStopped if the stage is to stop."""
+        """Record progress as `_progress` does. Raises FollowerStopped if the stage was requested to stop."""
         self._progress(wait_s)
         if self._stop.requested:
             raise FollowerStopped

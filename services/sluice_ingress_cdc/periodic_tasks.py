@@ -1,8 +1,8 @@
-"""The periodic tasks of a followed source, on a thread and a connection of their own: the heartbeat with the gauge of
-retained WAL, and the watch, which checks the catalogs and reads operators' requests.
+"""The two periodic tasks of a followed source. They have a thread and a connection of their own.
 
-Without a heartbeat idle tables would keep the log of a busy server until its disk is full. Without the watch a change
-that is not in the log would stay unnoticed.
+The heartbeat moves the slot and sets the gauge of retained WAL. Without it, a busy server whose followed tables are
+idle would keep its log until the disk is full. The watch checks the catalogs and reads operators' requests. Without it,
+a change that is not in the log would stay unnoticed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ log = structlog.get_logger()
 
 
 class PeriodicTasks:
-    """Runs between `start` and `close`. A task that fails is a fault until it succeeds; it never stops the stream.
+    """Runs the tasks between `start` and `close`. A task that fails is a fault until it succeeds. A failed
+    task does not stop the stream.
 
-    `catalogs` and `requests`: the newest results of the watch. `check` checks the catalogs.
+    `check`: checks the catalogs on a connection. `catalogs` and `requests`: the newest results of the watch.
     """
 
     def __init__(self, context: SessionContext, check: Callable[[Connection], CatalogCheck]) -> None:
@@ -49,7 +50,7 @@ class PeriodicTasks:
         self._thread.start()
 
     def close(self) -> None:
-        """Waits up to 1 s: the thread may still be in a call, which has a deadline of its own."""
+        """End the thread and resolve its faults. Waits at most 1 s: a running call ends by its own deadline."""
         self._closed.set()
         self._thread.join(timeout=1.0)
         for name, _, _ in self._tasks:
@@ -69,7 +70,7 @@ class PeriodicTasks:
         try:
             task()
         except Exception as error:
-            # Any error: the tasks must go on, and the fault says that this one fails.
+            # Any error is caught: the tasks must go on, and the fault reports that this task fails.
             self._disconnect()
             if self._closed.is_set():
                 return

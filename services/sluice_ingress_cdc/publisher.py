@@ -1,4 +1,5 @@
-"""How a slot's records and watermark reach Kafka: in one transaction, behind the slot's fence."""
+"""Publishes the records and the watermarks of a slot to Kafka in one transaction, as the only publisher of the
+source."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ from sluice.raw.record import RawRecord
 from sluice.telemetry.metrics import BATCH_SECONDS, DEAD_LETTERS, RECORDS
 from sluice_ingress_cdc.tables import TableChanges
 
-# How long a snapshot waits for Kafka before it fails and starts again: its source transaction is open meanwhile.
+# A snapshot fails and starts again after Kafka was down for this time: its transaction in the source is open meanwhile.
 OUTAGE_MAX_S = 600.0
 _RETRY_AFTER_S = 1.0
 
@@ -34,16 +35,16 @@ log = structlog.get_logger()
 
 
 class SnapshotRequests(NamedTuple):
-    """Operators' requests: the epoch that the whole source is to be read again as, and the number of the newest request
-    for each table; 0 if none."""
+    """Operators' requests to read data again. `epoch`: the epoch requested for the whole source. `tables`: the number
+    of the newest request for each table. 0 means no request."""
 
     epoch: int
     tables: Mapping[str, int]
 
 
 class SlotPublisher:
-    """One per source. Its transactional id depends on the source alone, not on the process: each process that follows
-    the source fences every other."""
+    """Publishes for one source. The transactional id depends on the source alone, not on the process. A process that
+    starts to follow the source therefore fences every earlier process."""
 
     def __init__(self, source: str, kafka: KafkaSettings, names: Names) -> None:
         self._source = source
@@ -51,14 +52,17 @@ class SlotPublisher:
         self.producer = IngressProducer(kafka, names, names.transactional_id(INGRESS_CDC, source))
 
     def fence(self) -> SourceWatermarks:
-        """Become the only publisher of this source, then read the durable watermarks."""
+        """Fence every earlier publisher of this source, then read the durable watermarks.
+
+        Raises Transient if Kafka does not answer.
+        """
         self.producer.fence()
         return source_watermarks(self._source, self.producer.read_watermarks(prefix=watermark_key(self._source, "")))
 
     def publish(self, records: Sequence[RawRecord], watermark: SlotWatermark, tables: TableChanges) -> None:
         """Commit the records, the slot's watermark and the changed watermarks of `tables` in one Kafka transaction.
 
-        Raises Transient if it is not known to be committed: then `fence` returns what is durable.
+        Raises Transient if the transaction may not be committed; `fence` then returns the durable watermarks.
         """
         changes = {
             watermark_key(self._source, name): None if changed is None else changed.to_json()
@@ -80,11 +84,11 @@ class SlotPublisher:
         tables: TableChanges,
         report_progress: Callable[[], None],
     ) -> None:
-        """As `publish`, but waits while Kafka is down. `before`: the durable watermark.
+        """Publish as `publish` does, but wait while Kafka is down. `before`: the watermark that is durable now.
 
-        After a lost transaction the fence shows which of the two watermarks is durable. So no record is written twice,
-        and a broker's restart does not end a snapshot of hours. `report_progress` is called while waiting, and may
-        raise. Raises Transient if another process published, or after `OUTAGE_MAX_S`.
+        After a lost transaction the fence shows whether `watermark` or `before` is durable. So no record is written
+        twice, and a restart of a broker does not end a snapshot of hours. `report_progress` is called during the wait,
+        and may raise. Raises Transient if another process published meanwhile, or after `OUTAGE_MAX_S`.
         """
         give_up = time.monotonic() + OUTAGE_MAX_S
         while True:
@@ -111,7 +115,7 @@ class SlotPublisher:
         self.producer.close()
 
     def _durable_slot(self, give_up: float, report_progress: Callable[[], None]) -> SlotWatermark | None:
-        """The slot's watermark behind a fence; waits while Kafka is down."""
+        """Fence, and return the durable watermark of the slot. Waits while Kafka is down."""
         while True:
             report_progress()
             try:

@@ -1,9 +1,9 @@
 """The raw records of one change. A change that is too large for its raw topic becomes a dead letter and a placeholder.
 
-The broker would refuse such a record and its whole transaction on every attempt. The dead letter contains the first 64
-KiB of the value, its size and its hash; the older value of the key stays in force. The placeholder takes the record's
-place in the raw topic. Without it the next change that leaves a column out would be completed from the values before
-it, and a sweep would retract a row that exists.
+The broker would refuse a record that is too large, and its whole transaction, on every attempt. The dead letter
+contains the first 64 KiB of the value, the size of the value and its hash. The older value of the key stays current.
+The placeholder takes the record's place in the raw topic. Without a placeholder a later change that leaves a column out
+would be completed with outdated values, and a sweep would retract a row that exists.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from sluice.times import now_ms
 from sluice_ingress_cdc.table_changes import TableOutcome, TableVerdict
 
 CONTENT_TYPE = (CONTENT_TYPE_HEADER, b"application/json")
-# The golden record of such a row stays as it was, even when a later update changes small columns and leaves the large
-# one out. That is a fault of the table, in addition to the dead letter.
+# The golden record of a row that is too large stays as it was. It stays so even if a later update changes small columns
+# and leaves the large column out. Therefore the table has a fault, in addition to the dead letter.
 ROW_TOO_LARGE = TableVerdict(
     TableOutcome.FOLLOW_WITH_FAULT,
     "a row is larger than a raw topic takes: it is parked, and its golden record stays as it was",
@@ -44,8 +44,8 @@ ROW_TOO_LARGE = TableVerdict(
 
 
 class TableTarget(NamedTuple):
-    """The raw topic of a table's changes. `key_columns`: its primary key in declared order. Its snapshot contains the
-    commits below `since_lsn`."""
+    """Where the changes of a table are published. `stream`: the table as `schema.table`. `key_columns`: the primary key
+    in declared order. `since_lsn`: commits below this LSN are in the table's snapshot and are not published again."""
 
     stream: str
     topic: str
@@ -56,7 +56,8 @@ class TableTarget(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SlotTargets:
-    """`targets` by the table's oid; the events of other tables only count."""
+    """Where the changes of one slot are published. `targets`: the target of each followed table, by the table's oid.
+    Events of other tables are not published; they only count in the ordinals."""
 
     source: EventSource
     epoch: int
@@ -68,7 +69,7 @@ class SlotTargets:
 def records_of(
     change: ChangeEvent, target: TableTarget, headers: list[tuple[str, bytes]], followed: SlotTargets
 ) -> list[RawRecord]:
-    """The raw record of one change; a dead letter and a placeholder if the record is too large."""
+    """The raw record of one change; a dead letter and a placeholder if the record is too large without its old row."""
     more = [*headers, *change.headers] if change.headers else headers
     record = RawRecord(target.topic, change.key, change.value, more)
     if change.value is None or len(change.key) + len(change.value) <= followed.record_bytes_max:
@@ -86,7 +87,7 @@ def has_dead_letter(records: list[RawRecord]) -> bool:
 
 
 def _without_before(value: bytes) -> bytes:
-    """A change event without the old row, which REPLICA IDENTITY FULL adds; a delete keeps it."""
+    """A change event without the old row, which REPLICA IDENTITY FULL adds. A delete keeps its old row."""
     members = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
     if bytes(members["after"]) != b"null":
         members["before"] = msgspec.Raw(b"null")
@@ -94,8 +95,7 @@ def _without_before(value: bytes) -> bytes:
 
 
 def _dead_letter(record: RawRecord, followed: SlotTargets) -> RawRecord:
-    """The dead letter for `record`, for the same transaction. It names no partition and offset: the record never
-    reached its topic."""
+    """The dead letter for `record`. It names no partition and offset, because the record never reached its topic."""
     value = record.value or b""
     error = DeadRecord("too-large", f"a change for {record.topic} exceeds {followed.record_bytes_max} bytes")
     about = {
@@ -116,7 +116,8 @@ def _dead_letter(record: RawRecord, followed: SlotTargets) -> RawRecord:
 
 
 def _placeholder(record: RawRecord) -> RawRecord:
-    """Key, position and size of a record that is too large. The mapper parks it too."""
+    """The placeholder for a record that is too large: its key, its position and its size. The mapper parks a
+    placeholder."""
     size = b"%d" % len(record.value or b"")
     value = b'{"truncated_bytes":%b}' % size
     return record._replace(value=value, headers=[*record.headers, (TRUNCATED_HEADER, size)])

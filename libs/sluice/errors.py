@@ -1,4 +1,4 @@
-"""Errors, named by what to do next. Which code of Kafka, Postgres or HTTP is which: `sluice.codes`.
+"""Errors, named by the next step. `sluice.error_policies` says which code of Kafka, Postgres or HTTP is which error.
 
 | error              | what the loop does                                                              |
 |--------------------|---------------------------------------------------------------------------------|

@@ -10,7 +10,7 @@ import re
 
 import psycopg
 
-from sluice.codes import SQLSTATE_STOPS, classify_sqlstate
+from sluice.error_policies import SQLSTATE_STOPS, classify_sqlstate
 from sluice.errors import DeadRecord, EnvironmentFault, SluiceError, Transient, UnknownCode
 
 # In CONTEXT: `PL/pgSQL function golden.guard() line 3 at RAISE`. None of our statements calls a function of a user.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sluice.codes import classify_http
+from sluice.error_policies import classify_http
 from sluice.errors import DeadRecord
 from sluice.names import INGRESS_POLLER
 from sluice.stage.dead_letters import cause_of

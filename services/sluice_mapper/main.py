@@ -5,7 +5,7 @@ from __future__ import annotations
 from sluice.names import MAPPER
 from sluice.pipeline import load_pipeline
 from sluice.settings.stage import StageSettings, read_settings
-from sluice.stage.delivery import KafkaDelivery
+from sluice.stage.commit import KafkaDelivery
 from sluice.stage.group import GroupReader
 from sluice.stage.loop import Stage
 from sluice.state import StateBackend

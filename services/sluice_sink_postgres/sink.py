@@ -1,6 +1,6 @@
 """The sink's process and its writer: each record becomes a change of a row, each batch one Postgres transaction.
 
-Order (`sluice.stage.delivery.DirectDelivery`): dead letters flushed, then the Postgres commit, then the offsets.
+Order (`sluice.stage.commit.DirectDelivery`): dead letters flushed, then the Postgres commit, then the offsets.
 """
 
 import time

@@ -18,7 +18,7 @@ from sluice.kafka.topics import Topics
 from sluice.names import Names
 from sluice.settings.stage import StageSettings
 from sluice.stage.batch import Batch
-from sluice.stage.delivery import KafkaDelivery
+from sluice.stage.commit import KafkaDelivery
 from sluice.stage.group import GroupReader
 from sluice.stage.loop import Stage
 from sluice.stage.process import Handled, Owned, Process

@@ -22,7 +22,7 @@ from sluice.pipeline import load_pipeline
 from sluice.provenance import CanonicalRecord
 from sluice.schemas import Registry, avro_schema, make_encoder
 from sluice.settings.stage import RegistrySettings
-from sluice.stage.delivery import DirectDelivery
+from sluice.stage.commit import DirectDelivery
 from sluice.stage.group import GroupReader
 from sluice.stage.loop import Stage
 from sluice.stage.signals import Stop

@@ -22,7 +22,7 @@ from sluice.lag import committed_offsets
 from sluice.names import MAPPER, MERGER
 from sluice.provenance import Contribution
 from sluice.schemas import Registry, make_decoder
-from sluice.stage.delivery import KafkaDelivery
+from sluice.stage.commit import KafkaDelivery
 from sluice.stage.group import GroupReader
 from sluice.stage.loop import Stage
 from sluice.stage.process import Process

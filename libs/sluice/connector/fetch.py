@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from sluice.codes import classify_http
 from sluice.connector.auth import Auth, Door
 from sluice.connector.messages import Request, Response, origin, resolve, without_query
 from sluice.connector.redact import safe_url
+from sluice.error_policies import classify_http
 from sluice.errors import EnvironmentFault, SluiceError, Transient
 from sluice.http import BodyTooLarge, HttpClient, Limits, NoAnswer
 

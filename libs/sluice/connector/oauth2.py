@@ -12,9 +12,9 @@ from authlib.oauth2 import ClientAuth
 from authlib.oauth2.rfc6749.parameters import prepare_token_request
 from pydantic import SecretStr
 
-from sluice.codes import classify_http
 from sluice.connector.auth import Door, Login, SessionAuth
 from sluice.connector.messages import Request, Response, absolute, without_query
+from sluice.error_policies import classify_http
 from sluice.errors import EnvironmentFault, Transient
 from sluice.json_text import NotJson
 

@@ -1,4 +1,5 @@
-"""Kafka's exceptions translated into ours, with place and next step. The policy of each code is in `sluice.codes`."""
+"""Kafka's exceptions translated into ours, with place and next step. `sluice.error_policies` has the policy of each
+code."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 
 from confluent_kafka import KafkaError, KafkaException
 
-from sluice.codes import KAFKA_STOPS, classify_kafka, kafka_next_step
+from sluice.error_policies import KAFKA_STOPS, classify_kafka, kafka_next_step
 from sluice.errors import EnvironmentFault, SluiceError, TransactionLost, Transient, UnknownCode
 
 TOO_LARGE = "MSG_SIZE_TOO_LARGE"

@@ -17,8 +17,8 @@ from sluice.kafka.record import End, Record
 from sluice.settings.stage import StageSettings
 from sluice.stage.assignment import Assignment
 from sluice.stage.batch import Batch
+from sluice.stage.commit import Delivery
 from sluice.stage.dead_letters import PAUSED_WHY, DeadLetterGuard, to_resume
-from sluice.stage.delivery import Delivery
 from sluice.stage.faults import StageFaults
 from sluice.stage.group import GroupReader
 from sluice.stage.metrics import StageMetrics

@@ -10,7 +10,7 @@ import structlog
 
 from sluice.errors import Bug, DeadRecord, EnvironmentFault, Fenced, TopicFault, TransactionLost, Transient
 from sluice.stage.assignment import Assignment
-from sluice.stage.delivery import Delivery
+from sluice.stage.commit import Delivery
 from sluice.stage.faults import ResolvedBy, StageFaults
 from sluice.stage.group import ConsumerLost, GroupReader, Unreadable
 from sluice.stage.process import Process

@@ -12,7 +12,7 @@ from sluice.errors import DeadRecord, EnvironmentFault
 from sluice.kafka import KafkaSettings
 from sluice.kafka.record import Record
 from sluice.stage.batch import Batch
-from sluice.stage.delivery import DirectDelivery
+from sluice.stage.commit import DirectDelivery
 from sluice.stage.group import GroupReader
 from sluice.telemetry.health import STARTING
 from support.echo_stage import EchoBench, Running

@@ -26,7 +26,7 @@ from sluice.kafka.control import write_request
 from sluice.kafka.record import Record
 from sluice.raw.record import RawRecord
 from sluice.stage.batch import Batch
-from sluice.stage.delivery import DirectDelivery
+from sluice.stage.commit import DirectDelivery
 from sluice.stage.group import GroupReader
 from sluice.telemetry.health import STARTING
 from sluice_ingress_poller.page import Item

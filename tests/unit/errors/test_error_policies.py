@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from sluice.codes import classify_http, classify_kafka, classify_sqlstate
+from sluice.error_policies import classify_http, classify_kafka, classify_sqlstate
 from sluice.errors import (
     Bug,
     DeadRecord,

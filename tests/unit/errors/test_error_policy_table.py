@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from confluent_kafka import KafkaError
 
-from sluice.codes import (
+from sluice.error_policies import (
     KAFKA_STOPS,
     SQLSTATE_STOPS,
     classify_http,

@@ -1,5 +1,5 @@
-"""Delivery: how a batch becomes durable together with its offsets. The only place that commits what was read; a new
-group's first offset is committed when its partition starts.
+"""How a batch becomes durable together with the offsets of its records. Only this module commits offsets of processed
+records; `sluice.stage.start` commits the first offset of a new group.
 
 There are two orders. Both commit no offset before the effects of its records are durable:
 * `KafkaDelivery`: outputs, state, ledger and offsets in one transaction, fenced by the group's generation.

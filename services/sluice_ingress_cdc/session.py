@@ -1,8 +1,8 @@
-"""Follows a source from one start to the next error: fence, compare, snapshot, stream.
+"""One session follows a source from a start to the next error: fence, compare, snapshot, stream.
 
-The order is KIP-618's: fence the earlier owner, read the watermarks to the end of their log, then compare the source
-with them. Tables that must be read as a whole are read before the stream continues. The stream waits meanwhile; the
-slot keeps its changes.
+The order is that of KIP-618: fence the earlier owner, read the watermark topic to its end, then compare the source with
+the watermarks. Tables that must be read as a whole are read before the stream continues. The slot keeps the changes of
+that time.
 """
 
 from __future__ import annotations
@@ -44,8 +44,11 @@ log = structlog.get_logger()
 
 
 def run_session(context: SessionContext, stop: Stop) -> None:
-    """Runs until `stop`, or until a table or the source must be read as a whole, which the next session does. Raises
-    EnvironmentFault, Transient and FollowerStopped."""
+    """Run one session until `stop`, or until a table or the source must be read as a whole; the next session reads it.
+
+    Raises EnvironmentFault if the source or Kafka needs an operator, Transient if the session is to be tried again, and
+    FollowerStopped if the stage is to stop during a snapshot.
+    """
     slot, publisher = context.slot, context.publisher
     _await_release(context)
     stored = publisher.fence()
@@ -67,7 +70,7 @@ def run_session(context: SessionContext, stop: Stop) -> None:
 
 
 def _await_release(context: SessionContext) -> None:
-    """A slot has one reader: while another process reads it, this one must not fence that process."""
+    """Raise Transient while another process reads the slot: a slot has one reader, which must not be fenced."""
     slot = context.slot
     with connect(slot.dsn.reveal(), slot.where) as connection:
         state = slot_state(connection, slot.slot, slot.where)
@@ -99,7 +102,8 @@ class _Session:
     # ── snapshots ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def read_all(self, watermark: SlotWatermark) -> SlotWatermark:
-        """A new slot and a snapshot of every eligible table. The epoch is durable before its first record."""
+        """Create a new slot and publish a snapshot of every eligible table. The new epoch is durable before its first
+        record. Returns the durable watermark."""
         slot, where = self._slot, self._slot.where
         with connect(slot.dsn.reveal(), where) as connection:
             catalogs = self._check(connection)
@@ -109,7 +113,7 @@ class _Session:
             if not names:
                 first = self._tables[slot.tables[0]]
                 raise EnvironmentFault(f"{where}, table {slot.tables[0]}", first.why, first.next_step)
-            # Before the slot is created: the slot reads each change with the publication of that moment.
+            # Before the slot is created: the slot decodes each change with the publication as it was at that change.
             self._add_to_publication(connection, catalogs, names)
             watermark = replace(watermark, at=now_us())
             self._publisher.publish([], watermark, self._tables.take_changes())
@@ -123,8 +127,8 @@ class _Session:
         return run.watermark
 
     def read_pending(self, watermark: SlotWatermark) -> SlotWatermark:
-        """Read the eligible pending tables through a temporary slot. If that fails, they wait and the other tables are
-        followed. Returns the durable watermark."""
+        """Read the eligible pending tables through a temporary slot. If reading fails, these tables stay pending and
+        the other tables are followed. Returns the durable watermark."""
         pending = self._tables.in_state(PENDING)
         backoff = self._context.snapshot_backoff
         if not pending or time.monotonic() < backoff.retry_at:
@@ -141,7 +145,7 @@ class _Session:
                 read_tables(run, names)
         except (EnvironmentFault, Transient) as error:
             if run.publish_attempted:
-                raise  # a transaction may be lost: only the fence shows what is durable
+                raise  # a transaction may be lost: only a new fence shows whether it is durable
             for name in names:
                 self._tables.cannot_read(name, _not_yet(error, f"{self._slot.where}, table {name}"))
         if not self._tables.in_state(PENDING):
@@ -149,7 +153,7 @@ class _Session:
         return run.watermark
 
     def _eligible(self, catalogs: CatalogCheck, names: Iterable[str]) -> list[str]:
-        """Of `names`, the tables that can be read now; the others get a fault."""
+        """The tables of `names` that can be read now. Each other table gets a fault."""
         eligible = []
         for name in names:
             where = f"{self._slot.where}, table {name}"
@@ -173,7 +177,7 @@ class _Session:
     # ── the stream ────────────────────────────────────────────────────────────────────────────────────────────
 
     def stream(self, watermark: SlotWatermark, stop: Stop) -> None:
-        """Follow the slot until `stop`, or until something must be read as a whole."""
+        """Follow the slot until `stop`, or until a table or the source must be read as a whole."""
         slot, context = self._slot, self._context
         with connect(slot.dsn.reveal(), slot.where) as connection:
             self._apply_check(self._check(connection), None)
@@ -206,7 +210,7 @@ class _Session:
         self._publisher.publish(batch.records, start.at_mark(batch.mark, now_us()), tables)
 
     def _interrupted(self, tasks: PeriodicTasks, assembler: Assembler, epoch: int) -> bool:
-        """Apply the newest check and the newest requests; True if something must be read as a whole."""
+        """Apply the newest check and the newest requests. True if a table or the source must be read as a whole now."""
         catalogs, tasks.catalogs = tasks.catalogs, None
         if catalogs is not None:
             self._apply_check(catalogs, assembler)
@@ -223,7 +227,7 @@ class _Session:
         return any(catalogs.is_eligible(name) for name in self._tables.in_state(PENDING))
 
     def _apply_check(self, catalogs: CatalogCheck, assembler: Assembler | None) -> None:
-        """Apply a check to the followed tables. `assembler`: None before the stream starts."""
+        """Apply the check `catalogs` to the followed tables. `assembler`: None before the stream starts."""
         where = self._context.publication_where
         if catalogs.publication is None:
             raise EnvironmentFault(

@@ -1,4 +1,4 @@
-"""What all sessions of a source share, from one start to the next."""
+"""The objects that all sessions of one source share."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from sluice.telemetry.health import Health
 from sluice_ingress_cdc.publisher import SlotPublisher
 from sluice_ingress_cdc.settings import CdcSettings, SlotSettings
 
-# How long the other tables are followed before the snapshot of tables that failed is tried again: at first, and at
-# most.
+# After a failed snapshot of pending tables, the next attempt follows after this time: at first, and at most. The other
+# tables are followed meanwhile.
 SNAPSHOT_RETRY_AFTER_S = 30.0
 SNAPSHOT_RETRY_AFTER_MAX_S = 300.0
 
 
 class FollowerStopped(Exception):
-    """The stage is to stop during a snapshot; tables that are not read stay pending."""
+    """The stage was requested to stop during a snapshot. Tables that are not read completely stay pending."""
 
 
 @dataclass
 class SnapshotBackoff:
-    """When tables that could not be read are tried again. The interval doubles: the source's stream waits during each
-    attempt. `retry_at`: monotonic seconds."""
+    """When the next snapshot of pending tables is tried, after one failed. The interval between attempts doubles,
+    because the stream of the source waits during each attempt. `retry_at`: monotonic seconds."""
 
     retry_at: float = 0.0
     interval_s: float = SNAPSHOT_RETRY_AFTER_S
@@ -33,14 +33,18 @@ class SnapshotBackoff:
         self.interval_s = min(2 * self.interval_s, SNAPSHOT_RETRY_AFTER_MAX_S)
 
     def reset(self) -> None:
-        """An operator requested it, or no table is left to read."""
+        """Allow an attempt at once: an operator requested one, or no table is pending."""
         self.retry_at, self.interval_s = 0.0, SNAPSHOT_RETRY_AFTER_S
 
 
 @dataclass
 class SessionContext:
-    """`report_progress`: called at each step. `continue_or_stop`: the same before each wait, with its longest time in
-    seconds; raises FollowerStopped. `streaming`: called once the slot is read."""
+    """The objects that all sessions of one source share.
+
+    `report_progress`: called at each step. `continue_or_stop`: called before each wait with the longest time that the
+    wait may take, in seconds; it raises FollowerStopped if the stage is to stop. `streaming`: called when the stream of
+    the slot has started.
+    """
 
     slot: SlotSettings
     names: Names
@@ -54,5 +58,5 @@ class SessionContext:
 
     @property
     def publication_where(self) -> str:
-        """What a fault of the publication is about."""
+        """The subject of a fault of the publication, as texts name it."""
         return f"{self.slot.where}, publication {self.slot.publication}"

@@ -36,7 +36,8 @@ class CdcSettings(StageSettings):
 
 @dataclass(frozen=True, slots=True)
 class SlotSettings:
-    """One source and its slot. `publication_is_ours`: the pipeline file names no publication."""
+    """One followed source and its slot. `publication_is_ours`: the pipeline file names no publication, so that Sluice
+    creates and changes it. `heartbeat_s`: seconds between two heartbeats."""
 
     source: str
     dsn: Secret
@@ -52,7 +53,7 @@ class SlotSettings:
 
 
 def slots_of(pipeline: Pipeline) -> list[SlotSettings]:
-    """The slots that `pipeline` follows."""
+    """The slot settings of every followed source of `pipeline`."""
     return [
         SlotSettings(
             source=name,

@@ -1,10 +1,11 @@
-"""The snapshot: every row of some tables, exactly as of one LSN of the source.
+"""The snapshot: publishes every row of some tables, exactly as of one LSN of the source.
 
-The snapshot that a new slot exports is read on a second connection. It contains the commits below the slot's consistent
-point; the stream sends those from there on: no gap, no repetition. For a whole source that slot is the one that is
-followed. For single tables of a followed slot it is a temporary slot, and the stream leaves out what their snapshots
-contain. Each table ends with a sweep marker to every partition, in the transaction of its last rows: it deletes the
-keys that are no longer in the table. A table that cannot be read waits alone; the others go on.
+A new slot exports a snapshot, which is read on a second connection. The snapshot contains the commits below the slot's
+consistent point, and the stream sends the commits from that point on: no gap, no repetition. If the whole source is
+read, the new slot is followed afterwards. If single tables of a followed slot are read, the new slot is temporary, and
+the stream then leaves out the commits that the snapshots of these tables contain. The transaction of a table's last
+rows also contains a sweep marker for every partition. The marker deletes the keys that are no longer in the table. A
+table that cannot be read stays pending; the other tables are published.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ from sluice_ingress_cdc.settings import SlotSettings
 from sluice_ingress_cdc.tables import FollowedTables, TableChanges
 
 FETCH_TIMEOUT_S = 3_600.0
-# Old open transactions of the source block the creation of a temporary slot; the stream of the other tables waits.
+# The longest time to create a temporary slot. Old open transactions of the source block its creation, and the stream of
+# the other tables waits meanwhile.
 TEMPORARY_DEADLINE_S = 10.0
 _FIRST_FETCH_ROWS = 100
 _FETCH_ROWS_MAX = 10_000
@@ -55,8 +57,8 @@ log = structlog.get_logger()
 
 @dataclass
 class SnapshotRun:
-    """What the tables of a snapshot share. `topics` by table. `watermark`: the durable one. `publish_attempted`:
-    `watermark` may be outdated if the snapshot fails."""
+    """The state that the tables of one snapshot share. `topics`: the raw topics, by table. `watermark`: the durable
+    watermark. `publish_attempted`: `watermark` may be outdated if the snapshot fails."""
 
     context: SessionContext
     followed: SlotTargets
@@ -70,7 +72,11 @@ class SnapshotRun:
         return self.context.slot
 
     def publish(self, records: Sequence[RawRecord], mark: Mark, tables: TableChanges) -> None:
-        """Each watermark has a time of its own, so that no two are equal."""
+        """Commit the records and a watermark at `mark`; waits while Kafka is down.
+
+        Each watermark gets a later time than the watermark before, so that no two are equal. Raises Transient if
+        another process published or Kafka is down too long, and FollowerStopped if the stage is to stop.
+        """
         context, before = self.context, self.watermark
         stamped = before.at_mark(mark, max(now_us(), before.at + 1))
         self.publish_attempted = True
@@ -80,14 +86,15 @@ class SnapshotRun:
 
 
 def read_source(run: SnapshotRun, names: Sequence[str]) -> None:
-    """Create the slot that is to be followed and publish its snapshot of the tables `names`. Tables that cannot be read
-    stay pending, with a fault."""
+    """Create the slot that is followed afterwards, and publish its snapshot of the tables `names`. A table that cannot
+    be read stays pending, with a fault."""
     with _exported(run.slot, run.slot.slot, CREATE_DEADLINE_S, temporary=False) as (created, reader):
         _read(run, reader, names, created.consistent_point, Mark(created.consistent_point, 0))
 
 
 def read_tables(run: SnapshotRun, names: Sequence[str]) -> None:
-    """Publish a snapshot of some tables of a slot that is followed already; otherwise as `read_source`."""
+    """Publish a snapshot of the tables `names` while their slot is followed already. A table that cannot be read stays
+    pending, with a fault."""
     name = f"{run.slot.slot[:55]}_tables"
     with _exported(run.slot, name, TEMPORARY_DEADLINE_S, temporary=True) as (created, reader):
         _read(run, reader, names, created.consistent_point, run.watermark.mark)
@@ -98,7 +105,7 @@ def _read(run: SnapshotRun, reader: Connection, names: Sequence[str], consistent
     transaction = TransactionInfo(_transaction_time_us(reader, where), None, None, snapshot=True)
     position = Position(run.watermark.epoch, consistent_point, 0)
     types = load_types(reader, where)
-    # The slot exists from here on, even if no table can be read.
+    # This watermark states that the slot exists, even if no table can be read.
     run.publish([], mark, {})
     for name in names:
         table = _TableSnapshot(run, reader, name, types, position, transaction, mark)
@@ -125,7 +132,7 @@ def _exported(
 
 @dataclass
 class _TableSnapshot:
-    """One table of a snapshot, read on `reader` within the snapshot's transaction."""
+    """One table of a snapshot. `reader`: the connection whose open transaction sees the snapshot."""
 
     run: SnapshotRun
     reader: Connection
@@ -140,8 +147,8 @@ class _TableSnapshot:
         return f"{self.run.slot.where}, table {self.name}"
 
     def read(self) -> None:
-        """Publish the table. Raises EnvironmentFault if it cannot be read; Transient if its definition changed while
-        the snapshot started."""
+        """Publish the table. Raises EnvironmentFault if the table cannot be read or followed, and Transient if its
+        definition changed while the snapshot started."""
         run = self.run
         facts, bound = self._bound()
         topic = run.topics[self.name]
@@ -169,7 +176,8 @@ class _TableSnapshot:
         log.info("table read", source=run.slot.source, table=self.name, position=str(self.position))
 
     def _bound(self) -> tuple[TableFacts, TableBinding]:
-        """The table as the snapshot shows it. Raises EnvironmentFault if it cannot be followed."""
+        """The facts and the binding of the table as the snapshot shows it. Raises EnvironmentFault if the table cannot
+        be followed, and Transient if the snapshot does not show it in the publication."""
         slot = self.run.slot
         publication = publication_facts(self.reader, slot.publication, self.where)
         facts = self._facts(self.reader)
@@ -184,7 +192,7 @@ class _TableSnapshot:
         return table_facts(connection, self.run.slot.publication, [self.name], self.where).get(self.name)
 
     def _rows(self, facts: TableFacts) -> Iterator[Row]:
-        """All rows in key order, by a server-side cursor. The size of a fetch is about half a batch."""
+        """All rows of the table in key order, from a server-side cursor. One fetch reads about half a batch."""
         key = sql.SQL(", ").join(map(sql.Identifier, facts.primary_key))
         statement = sql.SQL("DECLARE sluice NO SCROLL CURSOR FOR {} ORDER BY {}").format(facts.select, key)
         context = self.run.context
@@ -204,9 +212,10 @@ class _TableSnapshot:
             self.reader.execute("CLOSE sluice")
 
     def _require_unchanged(self, facts: TableFacts) -> None:
-        """If an ALTER TABLE rewrites the rows between the snapshot and our lock, the table looks empty to the snapshot.
+        """Raise Transient if the table's definition changed after the snapshot was taken.
 
-        The cursor has the lock now: the definition that another connection reads from here on does not change.
+        An ALTER TABLE that rewrites the rows before the cursor locks the table makes the table look empty to the
+        snapshot. The cursor has the lock now: the definition that a new connection reads cannot change any more.
         """
         with connect(self.run.slot.dsn.reveal(), self.where) as another:
             now = self._facts(another)
@@ -216,7 +225,8 @@ class _TableSnapshot:
 
 @contextmanager
 def _savepoint(reader: Connection, where: str) -> Iterator[None]:
-    """An error within leaves the snapshot's transaction usable for the other tables."""
+    """Keep the snapshot's transaction usable for the other tables if the body of this context raises
+    EnvironmentFault."""
     with source_errors(where):
         reader.execute("SAVEPOINT one_table")
     try:
@@ -230,7 +240,7 @@ def _savepoint(reader: Connection, where: str) -> Iterator[None]:
 
 
 def _fetch(reader: Connection, count: int) -> tuple[list[Row], int]:
-    """Up to `count` rows as text values, and their size in bytes."""
+    """Up to `count` rows as text values, and the size of all their values in bytes."""
     cursor = reader.execute(sql.SQL("FETCH FORWARD {} FROM sluice").format(sql.Literal(count)))
     result = cursor.pgresult
     if result is None:
@@ -241,7 +251,7 @@ def _fetch(reader: Connection, count: int) -> tuple[list[Row], int]:
 
 
 def _transaction_time_us(reader: Connection, where: str) -> int:
-    """The source's clock at the snapshot, in µs since 1970: when its rows were observed."""
+    """When the rows of the snapshot were observed: its transaction's start by the source's clock, in µs since 1970."""
     query = "SELECT (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint"
     with source_errors(where):
         [(now_us,)] = reader.execute(query).fetchall()

@@ -1,4 +1,4 @@
-"""Queries of the source while its stream is read: what a table's new shape means, and a row read again by its key."""
+"""Queries of the source while its stream is read: the facts for a table's new shape, and the current row of a key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sluice_ingress_cdc.table_changes import columns_to_reread, relation_verdict
 from sluice_ingress_cdc.tables import FollowedTables
 
 _FIRST_USER_OID = 16_384
-# The errors of a row's query if the table's definition has changed since the event, or if this user may not read it.
+# A query of a row raises one of these if the table was altered after the event, or if this user may not read the table.
 _UNREADABLE = (
     psycopg.errors.UndefinedColumn,
     psycopg.errors.UndefinedTable,
@@ -32,7 +32,10 @@ _UNREADABLE = (
 
 
 class SourceQueries:
-    """Connects at the first query; to be closed with the stream. Raises Transient or EnvironmentFault."""
+    """Queries the source on a connection that opens at the first query. The caller closes it with the stream.
+
+    A query raises Transient if the source does not answer, and EnvironmentFault if it refuses the query.
+    """
 
     def __init__(self, slot: SlotSettings, tables: FollowedTables, topics: Mapping[str, RawTopic]) -> None:
         self._slot = slot
@@ -43,11 +46,12 @@ class SourceQueries:
         self._known_oids: set[int] = set()
 
     def shape_of(self, name: str, relation: Relation) -> TableShape | None:
-        """Decide about table `name` by the catalogs and by its new shape in the log; None if it is blocked now.
+        """Decide by the catalogs and by its new shape in the log (`relation`) whether table `name` is followed.
 
-        The catalogs show a later moment than the event. If their shape differs from the log's, every column is to be
-        read again; the next Relation message shows the later shape. Columns that were only added are no difference:
-        the log names the others before them, by their numbers.
+        Returns the shape to follow; None if the table is blocked now. The catalogs show a later moment than the event.
+        If their shape differs from `relation`, every column is read again when an update leaves it out, until a later
+        Relation message shows the later shape. Columns added at the end are no difference: the columns before them are
+        the same.
         """
         bound = self._tables.bounds.get(name)
         if bound is None:
@@ -66,7 +70,7 @@ class SourceQueries:
         return TableShape(self._types_of(relation), reread)
 
     def reread_row(self, table: TableEvents, key: Sequence[bytes]) -> Row | NoRow:
-        """The current row with this primary key, in the relation's columns."""
+        """The current row with primary key `key`, in the columns of the Relation message; else why it is not read."""
         relation = table.relation
         name = sql.Identifier(relation.schema, relation.table)
         columns = sql.SQL(", ").join(sql.Identifier(c.name) for c in relation.columns)
@@ -90,7 +94,7 @@ class SourceQueries:
             except _UNREADABLE:
                 return NoRow.UNREADABLE
         if result is None or result.get_value(0, 0) != b"%d" % relation.oid:
-            return NoRow.UNREADABLE  # another table has the name now
+            return NoRow.UNREADABLE  # another table has this name now
         if result.get_value(0, 1) is None:
             return NoRow.DELETED
         return [result.get_value(0, 2 + i) for i in range(len(relation.columns))]
@@ -100,7 +104,7 @@ class SourceQueries:
             self._connection.close()
 
     def _types_of(self, relation: Relation) -> Mapping[int, PgType]:
-        """Arrays and domains of the database, read again when a relation has an unknown type."""
+        """The array and domain types of the database, by oid. They are read again if `relation` has an unknown type."""
         oids = {c.type_oid for c in relation.columns if c.type_oid >= _FIRST_USER_OID}
         if self._types is None or not oids <= self._known_oids:
             self._types = load_types(self._live(), self._slot.where)
@@ -114,6 +118,6 @@ class SourceQueries:
 
 
 def _starts_with(facts: TableFacts, relation: Relation) -> bool:
-    """Whether the table's first columns are those of `relation`."""
+    """Whether the table's first columns in the catalogs equal the columns of `relation`."""
     logged = [(c.name, c.type_oid, c.typmod) for c in relation.columns]
     return logged == [(c.name, c.type_oid, c.typmod) for c in facts.relation.columns][: len(logged)]

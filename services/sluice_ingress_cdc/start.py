@@ -1,9 +1,9 @@
-"""What to do with a slot at a start: resume, read the whole source, or refuse. What becomes of each table is decided in
-`table_changes`.
+"""Decides at a start whether to resume a slot, read the whole source, or refuse. `table_changes` decides about each
+table.
 
-A slot that was dropped and created again starts later than our watermark and does not have the changes in between:
-Postgres reports no error. So the stage compares the source with the watermark; in doubt it refuses and names the
-command that repairs.
+A slot that was dropped and created again starts later than the stored watermark. It does not contain the changes in
+between, and Postgres reports no error. Therefore the stage compares the source with the watermark. If changes could be
+lost, the stage refuses and names the command that repairs the source.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from sluice_ingress_cdc.settings import SlotSettings
 
 
 class SourceAtStart(NamedTuple):
-    """The source at a start. `tables`: the number of followed tables. `raw_is_empty` is read, and used, only if there
-    is no watermark."""
+    """The state of the source at a start. `wal_end`: the LSN up to which its log is flushed. `tables`: the number of
+    its tables in the pipeline. `raw_is_empty`: whether all raw topics are empty, if there is no watermark."""
 
     source: str
     slot_name: str
@@ -36,7 +36,7 @@ class SourceAtStart(NamedTuple):
 
 
 class FullSnapshot(NamedTuple):
-    """Drop the slot if there is one, create it, read all tables as `epoch`."""
+    """The plan to drop the slot if it exists, create it again, and read all tables as `epoch`."""
 
     epoch: int
 
@@ -44,7 +44,8 @@ class FullSnapshot(NamedTuple):
 def read_source_at_start(
     slot: SlotSettings, topics: Mapping[str, RawTopic], kafka: KafkaSettings, *, first_start: bool
 ) -> SourceAtStart:
-    """Raises EnvironmentFault for a server or slot that cannot be followed, Transient if the server does not answer."""
+    """Read the state of the source. Raises EnvironmentFault if the server or the slot cannot be followed, and Transient
+    if the server does not answer. `first_start`: there is no watermark."""
     where, dsn = slot.where, slot.dsn.reveal()
     with connect(dsn, where, replication=True) as replication:
         identity = identify(replication, where)
@@ -64,16 +65,17 @@ def read_source_at_start(
 def plan_start(
     stored: SlotWatermark | None, requested_epoch: int, source: SourceAtStart
 ) -> SlotWatermark | FullSnapshot:
-    """The watermark to resume from, or a full snapshot. A pure function.
+    """Decide how to start: the watermark to resume from, or the plan of a full snapshot. Pure.
 
-    Raises EnvironmentFault naming source, slot, LSNs and the repair if changes would be lost.
+    `requested_epoch`: the epoch of an operator's request to read the source again, 0 if none. Raises EnvironmentFault
+    if changes would be lost; the fault names the source, the slot, the LSNs and the repair.
     """
     if stored is None:
         return _first_start(requested_epoch, source)
     if requested_epoch > stored.epoch:
         return FullSnapshot(requested_epoch)
     if not stored.lsn:
-        # The epoch was raised, and the process ended before it created the slot: nothing of the epoch is published.
+        # The epoch was raised, but the process ended before it created the slot: no record of this epoch is published.
         return FullSnapshot(stored.epoch)
     why = _why_not_resume(stored, source)
     if why is not None:
@@ -88,7 +90,8 @@ def plan_start(
 
 def _first_start(requested_epoch: int, source: SourceAtStart) -> FullSnapshot:
     if source.raw_is_empty or requested_epoch:
-        # The raw topics are empty: a slot of our name keeps no change of a published record, and is created again.
+        # No published record depends on a slot of our name, or an operator requested a new epoch: create the slot
+        # again.
         return FullSnapshot(max(requested_epoch, 1))
     raise EnvironmentFault(
         f"source {source.source}, slot {source.slot_name}",

@@ -1,7 +1,9 @@
-"""Streaming: the slot's frames into the assembler, its batches to Kafka, durable LSNs confirmed to Postgres.
+"""Streaming: feeds the slot's frames to the assembler, publishes its batches to Kafka, confirms durable LSNs to
+Postgres.
 
-One thread reads and answers the server; another publishes. So the server receives feedback during a Kafka transaction,
-and the next batch is collected meanwhile. Memory contains at most two batches: one under way, one collected.
+One thread reads and answers the server; another thread publishes. So the server receives feedback during a Kafka
+transaction, and the next batch is collected meanwhile. Memory contains at most two batches: the batch that is being
+published and the batch that is being collected.
 """
 
 from __future__ import annotations
@@ -18,18 +20,18 @@ from sluice_ingress_cdc.assembler import Assembler, SlotBatch
 from sluice_ingress_cdc.session_context import SessionContext
 from sluice_ingress_cdc.tables import FollowedTables, TableChanges
 
-# A batch waits this many lingers for the end of a transaction, so that small transactions are rarely split.
+# A batch waits this many times `linger_s` for the end of a transaction, so that small transactions are rarely split.
 _LINGERS_WITHIN_TRANSACTION = 5
-# A server requests a reply when it shuts down or is about to end the connection: then its LSN is confirmed sooner. Not
-# at once, however: each confirmation needs a Kafka transaction.
+# A server requests a reply when it shuts down or is about to end the connection. Then the watermark is published after
+# this time, so that a newer LSN can be confirmed. Not at once: every publication is a Kafka transaction.
 _REPLY_INTERVAL_S = 0.5
 
 
 class Streaming:
-    """Runs until stopped or until an error; the caller then starts again behind the fence.
+    """Streams one slot until a stop or an error. After an error the caller must fence before it streams again.
 
-    `publish` returns when the batch, its mark and the tables' changed watermarks are committed. Reports progress at
-    least once a second.
+    `publish` must return only when the batch, its mark and the tables' changed watermarks are committed. Progress is
+    reported at least once a second.
     """
 
     def __init__(
@@ -56,16 +58,16 @@ class Streaming:
         self._wake_read.setblocking(False)
 
     def run(self, stop: Stop, interrupted: Callable[[], bool]) -> None:
-        """Returns when `stop` is requested or `interrupted()`, called in each turn, is true; the batch under way is
-        finished first."""
+        """Stream until `stop` is requested or `interrupted()` is true; it is called in each turn. The batch that is
+        being published is finished first. Raises the error of a publication or of the stream."""
         with ThreadPoolExecutor(1, thread_name_prefix="publish") as publisher:
             try:
                 while not stop.requested and not interrupted():
                     self._turn(publisher)
                 self._settle()
             finally:
-                # The publisher must end before any process fences: leaving the block waits for it, at most for the
-                # time that a Kafka transaction may take.
+                # The publisher thread must end before the next session fences the transactional id. Shutdown waits for
+                # it, at most for the time that a Kafka transaction may take.
                 publisher.shutdown(wait=True)
                 self._wake_read.close()
                 self._wake_write.close()
@@ -85,12 +87,13 @@ class Streaming:
 
     @property
     def _has_room(self) -> bool:
-        """A full batch still takes the rest of a small transaction, so that those are not split."""
+        """Whether the batch takes more records. Within a transaction it may be 1/8 larger, so that a small transaction
+        is not split."""
         bytes_max = self._settings.batch_bytes_max
         return self._assembler.bytes < (bytes_max + bytes_max // 8 if self._assembler.in_transaction else bytes_max)
 
     def _read(self) -> bool:
-        """Feed the frames that have arrived; False if more of them may be in libpq's buffer, which no socket shows."""
+        """Feed the frames that have arrived. False if libpq's buffer may contain more frames, which no socket shows."""
         for frame in self._stream.frames():
             if isinstance(frame, Keepalive):
                 self._assembler.idle(frame.wal_end)
@@ -124,7 +127,8 @@ class Streaming:
         self._reply_requested = False
 
     def _finish_batch(self) -> None:
-        """If the batch under way is committed, make its LSN confirmable. Raises the error of its publication."""
+        """If the batch that was being published is committed, make its LSN confirmable. Raises the error of a failed
+        publication."""
         if self._under_way is None or not self._under_way[0].done():
             return
         future, batch = self._under_way
@@ -134,15 +138,15 @@ class Streaming:
         self._feedback_due_at = 0.0
 
     def _settle(self) -> None:
-        """Wait for the batch under way, with a deadline, and confirm it. The batch that is collected will be sent
-        again."""
+        """Wait, with a deadline, for the batch that is being published, and confirm its LSN. The server will resend the
+        changes of the batch that is being collected."""
         if self._under_way is not None:
             wait([self._under_way[0]], timeout=2 * self._settings.kafka.transaction_timeout_ms / 1000)
             self._finish_batch()
         self._stream.confirm(self._confirmable_lsn)
 
     def _wait(self) -> None:
-        """Until the server sends, a publication ends, or something falls due."""
+        """Wait until the server sends, a publication ends, or feedback or a batch is due; at most 1 s."""
         now = time.monotonic()
         timeout_s = min(self._feedback_due_at - now, 1.0)
         if self._under_way is None and self._collecting_since is not None:

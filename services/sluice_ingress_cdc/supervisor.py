@@ -17,7 +17,8 @@ log = structlog.get_logger()
 
 
 def supervise(followers: Sequence[Follower], health: Health, stop: Stop) -> int:
-    """Returns 0 after a signal. A follower's bug stops the others and is raised: the process ends."""
+    """Run all followers. Returns 0 after a signal. A bug in one follower stops the other followers and is raised, which
+    ends the process."""
     health.started()
     log.info("started", stage=INGRESS_CDC, sources=len(followers))
     with ThreadPoolExecutor(max(len(followers), 1), thread_name_prefix="follow") as threads:
@@ -36,7 +37,7 @@ def supervise(followers: Sequence[Follower], health: Health, stop: Stop) -> int:
 
 
 def _hangs(follower: Follower, health: Health) -> bool:
-    """Whether it has made no progress for too long; then that is a fault."""
+    """Whether the follower has made no progress for `STALLED_AFTER_S`; sets or resolves the fault of its loop."""
     about = f"loop of {follower.where}"
     if time.monotonic() - follower.progress_at < STALLED_AFTER_S:
         health.resolve(about)

@@ -1,4 +1,4 @@
-"""Detects changes of a followed table that Postgres sends no event for, and decides what becomes of the table. Pure.
+"""Detects changes of a followed table for which Postgres sends no event, and decides the state of the table. Pure.
 
 | the source shows                                                | the table is                                 |
 |-----------------------------------------------------------------|----------------------------------------------|
@@ -28,14 +28,14 @@ from sluice.cdc.pgoutput import Relation
 from sluice.cdc.table_facts import BoundColumn, ColumnFacts, PublicationFacts, TableBinding, TableFacts, binding_of
 from sluice_ingress_cdc.eligibility import ineligibility
 
-# Types whose values have the same spelling: text, varchar.
+# The oids of text and varchar: a value has the same spelling in both types.
 _SAME_TEXT = {25, 1043}
-# Transaction ids wrap around after so many.
+# The number of transaction ids: they wrap around after this many.
 XIDS = 1 << 32
 
 UnexplainedChange = tuple[int, int]
-"""A change without a known event: the oid of a partition and the transaction that emptied it; or the oid of a
-table and its new file."""
+"""A change without a known event: a partition's oid and the id of the transaction that emptied it, or a table's oid and
+the number of its new file."""
 
 
 class TableOutcome(Enum):
@@ -45,8 +45,8 @@ class TableOutcome(Enum):
 
 
 class TableVerdict(NamedTuple):
-    """`why`: the fault, empty if there is none. `fix`: what the operator does before the table is read again, if
-    anything. `bound`: the new binding of a table that is followed without a fault."""
+    """A decision about a table. `why`: the text of the fault; "" if there is none. `fix`: the step to take before the
+    table is read again; "" if none. `bound`: the new binding if the table is followed without a fault."""
 
     outcome: TableOutcome
     why: str = ""
@@ -57,9 +57,10 @@ class TableVerdict(NamedTuple):
 class TableCheck(NamedTuple):
     """What a check of the source found about a followed table, whose records were made from `bound`.
 
-    `current_name`: the name of the table's oid if `facts` are of another table or None. `filled`: new partitions that
-    had rows before they were attached. `emptied`: partitions in new files without a row from before `bound`, with the
-    transaction that wrote their catalog row. `refilled`: the same of the file of a table without partitions.
+    `facts`: the table that has the name now. `current_name`: the current name of the followed table, if `facts` is None
+    or shows another table. `filled`: the oids of new partitions that had rows before they were attached. `emptied`:
+    partitions whose new file has no row from before `bound`, by oid, with the transaction that wrote the partition's
+    catalog row. `refilled`: a table without partitions has a new file, which has no row from before `bound`.
     """
 
     bound: TableBinding
@@ -73,13 +74,13 @@ class TableCheck(NamedTuple):
 
     @property
     def unexplained(self) -> frozenset[UnexplainedChange]:
-        """Changes that may be a TRUNCATE of the whole table, which the log contains."""
+        """The changes that a TRUNCATE of the whole table may have caused; the log would contain its event."""
         files = {(self.facts.oid, self.facts.filenode)} if self.facts is not None and self.refilled else set()
         return frozenset(self.emptied.items()) | files
 
 
 def table_verdict(check: TableCheck) -> TableVerdict:
-    """Decide by the catalogs."""
+    """Decide the state of the table by what the catalogs show."""
     blocked = _why_blocked(check)
     if blocked is not None:
         return blocked
@@ -95,11 +96,11 @@ def table_verdict(check: TableCheck) -> TableVerdict:
 
 
 def explain_by_log(check: TableCheck, truncations: Collection[int], *, caught_up: bool) -> tuple[TableCheck, bool]:
-    """Remove from `check` the changes that a TRUNCATE of the whole table explains: it empties the partitions too.
+    """Remove from `check` the changes that a TRUNCATE of the whole table explains; it empties the partitions too.
 
-    `truncations`: the transactions of the log that truncated the whole table. `caught_up`: the log is read up to the
-    check. Until then an unexplained change is undecided and is removed as well. Returns the rest of the check, and
-    whether a change is undecided.
+    `truncations`: the transactions in the log that truncated the whole table. `caught_up`: the log is read up to the
+    LSN of the check. Until then an unexplained change is undecided and is removed too. Returns the rest of the check,
+    and whether a change is undecided.
     """
     emptied = {oid: xid for oid, xid in check.emptied.items() if xid not in truncations}
     # A later statement or a savepoint may have written the table's catalog row: its transaction proves nothing. Any
@@ -113,22 +114,21 @@ def explain_by_log(check: TableCheck, truncations: Collection[int], *, caught_up
 
 
 def truncations_since(truncations: Collection[int], bound: TableBinding) -> tuple[int, ...]:
-    """Of the transactions that truncated a table, those that may have ended after `bound` was read."""
+    """The transactions of `truncations` that may have ended after `bound` was read."""
     return tuple(xid for xid in truncations if _since(xid, bound))
 
 
 def first_found_at(
     changes: Collection[UnexplainedChange], before: Mapping[UnexplainedChange, int], lsn: int
 ) -> dict[UnexplainedChange, int]:
-    """The LSN of the check that found each change first. `before`: the result of the check before; `lsn`: of this one.
-
-    Once the log is read up to there, the event that caused the change has been read, if there is one.
-    """
+    """For each change, the LSN of the first check that found it. `before`: this function's result for the check before;
+    `lsn`: the LSN of this check. When the log is read up to the returned LSN, the event of the change has been read, if
+    the log contains one."""
     return {change: before.get(change, lsn) for change in changes}
 
 
 def relation_verdict(bound: TableBinding, relation: Relation) -> TableVerdict:
-    """Decide by a shape in the log. It may have existed for a moment only, so that no catalog shows it any more."""
+    """Decide by a shape that the log shows. The shape may have existed so briefly that the catalogs never showed it."""
     carried = {c.name for c in relation.columns if c.in_identity}
     key = set(bound.key)
     if not key <= carried or (relation.identity == "d" and key != carried):
@@ -142,10 +142,8 @@ def relation_verdict(bound: TableBinding, relation: Relation) -> TableVerdict:
 
 
 def columns_to_reread(bound: TableBinding, facts: TableFacts) -> frozenset[str]:
-    """Columns whose name meant another column before, or whose values were rewritten.
-
-    If an update leaves such a column out, the value published before under its name is not its value.
-    """
+    """The names of the columns whose last published value may be wrong: the name belonged to another column, or the
+    values were rewritten. If an update leaves out such a column, its value must be read again from the source."""
     rewritten = _rewritten(bound, facts)
     known = {c.number: c for c in bound.columns}
     changed = set()
@@ -188,7 +186,8 @@ def _why_blocked(check: TableCheck) -> TableVerdict | None:
 
 
 def _why_missing(current_name: str | None) -> TableVerdict:
-    """Never advises to create an empty table: it would be read as a table whose rows were all deleted."""
+    """The verdict on a missing table. Its fix never is to create an empty table: reading an empty table would delete
+    all published rows."""
     if current_name:
         return _block(
             f"it does not exist any more under this name: it is called {current_name} now",
@@ -253,7 +252,8 @@ def _columns(bound: TableBinding, facts: TableFacts) -> Iterator[str]:
 
 
 def _fix_mappings(bound: TableBinding, facts: TableFacts) -> str:
-    """The fix for columns that are no longer published: a mapping that needs one parks every row that is read again."""
+    """The fix for columns that are no longer published; "" if there are none. A mapping that needs such a column would
+    park every row that is read again."""
     lost = [was.name for was in bound.columns if was.name not in facts.published_columns]
     if not lost:
         return ""
@@ -261,8 +261,8 @@ def _fix_mappings(bound: TableBinding, facts: TableFacts) -> str:
 
 
 def _rows(check: TableCheck) -> Iterator[str]:
-    """An ALTER TABLE gives all rewritten rows its own transaction; VACUUM FULL and CLUSTER keep the rows'
-    transactions."""
+    """The fault of rewritten rows. A rewrite by ALTER TABLE sets its own transaction in all rows; VACUUM FULL
+    and CLUSTER keep the transaction of each row."""
     columns = check.facts.columns if check.facts else ()
     # A new stored generated column rewrites the rows too; it is not published.
     if check.refilled and not any(c.generated and _since(c.version, check.bound) for c in columns):
@@ -270,7 +270,7 @@ def _rows(check: TableCheck) -> Iterator[str]:
 
 
 def _since(xid: int, bound: TableBinding) -> bool:
-    """Whether the transaction had not ended when `bound` was read."""
+    """Whether transaction `xid` may have ended after `bound` was read. False: it ended before."""
     return (xid - bound.xid) % XIDS < XIDS // 2
 
 
@@ -279,8 +279,8 @@ def _same_text_form(was: int, now: int) -> bool:
 
 
 def _spelled_otherwise(before: BoundColumn, now: ColumnFacts) -> bool:
-    """Whether older values may be spelled otherwise now. No older value has a label that was added to its enum
-    since."""
+    """Whether Postgres may spell the older values of a column in another way now. Labels added to an enum do not
+    matter: no older value has them."""
     if before.spelling is None or before.type_oid != now.type_oid:
         return False
     lost = set(before.spelling) - set(now.spelling)
@@ -294,7 +294,8 @@ def _pairs(bound: TableBinding, facts: TableFacts) -> Iterator[tuple[BoundColumn
 
 
 def _rewritten(bound: TableBinding, facts: TableFacts) -> bool:
-    """Whether the rows are in other files. True also after VACUUM FULL, which alters no column."""
+    """Whether the table's rows are in other files than when `bound` was read. VACUUM FULL also moves rows to a new
+    file, but alters no column."""
     if facts.filenode != bound.filenode:
         return True
     return any(leaf.oid in bound.leaves and leaf.filenode != bound.leaves[leaf.oid].filenode for leaf in facts.leaves)

@@ -1,6 +1,6 @@
-"""The tables of one followed source: which are followed, pending or blocked, and their faults.
+"""The state of each table of one followed source (pending, followed or blocked), and its fault.
 
-Belongs to the follower's thread. A change here is written in the transaction of the next batch.
+Only the follower's thread uses this object. A changed state is written in the transaction of the next batch.
 """
 
 from __future__ import annotations
@@ -28,17 +28,18 @@ from sluice_ingress_cdc.table_changes import (
 )
 
 TableChanges = Mapping[str, TableWatermark | None]
-"""New watermarks by table; None deletes one."""
+"""The new watermark of each changed table, by name; None deletes the watermark of the table."""
 
-# A table may be truncated more often than it is checked: the newest transactions are enough.
+# The number of truncating transactions that a watermark keeps, the newest ones. A table may be truncated more often
+# than it is checked.
 _TRUNCATIONS_MAX = 100
 
 log = structlog.get_logger()
 
 
 class FollowedTables:
-    """`stored`: the durable watermarks. A table that is new in the pipeline is pending; the watermark of a table that
-    the pipeline no longer names is deleted."""
+    """The tables of one source. `stored`: their durable watermarks, by name. A table that is new in the pipeline is
+    pending. The watermark of a table that the pipeline no longer names is deleted."""
 
     def __init__(self, slot: SlotSettings, stored: Mapping[str, TableWatermark], health: Health) -> None:
         self._slot = slot
@@ -54,7 +55,7 @@ class FollowedTables:
         return self._watermarks[name]
 
     def in_state(self, state: State) -> list[str]:
-        """Names in the pipeline's order."""
+        """The names of the tables in `state`, in the order of the pipeline file."""
         return [name for name, watermark in self._watermarks.items() if watermark.state == state]
 
     @property
@@ -68,12 +69,13 @@ class FollowedTables:
         return bool(self._changed)
 
     def take_changes(self) -> TableChanges:
-        """The changes to write now. The caller must write them, or end the session."""
+        """The changed watermarks since the last call. The caller must write them, or end the session."""
         changed, self._changed = self._changed, {}
         return changed
 
     def apply_check(self, name: str, check: TableCheck, *, caught_up: bool = False) -> None:
-        """Decide by a check, unless the table's binding has changed since. `caught_up`: see `explain_by_log`."""
+        """Decide the state of table `name` by `check`, unless the table's binding has changed since the check.
+        `caught_up`: see `explain_by_log`."""
         watermark = self._watermarks[name]
         if check.bound is not watermark.bound:
             return
@@ -82,7 +84,7 @@ class FollowedTables:
         self.apply(name, verdict._replace(bound=None) if undecided else verdict)
 
     def apply(self, name: str, verdict: TableVerdict) -> None:
-        """Apply a verdict to a followed table. A fault stays active until the table is read again."""
+        """Apply a verdict to a followed table. The fault of a table stays active until the table is read again."""
         watermark = self._watermarks[name]
         blocks = verdict.outcome is TableOutcome.BLOCK
         if watermark.state != FOLLOWED or (watermark.why and not blocks):
@@ -97,7 +99,7 @@ class FollowedTables:
         self._fault(name, replace(watermark, state=BLOCKED if blocks else FOLLOWED), verdict.why, next_step)
 
     def _bind(self, name: str, watermark: TableWatermark, bound: TableBinding | None) -> None:
-        """Replace the binding. A change of its `xid` alone is not worth a record."""
+        """Replace the binding of a table. If only its `xid` changed, the watermark is not written again."""
         if bound is None or watermark.bound is None:
             return
         left = truncations_since(watermark.truncations, bound)
@@ -107,28 +109,32 @@ class FollowedTables:
             self._watermarks[name] = replace(watermark, bound=bound)
 
     def truncated(self, name: str, xid: int) -> None:
-        """Add the transaction to the watermark: the next process finds the table's new file, but does not receive this
-        event. It is written with the batch of the truncation; a transaction that is sent again is there already."""
+        """Add transaction `xid`, which truncated the whole table, to the table's watermark.
+
+        A later process finds the table's new file, but does not receive the TRUNCATE again; the watermark explains the
+        file. The watermark is written with the batch of the TRUNCATE. A resent transaction is not added twice.
+        """
         watermark = self._watermarks[name]
         if xid not in watermark.truncations:
             self._put(name, replace(watermark, truncations=(*watermark.truncations, xid)[-_TRUNCATIONS_MAX:]))
 
     def apply_requests(self, requests: Mapping[str, int]) -> bool:
-        """Apply operators' requests to read tables again, by number; True if there was a new one."""
+        """Apply operators' requests to read tables again (newest number by table). True if a request was new."""
         new = {name: number for name, number in requests.items() if number > self._watermarks[name].request}
         for name, number in new.items():
             self._put(name, TableWatermark(request=number))
         return bool(new)
 
     def cannot_read(self, name: str, fault: EnvironmentFault) -> None:
-        """A pending table cannot be read now."""
+        """Record the fault because of which a pending table cannot be read now."""
         self._fault(name, self._watermarks[name], fault.why, fault.next_step)
 
     def set_pending(self, name: str) -> None:
         self._put(name, TableWatermark(request=self._watermarks[name].request))
 
     def set_followed(self, name: str, since_lsn: int, bound: TableBinding) -> None:
-        """The batch that is published next completes the table's snapshot."""
+        """Record that the snapshot of table `name` ends with the next published batch. `since_lsn`: the snapshot
+        contains the commits below this LSN."""
         self._put(name, TableWatermark(FOLLOWED, since_lsn, self._watermarks[name].request, bound=bound))
 
     def _fault(self, name: str, watermark: TableWatermark, why: str, next_step: str) -> None:

@@ -1,4 +1,4 @@
-"""The topics that a mapper reads and writes, and which versions of its mappings may read them."""
+"""The topics that a mapper reads and writes, and the check that its mappings' versions may read a partition."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from sluice_mapper.schema_sample import SchemaSample
 
 @dataclass(frozen=True, slots=True)
 class RawInput:
-    """One raw topic: its stream, the mappings that read it, its id, its state topic and that topic's id, and the sample
-    of its records that is compared with a JSON Schema (None: there is no schema)."""
+    """One raw topic that the mapper reads.
+
+    `topic_id` is the raw topic's id, `state_topic_id` that of `state_topic`. `sample` compares some of the raw records
+    with a JSON Schema; None if the stream has no schema.
+    """
 
     stream: SourceStream
     mappings: tuple[Mapping, ...]
@@ -35,8 +38,8 @@ class RawInput:
         return {m.name: (m.version, m.entity.version) for m in self.mappings}
 
     def require_versions(self, owned: Owned) -> None:
-        """Raises Outdated if a version above this code's is in force in the partition, and EnvironmentFault if the code
-        changed and its version did not."""
+        """Raises Outdated if a newer version of a mapping is in force in the partition than this process has. Raises
+        EnvironmentFault if the code of a mapping changed and the mapping's version did not."""
         for mapping in self.mappings:
             in_force = owned.record.versions.get(mapping.name, 0)
             where = f"mapping {mapping.name}, {owned.at[0]}/{owned.at[1]}"
@@ -55,7 +58,7 @@ class RawInput:
 
 
 class MapperTopics(NamedTuple):
-    """The inputs by raw topic, and the contributions topics of all entities."""
+    """`by_topic`: the inputs by raw topic. `outputs`: the contributions topics of all entities, by name."""
 
     by_topic: dict[str, RawInput]
     outputs: dict[str, Pinned]

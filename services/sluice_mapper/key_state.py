@@ -1,7 +1,7 @@
-"""The mapper's state of one raw key. It is data, not cache: deletes that carry only a key, moves between entities,
-unchanged columns and sweeps depend on it.
+"""The mapper's state of one raw key. The state is data and no cache: it cannot be computed from the next record.
 
-`seen` and `carried` advance with every record of the key, whatever its mapping says; `emitted` with each claim.
+The mapper needs it for deletes that carry only a key, for moves between entities, for columns that an update left out,
+and for sweeps. Every newer record of a key advances `seen` and `carried`. Only claims and deletes advance `emitted`.
 """
 
 from __future__ import annotations
@@ -21,16 +21,19 @@ from sluice.state import View
 Target = tuple[str, str, str]
 """Entity, entity id, output."""
 Carried = Mapping[str, tuple[Any, Position]]
-"""By column: a value that a later change can leave out, and the position that stated it."""
+"""By column: a value that a later change can leave out, and the position of the record that stated the value."""
 
-# Postgres moves a value out of the row, and may then leave it out of an update, only if it is larger than 24 bytes
-# there; the shortest JSON text of such a value is a jsonb of five characters.
+# Change events leave out an unchanged value only if Postgres stored the value outside of the row. Postgres does so only
+# with values of more than 24 bytes. The shortest JSON text of such a value is a jsonb of five characters.
 UNCHANGED_TEXT_MIN = 5
 
 
 class KeyState(msgspec.Struct, frozen=True, array_like=True):
-    """A value: a change of it is another one. `emitted`: by mapping, the position and version of its newest claim;
-    `targets`: what that claim is about; `deleted`: the newest delete; `carried`: None when it is unknown."""
+    """Immutable. `seen`: the position of the key's newest record. `deleted`: the position of the key's newest delete.
+
+    `emitted`: by mapping, the position and mapping version of the newest claim or retraction. `targets`: by mapping,
+    the targets of its current claims. `carried`: None if the values of the columns are unknown.
+    """
 
     seen: Position = LOWEST
     deleted: Position | None = None
@@ -40,12 +43,12 @@ class KeyState(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def is_deleted(self) -> bool:
-        """Whether the newest record of the key is its delete, and none of its claims is current."""
+        """Whether the newest record of the key is a delete, and no claim of the key is current."""
         return self.deleted is not None and self.deleted >= self.seen and not any(self.targets.values())
 
     @property
     def is_only_claimed(self) -> bool:
-        """Whether everything known of the key comes from its claims: no record of it was read."""
+        """Whether the state was restored from claims alone: no record of the key was read since."""
         return self.seen == LOWEST and bool(self.emitted)
 
     @property
@@ -53,7 +56,7 @@ class KeyState(msgspec.Struct, frozen=True, array_like=True):
         return max(position for position, _ in self.emitted.values())
 
     def replace(self, **members: Any) -> KeyState:
-        """The same state with other `members`."""
+        """A copy of this state in which `members` are replaced."""
         return msgspec.structs.replace(self, **members)
 
     def to_json(self) -> bytes:
@@ -70,13 +73,13 @@ _DECODER = msgspec.json.Decoder(KeyState, float_hook=Decimal)
 
 @dataclass(slots=True)
 class KeyScan:
-    """Reads the states of a partition's keys, in key order. `after`: the last key read."""
+    """Reads the states of all keys of a partition in key order, in slices. `after`: the last key that was read."""
 
     after: bytes = b""
     finished: bool = False
 
     def read(self, view: View, keys: int) -> list[tuple[bytes, KeyState]]:
-        """The next `keys` at most. The partition record, which `view` contains as well, is left out."""
+        """At most the next `keys` keys with their states. The partition record, also stored in `view`, is left out."""
         pairs = list(islice(view.scan(after=self.after), keys))
         self.finished = len(pairs) < keys
         if pairs:
@@ -87,10 +90,10 @@ class KeyScan:
 def fill(
     row: dict[str, Any], before: Carried | None, position: Position
 ) -> tuple[dict[str, Any], dict[str, tuple[Any, Position]], list[str]]:
-    """Complete `row`, in which a column that was left out contains a `LeftOut`, from the values carried `before`.
+    """Complete the `row` of a record at `position`: each `LeftOut` is replaced by the value that `before` carries.
 
-    Returns the row, the carried values after it, and the columns whose value is not known. A carried value serves only
-    if it was stated at or before `position`: this record cannot have left a later value unchanged.
+    Returns the complete row, the values to carry after the record, and the columns whose value is not known. A value
+    is used only if it was stated at or before `position`: the record cannot refer to a value that was stated later.
     """
     carried: dict[str, tuple[Any, Position]] = {}
     unknown: list[str] = []

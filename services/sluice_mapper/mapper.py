@@ -1,6 +1,7 @@
-"""The mapper's process: for each raw record, computes the step of its key and applies it to the batch.
+"""The mapper's process: it computes the step of each raw record (`record_step.py`) and applies the step to the batch.
 
-The mapper emits no claim older than its newest one; its state is written in the transaction of the claims.
+The mapper emits no claim that is older than the newest claim of the same key and mapping. Its state is written in the
+transaction of the claims.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ SLICE_KEYS = 2_000
 
 
 class Mapper(Process):
-    """`slice_keys`: how many keys a slice of a sweep reads."""
+    """`slice_keys`: the number of keys that one slice of a sweep, or of the end of a pass, reads."""
 
     def __init__(
         self,
@@ -87,7 +88,7 @@ class Mapper(Process):
             return Handled.DONE
         key, raw_key = source_key.encode(), record.key or b""
         stored = owned.view.get(key)
-        # Older versions kept the state under Debezium's wrapping of the key, which claims do not name.
+        # Older versions stored the state under the key with Debezium's schema. Claims contain the key without schema.
         wrapped = owned.view.get(raw_key) if raw_key != key else None
         before = KeyState.from_json(stored or wrapped)
         step = record_step(before, record, source_key, position, inputs, self._contributions)
@@ -104,18 +105,20 @@ class Mapper(Process):
 
     @staticmethod
     def _keep(owned: Owned, key: bytes, state: KeyState, batch: Batch) -> None:
-        """Write the state of a key. Raises DeadRecord, before anything is written, if no topic takes it."""
+        """Write the state of a key. Raises DeadRecord and writes nothing if the state is too large for a topic."""
         value = state.to_json()
         if len(key) + len(value) > OUTPUT_BYTES_MAX:
-            # Positions and targets must be kept at any cost; the carried values become unknown.
+            # Positions and targets must never be lost, so the carried values are dropped and become unknown.
             value = state.replace(carried=None).to_json()
         _write(owned, key, value, batch)
 
     # ── sweeps ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _sweep(self, record: Record, position: Position, owned: Owned, batch: Batch) -> Handled:
-        """A marker: retract every key below it in slices. The marker is done with the last slice; until then no later
-        record of the partition is handled."""
+        """Handle a sweep marker: `work` retracts, in slices, every key below the marker's position.
+
+        The marker is done after the last slice. Until then no later record of the partition is handled.
+        """
         stream = self._inputs[record.topic].stream.stream
         observed_at = source_record.swept_at(record, stream)
         sweep = self._sweeps.get(record.at)
@@ -155,22 +158,22 @@ class Mapper(Process):
         batch.touch(owned.at)
 
     def _end_pass(self, owned: Owned, reading: Pass, batch: Batch) -> None:
-        """One slice: a key without a record in the pass is missing in raw, so the source has deleted it."""
+        """Retract one slice of the keys of which the pass read no record: the source has deleted these keys."""
         context = self._context(owned.at, max(reading.end - 1, 0), LOWEST, now_us())
         for key, state in reading.unread(owned.view, self._slice_keys):
-            # The position of its delete is unknown. The claim's own is the lowest that retracts it.
+            # The delete's position is unknown. The newest claim's position is the lowest one that retracts the claim.
             self._retract(owned, key, state, context._replace(position=state.newest_claimed), batch)
         if reading.scan.finished:
             owned.record.pass_end = None
         batch.touch(owned.at)
 
     def _context(self, at: Partition, offset: int, position: Position, observed_at: int) -> RecordContext:
-        """What retractions without a raw record of their own key share."""
+        """The context of retractions that no record of their own key causes; `source_key` is set for each key later."""
         stream, raw = self._inputs[at[0]].stream, RawRef(*at, offset)
         return RecordContext(stream.source, stream.stream, "", position, raw, observed_at, (), self._contributions)
 
     def _retract(self, owned: Owned, key: bytes, state: KeyState, context: RecordContext, batch: Batch) -> int:
-        """Retract the current claims of a key; returns how many there were."""
+        """Retract the current claims of a key. Returns the number of retractions."""
         source_key = source_record.source_key(Record(*owned.at, context.raw.offset, key, None, {}, 0))
         versions = self._inputs[owned.at[0]].versions
         step = retract_all(state, context._replace(source_key=source_key), versions)
@@ -180,7 +183,10 @@ class Mapper(Process):
         return len(step.outputs)
 
     def _drop_deleted(self, owned: Owned, batch: Batch) -> None:
-        """Drop the state of keys whose delete nothing can contradict any more. No other process writes this topic."""
+        """Drop the states of deleted keys that are so old that no older record can arrive any more.
+
+        No other process writes the state topic, so no newer state can be overwritten.
+        """
         view = owned.view
         for message in self._expiry.old_records(view):
             key, value = message.key(), message.value()
@@ -201,7 +207,7 @@ class Mapper(Process):
     def dropped(self) -> None:
         for owned in self._owned.values():
             owned.view.rollback()
-        # A sweep starts again with its marker: the state shows what its committed slices have done.
+        # A sweep starts again when its marker is read again. The state shows which keys its committed slices retracted.
         self._sweeps.clear()
         for at, reading in self._passes.items():
             reading.scan = KeyScan()
@@ -210,6 +216,6 @@ class Mapper(Process):
 
 
 def _write(owned: Owned, key: bytes, value: bytes | None, batch: Batch) -> None:
-    """Write a key of the partition's state topic; None deletes it."""
+    """Write the `value` of a key to the partition's state topic; None deletes the key."""
     batch.emit(owned.view.topic, key, value, (), owned.at[1])
     owned.view.put(key, value)

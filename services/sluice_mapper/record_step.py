@@ -1,7 +1,8 @@
-"""The step of one raw record, computed from its key's state and the mappings that read it.
+"""The step of one raw record, computed from its key's state and the mappings that read it. It decides which record of
+a key is older.
 
 Pure: key state and record in; the key's new state, contributions, outcome and dead letters out. `mapper.py` applies
-them. The order of claims is (position, mapping version, retracted); lower loses, equal is no change.
+them. Claims are ordered by (position, mapping version, retracted): a lower claim loses, an equal claim changes nothing.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from sluice_mapper.key_state import KeyState, Target, fill
 
 
 class Step(NamedTuple):
-    """`state`: the key's state after the record. `outputs`: contributions, new claims before retractions. `dead`: why
-    the record is parked, each with the version of the mapping that failed, if one did."""
+    """What one raw record changes. `state`: the key's state after the record. `outputs`: the contributions to emit.
+
+    `dead`: the errors that park the record, each with the version of the mapping that failed, None if no mapping did.
+    """
 
     state: KeyState
     outcome: Outcome
@@ -34,14 +37,14 @@ class Step(NamedTuple):
 
 
 class ContributionTopics(NamedTuple):
-    """Where contributions go: their topics' names, and the number of partitions of each."""
+    """The names of the contributions topics, and the number of partitions that each of them has."""
 
     names: Names
     partitions: int
 
 
 class RecordContext(NamedTuple):
-    """What all contributions of one raw record share. `headers`: those of the record that they repeat."""
+    """The members that all contributions of one raw record share. `headers`: the raw record's headers to repeat."""
 
     source: str
     stream: str
@@ -56,7 +59,7 @@ class RecordContext(NamedTuple):
         return [self._output(mapping.name, mapping.version, mapping.entity.version, claim, False) for claim in claims]
 
     def retractions(self, mapping: str, version: int, contract: int, targets: Iterable[Target]) -> list[OutputRecord]:
-        """Retractions of what `mapping` claimed about `targets`."""
+        """Retractions of the claims of `mapping` about `targets`. `contract`: the version of the contract."""
         claims = (Claim(entity, entity_id, output, {}, None) for entity, entity_id, output in targets)
         return [self._output(mapping, version, contract, claim, True) for claim in claims]
 
@@ -90,14 +93,14 @@ def record_step(
     inputs: RawInput,
     topics: ContributionTopics,
 ) -> Step:
-    """The step of `record`, which changes `source_key` at `position`, from the key's `state`."""
+    """The step of `record`, a change of `source_key` at `position`. `state`: the state of the key before the record."""
     newest = position >= state.seen
     if newest:
         state = state.replace(seen=position)
     try:
         change = (read_change if inputs.is_cdc else read_polled)(record, source_key, position)
     except DeadRecord as error:
-        # It may have stated any column, so that the key's current values are unknown.
+        # The unreadable record may have changed any column, so the current values of the key are unknown.
         return Step(state.replace(carried=None) if newest else state, "dead", dead=[(error, None)])
     if change.op is Op.DELETE:
         step = retract_all(state, _context(record, change, inputs, topics), inputs.versions)
@@ -107,7 +110,7 @@ def record_step(
     outcomes = [outcome_by_position(mapping, state, position) for mapping in inputs.mappings]
     decided = None if None in outcomes else worst(filter(None, outcomes))
     unknown: list[str] = []
-    # The columns of a record whose claims exist are carried as well: after a loss of the state, this restores them.
+    # Columns are carried also from a record whose claims exist already: after a loss of the state, this restores them.
     if inputs.is_cdc and (decided is None or (newest and state.carried is not None)):
         row, carried, unknown = fill(change.row, state.carried, position)
         change = change._replace(row=row)
@@ -116,7 +119,7 @@ def record_step(
     if decided is not None:
         return Step(state, decided)
     if unknown and change.row_gone:
-        return Step(state, "superseded")  # the row's next record is on its way
+        return Step(state, "superseded")  # the source deleted the row since: a record of its delete follows
     if unknown:
         reason = f"column {unknown[0]} was left out, and its value was never seen"
         return Step(state, "dead", dead=[(DeadRecord("unchanged-value-never-seen", reason), None)])
@@ -148,10 +151,10 @@ def outcome_by_position(mapping: Mapping, state: KeyState, position: Position) -
 
 
 def retract_all(state: KeyState, context: RecordContext, versions: dict[str, tuple[int, int]]) -> Step:
-    """A delete at the context's position: retract every current claim, and keep the delete, for an unknown key too.
+    """The step of a delete at the context's position: retract every current claim that is not newer than the delete.
 
-    `versions`: by mapping name, its version and its contract's. The claims of a mapping that was removed since are
-    retracted with the version that made them.
+    The state stores the delete, also for an unknown key. `versions`: by mapping name, the mapping's version and the
+    contract's. The claims of a mapping that was removed are retracted with the mapping version of the claim.
     """
     position = context.position
     if state.deleted is not None and position <= state.deleted:
@@ -175,7 +178,7 @@ def retract_all(state: KeyState, context: RecordContext, versions: dict[str, tup
 
 
 def _upsert(state: KeyState, row: dict[str, Any], context: RecordContext, mappings: Iterable[Mapping]) -> Step:
-    """Apply each mapping that has no equal or newer claim. The part of one that fails is not applied to the state."""
+    """Apply each mapping that has no equal or newer claim. A mapping that fails changes no state."""
     emitted, targets = dict(state.emitted), dict(state.targets)
     outputs: list[OutputRecord] = []
     outcomes: list[Outcome] = []
@@ -202,7 +205,7 @@ class _Claimed(NamedTuple):
 
 
 def _claimed(mapping: Mapping, row: dict[str, Any], state: KeyState, context: RecordContext) -> _Claimed | DeadRecord:
-    """What `mapping` claims of `row`, with the retractions of what it does not claim any more; or why it fails."""
+    """The claims of `mapping` for `row`, with retractions of its claims that end here; or the error if it fails."""
     try:
         claims = mapping.apply(row)
     except DeadRecord as error:
@@ -215,6 +218,6 @@ def _claimed(mapping: Mapping, row: dict[str, Any], state: KeyState, context: Re
 
 
 def worst(outcomes: Iterable[Outcome]) -> Outcome:
-    """One outcome for a record that several mappings read."""
+    """The outcome that counts for a record that several mappings read: the first in the order of `ranked`."""
     ranked: tuple[Outcome, ...] = ("dead", "mapped", "superseded", "unchanged", "filtered")
     return min(outcomes, key=ranked.index, default="filtered")

@@ -1,7 +1,8 @@
-"""A mapper that lost its state, or its claims, restores the current claims from the contributions themselves.
+"""A mapper whose state was lost, or whose contributions were lost, restores the current claims from the contributions.
 
-A pass over its input, from the first offset to the end noted at its start, does the rest. Missing claims are emitted
-again. A key that raw has no record of was deleted; it is retracted when the pass ends.
+A pass over the raw partition, from its first offset to the end noted at the start of the pass, restores the rest of the
+state. The pass emits missing claims again. At its end, keys without a record in raw are retracted, since they were
+deleted.
 """
 
 from __future__ import annotations
@@ -34,8 +35,11 @@ class CurrentClaims:
         self._claimed_from: set[Partition] | None = None
 
     def restore(self, owned: Owned, view: View, stage: StageIdentity, stream: SourceStream) -> Iterator[None]:
-        """Restore the claims in a state that was lost or is not true any more; the pass over the partition restores the
-        rest. A partition from which nothing was ever claimed needs no pass. In slices. Raises EnvironmentFault."""
+        """Restore the claims in `view`, a state that was lost or is wrong; yields after each slice.
+
+        The pass over the partition then restores the rest of the state. A partition without any claim needs no pass.
+        Raises EnvironmentFault if claims from the partition exist and the partition is empty.
+        """
         record = owned.record
         yield from self._find_partitions()
         if owned.at in (self._claimed_from or ()):
@@ -46,7 +50,7 @@ class CurrentClaims:
         yield from self._restore_claims(owned, (stream.source, stream.stream), view)
 
     def _find_partitions(self) -> Iterator[None]:
-        """Find the raw partitions from which anything was claimed; once per process. In slices."""
+        """Find the raw partitions from which claims exist, once per process; yields after each slice."""
         if self._claimed_from is None:
             found: set[Partition] = set()
             for number, (_, claim) in enumerate(self._read(None), 1):
@@ -56,10 +60,10 @@ class CurrentClaims:
             self._claimed_from = found
 
     def _restore_claims(self, owned: Owned, stream: tuple[str, str], view: View) -> Iterator[None]:
-        """Set in `view` the current claims of each key of a raw partition (of `stream`: source and stream), and in its
-        record the mapping versions in force. In slices.
+        """Set in `view` the current claims of each key of a raw partition; yields after each slice.
 
-        The rest of a key's state is kept. A key without a state gets one that says that no record of it was read.
+        `stream` is the pair of source and stream. The mapping versions in force are set in the partition's record. The
+        rest of a key's state is kept. A key without a state gets one that says that no record of the key was read.
         """
         yield from self._drop_claims(view)
         versions = owned.record.versions
@@ -86,7 +90,7 @@ class CurrentClaims:
             yield
 
     def _read(self, stream: tuple[str, str] | None) -> Iterator[tuple[str, Contribution]]:
-        """Entity and claim of every contribution, of one source's stream or of all, in order per key."""
+        """Entity and claim of every contribution of `stream` (source, stream; None: of all), in log order per key."""
         for topic, pinned in self._outputs.items():
             entity = topic.rpartition(".")[2]
             partitions = [(topic, p) for p in range(pinned.partitions)]
@@ -98,7 +102,7 @@ class CurrentClaims:
 
 
 def _claim_in(message: Message, stream: tuple[str, str] | None) -> Contribution | None:
-    """The contribution in a record; None for a foreign record, for a null, and for one of another stream."""
+    """The contribution in a record. None for a foreign record, a null, and a record of another stream."""
     key, value = message.key(), message.value()
     if key is None or value is None:
         return None
@@ -112,10 +116,10 @@ def _claim_in(message: Message, stream: tuple[str, str] | None) -> Contribution 
 
 
 def with_claim(state: KeyState, target: Target, claim: Contribution) -> KeyState:
-    """The state with `claim` as a current claim of its key; the same state if a newer one exists.
+    """`state` with `claim` added as a current claim of its key; `state` itself if a newer claim of the mapping exists.
 
-    A mapping claims everything again at each position of a key, and retracts there what it does not claim any more: its
-    current claims are those at the highest position.
+    At each position of a key, a mapping repeats all its claims and retracts those that it does not make any more. So
+    the current claims of a mapping are those at its highest position.
     """
     now = (claim.position, claim.mapping_version)
     before = state.emitted.get(claim.mapping)
@@ -130,8 +134,10 @@ def with_claim(state: KeyState, target: Target, claim: Contribution) -> KeyState
 
 
 def require_records(owned: Owned, stage: StageIdentity, stream: SourceStream) -> None:
-    """Raises EnvironmentFault for an empty partition from which current claims exist: its topic was re-created, and its
-    source has not published yet."""
+    """Raises EnvironmentFault if the pass of the raw partition ends at offset 0: the partition is empty.
+
+    Called if claims from the partition exist: its topic was re-created, and the source has not published again yet.
+    """
     if owned.record.pass_end:
         return
     topic, partition = owned.at

@@ -20,10 +20,10 @@ log = structlog.get_logger()
 
 
 class SchemaSample:
-    """The first record of a raw topic that this process reads, and each whose offset is a multiple of 1,000.
+    """Checks the first record of a raw topic that this process reads, and each whose offset is a multiple of 1,000.
 
-    A record that breaks the schema is counted and, once a minute, logged. Nothing is raised: the mapping decides what
-    becomes of the record. Deletes and records of more than 1 MiB are passed over.
+    Records that break the schema are counted, and logged at most once a minute. Nothing is raised: only the mapping
+    decides whether a record is parked. Deletes and records of more than 1 MiB are not checked.
     """
 
     def __init__(self, schema: JsonSchema) -> None:

@@ -1,4 +1,4 @@
-"""The mapper's topics, from the pipeline: raw topics with their mappings and state topics, ids pinned."""
+"""Finds the mapper's topics and their ids from the pipeline: raw topics with their mappings, and state topics."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ log = structlog.get_logger()
 
 
 def topics_of(pipeline: Pipeline, settings: StageSettings) -> MapperTopics:
-    """The mapper's topics. Streams that no mapping reads are not consumed.
+    """The mapper's topics. A stream that no mapping reads is not consumed.
 
-    Raises SettingsError for the author's mistakes, EnvironmentFault for topics that are missing or differ.
+    Raises SettingsError for a mistake of the author, and EnvironmentFault if a topic is missing or has another number
+    of partitions than the pipeline.
     """
     names = pipeline.names
     mappings = load_mappings(pipeline)
@@ -36,7 +37,7 @@ def topics_of(pipeline: Pipeline, settings: StageSettings) -> MapperTopics:
     }
     read = {topic: pair for topic, pair in read.items() if pair[1]}
     states = {topic: names.state(MAPPER, topic) for topic in read}
-    # Those of all entities: the claims of a mapping that was removed since must be found, too.
+    # The topics of all entities, also of those without a mapping: claims of a mapping that was removed must be found.
     outputs = [names.contributions(entity) for entity in load_entities(pipeline)]
     pinned = Topics(clients.admin(settings.kafka)).pinned([*read, *states.values(), *outputs])
     require_partitions(pinned, pipeline.partitions)

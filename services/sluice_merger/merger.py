@@ -1,8 +1,9 @@
-"""The merger's process, level-triggered: canonical is merge(contributions), always.
+"""The merger's process. It is level-triggered: the canonical record is always the merge of all current contributions.
 
-On assignment it reads a partition of contributions and the same partition of canonical to their ends. It merges again
-every entity that changed since its checkpoints (all entities, if rules or contract changed), and emits a record where
-the content differs from the newest canonical record. Resets, crashes, lost disks and changed rules end in one result.
+On assignment, the merger reads a partition of contributions and the same partition of canonical to their ends. It
+merges again every entity that changed since the checkpoints of its views, or all entities if rules or contract changed.
+It emits a record if the content differs from the newest canonical record. So the result is the same after resets,
+crashes, lost disks and changed rules.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ from sluice_merger.partition import MergedPartition, rules_of
 from sluice_merger.views import CanonicalVersion, contribution_in, contribution_of, entity_of, project_canonical
 
 Headers = list[tuple[str, bytes]]
-# What an encoder of Avro raises for a value of another type, or one beyond its range.
+# The exceptions that an Avro encoder raises for a value of another type, or for a value out of the range of its type.
 NOT_OF_ITS_TYPE = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
 
 
 @dataclass(frozen=True, slots=True)
 class EntityInput:
-    """One contributions topic: the entity's contract and encoder, its canonical and state topics, and all their ids."""
+    """One contributions topic (id: `topic_id`): contract and encoder of its entity, canonical and state topic."""
 
     contract: EntityContract
     encode: Encode
@@ -48,7 +49,7 @@ class EntityInput:
 
 
 class Merger(Process):
-    """`inputs` by contributions topic."""
+    """`inputs`: by contributions topic. `source_order`: the sources in the order of the pipeline file."""
 
     def __init__(
         self,
@@ -75,7 +76,7 @@ class Merger(Process):
         depends_on = {log_name(owned.at): Pinned(inputs.topic_id, 1)}
         yield from restore_record(owned, state, self._reader, self._stage, depends_on)
         if owned.record.pass_end is not None:
-            # The state is lost. Contributions and canonical contain everything: merge as if the rules had changed.
+            # The state is lost. Contributions and canonical contain everything, so all entities are merged again.
             owned.record.pass_end, owned.record.rules = None, {}
         merged: MergedPartition
         contributions = View(self._store, topic, partition, inputs.topic_id, lambda *read: merged.project(*read))
@@ -117,7 +118,7 @@ class Merger(Process):
         return Handled.DONE
 
     def complete(self, batch: Batch) -> None:
-        """Merge each entity that the batch's records touched, once."""
+        """Merge each entity that has records in the batch, once per entity."""
         for (at, entity_id), records in self._accepted.items():
             outcome = self._merge_or_park(self._partitions[at], entity_id, records[-1], batch)
             batch.count(at, outcome)
@@ -128,8 +129,10 @@ class Merger(Process):
             self._write_back(merged, batch)
 
     def _merge_or_park(self, merged: MergedPartition, entity_id: str, newest: Record | None, batch: Batch) -> Outcome:
-        """Merge an entity because of its `newest` claim, or of none. If no topic takes the result, the canonical record
-        stays and the newest claim is parked."""
+        """Merge an entity. `newest`: its newest record in the batch; None if the entity is merged in the background.
+
+        If the result cannot be published, the canonical record does not change, and the newest claim is parked.
+        """
         try:
             return self._merge(merged, entity_id, newest.forwarded if newest else [], batch)
         except DeadRecord as error:
@@ -139,7 +142,7 @@ class Merger(Process):
     def _merge(self, merged: MergedPartition, entity_id: str, headers: Headers, batch: Batch) -> Outcome:
         """Emit the entity's canonical record if its content differs from the newest one.
 
-        Raises DeadRecord, and emits nothing, if no topic takes the record.
+        Raises DeadRecord, and emits nothing, if the record is too large or a claimed value has a wrong type.
         """
         inputs = self._inputs[merged.owned.at[0]]
         newest = CanonicalVersion.from_bytes(merged.canonical.get(entity_id.encode()))
@@ -163,12 +166,15 @@ class Merger(Process):
         try:
             return inputs.encode(result.record(revision, now_us()))
         except NOT_OF_ITS_TYPE:
-            # Our mapper never writes such a claim. The field is not named: the text could quote the value.
+            # Our mapper never writes such a claim. The encoder's message is not shown: it could quote the value.
             raise DeadRecord("bad-value", "a claimed value is not of its field's type") from None
 
     @staticmethod
     def _write_back(merged: MergedPartition, batch: Batch) -> None:
-        """Write the stored claim again above an older one, so that the last readable record of a key is the highest."""
+        """Write a stored claim again if an older claim of its key follows it in the log.
+
+        Compaction keeps the last record of a key, which must be the highest claim.
+        """
         for key in merged.write_back:
             stored = merged.contributions.get(key)
             if stored is not None:
@@ -182,7 +188,7 @@ class Merger(Process):
         return merged is not None and not merged.drained
 
     def work(self, batch: Batch) -> None:
-        """Merge again the entities that changed while this process did not own the partition; drop old retractions."""
+        """Merge again the entities that changed while this process did not own them. Drop old retractions."""
         if self._watch is not None:
             self._watch.check(self._topic_ids)
         for merged in self._partitions.values():
@@ -198,7 +204,7 @@ class Merger(Process):
                     batch.touch(merged.owned.at)
 
     def _drop_retractions(self, merged: MergedPartition, batch: Batch) -> None:
-        """Write null over retractions that nothing can contradict any more."""
+        """Write null over retractions that are so old that no older claim of their key can arrive any more."""
         topic, partition = merged.owned.at
         for message in self._expiry.old_records(merged.contributions):
             key, offset = message.key(), message.offset()
@@ -223,7 +229,10 @@ class Merger(Process):
                 merged.canonical.advance()
 
     def dropped(self) -> None:
-        """Also put back the entities that `work` merged in the batch: all of them are merged again from the first."""
+        """Undo the batch. In a partition that is not drained, all entities are merged again from the first.
+
+        The batch lost the results of the entities that `work` merged, and these entities are not recorded.
+        """
         self._accepted.clear()
         for merged in self._partitions.values():
             merged.contributions.rollback()

@@ -1,4 +1,4 @@
-"""One partition of one entity: its current claims, and the entities to merge again."""
+"""One partition of the contributions to one entity type: its current claims, and the entities to merge again."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sluice_merger.views import (
     packed,
 )
 
-# Beyond so many touched entities a full pass over the partition costs less memory and hardly more time.
+# With more touched entities than this, merging all entities needs less memory and hardly more time.
 TOUCHED_MAX = 100_000
 SLICE_ENTITIES = 500
 
@@ -38,8 +38,11 @@ class MergedPartition:
     """`drained`: every entity that changed while the partition had no owner is merged again; `draining`: becomes
     `drained` when the open batch commits. `rules_before`: the rules that the canonical records were merged with.
 
-    `write_back`: the keys whose stored claim must be written again, above an older one in the log. `everything`: all
-    entities must be merged again (the rules changed, or too many are touched), those after `after` are left."""
+    `touched`: the entities to merge again. `everything`: all entities must be merged again, because the rules changed
+    or too many entities are touched. Then `after` and `after_canonical` are the last keys of contributions and of
+    canonical that were merged. `write_back`: the keys whose stored claim must be written again, above an older claim in
+    the log.
+    """
 
     owned: Owned
     contributions: View
@@ -65,7 +68,7 @@ class MergedPartition:
         try:
             self.touch(entity_of(key))
         except (ValueError, KeyError, IndexError, TypeError):
-            return  # not the key of a contribution; the record becomes a dead letter where it is consumed
+            return  # not the key of a contribution; `Merger.handle` raises DeadRecord for the record
 
     def touch_canonical(self, key: bytes) -> None:
         entity_id = entity_id_of(key)
@@ -73,19 +76,24 @@ class MergedPartition:
             self.touch(entity_id)
 
     def project(self, key: bytes, message: Message, stored: Stored) -> bytes | None:
-        """For restoring: what is stored of a key after `message`."""
+        """The projection of the contributions view: the value to store under `key` after `message`, None to drop it.
+
+        `stored()` returns the value that is stored before `message`.
+        """
         value, offset = message.value(), message.offset() or 0
         if value is None:
             return self._after_null(key, dict(message.headers() or ()).get(OVER_HEADER), offset, stored())
         try:
             claim = contribution_of(key, value)
         except DeadRecord:
-            return stored()  # it becomes a dead letter where it is consumed
+            return stored()  # `Merger.handle` raises DeadRecord for the record
         return self._after_claim(key, value, offset, claim, stored())[0]
 
     def take(self, record: Record, claim: Contribution) -> Outcome | None:
-        """Store `claim`, read from `record`, if it is the highest of its key. Returns the record's outcome, or None if
-        the entity must be merged again."""
+        """Store `claim`, read from `record`, if it is the highest claim of its key.
+
+        Returns the record's outcome if the claim changes nothing, or None if the entity must be merged again.
+        """
         key, value = record.key or b"", record.value or b""
         before = self.contributions.get(key)
         after, outcome = self._after_claim(key, value, record.offset, claim, before)
@@ -96,8 +104,11 @@ class MergedPartition:
     def _after_claim(
         self, key: bytes, value: bytes, offset: int, claim: Contribution, before: bytes | None
     ) -> tuple[bytes, Outcome | None]:
-        """What is stored after a claim at `offset`: the highest claim, at the newest offset of its records. And the
-        outcome if the claim is not higher than the one stored `before`."""
+        """The value to store after `claim`, read at `offset`, and the outcome of its record.
+
+        The value is the highest claim with the newest offset of the records that contain it. The outcome is None if
+        `claim` is higher than the claim stored `before`.
+        """
         if before is None:
             return packed(offset, value), None
         stored = StoredClaim.from_bytes(before)
@@ -113,16 +124,22 @@ class MergedPartition:
         return packed(offset, value) if is_above else before, "unchanged"
 
     def take_null(self, key: bytes, over: object, offset: int) -> bool:
-        """Drop the stored claim because of a null at `offset`, unless the claim is newer than the one that the null is
-        for. True if the claim was no retraction: the null is foreign, and the entity must be merged again."""
+        """Drop the stored claim of `key` because of a null at `offset`, unless the null is for an older claim.
+
+        `over`: the null's header with the offset of the record that it replaces. Returns True if the dropped claim was
+        no retraction: then the null is foreign, and the entity must be merged again.
+        """
         stored = self.contributions.get(key)
         left = self._after_null(key, over, offset, stored)
         self.contributions.put(key, left)
         return stored is not None and left is None and not StoredClaim.from_bytes(stored).claim.retracted
 
     def _after_null(self, key: bytes, over: object, offset: int, stored: bytes | None) -> bytes | None:
-        """What is stored after a null at `offset`. `over`: its header; a foreign null, without one, is for every claim
-        below it."""
+        """The value to store after a null at `offset`. `over`: the null's header with the offset that it replaces.
+
+        A null of the merger deletes a claim up to that offset. A foreign null, without the header, deletes any claim
+        below the null.
+        """
         if stored is None or offset_in(stored) > offset:
             return stored
         dropped = number_in(over)
@@ -133,7 +150,7 @@ class MergedPartition:
         return stored
 
     def retracted_at(self, key: bytes, offset: int) -> bool:
-        """Whether the claim stored under `key` is a retraction, and the record at `offset` its newest."""
+        """Whether the claim stored under `key` is a retraction, and `offset` is the offset of its newest record."""
         stored = self.contributions.get(key)
         if stored is None:
             return False
@@ -141,23 +158,24 @@ class MergedPartition:
         return claim.claim.retracted and claim.offset == offset
 
     def claims(self, entity_id: str) -> list[Contribution]:
-        """All claims about an entity, retracted ones too."""
+        """All stored claims about an entity, including the retracted ones."""
         found = self.contributions.scan(entity_prefix(entity_id))
         return [StoredClaim.from_bytes(value).claim for _, value in found]
 
     def newest_record(self, entity_id: str) -> Record:
-        """The claim about an entity that was written last, as the record that it was read from."""
+        """The record of the stored claim about an entity that has the highest offset."""
         key, stored = max(self.contributions.scan(entity_prefix(entity_id)), key=lambda pair: offset_in(pair[1]))
         return Record(*self.owned.at, offset_in(stored), key, contribution_in(stored), {}, 0)
 
     def due(self) -> list[str]:
-        """The next entities to merge again; empty when none are left."""
+        """The ids of at most `SLICE_ENTITIES` entities to merge again. An empty slice means that none are left, unless
+        `pending` is still true."""
         if self.everything:
             return self._next_of_all()
         return [self.touched.pop() for _ in range(min(SLICE_ENTITIES, len(self.touched)))]
 
     def _next_of_all(self) -> list[str]:
-        """Entities in key order: first those with contributions, then those that only canonical contains."""
+        """The next slice of all entities in key order: first those with contributions, then those of canonical."""
         found: dict[str, None] = {}
         for key, _ in self.contributions.scan(after=self.after):
             entity_id = entity_of(key)
@@ -180,8 +198,11 @@ class MergedPartition:
 
 
 def rules_of(fingerprint: str, source_order: tuple[str, ...], canonical: LogStart) -> dict[str, str]:
-    """What canonical records depend on in addition to claims: after a change everything is merged again. A canonical
-    log that was re-created, or whose records were deleted, lacks what was merged before."""
+    """What canonical records depend on in addition to claims, by name. If one changes, all entities are merged.
+
+    The canonical log's topic id and first offset belong to it: a log that was re-created, or whose records were
+    deleted, lacks records that were merged before.
+    """
     return {
         "contract": fingerprint,
         "sources": orjson.dumps(list(source_order)).decode(),

@@ -1,7 +1,7 @@
-"""The values in the merger's two views: of a contribution key its highest claim, of an entity its canonical version.
+"""The values in the merger's two views: each contribution key's highest claim, each entity's canonical version.
 
-The *highest claim* of a key is stored, not its last record. If an older claim comes above it in the log, the merger
-writes the stored one back.
+The view stores the *highest claim* of a key, which is not always the last record of the key. If an older claim follows
+the highest one in the log, the merger writes the highest claim again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _OFFSET_BYTES = 8
 
 
 class StoredClaim(NamedTuple):
-    """The highest claim of a key, and the offset of its newest record in the log."""
+    """The highest claim of a key, and the offset of the newest record that contains this claim."""
 
     offset: int
     claim: Contribution
@@ -48,7 +48,7 @@ def contribution_in(stored: bytes) -> bytes:
 
 
 class CanonicalVersion(NamedTuple):
-    """The newest canonical record of an entity: content hash (None: deleted) and revision."""
+    """Content hash (None for a tombstone) and revision of an entity's newest canonical record."""
 
     content: str | None
     revision: int
@@ -62,9 +62,10 @@ class CanonicalVersion(NamedTuple):
 
 
 def project_canonical(key: bytes, message: Message, stored: Stored) -> bytes | None:
-    """A canonical record's version, from its headers. Without them its content is unknown, so that it is rewritten.
+    """The projection of the canonical view: the version of a canonical record, read from the record's headers.
 
-    A foreign record, whose key is no entity id, is not stored.
+    Without headers the content counts as unknown, so that the record is written again. A foreign record, whose key is
+    not UTF-8, is not stored.
     """
     if entity_id_of(key) is None:
         return None
@@ -86,22 +87,22 @@ def entity_id_of(key: bytes) -> str | None:
 
 
 def contribution_of(key: bytes, value: bytes) -> Contribution:
-    """The contribution in a record. Raises DeadRecord for one that the merger could not store and write again."""
+    """The contribution in a record. Raises DeadRecord if it is malformed, or if the merger could not write it again."""
     if len(key) + len(value) > OUTPUT_BYTES_MAX:
-        # It could not be written back above an older one.
+        # The merger could not write it again above an older claim.
         raise DeadRecord("contribution-too-large", f"it exceeds {OUTPUT_BYTES_MAX} bytes")
     claim = Contribution.from_json(value)
     if claim.key != key:
         raise DeadRecord("bad-key", "the key is not that of the contribution")
     try:
         orjson.dumps(claim.fields)
-    except TypeError:  # nested, or a number, beyond what can be written
+    except TypeError:  # the fields are nested too deeply, or a number is too large, for the JSON encoder
         raise DeadRecord("bad-contribution", "its fields cannot be written again") from None
     return claim
 
 
 def entity_prefix(entity_id: str) -> bytes:
-    """The start of every contribution key of an entity."""
+    """The bytes with which every contribution key of an entity starts."""
     return orjson.dumps([entity_id])[:-1] + b","
 
 

@@ -1,4 +1,4 @@
-"""The merger's topics, from the pipeline: ids pinned, schema ids looked up."""
+"""Finds the merger's topics and their ids from the pipeline, and the ids of its Avro schemas in the registry."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from sluice_merger.merger import EntityInput
 
 
 def inputs_of(pipeline: Pipeline, settings: StageSettings) -> dict[str, EntityInput]:
-    """Inputs by contributions topic. Raises SettingsError or EnvironmentFault (topic or schema missing)."""
+    """The merger's inputs by contributions topic.
+
+    Raises SettingsError for a mistake of the author, and EnvironmentFault if a topic or a schema is missing.
+    """
     names = pipeline.names
     contracts = load_entities(pipeline)
     topics = {

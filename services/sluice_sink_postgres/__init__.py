@@ -1,1 +1,1 @@
-"""The sink: canonical entities in, rows of Postgres tables out, each at its newest version."""
+"""Sink: canonical records in, rows of Postgres tables out."""

@@ -1,4 +1,4 @@
-"""Sink: canonical entities in, Postgres tables out, in batches, each row at its newest version."""
+"""Sink: canonical records in, rows of Postgres tables out, in batches."""
 
 from sluice.names import SINK_POSTGRES
 from sluice.pipeline import load_pipeline

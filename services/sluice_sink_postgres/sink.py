@@ -1,6 +1,6 @@
-"""The sink's process and its writer: each record becomes a change of a row, each batch one Postgres transaction.
+"""The sink's process and writer: each record becomes a change of a row, and each batch one Postgres transaction.
 
-Order (`sluice.stage.commit.DirectDelivery`): dead letters flushed, then the Postgres commit, then the offsets.
+`sluice.stage.commit.DirectDelivery` first flushes the dead letters, then commits in Postgres, then the offsets.
 """
 
 import time
@@ -29,7 +29,7 @@ CHECK_INTERVAL_S = 5.0
 
 
 class Sink(Process):
-    """Also the `Writer` of its delivery. `tables` by canonical topic."""
+    """The process of the stage, and also the `Writer` of the stage's delivery. `tables`: by canonical topic."""
 
     def __init__(
         self,
@@ -57,9 +57,9 @@ class Sink(Process):
     # ── partitions ────────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self, owned: Owned) -> Iterator[None]:
-        """Take the lease of the partition in Postgres and decide where to read from.
+        """Take the lease of the partition in Postgres, and set the offset from which the partition is read.
 
-        Raises EnvironmentFault for an unknown topic id, or lost progress, naming `sluice sink rebuild`.
+        Raises EnvironmentFault, which names `sluice sink rebuild`, if the topic's id is unknown or progress is lost.
         """
         lease = self._store.lease(*owned.at, owned.topic_id)
         yield
@@ -70,11 +70,12 @@ class Sink(Process):
         self._leases[owned.at] = self._with_pass(owned, record, lease)
 
     def _with_pass(self, owned: Owned, record: PartitionRecord | None, lease: Lease) -> Lease:
-        """Only a whole pass finds the deleted entities if tombstones may have been compacted away during an absence."""
+        """`lease` with the pass that it needs. During a long absence of the sink, compaction may have deleted
+        tombstones: then only a pass over the whole partition finds the deleted entities."""
         if record is None:
             return lease
         if lease.pass_end is not None and owned.next_offset > record.processed:
-            return self._store.set_pass(lease, None, None)  # it skipped records
+            return self._store.set_pass(lease, None, None)  # records were skipped, so the pass would not be complete
         if lease.pass_end is None and owned.reset and time.time() - record.at > ABSENCE_MAX_S:
             return self._store.set_pass(lease, owned.next_offset, self._reader.ends([owned.at])[owned.at])
         return lease
@@ -98,13 +99,13 @@ class Sink(Process):
         return Handled.DONE
 
     def work(self, batch: Batch) -> None:
-        """Every `CHECK_INTERVAL_S`, check that the tables are as this sink left them."""
+        """Every `CHECK_INTERVAL_S` seconds, check that no other writer changed the tables."""
         if time.monotonic() < self._check_at:
             return
         ours = {topic for topic, _ in self._leases}
         for topic, fault in self._store.check().items():
             about = f"rows of {self._tables[topic].full_name}"
-            if fault is None or topic not in ours:  # the sink that owns it reports its faults
+            if fault is None or topic not in ours:  # the sink process that owns the topic reports the table's fault
                 self._health.resolve(about)
             else:
                 self._health.fault(about, str(fault))
@@ -131,7 +132,7 @@ class Sink(Process):
     # ── writing ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def write(self, batch: Batch, owned: Iterable[Owned]) -> None:
-        """Everything but the commit. Rejected records become dead letters of the batch."""
+        """Write the batch to Postgres without the commit. Rejected records become dead letters of the batch."""
         moved = [one for one in owned if one.record_is_stale or one.at in batch.touched]
         if not moved:
             return
@@ -144,7 +145,7 @@ class Sink(Process):
         self._ended = self._store.record_progress([self._progress(one, batch) for one in moved])
 
     def _account(self, batch: Batch, written: Mapping[str, Written]) -> None:
-        """Park the rejected records, and count the outcome of each record."""
+        """Park the records that Postgres rejected, and count the outcome of every record."""
         rejected = {
             (topic, one.change.partition, one.change.offset): one.error
             for topic, result in written.items()

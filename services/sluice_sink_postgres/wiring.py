@@ -1,4 +1,4 @@
-"""The sink's topics and tables, from the pipeline: ids pinned, tables from contracts, schemas by id."""
+"""Builds the sink from the pipeline: canonical topics with their ids, and a golden table for each contract."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from sluice_sink_postgres.sink import Sink
 
 
 class Wired(NamedTuple):
-    """The sink's process and consumer group; `topic_ids` by canonical topic."""
+    """The sink's process, its consumer group, and the topic ids by canonical topic."""
 
     group: str
     topic_ids: dict[str, str]
@@ -23,7 +23,7 @@ class Wired(NamedTuple):
 
 
 def wire(pipeline: Pipeline, settings: SinkSettings, health: Health) -> Wired:
-    """Raises SettingsError, or EnvironmentFault where a topic is missing."""
+    """Build the sink. Raises SettingsError for a mistake of the author, and EnvironmentFault if a topic is missing."""
     name, sink = chosen_sink(pipeline, settings.sink)
     tables = golden_tables(pipeline, sink, load_entities(pipeline))
     pinned = Topics(clients.admin(settings.kafka)).pinned(list(tables))

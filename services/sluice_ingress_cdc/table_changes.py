@@ -261,8 +261,7 @@ def _fix_mappings(bound: TableBinding, facts: TableFacts) -> str:
 
 
 def _rows(check: TableCheck) -> Iterator[str]:
-    """The fault of rewritten rows. A rewrite by ALTER TABLE sets its own transaction in all rows; VACUUM FULL
-    and CLUSTER keep the transaction of each row."""
+    """The fault of rewritten rows. ALTER TABLE writes all rows in its own transaction; VACUUM FULL does not."""
     columns = check.facts.columns if check.facts else ()
     # A new stored generated column rewrites the rows too; it is not published.
     if check.refilled and not any(c.generated and _since(c.version, check.bound) for c in columns):

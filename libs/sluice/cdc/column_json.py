@@ -1,6 +1,6 @@
-"""Postgres' text format → JSON, per column type, spelled as Debezium spells it.
+"""Converts a column's value from Postgres' text format to JSON, as Debezium writes values of the column's type.
 
-Modes followed: `time.precision.mode=adaptive`, `decimal.handling.mode=string`, `binary.handling.mode=base64`.
+Debezium's modes are `time.precision.mode=adaptive`, `decimal.handling.mode=string`, `binary.handling.mode=base64`.
 
 | Postgres                | JSON                                                                            |
 |-------------------------|---------------------------------------------------------------------------------|
@@ -15,7 +15,7 @@ Modes followed: `time.precision.mode=adaptive`, `decimal.handling.mode=string`, 
 | domain                  | as its base type                                                                |
 | everything else         | string: Postgres' own text (uuid, enum, json, jsonb, inet, ranges, interval, …) |
 
-The values must come from a session with `SESSION_OPTIONS`, which `sluice.cdc.connection` sets.
+The values must come from a Postgres session with `SESSION_OPTIONS`, which `sluice.cdc.connection` sets.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ SESSION_OPTIONS = {
 
 
 class PgType(NamedTuple):
-    """A row of `pg_type`: `element` of an array type, `base` and `base_typmod` of a domain; 0 and -1 otherwise."""
+    """A type of Postgres. `element`: the oid of an array's element type, else 0. `base` and `base_typmod`: the base
+    type of a domain, else 0 and -1."""
 
     oid: int
     element: int = 0
@@ -63,7 +64,8 @@ _DATE_INFINITY = {b"infinity": 2_147_483_647, b"-infinity": -2_147_483_648}
 
 
 def json_writer(types: Mapping[int, PgType], oid: int, typmod: int) -> ToJson:
-    """A function from the text of a non-null value of this type to its JSON."""
+    """The function that converts the text of a non-null value of type `oid` to JSON. `types`: the array and domain
+    types, by oid. `typmod`: the column's type modifier, -1 if none."""
     known = types.get(oid, PgType(oid))
     if known.base:
         return json_writer(types, known.base, known.base_typmod if typmod == -1 else typmod)
@@ -75,7 +77,7 @@ def json_writer(types: Mapping[int, PgType], oid: int, typmod: int) -> ToJson:
 
 
 def is_verbatim(writer: ToJson) -> bool:
-    """Whether the text is the JSON already."""
+    """Whether `writer` returns its argument: the text of the value already is JSON."""
     return writer is _verbatim
 
 
@@ -84,7 +86,7 @@ def _verbatim(text: bytes) -> bytes:
 
 
 def _quoted(text: bytes) -> bytes:
-    """For types whose text contains no character that JSON escapes."""
+    """The text in quotes, for types whose text contains no character that JSON escapes."""
     return b'"%b"' % text
 
 
@@ -148,7 +150,8 @@ def _element(token: re.Match[bytes]) -> bytes | None:
 
 @lru_cache(maxsize=8_192)
 def days_since_1970(text: bytes) -> int:
-    """Days of an ISO date, any year, ` BC` included. Proleptic Gregorian; Hinnant's `days_from_civil`."""
+    """The number of days from 1970-01-01 to an ISO date of any year, also with ` BC`. Proleptic Gregorian calendar;
+    algorithm: Hinnant's `days_from_civil`."""
     if text in _DATE_INFINITY:
         return _DATE_INFINITY[text]
     era_text, _, bc = text.partition(b" ")
@@ -167,7 +170,7 @@ def _date(text: bytes) -> bytes:
 
 
 def _time_us(text: bytes) -> int:
-    """µs since midnight of `HH:MM:SS[.ffffff]`."""
+    """The µs from midnight to the time `HH:MM:SS[.ffffff]`."""
     seconds = int(text[0:2]) * 3_600 + int(text[3:5]) * 60 + int(text[6:8])
     return seconds * 1_000_000 + int(text[9:].ljust(6, b"0"))
 
@@ -179,7 +182,7 @@ def _time(precision: int, text: bytes) -> bytes:
 
 @lru_cache(maxsize=8_192)
 def _minute_us(text: bytes) -> int:
-    """µs since 1970 of `YYYY-MM-DD HH:MM`. Rows of one moment share it: cached."""
+    """The µs from 1970 to `YYYY-MM-DD HH:MM`. Cached, because rows that are written together share the minute."""
     return days_since_1970(text[:10]) * _DAY_US + (int(text[11:13]) * 60 + int(text[14:16])) * 60_000_000
 
 
@@ -219,7 +222,7 @@ def _rare_timestamptz(precision: int, text: bytes) -> bytes:
 
 
 def _iso_year(day: bytes, bc: bool) -> bytes:
-    """ISO 8601's extended years: `-0043` for 44 BC, `+12024` beyond four digits."""
+    """The date with the extended year of ISO 8601: `-0043` for 44 BC, `+12024` for a year of more than four digits."""
     if not bc and day[4:5] == b"-":
         return day
     year_text, month, day_of_month = day.split(b"-")

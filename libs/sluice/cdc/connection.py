@@ -17,9 +17,10 @@ from sluice.errors import EnvironmentFault, Transient
 
 CONNECT_TIMEOUT_S = 10
 APPLICATION_NAME = "sluice ingress-cdc"
-# The settings of a role or a database must not decide which rows a SELECT returns, how their values are spelled, or how
-# long it may run (pg_dump pins about the same). `row_security = off` does not lift row security: a SELECT that row
-# security would filter fails. Without it a snapshot would miss rows whose changes are in the log.
+# These settings replace those of the role or the database, which must not decide which rows a SELECT returns, how their
+# values are spelled, or how long the SELECT may run (pg_dump sets about the same). `row_security = off` does not
+# disable row security: a SELECT that row security would filter fails. Otherwise a snapshot would silently omit such
+# rows, although their changes are in the log.
 PINNED = {
     "row_security": "off",
     "search_path": "",
@@ -33,7 +34,7 @@ PINNED = {
     "default_transaction_read_only": "off",
     "default_transaction_deferrable": "off",
 }
-# Newer servers have this setting. An older server refuses a connection that names it.
+# Only newer servers have `transaction_timeout`. An older server refuses a connection whose options name it.
 _NO_TRANSACTION_TIMEOUT = (
     b"SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout'"
 )
@@ -43,14 +44,15 @@ Connection = psycopg.Connection[tuple[object, ...]]
 
 
 def connect(dsn: str, where: str, *, replication: bool = False, statement_timeout_s: float = 30.0) -> Connection:
-    """An autocommit connection. Raises Transient or EnvironmentFault naming `where`; never quotes the dsn."""
+    """Open an autocommit connection. Raises Transient if the server does not answer, and EnvironmentFault if the dsn or
+    the login is refused. The error names `where` and never quotes the dsn."""
     options = {**PINNED, **{k: v for k, v in SESSION_OPTIONS.items() if k != "client_encoding"}}
-    # `run_command` keeps the deadlines of replication commands: the role's own statement_timeout must not end them.
+    # Replication commands have deadlines in `run_command`: the role's statement_timeout must not end a command.
     options["statement_timeout"] = "0" if replication else str(int(statement_timeout_s * 1000))
     try:
         given = conninfo.conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
-        # psycopg's own text quotes the part that it could not read, and that may be a password.
+        # The text of psycopg's error quotes the part of the dsn that it could not read, which may be a password.
         raise EnvironmentFault(
             where, "its dsn cannot be read", "write it as a postgresql:// URL or key=value"
         ) from None
@@ -70,7 +72,7 @@ def connect(dsn: str, where: str, *, replication: bool = False, statement_timeou
             autocommit=True,
         )
         try:
-            # Without parameters: a replication connection takes no extended query.
+            # The statement has no parameters, because a replication connection accepts no extended query.
             connection.execute(_NO_TRANSACTION_TIMEOUT)
         except BaseException:
             connection.close()
@@ -79,9 +81,10 @@ def connect(dsn: str, where: str, *, replication: bool = False, statement_timeou
 
 
 def run_command(connection: Connection, command: str, where: str, deadline_s: float) -> pq.abc.PGresult:
-    """Run one replication command; after `deadline_s` it is cancelled and Transient raised.
+    """Run one replication command and return its result.
 
-    The server's own timeouts do not apply to replication commands.
+    The server's timeouts do not apply to replication commands: after `deadline_s` seconds the command is cancelled and
+    Transient is raised. Other errors are raised as `source_errors` translates them.
     """
     pgconn = connection.pgconn
     give_up = time.monotonic() + deadline_s
@@ -103,12 +106,13 @@ def run_command(connection: Connection, command: str, where: str, deadline_s: fl
             raise psycopg.errors.error_from_result(result)
         if result.status != pq.ExecStatus.COPY_BOTH:
             while pgconn.get_result() is not None:
-                """Until the command ends; else the connection stays busy."""
+                """Read the results until the command ends; else the connection stays busy."""
         return result
 
 
 def query(connection: Connection, name: str, where: str, **parameters: Any) -> list[dict[str, Any]]:
-    """The rows of the statement in `sql/<name>.sql`, by column name. Raises as `connect`."""
+    """Run the statement of `sql/<name>.sql`; each row of the result is a dict by column name. Raises Transient if the
+    server does not answer, and EnvironmentFault if it refuses the statement."""
     statement = resources.files("sluice.cdc").joinpath("sql", f"{name}.sql").read_bytes()
     with source_errors(where), connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(statement, parameters).fetchall()

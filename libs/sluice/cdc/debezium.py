@@ -1,7 +1,8 @@
-"""Change events as a Debezium consumer reads them: `schemas.enable=false`, keys and values as compact JSON.
+"""Writes change events that a Debezium consumer can read: `schemas.enable=false`, keys and values as compact JSON.
 
-One `TableEvents` exists per shape of a table, until a Relation message changes the shape. It writes the bytes straight
-from Postgres' text values. Between decoder and assembler: `pgoutput` → here → `sluice_ingress_cdc.assembler`.
+One `TableEvents` writes the events of one shape of a table; after a Relation message with another shape, a new one
+does. It writes the bytes straight from Postgres' text values. `pgoutput` decodes its input, and
+`sluice_ingress_cdc.assembler` makes raw records of its output.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ _INSERT = b"I"[0]
 
 
 class NoRow(Enum):
-    """Why a row could not be read again."""
+    """Why the current row of a key could not be read from the source."""
 
     DELETED = auto()
     UNREADABLE = auto()
 
 
 RereadRow = Callable[["TableEvents", Sequence[bytes]], "Row | NoRow"]
-"""Effect: the current row with this primary key (text values, in key order) in the source."""
+"""Effect: read the current row of a table with a primary key (text values, in key order) from the source."""
 
 log = structlog.get_logger()
 
 
 class CannotFollow(SluiceError):
-    """A table's events lack what its records need; the table must be blocked. `why` is for people."""
+    """The events of a table lack a value that its records need: the table must be blocked. `why`: a text for people."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -47,7 +48,7 @@ class CannotFollow(SluiceError):
 
 
 class EventSource(NamedTuple):
-    """The members that all events of one source share; `name` is Debezium's `topic.prefix`."""
+    """The values of `source` that all events of one followed source share. `name`: Debezium's `topic.prefix`."""
 
     version: str
     name: str
@@ -55,7 +56,8 @@ class EventSource(NamedTuple):
 
 
 class TransactionInfo(NamedTuple):
-    """The transaction of an event. `previous_commit_lsn`: None if it is not known."""
+    """The transaction of an event. `committed_us`: µs since 1970. `previous_commit_lsn`: the LSN of the commit before;
+    None if not known. `snapshot`: the event is a row of a snapshot."""
 
     committed_us: int
     xid: int | None
@@ -64,7 +66,8 @@ class TransactionInfo(NamedTuple):
 
 
 class ChangeEvent(NamedTuple):
-    """One record: its key, its envelope (None: tombstone), and Debezium's headers of a moved key."""
+    """One record: its key, its envelope (None: a tombstone), and its headers (a changed key, columns without a
+    value)."""
 
     key: bytes
     value: bytes | None
@@ -74,9 +77,9 @@ class ChangeEvent(NamedTuple):
 class TableEvents:
     """Writes the events of one table in one shape.
 
-    `key_columns`: the primary key in its declared order. `reread`: the columns that are read again from the source when
-    an update leaves them out, because the value published before under their name is another one. Raises CannotFollow
-    if the shape lacks a key column.
+    `key_columns`: the primary key in its declared order. `reread`: the columns whose last published value may be wrong.
+    If an update leaves out such a column, its value is read again from the source. Raises CannotFollow if the shape
+    lacks a key column.
     """
 
     def __init__(
@@ -104,18 +107,18 @@ class TableEvents:
         self._unreadable: set[str] = set()
 
     def encode_new_row(self, message: bytes, transaction: TransactionInfo, lsn: int) -> tuple[bytes, bytes] | None:
-        """Key and value of an insert, or of an update without an old row, straight from the plugin's message.
+        """The key and the value for an insert, or for an update without an old row, straight from the plugin's message.
 
-        Equals `inserted` and `updated` in half the time. None for a change that needs those: it leaves columns out, or
-        contains a value that its writer cannot read.
+        The result equals that of `inserted` or `updated`, in half the time. None if the change needs these methods: it
+        leaves columns out, or contains a value that its writer cannot read.
         """
         try:
             row = self._new_row(message, NEW_ROW_AT)
         except Bug:
             raise
         except Exception:
-            # A writer may raise anything for a value. `inserted` and `updated` publish such a value as text; they also
-            # raise Bug for a message that this module misreads.
+            # A writer may raise any error for a value that it cannot read. `inserted` and `updated` publish such a
+            # value as text. They raise Bug if the message itself is misread.
             return None
         if row is None:
             return None
@@ -131,11 +134,11 @@ class TableEvents:
     def updated(
         self, event: Update, transaction: TransactionInfo, lsn: int, reread_row: RereadRow
     ) -> list[ChangeEvent]:
-        """One event, or three if the primary key changed: delete and tombstone of the old key, then a create.
+        """One event; or three if the primary key changed: delete and tombstone of the old key, then a create.
 
-        The mapper keeps unchanged values per key and has none for a new key. A row that changed its key and left a
-        column out is therefore read again from the source; so is a row that left out a column of `reread`. The row read
-        may be newer than this event: then the event of the newer change follows.
+        The mapper keeps unchanged values per key and has none for a new key. Therefore the row is read again from the
+        source if the key changed and a column is left out, or if a column of `reread` is left out. The row that is read
+        may be newer than this event; then the event of the newer change follows later.
         """
         new = self._fill(event)
         moved = bool(event.old_kind) and self._key_values(event.old) != self._key_values(new)
@@ -160,19 +163,21 @@ class TableEvents:
         ]
 
     def deleted(self, event: Delete, transaction: TransactionInfo, lsn: int) -> list[ChangeEvent]:
-        """The delete and its tombstone. `before` has the columns of the replica identity."""
+        """The delete event and its tombstone. `before` of the event contains the columns of the replica identity."""
         key = self.key(event.old)
         return [self._delete(key, event.old_kind, event.old, transaction, lsn), ChangeEvent(key, None)]
 
     def key(self, row: Row) -> bytes:
-        """The record's key. Raises CannotFollow if a key column has no value: the replica identity lacks it."""
+        """The record's key for `row`. Raises CannotFollow if a key column has no value, because the replica identity
+        lacks it."""
         for at, name in zip(self._key_at, self.key_columns, strict=True):
             if not isinstance(row[at], bytes):
                 raise CannotFollow(f"a change came without a value of the primary key's column {name}")
         return self._key_template % tuple([self._json(at, row[at]) for at in self._key_at])
 
     def _reread(self, new: Row, wanted: list[int], reread_row: RereadRow) -> tuple[Row, list[tuple[str, bytes]]]:
-        """`new` with the source's current values of the `wanted` columns, or headers that name them as unknown."""
+        """The row `new`, completed with the current values of the `wanted` columns in the source. If these cannot be
+        read, `new` itself and headers that name the columns as unknown."""
         key = [v for v in self._key_values(new) if isinstance(v, bytes)]
         if len(key) < len(self._key_at):
             raise CannotFollow("an update came without its whole primary key")
@@ -190,7 +195,7 @@ class TableEvents:
         return ChangeEvent(self.key(row), self._value(before, self._row(row), op, transaction, lsn))
 
     def _fill(self, event: Update) -> Row:
-        """The new row. An unchanged value is taken from the old row if that carries it."""
+        """The new row of an update. An unchanged value is taken from the old row if the old row contains it."""
         if UNCHANGED not in event.new or not event.old_kind:
             return event.new
         new = list(event.new)
@@ -219,7 +224,7 @@ class TableEvents:
         return self._identity_template % tuple([self._json(i, row[i]) for i in self._identity_at])
 
     def _json(self, at: int, value: Value) -> bytes:
-        """The column's JSON. A text that its type's writer cannot read is published as a JSON string."""
+        """The JSON of a column's value. A text that the column's writer cannot read becomes a JSON string."""
         if not isinstance(value, bytes):
             return _absent(value)
         try:
@@ -229,7 +234,7 @@ class TableEvents:
             return orjson.dumps(value.decode("utf-8", "replace"))
 
     def _log_unreadable(self, at: int) -> None:
-        """Once for each column; never the value."""
+        """Log once for each column that its values are published as text; never log a value."""
         column = self.relation.columns[at]
         if column.name not in self._unreadable:
             self._unreadable.add(column.name)
@@ -257,12 +262,13 @@ def _absent(value: Value) -> bytes:
 
 
 def _template(names: Sequence[str]) -> bytes:
-    """`{"a":%b,"b":%b}`, to be filled with the values' JSON."""
+    """A template such as `{"a":%b,"b":%b}`, which is filled with the JSON of the values."""
     return b"{%b}" % b",".join(orjson.dumps(n).replace(b"%", b"%%") + b":%b" for n in names)
 
 
 def _envelope_template(source: EventSource, relation: Relation) -> bytes:
-    """`"source":{…` up to the event's own LSN in `sequence`, whose value is JSON within a string."""
+    """The template of the envelope from `"source":{` up to the place of the event's LSN in `sequence`. The value of
+    `sequence` is JSON within a string."""
     constant = {
         "version": source.version,
         "connector": "postgresql",
@@ -290,5 +296,5 @@ def _transaction_fields(transaction: TransactionInfo) -> tuple[int, int, int, by
 
 
 def _tail(now_ns: int) -> bytes:
-    """`ts_ms` and the like: the time when this process read the transaction; and `transaction`, always null."""
+    """The end of the envelope: the time when this process read the transaction, and `transaction`, always null."""
     return b'"ts_ms":%d,"ts_us":%d,"ts_ns":%d,"transaction":null}' % (now_ns // 1_000_000, now_ns // 1_000, now_ns)

@@ -1,7 +1,7 @@
 """Decodes the messages of pgoutput, Postgres' own logical decoding plugin: bytes in, values out, no I/O.
 
-Protocol versions 1 and 2 without streaming: a transaction arrives whole, at its commit, in commit order. Column values
-stay the bytes of Postgres' text format; `sluice.cdc.column_json` writes them as JSON, for followed tables only.
+Protocol version 1: a transaction arrives as a whole after its commit, in commit order. Column values stay the bytes of
+Postgres' text format; `sluice.cdc.column_json` writes them as JSON, for followed tables only.
 Layouts: PostgreSQL manual, "Logical Replication Message Formats".
 """
 
@@ -17,7 +17,7 @@ from sluice.times import POSTGRES_EPOCH_US
 
 
 class Unchanged(Enum):
-    """The value of a TOASTed column that an update did not touch: Postgres does not send it. It is not null."""
+    """Stands for the value of a TOASTed column that an update did not change: Postgres does not send such a value."""
 
     UNCHANGED = "unchanged"
 
@@ -28,7 +28,8 @@ Row = list[Value]
 
 
 class RelationColumn(NamedTuple):
-    """`in_identity`: an update or delete carries its old value (with REPLICA IDENTITY FULL, all columns)."""
+    """A column of a table's shape. `in_identity`: an update or delete contains its old value (with REPLICA IDENTITY
+    FULL, that of all columns)."""
 
     name: str
     type_oid: int
@@ -37,8 +38,8 @@ class RelationColumn(NamedTuple):
 
 
 class Relation(NamedTuple):
-    """A table's shape, sent before its first change and again after each change of the shape. `identity`: d, n, f or
-    i."""
+    """The shape of a table. The server sends it before the table's first change and after each change of the shape.
+    `identity`: the replica identity: d default, n nothing, f full, i an index."""
 
     oid: int
     schema: str
@@ -48,7 +49,8 @@ class Relation(NamedTuple):
 
 
 class Begin(NamedTuple):
-    """`final_lsn`: the LSN of the commit record; `committed_us`: µs since 1970."""
+    """The start of a transaction. `final_lsn`: the LSN of its commit record. `committed_us`: its commit, µs since
+    1970."""
 
     final_lsn: int
     committed_us: int
@@ -56,7 +58,8 @@ class Begin(NamedTuple):
 
 
 class Commit(NamedTuple):
-    """`end_lsn`: the start of the next record, which may be confirmed once the transaction is durable."""
+    """The end of a transaction. `end_lsn`: the LSN after its commit record, which may be confirmed to Postgres when the
+    transaction is durable in Kafka."""
 
     commit_lsn: int
     end_lsn: int
@@ -68,7 +71,8 @@ class Insert(NamedTuple):
 
 
 class Update(NamedTuple):
-    """`old_kind`: "" none, "K" identity columns only (the others read null), "O" the whole old row."""
+    """An update. `old_kind`: "" without an old row; "K" if `old` contains the identity columns only (the others are
+    null); "O" if `old` is the whole old row."""
 
     relation: int
     old_kind: str
@@ -99,20 +103,21 @@ _NEW = b"N"[0]
 _IGNORED = (b"M", b"Y", b"O")  # logical messages, names of types, origins
 
 NEW_ROW_AT = 6
-"""The index of the tuple in an insert, and in an update without an old row."""
+"""The index of the new row's bytes in an insert, and in an update without an old row."""
 
 
 def new_row_of(data: bytes) -> int | None:
-    """The relation of an insert or update without an old row; None for any other message."""
+    """The oid of the relation if `data` is an insert, or an update without an old row; None for any other message."""
     if data[0] in b"IU" and data[5] == _NEW:
         return int(_int32(data, 1)[0])
     return None
 
 
 def decode(data: bytes) -> PgMessage | None:
-    """One message of the plugin; None for a kind that has no use here.
+    """Decode one message of the plugin; None for a logical message, the name of a type, or an origin.
 
-    Raises Bug on an unknown or cut message: TCP and libpq guarantee the bytes, so the error is in this module.
+    Raises Bug if the kind of the message is unknown or the message is too short. TCP and libpq guarantee the bytes, so
+    the error is in this module.
     """
     reader = _READERS.get(data[:1])
     if reader is None:
@@ -128,7 +133,7 @@ def decode(data: bytes) -> PgMessage | None:
 
 
 def read_row(data: bytes, at: int) -> tuple[Row, int]:
-    """The tuple that starts at index `at`, and the index of its end."""
+    """The row that is encoded in `data` from index `at`, and the index after its last byte."""
     (count,) = _int16(data, at)
     at += 2
     row: Row = []

@@ -15,11 +15,11 @@ from sluice.errors import EnvironmentFault
 def ensure_publication(
     connection: Connection, publication: str, exists: bool, missing: Sequence[TableFacts], where: str
 ) -> None:
-    """Create the publication, or add the `missing` tables. Raises EnvironmentFault with the statement to run if this
-    user may not.
+    """Create the publication with the `missing` tables, or add them to it if it `exists`.
 
-    To be called before a snapshot: a slot reads each change with the publication of that moment. `missing` must be
-    eligible: a published table without a replica identity refuses its application's writes.
+    Call it before a snapshot: a slot decodes each change with the publication as it was at that change. The `missing`
+    tables must be eligible: Postgres refuses updates of a published table without a replica identity. Raises
+    EnvironmentFault with the statement to run if this user may not change the publication.
     """
     if not missing:
         return
@@ -29,7 +29,7 @@ def ensure_publication(
 
 
 def drop_from_publication(connection: Connection, publication: str, table: TableFacts, where: str) -> None:
-    """Raises EnvironmentFault with the statement to run if this user may not."""
+    """Drop the table from the publication. Raises EnvironmentFault with the statement to run if this user may not."""
     statement = sql.SQL("ALTER PUBLICATION {} DROP TABLE {}").format(sql.Identifier(publication), table.itself)
     at = f"{where}, publication {publication}"
     why = f"while it contains table {table.name}, its updates fail, and this user may not drop it from there"
@@ -39,7 +39,8 @@ def drop_from_publication(connection: Connection, publication: str, table: Table
 def publication_fault(
     publication: str, facts: PublicationFacts, tables: Sequence[TableFacts], where: str
 ) -> EnvironmentFault | None:
-    """The fault of a publication that omits changes or publishes them under other names; else None."""
+    """The fault of a publication that omits changes, or publishes changes of partitions under their own names. None if
+    the publication does neither."""
     partitioned = [t.name for t in tables if t.partitioned]
     if not facts.publishes_all:
         setting = "publish = 'insert, update, delete, truncate'"
@@ -63,7 +64,8 @@ def _run_as_owner(connection: Connection, statement: sql.Composed, where: str, w
 
 
 def _statement(publication: str, tables: Sequence[TableFacts], *, exists: bool) -> sql.Composed:
-    # Without ONLY the publication would contain the table's children by inheritance too, under their own names.
+    # `itself` has ONLY. Without it the publication would also contain the table's children by inheritance, under their
+    # own names.
     listed = sql.SQL(", ").join(table.itself for table in tables)
     name = sql.Identifier(publication)
     if exists:

@@ -1,7 +1,7 @@
-"""The replication protocol's copy stream: frames in, feedback out, on a connection of psycopg's.
+"""The copy stream of the replication protocol: frames in, feedback out, on a connection of psycopg.
 
-psycopg has no replication API; its libpq does (`get_copy_data`, `put_copy_data`). No code here sleeps between reads:
-libpq's own buffer is the batch, and waiting for a larger one makes reading three times slower.
+psycopg has no API for replication, but its libpq has (`get_copy_data`, `put_copy_data`). No code here sleeps between
+reads: a batch is what libpq's buffer contains. A wait for larger batches makes reading three times slower.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from sluice.times import POSTGRES_EPOCH_US, now_us
 
 START_DEADLINE_S = 30.0
 SEND_DEADLINE_S = 10.0
-# The server sends nothing while we are up to date. After this silence the feedback asks for a reply, which shows that
-# the server is alive.
+# The server sends nothing while there are no changes. After this silence the feedback requests a reply, which shows
+# that the server is alive.
 PING_AFTER_S = 10.0
 DEAD_AFTER_S = 40.0
 
@@ -40,7 +40,8 @@ class WalData(NamedTuple):
 
 
 class Keepalive(NamedTuple):
-    """`wal_end`: the server has decoded everything below it and sent what concerns us before this frame."""
+    """A sign of life from the server. `wal_end`: the server has decoded its log below this LSN, and has sent every
+    message for this slot before this frame. `reply_requested`: the server requests feedback at once."""
 
     wal_end: int
     reply_requested: bool
@@ -50,7 +51,7 @@ Frame = WalData | Keepalive
 
 
 class ReplicationStream:
-    """The stream of one slot. For one thread at a time; every wait has a deadline."""
+    """The stream of one slot. Only one thread at a time may use it. Every wait has a deadline."""
 
     def __init__(self, connection: Connection, where: str) -> None:
         self._connection = connection
@@ -60,7 +61,8 @@ class ReplicationStream:
 
     @classmethod
     def start(cls, dsn: str, where: str, slot: str, publication: str, from_lsn: int) -> ReplicationStream:
-        """Start at `from_lsn`. The server starts at the slot's confirmed LSN if that is later; `start` checks it."""
+        """Connect and start to stream at `from_lsn`, or at the slot's confirmed LSN if that is higher; the caller must
+        have checked that it is not. Raises Transient or EnvironmentFault if the server does not start the stream."""
         connection = connect(dsn, where, replication=True)
         command = (
             f'START_REPLICATION SLOT "{slot}" LOGICAL {format_lsn(from_lsn)} '
@@ -80,7 +82,7 @@ class ReplicationStream:
         return self._pgconn.socket
 
     def frames(self) -> Iterator[Frame]:
-        """The frames that have arrived; ends when none is left. Raises Transient when the server ended the stream."""
+        """The frames that have arrived; does not wait for more. Raises Transient if the server ended the stream."""
         read = self._pgconn.get_copy_data
         with source_errors(self._where):
             self._pgconn.consume_input()
@@ -95,10 +97,10 @@ class ReplicationStream:
                     raise self._ended()
 
     def confirm(self, lsn: int, *, reading: bool = True) -> None:
-        """Confirm that the server may discard the log below `lsn`. 0 confirms nothing; it only shows that we are alive.
+        """Confirm to the server that it may discard its log below `lsn`. 0 confirms nothing: it only is a sign of life.
 
-        Raises Transient when the server has been silent for too long. `reading`: whether we read the socket; while we
-        do not, silence is no sign of a dead server.
+        `reading`: whether the caller currently reads the frames. While it does not, silence is no sign of a dead
+        server. Raises Transient if the server has been silent for `DEAD_AFTER_S` or does not accept the feedback.
         """
         now = time.monotonic()
         if not reading:
@@ -143,5 +145,5 @@ def _frame(data: bytes) -> Frame:
 
 
 def _quoted(name: str) -> str:
-    """A name for the plugin's list of names, which is inside a literal."""
+    """A publication's name in double quotes, as the list of names within a string literal needs it."""
     return '"' + name.replace('"', '""').replace("'", "''") + '"'

@@ -1,9 +1,9 @@
-"""Generates straight-line code for one table: from a new row's bytes in the log to its JSON and its key's, in one pass.
+"""Generates code for one table that converts the bytes of a new row to the JSON of the row and of its key, in one pass.
 
-Most changes are inserts and updates without an old row. Most of their time is the loop over the columns: read a kind, a
-length, a value; choose a writer; call it. `compile_row` unrolls that loop for the columns of a table, once per shape.
-The result equals that of `pgoutput.read_row` and `debezium.TableEvents` (a test compares them) in about half the time.
-The code contains no names: they are in the templates that it is given.
+Most changes are inserts and updates without an old row. Most of their time is spent in the loop over the columns: read
+a kind, a length and a value; choose a writer; call the writer. `compile_row` unrolls this loop for the columns of a
+table, once per shape. The generated code returns the same JSON as `pgoutput.read_row` with `debezium.TableEvents` (a
+test compares them) in about half the time. It contains no names of columns: these are in the templates.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from sluice.cdc.column_json import ToJson, is_verbatim
 from sluice.errors import Bug
 
 RowToJson = Callable[[bytes, int], tuple[bytes, bytes] | None]
-"""`(message, index of its tuple)` → the JSON of key and row; None if a column is left out or a key column is null."""
+"""A function of a message and the index of its new row's bytes. It returns the JSON of the key and of the row; None if
+a column is left out or a key column is null."""
 
 _int32 = Struct(">I").unpack_from
 _int16 = Struct(">H").unpack_from
@@ -40,10 +41,11 @@ _COLUMN = """
 def compile_row(
     writers: Sequence[ToJson], key_at: Sequence[int], key_template: bytes, row_template: bytes
 ) -> RowToJson:
-    """The function for a table with these writers by column. `key_at`: the indexes of the key's columns, in key order.
+    """Generate the function for a table. `writers`: the writer of each column. `key_at`: the indexes of the primary
+    key's columns, in key order.
 
-    The function raises Bug for another number of columns and for an unknown kind of column, IndexError for a cut
-    message, and any error that a writer raises for a text that it cannot read.
+    The generated function raises Bug if the message has another number of columns or an unknown kind of value, and
+    IndexError if the message is too short. An error that a writer raises for a text passes through.
     """
     lines = [
         "def row(data, at):",

@@ -1,4 +1,4 @@
-"""Replication slots: their names, their state on the server, creation with a snapshot, removal; and LSNs as text."""
+"""Replication slots: their names, their state on the server, how they are created and dropped; and LSNs as text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _SLOT_NAME = re.compile(r"[a-z0-9_]{1,63}")
 
 
 class SourceIdentity(NamedTuple):
-    """The cluster and the database. Positions are comparable within one identity and one slot."""
+    """The server and the database of a source. Positions of two records can only be compared if they are of the same
+    server, timeline and slot."""
 
     system_id: str
     timeline: int
@@ -28,7 +29,8 @@ class SourceIdentity(NamedTuple):
 
 
 class SlotState(NamedTuple):
-    """A slot as the server shows it; LSNs as integers. `lost`: the server has removed WAL that the slot needs."""
+    """The state of a slot on the server. `active_pid`: the server process that reads the slot, None if none. `lost`:
+    the server has removed WAL that the slot needs."""
 
     confirmed_flush_lsn: int
     restart_lsn: int
@@ -37,14 +39,15 @@ class SlotState(NamedTuple):
 
 
 class CreatedSlot(NamedTuple):
-    """`snapshot` shows exactly the commits below `consistent_point`; the stream sends those from there on."""
+    """A new slot. `snapshot`: the id of a snapshot that contains exactly the commits below `consistent_point` (an LSN).
+    The slot's stream sends the commits from that LSN on."""
 
     consistent_point: int
     snapshot: str
 
 
 def parse_lsn(text: str) -> int:
-    """The integer of `high/low` in hexadecimal, such as `16/B374D848`; ValueError on anything else."""
+    """The integer for an LSN in Postgres' text form, such as `16/B374D848`. Raises ValueError for another text."""
     high, slash, low = text.partition("/")
     if not slash:
         raise ValueError("an LSN reads high/low in hexadecimal digits")
@@ -52,12 +55,13 @@ def parse_lsn(text: str) -> int:
 
 
 def format_lsn(lsn: int) -> str:
-    """`high/low`, as Postgres itself prints it."""
+    """The text form of an LSN as Postgres prints it, such as `16/B374D848`."""
     return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"
 
 
 def _default_name(pipeline: Pipeline, source: str) -> str:
-    """`sluice_<prefix><pipeline>_<source>` in the characters that a slot name may have, at most 63."""
+    """The default name of a slot: `sluice_<prefix><pipeline>_<source>`, with only the characters that a slot name may
+    have, at most 63."""
     name = re.sub(r"[^a-z0-9_]", "_", f"sluice_{pipeline.kafka.prefix}{pipeline.pipeline}_{source}".lower())
     if len(name) <= 63:
         return name
@@ -65,18 +69,18 @@ def _default_name(pipeline: Pipeline, source: str) -> str:
 
 
 def slot_of(pipeline: Pipeline, source: str) -> str:
-    """The slot of a followed source: the one that the pipeline file names, or the default."""
+    """The name of the slot of a followed source: from the pipeline file, or the default name."""
     return pipeline.cdc_sources()[source].slot or _default_name(pipeline, source)
 
 
 def publication_of(pipeline: Pipeline, source: str) -> str:
-    """The publication of a followed source: the one that the pipeline file names, or the default."""
+    """The name of the publication of a followed source: from the pipeline file, or the default name."""
     return pipeline.cdc_sources()[source].publication or _default_name(pipeline, source)
 
 
 def drop_statements(pipeline: Pipeline, source: str) -> str:
-    """The SQL that removes slot and publication from a source database, if they exist. A publication that the pipeline
-    file names stays."""
+    """The SQL that drops the slot and the publication in the source database, if they exist. It does not drop a
+    publication that the pipeline file names, or a slot that is read."""
     dropped = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
     slot = f"{dropped} WHERE slot_name = '{slot_of(pipeline, source)}' AND NOT active;"
     if pipeline.cdc_sources()[source].publication is not None:
@@ -85,8 +89,8 @@ def drop_statements(pipeline: Pipeline, source: str) -> str:
 
 
 def identify(replication: Connection, where: str) -> SourceIdentity:
-    """The identity of the server behind a replication connection. Raises EnvironmentFault for a server or database that
-    cannot be followed."""
+    """The identity of the server that `replication` is connected to. Raises EnvironmentFault if the server is too old
+    or the encoding of the database is SQL_ASCII."""
     version = replication.info.server_version
     if version < OLDEST_SERVER:
         raise EnvironmentFault(
@@ -104,7 +108,8 @@ def identify(replication: Connection, where: str) -> SourceIdentity:
 
 
 def slot_state(connection: Connection, slot: str, where: str) -> SlotState | None:
-    """The slot, or None. Raises EnvironmentFault if the slot is of another plugin or database."""
+    """The state of the slot; None if it does not exist. Raises EnvironmentFault if the slot belongs to another plugin
+    or database."""
     found = query(connection, "slot", where, slot=slot)
     if not found:
         return None
@@ -120,18 +125,18 @@ def slot_state(connection: Connection, slot: str, where: str) -> SlotState | Non
 
 
 def wal_end(connection: Connection, where: str) -> int:
-    """The LSN up to which the source's log is flushed. Fails on a standby, which cannot be followed here."""
+    """The LSN up to which the source's log is flushed. Raises an error on a standby: Sluice cannot follow a standby."""
     return int(query(connection, "wal_end", where)[0]["wal_end"])
 
 
 def wal_inserted(connection: Connection, where: str) -> int:
-    """The insert LSN of the source's log: every change that is visible now is below it, flushed or not."""
+    """The insert LSN of the source's log. Every change that is visible now is below this LSN, flushed or not."""
     return int(query(connection, "wal_inserted", where)[0]["wal_inserted"])
 
 
 def is_followed(connection: Connection, slot: str, where: str) -> bool:
-    """Whether a process reads the slot, or prepares to: a snapshot may take hours, and the slot is not read
-    meanwhile."""
+    """Whether a process follows the source: it reads the slot, or is connected to the database as ingress-cdc. During a
+    snapshot, which may take hours, no process reads the slot."""
     state = slot_state(connection, slot, where)
     if state is not None and state.active_pid is not None:
         return True
@@ -139,7 +144,7 @@ def is_followed(connection: Connection, slot: str, where: str) -> bool:
 
 
 def drop_slot(connection: Connection, slot: str, where: str) -> None:
-    """Drop the slot if it exists. Waits until no process uses it; Transient after `RELEASE_DEADLINE_S`."""
+    """Drop the slot if it exists. Waits while a process uses the slot; raises Transient after `RELEASE_DEADLINE_S`."""
     give_up = time.monotonic() + RELEASE_DEADLINE_S
     while (state := slot_state(connection, slot, where)) is not None:
         if state.active_pid is None:
@@ -154,10 +159,11 @@ def drop_slot(connection: Connection, slot: str, where: str) -> None:
 def create_slot(
     replication: Connection, slot: str, where: str, *, temporary: bool = False, deadline_s: float = CREATE_DEADLINE_S
 ) -> CreatedSlot:
-    """Create the slot and export the snapshot at its start, valid until the connection's next command.
+    """Create the slot and export the snapshot of its start. The snapshot is valid until the next command on
+    `replication`.
 
-    A temporary slot ends with its connection. The server first waits for the transactions that are open now; Transient
-    after `deadline_s`.
+    The server drops a temporary slot when the connection ends. It creates a slot only after the transactions that are
+    open now have ended; Transient is raised after `deadline_s` seconds.
     """
     if not _SLOT_NAME.fullmatch(slot):
         raise EnvironmentFault(

@@ -1,4 +1,4 @@
-"""psycopg's errors from a *source* as errors of ours: where, why, next step; never a row's content or a secret."""
+"""Translates psycopg's errors of a source to Sluice's errors: where, why, next step; never a row or a secret."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ import psycopg
 from sluice.errors import DeadRecord, EnvironmentFault, Transient
 from sluice.postgres_errors import next_step, policy_of, raised_in, unknown, why
 
-# A refused connection carries no SQLSTATE, only text. A refusal with one of these texts ends by itself.
+# The error of a refused connection has no SQLSTATE, only text. The cause of a refusal with one of these texts ends by
+# itself.
 _TRANSIENT_TEXTS = ("the database system is", "too many", "remaining connection slots", "terminating connection")
 
 
 @contextmanager
 def source_errors(where: str) -> Iterator[None]:
-    """Translate psycopg's errors that are raised within. `where` names the source and the action."""
+    """Translate the psycopg errors that the body of this context raises. `where`: the source and the object, for the
+    text.
+
+    Raises Transient if a retry may succeed, and EnvironmentFault if the source or this user's rights must change.
+    """
     try:
         yield
     except psycopg.Error as error:
@@ -24,7 +29,7 @@ def source_errors(where: str) -> Iterator[None]:
 
 
 def _translated(error: psycopg.Error, where: str) -> Exception:
-    """Our error for psycopg's. DETAIL is never used: it quotes rows."""
+    """Sluice's error for an error of psycopg. The error's DETAIL is never used, because it quotes rows."""
     state = error.sqlstate
     if isinstance(error, psycopg.OperationalError) and state is None:
         return _connection(error, where)

@@ -1,7 +1,7 @@
 """The catalogs' facts about a followed table, and the binding: the facts that its published records were made from.
 
-A Relation message of the log contains names only. The catalogs identify what a name means: a table by its oid, a column
-by its attribute number, a membership in a publication by the oid of its row.
+A Relation message of the log contains only names of columns. The catalogs show which object a name means: a table by
+its oid, a column by its attribute number, a membership in a publication by the oid of its catalog row.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from sluice.cdc.pgoutput import Relation, RelationColumn
 
 
 class ColumnFacts(NamedTuple):
-    """One column.
+    """One column as the catalogs show it.
 
-    `version` changes with its catalog row. `filled`: rows older than the column may have a value in it (a default, an
-    identity). `spelling`: the catalog rows that decide how values of a user-defined type are spelled: the labels of
-    enums, the attributes of composites, also within arrays, domains and ranges.
+    `version`: the transaction that wrote the column's catalog row. `filled`: rows older than the column may have a
+    value in it (a default, an identity). `spelling`: the catalog rows that decide how values of a user-defined type are
+    spelled. These are the labels of enums and the attributes of composites, also within arrays, domains and ranges.
     """
 
     number: int
@@ -36,8 +36,8 @@ class ColumnFacts(NamedTuple):
 
 
 class LeafPartition(NamedTuple):
-    """A partition with rows of its own. `attached`: the transaction that attached it; `version`: the transaction that
-    wrote its catalog row, such as a TRUNCATE."""
+    """A partition that contains rows itself. `attached`: the transaction that attached it or one of its ancestors.
+    `version`: the transaction that wrote its catalog row, such as a TRUNCATE."""
 
     oid: int
     schema: str
@@ -62,11 +62,12 @@ class LeafPartition(NamedTuple):
 class TableFacts(NamedTuple):
     """One table as the catalogs show it.
 
-    `identity`: d default, f full, i an index, n nothing; `identity_columns`: the columns of the old row that an update
-    carries. `published`: the columns that the publication publishes, None if it lacks the table. `membership`: the
-    catalog rows that make the table part of the publication. `xid`: every transaction below it has ended. `toast`: the
-    oid of its TOAST table, 0 without one; a TRUNCATE keeps the oid, a rewrite of the rows changes it. `sent_as`: the
-    partitioned table, published too, under whose name the changes of this one are sent.
+    `identity`: the replica identity (d default, f full, i an index, n nothing). `identity_columns`: the columns of the
+    old row that an update contains. `published`: the columns that the publication publishes; None if the publication
+    lacks the table. `membership`: the catalog rows that make the table part of the publication. `xid`: every
+    transaction below this id had ended. `toast`: the oid of the TOAST table, 0 if there is none; a TRUNCATE keeps this
+    oid, a rewrite of the rows changes it. `sent_as`: a published ancestor of this partition, under whose name the
+    partition's changes are sent.
     """
 
     schema: str
@@ -92,7 +93,7 @@ class TableFacts(NamedTuple):
 
     @property
     def name(self) -> str:
-        """`schema.table`: the stream's name."""
+        """The name of the table and of its stream: `schema.table`."""
         return f"{self.schema}.{self.table}"
 
     @property
@@ -105,29 +106,29 @@ class TableFacts(NamedTuple):
 
     @property
     def itself(self) -> sql.Composed:
-        """The table in SQL, without its children by inheritance."""
+        """The name of the table for SQL statements that must not include its children by inheritance."""
         return sql.SQL("{}" if self.partitioned else "ONLY {}").format(self.identifier)
 
     @property
     def select(self) -> sql.Composed:
-        """A SELECT of the columns and rows that are published."""
+        """A SELECT of the table's published columns and rows."""
         return sql.SQL("SELECT {} FROM {} {}").format(
             sql.SQL(", ").join(sql.Identifier(column.name) for column in self.relation.columns),
             self.itself,
-            # The filter is SQL from the source's own catalog.
+            # The publication's row filter is SQL from the catalogs of the source.
             sql.SQL(f"WHERE {self.row_filter}" if self.row_filter else ""),
         )
 
     @property
     def published_columns(self) -> tuple[str, ...]:
-        """The columns that events carry; where there is no publication yet, those that ours would publish."""
+        """The columns that events contain. If the publication lacks the table, the columns that it would publish."""
         if self.published is not None:
             return self.published
         return tuple(c.name for c in self.columns if not c.generated)
 
     @property
     def relation(self) -> Relation:
-        """The table's shape as a Relation message would show it."""
+        """The shape of the table as a Relation message would show it; `in_identity` marks the primary key."""
         columns = tuple(
             RelationColumn(c.name, c.type_oid, c.typmod, c.name in self.primary_key)
             for c in self.columns
@@ -137,8 +138,8 @@ class TableFacts(NamedTuple):
 
 
 class PublicationFacts(NamedTuple):
-    """`version` changes with the publication's catalog row; `publishes_all`: inserts, updates, deletes and
-    truncates."""
+    """A publication. `version`: the transaction that wrote its catalog row. `publishes_all`: it publishes inserts,
+    updates, deletes and truncates. `via_root`: changes of partitions are sent under the partitioned table's name."""
 
     oid: int
     version: int
@@ -147,7 +148,8 @@ class PublicationFacts(NamedTuple):
 
 
 class BoundColumn(NamedTuple):
-    """A column when its records were made. `spelling`: None if an older version of Sluice did not store it."""
+    """A column at the time when the table's snapshot was read. `spelling`: None if an older version of Sluice did not
+    store it."""
 
     number: int
     name: str
@@ -158,29 +160,30 @@ class BoundColumn(NamedTuple):
 
 
 class BoundLeaf(NamedTuple):
-    """A partition when its records were made. `attached`: None if an older version of Sluice did not store it."""
+    """A partition at the time when the table's snapshot was read. `attached`: None if an older version of Sluice did
+    not store it."""
 
     filenode: int
     attached: int | None = None
 
 
 class TableBinding(NamedTuple):
-    """The facts that the records of a table were made from. If the source shows others, the records may be wrong."""
+    """The facts that a table's records were made from. If the source shows other facts, the records may be wrong."""
 
     topic_id: str
     oid: int
     key: tuple[str, ...]
     columns: tuple[BoundColumn, ...]
-    """Those that are published."""
+    """The published columns."""
     filenode: int
     leaves: Mapping[int, BoundLeaf]
-    """By oid."""
+    """The partitions, by oid."""
     membership: tuple[str, ...]
     publication: tuple[int, int]
-    """Oid and version."""
+    """The oid and the version of the publication."""
     xid: int
     toast: int = 0
-    """0 also if an older version of Sluice did not store it."""
+    """The oid of the TOAST table; 0 if there is none, or if an older version of Sluice did not store it."""
 
     def to_json(self) -> list[Any]:
         columns = [[*column] for column in self.columns]
@@ -189,7 +192,7 @@ class TableBinding(NamedTuple):
 
     @classmethod
     def from_json(cls, value: Sequence[Any]) -> TableBinding:
-        """Raises ValueError for a form this version does not know."""
+        """The binding for stored JSON. Raises ValueError if this version of Sluice does not know its form."""
         members = [*value]
         members[5] = {oid: leaf for oid, *leaf in value[5]}
         return msgspec.convert(members, cls)
@@ -223,7 +226,7 @@ def table_facts(connection: Connection, publication: str, names: Sequence[str], 
 
 
 def publication_facts(connection: Connection, publication: str, where: str) -> PublicationFacts | None:
-    """None if there is no such publication."""
+    """The facts of the publication; None if it does not exist."""
     found = query(connection, "publication", where, publication=publication)
     return PublicationFacts(**found[0]) if found else None
 

@@ -1,9 +1,11 @@
-"""The watermarks of a followed source, and an operator's requests to read it again. All are JSON records in Kafka.
+"""The watermarks of a followed source, and an operator's requests to read the source again. All are JSON records in
+Kafka.
 
-The streams of a slot advance together, in commit order. One watermark therefore states how far the slot is published:
-key `<source>/*` in `sluice.watermarks` (`*` is no possible name of a stream). Each table has a watermark of its own
-with key `<source>/<schema.table>`: whether it is followed, since when, and the facts that its records were made from.
-Each is written in the transaction of the records it describes; a table's only when it changes.
+The streams of a slot advance together, in commit order. Therefore one watermark states how far the slot is published.
+Its key in `sluice.watermarks` is `<source>/*` (no stream is named `*`). Each table has another watermark with key
+`<source>/<schema.table>`: whether the table is followed, from which LSN on, and the facts that its records were made
+from. A watermark is written in the transaction of the records that it describes. The watermark of a table is written
+only when it changes.
 """
 
 from __future__ import annotations
@@ -23,12 +25,12 @@ BLOCKED: State = "held"  # the spelling in stored watermarks
 
 
 class Mark(NamedTuple):
-    """How far a slot's changes are published; ordered.
+    """How far the changes of a slot are published. Marks are ordered.
 
-    `(end of a commit, 0)`: every transaction that committed below it is published.
-    `(final LSN of a transaction, n)`: all transactions before it are published, and its first n events.
-    An event at (final LSN, ordinal) is published if that is not above the mark. Ordinals start at 1: a commit record
-    that starts exactly where the one before ended is not mistaken for published.
+    `(end of a commit, 0)`: every transaction that committed below that LSN is published.
+    `(final LSN of a transaction, n)`: the transaction's first n events and all transactions before it are published.
+    An event is published if its (final LSN, ordinal) is not above the mark. Ordinals start at 1. Otherwise the events
+    of a commit record that starts where the commit record before ended would count as published.
     """
 
     lsn: int
@@ -37,7 +39,8 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SlotWatermark:
-    """How far one slot is published, as `epoch`. `lsn` 0: the slot of this epoch does not exist yet."""
+    """How far one slot is published in `epoch`. If `lsn` is 0, the slot of this epoch does not exist yet. `at`: when
+    the watermark was written (µs since 1970)."""
 
     system_id: str
     timeline: int
@@ -45,7 +48,7 @@ class SlotWatermark:
     epoch: int
     lsn: int
     ordinal: int
-    at: int = 0  # µs
+    at: int = 0
 
     @property
     def mark(self) -> Mark:
@@ -59,9 +62,10 @@ class SlotWatermark:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> SlotWatermark:
-        """Raises ValueError for a form this version does not know.
+        """The watermark for stored JSON. Raises ValueError if this version of Sluice does not know its form.
 
-        Version 1 also named its tables here, without the facts of their records: they are read again, one by one.
+        Form 1 also contains the tables of the slot, without the facts that their records were made from. These tables
+        have no watermarks of their own: each is read again.
         """
         if value.get("v") not in (1, 2):
             raise ValueError(f"a slot's watermark of version {value.get('v')!r} is unknown to this version of Sluice")
@@ -70,14 +74,17 @@ class SlotWatermark:
 
 @dataclass(frozen=True, slots=True)
 class TableWatermark:
-    """One table of a followed source.
+    """The state of one table of a followed source.
 
-    *Pending*: its changes are not published until all of it is read. *Followed*: its snapshot contains the commits
-    below `since_lsn`; the slot sends those from there on. *Blocked*: its changes are not published until an operator
-    has it read again. `why` and `next_step` name what is wrong with it since `fault_at` (µs). A followed table may have
+    *Pending*: the table's changes are not published until the table is read as a whole. *Followed*: the table's
+    snapshot contains the commits below `since_lsn`, and the slot sends the commits from that LSN on. *Blocked*: the
+    table's changes are not published until an operator requests that the table is read again.
+
+    `why` and `next_step` describe the fault that is active since `fault_at` (µs since 1970). A followed table may have
     a fault too: its changes are published, and rows that changed without an event are stale. `request`: the number of
-    the newest request to read it again that is done. `bound`: the facts that its records were made from. `truncations`:
-    the newest transactions since then that truncated the whole table, oldest first.
+    the newest applied request to read the table again. `bound`: the facts that the table's records were made from.
+    `truncations`: the transactions that truncated the whole table after `bound` was read; the newest ones, oldest
+    first.
     """
 
     state: State = PENDING
@@ -100,9 +107,9 @@ class TableWatermark:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> TableWatermark:
-        """Raises ValueError for a form this version does not know.
+        """The watermark for stored JSON. Raises ValueError if this version of Sluice does not know its form.
 
-        Version 1 stored fewer facts of columns and partitions: a missing fact counts as unchanged.
+        Form 1 contains fewer facts of columns and partitions: a missing fact counts as unchanged.
         """
         if value.get("v") not in (1, 2):
             raise ValueError(f"a table's watermark of version {value.get('v')!r} is unknown to this version of Sluice")
@@ -111,19 +118,21 @@ class TableWatermark:
 
 
 class SourceWatermarks(NamedTuple):
-    """The durable watermarks of one followed source: its slot's, and its tables' by name (`schema.table`)."""
+    """The durable watermarks of one followed source: one of its slot, and one of each table by name
+    (`schema.table`)."""
 
     slot: SlotWatermark | None
     tables: Mapping[str, TableWatermark]
 
 
 def watermark_key(source: str, table: str = "*") -> str:
-    """The key of a table's watermark; of the slot's without a table."""
+    """The key of the watermark of `table`; without a table, the key of the slot's watermark."""
     return f"{source}/{table}"
 
 
 def source_watermarks(source: str, stored: Mapping[str, Mapping[str, Any]]) -> SourceWatermarks:
-    """Of all watermarks by key, those of `source`. Raises ValueError for a form this version does not know."""
+    """The watermarks of `source` from `stored`, which contains all watermarks by key. Raises ValueError if this version
+    of Sluice does not know the form of a watermark."""
     prefix = watermark_key(source, "")
     ours = {key.removeprefix(prefix): value for key, value in stored.items() if key.startswith(prefix)}
     slot = ours.pop("*", None)
@@ -134,16 +143,16 @@ def source_watermarks(source: str, stored: Mapping[str, Mapping[str, Any]]) -> S
 
 
 def control_key(source: str, table: str | None = None) -> str:
-    """The key of the request to read a source again, or one table of it."""
+    """The key of the request to read a source again; with `table`, of the request to read this table again."""
     return f"cdc/{source}" if table is None else f"cdc/{source}/{table}"
 
 
 def resnapshot_request(number: int) -> dict[str, int]:
-    """A request to read a source again as epoch `number`, or a table as its request `number`. It is done once the
-    watermark has reached the number."""
+    """The request to read a source again as epoch `number`, or a table again as its request `number`. A request is
+    applied when the epoch or the request number of the watermark is at least `number`."""
     return {"v": 1, "resnapshot_epoch": number}
 
 
 def requested(request: Mapping[str, Any] | None) -> int:
-    """The epoch, or a table's number, that was requested; 0 if none."""
+    """The epoch of a source's request, or the number of a table's request; 0 if there is no request."""
     return int(request["resnapshot_epoch"]) if request and request.get("v") == 1 else 0

@@ -48,7 +48,7 @@ PARTITIONS = 2
 
 
 class Raw(NamedTuple):
-    """A record of a raw topic, with its position read."""
+    """One record of a raw topic, with its position parsed."""
 
     partition: int
     key: bytes
@@ -70,7 +70,7 @@ class Raw(NamedTuple):
 
 @dataclass
 class Source:
-    """One database followed as source `erp`."""
+    """One database that is followed as source `erp`."""
 
     dsn: str
     kafka: KafkaSettings
@@ -99,7 +99,8 @@ class Source:
 
     @contextmanager
     def followed(self, producer: type[IngressProducer] | None = None, **more: Any) -> Iterator[Running]:
-        """A follower on a thread; its bug fails the test. `producer` replaces its producer."""
+        """Run a follower on a thread until the context ends. A bug in the follower fails the test. `producer`: the
+        class of producer that the follower uses instead of its own."""
         running = Running(self, self.settings(**more), producer)
         try:
             yield running
@@ -110,7 +111,7 @@ class Source:
 
     @contextmanager
     def process(self) -> Iterator[subprocess.Popen[bytes]]:
-        """`sluice run ingress-cdc` as it runs in production; killed in the end."""
+        """Run `sluice run ingress-cdc` as a process. The process is killed when the context ends."""
         process = subprocess.Popen(
             [sys.executable, "-m", "sluice.cli.main", "run", "ingress-cdc"],
             env=self.environment(),
@@ -137,7 +138,7 @@ class Source:
         }
 
     def as_user(self, user: str, password: str) -> Source:
-        """The same source, followed as another user of its server."""
+        """The same source, followed as another database user."""
         dsn = conninfo.make_conninfo(self.dsn, user=user, password=password)
         secret = self.folder / f"dsn-{user}"
         secret.write_text(dsn)
@@ -145,7 +146,7 @@ class Source:
         return replace(self, pipeline=self.pipeline.model_copy(update={"sources": {SOURCE: source}}))
 
     def with_tables(self, *tables: str) -> Source:
-        """The same source in a pipeline that names these tables."""
+        """The same source, in a pipeline that names only `tables`."""
         names = [f"public.{table}" for table in tables]
         source = self.pipeline.cdc_sources()[SOURCE].model_copy(update={"tables": names})
         return replace(self, pipeline=self.pipeline.model_copy(update={"sources": {SOURCE: source}}))
@@ -181,7 +182,7 @@ class Source:
         return self.watermarks().slot
 
     def mark(self, table: str) -> TableWatermark:
-        """The table's watermark; a pending one if it has none."""
+        """The watermark of the table; a pending one if none is stored."""
         return self.watermarks().tables.get(f"public.{table}", TableWatermark())
 
     def confirmed_lsn(self) -> int:
@@ -201,7 +202,7 @@ class Source:
         eventually(reached, f"the watermark reaches {lsn}", deadline_s)
 
     def raw(self, table: str) -> list[Raw]:
-        """All records of a table's topic, read committed, partition by partition in log order."""
+        """All committed records of the table's raw topic, by partition, then in log order."""
         return self._read(self.pipeline.names.raw(SOURCE, f"public.{table}"))
 
     def dead_letters(self) -> list[Raw]:
@@ -217,8 +218,8 @@ class Source:
         return sorted(records, key=lambda record: record.partition)
 
     def rows(self, table: str) -> dict[bytes, dict[str, Any]]:
-        """The rows that the raw topic represents: the newest state of each key by position, without swept and deleted
-        keys."""
+        """The rows that the table's raw topic represents, by key: the state at the highest position, without swept and
+        deleted keys."""
         newest: dict[bytes, Raw] = {}
         sweeps: dict[int, Position] = {}
         for record in self.raw(table):
@@ -236,7 +237,7 @@ class Source:
 
 
 class Running:
-    """A follower on a thread."""
+    """A follower that runs on a thread. `died`: the error that ended it. `killed`: set after `Killed` was raised."""
 
     def __init__(self, source: Source, settings: CdcSettings, producer: type[IngressProducer] | None) -> None:
         self._stop = Stop()
@@ -265,13 +266,13 @@ class Running:
         return self.health.faults.get(self._where)
 
     def await_streaming(self) -> None:
-        """Wait until the snapshot is done and the slot is read."""
+        """Wait until the snapshot is published and the follower reads the slot."""
         eventually(lambda: self.died is not None or self.fault is None, "streaming")
         if self.died is not None:
             raise self.died
 
     def await_fault(self, text: str) -> str:
-        """Wait for a fault of the source or of a table that contains `text`; returns the fault."""
+        """Wait for a fault whose text contains `text`, of the source or of a table. Returns the text of the fault."""
 
         def matching() -> str | None:
             return next((why for why in self.health.faults.values() if text in why), None)
@@ -279,7 +280,7 @@ class Running:
         return eventually(matching, f"a fault: {text}", state=lambda: f"{self.died or self.health.faults}")
 
     def await_no_fault(self) -> None:
-        """Wait until no fault is active."""
+        """Wait until no fault is active, except the fault of the process's start."""
         eventually(
             lambda: self.died is not None or not self.health.faults.keys() - {"start"},
             "no fault",
@@ -295,11 +296,11 @@ class Running:
 
 
 class Killed(BaseException):
-    """Ends the process as kill -9 does: no code of ours handles it."""
+    """Ends a follower as kill -9 would end its process: no code of Sluice handles this exception."""
 
 
 def dies_after(commits: int) -> type[IngressProducer]:
-    """A producer whose process dies right after its nth transaction with records was committed."""
+    """A class of producer that raises Killed directly after its commit number `commits` that contains records."""
     left = [commits]
 
     class Dies(IngressProducer):
@@ -314,7 +315,7 @@ def dies_after(commits: int) -> type[IngressProducer]:
 
 
 def make_source(dsn: str, bootstrap: str, prefix: str, folder: Path, tables: Sequence[str]) -> Source:
-    """The pipeline file, the topics and the followed source; the tables must be created by the test."""
+    """Create the pipeline file, the topics and the followed source. The test must create the tables."""
     names = [f"public.{table}" for table in tables]
     (folder / "pipeline.yaml").write_text(
         f"pipeline: books\npartitions: {PARTITIONS}\nkafka: {{prefix: '{prefix}'}}\n"

@@ -1,4 +1,4 @@
-"""The command that a fault of ingress-cdc names, run as an operator runs it."""
+"""Runs the command that the faults of ingress-cdc name, as an operator would run it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.cdc import Source
 
 
 def resnapshot(source: Source, *more: str) -> dict[str, object]:
-    """`sluice cdc resnapshot erp …`; its JSON output."""
+    """Run `sluice cdc resnapshot erp` with more arguments. Returns its JSON output."""
     done = subprocess.run(
         [sys.executable, "-m", "sluice.cli.main", "cdc", "resnapshot", "erp", "--json", *more],
         env=source.environment(),

@@ -1,4 +1,4 @@
-"""Encodes messages as Postgres' pgoutput plugin does, for tests of their readers."""
+"""Encodes messages as Postgres' pgoutput plugin does, for tests of code that decodes them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def row(values: Row) -> bytes:
 
 
 def table(oid: int, name: str, columns: Sequence[tuple[str, int]], key: Sequence[str], identity: str = "d") -> Relation:
-    """A relation of schema `public`, with its identity columns marked as Postgres would."""
+    """The shape of table `public.<name>`. `in_identity` marks the key columns; with identity "f", all columns."""
     shape = tuple(RelationColumn(n, type_oid, -1, identity == "f" or n in key) for n, type_oid in columns)
     return Relation(oid, "public", name, identity, shape)
 

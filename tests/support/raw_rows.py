@@ -1,4 +1,4 @@
-"""The rows that a raw topic of a followed table represents, and the rows of the table: both as JSON by key."""
+"""Compares the rows that the raw topic of a followed table represents with the rows of the table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ Rows = dict[str, dict[str, Any]]
 
 
 def rows_published(source: Source, table: str) -> Rows:
-    """As the mapper completes them: newest position by key, sweeps applied, left-out values carried over by name."""
+    """The rows that the raw topic of `table` represents, by key, as the mapper would complete them; nulls are left out.
+
+    The record at the highest position counts. Swept keys are deleted. A value that a record leaves out is taken from
+    the record before, by column name.
+    """
     records = sorted(source.raw(table), key=lambda r: (r.position, r.value is None))
     swept = max((r.position for r in records if r.is_sweep), default=None)
     rows: Rows = {}
@@ -39,7 +43,7 @@ def rows_published(source: Source, table: str) -> Rows:
 
 
 def rows_stored(source: Source, table: str) -> Rows:
-    """The table's rows now, of the columns and rows that are published; nulls left out."""
+    """The current published rows of `table` in the source, by key, with the published columns; nulls are left out."""
     where = "test"
     with connect(source.dsn, where) as connection:
         facts = table_facts(connection, source.slot.publication, [f"public.{table}"], where)[f"public.{table}"]
@@ -59,7 +63,7 @@ def rows_stored(source: Source, table: str) -> Rows:
 
 
 def equal(source: Source, *tables: str) -> bool:
-    """Whether the published rows of each table equal its rows."""
+    """Whether the rows in the raw topic of each table equal the rows of the table in the source."""
     return all(rows_published(source, table) == rows_stored(source, table) for table in tables)
 
 

@@ -1,4 +1,4 @@
-"""A simulated Postgres slot: transactions in commit order, resent after a restart as a server does."""
+"""A simulated Postgres slot: sends transactions in commit order, and resends them after a restart as a server does."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ def assembler(
 
 @dataclass(frozen=True)
 class Transaction:
-    """`gap` bytes of log before the commit record, `tail` bytes of it; `events` as pgoutput writes them."""
+    """One transaction. `events`: as pgoutput encodes them. `gap`: bytes of log from the end of the commit before to the
+    commit record. `tail`: bytes of the commit record."""
 
     events: tuple[bytes, ...]
     gap: int
@@ -64,7 +65,8 @@ class Transaction:
 
 @dataclass
 class Slot:
-    """`sent_from` yields what the server sends from a start LSN on; `confirmed` is the LSN that the server stores."""
+    """A slot with its transactions. `confirmed`: the highest confirmed LSN, which the server stores. `spans`: the start
+    and the end of each commit record."""
 
     transactions: Sequence[Transaction]
     confirmed: int = 0
@@ -82,8 +84,8 @@ class Slot:
         return self.spans[-1][1] if self.spans else 100
 
     def sent_from(self, start: int) -> Iterator[tuple[bytes, int]]:
-        """Payloads with their LSN; (b"", wal end) is a keepalive. A transaction whose commit record is below the start
-        is not sent."""
+        """The messages that the server sends after a start at LSN `start`, each with its LSN. (b"", WAL end) is a
+        keepalive. A transaction is not sent if its commit record is below the start."""
         start = max(start, self.confirmed)
         yield b"", start
         shown = False
@@ -95,7 +97,7 @@ class Slot:
                 yield from ((shape, 0) for shape in SHAPES)
                 shown = True
             for number, event in enumerate(transaction.events):
-                # Within a transaction the server's WAL end is still below its commit record.
+                # Within a transaction the WAL end of a keepalive is still below the transaction's commit record.
                 yield b"", max(start, final - 1)
                 yield event, final - len(transaction.events) + number
             yield wire.commit(final, end), final
@@ -104,13 +106,13 @@ class Slot:
 
 @dataclass
 class Broker:
-    """The durable state in Kafka: records and mark together, or neither."""
+    """The durable state in Kafka: a commit stores the records and the mark of a batch together."""
 
     mark: Mark = START
     published: list[tuple[str, bytes | None, bool, bytes]] = field(default_factory=list)
 
     def commit(self, made: Assembler) -> int:
-        """Publish the next batch; the LSN that may be confirmed now."""
+        """Publish the next batch of an assembler. Returns the LSN that may be confirmed to Postgres now."""
         batch = made.take()
         for record in batch.records:
             position = dict(record.headers)["sluice-position"]
@@ -122,10 +124,11 @@ class Broker:
 
 
 def publish_everything(slot: Slot, broker: Broker, next_step: Callable[[], str], *, ask_from_mark: bool = True) -> None:
-    """Follow `slot` to its end. `next_step` is called after every message: go, publish, confirm, crash, crash-between.
+    """Follow `slot` to its end, with a new assembler after each crash.
 
-    "crash-between": after the Kafka transaction and before the LSN is confirmed. Unless `ask_from_mark`, the server
-    starts at the LSN confirmed last, and resends more.
+    `next_step` is called after every message; it returns go, publish, confirm, crash or crash-between. A
+    "crash-between" happens after the Kafka transaction and before its LSN is confirmed. `ask_from_mark`: request the
+    start at the mark; otherwise the server starts at the LSN confirmed last, and resends more.
     """
     while broker.mark.lsn < slot.end:
         made = assembler(broker.mark)

@@ -1,4 +1,4 @@
--- The number of connections with this application name to this database, without our own.
+-- The number of connections to this database with this application name, except the connection that asks.
 SELECT count(*) AS connections
   FROM pg_catalog.pg_stat_activity AS a
  WHERE a.application_name = %(application)s

@@ -1,2 +1,3 @@
--- A transaction of our own moves the slot while its tables are idle. Only a transactional message ends in a commit.
+-- Writes a message to the log, so that the slot advances while its tables are idle. The message is transactional
+-- because only a transactional message ends with a commit.
 SELECT pg_catalog.pg_logical_emit_message(true, 'sluice.heartbeat', '')

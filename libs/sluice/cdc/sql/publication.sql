@@ -1,4 +1,5 @@
--- Whether a publication publishes every kind of change, and changes of partitions under the table's name.
+-- A publication: whether it publishes every kind of change, and whether it publishes changes of a partition under the
+-- name of the partitioned table.
 SELECT p.oid::bigint AS oid,
        p.xmin::text::bigint AS version,
        p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate AS publishes_all,

@@ -1,4 +1,4 @@
--- One replication slot.
+-- The state of one replication slot, with LSNs as integers.
 SELECT s.plugin,
        s.database,
        s.active_pid,

@@ -1,6 +1,7 @@
--- The catalogs' facts about each of the named tables that exists. The statement reads catalogs alone, as one snapshot
--- shows them. A function or a view such as pg_publication_tables computes its answer at a later moment: both together could
--- describe a table that never existed. `xmin` of a catalog row changes with the row: it shows a change that was undone.
+-- The facts about each of the named tables that exists. The statement reads only catalog tables, all in one snapshot.
+-- It does not use views or functions such as pg_publication_tables: they read the catalogs at a later moment, so that the
+-- result could describe a table that never existed. `xmin` of a catalog row changes whenever the row is written. It
+-- therefore also shows a change that was undone.
 WITH RECURSIVE publication AS (
     SELECT p.oid, p.puballtables, p.pubviaroot, COALESCE(to_jsonb(p) ->> 'pubgencols', 'n') = 's' AS generated
       FROM pg_catalog.pg_publication AS p
@@ -12,7 +13,8 @@ WITH RECURSIVE publication AS (
       JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = a.name
      WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
 ), tree (root, oid, attached) AS (
-    -- Partitions; `attached` is the newest transaction that attached one of their ancestors, or themselves.
+    -- The tables and all their partitions. `attached`: the newest transaction that attached the partition or one of its
+    -- ancestors.
     SELECT a.oid, a.oid, NULL::xid FROM named AS a
      UNION ALL
     SELECT t.root, i.inhrelid, CASE WHEN age(t.attached) < age(i.xmin) THEN t.attached ELSE i.xmin END
@@ -20,7 +22,7 @@ WITH RECURSIVE publication AS (
       JOIN pg_catalog.pg_class AS c ON c.oid = t.oid AND c.relkind = 'p'
       JOIN pg_catalog.pg_inherits AS i ON i.inhparent = t.oid AND NOT i.inhdetachpending
 ), component (root, oid) AS (
-    -- The user-defined types of the tables' columns, and the user-defined types within these.
+    -- `root`: a user-defined type of a column. `oid`: this type, and each user-defined type that it contains.
     SELECT DISTINCT a.atttypid, a.atttypid
       FROM named AS t
       JOIN pg_catalog.pg_attribute AS a ON a.attrelid = t.oid AND a.attnum > 0 AND a.atttypid >= 16384
@@ -39,7 +41,7 @@ WITH RECURSIVE publication AS (
            ) AS part(oid)
      WHERE part.oid >= 16384
 ), spelling AS (
-    -- The catalog rows that decide how a type's values are spelled. A dropped attribute stays, with type 0.
+    -- The catalog rows that decide how the values of a type are spelled. A dropped attribute keeps a row, with type 0.
     SELECT m.root, array_agg(part.word ORDER BY part.word) AS words
       FROM component AS m
      CROSS JOIN LATERAL (
@@ -52,7 +54,7 @@ WITH RECURSIVE publication AS (
            ) AS part(word)
      GROUP BY m.root
 ), relations AS (
-    -- `identity_columns`: the columns of the old row that an update or delete of the relation carries.
+    -- `identity_columns`: the columns of the old row that an update or delete of the relation contains.
     SELECT t.root, t.oid, t.attached, n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident, c.relfilenode,
            c.reltoastrelid, c.relnamespace, c.xmin AS version,
            ARRAY(SELECT a.attname::text
@@ -120,7 +122,7 @@ SELECT r.nspname::text AS schema,
               CROSS JOIN LATERAL regexp_matches(m.prqual::text, ':varattno (\d+)', 'g') AS used(attnum)
                JOIN pg_catalog.pg_attribute AS a ON a.attrelid = r.oid AND a.attnum = used.attnum[1]::int2
               WHERE m.prpubid = p.oid AND m.prrelid = r.oid) AS filter_columns,
-       -- An ancestor that is published too: the changes of the table are sent under the ancestor's name.
+       -- The name of an ancestor that is published too: changes of the table are sent under this name.
        (WITH RECURSIVE above (oid) AS (
             SELECT i.inhparent FROM pg_catalog.pg_inherits AS i WHERE i.inhrelid = r.oid
              UNION ALL

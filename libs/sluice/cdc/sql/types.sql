@@ -1,5 +1,6 @@
--- Domains with their base type, arrays with their element type.
--- int2vector and oidvector are arrays by category and subscript; only a type with array_in has braces in its text.
+-- Every domain with its base type, and every array with its element type.
+-- An array type is recognised by its input function array_in: the text of its values has braces. The category is not
+-- enough: int2vector and oidvector have the category of arrays, but no braces in their text.
 SELECT t.oid::bigint,
        CASE WHEN t.typinput = 'pg_catalog.array_in'::regproc AND e.typdelim = ',' THEN t.typelem::bigint ELSE 0 END
            AS element,

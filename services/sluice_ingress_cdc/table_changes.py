@@ -11,7 +11,7 @@
 | a membership or a publication that was changed in between       | followed, with a fault: changes were not sent |
 | a partition detached, dropped, emptied, or attached with rows   | followed, with a fault: no event             |
 | a column dropped, renamed, retyped, filled, or rows rewritten   | followed, with a fault: no event             |
-| a column whose values are spelled otherwise                     | followed, with a fault: no event             |
+| a column whose values are spelled in another way                | followed, with a fault: no event             |
 | a new file whose rows are all younger, without a TRUNCATE       | followed, with a fault: changes were not sent |
 
 A *blocked* table publishes nothing until it is read again: its next records could be wrong. A followed table with a

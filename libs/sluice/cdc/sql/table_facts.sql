@@ -1,6 +1,6 @@
 -- The facts about each of the named tables that exists. The statement reads only catalog tables, all in one snapshot.
--- It does not use views or functions such as pg_publication_tables: they read the catalogs at a later moment, so that the
--- result could describe a table that never existed. `xmin` of a catalog row changes whenever the row is written. It
+-- It does not use a view such as pg_publication_tables: the function behind it reads the catalogs at a later moment, and
+-- the result could describe a table that never existed. `xmin` of a catalog row changes whenever the row is written. It
 -- therefore also shows a change that was undone.
 WITH RECURSIVE publication AS (
     SELECT p.oid, p.puballtables, p.pubviaroot, COALESCE(to_jsonb(p) ->> 'pubgencols', 'n') = 's' AS generated

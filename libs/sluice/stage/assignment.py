@@ -1,7 +1,7 @@
 """The partitions that this process owns, and which of them are read.
 
-A partition is not read while it is *blocked* (the process's background work comes before its next record), while its
-input topic is *paused* (too many dead letters), or until a topic that failed is tried again.
+A partition is not read while it is *blocked* (background work of the process comes before the partition's next record),
+while its input topic is *paused* (too many dead letters), or while a failed input topic waits for the next attempt.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ log = structlog.get_logger()
 
 
 class Assignment:
-    """`owned`: the started partitions, which take part in every transaction. `on_revoked` is called for each partition
-    that is no longer ours."""
+    """`owned`: the started partitions; every transaction commits the offsets of all of them. `on_revoked` is called for
+    each partition that this process loses."""
 
     def __init__(
         self, reader: GroupReader, process: Process, faults: StageFaults, on_revoked: Callable[[Partition], None]
@@ -38,15 +38,16 @@ class Assignment:
 
     @property
     def busy(self) -> bool:
-        """Whether there is work to do without a record."""
+        """Whether a partition is starting or has background work, so that the loop must not wait for records."""
         return self._starts.pending or any(self._process.busy(at) for at in self._blocked)
 
     def reading(self) -> dict[Partition, Owned]:
-        """The partitions that are read now."""
+        """The started partitions that are read now."""
         return {at: owned for at, owned in self.owned.items() if self.is_read(at)}
 
     def unread(self) -> dict[Partition, int]:
-        """The assigned partitions that are not read now, with the next offset of each, if it is known."""
+        """The next offset of each assigned partition that is not read now. A starting partition is included only if its
+        start was refused before and its group has a committed offset."""
         return self._starts.refused | {at: one.next_offset for at, one in self.owned.items() if not self.is_read(at)}
 
     def is_read(self, at: Partition) -> bool:
@@ -62,15 +63,16 @@ class Assignment:
         )
 
     def under_way(self) -> ResolvedBy:
-        """The records that were offered and are not committed, and the background work that blocks partitions; or else
-        the next delivery."""
+        """The work in progress when an error occurs, which resolves the error's fault: the commit of the offered
+        records and the background work of blocked partitions. Without any such work, the next delivery resolves the
+        fault."""
         offered = {at: one.offered for at, one in self.owned.items() if one.offered > (one.committed or 0)}
         return ResolvedBy(offered, set(self._blocked), next_delivery=not (offered or self._blocked))
 
     # ── assigned and revoked ──────────────────────────────────────────────────────────────────────────────────
 
     def apply_rebalance(self) -> None:
-        """Forget the partitions that the reader lost, and queue those that it got."""
+        """Forget the partitions that the group revoked, and queue the newly assigned partitions for their start."""
         revoked, self._reader.revoked = self._reader.revoked, []
         assigned, self._reader.assigned = self._reader.assigned, []
         for at in revoked:
@@ -83,7 +85,8 @@ class Assignment:
             self._forget(at)
 
     def start_next(self) -> None:
-        """Do a slice of work on the partition that starts next. Once it has started, it is read."""
+        """Do one slice of work on the partition at the head of the start queue. When that partition has started, read
+        it, or block it while it has background work."""
         owned = self._starts.slice()
         if owned is None:
             return
@@ -105,19 +108,19 @@ class Assignment:
     # ── read and not read ─────────────────────────────────────────────────────────────────────────────────────
 
     def block(self, at: Partition, offset: int) -> None:
-        """Do not read `at` while the process is busy with it, then continue at `offset`."""
+        """Do not read partition `at` while the process has background work for it; then continue at `offset`."""
         self._blocked[at] = offset
         self._reader.pause(at)
 
     def unblock(self) -> None:
-        """Read the blocked partitions again that the process is no longer busy with."""
+        """Resume each blocked partition for which the process has no background work left."""
         for at in [at for at in self._blocked if not self._process.busy(at)]:
             self._read_from(at, self._blocked.pop(at))
 
     def pause(self, topic: str) -> bool:
-        """Do not read `topic` until this process ends. Returns False if it is already paused.
+        """Do not read `topic` until this process ends. Returns False if the topic is already paused.
 
-        The next delivery writes this into the partition records, where `sluice lag` finds it.
+        The next delivery writes the time of the pause into the partition records, from which `sluice lag` reports it.
         """
         if topic in self._paused:
             return False
@@ -128,13 +131,13 @@ class Assignment:
         return True
 
     def pause_for(self, topic: str, for_s: float) -> None:
-        """Do not read `topic` for `for_s`, because its own fault must not stop the other topics."""
+        """Do not read `topic` for `for_s` seconds: a fault of one topic must not stop the other topics."""
         self._retry_at[topic] = time.monotonic() + for_s
         for owned in self._owned_of(topic):
             self._reader.pause(owned.at)
 
     def resume_due(self) -> None:
-        """Read the topics again whose `pause_for` has ended."""
+        """Resume each topic whose wait (`pause_for`) has ended."""
         now = time.monotonic()
         for topic in [topic for topic, due in self._retry_at.items() if due <= now]:
             del self._retry_at[topic]
@@ -152,7 +155,8 @@ class Assignment:
                 self._read_from(owned.at, owned.next_offset)
 
     def write_records(self) -> None:
-        """Write all partition records soon, even if no record comes."""
+        """Write the partition record of every owned partition with the next delivery, even if no input record
+        arrives."""
         for owned in self.owned.values():
             owned.must_write = True
 

@@ -1,5 +1,5 @@
-"""A batch: the records that were read, their effects, and their size. One batch is one transaction, one line in the
-ledger for each partition: how many records it read, and their outcomes, so that `sluice verify` can account for all."""
+"""A batch: the effects of the records that were read, and their size. One batch is one transaction. For each partition
+the batch writes one ledger line with the outcomes of its records; `sluice verify` checks these lines for gaps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Outcome = Literal["mapped", "unchanged", "superseded", "filtered", "dead", "skip
 OUTCOMES: tuple[Outcome, ...] = ("mapped", "unchanged", "superseded", "filtered", "dead", "skipped")
 
 RECORD_OVERHEAD_BYTES = 64
-# Below max.message.bytes (8 MiB) of our topics, with room for the frame of a record and of a batch of one.
+# max.message.bytes of our topics is 8 MiB. The difference is room for what Kafka adds to a record and to its batch.
 OUTPUT_BYTES_MAX = 8 * 1024 * 1024 - 64 * 1024
 
 
@@ -32,7 +32,7 @@ class OutputRecord(NamedTuple):
 
     @property
     def size_bytes(self) -> int:
-        """Key, value and headers."""
+        """The bytes of key, value and headers."""
         return len(self.key or b"") + len(self.value or b"") + sum(len(n) + len(v) for n, v in self.headers)
 
 
@@ -44,12 +44,14 @@ def too_large(outputs: Iterable[OutputRecord]) -> DeadRecord | None:
 
 
 class Batch:
-    """Filled by a stage's process, made durable by its delivery. `full` limits its output bytes and its age.
+    """A stage's process fills the batch, and the stage's delivery commits it. `full`: a limit of bytes or age is
+    reached.
 
-    * `handled`: how many times `handle` was called for it.
-    * `dead`: dead letters by cause; `parked`: by input topic; `guarded`: those that the guard has counted.
-    * `newest_ms`: the timestamp of the last finished record, by partition.
-    * `touched`: partitions whose partition record changed.
+    * `handled`: the number of calls of `Process.handle` for this batch.
+    * `dead`: the number of dead letters by cause. `parked`: their number by input topic. `guarded`: as `parked`, but
+      only the dead letters that `DeadLetterGuard` has counted.
+    * `newest_ms`: the timestamp of the last finished record of each partition (Unix ms).
+    * `touched`: the partitions whose partition record changed.
     """
 
     def __init__(self, stage: str, dlq_topic: str, bytes_max: int, age_max_s: float) -> None:
@@ -71,9 +73,9 @@ class Batch:
     def emit(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]], partition: int
     ) -> None:
-        """Add one output record; with `partition` -1 the producer chooses by key.
+        """Add one output record; with `partition` -1 the producer chooses the partition by the key.
 
-        Raises DeadRecord for a record that is too large for our topics.
+        Raises DeadRecord if the output record is too large for our topics.
         """
         output = OutputRecord(topic, key, value, headers, partition)
         if (error := too_large([output])) is not None:
@@ -89,7 +91,7 @@ class Batch:
         self.parked[record.topic] += 1
 
     def add(self, output: OutputRecord) -> None:
-        """Add one output record that `too_large` does not refuse."""
+        """Add one output record, whose size the caller has checked with `too_large`."""
         self.outputs.append(output)
         self.bytes += output.size_bytes + RECORD_OVERHEAD_BYTES * (1 + len(output.headers))
 
@@ -116,7 +118,8 @@ def ledger_key(group: str, topic: str, partition: int) -> bytes:
 def ledger_line(
     from_offset: int, to_offset: int, counts: Counter[Outcome], reset: bool, versions: dict[str, int]
 ) -> bytes:
-    """One line: offsets `[from, to)`, and the outcomes of the records visible in them, whose sum is `visible`."""
+    """The ledger line of one partition in one batch, as JSON: the range of offsets `[from, to)`, and how many of its
+    records had each outcome. `visible` is the sum of these counts."""
     line: dict[str, Any] = {
         "v": 1,
         "from": from_offset,

@@ -30,14 +30,15 @@ class Delivery(Protocol):
     dlq_topic: str
 
     def open(self) -> None:
-        """Fence the process that delivered before. Called at the start, and after TransactionLost."""
+        """Prepare to deliver, and fence an earlier process with the same transactional id, if there are transactions.
+        Called at the start, and after TransactionLost or the loss of the group membership."""
         ...
 
     def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> dict[Partition, int]:
         """Make `batch` durable, then commit the next offset of each of `owned`.
 
         Returns, for each output partition whose offsets it knows, the offset after our last record. Raises Transient
-        if surely no effect was kept, TransactionLost if this is unknown.
+        if certainly no effect is durable, TransactionLost if this is unknown.
         """
         ...
 
@@ -45,7 +46,8 @@ class Delivery(Protocol):
 
 
 class KafkaDelivery:
-    """One transaction for each batch. `tracked`: output topics whose offsets `deliver` returns; state topics always."""
+    """Delivers each batch in one Kafka transaction. `tracked`: the output topics whose offsets `deliver` returns, in
+    addition to those of state topics."""
 
     def __init__(
         self, settings: KafkaSettings, names: Names, stage: str, instance: str, tracked: Iterable[str] = ()
@@ -68,7 +70,8 @@ class KafkaDelivery:
         try:
             self._produce(batch, offsets_after)
             offsets = [self._write_record(o, batch, reader.group, offsets_after) for o in owned]
-            # The offsets of all owned partitions, changed or not, so that a zombie that read nothing is fenced too.
+            # Commit the offsets of all owned partitions, also of unchanged ones: Kafka then fences this process if it
+            # lost a partition of which it has read nothing.
             producer.commit(offsets, reader.metadata())
         except Transient:
             raise
@@ -81,22 +84,25 @@ class KafkaDelivery:
         last = {(o.topic, o.partition): i for i, o in enumerate(batch.outputs) if o.topic in self._tracked}
         report = _report(offsets_after)
         for index, (topic, key, value, headers, partition) in enumerate(batch.outputs):
-            # A callback for each message costs an eighth of the rate; the last one of a partition is enough.
+            # A callback for each message costs one eighth of the throughput, so only the last message of a partition
+            # has one.
             callback = report if last.get((topic, partition)) == index else None
             self._producer.produce(topic, key, value, headers, partition, on_delivery=callback)
 
     def _write_record(
         self, owned: Owned, batch: Batch, group: str, offsets_after: dict[Partition, int]
     ) -> TopicPartition:
-        """Write the partition record and the ledger line if something changed. Returns the offset to commit."""
+        """Write the partition record and the ledger line of `owned`, if one of them changed. Returns the offset to
+        commit."""
         at, next_offset = owned.at, owned.next_offset
         if owned.record_is_stale or at in batch.touched:
             view = owned.view
             owned.record.processed = next_offset
             key, value = partition_key(at[1]), owned.record.to_json()
-            # The view must contain the record too, because the view's checkpoint will be after it.
+            # The view must contain the partition record too, because the view's checkpoint will be after that record.
             view.put(key, value)
-            # The record is the last of the batch in its partition, so that the offset after it is a checkpoint for all.
+            # The partition record is the last record of the batch in its state partition, so that the offset after it
+            # is a checkpoint for the whole batch.
             report = _report(offsets_after)
             self._producer.produce(view.topic, key, value, partition=view.partition, on_delivery=report)
             start = next_offset if owned.committed is None else owned.committed
@@ -106,7 +112,8 @@ class KafkaDelivery:
 
 
 class Writer(Protocol):
-    """An effect outside Kafka. `write` does everything but the commit, and may add dead letters to the batch."""
+    """Writes the effects of a batch outside Kafka. `write` does everything except the commit, and may add dead letters
+    to the batch."""
 
     def write(self, batch: Batch, owned: Iterable[Owned]) -> None: ...
     def commit(self) -> None: ...
@@ -114,7 +121,8 @@ class Writer(Protocol):
 
 
 class DirectDelivery:
-    """Dead letters flushed → the writer's commit → the offsets. Each step waits until the one before is durable."""
+    """Delivers a batch without a transaction of Kafka: flush the dead letters, commit the writer, commit the offsets.
+    Each step waits until the effects of the previous step are durable."""
 
     def __init__(self, settings: KafkaSettings, dlq_topic: str, writer: Writer) -> None:
         self.dlq_topic = dlq_topic

@@ -1,7 +1,8 @@
-"""Dead letters: the original bytes and headers of a record, its place, and the reason. And when to stop parking.
+"""Dead letters: the original bytes and headers of a record, its topic, partition and offset, and the reason. Also the
+guard that decides when an input topic has too many dead letters.
 
-The headers have the names of Kafka Connect, so that its tools can read them. The message comes from a closed set of
-reasons and never quotes the record.
+Headers of a dead letter have the names that Kafka Connect uses, so that the tools of Kafka Connect can read them. The
+reason comes from a closed set of texts and never quotes the record.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from sluice.provenance import RawRef
 from sluice.stage.start_decision import reset_command
 from sluice.times import now_ms
 
-# Their sum is below max.message.bytes (16 MiB) of dead-letter topics.
+# The sum of these limits is below max.message.bytes (16 MiB) of dead-letter topics.
 BODY_BYTES_MAX = 8 * 1024 * 1024
 KEY_BYTES_MAX = HEADERS_BYTES_MAX = 1024 * 1024
 TRUNCATED_BODY_BYTES = 64 * 1024
@@ -47,13 +48,13 @@ class DeadLetter(NamedTuple):
 
 
 def cause_of(stage: str, error: DeadRecord) -> str:
-    """The fingerprint of a cause, by which dead letters are grouped: 12 hex digits."""
+    """The fingerprint of stage, code and reason, by which dead letters are grouped by cause: 12 hex digits."""
     return hashlib.sha256(f"{stage}\0{error.code}\0{error.reason}".encode()).hexdigest()[:12]
 
 
 def dead_letter(stage: str, record: Record, error: DeadRecord, mapping_version: int | None) -> DeadLetter:
-    """The dead letter of `record`. A body or key above its limit is cut, and headers say its size and the body's hash.
-    Headers above their limit are left out and counted."""
+    """The dead letter of `record`. A body or key above its limit is cut; headers then contain its full size and the
+    hash of the full body. Headers above their limit are left out and counted."""
     where = {
         "topic": record.topic,
         "partition": str(record.partition),
@@ -91,12 +92,13 @@ def dead_letter(stage: str, record: Record, error: DeadRecord, mapping_version: 
 
 
 def _attempts(record: Record) -> int:
-    """How often the record was parked before; 0 if the header is missing or no number."""
+    """How many times the record was parked before; 0 if the header is missing or contains no number."""
     return number_in(record.headers.get(ATTEMPT_HEADER)) or 0
 
 
 def _repeated_headers(record: Record) -> Headers:
-    """The headers of `record` that its dead letter repeats: all but those of an earlier dead letter."""
+    """The headers of `record` that its dead letter repeats: all except those that an earlier dead letter added for
+    Kafka Connect, and those above the limit."""
     kept: Headers = []
     room, left_out = HEADERS_BYTES_MAX, 0
     for name, value in record.headers.items():
@@ -112,7 +114,7 @@ def _repeated_headers(record: Record) -> Headers:
 
 
 def origin_of(letter: Record) -> RawRef | None:
-    """The place of the record that a dead letter is for; None if `letter` is no dead letter."""
+    """The topic, partition and offset of the record that was parked; None if `letter` is no dead letter."""
     try:
         topic, partition, offset = (letter.headers[CONNECT + name] for name in ("topic", "partition", "offset"))
         return RawRef(topic.decode(), int(partition), int(offset))
@@ -131,7 +133,11 @@ def to_resume(stage: str, group: str, topic: str) -> str:
 
 @dataclass(slots=True)
 class DeadLetterGuard:
-    """Decides when an input topic has too many dead letters, which a bad deployment causes and not bad records."""
+    """Decides when an input topic has too many dead letters. So many have their cause in a bad deployment, not in bad
+    records.
+
+    The limits: `in_a_row_max` dead letters in a row; `share_max` of the last `window` records; `early_share_max` of at
+    least `early` records while fewer than `window` were counted."""
 
     in_a_row_max: int = 100
     window: int = 1_000
@@ -144,8 +150,8 @@ class DeadLetterGuard:
     _counted: dict[int, int] = field(default_factory=dict)  # partition → offset after the last counted record
 
     def add(self, partition: int, offset: int, dead: bool) -> bool:
-        """Count one record; True if the topic must be paused. A record that is read again, for example after an outage,
-        counts once."""
+        """Count one record of `partition`. Returns True if the topic must be paused. A record that is read again, for
+        example after an outage, counts once."""
         if offset < self._counted.get(partition, 0):
             return False
         self._counted[partition] = offset + 1
@@ -157,7 +163,8 @@ class DeadLetterGuard:
         return self._too_many
 
     def add_late(self, count: int) -> bool:
-        """Of the last records, `count` more were parked when their batch was written; returns the same as `add`."""
+        """Count as dead the newest `count` records that were counted as not dead, because they were parked only when
+        their batch was written. Returns True if the topic must be paused."""
         for index in range(len(self._recent) - 1, -1, -1):
             if count and not self._recent[index]:
                 self._recent[index] = True
@@ -171,8 +178,8 @@ class DeadLetterGuard:
         return self._in_a_row >= self.in_a_row_max or self._dead > self._dead_max(len(self._recent))
 
     def _dead_max(self, records: int) -> float:
-        """How many of the last `records` may be dead. There is a second limit, because a small input never fills the
-        window."""
+        """How many of the last `records` may be dead. A separate limit applies before the window is full, because a
+        small input never fills the window."""
         if records == self.window:
             return self.share_max * records
         return self.early_share_max * records if records >= self.early else records

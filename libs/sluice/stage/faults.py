@@ -1,8 +1,8 @@
-"""The faults of the loop. Each says what resolves it, and stays active until that is done, whatever else succeeds.
+"""The faults of the loop. Each fault names the work that resolves it, and stays active until that work is done. The
+success of other work does not resolve it.
 
-A fault is resolved by the work that was under way when it came: offsets that must be committed, partitions that must
-finish their background work, start or be read, or the group that must be joined. A fault without any of these is
-resolved by the next delivery.
+A fault is resolved by the work that failed: offsets must be committed, partitions must finish their background work,
+start or be read, or the group must be joined. A fault without any such work is resolved by the next delivery.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from sluice.kafka.log import Partition
 from sluice.kafka.record import End, Record
 from sluice.telemetry.health import Health
 
-# A transient error becomes a fault if it lasts longer.
+# A transient error that lasts longer than this is reported as a fault.
 TRANSIENT_MAX_S = 5.0
-# A partition that was not assigned to us for longer belongs to another process, which reports its faults.
+# A partition that was not assigned to us for longer than this belongs to another process. That process reports the
+# faults of the partition.
 LOST_AFTER_S = 30.0
 
 
 class AssignmentState(NamedTuple):
-    """The partitions now. `assigned`: ours, started or not; `committed`: the offsets of those that are started;
-    `blocked`: those started that wait for the process's background work."""
+    """The state of the partitions now. `assigned`: all partitions of this process, started or not. `committed`: the
+    committed offset of each started partition, -1 if it has none. `blocked`: the started partitions that wait for
+    background work."""
 
     assigned: frozenset[Partition]
     committed: Mapping[Partition, int]
@@ -67,7 +69,8 @@ class ResolvedBy:
 
 @dataclass(slots=True)
 class _Open:
-    """A fault. `left`: what must still be done to resolve it; `reported`: `Health` knows it."""
+    """A fault that is not resolved. `left`: the work that must still be done to resolve it. `reported`: `Health` has
+    it."""
 
     why: str
     report_at_s: float
@@ -77,7 +80,8 @@ class _Open:
 
 
 class StageFaults:
-    """The loop's parts report here what failed and what was done. `review` decides, and reports to `health`."""
+    """Collects what failed and what succeeded in the parts of the loop. `review` resolves the faults whose work is
+    done, and reports to `health`."""
 
     def __init__(self, health: Health) -> None:
         self.health = health
@@ -86,9 +90,12 @@ class StageFaults:
         self._any_assigned_at_s = 0.0
 
     def failed(self, about: str, why: str, resolved_by: ResolvedBy, now_s: float, transient: bool = False) -> bool:
-        """Add a fault. It is reported at once; a `transient` one only if it lasts. Returns whether the cause is new."""
+        """Add a fault of the subject `about`. It is reported at once, or after TRANSIENT_MAX_S if it is `transient`.
+
+        Returns True if `about` had no unresolved fault with the same `why`.
+        """
         if not transient:
-            # Drop transient faults that are not reported yet: their cause may have passed. If not, it fails again.
+            # Drop transient faults that are not reported yet. If the cause of one still exists, its work fails again.
             self._open = {name: one for name, one in self._open.items() if one.reported or not one.transient}
         one = self._open.get(about)
         new = one is None or one.why != why
@@ -117,7 +124,8 @@ class StageFaults:
             one.left.read -= {item.at for item in taken}
 
     def joined(self, now_s: float) -> None:
-        """The group was joined. The partitions count as assigned until the coordinator has assigned them again."""
+        """Called when the group was joined. Partitions of faults count as assigned from now on for LOST_AFTER_S,
+        because the coordinator needs time to assign them again."""
         for one in self._open.values():
             one.left.joined = False
         self._assigned_at_s = dict.fromkeys(self._assigned_at_s, now_s)
@@ -126,12 +134,13 @@ class StageFaults:
     # ── what is active ────────────────────────────────────────────────────────────────────────────────────────
 
     def not_joined(self, now_s: float) -> None:
-        """Called while the group cannot be joined: no partition is ours, so no fault is resolved."""
+        """Called while the group cannot be joined. Reports transient faults that last; resolves none, because this
+        process has no partitions."""
         for about, one in self._open.items():
             self._report(about, one, now_s)
 
     def review(self, state: AssignmentState, now_s: float) -> None:
-        """Resolve the faults whose work is done, and report transient ones that last."""
+        """Resolve the faults whose work is done, and report the transient faults that last."""
         if not self._open:
             return
         self._assigned_at_s |= dict.fromkeys(state.assigned, now_s)

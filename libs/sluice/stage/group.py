@@ -1,7 +1,7 @@
-"""The consumer of a stage's group: records and ends of partitions in order; partitions can be paused and sought.
+"""The consumer of a stage's group. It reads records and ends of partitions in order, and can pause and seek partitions.
 
-Rebalance callbacks only note what happened. The loop acts on it afterwards, so that nothing that can fail or block runs
-in a callback.
+Rebalance callbacks only note which partitions were assigned or revoked. The loop acts on these notes after the
+callback, so that nothing that can fail or block runs in a callback.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ END_TIMEOUT_S = 1.0
 
 
 class GroupReader:
-    """Member of consumer `group`. `topic_ids`: the topics that it reads, with their pinned ids.
+    """A member of the consumer group `group`. `topic_ids`: the id of each topic that the group reads, pinned at the
+    start.
 
-    `assigned` and `revoked`: what rebalances changed since the loop emptied these lists.
+    `assigned` and `revoked`: the partitions that rebalances assigned and revoked since the loop emptied these lists.
     """
 
     def __init__(self, settings: KafkaSettings, group: str, instance: str, topic_ids: Mapping[str, str]) -> None:
@@ -39,7 +40,7 @@ class GroupReader:
         self.revoked: list[Partition] = []
 
     def open(self) -> None:
-        """Join the group, again if it was joined. The partitions of an earlier membership count as revoked."""
+        """Join the group. If this process was a member already, it leaves first, and its partitions are revoked."""
         self.close()
         consumer = clients.group_consumer(self._settings, self.group, self.instance)
         consumer.subscribe(
@@ -59,7 +60,8 @@ class GroupReader:
         consumer = self._open()
         with kafka_errors(f"group {self.group}: reading {', '.join(self.topic_ids)}"):
             first = consumer.poll(timeout_s)
-            # `consume` with a timeout waits for all records that it may return, which adds to each record's latency.
+            # With a timeout, `consume` waits until it has `records_max` records, which would add to the latency of
+            # each.
             messages = [] if first is None else [first, *consumer.consume(records_max, 0)]
         for message in messages:
             error = message.error()
@@ -72,7 +74,8 @@ class GroupReader:
         return taken
 
     def committed(self, at: Partition) -> int | None:
-        """The group's committed offset of `at`; waits for the end of an open transaction that contains it."""
+        """The group's committed offset of partition `at`, None if the group has none. Waits for the end of an open
+        transaction that contains an offset of this partition."""
         with kafka_errors(f"group {self.group}: committed offset of {at[0]}/{at[1]}"):
             found = self._open().committed([TopicPartition(*at)], REQUEST_TIMEOUT_S)
             if found[0].error is not None:
@@ -80,28 +83,31 @@ class GroupReader:
         return found[0].offset if found[0].offset >= 0 else None
 
     def read_from(self, at: Partition, offset: int) -> None:
-        """Read `at` from `offset` on, paused or not."""
+        """Read partition `at` from `offset` on. A paused partition is resumed."""
         with kafka_errors(f"group {self.group}: reading {at[0]}/{at[1]} from {offset} on"):
             self._open().seek(TopicPartition(*at, offset))
             self._open().resume([TopicPartition(*at)])
 
     def pause(self, at: Partition) -> None:
-        """Do not read `at` until `read_from`."""
+        """Do not read partition `at` until `read_from` is called for it."""
         with kafka_errors(f"group {self.group}: pausing {at[0]}/{at[1]}"):
             self._open().pause([TopicPartition(*at)])
 
     def high_watermark(self, at: Partition) -> int:
-        """The end of `at` as of the last fetch; negative before the first fetch."""
+        """The end offset of partition `at` that the last fetch reported; negative before the first fetch."""
         with kafka_errors(f"group {self.group}: the fetched end of {at[0]}/{at[1]}"):
             return int(self._open().get_watermark_offsets(TopicPartition(*at), cached=True)[1])
 
     def end(self, at: Partition) -> int:
-        """The current end of `at`, asked from its leader within a second. Raises Transient or EnvironmentFault."""
+        """The current end offset of partition `at`. Asks the partition's leader, and blocks for up to one second.
+
+        Raises Transient or EnvironmentFault if the leader does not answer or refuses."""
         with kafka_errors(f"group {self.group}: asking for the end of {at[0]}/{at[1]}"):
             return int(self._open().get_watermark_offsets(TopicPartition(*at), END_TIMEOUT_S, cached=False)[1])
 
     def commit(self, offsets: dict[Partition, int]) -> None:
-        """Commit `offsets` outside a transaction, and wait. Only for effects that are already durable elsewhere."""
+        """Commit `offsets` outside a transaction, and wait for the answer. Call it only when the effects of the records
+        below these offsets are durable."""
         parts = [TopicPartition(*at, offset) for at, offset in offsets.items()]
         partitions = ", ".join(f"{topic}/{partition}" for topic, partition in sorted(offsets))
         with kafka_errors(f"group {self.group}: committing offsets of {partitions or 'no partition'}"):
@@ -118,7 +124,8 @@ class GroupReader:
         return self._consumer
 
     def _on_assign(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
-        # A real offset, not "the beginning": the answer to that question may come after `read_from`, and move us back.
+        # Assign offset 0, not OFFSET_BEGINNING: librdkafka asks the broker for the beginning, and its answer may arrive
+        # after `read_from` and move the consumer back.
         assigned = [TopicPartition(p.topic, p.partition, 0) for p in parts]
         if self._incremental:
             consumer.incremental_assign(assigned)
@@ -140,7 +147,8 @@ class GroupReader:
         where = f"group {self.group}, {message.topic()}/{message.partition()}"
         name = error.name()
         if name in ("_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE", "_LOG_TRUNCATION"):
-            # The next start finds at which end of the log the offset is missing, and refuses this partition only.
+            # After the next join, the start of this partition finds out whether the offset lies before the begin of the
+            # log or beyond its end, and refuses this partition only.
             raise ConsumerLost(f"{where}: offset {message.offset()} is not in the log")
         if error.fatal() or name == "_MAX_POLL_EXCEEDED":
             raise ConsumerLost(f"{where}: {name}")
@@ -151,7 +159,7 @@ class GroupReader:
 
 
 class Unreadable(EnvironmentFault):
-    """Partition `at` cannot be read."""
+    """A fault of one partition, `at`, which cannot be read. Other partitions can be."""
 
     def __init__(self, fault: EnvironmentFault, at: Partition) -> None:
         super().__init__(fault.where, fault.why, fault.next_step)
@@ -159,4 +167,4 @@ class Unreadable(EnvironmentFault):
 
 
 class ConsumerLost(Transient):
-    """The membership is lost: join again."""
+    """This process is no longer a member of its group, or must leave it: join the group again."""

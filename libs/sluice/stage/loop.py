@@ -1,8 +1,9 @@
-"""The one loop: take, process, deliver, then commit. Each stage that reads Kafka runs it, live and in a replay.
+"""The loop of every stage that reads Kafka, live and in a replay: take records, process them, deliver the batch,
+commit.
 
-A turn takes the records that the group reader has, applies rebalances, lets the process do its background work, and
-delivers the effects in batches that are limited by their output bytes. `assignment` decides which partitions are read,
-`recovery` what follows from an error.
+One turn of the loop takes the records that the group reader has, applies rebalances, lets the process do background
+work, and delivers the effects in batches of limited size. `assignment` decides which partitions are read, and
+`recovery` decides what the loop does after an error.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ log = structlog.get_logger()
 
 
 class Stage:
-    """A main creates it and calls `run_until_signalled`."""
+    """The loop of one stage. The main of a stage creates it and calls `run_until_signalled`."""
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class Stage:
             while not stop.requested:
                 self._health.progress()
                 self._recovery.guarded(self._turn, stop)
-                # After a failed turn too: the lag must be measured while nothing can be done.
+                # Measure the lag after a failed turn too, because the lag grows while no turn succeeds.
                 self._metrics.lag(self._assignment, self._reader)
         finally:
             self._reader.close()
@@ -80,8 +81,8 @@ class Stage:
         return 0
 
     def _turn(self) -> None:
-        # Process only partitions that were read before this turn. A partition that starts in this turn is read from its
-        # start offset on, and records taken meanwhile are from another offset.
+        # Process only records of partitions that were read before this turn. A partition that starts in this turn is
+        # read from its start offset on, and records that were taken earlier in this turn are from another offset.
         self._assignment.resume_due()
         reading = self._assignment.reading()
         taken = self._reader.take(self._settings.batch_records_max, 0.0 if self._assignment.busy else TAKE_TIMEOUT_S)
@@ -111,7 +112,7 @@ class Stage:
         for item in taken:
             owned = self._assignment.owned[item.at]
             if not self._assignment.is_read(item.at) or item.offset < owned.next_offset:
-                continue  # after a seek, a fetcher may return records again that it had
+                continue  # after a seek, librdkafka may still return records that it had fetched before
             owned.offered = max(owned.offered, item.offset + isinstance(item, Record))
             if isinstance(item, End):
                 owned.next_offset = item.offset
@@ -128,7 +129,7 @@ class Stage:
 
     def _handle(self, record: Record, batch: Batch) -> Handled:
         topic, parked_before = record.topic, batch.parked[record.topic]
-        # What a process adds when the batch is complete has about the size of the record that it is created from.
+        # Count the size of the input too: what `complete` adds to the batch has about the size of the input records.
         batch.bytes += record.size_bytes
         self._health.processing(record)
         self._metrics.lag(self._assignment, self._reader)  # records wait while a slow process handles this one
@@ -150,7 +151,8 @@ class Stage:
         return handled
 
     def _pause(self, topic: str) -> None:
-        """Too many dead letters: this input topic waits for an operator, the others continue."""
+        """Stop reading `topic`, because it has too many dead letters. An operator must resume it; other topics are
+        read."""
         if not self._assignment.pause(topic):
             return
         next_step = to_resume(self._name, self._reader.group, topic)
@@ -164,14 +166,16 @@ class Stage:
         return Batch(self._name, self._delivery.dlq_topic, self._backoff.batch_bytes, age_max_s)
 
     def _renew(self) -> None:
-        """Write the partition records of quiet partitions from time to time; else quiet weeks look like an absence."""
+        """Write all partition records from time to time. Without this, weeks without a record look like an absence of
+        the stage."""
         if time.monotonic() - self._renewed_at < self._settings.renew_records_after_s:
             return
         self._renewed_at = time.monotonic()
         self._assignment.write_records()
 
     def _idle_commit(self) -> None:
-        """Commit offsets that moved without a record (control records at the end), and start offsets."""
+        """Commit next offsets that moved without a record (a partition may end in control records), and write the
+        partition records of partitions that have just started."""
         if time.monotonic() - self._delivered_at < IDLE_COMMIT_AFTER_S:
             return
         if any(one.record_is_stale for one in self._assignment.owned.values()):

@@ -17,8 +17,8 @@ from sluice.telemetry import metrics
 
 LAG_EVERY_S = 0.5
 ENDS_EVERY_S = 2.0
-# With a broker that has just restarted, each answer takes a second. A sink with 18 partitions took records once in 4 s
-# then, and later once in 70 s.
+# A broker that has just restarted needs one second for each answer. Without this limit, a sink with 18 partitions took
+# records only once in 4 s, and later once in 70 s.
 ENDS_REQUEST_MAX_S = 0.5
 LOG_EVERY_S = 30.0
 
@@ -52,12 +52,13 @@ class StageMetrics:
     def lag(self, assignment: Assignment, reader: GroupReader) -> None:
         """Set the lag in records and seconds of each partition; at most twice a second.
 
-        Next offsets pass control records at the end of a partition, so the lag of an idle stage is 0. The end that the
-        last fetch reported becomes old where nothing is fetched: for a partition that is not read, and for one that is
-        far behind, because its queue is full. For these the leader is asked.
+        The next offset of an idle partition is after the control records at the partition's end, so the lag of an idle
+        stage is 0. The end that the last fetch reported becomes old while no record is fetched. This happens to a
+        partition that is not read, and to a partition far behind, because its fetch queue is full. For such
+        partitions the leader is asked for the end.
 
-        Raises nothing, because a measurement must not stop a stage. On an error the metric keeps its last value, and
-        the log says so.
+        Raises nothing, because a measurement must not stop a stage. After an error the metric keeps its last value, and
+        a warning is logged.
         """
         if time.monotonic() < self._next_lag_at:
             return
@@ -79,7 +80,8 @@ class StageMetrics:
                 self._set_lag(at, max(0, end - offset))
 
     def _request_ends(self, partitions: Iterable[Partition], reader: GroupReader) -> None:
-        """Ask for some of the ends, the one with the oldest answer first. The others keep their last known end."""
+        """Ask the leaders for the ends of `partitions`, in the order of their last request, the oldest first. Stops
+        after ENDS_REQUEST_MAX_S; partitions that were not asked keep their last known end."""
         started_at = time.monotonic()
         if started_at < self._next_ends_at:
             return
@@ -113,7 +115,8 @@ class StageMetrics:
             metrics.LAG_SECONDS.labels(self._group, topic, partition).set(age_s)
 
     def forget(self, at: Partition) -> None:
-        """Called when the partition is revoked. Its next owner reports the lag."""
+        """Called when partition `at` is revoked: its metrics are removed. The next owner of the partition reports its
+        lag."""
         self._newest_ms.pop(at, None)
         self._no_lag_at.pop(at, None)
         self._end_requested_at.pop(at, None)
@@ -129,10 +132,11 @@ def _is_behind(reader: GroupReader, at: Partition, next_offset: int) -> bool:
 
 
 def oldest_age_s(records: int, now_s: float, newest_done_ms: int | None, no_lag_at_s: float | None) -> float | None:
-    """The highest possible age in seconds of the oldest of the `records` that are not done; None if it is unknown.
+    """The highest possible age in seconds of the oldest record that is not processed; None if it is unknown.
 
-    That record was written after the newest record that is done, and after the last time without lag; the later time
-    counts. Without the second one, the first record after a quiet night looks a night old.
+    `records`: how many records are not processed. The oldest of them was written after the newest processed record, and
+    after the last time without lag; the later of both times is used. Without the second time, the first record after a
+    quiet night would look as old as the night is long.
     """
     if not records:
         return 0.0

@@ -1,7 +1,8 @@
-"""The partition record, which each stage keeps in its state for each partition, and the logs that the state needs.
+"""The partition record, which each stage keeps in its state for each input partition.
 
-The record is written in the same transaction as the offsets that it describes. It shows what the committed offset alone
-cannot show: a re-created topic, a group that was moved forward, a long absence.
+The record is written in the same transaction as the offset that it contains. At the next start it reveals what the
+committed offset alone cannot reveal: a re-created topic, a group that was moved forward, a long absence of the stage,
+lost records of a log that the state depends on.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ def partition_key(partition: int) -> bytes:
 
 
 class LogStart(NamedTuple):
-    """Identity and start of a log: the topic's id, and the first offset (the sum of them, for a topic's partitions).
-    Compaction does not move the first offset; retention and the deletion of records do."""
+    """The id of a log's topic, and the log's first offset (for all partitions of a topic: the sum of their first
+    offsets). Compaction does not move the first offset. Retention and the deletion of records move it."""
 
     topic_id: str
     first: int
@@ -35,12 +36,13 @@ class LogStart(NamedTuple):
 class PartitionRecord:
     """What a stage's state says about one input partition.
 
-    * `processed`: the committed offset that the record was written with.
-    * `versions`, `rules`: of the code that created the state.
-    * `sweeps`: the position of the newest sweep of each stream. Everything below it is superseded.
-    * `at`: when the record was written; `paused_at`: when the owner stopped reading the partition because of too many
-      dead letters, 0 if it did not (Unix s).
-    * `logs`: the other logs that the state depends on (`topic/partition`, or all of a topic), as they were then.
+    * `processed`: the offset that was committed together with this record.
+    * `versions`, `rules`: versions of the mappings, and rules of the entities, that created the state.
+    * `sweeps`: the position of the newest sweep of each stream. Every record below this position is superseded.
+    * `at`: when this record was written (Unix s). `paused_at`: when the owner stopped reading the partition because of
+      too many dead letters (Unix s), 0 if it did not stop.
+    * `logs`: the start of each log that the state depends on, when this record was written. Keys: `topic/partition`, or
+      a topic for all its partitions.
     * `pass_end`: the state was lost, and reading the partition up to this offset rebuilds it; None if it is complete.
     """
 

@@ -1,4 +1,4 @@
-"""What a stage supplies to the loop: how a partition starts, and the effects of one record."""
+"""The interface that each stage implements for the loop: how a partition starts, and the effects of one record."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class Handled(Enum):
 
 @dataclass(slots=True)
 class Owned:
-    """A partition that this process owns, and three offsets in it. They say what was read, never which of two states
-    is newer: only a position says that.
+    """A partition that this process owns, with three offsets. The offsets say what was read. They never say which of
+    two states is newer: only a position says that.
 
     * `committed`: the group's committed offset; None if it has none.
-    * `next_offset`: the next record to process. The open batch ends there.
+    * `next_offset`: the offset of the next record to process. The delivery of the open batch commits it.
     * `offered`: the offset after the last record that `handle` got; above `next_offset` while a record is not finished.
 
-    `state`: the view that contains the partition record, None for a stage that keeps the record elsewhere. `reset`: it
-    started at another offset than the one that it was left at. `must_write`: write the partition record with the next
-    delivery, even if no offset moved.
+    `state`: the view that contains the partition record; None for a stage that stores the record elsewhere. `reset`:
+    the partition started at another offset than the last owner committed. `must_write`: write the partition record with
+    the next delivery, even if no offset moved.
     """
 
     at: Partition
@@ -60,16 +60,18 @@ class Owned:
 
 
 class Process(ABC):
-    """A stage's own part. One thread calls it, never while a transaction is open.
+    """The part of the loop that differs between stages. One thread calls all methods, never while a transaction is
+    open.
 
-    A stage implements `start` and `handle`, and of the other methods only those that it needs.
+    Every stage implements `start` and `handle`. The other methods are optional.
     """
 
     @abstractmethod
     def start(self, owned: Owned) -> Iterator[None]:
-        """Restore the state of a partition, in slices: yield often. Sets `owned.record` if one is found.
+        """Restore the state of a partition, and set `owned.next_offset`, and `owned.record` if the state contains one.
 
-        Raises EnvironmentFault if the partition cannot start now; the loop tries again later.
+        Yields often, because the loop runs other work between two slices. Raises EnvironmentFault if the partition
+        cannot start now; the loop tries again later.
         """
 
     @abstractmethod
@@ -77,19 +79,20 @@ class Process(ABC):
         """Add the effects of one record to `batch` and count its outcome. The loop parks a record on DeadRecord."""
 
     def stop(self, at: Partition) -> None:
-        """Called when the partition is revoked: drop everything about it from memory."""
+        """Called when partition `at` is revoked, or its start failed: drop everything about it from memory."""
         return
 
     def work(self, batch: Batch) -> None:
-        """Add effects that belong to no new record (a slice of a sweep, entities to re-merge) until `batch.full`."""
+        """Do background work: add effects that belong to no new record (a slice of a sweep, entities to re-merge) to
+        `batch`, until the work is done or `batch.full`."""
         return
 
     def busy(self, at: Partition) -> bool:
-        """Whether `work` must come before further records of `at`."""
+        """Whether background work (`work`) must be done before the next record of partition `at` is handled."""
         return False
 
     def complete(self, batch: Batch) -> None:
-        """Called before `batch` is delivered: add what is created once a batch."""
+        """Called before `batch` is delivered: add the effects that are created once for the whole batch."""
         return
 
     def committed(self, batch: Batch, tracked: dict[Partition, int]) -> None:
@@ -98,5 +101,5 @@ class Process(ABC):
         return
 
     def dropped(self) -> None:
-        """Called when the batch is given up: none of its effects exist."""
+        """Called when the open batch is given up: forget its effects, because none of them is durable."""
         return

@@ -1,4 +1,5 @@
-"""What the loop does after an error, by its kind: wait, read the same records again, or join the group again."""
+"""What the loop does after an error. The kind of the error decides: wait, read the same records again, or join the
+group again."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ STANDSTILL = "standstill"
 FENCED = "fenced"
 FENCED_OFTEN = 3
 FENCED_WITHIN_S = 300.0
-# After a fault of one input topic. The records of the other topics are read a second time then, once each interval.
+# How long an input topic with a fault is not read. Each attempt that fails also re-reads records of the other topics,
+# so this happens at most once in this interval.
 TOPIC_RETRY_S = 5.0
 BATCH_BYTES_MIN = 64 * 1024
 WAIT_MIN_S = 0.1
@@ -31,22 +33,24 @@ log = structlog.get_logger()
 
 
 class Fences:
-    """When this process was fenced. Once means a successor; repeatedly means another process with the same id."""
+    """Counts how often this process was fenced. One time means that a successor took over. Repeated fencing means that
+    another process runs with the same transactional id."""
 
     def __init__(self) -> None:
         self._at: deque[float] = deque(maxlen=FENCED_OFTEN)
 
     def add(self, now_s: float) -> bool:
-        """Note that we were fenced; True if this happened `often`."""
+        """Note that this process was fenced at `now_s`. Returns the same as `often`."""
         self._at.append(now_s)
         return self.often(now_s)
 
     def often(self, now_s: float) -> bool:
+        """Whether this process was fenced FENCED_OFTEN times within FENCED_WITHIN_S."""
         return len(self._at) == FENCED_OFTEN and now_s - self._at[0] < FENCED_WITHIN_S
 
 
 class Backoff:
-    """Smaller batches and longer waits after errors. `batch_bytes`: the current size at which a batch is cut."""
+    """Makes batches smaller and waits longer after errors. `batch_bytes`: the current size limit of a batch."""
 
     def __init__(self, batch_bytes_max: int) -> None:
         self.batch_bytes = self._batch_bytes_max = batch_bytes_max
@@ -60,17 +64,18 @@ class Backoff:
         self._wait_s = 0.0
 
     def halve(self) -> None:
-        """The batch may have been too large."""
+        """Halve the size limit of a batch, because the batch that failed may have been too large."""
         self.batch_bytes = max(BATCH_BYTES_MIN, self.batch_bytes // 2)
 
     def wait(self, stop: Stop, requested_s: float | None = None) -> None:
-        """Wait for `requested_s`, or twice as long as the last time; ends early when `stop` is requested."""
+        """Wait for `requested_s` seconds, or else for twice the time of the last wait. Returns early if `stop` is
+        requested."""
         self._wait_s = min(WAIT_MAX_S, max(WAIT_MIN_S, self._wait_s * 2))
         stop.wait(min(requested_s or self._wait_s, REQUESTED_WAIT_MAX_S))
 
 
 class Recovery:
-    """Joins the group and opens the delivery, and does so again when one of them is lost."""
+    """Joins the group and opens the delivery; repeats both after the membership or the transaction was lost."""
 
     def __init__(
         self,
@@ -91,7 +96,8 @@ class Recovery:
         self._fences = Fences()
 
     def join(self, stop: Stop) -> None:
-        """Fence the last owner and join the group; tries until it succeeds or `stop` is requested."""
+        """Open the delivery, which fences an earlier process, and join the group. Tries until both succeed or `stop` is
+        requested."""
         while not stop.requested:
             self._health.progress()
             try:
@@ -109,9 +115,9 @@ class Recovery:
             self._faults.not_joined(time.monotonic())
 
     def guarded(self, act: Callable[[], None], stop: Stop) -> None:
-        """Call `act`, and handle the errors that have a policy. All others propagate.
+        """Call `act`, and handle its errors by their policy. An error without a policy propagates.
 
-        Raises Bug for a DeadRecord, because which record it means is no longer known.
+        Raises Bug if `act` raises DeadRecord, because it is not known which record the error concerns.
         """
         try:
             act()
@@ -151,18 +157,18 @@ class Recovery:
             log.warning(message, why=str(error))
 
     def _rejoin(self, stop: Stop) -> None:
-        """Join again, and start every partition again from what is durable."""
+        """Join the group again. Every partition then starts again from its durable state."""
         self._process.dropped()
         self._assignment.forget_all()
         self._backoff.wait(stop)
         self.join(stop)
 
     def _retry(self, under_way: ResolvedBy) -> None:
-        """Read again what is not committed."""
+        """Give up the open batch, and read again the records that are not committed."""
         self._process.dropped()
         self._assignment.rewind()
         if under_way.next_delivery:
-            # Only a delivery shows that it works again, and perhaps no record comes that causes one.
+            # Only a successful delivery resolves the fault. Cause one, because perhaps no record arrives.
             self._assignment.write_records()
 
     def _rival(self, error: Fenced) -> EnvironmentFault:

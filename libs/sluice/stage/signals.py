@@ -1,4 +1,4 @@
-"""Stopping: SIGTERM and SIGINT set a flag, which every wait of the loop checks."""
+"""The stop of a process: SIGTERM and SIGINT set a flag, which every wait of the loop checks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ CHECK_INTERVAL_S = 0.2
 
 
 class Stop:
-    """Requested by a signal or by `request`. `wait` ends early then.
+    """A request to stop, made by a signal or by `request`. A call of `wait` then returns early.
 
-    A signal handler runs between two instructions of the main thread, which may have locked anything, even the Event
-    that it waits for. So the handler takes no lock, and `wait` checks the flag five times a second.
+    A signal handler runs between two instructions of the main thread. That thread may have locked any lock at this
+    moment, even the lock of the Event in `wait`. The handler therefore takes no lock, and `wait` checks the flag five
+    times a second.
     """
 
     def __init__(self) -> None:
@@ -33,7 +34,7 @@ class Stop:
         return stop
 
     def request(self) -> None:
-        """Request from a thread; every `wait` ends at once."""
+        """Request the stop. May be called from any thread, but from no signal handler; every `wait` returns at once."""
         self._requested = True
         self._event.set()
 

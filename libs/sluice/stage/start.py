@@ -1,8 +1,8 @@
-"""The start of partitions: a queue that starts one after the other in slices, and the steps of a start.
+"""The start of partitions: a queue in which one partition after the other starts, in slices of time.
 
-The steps, in this order: ask for the committed offset, restore the state (`Process.start`), decide where to read
-(`start_decision`). The answer about the committed offset waits for the end of the last owner's transaction, so that the
-state which is restored afterwards is complete.
+The steps of a start, in this order: read the group's committed offset, restore the state (`Process.start`), decide at
+which offset to read (`start_decision`). Kafka answers with the committed offset only after the last owner's transaction
+has ended. The state that is restored after this answer is therefore complete.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ RETRY_AFTER_S = 5.0
 
 
 class PartitionStarts:
-    """Partitions that were assigned and have not started. One that cannot start is tried again later.
+    """The assigned partitions that have not started. A partition that cannot start is tried again after RETRY_AFTER_S.
 
-    `refused`: the partitions that could not start so far, with the group's committed offset, if there is one.
+    `refused`: the committed offset of each partition that could not start; only of partitions that have one.
     """
 
     def __init__(self, reader: GroupReader, process: Process, faults: StageFaults) -> None:
@@ -64,9 +64,10 @@ class PartitionStarts:
         self._queue = deque(item for item in self._queue if item[0].at != at)
 
     def slice(self) -> Owned | None:
-        """Work for `SLICE_S` on the next partition. Returns it when it has started.
+        """Work for at most about `SLICE_S` seconds on the first partition of the queue. Returns the partition when it
+        has started, else None.
 
-        A fault is active until this partition starts, and does not stop the others.
+        If the start fails, a fault is active until this partition starts. Other partitions start nevertheless.
         """
         now = time.monotonic()
         for at in [at for at, due in self._retry_at.items() if due <= now]:
@@ -100,8 +101,8 @@ class PartitionStarts:
         owned.committed = self._reader.committed(owned.at)
         yield from self._process.start(owned)
         if owned.committed is None:
-            # Commit a new group's first offset now: a first batch that fails is read again from it, and a later start
-            # can distinguish this group from one whose offsets expired.
+            # Commit a new group's first offset now. If the first batch fails, it is read again from this offset. A
+            # later start can then distinguish this group from a group whose offsets expired.
             self._reader.commit({owned.at: owned.next_offset})
             owned.committed = owned.next_offset
         owned.must_write = True
@@ -118,9 +119,10 @@ class StageIdentity(NamedTuple):
 def restore_record(
     owned: Owned, view: View, reader: LogReader, stage: StageIdentity, depends_on: Mapping[str, Pinned] | None = None
 ) -> Iterator[None]:
-    """Restore `view`, and set where `owned` starts from the partition record in it. Raises EnvironmentFault.
+    """Restore `view`, read the partition record from it, and set the start offset of `owned`.
 
-    `depends_on`: logs that the state needs in addition to the view's own (`topic/partition`, or a topic).
+    `depends_on`: the logs that the state needs in addition to the view's own log; keys are `topic/partition`, or a
+    topic. Raises EnvironmentFault if records could be lost.
     """
     yield from view.restore(reader)
     raw = view.get(partition_key(owned.at[1]))
@@ -139,9 +141,10 @@ def set_start(
     stage: StageIdentity,
     logs: Mapping[str, LogStart] | None = None,
 ) -> None:
-    """Set where `owned` starts, from its partition record. Raises EnvironmentFault.
+    """Set the start offset of `owned` from its partition record, None if there is none.
 
-    `logs`: the current start of each log that the state depends on, the state's own log first.
+    `logs`: the current start of each log that the state depends on, the state's own log first. Raises EnvironmentFault
+    if records could be lost.
     """
     _refuse_re_created(owned, reader, stage.group)
     begin, end = reader.beginnings([owned.at])[owned.at], reader.ends([owned.at])[owned.at]
@@ -170,10 +173,10 @@ def set_start(
 
 
 def _refuse_re_created(owned: Owned, reader: LogReader, group: str) -> None:
-    """Raises EnvironmentFault if the topic is not the one that was pinned when this process started.
+    """Raises EnvironmentFault if the topic was re-created since this process started.
 
-    Kafka forgets the offsets of a deleted topic, but not those that an owner commits a moment later. They say nothing
-    about the new topic.
+    Kafka deletes a group's offsets together with a topic, but a process may commit offsets of the old topic after that.
+    Such offsets mean nothing in the new topic.
     """
     topic, partition = owned.at
     now = reader.pinned([topic])[topic].topic_id

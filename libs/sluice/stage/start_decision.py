@@ -10,19 +10,21 @@ from sluice.kafka.log import Partition
 from sluice.names import MAPPER, MERGER, SINK_POSTGRES
 from sluice.stage.partition_record import LogStart, PartitionRecord
 
-# Half of delete.retention.ms (30 days): after a longer absence, tombstones may have been compacted away unread.
+# Half of delete.retention.ms (30 days). After a longer absence of the stage, compaction may have removed tombstones
+# that the stage has not read.
 ABSENCE_MAX_S = 15 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class StartFacts:
-    """What is known about a partition when it starts. All offsets are Kafka's; none says which state is newer.
+    """The facts about a partition that decide at which offset its owner starts. All offsets are offsets in Kafka; none
+    of them says which of two states is newer.
 
     * `committed`: the group's committed offset, None if it has none.
     * `begin`, `end`: the log's first offset and its end.
     * `accepted_skip`: the offset up to which an operator accepted to skip, None if none was accepted.
     * `state`: the log that contains the stage's partition record.
-    * `logs`: the current state of each log that the partition record names.
+    * `logs`: the current start of each log that the state depends on.
     """
 
     at: Partition
@@ -46,10 +48,11 @@ class StartFacts:
 
     @property
     def recovery_steps(self) -> str:
-        """What an operator does so that this stage recovers the state that it lost."""
+        """The instructions for an operator, as a text, after which this stage recovers the state that it lost."""
         if self.stage == SINK_POSTGRES:
             return f"stop the sink and run `sluice sink rebuild {self.at[0].rpartition('.')[2]}`"
-        # One command for all partitions, because a short message is worth more than the offset of each.
+        # One command for all partitions of the topic, because a command for each partition would make the text too
+        # long.
         command = f"stop the stage, {reset_command(self.group, self.at[0])} --to-earliest --execute, and start it"
         if self.committed == self.begin:  # a reset changes nothing: the log was cut up to the committed offset
             command = f"`sluice skips accept {self.group} {self.at[0]} {self.at[1]} --to {self.begin}`"
@@ -58,14 +61,17 @@ class StartFacts:
         return _BEFORE.get(self.stage, "") + command
 
     def is_reset_to_begin(self, processed: int) -> bool:
-        """Whether the group was moved to the first offset. Where the log was cut up to the committed offset, this
-        needs an operator's confirmation."""
+        """Whether an operator moved the group to the first offset, so that it reads everything again.
+
+        If the log was cut exactly up to the committed offset, this looks the same. An operator must then confirm it
+        with an accepted skip.
+        """
         if self.committed != self.begin or self.stage == SINK_POSTGRES:
             return False
         return self.begin in (0, self.accepted_skip) or self.begin < processed
 
 
-# What must happen before a stage reads everything again, and what the mapper does then.
+# Texts for an operator: what must happen before a stage reads everything again, and what the mapper does afterwards.
 _BEFORE = {
     MAPPER: "records of this topic were deleted as well: have the source publish everything again (`sluice cdc "
     "resnapshot SOURCE`; ingress-poller does so when it restarts), wait until `sluice lag` shows none for it; then ",
@@ -86,8 +92,8 @@ def reset_command(group: str, topic: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Read from `offset`. `reset`: the group's last transaction ended at another offset. `pass_end`: the state was
-    lost, and reading up to this offset rebuilds it; None if it is complete."""
+    """The decision: read from `offset`. `reset`: the group's last transaction ended at another offset. `pass_end`: the
+    state was lost, and reading up to this offset rebuilds it; None if the state is complete."""
 
     offset: int
     reset: bool = False
@@ -98,8 +104,8 @@ def decide_start(facts: StartFacts, record: PartitionRecord | None, now_s: float
     """Where to start on a partition whose partition record is `record`. Raises EnvironmentFault, with the range and the
     next step, if records could be lost.
 
-    A group at the first offset always starts, because it reads everything. Positions in the state stay true after the
-    topic was re-created.
+    A group that was moved to the first offset starts whatever was lost, because it reads everything. Positions in the
+    state are still valid after the topic was re-created.
     """
     committed = facts.committed
     if record is None:
@@ -107,7 +113,8 @@ def decide_start(facts: StartFacts, record: PartitionRecord | None, now_s: float
             return Start(facts.begin, pass_end=facts.end)
         _refuse_beyond_end(facts, committed, facts.begin)
         _refuse_before_begin(facts, committed)
-        # Offset 0 means that nothing was read: the last owner ended between its first commit and its first record.
+        # Offset 0 means that no record was read: the last owner ended after it committed the first offset of the group
+        # and before it delivered a batch.
         if committed > 0 and not facts.is_reset_to_begin(0):
             raise facts.fault(_forgotten(facts, committed), facts.recovery_steps)
         return Start(committed, pass_end=facts.end)
@@ -136,7 +143,8 @@ def _moved_forward(facts: StartFacts, processed: int, committed: int) -> Environ
     accept = f"`sluice skips accept {facts.group} {facts.at[0]} {facts.at[1]} --to {committed}`"
     left_out = f"offsets {processed} to {committed - 1} would be skipped unread"
     if facts.stage == SINK_POSTGRES:
-        # Tables restored from a backup look the same as a group moved forward, and are the more frequent case.
+        # Tables that were restored from a backup look the same as a group that was moved forward, and are more
+        # frequent.
         return facts.fault(
             f"the tables contain less than the group has read: they were restored from a backup, or the group was "
             f"moved forward: {left_out}",
@@ -150,7 +158,7 @@ def _moved_forward(facts: StartFacts, processed: int, committed: int) -> Environ
 
 
 def _forgotten(facts: StartFacts, committed: int) -> str:
-    """Why a committed offset without a partition record is a fault."""
+    """The text that says why a committed offset without a partition record is a fault."""
     if facts.stage == SINK_POSTGRES:
         return (
             f"the group has read up to {committed}, but Postgres has no record of a write: the schema was dropped, or "
@@ -163,7 +171,7 @@ def _forgotten(facts: StartFacts, committed: int) -> str:
 
 
 def _lost_log(facts: StartFacts, record: PartitionRecord) -> str:
-    """Which log that the state depends on has lost records, as a text; empty if none has."""
+    """A text that names the log, among those that the state depends on, that lost records; empty if none did."""
     if record.topic_id != facts.topic_id:
         return f"the topic was re-created (its id was {record.topic_id}, is {facts.topic_id}); old offsets are void"
     for log, before in record.logs.items():
@@ -184,7 +192,8 @@ def _refuse_before_begin(facts: StartFacts, committed: int) -> None:
 
 
 def _refuse_beyond_end(facts: StartFacts, committed: int, processed: int) -> None:
-    """`processed`: the offset to which the group goes back."""
+    """Raises EnvironmentFault if `committed` is beyond the end of the log. The text advises the operator to move the
+    group back to `processed`, or to the end if that is lower."""
     if committed > facts.end:
         raise facts.fault(
             f"the committed offset {committed} is beyond the end of the log, {facts.end}; no record was skipped yet",

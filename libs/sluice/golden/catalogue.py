@@ -17,9 +17,12 @@ UPSERT = 4 | 16
 
 
 class TableInfo(NamedTuple):
-    """A table. `columns`: name and type by number; `required`: the columns that an insert must give a value; `watch`:
-    when its watch fires, as in `pg_trigger.tgenabled`, empty without a watch; `keyed`: entity ids are unique; `kin`:
-    the tables that it is a parent or a child of by inheritance."""
+    """A table as Postgres's catalogue describes it.
+
+    `columns`: (name, type) by column number. `required`: the columns for which an insert must give a value. `watch`:
+    when the table's watch trigger fires, as in `pg_trigger.tgenabled`; empty without a watch. `keyed`: whether entity
+    ids are unique. `kin`: the tables that inherit from this table or that it inherits from.
+    """
 
     oid: int
     columns: Mapping[int, tuple[str, str]]
@@ -30,12 +33,12 @@ class TableInfo(NamedTuple):
 
     @property
     def types(self) -> dict[str, str]:
-        """Types by column."""
+        """The SQL type of each column, by column name."""
         return dict(self.columns.values())
 
 
 class SchemaState(NamedTuple):
-    """The tables of a schema by name, and the hash in the comment of each view."""
+    """The tables of a schema by name, and by view name the hash that the view's comment contains."""
 
     tables: Mapping[str, TableInfo]
     views: Mapping[str, str]
@@ -59,7 +62,8 @@ def read_schema(connection: Connection, schema: str) -> SchemaState:
 def dropped_rows_fault(
     connection: Connection, table: sql.Identifier, where: str, events: int, rows: int
 ) -> EnvironmentFault:
-    """The fault of `rows` that Postgres accepted and did not write. It names the triggers and rules that can do so."""
+    """The fault for `rows` rows that Postgres accepted and did not write. It names the triggers and rules that can drop
+    rows. `events`: bits of `pg_trigger.tgtype` of the statement."""
     name = sql.Literal(table.as_string(connection))
     found = connection.execute(statement("row_filters", table=name), {"events": events}).fetchall()
     names = " or ".join(name for (name,) in found) or "something that its catalogue does not show"

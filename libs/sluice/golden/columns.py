@@ -1,4 +1,4 @@
-"""The golden table of an entity as its contract says: the columns, and a canonical value as a row."""
+"""The golden table of an entity, from the entity's contract: its columns, and the row of a canonical record."""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -27,14 +27,14 @@ _SQL_TYPES = {
 
 
 class TableColumn(NamedTuple):
-    """`sql_type`: as `format_type` of Postgres writes it."""
+    """A column. `sql_type` is written as Postgres's `format_type` writes it."""
 
     name: str
     sql_type: str
 
 
 class GoldenRow(NamedTuple):
-    """An entity to store: its id, the values of the columns up to `_updated_at`, its provenance as JSON."""
+    """The row of an entity. `values`: those of the fields, `_revision` and `_updated_at`. `provenance` is JSON."""
 
     entity_id: str
     values: tuple[Any, ...]
@@ -64,17 +64,17 @@ class GoldenTable:
 
     @property
     def full_name(self) -> str:
-        """For people: schema and name."""
+        """`schema.name`, without quotes, for messages."""
         return f"{self.schema}.{self.name}"
 
     @property
     def place(self) -> str:
-        """For errors: which table."""
+        """The table as the place of an error: `table schema.name`."""
         return f"table {self.full_name}"
 
     @property
     def quoted(self) -> str:
-        """For statements that an operator is to run."""
+        """`"schema"."name"`, quoted for SQL statements that an operator runs."""
         return f'"{self.schema}"."{self.name}"'
 
     @property
@@ -82,12 +82,12 @@ class GoldenTable:
         return sql.Identifier(self.schema, self.name)
 
     def own(self, name: str) -> sql.Identifier:
-        """One of the sink's own tables in the same schema."""
+        """The identifier of `name`, one of the sink's own tables, in the schema of this table."""
         return sql.Identifier(self.schema, name)
 
     @cached_property
     def columns(self) -> tuple[TableColumn, ...]:
-        """All columns: the entity id, the contract's fields, version, origin."""
+        """All columns in order: the entity id, the contract's fields, version, origin."""
         fields = [column for name, kind in self.contract.fields.items() for column in columns_of(name, kind)]
         return (KEY, *fields, *VERSION, *ORIGIN)
 
@@ -96,7 +96,7 @@ class GoldenTable:
         return tuple(cell for name, kind in self.contract.fields.items() for cell in _cells_of(name, kind))
 
     def row(self, entity_id: str, fields: Mapping[str, Any], sluice: Mapping[str, Any]) -> GoldenRow:
-        """A canonical value as a row. Fields that the writer's contract lacked are null.
+        """The row of a canonical record. A field that the record lacks, because of an older contract, is null.
 
         Raises DeadRecord for a value that Postgres can never store.
         """
@@ -110,7 +110,7 @@ class GoldenTable:
 
 
 def columns_of(name: str, kind: FieldType) -> tuple[TableColumn, ...]:
-    """The columns of one field: money has two, everything else one."""
+    """The columns of one field: two for money, one for every other type."""
     if kind.kind == "money":
         return (
             TableColumn(f"{name}_amount", f"numeric({kind.precision},{kind.scale})"),

@@ -1,4 +1,4 @@
-"""Connections to a sink database, with a deadline on everything."""
+"""Connections to a sink's database, with a deadline for connecting, for each statement and for each lock."""
 
 from typing import Any
 
@@ -11,23 +11,27 @@ from sluice.golden.faults import translate
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 _CONNECT_TIMEOUT_S = 5
-# A writer that stalls inside a transaction locks its partition's row: the server ends it.
+# A writer that stalls inside a transaction locks its partition's row, so the server ends its connection.
 IDLE_IN_TRANSACTION_MAX_S = 30
 _OPTIONS = {
     "statement_timeout": "60s",
     "lock_timeout": "10s",
     "timezone": "UTC",
     "standard_conforming_strings": "on",
-    # In place of a setting of the database or role: an acknowledged commit must survive a crash.
+    # Overrides a setting of the database or role: an acknowledged commit must survive a crash.
     "synchronous_commit": "on",
-    # The watch over golden tables recognises the sink by it.
+    # The watch over golden tables recognises the sink by this setting.
     "sluice.writer": "sink",
 }
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 
 
 def connect(dsn: str, where: str, idle_in_transaction_max_s: int = IDLE_IN_TRANSACTION_MAX_S) -> Connection:
-    """A connection with explicit transactions. Raises EnvironmentFault naming `where`; never quotes the dsn."""
+    """Open a connection without autocommit.
+
+    Raises EnvironmentFault, which names `where` and never quotes the dsn, if the dsn is malformed or the server
+    refuses.
+    """
     try:
         asked = conninfo.conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
@@ -47,7 +51,7 @@ def connect(dsn: str, where: str, idle_in_transaction_max_s: int = IDLE_IN_TRANS
     try:
         return psycopg.connect(**parameters)
     except psycopg.OperationalError as error:
-        # Text without the parameters: libpq's message may quote user and host, never the password.
+        # libpq's message is not shown: it may quote the user and the host of the dsn.
         why = f"cannot connect ({error.sqlstate or 'no answer, or refused'})"
         raise EnvironmentFault(
             where, why, "start the server, or correct the sink's dsn; it resumes by itself"

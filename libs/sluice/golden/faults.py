@@ -1,4 +1,4 @@
-"""psycopg's errors at a *sink*, translated into ours. Their texts contain no value of a row and no secret."""
+"""Translates psycopg's errors at a *sink* into Sluice's errors, whose texts contain no value of a row and no secret."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,15 +8,15 @@ import psycopg
 from sluice.errors import DeadRecord, EnvironmentFault, Transient
 from sluice.postgres_errors import code_of, next_step, policy_of, raised_in, unknown, why
 
-_ROW_TOO_BIG = "54000"  # program_limit_exceeded: an index entry or a row beyond what a page takes
+_ROW_TOO_BIG = "54000"  # program_limit_exceeded: an index entry or a row is too large for a page
 
 
 @contextmanager
 def sink_errors(where: str) -> Iterator[None]:
-    """Translate psycopg's errors where no single record can be parked.
+    """Translate psycopg's errors in a block in which the error cannot be assigned to one record.
 
-    Raises Transient, EnvironmentFault or UnknownCode. An error that elsewhere parks a record is a fault here, such as a
-    constraint that is checked only at the commit.
+    Raises Transient, EnvironmentFault or UnknownCode. An error that parks a record in other places is an
+    EnvironmentFault here, such as the violation of a constraint that Postgres checks only at the commit.
     """
     try:
         yield
@@ -28,7 +28,7 @@ def sink_errors(where: str) -> Iterator[None]:
 
 
 def translate(error: psycopg.Error, where: str) -> Exception:
-    """Our error for psycopg's, raised while a batch is written; `where` names the table."""
+    """Sluice's error for an error of psycopg that was raised while a batch was written. `where` names the table."""
     kind = DeadRecord if error.sqlstate == _ROW_TOO_BIG else policy_of(error)
     if kind is DeadRecord:
         return DeadRecord("refused-by-postgres", f"{where}: {code_of(error)}")

@@ -1,6 +1,7 @@
-"""Leases of partitions: their owner, the epoch of their topic, and the next offset, in tables next to the golden ones.
+"""Leases of partitions, in the sink's own tables next to the golden tables: owner, epoch of the topic, next offset.
 
-The owner's number only keeps a stalled writer from wasting work; safety rests on the offset guard and the tombstones.
+The owner's number only stops a stalled writer early. Rows are safe without it: the offset guard and the tombstones
+refuse older changes.
 """
 
 from collections.abc import Iterable
@@ -15,15 +16,17 @@ from sluice.golden.sql import statement
 
 
 class OwnerChanged(TransactionLost):
-    """Another sink took the lease of a partition of the batch: nothing was written. Take the leases again of the
-    partitions that the group still assigns."""
+    """Another sink process took the lease of a partition of the batch, so nothing was written.
+
+    The caller then takes new leases of the partitions that the consumer group still assigns to it.
+    """
 
 
 class Lease(NamedTuple):
-    """The right to write a partition. `processed`: the next offset, None before the first batch; `at_s`: when the last
-    batch was written (Unix s).
+    """The right to write a partition. `processed`: the next offset, None before the first batch. `at_s`: the time at
+    which the last batch was written (Unix s).
 
-    `pass_from`, `pass_end`: the offsets of a pass in progress.
+    `pass_from`, `pass_end`: the first offset and the end of a pass in progress; None without a pass.
     """
 
     topic: str
@@ -40,7 +43,8 @@ class Lease(NamedTuple):
 def topic_epoch(connection: Connection, table: GoldenTable, topic: str, topic_id: str) -> int:
     """The epoch under which rows from this topic are written.
 
-    A first start on an empty table writes epoch 1. Raises EnvironmentFault for any other unknown topic.
+    If the table is empty and has no epoch, epoch 1 is written. Raises EnvironmentFault if the table was filled from a
+    topic with another id.
     """
     topics = table.own("_topics")
     newest, wanted = statement("newest_topic", topics=topics), {"topic": topic, "topic_id": topic_id}
@@ -65,7 +69,7 @@ def _empty(connection: Connection, table: GoldenTable) -> bool:
 
 
 def take_lease(connection: Connection, table: GoldenTable, topic: str, partition: int, topic_id: str) -> Lease:
-    """Become the owner of a partition. The owner before finds another number then, and aborts its batch."""
+    """Become the owner of a partition. The previous owner then finds a higher owner number and aborts its batch."""
     with connection.transaction():
         epoch = topic_epoch(connection, table, topic, topic_id)
         taken = connection.execute(
@@ -79,7 +83,10 @@ def take_lease(connection: Connection, table: GoldenTable, topic: str, partition
 
 
 def lock(connection: Connection, schema: str, leases: Iterable[Lease]) -> None:
-    """Lock the owner rows of `leases` in partition order for this transaction. Raises OwnerChanged."""
+    """Lock the owner rows of `leases` in partition order until the transaction ends.
+
+    Raises OwnerChanged if another process took one of the leases.
+    """
     ours = {(lease.topic, lease.partition): lease.owner_no for lease in leases}
     found = connection.execute(
         statement("lock_owners", owner=sql.Identifier(schema, "_owner")),

@@ -1,7 +1,8 @@
-"""A pass reads a partition again from its first offset to an end noted at its start. Only its end deletes rows.
+"""A pass reads a partition again from its first offset to an end noted at the start of the pass.
 
-A rewind by some offsets is no pass: rows that it did not read can still be current. The ids read are kept in the
-sink's own tables, so that a pass survives a restart; refused and parked records count as read.
+The end of a pass deletes the rows whose record the pass did not read. A reset of the offset deletes no rows, because it
+may skip records of current rows. The entity ids that a pass read are stored in the sink's own tables, so that the pass
+survives a restart. Rejected and parked records count as read.
 """
 
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ from sluice.golden.sql import statement
 
 
 def set_pass(connection: Connection, schema: str, lease: Lease, first: int | None, end: int | None) -> Lease:
-    """Note the pass over the leased partition; None for no pass."""
+    """Store that a pass from `first` to `end` over the leased partition is in progress; None, None: no pass."""
     connection.execute(
         statement("set_pass", owner=sql.Identifier(schema, "_owner")),
         {"first": first, "end": end, "topic": lease.topic, "partition": lease.partition},
@@ -25,7 +26,7 @@ def set_pass(connection: Connection, schema: str, lease: Lease, first: int | Non
 
 
 def note_read(connection: Connection, table: GoldenTable, ids: Iterable[tuple[int, str]]) -> None:
-    """Note (partition, entity id) of records in a pass, in the transaction that writes them."""
+    """Store the (partition, entity id) pairs of records in a pass, in the transaction that writes these records."""
     pairs = sorted(set(ids))
     if pairs:
         connection.execute(
@@ -35,8 +36,11 @@ def note_read(connection: Connection, table: GoldenTable, ids: Iterable[tuple[in
 
 
 def finish(connection: Connection, table: GoldenTable, lease: Lease) -> None:
-    """Delete the rows whose record the pass did not read, in the transaction of its last batch."""
-    # An entity can have any number of rows in a partition: no deadline of a single statement fits.
+    """End a pass: delete the rows whose record the pass did not read, in the transaction of the last batch of the pass.
+
+    Raises EnvironmentFault if a foreign trigger or rule keeps rows.
+    """
+    # A partition can have any number of rows to delete, so no deadline of a statement fits.
     connection.execute("SET LOCAL statement_timeout = 0")
     seen = table.own("_seen")
     entity = sql.Literal(table.name)

@@ -1,7 +1,7 @@
-"""Prepare a golden table to be filled again from its topic: the next epoch, and a pass over every partition.
+"""Prepare a rebuild of a golden table from its topic: write the next epoch, and a pass over every partition.
 
-The sink itself then reads the topic, as always. Rows stay readable meanwhile: those of older epochs are rewritten one
-by one, and the rows without a record in the topic are deleted at its end.
+The sink then reads the topic as usual. Rows stay readable during the rebuild: the sink rewrites the rows of older
+epochs one by one, and the end of each pass deletes the rows without a record in the topic.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ def prepare_rebuild(
 ) -> int:
     """Write the topic's next epoch and a pass over all `spans` (by partition), in one transaction; returns the epoch.
 
-    Raises EnvironmentFault and Transient.
+    Raises SettingsError if `spans` is empty, EnvironmentFault if the table cannot be repaired, and Transient.
     """
     if not spans:
         raise SettingsError(f"{topic}: no partitions to rebuild {table.name} from")
@@ -38,12 +38,12 @@ def prepare_rebuild(
         connection.execute(statement("clear_origins", table=table.identifier))
         next_topic = statement("next_topic", topics=table.own("_topics"), table=table.identifier)
         [(epoch,)] = connection.execute(next_topic, ids).fetchall()
-        for name in ("_tombstones", "_seen"):  # their offsets are those of older epochs
+        for name in ("_tombstones", "_seen"):  # their offsets belong to older epochs
             connection.execute(statement("delete_entity", own=table.own(name)), {"entity": table.name})
         for partition, span in spans.items():
             row = {**ids, "partition": partition, "first": span.first, "end": span.end}
             connection.execute(statement("rebuild_owner", owner=owner), row)
-        # No pass would ever read the partitions that the topic does not have.
+        # No pass deletes the rows of partitions that the topic does not have.
         last = {"last": max(spans), "topic": topic}
         connection.execute(statement("delete_other_rows", table=table.identifier), last)
         connection.execute(statement("delete_other_owners", owner=owner), last)

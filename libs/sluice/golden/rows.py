@@ -1,4 +1,4 @@
-"""Golden rows read back, with values as in a contribution's JSON: for `sluice verify`, `explain` and `lag`."""
+"""Reads golden rows for `sluice verify`, `explain` and `lag`; values are those of a contribution's JSON."""
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,15 +15,15 @@ from sluice.golden.faults import sink_errors
 from sluice.golden.sql import statement
 from sluice.times import to_us
 
-# From here on ECMAScript, and so RFC 8785, writes a number with an exponent.
+# From this number on, ECMAScript (and therefore RFC 8785) writes numbers with an exponent.
 _EXPONENT_FROM = 10**21
 _ROWS_A_FETCH = 2_000
-# Between two fetches a reader may read Kafka; it locks no row that a writer waits for.
+# A reader may read Kafka between two fetches. It locks no row for which a writer waits, so it may stay idle for long.
 IDLE_IN_CURSOR_MAX_S = 600
 
 
 class StoredRow(NamedTuple):
-    """A row as stored; times are µs UTC."""
+    """A row of a golden table. `updated_at` and the timestamps in `fields` are µs UTC."""
 
     entity_id: str
     fields: dict[str, Any]
@@ -36,9 +36,9 @@ class StoredRow(NamedTuple):
 
 
 def connect_to_read(dsn: str, where: str) -> Connection:
-    """A connection that writes nothing and leaves no transaction open between two queries.
+    """Open a read-only connection that leaves no transaction open between two queries.
 
-    Raises EnvironmentFault.
+    Raises EnvironmentFault if the dsn is malformed or the server refuses the connection.
     """
     connection = connect(dsn, where, IDLE_IN_CURSOR_MAX_S)
     connection.autocommit = True
@@ -47,7 +47,10 @@ def connect_to_read(dsn: str, where: str) -> Connection:
 
 
 class GoldenReader:
-    """Reads one entity's table over `connect_to_read`. Raises EnvironmentFault or Transient; they quote no value."""
+    """Reads one golden table over a connection of `connect_to_read`.
+
+    The methods raise EnvironmentFault or Transient if a query fails; the errors quote no value of a row.
+    """
 
     def __init__(self, connection: Connection, table: GoldenTable) -> None:
         self._connection = connection
@@ -56,7 +59,7 @@ class GoldenReader:
         self._fields = [(name, kind, len(columns_of(name, kind))) for name, kind in table.contract.fields.items()]
 
     def rows(self, partitions: Sequence[int]) -> Iterator[StoredRow]:
-        """Rows of these partitions, fetched in slices."""
+        """All rows of `partitions`, fetched in slices."""
         query = self._rows(sql.SQL("_partition = ANY(%(partitions)s::integer[])"))
         connection = self._connection
         with sink_errors(self._where), connection.transaction(), connection.cursor("golden") as cursor:
@@ -65,23 +68,23 @@ class GoldenReader:
                 yield self._row(row)
 
     def row(self, entity_id: str) -> StoredRow | None:
-        """The row of one entity."""
+        """The row of one entity; None if there is none."""
         found = self._all(self._rows(sql.SQL("entity_id = %(entity_id)s")), {"entity_id": entity_id})
         return self._row(found[0]) if found else None
 
     def strays(self, partitions: Sequence[int]) -> list[tuple[str, int, int]]:
-        """(entity id, partition, offset) of rows outside of the topic's partitions."""
+        """(entity id, partition, offset) of each row whose partition is not in `partitions`, those of the topic."""
         query = statement("read_strays", table=self._table.identifier)
         return self._all(query, {"partitions": list(partitions)})
 
     def tombstones(self, partitions: Sequence[int]) -> dict[str, tuple[int, int]]:
-        """(topic epoch, offset) of deleted entities by id."""
+        """(topic epoch, offset) of each deleted entity of `partitions`, by entity id."""
         query = statement("read_tombstones", tombstones=self._table.own("_tombstones"))
         found = self._all(query, {"entity": self._table.name, "partitions": list(partitions)})
         return {entity_id: (epoch, offset) for entity_id, epoch, offset in found}
 
     def epoch(self, topic: str) -> int | None:
-        """The epoch under which rows are written now; None before the first."""
+        """The epoch under which rows from `topic` are written now; None before the first epoch."""
         query = statement("read_epoch", topics=self._table.own("_topics"))
         found: list[tuple[int | None]] = self._all(query, {"topic": topic})
         return found[0][0]
@@ -105,7 +108,7 @@ class GoldenReader:
 
 
 def ledger_lines(connection: Connection, schema: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Key and line of a sink's ledger, in order."""
+    """The key and the line of each entry of a sink's ledger, in order."""
     query = statement("read_ledger", ledger=sql.Identifier(schema, "_ledger"))
     with sink_errors(f"table {schema}._ledger"), connection.transaction(), connection.cursor("ledger") as cursor:
         cursor.itersize = _ROWS_A_FETCH
@@ -113,8 +116,10 @@ def ledger_lines(connection: Connection, schema: str) -> Iterator[tuple[str, dic
 
 
 class OwnedRow(NamedTuple):
-    """A sink's progress in a partition. `processed`: the next offset; `paused_at_s`: 0 if the partition is read. Times
-    are Unix s."""
+    """A sink's progress in a partition. `processed`: the next offset. `at_s`: when the last batch was written (Unix s).
+
+    `paused_at_s`: when the owner stopped reading the partition (Unix s), 0 if the owner reads it.
+    """
 
     topic: str
     partition: int
@@ -125,7 +130,7 @@ class OwnedRow(NamedTuple):
 
 
 def owned_rows(connection: Connection, schema: str) -> list[OwnedRow]:
-    """The partitions that a sink has written. Raises EnvironmentFault or Transient."""
+    """The partitions that a sink has written. Raises EnvironmentFault or Transient if the query fails."""
     with sink_errors(f"table {schema}._owner"):
         found = connection.execute(statement("read_owners", owner=sql.Identifier(schema, "_owner"))).fetchall()
     return [OwnedRow(*row) for row in found]
@@ -155,8 +160,10 @@ def _one(kind: FieldType, value: Any) -> Any:
 
 
 def _as_written(value: Any) -> Any:
-    """A jsonb value as it was before Postgres stored each number as numeric: one of more than 21 digits was a float,
-    which canonical JSON writes with an exponent."""
+    """A jsonb value as the sink wrote it. Postgres stores each number as numeric and returns a large float as an int.
+
+    A number from 10^21 on was a float, which canonical JSON writes with an exponent.
+    """
     if isinstance(value, dict):
         return {name: _as_written(inside) for name, inside in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The pipeline's Postgres sinks: the chosen one, its consumer group, its golden tables."""
+"""The pipeline's Postgres sinks: which one a process runs, the sink's consumer group and its golden tables."""
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -12,7 +12,10 @@ from sluice.pipeline.load import place_in_file
 
 
 def chosen_sink(pipeline: Pipeline, name: str) -> tuple[str, PostgresSink]:
-    """The sink of this name, or the only one if `name` is empty. Raises SettingsError."""
+    """The sink called `name`, or the only sink if `name` is empty, with its name.
+
+    Raises SettingsError if there is no such sink, or if another sink writes to the same tables.
+    """
     known = ", ".join(pipeline.sinks) or "none"
     if name:
         if name not in pipeline.sinks:
@@ -25,7 +28,8 @@ def chosen_sink(pipeline: Pipeline, name: str) -> tuple[str, PostgresSink]:
 
 
 def _refuse_shared(pipeline: Pipeline, name: str) -> None:
-    """Raises SettingsError if another sink, whose dsn can be read, writes into the same tables."""
+    """Raises SettingsError if another sink writes to the same tables. A sink whose dsn cannot be read is not
+    compared."""
     sink, ours = pipeline.sinks[name], _database(pipeline.sinks[name])
     for other, declared in pipeline.sinks.items():
         shared = other != name and declared.schema_ == sink.schema_ and ours is not None
@@ -46,7 +50,7 @@ def _database(sink: PostgresSink) -> tuple[str, ...] | None:
 
 
 def sink_group(pipeline: Pipeline, sink: str) -> str:
-    """The consumer group: the stage's name, followed by the sink's name for every sink but the first."""
+    """The consumer group of a sink: the stage's name, followed by the sink's name for every sink but the first."""
     first = next(iter(pipeline.sinks))
     return pipeline.names.group(SINK_POSTGRES if sink == first else f"{SINK_POSTGRES}.{sink}")
 

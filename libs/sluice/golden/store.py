@@ -1,8 +1,8 @@
 """The golden store: one Postgres connection that takes leases of partitions and writes batches of canonical records.
 
-A batch is `write`, `record_progress`, then `commit` or `rollback`; the caller makes durable in between what must be so
-before the commit. After any error the connection is closed. The next call opens a new one and checks the tables again:
-a sink waits until an operator fixes them, and resumes by itself.
+A batch is `write`, `record_progress`, then `commit` or `rollback`. Before `commit`, the caller makes durable what must
+be durable before the batch, such as dead letters. An error closes the connection. The next call opens a new connection
+and checks the tables again: a sink waits until an operator fixes them, and resumes by itself.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,8 +29,10 @@ log = structlog.get_logger()
 
 
 class Progress(NamedTuple):
-    """A partition after a batch: the next offset, the ledger's key and line (JSON); `paused_at`: when the owner stopped
-    reading it (Unix s), 0 if it did not."""
+    """The progress in a leased partition after a batch. `processed`: the next offset. `ledger_line` is JSON.
+
+    `paused_at`: when the owner stopped reading the partition (Unix s), 0 if the owner reads it.
+    """
 
     lease: Lease
     processed: int
@@ -40,7 +42,8 @@ class Progress(NamedTuple):
 
 
 class GoldenStore:
-    """`tables` by canonical topic, all in `schema`. `dsn` is called for each connection: secrets change."""
+    """`tables`: by canonical topic, all in `schema`. `dsn` is called for each new connection, because secrets
+    change."""
 
     def __init__(self, name: str, dsn: Callable[[], str], schema: str, tables: Mapping[str, GoldenTable]) -> None:
         self._where = f"sink {name}"
@@ -54,12 +57,13 @@ class GoldenStore:
         self._watched = True
 
     def lease(self, topic: str, partition: int, topic_id: str) -> Lease:
-        """Become the owner of a partition. Raises EnvironmentFault (unknown topic id, server down, …), Transient."""
+        """Become the owner of a partition. Raises Transient, or EnvironmentFault if the topic id is unknown or the
+        server is down."""
         with self._connected(f"leasing {topic}/{partition}") as connection, self._about(topic):
             return take_lease(connection, self._tables[topic], topic, partition, topic_id)
 
     def set_pass(self, lease: Lease, first: int | None, end: int | None) -> Lease:
-        """Note a pass over the partition, from its first offset to `end`; None: no pass, nothing will be deleted."""
+        """Store that a pass over the partition runs from `first` to `end`; None: no pass, so no row will be deleted."""
         with self._connected(f"{lease.topic}/{lease.partition}") as connection, connection.transaction():
             return passes.set_pass(connection, self._schema, lease, first, end)
 
@@ -69,10 +73,10 @@ class GoldenStore:
         changes: Mapping[str, Sequence[RowChange]],
         read_ids: Mapping[str, Sequence[tuple[int, str]]],
     ) -> dict[str, Written]:
-        """Start a batch and write `changes` by topic; returns their results by topic.
+        """Start a batch and write its `changes` (by topic). Returns the result of each topic.
 
-        `read_ids`: (partition, entity id) by topic of the records in a pass. Raises OwnerChanged, EnvironmentFault,
-        Transient.
+        `read_ids`: by topic, the (partition, entity id) pairs of records that a pass read. Raises OwnerChanged if
+        another process took one of `leases`; EnvironmentFault or Transient if Postgres fails.
         """
         connection = self._open()
         with sink_errors(self._where):
@@ -87,7 +91,8 @@ class GoldenStore:
 
     @contextmanager
     def _about(self, topic: str) -> Iterator[None]:
-        """An EnvironmentFault within, or a known fault of the topic's table, becomes a fault of this topic alone."""
+        """Turn an EnvironmentFault of the block into a fault of `topic` alone. Raise the known fault of its table
+        first."""
         try:
             if topic in self._faults:
                 raise self._faults[topic]
@@ -96,13 +101,15 @@ class GoldenStore:
             raise TopicFault(fault, topic) from None
 
     def check(self) -> dict[str, EnvironmentFault | None]:
-        """The fault of each table by topic, None without one; also of tables to which nothing is written.
+        """The fault of each table by topic, None for a table without a fault. Tables without new rows are checked as
+        well.
 
-        Raises EnvironmentFault if the server cannot be reached, Transient.
+        Raises EnvironmentFault if the server cannot be reached, and Transient.
         """
         with self._connected("checking its tables") as connection, connection.transaction():
             now = read_schema(connection, self._schema)
-        # Tables alone: two sinks of other contracts, as during a deploy, would re-create each other's views for ever.
+        # Views are not compared: during a deploy, two sinks with different contracts would re-create each other's
+        # views.
         changed = any(now.tables.get(one.name) != self._state.tables.get(one.name) for one in self._tables.values())
         if changed or self._faults:
             self.rollback()
@@ -135,13 +142,16 @@ class GoldenStore:
         return ended
 
     def commit(self) -> None:
-        """Make the batch durable. Raises Transient if the answer is lost: the batch may be durable. The offset guard
-        makes it safe to write again."""
+        """Make the batch durable. Raises Transient if the server's answer is lost: the batch may be durable then.
+
+        The offset guard makes it safe to write the batch again.
+        """
         with sink_errors(f"{self._where}: commit"):
             self._batch_connection().commit()
 
     def rollback(self) -> None:
-        """Give up the batch, and close the connection: a fault of it does not affect the next one."""
+        """Give up the batch and close the connection, so that a fault of this connection does not affect the next
+        batch."""
         connection, self._connection = self._connection, None
         self._writers = {}
         if connection is not None:
@@ -149,7 +159,7 @@ class GoldenStore:
 
     @contextmanager
     def _connected(self, doing: str) -> Iterator[Connection]:
-        """A connection for something outside of a batch, closed after an error."""
+        """The connection, for work that is no part of a batch. An error in the block closes the connection."""
         connection = self._open()
         try:
             with sink_errors(f"{self._where}: {doing}"):
@@ -193,7 +203,8 @@ class GoldenStore:
         return connection
 
     def _report_unwatched(self, reason: str | None) -> None:
-        """Log once: rows are written without a watch, too."""
+        """Log once that the tables are not watched. This is no fault, because rows are written without a watch as
+        well."""
         if reason is not None and self._watched:
             log.warning(
                 "golden tables are not watched",

@@ -1,8 +1,8 @@
-"""Golden tables are created and kept as the contracts say: what is missing is added, any other change is refused.
+"""Creates golden tables from the contracts, and adds missing columns. Any other difference is a fault of that table.
 
-A change that is not additive is for an operator: the error contains the statement to run, and the sink resumes by
-itself. A table that was filled before is not re-created either: it would be empty, and no one would notice. A fault of
-one table stops that table alone.
+An operator makes a change that is not additive: the error contains the statement to run, and the sink then resumes by
+itself. A table that was filled before is not re-created, because it would be empty without notice. A fault of one table
+stops only that table.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from sluice.golden.watch import NOTES, ForeignChanges, Watch, compare, refuse_re
 
 _OWN_TABLES = ("_topics", "_owner", "_tombstones", "_seen", "_ledger")
 _LOCK = 0x51_0C_E5_17  # advisory lock: two sinks that start at once must not race for the same DDL
-# Columns that every row needs, with the value that a rebuild gives to existing rows until they are rewritten.
+# Columns that every row needs, by name the SQL value that a rebuild gives to existing rows until it rewrites them.
 _REQUIRED = {
     "_revision": "0",
     "_updated_at": "'epoch'",
@@ -37,8 +37,8 @@ log = structlog.get_logger()
 
 
 class SchemaCheck(NamedTuple):
-    """The schema after `ensure`. `faults`: what is wrong with a table, by topic; `unwatched`: the reason why the tables
-    are not watched, None if they are."""
+    """The schema after `ensure`. `faults`: by topic, the fault of the topic's table. `unwatched`: the reason why the
+    tables are not watched, None if they are."""
 
     state: SchemaState
     faults: Mapping[str, EnvironmentFault]
@@ -48,10 +48,11 @@ class SchemaCheck(NamedTuple):
 def ensure(
     connection: Connection, schema: str, tables: Mapping[str, GoldenTable], *, to_be_filled: bool = False
 ) -> SchemaCheck:
-    """Create what `tables` (by topic) and the sink itself need and the schema lacks, in one transaction.
+    """Create the missing objects of the schema in one transaction: those of `tables` (by topic) and the sink's own
+    tables.
 
     `to_be_filled`: every topic will be read from its first offset, so that a lost table may be re-created.
-    Raises EnvironmentFault if the schema itself cannot be used, such as for a missing privilege.
+    Raises EnvironmentFault if the schema itself cannot be used, for example because a privilege is missing.
     """
     faults: dict[str, EnvironmentFault] = {}
     with sink_errors(f"schema {schema}"), connection.transaction():
@@ -88,7 +89,7 @@ def ensure(
 def _ensure_table(
     connection: Connection, topic: str, table: GoldenTable, before: SchemaState, foreign: ForeignChanges | None
 ) -> None:
-    """`foreign`: what others changed; None if the table will be filled from its topic, which repairs all of it."""
+    """`foreign`: changes of the table by others; None before a rebuild, which repairs all of them."""
     now = before.tables.get(table.name)
     if foreign is not None:
         _refuse_lost(connection, topic, table, before)
@@ -114,7 +115,8 @@ def _refuse_lost(connection: Connection, topic: str, table: GoldenTable, state: 
 
 
 def _refuse_incomplete(table: GoldenTable, now: TableInfo | None) -> None:
-    """A column that every row needs cannot be added to existing rows; a rebuild adds it."""
+    """Raises EnvironmentFault if the table lacks a column that every row needs, or the key. Only a rebuild adds
+    these."""
     if now is None:
         return
     missing = sorted({KEY.name, *_REQUIRED} - now.types.keys())
@@ -128,7 +130,8 @@ def _refuse_incomplete(table: GoldenTable, now: TableInfo | None) -> None:
 
 
 def _refuse_required(table: GoldenTable, now: TableInfo | None) -> None:
-    """Postgres would refuse every new row because of such a column of others, and the sink would park all records."""
+    """Raises EnvironmentFault if others added a NOT NULL column without a default. Postgres would refuse every new row,
+    and the sink would park all records."""
     others = sorted((now.required if now else frozenset()) - {column.name for column in table.columns})
     if others:
         raise EnvironmentFault(
@@ -140,7 +143,8 @@ def _refuse_required(table: GoldenTable, now: TableInfo | None) -> None:
 
 
 def _report_added_columns(connection: Connection, table: GoldenTable, before: TableInfo) -> None:
-    """A new field is the usual reason for a new column, so this is no fault; but a dropped column looks the same."""
+    """Warn about columns that were added to a table with rows. This is no fault, because a new field is the usual
+    reason; a column that others dropped looks the same."""
     types = before.types
     added = [column.name for column in table.columns if column.name not in types]
     if added and connection.execute(statement("has_rows", table=table.identifier)).fetchone() is not None:
@@ -154,7 +158,7 @@ def _report_added_columns(connection: Connection, table: GoldenTable, before: Ta
 
 
 def own_plan(schema: str, state: SchemaState) -> list[sql.Composed]:
-    """The statements that create what is missing of the sink's own tables."""
+    """The statements that create or migrate the sink's own tables where the schema lacks them."""
     todo: list[sql.Composed] = []
     if not state.tables:
         todo.append(statement("create_schema", schema=sql.Identifier(schema)))
@@ -169,8 +173,10 @@ def own_plan(schema: str, state: SchemaState) -> list[sql.Composed]:
 
 
 def table_plan(table: GoldenTable, state: SchemaState) -> list[sql.Composed]:
-    """The statements that create what is missing of a golden table and its view. Raises EnvironmentFault for a column
-    of another type."""
+    """The statements that create a golden table and its view, or the missing columns of them.
+
+    Raises EnvironmentFault if a column has another type than the contract says.
+    """
     todo = _columns_plan(table, state.tables.get(table.name))
     return todo + _view_plan(table, state.views.get(f"{table.name}_provenance"))
 
@@ -189,7 +195,7 @@ def _columns_plan(table: GoldenTable, now: TableInfo | None) -> list[sql.Compose
 
 
 def _repair_plan(table: GoldenTable, now: TableInfo) -> list[sql.Composed]:
-    """What a rebuild needs of a table that others created or cut. Rows are deleted if no column says their entity."""
+    """The statements that add the key and the required columns before a rebuild. Without a key all rows are deleted."""
     name, key = table.identifier, sql.Identifier(KEY.name)
     todo: list[sql.Composed] = []
     if not now.keyed:

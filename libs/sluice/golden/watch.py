@@ -1,7 +1,8 @@
-"""The watch over golden tables: the sink owns them, and every write by others is a fault until the table is rebuilt.
+"""The watch over golden tables. The sink owns these tables: a write by others is a fault until the table is rebuilt.
 
-A trigger on each table notes the statements that are not the sink's. Changes without a statement on rows (a table
-re-created, a column dropped or renamed, the trigger switched off) show in a comparison with the sink's last note.
+A trigger on each table notes every statement that is not the sink's. The trigger does not see other changes: a table
+re-created, a column dropped or renamed, the trigger switched off. The sink finds these when it compares the table with
+the sink's last note of it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,8 +24,10 @@ _SWITCHED_OFF = "its trigger sluice_watch was dropped or switched off, so that w
 
 
 class NotedTable(NamedTuple):
-    """A table as the sink noted it: `columns` (name, type) by number; `watch` as in `TableInfo`; `notes_oid`: the oid
-    of the table that contains this note."""
+    """The sink's last note of a table. `columns`: (name, type) by column number. `watch`: as in `TableInfo`.
+
+    `notes_oid`: the oid of the table that contained the note when the note was written.
+    """
 
     oid: int
     notes_oid: int
@@ -33,14 +36,16 @@ class NotedTable(NamedTuple):
 
 
 class ForeignChanges(NamedTuple):
-    """Changes of a table by others: a statement undoes each of `renamed` (name, new name), a rebuild the rest."""
+    """Changes of a table by others. `renamed`: columns (name, new name), which a statement undoes. `changes`: those
+    that only a rebuild undoes."""
 
     renamed: list[tuple[str, str]]
     changes: list[str]
 
 
 def compare(table: GoldenTable, noted: NotedTable | None, now: TableInfo | None, notes_oid: int) -> ForeignChanges:
-    """What others changed since the table was noted; nothing if it was not, or if the whole schema was restored."""
+    """The changes by others since the sink noted the table. None are found without a note (`noted`), or if the whole
+    schema was restored from a dump."""
     if noted is None or now is None or noted.notes_oid != notes_oid:
         return ForeignChanges([], [])
     if noted.oid != now.oid:
@@ -49,7 +54,7 @@ def compare(table: GoldenTable, noted: NotedTable | None, now: TableInfo | None,
     renamed, changes = [], []
     for number, (name, sql_type) in noted.columns.items():
         if name not in wanted:
-            continue  # it left the contract: a user may rename it, and its values stay
+            continue  # the field left the contract: a user may rename or drop its column
         name_now, type_now = now.columns.get(number, (None, None))
         if name_now == name:
             if type_now != sql_type == wanted[name]:
@@ -68,7 +73,10 @@ def compare(table: GoldenTable, noted: NotedTable | None, now: TableInfo | None,
 
 
 def refuse_renamed(table: GoldenTable, foreign: ForeignChanges) -> None:
-    """Raises EnvironmentFault with the statement that undoes a renaming: a column added instead would be empty."""
+    """Raises EnvironmentFault, with the statement that undoes the renaming, if others renamed a column.
+
+    Adding the missing column instead would leave it empty in existing rows.
+    """
     if foreign.renamed:
         name, name_now = foreign.renamed[0]
         raise EnvironmentFault(
@@ -80,7 +88,7 @@ def refuse_renamed(table: GoldenTable, foreign: ForeignChanges) -> None:
 
 
 class Watch:
-    """The watch in one schema, over one connection. Called within a transaction."""
+    """The watch in one schema, over one connection. The caller opens the transaction."""
 
     def __init__(self, connection: Connection, schema: str) -> None:
         self._connection = connection
@@ -89,7 +97,7 @@ class Watch:
         self._notes = sql.Identifier(schema, NOTES)
 
     def noted(self, state: SchemaState) -> dict[str, NotedTable]:
-        """The notes of tables by entity."""
+        """The sink's notes of golden tables, by entity."""
         if NOTES not in state.tables:
             return {}
         return {
@@ -100,13 +108,14 @@ class Watch:
         }
 
     def install(self, state: SchemaState) -> str | None:
-        """Create the watch's own tables and function; returns Postgres's message if the sink's user may not."""
+        """Create the watch's own tables and function. Returns Postgres's message if the sink's user lacks the
+        privilege."""
         if WRITES in state.tables and NOTES in state.tables:
             return None
         return self._try([statement("watch", schema=sql.Identifier(self._schema))])
 
     def install_on(self, tables: Iterable[GoldenTable]) -> str | None:
-        """Create the triggers of `tables`; returns as `install` does."""
+        """Create the triggers of `tables`. Returns Postgres's message if the sink's user lacks the privilege."""
         todo = [
             statement(
                 "watch_table",
@@ -128,13 +137,13 @@ class Watch:
         return None
 
     def note_changes(self, table: GoldenTable, changes: Iterable[str]) -> None:
-        """Keep the changes by others until a rebuild."""
+        """Store changes of a table by others; the notes stay until a rebuild."""
         note = statement("note_change", writes=self._writes, entity=sql.Literal(table.name))
         for kind in changes:
             self._connection.execute(note, {"kind": kind})
 
     def note(self, table: GoldenTable, now: TableInfo, notes_oid: int) -> None:
-        """Note a table as it is."""
+        """Store the current state of a table as the sink's note."""
         columns = Jsonb({str(number): list(column) for number, column in now.columns.items()})
         note = statement("note_table", notes=self._notes, entity=sql.Literal(table.name))
         self._connection.execute(note, {"made": now.oid, "beside": notes_oid, "watch": now.watch, "columns": columns})
@@ -144,7 +153,7 @@ class Watch:
         self._connection.execute(statement("delete_entity", own=self._writes), {"entity": table.name})
 
     def foreign_writes(self) -> dict[str, str]:
-        """What others did, by entity, as one line each."""
+        """The writes by others, by entity, as one line of text for each entity."""
         found = self._connection.execute(statement("read_writes", writes=self._writes)).fetchall()
         if any(count > 1 for *_, count in found):
             self._connection.execute(statement("reduce_writes", writes=self._writes))
@@ -161,7 +170,7 @@ def _joined(several: list[str]) -> str:
 
 
 def foreign_write_fault(table: GoldenTable, writes: str) -> EnvironmentFault:
-    """The fault of a table that others than the sink changed."""
+    """The fault of a table that others changed. `writes`: their changes as one line of text."""
     return EnvironmentFault(
         table.place,
         f"was changed by others than the sink, so that it may differ from its topic: {writes}",

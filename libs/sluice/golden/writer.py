@@ -1,7 +1,8 @@
-"""Write batches of canonical records to golden tables: the newest of each key, sorted, guarded, in one transaction.
+"""Writes batches of canonical records to golden tables: the newest change of each entity, in key order, in one
+transaction.
 
-A batch that Postgres refuses is halved, each half under a savepoint, until the refused change is alone; only that one
-is rejected.
+A guard in the statement keeps newer rows. A batch that Postgres refuses is halved, each half under a savepoint, until
+the refused change is alone. Only this change is rejected.
 """
 
 from collections import Counter
@@ -21,7 +22,7 @@ from sluice.postgres_errors import raised_in
 
 
 class RowChange(NamedTuple):
-    """One canonical record: `row` None deletes the entity. `epoch` is its topic's."""
+    """The change that one canonical record makes. `row`: None deletes the entity. `epoch`: the epoch of the topic."""
 
     entity_id: str
     epoch: int
@@ -31,21 +32,21 @@ class RowChange(NamedTuple):
 
     @property
     def version(self) -> tuple[int, int]:
-        """What the guard compares: a higher one is newer."""
+        """(epoch, offset), which the guard compares: the higher version is newer."""
         return self.epoch, self.offset
 
 
 class Rejected(NamedTuple):
-    """A change that Postgres can never take."""
+    """A change that Postgres refused for a reason that does not go away, with the error that parks the record."""
 
     change: RowChange
     error: DeadRecord
 
 
 class Written(NamedTuple):
-    """The result of a batch: how many changes took effect by partition, and which were rejected.
+    """The result of a batch. `effective`: the number of changes that took effect, by partition.
 
-    All others were superseded: by a newer change in the batch, or by a newer row or tombstone.
+    A change that is neither effective nor rejected was superseded by a newer change, row or tombstone.
     """
 
     effective: Counter[int]
@@ -82,29 +83,36 @@ class TableWriter:
         self._filled: list[sql.Composed] = []
 
     def prepare(self) -> None:
-        """Create the temporary tables that batches are copied to; once per connection, when the golden table exists."""
+        """Create the temporary tables to which batches are copied. Called once per connection, when the golden table
+        exists."""
         with self._connection.transaction():
-            # Not LIKE the table: columns that others added would come with their defaults.
+            # LIKE is not used, because it would copy the columns that others added to the golden table.
             columns = [sql.Identifier(one.name) + sql.SQL(f" {one.sql_type}") for one in self._table.columns]
             joined = sql.SQL(", ").join(columns)
             self._connection.execute(statement("incoming_table", incoming=self._incoming, columns=joined))
             self._connection.execute(statement("deleted_table", deleted=self._deleted))
 
     def write(self, changes: Iterable[RowChange]) -> Written:
-        """Write changes, once per transaction. Raises EnvironmentFault and Transient; the caller then rolls back."""
+        """Write changes. Called once per transaction.
+
+        Raises EnvironmentFault or Transient if Postgres refuses more than single changes; the caller then rolls back.
+        """
         self._filled.clear()
         todo, result = list(changes), Written(Counter(), [])
         while todo:
             written = self._attempt(newest(todo))
             result = Written(result.effective + written.effective, result.rejected + written.rejected)
-            # An older change of the batch, superseded by one that is rejected, is written after all.
+            # If the newest change of an entity is rejected, the next older change of the entity in the batch is
+            # written.
             rejected = {one.change.entity_id: one.change.version for one in written.rejected}
             todo = [one for one in todo if one.entity_id in rejected and one.version < rejected[one.entity_id]]
         return result
 
     def _attempt(self, changes: Sequence[RowChange]) -> Written:
-        """Write all of `changes`, or both halves of them, down to the one that is refused: it is rejected, or, if a
-        foreign function refuses it, named in the fault."""
+        """Write all of `changes`; if Postgres refuses a change, write both halves, until the refused change is alone.
+
+        The refused change is rejected. If a foreign function refused it, the EnvironmentFault names it.
+        """
         if not changes:
             return Written(Counter(), [])
         try:
@@ -149,7 +157,7 @@ class TableWriter:
 
     def _copy(self, into: sql.Identifier, command: sql.Composed, lines: Iterable[tuple[Any, ...]]) -> None:
         with self._connection.cursor() as cursor:
-            if command in self._filled:  # by the other half of a batch; a commit empties the table
+            if command in self._filled:  # the other half of the batch filled the table; a commit empties it
                 cursor.execute(statement("truncate", into=into))
             self._filled.append(command)
             with cursor.copy(command) as copy:
@@ -168,7 +176,8 @@ class TableWriter:
             )
 
     def _refuse_dropped(self, changes: Sequence[RowChange], found: tuple[Any, ...] | None, events: int) -> None:
-        """`found`: the first entity whose change Postgres accepted and did not write, and how many there are."""
+        """Raises EnvironmentFault for `found`: the first entity whose change Postgres accepted and did not write, and
+        the number of such entities; None if there are none."""
         if found is None:
             return
         first = next(change for change in changes if change.entity_id == found[0])
@@ -177,7 +186,7 @@ class TableWriter:
 
 
 def newest(changes: Iterable[RowChange]) -> list[RowChange]:
-    """The newest change of each entity; one statement cannot touch a row twice."""
+    """The newest change of each entity. The others are left out, because one statement cannot change a row twice."""
     return list({change.entity_id: change for change in sorted(changes, key=lambda one: one.version)}.values())
 
 

@@ -1,4 +1,5 @@
-"""The sink's SQL, a statement a file; names of tables and columns are put in by `statement`, never by formatting."""
+"""The sink's SQL: each file contains one command or script, and `statement` fills in the names of tables and
+columns."""
 
 from functools import cache
 from importlib.resources import files
@@ -12,5 +13,5 @@ def _text(name: str) -> sql.SQL:
 
 
 def statement(name: str, **parts: sql.Composable) -> sql.Composed:
-    """The statement in `<name>.sql`, its `{parts}` filled in."""
+    """The SQL of the file `<name>.sql`, with `parts` filled in for its `{placeholders}`."""
     return _text(name).format(**parts)

@@ -1,2 +1,2 @@
--- A column of a golden table that a new field needs.
+-- Adds the column of a new field to a golden table.
 ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {column}

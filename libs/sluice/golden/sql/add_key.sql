@@ -1,2 +1,2 @@
--- The key that every write needs, after others dropped it.
+-- Adds the unique key that every write needs, after others dropped it.
 ALTER TABLE {table} ADD UNIQUE ({key})

@@ -1,2 +1,2 @@
--- The id of the entity, after others dropped it.
+-- Adds the column of the entity's id, after others dropped the column.
 ALTER TABLE {table} ADD COLUMN {key} text

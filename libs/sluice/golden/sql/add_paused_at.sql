@@ -1,2 +1,2 @@
--- A column that databases of an older version lack.
+-- Adds the column paused_at, which databases of an older version lack.
 ALTER TABLE {owner} ADD COLUMN IF NOT EXISTS paused_at double precision

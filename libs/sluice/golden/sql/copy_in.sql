@@ -1,2 +1,2 @@
--- Fills a table of a batch.
+-- Copies the changes of a batch into a temporary table.
 COPY {into} ({columns}) FROM STDIN

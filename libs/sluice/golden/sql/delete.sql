@@ -1,5 +1,5 @@
--- Rows of deleted entities, unless they are newer than the delete; locked in key order first. Returns the first row
--- that was not deleted, and how many there are: a foreign trigger kept them.
+-- Deletes the rows of deleted entities, unless a row is newer than its delete. Locks the rows in key order first.
+-- Returns the first row that a foreign trigger kept, and the number of such rows.
 WITH doomed AS (
     SELECT t.entity_id FROM {table} AS t
     JOIN {deleted} AS d USING (entity_id)

@@ -1,2 +1,2 @@
--- Rows of unknown entities: the table has no key.
+-- Deletes all rows: without a key in the table, the entity of a row is unknown.
 DELETE FROM {table}

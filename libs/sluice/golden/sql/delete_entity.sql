@@ -1,2 +1,2 @@
--- All rows of an entity in one of the sink's own tables.
+-- Deletes all rows of an entity from one of the sink's own tables.
 DELETE FROM {own} WHERE entity = %(entity)s

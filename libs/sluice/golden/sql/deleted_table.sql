@@ -1,4 +1,4 @@
--- The deletes of a batch.
+-- Creates the temporary table for the deletes of a batch.
 CREATE TEMP TABLE IF NOT EXISTS {deleted} (
     entity_id   text,
     topic_epoch integer,

@@ -1,4 +1,4 @@
--- Rows that Postgres accepted and did not write, with nothing newer in their place: the first one, and how many.
+-- The first row that Postgres accepted and did not write, though no newer row or tombstone exists; and their number.
 SELECT i.entity_id, count(*) OVER ()
 FROM {incoming} AS i
 WHERE NOT EXISTS (

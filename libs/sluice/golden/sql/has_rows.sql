@@ -1,2 +1,2 @@
--- A row where a table has one.
+-- Returns one row if the table has rows, else none.
 SELECT FROM {table} LIMIT 1

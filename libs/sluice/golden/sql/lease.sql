@@ -1,4 +1,4 @@
--- Become the owner of a partition: the next number, in the statement itself. Returns the progress so far.
+-- Makes the caller the owner of a partition: raises its owner number by one. Returns the progress so far.
 INSERT INTO {owner} AS o (topic, partition, owner_no, topic_id)
 VALUES (%(topic)s, %(partition)s, 1, %(topic_id)s)
 ON CONFLICT (topic, partition) DO UPDATE SET owner_no = o.owner_no + 1

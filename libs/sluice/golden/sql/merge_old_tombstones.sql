@@ -1,4 +1,4 @@
--- A sink of an older version ran again, together with or after one of this version, and created its own table.
+-- Moves tombstones out of the table of an older version, which an older sink created again when it ran once more.
 INSERT INTO {schema}._tombstones AS t (entity, entity_id, topic_epoch, partition, "offset", at)
 SELECT entity, entity_id, topic_epoch, partition, "offset", at FROM {schema}._graves
 ON CONFLICT (entity, entity_id) DO UPDATE

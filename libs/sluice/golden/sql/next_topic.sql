@@ -1,4 +1,4 @@
--- The next epoch of a topic: above every epoch that it had, and above that of every row.
+-- Writes the next epoch of a topic: higher than every epoch of the topic and of every row in its table.
 INSERT INTO {topics} (topic, epoch, topic_id)
 SELECT
     %(topic)s,

@@ -1,4 +1,4 @@
--- A change of a table without a statement that its watch notes; once.
+-- Notes a change of a table that the table's watch trigger does not see. The same change is noted once.
 INSERT INTO {writes} (entity, db_user, kind)
 SELECT {entity}, '', %(kind)s
 WHERE NOT EXISTS (SELECT FROM {writes} WHERE entity = {entity} AND db_user = '' AND kind = %(kind)s)

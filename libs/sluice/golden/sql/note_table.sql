@@ -1,4 +1,4 @@
--- A golden table as the sink left it. beside: the oid of the table of notes.
+-- Notes a golden table as the sink left it. made: the oid of the golden table. beside: the oid of the table of notes.
 INSERT INTO {notes} AS m (entity, made, beside, watch, columns)
 VALUES ({entity}, %(made)s, %(beside)s, %(watch)s, %(columns)s)
 ON CONFLICT (entity) DO UPDATE

@@ -1,4 +1,4 @@
--- Tombstones and ledger lines older than anything that could still contradict them.
+-- Deletes tombstones older than 120 days, since no older change can arrive any more, and ledger lines older than 30.
 WITH tombstones AS (
     DELETE FROM {tombstones} WHERE at < now() - interval '120 days'
 )

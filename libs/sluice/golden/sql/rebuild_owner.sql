@@ -1,4 +1,4 @@
--- A partition to be read again: a sink that writes it now finds another number; a pass over all of it is noted.
+-- Stores a pass over a whole partition. The higher owner number ends the lease of a sink that writes the partition now.
 INSERT INTO {owner} AS o (topic, partition, owner_no, topic_id, processed, pass_from, pass_end)
 VALUES (%(topic)s, %(partition)s, 1, %(topic_id)s, %(first)s, %(first)s, %(end)s)
 ON CONFLICT (topic, partition) DO UPDATE

@@ -1,2 +1,2 @@
--- Keeps the oldest of each kind and user: an application that writes again and again fills no disk.
+-- Keeps only the oldest note of each kind and user, so that repeated writes of an application do not fill the disk.
 DELETE FROM {writes} WHERE id NOT IN (SELECT min(id) FROM {writes} GROUP BY entity, kind, db_user)

@@ -1,4 +1,4 @@
--- What can drop a row between a statement and its table: BEFORE triggers FOR EACH ROW, and rules.
+-- The triggers and rules that can drop a row of a statement: BEFORE triggers FOR EACH ROW, and all rules.
 SELECT 'trigger ' || quote_ident(t.tgname) || ' (function ' || t.tgfoid::regproc || ')'
 FROM pg_catalog.pg_trigger AS t
 WHERE t.tgrelid = {table}::regclass AND NOT t.tgisinternal AND t.tgenabled <> 'D'

@@ -10,7 +10,7 @@ CREATE TABLE IF NOT EXISTS {schema}._topics (
     PRIMARY KEY (topic, epoch)
 );
 
--- One row per partition: its owner's number (a stalled writer finds another one), and the next offset (processed).
+-- One row per partition: the owner's number, which a new owner raises, and the next offset (processed).
 -- pass_end: a pass from the first offset is in progress, and ends there. paused_at: when the owner stopped reading the
 -- partition because of too many dead letters (Unix s).
 CREATE TABLE IF NOT EXISTS {schema}._owner (
@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS {schema}._tombstones (
     PRIMARY KEY (entity, entity_id)
 );
 
--- Ids of records that a pass read; the rows of all other entities are deleted at its end.
+-- The entity ids that a pass read. The end of the pass deletes the rows of all other entities of the partition.
 CREATE TABLE IF NOT EXISTS {schema}._seen (
     entity    text NOT NULL,
     partition integer NOT NULL,

@@ -1,6 +1,5 @@
--- The end of a pass over a partition, from its first offset to an end noted at its start: rows whose record it did
--- not read, and that were written before that end, are of deleted entities. action: DELETE, then a SELECT of what is
--- left.
+-- The end of a pass over a partition. A row belongs to a deleted entity if the pass did not read its record and the row
+-- was written before the end of the pass. action: DELETE these rows, then SELECT the number of rows that were kept.
 {action} FROM {table} AS t
 WHERE t._partition = %(partition)s
   AND (t._topic_epoch, t._offset) < (%(epoch)s, %(pass_end)s)

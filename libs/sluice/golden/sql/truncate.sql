@@ -1,2 +1,2 @@
--- Empties a table of a batch, for its other half.
+-- Empties the temporary table of a batch, before the other half of the batch is copied.
 TRUNCATE {into}

@@ -1,5 +1,5 @@
--- The guard: a row accepts the same or a newer (epoch, offset), never an older one; nor does a tombstone let one pass.
--- Sorted by key, so that concurrent batches take their locks in one order: unsorted ones deadlock.
+-- Writes rows under a guard: a change never replaces a row or a tombstone with a newer (epoch, offset).
+-- The rows are sorted by key, so that concurrent batches lock rows in the same order. Unsorted batches deadlock.
 WITH written AS (
     INSERT INTO {table} AS t ({columns})
     SELECT {columns} FROM {incoming} AS i

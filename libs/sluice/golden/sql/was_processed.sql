@@ -1,2 +1,2 @@
--- A row where anything of a topic was written.
+-- Returns a row if the sink wrote anything of a topic.
 SELECT FROM {owner} WHERE processed > 0 AND topic = %(topic)s LIMIT 1

@@ -1,8 +1,8 @@
 -- The notes of writes to golden tables by others. Every statement may be run again.
 
--- A statement that was not the sink's, or a change of a table without one; no data. The oldest of each kind and user
--- is kept until `sluice sink rebuild`. The sink deletes the others when it reads them; while it does not run, no more
--- than a thousand of a table are kept.
+-- One row per statement by others, or per other change of a table by others. It contains no data of the table. The
+-- oldest row of each kind and user is kept until `sluice sink rebuild`. The sink deletes the other rows when it reads
+-- them. While the sink does not run, at most a thousand rows per table are kept.
 CREATE TABLE IF NOT EXISTS {schema}._foreign_writes (
     id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     entity  text NOT NULL,
@@ -12,8 +12,8 @@ CREATE TABLE IF NOT EXISTS {schema}._foreign_writes (
 );
 
 -- Each golden table as the sink left it: its oid (made), when its watch fires (as in pg_trigger.tgenabled), and name
--- and type of its columns by number. beside: the oid of this table itself; another one means that the whole schema was
--- restored from a dump, so that every oid is new.
+-- and type of its columns by number. beside: the oid of this table of notes. If beside differs from the current oid,
+-- the whole schema was restored from a dump, and every oid is new.
 CREATE TABLE IF NOT EXISTS {schema}._made (
     entity  text PRIMARY KEY,
     made    bigint NOT NULL,
@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS {schema}._made (
     columns jsonb NOT NULL
 );
 
--- With its owner's rights: a user who may write to the golden table may not be allowed to write here.
+-- Runs with the rights of its owner, because a user who may write to a golden table may lack the right to write notes.
 CREATE OR REPLACE FUNCTION {schema}._note_foreign_write() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

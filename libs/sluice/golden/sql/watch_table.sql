@@ -1,5 +1,5 @@
--- One line for each statement that is not the sink's; also in the sink's session, by a foreign trigger or a cascade.
--- ALWAYS: without it, a copy with session_replication_role = replica would not be noted.
+-- Notes each statement that is not the sink's, also if a foreign trigger or a cascade runs it in the sink's session.
+-- Without ALWAYS, the trigger would miss writes with session_replication_role = replica.
 DROP TRIGGER IF EXISTS sluice_watch ON {table};
 CREATE TRIGGER sluice_watch AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table}
 FOR EACH STATEMENT

@@ -1,4 +1,4 @@
--- Tombstones for deleted entities, sorted like every write; none if the row or its tombstone is newer already.
+-- Writes tombstones for deleted entities in key order, but none where the row or the tombstone is newer already.
 WITH written AS (
     INSERT INTO {tombstones} AS g (entity, entity_id, topic_epoch, partition, "offset")
     SELECT {entity}, d.entity_id, d.topic_epoch, d.partition, d."offset"

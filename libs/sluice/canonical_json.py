@@ -23,7 +23,7 @@ def canonical_bytes(value: Any) -> bytes:
 
 
 def _plain(value: Any) -> bool:
-    """Whether orjson writes what the RFC wants: no float (notation differs), only ASCII keys (order differs)."""
+    """Whether orjson writes `value` as the RFC says. It differs for floats (notation) and non-ASCII keys (order)."""
     kind = type(value)
     if kind is str or value is None or kind is bool:
         return True
@@ -35,7 +35,7 @@ def _plain(value: Any) -> bool:
 
 
 def _slow(value: Any) -> bytes:
-    """Member by member: floats and large integers are written here, plain parts by orjson."""
+    """Write `value` member by member: floats and large integers here, plain members by orjson."""
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
             raise TypeError("canonical JSON has string keys only")

@@ -1,8 +1,9 @@
 """The hash of a mapping's code, by which the mapper notices changed code with an unchanged version.
 
-What counts: the authored files that the mapping's module imports, directly or not, and the installed packages that
-these files import. A file counts without comments, docstrings and layout. Other mappings, other entities and fields of
-the entity are left out if the counted code never spells their names. Better a version too many than a change unseen.
+The hash covers the authored files that the mapping's module imports, directly or indirectly, and the installed packages
+that these files import. Comments, docstrings and layout do not count. Other mappings, other entities and fields of the
+entity do not count if the counted code does not contain their names. In doubt code counts: an unnecessary new version
+is better than a change without notice.
 """
 
 import ast
@@ -27,11 +28,11 @@ from sluice.entities import Mapping
 from sluice.entities.authored_files import is_given, is_installed, name_in_pipeline
 from sluice.errors import SettingsError
 
-# Raised with a change of Sluice after which the same code would claim something else of the same record.
+# Increased by a change of Sluice after which the same mapping code would make other claims of the same record.
 READING_RULES = 1
-# Code with one of these may give an entity a field whose name it does not spell.
+# Code with one of these words may set a field of an entity without containing the field's name.
 _ANY_FIELD = re.compile(r"\b(\w*copy|\w*construct|\w*validate\w*|parse_obj\w*|parse_raw\w*|from_orm)\b")
-# Code with one of these may use a definition, or a field, whose name it does not spell.
+# Code with one of these words may use a definition or a field without containing its name.
 _ANY_NAME = re.compile(
     r"\b([gs]etattr|attrgetter|methodcaller|__(set|get)\w+__|__dict__|eval|exec|globals|locals|vars|dir|modules|gc|inspect|pkgutil|runpy"
     r"|importlib|__import__|__subclasses__|__init_subclass__|metaclass)\b"
@@ -54,7 +55,7 @@ class MappingCode:
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def __str__(self) -> str:
-        """What counts, for people."""
+        """The files, packages and Python version that count, for messages."""
         return ", ".join([*sorted(self.files), *sorted(self.packages), "Python {}.{}".format(*sys.version_info[:2])])
 
 
@@ -83,9 +84,10 @@ class _AuthoredFile(NamedTuple):
 
 
 class _CodePart(NamedTuple):
-    """A part of a file. It counts if its name is empty, or a word of the counted code.
+    """A part of a file. The part counts if its name is empty, or is a word of the counted code.
 
-    `is_field`: of the mapping's entity. `any_field`: it may give the entity fields whose names it does not spell.
+    `is_field`: it is a field of the mapping's entity. `any_field`: its code may set fields without containing their
+    names.
     """
 
     file: str
@@ -210,7 +212,7 @@ def _with(statement: ast.stmt, **changes: list[Any]) -> ast.stmt:
 
 
 def _handed_on(code: ast.AST, name: str) -> bool:
-    """Whether the class is used in another way than to call it with named fields, outside of annotations."""
+    """Whether `code` uses the class `name` other than in annotations and in calls with named fields."""
     plain: set[int] = set()
     for node in ast.walk(code):
         if isinstance(node, ast.Call) and all(keyword.arg for keyword in node.keywords):
@@ -254,7 +256,7 @@ def _data_files(file: _AuthoredFile) -> dict[str, list[str]]:
 
 
 def _sha256(file: Path) -> str:
-    """In hex. What cannot be read counts as such, since the mapping cannot read it either."""
+    """The SHA-256 of a file in hex; `unreadable` if it cannot be read, because the mapping cannot read it either."""
     try:
         with file.open("rb") as data:
             return hashlib.file_digest(data, "sha256").hexdigest()

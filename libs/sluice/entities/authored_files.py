@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-# A pipeline's folder is imported as a package whose name starts so (`sluice.pipeline.authored`).
+# A pipeline's folder is imported as a package whose name starts with this prefix (see `sluice.pipeline.authored`).
 PIPELINE_PACKAGE = "sluice_pipeline_"
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 

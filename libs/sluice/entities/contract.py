@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _RESERVED = frozenset({"contract", "entity_id"})
-_ENTITY_ID_BYTES_MAX = 1024  # a key of the table's index; Postgres takes up to 2,704
+# the id is an index key in the golden table, and Postgres allows index keys up to 2,704 bytes
+_ENTITY_ID_BYTES_MAX = 1024
 
 
 @dataclass(frozen=True, eq=False)
 class EntityContract:
-    """What an entity is, as mappings, the merger and every reader of `canonical.<entity>` agree on it.
+    """The definition of an entity that mappings, the merger and every reader of `canonical.<entity>` share.
 
-    A class has one contract object, compared by identity. `fingerprint` compares the content.
+    Each entity class has one contract object. `==` compares objects; compare `fingerprint` to compare the content.
     """
 
     name: str
@@ -80,7 +81,8 @@ class EntityContract:
 
 
 def _facts(kind: FieldType) -> dict[str, Any]:
-    """Without `item` where it is None: contracts without lists keep the fingerprint that they had before lists."""
+    """The facts of a type that count for the fingerprint. `item` is left out if it is None: a contract without lists
+    keeps the fingerprint that it had in older versions, which had no lists."""
     return {name: value for name, value in asdict(kind).items() if name != "item" or value is not None}
 
 

@@ -1,4 +1,4 @@
-"""From a field's Python value to its JSON in a contribution.
+"""Encoders: each turns the Python value of a field into the field's JSON in a contribution.
 
 Decimals are strings at the declared scale (half-even), times integers of microseconds UTC, dates ISO, bytes base64,
 money `{"amount", "currency"}`, lists lists of these, JSON values their canonical text (RFC 8785). An encoder refuses
@@ -55,7 +55,7 @@ def microseconds(value: datetime, where: str) -> int:
 
 
 def instant(micros: int, where: str) -> int:
-    """`micros` if it is one of INSTANTS; raises DeadRecord."""
+    """Returns `micros` (µs since 1970 UTC). Raises DeadRecord if `micros` is not in INSTANTS, the years 1 to 9999."""
     if micros not in INSTANTS:
         raise DeadRecord("time-out-of-range", f"{where} is outside of the years 0001 to 9999 (UTC)")
     return micros
@@ -99,7 +99,8 @@ def _float(where: str, value: Any) -> float:
         raise _wrong(where, "a number", value)
     if not math.isfinite(value):
         raise DeadRecord("not-finite", f"{where} is NaN or infinite")
-    return float(value) + 0.0  # + 0.0: minus zero is the same value, and would be another hash
+    # + 0.0 turns minus zero into zero: both are the same value, but would have different hashes
+    return float(value) + 0.0
 
 
 def _date(where: str, value: Any) -> str:

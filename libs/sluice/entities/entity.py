@@ -13,8 +13,8 @@ class Entity(BaseModel):
     """A subclass states a contract: the fields of a golden record. Topics and tables have its name in snake_case.
 
     Class keywords: `name` replaces the class's name; `version` is the contract's, an integer, 1 by default.
-    An instance claims the fields that it was given; None claims that there is no value. A field with the default
-    `UNCLAIMED` may be left out, every other must be given.
+    An instance claims every field that its creator gives; None claims that the field has no value. A field with the
+    default `UNCLAIMED` may be left out. Every other field must be given.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -24,7 +24,8 @@ _WORDS = {"extra_forbidden": "no such field", TOO_DEEP: f"nested more than {RAW_
 
 class _WithoutWarnings(GenerateJsonSchema):
     def emit_warning(self, kind: JsonSchemaWarningKind, detail: str) -> None:
-        """None: a default such as UNCLAIMED has no JSON, and only the names are read."""
+        """Ignore warnings, such as that the default UNCLAIMED has no JSON: only the member names of the schema are
+        read."""
 
 
 @lru_cache(maxsize=512)

@@ -38,7 +38,8 @@ _DEFAULT_SCALES: dict[Kind, Scale] = {
 
 @dataclass(frozen=True)
 class FieldType:
-    """One field: its kind, whether it may be null, for decimals and money its digits, for a list what an item is."""
+    """The type of one field. `precision`, `scale`: digits of decimals and money, else 0. `item`: the item type of a
+    list."""
 
     kind: Kind
     nullable: bool
@@ -102,7 +103,7 @@ def _kind(part: Any) -> Kind:
 
 
 def _item(part: Any) -> FieldType:
-    """A list's item. Raises TypeError for lists of lists, of JSON and of money, for which no column type exists."""
+    """The item type of a list. Raises TypeError for lists of lists, JSON or money, which no column type can store."""
     (inside,) = get_args(part)
     item, _ = field_type(inside)
     if item.kind in ("list", "json", "money"):

@@ -27,7 +27,10 @@ _OUTPUT_KEY = encoder("the key of an output", FieldType("string", nullable=False
 
 
 class Output(NamedTuple, Generic[AnyEntity_co]):
-    """One of several outputs of a record. `key` is the item's own key in the record, never its index."""
+    """One of several entities that a mapping returns for a record.
+
+    `key` identifies the output within the record: a key of the source, never the index in a list.
+    """
 
     key: str
     entity: AnyEntity_co
@@ -66,11 +69,11 @@ class Mapping:
 
     @property
     def at(self) -> SourceLine:
-        """Where it is declared."""
+        """The line that declares the mapping."""
         return self.text.declared_at
 
     def check_claims(self) -> None:
-        """Raises SettingsError for claims in the mapping's file that the entity refuses whatever the record is."""
+        """Raises SettingsError if the mapping's file contains claims that the entity refuses for every record."""
         found = list(self.text.mistakes(dated=self.effective_at is not None))
         if found:
             raise SettingsError("; ".join(found))
@@ -176,12 +179,16 @@ class Mapping:
         return self._dead("missing-member" if missing else "wrong-type", f"{self.source}.{self.stream}: {reason}")
 
     def _failed(self, error: BaseException, details: str) -> DeadRecord:
-        """The author's code raised `error`: names the mapping and the line of the author's that raised."""
+        """The dead letter for an `error` that the author's code raised. It names the mapping and the line that
+        raised."""
         at = raised_at(error) or self.at
         return DeadRecord("mapping-failed", f"{type(error).__name__} in mapping {self.name}, {at}{details}")
 
     def _misfit(self, error: ValidationError) -> DeadRecord:
-        """A model that the function creates refuses a value. Names that the code spells are no content."""
+        """The dead letter if a model that the author's function creates refuses a value.
+
+        Names that the function's code contains may be shown, because they are no content of the record.
+        """
         words = self.text.words
         details = validation_reason(error, known_members(self.entity_class) | words.keys())
         failed = self._failed(error, f": {self.entity.name}: {details}")
@@ -192,7 +199,8 @@ class Mapping:
         return DeadRecord(failed.code, f"{failed.reason} (spelled in {at})")
 
     def _unencodable(self, error: Exception, values: dict[str, Any], given: set[str]) -> DeadRecord:
-        """The contract refuses a value, or the author created the entity without pydantic's checks: names the field."""
+        """The dead letter, with the field's name, if the contract refuses a value or the entity skipped pydantic's
+        checks."""
         name = self._refused(values, given)
         field = f"{self.entity.name}.{name}"
         if isinstance(error, DeadRecord):
@@ -201,7 +209,8 @@ class Mapping:
         return self._dead("mapping-failed", reason, name)
 
     def _refused(self, values: dict[str, Any], given: set[str]) -> str:
-        """The first field whose value cannot be encoded; the identity if each can."""
+        """The name of the first field whose value cannot be encoded; the identity field if all values can be
+        encoded."""
         for name, encode in self.entity.encoders.items():
             try:
                 if name in given:
@@ -211,12 +220,13 @@ class Mapping:
         return self.entity.identity
 
     def _dead(self, code: str, reason: str, field: str = "") -> DeadRecord:
-        """Names the mapping, and the line that spells `field`, else the one that declares the mapping."""
+        """A dead letter that names the mapping and the line that contains `field`, or else the mapping's
+        declaration."""
         return DeadRecord(code, f"{reason} (mapping {self.name}, {self.text.words.get(field, self.at)})")
 
 
 class TypedMapping(Mapping, Generic[Raw, Result]):
-    """A mapping whose call is typed like the author's function, and calls it."""
+    """A mapping that can be called like the author's function, with the function's types."""
 
     def __call__(self, raw: Raw) -> Result:
         result: Result = self.function(raw)

@@ -1,4 +1,4 @@
-"""A mapping's signature and text: its types, mistakes that can be found without a record, the lines of its words.
+"""Reads a mapping's signature and source text: types, mistakes that no record is needed to find, and lines of words.
 
 The author's mypy or pyright checks types. The text is checked when a pipeline is loaded as well, but only for mistakes
 that would make every record a dead letter.
@@ -23,7 +23,7 @@ Function = Callable[[Any], Any]
 
 
 def signature(function: Function) -> tuple[type[BaseModel], type[Entity]]:
-    """The raw model and the entity in a mapping's annotations. Raises SettingsError where they are missing."""
+    """The raw model and the entity class in a mapping's annotations. Raises SettingsError if one is missing."""
     where = f"{function.__module__}.{function.__name__}"
     try:
         hints = get_type_hints(function)
@@ -59,7 +59,8 @@ class MappingText:
             self._text = b""
 
     def _parsed(self) -> tuple[ast.AST, ast.AST]:
-        """The trees of the file and of the function. They are not kept, since a tree is much larger than its text."""
+        """The syntax trees of the file and of the function. They are not stored: a tree is much larger than its
+        text."""
         try:
             file = ast.parse(self._text)
         except (SyntaxError, ValueError):
@@ -90,7 +91,7 @@ class MappingText:
 
     @cached_property
     def words(self) -> dict[str, SourceLine]:
-        """The words that are no content of a record, each with its line: fields, and texts in the function."""
+        """The words of the code, each with its line: fields and string constants. They are no content of a record."""
         file, function = self._parsed()
         words: dict[str, SourceLine] = {}
         for node in (*self._fields(function), *ast.walk(function), *self._fields(file)):
@@ -100,7 +101,7 @@ class MappingText:
         return words
 
     def _claims(self, tree: ast.AST) -> Iterator[ast.Call]:
-        """The calls of the entity, whatever its name in the file."""
+        """The calls that create the entity, under any name that the entity class has in the file."""
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and self._value(node.func) is self._entity:
                 yield node

@@ -34,7 +34,7 @@ class MostRecent:
 
 @dataclass(frozen=True)
 class SourceOrder:
-    """The rule of a field without one: sources rank in the order of the pipeline file."""
+    """The rule of a field that declares no rule: sources rank in the order of the pipeline file."""
 
     name: str = "source_order"
     skip_null: bool = False

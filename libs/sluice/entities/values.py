@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from sluice.errors import SettingsError
 
-# In a raw record. pydantic's own limit is 255 levels, including those of the models around the value.
+# The limit for a JSON value in a raw record. pydantic's own limit is 255 levels, including the models around the value.
 RAW_JSON_LEVELS_MAX = 200
 TOO_DEEP = "nested_too_deeply"
 
@@ -51,7 +51,7 @@ class _Unclaimed:
 
 
 UNCLAIMED: Any = _Unclaimed()
-"""The default of a field that a mapping may leave out. Given as a value it makes no claim.
+"""The default of a field that a mapping may leave out. A mapping that gives this value makes no claim of the field.
 
 Typed `Any`, so that type checkers accept it for a field of any type.
 """
@@ -66,7 +66,7 @@ class Money(BaseModel):
     currency: str
 
     def __init__(self, amount: Decimal | int | str, currency: str) -> None:
-        """`amount`: no float, since a float does not keep cents exactly."""
+        """`amount` must not be a float, because a float does not store cents exactly."""
         super().__init__(amount=amount, currency=currency)
 
 

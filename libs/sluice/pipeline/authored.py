@@ -63,7 +63,7 @@ def load_mappings(pipeline: Pipeline) -> list[Mapping]:
                 )
             found[value.name] = value
     for mapping in found.values():
-        code_of(mapping)  # now, while the files are as they were imported
+        code_of(mapping)  # read now, before the files can differ from the imported code
         mapping.check_claims()
     return list(found.values())
 
@@ -83,7 +83,8 @@ def require_ranked_sources(pipeline: Pipeline, contracts: Mapping_[str, EntityCo
 
 
 def load_connector(pipeline: Pipeline, source: str) -> Any:
-    """The connector class that a polled source names as `module:Class`. Raises SettingsError."""
+    """The connector class that a polled source names as `module:Class`. Raises SettingsError if it cannot be
+    imported."""
     declared = pipeline.sources[source]
     if not isinstance(declared, PollSource):
         raise SettingsError(f"source {source} is not polled, so it has no connector")
@@ -122,8 +123,10 @@ def error_text(pipeline: Pipeline, error: BaseException) -> str:
 
 
 def _import(pipeline: Pipeline, name: str, *location: str) -> ModuleType:
-    """The module `name`, which the pipeline file asks for at `location`. Raises SettingsError for every mistake of the
-    author's, with file and line."""
+    """Import the module `name`, which the pipeline file names at `location`.
+
+    Raises SettingsError, with file and line, for every mistake of the author.
+    """
     importlib.invalidate_caches()
     try:
         return importlib.import_module(f"{package_of(pipeline.root)}.{name}")
@@ -143,7 +146,7 @@ def _import(pipeline: Pipeline, name: str, *location: str) -> ModuleType:
 
 
 def _missing(pipeline: Pipeline, error: ModuleNotFoundError, *location: str) -> str:
-    """Which module is missing, and what the author can do."""
+    """An error text that names the missing module and what the author can do."""
     package, missing = package_of(pipeline.root), error.name or ""
     where = _authored_line(pipeline, error)
     if where == str(pipeline.root):
@@ -181,7 +184,7 @@ def _authored_line(pipeline: Pipeline, error: BaseException) -> str:
 
 
 def _importing(pipeline: Pipeline, name: str, error: BaseException) -> str:
-    """The line that imports a file which the error does not name; the file of `name` if that itself is meant."""
+    """The author's line that imports a faulty file which the error does not name; else the file of module `name`."""
     line = _authored_line(pipeline, error)
     if line != str(pipeline.root):
         return f"{line}: the file that is imported here"
@@ -196,5 +199,5 @@ def unmapped(pipeline: Pipeline, mappings: Iterable[Mapping]) -> list[str]:
 
 
 def unmapped_line(streams: Iterable[str]) -> str:
-    """A notice: it is no mistake, but easily forgotten."""
+    """A notice about streams that no mapping reads. This is no mistake, but an author easily forgets a mapping."""
     return f"no mapping reads {', '.join(streams)}: its records reach no entity"

@@ -19,7 +19,7 @@ Decode = Callable[[bytes], Any]
 
 
 class Mapped(NamedTuple):
-    """An example and the claims that its mapping makes of it."""
+    """An example record and the claims that a mapping makes of it."""
 
     file: Path
     claims: list[Claim]
@@ -40,7 +40,8 @@ def read_example(pipeline: Pipeline, file: Path) -> bytes:
 
 
 def require_examples_mapped(pipeline: Pipeline, mappings: Iterable[Mapping], decode: Decode) -> dict[str, list[Mapped]]:
-    """Map every example; the results by mapping. `decode` reads JSON as the stages do and raises ValueError.
+    """Map every example. Returns the results by mapping name. `decode` reads JSON as the stages do, or raises
+    ValueError.
 
     Raises SettingsError that names each refused example and the reason.
     """

@@ -61,7 +61,7 @@ def load_pipeline(path: Path) -> Pipeline:
 
 
 def place_in_file(pipeline: Pipeline, *location: int | str) -> str:
-    """`pipeline.yaml:5: sources.hr.poll`, for a mistake that is found later."""
+    """The place of a member, such as `pipeline.yaml:5: sources.hr.poll`, for a mistake that is found after loading."""
     try:
         return _problem(read_yaml(pipeline.file), location, "").removesuffix(": ")
     except (OSError, SettingsError):
@@ -86,7 +86,7 @@ def _choose_source_kinds(read: YamlFile) -> None:
 
 
 def _conflicts(pipeline: Pipeline) -> Iterator[tuple[tuple[int | str, ...], str]]:
-    """(location, problem) of each member that is right by itself and wrong together with another one."""
+    """(location, problem) of each member that conflicts with another member of the file."""
     for name, source in pipeline.cdc_sources().items():
         for index, table in enumerate(source.tables):
             if table in source.tables[:index]:

@@ -125,7 +125,7 @@ class PostgresSink(_Part):
 
 
 class SourceStream(NamedTuple):
-    """One stream of one source. Of a followed database, `stream` is `schema.table`."""
+    """One stream of one source. For a CDC source, `stream` is `schema.table`."""
 
     source: str
     stream: str
@@ -151,7 +151,7 @@ class Pipeline(_Part):
 
     @property
     def source_order(self) -> tuple[str, ...]:
-        """Sources in declared order, which decides where a survivorship rule leaves a tie."""
+        """Sources in declared order. This order decides if a survivorship rule ranks two claims equally."""
         return tuple(self.sources)
 
     def streams(self) -> Iterator[SourceStream]:

@@ -1,4 +1,4 @@
-"""The schema of a polled stream's records (`sources/<source>/schemas/<stream>.json`), where its author gives one."""
+"""The optional JSON Schema of a polled stream's records: `sources/<source>/schemas/<stream>.json`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sluice.pipeline.model import Pipeline
 
 
 def record_schema(pipeline: Pipeline, source: str, stream: str) -> JsonSchema | None:
-    """Raises SettingsError for a file that is no JSON Schema."""
+    """The JSON Schema of a stream, None if there is none. Raises SettingsError if the file is no JSON Schema."""
     file = pipeline.root / "sources" / source / "schemas" / f"{stream}.json"
     return JsonSchema(file) if file.is_file() else None
 
 
 def require_examples_follow_schemas(pipeline: Pipeline) -> None:
-    """Raises SettingsError for an example that breaks its stream's schema, and for a schema that is of no stream."""
+    """Raises SettingsError if an example breaks its stream's schema, or if a schema has no stream of its name."""
     for source, declared in pipeline.poll_sources().items():
         for file in sorted((pipeline.root / "sources" / source / "schemas").glob("*.json")):
             name = file.relative_to(pipeline.root)

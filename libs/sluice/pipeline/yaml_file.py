@@ -1,6 +1,6 @@
-"""A YAML file that a person wrote: read whole, or refused with the line of the mistake.
+"""Reads a YAML file that a person wrote, or refuses the file with the line of the mistake.
 
-Stricter than YAML itself, which accepts a key that is given twice and ignores its first value.
+A key that is given twice is refused. YAML itself accepts such a key and ignores its first value.
 """
 
 from __future__ import annotations

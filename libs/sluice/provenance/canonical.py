@@ -69,8 +69,9 @@ def canonical_content(
 ) -> str:
     """`v1:<sha256>` over field values, winners and rules.
 
-    A winner counts by its source record and mapping, not by the mapping's version or the raw offset, so that a replay
-    that changes no value and no origin is no change. A null field has a winner, an unclaimed one has none.
+    A winner counts by its source record and mapping, without the mapping's version and the raw offset. So the hash
+    stays the same after a replay that changes no value and no origin. A null field has a winner, an unclaimed field has
+    none.
     """
     origins = [[c.source, c.stream, c.source_key, c.mapping] for c in contributors]
     won = [[winner.field, winner.rule, *origins[winner.contributor]] for winner in winners]

@@ -17,12 +17,12 @@ from sluice.canonical_json import canonical_bytes
 from sluice.errors import DeadRecord
 from sluice.position import Position
 
-# The merger compares, sorts and encodes what it reads, so these types are checked for records of any writer.
+# The merger compares, sorts and encodes contributions, so it checks these types in the records of every writer.
 Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class RawRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The place of the raw record. After a redrive it is still the original place."""
+    """The place of a raw record in Kafka. After a redrive of the record, this is still its original place."""
 
     topic: str
     partition: Number
@@ -40,7 +40,7 @@ class RawRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ClaimOrder(NamedTuple):
-    """The order of claims of one key: the lower one loses, an equal one is no change."""
+    """Orders the claims of one contribution key: the lower claim loses, and an equal claim changes nothing."""
 
     position: Position
     mapping_version: int
@@ -83,7 +83,7 @@ class Contribution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return self.replace(content=contribution_content(self.fields, self.effective_at, self.retracted))
 
     def replace(self, **members: Any) -> Self:
-        """The same contribution with other `members`."""
+        """A copy of this contribution in which `members` are replaced."""
         return msgspec.structs.replace(self, **members)
 
     def to_json(self) -> bytes:
@@ -92,7 +92,8 @@ class Contribution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     @classmethod
     def from_json(cls, value: bytes) -> Contribution:
-        """Read a Kafka value. Raises DeadRecord (bad-contribution) for anything that is not one."""
+        """The contribution in a Kafka value. Raises DeadRecord (bad-contribution) if the value is not a
+        contribution."""
         try:
             return _DECODER.decode(value)
         except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -108,6 +109,7 @@ def contribution_key(entity_id: str, source: str, stream: str, source_key: str, 
 
 
 def contribution_content(fields: Mapping[str, Any], effective_at: int | None, retracted: bool) -> str:
-    """SHA-256 of a claim, 64 hex digits. Position, version and provenance do not count."""
+    """The SHA-256 of a claim, 64 hex digits: over fields, effective time and retraction, not over the claim's
+    provenance."""
     claimed = {"fields": dict(fields), "effective_at": effective_at, "retracted": retracted}
     return hashlib.sha256(canonical_bytes(claimed)).hexdigest()

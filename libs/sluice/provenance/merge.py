@@ -17,7 +17,7 @@ _SortKey = Callable[[Contribution], tuple[int, ...]]
 
 
 class Merged(NamedTuple):
-    """A complete entity. `fields` has every field of the contract in its order; `contributors` only winners."""
+    """A complete entity. `fields`: every field, in contract order. `contributors`: only those that won a field."""
 
     fields: dict[str, Any]
     winners: list[Winner]
@@ -31,7 +31,7 @@ class Merged(NamedTuple):
 
 
 class Incomplete(NamedTuple):
-    """No canonical record, because these required fields have no value. All of them, if there are no claims."""
+    """The entity has no canonical record, because its required fields in `missing` have no value."""
 
     missing: tuple[str, ...]
 
@@ -62,7 +62,7 @@ def candidates(
 
 
 def _origin(claim: Contribution) -> tuple[str, ...]:
-    """The last criterion of every rule: names, in which any two claims differ."""
+    """The names of a claim, which every rule compares last. No two claims about one entity have equal names."""
     return claim.source, claim.stream, claim.source_key, claim.mapping, claim.output
 
 
@@ -70,7 +70,7 @@ def _best(field: str, key: _SortKey, live: Sequence[Contribution]) -> Contributi
     claims = [claim for claim in live if field in claim.fields]
     if len(claims) < 2:
         return claims[0] if claims else None
-    return min(claims, key=key)  # the first of equals: `live` is in order of origin
+    return min(claims, key=key)  # `min` takes the first of equal claims, and `live` is in order of origin
 
 
 @lru_cache(maxsize=256)
@@ -95,7 +95,7 @@ def _rank(rule: Rule, order: Mapping[str, int]) -> _SortKey:
 
 
 def _recency(effective_at: int | None) -> tuple[int, int]:
-    """Latest first; a claim without a time comes last."""
+    """A sort key: the latest effective time comes first, a claim without a time comes last."""
     return (1, 0) if effective_at is None else (0, -effective_at)
 
 

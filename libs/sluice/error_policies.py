@@ -49,7 +49,7 @@ _KAFKA_TRANSACTION_LOST = _codes(
 
 _TOPICS = "run `sluice topics check`, then `sluice topics apply`"
 _BROKER_LOG = "read the brokers' logs; it goes on by itself when they work again"
-# Next step → the codes that ask for it.
+# The codes with the policy EnvironmentFault, by the next step that the operator is given.
 _KAFKA_ENVIRONMENT = {
     "check the credentials and ACLs of this client (SLUICE_KAFKA__OPTIONS)": (
         "TOPIC_AUTHORIZATION_FAILED GROUP_AUTHORIZATION_FAILED CLUSTER_AUTHORIZATION_FAILED "
@@ -105,7 +105,7 @@ _KAFKA_ENVIRONMENT = {
 }
 _KAFKA_NEXT_STEP = {name: step for step, names in _KAFKA_ENVIRONMENT.items() for name in names.split()}
 
-# Reason → the codes that end a stage wherever data depends on the answer.
+# The codes that end a stage if data depends on the answer, by the reason.
 _KAFKA_STOP = {
     "is not an error": "NO_ERROR",
     "says that we called librdkafka wrongly": (

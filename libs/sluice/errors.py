@@ -46,7 +46,7 @@ class SluiceError(Exception):
 
 
 class DeadRecord(SluiceError):
-    """This record can never succeed here.
+    """A record that can never succeed in this stage.
 
     `code` is a short kebab-case word from a closed list per stage (it groups dead letters by cause);
     `reason` is for people and never quotes the record.
@@ -59,7 +59,7 @@ class DeadRecord(SluiceError):
 
 
 class Transient(SluiceError):
-    """Not now: nothing is committed, and the same records are tried again.
+    """A failure that passes by itself: nothing is committed, and the same records are tried again.
 
     `retry_after_s`: the wait that the server asked for. `next_step`: what an operator does where waiting does not help.
     """
@@ -71,7 +71,7 @@ class Transient(SluiceError):
 
 
 class TransactionLost(Transient):
-    """It is not known how a Kafka transaction ended: fence again, read back what is durable, go on."""
+    """It is not known how a Kafka transaction ended: the producer fences again and reads back what is durable."""
 
 
 class Fenced(TransactionLost):
@@ -101,7 +101,8 @@ class TopicFault(EnvironmentFault):
 
 
 class Outdated(SluiceError):
-    """Newer code than ours is in force here: this process must leave its group, or values would flip-flop."""
+    """A newer version of this process's code is in force: the process must leave its group, or values would change back
+    and forth."""
 
 
 class StateUnusable(SluiceError):

@@ -30,7 +30,8 @@ _NEXT_STEPS = {
 
 
 def policy_of(error: psycopg.Error) -> type[SluiceError] | None:
-    """What to do about `error`; None = a stop. An error that a function raises never stops, whatever its code."""
+    """The error class that says what to do about `error`; None: the stage stops. An error that a user's function raises
+    never stops a stage, whatever its code."""
     if error.sqlstate is None:
         # A DataError without a state is psycopg's own: it refused to send the value (a NUL, a lone surrogate).
         if isinstance(error, psycopg.DataError):

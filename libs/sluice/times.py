@@ -26,12 +26,12 @@ def to_us(moment: datetime) -> int:
 
 
 def from_us(us: int) -> datetime:
-    """The time in UTC. Raises OverflowError outside of the years 1 to 9999."""
+    """The time in UTC, from microseconds since 1970. Raises OverflowError outside of the years 1 to 9999."""
     return EPOCH + us * _MICROSECOND
 
 
 def from_days(days: int) -> date:
-    """Raises OverflowError outside of the years 1 to 9999."""
+    """The date that is `days` days after 1970-01-01. Raises OverflowError outside of the years 1 to 9999."""
     try:
         return date.fromordinal(days + EPOCH_ORDINAL)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Calls into librdkafka with a deadline of our own, for those that outlive their own time-out.
+"""Runs calls of librdkafka with a deadline of our own, because some calls do not return at their own time-out.
 
 `send_offsets_to_transaction` ignores its time-out while the group's coordinator is missing (librdkafka #5456, met with
 2.16 after a broker's restart). The loop that waits in it would hang.

@@ -19,7 +19,8 @@ REPEATED_AFTER_S = 10.0
 
 
 class OncePerKind(logging.Filter):
-    """Passes one line of a kind in ten seconds: without a broker librdkafka logs a hundred times a second.
+    """A log filter that passes one line of a kind in ten seconds, because librdkafka logs a hundred lines a second
+    while no broker answers.
 
     The kind is the line's first word, which is librdkafka's name of the event.
     """

@@ -80,8 +80,8 @@ def _clock(name: str) -> str:
 
 
 def too_large(doing: str, largest: Mapping[str, int]) -> EnvironmentFault:
-    """A broker refuses a size that our topics are declared to take. `largest`: bytes of the largest record, by
-    topic."""
+    """The fault if a broker refuses a record whose size the declared limits of our topics allow. `largest`: bytes of
+    the largest record, by topic."""
     sizes = ", ".join(f"{topic} {size} bytes" for topic, size in sorted(largest.items(), key=lambda of: -of[1]))
     return EnvironmentFault(
         doing,
@@ -91,7 +91,8 @@ def too_large(doing: str, largest: Mapping[str, int]) -> EnvironmentFault:
 
 
 ANSWER_GRACE_S = 5.0
-"""librdkafka reports its own time-out a moment after it has passed: wait for an answer so much longer."""
+"""A caller waits this much longer than the request's time-out, because librdkafka reports the time-out a moment
+late."""
 
 
 @contextmanager

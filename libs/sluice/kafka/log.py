@@ -22,7 +22,8 @@ from sluice.settings.kafka import KafkaSettings
 
 REQUEST_TIMEOUT_S = 10.0
 LEADER_DEADLINE_S = 5.0
-# Three times as long as the transaction of an owner that died stays open by default.
+# A reader waits this long for an open transaction to end: three times the default transaction timeout, because the
+# transaction of a dead owner stays open for one timeout.
 READ_DEADLINE_S = 30.0
 Partition = tuple[str, int]
 """A topic and the number of one of its partitions."""
@@ -55,19 +56,20 @@ class LogReader:
             self._topics_known = set()
 
     def ends(self, partitions: list[Partition], *, committed: bool = False) -> dict[Partition, int]:
-        """High watermarks, or with `committed` the last stable offsets, where a read_committed consumer stops."""
+        """The end offset of each partition: its high watermark, or with `committed` its last stable offset."""
         return self._offsets(partitions, OffsetSpec.latest(), committed)
 
     def beginnings(self, partitions: list[Partition]) -> dict[Partition, int]:
         return self._offsets(partitions, OffsetSpec.earliest(), False)
 
     def spans(self, partitions: list[Partition], *, committed: bool = False) -> dict[Partition, tuple[int, int]]:
-        """Of each partition the first offset and the end, for `read`. `committed` as for `ends`."""
+        """The first offset and the end offset of each partition, as `read` takes them. `committed` as for `ends`."""
         ends, firsts = self.ends(partitions, committed=committed), self.beginnings(partitions)
         return {at: (firsts[at], max(firsts[at], ends[at])) for at in partitions}
 
     def at_time(self, partitions: list[Partition], timestamp_ms: int) -> dict[Partition, int]:
-        """First offsets with a timestamp of at least `timestamp_ms`; -1 where there is none."""
+        """The first offset of each partition whose record is not older than `timestamp_ms` (Unix ms); -1 if there is
+        none."""
         return self._offsets(partitions, OffsetSpec.for_timestamp(timestamp_ms), False)
 
     def topics(self) -> set[str]:
@@ -105,7 +107,7 @@ class LogReader:
                 for message in messages:
                     yield from self._readable(message, open_ends)
                 if messages:
-                    # The caller's own time between two records does not count.
+                    # The deadline does not count the time that the caller spends between two records.
                     give_up = time.monotonic() + deadline_s
         finally:
             consumer.unassign()
@@ -132,7 +134,7 @@ class LogReader:
         if error is None and offset < end:
             yield message
             offset += 1
-        # An end-of-partition event has the next offset, behind the control records that were passed over.
+        # An end-of-partition event contains the next offset, which is after the control records at the end.
         if offset >= end:
             del open_ends[at]
 

@@ -25,9 +25,9 @@ Headers = Sequence[tuple[str, bytes]]
 OnDelivery = Callable[[KafkaError | None, Message], None]
 
 _TAKEN_OVER = {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"}
-# So a transaction ends if one of its topics was deleted: no broker takes the topic's records.
+# The codes with which a transaction fails if one of its topics was deleted: no broker accepts records of that topic.
 _LATE = {"_TIMED_OUT", "_MSG_TIMED_OUT"}
-# How long a call may outlive its own time-out.
+# A call of librdkafka may return this much later than its own time-out.
 GRACE_S = 5.0
 TOPIC_CHECK_TIMEOUT_S = 2.0
 CONNECTED_WITHIN_S = 2.0
@@ -46,8 +46,8 @@ class TransactionalProducer:
         self._timeout_s = settings.transaction_timeout_ms / 1000
 
     def fence(self) -> None:
-        """Become the only producer of this id, with a new client. Aborts the open transaction of an earlier
-        producer."""
+        """Create a new client and become the only producer of this transactional id. Kafka aborts the open transaction
+        of an earlier producer of the id."""
         self.discard()
         self._producer = clients.producer(self._settings, self.transactional_id)
         # Without a connection librdkafka 2.16 asks for the coordinator only every half second. Of 50 producers that
@@ -109,7 +109,7 @@ class TransactionalProducer:
     def commit(self, offsets: Sequence[TopicPartition] = (), group: Any = None) -> None:
         """End the transaction, with `offsets` of the consumer `group` (its metadata) in it.
 
-        Raises Transient when the transaction was surely aborted, TransactionLost when that is not known.
+        Raises Transient if the transaction was certainly aborted, TransactionLost if its end is not known.
         """
         if offsets:
             self._retrying("sending offsets", lambda p, left: p.send_offsets_to_transaction(list(offsets), group, left))
@@ -161,7 +161,7 @@ class TransactionalProducer:
                 raise self._lost(doing, exception) from None
 
     def _given_up(self) -> TransactionLost | None:
-        """Abort. Returns the error if the client was lost instead."""
+        """Abort the open transaction. Returns the error if it could not be aborted, else None."""
         if self._open and self._producer is not None:
             try:
                 self._retrying("aborting", lambda p, left: p.abort_transaction(left))

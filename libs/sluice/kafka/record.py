@@ -10,7 +10,8 @@ from sluice.headers import ORIGIN_HEADER, TRACE_HEADER
 from sluice.kafka.log import Partition
 
 FORWARDED_HEADERS = (TRACE_HEADER, ORIGIN_HEADER)
-"""Every stage copies them from a record to its outputs: the trace, and when the source changed (for freshness)."""
+"""The headers that every stage copies from a record to its outputs: the trace, and the time of the change in the
+source, from which freshness is measured."""
 
 NUMBER_DIGITS_MAX = 18  # fits 64 bits
 
@@ -51,7 +52,8 @@ class Record(NamedTuple):
 
 
 class End(NamedTuple):
-    """All readable records below `offset` were read; control records lie below it, too."""
+    """Marks the end of a partition: all readable records below `offset` were read. Offsets of control records may be
+    below `offset` too."""
 
     topic: str
     partition: int

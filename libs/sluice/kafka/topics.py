@@ -66,7 +66,8 @@ class Pinned:
 
 
 def other_count(topic: str, found: int, declared: int) -> EnvironmentFault:
-    """For a topic with another number of partitions: its keys are in other partitions than readers expect."""
+    """The fault of a topic with another number of partitions than declared: its keys are in other partitions than
+    readers expect."""
     return EnvironmentFault(
         f"topic {topic}",
         f"has {found} partitions where {declared} are declared; Kafka removes none, and moves no record to new ones",
@@ -78,7 +79,8 @@ def other_count(topic: str, found: int, declared: int) -> EnvironmentFault:
 
 
 def require_partitions(pinned: dict[str, Pinned], partitions: int) -> None:
-    """EnvironmentFault for the first topic that has another count: its keys would lie elsewhere."""
+    """Raises EnvironmentFault for the first topic with another number of partitions, because keys would be in other
+    partitions than readers expect."""
     for topic, about in pinned.items():
         if about.partitions != partitions:
             raise other_count(topic, about.partitions, partitions)
@@ -111,7 +113,7 @@ def concrete(kinds: list[TopicKind], pipeline: Pipeline, entities: list[str]) ->
 
 
 def _expand(kind: TopicKind, pipeline: Pipeline, entities: list[str]) -> Iterator[str]:
-    """The names of a kind's topics. Placeholders may be those of one of these rows."""
+    """The names of a kind's topics. A kind's name may contain the placeholders of one row of `values`, no other mix."""
     values: dict[tuple[str, ...], Iterable[tuple[str, ...]]] = {
         (): [()],
         ("source", "stream"): ((s.source, s.stream) for s in pipeline.streams()),
@@ -194,8 +196,9 @@ class Topics:
         """Wait until the leader of each partition of new topics answers. Raises EnvironmentFault if one does not in
         time.
 
-        A broker names itself the leader a moment before it serves the partition. A group that is joined in that moment
-        gets no partition before its next heartbeat, 5 s later by default (Kafka 4.1, KIP-848).
+        A broker names itself the leader a moment before it serves the partition. A group that is joined before the
+        partition is served gets no partition before the group's next heartbeat, 5 s later by default (Kafka 4.1,
+        KIP-848).
         """
         give_up = time.monotonic() + self._timeout_s
         while names and (without := self._leaderless(names)):

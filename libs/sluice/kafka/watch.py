@@ -20,7 +20,7 @@ ANSWER_S = 2.0
 
 
 class Silence:
-    """When to report a server that does not answer. Times are seconds of one clock."""
+    """Decides when to report that a server does not answer. All times are seconds of one monotonic clock."""
 
     def __init__(self, now_s: float) -> None:
         self._since_s = now_s

@@ -28,7 +28,7 @@ from sluice.kafka.record import Record
 from sluice.position import Position
 from sluice.times import INSTANTS
 
-# Claims and state repeat the key: they must stay under what their topics take.
+# Records of claims and state repeat the key, and must stay below max.message.bytes of their topics.
 KEY_BYTES_MAX = 1024 * 1024
 # In topics of state, keys with this beginning are our own: partition records, sweep markers.
 RESERVED_KEY = b'{"$'
@@ -49,7 +49,8 @@ class LeftOut(Enum):
 
 class SourceRecord(NamedTuple):
     """`row`: the record's members, for an upsert. `observed_at`: µs UTC, when the source changed or was read.
-    `row_gone`: the source had deleted the row by then, so the row's next record follows."""
+    `row_gone`: the source had already deleted the row when this record was published, so another record of it
+    follows."""
 
     op: Op
     key: str
@@ -108,7 +109,7 @@ def source_key(record: Record) -> str:
 
 
 def read_polled(record: Record, key: str, position: Position) -> SourceRecord:
-    """A record of an API. Raises DeadRecord for a value that is not a JSON object."""
+    """The source record in a raw record of a polled API. Raises DeadRecord if its value is not a JSON object."""
     observed_at = _polled_at(record)
     if record.value is None or record.headers.get(OP_HEADER) == b"d":
         return SourceRecord(Op.DELETE, key, position, {}, observed_at)
@@ -116,7 +117,8 @@ def read_polled(record: Record, key: str, position: Position) -> SourceRecord:
 
 
 def read_change(record: Record, key: str, position: Position) -> SourceRecord:
-    """A Debezium change event, or the tombstone behind a delete. Raises DeadRecord."""
+    """The source record in a Debezium change event, or in the tombstone after a delete. Raises DeadRecord if the value
+    is no such event."""
     if record.value is None:
         return SourceRecord(Op.DELETE, key, position, {}, _written_at(record))
     if TRUNCATED_HEADER in record.headers:

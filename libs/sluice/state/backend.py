@@ -1,4 +1,4 @@
-"""What a stage needs to keep its state."""
+"""The store, readers and watch with which a stage keeps its state."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Which records of a view's log are so old that nothing older about their keys can come any more.
+"""Finds the records of a view's log that are so old that no older record with the same key can arrive any more.
 
 The record of a deleted key must outlive everything that could contradict it: a raw record that compaction has not
-reached, a tombstone that was not read in time, a dead letter that is processed again. Later it only takes room.
+reached, a tombstone that was not read in time, a dead letter that is processed again. After that time, the record of
+the deleted key only uses disk space.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ log = structlog.get_logger()
 class Expiry:
     """Reads the old part of each view's log once a day: one view at a time, one slice in each call.
 
-    `reader` is for this only. A pass that fails is given up; the next one starts at the beginning.
+    `reader`: a log reader that no other code uses. A pass that fails is given up; the next pass starts at the first
+    offset.
     """
 
     def __init__(self, reader: LogReader, first_pass_after_s: float = FIRST_PASS_AFTER_S) -> None:
@@ -39,8 +41,8 @@ class Expiry:
         self._reading: tuple[Partition, Iterator[Message]] | None = None
 
     def old_records(self, view: View) -> list[Message]:
-        """The next old records of the view's log; none unless a pass over it runs. The caller checks whether a record
-        is still the newest of its key."""
+        """The next slice of old records of the view's log; empty while no pass over this log runs. The caller checks
+        whether a record is still the newest of its key."""
         at = (view.topic, view.partition)
         if self._reading is None and self._is_due(at):
             self._reading = at, self._read(at)

@@ -19,7 +19,8 @@ from sluice.kafka.log import LogReader
 from sluice.state.store import Store, Write
 
 RESTORE_SLICE_RECORDS = 1_000
-# Half of delete.retention.ms (30 days): after an older checkpoint, tombstones may have been compacted away unread.
+# Half of delete.retention.ms (30 days). If a checkpoint is older, compaction may have removed tombstones that this view
+# has not read.
 CHECKPOINT_AGE_MAX_S = 15 * 86_400.0
 
 Stored = Callable[[], bytes | None]
@@ -85,8 +86,8 @@ class View:
         at = (self.topic, self.partition)
         end, begin = reader.ends([at])[at], reader.beginnings([at])[at]
         if self.checkpoint > end or (self.checkpoint and self._first != begin):
-            # The log lost its end, and the store may contain records that no longer exist. Or records were deleted
-            # from its start, and the next owner would not find them.
+            # Either the log lost records at its end, and the store may contain records that no longer exist. Or records
+            # at the log's start were deleted, and the next owner would not find them.
             self.forget()
         self._first = begin
         slice_: dict[bytes, bytes | None] = {}
@@ -111,7 +112,8 @@ class View:
         return self._project(key, message, lambda: slice_[full] if full in slice_ else self._store.get(full))
 
     def advance(self, checkpoint: int | None = None) -> None:
-        """The batch is committed: write it and `checkpoint` (an offset; None keeps the old one) to the store."""
+        """Called when the open batch is committed: writes its changes and `checkpoint` (an offset; None keeps the old
+        checkpoint) to the store."""
         writes: list[Write] = [(self._prefix + key, value) for key, value in self._pending.items()]
         if checkpoint is not None and checkpoint > self.checkpoint:
             self.checkpoint = checkpoint
@@ -122,7 +124,7 @@ class View:
         self.rollback()
 
     def rollback(self) -> None:
-        """The batch is given up: drop its writes."""
+        """Called when the open batch is given up: drops its writes."""
         self._pending.clear()
         self._order.clear()
 

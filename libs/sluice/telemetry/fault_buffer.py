@@ -1,4 +1,5 @@
-"""The faults of a process that must be written next: only the newest state of each, so that their number is bounded."""
+"""The fault states of a process that must be written next. Only the newest state of each fault waits, so that the
+buffer is bounded."""
 
 from __future__ import annotations
 
@@ -65,6 +66,6 @@ class FaultBuffer:
             return taken
 
     def give_back(self, taken: Mapping[str, ActiveFault | None]) -> None:
-        """The states could not be written: write them later, or newer states instead."""
+        """Called when the states of `taken` could not be written: they wait again, except where a newer state waits."""
         with self._lock:
             self._waiting = {**taken, **self._waiting}

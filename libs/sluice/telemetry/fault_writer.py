@@ -25,7 +25,8 @@ from sluice.telemetry.health import ActiveFault, Health
 RETRY_S = 5.0
 ANSWER_S = 5.0
 CLOSE_S = 3.0
-# A process that is restarted again and again ends sooner, mostly before it has started.
+# A process that has run for this long after its start has outlived the fault that ended the process before it. A
+# process in a restart loop ends sooner.
 OUTLIVED_AFTER_S = 10.0
 
 log = structlog.get_logger()
@@ -47,7 +48,8 @@ class FaultWriter:
         self._thread.start()
 
     def close(self) -> None:
-        """Write what waits, within a few seconds. Active faults stay active: the end of a process resolves none."""
+        """Write the fault states that wait, within CLOSE_S. Active faults stay active: the end of a process resolves
+        none."""
         self._stopped.set()
         self._thread.join(CLOSE_S)
 
@@ -68,7 +70,7 @@ class FaultWriter:
         self._write(health)
 
     def _write(self, health: Health) -> bool:
-        """Write what waits. Returns whether this succeeded."""
+        """Write the fault states that wait in the buffer. Returns whether all were written."""
         taken: dict[str, ActiveFault | None] = {}
         try:
             self._require_topic()

@@ -82,7 +82,8 @@ class Health:
         self.progress()
 
     def watch(self) -> None:
-        """Called repeatedly by another thread, because a loop that hangs cannot report it."""
+        """Report a loop without progress as a fault. Another thread calls this, because a hanging loop cannot report
+        itself."""
         stalled_s, record, loop = self.stalled_s, self._record, self._loop
         if loop is None or stalled_s < self._stalled_after_s or LOOP in self._active:
             return
@@ -94,14 +95,15 @@ class Health:
         self.fault(LOOP, f"no progress since {since}: {state}, at {innermost_places(loop)}. Next: {next_step}")
 
     def starting(self, about: str) -> None:
-        """Not ready because `about` starts, which is no failure."""
+        """The process is not ready because the subject `about` starts. This is no failure."""
         self.fault(about, STARTING)
 
     def started(self) -> None:
         self.resolve(START)
 
     def fault(self, about: str, why: str, attempts: int = 0) -> None:
-        """Not ready because of `about`, until `resolve(about)`. Each new cause is logged once.
+        """The process is not ready because of the subject `about`, until `resolve(about)`. Each new `why` is logged
+        once.
 
         `about` names a part of the pipeline (a table, a stream, a partition) and is a label of a metric. `attempts`:
         how many times in a row it was tried so far.

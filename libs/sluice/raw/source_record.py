@@ -49,7 +49,7 @@ class LeftOut(Enum):
 
 class SourceRecord(NamedTuple):
     """`row`: the record's members, for an upsert. `observed_at`: µs UTC, when the source changed or was read.
-    `row_gone`: the source had already deleted the row when this record was published, so another record of it
+    `row_gone`: the source had deleted the row before its missing columns could be read, so the row's next record
     follows."""
 
     op: Op

@@ -14,7 +14,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 
 Golden = dict[str, dict[str, dict[str, object]]]
@@ -218,9 +218,9 @@ def _rows(connection: psycopg.Connection[Any], table: str) -> Iterator[dict[str,
 
 
 @cache
-def _http() -> httpx.Client:
+def _http() -> httpx2.Client:
     """One for all requests: making a client reads the certificates of all authorities."""
-    return httpx.Client(timeout=30)
+    return httpx2.Client(timeout=30)
 
 
 def listed(url: str, secret: str, client: str = "sluice") -> Iterator[dict[str, Any]]:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-import httpx
+import httpx2
 import orjson
 
 from sluice.embedded import Servers
@@ -38,7 +38,7 @@ WHOLE_AGAIN_WITHIN_S = 60.0
 MAY_SHRINK = {"SLUICE_POLLER__SHRINK_FRACTION_MAX": "1"}
 STARTED: list[Scenario] = []
 """The pipelines that run at this moment."""
-_HTTP = httpx.Client(timeout=2, verify=tls_context())
+_HTTP = httpx2.Client(timeout=2, verify=tls_context())
 
 
 def running() -> list[Scenario]:
@@ -76,7 +76,7 @@ class Scenario:
         try:
             at = orjson.loads((self.run.state_dir / "stages" / "run" / f"{stage}.json").read_bytes())
             answer = _HTTP.get(f"http://{at['host']}:{at['port']}/readyz")
-        except (OSError, ValueError, httpx.HTTPError):
+        except (OSError, ValueError, httpx2.HTTPError):
             return {"silent": "no answer"}
         found: dict[str, str] = answer.json()["faults"]
         return found

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, LiteralString
 
-import httpx
+import httpx2
 import psycopg
 
 from sluice.http import tls_context
 from support.pace import within
 
 TIMEOUT_S = 30.0
-_HTTP = httpx.Client(verify=tls_context())
+_HTTP = httpx2.Client(verify=tls_context())
 
 
 class Sources:
@@ -32,7 +32,7 @@ class Sources:
         """HR gives a worker another job; who was dismissed by live edits is hired again for it."""
         at = f"{self.hr_url}/_admin/workers/W-{worker}"
         answer = _HTTP.post(at, json={"jobTitle": title}, timeout=within(TIMEOUT_S))
-        if answer.status_code == httpx.codes.NOT_FOUND:
+        if answer.status_code == httpx2.codes.NOT_FOUND:
             again = {"employeeNumber": f"E-{worker:05d}", "name": f"Rehired, {worker}", "jobTitle": title}
             answer = _HTTP.put(at, json=again, timeout=within(TIMEOUT_S))
         answer.raise_for_status()

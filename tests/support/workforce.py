@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from examples.workforce.departments import end, start_hr
 from sluice.http import tls_context
@@ -22,16 +22,16 @@ class HrClient:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.http = httpx.Client(base_url=url, timeout=within(30), verify=tls_context())
+        self.http = httpx2.Client(base_url=url, timeout=within(30), verify=tls_context())
 
-    def token(self, secret: str = SECRET) -> httpx.Response:
+    def token(self, secret: str = SECRET) -> httpx2.Response:
         return self.http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=("sluice", secret))
 
     def sign_in(self) -> HrClient:
         self.http.headers["Authorization"] = f"Bearer {self.token().json()['access_token']}"
         return self
 
-    def get(self, url: str = "/workers", **params: str | int) -> httpx.Response:
+    def get(self, url: str = "/workers", **params: str | int) -> httpx2.Response:
         return self.http.get(url, params=params or None)
 
     def admin(self, path: str, **body: Any) -> Any:

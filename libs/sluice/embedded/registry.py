@@ -74,7 +74,7 @@ class RegistryServer(Server):
         }
 
     def is_ready(self) -> bool:
-        # The standard client: httpx prepares TLS for every call, which costs a whole core here.
+        # The standard client: httpx2 prepares TLS for every call, which costs a whole core here.
         connection = HTTPConnection(LOOPBACK, self.port, timeout=2.0)
         try:
             connection.request("GET", f"{API}/subjects")

@@ -1,8 +1,8 @@
 """A client whose bounds are kept: a deadline for the whole exchange, a limit on the decompressed body.
 
-httpx alone keeps neither. Its time-out restarts with every byte, so a server that sends one byte at a time never times
+httpx2 alone keeps neither. Its time-out restarts with every byte, so a server that sends one byte at a time never times
 out. And it decompresses without a limit: 1 MB of gzip becomes 1 GB. So the deadline is enforced at the socket
-(`deadline.py`), and this module inflates the body under a byte budget. No httpx client is involved: no redirect is
+(`deadline.py`), and this module inflates the body under a byte budget. No httpx2 client is involved: no redirect is
 followed, no cookie is kept and no URL is logged.
 """
 
@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import httpcore
-import httpx
+import httpcore2
+import httpx2
 
 from sluice.http.deadline import DeadlineBackend, within_deadline
 from sluice.http.tls import tls_context
@@ -56,10 +56,10 @@ class BodyTooLarge(NoAnswer):
 
 
 _NETWORK_ERRORS = (
-    httpcore.NetworkError,
-    httpcore.TimeoutException,
-    httpcore.ProtocolError,
-    httpcore.UnsupportedProtocol,
+    httpcore2.NetworkError,
+    httpcore2.TimeoutException,
+    httpcore2.ProtocolError,
+    httpcore2.UnsupportedProtocol,
 )
 
 
@@ -73,7 +73,7 @@ class HttpClient:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._idle: list[httpcore.ConnectionPool] = []
+        self._idle: list[httpcore2.ConnectionPool] = []
         self._closed = False
 
     def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
@@ -81,13 +81,13 @@ class HttpClient:
 
         Raises NoAnswer.
         """
-        request = httpx.Request(method, url, headers={"User-Agent": USER_AGENT, **headers}, content=body)
+        request = httpx2.Request(method, url, headers={"User-Agent": USER_AGENT, **headers}, content=body)
         request.headers["Accept-Encoding"] = "gzip"
         try:
             with within_deadline(self._limits.deadline_s), self._own_pool() as pool:
                 response = pool.handle_request(self._core_request(request))
                 try:
-                    answered = httpx.Headers(response.headers)
+                    answered = httpx2.Headers(response.headers)
                     plain = _read(response.iter_stream(), answered, self._limits.body_bytes_max)
                 finally:
                     response.close()
@@ -104,7 +104,7 @@ class HttpClient:
             pool.close()
 
     @contextlib.contextmanager
-    def _own_pool(self) -> Iterator[httpcore.ConnectionPool]:
+    def _own_pool(self) -> Iterator[httpcore2.ConnectionPool]:
         pool = self._idle_pool() or _one_connection()
         try:
             yield pool
@@ -114,20 +114,20 @@ class HttpClient:
             else:
                 self._idle.append(pool)
 
-    def _idle_pool(self) -> httpcore.ConnectionPool | None:
+    def _idle_pool(self) -> httpcore2.ConnectionPool | None:
         try:
             return self._idle.pop()
         except IndexError:
             return None
 
-    def _core_request(self, request: httpx.Request) -> httpcore.Request:
-        url = httpcore.URL(
+    def _core_request(self, request: httpx2.Request) -> httpcore2.Request:
+        url = httpcore2.URL(
             scheme=request.url.raw_scheme, host=request.url.raw_host, port=request.url.port, target=request.url.raw_path
         )
         limits = self._limits
         timeouts = {"connect": limits.connect_timeout_s, "read": limits.read_timeout_s, "write": limits.read_timeout_s}
         timeouts["pool"] = limits.deadline_s
-        return httpcore.Request(
+        return httpcore2.Request(
             request.method,
             url,
             headers=request.headers.raw,
@@ -141,8 +141,8 @@ def basic_credentials(user: str, password: str) -> str:
     return base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
-def _one_connection() -> httpcore.ConnectionPool:
-    return httpcore.ConnectionPool(
+def _one_connection() -> httpcore2.ConnectionPool:
+    return httpcore2.ConnectionPool(
         ssl_context=tls_context(),
         max_connections=1,
         max_keepalive_connections=1,
@@ -151,7 +151,7 @@ def _one_connection() -> httpcore.ConnectionPool:
     )
 
 
-def _read(chunks: Iterable[bytes], headers: httpx.Headers, bytes_max: int) -> bytes:
+def _read(chunks: Iterable[bytes], headers: httpx2.Headers, bytes_max: int) -> bytes:
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", "x-gzip", ""):
         raise NoAnswer(f"the body is encoded as {encoding}, asked for was gzip")
@@ -188,11 +188,11 @@ def _inflated(chunks: Iterable[bytes], bytes_max: int) -> Iterator[bytes]:
 
 def _reason(error: Exception) -> str:
     match error:
-        case httpcore.ConnectTimeout() | httpcore.ConnectError():
+        case httpcore2.ConnectTimeout() | httpcore2.ConnectError():
             return "no connection"
-        case httpcore.TimeoutException():
+        case httpcore2.TimeoutException():
             return "no whole answer within the deadline"
-        case httpcore.RemoteProtocolError():
+        case httpcore2.RemoteProtocolError():
             return "the answer was cut off or is not HTTP"
         case _:
             return type(error).__name__

@@ -46,10 +46,10 @@ def configure_logs(stage: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    # httpx prints query strings at INFO, librdkafka repeats each broken connection.
+    # httpx2 prints query strings at INFO, librdkafka repeats each broken connection.
     for noisy, level in {
-        "httpx": logging.WARNING,
-        "httpcore": logging.WARNING,
+        "httpx2": logging.WARNING,
+        "httpcore2": logging.WARNING,
         "sluice.kafka.librdkafka": logging.ERROR,
     }.items():
         logging.getLogger(noisy).setLevel(level)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 import psutil
 import psycopg
 import pytest
@@ -82,7 +82,7 @@ def test_servers_go_on_from_up_to_down_and_reset_empties_all_of_them(tmp_path: P
 
     script = f"{dev(tmp_path, 'env').stdout}\necho $SLUICE_REGISTRY__URL"
     url = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.strip()
-    assert httpx.get(f"{url}/subjects").json() == []
+    assert httpx2.get(f"{url}/subjects").json() == []
 
     groups = dev(tmp_path, "kafka-consumer-groups", "--group", "unused", "--reset-offsets", "--all-topics", "--execute")
     assert groups.exit_code == 3, "a reset that says not where to"

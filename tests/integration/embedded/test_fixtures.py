@@ -1,6 +1,6 @@
 """The three servers of the test session answer, with what Sluice needs of them switched on."""
 
-import httpx
+import httpx2
 import psycopg
 from confluent_kafka.admin import AdminClient
 
@@ -10,7 +10,7 @@ from support.pace import within
 
 def test_every_server_answers_where_the_fixtures_say(kafka: str, registry_url: str, postgres_dsn: str) -> None:
     assert len(AdminClient({"bootstrap.servers": kafka}).list_topics(timeout=within(30)).brokers) == 1
-    assert isinstance(httpx.get(f"{registry_url}/subjects").json(), list)
+    assert isinstance(httpx2.get(f"{registry_url}/subjects").json(), list)
     with psycopg.connect(postgres_dsn) as connection:
         assert connection.execute("SHOW wal_level").fetchone() == ("logical",)
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -35,7 +35,7 @@ def write_something(servers: Servers) -> int:
     assert producer.flush(within(60)) == 0
     with psycopg.connect(servers.postgres_dsn()) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 'row' AS value")
-    answer = httpx.post(f"{servers.registry_url}/subjects/kept-value/versions", json=SCHEMA)
+    answer = httpx2.post(f"{servers.registry_url}/subjects/kept-value/versions", json=SCHEMA)
     return int(answer.raise_for_status().json()["id"])
 
 
@@ -54,7 +54,7 @@ def read_it_back(servers: Servers) -> tuple[bytes | None, str, str]:
 def subject(registry_url: str) -> str:
     """Read from the registry. After its database came back, it fails once for each connection that it had."""
     deadline = time.monotonic() + within(60)
-    while (answer := httpx.get(f"{registry_url}/subjects/kept-value/versions/latest")).is_server_error:
+    while (answer := httpx2.get(f"{registry_url}/subjects/kept-value/versions/latest")).is_server_error:
         assert time.monotonic() < deadline, answer.text
     return str(answer.json()["subject"])
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_connector
@@ -48,9 +48,9 @@ def all_of(hr: HrClient) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
     url = "/workers?limit=500"
     while url:
-        answers: list[httpx.Response] = []
+        answers: list[httpx2.Response] = []
 
-        def answered(url: str = url, answers: list[httpx.Response] = answers) -> bool:
+        def answered(url: str = url, answers: list[httpx2.Response] = answers) -> bool:
             answers.append(hr.get(url))
             return answers[-1].status_code == 200
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from support.waiting import eventually
@@ -118,7 +118,7 @@ def test_the_next_answers_are_spoilt_as_asked_and_then_no_more(hr: HrClient) -> 
 
 def test_a_page_can_end_before_its_promised_length(hr: HrClient) -> None:
     hr.admin("faults", kind="short_body")
-    with pytest.raises(httpx.RemoteProtocolError):
+    with pytest.raises(httpx2.RemoteProtocolError):
         hr.get()
 
 
@@ -182,4 +182,4 @@ def test_earlier_versions_of_a_record_are_known_until_its_worker_is_deleted(hr: 
 
 
 def test_health_needs_no_token(hr: HrClient) -> None:
-    assert httpx.head(f"{hr.url}/health").status_code == 200
+    assert httpx2.head(f"{hr.url}/health").status_code == 200

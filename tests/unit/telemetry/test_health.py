@@ -9,7 +9,7 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 import structlog
 from prometheus_client import generate_latest
@@ -88,22 +88,22 @@ def test_the_probes_answer_at_the_address_in_the_run_file_which_is_deleted_with_
     with closing(TelemetryServer("127.0.0.1", 0, health, run_file)):
         at = json.loads(run_file.read_text())
         base = f"http://{at['host']}:{at['port']}"
-        assert httpx.get(f"{base}/healthz").status_code == 200
-        assert (httpx.get(f"{base}/readyz").status_code, httpx.get(f"{base}/nothing").status_code) == (503, 404)
+        assert httpx2.get(f"{base}/healthz").status_code == 200
+        assert (httpx2.get(f"{base}/readyz").status_code, httpx2.get(f"{base}/nothing").status_code) == (503, 404)
         health.started()
-        assert httpx.get(f"{base}/readyz").json() == {"ready": True, "faults": {}, "since": {}}
+        assert httpx2.get(f"{base}/readyz").json() == {"ready": True, "faults": {}, "since": {}}
         health.fault("table t", "is missing")
-        answer = httpx.get(f"{base}/readyz").json()
+        answer = httpx2.get(f"{base}/readyz").json()
         assert (answer["ready"], answer["faults"]) == (False, {"table t": "is missing"})
         assert (
             datetime.fromisoformat(answer["since"]["table t"]).timestamp() == health.active["table t"].since_us // 10**6
         )
         metrics.DEAD_LETTERS.labels("probed", "0123456789ab").inc()
         counted = 'sluice_dead_letters_total{cause="0123456789ab",stage="probed"} 1.0'
-        assert counted in httpx.get(f"{base}/metrics").text
+        assert counted in httpx2.get(f"{base}/metrics").text
     assert not run_file.exists()
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{base}/healthz")
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(f"{base}/healthz")
 
 
 def test_a_second_process_of_a_stage_that_is_refused_restores_the_address_of_the_first(tmp_path: Path) -> None:

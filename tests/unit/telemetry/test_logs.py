@@ -11,7 +11,7 @@ import logging, structlog
 from sluice.telemetry.logs import configure_logs
 
 configure_logs("mapper")
-logging.getLogger("httpx").info("GET /token?client_secret=hunter2")
+logging.getLogger("httpx2").info("GET /token?client_secret=hunter2")
 structlog.get_logger().warning("not now", why="no answer")
 def work(row):
     try:

@@ -1,1 +1,1 @@
-"""The command line, `sluice`: a module for each command or group of commands."""
+"""The command line `sluice`. This package has one module for each command or group of commands."""

@@ -1,4 +1,7 @@
-"""`sluice cdc`: requests to change data capture. A request is a record, which ingress-cdc reads and carries out."""
+"""`sluice cdc`: commands that ask ingress-cdc, the stage that follows databases, to read tables again.
+
+A request is a Kafka record in the control topic. ingress-cdc reads it and carries it out.
+"""
 
 from __future__ import annotations
 
@@ -28,21 +31,26 @@ app = group()
 @app.command()
 def resnapshot(
     source: Annotated[str, typer.Argument(help="the source's name in the pipeline file")],
-    table: Annotated[list[str] | None, typer.Option(help="schema.table: this table alone; may be repeated")] = None,
-    epoch: Annotated[int | None, typer.Option(min=1, help="needed only if the watermark is lost")] = None,
+    table: Annotated[
+        list[str] | None, typer.Option(help="read only this table again, written schema.table; may be repeated")
+    ] = None,
+    epoch: Annotated[
+        int | None, typer.Option(min=1, help="number of the new epoch; needed only if the source's watermark is lost")
+    ] = None,
     pipeline: PipelineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read tables of a source again.
+    """Request that tables of a followed source are read again.
 
-    Deleted rows are retracted; unchanged rows are not written again.
+    Rows that a table no longer has are retracted. Unchanged rows are not written again.
 
-    With --table: read these tables alone, through the current slot. A blocked table, or a followed table with a fault,
-    needs this. The other tables wait during the read, then continue.
+    With --table: read only these tables again, through the current replication slot. This repairs a blocked table and a
+    followed table with a fault. The source's other tables wait during the read, then continue.
 
-    Without --table: read all tables under a new epoch, through a new slot. Needed after a slot was lost or re-created.
+    Without --table: read all tables again under a new epoch, through a new slot. This is needed after the slot was lost
+    or re-created.
 
-    ingress-cdc starts within seconds if it runs, else at its next start.
+    ingress-cdc begins to read within seconds if it runs, else at its next start.
     """
     settings, loaded = chosen_pipeline(pipeline)
     require_known(source, loaded.cdc_sources(), f"no source {source} that is followed by CDC")
@@ -63,14 +71,17 @@ def resnapshot(
 
 
 class Resnapshots:
-    """Requests for one source: each has a number above all that were carried out or requested before."""
+    """Writes requests to read one source, or some of its tables, again.
+
+    The number of a request is above the numbers of all earlier requests, whether they were carried out or not.
+    """
 
     def __init__(self, kafka: KafkaSettings, names: Names, source: str) -> None:
         self._kafka, self._names, self._source = kafka, names, source
-        self._log = IngressProducer(kafka, names, "sluice-cdc-cli")  # only reads, so it fences no process
+        self._log = IngressProducer(kafka, names, "sluice-cdc-cli")  # this producer only reads, so it fences no process
 
     def tables(self, tables: Sequence[str]) -> dict[str, int]:
-        """Write a request for each of `tables`; returns the numbers of the requests by table."""
+        """Write a request to read each of `tables` again. Returns the number of the request by table."""
         marks = source_watermarks(self._source, self._log.read_watermarks(prefix=watermark_key(self._source, "")))
         keys = {name: control_key(self._source, name) for name in tables}
         before = self._log.read_control(keys.values())
@@ -82,7 +93,11 @@ class Resnapshots:
         return numbers
 
     def source(self, epoch: int | None) -> int:
-        """Write a request for the whole source; returns the epoch under which it is read again."""
+        """Write a request to read the whole source again. Returns the epoch under which ingress-cdc will read it.
+
+        `epoch`: the operator's choice. Raises EnvironmentFault if no epoch is known or given, SettingsError if `epoch`
+        was used or requested before.
+        """
         key = control_key(self._source)
         number = self._next_epoch(requested(self._log.read_control([key]).get(key)), epoch)
         write_request(self._kafka, self._names.control, key, resnapshot_request(number))

@@ -1,4 +1,4 @@
-"""What the commands share: options, groups, the pipeline that a command is about, and the output of a result."""
+"""Code that the commands of `sluice` share: common options, groups, the choice of the pipeline, output of a result."""
 
 from __future__ import annotations
 
@@ -13,39 +13,51 @@ from sluice.errors import ExitCode, SettingsError
 from sluice.pipeline import Pipeline, load_pipeline
 from sluice.settings.stage import StageSettings, read_settings
 
-PipelineOption = Annotated[Path | None, typer.Option(help="pipeline.yaml, or its folder; else SLUICE_PIPELINE")]
-SecondsOption = Annotated[
-    float | None, typer.Option(min=0, help="so long after the first golden record, check and stop")
+PipelineOption = Annotated[
+    Path | None, typer.Option(help="the file pipeline.yaml or its folder; default: the variable SLUICE_PIPELINE")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="one JSON object, last on stdout")]
+SecondsOption = Annotated[
+    float | None,
+    typer.Option(min=0, help="end this many seconds after the first golden record, and check that nothing is lost"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="print the result as one JSON object, last on stdout")]
 
 
 def single() -> typer.Typer:
-    """A command without sub-commands. Its help is plain text: Rich keeps the line breaks of a docstring."""
+    """A Typer app for one command without sub-commands.
+
+    The command's help is plain text, because Rich would keep the line breaks of the docstring.
+    """
     return typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 def group() -> typer.Typer:
-    """A group of sub-commands; its help text is in `main.GROUPS`."""
+    """A Typer app for a group of sub-commands, such as `sluice topics`. `main.GROUPS` has the group's help text."""
     app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
-    app.callback()(lambda: None)  # without a callback, a single sub-command would become the command itself
+    app.callback()(lambda: None)  # without a callback, Typer makes a group's only sub-command the command itself
     return app
 
 
 def chosen_pipeline(given: Path | None) -> tuple[StageSettings, Pipeline]:
-    """The process's settings, and the pipeline `given` or named by SLUICE_PIPELINE. Raises SettingsError."""
+    """The settings from the environment, and the pipeline in file `given`, else in the file that SLUICE_PIPELINE names.
+
+    Raises SettingsError if a variable or the pipeline file is wrong.
+    """
     settings = read_settings(StageSettings, given)
     return settings, load_pipeline(given or settings.pipeline)
 
 
 def require_known(name: str, known: Collection[str], unknown: str) -> None:
-    """Raises SettingsError with the text `unknown` and the known names, unless `name` is one of them."""
+    """Raises SettingsError if `known` does not contain `name`. The error text is `unknown` and all known names."""
     if name not in known:
         raise SettingsError(f"{unknown}; there are {', '.join(known) or 'none'}")
 
 
 def print_result(as_json: bool, facts: Any, lines: Iterable[str], *, is_finding: bool = False) -> None:
-    """Print `facts` as one JSON object for programs, or `lines` for people. A finding then ends the command with 1."""
+    """Print a command's result: `facts` as one JSON object for programs if `as_json`, else `lines` for people.
+
+    `is_finding`: something is wrong, so the command ends with exit code 1 after the result is printed.
+    """
     print(orjson.dumps(facts).decode() if as_json else "\n".join(lines))
     if is_finding:
         raise typer.Exit(int(ExitCode.FINDING))

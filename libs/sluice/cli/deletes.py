@@ -26,21 +26,23 @@ def accept(
     pipeline: PipelineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Accept the withheld deletes of a stream.
+    """Accept the withheld deletes of a polled stream.
 
-    ingress-poller then deletes the keys that its last listing missed.
+    If many known keys are missing from a listing, ingress-poller withholds their deletes and reports a fault. After
+    this command it deletes the missing keys.
 
-    Check first that the stream's paging reaches the last page, and that the account may read all records.
+    Check first that the stream's paging reaches the last page, and that the source's account may read all records.
 
-    The acceptance is for these keys and counts once. A key that the next listing has again is not deleted. If the next
-    listing misses other keys, they are withheld, and that is a new fault. ingress-poller lists again within seconds if
-    it runs, else at its next start.
+    The acceptance is for exactly the reported keys and is used once. A key that the next listing contains again is not
+    deleted. If other keys are missing from the next listing, their deletes are withheld again, with a new fault.
+    ingress-poller lists the stream again within seconds if it runs, else at its next start.
     """
     settings, loaded = chosen_pipeline(pipeline)
     key = f"{source}/{stream}"
     known = [f"{s.source}/{s.stream}" for s in loaded.streams() if s.kind == "poll"]
     require_known(key, known, f"no polled stream {key}")
-    log = IngressProducer(settings.kafka, loaded.names, "sluice-deletes-cli")  # only reads, so it fences no process
+    # This producer only reads, so it fences no process.
+    log = IngressProducer(settings.kafka, loaded.names, "sluice-deletes-cli")
     loss = withheld(key, log.read_watermarks([key]).get(key))
     acceptance = Acceptance(uuid.uuid4().hex, loss.digest)
     write_request(settings.kafka, loaded.names.control, control_key(source, stream), acceptance.to_json(now_us()))
@@ -52,7 +54,11 @@ def accept(
 
 
 def withheld(key: str, watermark: Mapping[str, Any] | None) -> Loss:
-    """The loss that the stream `key` withholds, from its `watermark`. Raises SettingsError if there is none."""
+    """The loss of a polled stream: the keys that are missing from its last listing and whose deletes are withheld.
+
+    `key`: `source/stream`. `watermark`: the stream's newest one. Raises SettingsError if no deletes are withheld, or
+    if the loss cannot be accepted.
+    """
     fault = (watermark or {}).get("alarms", {}).get("enumeration")
     if fault is None:
         raise SettingsError(f"no deletes of {key} are withheld; there is nothing to accept")

@@ -1,7 +1,7 @@
-"""`sluice dev`: Kafka, Postgres and the registry for the work on a pipeline, without Docker. They run until `down`.
+"""`sluice dev`: Kafka, Postgres and a schema registry for the development of a pipeline, without Docker.
 
-Each pipeline has servers and data of its own, in its state directory: `--state-dir`, else `SLUICE_STATE_DIR`, else
-`.sluice` next to the pipeline file.
+The servers run until `sluice dev down`. Each pipeline has its own servers and data, in its state directory:
+`--state-dir`, else `SLUICE_STATE_DIR`, else `.sluice` next to the pipeline file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ PipelineFile = Annotated[
     Path, typer.Option("--pipeline", envvar="SLUICE_PIPELINE", help="The pipeline's file or folder.")
 ]
 StateDir = Annotated[
-    Path | None, typer.Option("--state-dir", envvar="SLUICE_STATE_DIR", help="Default: .sluice next to the pipeline.")
+    Path | None,
+    typer.Option(
+        "--state-dir",
+        envvar="SLUICE_STATE_DIR",
+        help="The folder for all data of the servers. Default: .sluice next to the pipeline file.",
+    ),
 ]
 DEFAULT_PIPELINE = Path("pipeline.yaml")
 
@@ -34,10 +39,13 @@ def up(
     pipeline: PipelineFile = DEFAULT_PIPELINE,
     state_dir: StateDir = None,
     new_ports: Annotated[
-        bool, typer.Option("--new-ports", help="Choose other ports for servers that are stopped.")
+        bool, typer.Option("--new-ports", help="Choose new ports for the servers that are stopped.")
     ] = False,
 ) -> None:
-    """Start the servers, and leave them running."""
+    """Start the development servers of a pipeline.
+
+    The servers are Kafka, Postgres and a schema registry. They run until `sluice dev down`.
+    """
     from sluice.embedded import Servers
     from sluice.embedded.ports import forget
 
@@ -55,7 +63,10 @@ def up(
 
 @app.command()
 def down(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None) -> None:
-    """Stop the servers; their data is kept."""
+    """Stop the development servers of a pipeline.
+
+    The data of the servers is kept.
+    """
     from sluice import embedded
 
     directory = state_directory(pipeline, state_dir)
@@ -65,7 +76,10 @@ def down(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None) 
 
 @app.command()
 def status(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None, as_json: JsonOption = False) -> None:
-    """Show which servers run. Exit code 1: one does not."""
+    """Show which development servers run.
+
+    Exit code 1: a server does not run.
+    """
     from sluice import embedded
 
     directory = state_directory(pipeline, state_dir)
@@ -83,11 +97,12 @@ def status(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None
 def reset(
     pipeline: PipelineFile = DEFAULT_PIPELINE,
     state_dir: StateDir = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking for confirmation.")] = False,
 ) -> None:
-    """Stop the servers and delete their data.
+    """Delete the data of the development servers.
 
-    Deleted are all topics, schemas and databases, and the state of the stages.
+    Running servers are stopped first. Then all topics, schemas and databases of the servers are deleted, and the local
+    state of the stages.
     """
     from sluice import embedded
 
@@ -101,7 +116,10 @@ def reset(
 
 
 def _left_in_sources(file: Path) -> Iterator[str]:
-    """Slots and publications in other source databases, which a reset cannot reach, and the SQL that drops them."""
+    """A line for each followed source, with the SQL that drops the source's replication slot and publication.
+
+    `sluice dev reset` cannot drop them if the source's database is on another server than the development servers.
+    """
     from sluice.cdc.slots import drop_statements
     from sluice.pipeline import load_pipeline
 
@@ -121,10 +139,11 @@ def _left_in_sources(file: Path) -> Iterator[str]:
 def env(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None, as_json: JsonOption = False) -> None:
     """Print the variables that programs need.
 
-    `eval "$(sluice dev env)"` sets them for `sluice run` and other commands.
+    With these environment variables, `sluice run` and other programs use the development servers of the pipeline.
+    `eval "$(sluice dev env)"` sets them in a terminal.
 
-    Each sink that names its DSN as `{env: …}` gets a database of the embedded Postgres. Variables of sources that are
-    not set are listed on stderr: only you know their values.
+    Each sink whose DSN is `{env: …}` in the pipeline file gets a database in the embedded Postgres. Variables of the
+    sources that are not set are listed on stderr, because only you know their values.
     """
     from sluice import embedded
 
@@ -134,7 +153,10 @@ def env(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None, a
 
 
 def _of_pipeline(file: Path, directory: Path) -> dict[str, str]:
-    """The variables of this pipeline, in addition to those of the servers. Creates its databases."""
+    """The environment variables that a pipeline's stages and sinks need, without the addresses of the servers.
+
+    Creates a database for each sink that has none. Prints on stderr which variables of the pipeline file are not set.
+    """
     from sluice import embedded
     from sluice.local.pipeline_run import sink_databases, stage_variables
     from sluice.pipeline import load_pipeline
@@ -159,10 +181,11 @@ def kafka_consumer_groups(
 ) -> None:
     """Run Kafka's tool for consumer groups.
 
-    It is the one that error messages name. It uses these servers, or those of SLUICE_KAFKA__BOOTSTRAP_SERVERS.
+    Error messages of Sluice name this tool. It uses the brokers in SLUICE_KAFKA__BOOTSTRAP_SERVERS, else the
+    development servers of the pipeline.
 
-    For example, while the mapper does not run: `--group mapper --topic raw.hr.workers --reset-offsets --to-earliest
-    --execute`.
+    Example: the mapper reads a topic again from its start. Stop the mapper first, then run with the arguments
+    `--group mapper --topic raw.hr.workers --reset-offsets --to-earliest --execute`.
     """
     from sluice.embedded.tools import CONSUMER_GROUPS
 
@@ -175,9 +198,9 @@ def kafka_console_consumer(
 ) -> None:
     """Run Kafka's tool that prints a topic.
 
-    It uses these servers, or those of SLUICE_KAFKA__BOOTSTRAP_SERVERS.
+    The tool uses the brokers in SLUICE_KAFKA__BOOTSTRAP_SERVERS, else the development servers of the pipeline.
 
-    For example dead letters:
+    Example: the dead letters of the mapper, with the arguments
     `--topic dlq.mapper --from-beginning --timeout-ms 3000 --formatter-property print.headers=true`
     """
     from sluice.embedded.tools import CONSOLE_CONSUMER
@@ -193,16 +216,17 @@ def _kafka_tool(main_class: str, arguments: list[str], pipeline: Path, state_dir
     done = embedded.kafka_tool(main_class, "--bootstrap-server", servers, *arguments)
     typer.echo(done.stdout.rstrip())
     typer.echo(done.stderr.rstrip(), err=True)
-    # These tools exit with 0 even after they printed an error.
+    # Kafka's command-line tools exit with 0 even after they printed an error.
     if done.returncode or done.stdout.lstrip().startswith("Error"):
         raise typer.Exit(ExitCode.ENVIRONMENT)
 
 
 def state_directory(pipeline: Path, given: Path | None) -> Path:
-    """The directory in which the servers of this pipeline keep their data."""
+    """A pipeline's state directory, in which its embedded servers keep their data: `given`, or `.sluice` next to the
+    pipeline file."""
     folder = pipeline if pipeline.is_dir() else pipeline.parent
     chosen = (given or folder / ".sluice").expanduser().resolve()
-    # After a terminal sourced a demo's `env`, SLUICE_STATE_DIR names the folder of the stages inside of that directory.
+    # The file `env` of a demo sets SLUICE_STATE_DIR to `stages`, a folder inside the state directory.
     return chosen.parent if chosen.name == "stages" and (chosen.parent / "servers").is_dir() else chosen
 
 

@@ -1,4 +1,4 @@
-"""`sluice explain`: where every value of an entity comes from."""
+"""`sluice explain`: shows where every value of an entity's golden record comes from."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ def explain(
     entity: Annotated[str, typer.Argument(help="the entity's name, as in the topic canonical.ENTITY")],
     entity_id: Annotated[
         str,
-        typer.Argument(metavar="ID", help="its id, in the spelling of any source"),
+        typer.Argument(metavar="ID", help="the entity's id, as any of its sources spells it"),
     ],
-    field: Annotated[str | None, typer.Argument(help="one field; default: all")] = None,
+    field: Annotated[str | None, typer.Argument(help="the field to explain; default: all fields")] = None,
     pipeline: PipelineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show where the value of each field comes from, and which claims lost.
+    """Show where the value of each field of an entity comes from, and which claims lost.
 
-    For each field: value, source record, mapping, raw record, stored response, rule and losing claims.
+    Shown for each field: its value, source record, mapping, raw record, stored response and rule, and the claims that
+    lost.
 
-    Records that are newer than a claim come first: parked as dead letters, or not read by the mapper. Values from an
-    older record of the same source key are out of date.
+    The output starts with source records that are newer than the claims: they were parked as dead letters, or the
+    mapper has not read them yet. Values that come from an older record of the same source key are out of date.
 
-    Exit code 1: contributions have no claim to the id.
+    Exit code 1: no contribution has a claim about this id.
     """
     settings, loaded = pipeline_of_servers(pipeline)
     contracts = load_entities(loaded)

@@ -1,4 +1,4 @@
-"""`sluice lag`: what each stage has not processed yet, and what is wrong."""
+"""`sluice lag`: shows how many records each stage has not processed yet, and what is wrong."""
 
 from __future__ import annotations
 
@@ -26,28 +26,34 @@ app = single()
 @app.command()
 def lag(
     pipeline: PipelineOption = None,
-    watch: Annotated[bool, typer.Option("--watch", help="measure again and again, until Ctrl-C")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="repeat the measurement until Ctrl-C")] = False,
     interval_s: Annotated[
         float, typer.Option("--interval", min=0.1, help="with --watch: seconds between two measurements")
     ] = 2.0,
-    by_partition: Annotated[bool, typer.Option("--partitions", help="a line for each partition that lags")] = False,
-    json: Annotated[bool, typer.Option("--json", help="one JSON object (with --watch: one a line)")] = False,
+    by_partition: Annotated[
+        bool, typer.Option("--partitions", help="print a line for each partition that has lag")
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="print the result as one JSON object (with --watch: one object per line)")
+    ] = False,
 ) -> None:
-    """Show what each stage has not processed yet, and what is wrong.
+    """Show how many records each stage has not processed yet, and what is wrong.
 
-    Lag is counted in records that a read_committed reader can see, with the age of the oldest. Transaction markers do
-    not count. Beyond 10,000 offsets of a partition the number is an upper bound (≤). For ingress: how far each source
-    is ahead of what was published.
+    Lag is counted in records that a read_committed reader can see, with the age of the oldest record. Transaction
+    markers do not count. If a partition lags by more than 10,000 offsets, the number is an upper bound (≤). For
+    ingress, the table shows how far each source is ahead of what ingress published.
 
-    First come the active faults of the stages, and the work that no process does, each with the time since when and the
-    next step. They are shown even if lag cannot be measured, because a topic is missing or a transaction hangs.
+    The output starts with the active faults of the stages and the work that no process does. Each line says since when,
+    and names the next step. These lines are shown even if lag cannot be measured, because a topic is missing or a
+    transaction hangs.
 
-    A partition that a stage does not read has a line in the table with all that is unread there, and is listed below
-    with the reason and the next step. It is blocked if the stage would lose records by going on, for example after its
-    group was moved forward (see `sluice skips accept`). It is paused after too many dead letters.
+    A partition that a stage does not read has its own line in the table, with the number of its unread records. Below
+    the table are the reason and the next step. The partition is blocked if the stage would lose records by going on,
+    for example after its group was moved forward (see `sluice skips accept`). The partition is paused after too many
+    dead letters.
 
-    Kept dead letters are listed by stage and cause, with the place of the newest. Causes are counted among the newest
-    thousand dead letters of each partition.
+    Kept dead letters are listed by stage and cause, with the place of the newest dead letter of each cause. Causes are
+    counted among the newest thousand dead letters of each partition.
 
     Exit codes: 0, nothing is wrong, whatever the lag; 1, a fault is active, a partition is not read, a stage has no
     process, or one of these could not be checked; 3, lag cannot be measured.
@@ -62,7 +68,8 @@ def lag(
         _print_json(report)
     else:
         for part in parts(report, by_partition):
-            Console().print(part, soft_wrap=isinstance(part, Text))  # a command on two lines cannot be pasted
+            # Texts contain commands. A command that Rich breaks into two lines cannot be pasted into a terminal.
+            Console().print(part, soft_wrap=isinstance(part, Text))
     if report.not_measured is not None:
         raise report.not_measured
     if not report.is_clean:

@@ -1,4 +1,4 @@
-"""What `sluice lag` found, as lines and tables for people and as JSON for programs."""
+"""The output of `sluice lag`: lines and tables for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from sluice.times import age_text, text_of_us
 
 
 class LagReport(NamedTuple):
-    """One measurement. `unmapped`: streams that no mapping reads. `left_over`: raw topics that no source writes.
-    `pollers_unknown`: why it is not known whether a process polls, else empty. `not_measured`: why there is no lag,
-    else None; the faults are known even then, and the same cause is among them."""
+    """One measurement by `sluice lag`. `unmapped`: streams that no mapping reads. `left_over`: raw topics that no
+    source writes. `pollers_unknown`: why it is not known whether a process polls, else empty. `not_measured`: the error
+    for which lag could not be measured, else None; `faults` are filled even then."""
 
     faults: ActiveFaults
     stages: list[StageLag]
@@ -37,7 +37,7 @@ class LagReport(NamedTuple):
 
     @property
     def is_clean(self) -> bool:
-        """Whether everything was checked and nothing is wrong. Lag is not wrong."""
+        """Whether everything could be checked and nothing is wrong. Lag alone is nothing wrong."""
         wrong = bool(self.faults.faults or self.unattended) or any(stage.not_read for stage in self.stages)
         unknown = bool(self.faults.unknown or self.pollers_unknown) or any(
             stage.not_read_unknown or stage.members_unknown for stage in self.stages
@@ -62,7 +62,7 @@ def as_json(report: LagReport) -> dict[str, Any]:
 
 
 def parts(report: LagReport, by_partition: bool) -> list[Table | Text]:
-    """What is printed, from the top: faults first. Without a measurement there is nothing else."""
+    """The tables and lines that `sluice lag` prints, faults first. If lag was not measured, the faults are all."""
     urgent = [*fault_lines(report.faults, time.time()), *unattended_lines(report.unattended)]
     faults: list[Table | Text] = [Text(line, style="bold red") for line in urgent]
     if report.not_measured is not None:
@@ -82,7 +82,7 @@ def parts(report: LagReport, by_partition: bool) -> list[Table | Text]:
 
 
 def fault_lines(found: ActiveFaults, now_s: float) -> Iterator[str]:
-    """A line for each active fault: since when, which stage, about what, why with the next step."""
+    """A line for each active fault: since when, in which stage, about which object, why, and the next step."""
     for about, one in alike(found.faults):
         process = one.stage if one.instance == "0" else f"{one.stage} ({one.instance})"
         silent_s = silent_for_s(one, now_s)
@@ -95,13 +95,16 @@ def fault_lines(found: ActiveFaults, now_s: float) -> Iterator[str]:
 
 
 def unattended_lines(several: list[UnattendedWork]) -> Iterator[str]:
-    """A line for the work that no process does: since when, and what to start."""
+    """A line for each piece of work that no process does: since when, in which stage, and what to start."""
     for one in several:
         yield f"FAULT{_since(one.since_s)}: {one.stage}: {one.why}. Next: {one.next_step}"
 
 
 def not_read_lines(stages: list[StageLag]) -> Iterator[str]:
-    """What is not read, why and what to do: two lines for all partitions of a topic that share both."""
+    """For partitions that a stage does not read: a line with the reason, and a line with the next step.
+
+    Partitions of one topic with the same reason and next step share these two lines.
+    """
     for stage in stages:
         shared: dict[tuple[str, NotRead], list[str]] = {}
         for (topic, partition), one in stage.not_read.items():
@@ -114,7 +117,7 @@ def not_read_lines(stages: list[StageLag]) -> Iterator[str]:
 
 
 def members_unknown_lines(stages: list[StageLag], pollers_unknown: str) -> Iterator[str]:
-    """Of which stages it is not known whether a process runs, and why."""
+    """A line for each stage of which it is not known whether a process runs, with the reason."""
     if pollers_unknown:
         yield f"whether a process polls is not known: {pollers_unknown}"
     for stage in stages:
@@ -123,8 +126,10 @@ def members_unknown_lines(stages: list[StageLag], pollers_unknown: str) -> Itera
 
 
 def source_lines(sources: list[SourceLag], faulty: set[str]) -> Iterator[str]:
-    """Why the lag behind a source is not known, and what is wrong with a table, unless `faulty` (what the faults are
-    about) has the table: then a process reports it."""
+    """A line for each source whose lag is not known, and one for each followed table with which something is wrong.
+
+    Tables in `faulty` (the objects of the active faults) are left out, because a process reports them.
+    """
     for one in sources:
         if "Next:" in one.why:
             yield one.why if one.why.startswith(f"source {one.source}") else f"source {one.source}: {one.why}"
@@ -135,7 +140,7 @@ def source_lines(sources: list[SourceLag], faulty: set[str]) -> Iterator[str]:
 
 
 def dead_letter_lines(several: Sequence[StageDeadLetters]) -> Iterator[str]:
-    """A line for each stage, and one for each cause with the place of the newest."""
+    """A line for the dead letters of each stage, and a line for each cause with the place of its newest dead letter."""
     for stage in several:
         newest = f", the causes of the newest {stage.scanned:,}" if stage.kept > stage.scanned else ""
         yield f"dead letters of {stage.stage}: {stage.kept:,} at most are kept{newest}"
@@ -145,7 +150,7 @@ def dead_letter_lines(several: Sequence[StageDeadLetters]) -> Iterator[str]:
 
 
 def left_over_line(topics: Sequence[str]) -> str:
-    """What a source leaves behind that was removed from the pipeline file."""
+    """A line about raw `topics` that no source writes, because a source was removed from the pipeline file."""
     return (
         f"no source of this pipeline writes {', '.join(topics)} any more: golden values that came from there are "
         "neither updated nor deleted. Next: docs/how-to/change-a-mapping.md, `A source goes`"

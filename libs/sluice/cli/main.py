@@ -1,4 +1,8 @@
-"""`sluice`: the command line. A sub-command is imported when it is called, so that a stage starts small."""
+"""The entry point of the command line `sluice`.
+
+The module of a sub-command is imported only when the sub-command is called. So a stage's process does not load the
+code of the other commands.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +19,11 @@ from typer.main import get_command
 
 from sluice.errors import ExitCode, SettingsError, SluiceError, frames_of
 
-# Command → help text. The module `sluice.cli.<command>` has its `app`.
+# The help text of each command. The module `sluice.cli.<command>` contains the command's Typer `app`.
 GROUPS = {
-    "cdc": "Read a source again that is followed by change data capture.",
+    "cdc": "Read tables again of a source that is followed by change data capture.",
     "deletes": "Confirm that a polled source really deleted records.",
-    "dev": "Run Kafka, Postgres and the registry for development.",
+    "dev": "Run Kafka, Postgres and the schema registry for development.",
     "mappings": "Check mappings and connectors without a server.",
     "responses": "Show a stored response of a polled source.",
     "schemas": "Generate, check and register the Avro contracts of the entities.",
@@ -30,10 +34,10 @@ GROUPS = {
 COMMANDS = {
     "demo": "Run an example with all servers, all stages and a live source.",
     "explain": "Show where every value of an entity comes from.",
-    "lag": "Show what each stage has not processed yet, and what is wrong.",
+    "lag": "Show how many records each stage has not processed yet, and what is wrong.",
     "settings": "List the environment variables of the stages.",
     "up": "Run your own pipeline in one terminal: servers, topics, schemas, every stage.",
-    "verify": "Check that nothing is lost, doubled or out of order, from source to row.",
+    "verify": "Check that nothing is lost, doubled or out of order, from source to golden row.",
 }
 
 
@@ -60,9 +64,12 @@ class LazyGroup(TyperGroup):
             formatter.write_dl([(str(int(code)), code.meaning) for code in ExitCode])
 
     def main(self, *args: Any, **more: Any) -> Any:
-        """An error with a policy becomes one line and an exit code; any other is a bug: its frames, and code 70."""
+        """Run the command line. A SluiceError ends it with one line on stderr and the error's exit code.
+
+        Any other error is a bug: its frames are printed, and the exit code is 70.
+        """
         for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):  # characters that the terminal does not know are escaped
+            if isinstance(stream, io.TextIOWrapper):  # escape characters that the terminal's encoding does not have
                 stream.reconfigure(errors="backslashreplace")
         try:
             _require_text(sys.argv)
@@ -71,7 +78,7 @@ class LazyGroup(TyperGroup):
             _end(ExitCode.SETTINGS, error)
         except SluiceError as error:
             _end(ExitCode.ENVIRONMENT, error)
-        except Exception as error:  # Python's own exit code for it, 1, means a finding here
+        except Exception as error:  # Python would exit with code 1, which means a finding of a command
             if isinstance(error, OSError) and error.errno in _FULL:
                 _end(ExitCode.ENVIRONMENT, Exception(f"cannot write any more: {error.strerror}"))
             print(f"sluice: a bug of Sluice: {frames_of(error)}", file=sys.stderr)
@@ -79,7 +86,7 @@ class LazyGroup(TyperGroup):
 
 
 class RunCommand(TyperCommand):
-    """`--help` also lists the environment variables that the stage reads."""
+    """The command `sluice run`. Its `--help` also lists the environment variables that the stage reads."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         from sluice.names import STAGES
@@ -102,7 +109,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _require_text(arguments: Sequence[str]) -> None:
-    """Raises SettingsError for an argument that is not UTF-8."""
+    """Raises SettingsError if a command-line argument is not UTF-8."""
     for number, argument in enumerate(arguments):
         try:
             argument.encode()

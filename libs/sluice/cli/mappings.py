@@ -1,4 +1,4 @@
-"""`sluice mappings`: what an author can check of mappings and connectors before a stage runs them."""
+"""`sluice mappings`: checks an author's mappings and connectors before a stage runs them."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ app = group()
 
 @app.command()
 def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
-    """Check what you wrote, without a server.
+    """Check what an author wrote, without a server.
 
-    The output shows how it was understood.
+    The output shows how Sluice understands the entities, mappings and connectors of a pipeline.
 
-    Mappings: each is loaded and maps its example records (sources/SOURCE/examples/STREAM/*.json). Printed: what the
-    first examples become, and what counts as the mapping's code (if that changes, the mapping needs a new version).
-    Refused: claims of fields that the entity does not have, missing fields, examples that cannot be mapped.
+    Mappings: each is loaded and maps its example records (sources/SOURCE/examples/STREAM/*.json). Printed: the claims
+    of the first examples, and the files that count as the mapping's code (if they change, the mapping needs a new
+    version). Refused: claims of fields that the entity does not have, missing fields, examples that cannot be mapped.
 
     Schemas: the examples of a stream are compared with sources/SOURCE/schemas/STREAM.json, if that file exists.
 
     Connectors: each is loaded. Printed: how each stream is read. Refused: settings that are missing, unknown or of a
     wrong type; secrets written in the file; streams that the connector does not have; examples without the stream's key
-    or cursor. A setting whose variable is not set here is not checked.
+    or cursor. A setting is not checked if its environment variable is not set.
 
     Databases: slot, publication and tables are printed. `sluice run ingress-cdc` checks the database at its start.
 
     Entities: each field is printed with its column and its rule. Refused: rules that rank an unknown source.
 
-    Exit code 2: something is refused.
+    Exit code 2: something is refused; the error text says what.
     """
     _, loaded = chosen_pipeline(pipeline)
     found = CheckedPipeline.of(loaded)
@@ -56,8 +56,8 @@ def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
 
 @dataclass(frozen=True)
 class CheckedPipeline:
-    """A pipeline in which nothing is refused. `examples`: by mapping; `connectors`: by source; `unmapped`: streams that
-    no mapping reads."""
+    """A pipeline that passed every check of `sluice mappings check`. `examples`: the mapped examples by mapping name.
+    `connectors`: the checked connectors by source. `unmapped`: streams that no mapping reads."""
 
     pipeline: Pipeline
     contracts: Mapping[str, EntityContract]
@@ -68,7 +68,7 @@ class CheckedPipeline:
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self:
-        """Load and check everything. Raises SettingsError for what is refused."""
+        """Load and check the entities, mappings, examples and connectors. Raises SettingsError if one is refused."""
         mappings = load_mappings(pipeline)
         contracts = load_entities(pipeline)
         require_ranked_sources(pipeline, contracts)
@@ -113,7 +113,7 @@ class CheckedPipeline:
             yield f"not set here: {', '.join(not_set)}"
 
     def _mapping_lines(self, mapping: EntityMapping) -> Iterator[str]:
-        """The mapping, what its first examples become (entity, id, claimed values), and its code."""
+        """Lines about a mapping: what it reads, the claims that it makes of its first examples, and its code."""
         examples, stream = self.examples[mapping.name], f"{mapping.source}.{mapping.stream}"
         reads = f"{stream} → {mapping.entity.name}"
         yield f"mapping {mapping.name} version {mapping.version}: {reads}, {len(examples)} examples mapped"
@@ -131,7 +131,10 @@ class CheckedPipeline:
 
 
 def _followed(pipeline: Pipeline, source: str) -> dict[str, Any]:
-    """How a database is followed. If its publication is ours, Sluice creates it, as the pipeline file names none."""
+    """How a source database is followed: its slot, publication and tables, as JSON.
+
+    `publication_is_ours`: Sluice creates the publication, because the pipeline file names none.
+    """
     declared = pipeline.cdc_sources()[source]
     return {
         "slot": slot_of(pipeline, source),
@@ -148,7 +151,7 @@ def _database_lines(source: str, database: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _entity_lines(contract: EntityContract) -> Iterator[str]:
-    """Each field with its column (or columns) and the rule that chooses between sources."""
+    """Lines about an entity: each field with its golden column (or columns) and its survivorship rule."""
     yield f"entity {contract.name}"
     rows = [(name, one["column"], one["rule"]) for name, one in _fields(contract)]
     widths = [max(len(row[place]) for row in rows) for place in (0, 1)]
@@ -156,7 +159,10 @@ def _entity_lines(contract: EntityContract) -> Iterator[str]:
 
 
 def _fields(contract: EntityContract) -> Iterator[tuple[str, dict[str, str]]]:
-    """Each field with the type of its column, or of its columns in brackets, and its rule."""
+    """Each field of an entity, with the SQL type of its golden column and its survivorship rule.
+
+    A field with several columns has their types in brackets.
+    """
     for field, kind in contract.fields.items():
         types = [column.sql_type for column in columns_of(field, kind)]
         columns = types[0] if len(types) == 1 else f"({', '.join(types)})"

@@ -1,4 +1,4 @@
-"""`sluice responses`: the stored responses of polled sources."""
+"""`sluice responses`: shows the stored HTTP responses of polled sources."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ app = group()
 @app.command()
 def show(
     response_id: Annotated[
-        str, typer.Argument(metavar="ID", help="its id, from a fault, a log line or `sluice explain`")
+        str, typer.Argument(metavar="ID", help="the response's id, from a fault, a log line or `sluice explain`")
     ],
     pipeline: PipelineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print a stored response.
+    """Print a stored HTTP response of a polled source.
 
-    Request, status and headers go to stderr, the body to stdout. Secrets are removed; the body may contain personal
-    data. Exit code 1: the response expired (responses are kept for a week), or never existed.
+    Request, status and headers go to stderr, the body goes to stdout. Secrets are removed. The body may contain
+    personal data.
+
+    Exit code 1: there is no such response. It expired (responses are kept for a week), or it never existed.
     """
     wanted = uuid_of(response_id)
     if wanted is None:

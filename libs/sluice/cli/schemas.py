@@ -1,4 +1,4 @@
-"""`sluice schemas`: the contracts of a pipeline's entities, as files and in the schema registry."""
+"""`sluice schemas`: generates, checks and registers the Avro schemas of a pipeline's entities."""
 
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +15,8 @@ from sluice.schemas.registry import Registry
 
 app = group()
 
-# A registry that has just started may answer slowly; one that is missing is reported soon enough.
+# A registry that has just started may not answer its first requests, so they are retried for this time. The time is
+# short, so that a missing registry is reported soon.
 REGISTRY_RETRY_S = 10.0
 
 
@@ -34,14 +35,17 @@ def _opened(url: str, retry_for_s: float = 0.0) -> Iterator[Registry]:
 
 @app.command()
 def apply(
-    registry: Annotated[str, typer.Option(envvar="SLUICE_REGISTRY__URL", help="the URL above /subjects")],
+    registry: Annotated[
+        str, typer.Option(envvar="SLUICE_REGISTRY__URL", help="the schema registry's URL, without /subjects")
+    ],
     pipeline: PipelineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Register the schema of every entity.
+    """Register the schema of every entity in the schema registry.
 
-    Each schema is generated, checked, registered and written to its file. If one would break its readers, none is.
-    Exit code 1: a schema would break its readers.
+    Each schema is generated, checked, registered and written to its file.
+
+    Exit code 1: a schema would break readers of its topic; then no schema is registered or written.
     """
     subjects = _subjects(pipeline)
     with _opened(registry, REGISTRY_RETRY_S) as client:
@@ -54,9 +58,11 @@ def apply(
 
 @app.command()
 def generate(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
-    """Write the schema files, without a registry.
+    """Write the schema file of every entity, without a registry.
 
-    They are next to the pipeline. Exit code 1: a change would break readers; then no file is written.
+    The files are in schemas/canonical of the pipeline's folder.
+
+    Exit code 1: a changed schema would break readers of its topic; then no file is written.
     """
     subjects = _subjects(pipeline)
     findings = {one.subject: contracts.breaks(one) for one in subjects}
@@ -69,12 +75,14 @@ def generate(pipeline: PipelineOption = None, as_json: JsonOption = False) -> No
 @app.command()
 def check(
     pipeline: PipelineOption = None,
-    registry: Annotated[str | None, typer.Option(help="compare with this registry, too")] = None,
+    registry: Annotated[
+        str | None, typer.Option(help="URL of a schema registry, whose schemas are compared as well")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare the schema files with the entities.
+    """Compare the schema files with the entities' schemas.
 
-    Exit code 1: something differs.
+    Exit code 1: a file differs or is missing, or a schema would break readers of the registered one.
     """
     subjects = _subjects(pipeline)
     findings = {one.subject: contracts.file_findings(one) for one in subjects}
@@ -86,7 +94,7 @@ def check(
 
 
 def _report(ids: dict[str, int], findings: dict[str, list[str]], as_json: bool) -> None:
-    """Print the result. Raises typer.Exit if there are findings."""
+    """Print schema ids and findings, both by registry subject. Raises typer.Exit if there are findings."""
     lines = [f"{subject}  id {schema_id}" for subject, schema_id in ids.items()]
     lines += [f"{subject}  {reason}" for subject, reasons in findings.items() for reason in reasons or ["ok"]]
     wrong = {subject: reasons for subject, reasons in findings.items() if reasons}

@@ -1,6 +1,7 @@
-"""Access of a command to running servers, and where the variables for it are if they are not set.
+"""How a command reaches running servers, and which next step an error names if the environment variables are not set.
 
-`sluice up` and `sluice demo` write them to `<state directory>/env`; `sluice dev env` prints those of `sluice dev up`.
+`sluice up` and `sluice demo` write the variables of their servers to `<state directory>/env`. `sluice dev env` prints
+the variables of the servers that `sluice dev up` started.
 """
 
 from __future__ import annotations
@@ -21,12 +22,16 @@ from sluice.settings.stage import StageSettings, default_schemas_dir, read_setti
 
 BROKERS_VARIABLE = "SLUICE_KAFKA__BOOTSTRAP_SERVERS"
 CONNECT_TIMEOUT_S = 1.0
-# The folder of a state directory in which the stages keep theirs.
+# The folder inside a state directory in which the stages keep their local state.
 STAGES_DIR = "stages"
 
 
 def pipeline_of_servers(given: Path | None) -> tuple[StageSettings, Pipeline]:
-    """As `chosen_pipeline`; an error about a missing pipeline file has a note that names the variables of a demo."""
+    """The settings and the pipeline, as `chosen_pipeline` reads them.
+
+    Raises SettingsError. If the pipeline file is missing and a demo left its variables, the error has a note with the
+    command that sets them.
+    """
     settings = read_settings(StageSettings, given)
     path = given or settings.pipeline
     try:
@@ -40,9 +45,10 @@ def pipeline_of_servers(given: Path | None) -> tuple[StageSettings, Pipeline]:
 
 @contextmanager
 def kafka_watched(settings: StageSettings) -> Iterator[None]:
-    """Around everything that waits for Kafka: prints on stderr, again and again, that Kafka does not answer.
+    """A context for code that waits for Kafka: while Kafka does not answer, a line on stderr says so repeatedly.
 
-    If embedded servers were stopped, for example because a demo ended, the line and every error name them.
+    If the settings name embedded servers that are stopped, for example because a demo ended, the line and the errors
+    say that.
     """
 
     def report(for_s: float) -> None:
@@ -62,7 +68,8 @@ def kafka_watched(settings: StageSettings) -> Iterator[None]:
 
 
 def stopped_servers(settings: StageSettings) -> str | None:
-    """A text with the next step if the servers in `settings` are embedded ones that are stopped; else None."""
+    """A text that says how to start the servers again, if `settings` name embedded servers that are stopped; else
+    None."""
     from sluice.embedded import stopped_broker
 
     state_dir = settings.state_dir.expanduser().resolve()
@@ -77,9 +84,10 @@ def stopped_servers(settings: StageSettings) -> str | None:
 
 @contextmanager
 def servers_reached(pipeline: Pipeline, settings: StageSettings) -> Iterator[None]:
-    """Around everything that needs the servers: an error gets a note that says where the missing variables are.
+    """A context for code that needs the servers: an error within gets a note that says how to set missing variables.
 
-    Raises EnvironmentFault at once if nothing listens at the default address.
+    Raises EnvironmentFault at once if the variable with the brokers' address is not set, the pipeline has servers of
+    its own, and no server listens at the default address.
     """
     way = None if BROKERS_VARIABLE in os.environ else way_to_variables(pipeline.root)
     brokers = settings.kafka.bootstrap_servers
@@ -95,7 +103,7 @@ def servers_reached(pipeline: Pipeline, settings: StageSettings) -> Iterator[Non
 
 
 def way_to_variables(root: Path) -> str | None:
-    """The command that sets the variables of a pipeline's own servers; None if it has none."""
+    """The shell command that sets the variables of a pipeline's own embedded servers; None if it has no servers."""
     state_dir = root / ".sluice"
     if (state_dir / "env").is_file():
         return _sourced(state_dir / "env")
@@ -105,7 +113,8 @@ def way_to_variables(root: Path) -> str | None:
 
 
 def answers(brokers: str) -> bool:
-    """Whether something listens at one of `host:port,…`."""
+    """Whether a server accepts connections at one of `brokers` (`host:port`, separated by commas). Blocks for at most
+    a second for each."""
     for broker in brokers.split(","):
         host, _, port = broker.strip().rpartition(":")
         try:
@@ -121,7 +130,10 @@ def _sourced(file: Path) -> str:
 
 
 def _short(path: Path) -> str:
-    """Relative to the working directory, if below it. The shell's `.` needs a slash in the name."""
+    """`path` for a shell command: relative if it is below the working directory.
+
+    A relative path starts with `./`, because the shell's `.` command searches PATH for a name without a slash.
+    """
     try:
         relative = path.relative_to(Path.cwd())
     except ValueError:

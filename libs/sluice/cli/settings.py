@@ -1,4 +1,4 @@
-"""`sluice settings`: every environment variable of a stage, with its default and what it does."""
+"""`sluice settings`: lists the environment variables of the stages, with default, allowed values and effect."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ EVERY = "every stage"
 
 @app.command()
 def settings(
-    stage: Annotated[str | None, typer.Argument(help="the variables of one stage; default: of all")] = None,
+    stage: Annotated[
+        str | None, typer.Argument(help="list only the variables that this stage reads; default: of all stages")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the environment variables of the stages: default, allowed values, and effect of each.
+    """List the environment variables of the stages, each with its default, allowed values and effect.
 
-    Names end with their unit: _s seconds, _ms milliseconds, _bytes, _kib. The list is also in
+    A variable's name contains its unit: _S seconds, _MS milliseconds, _BYTES bytes, _KIB KiB. The list is also in
     docs/reference/variables.md.
     """
     if stage is not None:
@@ -43,7 +45,10 @@ def settings(
 
 
 def lines(variables: Sequence[Variable], columns: int) -> Iterator[str]:
-    """Each variable with its default and allowed values on one line; then its effect, wrapped to `columns`."""
+    """Lines about settings variables: name, default and allowed values on one line, then the variable's effect.
+
+    The text of the effect is wrapped to `columns` characters.
+    """
     for one in variables:
         default = f"default {one.default}" if one.default else "no default"
         allowed = f"; allowed: {one.allowed}" if one.allowed else ""
@@ -52,7 +57,7 @@ def lines(variables: Sequence[Variable], columns: int) -> Iterator[str]:
 
 
 def settings_by_stage() -> dict[str, list[Variable]]:
-    """The variables that every stage reads, then those that only one stage reads."""
+    """The settings variables by stage: first, under `EVERY`, those that every stage reads; then each stage's own."""
     shared = list(variables_of(StageSettings))
     found = {EVERY: shared}
     kinds = {one.name: one for one in entry_points(group="sluice.settings")}

@@ -1,4 +1,4 @@
-"""`sluice sink`: repairs of the golden tables."""
+"""`sluice sink`: rebuilds the golden tables of a Postgres sink."""
 
 from __future__ import annotations
 
@@ -22,16 +22,20 @@ app = group()
 
 @app.command()
 def rebuild(
-    entities: Annotated[list[str] | None, typer.Argument(help="entities; default: all")] = None,
-    sink: Annotated[str, typer.Option(envvar="SLUICE_SINK", help="needed if the pipeline has several sinks")] = "",
+    entities: Annotated[
+        list[str] | None, typer.Argument(help="entities whose tables are rebuilt; default: all entities")
+    ] = None,
+    sink: Annotated[
+        str, typer.Option(envvar="SLUICE_SINK", help="the sink's name; needed if the pipeline has several sinks")
+    ] = "",
     pipeline: PipelineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Rebuild golden tables from their topics. Stop the sink first.
+    """Rebuild golden tables from their canonical topics. Stop the sink first.
 
-    Needed if a topic was re-created, or if something else changed a table. The command starts the next epoch of each
-    topic. After its next start the sink reads everything from the first offset. Rows stay readable meanwhile; at the
-    end, rows that the topic no longer has are deleted.
+    This is needed if a topic was re-created, or if another program changed a table. The command starts the next epoch
+    of each topic. After the sink is started again, it reads each topic from its first offset. Rows stay readable
+    meanwhile. At the end, the sink deletes the rows of entities that the topic no longer has.
     """
     settings, loaded = chosen_pipeline(pipeline)
     name, chosen = chosen_sink(loaded, sink)

@@ -1,4 +1,4 @@
-"""`sluice skips`: an operator confirms that a group was moved forward on purpose."""
+"""`sluice skips`: an operator confirms that a consumer group was moved forward on purpose."""
 
 from __future__ import annotations
 
@@ -24,17 +24,19 @@ app = group()
 @app.command()
 def accept(
     group_id: Annotated[str, typer.Argument(metavar="group", help="the consumer group that was moved forward")],
-    topic: Annotated[str, typer.Argument(help="the topic")],
-    partition: Annotated[int, typer.Argument(min=0, help="the partition")],
-    to: Annotated[int, typer.Option(min=0, help="the group's committed offset, as the stage named it")],
+    topic: Annotated[str, typer.Argument(help="the input topic in which records are skipped")],
+    partition: Annotated[int, typer.Argument(min=0, help="the number of the blocked partition")],
+    to: Annotated[int, typer.Option(min=0, help="the group's committed offset, as the stage's fault names it")],
     pipeline: PipelineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Accept that a group skips records.
+    """Accept that a consumer group skips records.
 
-    The group continues at offset --to of the partition, and the skipped records stay unread. The stage continues by
-    itself. The command is refused (exit code 2) if it lets no stage continue: the partition is not blocked, or another
-    offset was committed.
+    If a group was moved forward, its stage does not read the partition, because records would be lost. After this
+    command the stage continues by itself at offset --to of the partition. The skipped records stay unread.
+
+    Exit code 2: the command is refused, because it would not let the stage continue. Either the partition is not
+    blocked, or the group committed another offset than --to.
     """
     settings, loaded = chosen_pipeline(pipeline)
     at = (topic, partition)
@@ -53,7 +55,8 @@ def accept(
 
 
 def inputs_of(stages: Sequence[StageInputs], group_id: str, topic: str) -> StageInputs:
-    """The stage with group `group_id`, which must read `topic`. Raises SettingsError."""
+    """The stage whose consumer group is `group_id`. Raises SettingsError if there is none, or if it does not read
+    `topic`."""
     found = next((one for one in stages if one.group == group_id), None)
     if found is None:
         raise SettingsError(f"no group {group_id}; there are {', '.join(one.group for one in stages)}")

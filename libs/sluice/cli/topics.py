@@ -1,4 +1,4 @@
-"""`sluice topics`: create and configure the pipeline's topics, or show what differs."""
+"""`sluice topics`: creates and configures a pipeline's topics, or shows how they differ from the declaration."""
 
 from __future__ import annotations
 
@@ -15,16 +15,20 @@ app = group()
 
 
 def declared(given: Path | None) -> tuple[StageSettings, list[Topic]]:
-    """The settings, and the topics that the pipeline needs."""
+    """The settings from the environment, and the topics that the pipeline needs, as `schemas/topics` declares them.
+
+    `given`: the pipeline's file or folder, None for the one that SLUICE_PIPELINE names. Raises SettingsError.
+    """
     settings, pipeline = chosen_pipeline(given)
     return settings, concrete(load_kinds(settings.schemas_dir / "topics"), pipeline, list(load_entities(pipeline)))
 
 
 @app.command()
 def apply(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
-    """Create and configure the topics.
+    """Create and configure the pipeline's topics.
 
-    Missing topics are created, and configuration that differs is altered. The number of partitions never changes.
+    Missing topics are created. Configuration that differs from the declaration is altered. The number of partitions of
+    an existing topic never changes.
     """
     settings, topics = declared(pipeline)
     with kafka_watched(settings):
@@ -34,9 +38,9 @@ def apply(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
 
 @app.command()
 def check(pipeline: PipelineOption = None, as_json: JsonOption = False) -> None:
-    """Compare the topics with the declaration.
+    """Compare the pipeline's topics with their declaration.
 
-    Exit code 1: something differs.
+    Exit code 1: a topic is missing or differs.
     """
     settings, topics = declared(pipeline)
     with kafka_watched(settings):

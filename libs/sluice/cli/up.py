@@ -1,4 +1,4 @@
-"""`sluice up`: your own pipeline in one terminal: servers, topics, schemas, every stage, and what they do."""
+"""`sluice up`: runs a pipeline in one terminal, with its servers, topics, schemas and all stages."""
 
 from __future__ import annotations
 
@@ -23,26 +23,31 @@ app = single()
 @app.command()
 def up(
     pipeline: PipelineFile = DEFAULT_PIPELINE,
-    stage: Annotated[list[str] | None, typer.Option(help="a stage to run; may be repeated; default: all")] = None,
+    stage: Annotated[
+        list[str] | None, typer.Option(help="a stage to run; may be repeated; default: all stages")
+    ] = None,
     servers: Annotated[
-        bool, typer.Option(help="start the embedded servers, or use the ones in the environment")
+        bool, typer.Option(help="start embedded servers, or use the servers that environment variables name")
     ] = True,
     seconds: SecondsOption = None,
     state_dir: Annotated[
         Path | None,
-        typer.Option(envvar="SLUICE_STATE_DIR", help="where data is kept; default: .sluice next to the file"),
+        typer.Option(
+            envvar="SLUICE_STATE_DIR",
+            help="folder for all data of the servers and stages; default: .sluice next to the pipeline file",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a pipeline with its servers, topics, schemas and all stages, and show what each does, until Ctrl-C.
+    """Run a pipeline until Ctrl-C: its servers, topics, schemas and all stages. The screen shows what each stage does.
 
-    The embedded Kafka, registry and Postgres start with data next to the pipeline file; the data is kept for the next
-    start. Servers that `sluice dev up` started are used, and left running. A sink whose variable is not set gets a
-    database there. With --no-servers, SLUICE_KAFKA__BOOTSTRAP_SERVERS and SLUICE_REGISTRY__URL name the servers.
-    Variables that the pipeline file refers to are read from the environment.
+    The embedded Kafka, schema registry and Postgres keep their data in the state directory for the next start. Servers
+    that `sluice dev up` started are used, and left running. A sink gets a database in the embedded Postgres if the
+    variable with its DSN is not set. With --no-servers, SLUICE_KAFKA__BOOTSTRAP_SERVERS and SLUICE_REGISTRY__URL name
+    the servers. Variables that the pipeline file refers to are read from the environment.
 
-    Exit codes with --seconds: 0, verified; 1, something is wrong or could not be checked; 4, nothing is wrong, but no
-    golden record came within five minutes.
+    With --seconds, the run ends with a check that nothing is lost. Exit codes then: 0, verified; 1, something is wrong
+    or could not be checked; 4, nothing is wrong, but no golden record came within five minutes.
     """
     started_at = time.monotonic()
     stages = tuple(stage or ())
@@ -56,16 +61,17 @@ def up(
 
 
 def run_session(wanted: Wanted, *, started_at: float, as_json: bool) -> None:
-    """Run until the time is over or a signal comes. `started_at`: monotonic seconds, when the command started.
+    """Run the pipeline of `sluice up` or `sluice demo` until its time is over or a signal comes. Blocks.
 
-    Raises typer.Exit with the exit code.
+    `started_at`: when the command started, in monotonic seconds. Raises typer.Exit if the exit code is not 0.
     """
     from sluice.local.screen import Screen
     from sluice.local.session import Session
 
     with Screen(quiet=as_json) as screen:
         session = Session(wanted, screen, started_at=started_at)
-        session.check()  # imports the author's code, before signals are handled here: Ctrl-C then ends a loop in it
+        # The check imports the author's code. Signals are handled only after it, so Ctrl-C ends a loop in that code.
+        session.check()
         result = session.run(Stop.on_signals())
         screen.stopped()
     if as_json:

@@ -1,4 +1,4 @@
-"""`sluice verify`: is anything lost, doubled or out of order?"""
+"""`sluice verify`: checks that nothing is lost, doubled or out of order between the sources and the golden rows."""
 
 from __future__ import annotations
 
@@ -17,29 +17,33 @@ app = single()
 @app.command()
 def verify(
     pipeline: PipelineOption = None,
-    wait: Annotated[float, typer.Option("--wait", help="seconds to wait in all for stages that lag")] = 30.0,
+    wait: Annotated[
+        float, typer.Option("--wait", help="seconds to wait, in total, for stages that have not processed everything")
+    ] = 30.0,
     sources: Annotated[
         bool,
-        typer.Option("--sources/--no-sources", help="read the followed tables at their sources, or leave them out"),
+        typer.Option(
+            "--sources/--no-sources", help="compare the followed tables in the source databases, or leave them out"
+        ),
     ] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Check that nothing is lost, doubled or out of order.
+    """Check that nothing is lost, doubled or out of order, from the sources to the golden rows.
 
-    Raw records, contributions, golden records and rows are recomputed from their input and compared. Followed tables
-    are read at a snapshot, as far as the source allows. The check covers everything up to the ends of the raw topics at
-    its start.
+    Contributions, golden records and rows are computed again from their input and compared with what is stored. Raw
+    records are compared with the followed tables, which are read at a snapshot, as far as the source allows. The check
+    covers everything up to the ends that the raw topics have at its start.
 
-    A finding is something wrong. What could not be looked at is listed apart: work that a stage has not done after
-    --wait, a source that is not followed or may not be read, an active fault. An API is never compared with raw; the
-    report shows how old its last complete listing is.
+    A finding is something wrong. What could not be checked is listed apart: work that a stage has not done after
+    --wait, a source that is not followed or may not be read, an active fault. The records of an API are never compared
+    with the raw records; the report shows how old the last complete listing of the API is.
 
-    The result is "verified" only if everything was looked at and is right. Exit codes: 0, verified, or verified but for
-    what --no-sources leaves out; 1, there is a finding, or something was not looked at or is not done yet.
+    The result is "verified" only if everything was checked and is right. Exit codes: 0, verified, or verified except
+    for what --no-sources leaves out; 1, there is a finding, or something was not checked or is not done yet.
 
-    The links are source-raw, raw-contributions, contributions-canonical and canonical-table. Across them: I2, effects
-    happen once; I4, nothing goes back to an older state; I5, every record that was read is accounted for; I6, every row
-    names its raw records. The report explains each line.
+    The check goes link by link: source-raw, raw-contributions, contributions-canonical, canonical-table. It also checks
+    four invariants over all links: I2, effects happen once; I4, nothing goes back to an older state; I5, every record
+    that was read is accounted for; I6, every row names its raw records. The report explains each line.
     """
     settings, loaded = pipeline_of_servers(pipeline)
     with servers_reached(loaded, settings):

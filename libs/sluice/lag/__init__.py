@@ -1,4 +1,4 @@
-"""What each stage has not processed yet, in visible records and in seconds, and what stops it."""
+"""Lag of the stages: the records that each stage has not processed yet, their age, and what stops the stage."""
 
 from sluice.lag.backlog import Backlog, backlogs
 from sluice.lag.groups import StageInputs, committed_offsets, stage_inputs

@@ -1,6 +1,7 @@
-"""Records between two offsets that a read_committed reader can see. They are read and counted.
+"""Counts the records between two offsets that a read_committed reader can see, by reading them.
 
-Transaction markers and aborted records take offsets too, so `end - committed` of an idle group never reaches 0.
+The difference of offsets would be wrong: transaction markers and aborted records also have offsets. So the end of a log
+minus the committed offset never becomes 0, even if a group has read everything.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ COUNTED_OFFSETS_MAX = 10_000
 
 @dataclass(slots=True)
 class Backlog:
-    """`records` that are not processed, an upper bound if `at_most`. `oldest_ms`: timestamp of the oldest, None if
-    unknown."""
+    """The records of a partition, or of several, that a group has not processed. `records`: their number, an upper
+    bound if `at_most`. `oldest_ms`: the timestamp of the oldest of them in Unix ms, None if unknown."""
 
     records: int = 0
     at_most: bool = False
@@ -27,7 +28,7 @@ class Backlog:
         return f"≤ {self.records}" if self.at_most else str(self.records)
 
     def age_s(self, now_s: float) -> float:
-        """Age of the oldest record that is not processed; 0 when there is none."""
+        """The age in seconds of the oldest record that is not processed; 0 if there is none. `now_s`: Unix seconds."""
         return 0.0 if self.oldest_ms is None else max(0.0, now_s - self.oldest_ms / 1000)
 
 
@@ -37,10 +38,10 @@ def backlogs(
     counted_max: int = COUNTED_OFFSETS_MAX,
     deadline_s: float = 30.0,
 ) -> dict[Partition, Backlog]:
-    """The backlog of each partition. `spans`: the group's next offset and the last stable offset of the log.
+    """The backlog of each partition. `spans`: the group's next offset and the last stable offset of each partition.
 
-    At most `counted_max` offsets of a partition are read; every offset beyond them counts as a record, markers too.
-    Raises Transient when the log does not answer.
+    At most `counted_max` offsets of a partition are read. Each offset beyond them counts as a record, even if it is a
+    transaction marker. Blocks; raises Transient if Kafka does not answer within `deadline_s`.
     """
     found = {at: Backlog() for at in spans}
     read = {at: (start, min(end, start + counted_max)) for at, (start, end) in spans.items()}

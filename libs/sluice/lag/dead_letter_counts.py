@@ -1,4 +1,4 @@
-"""Kept dead letters: how many each stage parked, with which causes, and where the newest of each cause is."""
+"""Counts the kept dead letters of each stage by cause, and finds the place of the newest dead letter of each cause."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ CHARACTERS_MAX = 200
 
 
 class DeadLetterCause(NamedTuple):
-    """Dead letters with one cause. `why`: the text of their header. `newest`: the place of the newest dead letter;
-    `of`: the place of its original record. `parked_ms`: when it was parked, Unix time."""
+    """The dead letters of a stage that have the same cause. `why`: the cause as text, cut to `CHARACTERS_MAX`.
+    `newest`: the place of the newest dead letter. `of`: the place of its original record. `parked_ms`: when the newest
+    was parked, in Unix ms."""
 
     why: str
     dead_letters: int
@@ -27,8 +28,9 @@ class DeadLetterCause(NamedTuple):
 
 
 class StageDeadLetters(NamedTuple):
-    """Dead letters of one stage. `kept`: the number of offsets in its topic, an upper bound. `causes`: those of the
-    newest `SCANNED_MAX` of each partition, the most frequent first."""
+    """The dead letters of one stage. `kept`: the number of offsets in the stage's dead-letter topic, an upper bound of
+    the number of dead letters. `causes`: the causes of the newest `SCANNED_MAX` dead letters of each partition, the
+    most frequent cause first."""
 
     stage: str
     kept: int
@@ -43,7 +45,7 @@ class StageDeadLetters(NamedTuple):
 
 
 class DeadLetterCounts:
-    """Counts the dead letters of a pipeline; topics are read again only after one of them has grown."""
+    """Counts the dead letters of a pipeline. The dead-letter topics are read again only if one of them has changed."""
 
     def __init__(self, reader: LogReader, names: Names) -> None:
         self._reader = reader
@@ -52,7 +54,10 @@ class DeadLetterCounts:
         self._found: list[StageDeadLetters] = []
 
     def read(self) -> list[StageDeadLetters]:
-        """The stages that have dead letters, in the order of the flow. Blocks. Raises EnvironmentFault, Transient."""
+        """The dead letters of each stage that has some, in the order of the flow. Blocks.
+
+        Raises Transient if Kafka does not answer, EnvironmentFault if an operator must repair something.
+        """
         existing = self._reader.topics()
         pinned = self._reader.pinned([topic for topic in self._topics if topic in existing])
         partitions = [(topic, partition) for topic, about in pinned.items() for partition in range(about.partitions)]
@@ -70,7 +75,10 @@ class DeadLetterCounts:
 
 
 def causes_of(dead_letters: Iterable[Record]) -> tuple[DeadLetterCause, ...]:
-    """Dead letters grouped by cause, the most frequent first. Values are not kept: they may have megabytes."""
+    """Group dead letters by cause, the most frequent cause first.
+
+    The values of the dead letters are not kept in memory, because a value may have megabytes.
+    """
     newest: dict[bytes, DeadLetterCause] = {}
     for record in dead_letters:
         fingerprint = record.headers.get(CAUSE_HEADER, b"")
@@ -83,7 +91,7 @@ def causes_of(dead_letters: Iterable[Record]) -> tuple[DeadLetterCause, ...]:
 
 
 def parked_ms_of(dead_letter: Record) -> int:
-    """When it was parked (Unix ms): its header, else its timestamp."""
+    """When a dead letter was parked, in Unix ms: from its header `sluice-parked-ms`, else from its Kafka timestamp."""
     parked_ms = number_in(dead_letter.headers.get(PARKED_HEADER))
     return dead_letter.timestamp_ms if parked_ms is None else parked_ms
 

@@ -1,4 +1,4 @@
-"""The active faults that the stages reported: what is wrong, since when, and what to do."""
+"""Reads the active faults that the stages reported in the topic `sluice.faults`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ SILENT_AFTER_S = 3 * REPEATED_EVERY_S
 
 
 class ActiveFaults(NamedTuple):
-    """Faults in the order of the flow, the oldest of a stage first. `unknown`: why not all are known, else empty."""
+    """The active faults in the order of the stages in the flow, the oldest fault of a stage first.
+
+    `unknown`: the reason if not all active faults are known, else empty.
+    """
 
     faults: tuple[FaultRecord, ...] = ()
     unknown: str = ""
 
     def to_json(self) -> list[dict[str, Any]]:
-        """For programs; times in Unix seconds."""
+        """The faults as JSON for programs, with times in Unix seconds."""
         return [
             {
                 "stage": one.stage,
@@ -38,7 +41,7 @@ class ActiveFaults(NamedTuple):
 
 
 def active_faults(reader: LogReader, names: Names) -> ActiveFaults:
-    """The faults that are now in `sluice.faults`. Blocks. Raises Transient."""
+    """The active faults in the topic `sluice.faults`. Blocks. Raises Transient if Kafka does not answer."""
     try:
         reader.pinned([names.faults])
         return read_faults(newest_by_key(reader, names.faults).values())
@@ -47,7 +50,10 @@ def active_faults(reader: LogReader, names: Names) -> ActiveFaults:
 
 
 def read_faults(values: Iterable[bytes]) -> ActiveFaults:
-    """Fault records, sorted by stage and time. Records of another version are only counted."""
+    """Decode fault records and sort the faults by stage and time.
+
+    Records that another version of Sluice wrote are not decoded; the result only says how many there are.
+    """
     places = {stage: place for place, stage in enumerate(STAGES)}
     found = [FaultRecord.from_json(value) for value in values]
     read = [one for one in found if one is not None]
@@ -58,14 +64,19 @@ def read_faults(values: Iterable[bytes]) -> ActiveFaults:
 
 
 def silent_for_s(fault: FaultRecord, now_s: float) -> float | None:
-    """How long a fault was not repeated, if too long: its process ended, or cannot reach Kafka. Else None."""
+    """The seconds since a fault was last reported, if they are more than `SILENT_AFTER_S`; else None.
+
+    A process repeats its active faults. If it does not, the process has ended or cannot reach Kafka.
+    """
     silent_s = now_s - fault.at_us / 1e6
     return silent_s if silent_s > SILENT_AFTER_S else None
 
 
 def alike(faults: Iterable[FaultRecord]) -> list[tuple[str, FaultRecord]]:
-    """What each fault is about, and the fault. Faults that differ only in the partition of a topic become one: the
-    oldest, about `topic/0,1,2`."""
+    """Join faults that differ only in the partition of a topic. Each result is the text of what is faulty, and a fault.
+
+    Joined faults are represented by the first of them; the text is then `topic/0,1,2`.
+    """
     groups: dict[tuple[str, str, str, str], list[tuple[str, FaultRecord]]] = {}
     for one in faults:
         topic, slash, number = one.about.rpartition("/")

@@ -1,4 +1,7 @@
-"""The lag of a pipeline's stages, and what they do not read, measured from outside: no stage needs to run."""
+"""Measures the lag of a pipeline's stages, and finds the partitions that they do not read.
+
+The measurement uses only what Kafka and the sinks have stored. So no stage needs to run.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +27,13 @@ from sluice.names import INGRESS_POLLER
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities, load_mappings, unmapped
 
-# An offset and the partition record that is written with it become visible one after the other.
+# A blocked partition is checked a second time after this time. A transaction's offset and its partition record become
+# visible one after the other, so a working partition can look blocked for a moment.
 CHECKED_AGAIN_AFTER_S = 0.3
 
 
 def total_of(several: Iterable[Backlog]) -> Backlog:
-    """The sum of several backlogs."""
+    """The sum of several backlogs as one backlog, with the age of the oldest record of all."""
     backlogs_ = list(several)
     ages = [one.oldest_ms for one in backlogs_ if one.oldest_ms is not None]
     at_most = any(one.at_most for one in backlogs_)
@@ -37,10 +41,11 @@ def total_of(several: Iterable[Backlog]) -> Backlog:
 
 
 class StageLag(NamedTuple):
-    """The backlog of one stage by input partition. `started`: the group has committed an offset of every partition.
+    """The lag of one stage. `partitions`: the backlog by input partition.
 
-    `not_read`: partitions that are not read; `not_read_unknown`: why that is not known, else empty. `members`: of the
-    group now, None if not known; then `members_unknown` has the reason. `sink`: its name, if there are several.
+    `started`: the stage's group has committed an offset for every partition. `not_read`: the partitions that the stage
+    does not read. `not_read_unknown`: why these are not known, else empty. `members`: the number of members that the
+    group has now; if it is None, `members_unknown` has the reason. `sink`: the sink's name if the pipeline has several.
     """
 
     stage: str
@@ -55,11 +60,14 @@ class StageLag(NamedTuple):
 
     @property
     def total(self) -> Backlog:
-        """All partitions as one backlog."""
+        """The backlog of the whole stage: the sum over its input partitions."""
         return total_of(self.partitions.values())
 
     def to_json(self, now_s: float) -> dict[str, Any]:
-        """For programs: totals, and the partitions that have a backlog or are not read."""
+        """The lag as JSON for programs: totals, and each partition that has a backlog or is not read.
+
+        `now_s`: Unix seconds.
+        """
         return {
             "group": self.group,
             "started": self.started,
@@ -81,9 +89,10 @@ class StageLag(NamedTuple):
 
 
 class LagMeter:
-    """Measures all stages of a pipeline; keeps its clients between measurements.
+    """Measures the lag of all stages of a pipeline. The Kafka clients stay open between measurements, until `close`.
 
-    `unmapped`: the streams that no mapping reads. Every method but `close` blocks and may raise Transient.
+    `unmapped`: the streams that no mapping reads. Each method except `close` blocks, and raises Transient if Kafka does
+    not answer.
     """
 
     def __init__(self, pipeline: Pipeline, settings: KafkaSettings) -> None:
@@ -103,19 +112,19 @@ class LagMeter:
         return active_faults(self._reader, self._pipeline.names)
 
     def sources(self) -> list[SourceLag]:
-        """Raises EnvironmentFault for Kafka only."""
+        """The lag of each source. Raises EnvironmentFault for a fault of Kafka; a source's fault is in its `why`."""
         return source_lags(self._pipeline, self._reader)
 
     def dead_letters(self) -> list[StageDeadLetters]:
-        """Raises EnvironmentFault."""
+        """The kept dead letters of each stage. Raises EnvironmentFault if an operator must repair something."""
         return self._dead_letters.read()
 
     def measure(self) -> list[StageLag]:
-        """Every stage's lag, in the order of the flow. Raises EnvironmentFault for missing topics."""
+        """The lag of each stage, in the order of the flow. Raises EnvironmentFault if an input topic is missing."""
         return [self._of(inputs) for inputs in self._inputs]
 
     def left_over(self) -> list[str]:
-        """Raw topics that no source of the pipeline writes: golden records keep the values from there for ever."""
+        """Raw topics that no source of the pipeline writes. Golden records keep the values from there for ever."""
         names = self._pipeline.names
         declared = {names.raw(one.source, one.stream) for one in self._pipeline.streams()}
         return sorted(
@@ -123,13 +132,14 @@ class LagMeter:
         )
 
     def pollers(self) -> tuple[int | None, str]:
-        """The number of processes that poll; None and the reason if that is not known."""
+        """The number of processes that poll sources, and an empty text; None and the reason if it is not known."""
         return self._members(self._pipeline.names.group(INGRESS_POLLER))
 
     def _of(self, inputs: StageInputs) -> StageLag:
         pinned = self._topics
         partitions = [(topic, p) for topic in inputs.topics for p in range(pinned[topic].partitions)]
-        # Committed first: if the group commits meanwhile, the lag is shown too large rather than too small.
+        # The committed offsets are read before the ends. If the group commits in between, the lag is too large rather
+        # than too small.
         committed = committed_offsets(self._kafka, inputs.group, partitions)
         begins, ends = self._reader.beginnings(partitions), self._reader.ends(partitions, committed=True)
         not_read, unknown = self._not_read(inputs, begins, committed)
@@ -156,7 +166,10 @@ class LagMeter:
     def _not_read(
         self, inputs: StageInputs, begins: Mapping[Partition, int], committed: Mapping[Partition, int]
     ) -> tuple[dict[Partition, NotRead], str]:
-        """What the stage does not read, or why that is not known: the lag is worth showing without it."""
+        """The partitions that a stage does not read, and why this is not known, else an empty text.
+
+        Errors become that text and are not raised, so that the lag is still shown.
+        """
         try:
             found = self._read_once(inputs, begins, committed)
             if any(one.kind == "blocked" for one in found.values()):
@@ -179,7 +192,10 @@ class LagMeter:
 
 
 def _next_offset(at: Partition, committed: Mapping[Partition, int], not_read: Mapping[Partition, NotRead]) -> int:
-    """The first offset that was not read: before the committed one if the group was moved forward."""
+    """The first offset of a partition that the group has not read.
+
+    It is below the committed offset if the group was moved forward.
+    """
     one, offset = not_read.get(at), committed.get(at, 0)
     return offset if one is None or one.unread_from is None else min(offset, one.unread_from)
 

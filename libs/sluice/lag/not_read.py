@@ -1,7 +1,8 @@
-"""Which partitions a stage does not read, why, and what lets it continue: decided from what is durable.
+"""Finds the input partitions that a stage does not read, the reason, and the next step that lets the stage continue.
 
-*Blocked*: its owner cannot start the partition without losing records, for example after a group was moved forward.
-*Paused*: its owner stopped reading the input topic because of too many dead letters.
+The decision uses only what is durable, so the stage need not run. A partition is *blocked* if its owner cannot start it
+without losing records, for example after the group was moved forward. A partition is *paused* if its owner stopped
+reading the input topic because of too many dead letters.
 """
 
 from __future__ import annotations
@@ -23,16 +24,17 @@ from sluice.stage.partition_record import PartitionRecord, log_name, log_starts,
 from sluice.stage.start import accepted_skip
 from sluice.stage.start_decision import StartFacts, decide_start
 
-# A transaction writes the partition record last, so it is mostly within a few offsets of the end.
+# To find the newest partition record, this many offsets before the end of a state partition are read, then more. A
+# transaction writes the partition record last, so the record is mostly within a few offsets of the end.
 _TAILS_OFFSETS = (16, 1_000)
 
 
 def partition_records(
     reader: LogReader, pipeline: Pipeline, inputs: StageInputs, partitions: Iterable[Partition]
 ) -> dict[Partition, PartitionRecord]:
-    """The newest record of each of the stage's input `partitions`, as far as they have one.
+    """The newest partition record of each of a stage's input `partitions`. Partitions without one are left out.
 
-    Raises EnvironmentFault (a topic, a table or the sink's server is missing) and Transient.
+    Raises EnvironmentFault if a topic, a table or the sink's server is missing, Transient if a server does not answer.
     """
     if inputs.sink:
         return _of_sink(pipeline, inputs.sink)
@@ -42,7 +44,10 @@ def partition_records(
 
 
 def newest_values(reader: LogReader, wanted: Mapping[Partition, bytes]) -> dict[Partition, bytes]:
-    """The newest committed value under one key of each partition, searched from the end backwards."""
+    """The newest committed value of one key in each partition. Partitions without the key are left out.
+
+    `wanted`: the key to find by partition. The search goes backwards from the end of each partition. Blocks.
+    """
     found: dict[Partition, bytes] = {}
     begins, ends = reader.beginnings(list(wanted)), reader.ends(list(wanted), committed=True)
     for tail in (*_TAILS_OFFSETS, max(ends.values(), default=0)):
@@ -65,9 +70,10 @@ def _of_sink(pipeline: Pipeline, name: str) -> dict[Partition, PartitionRecord]:
 
 
 class NotRead(NamedTuple):
-    """Why a partition is not read, and what the operator does. `since_s`: Unix s, None if unknown.
+    """Why a stage does not read a partition (`why`), and what an operator does (`next_step`).
 
-    `unread_from`: the first offset that was not read, if that is not the offset that the group committed.
+    `since_s`: since when, in Unix seconds, None if unknown. `unread_from`: the first offset that the stage has not
+    read, None if it is the group's committed offset.
     """
 
     kind: Literal["blocked", "paused"]
@@ -78,7 +84,7 @@ class NotRead(NamedTuple):
 
 
 class InputFacts(NamedTuple):
-    """What is durable about an input partition: the facts of its start, and its partition record, if it has one."""
+    """What is durable about an input partition: the facts that decide its start, and its partition record, if any."""
 
     start: StartFacts
     record: PartitionRecord | None
@@ -92,9 +98,13 @@ def read_input_facts(
     begins: Mapping[Partition, int],
     committed: Mapping[Partition, int],
 ) -> dict[Partition, InputFacts]:
-    """Read what else is durable about the partitions in `begins`. Raises EnvironmentFault, SettingsError, Transient.
+    """Read the durable facts of a stage's input partitions. `begins`: the first offset of each partition in its log.
 
-    The ends are asked after `committed`, so a group that works is never beyond them.
+    `committed`: the group's committed offsets. They must be read before this call, which reads the ends of the logs. So
+    the offset of a working group is never beyond the end.
+
+    Raises SettingsError for a wrong setting, EnvironmentFault if a topic or table is missing, and Transient if a server
+    does not answer.
     """
     records = partition_records(reader, pipeline, inputs, begins)
     ends = reader.ends(list(begins))
@@ -121,7 +131,10 @@ def read_input_facts(
 def partitions_not_read(
     facts: Mapping[Partition, InputFacts], reader: LogReader, control_topic: str
 ) -> dict[Partition, NotRead]:
-    """The partitions that are not read. Raises EnvironmentFault and Transient."""
+    """The partitions that a stage does not read, with the reason of each. Accepted skips count.
+
+    Raises EnvironmentFault or Transient if the control topic cannot be read.
+    """
     found = {at: _not_read(one) for at, one in facts.items()}
     for at, one in found.items():
         if _is_blocked(one):
@@ -132,7 +145,10 @@ def partitions_not_read(
 
 
 def require_acceptable(facts: Mapping[Partition, InputFacts], at: Partition, to: int) -> None:
-    """Raises SettingsError, unless `at` is blocked and the acceptance of offset `to` lets the stage continue there."""
+    """Check that accepting a skip to offset `to` lets a stage continue at partition `at`.
+
+    Raises SettingsError if the partition is not blocked, or if it stays blocked with this offset.
+    """
     group, place, now = facts[at].start.group, f"{at[0]}/{at[1]}", _not_read(facts[at])
     if now is None or not _is_blocked(now):
         others = [f"{topic}/{p}" for (topic, p), one in facts.items() if _is_blocked(_not_read(one))]
@@ -149,7 +165,10 @@ def _is_blocked(one: NotRead | None) -> bool:
 
 
 def _not_read(facts: InputFacts, accepted: int | None = None) -> NotRead | None:
-    """None if the partition is read, given that an operator accepted a skip to offset `accepted`."""
+    """Why a stage does not read a partition; None if the stage reads it.
+
+    `accepted`: the offset up to which an operator accepted a skip, else None.
+    """
     start, record = replace(facts.start, accepted_skip=accepted), facts.record
     try:
         decide_start(start, record, time.time())

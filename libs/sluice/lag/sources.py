@@ -1,4 +1,5 @@
-"""How far each ingress stream is behind its source: bytes of write-ahead log, or the age of the last answer."""
+"""How far ingress is behind each source: bytes of the write-ahead log for a database, the age of the last answer for a
+polled stream."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from sluice.names import Names
 from sluice.pipeline import Pipeline
 from sluice.pipeline.model import CdcSource
 
-# The watermark of a followed source is written at most this long after the change that moved it.
+# A source counts as silent if its last watermark is this much older than the expected interval. ingress-cdc writes the
+# watermark at most this long after the change that moved it.
 LATE_S = 10.0
 _FOREIGN = (
     "no version of Sluice wrote this form of watermark. Next: find what else writes to this topic, then restart the "
@@ -26,12 +28,15 @@ _FOREIGN = (
 
 
 class SourceLag(NamedTuple):
-    """`wal_bytes` (CDC): bytes that the source wrote beyond the watermark. `answer_age_s` (poll): age of the last page
-    that was published. Both None if not known; then `why` has the reason. `tables` (CDC): by name, what is wrong with
-    each table that is not simply followed.
+    """How far ingress is behind a polled stream or a followed database.
 
-    `seen_age_s`: age of the process's last sign, None if there never was one; `seen_every_s`: the expected interval.
-    `attended`: whether a process reads the slot now; None if not known.
+    `wal_bytes` (CDC): bytes that the database wrote to its log beyond the watermark. `answer_age_s` (poll): age of the
+    last page that was published. Both are None if they are not known; then `why` has the reason. `tables` (CDC): what
+    is wrong with each table that is not followed or has a fault, by table name.
+
+    `seen_age_s`: age of the last watermark of the stream or database, None if there is none. `seen_every_s`: the
+    longest interval between two watermarks while a process works. `attended` (CDC): whether a process reads the slot
+    now, None if not known.
     """
 
     source: str
@@ -47,18 +52,21 @@ class SourceLag(NamedTuple):
 
     @property
     def silent(self) -> bool:
-        """Whether the last sign of its process is older than expected."""
+        """Whether the last watermark is older than it is while a process works on the source."""
         return self.seen_age_s is not None and self.seen_age_s > self.seen_every_s + LATE_S
 
 
 def read_watermarks(reader: LogReader, names: Names) -> dict[str, dict[str, Any]]:
-    """The newest watermark of every key; empty if its record is no JSON object, so none of Sluice's."""
+    """The newest watermark of each key. A record that is no JSON object is not Sluice's; its watermark is empty."""
     newest = newest_by_key(reader, names.watermarks)
     return {key.decode(errors="replace"): json_object(value) or {} for key, value in newest.items()}
 
 
 def source_lags(pipeline: Pipeline, reader: LogReader) -> list[SourceLag]:
-    """The lag of each polled stream and each followed database. Raises Transient or EnvironmentFault for Kafka only."""
+    """The lag of each polled stream and each followed database. Blocks.
+
+    Raises Transient or EnvironmentFault if Kafka cannot be read. If a source cannot be read, `why` of its lag says so.
+    """
     marks = read_watermarks(reader, pipeline.names)
     polled = [_polled(pipeline, s.source, s.stream, marks) for s in pipeline.streams() if s.kind == "poll"]
     return polled + [_followed(pipeline, name, source, marks) for name, source in pipeline.cdc_sources().items()]
@@ -97,7 +105,7 @@ def _followed(pipeline: Pipeline, name: str, source: CdcSource, marks: Mapping[s
 
 
 def _fault_of(table: TableWatermark) -> str:
-    """What is wrong with a followed table, else an empty string."""
+    """What is wrong with a table of a followed source; empty if the table is followed and has no fault."""
     if table.why:
         return f"{table.state_text}: {table.why}. Next: {table.next_step}"
     return "" if table.state == FOLLOWED else f"{table.state_text}: it waits to be read"

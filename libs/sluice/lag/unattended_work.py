@@ -1,8 +1,9 @@
-"""Streams, sources and inputs that no process works on. A process that does not run cannot report a fault itself.
+"""Finds streams, sources and input topics that no process works on. A process that does not run cannot report this.
 
-Decided from what is durable, and from what runs: members of the consumer groups (ingress-poller has one too), and
-readers of the followed sources' slots. Neither is enough alone: a process that restarts is away for some seconds, and a
-process that runs may wait for a good reason, which it reports itself.
+The decision uses two kinds of facts. Durable facts are the age of watermarks and of unread records. Facts about
+processes are the members of the consumer groups (ingress-poller also has one) and the readers of the replication slots.
+Neither kind is enough alone: a process that restarts is away for some seconds, and a process that runs may wait for a
+good reason, which it reports itself.
 """
 
 from __future__ import annotations
@@ -16,16 +17,20 @@ from sluice.names import INGRESS_CDC, INGRESS_POLLER
 from sluice.telemetry.fault_record import REPEATED_EVERY_S, FaultRecord
 from sluice.telemetry.health import PROCESS
 
-# A process that is restarted is back by then.
+# A process that is restarted works again after this time.
 AWAY_S = 10.0
-# A stream whose last answer is so much older than its freshness is not polled, although pollers run.
+# If pollers run, a stream counts as not polled if its last answer is older than both limits: this time, and this
+# multiple of the stream's freshness.
 NOT_POLLED_S = 120.0
 NOT_POLLED_FRESHNESSES = 10
 REPEATED_WITHIN_S = REPEATED_EVERY_S + AWAY_S
 
 
 class UnattendedWork(NamedTuple):
-    """Work of `stage` that no process does. `since_s` (Unix s): the last sign of a process, None if there was none."""
+    """Work of `stage` that no process does: the reason (`why`) and what an operator does (`next_step`).
+
+    `since_s`: when a process last worked, or since when records wait, in Unix seconds; None if unknown.
+    """
 
     stage: str
     why: str
@@ -40,8 +45,11 @@ def unattended_work(
     faults: Sequence[FaultRecord],
     now_s: float,
 ) -> list[UnattendedWork]:
-    """In the order of the flow. `pollers`: members of ingress-poller's group, None if not known.
-    `faults`: the active ones; a process that repeats its fault runs."""
+    """The work that no process does, in the order of the flow.
+
+    `pollers`: the number of members of ingress-poller's group, None if not known. `sources` and `stages`: their lag.
+    `faults`: the active faults; a process that still repeats a fault is running. `now_s`: Unix seconds.
+    """
     found = list(_without_poller(pollers, sources, now_s)) or list(_not_polled(pollers, sources, faults, now_s))
     if not any(one.stage == INGRESS_CDC and _is_repeated(one, now_s) for one in faults):
         found += _not_followed(sources, now_s)
@@ -51,7 +59,7 @@ def unattended_work(
 def _without_poller(pollers: int | None, sources: Sequence[SourceLag], now_s: float) -> Iterable[UnattendedWork]:
     streams = [one for one in sources if one.kind == "poll"]
     silent = [one for one in streams if one.silent]
-    # A stream without any answer may just have been declared, if other streams had one.
+    # If other streams had an answer, a stream without any may just have been added to the pipeline file.
     never = [one for one in streams if one.seen_age_s is None]
     if pollers != 0 or not (silent or (never and len(never) == len(streams))):
         return
@@ -63,9 +71,12 @@ def _without_poller(pollers: int | None, sources: Sequence[SourceLag], now_s: fl
 def _not_polled(
     pollers: int | None, sources: Sequence[SourceLag], faults: Sequence[FaultRecord], now_s: float
 ) -> Iterable[UnattendedWork]:
-    """Streams that the running pollers do not know, or may not poll, and report no fault about."""
+    """Streams that no running poller polls, although no poller reports a fault about them.
+
+    For example, the pollers have not read the new pipeline file yet.
+    """
     reported = [one for one in faults if one.stage == INGRESS_POLLER and _is_repeated(one, now_s)]
-    # A fault about a shard, the group or the lag explains every stream.
+    # A fault about a shard, the group or the lag explains why any stream is not polled.
     if not pollers or any("/" not in one.about for one in reported):
         return
     for one in sources:

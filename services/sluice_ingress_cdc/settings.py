@@ -14,23 +14,27 @@ from sluice.settings.stage import StageSettings
 class CdcSettings(StageSettings):
     """The settings of ingress-cdc, in addition to those of every stage."""
 
-    linger_s: float = Field(default=0.2, ge=0, description="How long changes are collected for one transaction.")
+    linger_s: float = Field(
+        default=0.2, ge=0, description="How long ingress-cdc collects changes of a source for one Kafka transaction."
+    )
     feedback_interval_s: float = Field(
-        default=1.0, gt=0, description="How often the LSN that the source may discard its log up to is confirmed."
+        default=1.0,
+        gt=0,
+        description="How often ingress-cdc confirms to the source the LSN up to which the source may discard its log.",
     )
     watermark_interval_s: float = Field(
-        default=5.0, gt=0, description="How often the watermark is stored while nothing is published."
+        default=5.0, gt=0, description="How often a source's watermark is stored while no change is published."
     )
     watch_interval_s: float = Field(
         default=5.0,
         gt=0,
-        description="How often the catalogs of a source are checked for changes of its tables.",
+        description="How often the catalogs of a source database are checked for changed definitions of its tables.",
     )
     recheck_interval_s: float = Field(
-        default=5.0, gt=0, description="How long to wait before a source that refused is tried again."
+        default=5.0, gt=0, description="How long ingress-cdc waits before it connects again to a source that refused."
     )
     record_bytes_max: int = Field(
-        default=8 * 1024 * 1024 - 4_096, gt=0, description="The largest record that a raw topic takes."
+        default=8 * 1024 * 1024 - 4_096, gt=0, description="The size of the largest record that a raw topic accepts."
     )
 
 

@@ -19,26 +19,40 @@ class PollerPart(BaseModel):
     pages_max: int = Field(
         default=4,
         ge=1,
-        description="Pages in memory at once, over all streams: with the connector's body limit, the bound in bytes.",
+        description="The most pages in memory at once, over all streams. Times the connector's body limit, this is the "
+        "most memory for pages.",
     )
     page_attempts_max: int = Field(
-        default=8, ge=1, description="How often a page is requested before its listing starts again."
+        default=8, ge=1, description="A listing starts again after this many requests for one page without success."
     )
     shrink_keys_min: int = Field(
         default=10,
         ge=0,
-        description="Keys that a listing may lack before its deletes wait for `sluice deletes accept`.",
+        description="If more known keys than this are missing from a listing, their deletes wait for `sluice deletes "
+        "accept`. See also SLUICE_POLLER__SHRINK_FRACTION_MAX.",
     )
     shrink_fraction_max: float = Field(
-        default=0.2, ge=0, le=1, description="The same as a fraction of the known keys; the greater of both counts."
+        default=0.2,
+        ge=0,
+        le=1,
+        description="The limit of SLUICE_POLLER__SHRINK_KEYS_MIN as a fraction of the known keys. The greater of the "
+        "two limits counts.",
     )
     downstream_groups: list[str] = Field(
-        default=[MAPPER], description="Groups whose lag slows polling down, without the prefix; a JSON list."
+        default=[MAPPER],
+        description="The consumer groups whose lag slows polling down, as a JSON list of names without the pipeline's "
+        "prefix.",
     )
-    lag_records_throttle: int = Field(default=50_000, ge=1, description="Lag from which on polling is slowed down.")
-    lag_records_pause: int = Field(default=200_000, ge=1, description="Lag from which on polling pauses.")
-    lag_interval_s: float = Field(default=5.0, gt=0, description="How often that lag is measured.")
-    stop_deadline_s: float = Field(default=20.0, gt=0, description="How long a stop waits for what is being published.")
+    lag_records_throttle: int = Field(
+        default=50_000, ge=1, description="Polling is slowed down if the downstream groups lag by this many records."
+    )
+    lag_records_pause: int = Field(
+        default=200_000, ge=1, description="Polling pauses if the downstream groups lag by this many records."
+    )
+    lag_interval_s: float = Field(default=5.0, gt=0, description="How often the lag of downstream groups is measured.")
+    stop_deadline_s: float = Field(
+        default=20.0, gt=0, description="How long a process that stops waits for pages that are being published."
+    )
 
 
 class PollerSettings(StageSettings):

@@ -9,7 +9,9 @@ class SinkSettings(StageSettings):
     """The settings of sink-postgres in addition to those of every stage."""
 
     sink: str = Field(
-        default="", description="Which sink of the pipeline file this is; not needed where there is only one."
+        default="",
+        description="The name, in the pipeline file, of the sink that this process writes. Not needed if there is only "
+        "one sink.",
     )
 
     @property

@@ -15,7 +15,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "variables.m
 
 _HEAD = """# Environment variables
 
-`sluice settings` prints the same. Names end with their unit: `_S` seconds, `_MS` milliseconds, `_BYTES`, `_KIB`. A
+`sluice settings` prints the same. Names contain their unit: `_S` seconds, `_MS` milliseconds, `_BYTES`, `_KIB`. A
 variable that nothing reads is refused by name ([what else is refused](settings.md)).
 """
 _TAIL = """

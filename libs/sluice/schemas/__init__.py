@@ -1,4 +1,4 @@
-"""Schemas of canonical records: generated Avro, its encoder and decoder, the registry, compatibility."""
+"""Avro schemas of canonical records: generation, encoder, decoder, schema registry and compatibility check."""
 
 from sluice.schemas.avro import avro_schema
 from sluice.schemas.compatibility import check_compatible

@@ -1,6 +1,7 @@
-"""Avro of a canonical record, generated from the entity's contract: `<pipeline>.<Entity>`, then `_sluice`.
+"""Generates the Avro schema of an entity's canonical records from the entity's contract.
 
-`sluice schemas apply` generates it, keeps it in the pipeline's folder and registers it under `<topic>-value`.
+The schema is a record `<pipeline>.<Entity>` with the entity's fields and a field `_sluice` for the provenance.
+`sluice schemas apply` writes it to the pipeline's folder and registers it under `<topic>-value`.
 """
 
 from typing import Any
@@ -23,31 +24,31 @@ _SIMPLE: dict[str, Any] = {
     "bytes": "bytes",
     "date": {"type": "int", "logicalType": "date"},
     "timestamp": _TIMESTAMP,
-    # Kafka Connect's and Debezium's name for a text that contains JSON.
+    # `io.debezium.data.Json` is the name with which Kafka Connect and Debezium mark a text that contains JSON.
     "json": {"type": "string", "connect.name": "io.debezium.data.Json"},
 }
 
 
 class UnreadableSchema(ValueError):
-    """Not an Avro schema, or one that uses a part of Avro that canonical records have no use for."""
+    """A schema is not Avro, or uses a part of Avro that no schema of canonical records uses."""
 
 
 def resolved(schema: Any) -> tuple[Any, dict[str, Schema]]:
-    """A schema as fastavro reads it, each type under its full name, and its named types by that name.
+    """An Avro schema as fastavro reads it, with the full name of each type, and its named types by full name.
 
-    Raises UnreadableSchema.
+    Raises UnreadableSchema if `schema` is not an Avro schema.
     """
     named: dict[str, Schema] = {}
     try:
         return fastavro.parse_schema(schema, named), named
     except (fastavro.schema.SchemaParseException, fastavro.schema.UnknownType) as error:
         raise UnreadableSchema(str(error)) from None
-    except (LookupError, TypeError, ValueError, RecursionError) as error:  # of what is no schema at all
+    except (LookupError, TypeError, ValueError, RecursionError) as error:  # for a value that is no schema at all
         raise UnreadableSchema(f"not an Avro schema ({type(error).__name__})") from None
 
 
 def avro_schema(contract: EntityContract, pipeline: str) -> Schema:
-    """The Avro record of an entity's canonical value. Named types inside it live in `<pipeline>.sluice`."""
+    """The Avro schema of an entity's canonical records. Its named types have the namespace `<pipeline>.sluice`."""
     inner = f"{pipeline}.sluice"
     named: set[str] = set()
     fields = [_field(name, kind, inner, named) for name, kind in contract.fields.items()]
@@ -90,8 +91,11 @@ def _decimal(kind: FieldType) -> Schema:
 
 
 def _provenance(inner: str) -> Schema:
-    """Types within a type inherit its namespace. If they repeated it, a registry would return another text than it
-    got."""
+    """The Avro type of the field `_sluice`, which contains a record's provenance.
+
+    Its inner types do not repeat its namespace, because Avro lets them inherit it. If they repeated it, a registry
+    would return another text than the one that was registered.
+    """
     contributor = _record(
         "Contributor",
         {
@@ -118,6 +122,6 @@ def _provenance(inner: str) -> Schema:
 
 
 def _record(name: str, members: dict[str, Any], **namespace: str) -> Schema:
-    """An Avro record. `members`: the type of each field by its name."""
+    """An Avro record type. `members`: the type of each field by the field's name."""
     fields = [{"name": member, "type": kind} for member, kind in members.items()]
     return {"type": "record", "name": name, **namespace, "fields": fields}

@@ -1,7 +1,8 @@
-"""May a schema follow another on a topic that people read? Stricter than the registry, which lets scales change.
+"""Checks whether the schema of a topic may be replaced by another one while readers use both.
 
-Avro's own checker compares only the bytes below a logical type: money read a hundred times wrong passes it. fastavro
-resolves both schemas, and the comparison is ours: fastavro has none.
+The check is stricter than Avro's own, which a registry uses. Avro's check ignores logical types, so it allows a decimal
+to change its scale, and readers would get amounts that are wrong by a factor of a hundred. fastavro resolves both
+schemas; the comparison is Sluice's own, because fastavro has none.
 """
 
 from typing import Any
@@ -12,9 +13,9 @@ _FACTS = ("type", "logicalType", "precision", "scale")
 
 
 def check_compatible(old: Schema, new: Schema) -> list[str]:
-    """Reasons why readers of `old` and `new` could not both read the topic; empty when they can.
+    """The reasons why a topic with records of `old` and `new` cannot be read with both schemas; empty if it can.
 
-    Adding or removing a nullable field with default null is compatible. Everything else about a field must stay.
+    Adding or removing a nullable field with default null is compatible. No other change of a field is compatible.
     """
     try:
         before, old_types = resolved(old)
@@ -28,7 +29,7 @@ def check_compatible(old: Schema, new: Schema) -> list[str]:
 
 
 class _Comparison:
-    """Compares types of two schemas; `old` and `new` are their named types."""
+    """Compares the types of two schemas. `old` and `new`: the named types of each schema, by full name."""
 
     def __init__(self, old: dict[str, Schema], new: dict[str, Schema]) -> None:
         self._old, self._new = old, new
@@ -63,7 +64,10 @@ class _Comparison:
 
 
 def _definition(schema: Any, named: dict[str, Schema]) -> tuple[Schema, bool]:
-    """A type as a dict, a name replaced by what it names, and whether it is nullable."""
+    """The definition of an Avro type as a dict, and whether the type is nullable.
+
+    A type's name is replaced by the type in `named`.
+    """
     if isinstance(schema, list):
         inner = [branch for branch in schema if branch != "null"]
         return _definition(inner[0], named)[0] if len(inner) == 1 else {"type": str(schema)}, "null" in schema

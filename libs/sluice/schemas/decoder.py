@@ -1,4 +1,7 @@
-"""The decoder of canonical records: Confluent wire format in, fields and provenance out, by the writer's schema id."""
+"""The decoder of canonical records: Confluent wire format in, fields and provenance out.
+
+It reads each record with the schema whose id the record contains, which is the schema of the record's writer.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,13 +16,14 @@ VALUE_BYTES_MAX = 8 * 1024 * 1024
 
 
 class DecodedCanonical(NamedTuple):
-    """A canonical value: `fields` by the writer's names as JSON values, `sluice` the provenance as plain JSON."""
+    """The decoded value of a canonical record. `fields`: the entity's fields as JSON values, named as in the writer's
+    schema. `sluice`: the provenance as JSON."""
 
     fields: dict[str, Any]
     sluice: dict[str, Any]
 
     def record(self) -> CanonicalRecord:
-        """Equal to the record that was encoded."""
+        """The canonical record; it equals the record that was encoded."""
         contributors = [Contributor(**one) for one in self.sluice["contributors"]]
         winners = [Winner(**one) for one in self.sluice["winners"]]
         return CanonicalRecord(self.fields, self.sluice["revision"], self.sluice["updated_at"], contributors, winners)
@@ -29,9 +33,10 @@ Decode = Callable[[bytes], DecodedCanonical]
 
 
 def make_decoder(schema_by_id: Callable[[int], dict[str, Any]]) -> Decode:
-    """A decoder that calls `schema_by_id` (`Registry.by_id`) once for every schema id.
+    """A decoder of canonical records. It calls `schema_by_id` (normally `Registry.by_id`) once for each schema id.
 
-    It raises DeadRecord (bad-avro) for bytes that are no canonical record, and the errors of `schema_by_id`.
+    The decoder raises DeadRecord if the bytes are no canonical record (bad-avro) or too many (too-large). It also
+    raises the errors of `schema_by_id`.
     """
     readers: dict[int, Read] = {}
 

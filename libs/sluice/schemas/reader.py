@@ -1,10 +1,12 @@
-"""Readers of Avro binary, generated from a writer's schema: bytes in, the JSON values of contributions out.
+"""Generates readers of Avro binary from a writer's schema. A reader turns bytes into JSON values, as in contributions.
 
-fastavro resolves the schema. It does not read the records: its Python values (26 µs for a record of the tests) would
-still have to become JSON, where generated code needs 35 µs for both, and it believes any count of items in an array.
+fastavro resolves the schema, but does not read the records, for two reasons. It needs 26 µs for a record of the tests,
+and its Python values would still have to become JSON; generated code needs 35 µs for both. And fastavro trusts any
+count of items in an array.
 
-Reads the part of Avro that canonical records are made of: records, arrays, `["null", T]`, primitives, decimal, date
-and timestamp-micros. Input is bounded: no length beyond the bytes at hand is believed, no schema may contain itself.
+A reader supports only the types that canonical records use: records, arrays, `["null", T]`, primitives, decimal, date
+and timestamp-micros. Malicious input is refused: a length beyond the end of the bytes, and a schema that contains
+itself.
 """
 
 import base64
@@ -23,13 +25,14 @@ _unpack_double = struct.Struct("<d").unpack_from
 
 
 class NotAvro(ValueError):
-    """The bytes do not fit the schema. The text quotes none of them."""
+    """Bytes do not fit the Avro schema with which they are read. The error text quotes none of the bytes."""
 
 
 def compile_reader(schema: Any) -> Read:
-    """A function (bytes, index) -> (value, index behind it).
+    """A reader for `schema`: a function (bytes, index of a value) -> (the value, index of the first byte after it).
 
-    It raises NotAvro or IndexError for bytes that do not fit. Raises UnreadableSchema.
+    The reader raises NotAvro, IndexError or UnicodeDecodeError if the bytes do not fit the schema. `compile_reader`
+    itself raises UnreadableSchema if `schema` is not Avro or uses an unsupported type.
     """
     return _Compiler().reader(resolved(schema)[0], 0)
 
@@ -91,7 +94,7 @@ class _Compiler:
 
 
 def _generate_record(readers: dict[str, Read]) -> Read:
-    """Straight-line code: one call per field, one dict display at the end."""
+    """Generate the reader of an Avro record: Python code with a call for each field, then one dict of all values."""
     scope: dict[str, Any] = {f"read{index}": reader for index, reader in enumerate(readers.values())}
     lines = [f" value{index}, at = read{index}(data, at)" for index in range(len(readers))]
     members = ", ".join(f"{name!r}: value{index}" for index, name in enumerate(readers))
@@ -108,7 +111,7 @@ def _array_of(item: Read) -> Read:
             count, at = _read_long(data, at)
             if count == 0:
                 return items, at
-            if count < 0:  # a block with its size in bytes ahead
+            if count < 0:  # a negative count means that the size of the block in bytes follows, which is not needed
                 count = -count
                 _, at = _read_long(data, at)
             if count > len(data) - at:

@@ -1,7 +1,7 @@
-"""Client of a Confluent-compatible schema registry that remembers on disk what it has read.
+"""A client of a Confluent-compatible schema registry that stores the schemas and ids that it has read on disk.
 
-It asks the registry first, because ids can change with a new registry. If the registry does not answer, the remembered
-ids and schemas serve, so a registry outage stops no process that has run before.
+The client asks the registry first, because a new registry can have other ids. If the registry does not answer, the
+client uses the stored schemas and ids. So an outage of the registry stops no process that has run before.
 """
 
 import hashlib
@@ -19,16 +19,16 @@ from sluice.http import HttpClient, Limits, NoAnswer, basic_credentials
 
 
 class Remembered:
-    """Schemas and their ids from earlier answers of the registry, as small files in the state directory.
+    """Schemas and schema ids from earlier answers of the registry, stored as small files in the folder `folder`.
 
-    Files are replaced as a whole, so a process that is killed while it writes leaves the old file.
+    Each file is replaced as a whole. So if a process is killed while it writes a file, the old file remains.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def id_of(self, subject: str, fingerprint: str) -> int | None:
-        """The id of a schema of `subject`; None if it is not remembered."""
+        """The stored id of the schema with `fingerprint` under `subject`; None if no id is stored."""
         known = self._read(_id_file(subject, fingerprint))
         return known["id"] if known and isinstance(known.get("id"), int) else None
 
@@ -36,7 +36,7 @@ class Remembered:
         self._write(_id_file(subject, fingerprint), {"subject": subject, "id": schema_id})
 
     def schema(self, schema_id: int) -> dict[str, Any] | None:
-        """The schema with an id; None if it is not remembered."""
+        """The stored schema with `schema_id`; None if no schema is stored for this id."""
         return self._read(f"schema-{schema_id}.json")
 
     def keep_schema(self, schema_id: int, schema: dict[str, Any]) -> None:
@@ -71,7 +71,7 @@ _CONFLICT = 409
 
 
 class Refused(Exception):
-    """The registry answered and refused: `status` and its own error code."""
+    """The schema registry answered a request with an error: HTTP `status`, and the registry's own error `code`."""
 
     def __init__(self, status: int, code: int) -> None:
         super().__init__(f"status {status}, error code {code}")
@@ -80,14 +80,15 @@ class Refused(Exception):
 
 
 class Unreachable(EnvironmentFault):
-    """The registry does not answer."""
+    """The schema registry does not answer."""
 
 
 class Registry:
-    """Schemas by subject and by id. Each method raises EnvironmentFault if the registry does not answer.
+    """A client of the schema registry at `url` (the address without `/subjects`).
 
-    `url` is the address below which `/subjects` is; `cache_dir` survives restarts. Silence and 5xx are retried for
-    `retry_for_s`: a registry that has just started answers its first requests slowly.
+    `cache_dir`: the folder for stored answers, which must survive restarts. `retry_for_s`: a request without an answer,
+    or with status 5xx, is repeated for this time, because a registry that has just started answers its first requests
+    slowly. Each method blocks, and raises EnvironmentFault if the registry does not answer.
     """
 
     def __init__(self, url: str, cache_dir: Path, retry_for_s: float = 0.0) -> None:
@@ -108,9 +109,9 @@ class Registry:
         self._http.close()
 
     def register(self, subject: str, schema: dict[str, Any]) -> int:
-        """Register a schema and return its id; registering it again changes nothing.
+        """Register a schema under `subject` and return the schema's id. Registering a schema again changes nothing.
 
-        Raises EnvironmentFault also if the registry refuses the schema.
+        Raises EnvironmentFault if the registry refuses the schema or does not answer.
         """
         try:
             answer = self._ask("POST", f"subjects/{quote(subject, safe='')}/versions", _body(schema))
@@ -120,9 +121,9 @@ class Registry:
         return self._keep(subject, schema, answer)
 
     def lookup_id(self, subject: str, schema: dict[str, Any]) -> int:
-        """The id under which this schema is registered for `subject`; the remembered id if the registry is silent.
+        """The id under which `schema` is registered for `subject`; the stored id if the registry does not answer.
 
-        Raises EnvironmentFault if the schema is not registered, or the registry is silent and no id is remembered.
+        Raises EnvironmentFault if the schema is not registered, or if the registry does not answer and no id is stored.
         """
         try:
             return self._keep(subject, schema, self._ask("POST", f"subjects/{quote(subject, safe='')}", _body(schema)))
@@ -137,10 +138,10 @@ class Registry:
             return known
 
     def by_id(self, schema_id: int) -> dict[str, Any]:
-        """The schema with this id; the remembered schema if the registry is silent.
+        """The schema with `schema_id`; the stored schema if the registry does not answer.
 
-        Raises DeadRecord (unknown-schema) if the registry has no such id, EnvironmentFault if the registry is silent
-        and the schema is not remembered.
+        Raises DeadRecord (unknown-schema) if the registry has no such id. Raises EnvironmentFault if the registry does
+        not answer and the schema is not stored.
         """
         try:
             answer = self._ask("GET", f"schemas/ids/{schema_id}")
@@ -158,7 +159,7 @@ class Registry:
         return schema
 
     def latest(self, subject: str) -> dict[str, Any] | None:
-        """The newest schema of a subject; None if it has none."""
+        """The newest registered schema of `subject`; None if the registry has none. Stored schemas are not used."""
         try:
             answer = self._ask("GET", f"subjects/{quote(subject, safe='')}/versions/latest")
         except Refused as refused:
@@ -169,7 +170,10 @@ class Registry:
         return schema
 
     def require_compatibility(self, subject: str, level: str = "FULL_TRANSITIVE") -> None:
-        """Make the registry itself refuse what readers of older or newer schemas could not read."""
+        """Set the compatibility level of `subject`. Then the registry refuses incompatible schemas of other programs.
+
+        FULL_TRANSITIVE: readers with any registered schema can read records of any other.
+        """
         try:
             self._ask("PUT", f"config/{quote(subject, safe='')}", {"compatibility": level})
         except Refused as refused:
@@ -182,7 +186,11 @@ class Registry:
         return schema_id
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Raises Refused for 3xx and 4xx, Unreachable for silence, a 5xx or an answer that is not of a registry."""
+        """Send a request to the registry, repeatedly if needed, and return the JSON object of the answer.
+
+        Raises Refused for status 3xx and 4xx. Raises Unreachable if the registry does not answer, answers 5xx, or the
+        answer is not a registry's.
+        """
         give_up = time.monotonic() + self._retry_for_s
         while True:
             try:
@@ -218,5 +226,5 @@ def _body(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def fingerprint(schema: dict[str, Any]) -> str:
-    """Hash of a schema's JSON, whatever the order of its members."""
+    """A hash of a schema's JSON. It does not depend on the order of the JSON's members."""
     return hashlib.sha256(orjson.dumps(schema, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -1,4 +1,4 @@
-"""A pipeline's contracts as files and as registry subjects, for `sluice schemas`."""
+"""The schemas of a pipeline's entities, as files and as subjects of the schema registry. Used by `sluice schemas`."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,8 @@ from sluice.schemas.registry import Registry
 
 
 class Subject(NamedTuple):
-    """One entity's schema: the registry's subject, the file in the pipeline's folder, the schema as generated now."""
+    """The schema of one entity. `subject`: its name in the schema registry. `file`: its file in the pipeline's folder.
+    `schema`: the schema that the entity generates now."""
 
     subject: str
     file: Path
@@ -22,7 +23,7 @@ class Subject(NamedTuple):
 
 
 def subjects(pipeline: Pipeline, contracts: dict[str, EntityContract]) -> list[Subject]:
-    """The subjects of a pipeline's entities, in the order of the contracts."""
+    """The schemas of all entities of a pipeline, in the order of `contracts`."""
     folder = pipeline.root / "schemas" / "canonical"
     return [
         Subject(
@@ -35,7 +36,10 @@ def subjects(pipeline: Pipeline, contracts: dict[str, EntityContract]) -> list[S
 
 
 def file_findings(subject: Subject) -> list[str]:
-    """Why the file in the pipeline's folder is not the schema that the entity generates; empty if it is."""
+    """The reasons why a schema's file does not contain the schema that the entity generates; empty if it does.
+
+    Raises SettingsError if the file is not an Avro record.
+    """
     kept = read_file(subject.file)
     if kept is None:
         return [f"{subject.file} is missing; `sluice schemas apply` writes it"]
@@ -46,21 +50,28 @@ def file_findings(subject: Subject) -> list[str]:
 
 
 def breaks(subject: Subject) -> list[str]:
-    """Why the schema may not follow the one in the file; empty if there is no file yet."""
+    """The reasons why the entity's schema would break readers of the schema in its file; empty if there is no file.
+
+    Raises SettingsError if the file is not an Avro record.
+    """
     kept = read_file(subject.file)
     return [] if kept is None else check_compatible(kept, subject.schema)
 
 
 def registry_findings(subject: Subject, registry: Registry) -> list[str]:
-    """Why the schema may not follow the newest one that is registered. Raises EnvironmentFault."""
+    """The reasons why the entity's schema would break readers of the newest registered schema; empty if there is none.
+
+    Raises EnvironmentFault if the registry does not answer.
+    """
     latest = registry.latest(subject.subject)
     return [] if latest is None else check_compatible(latest, subject.schema)
 
 
 def apply(subject: Subject, registry: Registry) -> int:
-    """Write the file, register the schema, return its id. Raises EnvironmentFault.
+    """Register an entity's schema, then write its file. Returns the schema's id.
 
-    The file is written last, so it never contains a schema that the registry refused.
+    The file is written last, so it never contains a schema that the registry refused. Raises EnvironmentFault if the
+    registry refuses the schema or does not answer.
     """
     schema_id = register(subject, registry)
     write_file(subject)
@@ -68,9 +79,9 @@ def apply(subject: Subject, registry: Registry) -> int:
 
 
 def register(subject: Subject, registry: Registry) -> int:
-    """Register the schema, and let the registry refuse later schemas that would break readers. Returns its id.
+    """Register an entity's schema, and let the registry refuse later schemas that would break readers.
 
-    Raises EnvironmentFault.
+    Returns the schema's id. Raises EnvironmentFault if the registry refuses the schema or does not answer.
     """
     schema_id = registry.register(subject.subject, subject.schema)
     registry.require_compatibility(subject.subject)
@@ -78,14 +89,14 @@ def register(subject: Subject, registry: Registry) -> int:
 
 
 def write_file(subject: Subject) -> None:
-    """Write the schema's file, indented, if its schema changed."""
+    """Write an entity's schema to its file as indented JSON, unless the file contains this schema already."""
     if read_file(subject.file) != subject.schema:
         subject.file.parent.mkdir(parents=True, exist_ok=True)
         subject.file.write_bytes(orjson.dumps(subject.schema, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def read_file(file: Path) -> dict[str, Any] | None:
-    """The schema in a file; None if there is no file. Raises SettingsError for a file that is no Avro record."""
+    """The schema in a file; None if there is no file. Raises SettingsError if the file is not an Avro record."""
     try:
         schema = orjson.loads(file.read_bytes())
     except FileNotFoundError:

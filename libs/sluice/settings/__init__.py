@@ -1,1 +1,1 @@
-"""Settings of a process, from the environment (`SLUICE_*`): read once, validated, frozen."""
+"""The settings of a process, which come from environment variables (`SLUICE_*`): read once, validated and frozen."""

@@ -1,4 +1,4 @@
-"""How to reach Kafka: `SLUICE_KAFKA__*` as typed, frozen values."""
+"""The settings of Kafka clients, from the environment variables `SLUICE_KAFKA__*`, as typed and frozen values."""
 
 from __future__ import annotations
 
@@ -37,38 +37,43 @@ RESERVED = frozenset(
         "transactional.id",
     }
 )
-"""Options that Sluice sets itself: with another value records are lost, doubled or out of order."""
+"""librdkafka's options that only Sluice sets. With other values, records would be lost, doubled or out of order."""
 
 _SERVER = re.compile(r"(\w+://)?(\[[0-9A-Fa-f:.%]+\]|[\w.-]+)(:[0-9]{1,5})?")
-_MASKED_LENGTH_MIN = 4  # a shorter value could be part of any word
+# A value of an option is masked in error texts from this length on. A shorter value could be part of any word.
+_MASKED_LENGTH_MIN = 4
 _silent = logging.getLogger("sluice.settings.kafka")
 _silent.disabled = True
 
 
 class KafkaSettings(BaseModel):
-    """`options` are settings of librdkafka, passed to every client (TLS, SASL, …)."""
+    """How a process connects to Kafka. `options`: librdkafka's settings for every client, such as TLS and SASL."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     bootstrap_servers: str = Field(
         default="127.0.0.1:9092",
-        description="Brokers to connect to first, `host:port`, separated by commas.",
+        description="The Kafka brokers to connect to first, each as `host:port`, separated by commas.",
     )
     group_protocol: Literal["consumer", "classic"] = Field(
-        default="consumer", description="`classic` for brokers without KIP-848 (before Kafka 4.0)."
+        default="consumer",
+        description="The protocol of consumer groups: `classic` for brokers without KIP-848 (before Kafka 4.0).",
     )
     transaction_timeout_ms: int = Field(
         default=10_000,
         ge=1_000,
         le=900_000,
-        description="When a broker aborts the open transaction of a process that died. Readers wait until then.",
+        description="A broker aborts the open transaction of a process that died after this time. Readers wait until "
+        "then.",
     )
     fetch_queue_kib: int = Field(
-        default=16_384, ge=1_024, description="The most that a consumer fetches ahead: a bound of its memory."
+        default=16_384,
+        ge=1_024,
+        description="The most that a consumer fetches ahead. The setting limits the memory of the process.",
     )
     options: dict[str, str] = Field(
         default_factory=dict,
-        description="Settings of librdkafka as a JSON object (TLS, SASL, …), or one by one: "
+        description="Settings of librdkafka, such as TLS and SASL, as a JSON object, or each in a variable of its own: "
         "`SLUICE_KAFKA__OPTIONS__sasl.password`.",
     )
 
@@ -88,14 +93,16 @@ class KafkaSettings(BaseModel):
 
 
 def require_accepted(options: Mapping[str, str]) -> None:
-    """Raises ValueError for a reserved option, and for one that librdkafka refuses. The text quotes no value, because a
-    password may be among them."""
+    """Check options of librdkafka. Raises ValueError if one is reserved for Sluice, or if librdkafka refuses one.
+
+    The error text quotes no value of an option, because a value may be a password.
+    """
     for name in options:
         if name in RESERVED:
             raise ValueError(f"{name} is Sluice's own to set: otherwise records could be lost or doubled; take it out")
     try:
         if options:
-            Producer({**options, "logger": _silent})  # without an address it connects to no broker
+            Producer({**options, "logger": _silent})  # without a broker's address, the producer connects to nothing
     except KafkaException as error:
         raise ValueError(f"librdkafka refuses it: {_masked(str(error.args[0].str()), options.values())}") from None
     except Exception as error:  # an option that is no text, such as a callback

@@ -1,4 +1,4 @@
-"""Settings of a stage's process, from the environment (`SLUICE_*`), validated once and frozen."""
+"""The settings that the process of every stage has, from environment variables (`SLUICE_*`)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class RegistrySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str = Field(
-        default="http://127.0.0.1:8081", description="The schema registry: base of its Confluent-compatible API."
+        default="http://127.0.0.1:8081",
+        description="The URL of the schema registry's Confluent-compatible API, without `/subjects`.",
     )
 
     @field_validator("url")
@@ -35,57 +36,75 @@ class RegistrySettings(BaseModel):
 
 
 class TelemetrySettings(BaseModel):
-    """Where `/healthz`, `/readyz` and `/metrics` are served. Port 0 takes a free one, written to `<state>/run`."""
+    """The address at which a stage serves `/healthz`, `/readyz` and `/metrics`.
+
+    With port 0, the stage chooses a free port and writes it to a file in `<state directory>/run`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    host: str = Field(default="127.0.0.1", description="Where `/healthz`, `/readyz` and `/metrics` are served.")
-    port: int = Field(default=0, ge=0, le=65_535, description="Its port; 0 takes a free one, see `<state>/run`.")
+    host: str = Field(
+        default="127.0.0.1", description="The host address at which `/healthz`, `/readyz` and `/metrics` are served."
+    )
+    port: int = Field(
+        default=0,
+        ge=0,
+        le=65_535,
+        description="The port at which `/healthz`, `/readyz` and `/metrics` are served. With 0, the stage chooses a "
+        "free port and writes it to a file in `<state directory>/run`.",
+    )
 
 
 def default_schemas_dir() -> Path:
-    """The repository's `schemas` folder where Sluice runs from a checkout."""
+    """The folder `schemas` of the repository, if Sluice runs from a checkout."""
     return Path(sluice.__file__).resolve().parents[2] / "schemas"
 
 
 class StageSettings(BaseSettings):
-    """The settings of every stage; those of a single stage inherit from them. Operators read each `description`."""
+    """The settings that every stage has. A stage's own settings class inherits from this class.
+
+    Operators read each field's `description` in `sluice settings` and in docs/reference/variables.md.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="SLUICE_", env_nested_delimiter="__", frozen=True, extra="ignore", env_ignore_empty=True
     )
 
-    pipeline: Path = Field(default=Path("pipeline.yaml"), description="The pipeline's file, or its folder.")
+    pipeline: Path = Field(default=Path("pipeline.yaml"), description="The pipeline's file, or the file's folder.")
     state_dir: Path = Field(
-        default=Path(".sluice"), description="Local state. It may be lost: it is restored from Kafka."
+        default=Path(".sluice"),
+        description="The folder for local state. Its files may be lost: the stage restores them from Kafka.",
     )
     instance: str = Field(
         default="0",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
-        description="The name of this process among those of its stage: unique, and stable over restarts, because "
-        "transactional ids and local state are named after it.",
+        description="The name of this process among the processes of its stage. It must be unique and stay the same "
+        "after a restart, because transactional ids and local state are named after it.",
     )
     kafka: KafkaSettings = KafkaSettings()
     registry: RegistrySettings = RegistrySettings()
     schemas_dir: Path = Field(
-        default=default_schemas_dir(), description="The folder `schemas`, if it is not next to the installed code."
+        default=default_schemas_dir(),
+        description="The path of Sluice's folder `schemas`, if it is not next to the installed code.",
     )
     telemetry: TelemetrySettings = TelemetrySettings()
     batch_bytes_max: int = Field(
-        default=3 * 1024 * 1024, ge=1, description="Bytes of output at which a batch ends. A batch is one transaction."
+        default=3 * 1024 * 1024,
+        ge=1,
+        description="A batch ends when its output has this many bytes. A batch is one transaction.",
     )
     batch_records_max: int = Field(
-        default=5_000, ge=1, le=1_000_000, description="The most records that are read at once."
+        default=5_000, ge=1, le=1_000_000, description="The most records that a stage reads from Kafka at once."
     )
     renew_records_after_s: float = Field(
         default=3_600.0,
         ge=0,
-        description="How often the record of an idle partition is written again.",
+        description="The stage writes the partition record of an idle partition again after this time.",
     )
 
     @property
     def process_name(self) -> str:
-        """The name of this process among those of its stage."""
+        """The name of this process among the processes of its stage."""
         return self.instance
 
 
@@ -93,9 +112,10 @@ S = TypeVar("S", bound=StageSettings)
 
 
 def read_settings(kind: type[S], pipeline: Path | None = None) -> S:
-    """The process's settings. SettingsError names the variables that are wrong, never their values.
+    """The settings of class `kind`, read from the environment variables of the process.
 
-    `pipeline`: the pipeline that a command was given, in place of SLUICE_PIPELINE.
+    `pipeline`: the pipeline file that a command got as an option, used in place of SLUICE_PIPELINE. Raises
+    SettingsError, which names the variables that are wrong, but never their values.
     """
     chosen = pipeline or Path(os.environ.get("SLUICE_PIPELINE") or "pipeline.yaml")
     wrong = [*unreadable_variables(kind, os.environ), *unknown_variables(kind, os.environ, chosen)]
@@ -120,7 +140,7 @@ def variable_of(parts: list[str]) -> str:
 
 
 def require_writable(folder: Path) -> None:
-    """Raises SettingsError where no file can be written in `folder`."""
+    """Create `folder` if it does not exist. Raises SettingsError if no file can be written in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

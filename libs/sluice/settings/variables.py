@@ -1,4 +1,8 @@
-"""The environment variables that Sluice knows. A misspelt one is an error, because its default would run unnoticed."""
+"""The environment variables that Sluice knows.
+
+An unknown `SLUICE_…` variable is an error. If a misspelt variable were ignored, its default would be used without
+notice.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 PREFIX = "SLUICE_"
-# Of the command line, the embedded servers, the demo, the examples and the tests.
+# Variables of the command line, the embedded servers, the demo, the examples and the tests.
 OTHER_VARIABLES = (
     "SLUICE_ARTIFACTS_DIR",
     "SLUICE_CACHE_DIR",
@@ -22,7 +26,7 @@ OTHER_VARIABLES = (
     "SLUICE_SEED",
 )
 TEST_PREFIX = "SLUICE_TEST_"
-# Settings of single stages: one environment often serves all stages.
+# Variables that only one stage reads. Every stage accepts all of them, because one environment often serves all stages.
 STAGE_VARIABLES = (
     "SLUICE_FEEDBACK_INTERVAL_S",
     "SLUICE_LINGER_S",
@@ -33,13 +37,15 @@ STAGE_VARIABLES = (
     "SLUICE_WATCH_INTERVAL_S",
     "SLUICE_WATERMARK_INTERVAL_S",
 )
-# Kubernetes gives each container the addresses of its namespace's services: `sluice-kafka` is SLUICE_KAFKA_PORT=tcp://….
+# Kubernetes gives each container variables with the addresses of its namespace's services. A service `sluice-kafka` has
+# SLUICE_KAFKA_PORT=tcp://…. These variables are not settings.
 _SERVICE = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")
 _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://.*")
 
 
 class Variable(NamedTuple):
-    """A variable of a settings class: `default` and `allowed` as a person writes them, `what` it does."""
+    """An environment variable of a settings class. `default` and `allowed`: values as a person writes them. `what`: the
+    effect of the variable."""
 
     name: str
     default: str
@@ -48,7 +54,7 @@ class Variable(NamedTuple):
 
 
 def variables_of(kind: type[BaseModel]) -> Iterator[Variable]:
-    """Every variable of a settings class in the order of its fields, with those of its parts."""
+    """The environment variables of a settings class and of its nested classes, in the order of the fields."""
     for variable, field in _fields(kind):
         if _part(field) is None:
             default = field.get_default(call_default_factory=True)
@@ -56,7 +62,10 @@ def variables_of(kind: type[BaseModel]) -> Iterator[Variable]:
 
 
 def known_variables(kind: type[BaseModel]) -> Iterator[str]:
-    """The variables of a settings class and of its parts. A part is also a variable, whose value is a JSON object."""
+    """The names of the environment variables of a settings class and of its nested classes.
+
+    A field with a nested class is also a variable, whose value is a JSON object.
+    """
     return (variable for variable, _ in _fields(kind))
 
 
@@ -69,7 +78,7 @@ def _fields(kind: type[BaseModel], prefix: str = PREFIX) -> Iterator[tuple[str, 
 
 
 def _part(field: FieldInfo) -> type[BaseModel] | None:
-    """The class of a field that has fields of its own."""
+    """The nested settings class of a field; None if the field is a plain value."""
     kind = field.annotation
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
@@ -81,7 +90,8 @@ def _spelled(default: object) -> str:
 
 
 def _allowed(field: FieldInfo) -> str:
-    """The allowed values: a choice, or the bounds of a number."""
+    """The allowed values of a settings field as text: the choices, or the bounds of a number; empty if any value is
+    allowed."""
     if get_origin(field.annotation) is Literal:
         return ", ".join(map(str, get_args(field.annotation)))
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
@@ -90,7 +100,10 @@ def _allowed(field: FieldInfo) -> str:
 
 
 def unknown_variables(kind: type[BaseModel], environment: Mapping[str, str], pipeline: Path) -> Iterator[str]:
-    """An error text for each `SLUICE_…` that nothing reads. The pipeline file may name its own secrets so."""
+    """An error text for each variable `SLUICE_…` that neither Sluice nor the pipeline file knows.
+
+    A pipeline file may use such a name for a variable with a secret of its own.
+    """
     known = {*known_variables(kind), *OTHER_VARIABLES, *STAGE_VARIABLES}
     maps = [variable for variable, field in _fields(kind) if get_origin(field.annotation) is dict]
     parts = {variable for variable, field in _fields(kind) if _part(field) is not None}
@@ -100,9 +113,9 @@ def unknown_variables(kind: type[BaseModel], environment: Mapping[str, str], pip
         if not name.startswith(PREFIX) or name.startswith(TEST_PREFIX) or name in known or _is_service(name, value):
             continue
         if any(name.startswith(f"{variables}__") for variables in maps):
-            continue  # a member of a map: SLUICE_KAFKA__OPTIONS__sasl.password
+            continue  # the variable is an entry of a setting that is a map: SLUICE_KAFKA__OPTIONS__sasl.password
         if "__" in name and name.partition("__")[0] in other_parts:
-            continue  # a part of another stage's settings
+            continue  # the variable is for a nested settings class of another stage
         if not _names(pipeline, variable):
             yield unknown_text(variable, known)
 
@@ -113,7 +126,7 @@ def unknown_text(variable: str, known: Iterable[str]) -> str:
 
 
 def unreadable_variables(kind: type[BaseModel], environment: Mapping[str, str]) -> Iterator[str]:
-    """An error text for each variable that should contain JSON (an object or a list) and does not."""
+    """An error text for each variable whose value must be a JSON object or list, and is not JSON."""
     given = {name.upper(): value for name, value in environment.items()}
     for variable, field in _fields(kind):
         origin = get_origin(field.annotation)

@@ -26,7 +26,7 @@ def test_the_command_lists_a_stage_s_own_variables_behind_those_of_every_stage()
     assert list(printed) == ["every stage", "ingress-poller"]
     assert "SLUICE_POLLER__PAGES_MAX" in [one["name"] for one in printed["ingress-poller"]]
     text = CliRunner().invoke(app, ["settings", "ingress-poller"]).stdout
-    assert "  SLUICE_TELEMETRY__PORT  default 0; allowed: ≥ 0, ≤ 65,535\n      Its port; 0 takes a free one" in text
+    assert "  SLUICE_TELEMETRY__PORT  default 0; allowed: ≥ 0, ≤ 65,535\n      The port at which `/healthz`" in text
     refused = CliRunner().invoke(app, ["settings", "poller"])
     assert refused.exit_code == 2
 

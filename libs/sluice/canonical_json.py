@@ -1,7 +1,7 @@
 """Canonical JSON (RFC 8785, the JSON Canonicalization Scheme): equal values have equal texts and hashes.
 
-One extension: integers beyond ±2^53 are written with all their digits. The RFC refuses them, since its numbers are
-doubles.
+Sluice extends the RFC in one point: it writes integers beyond ±2^53 with all their digits. The RFC refuses them,
+because its numbers are doubles.
 """
 
 from typing import Any
@@ -13,9 +13,11 @@ _SAFE = 2**53 - 1
 
 
 def canonical_bytes(value: Any) -> bytes:
-    """UTF-8 canonical JSON of dicts with string keys, lists, strings, integers, finite floats, booleans and None.
+    """`value` as canonical JSON in UTF-8. It may consist of dicts with string keys, lists, strings, integers, finite
+    floats, booleans and None.
 
-    Raises TypeError for anything else. orjson writes the same bytes about twenty times faster if there is no float.
+    Raises TypeError for any other type. If `value` contains no float, orjson writes it, about twenty times faster than
+    the JSON library of the RFC.
     """
     if _plain(value):
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
@@ -23,7 +25,8 @@ def canonical_bytes(value: Any) -> bytes:
 
 
 def _plain(value: Any) -> bool:
-    """Whether orjson writes `value` as the RFC says. It differs for floats (notation) and non-ASCII keys (order)."""
+    """Whether orjson writes `value` as RFC 8785 demands. orjson differs in the notation of floats and in the order of
+    non-ASCII keys; the RFC refuses large integers."""
     kind = type(value)
     if kind is str or value is None or kind is bool:
         return True
@@ -35,7 +38,7 @@ def _plain(value: Any) -> bool:
 
 
 def _slow(value: Any) -> bytes:
-    """Write `value` member by member: floats and large integers here, plain members by orjson."""
+    """`value` as canonical JSON, written member by member because orjson would not write all of it canonically."""
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
             raise TypeError("canonical JSON has string keys only")

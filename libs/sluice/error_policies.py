@@ -1,14 +1,15 @@
-"""The policy for every code of Kafka, Postgres and HTTP: the one table.
+"""The policy for every error code of Kafka, Postgres and HTTP: the error class that says what Sluice does next.
 
-| policy             | why a code has it                                                                          |
+| policy             | which codes have it                                                                        |
 |--------------------|--------------------------------------------------------------------------------------------|
-| `Transient`        | it passes by itself, and asking again is right: all that Kafka calls retriable             |
-| `TransactionLost`  | the producer or its transaction is lost, and a new one goes on                             |
-| `EnvironmentFault` | an operator has to repair something that is not ours; the next step says what              |
-| `DeadRecord`       | it concerns one record only                                                                |
-| none: a stop       | listed with the reason why it is never met, or unknown: a guess would lose data in silence |
+| `Transient`        | the error passes by itself, so the request is repeated: all that Kafka calls retriable     |
+| `TransactionLost`  | the producer or its transaction is lost, and a new producer continues                      |
+| `EnvironmentFault` | an operator must repair something outside of Sluice; the next step says what               |
+| `DeadRecord`       | the error concerns one record only                                                         |
+| none               | codes that never occur, with the reason, and unknown codes: the stage stops. To guess a    |
+|                    | policy could lose data without notice                                                      |
 
-Tests compare the tables with every code that the installed libraries know.
+Tests compare these tables with every code that the installed libraries know.
 """
 
 from __future__ import annotations
@@ -23,19 +24,20 @@ def _codes(words: str) -> frozenset[str]:
 # ── Kafka ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _KAFKA_TRANSIENT = _codes(
-    # What the Kafka protocol calls retriable.
+    # Codes that the Kafka protocol calls retriable.
     "INVALID_MSG LEADER_NOT_AVAILABLE NOT_LEADER_FOR_PARTITION REQUEST_TIMED_OUT REPLICA_NOT_AVAILABLE "
     "NETWORK_EXCEPTION COORDINATOR_LOAD_IN_PROGRESS COORDINATOR_NOT_AVAILABLE NOT_COORDINATOR NOT_ENOUGH_REPLICAS "
     "NOT_ENOUGH_REPLICAS_AFTER_APPEND NOT_CONTROLLER CONCURRENT_TRANSACTIONS KAFKA_STORAGE_ERROR "
     "FETCH_SESSION_ID_NOT_FOUND INVALID_FETCH_SESSION_EPOCH LISTENER_NOT_FOUND FENCED_LEADER_EPOCH "
     "UNKNOWN_LEADER_EPOCH OFFSET_NOT_AVAILABLE PREFERRED_LEADER_NOT_AVAILABLE ELIGIBLE_LEADERS_NOT_AVAILABLE "
     "UNSTABLE_OFFSET_COMMIT THROTTLING_QUOTA_EXCEEDED "
-    # Not called retriable, and past a moment later: brokers that restart, members that join their group again.
+    # Codes that the protocol does not call retriable, but whose cause ends soon: a broker restarts, a member joins its
+    # group again.
     "BROKER_NOT_AVAILABLE STALE_BROKER_EPOCH REBOOTSTRAP_REQUIRED OPERATION_NOT_ATTEMPTED MEMBER_ID_REQUIRED "
     "REBALANCE_IN_PROGRESS ILLEGAL_GENERATION UNKNOWN_MEMBER_ID FENCED_MEMBER_EPOCH STALE_MEMBER_EPOCH "
     "UNRELEASED_INSTANCE_ID "
-    # librdkafka's own. `_DESTROY_BROKER`: a broker that has just started names no brokers yet, so librdkafka drops
-    # the one it knew, with all open requests to it.
+    # librdkafka's own codes. `_DESTROY_BROKER`: a broker that has just started does not name any brokers yet. So
+    # librdkafka forgets the broker that it knew, and ends all open requests to it.
     "_TRANSPORT _ALL_BROKERS_DOWN _TIMED_OUT _TIMED_OUT_QUEUE _MSG_TIMED_OUT _RESOLVE _WAIT_COORD _WAIT_CACHE "
     "_DESTROY_BROKER _UNKNOWN_BROKER _FAIL _INTR _RETRY _IN_PROGRESS _PARTIAL _QUEUE_FULL _ISR_INSUFF _NO_OFFSET "
     "_PURGE_QUEUE _PURGE_INFLIGHT _ASSIGNMENT_LOST _MAX_POLL_EXCEEDED _OUTDATED"
@@ -49,7 +51,7 @@ _KAFKA_TRANSACTION_LOST = _codes(
 
 _TOPICS = "run `sluice topics check`, then `sluice topics apply`"
 _BROKER_LOG = "read the brokers' logs; it goes on by itself when they work again"
-# The codes with the policy EnvironmentFault, by the next step that the operator is given.
+# Kafka's codes with the policy EnvironmentFault, by the next step that the error text names to the operator.
 _KAFKA_ENVIRONMENT = {
     "check the credentials and ACLs of this client (SLUICE_KAFKA__OPTIONS)": (
         "TOPIC_AUTHORIZATION_FAILED GROUP_AUTHORIZATION_FAILED CLUSTER_AUTHORIZATION_FAILED "
@@ -60,12 +62,12 @@ _KAFKA_ENVIRONMENT = {
         "_AUTHENTICATION _SSL"
     ),
     _TOPICS: (
-        # `_NOENT`: no partition has a leader, so the topic does not exist, or not yet.
+        # `_NOENT`: no partition has a leader, so the topic does not exist, or was created a moment ago.
         "UNKNOWN_TOPIC_OR_PART UNKNOWN_TOPIC_ID INCONSISTENT_TOPIC_ID _UNKNOWN_TOPIC _UNKNOWN_PARTITION _NOENT "
         "MSG_SIZE_TOO_LARGE RECORD_LIST_TOO_LARGE UNSUPPORTED_FOR_MESSAGE_FORMAT UNSUPPORTED_COMPRESSION_TYPE "
         "TOPIC_ALREADY_EXISTS"
     ),
-    # So Kafka refuses a null key in a compacted topic. Our topics with null keys are not compacted.
+    # Kafka refuses a record without a key in a compacted topic. Sluice's topics with such records are not compacted.
     f"{_TOPICS}: the topic takes no such record, for example because somebody made it compacted": (
         "INVALID_RECORD _INVALID_DIFFERENT_RECORD"
     ),
@@ -105,7 +107,7 @@ _KAFKA_ENVIRONMENT = {
 }
 _KAFKA_NEXT_STEP = {name: step for step, names in _KAFKA_ENVIRONMENT.items() for name in names.split()}
 
-# The codes that end a stage if data depends on the answer, by the reason.
+# Kafka's codes without a policy, by the reason. Such a code stops the stage if data depends on the answer.
 _KAFKA_STOP = {
     "is not an error": "NO_ERROR",
     "says that we called librdkafka wrongly": (
@@ -141,7 +143,7 @@ KAFKA_STOPS = {name: reason for reason, names in _KAFKA_STOP.items() for name in
 
 
 def classify_kafka(name: str) -> type[SluiceError] | None:
-    """Policy for a librdkafka error by its name (`KafkaError.name()`); None = a stop."""
+    """The policy for a Kafka error code. `name`: as `KafkaError.name()` returns it. None means that the stage stops."""
     if name in _KAFKA_TRANSACTION_LOST:
         return TransactionLost
     if name in _KAFKA_TRANSIENT:
@@ -150,14 +152,15 @@ def classify_kafka(name: str) -> type[SluiceError] | None:
 
 
 def kafka_next_step(name: str) -> str:
-    """What an operator does about a code whose policy is EnvironmentFault."""
+    """The next step for an operator after a Kafka error whose policy is EnvironmentFault."""
     return _KAFKA_NEXT_STEP.get(name, _BROKER_LOG)
 
 
 # ── Postgres: PostgreSQL's manual, appendix A ────────────────────────────────────────────────────────────────────
 
-# A full code wins over its class. P0, 09, 2F, 38 and 39 come from functions and triggers of users. One that
-# refuses a single record has an ERRCODE of class 22 or 23 (decision 0028).
+# An entry of five characters is one SQLSTATE, an entry of two is a class; the SQLSTATE wins over its class. Classes P0,
+# 09, 2F, 38 and 39 come from functions and triggers of users. A function that refuses a single record raises an ERRCODE
+# of class 22 or 23 (decision 0028).
 _SQLSTATE_TRANSIENT = _codes("08 40 53 57 72 25P02 25P03 25P04 55006 55P03")
 _SQLSTATE_DEAD = _codes("22 23 44")
 _SQLSTATE_ENVIRONMENT = _codes(
@@ -172,7 +175,10 @@ SQLSTATE_STOPS = {state: reason for reason, states in _SQLSTATE_STOP.items() for
 
 
 def classify_sqlstate(sqlstate: str | None) -> type[SluiceError] | None:
-    """Policy for a Postgres error code; None = a stop. A missing code is a broken connection."""
+    """The policy for a Postgres error by its SQLSTATE. None means that the stage stops.
+
+    An error without a SQLSTATE is a broken connection.
+    """
     if sqlstate is None:
         return Transient
     for part in (sqlstate, sqlstate[:2]):
@@ -187,15 +193,17 @@ def classify_sqlstate(sqlstate: str | None) -> type[SluiceError] | None:
 
 # ── HTTP: RFC 9110 and the codes that sources are known to use ───────────────────────────────────────────────────
 
-# 202 promises an answer, 206 and 207 contain a part of one: a part must not pass for the whole.
+# The statuses of a complete answer. 202 only promises an answer, and 206 and 207 contain a part of one; a part must not
+# be taken for the whole.
 _HTTP_DONE = frozenset({200, 201, 203, 204})
-# "Slow down" in the codes of many vendors, or a state of the source that passes. Some say it with 500.
+# Statuses with which a vendor says "slow down", or reports a state of the source that passes. Some vendors use 500 for
+# this.
 _HTTP_PASSES = frozenset({202, 408, 409, 420, 421, 423, 425, 429, 430})
 _HTTP_NEVER_PASSES = frozenset({501, 505, 506, 508, 510, 511})
 
 
 def classify_http(status: int) -> type[SluiceError] | None:
-    """Policy for an HTTP status of a source API; None for success. 401 and 403 are for an operator."""
+    """The policy for an HTTP status of a source's API; None for success. 401 and 403 are EnvironmentFault."""
     if status in _HTTP_DONE:
         return None
     if status in _HTTP_PASSES or (status >= 500 and status not in _HTTP_NEVER_PASSES):

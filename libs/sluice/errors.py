@@ -1,11 +1,13 @@
-"""Errors, named by the next step. `sluice.error_policies` says which code of Kafka, Postgres or HTTP is which error.
+"""The errors of Sluice. An error's class says what a stage does next.
 
-| error              | what the loop does                                                              |
-|--------------------|---------------------------------------------------------------------------------|
-| `DeadRecord`       | parks the record in `dlq.<stage>` and goes on: it can never succeed              |
-| `Transient`        | commits nothing and offers the same records again                               |
-| `EnvironmentFault` | stops taking records, parks nothing, reports a fault, resumes by itself         |
-| anything else      | our bug: commits nothing, stops, exit code 70                                   |
+| error              | what the stage's loop does                                                           |
+|--------------------|--------------------------------------------------------------------------------------|
+| `DeadRecord`       | parks the record in `dlq.<stage>` and goes on, because the record can never succeed   |
+| `Transient`        | commits nothing and processes the same records again                                 |
+| `EnvironmentFault` | reads no more records, parks nothing, reports a fault, continues when it is resolved |
+| any other error    | a bug of Sluice: commits nothing, ends the process with exit code 70                 |
+
+`sluice.error_policies` says which code of Kafka, Postgres or HTTP is which error.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How a command ended; `meaning` says it in words."""
+    """The exit code of a command, which says how the command ended. `meaning`: the same in words."""
 
     DONE = 0
     FINDING = 1
@@ -42,14 +44,14 @@ _MEANINGS = {
 
 
 class SluiceError(Exception):
-    """Root of the errors that have a policy."""
+    """The base class of all errors after which a process knows what to do next."""
 
 
 class DeadRecord(SluiceError):
-    """A record that can never succeed in this stage.
+    """A record can never succeed in the stage that processes it, so the stage parks it as a dead letter.
 
-    `code` is a short kebab-case word from a closed list per stage (it groups dead letters by cause);
-    `reason` is for people and never quotes the record.
+    `code`: a short kebab-case word from the stage's list of causes, by which dead letters are grouped. `reason`: a text
+    for people, which never quotes the record.
     """
 
     def __init__(self, code: str, reason: str) -> None:
@@ -59,9 +61,10 @@ class DeadRecord(SluiceError):
 
 
 class Transient(SluiceError):
-    """A failure that passes by itself: nothing is committed, and the same records are tried again.
+    """A failure passes by itself: nothing is committed, and the same records are processed again.
 
-    `retry_after_s`: the wait that the server asked for. `next_step`: what an operator does where waiting does not help.
+    `retry_after_s`: how long the server asked the client to wait, None if it did not. `next_step`: what an operator
+    does if waiting does not help, empty for the usual step.
     """
 
     def __init__(self, why: str, retry_after_s: float | None = None, next_step: str = "") -> None:
@@ -71,11 +74,14 @@ class Transient(SluiceError):
 
 
 class TransactionLost(Transient):
-    """It is not known how a Kafka transaction ended: the producer fences again and reads back what is durable."""
+    """It is not known how a Kafka transaction ended.
+
+    The process fences its transactional id with a new producer, then reads what is durable.
+    """
 
 
 class Fenced(TransactionLost):
-    """Another producer took `transactional_id` over."""
+    """A newer producer with the same `transactional_id` fenced the producer of this process."""
 
     def __init__(self, why: str, transactional_id: str) -> None:
         super().__init__(why)
@@ -83,7 +89,10 @@ class Fenced(TransactionLost):
 
 
 class EnvironmentFault(SluiceError):
-    """Something outside of Sluice is not as it must be: `where` it was met, `why`, and the operator's `next_step`."""
+    """Something outside of Sluice is not as it must be, and an operator must repair it.
+
+    `where`: the place of the error. `why`: the cause. `next_step`: what the operator does.
+    """
 
     def __init__(self, where: str, why: str, next_step: str) -> None:
         super().__init__(f"{where}: {why}. Next: {next_step}")
@@ -93,7 +102,7 @@ class EnvironmentFault(SluiceError):
 
 
 class TopicFault(EnvironmentFault):
-    """A fault of one input `topic` alone: its partitions wait, and the others go on."""
+    """A fault that concerns only one input topic: the topic's partitions wait, and the stage processes the others."""
 
     def __init__(self, fault: EnvironmentFault, topic: str) -> None:
         super().__init__(fault.where, fault.why, fault.next_step)
@@ -101,22 +110,27 @@ class TopicFault(EnvironmentFault):
 
 
 class Outdated(SluiceError):
-    """A newer version of this process's code is in force: the process must leave its group, or values would change back
-    and forth."""
+    """Another process runs a newer version of this process's code, so this process must leave its consumer group.
+
+    If both versions wrote, values would change back and forth.
+    """
 
 
 class StateUnusable(SluiceError):
-    """The local store failed after its batch was committed: this process must end, and the next one restores it."""
+    """The local store failed after a batch was committed, so the store does not contain the batch.
+
+    The process must end. Its next start restores the store from Kafka.
+    """
 
 
 class Bug(Exception):
-    """A promise of our own code is broken. Not a SluiceError, so that only the end of the process catches it."""
+    """Sluice's own code broke a promise. It is not a SluiceError, so that only the end of the process catches it."""
 
 
 class UnknownCode(Bug):
-    """A server answered with a code that no table of ours has a policy for, in the path of data: nothing is committed.
+    """A server answered an operation on data with a code that has no policy. Nothing of the operation is committed.
 
-    `where`: the place and the action. `code`: with its name. `next_step`: for the operator.
+    `where`: the place and the action. `code`: the server's code and its name. `next_step`: what an operator does.
     """
 
     def __init__(self, where: str, code: str, next_step: str) -> None:
@@ -124,19 +138,20 @@ class UnknownCode(Bug):
 
 
 class SettingsError(SluiceError):
-    """Settings or the pipeline's files are wrong; found before anything runs."""
+    """A setting, an argument or a file of the pipeline is wrong. The error is raised before anything runs."""
 
 
 def frames_of(error: BaseException) -> str:
-    """A bug for the log: the classes and frames of `error` and of the errors that led to it, the earliest first.
+    """A text about a bug for the log: classes and stack frames of `error` and of the errors that caused it.
 
-    Only our own errors' messages are included, because those of others may quote a record. Notes never are.
+    The earliest error comes first. Only messages of Sluice's own errors are included, because other messages may quote
+    a record. Notes of an error are never included.
     """
     return "\n".join(line for one in reversed(list(_chain(error))) for line in _raised(one))
 
 
 def log_text(error: BaseException) -> str:
-    """`error` as one log line of a process that goes on: the text of one of ours, else the frames."""
+    """`error` as text for the log of a process that goes on: the message of Sluice's own error, else the frames."""
     return str(error) if isinstance(error, Bug | SluiceError) else frames_of(error)
 
 
@@ -144,7 +159,7 @@ WAIT = "wait, it is tried again by itself; if it lasts, check the server that is
 
 
 def fault_text(error: BaseException) -> str:
-    """`error` as the text of a fault that is active while the action is tried again: one line, no frames."""
+    """`error` as the text of a fault that is active while a process repeats a failed action: one line, no frames."""
     if isinstance(error, EnvironmentFault | Bug):
         return str(error)
     if isinstance(error, SluiceError):
@@ -171,7 +186,10 @@ def _raised(error: BaseException) -> Iterator[str]:
 
 
 def suggestion(written: str, known: Iterable[str]) -> str:
-    """Asks whether the nearest of `known` is meant; lists all of them where none is near."""
+    """A text for an error about the unknown name `written`: "is X meant?" with the most similar name of `known`.
+
+    If no name is similar, the text lists all of `known`.
+    """
     names = list(known)
     close = get_close_matches(written, names, 1)
     return f"is {close[0]} meant?" if close else f"there are {', '.join(names) or 'none'}"

@@ -1,6 +1,6 @@
 """The names of all Kafka headers that Sluice writes. `docs/reference/headers.md` says what each one contains."""
 
-# CloudEvents, binary mode: on polled records.
+# Headers of polled raw records, as CloudEvents in binary mode.
 CE_SPECVERSION_HEADER = "ce_specversion"
 CE_ID_HEADER = "ce_id"
 CE_SOURCE_HEADER = "ce_source"
@@ -9,7 +9,7 @@ CE_SUBJECT_HEADER = "ce_subject"
 CE_TIME_HEADER = "ce_time"
 CONTENT_TYPE_HEADER = "content-type"
 
-# On stored responses.
+# Headers of stored HTTP responses.
 HTTP_METHOD_HEADER = "http.method"
 HTTP_URL_HEADER = "http.url"
 HTTP_STATUS_HEADER = "http.status"
@@ -27,7 +27,8 @@ CONTENT_HEADER = "sluice-content"
 REVISION_HEADER = "sluice-revision"
 OVER_HEADER = "sluice-over"
 
-# Columns are named here, never inferred from a value: a value that reads like Debezium's placeholder is data.
+# These headers name the columns whose value is unchanged or unknown. A reader never infers this from a value, because a
+# value that equals Debezium's placeholder can be real data.
 UNCHANGED_HEADER = "sluice-unchanged"
 UNKNOWN_HEADER = "sluice-unknown"
 ROW_GONE_HEADER = "sluice-row-gone"
@@ -35,7 +36,7 @@ OLD_KEY_HEADER = "__debezium.oldkey"
 NEW_KEY_HEADER = "__debezium.newkey"
 
 CONNECT = "__connect.errors."
-"""The prefix of Kafka Connect's headers on dead letters."""
+"""The prefix of the headers that Kafka Connect defines for dead letters."""
 CAUSE_HEADER = "sluice-cause"
 KIND_HEADER = "sluice-kind"
 ATTEMPT_HEADER = "sluice-attempt"

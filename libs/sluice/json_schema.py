@@ -1,4 +1,4 @@
-"""JSON Schemas of records, compared with what sources send. A schema without `$schema` is of draft 2020-12."""
+"""Checks records of sources against a JSON Schema. A schema without `$schema` follows draft 2020-12."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VIOLATIONS_MAX = 5
 
 
 class JsonSchema:
-    """The schema in `file`. Raises SettingsError where the file cannot be read or is no schema."""
+    """The JSON Schema in `file`. Raises SettingsError if the file cannot be read or is not a JSON Schema."""
 
     def __init__(self, file: Path) -> None:
         try:
@@ -31,16 +31,17 @@ class JsonSchema:
         except jsonschema.SchemaError as error:
             raise SettingsError(f"{file}: is not a JSON Schema: {error.message}") from None
         self.file = file
-        # An empty registry: without one, a reference to an address would be fetched from the network.
+        # The registry is empty, so that jsonschema does not fetch a referenced schema from the network.
         self._validator = kind(schema, registry=Registry())
 
     def violations(self, value: Any) -> list[str]:
-        """The rules of the schema that `value` breaks, each as its path in the schema: no text of `value` is quoted.
+        """The rules of the schema that `value` breaks, at most `VIOLATIONS_MAX`. Each rule is its path in the schema.
 
-        At most `VIOLATIONS_MAX`. Raises nothing: a schema that cannot be applied is itself a violation.
+        The result quotes nothing of `value`. This method raises no error: if the schema cannot be applied, that is the
+        only violation.
         """
         try:
             errors = islice(self._validator.iter_errors(value), VIOLATIONS_MAX)
             return ["/".join(map(str, error.absolute_schema_path)) for error in errors]
-        except Exception as error:  # references that lead nowhere, patterns that Python does not take, endless nesting
+        except Exception as error:  # a reference without a target, a pattern that Python refuses, endless nesting
             return [f"the schema cannot be applied ({type(error).__name__})"]

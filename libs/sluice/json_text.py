@@ -1,19 +1,18 @@
-"""JSON of source systems: one module reads it, by these rules.
+"""Reads the JSON of source systems. All JSON that a source sends is read by this module, with these rules:
 
-* A record is never re-encoded: `slices` cuts each record's own bytes out of the page.
+* A record is never re-encoded: `slices` cuts the bytes of each record out of the page.
 * Integers are exact at any length; a number with a point or an exponent becomes `Decimal`, never a float.
-* A number with an exponent beyond ±4000 is refused: its digits would fill the memory.
-* NaN, Infinity, control characters within strings and text behind the value are not JSON: the page is refused.
-* If a member occurs twice, the last one counts.
-* Nesting is bounded by the interpreter's recursion limit. Deeper text is refused, and nothing crashes.
-* A path is a text or a tuple of names. In a text a dot leads into a member, unless a member's own name contains it: of
-  the names that the text can begin with, the longest that exists counts. So `@odata.nextLink` is one member and
-  `links.next` is `next` of `links`. Where both `a.b` and `b` of `a` exist, the first counts. A tuple is taken name by
-  name.
+* A number with an exponent beyond ±4000 is refused, because its digits would fill the memory.
+* NaN, Infinity, control characters within strings and text after the value are not JSON: the page is refused.
+* If a member occurs twice in an object, the last one counts.
+* Nesting is limited by Python's recursion limit. A text with deeper nesting is refused without a crash.
+* A path to a member is a text or a tuple of names. A dot in a text separates two names, unless a member's name contains
+  the dot: the longest name that exists counts. So `@odata.nextLink` is one member, and `links.next` is the member
+  `next` of `links`. If both `a.b` and `b` of `a` exist, `a.b` counts. In a tuple, each element is one name.
 
-msgspec reads first. It refuses a lone surrogate (`"\\ud83d"`, half of an emoji), which JSON's grammar allows. One such
-record must not stop its page for ever, so the standard library's scanner reads next. Invalid UTF-8 within a record is
-left to the mapping, which parks that record alone.
+msgspec reads a text first. It refuses a lone surrogate (`"\\ud83d"`, half of an emoji), which JSON's grammar allows. A
+record with a lone surrogate must not stop its page for ever, so the standard library then reads the text. Invalid UTF-8
+within a record is left to the mapping: the mapper parks only that record.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ Path = str | tuple[str, ...]
 
 
 class NotJson(ValueError):
-    """The bytes are not the JSON that was expected; the text says what is wrong and never quotes them."""
+    """Bytes are not the JSON that was expected. The error text says what is wrong, and never quotes the bytes."""
 
 
 def _decimal(text: str) -> Decimal:
@@ -51,15 +50,15 @@ _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 class Missing(LookupError):
-    """A member that a path names is not there."""
+    """A JSON object does not contain the member that a path names."""
 
 
 class NullBefore(Missing):
-    """A member on the way to the one that a path names is null."""
+    """A path cannot be followed to its end, because a member on the way is null."""
 
 
 def decode(text: bytes) -> Any:
-    """The value of `text`; raises NotJson."""
+    """The value of the JSON text `text`. Raises NotJson if it is not JSON."""
     try:
         return _VALUE.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -67,12 +66,18 @@ def decode(text: bytes) -> Any:
 
 
 def encode(value: Any) -> bytes:
-    """Compact UTF-8 JSON, members in their order, decimals as numbers: for records that an author reshapes."""
+    """`value` as compact UTF-8 JSON. Members keep their order, and a `Decimal` becomes a number.
+
+    Raises UnicodeEncodeError if a text contains half of a surrogate pair.
+    """
     return _ENCODER.encode(value)
 
 
 def member(text: bytes, path: Path) -> bytes:
-    """The bytes of the member at `path` (empty: `text` itself); raises Missing or NotJson."""
+    """The bytes of the member of `text` at `path`; for an empty path `text` itself.
+
+    Raises Missing if the member does not exist, NotJson if a value on the way is not a JSON object.
+    """
     is_member = False
     while path:
         if is_member and text == b"null":
@@ -86,12 +91,12 @@ def member(text: bytes, path: Path) -> bytes:
 
 
 def spelled(path: Path) -> str:
-    """`path` for an error text."""
+    """The path to a member as one text, for an error message."""
     return path if isinstance(path, str) else "/".join(path)
 
 
 def _step(found: Container[str], path: Path) -> tuple[str, Path]:
-    """The next name of `path` among `found`, and the path below it."""
+    """The first name of `path` and the rest of the path. `found`: the member names of the object at this place."""
     if isinstance(path, tuple):
         return path[0], path[1:]
     name, beyond = path, ""
@@ -102,7 +107,10 @@ def _step(found: Container[str], path: Path) -> tuple[str, Path]:
 
 
 def slices(text: bytes, path: Path) -> list[bytes]:
-    """The elements of the array at `path`, each as the bytes that the source sent."""
+    """The elements of the array at `path` in `text`, each as the bytes that the source sent.
+
+    Raises Missing if there is no such member, NotJson if it is not an array.
+    """
     found = member(text, path)
     if found.lstrip()[:1] != b"[":
         raise NotJson(f"{spelled(path) or 'the body'} is not an array")
@@ -113,7 +121,7 @@ def slices(text: bytes, path: Path) -> list[bytes]:
 
 
 def members(text: bytes) -> dict[str, bytes]:
-    """The members of the object `text`, each as the bytes that the source sent; raises NotJson."""
+    """The members of the JSON object `text`, each as the bytes that the source sent. Raises NotJson if it is none."""
     if text.lstrip()[:1] != b"{":
         raise NotJson("not an object")
     try:
@@ -122,15 +130,15 @@ def members(text: bytes) -> dict[str, bytes]:
         return dict(_slow_object(text))
 
 
-# The slow way, for texts that msgspec refuses although the grammar allows them. Bytes that are not UTF-8 become
-# surrogate escapes, so that the slices are still the bytes that the source sent.
+# The functions below are slow. They read texts that msgspec refuses although JSON's grammar allows them. Bytes that are
+# not UTF-8 become surrogate escapes, so that the slices are still the bytes that the source sent.
 
 
 def _refuse_constant(_: str) -> Any:
     raise ValueError("NaN and Infinity are not JSON")
 
 
-# Only the end of a value counts; the value is dropped.
+# Finds the end of a JSON value in a text. The value itself is not used.
 _SCANNER = json.JSONDecoder(parse_float=str, parse_constant=_refuse_constant)
 
 
@@ -146,7 +154,8 @@ def _decode_with_standard_library(text: bytes) -> Any:
 
 
 def _refused(error: ValueError) -> NotJson:
-    """What the standard library refused, and where. Nothing of the text is quoted."""
+    """The error of the standard library's JSON reader as NotJson. The new text says what is wrong and where, but quotes
+    nothing of the JSON."""
     if isinstance(error, json.JSONDecodeError):
         return NotJson(f"not valid JSON at character {error.pos + 1}")
     return NotJson("NaN, Infinity, or a number out of range")

@@ -1,4 +1,4 @@
-"""The names of topics, consumer groups and transactional ids. No other module spells them."""
+"""The names of stages, topics, consumer groups and transactional ids. Only this module spells these names."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ MAPPER = "mapper"
 MERGER = "merger"
 SINK_POSTGRES = "sink-postgres"
 STAGES = (INGRESS_POLLER, INGRESS_CDC, MAPPER, MERGER, SINK_POSTGRES)
-"""A stage's one name, in the order of the flow."""
+"""The names of all stages, in the order in which records flow through them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """All names of one pipeline. `prefix` lets several pipelines share a cluster."""
+    """The Kafka names of one pipeline. Each starts with `prefix`, so that several pipelines can share a cluster."""
 
     prefix: str = ""
 
     def raw(self, source: str, stream: str) -> str:
-        """For CDC, `stream` is `schema.table`."""
+        """The raw topic of a stream. For a source that is followed by CDC, `stream` is `schema.table`."""
         return f"{self.raw_prefix}{source}.{stream}"
 
     @property
     def raw_prefix(self) -> str:
-        """The beginning of every raw topic's name."""
+        """The prefix that the names of all raw topics of the pipeline share."""
         return f"{self.prefix}raw."
 
     def responses(self, source: str) -> str:
@@ -67,9 +67,12 @@ class Names:
         return f"{self.prefix}{stage}"
 
     def transactional_id(self, stage: str, instance: str | int) -> str:
-        """Stable over restarts: a producer that comes back under another id blocks readers until it times out."""
+        """The transactional id of a stage's process. It is the same after a restart, so that a new producer can fence.
+
+        With another id, an open transaction of the old producer would block readers until it times out.
+        """
         return f"{self.prefix}{stage}-{instance}"
 
     def bare(self, topic: str) -> str:
-        """A topic's name without the prefix."""
+        """The name of a topic or group without the pipeline's prefix."""
         return topic.removeprefix(self.prefix)

@@ -1,6 +1,7 @@
-"""Position: a fact of the source that says which of two states of one source record is newer.
+"""Positions: facts about a source that say which of two states of one source record is newer.
 
-It is neither an offset (a place in a Kafka log) nor the order of writes (what compaction keeps).
+A position is not an offset, which is a place in a Kafka log. It is also not the order of writes to Kafka, by which
+compaction decides what it keeps.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ Part = Annotated[int, Meta(ge=-PART_MAX - 1, le=PART_MAX)]
 
 
 class Position(NamedTuple):
-    """`(epoch, major, minor)`, compared as integers, and only within one (source, stream, source key).
+    """The position of a state of a source record: `(epoch, major, minor)`, compared as integers.
 
-    CDC: `(epoch, commit LSN, ordinal in the transaction)`; snapshot rows `(epoch, consistent point, 0)`.
-    Polled: `(epoch, incarnation of the shard's owner, sequence)`.
+    Only positions of the same source, stream and source key are compared. A change that CDC read has `(epoch, commit
+    LSN, number of the change in its transaction)`. A row of a CDC snapshot has `(epoch, consistent point, 0)`. A polled
+    record has `(epoch, incarnation of the shard's owner, sequence number)`.
     """
 
     epoch: Part
@@ -29,7 +31,10 @@ class Position(NamedTuple):
 
     @classmethod
     def parse(cls, text: str | bytes) -> Position:
-        """Read `e:M:m`, decimal digits of at most 64 bits each. Raises ValueError for anything else, such as signs."""
+        """The position in a text `epoch:major:minor`, as `str` writes it.
+
+        Raises ValueError unless each part consists of decimal digits and is at most `PART_MAX`. A sign is refused.
+        """
         raw = text.decode("ascii", "strict") if isinstance(text, bytes) else text
         parts = raw.split(":")
         if len(parts) != 3 or not all(p.isascii() and p.isdigit() for p in parts):

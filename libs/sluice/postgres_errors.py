@@ -1,7 +1,8 @@
-"""psycopg's errors, for sources and sinks alike: the policy, and a text without any content of a row.
+"""The policy and the error text for each error of psycopg, the Postgres driver of sources and sinks.
 
-Postgres quotes values in MESSAGE and DETAIL of data errors, and the author of a function or trigger may quote any. Of
-these errors the text has only SQLSTATE, place and the function's name and line.
+The text never quotes values of a row. Postgres quotes values in the MESSAGE and DETAIL of data errors, and a function
+or trigger of a user may quote values in any error. For such errors, the text has only the SQLSTATE, the place, and the
+function's name and line.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import psycopg
 from sluice.error_policies import SQLSTATE_STOPS, classify_sqlstate
 from sluice.errors import DeadRecord, EnvironmentFault, SluiceError, Transient, UnknownCode
 
-# In CONTEXT: `PL/pgSQL function golden.guard() line 3 at RAISE`. None of our statements calls a function of a user.
+# Postgres names a user's function in the CONTEXT of an error: `PL/pgSQL function golden.guard() line 3 at RAISE`. No
+# SQL statement of Sluice calls such a function itself, but a trigger can.
 _FUNCTION = re.compile(r"^(?:PL/\w+|SQL) function .*$", re.MULTILINE)
-# Raised by code of a user even where CONTEXT does not say so.
+# Classes of SQLSTATEs that only code of a user raises, even if CONTEXT names no function.
 _RAISED = ("P0", "09", "2F", "38", "39")
 _NEXT_STEPS = {
     "25006": "the server is a standby, or read-only: point the dsn at one that takes writes",
@@ -30,10 +32,12 @@ _NEXT_STEPS = {
 
 
 def policy_of(error: psycopg.Error) -> type[SluiceError] | None:
-    """The error class that says what to do about `error`; None: the stage stops. An error that a user's function raises
-    never stops a stage, whatever its code."""
+    """The Sluice error class that says what to do about an error of psycopg. None means that the stage stops.
+
+    An error that a user's function raised never stops a stage, whatever its SQLSTATE is.
+    """
     if error.sqlstate is None:
-        # A DataError without a state is psycopg's own: it refused to send the value (a NUL, a lone surrogate).
+        # psycopg raises a DataError without a SQLSTATE if it cannot send a value, such as a NUL or a lone surrogate.
         if isinstance(error, psycopg.DataError):
             return DeadRecord
         return Transient if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) else None
@@ -42,7 +46,7 @@ def policy_of(error: psycopg.Error) -> type[SluiceError] | None:
 
 
 def raised_in(error: psycopg.Error) -> str:
-    """The function that raised `error`, with its line; empty where the server itself did."""
+    """The user's function or trigger that raised an error, with its line; empty if the server itself raised it."""
     found = _FUNCTION.search(error.diag.context or "")
     if found:
         return found.group()
@@ -50,13 +54,13 @@ def raised_in(error: psycopg.Error) -> str:
 
 
 def code_of(error: psycopg.Error) -> str:
-    """The error's class, its SQLSTATE and the function that raised it, if one did."""
+    """A text with the class of an error, its SQLSTATE, and the user's function that raised it, if there is one."""
     function = raised_in(error)
     return f"{type(error).__name__} ({error.sqlstate or 'no SQLSTATE'}){f' of {function}' if function else ''}"
 
 
 def why(error: psycopg.Error) -> str:
-    """Postgres's message where it cannot quote a row, else `code_of`."""
+    """The cause of an error as text: Postgres's message if it cannot quote a row, else the text of `code_of`."""
     quotes_values = classify_sqlstate(error.sqlstate) is DeadRecord
     if quotes_values or raised_in(error) or not error.diag.message_primary:
         return code_of(error)
@@ -64,7 +68,7 @@ def why(error: psycopg.Error) -> str:
 
 
 def next_step(error: psycopg.Error) -> str | None:
-    """The next step that is right for sources and sinks alike; None where they differ."""
+    """What an operator does about an error, if it is the same for sources and sinks; None if it differs."""
     state = error.sqlstate or ""
     return _NEXT_STEPS.get(state) or _NEXT_STEPS.get(state[:2])
 

@@ -1,4 +1,4 @@
-"""Times as whole numbers since 1970 UTC: microseconds (`us`), milliseconds (`ms`) and days. No float, no rounding."""
+"""Times as integers since 1970-01-01 UTC: microseconds (`us`), milliseconds (`ms`) and days. Nothing is rounded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EPOCH_ORDINAL = EPOCH.toordinal()
 POSTGRES_EPOCH_US = 946_684_800_000_000
-"""2000-01-01, from which Postgres counts the times of its replication protocol."""
+"""2000-01-01 in Unix microseconds. Postgres counts the times of its replication protocol from this date."""
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -21,17 +21,17 @@ def now_ms() -> int:
 
 
 def to_us(moment: datetime) -> int:
-    """Microseconds of a time with a zone, exact. Raises TypeError for a time without one."""
+    """The exact Unix microseconds of a time with a time zone. Raises TypeError if `moment` has no time zone."""
     return (moment - EPOCH) // _MICROSECOND
 
 
 def from_us(us: int) -> datetime:
-    """The time in UTC, from microseconds since 1970. Raises OverflowError outside of the years 1 to 9999."""
+    """The time in UTC at `us` Unix microseconds. Raises OverflowError if it is outside of the years 1 to 9999."""
     return EPOCH + us * _MICROSECOND
 
 
 def from_days(days: int) -> date:
-    """The date that is `days` days after 1970-01-01. Raises OverflowError outside of the years 1 to 9999."""
+    """The date `days` days after 1970-01-01. Raises OverflowError if it is outside of the years 1 to 9999."""
     try:
         return date.fromordinal(days + EPOCH_ORDINAL)
     except ValueError:
@@ -39,12 +39,18 @@ def from_days(days: int) -> date:
 
 
 def rfc3339(moment: datetime, timespec: str = "auto") -> str:
-    """A time in UTC with `Z` in place of `+00:00`. `timespec` as `datetime.isoformat` takes it."""
+    """The text of a time in UTC, in the format of RFC 3339 and with `Z` for the zone.
+
+    `timespec`: the precision, one of the values of `datetime.isoformat`.
+    """
     return moment.isoformat(timespec=timespec).removesuffix("+00:00") + "Z"
 
 
 def text_of_us(us: float, timespec: str = "auto") -> str:
-    """A time for people, as `rfc3339` writes it; outside of the years 1 to 9999 the number."""
+    """The text of a time for people, in the format of RFC 3339. `us`: Unix microseconds.
+
+    A time outside of the years 1 to 9999 is written as the number of microseconds.
+    """
     try:
         return rfc3339(from_us(round(us)), timespec)
     except OverflowError:
@@ -52,9 +58,9 @@ def text_of_us(us: float, timespec: str = "auto") -> str:
 
 
 def age_text(seconds: float) -> str:
-    """An age for people, in seconds, from two minutes on in minutes."""
+    """The text of an age for people: in seconds below two minutes, else in minutes."""
     return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 INSTANTS = range(to_us(datetime.min.replace(tzinfo=UTC)), to_us(datetime.max.replace(tzinfo=UTC)) + 1)
-"""The microseconds that every place downstream can show: the years 1 to 9999."""
+"""The Unix microseconds of the years 1 to 9999, which every reader of golden records can represent."""

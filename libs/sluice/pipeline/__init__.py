@@ -1,4 +1,4 @@
-"""The pipeline: the author's folder (`pipeline.yaml`, `entities`, `sources/<source>/`) as typed values."""
+"""Reads a pipeline: the author's folder with `pipeline.yaml`, `entities` and `sources/<source>/`, as typed values."""
 
 from sluice.pipeline.load import load_pipeline
 from sluice.pipeline.model import CdcSource, Pipeline, PollSource, PostgresSink, SourceStream, StreamSettings

@@ -1,4 +1,7 @@
-"""The author's Python: entities, mappings and connectors, imported from the pipeline's folder as one package."""
+"""Imports the author's Python code from a pipeline's folder: entities, mappings and connectors.
+
+All files of the folder are imported as one package.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ from sluice.pipeline.model import Pipeline, PollSource
 
 
 def load_entities(pipeline: Pipeline) -> dict[str, EntityContract]:
-    """Contracts by entity name, in the order in which the author wrote them."""
+    """The contracts of a pipeline's entities by entity name, in the order in which the author wrote the entities.
+
+    Raises SettingsError if the module cannot be imported or contains no entity.
+    """
     module = _import(pipeline, pipeline.entities, "entities")
     found: dict[str, EntityContract] = {}
     for value in vars(module).values():
@@ -41,8 +47,11 @@ def load_entities(pipeline: Pipeline) -> dict[str, EntityContract]:
 
 
 def load_mappings(pipeline: Pipeline) -> list[Mapping]:
-    """Every mapping in `sources/<source>/mapping.py`. Raises SettingsError for an unknown stream, for a name that two
-    mappings have, and for a claim that the entity cannot take."""
+    """All mappings of a pipeline, from `sources/<source>/mapping.py` of each source.
+
+    Raises SettingsError if a mapping reads an unknown stream, if two mappings have the same name, or if a mapping
+    claims a field in a way that the entity does not allow.
+    """
     streams = {(s.source, s.stream) for s in pipeline.streams()}
     found: dict[str, Mapping] = {}
     for source in pipeline.sources:
@@ -63,14 +72,16 @@ def load_mappings(pipeline: Pipeline) -> list[Mapping]:
                 )
             found[value.name] = value
     for mapping in found.values():
-        code_of(mapping)  # read now, before the files can differ from the imported code
+        code_of(mapping)  # reads and caches the code now, while the files are still equal to the imported code
         mapping.check_claims()
     return list(found.values())
 
 
 def require_ranked_sources(pipeline: Pipeline, contracts: Mapping_[str, EntityContract]) -> None:
-    """Raises SettingsError for a rule that ranks a source which the pipeline file does not declare. A misspelt source
-    ranks nothing, and another source wins without notice."""
+    """Raises SettingsError if a survivorship rule ranks a source that the pipeline file does not declare.
+
+    Without this check, a misspelt source would have no rank, and another source would win without notice.
+    """
     for contract in contracts.values():
         for field, rule in contract.rules.items():
             for source in rule.sources if isinstance(rule, Prefer) else ():
@@ -83,8 +94,10 @@ def require_ranked_sources(pipeline: Pipeline, contracts: Mapping_[str, EntityCo
 
 
 def load_connector(pipeline: Pipeline, source: str) -> Any:
-    """The connector class that a polled source names as `module:Class`. Raises SettingsError if it cannot be
-    imported."""
+    """The connector class of a polled source, which the pipeline file names as `module:Class`.
+
+    Raises SettingsError if the source is not polled, or if the class cannot be imported.
+    """
     declared = pipeline.sources[source]
     if not isinstance(declared, PollSource):
         raise SettingsError(f"source {source} is not polled, so it has no connector")
@@ -101,10 +114,10 @@ def load_connector(pipeline: Pipeline, source: str) -> Any:
 
 
 def package_of(root: Path) -> str:
-    """The name of the package that a pipeline's folder is imported as; the package is created at the first call.
+    """The name of the Python package as which a pipeline's folder is imported. The first call creates the package.
 
-    The name consists of the folder's name and a hash of its path: one process can load several pipelines, and several
-    copies of one, without touching `sys.path`.
+    The name consists of the folder's name and a hash of its path. So one process can load several pipelines, or several
+    copies of one pipeline, without a change of `sys.path`.
     """
     root = root.resolve()
     digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:8]
@@ -117,15 +130,16 @@ def package_of(root: Path) -> str:
 
 
 def error_text(pipeline: Pipeline, error: BaseException) -> str:
-    """The error's text on one line, with modules named as in the pipeline's folder."""
+    """The message of an error on one line. Modules of the author have the names that they have in the pipeline's
+    folder."""
     package = package_of(pipeline.root)
     return " ".join(str(error).replace(f"{package}.", "").replace(package, pipeline.root.name).split())
 
 
 def _import(pipeline: Pipeline, name: str, *location: str) -> ModuleType:
-    """Import the module `name`, which the pipeline file names at `location`.
+    """Import the author's module `name`. `location`: the member of the pipeline file that names the module.
 
-    Raises SettingsError, with file and line, for every mistake of the author.
+    Raises SettingsError with file and line for each mistake of the author.
     """
     importlib.invalidate_caches()
     try:
@@ -135,7 +149,7 @@ def _import(pipeline: Pipeline, name: str, *location: str) -> ModuleType:
     except SyntaxError as error:
         where = f"{error.filename}:{error.lineno}" if error.filename else _importing(pipeline, name, error)
         raise SettingsError(f"{where}: not Python: {error.msg}") from None
-    except SettingsError as error:  # of a class or decorator of ours, within the author's file
+    except SettingsError as error:  # raised by a class or decorator of Sluice that the author's file uses
         raise SettingsError(f"{_authored_line(pipeline, error)}: {error_text(pipeline, error)}") from None
     except SluiceError:
         raise
@@ -146,7 +160,7 @@ def _import(pipeline: Pipeline, name: str, *location: str) -> ModuleType:
 
 
 def _missing(pipeline: Pipeline, error: ModuleNotFoundError, *location: str) -> str:
-    """An error text that names the missing module and what the author can do."""
+    """The error text for a module that cannot be found: where it is imported, its name, and what the author can do."""
     package, missing = package_of(pipeline.root), error.name or ""
     where = _authored_line(pipeline, error)
     if where == str(pipeline.root):
@@ -160,7 +174,8 @@ def _missing(pipeline: Pipeline, error: ModuleNotFoundError, *location: str) -> 
 
 
 def _importable(error: ImportError) -> str:
-    """A suggestion for a name that the imported module does not have."""
+    """The most similar name, as a question, if an import failed because a module does not have the imported name; else
+    empty."""
     asked = re.match(r"cannot import name '(\w+)'", str(error))
     module = sys.modules.get(error.name or "")
     close = get_close_matches(asked[1], dir(module), 1) if asked and module else []
@@ -170,21 +185,26 @@ def _importable(error: ImportError) -> str:
 def author_error(
     pipeline: Pipeline, doing: str, error: BaseException, *, quoted: bool = True, hint: str = ""
 ) -> SettingsError:
-    """An error in the author's code as a SettingsError with the author's line. `quoted`: the message is shown; leave it
-    out where it may contain a secret. `hint` is appended."""
+    """An error in the author's code as a SettingsError that names the author's file and line.
+
+    `doing`: the action that failed. `quoted`: whether the text contains the message of `error`; False if the message
+    may contain a secret. `hint`: a text that is appended.
+    """
     words = f": {error_text(pipeline, error)}" if quoted else ""
     return SettingsError(f"{_authored_line(pipeline, error)}: {doing} failed with {type(error).__name__}{words}{hint}")
 
 
 def _authored_line(pipeline: Pipeline, error: BaseException) -> str:
-    """The author's innermost file and line in the traceback; the pipeline's folder if there is none."""
+    """The innermost line of the author's code in an error's traceback, as `file:line`; the pipeline's folder if the
+    traceback contains none."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [f"{one.filename}:{one.lineno}" for one in frames if one.filename.startswith(f"{pipeline.root}/")]
     return lines[-1] if lines else str(pipeline.root)
 
 
 def _importing(pipeline: Pipeline, name: str, error: BaseException) -> str:
-    """The author's line that imports a faulty file which the error does not name; else the file of module `name`."""
+    """The place of a faulty file that a SyntaxError does not name: the author's line that imports the file, else the
+    file of module `name`."""
     line = _authored_line(pipeline, error)
     if line != str(pipeline.root):
         return f"{line}: the file that is imported here"
@@ -193,11 +213,11 @@ def _importing(pipeline: Pipeline, name: str, error: BaseException) -> str:
 
 
 def unmapped(pipeline: Pipeline, mappings: Iterable[Mapping]) -> list[str]:
-    """Streams and tables, as `source.stream`, that ingress publishes and no mapping reads."""
+    """The streams and tables, as `source.stream`, that ingress publishes but no mapping reads."""
     read = {(mapping.source, mapping.stream) for mapping in mappings}
     return [f"{s.source}.{s.stream}" for s in pipeline.streams() if (s.source, s.stream) not in read]
 
 
 def unmapped_line(streams: Iterable[str]) -> str:
-    """A notice about streams that no mapping reads. This is no mistake, but an author easily forgets a mapping."""
+    """A notice about streams that no mapping reads. This may be intended, but an author easily forgets a mapping."""
     return f"no mapping reads {', '.join(streams)}: its records reach no entity"

@@ -1,6 +1,6 @@
-"""Example records of a source (`sources/<source>/examples/<stream>/*.json`), which its mapping must be able to map.
+"""The example records of a source (`sources/<source>/examples/<stream>/*.json`), which its mappings must map.
 
-A mapper tries them when it starts, so that a mapping that can map nothing is refused before it parks any record.
+The mapper maps the examples when it starts. So it refuses a faulty mapping before the mapping parks any real record.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ Decode = Callable[[bytes], Any]
 
 
 class Mapped(NamedTuple):
-    """An example record and the claims that a mapping makes of it."""
+    """The file of an example record, and the claims that a mapping makes of the record."""
 
     file: Path
     claims: list[Claim]
 
 
 def examples_of(pipeline: Pipeline, source: str, stream: str) -> list[Path]:
-    """The example files of a stream, ordered by name."""
+    """The files with the example records of a stream, ordered by name."""
     folder = pipeline.root / "sources" / source / "examples" / stream
     return sorted(file for file in folder.glob("*.json") if not file.is_dir())
 
 
 def read_example(pipeline: Pipeline, file: Path) -> bytes:
-    """The bytes of an example. Raises SettingsError if it cannot be read."""
+    """The bytes of an example file. Raises SettingsError if the file cannot be read."""
     try:
         return file.read_bytes()
     except OSError as error:
@@ -40,10 +40,10 @@ def read_example(pipeline: Pipeline, file: Path) -> bytes:
 
 
 def require_examples_mapped(pipeline: Pipeline, mappings: Iterable[Mapping], decode: Decode) -> dict[str, list[Mapped]]:
-    """Map every example. Returns the results by mapping name. `decode` reads JSON as the stages do, or raises
-    ValueError.
+    """Map every example record with each mapping of its stream. Returns the mapped examples by mapping name.
 
-    Raises SettingsError that names each refused example and the reason.
+    `decode`: reads JSON as the stages do, and raises ValueError for other bytes. Raises SettingsError if an example
+    cannot be mapped; the error names the refused examples and the reasons.
     """
     mapped: dict[str, list[Mapped]] = {}
     refused: list[str] = []
@@ -68,7 +68,7 @@ def require_examples_mapped(pipeline: Pipeline, mappings: Iterable[Mapping], dec
 
 
 def require_example_folders(pipeline: Pipeline) -> None:
-    """Raises SettingsError for a folder of examples whose name is no stream: its examples would never be tried."""
+    """Raises SettingsError if the name of an examples folder is not a stream's: its examples would never be mapped."""
     streams: dict[str, list[str]] = {source: [] for source in pipeline.sources}
     for one in pipeline.streams():
         streams[one.source].append(one.stream)

@@ -1,4 +1,4 @@
-"""Reading `pipeline.yaml`: an error names file, line and member, and never quotes the value."""
+"""Reads `pipeline.yaml`. An error about the file names the file, line and member, and never quotes the value."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from sluice.errors import SettingsError
 from sluice.pipeline.model import CdcSource, KafkaPart, Pipeline, PollSource, PostgresSink, StreamSettings
 from sluice.pipeline.yaml_file import YamlFile, read_yaml
 
-# Members of Pipeline that Sluice adds.
+# Members of `Pipeline` that Sluice adds. An author must not write them in `pipeline.yaml`.
 OURS = {"root", "file"}
 
-# pydantic's messages are written for programmers.
+# Error texts by pydantic's error type. They replace pydantic's own messages, which are written for programmers.
 WORDS = {
     "bool_type": "true or false is expected",
     "dict_type": "members are expected, each with a name",
@@ -35,9 +35,9 @@ WORDS = {
 
 
 def load_pipeline(path: Path) -> Pipeline:
-    """The pipeline in `path`: the file, or the folder that contains `pipeline.yaml`.
+    """The pipeline in the file `path`, or in `pipeline.yaml` of the folder `path`.
 
-    Raises SettingsError with file, line and member for every mistake.
+    Raises SettingsError with file, line and member for each mistake in the file.
     """
     file = path / "pipeline.yaml" if path.is_dir() else path
     try:
@@ -61,7 +61,10 @@ def load_pipeline(path: Path) -> Pipeline:
 
 
 def place_in_file(pipeline: Pipeline, *location: int | str) -> str:
-    """The place of a member, such as `pipeline.yaml:5: sources.hr.poll`, for a mistake that is found after loading."""
+    """The place of a member in the pipeline file as text, such as `pipeline.yaml:5: sources.hr.poll`.
+
+    It is for mistakes that are found after the file was loaded. `location`: the names on the way to the member.
+    """
     try:
         return _problem(read_yaml(pipeline.file), location, "").removesuffix(": ")
     except (OSError, SettingsError):
@@ -69,7 +72,10 @@ def place_in_file(pipeline: Pipeline, *location: int | str) -> str:
 
 
 def _choose_source_kinds(read: YamlFile) -> None:
-    """Validate each source with the model of its kind, so that an error names one kind and not a union of both."""
+    """Replace each source in `read` by a `PollSource` or `CdcSource`, so that an error is about one kind, not both.
+
+    Raises SettingsError if a source is of neither kind or is not valid.
+    """
     sources = read.value.get("sources")
     if not isinstance(sources, dict):
         return
@@ -86,7 +92,7 @@ def _choose_source_kinds(read: YamlFile) -> None:
 
 
 def _conflicts(pipeline: Pipeline) -> Iterator[tuple[tuple[int | str, ...], str]]:
-    """(location, problem) of each member that conflicts with another member of the file."""
+    """The location and the problem of each member of the pipeline file that conflicts with another member."""
     for name, source in pipeline.cdc_sources().items():
         for index, table in enumerate(source.tables):
             if table in source.tables[:index]:

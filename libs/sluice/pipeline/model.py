@@ -1,4 +1,4 @@
-"""The pipeline file as typed, frozen values: sources, entities, sinks. Unknown keys are refused."""
+"""The content of a pipeline file as typed, frozen values: sources, entities, sinks. Unknown members are refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from sluice.pipeline.secret import Secret, require_secrets
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _IN_TOPICS = re.compile(r"[A-Za-z0-9._-]+")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-# A topic's name has at most 249 characters; our longest is <prefix>state.mapper.raw.<source>.<table>.
+# Kafka allows at most 249 characters in a topic's name. The longest name of a Sluice topic is
+# <prefix>state.mapper.raw.<source>.<table>.
 NAME_CHARACTERS_MAX = 63
 TABLE_CHARACTERS_MAX = 2 * NAME_CHARACTERS_MAX + 1
 PREFIX_CHARACTERS_MAX = 249 - len("state.mapper.raw..") - NAME_CHARACTERS_MAX - TABLE_CHARACTERS_MAX
@@ -98,7 +99,9 @@ class KafkaPart(_Part):
 
 
 class StreamSettings(_Part):
-    """`freshness`: the greatest age of a golden record of this stream, s; the poll interval follows from it."""
+    """The settings of one polled stream. `freshness`: the greatest allowed age of the stream's data in a golden record,
+    in seconds, from which the poll interval follows. `enumerate_every`: the time between two enumerations, in seconds,
+    None for the default."""
 
     freshness: Seconds = 60.0
     enumerate_every: Seconds | None = None
@@ -125,7 +128,7 @@ class PostgresSink(_Part):
 
 
 class SourceStream(NamedTuple):
-    """One stream of one source. For a CDC source, `stream` is `schema.table`."""
+    """A stream of a source. If the source is followed by CDC, `stream` is a table, written `schema.table`."""
 
     source: str
     stream: str
@@ -133,7 +136,7 @@ class SourceStream(NamedTuple):
 
 
 class Pipeline(_Part):
-    """The content of `pipeline.yaml`, with the path of the file and of its folder (`root`)."""
+    """The content of `pipeline.yaml`. `file`: the path of the file. `root`: the path of the file's folder."""
 
     pipeline: Name
     partitions: int = Field(default=6, ge=1, le=1024, strict=True)
@@ -151,11 +154,14 @@ class Pipeline(_Part):
 
     @property
     def source_order(self) -> tuple[str, ...]:
-        """Sources in declared order. This order decides if a survivorship rule ranks two claims equally."""
+        """The names of the sources, in the order of the pipeline file.
+
+        If a survivorship rule ranks two claims equally, the claim of the earlier source wins.
+        """
         return tuple(self.sources)
 
     def streams(self) -> Iterator[SourceStream]:
-        """Every stream of every source, in declared order."""
+        """All streams of all sources, in the order of the pipeline file."""
         for name, source in self.sources.items():
             if isinstance(source, PollSource):
                 yield from (SourceStream(name, stream, "poll") for stream in source.streams)

@@ -1,4 +1,4 @@
-"""The optional JSON Schema of a polled stream's records: `sources/<source>/schemas/<stream>.json`."""
+"""The JSON Schema of a polled stream's records, an optional file `sources/<source>/schemas/<stream>.json`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from sluice.pipeline.model import Pipeline
 
 
 def record_schema(pipeline: Pipeline, source: str, stream: str) -> JsonSchema | None:
-    """The JSON Schema of a stream, None if there is none. Raises SettingsError if the file is no JSON Schema."""
+    """The JSON Schema of a stream's records; None if the author wrote none.
+
+    Raises SettingsError if the file is not a JSON Schema.
+    """
     file = pipeline.root / "sources" / source / "schemas" / f"{stream}.json"
     return JsonSchema(file) if file.is_file() else None
 
 
 def require_examples_follow_schemas(pipeline: Pipeline) -> None:
-    """Raises SettingsError if an example breaks its stream's schema, or if a schema has no stream of its name."""
+    """Raises SettingsError if an example record breaks the JSON Schema of its stream, or if a schema file does not have
+    the name of a stream."""
     for source, declared in pipeline.poll_sources().items():
         for file in sorted((pipeline.root / "sources" / source / "schemas").glob("*.json")):
             name = file.relative_to(pipeline.root)

@@ -1,4 +1,4 @@
-"""Secrets by reference: a pipeline file names the place of a secret and never contains the secret."""
+"""Secrets of a pipeline file. The file contains the place of a secret, never the secret itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _ONE_PLACE = "a secret is {env: NAME} or {file: path}, never the secret itself"
 
 
 class Secret(BaseModel):
-    """`{env: NAME}` or `{file: path}`. The secret is read when it is needed; repr shows the reference only."""
+    """A reference to a secret: an environment variable, `{env: NAME}`, or a file, `{file: path}`.
+
+    The secret is read only when `reveal` is called, and `repr` does not contain it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,7 +32,7 @@ class Secret(BaseModel):
         return self
 
     def reveal(self) -> str:
-        """The secret's text. Raises SettingsError that names the variable or file that is missing."""
+        """The secret's text. Raises SettingsError if the variable or file is missing or empty; the error names it."""
         match self.env, self.file:
             case str() as name, _:
                 return _variable(name)
@@ -58,7 +61,10 @@ def _content(file: Path) -> str:
 
 
 def reveal_all(value: Any) -> Any:
-    """`value` with every `{env: …}` and `{file: …}` within it replaced by the secret's text. Raises SettingsError."""
+    """A copy of `value` in which the secret's text replaces each reference `{env: …}` or `{file: …}`.
+
+    Raises SettingsError if a secret's variable or file is missing or empty.
+    """
     if _is_reference(value):
         return Secret.model_validate(value).reveal()
     if isinstance(value, dict):
@@ -67,7 +73,7 @@ def reveal_all(value: Any) -> Any:
 
 
 def require_secrets(value: Any) -> None:
-    """Raises ValueError if a reference to a secret within `value` is malformed."""
+    """Raises ValueError if `value` contains a malformed reference to a secret."""
     for reference in _references(value):
         try:
             Secret.model_validate(reference)
@@ -76,17 +82,17 @@ def require_secrets(value: Any) -> None:
 
 
 def variables_in(value: Any) -> set[str]:
-    """Names of the environment variables that `value`, a pipeline as plain data, refers to."""
+    """The names of the environment variables to which secrets in `value` refer. `value`: a pipeline as plain data."""
     return {reference["env"] for reference in _references(value) if isinstance(reference.get("env"), str)}
 
 
 def missing_variables(value: Any) -> set[str]:
-    """Names of the environment variables that `value` refers to and that are not set."""
+    """The names of the environment variables that are not set, but to which secrets in `value` refer."""
     return {name for name in variables_in(value) if not os.environ.get(name)}
 
 
 def _references(value: Any) -> Iterator[dict[str, Any]]:
-    """Each `{env: …}` and `{file: …}` within `value`."""
+    """Each reference to a secret, `{env: …}` or `{file: …}`, that `value` contains."""
     if _is_reference(value):
         yield value
     elif isinstance(value, dict | list | tuple):

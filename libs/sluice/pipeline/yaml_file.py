@@ -1,6 +1,6 @@
-"""Reads a YAML file that a person wrote, or refuses the file with the line of the mistake.
+"""Reads a YAML file that a person wrote. An error names the line of the mistake.
 
-A key that is given twice is refused. YAML itself accepts such a key and ignores its first value.
+A key that occurs twice in one mapping is refused. PyYAML itself would accept it and ignore the first value.
 """
 
 from __future__ import annotations
@@ -15,19 +15,23 @@ from yaml.constructor import SafeConstructor
 from sluice.errors import SettingsError
 
 BYTES_MAX = 1024 * 1024
-# An anchor repeats a part of the file; nine lines of anchors can expand to a billion values.
+# The most values that a YAML file may have after its anchors are expanded. An anchor repeats a part of the file, so
+# nine lines of anchors can expand to a billion values.
 NODES_MAX = 100_000
 
 
 class YamlFile(NamedTuple):
-    """`value`: the content as plain data; `node`: the parsed nodes, with their lines."""
+    """A YAML file that was read. `value`: its content as plain data. `node`: its parsed nodes with their lines."""
 
     file: Path
     node: Any
     value: Any
 
     def line(self, location: tuple[int | str, ...]) -> int:
-        """The line, from 1, of the member at `location`, or of the nearest part above it that the file has."""
+        """The line of the member at `location`, counted from 1. `location`: keys and list indexes on the way to it.
+
+        If the file does not contain the member, the line is that of the innermost part that it does contain.
+        """
         node, line = self.node, 0 if self.node is None else int(self.node.start_mark.line)
         for part in location:
             found = None
@@ -44,7 +48,10 @@ class YamlFile(NamedTuple):
 
 
 def read_yaml(file: Path) -> YamlFile:
-    """Read and parse `file`. Raises SettingsError with file and line, OSError if it cannot be read."""
+    """Read and parse a YAML file.
+
+    Raises SettingsError with file and line if the content is refused, OSError if the file cannot be read.
+    """
     text = _text(file)
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -63,7 +70,7 @@ def read_yaml(file: Path) -> YamlFile:
         raise SettingsError(f"{file}{place}: not YAML: {getattr(error, 'problem', None) or 'unreadable'}") from None
     except RecursionError:
         raise SettingsError(f"{file}: nested too deeply") from None
-    except ValueError:  # such as a date that no calendar has
+    except ValueError:  # for a value that cannot exist, such as the date 2026-02-30
         raise SettingsError(f"{file}: not YAML: it contains an impossible value. Next: put texts in quotes") from None
 
 
@@ -88,7 +95,7 @@ def _require_size(file: Path, node: Any) -> None:
         known = sizes.get(id(one))
         if known is not None:
             return known
-        sizes[id(one)] = NODES_MAX + 1  # an anchor within itself never ends
+        sizes[id(one)] = NODES_MAX + 1  # counts if the node contains itself through an anchor: its size has no end
         children = one.value if isinstance(one, yaml.CollectionNode) else []
         flat = [part for child in children for part in (child if isinstance(child, tuple) else [child])]
         sizes[id(one)] = 1 + sum(size(part) for part in flat)
@@ -99,7 +106,7 @@ def _require_size(file: Path, node: Any) -> None:
 
 
 def _repeated_keys(node: Any, location: tuple[str, ...]) -> Iterator[tuple[int, str]]:
-    """(line, problem) of each key that is given twice in one mapping."""
+    """The line and the problem of each key that occurs twice in one YAML mapping."""
     if isinstance(node, yaml.SequenceNode):
         for child in node.value:
             yield from _repeated_keys(child, location)

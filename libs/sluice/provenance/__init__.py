@@ -1,4 +1,4 @@
-"""Claims with their provenance, and the choice of a golden record among them."""
+"""Claims with their provenance, and survivorship: the choice among claims that makes a golden record."""
 
 from sluice.provenance.canonical import CanonicalRecord, Contributor, Winner
 from sluice.provenance.contribution import (

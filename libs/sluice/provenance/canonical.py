@@ -1,4 +1,4 @@
-"""The canonical record as a value: an entity's fields, and for each field the contributor that won it and the rule."""
+"""The canonical record: an entity's fields, and for each field the contributor that won the field, and the rule."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ CONTENT_VERSION = "v1"
 
 
 class Contributor(NamedTuple):
-    """A source record that won at least one field. Times are microseconds UTC."""
+    """A source record that won at least one field of an entity. Times are Unix microseconds."""
 
     source: str
     stream: str
@@ -42,7 +42,8 @@ class Contributor(NamedTuple):
 
 
 class Winner(NamedTuple):
-    """Which contributor (index into the record's list) won a field, and by which rule."""
+    """Which contributor won a field, and by which rule. `contributor`: an index of the canonical record's
+    `contributors`."""
 
     field: str
     contributor: int
@@ -50,7 +51,7 @@ class Winner(NamedTuple):
 
 
 class CanonicalRecord(NamedTuple):
-    """A record of `canonical.<entity>`. `fields` are JSON values as in contributions; a missing one counts as null."""
+    """A record of the topic `canonical.<entity>`. `fields`: values as in contributions; a missing field is null."""
 
     fields: Mapping[str, Any]
     revision: int
@@ -60,18 +61,18 @@ class CanonicalRecord(NamedTuple):
 
     @property
     def content(self) -> str:
-        """The content hash, the value of the header `sluice-content`."""
+        """The hash of the record's content, which is the value of the header `sluice-content`."""
         return canonical_content(self.fields, self.contributors, self.winners)
 
 
 def canonical_content(
     fields: Mapping[str, Any], contributors: Sequence[Contributor | Contribution], winners: Iterable[Winner]
 ) -> str:
-    """`v1:<sha256>` over field values, winners and rules.
+    """The hash of a canonical record's content, `v1:<sha256>`: over field values, winners and rules.
 
-    A winner counts by its source record and mapping, without the mapping's version and the raw offset. So the hash
-    stays the same after a replay that changes no value and no origin. A null field has a winner, an unclaimed field has
-    none.
+    Of a winner, the source record and the mapping's name count, but not the mapping's version and the raw offset. So
+    the hash stays the same after a replay that changes no value and no origin. A field whose claim is null has a winner
+    in the hash; a field without a claim has none.
     """
     origins = [[c.source, c.stream, c.source_key, c.mapping] for c in contributors]
     won = [[winner.field, winner.rule, *origins[winner.contributor]] for winner in winners]

@@ -1,7 +1,8 @@
-"""Survivorship: from all contributions to one entity to one canonical record. Pure, and independent of arrival order.
+"""Survivorship: merges all contributions to one entity into one canonical record.
 
-Each field's rule is a total order over the claims of the field. It compares facts of the sources (rank, effective time,
-names), never positions, offsets or clocks, so that every replay ends with the same content.
+The result is a pure function of the contributions and does not depend on their order of arrival. Each field's rule is a
+total order over the claims of the field. A rule compares only facts of the sources: rank, effective time and names. It
+never compares positions, offsets or clocks, so every replay ends with the same content.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +18,10 @@ _SortKey = Callable[[Contribution], tuple[int, ...]]
 
 
 class Merged(NamedTuple):
-    """A complete entity. `fields`: every field, in contract order. `contributors`: only those that won a field."""
+    """The merged content of an entity all of whose required fields have a value.
+
+    `fields`: all fields, in the order of the contract. `contributors`: only the contributions that won a field.
+    """
 
     fields: dict[str, Any]
     winners: list[Winner]
@@ -25,13 +29,13 @@ class Merged(NamedTuple):
     content: str
 
     def record(self, revision: int, updated_at_us: int) -> CanonicalRecord:
-        """The canonical record to publish."""
+        """The canonical record of this content. `updated_at_us`: Unix microseconds."""
         contributors = [Contributor.of(contribution) for contribution in self.contributors]
         return CanonicalRecord(self.fields, revision, updated_at_us, contributors, self.winners)
 
 
 class Incomplete(NamedTuple):
-    """The entity has no canonical record, because its required fields in `missing` have no value."""
+    """An entity has no canonical record, because no claim gives a value to the required fields in `missing`."""
 
     missing: tuple[str, ...]
 
@@ -39,9 +43,10 @@ class Incomplete(NamedTuple):
 def merge(
     contract: EntityContract, contributions: Iterable[Contribution], source_order: Sequence[str]
 ) -> Merged | Incomplete:
-    """Choose every field's value among the contributions to one entity, retracted ones left out.
+    """Choose the value of each field among the contributions to one entity. Retracted contributions do not count.
 
-    `source_order`: the sources in the order of the pipeline file. Other sources rank last, by name.
+    `source_order`: the sources in the order of the pipeline file. Sources that it does not contain rank last, ordered
+    by name.
     """
     live = sorted((claim for claim in contributions if not claim.retracted), key=_origin)
     best = {name: _best(name, key, live) for name, key in _sort_keys(contract, tuple(source_order)).items()}
@@ -56,13 +61,14 @@ def merge(
 def candidates(
     contract: EntityContract, field: str, contributions: Iterable[Contribution], source_order: Sequence[str]
 ) -> list[Contribution]:
-    """All claims of one field in the order of its rule, the winner first."""
+    """The contributions that claim `field`, in the order of the field's rule, the winner first. Retracted contributions
+    are left out."""
     live = sorted((claim for claim in contributions if not claim.retracted and field in claim.fields), key=_origin)
     return sorted(live, key=_sort_keys(contract, tuple(source_order))[field])
 
 
 def _origin(claim: Contribution) -> tuple[str, ...]:
-    """The names of a claim, which every rule compares last. No two claims about one entity have equal names."""
+    """The names that identify a claim about an entity. Each rule compares them last, so that it never ends in a tie."""
     return claim.source, claim.stream, claim.source_key, claim.mapping, claim.output
 
 
@@ -70,7 +76,7 @@ def _best(field: str, key: _SortKey, live: Sequence[Contribution]) -> Contributi
     claims = [claim for claim in live if field in claim.fields]
     if len(claims) < 2:
         return claims[0] if claims else None
-    return min(claims, key=key)  # `min` takes the first of equal claims, and `live` is in order of origin
+    return min(claims, key=key)  # `live` is sorted by origin, and `min` returns the first of equal claims
 
 
 @lru_cache(maxsize=256)
@@ -95,14 +101,17 @@ def _rank(rule: Rule, order: Mapping[str, int]) -> _SortKey:
 
 
 def _recency(effective_at: int | None) -> tuple[int, int]:
-    """A sort key: the latest effective time comes first, a claim without a time comes last."""
+    """A sort key of claims by effective time: the latest time comes first, a claim without a time comes last."""
     return (1, 0) if effective_at is None else (0, -effective_at)
 
 
 def _winners(
     rules: Mapping[str, Rule], best: Mapping[str, Contribution | None]
 ) -> tuple[list[Winner], list[Contribution]]:
-    """Winners in contract order; contributors in the order in which they first win."""
+    """The winner of each claimed field, in the order of the contract, and the contributors that won.
+
+    Contributors are in the order in which they first win a field. `best`: the winning claim of each field.
+    """
     places: dict[tuple[str, ...], int] = {}
     contributors: list[Contribution] = []
     winners = []

@@ -59,7 +59,7 @@ class PagesRead:
 
 
 @dataclass(frozen=True, slots=True)
-class Incomplete:
+class IncompleteListing:
     """`why` a listing may lack records. `retry`: a repetition may refute it, with `page_size` records a page if
     given."""
 
@@ -70,7 +70,7 @@ class Incomplete:
 
 def why_incomplete(
     read: PagesRead, paging: ImplicitEnd | None, *, everything: bool, page_before: int | None = None
-) -> Incomplete | None:
+) -> IncompleteListing | None:
     """Why a finished listing may lack records; None if it is complete.
 
     `everything`: it is an enumeration. `page_before`: the records of a page when this paging last led to another page,
@@ -78,18 +78,20 @@ def why_incomplete(
     """
     hints, summary = read.hints, read.summary
     if read.errors:
-        return Incomplete(f"{summary}, and the answer reports a failure in {read.errors}. Next: check the source")
+        return IncompleteListing(
+            f"{summary}, and the answer reports a failure in {read.errors}. Next: check the source"
+        )
     more = hints.more or (hints.token if paging is None or read.implicit_end else "")
     if more and not hints.end:
         why = f"{summary}, and the last has {more}, which says that more follows and is not read"
-        return Incomplete(f"{why}. Next: {NEXT_STEP}")
+        return IncompleteListing(f"{why}. Next: {NEXT_STEP}")
     if hints.pages is not None and hints.pages[1] > max(read.pages, 1):
-        return Incomplete(
+        return IncompleteListing(
             f"{summary}, but {hints.pages[0]} counts {hints.pages[1]} pages. Next: {NEXT_STEP}", retry=True
         )
     if everything and read.total is not None and read.total[1] > read.records:
         name, total = read.total
-        return Incomplete(f"{summary}, but {name} counts {total} records. Next: {NEXT_STEP}", retry=True)
+        return IncompleteListing(f"{summary}, but {name} counts {total} records. Next: {NEXT_STEP}", retry=True)
     if hints.end or (everything and hints.total is not None and hints.total[1] == read.records):
         return None
     if paging is None or not read.implicit_end:
@@ -99,7 +101,7 @@ def why_incomplete(
 
 def _why_end_is_not_trusted(
     read: PagesRead, paging: ImplicitEnd, everything: bool, page_before: int | None
-) -> Incomplete | None:
+) -> IncompleteListing | None:
     """The end is only concluded: is the last page shorter than a page, and did the paging ever lead on?"""
     if read.records <= 1:
         return None  # no smaller page can be requested
@@ -108,11 +110,11 @@ def _why_end_is_not_trusted(
     full = full or (everything and read.pages == 1 and read.last == page_before)
     if full and read.size != 1:
         why = f"{read.summary}, the last one as full as any, and then nothing more"
-        return Incomplete(f"{why}. Next: {_check(paging)}", size is not None, size)
+        return IncompleteListing(f"{why}. Next: {_check(paging)}", size is not None, size)
     if page_before is not None or read.paged or not everything or (read.size is None and read.hints.odata):
         return None
     why = f"{read.summary}, and {paging.declared} has never led to a second one"
-    return Incomplete(f"{why}. Next: {_check(paging)}", size is not None, size)
+    return IncompleteListing(f"{why}. Next: {_check(paging)}", size is not None, size)
 
 
 def _check(paging: ImplicitEnd) -> str:

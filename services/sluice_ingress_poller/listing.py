@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sluice.connector import CursorValue, Request
 from sluice.position import Position
-from sluice_ingress_poller.completeness import Incomplete, PagesRead
+from sluice_ingress_poller.completeness import IncompleteListing, PagesRead
 from sluice_ingress_poller.duplicate_keys import DuplicateKeys
 from sluice_ingress_poller.enumeration import DeleteDecision, Enumeration
 from sluice_ingress_poller.page import PageChanges
@@ -51,7 +51,7 @@ class Decision:
     watermark: Watermark
     next: Request | None = None
     verdict: DeleteDecision | None = None
-    incomplete: Incomplete | None = None
+    incomplete: IncompleteListing | None = None
     sweep: Position | None = None
 
     @property

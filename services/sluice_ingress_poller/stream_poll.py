@@ -17,7 +17,7 @@ from sluice.errors import Bug, EnvironmentFault, SluiceError, Transient
 from sluice.ingress.backpressure import Flow
 from sluice.ingress.deletes import Acceptance
 from sluice.position import Position
-from sluice_ingress_poller.completeness import NEXT_STEP, Incomplete, PagesRead, why_incomplete
+from sluice_ingress_poller.completeness import NEXT_STEP, IncompleteListing, PagesRead, why_incomplete
 from sluice_ingress_poller.duplicate_keys import DuplicateKeys, EarlierDuplicates
 from sluice_ingress_poller.enumeration import DeleteDecision, Enumeration, ShrinkGuard, decide_deletes
 from sluice_ingress_poller.enumeration_schedule import RELIST_AFTER_S, EnumerationSchedule
@@ -62,7 +62,7 @@ class StreamPoll:
         self._plan = plan
         self._known = known
         self._listing: Listing | None = None
-        self._to_repeat: dict[str, Incomplete] = {}
+        self._to_repeat: dict[str, IncompleteListing] = {}
         self._page_sizes: dict[str, int] = {}
         self._duplicates = EarlierDuplicates(unsure=LISTED_TWICE in watermark.faults)
         self._parked: dict[bytes, None] = {}
@@ -182,7 +182,7 @@ class StreamPoll:
             repeated=to_repeat is not None,
         )
 
-    def _repeat(self, kind: str, incomplete: Incomplete) -> None:
+    def _repeat(self, kind: str, incomplete: IncompleteListing) -> None:
         self._to_repeat[kind] = incomplete
         usual, size = self._stream.page_size, incomplete.page_size
         if usual is not None and size is not None and size * 2 >= usual:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from sluice.position import LOWEST, Position
-from sluice.raw.source_record import RESERVED_KEY, LeftOut
+from sluice.raw.raw_record import RESERVED_KEY, LeftOut
 from sluice.state import View
 
 Target = tuple[str, str, str]

@@ -14,8 +14,8 @@ from sluice.mapping_code import code_of
 from sluice.names import MAPPER, Names
 from sluice.position import LOWEST, Position
 from sluice.provenance import RawRef
-from sluice.raw import source_record
-from sluice.raw.source_record import RESERVED_KEY
+from sluice.raw import raw_record
+from sluice.raw.raw_record import RESERVED_KEY
 from sluice.stage.batch import OUTPUT_BYTES_MAX, Batch
 from sluice.stage.process import Handled, Owned, Process
 from sluice.stage.start import StageIdentity, restore_record
@@ -77,10 +77,10 @@ class Mapper(Process):
 
     def handle(self, record: Record, batch: Batch) -> Handled:
         owned, inputs = self._owned[record.at], self._inputs[record.topic]
-        position = source_record.position_of(record)
-        if source_record.is_sweep(record):
+        position = raw_record.position_of(record)
+        if raw_record.is_sweep(record):
             return self._sweep(record, position, owned, batch)
-        source_key = source_record.source_key(record)
+        source_key = raw_record.source_key(record)
         if inputs.sample is not None:
             inputs.sample.check(record)
         if position < owned.record.swept(inputs.stream.stream):
@@ -120,7 +120,7 @@ class Mapper(Process):
         The marker is done after the last slice. Until then no later record of the partition is handled.
         """
         stream = self._inputs[record.topic].stream.stream
-        observed_at = source_record.swept_at(record, stream)
+        observed_at = raw_record.swept_at(record, stream)
         sweep = self._sweeps.get(record.at)
         if sweep is not None and sweep.marker.position == position and sweep.scan.finished:
             del self._sweeps[record.at]
@@ -174,7 +174,7 @@ class Mapper(Process):
 
     def _retract(self, owned: Owned, key: bytes, state: KeyState, context: RecordContext, batch: Batch) -> int:
         """Retract the current claims of a key. Returns the number of retractions."""
-        source_key = source_record.source_key(Record(*owned.at, context.raw.offset, key, None, {}, 0))
+        source_key = raw_record.source_key(Record(*owned.at, context.raw.offset, key, None, {}, 0))
         versions = self._inputs[owned.at[0]].versions
         step = retract_all(state, context._replace(source_key=source_key), versions)
         for output in step.outputs:

@@ -18,7 +18,7 @@ from sluice.kafka.record import Record
 from sluice.names import Names
 from sluice.position import Position
 from sluice.provenance import Contribution, RawRef
-from sluice.raw.source_record import Op, SourceRecord, read_change, read_polled
+from sluice.raw.raw_record import Op, SourceChange, read_change, read_polled
 from sluice.stage.batch import Outcome, OutputRecord, too_large
 from sluice_mapper.inputs import RawInput
 from sluice_mapper.key_state import KeyState, Target, fill
@@ -126,7 +126,7 @@ def record_step(
     return _upsert(state, change.row, _context(record, change, inputs, topics), inputs.mappings)
 
 
-def _context(record: Record, change: SourceRecord, inputs: RawInput, topics: ContributionTopics) -> RecordContext:
+def _context(record: Record, change: SourceChange, inputs: RawInput, topics: ContributionTopics) -> RecordContext:
     return RecordContext(
         inputs.stream.source,
         inputs.stream.stream,

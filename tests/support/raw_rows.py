@@ -10,7 +10,7 @@ from sluice.cdc.debezium import EventSource, TableEvents, TransactionInfo
 from sluice.cdc.pgoutput import Row
 from sluice.cdc.table_facts import load_types, table_facts
 from sluice.kafka.record import Record
-from sluice.raw.source_record import LeftOut, Op, read_change
+from sluice.raw.raw_record import LeftOut, Op, read_change
 from support.cdc import Source
 from support.waiting import eventually
 

@@ -23,7 +23,7 @@ from sluice.names import MAPPER
 from sluice.pipeline import Pipeline
 from sluice.position import Position
 from sluice.provenance import Contribution, RawRef
-from sluice.raw import source_record
+from sluice.raw import raw_record
 from sluice.stage.dead_letters import origin_of
 
 # The number of unread offsets of a partition that are searched, from the end.
@@ -145,7 +145,7 @@ def _not_read(
 def _identified(record: Record, topic: str, keys: set[SourceKey]) -> tuple[SourceKey, Position] | None:
     """Key and position of a raw record or of its dead letter; None if the key is not wanted or cannot be read."""
     try:
-        key = (topic, source_record.source_key(record))
-        return (key, source_record.position_of(record)) if key in keys else None
+        key = (topic, raw_record.source_key(record))
+        return (key, raw_record.position_of(record)) if key in keys else None
     except DeadRecord:
         return None

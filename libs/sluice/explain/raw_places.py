@@ -14,7 +14,7 @@ from sluice.kafka.log import Partition
 from sluice.kafka.record import Record, record_of
 from sluice.names import Names
 from sluice.provenance import RawRef
-from sluice.raw import source_record
+from sluice.raw import raw_record
 
 
 class ResponsePlace(NamedTuple):
@@ -61,7 +61,7 @@ def _newest(reader: LogReader, raw: RawRef, source_key: str) -> RawPlace:
     newest = None
     for record in _read(reader, at, raw.offset, reader.ends([at])[at]):
         try:
-            if source_record.source_key(record) == source_key:
+            if raw_record.source_key(record) == source_key:
                 newest = record.offset
         except DeadRecord:
             continue

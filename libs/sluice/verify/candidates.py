@@ -11,7 +11,7 @@ from sluice.errors import DeadRecord
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
 from sluice.kafka.record import Record
-from sluice.raw import source_record
+from sluice.raw import raw_record
 from sluice.verify.reading import records
 from sluice.verify.report import Check, Report
 
@@ -51,7 +51,7 @@ def _changed(reader: LogReader, partitions: set[Partition], read_to: Mapping[Par
 
 def _names(record: Record) -> Iterator[str]:
     """The entity id or source key of the record; an empty string for a sweep, which changes every key."""
-    if source_record.is_sweep(record):
+    if raw_record.is_sweep(record):
         yield ""
         return
     key = record.key or b""
@@ -60,6 +60,6 @@ def _names(record: Record) -> Iterator[str]:
         parts = orjson.loads(key)
         if isinstance(parts, list) and parts:
             yield str(parts[0])
-        yield source_record.source_key(record)
+        yield raw_record.source_key(record)
     except (ValueError, DeadRecord):
         return

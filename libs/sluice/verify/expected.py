@@ -22,8 +22,8 @@ from sluice.kafka.record import Record
 from sluice.pipeline import SourceStream
 from sluice.position import LOWEST, Position
 from sluice.provenance import RawRef, contribution_key
-from sluice.raw import source_record
-from sluice.raw.source_record import LeftOut, Op, SourceRecord
+from sluice.raw import raw_record
+from sluice.raw.raw_record import LeftOut, Op, SourceChange
 
 
 class ExpectedClaim(NamedTuple):
@@ -100,12 +100,12 @@ class StreamHistory:
         """Take the next record of the log. Returns its source key; empty for a marker or a record without a key."""
         raw = RawRef(*record[:3])
         try:
-            position = source_record.position_of(record)
-            if source_record.is_sweep(record):
-                source_record.swept_at(record, self._stream.stream)
+            position = raw_record.position_of(record)
+            if raw_record.is_sweep(record):
+                raw_record.swept_at(record, self._stream.stream)
                 self._sweep(position)
                 return ""
-            source_key = source_record.source_key(record)
+            source_key = raw_record.source_key(record)
         except DeadRecord:
             self._unplaced.append(ExpectedDeadLetter(LOWEST, raw))
             return ""
@@ -148,7 +148,7 @@ class StreamHistory:
     def _change(self, key: _Key, record: Record, source_key: str, position: Position, raw: RawRef) -> None:
         newest = position >= key.seen
         key.seen = max(key.seen, position)
-        read = source_record.read_change if self._stream.kind == "cdc" else source_record.read_polled
+        read = raw_record.read_change if self._stream.kind == "cdc" else raw_record.read_polled
         try:
             change = read(record, source_key, position)
         except DeadRecord:
@@ -174,7 +174,7 @@ class StreamHistory:
             if applied.position <= position:
                 applied.position, applied.claims = position, []
 
-    def _whole_row(self, key: _Key, change: SourceRecord, newest: bool) -> dict[str, Any] | None:
+    def _whole_row(self, key: _Key, change: SourceChange, newest: bool) -> dict[str, Any] | None:
         """The row with its unchanged columns; None if one of them is in no earlier record."""
         if not self._fills:
             return change.row
@@ -194,7 +194,7 @@ class StreamHistory:
             key.columns = known
         return whole if complete else None
 
-    def _apply(self, key: _Key, mapping: Mapping, change: SourceRecord, raw: RawRef) -> None:
+    def _apply(self, key: _Key, mapping: Mapping, change: SourceChange, raw: RawRef) -> None:
         applied = key.applied.get(mapping.name)
         if applied is not None and change.position <= applied.position:
             return

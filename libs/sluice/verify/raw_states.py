@@ -19,7 +19,7 @@ from sluice.headers import TRUNCATED_HEADER, UNCHANGED_HEADER, UNKNOWN_HEADER
 from sluice.kafka.record import Record
 from sluice.position import LOWEST, PART_MAX, Position
 from sluice.provenance import RawRef
-from sluice.raw import source_record
+from sluice.raw import raw_record
 from sluice.verify.row_codes import LEFT_OUT, UNKNOWN, Columns, filled, unpacked
 from sluice.verify.spill import BUCKETS, Spill
 
@@ -127,12 +127,12 @@ class RawLog:
 
     def add(self, record: Record) -> None:
         position = _position(record)
-        if source_record.is_sweep(record):
+        if raw_record.is_sweep(record):
             if position and (self.snapshot is None or self.snapshot.sees(position, None)):
                 self.sweeps[record.partition] = max(position, self.sweeps.get(record.partition, LOWEST))
             return
         try:
-            key = source_record.source_key(record)
+            key = raw_record.source_key(record)
         except DeadRecord:
             return  # the mapper parks it, and its dead letter is checked elsewhere
         self.spill.add(key.encode(), self._entry(record, position).packed())
@@ -226,6 +226,6 @@ def left_out(record: Record) -> dict[str, int]:
 
 def _position(record: Record) -> Position | None:
     try:
-        return source_record.position_of(record)
+        return raw_record.position_of(record)
     except DeadRecord:
         return None

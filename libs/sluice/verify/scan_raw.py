@@ -11,7 +11,7 @@ from sluice.kafka.log import Partition
 from sluice.pipeline import SourceStream
 from sluice.position import Position
 from sluice.provenance import RawRef
-from sluice.raw.source_record import leaves_out
+from sluice.raw.raw_record import leaves_out
 from sluice.verify.context import VerifyContext
 from sluice.verify.expected import ExpectedClaim, StreamHistory
 from sluice.verify.reading import Spans, records, rounds, spans_to

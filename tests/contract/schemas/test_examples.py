@@ -11,7 +11,7 @@ import pytest
 from sluice.kafka.record import Record
 from sluice.position import Position
 from sluice.provenance import Contribution
-from sluice.raw import source_record
+from sluice.raw import raw_record
 from support.json_schemas import FILES, SCHEMAS, findings, validator
 
 EXAMPLES = sorted((SCHEMAS / "examples").glob("*/*.json"))
@@ -60,8 +60,8 @@ def test_a_contribution_reads_and_writes_the_same(path: Path) -> None:
 def test_a_polled_record_is_read_as_what_it_says(path: Path) -> None:
     example = read(path)
     raw = record(example)
-    change = source_record.read_polled(raw, source_record.source_key(raw), source_record.position_of(raw))
-    expected = source_record.Op.DELETE if example["headers"]["sluice-op"] == "d" else source_record.Op.UPSERT
+    change = raw_record.read_polled(raw, raw_record.source_key(raw), raw_record.position_of(raw))
+    expected = raw_record.Op.DELETE if example["headers"]["sluice-op"] == "d" else raw_record.Op.UPSERT
     assert change.op is expected
     assert change.row == (example["value"] or {})
     assert raw.headers["ce_subject"] == raw.key
@@ -71,16 +71,16 @@ def test_a_polled_record_is_read_as_what_it_says(path: Path) -> None:
 def test_a_sweep_marker_is_read_as_one(path: Path) -> None:
     example = read(path)
     raw = record(example)
-    assert source_record.is_sweep(raw)
-    assert source_record.swept_at(raw, example["key"]["$sweep"]) == raw.timestamp_ms * 1_000
+    assert raw_record.is_sweep(raw)
+    assert raw_record.swept_at(raw, example["key"]["$sweep"]) == raw.timestamp_ms * 1_000
 
 
 @pytest.mark.parametrize("path", of("envelope"), ids=name_of)
 def test_a_change_event_is_read_as_what_it_says(path: Path) -> None:
     example = read(path)
     raw = Record("raw.source.public.thing", 0, 0, b'{"id":17}', orjson.dumps(example), {}, 0)
-    change = source_record.read_change(raw, source_record.source_key(raw), Position(1, 1, 1))
-    assert change.op is (source_record.Op.DELETE if example["op"] == "d" else source_record.Op.UPSERT)
+    change = raw_record.read_change(raw, raw_record.source_key(raw), Position(1, 1, 1))
+    assert change.op is (raw_record.Op.DELETE if example["op"] == "d" else raw_record.Op.UPSERT)
     assert change.row == (example["after"] or {})
     assert change.observed_at == example["source"]["ts_us"]
 

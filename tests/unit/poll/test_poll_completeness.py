@@ -7,7 +7,7 @@ import pytest
 from sluice.connector import LinkHeader, NextLink, Offset
 from sluice.connector.paging import ImplicitEnd
 from sluice.connector.paging_hints import PagingHints
-from sluice_ingress_poller.completeness import Incomplete, PagesRead, why_incomplete
+from sluice_ingress_poller.completeness import IncompleteListing, PagesRead, why_incomplete
 
 NOTHING = PagingHints()
 LINK = NextLink("links.next")
@@ -24,7 +24,7 @@ def read(*pages: int, size: int | None = None, end: PagingHints = NOTHING, state
 
 def of(
     found: PagesRead, paging: ImplicitEnd | None = LINK, everything: bool = True, page_before: int | None = None
-) -> Incomplete | None:
+) -> IncompleteListing | None:
     return why_incomplete(found, paging, everything=everything, page_before=page_before)
 
 
@@ -54,7 +54,7 @@ def of(
         of(read(0, end=PagingHints(pages=("pages", 0)))),
     ],
 )
-def test_a_listing_that_ends_as_its_paging_ends_is_complete(complete: Incomplete | None) -> None:
+def test_a_listing_that_ends_as_its_paging_ends_is_complete(complete: IncompleteListing | None) -> None:
     assert complete is None
 
 
@@ -83,7 +83,7 @@ def test_a_listing_that_ends_as_its_paging_ends_is_complete(complete: Incomplete
     ],
 )
 def test_a_listing_that_may_have_ended_early_is_incomplete_and_says_why(
-    incomplete: Incomplete | None, words: str, retry: bool, size: int | None
+    incomplete: IncompleteListing | None, words: str, retry: bool, size: int | None
 ) -> None:
     assert incomplete is not None
     assert words in incomplete.why

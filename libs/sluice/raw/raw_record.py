@@ -47,7 +47,7 @@ class LeftOut(Enum):
     UNKNOWN = auto()
 
 
-class SourceRecord(NamedTuple):
+class SourceChange(NamedTuple):
     """`row`: the record's members, for an upsert. `observed_at`: µs UTC, when the source changed or was read.
     `row_gone`: the source had deleted the row before its missing columns could be read, so the row's next record
     follows."""
@@ -108,19 +108,19 @@ def source_key(record: Record) -> str:
     return record.key.decode()
 
 
-def read_polled(record: Record, key: str, position: Position) -> SourceRecord:
+def read_polled(record: Record, key: str, position: Position) -> SourceChange:
     """The source record in a raw record of a polled API. Raises DeadRecord if its value is not a JSON object."""
     observed_at = _polled_at(record)
     if record.value is None or record.headers.get(OP_HEADER) == b"d":
-        return SourceRecord(Op.DELETE, key, position, {}, observed_at)
-    return SourceRecord(Op.UPSERT, key, position, _object(record.value), observed_at)
+        return SourceChange(Op.DELETE, key, position, {}, observed_at)
+    return SourceChange(Op.UPSERT, key, position, _object(record.value), observed_at)
 
 
-def read_change(record: Record, key: str, position: Position) -> SourceRecord:
+def read_change(record: Record, key: str, position: Position) -> SourceChange:
     """The source record in a Debezium change event, or in the tombstone after a delete. Raises DeadRecord if the value
     is no such event."""
     if record.value is None:
-        return SourceRecord(Op.DELETE, key, position, {}, _written_at(record))
+        return SourceChange(Op.DELETE, key, position, {}, _written_at(record))
     if TRUNCATED_HEADER in record.headers:
         raise DeadRecord("too-large", "it stands for a change that no raw topic takes; see the dead letters of ingress")
     envelope = _object(record.value)
@@ -130,7 +130,7 @@ def read_change(record: Record, key: str, position: Position) -> SourceRecord:
         op, source = envelope["op"], envelope["source"]
         observed_at = _changed_at(source)
         if op == "d":
-            return SourceRecord(Op.DELETE, key, position, {}, observed_at)
+            return SourceChange(Op.DELETE, key, position, {}, observed_at)
         row = envelope["after"]
     except (KeyError, TypeError, AttributeError):
         raise DeadRecord("bad-envelope", "not a Debezium change event: op, source or after is missing") from None
@@ -140,7 +140,7 @@ def read_change(record: Record, key: str, position: Position) -> SourceRecord:
         _require_whole_text(row)
     for header, mark in ((UNCHANGED_HEADER, LeftOut.UNCHANGED), (UNKNOWN_HEADER, LeftOut.UNKNOWN)):
         row.update(dict.fromkeys(_columns(record, header), mark))
-    return SourceRecord(Op.UPSERT, key, position, row, observed_at, ROW_GONE_HEADER in record.headers)
+    return SourceChange(Op.UPSERT, key, position, row, observed_at, ROW_GONE_HEADER in record.headers)
 
 
 def leaves_out(record: Record) -> bool:

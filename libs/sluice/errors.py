@@ -151,7 +151,8 @@ def frames_of(error: BaseException) -> str:
 
 
 def log_text(error: BaseException) -> str:
-    """`error` as text for the log of a process that goes on: the message of Sluice's own error, else the frames."""
+    """The log text of an error after which the process goes on: the message if the error is Sluice's own, else its
+    stack frames."""
     return str(error) if isinstance(error, Bug | SluiceError) else frames_of(error)
 
 

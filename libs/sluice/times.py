@@ -1,4 +1,7 @@
-"""Times as integers since 1970-01-01 UTC: microseconds (`us`), milliseconds (`ms`) and days. Nothing is rounded."""
+"""Times as integers since 1970-01-01 UTC: microseconds (`us`), milliseconds (`ms`) and days.
+
+Floats are not used, because they would round microseconds.
+"""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def as_json(report: LagReport) -> dict[str, Any]:
 
 
 def parts(report: LagReport, by_partition: bool) -> list[Table | Text]:
-    """The tables and lines that `sluice lag` prints, faults first. If lag was not measured, the faults are all."""
+    """The tables and lines that `sluice lag` prints, faults first. If lag was not measured, there are only faults."""
     urgent = [*fault_lines(report.faults, time.time()), *unattended_lines(report.unattended)]
     faults: list[Table | Text] = [Text(line, style="bold red") for line in urgent]
     if report.not_measured is not None:

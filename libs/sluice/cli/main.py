@@ -42,7 +42,7 @@ COMMANDS = {
 
 
 class LazyGroup(TyperGroup):
-    """Imports the module of a sub-command when the sub-command is called."""
+    """The command `sluice`, which imports the module of a sub-command only when the sub-command is called."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted([*super().list_commands(ctx), *GROUPS, *COMMANDS])
@@ -78,7 +78,8 @@ class LazyGroup(TyperGroup):
             _end(ExitCode.SETTINGS, error)
         except SluiceError as error:
             _end(ExitCode.ENVIRONMENT, error)
-        except Exception as error:  # Python would exit with code 1, which means a finding of a command
+        # Python's own exit code after an exception is 1, which for Sluice means that a command found something wrong.
+        except Exception as error:
             if isinstance(error, OSError) and error.errno in _FULL:
                 _end(ExitCode.ENVIRONMENT, Exception(f"cannot write any more: {error.strerror}"))
             print(f"sluice: a bug of Sluice: {frames_of(error)}", file=sys.stderr)
@@ -152,7 +153,10 @@ def _root(
 def run(
     stage: Annotated[str, typer.Argument(help="ingress-poller, ingress-cdc, mapper, merger or sink-postgres")],
 ) -> None:
-    """Run one stage until SIGTERM or Ctrl-C. `sluice settings STAGE` lists the variables that it reads."""
+    """Run one stage until SIGTERM or Ctrl-C.
+
+    `sluice settings STAGE` lists the environment variables that the stage reads.
+    """
     from importlib.metadata import entry_points
 
     found = entry_points(group="sluice.stages", name=stage)

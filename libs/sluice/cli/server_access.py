@@ -47,8 +47,8 @@ def pipeline_of_servers(given: Path | None) -> tuple[StageSettings, Pipeline]:
 def kafka_watched(settings: StageSettings) -> Iterator[None]:
     """A context for code that waits for Kafka: while Kafka does not answer, a line on stderr says so repeatedly.
 
-    If the settings name embedded servers that are stopped, for example because a demo ended, the line and the errors
-    say that.
+    If the settings name embedded servers that are stopped, for example because a demo ended, the line says this. Each
+    EnvironmentFault or Transient within the context then gets a note that says it, too.
     """
 
     def report(for_s: float) -> None:

@@ -166,9 +166,9 @@ class LagMeter:
     def _not_read(
         self, inputs: StageInputs, begins: Mapping[Partition, int], committed: Mapping[Partition, int]
     ) -> tuple[dict[Partition, NotRead], str]:
-        """The partitions that a stage does not read, and why this is not known, else an empty text.
+        """The partitions that a stage does not read, and an empty text.
 
-        Errors become that text and are not raised, so that the lag is still shown.
+        If an error occurs, the result is no partition and the text of the error, so that the lag is still shown.
         """
         try:
             found = self._read_once(inputs, begins, committed)

@@ -24,8 +24,8 @@ from sluice.stage.partition_record import PartitionRecord, log_name, log_starts,
 from sluice.stage.start import accepted_skip
 from sluice.stage.start_decision import StartFacts, decide_start
 
-# To find the newest partition record, this many offsets before the end of a state partition are read, then more. A
-# transaction writes the partition record last, so the record is mostly within a few offsets of the end.
+# The newest partition record is searched among so many last offsets of a state partition, then in the whole partition.
+# A transaction writes the partition record last, so the record is mostly within a few offsets of the end.
 _TAILS_OFFSETS = (16, 1_000)
 
 

@@ -37,17 +37,17 @@ def _table(text: str) -> str:
     if not (dot and schema and table) or "." in table:
         raise ValueError("a table is written schema.table")
     if not _IN_TOPICS.fullmatch(text):
-        raise ValueError("topics contain its name: letters, digits, _ and - only. Next: rename the table")
+        raise ValueError("topic names contain it, so it has only letters, digits, _ and -. Next: rename the table")
     if len(text) > TABLE_CHARACTERS_MAX:
-        raise ValueError(f"topics contain its name: at most {TABLE_CHARACTERS_MAX} characters")
+        raise ValueError(f"topic names contain it, so it has at most {TABLE_CHARACTERS_MAX} characters")
     return text
 
 
 def _prefix(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]*", text):
-        raise ValueError("topics' names start with it: letters, digits, ., _ and - only")
+        raise ValueError("topic names start with it, so it has only letters, digits, ., _ and -")
     if len(text) > PREFIX_CHARACTERS_MAX:
-        raise ValueError(f"topics' names start with it: at most {PREFIX_CHARACTERS_MAX} characters")
+        raise ValueError(f"topic names start with it, so it has at most {PREFIX_CHARACTERS_MAX} characters")
     return text
 
 
@@ -101,7 +101,7 @@ class KafkaPart(_Part):
 class StreamSettings(_Part):
     """The settings of one polled stream. `freshness`: the greatest allowed age of the stream's data in a golden record,
     in seconds, from which the poll interval follows. `enumerate_every`: the time between two enumerations, in seconds,
-    None for the default."""
+    None for what the connector says."""
 
     freshness: Seconds = 60.0
     enumerate_every: Seconds | None = None

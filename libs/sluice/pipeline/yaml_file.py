@@ -95,7 +95,7 @@ def _require_size(file: Path, node: Any) -> None:
         known = sizes.get(id(one))
         if known is not None:
             return known
-        sizes[id(one)] = NODES_MAX + 1  # counts if the node contains itself through an anchor: its size has no end
+        sizes[id(one)] = NODES_MAX + 1  # stays in use if the node contains itself through an anchor, and so has no end
         children = one.value if isinstance(one, yaml.CollectionNode) else []
         flat = [part for child in children for part in (child if isinstance(child, tuple) else [child])]
         sizes[id(one)] = 1 + sum(size(part) for part in flat)

@@ -1,8 +1,8 @@
 """Generates readers of Avro binary from a writer's schema. A reader turns bytes into JSON values, as in contributions.
 
-fastavro resolves the schema, but does not read the records, for two reasons. It needs 26 µs for a record of the tests,
-and its Python values would still have to become JSON; generated code needs 35 µs for both. And fastavro trusts any
-count of items in an array.
+fastavro resolves the schema, but does not read the records, for two reasons. fastavro needs 26 µs for a record of the
+tests, and its Python values would still have to become JSON; generated code needs 35 µs for both. And fastavro trusts
+any count of items in an array.
 
 A reader supports only the types that canonical records use: records, arrays, `["null", T]`, primitives, decimal, date
 and timestamp-micros. Malicious input is refused: a length beyond the end of the bytes, and a schema that contains

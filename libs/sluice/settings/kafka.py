@@ -88,7 +88,7 @@ class KafkaSettings(BaseModel):
     def _addresses(cls, servers: str) -> str:
         for server in servers.split(","):
             if not _SERVER.fullmatch(server.strip()):
-                raise ValueError("it is host:port, several with commas between")
+                raise ValueError("an address is written host:port; commas separate several addresses")
         return servers
 
 
@@ -99,13 +99,15 @@ def require_accepted(options: Mapping[str, str]) -> None:
     """
     for name in options:
         if name in RESERVED:
-            raise ValueError(f"{name} is Sluice's own to set: otherwise records could be lost or doubled; take it out")
+            raise ValueError(
+                f"only Sluice sets {name}, because with other values records could be lost or doubled. Next: remove it"
+            )
     try:
         if options:
             Producer({**options, "logger": _silent})  # without a broker's address, the producer connects to nothing
     except KafkaException as error:
         raise ValueError(f"librdkafka refuses it: {_masked(str(error.args[0].str()), options.values())}") from None
-    except Exception as error:  # an option that is no text, such as a callback
+    except Exception as error:  # the value of an option is not a text, such as a callback
         raise ValueError(f"librdkafka refuses it ({type(error).__name__})") from None
 
 

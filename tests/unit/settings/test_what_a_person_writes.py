@@ -188,10 +188,13 @@ def test_a_mistake_in_the_pipeline_file_is_one_line_with_its_place(
         ({"SLUICE_KAFKA__OPTIONS": '{"error_cb": "hunter2"}'}, "SLUICE_KAFKA__OPTIONS: librdkafka refuses it"),
         (
             {"SLUICE_KAFKA__OPTIONS": '{"enable.auto.commit": "true"}'},
-            "SLUICE_KAFKA__OPTIONS: enable.auto.commit is Sluice's own to set",
+            "SLUICE_KAFKA__OPTIONS: only Sluice sets enable.auto.commit",
         ),
         ({"SLUICE_KAFKA__OPTIONS__sasl.pasword": "x"}, "SLUICE_KAFKA__OPTIONS: librdkafka refuses it: No such"),
-        ({"SLUICE_KAFKA__BOOTSTRAP_SERVERS": "h:1 h:2"}, "SLUICE_KAFKA__BOOTSTRAP_SERVERS: it is host:port"),
+        (
+            {"SLUICE_KAFKA__BOOTSTRAP_SERVERS": "h:1 h:2"},
+            "SLUICE_KAFKA__BOOTSTRAP_SERVERS: an address is written host:port",
+        ),
         ({"SLUICE_KAFKA__GROUP_PROTOCOL": "eager"}, "SLUICE_KAFKA__GROUP_PROTOCOL: "),
         ({"SLUICE_REGISTRY__URL": "registry:8081"}, "SLUICE_REGISTRY__URL: an address starts with http"),
         ({"SLUICE_TELEMETRY__PORT": "99999"}, "SLUICE_TELEMETRY__PORT: "),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sluice import mapping_code
+from sluice.entities import authored_imports
 from sluice.entities.authored_files import is_authored
 from sluice.errors import SettingsError
 from sluice.mapping_code import MappingCode, code_of
@@ -376,7 +377,7 @@ def test_a_file_of_the_author_s_outside_of_the_pipeline_is_code(
 
 
 def test_sluice_counts_by_its_own_number_and_not_by_its_version(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mapping_code, "_distributions", lambda: {"sluice": ["orjson"], "pydantic": ["pydantic"]})
+    monkeypatch.setattr(authored_imports, "_distributions", lambda: {"sluice": ["orjson"], "pydantic": ["pydantic"]})
     code = load()["person"]
     before = code.sha256
     assert "orjson" not in str(code)
@@ -413,7 +414,7 @@ def test_a_mapping_from_an_installed_package_counts_by_its_version(
     (tmp_path / "site-packages").mkdir()
     (tmp_path / "site-packages/shipped.py").write_text(SHIPPED)
     monkeypatch.syspath_prepend(str(tmp_path / "site-packages"))
-    monkeypatch.setattr(mapping_code, "_distributions", lambda: {"shipped": ["orjson"]})
+    monkeypatch.setattr(authored_imports, "_distributions", lambda: {"shipped": ["orjson"]})
     code = code_of(import_module("shipped").person)
     assert [*code.files] == ["support/people.py"]
     assert any(package.startswith("orjson ") for package in code.packages)

@@ -1,7 +1,8 @@
-"""`make breakages`: break a promise on purpose, and see that the test that guards it goes red.
+"""`make breakages`: checks that the tests notice broken code. It breaks each promise of Sluice on purpose, and the
+promise's test must then fail.
 
-Each breakage changes a few words in a copy of the code and runs one test on the copy. It counts as guarded only if
-that test passes on the untouched copy and fails on the broken one. Exit code 1 if any promise is not guarded.
+Each breakage changes a few words in a copy of the code and runs one test on the copy. The promise is guarded if the
+test passes on the unchanged copy and fails on the changed one. The exit code is 1 if a promise is not guarded.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ TEST_TIMEOUT_S = 300
 
 
 class Breakage(NamedTuple):
-    """`was` stands exactly once in `file`; `test` is a pytest node id."""
+    """A change of the code that breaks `promise`: in `file`, the text `was`, which must occur exactly once, becomes
+    `becomes`. `test`: the pytest node id of the test that must then fail."""
 
     promise: str
     file: str
@@ -117,7 +119,7 @@ BREAKAGES = [
         "concurrent batches are sorted and do not deadlock",
         "libs/sluice/golden/sql/upsert.sql",
         'ORDER BY i.entity_id COLLATE "C"',
-        "ORDER BY i.ctid",  # as the batch came, which the test makes opposite orders; random ones may miss each other
+        "ORDER BY i.ctid",  # the order of the batch: the test writes two batches in opposite orders
         "tests/integration/sink/test_golden_store.py::test_batches_that_write_the_same_rows_at_once_do_not_deadlock",
     ),
     Breakage(
@@ -239,7 +241,7 @@ def _try(breakage: Breakage, copy: Path) -> tuple[bool, str]:
 
 
 def _passes(test: str, copy: Path) -> bool:
-    """Whether the test passes on the copy, which shadows the installed package."""
+    """Whether the test passes on the copy of the code. PYTHONPATH makes the copy come before the installed package."""
     env = {
         **os.environ,
         "PYTHONPATH": f"{copy / 'libs'}{os.pathsep}{copy / 'services'}",

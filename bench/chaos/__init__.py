@@ -1,1 +1,1 @@
-"""Fault campaigns: `make chaos WHAT=all` kills stages under load and counts what was lost or doubled."""
+"""Kills stages under load and counts which changes were lost or published twice: `make chaos WHAT=all`."""

@@ -1,7 +1,8 @@
-"""`make chaos WHAT=poller|cdc|mapper|merger|sink|all`: kills under load; one JSON object, last on stdout.
+"""`make chaos WHAT=poller|cdc|mapper|merger|sink|all`: kills stages under load. The last line on stdout is a JSON
+object with the result.
 
-`SLUICE_SEED` repeats the moments of an earlier campaign as well as a machine can. Exit code 1 if anything was lost or
-doubled.
+With `SLUICE_SEED`, the kills come at about the same times as in an earlier run with this seed. The exit code is 1 if a
+change was lost, if a record was published twice, or if `verify` did not succeed.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
--- Run once, when the server's data directory is new: a database for the registry, one for the finance department of
--- the workforce example, one for the golden records.
+-- The Postgres container runs this once, when its data directory is new. The databases are for the schema registry, for
+-- the finance source of the workforce example, and for the golden records.
 CREATE DATABASE sluice_registry;
 CREATE DATABASE finance;
 CREATE DATABASE warehouse;

@@ -1,4 +1,5 @@
-"""Kafka: clients that lose nothing by default, transactions whose end is known, logs read to their ends, topics."""
+"""The Kafka library of Sluice: clients whose settings lose no data, a transactional producer, readers of whole
+partitions, and the declared topics."""
 
 from sluice.kafka.log import LogReader, read_to_end
 from sluice.kafka.partitioner import murmur2_partition

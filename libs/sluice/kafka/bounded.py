@@ -1,7 +1,8 @@
-"""Runs calls of librdkafka with a deadline of our own, because some calls do not return at their own time-out.
+"""Runs a call of librdkafka with a deadline of Sluice's own, because some calls ignore the time-out that they are
+given.
 
-`send_offsets_to_transaction` ignores its time-out while the group's coordinator is missing (librdkafka #5456, met with
-2.16 after a broker's restart). The loop that waits in it would hang.
+`send_offsets_to_transaction` does not return while the coordinator of the consumer group is missing (librdkafka #5456,
+met with 2.16 after a restart of the broker). Without the deadline, the stage's loop would hang in this call.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from collections.abc import Callable
 
 
 def within(deadline_s: float, call: Callable[[], None]) -> None:
-    """Run `call` on a thread of its own and raise its exception here. Raises TimeoutError after `deadline_s`.
+    """Run `call` on a new thread and wait for its end, at most `deadline_s`.
 
-    After a TimeoutError the thread, and the client that it uses, remain until the call returns or the process ends. It
-    is a daemon thread, and nothing waits for it.
+    Raises the exception of `call`, or TimeoutError after `deadline_s`. After a TimeoutError the thread and the Kafka
+    client that it uses remain until `call` returns or the process ends. The thread is a daemon, so it does not delay
+    the end of the process.
     """
     done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
 

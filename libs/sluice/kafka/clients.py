@@ -1,4 +1,4 @@
-"""The clients' configuration, which replaces every default that loses data."""
+"""Creates the Kafka clients. Their settings replace every default of librdkafka with which data can be lost."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ REPEATED_AFTER_S = 10.0
 
 
 class OncePerKind(logging.Filter):
-    """A log filter that passes one line of a kind in ten seconds, because librdkafka logs a hundred lines a second
+    """A log filter that passes one line of each kind in ten seconds, because librdkafka logs a hundred lines a second
     while no broker answers.
 
-    The kind is the line's first word, which is librdkafka's name of the event.
+    The kind is the first word of the line, which is librdkafka's name of the event.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ _library_log.addFilter(OncePerKind())
 
 
 def _on_error(error: KafkaError) -> None:
-    # A wrong password is reported only here. Errors of single connections are for debugging.
+    # librdkafka reports a wrong password only to this callback. Errors of single connections are logged for debugging.
     level = logging.WARNING if error.name() in ("_AUTHENTICATION", "_SSL", "_ALL_BROKERS_DOWN") else logging.DEBUG
     _log.log(level, "%s at a Kafka client", error.name())
 
@@ -63,7 +63,8 @@ def _common(settings: KafkaSettings, **more: Any) -> dict[str, Any]:
 
 
 def producer(settings: KafkaSettings, transactional_id: str | None = None) -> Producer:
-    """An idempotent producer that partitions keys as Java does; transactional if an id is given."""
+    """An idempotent producer that chooses the same partition for a key as Kafka's Java client. It is transactional if a
+    `transactional_id` is given."""
     config = _common(
         settings,
         **{
@@ -81,7 +82,7 @@ def producer(settings: KafkaSettings, transactional_id: str | None = None) -> Pr
     if transactional_id is not None:
         config["transactional.id"] = transactional_id
         config["transaction.timeout.ms"] = settings.transaction_timeout_ms
-        # A message may not outlive its transaction.
+        # A message that is still queued when its transaction has timed out must not be sent.
         config["message.timeout.ms"] = settings.transaction_timeout_ms
     return Producer(config)
 
@@ -99,10 +100,11 @@ def reader_config(settings: KafkaSettings, group: str) -> dict[str, Any]:
             "enable.partition.eof": True,
             "fetch.message.max.bytes": MESSAGE_BYTES_MAX,
             "fetch.max.bytes": MESSAGE_BYTES_MAX + MIB,
-            # A broker answers at once when a record arrives. For an idle pipeline of five stages, ten empty answers a
-            # second to each reader cost it 9 % of a core, four cost 6 %.
+            # A broker answers a fetch at once when a record arrives, and after this wait if none arrives. In an idle
+            # pipeline of five stages, a wait of 100 ms cost 9 % of a core for empty answers, 250 ms cost 6 %.
             "fetch.wait.max.ms": 250,
-            # With the default, half a second passes between fetches when the queue is full: a stall in every restore.
+            # By default, librdkafka waits half a second before the next fetch when its queue is full. That would delay
+            # every restore of state.
             "fetch.queue.backoff.ms": 20,
             "queued.max.messages.kbytes": settings.fetch_queue_kib,
         },
@@ -110,10 +112,11 @@ def reader_config(settings: KafkaSettings, group: str) -> dict[str, Any]:
 
 
 def group_consumer(settings: KafkaSettings, group: str, instance: str) -> Consumer:
-    """A consumer that joins `group`: the only reader of a stage's input topics."""
+    """A consumer that joins the consumer group `group`, to read the input topics of a stage."""
     config = reader_config(settings, group)
     if settings.group_protocol == "consumer":
-        # No static id: under this protocol the broker refuses the *new* member of an id, not the old one.
+        # No static member id: under this protocol the broker refuses a new member with an id in use, and keeps the old
+        # member.
         config |= {"group.protocol": "consumer", "group.remote.assignor": "range"}
     else:
         config |= {
@@ -126,10 +129,11 @@ def group_consumer(settings: KafkaSettings, group: str, instance: str) -> Consum
 
 
 def log_consumer(settings: KafkaSettings) -> Consumer:
-    """A consumer that joins no group and commits nothing: its partitions are assigned by the caller."""
+    """A consumer that joins no consumer group and commits no offset. The caller assigns the partitions to read."""
     config = reader_config(settings, "sluice-log-reader")
-    # A log ends in a transaction's marker. Only an empty answer shows that, and it comes after this wait, which was
-    # nine tenths of the time to read a few records.
+    # The last record of a partition is often the control record of a transaction, which the client does not return.
+    # Only an empty answer shows that the partition is read to its end, and the broker sends it after this wait. A wait
+    # of 100 ms was nine tenths of the time to read a few records.
     config["fetch.wait.max.ms"] = 10
     return Consumer(config)
 

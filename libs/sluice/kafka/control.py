@@ -1,6 +1,6 @@
-"""Operators' requests: records of `sluice.control`. The newest request under a key is in force.
+"""Requests of operators: records of the topic `sluice.control`. Only the newest request of each key counts.
 
-A command writes a request. The stage that it concerns reads it at its start, or polls for it.
+A command of `sluice` writes a request. The stage that the request concerns reads it at its start, or polls the topic.
 """
 
 from __future__ import annotations
@@ -19,19 +19,27 @@ ACKNOWLEDGED_WITHIN_S = 15.0
 
 
 def request_in_force(reader: LogReader, topic: str, key: str) -> dict[str, Any] | None:
-    """The newest request under `key` in the control `topic`. Raises Transient or EnvironmentFault."""
+    """The newest request under `key` in the control topic `topic`, None if there is none.
+
+    Raises Transient or EnvironmentFault if the topic cannot be read, and EnvironmentFault if Sluice did not write the
+    request.
+    """
     return requests_in_force(reader, topic, [key]).get(key)
 
 
 def requests_in_force(reader: LogReader, topic: str, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The newest request under each of `keys` that has one. Raises Transient or EnvironmentFault."""
+    """The newest request of each of `keys` in the control topic `topic`. Keys without a request are left out.
+
+    Raises Transient or EnvironmentFault if the topic cannot be read, and EnvironmentFault if Sluice did not write a
+    request.
+    """
     newest = newest_by_key(reader, topic)
     return {key: _read(topic, key, newest[key.encode()]) for key in keys if key.encode() in newest}
 
 
 def json_object(value: bytes) -> dict[str, Any] | None:
-    """The value of a record in one of our own topics; None where it is no JSON object, so that Sluice did not write
-    it."""
+    """The JSON object in `value`, the value of a record in one of Sluice's own topics. None if it is no JSON object:
+    then another program wrote the record."""
     try:
         read = orjson.loads(value)
     except ValueError:
@@ -53,9 +61,10 @@ def write_request(
     request: Mapping[str, Any],
     within_s: float = ACKNOWLEDGED_WITHIN_S,
 ) -> None:
-    """Write a request under `key`; returns when it is durable.
+    """Write an operator's request under `key` to the control topic `topic`. Returns when the request is durable.
 
-    Raises EnvironmentFault if Kafka refuses it, Transient if it is not known whether it was written.
+    Raises EnvironmentFault if Kafka refuses the request, Transient if Kafka does not answer, because then the request
+    may or may not be written.
     """
     record = (topic, key.encode(), orjson.dumps(dict(request)), (), -1)
     unanswered = "no broker answers; it may or may not be written: run the command again"

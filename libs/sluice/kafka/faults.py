@@ -1,5 +1,5 @@
-"""Kafka's exceptions translated into ours, with place and next step. `sluice.error_policies` has the policy of each
-code."""
+"""Translates Kafka's exceptions into the errors of Sluice, which name the place and the next step.
+`sluice.error_policies` says which code of Kafka becomes which error."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from sluice.errors import EnvironmentFault, SluiceError, TransactionLost, Transi
 
 TOO_LARGE = "MSG_SIZE_TOO_LARGE"
 WRONG_TIME = "INVALID_TIMESTAMP"
-# The answers of Kafka and librdkafka if a topic that is written to does not exist.
+# The codes of Kafka and librdkafka for a topic that does not exist.
 TOPIC_MISSING = frozenset({"UNKNOWN_TOPIC_OR_PART", "UNKNOWN_TOPIC_ID", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION"})
 _TOOK = re.compile(r" *\([^()]*\b\d+ ?m?s\b[^()]*\)")
 
 
 def kafka_error(exception: KafkaException) -> KafkaError:
-    """The KafkaError inside `exception`."""
+    """The KafkaError inside a KafkaException: the code, its text, and whether a repetition can help."""
     error: KafkaError = exception.args[0]
     return error
 
 
 def translate(exception: KafkaException, doing: str) -> Exception:
-    """Our error for `exception`; `doing` names action and place. UnknownCode where the table has no policy for it."""
+    """The error of Sluice for Kafka's `exception`. `doing`: what was done, and where, for the error text. The result is
+    UnknownCode if `sluice.error_policies` has no error for Kafka's code."""
     error = kafka_error(exception)
     name = error.name()
     policy: type[SluiceError] | None = TransactionLost if error.fatal() else classify_kafka(name)
-    if policy is None and error.retriable():  # a newer code, which librdkafka calls retriable
+    if policy is None and error.retriable():  # a code newer than our table, retriable as librdkafka says
         policy = Transient
     if policy is TransactionLost:
         return TransactionLost(f"{doing}: {name}")
@@ -39,7 +40,7 @@ def translate(exception: KafkaException, doing: str) -> Exception:
         return Transient(f"{doing}: {name}")
     if policy is EnvironmentFault:
         return EnvironmentFault(doing, f"Kafka says {name}{_clock(name)}", kafka_next_step(name))
-    # The text of librdkafka's table, because that of the exception may quote a setting.
+    # Show librdkafka's general text of the code. The text of the exception may quote a setting, such as a password.
     answer = f"Kafka says {name} ({error.code()}, {KafkaError(error.code()).str()})"
     reason = f", which {KAFKA_STOPS[name]}" if name in KAFKA_STOPS else ", a code that Sluice does not know"
     return UnknownCode(
@@ -51,18 +52,20 @@ def translate(exception: KafkaException, doing: str) -> Exception:
 
 
 def steady(text: str) -> str:
-    """librdkafka's `text` without durations: a fault whose text changes with each attempt would be a new fault."""
+    """The text of a librdkafka error without the durations in it. A fault whose text changes with each attempt would be
+    reported as a new fault each time."""
     return _TOOK.sub("", text)
 
 
 def topic_missing(topic: str) -> EnvironmentFault:
-    """The one fault for a missing topic, whichever code Kafka answered."""
+    """The fault for a topic that does not exist: always the same one, although Kafka has several codes for this."""
     return EnvironmentFault(f"topic {topic}", "does not exist", "run `sluice topics apply`")
 
 
 @contextmanager
 def kafka_errors(doing: str) -> Iterator[None]:
-    """Translates what confluent_kafka raises within; `doing` names action and place."""
+    """Within this context, exceptions of confluent_kafka become errors of Sluice. `doing`: what is done, and where, for
+    the error text."""
     try:
         yield
     except KafkaException as error:
@@ -80,8 +83,8 @@ def _clock(name: str) -> str:
 
 
 def too_large(doing: str, largest: Mapping[str, int]) -> EnvironmentFault:
-    """The fault if a broker refuses a record whose size the declared limits of our topics allow. `largest`: bytes of
-    the largest record, by topic."""
+    """The fault if the broker refuses a record as too large, although Sluice's declared limit of the topic allows its
+    size. `largest`: topic → bytes of the largest record sent."""
     sizes = ", ".join(f"{topic} {size} bytes" for topic, size in sorted(largest.items(), key=lambda of: -of[1]))
     return EnvironmentFault(
         doing,
@@ -91,15 +94,16 @@ def too_large(doing: str, largest: Mapping[str, int]) -> EnvironmentFault:
 
 
 ANSWER_GRACE_S = 5.0
-"""A caller waits this much longer than the request's time-out, because librdkafka reports the time-out a moment
-late."""
+"""A caller waits this much longer for an answer than the time-out of its request to Kafka, because librdkafka reports
+a time-out a moment late."""
 
 
 @contextmanager
 def admin_answer(doing: str, *excused: str) -> Iterator[None]:
-    """Around a wait for the admin client's answer: translates errors, and suppresses those named in `excused`.
+    """Around a wait for an answer of Kafka's admin API: errors of Kafka become errors of Sluice. Kafka's codes in
+    `excused` are suppressed.
 
-    An operator's command cannot go on without a broker, so its silence is an EnvironmentFault with a next step.
+    If no broker answers, it raises EnvironmentFault, because an operator's command cannot go on without Kafka.
     """
     try:
         yield

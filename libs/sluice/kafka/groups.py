@@ -1,4 +1,4 @@
-"""Consumer groups, read and reset by an operator's command."""
+"""Reads and sets the state of consumer groups, for the commands of an operator."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ TIMEOUT_S = 15.0
 
 
 def members_of(admin: AdminClient, group: str, timeout_s: float = TIMEOUT_S) -> int:
-    """How many members the group has now; 0 also if the group does not exist."""
+    """The number of members that the consumer group `group` has now; 0 also if the group does not exist.
+
+    Raises EnvironmentFault if Kafka does not answer or refuses the request.
+    """
     future = admin.describe_consumer_groups([group], request_timeout=timeout_s)[group]
     members = []
     with admin_answer(f"describing group {group}", "GROUP_ID_NOT_FOUND"):
@@ -24,7 +27,10 @@ def members_of(admin: AdminClient, group: str, timeout_s: float = TIMEOUT_S) -> 
 
 
 def set_offsets(admin: AdminClient, group: str, offsets: Mapping[Partition, int]) -> None:
-    """Set the committed offsets of a group. Raises EnvironmentFault if the group has members."""
+    """Set the committed `offsets` (partition → next offset) of the consumer group `group`.
+
+    Raises EnvironmentFault if the group still has members, or if Kafka does not answer.
+    """
     parts = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
     asked = ConsumerGroupTopicPartitions(group, parts)
     future = admin.alter_consumer_group_offsets([asked], request_timeout=TIMEOUT_S)[group]

@@ -1,8 +1,9 @@
-"""Reading logs without a group: their first offsets, their ends, and all records up to the end.
+"""Reads Kafka partitions without a consumer group: their first offsets, their end offsets, and all records up to the
+end.
 
-The end of a log is its high watermark. Records are read at read_committed until the high watermark is reached. The last
-stable offset is not the end: it lies before the open transaction of an owner that died, and another owner may have
-committed records behind that transaction.
+The end of a partition is its high watermark. Records are read at read_committed until the high watermark is reached.
+The last stable offset is not used as the end: it lies before the open transaction of a dead process, and another
+process may have committed records after that transaction began.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ Partition = tuple[str, int]
 
 
 class LogReader:
-    """Reads partitions from offsets that the caller gives, with one consumer and one admin client.
+    """Reads Kafka partitions from offsets that the caller gives, with one consumer and one admin client.
 
-    `leader_deadline_s`: how long a partition may be without a leader.
+    `leader_deadline_s`: how long a request for offsets is repeated while a partition has no leader.
     """
 
     def __init__(self, settings: KafkaSettings, leader_deadline_s: float = LEADER_DEADLINE_S) -> None:
@@ -56,38 +57,41 @@ class LogReader:
             self._topics_known = set()
 
     def ends(self, partitions: list[Partition], *, committed: bool = False) -> dict[Partition, int]:
-        """The end offset of each partition: its high watermark, or with `committed` its last stable offset."""
+        """The end offset of each partition: its high watermark, or its last stable offset if `committed` is true."""
         return self._offsets(partitions, OffsetSpec.latest(), committed)
 
     def beginnings(self, partitions: list[Partition]) -> dict[Partition, int]:
         return self._offsets(partitions, OffsetSpec.earliest(), False)
 
     def spans(self, partitions: list[Partition], *, committed: bool = False) -> dict[Partition, tuple[int, int]]:
-        """The first offset and the end offset of each partition, as `read` takes them. `committed` as for `ends`."""
+        """The first offset and the end offset of each partition, in the form that `read` expects. With `committed`, the
+        end is the last stable offset, else the high watermark."""
         ends, firsts = self.ends(partitions, committed=committed), self.beginnings(partitions)
         return {at: (firsts[at], max(firsts[at], ends[at])) for at in partitions}
 
     def at_time(self, partitions: list[Partition], timestamp_ms: int) -> dict[Partition, int]:
-        """The first offset of each partition whose record is not older than `timestamp_ms` (Unix ms); -1 if there is
-        none."""
+        """The offset of the first record of each partition whose timestamp is `timestamp_ms` (Unix ms) or later; -1 if
+        the partition has no such record."""
         return self._offsets(partitions, OffsetSpec.for_timestamp(timestamp_ms), False)
 
     def topics(self) -> set[str]:
-        """The names of all topics. Raises EnvironmentFault or Transient."""
+        """The names of all topics of the cluster. Raises EnvironmentFault or Transient if Kafka refuses or does not
+        answer."""
         with kafka_errors("listing topics"):
             return set(self._admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics)
 
     def pinned(self, topics: list[str]) -> dict[str, Pinned]:
-        """Id and partition count of each of `topics`. Raises EnvironmentFault for one that does not exist."""
+        """The id and the number of partitions of each of `topics`. Raises EnvironmentFault if one of them does not
+        exist."""
         return Topics(self._admin).pinned(topics)
 
     def read(
         self, spans: Mapping[Partition, tuple[int, int]], *, deadline_s: float = READ_DEADLINE_S
     ) -> Iterator[Message]:
-        """All messages in `[start, end)` of each partition that are readable at read_committed.
+        """All messages with offsets in `[start, end)` of each partition that are readable at read_committed.
 
-        Returns when every span is read. Raises Transient if nothing is readable for `deadline_s`, because a transaction
-        stays open for longer than its time-out.
+        Ends when every partition is read to its end offset. Raises Transient if no message is readable for
+        `deadline_s`: then a transaction stays open for longer than its time-out.
         """
         open_ends = {at: end for at, (start, end) in spans.items() if start < end}
         if not open_ends:
@@ -107,15 +111,16 @@ class LogReader:
                 for message in messages:
                     yield from self._readable(message, open_ends)
                 if messages:
-                    # The deadline does not count the time that the caller spends between two records.
+                    # Start the deadline again here, because the caller may have spent a long time on the messages of
+                    # this round.
                     give_up = time.monotonic() + deadline_s
         finally:
             consumer.unassign()
 
     def _learn_leaders(self, consumer: Consumer, topics: set[str]) -> None:
-        """Ask for the leaders of topics that are new to the consumer. Otherwise it asks once a second after it was
-        assigned (librdkafka 2.16): the first read of a topic took 0.9 s instead of 0.02 s.
-        """
+        """Request the partition leaders of topics that the consumer has not read yet. Without this request, librdkafka
+        2.16 asks for leaders only once a second after an assignment: the first read of a topic took 0.9 s instead of
+        0.02 s."""
         for topic in topics - self._topics_known:
             with kafka_errors(f"asking for the leaders of {topic}"):
                 consumer.list_topics(topic, REQUEST_TIMEOUT_S)
@@ -134,12 +139,14 @@ class LogReader:
         if error is None and offset < end:
             yield message
             offset += 1
-        # An end-of-partition event contains the next offset, which is after the control records at the end.
+        # The offset of an end-of-partition event is the next offset of the partition, after the control records at its
+        # end.
         if offset >= end:
             del open_ends[at]
 
     def _offsets(self, partitions: list[Partition], spec: OffsetSpec, committed: bool) -> dict[Partition, int]:
-        """Waits for a leader that moves, and for a broker that has just started and does not know its topics yet."""
+        """The requested offset of each partition. A failed request is repeated until the deadline, because a leader may
+        be moving, or a broker has just started and does not know its topics yet."""
         give_up = time.monotonic() + self._leader_deadline_s
         while True:
             try:
@@ -148,8 +155,8 @@ class LogReader:
                 if time.monotonic() > give_up:
                     raise
                 time.sleep(0.1)
-                # A client that knew the leader before its restart asks with the old epoch for ever
-                # (FENCED_LEADER_EPOCH; librdkafka 2.16). Only a new client learns the new epoch.
+                # After a restart of the leader, an admin client that knew it sends the old leader epoch in every
+                # request and is refused (FENCED_LEADER_EPOCH; librdkafka 2.16). Only a new client learns the new epoch.
                 self._admin, self._is_connected = clients.admin(self._settings), False
 
     def _asked(self, partitions: list[Partition], spec: OffsetSpec, committed: bool) -> dict[Partition, int]:
@@ -169,9 +176,8 @@ class LogReader:
         return found
 
     def _connect(self) -> None:
-        """Connect before the first request that needs a leader. Without a connection librdkafka 2.16 found no leader in
-        one case of five, and asked again only after 3 s. This request takes 3 ms.
-        """
+        """Connect to a broker before the first request that needs a partition leader. Without a connection, librdkafka
+        2.16 found no leader in one case of five and asked again only after 3 s. This request takes 3 ms."""
         if self._is_connected:
             return
         try:
@@ -183,9 +189,10 @@ class LogReader:
 
 
 def newest_by_key(reader: LogReader, topic: str) -> dict[bytes, bytes]:
-    """The newest value of every key of a topic with one partition; a tombstone deletes its key.
+    """The newest value of every key of `topic`, which has one partition. A key whose newest record is a tombstone is
+    left out.
 
-    Raises Transient or EnvironmentFault.
+    Raises Transient or EnvironmentFault if the topic cannot be read.
     """
     newest: dict[bytes, bytes] = {}
     for message in reader.read(reader.spans([(topic, 0)])):
@@ -212,7 +219,8 @@ def _stuck(open_ends: Mapping[Partition, int], deadline_s: float) -> str:
 def read_to_end(
     settings: KafkaSettings, topic: str, starts: Mapping[int, int], *, deadline_s: float = READ_DEADLINE_S
 ) -> Iterator[Message]:
-    """Messages of `topic` from `starts` (partition → offset) to the current high watermarks."""
+    """The messages of `topic` from `starts` (partition → first offset to read) to the high watermarks at the time of
+    the call."""
     with LogReader(settings) as reader:
         spans = reader.spans([(topic, p) for p in starts])
         wanted = {at: (max(starts[at[1]], first), end) for at, (first, end) in spans.items()}

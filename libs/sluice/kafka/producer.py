@@ -1,8 +1,10 @@
-"""The transactional producer: one transaction at a time. Either its end is known, or the transaction is reported lost.
+"""The transactional producer. It has one transaction at a time, and reports a transaction as lost if its end is not
+known.
 
-librdkafka's transactions alone do not guarantee effects exactly once: without KIP-890 a delayed end of one transaction
-may end a later one. So if the outcome of a call is not known, the producer is discarded, and its owner reads back what
-is durable before it goes on. A repeated record has no effect, because positions and guards reject it.
+librdkafka's transactions alone do not guarantee effects exactly once: without KIP-890, a delayed commit or abort
+request of one transaction may end a later transaction. So if the outcome of a call is not known, the producer is
+discarded, and its caller reads from Kafka what is durable before it goes on. A record that is then written twice has no
+second effect, because its readers compare positions or offsets.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ Headers = Sequence[tuple[str, bytes]]
 OnDelivery = Callable[[KafkaError | None, Message], None]
 
 _TAKEN_OVER = {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"}
-# The codes with which a transaction fails if one of its topics was deleted: no broker accepts records of that topic.
+# A transaction also fails with one of these codes if one of its topics was deleted, because no broker accepts records
+# of that topic.
 _LATE = {"_TIMED_OUT", "_MSG_TIMED_OUT"}
 # A call of librdkafka may return this much later than its own time-out.
 GRACE_S = 5.0
@@ -35,7 +38,8 @@ NO_TOPIC = "sluice.no-such-topic"
 
 
 class TransactionalProducer:
-    """One per transactional id. `fence()` first; then `begin`, `produce`…, `commit` or `abort`."""
+    """The producer of one transactional id. Call `fence` first, then for each transaction `begin`, `produce` for each
+    record, and `commit` or `abort`."""
 
     def __init__(self, settings: KafkaSettings, transactional_id: str) -> None:
         self._settings = settings
@@ -46,14 +50,14 @@ class TransactionalProducer:
         self._timeout_s = settings.transaction_timeout_ms / 1000
 
     def fence(self) -> None:
-        """Create a new client and become the only producer of this transactional id. Kafka aborts the open transaction
-        of an earlier producer of the id."""
+        """Create a new Kafka client and fence every earlier producer of this transactional id. Kafka then aborts the
+        transaction that an earlier producer left open."""
         self.discard()
         self._producer = clients.producer(self._settings, self.transactional_id)
-        # Without a connection librdkafka 2.16 asks for the coordinator only every half second. Of 50 producers that
-        # were fenced, 12 took 0.5 s or more without an earlier request, 14 after a request for a topic that exists,
-        # none after a request for a topic that does not exist.
-        with contextlib.suppress(KafkaException):  # fencing reports what is wrong
+        # Without a connection, librdkafka 2.16 asks for the transaction coordinator only every half second. In tests
+        # with 50 producers, 12 needed 0.5 s or more to fence if they made no request before, 14 after a request for an
+        # existing topic, none after a request for a missing topic.
+        with contextlib.suppress(KafkaException):  # `init_transactions` reports the same error
             self._producer.list_topics(NO_TOPIC, CONNECTED_WITHIN_S)
         self._retrying("fencing", lambda p, left: p.init_transactions(left), deadline_s=60.0)
 
@@ -77,10 +81,11 @@ class TransactionalProducer:
         timestamp_ms: int = 0,
         on_delivery: OnDelivery | None = None,
     ) -> None:
-        """Add one record. Blocks while the queue is full; no record is dropped.
+        """Add one record to the open transaction. Blocks while librdkafka's queue is full; no record is dropped.
 
-        Raises EnvironmentFault for a record that is larger than this client may send. Callers keep to the limits of our
-        topics, so the settings are wrong.
+        Raises EnvironmentFault if the record is larger than the client's message.max.bytes. Callers keep to the size
+        limits of Sluice's topics, so this means that an operator's setting lowers message.max.bytes. Raises
+        TransactionLost if the queue stays full for a transaction timeout.
         """
         producer = self._live()
         size = len(key or b"") + len(value or b"")
@@ -107,9 +112,10 @@ class TransactionalProducer:
                 raise self._lost(f"producing to {topic}", error) from None
 
     def commit(self, offsets: Sequence[TopicPartition] = (), group: Any = None) -> None:
-        """End the transaction, with `offsets` of the consumer `group` (its metadata) in it.
+        """Commit the open transaction, together with the `offsets` of a consumer group. `group`: the consumer's group
+        metadata.
 
-        Raises Transient if the transaction was certainly aborted, TransactionLost if its end is not known.
+        Raises Transient if the transaction was certainly aborted, TransactionLost if it is not known how it ended.
         """
         if offsets:
             self._retrying("sending offsets", lambda p, left: p.send_offsets_to_transaction(list(offsets), group, left))
@@ -117,17 +123,20 @@ class TransactionalProducer:
         self._open = False
 
     def abort(self) -> None:
-        """Abort the open transaction, if there is one. Raises no error of Kafka's, which would hide the caller's error.
+        """Abort the open transaction, if there is one. Raises no error of Kafka's, because that would hide the error
+        for which the caller aborts.
 
-        A client that cannot abort is discarded: then the next `begin` raises TransactionLost, and `fence` aborts. This
-        happens on a healthy broker, too: it still writes the markers of the last transaction while librdkafka asks it
-        to add partitions to this one. The abort overtakes these requests, and the broker, which knows of no open
-        transaction, answers INVALID_TXN_STATE (librdkafka #4849).
+        If the abort fails, the client is discarded. The next `begin` then raises TransactionLost, and the next `fence`
+        makes Kafka abort the transaction. An abort can fail although the broker is healthy: while the broker still
+        writes the markers of the previous transaction, librdkafka repeats its request to add partitions to the new one.
+        The abort overtakes that request. The broker knows of no open transaction and answers INVALID_TXN_STATE
+        (librdkafka #4849).
         """
         self._given_up()
 
     def discard(self) -> None:
-        """Drop the client without waiting. The next `fence` aborts its open transaction."""
+        """Drop the Kafka client without waiting. The next `fence` makes Kafka abort the transaction that this client
+        left open."""
         if self._producer is not None:
             self._producer.purge()
             self._producer = None
@@ -148,7 +157,8 @@ class TransactionalProducer:
                 within(timeout_s + GRACE_S, partial(call, producer, timeout_s))
                 return
             except TimeoutError:
-                # The hung call still uses the client. The next fence ends its transaction.
+                # The call that hangs still uses the client, so the client is only forgotten. The next `fence` makes
+                # Kafka abort its transaction.
                 self._producer, self._open = None, False
                 raise TransactionLost(f"{self.transactional_id}: {doing}: no answer, not even a time-out") from None
             except KafkaException as exception:
@@ -161,7 +171,7 @@ class TransactionalProducer:
                 raise self._lost(doing, exception) from None
 
     def _given_up(self) -> TransactionLost | None:
-        """Abort the open transaction. Returns the error if it could not be aborted, else None."""
+        """Abort the open transaction. Returns the error if the abort failed, else None."""
         if self._open and self._producer is not None:
             try:
                 self._retrying("aborting", lambda p, left: p.abort_transaction(left))
@@ -173,7 +183,8 @@ class TransactionalProducer:
         return None
 
     def _aborted(self, doing: str, exception: KafkaException) -> Exception:
-        """Abort, as librdkafka demands, and translate the code. Its text may name topic and partition."""
+        """Abort the transaction after an error that requires an abort, and return the error to raise. librdkafka's text
+        is part of it, because it may name the topic and partition."""
         error = self._first(kafka_error(exception))
         missing = self._missing(error)
         lost = self._given_up()
@@ -188,8 +199,9 @@ class TransactionalProducer:
         return lost or Transient(f"{where}: {error.name()}; aborted")
 
     def _first(self, error: KafkaError) -> KafkaError:
-        """The error that the transaction failed with. The call during which it failed may report only `_STATE`; the
-        next call is refused with the first error. `begin_transaction` sends nothing to the broker."""
+        """The error with which the transaction failed. `error` comes from the call that noticed the failure and may be
+        only `_STATE`. The next call to librdkafka is refused with the original error, so this calls
+        `begin_transaction`, which sends nothing to the broker."""
         if error.name() == "_STATE":
             try:
                 self._live().begin_transaction()
@@ -198,10 +210,11 @@ class TransactionalProducer:
         return error
 
     def _missing(self, error: KafkaError) -> EnvironmentFault | None:
-        """A fault that names the transaction's first missing topic, if `error` may mean one. Kafka names no topic."""
+        """A fault that names the first topic of the transaction that does not exist, or None. Kafka's `error` alone
+        does not name the topic, so each topic is requested from Kafka."""
         if error.name() not in TOPIC_MISSING | _LATE or self._producer is None:
             return None
-        with contextlib.suppress(KafkaException):  # no broker answers: the caller reports that
+        with contextlib.suppress(KafkaException):  # if no broker answers, the caller reports its own error
             for topic in sorted(self._largest):
                 about = self._producer.list_topics(topic, TOPIC_CHECK_TIMEOUT_S).topics[topic].error
                 if about is not None and about.name() in TOPIC_MISSING:

@@ -1,4 +1,4 @@
-"""A record as a stage reads it, and the end of a partition."""
+"""A Kafka record as the stages read it, and the event that a partition is read to its end."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from sluice.headers import ORIGIN_HEADER, TRACE_HEADER
 from sluice.kafka.log import Partition
 
 FORWARDED_HEADERS = (TRACE_HEADER, ORIGIN_HEADER)
-"""The headers that every stage copies from a record to its outputs: the trace, and the time of the change in the
-source, from which freshness is measured."""
+"""The headers that every stage copies from an input record to its output records: `traceparent`, and the time of the
+change in the source, from which freshness is measured."""
 
-NUMBER_DIGITS_MAX = 18  # fits 64 bits
+NUMBER_DIGITS_MAX = 18  # every number of 18 digits fits 64 bits
 
 
 def number_in(header: object) -> int | None:
-    """The whole number in a header's decimal digits; None for any other value, which no stage writes."""
+    """The whole number that a header contains as decimal digits. None for any other value, which no stage of Sluice
+    writes."""
     if not isinstance(header, bytes) or not header.isdigit() or len(header) > NUMBER_DIGITS_MAX:
         return None
     return int(header)
@@ -38,12 +39,12 @@ class Record(NamedTuple):
 
     @property
     def place(self) -> str:
-        """The record's topic, partition and offset, for error texts."""
+        """The topic, partition and offset of the record as one text, for error messages."""
         return f"{self.topic}/{self.partition}@{self.offset}"
 
     @property
     def forwarded(self) -> list[tuple[str, bytes]]:
-        """The headers to copy to the outputs of this record."""
+        """The headers of this record that a stage copies to the output records."""
         return [(name, self.headers[name]) for name in FORWARDED_HEADERS if name in self.headers]
 
     @property
@@ -52,8 +53,8 @@ class Record(NamedTuple):
 
 
 class End(NamedTuple):
-    """Marks the end of a partition: all readable records below `offset` were read. Offsets of control records may be
-    below `offset` too."""
+    """The event that a partition is read to its end: all readable records below `offset` were read. Some offsets below
+    `offset` may belong to control records, which are not read."""
 
     topic: str
     partition: int
@@ -65,7 +66,7 @@ class End(NamedTuple):
 
 
 def record_of(message: Message) -> Record:
-    """The record of a message without error. If a header occurs twice, the last one counts."""
+    """The Record of a Kafka message that is not an error event. If a header occurs twice, its last value counts."""
     given: Any = message.headers()
     topic: Any = message.topic()
     partition: Any = message.partition()

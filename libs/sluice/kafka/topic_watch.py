@@ -1,4 +1,5 @@
-"""Watches the ids of topics that a process works with: a topic that is re-created under its name is another topic."""
+"""Checks that the topics that a process works with keep their topic ids. A topic that is deleted and created again
+under the same name has a new id, and its records are lost."""
 
 from __future__ import annotations
 
@@ -18,9 +19,9 @@ RESTART = "restart the stage, which then says how to go on, or writes again what
 
 
 class TopicWatch:
-    """Asks Kafka every few seconds for the ids of topics, and never waits for the answer.
+    """Asks Kafka every few seconds for the ids of topics, without blocking the caller.
 
-    `next_step`: what an operator does about a topic that was re-created.
+    `next_step`: the text for the operator if a topic was re-created.
     """
 
     def __init__(self, admin: AdminClient, next_step: str = RESTART, every_s: float = CHECK_EVERY_S) -> None:
@@ -31,7 +32,11 @@ class TopicWatch:
         self._asked: dict[str, Future[Any]] = {}
 
     def check(self, topic_ids: Mapping[str, str]) -> None:
-        """Raises EnvironmentFault if a topic has another id than in `topic_ids`, at every later call, too."""
+        """Compare the last answer of Kafka with `topic_ids` (topic → id), and send the next request if it is due. Does
+        not block.
+
+        Raises EnvironmentFault if a topic now has another id than in `topic_ids`; later calls raise it again.
+        """
         now = time.monotonic()
         if all(future.done() for future in self._asked.values()):
             for topic, future in self._asked.items():
@@ -45,7 +50,7 @@ class TopicWatch:
         try:
             now = str(answer.result(0).topic_id)
         except KafkaException:
-            return  # no answer, or no topic: its readers and writers report that
+            return  # Kafka does not answer, or the topic is missing: readers and writers report that
         if now != topic_id:
             raise EnvironmentFault(
                 f"topic {topic}",

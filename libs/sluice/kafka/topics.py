@@ -1,6 +1,7 @@
-"""Topics: declared by one YAML file a kind (`schemas/topics/`), expanded by the pipeline, applied to a cluster.
+"""The topics of a pipeline. Each kind of topic is declared in a YAML file of `schemas/topics/`. The pipeline file says
+which topics of each kind exist, and `sluice topics apply` creates them in Kafka.
 
-Partition counts are fixed for the life of a topic: `apply` creates topics and alters configuration, never partitions.
+The number of partitions of a topic never changes: `apply` creates topics and alters their configuration only.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 class TopicKind(BaseModel):
-    """One file of `schemas/topics/`: unknown members are refused."""
+    """The declaration of one kind of topic: a file of `schemas/topics/`. A file with an unknown member is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -59,15 +60,15 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """A topic of the cluster: its id and its number of partitions."""
+    """The id and the number of partitions of a topic that exists in Kafka."""
 
     topic_id: str
     partitions: int
 
 
 def other_count(topic: str, found: int, declared: int) -> EnvironmentFault:
-    """The fault of a topic with another number of partitions than declared: its keys are in other partitions than
-    readers expect."""
+    """The fault for a topic that has another number of partitions (`found`) than the pipeline file declares: then
+    readers expect keys in other partitions than those that contain them."""
     return EnvironmentFault(
         f"topic {topic}",
         f"has {found} partitions where {declared} are declared; Kafka removes none, and moves no record to new ones",
@@ -79,15 +80,16 @@ def other_count(topic: str, found: int, declared: int) -> EnvironmentFault:
 
 
 def require_partitions(pinned: dict[str, Pinned], partitions: int) -> None:
-    """Raises EnvironmentFault for the first topic with another number of partitions, because keys would be in other
-    partitions than readers expect."""
+    """Raises EnvironmentFault for the first topic whose number of partitions is not `partitions`, because readers would
+    expect its keys in other partitions. `pinned`: topic → what Kafka says about it."""
     for topic, about in pinned.items():
         if about.partitions != partitions:
             raise other_count(topic, about.partitions, partitions)
 
 
 def load_kinds(folder: Path) -> list[TopicKind]:
-    """All topic kinds of `folder`. SettingsError names the file and the member that is wrong."""
+    """All kinds of topics that the YAML files of `folder` declare. Raises SettingsError if there is no file, or a file
+    is wrong; the error names the file and its wrong member."""
     files = sorted(folder.glob("*.yaml"))
     if not files:
         raise SettingsError(f"{folder}: no topic declarations; set SLUICE_SCHEMAS_DIR to the project's schemas folder")
@@ -102,7 +104,8 @@ def load_kinds(folder: Path) -> list[TopicKind]:
 
 
 def concrete(kinds: list[TopicKind], pipeline: Pipeline, entities: list[str]) -> list[Topic]:
-    """The topics of `pipeline`: each kind once for every source, stream, entity or stage that its name contains."""
+    """All topics of `pipeline`. A kind of topic becomes one topic for each source, stream, entity or stage, if its name
+    has a placeholder for that, else one topic."""
     counts = {"pipeline": pipeline.partitions, "shards": pipeline.shards}
     topics = []
     for kind in kinds:
@@ -113,7 +116,8 @@ def concrete(kinds: list[TopicKind], pipeline: Pipeline, entities: list[str]) ->
 
 
 def _expand(kind: TopicKind, pipeline: Pipeline, entities: list[str]) -> Iterator[str]:
-    """The names of a kind's topics. A kind's name may contain the placeholders of one row of `values`, no other mix."""
+    """The names of the topics of one kind. The placeholders in the kind's name must be exactly those of one key of
+    `values`."""
     values: dict[tuple[str, ...], Iterable[tuple[str, ...]]] = {
         (): [()],
         ("source", "stream"): ((s.source, s.stream) for s in pipeline.streams()),
@@ -129,7 +133,7 @@ def _expand(kind: TopicKind, pipeline: Pipeline, entities: list[str]) -> Iterato
 
 
 def _led_partitions(future: Future[Any], timeout_s: float) -> int:
-    """The number of a topic's partitions; 0 while one of them has no leader."""
+    """The number of partitions in Kafka's answer about a topic; 0 while one of the partitions has no leader."""
     partitions = []
     with admin_answer("describing a new topic", "UNKNOWN_TOPIC_OR_PART", "LEADER_NOT_AVAILABLE"):
         partitions = future.result(timeout_s).partitions
@@ -137,7 +141,7 @@ def _led_partitions(future: Future[Any], timeout_s: float) -> int:
 
 
 class Topics:
-    """Reads and changes the cluster's topics through the admin API."""
+    """Reads and changes the topics of the Kafka cluster through the admin API."""
 
     def __init__(
         self, client: AdminClient, timeout_s: float = TIMEOUT_S, answer_timeout_s: float | None = None
@@ -147,7 +151,8 @@ class Topics:
         self._answer_timeout_s = timeout_s + ANSWER_GRACE_S if answer_timeout_s is None else answer_timeout_s
 
     def pinned(self, names: list[str]) -> dict[str, Pinned]:
-        """Id and partition count of each topic. Raises EnvironmentFault for one that does not exist."""
+        """The id and the number of partitions of each topic of `names`. Raises EnvironmentFault if one of them does not
+        exist."""
         found = self._described(names)
         missing = [n for n in names if n not in found]
         if missing:
@@ -155,7 +160,11 @@ class Topics:
         return found
 
     def apply(self, topics: list[Topic]) -> list[str]:
-        """Create missing topics and alter configuration that differs. Returns one line for each change."""
+        """Create the topics that are missing, and alter the configuration of topics where it differs from `topics`.
+        Returns one line of text for each change.
+
+        Raises EnvironmentFault if a topic has another number of partitions, or if Kafka refuses or does not answer.
+        """
         done = []
         existing = self._described([t.name for t in topics])
         new = [t for t in topics if t.name not in existing]
@@ -179,7 +188,7 @@ class Topics:
         return done
 
     def check(self, topics: list[Topic]) -> list[str]:
-        """One line for each difference from the declaration. Changes nothing."""
+        """One line of text for each difference between the declared `topics` and those in Kafka. Changes nothing."""
         existing = self._described([t.name for t in topics])
         findings = [f"{t.name}: does not exist" for t in topics if t.name not in existing]
         old = [t for t in topics if t.name in existing]
@@ -193,12 +202,12 @@ class Topics:
         return findings
 
     def await_leaders(self, names: list[str]) -> None:
-        """Wait until the leader of each partition of new topics answers. Raises EnvironmentFault if one does not in
-        time.
+        """Wait until the leader of each partition of the new topics `names` answers. Raises EnvironmentFault if one
+        does not answer in time.
 
-        A broker names itself the leader a moment before it serves the partition. A group that is joined before the
-        partition is served gets no partition before the group's next heartbeat, 5 s later by default (Kafka 4.1,
-        KIP-848).
+        A broker names itself the leader of a partition a moment before it serves the partition. If a consumer joins its
+        group in that moment, the group assigns it no partition before its next heartbeat, by default 5 s later (Kafka
+        4.1, KIP-848).
         """
         give_up = time.monotonic() + self._timeout_s
         while names and (without := self._leaderless(names)):
@@ -216,7 +225,7 @@ class Topics:
         return [n for n, led in partitions.items() if not led] or self._silent(partitions)
 
     def _silent(self, partitions: Mapping[str, int]) -> list[str]:
-        """The topics with a leader that does not answer. `partitions`: their number by topic."""
+        """The topics of which a partition leader does not answer. `partitions`: topic → number of its partitions."""
         asked = {
             TopicPartition(name, p): OffsetSpec.latest() for name, count in partitions.items() for p in range(count)
         }
@@ -227,7 +236,8 @@ class Topics:
         ]
 
     def _answered(self, at: TopicPartition, future: Future[Any]) -> bool:
-        """Whether the leader answered. Raises errors that do not pass by themselves, such as a refused permission."""
+        """Whether the leader of the partition `at` answered. Raises an error that does not pass by itself, such as a
+        refused permission."""
         try:
             future.result(self._answer_timeout_s)
         except TimeoutError:

@@ -1,4 +1,5 @@
-"""Checks whether Kafka answers, for processes that wait for it: its silence is reported after 5 s, then every 30 s."""
+"""Checks whether Kafka answers, for a process that must wait for it. Kafka's silence is reported after 5 s, then every
+30 s."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ ANSWER_S = 2.0
 
 
 class Silence:
-    """Decides when to report that a server does not answer. All times are seconds of one monotonic clock."""
+    """Decides when to report that a server does not answer: after 5 s of silence, then every 30 s. All times are
+    seconds of one monotonic clock."""
 
     def __init__(self, now_s: float) -> None:
         self._since_s = now_s
@@ -30,7 +32,8 @@ class Silence:
         self._since_s, self._due_s = now_s, now_s + REPORTED_AFTER_S
 
     def unanswered(self, now_s: float) -> float | None:
-        """The seconds of silence if they are to be reported now, else None."""
+        """Call this when a request to the server failed. Returns the seconds since its last answer if they must be
+        reported now, else None."""
         if now_s < self._due_s:
             return None
         self._due_s = now_s + REPEATED_AFTER_S
@@ -38,9 +41,10 @@ class Silence:
 
 
 class KafkaWatch:
-    """Asks Kafka once a second for one topic's metadata, on a thread of its own.
+    """Asks Kafka once a second for the metadata of one topic, on a thread of its own.
 
-    That thread calls `answers` after each answer, and `silent` with the seconds of silence.
+    The thread calls `answers` after each answer. It calls `silent` with the seconds since the last answer, after 5 s of
+    silence, then every 30 s.
     """
 
     def __init__(
@@ -67,7 +71,7 @@ class KafkaWatch:
         try:
             admin = clients.admin(self._settings)
         except SettingsError:
-            return  # the next client raises it
+            return  # the next client of this process raises the same error
         while not self._stopped.wait(ASKED_EVERY_S):
             if self._answered(admin):
                 silence.answered(time.monotonic())
@@ -84,7 +88,7 @@ class KafkaWatch:
 
 
 def silence_text(settings: KafkaSettings) -> str:
-    """Why Kafka may be silent, and the next step."""
+    """The text of the fault that Kafka does not answer: the possible causes, and the next step."""
     return (
         f"Kafka at {settings.bootstrap_servers} does not answer, or does not let us in. Next: start it (embedded: "
         "`sluice dev up`), or correct SLUICE_KAFKA__BOOTSTRAP_SERVERS and SLUICE_KAFKA__OPTIONS"

@@ -1,4 +1,4 @@
-"""Records written outside a transaction."""
+"""Writes records to Kafka outside a transaction."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from sluice.errors import Transient
 from sluice.kafka.faults import TOO_LARGE, too_large, translate
 
 Outgoing = tuple[str, bytes | None, bytes | None, Sequence[tuple[str, bytes]], int]
-"""Topic, key, value, headers, and partition (-1: the producer chooses by key)."""
+"""A record to write: topic, key, value, headers, and partition (-1: the producer chooses the partition by the key)."""
 
 
 def write_all(
     producer: Producer, records: Iterable[Outgoing], doing: str, timeout_s: float, unanswered: str = "no answer"
 ) -> None:
-    """Produce `records` and wait until they are durable. After an error, the producer's queue is empty.
+    """Send `records` to Kafka and wait until all are durable, at most `timeout_s`.
 
-    Raises EnvironmentFault if Kafka refuses a record, Transient (`unanswered`) if it does not answer in time.
+    Raises EnvironmentFault if Kafka refuses a record, Transient with the text `unanswered` if Kafka does not answer in
+    time. After an error no record is left in the producer's queue. `doing`: what is done, for the error text.
     """
     refused: list[KafkaError] = []
     largest: dict[str, int] = {}
@@ -33,7 +34,7 @@ def write_all(
             largest[topic] = max(size, largest.get(topic, 0))
             producer.produce(topic, value, key, partition, headers=list(headers), on_delivery=report)
         waiting = producer.flush(timeout_s)
-    except KafkaException as error:  # an error known at once, such as a missing topic
+    except KafkaException as error:  # librdkafka knows the error before it sends, such as a missing topic
         producer.purge()
         raise translate(error, doing) from None
     if not (refused or waiting):

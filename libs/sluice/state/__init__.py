@@ -1,7 +1,8 @@
-"""Keyed state of mapper, merger and poller: a compacted topic, a local store, and a checkpoint.
+"""The keyed state of the mapper, the merger and the poller: a compacted Kafka topic, and a local store that is a copy
+of it.
 
-The topic is the truth. The store answers in microseconds and may be lost. The checkpoint says up to which offset of the
-topic the store is complete.
+The topic is the durable state. The local store answers in microseconds and may be lost. A checkpoint in the store says
+up to which offset of the topic the store is complete.
 """
 
 from sluice.state.backend import StateBackend

@@ -1,4 +1,5 @@
-"""The store, readers and watch with which a stage keeps its state."""
+"""What a stage process needs to keep its state: the local store, the readers of the state's topics, and the check of
+the topics' ids."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from sluice.state.store import RocksStore, Store
 
 
 class StateBackend(NamedTuple):
-    """`reader` restores views from Kafka; `watch` checks that the state's topics still have the same ids."""
+    """The local store of a stage process and its Kafka clients. `reader` restores the store from the state's topics.
+    `watch` checks that these topics keep their topic ids; None: no check."""
 
     store: Store
     reader: LogReader
@@ -21,7 +23,8 @@ class StateBackend(NamedTuple):
 
     @classmethod
     def open(cls, settings: StageSettings, stage: str) -> StateBackend:
-        """The backend of one process of `stage`, with its store on disk. Raises SettingsError or EnvironmentFault."""
+        """Open the store on disk and the Kafka clients of one process of `stage`. Raises SettingsError or
+        EnvironmentFault if the store's folder cannot be used."""
         store = RocksStore(settings.state_dir / f"{stage}-{settings.instance}")
         watch = TopicWatch(clients.admin(settings.kafka))
         return cls(store, LogReader(settings.kafka), Expiry(LogReader(settings.kafka)), watch)

@@ -1,8 +1,8 @@
-"""Finds the records of a view's log that are so old that no older record with the same key can arrive any more.
+"""Finds old records of deleted keys in a state topic, so that the stage can delete them.
 
-The record of a deleted key must outlive everything that could contradict it: a raw record that compaction has not
-reached, a tombstone that was not read in time, a dead letter that is processed again. After that time, the record of
-the deleted key only uses disk space.
+The state of a deleted key must be kept while an older record of the key can still arrive: a raw record that compaction
+has not deleted, a record whose tombstone was not read in time, or a dead letter that is processed again. After that
+time, the state of the deleted key only uses disk space.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka.log import LogReader, Partition
 from sluice.state.view import View
 
-# min.compaction.lag.ms of raw topics, delete.retention.ms, and retention.ms of dead letters.
+# The sum of min.compaction.lag.ms of raw topics, delete.retention.ms, and retention.ms of dead letters. After this
+# time, no older record of a deleted key can reach the stage.
 DELETED_KEYS_KEPT_S = (7 + 30 + 30) * 86_400.0
 PASS_INTERVAL_S = 86_400.0
 FIRST_PASS_AFTER_S = 3_600.0
@@ -28,10 +29,11 @@ log = structlog.get_logger()
 
 
 class Expiry:
-    """Reads the old part of each view's log once a day: one view at a time, one slice in each call.
+    """Reads the old records of each state topic partition once a day: one partition at a time, and at most 500 records
+    in each call.
 
-    `reader`: a log reader that no other code uses. A pass that fails is given up; the next pass starts at the first
-    offset.
+    `reader`: a LogReader that no other code uses. A pass that fails is given up; the next pass reads the partition from
+    its first offset again.
     """
 
     def __init__(self, reader: LogReader, first_pass_after_s: float = FIRST_PASS_AFTER_S) -> None:
@@ -41,8 +43,8 @@ class Expiry:
         self._reading: tuple[Partition, Iterator[Message]] | None = None
 
     def old_records(self, view: View) -> list[Message]:
-        """The next slice of old records of the view's log; empty while no pass over this log runs. The caller checks
-        whether a record is still the newest of its key."""
+        """The next old records of the partition of `view`, at most 500; empty while no pass over this partition runs.
+        The caller must check that a record is still the newest of its key."""
         at = (view.topic, view.partition)
         if self._reading is None and self._is_due(at):
             self._reading = at, self._read(at)
@@ -59,7 +61,7 @@ class Expiry:
         return found
 
     def forget(self, view: View) -> None:
-        """Called when the view's partition is revoked."""
+        """End the pass over the partition of `view`. Called when the partition is revoked from this process."""
         at = (view.topic, view.partition)
         self._due.pop(at, None)
         if self._reading is not None and self._reading[0] == at:
@@ -72,7 +74,7 @@ class Expiry:
     def _read(self, at: Partition) -> Iterator[Message]:
         cut_ms = int((time.time() - DELETED_KEYS_KEPT_S) * 1_000)
         end = self._reader.at_time([at], cut_ms)[at]
-        if end < 0:  # all records are older
+        if end < 0:  # every record of the partition is older
             end = self._reader.ends([at], committed=True)[at]
         begin = self._reader.beginnings([at])[at]
         yield from self._reader.read({at: (begin, end)})

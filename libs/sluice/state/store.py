@@ -1,6 +1,7 @@
-"""The local store of keyed state: ordered bytes to bytes, with atomic writes, in RocksDB.
+"""The local store of a stage's state: an ordered map from bytes to bytes on disk (RocksDB). Several writes can be made
+atomically.
 
-It is a cache of compacted topics and may be deleted while no process uses it.
+The store is a copy of compacted Kafka topics. It may be deleted while no process uses it.
 """
 
 from __future__ import annotations
@@ -18,15 +19,17 @@ _MIB = 1024 * 1024
 
 
 class Store(Protocol):
-    """Keys are ordered by their bytes; None as a written value deletes."""
+    """An ordered map from bytes to bytes. Keys are ordered by their bytes. To write None as the value of a key deletes
+    the key."""
 
     def get(self, key: bytes) -> bytes | None: ...
     def scan(self, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """Pairs whose key starts with `prefix`, in order, and only those after the key `after`."""
+        """The pairs of key and value whose key starts with `prefix` and is greater than `after`, in the order of the
+        keys."""
         ...
 
     def write(self, writes: Iterable[Write]) -> None:
-        """Write all of `writes` or none. Raises StateUnusable."""
+        """Write all pairs of `writes` or none of them. Raises StateUnusable if the store cannot be written."""
         ...
 
     def drop(self, prefix: bytes) -> None:
@@ -37,7 +40,7 @@ class Store(Protocol):
 
 
 def _open_fault(error: str, folder: Path) -> tuple[str, str]:
-    """Why RocksDB cannot open a store, from its error text, and the next step."""
+    """The cause for which RocksDB cannot open a store, and the next step, both from RocksDB's `error` text."""
     text = error.replace(str(folder), "…")
     if error.startswith("Corruption"):
         return f"it is damaged ({text})", "delete the folder and restart: the state is rebuilt from Kafka"
@@ -48,7 +51,8 @@ def _open_fault(error: str, folder: Path) -> tuple[str, str]:
 
 
 class RocksStore:
-    """RocksDB in one folder, for one process. Its buffers are small: a stage's memory must not grow with its state."""
+    """A RocksDB store in one folder, which only one process may open. Its buffers are small, so that the memory of a
+    stage does not grow with its state."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -91,7 +95,7 @@ class RocksStore:
             return
         try:
             self._db.write(batch)
-        except Exception:  # rocksdict raises bare Exception, with the path and the system's reason in its text
+        except Exception:  # rocksdict raises bare Exception; its text may contain the path
             raise StateUnusable(
                 f"state folder {self._folder}: it cannot be written; is the disk full? "
                 "Next: free space, and restart this stage. No data is lost: the state is rebuilt from Kafka"

@@ -1,7 +1,8 @@
-"""A view: one partition of a compacted topic in the local store, complete up to the offset of its checkpoint.
+"""A view: one partition of a compacted state topic, as a map in the local store. The map is complete up to the offset
+of its checkpoint.
 
-The writes of a batch stay in memory until the batch is committed, and reach the store together with the new checkpoint.
-So the store never contains anything that Kafka does not.
+The writes of a batch stay in memory until the batch is committed. Then they are written to the store together with the
+new checkpoint. So the store never contains anything that the Kafka topic does not contain.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from sluice.kafka.log import LogReader
 from sluice.state.store import Store, Write
 
 RESTORE_SLICE_RECORDS = 1_000
-# Half of delete.retention.ms (30 days). If a checkpoint is older, compaction may have removed tombstones that this view
-# has not read.
+# Half of delete.retention.ms (30 days). If a checkpoint is older than delete.retention.ms, compaction may have deleted
+# tombstones that the view has not read.
 CHECKPOINT_AGE_MAX_S = 15 * 86_400.0
 
 Stored = Callable[[], bytes | None]
@@ -28,8 +29,11 @@ Project = Callable[[bytes, Message, Stored], bytes | None]
 
 
 class View:
-    """`project(key, message, stored)` returns the value to store for a message (None deletes the key), by default the
-    value of the message. `stored()` returns the current value of the key."""
+    """One partition of a state topic as a map from keys to values.
+
+    `project(key, message, stored)` returns the value to store for a message of the topic; None deletes the key. By
+    default this is the value of the message. `stored()` returns the value that the store has for the key.
+    """
 
     def __init__(self, store: Store, topic: str, partition: int, topic_id: str, project: Project | None = None) -> None:
         self.topic = topic
@@ -42,23 +46,24 @@ class View:
         self._pending: dict[bytes, bytes | None] = {}
         self._order: list[bytes] = []  # the keys of `_pending`, sorted
         self.restored_to = 0
-        self._first = 0  # the log's first offset when the checkpoint was written
+        self._first = 0  # the partition's first offset when the checkpoint was written
         self.checkpoint = self._read_checkpoint()
 
     def get(self, key: bytes) -> bytes | None:
-        """The value of `key`, including the open batch's writes."""
+        """The value of `key`, including the writes of the open batch; None if there is none."""
         if key in self._pending:
             return self._pending[key]
         return self._store.get(self._prefix + key)
 
     def put(self, key: bytes, value: bytes | None) -> None:
-        """Set or delete `key` in the open batch."""
+        """Write `value` for `key` in the open batch; None deletes the key."""
         if key not in self._pending:
             insort(self._order, key)
         self._pending[key] = value
 
     def scan(self, prefix: bytes = b"", after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """Pairs with `prefix` after the key `after`, in key order, including the open batch's writes."""
+        """The pairs of key and value whose key starts with `prefix` and is greater than `after`, in the order of the
+        keys. They include the writes of the open batch."""
         start = len(self._prefix)
         beyond = self._prefix + after if after else b""
         stored = ((k[start:], 1, v) for k, v in self._store.scan(self._prefix + prefix, beyond))
@@ -70,7 +75,8 @@ class View:
             last = key
 
     def _pending_keys(self, prefix: bytes, after: bytes) -> list[bytes]:
-        """Keys of the open batch with `prefix` after `after`, by bisection, because a merger scans for each entity."""
+        """The keys written in the open batch that start with `prefix` and are greater than `after`. They are found by
+        bisection, because a merger scans once for each entity."""
         first = bisect_left(self._order, max(prefix, after))
         last = first
         while last < len(self._order) and self._order[last].startswith(prefix):
@@ -78,16 +84,18 @@ class View:
         return [key for key in self._order[first:last] if key > after or not after]
 
     def restore(self, reader: LogReader, touched: Callable[[bytes], None] | None = None) -> Iterator[None]:
-        """Read from the checkpoint to the end of the log, in slices. Called after the last owner is fenced.
+        """Read the state topic's partition from the checkpoint to its end into the store. Yields after each 1,000 keys.
+        Call it only after the earlier owner of the partition is fenced, so that no record is added later.
 
-        `touched` is called with each key that is read. The checkpoint does not move until `advance`, because the
-        caller's work on the touched keys is not done yet.
+        `touched` is called with each key that is read. The checkpoint moves only when the caller calls `advance`, after
+        its work on these keys.
         """
         at = (self.topic, self.partition)
         end, begin = reader.ends([at])[at], reader.beginnings([at])[at]
         if self.checkpoint > end or (self.checkpoint and self._first != begin):
-            # Either the log lost records at its end, and the store may contain records that no longer exist. Or records
-            # at the log's start were deleted, and the next owner would not find them.
+            # If the checkpoint is after the end, the partition lost records, and the store may contain some that no
+            # longer exist. If the first offset changed, records at the start were deleted, and a new owner could not
+            # restore them.
             self.forget()
         self._first = begin
         slice_: dict[bytes, bytes | None] = {}
@@ -112,8 +120,8 @@ class View:
         return self._project(key, message, lambda: slice_[full] if full in slice_ else self._store.get(full))
 
     def advance(self, checkpoint: int | None = None) -> None:
-        """Called when the open batch is committed: writes its changes and `checkpoint` (an offset; None keeps the old
-        checkpoint) to the store."""
+        """Called when the open batch is committed: writes the batch's changes and the new `checkpoint` to the store.
+        `checkpoint`: the offset up to which the store is now complete; None keeps the old checkpoint."""
         writes: list[Write] = [(self._prefix + key, value) for key, value in self._pending.items()]
         if checkpoint is not None and checkpoint > self.checkpoint:
             self.checkpoint = checkpoint
@@ -124,12 +132,13 @@ class View:
         self.rollback()
 
     def rollback(self) -> None:
-        """Called when the open batch is given up: drops its writes."""
+        """Called when the open batch is given up: drops the writes of the batch."""
         self._pending.clear()
         self._order.clear()
 
     def forget(self) -> None:
-        """Drop all local data; the next `restore` reads the whole log."""
+        """Delete all data and the checkpoint of this partition from the local store. The next `restore` reads the whole
+        partition from Kafka."""
         self.rollback()
         self._store.write([(self._checkpoint_key, None)])
         self._store.drop(self._prefix)

@@ -1,4 +1,4 @@
-"""Telemetry of a stage: logs, health, metrics, and its faults in Kafka."""
+"""The telemetry of a stage process: its logs, health, metrics, and its faults, which it writes to Kafka."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ log = structlog.get_logger()
 
 @contextmanager
 def telemetry(settings: StageSettings, stage: str) -> Iterator[Health]:
-    """Configure logs, serve `/healthz`, `/readyz` and `/metrics`, and write faults to Kafka, while the block runs.
+    """While the block runs: configure logs, serve `/healthz`, `/readyz` and `/metrics`, and write the stage's faults to
+    Kafka.
 
-    An exception that ends the block is the stage's last fault. Raises SettingsError.
+    Yields the Health that the stage reports to. If an exception ends the block, it is reported as a fault. Raises
+    SettingsError if a setting of the stage is wrong.
     """
     configure_logs(stage)
     require_writable(settings.state_dir)
@@ -66,7 +68,8 @@ def telemetry(settings: StageSettings, stage: str) -> Iterator[Health]:
 
 
 def set_fault_metric(stage: str, about: str, fault: ActiveFault | None) -> None:
-    """Set the metric to 1 while a fault is active, and remove it when the fault is resolved."""
+    """Set the metric `sluice_fault` of a fault's subject (`about`) to 1 if there is a `fault`; remove it if `fault` is
+    None."""
     if fault is None:
         with suppress(KeyError):
             FAULT.remove(stage, about)
@@ -75,7 +78,8 @@ def set_fault_metric(stage: str, about: str, fault: ActiveFault | None) -> None:
 
 
 def end_of_process(error: Exception) -> str:
-    """Why a process ended. Without the text of a foreign exception, which may quote a record."""
+    """The text that says why a process ended. It omits the text of an exception from outside Sluice, because that may
+    quote a record."""
     if isinstance(error, SluiceError):
         return f"the process ended: {error}"
     reason = f"Bug: {error}" if isinstance(error, Bug) else type(error).__name__

@@ -1,5 +1,5 @@
-"""The fault states of a process that must be written next. Only the newest state of each fault waits, so that the
-buffer is bounded."""
+"""A buffer for the faults that a process must write to Kafka next. It keeps only the newest state of each fault, so its
+size is bounded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from sluice.telemetry.health import PROCESS, START, ActiveFault
 
 
 class FaultBuffer:
-    """Thread-safe. `Health` calls `changed`, the writer calls the other methods."""
+    """A thread-safe buffer between `Health`, which calls `changed`, and the fault writer, which calls the other
+    methods."""
 
     def __init__(self) -> None:
         self._reported: set[str] = set()
@@ -27,7 +28,9 @@ class FaultBuffer:
                 if fault.is_failure:
                     before = self._active.get(about)
                     self._active[about] = fault
-                    if before is None or before.why != fault.why:  # a new number of attempts can wait for `repeat`
+                    if (
+                        before is None or before.why != fault.why
+                    ):  # a changed number of attempts is written with the next `repeat`
                         self._waiting[about] = fault
                 return
             self._active.pop(about, None)
@@ -36,14 +39,16 @@ class FaultBuffer:
             self.started.set()
 
     def repeat(self) -> None:
-        """Write all active faults again."""
+        """Put all active faults into the buffer, so that they are written again."""
         with self._lock:
             self._waiting = {**self._active, **self._waiting}
 
     def inherit(self, abouts: Iterable[str]) -> None:
-        """Resolve the faults that an earlier process of our name left and that this one has not reported.
+        """Resolve the faults that an earlier process with the same stage and instance name left active, and that this
+        process has not reported. `abouts`: their subjects.
 
-        The fault that ended it is active until `outlived`, because this process may end in the same way.
+        The fault that ended the earlier process is resolved only by `outlived`, because this process may end in the
+        same way.
         """
         with self._lock:
             for about in abouts:
@@ -53,19 +58,21 @@ class FaultBuffer:
                     self._waiting[about] = None
 
     def outlived(self) -> None:
-        """Resolve the fault that ended an earlier process of our name: this process has run for a while."""
+        """Resolve the fault that ended an earlier process with the same stage and instance name. Called when this
+        process has run for a while without that fault."""
         with self._lock:
             if self._end_inherited and PROCESS not in self._reported:
                 self._waiting[PROCESS] = None
             self._end_inherited = False
 
     def take(self) -> dict[str, ActiveFault | None]:
-        """The states to write; None for a resolved fault."""
+        """Remove and return the states of faults that must be written, by subject; None stands for a resolved fault."""
         with self._lock:
             taken, self._waiting = self._waiting, {}
             return taken
 
     def give_back(self, taken: Mapping[str, ActiveFault | None]) -> None:
-        """Called when the states of `taken` could not be written: they wait again, except where a newer state waits."""
+        """Put fault states back that could not be written. If the buffer already has a newer state of a fault, the
+        newer state stays."""
         with self._lock:
             self._waiting = {**taken, **self._waiting}

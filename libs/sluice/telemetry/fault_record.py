@@ -1,4 +1,5 @@
-"""An active fault as a record of `sluice.faults`: key `<stage>/<instance>/<about>`, value JSON, null when resolved."""
+"""A fault as a record of the topic `sluice.faults`. Its key is `<stage>/<instance>/<about>`, its value JSON. A
+tombstone means that the fault is resolved."""
 
 from __future__ import annotations
 
@@ -9,13 +10,14 @@ import orjson
 from sluice.telemetry.health import ActiveFault
 
 VERSION = 1
-# An active fault is written again at this interval. Without it, a reader takes the process for ended.
+# An active fault is written again at this interval. If it is not, a reader concludes that the process has ended.
 REPEATED_EVERY_S = 30.0
 
 
 class FaultRecord(NamedTuple):
-    """A fault that a process reported, since `since_us`, the last time at `at_us` (Unix µs). `attempts`: how many times
-    in a row the operation was tried by then, 0 where this is not counted."""
+    """An active fault of a process. `about`: the part of the pipeline that it concerns. `since_us`: when the fault
+    began; `at_us`: when this record was written (Unix µs). `attempts`: how many times in a row the operation had failed
+    by then, 0 if this is not counted."""
 
     stage: str
     instance: str
@@ -41,7 +43,7 @@ class FaultRecord(NamedTuple):
 
     @classmethod
     def from_json(cls, value: bytes) -> FaultRecord | None:
-        """None if `value` is no fault record, or one of a newer version."""
+        """Read a fault record; None if `value` is not one, or has another format version."""
         try:
             read = orjson.loads(value)
             if read["v"] != VERSION:
@@ -53,7 +55,7 @@ class FaultRecord(NamedTuple):
 
 
 def key_prefix(stage: str, instance: str) -> str:
-    """The common prefix of the keys of one process."""
+    """The prefix that the keys of all faults of one process have in common."""
     return f"{stage}/{instance}/"
 
 
@@ -62,7 +64,7 @@ def fault_key(stage: str, instance: str, about: str) -> bytes:
 
 
 def fault_value(stage: str, instance: str, about: str, fault: ActiveFault | None, now_us: int) -> bytes | None:
-    """The value of the record; None, a tombstone, for a resolved fault."""
+    """The value of a fault's Kafka record: JSON, or None (a tombstone) if the fault is resolved."""
     if fault is None:
         return None
     return FaultRecord(stage, instance, about, fault.why, fault.since_us, now_us, fault.attempts).to_json()

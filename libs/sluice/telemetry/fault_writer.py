@@ -1,7 +1,7 @@
-"""Writes the faults of this process to the compacted topic `sluice.faults`, from which `sluice lag` reads them.
+"""Writes the faults of this process to the compacted topic `sluice.faults`. `sluice lag` reads them there.
 
-It has its own thread, which blocks no stage and ends none. While Kafka does not answer, the newest state of each fault
-waits.
+A thread of its own does this, so that a stage is neither blocked nor ended by an error of writing. While Kafka does not
+answer, the newest state of each fault stays in a buffer.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ from sluice.telemetry.health import ActiveFault, Health
 RETRY_S = 5.0
 ANSWER_S = 5.0
 CLOSE_S = 3.0
-# A process that has run for this long after its start has outlived the fault that ended the process before it. A
-# process in a restart loop ends sooner.
+# After a process has run for this long since its start, the fault that ended the earlier process is resolved. In a
+# restart loop, a process ends sooner.
 OUTLIVED_AFTER_S = 10.0
 
 log = structlog.get_logger()
 
 
 class FaultWriter:
-    """`stage` and `instance` name the process. If the topic cannot be written, `health` reports this as a fault."""
+    """Writes the faults in `buffer` to `topic`. `stage` and `instance` name this process. If the topic cannot be
+    written, that is reported as a fault to the `health` of `start`."""
 
     def __init__(self, settings: KafkaSettings, topic: str, stage: str, instance: str) -> None:
         self.buffer = FaultBuffer()
@@ -48,8 +49,8 @@ class FaultWriter:
         self._thread.start()
 
     def close(self) -> None:
-        """Write the fault states that wait, within CLOSE_S. Active faults stay active: the end of a process resolves
-        none."""
+        """Write the fault states that are still in the buffer, for at most CLOSE_S seconds. Active faults stay active,
+        because the end of a process resolves no fault."""
         self._stopped.set()
         self._thread.join(CLOSE_S)
 
@@ -70,7 +71,7 @@ class FaultWriter:
         self._write(health)
 
     def _write(self, health: Health) -> bool:
-        """Write the fault states that wait in the buffer. Returns whether all were written."""
+        """Write the fault states that are in the buffer to Kafka. Returns whether all were written."""
         taken: dict[str, ActiveFault | None] = {}
         try:
             self._require_topic()
@@ -83,15 +84,16 @@ class FaultWriter:
                 self._found = False
                 health.fault(self._topic, f"faults cannot be written for `sluice lag`: {error}")
             elif not isinstance(error, SluiceError):
-                # An error must not end the thread, because the next try may succeed. The stage itself reports a Kafka
-                # that does not answer.
+                # An error must not end the thread, because the next attempt may succeed. If Kafka does not answer,
+                # another thread of the process reports this as a fault.
                 log.warning("faults not written", why=type(error).__name__)
             return False
         health.resolve(self._topic)
         return True
 
     def _require_topic(self) -> None:
-        """Raises EnvironmentFault if the topic does not exist, as in a pipeline that is older than the topic."""
+        """Raises EnvironmentFault if the topic of faults does not exist. This happens if the pipeline's topics were
+        created by a version of Sluice that had no such topic."""
         if self._found:
             return
         try:
@@ -105,7 +107,8 @@ class FaultWriter:
         self._found = True
 
     def _inherit(self) -> None:
-        """After the start, resolve the faults of an earlier process of our name that we have not reported."""
+        """When the stage has started, resolve the faults that an earlier process with the same stage and instance name
+        left active, and that this process has not reported."""
         if self._inherited or not self.buffer.started.is_set():
             return
         prefix, abouts = key_prefix(*self._process), set[str]()
@@ -124,7 +127,8 @@ class FaultWriter:
             (self._topic, fault_key(*self._process, about), fault_value(*self._process, about, fault, now_us), (), 0)
             for about, fault in states.items()
         ]
-        # After an error use a new client: the old one may still write a record after a newer state.
+        # After an error use a new client. The old client may still send a record, which would then arrive after the
+        # record of a newer state.
         producer, self._producer = self._producer or clients.producer(self._settings), None
         write_all(producer, records, f"writing {self._topic}", ANSWER_S)
         self._producer = producer

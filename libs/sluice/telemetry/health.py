@@ -1,6 +1,6 @@
-"""Health of a process: does it make progress (`/healthz`), and can it work now (`/readyz`)?
+"""The health of a process: whether it makes progress (`/healthz`), and whether it can work now (`/readyz`).
 
-Liveness does not depend on Kafka, Postgres or lag, because a restart of the process fixes none of them.
+`/healthz` does not depend on Kafka, Postgres or lag, because a restart of the process fixes none of them.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ log = structlog.get_logger()
 
 
 class ActiveFault(NamedTuple):
-    """A fault that is not resolved: `why` (with the next step), since when (Unix µs), and how many times in a row an
-    operation was tried, 0 where this is not counted."""
+    """A fault that is not resolved. `why`: its text, with the next step. `since_us`: when it began (Unix µs).
+    `attempts`: how many times in a row the operation has failed, 0 if this is not counted."""
 
     why: str
     since_us: int
@@ -39,19 +39,21 @@ class ActiveFault(NamedTuple):
 
     @property
     def is_failure(self) -> bool:
-        """False while something only starts: the process is not ready, but nothing is wrong."""
+        """False if the subject is only starting: then the process is not ready, but nothing is wrong."""
         return self.why != STARTING
 
 
 FaultListener = Callable[[str, ActiveFault | None], None]
-"""Called with the subject of a fault, and the fault or None when it is resolved. Must not block."""
+"""A function that is called when a fault changes: with its subject, and the fault, or None if the fault is resolved. It
+must not block."""
 
 
 class Health:
-    """Written by the loop, read by the HTTP server; thread-safe. `on_change` is called for each new, changed or
-    resolved fault.
+    """The active faults of a process and the progress of its loop. The loop writes them, the HTTP server reads them;
+    thread-safe.
 
-    A fault is active until its subject succeeds: call `resolve` only when this subject succeeded, not another one.
+    `on_change` is called for each new, changed or resolved fault. A fault is active until `resolve` is called with the
+    same subject. Call `resolve` only when an operation on this very subject has succeeded.
     """
 
     def __init__(
@@ -66,24 +68,26 @@ class Health:
         self._loop: int | None = None
 
     def watched(self) -> None:
-        """Called by the loop: `watch` checks the calling thread from now on."""
+        """Called by the stage's loop at its start. From now on, `watch` checks that the calling thread makes
+        progress."""
         self._loop = threading.get_ident()
         self.progress()
 
     def progress(self) -> None:
-        """The loop completed a turn. A wait with a deadline is progress, a hang is not."""
+        """Called by the stage's loop at the end of each turn, so also while it waits with a deadline. A loop that does
+        not call this hangs."""
         self._progress_at = time.monotonic()
         if LOOP in self._active:
             self.resolve(LOOP)
 
     def processing(self, record: Record | None) -> None:
-        """The loop starts to process `record`; None: it has finished the last one."""
+        """Called when the stage's loop starts to process `record`, and with None when it has finished."""
         self._record = record
         self.progress()
 
     def watch(self) -> None:
-        """Report a loop without progress as a fault. Another thread calls this, because a hanging loop cannot report
-        itself."""
+        """Report a stage's loop that makes no progress as a fault. A thread other than the loop's calls this, because a
+        loop that hangs cannot report itself."""
         stalled_s, record, loop = self.stalled_s, self._record, self._loop
         if loop is None or stalled_s < self._stalled_after_s or LOOP in self._active:
             return
@@ -95,18 +99,19 @@ class Health:
         self.fault(LOOP, f"no progress since {since}: {state}, at {innermost_places(loop)}. Next: {next_step}")
 
     def starting(self, about: str) -> None:
-        """The process is not ready because the subject `about` starts. This is no failure."""
+        """Report that the subject `about` is starting. The process is not ready until `resolve(about)`, but this is no
+        failure."""
         self.fault(about, STARTING)
 
     def started(self) -> None:
         self.resolve(START)
 
     def fault(self, about: str, why: str, attempts: int = 0) -> None:
-        """The process is not ready because of the subject `about`, until `resolve(about)`. Each new `why` is logged
+        """Report an active fault: the process is not ready until `resolve(about)` is called. Each new `why` is logged
         once.
 
-        `about` names a part of the pipeline (a table, a stream, a partition) and is a label of a metric. `attempts`:
-        how many times in a row it was tried so far.
+        `about`: the subject, a part of the pipeline (a table, a stream, a partition); it is a label of a metric.
+        `attempts`: how many times in a row the operation has failed so far, 0 if this is not counted.
         """
         with self._lock:
             before = self._active.get(about)
@@ -117,11 +122,11 @@ class Health:
             self._on_change(about, now)
             if before is not None and before.why == why:
                 return
-        if now.is_failure and about != PROCESS:  # the caller that ends the process logs why
+        if now.is_failure and about != PROCESS:  # the code that ends the process logs this fault
             log.error("fault", about=about, why=why)
 
     def resolve(self, about: str) -> None:
-        """The subject of the fault succeeded."""
+        """Called when an operation on the subject `about` succeeded: its fault, if there is one, is resolved."""
         with self._lock:
             before = self._active.pop(about, None)
             if before is None:
@@ -140,7 +145,7 @@ class Health:
 
     @property
     def faults(self) -> dict[str, str]:
-        """Why the process is not ready, by subject."""
+        """The text of each active fault, by its subject. The process is ready if there is none."""
         return {about: one.why for about, one in self.active.items()}
 
     @property
@@ -150,7 +155,7 @@ class Health:
 
 
 def innermost_places(thread: int) -> str:
-    """File and line of the innermost calls of the thread with this id, the innermost first."""
+    """The file and line of the innermost function calls of a running thread, the innermost first. `thread`: its id."""
     frame = sys._current_frames().get(thread)
     calls = list(traceback.walk_stack(frame))[:PLACES_MAX]
     places = (f"{'/'.join(Path(one.f_code.co_filename).parts[-3:])}:{line}" for one, line in calls)

@@ -1,4 +1,5 @@
-"""Logs: one JSON object a line on stderr, or coloured lines on a terminal. No record, no secret."""
+"""Configures logs: one JSON object a line on stderr, or coloured lines if stderr is a terminal. Logs contain no record
+and no secret."""
 
 from __future__ import annotations
 
@@ -11,15 +12,17 @@ from sluice.errors import frames_of
 
 
 def _frames(exc_info: structlog.typing.ExcInfo) -> str:
-    """Frames without locals, messages and notes, because each of these may contain a record."""
+    """The stack frames of an exception, without local variables, messages and notes: each of these may contain a
+    record."""
     return frames_of(exc_info[1])
 
 
 def configure_logs(stage: str) -> None:
-    """Format the events of the standard library and of structlog in one way, with the stage's name on each."""
+    """Format the log events of the standard library and of structlog in the same way, with the name of the stage in
+    each."""
 
     def named(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        # Not by a context variable, which is set in one thread only.
+        # The stage's name is not a context variable, because that would be set in one thread only.
         event.setdefault("stage", stage)
         return event
 
@@ -46,7 +49,8 @@ def configure_logs(stage: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    # httpx2 prints query strings at INFO, librdkafka repeats each broken connection.
+    # httpx2 logs query strings at INFO, and they may contain secrets. librdkafka logs each broken connection again and
+    # again.
     for noisy, level in {
         "httpx2": logging.WARNING,
         "httpcore2": logging.WARNING,

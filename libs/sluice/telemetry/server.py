@@ -1,4 +1,4 @@
-"""The HTTP server of each stage: `/healthz`, `/readyz`, `/metrics`."""
+"""The HTTP server of each stage process: `/healthz`, `/readyz` and `/metrics`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from sluice.times import from_us
 
 
 class TelemetryServer:
-    """Serves on `host:port` (0 = a free port) until `close`, and writes its address into `run_file`."""
+    """Serves `/healthz`, `/readyz` and `/metrics` on `host:port` until `close`. If `port` is 0, a free port is chosen.
+    `run_file`: the file to which the server writes the pid, host and port."""
 
     def __init__(self, host: str, port: int, health: Health, run_file: Path) -> None:
         try:
@@ -38,9 +39,10 @@ class TelemetryServer:
         self._server.shutdown()
         self._server.server_close()
         if _read(self._run_file) != self._ours:
-            return  # another process has started since
+            return  # a process that started later has written its own address
         if self._before is not None and _is_running(self._before):
-            # This is a second process of the stage, which was refused. The first one continues.
+            # This process was the second one of its stage and was refused, so restore the address of the first process,
+            # which still runs.
             _replace(self._run_file, self._before)
         else:
             self._run_file.unlink(missing_ok=True)
@@ -65,7 +67,7 @@ def _is_running(content: str) -> bool:
         os.kill(pid, 0)
     except (ValueError, KeyError, TypeError, OSError):
         return False
-    return pid != os.getpid()  # in a container, the process before us had the same id
+    return pid != os.getpid()  # in a container, the earlier process had the same pid as this one
 
 
 def _readiness(health: Health) -> tuple[int, dict[str, Any]]:
@@ -103,6 +105,6 @@ def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Do not log each probe."""
+            """Overridden so that requests are not logged."""
 
     return Handler

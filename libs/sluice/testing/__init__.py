@@ -1,1 +1,1 @@
-"""What tests and demonstrations share: the driver contract of examples, conformance suites."""
+"""Code that tests and demonstrations share."""

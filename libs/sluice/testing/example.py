@@ -1,7 +1,8 @@
-"""The contract between an example's live source (`examples/<name>/source.py`) and the program that runs it.
+"""The interface between an example pipeline and the program that runs it. An example's driver is
+`examples/<name>/source.py`.
 
-A driver starts a source system outside of Sluice, edits it, and knows which values are right. `sluice demo` and the
-scenario tests load it with `load_example`. No stage runs any of it.
+A driver starts the example's source system outside of Sluice, edits its data, and knows which golden values are right.
+`sluice demo` and the scenario tests load it with `load_example`. No stage runs any of it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,10 +19,11 @@ Truth = dict[str, dict[str, dict[str, object]]]
 
 @dataclass(frozen=True)
 class ExampleContext:
-    """What a driver gets.
+    """What an example's driver gets from the program that runs it.
 
-    `postgres_dsn`: a superuser's URL on the server of the source databases (`wal_level=logical`). `cache_dir`: kept
-    for ever and shared by all runs. `state_dir`: of this pipeline, kept after a run. `progress`: shows one line.
+    `postgres_dsn`: a superuser's URL of the Postgres server for the source databases (`wal_level=logical`).
+    `cache_dir`: a directory that all runs share and that is never deleted. `state_dir`: a directory of this pipeline,
+    which is kept after a run. `progress`: shows one line of text.
     """
 
     postgres_dsn: str
@@ -32,9 +34,10 @@ class ExampleContext:
 
 @dataclass(frozen=True)
 class Running:
-    """A source that runs: the environment variables that `pipeline.yaml` refers to, and its processes.
+    """An example's source system that is running. `env`: the environment variables that `pipeline.yaml` refers to.
+    `processes`: pids by name.
 
-    `stop` is idempotent and keeps the data: the next `start` continues with the same source.
+    `stop` is idempotent and keeps the source's data: the next `start` continues with the same source.
     """
 
     env: Mapping[str, str]
@@ -43,32 +46,34 @@ class Running:
 
 
 class Live(Protocol):
-    """Live edits, made by a process of their own.
+    """Live edits of an example's source system, made by a separate process.
 
-    `log` gets one JSON line per committed change: `model`, `id`, `field`, `value` (field `id` with null: deleted),
-    `sent_at` and `at` (Unix microseconds before the request and after the answer; the commit lies between them).
+    `log`: a file that gets one JSON line for each committed edit, with `model`, `id`, `field`, `value`, `sent_at` and
+    `at`. The field `id` with the value null means that the row was deleted. `sent_at` and `at` are Unix microseconds
+    before the request and after the answer: the commit lies between them.
     """
 
     pid: int | None
     log: Path
 
     def done(self) -> bool:
-        """Whether the edits have ended, with or without a failure."""
+        """Whether the edits have ended, successfully or not."""
 
     def wait(self, timeout_s: float) -> int:
-        """Wait for the end and return the number of committed edits.
+        """Wait until the edits have ended, and return the number of committed edits.
 
-        Raises RuntimeError on failure, TimeoutError if late.
+        Raises RuntimeError if the edits failed, TimeoutError if they have not ended after `timeout_s`.
         """
 
     def stop(self) -> None:
-        """Stop after the current edit. Idempotent."""
+        """Stop the edits after the current one. Idempotent."""
 
 
 class GoldenValue(NamedTuple):
-    """A value that a golden row must have because of an edit.
+    """A value that the golden row of `entity_id` must have because of an edit in the source.
 
-    `value`: in the field's column, as JSON (numbers, ISO dates, Unix µs). `sent_at`: when the edit was sent, Unix µs.
+    `value`: the value of the column `field` in JSON (numbers, ISO dates, Unix µs). `sent_at`: when the edit was sent,
+    Unix µs.
     """
 
     entity: str
@@ -79,28 +84,33 @@ class GoldenValue(NamedTuple):
 
 
 class ExampleDriver(Protocol):
-    """The functions of an example's `source.py`."""
+    """The functions that an example's `source.py` must define."""
 
     def prepare(self, ctx: ExampleContext) -> None:
-        """Create what is created once and cached (downloads, templates). Atomic; fast if it is there already."""
+        """Create files that all runs of the example share, such as downloads and database templates. Atomic; returns
+        fast if they exist."""
 
     def start(self, ctx: ExampleContext) -> Running:
-        """Create or re-open the source and return when it answers."""
+        """Create the example's source system, or start it with its earlier data. Returns when it answers."""
 
     def live(
         self, ctx: ExampleContext, running: Running, rate_per_s: float, edits: int | None = None, seed: int = 0
     ) -> Live:
-        """Start live edits at `rate_per_s`: `edits` of them, or until stopped if None."""
+        """Start live edits in the source, `rate_per_s` a second. They end after `edits` edits, or if None, when they
+        are stopped."""
 
     def golden_values(self, running: Running, edits: Sequence[Mapping[str, Any]]) -> list[GoldenValue]:
-        """The golden values that these lines of the live log lead to, without deletes and without invisible changes."""
+        """The golden values that must result from `edits`, which are lines of the live log. Deletes and edits that
+        change no golden value are left out."""
 
     def truth(self, running: Running) -> Truth:
-        """Entity → id → field → expected value, in the JSON of contributions, from the source alone."""
+        """The golden values that are right now, computed from the source alone: entity → id → field → value, in the
+        JSON form of contributions."""
 
 
 def load_example(folder: Path) -> ExampleDriver:
-    """Import `<folder>/source.py` as a part of the pipeline's package. Raises SettingsError if there is none."""
+    """The driver of the example in `folder`: its `source.py`, imported as a module of the pipeline's package. Raises
+    SettingsError if there is no such file."""
     if not (folder / "source.py").is_file():
         raise SettingsError(f"{folder}/source.py: not found; an example is a folder with pipeline.yaml and source.py")
     return cast(ExampleDriver, import_module(f"{package_of(folder)}.source"))

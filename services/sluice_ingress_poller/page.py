@@ -1,4 +1,4 @@
-"""One page: its records, and which of them are new. Pure functions without I/O."""
+"""One page of a polled stream: its records, and which of them changed. Pure functions without I/O."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sluice.connector.record import UnreadableKey, source_key
 from sluice.connector.stream import readable_cursor
 from sluice.errors import EnvironmentFault, SluiceError, Transient
 
-# A raw topic takes 8 MiB a batch; the headers and the batch's own frame need room.
+# A raw topic accepts batches of up to 8 MiB. 16 KiB of them are for the headers of a record and of its batch.
 RECORD_BYTES_MAX = 8 * 1024 * 1024 - 16 * 1024
 REFUSED_PAGE = (
     "if it lasts, fix what the source answers, or the connector that reads it; Sluice requests it again by itself"
@@ -28,13 +28,15 @@ UNREADABLE_IN_A_ROW_MAX = 100
 
 
 def content_hash(raw: bytes) -> bytes:
-    """What is known of the newest record of a key."""
+    """The BLAKE2b hash (16 bytes) of a record's bytes. A record whose key has the same hash already is unchanged."""
     return hashlib.blake2b(raw, digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A record of a page. `key` is None if it cannot be read; then `unreadable` says why."""
+    """A record of a page. `raw`: its bytes as the source sent them. `key` is None if the key cannot be read; then
+    `unreadable` says why. `cursor`, `changed_at`: None if the record states no readable value.
+    """
 
     key: bytes | None
     raw: bytes
@@ -45,7 +47,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`hints`: what it says of further records. `implicit_end`: it is the last page, but does not say so itself."""
+    """One page of a listing. `next`: the request for the next page, None if this page is the last.
+
+    `server_time`: the header `Date`. `hints`: members and headers that say whether more records follow.
+    `implicit_end`: the page is the last one, but does not say so itself. `fingerprint`: the hash of its records.
+    """
 
     items: list[Item]
     next: Request | None
@@ -57,7 +63,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class ParkedRecord:
-    """A record that becomes a dead letter; `code` is unreadable-key or too-large."""
+    """A record that becomes a dead letter. `code`: unreadable-key or too-large. `reason`: the cause as a text."""
 
     key: bytes | None
     raw: bytes
@@ -67,9 +73,10 @@ class ParkedRecord:
 
 @dataclass(slots=True)
 class PageChanges:
-    """What a page changes: the records to publish and to park. The other records are only counted.
+    """What to do with the records of one page. `upserts`: records to publish. `parked`: records to dead-letter.
 
-    `unchanged`: published before. `conflicting`: withheld, because two records have their key.
+    `unchanged`: the number of records that were published or parked before. `conflicting`: the number of records that
+    are withheld because another record has the same key.
     """
 
     upserts: list[Item] = field(default_factory=list)
@@ -81,8 +88,9 @@ class PageChanges:
 def read_page(stream: Stream[Any], response: Response) -> Page:
     """The records of a successful `response` and the request for the next page.
 
-    Raises Transient, which refuses the whole page, if it is cut off, is no JSON, or lacks its records or next link.
-    Raises EnvironmentFault if very many records in a row lack their key, because then the declared `key` is wrong.
+    Raises Transient if the page is cut off, is not JSON, or lacks its records or its next link; then none of its
+    records is published. Raises EnvironmentFault if 100 records in a row have no readable key, because then the
+    declared `key` is wrong. Raises EnvironmentFault if the connector's own code raises, too.
     """
     where = f"{response.request.method} {without_query(response.request.url)}"
     try:
@@ -112,9 +120,10 @@ def read_page(stream: Stream[Any], response: Response) -> Page:
 def page_changes(
     items: list[Item], known: Callable[[bytes], bytes | None], parked_before: Collection[bytes]
 ) -> PageChanges:
-    """What `items` change. `known` returns the content hash of a key's newest record; `parked_before`: content hashes.
+    """Which of the `items` of a page to publish or to park.
 
-    A key twice in one page is published twice, in order, if its contents differ.
+    `known` returns the content hash of a key's newest record. `parked_before`: the content hashes of records that were
+    parked before. Two different records with one key are both published, in the order of the page.
     """
     found = PageChanges()
     fresh: dict[bytes, bytes] = {}
@@ -136,9 +145,9 @@ def page_changes(
 
 
 def author_fault(error: BaseException, where: str) -> EnvironmentFault:
-    """The fault for an unexpected error in a connector's own code. It stops that stream, not the whole stage.
+    """The fault for an unexpected `error` in a connector's own code. It stops one stream, not the whole stage.
 
-    It names the error's type and line, but not its text, which may quote a record.
+    The fault names the type and the line of the error. It does not repeat the error's text, which may quote a record.
     """
     frame = traceback.extract_tb(error.__traceback__)[-1]
     at = f"{Path(frame.filename).name}:{frame.lineno}"
@@ -146,7 +155,7 @@ def author_fault(error: BaseException, where: str) -> EnvironmentFault:
 
 
 def _failure_in(response: Response) -> str:
-    """Names the member in which a refused page reports a failure."""
+    """A part of an error text: the name of the member in which a page reports a failure; empty if there is none."""
     try:
         member = paging_hints(response).errors
     except (NotJson, RecursionError):
@@ -164,7 +173,7 @@ def _item(stream: Stream[Any], raw: bytes) -> Item:
 
 
 def stated_change(stream: Stream[Any], record: SourceRecord) -> datetime | None:
-    """When `record` changed, as the source states it, in UTC; None if it states no time of the calendar."""
+    """When `record` changed, in UTC, by the source's own statement; None if the source states no valid time."""
     try:
         changed = stream.changed_at(record)
         return None if changed is None else in_utc(changed)
@@ -175,7 +184,7 @@ def stated_change(stream: Stream[Any], record: SourceRecord) -> datetime | None:
 def _problem(item: Item) -> tuple[str, str] | None:
     if item.key is None:
         return "unreadable-key", item.unreadable
-    if len(item.raw) + 2 * len(item.key) > RECORD_BYTES_MAX:  # a header contains the key, too
+    if len(item.raw) + 2 * len(item.key) > RECORD_BYTES_MAX:  # the key is in the record and in a header
         return "too-large", f"the record exceeds {RECORD_BYTES_MAX} bytes"
     return None
 

@@ -32,17 +32,20 @@ TAKE_TIMEOUT_S = 0.2
 RETRY_S = 5.0
 OPENING = "topics of ingress-poller"
 MEMBERSHIP = "group of ingress-poller"
-# A member is ready when its first shards report their faults. Without an assigned shard it is ready after this time.
+# A process is ready when its first shards have reported their faults. A process to which no shard is assigned is ready
+# after this time.
 ASSIGNED_WITHIN_S = 10.0
-# Longer than the longest wait for an unreachable Kafka (fencing: 60 s), because that is no reason for a restart.
+# A shard without progress for this time hangs. The time is longer than the longest wait for an unreachable Kafka
+# (fencing: 60 s), because a restart does not help against that.
 SHARD_STALLED_AFTER_S = 150.0
 log = structlog.get_logger()
 
 
 class Membership(GroupReader):
-    """The membership in the group on `sluice.shards`. It stops a shard *before* the shard is revoked, unlike a reader
-    of data, so that two owners do not send requests to one source at the same time. That no position is used twice does
-    not depend on this, only on the fence.
+    """The membership of this process in the group on `sluice.shards`.
+
+    Unlike a reader of data, it stops a shard *before* the shard is revoked, so that two owners do not send requests to
+    one source at the same time. Only the fence ensures that two owners never use one position.
     """
 
     before_revoke: Callable[[list[Partition]], None]
@@ -78,7 +81,7 @@ class Poller:
         self._shards: dict[int, Shard] = {}
         self._started_by_s = 0.0
         group = names.group(INGRESS_POLLER)
-        # The pinned ids of topics are for readers of data.
+        # The empty topic id is not checked: the records of this topic are not read as data, only its partitions count.
         self._member = Membership(settings.kafka, group, settings.instance, {names.shards: ""})
         self._member.before_revoke = self._stop_shards
 
@@ -95,7 +98,7 @@ class Poller:
         return self.run(Stop.on_signals())
 
     def run(self, stop: Stop) -> int:
-        """Poll until `stop`; return the exit code. Raises the bug of a shard."""
+        """Poll until `stop` is requested; return the exit code. Raises the bug that ended the thread of a shard."""
         self._context.back_pressure.start()
         while not stop.requested and not self._guarded(OPENING, self._open):
             stop.wait(RETRY_S)
@@ -107,7 +110,8 @@ class Poller:
         return 0
 
     def _guarded(self, about: str, act: Callable[[], Any]) -> bool:
-        """Do `act`. If it fails, the fault about it stays active until the same succeeds."""
+        """Call `act` and return whether it succeeded. An EnvironmentFault or Transient that it raises becomes the fault
+        `about`, which the next success under the same name resolves."""
         self._context.health.progress()
         try:
             act()
@@ -158,10 +162,10 @@ class Poller:
         for shard in stopping:
             shard.join(max(0.1, give_up_s - time.monotonic()))
             for about in (f"shard {shard.number}", f"loop of shard {shard.number}"):
-                self._context.health.resolve(about)  # its next owner reports what is wrong with it
+                self._context.health.resolve(about)  # the next owner of the shard reports its faults
 
     def _hangs(self, shard: Shard, now_s: float) -> bool:
-        """Whether the shard has made no progress for too long, which is a fault until it makes progress."""
+        """Whether `shard` has made no progress for SHARD_STALLED_AFTER_S. This is a fault until it makes progress."""
         about = f"loop of shard {shard.number}"
         if now_s - shard.beat_s < SHARD_STALLED_AFTER_S:
             self._context.health.resolve(about)

@@ -1,9 +1,9 @@
 """A shard: the streams of one partition of `sluice.shards`, polled and published by one owner at a time.
 
-Taking a shard over follows the order of KIP-618: fence the previous owner, write a lease (its offset is the incarnation
-of all positions to come), read the watermarks to their end, read the raw topics to their end; only then send requests
-to sources. After a lost transaction the shard is taken over again. All decisions and all publishing of a shard happen
-in one thread; only the requests run in other threads, one per stream.
+An owner takes a shard over in the order of KIP-618. It fences the previous owner and writes a lease; the offset of the
+lease is the incarnation in all positions that this owner gives. It reads the watermarks and the raw topics to their
+ends, and only then sends requests to sources. After a lost transaction the owner takes the shard over again. One thread
+makes all decisions of a shard and publishes them. The requests run in other threads, one for each stream.
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class ShardContext:
-    """What all shards of a process share. `slots` bounds the pages in memory; a raw topic has `partitions`."""
+    """The settings and clients that all shards of a process share.
+
+    `partitions`: how many partitions each raw topic has. `slots`: the semaphore that bounds the pages in memory.
+    """
 
     kafka: KafkaSettings
     names: Names
@@ -69,7 +72,10 @@ class ShardContext:
 
 
 class Shard:
-    """Runs in a thread from `start` on. `beat_s`: when its loop last made progress; `bug`: the error that ended it."""
+    """The owner of one shard, in a thread that `start` starts.
+
+    `beat_s`: when the thread last made progress (monotonic). `bug`: the unexpected error that ended the thread, if any.
+    """
 
     def __init__(self, number: int, streams: list[PolledStream], context: ShardContext) -> None:
         self.number = number
@@ -90,16 +96,19 @@ class Shard:
         self._thread = threading.Thread(target=self._run, name=self._where, daemon=True)
 
     def start(self) -> None:
-        # The process is not ready before the active faults of the watermarks are reported.
+        # The process is not ready until this shard has reported the active faults that its watermarks contain.
         self._context.health.starting(self._where)
         self._thread.start()
 
     def ask_to_stop(self) -> None:
-        """Start no more work. Publishing that has started is finished."""
+        """Request the thread to end. It finishes a publication that has started, and starts no further work."""
         self._stopped.set()
 
     def join(self, deadline_s: float) -> None:
-        """Wait until it has stopped, up to `deadline_s`. A later end is safe, because the next owner fences it."""
+        """Wait until the thread of this shard has ended, at most `deadline_s` seconds.
+
+        A thread that ends later is safe: the next owner of the shard fences its transactions.
+        """
         self._thread.join(deadline_s)
         if self._thread.is_alive():
             log.warning("shard still busy; its next owner fences it", shard=self.number)
@@ -112,7 +121,7 @@ class Shard:
             while not self._stopped.is_set():
                 self._own()
         except BaseException as error:
-            # The main thread reads it and ends the process with it.
+            # The main thread reads `bug`, and ends the process with this error.
             self.bug = error
         finally:
             self._drop()
@@ -148,7 +157,7 @@ class Shard:
 
     def _take_over(self) -> None:
         context = self._context
-        # Each time, so that a re-created topic is known to be another one, and empty.
+        # The topic ids are read at every take-over: the known keys of a topic that was re-created are no longer used.
         self._pinned = Topics(context.admin).pinned(sorted({s.names.raw_topic for s in self._streams}))
         require_partitions(self._pinned, context.partitions)
         self._producer.fence()
@@ -188,15 +197,15 @@ class Shard:
         if no_watermark and known.records_read:
             raise EnvironmentFault(
                 f"watermark {polled.key}",
-                f"there is none in {self._context.names.watermarks}, but {topic} contains records: a fresh start would "
-                "give old positions to new contents",
-                f"restore {self._context.names.watermarks} from its backup; or delete both {topic} and what was made "
-                "from it, and run `sluice topics apply`",
+                f"there is none in {self._context.names.watermarks}, but {topic} contains records: without the "
+                "watermark, new records would get positions that older records have",
+                f"restore {self._context.names.watermarks} from its backup; or delete {topic} and the contributions "
+                "and golden records that were built from it, and run `sluice topics apply`",
             )
         return known
 
     def _drop(self) -> None:
-        """Forget the streams of this lease. Answers that arrive later are dropped."""
+        """Stop the requests of this lease's streams and forget the streams. Answers that arrive later are dropped."""
         for leased in self._leased.values():
             leased.fetch_thread.close()
         self._leased = {}
@@ -242,7 +251,10 @@ class Shard:
         leased.fetch_thread.send(request)
 
     def _handle(self, leased: LeasedStream, result: FetchResult) -> None:
-        """Publish what a result leads to. A failure of the source concerns the stream, one of Kafka the shard."""
+        """Publish the records of a response, or plan a retry after a failure of the source.
+
+        A failure of the source affects only this stream. A failure of Kafka is raised and ends the lease of the shard.
+        """
         answer, names = result.answer, leased.polled.names
         if isinstance(answer, BaseException):
             count_failure(names, None)
@@ -261,17 +273,17 @@ class Shard:
         leased.committed(decision, self._context.back_pressure.flow)
 
     def _decision(self, leased: LeasedStream, answer: Response) -> Decision:
-        """What the answer leads to. Raises a SluiceError if the answer is refused."""
+        """What to publish for `answer`. Raises Transient or EnvironmentFault if its status or its page is refused."""
         refusal = failure(leased.polled.names.source, answer, leased.polled.secrets())
         if refusal is not None:
             raise refusal
         return leased.poll.decide(answer, now_us())
 
     def _publish(self, leased: LeasedStream, decision: Decision, stored: StoredResponse) -> None:
-        """Publish the page and its watermark in one transaction.
+        """Publish the records, deletes and watermark of a page in one transaction.
 
-        If there are very many deletes, the first of them are published before, in transactions of their own. After a
-        crash between these the next enumeration finds the others again.
+        Of more than 5,000 deletes, the first are published in earlier transactions. After a crash between these
+        transactions, the next enumeration finds the remaining deletes again.
         """
         deletes = list(decision.deletes)
         while len(deletes) > DELETES_PER_TRANSACTION:

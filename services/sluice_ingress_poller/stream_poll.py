@@ -1,4 +1,4 @@
-"""One polled stream as a state machine without I/O: which request is next, what an answer leads to, when it is due.
+"""One polled stream as a state machine without I/O: which request is next, when it is due, what its answer changes.
 
 The owner of the stream sends the requests, publishes the decisions and reports back: `request` → (fetch) → `decide`
 → (publish) → `committed`; and `failed` after every failure. A decision takes effect only when it is committed.
@@ -29,13 +29,13 @@ from sluice_ingress_poller.schedule import poll_interval_s, retry_delay_s
 from sluice_ingress_poller.watermark import CHANGES, ENUMERATION, LISTED_TWICE, Watermark, newer
 
 PARKED_REMEMBERED_MAX = 10_000
-# Twice is allowed: an insert may move the last row to the next page.
+# Two pages of one listing may have the same records: an insert can move all records of a page to the next page.
 SAME_PAGES_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The settings of a stream; `name` is `source/stream`, for people."""
+    """The settings of a polled stream. `name`: `source/stream`. `attempts_max`: failures that abandon a listing."""
 
     freshness_s: float
     enumerate_every_s: float
@@ -45,10 +45,10 @@ class Plan:
 
 
 class StreamPoll:
-    """State of one stream under one lease. Times are seconds of one monotonic clock; `now_us` is the wall clock.
+    """State of one stream under one lease. Times are seconds of a monotonic clock; `now_us` is the wall clock.
 
-    `due_s`: when the next request is due. `kind`: of the current or last listing, ENUMERATION or CHANGES. `attempts`:
-    how often in a row the current request failed.
+    `due_s`: when the next request is due. `kind`: the kind of the current or last listing, ENUMERATION or CHANGES.
+    `attempts`: how often in a row the current request failed.
     """
 
     def __init__(
@@ -68,25 +68,27 @@ class StreamPoll:
         self._parked: dict[bytes, None] = {}
         at_us = watermark.enumerated_at_us
         age_s = plan.enumerate_every_s if at_us is None else max(0.0, (now_us - at_us) / 1e6)
-        # A restart may bring what resolves a fault. No known key means that the raw topic was re-created or emptied.
+        # Enumerate at once after a restart that may follow the fix of a fault, and if the raw topic has no record.
         at_once = watermark.faults or watermark.raw_reset or next(iter(known.keys()), None) is None
         due_s = now_s if at_once else now_s + plan.enumerate_every_s - age_s
         self._schedule = EnumerationSchedule(due_s, not_before_s=now_s)
 
     def request(self, now_s: float) -> Request:
-        """The request to send now; starts a listing if there is none. Raises EnvironmentFault for the author's
-        errors."""
+        """The request to send now; starts a listing if none is running. Raises EnvironmentFault on an author's error."""
         if self._listing is None:
             self._listing = self._start(now_s)
         return self._listing.request
 
     @property
     def fingerprint(self) -> bytes:
-        """Identifies the current request; empty if there is none."""
+        """A hash that identifies the current request; empty if no listing is running."""
         return _fingerprint(self._listing.request) if self._listing else b""
 
     def accept(self, acceptance: Acceptance, now_s: float) -> None:
-        """An operator accepts a loss: the next enumeration is due now and publishes its deletes. Each is used once."""
+        """Apply an operator's request to accept a loss of keys, if it was not applied before.
+
+        The next enumeration is due at `now_s`, and may publish the deletes of the keys in this loss.
+        """
         if acceptance.request == self.watermark.accepted or acceptance == self._schedule.acceptance:
             return
         self._schedule.acceptance = acceptance
@@ -95,7 +97,8 @@ class StreamPoll:
             self.due_s = now_s
 
     def decide(self, response: Response, now_us: int) -> Decision:
-        """What the page in a successful `response` leads to. Raises Transient or EnvironmentFault: page refused."""
+        """What to publish for the page in a successful `response`. Raises Transient or EnvironmentFault if the page is
+        refused."""
         listing = self._current()
         page = read_page(self._stream, response)
         where = without_query(response.request.url)
@@ -115,7 +118,7 @@ class StreamPoll:
         return self._end(listing, changes, now_us)
 
     def committed(self, decision: Decision, now_s: float, flow: Flow = Flow.FLOWING) -> None:
-        """`decision` is published: apply it, and plan the next request."""
+        """Apply `decision` after its transaction is committed, and plan the next request."""
         listing = self._current()
         hashes: dict[bytes, bytes | None] = {i.key: content_hash(i.raw) for i in decision.changes.upserts if i.key}
         self._known.learn(hashes | dict.fromkeys(decision.deletes))
@@ -142,11 +145,11 @@ class StreamPoll:
             self._schedule.due_s = min(self._schedule.due_s, now_s + RELIST_AFTER_S)
 
     def failed(self, error: SluiceError, now_s: float, spread: float) -> None:
-        """The request, its page or its publication failed; `spread` is random in [0, 1).
+        """Plan the retry after a request failed or its page was refused. `spread`: a random number in [0, 1).
 
-        The same page is requested again, so that one failure does not cost a long listing. After `attempts_max`
-        failures, or if only a person can fix the cause, the listing is abandoned and the next starts from its first
-        page. After an abandoned enumeration changes are polled before the next enumeration.
+        The same page is requested again. After `attempts_max` failures, or if only a person can fix the cause, the
+        listing is abandoned, and the next one starts from its first page. After an abandoned enumeration, changes are
+        polled before the next enumeration.
         """
         self.attempts += 1
         requested_s = error.retry_after_s if isinstance(error, Transient) else None
@@ -186,10 +189,10 @@ class StreamPoll:
         self._to_repeat[kind] = incomplete
         usual, size = self._stream.page_size, incomplete.page_size
         if usual is not None and size is not None and size * 2 >= usual:
-            self._page_sizes[kind] = size  # from now on, because the usual size would fill the last page again
+            self._page_sizes[kind] = size  # every listing from now on, or the usual size fills the last page again
 
     def _end(self, listing: Listing, changes: PageChanges, now_us: int) -> Decision:
-        """What the last page of a listing leads to."""
+        """The decision after the last page of `listing`, whose records led to `changes`; complete or not."""
         read, paging, everything = listing.pages_read, self._stream.implicit_end, listing.enumeration is not None
         paged_by = _paged_by(paging)
         before = self.watermark.page_records if paged_by and paged_by == self.watermark.paged else None
@@ -209,7 +212,7 @@ class StreamPoll:
         return self._enumerated(listing, listing.enumeration, Decision(changes, watermark), now_us)
 
     def _enumerated(self, listing: Listing, enumeration: Enumeration, decision: Decision, now_us: int) -> Decision:
-        """`decision` with what a complete enumeration adds: deletes, a sweep, its fault."""
+        """`decision` with the result of a complete enumeration: its deletes, its sweep and its fault, if any."""
         schedule, watermark = self._schedule, decision.watermark
         suspects = schedule.last.suspects if self._stream.listings_before_delete > 1 else None
         known, guard, name = self._known.keys(), self._plan.guard, self._plan.name
@@ -228,16 +231,16 @@ class StreamPoll:
     def _swept(
         self, verdict: DeleteDecision, enumeration: Enumeration, changes: PageChanges
     ) -> tuple[DeleteDecision, Position | None]:
-        """The verdict if the raw topic was reset, and the position below which the enumeration sweeps.
+        """The verdict, with a fault if a raw topic that was reset may not be swept; and the position to sweep below.
 
-        As many enumerations must agree as for a delete, or an operator must.
+        A sweep needs `listings_before_delete` enumerations in a row that may sweep, or an operator's acceptance.
         """
         since, plan = self.watermark.raw_reset, self._plan
         if since is None or verdict.fault:
             return verdict, None
         published = {item.key for item in changes.upserts}
         absent = sum(key not in published and self._known.get(key) is None for key in enumeration.keys)
-        # Without an earlier listing this one cannot lack keys of it.
+        # A stream that was never enumerated had no keys before the reset (0). None: an older release stored no count.
         never = self.watermark.enumerated_at_us is None
         reset = RawTopicReset(since, 0 if never and self.watermark.listed is None else self.watermark.listed)
         accepted = self._schedule.accepted.digest
@@ -248,24 +251,24 @@ class StreamPoll:
         return verdict, since if agreed else None
 
     def _releases_keys(self, listing: Listing) -> bool:
-        """Whether an enumeration shows that keys need not be withheld any more: the next one publishes their
-        records."""
+        """Whether `listing` is an enumeration that lists a withheld key with one record only. Then the key is released:
+        the next enumeration publishes its record."""
         if listing.enumeration is None:
             return False
         return self._duplicates.unsure or bool(self._duplicates.withheld - listing.duplicate_keys.duplicates)
 
     def _with_duplicates(self, listing: Listing, complete: bool, now_us: int) -> Watermark:
-        """The watermark with the fault of keys that are listed twice; only a complete enumeration resolves it."""
+        """The watermark, with a fault if keys are listed twice. Only a complete enumeration resolves this fault."""
         count = len(listing.duplicate_keys.after(complete).withheld)
         if not (listing.enumeration is not None and complete) and not listing.duplicate_keys.duplicates:
             return self.watermark
         keys = "1 key is" if count == 1 else f"{count} keys are"
-        why = f"{keys} listed twice with different contents, and neither is taken: what was published before "
-        why += f"stays. Next: declare a key that is unique in the source (it is {', '.join(self._stream.key_fields)})"
+        why = f"{keys} listed twice with different contents: neither is published, and the record published before "
+        why += f"stays. Next: declare a key that is unique in the source, not {', '.join(self._stream.key_fields)}"
         return self.watermark.with_fault(LISTED_TWICE, why if count else "", now_us)
 
     def _remember_parked(self, decision: Decision) -> None:
-        # Bounded, and lost with the lease: then a bad record that the source still has is parked once more.
+        # The hashes are only in memory, at most PARKED_REMEMBERED_MAX. A record without its hash here is parked again.
         for parked in decision.changes.parked:
             self._parked[content_hash(parked.raw)] = None
         while len(self._parked) > PARKED_REMEMBERED_MAX:
@@ -278,9 +281,9 @@ class StreamPoll:
 
 
 def _refuse_repetition(listing: Listing, page: Page, where: str) -> None:
-    """Raises Transient or EnvironmentFault if the pages of a listing lead in a circle."""
+    """Raises Transient if the next page was read before in this listing, EnvironmentFault if three pages are equal."""
     if page.next is not None and _fingerprint(page.next) in listing.requested | {_fingerprint(listing.request)}:
-        raise Transient(f"{where}: page refused whole: its next page is one that this listing has read already")
+        raise Transient(f"{where}: page refused whole: its next page is a page that this listing has read already")
     if page.items:
         listing.same_pages[page.fingerprint] += 1
         if listing.same_pages[page.fingerprint] >= SAME_PAGES_MAX:
@@ -289,7 +292,7 @@ def _refuse_repetition(listing: Listing, page: Page, where: str) -> None:
 
 
 def _paged_by(paging: ImplicitEnd | None) -> str:
-    """The name under which the watermark stores a paging that led on."""
+    """The name of a declared `paging` in the watermark, which stores it after this paging has led to a second page."""
     return f"{type(paging).__name__} {paging.declared}" if paging is not None else ""
 
 

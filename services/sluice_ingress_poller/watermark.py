@@ -1,5 +1,4 @@
-"""Where a polled stream is: its cursor, its active faults and the owner that wrote it, as stored in
-`sluice.watermarks`."""
+"""The watermark of a polled stream in `sluice.watermarks`: its cursor, its active faults and its owner."""
 
 from __future__ import annotations
 
@@ -25,8 +24,11 @@ FUTURE_MAX = timedelta(days=1)
 
 
 class StoredFault(msgspec.Struct, frozen=True, rename={"since_us": "since"}):
-    """Why deletes, the cursor or a record of a stream are withheld. It survives a change of owner; a later listing
-    resolves it. `loss`: what an operator may accept, if the fault is a loss."""
+    """A fault in a watermark: why deletes or records of a stream are withheld, or why its cursor stays.
+
+    A new owner of the stream keeps the fault, until a later listing resolves it. `since_us`: the start of the fault.
+    `loss`: the missing keys that an operator may accept, if the fault is about missing keys.
+    """
 
     why: str
     since_us: int
@@ -35,17 +37,21 @@ class StoredFault(msgspec.Struct, frozen=True, rename={"since_us": "since"}):
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """`cursor`: the newest value of complete listings, None before the first.
-    `enumerated_at_us`: when the last complete enumeration ended, by our clock; it only schedules the next one.
-    `faults`: the active ones, by subject (`ENUMERATION`, `CHANGES`, `LISTED_TWICE`).
-    `paged`: the paging that has led from one page to another; `page_records`: the records of the first of these pages.
-    `accepted`: the last request to accept a loss that was used; each is used once.
-    `listed`: how many keys the last complete enumeration had.
-    `raw_reset`: the raw topic has no record below this position, because it was re-created or emptied; None once a
-    complete enumeration has decided what to delete (`raw_topic_reset`).
+    """How far a polled stream was read.
 
-    No tie-break and no list of boundary records is necessary: each listing of changes starts a lookback before the
-    cursor, and records that are already published are recognised by the content hashes of the known keys.
+    `cursor`: the newest cursor value of complete listings; None before the first complete listing.
+    `epoch`, `incarnation`: the first two parts of the positions that the owner of this watermark gives.
+    `enumerated_at_us`: when the last complete enumeration ended, by Sluice's clock; only for the schedule.
+    `faults`: the active faults by subject (`ENUMERATION`, `CHANGES`, `LISTED_TWICE`).
+    `paged`: the declared paging, once it has led to a second page. `page_records`: how many records the first page of
+    that listing had.
+    `accepted`: the id of the last applied request to accept a loss; no request is applied twice.
+    `listed`: how many keys the last complete enumeration had.
+    `raw_reset`: the raw topic has no record below this position, because it was re-created or emptied; None after a
+    complete enumeration has swept the topic (see `raw_topic_reset`).
+
+    The watermark needs no list of the records at the cursor: each listing of changes starts one lookback before the
+    cursor, and the content hashes of the known keys show which records were published before.
     """
 
     cursor: CursorValue | None
@@ -60,7 +66,10 @@ class Watermark:
     raw_reset: Position | None = None
 
     def with_fault(self, about: str, why: str, now_us: int, loss: Loss | None = None) -> Watermark:
-        """The same with this fault about `about`, and with none if `why` is empty."""
+        """This watermark with the fault `why` under the subject `about`, or without a fault under it if `why` is empty.
+
+        A fault that replaces another one of the same subject keeps its start.
+        """
         faults = {name: fault for name, fault in self.faults.items() if name != about}
         if why:
             before = self.faults.get(about)
@@ -90,10 +99,11 @@ class Watermark:
 
 
 def taken_over(stored: Mapping[str, Any] | None, incarnation: int, where: str) -> Watermark:
-    """The watermark with which the owner with `incarnation` continues; `stored` is what the topic contains.
+    """The watermark with which a new owner continues. `stored`: the previous owner's watermark, None if there is none.
 
-    The epoch rises if the incarnation does not: then `sluice.shards` was re-created and its offsets restarted. So
-    (epoch, incarnation) is greater than that of every earlier record. Raises EnvironmentFault for an unknown version.
+    `incarnation`: the new owner's. If it is not greater than the previous one, `sluice.shards` was re-created, and the
+    epoch rises by one. So (epoch, incarnation) is greater than in every earlier position. Raises EnvironmentFault if
+    `stored` has an unknown version.
     """
     if stored is None:
         return Watermark(None, 1, incarnation)
@@ -114,10 +124,10 @@ def taken_over(stored: Mapping[str, Any] | None, incarnation: int, where: str) -
 
 
 def newer(old: CursorValue | None, new: CursorValue | None, server_time: datetime | None) -> CursorValue | None:
-    """The newer of two cursor values.
+    """The newer of the cursor values `old` and `new`. `server_time`: the clock of the source's server, if it is known.
 
-    A time more than a day ahead of the server's own clock is a typing error in the source. It does not move the cursor,
-    because every change until that day would be skipped.
+    A time more than a day ahead of the server's clock is a typing error in the source. It does not move the cursor,
+    because all changes before that time would be skipped.
     """
     if new is None:
         return old

@@ -1,9 +1,9 @@
-"""Whether a listing is complete: what its pages say of more records, compared with where the declared paging ended.
+"""Whether a listing is complete: whether its pages say that more records follow where the declared paging ended.
 
-Most sources do not mark the end of a listing. Paging concludes it from a missing link or an empty page, and a wrong
-declaration concludes the same after the first page. So paging needs evidence once: it must have led from one page to
-another. And a last page that is as full as the first is not trusted: the listing is repeated with another page size. If
-it then ends with a page that is not full, it was complete.
+Most sources do not mark the end of a listing. The declared paging infers the end from a missing link or an empty page.
+A wrong declaration infers the same after the first page. So a declared paging must have led from one page to another
+once. A last page that is as full as the first page is no evidence of the end: the listing is repeated with another page
+size. If the repetition ends with a page that is not full, it is complete.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ NEXT_STEP = "compare the stream's paging with the source's documentation"
 
 @dataclass(slots=True)
 class PagesRead:
-    """What the pages of one listing showed so far.
+    """What the pages of one listing showed so far. Pages without records are not counted.
 
-    `size`: the requested page size, None if the source decides. `first`, `last`: records of the first and last page
-    that has any. `total`: the member that counts all records, with the lowest count. `implicit_end`: the last page
-    itself does not say that it is the last.
+    `size`: the requested page size, None if the source decides. `pages`, `records`: how many arrived. `first`, `last`:
+    how many records the first and the last page had. `errors`: the member that reports a failure. `total`: the member
+    that counts all records, with its lowest count. `hints`: those of the last page. `implicit_end`: the last page does
+    not say itself that it is the last.
     """
 
     size: int | None = None
@@ -36,14 +37,14 @@ class PagesRead:
     implicit_end: bool = False
 
     def add(self, records: int, hints: PagingHints) -> None:
-        """A page with so many `records` was read; a page without records is no evidence of paging."""
+        """Add a page with this number of `records`. A page without records is no evidence that the paging works."""
         if records:
             self.pages += 1
             self.records += records
             self.first = self.first or records
             self.last = records
         self.errors = self.errors or hints.errors
-        # Records are added and deleted while pages are read: at least the lowest total must arrive.
+        # The stated total may change while pages are read. At least as many records as its lowest value must arrive.
         totals = [one for one in (self.total, hints.total or hints.floor) if one is not None]
         self.total = min(totals, key=lambda one: one[1], default=None)
         self.hints = hints
@@ -54,14 +55,14 @@ class PagesRead:
 
     @property
     def paged(self) -> bool:
-        """The declared paging led from one page with records to another."""
+        """Whether the declared paging led from one page with records to another one."""
         return self.pages > 1
 
 
 @dataclass(frozen=True, slots=True)
 class IncompleteListing:
-    """`why` a listing may lack records. `retry`: a repetition may refute it, with `page_size` records a page if
-    given."""
+    """`why` a listing may lack records. `retry`: a repetition of the listing may show that it is complete. `page_size`:
+    the records a page to request in the repetition; None: the usual number."""
 
     why: str
     retry: bool = False
@@ -71,10 +72,11 @@ class IncompleteListing:
 def why_incomplete(
     read: PagesRead, paging: ImplicitEnd | None, *, everything: bool, page_before: int | None = None
 ) -> IncompleteListing | None:
-    """Why a finished listing may lack records; None if it is complete.
+    """Why a finished listing may lack records; None if the listing is complete.
 
-    `everything`: it is an enumeration. `page_before`: the records of a page when this paging last led to another page,
-    None if it never did.
+    `paging`: the declared paging, None if its end is never implicit. `everything`: whether the listing is an
+    enumeration. `page_before`: how many records the first page had when this paging last led to a second page; None if
+    it never did.
     """
     hints, summary = read.hints, read.summary
     if read.errors:
@@ -83,7 +85,7 @@ def why_incomplete(
         )
     more = hints.more or (hints.token if paging is None or read.implicit_end else "")
     if more and not hints.end:
-        why = f"{summary}, and the last has {more}, which says that more follows and is not read"
+        why = f"{summary}; the last page has {more}, which says that more records follow, but the paging ignores it"
         return IncompleteListing(f"{why}. Next: {NEXT_STEP}")
     if hints.pages is not None and hints.pages[1] > max(read.pages, 1):
         return IncompleteListing(
@@ -102,27 +104,30 @@ def why_incomplete(
 def _why_end_is_not_trusted(
     read: PagesRead, paging: ImplicitEnd, everything: bool, page_before: int | None
 ) -> IncompleteListing | None:
-    """The end is only concluded: is the last page shorter than a page, and did the paging ever lead on?"""
+    """Why a listing whose last page does not say that it is the last may lack records; None if it is complete.
+
+    It is complete if the last page has fewer records than a full page, and the paging has led to a second page once.
+    """
     if read.records <= 1:
         return None  # no smaller page can be requested
     size = _other_size(read)
     full = (read.size or read.last + 1) <= read.last or (read.paged and read.last >= read.first)
     full = full or (everything and read.pages == 1 and read.last == page_before)
     if full and read.size != 1:
-        why = f"{read.summary}, the last one as full as any, and then nothing more"
+        why = f"{read.summary}; the last one is as full as any, but no page follows"
         return IncompleteListing(f"{why}. Next: {_check(paging)}", size is not None, size)
     if page_before is not None or read.paged or not everything or (read.size is None and read.hints.odata):
         return None
-    why = f"{read.summary}, and {paging.declared} has never led to a second one"
+    why = f"{read.summary}, and {paging.declared} has never led to a second page"
     return IncompleteListing(f"{why}. Next: {_check(paging)}", size is not None, size)
 
 
 def _check(paging: ImplicitEnd) -> str:
-    return f"{NEXT_STEP}: it reads {paging.declared}; a source that lists all on one page is a SinglePage"
+    return f"{NEXT_STEP}: the paging reads {paging.declared}; declare SinglePage() if the source has only one page"
 
 
 def _other_size(read: PagesRead) -> int | None:
-    """A slightly smaller page size, such that the records do not fill the last page; None if the source decides."""
+    """A slightly smaller page size, so that the same records do not fill the last page; None if the source decides."""
     if read.size is None:
         return None
     below = min(read.size, read.first)

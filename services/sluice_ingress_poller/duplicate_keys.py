@@ -1,19 +1,16 @@
-"""Keys that a listing contains more than once, so that two records under one key are not taken for two changes.
+"""Keys that a listing contains more than once: whether their two records are two states of one row, or two rows.
 
-| the second content                                        | means                                 | what is published
-|
-|-----------------------------------------------------------|---------------------------------------|-------------------|
-| is on another page, and its cursor is later               | the row changed while pages were read | the later one
-|
-| is on the same page of an enumeration                     | one key for two records               | neither
-|
-| has no later cursor                                       | it is unknown which one is newer      | neither
-|
-| was replaced by a later one, and is listed next to it now | one key for two records               | neither
-|
+A row may change while the pages of a listing are read. Then the listing contains its key twice:
 
-"Neither" means that the record published before stays. As soon as an enumeration lists such a key once, the key is
-released: the next enumeration, which follows at once, publishes its record.
+| the second record                                               | means                        | published is |
+|-----------------------------------------------------------------|------------------------------|--------------|
+| is on another page, and its cursor is later                     | the row changed              | the second   |
+| is on the same page of an enumeration                           | two rows have one key        | neither      |
+| has no later cursor                                             | it is unknown which is newer | neither      |
+| was replaced by a later record before, and is listed again      | two rows have one key        | neither      |
+
+If neither is published, the key is withheld, and the record that was published before stays. When an enumeration lists
+the key with one record only, the key is released: the next enumeration, which follows at once, publishes its record.
 """
 
 from __future__ import annotations
@@ -32,9 +29,10 @@ _ORDER_ZERO = 1 << 63
 
 @dataclass(frozen=True, slots=True)
 class EarlierDuplicates:
-    """What earlier enumerations found. `withheld`: keys that two records have. `replaced`: by key, the hash of an older
-    content that was listed before the newer one. `unsure`: the stream had such keys under its previous owner, and this
-    owner has not enumerated yet.
+    """What earlier enumerations found about keys that are listed twice. `withheld`: keys that two records have.
+
+    `replaced`: by key, the hash of a record that was listed before a newer record of the same key. `unsure`: the stream
+    had withheld keys under its previous owner, which are not known here before the first complete enumeration.
     """
 
     withheld: frozenset[bytes] = frozenset()
@@ -44,9 +42,10 @@ class EarlierDuplicates:
 
 @dataclass(slots=True)
 class DuplicateKeys:
-    """Of one listing: 16 bytes of memory for each listed key. `duplicates`: keys that two records have.
+    """The keys that one listing contains twice. It takes 16 bytes of memory for each listed key.
 
-    `everything`: whether it is an enumeration.
+    `everything`: whether the listing is an enumeration. `duplicates`: the keys that two records have. `replaced`: by
+    key, the hash of a record that was listed before a newer record of the same key.
     """
 
     earlier: EarlierDuplicates
@@ -58,10 +57,10 @@ class DuplicateKeys:
     def filtered(
         self, items: Sequence[Item], known: Callable[[bytes], bytes | None], where: str
     ) -> tuple[list[Item], int, int]:
-        """The `items` of a page to publish, how many are withheld, and how many were replaced on the page itself.
+        """The `items` of a page to publish, how many are withheld, and how many a later one on the page replaces.
 
-        `known` returns the content hash of a key's newest record. Raises EnvironmentFault if so many keys are listed
-        twice that the stream's key must be wrong.
+        `known` returns the content hash of a key's newest record. Raises EnvironmentFault if more than KEYS_MAX keys
+        are listed twice, because then the declared key of the stream must be wrong.
         """
         on_page: dict[bytes, list[Item]] = {}
         for item in items:
@@ -79,7 +78,10 @@ class DuplicateKeys:
         return to_publish, withheld, len(items) - len(to_publish) - withheld
 
     def after(self, complete: bool) -> EarlierDuplicates:
-        """What the next listing must know when this one has ended. Only a complete enumeration releases a key."""
+        """The duplicates that the next listing must know after this listing has ended; `complete`: it lacked no record.
+
+        Only a complete enumeration releases a withheld key.
+        """
         if self.everything and complete:
             return EarlierDuplicates(frozenset(self.duplicates), self.replaced)
         return EarlierDuplicates(self.earlier.withheld | self.duplicates, self.earlier.replaced, self.earlier.unsure)
@@ -96,7 +98,7 @@ class DuplicateKeys:
         return item
 
     def _follows(self, key: bytes, mark: bytes) -> bool:
-        """Whether a content with `mark` may follow the content that this listing had under `key` before."""
+        """Whether the record with `mark` can be a later state of the record that this listing had before for `key`."""
         before = self._marks.get(key)
         if before is None:
             return self.earlier.replaced.get(key) != mark[:_HASH_BYTES]
@@ -110,7 +112,7 @@ class DuplicateKeys:
 
 
 def _latest(several: list[Item]) -> Item | None:
-    """The item whose cursor is later than that of all others; None if there is none."""
+    """The item of `several` whose cursor is later than the cursors of all others; None if two have the latest one."""
     if len(several) == 1:
         return several[0]
     ordered = sorted(several, key=lambda item: _mark(item)[_HASH_BYTES:])
@@ -118,6 +120,6 @@ def _latest(several: list[Item]) -> Item | None:
 
 
 def _mark(item: Item) -> bytes:
-    """Hash of the content and cursor, in 16 bytes. Cursors compare as bytes; no cursor is the lowest."""
+    """A record's content hash (8 bytes) and its cursor (8 bytes), which compares as bytes. No cursor is the lowest."""
     at = 0 if item.cursor is None else min(max(order(item.cursor) + _ORDER_ZERO, 1), (1 << 64) - 1)
     return content_hash(item.raw)[:_HASH_BYTES] + at.to_bytes(8, "big")

@@ -1,8 +1,9 @@
-"""Enumerations: listings of everything, the only evidence that a key was deleted.
+"""Enumerations: listings of all records of a stream, and the deletes that follow from them.
 
 A key is deleted when complete enumerations do not list it. An enumeration is complete only if every page arrived, every
-record had a readable key and nothing says that more pages follow (`completeness`). Whether a listed record could be
-published does not matter. If more keys are missing than the guard allows, the result is a fault and not a mass delete.
+record had a readable key, and nothing says that more pages follow (`completeness`). Whether a listed record could be
+published does not matter. If more keys are missing than `ShrinkGuard` allows, there is a fault instead of a mass
+delete.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from sluice.ingress.deletes import Loss
 
 @dataclass(frozen=True, slots=True)
 class ShrinkGuard:
-    """Of the known keys may be missing at most the greater of `keys_min` and the fraction `fraction_max`.
+    """How many of the known keys an enumeration may lack: the greater of `keys_min` and the fraction `fraction_max`.
 
-    `keys_min` is for sources of a few dozen keys. If there are fewer keys, it allows a quarter of them and at least
-    one, so that the guard is effective from two keys on.
+    `keys_min` is for sources with a few dozen keys. If it exceeds a quarter of the known keys, this quarter counts, but
+    at least one key. So the guard is effective from two known keys on.
     """
 
     keys_min: int = 10
@@ -36,7 +37,7 @@ class Enumeration:
     unreadable: int = 0
 
     def list(self, key: bytes | None) -> None:
-        """A record with `key` was listed; None: its key cannot be read."""
+        """Add a listed record with `key`, which is None if the record's key cannot be read."""
         if key is None:
             self.unreadable += 1
         else:
@@ -45,22 +46,25 @@ class Enumeration:
 
 @dataclass(frozen=True, slots=True)
 class AcceptedLoss:
-    """The loss that an operator accepted: its digest, and its keys if this process still knows them."""
+    """The missing keys whose deletion an operator accepted. `digest` identifies them. `keys`: the keys themselves,
+    empty if they were reported by another process.
+    """
 
     digest: str = ""
     keys: frozenset[bytes] = frozenset()
 
     def of(self, missing: list[bytes], loss: Loss) -> frozenset[bytes]:
-        """The `missing` keys that may be deleted."""
+        """Which of the `missing` keys of a new enumeration the operator's acceptance covers. `loss`: their digest."""
         return frozenset(missing) if loss.digest == self.digest else self.keys & frozenset(missing)
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteDecision:
-    """`deletes`: the keys to delete. `suspects`: keys that are missing for the first time; the next enumeration
-    decides.
+    """What a complete enumeration decides about the known keys that it does not list.
 
-    `fault`: why nothing is deleted, else empty. `loss`, `lost`: what an operator may accept then, and its keys.
+    `deletes`: the keys to delete. `suspects`: the keys that are missing for the first time; the next enumeration
+    decides about them. `fault`: why no key is deleted, else empty. `loss`: the missing keys as an operator may accept
+    them, in case of a fault. `lost`: these keys themselves.
     """
 
     deletes: tuple[bytes, ...] = ()
@@ -78,15 +82,16 @@ def decide_deletes(
     accepted: AcceptedLoss,
     stream: str,
 ) -> DeleteDecision:
-    """Which of the `known` keys of `stream` are deleted, as a finished enumeration shows.
+    """Which of the `known` keys of `stream` (`source/stream`) a complete `enumeration` deletes.
 
-    `suspects`: the keys that the previous enumeration lacked; only these are deleted, because a row that moves to
-    another page during a listing is missing once. None: one enumeration is enough.
+    `suspects`: the keys that were missing from the previous enumeration, too. Only these are deleted, because a row
+    that moves to another page during a listing is missing once. None: one enumeration is enough. `accepted`: the
+    missing keys that an operator accepted, which are deleted at once.
     """
     if enumeration.unreadable:
         return DeleteDecision(
-            fault=f"no deletes: {enumeration.unreadable} listed records have no readable key and may be any of those "
-            "missing. Next: see the dead letters, then compare the stream's key with what the source sends"
+            fault=f"no deletes: {enumeration.unreadable} listed records have no readable key, so it is not known which "
+            "keys are missing. Next: read the dead letters, and compare the stream's key with what the source sends"
         )
     count, missing = 0, []
     for key in known:
@@ -108,7 +113,7 @@ def decide_deletes(
 def _shrunk(loss: Loss, stream: str) -> str:
     source, _, name = stream.partition("/")
     return (
-        f"no deletes: the source lists {loss.known - loss.keys} of {loss.known} known keys. Next: see that the "
+        f"no deletes: the source lists {loss.known - loss.keys} of {loss.known} known keys. Next: check that the "
         "stream's paging reaches the last page, and that the account may still read all records; if the other "
         f"{loss.keys} are truly deleted, `sluice deletes accept {source} {name}` deletes them, this once"
     )

@@ -1,7 +1,8 @@
-"""Known keys: the content hash of each key's newest record. With it only changes are published, and deletes are found.
+"""The known keys of a stream, with the content hash of each key's newest record.
 
-It is a view of the raw topic, which keeps the newest record of each key forever. A lost local state is restored from
-there, and nothing is stored here that Kafka does not have.
+A record with a known hash is unchanged, and is not published again. A known key that an enumeration does not list may
+be deleted. The known keys are a view of the raw topic, which keeps the newest record of each key forever. Lost local
+state is restored from the topic.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from sluice_ingress_poller.page import content_hash
 
 
 class KnownKeys(Protocol):
-    """What a `StreamPoll` needs of them."""
+    """The known keys of a stream, as its state machine `StreamPoll` uses them."""
 
     def get(self, key: bytes) -> bytes | None:
-        """The content hash of the key's newest record; None if there is none or it was deleted."""
+        """The content hash of the newest record of `key`; None if `key` has no record or was deleted."""
 
     def keys(self) -> Iterator[bytes]:
-        """All keys that are not deleted."""
+        """All keys of the stream that are not deleted."""
 
     def learn(self, changes: Mapping[bytes, bytes | None]) -> None:
-        """Store the hashes (None: deleted) of records whose transaction is committed."""
+        """Store the content hashes of published records (None: deleted) after their transaction is committed."""
 
 
 class RawTopicKeys:
@@ -40,13 +41,16 @@ class RawTopicKeys:
         self.records_read = 0
 
     def restore(self, reader: LogReader) -> Iterator[None]:
-        """Read the raw topic to its end, in slices; call after fencing. `records_read` counts what was read."""
+        """Read the raw topic to its end, in slices. Call it after the previous owner is fenced.
+
+        `records_read` counts the records that were read.
+        """
         for view in self._views:
             yield from view.restore(reader, self._count)
             view.advance(view.restored_to)
 
     def restore_all(self, reader: LogReader) -> Iterator[None]:
-        """The same from the topic's first offset; the local state is dropped."""
+        """Drop the local state and read the raw topic from its first offset to its end, in slices."""
         for view in self._views:
             view.forget()
         self.records_read = 0
@@ -75,5 +79,5 @@ class RawTopicKeys:
 
 def _hash_of(_: bytes, message: Message, stored: Stored) -> bytes | None:
     value = message.value()
-    # No value is a delete, an empty value a sweep marker: neither is a record of its key.
+    # A record without a value is a delete, and one with an empty value is a sweep marker. Neither has a content hash.
     return content_hash(bytes(value)) if value else None

@@ -1,4 +1,4 @@
-"""One listing of a stream's pages, and what each page leads to: the values that `StreamPoll` works with."""
+"""The values that the state machine `StreamPoll` works with: a listing, and the decision about each of its pages."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sluice_ingress_poller.watermark import CHANGES, ENUMERATION, Watermark
 
 @dataclass(slots=True)
 class Listing:
-    """One run through a stream's pages: of all records (then `enumeration` is not None), or of those that changed.
+    """One run through a stream's pages. `enumeration`: the listed keys, or None if only changed records are requested.
 
-    `request`: the next one to send. `newest`: the newest cursor value so far. `repeated`: the previous listing of this
-    kind may have been incomplete, and this one decides. `requested`: fingerprints of the requests before `request`;
-    `same_pages`: how often each page's content came.
+    `request`: the request to send next. `newest`: the newest cursor value so far. `repeated`: the previous listing of
+    this kind may have been incomplete, and this repetition decides. `requested`: the fingerprints of the requests
+    before `request`. `same_pages`: how often a page with the same records arrived, by the fingerprint of the page.
     """
 
     started_s: float
@@ -40,11 +40,11 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What one page leads to. `watermark` is written in the same transaction, with the stream's active faults.
+    """What to publish for one page, and what follows. `watermark` is written in the transaction of the `changes`.
 
-    `next`: the request for the next page, None at the end of the listing; then one of these may be set. `incomplete`:
-    the listing may lack records, so nothing follows from it. `verdict`: the deletes that an enumeration decided.
-    `sweep`: every record below this position is deleted.
+    `next`: the request for the next page, None at the end of the listing. The other fields are set only at the end.
+    `incomplete`: why the listing may lack records; then it deletes nothing, and the cursor stays. `verdict`: the
+    deletes of a complete enumeration. `sweep`: the position below which every record is deleted.
     """
 
     changes: PageChanges

@@ -28,9 +28,9 @@ def count_page(names: StreamNames, decision: Decision) -> None:
 
 
 def count_failure(names: StreamNames, status: int | None) -> None:
-    """Count a failed request. `status`: of the answer, None if there was none.
+    """Count a failed request. `status`: the status of its answer, None if no answer arrived.
 
-    A page that was refused although its status is a success has a label of its own.
+    A page that was refused although its status is a success is counted as `refused-page`.
     """
     answer = "no-answer" if status is None else str(status) if classify_http(status) is not None else "refused-page"
     SOURCE_ERRORS.labels(names.source, names.stream, answer).inc()

@@ -74,7 +74,8 @@ class StreamPoll:
         self._schedule = EnumerationSchedule(due_s, not_before_s=now_s)
 
     def request(self, now_s: float) -> Request:
-        """The request to send now; starts a listing if none is running. Raises EnvironmentFault on an author's error."""
+        """The request to send now; starts a listing if none is running. Raises EnvironmentFault if the
+        connector's own code fails."""
         if self._listing is None:
             self._listing = self._start(now_s)
         return self._listing.request

@@ -44,7 +44,7 @@ _MEANINGS = {
 
 
 class SluiceError(Exception):
-    """The base class of all errors after which a process knows what to do next."""
+    """The base class of the errors for which Sluice defines what a process does next, such as to park a record."""
 
 
 class DeadRecord(SluiceError):

@@ -21,14 +21,14 @@ from sluice.errors import ExitCode, SettingsError
 app = group()
 
 PipelineFile = Annotated[
-    Path, typer.Option("--pipeline", envvar="SLUICE_PIPELINE", help="The pipeline's file or folder.")
+    Path, typer.Option("--pipeline", envvar="SLUICE_PIPELINE", help="the pipeline's file or folder")
 ]
 StateDir = Annotated[
     Path | None,
     typer.Option(
         "--state-dir",
         envvar="SLUICE_STATE_DIR",
-        help="The folder for all data of the servers. Default: .sluice next to the pipeline file.",
+        help="the folder for all data of the servers; default: .sluice next to the pipeline file",
     ),
 ]
 DEFAULT_PIPELINE = Path("pipeline.yaml")
@@ -39,7 +39,7 @@ def up(
     pipeline: PipelineFile = DEFAULT_PIPELINE,
     state_dir: StateDir = None,
     new_ports: Annotated[
-        bool, typer.Option("--new-ports", help="Choose new ports for the servers that are stopped.")
+        bool, typer.Option("--new-ports", help="choose new ports for the servers that are stopped")
     ] = False,
 ) -> None:
     """Start the development servers of a pipeline.
@@ -97,7 +97,7 @@ def status(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None
 def reset(
     pipeline: PipelineFile = DEFAULT_PIPELINE,
     state_dir: StateDir = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking for confirmation.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="delete without asking for confirmation")] = False,
 ) -> None:
     """Delete the data of the development servers.
 

@@ -73,9 +73,9 @@ def silent_for_s(fault: FaultRecord, now_s: float) -> float | None:
 
 
 def alike(faults: Iterable[FaultRecord]) -> list[tuple[str, FaultRecord]]:
-    """Join faults that differ only in the partition of a topic. Each result is the text of what is faulty, and a fault.
+    """Join faults that differ only in the partition of a topic. Each result is a pair: what is faulty, and the fault.
 
-    Joined faults are represented by the first of them; the text is then `topic/0,1,2`.
+    Joined faults are represented by the first of them, and what is faulty is then `topic/0,1,2`.
     """
     groups: dict[tuple[str, str, str, str], list[tuple[str, FaultRecord]]] = {}
     for one in faults:

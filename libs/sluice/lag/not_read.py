@@ -46,7 +46,7 @@ def partition_records(
 def newest_values(reader: LogReader, wanted: Mapping[Partition, bytes]) -> dict[Partition, bytes]:
     """The newest committed value of one key in each partition. Partitions without the key are left out.
 
-    `wanted`: the key to find by partition. The search goes backwards from the end of each partition. Blocks.
+    `wanted`: for each partition, the key to find in it. Each partition is searched backwards from its end. Blocks.
     """
     found: dict[Partition, bytes] = {}
     begins, ends = reader.beginnings(list(wanted)), reader.ends(list(wanted), committed=True)

@@ -1,4 +1,4 @@
-"""When a stream is enumerated next, and what the next enumeration has to confirm."""
+"""When the next enumeration of a stream is due, and what it has to confirm."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ RELIST_AFTER_S_MAX = 3_600.0
 
 @dataclass(slots=True)
 class EnumerationSchedule:
-    """Of one stream, under one lease; times in seconds of a monotonic clock.
+    """The plan of the enumerations of one stream under one lease. Times are seconds of a monotonic clock.
 
-    `due_s`: when the next enumeration is due. `not_before_s`: until then changes are polled, even if one is due.
-    `confirming`: the next enumeration has to confirm what the last one found, and is due at once.
-    `agreeing`: how many enumerations in a row would sweep a raw topic that was reset.
-    `last`: the decision of the last complete enumeration. `acceptance`: an operator's request that is not used yet.
+    `due_s`: when the next enumeration is due. `not_before_s`: no enumeration starts before this time; until then, only
+    changes are polled.
+    `confirming`: the next enumeration is due at once, because it confirms missing keys or a sweep, or publishes the
+    records of released keys.
+    `agreeing`: how many enumerations in a row allowed the sweep of a raw topic that was reset.
+    `last`: the decision of the last complete enumeration about deletes.
+    `acceptance`: an operator's request to accept missing keys, until an enumeration applies it.
+    `faulty_in_a_row`: how many enumerations in a row ended with a fault.
     """
 
     due_s: float
@@ -35,19 +39,19 @@ class EnumerationSchedule:
 
     @property
     def accepted(self) -> AcceptedLoss:
-        """The loss that the next enumeration may delete."""
+        """The missing keys that the next enumeration may delete, because an operator accepted their deletion."""
         if self.acceptance is None:
             return AcceptedLoss()
         same = self.last.loss is not None and self.last.loss.digest == self.acceptance.digest
         return AcceptedLoss(self.acceptance.digest, self.last.lost if same else frozenset())
 
     def enumerated(self, decision: Decision, now_s: float, interval_s: float, released: bool) -> None:
-        """An enumeration ended with `decision`; plan the next one. `released`: it released keys that were withheld.
+        """Plan the next enumeration after one ended with `decision`. `released`: it released withheld keys.
 
-        Keys that became suspects, and a sweep, are confirmed by the next enumeration, at once. Keys that become
-        suspects in a confirming enumeration wait for the next regular one, so that steady deletes do not turn every
-        listing into an enumeration. While the stream has a fault, enumerations come soon, and then at growing
-        intervals.
+        The next enumeration is due at once if it has to confirm suspects (keys that are missing for the first time) or
+        a sweep. Suspects of a confirming enumeration wait for the next regular one; otherwise steady deletes would turn
+        every listing into an enumeration. While the stream has a fault, the next enumeration is due after 15 s, and
+        after twice the time with each further fault.
         """
         verdict = decision.verdict
         if verdict is not None:

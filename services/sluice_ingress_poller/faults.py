@@ -1,7 +1,7 @@
-"""The faults of a stream in `/readyz`: those stored in its watermark, and its failing requests.
+"""The faults of a polled stream in `/readyz`: the faults stored in its watermark, and its failing requests.
 
-Each cause has a line of its own, and only its own subject resolves it: a fault of a listing is resolved by a listing, a
-failing request by an answer to it or by a finished listing of its kind. So no success elsewhere hides a fault.
+Each cause is a fault of its own, and no success elsewhere hides it. A later listing resolves the fault of a listing.
+The fault of a failing request is resolved by an answer to this request, or by a finished listing of the same kind.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ WAIT = "wait"
 REQUESTS = "requests"
 HANGS = "hangs"
 NEXT_STEP = (
-    "have the source's limit raised, or ask it less often (a longer `freshness` of its streams in the pipeline file). "
-    "Sluice asks again by itself; if the source answers already, restart ingress-poller, which asks at once"
+    "have the source's limit raised, or send it fewer requests (a longer `freshness` of its streams in the pipeline "
+    "file). Sluice retries by itself; if the source already answers, restart ingress-poller, which retries at once"
 )
-# The first failures are no fault: whether they pass by themselves shows within seconds.
+# The first two failures of a request are no fault, because most failures end within seconds.
 FAULT_FROM_ATTEMPT = 3
 
 
 class FailingRequest(NamedTuple):
-    """The request with `fingerprint` fails because of `why`. `response_id`: the first stored response that says so, if
-    any."""
+    """A request that fails: its `fingerprint` and `why` it fails. `response_id`: the first stored response with this
+    failure; empty if there was none."""
 
     fingerprint: bytes
     why: str
@@ -34,7 +34,7 @@ class FailingRequest(NamedTuple):
 
 
 class StreamFaults:
-    """The faults of the stream `key`, for as long as this process owns its shard."""
+    """The faults of the stream `key` (`source/stream`), while this process owns the stream's shard."""
 
     def __init__(self, key: str, health: Health) -> None:
         self._key = key
@@ -43,7 +43,7 @@ class StreamFaults:
         self._hanging = False
 
     def report_stored(self, watermark: Watermark) -> None:
-        """Report exactly the active faults of a committed `watermark`."""
+        """Report the faults of a committed `watermark`, and resolve the faults that it does not contain."""
         for about in STORED:
             fault = watermark.faults.get(about)
             if fault is None:
@@ -52,10 +52,10 @@ class StreamFaults:
                 self._health.fault(f"{self._key} {about}", fault.why)
 
     def failed(self, kind: str, fingerprint: bytes, error: SluiceError, attempts: int, response_id: str = "") -> None:
-        """The request with `fingerprint`, in a listing of this `kind`, failed for the `attempts`th time in a row.
+        """Report that a request failed `attempts` times in a row; the first two times are no fault.
 
-        `response_id`: the stored response, if any. The fault keeps naming the first response with the same text, so
-        that the same refusal is not a new fault at each attempt.
+        `kind`: of the listing. `fingerprint`: identifies the request. `response_id`: the stored response, or empty.
+        While the error text stays the same, the fault names the first response, so that its text does not change.
         """
         if isinstance(error, EnvironmentFault) or attempts >= FAULT_FROM_ATTEMPT:
             before, why = self._failing.get(kind), fault_text(error)
@@ -66,43 +66,46 @@ class StreamFaults:
             self._health.fault(f"{self._key} {kind} request", text, attempts)
 
     def requests_unread(self, error: SluiceError) -> None:
-        """Requests of operators cannot be read, while a fault waits for one."""
-        why = f"requests of `sluice deletes accept` cannot be read; reading is tried again by itself: {error}"
+        """Report that operators' requests to accept deletes cannot be read, although a fault waits for one."""
+        why = f"requests of `sluice deletes accept` cannot be read, and Sluice retries by itself: {error}"
         self._health.fault(f"{self._key} {REQUESTS}", why)
 
     def requests_read(self) -> None:
         self._health.resolve(f"{self._key} {REQUESTS}")
 
     def hangs(self, url: str, waited_s: float) -> None:
-        """The request to `url` has neither an answer nor an error after `waited_s`."""
+        """Report that the request to `url` has had neither an answer nor an error for `waited_s` seconds."""
         if self._hanging:
             return
         self._hanging = True
         why = (
-            f"{url}: neither an answer nor an error for {waited_s:.0f} s. Each request has a deadline; a look-up of a "
-            "host's name has none, nor has a connector's own code. Next: see whether the name is found on this host "
-            "(`getent hosts`), then restart ingress-poller, which asks at once"
+            f"{url}: neither an answer nor an error for {waited_s:.0f} s. Each request has a deadline, but the look-up of "
+            "a host's name has none, nor has a connector's own code. Next: check that the name is found on this machine "
+            "(`getent hosts`), then restart ingress-poller, which retries at once"
         )
         self._health.fault(f"{self._key} {HANGS}", why)
 
     def request_ended(self) -> None:
-        """The stream's request has a result."""
+        """Resolve the fault of a hanging request, because the stream's request now has an answer or an error."""
         self._hanging = False
         self._health.resolve(f"{self._key} {HANGS}")
 
     def waits(self, why: str) -> None:
-        """The source makes the stream wait; its next answer resolves this."""
+        """Report a wait that the source requested. The source's next answer to the stream resolves this fault."""
         self._health.fault(f"{self._key} {WAIT}", f"{why}. Next: {NEXT_STEP}")
 
     def answered(self, kind: str, fingerprint: bytes, finished: bool) -> None:
-        """The answer to the request with `fingerprint` is published; `finished`: it was the last of its listing."""
+        """Resolve the faults that end with the published answer to a request.
+
+        `kind`: of the listing. `fingerprint`: identifies the request. `finished`: whether the listing ended with it.
+        """
         self._health.resolve(f"{self._key} {WAIT}")
         if kind in self._failing and (finished or self._failing[kind].fingerprint == fingerprint):
             del self._failing[kind]
             self._health.resolve(f"{self._key} {kind} request")
 
     def clear(self) -> None:
-        """Another process owns the stream from now on."""
+        """Resolve all faults of the stream here, because another process owns the stream from now on."""
         self._hanging = False
         for about in (*STORED, WAIT, REQUESTS, HANGS, *(f"{kind} request" for kind in self._failing)):
             self._health.resolve(f"{self._key} {about}")

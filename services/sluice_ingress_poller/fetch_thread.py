@@ -1,4 +1,4 @@
-"""One thread per stream: it sends the stream's requests, one at a time, and hands each result to the shard."""
+"""The thread of a stream that sends the stream's requests, one at a time, and passes each result to the shard."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from sluice.connector import Request, Response
 from sluice.connector.fetch import Fetcher
 from sluice.errors import Bug
 
-# Beyond the deadline of one exchange, because a login may take a second exchange.
+# A request hangs if it has no result this long after the deadline of one exchange; a login may add a second exchange.
 HANGS_AFTER_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class FetchResult:
-    """The result of a request of the stream `key`: a response of any status, or the error in its place."""
+    """The result of a request of the stream `key`: a response of any status, or the error that prevented a response."""
 
     key: str
     answer: Response | BaseException
 
 
 class FetchThread:
-    """`slots` bounds the pages in memory over all streams: a page keeps its slot until `consumed`.
+    """The thread that sends the requests of the stream `key`, and puts each result into `results`.
 
-    It is a daemon thread. A look-up of a host's name has no deadline, and a hanging one must not delay a stop.
+    `slots`: bounds the pages in memory over all streams; a page keeps its slot until `consumed`. `busy`: whether a
+    request has no result yet, or its result is not handled yet. It is a daemon thread, because a look-up of a host's
+    name has no deadline, and must not delay the end of the process.
     """
 
     def __init__(
@@ -45,8 +47,8 @@ class FetchThread:
         threading.Thread(target=self._run, name=f"fetch {key}", daemon=True).start()
 
     def send(self, request: Request) -> None:
-        """Hand over a request; allowed only while not `busy`. Does not block."""
-        if self.busy:  # positions rely on one request of a stream at a time
+        """Pass a request to the thread, and return at once. Call it only while not `busy`; otherwise it raises Bug."""
+        if self.busy:  # positions rise in the order of pages only with one request at a time
             raise Bug(f"{self._key}: two requests at a time")
         self.busy = True
         self._sent, self._sent_at_s = request, time.monotonic()
@@ -54,23 +56,24 @@ class FetchThread:
         self._requests.put(request)
 
     def hanging(self, now_s: float) -> tuple[str, float] | None:
-        """URL of the request and the seconds since it was sent, if it has no result long after its deadline."""
+        """The URL of the request and the seconds since it was sent, if it has no result long after its deadline; else
+        None."""
         waited_s = self.waited_s(now_s)
         if not self.busy or self._sent is None or waited_s < self._fetcher.deadline_s + HANGS_AFTER_S:
             return None
         return self._fetcher.url(self._sent), waited_s
 
     def waited_s(self, now_s: float) -> float:
-        """Seconds since the newest request was sent."""
+        """The seconds since the newest request was sent; `now_s` is monotonic."""
         return now_s - self._sent_at_s
 
     def consumed(self) -> None:
-        """The shard has handled the result, so its page may leave memory."""
+        """Release the slot of a page after the shard has handled it."""
         self.busy = False
         self._consumed.set()
 
     def close(self) -> None:
-        """End the thread without waiting for it. The result of a request that is still running is dropped."""
+        """Request the thread to end, without waiting. A request that is still running continues."""
         self._closed = True
         self._requests.put(None)
         self._consumed.set()
@@ -85,5 +88,5 @@ class FetchThread:
         try:
             return FetchResult(self._key, self._fetcher.fetch(request))
         except (Exception, SystemExit) as error:
-            # An author's login runs here; the shard decides whether the author's code or ours is at fault.
+            # A connector's own login runs here, and may raise any error. The shard turns it into a fault of the stream.
             return FetchResult(self._key, error)

@@ -1,6 +1,7 @@
-"""The lag of downstream groups, and the flow that follows from it.
+"""The lag of the groups downstream of ingress-poller, and the level of back-pressure that follows from it.
 
-A consumer that never joins the group reads its committed offsets, and not the admin API: see `sluice.lag.groups`.
+The committed offsets of a group are read by a consumer that never joins the group. `sluice.lag.groups` says why the
+admin API is not used.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ log = structlog.get_logger()
 
 
 def downstream(pipeline: Pipeline, groups: Sequence[str]) -> dict[str, list[Partition]]:
-    """The full name of each of `groups`, which are given without the prefix, and the partitions that it reads.
+    """The partitions that each downstream group reads, by the full name of the group.
 
-    Mappings are not loaded, because a mistake in one must not stop the poller. Raises SettingsError.
+    `groups`: the names of the groups without the pipeline's prefix. Mappings are not loaded, because a mistake in a
+    mapping must not stop the poller. Raises SettingsError if the pipeline has no group of such a name.
     """
     entities = load_entities(pipeline) if set(groups) - {MAPPER} else ()
     inputs = {one.group: one.topics for one in stage_inputs(pipeline, None, entities)}
@@ -42,7 +44,7 @@ def downstream(pipeline: Pipeline, groups: Sequence[str]) -> dict[str, list[Part
 
 
 class DownstreamLag:
-    """Lag of groups in records, counted from each group's highest commit since this process started.
+    """Measures the lag of consumer groups, in records after the highest offset that each was seen to commit.
 
     `groups`: the partitions that each group reads, by the group's full name.
     """
@@ -55,7 +57,7 @@ class DownstreamLag:
         self._highest: dict[str, dict[Partition, int]] = {group: {} for group in groups}
 
     def measure(self) -> int:
-        """The greatest lag of all groups. Blocks. Raises Transient or EnvironmentFault."""
+        """The lag of the group that lags most, in records. Blocks. Raises Transient or EnvironmentFault."""
         return max((self._of(group) for group in self._groups), default=0)
 
     def close(self) -> None:
@@ -76,7 +78,7 @@ class DownstreamLag:
 
 
 class BackPressure:
-    """Measures the lag every `interval_s`, in a thread of its own; `flow` is the newest level."""
+    """Measures the downstream lag every `interval_s` seconds, in a thread of its own. `flow`: the current level."""
 
     def __init__(self, lag: DownstreamLag, bounds: LagBounds, interval_s: float, health: Health | None = None) -> None:
         self.flow = Flow.FLOWING
@@ -91,14 +93,14 @@ class BackPressure:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop measuring; wait for a running request."""
+        """Stop the measurements. Waits for a request to Kafka that is running."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(REQUEST_TIMEOUT_S * 2)
         self._lag.close()
 
     def measure(self) -> Flow:
-        """Measure once and move the level."""
+        """Measure the downstream lag once; set and return the level that follows from it."""
         lag_records = self._lag.measure()
         flow = next_flow(self.flow, lag_records, self._bounds)
         if flow is not self.flow:
@@ -107,12 +109,15 @@ class BackPressure:
         return flow
 
     def measure_or_report(self) -> None:
-        """Measure once. Whatever error prevents it is a fault, and the level stays: an unknown lag is no reason to poll
-        faster or slower, and a thread that ended here would keep the level forever."""
+        """Measure the downstream lag once. Any error becomes a fault, and the level of back-pressure stays.
+
+        An unknown lag is no reason to poll faster or slower. An error that ended the thread would keep the level
+        forever.
+        """
         try:
             self.measure()
         except Exception as error:
-            why = f"polling stays {self.flow.name.lower()}, lag is not known: {fault_text(error)}"
+            why = f"polling stays {self.flow.name.lower()}, because the lag is not known: {fault_text(error)}"
             if self._health.faults.get(BACK_PRESSURE) != why and not isinstance(error, SluiceError):
                 log.error("lag not measured", why=log_text(error))
             self._health.fault(BACK_PRESSURE, why)

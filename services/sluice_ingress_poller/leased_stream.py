@@ -1,4 +1,4 @@
-"""A stream while this process has the lease of its shard: its state machine, its requests and its faults."""
+"""A polled stream of a shard that this process owns: its state machine, its requests and its faults."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sluice_ingress_poller.schedule import waits_too_long
 from sluice_ingress_poller.stream_poll import StreamPoll
 from sluice_ingress_poller.watermark import ENUMERATION
 
-# A request that fails only after so long is a fault at once, because three such attempts would take minutes.
+# A request that fails after more than this time is a fault at its first failure: three such attempts take minutes.
 SLOW_S = 15.0
 REQUESTS_INTERVAL_S = 3.0
 log = structlog.get_logger()
@@ -31,7 +31,10 @@ log = structlog.get_logger()
 
 @dataclass
 class LeasedStream:
-    """`wanted_s`: when its next request would be sent if the source requested no wait (monotonic)."""
+    """A polled stream of a shard that this process owns.
+
+    `wanted_s`: when the stream's next request would be sent if the source had requested no wait (monotonic).
+    """
 
     polled: PolledStream
     poll: StreamPoll
@@ -46,22 +49,24 @@ class LeasedStream:
 
     @property
     def due_s(self) -> float:
-        """When its next request may be sent: when the stream is due and the source requests no wait (monotonic)."""
+        """When the stream's next request may be sent (monotonic): it is due, and a wait of the source has ended."""
         return max(self.poll.due_s, self.polled.backoff.until_s)
 
     def report_waits(self, now_s: float) -> None:
-        """Report a request that hangs, and a wait that the source requested, as soon as it is known to be too long."""
+        """Report a fault if the stream's request hangs, or if the source requested a wait that is too long."""
         if (hanging := self.fetch_thread.hanging(now_s)) is not None:
             self.faults.hangs(*hanging)
         if waits_too_long(self.wanted_s, self.polled.backoff.until_s, self.polled.plan.freshness_s):
             self.faults.waits(self.polled.backoff.why)
 
     def read_acceptance(self, producer: IngressProducer, now_s: float) -> None:
-        """Apply the newest request of `sluice deletes accept`. Read only while a fault is active that it could
-        resolve."""
+        """Apply the newest request of `sluice deletes accept` for this stream. Blocks while it reads `sluice.control`.
+
+        It is read every 3 seconds, and only while a fault is active that an acceptance would resolve.
+        """
         fault = self.poll.watermark.faults.get(ENUMERATION)
         if fault is None or fault.loss is None:
-            self.faults.requests_read()  # no request is expected
+            self.faults.requests_read()  # no fault waits for a request, so a failure to read them is no fault either
             return
         if now_s < self._read_requests_at_s:
             return
@@ -77,7 +82,7 @@ class LeasedStream:
             self.poll.accept(request, now_s)
 
     def committed(self, decision: Decision, flow: Flow) -> None:
-        """`decision` is published."""
+        """Apply `decision` after its transaction is committed: state, metrics and faults of the stream."""
         kind, fingerprint = self.poll.kind, self.poll.fingerprint
         self.poll.committed(decision, time.monotonic(), flow)
         self.wanted_s = self.poll.due_s
@@ -87,9 +92,9 @@ class LeasedStream:
             self.faults.report_stored(decision.watermark)
 
     def failed(self, error: SluiceError, response_id: str = "") -> None:
-        """The request failed, or it could not be built, or its page was refused.
+        """Plan a retry and report the failure: a request failed or could not be built, or its page was refused.
 
-        `response_id`: the id of the stored response, if there was one.
+        `response_id`: the id of the stored response; empty if no response arrived.
         """
         now_s, kind, fingerprint = time.monotonic(), self.poll.kind, self.poll.fingerprint
         self.poll.failed(error, now_s, random.random())  # noqa: S311 - spread, not secrecy
@@ -97,7 +102,7 @@ class LeasedStream:
         self.faults.failed(kind, fingerprint, error, attempts, response_id)
         if isinstance(error, Transient) and error.retry_after_s is not None:
             self.polled.backoff.extend(error.retry_after_s, str(error), now_s, now_us())
-        if not isinstance(error, EnvironmentFault):  # an EnvironmentFault is a fault at once
+        if not isinstance(error, EnvironmentFault):  # an EnvironmentFault is reported as a fault at once
             log.warning(
                 "not now",
                 stream=self.polled.key,

@@ -1,4 +1,4 @@
-"""The polled streams of a pipeline: their connectors, plans and topics, and the shard of each."""
+"""The polled streams of a pipeline, each with its connector, its settings, its topics and its shard."""
 
 from __future__ import annotations
 
@@ -24,31 +24,32 @@ from sluice_ingress_poller.stream_poll import Plan
 class SourceBackoff:
     """A wait that a source requested: no stream of the source sends a request before `until_s` (monotonic).
 
-    A rate limit is usually one for the whole account, and a 503 is about the whole server: requests of other streams
-    would only prolong the wait. `why`: what the source answered, to which request, and when the wait ends.
+    All streams wait, because a rate limit is usually that of the account, and a 503 that of the server. Requests of
+    other streams would prolong the wait. `why`: what the source answered, to which request, and when the wait ends.
     """
 
     until_s: float = 0.0
     why: str = ""
 
     def extend(self, requested_s: float, answer: str, now_s: float, now_us: int) -> None:
-        """Wait for `requested_s` from now, unless the wait is longer already. `answer` names the request and status."""
+        """Extend the wait to `requested_s` seconds from now, if it is shorter. `answer`: the request and its status."""
         wait_s = bounded_wait_s(requested_s)
         if now_s + wait_s <= self.until_s:
             return
         self.until_s = now_s + wait_s
         until = datetime.fromtimestamp(now_us / 1e6 + wait_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self.why = (
-            f"not asked for {wait_s:.0f} s, until {until}: the source answered {answer} and Retry-After "
+            f"no requests for {wait_s:.0f} s, until {until}: the source answered {answer} and Retry-After "
             f"({requested_s:.0f} s), and all its streams wait"
         )
 
 
 @dataclass(frozen=True)
 class PolledStream:
-    """One stream of the pipeline. `key` is `source/stream`, the key of its watermark. `backoff` is its source's.
+    """One polled stream of the pipeline. `key`: `source/stream`, which is the key of its watermark.
 
-    `secrets` returns the texts that must not be stored or logged; a new login changes them.
+    `fetcher` and `backoff`: shared by all streams of the source. `secrets`: returns the texts that must not be stored
+    or logged; they change with each login.
     """
 
     key: str
@@ -61,13 +62,15 @@ class PolledStream:
 
 
 def shard_of(key: str, shards: int) -> int:
-    """The shard of `source/stream`, the same in every process and release."""
+    """The number of the shard to which the stream `key` belongs; equal in all processes and releases."""
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % shards
 
 
 def polled_streams(pipeline: Pipeline, part: PollerPart, load: Callable[[Pipeline, str], Any]) -> list[PolledStream]:
-    """Every polled stream. `load` returns a source's connector class. Raises SettingsError, which names file and
-    line."""
+    """The polled streams of `pipeline`. `load`: returns the connector class of a source.
+
+    Raises SettingsError, with file and line, if a connector or its settings are wrong.
+    """
     found = []
     topics, guard = pipeline.names, ShrinkGuard(part.shrink_keys_min, part.shrink_fraction_max)
     for source, declared in pipeline.poll_sources().items():

@@ -1,4 +1,4 @@
-"""The records of one transaction: raw records, deletes, dead letters and the stored response."""
+"""The Kafka records that are published for a page: raw records, deletes, dead letters and the stored response."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ Headers = list[tuple[str, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """A response with its id in `responses.<source>`, and when it arrived."""
+    """A response of a source, with its id in `responses.<source>` and the time when it arrived."""
 
     response: Response
     response_id: str
@@ -67,7 +67,7 @@ class StoredResponse:
 
 @dataclass(frozen=True, slots=True)
 class StreamNames:
-    """The names of one stream and of the topics that its records go to."""
+    """The names of a polled stream and of the topics to which its records are written."""
 
     pipeline: str
     source: str
@@ -78,10 +78,10 @@ class StreamNames:
 
 
 class RecordBuilder:
-    """Builds the records of one stream under one lease. Positions rise strictly, and no position is used twice.
+    """Builds the Kafka records of one stream under one lease, with rising positions.
 
-    A record of a failed transaction keeps its position for itself: if the outcome is unknown, consumers may read it.
-    `secrets_now` returns the texts that must not be stored.
+    No position is used twice, not even that of a record in a failed transaction: if the outcome of the transaction is
+    unknown, consumers may read this record. `secrets_now`: returns the texts that must not be stored.
     """
 
     def __init__(
@@ -94,19 +94,22 @@ class RecordBuilder:
         self._sequence = 0
 
     def page(self, decision: Decision, stored: StoredResponse) -> list[RawRecord]:
-        """The stored response, the changed records and the dead letters of a page, but not its deletes."""
+        """The stored response, the changed records and the dead letters of a page. `deletes` builds its deletes."""
         records = [self.response(stored)]
         records += [self.upsert(item, stored) for item in decision.changes.upserts]
         records += [self._dead_letter(parked, stored) for parked in decision.changes.parked]
         return records
 
     def deletes(self, keys: Collection[bytes], stored: StoredResponse) -> Iterator[RawRecord]:
-        """A record without a value for each key; `stored` is the last page of the enumeration that lacked them."""
+        """A raw record without a value for each of `keys`. `stored`: the last page of the enumeration without them."""
         for key in keys:
             yield RawRecord(self._names.raw_topic, key, None, self._headers(key, None, stored.at, b"d", stored))
 
     def response(self, stored: StoredResponse) -> RawRecord:
-        """The answer without secrets, for `responses.<source>`. A very large body is cut; headers say so."""
+        """The record of a response in `responses.<source>`, without secrets.
+
+        A body that does not fit into a record is cut; headers then contain its length and its SHA-256.
+        """
         response, body = stored.response, stored.response.body
         known = self._secrets_now()
         for secret in removable(known):
@@ -128,7 +131,7 @@ class RecordBuilder:
         return RawRecord(self._names.responses_topic, key, body, headers, timestamp_ms=stored.at_ms)
 
     def upsert(self, item: Item, stored: StoredResponse) -> RawRecord:
-        """The raw record of one item of a page."""
+        """The raw record for `item`, a record of the page `stored`."""
         key = item.key or b""
         changed = item.changed_at or stored.at
         headers = self._headers(key, item.raw, changed, b"u", stored)
@@ -154,7 +157,7 @@ class RecordBuilder:
         ]
 
     def _dead_letter(self, parked: ParkedRecord, stored: StoredResponse) -> RawRecord:
-        # The record was never in a topic: the dead letter names the topic that it was meant for, without an offset.
+        # The parked record was in no topic. Its dead letter names the raw topic, without a partition and an offset.
         original = Record(
             self._names.raw_topic,
             NOWHERE,

@@ -1,4 +1,4 @@
-"""When to send the next request: pure functions of settings, failures and a given random number."""
+"""When to send the next request to a source: pure functions of settings, failures and a given random number."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ INTERVAL_S_MIN = 0.2
 RETRY_S_FIRST = 1.0
 RETRY_S_MAX = 60.0
 THROTTLED_FACTOR = 4.0
-# A longer Retry-After is cut to this: a mistaken header must not stop a stream for days.
+# No Retry-After delays a request for longer than this, because a wrong header must not stop a stream for days.
 RETRY_AFTER_S_MAX = 3_600.0
-# A wait that a source requests is a fault if it delays a request by more than the stream's freshness and this.
+# A wait that a source requests is a fault if it delays a request by more than the stream's freshness and this time.
 WAIT_REPORTED_BEYOND_S = 30.0
 
 
 def poll_interval_s(freshness_s: float, flow: Flow = Flow.FLOWING) -> float:
-    """From the start of one listing to the start of the next.
+    """The seconds from the start of one listing to the start of the next, for a declared freshness in seconds.
 
-    It is half of the declared freshness: a change is at most one interval old when the next listing starts, and the
-    other half is for the listing itself and the stages after it. While downstream lags it is four times as long.
+    The interval is half of the freshness: a change is at most one interval old when the next listing starts, and the
+    other half is for the listing and the later stages. While the downstream groups lag, it is four times as long.
     """
     interval_s = max(freshness_s / 2, INTERVAL_S_MIN)
     return interval_s * THROTTLED_FACTOR if flow is Flow.THROTTLED else interval_s
 
 
 def retry_delay_s(attempt: int, requested_s: float | None, spread: float) -> float:
-    """Wait before attempt `attempt + 1` (from 1): what the source requested, else an exponential back-off.
+    """The seconds to wait after `attempt` failures in a row: what the source requested, else an exponential back-off.
 
-    The back-off is random in its upper half, so that many clients do not retry at the same time. `spread` is random in
-    [0, 1).
+    `spread`: a random number in [0, 1). It takes up to half of the back-off away, so that many clients do not retry at
+    the same time.
     """
     backoff_s = min(RETRY_S_FIRST * 2.0 ** min(attempt - 1, 16), RETRY_S_MAX)
     delay_s = backoff_s * (0.5 + spread / 2)
@@ -36,13 +36,13 @@ def retry_delay_s(attempt: int, requested_s: float | None, spread: float) -> flo
 
 
 def bounded_wait_s(requested_s: float) -> float:
-    """How long no request is sent to a source that requested a wait of `requested_s`."""
+    """For how many seconds no request is sent to a source that requested a wait of `requested_s`."""
     return min(requested_s, RETRY_AFTER_S_MAX)
 
 
 def waits_too_long(wanted_s: float, due_s: float, freshness_s: float) -> bool:
-    """Whether a request at `due_s` is so late that it is a fault.
+    """Whether a wait that the source requested delays a request by so long that the wait is a fault.
 
-    `wanted_s`: when the request would be sent if no source had requested a wait since the stream's last answer.
+    `due_s`: when the wait ends. `wanted_s`: when the request would be sent without the wait. Both are monotonic.
     """
     return due_s - wanted_s > freshness_s + WAIT_REPORTED_BEYOND_S

@@ -1,4 +1,4 @@
-"""Settings of ingress-poller; the stage's own ones are `SLUICE_POLLER__*`."""
+"""Settings of ingress-poller: those of every stage, and its own with the prefix `SLUICE_POLLER__`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from sluice.settings.stage import StageSettings
 
 
 class PollerPart(BaseModel):
-    """An enumeration that lacks more keys than the greater of `shrink_keys_min` and `shrink_fraction_max` publishes no
-    deletes until `sluice deletes accept`. If there are few keys, `shrink_keys_min` allows a quarter of them and at
-    least one. An empty enumeration never publishes deletes by itself.
+    """The settings that only ingress-poller has.
+
+    An enumeration may lack as many known keys as the greater of `shrink_keys_min` and `shrink_fraction_max` allows. If
+    it lacks more, or lists nothing, it publishes no deletes until an operator runs `sluice deletes accept`. With few
+    known keys, `shrink_keys_min` allows a quarter of them, but at least one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

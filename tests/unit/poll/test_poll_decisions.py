@@ -91,7 +91,7 @@ def test_a_backoff_says_what_was_answered_and_until_when_and_a_shorter_one_chang
     backoff.extend(86_400, "GET http://h/things: status 429", 50.0, 1_714_564_800_000_000)
     assert backoff.until_s == 50 + 3_600
     assert backoff.why == (
-        "not asked for 3600 s, until 2024-05-01T13:00:00Z: the source answered GET http://h/things: status 429 and "
+        "no requests for 3600 s, until 2024-05-01T13:00:00Z: the source answered GET http://h/things: status 429 and "
         "Retry-After (86400 s), and all its streams wait"
     )
     before = backoff.why

@@ -52,10 +52,11 @@ class StreamFaults:
                 self._health.fault(f"{self._key} {about}", fault.why)
 
     def failed(self, kind: str, fingerprint: bytes, error: SluiceError, attempts: int, response_id: str = "") -> None:
-        """Report that a request failed `attempts` times in a row; the first two times are no fault.
+        """Report that a request failed `attempts` times in a row: an EnvironmentFault is a fault at once.
 
-        `kind`: of the listing. `fingerprint`: identifies the request. `response_id`: the stored response, or empty.
-        While the error text stays the same, the fault names the first response, so that its text does not change.
+        Every other error is a fault from the third time on. `kind`: of the listing. `fingerprint`: identifies the
+        request. `response_id`: the stored response, or empty. While the error text stays the same, the fault names the
+        first response, so that its text does not change.
         """
         if isinstance(error, EnvironmentFault) or attempts >= FAULT_FROM_ATTEMPT:
             before, why = self._failing.get(kind), fault_text(error)
@@ -79,8 +80,8 @@ class StreamFaults:
             return
         self._hanging = True
         why = (
-            f"{url}: neither an answer nor an error for {waited_s:.0f} s. Each request has a deadline, but the look-up of "
-            "a host's name has none, nor has a connector's own code. Next: check that the name is found on this machine "
+            f"{url}: neither an answer nor an error for {waited_s:.0f} s. A request has a deadline, but the look-up of "
+            "its host's name and the connector's own code have none. Next: check that this machine finds the name "
             "(`getent hosts`), then restart ingress-poller, which retries at once"
         )
         self._health.fault(f"{self._key} {HANGS}", why)

@@ -44,7 +44,8 @@ def downstream(pipeline: Pipeline, groups: Sequence[str]) -> dict[str, list[Part
 
 
 class DownstreamLag:
-    """Measures the lag of consumer groups, in records after the highest offset that each was seen to commit.
+    """Measures the lag of consumer groups, in records after the highest offset that each has committed
+    since this process started.
 
     `groups`: the partitions that each group reads, by the group's full name.
     """

@@ -162,7 +162,8 @@ def _counted(parts: list[_CodePart]) -> list[_CodePart]:
 def _data_files(file: AuthoredFile) -> dict[str, list[str]]:
     """The hash of each data file that the code of `file` may read, by path in the pipeline's folder.
 
-    A data file counts if it is in the folder of `file`, or if its name or its folder's name is in a text of the code.
+    A data file counts if it is in the folder of `file`. It also counts if a text in the code contains its name, or the
+    name of its folder.
     """
     if file.tree is None or not _READS_FILES.search(ast.unparse(file.tree)):
         return {}

@@ -86,8 +86,8 @@ def stopped_servers(settings: StageSettings) -> str | None:
 def servers_reached(pipeline: Pipeline, settings: StageSettings) -> Iterator[None]:
     """A context for code that needs the servers: an error within gets a note that says how to set missing variables.
 
-    Raises EnvironmentFault at once if the variable with the brokers' address is not set, the pipeline has servers of
-    its own, and no server listens at the default address.
+    Raises EnvironmentFault at once in one case: the variable with the brokers' address is not set, although the
+    pipeline has servers of its own, and no server listens at the default address.
     """
     way = None if BROKERS_VARIABLE in os.environ else way_to_variables(pipeline.root)
     brokers = settings.kafka.bootstrap_servers

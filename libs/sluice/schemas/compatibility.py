@@ -1,7 +1,7 @@
 """Checks whether the schema of a topic may be replaced by another one while readers use both.
 
 The check is stricter than Avro's own, which a registry uses. Avro's check ignores logical types, so it allows a decimal
-to change its scale, and readers would get amounts that are wrong by a factor of a hundred. fastavro resolves both
+to change its scale. Readers would then get amounts that are wrong by a factor of a hundred. fastavro resolves both
 schemas; the comparison is Sluice's own, because fastavro has none.
 """
 

@@ -87,8 +87,8 @@ class Registry:
     """A client of the schema registry at `url` (the address without `/subjects`).
 
     `cache_dir`: the folder for stored answers, which must survive restarts. `retry_for_s`: a request without an answer,
-    or with status 5xx, is repeated for this time, because a registry that has just started answers its first requests
-    slowly. Each method blocks, and raises EnvironmentFault if the registry does not answer.
+    or with status 5xx, is repeated for this time. A registry that has just started answers its first requests slowly.
+    Each method blocks, and raises EnvironmentFault if the registry does not answer.
     """
 
     def __init__(self, url: str, cache_dir: Path, retry_for_s: float = 0.0) -> None:

@@ -1,4 +1,4 @@
-"""`explain`: where every value of a golden record comes from, and what lost against it."""
+"""`explain`: shows where every value of a golden record comes from, and which claims lost against it."""
 
 from sluice.explain.explanation import Explanation, explain
 

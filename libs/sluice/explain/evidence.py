@@ -1,4 +1,4 @@
-"""What is known about one entity: its golden record in a sink or in its canonical topic, and the claims to it."""
+"""Reads what is known about one entity: its golden record from a sink or from its canonical topic, and its claims."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from sluice.verify.entity_logs import ContributionLog, entity_of
 
 
 class StoredGolden(NamedTuple):
-    """A golden record as it is stored: its table or topic, its canonical record's place, and more for people (`about`);
-    its `fields`; `provenance`: the contents of `_sluice`."""
+    """A golden record as it is stored. `about`: its table or topic, the place of its canonical record, revision and
+    time. `fields`: the value of each field. `provenance`: the contents of `_sluice`."""
 
     about: Mapping[str, Any]
     fields: Mapping[str, Any]
@@ -26,7 +26,8 @@ class StoredGolden(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """`claims`: the highest of each contribution key, retracted ones too."""
+    """The stored data of one entity. `golden`: None if no golden record is stored. `claims`: the highest claim of each
+    contribution key, retracted claims included."""
 
     entity_id: str
     golden: StoredGolden | None
@@ -38,9 +39,10 @@ class Evidence(NamedTuple):
 
 
 def gather(pipeline: Pipeline, contract: EntityContract, entity_id: str, reader: LogReader, decode: Decode) -> Evidence:
-    """Read the row of an id (without a sink its canonical record) and its contributions.
+    """Read the golden record of an id from the first sink (without a sink, from canonical), and its contributions.
 
-    Blocks: reads one partition of contributions to its end. Raises EnvironmentFault or Transient.
+    Blocks: reads one partition of contributions to its end. Raises EnvironmentFault or Transient if Kafka, the registry
+    or the sink cannot be read.
     """
     names = pipeline.names
     partition = murmur2_partition(entity_id.encode(), pipeline.partitions)
@@ -91,7 +93,8 @@ def _canonical(topic: str, partition: int, entity_id: str, reader: LogReader, de
 
 
 def current_claims(topic: str, partition: int, entity_id: str, reader: LogReader) -> list[Contribution]:
-    """The highest claim to `entity_id` of each key. What the merger parks is left out."""
+    """The highest claim of each contribution key of `entity_id`. Records that are no contributions are left out,
+    because the merger parks them."""
     at, log = (topic, partition), ContributionLog()
     for record in map(record_of, reader.read(reader.spans([at]))):
         if entity_of(record.key) == entity_id:

@@ -1,7 +1,7 @@
-"""An entity explained field by field: value, source record, rule, and the claims that lost.
+"""Explains an entity field by field: the value, its source record, the rule, and the claims that lost.
 
-The explanation of a golden record uses the provenance that is stored with it. It marks a field if a merge would choose
-otherwise now: a newer value is on its way.
+The explanation of a golden record uses the provenance that is stored with the record. A field is marked if a merge of
+the current claims would choose another value or source record: then a newer value is on its way.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ State = Literal["golden", "not-stored", "withheld", "deleted", "unknown"]
 
 
 class ClaimOrigin(NamedTuple):
-    """The source record of a claim, and the mapping that read it. Times are µs UTC."""
+    """The source record of a claim, and the mapping that made the claim from it. Times are µs UTC."""
 
     source: str
     stream: str
@@ -49,20 +49,21 @@ class ClaimOrigin(NamedTuple):
 
     @property
     def claimed_by(self) -> ClaimedBy:
-        """Equal for one source record read by one mapping, at any version."""
+        """The source record and the mapping, without positions and versions."""
         return self[:4]
 
 
 class LosingClaim(NamedTuple):
-    """A claim that did not win, and its origin."""
+    """The value of a claim that did not win, and the origin of the claim."""
 
     value: Any
     origin: ClaimOrigin
 
 
 class FieldExplained(NamedTuple):
-    """`origin` None: no mapped record claims the field. `superseded`: a merge of the current claims would choose
-    otherwise. `kind`: the type of the value; a timestamp is µs UTC."""
+    """One field of an entity. `origin`: of the winning claim, None if no mapped record claims the field. `superseded`:
+    whether a merge of the current claims would choose another value or origin. `kind`: the type of the value; a
+    timestamp is in µs UTC."""
 
     name: str
     value: Any
@@ -75,8 +76,9 @@ class FieldExplained(NamedTuple):
 
 @dataclass(frozen=True)
 class Explanation:
-    """`missing`: required fields without a value, of a withheld entity. `places`: by raw record of a winner. `newer`:
-    records that are newer than a current claim."""
+    """The explanation of one entity. `golden`: where its golden record is stored, None if it is not. `missing`: the
+    required fields without a value. `places`: by the raw record of each winner. `newer`: by claim, the source record
+    that is newer than the claim."""
 
     entity: str
     entity_id: str
@@ -91,9 +93,9 @@ class Explanation:
 def explain(
     pipeline: Pipeline, contract: EntityContract, settings: StageSettings, entity_id: str, only: str | None = None
 ) -> Explanation:
-    """Explain one entity, or its field `only`. The id may be spelled as a source spells it.
+    """Explain one entity, or only its field `only`. `entity_id`: normalised, or as a source spells it.
 
-    Blocks. Raises EnvironmentFault and Transient.
+    Blocks. Raises EnvironmentFault or Transient if Kafka, the registry or the sink cannot be read.
     """
     with ExitStack() as opened:
         registry = Registry(settings.registry.url, settings.state_dir / "schemas")
@@ -117,7 +119,7 @@ def explain(
 def explanation(
     contract: EntityContract, evidence: Evidence, source_order: Sequence[str], only: str | None = None
 ) -> Explanation:
-    """Explain the evidence; `places` and `newer` are left empty. Pure."""
+    """Explain an entity from its stored data; `places` and `newer` stay empty. Pure."""
     merged = merge(contract, evidence.claims, source_order)
     missing = merged.missing if isinstance(merged, Incomplete) else ()
     names = [only] if only else list(contract.fields)
@@ -161,7 +163,7 @@ def _winner(name: str, provenance: Mapping[str, Any]) -> tuple[ClaimOrigin, str]
 
 
 def _spellings(contract: EntityContract, given: str) -> Iterator[str]:
-    """The id as given, then as the contract normalises it."""
+    """Yields the id as given, then as the contract normalises it, if that is another text."""
     yield given
     try:
         normalised = contract.entity_id(given)

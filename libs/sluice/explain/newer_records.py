@@ -1,6 +1,6 @@
-"""Source records that are newer than the current claims: parked as dead letters, or not read by the mapper.
+"""Finds source records that are newer than the current claims: parked as dead letters, or not read by the mapper yet.
 
-A parked record stops nothing, so the older value stays; a reader of that value has to know that it is old.
+The older value stays current while a newer record is parked. A person who reads the value must know that it is old.
 """
 
 from __future__ import annotations
@@ -26,19 +26,20 @@ from sluice.provenance import Contribution, RawRef
 from sluice.raw import raw_record
 from sluice.stage.dead_letters import origin_of
 
-# The number of unread offsets of a partition that are searched, from the end.
+# Of each partition at most this many unread offsets are searched: the last ones.
 UNREAD_OFFSETS_MAX = 50_000
 NOT_READ_YET = "the mapper has not read it yet; `sluice lag` shows how far it is behind"
 
 SourceKey = tuple[str, str]
-"""A raw topic and a source key."""
+"""The raw topic and the source key of a source record."""
 ClaimedBy = tuple[str, str, str, str]
-"""Source, stream, source key and mapping of a claim."""
+"""The source, stream, source key and mapping of a claim."""
 
 
 class NewerRecord(NamedTuple):
-    """A raw record that is newer than a claim. `why` it makes no claim; `since_ms`: Unix ms, None if unknown. For a
-    parked record also the place of its dead letter, and the fingerprint of its cause."""
+    """A raw record that is newer than a claim. `why`: the reason why the record makes no claim; `since_ms`: when that
+    started (Unix ms), None if unknown. A parked record also has the place of its dead letter and the fingerprint of its
+    `cause`."""
 
     state: Literal["parked", "unread"]
     raw: RawRef
@@ -60,9 +61,10 @@ class NewerRecord(NamedTuple):
 def newest_by_source_key(
     reader: LogReader, kafka: KafkaSettings, pipeline: Pipeline, wanted: Iterable[SourceKey]
 ) -> dict[SourceKey, NewerRecord]:
-    """The newest parked or unread record of each source key that has one. A claim may be newer still.
+    """By source key, the newest parked or unread record. The claims of the key may be newer than this record.
 
-    Blocks: reads the mapper's dead letters, and what the mapper has not read. Raises EnvironmentFault and Transient.
+    Blocks: reads the mapper's dead letters and its unread input. Raises EnvironmentFault or Transient if Kafka cannot
+    be read.
     """
     keys = set(wanted)
     found: dict[SourceKey, NewerRecord] = {}
@@ -73,7 +75,7 @@ def newest_by_source_key(
 
 
 def newer_than(claims: Iterable[Contribution], newest: Mapping[SourceKey, NewerRecord]) -> dict[ClaimedBy, NewerRecord]:
-    """The record that is newer than a current claim, for each claim that has one."""
+    """By claim, the parked or unread record that is newer than the claim. Retracted claims are left out."""
     found: dict[ClaimedBy, NewerRecord] = {}
     for claim in claims:
         newer = newest.get((claim.raw.topic, claim.source_key))
@@ -118,7 +120,7 @@ def _unread(
 
 
 def newest_places(records: Iterable[Record], keys: set[SourceKey]) -> dict[SourceKey, tuple[RawRef, Position]]:
-    """Place and position of the newest of `records` for each wanted key; the records are not kept."""
+    """By source key of `keys`, the place and position of its newest record. The records are not kept in memory."""
     newest: dict[SourceKey, tuple[RawRef, Position]] = {}
     for record in records:
         found = _identified(record, record.topic, keys)
@@ -132,7 +134,7 @@ def newest_places(records: Iterable[Record], keys: set[SourceKey]) -> dict[Sourc
 def _not_read(
     reader: LogReader, pipeline: Pipeline, inputs: StageInputs, committed: Mapping[Partition, int]
 ) -> dict[Partition, NotRead]:
-    """What the mapper does not read; empty if that is not known."""
+    """By partition, why the mapper does not read it; empty if Kafka cannot be asked."""
     try:
         pinned = reader.pinned(list(inputs.topics))
         begins = reader.beginnings([(topic, p) for topic, about in pinned.items() for p in range(about.partitions)])
@@ -143,7 +145,8 @@ def _not_read(
 
 
 def _identified(record: Record, topic: str, keys: set[SourceKey]) -> tuple[SourceKey, Position] | None:
-    """Key and position of a raw record or of its dead letter; None if the key is not wanted or cannot be read."""
+    """The source key and position of a raw record or of its dead letter; None if the key is not in `keys` or cannot be
+    read. `topic`: the raw topic."""
     try:
         key = (topic, raw_record.source_key(record))
         return (key, raw_record.position_of(record)) if key in keys else None

@@ -1,4 +1,4 @@
-"""Where the raw record of a claim is, and the API response that it came in."""
+"""Finds the raw record of a claim in its log, and the stored API response that contained it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from sluice.raw import raw_record
 
 
 class ResponsePlace(NamedTuple):
-    """A stored response; `partition` and `offset` are None if it expired. `fetched_ms`: Unix ms, from its id."""
+    """The place of a stored response; `partition` and `offset` are None if the response expired. `fetched_ms`: when it
+    was fetched (Unix ms), according to its id."""
 
     response_id: str
     topic: str
@@ -32,8 +33,8 @@ class ResponsePlace(NamedTuple):
 
 
 class RawPlace(NamedTuple):
-    """`state`: the record exists; or it was compacted away, and the newest record of its key is at `newest_offset`; or
-    both are missing."""
+    """What the log contains of a raw record. "compacted": compaction removed the record, and the newest record of its
+    key is at `newest_offset`. "missing": the log has neither this record nor a newer one of its key."""
 
     state: Literal["exists", "compacted", "missing"]
     newest_offset: int | None = None
@@ -43,7 +44,8 @@ class RawPlace(NamedTuple):
 def raw_places(
     reader: LogReader, names: Names, partitions: int, wanted: Iterable[tuple[RawRef, str, str]]
 ) -> dict[RawRef, RawPlace]:
-    """Look up raw records. `wanted`: each with its source and source key. Raises EnvironmentFault or Transient."""
+    """Find raw records. `wanted`: each with its source and source key. Raises EnvironmentFault or Transient if Kafka
+    cannot be read."""
     found = {}
     for raw, source, source_key in set(wanted):
         record = next(_read(reader, (raw.topic, raw.partition), raw.offset, raw.offset + 1), None)

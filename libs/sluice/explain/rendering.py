@@ -1,4 +1,4 @@
-"""An explanation as text for people and as JSON for programs."""
+"""Renders an explanation as text for people and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sluice.times import text_of_us
 
 
 def to_json(one: Explanation) -> dict[str, Any]:
-    """The whole explanation."""
+    """The whole explanation as the object that `sluice explain --json` prints."""
     return {
         "entity": one.entity,
         "id": one.entity_id,
@@ -31,7 +31,7 @@ def to_json(one: Explanation) -> dict[str, Any]:
 
 
 def lines(one: Explanation) -> Iterator[str]:
-    """A heading, newer records, then a paragraph for each field."""
+    """Yields a heading, one or two lines for each newer record, then a paragraph for each field."""
     yield _heading(one)
     yield from _newer_lines(one)
     for field in one.fields:
@@ -51,7 +51,7 @@ def _heading(one: Explanation) -> str:
 
 
 def _newer_lines(one: Explanation) -> Iterator[str]:
-    """One or two lines for each record that is newer than a claim."""
+    """Yields one or two lines for each source record that is newer than a claim."""
     shown: set[RawRef] = set()
     for (source, stream, source_key, _), newer in one.newer.items():
         if newer.raw in shown:
@@ -82,15 +82,15 @@ def _field_lines(field: FieldExplained, one: Explanation) -> Iterator[str]:
 
 
 def value_text(kind: str, value: Any) -> str:
-    """The value of a field of a contribution, for people: a timestamp as a time, any other as JSON. The value of a JSON
-    field is JSON text already."""
+    """The value of a contribution's field as text for people: a timestamp as a time, any other value as JSON. `kind`:
+    the type of the field; the value of a JSON field is JSON text already."""
     if kind == "timestamp" and isinstance(value, int):
         return text_of_us(value)
     return printable(value if kind == "json" and isinstance(value, str) else orjson.dumps(value).decode())
 
 
 def printable(text: str) -> str:
-    """`text` for a terminal: characters that control it, or reverse the text, are escaped."""
+    """`text` for a terminal: control characters and characters that reverse the writing direction are escaped."""
     return "".join(one if one.isprintable() or one in "\n\t" else ascii(one)[1:-1] for one in text)
 
 

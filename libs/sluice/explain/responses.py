@@ -1,4 +1,4 @@
-"""Stored responses of polled sources: found by their id, and decoded."""
+"""Finds the stored response of a polled source by its id, and decodes it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from sluice.headers import (
 from sluice.kafka import LogReader
 from sluice.kafka.record import Record, record_of
 
-# A response's timestamp is from the poller's clock: responses of the same millisecond may precede it.
+# At most this many offsets per partition are read, from the time in the response's id on: several responses may have
+# the same millisecond.
 _SCANNED_OFFSETS_MAX = 2_000
 
 
 @dataclass(frozen=True)
 class FoundResponse:
-    """A source's response as it is stored, secrets removed. `headers`: names in lower case.
+    """The response of a source as it is stored, without secrets. `headers`: names in lower case.
 
-    `body_bytes`: the length of the original body; `body` is shorter if that was very large. `fetched_ms`: Unix time.
+    `body_bytes`: the length of the original body; `body` is shorter if the original was too large to be stored.
+    `fetched_ms`: Unix ms.
     """
 
     response_id: str
@@ -47,7 +49,7 @@ class FoundResponse:
 
 
 def uuid_of(text: str) -> UUID | None:
-    """The id in `text`; None if that is no id."""
+    """The response id that `text` is; None if it is no UUID."""
     try:
         return UUID(text)
     except ValueError:
@@ -55,14 +57,15 @@ def uuid_of(text: str) -> UUID | None:
 
 
 def fetched_ms_of(response_id: UUID) -> int:
-    """When a response was fetched (Unix ms): its id, a UUIDv7, begins with the time (RFC 9562)."""
+    """When a response was fetched (Unix ms). Its id is a UUIDv7, which starts with this time (RFC 9562)."""
     return response_id.int >> 80
 
 
 def find_response(reader: LogReader, topic: str, partitions: int, response_id: UUID) -> Record | None:
-    """The record of a response in `topic`, found by its time; None if it expired, never existed, or has no topic.
+    """The record of a response in `topic`, found by the time in its id. None if the response expired or never existed,
+    or if `topic` does not exist.
 
-    Blocks. Raises EnvironmentFault and Transient if the topic cannot be read.
+    Blocks. Raises EnvironmentFault or Transient if the topic cannot be read.
     """
     if topic not in reader.topics():
         return None
@@ -78,7 +81,7 @@ def find_response(reader: LogReader, topic: str, partitions: int, response_id: U
 
 
 def read_response(record: Record) -> FoundResponse:
-    """Decode a `record` of a responses topic; a missing header becomes an empty string."""
+    """Decode a record of a responses topic. A missing header becomes an empty text, the number 0 or no headers."""
     headers = {name: value.decode("utf-8", "replace") for name, value in record.headers.items()}
     body = record.value or b""
     return FoundResponse(

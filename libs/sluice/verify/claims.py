@@ -1,4 +1,4 @@
-"""Whether each claim is what its raw record says. Pure."""
+"""Judges whether each claim in the contributions is the one that its raw record maps to. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ ClaimState = Literal["ok", "parked", "older-version", "newer-version", "retired"
 
 
 class ClaimVerdict(NamedTuple):
-    """`what`: what is wrong, if `kind` is "finding". Every other kind but "ok" is a reason not to judge the claim."""
+    """The result for one claim. `what`: what is wrong, if `kind` is "finding". Each other kind except "ok" is a reason
+    why the claim is not judged."""
 
     kind: ClaimState
     what: str = ""
@@ -28,9 +29,12 @@ def _finding(what: str) -> ClaimVerdict:
 
 
 class MapperFacts(NamedTuple):
-    """Facts to judge claims by. `versions`: by (source, stream, mapping). `parked`: by (raw topic, source key, mapping)
-    the newest position that cannot be mapped. `dead`: places of the original records of the mapper's dead letters.
-    `raw_ends`: the ends up to which raw was read."""
+    """What claims are judged by.
+
+    `versions`: the current version of each mapping, by (source, stream, mapping). `parked`: by (raw topic, source key,
+    mapping), the newest position whose record cannot be mapped; the mapping is "" if that is true for all mappings.
+    `dead`: the raw records that the mapper parked as dead letters. `raw_ends`: the ends up to which raw was read.
+    """
 
     versions: Mapping[tuple[str, str, str], int]
     parked: Mapping[tuple[str, str, str], Position]
@@ -39,7 +43,8 @@ class MapperFacts(NamedTuple):
 
 
 def judge(claim: Contribution, expected: ExpectedClaim | None, facts: MapperFacts) -> ClaimVerdict:
-    """Whether the highest claim of a key is what the raw records say. `expected`: None if they make no claim."""
+    """Compare the highest claim of a contribution key with the claim that the raw records make now; `expected` is None
+    if they make no such claim."""
     version = facts.versions.get((claim.source, claim.stream, claim.mapping))
     if version is None:
         return OK if claim.retracted else ClaimVerdict("retired")
@@ -63,8 +68,8 @@ def judge(claim: Contribution, expected: ExpectedClaim | None, facts: MapperFact
 
 
 def missing(expected: ExpectedClaim, facts: MapperFacts, processed_version: int | None) -> ClaimVerdict:
-    """Judge an expected claim that does not exist. `processed_version`: the mapping's version when the raw record was
-    last read, None if the ledger does not say."""
+    """Judge an expected claim for which no contribution exists. `processed_version`: the version that the mapping had
+    when the mapper last read the raw record; None if the ledger does not say it."""
     if expected.raw in facts.dead:
         return ClaimVerdict("parked")
     if processed_version is not None and processed_version < expected.version:

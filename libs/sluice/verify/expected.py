@@ -1,7 +1,7 @@
-"""Which contributions must exist, computed from raw records alone. No code is shared with the mapper but the decoding
-of a record and the author's mapping.
+"""Computes from raw records alone which contributions must exist. It shares with the mapper only the decoding of a
+record and the author's mapping.
 
-In: raw records of one stream, in log order, partition by partition. Out: the claims of each key's newest state.
+In: the raw records of one partition of one stream, in log order. Out: the claims of each source key's newest state.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sluice.raw.raw_record import LeftOut, Op, SourceChange
 
 
 class ExpectedClaim(NamedTuple):
-    """A claim that must exist: a digest of what it says, its position and version, and its raw record."""
+    """A claim that must exist. `says`: the digest of its fields; `version`: of its mapping; `observed_at`: µs UTC."""
 
     says: bytes
     position: Position
@@ -37,16 +37,18 @@ class ExpectedClaim(NamedTuple):
 
 
 def said(fields: AnyMapping[str, Any], effective_at: int | None) -> bytes:
-    """A digest of 16 bytes, to compare what two claims say. The stored content hash takes ten times as long."""
+    """A digest of a claim's fields (16 bytes), equal for claims that say the same. It takes a tenth of the time of the
+    content hash that contributions store."""
     try:
         text = orjson.dumps([fields, effective_at], option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # an integer of more than 64 bits: a float up to 10^21 is written with all of its digits
+    except TypeError:  # an integer of more than 64 bits, which a float below 10^21 becomes
         text = canonical_bytes([dict(fields), effective_at])
     return hashlib.blake2b(text, digest_size=16).digest()
 
 
 def as_read(fields: AnyMapping[str, Any]) -> AnyMapping[str, Any]:
-    """Encoded fields as a contribution returns them: canonical JSON writes 1.0 as 1, which is read as an integer."""
+    """The fields that a mapping returned, as they are after they were written to and read from a contribution:
+    canonical JSON writes 1.0 as 1, which is read as an integer."""
     if not any(type(value) is float or type(value) is list for value in fields.values()):
         return fields
     return {name: _value_as_read(value) for name, value in fields.items()}
@@ -59,7 +61,7 @@ def _value_as_read(value: Any) -> Any:
 
 
 class ExpectedDeadLetter(NamedTuple):
-    """The newest state of a key that cannot be mapped: it must be a dead letter."""
+    """A raw record that must be a dead letter: no mapping can process it, and it is the newest record of its key."""
 
     position: Position
     raw: RawRef
@@ -73,7 +75,9 @@ class _Applied:
 
 @dataclass(slots=True)
 class _Key:
-    """One source key. `columns`: (value, position) by column, kept only if a change may leave columns out."""
+    """What is known about one source key. `seen`: the highest position of its records; `deleted`: of its deletes;
+    `applied` and `parked`: by mapping. `columns`: (value, position) by column, empty unless changes leave columns
+    out."""
 
     seen: Position = LOWEST
     deleted: Position = LOWEST
@@ -83,7 +87,7 @@ class _Key:
 
 
 class StreamHistory:
-    """The states of the keys of one partition of one stream. `mappings`: those of the stream.
+    """The state of each source key of one partition of one stream. `mappings`: all mappings of the stream.
 
     `fills`: keep the columns of every key, because some record of the partition leaves columns out.
     """
@@ -97,7 +101,8 @@ class StreamHistory:
         self._unplaced: list[ExpectedDeadLetter] = []
 
     def add(self, record: Record) -> str:
-        """Take the next record of the log. Returns its source key; empty for a marker or a record without a key."""
+        """Add the next record of the log. Returns its source key; an empty string for a sweep, and for a record whose
+        key or position cannot be read."""
         raw = RawRef(*record[:3])
         try:
             position = raw_record.position_of(record)
@@ -114,13 +119,14 @@ class StreamHistory:
         return source_key
 
     def claims(self) -> Iterator[tuple[bytes, ExpectedClaim]]:
-        """Contribution key and claim of everything that must exist."""
+        """Every claim that must exist, with its contribution key."""
         for key in self._keys.values():
             for applied in key.applied.values():
                 yield from applied.claims
 
     def parked(self) -> Iterator[tuple[str, str, ExpectedDeadLetter]]:
-        """(source key, mapping, record) whose newest state must be a dead letter; the mapping is "" for all of them."""
+        """(source key, mapping, record) for each record that must be a dead letter. The mapping is "" if no mapping can
+        process the record; the source key is "" if it cannot be read."""
         yield from (("", "", parked) for parked in self._unplaced)
         for source_key, key in self._keys.items():
             for mapping, parked in key.parked.items():
@@ -175,7 +181,7 @@ class StreamHistory:
                 applied.position, applied.claims = position, []
 
     def _whole_row(self, key: _Key, change: SourceChange, newest: bool) -> dict[str, Any] | None:
-        """The row with its unchanged columns; None if one of them is in no earlier record."""
+        """The row, with each column that the change left out filled from earlier records; None if none has it."""
         if not self._fills:
             return change.row
         whole, complete = {}, True
@@ -208,7 +214,7 @@ class StreamHistory:
             name = contribution_key(
                 claim.entity_id, self._stream.source, self._stream.stream, change.key, mapping.name, claim.output
             )
-            # orjson returns bytes that occupy the kilobytes of its buffer; a copy is as long as the key.
+            # orjson's bytes keep its buffer of kilobytes in memory; a copy has only the length of the key.
             name = bytes(memoryview(name))
             says = said(as_read(claim.fields), claim.effective_at)
             claims.append((name, ExpectedClaim(says, change.position, mapping.version, raw, change.observed_at)))

@@ -1,5 +1,5 @@
-"""The ledgers of all groups (I5): ranges meet, outcomes sum up, and a recount agrees with the log as far as it is not
-compacted."""
+"""Checks the ledger lines of all groups (I5): the offset ranges have no gap, the outcomes sum to the visible records,
+and the number of visible records is that of the log, where the log is not compacted yet."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ TIMEOUT_S = 10.0
 
 @dataclass(slots=True)
 class PartitionLedger:
-    """The lines of one (group, topic, partition), added in their order; 32 bytes a line. `reached`: the highest end.
+    """The ledger lines of one (group, topic, partition), in 32 bytes a line. `reached`: the highest end of a range.
 
-    `rereads`: a range may begin before the end of the last one without a reset. True for a sink, which cannot commit
-    its rows and its offsets at once.
+    `rereads`: a range may start below the end of the range before it without a reset. True for a sink, which cannot
+    commit its rows and its offsets at once.
     """
 
     rereads: bool = False
@@ -41,7 +41,7 @@ class PartitionLedger:
     _versions: list[Mapping[str, int]] = field(default_factory=list)
 
     def add(self, line: Mapping[str, Any]) -> Iterator[str]:
-        """Take the next line. Yields what is wrong with it."""
+        """Add the next line. Yields each error in it as a clause."""
         start, end = int(line["from"]), int(line["to"])
         outcomes = sum(int(line[name]) for name in OUTCOMES)
         if outcomes != line["visible"]:
@@ -66,7 +66,10 @@ class PartitionLedger:
         self._version.append(len(self._versions) - 1)
 
     def recount(self, at: Partition, visible: VisibleOffsets, young_from: int) -> Iterator[str]:
-        """Compare each range with the log. No record from `young_from` on can be compacted away yet."""
+        """Compare the number of visible records of each line with the log. Yields each difference as a clause.
+
+        Ranges that start below offset `young_from` are skipped, because compaction may have removed records from them.
+        """
         for start, end, recorded in zip(self._from, self._to, self._visible, strict=True):
             if start >= young_from and end <= visible.ends[at]:
                 counted = visible.count(at, start, end)
@@ -74,9 +77,10 @@ class PartitionLedger:
                     yield f"[{start}, {end}) has {recorded} visible records, but the log has {counted}"
 
     def version_at(self, offset: int, mapping: str) -> int | None:
-        """The mapping's version when `offset` was last read; None if no line covers it.
+        """The version of `mapping` when the record at `offset` was last read; None if no line covers the offset.
 
-        Versions never fall, so a record that was read before the first line had at most that line's version.
+        Versions never decrease. So a record that was read before the first line was read with at most the version of
+        that line, which is returned.
         """
         for index in range(self.lines - 1, -1, -1) if len(self._versions) > 1 else ():
             if self._from[index] <= offset < self._to[index]:
@@ -86,7 +90,7 @@ class PartitionLedger:
 
 
 class LedgerCheck:
-    """A ledger for every input partition of every group."""
+    """The ledgers of every input partition of every group, and the findings in them."""
 
     def __init__(self, context: VerifyContext) -> None:
         self._context = context
@@ -97,7 +101,7 @@ class LedgerCheck:
         }
 
     def read(self, sinks: Sequence[OpenSink], committed: Mapping[str, Mapping[Partition, int]]) -> None:
-        """Read every line, and report what is wrong with it. `committed`: by group, asked before this call."""
+        """Read every line and report each error in it. `committed`: the offsets by group, read before the lines."""
         self._add(self._topic_lines())
         for sink in sinks:
             self._add(ledger_lines(sink.connection, sink.schema))
@@ -109,7 +113,7 @@ class LedgerCheck:
                     self._found(ledger_key(group, *at).decode(), what)
 
     def recount(self, visible: VisibleOffsets) -> None:
-        """Compare ranges with a log, as far as compaction cannot have reached it."""
+        """Compare the ranges with the logs in `visible`, except where compaction may have removed records."""
         young = self._young_offsets(list(visible.ends))
         for (group, at), ledger in self._ledgers.items():
             if at in visible.ends and at in young:
@@ -127,7 +131,7 @@ class LedgerCheck:
                 yield record.key.decode(errors="replace"), orjson.loads(record.value)
 
     def _add(self, lines: Iterable[tuple[str, dict[str, Any]]]) -> None:
-        """Take key and line in their order; lines of other pipelines are ignored."""
+        """Add lines, each with its key, in the order of the ledger. Lines of other pipelines are ignored."""
         by_key = {ledger_key(group, *at).decode(): ledger for (group, at), ledger in self._ledgers.items()}
         for key, line in lines:
             ledger = by_key.get(key)
@@ -140,7 +144,7 @@ class LedgerCheck:
         self._context.report.found("I5", key, "", what)
 
     def _young_offsets(self, partitions: list[Partition]) -> dict[Partition, int]:
-        """The first offset of each partition that is younger than its topic's `min.compaction.lag.ms`."""
+        """By partition, the first offset whose record is younger than the topic's `min.compaction.lag.ms`."""
         lags = self._compaction_lags_ms(sorted({topic for topic, _ in partitions}))
         now_ms = int(time.time() * 1000)
         young: dict[Partition, int] = {}

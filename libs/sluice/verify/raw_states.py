@@ -1,6 +1,6 @@
-"""The state of each key in the raw records of a stream: the newest by position, and records that repeat a position.
+"""The state of each source key in a raw topic: its newest record by position, and records that repeat a position.
 
-Unlike in `expected` nothing is mapped, and a log of any length is folded in bounded memory.
+Unlike `expected`, this module maps no records, and it reads a log of any length in bounded memory.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ HIGHEST = Position(PART_MAX, PART_MAX, PART_MAX)
 
 
 class EntryKind(IntEnum):
-    """`TOMBSTONE`: a null. `OPAQUE`: its key has a state, but the record does not say which. `UNREADABLE`: the mapper
-    parks it, and the state before it stays."""
+    """The kind of a raw record. `TOMBSTONE`: its value is null. `OPAQUE`: its key exists, but the record does not
+    contain the values. `UNREADABLE`: the mapper parks the record, so the state before it stays current."""
 
     ROW = 0
     DELETE = 1
@@ -39,7 +39,8 @@ class EntryKind(IntEnum):
 
 
 class Entry(NamedTuple):
-    """One raw record. `shown`: whether the snapshot of the source shows it; `content`: a hash of what it says."""
+    """One raw record. `shown`: whether the snapshot of the source contains its change; `content`: a hash of its value;
+    `codes`: the code of each column (see `row_codes`)."""
 
     position: Position
     partition: int
@@ -61,11 +62,11 @@ class Entry(NamedTuple):
 
 
 class SourceSnapshot(NamedTuple):
-    """Which changes of `epoch` a snapshot of the source shows: those whose transaction is visible in
-    `pg_current_snapshot()`. `upper_lsn` was read after the snapshot was taken.
+    """A snapshot of a source, which shows the changes of `epoch` whose transactions are visible in
+    `pg_current_snapshot()`. `upper_lsn`: the end of the source's log, read after the snapshot was taken.
 
-    An LSN alone cannot decide this: a transaction is in the log before it is visible. Its number alone cannot either:
-    it wraps around.
+    An LSN alone cannot decide whether a change is visible: a transaction is in the log before it is visible. A
+    transaction number alone cannot decide it either: the numbers wrap around.
     """
 
     epoch: int
@@ -74,12 +75,13 @@ class SourceSnapshot(NamedTuple):
     in_progress: frozenset[int]
 
     def sees(self, position: Position, xid: int | None) -> bool:
-        """`xid`: the transaction number of an event (32 bits), None for rows of a snapshot and for tombstones."""
+        """Whether the snapshot shows the change at `position`. `xid`: the number of its transaction (32 bits), None for
+        rows of a CDC snapshot and for tombstones."""
         if position.epoch != self.epoch:
             return position.epoch < self.epoch
         if position.major >= self.upper_lsn:
             return False
-        # 64 GB of log have fewer than half of all 32-bit numbers; within them a number is unambiguous.
+        # 64 GB of log contain fewer than half of all 32-bit transaction numbers, so a number is unambiguous in them.
         if xid is None or self.upper_lsn - position.major >= 2**36:
             return True
         distance = (xid - self.xmax) & 0xFFFFFFFF
@@ -88,8 +90,9 @@ class SourceSnapshot(NamedTuple):
 
 
 class NewestState(NamedTuple):
-    """The state of a key at the snapshot. `entry` None: the key does not exist. `moves`: the log has records of it that
-    the snapshot does not show. `beyond`: a record that the source cannot have written."""
+    """The state of a key at the snapshot of its source. `entry`: its newest record, None if the key does not exist.
+    `moves`: raw contains newer records of the key, which the snapshot does not show. `beyond`: a record whose position
+    the source has not reached, so the source cannot have written it."""
 
     entry: Entry | None
     moves: bool
@@ -104,7 +107,7 @@ NO_STATE = NewestState(None, moves=False)
 
 
 class Doubled(NamedTuple):
-    """Two records of one key under one position."""
+    """Two records with the same key and position. `alike`: whether they have the same content."""
 
     key: str
     first: RawRef
@@ -114,8 +117,11 @@ class Doubled(NamedTuple):
 
 @dataclass
 class RawLog:
-    """The records of one raw topic, spilled. `envelopes`: whether they are change events. `snapshot`: None if only
-    repeated positions matter. `reach`: the end of the source's log after everything was read."""
+    """The records of one raw topic, spilled to files.
+
+    `envelopes`: whether the records are change events. `snapshot`: of the source; None if only repeated positions are
+    checked. `reach`: the end of the source's log, read after raw was read. `sweeps`: the newest sweep by partition.
+    """
 
     topic: str
     envelopes: bool
@@ -134,7 +140,7 @@ class RawLog:
         try:
             key = raw_record.source_key(record)
         except DeadRecord:
-            return  # the mapper parks it, and its dead letter is checked elsewhere
+            return  # The mapper parks this record. `scan_raw` checks that its dead letter exists.
         self.spill.add(key.encode(), self._entry(record, position).packed())
 
     def _entry(self, record: Record, position: Position | None) -> Entry:
@@ -143,12 +149,12 @@ class RawLog:
         return Entry(position or LOWEST, record.partition, record.offset, kind, shown, content, codes)
 
     def _content(self, record: Record) -> tuple[EntryKind, int, array[int], int | None]:
-        """Kind, hash, column codes and transaction number of a record."""
+        """The kind, content hash, column codes and transaction number of a record."""
         nothing = array("q")
         if record.value is None:
             return EntryKind.TOMBSTONE, 0, nothing, None
         if not self.envelopes or TRUNCATED_HEADER in record.headers:
-            # A truncated record replaces one that is too large for a topic.
+            # A truncated record replaces a record that is too large for the topic.
             return EntryKind.OPAQUE, hash(record.value), nothing, None
         try:
             envelope = orjson.loads(record.value)
@@ -158,14 +164,15 @@ class RawLog:
                 return EntryKind.DELETE, 0, nothing, xid
             after = envelope["after"]
             codes = self.columns.codes(after, left_out(record))
-            # Without the times of our clock, and without columns that were read later.
+            # The hash covers neither the times of ingress's clock nor absent columns at the end: a copy of a record
+            # that is read after the table got a column has the same hash.
             content = hash((envelope["op"], codes.tobytes().rstrip(b"\0")))
             return EntryKind.ROW, content, codes, xid
         except (ValueError, LookupError, TypeError, AttributeError):
             return EntryKind.UNREADABLE, hash(record.value), nothing, None
 
     def buckets(self, doubled: Callable[[Doubled], None]) -> Iterator[dict[str, NewestState]]:
-        """The state of every key, by bucket. Calls `doubled` for each record that repeats a position."""
+        """Yields the states of all keys, bucket by bucket. Calls `doubled` for each record that repeats a position."""
         for bucket in range(BUCKETS):
             entries: dict[str, list[Entry]] = {}
             for key_bytes, packed in self.spill.take(bucket):
@@ -176,7 +183,7 @@ class RawLog:
             yield {key: newest(several, self.sweeps, self.reach) for key, several in entries.items()}
 
     def _doubled(self, key: str, entries: Iterable[Entry]) -> Iterator[Doubled]:
-        # A delete and its tombstone share a position; nothing else does.
+        # A delete and its tombstone have the same position; no two other records of a key may have the same one.
         found: dict[tuple[Position, bool], Entry] = {}
         for one in entries:
             before = found.setdefault((one.position, one.kind is EntryKind.TOMBSTONE), one)
@@ -186,7 +193,8 @@ class RawLog:
 
 
 def newest(entries: Iterable[Entry], sweeps: Mapping[int, Position], reach: Position = HIGHEST) -> NewestState:
-    """The newest state of one key by position, of its entries in log order, with sweeps applied."""
+    """The newest state of one key by position. `entries`: its records in log order; `sweeps`: the newest sweep by
+    partition; `reach`: the highest position that the source can have written."""
     current: Entry | None = None
     hidden: Position | None = None
     beyond: Entry | None = None
@@ -196,7 +204,7 @@ def newest(entries: Iterable[Entry], sweeps: Mapping[int, Position], reach: Posi
         elif not one.shown or (one.kind is EntryKind.TOMBSTONE and one.position == hidden):
             hidden = one.position
         elif one.position == LOWEST:
-            # Compaction removes every record before a null, even before a null without a position.
+            # Compaction removes every record of the key before a null, even before a null without a position.
             if one.kind is EntryKind.TOMBSTONE and current is not None:
                 current = one._replace(position=current.position)
         elif current is None:
@@ -216,7 +224,7 @@ def _after(before: Entry, one: Entry) -> Entry:
 
 
 def left_out(record: Record) -> dict[str, int]:
-    """The columns that a change left out. Raises ValueError for headers in another form."""
+    """By column that a change left out, LEFT_OUT or UNKNOWN. Raises ValueError if a header cannot be decoded."""
     named = {}
     for header, code in ((UNCHANGED_HEADER, LEFT_OUT), (UNKNOWN_HEADER, UNKNOWN)):
         if header in record.headers:

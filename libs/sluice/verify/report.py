@@ -1,4 +1,4 @@
-"""The result of a verification: findings by check, what is not done yet, what was looked at, and what was not."""
+"""The result of a verification: findings by check, what is not done yet, what was checked, and what was not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FIRST_MAX = 10
 KEY_CHARS_MAX = 200
 
 Check = Literal["I2", "I4", "I5", "I6", "source-raw", "raw-contributions", "contributions-canonical", "canonical-table"]
-# What is true if a check finds nothing. I2 to I6 are the numbers of the invariants in docs/architecture.md.
+# By check, the statement that is true if the check has no finding. I2 to I6 are invariants of docs/architecture.md.
 CHECKS: dict[Check, str] = {
     "source-raw": "raw has every row of a followed table as the table has it, and no other row",
     "raw-contributions": "every newest source record is mapped, or parked as a dead letter",
@@ -22,11 +22,12 @@ CHECKS: dict[Check, str] = {
     "I6": "provenance: every row names the raw records that it was made from",
 }
 
-Verdict = Literal["verified", "nothing wrong in what was looked at", "findings"]
+Verdict = Literal["verified", "nothing wrong in what was checked", "findings"]
 
 
 class Finding(NamedTuple):
-    """Something wrong. `where`: topic/partition@offset, or table. `key`: the record's; `what` never quotes it."""
+    """One error in the data. `where`: topic/partition@offset, or a table. `key`: of the record or row, may be empty.
+    `what`: the error as a clause without a subject; it quotes no values."""
 
     where: str
     key: str
@@ -37,7 +38,7 @@ class Finding(NamedTuple):
 
 
 class NotDone(NamedTuple):
-    """Records that a group had not processed at the end of the wait. They are not judged."""
+    """Records of a partition, from `committed` to `end`, that a group had not processed when the wait ended."""
 
     group: str
     topic: str
@@ -47,10 +48,10 @@ class NotDone(NamedTuple):
 
 
 class NotLookedAt(NamedTuple):
-    """Something that was not judged, with the reason.
+    """A source, table or value that was not checked, with the reason.
 
-    `kind`: "unable" because of a fault or a lack of time; "left out" because the caller wants it; "by design" if it is
-    never compared, such as an API, which shows no two pages at one moment.
+    `kind`: "unable" if a fault or a lack of time prevented the check; "left out" if the caller asked for that; "by
+    design" if the data is never compared, such as an API, which shows no two pages at one moment.
     """
 
     what: str
@@ -64,9 +65,11 @@ class NotLookedAt(NamedTuple):
 
 @dataclass
 class Report:
-    """`counts` of findings by check, the `first` of each, `pending`, numbers of what was `checked`, `not_looked_at`.
+    """The result of a verification.
 
-    `doubled`: the number of raw records that repeat position and content of another; they change nothing.
+    `counts`: the number of findings by check; `first`: the first findings of each check. `pending`: what a group had
+    not processed. `not_looked_at`: what was not checked. `checked`: how many records of each sort were checked.
+    `doubled`: the number of raw records that repeat position and content of another one; they have no effect.
     """
 
     counts: Counter[Check] = field(default_factory=Counter)
@@ -80,40 +83,42 @@ class Report:
 
     @property
     def clean(self) -> bool:
-        """Nothing wrong was found; something may be pending, or was not looked at."""
+        """Whether there is no finding. Something may be pending, or was not checked."""
         return not self.counts
 
     @property
     def passed(self) -> bool:
-        """Clean, and everything was looked at but what never is, and what the caller left out."""
+        """Whether there is no finding and everything was checked, except what is never compared or what the caller left
+        out."""
         return self.clean and not self.pending and not any(one.kind == "unable" for one in self.not_looked_at)
 
     @property
     def verified(self) -> bool:
-        """Clean, and everything up to the ends noted at the start was looked at, but what never is."""
+        """Whether there is no finding and everything up to the ends noted at the start was checked, except what is
+        never compared."""
         return self.passed and not any(one.kind == "left out" for one in self.not_looked_at)
 
     @property
     def verdict(self) -> Verdict:
         if not self.clean:
             return "findings"
-        return "verified" if self.verified else "nothing wrong in what was looked at"
+        return "verified" if self.verified else "nothing wrong in what was checked"
 
     def found(self, check: Check, where: str, key: str, what: str) -> None:
-        """Add a finding; the first ten of a check are kept."""
+        """Count a finding, and keep it if it is among the first ten of its check."""
         self.counts[check] += 1
         kept = self.first.setdefault(check, [])
         if len(kept) < FIRST_MAX:
             kept.append(Finding(where, key[:KEY_CHARS_MAX], what))
 
     def found_doubled(self, where: str, key: str, what: str) -> None:
-        """Add a raw record that repeats another one."""
+        """Count a raw record that repeats position and content of another one, and keep the first ten."""
         self.doubled += 1
         if len(self.first_doubled) < FIRST_MAX:
             self.first_doubled.append(Finding(where, key[:KEY_CHARS_MAX], what))
 
     def to_json(self) -> dict[str, Any]:
-        """The one object that `--json` prints."""
+        """The object that `sluice verify --json` prints."""
         return {
             "verified": self.verified,
             "verdict": self.verdict,
@@ -130,7 +135,7 @@ class Report:
         }
 
     def lines(self) -> list[str]:
-        """The report for people."""
+        """The report as lines of text."""
         lines = []
         for check, means in CHECKS.items():
             count = self.counts[check]
@@ -142,25 +147,25 @@ class Report:
             for one in self.pending
         ]
         lines += [
-            f"never compared: {one}" if one.kind == "by design" else f"not looked at: {one}"
+            f"never compared: {one}" if one.kind == "by design" else f"not checked: {one}"
             for one in sorted(self.not_looked_at, key=lambda one: one.kind != "by design")
         ]
         if self.doubled:
             lines.append(f"doubled: {self.doubled:,} raw records repeat another one, position and content; no effect")
             lines += [f"      {one}" for one in self.first_doubled]
-        looked_at = ", ".join(f"{number:,} {name}" for name, number in self.checked.items())
-        lines.append(f"looked at in {self.seconds:.1f} s: {looked_at}")
+        checked = ", ".join(f"{number:,} {name}" for name, number in self.checked.items())
+        lines.append(f"checked in {self.seconds:.1f} s: {checked}")
         return [*lines, self._conclusion()]
 
     def _conclusion(self) -> str:
         if not self.clean:
             return f"findings: {sum(self.counts.values()):,}"
         if self.verified:
-            return "verified: everything that can be compared was looked at, and nothing is wrong"
+            return "verified: everything that can be compared was checked, and nothing is wrong"
         left = len(self.pending) + sum(one.kind != "by design" for one in self.not_looked_at)
-        return f"nothing wrong in what was looked at; {left} not looked at, or not done yet: not verified"
+        return f"nothing wrong in what was checked; {left} not checked, or not done yet: not verified"
 
 
 def place(topic: str, partition: int, offset: int) -> str:
-    """Where a record is, in the form that all errors use."""
+    """The place of a record as text, in the form that all errors use."""
     return f"{topic}/{partition}@{offset}"

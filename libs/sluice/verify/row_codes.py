@@ -1,6 +1,8 @@
-"""Rows of a table and their raw records as codes, 8 bytes for each column, so that a difference can be named. Pure.
+"""Encodes a row of a table, or its raw record, as one code of 8 bytes per column. A comparison of the codes names the
+columns that differ. Pure.
 
-A code is Python's own hash of a value's JSON. It has a random seed in each process, so it compares within one process.
+A code is Python's hash of the value's JSON. The hash has a random seed per process, so codes are compared only within
+one process.
 """
 
 from __future__ import annotations
@@ -14,18 +16,18 @@ import orjson
 Codes = Sequence[int]
 
 ABSENT = 0
-"""The record is older than the column."""
+"""The code of a column that the record does not have: the column was added later."""
 LEFT_OUT = 1
-"""The change left the column out: the value is in an earlier record of the key."""
+"""The code of a column that the change left out; its value is in an earlier record of the key."""
 UNKNOWN = 2
-"""The change left the column out, and no record has the value."""
+"""The code of a column that the change left out; no record has its value."""
 
 _RESERVED = (ABSENT, LEFT_OUT, UNKNOWN)
 _dumps = orjson.dumps
 
 
 def code_of(value: Any) -> int:
-    # Of the value's JSON: hash(1) is hash(True), and hash("1") is hash(b"1").
+    # The JSON is hashed, not the value: hash(1) is hash(True), and hash("1") is hash(b"1").
     code = hash(_dumps(value))
     return code if code not in _RESERVED else code + len(_RESERVED)
 
@@ -35,7 +37,7 @@ _NO_COLUMNS: Mapping[str, int] = {}
 
 
 class Columns:
-    """The columns read so far, and the place of each in a row's codes."""
+    """The columns of a table that were read so far, and the index of each column in the codes of a row."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -61,10 +63,13 @@ class Columns:
         return codes
 
     def differing(self, row: Codes, published: Codes) -> Iterator[str]:
-        """Columns that differ between the table's `row` and raw. A column that raw never had cannot be judged."""
+        """Yields the names of columns whose code in the table's row differs from that in raw.
+
+        Columns whose value raw does not contain are not compared.
+        """
         for at, (name, wanted) in enumerate(zip(self.names, row, strict=False)):
             code = published[at] if at < len(published) else ABSENT
-            # A column that was added later is null in the table, and missing in older records: no difference.
+            # A column that was added later is null in the table and absent in older records. That is no difference.
             alike = code in (wanted, LEFT_OUT, UNKNOWN) or (code == ABSENT and wanted == _NULL)
             if wanted != ABSENT and not alike:
                 yield name
@@ -77,7 +82,8 @@ def unpacked(codes: bytes) -> array[int]:
 
 
 def filled(codes: array[int], before: Codes) -> array[int]:
-    """A change's codes, with the columns that it left out taken from the state before it, as the mapper does."""
+    """The codes of a change; each column that the change left out gets its code from the state before, as in the
+    mapper."""
     for at, code in enumerate(codes):
         if code == LEFT_OUT and at < len(before) and before[at] != ABSENT:
             codes[at] = before[at]

@@ -1,4 +1,5 @@
-"""A followed table read at one snapshot of its source, with keys and values as ingress-cdc writes them to raw."""
+"""Reads a followed table at one snapshot of its source, with keys and values in the form that ingress-cdc writes to
+raw."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ _MOMENT = TransactionInfo(0, None, None, snapshot=True)
 
 
 class TableReader(NamedTuple):
-    """A table at an open snapshot. `rows`: the key of each row as in raw, and its columns; they may be read once, while
+    """A table at an open snapshot. `rows`: each row as (key in raw, columns). The rows can be read once, and only while
     the snapshot is open."""
 
     snapshot: SourceSnapshot
@@ -30,15 +31,16 @@ class TableReader(NamedTuple):
 
 @contextmanager
 def read_table(dsn: str, where: str, name: str, publication: str, epoch: int) -> Iterator[TableReader]:
-    """Open a snapshot of the part of table `name` that the publication sends.
+    """Open a snapshot of the rows and columns of table `name` that the publication sends.
 
-    Raises Transient, EnvironmentFault, and psycopg.Error for an unknown code.
+    Raises EnvironmentFault if the database refuses, if it cannot be reached or if the publication does not contain the
+    table; Transient if a retry may succeed; psycopg.Error for an SQLSTATE without a policy.
     """
     at = f"{where}, table {name}"
     with connect(dsn, at, statement_timeout_s=READ_TIMEOUT_S) as connection, source_errors(at):
         connection.execute(b"SET lock_timeout = '10s'")
         connection.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        # Before the snapshot is taken: a rewrite of the table after it would be visible in the snapshot.
+        # The table is locked before the snapshot is taken: the snapshot would show a later rewrite of the table.
         table = sql.Identifier(*name.split(".", 1))
         connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(table))
         snapshot = _snapshot(connection, epoch)
@@ -52,7 +54,7 @@ def read_table(dsn: str, where: str, name: str, publication: str, epoch: int) ->
 
 
 def _snapshot(connection: Connection, epoch: int) -> SourceSnapshot:
-    # One statement: it takes the snapshot first, and then reads the end of the log.
+    # One statement does both: it takes the snapshot first, and then reads the end of the log.
     query = (
         "SELECT pg_catalog.pg_current_snapshot()::text, "
         "(pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint"

@@ -1,4 +1,4 @@
-"""Which sources are followed, as their watermarks and slots show: only then does raw have all of their rows."""
+"""Decides from watermarks and slots whether a source is followed. Only then does raw contain all of its rows."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ from sluice.times import age_text
 from sluice.verify.report import NotLookedAt
 
 Watermarks = Mapping[str, Mapping[str, Any]]
-# A poller that works asks twice within a stream's freshness; four times less often while stages lag.
+# A stream counts as not polled if its last answer is older than ten times its freshness, and at least a minute. A
+# running poller asks twice within the freshness; while stages lag, once in two times the freshness.
 _LATE_AFTER_FRESHNESS = 10
 _LATE_AFTER_S = 60.0
 
 
 class FollowedSource(NamedTuple):
-    """A source that is followed by CDC, with its own names."""
+    """A CDC source of the pipeline: its name, its DSN, and the names of its slot and its publication."""
 
     source: str
     dsn: str
@@ -44,17 +45,17 @@ class FollowedSource(NamedTuple):
         return f"source {self.source}"
 
     def repair(self, table: str) -> str:
-        """The next step that repairs a table, as a clause."""
+        """The next step by which an operator repairs the raw records of `table`, as a clause."""
         return f"`sluice cdc resnapshot {self.source} --table {shlex.quote(table)}` reads it again"
 
     @classmethod
     def of(cls, pipeline: Pipeline, name: str, source: CdcSource) -> FollowedSource:
-        """Raises SettingsError if the dsn is not available."""
+        """The CDC source `name`. Raises SettingsError if its DSN is a reference that cannot be resolved."""
         return cls(name, source.dsn.reveal(), slot_of(pipeline, name), publication_of(pipeline, name))
 
 
 def marks_of(watermarks: Watermarks, source: str) -> SourceWatermarks:
-    """Raises EnvironmentFault for a form that this version does not know."""
+    """Decode the watermarks of one source. Raises EnvironmentFault if this version does not know their form."""
     try:
         return source_watermarks(source, watermarks)
     except (ValueError, TypeError, LookupError):
@@ -63,7 +64,7 @@ def marks_of(watermarks: Watermarks, source: str) -> SourceWatermarks:
 
 
 class SourceState(NamedTuple):
-    """A source as it is now. `wal_end`: the end of its log."""
+    """The present state of a source: who it is, its slot (None if missing), and the LSN at the end of its WAL."""
 
     identity: SourceIdentity
     slot: SlotState | None
@@ -71,7 +72,8 @@ class SourceState(NamedTuple):
 
 
 def read_source_state(source: FollowedSource) -> SourceState:
-    """Ask the source who it is, and for its slot. Blocks. Raises Transient, EnvironmentFault."""
+    """Read identity, slot and WAL end of a source. Blocks. Raises EnvironmentFault or Transient if it does not
+    answer."""
     with connect(source.dsn, source.where, replication=True) as replication:
         identity = identify(replication, source.where)
     with connect(source.dsn, source.where) as connection:
@@ -80,8 +82,8 @@ def read_source_state(source: FollowedSource) -> SourceState:
 
 
 def why_not_followed(source: FollowedSource, watermark: SlotWatermark | None, state: SourceState) -> str:
-    """Why new changes of the source cannot reach raw; empty if they can. Whether a process reads the slot is checked
-    later, because a reader that restarts is away for a moment."""
+    """The reason why new changes of the source cannot reach raw, as a clause; empty if they can. Whether a process
+    reads the slot is checked later, because a reader that restarts does not read it for a moment."""
     identity, slot, _ = state
     if watermark is None or watermark.lsn == 0:
         return "nothing of it was published yet"
@@ -100,7 +102,8 @@ def why_not_followed(source: FollowedSource, watermark: SlotWatermark | None, st
 
 
 def why_not_read(mark: TableWatermark | None) -> str:
-    """Why raw does not have all rows of a table; empty if it has."""
+    """The reason why raw does not have all rows of a table, as a clause; empty if it has. `mark`: the table's
+    watermark."""
     if mark is None:
         return "it was added to the pipeline, and is not followed yet"
     if mark.state == FOLLOWED:
@@ -110,7 +113,8 @@ def why_not_read(mark: TableWatermark | None) -> str:
 
 
 def polled_streams(pipeline: Pipeline, watermarks: Watermarks, now_s: float | None = None) -> Iterator[NotLookedAt]:
-    """Why each polled stream is not compared: no API shows all of its records at one moment."""
+    """For each polled stream the reason why it is not compared with its API, which never shows all records at one
+    moment."""
     now_s = time.time() if now_s is None else now_s
     for source, about in pipeline.poll_sources().items():
         for stream, settings in about.streams.items():

@@ -1,6 +1,6 @@
-"""Entries by key in files of a temporary folder, so that two logs of any length are compared in bounded memory.
+"""Stores entries by key in files of a temporary folder, so that two logs of any length are compared in bounded memory.
 
-A key is always in the same bucket, so one bucket of each side is in memory at a time (a hash join that spills).
+All entries of a key are in one bucket, and only one bucket of each log is in memory at a time (a Grace hash join).
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from zlib import crc32
 
 from sluice.errors import EnvironmentFault
 
-# 100 million records are 200,000 a bucket: some 100 MB.
+# With 100 million records a bucket has 200,000 records, which occupy some 100 MB of memory.
 BUCKETS = 512
 _BUFFER_BYTES_MAX = 16 * 1024
 _LENGTHS = struct.Struct("<II")
 
 
 class Spill:
-    """Entries are added in any order; a bucket returns its entries in that order."""
+    """A store of (key, entry) in buckets. A bucket returns its entries in the order in which they were added."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._files = [folder / f"{name}-{i}" for i in range(BUCKETS)]
@@ -36,7 +36,7 @@ class Spill:
             self._flush(at)
 
     def take(self, bucket: int) -> Iterator[tuple[bytes, bytes]]:
-        """Key and entry of everything in `bucket`; the bucket is then deleted."""
+        """Yields every (key, entry) of `bucket`, then deletes the bucket."""
         data = memoryview(self._files[bucket].read_bytes() if self._files[bucket].exists() else b"")
         for part in (data, memoryview(bytes(self._buffers[bucket]))):
             at = 0

@@ -1,4 +1,5 @@
-"""The offsets of visible records, and the source keys of raw records: 8 or 16 bytes a record."""
+"""The offsets of all visible records in 8 bytes each, and of raw records with a digest of the source key in 16
+bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ Place = Literal["exact", "compacted", "other-key", "missing", "beyond"]
 
 
 class VisibleOffsets:
-    """Offsets of visible records by partition, added in log order. `ends`: where the reading stopped."""
+    """The offsets of visible records by partition, in log order. `ends`: the offset up to which each partition is
+    read."""
 
     def __init__(self, ends: Mapping[Partition, int]) -> None:
         self.ends = dict(ends)
@@ -24,12 +26,12 @@ class VisibleOffsets:
         self._offsets[at].append(offset)
 
     def count(self, at: Partition, start: int, end: int) -> int:
-        """Visible records in `[start, end)`."""
+        """The number of visible records in `[start, end)`."""
         offsets = self._offsets[at]
         return bisect_left(offsets, end) - bisect_left(offsets, start)
 
     def index(self, at: Partition, offset: int) -> int:
-        """The index of `offset` in its partition's list, -1 if there is no visible record."""
+        """The index of `offset` among the visible records of its partition; -1 if no visible record has this offset."""
         offsets = self._offsets[at]
         index = bisect_left(offsets, offset)
         return index if index < len(offsets) and offsets[index] == offset else -1
@@ -39,7 +41,7 @@ class VisibleOffsets:
 
 
 class RawIndex(VisibleOffsets):
-    """Visible raw records with a digest of each one's source key."""
+    """The visible raw records, each with a digest of its source key."""
 
     def __init__(self, ends: Mapping[Partition, int]) -> None:
         super().__init__(ends)
@@ -50,13 +52,14 @@ class RawIndex(VisibleOffsets):
         self._keys[at].append(_digest(source_key))
 
     def clear(self, at: Partition) -> None:
-        """Forget a partition, because it is read again."""
+        """Remove all records of a partition, before the partition is read again."""
         self._offsets[at], self._keys[at] = array("q"), array("Q")
 
     def resolve(self, at: Partition, offset: int, source_key: str) -> Place:
-        """What is at the offset that a provenance names.
+        """What exists at the offset that a golden record names as its raw record.
 
-        "compacted": the record was removed, and a newer one of its key is in the log; "beyond": not read so far.
+        "compacted": compaction removed the record, and the log has a newer record of its key. "beyond": the offset was
+        not read. "missing": neither this record nor a newer one of its key is in the log.
         """
         if at not in self.ends:
             return "missing"

@@ -143,7 +143,7 @@ def findings_of(report: Report, check: Check, who: str) -> list[str]:
 def test_a_pipeline_in_order_with_unknown_sources_is_clean_and_not_verified(clean: Report) -> None:
     assert clean.to_json()["findings"] == {}
     assert not clean.pending
-    assert clean.verdict == "nothing wrong in what was looked at"
+    assert clean.verdict == "nothing wrong in what was checked"
     assert {one.what for one in clean.not_looked_at} == {"source erp", "source crm, stream people"}
     assert not clean.passed
     assert clean.checked["rows"] == 9

@@ -1,4 +1,4 @@
-"""Followed tables compared with raw: each difference is named, and so is what was not looked at."""
+"""Followed tables are compared with raw: each difference is named, and so is each table that was not compared."""
 
 from __future__ import annotations
 

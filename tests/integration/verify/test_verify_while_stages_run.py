@@ -85,7 +85,7 @@ def checked(made: Handmade, wait_s: float = 60.0) -> Report:
 
 
 def assert_right(report: Report) -> None:
-    """Nothing is wrong, and everything was looked at but the sources, which no process follows here."""
+    """Nothing is wrong, and everything was checked except the sources, which no process follows here."""
     assert report.to_json()["findings"] == {}
     assert not report.pending
     assert {one.what for one in report.not_looked_at} == {"source erp", "source crm, stream people"}

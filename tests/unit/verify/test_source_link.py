@@ -253,15 +253,15 @@ UNREAD, BY_DESIGN = UNABLE._replace(kind="left out"), UNABLE._replace(kind="by d
     [
         (Report(), "", "verified", True),
         (Report(not_looked_at=[BY_DESIGN]), "", "verified", True),
-        (Report(not_looked_at=[UNREAD, BY_DESIGN]), "", "nothing wrong in what was looked at", True),
-        (Report(not_looked_at=[UNABLE]), "", "nothing wrong in what was looked at", False),
-        (Report(pending=[NOT_DONE]), "", "nothing wrong in what was looked at", False),
+        (Report(not_looked_at=[UNREAD, BY_DESIGN]), "", "nothing wrong in what was checked", True),
+        (Report(not_looked_at=[UNABLE]), "", "nothing wrong in what was checked", False),
+        (Report(pending=[NOT_DONE]), "", "nothing wrong in what was checked", False),
         (Report(doubled=3), "", "verified", True),
         (Report(not_looked_at=[UNABLE]), "source-raw", "findings", False),
         (Report(), "I2", "findings", False),
     ],
 )
-def test_a_report_is_verified_only_if_everything_was_looked_at(
+def test_a_report_is_verified_only_if_everything_was_checked(
     report: Report, found: Check, verdict: str, passed: bool
 ) -> None:
     if found:

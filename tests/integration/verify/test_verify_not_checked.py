@@ -56,10 +56,10 @@ def unable(report: Report, what: str) -> NotLookedAt:
     assert report.to_json()["findings"] == {}
     assert not report.pending
     assert not report.verified
-    assert report.verdict == "nothing wrong in what was looked at"
+    assert report.verdict == "nothing wrong in what was checked"
     (found,) = (one for one in report.not_looked_at if one.what == what)
     assert found.kind == "unable"
-    assert f"not looked at: {found}" in report.lines()
+    assert f"not checked: {found}" in report.lines()
     return found
 
 

@@ -1,4 +1,5 @@
-"""Real servers without Docker: Apache Kafka, PostgreSQL and the Apicurio registry, from pinned artifacts."""
+"""Runs Apache Kafka, PostgreSQL and the Apicurio registry on this machine without Docker, from files of fixed
+versions."""
 
 from sluice.embedded.servers import Servers
 from sluice.embedded.status import ServerStatus, database, environment, status, stopped_broker

@@ -1,8 +1,9 @@
-"""A JDK ahead-of-time cache for the broker (JEP 483): with it Kafka starts in a third of the time.
+"""The ahead-of-time cache of the JDK (JEP 483) for the embedded Kafka broker. With it the broker starts in a third of
+the time.
 
-Creating one takes half a minute of processor time. So `aot_making` does it in a process of lowest priority, some
-minutes after the servers started, and ends with them. The JVM ignores a cache that does not fit. So its name contains
-a hash of what it fits: the build of Java, wherever it is installed, the jars and the flags.
+To create the cache takes half a minute of processor time. So `aot_making` creates it in a process of lowest priority,
+which starts some minutes after the servers and ends with them. The JVM ignores a cache that was created for another
+Java, other jars or other flags. So the name of the cache file contains a hash of these three.
 """
 
 from __future__ import annotations
@@ -21,27 +22,29 @@ from sluice.embedded.layout import Layout
 from sluice.embedded.processes import Command
 
 NAME = "kafka-aot"
-OLDEST_MAJOR = 25  # JEP 514 and 515: profiles of methods are in the cache as well
+OLDEST_MAJOR = 25  # the first JDK with JEP 514 and 515, which add profiles of methods to the cache
 DELAY_S = 180.0
 
 
 def cache_file(java: Java, class_path: Sequence[Path]) -> Path:
-    """The path of the cache for this Java, these jars and our flags; the file may not exist."""
+    """The path of the broker's ahead-of-time cache for this Java, the jars of `class_path`, and our JVM flags. The file
+    may not exist yet."""
     stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in class_path]
     key = hashlib.sha256(repr((java.build(), JVM, stats)).encode())
     return cache_dir() / f"{NAME}-{key.hexdigest()[:16]}.bin"
 
 
 def jvm_flags(class_path: Sequence[Path]) -> list[str]:
-    """The flags that make the broker use its cache; none without a cache."""
+    """The JVM flags with which the broker uses its ahead-of-time cache; empty if there is no cache."""
     java = find_java()
     file = cache_file(java, class_path)
-    # Without the log setting it warns of stubs that it links again; that costs nothing.
+    # The log setting hides warnings of the JVM about stubs that it links again, which costs nothing.
     return [f"-XX:AOTCache={file}", "-Xlog:aot*=error"] if java.major >= OLDEST_MAJOR and file.exists() else []
 
 
 def make_in_background(layout: Layout, *, detach: bool) -> None:
-    """Start the process that creates the cache, unless one runs. It ends with the servers of this state directory."""
+    """Start the process that creates the broker's ahead-of-time cache, unless it runs. It ends with the servers of this
+    state directory."""
     marker = layout.marker(NAME)
     if find_java().major < OLDEST_MAJOR or processes.find(marker):
         return

@@ -1,7 +1,8 @@
-"""Creates the broker's ahead-of-time cache, in a process of its own that `aot` starts.
+"""Creates the broker's ahead-of-time cache. `aot` starts this module as a process of its own.
 
-It runs a broker on a scratch directory while the JVM records a profile, then lets the JVM write the cache from it. One
-rename publishes the cache. If the process is killed, it leaves at most a scratch directory that the next one deletes.
+It runs a broker in a scratch directory while the JVM records a profile. Then the JVM writes the cache from the profile,
+and one rename puts the cache in its place. If the process is killed, it leaves at most a scratch directory, which the
+next process deletes.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ STOP_DEADLINE_S = 300.0
 
 
 def make() -> None:
-    """Create the cache, unless it exists, another process creates it, or this Java cannot."""
+    """Create the broker's ahead-of-time cache, unless it exists, another process creates it, or this Java cannot."""
     if find_java().major < OLDEST_MAJOR:
         return
     home, jars = cache_dir(), fetch(listed(["broker"]), print).of("broker")
@@ -42,7 +43,7 @@ def make() -> None:
     with (home / f".{NAME}.lock").open("w") as lock:
         if not try_lock(lock, fcntl.LOCK_EX):
             return
-        for left in home.glob(f".{NAME}-*"):  # of a process that was killed
+        for left in home.glob(f".{NAME}-*"):  # the scratch directory of a process that was killed
             shutil.rmtree(left)
         if target.exists():
             return
@@ -68,7 +69,7 @@ def _train(scratch: Path, jars: Sequence[Path]) -> Path:
 
 
 def _use(bootstrap_servers: str) -> None:
-    """Create a topic and write a record, so that the cache has the classes that this needs."""
+    """Create a topic and write a record, so that the cache contains the classes that the broker needs for this."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
     admin.create_topics([NewTopic("warm", 1, 1)])["warm"].result(60)
     producer = Producer({"bootstrap.servers": bootstrap_servers})

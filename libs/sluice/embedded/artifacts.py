@@ -1,7 +1,7 @@
-"""The Java artifacts that the embedded servers run: which they are, whether a file is one of them, how to unpack it.
+"""The files (Java archives) that the embedded servers run: which they are, how to check a file, and how to unpack it.
 
-`artifacts.list` has the exact Maven coordinate, size and sha256 of each. `fetching` downloads them. The directory of an
-unpacked archive is complete or does not exist; damage is detected.
+`artifacts.list` has the exact Maven coordinate, size and sha256 of each file. `fetching` downloads them. The directory
+of an unpacked archive is complete or does not exist, and later damage is detected.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ Use = Literal["broker", "tools", "registry"]
 
 @dataclass(frozen=True)
 class Artifact:
-    """One pinned file. `size`: bytes. `use`: the server or tool that needs it."""
+    """One file that an embedded server or tool needs, with its checksum. `size`: bytes. `use`: which server or tool
+    needs it."""
 
     sha256: str
     size: int
@@ -49,7 +50,8 @@ class Artifact:
 
 
 def listed(uses: Iterable[Use]) -> tuple[Artifact, ...]:
-    """The pinned artifacts of these uses. Their order, that of the list, is the order of the class path."""
+    """The files of `artifacts.list` that these `uses` need, in the order of that list, which is the order of the class
+    path."""
     wanted = set(uses)
     return tuple(artifact for artifact in _all() if artifact.use in wanted)
 
@@ -60,7 +62,8 @@ def _all() -> tuple[Artifact, ...]:
 
 
 def parse_list(text: str) -> tuple[Artifact, ...]:
-    """Read the lines `sha256 size use group:artifact:version[:classifier:packaging]`; `#` starts a comment."""
+    """Read the text of `artifacts.list`: lines `sha256 size use group:artifact:version[:classifier:packaging]`. `#`
+    starts a comment."""
     return tuple(_parse_line(line) for line in text.splitlines() if line.strip() and not line.startswith("#"))
 
 
@@ -72,7 +75,7 @@ def _parse_line(line: str) -> Artifact:
 
 
 def damage(artifact: Artifact, path: Path) -> str | None:
-    """Why this file is not the listed artifact; None if it is."""
+    """Why the file at `path` is not the listed artifact (wrong size or checksum); None if it is."""
     size = path.stat().st_size
     if size < artifact.size:
         return f"the copy is incomplete: it has {size} of {artifact.size} bytes"
@@ -82,12 +85,13 @@ def damage(artifact: Artifact, path: Path) -> str | None:
 
 
 def unpacked_dir(cache: Path, archive: Artifact) -> Path:
-    """The directory for the archive's content; it may not exist yet."""
+    """The directory for the content of an unpacked archive; it may not exist yet."""
     return cache / f"{archive.artifact}-{archive.version}-{archive.sha256[:12]}"
 
 
 def is_whole(directory: Path) -> bool:
-    """Whether every file exists with the size it had after unpacking. Cheaper than a checksum at each start."""
+    """Whether each file of an unpacked archive exists with the size that it had after unpacking. A checksum at each
+    start would take longer."""
     try:
         sizes: dict[str, int] = json.loads((directory / CONTENT).read_text())
         return all((directory / name).stat().st_size == size for name, size in sizes.items())
@@ -96,15 +100,16 @@ def is_whole(directory: Path) -> bool:
 
 
 def unpack(archive: Path, target: Path) -> None:
-    """Unpack a checked archive. Raises EnvironmentFault if the disk refuses it."""
+    """Unpack an archive, whose checksum is checked, into `target`. Raises EnvironmentFault if the files cannot be
+    written."""
     scratch = Path(tempfile.mkdtemp(prefix=".unpack-", dir=target.parent))
     try:
         with tarfile.open(archive) as tar:
             tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, _path: member)
-            tar.extractall(scratch)  # noqa: S202  the archive is the one pinned by sha256
+            tar.extractall(scratch)  # noqa: S202  the sha256 of the archive is checked
         sizes = {str(p.relative_to(scratch)): p.stat().st_size for p in scratch.rglob("*") if p.is_file()}
         (scratch / CONTENT).write_text(json.dumps(sizes))
-        if target.exists():  # it is damaged, otherwise nothing is unpacked
+        if target.exists():  # the existing directory is damaged, else nothing would be unpacked
             shutil.rmtree(target)
         os.rename(scratch, target)
     except OSError as error:

@@ -1,7 +1,8 @@
-"""Gets the pinned artifacts: from the cache, from a directory for closed networks, or from Maven's repository.
+"""Gets the files that the embedded servers run: from the cache, from the directory `SLUICE_ARTIFACTS_DIR`, or from
+Maven's repository.
 
-A file is used only after its sha256 was checked, wherever it comes from. A download is checked and then moved into the
-cache by one rename, so the cache never has an incomplete one. A cached file that is damaged is downloaded again.
+The sha256 of each file is checked before the file is used. A download is checked and then moved into the cache by one
+rename, so the cache never contains an incomplete file. A damaged file of the cache is downloaded again.
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ REPORT_EVERY_S = 3.0
 
 @dataclass(frozen=True)
 class FetchedArtifacts:
-    """The path of each artifact, in the order requested; of an archive, the directory of its content.
+    """The path of each requested artifact, in the order of the request. For an archive it is the directory of its
+    content.
 
-    `download_s`: seconds spent on downloads; 0.0 if nothing was missing.
+    `download_s`: seconds spent on downloads; 0.0 if no file was missing.
     """
 
     paths: dict[Artifact, Path]
@@ -45,7 +47,7 @@ class FetchedArtifacts:
 
 
 def cache_dir() -> Path:
-    """`SLUICE_CACHE_DIR`, or `sluice` in the user's cache directory."""
+    """The directory of the cache: `SLUICE_CACHE_DIR`, or `sluice` in the user's cache directory."""
     if given := os.environ.get("SLUICE_CACHE_DIR"):
         return Path(given).expanduser().resolve()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -53,9 +55,9 @@ def cache_dir() -> Path:
 
 
 def fetch(wanted: Sequence[Artifact], progress: Progress) -> FetchedArtifacts:
-    """Get and check every wanted artifact. Blocks while it downloads.
+    """Download the artifacts that are missing, and check all of them. Blocks during the download.
 
-    Raises EnvironmentFault if one cannot be downloaded or does not match the list.
+    Raises EnvironmentFault if an artifact cannot be downloaded, or differs from the size and sha256 in the list.
     """
     home = cache_dir()
     home.mkdir(parents=True, exist_ok=True)
@@ -90,7 +92,8 @@ def _refused(path: Path, why: str) -> EnvironmentFault:
 
 
 class Meter:
-    """Counts the downloaded bytes of all threads, reports them every few seconds, and enforces the deadline."""
+    """Counts the bytes that all download threads received, reports them every few seconds, and enforces the deadline of
+    the download."""
 
     def __init__(self, total_bytes: int, progress: Progress) -> None:
         self.started = time.monotonic()
@@ -99,7 +102,8 @@ class Meter:
         self._bytes, self._reported_at, self._lock = 0, self.started, threading.Lock()
 
     def add(self, count: int) -> None:
-        """Count a chunk. Raises TimeoutError at the deadline: a read timeout never fires on a very slow download."""
+        """Count the bytes of a chunk that was received. Raises TimeoutError after the deadline of the whole download,
+        because a very slow download never reaches its read timeout."""
         now = time.monotonic()
         if self.cancelled or now - self.started > DEADLINE_S:
             raise TimeoutError(f"not done after {now - self.started:.0f} s")
@@ -117,10 +121,10 @@ def _fetch_missing(missing: Sequence[Artifact], home: Path, source: Path, progre
         progress(f"downloading {len(missing)} files to {home}")
     with _one_at_a_time(home, meter.started + DEADLINE_S), ThreadPoolExecutor(THREADS) as pool:
         try:
-            # The largest first, because it takes the longest.
+            # Download the largest files first, because they take the longest.
             largest_first = sorted(missing, key=lambda artifact: -artifact.size)
             list(pool.map(lambda artifact: _fetch_one(artifact, home, source, meter), largest_first))
-        except BaseException:  # Ctrl-C must not wait for a slow download either
+        except BaseException:  # also on Ctrl-C, which must not wait for a slow download
             meter.cancelled = True
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -131,7 +135,7 @@ def _fetch_missing(missing: Sequence[Artifact], home: Path, source: Path, progre
 
 @contextmanager
 def _one_at_a_time(home: Path, deadline: float) -> Iterator[None]:
-    """One process at a time fills the cache; the next one finds the files of the first."""
+    """In this context only one process fills the cache. A process that waits here then finds the files in the cache."""
     with (home / ".lock").open("w") as lock:
         while not try_lock(lock, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
@@ -143,7 +147,7 @@ def _one_at_a_time(home: Path, deadline: float) -> Iterator[None]:
 
 def _fetch_one(artifact: Artifact, home: Path, source: Path, meter: Meter) -> None:
     path = source / artifact.file_name
-    # Another process may have fetched it while this one waited.
+    # Another process may have downloaded this artifact while this one waited for the lock of the cache.
     if artifact.is_archive and is_whole(unpacked_dir(home, artifact)):
         return
     if source == home and not path.is_file():
@@ -155,7 +159,7 @@ def _fetch_one(artifact: Artifact, home: Path, source: Path, meter: Meter) -> No
         raise _refused(path, why)
     unpack(path, unpacked_dir(home, artifact))
     if source == home:
-        path.unlink()  # its content is unpacked; the archive would only take space
+        path.unlink()  # the archive is unpacked and would only use disk space
 
 
 def _download(artifact: Artifact, target: Path, meter: Meter) -> None:
@@ -171,7 +175,7 @@ def _download(artifact: Artifact, target: Path, meter: Meter) -> None:
                 if why is None:
                     os.replace(path, target)
                     return
-            except Exception as error:  # whatever the client raises: try again, then report it
+            except Exception as error:  # the Maven client may raise any exception: try again, then report it
                 why = f"{type(error).__name__}: {error}"
     raise EnvironmentFault(
         f"downloading {artifact.file_name}",
@@ -182,7 +186,7 @@ def _download(artifact: Artifact, target: Path, meter: Meter) -> None:
 
 
 def _resolve(artifact: Artifact, scratch: Path, meter: Meter) -> Path:
-    # Imported here: it is slow, and needed only on a machine's first run.
+    # Import the Maven client here, because the import is slow and only the first run on a machine needs it.
     from jgo.maven import MavenContext
     from jgo.maven._resolver import PythonResolver
 

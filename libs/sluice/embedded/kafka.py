@@ -1,6 +1,6 @@
-"""The embedded broker: Apache Kafka in KRaft mode, broker and controller in one process.
+"""The embedded Kafka broker: Apache Kafka in KRaft mode, with broker and controller in one process.
 
-Sized for development: small heap, few internal partitions, replication factor 1.
+It is configured for development: a small heap, few partitions of internal topics, replication factor 1.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from sluice.embedded.ports import LOOPBACK
 from sluice.embedded.processes import Command, run
 from sluice.embedded.server import Server
 
-# The files that formatting writes. A directory without the last one is not formatted.
+# The files that Kafka's format tool writes into the data directory. If the last one is missing, the directory is not
+# formatted.
 FORMATTED = ("bootstrap.checkpoint", "meta.properties")
-# A random id may start with `-`, which the formatting tool reads as an option.
+# The cluster id is fixed: a random one may start with `-`, which Kafka's format tool reads as an option.
 CLUSTER_ID = "sluice-embedded-kafka1"
-# Only the first compiler: these brokers live for minutes, in which the optimizing one costs more than it saves.
-# Processor time for the first 600,000 records and 300 transactions: 6 s instead of 11; later rounds cost the same.
-# A test file that creates 400 topics: 35 s instead of 62.
+# The JVM uses only its first compiler (C1): these brokers live for minutes, and in that time the optimizing compiler
+# costs more than it saves. Processor time for the first 600,000 records and 300 transactions: 6 s instead of 11 s, and
+# the same for later records. A test file that creates 400 topics: 35 s instead of 62 s.
 JVM = ("-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-XX:TieredStopAtLevel=1")
 MESSAGE_BYTES_MAX = 16 * 2**20 + 2**20  # the largest topic limit, 16 MiB, and room for headers and framing
 
@@ -43,9 +44,9 @@ SETTINGS = {
     "num.network.threads": 2,
     "num.io.threads": 4,
     "background.threads": 2,
-    # The compactor allocates its whole offset map at start; the default is 128 MiB.
+    # The broker's log cleaner allocates its whole deduplication buffer at its start; the default is 128 MiB.
     "log.cleaner.dedupe.buffer.size": 8 * 2**20,
-    # One broker has every replica.
+    # There is only one broker, so internal topics have one replica.
     "offsets.topic.num.partitions": 4,
     "offsets.topic.replication.factor": 1,
     "transaction.state.log.num.partitions": 4,
@@ -54,9 +55,9 @@ SETTINGS = {
     "share.coordinator.state.topic.num.partitions": 1,
     "share.coordinator.state.topic.replication.factor": 1,
     "share.coordinator.state.topic.min.isr": 1,
-    # A stage that was stopped for weeks still finds its committed offsets.
+    # Committed offsets are kept for 30 days, so that a stage that was stopped for weeks still finds them.
     "offsets.retention.minutes": 30 * 24 * 60,
-    # The partitions of a killed member move in 6 s instead of 45 s.
+    # With these timeouts the partitions of a killed group member move to another member in 6 s instead of 45 s.
     "group.initial.rebalance.delay.ms": 0,
     "group.consumer.session.timeout.ms": 6000,
     "group.consumer.min.session.timeout.ms": 6000,
@@ -64,7 +65,7 @@ SETTINGS = {
     "group.consumer.min.heartbeat.interval.ms": 1000,
 }
 
-# Rotated files: a broker that runs for weeks does not fill the disk with its log.
+# The log files are rotated, so that a broker that runs for weeks does not fill the disk.
 LOG4J = """\
 status = error
 appender.file.type = RollingFile
@@ -120,13 +121,14 @@ class Kafka(Server):
         }
 
     def _format(self) -> None:
-        """Format the data directory, or copy an earlier result, which is the same for all our brokers.
+        """Format the broker's data directory, or copy the files of an earlier formatting, which are the same for all
+        embedded brokers.
 
         Formatting starts a JVM and takes 2.5 s of processor time.
         """
         key = hashlib.sha256(f"{SETTINGS} {CLUSTER_ID} {self.class_path}".encode()).hexdigest()[:16]
         formatted, data = cache_dir() / f"kafka-formatted-{key}", self.home / "data"
-        with suppress(OSError):  # Kafka's tool reports the cause better
+        with suppress(OSError):  # if the copy fails, Kafka's tool formats, or reports the cause
             data.mkdir(exist_ok=True)
             for name in FORMATTED:
                 shutil.copyfile(formatted / name, copy := data / f"{name}.new")
@@ -139,7 +141,7 @@ class Kafka(Server):
             shutil.copyfile(data / name, scratch / name)
         try:
             scratch.rename(formatted)
-        except OSError:  # another process was faster
+        except OSError:  # another process has created this directory
             shutil.rmtree(scratch)
 
     def _format_with_kafka(self) -> None:
@@ -171,9 +173,9 @@ class Kafka(Server):
 
 
 def properties(settings: dict[str, object]) -> str:
-    """The text of a Java properties file.
+    """The text of a Java properties file with `settings`.
 
-    Its paths must be relative to the broker's working directory: Java reads the file as Latin-1 with the backslash as
-    escape, and Kafka splits `log.dirs` at commas.
+    Paths in it must be relative to the broker's working directory: Java reads the file as Latin-1 with the backslash as
+    escape character, and Kafka splits `log.dirs` at commas.
     """
     return "".join(f"{key}={value}\n" for key, value in settings.items())

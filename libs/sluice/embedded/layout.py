@@ -1,7 +1,9 @@
-"""The directories of the embedded servers: all below `<state_dir>/servers/`, with one exception for root.
+"""The directories of the embedded servers. All are below `<state_dir>/servers/`, with one exception if root runs
+Sluice.
 
-If root runs Sluice, Postgres runs as another user, because it refuses root. That user cannot reach a state directory
-below a private home. Only then Postgres' data is in `/var/lib/sluice/<hash of the state directory>`.
+Postgres refuses to run as root, so it then runs as another user. If the state directory is below a private home
+directory, that user cannot reach it. Only in that case, the data of Postgres is in `/var/lib/sluice/<hash of the state
+directory>`.
 """
 
 from __future__ import annotations
@@ -19,13 +21,14 @@ MARK = ".sluice-state"
 
 @dataclass(frozen=True)
 class Layout:
-    """The paths of the servers of one state directory."""
+    """The paths of the files and directories of the embedded servers of one state directory."""
 
     state_dir: Path
 
     @classmethod
     def of(cls, state_dir: Path) -> Layout:
-        """The layout of a state directory, which is created if it does not exist. Raises SettingsError."""
+        """The paths in `state_dir`, which is created if it does not exist. Raises SettingsError if it cannot be
+        written."""
         layout = cls(state_dir.expanduser().resolve())
         try:
             is_ours = not layout.state_dir.exists() or not any(layout.state_dir.iterdir())
@@ -59,11 +62,11 @@ class Layout:
         return self.servers / f"{name}.log"
 
     def home(self, name: str) -> Path:
-        """The data directory of a server that runs as the current user."""
+        """The data directory of a server if it runs as the current user."""
         return self.servers / name
 
     def home_for_other_user(self, name: str) -> Path:
-        """The data directory of a server that runs as another user."""
+        """The data directory of a server if it runs as another user than the current one."""
         return self.home(name) if reachable_by_all(self.servers) else self._elsewhere / name
 
     @property
@@ -71,14 +74,15 @@ class Layout:
         return Path("/var/lib/sluice") / hashlib.sha256(str(self.state_dir).encode()).hexdigest()[:16]
 
     def marker(self, name: str) -> str:
-        """The argument that identifies a running server of this state directory."""
+        """The command-line argument by which a running server of this state directory is found."""
         return f"sluice.server={name}:{self.state_dir}"
 
     def delete(self) -> None:
-        """Delete the servers' data. In a directory that only Sluice uses, delete the stages' state as well.
+        """Delete the data of the embedded servers. If only Sluice uses the state directory, delete the stages' state as
+        well.
 
-        The topics are deleted with it, and state of deleted topics would stop the stages. The lock file is kept,
-        because this process has locked it.
+        The servers' data includes the Kafka topics, and a stage stops if its state belongs to deleted topics. The lock
+        file is kept, because this process has locked it.
         """
         if self._elsewhere.exists():
             shutil.rmtree(self._elsewhere)
@@ -91,5 +95,5 @@ class Layout:
 
 
 def reachable_by_all(path: Path) -> bool:
-    """Whether any user can reach this directory: each directory on the path is executable for all."""
+    """Whether every user can reach the directory `path`: it and all its parents are executable for all."""
     return all(folder.stat().st_mode & stat.S_IXOTH for folder in (path, *path.parents))

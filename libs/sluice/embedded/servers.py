@@ -1,4 +1,4 @@
-"""The embedded servers together: Kafka, Postgres and the registry of one state directory."""
+"""Starts and stops the embedded servers of one state directory together: Kafka, Postgres and the registry."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ S = TypeVar("S", bound=Server)
 
 
 class Servers:
-    """The running servers of one state directory. Leaving its context stops those that it started.
+    """The running servers of one state directory. At the end of its `with` block, the servers that this object started
+    are stopped.
 
-    `download_s`: seconds that this start spent on downloads.
+    `download_s`: how many seconds the start spent on downloads.
     """
 
     def __init__(self, layout: Layout, lock: StateLock, *, detach: bool) -> None:
@@ -50,12 +51,14 @@ class Servers:
         detach: bool = False,
         durable: bool = True,
     ) -> Self:
-        """Start the servers that do not run yet, in parallel, and block until all of them answer.
+        """Start the servers that do not run yet, in parallel, and block until all of them answer. The registry needs
+        Postgres, which is then started as well.
 
-        Detached servers outlive this process; others end with it, even if it is killed. Any number of sessions may use
-        detached servers that run already. The registry needs Postgres, which is then started as well.
-        `durable=False` is for tests: a crash of the operating system may lose data.
-        Raises EnvironmentFault; the servers that this call has started are then stopped.
+        With `detach`, the servers outlive this process; else they end with it, even if it is killed. Any number of
+        sessions may use detached servers that already run. `durable=False` is for tests: a crash of the operating
+        system may lose data.
+
+        Raises EnvironmentFault if a server cannot be started; the servers that this call started are then stopped.
         """
         layout = Layout.of(state_dir)
         lock = StateLock(layout.lock)
@@ -85,7 +88,7 @@ class Servers:
         stopped = [kind.name for kind in kinds if processes.find(layout.marker(kind.name)) is None]
         if stopped:
             self._lock.refuse_shared()
-        # If none of them runs and only this process will use them, no other program knows the ports.
+        # If none of the servers runs and only this process will use them, no other program knows their ports.
         movable = not self._detach and len(stopped) == len(kinds)
         chosen = ports.settle(layout.ports, stopped, movable=movable)
         if Kafka in kinds:
@@ -135,19 +138,19 @@ class Servers:
 
     @property
     def registry_url(self) -> str:
-        """Base of the Confluent-compatible API."""
+        """The base URL of the registry's Confluent-compatible API."""
         return self._member(RegistryServer).url
 
     @property
     def postgres_address(self) -> str:
-        """Host and port for people; a DSN contains a password."""
+        """The host and port of Postgres, to show to a person. A DSN would show the password."""
         return f"{LOOPBACK}:{self._member(Postgres).port}"
 
     def postgres_dsn(self, dbname: str = "postgres") -> str:
         return self._member(Postgres).dsn(dbname)
 
     def create_database(self, name: str, template: str | None = None) -> None:
-        """Create the database unless it exists, empty or as a copy of `template`."""
+        """Create the database `name` unless it exists: empty, or as a copy of the database `template`."""
         self._member(Postgres).create_database(name, template)
 
     def drop_database(self, name: str) -> None:
@@ -155,7 +158,7 @@ class Servers:
 
     @property
     def pids(self) -> dict[str, int]:
-        """The pids of the servers that run now, by name."""
+        """The pids of the servers that run now, by the server's name."""
         return {name: process.pid for name, server in self._members.items() if (process := server.find())}
 
     @property
@@ -164,17 +167,18 @@ class Servers:
         return [kind.name for kind in self._started]
 
     def dead(self) -> list[str]:
-        """The names of the servers that this object started and that have ended."""
+        """The names of the servers that this object started and that have ended since."""
         own = [server for server in self._members.values() if type(server) in self._started]
         return [server.name for server in own if server.started is None or not processes.is_alive(server.started)]
 
     def kill(self, name: str) -> None:
-        """Kill a server with SIGKILL, as in a crash; block until the process has ended."""
+        """Kill a server with SIGKILL, as in a crash. Blocks until its process has ended."""
         if process := self._own(name).find():
             processes.end(process, [signal.SIGKILL], 10.0)
 
     def restart(self, name: str) -> None:
-        """Stop the server if it runs, then start it on the same port with the same data."""
+        """Stop a server if it runs, then start it on the same port with the same data. Raises EnvironmentFault if it
+        does not start."""
         server = self._own(name)
         server.stop(self._layout, 20.0)
         server.start(detach=self._detach, cancelled=threading.Event())

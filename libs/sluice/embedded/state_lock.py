@@ -1,7 +1,8 @@
-"""Locks of a state directory: one process at a time starts or stops its servers, and one `up` runs a stage on it.
+"""The locks of a state directory. Only one process at a time may start or stop its servers, and only one `up` may run a
+given stage.
 
-They are the kernel's locks (flock): when a process dies, its locks end. The content of a lock file only names the
-process that has locked it, for the message.
+The locks are those of the kernel (flock): they end when their process dies. A lock file contains the process that has
+locked it, only to name that process in error messages.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from sluice.embedded.layout import Layout
 from sluice.embedded.stall import WAIT_MAX_S
 from sluice.errors import EnvironmentFault
 
-# A command locks while it starts or stops servers; a session locks as long as it uses them.
+# A command locks the state directory while it starts or stops servers; a session locks it as long as it uses them.
 Kind = Literal["session", "command"]
-LOCK_TIMEOUT_S = WAIT_MAX_S + 120.0  # the command waits for its servers as long as they make progress
+LOCK_TIMEOUT_S = WAIT_MAX_S + 120.0  # longer than another command waits for its servers to start
 
 
 class StateLock:
-    """Locked from `acquire` to `release`, or to the end of this process."""
+    """The lock of a state directory's servers. It is locked from `acquire` to `release`, or to the end of this
+    process."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -34,9 +36,11 @@ class StateLock:
         self.is_shared = False
 
     def acquire(self, kind: Kind, progress: Callable[[str], None], timeout_s: float = LOCK_TIMEOUT_S) -> None:
-        """Lock. Blocks while a command has the lock; a session that owns its servers is refused at once.
+        """Lock the servers of the state directory. Blocks while a command has locked them. Raises EnvironmentFault at
+        once if a session has locked them, or after `timeout_s`.
 
-        Sessions that use detached servers share the lock: then `is_shared` is True. Raises EnvironmentFault.
+        Sessions that use detached servers share the lock. If this process is such a session, no error is raised, and
+        `is_shared` is true.
         """
         file = self._path.open("a+")
         deadline, reported = time.monotonic() + timeout_s, False
@@ -52,31 +56,32 @@ class StateLock:
                 progress(f"waiting for process {owner.get('pid', '?')}, which starts or stops these servers")
                 reported = True
             time.sleep(0.1)
-        # A session also starts servers first; other processes wait for that.
+        # A session starts its servers first, as a command does: other processes wait for that.
         write_owner(file, "command")
         self._file = file
 
     def keep(self, *, share: bool) -> None:
-        """Become a session. `share`: other sessions may use the servers too, and no process may stop them."""
+        """Called when a session's servers run: from now on, the lock belongs to a session. With `share`, other sessions
+        may use the servers too, and no process may stop them."""
         if self._file is not None and not self.is_shared:
             write_owner(self._file, "session")
             if share:
                 fcntl.flock(self._file, fcntl.LOCK_SH)
 
     def refuse_shared(self) -> None:
-        """Raises EnvironmentFault if other sessions share the lock."""
+        """Raises EnvironmentFault if this process shares the lock with other sessions."""
         if self.is_shared and self._file is not None:
             raise _in_use(self._path, owner_of(self._file))
 
     def release(self) -> None:
-        """Unlock. Idempotent."""
+        """Unlock the servers of the state directory. Idempotent."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
 
 def try_lock(file: TextIO, operation: int) -> bool:
-    """Try to lock `file` (flock) without blocking; returns whether it is locked now."""
+    """Try to lock `file` (flock) without blocking. Returns whether this process has locked it now."""
     try:
         fcntl.flock(file, operation | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -85,7 +90,7 @@ def try_lock(file: TextIO, operation: int) -> bool:
 
 
 def write_owner(file: TextIO, kind: Kind) -> None:
-    """Write this process into a file that it has locked."""
+    """Write the pid and program of this process into a lock file that this process has locked."""
     file.seek(0)
     file.truncate()
     json.dump({"kind": kind, "pid": os.getpid(), "program": Path(sys.argv[0]).name}, file)
@@ -93,11 +98,12 @@ def write_owner(file: TextIO, kind: Kind) -> None:
 
 
 def owner_of(file: TextIO) -> dict[str, object]:
-    """The process that has locked `file`, as it wrote itself: `kind`, `pid`, `program`. Empty if not known."""
+    """The process that has locked a lock file, as written in the file: `kind`, `pid`, `program`. Empty if the file does
+    not contain it."""
     file.seek(0)
     try:
         found = json.loads(file.read())
-    except ValueError:  # the process has locked the file and not written yet
+    except ValueError:  # the process that locked the file has not written to it yet
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -112,12 +118,14 @@ def _in_use(path: Path, owner: dict[str, object]) -> EnvironmentFault:
 
 @contextmanager
 def stages_locked(state_dir: Path, stages: Sequence[str]) -> Iterator[None]:
-    """Lock `stages` of a state directory while the block runs: two `up` with one stage would take over each other's
-    state, slots and transactional ids.
+    """While the block runs, lock `stages` of a state directory. Without the lock, two `up` with the same stage would
+    take over each other's state, slots and transactional ids.
 
-    Raises EnvironmentFault if another process runs one of them, or if the directory cannot be written or locked.
+    Raises EnvironmentFault if another process runs one of the stages, or if the state directory cannot be written or
+    locked.
     """
-    # Layout.of marks an empty directory as ours: without the mark `dev reset` would keep the stages' state.
+    # `Layout.of` marks an empty directory as used by Sluice only. Without this mark, `dev reset` would keep the stages'
+    # state.
     folder = Layout.of(state_dir).state_dir / "stages" / "run"
     where = f"state directory {state_dir}"
     with ExitStack() as locks:

@@ -1,4 +1,5 @@
-"""Which servers of a state directory run, and how to reach them. Reads the process table; starts nothing."""
+"""Which embedded servers of a state directory run, and how to reach them. It reads the process table and starts
+nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from sluice.errors import EnvironmentFault
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """One server. `pid` and `pss_mib` are None if it does not run; `port` is None before its first start."""
+    """The state of one embedded server. `pid` and `pss_mib` (memory in MiB) are None if the server does not run. `port`
+    is None before its first start."""
 
     name: str
     pid: int | None
@@ -28,7 +30,7 @@ class ServerStatus:
 
 
 def status(state_dir: Path) -> list[ServerStatus]:
-    """The three servers of a state directory; the directory need not exist."""
+    """The state of each of the three embedded servers of a state directory. The directory may not exist."""
     layout = Layout(state_dir.expanduser().resolve())
     known = ports.remembered(layout.ports)
     return [_status(layout, kind.name, known.get(kind.name)) for kind in stopping.KINDS]
@@ -42,7 +44,8 @@ def _status(layout: Layout, name: str, port: int | None) -> ServerStatus:
 
 
 def _pss_mib(process: psutil.Process) -> float | None:
-    """Proportional memory of the process and its children, in MiB; None if the system does not show it."""
+    """The memory of a process and its children in MiB (proportional set size); None if the operating system does not
+    show it."""
     try:
         family = [process, *process.children(recursive=True)]
         return round(sum(member.memory_full_info().pss for member in family) / 2**20, 1)
@@ -51,14 +54,15 @@ def _pss_mib(process: psutil.Process) -> float | None:
 
 
 def stopped_broker(state_dir: Path, bootstrap_servers: str) -> bool:
-    """Whether `bootstrap_servers` is the embedded broker of a state directory and does not run."""
+    """Whether `bootstrap_servers` is the address of the embedded broker of a state directory, and that broker does not
+    run."""
     layout = Layout(state_dir.expanduser().resolve())
     port = ports.remembered(layout.ports).get("kafka")
     return bootstrap_servers == f"{LOOPBACK}:{port}" and processes.find(layout.marker("kafka")) is None
 
 
 def database(state_dir: Path, name: str) -> str:
-    """The DSN of a database of the running Postgres; the database is created unless it exists.
+    """The DSN of the database `name` on the running embedded Postgres. The database is created unless it exists.
 
     Raises EnvironmentFault if Postgres does not run.
     """
@@ -68,7 +72,7 @@ def database(state_dir: Path, name: str) -> str:
 
 
 def environment(state_dir: Path) -> dict[str, str]:
-    """The variables with which stages, psql and other programs reach the running servers.
+    """The environment variables with which stages, psql and other programs reach the running embedded servers.
 
     Raises EnvironmentFault if one of the servers does not run.
     """
@@ -79,7 +83,7 @@ def environment(state_dir: Path) -> dict[str, str]:
         "SLUICE_KAFKA__BOOTSTRAP_SERVERS": f"{LOOPBACK}:{running['kafka']}",
         "SLUICE_REGISTRY__URL": f"http://{LOOPBACK}:{running['registry']}{API}",
         "SLUICE_POSTGRES_DSN": postgres.dsn(),
-        # Read by libpq's programs.
+        # psql and other programs that use libpq read these variables.
         "PGHOST": LOOPBACK,
         "PGPORT": str(postgres.port),
         "PGUSER": SUPERUSER,
@@ -88,7 +92,7 @@ def environment(state_dir: Path) -> dict[str, str]:
 
 
 def _ports_of_running(state_dir: Path, names: Sequence[str]) -> dict[str, int]:
-    """The ports of the named servers. Raises EnvironmentFault if one of them does not run."""
+    """The ports of the servers `names`. Raises EnvironmentFault if one of these servers does not run."""
     found = [server for server in status(state_dir) if server.name in names]
     running = {server.name: server.port for server in found if server.pid is not None and server.port is not None}
     if stopped := [name for name in names if name not in running]:

@@ -1,4 +1,4 @@
-"""Stops the servers of a state directory, by whichever process they were started."""
+"""Stops the embedded servers of a state directory, also if another process started them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ KINDS: tuple[type[Server], ...] = (Kafka, Postgres, RegistryServer)
 
 
 def stop(layout: Layout, kinds: Collection[type[Server]], deadline_s: float) -> None:
-    """Stop these servers: Kafka and the registry at the same time, then the registry's database."""
+    """Stop the servers of these `kinds`: Kafka and the registry at the same time, then Postgres, because the registry
+    uses it."""
     if maker := processes.find(layout.marker(aot.NAME)):
         processes.end(maker, [signal.SIGTERM, signal.SIGKILL], 4.0)
     for phase in ([k for k in kinds if k is not Postgres], [k for k in kinds if k is Postgres]):
@@ -33,9 +34,10 @@ def stop(layout: Layout, kinds: Collection[type[Server]], deadline_s: float) -> 
 
 
 def end_orphans(layout: Layout) -> None:
-    """End the servers of a killed session. The kernel ends them too; this waits until they have ended.
+    """End the servers of a session that was killed. The kernel ends them too; this waits until they have ended.
 
-    Call it with the state directory locked: then the owner of any server that is not detached is dead.
+    Call it only if this process has locked the state directory. Then the owner of each server that is not detached is
+    dead.
     """
     for kind in KINDS:
         process = processes.find(layout.marker(kind.name))
@@ -49,7 +51,8 @@ def is_detached(process: psutil.Process) -> bool:
 
 @contextmanager
 def locked(state_dir: Path, progress: Progress) -> Iterator[Layout]:
-    """The layout of the state directory; no other process starts or stops its servers in the block."""
+    """Lock the servers of a state directory: while the block runs, no other process starts or stops them. Yields the
+    paths of the directory."""
     layout = Layout.of(state_dir)
     lock = StateLock(layout.lock)
     lock.acquire("command", progress)
@@ -60,9 +63,9 @@ def locked(state_dir: Path, progress: Progress) -> Iterator[Layout]:
 
 
 def down(state_dir: Path, progress: Progress, deadline_s: float = 20.0) -> list[str]:
-    """Stop every server of the state directory; returns the names of those that ran.
+    """Stop every server of the state directory. Returns the names of the servers that ran.
 
-    Raises EnvironmentFault if a session uses them.
+    Raises EnvironmentFault if a session uses the servers.
     """
     with locked(state_dir, progress) as layout:
         running = [kind.name for kind in KINDS if processes.find(layout.marker(kind.name)) is not None]
@@ -71,9 +74,9 @@ def down(state_dir: Path, progress: Progress, deadline_s: float = 20.0) -> list[
 
 
 def reset(state_dir: Path, progress: Progress, deadline_s: float = 20.0) -> None:
-    """Stop every server and delete its data: topics, databases and schemas together.
+    """Stop every server of the state directory and delete all data: topics, databases and schemas.
 
-    Raises EnvironmentFault while an `up` runs stages of this directory.
+    Raises EnvironmentFault while an `up` runs stages of this directory, or a session uses its servers.
     """
     with locked(state_dir, progress) as layout, stages_locked(state_dir, STAGES):
         stop(layout, KINDS, deadline_s)

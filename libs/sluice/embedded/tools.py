@@ -1,4 +1,5 @@
-"""Kafka's command-line tools, run with the pinned jars. Operators use these tools, so tests use them too."""
+"""Runs Kafka's command-line tools with the jars of the embedded broker. Tests use these tools, because operators use
+them."""
 
 from __future__ import annotations
 
@@ -14,14 +15,14 @@ CONSOLE_CONSUMER = "org.apache.kafka.tools.consumer.ConsoleConsumer"
 
 
 def kafka_tool(main_class: str, *arguments: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
-    """Run a tool and return its exit code and output. Blocks; the first call may download a jar.
+    """Run a command-line tool of Kafka and return its exit code and output. Blocks; the first call may download a jar.
 
-    Many tools exit with 0 although they printed an error: check the output as well.
-    Raises EnvironmentFault without Java or jars, subprocess.TimeoutExpired after `timeout_s`.
+    Many tools exit with 0 although they printed an error, so check the output as well. Raises EnvironmentFault if Java
+    or a jar cannot be found, subprocess.TimeoutExpired after `timeout_s`.
     """
     fetched = fetch(listed(["broker", "tools"]), lambda _line: None)
     class_path = ":".join(map(str, fetched.of("broker", "tools")))
     jvm = [str(find_java().path), "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
-    jvm += aot.jvm_flags(fetched.of("broker"))  # a tool loads many of the broker's classes
+    jvm += aot.jvm_flags(fetched.of("broker"))  # the broker's cache helps, because a tool loads many of its classes
     command = [*jvm, "-cp", class_path, main_class, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)

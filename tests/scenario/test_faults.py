@@ -55,13 +55,13 @@ def silent_logs(workforce: Scenario) -> Iterator[None]:
 
 def kinds(workforce: Scenario, stage: str, *places: tuple[str, int, int]) -> list[str]:
     """The kinds of the dead letters of `stage` for these records, in their order; "" for a record without one."""
-    letters = dead_letters(workforce.servers.bootstrap_servers, stage)
+    letters = dead_letters(workforce.servers.kafka.bootstrap_servers, stage)
     by_place = {(letter.topic, letter.partition, letter.offset): letter.kind for letter in letters}
     return [by_place.get(place, "") for place in places]
 
 
 def dead_letters_of(workforce: Scenario, stage: str, key: bytes) -> list[ParkedRecord]:
-    found = dead_letters(workforce.servers.bootstrap_servers, stage)
+    found = dead_letters(workforce.servers.kafka.bootstrap_servers, stage)
     return [letter for letter in found if letter.key is not None and key in letter.key]
 
 
@@ -173,13 +173,13 @@ def test_an_api_that_returns_no_records_deletes_no_one(workforce: Scenario, sour
 
 
 def test_a_record_without_its_id_is_parked_and_its_page_goes_on(workforce: Scenario, sources: Sources) -> None:
-    before = len(dead_letters(workforce.servers.bootstrap_servers, "ingress-poller"))
+    before = len(dead_letters(workforce.servers.kafka.bootstrap_servers, "ingress-poller"))
     sources.promote(7, "Cooper")
     sources.promote(8, "Wainwright")
     sources.spoil("keyless")
     eventually(lambda: sources.spoilt_left() == 0, "the page to be met", 60, workforce.states)
     workforce.assert_whole()
-    letters = dead_letters(workforce.servers.bootstrap_servers, "ingress-poller")[before:]
+    letters = dead_letters(workforce.servers.kafka.bootstrap_servers, "ingress-poller")[before:]
     assert [(letter.topic, letter.kind) for letter in letters] == [("raw.hr.workers", "unreadable-key")]
 
 
@@ -236,7 +236,7 @@ BAD_RECORDS = [
 def test_bad_raw_records_are_parked_each_for_its_cause_and_the_rest_flows_on(
     workforce: Scenario, sources: Sources
 ) -> None:
-    servers = workforce.servers.bootstrap_servers
+    servers = workforce.servers.kafka.bootstrap_servers
     places, wanted = [], []
     [(lsn,)] = sources.finance("SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint")
     for number, (topic, kind, value) in enumerate(BAD_RECORDS):
@@ -267,7 +267,7 @@ def test_bad_raw_records_are_parked_each_for_its_cause_and_the_rest_flows_on(
 
 
 def test_a_contribution_that_is_none_is_parked_by_the_merger(workforce: Scenario, sources: Sources) -> None:
-    servers = workforce.servers.bootstrap_servers
+    servers = workforce.servers.kafka.bootstrap_servers
     place = put(servers, "contributions.worker", b'["X-1"]', b'{"iban": "' + IBAN.encode() + b'"}', [])
     sources.promote(11, "Thatcher")
     workforce.assert_whole()
@@ -275,7 +275,7 @@ def test_a_contribution_that_is_none_is_parked_by_the_merger(workforce: Scenario
 
 
 def test_a_canonical_record_that_is_none_is_parked_by_the_sink(workforce: Scenario, sources: Sources) -> None:
-    servers = workforce.servers.bootstrap_servers
+    servers = workforce.servers.kafka.bootstrap_servers
     place = put(servers, "canonical.worker", b"X-1", b"\x07" + CONTENT.encode(), [])
     sources.promote(12, "Fletcher")
     workforce.await_truth()
@@ -309,7 +309,7 @@ def weights(servers: str) -> dict[str, tuple[int, int]]:
 def test_a_change_too_large_for_a_stage_is_parked_there_and_the_next_one_arrives(
     workforce: Scenario, sources: Sources
 ) -> None:
-    servers = workforce.servers.bootstrap_servers
+    servers = workforce.servers.kafka.bootstrap_servers
     known = weights(servers)
     merged, *others = sorted(known, key=lambda worker: known[worker][0] - known[worker][1])
     # A contribution that just fits its topic makes a golden record that does not: that says what HR knows, too.

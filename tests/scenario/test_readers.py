@@ -32,7 +32,7 @@ def replay(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def consumed(servers: Servers, topic: str, *, until: Callable[[Message], bool] | None = None) -> list[Message]:
     """The topic from its beginning to its ends, or further until a record is as wanted, by a consumer of no group."""
     settings = {
-        "bootstrap.servers": servers.bootstrap_servers,
+        "bootstrap.servers": servers.kafka.bootstrap_servers,
         "group.id": f"reader-{uuid.uuid4().hex}",
         "auto.offset.reset": "earliest",
         "enable.auto.commit": False,
@@ -58,7 +58,7 @@ def consumed(servers: Servers, topic: str, *, until: Callable[[Message], bool] |
 
 def newest_decoded(servers: Servers, topic: str) -> dict[str, dict[str, Any]]:
     """By key, the newest value of the topic, as the registry's schema reads it; without those that are deleted."""
-    deserialize = AvroDeserializer(SchemaRegistryClient({"url": servers.registry_url, "timeout": within(30)}))
+    deserialize = AvroDeserializer(SchemaRegistryClient({"url": servers.registry.url, "timeout": within(30)}))
     context = SerializationContext(topic, MessageField.VALUE)
     newest = {key_of(m): m for m in consumed(servers, topic)}
     values = {key: deserialize(m.value(), context) for key, m in newest.items() if m.value() is not None}
@@ -94,7 +94,7 @@ def test_kafkas_console_consumer_shows_entity_ids_as_keys(replay: Replay, server
     count = sum(number for (name, _), number in replay.visible_records().items() if name == topic)
     shown = kafka_tool(
         CONSOLE_CONSUMER,
-        *("--bootstrap-server", servers.bootstrap_servers, "--topic", topic, "--from-beginning"),
+        *("--bootstrap-server", servers.kafka.bootstrap_servers, "--topic", topic, "--from-beginning"),
         *("--isolation-level", "read_committed", "--max-messages", str(count), "--timeout-ms", "30000"),
         *("--formatter-property", "print.key=true", "--formatter-property", "print.value=false"),
     )

@@ -62,11 +62,11 @@ def example_pipeline(
 
 def remove(run: ExampleRun, servers: Servers) -> None:
     """Topics and databases: one set of servers serves many tests."""
-    admin = AdminClient({"bootstrap.servers": servers.bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": servers.kafka.bootstrap_servers})
     prefix = run.pipeline.names.prefix
     left = [topic for topic in admin.list_topics(timeout=within(30)).topics if topic.startswith(prefix)]
     for deleted in admin.delete_topics(left).values() if left else ():
         deleted.result(within(30))
     for variable, value in getattr(run, "env", {}).items():
         if variable.endswith("_DSN"):
-            servers.drop_database(str(conninfo_to_dict(value)["dbname"]))
+            servers.postgres.drop_database(str(conninfo_to_dict(value)["dbname"]))

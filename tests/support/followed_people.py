@@ -53,15 +53,15 @@ class FollowedPeople:
         file = folder / "pipeline.yaml"
         file.write_text(PIPELINE.format(prefix=prefix, dsn_file=folder / "dsn", tables=tables))
         self.folder = folder
-        self.kafka = KafkaSettings(bootstrap_servers=servers.bootstrap_servers)
-        registry = RegistrySettings(url=servers.registry_url)
+        self.kafka = KafkaSettings(bootstrap_servers=servers.kafka.bootstrap_servers)
+        registry = RegistrySettings(url=servers.registry.url)
         self.settings = StageSettings(pipeline=file, state_dir=folder / "state", kafka=self.kafka, registry=registry)
         self.pipeline = load_pipeline(file)
         self.names = self.pipeline.names
         kinds = load_kinds(self.settings.schemas_dir / "topics")
         self.admin = clients.admin(self.kafka)
         Topics(self.admin).apply(concrete(kinds, self.pipeline, ["person"]))
-        schemas = Registry(servers.registry_url, folder / "state" / "schemas")
+        schemas = Registry(servers.registry.url, folder / "state" / "schemas")
         schemas.register(f"{self.names.canonical('person')}-value", avro_schema(Person.contract(), "people"))
         schemas.close()
         self._producer = clients.producer(self.kafka)

@@ -163,8 +163,8 @@ def one_entity(
     """Follow `tables` (of schema public) of a database that `fill` fills, and poll `streams` (name: its members in
     pipeline.yaml) at `url` with the class `Crm` of `connector`."""
     name = f"one_{uuid.uuid4().hex[:8]}"
-    servers.create_database(f"{name}_erp")
-    dsn = servers.postgres_dsn(f"{name}_erp")
+    servers.postgres.create_database(f"{name}_erp")
+    dsn = servers.postgres.dsn(f"{name}_erp")
     fill(dsn)
     folder = directory / "pipeline"
     write_pipeline(folder, name, tables, streams, connector, url, partitions)

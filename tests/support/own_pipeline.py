@@ -29,23 +29,23 @@ def removed(servers: Servers, folder: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        admin = clients.admin(KafkaSettings(bootstrap_servers=servers.bootstrap_servers))
+        admin = clients.admin(KafkaSettings(bootstrap_servers=servers.kafka.bootstrap_servers))
         topics = [topic for topic in admin.list_topics(timeout=within(30)).topics if topic.startswith(f"{name}.")]
         for deleted in admin.delete_topics(topics).values() if topics else ():
             deleted.result(within(30))
-        with psycopg.connect(servers.postgres_dsn(), autocommit=True) as connection:
+        with psycopg.connect(servers.postgres.dsn(), autocommit=True) as connection:
             found = connection.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [name])
             databases = [str(one) for (one,) in found.fetchall()]
         for database in databases:
-            servers.drop_database(database)
+            servers.postgres.drop_database(database)
 
 
 def up(file: Path, servers: Servers, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """`sluice up --no-servers` with the tests' servers; `file` is the pipeline's or its folder, `variables` are its."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
     environment |= {
-        "SLUICE_KAFKA__BOOTSTRAP_SERVERS": servers.bootstrap_servers,
-        "SLUICE_REGISTRY__URL": servers.registry_url,
+        "SLUICE_KAFKA__BOOTSTRAP_SERVERS": servers.kafka.bootstrap_servers,
+        "SLUICE_REGISTRY__URL": servers.registry.url,
         **variables,
     }
     command = [sys.executable, "-m", "sluice.cli.main", "up", "--no-servers", "--pipeline", str(file), *arguments]

@@ -54,20 +54,20 @@ def whole_servers(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="session")
 def kafka(servers: Servers) -> str:
-    return servers.bootstrap_servers
+    return servers.kafka.bootstrap_servers
 
 
 @pytest.fixture(scope="session")
 def registry_url(servers: Servers) -> str:
-    return servers.registry_url
+    return servers.registry.url
 
 
 @pytest.fixture
 def postgres_dsn(servers: Servers) -> Iterator[str]:
     name = f"test_{uuid.uuid4().hex[:12]}"
-    servers.create_database(name)
-    yield servers.postgres_dsn(name)
-    servers.drop_database(name)
+    servers.postgres.create_database(name)
+    yield servers.postgres.dsn(name)
+    servers.postgres.drop_database(name)
 
 
 @pytest.fixture

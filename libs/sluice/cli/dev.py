@@ -47,15 +47,15 @@ def up(
     The servers are Kafka, Postgres and a schema registry. They run until `sluice dev down`.
     """
     from sluice.embedded import Servers
-    from sluice.embedded.ports import forget
+    from sluice.embedded.ports import LOOPBACK, forget
 
     directory = state_directory(pipeline, state_dir)
     if new_ports:
         forget(directory)
     servers = Servers.start(directory, progress=_report, detach=True)
-    typer.echo(f"kafka     {servers.bootstrap_servers}")
-    typer.echo(f"postgres  {servers.postgres_address}")
-    typer.echo(f"registry  {servers.registry_url}")
+    typer.echo(f"kafka     {servers.kafka.bootstrap_servers}")
+    typer.echo(f"postgres  {LOOPBACK}:{servers.postgres.port}")
+    typer.echo(f"registry  {servers.registry.url}")
     typer.echo(
         f"data in   {directory}; `sluice dev env` prints variables for programs, `sluice dev down` stops the servers"
     )

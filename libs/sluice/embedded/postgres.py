@@ -167,13 +167,11 @@ class Postgres(Server):
         except psycopg.OperationalError:
             return False
 
-    def create_database(self, name: str, template: str | None = None) -> None:
-        """Create the database `name` unless it exists: empty, or as a copy of the database `template`."""
-        # `template1` is the database that Postgres copies by default.
-        names = map(psycopg.sql.Identifier, (name, template or "template1"))
+    def create_database(self, name: str) -> None:
+        """Create the empty database `name` unless it exists."""
         with psycopg.connect(self.dsn(), autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
             if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
-                connection.execute(psycopg.sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
+                connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
 
     def drop_database(self, name: str) -> None:
         """Drop the database `name` if it exists. Its connections are terminated."""

@@ -6,32 +6,35 @@ import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 from sluice.embedded import aot, ports, processes, stopping
 from sluice.embedded.artifacts import Use, listed
 from sluice.embedded.fetching import fetch
 from sluice.embedded.kafka import Kafka
 from sluice.embedded.layout import Layout
-from sluice.embedded.ports import LOOPBACK
 from sluice.embedded.postgres import Postgres
 from sluice.embedded.registry import RegistryServer
-from sluice.embedded.server import Cancelled, Progress, Server, silent
+from sluice.embedded.server import Progress, Server, silent
 from sluice.embedded.state_lock import StateLock
 
 USES: Mapping[type[Server], Use] = {Kafka: "broker", RegistryServer: "registry"}
-S = TypeVar("S", bound=Server)
 
 
 class Servers:
     """The running servers of one state directory. At the end of its `with` block, the servers that this object started
     are stopped.
 
-    `download_s`: how many seconds the start spent on downloads.
+    `kafka`, `postgres` and `registry` exist if they were requested. `download_s`: how many seconds the start
+    spent on downloads.
     """
+
+    kafka: Kafka
+    postgres: Postgres
+    registry: RegistryServer
 
     def __init__(self, layout: Layout, lock: StateLock, *, detach: bool) -> None:
         self._layout, self._lock, self._detach = layout, lock, detach
@@ -68,7 +71,7 @@ class Servers:
         try:
             servers._assemble([kind for kind, is_wanted in wanted.items() if is_wanted], progress, durable)
             servers._start_members(progress)
-            if durable and Kafka in servers._started and not servers._member(Kafka).jvm_flags:
+            if durable and Kafka in servers._started and not servers.kafka.jvm_flags:
                 aot.make_in_background(layout, detach=detach)
         except BaseException:
             servers.stop(10.0)
@@ -93,29 +96,27 @@ class Servers:
         chosen = ports.settle(layout.ports, stopped, movable=movable)
         if Kafka in kinds:
             jars = fetched.of("broker")
-            self._add(Kafka(layout, chosen, jars, aot.jvm_flags(jars)))
+            self.kafka = Kafka(layout, chosen, jars, aot.jvm_flags(jars))
         if Postgres in kinds:
-            self._add(database := Postgres(layout, chosen, durable=durable))
+            self.postgres = Postgres(layout, chosen, durable=durable)
         if RegistryServer in kinds:
-            self._add(RegistryServer(layout, chosen, fetched.of("registry")[0], database))
-
-    def _add(self, server: Server) -> None:
-        self._members[server.name] = server
+            self.registry = RegistryServer(layout, chosen, fetched.of("registry")[0], self.postgres)
+        self._members = {kind.name: getattr(self, kind.name) for kind in kinds}
 
     def _start_members(self, progress: Progress) -> None:
-        database_ready, cancelled = threading.Event(), threading.Event()
+        cancelled = threading.Event()
+        starts: dict[str, Future[None]] = {}
 
         def start(server: Server) -> None:
-            while isinstance(server, RegistryServer) and not database_ready.wait(0.05):
-                if cancelled.is_set():
-                    raise Cancelled
+            if isinstance(server, RegistryServer):
+                starts[Postgres.name].result()  # its schemas are stored there
             self._start_one(server, cancelled, progress)
-            if isinstance(server, Postgres):
-                database_ready.set()
 
         with ThreadPoolExecutor(max(1, len(self._members))) as pool:
             try:
-                for done in as_completed([pool.submit(start, server) for server in self._members.values()]):
+                for server in self._members.values():
+                    starts[server.name] = pool.submit(start, server)
+                for done in as_completed(starts.values()):
                     done.result()
             except BaseException:
                 cancelled.set()
@@ -131,30 +132,6 @@ class Servers:
         self._started.append(type(server))
         server.start(detach=self._detach, cancelled=cancelled, progress=progress)
         progress(f"{server.name} is ready on port {server.port} ({time.monotonic() - started_at:.1f} s)")
-
-    @property
-    def bootstrap_servers(self) -> str:
-        return self._member(Kafka).bootstrap_servers
-
-    @property
-    def registry_url(self) -> str:
-        """The base URL of the registry's Confluent-compatible API."""
-        return self._member(RegistryServer).url
-
-    @property
-    def postgres_address(self) -> str:
-        """The host and port of Postgres, to show to a person. A DSN would show the password."""
-        return f"{LOOPBACK}:{self._member(Postgres).port}"
-
-    def postgres_dsn(self, dbname: str = "postgres") -> str:
-        return self._member(Postgres).dsn(dbname)
-
-    def create_database(self, name: str, template: str | None = None) -> None:
-        """Create the database `name` unless it exists: empty, or as a copy of the database `template`."""
-        self._member(Postgres).create_database(name, template)
-
-    def drop_database(self, name: str) -> None:
-        self._member(Postgres).drop_database(name)
 
     @property
     def pids(self) -> dict[str, int]:
@@ -193,12 +170,6 @@ class Servers:
         if type(self._members[name]) not in self._started:
             raise LookupError(f"{name} ran before this session, which therefore may not stop it")
         return self._members[name]
-
-    def _member(self, kind: type[S]) -> S:
-        member = self._members.get(kind.name)
-        if not isinstance(member, kind):
-            raise LookupError(f"{kind.name} was not requested when the servers were started")
-        return member
 
     def __enter__(self) -> Self:
         return self

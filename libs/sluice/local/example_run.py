@@ -27,7 +27,7 @@ class ExampleRun(PipelineRun):
     ) -> None:
         super().__init__(file, state_dir, servers, progress, stages)
         self.driver: ExampleDriver = load_example(self.folder)
-        self.context = ExampleContext(servers.postgres_dsn(), cache_dir(), state_dir, progress)
+        self.context = ExampleContext(servers.postgres.dsn(), cache_dir(), state_dir, progress)
         self.prepare_s = 0.0
         self._edits: list[Live] = []
 

@@ -106,10 +106,10 @@ class PipelineRun:
         if self.servers is not None:
             for variable, database in sink_databases(self.pipeline).items():
                 if variable not in env:
-                    self.servers.create_database(database)
-                    env[variable] = self.servers.postgres_dsn(database)
-            env["SLUICE_KAFKA__BOOTSTRAP_SERVERS"] = self.servers.bootstrap_servers
-            env["SLUICE_REGISTRY__URL"] = self.servers.registry_url
+                    self.servers.postgres.create_database(database)
+                    env[variable] = self.servers.postgres.dsn(database)
+            env["SLUICE_KAFKA__BOOTSTRAP_SERVERS"] = self.servers.kafka.bootstrap_servers
+            env["SLUICE_REGISTRY__URL"] = self.servers.registry.url
         require_variables(self.pipeline, env)
         return env | stage_variables(self.pipeline, self.state_dir)
 
@@ -119,8 +119,8 @@ class PipelineRun:
         return StageSettings(
             pipeline=self.pipeline.file,
             state_dir=self.state_dir / "stages",
-            kafka=KafkaSettings(bootstrap_servers=self.servers.bootstrap_servers),
-            registry=RegistrySettings(url=self.servers.registry_url),
+            kafka=KafkaSettings(bootstrap_servers=self.servers.kafka.bootstrap_servers),
+            registry=RegistrySettings(url=self.servers.registry.url),
         )
 
     def _write_environment(self) -> None:

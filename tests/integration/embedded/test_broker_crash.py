@@ -31,7 +31,7 @@ def broker(tmp_path: Path) -> Iterator[Servers]:
 
 
 def test_transactions_that_a_crash_cut_short_are_ended_after_it(broker: Servers) -> None:
-    settings = KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
+    settings = KafkaSettings(bootstrap_servers=broker.kafka.bootstrap_servers)
     admin = clients.admin(settings)
     make_topics(admin, {TOPIC: PRODUCERS})
     producers = [fenced(settings, number) for number in range(PRODUCERS)]

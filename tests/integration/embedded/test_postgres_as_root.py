@@ -34,7 +34,7 @@ def test_with_everything_below_a_private_home_postgres_still_runs(
         (process,) = [psutil.Process(pid) for pid in servers.pids.values()]
         assert process.uids().effective != 0
         assert process.exe().startswith(str(open_dir))
-        with psycopg.connect(servers.postgres_dsn()) as connection:
+        with psycopg.connect(servers.postgres.dsn()) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
     elsewhere = Layout(tmp_path).home_for_other_user("postgres")
     assert elsewhere.exists()
@@ -42,6 +42,6 @@ def test_with_everything_below_a_private_home_postgres_still_runs(
 
     shutil.rmtree(tmp_path / "servers")
     with Servers.start(tmp_path, kafka=False, registry=False, durable=False) as afresh:
-        afresh.create_database("again")
+        afresh.postgres.create_database("again")
     reset(tmp_path, lambda _line: None)
     assert not elsewhere.exists()

@@ -28,27 +28,27 @@ SCHEMA = {"schema": json.dumps({"type": "record", "name": "kept", "fields": [{"n
 
 def write_something(servers: Servers) -> int:
     """One record, one row, one schema; the schema's id."""
-    admin = AdminClient({"bootstrap.servers": servers.bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": servers.kafka.bootstrap_servers})
     make_topics(admin, {"kept": 1})
-    producer = Producer({"bootstrap.servers": servers.bootstrap_servers, "acks": "all"})
+    producer = Producer({"bootstrap.servers": servers.kafka.bootstrap_servers, "acks": "all"})
     producer.produce("kept", b"record")
     assert producer.flush(within(60)) == 0
-    with psycopg.connect(servers.postgres_dsn()) as connection:
+    with psycopg.connect(servers.postgres.dsn()) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 'row' AS value")
-    answer = httpx2.post(f"{servers.registry_url}/subjects/kept-value/versions", json=SCHEMA)
+    answer = httpx2.post(f"{servers.registry.url}/subjects/kept-value/versions", json=SCHEMA)
     return int(answer.raise_for_status().json()["id"])
 
 
 def read_it_back(servers: Servers) -> tuple[bytes | None, str, str]:
-    consumer = Consumer({"bootstrap.servers": servers.bootstrap_servers, "group.id": "reader"})
+    consumer = Consumer({"bootstrap.servers": servers.kafka.bootstrap_servers, "group.id": "reader"})
     consumer.assign([TopicPartition("kept", 0, 0)])
     message = consumer.poll(within(60))
     consumer.close()
     assert message is not None
-    with psycopg.connect(servers.postgres_dsn()) as connection:
+    with psycopg.connect(servers.postgres.dsn()) as connection:
         row = connection.execute("SELECT value FROM kept").fetchone()
     assert row is not None
-    return message.value(), str(row[0]), subject(servers.registry_url)
+    return message.value(), str(row[0]), subject(servers.registry.url)
 
 
 def subject(registry_url: str) -> str:
@@ -84,13 +84,13 @@ def own_servers(state_dir: Path) -> Iterator[Servers]:
 
 @pytest.mark.parametrize("name", ["kafka", "postgres", "registry"])
 def test_a_killed_server_comes_back_on_its_port_with_its_data(own_servers: Servers, name: str) -> None:
-    before, address = own_servers.pids, (own_servers.bootstrap_servers, own_servers.registry_url)
+    before, address = own_servers.pids, (own_servers.kafka.bootstrap_servers, own_servers.registry.url)
     own_servers.kill(name)
     assert name not in own_servers.pids
     own_servers.restart(name)
     after = own_servers.pids
     assert {n for n in after if after[n] != before[n]} == {name}
-    assert (own_servers.bootstrap_servers, own_servers.registry_url) == address
+    assert (own_servers.kafka.bootstrap_servers, own_servers.registry.url) == address
     assert read_it_back(own_servers) == KEPT
 
 
@@ -109,10 +109,10 @@ def test_a_second_session_on_the_same_state_directory_is_refused(own_servers: Se
 
 
 def test_kafkas_own_tool_reads_a_group(own_servers: Servers) -> None:
-    consumer = Consumer({"bootstrap.servers": own_servers.bootstrap_servers, "group.id": "asked"})
+    consumer = Consumer({"bootstrap.servers": own_servers.kafka.bootstrap_servers, "group.id": "asked"})
     consumer.commit(offsets=[TopicPartition("kept", 0, 1)], asynchronous=False)
     consumer.close()
-    done = kafka_tool(CONSUMER_GROUPS, "--bootstrap-server", own_servers.bootstrap_servers, "--list")
+    done = kafka_tool(CONSUMER_GROUPS, "--bootstrap-server", own_servers.kafka.bootstrap_servers, "--list")
     assert "asked" in done.stdout.split()
 
 
@@ -126,7 +126,7 @@ def test_a_restart_of_all_keeps_data_and_moves_a_taken_port_of_a_session(own_ser
         squatter.bind((ports.LOOPBACK, taken))
         squatter.listen()
         with Servers.start(state_dir, durable=False) as again:
-            assert again.bootstrap_servers != f"{ports.LOOPBACK}:{taken}"
+            assert again.kafka.bootstrap_servers != f"{ports.LOOPBACK}:{taken}"
             assert read_it_back(again) == KEPT
             assert again.download_s == 0.0
     assert again.pids == {}
@@ -148,9 +148,9 @@ def test_a_killed_session_leaves_no_process_and_its_data_serve_the_next_one(tmp_
         assert session.stdout.readline() == "ready\n"
         session.kill()
     with Servers.start(tmp_path, kafka=False, registry=False, durable=False) as again:
-        again.create_database("after")
+        again.postgres.create_database("after")
         home = Layout(tmp_path).home_for_other_user("postgres") / "data"
-        with psycopg.connect(again.postgres_dsn("after")):
+        with psycopg.connect(again.postgres.dsn("after")):
             pass
     assert find(Layout(tmp_path).marker("postgres")) is None
     assert processes_in(home) == []

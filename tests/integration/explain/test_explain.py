@@ -26,9 +26,9 @@ from support.people import Person
 def made(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Handmade]:
     """P1 in both sources, P2 without a name, P3 deleted, P4 known and not stored."""
     name = f"explain_{uuid.uuid4().hex[:10]}"
-    servers.create_database(name)
-    dsn, folder = servers.postgres_dsn(name), Path(tmp_path_factory.mktemp("people"))
-    made = Handmade(servers.bootstrap_servers, servers.registry_url, dsn, f"{name}.", folder)
+    servers.postgres.create_database(name)
+    dsn, folder = servers.postgres.dsn(name), Path(tmp_path_factory.mktemp("people"))
+    made = Handmade(servers.kafka.bootstrap_servers, servers.registry.url, dsn, f"{name}.", folder)
     response = made.response(int(time.time() * 1000))
     made.mapped(made.person("P1", "Ada", response, city="Kiel", email="ada@example.org"))
     made.mapped(made.staff("P1", "12.5", notes="from the ERP"))
@@ -42,7 +42,7 @@ def made(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     made.finish()
     made.mapped(made.person("P4", "Edsger"))
     yield made
-    servers.drop_database(name)
+    servers.postgres.drop_database(name)
 
 
 def explained(made: Handmade, entity_id: str, only: str | None = None) -> Explanation:

@@ -69,7 +69,7 @@ def as_a_stage(reader: GroupReader, places: list[Partition]) -> None:
 
 
 def test_each_answer_about_ends_and_offsets_has_a_policy_while_a_broker_dies_and_returns(broker: Servers) -> None:
-    settings = KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
+    settings = KafkaSettings(bootstrap_servers=broker.kafka.bootstrap_servers)
     admin = clients.admin(settings)
     make_topics(admin, {TOPIC: PARTITIONS})
     places = [(TOPIC, partition) for partition in range(PARTITIONS)]

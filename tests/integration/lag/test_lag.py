@@ -84,7 +84,7 @@ def test_a_group_that_does_not_exist_has_committed_nothing(kafka: str, topic: st
 def test_the_command_counts_what_each_stage_has_not_processed(
     servers: Servers, postgres_dsn: str, topic_prefix: str, tmp_path: Path
 ) -> None:
-    made = Handmade(servers.bootstrap_servers, servers.registry_url, postgres_dsn, topic_prefix, tmp_path)
+    made = Handmade(servers.kafka.bootstrap_servers, servers.registry.url, postgres_dsn, topic_prefix, tmp_path)
     made.mapped(made.person("P1", "Ada"))
     made.merged("P1")
     made.finish()
@@ -93,7 +93,7 @@ def test_the_command_counts_what_each_stage_has_not_processed(
     made.produce(made.names.watermarks, b"crm/people", orjson.dumps(mark), [], 0)
     environment = {
         "SLUICE_PIPELINE": str(made.settings.pipeline),
-        "SLUICE_KAFKA__BOOTSTRAP_SERVERS": servers.bootstrap_servers,
+        "SLUICE_KAFKA__BOOTSTRAP_SERVERS": servers.kafka.bootstrap_servers,
         "NOT_SET_FOR_TESTS": postgres_dsn,
     }
     done = CliRunner().invoke(app, ["lag", "--json"], env=environment)
@@ -121,14 +121,14 @@ def test_the_command_counts_what_each_stage_has_not_processed(
 def test_what_a_removed_source_and_a_foreign_writer_leave_is_shown(
     servers: Servers, postgres_dsn: str, topic_prefix: str, tmp_path: Path
 ) -> None:
-    made = Handmade(servers.bootstrap_servers, servers.registry_url, postgres_dsn, topic_prefix, tmp_path)
+    made = Handmade(servers.kafka.bootstrap_servers, servers.registry.url, postgres_dsn, topic_prefix, tmp_path)
     left = made.names.raw("old", "things")
     make_topics(clients.admin(made.settings.kafka), {left: 1})
     for key in (b"crm/people", b"erp/*", b"garbage"):
         made.produce(made.names.watermarks, key, b"garbage", [], 0)
     environment = {
         "SLUICE_PIPELINE": str(made.settings.pipeline),
-        "SLUICE_KAFKA__BOOTSTRAP_SERVERS": servers.bootstrap_servers,
+        "SLUICE_KAFKA__BOOTSTRAP_SERVERS": servers.kafka.bootstrap_servers,
         "NOT_SET_FOR_TESTS": postgres_dsn,
     }
     done = CliRunner().invoke(app, ["lag"], env={**environment, "COLUMNS": "80"})
@@ -142,7 +142,7 @@ def test_what_a_removed_source_and_a_foreign_writer_leave_is_shown(
 def test_the_command_shows_what_is_not_read_why_and_how_to_let_it_continue(
     servers: Servers, postgres_dsn: str, topic_prefix: str, tmp_path: Path
 ) -> None:
-    made = Handmade(servers.bootstrap_servers, servers.registry_url, postgres_dsn, topic_prefix, tmp_path)
+    made = Handmade(servers.kafka.bootstrap_servers, servers.registry.url, postgres_dsn, topic_prefix, tmp_path)
     raw = made.person("P1", "Ada")
     made.mapped(raw)
     made.merged("P1")
@@ -156,7 +156,7 @@ def test_the_command_shows_what_is_not_read_why_and_how_to_let_it_continue(
     made.sql("UPDATE golden._owner SET paused_at = 1772366400 WHERE partition = 1")
     environment = {
         "SLUICE_PIPELINE": str(made.settings.pipeline),
-        "SLUICE_KAFKA__BOOTSTRAP_SERVERS": servers.bootstrap_servers,
+        "SLUICE_KAFKA__BOOTSTRAP_SERVERS": servers.kafka.bootstrap_servers,
         "COLUMNS": "500",
     }
 

@@ -49,8 +49,8 @@ def mine(tmp_path: Path, servers: Servers) -> Iterator[Path]:
 def test_who_follows_the_page_has_golden_books_of_both_sources(mine: Path, servers: Servers) -> None:
     name = re.findall(r"pipeline: (\w+)", (mine / "pipeline.yaml").read_text())[0]
     for database in (f"{name}_shop", f"{name}_warehouse"):
-        servers.create_database(database)
-    shop, books = servers.postgres_dsn(f"{name}_shop"), servers.postgres_dsn(f"{name}_warehouse")
+        servers.postgres.create_database(database)
+    shop, books = servers.postgres.dsn(f"{name}_shop"), servers.postgres.dsn(f"{name}_warehouse")
     with psycopg.connect(shop, autocommit=True) as connection:
         for statement in block("sql", "CREATE TABLE offer").split(";"):
             if statement.strip():
@@ -93,8 +93,8 @@ def records_read(folder: Path, servers: Servers, topic: str) -> dict[str, str]:
     (reader,) = written_by(ROOT / "docs" / "how-to" / "read-golden-records.md")
     follow(folder, reader)
     variables = {
-        "SLUICE_KAFKA__BOOTSTRAP_SERVERS": servers.bootstrap_servers,
-        "SLUICE_REGISTRY__URL": servers.registry_url,
+        "SLUICE_KAFKA__BOOTSTRAP_SERVERS": servers.kafka.bootstrap_servers,
+        "SLUICE_REGISTRY__URL": servers.registry.url,
     }
     command = [sys.executable, str(folder / "read.py"), topic]
     done = subprocess.run(

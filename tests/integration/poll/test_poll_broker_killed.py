@@ -26,7 +26,7 @@ def own_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 def test_a_broker_that_dies_and_returns_loses_nothing(own_servers: Servers, topic_prefix: str, tmp_path: Path) -> None:
     things = Things(40)
     with scripted_source(things) as source:
-        polled = Polled(own_servers.bootstrap_servers, topic_prefix, source.url)
+        polled = Polled(own_servers.kafka.bootstrap_servers, topic_prefix, source.url)
         with polled.poller(tmp_path) as health:
             eventually(lambda: polled.newest() == as_published(things))
             own_servers.kill("kafka")

@@ -21,7 +21,7 @@ from support.stage_flow import StageFlow
 @pytest.fixture
 def flow(servers: Servers, postgres_dsn: str, topic_prefix: str, tmp_path: Path) -> StageFlow:
     """P1 and P2 in both sources, P3 in one; all mapped."""
-    made = Handmade(servers.bootstrap_servers, servers.registry_url, postgres_dsn, topic_prefix, tmp_path)
+    made = Handmade(servers.kafka.bootstrap_servers, servers.registry.url, postgres_dsn, topic_prefix, tmp_path)
     flow = StageFlow(made)
     for number in ("P1", "P2"):
         made.person(number, "Ada")

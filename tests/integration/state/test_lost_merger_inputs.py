@@ -15,7 +15,7 @@ from support.stage_flow import StageFlow
 @pytest.fixture
 def flow(servers: Servers, postgres_dsn: str, topic_prefix: str, tmp_path: Path) -> StageFlow:
     """P1 from two sources, P2 from one; mapped and merged."""
-    made = Handmade(servers.bootstrap_servers, servers.registry_url, postgres_dsn, topic_prefix, tmp_path)
+    made = Handmade(servers.kafka.bootstrap_servers, servers.registry.url, postgres_dsn, topic_prefix, tmp_path)
     flow = StageFlow(made)
     made.person("P1", "Ada")
     made.staff("P1", "12.5", notes="from the ERP")

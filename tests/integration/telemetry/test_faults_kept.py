@@ -25,7 +25,7 @@ WHY = "table golden.person: was dropped. Next: run `sluice sink rebuild person`"
 
 @pytest.fixture
 def made(servers: Servers, postgres_dsn: str, topic_prefix: str, tmp_path: Path) -> Handmade:
-    return Handmade(servers.bootstrap_servers, servers.registry_url, postgres_dsn, topic_prefix, tmp_path)
+    return Handmade(servers.kafka.bootstrap_servers, servers.registry.url, postgres_dsn, topic_prefix, tmp_path)
 
 
 def active(made: Handmade) -> ActiveFaults:

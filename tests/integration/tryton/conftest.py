@@ -20,7 +20,7 @@ def tryton_driver() -> ExampleDriver:
 def tryton_ctx(
     servers: Servers, tmp_path_factory: pytest.TempPathFactory, tryton_driver: ExampleDriver
 ) -> ExampleContext:
-    ctx = ExampleContext(servers.postgres_dsn(), cache_dir(), tmp_path_factory.mktemp("tryton"), print)
+    ctx = ExampleContext(servers.postgres.dsn(), cache_dir(), tmp_path_factory.mktemp("tryton"), print)
     tryton_driver.prepare(ctx)
     return ctx
 

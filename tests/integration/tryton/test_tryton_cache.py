@@ -44,15 +44,15 @@ def test_a_database_that_could_not_be_restored_is_not_there(servers: Servers, tm
     cut = tmp_path / "cut.dump"
     cut.write_bytes(b"PGDMP\x01\x10\x00")
     with pytest.raises(RuntimeError, match="pg_restore failed"):
-        database.restore(servers.postgres_dsn(), "tryton_cut", cut)
-    assert not database.exists(servers.postgres_dsn(), "tryton_cut")
-    database.drop(servers.postgres_dsn(), "tryton_cut_restoring")
+        database.restore(servers.postgres.dsn(), "tryton_cut", cut)
+    assert not database.exists(servers.postgres.dsn(), "tryton_cut")
+    database.drop(servers.postgres.dsn(), "tryton_cut_restoring")
 
 
 def test_an_error_of_a_tool_does_not_show_the_password(servers: Servers, tmp_path: Path) -> None:
     database = module("database")
     missing = tmp_path / "missing.dump"
     with pytest.raises(RuntimeError) as caught:
-        database.restore(servers.postgres_dsn(), "tryton_none", missing)
-    assert servers.postgres_dsn().split(":")[2].split("@")[0] not in str(caught.value)
-    database.drop(servers.postgres_dsn(), "tryton_none_restoring")
+        database.restore(servers.postgres.dsn(), "tryton_none", missing)
+    assert servers.postgres.dsn().split(":")[2].split("@")[0] not in str(caught.value)
+    database.drop(servers.postgres.dsn(), "tryton_none_restoring")

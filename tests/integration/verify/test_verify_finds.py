@@ -103,10 +103,10 @@ def errors_in_the_ledger(made: Handmade) -> None:
 @pytest.fixture(scope="module")
 def made(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Handmade]:
     name = f"verify_{uuid.uuid4().hex[:10]}"
-    servers.create_database(name)
-    dsn, folder = servers.postgres_dsn(name), Path(tmp_path_factory.mktemp("people"))
-    yield Handmade(servers.bootstrap_servers, servers.registry_url, dsn, f"{name}.", folder)
-    servers.drop_database(name)
+    servers.postgres.create_database(name)
+    dsn, folder = servers.postgres.dsn(name), Path(tmp_path_factory.mktemp("people"))
+    yield Handmade(servers.kafka.bootstrap_servers, servers.registry.url, dsn, f"{name}.", folder)
+    servers.postgres.drop_database(name)
 
 
 @pytest.fixture(scope="module")

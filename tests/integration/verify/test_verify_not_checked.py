@@ -26,9 +26,9 @@ from support.waiting import eventually
 @pytest.fixture(scope="module")
 def made(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FollowedPeople]:
     name = f"unseen_{uuid.uuid4().hex[:10]}"
-    servers.create_database(name)
+    servers.postgres.create_database(name)
     folder = Path(tmp_path_factory.mktemp("people"))
-    people = FollowedPeople(servers, servers.postgres_dsn(name), f"{name}.", folder, ["thing", "guarded"])
+    people = FollowedPeople(servers, servers.postgres.dsn(name), f"{name}.", folder, ["thing", "guarded"])
     people.sql("INSERT INTO staff VALUES (1, 'P1'), (2, 'P2')")
     people.sql("INSERT INTO thing SELECT n FROM generate_series(1, 10) AS n")
     people.sql("INSERT INTO guarded SELECT n FROM generate_series(1, 10) AS n")
@@ -37,7 +37,7 @@ def made(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield people
     with connect(people.source.dsn, "the test's source") as connection:
         drop_slot(connection, people.source.slot.slot, "the test's source")
-    servers.drop_database(name)
+    servers.postgres.drop_database(name)
 
 
 @pytest.fixture

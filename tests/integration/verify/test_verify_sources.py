@@ -39,14 +39,14 @@ WITH (publish_via_partition_root = true)
 @pytest.fixture(scope="module")
 def made(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FollowedPeople]:
     name = f"sources_{uuid.uuid4().hex[:10]}"
-    servers.create_database(name)
+    servers.postgres.create_database(name)
     folder = Path(tmp_path_factory.mktemp("people"))
-    people = FollowedPeople(servers, servers.postgres_dsn(name), f"{name}.", folder, OTHERS)
+    people = FollowedPeople(servers, servers.postgres.dsn(name), f"{name}.", folder, OTHERS)
     with people.stages():
         yield people
     with connect(people.source.dsn, "the test's source") as connection:
         drop_slot(connection, people.source.slot.slot, "the test's source")
-    servers.drop_database(name)
+    servers.postgres.drop_database(name)
 
 
 @contextmanager

@@ -27,10 +27,10 @@ STAGES = ("mapper", "merger", "sink-postgres")
 @pytest.fixture(scope="module")
 def made(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Handmade]:
     name = f"running_{uuid.uuid4().hex[:10]}"
-    servers.create_database(name)
-    dsn, folder = servers.postgres_dsn(name), Path(tmp_path_factory.mktemp("people"))
-    yield Handmade(servers.bootstrap_servers, servers.registry_url, dsn, f"{name}.", folder)
-    servers.drop_database(name)
+    servers.postgres.create_database(name)
+    dsn, folder = servers.postgres.dsn(name), Path(tmp_path_factory.mktemp("people"))
+    yield Handmade(servers.kafka.bootstrap_servers, servers.registry.url, dsn, f"{name}.", folder)
+    servers.postgres.drop_database(name)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
-"""What an author writes a polled source with: where its records are, their key and their cursor.
+"""The classes with which an author declares a polled source: where its records are, their key and their cursor.
 
-The framework sends the requests. It retries, follows pages, renews tokens, keeps to limits and writes to Kafka. A usual
-API takes three declarations:
+The framework sends the requests. It retries, follows pages, renews tokens, limits sizes and times, and writes to Kafka.
+A usual API takes three declarations:
 
 ```python
 class WorkdaySettings(ConnectorSettings):              # sources.workday.settings in pipeline.yaml
@@ -26,8 +26,8 @@ that you write (see below). An OData 4 service takes an `ODataStream`: `path`, `
 parameter.
 
 Paging: a link in a member (`NextLink("links.next")`), in the header `Link` (`LinkHeader()`), or counting (`Offset()`).
-A stream without `paging` has one page. A page that says that more follows, where the declared paging ends, is a fault
-of the stream; `not_paging` names the members that only look like it.
+A stream without `paging` has one page. If the declared paging ends at a page that says that more records follow, the
+stream has a fault. `not_paging` names members that look like paging, but are not.
 
 For an unusual API override `Stream` instead of `RestStream`: `first_request(since)`, `next_request(response, request)`,
 `records_in(response)` and, if no single member is the cursor, `cursor_of(record)`. For a login that no class here

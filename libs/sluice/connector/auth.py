@@ -1,4 +1,4 @@
-"""Authentication: the headers that sign requests. A login runs once for all threads that wait for it."""
+"""Authentication of requests to a source by headers. Threads that need the same login wait for it and share it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ TOKEN_LENGTH_MIN = 16
 
 @dataclass(frozen=True)
 class Door:
-    """What a login gets: the source's name, its `base_url`, and `send`, which sends a request within the limits.
+    """The access to a source that the code of a login gets.
 
-    `send` returns an answer of any status and adds no credentials. It raises Transient if no whole answer arrives.
+    `source`: the source's name. `send`: sends a request within the connector's limits, without credentials, and returns
+    the response of any status. It raises Transient if no whole response arrives.
     """
 
     source: str
@@ -34,30 +35,37 @@ class Door:
     send: Callable[[Request], Response]
 
     def setting(self, name: str) -> str:
-        """The full name of a connector setting, for error texts."""
+        """The full name of the setting `name` of the connector, for error texts: `sources.<source>.settings.<name>`."""
         return f"sources.{self.source}.settings.{name}"
 
 
 class Auth(Protocol):
-    """How requests are signed."""
+    """The credentials of a source's requests, as headers."""
 
     def headers(self, door: Door) -> Mapping[str, str]:
-        """Headers to add to a request. Logs in if necessary, and then blocks."""
+        """The credentials as headers of a request. If it must log in first (through `door`), it blocks."""
 
     def refused(self, response: Response) -> bool:
-        """Whether `response` says that the credentials are no longer valid. Then a new login is tried once."""
+        """Whether `response` says that the credentials are no longer valid. Then one new login is tried."""
 
     def forget(self, headers: Mapping[str, str]) -> None:
-        """Drop the credentials behind `headers`, unless another thread has renewed them since."""
+        """Drop the credentials in `headers`, so that the next request logs in again.
+
+        Does nothing if another thread has already renewed the credentials.
+        """
 
     def secrets(self) -> frozenset[str]:
-        """The secret texts of the current and the previous credentials. A source may repeat them in its answers, so
-        they are removed from all that is stored or logged. Never blocks."""
+        """The secret texts in the current and the previous credentials. Never blocks.
+
+        A source may repeat them in its answers, so they are removed from everything that is stored or logged.
+        """
 
 
 class StaticHeaders:
-    """Base for credentials that come from the settings and never change. Every request gets `headers`; `secrets` are
-    the texts in them that must not be stored or logged."""
+    """Base class for credentials that come from the settings and never change.
+
+    `headers`: added to every request. `secrets`: the texts in them that must not be stored or logged.
+    """
 
     def __init__(self, headers: Mapping[str, str], secrets: Collection[str]) -> None:
         self._headers = headers
@@ -67,7 +75,7 @@ class StaticHeaders:
         return self._headers
 
     def refused(self, response: Response) -> bool:
-        return False  # there are no other credentials to try
+        return False  # credentials from the settings cannot be renewed
 
     def forget(self, headers: Mapping[str, str]) -> None:
         return None
@@ -84,7 +92,10 @@ class NoAuth(StaticHeaders):
 
 
 class BasicAuth(StaticHeaders):
-    """User and password with every request (RFC 7617), in UTF-8. Raises SettingsError for a user with a colon."""
+    """Basic authentication (RFC 7617): user and password with every request, in UTF-8.
+
+    Raises SettingsError if the user's name contains a colon.
+    """
 
     def __init__(self, user: str, password: SecretStr) -> None:
         if ":" in user:
@@ -94,9 +105,9 @@ class BasicAuth(StaticHeaders):
 
 
 class ApiKeyAuth(StaticHeaders):
-    """A key in a header of every request, after `prefix`: `ApiKeyAuth(key, "Authorization", "Bearer ")`.
+    """An API key in `header` of every request, after the text `prefix`: `ApiKeyAuth(key, "Authorization", "Bearer ")`.
 
-    Raises SettingsError if the header cannot carry a key, or the key contains a character that HTTP cannot carry.
+    Raises SettingsError if `header` cannot carry a key, or if the key contains a character that HTTP cannot carry.
     """
 
     def __init__(self, key: SecretStr, header: str = "X-API-Key", prefix: str = "") -> None:
@@ -112,15 +123,18 @@ class ApiKeyAuth(StaticHeaders):
 
 @dataclass(frozen=True)
 class Login:
-    """The result of a login: headers for every request, and for how many seconds they are valid (None: until the source
-    refuses them)."""
+    """The result of a login. `headers`: added to every later request. `lasts_s`: for how many seconds the headers are
+    valid; None: until the source refuses them."""
 
     headers: Mapping[str, str] = field(repr=False)
     lasts_s: float | None = None
 
 
 class SessionAuth:
-    """Base for logins: an author writes `login`. One thread at a time runs it; the others wait and share its result."""
+    """Base class for logins: an author writes the method `login`.
+
+    One thread at a time runs `login`. Other threads that need the credentials wait and share them.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -129,9 +143,10 @@ class SessionAuth:
         self._secrets: tuple[frozenset[str], ...] = ()
 
     def login(self, door: Door) -> Login:
-        """Log in with `door.send`. Called again when the time is over, or when the source answers 401.
+        """Log in with `door.send`, and return the headers for the requests that follow. May block.
 
-        Raise EnvironmentFault if the credentials are wrong, Transient for every other failure.
+        Called before the first request, when `Login.lasts_s` seconds have passed, and when the source answers a request
+        with status 401. Raise EnvironmentFault if the credentials are wrong, and Transient for every other failure.
         """
         raise NotImplementedError
 
@@ -139,7 +154,7 @@ class SessionAuth:
         with self._lock:
             if self._login is None or time.monotonic() >= self._until:
                 self._login = self.login(door)
-                # The previous login's as well: an answer to a request that carried them may still arrive.
+                # The secrets of the previous login stay, because the answer to a request with them may still arrive.
                 self._secrets = (*self._secrets[-1:], frozenset(_secret_texts(self._login.headers)))
                 lasts_s = self._login.lasts_s
                 self._until = float("inf") if lasts_s is None else time.monotonic() + lasts_s
@@ -158,10 +173,10 @@ class SessionAuth:
 
 
 def _secret_texts(headers: Mapping[str, str]) -> Iterator[str]:
-    """The secret texts in these headers: of `Bearer abc` the whole and `abc`, of cookies each `name=value` and each
-    value.
+    """The secret texts in `headers`: of a value `Bearer abc` both the value and `abc`, of cookies each `name=value` and
+    each value.
 
-    A token may be in a header of any name, but it is never short. A short value of a cookie is a preference.
+    A header of any name may contain a token, but a token is never short. A short value of a cookie is no secret.
     """
     for name, value in headers.items():
         if name.lower() == "cookie":

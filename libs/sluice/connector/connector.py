@@ -19,9 +19,8 @@ from sluice.http import Limits
 class ConnectorSettings(BaseModel):
     """The settings of a source, from `sources.<source>.settings` of the pipeline file.
 
-    Inherit it and add fields; declare secrets as `SecretStr`. The pipeline file names where a secret is: `{env: NAME}`
-    or
-    `{file: path}`.
+    An author inherits this class and adds fields; secrets are `SecretStr`. The pipeline file names the place of a
+    secret instead of its value: `{env: NAME}` or `{file: path}`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -33,9 +32,9 @@ class ConnectorSettings(BaseModel):
     def _address(cls, value: str) -> str:
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("an address begins with http:// or https:// and names a host")
+            raise ValueError("an address must begin with http:// or https:// and name a host")
         if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("an address contains no user, password, query or fragment")
+            raise ValueError("an address must not contain a user, password, query or fragment")
         return value.rstrip("/")
 
 
@@ -43,14 +42,17 @@ S = TypeVar("S", bound=ConnectorSettings)
 
 
 class Mistake(NamedTuple):
-    """A wrong member of a source in the pipeline file: its path below the source, and why it is refused."""
+    """A mistake in the pipeline file about a source. `location`: the path of the wrong member below the source."""
 
     location: tuple[str, ...]
     why: str
 
 
 def _mistakes(kind: type[ConnectorSettings], error: ValidationError, unset: Collection[str] = ()) -> Iterator[Mistake]:
-    """What is wrong with the settings. Names only, never a value. The values of `unset` settings are not checked."""
+    """The mistakes in `error`, which pydantic raised for settings of the class `kind`.
+
+    A mistake names settings, but never quotes a value. The values of the settings in `unset` are not checked.
+    """
     for one in error.errors(include_input=False, include_url=False, include_context=False):
         location = tuple(map(str, one["loc"]))
         if one["type"] == "extra_forbidden":
@@ -69,11 +71,11 @@ def _is_secret(annotation: Any) -> bool:
 
 
 class Connector(Generic[S]):
-    """A source system. Inherit it as `Connector[YourSettings]`; then `self.settings` has that type.
+    """A source system. An author inherits `Connector[TheSettings]`; then `self.settings` has the type `TheSettings`.
 
-    `streams`: the classes of its streams, by name. A name is part of topic names and positions: never change it. A
+    `streams`: the class of each stream, by the stream's name. Never change a name, because it is part of topic names. A
     class may change.
-    `limits`: bounds of one exchange: `Limits(body_bytes_max=…, deadline_s=…)`.
+    `limits`: the limits of one exchange: `Limits(body_bytes_max=…, deadline_s=…)`.
 
     ```python
     class Workday(Connector[WorkdaySettings]):
@@ -89,7 +91,8 @@ class Connector(Generic[S]):
     settings_type: ClassVar[type[ConnectorSettings]] = ConnectorSettings
 
     def __init__(self, source: str, settings: Mapping[str, Any]) -> None:
-        """`settings`: secrets included. Raises SettingsError, which names settings and never their values."""
+        """`settings`: the settings with the values of their secrets. Raises SettingsError if they are wrong; its text
+        names settings, but never quotes their values."""
         self.source = source
         try:
             self.settings: S = self.settings_type.model_validate(settings)  # type: ignore[assignment]
@@ -101,10 +104,10 @@ class Connector(Generic[S]):
     def mistakes(
         cls, settings: Mapping[str, Any], plain: Collection[str], streams: Collection[str]
     ) -> Iterator[Mistake]:
-        """What is wrong with `settings` and with the names of `streams`, found without a request.
+        """The mistakes in `settings` and in the names of `streams`, found without a request to the source.
 
-        `plain`: the settings whose text is in the pipeline file. A setting that is None is a secret which cannot be
-        read here: only its name is checked.
+        `plain`: the settings whose value is written in the pipeline file. A setting with the value None is a secret
+        that cannot be read on this machine; only its name is checked.
         """
         unset = {name for name, value in settings.items() if value is None}
         for name, field in cls.settings_type.model_fields.items():
@@ -120,7 +123,7 @@ class Connector(Generic[S]):
             if name not in cls.streams:
                 yield Mistake(("streams", name), f"the connector has no such stream ({suggestion(name, cls.streams)})")
             elif not (isinstance(cls.streams[name], type) and issubclass(cls.streams[name], Stream)):
-                yield Mistake(("streams", name), f"{cls.__name__}.streams has no class of a stream under this name")
+                yield Mistake(("streams", name), f"{cls.__name__}.streams[{name!r}] is not a class of a stream")
         if callable(vars(cls).get("login")) and cls.auth is Connector.auth:
             yield Mistake(("poll",), f"{cls.__name__} has a method login, which is never called. Next: name it auth")
 
@@ -137,7 +140,7 @@ class Connector(Generic[S]):
 
     @property
     def login(self) -> str:
-        """The name of the class that signs its requests."""
+        """The name of the class that adds the credentials to the connector's requests."""
         return type(self._auth).__name__
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -147,25 +150,26 @@ class Connector(Generic[S]):
                 cls.settings_type = get_args(base)[0]
 
     def auth(self) -> Auth:
-        """What signs the requests: `BasicAuth(…)`, `ApiKeyAuth(…)`, `OAuth2ClientCredentials(…)` or a `SessionAuth`.
-
-        Called once.
+        """The credentials of the requests: `BasicAuth(…)`, `ApiKeyAuth(…)`, `OAuth2ClientCredentials(…)` or a
+        subclass of `SessionAuth`. An author overrides this method; it is called once.
         """
         return NoAuth()
 
     def stream(self, name: str) -> Stream[Any]:
-        """The stream of this name. Raises SettingsError if there is none, or if its declaration is incomplete."""
+        """The stream `name`. Raises SettingsError if there is no such stream, or its declaration is incomplete."""
         if name not in self.streams:
             known = ", ".join(self.streams) or "none"
-            raise SettingsError(f"sources.{self.source}.streams.{name}: the connector has {known}")
+            raise SettingsError(
+                f"sources.{self.source}.streams.{name}: the connector has no such stream (there are {known})"
+            )
         self.streams[name].require_declared()
         return self.streams[name](self)
 
     def fetcher(self) -> Fetcher:
-        """A new client for this connector's requests."""
+        """A new HTTP client for this connector's requests, with its credentials and limits."""
         return Fetcher(self.source, self.settings.base_url, self._auth, self.limits)
 
     def secrets(self) -> frozenset[str]:
-        """The texts that must not be stored or logged: secret settings, and the current credentials made of them."""
+        """The texts that must not be stored or logged: the secret settings, and the credentials of the last logins."""
         values = (getattr(self.settings, name) for name in type(self.settings).model_fields)
         return self._auth.secrets() | {v.get_secret_value() for v in values if isinstance(v, SecretStr)}

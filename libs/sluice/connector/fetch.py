@@ -1,4 +1,4 @@
-"""Sends one request to a source: with credentials, within limits, and only to the source's own origin."""
+"""Sends requests to a source: with credentials, within limits, and only to the source's own origin."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Fetcher:
 
     @property
     def deadline_s(self) -> float:
-        """The longest time of one exchange. A look-up of the host's name has no deadline and may exceed it."""
+        """The most seconds that one exchange takes, without the look-up of the host's name, which has no deadline."""
         return self._limits.deadline_s
 
     def url(self, request: Request) -> str:
@@ -36,13 +36,13 @@ class Fetcher:
         return without_query(request.at(self._base_url).url)
 
     def fetch(self, request: Request) -> Response:
-        """The answer to `request`, of any status. Follows redirects and renews refused credentials once. Blocks.
+        """The response to `request`, of any status. Follows redirects and renews refused credentials once. Blocks.
 
-        Raises Transient if no whole answer arrives, EnvironmentFault if the address or the login is wrong.
+        Raises Transient if no whole response arrives, EnvironmentFault if the address or the login is wrong.
         """
         request = request.at(self._base_url)
         for _ in range(REDIRECTS_MAX + 1):
-            self._same_origin(request.url, "asks for")
+            self._same_origin(request.url, "names")
             response = self._signed(request)
             location = response.headers.get("location")
             if response.status not in (301, 302, 303, 307, 308) or location is None or request.method != "GET":
@@ -51,7 +51,9 @@ class Fetcher:
             self._same_origin(target, "is redirected to")
             request = replace(request, url=target)
         raise EnvironmentFault(
-            without_query(request.url), "redirects without end", "check base_url and the stream's path"
+            without_query(request.url),
+            f"redirects more than {REDIRECTS_MAX} times",
+            "check base_url and the stream's path",
         )
 
     def close(self) -> None:
@@ -71,33 +73,33 @@ class Fetcher:
             return resolve(url, location)
         except ValueError:
             raise EnvironmentFault(
-                without_query(url), "redirects to what is no address", "check base_url and the stream's path"
+                without_query(url), "redirects to a link that is no address", "check base_url and the stream's path"
             ) from None
 
     def _same_origin(self, url: str, what: str) -> None:
-        # Credentials travel in headers of any name, so no request leaves the source's own origin.
+        # A header of any name may contain credentials, so no request is sent to another origin than the source's own.
         if origin(url) != origin(self._base_url):
             raise EnvironmentFault(
                 without_query(self._base_url),
-                f"a request {what} another origin, {without_query(url)}, where its credentials must not go",
+                f"a request {what} another origin, {without_query(url)}, which must not get its credentials",
                 f"set {self._door.setting('base_url')} to the origin that serves the data",
             )
 
     def _send(self, request: Request, credentials: Mapping[str, str] = _NO_HEADERS) -> Response:
-        """The answer. Its `request` has no credentials."""
+        """The response to `request`, sent with the headers `credentials`, which `Response.request` does not contain."""
         request = request.at(self._base_url)
         headers = {"Accept": "application/json", **request.headers, **credentials}
         try:
             answer = self._client.exchange(request.method, request.url, headers, request.body)
         except NoAnswer as error:
-            too_large = "; ask for a smaller page_size or raise the connector's limits"
+            too_large = ". Next: declare a smaller page_size, or raise the connector's limits"
             advice = too_large if isinstance(error, BodyTooLarge) else ""
             raise Transient(f"{request.method} {without_query(request.url)}: {error}{advice}") from None
         return Response(request, answer.status, answer.headers, answer.body)
 
 
 def failure(source: str, response: Response, secrets: Collection[str] = ()) -> SluiceError | None:
-    """The error to raise for the status of `response`; None for success.
+    """The error to raise for the status of `response`; None for a success.
 
     The error names the request with its query, but without values that look secret and without the texts in `secrets`.
     """

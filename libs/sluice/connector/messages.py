@@ -1,4 +1,4 @@
-"""Requests and responses as plain values, which authors of unusual APIs build and read."""
+"""Requests and responses of HTTP as plain values. Authors of connectors for unusual APIs build and read them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ParamValue = str | int
 
 @dataclass(frozen=True)
 class Request:
-    """One request. `url` may be relative to the connector's `base_url`. The connector's `auth` adds the credentials."""
+    """One HTTP request. `url` may be relative to the connector's `base_url`. `Connector.auth` adds the credentials."""
 
     method: str
     url: str
@@ -26,26 +26,26 @@ class Request:
 
     @classmethod
     def get(cls, url: str, params: Mapping[str, ParamValue] | None = None) -> Request:
-        """A GET of `url`. `params` are added to its query and replace parameters of the same name."""
+        """A GET request for `url`. `params` are added to the query of `url` and replace parameters of the same name."""
         return cls("GET", with_params(url, params or {}))
 
     @classmethod
     def post_json(cls, url: str, payload: Any) -> Request:
-        """A POST of `payload` as JSON."""
+        """A POST request to `url` with `payload` as JSON."""
         return cls("POST", url, {"Content-Type": "application/json"}, json_text.encode(payload))
 
     def at(self, base_url: str) -> Request:
-        """The same request with an absolute `url`."""
+        """A copy of this request whose `url` is absolute: a relative one is placed below `base_url`."""
         return replace(self, url=absolute(base_url, self.url))
 
     def with_headers(self, headers: Mapping[str, str]) -> Request:
-        """The same request with `headers` added."""
+        """A copy of this request with `headers` added; they replace headers of the same name."""
         return replace(self, headers={**self.headers, **headers})
 
 
 @dataclass(frozen=True)
 class Response:
-    """A complete answer: header names in lower case, the body decompressed and within the connector's `limits`."""
+    """A complete response: header names in lower case, the body decompressed and within the connector's `limits`."""
 
     request: Request
     status: int
@@ -54,19 +54,19 @@ class Response:
 
     @cached_property
     def json(self) -> Any:
-        """The decoded body; fractions are `Decimal`s. Raises NotJson, which refuses the page."""
+        """The body as JSON, decoded; fractions are `Decimal`s. Raises NotJson if the body is not JSON."""
         return json_text.decode(self.body)
 
     def slices(self, path: json_text.Path) -> list[bytes]:
-        """The records of the array at `path` ("": the body itself), each as the bytes that the source sent.
+        """The elements of the array at `path` ("": of the body), each as the bytes that the source sent.
 
-        Raises NotJson or Missing, which refuse the page.
+        Raises Missing if the body has no member at `path`, NotJson if the body is not JSON or the member is no array.
         """
         return json_text.slices(self.body, path)
 
     @property
     def server_time(self) -> datetime | None:
-        """The server's clock (header `Date`); None if it sends none."""
+        """The time of the server's clock, from the header `Date`; None if it is missing or unreadable."""
         try:
             found = parsedate_to_datetime(self.headers["date"])
         except (KeyError, ValueError):
@@ -75,10 +75,10 @@ class Response:
 
     @property
     def retry_after_s(self) -> float | None:
-        """Seconds to wait by the header `Retry-After` (RFC 9110, 10.2.3), 0 or more; None if it is missing or
-        unreadable.
+        """The seconds to wait that the header `Retry-After` requests (RFC 9110, 10.2.3), 0 or more.
 
-        A date counts from the server's own `Date` if it sends one, because our clock may differ.
+        None if the header is missing or unreadable. If it is a date, the seconds count from the header `Date`, because
+        the clock of this machine may differ from the server's.
         """
         value = self.headers.get("retry-after", "").strip()
         if value.isascii() and value.isdigit():
@@ -93,7 +93,10 @@ class Response:
 
 
 def absolute(base_url: str, url: str) -> str:
-    """`url` below `base_url`: `/workers` of `https://h/api/v1` is `https://h/api/v1/workers`."""
+    """The absolute form of `url`: `/workers` below the `base_url` `https://h/api/v1` is `https://h/api/v1/workers`.
+
+    A `url` with a scheme does not change.
+    """
     if urlsplit(url).scheme:
         return url
     if url.startswith("//"):
@@ -102,9 +105,9 @@ def absolute(base_url: str, url: str) -> str:
 
 
 def resolve(url: str, link: str) -> str:
-    """The absolute address of `link` on a page at `url`. Raises ValueError if it is no address."""
+    """The absolute address of `link`, which is on a page with the address `url`. Raises ValueError if it is none."""
     address = urljoin(url, link)
-    _ = urlsplit(address).port  # urlsplit checks the port only when it is read
+    _ = urlsplit(address).port  # raises ValueError: urlsplit checks the port only when `port` is read
     return address
 
 
@@ -116,7 +119,7 @@ def origin(url: str) -> tuple[str, str, int]:
 
 
 def without_query(url: str) -> str:
-    """`url` for an error text: without query, fragment and credentials."""
+    """`url` without its query, fragment and credentials, for an error text."""
     scheme, host, _ = origin(url)
     parts = urlsplit(url)
     port = f":{parts.port}" if parts.port else ""
@@ -124,7 +127,7 @@ def without_query(url: str) -> str:
 
 
 def with_params(url: str, params: Mapping[str, ParamValue]) -> str:
-    """`url` with `params` in its query. The spelling of its other parameters does not change."""
+    """`url` with `params` in its query. The spelling of the query's other parameters does not change."""
     if not params:
         return url
     parts = urlsplit(url)
@@ -134,8 +137,9 @@ def with_params(url: str, params: Mapping[str, ParamValue]) -> str:
 
 
 def query_part(name: str, value: str, safe: str = "") -> str:
-    """`name=value`, percent-encoded by RFC 3986: a space is `%20`, because some servers do not read `+` as a space.
+    """A query parameter `name=value`, percent-encoded by RFC 3986.
 
-    `$` is not encoded in the name (OData needs it), nor are the characters of `safe` in the value.
+    A space becomes `%20`, because some servers do not read `+` as a space. Not encoded are `$` in the name (OData needs
+    it) and the characters of `safe` in the value.
     """
     return f"{quote(name, safe='$')}={quote(value, safe=safe)}"

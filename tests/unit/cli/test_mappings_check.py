@@ -273,7 +273,7 @@ def test_examples_of_no_stream_are_refused(folder: Path) -> None:
         ('path, records, key = "/people", "data", "id"', 'records, key = "data", "id"', "People declares no path"),
         ('"data", "id"', '"data", "id"\n    cursor = "modified"', 'a cursor is written Cursor("modifiedAt")'),
         ('"data", "id"', '"data", "id"\n    paging = Cursor', "paging is a class; write Cursor(…)"),
-        ('{"people": People}', '{"people": None}', "Crm.streams has no class of a stream under this name"),
+        ('{"people": People}', '{"people": None}', "Crm.streams['people'] is not a class of a stream"),
         ("import Connector,", "import Conector,", "is Connector meant?"),
     ],
     ids=["key", "cursor", "method", "login", "no key", "no path", "cursor's text", "paging", "streams", "import"],

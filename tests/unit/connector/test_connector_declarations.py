@@ -119,7 +119,7 @@ def test_settings_that_are_wrong_are_named_without_their_values() -> None:
 
 
 def test_an_unknown_stream_is_named_with_those_there_are() -> None:
-    with pytest.raises(SettingsError, match=r"sources\.hr\.streams\.people: the connector has workers"):
+    with pytest.raises(SettingsError, match=r"sources\.hr\.streams\.people: the connector has no such stream"):
         hr().stream("people")
 
 

@@ -1,1 +1,1 @@
-"""A whole pipeline on one machine, in one terminal: what `sluice up`, `sluice demo` and the scenario tests run."""
+"""Runs a whole pipeline on one machine, from one terminal. `sluice up`, `sluice demo` and the scenario tests use it."""

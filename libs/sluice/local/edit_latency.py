@@ -1,10 +1,12 @@
-"""How long an edit takes from its source to the golden row.
+"""Measures how long an edit takes from its source system to the golden row.
 
-The clock starts before the edit's request is sent to the source. It stops at Postgres's commit timestamp of the row
-version that has the edited value. The row is read a moment later: if it was written again by then, the later commit
-counts, so that a reported latency may be too large and never too small. An edit that changes two golden records counts
-twice. Not counted: edits sent before `count_from` (the pipeline was starting), deletes, edits overwritten before they
-were read, and edits that set the value that the row already had.
+The time starts before the request of the edit is sent to the source. It ends at Postgres's commit timestamp of the row
+version that has the edited value. The row is read a moment later. If it was written again by then, the later commit
+counts, so that a reported latency may be too large and is never too small. An edit that changes two golden records
+counts twice.
+
+These edits are not counted: edits sent before `count_from` (while the pipeline was starting), deletes, edits
+overwritten before the row was read, and edits that set the value that the row already had.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from sluice.testing.example import GoldenValue
 from sluice.times import to_us
 
 CONNECT_TIMEOUT_S = 5
-# Bounds memory and the query: an edit that has not arrived after so many later ones is dropped.
+# If more edits than this have not arrived in the golden rows, the oldest are dropped. This limits the memory and the
+# size of the query.
 PENDING_MAX = 5_000
 _COMMITTED = "_committed_us"
 _ROWS = """
@@ -38,9 +41,12 @@ Shown = Callable[[Sequence[Mapping[str, Any]]], Iterable[GoldenValue]]
 
 
 class EditLatency:
-    """`dsn`, `schema`: of the golden tables; `log`: of the live edits; `shown`: which golden values edits call for.
+    """Measures how long the live edits of a source take to the golden rows. Edits are read in the order in which they
+    were sent.
 
-    `count_from`: Unix µs; None counts nothing yet. Edits are read in the order in which they were sent.
+    `dsn`, `schema`: of the golden tables. `log`: the file of the live edits. `shown`: a function that returns the
+    golden values that must result from edits. `count_from`: edits sent before this time (Unix µs) are not counted; None
+    counts no edit.
     """
 
     def __init__(self, dsn: str, schema: str, log: Path, shown: Shown) -> None:
@@ -54,7 +60,8 @@ class EditLatency:
         self._latencies_s: list[float] = []
 
     def sample(self) -> None:
-        """Read the rows of edits that have not arrived yet. Call it about twice a second."""
+        """Read the golden rows of the edits that have not arrived yet, and record the latency of those that have. Call
+        it about twice a second."""
         counted = [edit for edit in self._new_edits() if self.count_from and edit["sent_at"] >= self.count_from]
         if not counted and not self._pending:
             return
@@ -68,18 +75,20 @@ class EditLatency:
                 for entity, due in by_entity.items():
                     left += self._measure(connection, entity, due)
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.OperationalError):
-            return  # no table yet, or the database is away: all edits stay pending
+            return  # no table yet, or Postgres does not answer: all edits stay pending
         self._pending = left
 
     def summary(self) -> dict[str, float | int | None]:
-        """`median` and `p99` in seconds (None without edits), and how many edits they are made of."""
+        """The latencies so far: `median` and `p99` in seconds (None without edits), and `edits`, the number of
+        latencies."""
         ordered = sorted(self._latencies_s)
         return {"median": quantile(ordered, 0.5), "p99": quantile(ordered, 0.99), "edits": len(ordered)}
 
     def _measure(
         self, connection: psycopg.Connection[dict[str, Any]], entity: str, wanted: list[GoldenValue]
     ) -> list[GoldenValue]:
-        """Record the latency of the edits that the rows of `entity` show; returns the others."""
+        """Record the latency of each value of `wanted` that the golden rows of `entity` now have. Returns the values
+        that they do not have yet."""
         fields = sorted({one.field for one in wanted})
         query = sql.SQL(_ROWS).format(
             columns=sql.SQL(", ").join(map(sql.Identifier, fields)),
@@ -98,7 +107,7 @@ class EditLatency:
         return left
 
     def _new_edits(self) -> list[dict[str, Any]]:
-        """The lines that were appended to the log since the last call."""
+        """The edits that were appended to the log file since the last call."""
         try:
             with self._log.open("rb") as log:
                 log.seek(self._read_to)
@@ -110,7 +119,8 @@ class EditLatency:
 
 
 def shows(cell: object, value: object) -> bool:
-    """Whether a cell equals `value` in its JSON form: numbers, ISO dates, Unix microseconds for times."""
+    """Whether a cell of a golden row equals `value`, which is in JSON form: numbers, ISO dates, Unix microseconds for
+    times."""
     match cell:
         case datetime():
             return to_us(cell) == value
@@ -122,5 +132,6 @@ def shows(cell: object, value: object) -> bool:
 
 
 def quantile(ordered: Sequence[float], fraction: float) -> float | None:
-    """The nearest-rank quantile of ascending values, to the millisecond."""
+    """The nearest-rank quantile of numbers in ascending order, rounded to three decimals; None if there is no
+    number."""
     return round(ordered[max(0, math.ceil(fraction * len(ordered)) - 1)], 3) if ordered else None

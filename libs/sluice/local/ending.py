@@ -1,4 +1,4 @@
-"""How a run ended: its exit code and the sentence that explains it."""
+"""How a run of `sluice up` or `sluice demo` ended: the exit code and a sentence for the user."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from sluice.errors import ExitCode
 
 
 class Ending(StrEnum):
-    """`STOPPED`: a person stopped it before the check. `NOTHING_SHOWN`: the check passed, but no golden record came."""
+    """How a run of a pipeline ended. `STOPPED`: the user stopped it before the check. `NOTHING_SHOWN`: the check found
+    nothing wrong, but no golden record could be shown."""
 
     STOPPED = "stopped"
     VERIFIED = "verified"
@@ -27,8 +28,8 @@ class Ending(StrEnum):
 
 
 def ending(verified: bool | None, findings: int, *, shown: bool) -> Ending:
-    """Decide it. `verified`: the result of the check, None without one. `shown`: a golden record was shown, or the
-    pipeline has no sink."""
+    """How a run ended. `verified`: the result of the check, None if there was no check. `findings`: how many
+    differences the check found. `shown`: a golden record was shown, or the pipeline has no sink."""
     if verified is None:
         return Ending.STOPPED
     if findings:
@@ -39,7 +40,8 @@ def ending(verified: bool | None, findings: int, *, shown: bool) -> Ending:
 
 
 def sentence(ending: Ending, waited_s: float, logs: str) -> str:
-    """The line that a person reads; empty for `STOPPED`. `waited_s`: how long the run waited for a golden record."""
+    """The sentence for the user that says how the run ended; empty for `STOPPED`. `waited_s`: how long the run waited
+    for a golden record. `logs`: the folder of the stages' logs."""
     match ending:
         case Ending.STOPPED:
             return ""

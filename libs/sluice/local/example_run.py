@@ -1,4 +1,4 @@
-"""A run of an example: its pipeline, its source system, and live edits in that source."""
+"""Runs an example: its pipeline, its source system, and live edits in this source system."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from sluice.testing.example import ExampleContext, ExampleDriver, Live, Running,
 
 
 class ExampleRun(PipelineRun):
-    """`file`: a folder with pipeline.yaml and source.py; that creates the source on the Postgres of `servers`."""
+    """A run of an example pipeline with its source system. `file`: the folder with pipeline.yaml and source.py.
+    source.py creates the source on the Postgres of `servers`."""
 
     def __init__(
         self,
@@ -32,9 +33,9 @@ class ExampleRun(PipelineRun):
         self._edits: list[Live] = []
 
     def source_environment(self) -> Mapping[str, str]:
-        """Prepare and start the source; returns its variables.
+        """Create and start the example's source system. Returns the environment variables of the pipeline's sources.
 
-        A sink's variable that is set comes from another run and is dropped.
+        Variables of sinks in this process's environment are left out, because they come from another run.
         """
         started_at = time.monotonic()
         self.driver.prepare(self.context)
@@ -47,16 +48,17 @@ class ExampleRun(PipelineRun):
         return {**given, **self.running.env}
 
     def stage_environment(self) -> dict[str, str]:
-        """Only `env`: an example does not depend on the variables of the terminal."""
+        """The environment of the stages' processes: only the variables of this run, so that an example does not depend
+        on the variables of the terminal."""
         return self.env
 
     @property
     def pids(self) -> dict[str, int | None]:
-        """Every process: servers, sources, stages."""
+        """The pids of all processes of this run by name: servers, sources and stages."""
         return {**self.running.processes, **super().pids}
 
     def live(self, rate_per_s: float, edits: int | None = None, seed: int = 0) -> Live:
-        """Start live edits in the source."""
+        """Start live edits in the example's source system. They end with this run, or after `edits` edits."""
         live = self.driver.live(self.context, self.running, rate_per_s, edits, seed)
         self._edits.append(live)
         self._stack.callback(live.stop)
@@ -64,12 +66,12 @@ class ExampleRun(PipelineRun):
         return live
 
     def stop_edits(self) -> None:
-        """Stop all live edits."""
+        """Stop all live edits of this run."""
         for live in self._edits:
             live.stop()
 
     def edit_latency(self, live: Live) -> EditLatency:
-        """The measurement of how long `live` edits take to the golden rows."""
+        """A new measurement of how long the edits of `live` take to the golden rows."""
         sink = next(iter(self.pipeline.sinks.values()))
         return EditLatency(
             self.sink_dsn, sink.schema_, live.log, lambda edits: self.driver.golden_values(self.running, edits)

@@ -1,4 +1,4 @@
-"""Golden records to show: the first row of this run with values of several sources, and the number of rows."""
+"""Finds a golden record to show on the screen, which has values of several sources, and counts the golden rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WHERE _offset >= (%(starts)s::bigint[])[_partition + 1]
       >= %(sources)s
 ORDER BY _updated_at DESC LIMIT 1
 """
-# Counting more than this twice a second would load the database.
+# Rows are counted up to this number. Counting more of them every two seconds would load the database.
 COUNTED_MAX = 1_000_000
 _COUNT = "SELECT count(*) FROM (SELECT FROM {table} LIMIT %s) AS counted"
 _FIELDS = """
@@ -47,10 +47,10 @@ class GoldenRecord(NamedTuple):
 
 
 class GoldenRows:
-    """Reads the sink's tables.
+    """Reads golden rows from a sink's tables in Postgres.
 
-    `starts`: by entity, the end offset of each canonical partition when this run started; rows of an earlier run are
-    older and do not count.
+    `starts`: for each entity, the end offset of each canonical partition when this run started. A row with a smaller
+    offset was written by an earlier run.
     """
 
     def __init__(self, dsn: str, schema: str, starts: Mapping[str, list[int]]) -> None:
@@ -59,15 +59,17 @@ class GoldenRows:
         self._starts = starts
 
     def find(self, sources_min: int, *, earlier: bool = False) -> GoldenRecord | None:
-        """The newest record with values of `sources_min` sources that this run (`earlier`: any run) wrote.
+        """The newest golden record with values of at least `sources_min` sources. Only records that this run wrote
+        count, or with `earlier` those of all runs.
 
-        None if there is no such record, or no table yet.
+        Returns None if there is no such record or no table yet.
         """
         starts = {entity: [0] * len(ends) for entity, ends in self._starts.items()} if earlier else self._starts
         return self._asked(lambda connection: self._find(connection, sources_min, starts))
 
     def counts(self) -> dict[str, int] | None:
-        """Rows by entity, at most `COUNTED_MAX` each; None if there is no table yet."""
+        """The number of golden rows of each entity, at most `COUNTED_MAX` each; None if there is no table yet or
+        Postgres does not answer."""
         return self._asked(self._counts)
 
     def _asked(self, ask: Callable[[psycopg.Connection], T | None]) -> T | None:
@@ -76,7 +78,7 @@ class GoldenRows:
                 connection.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}")
                 return ask(connection)
         except psycopg.Error:
-            return None  # no table yet, or Postgres refuses; the sink reports why
+            return None  # no table yet, or Postgres refuses; the sink stage reports why
 
     def _counts(self, connection: psycopg.Connection) -> dict[str, int]:
         found = {}

@@ -1,4 +1,5 @@
-"""Peak memory of every process of a run, as proportional set size: pages that processes share count once."""
+"""Measures the peak memory of each process of a run, as proportional set size: memory that processes share counts
+once."""
 
 from __future__ import annotations
 
@@ -8,13 +9,14 @@ from collections.abc import Callable, Mapping
 
 import psutil
 
-# A sample costs 40 ms of processor time: the kernel counts the pages of twenty processes.
+# One measurement of twenty processes costs 40 ms of processor time, because the kernel counts their pages.
 SAMPLE_EVERY_S = 5.0
 _MIB = 1024 * 1024
 
 
 class PeakMemory:
-    """`by_name`: MiB of each process with its children; `total`: the peak of the sum. Sampled every five seconds."""
+    """The peak memory of the processes of a run, in MiB. `by_name`: the peak of each process with its children.
+    `total`: the peak of the sum. Measured every five seconds."""
 
     def __init__(self) -> None:
         self.by_name: dict[str, int] = {}
@@ -22,7 +24,8 @@ class PeakMemory:
         self._due = 0.0
 
     def sample(self, pids: Callable[[], Mapping[str, int | None]]) -> None:
-        """Take a sample if one is due; only then is `pids` called."""
+        """Measure the memory of the processes if five seconds have passed since the last measurement. `pids` is called
+        only then; it returns pids by name."""
         now = time.monotonic()
         if now < self._due:
             return
@@ -36,12 +39,13 @@ class PeakMemory:
 
 
 def _pss_bytes(pid: int, alone: bool) -> int:
-    """`alone`: without children. For this process, because every other process of the run is its child."""
+    """The memory of a process and its children. With `alone`, children do not count: this is for the process of the run
+    itself, because all other processes are its children."""
     total = 0
     try:
         root = psutil.Process(pid)
         for process in [root, *([] if alone else root.children(recursive=True))]:
             total += process.memory_full_info().pss
     except psutil.Error:
-        return total  # the process ended meanwhile
+        return total  # the process has ended
     return total

@@ -1,6 +1,6 @@
-"""The picture on the terminal: stages and a golden record, as lines that fit its size. Pure: values in, drawing out.
+"""Draws the stages and a golden record as lines that fit the size of the terminal. Pure: values in, drawing out.
 
-A small terminal shows every stage, and field, value and source of the golden record. A larger one shows more columns
+A small terminal shows every stage, and the golden record's fields, values and sources. A larger one shows more columns
 and more fields.
 """
 
@@ -27,7 +27,8 @@ _VALUE = HEADINGS.index("value")
 
 
 class StageLine(NamedTuple):
-    """What a stage does now. `trouble`: its fault or last error, empty for none. `causes`: dead letters by cause."""
+    """What a stage does now, for one line of the screen. `trouble`: its active fault or last error, empty if there is
+    none. `causes`: the number of dead letters by cause."""
 
     name: str
     records: int
@@ -41,14 +42,16 @@ class StageLine(NamedTuple):
 
 
 class ShownRecord(NamedTuple):
-    """A golden record, and how many seconds after the start it appeared."""
+    """A golden record that is shown on the screen. `after_s`: how many seconds after the start of the run it was
+    found."""
 
     record: GoldenRecord
     after_s: float
 
 
 def picture(console: Console, stages: Sequence[StageLine], found: ShownRecord | None, notes: Sequence[Text]) -> Group:
-    """The whole picture with `notes` at the bottom. It leaves one line of the terminal to the cursor."""
+    """The whole screen: the stages, the golden record if one is `found`, and `notes` at the bottom. One line of the
+    terminal stays free for the cursor."""
     table, troubles = stage_table(stages), [*_troubles(stages)]
     if found is None:
         return Group(table, *troubles, *notes)
@@ -86,26 +89,27 @@ def _troubles(stages: Sequence[StageLine]) -> Iterator[Text]:
 
 
 def causes_text(causes: Mapping[str, int]) -> str:
-    """Causes of dead letters as one line, the most frequent first."""
+    """The number of dead letters by cause as one line of text, the most frequent cause first."""
     ordered = sorted(causes.items(), key=lambda one: (-one[1], one[0]))
     return ", ".join(f"{count:,} {cause}" for cause, count in ordered)
 
 
 def start_bar(done: int, steps: Sequence[str], width: int = BAR_WIDTH) -> Text:
-    """How far the start is: `done` of `steps` are done, and the next one runs."""
+    """A progress bar of the start: the first `done` of `steps` are done, and the step after them runs now."""
     full = width * done // len(steps)
     text = f"  step {done + 1} of {len(steps)}: {steps[done]}"
     return Text.assemble(("█" * full, "green"), ("░" * (width - full), "dim"), text)
 
 
 def rows_text(rows: Mapping[str, int]) -> str:
-    """The number of golden rows, as one line."""
+    """The number of golden rows of each entity, as one line of text."""
     counted = [f"{count:,}{'+' if count >= COUNTED_MAX else ''} {entity}" for entity, count in rows.items()]
     return f"golden rows: {', '.join(counted)}" if counted else ""
 
 
 def golden_lines(found: ShownRecord, width: int, rows: int | None = None) -> Iterator[Table | Text]:
-    """The golden record in at most `rows` lines (None: all its fields), each at most `width` wide."""
+    """The golden record as a table with at most `rows` lines (None: all fields) that are at most `width` characters
+    wide."""
     record = found.record
     title = f"{record.entity} {record.entity_id}: a golden record, {found.after_s:.1f} s after the start"
     yield Text(title, style="bold italic", no_wrap=True, overflow="ellipsis")
@@ -125,7 +129,8 @@ def golden_lines(found: ShownRecord, width: int, rows: int | None = None) -> Ite
 
 
 def chosen(fields: Sequence[GoldenField], count: int) -> list[GoldenField]:
-    """`count` of the fields, in their order. The sources take turns, so that each source is shown."""
+    """Choose `count` of a golden record's fields, in their order. The sources take turns, so that fields of each source
+    are shown."""
     by_source: dict[tuple[str, str], list[int]] = {}
     for index, one in enumerate(fields):
         by_source.setdefault((one.source, one.stream), []).append(index)
@@ -134,9 +139,10 @@ def chosen(fields: Sequence[GoldenField], count: int) -> list[GoldenField]:
 
 
 def column_widths(rows: Sequence[Sequence[str]], width: int) -> list[int]:
-    """Widths of the first three columns, and of each further column that leaves values at least `VALUE_WIDTH_MIN`.
+    """The widths of the columns that fit into `width`: the first three columns always, and each further column that
+    leaves the column of values at least `VALUE_WIDTH_MIN`.
 
-    The column of values gets the rest of the width, up to its longest value.
+    The column of values gets the rest of the width, up to the length of its longest value.
     """
     natural = [max(map(cell_len, column)) for column in zip(HEADINGS, *rows, strict=True)]
     natural = [min(one, VALUE_WIDTH_MAX if index == _VALUE else WIDTH_MAX) for index, one in enumerate(natural)]
@@ -154,7 +160,8 @@ def _height(console: Console, parts: Sequence[Table | Text]) -> int:
 
 
 def _cells(one: GoldenField) -> tuple[str, ...]:
-    # A source's text may contain anything; line breaks and a terminal's control characters must not reach the terminal.
+    # A value from a source may contain any character, but line breaks and control characters must not reach the
+    # terminal.
     value = " ".join("".join(c if c.isprintable() else " " for c in one.value).split())
     return one.field, value, f"{one.source}.{one.stream}", one.source_key, one.rule
 

@@ -1,4 +1,4 @@
-"""A whole pipeline on given servers: topics, schemas, and every stage as a process of its own.
+"""Runs a whole pipeline on given servers: creates its topics and schemas, and starts each stage as a process.
 
 `sluice up`, `sluice demo` and the scenario tests use it.
 """
@@ -32,20 +32,23 @@ from sluice.settings.stage import RegistrySettings, StageSettings, default_schem
 
 TURN_S = 0.5
 QUIET_FOR_S = 2.0
-# A stage that waits for an operator neither becomes ready nor reads on; waiting longer is useless.
+# If no stage becomes ready or processes a record for this long, a stage waits for an operator, and waiting longer is
+# useless.
 STUCK_AFTER_S = 30.0
-# For leaders of new topics on a busy machine.
+# On a busy machine, it takes up to minutes until the partitions of new topics have leaders.
 LEADERS_WITHIN_S = 180.0
-# On a busy machine its first answer takes longer than its health check.
+# On a busy machine, the first answer of the schema registry takes longer than the time-out of a health check.
 REGISTRY_TIMEOUT_S = 180.0
 
 
 class PipelineRun:
-    """Call `apply`, then `start`, then `watch` about twice a second. Leaving its context stops what it started.
+    """A run of a pipeline. Call `apply`, then `start`, then `watch` about twice a second. At the end of its `with`
+    block, everything that it started is stopped.
 
-    `file`: the pipeline file or its folder. `servers`: None means those that SLUICE_KAFKA__… and SLUICE_REGISTRY__…
-    name. `stages`: the stages to run; empty means all that the pipeline needs. `watch` restarts stages that die, except
-    those stopped by `stop`. Raises SettingsError for a pipeline that cannot run.
+    `file`: the pipeline file or its folder. `servers`: the embedded servers; None means the servers that
+    SLUICE_KAFKA__… and SLUICE_REGISTRY__… name. `stages`: the stages to run; empty means all that the pipeline needs.
+    `watch` restarts stages that die, except those that `stop` stopped. Raises SettingsError for a pipeline that cannot
+    run.
     """
 
     def __init__(
@@ -76,9 +79,11 @@ class PipelineRun:
     # ── start ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def apply(self) -> None:
-        """Create the sinks' databases, topics and schemas. Raises SettingsError for variables that are not set."""
+        """Create the databases of the sinks, the topics and the schemas. Raises SettingsError if the pipeline file
+        refers to a variable that is not set."""
         self.env = self._environment()
-        # An author's connector may read its own settings from the environment.
+        # Set the variables in this process too, because an author's connector may read its settings from the
+        # environment.
         self._stack.callback(_restore_environment, {name: os.environ.get(name) for name in self.env})
         os.environ.update(self.env)
         if self.servers is not None:
@@ -88,20 +93,22 @@ class PipelineRun:
         self._apply_schemas()
 
     def source_environment(self) -> Mapping[str, str]:
-        """The variables of the pipeline's sources: those that are set."""
+        """The environment variables that the pipeline file refers to and that are set, by name."""
         return {name: os.environ[name] for name in variables_in(self.pipeline.model_dump()) if os.environ.get(name)}
 
     def stage_environment(self) -> dict[str, str]:
-        """The environment of the stages' processes: this process's (proxies, certificates) and `env`.
+        """The environment of the stages' processes: that of this process (for proxies and certificates) and the
+        variables of this run.
 
-        Without SLUICE_TELEMETRY__PORT: each stage serves its metrics on a port of its own.
+        SLUICE_TELEMETRY__PORT is left out, so that each stage serves its metrics on a port of its own.
         """
         variables = {**os.environ, **self.env}
         variables.pop("SLUICE_TELEMETRY__PORT", None)
         return variables
 
     def _environment(self) -> dict[str, str]:
-        """The variables that this run adds: the sources', the sinks' databases, the servers."""
+        """The variables that this run sets: those of the sources, the DSNs of the sinks' databases, and the addresses
+        of the servers."""
         env = dict(self.source_environment())
         if self.servers is not None:
             for variable, database in sink_databases(self.pipeline).items():
@@ -124,7 +131,8 @@ class PipelineRun:
         )
 
     def _write_environment(self) -> None:
-        """Write `<state_dir>/env`, which a second terminal can source. Only its owner may read it: it has passwords."""
+        """Write the variables of this run to `<state_dir>/env`, which a shell in a second terminal can read with `.`.
+        Only the owner may read the file, because it contains passwords."""
         file = self.state_dir / "env"
         file.touch(mode=0o600)
         file.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(self.env.items())))
@@ -137,7 +145,8 @@ class PipelineRun:
         self.progress(f"{len(topics)} topics exist ({len(done)} created or changed)")
 
     def _apply_schemas(self) -> None:
-        """Register the schemas, all or none. Raises SettingsError for one that would break its readers."""
+        """Register all schemas of the pipeline, or none. Raises SettingsError for a schema with which readers of
+        existing records would fail."""
         registry = Registry(self.settings.registry.url, self.settings.state_dir / "schemas", REGISTRY_TIMEOUT_S)
         wanted = subjects.subjects(self.pipeline, self.contracts)
         with closing(registry):
@@ -151,7 +160,7 @@ class PipelineRun:
                 subjects.register(subject, registry)
 
     def start(self, *names: str) -> None:
-        """Start the named stages; without names, all of this run."""
+        """Start the stages `names`, or all stages of this run if no name is given."""
         if not self.stages:
             env = self.stage_environment()
             self.stages = {name: StageProcess(name, self.state_dir, env) for name in self._wanted}
@@ -164,23 +173,23 @@ class PipelineRun:
 
     @property
     def pids(self) -> dict[str, int | None]:
-        """Every process: servers, stages."""
+        """The pids of all processes of this run by name: servers and stages."""
         stages = {name: stage.pid for name, stage in self.stages.items()}
         return {**(self.servers.pids if self.servers is not None else {}), **stages}
 
     @property
     def sink_dsn(self) -> str:
-        """The first sink's database."""
+        """The DSN of the first sink's database."""
         return next(iter(self.pipeline.sinks.values())).postgres.reveal()
 
     def watch(self) -> None:
-        """Read the metrics of every stage; restart stages that died."""
+        """Read the metrics of every stage, and restart the stages that died."""
         for name, stage in self.stages.items():
             if name not in self._stopped:
                 stage.watch()
 
     def stop(self, *names: str) -> None:
-        """Stop the named stages (without names: all) by SIGTERM. `watch` does not restart them."""
+        """Stop the stages `names`, or all stages if no name is given, by SIGTERM. `watch` does not restart them."""
         stopping = names or tuple(self.stages)
         self._stopped.update(stopping)
         for name in stopping:
@@ -195,10 +204,11 @@ class PipelineRun:
         each_turn: Callable[[], None] = lambda: None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> bool:
-        """Wait until no running stage has had lag or read a record for `QUIET_FOR_S`; then return True.
+        """Wait until every running stage has been ready for `QUIET_FOR_S`, without lag and without processing a record;
+        then return True.
 
-        Returns False at the deadline, when `stopped` returns True, and if there is lag but no stage has read a record
-        for `STUCK_AFTER_S`.
+        Returns False at the deadline, if `stopped` returns true, or if the stages are not quiet although none has
+        processed a record for `STUCK_AFTER_S`. `each_turn` is called twice a second.
         """
         give_up = time.monotonic() + deadline_s
         quiet_since = taken_at = time.monotonic()
@@ -221,10 +231,11 @@ class PipelineRun:
         return False
 
     def canonical_ends(self) -> dict[str, list[int]]:
-        """By entity, the end offset of each canonical partition. Entities with the most sources come first."""
+        """For each entity, the end offset of each partition of its canonical topic. Entities with the most sources come
+        first."""
         mapped = {(mapping.entity.name, mapping.source) for mapping in load_mappings(self.pipeline)}
         sources = Counter(entity for entity, _ in mapped)
-        # Those with the most sources show merging best.
+        # A golden record of an entity with many sources shows best how Sluice merges.
         ranked = sorted(self.contracts, key=lambda entity: -sources[entity])
         names, numbers = self.pipeline.names, range(self.pipeline.partitions)
         with LogReader(self.settings.kafka, LEADERS_WITHIN_S) as reader:
@@ -232,23 +243,24 @@ class PipelineRun:
         return {e: [ends[names.canonical(e), p] for p in numbers] for e in ranked}
 
     def dead_letters(self) -> list[StageDeadLetters]:
-        """The stored dead letters by stage and cause. Raises EnvironmentFault and Transient."""
+        """The stored dead letters by stage and cause. Raises EnvironmentFault or Transient if they cannot be read."""
         if self._dead_letters is None:
             reader = self._stack.enter_context(LogReader(self.settings.kafka))
             self._dead_letters = DeadLetterCounts(reader, self.pipeline.names)
         return self._dead_letters.read()
 
     def golden_rows(self, starts: dict[str, list[int]]) -> GoldenRows | None:
-        """The reader of golden rows of the first sink written beyond `starts`; None without a sink."""
+        """A reader of the golden rows of the first sink; None if the pipeline has no sink. `starts`: the end offsets of
+        the canonical partitions when this run started."""
         sink = next(iter(self.pipeline.sinks.values()), None)
         return None if sink is None else GoldenRows(self.sink_dsn, sink.schema_, starts)
 
 
 def stages_of(pipeline: Pipeline, wanted: Sequence[str] = ()) -> list[str]:
-    """The names of the stages to run: `wanted`, or all that the pipeline needs.
+    """The names of the stages to run: `wanted`, or all stages that the pipeline needs.
 
-    Raises SettingsError for a stage that the pipeline gives no work, and for several sinks unless SLUICE_SINK chooses
-    one: one stage name is one process here.
+    Raises SettingsError for a stage that has no work in this pipeline. Also for several sinks, unless SLUICE_SINK
+    chooses one: here one stage name stands for one process.
     """
     needed = {
         INGRESS_POLLER: bool(pipeline.poll_sources()),
@@ -267,13 +279,14 @@ def stages_of(pipeline: Pipeline, wanted: Sequence[str] = ()) -> list[str]:
 
 
 def sink_databases(pipeline: Pipeline) -> dict[str, str]:
-    """By the variable that contains a sink's DSN: the name of its database on the embedded Postgres."""
+    """The databases of the sinks on the embedded Postgres: name of the variable with the sink's DSN → name of the
+    database."""
     sinks = pipeline.sinks.items()
     return {sink.postgres.env: f"{pipeline.pipeline}_{name}" for name, sink in sinks if sink.postgres.env is not None}
 
 
 def stage_variables(pipeline: Pipeline, state_dir: Path) -> dict[str, str]:
-    """The variables that every stage gets, in addition to those of its servers."""
+    """The environment variables that every stage gets, in addition to the addresses of its servers."""
     return {
         "SLUICE_PIPELINE": str(pipeline.file),
         "SLUICE_STATE_DIR": str(state_dir / "stages"),
@@ -282,7 +295,8 @@ def stage_variables(pipeline: Pipeline, state_dir: Path) -> dict[str, str]:
 
 
 def require_variables(pipeline: Pipeline, env: Collection[str]) -> None:
-    """Raises SettingsError that names every variable that the pipeline refers to and `env` does not have."""
+    """Raises SettingsError if the pipeline file refers to variables that are not in `env`. The error names all of
+    them."""
     missing = sorted(variables_in(pipeline.model_dump()) - set(env))
     if missing:
         names = " ".join(f"{name}=…" for name in missing)

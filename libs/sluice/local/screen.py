@@ -1,4 +1,5 @@
-"""What a person sees: a live picture on a terminal; plain lines if the output is no terminal."""
+"""Shows a run to the user: as a picture that is redrawn on a terminal, or as plain lines if the output is no
+terminal."""
 
 from __future__ import annotations
 
@@ -22,10 +23,12 @@ _HINT = "Ctrl-C stops everything; the data stays for the next time."
 
 
 class Screen:
-    """`quiet`: progress goes to stderr, since stdout is for the JSON object. Any thread may call it.
+    """The output of a run for the user. Any thread may call it. With `quiet`, it goes to stderr, because stdout is for
+    the JSON result.
 
-    `golden_rows`: their number by entity. `causes`: the number of dead letters by stage and cause. `left_s`: seconds
-    until the check; None if that is not known or the check has started. The next picture shows what they are set to.
+    Set these attributes for the next picture. `golden_rows`: the number of golden rows by entity. `causes`: the number
+    of dead letters by stage and cause. `left_s`: seconds until the check; None if that is not known or the check has
+    started.
     """
 
     def __init__(self, quiet: bool, console: Console | None = None) -> None:
@@ -54,11 +57,11 @@ class Screen:
             self._live = None
 
     def line(self, line: str) -> None:
-        """Print one line of progress. It is never wrapped, since it may contain a command to paste."""
+        """Print one line of text. It is never wrapped, because it may contain a command to copy."""
         self._console.print(Text(line), soft_wrap=True)
 
     def step(self, number: int, steps: Sequence[str]) -> None:
-        """Show that `steps[number]` of the start runs now."""
+        """Show that the step `steps[number]` of the start runs now."""
         if self._console.is_terminal:
             self._bar = start_bar(number, steps)
             self._draw()
@@ -66,12 +69,13 @@ class Screen:
             self.line(f"step {number + 1} of {len(steps)}: {steps[number]}")
 
     def stopping(self, line: str) -> None:
-        """Show that a stop was requested: a line above the picture, and a hint below it until the end."""
+        """Show that the user requested a stop: `line` above the picture, and "stopping ..." below the picture until the
+        end."""
         self._hint = Text("stopping ...", style="bold yellow")
         self.line(line)
 
     def stopped(self) -> None:
-        """Show that everything has stopped."""
+        """Show that all processes of the run have stopped."""
         self._hint = Text("stopped; the data stays for the next time")
         if self._live is None:
             self._console.print(self._hint)
@@ -82,7 +86,7 @@ class Screen:
             self._console.print(*golden_lines(self._found, self._console.width), sep="\n")
 
     def update(self, stages: Sequence[StageProcess]) -> None:
-        """Draw what the stages do now."""
+        """Show what the stages do now: redraw the picture, or print a line every few seconds."""
         self._stages = [self._line(stage) for stage in stages]
         self._logs = f"logs: {stages[0].log.parent}" if stages else ""
         self._bar = None
@@ -95,7 +99,7 @@ class Screen:
                 if line.trouble and self._is_new(line.name, line.trouble):
                     self.line(f"{line.name}: {line.trouble} (see {stage.log})")
                 if not line.trouble:
-                    self._reported.pop(line.name, None)  # reported again when it comes back
+                    self._reported.pop(line.name, None)  # a trouble that comes back is reported again
                 causes = "; ".join(sorted(line.causes))
                 changed = bool(line.causes) and self._reported_causes.get(line.name) != line.causes
                 if changed and self._is_new(f"dead letters of {line.name}", causes):
@@ -103,7 +107,8 @@ class Screen:
                     self.line(f"{line.name}: dead letters: {causes_text(line.causes)}")
 
     def _is_new(self, about: str, trouble: str) -> bool:
-        """Whether `trouble` differs from the last one reported, or was reported over `TROUBLE_EVERY_S` ago."""
+        """Whether to report `trouble`: it differs from the last trouble reported about the same subject, or that was
+        reported over `TROUBLE_EVERY_S` ago."""
         now = time.monotonic()
         before, at = self._reported.get(about, ("", 0.0))
         if trouble == before and now - at < TROUBLE_EVERY_S:
@@ -113,7 +118,8 @@ class Screen:
 
     def _draw(self) -> None:
         if self._live is None:
-            # A thread draws, so that the picture follows the terminal's size while this thread waits.
+            # `Live` draws in a thread of its own, so that the picture follows the size of the terminal while this
+            # thread waits.
             self._live = Live(get_renderable=self._picture, console=self._console, refresh_per_second=4)
             self._live.start()
 
@@ -143,7 +149,8 @@ class Screen:
         )
 
     def _rate(self, name: str, records: int) -> float:
-        """Records a second, over the last second or more."""
+        """How many records a stage processed a second, measured over the last second or more. `records`: the number
+        processed so far."""
         now = time.monotonic()
         at, before, rate = self._rates.get(name, (now, records, 0.0))
         if now - at >= 1.0:

@@ -1,4 +1,5 @@
-"""One run of a pipeline in a terminal: start the servers and stages, watch them, check the result, stop."""
+"""One run of a pipeline in a terminal: starts servers and stages, shows what they do, checks the result, stops
+everything."""
 
 from __future__ import annotations
 
@@ -29,10 +30,10 @@ from sluice.times import now_us
 RESTARTS_MAX = 50
 VERIFY_WAIT_S = 120.0
 COUNT_EVERY_S = 2.0
-# A run with `--seconds` that has shown no golden record by then is checked nevertheless.
+# A run with `--seconds` waits for a golden record this much longer, then the check starts without one.
 SHOWN_WITHIN_S = 300.0
-# How long the search for a record of several sources goes on after one of a single source was shown: it reads whole
-# tables.
+# After a golden record of a single source was shown, the run searches this long for a record of several sources. The
+# search reads whole tables, so it must end.
 BETTER_WITHIN_S = 60.0
 SETTLED_AFTER_S = 5.0
 EXAMPLE_STEPS = ("servers", "source", "topics and schemas", "stages")
@@ -41,11 +42,12 @@ STEPS = ("servers", "topics and schemas", "stages")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to run.
+    """The options of a run.
 
     `file`: the pipeline file or its folder. `stages`: the names of the stages to run; empty means all that the pipeline
-    needs. `servers`: False means that the environment names running servers. `seconds`: from the first golden record
-    to the check; None means until stopped. `edits_per_s`: live edits in the source of an example.
+    needs. `servers`: start embedded servers; False means that the environment names running servers. `seconds`: the
+    time from the first golden record to the check; None means that the run ends only when stopped. `edits_per_s`: how
+    many live edits a second are made in the source of an example.
     """
 
     file: Path
@@ -59,7 +61,8 @@ class Wanted:
 
 @dataclass(slots=True)
 class RunResult:
-    """The result of a run, as `--json` prints it. `rss_mib`: peak memory by process, and their `total`."""
+    """The result of a run, as `--json` prints it. `rss_mib`: the peak memory of each process and their `total`, in
+    MiB."""
 
     ending: Ending = Ending.STOPPED
     first_golden_record_s: float | None = None
@@ -75,7 +78,8 @@ class RunResult:
 
 
 class Session:
-    """One run. Times count from `started_at`: monotonic seconds, when the command started."""
+    """One run of a pipeline in a terminal. `started_at`: when the command started, in monotonic seconds; the times in
+    the result count from then."""
 
     def __init__(self, wanted: Wanted, screen: Screen, *, started_at: float) -> None:
         self._wanted = wanted
@@ -97,9 +101,11 @@ class Session:
         self._stages: list[str] = []
 
     def run(self, stop: Stop) -> RunResult:
-        """Run until `stop` is requested or the time is over; everything that was started is stopped at the end.
+        """Run the pipeline until `stop` is requested or its time is over, then stop everything that was started. Call
+        `check` before.
 
-        Call `check` before. Raises EnvironmentFault or SettingsError.
+        Raises EnvironmentFault if a server, a stage or the state directory fails, SettingsError if the pipeline cannot
+        run.
         """
         with answered(stop, self._screen.stopping, lambda: self._waiting_for), ExitStack() as stack:
             try:
@@ -155,9 +161,9 @@ class Session:
         return PipelineRun(wanted.file, wanted.state_dir, servers, report, wanted.stages)
 
     def check(self) -> None:
-        """Check the pipeline's files and variables; imports the author's modules. Call it once, before `run`.
+        """Check the pipeline's files and variables. This imports the author's modules. Call it once, before `run`.
 
-        Raises SettingsError.
+        Raises SettingsError if a file is wrong or a variable is missing.
         """
         pipeline = load_pipeline(self._wanted.file)
         require_ranked_sources(pipeline, load_entities(pipeline))
@@ -168,13 +174,14 @@ class Session:
             require_variables(pipeline, {*created, *(name for name, value in os.environ.items() if value)})
 
     def _start_step(self, step: str, stop: Stop) -> None:
-        """Show that the next step of the start runs now. Raises Stopped."""
+        """Show that `step` of the start runs now. Raises Stopped if a stop was requested."""
         self._next(stop, f"this step of the start: {step}")
         steps = EXAMPLE_STEPS if self._wanted.example else STEPS if self._wanted.servers else STEPS[1:]
         self._screen.step(steps.index(step), steps)
 
     def _next(self, stop: Stop, waiting_for: str) -> None:
-        """Start work that takes a while; `waiting_for` says what a stop then waits for. Raises Stopped."""
+        """Called before work that takes a while. If a stop is requested later, the user reads that the run waits for
+        `waiting_for`. Raises Stopped if a stop was requested already."""
         if stop.requested:
             raise Stopped
         self._waiting_for = waiting_for
@@ -182,7 +189,7 @@ class Session:
     # ── while it runs ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _watch(self, run: PipelineRun, stop: Stop) -> None:
-        """Take turns until `stop` is requested or the time is over."""
+        """Watch the run twice a second until `stop` is requested or the time of the run is over."""
         edits_ended = False
         while not stop.requested and (left_s := self._left_s()) != 0:
             self._screen.left_s = left_s if self._shown_at is not None else None
@@ -196,8 +203,8 @@ class Session:
     def _left_s(self) -> float | None:
         """Seconds until the check; None if the run ends only when stopped.
 
-        They count from the first golden record, since a first run on a busy machine needs time for it, but at the
-        latest from `SHOWN_WITHIN_S` after the stages started.
+        They count from the first golden record, because a first run on a busy machine needs time to create one. They
+        count at the latest from `SHOWN_WITHIN_S` after the start of the stages.
         """
         seconds, now = self._wanted.seconds, time.monotonic()
         if seconds is None or self._ready_at is None:
@@ -219,7 +226,8 @@ class Session:
         self._screen.update(list(run.stages.values()))
 
     def _watch_servers(self, run: PipelineRun) -> None:
-        """Restart servers that ended. Raises EnvironmentFault if one ends too often or cannot start."""
+        """Restart the servers that have ended. Raises EnvironmentFault if servers end too often, one cannot start, or
+        the state directory was deleted."""
         if not self._wanted.state_dir.exists():
             raise EnvironmentFault(
                 f"state directory {self._wanted.state_dir}",
@@ -246,7 +254,7 @@ class Session:
             self._result.golden_rows = self._screen.golden_rows = counts
 
     def _is_settled(self, stages: list[StageProcess]) -> bool:
-        """Whether every stage has been ready without lag for `SETTLED_AFTER_S`."""
+        """Whether every stage has been ready and without lag for `SETTLED_AFTER_S`."""
         now = time.monotonic()
         if any(stage.counts.lag_records or not stage.counts.ready for stage in stages):
             self._busy_at = now
@@ -255,8 +263,8 @@ class Session:
     def _show_golden(self, golden: GoldenRows, sources: int, *, settled: bool) -> None:
         """Show the first golden record that has values of several sources.
 
-        A pipeline that is no example shows one of a single source before that; once `settled` it shows one that an
-        earlier run wrote, because its sources may not change for hours.
+        If the pipeline is no example, a record of a single source is shown until then. If there is none and the stages
+        are `settled`, a record that an earlier run wrote is shown, because the sources may not change for hours.
         """
         now = time.monotonic()
         if now - self._counted_at >= COUNT_EVERY_S:
@@ -281,7 +289,7 @@ class Session:
         self._screen.golden(found, after_s)
 
     def _show_dead_letters(self, run: PipelineRun) -> None:
-        """Show the dead letters by cause whenever their number has changed."""
+        """Show the number of dead letters by cause, each time that it has changed."""
         parked = sum(stage.counts.dead_letters for stage in run.stages.values())
         if parked == self._parked:
             return
@@ -295,7 +303,8 @@ class Session:
     # ── the check ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _check(self, run: PipelineRun, stop: Stop) -> None:
-        """Stop the edits, wait until everything has arrived, then check that nothing is lost. `stop` ends it early."""
+        """Stop the live edits, wait until every change has arrived, then check that nothing is lost. Ends early if
+        `stop` is requested."""
         from sluice.verify import verify
         from sluice.verify.report import CHECKS
 

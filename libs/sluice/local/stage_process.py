@@ -1,4 +1,4 @@
-"""A stage as a process of its own: started, watched, restarted when it dies, stopped."""
+"""Runs a stage as a process: starts it, watches it, restarts it when it dies, and stops it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TAIL_BYTES = 8_192
 
 @dataclass(slots=True)
 class StageCounts:
-    """Counts from a stage's metrics, summed over its restarts in this run."""
+    """Numbers from the metrics of a stage, summed over the restarts of its process in this run."""
 
     records: int = 0
     dead_letters: int = 0
@@ -37,12 +37,13 @@ class StageCounts:
 
     @property
     def done(self) -> int:
-        """Records that changed something. A poller reads unchanged records for ever; they do not count."""
+        """The number of records that the stage processed. Records with the outcome `unchanged` do not count, because a
+        poller reads them for ever."""
         return self.records - self.outcomes.get("unchanged", 0)
 
 
 class StageProcess:
-    """One stage. If it dies, `watch` restarts it, as an orchestrator would."""
+    """The process of one stage. If it dies, `watch` restarts it, as an orchestrator would."""
 
     def __init__(self, name: str, state_dir: Path, env: Mapping[str, str]) -> None:
         self.name = name
@@ -65,12 +66,13 @@ class StageProcess:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its process runs."""
+        """Whether the process of the stage runs."""
         processes.reap()
         return self._process is not None and processes.is_alive(self._process)
 
     def start(self) -> None:
-        """Start it. Lines that its log has by now are of earlier runs and are not reported."""
+        """Start the process of the stage. Lines that are already in its log file belong to earlier runs and are not
+        reported."""
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
         self._spawn()
 
@@ -82,7 +84,7 @@ class StageProcess:
         self._process = processes.spawn(command, detach=False)
 
     def watch(self) -> None:
-        """Read its metrics; restart it if it is dead. Call it about twice a second."""
+        """Read the metrics of the stage, and restart the process if it is dead. Call it about twice a second."""
         if not self.is_alive:
             self.counts, self._faults = replace(self.counts, ready=False), []
             self._revive()
@@ -90,7 +92,7 @@ class StageProcess:
         self.counts = self._scraped() or self.counts
 
     def ask_to_stop(self) -> None:
-        """Send SIGTERM and return at once, so that several stages stop at the same time."""
+        """Send SIGTERM to the stage's process and return at once, so that several stages can stop at the same time."""
         if self._process is not None:
             with suppress(psutil.NoSuchProcess):
                 self._process.send_signal(signal.SIGTERM)
@@ -110,21 +112,24 @@ class StageProcess:
             self._spawn()
 
     def _scraped(self) -> StageCounts | None:
-        """Its counts; None if it does not answer."""
+        """The stage's current numbers, from its metrics; None if the stage does not answer."""
         try:
             at = orjson.loads(self._run_file.read_bytes())
             base = f"http://{at['host']}:{at['port']}"
             text = self._http.exchange("GET", f"{base}/metrics", {}).body.decode()
             readiness = self._http.exchange("GET", f"{base}/readyz", {})
             faults = orjson.loads(readiness.body)["faults"]
-            loop_first = sorted(faults, key=lambda about: about != LOOP)  # where it hangs is the most useful line
+            loop_first = sorted(
+                faults, key=lambda about: about != LOOP
+            )  # the place where the loop hangs is the most useful line
             self._faults = [str(faults[about]) for about in loop_first if faults[about] != STARTING]
         except (OSError, ValueError, NoAnswer):
             return None
         return _counts(text, self._before, readiness.status == 200)
 
     def trouble(self) -> str:
-        """Its active fault, else the last error in its log; empty if it is ready or has logged none."""
+        """The active fault of the stage, else the last error in its log. Empty if the stage is ready or has logged no
+        error."""
         if self.counts.ready:
             return ""
         if self._faults:
@@ -142,7 +147,8 @@ class StageProcess:
         return ""
 
     def _lines(self) -> list[str]:
-        """The newest lines that this run has logged. After a rotation the log starts at 0 again."""
+        """The newest log lines that the stage has written in this run. If the log file is shorter than at the start, it
+        was rotated and is read from its beginning."""
         try:
             with self.log.open("rb") as log:
                 size = self.log.stat().st_size
@@ -152,7 +158,7 @@ class StageProcess:
             return []
 
     def failure(self) -> str:
-        """The last line that this run has logged, for an error message."""
+        """The last log line that the stage has written in this run, for an error message."""
         return next((line for line in reversed(self._lines()) if line.strip()), "nothing is logged")
 
 
@@ -173,7 +179,7 @@ def _counts(text: str, before: StageCounts, ready: bool) -> StageCounts:
 
 
 def require_running(stages: list[StageProcess], restarts_max: int) -> None:
-    """Raises EnvironmentFault for a stage that was restarted over `restarts_max` times."""
+    """Raises EnvironmentFault if a stage's process was restarted more than `restarts_max` times."""
     for stage in stages:
         if stage.restarts > restarts_max:
             raise EnvironmentFault(

@@ -1,6 +1,6 @@
-"""Threads that work while a block runs: the answer to Ctrl-C, and turns that go on while something else is waited for.
+"""Threads that run while a block of code runs: one answers Ctrl-C, one repeats a function.
 
-Within a tenth of a second after Ctrl-C, a line says that the run stops and what it waits for.
+Within a tenth of a second after Ctrl-C, the user reads that the run stops and what it waits for.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ CHECK_EVERY_S = 0.1
 
 
 class Stopped(Exception):
-    """A stop was requested: the next step does not start."""
+    """The user requested a stop, so the next step of the run does not start."""
 
 
 @contextmanager
 def answered(stop: Stop, report: Callable[[str], None], waiting_for: Callable[[], str]) -> Iterator[None]:
-    """Call `report` as soon as `stop` is requested inside the block, with what the run waits for.
+    """While the block runs: as soon as `stop` is requested, call `report` with a line that says what the run waits for.
 
-    A thread does this: starting a server or reading a stage's metrics may take seconds, and a signal handler must not
-    draw.
+    A thread does this. The block may wait for seconds while a server starts or a stage's metrics are read, and a signal
+    handler must not draw.
     """
     ended = threading.Event()
 
@@ -44,7 +44,8 @@ def answered(stop: Stop, report: Callable[[str], None], waiting_for: Callable[[]
 
 @contextmanager
 def repeated(turn: Callable[[], None], every_s: float) -> Iterator[None]:
-    """Call `turn` every `every_s` seconds in a thread until the block ends; an exception of `turn` is raised then."""
+    """While the block runs, call `turn` every `every_s` seconds in a thread. If `turn` raises an exception, the calls
+    end, and the exception is raised at the end of the block."""
     ended = threading.Event()
     raised: list[BaseException] = []
 

@@ -1,7 +1,7 @@
-"""OAuth 2.0 client credentials (RFC 6749, section 4.4): encoded by Authlib, sent within the connector's limits.
+"""Logins with OAuth 2.0 client credentials (RFC 6749, section 4.4).
 
-Authlib's own HTTP client is not used: it reads a token's answer without a limit, and its next release needs another
-HTTP library than ours.
+Authlib encodes the request for a token, and the connector's client sends it. Authlib's own HTTP client is not used: it
+reads the response without a limit on its size, and its next release needs another HTTP library than Sluice's.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from sluice.error_policies import classify_http
 from sluice.errors import EnvironmentFault, Transient
 from sluice.json_text import NotJson
 
-# A token is renewed this long before it expires, but not before half of its life.
+# A token is renewed this many seconds before it expires, but not before half of its lifetime has passed.
 RENEW_BEFORE_S = 30.0
 FORM = "application/x-www-form-urlencoded;charset=UTF-8"
-# RFC 6749, section 5.2. Error texts repeat only these codes: the rest of an answer may quote what we sent.
+# The error codes of RFC 6749, section 5.2. Error texts repeat only these: the rest of a response may quote the secret.
 _CODES = {
     "invalid_request",
     "invalid_client",
@@ -33,11 +33,11 @@ _CODES = {
 
 
 class OAuth2ClientCredentials(SessionAuth):
-    """Bearer tokens for `client_id`: fetched once, renewed shortly before they expire or when the source refuses one.
+    """Requests with a bearer token for `client_id`. The token is renewed shortly before it expires, and when the source
+    refuses it.
 
-    `token_url` may be relative to the connector's `base_url`. `method` is `client_secret_basic` or
-    `client_secret_post`.
-    `setting` is the name of the connector setting with the secret, for error texts.
+    `token_url` may be relative to the connector's `base_url`. `method`: `client_secret_basic` or `client_secret_post`.
+    `setting`: the name of the connector's setting that contains the secret, for error texts.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Entity sets of OData 4 services by declaration: pages by `@odata.nextLink`, changes by `$filter`."""
+"""Streams of OData 4 services: pages follow `@odata.nextLink`, and changed records are requested with `$filter`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from sluice.json_text import Path
 
 @dataclass(frozen=True)
 class ODataPages(NextLink):
-    """A page has the next page's address as `@odata.nextLink`, the last page has none (OData JSON 4.01, 4.5.5).
+    """The paging of OData: the member `@odata.nextLink` is the next page's address (OData JSON 4.01, 4.5.5).
 
-    The service decides how many records a page has. `page_size` is requested as `odata.maxpagesize` in the header
-    `Prefer`, because `$top` would end the whole listing there.
+    The last page has no such member. The service decides how many records a page has. `page_size` is requested as
+    `odata.maxpagesize` in the header `Prefer`, because `$top` would end the whole listing after that many records.
     """
 
     path: Path = "@odata.nextLink"
@@ -34,15 +34,15 @@ PAGES = ODataPages()
 
 
 class ODataStream(RestStream[Model]):
-    """An entity set of an OData 4 service. The members of `Stream` apply, too.
+    """A stream that is an entity set of an OData 4 service. It has the members of `Stream`, too.
 
-    `path`: appended to `base_url`, such as `/Books`. `key`: its key properties.
+    `path`: appended to `base_url`, such as `/Books`. `key`: the key properties of the entity set.
     `cursor`: a property that rises with each change, declared without a `param`; changes are requested with `$filter`.
     `filter`: a further condition of every request.
-    `order_by`: None: by cursor and key; "": for a service that refuses to sort.
+    `order_by`: the value of `$orderby`. None: the cursor and the key; "": none, for a service that refuses to sort.
     `params`: further query options (`$select`, `$expand`).
-    `count`: whether to request `$count`, which is compared with the records that arrived; False for a service that
-    cannot count.
+    `count`: whether to request `$count`, which is compared with the number of records that arrive; False for a service
+    that cannot count.
 
     ```python
     class Books(ODataStream[Book]):
@@ -78,7 +78,7 @@ class ODataStream(RestStream[Model]):
 
 
 def literal(value: CursorValue) -> str:
-    """A value in a `$filter` (OData ABNF 4.01): only texts have single quotes; numbers, dates and times have none."""
+    """`value` as it is written in a `$filter` (OData ABNF 4.01): a text in single quotes, a number or time without."""
     if isinstance(value, int):
         return str(value)
     try:

@@ -1,8 +1,8 @@
-"""Paging: from one page to the request for the next page, or None after the last one.
+"""Paging: how the request for the next page is built from a page, and how the last page is recognised.
 
-Many sources do not mark the last page: its end is concluded from a missing link or an empty page. Then the poller wants
-evidence: `end_is_implicit` says that the page stated no end, and `resized` builds the request that repeats the listing
-with another page size.
+Many sources do not mark the last page. Then the end of a listing is inferred from a missing link or an empty page, and
+the poller needs evidence for it: `end_is_implicit` returns whether a page states no end, and `resized` builds the
+request that repeats the listing with another page size.
 """
 
 from __future__ import annotations
@@ -21,38 +21,47 @@ _REL_NEXT = re.compile(r";\s*rel\s*=\s*(?:\"(?:[^\"]*\s)?next(?:\s[^\"]*)?\"|nex
 
 
 class Paging(Protocol):
-    """How a stream's pages follow one another."""
+    """A declared paging: how the pages of a stream follow one another."""
 
     def first(self, page_size: int | None) -> dict[str, ParamValue]:
-        """Query parameters of the first page."""
+        """The query parameters of the request for the first page; `page_size` is None if the source decides."""
 
     def next(self, response: Response, request: Request, records: int) -> Request | None:
-        """The request after `request`, whose page has `records` records; None after the last page."""
+        """The request for the page after `response`; None if this is the last page.
+
+        `request` is the one that `response` answers. `records`: how many records the page of `response` has.
+        """
 
 
 class ImplicitEnd(ABC):
-    """A paging whose last page may not say that it is the last."""
+    """Base class for a paging in which the last page may not say that it is the last page.
+
+    `size_param`: the query parameter that requests a page size.
+    """
 
     size_param: str
 
     @property
     @abstractmethod
     def declared(self) -> str:
-        """What leads to the next page, for people: the member of the link, the parameters of the query."""
+        """The name of what leads to the next page, for error texts: a member, a header, or query parameters."""
 
     def first(self, page_size: int | None) -> dict[str, ParamValue]:
         return {} if page_size is None else {self.size_param: page_size}
 
     def end_is_implicit(self, response: Response) -> bool:
-        """Whether `response`, after which no page follows, does not itself state that it is the last."""
+        """Whether the last page `response` does not say itself that it is the last page."""
         return True
 
     def resized(self, request: Request, page_size: int) -> Request:
-        """The first `request`, for pages of `page_size` records."""
+        """A copy of the first `request` of a listing that requests pages of `page_size` records."""
         return Request(request.method, with_params(request.url, {self.size_param: page_size}), request.headers)
 
     def _following(self, request: Request, link: str) -> Request:
-        """The request for the page that `link` leads to. Raises NotJson for a link that is no address."""
+        """The request for the page at the address `link`, with the method and headers of `request`.
+
+        Raises NotJson if `link` is no address.
+        """
         try:
             return Request(request.method, resolve(request.url, link), request.headers)
         except ValueError:
@@ -61,7 +70,10 @@ class ImplicitEnd(ABC):
 
 @dataclass(frozen=True)
 class SinglePage:
-    """All records in one answer. An answer that says that more follows is a fault of the stream."""
+    """The paging of a stream that has all its records on one page.
+
+    If the page says that more records follow, this is a fault of the stream.
+    """
 
     def first(self, page_size: int | None) -> dict[str, ParamValue]:
         return {}
@@ -72,10 +84,11 @@ class SinglePage:
 
 @dataclass(frozen=True)
 class NextLink(ImplicitEnd):
-    """The member at `path` is the next page's address; on the last page it is null, empty or missing.
+    """The paging in which the member at `path` is the next page's address; on the last page it is null, empty or
+    missing.
 
     If the last page lacks the member, an earlier page must have had it, and the last page must have fewer records than
-    the first. `size_param` is the query parameter for `page_size`.
+    the first page. `size_param` is the query parameter that requests `page_size` records.
 
     A dot in `path` leads into a member, unless a member's own name contains the dot: `NextLink("@odata.nextLink")` is
     one member, `NextLink("links.next")` is `next` of `links`. `NextLink(("a.b", "next"))` names each step separately.
@@ -111,7 +124,10 @@ class NextLink(ImplicitEnd):
 
 @dataclass(frozen=True)
 class LinkHeader(ImplicitEnd):
-    """The header `Link` (RFC 8288) has the next page's address with `rel="next"`; the last page has none."""
+    """The paging in which the header `Link` (RFC 8288) has the next page's address with `rel="next"`.
+
+    The last page has no such link. `size_param` is the query parameter that requests `page_size` records.
+    """
 
     size_param: str = "limit"
 
@@ -126,8 +142,10 @@ class LinkHeader(ImplicitEnd):
 
 @dataclass(frozen=True)
 class Offset(ImplicitEnd):
-    """The query counts records: `offset` and `limit`. The last page is the first empty one, because a source may return
-    fewer records than were requested. The stream must declare `page_size`.
+    """The paging in which the query has the number of records before the page, and the size of the page.
+
+    Its parameters are called `param` and `size_param`. The first empty page ends the listing, because a source may
+    return fewer records than were requested. The stream must declare `page_size`.
     """
 
     param: str = "offset"
@@ -150,7 +168,7 @@ class Offset(ImplicitEnd):
 
 
 def next_in_header(response: Response) -> str | None:
-    """The address with `rel="next"` in the header `Link`; None if there is none."""
+    """The address with `rel="next"` in the header `Link` of `response`; None if there is no such address."""
     for address, parameters in _LINK.findall(response.headers.get("link", "")):
         if _REL_NEXT.search(parameters):
             return str(address)

@@ -1,8 +1,8 @@
-"""Hints on a page that more records follow or that none do: members and headers, which every API names differently.
+"""Hints: members and headers of a page which say that more records follow, or that none follow.
 
-Hints are not followed. The poller compares them with the stream's declared paging. If the declared paging ends at a
-page that says that more follows, the result is a fault instead of a listing that lacks records. Hints are names and
-counts, never other values.
+Every API names them differently. Sluice never requests a page because of a hint. The poller compares the hints with the
+stream's declared paging: if the paging ends at a page with a hint that more records follow, there is a fault instead of
+a listing that lacks records. A hint contains a name and a count, never another value.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DEPTH_MAX = 4
 MEMBERS_MAX = 500
 LINK_LIST_BYTES_MAX = 4_096
 
-# Names in lower case, without anything but letters and digits.
+# The known names of members and headers, in lower case and without all characters but letters and digits.
 _TO = "page|link|url|uri|href|token|cursor|offset|skip|start|marker|key|results?|records?|batch|id|number"
 _NEXT = re.compile(
     rf"(odata|opensearch|links?|pages?)?next({_TO})*|continu(e|ation)(token|key|url|link)?|lastevaluatedkey"
@@ -41,13 +41,13 @@ _RANGE = re.compile(r"\w+ (?:\d+-\d+|\*)/(\d{1,15})|(?:\d+-\d+|\*)/(\d{1,15})")
 
 @dataclass(frozen=True, slots=True)
 class PagingHints:
-    """Names of members or headers on one page, and what they say.
+    """The hints on one page, each as the name of a member or header; empty or None if the page has no such hint.
 
-    `more`: more records follow. `token`: more records may follow, or it is where the next poll starts.
-    `end`: whether a member says that no more follow.
-    `total`: counts all records, with the count. `floor`: counts all records, or those of this page.
-    `pages`: counts pages. `errors`: reports a failure.
-    `odata`: whether the page is OData, whose last page has no link.
+    `more`: says that more records follow. `token`: either says that more records follow, or says where the next poll
+    starts. `end`: whether a member says that no more records follow.
+    `total`: the name and its count of all records. `floor`: the name and its count, of all records or of this page's.
+    `pages`: the name and its count of pages. `errors`: reports a failure.
+    `odata`: whether the page is of OData, in which only the last page has no link.
     """
 
     more: str = ""
@@ -61,7 +61,7 @@ class PagingHints:
 
 
 def paging_hints(response: Response, ignored: Collection[str] = ()) -> PagingHints:
-    """The hints in `response`, except members whose dotted names are in `ignored`, and headers whose names are."""
+    """The hints in `response`. Members and headers in `ignored` are no hints; a member is named by its dotted path."""
     found: dict[str, Any] = {}
     for where, name, raw in _members(response.body):
         if name.startswith(("@odata.", "odata.")):
@@ -76,7 +76,7 @@ def paging_hints(response: Response, ignored: Collection[str] = ()) -> PagingHin
 
 
 def _in_headers(response: Response, ignored: Collection[str]) -> Iterator[tuple[str, Any]]:
-    """Hints of the headers `Link`, `Content-Range`, and those like `X-Next-Page` and `X-Total-Count`."""
+    """The hints in the headers of `response`: `Link`, `Content-Range`, and headers such as `X-Next-Page`."""
     if "link" not in ignored and next_in_header(response) is not None:
         yield "more", "the Link header"
     for name, text in response.headers.items():
@@ -95,7 +95,10 @@ def _is_hint(plain: str) -> bool:
 
 
 def _hints_of(plain: str, value: Any, where: str) -> Iterator[tuple[str, Any]]:
-    """The hints of the member at `where`, by field of PagingHints."""
+    """The hints of one member or header, as pairs of a field of `PagingHints` and its value.
+
+    `plain`: its name in lower case, with letters and digits only. `where`: its name for error texts.
+    """
     if _leads_on(plain, value):
         yield "more", where
     if plain in _TOKEN and value and isinstance(value, str | int):
@@ -118,7 +121,7 @@ def _leads_on(plain: str, value: Any) -> bool:
     if plain == "links":
         return isinstance(value, list) and any(_is_next(one) for one in value)
     if plain == "offset":
-        return isinstance(value, str) and bool(value) and _count(value) is None  # a token, not this page's offset
+        return isinstance(value, str) and bool(value) and _count(value) is None  # a token of the next page
     if not _NEXT.fullmatch(plain):
         return False
     if isinstance(value, dict) and plain != "lastevaluatedkey":
@@ -137,7 +140,7 @@ def _count(value: Any) -> int | None:
 
 
 def _value(raw: bytes) -> Any:
-    """A member's value; True for a list or object that is long."""
+    """The decoded JSON of `raw`; True if it has more than LINK_LIST_BYTES_MAX bytes, None if it is not JSON."""
     if len(raw) > LINK_LIST_BYTES_MAX:
         return True
     try:
@@ -147,7 +150,7 @@ def _value(raw: bytes) -> Any:
 
 
 def _members(body: bytes) -> Iterator[tuple[str, str, bytes]]:
-    """Dotted path, name and bytes of the members of `body` and of its nested objects, but not of objects in arrays."""
+    """The dotted path, the name and the JSON of each member of `body` and of its nested objects, but not in arrays."""
     waiting: list[tuple[str, bytes]] = [("", body)]
     left, depth = MEMBERS_MAX, 0
     while waiting and depth < DEPTH_MAX:

@@ -1,4 +1,4 @@
-"""One record of a page: its bytes as the source sent them, its source key, and single fields on demand."""
+"""One record of a page: its bytes as the source sent them, its source key, and single members of it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from sluice import json_text
 
 
 class UnreadableKey(ValueError):
-    """The source key is missing, or is neither text nor a whole number. The message names the field, not its value."""
+    """A record's source key is missing, or is neither text nor a whole number. The error text names the field, but
+    never quotes its value."""
 
 
 class SourceRecord:
-    """A record of a page. `raw` is what Sluice publishes; `get` reads one member without decoding the others."""
+    """A record of a page. `raw`: its bytes, which Sluice publishes. `get` decodes one member and not the others."""
 
     __slots__ = ("raw",)
 
@@ -21,7 +22,10 @@ class SourceRecord:
         self.raw = raw
 
     def get(self, path: json_text.Path) -> Any:
-        """The value at `path`, such as `"links.next"`; None if it is missing. Raises NotJson if this is no object."""
+        """The value of the member at `path`, such as `"links.next"`; None if the record has no such member.
+
+        Raises NotJson if the record is not a JSON object.
+        """
         try:
             return json_text.decode(json_text.member(self.raw, path))
         except json_text.Missing:
@@ -34,9 +38,9 @@ class SourceRecord:
 
 
 def source_key(record: SourceRecord, fields: tuple[str, ...]) -> bytes:
-    """The source key as compact JSON, fields in declared order: `{"id":"W-7"}`, as Debezium writes it.
+    """The source key of `record` as compact JSON, as Debezium writes it: `{"id":"W-7"}`. `fields`: in declared order.
 
-    Raises UnreadableKey.
+    Raises UnreadableKey if a field is missing or empty, or is neither text nor a whole number.
     """
     key: dict[str, str | int] = {}
     for field in fields:

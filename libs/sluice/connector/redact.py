@@ -1,5 +1,7 @@
-"""Removes secrets from what is stored or logged about an exchange: by the name of a parameter or header, and by
-value."""
+"""Removes secrets from requests and responses that are stored or logged.
+
+A secret is recognised by the name of its parameter or header, or because its value is known.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from urllib.parse import parse_qsl, quote, quote_plus, urlsplit, urlunsplit
 from sluice.connector.messages import query_part
 
 REMOVED = "[removed]"
-# Shorter texts occur everywhere by chance.
+# A secret with fewer characters is not removed, because such a text occurs everywhere by chance.
 SECRET_LENGTH_MIN = 4
 _SECRET_NAME = re.compile(
     r"(?i)(^|[-_.])(api[-_]?key|key|token|secret|passw(or)?d|pwd|sig(nature)?|auth(orization)?|cookie|session([-_]?id)?"
@@ -24,12 +26,13 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a query parameter or header of this name carries a secret."""
+    """Whether a query parameter or header with this `name` contains a secret."""
     return bool(_SECRET_NAME.search(_CAMEL.sub("_", name)))
 
 
 def safe_url(url: str, secrets: Collection[str] = ()) -> str:
-    """`url` with the values of secret parameters, of known `secrets`, and any user and password removed."""
+    """`url` without secrets: without the values of secret parameters, the texts in `secrets`, and a user's name and
+    password."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     query = "&".join(
@@ -40,26 +43,30 @@ def safe_url(url: str, secrets: Collection[str] = ()) -> str:
 
 
 def safe_headers(headers: Mapping[str, str], secrets: Collection[str] = ()) -> dict[str, str]:
-    """`headers` without those that carry a secret."""
+    """`headers` without those whose name says that they contain a secret. The texts in `secrets` are removed from the
+    others."""
     return {name: without(value, secrets) for name, value in headers.items() if not is_secret_name(name)}
 
 
 def without(text: str, secrets: Collection[str]) -> str:
-    """`text` with every one of `secrets` removed."""
+    """`text`, with `[removed]` in place of every text in `secrets`."""
     for secret in removable(secrets):
         text = text.replace(secret, REMOVED)
     return text
 
 
 def removable(secrets: Collection[str]) -> list[str]:
-    """The `secrets` of at least SECRET_LENGTH_MIN characters, in each spelling in which a source may repeat them. The
-    longest is first, because one may contain another."""
+    """The texts to remove for `secrets`, in each spelling in which a source may repeat a secret, the longest first.
+
+    Secrets with fewer than SECRET_LENGTH_MIN characters are left out. The longest comes first, because a text may
+    contain another one.
+    """
     spelled = {one for secret in secrets if len(secret) >= SECRET_LENGTH_MIN for one in _spellings(secret)}
     return sorted(spelled, key=len, reverse=True)
 
 
 def _spellings(secret: str) -> Iterator[str]:
-    """The text as it is, in JSON, in HTML, percent-encoded, and in base64."""
+    """The spellings of `secret`: as it is, in JSON, in HTML, percent-encoded, and in base64."""
     yield secret
     for in_json in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
         yield in_json

@@ -1,4 +1,4 @@
-"""REST streams by declaration: where the records are, their key, cursor and paging."""
+"""Streams of REST APIs that an author declares: where the records are, their key, their cursor and their paging."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from sluice.json_text import Path
 
 
 class RestStream(Stream[Model]):
-    """A stream of a REST API, declared by its members. Those of `Stream` apply, too.
+    """A stream of a REST API, declared by its members. It has the members of `Stream`, too.
 
     `path`: appended to `base_url`.
-    `records`: path of the array of records in the body; "": the body itself is the array. A dot leads into a member
+    `records`: the path to the array of records in the body; "": the body itself is the array. A dot leads into a member
     (`d.results`), unless a member's own name contains the dot (`@graph.items`). A tuple names each step separately.
     `params`: query parameters of every request.
     `paging`: how pages follow one another: `SinglePage()`, `NextLink(…)`, `LinkHeader()` or `Offset()`.

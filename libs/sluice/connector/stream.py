@@ -1,7 +1,7 @@
-"""A stream: how one kind of record is requested. The framework sends the requests.
+"""A stream of a source: how its records are requested. The framework sends the requests.
 
-`Stream` is for unusual APIs: its author writes the first request, the next request, and where the records are.
-`RestStream` (rest.py) derives these from declarations, for usual APIs.
+`Stream` is for unusual APIs: its author writes methods that build the first request and the next request, and that find
+the records on a page. For usual APIs, `RestStream` (rest.py) derives these methods from declarations.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ Model = TypeVar("Model")
 
 
 class Stream(ABC, Generic[Model]):
-    """One stream of a source. `Model` is the type that mappings read; fetching does not validate records against it.
+    """One stream of a source. `Model`: the type that mappings read. The poller does not validate records against it.
 
     `key`: the member, or the tuple of members, that identifies a record. A dot leads into a member.
-    `cursor`: how to request changes; None: every poll lists all records.
+    `cursor`: how only changed records are requested; None: every poll lists all records.
     `enumerate_every`: how often all records are listed. This finds deletes, and changes that do not move the cursor.
     `listings_before_delete`: in how many complete listings in a row a key must be missing before it is deleted. Two is
     safe for sources in which a row can move to another page during a listing. Set 1 if the source pages over a stable
     snapshot.
     `not_paging`: dotted names of members, and names of headers, that look like paging (`next`, `total`, `Link`) or like
-    errors and are neither.
-    `page_size`: records to request for a page; None: the source decides.
+    errors, but are neither.
+    `page_size`: how many records to request for a page; None: the source decides.
     """
 
     key: ClassVar[str | tuple[str, ...]]
@@ -60,7 +60,7 @@ class Stream(ABC, Generic[Model]):
 
     @classmethod
     def require_declared(cls) -> None:
-        """Raises SettingsError if the class lacks a declaration that every stream of its kind needs."""
+        """Raises SettingsError if this class of a stream lacks a declaration, such as `key`, or has a wrong one."""
         if not getattr(cls, "key", None):
             raise SettingsError(f"{cls.__qualname__} declares no key. Next: name the member that identifies a record")
         if cls.cursor is not None and not isinstance(cls.cursor, Cursor):
@@ -72,42 +72,47 @@ class Stream(ABC, Generic[Model]):
 
     @abstractmethod
     def first_request(self, since: CursorValue | None) -> Request:
-        """The request for the first page of all records that changed at or after `since`; None: of all records."""
+        """The request for the first page of a listing of the records that changed at or after the cursor value `since`;
+        None: of all records."""
 
     @abstractmethod
     def next_request(self, response: Response, request: Request) -> Request | None:
-        """The request for the page after `response`, which answered `request`; None after the last page."""
+        """The request for the page after `response`, which answered `request`; None if this is the last page."""
 
     @abstractmethod
     def records_in(self, response: Response) -> Sequence[bytes]:
-        """The records of a page as JSON: `response.slices(path)`, or the result of `encode` for reshaped records.
+        """The records of the page `response`, each as JSON: `response.slices(path)`, or the results of `encode` if this
+        method builds the records itself.
 
-        Called for answers with a success status only. Raise NotJson or Missing if the page is not as expected: the
-        whole page is refused and requested again. Raise Transient or EnvironmentFault if the API reports an error
+        Called only for responses with a success status. Raise NotJson or Missing if the page is not as expected: then
+        the whole page is refused and requested again. Raise Transient or EnvironmentFault if the API reports an error
         with status 200.
         """
 
     @property
     def implicit_end(self) -> ImplicitEnd | None:
-        """The stream's paging if its last page may not say that it is the last."""
+        """The declared paging, if its last page may not say that it is the last page; else None."""
         return None
 
     def cursor_of(self, record: SourceRecord) -> CursorValue | None:
-        """The cursor value of `record`; None if it has none, in which case it does not move the cursor."""
+        """The cursor value of `record`; None if the record has none, and then it does not move the cursor."""
         value = record.get(self.cursor.field) if self.cursor else None
         return value if isinstance(value, str | int) and not isinstance(value, bool) else None
 
     def changed_at(self, record: SourceRecord) -> datetime | None:
-        """When `record` changed, as the source states it; None if it does not."""
+        """When `record` changed, by the source's own statement; None if the source does not state it."""
         return as_time(self.cursor_of(record))
 
     def since(self, newest: CursorValue | None) -> CursorValue | None:
-        """What to request changes from, if `newest` is the newest cursor value of the last complete poll."""
+        """The cursor value from which the next poll requests changes; None: it lists all records.
+
+        `newest`: the newest cursor value of complete listings, None before the first one.
+        """
         return self.cursor.since(newest) if self.cursor is not None and newest is not None else None
 
 
 def readable_cursor(stream: Stream[Any], record: SourceRecord) -> CursorValue | None:
-    """`stream.cursor_of(record)`; None also if the value cannot be read."""
+    """The cursor value of `record`; None if it has none, or if the value is neither a time nor a whole number."""
     try:
         value = stream.cursor_of(record)
         if value is not None:

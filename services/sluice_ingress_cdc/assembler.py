@@ -35,7 +35,7 @@ from sluice_ingress_cdc.records import (
 )
 from sluice_ingress_cdc.table_changes import TableOutcome, TableVerdict
 
-_RECORD_OVERHEAD_BYTES = 160  # headers and Kafka's own framing
+_RECORD_OVERHEAD_BYTES = 160  # the bytes of a record's headers and of Kafka's framing, at most
 _ROW_OR_TRUNCATE = b"IUDT"
 _MESSAGE = b"M"[0]
 _TRANSACTIONAL = 1

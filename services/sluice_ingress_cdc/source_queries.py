@@ -94,7 +94,7 @@ class SourceQueries:
             except _UNREADABLE:
                 return NoRow.UNREADABLE
         if result is None or result.get_value(0, 0) != b"%d" % relation.oid:
-            return NoRow.UNREADABLE  # another table has this name now
+            return NoRow.UNREADABLE  # the query read another table, which has this name now
         if result.get_value(0, 1) is None:
             return NoRow.DELETED
         return [result.get_value(0, 2 + i) for i in range(len(relation.columns))]

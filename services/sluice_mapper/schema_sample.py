@@ -41,7 +41,7 @@ class SchemaSample:
         try:
             value = json.loads(record.value)
         except (ValueError, RecursionError):
-            return  # the mapper parks it
+            return  # not checked: the mapper parks a record that is not JSON
         if isinstance(value, dict) and value.keys() == {"schema", "payload"}:
             value = value["payload"]
         if broken := self._schema.violations(value):

@@ -86,7 +86,7 @@ class MergedPartition:
         try:
             claim = contribution_of(key, value)
         except DeadRecord:
-            return stored()  # `Merger.handle` raises DeadRecord for the record
+            return stored()  # `Merger.handle` reads the record again and raises DeadRecord
         return self._after_claim(key, value, offset, claim, stored())[0]
 
     def take(self, record: Record, claim: Contribution) -> Outcome | None:

@@ -70,12 +70,16 @@ class Sink(Process):
         self._leases[owned.at] = self._with_pass(owned, record, lease)
 
     def _with_pass(self, owned: Owned, record: PartitionRecord | None, lease: Lease) -> Lease:
-        """`lease` with the pass that it needs. During a long absence of the sink, compaction may have deleted
-        tombstones: then only a pass over the whole partition finds the deleted entities."""
+        """The lease after a pass over its whole partition was started, or ended, if that is necessary.
+
+        A pass starts after a long absence of the sink: compaction may have deleted tombstones meanwhile, and only a
+        pass finds the entities that they deleted. A pass ends when records were skipped, because it would not be
+        complete.
+        """
         if record is None:
             return lease
         if lease.pass_end is not None and owned.next_offset > record.processed:
-            return self._store.set_pass(lease, None, None)  # records were skipped, so the pass would not be complete
+            return self._store.set_pass(lease, None, None)
         if lease.pass_end is None and owned.reset and time.time() - record.at > ABSENCE_MAX_S:
             return self._store.set_pass(lease, owned.next_offset, self._reader.ends([owned.at])[owned.at])
         return lease

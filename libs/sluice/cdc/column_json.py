@@ -101,7 +101,7 @@ def _bool(text: bytes) -> bytes:
 def _float(text: bytes) -> bytes:
     if text.isdigit() or text[1:].isdigit():
         return text + b".0"
-    return b'"%b"' % text if text[-1:] in b"Ny" else text  # NaN, Infinity
+    return b'"%b"' % text if text[-1:] in b"Ny" else text  # NaN and Infinity are no JSON numbers, so they become texts
 
 
 def _bytea(text: bytes) -> bytes:

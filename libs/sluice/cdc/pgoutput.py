@@ -100,7 +100,7 @@ _column = Struct(">Ii").unpack_from
 
 _TEXT, _NULL, _UNCHANGED = b"tnu"
 _NEW = b"N"[0]
-_IGNORED = (b"M", b"Y", b"O")  # logical messages, names of types, origins
+_IGNORED = (b"M", b"Y", b"O")  # messages that are skipped: logical messages, names of types, origins
 
 NEW_ROW_AT = 6
 """The index of the new row's bytes in an insert, and in an update without an old row."""

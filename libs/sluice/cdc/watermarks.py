@@ -21,7 +21,7 @@ from sluice.cdc.table_facts import TableBinding
 State = Literal["pending", "followed", "held"]
 PENDING: State = "pending"
 FOLLOWED: State = "followed"
-BLOCKED: State = "held"  # the spelling in stored watermarks
+BLOCKED: State = "held"  # stored watermarks spell the state *blocked* as "held"
 
 
 class Mark(NamedTuple):

@@ -34,7 +34,7 @@ class EntityContract:
     """
 
     name: str
-    record_name: str  # the class's own name: the Avro record's
+    record_name: str  # the name of the entity's class, which the Avro record has too
     version: int
     fields: Mapping[str, FieldType]
     identity: str
@@ -69,7 +69,7 @@ class EntityContract:
             normalised = self.identity_marker.normalise(encoded)
         except (DeadRecord, MemoryError):
             raise
-        except (Exception, SystemExit) as error:  # an author's function
+        except (Exception, SystemExit) as error:  # an author's function may raise anything
             reason = f"{type(error).__name__} while {self.name}.{self.identity} was normalised"
             raise DeadRecord("mapping-failed", reason) from None
         normalised = str(encode(normalised))

@@ -89,7 +89,7 @@ class Mapping:
             raise self._unreadable(error) from None
         except (DeadRecord, MemoryError):
             raise
-        except (Exception, SystemExit) as error:  # a validator of the author's
+        except (Exception, SystemExit) as error:  # an author's validator may raise anything
             raise self._failed(error, "") from None
         result = self._call(record)
         if result is None:
@@ -105,7 +105,7 @@ class Mapping:
             if result is None or isinstance(result, Entity):
                 return result
             if isinstance(result, Iterable):
-                return list(result)  # runs a generator of the author's
+                return list(result)  # an author's function may be a generator: it runs here
         except (DeadRecord, MemoryError):
             raise
         except ValidationError as error:
@@ -165,7 +165,7 @@ class Mapping:
             raise self._dead(refused.code, refused.reason) from None
         except MemoryError:
             raise
-        except (Exception, SystemExit) as error:  # the author's function, or a zone
+        except (Exception, SystemExit) as error:  # an author's function, or its time zone class, may raise anything
             raise self._failed(error, f": {where}") from None
         raise self._dead("wrong-type", f"{where} is {type(value).__name__}, not a time")
 

@@ -38,7 +38,7 @@ def prepare_rebuild(
         connection.execute(statement("clear_origins", table=table.identifier))
         next_topic = statement("next_topic", topics=table.own("_topics"), table=table.identifier)
         [(epoch,)] = connection.execute(next_topic, ids).fetchall()
-        for name in ("_tombstones", "_seen"):  # their offsets belong to older epochs
+        for name in ("_tombstones", "_seen"):  # offsets in these tables belong to older epochs of the topic
             connection.execute(statement("delete_entity", own=table.own(name)), {"entity": table.name})
         for partition, span in spans.items():
             row = {**ids, "partition": partition, "first": span.first, "end": span.end}

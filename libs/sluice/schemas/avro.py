@@ -43,7 +43,8 @@ def resolved(schema: Any) -> tuple[Any, dict[str, Schema]]:
         return fastavro.parse_schema(schema, named), named
     except (fastavro.schema.SchemaParseException, fastavro.schema.UnknownType) as error:
         raise UnreadableSchema(str(error)) from None
-    except (LookupError, TypeError, ValueError, RecursionError) as error:  # fastavro's errors for other values
+    # fastavro raises these for a value that is not a schema, such as a number.
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
         raise UnreadableSchema(f"not an Avro schema ({type(error).__name__})") from None
 
 

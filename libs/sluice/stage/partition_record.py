@@ -60,7 +60,8 @@ class PartitionRecord:
         return self.sweeps.get(stream, LOWEST)
 
     def to_json(self) -> bytes:
-        return orjson.dumps(replace(self, at=time.time()), default=list)  # positions and log starts are tuples
+        # orjson writes no subclass of tuple, as positions and log starts are: `list` converts them.
+        return orjson.dumps(replace(self, at=time.time()), default=list)
 
     @classmethod
     def from_json(cls, value: bytes) -> PartitionRecord:

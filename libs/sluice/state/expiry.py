@@ -74,7 +74,7 @@ class Expiry:
     def _read(self, at: Partition) -> Iterator[Message]:
         cut_ms = int((time.time() - DELETED_KEYS_KEPT_S) * 1_000)
         end = self._reader.at_time([at], cut_ms)[at]
-        if end < 0:  # every record of the partition is older
+        if end < 0:  # no offset is returned if every record of the partition is older than the time
             end = self._reader.ends([at], committed=True)[at]
         begin = self._reader.beginnings([at])[at]
         yield from self._reader.read({at: (begin, end)})

@@ -44,7 +44,7 @@ class View:
         self._prefix = f"{topic}/{partition}\0".encode()
         self._checkpoint_key = b"\0checkpoint\0" + self._prefix
         self._pending: dict[bytes, bytes | None] = {}
-        self._order: list[bytes] = []  # the keys of `_pending`, sorted
+        self._order: list[bytes] = []  # the keys of `_pending` in their order
         self.restored_to = 0
         self._first = 0  # the partition's first offset when the checkpoint was written
         self.checkpoint = self._read_checkpoint()

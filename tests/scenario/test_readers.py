@@ -13,7 +13,8 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-from sluice.embedded import Servers, kafka_tool
+from sluice.embedded import Servers
+from sluice.embedded.tools import kafka_tool
 from support.pace import within
 from support.replay import Replay, key_of
 from support.workforce_pipeline import PARTITIONS, workforce_pipeline

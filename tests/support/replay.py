@@ -18,8 +18,7 @@ import psycopg
 from confluent_kafka import Message
 from psycopg import sql
 
-from sluice.embedded import kafka_tool
-from sluice.embedded.tools import CONSUMER_GROUPS
+from sluice.embedded.tools import CONSUMER_GROUPS, kafka_tool
 from sluice.kafka import LogReader, clients
 from sluice.kafka.log import Partition, read_to_end
 from sluice.lag import StageInputs, committed_offsets, stage_inputs

@@ -16,6 +16,19 @@ from sluice.settings.stage import StageSettings, read_settings
 PipelineOption = Annotated[
     Path | None, typer.Option(help="the file pipeline.yaml or its folder; default: the variable SLUICE_PIPELINE")
 ]
+# For commands that start servers or find embedded servers: their state directory depends on the pipeline file.
+PipelineFile = Annotated[
+    Path, typer.Option("--pipeline", envvar="SLUICE_PIPELINE", help="The pipeline's file or folder.")
+]
+DEFAULT_PIPELINE = Path("pipeline.yaml")
+StateDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--state-dir",
+        envvar="SLUICE_STATE_DIR",
+        help="The folder for all data of servers and stages. Default: .sluice next to the pipeline file.",
+    ),
+]
 SecondsOption = Annotated[
     float | None,
     typer.Option(min=0, help="end this many seconds after the first golden record, and check that nothing is lost"),
@@ -47,6 +60,15 @@ def chosen_pipeline(given: Path | None) -> tuple[StageSettings, Pipeline]:
     return settings, load_pipeline(given or settings.pipeline)
 
 
+def state_directory(pipeline: Path, given: Path | None) -> Path:
+    """A pipeline's state directory, in which its embedded servers keep their data: `given`, or `.sluice` next to the
+    pipeline file."""
+    folder = pipeline if pipeline.is_dir() else pipeline.parent
+    chosen = (given or folder / ".sluice").expanduser().resolve()
+    # The file `env` of a demo sets SLUICE_STATE_DIR to `stages`, a folder inside the state directory.
+    return chosen.parent if chosen.name == "stages" and (chosen.parent / "servers").is_dir() else chosen
+
+
 def require_known(name: str, known: Collection[str], unknown: str) -> None:
     """Raises SettingsError if `known` does not contain `name`. The error text is `unknown` and all known names."""
     if name not in known:
@@ -58,6 +80,7 @@ def print_result(as_json: bool, facts: Any, lines: Iterable[str], *, is_finding:
 
     `is_finding`: something is wrong, so the command ends with exit code 1 after the result is printed.
     """
-    print(orjson.dumps(facts).decode() if as_json else "\n".join(lines))
+    for line in [orjson.dumps(facts).decode()] if as_json else lines:
+        print(line)
     if is_finding:
         raise typer.Exit(int(ExitCode.FINDING))

@@ -15,23 +15,25 @@ from typing import Annotated
 
 import typer
 
-from sluice.cli.command import JsonOption, group, print_result
+from sluice.cdc.slots import drop_statements
+from sluice.cli.command import (
+    DEFAULT_PIPELINE,
+    JsonOption,
+    PipelineFile,
+    StateDir,
+    group,
+    print_result,
+    state_directory,
+)
+from sluice.embedded import Servers, running
+from sluice.embedded.ports import LOOPBACK, forget
+from sluice.embedded.tools import CONSOLE_CONSUMER, CONSUMER_GROUPS, kafka_tool
 from sluice.errors import ExitCode, SettingsError
+from sluice.local.pipeline_run import sink_databases, stage_variables
+from sluice.pipeline import load_pipeline
+from sluice.pipeline.secret import missing_variables
 
 app = group()
-
-PipelineFile = Annotated[
-    Path, typer.Option("--pipeline", envvar="SLUICE_PIPELINE", help="the pipeline's file or folder")
-]
-StateDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--state-dir",
-        envvar="SLUICE_STATE_DIR",
-        help="the folder for all data of the servers; default: .sluice next to the pipeline file",
-    ),
-]
-DEFAULT_PIPELINE = Path("pipeline.yaml")
 
 
 @app.command()
@@ -46,9 +48,6 @@ def up(
 
     The servers are Kafka, Postgres and a schema registry. They run until `sluice dev down`.
     """
-    from sluice.embedded import Servers
-    from sluice.embedded.ports import LOOPBACK, forget
-
     directory = state_directory(pipeline, state_dir)
     if new_ports:
         forget(directory)
@@ -67,10 +66,8 @@ def down(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None) 
 
     The data of the servers is kept.
     """
-    from sluice import embedded
-
     directory = state_directory(pipeline, state_dir)
-    stopped = embedded.down(directory, _report)
+    stopped = running.down(directory, _report)
     typer.echo(f"stopped {', '.join(stopped)}; the data is kept in {directory}" if stopped else "no server was running")
 
 
@@ -80,15 +77,13 @@ def status(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None
 
     Exit code 1: a server does not run.
     """
-    from sluice import embedded
-
     directory = state_directory(pipeline, state_dir)
-    servers = embedded.status(directory)
+    servers = running.status(directory)
     by_name = {server.name: asdict(server) | {"running": server.pid is not None} for server in servers}
     lines = []
     for server in servers:
-        running = f"runs as process {server.pid} on port {server.port}, {server.pss_mib} MiB"
-        lines.append(f"{server.name:<9} {running if server.pid else 'is stopped'}")
+        runs = f"runs as process {server.pid} on port {server.port}, {server.pss_mib} MiB"
+        lines.append(f"{server.name:<9} {runs if server.pid else 'is stopped'}")
     stopped = any(server.pid is None for server in servers)
     print_result(as_json, {"state_dir": str(directory), "servers": by_name}, lines, is_finding=stopped)
 
@@ -104,12 +99,10 @@ def reset(
     Running servers are stopped first. Then all topics, schemas and databases of the servers are deleted, and the local
     state of the stages.
     """
-    from sluice import embedded
-
     directory = state_directory(pipeline, state_dir)
     if not yes:
         typer.confirm(f"Delete all topics, schemas and databases in {directory}?", abort=True)
-    embedded.reset(directory, _report)
+    running.reset(directory, _report)
     typer.echo(f"{directory} is empty; `sluice dev up` starts servers without data")
     for line in _left_in_sources(pipeline):
         typer.echo(line)
@@ -120,9 +113,6 @@ def _left_in_sources(file: Path) -> Iterator[str]:
 
     `sluice dev reset` cannot drop them if the source's database is on another server than the development servers.
     """
-    from sluice.cdc.slots import drop_statements
-    from sluice.pipeline import load_pipeline
-
     try:
         pipeline = load_pipeline(file)
     except SettingsError:
@@ -145,10 +135,8 @@ def env(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None, a
     Each sink whose DSN is `{env: …}` in the pipeline file gets a database in the embedded Postgres. Variables of the
     sources that are not set are listed on stderr, because only you know their values.
     """
-    from sluice import embedded
-
     directory = state_directory(pipeline, state_dir)
-    variables = {**embedded.environment(directory), **_of_pipeline(pipeline, directory)}
+    variables = {**running.environment(directory), **_of_pipeline(pipeline, directory)}
     print_result(as_json, variables, (f"export {name}={shlex.quote(value)}" for name, value in variables.items()))
 
 
@@ -157,16 +145,11 @@ def _of_pipeline(file: Path, directory: Path) -> dict[str, str]:
 
     Creates a database for each sink that has none. Prints on stderr which variables of the pipeline file are not set.
     """
-    from sluice import embedded
-    from sluice.local.pipeline_run import sink_databases, stage_variables
-    from sluice.pipeline import load_pipeline
-    from sluice.pipeline.secret import missing_variables
-
     if not file.exists():
         _report(f"there is no {file}: only the variables of the servers are printed")
         return {}
     pipeline = load_pipeline(file)
-    created = {variable: embedded.database(directory, name) for variable, name in sink_databases(pipeline).items()}
+    created = {variable: running.database(directory, name) for variable, name in sink_databases(pipeline).items()}
     if missing := sorted(missing_variables(pipeline.model_dump()) - set(created)):
         _report(f"not set, and {pipeline.file} refers to them: {', '.join(missing)}")
     return {**stage_variables(pipeline, directory), **created}
@@ -187,8 +170,6 @@ def kafka_consumer_groups(
     Example: the mapper reads a topic again from its start. Stop the mapper first, then run with the arguments
     `--group mapper --topic raw.hr.workers --reset-offsets --to-earliest --execute`.
     """
-    from sluice.embedded.tools import CONSUMER_GROUPS
-
     _kafka_tool(CONSUMER_GROUPS, arguments.args, pipeline, state_dir)
 
 
@@ -203,31 +184,18 @@ def kafka_console_consumer(
     Example: the dead letters of the mapper, with the arguments
     `--topic dlq.mapper --from-beginning --timeout-ms 3000 --formatter-property print.headers=true`
     """
-    from sluice.embedded.tools import CONSOLE_CONSUMER
-
     _kafka_tool(CONSOLE_CONSUMER, arguments.args, pipeline, state_dir)
 
 
 def _kafka_tool(main_class: str, arguments: list[str], pipeline: Path, state_dir: Path | None) -> None:
-    from sluice import embedded
-
     variable = "SLUICE_KAFKA__BOOTSTRAP_SERVERS"
-    servers = os.environ.get(variable) or embedded.environment(state_directory(pipeline, state_dir))[variable]
-    done = embedded.kafka_tool(main_class, "--bootstrap-server", servers, *arguments)
+    servers = os.environ.get(variable) or running.environment(state_directory(pipeline, state_dir))[variable]
+    done = kafka_tool(main_class, "--bootstrap-server", servers, *arguments)
     typer.echo(done.stdout.rstrip())
     typer.echo(done.stderr.rstrip(), err=True)
     # Kafka's command-line tools exit with 0 even after they printed an error.
     if done.returncode or done.stdout.lstrip().startswith("Error"):
         raise typer.Exit(ExitCode.ENVIRONMENT)
-
-
-def state_directory(pipeline: Path, given: Path | None) -> Path:
-    """A pipeline's state directory, in which its embedded servers keep their data: `given`, or `.sluice` next to the
-    pipeline file."""
-    folder = pipeline if pipeline.is_dir() else pipeline.parent
-    chosen = (given or folder / ".sluice").expanduser().resolve()
-    # The file `env` of a demo sets SLUICE_STATE_DIR to `stages`, a folder inside the state directory.
-    return chosen.parent if chosen.name == "stages" and (chosen.parent / "servers").is_dir() else chosen
 
 
 def _report(line: str) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-import orjson
 import typer
 
-from sluice.cli.command import JsonOption, PipelineOption, require_known, single
+from sluice.cli.command import JsonOption, PipelineOption, print_result, require_known, single
 from sluice.cli.server_access import pipeline_of_servers, servers_reached
-from sluice.errors import ExitCode
 from sluice.explain import explain as run_explanation
 from sluice.explain import rendering
 from sluice.pipeline.authored import load_entities
@@ -47,14 +45,12 @@ def explain(
         require_known(field, contract.fields, f"{entity} has no field {field}")
     with servers_reached(loaded, settings):
         found = run_explanation(loaded, contract, settings, entity_id, field)
-    if as_json:
-        print(orjson.dumps(rendering.to_json(found)).decode())
-    elif found.state != "unknown":
-        print("\n".join(rendering.lines(found)))
-    if found.state == "unknown":
+    is_unknown = found.state == "unknown"
+    if is_unknown:
         print(
             f"contributions have no claim to {entity} {entity_id}. Next: `sluice lag` shows what the mapper "
             "has not read and what it parked",
             file=sys.stderr,
         )
-        raise typer.Exit(int(ExitCode.FINDING))
+    lines = [] if is_unknown else rendering.lines(found)
+    print_result(as_json, rendering.to_json(found), lines, is_finding=is_unknown)

@@ -70,7 +70,7 @@ def kafka_watched(settings: StageSettings) -> Iterator[None]:
 def stopped_servers(settings: StageSettings) -> str | None:
     """A text that says how to start the servers again, if `settings` name embedded servers that are stopped; else
     None."""
-    from sluice.embedded import stopped_broker
+    from sluice.embedded.running import stopped_broker
 
     state_dir = settings.state_dir.expanduser().resolve()
     directory = state_dir.parent if state_dir.name == STAGES_DIR else state_dir

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
 
-from sluice.cli.command import JsonOption, SecondsOption, require_known, single
-from sluice.cli.dev import DEFAULT_PIPELINE, PipelineFile, state_directory
+from sluice.cli.command import (
+    DEFAULT_PIPELINE,
+    JsonOption,
+    PipelineFile,
+    SecondsOption,
+    StateDir,
+    require_known,
+    single,
+    state_directory,
+)
 from sluice.names import STAGES
 from sluice.stage.signals import Stop
 
@@ -30,13 +37,7 @@ def up(
         bool, typer.Option(help="start embedded servers, or use the servers that environment variables name")
     ] = True,
     seconds: SecondsOption = None,
-    state_dir: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="SLUICE_STATE_DIR",
-            help="folder for all data of the servers and stages; default: .sluice next to the pipeline file",
-        ),
-    ] = None,
+    state_dir: StateDir = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a pipeline until Ctrl-C: its servers, topics, schemas and all stages. The screen shows what each stage does.

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal, cast
 
+from sluice.embedded.layout import created_whole
 from sluice.errors import EnvironmentFault
 
 CONTENT = "content.json"
@@ -102,16 +101,13 @@ def is_whole(directory: Path) -> bool:
 def unpack(archive: Path, target: Path) -> None:
     """Unpack an archive, whose checksum is checked, into `target`. Raises EnvironmentFault if the files cannot be
     written."""
-    scratch = Path(tempfile.mkdtemp(prefix=".unpack-", dir=target.parent))
     try:
-        with tarfile.open(archive) as tar:
-            tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, _path: member)
-            tar.extractall(scratch)  # noqa: S202  the sha256 of the archive is checked
-        sizes = {str(p.relative_to(scratch)): p.stat().st_size for p in scratch.rglob("*") if p.is_file()}
-        (scratch / CONTENT).write_text(json.dumps(sizes))
         if target.exists():  # the existing directory is damaged, else nothing would be unpacked
             shutil.rmtree(target)
-        os.rename(scratch, target)
+        with created_whole(target) as scratch, tarfile.open(archive) as tar:
+            tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, _path: member)
+            tar.extractall(scratch)  # noqa: S202  the sha256 of the archive is checked
+            sizes = {str(p.relative_to(scratch)): p.stat().st_size for p in scratch.rglob("*") if p.is_file()}
+            (scratch / CONTENT).write_text(json.dumps(sizes))
     except OSError as error:
-        shutil.rmtree(scratch, ignore_errors=True)
         raise EnvironmentFault(f"unpacking {archive}", str(error), "free disk space and start again") from error

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 
 from sluice.embedded.fetching import cache_dir
 from sluice.embedded.java import find_java
-from sluice.embedded.layout import Layout
+from sluice.embedded.layout import Layout, created_whole
 from sluice.embedded.ports import LOOPBACK
 from sluice.embedded.processes import Command, run
 from sluice.embedded.server import Server
@@ -98,7 +97,6 @@ class Kafka(Server):
         self.jvm_flags = jvm_flags
         self.controller_port = ports["kafka-controller"]
         self.class_path = ":".join(map(str, class_path))
-        self.home = layout.home(self.name)
 
     @property
     def bootstrap_servers(self) -> str:
@@ -107,7 +105,7 @@ class Kafka(Server):
     def prepare(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
         (self.home / "server.properties").write_text(properties(self.settings()))
-        (self.home / "log4j2.properties").write_text(LOG4J.format(log=f"../{self.layout.log(self.name).name}"))
+        (self.home / "log4j2.properties").write_text(LOG4J.format(log=f"../{self.log.name}"))
         if not (self.home / "data" / "meta.properties").exists():
             self._format()
 
@@ -135,25 +133,14 @@ class Kafka(Server):
                 copy.rename(data / name)
             return
         self._format_with_kafka()
-        formatted.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".kafka-formatted-", dir=formatted.parent))
-        for name in FORMATTED:
-            shutil.copyfile(data / name, scratch / name)
-        try:
-            scratch.rename(formatted)
-        except OSError:  # another process has created this directory
-            shutil.rmtree(scratch)
+        with created_whole(formatted) as scratch:
+            for name in FORMATTED:
+                shutil.copyfile(data / name, scratch / name)
 
     def _format_with_kafka(self) -> None:
-        arguments = [
-            "format",
-            f"--cluster-id={CLUSTER_ID}",
-            "--ignore-formatted",
-            "-c",
-            "server.properties",
-        ]
+        arguments = ["format", f"--cluster-id={CLUSTER_ID}", "--ignore-formatted", "-c", "server.properties"]
         argv = [*self._java("kafka.tools.StorageTool"), *arguments]
-        run(Command("kafka-format", argv, cwd=self.home, log=self.layout.log(self.name)))
+        run(Command("kafka-format", argv, cwd=self.home, log=self.log))
 
     def _java(self, main_class: str, *flags: str) -> list[str]:
         log4j = "-Dlog4j2.configurationFile=log4j2.properties"
@@ -162,7 +149,7 @@ class Kafka(Server):
     def command(self, definitions: Sequence[str]) -> Command:
         flags = [*self.jvm_flags, *(f"-D{definition}" for definition in definitions)]
         argv = [*self._java("kafka.Kafka", *flags), "server.properties"]
-        return Command(self.name, argv, cwd=self.home, log=self.layout.log(self.name))
+        return Command(self.name, argv, cwd=self.home, log=self.log)
 
     def is_ready(self) -> bool:
         client = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0, "socket.timeout.ms": 2000})

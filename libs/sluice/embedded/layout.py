@@ -11,6 +11,9 @@ from __future__ import annotations
 import hashlib
 import shutil
 import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,3 +100,19 @@ class Layout:
 def reachable_by_all(path: Path) -> bool:
     """Whether every user can reach the directory `path`: it and all its parents are executable for all."""
     return all(folder.stat().st_mode & stat.S_IXOTH for folder in (path, *path.parents))
+
+
+@contextmanager
+def created_whole(target: Path) -> Iterator[Path]:
+    """Yield an empty directory to fill. It becomes `target` by one rename when the block ends without an error.
+
+    So `target` is complete or does not exist. If another process creates `target` meanwhile, that one is kept.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=target.parent) as scratch:
+        yield Path(scratch)
+        try:
+            Path(scratch).rename(target)
+        except OSError:
+            if not target.exists():
+                raise

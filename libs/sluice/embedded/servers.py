@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sluice.embedded import aot, ports, processes, stopping
+from sluice.embedded import aot, ports, processes, running
 from sluice.embedded.artifacts import Use, listed
 from sluice.embedded.fetching import fetch
 from sluice.embedded.kafka import Kafka
@@ -85,7 +85,7 @@ class Servers:
     def _assemble(self, kinds: Sequence[type[Server]], progress: Progress, durable: bool) -> None:
         layout = self._layout
         if not self._lock.is_shared:
-            stopping.end_orphans(layout)
+            running.end_orphans(layout)
         fetched = fetch(listed(USES[kind] for kind in kinds if kind in USES), progress)
         self.download_s = fetched.download_s
         stopped = [kind.name for kind in kinds if processes.find(layout.marker(kind.name)) is None]
@@ -124,9 +124,8 @@ class Servers:
 
     def _start_one(self, server: Server, cancelled: threading.Event, progress: Progress) -> None:
         started_at = time.monotonic()
-        running = server.find()
-        if running is not None:
-            server.await_ready(running, cancelled, progress)
+        if (process := server.find()) is not None:
+            server.await_ready(process, cancelled, progress)
             progress(f"{server.name} runs already, on port {server.port}")
             return
         self._started.append(type(server))
@@ -162,7 +161,7 @@ class Servers:
 
     def stop(self, deadline_s: float = 20.0) -> None:
         """Stop the servers that this object started, and unlock the state directory."""
-        stopping.stop(self._layout, self._started, deadline_s)
+        running.stop(self._layout, self._started, deadline_s)
         self._started.clear()
         self._lock.release()
 

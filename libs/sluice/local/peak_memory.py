@@ -7,11 +7,10 @@ import os
 import time
 from collections.abc import Callable, Mapping
 
-import psutil
+from sluice.embedded.processes import pss_mib
 
 # One measurement of twenty processes costs 40 ms of processor time, because the kernel counts their pages.
 SAMPLE_EVERY_S = 5.0
-_MIB = 1024 * 1024
 
 
 class PeakMemory:
@@ -32,20 +31,8 @@ class PeakMemory:
         self._due = now + SAMPLE_EVERY_S
         total = 0
         for name, pid in pids().items():
-            mib = _pss_bytes(pid, alone=pid == os.getpid()) // _MIB if pid else 0
+            # Every other process of the run is a child of this one.
+            mib = int(pss_mib(pid, alone=pid == os.getpid()) or 0) if pid else 0
             total += mib
             self.by_name[name] = max(self.by_name.get(name, 0), mib)
         self.total = max(self.total, total)
-
-
-def _pss_bytes(pid: int, alone: bool) -> int:
-    """The memory of a process and its children. With `alone`, children do not count: this is for the process of the run
-    itself, because all other processes are its children."""
-    total = 0
-    try:
-        root = psutil.Process(pid)
-        for process in [root, *([] if alone else root.children(recursive=True))]:
-            total += process.memory_full_info().pss
-    except psutil.Error:
-        return total  # the process has ended
-    return total

@@ -15,7 +15,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from sluice.cli.main import app
-from sluice.embedded import processes, status
+from sluice.embedded import processes
+from sluice.embedded.running import status
 from sluice.embedded.state_lock import stages_locked
 from support.one_entity import write_pipeline
 from support.pace import within
@@ -44,7 +45,7 @@ def clearing(path: Path) -> Iterator[Path]:
 CLEARING = """
 import sys
 from pathlib import Path
-from sluice.embedded import down
+from sluice.embedded.running import down
 from sluice.embedded.layout import Layout
 sys.stdin.read()
 if Path(sys.argv[1]).exists():

@@ -10,8 +10,9 @@ import psutil
 import psycopg
 import pytest
 
-from sluice.embedded import Servers, postgres, reset
+from sluice.embedded import Servers, postgres
 from sluice.embedded.layout import Layout
+from sluice.embedded.running import reset
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root needs another user")
 

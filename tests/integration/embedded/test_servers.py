@@ -14,11 +14,11 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from sluice.embedded import Servers, kafka_tool, ports
+from sluice.embedded import Servers, ports
 from sluice.embedded.layout import Layout
 from sluice.embedded.postgres import processes_in
 from sluice.embedded.processes import find
-from sluice.embedded.tools import CONSUMER_GROUPS
+from sluice.embedded.tools import CONSUMER_GROUPS, kafka_tool
 from sluice.errors import EnvironmentFault
 from support.pace import within
 from support.topics import make_topics

@@ -13,8 +13,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from sluice.embedded import Servers, kafka_tool
-from sluice.embedded.tools import CONSUMER_GROUPS
+from sluice.embedded import Servers
+from sluice.embedded.tools import CONSUMER_GROUPS, kafka_tool
 from sluice.names import INGRESS_CDC, INGRESS_POLLER, MAPPER, MERGER
 from support.one_entity import COMMAND, OneEntity, one_entity, spelled
 from support.replay import Replay

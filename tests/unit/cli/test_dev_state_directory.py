@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sluice.cli.dev import state_directory
+from sluice.cli.command import state_directory
 
 
 def test_after_a_demos_env_was_sourced_the_state_directory_is_the_demos(tmp_path: Path) -> None:

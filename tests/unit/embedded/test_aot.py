@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sluice.embedded import aot, processes, stopping
+from sluice.embedded import aot, processes, running
 from sluice.embedded.java import Java, find_java
 from sluice.embedded.layout import Layout
 from support.waiting import eventually
@@ -58,5 +58,5 @@ def test_the_maker_waits_at_lowest_priority_and_ends_with_the_servers(tmp_path: 
     aot.make_in_background(layout, detach=False)
     (maker,) = [p for p in psutil.process_iter() if layout.marker(aot.NAME) in processes.arguments(p)]
     eventually(lambda: maker.nice() == 19)
-    stopping.stop(layout, [], deadline_s=5.0)
+    running.stop(layout, [], deadline_s=5.0)
     assert not processes.is_alive(maker)

@@ -1,4 +1,4 @@
-"""HTTP exchanges within bounds: the one place of Sluice that imports an HTTP library."""
+"""HTTP requests with limits on time and size. Only this package imports an HTTP library."""
 
 from sluice.http.client import Answer, BodyTooLarge, HttpClient, Limits, NoAnswer, basic_credentials
 from sluice.http.tls import tls_context

@@ -1,9 +1,9 @@
-"""A client whose bounds are kept: a deadline for the whole exchange, a limit on the decompressed body.
+"""An HTTP client with a deadline for the whole exchange and a limit on the decompressed body.
 
-httpx2 alone keeps neither. Its time-out restarts with every byte, so a server that sends one byte at a time never times
-out. And it decompresses without a limit: 1 MB of gzip becomes 1 GB. So the deadline is enforced at the socket
-(`deadline.py`), and this module inflates the body under a byte budget. No httpx2 client is involved: no redirect is
-followed, no cookie is kept and no URL is logged.
+httpx2 alone has neither. Its time-out restarts with every byte, so a server that sends one byte at a time never times
+out. It also decompresses without a limit: 1 MB of gzip becomes 1 GB. Therefore the deadline is enforced at the socket
+(`deadline.py`), and this module decompresses the body up to a limit. It does not use httpx2's client, so it follows no
+redirect, keeps no cookie and logs no URL.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ USER_AGENT = "sluice"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one exchange. `deadline_s` counts from connecting to the last byte of the body."""
+    """The limits of one exchange. `deadline_s`: from the start of the connection to the last byte of the body.
+
+    `body_bytes_max`: of the decompressed body. `read_timeout_s`: for one call on the socket, which reads or writes.
+    """
 
     body_bytes_max: int = 16 * _MIB
     deadline_s: float = 60.0
@@ -37,7 +40,7 @@ class Limits:
 
 
 class Answer(NamedTuple):
-    """A whole answer: header names in lower case, the body decompressed."""
+    """A complete HTTP response: header names in lower case, the body decompressed."""
 
     status: int
     headers: Mapping[str, str]
@@ -45,11 +48,11 @@ class Answer(NamedTuple):
 
 
 class NoAnswer(Exception):
-    """No whole answer arrived. The text says why and is safe to log."""
+    """No complete response arrived. The error text says why, and contains nothing secret."""
 
 
 class BodyTooLarge(NoAnswer):
-    """The body is larger than `body_bytes_max`, decompressed or not."""
+    """The body of a response is larger than `Limits.body_bytes_max`, before or after it is decompressed."""
 
     def __init__(self) -> None:
         super().__init__("the body exceeds body_bytes_max")
@@ -64,11 +67,11 @@ _NETWORK_ERRORS = (
 
 
 class HttpClient:
-    """Sends one request at a time per thread. Safe for several threads.
+    """An HTTP client for several threads; each thread sends one request at a time.
 
-    Each exchange uses a pool of one connection and then leaves it to the next exchange. Threads that share one pool of
-    httpcore 1.0.9 close each other's connections, because a connection that was just given to a request still counts
-    as idle: the request fails, or waits for its read time-out (one in a thousand, with fifty threads).
+    Each exchange takes a pool of one connection, and returns it for the next exchange. Threads do not share a pool: in
+    httpcore 1.0.9 they close each other's connections, because a connection that was just given to a request still
+    counts as idle. Then the request fails or waits for its read time-out (one in a thousand, with fifty threads).
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -77,9 +80,10 @@ class HttpClient:
         self._closed = False
 
     def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
-        """The answer of any status. Blocks up to `deadline_s`; a look-up of the host's name has no deadline.
+        """Send a request and return the response, of any status.
 
-        Raises NoAnswer.
+        Blocks up to `Limits.deadline_s` seconds, and for the look-up of the host's name, which has no deadline. Raises
+        NoAnswer if no complete response arrives, or if its body exceeds the limit.
         """
         request = httpx2.Request(method, url, headers={"User-Agent": USER_AGENT, **headers}, content=body)
         request.headers["Accept-Encoding"] = "gzip"
@@ -98,7 +102,7 @@ class HttpClient:
         return Answer(response.status, {name.lower(): value for name, value in answered.items()}, plain)
 
     def close(self) -> None:
-        """Close the idle connections; one that is in use is closed at the end of its exchange."""
+        """Close the idle connections. A connection that is in use is closed at the end of its exchange."""
         self._closed = True
         while (pool := self._idle_pool()) is not None:
             pool.close()
@@ -137,7 +141,7 @@ class HttpClient:
 
 
 def basic_credentials(user: str, password: str) -> str:
-    """What follows `Basic` in the header `Authorization` (RFC 7617), in UTF-8."""
+    """The credentials that follow `Basic` in the header `Authorization` (RFC 7617), encoded from UTF-8."""
     return base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
@@ -154,7 +158,7 @@ def _one_connection() -> httpcore2.ConnectionPool:
 def _read(chunks: Iterable[bytes], headers: httpx2.Headers, bytes_max: int) -> bytes:
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", "x-gzip", ""):
-        raise NoAnswer(f"the body is encoded as {encoding}, asked for was gzip")
+        raise NoAnswer(f"the body is encoded as {encoding}, but the request accepts only gzip")
     if int(headers.get("content-length", 0)) > bytes_max:
         raise BodyTooLarge
     plain = _inflated(chunks, bytes_max) if "gzip" in encoding else chunks
@@ -167,7 +171,10 @@ def _read(chunks: Iterable[bytes], headers: httpx2.Headers, bytes_max: int) -> b
 
 
 def _inflated(chunks: Iterable[bytes], bytes_max: int) -> Iterator[bytes]:
-    """Gunzip, one or several members, never inflating more than one byte beyond the budget at once."""
+    """Decompress a gzip body of one or several members. One step decompresses at most `bytes_max` + 1 bytes.
+
+    Raises NoAnswer if the body is not gzip or is cut off.
+    """
     inflater = zlib.decompressobj(wbits=31)
     started = False
     try:
@@ -181,7 +188,7 @@ def _inflated(chunks: Iterable[bytes], bytes_max: int) -> Iterator[bytes]:
                 rest = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
                 yield plain
     except zlib.error:
-        raise NoAnswer("the body is not the gzip that its header promises") from None
+        raise NoAnswer("the body is not gzip, although its header says so") from None
     if started and not inflater.eof:
         raise NoAnswer("the gzip body was cut off")
 

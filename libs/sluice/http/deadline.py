@@ -1,4 +1,4 @@
-"""A deadline for a whole exchange, enforced at the socket, below HTTP."""
+"""A deadline for a whole HTTP exchange, enforced at the calls on its socket."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _deadline: ContextVar[float] = ContextVar("deadline")
 
 @contextlib.contextmanager
 def within_deadline(deadline_s: float) -> Iterator[None]:
-    """No call on a socket of a `DeadlineBackend` outlives `deadline_s` seconds from here. Applies to this thread."""
+    """A context for one exchange of this thread: its calls on sockets of `DeadlineBackend` end within `deadline_s`
+    seconds from now, all together."""
     before = _deadline.set(time.monotonic() + deadline_s)
     try:
         yield
@@ -24,7 +25,7 @@ def within_deadline(deadline_s: float) -> Iterator[None]:
 
 
 class DeadlineBackend(httpcore2.NetworkBackend):
-    """Sockets whose calls raise httpcore2's time-outs when the deadline of the exchange passes."""
+    """Opens sockets whose calls raise a time-out of httpcore2 when the deadline of `within_deadline` passes."""
 
     def __init__(self) -> None:
         self._inner = httpcore2.SyncBackend()

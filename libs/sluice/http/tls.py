@@ -1,4 +1,4 @@
-"""The TLS context of this process."""
+"""The TLS context that all HTTP clients of this process share."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import certifi
 
 @cache
 def tls_context() -> ssl.SSLContext:
-    """The context that all HTTP clients of this process share, because reading all certificates takes 60 ms of CPU.
+    """The TLS context of all HTTP clients of this process. It is created once, because that takes 60 ms of CPU.
 
-    It trusts certifi's authorities, or those of SSL_CERT_FILE or SSL_CERT_DIR if one is set. Safe for several threads.
+    It trusts the authorities of certifi, or those of SSL_CERT_FILE or SSL_CERT_DIR if one of these variables is set.
+    Safe for several threads.
     """
     if file := os.environ.get("SSL_CERT_FILE"):
         return ssl.create_default_context(cafile=file)

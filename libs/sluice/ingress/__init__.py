@@ -1,2 +1,2 @@
-"""Code of both ingress stages: publishing behind a fence, connectors, back-pressure, deletes that an operator
+"""Code that both ingress stages use: the fenced producer, connectors, back-pressure, and deletes that an operator
 accepts."""

@@ -1,7 +1,7 @@
-"""Back-pressure: ingress sends fewer requests when a downstream group falls behind. Pure functions of measured lag.
+"""Back-pressure: ingress sends fewer requests to sources while a downstream group lags. Pure functions of measured lag.
 
-The levels are `flowing → throttled → paused`, with hysteresis: a level is left only when the lag is well below the
-bound that raised it, so that the level does not change with each measurement.
+The levels are `flowing → throttled → paused`, with hysteresis: the level falls only when the lag is well below the
+bound at which the level rose, so that the level does not change with each measurement.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from sluice.kafka.log import Partition
 
 
 class Flow(IntEnum):
-    """How much a source is asked. The number is the value of the metric."""
+    """The level of back-pressure: how often ingress sends requests to a source. The number is the value of the
+    metric."""
 
     FLOWING = 0
     THROTTLED = 1
@@ -23,8 +24,8 @@ class Flow(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class LagBounds:
-    """A lag of `throttle_records` or `pause_records` raises the level. A lag below `resume_fraction` of the same bound
-    lowers it."""
+    """The bounds of back-pressure. A lag of `throttle_records` or `pause_records` raises the level. A lag below the
+    fraction `resume_fraction` of the same bound lowers it."""
 
     throttle_records: int = 50_000
     pause_records: int = 200_000
@@ -32,7 +33,7 @@ class LagBounds:
 
 
 def next_flow(flow: Flow, lag_records: int, bounds: LagBounds) -> Flow:
-    """The next level, after `lag_records` was measured at level `flow`."""
+    """The next level of back-pressure, after a lag of `lag_records` was measured at the level `flow`."""
     if lag_records >= bounds.pause_records:
         return Flow.PAUSED
     if flow is Flow.PAUSED and lag_records >= bounds.pause_records * bounds.resume_fraction:
@@ -45,7 +46,10 @@ def next_flow(flow: Flow, lag_records: int, bounds: LagBounds) -> Flow:
 
 
 def highest_committed(known: Mapping[Partition, int], committed: Mapping[Partition, int]) -> dict[Partition, int]:
-    """The highest offset that a group ever committed, by partition: `known` so far, `committed` now."""
+    """The highest offset that a group has committed, by partition.
+
+    `known`: the highest offsets so far. `committed`: the offsets that are committed now.
+    """
     merged = dict(known)
     for at, offset in committed.items():
         merged[at] = max(merged.get(at, 0), offset)
@@ -53,9 +57,10 @@ def highest_committed(known: Mapping[Partition, int], committed: Mapping[Partiti
 
 
 def counted_lag(ends: Mapping[Partition, int], highest: Mapping[Partition, int]) -> int:
-    """Records after the highest offset that was ever committed, because a group that was moved back is not overloaded.
+    """The lag of a group for back-pressure, in records: those after the `highest` offset that the group has committed.
 
-    `ends` are last stable offsets. Partitions without a commit of the group do not count. Transaction markers have
-    offsets too, so an idle group shows one or two records for each partition, far below any sensible bound.
+    The highest offset counts instead of the committed one, because a group whose offsets were moved back is not
+    overloaded. `ends`: the last stable offsets. Partitions without a commit of the group do not count. Transaction
+    markers have offsets, too, so an idle group has a lag of one or two for each partition, far below any bound.
     """
     return sum(max(0, end - highest[at]) for at, end in ends.items() if at in highest)

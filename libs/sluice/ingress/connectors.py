@@ -1,4 +1,4 @@
-"""Loads the connectors that a pipeline names, and checks them without a request to a source."""
+"""Loads the connectors that a pipeline file names, and checks them without a request to a source."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from sluice.pipeline.secret import missing_variables
 def connector_class(
     pipeline: Pipeline, source: str, load: Callable[[Pipeline, str], Any] = load_connector
 ) -> type[Connector[Any]]:
-    """The class that a polled source names. Raises SettingsError with the line of the pipeline file."""
+    """The class of the connector that the pipeline file names for `source`.
+
+    Raises SettingsError with the line of the pipeline file if the name leads to no class of a connector.
+    """
     kind = load(pipeline, source)
     if not (isinstance(kind, type) and issubclass(kind, Connector)):
         declared = pipeline.poll_sources()[source].poll
@@ -31,8 +34,11 @@ def connector_class(
 
 
 class Checked(NamedTuple):
-    """A connector without a mistake. `unset`: variables without a value here, so that settings with them were not
-    checked. `login`: how its requests are signed. `streams`: how each stream is read."""
+    """What a check found out about a connector without a mistake.
+
+    `unset`: environment variables that have no value here; the settings that name them were not checked. `login`: the
+    class that adds the credentials to requests, or "none". `streams`: how each stream is read, as a text.
+    """
 
     unset: list[str]
     login: str
@@ -40,9 +46,9 @@ class Checked(NamedTuple):
 
 
 def check_connectors(pipeline: Pipeline) -> dict[str, Checked]:
-    """Load every connector, compare settings, stream names and examples with its declaration, and create its streams.
+    """Check the connector of every polled source: its settings, the names of its streams, and their examples.
 
-    Returns the result by source. Raises SettingsError.
+    Returns the results by source. Raises SettingsError, with file and line, if a connector has a mistake.
     """
     return {source: _check(pipeline, source) for source in pipeline.poll_sources()}
 
@@ -77,7 +83,7 @@ def _check(pipeline: Pipeline, source: str) -> Checked:
 
 
 def _how(kind: type[Stream[Any]]) -> Iterator[str]:
-    """How a stream is read, from the declarations of its class."""
+    """How a stream of the class `kind` is read, as texts: its path, records, key, cursor and paging."""
     if issubclass(kind, RestStream):
         yield kind.path
         yield f"records in {spelled(kind.records)}" if kind.records else "records are the body"
@@ -92,7 +98,7 @@ def _keys(kind: type[Stream[Any]]) -> tuple[str, ...]:
 
 
 def _require_members(pipeline: Pipeline, source: str, stream: str, kind: type[Stream[Any]]) -> None:
-    """Raises SettingsError where an example of the stream lacks its key, or all of them lack its cursor."""
+    """Raises SettingsError if an example of the stream has no key, or if no example has the member of the cursor."""
     cursor = kind.cursor.field if kind.cursor is not None and kind.cursor_of is Stream.cursor_of else None
     examples = examples_of(pipeline, source, stream)
     records = {file: SourceRecord(read_example(pipeline, file)) for file in examples}
@@ -111,7 +117,7 @@ def _require_members(pipeline: Pipeline, source: str, stream: str, kind: type[St
 
 
 def _has(record: SourceRecord, path: str) -> bool:
-    """Whether the member exists, null or not."""
+    """Whether `record` has a member at `path`; a member with the value null counts."""
     try:
         member(record.raw, path)
     except (Missing, NotJson):
@@ -121,7 +127,8 @@ def _has(record: SourceRecord, path: str) -> bool:
 
 @contextmanager
 def authored_place(pipeline: Pipeline, *location: str) -> Iterator[None]:
-    """Around the author's code: a mistake is reported with the line of the pipeline file, or of the author's module."""
+    """A context for calls of the author's code. An error in them is raised as a SettingsError that names a line of the
+    pipeline file (at `location`) or of the author's module."""
     try:
         yield
     except SettingsError as error:
@@ -129,5 +136,5 @@ def authored_place(pipeline: Pipeline, *location: str) -> Iterator[None]:
     except SluiceError:
         raise
     except (Exception, SystemExit) as error:
-        # Its message may quote settings, and secrets are among them.
+        # The text of this error is not repeated, because it may quote settings, and a setting may be a secret.
         raise author_error(pipeline, f"making {'.'.join(location)}", error, quoted=False) from None

@@ -1,7 +1,7 @@
-"""Deletes that a poller withholds, and an operator's request to accept them.
+"""Deletes that ingress-poller withholds because too many keys are missing, and an operator's request to accept them.
 
-A digest of the keys names the loss. So an operator accepts exactly the loss that was reported, and no key leaves the
-poller.
+A digest identifies the missing keys. So an operator accepts exactly the keys that were reported, and ingress-poller
+discloses no key.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from typing import Any
 
 
 def control_key(source: str, stream: str) -> str:
-    """The key of a request in `sluice.control`."""
+    """The key of a record in `sluice.control` that requests to accept the deletes of a stream."""
     return f"deletes/{source}/{stream}"
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """`keys` of `known` keys are missing from a listing. `digest` identifies them, in any order."""
+    """The loss that a listing shows: the number `keys` of the `known` keys is missing from it.
+
+    `digest`: identifies the missing keys, whatever their order.
+    """
 
     keys: int
     known: int
@@ -36,7 +39,8 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """A request to accept the loss with `digest`. Each request is used once; `request` is its id."""
+    """An operator's request to accept the loss with `digest`. `request`: its id, because a request is applied only
+    once."""
 
     request: str
     digest: str
@@ -46,7 +50,8 @@ class Acceptance:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any] | None) -> Acceptance | None:
-        """None for no request, and for one that is not understood."""
+        """The request in `stored`, the JSON of a record in `sluice.control`; None if there is none or it is not
+        valid."""
         if stored is None or not isinstance(stored.get("request"), str) or not isinstance(stored.get("digest"), str):
             return None
         return cls(stored["request"], stored["digest"])

@@ -1,7 +1,7 @@
-"""Ingress's producer: records and the new watermark in one transaction, behind a fence.
+"""The producer of the ingress stages: it writes records and the new watermark in one transaction.
 
-The order is KIP-618's: fence the earlier owner first, then read the watermarks to the end of their log, then take
-records from the source.
+A new owner follows the order of KIP-618: it fences the previous owner, reads the watermarks to the end of their topic,
+and only then reads records from the source.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sluice.raw.record import RawRecord
 
 
 class IngressProducer:
-    """The producer of one shard or slot; `transactional_id` is stable over restarts."""
+    """The producer of one shard or replication slot. `transactional_id`: the same after each restart."""
 
     def __init__(self, settings: KafkaSettings, names: Names, transactional_id: str) -> None:
         self._settings = settings
@@ -28,12 +28,15 @@ class IngressProducer:
         self._producer = TransactionalProducer(settings, transactional_id)
 
     def fence(self) -> None:
-        """Become the only publisher; call before `read_watermarks`, and again after TransactionLost."""
+        """Fence every other producer with this transactional id. Call it before `read_watermarks`, and again after a
+        TransactionLost."""
         self._producer.fence()
 
     def read_watermarks(self, keys: Iterable[str] = (), prefix: str | None = None) -> dict[str, dict[str, Any]]:
-        """The newest committed watermark of each of `keys`, and of every key that begins with `prefix`; keys without
-        one are left out. Raises EnvironmentFault for a watermark that Sluice did not write."""
+        """The newest committed watermarks, by key: those of `keys`, and those of all keys that begin with `prefix`.
+
+        A key without a watermark is left out. Raises EnvironmentFault if a watermark was not written by Sluice.
+        """
         wanted = {key.encode() for key in keys}
         below = None if prefix is None else prefix.encode()
         with LogReader(self._settings) as reader:
@@ -55,15 +58,16 @@ class IngressProducer:
         )
 
     def read_control(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """The newest request under each of `keys` in `sluice.control`; keys without one are left out."""
+        """The newest operator's request for each of `keys` in `sluice.control`. A key without a request is left out."""
         with LogReader(self._settings) as reader:
             return requests_in_force(reader, self._names.control, keys)
 
     def publish(self, records: Sequence[RawRecord], watermarks: Mapping[str, Mapping[str, Any] | None]) -> None:
-        """Write all `records` and `watermarks` (None deletes one) in one transaction; returns when it is committed.
+        """Write all `records` and `watermarks` (None deletes a watermark) in one transaction, and wait for its commit.
 
-        The caller bounds a call by bytes. Raises Transient if nothing was written, TransactionLost if that is not
-        known: then call `fence` and `read_watermarks`, and go on from these.
+        The caller limits the bytes of one call. Raises Transient if nothing was written. Raises TransactionLost if it
+        is not known whether the records were written: then call `fence`, and continue from the result of
+        `read_watermarks`.
         """
         producer = self._producer
         producer.begin()
@@ -84,7 +88,10 @@ class IngressProducer:
             raise
 
     def write_lease(self, topic: str, partition: int, key: bytes, value: Mapping[str, Any]) -> int:
-        """Write one record in a transaction of its own and return its offset (a shard's incarnation)."""
+        """Write the record of a lease in a transaction of its own. Returns its offset, the incarnation of the lease.
+
+        Raises Transient if the offset of the committed record is not known.
+        """
         offsets: list[int] = []
         self._producer.begin()
         self._producer.produce(

@@ -1,7 +1,7 @@
-"""Reads a raw record: upsert, delete or sweep, of which key, at which position.
+"""Reads a raw record: whether it is an upsert, a delete or a sweep, and its key and position.
 
-Polled records and Debezium envelopes become the same type. Only one difference remains: a change event may leave out
-columns that did not change.
+Polled records and Debezium change events are read as one type, `SourceChange`. Only one difference remains: a change
+event may leave out columns that did not change.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from sluice.kafka.record import Record
 from sluice.position import Position
 from sluice.times import INSTANTS
 
-# Records of claims and state repeat the key, and must stay below max.message.bytes of their topics.
+# The longest source key. Records of contributions and state repeat it, and must not exceed max.message.bytes.
 KEY_BYTES_MAX = 1024 * 1024
-# In topics of state, keys with this beginning are our own: partition records, sweep markers.
+# In state topics, a key with this beginning belongs to Sluice itself: to a partition record or a sweep marker.
 RESERVED_KEY = b'{"$'
 
 
@@ -40,17 +40,22 @@ class Op(Enum):
 
 
 class LeftOut(Enum):
-    """Stands for the value of a column that an update left out. *Unchanged*: the value is that of the key's last row
-    under this name. *Unknown*: the value is in no record, because the table's columns have changed."""
+    """Takes the place of the value of a column that an update left out.
+
+    UNCHANGED: the value is the one that the last row of the key has in this column. UNKNOWN: no record contains the
+    value, because the columns of the table have changed.
+    """
 
     UNCHANGED = auto()
     UNKNOWN = auto()
 
 
 class SourceChange(NamedTuple):
-    """`row`: the record's members, for an upsert. `observed_at`: µs UTC, when the source changed or was read.
-    `row_gone`: the source had deleted the row before its missing columns could be read, so the row's next record
-    follows."""
+    """What a raw record says about one source record: an upsert with the members `row`, or a delete.
+
+    `observed_at`: when the source changed the record, or when it was read; µs UTC. `row_gone`: whether the source had
+    deleted the row before its left-out columns could be read; then a later record of the key follows.
+    """
 
     op: Op
     key: str
@@ -61,7 +66,7 @@ class SourceChange(NamedTuple):
 
 
 def position_of(record: Record) -> Position:
-    """The record's position. Raises DeadRecord if it has none."""
+    """The position in the headers of a raw record. Raises DeadRecord if it is missing or cannot be read."""
     raw = record.headers.get(POSITION_HEADER)
     try:
         if raw is not None:
@@ -76,7 +81,7 @@ def is_sweep(record: Record) -> bool:
 
 
 def swept_at(record: Record, stream: str) -> int:
-    """When the sweep marker of `stream` was written, µs UTC. Raises DeadRecord for a marker of anything else."""
+    """When a sweep marker of `stream` was written, in µs UTC. Raises DeadRecord if its key names another stream."""
     try:
         named = orjson.loads(record.key or b"")["$sweep"]
     except (ValueError, KeyError, TypeError):
@@ -87,7 +92,10 @@ def swept_at(record: Record, stream: str) -> int:
 
 
 def source_key(record: Record) -> str:
-    """The source key as compact JSON, without the schema that Debezium may wrap it in. Raises DeadRecord."""
+    """The source key of a raw record as JSON, without the schema that Debezium may add to it.
+
+    Raises DeadRecord if the key is missing, too long, reserved, or not a JSON object.
+    """
     if record.key is None:
         raise DeadRecord("no-key", "the record has no key")
     if len(record.key) > KEY_BYTES_MAX:
@@ -109,7 +117,7 @@ def source_key(record: Record) -> str:
 
 
 def read_polled(record: Record, key: str, position: Position) -> SourceChange:
-    """The source record in a raw record of a polled API. Raises DeadRecord if its value is not a JSON object."""
+    """The change that a raw record of a polled stream contains. Raises DeadRecord if its value is not a JSON object."""
     observed_at = _polled_at(record)
     if record.value is None or record.headers.get(OP_HEADER) == b"d":
         return SourceChange(Op.DELETE, key, position, {}, observed_at)
@@ -117,12 +125,14 @@ def read_polled(record: Record, key: str, position: Position) -> SourceChange:
 
 
 def read_change(record: Record, key: str, position: Position) -> SourceChange:
-    """The source record in a Debezium change event, or in the tombstone after a delete. Raises DeadRecord if the value
-    is no such event."""
+    """The change that a Debezium change event contains. A tombstone, which follows the event of a delete, is a delete.
+
+    Raises DeadRecord if the value is no change event.
+    """
     if record.value is None:
         return SourceChange(Op.DELETE, key, position, {}, _written_at(record))
     if TRUNCATED_HEADER in record.headers:
-        raise DeadRecord("too-large", "it stands for a change that no raw topic takes; see the dead letters of ingress")
+        raise DeadRecord("too-large", "it replaces a change that no raw topic accepts; see the dead letters of ingress")
     envelope = _object(record.value)
     if envelope.keys() == {"schema", "payload"}:
         envelope = envelope["payload"]
@@ -144,12 +154,15 @@ def read_change(record: Record, key: str, position: Position) -> SourceChange:
 
 
 def leaves_out(record: Record) -> bool:
-    """Whether a change event lacks columns of its row."""
+    """Whether the change event `record` leaves out columns of its row."""
     return UNCHANGED_HEADER in record.headers or UNKNOWN_HEADER in record.headers
 
 
 def _columns(record: Record, header: str) -> list[str]:
-    """The columns that `header` names. They are never inferred from a value, because any text may be data."""
+    """The columns that the header `header` of a change event names as left out.
+
+    A left-out column is never inferred from its value, because any text may be data.
+    """
     names = record.headers.get(header)
     if names is None:
         return []
@@ -163,7 +176,7 @@ def _columns(record: Record, header: str) -> list[str]:
 
 
 def _require_whole_text(row: dict[str, Any]) -> None:
-    """Raises DeadRecord for half of a surrogate pair: neither a database nor the mapper's state can store it."""
+    """Raises DeadRecord if a text in `row` contains half of a surrogate pair: no database and no state can store it."""
     try:
         json_text.encode(row)
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Raw records and sweep markers, as ingress publishes them."""
+"""Raw records and sweep markers, as ingress writes them to Kafka."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sluice.position import Position
 
 
 class RawRecord(NamedTuple):
-    """One record for a topic; `partition` None means murmur2 of the key.
+    """A record that ingress writes to `topic`. `partition`: None if murmur2 of the key decides.
 
-    `timestamp_ms` is of our own clock, never of the source's: Kafka would refuse the whole batch for ever if a source's
-    clock is two hours ahead. The source's own time is in the headers.
+    `timestamp_ms`: a time of Sluice's clock. The source's time is only in the headers, because Kafka refuses a batch
+    whose timestamp is more than an hour ahead, and would refuse it at every retry.
     """
 
     topic: str
@@ -34,9 +34,10 @@ def sweep_key(stream: str) -> bytes:
 
 
 def sweep_markers(topic: str, stream: str, position: Position, partitions: int) -> list[RawRecord]:
-    """One marker for every partition of the raw `topic`: all keys of `stream` strictly below `position` are deleted.
+    """A sweep marker for each partition of the raw topic `topic`. The marker deletes all keys of `stream` whose last
+    position is below `position`.
 
-    The value has zero length and is not null, because compaction removes a null.
+    The value has zero length and is not null, because compaction removes a record whose value is null.
     """
     headers = [(POSITION_HEADER, str(position).encode()), (OP_HEADER, b"s")]
     return [RawRecord(topic, sweep_key(stream), b"", headers, partition) for partition in range(partitions)]

@@ -1,7 +1,7 @@
 """The ahead-of-time cache of the JDK (JEP 483) for the embedded Kafka broker. With it the broker starts in a third of
 the time.
 
-To create the cache takes half a minute of processor time. So `aot_making` creates it in a process of lowest priority,
+Creating the cache takes half a minute of processor time. So `aot_making` creates it in a process of lowest priority,
 which starts some minutes after the servers and ends with them. The JVM ignores a cache that was created for another
 Java, other jars or other flags. So the name of the cache file contains a hash of these three.
 """

@@ -80,7 +80,7 @@ def _use(bootstrap_servers: str) -> None:
 if __name__ == "__main__":
     signal.signal(
         signal.SIGTERM, lambda _number, _frame: sys.exit(0)
-    )  # unwinds the stack, which deletes the scratch directory
+    )  # raises SystemExit, which unwinds the stack: so the scratch directory is deleted
     try:
         make()
     except SluiceError as error:

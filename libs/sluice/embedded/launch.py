@@ -38,7 +38,7 @@ def main() -> None:
         # Set the death signal after setuid, because setuid clears it.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, options["death_signal"], 0, 0, 0)
         if os.getppid() != options["parent"]:
-            sys.exit(1)  # the parent died before prctl was called
+            sys.exit(1)  # the parent died before prctl was called, so the kernel will send no signal
     if options["idle"]:
         os.nice(19)
     time.sleep(options["delay_s"])

@@ -33,7 +33,7 @@ NAMES = [name for names in OF_SERVER.values() for name in names]
 
 
 def ephemeral_low() -> int:
-    """The first port of the kernel's range for outgoing connections."""
+    """The lowest port that the kernel uses for outgoing connections."""
     try:
         return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     except (OSError, ValueError, IndexError):

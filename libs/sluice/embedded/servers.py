@@ -25,11 +25,11 @@ USES: Mapping[type[Server], Use] = {Kafka: "broker", RegistryServer: "registry"}
 
 
 class Servers:
-    """The running servers of one state directory. At the end of its `with` block, the servers that this object started
+    """The embedded servers of one state directory. At the end of its `with` block, the servers that this object started
     are stopped.
 
-    `kafka`, `postgres` and `registry` exist if they were requested. `download_s`: how many seconds the start
-    spent on downloads.
+    `kafka`, `postgres`, `registry`: the servers; an attribute is missing if the server was not requested. `download_s`:
+    how many seconds the start spent on downloads.
     """
 
     kafka: Kafka
@@ -109,7 +109,7 @@ class Servers:
 
         def start(server: Server) -> None:
             if isinstance(server, RegistryServer):
-                starts[Postgres.name].result()  # its schemas are stored there
+                starts[Postgres.name].result()  # wait for Postgres, because the registry stores its schemas there
             self._start_one(server, cancelled, progress)
 
         with ThreadPoolExecutor(max(1, len(self._members))) as pool:
@@ -139,28 +139,31 @@ class Servers:
 
     @property
     def started(self) -> list[str]:
-        """The names of the servers that this object started and will stop."""
+        """The names of the embedded servers that this `Servers` object started and will stop."""
         return [kind.name for kind in self._started]
 
     def dead(self) -> list[str]:
-        """The names of the servers that this object started and that have ended since."""
+        """The names of the embedded servers that this `Servers` object started and that have ended since."""
         own = [server for server in self._members.values() if type(server) in self._started]
         return [server.name for server in own if server.started is None or not processes.is_alive(server.started)]
 
     def kill(self, name: str) -> None:
-        """Kill a server with SIGKILL, as in a crash. Blocks until its process has ended."""
+        """Kill the embedded server `name` with SIGKILL, as in a crash. Blocks until its process has ended. Raises
+        LookupError if this object did not start the server."""
         if process := self._own(name).find():
             processes.end(process, [signal.SIGKILL], 10.0)
 
     def restart(self, name: str) -> None:
-        """Stop a server if it runs, then start it on the same port with the same data. Raises EnvironmentFault if it
-        does not start."""
+        """Stop the embedded server `name` if it runs, then start it on the same port with the same data.
+
+        Raises EnvironmentFault if the server does not start, LookupError if this object did not start it before.
+        """
         server = self._own(name)
         server.stop(self._layout, 20.0)
         server.start(detach=self._detach, cancelled=threading.Event())
 
     def stop(self, deadline_s: float = 20.0) -> None:
-        """Stop the servers that this object started, and unlock the state directory."""
+        """Stop the embedded servers that this `Servers` object started, and unlock the state directory."""
         running.stop(self._layout, self._started, deadline_s)
         self._started.clear()
         self._lock.release()

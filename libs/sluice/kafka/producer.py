@@ -30,7 +30,7 @@ _TAKEN_OVER = {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"}
 # A transaction also fails with one of these codes if one of its topics was deleted, because no broker accepts records
 # of that topic.
 _LATE = {"_TIMED_OUT", "_MSG_TIMED_OUT"}
-# A call of librdkafka may return this much later than its own time-out.
+# A call of librdkafka may return this many seconds after the time-out that it was given.
 GRACE_S = 5.0
 TOPIC_CHECK_TIMEOUT_S = 2.0
 CONNECTED_WITHIN_S = 2.0

@@ -32,7 +32,7 @@ from sluice.settings.stage import RegistrySettings, StageSettings, default_schem
 
 TURN_S = 0.5
 QUIET_FOR_S = 2.0
-# If no stage becomes ready or processes a record for this long, a stage waits for an operator, and waiting longer is
+# If no stage processes a record for this long although there is work, a stage waits for an operator. Waiting longer is
 # useless.
 STUCK_AFTER_S = 30.0
 # On a busy machine, it takes up to minutes until the partitions of new topics have leaders.
@@ -179,7 +179,7 @@ class PipelineRun:
 
     @property
     def sink_dsn(self) -> str:
-        """The DSN of the first sink's database."""
+        """The DSN of the database of the pipeline's first sink."""
         return next(iter(self.pipeline.sinks.values())).postgres.reveal()
 
     def watch(self) -> None:

@@ -107,8 +107,8 @@ class Screen:
                     self.line(f"{line.name}: dead letters: {causes_text(line.causes)}")
 
     def _is_new(self, about: str, trouble: str) -> bool:
-        """Whether to report `trouble`: it differs from the last trouble reported about the same subject, or that was
-        reported over `TROUBLE_EVERY_S` ago."""
+        """Whether the text `trouble` about a stage must be printed: the last text about the same subject is another
+        one, or was printed more than `TROUBLE_EVERY_S` ago."""
         now = time.monotonic()
         before, at = self._reported.get(about, ("", 0.0))
         if trouble == before and now - at < TROUBLE_EVERY_S:

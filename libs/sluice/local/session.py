@@ -296,7 +296,7 @@ class Session:
         try:
             dead_letters = run.dead_letters()
         except (EnvironmentFault, Transient):
-            return  # the next turn tries again
+            return  # the dead letters cannot be read now: the next turn tries again
         self._parked = parked
         self._screen.causes = {one.stage: {c.why: c.dead_letters for c in one.causes} for one in dead_letters}
 

@@ -49,7 +49,7 @@ class StageProcess:
         self.name = name
         self.log = state_dir / "log" / f"{name}.log"
         self.restarts = 0
-        # A stage that hangs writes its stack to its log when SIGABRT ends it.
+        # With this variable, a stage that hangs writes its stack to its log when SIGABRT ends it.
         self._env = {"PYTHONFAULTHANDLER": "1", **env}
         self._run_file = state_dir / "stages" / "run" / f"{name}.json"
         self._process: psutil.Process | None = None

@@ -33,7 +33,7 @@ class Store(Protocol):
         ...
 
     def drop(self, prefix: bytes) -> None:
-        """Delete every key that starts with `prefix`."""
+        """Delete every key of the store that starts with `prefix`."""
         ...
 
     def close(self) -> None: ...
@@ -69,7 +69,7 @@ class RocksStore:
         options.set_max_background_jobs(2)
         try:
             self._db = Rdict(str(folder), options, access_type=AccessType.read_write())
-        except Exception as error:  # rocksdict raises bare Exception
+        except Exception as error:  # rocksdict raises no narrower class than Exception
             raise EnvironmentFault(f"state folder {folder}", *_open_fault(str(error), folder)) from None
 
     def get(self, key: bytes) -> bytes | None:
@@ -95,7 +95,7 @@ class RocksStore:
             return
         try:
             self._db.write(batch)
-        except Exception:  # rocksdict raises bare Exception; its text may contain the path
+        except Exception:  # rocksdict raises no narrower class than Exception
             raise StateUnusable(
                 f"state folder {self._folder}: it cannot be written; is the disk full? "
                 "Next: free space, and restart this stage. No data is lost: the state is rebuilt from Kafka"

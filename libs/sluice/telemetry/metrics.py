@@ -11,11 +11,13 @@ RECORDS = Counter(
     ["stage", "topic", "outcome"],
 )
 LAG_RECORDS = Gauge(
-    "sluice_lag_records", "Records that the group has not processed yet.", ["group", "topic", "partition"]
+    "sluice_lag_records",
+    "Records of the partition that the stage's consumer group has not processed yet.",
+    ["group", "topic", "partition"],
 )
 LAG_SECONDS = Gauge(
     "sluice_lag_seconds",
-    "Age of the oldest record that the group has not processed yet.",
+    "Age of the oldest record of the partition that the stage's consumer group has not processed yet.",
     ["group", "topic", "partition"],
 )
 DEAD_LETTERS = Counter(
@@ -38,18 +40,17 @@ FRESHNESS = Histogram(
 )
 SOURCE_ERRORS = Counter(
     "sluice_source_errors_total",
-    "Failed requests to a polled source by its answer: a status, refused-page or no-answer.",
+    "Failed requests to a polled source, by the source's answer: an HTTP status, refused-page or no-answer.",
     ["source", "stream", "answer"],
 )
 SCHEMA_VIOLATIONS = Counter(
     "sluice_schema_violations_total",
-    "Raw records that break their JSON Schema, of those that the mapper compares: the first of a topic, then one in "
-    "1,000.",
+    "Raw records that break their JSON Schema. The mapper compares the first record of a topic, then one in 1,000.",
     ["topic"],
 )
 PAUSED = Gauge(
     "sluice_input_paused",
-    "1 while the stage does not read the topic, by reason: dead-letters.",
+    "1 while the stage does not read this input topic, by reason: dead-letters.",
     ["stage", "topic", "reason"],
 )
 CDC_TABLES = Gauge(
@@ -58,7 +59,9 @@ CDC_TABLES = Gauge(
     ["source", "table", "state"],
 )
 RETAINED_WAL_BYTES = Gauge(
-    "sluice_cdc_retained_wal_bytes", "WAL that the source's server must keep for the slot.", ["source"]
+    "sluice_cdc_retained_wal_bytes",
+    "WAL that the source's server must keep for the replication slot of Sluice.",
+    ["source"],
 )
 FAULT = Gauge(
     "sluice_fault",

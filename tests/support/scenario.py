@@ -158,7 +158,8 @@ class Scenario:
         """Why this pipeline serves no other test; empty if it is whole, or soon is. Edits that go on are ended first:
         what is edited for ever is never whole."""
         try:
-            self.run.stop_edits()
+            for live in self.run.edits:
+                live.stop()
             dead = self.servers.dead()
             assert not dead, f"not running: {', '.join(dead)}"
             self.await_ready(deadline_s=WHOLE_AGAIN_WITHIN_S, patient=False)

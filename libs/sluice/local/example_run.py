@@ -30,7 +30,7 @@ class ExampleRun(PipelineRun):
         self.driver: ExampleDriver = load_example(self.folder)
         self.context = ExampleContext(servers.postgres.dsn(), cache_dir(), state_dir, progress)
         self.prepare_s = 0.0
-        self._edits: list[Live] = []
+        self.edits: list[Live] = []
 
     def source_environment(self) -> Mapping[str, str]:
         """Create and start the example's source system. Returns the environment variables of the pipeline's sources.
@@ -54,21 +54,17 @@ class ExampleRun(PipelineRun):
 
     @property
     def pids(self) -> dict[str, int | None]:
-        """The pids of all processes of this run by name: servers, sources and stages."""
-        return {**self.running.processes, **super().pids}
+        """The pids of all processes of this run by name: servers, sources, stages and live edits."""
+        edits = {"live-edits": self.edits[-1].pid} if self.edits else {}
+        return {**self.running.processes, **super().pids, **edits}
 
     def live(self, rate_per_s: float, edits: int | None = None, seed: int = 0) -> Live:
         """Start live edits in the example's source system. They end with this run, or after `edits` edits."""
         live = self.driver.live(self.context, self.running, rate_per_s, edits, seed)
-        self._edits.append(live)
+        self.edits.append(live)
         self._stack.callback(live.stop)
         self._stack.callback(self.progress, "ending the live edits")
         return live
-
-    def stop_edits(self) -> None:
-        """Stop all live edits of this run."""
-        for live in self._edits:
-            live.stop()
 
     def edit_latency(self, live: Live) -> EditLatency:
         """A new measurement of how long the edits of `live` take to the golden rows."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 import psycopg
 from psycopg import sql
 
-T = TypeVar("T")
 CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_MS = 10_000
 _FIND = """
@@ -65,37 +65,30 @@ class GoldenRows:
         Returns None if there is no such record or no table yet.
         """
         starts = {entity: [0] * len(ends) for entity, ends in self._starts.items()} if earlier else self._starts
-        return self._asked(lambda connection: self._find(connection, sources_min, starts))
+        with suppress(psycopg.Error), self._connected() as connection:
+            for entity, ends in starts.items():
+                query = sql.SQL(_FIND).format(table=sql.Identifier(self._schema, entity))
+                row = connection.execute(query, {"starts": ends, "sources": sources_min}).fetchone()
+                if row is not None:
+                    view = sql.SQL(_FIELDS).format(view=sql.Identifier(self._schema, f"{entity}_provenance"))
+                    fields = connection.execute(view, (row[0],)).fetchall()
+                    return GoldenRecord(entity, row[0], [GoldenField(*f) for f in fields])
+        return None  # also if there is no table yet, or Postgres refuses; the sink stage reports why
 
     def counts(self) -> dict[str, int] | None:
         """The number of golden rows of each entity, at most `COUNTED_MAX` each; None if there is no table yet or
         Postgres does not answer."""
-        return self._asked(self._counts)
-
-    def _asked(self, ask: Callable[[psycopg.Connection], T | None]) -> T | None:
-        try:
-            with psycopg.connect(self._dsn, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
-                connection.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}")
-                return ask(connection)
-        except psycopg.Error:
-            return None  # no table yet, or Postgres refuses; the sink stage reports why
-
-    def _counts(self, connection: psycopg.Connection) -> dict[str, int]:
-        found = {}
-        for entity in self._starts:
-            query = sql.SQL(_COUNT).format(table=sql.Identifier(self._schema, entity))
-            row = connection.execute(query, [COUNTED_MAX]).fetchone()
-            found[entity] = int(row[0]) if row else 0
-        return found
-
-    def _find(
-        self, connection: psycopg.Connection, sources_min: int, by_entity: Mapping[str, list[int]]
-    ) -> GoldenRecord | None:
-        for entity, starts in by_entity.items():
-            query = sql.SQL(_FIND).format(table=sql.Identifier(self._schema, entity))
-            row = connection.execute(query, {"starts": starts, "sources": sources_min}).fetchone()
-            if row is not None:
-                view = sql.SQL(_FIELDS).format(view=sql.Identifier(self._schema, f"{entity}_provenance"))
-                fields = connection.execute(view, (row[0],)).fetchall()
-                return GoldenRecord(entity, row[0], [GoldenField(*f) for f in fields])
+        with suppress(psycopg.Error), self._connected() as connection:
+            found = {}
+            for entity in self._starts:
+                query = sql.SQL(_COUNT).format(table=sql.Identifier(self._schema, entity))
+                row = connection.execute(query, [COUNTED_MAX]).fetchone()
+                found[entity] = int(row[0]) if row else 0
+            return found
         return None
+
+    @contextmanager
+    def _connected(self) -> Iterator[psycopg.Connection]:
+        with psycopg.connect(self._dsn, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+            connection.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}")
+            yield connection

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sluice.local.golden_record import COUNTED_MAX, GoldenField, GoldenRecord
+from sluice.local.stage_process import StageCounts
 
 GAP = 2
 BAR_WIDTH = 24
@@ -31,11 +32,8 @@ class StageLine(NamedTuple):
     none. `causes`: the number of dead letters by cause."""
 
     name: str
-    records: int
+    counts: StageCounts
     records_per_s: float
-    lag_records: int
-    dead_letters: int
-    ready: bool
     restarts: int
     trouble: str = ""
     causes: Mapping[str, int] = {}
@@ -73,9 +71,9 @@ def stage_table(stages: Sequence[StageLine]) -> Table:
     if restarted:
         table.add_column("restarts", justify="right", no_wrap=True)
     for one in stages:
-        numbers = [f"{number:,}" for number in (one.records, round(one.records_per_s), one.lag_records)]
-        dead = Text(f"{one.dead_letters:,}", style="bold red" if one.dead_letters else "")
-        state = Text("ready", style="green") if one.ready else Text("not ready", style="yellow")
+        numbers = [f"{number:,}" for number in (one.counts.done, round(one.records_per_s), one.counts.lag_records)]
+        dead = Text(f"{one.counts.dead_letters:,}", style="bold red" if one.counts.dead_letters else "")
+        state = Text("ready", style="green") if one.counts.ready else Text("not ready", style="yellow")
         table.add_row(one.name, *numbers, dead, state, *([str(one.restarts)] if restarted else []))
     return table
 

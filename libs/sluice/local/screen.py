@@ -135,18 +135,8 @@ class Screen:
         return picture(self._console, self._stages, self._found, notes)
 
     def _line(self, stage: StageProcess) -> StageLine:
-        counts = stage.counts
-        return StageLine(
-            stage.name,
-            counts.done,
-            self._rate(stage.name, counts.done),
-            counts.lag_records,
-            counts.dead_letters,
-            counts.ready,
-            stage.restarts,
-            stage.trouble(),
-            self.causes.get(stage.name, {}),
-        )
+        rate, causes = self._rate(stage.name, stage.counts.done), self.causes.get(stage.name, {})
+        return StageLine(stage.name, stage.counts, rate, stage.restarts, stage.trouble(), causes)
 
     def _rate(self, name: str, records: int) -> float:
         """How many records a stage processed a second, measured over the last second or more. `records`: the number
@@ -161,4 +151,4 @@ class Screen:
 
 
 def _plain(stages: Sequence[StageLine]) -> str:
-    return " | ".join(f"{s.name} {s.records} (lag {s.lag_records}, dead {s.dead_letters})" for s in stages)
+    return " | ".join(f"{name} {c.done} (lag {c.lag_records}, dead {c.dead_letters})" for name, c, *_ in stages)

@@ -222,7 +222,7 @@ class Session:
             settled = self._is_settled(list(run.stages.values()))
             self._show_golden(self._golden, min(2, len(run.pipeline.sources)), settled=settled)
         self._show_dead_letters(run)
-        self._memory.sample(lambda: {**run.pids, **self._own_pids()})
+        self._memory.sample(lambda: {"sluice": os.getpid(), **run.pids})
         self._screen.update(list(run.stages.values()))
 
     def _watch_servers(self, run: PipelineRun) -> None:
@@ -243,10 +243,6 @@ class Session:
                 raise EnvironmentFault(name, f"ended {RESTARTS_MAX} times", f"read its log in {run.state_dir}/servers")
             self._screen.line(f"{name} has ended and is restarted")
             servers.restart(name)
-
-    def _own_pids(self) -> dict[str, int | None]:
-        live = {} if self._live is None else {"live-edits": self._live.pid}
-        return {"sluice": os.getpid(), **live}
 
     def _count(self, golden: GoldenRows) -> None:
         if (counts := golden.counts()) is not None:

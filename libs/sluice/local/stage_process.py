@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
@@ -30,16 +30,16 @@ class StageCounts:
     """Numbers from the metrics of a stage, summed over the restarts of its process in this run."""
 
     records: int = 0
+    unchanged: int = 0
     dead_letters: int = 0
     lag_records: int = 0
-    outcomes: dict[str, int] = field(default_factory=dict)
     ready: bool = False
 
     @property
     def done(self) -> int:
         """The number of records that the stage processed. Records with the outcome `unchanged` do not count, because a
         poller reads them for ever."""
-        return self.records - self.outcomes.get("unchanged", 0)
+        return self.records - self.unchanged
 
 
 class StageProcess:
@@ -163,14 +163,13 @@ class StageProcess:
 
 
 def _counts(text: str, before: StageCounts, ready: bool) -> StageCounts:
-    counts = StageCounts(before.records, before.dead_letters, 0, dict(before.outcomes), ready)
+    counts = replace(before, lag_records=0, ready=ready)
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             number = int(sample.value)
             if sample.name == "sluice_records_total":
-                outcome = sample.labels["outcome"]
                 counts.records += number
-                counts.outcomes[outcome] = counts.outcomes.get(outcome, 0) + number
+                counts.unchanged += number if sample.labels["outcome"] == "unchanged" else 0
             elif sample.name == "sluice_dead_letters_total":
                 counts.dead_letters += number
             elif sample.name == "sluice_lag_records":

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from sluice.local.golden_record import GoldenField, GoldenRecord
 from sluice.local.picture import ShownRecord, StageLine, chosen, picture, rows_text, start_bar
+from sluice.local.stage_process import StageCounts
 from sluice.names import STAGES
 
 NOTES = [Text("logs: examples/workforce/.sluice/log", style="dim"), Text("Ctrl-C stops everything.", style="dim")]
@@ -44,7 +45,8 @@ FOUND = ShownRecord(GoldenRecord("worker", "E08992", [golden_field(name) for nam
 
 
 def stages(trouble: str = "") -> list[StageLine]:
-    return [StageLine(name, 1_234_567, 10_000.4, 200_000, 1_204, not trouble, 2, trouble) for name in STAGES]
+    counts = StageCounts(1_234_567, lag_records=200_000, dead_letters=1_204, ready=not trouble)
+    return [StageLine(name, counts, 10_000.4, 2, trouble) for name in STAGES]
 
 
 def drawn(width: int, height: int, lines: list[StageLine], found: ShownRecord | None = FOUND) -> list[str]:

@@ -113,7 +113,7 @@ DEEDS = [
     ),
     Deed(
         _COLUMNS,
-        "the same, where each row got another value",
+        "a column is added with a default that is dropped at once, and each row has another value",
         "ALTER TABLE {t} ADD c float DEFAULT random(); ALTER TABLE {t} ALTER c DROP DEFAULT",
         FAULT,
         "c was added",
@@ -447,14 +447,14 @@ DEEDS = [
     # ── publication ───────────────────────────────────────────────────────────────────────────────────────────────
     Deed(
         _PUBLICATION,
-        "the table is taken out",
+        "the table is removed from the publication",
         "ALTER PUBLICATION {publication} DROP TABLE {t}",
         BLOCKED,
         "publication lacks it",
     ),
     Deed(
         _PUBLICATION,
-        "the table is taken out, changed, and put back",
+        "the table is removed, changed, and added again",
         "BEGIN; ALTER PUBLICATION {publication} DROP TABLE {t}; DELETE FROM {t} WHERE id = 2; "
         "ALTER PUBLICATION {publication} ADD TABLE {t}; COMMIT",
         FAULT,
@@ -462,28 +462,28 @@ DEEDS = [
     ),
     Deed(
         _PUBLICATION,
-        "a row filter is put on it",
+        "a row filter is added to the table in the publication",
         f"BEGIN; {AGAIN} WHERE (id > 1); COMMIT",
         FAULT,
         "filter",
     ),
     Deed(
         _PUBLICATION,
-        "a column list is put on it",
+        "a column list is added to the table in the publication",
         f"BEGIN; {AGAIN} (id, n); COMMIT",
         FAULT,
         "put back",
     ),
     Deed(
         _PUBLICATION,
-        "a row filter on a column outside of the replica identity is put on it",
+        "a row filter on a column outside of the replica identity is added",
         f"BEGIN; {AGAIN} WHERE (n > 1); COMMIT",
         BLOCKED,
         "row filter uses column n",
     ),
     Deed(
         _PUBLICATION,
-        "it becomes a partition of a table that is published too",
+        "the table becomes a partition of another published table",
         "CREATE TABLE {t}_root (LIKE {t} INCLUDING ALL) PARTITION BY RANGE (id); "
         "ALTER TABLE {t}_root ATTACH PARTITION {t} FOR VALUES FROM (0) TO (1000); "
         "ALTER PUBLICATION {publication} ADD TABLE {t}_root",
@@ -614,7 +614,7 @@ DEEDS = [
     Deed(_UPKEEP, "TRUNCATE", "TRUNCATE {t}; INSERT INTO {t} VALUES (1, 'a', 'b', 1)", EQUAL),
     Deed(
         _UPKEEP,
-        "truncated and loaded again in one transaction, with COPY FREEZE's effects",
+        "the table is truncated and loaded again in one transaction, with COPY FREEZE's effects",
         "BEGIN; TRUNCATE {t}; INSERT INTO {t} SELECT g, 'n', 'o', g FROM generate_series(1, 3) g; COMMIT",
         EQUAL,
     ),

@@ -13,56 +13,57 @@ from support.postgres_deeds import DEEDS, Deed
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "postgres-sources.md"
 
-_HEAD = """# What is done to a followed table, and what Sluice does
+_HEAD = """# What users do to followed tables, and what Sluice does
 
-The log of Postgres contains changes of rows. It does not contain many other things that are done to a table. Therefore
-`ingress-cdc` compares the catalogs with the facts that each table's records were made from: at every start, whenever
-the log shows a changed shape, and every 5 seconds (`SLUICE_WATCH_INTERVAL_S`). Each table is then in one of these
-states. The other tables of the source are not affected.
+The log of Postgres contains changes of rows. It does not contain many other changes of a table. Therefore `ingress-cdc`
+compares the catalogs with the facts that each table's records were made from. It does so at every start, whenever the
+log shows a changed shape, and every 5 seconds (`SLUICE_WATCH_INTERVAL_S`). Each table is then in one of these states. A
+change of one table does not affect the other tables of the source.
 
 | state | means |
 |---|---|
 | followed, nothing to do | every change is published, and the records equal the table |
-| followed, with a fault | every change is published and right; rows that changed without an event are stale |
-| blocked | no change of the table is published any more: it could be wrong |
-| pending | the table is read as a whole as soon as that is possible |
+| followed, with a fault | every change is published and right. Rows that changed without an event are stale |
+| blocked | no change of the table is published, because the records could be wrong |
+| pending | the table is read completely as soon as possible |
 
-`sluice lag` and `/readyz` show each fault, each blocked and each pending table with the reason and the command that
-repairs it. The metric `sluice_cdc_table` shows the state alone.
+`sluice lag` and `/readyz` show each table that is blocked, pending or has a fault, with the reason and the command that
+repairs it. The metric `sluice_cdc_table` shows only the state.
 
 ```sh
 sluice cdc resnapshot SOURCE --table SCHEMA.TABLE
 ```
 
-The command reads the table again from a snapshot of its own. An unchanged row is not written again downstream; a
-deleted row is retracted. The source's other tables wait meanwhile.
+The command reads the table again from its own snapshot. Later stages do not write an unchanged row again, and they
+retract a deleted row. The source's other tables wait until the table is read.
 
-**A column that is renamed, dropped or retyped concerns its mapping first.** Raw keeps the older records under the old
-name, and a replay reads them. Change the mapping so that it reads both names, each with a default, under a higher
-version ([how](../how-to/change-a-mapping.md#a-column-gets-another-name)). Then read the table again. In the other order
-the mapper parks the table's records, or pauses the table's topic.
+**A column that is renamed, dropped or retyped concerns its mapping first.** Raw keeps the older records with the old
+name, and a replay reads them. Change the mapping so that it reads both names, each with a default. Raise its version
+([how](../how-to/change-a-mapping.md#a-column-gets-another-name)). Then read the table again. If you read the table
+first, the mapper parks its records, or pauses its topic.
 
 **The application comes first.** Postgres refuses updates and deletes of a published table whose replica identity it
 cannot use. A table is checked before it is published. If a table becomes ineligible later, Sluice drops it from its own
-publication within the same 5 seconds, so that the application can write. (A publication that the pipeline file names is
-yours: then the fault contains the statement to run.)
+publication within the same 5 seconds, so that the application can write. Sluice does not change a publication that the
+pipeline file names. In that case the fault contains the statement to run.
 
-Each row below is a test: `tests/scenario/silence/test_tables.py`.
+Each row below is a test in `tests/scenario/silence/test_tables.py`. If a statement is named, run it first.
 """
 _TAIL = """
 ## What is not noticed
-Neither the log of Postgres nor the catalogs show these. The rows stay stale until the table is read again;
+Neither the log of Postgres nor the catalogs show these changes. The rows stay stale until the table is read again.
 `sluice verify` finds them.
 
 * **Names of other objects as values.** Values of the types `regclass`, `regproc`, `regprocedure`, `regoper`,
   `regoperator`, `regtype`, `regrole`, `regnamespace`, `regcollation`, `regconfig` and `regdictionary` are oids that
-  are printed as a name. If the object is renamed, moved to another schema or dropped, all rows with its oid are printed
-  otherwise. Keep the number or the name: `ALTER TABLE t ALTER c TYPE oid USING c::oid`, or `TYPE text USING c::text`.
-* **`TRUNCATE`, `SET UNLOGGED`, rows, `SET LOGGED`**, all between two checks, of a table of numbers and times alone that
-  is published with its schema. (A table with a column of large values gets a fault.)
-* **Types whose values are printed otherwise after an update of their extension** (`ALTER EXTENSION … UPDATE`).
+  Postgres prints as names. If the object is renamed, moved to another schema or dropped, the printed value of all rows
+  with its oid changes. Store the number or the name instead: `ALTER TABLE t ALTER c TYPE oid USING c::oid`, or
+  `TYPE text USING c::text`.
+* **`TRUNCATE`, `SET UNLOGGED`, new rows and `SET LOGGED`**, all between two checks, of a table that has only numbers
+  and times and is published with its schema. A table with a column of large values gets a fault.
+* **Types whose values Postgres prints differently after an update of their extension** (`ALTER EXTENSION … UPDATE`).
 """
-_COLUMNS = "| done to a followed table | the table is | because | before it is read again |\n|---|---|---|---|\n"
+_COLUMNS = "| change | the table is | the fault contains | statement before it is read again |\n|---|---|---|---|\n"
 
 
 def page() -> str:

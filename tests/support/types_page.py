@@ -118,28 +118,28 @@ FIELDS: tuple[tuple[str, Any], ...] = (
 _HEAD = """# Types
 
 ## Fields of an entity
-The table shows what each annotation in `entities.py` becomes. A field with `| None` may be null. If any other field
-has no value, the entity is withheld. A mapping may leave out a field with the default `UNCLAIMED`; no other default
-is allowed. If a type is not in the table, loading the pipeline fails and names the file and the field.
+The table shows what each annotation in `entities.py` becomes. A field with `| None` may be null. If any other field has
+no value, the entity is withheld. A mapping may leave out a field with the default `UNCLAIMED`; no other default is
+allowed. If a type is not in the table, loading the pipeline fails and names the file and the field.
 
 | in the entity | in canonical records (Avro) | in the golden table |
 |---|---|---|
 """
 _BETWEEN = """
-The mapper rounds a `Decimal` or `Money` to the digits of its `Scale` (half to even); if it does not fit, the record
-is a dead letter. A `datetime` needs a zone, and is exact to the microsecond. A field `pay` of type `Money` has the
-columns `pay_amount` and `pay_currency`.
+The mapper rounds a `Decimal` or `Money` to the digits of its `Scale` (half to even). If the number does not fit, the
+record is a dead letter. A `datetime` needs a zone, and is exact to the microsecond. A field `pay` of type `Money` has
+the columns `pay_amount` and `pay_currency`.
 
-The `Identity()` field is a `str`, never null. A mapping converts a number: `Book(id=str(raw.id))`.
+The `Identity()` field is a `str` and never null. A mapping converts a number: `Book(id=str(raw.id))`.
 
-A list has plain items, enums included: no lists, no `Money`, no `Json`. For other nested values take a `Json` field,
-or let the mapping make fields and entities of them. `Json` is the canonical text of the value (RFC 8785), in the
-table `jsonb`.
+A list has plain items, such as enums, but no lists, no `Money` and no `Json`. For other nested values use a `Json`
+field, or let the mapping create fields and entities of them. A `Json` field is stored as the canonical text of the
+value (RFC 8785), and as `jsonb` in the table.
 
-A source may add a value to an enum at any time. With a plain `StrEnum` such a record is a dead letter; an `OpenEnum`,
-from `sluice.entities`, reads it as its member `UNKNOWN`, which it must have. The golden record then has the text
-`unknown`; the raw record has the source's own text. Add the member to the enum under a higher version of the mapping,
-and replay: the golden record is then right. Use the same class in the mapping's model and in the entity:
+A source may add a value to an enum at any time. With a plain `StrEnum`, a record with the new value is a dead letter.
+An `OpenEnum` from `sluice.entities` reads the value as its member `UNKNOWN`, which it must have. The golden record then
+has the text `unknown`, and the raw record has the source's own text. To correct the golden record, add the member to
+the enum, raise the version of the mapping, and replay. Use the same class in the mapping's model and in the entity:
 
 ```python
 class Condition(OpenEnum):
@@ -151,26 +151,26 @@ class Condition(OpenEnum):
 See also [rules](rules.md), [connectors](connectors.md), [the pipeline file](pipeline-file.md).
 
 ## Columns of a followed table
-The table shows how a value arrives in `raw.<source>.<schema>.<table>`, and the type in a mapping's model that reads
-it. `EpochDate`, `MicroTimestamp`, `MilliTimestamp` and `JsonText` are from `sluice.entities`, `Base64Bytes` is from
+The table shows how a value arrives in `raw.<source>.<schema>.<table>`, and the type in a mapping's model that reads it.
+`EpochDate`, `MicroTimestamp`, `MilliTimestamp` and `JsonText` are from `sluice.entities`, `Base64Bytes` is from
 `pydantic`.
 
 | Postgres type | value | arrives as | model | is then |
 |---|---|---|---|---|
 """
 _TAIL = """
-* A null arrives as `null`, which `int | None` reads. Postgres allows nulls in any array: `list[int | None]` reads
-  them, `list[int]` refuses them. A `jsonb` that is the JSON value `null` is read as None, like a null.
-* A column that an update left out because it did not change has the value of the record before.
-* A domain arrives as its base type. Every other type (geometry, ranges, `xml`, types of extensions) arrives as
-  Postgres' own text.
+* A null arrives as `null`, which `int | None` reads. Postgres allows nulls in any array: `list[int | None]` reads them,
+  `list[int]` refuses them. A `jsonb` that is the JSON value `null` is read as None, like a null.
+* Postgres may leave an unchanged column out of an update. The mapping reads the value of the earlier record.
+* A domain arrives as its base type. Every other type (geometry, ranges, `xml`, types of extensions) arrives as the text
+  that Postgres prints.
 * A `json` or `jsonb` arrives as a text. `JsonText` reads it, and a `Json` field of an entity takes the result;
-  `pydantic.Json[Model]` checks it against a model. Integers are exact up to 64 bits, and a larger one is a dead
-  letter; numbers with a fraction or an exponent become doubles. A `Json` member of a record may be nested up to 200
-  levels, a `Json` field of an entity up to 64.
-* A `timestamp` of up to three digits arrives as milliseconds, any other as microseconds, as Debezium sends them.
-* `NaN` and infinite numbers arrive as texts: `float` reads them, `Decimal` refuses them. Python has no infinite date
-  or time. A record that a model refuses is a dead letter.
+  `pydantic.Json[Model]` checks it against a model. Integers are exact up to 64 bits, and a larger one is a dead letter.
+  Numbers with a fraction or an exponent become doubles. A `Json` member of a record may have up to 200 levels, a `Json`
+  field of an entity up to 64.
+* As in Debezium, a `timestamp` with up to three digits arrives as milliseconds, and any other as microseconds.
+* `NaN` and infinite numbers arrive as texts: `float` reads them, `Decimal` refuses them. Python has no infinite date or
+  time. A record that a model refuses is a dead letter.
 """
 
 

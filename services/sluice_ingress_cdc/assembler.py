@@ -24,7 +24,7 @@ from sluice.cdc.watermarks import Mark
 from sluice.errors import Bug
 from sluice.headers import ORIGIN_HEADER, POSITION_HEADER
 from sluice.position import Position
-from sluice.raw.record import RawRecord, sweep_markers
+from sluice.raw.writing import RawRecord, sweep_markers
 from sluice_ingress_cdc.records import (
     CONTENT_TYPE,
     ROW_TOO_LARGE,

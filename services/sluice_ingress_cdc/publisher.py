@@ -23,7 +23,7 @@ from sluice.headers import CAUSE_HEADER
 from sluice.ingress.producer import IngressProducer
 from sluice.kafka import KafkaSettings
 from sluice.names import INGRESS_CDC, Names
-from sluice.raw.record import RawRecord
+from sluice.raw.writing import RawRecord
 from sluice.telemetry.metrics import BATCH_SECONDS, DEAD_LETTERS, RECORDS
 from sluice_ingress_cdc.tables import TableChanges
 

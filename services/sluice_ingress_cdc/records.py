@@ -28,7 +28,7 @@ from sluice.headers import (
     TRUNCATED_HEADER,
 )
 from sluice.names import INGRESS_CDC
-from sluice.raw.record import RawRecord
+from sluice.raw.writing import RawRecord
 from sluice.stage.dead_letters import TRUNCATED_BODY_BYTES, cause_of
 from sluice.times import now_ms
 from sluice_ingress_cdc.table_changes import TableOutcome, TableVerdict

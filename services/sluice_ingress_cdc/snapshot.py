@@ -28,7 +28,7 @@ from sluice.cdc.watermarks import Mark, SlotWatermark
 from sluice.errors import EnvironmentFault, Transient
 from sluice.headers import ORIGIN_HEADER, POSITION_HEADER
 from sluice.position import Position
-from sluice.raw.record import RawRecord, sweep_markers
+from sluice.raw.writing import RawRecord, sweep_markers
 from sluice.times import now_us
 from sluice_ingress_cdc.catalog_check import RawTopic
 from sluice_ingress_cdc.eligibility import eligibility_fault

@@ -36,7 +36,7 @@ from sluice.headers import (
 from sluice.kafka.record import Record
 from sluice.names import INGRESS_POLLER
 from sluice.position import Position
-from sluice.raw.record import RawRecord
+from sluice.raw.writing import RawRecord
 from sluice.stage.dead_letters import TRUNCATED_BODY_BYTES, dead_letter
 from sluice.times import from_us, rfc3339
 from sluice_ingress_poller.listing import Decision

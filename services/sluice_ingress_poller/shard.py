@@ -28,7 +28,7 @@ from sluice.kafka.topic_watch import TopicWatch
 from sluice.kafka.topics import Pinned, Topics, require_partitions
 from sluice.names import INGRESS_POLLER, Names
 from sluice.position import Position
-from sluice.raw.record import sweep_markers
+from sluice.raw.writing import sweep_markers
 from sluice.state import Store
 from sluice.telemetry import Health
 from sluice.times import now_ms, now_us

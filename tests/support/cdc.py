@@ -35,7 +35,7 @@ from sluice.kafka.topics import Topics, concrete, load_kinds
 from sluice.names import INGRESS_CDC
 from sluice.pipeline import CdcSource, Pipeline, Secret
 from sluice.position import Position
-from sluice.raw.record import RawRecord
+from sluice.raw.writing import RawRecord
 from sluice.settings.stage import default_schemas_dir
 from sluice.stage.signals import Stop
 from sluice.telemetry.health import Health

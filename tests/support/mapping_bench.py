@@ -20,7 +20,7 @@ from sluice.names import Names
 from sluice.pipeline import SourceStream
 from sluice.position import Position
 from sluice.provenance import Contribution
-from sluice.raw.record import sweep_key
+from sluice.raw.writing import sweep_key
 from sluice.stage.batch import Batch
 from sluice.stage.partition_record import PartitionRecord
 from sluice.stage.process import Handled, Owned

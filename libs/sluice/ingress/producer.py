@@ -16,7 +16,7 @@ from sluice.kafka import KafkaSettings, LogReader, TransactionalProducer
 from sluice.kafka.control import json_object, requests_in_force
 from sluice.kafka.log import newest_by_key
 from sluice.names import Names
-from sluice.raw.record import RawRecord
+from sluice.raw.writing import RawRecord
 
 
 class IngressProducer:

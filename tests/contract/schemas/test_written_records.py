@@ -13,7 +13,7 @@ from sluice.connector import Response
 from sluice.connector.messages import Request
 from sluice.position import Position
 from sluice.provenance import Contribution, RawRef
-from sluice.raw.record import sweep_markers
+from sluice.raw.writing import sweep_markers
 from sluice_ingress_poller.page import Item
 from sluice_ingress_poller.records import RecordBuilder, StoredResponse, StreamNames
 from support import pgoutput_wire as wire

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from sluice.ingress.producer import IngressProducer
-from sluice.raw.record import RawRecord
+from sluice.raw.writing import RawRecord
 from support.cdc import Source
 from support.waiting import eventually
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sluice.ingress.producer import IngressProducer
-from sluice.raw.record import RawRecord
+from sluice.raw.writing import RawRecord
 from support.cdc import Source
 from support.raw_rows import await_equal
 

@@ -18,7 +18,7 @@ import pytest
 from sluice.cdc.watermarks import FOLLOWED
 from sluice.embedded import Servers
 from sluice.ingress.producer import IngressProducer
-from sluice.raw.record import RawRecord
+from sluice.raw.writing import RawRecord
 from support.cdc import Source, make_source
 
 

@@ -11,7 +11,7 @@ import psycopg
 from sluice.cdc.debezium import UNAVAILABLE
 from sluice.cdc.watermarks import FOLLOWED, PENDING
 from sluice.position import Position
-from sluice.raw.record import sweep_key
+from sluice.raw.writing import sweep_key
 from support.cdc import PARTITIONS, Source, dies_after
 
 NAMES = "SELECT id, name, version FROM employee"

@@ -13,7 +13,7 @@ from sluice.ingress.producer import IngressProducer
 from sluice.kafka import KafkaSettings, clients, read_to_end
 from sluice.kafka.topics import Topic, Topics
 from sluice.names import Names
-from sluice.raw.record import RawRecord
+from sluice.raw.writing import RawRecord
 from support.waiting import eventually
 
 PARTITIONS = 30  # so many markers take the broker a moment

@@ -24,7 +24,7 @@ from sluice.ingress.producer import IngressProducer
 from sluice.kafka import KafkaSettings, TransactionalProducer, read_to_end
 from sluice.kafka.control import write_request
 from sluice.kafka.record import Record
-from sluice.raw.record import RawRecord
+from sluice.raw.writing import RawRecord
 from sluice.stage.batch import Batch
 from sluice.stage.commit import DirectDelivery
 from sluice.stage.group import GroupReader

@@ -16,7 +16,7 @@ from sluice.embedded import Servers
 from sluice.kafka.groups import members_of, set_offsets
 from sluice.local.stage_process import StageProcess
 from sluice.position import Position
-from sluice.raw.record import sweep_markers
+from sluice.raw.writing import sweep_markers
 from sluice.verify import Report, verify
 from support.handmade import Handmade
 from support.waiting import eventually

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sluice.cdc.watermarks import Mark
 from sluice.headers import OP_HEADER
-from sluice.raw.record import RawRecord, sweep_key
+from sluice.raw.writing import RawRecord, sweep_key
 from sluice_ingress_cdc.records import ROW_TOO_LARGE
 from sluice_ingress_cdc.table_changes import TableOutcome, TableVerdict
 from support import pgoutput_wire as wire

@@ -19,6 +19,7 @@ from support.scenario import Scenario, scenario
 from support.scenario_dead_letters import ParkedRecord, dead_letters, put
 from support.scenario_doubles import readable
 from support.scenario_sources import Sources
+from support.servers import kill
 from support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -72,7 +73,7 @@ def test_a_broker_killed_and_restarted_costs_no_record_and_no_stage(workforce: S
     before = {name: stage.pid for name, stage in workforce.run.stages.items()}
     live = workforce.run.live(60.0, None, seed=11)
     time.sleep(2)
-    workforce.servers.kill("kafka")
+    kill(workforce.servers, "kafka")
     time.sleep(OUTAGE_S)
     workforce.servers.restart("kafka")
     workforce.await_ready("ingress-cdc", "mapper")
@@ -86,7 +87,7 @@ def test_a_postgres_killed_and_restarted_costs_no_row_and_no_stage(workforce: Sc
     before = {name: stage.pid for name, stage in workforce.run.stages.items()}
     for number in range(20, 60):
         sources.promote(number, f"Archivist {number}")
-    workforce.servers.kill("postgres")
+    kill(workforce.servers, "postgres")
     try:
         for number in range(40, 80):
             sources.promote(number, f"Librarian {number}")
@@ -102,7 +103,7 @@ def test_a_postgres_killed_and_restarted_costs_no_row_and_no_stage(workforce: Sc
 
 
 def test_without_the_registry_running_stages_go_on_and_known_ones_start(workforce: Scenario, sources: Sources) -> None:
-    workforce.servers.kill("registry")
+    kill(workforce.servers, "registry")
     try:
         sources.promote(3, "Beekeeper")
         workforce.await_truth()
@@ -120,7 +121,7 @@ def test_a_stage_that_never_saw_the_registry_says_so_and_starts_when_it_is_back(
     workforce: Scenario, sources: Sources
 ) -> None:
     workforce.run.stop("merger")
-    workforce.servers.kill("registry")
+    kill(workforce.servers, "registry")
     try:
         shutil.rmtree(workforce.run.settings.state_dir / "schemas")
         sources.promote(4, "Glazier")

@@ -18,6 +18,7 @@ from sluice.local.example_run import ExampleRun
 from support.example_copy import example_copy
 from support.pace import within
 from support.scenario import Scenario
+from support.servers import drop_database
 
 FIRST_TRUTH_WITHIN_S = 240.0
 
@@ -69,4 +70,4 @@ def remove(run: ExampleRun, servers: Servers) -> None:
         deleted.result(within(30))
     for variable, value in getattr(run, "env", {}).items():
         if variable.endswith("_DSN"):
-            servers.postgres.drop_database(str(conninfo_to_dict(value)["dbname"]))
+            drop_database(servers, str(conninfo_to_dict(value)["dbname"]))

@@ -16,6 +16,7 @@ import yaml
 from sluice.embedded import Servers
 from sluice.kafka import KafkaSettings, clients
 from support.pace import within
+from support.servers import drop_database
 
 
 @contextmanager
@@ -37,7 +38,7 @@ def removed(servers: Servers, folder: Path) -> Iterator[Path]:
             found = connection.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [name])
             databases = [str(one) for (one,) in found.fetchall()]
         for database in databases:
-            servers.postgres.drop_database(database)
+            drop_database(servers, database)
 
 
 def up(file: Path, servers: Servers, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

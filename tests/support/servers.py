@@ -10,17 +10,38 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+import psycopg
 import pytest
 from confluent_kafka.admin import AdminClient
+from psycopg import sql
 
-from sluice.embedded import Servers
+from sluice.embedded import Servers, processes
 from support.pace import within
+
+
+def kill(servers: Servers, name: str) -> None:
+    """Kill a server with SIGKILL, as in a crash. Returns when its process has ended."""
+    processes.end(psutil.Process(servers.pids[name]), [signal.SIGKILL], 10.0)
+
+
+def drop_database(servers: Servers, name: str) -> None:
+    """Drop the database `name` if it exists. Its connections are terminated."""
+    with psycopg.connect(servers.postgres.dsn(), autocommit=True) as connection:
+        # DROP DATABASE with FORCE does not end a connection that reads a replication slot.
+        connection.execute(
+            "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots"
+            " WHERE database = %s AND active_pid IS NOT NULL",
+            [name],
+        )
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +88,7 @@ def postgres_dsn(servers: Servers) -> Iterator[str]:
     name = f"test_{uuid.uuid4().hex[:12]}"
     servers.postgres.create_database(name)
     yield servers.postgres.dsn(name)
-    servers.postgres.drop_database(name)
+    drop_database(servers, name)
 
 
 @pytest.fixture

@@ -172,19 +172,6 @@ class Postgres(Server):
             if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
                 connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
 
-    def drop_database(self, name: str) -> None:
-        """Drop the database `name` if it exists. Its connections are terminated."""
-        with psycopg.connect(self.dsn(), autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
-            # DROP DATABASE with FORCE does not end a connection that reads a replication slot.
-            connection.execute(
-                "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots"
-                " WHERE database = %s AND active_pid IS NOT NULL",
-                [name],
-            )
-            connection.execute(
-                psycopg.sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(psycopg.sql.Identifier(name))
-            )
-
 
 def processes_in(data: Path) -> list[int]:
     """The pids of the Postgres processes that use the data directory `data`."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from sluice.embedded import aot, ports, processes, running
@@ -147,12 +145,6 @@ class Servers:
         own = [server for server in self._members.values() if type(server) in self._started]
         return [server.name for server in own if server.started is None or not processes.is_alive(server.started)]
 
-    def kill(self, name: str) -> None:
-        """Kill the embedded server `name` with SIGKILL, as in a crash. Blocks until its process has ended. Raises
-        LookupError if this object did not start the server."""
-        if process := self._own(name).find():
-            processes.end(process, [signal.SIGKILL], 10.0)
-
     def restart(self, name: str) -> None:
         """Stop the embedded server `name` if it runs, then start it on the same port with the same data.
 
@@ -176,7 +168,5 @@ class Servers:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()

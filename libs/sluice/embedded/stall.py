@@ -60,8 +60,9 @@ def activity_of(process: psutil.Process, log: Path) -> Activity:
         family = [process, *process.children(recursive=True)]
     except psutil.Error:
         family = []
+    log_bytes = log.stat().st_size if log.exists() else 0
     totals = [_totals(member) for member in family]
-    return Activity(sum(cpu_s for cpu_s, _ in totals), sum(size for _, size in totals), _size(log))
+    return Activity(sum(cpu_s for cpu_s, _ in totals), sum(size for _, size in totals), log_bytes)
 
 
 def _totals(process: psutil.Process) -> tuple[float, int]:
@@ -75,10 +76,3 @@ def _totals(process: psutil.Process) -> tuple[float, int]:
     except (psutil.Error, AttributeError):  # ended, of another user, or no such counters in this operating system
         pass
     return cpu_s, disk_bytes
-
-
-def _size(log: Path) -> int:
-    try:
-        return log.stat().st_size
-    except OSError:
-        return 0

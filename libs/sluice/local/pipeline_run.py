@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from sluice.embedded import Servers
@@ -73,7 +72,7 @@ class PipelineRun:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     # ── start ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -84,7 +83,9 @@ class PipelineRun:
         self.env = self._environment()
         # Set the variables in this process too, because an author's connector may read its settings from the
         # environment.
-        self._stack.callback(_restore_environment, {name: os.environ.get(name) for name in self.env})
+        self._stack.callback(os.environ.update, {name: os.environ[name] for name in self.env if name in os.environ})
+        for name in self.env:
+            self._stack.callback(os.environ.pop, name, None)
         os.environ.update(self.env)
         if self.servers is not None:
             self._write_environment()
@@ -301,11 +302,3 @@ def require_variables(pipeline: Pipeline, env: Collection[str]) -> None:
     if missing:
         names = " ".join(f"{name}=…" for name in missing)
         raise SettingsError(f"{pipeline.file} refers to variables that are not set, or are empty. Next: export {names}")
-
-
-def _restore_environment(before: dict[str, str | None]) -> None:
-    for name, value in before.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value

@@ -307,7 +307,9 @@ class Session:
         self._waiting_for = "the check that nothing is lost"
         if self._live is not None:
             self._live.stop()
-            self._result.edits = _lines(self._live.log)
+            if self._live.log.exists():
+                with self._live.log.open("rb") as edits:
+                    self._result.edits = sum(1 for _ in edits)
             self._screen.line("edits stopped")
         self._screen.line("waiting until everything has arrived")
 
@@ -332,9 +334,6 @@ class Session:
         self._result.not_looked_at = [str(one) for one in report.not_looked_at if one.kind == "unable"]
         for line in report.lines():
             self._screen.line(line)
-        self._end(run)
-
-    def _end(self, run: PipelineRun) -> None:
         if self._golden is not None:
             self._count(self._golden)
         shown = self._golden is None or self._shown_at is not None
@@ -352,11 +351,3 @@ def _summary(stage: StageProcess) -> dict[str, int]:
         "lag_records": counts.lag_records,
         "restarts": stage.restarts,
     }
-
-
-def _lines(log: Path) -> int:
-    try:
-        with log.open("rb") as lines:
-            return sum(1 for _ in lines)
-    except OSError:
-        return 0

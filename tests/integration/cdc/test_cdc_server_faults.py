@@ -20,6 +20,7 @@ from sluice.embedded import Servers
 from sluice.ingress.producer import IngressProducer
 from sluice.raw.writing import RawRecord
 from support.cdc import Source, make_source
+from support.servers import kill
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_postgres_killed_and_restarted_is_resumed_from_the_watermark(own_servers
     with source.followed() as running:
         running.await_streaming()
         insert(source, 1, 100)
-        own_servers.kill("postgres")
+        kill(own_servers, "postgres")
         fault = running.await_fault("source erp")
         assert "password" not in fault
         own_servers.restart("postgres")
@@ -67,7 +68,7 @@ def test_postgres_killed_and_restarted_is_resumed_from_the_watermark(own_servers
 
 def test_a_source_that_is_down_at_the_start_is_waited_for(own_servers: Servers, source: Source) -> None:
     insert(source, 1, 10)
-    own_servers.kill("postgres")
+    kill(own_servers, "postgres")
     with source.followed() as running:
         running.await_fault("Connection refused")
         own_servers.restart("postgres")
@@ -79,7 +80,7 @@ def test_kafka_killed_and_restarted_is_resumed_behind_a_new_fence(own_servers: S
     with source.followed() as running:
         running.await_streaming()
         insert(source, 1, 100)
-        own_servers.kill("kafka")
+        kill(own_servers, "kafka")
         insert(source, 101, 200)
         running.await_fault("")
         own_servers.restart("kafka")
@@ -113,7 +114,7 @@ def test_a_snapshot_waits_for_a_restart_of_kafka_and_continues(own_servers: Serv
         def publish(self, records: Sequence[RawRecord], watermarks: Any) -> None:
             published[0] += bool(records)
             if published[0] == 2 and not restarts:
-                own_servers.kill("kafka")
+                kill(own_servers, "kafka")
                 restarts.append(threading.Thread(target=own_servers.restart, args=("kafka",)))
                 restarts[0].start()
             super().publish(records, watermarks)

@@ -17,6 +17,7 @@ from sluice.embedded import Servers
 from sluice.embedded.layout import Layout
 from sluice.kafka import KafkaSettings, clients, read_to_end
 from support.pace import within
+from support.servers import kill
 from support.topics import make_topics
 
 PRODUCERS = 12
@@ -56,7 +57,7 @@ def test_transactions_that_a_crash_cut_short_are_ended_after_it(broker: Servers)
     for thread in commits:
         thread.start()
     assert first.wait(within(30))
-    broker.kill("kafka")  # some ends are promised, and their markers not written yet
+    kill(broker, "kafka")  # some ends are promised, and their markers not written yet
     promised = set(committed)
     broker.restart("kafka")
     for thread in commits:

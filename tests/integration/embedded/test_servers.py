@@ -21,6 +21,7 @@ from sluice.embedded.processes import find
 from sluice.embedded.tools import CONSUMER_GROUPS, kafka_tool
 from sluice.errors import EnvironmentFault
 from support.pace import within
+from support.servers import kill
 from support.topics import make_topics
 
 SCHEMA = {"schema": json.dumps({"type": "record", "name": "kept", "fields": [{"name": "id", "type": "long"}]})}
@@ -85,7 +86,7 @@ def own_servers(state_dir: Path) -> Iterator[Servers]:
 @pytest.mark.parametrize("name", ["kafka", "postgres", "registry"])
 def test_a_killed_server_comes_back_on_its_port_with_its_data(own_servers: Servers, name: str) -> None:
     before, address = own_servers.pids, (own_servers.kafka.bootstrap_servers, own_servers.registry.url)
-    own_servers.kill(name)
+    kill(own_servers, name)
     assert name not in own_servers.pids
     own_servers.restart(name)
     after = own_servers.pids
@@ -97,7 +98,7 @@ def test_a_killed_server_comes_back_on_its_port_with_its_data(own_servers: Serve
 def test_what_a_registry_unpacks_at_its_start_does_not_add_up(own_servers: Servers, state_dir: Path) -> None:
     unpacked = Layout(state_dir).home("registry") / "tmp"
     before = len(list(unpacked.iterdir()))
-    own_servers.kill("registry")
+    kill(own_servers, "registry")
     own_servers.restart("registry")
     assert 0 < before == len(list(unpacked.iterdir()))
 

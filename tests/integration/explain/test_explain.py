@@ -20,6 +20,7 @@ from sluice.provenance import RawRef
 from sluice.stage.partition_record import PartitionRecord, partition_key
 from support.handmade import Handmade
 from support.people import Person
+from support.servers import drop_database
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def made(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     made.finish()
     made.mapped(made.person("P4", "Edsger"))
     yield made
-    servers.postgres.drop_database(name)
+    drop_database(servers, name)
 
 
 def explained(made: Handmade, entity_id: str, only: str | None = None) -> Explanation:

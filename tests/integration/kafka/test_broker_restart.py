@@ -16,6 +16,7 @@ from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.log import Partition
 from sluice.stage.group import GroupReader
+from support.servers import kill
 from support.topics import make_topics
 from support.waiting import eventually
 
@@ -89,7 +90,7 @@ def test_each_answer_about_ends_and_offsets_has_a_policy_while_a_broker_dies_and
     for _ in range(RESTARTS):
         before = {one: one.answers["answered"] for one in asking}
         eventually(answered, "everybody is answered", 120, state)
-        broker.kill("kafka")
+        kill(broker, "kafka")
         broker.restart("kafka")
         before = {one: one.answers["answered"] for one in asking}
         eventually(answered, "everybody is answered again", 120, state)

@@ -12,6 +12,7 @@ from sluice.position import Position
 from sluice_ingress_poller.polled_stream import shard_of
 from support.polling import Polled, Things, as_published, headers_of
 from support.scripted_source import scripted_source
+from support.servers import kill
 from support.waiting import eventually
 
 
@@ -29,7 +30,7 @@ def test_a_broker_that_dies_and_returns_loses_nothing(own_servers: Servers, topi
         polled = Polled(own_servers.kafka.bootstrap_servers, topic_prefix, source.url)
         with polled.poller(tmp_path) as health:
             eventually(lambda: polled.newest() == as_published(things))
-            own_servers.kill("kafka")
+            kill(own_servers, "kafka")
             for number in range(20):
                 things.put(number)
             things.delete(30)

@@ -14,6 +14,7 @@ from sluice.stage.batch import ledger_key
 from sluice.verify import Report, verify
 from sluice.verify.report import Check
 from support.handmade import Handmade
+from support.servers import drop_database
 
 
 def people_in_order(made: Handmade) -> None:
@@ -106,7 +107,7 @@ def made(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     servers.postgres.create_database(name)
     dsn, folder = servers.postgres.dsn(name), Path(tmp_path_factory.mktemp("people"))
     yield Handmade(servers.kafka.bootstrap_servers, servers.registry.url, dsn, f"{name}.", folder)
-    servers.postgres.drop_database(name)
+    drop_database(servers, name)
 
 
 @pytest.fixture(scope="module")

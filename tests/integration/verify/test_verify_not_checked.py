@@ -20,6 +20,7 @@ from sluice.kafka.topics import Topic, Topics
 from sluice.verify import NotLookedAt, Report
 from support.followed_people import FollowedPeople
 from support.pace import within
+from support.servers import drop_database
 from support.waiting import eventually
 
 
@@ -37,7 +38,7 @@ def made(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield people
     with connect(people.source.dsn, "the test's source") as connection:
         drop_slot(connection, people.source.slot.slot, "the test's source")
-    servers.postgres.drop_database(name)
+    drop_database(servers, name)
 
 
 @pytest.fixture

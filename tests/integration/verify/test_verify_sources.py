@@ -17,6 +17,7 @@ from sluice.embedded import Servers
 from sluice.verify import Report
 from sluice.verify.report import NotLookedAt
 from support.followed_people import FollowedPeople, findings_of
+from support.servers import drop_database
 
 THINGS = "INSERT INTO {} SELECT n, 'k' || n, repeat('x', 3000), n FROM generate_series(1, 12) AS n"
 OTHERS = ("thing", "busy", "chosen", "parted", "doubled")
@@ -46,7 +47,7 @@ def made(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield people
     with connect(people.source.dsn, "the test's source") as connection:
         drop_slot(connection, people.source.slot.slot, "the test's source")
-    servers.postgres.drop_database(name)
+    drop_database(servers, name)
 
 
 @contextmanager

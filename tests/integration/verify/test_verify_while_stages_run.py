@@ -19,6 +19,7 @@ from sluice.position import Position
 from sluice.raw.writing import sweep_markers
 from sluice.verify import Report, verify
 from support.handmade import Handmade
+from support.servers import drop_database
 from support.waiting import eventually
 
 STAGES = ("mapper", "merger", "sink-postgres")
@@ -30,7 +31,7 @@ def made(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     servers.postgres.create_database(name)
     dsn, folder = servers.postgres.dsn(name), Path(tmp_path_factory.mktemp("people"))
     yield Handmade(servers.kafka.bootstrap_servers, servers.registry.url, dsn, f"{name}.", folder)
-    servers.postgres.drop_database(name)
+    drop_database(servers, name)
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ def jvm_flags(class_path: Sequence[Path]) -> list[str]:
     """The JVM flags with which the broker uses its ahead-of-time cache; empty if there is no cache."""
     java = find_java()
     file = cache_file(java, class_path)
-    # The log setting hides warnings of the JVM about stubs that it links again, which costs nothing.
+    # The log setting hides warnings of the JVM that it links some stubs again. This linking costs no time.
     return [f"-XX:AOTCache={file}", "-Xlog:aot*=error"] if java.major >= OLDEST_MAJOR and file.exists() else []
 
 

@@ -78,9 +78,8 @@ def _use(bootstrap_servers: str) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(
-        signal.SIGTERM, lambda _number, _frame: sys.exit(0)
-    )  # raises SystemExit, which unwinds the stack: so the scratch directory is deleted
+    # SIGTERM raises SystemExit, which unwinds the stack, so that the scratch directory is deleted.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     try:
         make()
     except SluiceError as error:

@@ -56,7 +56,8 @@ SETTINGS = {
     "share.coordinator.state.topic.min.isr": 1,
     # Committed offsets are kept for 30 days, so that a stage that was stopped for weeks still finds them.
     "offsets.retention.minutes": 30 * 24 * 60,
-    # With these timeouts the partitions of a killed group member move to another member in 6 s instead of 45 s.
+    # With these settings of consumer groups, the partitions of a killed member move to another member in 6 s instead of
+    # 45 s.
     "group.initial.rebalance.delay.ms": 0,
     "group.consumer.session.timeout.ms": 6000,
     "group.consumer.min.session.timeout.ms": 6000,

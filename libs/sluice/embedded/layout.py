@@ -104,9 +104,11 @@ def reachable_by_all(path: Path) -> bool:
 
 @contextmanager
 def created_whole(target: Path) -> Iterator[Path]:
-    """Yield an empty directory to fill. It becomes `target` by one rename when the block ends without an error.
+    """Create the directory `target` with its content at once. Yields an empty directory to fill, which is renamed to
+    `target` when the block ends without an error.
 
-    So `target` is complete or does not exist. If another process creates `target` meanwhile, that one is kept.
+    So `target` is complete or does not exist. If another process creates `target` before the rename, that directory
+    stays.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=target.parent) as scratch:

@@ -51,7 +51,7 @@ def candidates(low: int, seed: int) -> Iterator[int]:
 
 def is_free(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # Servers set this option too: with it, a port in the state TIME_WAIT counts as free.
+        # Servers set SO_REUSEADDR too: with it, a port in the state TIME_WAIT counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))

@@ -180,8 +180,11 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def pss_mib(pid: int, *, alone: bool = False) -> float | None:
-    """The proportional set size of a process and its children (`alone`: without them), in MiB: a page that several
-    processes share is divided among them. None if the process has ended, or if the system does not show it."""
+    """The memory of a process and its children in MiB, or with `alone` that of the process only. It is the proportional
+    set size: a page that several processes share is divided among them.
+
+    None if the process has ended, or if the operating system does not show its memory.
+    """
     try:
         process = psutil.Process(pid)
         family = [process] if alone else [process, *process.children(recursive=True)]

@@ -72,8 +72,8 @@ class RegistryServer(Server):
         }
 
     def is_ready(self) -> bool:
-        # Use the HTTP client of the standard library: httpx2 prepares TLS for every call, which costs a whole core in
-        # this loop.
+        # Use the HTTP client of the standard library: httpx2 prepares TLS for every call. That costs a whole core while
+        # the start of the registry is awaited.
         connection = HTTPConnection(LOOPBACK, self.port, timeout=2.0)
         try:
             connection.request("GET", f"{API}/subjects")

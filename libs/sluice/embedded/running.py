@@ -1,6 +1,6 @@
-"""The servers that run on a state directory, whichever process started them: their status, how to reach and stop them.
+"""Shows and stops the embedded servers of a state directory, also if another process started them.
 
-They are found in the process table.
+The running servers are found in the process table.
 """
 
 from __future__ import annotations

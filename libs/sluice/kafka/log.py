@@ -111,8 +111,8 @@ class LogReader:
                 for message in messages:
                     yield from self._readable(message, open_ends)
                 if messages:
-                    # Start the deadline again here, because the caller may have spent a long time on the messages of
-                    # this round.
+                    # Start the deadline again here, because the caller may have spent a long time on the messages that
+                    # it got.
                     give_up = time.monotonic() + deadline_s
         finally:
             consumer.unassign()

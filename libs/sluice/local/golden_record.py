@@ -18,7 +18,7 @@ WHERE _offset >= (%(starts)s::bigint[])[_partition + 1]
       >= %(sources)s
 ORDER BY _updated_at DESC LIMIT 1
 """
-# Rows are counted up to this number. Counting more of them every two seconds would load the database.
+# Golden rows are counted up to this number. Counting more of them every two seconds would load the database.
 COUNTED_MAX = 1_000_000
 _COUNT = "SELECT count(*) FROM (SELECT FROM {table} LIMIT %s) AS counted"
 _FIELDS = """

@@ -1,5 +1,5 @@
-"""Measures the peak memory of each process of a run, as proportional set size: memory that processes share counts
-once."""
+"""Measures the peak memory of each process of a run (proportional set size: a page that several processes share is
+divided among them)."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class StageProcess:
         self.name = name
         self.log = state_dir / "log" / f"{name}.log"
         self.restarts = 0
-        # With this variable, a stage that hangs writes its stack to its log when SIGABRT ends it.
+        # PYTHONFAULTHANDLER makes a stage that hangs write its stack to its log when SIGABRT ends it.
         self._env = {"PYTHONFAULTHANDLER": "1", **env}
         self._run_file = state_dir / "stages" / "run" / f"{name}.json"
         self._process: psutil.Process | None = None
@@ -119,9 +119,8 @@ class StageProcess:
             text = self._http.exchange("GET", f"{base}/metrics", {}).body.decode()
             readiness = self._http.exchange("GET", f"{base}/readyz", {})
             faults = orjson.loads(readiness.body)["faults"]
-            loop_first = sorted(
-                faults, key=lambda about: about != LOOP
-            )  # the place where the loop hangs is the most useful line
+            # The place where the stage's loop hangs is the most useful line.
+            loop_first = sorted(faults, key=lambda about: about != LOOP)
             self._faults = [str(faults[about]) for about in loop_first if faults[about] != STARTING]
         except (OSError, ValueError, NoAnswer):
             return None

@@ -28,9 +28,8 @@ class FaultBuffer:
                 if fault.is_failure:
                     before = self._active.get(about)
                     self._active[about] = fault
-                    if (
-                        before is None or before.why != fault.why
-                    ):  # a changed number of attempts is written with the next `repeat`
+                    # A changed number of attempts is written with the next `repeat`.
+                    if before is None or before.why != fault.why:
                         self._waiting[about] = fault
                 return
             self._active.pop(about, None)

@@ -39,7 +39,7 @@ class TelemetryServer:
         self._server.shutdown()
         self._server.server_close()
         if _read(self._run_file) != self._ours:
-            return  # a process that started later has written its own address
+            return  # a process that started later has written its address to the file
         if self._before is not None and _is_running(self._before):
             # This process was the second one of its stage and was refused, so restore the address of the first process,
             # which still runs.
@@ -67,7 +67,7 @@ def _is_running(content: str) -> bool:
         os.kill(pid, 0)
     except (ValueError, KeyError, TypeError, OSError):
         return False
-    return pid != os.getpid()  # in a container, the earlier process had the same pid as this one
+    return pid != os.getpid()  # in a container, an earlier process may have had the pid of this one
 
 
 def _readiness(health: Health) -> tuple[int, dict[str, Any]]:

@@ -1,1 +1,1 @@
-"""ingress-poller: asks source APIs and publishes each record verbatim."""
+"""ingress-poller: polls source APIs and publishes each record verbatim."""

@@ -109,7 +109,7 @@ def _why_end_is_not_trusted(
     It is complete if the last page has fewer records than a full page, and the paging has led to a second page once.
     """
     if read.records <= 1:
-        return None  # no smaller page can be requested
+        return None  # trusted, because no smaller page can be requested
     size = _other_size(read)
     full = (read.size or read.last + 1) <= read.last or (read.paged and read.last >= read.first)
     full = full or (everything and read.pages == 1 and read.last == page_before)

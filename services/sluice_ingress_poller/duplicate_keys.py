@@ -42,7 +42,7 @@ class EarlierDuplicates:
 
 @dataclass(slots=True)
 class DuplicateKeys:
-    """The keys that one listing contains twice. It takes 16 bytes of memory for each listed key.
+    """The keys that one listing contains twice. The object takes 16 bytes of memory for each listed key.
 
     `everything`: whether the listing is an enumeration. `duplicates`: the keys that two records have. `replaced`: by
     key, the hash of a record that was listed before a newer record of the same key.
@@ -78,7 +78,7 @@ class DuplicateKeys:
         return to_publish, withheld, len(items) - len(to_publish) - withheld
 
     def after(self, complete: bool) -> EarlierDuplicates:
-        """The duplicates that the next listing must know after this listing has ended; `complete`: it lacked no record.
+        """What the next listing must know about duplicate keys. `complete`: whether this listing is complete.
 
         Only a complete enumeration releases a withheld key.
         """

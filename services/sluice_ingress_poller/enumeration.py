@@ -18,8 +18,8 @@ from sluice.ingress.deletes import Loss
 class ShrinkGuard:
     """How many of the known keys an enumeration may lack: the greater of `keys_min` and the fraction `fraction_max`.
 
-    `keys_min` is for sources with a few dozen keys. If it exceeds a quarter of the known keys, this quarter counts, but
-    at least one key. So the guard is effective from two known keys on.
+    `keys_min` is for sources with a few dozen keys. If it exceeds a quarter of the known keys, the quarter is used
+    instead, but at least one key. So the guard is effective from two known keys on.
     """
 
     keys_min: int = 10
@@ -46,15 +46,14 @@ class Enumeration:
 
 @dataclass(frozen=True, slots=True)
 class AcceptedLoss:
-    """The missing keys whose deletion an operator accepted. `digest` identifies them. `keys`: the keys themselves,
-    empty if they were reported by another process.
-    """
+    """The missing keys whose deletion an operator accepted. `digest`: identifies these keys. `keys`: the keys
+    themselves; empty if another process reported them."""
 
     digest: str = ""
     keys: frozenset[bytes] = frozenset()
 
     def of(self, missing: list[bytes], loss: Loss) -> frozenset[bytes]:
-        """Which of the `missing` keys of a new enumeration the operator's acceptance covers. `loss`: their digest."""
+        """Which of the `missing` keys an operator accepted. `loss`: the count and the digest of these keys."""
         return frozenset(missing) if loss.digest == self.digest else self.keys & frozenset(missing)
 
 

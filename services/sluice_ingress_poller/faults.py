@@ -54,9 +54,9 @@ class StreamFaults:
     def failed(self, kind: str, fingerprint: bytes, error: SluiceError, attempts: int, response_id: str = "") -> None:
         """Report that a request failed `attempts` times in a row: an EnvironmentFault is a fault at once.
 
-        Every other error is a fault from the third time on. `kind`: of the listing. `fingerprint`: identifies the
-        request. `response_id`: the stored response, or empty. While the error text stays the same, the fault names the
-        first response, so that its text does not change.
+        Every other error is a fault from the third time on. `kind`: the kind of the listing. `fingerprint`: identifies
+        the request. `response_id`: the stored response, or empty. While the error text stays the same, the fault names
+        the first response, so that its text does not change.
         """
         if isinstance(error, EnvironmentFault) or attempts >= FAULT_FROM_ATTEMPT:
             before, why = self._failing.get(kind), fault_text(error)
@@ -98,7 +98,7 @@ class StreamFaults:
     def answered(self, kind: str, fingerprint: bytes, finished: bool) -> None:
         """Resolve the faults that end with the published answer to a request.
 
-        `kind`: of the listing. `fingerprint`: identifies the request. `finished`: whether the listing ended with it.
+        `kind`: the kind of the listing. `fingerprint`: identifies the request. `finished`: whether the listing ended.
         """
         self._health.resolve(f"{self._key} {WAIT}")
         if kind in self._failing and (finished or self._failing[kind].fingerprint == fingerprint):

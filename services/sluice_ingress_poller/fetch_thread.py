@@ -56,8 +56,7 @@ class FetchThread:
         self._requests.put(request)
 
     def hanging(self, now_s: float) -> tuple[str, float] | None:
-        """The URL of the request and the seconds since it was sent, if it has no result long after its deadline; else
-        None."""
+        """The URL of a request that is long after its deadline, and the seconds since it was sent; else None."""
         waited_s = self.waited_s(now_s)
         if not self.busy or self._sent is None or waited_s < self._fetcher.deadline_s + HANGS_AFTER_S:
             return None
@@ -73,7 +72,7 @@ class FetchThread:
         self._consumed.set()
 
     def close(self) -> None:
-        """Request the thread to end, without waiting. A request that is still running continues."""
+        """Request the thread to end, without waiting. A request to the source that is still running continues."""
         self._closed = True
         self._requests.put(None)
         self._consumed.set()

@@ -58,7 +58,7 @@ class DownstreamLag:
         self._highest: dict[str, dict[Partition, int]] = {group: {} for group in groups}
 
     def measure(self) -> int:
-        """The lag of the group that lags most, in records. Blocks. Raises Transient or EnvironmentFault."""
+        """The greatest lag of a group, in records. Blocks. Raises Transient or EnvironmentFault if Kafka fails."""
         return max((self._of(group) for group in self._groups), default=0)
 
     def close(self) -> None:

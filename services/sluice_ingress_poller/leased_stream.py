@@ -66,7 +66,7 @@ class LeasedStream:
         """
         fault = self.poll.watermark.faults.get(ENUMERATION)
         if fault is None or fault.loss is None:
-            self.faults.requests_read()  # no fault waits for a request, so a failure to read them is no fault either
+            self.faults.requests_read()  # no fault waits for a request, so an unreadable topic is no fault
             return
         if now_s < self._read_requests_at_s:
             return

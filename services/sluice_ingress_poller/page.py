@@ -73,7 +73,7 @@ class ParkedRecord:
 
 @dataclass(slots=True)
 class PageChanges:
-    """What to do with the records of one page. `upserts`: records to publish. `parked`: records to dead-letter.
+    """What to do with the records of one page. `upserts`: to publish. `parked`: to write as dead letters.
 
     `unchanged`: the number of records that were published or parked before. `conflicting`: the number of records that
     are withheld because another record has the same key.

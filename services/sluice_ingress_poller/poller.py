@@ -81,7 +81,7 @@ class Poller:
         self._shards: dict[int, Shard] = {}
         self._started_by_s = 0.0
         group = names.group(INGRESS_POLLER)
-        # The empty topic id is not checked: the records of this topic are not read as data, only its partitions count.
+        # The topic id is empty, because the poller uses only the assignment of partitions, and not the records.
         self._member = Membership(settings.kafka, group, settings.instance, {names.shards: ""})
         self._member.before_revoke = self._stop_shards
 

@@ -35,7 +35,8 @@ SAME_PAGES_MAX = 3
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The settings of a polled stream. `name`: `source/stream`. `attempts_max`: failures that abandon a listing."""
+    """The settings of a polled stream. `name`: `source/stream`. `attempts_max`: of one page, before a listing is
+    abandoned."""
 
     freshness_s: float
     enumerate_every_s: float
@@ -68,14 +69,13 @@ class StreamPoll:
         self._parked: dict[bytes, None] = {}
         at_us = watermark.enumerated_at_us
         age_s = plan.enumerate_every_s if at_us is None else max(0.0, (now_us - at_us) / 1e6)
-        # Enumerate at once after a restart that may follow the fix of a fault, and if the raw topic has no record.
+        # An enumeration is due at once if a fault is active, which may be fixed now, or if the raw topic has no record.
         at_once = watermark.faults or watermark.raw_reset or next(iter(known.keys()), None) is None
         due_s = now_s if at_once else now_s + plan.enumerate_every_s - age_s
         self._schedule = EnumerationSchedule(due_s, not_before_s=now_s)
 
     def request(self, now_s: float) -> Request:
-        """The request to send now; starts a listing if none is running. Raises EnvironmentFault if the
-        connector's own code fails."""
+        """The request to send now; may start a listing. Raises EnvironmentFault if the connector's own code fails."""
         if self._listing is None:
             self._listing = self._start(now_s)
         return self._listing.request
@@ -98,8 +98,7 @@ class StreamPoll:
             self.due_s = now_s
 
     def decide(self, response: Response, now_us: int) -> Decision:
-        """What to publish for the page in a successful `response`. Raises Transient or EnvironmentFault if the page is
-        refused."""
+        """What to publish for the page in `response`. Raises Transient or EnvironmentFault if the page is refused."""
         listing = self._current()
         page = read_page(self._stream, response)
         where = without_query(response.request.url)
@@ -190,10 +189,10 @@ class StreamPoll:
         self._to_repeat[kind] = incomplete
         usual, size = self._stream.page_size, incomplete.page_size
         if usual is not None and size is not None and size * 2 >= usual:
-            self._page_sizes[kind] = size  # every listing from now on, or the usual size fills the last page again
+            self._page_sizes[kind] = size  # later listings, too: with the usual size, the last page would be full again
 
     def _end(self, listing: Listing, changes: PageChanges, now_us: int) -> Decision:
-        """The decision after the last page of `listing`, whose records led to `changes`; complete or not."""
+        """The decision after the last page of `listing`. `changes`: what to do with the records of this page."""
         read, paging, everything = listing.pages_read, self._stream.implicit_end, listing.enumeration is not None
         paged_by = _paged_by(paging)
         before = self.watermark.page_records if paged_by and paged_by == self.watermark.paged else None
@@ -232,16 +231,18 @@ class StreamPoll:
     def _swept(
         self, verdict: DeleteDecision, enumeration: Enumeration, changes: PageChanges
     ) -> tuple[DeleteDecision, Position | None]:
-        """The verdict, with a fault if a raw topic that was reset may not be swept; and the position to sweep below.
+        """The verdict, and the position below which the raw topic is swept (None: it is not swept).
 
-        A sweep needs `listings_before_delete` enumerations in a row that may sweep, or an operator's acceptance.
+        If the topic was reset and may not be swept, the verdict contains a fault. A sweep needs
+        `listings_before_delete` enumerations in a row that may sweep, or an operator's acceptance.
         """
         since, plan = self.watermark.raw_reset, self._plan
         if since is None or verdict.fault:
             return verdict, None
         published = {item.key for item in changes.upserts}
         absent = sum(key not in published and self._known.get(key) is None for key in enumeration.keys)
-        # A stream that was never enumerated had no keys before the reset (0). None: an older release stored no count.
+        # Keys that were listed before the reset: 0 without an earlier enumeration; None: an old release stored no
+        # count.
         never = self.watermark.enumerated_at_us is None
         reset = RawTopicReset(since, 0 if never and self.watermark.listed is None else self.watermark.listed)
         accepted = self._schedule.accepted.digest
@@ -269,7 +270,7 @@ class StreamPoll:
         return self.watermark.with_fault(LISTED_TWICE, why if count else "", now_us)
 
     def _remember_parked(self, decision: Decision) -> None:
-        # The hashes are only in memory, at most PARKED_REMEMBERED_MAX. A record without its hash here is parked again.
+        # The hashes of parked records are only in memory, up to a limit. A record whose hash is lost is parked again.
         for parked in decision.changes.parked:
             self._parked[content_hash(parked.raw)] = None
         while len(self._parked) > PARKED_REMEMBERED_MAX:
@@ -293,7 +294,7 @@ def _refuse_repetition(listing: Listing, page: Page, where: str) -> None:
 
 
 def _paged_by(paging: ImplicitEnd | None) -> str:
-    """The name of a declared `paging` in the watermark, which stores it after this paging has led to a second page."""
+    """The text by which a watermark names a declared `paging` that has led to a second page; empty for None."""
     return f"{type(paging).__name__} {paging.declared}" if paging is not None else ""
 
 

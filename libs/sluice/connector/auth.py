@@ -17,14 +17,14 @@ from sluice.errors import SettingsError
 from sluice.http import basic_credentials
 
 COOKIE_LENGTH_MIN = 8
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # the characters of RFC 9110, 5.6.2
 _OF_HTTP = frozenset({"host", "connection", "content-length", "content-type", "te", "trailer", "transfer-encoding"})
 TOKEN_LENGTH_MIN = 16
 
 
 @dataclass(frozen=True)
 class Door:
-    """The access to a source that the code of a login gets.
+    """What the code of a login can use to reach its source.
 
     `source`: the source's name. `send`: sends a request within the connector's limits, without credentials, and returns
     the response of any status. It raises Transient if no whole response arrives.
@@ -85,7 +85,7 @@ class StaticHeaders:
 
 
 class NoAuth(StaticHeaders):
-    """No authentication."""
+    """The credentials of a source that needs none."""
 
     def __init__(self) -> None:
         super().__init__({}, ())

@@ -107,7 +107,7 @@ def absolute(base_url: str, url: str) -> str:
 def resolve(url: str, link: str) -> str:
     """The absolute address of `link`, which is on a page with the address `url`. Raises ValueError if it is none."""
     address = urljoin(url, link)
-    _ = urlsplit(address).port  # raises ValueError: urlsplit checks the port only when `port` is read
+    _ = urlsplit(address).port  # reading `port` raises ValueError for a wrong port; urlsplit does not check it
     return address
 
 

@@ -54,7 +54,7 @@ class ImplicitEnd(ABC):
         return True
 
     def resized(self, request: Request, page_size: int) -> Request:
-        """A copy of the first `request` of a listing that requests pages of `page_size` records."""
+        """The first `request` of a listing, changed so that it requests pages of `page_size` records."""
         return Request(request.method, with_params(request.url, {self.size_param: page_size}), request.headers)
 
     def _following(self, request: Request, link: str) -> Request:
@@ -84,11 +84,11 @@ class SinglePage:
 
 @dataclass(frozen=True)
 class NextLink(ImplicitEnd):
-    """The paging in which the member at `path` is the next page's address; on the last page it is null, empty or
-    missing.
+    """The paging by a link in the body: the member at `path` is the next page's address.
 
-    If the last page lacks the member, an earlier page must have had it, and the last page must have fewer records than
-    the first page. `size_param` is the query parameter that requests `page_size` records.
+    On the last page the member is null, empty or missing. If the last page lacks the member, an earlier page must have
+    had it, and the last page must have fewer records than the first page. `size_param` is the query parameter that
+    requests `page_size` records.
 
     A dot in `path` leads into a member, unless a member's own name contains the dot: `NextLink("@odata.nextLink")` is
     one member, `NextLink("links.next")` is `next` of `links`. `NextLink(("a.b", "next"))` names each step separately.
@@ -124,7 +124,7 @@ class NextLink(ImplicitEnd):
 
 @dataclass(frozen=True)
 class LinkHeader(ImplicitEnd):
-    """The paging in which the header `Link` (RFC 8288) has the next page's address with `rel="next"`.
+    """The paging by a link in the header `Link` (RFC 8288): the next page's address has `rel="next"`.
 
     The last page has no such link. `size_param` is the query parameter that requests `page_size` records.
     """
@@ -142,10 +142,11 @@ class LinkHeader(ImplicitEnd):
 
 @dataclass(frozen=True)
 class Offset(ImplicitEnd):
-    """The paging in which the query has the number of records before the page, and the size of the page.
+    """The paging by counting. The query parameter `param` is the number of records before the page, and `size_param` is
+    the number of records to request.
 
-    Its parameters are called `param` and `size_param`. The first empty page ends the listing, because a source may
-    return fewer records than were requested. The stream must declare `page_size`.
+    The first empty page ends the listing, because a source may return fewer records than were requested. The stream
+    must declare `page_size`.
     """
 
     param: str = "offset"

@@ -121,7 +121,7 @@ def _leads_on(plain: str, value: Any) -> bool:
     if plain == "links":
         return isinstance(value, list) and any(_is_next(one) for one in value)
     if plain == "offset":
-        return isinstance(value, str) and bool(value) and _count(value) is None  # a token of the next page
+        return isinstance(value, str) and bool(value) and _count(value) is None  # a token
     if not _NEXT.fullmatch(plain):
         return False
     if isinstance(value, dict) and plain != "lastevaluatedkey":
@@ -135,7 +135,7 @@ def _is_next(link: Any) -> bool:
 
 def _count(value: Any) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
-        return int(value)  # OData 2 writes "__count":"230"
+        return int(value)  # a count may be a text: OData 2 writes "__count":"230"
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 

@@ -30,7 +30,8 @@ USER_AGENT = "sluice"
 class Limits:
     """The limits of one exchange. `deadline_s`: from the start of the connection to the last byte of the body.
 
-    `body_bytes_max`: of the decompressed body. `read_timeout_s`: for one call on the socket, which reads or writes.
+    `body_bytes_max`: the most bytes of the decompressed body. `read_timeout_s`: the most seconds that one call on the
+    socket reads or writes.
     """
 
     body_bytes_max: int = 16 * _MIB

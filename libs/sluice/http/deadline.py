@@ -15,8 +15,7 @@ _deadline: ContextVar[float] = ContextVar("deadline")
 
 @contextlib.contextmanager
 def within_deadline(deadline_s: float) -> Iterator[None]:
-    """A context for one exchange of this thread: its calls on sockets of `DeadlineBackend` end within `deadline_s`
-    seconds from now, all together."""
+    """A context in which all calls of this thread on sockets of `DeadlineBackend` end within `deadline_s` seconds."""
     before = _deadline.set(time.monotonic() + deadline_s)
     try:
         yield

@@ -14,8 +14,7 @@ from sluice.kafka.log import Partition
 
 
 class Flow(IntEnum):
-    """The level of back-pressure: how often ingress sends requests to a source. The number is the value of the
-    metric."""
+    """How often ingress sends requests to a source, as a level. The number is the value of the metric."""
 
     FLOWING = 0
     THROTTLED = 1

@@ -13,15 +13,16 @@ from typing import Any
 
 
 def control_key(source: str, stream: str) -> str:
-    """The key of a record in `sluice.control` that requests to accept the deletes of a stream."""
+    """The key of an operator's request, in `sluice.control`, to accept the deletes of a stream."""
     return f"deletes/{source}/{stream}"
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """The loss that a listing shows: the number `keys` of the `known` keys is missing from it.
+    """Known keys that a listing does not contain.
 
-    `digest`: identifies the missing keys, whatever their order.
+    `keys`: how many keys are missing. `known`: how many keys are known. `digest`: identifies the missing keys, in any
+    order.
     """
 
     keys: int
@@ -39,8 +40,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """An operator's request to accept the loss with `digest`. `request`: its id, because a request is applied only
-    once."""
+    """An operator's request to accept the loss with `digest`. `request`: its id; each request is applied once."""
 
     request: str
     digest: str
@@ -50,8 +50,7 @@ class Acceptance:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any] | None) -> Acceptance | None:
-        """The request in `stored`, the JSON of a record in `sluice.control`; None if there is none or it is not
-        valid."""
+        """The request in `stored`, a value of `sluice.control`; None if there is none or it is invalid."""
         if stored is None or not isinstance(stored.get("request"), str) or not isinstance(stored.get("digest"), str):
             return None
         return cls(stored["request"], stored["digest"])

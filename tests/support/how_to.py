@@ -1,7 +1,7 @@
-"""The files that a how-to page has its reader write, taken from its code blocks.
+"""The files that the reader of a how-to page writes, taken from the code blocks of the page.
 
-A block that begins with `# mine/<file>` is that file. What follows a comma says where it goes in a file that is there:
-`at the end`, `in class X`, `before x:`, or `instead of the line that begins so`.
+A block that starts with `# mine/<file>` is that file. A text after a comma says where its lines go in an existing file:
+`at the end`, `in class X`, `before x:`, or `instead of the line that starts like this`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def follow(folder: Path, step: Written) -> None:
 def _placed(before: str, step: Written) -> str:
     if step.where == "at the end":
         return f"{before}\n\n{step.text}"
-    if step.where == "instead of the line that begins so":
+    if step.where == "instead of the line that starts like this":
         begins = re.match(r"from \S+ import|[^,:]+[,:]", step.text)
         assert begins, step
         (line,) = [one for one in before.splitlines(keepends=True) if one.startswith(begins[0])]

@@ -9,7 +9,7 @@ from sluice.entities import EntityContract
 from sluice.golden.columns import GoldenTable
 from sluice.golden.rows import GoldenReader, connect_to_read
 from sluice.kafka import LogReader, murmur2_partition
-from sluice.kafka.record import Record, record_of
+from sluice.kafka.record import Record, read_records
 from sluice.pipeline import Pipeline
 from sluice.provenance import Contribution
 from sluice.schemas.decoder import Decode
@@ -75,7 +75,7 @@ def _stored(pipeline: Pipeline, contract: EntityContract, entity_id: str) -> Sto
 
 def _canonical(topic: str, partition: int, entity_id: str, reader: LogReader, decode: Decode) -> StoredGolden | None:
     newest: Record | None = None
-    for record in map(record_of, reader.read(reader.spans([(topic, partition)]))):
+    for record in read_records(reader, reader.spans([(topic, partition)])):
         if record.key == entity_id.encode():
             newest = record
     if newest is None or newest.value is None:
@@ -96,7 +96,7 @@ def current_claims(topic: str, partition: int, entity_id: str, reader: LogReader
     """The highest claim of each contribution key of `entity_id`. Records that are no contributions are left out,
     because the merger parks them."""
     at, log = (topic, partition), ContributionLog()
-    for record in map(record_of, reader.read(reader.spans([at]))):
+    for record in read_records(reader, reader.spans([at])):
         if entity_of(record.key) == entity_id:
-            log.add(at, record.offset, record.key, record.value)
-    return [claim for _, claims in log.entities(at) for _, claim in claims]
+            log.add(record)
+    return [one.claim for one in log.highest.values()]

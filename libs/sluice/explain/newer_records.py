@@ -15,7 +15,7 @@ from sluice.errors import DeadRecord, EnvironmentFault, Transient
 from sluice.headers import CAUSE_HEADER, CONNECT
 from sluice.kafka import KafkaSettings, LogReader
 from sluice.kafka.log import Partition
-from sluice.kafka.record import Record, record_of
+from sluice.kafka.record import Record, read_records
 from sluice.lag import StageInputs, committed_offsets
 from sluice.lag.dead_letter_counts import parked_ms_of
 from sluice.lag.not_read import NotRead, partitions_not_read, read_input_facts
@@ -87,7 +87,7 @@ def newer_than(claims: Iterable[Contribution], newest: Mapping[SourceKey, NewerR
 def _parked(reader: LogReader, pipeline: Pipeline, keys: set[SourceKey]) -> Iterator[tuple[SourceKey, NewerRecord]]:
     topic, topics = pipeline.names.dlq(MAPPER), {topic for topic, _ in keys}
     spans = reader.spans([(topic, partition) for partition in range(pipeline.partitions)])
-    for dead_letter in map(record_of, reader.read(spans)):
+    for dead_letter in read_records(reader, spans):
         raw = origin_of(dead_letter)
         if raw is None or raw.topic not in topics:
             continue
@@ -110,7 +110,7 @@ def _unread(
         at: (max(begin, committed.get(at, 0), end - UNREAD_OFFSETS_MAX), end)
         for at, (begin, end) in reader.spans(partitions, committed=True).items()
     }
-    unread = newest_places(map(record_of, reader.read(spans)), keys)
+    unread = newest_places(read_records(reader, spans), keys)
     not_read = _not_read(reader, pipeline, inputs, committed) if unread else {}
     for key, (raw, position) in unread.items():
         one = not_read.get((raw.topic, raw.partition))

@@ -11,7 +11,7 @@ from sluice.explain.responses import fetched_ms_of, find_response, uuid_of
 from sluice.headers import RESPONSE_HEADER
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
-from sluice.kafka.record import Record, record_of
+from sluice.kafka.record import Record, read_records
 from sluice.names import Names
 from sluice.provenance import RawRef
 from sluice.raw import raw_record
@@ -72,7 +72,7 @@ def _newest(reader: LogReader, raw: RawRef, source_key: str) -> RawPlace:
 
 def _read(reader: LogReader, at: Partition, start: int, end: int) -> Iterator[Record]:
     begin = reader.beginnings([at])[at]
-    return map(record_of, reader.read({at: (max(start, begin), end)}))
+    return read_records(reader, {at: (max(start, begin), end)})
 
 
 def _response(reader: LogReader, topic: str, partitions: int, response_id: UUID) -> ResponsePlace:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from confluent_kafka import Message
 
 from sluice.headers import ORIGIN_HEADER, TRACE_HEADER
-from sluice.kafka.log import Partition
+from sluice.kafka.log import LogReader, Partition
 
 FORWARDED_HEADERS = (TRACE_HEADER, ORIGIN_HEADER)
 """The headers that every stage copies from an input record to its output records: `traceparent`, and the time of the
@@ -73,3 +74,8 @@ def record_of(message: Message) -> Record:
     offset: Any = message.offset()
     headers = {name: value or b"" for name, value in given or ()}
     return Record(topic, partition, offset, message.key(), message.value(), headers, message.timestamp()[1])
+
+
+def read_records(reader: LogReader, spans: Mapping[Partition, tuple[int, int]]) -> Iterator[Record]:
+    """The records in `[start, end)` of each partition that are readable at read_committed. See `LogReader.read`."""
+    return map(record_of, reader.read(spans))

@@ -10,9 +10,8 @@ import orjson
 from sluice.errors import DeadRecord
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
-from sluice.kafka.record import Record
+from sluice.kafka.record import Record, read_records
 from sluice.raw import raw_record
-from sluice.verify.reading import records
 from sluice.verify.report import Check, Report
 
 Watched = tuple[Partition, str]
@@ -46,7 +45,7 @@ def confirm_candidates(
 def _changed(reader: LogReader, partitions: set[Partition], read_to: Mapping[Partition, int]) -> set[Watched]:
     ends = reader.ends(sorted(partitions))
     spans = {at: (min(read_to[at], end), end) for at, end in ends.items()}
-    return {(record.at, name) for record in records(reader, spans) for name in _names(record)}
+    return {(record.at, name) for record in read_records(reader, spans) for name in _names(record)}
 
 
 def _names(record: Record) -> Iterator[str]:

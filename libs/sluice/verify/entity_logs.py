@@ -1,26 +1,28 @@
-"""The two logs of one entity, contributions and canonical records: what a round keeps of them, and what is wrong
-in them."""
+"""What is kept in memory of the two logs of an entity, contributions and canonical records, and the errors in them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import orjson
 
 from sluice.entities import EntityContract
 from sluice.errors import DeadRecord
 from sluice.kafka.log import Partition
+from sluice.kafka.record import Record
 from sluice.provenance import ClaimOrder, Contribution, Incomplete, Merged, merge
 from sluice.schemas.decoder import DecodedCanonical
 
 
 @dataclass(slots=True)
 class HighestClaim:
-    """The highest claim of one contribution key (JSON) and its offset; the last record of the key.
+    """The highest claim of one contribution key (`value`, JSON) with its order and offset, and those of the key's last
+    record.
 
-    `older`: the number of records below the highest claim before them; `repeated`: of records equal to it.
+    `older`: how many records were lower than the highest claim before them; `repeated`: how many were equal to it.
     """
 
     value: bytes
@@ -31,60 +33,55 @@ class HighestClaim:
     older: int = 0
     repeated: int = 0
 
+    @property
+    def claim(self) -> Contribution:
+        return Contribution.from_json(self.value)
+
 
 class ContributionLog:
-    """The highest claims of one entity by partition and key, and the places of records that are no contributions."""
+    """The highest claim of each contribution key of one partition; the offsets of the records that are no
+    contributions."""
 
     def __init__(self) -> None:
-        self.highest: dict[Partition, dict[bytes, HighestClaim]] = {}
-        self.unreadable: list[tuple[Partition, int]] = []
+        self.highest: dict[bytes, HighestClaim] = {}
+        self.unreadable: list[int] = []
 
-    def add(self, at: Partition, offset: int, key: bytes | None, value: bytes | None) -> Contribution | None:
-        """Take the next record. Returns its claim; None for a tombstone, and for a record that is no contribution."""
-        highest = self.highest.setdefault(at, {})
+    def add(self, record: Record) -> None:
+        """Add the next record of the partition."""
+        key, value, offset = record.key, record.value, record.offset
         if value is None:
-            highest.pop(key or b"", None)
-            return None
+            self.highest.pop(key or b"", None)
+            return
         try:
             claim = Contribution.from_json(value)
             if key is None or claim.key != key:
                 raise DeadRecord("bad-key", "the key is not that of the contribution")
         except DeadRecord:
-            self.unreadable.append((at, offset))
-            return None
-        before, order = highest.get(key), claim.claim_order
+            self.unreadable.append(offset)
+            return
+        before, order = self.highest.get(key), claim.claim_order
         if before is None:
-            highest[key] = HighestClaim(value, order, offset, order, offset)
-            return claim
+            self.highest[key] = HighestClaim(value, order, offset, order, offset)
+            return
         before.last_order, before.last_offset = order, offset
         if order < before.order:
             before.older += 1
         else:
             before.repeated += order == before.order
             before.value, before.order, before.offset = value, order, offset
-        return claim
-
-    def entities(self, at: Partition) -> Iterator[tuple[str, list[tuple[bytes, Contribution]]]]:
-        """The highest claims to each entity of a partition, with their keys."""
-        highest = self.highest.get(at, {})
-        keys: dict[str, list[bytes]] = {}
-        for key in highest:
-            keys.setdefault(orjson.loads(key)[0], []).append(key)
-        for entity_id, several in keys.items():
-            yield entity_id, [(key, Contribution.from_json(highest[key].value)) for key in several]
 
 
 def log_findings(claim: HighestClaim) -> Iterator[tuple[Literal["I2", "I4"], str]]:
-    """What is wrong in the sequence of records of one key."""
+    """Yields each error in the sequence of records of one contribution key, with the invariant that it breaks."""
     if claim.last_order < claim.order:
         yield "I4", f"is not the highest claim of its key; that one is at offset {claim.offset}"
-    # The merger writes its stored claim again above an older one; without an older one it repeats nothing.
+    # The merger writes its stored claim again after an older claim. Without an older claim it repeats nothing.
     if claim.repeated > claim.older:
         yield "I2", f"{claim.repeated} times the same claim again"
 
 
 def entity_of(key: bytes | None) -> str:
-    """The entity id in a contribution's key; a NUL for a key of another form."""
+    """The entity id in a contribution key; a NUL if the key is none."""
     try:
         return str(orjson.loads(key or b"")[0])
     except (ValueError, LookupError, TypeError):
@@ -93,16 +90,19 @@ def entity_of(key: bytes | None) -> str:
 
 @dataclass(slots=True)
 class NewestCanonical:
-    """The newest canonical record of an id. `content` and `revision`: from its headers, None if missing."""
+    """The newest canonical record of an entity id. `content` and `revision`: from its headers, None if missing. `says`:
+    the digest that its row must have; None if the record deletes the entity or cannot be read."""
 
     offset: int
     value: bytes | None
     content: str | None
     revision: int | None
+    says: bytes | None = None
 
 
 def repetition(before: NewestCanonical, after: NewestCanonical) -> str:
-    """What is wrong with a canonical record after the record before it, else an empty string."""
+    """The error if canonical record `after` follows `before`, the record before it of the same id; else an empty
+    string."""
     step = None
     if before.revision is not None and after.revision is not None:
         step = after.revision - before.revision
@@ -110,7 +110,7 @@ def repetition(before: NewestCanonical, after: NewestCanonical) -> str:
             return f"revision {after.revision} follows revision {before.revision}"
     both_deleted = before.value is None and after.value is None
     alike = before.content is not None and before.content == after.content
-    # After a gap in the revisions, which compaction leaves, equal content is no repetition.
+    # Compaction leaves gaps in the revisions. Equal content after a gap is no repetition.
     if (both_deleted or alike) and step in (None, 1):
         return f"repeats the content of offset {before.offset}"
     return ""
@@ -123,7 +123,8 @@ def merge_findings(
     record: NewestCanonical | None,
     decoded: DecodedCanonical | None,
 ) -> Iterator[str]:
-    """What is wrong with an entity's newest canonical record. `decoded`: its value, None if deleted or missing."""
+    """Yields each error in `record`, the newest canonical record of an entity with these claims. `decoded`: its value;
+    None if it deletes the entity or is missing."""
     merged = merge(contract, claims, source_order)
     if isinstance(merged, Incomplete):
         if decoded is not None:
@@ -139,7 +140,8 @@ def merge_findings(
 
 
 def _is_merge(decoded: DecodedCanonical, merged: Merged) -> bool:
-    """Equal in what the content hash covers: values, and the winner and rule of each; not versions or offsets."""
+    """Whether a canonical record has the content of a merge: the values, and the winner and rule of each field.
+    Versions and offsets are not compared, as in the content hash."""
     winners, contributors = decoded.sluice["winners"], decoded.sluice["contributors"]
     given = {name: value for name, value in decoded.fields.items() if value is not None}
     wanted = {name: value for name, value in merged.fields.items() if value is not None}
@@ -154,27 +156,18 @@ def _is_merge(decoded: DecodedCanonical, merged: Merged) -> bool:
     return True
 
 
-class EntityTopics(NamedTuple):
-    """An entity's contract and its two co-partitioned topics."""
+@dataclass(slots=True)
+class EntityPartition:
+    """What a round keeps in memory of one partition of an entity's two logs.
+
+    `canonical`: the newest canonical record of each entity id. `unmerged`: the ids with contributions that the merger
+    has not processed. `unstored`: by sink, the ids with canonical records that the sink has not processed.
+    """
 
     contract: EntityContract
-    contributions: str
-    canonical: str
-
-
-class ProcessedOffsets(NamedTuple):
-    """The offsets up to which the merger (contributions), and each sink by its name (canonical), may be judged."""
-
-    merger: Mapping[Partition, int]
-    sinks: Mapping[str, Mapping[Partition, int]]
-
-
-@dataclass(slots=True)
-class EntityRound:
-    """What a round keeps in memory. `canonical`: the newest record by partition and id. `unmerged`: ids with
-    contributions that the merger has not processed. `unstored`: by sink, ids with canonical records that it has not."""
-
+    contributions_at: Partition
+    canonical_at: Partition
     contributions: ContributionLog = field(default_factory=ContributionLog)
-    canonical: dict[Partition, dict[str, NewestCanonical]] = field(default_factory=dict)
+    canonical: dict[str, NewestCanonical] = field(default_factory=dict)
     unmerged: set[str] = field(default_factory=set)
-    unstored: dict[str, set[str]] = field(default_factory=dict)
+    unstored: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))

@@ -14,9 +14,9 @@ from confluent_kafka.admin import ConfigResource, ResourceType
 
 from sluice.golden.rows import ledger_lines
 from sluice.kafka.log import Partition
+from sluice.kafka.record import read_records
 from sluice.stage.batch import OUTCOMES, ledger_key
 from sluice.verify.context import OpenSink, VerifyContext
-from sluice.verify.reading import records
 from sluice.verify.visible import VisibleOffsets
 
 TIMEOUT_S = 10.0
@@ -126,7 +126,7 @@ class LedgerCheck:
 
     def _topic_lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
         spans = self._context.reader.spans([(self._context.pipeline.names.ledger, 0)])
-        for record in records(self._context.reader, spans):
+        for record in read_records(self._context.reader, spans):
             if record.key is not None and record.value is not None:
                 yield record.key.decode(errors="replace"), orjson.loads(record.value)
 

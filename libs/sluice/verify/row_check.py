@@ -1,11 +1,11 @@
-"""A round of one entity in one sink: its rows and tombstones compared with the newest canonical records, and the
-provenance of the rows with raw."""
+"""Compares the rows and tombstones of one entity in one sink with the newest canonical records, and the provenance of
+each row with raw."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Container, Iterable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import orjson
 
@@ -17,20 +17,20 @@ from sluice.provenance import RawRef
 from sluice.schemas.decoder import DecodedCanonical
 from sluice.verify.candidates import Candidate
 from sluice.verify.context import OpenSink, VerifyContext
-from sluice.verify.entity_logs import EntityTopics, NewestCanonical
+from sluice.verify.entity_logs import EntityPartition, NewestCanonical
 from sluice.verify.report import Check, place
 from sluice.verify.visible import RawIndex
 
 
 def golden_says(contract: EntityContract, decoded: DecodedCanonical) -> bytes:
-    """A digest of 16 bytes, to compare a canonical record with its row."""
+    """A digest of a canonical record (16 bytes); its row must have the same digest, see `row_says`."""
     sluice = decoded.sluice
     fields = {name: decoded.fields.get(name) for name in contract.fields}
     return _digest(fields, sluice["revision"], sluice["updated_at"], sluice["contributors"], sluice["winners"])
 
 
 def row_says(row: StoredRow) -> bytes:
-    """The same digest of a stored row."""
+    """A digest of a stored row; equal to `golden_says` of its canonical record if both have the same content."""
     provenance = row.provenance
     return _digest(row.fields, row.revision, row.updated_at, provenance.get("contributors"), provenance.get("winners"))
 
@@ -42,7 +42,8 @@ def _digest(*parts: Any) -> bytes:
 def row_findings(
     row: StoredRow, offset: int, epoch: int | None, decoded: DecodedCanonical
 ) -> Iterator[tuple[Literal["I4", "canonical-table"], str]]:
-    """What is wrong with a row whose newest canonical record is at `offset` under the topic's `epoch`."""
+    """Yields each difference of a row from its newest canonical record, which is at `offset` in the topic's `epoch` and
+    has the value `decoded`."""
     if (row.epoch, row.offset) != (epoch, offset):
         yield "I4", f"is of epoch {row.epoch}, offset {row.offset}; the newest is of epoch {epoch}, offset {offset}"
         return
@@ -59,53 +60,40 @@ def row_findings(
 def deleted_findings(
     row: StoredRow | None, tombstone: tuple[int, int] | None, offset: int, epoch: int | None
 ) -> Iterator[tuple[Literal["I4", "canonical-table"], str]]:
-    """What is wrong in the table with an entity whose newest canonical record is a tombstone."""
+    """Yields each error in the table about a deleted entity: its newest canonical record is a tombstone at `offset`.
+    `tombstone`: the (epoch, offset) that the table stores for the delete."""
     if row is not None:
         yield "canonical-table", "exists, but its newest canonical record deletes it"
     if tombstone is None or tombstone < (epoch or 0, offset):
         yield "I4", "has no tombstone of its delete: an older record could restore the row"
 
 
-class ExpectedRow(NamedTuple):
-    """The newest canonical record of an id. `says`: the digest that its row must have; None if the record deletes the
-    entity or cannot be read."""
-
-    canonical: NewestCanonical
-    says: bytes | None
-
-
 class RowCheck:
-    """Checks the rows of one entity in one sink. `dead`: places of the sink's dead letters."""
+    """Checks the rows of one entity in one sink. `dead`: the canonical records that the sink parked as dead letters."""
 
-    def __init__(self, context: VerifyContext, sink: OpenSink, topics: EntityTopics, dead: Container[RawRef]) -> None:
-        table = GoldenTable(sink.schema, topics.contract)
+    def __init__(
+        self, context: VerifyContext, sink: OpenSink, contract: EntityContract, dead: Container[RawRef]
+    ) -> None:
+        table = GoldenTable(sink.schema, contract)
         self._context = context
+        self._sink = sink.name
         self._rows = GoldenReader(sink.connection, table)
         self._where = table.place
-        self._topic = topics.canonical
+        self._topic = context.pipeline.names.canonical(contract.name)
         self._dead = dead
         self._epoch = self._rows.epoch(self._topic)
 
-    def check(
-        self,
-        expected: Mapping[int, Mapping[str, ExpectedRow]],
-        unstored: Container[str],
-        provenance: ProvenanceCheck,
-    ) -> None:
-        """`expected` by partition and id; ids in `unstored` have canonical records that the sink has not processed."""
-        tombstones = self._rows.tombstones(list(expected))
-        left = {(p, entity_id) for p, ids in expected.items() for entity_id in ids}
-        for row in self._rows.rows(list(expected)):
+    def check(self, logs: Mapping[int, EntityPartition], provenance: ProvenanceCheck) -> None:
+        """Compare the rows of a round of partitions with `logs`, by partition."""
+        tombstones = self._rows.tombstones(list(logs))
+        left = {(p, entity_id) for p, one in logs.items() for entity_id in one.canonical}
+        for row in self._rows.rows(list(logs)):
             self._context.report.checked["rows"] += 1
             provenance.check(self._where, row.entity_id, row.provenance.get("contributors", ()))
             left.discard((row.partition, row.entity_id))
-            if row.entity_id not in unstored:
-                one = expected[row.partition].get(row.entity_id)
-                self._compare(row.partition, row.entity_id, row, one, tombstones.get(row.entity_id))
+            self._compare(logs[row.partition], row.entity_id, row, tombstones.get(row.entity_id))
         for partition, entity_id in left:
-            if entity_id not in unstored:
-                one = expected[partition][entity_id]
-                self._compare(partition, entity_id, None, one, tombstones.get(entity_id))
+            self._compare(logs[partition], entity_id, None, tombstones.get(entity_id))
 
     def foreign_partitions(self) -> None:
         """Report rows of partitions that the topic does not have."""
@@ -114,43 +102,41 @@ class RowCheck:
             self._context.report.found("canonical-table", self._where, entity_id, what)
 
     def _compare(
-        self,
-        partition: int,
-        entity_id: str,
-        row: StoredRow | None,
-        expected: ExpectedRow | None,
-        tombstone: tuple[int, int] | None,
+        self, logs: EntityPartition, entity_id: str, row: StoredRow | None, tombstone: tuple[int, int] | None
     ) -> None:
-        at, canonical = (self._topic, partition), None if expected is None else expected.canonical
-        record = place(*at, canonical.offset) if canonical else f"{at[0]}/{partition}"
-        for check, what in self._differences(partition, row, expected, tombstone):
+        if entity_id in logs.unstored[self._sink]:
+            return
+        at, newest = logs.canonical_at, logs.canonical.get(entity_id)
+        record = place(*at, newest.offset) if newest else f"{at[0]}/{at[1]}"
+        for check, what in self._differences(at, row, newest, tombstone):
             candidate = Candidate(check, f"{self._where}, {record}", entity_id, what, (at, entity_id))
             self._context.candidates.append(candidate)
 
     def _differences(
-        self, partition: int, row: StoredRow | None, expected: ExpectedRow | None, tombstone: tuple[int, int] | None
+        self, at: Partition, row: StoredRow | None, newest: NewestCanonical | None, tombstone: tuple[int, int] | None
     ) -> Iterator[tuple[Check, str]]:
-        if expected is None:
+        if newest is None:
             yield "canonical-table", "exists, but no canonical record does"
             return
-        value, offset = expected.canonical.value, expected.canonical.offset
+        value, offset = newest.value, newest.offset
         row_remains = value is None and row is not None
-        if not row_remains and RawRef(self._topic, partition, offset) in self._dead:
+        if not row_remains and RawRef(*at, offset) in self._dead:
             self._context.report.checked["parked"] += 1
         elif value is None:
             yield from deleted_findings(row, tombstone, offset, self._epoch)
         elif row is None:
             yield "canonical-table", "has no row"
-        elif expected.says is not None and (
-            (row.epoch, row.offset) != (self._epoch, offset) or row_says(row) != expected.says
+        elif newest.says is not None and (
+            (row.epoch, row.offset) != (self._epoch, offset) or row_says(row) != newest.says
         ):
             yield from row_findings(row, offset, self._epoch, self._context.decode(value))
 
 
 class ProvenanceCheck:
-    """I6. `index`: the raw records that were read.
+    """Checks that each golden record names the raw records that its values come from (I6). `index`: the raw records
+    that were read.
 
-    Rows keep changing while they are checked, so for an offset beyond the known end the end is asked again.
+    Rows change while they are checked. So if a row names an offset beyond the end of a log, the end is read again.
     """
 
     def __init__(self, context: VerifyContext, index: RawIndex) -> None:
@@ -161,7 +147,7 @@ class ProvenanceCheck:
         self._ends: dict[Partition, int] = {}
 
     def check(self, where: str, entity_id: str, contributors: Iterable[Mapping[str, Any]]) -> None:
-        """Resolve each contributor of a golden record to its raw record."""
+        """Find the raw record of each contributor of a golden record, and report a contributor without one."""
         for one in contributors:
             wrong = self._wrong(one)
             self._context.report.checked["provenances"] += 1
@@ -184,7 +170,7 @@ class ProvenanceCheck:
             return f"names raw record {raw}, but {one['source']}.{one['stream']} is in {topic}"
         found = self._index.resolve(at, one["offset"], one["source_key"])
         if found == "compacted":
-            # Allowed: the newest record of its key is in its place.
+            # This is allowed, because the log has a newer record of the key.
             checked["compacted since"] += 1
         if found == "beyond" and self._is_beyond(at, one["offset"]):
             return f"names raw record {raw}, beyond the end of its log"

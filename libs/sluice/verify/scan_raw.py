@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from sluice.entities import Mapping as EntityMapping
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
+from sluice.kafka.record import read_records
 from sluice.pipeline import SourceStream
 from sluice.position import Position
 from sluice.provenance import RawRef
 from sluice.raw.raw_record import leaves_out
 from sluice.verify.context import VerifyContext
 from sluice.verify.expected import ExpectedClaim, StreamHistory
-from sluice.verify.reading import Spans, records, rounds, spans_to
+from sluice.verify.reading import Spans, rounds, spans_to
 from sluice.verify.visible import RawIndex
 
 
@@ -71,7 +72,7 @@ def _histories(
     """None if a record leaves columns out and `fills` is False: then everything is read again with `fills`."""
     histories = {at: StreamHistory(stream, mappings, fills) for at in spans}
     needs_columns = False
-    for record in records(reader, spans):
+    for record in read_records(reader, spans):
         needs_columns = needs_columns or (not fills and stream.kind == "cdc" and leaves_out(record))
         if not needs_columns:
             index.add_keyed(record.at, record.offset, histories[record.at].add(record))

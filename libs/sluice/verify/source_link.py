@@ -17,13 +17,13 @@ import psycopg
 
 from sluice.cdc.watermarks import SourceWatermarks, TableWatermark
 from sluice.errors import EnvironmentFault, SluiceError, Transient
+from sluice.kafka.record import read_records
 from sluice.lag.sources import read_watermarks
 from sluice.pipeline import SourceStream
 from sluice.position import PART_MAX, Position
 from sluice.verify import source_state
 from sluice.verify.context import VerifyContext
 from sluice.verify.raw_states import HIGHEST, NO_STATE, Doubled, EntryKind, NewestState, RawLog, SourceSnapshot
-from sluice.verify.reading import records
 from sluice.verify.report import NotLookedAt, place
 from sluice.verify.row_codes import Columns, unpacked
 from sluice.verify.source_rows import read_table
@@ -133,7 +133,7 @@ class SourceLink:
         if table is not None:
             log.columns, log.snapshot = table.columns, table.snapshot
         reader = self._context.reader
-        for record in records(reader, reader.spans(self._context.partitions_of((topic,)))):
+        for record in read_records(reader, reader.spans(self._context.partitions_of((topic,)))):
             log.add(record)
         if table is not None:
             log.reach = self._reach(table)

@@ -29,7 +29,6 @@ from sluice.verify.candidates import Candidate, confirm_candidates
 from sluice.verify.claims import MapperFacts, missing
 from sluice.verify.context import VerifyContext
 from sluice.verify.entity_links import EntityLinks
-from sluice.verify.entity_logs import ProcessedOffsets
 from sluice.verify.group_progress import wait_for_group
 from sluice.verify.ledger import LedgerCheck
 from sluice.verify.report import NotLookedAt, Report
@@ -127,16 +126,15 @@ def _check_links(context: VerifyContext, opened: ExitStack, give_up_at: float, p
         for stage in context.stages
     }
     # A sink that never started has no tables yet; all of its work is pending.
-    open_sinks = [context.open_sink(stage, opened) for stage in sinks if committed[stage.group]]
+    open_sinks = [context.open_sink(stage, done[stage.group], opened) for stage in sinks if committed[stage.group]]
     progress("reading raw records")
     raw = scan_raw(context, done[mapper.group])
     facts = _mapper_facts(context, raw)
     visible = VisibleOffsets(ends[merger.group] | _canonical_ends(context, ends))
-    processed = ProcessedOffsets(done[merger.group], {sink.sink: done[sink.group] for sink in sinks})
-    links = EntityLinks(context, raw, processed, visible, open_sinks)
+    links = EntityLinks(context, raw, facts, done[merger.group], visible, open_sinks)
     for contract in context.contracts.values():
         progress(f"comparing {contract.name}")
-        links.check(contract, facts)
+        links.check(contract)
     progress("reading the ledger")
     ledgers = LedgerCheck(context)
     ledgers.read(open_sinks, committed)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sluice.kafka.record import Record
 from sluice.position import Position
 from sluice.provenance import Contribution, RawRef
 from sluice.verify.claims import MapperFacts, judge, missing
@@ -93,11 +94,15 @@ def test_a_missing_claim_is_a_finding_unless_it_was_parked_or_never_read_with_th
     assert missing(EXPECTED, facts, version).kind == kind
 
 
+def record(offset: int, key: bytes, value: bytes | None) -> Record:
+    return Record("contributions", 0, offset, key, value, {}, 0)
+
+
 def log(*claims: Contribution) -> list[str]:
     read = ContributionLog()
     for offset, one in enumerate(claims):
-        read.add(("contributions", 0), offset, one.key, one.to_json())
-    (highest,) = read.highest["contributions", 0].values()
+        read.add(record(offset, one.key, one.to_json()))
+    (highest,) = read.highest.values()
     return [check for check, _ in log_findings(highest)]
 
 
@@ -123,14 +128,14 @@ def test_the_last_record_of_a_key_is_the_highest_and_repeats_only_over_an_older_
 
 def test_a_record_that_is_no_contribution_is_noted_and_makes_no_claim() -> None:
     read = ContributionLog()
-    read.add(("contributions", 0), 0, b"k", b"no json")
-    read.add(("contributions", 0), 1, b"another key", NEW.to_json())
-    assert read.unreadable == [(("contributions", 0), 0), (("contributions", 0), 1)]
-    assert not read.highest["contributions", 0]
+    read.add(record(0, b"k", b"no json"))
+    read.add(record(1, b"another key", NEW.to_json()))
+    assert read.unreadable == [0, 1]
+    assert not read.highest
 
 
 def test_a_tombstone_removes_a_claim() -> None:
     read = ContributionLog()
-    read.add(("contributions", 0), 0, NEW.key, NEW.to_json())
-    read.add(("contributions", 0), 1, NEW.key, None)
-    assert not read.highest["contributions", 0]
+    read.add(record(0, NEW.key, NEW.to_json()))
+    read.add(record(1, NEW.key, None))
+    assert not read.highest

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from msgspec.structs import asdict
+
 from sluice.entities import EntityContract
 from sluice.golden.columns import GoldenTable
 from sluice.golden.rows import GoldenReader, connect_to_read
 from sluice.kafka import LogReader, murmur2_partition
 from sluice.kafka.record import Record, read_records
 from sluice.pipeline import Pipeline
-from sluice.provenance import Contribution
+from sluice.provenance import Contribution, RawRef
 from sluice.schemas.decoder import Decode
 from sluice.verify.entity_logs import ContributionLog, entity_of
 
@@ -62,14 +64,8 @@ def _stored(pipeline: Pipeline, contract: EntityContract, entity_id: str) -> Sto
         row = GoldenReader(connection, table).row(entity_id)
     if row is None:
         return None
-    about = {
-        "where": table.place,
-        "topic": pipeline.names.canonical(contract.name),
-        "partition": row.partition,
-        "offset": row.offset,
-        "revision": row.revision,
-        "updated_at": row.updated_at,
-    }
+    place = asdict(RawRef(pipeline.names.canonical(contract.name), row.partition, row.offset))
+    about = {"where": table.place, **place, "revision": row.revision, "updated_at": row.updated_at}
     return StoredGolden(about, row.fields, row.provenance)
 
 
@@ -81,15 +77,9 @@ def _canonical(topic: str, partition: int, entity_id: str, reader: LogReader, de
     if newest is None or newest.value is None:
         return None
     decoded = decode(newest.value)
-    about = {
-        "where": f"topic {topic}",
-        "topic": topic,
-        "partition": partition,
-        "offset": newest.offset,
-        "revision": decoded.sluice["revision"],
-        "updated_at": decoded.sluice["updated_at"],
-    }
-    return StoredGolden(about, decoded.fields, decoded.sluice)
+    place, sluice = asdict(RawRef(topic, partition, newest.offset)), decoded.sluice
+    about = {"where": f"topic {topic}", **place, "revision": sluice["revision"], "updated_at": sluice["updated_at"]}
+    return StoredGolden(about, decoded.fields, sluice)
 
 
 def current_claims(topic: str, partition: int, entity_id: str, reader: LogReader) -> list[Contribution]:

@@ -1,4 +1,5 @@
-"""Differences that may only be on their way: each is confirmed if its input did not change meanwhile."""
+"""Differences that a stage may be about to remove. A difference is a finding only if its input did not change
+meanwhile."""
 
 from __future__ import annotations
 
@@ -15,12 +16,12 @@ from sluice.raw import raw_record
 from sluice.verify.report import Check, Report
 
 Watched = tuple[Partition, str]
-"""A partition of an input topic, and the source key or entity id of the records there that would explain a
-difference."""
+"""A partition of an input topic, and a source key or entity id. A new record of it there would explain a difference."""
 
 
 class Candidate(NamedTuple):
-    """A finding, unless a record of `watched` was written after the end that was read."""
+    """A finding, unless a record of `watched` was written while the verification ran. The other fields: see
+    `Finding`."""
 
     check: Check
     where: str
@@ -32,7 +33,10 @@ class Candidate(NamedTuple):
 def confirm_candidates(
     reader: LogReader, candidates: Iterable[Candidate], read_to: Mapping[Partition, int], report: Report
 ) -> None:
-    """Report every candidate whose input did not change from `read_to` on; count the others as moving."""
+    """Report every candidate for which no record was written since; count each other candidate as moving.
+
+    `read_to`: by partition, the offset up to which the verification has read it.
+    """
     waiting = list(candidates)
     changed = _changed(reader, {one.watched[0] for one in waiting}, read_to)
     for one in waiting:
@@ -49,7 +53,8 @@ def _changed(reader: LogReader, partitions: set[Partition], read_to: Mapping[Par
 
 
 def _names(record: Record) -> Iterator[str]:
-    """The entity id or source key of the record; an empty string for a sweep, which changes every key."""
+    """Yields the entity id or source key that a record changes; an empty string for a sweep, which changes every
+    key."""
     if raw_record.is_sweep(record):
         yield ""
         return

@@ -14,11 +14,10 @@ from sluice.verify.claims import MapperFacts
 from sluice.verify.context import OpenSink, VerifyContext
 from sluice.verify.entity_check import EntityCheck
 from sluice.verify.entity_logs import EntityPartition, NewestCanonical, entity_of, repetition
-from sluice.verify.reading import rounds, spans_to
+from sluice.verify.offsets import VisibleOffsets, rounds, spans_to
 from sluice.verify.report import place
 from sluice.verify.row_check import ProvenanceCheck, RowCheck
 from sluice.verify.scan_raw import RawScan
-from sluice.verify.visible import VisibleOffsets
 
 
 class EntityLinks:

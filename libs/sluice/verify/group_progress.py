@@ -1,4 +1,4 @@
-"""How far a group has processed its input, waited for within a deadline."""
+"""Waits until a group has processed its input, within a deadline."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sluice.lag import backlogs, committed_offsets
 from sluice.verify.report import NotDone
 
 CHECK_EVERY_S = 0.25
-# Fewer offsets than these may be markers only, so they are read.
+# Up to this many offsets are read, because all of them may be transaction markers.
 COUNTED_OFFSETS_MAX = 1_000
 
 
@@ -20,7 +20,8 @@ def wait_for_group(
 ) -> tuple[dict[Partition, int], list[NotDone]]:
     """Wait until `group` has processed every visible record below `ends`, or until `give_up_at` (monotonic seconds).
 
-    Returns the offset up to which each partition may be judged (its end, or the group's offset), and what is left.
+    Returns by partition the offset up to which it may be judged (its end, or the group's committed offset), and the
+    records that the group has not processed. Blocks.
     """
     begins = reader.beginnings(list(ends))
     while True:

@@ -17,7 +17,7 @@ from sluice.kafka.log import Partition
 from sluice.kafka.record import read_records
 from sluice.stage.batch import OUTCOMES, ledger_key
 from sluice.verify.context import OpenSink, VerifyContext
-from sluice.verify.visible import VisibleOffsets
+from sluice.verify.offsets import VisibleOffsets
 
 TIMEOUT_S = 10.0
 
@@ -34,10 +34,8 @@ class PartitionLedger:
     reached: int = -1
     lines: int = 0
     _last_to: int = -1
-    _from: array[int] = field(default_factory=lambda: array("q"))
-    _to: array[int] = field(default_factory=lambda: array("q"))
-    _visible: array[int] = field(default_factory=lambda: array("q"))
-    _version: array[int] = field(default_factory=lambda: array("q"))
+    # Four numbers for each line: start, end, visible records, and an index into `_versions`.
+    _numbers: array[int] = field(default_factory=lambda: array("q"))
     _versions: list[Mapping[str, int]] = field(default_factory=list)
 
     def add(self, line: Mapping[str, Any]) -> Iterator[str]:
@@ -53,24 +51,20 @@ class PartitionLedger:
                 yield f"[{start}, {end}) leaves out offsets {self._last_to} to {start - 1}, but is no reset"
             elif start < self._last_to and not self.rereads:
                 yield f"[{start}, {end}) begins before offset {self._last_to}, but is no reset"
-        self._keep(start, end, int(line["visible"]), line["versions"])
-
-    def _keep(self, start: int, end: int, visible: int, versions: Mapping[str, int]) -> None:
         self.lines += 1
         self._last_to = end
         self.reached = max(self.reached, end)
-        if not self._versions or self._versions[-1] != versions:
-            self._versions.append(dict(versions))
-        for column, value in ((self._from, start), (self._to, end), (self._visible, visible)):
-            column.append(value)
-        self._version.append(len(self._versions) - 1)
+        if not self._versions or self._versions[-1] != line["versions"]:
+            self._versions.append(dict(line["versions"]))
+        self._numbers.extend((start, end, int(line["visible"]), len(self._versions) - 1))
 
     def recount(self, at: Partition, visible: VisibleOffsets, young_from: int) -> Iterator[str]:
         """Compare the number of visible records of each line with the log. Yields each difference as a clause.
 
         Ranges that start below offset `young_from` are skipped, because compaction may have removed records from them.
         """
-        for start, end, recorded in zip(self._from, self._to, self._visible, strict=True):
+        for at_line in range(0, len(self._numbers), 4):
+            start, end, recorded, _ = self._numbers[at_line : at_line + 4]
             if start >= young_from and end <= visible.ends[at]:
                 counted = visible.count(at, start, end)
                 if counted != recorded:
@@ -82,11 +76,11 @@ class PartitionLedger:
         Versions never decrease. So a record that was read before the first line was read with at most the version of
         that line, which is returned.
         """
-        for index in range(self.lines - 1, -1, -1) if len(self._versions) > 1 else ():
-            if self._from[index] <= offset < self._to[index]:
-                return self._versions[self._version[index]].get(mapping, 0)
+        for at in range(4 * self.lines - 4, -1, -4) if len(self._versions) > 1 else ():
+            if self._numbers[at] <= offset < self._numbers[at + 1]:
+                return self._versions[self._numbers[at + 3]].get(mapping, 0)
         known = len(self._versions) == 1 and offset < self.reached
-        return self._versions[0].get(mapping, 0) if known or (self.lines and offset < self._from[0]) else None
+        return self._versions[0].get(mapping, 0) if known or (self.lines and offset < self._numbers[0]) else None
 
 
 class LedgerCheck:

@@ -18,8 +18,8 @@ from sluice.schemas.decoder import DecodedCanonical
 from sluice.verify.candidates import Candidate
 from sluice.verify.context import OpenSink, VerifyContext
 from sluice.verify.entity_logs import EntityPartition, NewestCanonical
+from sluice.verify.offsets import RawIndex
 from sluice.verify.report import Check, place
-from sluice.verify.visible import RawIndex
 
 
 def golden_says(contract: EntityContract, decoded: DecodedCanonical) -> bytes:

@@ -1,4 +1,4 @@
-"""Raw topics read to their ends: which contributions must exist, and which records must be dead letters."""
+"""Reads the raw topics and computes which contributions must exist and which raw records must be dead letters."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from sluice.provenance import RawRef
 from sluice.raw.raw_record import leaves_out
 from sluice.verify.context import VerifyContext
 from sluice.verify.expected import ExpectedClaim, StreamHistory
-from sluice.verify.reading import Spans, rounds, spans_to
-from sluice.verify.visible import RawIndex
+from sluice.verify.offsets import RawIndex, Spans, rounds, spans_to
 
 
 @dataclass
 class RawScan:
-    """`expected` by contribution key; `parked` by (topic, source key, mapping); `must_be_dead`: (place, source key)
-    of each record that must be a dead letter; `keys`: the number of source keys."""
+    """The result of reading raw.
+
+    `raw`: the offsets and keys of all records. `expected`: the claims that must exist, by contribution key. `parked`:
+    by (topic, source key, mapping), the position of the newest record if it cannot be mapped. `must_be_dead`: (place,
+    source key) of each record that must be a dead letter. `keys`: the number of source keys.
+    """
 
     raw: RawIndex
     expected: dict[bytes, ExpectedClaim] = field(default_factory=dict)
@@ -32,7 +35,7 @@ class RawScan:
 
 
 def scan_raw(context: VerifyContext, ends: Mapping[Partition, int]) -> RawScan:
-    """Read every raw topic that a mapping reads, from its first offset to `ends`. Only one round is in memory."""
+    """Read every raw topic that a mapping reads, from its first offset to `ends`. One round of records is in memory."""
     scan, spans = RawScan(RawIndex(ends)), spans_to(context.reader, ends)
     for stream in context.pipeline.streams():
         mappings = [m for m in context.mappings if (m.source, m.stream) == (stream.source, stream.stream)]
@@ -69,7 +72,8 @@ def _histories(
     *,
     fills: bool,
 ) -> dict[Partition, StreamHistory] | None:
-    """None if a record leaves columns out and `fills` is False: then everything is read again with `fills`."""
+    """The states of `spans` by partition. None if `fills` is False and a record leaves columns out: then the caller
+    reads the spans again with `fills`."""
     histories = {at: StreamHistory(stream, mappings, fills) for at in spans}
     needs_columns = False
     for record in read_records(reader, spans):

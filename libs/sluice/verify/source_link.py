@@ -1,7 +1,8 @@
-"""The link before raw: every followed table, at a snapshot of its own, compared with its raw records.
+"""Checks the link before raw: compares every followed table, at a snapshot of its own, with its raw records.
 
-In two halves, because the changes that a snapshot shows reach raw later: `read` reads the tables, before all else;
-`compare` waits until the slots' watermarks have passed the snapshots, and folds the raw topics.
+The check has two halves, because the changes that a snapshot shows reach raw later. `read` reads the tables before the
+other links are checked. `compare` waits until the slots' watermarks have passed the snapshots, and then reads the raw
+topics.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
@@ -27,27 +28,28 @@ from sluice.verify.raw_states import HIGHEST, NO_STATE, Doubled, EntryKind, Newe
 from sluice.verify.report import NotLookedAt, place
 from sluice.verify.row_codes import Columns, unpacked
 from sluice.verify.source_rows import read_table
-from sluice.verify.source_state import FollowedSource
+from sluice.verify.source_state import FollowedSource, SourceState
 from sluice.verify.spill import Spill
 
 CHECK_EVERY_S = 0.25
 START_INGRESS = "start ingress-cdc; its log and /readyz show what it waits for"
 Progress = Callable[[str], None]
 
-# Errors of a source, its settings or its values: they are reported, and never end a verification.
+# Errors of a source, of its settings or of its values: the report names them, and the verification goes on.
 _UNREADABLE = (SluiceError, psycopg.Error, ValueError)
 
 
 @dataclass
 class SnapshotTable:
-    """A table at a snapshot. `since_lsn`: from its watermark then; it changes when the table is read again."""
+    """A table at a snapshot: the codes of its `rows` by key, and their number. `since_lsn`: from the table's watermark
+    at the time of the snapshot; it changes if ingress-cdc reads the table again."""
 
     source: FollowedSource
     table: str
     since_lsn: int
     snapshot: SourceSnapshot
-    columns: Columns
     rows: Spill
+    columns: Columns = field(default_factory=Columns)
     count: int = 0
 
     @property
@@ -56,7 +58,7 @@ class SnapshotTable:
 
 
 class SourceLink:
-    """`leave_out`: tables are not read, and the report says so."""
+    """The check of all CDC sources of a pipeline. `leave_out`: the tables are not read, and the report says so."""
 
     def __init__(self, context: VerifyContext, opened: ExitStack, progress: Progress, *, leave_out: bool) -> None:
         self._context = context
@@ -74,9 +76,7 @@ class SourceLink:
         for name, declared in self._context.pipeline.cdc_sources().items():
             try:
                 source = FollowedSource.of(self._context.pipeline, name, declared)
-                state = source_state.read_source_state(source)
-                marks = self._marks(source)
-                why = source_state.why_not_followed(source, marks.slot, state)
+                _, marks, why = self._observed(source)
             except _UNREADABLE as error:
                 access = "give this command the access that ingress-cdc has"
                 self._unable(f"source {name}", _reason(error), _next_step(error, access))
@@ -100,32 +100,42 @@ class SourceLink:
             self._report.not_looked_at.append(NotLookedAt(what, "left out by --no-sources", "", "left out"))
             return
         self._progress(f"reading {what}")
+        rows = Spill(self._folder, f"{source.source}.{len(self._tables)}.source")
         try:
-            self._tables[source.source, table] = self._rows_of(source, epoch, table, mark)
+            with read_table(source.dsn, source.where, table, source.publication, epoch) as reader:
+                found = SnapshotTable(source, table, mark.since_lsn, reader.snapshot, rows)
+                for key, row in reader.rows:
+                    rows.add(key, found.columns.codes(row).tobytes())
+                    found.count += 1
+            self._tables[source.source, table] = found
         except _UNREADABLE as error:
             self._unable(what, _reason(error), _next_step(error, source.repair(table)))
 
-    def _rows_of(self, source: FollowedSource, epoch: int, table: str, mark: TableWatermark) -> SnapshotTable:
-        columns, spill = Columns(), Spill(self._folder, f"{source.source}.{len(self._tables)}.source")
-        with read_table(source.dsn, source.where, table, source.publication, epoch) as reader:
-            found = SnapshotTable(source, table, mark.since_lsn, reader.snapshot, columns, spill)
-            for key, row in reader.rows:
-                spill.add(key, columns.codes(row).tobytes())
-                found.count += 1
-        return found
+    def _observed(self, source: FollowedSource) -> tuple[SourceState, SourceWatermarks, str]:
+        """The present state of a source, its watermarks, and the reason why it is not followed (empty if it is).
+
+        The watermarks are read after the slot, because a slot is never ahead of its watermark.
+        """
+        state = source_state.read_source_state(source)
+        watermarks = read_watermarks(self._context.reader, self._context.pipeline.names)
+        marks = source_state.marks_of(watermarks, source.source)
+        return state, marks, source_state.why_not_followed(source, marks.slot, state)
 
     # ── raw ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def compare(self, give_up_at: float) -> None:
-        """Fold every raw topic: report repeated positions, and differences from the tables that were read."""
+        """Read every raw topic. Report repeated positions, and differences from the tables that were read.
+
+        `give_up_at` (monotonic seconds): until then the method waits for raw to contain what the snapshots show.
+        """
         for source in self._sources:
             self._wait_for(source, give_up_at)
         for number, stream in enumerate(self._context.pipeline.streams()):
-            self._fold(number, stream)
+            self._read_raw(number, stream)
         watermarks = read_watermarks(self._context.reader, self._context.pipeline.names)
         self._report.not_looked_at += source_state.polled_streams(self._context.pipeline, watermarks)
 
-    def _fold(self, number: int, stream: SourceStream) -> None:
+    def _read_raw(self, number: int, stream: SourceStream) -> None:
         topic = self._context.pipeline.names.raw(stream.source, stream.stream)
         self._progress(f"comparing {topic}")
         table = self._tables.get((stream.source, stream.stream))
@@ -135,26 +145,29 @@ class SourceLink:
         reader = self._context.reader
         for record in read_records(reader, reader.spans(self._context.partitions_of((topic,)))):
             log.add(record)
-        if table is not None:
-            log.reach = self._reach(table)
+        if table is None:
+            for _ in log.buckets(self._doubled):
+                pass
+            return
+        log.reach = self._reach(table)
         for bucket, states in enumerate(log.buckets(self._doubled)):
-            if table is not None:
-                self._compare(table, log, dict(table.rows.take(bucket)), states)
-        if table is not None:
-            self._report.checked["source tables"] += 1
-            self._report.checked["source rows"] += table.count
+            rows = {key.decode(): row for key, row in table.rows.take(bucket)}
+            for key in rows | states:
+                self._compare(table, log, key, rows.get(key), states.get(key, NO_STATE))
+        self._report.checked["source tables"] += 1
+        self._report.checked["source rows"] += table.count
 
     def _reach(self, table: SnapshotTable) -> Position:
-        """The end of the source's log now, after everything was read; no bound if the source does not answer."""
+        """The end of the source's log after raw was read; the highest position if the source does not answer."""
         try:
-            state = source_state.read_source_state(table.source)
-            watermark = self._marks(table.source).slot
+            state, marks, _ = self._observed(table.source)
         except _UNREADABLE:
             return HIGHEST
-        return HIGHEST if watermark is None else Position(watermark.epoch, state.wal_end, PART_MAX)
+        return HIGHEST if marks.slot is None else Position(marks.slot.epoch, state.wal_end, PART_MAX)
 
     def _wait_for(self, source: FollowedSource, give_up_at: float) -> None:
-        """Wait until raw has what the snapshots of a source show. Tables for which it has not are not compared."""
+        """Wait until raw contains what the snapshots of a source show. A table for which it does not is not
+        compared."""
         wanted = {at: table for at, table in self._tables.items() if at[0] == source.source}
         self._progress(f"waiting until raw has what {source.where} showed")
         while True:
@@ -170,54 +183,42 @@ class SourceLink:
                 del self._tables[at]
 
     def _behind(self, source: FollowedSource, tables: list[SnapshotTable]) -> tuple[dict[str, str], str]:
-        """By table, why it cannot be compared yet; and why the source is not followed now, else an empty string."""
+        """By table, the reason why it cannot be compared yet; and the reason why the source is not followed now, empty
+        if it is followed."""
+        names = [one.table for one in tables]
         try:
-            state = source_state.read_source_state(source)
-            marks = self._marks(source)
+            state, marks, why = self._observed(source)
         except _UNREADABLE as error:
-            return {one.table: "its source does not answer any more" for one in tables}, _reason(error)
-        why = source_state.why_not_followed(source, marks.slot, state)
-        if marks.slot is None or why:
-            return {one.table: "its source is not followed any more" for one in tables}, why
+            return dict.fromkeys(names, "its source does not answer any more"), _reason(error)
+        if why:
+            return dict.fromkeys(names, "its source is not followed any more"), why
         unread = f"no process reads slot {source.slot}" if state.slot and state.slot.active_pid is None else ""
         return {one.table: reason for one in tables if (reason := _why_behind(marks, one))}, unread
 
-    def _marks(self, source: FollowedSource) -> SourceWatermarks:
-        """Read after the slot, which is never ahead of them."""
-        return source_state.marks_of(read_watermarks(self._context.reader, self._context.pipeline.names), source.source)
-
-    def _compare(
-        self, table: SnapshotTable, log: RawLog, rows: dict[bytes, bytes], states: dict[str, NewestState]
-    ) -> None:
-        """Compare one bucket of keys."""
-        for key_bytes, codes in rows.items():
-            key = key_bytes.decode()
-            self._compare_key(table, log, key, codes, states.pop(key, NO_STATE))
-        for key, state in states.items():
-            self._compare_key(table, log, key, None, state)
-
-    def _compare_key(self, table: SnapshotTable, log: RawLog, key: str, row: bytes | None, state: NewestState) -> None:
-        """`row`: the codes of the table's row, None if the table has no such row."""
+    def _compare(self, table: SnapshotTable, log: RawLog, key: str, row: bytes | None, state: NewestState) -> None:
+        """Compare the state of a key in raw with the table. `row`: the codes of its row, None if the table has none."""
         if state.beyond is not None:
-            # The mapper would take such a record for newer than every later one.
+            # The mapper would treat such a record as newer than every later record.
             where = place(log.topic, state.beyond.partition, state.beyond.offset)
             what = f"has position {state.beyond.position}, which its source has not reached"
-            self._report.found("source-raw", where, key, f"{what}; {table.source.repair(table.table)}")
+            self._found(table, False, where, key, what)
         if state.entry is None or not state.is_there:
             if row is not None:
-                self._found(table, state, table.what, key, "has a row that is missing in raw")
+                self._found(table, state.moves, table.what, key, "has a row that is missing in raw")
             return
         where = place(log.topic, state.entry.partition, state.entry.offset)
         if row is None:
-            self._found(table, state, where, key, "is in raw, but its table has no such row")
+            self._found(table, state.moves, where, key, "is in raw, but its table has no such row")
         elif state.entry.kind is EntryKind.OPAQUE:
-            # It only replaces a change that ingress parked, or the mapper parks it.
+            # The values are unknown: ingress parked the change that this record replaces, or the mapper parks the
+            # record.
             self._report.checked["unreadable raw records"] += 1
         elif other := sorted(table.columns.differing(unpacked(row), state.entry.codes)):
-            self._found(table, state, where, key, f"has another {', '.join(other)} in raw than in its table")
+            self._found(table, state.moves, where, key, f"has another {', '.join(other)} in raw than in its table")
 
-    def _found(self, table: SnapshotTable, state: NewestState, where: str, key: str, what: str) -> None:
-        if state.moves:
+    def _found(self, table: SnapshotTable, moves: bool, where: str, key: str, what: str) -> None:
+        """Report a difference, unless the key has records that the snapshot does not show (`moves`)."""
+        if moves:
             self._report.checked["moving"] += 1
         else:
             self._report.found("source-raw", where, key, f"{what}; {table.source.repair(table.table)}")
@@ -244,7 +245,7 @@ def _why_behind(marks: SourceWatermarks, table: SnapshotTable) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """The text of an error of ours; only the code of any other, because its text may quote a row."""
+    """The text of a SluiceError. Of another error only the code, because its text may quote a row."""
     if isinstance(error, EnvironmentFault):
         return f"{error.where}: {error.why}"
     if isinstance(error, SluiceError):

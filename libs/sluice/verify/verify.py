@@ -1,13 +1,14 @@
-"""The verification: ends are noted once, every stage is waited for, then each link is recomputed and compared.
+"""The verification: it notes the ends of the logs, waits for every stage, then recomputes each link and compares it.
 
-source → raw → contributions → canonical → table, and with them I2, I4, I5 and I6. Nothing is written and no group is
-joined, so a verification may run during normal work: a difference counts only if its input did not change meanwhile.
-The report names what cannot be judged: a source that is not followed or may not be read, an active fault.
+The links are source → raw → contributions → canonical → table; the invariants I2, I4, I5 and I6 are checked with them.
+A verification writes nothing and joins no group, so it may run while the stages work: a difference is a finding only if
+its input did not change meanwhile. The report names what cannot be judged, such as a source that is not followed.
 
-Memory: 16 bytes for each visible raw record, 8 for every other, 32 for a ledger line; about half a kilobyte for each
-claim that must exist; and the values of one round of partitions (50,000 offsets, or one partition if that has more).
-Time: each log is read once, raw twice; each raw record that is the newest of its key so far is mapped once.
-Disk (TMPDIR): a key, 8 bytes for each column and 60 more, for each raw record of one table and each of its rows.
+Memory: 16 bytes for each visible raw record, 8 bytes for each visible record of another topic, 32 bytes for a ledger
+line, about half a kilobyte for each claim that must exist, and the values of one round of partitions (50,000 offsets,
+or one partition if it has more). Time: each log is read once, raw twice. A raw record is mapped once if it is newer
+than the records of its key before it. Disk (TMPDIR): for each raw record of one table and for each row of the table,
+its key, 8 bytes per column and 60 bytes.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ from sluice.verify.context import VerifyContext
 from sluice.verify.entity_links import EntityLinks
 from sluice.verify.group_progress import wait_for_group
 from sluice.verify.ledger import LedgerCheck
+from sluice.verify.offsets import VisibleOffsets
 from sluice.verify.report import NotLookedAt, Report
 from sluice.verify.scan_raw import RawScan, scan_raw
 from sluice.verify.source_link import SourceLink
-from sluice.verify.visible import VisibleOffsets
 
 FAULTS_CHECKED_EVERY_S = 0.5
 FAULTS_SHOWN_EVERY_S = 5.0
-# A process that was restarted resolves the faults of its predecessor within some ten seconds on a quiet machine.
+# A restarted process resolves the faults of the process before it within some ten seconds on an idle machine.
 FAULTS_RESOLVED_WITHIN_S = 60.0
 
 Progress = Callable[[str], None]
@@ -55,11 +56,12 @@ def verify(
 ) -> Report:
     """Check a pipeline up to the present ends of its raw topics, and its followed tables as they are now.
 
-    `wait_s`: how long to wait in all for stages that lag; what they do not reach is `pending` or `not_looked_at`.
-    `sources`: whether the tables of sources are read. `progress` is called with a line for each step.
+    `wait_s`: how long to wait, in total, for stages that lag. What they have not processed then is in `pending` or
+    `not_looked_at` of the report. `sources`: whether the tables of sources are read. `progress` is called with one line
+    for each step.
 
-    Blocks. Raises EnvironmentFault (a topic, table or schema of Sluice is missing, a server is down) and Transient (a
-    transaction stays open). What a source refuses is in the report.
+    Blocks. Raises EnvironmentFault if a topic, table or schema of Sluice is missing or a server is down, and Transient
+    if a transaction stays open. An error of a source database is in the report instead.
     """
     started_at = time.monotonic()
     with ExitStack() as opened:
@@ -75,7 +77,7 @@ def verify(
 
 
 def _wait_for_faults(context: VerifyContext, give_up_at: float, progress: Progress) -> list[NotLookedAt]:
-    """The faults that are still active, after a wait for those that are resolved by themselves."""
+    """The faults that are still active after a wait, because some faults are resolved without an operator."""
     give_up_at = min(give_up_at, time.monotonic() + FAULTS_RESOLVED_WITHIN_S)
     show_at = 0.0
     while True:
@@ -91,7 +93,7 @@ def _wait_for_faults(context: VerifyContext, give_up_at: float, progress: Progre
 
 
 def _faults(context: VerifyContext) -> list[NotLookedAt]:
-    """The active faults: what they are about is not verified, even if the logs are right."""
+    """One entry for each active fault: its subject is not verified, even if the logs are right."""
     found = active_faults(context.reader, context.pipeline.names)
     active = [
         NotLookedAt(
@@ -108,7 +110,7 @@ def _faults(context: VerifyContext) -> list[NotLookedAt]:
 
 
 def _note_retired(context: VerifyContext) -> None:
-    """Values of streams that no mapping reads any more: nothing says whether they are right."""
+    """Report the claims of streams that no mapping reads any more: it is not known whether they are right."""
     if claims := context.report.checked["retired"]:
         retired = NotLookedAt(
             "values of streams or mappings that the pipeline does not have any more",
@@ -125,7 +127,7 @@ def _check_links(context: VerifyContext, opened: ExitStack, give_up_at: float, p
         stage.group: committed_offsets(context.kafka, stage.group, context.partitions_of(stage.topics))
         for stage in context.stages
     }
-    # A sink that never started has no tables yet; all of its work is pending.
+    # A sink that never started has no tables yet. All of its input is reported as pending.
     open_sinks = [context.open_sink(stage, done[stage.group], opened) for stage in sinks if committed[stage.group]]
     progress("reading raw records")
     raw = scan_raw(context, done[mapper.group])
@@ -149,9 +151,9 @@ def _check_links(context: VerifyContext, opened: ExitStack, give_up_at: float, p
 def _wait_for_stages(
     context: VerifyContext, give_up_at: float, progress: Progress
 ) -> tuple[dict[str, Offsets], dict[str, Offsets]]:
-    """By group: the ends of its input, and the offsets up to which it may be judged.
+    """Wait for every stage. Returns by group the ends of its input, and the offsets up to which it may be judged.
 
-    The ends of a stage's output are noted only after the stage has processed its input up to the ends noted before.
+    The ends of a stage's output are noted only after the stage has processed its input up to the noted ends.
     """
     ends: dict[str, Offsets] = {}
     done: dict[str, Offsets] = {}
@@ -166,7 +168,8 @@ def _wait_for_stages(
 
 
 def _canonical_ends(context: VerifyContext, ends: Mapping[str, Offsets]) -> Offsets:
-    """How far canonical is read: to the ends noted for the first sink; without a sink, to the present ends."""
+    """The offsets up to which canonical is read: the ends noted for the first sink; without a sink, the present
+    ends."""
     sinks = context.stages[2:]
     if sinks:
         return ends[sinks[0].group]
@@ -174,7 +177,7 @@ def _canonical_ends(context: VerifyContext, ends: Mapping[str, Offsets]) -> Offs
 
 
 def _mapper_facts(context: VerifyContext, raw: RawScan) -> MapperFacts:
-    """Facts to judge claims by. Adds a candidate for each record that must be a dead letter, but is none."""
+    """What claims are judged by. Adds a candidate for each raw record that must be a dead letter, but is none."""
     origins = context.dead_letters(MAPPER)
     for ref, source_key in raw.must_be_dead:
         if ref in origins.places or origins.expired:
@@ -187,7 +190,7 @@ def _mapper_facts(context: VerifyContext, raw: RawScan) -> MapperFacts:
 
 
 def _check_missing(context: VerifyContext, raw: RawScan, facts: MapperFacts, ledgers: LedgerCheck) -> None:
-    """Judge the expected claims for which no contribution was read."""
+    """Judge the claims that must exist, but for which no contribution was read."""
     group = context.stages[0].group
     for key, expected in raw.expected.items():
         ref = expected.raw

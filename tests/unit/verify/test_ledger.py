@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sluice.verify.ledger import PartitionLedger
-from sluice.verify.visible import VisibleOffsets
+from sluice.verify.offsets import VisibleOffsets
 
 AT = ("raw", 0)
 

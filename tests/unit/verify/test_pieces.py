@@ -10,10 +10,9 @@ from sluice.golden.rows import StoredRow
 from sluice.schemas.decoder import DecodedCanonical
 from sluice.verify import Report
 from sluice.verify.entity_logs import NewestCanonical, repetition
-from sluice.verify.reading import rounds
+from sluice.verify.offsets import RawIndex, rounds
 from sluice.verify.report import CHECKS, FIRST_MAX, NotDone
 from sluice.verify.row_check import deleted_findings, row_findings
-from sluice.verify.visible import RawIndex
 from support.repository import ROOT
 
 AT = ("raw.crm.people", 0)

@@ -1,17 +1,44 @@
-"""The offsets of all visible records in 8 bytes each, and of raw records with a digest of the source key in 16
-bytes."""
+"""Offsets of logs: ranges to read, in rounds that fit in memory, and the offsets of the visible records that were read.
+
+A visible record takes 8 bytes of memory; a raw record takes 16, because a digest of its source key is kept too.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
+from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
 
+ROUND_OFFSETS_MAX = 50_000
+
+Spans = Mapping[Partition, tuple[int, int]]
 Place = Literal["exact", "compacted", "other-key", "missing", "beyond"]
+
+
+def rounds(weights: Mapping[int, int], weight_max: int = ROUND_OFFSETS_MAX) -> Iterator[list[int]]:
+    """Yields groups of partition numbers. The weights (offsets to read) of a group sum to at most `weight_max`, or the
+    group has only one partition."""
+    taken: list[int] = []
+    total = 0
+    for partition, weight in sorted(weights.items()):
+        if taken and total + weight > weight_max:
+            yield taken
+            taken, total = [], 0
+        taken.append(partition)
+        total += weight
+    if taken:
+        yield taken
+
+
+def spans_to(reader: LogReader, ends: Mapping[Partition, int]) -> dict[Partition, tuple[int, int]]:
+    """By partition of `ends`, the range of offsets from its first offset to the given end."""
+    firsts = reader.beginnings(list(ends))
+    return {at: (firsts[at], max(firsts[at], end)) for at, end in ends.items()}
 
 
 class VisibleOffsets:

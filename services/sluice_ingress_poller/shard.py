@@ -49,7 +49,7 @@ from sluice_ingress_poller.watermark import taken_over
 WAIT_S_MAX = 0.5
 TAKE_OVER_RETRY_S_MAX = 30.0
 DELETES_PER_TRANSACTION = 5_000
-TAKEN_AGAIN = "wait: the streams are listed and published again by themselves"
+TAKEN_AGAIN = "wait: Sluice lists and publishes the streams of the shard again by itself"
 log = structlog.get_logger()
 
 

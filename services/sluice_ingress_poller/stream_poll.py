@@ -35,8 +35,7 @@ SAME_PAGES_MAX = 3
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The settings of a polled stream. `name`: `source/stream`. `attempts_max`: of one page, before a listing is
-    abandoned."""
+    """The settings of a polled stream. `name`: `source/stream`. `attempts_max`: of one page, before a listing stops."""
 
     freshness_s: float
     enumerate_every_s: float
@@ -241,8 +240,7 @@ class StreamPoll:
             return verdict, None
         published = {item.key for item in changes.upserts}
         absent = sum(key not in published and self._known.get(key) is None for key in enumeration.keys)
-        # Keys that were listed before the reset: 0 without an earlier enumeration; None: an old release stored no
-        # count.
+        # 0 keys were listed before the reset if there was no enumeration. None: an old release stored no count.
         never = self.watermark.enumerated_at_us is None
         reset = RawTopicReset(since, 0 if never and self.watermark.listed is None else self.watermark.listed)
         accepted = self._schedule.accepted.digest

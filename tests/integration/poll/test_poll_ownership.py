@@ -152,7 +152,7 @@ def test_a_raw_topic_that_is_re_created_under_a_running_poller_is_filled_again(
         eventually(lambda: not health.faults)
     polled.close()
     output = capsys.readouterr().out
-    assert "wait: the streams are listed and published again by themselves" in output
+    assert "wait: Sluice lists and publishes the streams of the shard again by itself" in output
     assert "restart the stage" not in output
 
 

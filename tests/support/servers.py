@@ -86,8 +86,7 @@ def registry_url(servers: Servers) -> str:
 @pytest.fixture
 def postgres_dsn(servers: Servers) -> Iterator[str]:
     name = f"test_{uuid.uuid4().hex[:12]}"
-    servers.postgres.create_database(name)
-    yield servers.postgres.dsn(name)
+    yield servers.postgres.create_database(name)
     drop_database(servers, name)
 
 

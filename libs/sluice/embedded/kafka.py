@@ -96,12 +96,9 @@ class Kafka(Server):
     ) -> None:
         super().__init__(layout, ports)
         self.jvm_flags = jvm_flags
+        self.bootstrap_servers = f"{LOOPBACK}:{self.port}"
         self.controller_port = ports["kafka-controller"]
         self.class_path = ":".join(map(str, class_path))
-
-    @property
-    def bootstrap_servers(self) -> str:
-        return f"{LOOPBACK}:{self.port}"
 
     def prepare(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
@@ -111,7 +108,7 @@ class Kafka(Server):
             self._format()
 
     def settings(self) -> dict[str, object]:
-        listener, controller = f"{LOOPBACK}:{self.port}", f"{LOOPBACK}:{self.controller_port}"
+        listener, controller = self.bootstrap_servers, f"{LOOPBACK}:{self.controller_port}"
         return SETTINGS | {
             "listeners": f"PLAINTEXT://{listener},CONTROLLER://{controller}",
             "advertised.listeners": f"PLAINTEXT://{listener}",

@@ -14,7 +14,6 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from sluice.errors import SettingsError
@@ -22,17 +21,22 @@ from sluice.errors import SettingsError
 MARK = ".sluice-state"
 
 
-@dataclass(frozen=True)
 class Layout:
     """The paths of the files and directories of the embedded servers of one state directory."""
 
-    state_dir: Path
+    def __init__(self, state_dir: Path) -> None:
+        self.state_dir = state_dir.expanduser().resolve()
+        self.servers = self.state_dir / "servers"
+        self.ports = self.servers / "ports.json"
+        self.lock = self.servers / "lock"
+        self.postgres_password = self.servers / "postgres.password"
+        self._elsewhere = Path("/var/lib/sluice") / hashlib.sha256(str(self.state_dir).encode()).hexdigest()[:16]
 
     @classmethod
     def of(cls, state_dir: Path) -> Layout:
         """The paths in `state_dir`, which is created if it does not exist. Raises SettingsError if it cannot be
         written."""
-        layout = cls(state_dir.expanduser().resolve())
+        layout = cls(state_dir)
         try:
             is_ours = not layout.state_dir.exists() or not any(layout.state_dir.iterdir())
             layout.servers.mkdir(parents=True, exist_ok=True)
@@ -45,22 +49,6 @@ class Layout:
             ) from None
         return layout
 
-    @property
-    def servers(self) -> Path:
-        return self.state_dir / "servers"
-
-    @property
-    def ports(self) -> Path:
-        return self.servers / "ports.json"
-
-    @property
-    def lock(self) -> Path:
-        return self.servers / "lock"
-
-    @property
-    def postgres_password(self) -> Path:
-        return self.servers / "postgres.password"
-
     def log(self, name: str) -> Path:
         return self.servers / f"{name}.log"
 
@@ -71,10 +59,6 @@ class Layout:
     def home_for_other_user(self, name: str) -> Path:
         """The data directory of a server if it runs as another user than the current one."""
         return self.home(name) if reachable_by_all(self.servers) else self._elsewhere / name
-
-    @property
-    def _elsewhere(self) -> Path:
-        return Path("/var/lib/sluice") / hashlib.sha256(str(self.state_dir).encode()).hexdigest()[:16]
 
     def marker(self, name: str) -> str:
         """The command-line argument by which a running server of this state directory is found."""

@@ -125,8 +125,8 @@ class Postgres(Server):
 
     def _write_password(self) -> None:
         self.layout.postgres_password.unlink(missing_ok=True)
-        with open(os.open(self.layout.postgres_password, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(18) + "\n")
+        self.layout.postgres_password.touch(mode=0o600, exist_ok=False)
+        self.layout.postgres_password.write_text(secrets.token_urlsafe(18) + "\n")
 
     def _initdb(self) -> None:
         password_file = self.home / "initdb.password"
@@ -166,11 +166,12 @@ class Postgres(Server):
         except psycopg.OperationalError:
             return False
 
-    def create_database(self, name: str) -> None:
-        """Create the empty database `name` unless it exists."""
+    def create_database(self, name: str) -> str:
+        """Create the empty database `name` unless it exists. Returns its DSN."""
         with psycopg.connect(self.dsn(), autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
             if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
                 connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+        return self.dsn(name)
 
 
 def processes_in(data: Path) -> list[int]:

@@ -224,7 +224,7 @@ def _wait(process: psutil.Process, timeout_s: float) -> None:
         reap()
         # A child process looks like a zombie when its first thread has ended. The process itself has ended only when
         # `reap` has collected its exit status.
-        if not is_alive(process) and all(child.pid != process.pid for child in _children):
+        if not is_alive(process) and all(child.pid != process.pid for child in list(_children)):
             return
         time.sleep(0.02)
 

@@ -32,11 +32,8 @@ class RegistryServer(Server):
         self.application = application
         self.postgres = postgres
         self.scratch = self.home / "tmp"
-
-    @property
-    def url(self) -> str:
-        """The base URL of the registry's Confluent-compatible API."""
-        return f"http://{LOOPBACK}:{self.port}{API}"
+        # The base URL of the Confluent-compatible API.
+        self.url = f"http://{LOOPBACK}:{self.port}{API}"
 
     def prepare(self) -> None:
         # A library of Apicurio unpacks a megabyte here at every start, and deletes it only if the registry is not

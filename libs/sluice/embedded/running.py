@@ -6,7 +6,7 @@ The running servers are found in the process table.
 from __future__ import annotations
 
 import signal
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class ServerStatus:
 
 def status(state_dir: Path) -> list[ServerStatus]:
     """The state of each of the three embedded servers of a state directory. The directory may not exist."""
-    layout = Layout(state_dir.expanduser().resolve())
+    layout = Layout(state_dir)
     known = ports.remembered(layout.ports)
     return [_status(layout, kind.name, known.get(kind.name)) for kind in KINDS]
 
@@ -57,7 +57,7 @@ def _status(layout: Layout, name: str, port: int | None) -> ServerStatus:
 def stopped_broker(state_dir: Path, bootstrap_servers: str) -> bool:
     """Whether `bootstrap_servers` is the address of the embedded broker of a state directory, and that broker does not
     run."""
-    layout = Layout(state_dir.expanduser().resolve())
+    layout = Layout(state_dir)
     port = ports.remembered(layout.ports).get("kafka")
     return bootstrap_servers == f"{LOOPBACK}:{port}" and processes.find(layout.marker("kafka")) is None
 
@@ -65,11 +65,9 @@ def stopped_broker(state_dir: Path, bootstrap_servers: str) -> bool:
 def database(state_dir: Path, name: str) -> str:
     """The DSN of the database `name` on the running embedded Postgres. The database is created unless it exists.
 
-    Raises EnvironmentFault if Postgres does not run.
+    Raises EnvironmentFault if one of the servers does not run.
     """
-    postgres = _postgres(state_dir, _ports_of_running(state_dir, ["postgres"]))
-    postgres.create_database(name)
-    return postgres.dsn(name)
+    return Postgres(Layout(state_dir), _ports_of_running(state_dir)).create_database(name)
 
 
 def environment(state_dir: Path) -> dict[str, str]:
@@ -77,8 +75,8 @@ def environment(state_dir: Path) -> dict[str, str]:
 
     Raises EnvironmentFault if one of the servers does not run.
     """
-    running = _ports_of_running(state_dir, [kind.name for kind in KINDS])
-    postgres = _postgres(state_dir, running)
+    running = _ports_of_running(state_dir)
+    postgres = Postgres(Layout(state_dir), running)
     return {
         "SLUICE_STATE_DIR": str(postgres.layout.state_dir),
         "SLUICE_KAFKA__BOOTSTRAP_SERVERS": f"{LOOPBACK}:{running['kafka']}",
@@ -92,18 +90,13 @@ def environment(state_dir: Path) -> dict[str, str]:
     }
 
 
-def _ports_of_running(state_dir: Path, names: Sequence[str]) -> dict[str, int]:
-    """The ports of the servers `names`. Raises EnvironmentFault if one of these servers does not run."""
-    found = [server for server in status(state_dir) if server.name in names]
-    running = {server.name: server.port for server in found if server.pid is not None and server.port is not None}
-    if stopped := [name for name in names if name not in running]:
+def _ports_of_running(state_dir: Path) -> dict[str, int]:
+    """The ports of the servers. Raises EnvironmentFault if one of them does not run."""
+    servers = status(state_dir)
+    if stopped := [server.name for server in servers if server.pid is None]:
         why = f"not running: {', '.join(stopped)}"
         raise EnvironmentFault(f"state directory {state_dir}", why, "start the servers with `sluice dev up`")
-    return running
-
-
-def _postgres(state_dir: Path, running: Mapping[str, int]) -> Postgres:
-    return Postgres(Layout(state_dir.expanduser().resolve()), running)
+    return {server.name: server.port for server in servers if server.port is not None}
 
 
 def stop(layout: Layout, kinds: Collection[type[Server]], deadline_s: float) -> None:

@@ -10,6 +10,7 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Self
@@ -114,8 +115,7 @@ class PipelineRun:
         if self.servers is not None:
             for variable, database in sink_databases(self.pipeline).items():
                 if variable not in env:
-                    self.servers.postgres.create_database(database)
-                    env[variable] = self.servers.postgres.dsn(database)
+                    env[variable] = self.servers.postgres.create_database(database)
             env["SLUICE_KAFKA__BOOTSTRAP_SERVERS"] = self.servers.kafka.bootstrap_servers
             env["SLUICE_REGISTRY__URL"] = self.servers.registry.url
         require_variables(self.pipeline, env)
@@ -194,10 +194,9 @@ class PipelineRun:
         stopping = names or tuple(self.stages)
         self._stopped.update(stopping)
         for name in stopping:
-            self.stages[name].ask_to_stop()
-        for name in stopping:
             self.progress(f"stopping {name}")
-            self.stages[name].stop()
+        with ThreadPoolExecutor(len(STAGES)) as pool:
+            list(pool.map(lambda name: self.stages[name].stop(), stopping))
 
     def await_quiet(
         self,

@@ -6,7 +6,6 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -90,12 +89,6 @@ class StageProcess:
             self._revive()
             return
         self.counts = self._scraped() or self.counts
-
-    def ask_to_stop(self) -> None:
-        """Send SIGTERM to the stage's process and return at once, so that several stages can stop at the same time."""
-        if self._process is not None:
-            with suppress(psutil.NoSuchProcess):
-                self._process.send_signal(signal.SIGTERM)
 
     def stop(self) -> None:
         if self._process is not None:

@@ -50,8 +50,8 @@ class EnumerationSchedule:
 
         The next enumeration is due at once if it has to confirm suspects (keys that are missing for the first time) or
         a sweep. Suspects of a confirming enumeration wait for the next regular one; otherwise steady deletes would turn
-        every listing into an enumeration. While the stream has a fault, the next enumeration is due after 15 s,
-        and after twice the time if it ends with a fault again.
+        every listing into an enumeration. An enumeration that ends with a fault is repeated after 15 s, and after
+        each further fault in twice the time.
         """
         verdict = decision.verdict
         if verdict is not None:

@@ -44,8 +44,8 @@ log = structlog.get_logger()
 class Membership(GroupReader):
     """The membership of this process in the group on `sluice.shards`.
 
-    Unlike a reader of data, it stops a shard *before* the shard is revoked, so that two owners do not send requests to
-    one source at the same time. Only the fence ensures that two owners never use one position.
+    A shard is stopped *before* it is revoked, so that two owners do not send requests to one source at the same time.
+    Readers of data stop later. Only the fence ensures that two owners never use one position.
     """
 
     before_revoke: Callable[[list[Partition]], None]

@@ -17,8 +17,8 @@ WAIT_REPORTED_BEYOND_S = 30.0
 def poll_interval_s(freshness_s: float, flow: Flow = Flow.FLOWING) -> float:
     """The seconds from the start of one listing to the start of the next, for a declared freshness in seconds.
 
-    The interval is half of the freshness: a change is at most one interval old when the next listing starts, and the
-    other half is for the listing and the later stages. While the downstream groups lag, it is four times as long.
+    The interval is half of the freshness. A change is at most one interval old when the next listing starts; the other
+    half is for the listing and the later stages. While the downstream groups lag, the interval is four times as long.
     """
     interval_s = max(freshness_s / 2, INTERVAL_S_MIN)
     return interval_s * THROTTLED_FACTOR if flow is Flow.THROTTLED else interval_s

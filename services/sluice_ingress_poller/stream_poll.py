@@ -146,8 +146,8 @@ class StreamPoll:
     def failed(self, error: SluiceError, now_s: float, spread: float) -> None:
         """Plan the retry after a request failed or its page was refused. `spread`: a random number in [0, 1).
 
-        The same page is requested again. After `attempts_max` failures, or if only a person can fix the cause, the
-        listing is abandoned, and the next one starts from its first page. After an abandoned enumeration, changes are
+        The same page is requested again. The listing is abandoned after `attempts_max` failures, or if only a person
+        can fix the cause; then the next listing starts from its first page. After an abandoned enumeration, changes are
         polled before the next enumeration.
         """
         self.attempts += 1

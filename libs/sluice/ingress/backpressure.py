@@ -1,7 +1,7 @@
 """Back-pressure: ingress sends fewer requests to sources while a downstream group lags. Pure functions of measured lag.
 
-The levels are `flowing → throttled → paused`, with hysteresis: the level falls only when the lag is well below the
-bound at which the level rose, so that the level does not change with each measurement.
+The levels are `flowing → throttled → paused`. The level rises at a bound, and falls only when the lag is well below
+this bound. Without this hysteresis the level would change with each measurement.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ class RawRecord(NamedTuple):
     """A record that ingress writes to `topic`. `partition`: None if murmur2 of the key decides.
 
     `timestamp_ms`: a time of Sluice's clock. The source's time is only in the headers, because Kafka refuses a batch
-    whose timestamp is more than an hour ahead, and would refuse it at every retry.
+    whose timestamp is more than an hour ahead, at every retry.
     """
 
     topic: str

@@ -22,13 +22,12 @@ from sluice.kafka.record import read_records
 from sluice.lag.sources import read_watermarks
 from sluice.pipeline import SourceStream
 from sluice.position import PART_MAX, Position
-from sluice.verify import source_state
+from sluice.verify import sources
 from sluice.verify.context import VerifyContext
 from sluice.verify.raw_states import HIGHEST, NO_STATE, Doubled, EntryKind, NewestState, RawLog, SourceSnapshot
 from sluice.verify.report import NotLookedAt, place
 from sluice.verify.row_codes import Columns, unpacked
-from sluice.verify.source_rows import read_table
-from sluice.verify.source_state import FollowedSource, SourceState
+from sluice.verify.sources import FollowedSource, SourceState
 from sluice.verify.spill import Spill
 
 CHECK_EVERY_S = 0.25
@@ -90,7 +89,7 @@ class SourceLink:
 
     def _read_table(self, source: FollowedSource, epoch: int, table: str, mark: TableWatermark | None) -> None:
         what = f"{source.where}, table {table}"
-        why = source_state.why_not_read(mark)
+        why = sources.why_not_read(mark)
         if mark is None or why:
             self._unable(what, why, mark.next_step if mark and mark.next_step else source.repair(table))
             return
@@ -102,7 +101,7 @@ class SourceLink:
         self._progress(f"reading {what}")
         rows = Spill(self._folder, f"{source.source}.{len(self._tables)}.source")
         try:
-            with read_table(source.dsn, source.where, table, source.publication, epoch) as reader:
+            with source.read_table(table, epoch) as reader:
                 found = SnapshotTable(source, table, mark.since_lsn, reader.snapshot, rows)
                 for key, row in reader.rows:
                     rows.add(key, found.columns.codes(row).tobytes())
@@ -116,10 +115,10 @@ class SourceLink:
 
         The watermarks are read after the slot, because a slot is never ahead of its watermark.
         """
-        state = source_state.read_source_state(source)
+        state = source.state()
         watermarks = read_watermarks(self._context.reader, self._context.pipeline.names)
-        marks = source_state.marks_of(watermarks, source.source)
-        return state, marks, source_state.why_not_followed(source, marks.slot, state)
+        marks = sources.marks_of(watermarks, source.source)
+        return state, marks, sources.why_not_followed(source, marks.slot, state)
 
     # ── raw ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -133,7 +132,7 @@ class SourceLink:
         for number, stream in enumerate(self._context.pipeline.streams()):
             self._read_raw(number, stream)
         watermarks = read_watermarks(self._context.reader, self._context.pipeline.names)
-        self._report.not_looked_at += source_state.polled_streams(self._context.pipeline, watermarks)
+        self._report.not_looked_at += sources.polled_streams(self._context.pipeline, watermarks)
 
     def _read_raw(self, number: int, stream: SourceStream) -> None:
         topic = self._context.pipeline.names.raw(stream.source, stream.stream)
@@ -236,7 +235,7 @@ class SourceLink:
 
 def _why_behind(marks: SourceWatermarks, table: SnapshotTable) -> str:
     slot, mark = marks.slot, marks.tables.get(table.table)
-    if why := source_state.why_not_read(mark):
+    if why := sources.why_not_read(mark):
         return why
     if slot is None or mark is None or (slot.epoch, mark.since_lsn) != (table.snapshot.epoch, table.since_lsn):
         return "it was read again meanwhile"

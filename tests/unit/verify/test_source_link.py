@@ -18,7 +18,7 @@ from sluice.position import LOWEST, Position
 from sluice.verify.raw_states import Doubled, Entry, EntryKind, RawLog, SourceSnapshot, newest
 from sluice.verify.report import Check, NotDone, NotLookedAt, Report
 from sluice.verify.row_codes import LEFT_OUT, UNKNOWN, Columns
-from sluice.verify.source_state import (
+from sluice.verify.sources import (
     FollowedSource,
     SourceState,
     marks_of,

@@ -1,13 +1,21 @@
-"""Decides from watermarks and slots whether a source is followed. Only then does raw contain all of its rows."""
+"""The sources of a pipeline: whether each is followed, and the rows of a followed table at one snapshot.
+
+Watermarks and slots show whether a source is followed. Only then does raw contain all of its rows.
+"""
 
 from __future__ import annotations
 
 import shlex
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from sluice.cdc.connection import connect
+import orjson
+from psycopg import sql
+
+from sluice.cdc.connection import Connection, connect
+from sluice.cdc.debezium import EventSource, TableEvents, TransactionInfo
 from sluice.cdc.slots import (
     SlotState,
     SourceIdentity,
@@ -18,18 +26,40 @@ from sluice.cdc.slots import (
     slot_state,
     wal_end,
 )
+from sluice.cdc.source_errors import source_errors
+from sluice.cdc.table_facts import TableFacts, load_types, table_facts
 from sluice.cdc.watermarks import BLOCKED, FOLLOWED, SlotWatermark, SourceWatermarks, TableWatermark, source_watermarks
 from sluice.errors import EnvironmentFault
 from sluice.pipeline import Pipeline
 from sluice.pipeline.model import CdcSource
 from sluice.times import age_text
+from sluice.verify.raw_states import SourceSnapshot
 from sluice.verify.report import NotLookedAt
+
+READ_TIMEOUT_S = 3_600.0
+_MOMENT = TransactionInfo(0, None, None, snapshot=True)
 
 Watermarks = Mapping[str, Mapping[str, Any]]
 # A stream counts as not polled if its last answer is older than ten times its freshness, and at least a minute. A
 # running poller asks twice within the freshness; while stages lag, once in two times the freshness.
 _LATE_AFTER_FRESHNESS = 10
 _LATE_AFTER_S = 60.0
+
+
+class SourceState(NamedTuple):
+    """The present state of a source: who it is, its slot (None if missing), and the LSN at the end of its WAL."""
+
+    identity: SourceIdentity
+    slot: SlotState | None
+    wal_end: int
+
+
+class TableReader(NamedTuple):
+    """A table at an open snapshot. `rows`: each row as (key in raw, columns). The rows can be read once, and only while
+    the snapshot is open."""
+
+    snapshot: SourceSnapshot
+    rows: Iterator[tuple[bytes, dict[str, Any]]]
 
 
 class FollowedSource(NamedTuple):
@@ -53,6 +83,40 @@ class FollowedSource(NamedTuple):
         """The CDC source `name`. Raises SettingsError if its DSN is a reference that cannot be resolved."""
         return cls(name, source.dsn.reveal(), slot_of(pipeline, name), publication_of(pipeline, name))
 
+    def state(self) -> SourceState:
+        """Read identity, slot and WAL end. Blocks. Raises EnvironmentFault or Transient if the source does not
+        answer."""
+        with connect(self.dsn, self.where, replication=True) as replication:
+            identity = identify(replication, self.where)
+        with connect(self.dsn, self.where) as connection:
+            slot = slot_state(connection, self.slot, self.where)
+            return SourceState(identity, slot, wal_end(connection, self.where))
+
+    @contextmanager
+    def read_table(self, name: str, epoch: int) -> Iterator[TableReader]:
+        """Open a snapshot of the rows and columns of table `name` that the publication sends.
+
+        Raises EnvironmentFault if the database refuses, if it cannot be reached or if the publication does not contain
+        the table; Transient if a retry may succeed; psycopg.Error for an SQLSTATE without a policy.
+        """
+        at = f"{self.where}, table {name}"
+        with connect(self.dsn, at, statement_timeout_s=READ_TIMEOUT_S) as connection, source_errors(at):
+            connection.execute(b"SET lock_timeout = '10s'")
+            connection.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            # The table is locked before the snapshot is taken: the snapshot would show a later rewrite of the table.
+            table = sql.Identifier(*name.split(".", 1))
+            connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(table))
+            snapshot = _snapshot(connection, epoch)
+            facts = table_facts(connection, self.publication, [name], self.where).get(name)
+            if facts is None or facts.published is None:
+                why = f"publication {self.publication} does not contain it, so its changes are not sent"
+                raise EnvironmentFault(at, why, "add it there; then /readyz of ingress-cdc shows what the table needs")
+            events = TableEvents(
+                EventSource("", "", ""), facts.relation, facts.primary_key, load_types(connection, self.where)
+            )
+            yield TableReader(snapshot, _rows(connection, facts, events))
+            connection.execute(b"COMMIT")
+
 
 def marks_of(watermarks: Watermarks, source: str) -> SourceWatermarks:
     """Decode the watermarks of one source. Raises EnvironmentFault if this version does not know their form."""
@@ -61,24 +125,6 @@ def marks_of(watermarks: Watermarks, source: str) -> SourceWatermarks:
     except (ValueError, TypeError, LookupError):
         why = "its form is not known to this version"
         raise EnvironmentFault(f"watermark of source {source}", why, "use the version that ingress-cdc has") from None
-
-
-class SourceState(NamedTuple):
-    """The present state of a source: who it is, its slot (None if missing), and the LSN at the end of its WAL."""
-
-    identity: SourceIdentity
-    slot: SlotState | None
-    wal_end: int
-
-
-def read_source_state(source: FollowedSource) -> SourceState:
-    """Read identity, slot and WAL end of a source. Blocks. Raises EnvironmentFault or Transient if it does not
-    answer."""
-    with connect(source.dsn, source.where, replication=True) as replication:
-        identity = identify(replication, source.where)
-    with connect(source.dsn, source.where) as connection:
-        state = slot_state(connection, source.slot, source.where)
-        return SourceState(identity, state, wal_end(connection, source.where))
 
 
 def why_not_followed(source: FollowedSource, watermark: SlotWatermark | None, state: SourceState) -> str:
@@ -138,3 +184,23 @@ def _polled(what: str, mark: Mapping[str, Any] | None, now_s: float, late_after_
         )
     listed = age_text(max(0.0, now_s - listed_us / 1e6))
     return NotLookedAt(what, f"an API is not compared with raw; it was listed as a whole {listed} ago", "", "by design")
+
+
+def _snapshot(connection: Connection, epoch: int) -> SourceSnapshot:
+    # One statement does both: it takes the snapshot first, and then reads the end of the log.
+    query = (
+        "SELECT pg_catalog.pg_current_snapshot()::text, "
+        "(pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint"
+    )
+    [(snapshot, lsn)] = connection.execute(query.encode()).fetchall()
+    _, xmax, in_progress = str(snapshot).split(":")
+    return SourceSnapshot(epoch, int(str(lsn)), int(xmax), frozenset(int(xid) for xid in in_progress.split(",") if xid))
+
+
+def _rows(connection: Connection, facts: TableFacts, events: TableEvents) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    query = sql.SQL("COPY ({}) TO STDOUT").format(facts.select)
+    with connection.cursor() as cursor, cursor.copy(query) as copy:
+        for values in copy.rows():
+            texts = [None if value is None else value.encode() for value in values]
+            event = events.snapshot_row(texts, _MOMENT, 0)
+            yield event.key, orjson.loads(event.value or b"")["after"]

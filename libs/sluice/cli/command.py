@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -73,6 +74,11 @@ def require_known(name: str, known: Collection[str], unknown: str) -> None:
     """Raises SettingsError if `known` does not contain `name`. The error text is `unknown` and all known names."""
     if name not in known:
         raise SettingsError(f"{unknown}; there are {', '.join(known) or 'none'}")
+
+
+def report_progress(line: str) -> None:
+    """Print a line for people on stderr, because stdout is for the result."""
+    print(line, file=sys.stderr)
 
 
 def print_result(as_json: bool, facts: Any, lines: Iterable[str], *, is_finding: bool = False) -> None:

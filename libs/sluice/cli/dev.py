@@ -23,6 +23,7 @@ from sluice.cli.command import (
     StateDir,
     group,
     print_result,
+    report_progress,
     state_directory,
 )
 from sluice.embedded import Servers, running
@@ -51,7 +52,7 @@ def up(
     directory = state_directory(pipeline, state_dir)
     if new_ports:
         forget(directory)
-    servers = Servers.start(directory, progress=_report, detach=True)
+    servers = Servers.start(directory, progress=report_progress, detach=True)
     typer.echo(f"kafka     {servers.kafka.bootstrap_servers}")
     typer.echo(f"postgres  {LOOPBACK}:{servers.postgres.port}")
     typer.echo(f"registry  {servers.registry.url}")
@@ -67,7 +68,7 @@ def down(pipeline: PipelineFile = DEFAULT_PIPELINE, state_dir: StateDir = None) 
     The data of the servers is kept.
     """
     directory = state_directory(pipeline, state_dir)
-    stopped = running.down(directory, _report)
+    stopped = running.down(directory, report_progress)
     typer.echo(f"stopped {', '.join(stopped)}; the data is kept in {directory}" if stopped else "no server was running")
 
 
@@ -102,7 +103,7 @@ def reset(
     directory = state_directory(pipeline, state_dir)
     if not yes:
         typer.confirm(f"Delete all topics, schemas and databases in {directory}?", abort=True)
-    running.reset(directory, _report)
+    running.reset(directory, report_progress)
     typer.echo(f"{directory} is empty; `sluice dev up` starts servers without data")
     for line in _left_in_sources(pipeline):
         typer.echo(line)
@@ -146,12 +147,12 @@ def _of_pipeline(file: Path, directory: Path) -> dict[str, str]:
     Creates a database for each sink that has none. Prints on stderr which variables of the pipeline file are not set.
     """
     if not file.exists():
-        _report(f"there is no {file}: only the variables of the servers are printed")
+        report_progress(f"there is no {file}: only the variables of the servers are printed")
         return {}
     pipeline = load_pipeline(file)
     created = {variable: running.database(directory, name) for variable, name in sink_databases(pipeline).items()}
     if missing := sorted(missing_variables(pipeline.model_dump()) - set(created)):
-        _report(f"not set, and {pipeline.file} refers to them: {', '.join(missing)}")
+        report_progress(f"not set, and {pipeline.file} refers to them: {', '.join(missing)}")
     return {**stage_variables(pipeline, directory), **created}
 
 
@@ -196,7 +197,3 @@ def _kafka_tool(main_class: str, arguments: list[str], pipeline: Path, state_dir
     # Kafka's command-line tools exit with 0 even after they printed an error.
     if done.returncode or done.stdout.lstrip().startswith("Error"):
         raise typer.Exit(ExitCode.ENVIRONMENT)
-
-
-def _report(line: str) -> None:
-    typer.echo(line, err=True)

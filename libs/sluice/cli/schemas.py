@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -27,10 +27,8 @@ def _subjects(given: Path | None) -> list[contracts.Subject]:
 
 @contextmanager
 def _opened(url: str, retry_for_s: float = 0.0) -> Iterator[Registry]:
-    with tempfile.TemporaryDirectory() as folder:
-        registry = Registry(url, Path(folder), retry_for_s)
+    with tempfile.TemporaryDirectory() as folder, closing(Registry(url, Path(folder), retry_for_s)) as registry:
         yield registry
-        registry.close()
 
 
 @app.command()

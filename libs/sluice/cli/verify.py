@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from sluice.cli.command import JsonOption, PipelineOption, print_result, single
+from sluice.cli.command import JsonOption, PipelineOption, print_result, report_progress, single
 from sluice.cli.server_access import pipeline_of_servers, servers_reached
 from sluice.verify import verify as run_verification
 
@@ -47,9 +46,5 @@ def verify(
     """
     settings, loaded = pipeline_of_servers(pipeline)
     with servers_reached(loaded, settings):
-        report = run_verification(loaded, settings, wait_s=wait, sources=sources, progress=_report)
+        report = run_verification(loaded, settings, wait_s=wait, sources=sources, progress=report_progress)
     print_result(as_json, report.to_json(), report.lines(), is_finding=not report.passed)
-
-
-def _report(line: str) -> None:
-    print(line, file=sys.stderr)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from sluice.stage.signals import Stop
@@ -33,13 +34,13 @@ def answered(stop: Stop, report: Callable[[str], None], waiting_for: Callable[[]
         if requested:
             report(f"stopping ... waiting for {waiting_for()}")
 
-    watcher = threading.Thread(target=watch, name="stop-answer", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
+    with ThreadPoolExecutor(1, "stop-answer") as pool:
+        watching = pool.submit(watch)
+        try:
+            yield
+        finally:
+            ended.set()
+    watching.result()
 
 
 @contextmanager
@@ -47,21 +48,15 @@ def repeated(turn: Callable[[], None], every_s: float) -> Iterator[None]:
     """While the block runs, call `turn` every `every_s` seconds in a thread. If `turn` raises an exception, the calls
     end, and the exception is raised at the end of the block."""
     ended = threading.Event()
-    raised: list[BaseException] = []
 
     def turns() -> None:
-        try:
-            while not ended.wait(every_s):
-                turn()
-        except BaseException as error:
-            raised.append(error)
+        while not ended.wait(every_s):
+            turn()
 
-    thread = threading.Thread(target=turns, name="turns", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-    if raised:
-        raise raised[0]
+    with ThreadPoolExecutor(1, "turns") as pool:
+        turning = pool.submit(turns)
+        try:
+            yield
+        finally:
+            ended.set()
+    turning.result()

@@ -37,7 +37,6 @@ class Servers:
     def __init__(self, layout: Layout, lock: StateLock, *, detach: bool) -> None:
         self._layout, self._lock, self._detach = layout, lock, detach
         self._members: dict[str, Server] = {}
-        self._started: list[type[Server]] = []
         self.download_s = 0.0
 
     @classmethod
@@ -69,7 +68,7 @@ class Servers:
         try:
             servers._assemble([kind for kind, is_wanted in wanted.items() if is_wanted], progress, durable)
             servers._start_members(progress)
-            if durable and Kafka in servers._started and not servers.kafka.jvm_flags:
+            if durable and kafka and servers.kafka.started and not servers.kafka.jvm_flags:
                 aot.make_in_background(layout, detach=detach)
         except BaseException:
             servers.stop(10.0)
@@ -77,7 +76,7 @@ class Servers:
         if detach:
             lock.release()
         else:
-            lock.keep(share=not servers._started)
+            lock.keep(share=not servers.started)
         return servers
 
     def _assemble(self, kinds: Sequence[type[Server]], progress: Progress, durable: bool) -> None:
@@ -126,7 +125,6 @@ class Servers:
             server.await_ready(process, cancelled, progress)
             progress(f"{server.name} runs already, on port {server.port}")
             return
-        self._started.append(type(server))
         server.start(detach=self._detach, cancelled=cancelled, progress=progress)
         progress(f"{server.name} is ready on port {server.port} ({time.monotonic() - started_at:.1f} s)")
 
@@ -138,32 +136,30 @@ class Servers:
     @property
     def started(self) -> list[str]:
         """The names of the embedded servers that this `Servers` object started and will stop."""
-        return [kind.name for kind in self._started]
+        return [server.name for server in self._members.values() if server.started]
 
     def dead(self) -> list[str]:
         """The names of the embedded servers that this `Servers` object started and that have ended since."""
-        own = [server for server in self._members.values() if type(server) in self._started]
-        return [server.name for server in own if server.started is None or not processes.is_alive(server.started)]
+        return [s.name for s in self._members.values() if s.started and not processes.is_alive(s.started)]
 
     def restart(self, name: str) -> None:
         """Stop the embedded server `name` if it runs, then start it on the same port with the same data.
 
         Raises EnvironmentFault if the server does not start, LookupError if this object did not start it before.
         """
-        server = self._own(name)
+        server = self._members[name]
+        if server.started is None:
+            raise LookupError(f"{name} ran before this session, which therefore may not stop it")
         server.stop(self._layout, 20.0)
         server.start(detach=self._detach, cancelled=threading.Event())
 
     def stop(self, deadline_s: float = 20.0) -> None:
         """Stop the embedded servers that this `Servers` object started, and unlock the state directory."""
-        running.stop(self._layout, self._started, deadline_s)
-        self._started.clear()
+        own = [server for server in self._members.values() if server.started]
+        running.stop(self._layout, [type(server) for server in own], deadline_s)
+        for server in own:
+            server.started = None
         self._lock.release()
-
-    def _own(self, name: str) -> Server:
-        if type(self._members[name]) not in self._started:
-            raise LookupError(f"{name} ran before this session, which therefore may not stop it")
-        return self._members[name]
 
     def __enter__(self) -> Self:
         return self

@@ -79,6 +79,6 @@ def unknown(error: psycopg.Error, where: str) -> UnknownCode:
     return UnknownCode(
         where,
         f"Postgres says {code_of(error)}, " + (f"which {reason}" if reason else "a code that Sluice does not know"),
-        "start it again: it goes on from what is durable. If this returns, read the database server's log of this "
-        "time, and report this line",
+        "start the process again: it continues from what is durable. If this error returns, read the database "
+        "server's log of this time, and report this line",
     )

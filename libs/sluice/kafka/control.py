@@ -51,7 +51,9 @@ def _read(topic: str, key: str, value: bytes) -> dict[str, Any]:
     if (read := json_object(value)) is not None:
         return read
     why = "was not written by Sluice"
-    raise EnvironmentFault(f"request {key} in {topic}", why, "run its command again: the newest request counts")
+    raise EnvironmentFault(
+        f"request {key} in {topic}", why, "run the request's command again: only the newest request counts"
+    )
 
 
 def write_request(
@@ -67,5 +69,5 @@ def write_request(
     may or may not be written.
     """
     record = (topic, key.encode(), orjson.dumps(dict(request)), (), -1)
-    unanswered = "no broker answers; it may or may not be written: run the command again"
+    unanswered = "no broker answers; the request may or may not be written: run the command again"
     write_all(clients.producer(settings), [record], f"writing a request to {topic}", within_s, unanswered)

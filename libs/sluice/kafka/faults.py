@@ -46,8 +46,8 @@ def translate(exception: KafkaException, doing: str) -> Exception:
     return UnknownCode(
         doing,
         answer + reason,
-        "start it again: it goes on from what is durable. If this returns, read the brokers' logs of this time, and "
-        "report this line",
+        "start the process again: it continues from what is durable. If this error returns, read the brokers' logs of "
+        "this time, and report this line",
     )
 
 
@@ -77,8 +77,9 @@ def _clock(name: str) -> str:
         return ""
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return (
-        f": this host's clock says {now}, and the broker takes no record that is further from its own clock than "
-        "message.timestamp.after.max.ms (ahead; an hour by default) and message.timestamp.before.max.ms (behind)"
+        f": this host's clock says {now}, and the broker accepts no record whose time differs from its own "
+        "clock by more than message.timestamp.after.max.ms (ahead; an hour by default) or "
+        "message.timestamp.before.max.ms (behind)"
     )
 
 
@@ -88,8 +89,8 @@ def too_large(doing: str, largest: Mapping[str, int]) -> EnvironmentFault:
     sizes = ", ".join(f"{topic} {size} bytes" for topic, size in sorted(largest.items(), key=lambda of: -of[1]))
     return EnvironmentFault(
         doing,
-        f"a record is more than its topic's max.message.bytes; the largest of each: {sizes}",
-        "run `sluice topics check`, then `sluice topics apply`, which sets max.message.bytes as it is declared",
+        f"a record is larger than max.message.bytes of its topic; the largest record by topic: {sizes}",
+        "run `sluice topics check`, then `sluice topics apply`, which sets max.message.bytes to the declared value",
     )
 
 
@@ -120,5 +121,5 @@ def _silence(doing: str, why: str) -> EnvironmentFault:
     return EnvironmentFault(
         doing,
         f"Kafka does not answer ({why})",
-        "start it (embedded: `sluice dev up`), or correct SLUICE_KAFKA__BOOTSTRAP_SERVERS",
+        "start Kafka (embedded: `sluice dev up`), or correct SLUICE_KAFKA__BOOTSTRAP_SERVERS",
     )

@@ -211,8 +211,8 @@ def _list(partitions: Iterable[Partition]) -> str:
 def _stuck(open_ends: Mapping[Partition, int], deadline_s: float) -> str:
     (topic, partition), end = next(iter(open_ends.items()))
     return (
-        f"{topic}/{partition}: nothing readable below offset {end} for {deadline_s:.0f} s: a transaction stays open; "
-        "if it does not end by itself, `kafka-transactions find-hanging` names it"
+        f"{topic}/{partition}: nothing is readable below offset {end} for {deadline_s:.0f} s: a transaction stays "
+        "open; if it does not end by itself, `kafka-transactions find-hanging` names it"
     )
 
 

@@ -105,9 +105,9 @@ class TransactionalProducer:
                 if kafka_error(error).name() == TOO_LARGE:
                     raise EnvironmentFault(
                         f"{self.transactional_id}: producing to {topic}",
-                        f"a record of {size} bytes, and headers, is more than this client's message.max.bytes",
-                        "take message.max.bytes out of SLUICE_KAFKA__OPTIONS; "
-                        f"without that it is {clients.SENT_BYTES_MAX}",
+                        f"a record of {size} bytes and its headers are larger than this client's message.max.bytes",
+                        "remove message.max.bytes from SLUICE_KAFKA__OPTIONS; "
+                        f"without it the limit is {clients.SENT_BYTES_MAX}",
                     ) from None
                 raise self._lost(f"producing to {topic}", error) from None
 
@@ -160,7 +160,9 @@ class TransactionalProducer:
                 # The call that hangs still uses the client, so the client is only forgotten. The next `fence` makes
                 # Kafka abort its transaction.
                 self._producer, self._open = None, False
-                raise TransactionLost(f"{self.transactional_id}: {doing}: no answer, not even a time-out") from None
+                raise TransactionLost(
+                    f"{self.transactional_id}: {doing}: the call did not return, not even with a time-out"
+                ) from None
             except KafkaException as exception:
                 error = kafka_error(exception)
                 if error.retriable() and not error.fatal() and left > 0:

@@ -15,7 +15,7 @@ from sluice.errors import EnvironmentFault
 
 CHECK_EVERY_S = 5.0
 TIMEOUT_S = 10.0
-RESTART = "restart the stage, which then says how to go on, or writes again what is missing"
+RESTART = "restart the stage: it writes the missing records again, or reports how to continue"
 
 
 class TopicWatch:

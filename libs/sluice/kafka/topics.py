@@ -71,11 +71,12 @@ def other_count(topic: str, found: int, declared: int) -> EnvironmentFault:
     readers expect keys in other partitions than those that contain them."""
     return EnvironmentFault(
         f"topic {topic}",
-        f"has {found} partitions where {declared} are declared; Kafka removes none, and moves no record to new ones",
-        "if `partitions` of the pipeline file was changed, set it back. If the topic was: stop all stages, delete "
-        f"{topic} and, where there is one, the topic state.<stage>.{topic} (kafka-topics --delete), run `sluice topics "
-        "apply`, start ingress (a followed source also needs `sluice cdc resnapshot`), wait until `sluice lag` shows "
-        "what it published again, and start the other stages, which say what else there is to do",
+        f"has {found} partitions where {declared} are declared; Kafka removes no partition, and moves no record to a "
+        "new one",
+        "if `partitions` of the pipeline file was changed, set it back. If the topic was changed: stop all stages, "
+        f"delete {topic} and, where there is one, the topic state.<stage>.{topic} (kafka-topics --delete), run "
+        "`sluice topics apply`, start ingress (a followed source also needs `sluice cdc resnapshot`), wait until "
+        "`sluice lag` shows what it published again, and start the other stages, which report what else to do",
     )
 
 

@@ -90,6 +90,6 @@ class KafkaWatch:
 def silence_text(settings: KafkaSettings) -> str:
     """The text of the fault that Kafka does not answer: the possible causes, and the next step."""
     return (
-        f"Kafka at {settings.bootstrap_servers} does not answer, or does not let us in. Next: start it (embedded: "
+        f"Kafka at {settings.bootstrap_servers} does not answer, or refuses this client. Next: start Kafka (embedded: "
         "`sluice dev up`), or correct SLUICE_KAFKA__BOOTSTRAP_SERVERS and SLUICE_KAFKA__OPTIONS"
     )

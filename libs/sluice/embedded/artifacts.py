@@ -12,7 +12,6 @@ import shutil
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal, cast
@@ -52,12 +51,8 @@ def listed(uses: Iterable[Use]) -> tuple[Artifact, ...]:
     """The files of `artifacts.list` that these `uses` need, in the order of that list, which is the order of the class
     path."""
     wanted = set(uses)
-    return tuple(artifact for artifact in _all() if artifact.use in wanted)
-
-
-@cache
-def _all() -> tuple[Artifact, ...]:
-    return parse_list(files("sluice.embedded").joinpath("artifacts.list").read_text())
+    text = files("sluice.embedded").joinpath("artifacts.list").read_text()
+    return tuple(artifact for artifact in parse_list(text) if artifact.use in wanted)
 
 
 def parse_list(text: str) -> tuple[Artifact, ...]:

@@ -26,6 +26,7 @@ from sluice.errors import EnvironmentFault
 
 LAUNCHED_WITHIN_S = 300.0  # the start script is small: it takes long only on an overloaded machine
 KILLED_WITHIN_S = 60.0
+TAIL_BYTES = 8_192
 
 # The kernel sends the signal of PR_SET_PDEATHSIG when the *thread* that forked ends, not its process. So one thread
 # starts every server, and it lives as long as this process. The threads that wait for servers may end.
@@ -159,15 +160,20 @@ def rotate(log: Path, bytes_max: int = 8 * 2**20) -> None:
         log.replace(log.with_suffix(".log.1"))
 
 
-def last_lines(log: Path, lines: int = 8, bytes_max: int = 8192) -> str:
-    """The last lines of a log file, indented, for an error message."""
+def tail(log: Path, start: int = 0) -> list[str]:
+    """The lines at the end of a log, none before the byte `start`. After a rotation, the log starts at 0 again."""
     try:
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - bytes_max))
-            text = file.read().decode(errors="replace")
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(start if start <= size else 0, size - TAIL_BYTES))
+            return file.read().decode(errors="replace").splitlines()
     except OSError:
-        return "    (no log)"
-    return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
+        return []
+
+
+def last_lines(log: Path, lines: int = 8) -> str:
+    """The end of a log, indented, for an error message."""
+    return "\n".join(f"    {line}" for line in tail(log)[-lines:]) or "    (no log)"
 
 
 def is_alive(process: psutil.Process) -> bool:

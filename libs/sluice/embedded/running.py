@@ -15,12 +15,13 @@ from pathlib import Path
 import psutil
 
 from sluice.embedded import aot, ports, processes
+from sluice.embedded.fetching import Progress
 from sluice.embedded.kafka import Kafka
 from sluice.embedded.layout import Layout
 from sluice.embedded.ports import LOOPBACK
 from sluice.embedded.postgres import SUPERUSER, Postgres
 from sluice.embedded.registry import API, RegistryServer
-from sluice.embedded.server import Progress, Server, owner_mark
+from sluice.embedded.server import Server, owner_mark
 from sluice.embedded.state_lock import StateLock, stages_locked
 from sluice.errors import EnvironmentFault
 from sluice.names import STAGES

@@ -7,19 +7,19 @@ import signal
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import psutil
 
 from sluice.embedded import processes
+from sluice.embedded.fetching import Progress
 from sluice.embedded.layout import Layout
 from sluice.embedded.processes import Command
 from sluice.embedded.stall import STALLED_S, StallDetector, activity_of
 from sluice.errors import EnvironmentFault
 
 CHECK_EVERY_S = 1.0
-Progress = Callable[[str], None]
 
 
 def silent(_line: str) -> None:

@@ -11,12 +11,12 @@ from typing import Self
 
 from sluice.embedded import aot, ports, processes, running
 from sluice.embedded.artifacts import Use, listed
-from sluice.embedded.fetching import fetch
+from sluice.embedded.fetching import Progress, fetch
 from sluice.embedded.kafka import Kafka
 from sluice.embedded.layout import Layout
 from sluice.embedded.postgres import Postgres
 from sluice.embedded.registry import RegistryServer
-from sluice.embedded.server import Progress, Server, silent
+from sluice.embedded.server import Server, silent
 from sluice.embedded.state_lock import StateLock
 
 USES: Mapping[type[Server], Use] = {Kafka: "broker", RegistryServer: "registry"}

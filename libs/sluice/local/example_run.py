@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sluice.embedded import Servers
-from sluice.embedded.fetching import cache_dir
-from sluice.embedded.server import Progress, silent
+from sluice.embedded.fetching import Progress, cache_dir
+from sluice.embedded.server import silent
 from sluice.local.edit_latency import EditLatency
 from sluice.local.pipeline_run import PipelineRun
 from sluice.testing.example import ExampleContext, ExampleDriver, Live, Running, load_example

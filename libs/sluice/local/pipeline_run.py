@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Self
 
 from sluice.embedded import Servers
-from sluice.embedded.server import Progress, silent
+from sluice.embedded.fetching import Progress
+from sluice.embedded.server import silent
 from sluice.errors import SettingsError
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.topics import Topics, concrete, load_kinds

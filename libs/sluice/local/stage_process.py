@@ -21,7 +21,6 @@ from sluice.telemetry.health import LOOP, STARTING
 RESTART_AFTER_S = 1.0
 STOP_DEADLINE_S = 15.0
 SCRAPE_TIMEOUT_S = 1.0
-TAIL_BYTES = 8_192
 
 
 @dataclass(slots=True)
@@ -127,7 +126,7 @@ class StageProcess:
         if self._faults:
             more = len(self._faults) - 1
             return self._faults[0] + (f" (and {more} more, see `sluice lag`)" if more else "")
-        for line in reversed(self._lines()):
+        for line in reversed(processes.tail(self.log, self._log_start)):
             try:
                 entry = orjson.loads(line)
             except orjson.JSONDecodeError:
@@ -138,20 +137,11 @@ class StageProcess:
                 return ": ".join(str(entry[k]) for k in ("event", "why", "next") if k in entry)
         return ""
 
-    def _lines(self) -> list[str]:
-        """The newest log lines that the stage has written in this run. If the log file is shorter than at the start, it
-        was rotated and is read from its beginning."""
-        try:
-            with self.log.open("rb") as log:
-                size = self.log.stat().st_size
-                log.seek(max(self._log_start if self._log_start <= size else 0, size - TAIL_BYTES))
-                return log.read().decode(errors="replace").splitlines()
-        except OSError:
-            return []
-
     def failure(self) -> str:
         """The last log line that the stage has written in this run, for an error message."""
-        return next((line for line in reversed(self._lines()) if line.strip()), "nothing is logged")
+        return next(
+            (line for line in reversed(processes.tail(self.log, self._log_start)) if line.strip()), "nothing is logged"
+        )
 
 
 def _counts(text: str, before: StageCounts, ready: bool) -> StageCounts:

@@ -4,15 +4,15 @@ meanwhile."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import NamedTuple
-
-import orjson
 
 from sluice.errors import DeadRecord
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
 from sluice.kafka.record import Record, read_records
 from sluice.raw import raw_record
+from sluice.verify.entity_logs import entity_of
 from sluice.verify.report import Check, Report
 
 Watched = tuple[Partition, str]
@@ -58,12 +58,7 @@ def _names(record: Record) -> Iterator[str]:
     if raw_record.is_sweep(record):
         yield ""
         return
-    key = record.key or b""
-    yield key.decode(errors="replace")
-    try:
-        parts = orjson.loads(key)
-        if isinstance(parts, list) and parts:
-            yield str(parts[0])
+    yield (record.key or b"").decode(errors="replace")
+    yield entity_of(record.key)
+    with suppress(DeadRecord):
         yield raw_record.source_key(record)
-    except (ValueError, DeadRecord):
-        return

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -96,9 +97,13 @@ class LedgerCheck:
 
     def read(self, sinks: Sequence[OpenSink], committed: Mapping[str, Mapping[Partition, int]]) -> None:
         """Read every line and report each error in it. `committed`: the offsets by group, read before the lines."""
-        self._add(self._topic_lines())
-        for sink in sinks:
-            self._add(ledger_lines(sink.connection, sink.schema))
+        by_key = {ledger_key(group, *at).decode(): ledger for (group, at), ledger in self._ledgers.items()}
+        for key, line in chain(self._topic_lines(), *(ledger_lines(one.connection, one.schema) for one in sinks)):
+            # The ledger topic also has the lines of other pipelines.
+            if (ledger := by_key.get(key)) is not None:
+                self._context.report.checked["ledger lines"] += 1
+                for wrong in ledger.add(line):
+                    self._found(key, wrong)
         for group, offsets in committed.items():
             for at, offset in offsets.items():
                 ledger = self._ledgers.get((group, at))
@@ -123,16 +128,6 @@ class LedgerCheck:
         for record in read_records(self._context.reader, spans):
             if record.key is not None and record.value is not None:
                 yield record.key.decode(errors="replace"), orjson.loads(record.value)
-
-    def _add(self, lines: Iterable[tuple[str, dict[str, Any]]]) -> None:
-        """Add lines, each with its key, in the order of the ledger. Lines of other pipelines are ignored."""
-        by_key = {ledger_key(group, *at).decode(): ledger for (group, at), ledger in self._ledgers.items()}
-        for key, line in lines:
-            ledger = by_key.get(key)
-            if ledger is not None:
-                self._context.report.checked["ledger lines"] += 1
-                for wrong in ledger.add(line):
-                    self._found(key, wrong)
 
     def _found(self, key: str, what: str) -> None:
         self._context.report.found("I5", key, "", what)

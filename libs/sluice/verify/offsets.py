@@ -57,12 +57,6 @@ class VisibleOffsets:
         offsets = self._offsets[at]
         return bisect_left(offsets, end) - bisect_left(offsets, start)
 
-    def index(self, at: Partition, offset: int) -> int:
-        """The index of `offset` among the visible records of its partition; -1 if no visible record has this offset."""
-        offsets = self._offsets[at]
-        index = bisect_left(offsets, offset)
-        return index if index < len(offsets) and offsets[index] == offset else -1
-
     def __len__(self) -> int:
         return sum(map(len, self._offsets.values()))
 
@@ -92,12 +86,11 @@ class RawIndex(VisibleOffsets):
             return "missing"
         if offset >= self.ends[at]:
             return "beyond"
-        keys, wanted = self._keys[at], _digest(source_key)
-        index = self.index(at, offset)
-        if index >= 0:
+        offsets, keys, wanted = self._offsets[at], self._keys[at], _digest(source_key)
+        index = bisect_left(offsets, offset)
+        if index < len(offsets) and offsets[index] == offset:
             return "exact" if keys[index] == wanted else "other-key"
-        after = bisect_left(self._offsets[at], offset)
-        return "compacted" if wanted in keys[after:] else "missing"
+        return "compacted" if wanted in keys[index:] else "missing"
 
 
 def _digest(source_key: str) -> int:

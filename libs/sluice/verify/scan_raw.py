@@ -75,9 +75,8 @@ def _histories(
     """The states of `spans` by partition. None if `fills` is False and a record leaves columns out: then the caller
     reads the spans again with `fills`."""
     histories = {at: StreamHistory(stream, mappings, fills) for at in spans}
-    needs_columns = False
     for record in read_records(reader, spans):
-        needs_columns = needs_columns or (not fills and stream.kind == "cdc" and leaves_out(record))
-        if not needs_columns:
-            index.add_keyed(record.at, record.offset, histories[record.at].add(record))
-    return None if needs_columns else histories
+        if not fills and stream.kind == "cdc" and leaves_out(record):
+            return None
+        index.add_keyed(record.at, record.offset, histories[record.at].add(record))
+    return histories

@@ -14,7 +14,7 @@ its key, 8 bytes per column and 60 bytes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 
 import orjson
@@ -35,14 +35,13 @@ from sluice.verify.ledger import LedgerCheck
 from sluice.verify.offsets import VisibleOffsets
 from sluice.verify.report import NotLookedAt, Report
 from sluice.verify.scan_raw import RawScan, scan_raw
-from sluice.verify.source_link import SourceLink
+from sluice.verify.source_link import Progress, SourceLink
 
 FAULTS_CHECKED_EVERY_S = 0.5
 FAULTS_SHOWN_EVERY_S = 5.0
 # A restarted process resolves the faults of the process before it within some ten seconds on an idle machine.
 FAULTS_RESOLVED_WITHIN_S = 60.0
 
-Progress = Callable[[str], None]
 Offsets = dict[Partition, int]
 
 
@@ -94,15 +93,10 @@ def _wait_for_faults(context: VerifyContext, give_up_at: float, progress: Progre
 
 def _faults(context: VerifyContext) -> list[NotLookedAt]:
     """One entry for each active fault: its subject is not verified, even if the logs are right."""
-    found = active_faults(context.reader, context.pipeline.names)
-    active = [
-        NotLookedAt(
-            f"fault of {one.stage}/{one.instance}/{one.about}",
-            f"active since {text_of_us(one.since_us, 'seconds')}: {one.why}",
-            "",
-        )
-        for one in found.faults
-    ]
+    found, active = active_faults(context.reader, context.pipeline.names), []
+    for one in found.faults:
+        because = f"active since {text_of_us(one.since_us, 'seconds')}: {one.why}"
+        active.append(NotLookedAt(f"fault of {one.stage}/{one.instance}/{one.about}", because, ""))
     if found.unknown:
         why, _, next_step = found.unknown.partition(". Next: ")
         active.append(NotLookedAt("faults that the stages reported", f"not all are known: {why}", next_step))
@@ -112,12 +106,10 @@ def _faults(context: VerifyContext) -> list[NotLookedAt]:
 def _note_retired(context: VerifyContext) -> None:
     """Report the claims of streams that no mapping reads any more: it is not known whether they are right."""
     if claims := context.report.checked["retired"]:
-        retired = NotLookedAt(
-            "values of streams or mappings that the pipeline does not have any more",
-            f"contributions have {claims} claims of them, which are neither updated nor retracted",
-            "map their streams again; or have them retracted: docs/how-to/change-a-mapping.md, `A source goes`",
-        )
-        context.report.not_looked_at.append(retired)
+        what = "values of streams or mappings that the pipeline does not have any more"
+        because = f"contributions have {claims} claims of them, which are neither updated nor retracted"
+        next_step = "map their streams again; or have them retracted: docs/how-to/change-a-mapping.md, `A source goes`"
+        context.report.not_looked_at.append(NotLookedAt(what, because, next_step))
 
 
 def _check_links(context: VerifyContext, opened: ExitStack, give_up_at: float, progress: Progress) -> None:

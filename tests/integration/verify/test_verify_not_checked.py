@@ -1,4 +1,4 @@
-"""What verify could not look at is in its report, and then nothing is called verified."""
+"""The report names what verify could not check, and then its verdict is not `verified`."""
 
 from __future__ import annotations
 

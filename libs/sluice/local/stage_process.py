@@ -139,9 +139,8 @@ class StageProcess:
 
     def failure(self) -> str:
         """The last log line that the stage has written in this run, for an error message."""
-        return next(
-            (line for line in reversed(processes.tail(self.log, self._log_start)) if line.strip()), "nothing is logged"
-        )
+        lines = [line for line in processes.tail(self.log, self._log_start) if line.strip()]
+        return lines[-1] if lines else "nothing is logged"
 
 
 def _counts(text: str, before: StageCounts, ready: bool) -> StageCounts:

@@ -32,7 +32,6 @@ class StateLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: TextIO | None = None
         self.is_shared = False
 
     def acquire(self, kind: Kind, progress: Callable[[str], None], timeout_s: float = LOCK_TIMEOUT_S) -> None:
@@ -42,42 +41,39 @@ class StateLock:
         Sessions that use detached servers share the lock. If this process is such a session, no error is raised, and
         `is_shared` is true.
         """
-        file = self._path.open("a+")
+        self._file = self._path.open("a+")
         deadline, reported = time.monotonic() + timeout_s, False
-        while not try_lock(file, fcntl.LOCK_EX):
-            if kind == "session" and try_lock(file, fcntl.LOCK_SH):
-                self._file, self.is_shared = file, True
+        while not try_lock(self._file, fcntl.LOCK_EX):
+            if kind == "session" and try_lock(self._file, fcntl.LOCK_SH):
+                self.is_shared = True
                 return
-            owner = owner_of(file)
+            owner = owner_of(self._file)
             if owner.get("kind") == "session" or time.monotonic() > deadline:
-                file.close()
+                self._file.close()
                 raise _in_use(self._path, owner)
             if not reported:
                 progress(f"waiting for process {owner.get('pid', '?')}, which starts or stops these servers")
                 reported = True
             time.sleep(0.1)
         # A session starts its servers first, as a command does: other processes wait for that.
-        write_owner(file, "command")
-        self._file = file
+        write_owner(self._file, "command")
 
     def keep(self, *, share: bool) -> None:
         """Called when a session's servers run: from now on, the lock belongs to a session. With `share`, other sessions
         may use the servers too, and no process may stop them."""
-        if self._file is not None and not self.is_shared:
+        if not self.is_shared:
             write_owner(self._file, "session")
             if share:
                 fcntl.flock(self._file, fcntl.LOCK_SH)
 
     def refuse_shared(self) -> None:
         """Raises EnvironmentFault if this process shares the lock with other sessions."""
-        if self.is_shared and self._file is not None:
+        if self.is_shared:
             raise _in_use(self._path, owner_of(self._file))
 
     def release(self) -> None:
-        """Unlock the servers of the state directory. Idempotent."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Unlock the servers of the state directory. Call it after `acquire`; it may be called twice."""
+        self._file.close()
 
 
 def try_lock(file: TextIO, operation: int) -> bool:

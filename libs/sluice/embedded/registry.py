@@ -32,7 +32,7 @@ class RegistryServer(Server):
         self.application = application
         self.postgres = postgres
         self.scratch = self.home / "tmp"
-        # The base URL of the Confluent-compatible API.
+        # The base URL of the registry's Confluent-compatible API.
         self.url = f"http://{LOOPBACK}:{self.port}{API}"
 
     def prepare(self) -> None:

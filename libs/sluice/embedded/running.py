@@ -92,7 +92,7 @@ def environment(state_dir: Path) -> dict[str, str]:
 
 
 def _ports_of_running(state_dir: Path) -> dict[str, int]:
-    """The ports of the servers. Raises EnvironmentFault if one of them does not run."""
+    """The ports of the three embedded servers by name. Raises EnvironmentFault if one of them does not run."""
     servers = status(state_dir)
     if stopped := [server.name for server in servers if server.pid is None]:
         why = f"not running: {', '.join(stopped)}"

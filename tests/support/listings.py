@@ -9,8 +9,11 @@ from typing import Any, ClassVar
 
 from sluice.connector import Connector, ConnectorSettings, Paging, RestStream
 from sluice.connector.paging import SinglePage
-from support.scripted_source import Answer, Asked, Raw
+from sluice.telemetry import Health
+from support.scripted_source import Answer, Asked, Raw, ScriptedSource
+from support.waiting import eventually
 
+ENUMERATION = "shop/things enumeration"
 Link = Callable[[str], Mapping[str, Any]]
 
 
@@ -48,6 +51,21 @@ class People:
         return {b'{"id":%d}' % number: json.dumps(row).encode() for number, row in self.rows.items()}
 
 
+class Pages:
+    """A listing whose pages a test writes; with a cursor, changes are those of the same records."""
+
+    def __init__(self, *pages: list[dict[str, Any]]) -> None:
+        self.pages = list(pages)
+
+    def __call__(self, asked: Asked) -> Any:
+        at, since = int(asked.query.get("page", 0)), asked.query.get("since")
+        pages = self.pages
+        if since is not None:
+            pages = [[row for page in pages for row in page if row["at"] >= since]]
+        following = f"/people?page={at + 1}" if at + 1 < len(pages) else None
+        return listed({"value": pages[at], "next": following})
+
+
 def listed(body: Any, **headers: str) -> Answer:
     return Answer(json.dumps(body).encode(), headers={"Content-Type": "application/json", **headers})
 
@@ -67,3 +85,28 @@ def connector(
         streams: ClassVar = {"things": stream}
 
     return OfPeople
+
+
+def listings(source: ScriptedSource) -> int:
+    """How many listings of all records were started: requests for a first page, and not for changes."""
+    first = (None, "0")
+    return sum(
+        "since" not in asked.query and asked.query.get("offset") in first and asked.query.get("page") in first
+        for asked in source.asked
+    )
+
+
+def after_listings(source: ScriptedSource, count: int) -> None:
+    """Wait until `count` more listings were started."""
+    before = listings(source)
+    eventually(lambda: listings(source) >= before + count, f"{count} more listings")
+
+
+def reported(health: Health, words: str = "", about: str = ENUMERATION) -> str:
+    """Wait for an active fault about `about` whose text contains `words`; returns the text."""
+
+    def text() -> str:
+        why = health.faults.get(about, "")
+        return why if words in why else ""
+
+    return eventually(text, f"a fault about {about}: {words}", 30.0, lambda: str(health.faults))

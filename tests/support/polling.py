@@ -198,6 +198,9 @@ class Polled:
         return {key: value for key, value in found.items() if value}
 
 
+OpenPolled = Callable[..., Polled]
+
+
 def as_published(things: Things) -> dict[bytes, bytes]:
     """What the raw topic must contain of `things`."""
     return {b'{"id":%d}' % number: row for number, row in things.rows.items()}

@@ -1,7 +1,8 @@
 """Real servers for tests: one Kafka, one Postgres and one registry per test session, on free ports.
 
 Fixtures: `servers` (all of them), `kafka` (its bootstrap servers), `registry_url`, `postgres_dsn` (a database of the
-test's own, dropped after it), `topic_prefix` (so that two tests never share a topic, group or transactional id).
+test's own, dropped after it), `topic_prefix` (so that two tests never share a topic, group or transactional id), and
+`own_broker` (a broker that one test starts, and may kill).
 The servers run without fsync and die with the test process, whatever happens to it. With `SLUICE_TEST_STATE_DIR` naming
 a state directory whose servers are up (`sluice dev up`), tests use those and start none.
 """
@@ -24,6 +25,7 @@ from confluent_kafka.admin import AdminClient
 from psycopg import sql
 
 from sluice.embedded import Servers, processes
+from sluice.embedded.layout import Layout
 from support.pace import within
 
 
@@ -60,6 +62,14 @@ def servers_state_dir() -> Iterator[Path]:
 def servers(servers_state_dir: Path) -> Iterator[Servers]:
     with Servers.start(servers_state_dir, durable=False) as running:
         yield running
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path) -> Iterator[Servers]:
+    """A broker of the test's own, which the test may kill. It has no registry and no Postgres."""
+    with Servers.start(tmp_path / "broker", registry=False, postgres=False, durable=False) as running:
+        yield running
+    Layout(tmp_path / "broker").delete()
 
 
 @pytest.fixture(autouse=True)

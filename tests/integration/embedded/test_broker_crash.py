@@ -7,14 +7,10 @@ broker that comes back within its own session has such a moment: read_committed 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
 from confluent_kafka import KafkaException, Producer
 
 from sluice.embedded import Servers
-from sluice.embedded.layout import Layout
 from sluice.kafka import KafkaSettings, clients, read_to_end
 from support.pace import within
 from support.servers import kill
@@ -24,15 +20,8 @@ PRODUCERS = 12
 TOPIC = "crash"
 
 
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Servers]:
-    with Servers.start(tmp_path, registry=False, postgres=False, durable=False) as running:
-        yield running
-    Layout(tmp_path).delete()
-
-
-def test_transactions_that_a_crash_cut_short_are_ended_after_it(broker: Servers) -> None:
-    settings = KafkaSettings(bootstrap_servers=broker.kafka.bootstrap_servers)
+def test_transactions_that_a_crash_cut_short_are_ended_after_it(own_broker: Servers) -> None:
+    settings = KafkaSettings(bootstrap_servers=own_broker.kafka.bootstrap_servers)
     admin = clients.admin(settings)
     make_topics(admin, {TOPIC: PRODUCERS})
     producers = [fenced(settings, number) for number in range(PRODUCERS)]
@@ -57,9 +46,9 @@ def test_transactions_that_a_crash_cut_short_are_ended_after_it(broker: Servers)
     for thread in commits:
         thread.start()
     assert first.wait(within(30))
-    kill(broker, "kafka")  # some ends are promised, and their markers not written yet
+    kill(own_broker, "kafka")  # some ends are promised, and their markers not written yet
     promised = set(committed)
-    broker.restart("kafka")
+    own_broker.restart("kafka")
     for thread in commits:
         thread.join(within(60))
     for number in range(PRODUCERS):

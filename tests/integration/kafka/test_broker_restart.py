@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-
-import pytest
 
 from sluice.embedded import Servers
-from sluice.embedded.layout import Layout
 from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.log import Partition
@@ -24,13 +20,6 @@ PARTITIONS = 6
 ASKERS = 5
 RESTARTS = 2
 TOPIC = "asked"
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Servers]:
-    with Servers.start(tmp_path, registry=False, postgres=False, durable=False) as running:
-        yield running
-    Layout(tmp_path).delete()
 
 
 class Asking:
@@ -69,8 +58,8 @@ def as_a_stage(reader: GroupReader, places: list[Partition]) -> None:
         reader.committed(at)
 
 
-def test_each_answer_about_ends_and_offsets_has_a_policy_while_a_broker_dies_and_returns(broker: Servers) -> None:
-    settings = KafkaSettings(bootstrap_servers=broker.kafka.bootstrap_servers)
+def test_each_answer_about_ends_and_offsets_has_a_policy_while_a_broker_dies_and_returns(own_broker: Servers) -> None:
+    settings = KafkaSettings(bootstrap_servers=own_broker.kafka.bootstrap_servers)
     admin = clients.admin(settings)
     make_topics(admin, {TOPIC: PARTITIONS})
     places = [(TOPIC, partition) for partition in range(PARTITIONS)]
@@ -90,8 +79,8 @@ def test_each_answer_about_ends_and_offsets_has_a_policy_while_a_broker_dies_and
     for _ in range(RESTARTS):
         before = {one: one.answers["answered"] for one in asking}
         eventually(answered, "everybody is answered", 120, state)
-        kill(broker, "kafka")
-        broker.restart("kafka")
+        kill(own_broker, "kafka")
+        own_broker.restart("kafka")
         before = {one: one.answers["answered"] for one in asking}
         eventually(answered, "everybody is answered again", 120, state)
     for one in asking:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,26 +10,10 @@ from confluent_kafka import Consumer, TopicPartition
 from sluice.ingress.backpressure import Flow, LagBounds
 from sluice_ingress_poller.lag import BackPressure, DownstreamLag
 from support.polling import Polled, Things, as_published
-from support.scripted_source import ScriptedSource, scripted_source
+from support.scripted_source import ScriptedSource
 from support.waiting import eventually
 
-
-@pytest.fixture
-def things() -> Things:
-    return Things(40)
-
-
-@pytest.fixture
-def source(things: Things) -> Iterator[ScriptedSource]:
-    with scripted_source(things) as running:
-        yield running
-
-
-@pytest.fixture
-def polled(kafka: str, topic_prefix: str, source: ScriptedSource) -> Iterator[Polled]:
-    opened = Polled(kafka, topic_prefix, source.url)
-    yield opened
-    opened.close()
+pytestmark = pytest.mark.parametrize("things", [40], indirect=True)  # twice what pauses the poller
 
 
 def commit(polled: Polled, offsets: dict[int, int]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,28 +18,9 @@ from sluice_ingress_poller.polled_stream import polled_streams, shard_of
 from sluice_ingress_poller.shard import Shard, ShardContext
 from support.memory_store import MemoryStore
 from support.pace import within
-from support.polling import Polled, ThingConnector, Things, as_published, headers_of
-from support.scripted_source import ScriptedSource, scripted_source
+from support.polling import OpenPolled, Polled, ThingConnector, Things, as_published, headers_of
+from support.scripted_source import ScriptedSource
 from support.waiting import eventually
-
-
-@pytest.fixture
-def things() -> Things:
-    return Things(25)
-
-
-@pytest.fixture
-def source(things: Things) -> Iterator[ScriptedSource]:
-    with scripted_source(things) as running:
-        yield running
-
-
-@pytest.fixture
-def polled(kafka: str, topic_prefix: str, source: ScriptedSource) -> Iterator[Polled]:
-    opened = Polled(kafka, topic_prefix, source.url)
-    yield opened
-    opened.close()
-
 
 NUMBER = shard_of("shop/things", 2)
 
@@ -75,14 +55,17 @@ def check_positions(polled: Polled) -> None:
         newest[message.key()] = position
 
 
-def test_two_owners_never_give_two_contents_one_position(polled: Polled, things: Things, tmp_path: Path) -> None:
+def test_two_owners_never_give_two_contents_one_position(
+    polled: Polled, source: ScriptedSource, things: Things, tmp_path: Path
+) -> None:
     owners = [shard(polled, tmp_path / str(n), Health()) for n in range(2)]
     owners[0].start()
     eventually(lambda: polled.newest() == as_published(things))
     owners[1].start()
     for number in range(60):
+        asked = len(source.asked)
         things.put(number % 25)
-        threading.Event().wait(0.05)
+        eventually(lambda asked=asked: len(source.asked) > asked, "an owner to poll after the edit")  # type: ignore[misc]
     owners[0].ask_to_stop()
     owners[0].join(within(60))
     last = things.put(1)
@@ -137,20 +120,14 @@ def test_lost_local_state_is_rebuilt_from_raw_before_any_request(
 
 
 def test_a_raw_topic_that_is_re_created_under_a_running_poller_is_filled_again(
-    kafka: str,
-    topic_prefix: str,
-    source: ScriptedSource,
-    things: Things,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    open_polled: OpenPolled, things: Things, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    polled = Polled(kafka, topic_prefix, source.url, enumerate_every="1h")
+    polled = open_polled(enumerate_every="1h")
     with polled.poller(tmp_path) as health:
         eventually(lambda: polled.newest() == as_published(things))
         polled.recreate(polled.names.raw("shop", "things"))
         eventually(lambda: polled.newest() == as_published(things))
         eventually(lambda: not health.faults)
-    polled.close()
     output = capsys.readouterr().out
     assert "wait: Sluice lists and publishes the streams of the shard again by itself" in output
     assert "restart the stage" not in output

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,31 +11,12 @@ from typing import Any
 import pytest
 
 from sluice.connector import Connector, Cursor, NextLink, Offset
-from sluice.telemetry import Health
-from support.listings import Link, People, connector, listed
-from support.polling import Polled
-from support.scripted_source import Answer, Asked, Raw, ScriptedSource, scripted_source
+from support.listings import Link, People, after_listings, connector, listed, reported
+from support.polling import OpenPolled, Polled
+from support.scripted_source import Answer, Asked, Raw, ScriptedSource
 from support.waiting import eventually
 
-ABOUT = "shop/things enumeration"
-
-
-@pytest.fixture
-def people() -> People:
-    return People(55)
-
-
-@pytest.fixture
-def source(people: People) -> Iterator[ScriptedSource]:
-    with scripted_source(people) as running:
-        yield running
-
-
-@pytest.fixture
-def polled(kafka: str, topic_prefix: str, source: ScriptedSource) -> Iterator[Polled]:
-    opened = Polled(kafka, topic_prefix, source.url)
-    yield opened
-    opened.close()
+pytestmark = pytest.mark.parametrize("people", [55], indirect=True)
 
 
 def filled(polled: Polled, people: People, state: Path) -> None:
@@ -44,20 +25,6 @@ def filled(polled: Polled, people: People, state: Path) -> None:
     with polled.poller(state, connector(NextLink("next"))):
         eventually(lambda: polled.newest() == people.as_published(), "all are published")
     people.link = original
-
-
-def listings(source: ScriptedSource) -> int:
-    """How many listings started so far."""
-    return sum("offset" not in asked.query or asked.query["offset"] == "0" for asked in source.asked)
-
-
-def after_listings(source: ScriptedSource, count: int) -> None:
-    before = listings(source)
-    eventually(lambda: listings(source) >= before + count, f"{count} more listings")
-
-
-def reported(health: Health, about: str = ABOUT) -> str:
-    return eventually(lambda: health.faults.get(about, ""), f"a fault about {about}", 30.0, lambda: str(health.faults))
 
 
 @pytest.mark.parametrize("count", [230, 55])
@@ -259,7 +226,7 @@ def test_pages_that_are_refused_again_and_again_are_a_fault_until_a_page_is_read
     filled(polled, people, tmp_path)
     with polled.poller(tmp_path, connector(NextLink("next"))) as health:
         people.spoil = lambda asked: spoiled()
-        why = reported(health, "shop/things enumeration request")
+        why = reported(health, about="shop/things enumeration request")
         people.spoil = lambda asked: None
         eventually(lambda: not health.faults, "the fault ends", state=lambda: str(health.faults))
     assert words in why
@@ -296,9 +263,9 @@ def test_a_corrected_connector_resolves_the_fault_and_completes_the_table(
 
 
 def test_changes_that_page_wrongly_are_a_fault_and_move_no_cursor(
-    kafka: str, topic_prefix: str, people: People, source: ScriptedSource, tmp_path: Path
+    open_polled: OpenPolled, people: People, source: ScriptedSource, tmp_path: Path
 ) -> None:
-    polled = Polled(kafka, topic_prefix, source.url, enumerate_every="1h")
+    polled = open_polled(enumerate_every="1h")
     first = "2024-01-01T00:00:00Z"
     rows = {n: {"id": n, "at": first} for n in range(10)}
 
@@ -311,7 +278,7 @@ def test_changes_that_page_wrongly_are_a_fault_and_move_no_cursor(
     with polled.poller(tmp_path, connector(cursor=cursor)) as health:
         eventually(lambda: len(polled.newest()) == 10)
         rows.update({n: {"id": n, "at": f"2024-02-01T00:00:{n:02}Z"} for n in range(10, 40)})
-        assert "hasMore" in reported(health, "shop/things changes")
+        assert "hasMore" in reported(health, about="shop/things changes")
         asked = len(source.asked)
         eventually(lambda: len(source.asked) > asked + 2)
         assert {a.query.get("since", first) for a in source.asked} == {first}
@@ -319,4 +286,3 @@ def test_changes_that_page_wrongly_are_a_fault_and_move_no_cursor(
             del rows[number]
         eventually(lambda: "shop/things changes" not in health.faults, "a finished listing resolves it")
         eventually(lambda: b'{"id":39}' in polled.newest())
-    polled.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,35 +11,9 @@ from confluent_kafka import Message
 
 from sluice.position import Position
 from sluice_ingress_poller.page import RECORD_BYTES_MAX
-from support.polling import Polled, Things, as_published, headers_of
-from support.scripted_source import Answer, Asked, Raw, ScriptedSource, scripted_source
+from support.polling import OpenPolled, Polled, Things, as_published, headers_of
+from support.scripted_source import Answer, Asked, Raw, ScriptedSource
 from support.waiting import eventually
-
-
-@pytest.fixture
-def things() -> Things:
-    return Things(25)
-
-
-@pytest.fixture
-def source(things: Things) -> Iterator[ScriptedSource]:
-    with scripted_source(things) as running:
-        yield running
-
-
-@pytest.fixture
-def polled(kafka: str, topic_prefix: str, source: ScriptedSource) -> Iterator[Polled]:
-    opened = Polled(kafka, topic_prefix, source.url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def polled_once(kafka: str, topic_prefix: str, source: ScriptedSource) -> Iterator[Polled]:
-    """Everything is listed once; all that follows is requested as a change."""
-    opened = Polled(kafka, topic_prefix, source.url, enumerate_every="1h")
-    yield opened
-    opened.close()
 
 
 def only(asked: Asked, path: str = "/things", **query: str) -> bool:
@@ -48,9 +21,9 @@ def only(asked: Asked, path: str = "/things", **query: str) -> bool:
 
 
 def test_records_arrive_verbatim_with_headers_and_the_response_they_came_in(
-    polled_once: Polled, things: Things, tmp_path: Path
+    open_polled: OpenPolled, things: Things, tmp_path: Path
 ) -> None:
-    polled = polled_once
+    polled = open_polled(enumerate_every="1h")
     with polled.poller(tmp_path):
         eventually(lambda: polled.newest() == as_published(things))
         edited = things.put(7)
@@ -224,9 +197,9 @@ def test_bad_records_go_to_the_dead_letters_and_block_only_deletes(
 
 
 def test_a_wait_requested_of_one_stream_is_kept_by_all_streams_of_the_source(
-    kafka: str, topic_prefix: str, source: ScriptedSource, things: Things, tmp_path: Path
+    open_polled: OpenPolled, source: ScriptedSource, things: Things, tmp_path: Path
 ) -> None:
-    polled = Polled(kafka, topic_prefix, source.url, ("things", "others"))
+    polled = open_polled(("things", "others"))
     with polled.poller(tmp_path):
         eventually(lambda: polled.newest() == polled.newest("others") == as_published(things))
         refused: list[int] = []
@@ -247,14 +220,13 @@ def test_a_wait_requested_of_one_stream_is_kept_by_all_streams_of_the_source(
         # The other stream, which polls five times a second, may send pages until the poller has read the refusal.
         early = [at for at in asked_at if at - asked_at[0] < 3.0]
         assert early[-1] - asked_at[0] < 1.0
-    polled.close()
 
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_long_wait_that_a_source_requests_is_a_fault_of_each_stream_until_it_answers(
-    kafka: str, topic_prefix: str, source: ScriptedSource, things: Things, tmp_path: Path, status: int
+    open_polled: OpenPolled, source: ScriptedSource, things: Things, tmp_path: Path, status: int
 ) -> None:
-    polled = Polled(kafka, topic_prefix, source.url, ("things", "others"))
+    polled = open_polled(("things", "others"))
     waits = ["shop/others wait", "shop/things wait"]
     with polled.poller(tmp_path) as health:
         eventually(lambda: polled.newest() == polled.newest("others") == as_published(things))
@@ -272,13 +244,12 @@ def test_a_long_wait_that_a_source_requests_is_a_fault_of_each_stream_until_it_a
     with polled.poller(tmp_path) as health:
         eventually(lambda: polled.newest().get(b'{"id":7}') == edited)
         eventually(lambda: not health.faults)
-    polled.close()
 
 
 def test_one_streams_trouble_never_delays_another(
-    kafka: str, topic_prefix: str, source: ScriptedSource, things: Things, tmp_path: Path
+    open_polled: OpenPolled, source: ScriptedSource, things: Things, tmp_path: Path
 ) -> None:
-    polled = Polled(kafka, topic_prefix, source.url, ("things", "others"))
+    polled = open_polled(("things", "others"))
     things.fault = lambda asked: Answer(status=403) if asked.path == "/others" else None
     with polled.poller(tmp_path) as health:
         eventually(lambda: polled.newest() == as_published(things))

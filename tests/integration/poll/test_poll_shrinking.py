@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,32 +14,12 @@ from typer.testing import CliRunner
 from sluice.cli.deletes import app
 from sluice.connector import Cursor, NextLink
 from sluice.errors import SettingsError
-from sluice.telemetry import Health
-from support.listings import People, connector, listed
-from support.polling import Polled
-from support.scripted_source import Answer, Asked, ScriptedSource, scripted_source
+from support.listings import ENUMERATION, People, after_listings, connector, listed, reported
+from support.polling import OpenPolled, Polled
+from support.scripted_source import Answer, Asked, ScriptedSource
 from support.waiting import eventually
 
-ABOUT = "shop/things enumeration"
 RIGHT = connector(NextLink("next"), 50)
-
-
-@pytest.fixture
-def people() -> People:
-    return People(10)
-
-
-@pytest.fixture
-def source(people: People) -> Iterator[ScriptedSource]:
-    with scripted_source(people) as running:
-        yield running
-
-
-@pytest.fixture
-def polled(kafka: str, topic_prefix: str, source: ScriptedSource) -> Iterator[Polled]:
-    opened = Polled(kafka, topic_prefix, source.url)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
@@ -55,19 +34,6 @@ def command(polled: Polled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def whole(polled: Polled, people: People) -> bool:
     return polled.newest() == people.as_published()
-
-
-def reported(health: Health, words: str) -> str:
-    def stands() -> str:
-        why = health.faults.get(ABOUT, "")
-        return why if words in why else ""
-
-    return eventually(stands, words, 30.0, lambda: str(health.faults))
-
-
-def after_listings(source: ScriptedSource, count: int) -> None:
-    before = len(source.asked)
-    eventually(lambda: len(source.asked) >= before + count, f"{count} more listings")
 
 
 @pytest.mark.parametrize("count", [1, 2, 10, 40])
@@ -167,10 +133,10 @@ def test_a_fault_that_is_no_loss_cannot_be_accepted(
 
 
 def test_a_fault_is_active_until_a_listing_resolves_it_whatever_succeeds_elsewhere(
-    kafka: str, topic_prefix: str, source: ScriptedSource, people: People, tmp_path: Path
+    open_polled: OpenPolled, people: People, tmp_path: Path
 ) -> None:
     """Changes are polled and published all the while, the poller is restarted, its disk is lost, it moves."""
-    polled = Polled(kafka, topic_prefix, source.url, enumerate_every="4s")
+    polled = open_polled(enumerate_every="4s")
     rows: dict[int, dict[str, Any]] = {n: {"id": n, "at": "2024-01-01T00:00:00Z", "v": 0} for n in range(330)}
 
     def answer(asked: Asked) -> Answer:
@@ -187,18 +153,17 @@ def test_a_fault_is_active_until_a_listing_resolves_it_whatever_succeeds_elsewhe
         for version in range(1, 6):
             rows[300]["at"], rows[300]["v"] = f"2024-01-02T00:00:0{version}Z", version
             eventually(lambda: json.loads(polled.newest()[b'{"id":300}']) == rows[300], "a change arrives")
-            found.append(health.faults.get(ABOUT))
+            found.append(health.faults.get(ENUMERATION))
     for state in ("one", "two"):
         people.spoil = lambda asked: answer(asked) if "since" in asked.query else Answer(status=503)
         with polled.poller(tmp_path / state, shop, shrink_fraction_max=0.1) as health:
             eventually(lambda: "start" not in health.faults, "it has started")
             eventually(lambda: not any(about.startswith("shard") for about in health.faults), "its shards are taken")
-            found.append(health.faults.get(ABOUT))
+            found.append(health.faults.get(ENUMERATION))
             eventually(lambda: "503" in health.faults.get("shop/things enumeration request", ""))
-            found.append(health.faults.get(ABOUT))
+            found.append(health.faults.get(ENUMERATION))
     assert found == [why] * len(found)
     people.spoil = answer
     rows.update({n: {"id": n, "at": "2024-01-01T00:00:00Z", "v": 0} for n in range(69)})
     with polled.poller(tmp_path / "two", shop, shrink_fraction_max=0.1) as health:
         eventually(lambda: not health.faults, "a listing of all ends it")
-    polled.close()

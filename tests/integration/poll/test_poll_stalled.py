@@ -15,8 +15,8 @@ from sluice.kafka import clients
 from sluice_ingress_poller import fetch_thread
 from support.listings import People, connector, listed
 from support.pace import within
-from support.polling import Polled, ThingConnector, Things, as_published
-from support.scripted_source import ScriptedSource, scripted_source
+from support.polling import OpenPolled, Polled, ThingConnector, Things, as_published
+from support.scripted_source import ScriptedSource
 from support.waiting import eventually
 
 HOST = "source.test"
@@ -24,17 +24,6 @@ HOST = "source.test"
 
 class Hasty(ThingConnector):
     limits: ClassVar = Limits(deadline_s=0.5)
-
-
-@pytest.fixture
-def things() -> Things:
-    return Things(20)
-
-
-@pytest.fixture
-def source(things: Things) -> Iterator[ScriptedSource]:
-    with scripted_source(things) as running:
-        yield running
 
 
 @pytest.fixture
@@ -54,8 +43,7 @@ def name_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 
 def test_a_look_up_of_a_name_that_hangs_is_a_fault_until_it_ends(
-    kafka: str,
-    topic_prefix: str,
+    open_polled: OpenPolled,
     things: Things,
     source: ScriptedSource,
     name_server: threading.Event,
@@ -63,7 +51,7 @@ def test_a_look_up_of_a_name_that_hangs_is_a_fault_until_it_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(fetch_thread, "HANGS_AFTER_S", 0.5)
-    polled = Polled(kafka, topic_prefix, f"http://{HOST}:{source.port}")
+    polled = open_polled(url=f"http://{HOST}:{source.port}")
     with polled.poller(tmp_path, Hasty) as health:
         why = eventually(
             lambda: health.faults.get("shop/things hangs", ""), "the fault", state=lambda: str(health.faults)
@@ -73,33 +61,27 @@ def test_a_look_up_of_a_name_that_hangs_is_a_fault_until_it_ends(
         name_server.set()
         eventually(lambda: polled.newest() == as_published(things), "the records")
         eventually(lambda: not health.faults, "the fault to end", state=lambda: str(health.faults))
-    polled.close()
 
 
 def test_requests_that_cannot_be_read_are_a_fault_while_another_fault_waits_for_one(
-    kafka: str, topic_prefix: str, tmp_path: Path
+    polled: Polled, people: People, tmp_path: Path
 ) -> None:
-    people = People(10)
-    with scripted_source(people) as source:
-        polled = Polled(kafka, topic_prefix, source.url)
-        with polled.poller(tmp_path, connector(NextLink("next"), 50)) as health:
-            eventually(lambda: polled.newest() == people.as_published(), "the records")
-            people.spoil = lambda asked: listed({"value": []})
-            eventually(lambda: health.faults.get("shop/things enumeration"), "the fault of the listing")
-            control = polled.names.control
-            polled.delete(control)
-            why = eventually(lambda: health.faults.get("shop/things requests", ""), "the fault", 30.0)
-            assert control in why
-            assert "then `sluice topics apply`" in why
-            polled.create(control)
-            eventually(lambda: "shop/things requests" not in health.faults, "the fault to end", 30.0)
-        polled.close()
+    with polled.poller(tmp_path, connector(NextLink("next"), 50)) as health:
+        eventually(lambda: polled.newest() == people.as_published(), "the records")
+        people.spoil = lambda asked: listed({"value": []})
+        eventually(lambda: health.faults.get("shop/things enumeration"), "the fault of the listing")
+        control = polled.names.control
+        polled.delete(control)
+        why = eventually(lambda: health.faults.get("shop/things requests", ""), "the fault", 30.0)
+        assert control in why
+        assert "then `sluice topics apply`" in why
+        polled.create(control)
+        eventually(lambda: "shop/things requests" not in health.faults, "the fault to end", 30.0)
 
 
 def test_a_watermark_that_others_wrote_is_a_fault_and_nothing_is_guessed(
-    kafka: str, topic_prefix: str, source: ScriptedSource, tmp_path: Path
+    polled: Polled, things: Things, tmp_path: Path
 ) -> None:
-    polled = Polled(kafka, topic_prefix, source.url)
     producer = clients.producer(polled.kafka)
     producer.produce(polled.names.watermarks, b"garbage", b"shop/things", 0)
     assert producer.flush(within(30)) == 0
@@ -110,4 +92,3 @@ def test_a_watermark_that_others_wrote_is_a_fault_and_nothing_is_guessed(
         assert "was not written by Sluice" in why
         assert "Next: " in why
     assert not polled.raw()
-    polled.close()

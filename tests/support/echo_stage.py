@@ -143,6 +143,16 @@ class EchoBench:
         return int(found) if found >= 0 else None
 
 
+class NoWriter:
+    """A writer for a stage without an effect outside Kafka. No batch of it may be committed."""
+
+    def write(self, batch: Batch, owned: object) -> None: ...
+    def commit(self) -> None:
+        raise AssertionError("nothing may be committed before the dead letter is durable")
+
+    def rollback(self) -> None: ...
+
+
 class Running:
     """A stage that runs in a thread while the block runs."""
 

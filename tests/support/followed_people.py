@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,13 +14,13 @@ from sluice.embedded import Servers
 from sluice.kafka import KafkaSettings, LogReader, clients, murmur2_partition
 from sluice.kafka.record import Record, record_of
 from sluice.kafka.topics import Topics, concrete, load_kinds
-from sluice.local.stage_process import StageProcess
 from sluice.pipeline import Pipeline, Secret, load_pipeline
 from sluice.schemas import Registry, avro_schema
 from sluice.settings.stage import RegistrySettings, StageSettings
-from sluice.verify import Report, verify
+from sluice.verify import NotLookedAt, Report, verify
 from support.cdc import SOURCE, Running, Source
 from support.people import Person
+from support.stage_processes import stage_processes
 
 PIPELINE = """\
 pipeline: people
@@ -84,22 +82,8 @@ class FollowedPeople:
     @contextmanager
     def stages(self) -> Iterator[None]:
         """Mapper and merger, as processes."""
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "SLUICE_PIPELINE": str(self.settings.pipeline),
-            "SLUICE_STATE_DIR": str(self.folder / "stages"),
-            "SLUICE_KAFKA__BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
-            "SLUICE_REGISTRY__URL": self.settings.registry.url,
-        }
-        running = [StageProcess(name, self.folder, environment) for name in ("mapper", "merger")]
-        for stage in running:
-            stage.start()
-        try:
+        with stage_processes(self.settings, ("mapper", "merger")):
             yield
-        finally:
-            for stage in running:
-                stage.stop()
 
     def verified(self, wait_s: float = 60.0, pipeline: Pipeline | None = None, *, sources: bool = True) -> Report:
         return verify(pipeline or self.pipeline, self.settings, wait_s=wait_s, sources=sources)
@@ -156,3 +140,10 @@ def findings_of(report: Report, table: str, key: str) -> list[str]:
     found = report.first.get("source-raw", [])
     assert report.counts["source-raw"] == len(found), "a finding is not listed"
     return [one.what for one in found if one.key == key and f"public.{table}" in one.where]
+
+
+def unable(report: Report, what: str) -> NotLookedAt:
+    """The one entry of the report about `what`, which verify was unable to look at."""
+    (found,) = (one for one in report.not_looked_at if one.what == what)
+    assert found.kind == "unable"
+    return found

@@ -13,6 +13,7 @@ import orjson
 import psycopg
 from confluent_kafka import KafkaError, Message
 
+from sluice.embedded import Servers
 from sluice.errors import DeadRecord
 from sluice.golden.columns import GoldenTable
 from sluice.golden.store import GoldenStore, Progress
@@ -44,7 +45,7 @@ class Handmade:
 
     partitions = 2
 
-    def __init__(self, kafka: str, registry_url: str, dsn: str, prefix: str, folder: Path) -> None:
+    def __init__(self, servers: Servers, dsn: str, prefix: str, folder: Path) -> None:
         (folder / "dsn").write_text(dsn)
         (folder / "entities.py").write_text("from support.people import Person as Person\n")
         for source, name in (("crm", "crm_person"), ("erp", "erp_staff")):
@@ -53,19 +54,22 @@ class Handmade:
         file = folder / "pipeline.yaml"
         file.write_text(PIPELINE.format(prefix=prefix, dsn_file=folder / "dsn"))
         self.dsn = dsn
-        self.kafka = KafkaSettings(bootstrap_servers=kafka)
+        self.kafka = KafkaSettings(bootstrap_servers=servers.kafka.bootstrap_servers)
         self.settings = StageSettings(
-            pipeline=file, state_dir=folder / "state", kafka=self.kafka, registry=RegistrySettings(url=registry_url)
+            pipeline=file,
+            state_dir=folder / "state",
+            kafka=self.kafka,
+            registry=RegistrySettings(url=servers.registry.url),
         )
         self.pipeline = load_pipeline(file)
         self.names = self.pipeline.names
         self.admin = clients.admin(self.kafka)
         self.apply_topics()
-        registry = Registry(registry_url, folder / "state" / "schemas")
+        schemas = Registry(servers.registry.url, folder / "state" / "schemas")
         contract = Person.contract()
         schema = avro_schema(contract, "people")
-        schema_id = registry.register(f"{self.names.canonical('person')}-value", schema)
-        self._encode, self._decode = make_encoder(contract, schema_id), make_decoder(registry.by_id)
+        schema_id = schemas.register(f"{self.names.canonical('person')}-value", schema)
+        self._encode, self._decode = make_encoder(contract, schema_id), make_decoder(schemas.by_id)
         self._producer = clients.producer(self.kafka)
         self._highest: dict[bytes, Contribution] = {}
         self._newest: dict[str, tuple[str | None, int]] = {}

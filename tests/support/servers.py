@@ -1,8 +1,8 @@
 """Real servers for tests: one Kafka, one Postgres and one registry per test session, on free ports.
 
 Fixtures: `servers` (all of them), `kafka` (its bootstrap servers), `registry_url`, `postgres_dsn` (a database of the
-test's own, dropped after it), `topic_prefix` (so that two tests never share a topic, group or transactional id), and
-`own_broker` (a broker that one test starts, and may kill).
+test's own, dropped after it), `shared_dsn` (a database of a module), `topic_prefix` (so that two tests never share a
+topic, group or transactional id), and `own_broker` (a broker that one test starts, and may kill).
 The servers run without fsync and die with the test process, whatever happens to it. With `SLUICE_TEST_STATE_DIR` naming
 a state directory whose servers are up (`sluice dev up`), tests use those and start none.
 """
@@ -16,6 +16,7 @@ import tempfile
 import uuid
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -95,6 +96,20 @@ def registry_url(servers: Servers) -> str:
 
 @pytest.fixture
 def postgres_dsn(servers: Servers) -> Iterator[str]:
+    with new_database(servers) as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="module")
+def shared_dsn(servers: Servers) -> Iterator[str]:
+    """A database for all tests of a module."""
+    with new_database(servers) as dsn:
+        yield dsn
+
+
+@contextmanager
+def new_database(servers: Servers) -> Iterator[str]:
+    """A database that exists while the block runs; its DSN."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     yield servers.postgres.create_database(name)
     drop_database(servers, name)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from confluent_kafka import KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from sluice.kafka import LogReader
 from sluice.kafka.control import write_request
@@ -35,6 +34,7 @@ from sluice_merger.merger import Merger
 from sluice_merger.wiring import inputs_of as merger_inputs
 from support.echo_stage import Running
 from support.handmade import Handmade
+from support.topics import set_config
 from support.waiting import eventually
 
 DEADLINE_S = 30.0
@@ -148,11 +148,11 @@ class StageFlow:
         """Delete all records of a topic, as `kafka-delete-records` does; a compacted topic allows it while its policy
         says `delete` as well."""
         ends = {(topic, partition): end for partition, end in self.made.ends(topic).items()}
-        self._set_policy(topic, "compact,delete")
+        set_config(self.made.admin, topic, "cleanup.policy", "compact,delete")
         eventually(
             lambda: self._deleted([TopicPartition(*at, end) for at, end in ends.items()]), "the policy is in force"
         )
-        self._set_policy(topic, "compact")
+        set_config(self.made.admin, topic, "cleanup.policy", "compact")
         with LogReader(self.made.kafka) as reader:
             eventually(lambda: reader.beginnings(list(ends)) == ends, "the records are deleted")
 
@@ -166,12 +166,6 @@ class StageFlow:
                 raise
             return False
         return True
-
-    def _set_policy(self, topic: str, policy: str) -> None:
-        entry = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
-        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-        for future in self.made.admin.incremental_alter_configs([resource]).values():
-            future.result(30)
 
     def reset_to_earliest(self, name: str, *topics: str) -> None:
         """The same as `kafka-consumer-groups --reset-offsets --to-earliest --execute` with a stopped group."""

@@ -1,10 +1,10 @@
-"""Topics that a test makes itself."""
+"""Topics that a test creates or configures itself."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from sluice.kafka.topics import Topics
 from support.pace import within
@@ -16,3 +16,9 @@ def make_topics(admin: AdminClient, partitions: Mapping[str, int], config: Mappi
     for made in admin.create_topics(new, request_timeout=within(30)).values():
         made.result(within(30))
     Topics(admin, within(30)).await_leaders(list(partitions))
+
+
+def set_config(admin: AdminClient, topic: str, name: str, value: str) -> None:
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    admin.incremental_alter_configs([resource])[resource].result(within(30))

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import orjson
 import pytest
 from typer.testing import CliRunner
 
 from sluice.cli.main import app
-from sluice.embedded import Servers
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.groups import set_offsets
 from sluice.kafka.topics import Topic, Topics
 from sluice.lag import Backlog, backlogs, committed_offsets
 from sluice.stage.partition_record import PartitionRecord, partition_key
 from support.handmade import Handmade
+from support.stage_processes import environment_of
 from support.topics import make_topics
 from support.waiting import eventually
 
@@ -82,26 +81,21 @@ def test_a_group_that_does_not_exist_has_committed_nothing(kafka: str, topic: st
 
 
 def test_the_command_counts_what_each_stage_has_not_processed(
-    servers: Servers, postgres_dsn: str, topic_prefix: str, tmp_path: Path
+    handmade: Handmade,
 ) -> None:
-    made = Handmade(servers.kafka.bootstrap_servers, servers.registry.url, postgres_dsn, topic_prefix, tmp_path)
-    made.mapped(made.person("P1", "Ada"))
-    made.merged("P1")
-    made.finish()
-    raw = made.person("P2", "Grace")
+    handmade.mapped(handmade.person("P1", "Ada"))
+    handmade.merged("P1")
+    handmade.finish()
+    raw = handmade.person("P2", "Grace")
     mark = {"v": 1, "cursor": None, "at": (time.time() - 30) * 1e6}
-    made.produce(made.names.watermarks, b"crm/people", orjson.dumps(mark), [], 0)
-    environment = {
-        "SLUICE_PIPELINE": str(made.settings.pipeline),
-        "SLUICE_KAFKA__BOOTSTRAP_SERVERS": servers.kafka.bootstrap_servers,
-        "NOT_SET_FOR_TESTS": postgres_dsn,
-    }
+    handmade.produce(handmade.names.watermarks, b"crm/people", orjson.dumps(mark), [], 0)
+    environment = environment_of(handmade.settings, NOT_SET_FOR_TESTS=handmade.dsn)
     done = CliRunner().invoke(app, ["lag", "--json"], env=environment)
     assert done.exit_code == 1, done.output  # no process polls, which is a finding
     report = orjson.loads(done.stdout.splitlines()[-1])
-    mapper, merger = report["stages"][made.names.group("mapper")], report["stages"][made.names.group("merger")]
+    mapper, merger = report["stages"][handmade.names.group("mapper")], report["stages"][handmade.names.group("merger")]
     assert mapper["records"] == 1
-    assert [(one["topic"], one["partition"]) for one in mapper["partitions"]] == [(made.crm, raw.partition)]
+    assert [(one["topic"], one["partition"]) for one in mapper["partitions"]] == [(handmade.crm, raw.partition)]
     assert mapper["seconds"] > 0
     assert (merger["records"], merger["started"]) == (0, True)
     people, erp = report["sources"]
@@ -111,26 +105,21 @@ def test_the_command_counts_what_each_stage_has_not_processed(
     assert unattended["ingress-cdc"].startswith("no process follows source erp")
     assert mapper["members"] == 0
     mark["at"] = (time.time() - 90) * 1e6  # beyond its freshness
-    made.produce(made.names.watermarks, b"crm/people", orjson.dumps(mark), [], 0)
+    handmade.produce(handmade.names.watermarks, b"crm/people", orjson.dumps(mark), [], 0)
     table = CliRunner().invoke(app, ["lag", "--partitions"], env={**environment, "COLUMNS": "200"})
-    assert f"{made.crm}/{raw.partition}" in table.stdout
+    assert f"{handmade.crm}/{raw.partition}" in table.stdout
     assert "ingress-poller: no process polls crm.people" in table.stdout
     assert "`sluice run ingress-poller`" in table.stdout
 
 
 def test_what_a_removed_source_and_a_foreign_writer_leave_is_shown(
-    servers: Servers, postgres_dsn: str, topic_prefix: str, tmp_path: Path
+    handmade: Handmade,
 ) -> None:
-    made = Handmade(servers.kafka.bootstrap_servers, servers.registry.url, postgres_dsn, topic_prefix, tmp_path)
-    left = made.names.raw("old", "things")
-    make_topics(clients.admin(made.settings.kafka), {left: 1})
+    left = handmade.names.raw("old", "things")
+    make_topics(clients.admin(handmade.settings.kafka), {left: 1})
     for key in (b"crm/people", b"erp/*", b"garbage"):
-        made.produce(made.names.watermarks, key, b"garbage", [], 0)
-    environment = {
-        "SLUICE_PIPELINE": str(made.settings.pipeline),
-        "SLUICE_KAFKA__BOOTSTRAP_SERVERS": servers.kafka.bootstrap_servers,
-        "NOT_SET_FOR_TESTS": postgres_dsn,
-    }
+        handmade.produce(handmade.names.watermarks, key, b"garbage", [], 0)
+    environment = environment_of(handmade.settings, NOT_SET_FOR_TESTS=handmade.dsn)
     done = CliRunner().invoke(app, ["lag"], env={**environment, "COLUMNS": "80"})
     assert done.exit_code == 1, done.output  # no process polls, which is a finding
     assert f"no source of this pipeline writes {left} any more" in done.stdout
@@ -140,25 +129,22 @@ def test_what_a_removed_source_and_a_foreign_writer_leave_is_shown(
 
 
 def test_the_command_shows_what_is_not_read_why_and_how_to_let_it_continue(
-    servers: Servers, postgres_dsn: str, topic_prefix: str, tmp_path: Path
+    handmade: Handmade,
 ) -> None:
-    made = Handmade(servers.kafka.bootstrap_servers, servers.registry.url, postgres_dsn, topic_prefix, tmp_path)
-    raw = made.person("P1", "Ada")
-    made.mapped(raw)
-    made.merged("P1")
-    made.finish()
-    topic_ids = {name: about.topic_id for name, about in Topics(made.admin).pinned([made.crm, made.erp]).items()}
-    left = PartitionRecord(topic_ids[made.crm], raw.offset)
-    paused = PartitionRecord(topic_ids[made.erp], 0, paused_at=1_772_366_400.0)
-    for at, record in {raw.at: left, (made.erp, 1): paused}.items():
-        state = made.names.state("mapper", at[0])
-        made.produce(state, partition_key(at[1]), record.to_json(), [], at[1])
-    made.sql("UPDATE golden._owner SET paused_at = 1772366400 WHERE partition = 1")
-    environment = {
-        "SLUICE_PIPELINE": str(made.settings.pipeline),
-        "SLUICE_KAFKA__BOOTSTRAP_SERVERS": servers.kafka.bootstrap_servers,
-        "COLUMNS": "500",
+    raw = handmade.person("P1", "Ada")
+    handmade.mapped(raw)
+    handmade.merged("P1")
+    handmade.finish()
+    topic_ids = {
+        name: about.topic_id for name, about in Topics(handmade.admin).pinned([handmade.crm, handmade.erp]).items()
     }
+    left = PartitionRecord(topic_ids[handmade.crm], raw.offset)
+    paused = PartitionRecord(topic_ids[handmade.erp], 0, paused_at=1_772_366_400.0)
+    for at, record in {raw.at: left, (handmade.erp, 1): paused}.items():
+        state = handmade.names.state("mapper", at[0])
+        handmade.produce(state, partition_key(at[1]), record.to_json(), [], at[1])
+    handmade.sql("UPDATE golden._owner SET paused_at = 1772366400 WHERE partition = 1")
+    environment = environment_of(handmade.settings, COLUMNS="500")
 
     def not_read() -> dict[tuple[str, str, int], str]:
         done = CliRunner().invoke(app, ["lag", "--json"], env=environment)
@@ -171,14 +157,16 @@ def test_the_command_shows_what_is_not_read_why_and_how_to_let_it_continue(
             if at["not_read"] is not None
         }
 
-    expected = {("mapper", made.erp, 1): "paused", ("sink-postgres", made.canonical, 1): "paused"}
-    assert not_read() == {**expected, ("mapper", made.crm, raw.partition): "blocked"}
+    expected = {("mapper", handmade.erp, 1): "paused", ("sink-postgres", handmade.canonical, 1): "paused"}
+    assert not_read() == {**expected, ("mapper", handmade.crm, raw.partition): "blocked"}
     output = CliRunner().invoke(app, ["lag"], env=environment).stdout
-    accept = f"sluice skips accept {made.names.group('mapper')} {made.crm} {raw.partition} --to {raw.offset + 1}"
+    accept = (
+        f"sluice skips accept {handmade.names.group('mapper')} {handmade.crm} {raw.partition} --to {raw.offset + 1}"
+    )
     assert accept in output
     assert "too many dead letters" in output
     assert "stop sink-postgres, kafka-consumer-groups --bootstrap-server" in output
-    assert f"--group {made.names.group('sink-postgres')} --topic" in output
+    assert f"--group {handmade.names.group('sink-postgres')} --topic" in output
     other = CliRunner().invoke(app, [*accept.split()[1:-1], "999"], env=environment)
     assert (other.exit_code, "accepted" in other.stdout) == (2, False)
     accepted = CliRunner().invoke(app, accept.split()[1:], env=environment)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 import orjson
 import pytest
@@ -15,11 +14,6 @@ from sluice.telemetry.fault_writer import FaultWriter
 from support.echo_stage import EchoBench, Running
 from support.pace import within
 from support.waiting import eventually
-
-
-@pytest.fixture
-def bench(kafka: str, topic_prefix: str, tmp_path: Path) -> EchoBench:
-    return EchoBench(kafka, topic_prefix, tmp_path)
 
 
 def test_a_new_group_starts_at_the_first_offset_and_reads_all_existing_records(bench: EchoBench) -> None:

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
 from support.echo_stage import EchoBench, Running
 from support.waiting import eventually
 
 ATTEMPTS = 3
-
-
-@pytest.fixture
-def bench(kafka: str, topic_prefix: str, tmp_path: Path) -> EchoBench:
-    return EchoBench(kafka, topic_prefix, tmp_path)
 
 
 def test_a_missing_topic_is_reported_once_however_often_a_write_fails(bench: EchoBench) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from sluice.errors import DeadRecord, EnvironmentFault
 from sluice.kafka import KafkaSettings
@@ -15,23 +13,12 @@ from sluice.stage.batch import Batch
 from sluice.stage.commit import DirectDelivery
 from sluice.stage.group import GroupReader
 from sluice.telemetry.health import STARTING
-from support.echo_stage import EchoBench, Running
-from support.pace import within
+from support.echo_stage import EchoBench, NoWriter, Running
+from support.topics import set_config
 from support.waiting import eventually
 
+LIMIT = "max.message.bytes"
 LARGE = os.urandom(50_000)  # random, because a broker measures the compressed size
-
-
-@pytest.fixture
-def bench(kafka: str, topic_prefix: str, tmp_path: Path) -> EchoBench:
-    return EchoBench(kafka, topic_prefix, tmp_path)
-
-
-def limit(kafka: str, topic: str, bytes_max: int) -> None:
-    entry = ConfigEntry("max.message.bytes", str(bytes_max), incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    admin = AdminClient({"bootstrap.servers": kafka})
-    admin.incremental_alter_configs([resource])[resource].result(within(30))
 
 
 def faults_of(bench: EchoBench) -> str:
@@ -39,9 +26,9 @@ def faults_of(bench: EchoBench) -> str:
 
 
 def test_a_topic_that_takes_less_than_is_declared_is_named_and_all_records_arrive_after_it_is_fixed(
-    bench: EchoBench, kafka: str
+    bench: EchoBench,
 ) -> None:
-    limit(kafka, bench.out, 10_000)
+    set_config(bench.admin, bench.out, LIMIT, "10000")
     bench.feed(b"1", LARGE, b"2")
     stage, _ = bench.stage()
     with Running(stage) as running:
@@ -49,7 +36,7 @@ def test_a_topic_that_takes_less_than_is_declared_is_named_and_all_records_arriv
         assert f"{bench.out} 50001 bytes" in why
         assert "max.message.bytes" in why
         assert "sluice topics apply" in why
-        limit(kafka, bench.out, 1_000_000)
+        set_config(bench.admin, bench.out, LIMIT, "1000000")
         eventually(lambda: bench.committed() == 3, "everything is done")
         eventually(lambda: not bench.healths[-1].faults, "no fault is left")
         assert running.error is None
@@ -57,8 +44,7 @@ def test_a_topic_that_takes_less_than_is_declared_is_named_and_all_records_arriv
     assert bench.visible(bench.names.dlq("echo")) == []
 
 
-def test_a_client_with_a_lower_limit_names_the_setting(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
-    bench = EchoBench(kafka, topic_prefix, tmp_path)
+def test_a_client_with_a_lower_limit_names_the_setting(bench: EchoBench, kafka: str) -> None:
     bench.feed(LARGE)
     bench.kafka = KafkaSettings(bootstrap_servers=kafka, options={"message.max.bytes": "10000"})
     stage, _ = bench.stage()
@@ -69,21 +55,11 @@ def test_a_client_with_a_lower_limit_names_the_setting(kafka: str, topic_prefix:
     assert "SLUICE_KAFKA__OPTIONS" in why
 
 
-class NoWriter:
-    """A writer for a stage without an effect outside Kafka."""
-
-    def write(self, batch: Batch, owned: object) -> None: ...
-    def commit(self) -> None:
-        raise AssertionError("nothing may be committed before the dead letter is durable")
-
-    def rollback(self) -> None: ...
-
-
 def test_a_dead_letter_that_its_topic_does_not_take_is_named_and_nothing_is_committed(
-    bench: EchoBench, kafka: str
+    bench: EchoBench,
 ) -> None:
     dlq = bench.names.dlq("echo")
-    limit(kafka, dlq, 10_000)
+    set_config(bench.admin, dlq, LIMIT, "10000")
     batch = Batch("echo", dlq, 1 << 30, 60.0)
     batch.park(Record(bench.topic, 0, 0, b"k", LARGE, {}, 1_000), DeadRecord("requested", "the test says so"))
     delivery = DirectDelivery(bench.kafka, dlq, NoWriter())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from prometheus_client import REGISTRY
 
@@ -15,10 +13,10 @@ from support.echo_stage import EchoBench, Running
 from support.waiting import eventually
 
 
-@pytest.fixture
-def bench(kafka: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EchoBench:
+@pytest.fixture(autouse=True)
+def frequent_lag(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage measures its lag twice a second."""
     monkeypatch.setattr(stage_metrics, "ENDS_EVERY_S", 0.5)
-    return EchoBench(kafka, topic_prefix, tmp_path)
 
 
 def partition_record(bench: EchoBench) -> PartitionRecord | None:

@@ -10,18 +10,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from sluice.connector import Response
 from sluice.connector.messages import Request
 from sluice.errors import DeadRecord, EnvironmentFault
 from sluice.ingress.producer import IngressProducer
-from sluice.kafka import KafkaSettings, TransactionalProducer, read_to_end
+from sluice.kafka import TransactionalProducer, read_to_end
 from sluice.kafka.control import write_request
 from sluice.kafka.record import Record
 from sluice.raw.writing import RawRecord
@@ -31,25 +29,12 @@ from sluice.stage.group import GroupReader
 from sluice.telemetry.health import STARTING
 from sluice_ingress_poller.page import Item
 from sluice_ingress_poller.records import RecordBuilder, StoredResponse, StreamNames
-from support.echo_stage import EchoBench, Running
+from support.echo_stage import EchoBench, NoWriter, Running
+from support.topics import set_config
 from support.waiting import eventually
 
 BEHIND = "message.timestamp.before.max.ms"
 AHEAD_MS = 2 * 3_600_000
-
-
-@pytest.fixture
-def bench(kafka: str, topic_prefix: str, tmp_path: Path) -> EchoBench:
-    return EchoBench(kafka, topic_prefix, tmp_path)
-
-
-def configure(kafka: str, topic: str, value: str | None) -> None:
-    """Let `topic` accept only records that are at most `value` ms old; None: all records."""
-    how = AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET
-    entry = ConfigEntry(BEHIND, value, incremental_operation=how)
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    admin = AdminClient({"bootstrap.servers": kafka})
-    admin.incremental_alter_configs([resource])[resource].result(10)
 
 
 def assert_names_the_clock(why: str, topic: str) -> None:
@@ -147,21 +132,11 @@ def headers_in(bench: EchoBench, topic: str) -> list[dict[str, bytes]]:
     return found
 
 
-class NoWriter:
-    """A writer for a stage without an effect outside Kafka."""
-
-    def write(self, batch: Batch, owned: object) -> None: ...
-    def commit(self) -> None:
-        raise AssertionError("nothing may be committed before the dead letter is durable")
-
-    def rollback(self) -> None: ...
-
-
 def test_a_dead_letter_that_is_refused_by_its_time_is_a_fault_and_nothing_is_committed(
-    bench: EchoBench, kafka: str
+    bench: EchoBench,
 ) -> None:
     dlq = bench.names.dlq("echo")
-    configure(kafka, dlq, "0")
+    set_config(bench.admin, dlq, BEHIND, "0")
     batch = Batch("echo", dlq, 1 << 30, 60.0)
     batch.park(Record(bench.topic, 0, 0, b"k", b"v", {}, 1_000), DeadRecord("requested", "the test says so"))
     delivery = DirectDelivery(bench.kafka, dlq, NoWriter())
@@ -172,9 +147,9 @@ def test_a_dead_letter_that_is_refused_by_its_time_is_a_fault_and_nothing_is_com
     delivery.close()
 
 
-def test_a_request_that_is_refused_by_its_time_is_a_fault(bench: EchoBench, kafka: str) -> None:
+def test_a_request_that_is_refused_by_its_time_is_a_fault(bench: EchoBench) -> None:
     control = bench.names.control
-    configure(kafka, control, "0")
+    set_config(bench.admin, control, BEHIND, "0")
     with pytest.raises(EnvironmentFault) as fault:
-        write_request(KafkaSettings(bootstrap_servers=kafka), control, "cdc/erp", {"v": 1})
+        write_request(bench.kafka, control, "cdc/erp", {"v": 1})
     assert_names_the_clock(str(fault.value), control)

@@ -3,30 +3,27 @@ reads its input again, finds its claims in contributions, and retracts each clai
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from confluent_kafka.admin import NewPartitions
 from typer.testing import CliRunner
 
 from sluice.cli.main import app
-from sluice.embedded import Servers
 from sluice.errors import EnvironmentFault
 from sluice.names import MAPPER
 from sluice_mapper.wiring import topics_of as mapper_topics
 from support.handmade import Handmade
 from support.stage_flow import StageFlow
+from support.stage_processes import environment_of
 
 
 @pytest.fixture
-def flow(servers: Servers, postgres_dsn: str, topic_prefix: str, tmp_path: Path) -> StageFlow:
+def flow(handmade: Handmade) -> StageFlow:
     """P1 and P2 in both sources, P3 in one; all mapped."""
-    made = Handmade(servers.kafka.bootstrap_servers, servers.registry.url, postgres_dsn, topic_prefix, tmp_path)
-    flow = StageFlow(made)
+    flow = StageFlow(handmade)
     for number in ("P1", "P2"):
-        made.person(number, "Ada")
-        made.staff(number, "12.5", notes="a note that an update may leave out")
-    made.person("P3", "Alan")
+        handmade.person(number, "Ada")
+        handmade.staff(number, "12.5", notes="a note that an update may leave out")
+    handmade.person("P3", "Alan")
     flow.run_to_end(MAPPER)
     assert len(flow.claimed()) == 5
     return flow
@@ -42,11 +39,7 @@ def lose_state(flow: StageFlow, how: str) -> None:
 
 def lag(flow: StageFlow) -> str:
     """What `sluice lag` prints."""
-    environment = {
-        "SLUICE_PIPELINE": str(flow.made.settings.pipeline),
-        "SLUICE_KAFKA__BOOTSTRAP_SERVERS": flow.made.kafka.bootstrap_servers,
-        "COLUMNS": "2000",
-    }
+    environment = environment_of(flow.made.settings, COLUMNS="2000")
     return CliRunner().invoke(app, ["lag"], env=environment).stdout
 
 

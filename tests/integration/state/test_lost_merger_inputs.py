@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from sluice.embedded import Servers
 from sluice.names import MAPPER, MERGER
 from support.handmade import Handmade
 from support.stage_flow import StageFlow
 
 
 @pytest.fixture
-def flow(servers: Servers, postgres_dsn: str, topic_prefix: str, tmp_path: Path) -> StageFlow:
+def flow(handmade: Handmade) -> StageFlow:
     """P1 from two sources, P2 from one; mapped and merged."""
-    made = Handmade(servers.kafka.bootstrap_servers, servers.registry.url, postgres_dsn, topic_prefix, tmp_path)
-    flow = StageFlow(made)
-    made.person("P1", "Ada")
-    made.staff("P1", "12.5", notes="from the ERP")
-    made.person("P2", "Alan")
+    flow = StageFlow(handmade)
+    handmade.person("P1", "Ada")
+    handmade.staff("P1", "12.5", notes="from the ERP")
+    handmade.person("P2", "Alan")
     flow.run_to_end(MAPPER, MERGER)
     assert flow.golden().keys() == {"P1", "P2"}
     return flow

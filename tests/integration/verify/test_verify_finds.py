@@ -2,136 +2,126 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from sluice.embedded import Servers
 from sluice.provenance import Contribution
 from sluice.stage.batch import ledger_key
 from sluice.verify import Report, verify
 from sluice.verify.report import Check
 from support.handmade import Handmade
-from support.servers import drop_database
 
 
-def people_in_order(made: Handmade) -> None:
+def people_in_order(handmade: Handmade) -> None:
     """Two people in both sources, one deleted, one whose newest state cannot be mapped, one who is filtered."""
     for number, name in (("P1", "Ada"), ("P2", "Grace")):
-        made.mapped(made.person(number, name, city="Kiel"))
-        made.merged(number)
-        made.mapped(made.staff(number, "12.5", notes="a long story"))
-        made.merged(number)
-    left = made.mapped(made.person("P3", "Alan"))
-    made.merged("P3")
-    made.retract(left, made.delete("P3"))
-    made.merged("P3")
-    person(made, "P4")
-    made.dead_letter("mapper", made.person("P4", "Edsger", email=["no", "text"]))
-    made.person("P5", "Test")
+        handmade.mapped(handmade.person(number, name, city="Kiel"))
+        handmade.merged(number)
+        handmade.mapped(handmade.staff(number, "12.5", notes="a long story"))
+        handmade.merged(number)
+    left = handmade.mapped(handmade.person("P3", "Alan"))
+    handmade.merged("P3")
+    handmade.retract(left, handmade.delete("P3"))
+    handmade.merged("P3")
+    person(handmade, "P4")
+    handmade.dead_letter("mapper", handmade.person("P4", "Edsger", email=["no", "text"]))
+    handmade.person("P5", "Test")
 
 
-def person(made: Handmade, number: str) -> Contribution:
+def person(handmade: Handmade, number: str) -> Contribution:
     """A person with nothing wrong; returns the claim."""
-    claim = made.mapped(made.person(number, "Somebody"))
-    made.merged(number)
+    claim = handmade.mapped(handmade.person(number, "Somebody"))
+    handmade.merged(number)
     return claim
 
 
-def errors_in_contributions(made: Handmade) -> None:
-    made.person("MISSING", "Missing")
-    raw = made.person("OTHER-CONTENT", "Somebody")
-    made.mapped(raw, fields={"number": "OTHER-CONTENT", "name": "Somebody Else"})
-    made.merged("OTHER-CONTENT")
-    person(made, "NOT-RETRACTED")
-    made.delete("NOT-RETRACTED")
-    person(made, "OUTDATED")
-    made.person("OUTDATED", "Somebody New")
-    made.person("LOST", "Somebody", email=["no", "text"])
-    moved = person(made, "MOVED")
-    made.contribute(moved.replace(entity_id="MOVED-AWAY", fields={**moved.fields, "number": "MOVED-AWAY"}).sealed())
-    made.merged("MOVED-AWAY")
-    older, newer = made.person("OLDER-LAST", "Somebody"), made.person("OLDER-LAST", "Somebody New")
-    made.mapped(newer)
-    made.merged("OLDER-LAST")
-    made.mapped(older)
-    made.contribute(person(made, "REPEATED"))
+def errors_in_contributions(handmade: Handmade) -> None:
+    handmade.person("MISSING", "Missing")
+    raw = handmade.person("OTHER-CONTENT", "Somebody")
+    handmade.mapped(raw, fields={"number": "OTHER-CONTENT", "name": "Somebody Else"})
+    handmade.merged("OTHER-CONTENT")
+    person(handmade, "NOT-RETRACTED")
+    handmade.delete("NOT-RETRACTED")
+    person(handmade, "OUTDATED")
+    handmade.person("OUTDATED", "Somebody New")
+    handmade.person("LOST", "Somebody", email=["no", "text"])
+    moved = person(handmade, "MOVED")
+    handmade.contribute(moved.replace(entity_id="MOVED-AWAY", fields={**moved.fields, "number": "MOVED-AWAY"}).sealed())
+    handmade.merged("MOVED-AWAY")
+    older, newer = handmade.person("OLDER-LAST", "Somebody"), handmade.person("OLDER-LAST", "Somebody New")
+    handmade.mapped(newer)
+    handmade.merged("OLDER-LAST")
+    handmade.mapped(older)
+    handmade.contribute(person(handmade, "REPEATED"))
 
 
-def errors_in_canonical(made: Handmade) -> None:
-    person(made, "NOT-MERGED")
-    made.mapped(made.person("NOT-MERGED", "Somebody New"))
-    made.mapped(made.person("NOT-GOLDEN", "Somebody"))
-    person(made, "TWICE")
-    golden = made.records(made.canonical)
+def errors_in_canonical(handmade: Handmade) -> None:
+    person(handmade, "NOT-MERGED")
+    handmade.mapped(handmade.person("NOT-MERGED", "Somebody New"))
+    handmade.mapped(handmade.person("NOT-GOLDEN", "Somebody"))
+    person(handmade, "TWICE")
+    golden = handmade.records(handmade.canonical)
     twice = next(record for record in golden if record.key == b"TWICE")
     headers = {**twice.headers, "sluice-revision": b"2"}
-    made.golden("TWICE", twice.value, list(headers.items()))
-    wrong = made.person("WRONG-PLACE", "Somebody")
-    there = person(made, "RIGHT-PLACE").raw
-    made.contribute(made.claims(wrong)[0].replace(raw=there))
-    made.merged("WRONG-PLACE")
+    handmade.golden("TWICE", twice.value, list(headers.items()))
+    wrong = handmade.person("WRONG-PLACE", "Somebody")
+    there = person(handmade, "RIGHT-PLACE").raw
+    handmade.contribute(handmade.claims(wrong)[0].replace(raw=there))
+    handmade.merged("WRONG-PLACE")
 
 
-def errors_in_tables(made: Handmade) -> None:
-    made.sql("UPDATE golden.person SET name = 'Mallory' WHERE entity_id = 'CHANGED-ROW'")
-    made.sql("DELETE FROM golden.person WHERE entity_id = 'NO-ROW'")
-    made.sql("UPDATE golden.person SET _offset = _offset - 1 WHERE entity_id = 'OLD-ROW'")
-    made.sql(
+def errors_in_tables(handmade: Handmade) -> None:
+    handmade.sql("UPDATE golden.person SET name = 'Mallory' WHERE entity_id = 'CHANGED-ROW'")
+    handmade.sql("DELETE FROM golden.person WHERE entity_id = 'NO-ROW'")
+    handmade.sql("UPDATE golden.person SET _offset = _offset - 1 WHERE entity_id = 'OLD-ROW'")
+    handmade.sql(
         "UPDATE golden.person SET _provenance = jsonb_set(_provenance, '{contributors,0,offset}', '9999') "
         "WHERE entity_id = 'FORGED-PROVENANCE'"
     )
-    made.sql("UPDATE golden.person SET entity_id = 'UNKNOWN' WHERE entity_id = 'RENAMED'")
-    made.sql("UPDATE golden.person SET _partition = 77 WHERE entity_id = 'STRAY'")
-    made.sql("DELETE FROM golden._tombstones WHERE entity_id = 'NO-TOMBSTONE'")
+    handmade.sql("UPDATE golden.person SET entity_id = 'UNKNOWN' WHERE entity_id = 'RENAMED'")
+    handmade.sql("UPDATE golden.person SET _partition = 77 WHERE entity_id = 'STRAY'")
+    handmade.sql("DELETE FROM golden._tombstones WHERE entity_id = 'NO-TOMBSTONE'")
 
 
-def errors_in_the_ledger(made: Handmade) -> None:
+def errors_in_the_ledger(handmade: Handmade) -> None:
     def write(group: str, topic: str, partition: int, line: bytes) -> None:
-        made.produce(made.names.ledger, ledger_key(made.names.group(group), topic, partition), line, [], 0)
+        handmade.produce(handmade.names.ledger, ledger_key(handmade.names.group(group), topic, partition), line, [], 0)
 
-    crm, end = made.crm, made.ends(made.crm)
-    visible = [sum(record.partition == p for record in made.records(crm)) for p in range(2)]
-    write("mapper", crm, 0, made.line(0, end[0], visible[0] + 1, reset=True))
-    write("mapper", crm, 1, made.line(0, end[1], visible[1]))
-    merged = made.ends(made.contributions)
-    write("merger", made.contributions, 0, made.line(merged[0] + 3, merged[0] + 5, 0))
-    write("merger", made.contributions, 1, made.line(merged[1], merged[1], 1).replace(b'"visible":1', b'"visible":2'))
-
-
-@pytest.fixture(scope="module")
-def made(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Handmade]:
-    name = f"verify_{uuid.uuid4().hex[:10]}"
-    servers.postgres.create_database(name)
-    dsn, folder = servers.postgres.dsn(name), Path(tmp_path_factory.mktemp("people"))
-    yield Handmade(servers.kafka.bootstrap_servers, servers.registry.url, dsn, f"{name}.", folder)
-    drop_database(servers, name)
+    crm, end = handmade.crm, handmade.ends(handmade.crm)
+    visible = [sum(record.partition == p for record in handmade.records(crm)) for p in range(2)]
+    write("mapper", crm, 0, handmade.line(0, end[0], visible[0] + 1, reset=True))
+    write("mapper", crm, 1, handmade.line(0, end[1], visible[1]))
+    merged = handmade.ends(handmade.contributions)
+    write("merger", handmade.contributions, 0, handmade.line(merged[0] + 3, merged[0] + 5, 0))
+    write(
+        "merger",
+        handmade.contributions,
+        1,
+        handmade.line(merged[1], merged[1], 1).replace(b'"visible":1', b'"visible":2'),
+    )
 
 
 @pytest.fixture(scope="module")
-def clean(made: Handmade) -> Report:
-    people_in_order(made)
+def clean(shared_handmade: Handmade) -> Report:
+    people_in_order(shared_handmade)
     for number in ("CHANGED-ROW", "NO-ROW", "OLD-ROW", "FORGED-PROVENANCE", "RENAMED", "STRAY"):
-        person(made, number)
-    left = made.mapped(made.person("NO-TOMBSTONE", "Alan"))
-    made.merged("NO-TOMBSTONE")
-    made.retract(left, made.delete("NO-TOMBSTONE"))
-    made.merged("NO-TOMBSTONE")
-    made.finish()
-    return verify(made.pipeline, made.settings, wait_s=5.0)
+        person(shared_handmade, number)
+    left = shared_handmade.mapped(shared_handmade.person("NO-TOMBSTONE", "Alan"))
+    shared_handmade.merged("NO-TOMBSTONE")
+    shared_handmade.retract(left, shared_handmade.delete("NO-TOMBSTONE"))
+    shared_handmade.merged("NO-TOMBSTONE")
+    shared_handmade.finish()
+    return verify(shared_handmade.pipeline, shared_handmade.settings, wait_s=5.0)
 
 
 @pytest.fixture(scope="module")
-def report(made: Handmade, clean: Report) -> Report:
+def report(shared_handmade: Handmade, clean: Report) -> Report:
     assert clean.clean
-    errors_in_contributions(made)
-    errors_in_canonical(made)
-    made.finish()
-    errors_in_tables(made)
-    errors_in_the_ledger(made)
-    return verify(made.pipeline, made.settings, wait_s=5.0)
+    errors_in_contributions(shared_handmade)
+    errors_in_canonical(shared_handmade)
+    shared_handmade.finish()
+    errors_in_tables(shared_handmade)
+    errors_in_the_ledger(shared_handmade)
+    return verify(shared_handmade.pipeline, shared_handmade.settings, wait_s=5.0)
 
 
 def findings_of(report: Report, check: Check, who: str) -> list[str]:
@@ -196,23 +186,25 @@ def _who(key: str) -> str:
     return key.removeprefix('{"id":"').removesuffix('"}')
 
 
-def test_a_ledger_is_checked_for_gaps_sums_and_against_the_log(made: Handmade, report: Report) -> None:
-    found = [(one.where.removeprefix(made.names.prefix), one.what) for one in report.first["I5"]]
+def test_a_ledger_is_checked_for_gaps_sums_and_against_the_log(shared_handmade: Handmade, report: Report) -> None:
+    found = [(one.where.removeprefix(shared_handmade.names.prefix), one.what) for one in report.first["I5"]]
     for where, what in (
-        (f"merger/{made.contributions}/0", "leaves out offsets"),
-        (f"merger/{made.contributions}/1", "had 2 visible records, but outcomes of 1"),
-        (f"merger/{made.contributions}/1", "has 2 visible records, but the log has 0"),
-        (f"mapper/{made.crm}/0", "but the log has"),
-        (f"mapper/{made.crm}/1", "but is no reset"),
+        (f"merger/{shared_handmade.contributions}/0", "leaves out offsets"),
+        (f"merger/{shared_handmade.contributions}/1", "had 2 visible records, but outcomes of 1"),
+        (f"merger/{shared_handmade.contributions}/1", "has 2 visible records, but the log has 0"),
+        (f"mapper/{shared_handmade.crm}/0", "but the log has"),
+        (f"mapper/{shared_handmade.crm}/1", "but is no reset"),
     ):
         assert [what in one for place, one in found if place == where].count(True) == 1
     assert len(found) == 5
 
 
-def test_records_that_a_stage_has_not_processed_are_pending_and_no_finding(made: Handmade, report: Report) -> None:
-    made.person("PENDING", "Somebody")
-    later = verify(made.pipeline, made.settings, wait_s=0.0)
+def test_records_that_a_stage_has_not_processed_are_pending_and_no_finding(
+    shared_handmade: Handmade, report: Report
+) -> None:
+    shared_handmade.person("PENDING", "Somebody")
+    later = verify(shared_handmade.pipeline, shared_handmade.settings, wait_s=0.0)
     (pending,) = later.pending
-    assert (pending.group, pending.topic) == (made.names.group("mapper"), made.crm)
+    assert (pending.group, pending.topic) == (shared_handmade.names.group("mapper"), shared_handmade.crm)
     assert not later.verified
     assert later.counts == report.counts

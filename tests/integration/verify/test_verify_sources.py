@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import psycopg
 import pytest
 
-from sluice.cdc.connection import connect
-from sluice.cdc.slots import drop_slot
-from sluice.embedded import Servers
 from sluice.verify import Report
-from sluice.verify.report import NotLookedAt
-from support.followed_people import FollowedPeople, findings_of
-from support.servers import drop_database
+from support.followed_people import FollowedPeople, findings_of, unable
 
 THINGS = "INSERT INTO {} SELECT n, 'k' || n, repeat('x', 3000), n FROM generate_series(1, 12) AS n"
 OTHERS = ("thing", "busy", "chosen", "parted", "doubled")
@@ -37,26 +30,13 @@ WITH (publish_via_partition_root = true)
 """
 
 
-@pytest.fixture(scope="module")
-def made(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FollowedPeople]:
-    name = f"sources_{uuid.uuid4().hex[:10]}"
-    servers.postgres.create_database(name)
-    folder = Path(tmp_path_factory.mktemp("people"))
-    people = FollowedPeople(servers, servers.postgres.dsn(name), f"{name}.", folder, OTHERS)
-    with people.stages():
-        yield people
-    with connect(people.source.dsn, "the test's source") as connection:
-        drop_slot(connection, people.source.slot.slot, "the test's source")
-    drop_database(servers, name)
-
-
 @contextmanager
-def writing(made: FollowedPeople) -> Iterator[None]:
+def writing(people: FollowedPeople) -> Iterator[None]:
     """Changes of every kind keep coming to table `busy`, many of them in transactions that stay open for a while."""
     ended = threading.Event()
 
     def run(first: int) -> None:
-        with psycopg.connect(made.source.dsn, autocommit=True) as connection:
+        with psycopg.connect(people.source.dsn, autocommit=True) as connection:
             number = 0
             while not ended.wait(0.002):
                 number += 1
@@ -84,60 +64,53 @@ def writing(made: FollowedPeople) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def clean(made: FollowedPeople) -> Report:
+def clean(people: FollowedPeople) -> Report:
     """Rows of a snapshot and of changes, large values left out, moved keys, a swept table, a column added later,
     a partitioned table, and one of which only a part is published."""
-    made.sql("INSERT INTO staff SELECT n, 'P' || n, 'notes of ' || n FROM generate_series(1, 50) AS n")
+    people.sql("INSERT INTO staff SELECT n, 'P' || n, 'notes of ' || n FROM generate_series(1, 50) AS n")
     for table in ("thing", "chosen", "doubled"):
-        made.sql(THINGS.format(table))
-    made.sql("INSERT INTO busy VALUES (1, 'swept', NULL, NULL)")
-    made.sql(PARTED)
-    made.sql(PUBLICATION.format(made.source.slot.publication))
-    with made.followed():
-        made.sql("UPDATE staff SET pay = pay + 0.50 WHERE id <= 10")
-        made.sql("DELETE FROM staff WHERE id = 50")
-        made.sql("UPDATE thing SET n = -n WHERE id <= 6")
-        made.sql("UPDATE thing SET id = 99 WHERE id = 12")
-        made.sql("ALTER TABLE thing ADD COLUMN later text")
-        made.sql("UPDATE thing SET later = 'now' WHERE id = 5")
-        made.sql("UPDATE thing SET n = 0 WHERE id = 10")
-        made.sql("UPDATE parted SET day = day + 20 WHERE id < 4")
-        made.sql("DELETE FROM parted WHERE id = 9")
-        made.sql("UPDATE chosen SET n = 0, id = id + 100 WHERE id IN (1, 2, 3)")
-        made.sql("TRUNCATE busy")
-        made.sql("INSERT INTO busy VALUES (2, NULL, NULL, 7)")
-        made.arrived()
-        return made.verified()
+        people.sql(THINGS.format(table))
+    people.sql("INSERT INTO busy VALUES (1, 'swept', NULL, NULL)")
+    people.sql(PARTED)
+    people.sql(PUBLICATION.format(people.source.slot.publication))
+    with people.followed():
+        people.sql("UPDATE staff SET pay = pay + 0.50 WHERE id <= 10")
+        people.sql("DELETE FROM staff WHERE id = 50")
+        people.sql("UPDATE thing SET n = -n WHERE id <= 6")
+        people.sql("UPDATE thing SET id = 99 WHERE id = 12")
+        people.sql("ALTER TABLE thing ADD COLUMN later text")
+        people.sql("UPDATE thing SET later = 'now' WHERE id = 5")
+        people.sql("UPDATE thing SET n = 0 WHERE id = 10")
+        people.sql("UPDATE parted SET day = day + 20 WHERE id < 4")
+        people.sql("DELETE FROM parted WHERE id = 9")
+        people.sql("UPDATE chosen SET n = 0, id = id + 100 WHERE id IN (1, 2, 3)")
+        people.sql("TRUNCATE busy")
+        people.sql("INSERT INTO busy VALUES (2, NULL, NULL, 7)")
+        people.arrived()
+        return people.verified()
 
 
 @pytest.fixture(scope="module")
-def report(made: FollowedPeople, clean: Report) -> Report:
+def report(people: FollowedPeople, clean: Report) -> Report:
     """One error in each of the keys 1 to 8 of `thing`, and in two keys of `doubled`."""
     assert clean.verified
-    with made.followed():
-        newest = {number: made.raw("thing", f'{{"id":{number}}}')[-1] for number in range(1, 9)}
-        above = {"sluice_position": b"1:%d:1" % (made.source.wal_lsn() - 1)}
-        made.publish(newest[1], None, **above)
-        made.publish(newest[2], (newest[2].value or b"").replace(b'"op":"u"', b'"op":"d"'), **above)
-        made.publish(newest[3], (newest[3].value or b"").replace(b'"kind":"k3"', b'"kind":"other"'), **above)
+    with people.followed():
+        newest = {number: people.raw("thing", f'{{"id":{number}}}')[-1] for number in range(1, 9)}
+        above = {"sluice_position": b"1:%d:1" % (people.source.wal_lsn() - 1)}
+        people.publish(newest[1], None, **above)
+        people.publish(newest[2], (newest[2].value or b"").replace(b'"op":"u"', b'"op":"d"'), **above)
+        people.publish(newest[3], (newest[3].value or b"").replace(b'"kind":"k3"', b'"kind":"other"'), **above)
         del newest[4].headers["sluice-unchanged"]
-        made.publish(newest[4], (newest[4].value or b"").replace(b'"n":-4', b'"n":4,"body":"short"'), **above)
-        made.publish(newest[5]._replace(key=b'{"id":1005}'), newest[5].value, **above)
-        made.publish(newest[6]._replace(headers={}), None)
-        made.publish(newest[7], (newest[7].value or b"").replace(b'"n":7', b'"n":70'))
+        people.publish(newest[4], (newest[4].value or b"").replace(b'"n":-4', b'"n":4,"body":"short"'), **above)
+        people.publish(newest[5]._replace(key=b'{"id":1005}'), newest[5].value, **above)
+        people.publish(newest[6]._replace(headers={}), None)
+        people.publish(newest[7], (newest[7].value or b"").replace(b'"n":7', b'"n":70'))
         future = (newest[8].value or b"").replace(b'"n":8', b'"n":80')
-        made.publish(newest[8], future, sluice_position=b"1:%d:1" % 2**62)
-        once = made.raw("doubled", '{"id":1}')[-1]
-        made.publish(once, (once.value or b"").replace(b'"ts_ns"', b'"ts_ns" '))
-        made.arrived()
-        return made.verified()
-
-
-def unable(report: Report, what: str) -> NotLookedAt:
-    """The one entry about `what`."""
-    (found,) = (one for one in report.not_looked_at if one.what == what)
-    assert found.kind == "unable"
-    return found
+        people.publish(newest[8], future, sluice_position=b"1:%d:1" % 2**62)
+        once = people.raw("doubled", '{"id":1}')[-1]
+        people.publish(once, (once.value or b"").replace(b'"ts_ns"', b'"ts_ns" '))
+        people.arrived()
+        return people.verified()
 
 
 def test_tables_that_equal_raw_are_verified(clean: Report) -> None:
@@ -184,18 +157,20 @@ def test_two_contents_with_one_position_are_a_finding(report: Report) -> None:
     assert "other content" in report.first["I2"][0].what
 
 
-def test_a_table_that_is_written_to_meanwhile_does_not_differ(made: FollowedPeople, report: Report) -> None:
-    with made.followed(), writing(made):
+def test_a_table_that_is_written_to_meanwhile_does_not_differ(people: FollowedPeople, report: Report) -> None:
+    with people.followed(), writing(people):
         for _ in range(3):
-            during = made.verified()
+            during = people.verified()
             assert during.not_looked_at == [], "\n".join(during.lines())
             assert [one for one in during.first.get("source-raw", []) if "busy" in one.where] == []
             assert during.counts["source-raw"] == report.counts["source-raw"], "\n".join(during.lines())
 
 
-def test_a_source_that_no_process_follows_is_reported_with_the_lag_of_raw(made: FollowedPeople, report: Report) -> None:
-    made.sql("INSERT INTO staff VALUES (900, 'P900')")
-    behind = made.verified(wait_s=2.0)
+def test_a_source_that_no_process_follows_is_reported_with_the_lag_of_raw(
+    people: FollowedPeople, report: Report
+) -> None:
+    people.sql("INSERT INTO staff VALUES (900, 'P900')")
+    behind = people.verified(wait_s=2.0)
     assert not behind.verified
     assert "no process reads slot" in unable(behind, "source erp").because
     for table in ("staff", *OTHERS):
@@ -204,10 +179,10 @@ def test_a_source_that_no_process_follows_is_reported_with_the_lag_of_raw(made: 
     assert (behind.doubled, behind.counts["I2"]) == (report.doubled, report.counts["I2"])
 
 
-def test_a_missing_slot_is_reported(made: FollowedPeople, report: Report) -> None:
-    slot = made.source.slot.slot
-    made.sql(f"SELECT pg_drop_replication_slot('{slot}')")
-    missing = made.verified(wait_s=2.0)
+def test_a_missing_slot_is_reported(people: FollowedPeople, report: Report) -> None:
+    slot = people.source.slot.slot
+    people.sql(f"SELECT pg_drop_replication_slot('{slot}')")
+    missing = people.verified(wait_s=2.0)
     assert not missing.verified
     assert unable(missing, "source erp").because == f"slot {slot} does not exist"
     assert "source tables" not in missing.checked

@@ -2,59 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-from sluice.embedded import Servers
 from sluice.kafka.groups import members_of, set_offsets
 from sluice.local.stage_process import StageProcess
 from sluice.position import Position
 from sluice.raw.writing import sweep_markers
 from sluice.verify import Report, verify
 from support.handmade import Handmade
-from support.servers import drop_database
+from support.stage_processes import stage_processes
 from support.waiting import eventually
 
 STAGES = ("mapper", "merger", "sink-postgres")
 
 
 @pytest.fixture(scope="module")
-def made(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Handmade]:
-    name = f"running_{uuid.uuid4().hex[:10]}"
-    servers.postgres.create_database(name)
-    dsn, folder = servers.postgres.dsn(name), Path(tmp_path_factory.mktemp("people"))
-    yield Handmade(servers.kafka.bootstrap_servers, servers.registry.url, dsn, f"{name}.", folder)
-    drop_database(servers, name)
-
-
-@pytest.fixture(scope="module")
-def stages(made: Handmade) -> Iterator[dict[str, StageProcess]]:
-    folder = made.settings.pipeline.parent
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        "SLUICE_PIPELINE": str(made.settings.pipeline),
-        "SLUICE_STATE_DIR": str(folder / "stages"),
-        "SLUICE_KAFKA__BOOTSTRAP_SERVERS": made.kafka.bootstrap_servers,
-        "SLUICE_REGISTRY__URL": made.settings.registry.url,
-    }
-    running = {name: StageProcess(name, folder, environment) for name in STAGES}
-    for stage in running.values():
-        stage.start()
-    yield running
-    for stage in running.values():
-        stage.stop()
+def stages(shared_handmade: Handmade) -> Iterator[dict[str, StageProcess]]:
+    with stage_processes(shared_handmade.settings, STAGES) as running:
+        yield running
 
 
 @contextmanager
-def arriving(made: Handmade) -> Iterator[None]:
+def arriving(handmade: Handmade) -> Iterator[None]:
     """Records and deletes keep coming meanwhile."""
     ended = threading.Event()
 
@@ -64,13 +37,13 @@ def arriving(made: Handmade) -> Iterator[None]:
             number += 1
             who = f"P{number % 40}"
             if number % 7 == 0:
-                made.delete(who)
+                handmade.delete(who)
             elif number % 3 == 0:
-                made.staff(who, str(number))
+                handmade.staff(who, str(number))
             elif number % 50 == 1:
-                made.person(who, "Unmapped", email=["cannot", "be", "mapped"])
+                handmade.person(who, "Unmapped", email=["cannot", "be", "mapped"])
             else:
-                made.person(who, f"Somebody {number}", city="Kiel" if number % 2 else None)
+                handmade.person(who, f"Somebody {number}", city="Kiel" if number % 2 else None)
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -81,8 +54,8 @@ def arriving(made: Handmade) -> Iterator[None]:
         thread.join()
 
 
-def checked(made: Handmade, wait_s: float = 60.0) -> Report:
-    return verify(made.pipeline, made.settings, wait_s=wait_s)
+def checked(handmade: Handmade, wait_s: float = 60.0) -> Report:
+    return verify(handmade.pipeline, handmade.settings, wait_s=wait_s)
 
 
 def assert_right(report: Report) -> None:
@@ -93,38 +66,48 @@ def assert_right(report: Report) -> None:
 
 
 def test_a_working_pipeline_is_verified_up_to_the_ends_that_were_noted(
-    made: Handmade, stages: dict[str, StageProcess]
+    shared_handmade: Handmade, stages: dict[str, StageProcess]
 ) -> None:
-    with arriving(made):
-        eventually(lambda: sum(made.ends(made.canonical).values()) > 100, "golden records")
-        during = checked(made)
+    with arriving(shared_handmade):
+        eventually(lambda: sum(shared_handmade.ends(shared_handmade.canonical).values()) > 100, "golden records")
+        during = checked(shared_handmade)
     assert during.to_json()["findings"] == {}
     assert not during.pending
-    after = checked(made)
+    after = checked(shared_handmade)
     assert_right(after)
     assert after.checked["rows"] > 10
 
 
-def test_a_rewind_leaves_nothing_to_find(made: Handmade, stages: dict[str, StageProcess]) -> None:
-    rewind(made, stages["mapper"], made.names.group("mapper"), (made.crm, made.erp))
-    rewind(made, stages["sink-postgres"], made.names.group("sink-postgres"), (made.canonical,))
-    assert_right(checked(made))
+def test_a_rewind_leaves_nothing_to_find(shared_handmade: Handmade, stages: dict[str, StageProcess]) -> None:
+    rewind(
+        shared_handmade,
+        stages["mapper"],
+        shared_handmade.names.group("mapper"),
+        (shared_handmade.crm, shared_handmade.erp),
+    )
+    rewind(
+        shared_handmade,
+        stages["sink-postgres"],
+        shared_handmade.names.group("sink-postgres"),
+        (shared_handmade.canonical,),
+    )
+    assert_right(checked(shared_handmade))
 
 
-def rewind(made: Handmade, stage: StageProcess, group: str, topics: tuple[str, ...]) -> None:
+def rewind(handmade: Handmade, stage: StageProcess, group: str, topics: tuple[str, ...]) -> None:
     """Move the group to the first offset, as an operator does: stop, move, start."""
     stage.stop()
-    eventually(lambda: members_of(made.admin, group) == 0, f"{group} has left")
+    eventually(lambda: members_of(handmade.admin, group) == 0, f"{group} has left")
     for topic in topics:
-        set_offsets(made.admin, group, {(topic, p): 0 for p in range(made.partitions)})
+        set_offsets(handmade.admin, group, {(topic, p): 0 for p in range(handmade.partitions)})
     stage.start()
 
 
-def test_a_sweep_leaves_nothing_to_find(made: Handmade, stages: dict[str, StageProcess]) -> None:
-    kept = made.person("P1", "Stays")
+def test_a_sweep_leaves_nothing_to_find(shared_handmade: Handmade, stages: dict[str, StageProcess]) -> None:
+    kept = shared_handmade.person("P1", "Stays")
     position = Position.parse(kept.headers["sluice-position"])
-    for marker in sweep_markers(made.crm, "people", position, made.partitions):
+    for marker in sweep_markers(shared_handmade.crm, "people", position, shared_handmade.partitions):
         assert marker.key is not None
         assert marker.partition is not None
-        made.produce(marker.topic, marker.key, marker.value, marker.headers, marker.partition)
-    assert_right(checked(made))
+        shared_handmade.produce(marker.topic, marker.key, marker.value, marker.headers, marker.partition)
+    assert_right(checked(shared_handmade))

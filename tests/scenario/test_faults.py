@@ -5,7 +5,6 @@ flows on, and afterwards nothing is lost.
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,7 +25,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 CONTENT = "Quirin Ofterdinger"  # a name that no source has and no log may show
 IBAN = "DE00123456780000424242"
 SECRET = "a-secret-that-no-one-may-read-7d1f"
-OUTAGE_S = 4.0
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +69,14 @@ def dead_letters_of(workforce: Scenario, stage: str, key: bytes) -> list[ParkedR
 
 def test_a_broker_killed_and_restarted_costs_no_record_and_no_stage(workforce: Scenario, sources: Sources) -> None:
     before = {name: stage.pid for name, stage in workforce.run.stages.items()}
+    logged = {stage: len(workforce.log(stage)) for stage in workforce.run.stages}
     live = workforce.run.live(60.0, None, seed=11)
-    time.sleep(2)
+    workforce.await_edits(live, 60)
     kill(workforce.servers, "kafka")
-    time.sleep(OUTAGE_S)
+    for stage, length in logged.items():
+        workforce.await_log(stage, length, "_ALL_BROKERS_DOWN")
+    for stage in ("ingress-cdc", "ingress-poller"):  # both have edits to publish
+        workforce.await_fault(stage, "")
     workforce.servers.restart("kafka")
     workforce.await_ready("ingress-cdc", "mapper")
     live.stop()
@@ -127,12 +129,7 @@ def test_a_stage_that_never_saw_the_registry_says_so_and_starts_when_it_is_back(
         sources.promote(4, "Glazier")
         logged = len(workforce.log("merger"))
         workforce.run.start("merger")
-
-        def names_it() -> bool:
-            said = workforce.log("merger")[logged:]
-            return "schema registry http://" in said and "SLUICE_REGISTRY__URL" in said
-
-        eventually(names_it, "the merger to name the registry", 60, workforce.states)
+        workforce.await_log("merger", logged, "schema registry http://", "SLUICE_REGISTRY__URL")
     finally:
         workforce.servers.restart("registry")
     workforce.await_ready()

@@ -24,6 +24,7 @@ from sluice.http import tls_context
 from sluice.local.example_run import ExampleRun
 from sluice.local.stage_process import StageProcess
 from sluice.settings.stage import default_schemas_dir
+from sluice.testing.example import Live
 from sluice.verify import verify
 from sluice.verify.report import Report
 from support.example_copy import example_copy
@@ -108,6 +109,19 @@ class Scenario:
 
     def log(self, stage: str) -> str:
         return self.run.stages[stage].log.read_text("utf-8", "replace")
+
+    def await_log(self, stage: str, logged: int, *words: str, deadline_s: float = 60.0) -> None:
+        """Wait until the stage's log has all `words` after its first `logged` characters."""
+
+        def written() -> bool:
+            new = self.log(stage)[logged:]
+            return all(word in new for word in words)
+
+        eventually(written, f"{stage} to log {', '.join(words)}", deadline_s, self.states)
+
+    def await_edits(self, live: Live, count: int) -> None:
+        """Wait until the source has committed `count` edits of `live`."""
+        eventually(lambda: live.log.exists() and len(live.log.read_bytes().splitlines()) >= count, f"{count} edits")
 
     def states(self) -> str:
         """A line per stage, for a test that fails."""

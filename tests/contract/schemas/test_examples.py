@@ -12,7 +12,7 @@ from sluice.kafka.record import Record
 from sluice.position import Position
 from sluice.provenance import Contribution
 from sluice.raw import raw_record
-from support.json_schemas import FILES, SCHEMAS, findings, validator
+from support.json_schemas import FILES, SCHEMAS, json_schema
 
 EXAMPLES = sorted((SCHEMAS / "examples").glob("*/*.json"))
 
@@ -39,13 +39,14 @@ def record(example: dict[str, Any]) -> Record:
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_schema_is_one_and_has_examples(name: str) -> None:
-    assert validator(name).schema["description"]
+    assert json_schema(name)
+    assert read(FILES[name])["description"]
     assert of(name)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=name_of)
 def test_an_example_follows_its_schema(path: Path) -> None:
-    assert findings(path.parent.name, read(path)) == []
+    assert json_schema(path.parent.name).violations(read(path)) == []
 
 
 @pytest.mark.parametrize("path", of("contribution"), ids=name_of)
@@ -125,4 +126,4 @@ def change(example: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 )
 def test_a_wrong_record_is_refused(example: str, path: str, value: Any) -> None:
     right = read(SCHEMAS / "examples" / f"{example}.json")
-    assert findings(example.partition("/")[0], change(right, path, value)) != []
+    assert json_schema(example.partition("/")[0]).violations(change(right, path, value)) != []

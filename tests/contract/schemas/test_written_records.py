@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 import pytest
@@ -13,11 +14,11 @@ from sluice.connector import Response
 from sluice.connector.messages import Request
 from sluice.position import Position
 from sluice.provenance import Contribution, RawRef
-from sluice.raw.writing import sweep_markers
+from sluice.raw.writing import RawRecord, sweep_markers
 from sluice_ingress_poller.page import Item
 from sluice_ingress_poller.records import RecordBuilder, StoredResponse, StreamNames
 from support import pgoutput_wire as wire
-from support.json_schemas import findings, seen
+from support.json_schemas import json_schema
 
 FETCHED = StoredResponse.now(Response(Request.get("/things"), 200, {}, b"[]"), 1_760_000_000_123)
 NAMES = StreamNames("shop", "crm", "things", "raw.crm.things", "responses.crm", "dlq.ingress-poller")
@@ -50,11 +51,18 @@ def written() -> dict[str, ChangeEvent]:
     }
 
 
+def described(record: RawRecord) -> dict[str, Any]:
+    """The record in the form that the schemas of raw records describe."""
+    parsed = orjson.loads(record.value) if record.value else (None if record.value is None else "")
+    headers = {name: text.decode() for name, text in record.headers}
+    return {"key": orjson.loads(record.key or b"null"), "headers": headers, "value": parsed}
+
+
 @pytest.mark.parametrize("kind", written())
 def test_a_change_event_follows_the_schema(kind: str) -> None:
     value = written()[kind].value
     assert value is not None
-    assert findings("envelope", orjson.loads(value)) == []
+    assert json_schema("envelope").violations(orjson.loads(value)) == []
 
 
 @pytest.mark.parametrize("changed_at", [None, datetime(2025, 10, 9, 8, 53, 20, 5, UTC)])
@@ -63,8 +71,8 @@ def test_a_polled_record_follows_the_schema(changed_at: datetime | None) -> None
     item = Item(b'{"id":17}', b'{"id":17,"name":"Ada"}', None, changed_at)
     upsert = maker.upsert(item, FETCHED)
     (delete,) = maker.deletes([b'{"id":18}'], FETCHED)
-    assert findings("polled", seen(upsert.key, upsert.headers, upsert.value)) == []
-    assert findings("polled", seen(delete.key, delete.headers, delete.value)) == []
+    assert json_schema("polled").violations(described(upsert)) == []
+    assert json_schema("polled").violations(described(delete)) == []
 
 
 def test_a_sweep_marker_follows_the_schema() -> None:
@@ -72,7 +80,7 @@ def test_a_sweep_marker_follows_the_schema() -> None:
     assert len(markers) == 3
     for marker in markers:
         assert marker.value == b""
-        assert findings("sweep", seen(marker.key, marker.headers, marker.value)) == []
+        assert json_schema("sweep").violations(described(marker)) == []
 
 
 @pytest.mark.parametrize("retracted", [False, True])
@@ -93,4 +101,4 @@ def test_a_contribution_follows_the_schema(retracted: bool) -> None:
         fields={} if retracted else {"name": "Ada", "pay": {"amount": "12.3400", "currency": "EUR"}, "left_on": None},
         retracted=retracted,
     ).sealed()
-    assert findings("contribution", orjson.loads(claim.to_json())) == []
+    assert json_schema("contribution").violations(orjson.loads(claim.to_json())) == []

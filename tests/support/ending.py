@@ -69,7 +69,7 @@ def _follow_make() -> None:
     if not _catches_sigint(parent):
         return
     while _catches_sigint(parent):
-        time.sleep(CHECK_EVERY_S)
+        time.sleep(CHECK_EVERY_S)  # between two checks
     if os.getppid() == parent:
         os.kill(os.getpid(), signal.SIGINT)
 

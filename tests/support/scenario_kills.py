@@ -105,7 +105,7 @@ def _await_work(scenario: Scenario, stage: str, before: int) -> None:
 def _watch(scenario: Scenario, for_s: float) -> None:
     until = time.monotonic() + for_s
     while (left := until - time.monotonic()) > 0:
-        time.sleep(min(left, 0.2))
+        time.sleep(min(left, 0.2))  # the kill is at a random moment; until then dead stages are restarted
         scenario.run.watch()
 
 

@@ -37,9 +37,6 @@ class Sources:
             answer = _HTTP.put(at, json=again, timeout=within(TIMEOUT_S))
         answer.raise_for_status()
 
-    def dismiss(self, worker: int) -> None:
-        _HTTP.delete(f"{self.hr_url}/_admin/workers/W-{worker}", timeout=within(TIMEOUT_S)).raise_for_status()
-
     def spoil(self, kind: str, count: int = 1) -> None:
         """The next `count` answers of the HR API go wrong in the way that `kind` names."""
         self.hr("faults", kind=kind, count=count)

@@ -64,7 +64,7 @@ class Killer:
         give_up = time.monotonic() + within(AIM_FOR_S)
         while True:
             while aim and not is_open() and time.monotonic() < give_up:
-                time.sleep(0.002)
+                time.sleep(0.002)  # between two checks
             os.kill(pid, signal.SIGSTOP)
             was_open = is_open()
             if was_open:  # its end may have been asked for, which the server does alone within milliseconds

@@ -40,6 +40,7 @@ def eventually(
         if wait.is_over():
             raise NotInTime(f"not within {wait.waited_s:.0f} s: {what}\n{state()}")
         pause_s = min(ASK_EVERY_MAX_S, max(ASK_EVERY_MIN_S, wait.waited_s / 10))
+        # Between two checks.
         time.sleep(max(pause_s, time.monotonic() - asked_at))
         asked_at = time.monotonic()
     return answer

@@ -139,7 +139,7 @@ from pathlib import Path
 from sluice.embedded import Servers
 servers = Servers.start(Path(sys.argv[1]), kafka=False, registry=False, durable=False)
 print("ready", flush=True)
-time.sleep(300)
+time.sleep(300)  # until the test kills it
 """
 
 

@@ -25,13 +25,13 @@ def server(tmp_path_factory, worker_id):
     running = processes.spawn(command, detach=False)
     pathlib.Path(f"server-{worker_id}").write_text(str(running.pid))
     yield running
-    time.sleep(1)  # a server takes its time to end, and a second signal must not cut that short
+    time.sleep(1)  # the time that a server takes to end; a second signal must not cut it short
     processes.end(running, [15, 9], 5.0)
     pathlib.Path(f"ended-{worker_id}").touch()
 
 @pytest.mark.parametrize("number", range(2))
 def test_waits(server, number):
-    time.sleep(600)
+    time.sleep(600)  # until the test ends it
 """
 PLUGINS = ("-p", "support.ending")
 

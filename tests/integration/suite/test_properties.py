@@ -14,7 +14,7 @@ def test_an_example_may_take_as_long_as_it_takes(number: int) -> None:
 
 
 def slowly(number: int) -> int:
-    time.sleep(0.12)
+    time.sleep(0.12)  # hypothesis calls such a strategy too slow
     return number
 
 

@@ -30,7 +30,7 @@ def listed(stream: Stream[Any], fetcher: Fetcher, since: str | None = None) -> l
         if response.status != 200:
             assert response.status in (429, 500)
             assert time.monotonic() < deadline
-            time.sleep(float(response.headers.get("retry-after", 0.05)))
+            time.sleep(float(response.headers.get("retry-after", 0.05)))  # the wait that the source requests
             continue
         records += [SourceRecord(raw) for raw in stream.records_in(response)]
         request = stream.next_request(response, request)

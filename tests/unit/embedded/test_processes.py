@@ -21,6 +21,7 @@ from sluice.errors import EnvironmentFault
 from support.pace import within
 from support.waiting import eventually
 
+# Each of these programs runs until the test ends it.
 SLEEPER = "import time; time.sleep(300)"
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(300)"
@@ -135,7 +136,7 @@ def test_servers_that_end_side_by_side_are_reaped_once(monkeypatch: pytest.Monke
         pid = 0
 
         def poll(self) -> int:
-            time.sleep(0.05)  # time enough for the other thread to see it as well
+            time.sleep(0.05)  # the other thread must find it in the list as well
             return 0
 
     children = [Ended()]

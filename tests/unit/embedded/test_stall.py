@@ -61,6 +61,7 @@ WORKS_IN_A_CHILD = """
 import subprocess, sys
 subprocess.run([sys.executable, "-c", "while True: pass"])
 """
+# The pause is that of the program, between two lines.
 WRITES = """
 import time
 while True: print("a line", flush=True); time.sleep(0.05)
@@ -74,7 +75,7 @@ def test_activity_counts_children_and_the_log(tmp_path: Path, code: str, which: 
         before = activity_of(process, tmp_path / "test.log")
         while getattr(activity_of(process, tmp_path / "test.log"), which) <= getattr(before, which):
             assert processes.is_alive(process)
-            time.sleep(0.05)
+            time.sleep(0.05)  # between two checks
     finally:
         for member in [*process.children(), process]:
             processes.end(member, [signal.SIGKILL], 5.0)
@@ -97,6 +98,7 @@ class Starting(Server):
 
 
 class Slow(Starting):
+    # It is slow for twice as long as a server may be without progress.
     code = """
 import pathlib, time
 for line in range(30): print(line, flush=True); time.sleep(0.1)
@@ -105,7 +107,7 @@ pathlib.Path("ready").touch(); time.sleep(300)
 
 
 class Stuck(Starting):
-    code = "import time; time.sleep(300)"
+    code = "import time; time.sleep(300)"  # never ready
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ lock = StateLock(Path(sys.argv[1]))
 lock.acquire("session", print)
 lock.keep(share=False)
 print("locked", flush=True)
-time.sleep(300)
+time.sleep(300)  # until the test ends it
 """
 
 

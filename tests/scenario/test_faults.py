@@ -29,6 +29,7 @@ SECRET = "a-secret-that-no-one-may-read-7d1f"
 
 @pytest.fixture(scope="module")
 def workforce() -> Iterator[Scenario]:
+    """The pipeline on servers of its own, which a test may kill."""
     with scenario(workers=120, ledger_entries=150, partitions=2) as running:
         running.await_ready()
         running.await_truth(180)

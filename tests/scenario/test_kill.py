@@ -7,26 +7,16 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from sluice.embedded import Servers
 from sluice.names import STAGES
 from support.scenario import MAY_SHRINK, Scenario
 from support.scenario_kills import campaign
-from support.workforce_pipeline import workforce_pipeline
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+WORKFORCE = {"workers": 400, "ledger_entries": 800, "settings": MAY_SHRINK}
 ROUNDS = 1
-
-
-@pytest.fixture(scope="module")
-def workforce(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenario]:
-    directory: Path = tmp_path_factory.mktemp("kills")
-    with workforce_pipeline(servers, directory, workers=400, ledger_entries=800, settings=MAY_SHRINK) as running:
-        yield running
 
 
 def test_stages_killed_at_any_moment_lose_nothing_and_double_nothing(workforce: Scenario) -> None:

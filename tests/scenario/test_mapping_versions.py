@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from sluice.embedded import Servers
 from support.golden_tables import Golden, golden_tables
 from support.replay import Replay
-from support.workforce_pipeline import workforce_pipeline
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+WORKFORCE = {"workers": 200, "ledger_entries": 200}
 ORIGINAL = "full_name=known(full_name(raw)),"
 SHOUTED = 'full_name=known((full_name(raw) or "").upper() or None),'
 
@@ -44,12 +40,8 @@ class Author:
 
 
 @pytest.fixture(scope="module")
-def author(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Author]:
-    directory: Path = tmp_path_factory.mktemp("versions")
-    with workforce_pipeline(servers, directory, workers=200, ledger_entries=200) as scenario:
-        replay = Replay(scenario)
-        replay.settle()
-        yield Author(replay)
+def author(replay: Replay) -> Author:
+    return Author(replay)
 
 
 def shouting(rows: Golden) -> Golden:

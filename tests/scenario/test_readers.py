@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,17 +16,11 @@ from sluice.embedded import Servers
 from sluice.embedded.tools import kafka_tool
 from support.pace import within
 from support.replay import Replay, key_of
-from support.workforce_pipeline import PARTITIONS, workforce_pipeline
+from support.workforce_pipeline import PARTITIONS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+WORKFORCE = {"workers": 150, "ledger_entries": 200}
 CONSOLE_CONSUMER = "org.apache.kafka.tools.consumer.ConsoleConsumer"
-
-
-@pytest.fixture(scope="module")
-def replay(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replay]:
-    directory: Path = tmp_path_factory.mktemp("readers")
-    with workforce_pipeline(servers, directory, workers=150, ledger_entries=200) as scenario:
-        yield Replay(scenario)
 
 
 def consumed(servers: Servers, topic: str, *, until: Callable[[Message], bool] | None = None) -> list[Message]:

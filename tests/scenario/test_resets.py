@@ -5,19 +5,15 @@ The sources stand still. What is compared is in `support.replay.Picture`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import psycopg
 import pytest
 
-from sluice.embedded import Servers
 from support.arrivals import arrivals, note_arrivals
 from support.replay import Replay
 from support.waiting import eventually
-from support.workforce_pipeline import workforce_pipeline
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+WORKFORCE = {"workers": 300, "ledger_entries": 800}
 READERS = ("mapper", "merger", "sink-postgres")
 # Of twenty entries that can be mapped: one of the ledger is not a number, and parked.
 SKIPPED = """
@@ -26,15 +22,6 @@ WHERE id IN (SELECT id FROM public.ledger_entry WHERE amount <> 'NaN' ORDER BY i
 """
 EARLIEST = ("--to-earliest",)
 SOME_BACK = ("--shift-by", "-200")
-
-
-@pytest.fixture(scope="module")
-def replay(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replay]:
-    directory: Path = tmp_path_factory.mktemp("resets")
-    with workforce_pipeline(servers, directory, workers=300, ledger_entries=800) as scenario:
-        replay = Replay(scenario)
-        replay.settle()
-        yield replay
 
 
 @pytest.mark.parametrize("to", [EARLIEST, SOME_BACK], ids=" ".join)

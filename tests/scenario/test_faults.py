@@ -74,11 +74,13 @@ def test_a_broker_killed_and_restarted_costs_no_record_and_no_stage(workforce: S
     live = workforce.run.live(60.0, None, seed=11)
     workforce.await_edits(live, 60)
     kill(workforce.servers, "kafka")
-    for stage, length in logged.items():
-        workforce.await_log(stage, length, "_ALL_BROKERS_DOWN")
-    for stage in ("ingress-cdc", "ingress-poller"):  # both have edits to publish
-        workforce.await_fault(stage, "")
-    workforce.servers.restart("kafka")
+    try:
+        for stage, length in logged.items():
+            workforce.await_log(stage, length, "_ALL_BROKERS_DOWN")
+        for stage in ("ingress-cdc", "ingress-poller"):  # both have edits to publish
+            workforce.await_fault(stage, "")
+    finally:
+        workforce.servers.restart("kafka")
     workforce.await_ready("ingress-cdc", "mapper")
     live.stop()
     workforce.await_ready()

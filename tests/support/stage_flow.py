@@ -41,13 +41,13 @@ DEADLINE_S = 30.0
 
 
 class StageFlow:
-    """`made` is the pipeline and its raw records."""
+    """`handmade` is the pipeline and its raw records."""
 
-    def __init__(self, made: Handmade) -> None:
-        self.made = made
+    def __init__(self, handmade: Handmade) -> None:
+        self.handmade = handmade
         self._healths = {MAPPER: Health(), MERGER: Health()}
         self._running: dict[str, Running] = {}
-        self._inputs = {MAPPER: (made.crm, made.erp), MERGER: (made.contributions,)}
+        self._inputs = {MAPPER: (handmade.crm, handmade.erp), MERGER: (handmade.contributions,)}
 
     # ── running ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -55,7 +55,7 @@ class StageFlow:
     def running(self, name: str) -> Iterator[None]:
         """Run the stage on the current disk and topics while the block runs."""
         self._healths[name] = Health()
-        store = RocksStore(self.made.settings.state_dir / f"{name}-0")
+        store = RocksStore(self.handmade.settings.state_dir / f"{name}-0")
         try:
             with Running(self._stage(name, store)) as running:
                 self._running[name] = running
@@ -90,56 +90,56 @@ class StageFlow:
         return self._healths[name].faults
 
     def _stage(self, name: str, store: RocksStore) -> Stage:
-        made, settings, group = self.made, self.made.settings, self.made.names.group(name)
-        watch = TopicWatch(made.admin, every_s=0.5)
+        handmade, settings, group = self.handmade, self.handmade.settings, self.handmade.names.group(name)
+        watch = TopicWatch(handmade.admin, every_s=0.5)
         state_backend = StateBackend(store, LogReader(settings.kafka), Expiry(LogReader(settings.kafka)), watch)
         process: Process
         tracked: list[str] = []
         if name == MAPPER:
-            topics = mapper_topics(made.pipeline, settings)
+            topics = mapper_topics(handmade.pipeline, settings)
             topic_ids = topics.read_ids
-            process = Mapper(made.names, made.partitions, topics, state_backend)
+            process = Mapper(handmade.names, handmade.partitions, topics, state_backend)
         else:
-            merged = merger_inputs(made.pipeline, settings)
+            merged = merger_inputs(handmade.pipeline, settings)
             topic_ids = {topic: one.topic_id for topic, one in merged.items()}
             tracked = [one.canonical_topic for one in merged.values()]
-            process = Merger(made.names, made.pipeline.source_order, merged, state_backend)
+            process = Merger(handmade.names, handmade.pipeline.source_order, merged, state_backend)
         return Stage(
             name=name,
             settings=settings,
             reader=GroupReader(settings.kafka, group, "0", topic_ids),
             process=process,
-            delivery=KafkaDelivery(settings.kafka, made.names, name, "0", tracked),
+            delivery=KafkaDelivery(settings.kafka, handmade.names, name, "0", tracked),
             health=self._healths[name],
         )
 
     def _done(self, name: str) -> bool:
         """Whether the group has committed the ends, and no fault is active: a partition with a fault is not done."""
-        with LogReader(self.made.kafka) as reader:
+        with LogReader(self.handmade.kafka) as reader:
             ends = reader.ends(self._partitions(name))
-        committed = committed_offsets(self.made.kafka, self.made.names.group(name), ends)
+        committed = committed_offsets(self.handmade.kafka, self.handmade.names.group(name), ends)
         return committed == ends and not self.faults(name)
 
     def _partitions(self, name: str) -> list[Partition]:
-        return [(topic, p) for topic in self._inputs[name] for p in range(self.made.partitions)]
+        return [(topic, p) for topic in self._inputs[name] for p in range(self.handmade.partitions)]
 
     # ── changes of topics, groups and disks ───────────────────────────────────────────────────────────────────
 
     def lose_disk(self, name: str) -> None:
-        shutil.rmtree(self.made.settings.state_dir / f"{name}-0")
+        shutil.rmtree(self.handmade.settings.state_dir / f"{name}-0")
 
     def recreate(self, *topics: str) -> None:
         """Delete topics, and re-create them as `sluice topics apply` does."""
-        admin = self.made.admin
+        admin = self.handmade.admin
         for future in admin.delete_topics(list(topics), request_timeout=30).values():
             future.result(30)
         eventually(lambda: not any(self._exists(topic) for topic in topics), "the topics are deleted")
-        kinds = load_kinds(self.made.settings.schemas_dir / "topics")
-        Topics(admin).apply(concrete(kinds, self.made.pipeline, ["person"]))
+        kinds = load_kinds(self.handmade.settings.schemas_dir / "topics")
+        Topics(admin).apply(concrete(kinds, self.handmade.pipeline, ["person"]))
 
     def _exists(self, topic: str) -> bool:
         try:
-            self.made.admin.describe_topics(TopicCollection([topic]))[topic].result(10)
+            self.handmade.admin.describe_topics(TopicCollection([topic]))[topic].result(10)
         except Exception:
             return False
         return True
@@ -147,19 +147,19 @@ class StageFlow:
     def empty(self, topic: str) -> None:
         """Delete all records of a topic, as `kafka-delete-records` does; a compacted topic allows it while its policy
         says `delete` as well."""
-        ends = {(topic, partition): end for partition, end in self.made.ends(topic).items()}
-        set_config(self.made.admin, topic, "cleanup.policy", "compact,delete")
+        ends = {(topic, partition): end for partition, end in self.handmade.ends(topic).items()}
+        set_config(self.handmade.admin, topic, "cleanup.policy", "compact,delete")
         eventually(
             lambda: self._deleted([TopicPartition(*at, end) for at, end in ends.items()]), "the policy is in force"
         )
-        set_config(self.made.admin, topic, "cleanup.policy", "compact")
-        with LogReader(self.made.kafka) as reader:
+        set_config(self.handmade.admin, topic, "cleanup.policy", "compact")
+        with LogReader(self.handmade.kafka) as reader:
             eventually(lambda: reader.beginnings(list(ends)) == ends, "the records are deleted")
 
     def _deleted(self, before: list[TopicPartition]) -> bool:
         """Whether the broker deletes the records; it refuses until it knows the topic's new policy."""
         try:
-            for future in self.made.admin.delete_records(before).values():
+            for future in self.handmade.admin.delete_records(before).values():
                 future.result(30)
         except KafkaException as error:
             if kafka_error(error).name() != "POLICY_VIOLATION":
@@ -169,16 +169,16 @@ class StageFlow:
 
     def reset_to_earliest(self, name: str, *topics: str) -> None:
         """The same as `kafka-consumer-groups --reset-offsets --to-earliest --execute` with a stopped group."""
-        group = self.made.names.group(name)
-        eventually(lambda: members_of(self.made.admin, group) == 0, "the group is empty")
+        group = self.handmade.names.group(name)
+        eventually(lambda: members_of(self.handmade.admin, group) == 0, "the group is empty")
         partitions = [at for at in self._partitions(name) if not topics or at[0] in topics]
-        with LogReader(self.made.kafka) as reader:
-            set_offsets(self.made.admin, group, reader.beginnings(partitions))
+        with LogReader(self.handmade.kafka) as reader:
+            set_offsets(self.handmade.admin, group, reader.beginnings(partitions))
 
     def accept(self, name: str, at: Partition, to: int) -> None:
         """The same as `sluice skips accept`."""
-        made = self.made
-        write_request(made.kafka, made.names.control, skip_key(made.names.group(name), at), {"to": to})
+        handmade = self.handmade
+        write_request(handmade.kafka, handmade.names.control, skip_key(handmade.names.group(name), at), {"to": to})
 
     def reread(self, name: str) -> None:
         """The steps that a stage with lost state names: move its group, and accept the skip where a log was cut."""
@@ -198,17 +198,17 @@ class StageFlow:
 
     def contributions(self) -> list[Contribution]:
         """All records of the topic, in order per key."""
-        return [Contribution.from_json(r.value) for r in self.made.records(self.made.contributions) if r.value]
+        return [Contribution.from_json(r.value) for r in self.handmade.records(self.handmade.contributions) if r.value]
 
     def firsts(self, topic: str) -> dict[int, int]:
         """The first offset of each partition."""
-        with LogReader(self.made.kafka) as reader:
-            found = reader.beginnings([(topic, partition) for partition in range(self.made.partitions)])
+        with LogReader(self.handmade.kafka) as reader:
+            found = reader.beginnings([(topic, partition) for partition in range(self.handmade.partitions)])
         return {partition: first for (_, partition), first in found.items()}
 
     def golden(self) -> dict[str, dict[str, object]]:
         """Current golden records in the topic by entity id."""
-        registry = Registry(self.made.settings.registry.url, self.made.settings.state_dir / "schemas")
+        registry = Registry(self.handmade.settings.registry.url, self.handmade.settings.state_dir / "schemas")
         decode = make_decoder(registry.by_id)
         newest = {r.key: r.value for r in self._canonical()}
         return {(key or b"").decode(): dict(decode(value).fields) for key, value in newest.items() if value}
@@ -220,4 +220,4 @@ class StageFlow:
         return len(self._canonical())
 
     def _canonical(self) -> list[Record]:
-        return self.made.records(self.made.canonical)
+        return self.handmade.records(self.handmade.canonical)

@@ -11,19 +11,19 @@ from support.cdc import Source, make_source
 
 @pytest.fixture
 def source(postgres_dsn: str, kafka: str, topic_prefix: str, tmp_path: Path) -> Source:
-    made = make_source(postgres_dsn, kafka, topic_prefix, tmp_path, ["employee"])
-    made.sql(
+    source = make_source(postgres_dsn, kafka, topic_prefix, tmp_path, ["employee"])
+    source.sql(
         "CREATE TABLE employee (id int PRIMARY KEY, name text NOT NULL, version int NOT NULL DEFAULT 1, notes text)"
     )
     # Large values are stored out of line, so that updates of other columns do not send them.
-    made.sql("ALTER TABLE employee ALTER COLUMN notes SET STORAGE EXTERNAL")
-    return made
+    source.sql("ALTER TABLE employee ALTER COLUMN notes SET STORAGE EXTERNAL")
+    return source
 
 
 @pytest.fixture
 def tables(postgres_dsn: str, kafka: str, topic_prefix: str, tmp_path: Path) -> Source:
     """Two tables, `a` and `b`, with a row each, followed as one source."""
-    made = make_source(postgres_dsn, kafka, topic_prefix, tmp_path, ["a", "b"])
+    source = make_source(postgres_dsn, kafka, topic_prefix, tmp_path, ["a", "b"])
     for table in ("a", "b"):
-        made.sql(f"CREATE TABLE {table} (id int PRIMARY KEY, n int); INSERT INTO {table} VALUES (1, 1)")
-    return made
+        source.sql(f"CREATE TABLE {table} (id int PRIMARY KEY, n int); INSERT INTO {table} VALUES (1, 1)")
+    return source

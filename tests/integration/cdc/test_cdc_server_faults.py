@@ -38,9 +38,9 @@ def source(own_servers: Servers, tmp_path: Path) -> Source:
     name = f"test_{uuid.uuid4().hex[:8]}"
     own_servers.postgres.create_database(name)
     dsn = own_servers.postgres.dsn(name)
-    made = make_source(dsn, own_servers.kafka.bootstrap_servers, f"{name}.", tmp_path, ["employee"])
-    made.sql("CREATE TABLE employee (id int PRIMARY KEY, name text NOT NULL)")
-    return made
+    source = make_source(dsn, own_servers.kafka.bootstrap_servers, f"{name}.", tmp_path, ["employee"])
+    source.sql("CREATE TABLE employee (id int PRIMARY KEY, name text NOT NULL)")
+    return source
 
 
 def insert(source: Source, first: int, last: int) -> None:

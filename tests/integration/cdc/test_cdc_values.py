@@ -49,11 +49,11 @@ COLUMNS = {
 
 @pytest.fixture
 def many(postgres_dsn: str, kafka: str, topic_prefix: str, tmp_path: Path) -> Source:
-    made = make_source(postgres_dsn, kafka, topic_prefix, tmp_path, ["many"])
-    made.sql("CREATE TYPE mood AS ENUM ('good', 'so so'); CREATE DOMAIN percent AS numeric(5,2)")
+    source = make_source(postgres_dsn, kafka, topic_prefix, tmp_path, ["many"])
+    source.sql("CREATE TYPE mood AS ENUM ('good', 'so so'); CREATE DOMAIN percent AS numeric(5,2)")
     columns = ", ".join(f'"{name}" {column[0]}' for name, column in COLUMNS.items())
-    made.sql(f"CREATE TABLE many (id int PRIMARY KEY, {columns})")
-    return made
+    source.sql(f"CREATE TABLE many (id int PRIMARY KEY, {columns})")
+    return source
 
 
 def insert(source: Source, key: int) -> None:

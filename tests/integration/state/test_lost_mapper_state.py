@@ -30,8 +30,8 @@ def flow(handmade: Handmade) -> StageFlow:
 
 
 def lose_state(flow: StageFlow, how: str) -> None:
-    for topic in (flow.made.crm, flow.made.erp):
-        state = flow.made.names.state(MAPPER, topic)
+    for topic in (flow.handmade.crm, flow.handmade.erp):
+        state = flow.handmade.names.state(MAPPER, topic)
         flow.recreate(state) if how == "re-created" else flow.empty(state)
     if how == "emptied, and the disk lost":
         flow.lose_disk(MAPPER)
@@ -39,7 +39,7 @@ def lose_state(flow: StageFlow, how: str) -> None:
 
 def lag(flow: StageFlow) -> str:
     """What `sluice lag` prints."""
-    environment = environment_of(flow.made.settings, COLUMNS="2000")
+    environment = environment_of(flow.handmade.settings, COLUMNS="2000")
     return CliRunner().invoke(app, ["lag"], env=environment).stdout
 
 
@@ -51,39 +51,39 @@ def test_a_mapper_without_its_state_reports_a_fault_and_handles_deletes_after_a_
     flow: StageFlow, how: str
 ) -> None:
     lose_state(flow, how)
-    flow.made.delete("P2")
+    flow.handmade.delete("P2")
     before = flow.claimed()
-    fault = flow.fault(MAPPER, f"{flow.made.names.state(MAPPER, flow.made.crm)}/", "--to-earliest --execute")
-    assert f"--group {flow.made.names.group(MAPPER)} --topic {flow.made.crm}" in fault
+    fault = flow.fault(MAPPER, f"{flow.handmade.names.state(MAPPER, flow.handmade.crm)}/", "--to-earliest --execute")
+    assert f"--group {flow.handmade.names.group(MAPPER)} --topic {flow.handmade.crm}" in fault
     assert flow.claimed() == before, "it read a record before the fault"
-    assert f"blocked: {flow.made.crm}/" in (shown := lag(flow))
+    assert f"blocked: {flow.handmade.crm}/" in (shown := lag(flow))
     assert fault.partition("Next: ")[2] in shown
     flow.reread(MAPPER)
     assert set(flow.claimed()) == {"crm_person/P1", "crm_person/P3", "erp_staff/P1", "erp_staff/P2"}
-    flow.made.delete("P1")
+    flow.handmade.delete("P1")
     flow.run_to_end(MAPPER)
     assert set(flow.claimed()) == {"crm_person/P3", "erp_staff/P1", "erp_staff/P2"}
 
 
 def test_a_current_claim_is_not_written_again(flow: StageFlow) -> None:
-    before = len(flow.made.records(flow.made.contributions))
+    before = len(flow.handmade.records(flow.handmade.contributions))
     lose_state(flow, "re-created")
     flow.reread(MAPPER)
-    assert len(flow.made.records(flow.made.contributions)) == before
+    assert len(flow.handmade.records(flow.handmade.contributions)) == before
 
 
 def test_a_key_without_a_raw_record_is_retracted_when_the_pass_ends(flow: StageFlow) -> None:
     """Its delete was compacted away: only contributions contains the key."""
-    flow.recreate(flow.made.crm, flow.made.names.state(MAPPER, flow.made.crm))
-    flow.made.person("P1", "Ada")
-    flow.made.person("P3", "Alan")
+    flow.recreate(flow.handmade.crm, flow.handmade.names.state(MAPPER, flow.handmade.crm))
+    flow.handmade.person("P1", "Ada")
+    flow.handmade.person("P3", "Alan")
     flow.reread(MAPPER)
     assert set(flow.claimed()) == {"crm_person/P1", "crm_person/P3", "erp_staff/P1", "erp_staff/P2"}
 
 
 def test_a_parked_record_keeps_the_older_claim_current(flow: StageFlow) -> None:
     before = flow.claimed()
-    flow.made.raw(flow.made.crm, '{"id":"P1"}', b"no json", [("sluice-op", b"u")])
+    flow.handmade.raw(flow.handmade.crm, '{"id":"P1"}', b"no json", [("sluice-op", b"u")])
     lose_state(flow, "re-created")
     flow.reread(MAPPER)
     assert flow.claimed() == before
@@ -92,7 +92,7 @@ def test_a_parked_record_keeps_the_older_claim_current(flow: StageFlow) -> None:
 def test_a_value_that_an_update_leaves_out_is_known_again(flow: StageFlow) -> None:
     lose_state(flow, "re-created")
     flow.reread(MAPPER)
-    flow.made.staff("P1", "13", left_out=["notes"])
+    flow.handmade.staff("P1", "13", left_out=["notes"])
     flow.run_to_end(MAPPER)
     newest = [c for c in flow.contributions() if (c.mapping, c.entity_id) == ("erp_staff", "P1")][-1]
     assert newest.fields["notes"] == "a note that an update may leave out"
@@ -104,20 +104,20 @@ def test_a_pass_that_was_stopped_continues_and_has_the_same_result(flow: StageFl
     with flow.running(MAPPER):
         pass
     flow.lose_disk(MAPPER)
-    flow.made.delete("P2")
+    flow.handmade.delete("P2")
     flow.run_to_end(MAPPER)
     assert set(flow.claimed()) == {"crm_person/P1", "crm_person/P3", "erp_staff/P1", "erp_staff/P2"}
 
 
 @pytest.mark.parametrize("how", ["re-created", "emptied"])
 def test_deleted_claims_are_a_fault_and_are_claimed_again_after_a_reset(flow: StageFlow, how: str) -> None:
-    before, topic = flow.claimed(), flow.made.contributions
+    before, topic = flow.claimed(), flow.handmade.contributions
     flow.recreate(topic) if how == "re-created" else flow.empty(topic)
-    flow.fault(MAPPER, topic, f"--topic {flow.made.crm} --reset-offsets --to-earliest --execute")
+    flow.fault(MAPPER, topic, f"--topic {flow.handmade.crm} --reset-offsets --to-earliest --execute")
     assert flow.claimed() == {}
     flow.reread(MAPPER)
     assert flow.claimed() == before
-    flow.made.delete("P3")
+    flow.handmade.delete("P3")
     flow.run_to_end(MAPPER)
     assert "crm_person/P3" not in flow.claimed()
 
@@ -126,57 +126,59 @@ def test_a_re_created_raw_topic_is_read_after_a_reset_and_deletes_find_the_old_c
     flow: StageFlow,
 ) -> None:
     before = flow.claimed()
-    flow.recreate(flow.made.crm)
-    flow.made.person("P1", "Ada")
-    flow.fault(MAPPER, f"{flow.made.crm}/", "re-created", "--to-earliest --execute")
+    flow.recreate(flow.handmade.crm)
+    flow.handmade.person("P1", "Ada")
+    flow.fault(MAPPER, f"{flow.handmade.crm}/", "re-created", "--to-earliest --execute")
     flow.reread(MAPPER)
     assert set(flow.claimed()) == set(before)
-    flow.made.delete("P3")
+    flow.handmade.delete("P3")
     flow.run_to_end(MAPPER)
     assert "crm_person/P3" not in flow.claimed()
 
 
 def test_a_raw_topic_with_more_partitions_is_repaired_as_the_check_says(flow: StageFlow) -> None:
-    topics = [flow.made.crm, flow.made.names.state(MAPPER, flow.made.crm)]
+    topics = [flow.handmade.crm, flow.handmade.names.state(MAPPER, flow.handmade.crm)]
     with flow.running(MAPPER):
-        flow.made.admin.create_partitions([NewPartitions(flow.made.crm, 3)])[flow.made.crm].result(30)
+        flow.handmade.admin.create_partitions([NewPartitions(flow.handmade.crm, 3)])[flow.handmade.crm].result(30)
         flow.await_fault(MAPPER, f"{topics[1]}/2", "sluice topics check")
     with pytest.raises(EnvironmentFault, match=r"has 3 partitions where 2 are declared") as refused:
-        mapper_topics(flow.made.pipeline, flow.made.settings)
-    assert f"delete {flow.made.crm} and, where there is one, the topic state.<stage>." in str(refused.value)
+        mapper_topics(flow.handmade.pipeline, flow.handmade.settings)
+    assert f"delete {flow.handmade.crm} and, where there is one, the topic state.<stage>." in str(refused.value)
     flow.recreate(*topics)
-    flow.made.person("P1", "Ada")
-    flow.made.person("P3", "Alan")  # the source has deleted P2 meanwhile
+    flow.handmade.person("P1", "Ada")
+    flow.handmade.person("P3", "Alan")  # the source has deleted P2 meanwhile
     flow.run_to_end(MAPPER)
     assert set(flow.claimed()) == {"crm_person/P1", "crm_person/P3", "erp_staff/P1", "erp_staff/P2"}
 
 
 def test_a_raw_topic_without_records_retracts_nothing(flow: StageFlow) -> None:
     before = flow.claimed()
-    flow.recreate(flow.made.crm, flow.made.names.state(MAPPER, flow.made.crm))
-    flow.fault(MAPPER, flow.made.crm, "it is empty", "ingress-poller")
+    flow.recreate(flow.handmade.crm, flow.handmade.names.state(MAPPER, flow.handmade.crm))
+    flow.fault(MAPPER, flow.handmade.crm, "it is empty", "ingress-poller")
     assert flow.claimed() == before
 
 
 def test_an_operator_confirms_that_an_emptied_raw_topic_is_complete_again(flow: StageFlow) -> None:
     before = flow.claimed()
     lose_state(flow, "re-created")
-    flow.empty(flow.made.crm)
-    flow.made.person("P1", "Ada")
+    flow.empty(flow.handmade.crm)
+    flow.handmade.person("P1", "Ada")
     flow.reset_to_earliest(MAPPER)
-    flow.fault(MAPPER, "ingress-poller", f"sluice skips accept {flow.made.names.group(MAPPER)} {flow.made.crm} ")
+    flow.fault(
+        MAPPER, "ingress-poller", f"sluice skips accept {flow.handmade.names.group(MAPPER)} {flow.handmade.crm} "
+    )
     assert set(flow.claimed()) == set(before)
-    flow.made.person("P3", "Alan")
+    flow.handmade.person("P3", "Alan")
     flow.reread(MAPPER)
     assert set(flow.claimed()) == {"crm_person/P1", "crm_person/P3", "erp_staff/P1", "erp_staff/P2"}
 
 
 def test_a_state_topic_re_created_while_the_mapper_runs_is_a_fault_before_a_delete_is_lost(flow: StageFlow) -> None:
-    state = flow.made.names.state(MAPPER, flow.made.crm)
+    state = flow.handmade.names.state(MAPPER, flow.handmade.crm)
     with flow.running(MAPPER):
         flow.recreate(state)
         flow.await_fault(MAPPER, f"topic {state}", "re-created while this process ran", "restart the stage")
-    flow.made.delete("P2")
+    flow.handmade.delete("P2")
     flow.fault(MAPPER, f"{state}/", "--to-earliest --execute")
     flow.reread(MAPPER)
     assert "crm_person/P2" not in flow.claimed()

@@ -29,18 +29,18 @@ def lose(flow: StageFlow, topic: str, how: str) -> None:
 @pytest.mark.parametrize("how", ["re-created", "emptied"])
 def test_deleted_contributions_delete_no_golden_record(flow: StageFlow, how: str, keeps_disk: bool) -> None:
     before, written = flow.golden(), flow.canonical_count()
-    lose(flow, flow.made.contributions, how)
+    lose(flow, flow.handmade.contributions, how)
     if not keeps_disk:
         flow.lose_disk(MERGER)
-    repair = {"re-created": "--to-earliest --execute", "emptied": f"skips accept {flow.made.names.group(MERGER)}"}
-    flow.fault(MERGER, flow.made.contributions, "have the mapper claim again", repair[how])
+    repair = {"re-created": "--to-earliest --execute", "emptied": f"skips accept {flow.handmade.names.group(MERGER)}"}
+    flow.fault(MERGER, flow.handmade.contributions, "have the mapper claim again", repair[how])
     assert flow.canonical_count() == written
-    flow.fault(MAPPER, flow.made.contributions, "--to-earliest --execute")
+    flow.fault(MAPPER, flow.handmade.contributions, "--to-earliest --execute")
     flow.reread(MAPPER)
     flow.reread(MERGER)
     assert flow.golden() == before
     assert flow.canonical_count() == written, "a current record was written again"
-    flow.made.delete("P2")
+    flow.handmade.delete("P2")
     flow.run_to_end(MAPPER, MERGER)
     assert flow.golden().keys() == {"P1"}
 
@@ -49,7 +49,7 @@ def test_deleted_contributions_delete_no_golden_record(flow: StageFlow, how: str
 @pytest.mark.parametrize("how", ["re-created", "emptied"])
 def test_a_canonical_topic_that_lost_its_records_is_filled_again(flow: StageFlow, how: str, keeps_disk: bool) -> None:
     before = flow.golden()
-    lose(flow, flow.made.canonical, how)
+    lose(flow, flow.handmade.canonical, how)
     if not keeps_disk:
         flow.lose_disk(MERGER)
     assert flow.golden() == {}
@@ -61,7 +61,7 @@ def test_a_merger_without_its_partition_record_reports_a_fault_and_a_reset_write
     flow: StageFlow,
 ) -> None:
     before, written = flow.golden(), flow.canonical_count()
-    state = flow.made.names.state(MERGER, flow.made.contributions)
+    state = flow.handmade.names.state(MERGER, flow.handmade.contributions)
     flow.recreate(state)
     flow.fault(MERGER, f"{state}/", "--to-earliest --execute")
     flow.reread(MERGER)
@@ -73,9 +73,9 @@ def test_a_canonical_topic_re_created_while_the_merger_runs_is_a_fault_and_fille
 ) -> None:
     before = flow.golden()
     with flow.running(MERGER):
-        flow.recreate(flow.made.canonical)
+        flow.recreate(flow.handmade.canonical)
         flow.await_fault(
-            MERGER, f"topic {flow.made.canonical}", "re-created while this process ran", "restart the stage"
+            MERGER, f"topic {flow.handmade.canonical}", "re-created while this process ran", "restart the stage"
         )
     with flow.running(MERGER):
         flow.await_golden(before)

@@ -1,6 +1,5 @@
-"""What goes wrong around a running pipeline: servers, sources, settings, records. Each time a clear error, the rest
-flows on, and afterwards nothing is lost.
-"""
+"""Faults of servers, sources, settings and records around a running pipeline. Each time the error is clear, other
+records arrive, and nothing is lost afterwards."""
 
 from __future__ import annotations
 
@@ -43,7 +42,7 @@ def sources(workforce: Scenario) -> Sources:
 
 @pytest.fixture(autouse=True)
 def silent_logs(workforce: Scenario) -> Iterator[None]:
-    """No stage's log shows a secret or the content of a record. A test answers for its own lines."""
+    """No stage's log contains a secret or the content of a record. Only lines of the test itself are searched."""
     before = {stage: len(workforce.log(stage)) for stage in workforce.run.stages}
     yield
     words = [CONTENT, *CONTENT.split(), IBAN, SECRET, workforce.run.env["HR_CLIENT_SECRET"]]
@@ -70,15 +69,12 @@ def dead_letters_of(workforce: Scenario, stage: str, key: bytes) -> list[ParkedR
 
 def test_a_broker_killed_and_restarted_costs_no_record_and_no_stage(workforce: Scenario, sources: Sources) -> None:
     before = {name: stage.pid for name, stage in workforce.run.stages.items()}
-    logged = {stage: len(workforce.log(stage)) for stage in workforce.run.stages}
     live = workforce.run.live(60.0, None, seed=11)
     workforce.await_edits(live, 60)
     kill(workforce.servers, "kafka")
     try:
-        for stage, length in logged.items():
-            workforce.await_log(stage, length, "_ALL_BROKERS_DOWN")
-        for stage in ("ingress-cdc", "ingress-poller"):  # both have edits to publish
-            workforce.await_fault(stage, "")
+        for stage in workforce.run.stages:
+            workforce.await_fault(stage, "Kafka at ", " does not answer")
     finally:
         workforce.servers.restart("kafka")
     workforce.await_ready("ingress-cdc", "mapper")
@@ -203,13 +199,13 @@ def test_a_wrong_oauth_secret_is_reported_with_url_and_setting_and_finance_flows
 
 
 def worker_json(**members: object) -> bytes:
-    """A polled worker that nothing but the given members is wrong with."""
+    """A polled worker in which only the given members are wrong."""
     record = {"id": "X-1", "employeeNumber": "X-1", "updatedAt": "2026-01-01T00:00:00Z", "name": CONTENT}
     return orjson.dumps({**record, **members})
 
 
 def payroll_json(**columns: object) -> bytes:
-    """A change event of a payroll that nothing but the given columns is wrong with."""
+    """A change event of a payroll in which only the given columns are wrong."""
     row = {"employee_number": "X-1", "base_pay": "1.00", "currency": "EUR", "iban": IBAN, "cost_centre": None}
     row |= {"notes": None, "effective_from": None, "updated_at": "2026-01-01T00:00:00Z"}
     source = {"ts_ms": 1_767_225_600_000, "ts_us": 1_767_225_600_000_000}
@@ -286,13 +282,14 @@ def test_a_canonical_record_that_is_none_is_parked_by_the_sink(workforce: Scenar
 
 
 def weight(message: Message) -> int:
-    """Key, value and headers, in bytes."""
+    """The bytes of a message: key, value and headers."""
     headers: Any = message.headers() or ()
     return len(message.key() or b"") + len(message.value() or b"") + sum(len(n) + len(v) for n, v in headers)
 
 
 def weights(servers: str) -> dict[str, tuple[int, int]]:
-    """By worker whom both sources know: what the payroll's contribution and the golden record weigh, notes apart."""
+    """For each worker that both sources know: the bytes of the payroll's contribution and of the golden record, both
+    without the notes."""
     claims: dict[str, tuple[int, int]] = {}
     for message in readable(servers, ["contributions.worker"]):
         claim = orjson.loads(message.value() or b"{}") if (message.key() or b"").startswith(b"[") else {}

@@ -1,6 +1,6 @@
-"""Every stage killed -9 at random moments under load: nothing is lost, nothing stands twice.
+"""Every stage is killed with SIGKILL at random moments under load: nothing is lost, and nothing is doubled.
 
-Here in short; `make chaos WHAT=all` does ten rounds. `SLUICE_SEED` repeats the moments, as well as a machine can.
+This test does one round; `make chaos WHAT=all` does ten. `SLUICE_SEED` repeats the moments as well as a machine can.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A mapping is changed and everything replayed through it; and changed back, under a version of its own."""
+"""A mapping is changed, and all records are replayed through it; then it is changed back under a new version."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHOUTED = 'full_name=known((full_name(raw) or "").upper() or None),'
 
 
 class Author:
-    """Edits the HR mapping of a running pipeline, and has it take effect."""
+    """Edits the HR mapping of a running pipeline, and restarts the mapper with it."""
 
     def __init__(self, replay: Replay) -> None:
         self.replay = replay

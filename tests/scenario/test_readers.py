@@ -1,4 +1,4 @@
-"""Golden records as anybody reads them: plain clients, the registry, and nothing of Sluice."""
+"""Golden records as any reader reads them: with plain clients and the registry, without any code of Sluice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ CONSOLE_CONSUMER = "org.apache.kafka.tools.consumer.ConsoleConsumer"
 
 
 def consumed(servers: Servers, topic: str, *, until: Callable[[Message], bool] | None = None) -> list[Message]:
-    """The topic from its beginning to its ends, or further until a record is as wanted, by a consumer of no group."""
+    """The records of a topic up to its ends, or up to the record for which `until` is true. The consumer belongs to no
+    group."""
     settings = {
         "bootstrap.servers": servers.kafka.bootstrap_servers,
         "group.id": f"reader-{uuid.uuid4().hex}",
@@ -51,7 +52,7 @@ def consumed(servers: Servers, topic: str, *, until: Callable[[Message], bool] |
 
 
 def newest_decoded(servers: Servers, topic: str) -> dict[str, dict[str, Any]]:
-    """By key, the newest value of the topic, as the registry's schema reads it; without those that are deleted."""
+    """The newest value of each key, decoded with the registry's schema. Deleted keys are left out."""
     deserialize = AvroDeserializer(SchemaRegistryClient({"url": servers.registry.url, "timeout": within(30)}))
     context = SerializationContext(topic, MessageField.VALUE)
     newest = {key_of(m): m for m in consumed(servers, topic)}

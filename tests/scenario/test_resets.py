@@ -1,6 +1,6 @@
-"""Kafka's own tool moves each group about: nothing is lost, doubled, deleted or written again by it.
+"""Kafka's own tool moves each group: afterwards nothing is lost, doubled, deleted or written again.
 
-The sources stand still. What is compared is in `support.replay.Picture`.
+The sources do not change meanwhile. `support.replay.Picture` is what the tests compare.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""When each version of a golden row arrived, noted by the database itself: latency without polling for it."""
+"""Records when each version of a golden row arrived. The database itself notes the time, so latency is measured without
+polling."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ FOR EACH ROW EXECUTE FUNCTION public.note_arrival()
 
 @dataclass(frozen=True)
 class Arrival:
-    """One version of a row (`row` None: deleted), at Unix µs; what stood there when noting began is at 0."""
+    """One version of a row, and the Unix time of its arrival in µs. `row` is None for a delete. The version that
+    existed when `note_arrivals` was called has time 0."""
 
     at_us: int
     entity: str
@@ -37,7 +39,7 @@ class Arrival:
 
 
 def note_arrivals(dsn: str, entities: Iterable[str], schema: str = "golden") -> None:
-    """From now on every change of these tables is noted."""
+    """Let the database note every later change of these tables."""
     with psycopg.connect(dsn) as connection:
         connection.execute(_NOTE)
         for entity in entities:
@@ -47,7 +49,7 @@ def note_arrivals(dsn: str, entities: Iterable[str], schema: str = "golden") -> 
 
 
 def arrivals(dsn: str) -> list[Arrival]:
-    """What was noted, in order of time."""
+    """All noted versions, in order of time."""
     with psycopg.connect(dsn) as connection:
         rows = connection.execute("SELECT at_us, entity, entity_id, row FROM public.arrival ORDER BY at_us")
         return [Arrival(*row) for row in rows]

@@ -25,7 +25,8 @@ CHECK_EVERY_S = 0.5
 
 
 class _OnSignal:
-    """Raises KeyboardInterrupt for the first signal. Later ones say nothing new, and must not cut the clearing up."""
+    """Raises KeyboardInterrupt for the first signal. Later signals are ignored, because they must not interrupt the
+    teardown."""
 
     def __init__(self) -> None:
         self._once = False
@@ -38,8 +39,8 @@ class _OnSignal:
             raise KeyboardInterrupt
 
     def _stop_others(self) -> None:
-        """A worker informs the controller, which would start another in its place. The controller stops its workers at
-        once: their channel is read only between two tests."""
+        """Stop the other processes of the run. A worker signals the controller, which otherwise starts another worker
+        in its place. The controller signals its workers, because they read its messages only between two tests."""
         if "PYTEST_XDIST_WORKER" not in os.environ:
             for worker in workers(psutil.Process()):
                 worker.send_signal(signal.SIGINT)
@@ -48,7 +49,7 @@ class _OnSignal:
 
 
 def workers(controller: psutil.Process) -> list[psutil.Process]:
-    """Its processes that run tests: each reads its program from the controller."""
+    """The processes of `controller` that run tests: each of them reads its program from the controller."""
     return [child for child in controller.children() if any("stdin.readline" in part for part in arguments(child))]
 
 
@@ -63,8 +64,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _follow_make() -> None:
-    """A SIGINT that is sent to `make` alone makes it wait for us without a signal to us: it only handles no other
-    SIGINT from then on. (Ctrl-C reaches us as well, and SIGTERM it passes on.)"""
+    """End this run if SIGINT was sent to `make` alone. `make` then sends no signal to this process; it only stops
+    handling SIGINT and waits. (Ctrl-C reaches this process directly, and `make` passes SIGTERM on.)"""
     parent = os.getppid()
     if not _catches_sigint(parent):
         return

@@ -11,7 +11,8 @@ import yaml
 
 
 def example_copy(example: Path, target: Path, change: Callable[[dict[str, Any]], None]) -> Path:
-    """Copy `example` to `target`, which must not exist; `change` edits the content of its pipeline.yaml. `target`."""
+    """Copy `example` to `target`, which must not exist, and let `change` edit the content of its pipeline.yaml. Returns
+    `target`."""
     shutil.copytree(example, target, ignore=shutil.ignore_patterns("__pycache__", ".sluice"))
     pipeline = yaml.safe_load((example / "pipeline.yaml").read_text())
     change(pipeline)

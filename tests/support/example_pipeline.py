@@ -1,4 +1,5 @@
-"""An example as a whole on the session's servers: names of its own, every stage running, nothing left behind."""
+"""A whole example on the session's servers: every stage runs, its names are unique, and everything is removed at the
+end."""
 
 from __future__ import annotations
 
@@ -32,11 +33,9 @@ def example_pipeline(
     environment: Mapping[str, str] = MappingProxyType({}),
     settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Scenario]:
-    """A copy of `example` with every stage running on `servers`, its tables as the sources call for.
-
-    `change` may change what its pipeline.yaml says; `environment` is for the example itself, `settings` what
-    its stages are.
-    """
+    """Run a copy of `example` on `servers`: every stage runs, and the golden tables equal the sources. `change` may
+    edit the content of pipeline.yaml. `environment` contains variables of the example, `settings` variables of the
+    stages."""
     before = dict(os.environ)
     os.environ.update(environment)
 
@@ -62,7 +61,7 @@ def example_pipeline(
 
 
 def remove(run: ExampleRun, servers: Servers) -> None:
-    """Topics and databases: one set of servers serves many tests."""
+    """Delete the topics and databases of the run, because one set of servers serves many tests."""
     admin = AdminClient({"bootstrap.servers": servers.kafka.bootstrap_servers})
     prefix = run.pipeline.names.prefix
     left = [topic for topic in admin.list_topics(timeout=within(30)).topics if topic.startswith(prefix)]

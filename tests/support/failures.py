@@ -1,4 +1,4 @@
-"""The name of a test that failed stands in the output at once: a run goes on for half an hour after it."""
+"""Prints the name of a test directly after it failed, because the run continues for up to half an hour."""
 
 from __future__ import annotations
 

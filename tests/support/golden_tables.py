@@ -1,4 +1,4 @@
-"""Golden tables as plain values, read by SQL alone, to be compared with an example's truth."""
+"""Golden tables as plain values, read with SQL alone. Tests compare them with an example's truth."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Golden = dict[str, dict[str, dict[str, object]]]
 
 
 def golden_tables(dsn: str, entities: Iterable[str], schema: str = "golden") -> Golden:
-    """Entity → id → field → value, in the JSON of contributions; a table that is not there yet is empty."""
+    """Entity → id → field → value, in the JSON of contributions. A table that does not exist yet is empty."""
     found: Golden = {}
     with psycopg.connect(dsn, row_factory=dict_row) as connection:
         for entity in entities:
@@ -27,7 +27,7 @@ def golden_tables(dsn: str, entities: Iterable[str], schema: str = "golden") -> 
 
 
 def differences(expected: Golden, actual: Golden, at_most: int = 20) -> list[str]:
-    """What differs, as lines for people: rows missing, rows too many, fields with another value."""
+    """One line for each difference: a missing row, a row too many, or a field with another value."""
     found: list[str] = []
     for entity, rows in expected.items():
         others = actual.get(entity, {})

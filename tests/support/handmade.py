@@ -1,4 +1,4 @@
-"""A pipeline's logs and tables written by the test, step by step, so that a test can do one step wrong."""
+"""A pipeline whose logs and tables a test writes step by step, so that the test can do one step wrong."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NOON = "2026-03-01T12:00:00Z"
 
 
 class Handmade:
-    """Steps in the order of the flow; `finish` writes rows, ledger and offsets for everything that was written."""
+    """Its methods are the steps of the flow, in order. `finish` writes rows, ledger and offsets for all records."""
 
     partitions = 2
 

@@ -1,4 +1,4 @@
-"""Sources that list people in ways that an author may get wrong: how their pages are cut and where the link is."""
+"""Sources that list people in ways that an author may declare wrongly: how pages are cut, and where the link is."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Link = Callable[[str], Mapping[str, Any]]
 
 @dataclass
 class People:
-    """`count` people; pages of `cap` at most, or fewer if `limit` asks for fewer. `link` returns the members that lead
-    on; the last page has none of them. `more` is on every page. `spoil` may answer instead.
-    """
+    """A source of `count` people. A page has at most `cap` people, or fewer if the request's `limit` is lower. `link`
+    returns the members that link to the next page; the last page has none of them. `more` are members of every page.
+    `spoil` may return another answer instead."""
 
     count: int
     cap: int = 50
@@ -52,7 +52,7 @@ class People:
 
 
 class Pages:
-    """A listing whose pages a test writes; with a cursor, changes are those of the same records."""
+    """A listing whose pages a test writes. A request for changes lists the same records."""
 
     def __init__(self, *pages: list[dict[str, Any]]) -> None:
         self.pages = list(pages)

@@ -1,4 +1,4 @@
-"""A test that configures logs, as a stage does, leaves them as they were."""
+"""Restores the configuration of logs after a test that configures them as a stage does."""
 
 from __future__ import annotations
 

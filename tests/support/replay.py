@@ -1,7 +1,8 @@
-"""A pipeline whose groups are moved by Kafka's own tool: move, wait until all is done again, look whether it differs.
+"""A pipeline whose groups are moved with Kafka's own tool. After a move a test waits until every group is at its end,
+and compares.
 
 `Picture` is what must be the same before and after: every column of every golden row, and how many canonical records a
-reader can see.
+reader reads.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""An example as a whole, to be hurt: kill, break, look, and compare with the truth.
+"""A running example that a test damages: the test kills or breaks a part, and compares the result with the truth.
 
-The truth comes from the example's `truth.py`: SQL and HTTP against the sources, none of Sluice's code.
+The truth comes from the example's `truth.py`: SQL and HTTP against the sources, without any code of Sluice.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def running() -> list[Scenario]:
 
 
 class Scenario:
-    """A running pipeline. `truth` and `verified` are asked while no edits run."""
+    """A running pipeline. Call `differences` and `verified` only while no edits run."""
 
     def __init__(self, run: ExampleRun, servers: Servers) -> None:
         self.run = run
@@ -83,8 +83,8 @@ class Scenario:
         return found
 
     def await_ready(self, *stages: str, deadline_s: float = 180.0, patient: bool = True) -> None:
-        """Wait until the stages (default: all) are ready; who dies meanwhile is started again. `patient`: as long as
-        records are taken."""
+        """Wait until the stages (default: all) are ready. A stage that dies meanwhile is started again. `patient`: the
+        wait continues as long as records are processed."""
         wanted = stages or tuple(self.run.stages)
 
         def ready() -> bool:
@@ -95,11 +95,11 @@ class Scenario:
         eventually(ready, f"{', '.join(wanted)} to be ready", deadline_s, self.states, progress)
 
     def progress(self) -> object:
-        """What rises while the stages get something done; a stage that dies again and again gets nothing done."""
+        """A value that changes while the stages process records. A stage that only dies does not change it."""
         return [stage.counts.done for stage in self.run.stages.values()]
 
     def await_fault(self, stage: str, *words: str, deadline_s: float = 90.0) -> str:
-        """Wait until the stage says why it is not ready, in one text with all `words`; the text."""
+        """Wait for a fault of the stage whose text contains all `words`. Returns the text."""
 
         def reported() -> str:
             said = self.faults(stage).values()
@@ -124,7 +124,7 @@ class Scenario:
         eventually(lambda: live.log.exists() and len(live.log.read_bytes().splitlines()) >= count, f"{count} edits")
 
     def states(self) -> str:
-        """A line per stage, for a test that fails."""
+        """One line for each stage, for the message of a test that fails."""
         lines = []
         for name, stage in self.run.stages.items():
             tail = stage.failure()[-400:]
@@ -140,12 +140,13 @@ class Scenario:
     # ── whether anything is lost ──────────────────────────────────────────────────────────────────────────────
 
     def differences(self) -> list[str]:
-        """What the golden tables lack or have in excess, compared with SQL and HTTP."""
+        """The differences between the golden tables and the sources, which are read with SQL and HTTP."""
         expected = self.run.driver.truth(self.run.running)
         return differences(expected, golden_tables(self.run.sink_dsn, expected))
 
     def await_truth(self, deadline_s: float = 180.0, *, patient: bool = True) -> None:
-        """Wait until the golden tables are what the sources call for. `patient`: as long as records are taken."""
+        """Wait until the golden tables equal the sources. `patient`: the wait continues as long as records are
+        processed."""
         found: list[str] = []
 
         def equal() -> bool:
@@ -163,14 +164,14 @@ class Scenario:
         return verify(self.run.pipeline, self.run.settings, wait_s=within(wait_s))
 
     def assert_whole(self, deadline_s: float = 180.0) -> None:
-        """Nothing lost, nothing doubled: the tables are the truth, and `verify` is clean."""
+        """Nothing is lost and nothing is doubled: the golden tables equal the sources, and `verify` finds nothing."""
         self.await_truth(deadline_s)
         report = self.verified()
         assert report.verified, "\n".join(report.lines())
 
     def broken(self) -> str:
-        """Why this pipeline serves no other test; empty if it is whole, or soon is. Edits that go on are ended first:
-        what is edited for ever is never whole."""
+        """The reason why no other test can use this pipeline; empty if the pipeline works, or works again within a
+        minute. Edits are ended first, because the tables never equal sources that change all the time."""
         try:
             for live in self.run.edits:
                 live.stop()
@@ -186,7 +187,7 @@ class Scenario:
 
     @contextmanager
     def listed(self) -> Iterator[Self]:
-        """In the list of `running` while the block runs."""
+        """Keep the pipeline in the list of `running` while the block runs."""
         STARTED.append(self)
         try:
             yield self
@@ -196,7 +197,7 @@ class Scenario:
 
 @contextmanager
 def scenario(workers: int, ledger_entries: int, partitions: int) -> Iterator[Scenario]:
-    """The pipeline on new servers, every stage started, with sources of that size. Everything is ended and removed."""
+    """Run the pipeline on new servers, with sources of that size and every stage. Everything is ended and removed."""
 
     def change(pipeline: dict[str, Any]) -> None:
         pipeline["partitions"] = partitions

@@ -1,4 +1,5 @@
-"""A campaign of kills: stages are killed -9 at random moments under load; then what was lost or doubled is counted."""
+"""A campaign of kills: stages are killed with SIGKILL at random moments under load. Then lost and doubled records are
+counted."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ Progress = Callable[[str], None]
 
 @dataclass
 class Outcome:
-    """What a campaign came to. `lost` and `doubled` are empty, and `report` verified, if all is well."""
+    """The result of a campaign. If all is well, `lost` and `doubled` are empty and `report` is verified."""
 
     seed: int
     kills: Counter[str] = field(default_factory=Counter)
@@ -65,11 +66,12 @@ class Outcome:
 def campaign(
     scenario: Scenario, stages: Sequence[str], rounds: int, seed: int, progress: Progress = lambda line: None
 ) -> Outcome:
-    """Kill each of `stages` once a round, under 260 changes a second or as many as this machine can make; then let all
-    arrive, and count. The number of changes is reported and not judged: it depends on the machine.
+    """Kill each of `stages` once a round, under 260 changes a second or as many as this machine can make. Then wait
+    until all records have arrived, and count. The number of changes is reported and not judged, because it depends on
+    the machine.
 
-    A stage is killed at a random moment after it has taken records since its last start. For every second kill,
-    beginning with the first, the killer waits for a moment at which a transaction is open.
+    A stage is killed at a random moment after it has processed records since its last start. For every second kill,
+    from the first on, the killer waits for a moment at which a transaction is open.
     """
     outcome, rng, killer = Outcome(seed), Random(seed), Killer(scenario)
     live = scenario.run.live(LOAD_PER_S, None, seed)
@@ -92,7 +94,7 @@ def campaign(
 
 
 def _await_work(scenario: Scenario, stage: str, before: int) -> None:
-    """Until the stage has taken more than `before` records in all: it is well under way again."""
+    """Wait until the stage has processed more than `before` records in all, so that it works again."""
 
     def works() -> bool:
         scenario.run.watch()
@@ -110,7 +112,7 @@ def _watch(scenario: Scenario, for_s: float) -> None:
 
 
 def _count(scenario: Scenario, outcome: Outcome, progress: Progress) -> None:
-    """What differs from the truth once nothing moves any more, and what stands twice."""
+    """Count the differences from the truth after everything has arrived, and the doubled records."""
     run = scenario.run
     expected = run.driver.truth(run.running)
 
@@ -132,6 +134,6 @@ def _count(scenario: Scenario, outcome: Outcome, progress: Progress) -> None:
 
 
 def _made(log: Path) -> tuple[int, float]:
-    """How many changes the sources saw, and within how many seconds."""
+    """How many changes the sources committed, and within how many seconds."""
     made = [orjson.loads(line)["at"] for line in log.read_bytes().splitlines()]
     return len(made), (made[-1] - made[0]) / 1e6

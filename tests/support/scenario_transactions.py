@@ -1,4 +1,4 @@
-"""Whether a stage was killed in the middle of a transaction, asked of the broker and of Postgres, not of the stage."""
+"""Finds out whether a stage was killed in a transaction. The broker and Postgres are asked, not the stage."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Killer:
         self._reader = LogReader(scenario.run.settings.kafka)
 
     def kill(self, stage: str, *, aim: bool) -> bool:
-        """Kill -9; True if the stage left a transaction open. `aim`: at a moment at which one is open, if there is one
-        soon."""
+        """Kill the stage with SIGKILL. Returns True if the stage left a transaction open. `aim`: wait for a moment at
+        which a transaction is open, for at most 20 s."""
         if stage == "sink-postgres":
             with psycopg.connect(self._scenario.run.sink_dsn, autocommit=True) as connection:
                 return self._kill(stage, lambda: _writing(connection), aim=aim)
@@ -57,8 +57,9 @@ class Killer:
         return self._kill(stage, lambda: self._open(partitions), aim=aim)
 
     def _kill(self, stage: str, is_open: Callable[[], bool], *, aim: bool) -> bool:
-        """The stage is stopped, looked at and killed: what is open then stays so until it is dead. (Postgres rolls back
-        as soon as its client is gone; Kafka keeps a transaction without an owner open until it times out.)"""
+        """Stop the stage, check for an open transaction, and kill the stage: what is open then stays open until the
+        stage is dead. (Postgres rolls back when its client is gone; Kafka keeps a transaction without an owner open
+        until its timeout.)"""
         pid = self._scenario.run.stages[stage].pid
         assert pid is not None, f"{stage} was never started"
         give_up = time.monotonic() + within(AIM_FOR_S)

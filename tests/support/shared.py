@@ -1,7 +1,8 @@
-"""Fixtures that several tests share (servers, a pipeline): one that fails or breaks is reported once, then re-created.
+"""Fixtures that several tests share (servers, a pipeline): a failure is reported once, then the fixture is created
+again.
 
-A fixture of a module or session that fails to start is tried again by the next test, once. A running pipeline that is
-not whole after a test has failed is ended, and the next test of its module starts another.
+If a fixture of a module or session fails to start, the next test tries it once more. If a running pipeline does not
+work after a test has failed, the pipeline is ended, and the next test of the module starts another.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class NotInTime(AssertionError):
-    """What was waited for did not come before the deadline."""
+    """A condition was not true before its deadline."""
 
 
 def eventually(
@@ -27,11 +27,11 @@ def eventually(
     state: Callable[[], str] = str,
     progress: Callable[[], object] = lambda: None,
 ) -> T:
-    """Ask `check` until its answer is true; the answer. A Transient is no answer yet.
+    """Call `check` until its answer is true; returns the answer. An answer that raises Transient counts as false.
 
-    It is asked often at first and four times a second in the end, but never more than half of the time.
+    `check` is called often at first and four times a second in the end, but never for more than half of the time.
     The deadline is that of a quiet machine (see `pace`).
-    It starts again whenever `progress` returns another value than before: work is waited for as long as it makes
+    It starts again whenever `progress` returns another value than before: a wait continues as long as the work makes
     progress, up to ten deadlines. Raises NotInTime with `what` and `state()` at the end.
     """
     wait = _Wait(deadline_s, progress)

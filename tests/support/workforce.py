@@ -18,7 +18,7 @@ SECRET = "only-for-this-test"
 
 
 class HrClient:
-    """Speaks to a running HR server, as its API's client and as its admin."""
+    """A client of a running HR server: of its API, and of its admin paths."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -35,15 +35,15 @@ class HrClient:
         return self.http.get(url, params=params or None)
 
     def admin(self, path: str, **body: Any) -> Any:
-        """POSTs to an admin path; the answer's JSON."""
+        """POST to an admin path. Returns the JSON of the answer."""
         return self.http.post(f"/_admin/{path}", json=body).raise_for_status().json()
 
     def hire(self, worker_id: str, **members: Any) -> Any:
-        """Somebody new, with exactly these members; the record."""
+        """Create a worker with exactly these members. Returns the record."""
         return self.http.put(f"/_admin/workers/{worker_id}", json=members).raise_for_status().json()
 
     def pages(self, limit: int = 200, **params: str) -> Iterator[list[dict[str, Any]]]:
-        """Every page from the first on; no patience with anything but 200."""
+        """Every page from the first on. Fails at any status but 200."""
         answer = self.get(limit=limit, **params).raise_for_status().json()
         yield answer["data"]
         while answer["links"]["next"]:
@@ -56,7 +56,7 @@ class HrClient:
 
 @contextmanager
 def hr_server(directory: Path, arguments: Sequence[str]) -> Iterator[HrClient]:
-    """An HR server with these arguments, ended afterwards; the client is not signed in."""
+    """Run an HR server with these arguments while the block runs. The client is not signed in."""
     process, url = start_hr(directory, SECRET, arguments)
     client = HrClient(url)
     try:

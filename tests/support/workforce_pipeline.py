@@ -26,7 +26,7 @@ def workforce_pipeline(
     ledger_entries: int,
     settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Scenario]:
-    """The example with sources of that size, every stage running, its tables as the sources call for."""
+    """Run the example with sources of that size: every stage runs, and the golden tables equal the sources."""
     sizes = {"WORKFORCE_WORKERS": str(workers), "WORKFORCE_LEDGER_ENTRIES": str(ledger_entries)}
     with example_pipeline(EXAMPLE, servers, directory, _change, sizes, settings) as scenario:
         yield scenario

@@ -1,4 +1,5 @@
-"""Tryton end to end: its API polled and its tables followed, merged, in rows; edits through its own client arrive."""
+"""Tryton end to end: its API is polled, its tables are followed, and both are merged into rows. Edits by Tryton's own
+client arrive."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ EMPLOYED = "SELECT party, id FROM company_employee"
 
 
 class Expected(NamedTuple):
-    """What an edit must show: a row of an entity with `field` = `value`; field None: the row is gone."""
+    """What an edit must lead to: a row of an entity with `field` = `value`. If `field` is None, the row is deleted."""
 
     path: str
     entity: str
@@ -41,7 +42,7 @@ def tryton(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def expectation(edit: Mapping[str, Any], codes: Mapping[int, str], employed: Mapping[int, int]) -> list[Expected]:
-    """Where one logged change must show, by the path that carries it; nothing for what has been deleted since."""
+    """The row to which one logged change must lead. None if the record has been deleted since."""
     model, number, field, value = edit["model"], edit["id"], edit["field"], edit["value"]
     match model, field:
         case "party.party", "name" if number in codes:
@@ -64,7 +65,8 @@ def expectation(edit: Mapping[str, Any], codes: Mapping[int, str], employed: Map
 
 
 def newest_edits(log: Path) -> list[dict[str, Any]]:
-    """The last change of each field: an earlier one may rightly never be seen. Nothing of records deleted since."""
+    """The last change of each field, because a reader may rightly miss an earlier change. Records deleted since are
+    left out."""
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     newest = {(line["model"], line["id"], line["field"]): line for line in lines}
     gone = {(model, number) for model, number, field in newest if field == "id"}
@@ -72,17 +74,16 @@ def newest_edits(log: Path) -> list[dict[str, Any]]:
 
 
 def shows(arrival: Arrival | None, wanted: Expected) -> bool:
-    """Whether this version of the row is as the edit wants it."""
+    """Whether this version of the row has the expected value."""
     if wanted.field is None:
         return arrival is None or arrival.row is None
     return arrival is not None and arrival.row is not None and arrival.row[wanted.field] == wanted.value
 
 
 def latency_ms(edit: Mapping[str, Any], wanted: Expected, seen: list[Arrival]) -> float | None:
-    """From before the request was sent (so never too small) to the first row that shows it.
-
-    None if the row showed it already: people also set what is set. Fails if no row ever shows it.
-    """
+    """The time from before the request was sent (so it is never too small) to the arrival of the first row with the
+    value. None if the row had the value before, because people also set a field to its current value. Fails if no row
+    ever has the value."""
     sent_at = int(edit["sent_at"])
     versions = [arrival for arrival in seen if (arrival.entity, arrival.entity_id) == (wanted.entity, wanted.entity_id)]
     before = [arrival for arrival in versions if arrival.at_us < sent_at]

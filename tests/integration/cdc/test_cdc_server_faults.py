@@ -1,5 +1,4 @@
-"""After a server was killed and restarted, the stage has reported it, loses nothing, doubles nothing, resumes by
-itself."""
+"""A server is killed and restarted: the stage reports it, loses nothing, doubles nothing, and resumes by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making the broker's ahead-of-time cache: all of it or nothing."""
+"""The broker's ahead-of-time cache is created completely or not at all."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(find_java().major < aot.OLDEST_MAJOR, reason="th
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, with the jars that exist already."""
+    """An empty cache directory. The jars are read from the user's cache."""
     fetch(listed(["broker"]), lambda _line: None)
     monkeypatch.setenv("SLUICE_ARTIFACTS_DIR", str(cache_dir()))
     monkeypatch.setenv("SLUICE_CACHE_DIR", str(tmp_path))

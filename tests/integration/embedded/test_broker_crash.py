@@ -1,7 +1,8 @@
-"""What a crash of the broker must not take: the markers of transactions whose end it had promised.
+"""A crash of the broker must not lose the markers of transactions whose end the broker has promised.
 
-Kafka 4.3.0 and 4.3.1 take a partition without a leader for a deleted one and skip its markers (KAFKA-20734). A lone
-broker that comes back within its own session has such a moment: read_committed stops there for ever.
+Kafka 4.3.0 and 4.3.1 treat a partition without a leader as deleted and skip its markers (KAFKA-20734). A single broker
+that restarts within its own session has such a partition for a moment. Its read_committed readers then stop there for
+ever.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`sluice dev`: servers that run on after the command, are found again, and end on request."""
+"""`sluice dev`: servers that continue to run after the command, are found again, and end on request."""
 
 import json
 import signal
@@ -25,15 +25,15 @@ from support.waiting import eventually
 
 @pytest.fixture
 def state_dir(tmp_path: Path) -> Iterator[Path]:
-    """Where servers may be left running. They are ended after the test, however far it came and whatever ended it."""
+    """The state directory of servers that may still run after the test. They are ended, whatever ended the test."""
     with clearing(tmp_path / ".sluice") as path:
         yield path
 
 
 @contextmanager
 def clearing(path: Path) -> Iterator[Path]:
-    """A process of its own stops the servers, because detached servers also outlive a test that is killed. The kernel
-    closes its input when this process has ended."""
+    """A second process stops the servers, because detached servers also outlive a test that is killed. The kernel
+    closes the input of the second process when the test's process has ended."""
     command = [sys.executable, "-c", CLEARING, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as cleaner:
         yield path

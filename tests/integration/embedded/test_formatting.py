@@ -1,4 +1,4 @@
-"""A broker's data directory is formatted once a machine, and copied from then on."""
+"""A broker's data directory is formatted once on each machine, and copied from then on."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ SCHEMA = {"schema": json.dumps({"type": "record", "name": "kept", "fields": [{"n
 
 
 def write_something(servers: Servers) -> int:
-    """One record, one row, one schema; the schema's id."""
+    """Write one record, one row and one schema. Returns the schema's id."""
     admin = AdminClient({"bootstrap.servers": servers.kafka.bootstrap_servers})
     make_topics(admin, {"kept": 1})
     producer = Producer({"bootstrap.servers": servers.kafka.bootstrap_servers, "acks": "all"})
@@ -53,7 +53,8 @@ def read_it_back(servers: Servers) -> tuple[bytes | None, str, str]:
 
 
 def subject(registry_url: str) -> str:
-    """Read from the registry. After its database came back, it fails once for each connection that it had."""
+    """The subject, read from the registry. After the registry's database was restarted, one request fails for each
+    connection that the registry had."""
     deadline = time.monotonic() + within(60)
     while (answer := httpx2.get(f"{registry_url}/subjects/kept-value/versions/latest")).is_server_error:
         assert time.monotonic() < deadline, answer.text
@@ -65,8 +66,8 @@ KEPT = (b"record", "row", "kept-value")
 
 @pytest.fixture(scope="module")
 def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Below a private directory, as a home is: as root, Postgres then keeps its data elsewhere. Its name contains
-    what files of settings take for something else."""
+    """A state directory below a private directory, such as a home: as root, Postgres then keeps its data elsewhere. The
+    directory's name contains characters that have a meaning in settings files."""
     above = tmp_path_factory.mktemp("servers")
     above.chmod(0o700)
     path = above / "Zustände, b\\s $x 'y' #%"
@@ -77,7 +78,7 @@ def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def own_servers(state_dir: Path) -> Iterator[Servers]:
-    """Servers that a test may kill, written to once."""
+    """Servers with some data, which a test may kill."""
     with Servers.start(state_dir, durable=False) as running:
         write_something(running)
         yield running

@@ -22,7 +22,7 @@ from support.stage_processes import environment_of
 
 @pytest.fixture(scope="module")
 def people(shared_handmade: Handmade) -> Handmade:
-    """P1 in both sources, P2 without a name, P3 deleted, P4 known and not stored."""
+    """P1 is in both sources, P2 has no name, P3 is deleted, P4 is claimed and has no golden record."""
     people = shared_handmade
     response = people.response(int(time.time() * 1000))
     people.mapped(people.person("P1", "Ada", response, city="Kiel", email="ada@example.org"))

@@ -1,4 +1,4 @@
-"""What a broker answers while it dies and comes back: every code has a policy, and what measures goes on."""
+"""The errors of a broker that is killed and restarted: each error code has a policy, and measurements continue."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOPIC = "asked"
 
 
 class Asking:
-    """Asks `question` on a thread again and again; counts what is answered by kind, and keeps what has no policy."""
+    """Calls `question` repeatedly on a thread. Counts the outcomes by kind, and keeps the errors without a policy."""
 
     def __init__(self, question: Callable[[], object]) -> None:
         self._question = question

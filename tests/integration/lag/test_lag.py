@@ -1,4 +1,4 @@
-"""What a group has not processed, with real logs that contain transaction markers."""
+"""The records that a group has not processed, counted in real logs that contain transaction markers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An edit's latency is read off the row that shows it: the commit, not the moment at which somebody read it."""
+"""The latency of an edit ends with the commit of the row that shows it, not when the row is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the how-to page of one's own pipeline has its reader write runs, from nothing to golden rows."""
+"""What a reader of the how-to page about an own pipeline writes, runs: from nothing to golden rows."""
 
 from __future__ import annotations
 

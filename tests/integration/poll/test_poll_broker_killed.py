@@ -1,4 +1,5 @@
-"""The broker killed under the poller and started again: it waits, takes its shard over again, and nothing is lost."""
+"""The broker is killed under the poller and started again: the poller waits, takes its shard over again, and loses
+nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Back-pressure from a real group: it pauses and resumes polling, and a rewind is no overload."""
+"""Back-pressure from the lag of a real group: polling is paused and resumed, and a rewound group is no overload."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.parametrize("things", [40], indirect=True)  # twice wha
 
 
 def commit(polled: Polled, offsets: dict[int, int]) -> None:
-    """As a mapper that has read so far."""
+    """Commit the offsets of the mapper's group, as a mapper does that has processed the records before them."""
     consumer = Consumer({"bootstrap.servers": polled.kafka.bootstrap_servers, "group.id": polled.names.group("mapper")})
     topic = polled.names.raw("shop", "things")
     consumer.commit(offsets=[TopicPartition(topic, p, o) for p, o in offsets.items()], asynchronous=False)

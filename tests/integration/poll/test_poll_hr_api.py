@@ -44,7 +44,7 @@ def test_raw_equals_the_source_whatever_it_did_meanwhile(kafka: str, topic_prefi
 
 
 def all_of(hr: HrClient) -> list[dict[str, Any]]:
-    """Every worker, requested as often as this server needs."""
+    """Every worker. A request that the server refuses is repeated."""
     records: list[dict[str, Any]] = []
     url = "/workers?limit=500"
     while url:

@@ -29,7 +29,7 @@ KILLS = 3
 
 @contextmanager
 def process(polled: Polled, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`main` in a process, as an operator starts it: settings from the environment, a pipeline in a folder."""
+    """Run `main` in a process as an operator does: settings are in the environment, the pipeline is in a folder."""
     sources = folder / "sources" / "shop"
     sources.mkdir(parents=True, exist_ok=True)
     declared = polled.pipeline.model_dump(mode="json", exclude={"root", "file"}, exclude_none=True)

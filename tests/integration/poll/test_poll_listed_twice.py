@@ -1,4 +1,5 @@
-"""One key twice in a listing with two contents: what was published before stays, it is a fault, nothing flips."""
+"""One key is listed twice with two contents: the published content stays, the key is a fault, and no content
+alternates."""
 
 from __future__ import annotations
 

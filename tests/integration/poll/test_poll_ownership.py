@@ -1,4 +1,4 @@
-"""Owners of a shard: fenced, replaced, restarted without their disk, started with a log that lacks its watermark."""
+"""Owners of a shard: fenced, replaced, restarted without their disk, or started with a log that has no watermark."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NUMBER = shard_of("shop/things", 2)
 
 
 def shard(polled: Polled, tmp_path: Path, health: Health) -> Shard:
-    """An owner that believes itself the only one, whatever the group says."""
+    """An owner of the shard that does not ask the group."""
     settings = polled.settings(tmp_path)
     streams = polled_streams(polled.pipeline, settings.poller, lambda pipeline, source: ThingConnector)
     around = ShardContext(
@@ -44,7 +44,7 @@ def shard(polled: Polled, tmp_path: Path, health: Health) -> Shard:
 
 
 def check_positions(polled: Polled) -> None:
-    """No position twice, and offsets of a key follow its positions."""
+    """No position is used twice, and the positions of each key rise with its offsets."""
     found: set[Position] = set()
     newest: dict[bytes | None, Position] = defaultdict(lambda: Position(0, 0, 0))
     for message in polled.raw():

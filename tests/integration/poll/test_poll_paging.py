@@ -20,7 +20,7 @@ pytestmark = pytest.mark.parametrize("people", [55], indirect=True)
 
 
 def filled(polled: Polled, people: People, state: Path) -> None:
-    """All of `people` are published, by a connector whose declared link is right."""
+    """Publish all `people`, with a connector that declares the link correctly."""
     original, people.link = people.link, lambda address: {"next": address}
     with polled.poller(state, connector(NextLink("next"))):
         eventually(lambda: polled.newest() == people.as_published(), "all are published")

@@ -1,4 +1,5 @@
-"""A source that lists far less than before: what is withheld, for how long, and what an operator's request changes."""
+"""A source lists far fewer keys than before: which deletes are withheld, how long, and what an operator's request
+changes."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ RIGHT = connector(NextLink("next"), 50)
 
 @pytest.fixture
 def command(polled: Polled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
-    """The command line, for the pipeline that is polled."""
+    """The command line, with the settings of the polled pipeline."""
     written = tmp_path / "pipeline.yaml"
     written.write_text(yaml.safe_dump(polled.declared, sort_keys=False))
     monkeypatch.setenv("SLUICE_PIPELINE", str(written))
@@ -135,7 +136,7 @@ def test_a_fault_that_is_no_loss_cannot_be_accepted(
 def test_a_fault_is_active_until_a_listing_resolves_it_whatever_succeeds_elsewhere(
     open_polled: OpenPolled, people: People, tmp_path: Path
 ) -> None:
-    """Changes are polled and published all the while, the poller is restarted, its disk is lost, it moves."""
+    """Meanwhile changes are polled and published, the poller is restarted, loses its disk, and moves."""
     polled = open_polled(enumerate_every="4s")
     rows: dict[int, dict[str, Any]] = {n: {"id": n, "at": "2024-01-01T00:00:00Z", "v": 0} for n in range(330)}
 

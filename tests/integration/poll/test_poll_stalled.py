@@ -1,4 +1,4 @@
-"""Causes that stop a stream although its source gives neither an answer nor an error are faults, too."""
+"""A stream that stops without an answer or an error of its source is a fault, too."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Hasty(ThingConnector):
 
 @pytest.fixture
 def name_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Answers for `HOST` once the event is set, and not before."""
+    """A name server that answers for `HOST` only after the event is set."""
     answers, look_up = threading.Event(), socket.getaddrinfo
 
     def slow(host: Any, *more: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The assembled sink, one for each test."""
+"""A complete sink for each test."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The smallest stage on topics of the test's own."""
+"""The smallest stage, with topics that only one test uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs of pytest within a test: a small suite, with the plugins of ours that it is about."""
+"""Runs pytest in a test: on a small suite, with the plugin that the test is about."""
 
 import os
 import signal
@@ -17,7 +17,8 @@ Start = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts pytest on the given text of a test file, with more arguments; what still runs after the test is ended."""
+    """Starts pytest with the given text of a test file, and with more arguments. A run that is still active after the
+    test is killed."""
     runs: list[subprocess.Popen[str]] = []
 
     def started(text: str, *arguments: str) -> subprocess.Popen[str]:
@@ -46,7 +47,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture
 def output_of(start: Start) -> Callable[..., str]:
-    """The output of such a run, once it has ended."""
+    """Runs pytest as `start` does, and returns its output."""
 
     def output(text: str, *arguments: str) -> str:
         return start(text, *arguments).communicate(timeout=pace.within(60))[0]

@@ -1,4 +1,4 @@
-"""A run that gets a signal ends in order: if the controller gets it, or a worker, or all of them at once."""
+"""A run that gets a signal ends in order, if the controller gets the signal, or a worker, or all processes at once."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ PLUGINS = ("-p", "support.ending")
 
 
 def pids_of_servers(directory: Path, count: int) -> list[int]:
-    """Of the servers that the workers have started, once there are so many."""
+    """Wait until the workers have started `count` servers. Returns the process ids."""
 
     def found() -> list[str]:
         texts = [file.read_text() for file in directory.glob("server-*")]

@@ -1,4 +1,4 @@
-"""What hypothesis tries is judged by what it finds, never by how long it takes."""
+"""A hypothesis test fails for what it finds, never for the time that it takes."""
 
 import time
 

@@ -33,7 +33,7 @@ def abouts(handmade: Handmade) -> set[tuple[str, str]]:
 
 
 def lag(handmade: Handmade, *options: str, exit_code: ExitCode = ExitCode.FINDING) -> str:
-    """What `sluice lag` prints. No process polls here, which is a finding by itself."""
+    """The output of `sluice lag`. No process polls in these tests, which is a finding."""
     environment = environment_of(handmade.settings, COLUMNS="300")
     done = CliRunner().invoke(app, ["lag", *options], env=environment)
     assert done.exit_code == exit_code, done.output

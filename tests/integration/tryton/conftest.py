@@ -1,4 +1,5 @@
-"""A running Tryton for this folder's tests: template from the user's cache, or made now (about a minute, once)."""
+"""A running Tryton for the tests of this folder. Its template comes from the user's cache, or is created (about a
+minute, once)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +30,7 @@ def tryton_ctx(
 def erp(
     tryton_driver: ExampleDriver, tryton_ctx: ExampleContext, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Erp]:
-    """A company of the module's own."""
+    """A company that only one module uses."""
     state_dir: Path = tmp_path_factory.mktemp("tryton-state")
     ctx = ExampleContext(tryton_ctx.postgres_dsn, tryton_ctx.cache_dir, state_dir, print)
     running = tryton_driver.start(ctx)

@@ -1,4 +1,4 @@
-"""What the Tryton example caches is whole or not there: its environment, its template, its restored database."""
+"""Each part of the Tryton cache is complete or missing: its environment, its template, its restored database."""
 
 import importlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Logs and tables with one thing wrong with each person: verify names it, and no other person."""
+"""Logs and tables in which one thing is wrong with each person: verify names that person, and no other person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HR connector's declarations find every worker of the real server, through pages, limits and tokens that end."""
+"""The HR connector finds every worker of the real server, in spite of pages, limits and expired tokens."""
 
 import time
 from pathlib import Path
@@ -21,7 +21,7 @@ def connector(url: str, secret: str = SECRET) -> Any:
 
 
 def listed(stream: Stream[Any], fetcher: Fetcher, since: str | None = None) -> list[SourceRecord]:
-    """All records of a pass; waits as the source asks, up to a deadline."""
+    """All records of one listing. Waits as the source requests, up to a deadline."""
     deadline = time.monotonic() + within(60)
     records: list[SourceRecord] = []
     request: Request | None = stream.first_request(since)

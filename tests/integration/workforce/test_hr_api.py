@@ -15,7 +15,7 @@ QUIET = ["--workers", "500", "--edits-per-second", "0", "--requests-per-second",
 
 @pytest.fixture
 def hr(tmp_path: Path) -> Iterator[HrClient]:
-    """500 workers, no life, no limits; signed in."""
+    """500 workers, no edits, no limits; the client is signed in."""
     with hr_server(tmp_path, QUIET) as client:
         yield client.sign_in()
 

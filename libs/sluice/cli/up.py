@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Annotated
 
-import orjson
 import typer
 
 from sluice.cli.command import (
@@ -14,6 +13,7 @@ from sluice.cli.command import (
     PipelineFile,
     SecondsOption,
     StateDir,
+    print_result,
     require_known,
     single,
     state_directory,
@@ -75,7 +75,6 @@ def run_session(wanted: Wanted, *, started_at: float, as_json: bool) -> None:
         session.check()
         result = session.run(Stop.on_signals())
         screen.stopped()
-    if as_json:
-        print(orjson.dumps(result).decode())
+    print_result(as_json, result, [])  # for a person, the screen has shown everything
     if code := result.ending.exit_code:
         raise typer.Exit(int(code))

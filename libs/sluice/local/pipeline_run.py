@@ -27,7 +27,7 @@ from sluice.local.stage_process import StageProcess
 from sluice.names import INGRESS_CDC, INGRESS_POLLER, SINK_POSTGRES, STAGES
 from sluice.pipeline import Pipeline, load_pipeline
 from sluice.pipeline.authored import load_entities, load_mappings
-from sluice.pipeline.secret import variables_in
+from sluice.pipeline.secret import missing_variables, variables_in
 from sluice.schemas import Registry, subjects
 from sluice.settings.stage import RegistrySettings, StageSettings, default_schemas_dir, read_settings
 
@@ -295,10 +295,10 @@ def stage_variables(pipeline: Pipeline, state_dir: Path) -> dict[str, str]:
     }
 
 
-def require_variables(pipeline: Pipeline, env: Collection[str]) -> None:
-    """Raises SettingsError if the pipeline file refers to variables that are not in `env`. The error names all of
-    them."""
-    missing = sorted(variables_in(pipeline.model_dump()) - set(env))
+def require_variables(pipeline: Pipeline, created: Collection[str]) -> None:
+    """Raises SettingsError if the pipeline file refers to variables that are neither set nor `created` by the run. The
+    error names all of them."""
+    missing = sorted(missing_variables(pipeline.model_dump()) - set(created))
     if missing:
         names = " ".join(f"{name}=…" for name in missing)
         raise SettingsError(f"{pipeline.file} refers to variables that are not set, or are empty. Next: export {names}")

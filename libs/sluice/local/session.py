@@ -171,7 +171,7 @@ class Session:
         self._stages = stages_of(pipeline, self._wanted.stages)
         if not self._wanted.example:
             created = sink_databases(pipeline) if self._wanted.servers else {}
-            require_variables(pipeline, {*created, *(name for name, value in os.environ.items() if value)})
+            require_variables(pipeline, created)
 
     def _start_step(self, step: str, stop: Stop) -> None:
         """Show that `step` of the start runs now. Raises Stopped if a stop was requested."""

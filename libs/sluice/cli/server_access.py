@@ -11,7 +11,7 @@ import shlex
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sluice.errors import EnvironmentFault, SettingsError, Transient
@@ -117,11 +117,8 @@ def answers(brokers: str) -> bool:
     a second for each."""
     for broker in brokers.split(","):
         host, _, port = broker.strip().rpartition(":")
-        try:
-            with socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S):
-                return True
-        except (OSError, ValueError):
-            continue
+        with suppress(OSError, ValueError), socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S):
+            return True
     return False
 
 

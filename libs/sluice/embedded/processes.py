@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -206,15 +207,14 @@ def end(process: psutil.Process, signals: Sequence[int], deadline_s: float) -> N
     After the first signal it waits for `deadline_s` minus two seconds for each later signal. After the last signal it
     waits at least `KILLED_WITHIN_S`, because a killed process ends late if the kernel waits for a busy disk.
     """
-    first_s = max(1.0, deadline_s - 2.0 * (len(signals) - 1))
-    for index, number in enumerate(signals):
-        is_last = index == len(signals) - 1
-        wait_s = max(first_s, KILLED_WITHIN_S) if is_last else first_s if index == 0 else 2.0
-        try:
+    later_s = [2.0] * (len(signals) - 1)
+    first_s = max(1.0, deadline_s - sum(later_s))
+    waits_s = [first_s, *later_s]
+    waits_s[-1] = max(first_s, KILLED_WITHIN_S)
+    for number, wait_s in zip(signals, waits_s, strict=True):
+        with suppress(psutil.NoSuchProcess):
             process.send_signal(number)
             _wait(process, wait_s)
-        except psutil.NoSuchProcess:
-            pass
         if not is_alive(process):
             return
     raise EnvironmentFault(

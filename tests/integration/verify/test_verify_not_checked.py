@@ -1,4 +1,4 @@
-"""The report names what verify could not check, and then verify calls nothing verified."""
+"""The report names what verify could not check, and then its verdict is not `verified`."""
 
 from __future__ import annotations
 

@@ -10,29 +10,16 @@ from sluice.state import View
 from sluice_mapper.key_state import KeyState
 from sluice_mapper.recovery import with_claim
 from sluice_mapper.sweep import Pass
+from support.claims import contribution
 from support.memory_store import MemoryStore
 
 MAPPING, KEY = "worker", '{"id":1}'
 
 
 def claim(entity_id: str, major: int, *, version: int = 1, retracted: bool = False) -> Contribution:
-    at, raw = Position(1, major, 0), RawRef("raw.hr.workers", 0, major)
-    return Contribution(
-        entity_id=entity_id,
-        source="hr",
-        stream="workers",
-        source_key=KEY,
-        mapping=MAPPING,
-        mapping_version=version,
-        output="main",
-        position=at,
-        raw=raw,
-        observed_at=1,
-        effective_at=None,
-        contract=1,
-        fields={},
-        retracted=retracted,
-    ).sealed()
+    like = contribution("hr", KEY, {}, position=Position(1, major, 0), retracted=retracted)
+    raw = RawRef("raw.hr.workers", 0, major)
+    return like.replace(entity_id=entity_id, mapping_version=version, raw=raw).sealed()
 
 
 def restored(*claims: Contribution) -> KeyState:

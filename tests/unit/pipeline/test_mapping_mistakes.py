@@ -12,11 +12,8 @@ from sluice.errors import SettingsError
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_mappings
 from sluice.pipeline.examples import require_examples_mapped
+from support.small_pipeline import write_pipeline
 
-PIPELINE = """
-pipeline: small
-sources: {hr: {cdc: postgres, dsn: {env: HR_DSN}, tables: [public.person]}}
-"""
 ENTITIES = """
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -58,11 +55,8 @@ def load(tmp_path: Path) -> Load:
     """Loads the mappings of a pipeline whose mapping returns `claim`, and whose helper `named` returns `helped`."""
 
     def loaded(claim: str, helped: str = "Person(number=raw.number)") -> list[Mapping]:
-        (tmp_path / "sources/hr").mkdir(parents=True)
-        (tmp_path / "pipeline.yaml").write_text(PIPELINE)
-        (tmp_path / "entities.py").write_text(ENTITIES)
-        (tmp_path / "sources/hr/mapping.py").write_text(MAPPING.format(claim=claim, helped=helped))
-        return load_mappings(load_pipeline(tmp_path))
+        mapping = MAPPING.format(claim=claim, helped=helped)
+        return load_mappings(load_pipeline(write_pipeline(tmp_path, ENTITIES, mapping)))
 
     return loaded
 

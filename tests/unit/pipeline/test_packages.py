@@ -8,11 +8,8 @@ import pytest
 from sluice.errors import SettingsError
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_entities, load_mappings, package_of
+from support.small_pipeline import write_pipeline
 
-PIPELINE = """
-pipeline: small
-sources: {hr: {cdc: postgres, dsn: {env: HR_DSN}, tables: [public.person]}}
-"""
 ENTITIES = """
 from typing import Annotated
 from sluice.entities import Entity, Identity
@@ -35,11 +32,7 @@ def person(raw: Row) -> Person:
 
 
 def written(folder: Path, mapping: str = MAPPING, entities: str = ENTITIES) -> Path:
-    (folder / "sources/hr").mkdir(parents=True)
-    (folder / "pipeline.yaml").write_text(PIPELINE)
-    (folder / "entities.py").write_text(entities)
-    (folder / "sources/hr/mapping.py").write_text(mapping)
-    return folder
+    return write_pipeline(folder, entities, mapping)
 
 
 def test_two_copies_of_a_pipeline_are_loaded_side_by_side(tmp_path: Path) -> None:

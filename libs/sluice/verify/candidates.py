@@ -1,9 +1,8 @@
-"""Differences that a stage may be about to remove. A difference is a finding only if its input did not change
-meanwhile."""
+"""Differences that a stage may be about to remove. One is a finding only if its input did not change meanwhile."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -20,8 +19,7 @@ Watched = tuple[Partition, str]
 
 
 class Candidate(NamedTuple):
-    """A finding, unless a record of `watched` was written while the verification ran. The other fields: see
-    `Finding`."""
+    """A finding, unless a record of `watched` was written while the verification ran. Other fields: see `Finding`."""
 
     check: Check
     where: str
@@ -31,30 +29,25 @@ class Candidate(NamedTuple):
 
 
 def confirm_candidates(
-    reader: LogReader, candidates: Iterable[Candidate], read_to: Mapping[Partition, int], report: Report
+    reader: LogReader, candidates: Sequence[Candidate], read_to: Mapping[Partition, int], report: Report
 ) -> None:
-    """Report every candidate for which no record was written since; count each other candidate as moving.
+    """Report every candidate whose input did not change; count each other candidate as moving.
 
-    `read_to`: by partition, the offset up to which the verification has read it.
+    The input changed if a record of `watched` is at or after `read_to`, the offset up to which verification has read
+    the partition. Raises EnvironmentFault or Transient if Kafka cannot be read.
     """
-    waiting = list(candidates)
-    changed = _changed(reader, {one.watched[0] for one in waiting}, read_to)
-    for one in waiting:
+    ends = reader.ends(sorted({one.watched[0] for one in candidates}))
+    spans = {at: (min(read_to[at], end), end) for at, end in ends.items()}
+    changed = {(record.at, name) for record in read_records(reader, spans) for name in _names(record)}
+    for one in candidates:
         if one.watched in changed or (one.watched[0], "") in changed:
             report.checked["moving"] += 1
         else:
             report.found(one.check, one.where, one.key, one.what)
 
 
-def _changed(reader: LogReader, partitions: set[Partition], read_to: Mapping[Partition, int]) -> set[Watched]:
-    ends = reader.ends(sorted(partitions))
-    spans = {at: (min(read_to[at], end), end) for at, end in ends.items()}
-    return {(record.at, name) for record in read_records(reader, spans) for name in _names(record)}
-
-
 def _names(record: Record) -> Iterator[str]:
-    """Yields the entity id or source key that a record changes; an empty string for a sweep, which changes every
-    key."""
+    """Yields the record's key, entity id and source key, or an empty string for a sweep, which changes every key."""
     if raw_record.is_sweep(record):
         yield ""
         return

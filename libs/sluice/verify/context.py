@@ -39,8 +39,7 @@ class OpenSink(NamedTuple):
 
 
 class DeadLetterOrigins(NamedTuple):
-    """The records that a stage parked as dead letters. `expired`: retention may have deleted some of the dead
-    letters."""
+    """The records that a stage parked as dead letters. `expired`: retention may have deleted some dead letters."""
 
     places: set[RawRef]
     expired: bool

@@ -39,8 +39,7 @@ class HighestClaim:
 
 
 class ContributionLog:
-    """The highest claim of each contribution key of one partition; the offsets of the records that are no
-    contributions."""
+    """The highest claim of each contribution key of a partition; the offsets of records that are no contributions."""
 
     def __init__(self) -> None:
         self.highest: dict[bytes, HighestClaim] = {}
@@ -101,8 +100,7 @@ class NewestCanonical:
 
 
 def repetition(before: NewestCanonical, after: NewestCanonical) -> str:
-    """The error if canonical record `after` follows `before`, the record before it of the same id; else an empty
-    string."""
+    """The error in canonical record `after`, given `before`, the record before it of the same id; empty if none."""
     step = None
     if before.revision is not None and after.revision is not None:
         step = after.revision - before.revision

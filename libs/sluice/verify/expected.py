@@ -76,8 +76,7 @@ class _Applied:
 @dataclass(slots=True)
 class _Key:
     """What is known about one source key. `seen`: the highest position of its records; `deleted`: of its deletes;
-    `applied` and `parked`: by mapping. `columns`: (value, position) by column, empty unless changes leave columns
-    out."""
+    `applied` and `parked`: by mapping. `columns`: (value, position) by column, only if changes leave columns out."""
 
     seen: Position = LOWEST
     deleted: Position = LOWEST

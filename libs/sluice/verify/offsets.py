@@ -42,8 +42,7 @@ def spans_to(reader: LogReader, ends: Mapping[Partition, int]) -> dict[Partition
 
 
 class VisibleOffsets:
-    """The offsets of visible records by partition, in log order. `ends`: the offset up to which each partition is
-    read."""
+    """The offsets of visible records by partition, in log order. `ends`: the offsets up to which logs are read."""
 
     def __init__(self, ends: Mapping[Partition, int]) -> None:
         self.ends = dict(ends)

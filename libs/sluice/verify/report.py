@@ -88,8 +88,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether there is no finding and everything was checked, except what is never compared or what the caller left
-        out."""
+        """Whether there is no finding and everything was checked but what is never compared or the caller left out."""
         return self.clean and not self.pending and not any(one.kind == "unable" for one in self.not_looked_at)
 
     @property

@@ -82,8 +82,7 @@ def unpacked(codes: bytes) -> array[int]:
 
 
 def filled(codes: array[int], before: Codes) -> array[int]:
-    """The codes of a change; each column that the change left out gets its code from the state before, as in the
-    mapper."""
+    """The codes of a change. A column that the change left out gets its code from the state before it."""
     for at, code in enumerate(codes):
         if code == LEFT_OUT and at < len(before) and before[at] != ABSENT:
             codes[at] = before[at]

@@ -165,8 +165,7 @@ class SourceLink:
         return HIGHEST if marks.slot is None else Position(marks.slot.epoch, state.wal_end, PART_MAX)
 
     def _wait_for(self, source: FollowedSource, give_up_at: float) -> None:
-        """Wait until raw contains what the snapshots of a source show. A table for which it does not is not
-        compared."""
+        """Wait until raw contains what the snapshots of a source show. Tables that raw lacks then are not compared."""
         wanted = {at: table for at, table in self._tables.items() if at[0] == source.source}
         self._progress(f"waiting until raw has what {source.where} showed")
         while True:

@@ -84,8 +84,7 @@ class FollowedSource(NamedTuple):
         return cls(name, source.dsn.reveal(), slot_of(pipeline, name), publication_of(pipeline, name))
 
     def state(self) -> SourceState:
-        """Read identity, slot and WAL end. Blocks. Raises EnvironmentFault or Transient if the source does not
-        answer."""
+        """Read identity, slot and WAL end. Blocks. Raises EnvironmentFault or Transient if the source is down."""
         with connect(self.dsn, self.where, replication=True) as replication:
             identity = identify(replication, self.where)
         with connect(self.dsn, self.where) as connection:
@@ -148,8 +147,7 @@ def why_not_followed(source: FollowedSource, watermark: SlotWatermark | None, st
 
 
 def why_not_read(mark: TableWatermark | None) -> str:
-    """The reason why raw does not have all rows of a table, as a clause; empty if it has. `mark`: the table's
-    watermark."""
+    """The reason why raw lacks rows of a table, as a clause; empty if it has all. `mark`: the table's watermark."""
     if mark is None:
         return "it was added to the pipeline, and is not followed yet"
     if mark.state == FOLLOWED:
@@ -159,8 +157,7 @@ def why_not_read(mark: TableWatermark | None) -> str:
 
 
 def polled_streams(pipeline: Pipeline, watermarks: Watermarks, now_s: float | None = None) -> Iterator[NotLookedAt]:
-    """For each polled stream the reason why it is not compared with its API, which never shows all records at one
-    moment."""
+    """Why each polled stream is not compared with its API, which never shows all of its records at one moment."""
     now_s = time.time() if now_s is None else now_s
     for source, about in pipeline.poll_sources().items():
         for stream, settings in about.streams.items():

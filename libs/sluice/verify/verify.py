@@ -160,8 +160,7 @@ def _wait_for_stages(
 
 
 def _canonical_ends(context: VerifyContext, ends: Mapping[str, Offsets]) -> Offsets:
-    """The offsets up to which canonical is read: the ends noted for the first sink; without a sink, the present
-    ends."""
+    """The offsets up to which canonical is read: the noted ends of the first sink; without a sink, the present ends."""
     sinks = context.stages[2:]
     if sinks:
         return ends[sinks[0].group]

@@ -262,19 +262,22 @@ class Topics:
                 found[name] = Pinned(str(about.topic_id), len(about.partitions))
         return found
 
-    def _differing(self, topics: list[Topic]) -> dict[str, dict[str, str]]:
-        if not topics:
+    def configs(self, names: list[str]) -> dict[str, dict[str, str]]:
+        """The present configuration of each topic of `names`. Raises EnvironmentFault or Transient."""
+        if not names:
             return {}
-        wanted = {t.name: t.config for t in topics}
-        resources = [ConfigResource(ResourceType.TOPIC, name) for name in wanted]
-        differing: dict[str, dict[str, str]] = {}
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+        found: dict[str, dict[str, str]] = {}
         for resource, future in self._admin.describe_configs(resources, request_timeout=self._timeout_s).items():
             with admin_answer(f"reading the configuration of {resource.name}"):
-                now = future.result(self._answer_timeout_s)
-            off = {k: v for k, v in wanted[resource.name].items() if k not in now or now[k].value != v}
-            if off:
-                differing[resource.name] = off
-        return differing
+                entries = future.result(self._answer_timeout_s)
+            found[resource.name] = {key: entry.value for key, entry in entries.items()}
+        return found
+
+    def _differing(self, topics: list[Topic]) -> dict[str, dict[str, str]]:
+        now = self.configs([topic.name for topic in topics])
+        off = {t.name: {k: v for k, v in t.config.items() if now[t.name].get(k) != v} for t in topics}
+        return {name: config for name, config in off.items() if config}
 
     def _alter(self, differing: dict[str, dict[str, str]]) -> None:
         resources = [

@@ -7,15 +7,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from confluent_kafka.admin import AdminClient
-
 from sluice.entities import EntityContract, Mapping
 from sluice.golden.connection import Connection
 from sluice.golden.rows import connect_to_read
 from sluice.kafka import KafkaSettings, LogReader, clients
 from sluice.kafka.log import Partition
 from sluice.kafka.record import read_records
-from sluice.kafka.topics import require_partitions
+from sluice.kafka.topics import Topics, require_partitions
 from sluice.lag import StageInputs, stage_inputs
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities, load_mappings
@@ -26,6 +24,8 @@ from sluice.settings.stage import StageSettings
 from sluice.stage.dead_letters import origin_of
 from sluice.verify.candidates import Candidate
 from sluice.verify.report import Report
+
+TIMEOUT_S = 10.0
 
 
 class OpenSink(NamedTuple):
@@ -55,7 +55,7 @@ class VerifyContext:
     mappings: list[Mapping]
     stages: list[StageInputs]
     kafka: KafkaSettings
-    admin: AdminClient
+    topics: Topics
     reader: LogReader
     decode: Decode
     report: Report = field(default_factory=Report)
@@ -74,8 +74,8 @@ class VerifyContext:
         require_partitions(pinned, pipeline.partitions)
         registry = Registry(settings.registry.url, settings.state_dir / "schemas")
         opened.callback(registry.close)
-        admin, decode = clients.admin(settings.kafka), make_decoder(registry.by_id)
-        return cls(pipeline, contracts, mappings, stages, settings.kafka, admin, reader, decode)
+        topics, decode = Topics(clients.admin(settings.kafka), TIMEOUT_S), make_decoder(registry.by_id)
+        return cls(pipeline, contracts, mappings, stages, settings.kafka, topics, reader, decode)
 
     def partitions_of(self, topics: tuple[str, ...]) -> list[Partition]:
         """Every partition of `topics`."""

@@ -11,7 +11,6 @@ from itertools import chain
 from typing import Any
 
 import orjson
-from confluent_kafka.admin import ConfigResource, ResourceType
 
 from sluice.golden.rows import ledger_lines
 from sluice.kafka.log import Partition
@@ -19,8 +18,6 @@ from sluice.kafka.record import read_records
 from sluice.stage.batch import OUTCOMES, ledger_key
 from sluice.verify.context import OpenSink, VerifyContext
 from sluice.verify.offsets import VisibleOffsets
-
-TIMEOUT_S = 10.0
 
 
 @dataclass(slots=True)
@@ -104,12 +101,11 @@ class LedgerCheck:
                 self._context.report.checked["ledger lines"] += 1
                 for wrong in ledger.add(line):
                     self._found(key, wrong)
-        for group, offsets in committed.items():
-            for at, offset in offsets.items():
-                ledger = self._ledgers.get((group, at))
-                if ledger is not None and ledger.lines and offset > ledger.reached:
-                    what = f"the group committed {offset}, but the ledger ends at {ledger.reached}"
-                    self._found(ledger_key(group, *at).decode(), what)
+        for (group, at), ledger in self._ledgers.items():
+            offset = committed[group].get(at, 0)
+            if ledger.lines and offset > ledger.reached:
+                what = f"the group committed {offset}, but the ledger ends at {ledger.reached}"
+                self._found(ledger_key(group, *at).decode(), what)
 
     def recount(self, visible: VisibleOffsets) -> None:
         """Compare the ranges with the logs in `visible`, except where compaction may have removed records."""
@@ -134,7 +130,8 @@ class LedgerCheck:
 
     def _young_offsets(self, partitions: list[Partition]) -> dict[Partition, int]:
         """By partition, the first offset whose record is younger than the topic's `min.compaction.lag.ms`."""
-        lags = self._compaction_lags_ms(sorted({topic for topic, _ in partitions}))
+        configs = self._context.topics.configs(sorted({topic for topic, _ in partitions}))
+        lags = {topic: int(config["min.compaction.lag.ms"]) for topic, config in configs.items()}
         now_ms = int(time.time() * 1000)
         young: dict[Partition, int] = {}
         for lag_ms in set(lags.values()):
@@ -142,8 +139,3 @@ class LedgerCheck:
             found = self._context.reader.at_time(of_lag, max(0, now_ms - lag_ms))
             young |= {at: offset for at, offset in found.items() if offset >= 0}
         return young
-
-    def _compaction_lags_ms(self, topics: list[str]) -> dict[str, int]:
-        resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in topics]
-        described = self._context.admin.describe_configs(resources, request_timeout=TIMEOUT_S)
-        return {r.name: int(future.result(TIMEOUT_S)["min.compaction.lag.ms"].value) for r, future in described.items()}

@@ -93,8 +93,7 @@ class Report:
 
     @property
     def verified(self) -> bool:
-        """Whether there is no finding and everything up to the ends noted at the start was checked, except what is
-        never compared."""
+        """Whether there is no finding and everything up to the noted ends was checked but what is never compared."""
         return self.passed and not any(one.kind == "left out" for one in self.not_looked_at)
 
     @property

@@ -49,7 +49,7 @@ class ClaimOrigin(NamedTuple):
 
     @property
     def claimed_by(self) -> ClaimedBy:
-        """The source record and the mapping, without positions and versions."""
+        """The source record and the mapping of the claim; equal for all versions of the mapping."""
         return self[:4]
 
 

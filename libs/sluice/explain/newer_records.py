@@ -26,7 +26,7 @@ from sluice.provenance import Contribution, RawRef
 from sluice.raw import raw_record
 from sluice.stage.dead_letters import origin_of
 
-# Of each partition at most this many unread offsets are searched: the last ones.
+# At most this many unread offsets of each partition are searched, the last ones.
 UNREAD_OFFSETS_MAX = 50_000
 NOT_READ_YET = "the mapper has not read it yet; `sluice lag` shows how far it is behind"
 

@@ -18,8 +18,8 @@ from sluice.headers import (
 from sluice.kafka import LogReader
 from sluice.kafka.record import Record, record_of
 
-# At most this many offsets per partition are read, from the time in the response's id on: several responses may have
-# the same millisecond.
+# A search for a response reads at most this many offsets of each partition, from the first record of its millisecond
+# on.
 _SCANNED_OFFSETS_MAX = 2_000
 
 

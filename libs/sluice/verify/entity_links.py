@@ -85,7 +85,7 @@ class EntityLinks:
             logs.unmerged.add(entity_of(record.key))
 
     def _canonical(self, record: Record, logs: EntityPartition) -> None:
-        """Note a canonical record; report what is wrong with it after the record of its id before it (I2)."""
+        """Store the newest canonical record of an id; report it if it repeats the record of the id before it (I2)."""
         self._checked["canonical records"] += 1
         entity_id, content = (record.key or b"").decode(errors="replace"), record.headers.get(CONTENT_HEADER)
         newest = NewestCanonical(
@@ -140,7 +140,8 @@ class EntityLinks:
             self._checked[verdict.kind] += 1
 
     def _merge(self, logs: EntityPartition, entity_id: str, claims: Sequence[Contribution]) -> None:
-        """Compare an entity's newest canonical record with the merge of its claims; note the digest of the record.
+        """Compare an entity's newest canonical record with the merge of its claims; set the digest `says` of the
+        record.
 
         Without a sink, its provenance is checked here; with a sink, that of the row is checked.
         """
@@ -160,7 +161,8 @@ class EntityLinks:
         wrong = [unreadable] if unreadable else [*merge_findings(logs.contract, claims, order, newest, decoded)]
         read_from, highest = logs.contributions_at, logs.contributions.highest
         if wrong and any(RawRef(*read_from, highest[claim.key].offset) in self._unmerged_dead for claim in claims):
-            # The merge is too large for any topic, so the canonical record before it stays current.
+            # The merger parked a contribution because its merge is too large for a topic: the older record stays
+            # current.
             self._checked["parked entities"] += 1
             return
         self._context.candidates.extend(

@@ -41,7 +41,7 @@ def said(fields: AnyMapping[str, Any], effective_at: int | None) -> bytes:
     content hash that contributions store."""
     try:
         text = orjson.dumps([fields, effective_at], option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # an integer of more than 64 bits, which a float below 10^21 becomes
+    except TypeError:  # an integer has more than 64 bits; as_read makes one of a float below 10^21
         text = canonical_bytes([dict(fields), effective_at])
     return hashlib.blake2b(text, digest_size=16).digest()
 
@@ -213,7 +213,7 @@ class StreamHistory:
             name = contribution_key(
                 claim.entity_id, self._stream.source, self._stream.stream, change.key, mapping.name, claim.output
             )
-            # orjson's bytes keep its buffer of kilobytes in memory; a copy has only the length of the key.
+            # The bytes that orjson returns occupy a buffer of kilobytes. A copy occupies only the length of the key.
             name = bytes(memoryview(name))
             says = said(as_read(claim.fields), claim.effective_at)
             claims.append((name, ExpectedClaim(says, change.position, mapping.version, raw, change.observed_at)))

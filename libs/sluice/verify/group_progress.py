@@ -11,7 +11,8 @@ from sluice.lag import backlogs, committed_offsets
 from sluice.verify.report import NotDone
 
 CHECK_EVERY_S = 0.25
-# Up to this many offsets are read, because all of them may be transaction markers.
+# A partition with up to this many unread offsets is read: all of them may be transaction markers. A partition with more
+# unread offsets has unread records.
 COUNTED_OFFSETS_MAX = 1_000
 
 

@@ -170,7 +170,7 @@ class ProvenanceCheck:
             return f"names raw record {raw}, but {one['source']}.{one['stream']} is in {topic}"
         found = self._index.resolve(at, one["offset"], one["source_key"])
         if found == "compacted":
-            # This is allowed, because the log has a newer record of the key.
+            # This is no error: compaction removed the record, and the log has a newer record of its key.
             checked["compacted since"] += 1
         if found == "beyond" and self._is_beyond(at, one["offset"]):
             return f"names raw record {raw}, beyond the end of its log"

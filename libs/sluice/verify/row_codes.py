@@ -46,7 +46,7 @@ class Columns:
     def codes(self, row: Mapping[str, Any], left_out: Mapping[str, int] = _NO_COLUMNS) -> array[int]:
         """The codes of a row. `left_out`: the columns that the change left out, each with LEFT_OUT or UNKNOWN."""
         if not left_out and list(row) == self.names:
-            # Nearly every row has all columns that were read so far, in their order.
+            # The fast path: nearly every row has all columns that were read so far, in the same order.
             codes = array("q", [hash(_dumps(value)) for value in row.values()])
             if not any(code in codes for code in _RESERVED):
                 return codes

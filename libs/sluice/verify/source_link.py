@@ -196,7 +196,7 @@ class SourceLink:
     def _compare(self, table: SnapshotTable, log: RawLog, key: str, row: bytes | None, state: NewestState) -> None:
         """Compare the state of a key in raw with the table. `row`: the codes of its row, None if the table has none."""
         if state.beyond is not None:
-            # The mapper would treat such a record as newer than every later record.
+            # The mapper would treat a record with such a position as newer than every later record of its key.
             where = place(log.topic, state.beyond.partition, state.beyond.offset)
             what = f"has position {state.beyond.position}, which its source has not reached"
             self._found(table, False, where, key, what)

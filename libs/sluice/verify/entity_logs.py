@@ -74,7 +74,7 @@ def log_findings(claim: HighestClaim) -> Iterator[tuple[Literal["I2", "I4"], str
     """Yields each error in the sequence of records of one contribution key, with the invariant that it breaks."""
     if claim.last_order < claim.order:
         yield "I4", f"is not the highest claim of its key; that one is at offset {claim.offset}"
-    # After an older claim the stage writes its stored claim again. More repetitions than older claims are an error.
+    # The merger writes its stored claim again after an older claim. More repetitions than older claims are an error.
     if claim.repeated > claim.older:
         yield "I2", f"{claim.repeated} times the same claim again"
 

@@ -113,7 +113,7 @@ def _unread(
     unread = newest_places(read_records(reader, spans), keys)
     not_read = _not_read(reader, pipeline, inputs, committed) if unread else {}
     for key, (raw, position) in unread.items():
-        one = not_read.get((raw.topic, raw.partition))
+        one = not_read.get(raw.at)
         why = NOT_READ_YET if one is None else f"{one.kind}: {one.why}. Next: {one.next_step}"
         since_ms = None if one is None or one.since_s is None else round(one.since_s * 1_000)
         yield key, NewerRecord("unread", raw, position, why, since_ms)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Literal, NamedTuple
 from uuid import UUID
 
@@ -48,7 +49,7 @@ def raw_places(
     cannot be read."""
     found = {}
     for raw, source, source_key in set(wanted):
-        record = next(_read(reader, (raw.topic, raw.partition), raw.offset, raw.offset + 1), None)
+        record = next(_read(reader, raw.at, raw.offset, raw.offset + 1), None)
         if record is None:
             found[raw] = _newest(reader, raw, source_key)
             continue
@@ -59,14 +60,11 @@ def raw_places(
 
 
 def _newest(reader: LogReader, raw: RawRef, source_key: str) -> RawPlace:
-    at = (raw.topic, raw.partition)
     newest = None
-    for record in _read(reader, at, raw.offset, reader.ends([at])[at]):
-        try:
+    for record in _read(reader, raw.at, raw.offset, reader.ends([raw.at])[raw.at]):
+        with suppress(DeadRecord):
             if raw_record.source_key(record) == source_key:
                 newest = record.offset
-        except DeadRecord:
-            continue
     return RawPlace("missing" if newest is None else "compacted", newest)
 
 

@@ -21,22 +21,23 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from sluice.entities import Mapping
+from sluice.entities.authored_files import PIPELINE_PACKAGE
 from sluice.entities.authored_imports import AuthoredFile, path_of, reached_from
 from sluice.errors import SettingsError
 
 # This number is increased if a change of Sluice lets the same mapping code make other claims of the same record.
 READING_RULES = 1
 # Code that contains one of these words may set a field of an entity without containing the field's name.
-_ANY_FIELD = re.compile(r"\b(\w*copy|\w*construct|\w*validate\w*|parse_obj\w*|parse_raw\w*|from_orm)\b")
+_ANY_FIELD = re.compile(r"\b(\w*copy|\w*construct|\w*validat\w*|parse_obj\w*|parse_raw\w*|from_orm|type(?=\())\b")
 # Code that contains one of these words may use a definition or a field without containing the name of it.
 _ANY_NAME = re.compile(
-    r"\b([gs]etattr|attrgetter|methodcaller|__(set|get)\w+__|__dict__|eval|exec|globals|locals|vars|dir|modules|gc|inspect|pkgutil|runpy"
-    r"|importlib|__import__|__subclasses__|__init_subclass__|metaclass)\b"
+    r"\b([gs]etattr|attrgetter|methodcaller|__(?!(?:name|main|file|doc|future|all)__)\w+__|eval|exec|globals|locals|vars|dir"
+    r"|modules|gc|inspect|pkgutil|runpy|importlib|metaclass)\b"
 )
-# Code that contains one of these words may read data files.
+# Code that contains one of these words may read data files of its folder without containing their names.
 _READS_FILES = re.compile(r"\b(open|__file__|read_text|read_bytes|resources|get_data)\b")
-# The suffixes of files that are code, so they are no data.
-_NO_DATA = frozenset({".py", ".pyc", ".so"})
+# Files with these suffixes are code, and the pipeline file is read by Sluice alone, so they are no data.
+_NO_DATA = frozenset({".py", ".pyc", ".so", "pipeline.yaml"})
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,12 @@ def code_of(mapping: Mapping) -> MappingCode:
     module = mapping.function.__module__
     if path_of(module) is None:
         raise SettingsError(f"{module}.{mapping.function.__name__}: has no source file, so its code has no hash")
-    files, packages = reached_from([module, mapping.raw_model.__module__, mapping.entity_class.__module__])
+    found_in = mapping.found_in or module  # another module if a function of the author made the mapping
+    files, packages = reached_from([found_in, module, mapping.raw_model.__module__, mapping.entity_class.__module__])
     code = MappingCode(packages=packages)
     for part in _counted([part for file in files for part in _parts(file, mapping)]):
         code.files.setdefault(part.file, []).append(part.text)
-    for file in files:
-        code.files.update(_data_files(file))
+    code.files.update(_data_files(files))
     return code
 
 
@@ -93,7 +94,7 @@ def _parts(file: AuthoredFile, mapping: Mapping) -> Iterator[_CodePart]:
     Each imported name, model, other mapping and field of the mapping's entity is a part with a name. Each other
     statement is a part without a name, which always counts.
     """
-    if file.tree is None:
+    if file.tree is None or file.source is None:
         yield _CodePart(file.name, "", _sha256(file.path))
         return
     entity = mapping.entity_class
@@ -115,9 +116,9 @@ def _parts(file: AuthoredFile, mapping: Mapping) -> Iterator[_CodePart]:
                 fields = [one for one in statement.body if isinstance(one, ast.AnnAssign)]
                 yield from (part(one, ast.unparse(one.target), is_field=True) for one in fields)
                 yield part(_with(statement, body=[one for one in statement.body if one not in fields]))
-            case ast.ClassDef(name=name, decorator_list=[]), type() as value if issubclass(value, BaseModel):
+            case ast.ClassDef(name=name, decorator_list=[]), type() as value if _only_declares(statement, value):
                 yield part(statement, name)
-            case ast.FunctionDef(name=name, decorator_list=[_]), Mapping() as value if value is not mapping:
+            case ast.FunctionDef(name=name, decorator_list=[_]), Mapping(function=own) if own is not mapping.function:
                 yield part(statement, name)
             case _:
                 yield part(statement)
@@ -127,17 +128,28 @@ def _with(statement: ast.stmt, **changes: list[Any]) -> ast.stmt:
     return type(statement)(**(vars(statement) | changes))
 
 
-def _handed_on(code: ast.AST, name: str) -> bool:
-    """Whether `code` uses the class `name` in other ways than in annotations and in calls with named fields.
+def _only_declares(statement: ast.ClassDef, value: type) -> bool:
+    """Whether the statement of a class only declares a pydantic model, so that code which does not contain the model's
+    name cannot depend on it."""
+    for one in statement.body:
+        declares = isinstance(one, ast.AnnAssign | ast.FunctionDef | ast.Pass)
+        if not declares and not (isinstance(one, ast.Assign) and all(isinstance(to, ast.Name) for to in one.targets)):
+            return False
+    return issubclass(value, BaseModel) and not _ANY_NAME.search(ast.unparse(statement))
 
-    Such code may pass the class on to other code, which may set any field.
+
+def _handed_on(code: ast.AST, name: str) -> bool:
+    """Whether `code` uses the class `name` in other ways than in a function's signature and in calls with named fields.
+
+    Such code may pass the class on to other code, which may set any field. A member of a model that has the class as
+    its type does this.
     """
     plain: set[int] = set()
     for node in ast.walk(code):
         if isinstance(node, ast.Call) and all(keyword.arg for keyword in node.keywords):
             plain.add(id(node.func))
-        for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None)):
-            plain.update(map(id, ast.walk(annotation)) if annotation is not None else ())
+        signature = node.annotation if isinstance(node, ast.arg) else getattr(node, "returns", None)
+        plain.update(map(id, ast.walk(signature)) if signature is not None else ())
     names = ((id(node), getattr(node, "id", getattr(node, "attr", ""))) for node in ast.walk(code))
     return any(used == name and node not in plain for node, used in names)
 
@@ -159,25 +171,40 @@ def _counted(parts: list[_CodePart]) -> list[_CodePart]:
     return [one for one in parts if one in counted]
 
 
-def _data_files(file: AuthoredFile) -> dict[str, list[str]]:
-    """The hash of each data file that the code of `file` may read, by path in the pipeline's folder.
+def _data_files(files: list[AuthoredFile]) -> dict[str, list[str]]:
+    """The hash of each data file that the code of `files` may read, by path in the pipeline's folder.
 
-    A data file counts if it is in the folder of `file`. It also counts if a text in the code contains its name, or the
-    name of its folder.
+    A data file counts if a text of the code contains its name or the name of a folder on its path, or if it is in the
+    folder of a file that reads data. Folders outside of the pipeline are searched only for files that read data.
     """
-    if file.tree is None or not _READS_FILES.search(ast.unparse(file.tree)):
-        return {}
-    texts = (node.value for node in ast.walk(file.tree) if isinstance(node, ast.Constant))
-    words = {word for text in texts if isinstance(text, str) for word in text.split("/")}
-    root = file.path.parents[len(Path(file.name).parts) - 1]
+    nodes = (node for file in files for node in ast.walk(file.tree or ast.Pass()))
+    texts = (node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    words = {word for text in texts for word in text.split("/")}
+    readers = [file for file in files if _READS_FILES.search(file.source or "")]
+    folders = {file.path.parent for file in readers}
+    roots = {file.root for file in files if file in readers or file.module.startswith(PIPELINE_PACKAGE)}
     found = {}
-    for at, folders, names in os.walk(root):
-        folders[:] = (one for one in folders if not one.startswith((".", "__")))
-        near = Path(at) == file.path.parent or Path(at).name in words
-        for path in (Path(at, name) for name in names if near or name in words):
-            if not path.name.startswith(".") and path.suffix not in _NO_DATA:
-                found[str(path.relative_to(root))] = [_sha256(path)]
+    for root in sorted(roots):
+        for path in _files_below(root):
+            name = path.relative_to(root)
+            if path.parent in folders or not words.isdisjoint(name.parts):
+                found[str(name)] = [_sha256(path)]
     return found
+
+
+def _files_below(root: Path) -> Iterator[Path]:
+    """The files of a folder and its folders, with those behind links, but without code and hidden files."""
+    seen: set[Path] = set()
+    for at, folders, names in os.walk(root, followlinks=True):
+        folder = Path(at).resolve()
+        if folder in seen:  # a link to a folder that was searched, or that contains the link
+            folders.clear()
+            continue
+        seen.add(folder)
+        folders[:] = [one for one in folders if not one.startswith((".", "__"))]
+        for path in (Path(at, name) for name in names if not name.startswith(".")):
+            if path.name not in _NO_DATA and path.suffix not in _NO_DATA:
+                yield path
 
 
 def _sha256(file: Path) -> str:

@@ -5,6 +5,7 @@ The imports are read from the files' text, so no module is imported for this.
 
 import ast
 import importlib.util
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -15,18 +16,29 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sluice.entities.authored_files import is_given, is_installed, name_in_pipeline
+from sluice.errors import SettingsError
+
+# Code that contains one of these words may read docstrings, so docstrings are code.
+_READS_DOCSTRINGS = re.compile(rb"\b(__doc__|getdoc)\b")
 
 
 class AuthoredFile(NamedTuple):
     """A file of an author. `module`: its full module name. `name`: its path in the pipeline's folder.
 
-    `tree`: its Python code without docstrings; None if the file is not Python text, such as a compiled module.
+    `tree`: its Python code, without docstrings unless it reads docstrings; None if the file is not Python text, such as
+    a compiled module. `source`: the code as a text; None if the file is not Python text, or nested too deeply.
     """
 
     module: str
     name: str
     path: Path
     tree: ast.Module | None
+    source: str | None
+
+    @property
+    def root(self) -> Path:
+        """The folder that `name` is relative to."""
+        return self.path.parents[len(Path(self.name).parts) - 1]
 
 
 def reached_from(modules: Iterable[str]) -> tuple[list[AuthoredFile], set[str]]:
@@ -52,7 +64,8 @@ def reached_from(modules: Iterable[str]) -> tuple[list[AuthoredFile], set[str]]:
             continue
         package = spec.parent or ""
         name = Path(*name_in_pipeline(package).split("."), path.name)
-        files.append(AuthoredFile(module, str(name), path, _parsed(path)))
+        tree = _parsed(path)
+        files.append(AuthoredFile(module, str(name), path, tree, _source(tree)))
         todo += _imported(files[-1].tree, package)
     return sorted(files), packages
 
@@ -100,16 +113,30 @@ def _versions(top: str) -> frozenset[str]:
 
 
 def _parsed(file: Path) -> ast.Module | None:
-    """The Python code of a file without its docstrings; None if the file is not Python text."""
+    """The Python code of a file, without its docstrings unless it reads docstrings; None if the file is not Python
+    text. Raises SettingsError if the file cannot be read, because a change of it would not be noticed."""
     try:
-        tree = ast.parse(file.read_bytes())
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                node.body = [one for one in node.body if not _is_text(one)] or [ast.Pass()]
-        ast.unparse(tree)  # fails here rather than in a caller if the code is nested too deeply
-    except (OSError, SyntaxError, ValueError, RecursionError):
+        code = file.read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"{file}: this code of a mapping cannot be read ({type(error).__name__}), so no change of it would be "
+            "noticed. Next: put it into a folder, not into an archive, and allow reading it"
+        ) from None
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+    for node in ast.walk(tree) if not _READS_DOCSTRINGS.search(code) else ():
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [one for one in node.body if not _is_text(one)] or [ast.Pass()]
     return tree
+
+
+def _source(tree: ast.Module | None) -> str | None:
+    try:
+        return ast.unparse(tree) if tree is not None else None
+    except RecursionError:
+        return None
 
 
 def _is_text(statement: ast.stmt) -> bool:

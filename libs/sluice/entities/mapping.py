@@ -53,7 +53,10 @@ Result = TypeVar("Result", bound=Entity | Iterable[Output[Entity]] | None)
 
 @dataclass(frozen=True, eq=False)
 class Mapping:
-    """An author's function and its declaration. `text` is the text of its file when the file was imported."""
+    """An author's function and its declaration. `text` is the text of its file when the file was imported.
+
+    `found_in`: the module from which the pipeline loads the mapping; empty before that.
+    """
 
     function: Callable[[Any], Any]
     name: str
@@ -66,6 +69,7 @@ class Mapping:
     output: str
     effective_at: Callable[[Any], Time] | None
     text: MappingText
+    found_in: str = ""
 
     @property
     def at(self) -> SourceLine:

@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Iterable
 from collections.abc import Mapping as Mapping_
+from dataclasses import replace
 from difflib import get_close_matches
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec, module_from_spec
@@ -57,9 +58,11 @@ def load_mappings(pipeline: Pipeline) -> list[Mapping]:
     for source in pipeline.sources:
         module = _import(pipeline, f"sources.{source}.mapping", "sources", source)
         for value in vars(module).values():
-            if not isinstance(value, Mapping) or found.get(value.name) is value:
+            if not isinstance(value, Mapping):
                 continue
             if value.name in found:
+                if found[value.name].function is value.function:
+                    continue
                 raise SettingsError(
                     f"{module.__file__}: two mappings are called {value.name}. Next: give one of them another name"
                 )
@@ -70,7 +73,7 @@ def load_mappings(pipeline: Pipeline) -> list[Mapping]:
                     f"{module.__file__}: mapping {value.name} reads {read}, which {pipeline.file} does not "
                     f"declare ({suggestion(read, declared)})"
                 )
-            found[value.name] = value
+            found[value.name] = replace(value, found_in=module.__name__)
     for mapping in found.values():
         code_of(mapping)  # reads and caches the code now, while the files are still equal to the imported code
         mapping.check_claims()

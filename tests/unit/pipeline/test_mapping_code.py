@@ -2,6 +2,7 @@
 
 import re
 import tracemalloc
+import zipfile
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -192,6 +193,95 @@ def test_a_decorator_of_the_author_s_around_another_mapping_is_code(load: Load) 
     assert load(*edits)["person"].sha256 != load(*edits, SAME["another mapping of the file"])["person"].sha256
 
 
+FACTORY = """
+from pydantic import BaseModel
+from sluice.entities import mapping
+from .entities import Person
+
+class Row(BaseModel):
+    number: str
+
+def made(prefix: str):
+    @mapping(source="hr.public.person", version=1)
+    def person(raw: Row) -> Person:
+        return Person(number=prefix + raw.number)
+    return person
+"""
+
+
+def test_the_file_that_has_a_mapping_made_by_a_function_is_its_code(load: Load) -> None:
+    text = "from ...factory import made\nperson = made('A-')\n"
+    before = load((HR, MAPPING, text), factory=FACTORY)["person"]
+    assert before.sha256 != load((HR, MAPPING, text.replace("A-", "B-")), factory=FACTORY)["person"].sha256
+
+
+def test_imports_of_a_file_that_is_nested_deeply_are_followed(load: Load) -> None:
+    deep = (HR, "name.strip()", "name" + ".strip()" * 400)
+    before = load(deep)["person"]
+    assert "units.py" in before.files
+    assert before.sha256 != load(deep, OTHER["a helper in another module"])["person"].sha256
+
+
+DOCSTRINGS = {
+    "of the module": ("__doc__", (HR, '"""HR."""', '"""HR: A-"""')),
+    "of a function": ("person.function.__doc__", SAME["a docstring"]),
+    "by inspect": ("inspect.getdoc(person)", SAME["a docstring"]),
+}
+
+
+@pytest.mark.parametrize(("reads", "edit"), DOCSTRINGS.values(), ids=DOCSTRINGS)
+def test_docstrings_that_are_read_are_code(load: Load, reads: str, edit: tuple[str, str, str]) -> None:
+    use = (HR, "name.strip()", f"name + {reads}")
+    assert load(use)["person"].sha256 != load(use, edit)["person"].sha256
+
+
+REGISTERED_MODELS = """
+KINDS = {}
+
+class Kind(BaseModel):
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs):
+        KINDS[cls.__name__] = cls
+
+class One(Kind):
+    prefix: str = "A-"
+
+class Filling(BaseModel):
+    KINDS["filled"] = "A-"
+
+"""
+
+
+@pytest.mark.parametrize("edit", ['prefix: str = "A-"', '"filled"] = "A-"'])
+def test_a_model_that_registers_itself_is_code(load: Load, edit: str) -> None:
+    use = (HR, "class Part(", f"{REGISTERED_MODELS}class Part("), (HR, "name.strip()", "name + str(KINDS)")
+    assert load(*use)["person"].sha256 != load(*use, (HR, edit, edit.replace("A-", "B-")))["person"].sha256
+
+
+WHOLE_ENTITY = {
+    "a raw model contains the entity": ((HR, "    part: ", "    known: Person\n    part: "),),
+    "the entity is validated as a whole": (
+        ("entities.py", "    number:", "    _all = model_validator(mode='before')(lambda values: values)\n    number:"),
+        ("entities.py", "from typing", "from pydantic import model_validator\nfrom typing"),
+    ),
+    "the class of an entity is called": ((HR, "name.strip()", "type(name)(**{}) or name"),),
+}
+
+
+@pytest.mark.parametrize("edits", WHOLE_ENTITY.values(), ids=WHOLE_ENTITY)
+def test_a_field_counts_if_code_may_set_it_without_its_name(load: Load, edits: tuple[Any, ...]) -> None:
+    added = ("entities.py", "    height:", "    nickname: str | None = UNCLAIMED\n    height:")
+    assert load(*edits)["person"].sha256 != load(*edits, added)["person"].sha256
+
+
+def test_code_in_an_archive_is_refused(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with zipfile.ZipFile(tmp_path / "ours.zip", "w") as archive:
+        archive.writestr("packed_names.py", "LENGTH = 9\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "ours.zip"))
+    with pytest.raises(SettingsError, match=r"packed_names\.py: this code of a mapping cannot be read"):
+        load((HR, UNITS_IMPORT, f"{UNITS_IMPORT}import packed_names\n"))
+
+
 def test_a_claim_through_another_name_of_the_entity_is_noticed(load: Load) -> None:
     more = {"golden": "from .entities import Person as Human\n", "model": "from .golden import Human\n"}
     claim = "Human(number=raw.number, **{raw.height: raw.height})"
@@ -311,6 +401,44 @@ def test_data_that_a_file_reads_is_code(load: Load, tmp_path: Path, edit: tuple[
         assert file in code.files
         hashes.add(str(code.files[file]))
     assert len(hashes) == 2
+
+
+READ_BY_OTHERS = {
+    "read by a package": "import configparser\nTABLE = configparser.ConfigParser().read('tables/de/x.ini')",
+    "read by another file": "from ...loading import load\nTABLE = lambda: load('tables', 'x')",
+    "below the folder that is named": "import pathlib\nTABLE = [*pathlib.Path('tables').rglob('*')]",
+}
+LOADING = {"loading": "def load(folder, name):\n    return open(f'{folder}/de/{name}.ini').read()\n"}
+
+
+@pytest.mark.parametrize("read", READ_BY_OTHERS.values(), ids=READ_BY_OTHERS)
+@pytest.mark.parametrize("linked", [False, True], ids=["a folder", "a link to a folder"])
+def test_a_data_file_counts_no_matter_what_opens_it(load: Load, tmp_path: Path, read: str, linked: bool) -> None:
+    hashes = set()
+    for run, text in enumerate(("Dr.", "Dr. Prof.")):
+        folder = tmp_path / (f"elsewhere{run}" if linked else f"{run}/tables")
+        (folder / "de").mkdir(parents=True)
+        (folder / "de/x.ini").write_text(text)
+        if linked:
+            (tmp_path / str(run)).mkdir()
+            (tmp_path / f"{run}/tables").symlink_to(folder)
+        code = load((HR, UNITS_IMPORT, f"{UNITS_IMPORT}{read}\n"), **LOADING)["person"]
+        hashes.add(str(code.files["tables/de/x.ini"]))
+    assert len(hashes) == 2
+
+
+def test_a_folder_that_links_to_itself_is_searched_once(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "0/lists").mkdir(parents=True)
+    (tmp_path / "0/lists/again").symlink_to(tmp_path / "0/lists")
+    (tmp_path / "0/lists/titles.txt").write_text("Dr.")
+    found = load((NAMES_IT[0], NAMES_IT[1], NAMES_IT[2].replace("TOP", f"{tmp_path}/0")))["person"].files
+    assert [name for name in found if name.endswith("titles.txt")] == ["lists/titles.txt"]
+
+
+def test_the_pipeline_file_is_no_code_of_a_mapping_that_reads_its_folder(load: Load) -> None:
+    reads = ("units.py", "FACTORS =", "HERE = __file__\nFACTORS =")
+    edited = ("pipeline.yaml", "public.place]", "public.place] ")
+    assert load(reads)["person"].sha256 == load(reads, edited)["person"].sha256
 
 
 def test_examples_and_hidden_files_are_no_code(load: Load, tmp_path: Path) -> None:

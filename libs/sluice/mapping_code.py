@@ -35,9 +35,11 @@ _ANY_NAME = re.compile(
     r"|modules|gc|inspect|pkgutil|runpy|importlib|metaclass)\b"
 )
 # Code that contains one of these words may read data files of its folder without containing their names.
-_READS_FILES = re.compile(r"\b(open|__file__|read_text|read_bytes|resources|get_data)\b")
-# Files with these suffixes are code, and the pipeline file is read by Sluice alone, so they are no data.
-_NO_DATA = frozenset({".py", ".pyc", ".so", "pipeline.yaml"})
+_READS_FOLDER = re.compile(r"\b(open|__file__|read_text|read_bytes|resources|get_data)\b")
+# Code that contains one of these words, or a file that it imports, may read data files that a text of the code names.
+_READS_FILES = re.compile(r"\b(open\w*|__file__|read\w*|load\w*|resources|get_data|connect|Path|glob|\w+dir)\b")
+# No data: files with these suffixes are code, and Sluice alone reads the pipeline file, the schemas and the examples.
+_NO_DATA = re.compile(r".*\.(py|pyc|so)|pipeline\.yaml|schemas/.*|sources/[^/]+/examples/.*")
 
 
 @dataclass(frozen=True)
@@ -174,26 +176,30 @@ def _counted(parts: list[_CodePart]) -> list[_CodePart]:
 def _data_files(files: list[AuthoredFile]) -> dict[str, list[str]]:
     """The hash of each data file that the code of `files` may read, by path in the pipeline's folder.
 
-    A data file counts if a text of the code contains its name or the name of a folder on its path, or if it is in the
-    folder of a file that reads data. Folders outside of the pipeline are searched only for files that read data.
+    If the code may read files, a data file counts if a text of the code contains its name, or the name of a folder on
+    its path. It also counts if it is in the folder of a file that reads data. Folders outside of the pipeline are
+    searched only for such files.
     """
+    if not any(_READS_FILES.search(file.source or "") for file in files):
+        return {}
     nodes = (node for file in files for node in ast.walk(file.tree or ast.Pass()))
     texts = (node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
     words = {word for text in texts for word in text.split("/")}
-    readers = [file for file in files if _READS_FILES.search(file.source or "")]
+    readers = [file for file in files if _READS_FOLDER.search(file.source or "")]
     folders = {file.path.parent for file in readers}
     roots = {file.root for file in files if file in readers or file.module.startswith(PIPELINE_PACKAGE)}
     found = {}
     for root in sorted(roots):
         for path in _files_below(root):
             name = path.relative_to(root)
-            if path.parent in folders or not words.isdisjoint(name.parts):
+            near_or_named = path.parent in folders or not words.isdisjoint(name.parts)
+            if near_or_named and not _NO_DATA.fullmatch(name.as_posix()):
                 found[str(name)] = [_sha256(path)]
     return found
 
 
 def _files_below(root: Path) -> Iterator[Path]:
-    """The files of a folder and its folders, with those behind links, but without code and hidden files."""
+    """The files of a folder and its folders, with those behind links, but without hidden files."""
     seen: set[Path] = set()
     for at, folders, names in os.walk(root, followlinks=True):
         folder = Path(at).resolve()
@@ -202,9 +208,7 @@ def _files_below(root: Path) -> Iterator[Path]:
             continue
         seen.add(folder)
         folders[:] = [one for one in folders if not one.startswith((".", "__"))]
-        for path in (Path(at, name) for name in names if not name.startswith(".")):
-            if path.name not in _NO_DATA and path.suffix not in _NO_DATA:
-                yield path
+        yield from (Path(at, name) for name in names if not name.startswith("."))
 
 
 def _sha256(file: Path) -> str:

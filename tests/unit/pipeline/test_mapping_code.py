@@ -443,9 +443,18 @@ def test_the_pipeline_file_is_no_code_of_a_mapping_that_reads_its_folder(load: L
 
 def test_examples_and_hidden_files_are_no_code(load: Load, tmp_path: Path) -> None:
     for file in ("sources/hr/titles.txt", "sources/hr/examples/public.person/a.json", "sources/hr/.titles.swp"):
-        (tmp_path / f"0/{file}").parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / f"0/{file}").write_text("Dr.")
+        for run in ("0", "1"):
+            (tmp_path / run / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / run / file).write_text("Dr.")
     assert sorted(load(READS)["person"].files) == ["entities.py", HR, "sources/hr/titles.txt", "units.py"]
+    named = (READS[0], READS[1], f"{READS[2]}\nSOURCE = 'hr'")
+    assert "sources/hr/examples/public.person/a.json" not in load(named)["person"].files
+
+
+def test_a_folder_that_only_has_the_name_of_a_source_is_no_code(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "0/hr").mkdir(parents=True)
+    (tmp_path / "0/hr/schema.sql").write_text("CREATE TABLE")
+    assert "hr/schema.sql" not in load((HR, "TITLES =", "SOURCE = 'hr'\nTITLES ="))["person"].files
 
 
 @pytest.mark.parametrize("text", ["ä" * 150, "sources/" + "ü" * 130, "\\ud800", "a\\0b"])

@@ -364,7 +364,7 @@ def assert_only_a_large_row_is_reported(workforce: Scenario) -> None:
     def alone() -> bool:
         report = workforce.verified(wait_s=2)
         assert not +report.counts, "\n".join(report.lines())
-        unable[:] = [str(one) for one in report.not_looked_at if one.kind == "unable"]
+        unable[:] = [str(one) for one in report.not_checked if one.kind == "unable"]
         return bool(unable) and all("public.payroll" in one for one in unable)
 
     eventually(alone, "no other fault to be active", 60, lambda: "\n".join(unable))

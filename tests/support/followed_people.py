@@ -17,7 +17,7 @@ from sluice.kafka.topics import Topics, concrete, load_kinds
 from sluice.pipeline import Pipeline, Secret, load_pipeline
 from sluice.schemas import Registry, avro_schema
 from sluice.settings.stage import RegistrySettings, StageSettings
-from sluice.verify import NotLookedAt, Report, verify
+from sluice.verify import NotChecked, Report, verify
 from support.cdc import SOURCE, Running, Source
 from support.people import Person
 from support.stage_processes import stage_processes
@@ -142,8 +142,8 @@ def findings_of(report: Report, table: str, key: str) -> list[str]:
     return [one.what for one in found if one.key == key and f"public.{table}" in one.where]
 
 
-def unable(report: Report, what: str) -> NotLookedAt:
+def unable(report: Report, what: str) -> NotChecked:
     """The one entry of the report about `what`, which verify was unable to look at."""
-    (found,) = (one for one in report.not_looked_at if one.what == what)
+    (found,) = (one for one in report.not_checked if one.what == what)
     assert found.kind == "unable"
     return found

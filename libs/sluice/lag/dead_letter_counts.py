@@ -41,7 +41,7 @@ class StageDeadLetters(NamedTuple):
         return sum(cause.dead_letters for cause in self.causes)
 
     def to_json(self) -> dict[str, Any]:
-        return {"kept_at_most": self.kept, "looked_at": self.scanned, "causes": [one._asdict() for one in self.causes]}
+        return {"kept_at_most": self.kept, "scanned": self.scanned, "causes": [one._asdict() for one in self.causes]}
 
 
 class DeadLetterCounts:

@@ -71,7 +71,7 @@ class RunResult:
     golden_rows: dict[str, int] = field(default_factory=dict)
     verified: bool | None = None
     findings: list[str] = field(default_factory=list)
-    not_looked_at: list[str] = field(default_factory=list)
+    not_checked: list[str] = field(default_factory=list)
     edits: int = 0
     latency_s: dict[str, float | int | None] = field(default_factory=dict)
     rss_mib: dict[str, int] = field(default_factory=dict)
@@ -331,7 +331,7 @@ class Session:
         self._result.findings = [
             f"{check} ({CHECKS[check]}): {one}" for check, kept in report.first.items() for one in kept
         ]
-        self._result.not_looked_at = [str(one) for one in report.not_looked_at if one.kind == "unable"]
+        self._result.not_checked = [str(one) for one in report.not_checked if one.kind == "unable"]
         for line in report.lines():
             self._screen.line(line)
         if self._golden is not None:

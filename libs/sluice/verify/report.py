@@ -47,7 +47,7 @@ class NotDone(NamedTuple):
     end: int
 
 
-class NotLookedAt(NamedTuple):
+class NotChecked(NamedTuple):
     """A source, table or value that was not checked, with the reason.
 
     `kind`: "unable" if a fault or a lack of time prevented the check; "left out" if the caller asked for that; "by
@@ -68,14 +68,14 @@ class Report:
     """The result of a verification.
 
     `counts`: the number of findings by check; `first`: the first findings of each check. `pending`: what a group had
-    not processed. `not_looked_at`: what was not checked. `checked`: how many records of each sort were checked.
+    not processed. `not_checked`: what was not checked. `checked`: how many records of each sort were checked.
     `doubled`: the number of raw records that repeat position and content of another one; they have no effect.
     """
 
     counts: Counter[Check] = field(default_factory=Counter)
     first: dict[Check, list[Finding]] = field(default_factory=dict)
     pending: list[NotDone] = field(default_factory=list)
-    not_looked_at: list[NotLookedAt] = field(default_factory=list)
+    not_checked: list[NotChecked] = field(default_factory=list)
     doubled: int = 0
     first_doubled: list[Finding] = field(default_factory=list)
     checked: Counter[str] = field(default_factory=Counter)
@@ -89,12 +89,12 @@ class Report:
     @property
     def passed(self) -> bool:
         """Whether there is no finding and everything was checked but what is never compared or the caller left out."""
-        return self.clean and not self.pending and not any(one.kind == "unable" for one in self.not_looked_at)
+        return self.clean and not self.pending and not any(one.kind == "unable" for one in self.not_checked)
 
     @property
     def verified(self) -> bool:
         """Whether there is no finding and everything up to the noted ends was checked but what is never compared."""
-        return self.passed and not any(one.kind == "left out" for one in self.not_looked_at)
+        return self.passed and not any(one.kind == "left out" for one in self.not_checked)
 
     @property
     def verdict(self) -> Verdict:
@@ -127,7 +127,7 @@ class Report:
                 for check, count in self.counts.items()
             },
             "pending": [one._asdict() for one in self.pending],
-            "not_looked_at": [one._asdict() for one in self.not_looked_at],
+            "not_checked": [one._asdict() for one in self.not_checked],
             "doubled": {"count": self.doubled, "first": [one._asdict() for one in self.first_doubled]},
             "seconds": round(self.seconds, 3),
         }
@@ -146,7 +146,7 @@ class Report:
         ]
         lines += [
             f"never compared: {one}" if one.kind == "by design" else f"not checked: {one}"
-            for one in sorted(self.not_looked_at, key=lambda one: one.kind != "by design")
+            for one in sorted(self.not_checked, key=lambda one: one.kind != "by design")
         ]
         if self.doubled:
             lines.append(f"doubled: {self.doubled:,} raw records repeat another one, position and content; no effect")
@@ -160,7 +160,7 @@ class Report:
             return f"findings: {sum(self.counts.values()):,}"
         if self.verified:
             return "verified: everything that can be compared was checked, and nothing is wrong"
-        left = len(self.pending) + sum(one.kind != "by design" for one in self.not_looked_at)
+        left = len(self.pending) + sum(one.kind != "by design" for one in self.not_checked)
         return f"nothing wrong in what was checked; {left} not checked, or not done yet: not verified"
 
 

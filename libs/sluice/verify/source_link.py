@@ -25,7 +25,7 @@ from sluice.position import PART_MAX, Position
 from sluice.verify import sources
 from sluice.verify.context import VerifyContext
 from sluice.verify.raw_states import HIGHEST, NO_STATE, Doubled, EntryKind, NewestState, RawLog, SourceSnapshot
-from sluice.verify.report import NotLookedAt, place
+from sluice.verify.report import NotChecked, place
 from sluice.verify.row_codes import Columns, unpacked
 from sluice.verify.sources import FollowedSource, SourceState
 from sluice.verify.spill import Spill
@@ -96,7 +96,7 @@ class SourceLink:
         if mark.why:
             self._unable(what, f"it has an active fault: {mark.why}", mark.next_step)
         if self._leave_out:
-            self._report.not_looked_at.append(NotLookedAt(what, "left out by --no-sources", "", "left out"))
+            self._report.not_checked.append(NotChecked(what, "left out by --no-sources", "", "left out"))
             return
         self._progress(f"reading {what}")
         rows = Spill(self._folder, f"{source.source}.{len(self._tables)}.source")
@@ -132,7 +132,7 @@ class SourceLink:
         for number, stream in enumerate(self._context.pipeline.streams()):
             self._read_raw(number, stream)
         watermarks = read_watermarks(self._context.reader, self._context.pipeline.names)
-        self._report.not_looked_at += sources.polled_streams(self._context.pipeline, watermarks)
+        self._report.not_checked += sources.polled_streams(self._context.pipeline, watermarks)
 
     def _read_raw(self, number: int, stream: SourceStream) -> None:
         topic = self._context.pipeline.names.raw(stream.source, stream.stream)
@@ -229,7 +229,7 @@ class SourceLink:
             self._report.found("I2", where, one.key, f"has the position of {one.first.place}, but other content")
 
     def _unable(self, what: str, because: str, next_step: str) -> None:
-        self._report.not_looked_at.append(NotLookedAt(what, because, next_step))
+        self._report.not_checked.append(NotChecked(what, because, next_step))
 
 
 def _why_behind(marks: SourceWatermarks, table: SnapshotTable) -> str:

@@ -34,7 +34,7 @@ from sluice.pipeline import Pipeline
 from sluice.pipeline.model import CdcSource
 from sluice.times import age_text
 from sluice.verify.raw_states import SourceSnapshot
-from sluice.verify.report import NotLookedAt
+from sluice.verify.report import NotChecked
 
 READ_TIMEOUT_S = 3_600.0
 _MOMENT = TransactionInfo(0, None, None, snapshot=True)
@@ -156,7 +156,7 @@ def why_not_read(mark: TableWatermark | None) -> str:
     return f"{state}: {mark.why}" if mark.why else state
 
 
-def polled_streams(pipeline: Pipeline, watermarks: Watermarks, now_s: float | None = None) -> Iterator[NotLookedAt]:
+def polled_streams(pipeline: Pipeline, watermarks: Watermarks, now_s: float | None = None) -> Iterator[NotChecked]:
     """Why each polled stream is not compared with its API, which never shows all of its records at one moment."""
     now_s = time.time() if now_s is None else now_s
     for source, about in pipeline.poll_sources().items():
@@ -166,21 +166,19 @@ def polled_streams(pipeline: Pipeline, watermarks: Watermarks, now_s: float | No
             yield _polled(f"source {source}, stream {stream}", mark, now_s, late_after_s)
 
 
-def _polled(what: str, mark: Mapping[str, Any] | None, now_s: float, late_after_s: float) -> NotLookedAt:
+def _polled(what: str, mark: Mapping[str, Any] | None, now_s: float, late_after_s: float) -> NotChecked:
     start = "start ingress-poller; its log and /readyz show what it waits for"
     if mark is None:
-        return NotLookedAt(what, "nothing of it was published yet", start)
+        return NotChecked(what, "nothing of it was published yet", start)
     if not isinstance(mark.get("at"), int | float):
-        return NotLookedAt(what, "no version of Sluice wrote this form of watermark", "see `sluice lag`")
+        return NotChecked(what, "no version of Sluice wrote this form of watermark", "see `sluice lag`")
     answered_s, listed_us = now_s - mark["at"] / 1e6, mark.get("enumerated_at")
     if answered_s > late_after_s:
-        return NotLookedAt(what, f"its last answer is {age_text(answered_s)} old: it is not polled", start)
+        return NotChecked(what, f"its last answer is {age_text(answered_s)} old: it is not polled", start)
     if listed_us is None:
-        return NotLookedAt(
-            what, "it was never listed as a whole", "wait for ingress-poller to do so, or see its faults"
-        )
+        return NotChecked(what, "it was never listed as a whole", "wait for ingress-poller to do so, or see its faults")
     listed = age_text(max(0.0, now_s - listed_us / 1e6))
-    return NotLookedAt(what, f"an API is not compared with raw; it was listed as a whole {listed} ago", "", "by design")
+    return NotChecked(what, f"an API is not compared with raw; it was listed as a whole {listed} ago", "", "by design")
 
 
 def _snapshot(connection: Connection, epoch: int) -> SourceSnapshot:

@@ -33,7 +33,7 @@ from sluice.verify.entity_links import EntityLinks
 from sluice.verify.group_progress import wait_for_group
 from sluice.verify.ledger import LedgerCheck
 from sluice.verify.offsets import VisibleOffsets
-from sluice.verify.report import NotLookedAt, Report
+from sluice.verify.report import NotChecked, Report
 from sluice.verify.scan_raw import RawScan, scan_raw
 from sluice.verify.source_link import Progress, SourceLink
 
@@ -56,7 +56,7 @@ def verify(
     """Check a pipeline up to the present ends of its raw topics, and its followed tables as they are now.
 
     `wait_s`: how long to wait, in total, for stages that lag. What they have not processed then is in `pending` or
-    `not_looked_at` of the report. `sources`: whether the tables of sources are read. `progress` is called with one line
+    `not_checked` of the report. `sources`: whether the tables of sources are read. `progress` is called with one line
     for each step.
 
     Blocks. Raises EnvironmentFault if a topic, table or schema of Sluice is missing or a server is down, and Transient
@@ -70,12 +70,12 @@ def verify(
         _check_links(context, opened, started_at + wait_s, progress)
         link.compare(started_at + wait_s)
         _note_retired(context)
-        context.report.not_looked_at += _wait_for_faults(context, started_at + wait_s, progress)
+        context.report.not_checked += _wait_for_faults(context, started_at + wait_s, progress)
     context.report.seconds = time.monotonic() - started_at
     return context.report
 
 
-def _wait_for_faults(context: VerifyContext, give_up_at: float, progress: Progress) -> list[NotLookedAt]:
+def _wait_for_faults(context: VerifyContext, give_up_at: float, progress: Progress) -> list[NotChecked]:
     """The faults that are still active after a wait, because some faults are resolved without an operator."""
     give_up_at = min(give_up_at, time.monotonic() + FAULTS_RESOLVED_WITHIN_S)
     show_at = 0.0
@@ -91,15 +91,15 @@ def _wait_for_faults(context: VerifyContext, give_up_at: float, progress: Progre
         time.sleep(FAULTS_CHECKED_EVERY_S)
 
 
-def _faults(context: VerifyContext) -> list[NotLookedAt]:
+def _faults(context: VerifyContext) -> list[NotChecked]:
     """One entry for each active fault: its subject is not verified, even if the logs are right."""
     found, active = active_faults(context.reader, context.pipeline.names), []
     for one in found.faults:
         because = f"active since {text_of_us(one.since_us, 'seconds')}: {one.why}"
-        active.append(NotLookedAt(f"fault of {one.stage}/{one.instance}/{one.about}", because, ""))
+        active.append(NotChecked(f"fault of {one.stage}/{one.instance}/{one.about}", because, ""))
     if found.unknown:
         why, _, next_step = found.unknown.partition(". Next: ")
-        active.append(NotLookedAt("faults that the stages reported", f"not all are known: {why}", next_step))
+        active.append(NotChecked("faults that the stages reported", f"not all are known: {why}", next_step))
     return active
 
 
@@ -109,7 +109,7 @@ def _note_retired(context: VerifyContext) -> None:
         what = "values of streams or mappings that the pipeline does not have any more"
         because = f"contributions have {claims} claims of them, which are neither updated nor retracted"
         next_step = "map their streams again; or have them retracted: docs/how-to/change-a-mapping.md, `A source goes`"
-        context.report.not_looked_at.append(NotLookedAt(what, because, next_step))
+        context.report.not_checked.append(NotChecked(what, because, next_step))
 
 
 def _check_links(context: VerifyContext, opened: ExitStack, give_up_at: float, progress: Progress) -> None:

@@ -43,7 +43,7 @@ def now_us() -> int:
     return time.time_ns() // 1_000
 
 
-def test_latency_ends_with_the_commit_however_late_the_row_is_looked_at(
+def test_latency_ends_with_the_commit_however_late_the_row_is_read(
     postgres_dsn: str, database: psycopg.Connection, tmp_path: Path
 ) -> None:
     log, latency = measured(postgres_dsn, tmp_path)

@@ -135,7 +135,7 @@ def test_a_pipeline_in_order_with_unknown_sources_is_clean_and_not_verified(clea
     assert clean.to_json()["findings"] == {}
     assert not clean.pending
     assert clean.verdict == "nothing wrong in what was checked"
-    assert {one.what for one in clean.not_looked_at} == {"source erp", "source crm, stream people"}
+    assert {one.what for one in clean.not_checked} == {"source erp", "source crm, stream people"}
     assert not clean.passed
     assert clean.checked["rows"] == 9
     assert clean.checked["parked raw records"] == 1

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from sluice.kafka.topics import Topic, Topics
-from sluice.verify import NotLookedAt, Report
+from sluice.verify import NotChecked, Report
 from support.followed_people import FollowedPeople, unable
 from support.pace import within
 from support.stage_processes import process_environment
@@ -43,7 +43,7 @@ def reader(people: FollowedPeople) -> Iterator[str]:
     people.sql(f"DROP ROLE {role}")
 
 
-def only_unable(report: Report, what: str) -> NotLookedAt:
+def only_unable(report: Report, what: str) -> NotChecked:
     """The entry about `what`; there are no findings."""
     assert report.to_json()["findings"] == {}
     assert not report.pending
@@ -103,11 +103,11 @@ def test_a_table_that_is_not_followed_yet_is_reported(people: FollowedPeople) ->
 
 def test_the_exit_code_is_0_if_only_sources_were_left_out_and_the_report_names_them(people: FollowedPeople) -> None:
     code, said = command(people)
-    assert (code, said["verified"], said["verdict"], said["not_looked_at"]) == (0, True, "verified", [])
+    assert (code, said["verified"], said["verdict"], said["not_checked"]) == (0, True, "verified", [])
     code, said = command(people, "--no-sources")
     assert (code, said["verified"]) == (0, False)
-    assert {one["kind"] for one in said["not_looked_at"]} == {"left out"}
-    assert len(said["not_looked_at"]) == 3
+    assert {one["kind"] for one in said["not_checked"]} == {"left out"}
+    assert len(said["not_checked"]) == 3
 
 
 def test_an_active_fault_is_reported_until_it_is_resolved(people: FollowedPeople) -> None:

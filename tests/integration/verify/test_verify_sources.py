@@ -115,7 +115,7 @@ def report(people: FollowedPeople, clean: Report) -> Report:
 
 def test_tables_that_equal_raw_are_verified(clean: Report) -> None:
     assert clean.to_json()["findings"] == {}
-    assert clean.not_looked_at == []
+    assert clean.not_checked == []
     assert clean.verdict == "verified"
     assert clean.checked["source tables"] == 6
     assert clean.checked["source rows"] == 49 + 2 * 12 + 3 + 8 + 1
@@ -161,7 +161,7 @@ def test_a_table_that_is_written_to_meanwhile_does_not_differ(people: FollowedPe
     with people.followed(), writing(people):
         for _ in range(3):
             during = people.verified()
-            assert during.not_looked_at == [], "\n".join(during.lines())
+            assert during.not_checked == [], "\n".join(during.lines())
             assert [one for one in during.first.get("source-raw", []) if "busy" in one.where] == []
             assert during.counts["source-raw"] == report.counts["source-raw"], "\n".join(during.lines())
 

@@ -62,7 +62,7 @@ def assert_right(report: Report) -> None:
     """Nothing is wrong, and everything was checked except the sources, which no process follows here."""
     assert report.to_json()["findings"] == {}
     assert not report.pending
-    assert {one.what for one in report.not_looked_at} == {"source erp", "source crm, stream people"}
+    assert {one.what for one in report.not_checked} == {"source erp", "source crm, stream people"}
 
 
 def test_a_working_pipeline_is_verified_up_to_the_ends_that_were_noted(

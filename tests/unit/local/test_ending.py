@@ -42,7 +42,7 @@ def test_every_other_ending_is_said_in_a_sentence(how: Ending) -> None:
     assert sentence(how, 1.0, "log")
 
 
-def test_the_stages_are_looked_at_while_the_check_runs() -> None:
+def test_the_stages_are_read_while_the_check_runs() -> None:
     called = threading.Event()
     with repeated(called.set, 0.1):
         assert called.wait(60)

@@ -16,7 +16,7 @@ from sluice.kafka.record import Record
 from sluice.pipeline import Pipeline
 from sluice.position import LOWEST, Position
 from sluice.verify.raw_states import Doubled, Entry, EntryKind, RawLog, SourceSnapshot, newest
-from sluice.verify.report import Check, NotDone, NotLookedAt, Report
+from sluice.verify.report import Check, NotChecked, NotDone, Report
 from sluice.verify.row_codes import LEFT_OUT, UNKNOWN, Columns
 from sluice.verify.sources import (
     FollowedSource,
@@ -244,7 +244,7 @@ def test_why_a_polled_stream_is_not_compared(mark: dict[str, Any] | None, kind: 
 
 
 NOT_DONE = NotDone("mapper", "raw.crm.people", 0, 3, 9)
-UNABLE = NotLookedAt("source erp", "no process reads its slot", "start ingress-cdc")
+UNABLE = NotChecked("source erp", "no process reads its slot", "start ingress-cdc")
 UNREAD, BY_DESIGN = UNABLE._replace(kind="left out"), UNABLE._replace(kind="by design")
 
 
@@ -252,12 +252,12 @@ UNREAD, BY_DESIGN = UNABLE._replace(kind="left out"), UNABLE._replace(kind="by d
     ("report", "found", "verdict", "passed"),
     [
         (Report(), "", "verified", True),
-        (Report(not_looked_at=[BY_DESIGN]), "", "verified", True),
-        (Report(not_looked_at=[UNREAD, BY_DESIGN]), "", "nothing wrong in what was checked", True),
-        (Report(not_looked_at=[UNABLE]), "", "nothing wrong in what was checked", False),
+        (Report(not_checked=[BY_DESIGN]), "", "verified", True),
+        (Report(not_checked=[UNREAD, BY_DESIGN]), "", "nothing wrong in what was checked", True),
+        (Report(not_checked=[UNABLE]), "", "nothing wrong in what was checked", False),
         (Report(pending=[NOT_DONE]), "", "nothing wrong in what was checked", False),
         (Report(doubled=3), "", "verified", True),
-        (Report(not_looked_at=[UNABLE]), "source-raw", "findings", False),
+        (Report(not_checked=[UNABLE]), "source-raw", "findings", False),
         (Report(), "I2", "findings", False),
     ],
 )

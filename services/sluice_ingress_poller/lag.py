@@ -110,10 +110,11 @@ class BackPressure:
         return flow
 
     def measure_or_report(self) -> None:
-        """Measure the downstream lag once. Any error becomes a fault, and the level of back-pressure stays.
+        """Measure the downstream lag once, and set the level of back-pressure from it. Each error becomes a fault, and
+        then the level does not change.
 
-        An unknown lag is no reason to poll faster or slower. An error that ended the thread would keep the level
-        forever.
+        An unknown lag is no reason to poll faster or slower. No error ends the thread, because the level would never
+        change again.
         """
         try:
             self.measure()

@@ -36,8 +36,8 @@ class ColumnFacts(NamedTuple):
 
 
 class LeafPartition(NamedTuple):
-    """A partition that contains rows itself. `attached`: the transaction that attached it or one of its ancestors.
-    `version`: the transaction that wrote its catalog row, such as a TRUNCATE."""
+    """A partition of a table that contains rows itself. `attached`: the newest transaction that attached it, or a
+    partition that contains it. `version`: the transaction that last wrote its row in `pg_class`, as a TRUNCATE does."""
 
     oid: int
     schema: str

@@ -35,7 +35,8 @@ def cache_file(java: Java, class_path: Sequence[Path]) -> Path:
 
 
 def jvm_flags(class_path: Sequence[Path]) -> list[str]:
-    """The JVM flags with which the broker uses its ahead-of-time cache; empty if there is no cache."""
+    """The JVM flags with which the broker starts from its cache of classes that were loaded ahead of time; empty if
+    there is no cache."""
     java = find_java()
     file = cache_file(java, class_path)
     # The log setting hides warnings of the JVM that it links some stubs again. This linking costs no time.

@@ -97,8 +97,8 @@ def unpack(archive: Path, target: Path) -> None:
     """Unpack an archive, whose checksum is checked, into `target`. Raises EnvironmentFault if the files cannot be
     written."""
     try:
-        if target.exists():  # the existing directory is damaged, else nothing would be unpacked
-            shutil.rmtree(target)
+        if target.exists():
+            shutil.rmtree(target)  # it is damaged: the caller does not unpack an archive into a directory that is whole
         with created_whole(target) as scratch, tarfile.open(archive) as tar:
             tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, _path: member)
             tar.extractall(scratch)  # noqa: S202  the sha256 of the archive is checked

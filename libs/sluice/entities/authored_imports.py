@@ -37,7 +37,7 @@ class AuthoredFile(NamedTuple):
 
     @property
     def root(self) -> Path:
-        """The folder that `name` is relative to."""
+        """The pipeline's folder, or the folder from which a file outside of the pipeline is imported."""
         return self.path.parents[len(Path(self.name).parts) - 1]
 
 

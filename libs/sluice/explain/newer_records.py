@@ -134,7 +134,8 @@ def newest_places(records: Iterable[Record], keys: set[SourceKey]) -> dict[Sourc
 def _not_read(
     reader: LogReader, pipeline: Pipeline, inputs: StageInputs, committed: Mapping[Partition, int]
 ) -> dict[Partition, NotRead]:
-    """By partition, why the mapper does not read it; empty if Kafka cannot be asked."""
+    """The raw partitions that the mapper does not read, each with the reason. Empty if Kafka does not answer, so an
+    empty result is no proof that the mapper reads all partitions."""
     try:
         pinned = reader.pinned(list(inputs.topics))
         begins = reader.beginnings([(topic, p) for topic, about in pinned.items() for p in range(about.partitions)])

@@ -160,9 +160,10 @@ def _one(kind: FieldType, value: Any) -> Any:
 
 
 def _as_written(value: Any) -> Any:
-    """A jsonb value as the sink wrote it. Postgres stores each number as numeric and returns a large float as an int.
+    """The value that the sink wrote to a jsonb column, from the `value` that was read.
 
-    A number from 10^21 on was a float, which canonical JSON writes with an exponent.
+    Postgres stores each number of jsonb as numeric, and returns a large float as an int. So each int of 10^21 or
+    more, or -10^21 or less, becomes a float: canonical JSON writes such numbers with an exponent.
     """
     if isinstance(value, dict):
         return {name: _as_written(inside) for name, inside in value.items()}

@@ -73,9 +73,9 @@ def compare(table: GoldenTable, noted: NotedTable | None, now: TableInfo | None,
 
 
 def refuse_renamed(table: GoldenTable, foreign: ForeignChanges) -> None:
-    """Raises EnvironmentFault, with the statement that undoes the renaming, if others renamed a column.
+    """Raises EnvironmentFault if a user renamed a column. Its text contains the SQL statement that restores the name.
 
-    Adding the missing column instead would leave it empty in existing rows.
+    The sink must not add a column with the old name instead: the column would be empty in all existing rows.
     """
     if foreign.renamed:
         name, name_now = foreign.renamed[0]

@@ -46,7 +46,7 @@ class Rejected(NamedTuple):
 class Written(NamedTuple):
     """The result of a batch. `effective`: the number of changes that took effect, by partition.
 
-    A change that is neither effective nor rejected was superseded by a newer change, row or tombstone.
+    A change that is neither effective nor rejected was superseded: another change, a row or a tombstone was newer.
     """
 
     effective: Counter[int]

@@ -60,8 +60,8 @@ class EditLatency:
         self._latencies_s: list[float] = []
 
     def sample(self) -> None:
-        """Read the golden rows of the edits that have not arrived yet, and record the latency of those that have. Call
-        it about twice a second."""
+        """Read the golden rows that show the source's edits, and record the latency of each edit that a row shows
+        for the first time. Call this about twice a second."""
         counted = [edit for edit in self._new_edits() if self.count_from and edit["sent_at"] >= self.count_from]
         if not counted and not self._pending:
             return

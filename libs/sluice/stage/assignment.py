@@ -21,8 +21,11 @@ log = structlog.get_logger()
 
 
 class Assignment:
-    """`owned`: the started partitions; every transaction commits the offsets of all of them. `on_revoked` is called for
-    each partition that this process loses."""
+    """The partitions that Kafka has assigned to this process: partitions that start, are read, are paused or blocked.
+
+    `owned`: the partitions whose start is finished; every transaction commits an offset for each of them. `on_revoked`
+    is called for each partition that is revoked or lost.
+    """
 
     def __init__(
         self, reader: GroupReader, process: Process, faults: StageFaults, on_revoked: Callable[[Partition], None]

@@ -44,14 +44,14 @@ def too_large(outputs: Iterable[OutputRecord]) -> DeadRecord | None:
 
 
 class Batch:
-    """A stage's process fills the batch, and the stage's delivery commits it. `full`: a limit of bytes or age is
-    reached.
+    """The outputs of a stage that one Kafka transaction writes. The stage's `Process` adds them; `Delivery` commits
+    them. `full`: a limit of bytes or age is reached.
 
     * `handled`: the number of calls of `Process.handle` for this batch.
-    * `dead`: the number of dead letters by cause. `parked`: their number by input topic. `guarded`: as `parked`, but
-      only the dead letters that `DeadLetterGuard` has counted.
-    * `newest_ms`: the timestamp of the last finished record of each partition (Unix ms).
-    * `touched`: the partitions whose partition record changed.
+    * `dead`: the number of dead letters by cause. `parked`: the number of dead letters by input topic. `guarded`: the
+      number of dead letters by input topic that `DeadLetterGuard` has counted.
+    * `newest_ms`: by partition, the timestamp of the record with the highest offset that is finished (Unix ms).
+    * `touched`: the partitions whose partition record (the stage's stored progress) changed.
     """
 
     def __init__(self, stage: str, dlq_topic: str, bytes_max: int, age_max_s: float) -> None:

@@ -1,5 +1,5 @@
-"""What the loop does after an error. The kind of the error decides: wait, read the same records again, or join the
-group again."""
+"""What a stage's loop does after an error: it waits, reads the same records again, or joins its consumer group again.
+The kind of the error decides."""
 
 from __future__ import annotations
 

@@ -77,6 +77,7 @@ def test_activity_counts_children_and_the_log(tmp_path: Path, code: str, which: 
             assert processes.is_alive(process)
             time.sleep(0.05)  # between two checks
     finally:
+        process.suspend()  # it starts no child that is not in the list
         for member in [*process.children(), process]:
             processes.end(member, [signal.SIGKILL], 5.0)
 

@@ -1,7 +1,8 @@
-"""How a run of `sluice up` or `sluice demo` ended: the exit code and a sentence for the user."""
+"""How a run of `sluice up` or `sluice demo` ended: its result, the exit code and a sentence for the user."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from sluice.errors import ExitCode
@@ -25,6 +26,24 @@ class Ending(StrEnum):
             case Ending.NOTHING_SHOWN:
                 return ExitCode.NOT_YET
         return ExitCode.FINDING
+
+
+@dataclass(slots=True)
+class RunResult:
+    """The result of a run, as `--json` prints it. `rss_mib`: the peak memory of each process and their `total`, in
+    MiB."""
+
+    ending: Ending = Ending.STOPPED
+    first_golden_record_s: float | None = None
+    download_s: float = 0.0
+    stages: dict[str, dict[str, int]] = field(default_factory=dict)
+    golden_rows: dict[str, int] = field(default_factory=dict)
+    verified: bool | None = None
+    findings: list[str] = field(default_factory=list)
+    not_checked: list[str] = field(default_factory=list)
+    edits: int = 0
+    latency_s: dict[str, float | int | None] = field(default_factory=dict)
+    rss_mib: dict[str, int] = field(default_factory=dict)
 
 
 def ending(verified: bool | None, findings: int, *, shown: bool) -> Ending:

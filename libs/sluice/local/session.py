@@ -6,16 +6,16 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from sluice.embedded import Servers
 from sluice.embedded.state_lock import stages_locked
 from sluice.errors import EnvironmentFault, Transient
 from sluice.local.edit_latency import EditLatency
-from sluice.local.ending import Ending, ending, sentence
+from sluice.local.ending import RunResult, ending, sentence
 from sluice.local.example_run import ExampleRun
-from sluice.local.golden_record import GoldenRows
+from sluice.local.golden_display import GoldenDisplay
 from sluice.local.peak_memory import PeakMemory
 from sluice.local.pipeline_run import TURN_S, PipelineRun, require_variables, sink_databases, stages_of
 from sluice.local.screen import Screen
@@ -29,12 +29,8 @@ from sluice.times import now_us
 
 RESTARTS_MAX = 50
 VERIFY_WAIT_S = 120.0
-COUNT_EVERY_S = 2.0
 # A run with `--seconds` waits for a golden record this much longer, then the check starts without one.
 SHOWN_WITHIN_S = 300.0
-# After a golden record of a single source was shown, the run searches this long for a record of several sources. The
-# search reads whole tables, so it must end.
-BETTER_WITHIN_S = 60.0
 SETTLED_AFTER_S = 5.0
 EXAMPLE_STEPS = ("servers", "source", "topics and schemas", "stages")
 STEPS = ("servers", "topics and schemas", "stages")
@@ -59,24 +55,6 @@ class Wanted:
     edits_per_s: float = 0.0
 
 
-@dataclass(slots=True)
-class RunResult:
-    """The result of a run, as `--json` prints it. `rss_mib`: the peak memory of each process and their `total`, in
-    MiB."""
-
-    ending: Ending = Ending.STOPPED
-    first_golden_record_s: float | None = None
-    download_s: float = 0.0
-    stages: dict[str, dict[str, int]] = field(default_factory=dict)
-    golden_rows: dict[str, int] = field(default_factory=dict)
-    verified: bool | None = None
-    findings: list[str] = field(default_factory=list)
-    not_checked: list[str] = field(default_factory=list)
-    edits: int = 0
-    latency_s: dict[str, float | int | None] = field(default_factory=dict)
-    rss_mib: dict[str, int] = field(default_factory=dict)
-
-
 class Session:
     """One run of a pipeline in a terminal. `started_at`: when the command started, in monotonic seconds; the times in
     the result count from then."""
@@ -89,15 +67,12 @@ class Session:
         self._result = RunResult()
         self._waiting_for = "nothing"
         self._ready_at: float | None = None
-        self._shown_at: float | None = None
-        self._best_shown = 0
-        self._counted_at = 0.0
         self._busy_at = time.monotonic()
         self._parked = 0
         self._server_restarts = 0
         self._live: Live | None = None
         self._latency: EditLatency | None = None
-        self._golden: GoldenRows | None = None
+        self._golden: GoldenDisplay | None = None
         self._stages: list[str] = []
 
     def run(self, stop: Stop) -> RunResult:
@@ -127,7 +102,11 @@ class Session:
         self._start_step("source" if isinstance(run, ExampleRun) else "topics and schemas", stop)
         run.apply()
         self._result.download_s += run.prepare_s if isinstance(run, ExampleRun) else 0.0
-        self._golden = run.golden_rows(run.canonical_ends())
+        if (rows := run.golden_rows(run.canonical_ends())) is not None:
+            sources, example = min(2, len(run.pipeline.sources)), self._wanted.example
+            self._golden = GoldenDisplay(
+                rows, self._screen, sources=sources, example=example, started_at=self._started_at
+            )
         self._start_step("stages", stop)
         run.start()
         if isinstance(run, ExampleRun):
@@ -139,7 +118,7 @@ class Session:
         if self._wanted.seconds is not None and not stop.requested:
             self._check(run, stop)
         self._result.latency_s = self._latency.summary() if self._latency is not None else {}
-        self._result.stages = {name: _summary(stage) for name, stage in run.stages.items()}
+        self._result.stages = {name: stage.summary for name, stage in run.stages.items()}
 
     def _servers(self, stack: ExitStack, stop: Stop) -> Servers | None:
         if not self._wanted.servers:
@@ -219,8 +198,12 @@ class Session:
         if self._latency is not None:
             self._latency.sample()
         if self._golden is not None:
-            settled = self._is_settled(list(run.stages.values()))
-            self._show_golden(self._golden, min(2, len(run.pipeline.sources)), settled=settled)
+            is_first = self._golden.update(settled=self._is_settled(list(run.stages.values())))
+            self._result.golden_rows = self._golden.counts
+            if is_first and self._shown_at is not None:
+                self._result.first_golden_record_s = round(self._shown_at - self._started_at, 2)
+                if self._latency is not None:
+                    self._latency.count_from = now_us()
         self._show_dead_letters(run)
         self._memory.sample(lambda: {"sluice": os.getpid(), **run.pids})
         self._screen.update(list(run.stages.values()))
@@ -244,10 +227,9 @@ class Session:
             self._screen.line(f"{name} has ended and is restarted")
             servers.restart(name)
 
-    def _count(self, golden: GoldenRows) -> None:
-        if (counts := golden.counts()) is not None:
-            self._counted_at = time.monotonic()
-            self._result.golden_rows = self._screen.golden_rows = counts
+    @property
+    def _shown_at(self) -> float | None:
+        return self._golden.shown_at if self._golden is not None else None
 
     def _is_settled(self, stages: list[StageProcess]) -> bool:
         """Whether every stage has been ready and without lag for `SETTLED_AFTER_S`."""
@@ -255,34 +237,6 @@ class Session:
         if any(stage.counts.lag_records or not stage.counts.ready for stage in stages):
             self._busy_at = now
         return now - self._busy_at > SETTLED_AFTER_S
-
-    def _show_golden(self, golden: GoldenRows, sources: int, *, settled: bool) -> None:
-        """Show the first golden record that has values of several sources.
-
-        If the pipeline is no example, a record of a single source is shown until then. If there is none and the stages
-        are `settled`, a record that an earlier run wrote is shown, because the sources may not change for hours.
-        """
-        now = time.monotonic()
-        if now - self._counted_at >= COUNT_EVERY_S:
-            self._count(golden)
-        late = self._shown_at is not None and now - self._shown_at > BETTER_WITHIN_S
-        if self._best_shown >= sources or late:
-            return
-        found = golden.find(sources)
-        if found is None and not self._wanted.example and not self._best_shown:
-            found = golden.find(1)
-            if found is None and settled:
-                found = golden.find(sources, earlier=True) or golden.find(1, earlier=True)
-        if found is None:
-            return
-        after_s = now - self._started_at
-        self._best_shown = max(1, len(found.sources))
-        if self._shown_at is None:
-            self._shown_at = now
-            self._result.first_golden_record_s = round(after_s, 2)
-            if self._latency is not None:
-                self._latency.count_from = now_us()
-        self._screen.golden(found, after_s)
 
     def _show_dead_letters(self, run: PipelineRun) -> None:
         """Show the number of dead letters by cause, each time that it has changed."""
@@ -335,19 +289,10 @@ class Session:
         for line in report.lines():
             self._screen.line(line)
         if self._golden is not None:
-            self._count(self._golden)
+            self._golden.count()
+            self._result.golden_rows = self._golden.counts
         shown = self._golden is None or self._shown_at is not None
         result = ending(self._result.verified, len(self._result.findings), shown=shown)
         waited_s = time.monotonic() - (self._ready_at or self._started_at)
         self._result.ending = result
         self._screen.line(sentence(result, waited_s, str(run.state_dir / "log")))
-
-
-def _summary(stage: StageProcess) -> dict[str, int]:
-    counts = stage.counts
-    return {
-        "records": counts.done,
-        "dead_letters": counts.dead_letters,
-        "lag_records": counts.lag_records,
-        "restarts": stage.restarts,
-    }

@@ -68,6 +68,16 @@ class StageProcess:
         processes.reap()
         return self._process is not None and processes.is_alive(self._process)
 
+    @property
+    def summary(self) -> dict[str, int]:
+        """The numbers of the stage in the result of a run."""
+        return {
+            "records": self.counts.done,
+            "dead_letters": self.counts.dead_letters,
+            "lag_records": self.counts.lag_records,
+            "restarts": self.restarts,
+        }
+
     def start(self) -> None:
         """Start the process of the stage. Lines that are already in its log file belong to earlier runs and are not
         reported."""

@@ -30,7 +30,7 @@ from sluice.embedded import Servers, running
 from sluice.embedded.ports import LOOPBACK, forget
 from sluice.embedded.tools import CONSOLE_CONSUMER, CONSUMER_GROUPS, kafka_tool
 from sluice.errors import ExitCode, SettingsError
-from sluice.local.pipeline_run import sink_databases, stage_variables
+from sluice.local.stage_variables import sink_databases, stage_variables
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.secret import missing_variables
 

@@ -9,7 +9,7 @@ import os
 import shlex
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -24,12 +24,13 @@ from sluice.kafka.topics import Topics, concrete, load_kinds
 from sluice.lag.dead_letter_counts import DeadLetterCounts, StageDeadLetters
 from sluice.local.golden_record import GoldenRows
 from sluice.local.stage_process import StageProcess
+from sluice.local.stage_variables import require_variables, sink_databases, stage_variables
 from sluice.names import INGRESS_CDC, INGRESS_POLLER, SINK_POSTGRES, STAGES
 from sluice.pipeline import Pipeline, load_pipeline
 from sluice.pipeline.authored import load_entities, load_mappings
-from sluice.pipeline.secret import missing_variables, variables_in
+from sluice.pipeline.secret import variables_in
 from sluice.schemas import Registry, subjects
-from sluice.settings.stage import RegistrySettings, StageSettings, default_schemas_dir, read_settings
+from sluice.settings.stage import RegistrySettings, StageSettings, read_settings
 
 TURN_S = 0.5
 QUIET_FOR_S = 2.0
@@ -277,28 +278,3 @@ def stages_of(pipeline: Pipeline, wanted: Sequence[str] = ()) -> list[str]:
             f"{', '.join(pipeline.sinks)}, and run the others with `sluice run {SINK_POSTGRES}`"
         )
     return chosen
-
-
-def sink_databases(pipeline: Pipeline) -> dict[str, str]:
-    """The databases of the sinks on the embedded Postgres: name of the variable with the sink's DSN → name of the
-    database."""
-    sinks = pipeline.sinks.items()
-    return {sink.postgres.env: f"{pipeline.pipeline}_{name}" for name, sink in sinks if sink.postgres.env is not None}
-
-
-def stage_variables(pipeline: Pipeline, state_dir: Path) -> dict[str, str]:
-    """The environment variables that every stage gets, in addition to the addresses of its servers."""
-    return {
-        "SLUICE_PIPELINE": str(pipeline.file),
-        "SLUICE_STATE_DIR": str(state_dir / "stages"),
-        "SLUICE_SCHEMAS_DIR": str(default_schemas_dir()),
-    }
-
-
-def require_variables(pipeline: Pipeline, created: Collection[str]) -> None:
-    """Raises SettingsError if the pipeline file refers to variables that are neither set nor `created` by the run. The
-    error names all of them."""
-    missing = sorted(missing_variables(pipeline.model_dump()) - set(created))
-    if missing:
-        names = " ".join(f"{name}=…" for name in missing)
-        raise SettingsError(f"{pipeline.file} refers to variables that are not set, or are empty. Next: export {names}")

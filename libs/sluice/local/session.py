@@ -17,9 +17,10 @@ from sluice.local.ending import RunResult, ending, sentence
 from sluice.local.example_run import ExampleRun
 from sluice.local.golden_display import GoldenDisplay
 from sluice.local.peak_memory import PeakMemory
-from sluice.local.pipeline_run import TURN_S, PipelineRun, require_variables, sink_databases, stages_of
+from sluice.local.pipeline_run import TURN_S, PipelineRun, stages_of
 from sluice.local.screen import Screen
 from sluice.local.stage_process import StageProcess, require_running
+from sluice.local.stage_variables import require_variables, sink_databases
 from sluice.local.stopping import Stopped, answered, repeated
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_entities, load_mappings, require_ranked_sources

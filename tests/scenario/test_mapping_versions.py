@@ -22,9 +22,9 @@ class Author:
         self._original = self._file.read_text()
 
     def write(self, version: int, *, shouted: bool) -> None:
-        text = self._original.replace('source="hr.workers", version=3', f'source="hr.workers", version={version}')
+        text = self._original.replace('source="hr.workers", version=4', f'source="hr.workers", version={version}')
         text = text.replace(ORIGINAL, SHOUTED) if shouted else text
-        assert text != self._original or (version == 3 and not shouted)
+        assert text != self._original or (version == 4 and not shouted)
         self._file.write_text(text)
 
     def deploy(self, version: int, *, shouted: bool) -> None:
@@ -57,13 +57,13 @@ def shouting(rows: Golden) -> Golden:
 def test_changed_code_under_an_unchanged_version_is_refused(author: Author) -> None:
     replay, before = author.replay, author.rows()
     replay.run.stop("mapper")
-    author.write(3, shouted=True)
+    author.write(4, shouted=True)
     try:
         replay.run.start("mapper")
-        fault = replay.scenario.await_fault("mapper", "mapping worker", "its version is still 3")
+        fault = replay.scenario.await_fault("mapper", "mapping worker", "its version is still 4")
     finally:
         replay.run.stop("mapper")
-        author.write(3, shouted=False)
+        author.write(4, shouted=False)
         replay.run.start("mapper")
     assert "raise the mapping's version" in fault
     replay.scenario.await_ready("mapper")
@@ -76,25 +76,25 @@ def test_a_new_version_shows_everywhere_and_going_back_to_old_code_is_a_version_
     changed = {("worker", key) for key, row in wanted["worker"].items() if row != before["worker"][key]}
     assert 0 < len(changed) < len(before["worker"]), "some workers must not change, or their silence proves nothing"
 
-    author.deploy(4, shouted=True)
+    author.deploy(5, shouted=True)
     assert author.rows() == wanted
     assert replay.versions_of() - written == dict.fromkeys(changed, 1), "only what changed is written, once"
 
     written = replay.versions_of()
-    author.deploy(5, shouted=False)
+    author.deploy(6, shouted=False)
     assert author.rows() == before
     assert replay.versions_of() - written == dict.fromkeys(changed, 1)
 
 
 def test_a_process_with_a_lower_version_than_the_one_in_force_leaves(author: Author) -> None:
     replay, before = author.replay, author.rows()
-    author.deploy(6, shouted=False)
+    author.deploy(7, shouted=False)
     replay.run.stop("mapper")
-    author.write(5, shouted=False)
+    author.write(6, shouted=False)
     done = replay.scenario.command("run", "mapper")
     assert done.returncode == 3, done.stdout + done.stderr
-    assert "version 6 is in force, this process has 5" in done.stderr
-    author.write(6, shouted=False)
+    assert "version 7 is in force, this process has 6" in done.stderr
+    author.write(7, shouted=False)
     replay.run.start("mapper")
     replay.scenario.await_ready("mapper")
     assert author.rows() == before

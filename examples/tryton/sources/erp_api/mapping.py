@@ -92,7 +92,7 @@ class TrytonLine(BaseModel):
     party: Annotated[Code | None, Field(alias="party.")]
 
 
-@mapping(source="erp_api.employees", version=1, effective_at=TrytonEmployee.changed_at)
+@mapping(source="erp_api.employees", version=2, effective_at=TrytonEmployee.changed_at)
 def employee(raw: TrytonEmployee) -> Worker:
     return Worker(
         employee_number=f"E-{raw.id}",
@@ -105,12 +105,12 @@ def employee(raw: TrytonEmployee) -> Worker:
     )
 
 
-@mapping(source="erp_api.employees", version=1)
+@mapping(source="erp_api.employees", version=2)
 def employed_party(raw: TrytonEmployee) -> Party:
     return Party(code=raw.party.code, employee_number=f"E-{raw.id}")
 
 
-@mapping(source="erp_api.move_lines", version=1)
+@mapping(source="erp_api.move_lines", version=2)
 def line(raw: TrytonLine) -> LedgerEntry:
     return LedgerEntry(
         line_number=f"L-{raw.id}",

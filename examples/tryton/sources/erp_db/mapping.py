@@ -45,7 +45,7 @@ class LineRow(BaseModel):
     description: str | None
 
 
-@mapping(source="erp_db.public.company_employee", version=1, effective_at=EmployeeRow.changed_at)
+@mapping(source="erp_db.public.company_employee", version=2, effective_at=EmployeeRow.changed_at)
 def employee_row(raw: EmployeeRow) -> Worker:
     return Worker(
         employee_number=f"E-{raw.id}",
@@ -56,12 +56,12 @@ def employee_row(raw: EmployeeRow) -> Worker:
     )
 
 
-@mapping(source="erp_db.public.party_party", version=1)
+@mapping(source="erp_db.public.party_party", version=2)
 def party_row(raw: PartyRow) -> Party:
     return Party(code=raw.code, name=raw.name, active=bool(raw.active), recorded_at=raw.create_date)
 
 
-@mapping(source="erp_db.public.account_move_line", version=1)
+@mapping(source="erp_db.public.account_move_line", version=2)
 def line_row(raw: LineRow) -> LedgerEntry:
     return LedgerEntry(
         line_number=f"L-{raw.id}",

@@ -24,7 +24,7 @@ class PayrollRow(BaseModel):
         return self.updated_at
 
 
-@mapping(source="finance.public.payroll", version=1, effective_at=PayrollRow.changed_at)
+@mapping(source="finance.public.payroll", version=2, effective_at=PayrollRow.changed_at)
 def payroll(raw: PayrollRow) -> Worker:
     return Worker(
         employee_number=raw.employee_number,
@@ -45,7 +45,7 @@ class CostCentreRow(BaseModel):
     updated_at: datetime
 
 
-@mapping(source="finance.public.cost_centre", version=1)
+@mapping(source="finance.public.cost_centre", version=2)
 def cost_centre(raw: CostCentreRow) -> CostCentre:
     return CostCentre(
         code=raw.code,
@@ -66,7 +66,7 @@ class LedgerRow(BaseModel):
     text: str | None
 
 
-@mapping(source="finance.public.ledger_entry", version=1)
+@mapping(source="finance.public.ledger_entry", version=2)
 def ledger_entry(raw: LedgerRow) -> LedgerEntry:
     return LedgerEntry(
         entry_number=str(raw.id),

@@ -53,7 +53,7 @@ class HrWorker(BaseModel):
         return self.updated_at
 
 
-@mapping(source="hr.workers", version=3, effective_at=HrWorker.changed_at)
+@mapping(source="hr.workers", version=4, effective_at=HrWorker.changed_at)
 def worker(raw: HrWorker) -> Worker:
     return Worker(
         employee_number=raw.employee_number,

@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticUserError
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind, NoDefault
+from pydantic_core.core_schema import WithDefaultSchema
 
 from sluice.entities.authored_files import SourceLine, file_name, is_authored
 from sluice.entities.values import RAW_JSON_LEVELS_MAX, TOO_DEEP
@@ -22,17 +23,21 @@ _PARTS_MAX = 20
 _WORDS = {"extra_forbidden": "no such field", TOO_DEEP: f"nested more than {RAW_JSON_LEVELS_MAX} deep"}
 
 
-class _WithoutWarnings(GenerateJsonSchema):
+class _MemberNames(GenerateJsonSchema):
+    """Only the member names of the schema are read: defaults and warnings do not count."""
+
+    def get_default_value(self, schema: WithDefaultSchema) -> Any:
+        return NoDefault  # pydantic would format the default UNCLAIMED, which has no text
+
     def emit_warning(self, kind: JsonSchemaWarningKind, detail: str) -> None:
-        """Ignore warnings, such as that the default UNCLAIMED has no JSON: only the member names of the schema are
-        read."""
+        pass
 
 
 @lru_cache(maxsize=512)
 def known_members(model: type[BaseModel]) -> frozenset[str]:
     """All member names and aliases in a model and in the models inside it."""
     try:
-        return frozenset(_properties(model.model_json_schema(schema_generator=_WithoutWarnings)))
+        return frozenset(_properties(model.model_json_schema(schema_generator=_MemberNames)))
     except PydanticUserError:  # a type inside has no JSON schema: only the outer names are known
         return frozenset(model.model_fields)
 

@@ -28,6 +28,7 @@ _OUTPUT_KEY = encoder("the key of an output", FieldType("string", nullable=False
 
 class Output(NamedTuple, Generic[AnyEntity_co]):
     """One of several entities that a mapping returns for a record.
+from sluice.entities.values import UsedUnclaimed
 
     `key` identifies the output within the record: a key of the source, never the index in a list.
     """
@@ -194,6 +195,8 @@ class Mapping:
         Names that the function's code contains may be shown, because they are no content of the record.
         """
         words = self.text.words
+        if isinstance(error, UsedUnclaimed):
+            return DeadRecord("mapping-failed", f"{error} (mapping {self.name}, {at}{details})")
         details = validation_reason(error, known_members(self.entity_class) | words.keys())
         failed = self._failed(error, f": {self.entity.name}: {details}")
         location = error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]

@@ -45,15 +45,42 @@ DECIMAL_SCALE = 9
 MONEY_SCALE = 4
 
 
-class _Unclaimed:
+class UsedUnclaimed(TypeError):
+    """Code used UNCLAIMED as if it were a value. The message quotes nothing of a record."""
+
+
+def _no_value(is_no: str) -> UsedUnclaimed:
+    return UsedUnclaimed(
+        f"UNCLAIMED is {is_no}: it marks a field that a mapping leaves out. "
+        "Next: write `if x is UNCLAIMED` before the code uses x"
+    )
+
+
+class Unclaimed:
+    """The class of UNCLAIMED. Its text and its truth would become claims without notice, so it has neither."""
+
     def __repr__(self) -> str:
         return "UNCLAIMED"
 
+    def __reduce__(self) -> str:
+        """The name of the one instance, which is also its copy."""
+        return "UNCLAIMED"
 
-UNCLAIMED: Any = _Unclaimed()
+    def __str__(self) -> str:
+        raise _no_value("not a text")
+
+    def __format__(self, specification: str) -> str:
+        raise _no_value("not a text")
+
+    def __bool__(self) -> bool:
+        raise _no_value("neither true nor false")
+
+
+UNCLAIMED: Any = Unclaimed()
 """The default of a field that a mapping may leave out. A mapping that gives this value makes no claim of the field.
 
-Typed `Any`, so that type checkers accept it for a field of any type.
+Typed `Any`, so that type checkers accept it for a field of any type. It can be compared (`x is UNCLAIMED`); its text
+and its truth raise UsedUnclaimed.
 """
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, cast
 import pytest
 from pydantic import BaseModel, field_validator
 
-from sluice.entities import Entity, Identity, Mapping, Output, mapping, most_recent
+from sluice.entities import UNCLAIMED, Entity, Identity, Mapping, Output, mapping, most_recent
 from sluice.errors import DeadRecord, SettingsError
 from support import workers
 from support.workers import Worker
@@ -295,6 +295,50 @@ class Raw(BaseModel):
 @mapping("hr.people", 1)
 def builds_badly(raw: Raw) -> Worker:
     return Worker(employee_number=raw.id, full_name=raw.name)
+
+
+@mapping("hr.people", 1)
+def uses_unclaimed(raw: Raw) -> Worker:
+    unknown = UNCLAIMED
+    results: dict[str, Callable[[], object]] = {
+        "format": lambda: f"Secretson {unknown}",
+        "percent": lambda: "Secretson %s" % unknown,  # noqa: UP031
+        "str": lambda: str(unknown),
+        "if": lambda: 1 if unknown else 2,
+        "or": lambda: unknown or raw.name,
+    }
+    return Worker(employee_number=raw.id, full_name=cast(str, results[raw.name]()))
+
+
+@pytest.mark.parametrize(
+    ("way", "reason"),
+    [
+        ("format", "UNCLAIMED is not a text"),
+        ("percent", "UNCLAIMED is not a text"),
+        ("str", "UNCLAIMED is not a text"),
+        ("if", "UNCLAIMED is neither true nor false"),
+        ("or", "UNCLAIMED is neither true nor false"),
+    ],
+)
+def test_the_text_or_truth_of_unclaimed_parks_the_record_and_names_the_line(way: str, reason: str) -> None:
+    dead = _dead(uses_unclaimed, {"id": "W", "name": way})
+    assert dead.code == "mapping-failed"
+    found = re.fullmatch(
+        rf"{reason}: .* Next: write `if x is UNCLAIMED` .* \(mapping uses_unclaimed, \S+test_mapping\.py:(\d+)\)",
+        dead.reason,
+    )
+    assert found
+    assert f'"{way}": lambda' in Path(__file__).read_text().splitlines()[int(found[1]) - 1]
+
+
+@mapping("hr.people", 1)
+def returns_unclaimed(raw: Raw) -> Worker:
+    result: Worker = UNCLAIMED
+    return result
+
+
+def test_unclaimed_as_a_result_is_named_in_the_reason() -> None:
+    assert _dead(returns_unclaimed, {"id": "W"}).reason.startswith("Unclaimed is neither worker nor a list of Output")
 
 
 def test_an_entity_that_does_not_validate_is_reported_by_field_and_kind() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 INGRESS_POLLER = "ingress-poller"
@@ -11,6 +12,19 @@ MERGER = "merger"
 SINK_POSTGRES = "sink-postgres"
 STAGES = (INGRESS_POLLER, INGRESS_CDC, MAPPER, MERGER, SINK_POSTGRES)
 """The names of all stages, in the order in which records flow through them."""
+
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+NAME_CHARACTERS_MAX = 63
+
+
+def name_problem(name: object) -> str:
+    """Why `name` cannot name a part of a pipeline, such as a source or a mapping; empty if it can."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        return "a name is spelled [a-z][a-z0-9_]* and cannot change later"
+    if len(name) > NAME_CHARACTERS_MAX:
+        return f"a name has at most {NAME_CHARACTERS_MAX} characters"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

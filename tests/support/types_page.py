@@ -120,7 +120,7 @@ _HEAD = """# Types
 ## Fields of an entity
 The table shows what each annotation in `entities.py` becomes. A field with `| None` may be null. If any other field has
 no value, the entity is withheld. A mapping may leave out a field with the default `UNCLAIMED`; no other default is
-allowed. If a type is not in the table, loading the pipeline fails and names the file and the field.
+allowed, and no alias. If a type is not in the table, loading the pipeline fails and names the file and the field.
 
 | in the entity | in canonical records (Avro) | in the golden table |
 |---|---|---|

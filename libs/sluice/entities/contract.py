@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from sluice.entities.declaration import require_name, require_version
 from sluice.entities.encoders import Encode, encoder
 from sluice.entities.field_types import FieldType, field_type
 from sluice.entities.rules import MostRecent, Prefer, Rule, SourceOrder
@@ -91,6 +92,9 @@ def contract_of(entity: "type[Entity]", name: str, version: int) -> EntityContra
     fields: dict[str, FieldType] = {}
     rules: dict[str, Rule] = {}
     identities: dict[str, Identity] = {}
+    _no_overrides(entity)
+    require_version(f"{entity.__module__}.{entity.__name__}", version)
+    require_name(f"{entity.__module__}.{entity.__name__}", "name", name)
     for field, info in entity.model_fields.items():
         where = f"{entity.__module__}.{entity.__name__}.{field}"
         if not _FIELD_NAME.match(field) or field in _RESERVED:
@@ -104,11 +108,30 @@ def contract_of(entity: "type[Entity]", name: str, version: int) -> EntityContra
                 f"{where}: its default is never claimed, since a mapping claims what it gives. "
                 "Next: make it UNCLAIMED, or remove it if every mapping must give the field"
             )
+        if info.alias or info.validation_alias:
+            raise SettingsError(
+                f"{where}: it has an alias, but a mapping claims a field by its name. Next: remove the alias, or give "
+                "it to the raw model"
+            )
         rules[field] = _rule(where, markers)
         identities.update((field, marker) for marker in markers if isinstance(marker, Identity))
     identity = _identity(entity, fields, identities)
     _no_collisions(entity, fields)
     return EntityContract(name, entity.__name__, version, fields, identity, identities[identity], rules)
+
+
+def _no_overrides(entity: "type[Entity]") -> None:
+    where, config = f"{entity.__module__}.{entity.__name__}", entity.model_config
+    if config.get("extra") != "forbid":
+        raise SettingsError(
+            f'{where}: extra="{config.get("extra")}" accepts misspelt fields, and drops what they claim. '
+            "Next: remove extra from the configuration of the class"
+        )
+    if config.get("alias_generator") is not None:
+        raise SettingsError(
+            f"{where}: alias_generator renames the fields, but a mapping claims a field by its name. "
+            "Next: remove alias_generator, or give it to the raw model"
+        )
 
 
 def _rule(where: str, markers: list[object]) -> Rule:

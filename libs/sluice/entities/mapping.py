@@ -14,12 +14,21 @@ from pydantic import BaseModel, ValidationError
 
 from sluice.entities.authored_files import SourceLine
 from sluice.entities.contract import EntityContract
+from sluice.entities.declaration import (
+    remember,
+    require_function,
+    require_name,
+    require_time_function,
+    require_version,
+    split_source,
+)
 from sluice.entities.encoders import Json, encoder, instant, microseconds
 from sluice.entities.entity import Entity
 from sluice.entities.failures import known_members, raised_at, validation_reason
 from sluice.entities.field_types import FieldType
 from sluice.entities.mapping_source import MappingText, signature
 from sluice.entities.rules import MostRecent
+from sluice.entities.values import UsedUnclaimed
 from sluice.errors import DeadRecord, SettingsError
 
 AnyEntity_co = TypeVar("AnyEntity_co", bound=Entity, covariant=True)
@@ -28,7 +37,6 @@ _OUTPUT_KEY = encoder("the key of an output", FieldType("string", nullable=False
 
 class Output(NamedTuple, Generic[AnyEntity_co]):
     """One of several entities that a mapping returns for a record.
-from sluice.entities.values import UsedUnclaimed
 
     `key` identifies the output within the record: a key of the source, never the index in a list.
     """
@@ -187,6 +195,8 @@ class Mapping:
         """The dead letter for an `error` that the author's code raised. It names the mapping and the line that
         raised."""
         at = raised_at(error) or self.at
+        if isinstance(error, UsedUnclaimed):
+            return DeadRecord("mapping-failed", f"{error} (mapping {self.name}, {at}{details})")
         return DeadRecord("mapping-failed", f"{type(error).__name__} in mapping {self.name}, {at}{details}")
 
     def _misfit(self, error: ValidationError) -> DeadRecord:
@@ -195,8 +205,6 @@ class Mapping:
         Names that the function's code contains may be shown, because they are no content of the record.
         """
         words = self.text.words
-        if isinstance(error, UsedUnclaimed):
-            return DeadRecord("mapping-failed", f"{error} (mapping {self.name}, {at}{details})")
         details = validation_reason(error, known_members(self.entity_class) | words.keys())
         failed = self._failed(error, f": {self.entity.name}: {details}")
         location = error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
@@ -265,19 +273,18 @@ def mapping(
     """
 
     def declare(function: Callable[[Raw], Result]) -> TypedMapping[Raw, Result]:
-        where = f"{function.__module__}.{function.__name__}"
-        source_name, dot, stream = source.partition(".")
-        if not (source_name and dot and stream):
-            raise SettingsError(f'{where}: source={source!r} reads "<source>.<stream>"')
-        if version < 1:
-            raise SettingsError(f"{where}: version={version}; versions count from 1")
+        where = require_function(function)
+        source_name, stream = split_source(where, source)
+        require_version(where, version)
         raw_model, entity = signature(function)
-        if effective_at is not None and not callable(effective_at):
-            wanted = f"a method of {raw_model.__name__} that is not a property, or a function of the record"
-            raise SettingsError(f"{where}: effective_at is {type(effective_at).__name__}. Next: give {wanted}")
-        return TypedMapping(
+        own_name = function.__name__ if name is None else name
+        require_name(where, "name", own_name)
+        require_name(where, "output", output)
+        if effective_at is not None:
+            require_time_function(where, effective_at, raw_model)
+        declared: TypedMapping[Raw, Result] = TypedMapping(
             function,
-            name or function.__name__,
+            own_name,
             source_name,
             stream,
             version,
@@ -288,5 +295,7 @@ def mapping(
             effective_at,
             MappingText(function, entity),
         )
+        remember(function, declared)
+        return declared
 
     return declare

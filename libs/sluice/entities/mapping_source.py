@@ -83,7 +83,7 @@ class MappingText:
                     yield f"{self._file}:{line}: {what}"
             if None not in given and (missing := sorted(required - given.keys())):
                 what = f"creates a {contract.name} without {', '.join(missing)}"
-                yield f"{self._file}:{call.lineno}: {what}. Next: give it, or make UNCLAIMED its default"
+                yield f"{self._file}:{call.lineno}: {what}. Next: {_remedy(missing, contract.identity)}"
         for one in () if dated else self._fields(function):
             if isinstance(contract.rules.get(str(one.arg)), MostRecent):
                 what = f"claims {contract.name}.{one.arg}, whose rule is most_recent, without effective_at"
@@ -117,6 +117,14 @@ class MappingText:
             case ast.Attribute(value=inside, attr=name):
                 return inspect.getattr_static(self._value(inside), name, None)
         return None
+
+
+def _remedy(missing: list[str], identity: str) -> str:
+    """The next step for a claim that leaves out the fields `missing`. The identity cannot have a default."""
+    others = ", ".join(name for name in missing if name != identity)
+    steps = [f"give {identity}, which is the entity's identity"] if identity in missing else []
+    steps += [f"give {others}, or make UNCLAIMED the default"] if others else []
+    return "; ".join(steps)
 
 
 def _first_line(node: ast.AST) -> int | None:

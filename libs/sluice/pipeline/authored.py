@@ -23,6 +23,7 @@ from typing import Any
 
 from sluice.entities import Entity, EntityContract, Mapping, Prefer
 from sluice.entities.authored_files import PIPELINE_PACKAGE
+from sluice.entities.declaration import declared_in
 from sluice.errors import SettingsError, SluiceError, suggestion
 from sluice.mapping_code import code_of
 from sluice.pipeline.load import place_in_file
@@ -57,6 +58,7 @@ def load_mappings(pipeline: Pipeline) -> list[Mapping]:
     found: dict[str, Mapping] = {}
     for source in pipeline.sources:
         module = _import(pipeline, f"sources.{source}.mapping", "sources", source)
+        _require_reachable(module)
         for value in vars(module).values():
             if not isinstance(value, Mapping):
                 continue
@@ -78,6 +80,27 @@ def load_mappings(pipeline: Pipeline) -> list[Mapping]:
         code_of(mapping)  # reads and caches the code now, while the files are still equal to the imported code
         mapping.check_claims()
     return list(found.values())
+
+
+def _require_reachable(module: ModuleType) -> None:
+    """Raises SettingsError if a mapping lost its name to a later definition, so that it would not exist.
+
+    All modules are checked whose mappings `module` has, because it may import mappings.
+    """
+    mappings = [value for value in vars(module).values() if isinstance(value, Mapping)]
+    for name in {module.__name__, *(mapping.function.__module__ for mapping in mappings)}:
+        names = vars(sys.modules[name])
+        reachable = {id(value.function) for value in names.values() if isinstance(value, Mapping)}
+        for lost in declared_in(sys.modules[name]):
+            function = lost.function.__qualname__
+            now = names.get(function)
+            if now is None or id(lost.function) in reachable:
+                continue
+            why = f"{now.at} defines {function} again" if isinstance(now, Mapping) else f"{function} is later redefined"
+            raise SettingsError(
+                f"{lost.at}: mapping {lost.name} does not exist, because {why}. Next: give each function a name of "
+                "its own, and write @mapping above all other decorators"
+            )
 
 
 def require_ranked_sources(pipeline: Pipeline, contracts: Mapping_[str, EntityContract]) -> None:

@@ -9,15 +9,13 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from sluice.names import Names
+from sluice.names import NAME_CHARACTERS_MAX, Names, name_problem
 from sluice.pipeline.secret import Secret, require_secrets
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _IN_TOPICS = re.compile(r"[A-Za-z0-9._-]+")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 # Kafka allows at most 249 characters in a topic's name. The longest name of a Sluice topic is
 # <prefix>state.mapper.raw.<source>.<table>.
-NAME_CHARACTERS_MAX = 63
 TABLE_CHARACTERS_MAX = 2 * NAME_CHARACTERS_MAX + 1
 PREFIX_CHARACTERS_MAX = 249 - len("state.mapper.raw..") - NAME_CHARACTERS_MAX - TABLE_CHARACTERS_MAX
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
@@ -25,10 +23,9 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def _name(text: str) -> str:
-    if not _NAME.fullmatch(text):
-        raise ValueError("a name is spelled [a-z][a-z0-9_]* and cannot change later")
-    if len(text) > NAME_CHARACTERS_MAX:
-        raise ValueError(f"a name has at most {NAME_CHARACTERS_MAX} characters")
+    problem = name_problem(text)
+    if problem:
+        raise ValueError(problem)
     return text
 
 

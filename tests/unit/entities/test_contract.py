@@ -1,11 +1,12 @@
 """The contract read from an entity's class: fields, identity, rules, and what is refused with its place."""
 
+import pickle
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import AliasChoices, ConfigDict, Field, ValidationError
 
 from sluice.entities import UNCLAIMED, Entity, Identity, Money, Prefer, Scale, Unit, most_recent, prefer
 from sluice.entities.contract import contract_of
@@ -52,11 +53,32 @@ def test_name_and_version_can_be_declared() -> None:
     assert (Thing.contract().name, Thing.contract().version) == ("gadget", 7)
 
 
+@pytest.mark.parametrize(
+    ("keywords", "reason"),
+    [
+        ({"name": "a b"}, r"a name is spelled \[a-z\].* Next: give one with name="),
+        ({"name": "x" * 64}, "a name has at most 63 characters"),
+        *(({"version": version}, "a whole number from 1") for version in (0, 1.5, True, 2**31)),
+    ],
+)
+def test_a_name_or_version_that_cannot_be_stored_is_refused(keywords: dict[str, Any], reason: str) -> None:
+    with pytest.raises(SettingsError, match=rf"test_contract\.Thing: .*{reason}"):
+
+        class Thing(Entity, **keywords):
+            id: Annotated[str, Identity()]
+
+
 def test_a_field_that_was_left_out_or_given_unclaimed_is_not_claimed_and_none_is() -> None:
     worker = Worker(employee_number="W-1", full_name=UNCLAIMED, base_pay=None)
     assert worker.model_fields_set == {"employee_number", "base_pay"}
     assert worker.height is UNCLAIMED
     assert repr(UNCLAIMED) == "UNCLAIMED"
+
+
+def test_a_copy_of_unclaimed_is_unclaimed() -> None:
+    worker = Worker(employee_number="W-1").model_copy(deep=True)
+    assert worker.full_name is UNCLAIMED
+    assert pickle.loads(pickle.dumps(UNCLAIMED)) is UNCLAIMED  # noqa: S301
 
 
 def test_the_identity_and_a_field_without_the_default_must_be_given() -> None:
@@ -77,6 +99,48 @@ def test_the_only_default_of_a_field_is_unclaimed() -> None:
 
         class Open(Entity):
             id: Annotated[str, Identity()] = UNCLAIMED
+
+
+@pytest.mark.parametrize("extra", ["ignore", "allow"])
+def test_a_class_that_accepts_misspelt_fields_is_refused(extra: Any) -> None:
+    with pytest.raises(SettingsError, match=rf'test_contract\.Thing: extra="{extra}" .*Next: remove extra'):
+
+        class Thing(Entity):
+            model_config = ConfigDict(extra=extra)
+            id: Annotated[str, Identity()]
+
+    with pytest.raises(SettingsError, match=rf'test_contract\.Other: extra="{extra}"'):
+
+        class Other(Entity, extra=extra):
+            id: Annotated[str, Identity()]
+
+
+def test_an_alias_of_a_field_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"test_contract\.Thing\.label: it has an alias.*Next: remove the alias"):
+
+        class Thing(Entity):
+            id: Annotated[str, Identity()]
+            label: str = Field(UNCLAIMED, alias="Label")
+
+    with pytest.raises(SettingsError, match=r"test_contract\.Other\.label: it has an alias"):
+
+        class Other(Entity):
+            id: Annotated[str, Identity()]
+            label: str = Field(UNCLAIMED, validation_alias=AliasChoices("label", "Label"))
+
+    with pytest.raises(SettingsError, match=r"test_contract\.Third: alias_generator.*Next: remove alias_generator"):
+
+        class Third(Entity):
+            model_config = ConfigDict(alias_generator=str.upper)
+            id: Annotated[str, Identity()]
+
+
+def test_other_settings_of_pydantic_are_accepted() -> None:
+    class Thing(Entity):
+        model_config = ConfigDict(str_strip_whitespace=True)
+        id: Annotated[str, Identity()]
+
+    assert Thing(id=" a ").id == "a"
 
 
 def _refused(**annotations: Any) -> str:

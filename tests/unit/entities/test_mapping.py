@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -450,26 +450,86 @@ def test_a_most_recent_field_claimed_by_a_helper_is_a_dead_record() -> None:
     assert dead.code == "no-effective-time"
 
 
-def _function(raw: Raw) -> Worker:
+def plain(raw: Raw) -> Worker:
     return Worker(employee_number=raw.id)
+
+
+async def waiting(raw: Raw) -> Any:
+    return raw.at
+
+
+class Waiting:
+    async def __call__(self, raw: Raw) -> Any:
+        return raw.at
+
+
+class Computed(Raw):
+    @property
+    def dated(self) -> datetime | None:
+        return self.at
+
+    @cached_property
+    def cached(self) -> datetime | None:
+        return self.at
+
+
+VERSIONS = "a version is a whole number from 1 to 2147483647"
+NAMES = "a name is spelled [a-z][a-z0-9_]* and cannot change later. Next: give one with "
 
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"source": "hr", "version": 1}, "<source>.<stream>"),
-        ({"source": "hr.people", "version": 0}, "count from 1"),
-        (
-            {"source": "hr.people", "version": 1, "effective_at": "at"},
-            "effective_at is str. Next: give a method of Raw",
-        ),
-        ({"source": "hr.people", "version": 1, "effective_at": property(Raw.since)}, "effective_at is property"),
+        ({"source": "hr"}, "<source>.<stream>"),
+        ({"source": 5}, "<source>.<stream>"),
+        *(({"version": version}, VERSIONS) for version in (0, -1, 1.5, 10**30, 2**31, True, "1", None)),
+        *(({"name": name}, f"{NAMES}name=") for name in ("", " ", "a b\n\0ü", "a\n", "ü", "A", "_a", 5)),
+        ({"name": "a" * 64}, "a name has at most 63 characters. Next: give one with name="),
+        *(({"output": output}, f"{NAMES}output=") for output in ("", "a b", "main\n", 5, None)),
+        ({"effective_at": "at"}, "effective_at is str, and must be a function. Next: give a method of Raw, or"),
+        ({"effective_at": Computed.dated}, "effective_at is the property dated, and must be a function. Next: remove"),
+        ({"effective_at": Computed.cached}, "Next: remove @cached_property above cached in Raw"),
+        ({"effective_at": waiting}, "effective_at is no async function. Next: write def instead of async def"),
+        ({"effective_at": partial(waiting)}, "effective_at is no async function"),
+        ({"effective_at": Waiting()}, "effective_at is no async function"),
     ],
 )
 def test_a_declaration_that_cannot_work_is_refused(arguments: Any, reason: str) -> None:
     with pytest.raises(SettingsError) as refused:
-        cast(Any, mapping)(**arguments)(_function)
+        cast(Any, mapping)(**({"source": "hr.people", "version": 1} | arguments))(plain)
     assert reason in str(refused.value)
+    assert str(refused.value).startswith(f"{__name__}.plain: ")
+    assert str(refused.value).isprintable()
+
+
+def test_a_declaration_at_the_ends_of_what_is_allowed_is_accepted() -> None:
+    declared = mapping("hr.people", 2**31 - 1, name="a" * 63, output="b1_")(plain)
+    assert (declared.version, declared.name, declared.output) == (2**31 - 1, "a" * 63, "b1_")
+
+
+def test_a_function_s_name_that_is_no_mapping_s_name_is_replaced_by_name() -> None:
+    def _Person(raw: Raw) -> Worker:  # noqa: N802
+        return Worker(employee_number=raw.id)
+
+    with pytest.raises(SettingsError, match=r"name='_Person': .* Next: give one with name="):
+        mapping("hr.people", 1)(_Person)
+    assert mapping("hr.people", 1, name="person")(_Person).name == "person"
+
+
+async def generating(raw: Raw) -> Any:
+    yield Output("main", Worker(employee_number=raw.id))
+
+
+@pytest.mark.parametrize("function", [waiting, generating])
+def test_an_async_mapping_is_refused(function: Any) -> None:
+    with pytest.raises(SettingsError, match=r"a mapping is no async function\. Next: write def instead of async def"):
+        mapping("hr.people", 1)(function)
+
+
+@pytest.mark.parametrize("function", [mapping("hr.people", 1)(plain), partial(plain)])
+def test_a_mapping_of_something_else_than_a_function_is_refused(function: Any) -> None:
+    with pytest.raises(SettingsError, match=r"@mapping declares one function, and this is a .* Next: write a f"):
+        mapping("hr.people", 1)(function)
 
 
 def test_a_function_without_types_is_refused() -> None:

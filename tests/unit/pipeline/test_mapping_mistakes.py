@@ -70,13 +70,36 @@ def load(tmp_path: Path) -> Load:
         ("entities.Person(number=raw.number, salary=1)", r"person\.salary"),
         (
             "Person(full_name='A')",
-            r"creates a person without number\. Next: give it, or make UNCLAIMED its default",
+            r"creates a person without number\. Next: give number, which is the entity's identity$",
         ),
     ],
 )
 def test_a_claim_that_is_wrong_for_every_record_is_refused_with_its_place(load: Load, claim: str, message: str) -> None:
     with pytest.raises(SettingsError, match=rf"^sources/hr/mapping\.py:18: .*{message}"):
         load(claim)
+
+
+REQUIRED_NAME = ENTITIES.replace("full_name: str | None = UNCLAIMED", "full_name: str")
+
+
+@pytest.mark.parametrize(
+    ("claim", "step"),
+    [
+        ("Person(number=raw.number)", "give full_name, or make UNCLAIMED the default"),
+        ("Person()", "give number, which is the entity's identity; give full_name, or make UNCLAIMED the default"),
+    ],
+)
+def test_unclaimed_is_advised_only_for_fields_that_may_have_it(tmp_path: Path, claim: str, step: str) -> None:
+    mapping = MAPPING.format(claim=claim, helped="Person(number=raw.number, full_name='A')")
+    with pytest.raises(SettingsError) as refused:
+        load_mappings(load_pipeline(write_pipeline(tmp_path, REQUIRED_NAME, mapping)))
+    assert str(refused.value).endswith(f". Next: {step}")
+
+
+def test_a_class_that_accepts_misspelt_fields_is_refused_with_its_line(tmp_path: Path) -> None:
+    entities = ENTITIES.replace("    number:", '    model_config = {"extra": "ignore"}\n    number:')
+    with pytest.raises(SettingsError, match=r"/entities\.py:6: entities\.Person: extra=.*Next: remove extra"):
+        load_mappings(load_pipeline(write_pipeline(tmp_path, entities, MAPPING.format(claim="None", helped="None"))))
 
 
 def test_a_helper_that_the_mapping_calls_is_checked_too(load: Load) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 
 from sluice.connector import CursorValue, Request
+from sluice.errors import EnvironmentFault, Transient
 from sluice.position import Position
-from sluice_ingress_poller.completeness import IncompleteListing, PagesRead
+from sluice_ingress_poller.completeness import NEXT_STEP, IncompleteListing, PagesRead
 from sluice_ingress_poller.duplicate_keys import DuplicateKeys
 from sluice_ingress_poller.enumeration import DeleteDecision, Enumeration
-from sluice_ingress_poller.page import PageChanges
+from sluice_ingress_poller.page import Page, PageChanges
 from sluice_ingress_poller.watermark import CHANGES, ENUMERATION, Watermark
+
+# Two pages of one listing may have the same records: an insert can move all records of a page to the next page.
+SAME_PAGES_MAX = 3
 
 
 @dataclass(slots=True)
@@ -37,6 +42,19 @@ class Listing:
     def kind(self) -> str:
         return CHANGES if self.enumeration is None else ENUMERATION
 
+    def refuse_repetition(self, page: Page, where: str) -> None:
+        """Raises Transient if the page after `page` was read before in this listing. Raises EnvironmentFault if several
+        pages have the same records. `where`: the URL of `page`."""
+        if page.next is not None and fingerprint(page.next) in self.requested | {fingerprint(self.request)}:
+            raise Transient(f"{where}: page refused whole: its next page is a page that this listing has read already")
+        if page.items:
+            self.same_pages[page.fingerprint] += 1
+            if self.same_pages[page.fingerprint] >= SAME_PAGES_MAX:
+                why = (
+                    f"{SAME_PAGES_MAX} pages of one listing have the same records: the source does not page as declared"
+                )
+                raise EnvironmentFault(where, why, NEXT_STEP)
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -57,3 +75,9 @@ class Decision:
     @property
     def deletes(self) -> tuple[bytes, ...]:
         return self.verdict.deletes if self.verdict is not None else ()
+
+
+def fingerprint(request: Request) -> bytes:
+    """A hash of a request without its headers."""
+    text = f"{request.method} {request.url}\n".encode() + (request.body or b"")
+    return hashlib.blake2b(text, digest_size=8).digest()

@@ -6,7 +6,6 @@ The owner of the stream sends the requests, publishes the decisions and reports 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,20 +16,18 @@ from sluice.errors import Bug, EnvironmentFault, SluiceError, Transient
 from sluice.ingress.backpressure import Flow
 from sluice.ingress.deletes import Acceptance
 from sluice.position import Position
-from sluice_ingress_poller.completeness import NEXT_STEP, IncompleteListing, PagesRead, why_incomplete
+from sluice_ingress_poller.completeness import IncompleteListing, PagesRead, why_incomplete
 from sluice_ingress_poller.duplicate_keys import DuplicateKeys, EarlierDuplicates
 from sluice_ingress_poller.enumeration import DeleteDecision, Enumeration, ShrinkGuard, decide_deletes
 from sluice_ingress_poller.enumeration_schedule import RELIST_AFTER_S, EnumerationSchedule
 from sluice_ingress_poller.known_keys import KnownKeys
-from sluice_ingress_poller.listing import Decision, Listing
-from sluice_ingress_poller.page import Page, PageChanges, author_fault, content_hash, page_changes, read_page
+from sluice_ingress_poller.listing import Decision, Listing, fingerprint
+from sluice_ingress_poller.page import PageChanges, author_fault, content_hash, page_changes, read_page
 from sluice_ingress_poller.raw_topic_reset import RawTopicReset, why_not_swept
 from sluice_ingress_poller.schedule import poll_interval_s, retry_delay_s
 from sluice_ingress_poller.watermark import CHANGES, ENUMERATION, LISTED_TWICE, Watermark, newer
 
 PARKED_REMEMBERED_MAX = 10_000
-# Two pages of one listing may have the same records: an insert can move all records of a page to the next page.
-SAME_PAGES_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +79,7 @@ class StreamPoll:
     @property
     def fingerprint(self) -> bytes:
         """A hash that identifies the current request; empty if no listing is running."""
-        return _fingerprint(self._listing.request) if self._listing else b""
+        return fingerprint(self._listing.request) if self._listing else b""
 
     def accept(self, acceptance: Acceptance, now_s: float) -> None:
         """Apply an operator's request to accept a loss of keys, if it was not applied before.
@@ -101,7 +98,7 @@ class StreamPoll:
         listing = self._current()
         page = read_page(self._stream, response)
         where = without_query(response.request.url)
-        _refuse_repetition(listing, page, where)
+        listing.refuse_repetition(page, where)
         items, withheld, replaced = listing.duplicate_keys.filtered(page.items, self._known.get, where)
         listing.pages_read.add(len(page.items), page.hints)
         for item in page.items:
@@ -125,7 +122,7 @@ class StreamPoll:
         self.watermark = decision.watermark
         self.attempts = 0
         if decision.next is not None:
-            listing.requested.add(_fingerprint(listing.request))
+            listing.requested.add(fingerprint(listing.request))
             listing.request = decision.next
             self.due_s = now_s
             return
@@ -280,22 +277,6 @@ class StreamPoll:
         return self._listing
 
 
-def _refuse_repetition(listing: Listing, page: Page, where: str) -> None:
-    """Raises Transient if the next page was read before in this listing, EnvironmentFault if three pages are equal."""
-    if page.next is not None and _fingerprint(page.next) in listing.requested | {_fingerprint(listing.request)}:
-        raise Transient(f"{where}: page refused whole: its next page is a page that this listing has read already")
-    if page.items:
-        listing.same_pages[page.fingerprint] += 1
-        if listing.same_pages[page.fingerprint] >= SAME_PAGES_MAX:
-            why = f"{SAME_PAGES_MAX} pages of one listing have the same records: the source does not page as declared"
-            raise EnvironmentFault(where, why, NEXT_STEP)
-
-
 def _paged_by(paging: ImplicitEnd | None) -> str:
     """The text by which a watermark names a declared `paging` that has led to a second page; empty for None."""
     return f"{type(paging).__name__} {paging.declared}" if paging is not None else ""
-
-
-def _fingerprint(request: Request) -> bytes:
-    text = f"{request.method} {request.url}\n".encode() + (request.body or b"")
-    return hashlib.blake2b(text, digest_size=8).digest()

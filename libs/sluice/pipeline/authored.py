@@ -14,7 +14,6 @@ import traceback
 from collections.abc import Iterable
 from collections.abc import Mapping as Mapping_
 from dataclasses import replace
-from difflib import get_close_matches
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec, module_from_spec
 from pathlib import Path
@@ -26,6 +25,7 @@ from sluice.entities.authored_files import PIPELINE_PACKAGE
 from sluice.entities.declaration import declared_in
 from sluice.errors import SettingsError, SluiceError, suggestion
 from sluice.mapping_code import code_of
+from sluice.pipeline.import_errors import Place, attribute_hint, import_hint, missing_module
 from sluice.pipeline.load import place_in_file
 from sluice.pipeline.model import Pipeline, PollSource
 
@@ -180,32 +180,28 @@ def _import(pipeline: Pipeline, name: str, *location: str) -> ModuleType:
     except SluiceError:
         raise
     except ImportError as error:
-        raise author_error(pipeline, f"importing {name}", error, hint=_importable(error)) from error
+        raise author_error(
+            pipeline, f"importing {name}", error, hint=import_hint(_place(pipeline, error), error)
+        ) from error
     except (Exception, SystemExit) as error:
-        raise author_error(pipeline, f"importing {name}", error) from error
+        raise author_error(pipeline, f"importing {name}", error, hint=attribute_hint(error)) from error
 
 
 def _missing(pipeline: Pipeline, error: ModuleNotFoundError, *location: str) -> str:
     """The error text for a module that cannot be found: where it is imported, its name, and what the author can do."""
-    package, missing = package_of(pipeline.root), error.name or ""
-    where = _authored_line(pipeline, error)
-    if where == str(pipeline.root):
-        where = place_in_file(pipeline, *location)
-        return f"{where}: no module {missing.removeprefix(f'{package}.')}; it is expected next to pipeline.yaml"
-    own = find_spec(f"{package}.{missing.partition('.')[0]}") if not missing.startswith(package) else None
-    if own is None:
-        return f"{where}: no module {missing.removeprefix(f'{package}.')}. Next: install it, or correct its name"
-    dots = "." * len(Path(where).relative_to(pipeline.root).parts)
-    return f"{where}: a pipeline's files import each other relatively. Next: write from {dots}{missing} import …"
+    place = _place(pipeline, error)
+    if place is None:
+        name = (error.name or "").removeprefix(f"{package_of(pipeline.root)}.")
+        return f"{place_in_file(pipeline, *location)}: no module {name}; it is expected next to pipeline.yaml"
+    return f"{place.file}:{place.line}: {missing_module(place, error)}"
 
 
-def _importable(error: ImportError) -> str:
-    """The most similar name, as a question, if an import failed because a module does not have the imported name; else
-    empty."""
-    asked = re.match(r"cannot import name '(\w+)'", str(error))
-    module = sys.modules.get(error.name or "")
-    close = get_close_matches(asked[1], dir(module), 1) if asked and module else []
-    return f"; is {close[0]} meant?" if close else ""
+def _place(pipeline: Pipeline, error: BaseException) -> Place | None:
+    """The innermost line of the author's code in an error's traceback; None if the traceback contains none."""
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if one.filename.startswith(f"{pipeline.root}/")]
+    if not frames:
+        return None
+    return Place(pipeline.root, package_of(pipeline.root), Path(frames[-1].filename), frames[-1].lineno or 1)
 
 
 def author_error(
@@ -223,9 +219,8 @@ def author_error(
 def _authored_line(pipeline: Pipeline, error: BaseException) -> str:
     """The innermost line of the author's code in an error's traceback, as `file:line`; the pipeline's folder if the
     traceback contains none."""
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [f"{one.filename}:{one.lineno}" for one in frames if one.filename.startswith(f"{pipeline.root}/")]
-    return lines[-1] if lines else str(pipeline.root)
+    place = _place(pipeline, error)
+    return str(pipeline.root) if place is None else f"{place.file}:{place.line}"
 
 
 def _importing(pipeline: Pipeline, name: str, error: BaseException) -> str:

@@ -60,12 +60,13 @@ def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
             "from ...entities",
             "from entities",
             "/sources/hr/mapping.py:4: a pipeline's files import each other relatively. "
-            "Next: write from ...entities import …",
+            "Next: write from ...entities import Person",
         ),
         (
             "from ...entities",
             "from ...entitys",
-            "/sources/hr/mapping.py:4: no module entitys. Next: install it, or correct its name",
+            "/sources/hr/mapping.py:4: no module entitys. "
+            "Next: correct its name, or write the file; is entities meant?",
         ),
         (
             "from ...entities",
@@ -82,7 +83,7 @@ def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
             "from ...entities import Person",
             "from ...entities import Person\nfrom ... import nothing",
             "/sources/hr/mapping.py:5: importing sources.hr.mapping failed with ImportError: "
-            "cannot import name 'nothing' from 'mine'",
+            "cannot import name 'nothing' from 'mine' (unknown location)",
         ),
         ("version=1", "version=0", "/sources/hr/mapping.py:9: sources.hr.mapping.person: version=0"),
     ],
@@ -101,3 +102,92 @@ def test_a_wrong_import_is_reported_with_file_and_line(tmp_path: Path, old: str,
         load_mappings(load_pipeline(folder))
     assert str(refused.value).startswith(f"{folder}{message}")
     assert package_of(folder) not in str(refused.value)
+
+
+RELATIVE = "a pipeline's files import each other relatively. Next: write "
+HELPER = "p = q = 1\n"
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("import helper", f"{RELATIVE}from . import helper"),
+        ("import sys, helper as h", f"{RELATIVE}from . import helper as h"),
+        ("import sources.hr.helper", f"{RELATIVE}from . import helper"),
+        ("from helper import p, q as r", f"{RELATIVE}from .helper import p, q as r"),
+        ("from sources.hr.helper import p", f"{RELATIVE}from .helper import p"),
+        ("from hr.helper import p", f"{RELATIVE}from .helper import p"),
+        ("from sources.shared.dates import p", f"{RELATIVE}from ..shared.dates import p"),
+        ("from shared.dates import p", f"{RELATIVE}from ..shared.dates import p"),
+        ("from sources.shared import dates", f"{RELATIVE}from ..shared import dates"),
+        ("import entities", f"{RELATIVE}from ... import entities"),
+        ("from entities import *", f"{RELATIVE}from ...entities import *"),
+        (
+            "from entities import (\n    Person,\n    Person as Golden,\n)",
+            f"{RELATIVE}from ...entities import Person, P",
+        ),
+        ("def late():\n    import helper\nlate()", f"{RELATIVE}from . import helper"),
+        ("from ..entities import Person", "no module sources.entities. Next: write from ...entities import Person"),
+        ("from .entities import Person", "no module sources.hr.entities. Next: write from ...entities import Person"),
+        ("from ..helper import p", "no module sources.helper. Next: write from .helper import p"),
+        ("from ....entities import Person", ". Next: write from ...entities import Person"),
+        ("from .. import entities", "(unknown location). Next: write from ... import entities"),
+        ("from calendar import p", ". Next: write from .calendar import p"),
+        (
+            "from .helpr import p",
+            "no module sources.hr.helpr. Next: correct its name, or write the file; is helper meant?",
+        ),
+        ("import helpr", "no module helpr. Next: install it, or correct its name; is helper meant?"),
+        (
+            "from .helper.more import p",
+            "no module sources.hr.helper.more. Next: correct its name, or write the file",
+        ),
+        ("import importlib; importlib.import_module('helper')", "no module helper. Next: install it, or correct its "),
+    ],
+)
+def test_the_import_to_write_is_named_in_full(tmp_path: Path, statement: str, message: str) -> None:
+    folder = written(tmp_path / "mine", f"{statement}\n{MAPPING}")
+    (folder / "sources/shared").mkdir()
+    (folder / "sources/shared/dates.py").write_text(HELPER)
+    (folder / "sources/hr/helper.py").write_text(HELPER)
+    (folder / "sources/hr/calendar.py").write_text(HELPER)
+    with pytest.raises(SettingsError) as refused:
+        load_mappings(load_pipeline(folder))
+    assert message in str(refused.value)
+    assert str(refused.value).startswith(f"{folder}/sources/hr/mapping.py:")
+    assert package_of(folder) not in str(refused.value)
+
+
+def test_the_advised_imports_work(tmp_path: Path) -> None:
+    advised = "from . import helper as h\nfrom ..shared import dates\nfrom ... import entities\nfrom .helper import p\n"
+    folder = written(tmp_path / "mine", advised + MAPPING)
+    (folder / "sources/shared").mkdir()
+    (folder / "sources/shared/dates.py").write_text(HELPER)
+    (folder / "sources/hr/helper.py").write_text(HELPER)
+    assert [mapping.name for mapping in load_mappings(load_pipeline(folder))] == ["person"]
+
+
+FIELD = MAPPING.replace("version=1", "version=1, effective_at=Row.{name}").replace(
+    "    number: str",
+    "    number: str\n    seen_at: int | None = None\n    chosen: int\n\n    def seen(self) -> int: ...",
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        (
+            "seen_at",
+            ". seen_at is a field: records of Row have it, and the class does not. Next: add the method "
+            "`def changed_at(self) -> int | None: return self.seen_at` to the class, and write Row.changed_at",
+        ),
+        ("chosen", "`def changed_at(self) -> int: return self.chosen` to the class, and write Row.changed_at"),
+        ("sen", "failed with AttributeError: sen; is seen meant?"),
+    ],
+)
+def test_a_field_as_effective_at_is_refused_with_the_method_to_write(tmp_path: Path, name: str, step: str) -> None:
+    folder = written(tmp_path / "mine", FIELD.format(name=name))
+    with pytest.raises(SettingsError) as refused:
+        load_mappings(load_pipeline(folder))
+    assert str(refused.value).startswith(f"{folder}/sources/hr/mapping.py:13: importing sources.hr.mapping failed with")
+    assert str(refused.value).endswith(step)

@@ -32,14 +32,20 @@ def split_source(where: str, source: Any) -> tuple[str, str]:
     """The source and the stream in `source`. Raises SettingsError if it does not name both."""
     name, dot, stream = source.partition(".") if isinstance(source, str) else ("", "", "")
     if not (name and dot and stream):
-        raise SettingsError(f'{where}: source={source!r} reads "<source>.<stream>"')
+        raise SettingsError(
+            f"{where}: source={source!r} names no stream of a source. "
+            'Next: write source="<source>.<stream>", as in pipeline.yaml'
+        )
     return name, stream
 
 
 def require_version(where: str, version: Any) -> None:
     """Raises SettingsError if `version` is not an integer that every place of storage has room for."""
     if type(version) is not int or not 1 <= version <= VERSION_MAX:
-        raise SettingsError(f"{where}: version={version!r}; a version is a whole number from 1 to {VERSION_MAX}")
+        raise SettingsError(
+            f"{where}: version={version!r}: a version is a whole number from 1 to {VERSION_MAX}. "
+            "Next: write such a number, 1 for the first version"
+        )
 
 
 def require_name(where: str, argument: str, name: Any) -> None:

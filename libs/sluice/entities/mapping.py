@@ -12,16 +12,9 @@ from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from pydantic import BaseModel, ValidationError
 
+from sluice.entities import declaration
 from sluice.entities.authored_files import SourceLine
 from sluice.entities.contract import EntityContract
-from sluice.entities.declaration import (
-    remember,
-    require_function,
-    require_name,
-    require_time_function,
-    require_version,
-    split_source,
-)
 from sluice.entities.encoders import Json, encoder, instant, microseconds
 from sluice.entities.entity import Entity
 from sluice.entities.failures import known_members, raised_at, validation_reason
@@ -273,15 +266,15 @@ def mapping(
     """
 
     def declare(function: Callable[[Raw], Result]) -> TypedMapping[Raw, Result]:
-        where = require_function(function)
-        source_name, stream = split_source(where, source)
-        require_version(where, version)
+        where = declaration.require_function(function)
+        source_name, stream = declaration.split_source(where, source)
+        declaration.require_version(where, version)
         raw_model, entity = signature(function)
         own_name = function.__name__ if name is None else name
-        require_name(where, "name", own_name)
-        require_name(where, "output", output)
+        declaration.require_name(where, "name", own_name)
+        declaration.require_name(where, "output", output)
         if effective_at is not None:
-            require_time_function(where, effective_at, raw_model)
+            declaration.require_time_function(where, effective_at, raw_model)
         declared: TypedMapping[Raw, Result] = TypedMapping(
             function,
             own_name,
@@ -295,7 +288,7 @@ def mapping(
             effective_at,
             MappingText(function, entity),
         )
-        remember(function, declared)
+        declaration.remember(function, declared)
         return declared
 
     return declare

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NoReturn, Self
 from unicodedata import normalize
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue
@@ -51,8 +51,8 @@ class UsedUnclaimed(TypeError):
 
 def _no_value(is_no: str) -> UsedUnclaimed:
     return UsedUnclaimed(
-        f"UNCLAIMED is {is_no}: it marks a field that a mapping leaves out. "
-        "Next: write `if x is UNCLAIMED` before the code uses x"
+        f"UNCLAIMED is {is_no}, because it marks a field that a mapping leaves out; "
+        "write `if x is UNCLAIMED` before the code uses x"
     )
 
 
@@ -75,12 +75,18 @@ class Unclaimed:
     def __bool__(self) -> bool:
         raise _no_value("neither true nor false")
 
+    def _refuse(self, other: object) -> NoReturn:
+        raise _no_value("not a value that can be ordered or computed with")
+
+    __lt__ = __le__ = __gt__ = __ge__ = _refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse
+
 
 UNCLAIMED: Any = Unclaimed()
 """The default of a field that a mapping may leave out. A mapping that gives this value makes no claim of the field.
 
-Typed `Any`, so that type checkers accept it for a field of any type. It can be compared (`x is UNCLAIMED`); its text
-and its truth raise UsedUnclaimed.
+Typed `Any`, so that type checkers accept it for a field of any type. It can be tested (`x is UNCLAIMED`). Each other
+use of it as a value raises UsedUnclaimed.
 """
 
 

@@ -166,6 +166,11 @@ MISTAKES = {
         '@mapping("hr.workers", 1, effective=Row.changed_at)  #' + DATED,
         'Unexpected .*"effective"',
     ),
+    "an async mapping": (
+        '@mapping("hr.workers", 1)  #\nasync def mapped(raw: LaptopRow) -> Laptop:\n    return Laptop(serial="")',
+        "cannot be .*Coroutine",
+    ),
+    "a version with a fraction": ('@mapping("hr.workers", 1.5)  #' + DATED, "No overload"),
     "a version that is no number": ('@mapping("hr.workers", "1")  #' + DATED, "No overload"),
     "a call with another raw record": (
         '@mapping("hr.workers", 1)' + DATED + '\nmapped(LaptopRow(serial=""))  #',

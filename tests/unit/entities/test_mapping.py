@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from functools import cached_property, partial
 from pathlib import Path
@@ -306,6 +306,10 @@ def uses_unclaimed(raw: Raw) -> Worker:
         "str": lambda: str(unknown),
         "if": lambda: 1 if unknown else 2,
         "or": lambda: unknown or raw.name,
+        "add": lambda: "Secretson" + unknown,
+        "subtract": lambda: Decimal(1) - unknown,
+        "multiply": lambda: unknown * 2,
+        "order": lambda: datetime.now(UTC) < unknown,
     }
     return Worker(employee_number=raw.id, full_name=cast(str, results[raw.name]()))
 
@@ -318,13 +322,17 @@ def uses_unclaimed(raw: Raw) -> Worker:
         ("str", "UNCLAIMED is not a text"),
         ("if", "UNCLAIMED is neither true nor false"),
         ("or", "UNCLAIMED is neither true nor false"),
+        ("add", "UNCLAIMED is not a value that can be ordered or computed with"),
+        ("subtract", "UNCLAIMED is not a value that can be ordered or computed with"),
+        ("multiply", "UNCLAIMED is not a value that can be ordered or computed with"),
+        ("order", "UNCLAIMED is not a value that can be ordered or computed with"),
     ],
 )
-def test_the_text_or_truth_of_unclaimed_parks_the_record_and_names_the_line(way: str, reason: str) -> None:
+def test_unclaimed_used_as_a_value_parks_the_record_and_names_the_line(way: str, reason: str) -> None:
     dead = _dead(uses_unclaimed, {"id": "W", "name": way})
     assert dead.code == "mapping-failed"
     found = re.fullmatch(
-        rf"{reason}: .* Next: write `if x is UNCLAIMED` .* \(mapping uses_unclaimed, \S+test_mapping\.py:(\d+)\)",
+        rf"{reason}, because .*; write `if x is UNCLAIMED` .* \(mapping uses_unclaimed, \S+test_mapping\.py:(\d+)\)",
         dead.reason,
     )
     assert found
@@ -473,7 +481,7 @@ class Computed(Raw):
         return self.at
 
 
-VERSIONS = "a version is a whole number from 1 to 2147483647"
+VERSIONS = "a version is a whole number from 1 to 2147483647. Next: write such a number"
 NAMES = "a name is spelled [a-z][a-z0-9_]* and cannot change later. Next: give one with "
 
 

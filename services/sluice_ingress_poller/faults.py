@@ -6,8 +6,10 @@ The fault of a failing request is resolved by an answer to this request, or by a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
+from sluice.connector.redact import without
 from sluice.errors import EnvironmentFault, SluiceError, fault_text
 from sluice.telemetry import Health
 from sluice_ingress_poller.watermark import CHANGES, ENUMERATION, LISTED_TWICE, Watermark
@@ -34,13 +36,22 @@ class FailingRequest(NamedTuple):
 
 
 class StreamFaults:
-    """The faults of the stream `key` (`source/stream`), while this process owns the stream's shard."""
+    """The faults of the stream `key` (`source/stream`), while this process owns the stream's shard.
 
-    def __init__(self, key: str, health: Health) -> None:
+    `secrets`: returns the texts that must not be stored or logged. A source may repeat a credential anywhere, such as
+    in the path of a link or in a header. So no text of a fault is reported without `safe`.
+    """
+
+    def __init__(self, key: str, health: Health, secrets: Callable[[], Collection[str]]) -> None:
         self._key = key
         self._health = health
+        self._secrets = secrets
         self._failing: dict[str, FailingRequest] = {}
         self._hanging = False
+
+    def safe(self, text: str) -> str:
+        """`text` about a request of the stream or its answer, with `[removed]` in place of every secret."""
+        return without(text, self._secrets())
 
     def report_stored(self, watermark: Watermark) -> None:
         """Report the faults of a committed `watermark`, and resolve the faults that it does not contain."""
@@ -49,7 +60,7 @@ class StreamFaults:
             if fault is None:
                 self._health.resolve(f"{self._key} {about}")
             else:
-                self._health.fault(f"{self._key} {about}", fault.why)
+                self._report(about, fault.why)
 
     def failed(self, kind: str, fingerprint: bytes, error: SluiceError, attempts: int, response_id: str = "") -> None:
         """Report that a request failed `attempts` times in a row: an EnvironmentFault is a fault at once.
@@ -59,17 +70,17 @@ class StreamFaults:
         the first response, so that its text does not change.
         """
         if isinstance(error, EnvironmentFault) or attempts >= FAULT_FROM_ATTEMPT:
-            before, why = self._failing.get(kind), fault_text(error)
+            before, why = self._failing.get(kind), self.safe(fault_text(error))
             if before is not None and before.why == why:
                 response_id = before.response_id or response_id
             self._failing[kind] = FailingRequest(fingerprint, why, response_id)
             text = f"{why}. Its answer: `sluice responses show {response_id}`" if response_id else why
-            self._health.fault(f"{self._key} {kind} request", text, attempts)
+            self._report(f"{kind} request", text, attempts)
 
     def requests_unread(self, error: SluiceError) -> None:
         """Report that operators' requests to accept deletes cannot be read, although a fault waits for one."""
         why = f"requests of `sluice deletes accept` cannot be read, and Sluice retries by itself: {error}"
-        self._health.fault(f"{self._key} {REQUESTS}", why)
+        self._report(REQUESTS, why)
 
     def requests_read(self) -> None:
         self._health.resolve(f"{self._key} {REQUESTS}")
@@ -84,7 +95,7 @@ class StreamFaults:
             "its host's name and the connector's own code have none. Next: check that this machine finds the name "
             "(`getent hosts`), then restart ingress-poller, which retries at once"
         )
-        self._health.fault(f"{self._key} {HANGS}", why)
+        self._report(HANGS, why)
 
     def request_ended(self) -> None:
         """Resolve the fault of a hanging request, because the stream's request now has an answer or an error."""
@@ -93,7 +104,7 @@ class StreamFaults:
 
     def waits(self, why: str) -> None:
         """Report a wait that the source requested. The source's next answer to the stream resolves this fault."""
-        self._health.fault(f"{self._key} {WAIT}", f"{why}. Next: {NEXT_STEP}")
+        self._report(WAIT, f"{why}. Next: {NEXT_STEP}")
 
     def answered(self, kind: str, fingerprint: bytes, finished: bool) -> None:
         """Resolve the faults that end with the published answer to a request.
@@ -111,3 +122,6 @@ class StreamFaults:
         for about in (*STORED, WAIT, REQUESTS, HANGS, *(f"{kind} request" for kind in self._failing)):
             self._health.resolve(f"{self._key} {about}")
         self._failing.clear()
+
+    def _report(self, about: str, why: str, attempts: int = 0) -> None:
+        self._health.fault(f"{self._key} {about}", self.safe(why), attempts)

@@ -100,13 +100,14 @@ class LeasedStream:
         self.poll.failed(error, now_s, random.random())  # noqa: S311 - spread, not secrecy
         attempts = self.poll.attempts if self.fetch_thread.waited_s(now_s) < SLOW_S else FAULT_FROM_ATTEMPT
         self.faults.failed(kind, fingerprint, error, attempts, response_id)
+        why = self.faults.safe(str(error))
         if isinstance(error, Transient) and error.retry_after_s is not None:
-            self.polled.backoff.extend(error.retry_after_s, str(error), now_s, now_us())
+            self.polled.backoff.extend(error.retry_after_s, why, now_s, now_us())
         if not isinstance(error, EnvironmentFault):  # an EnvironmentFault is reported as a fault at once
             log.warning(
                 "not now",
                 stream=self.polled.key,
-                why=str(error),
+                why=why,
                 retry_in_s=round(self.due_s - now_s, 1),
                 **({"response": response_id} if response_id else {}),
             )

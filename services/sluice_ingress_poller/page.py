@@ -25,6 +25,7 @@ REFUSED_PAGE = (
     "if it lasts, fix what the source answers, or the connector that reads it; Sluice requests it again by itself"
 )
 UNREADABLE_IN_A_ROW_MAX = 100
+CONTENT_TYPE_LENGTH_MAX = 100
 
 
 def content_hash(raw: bytes) -> bytes:
@@ -100,8 +101,7 @@ def read_page(stream: Stream[Any], response: Response) -> Page:
         paging = stream.implicit_end
         implicit_end = following is None and paging is not None and paging.end_is_implicit(response)
     except (NotJson, Missing) as error:
-        kind = response.headers.get("content-type", "none").partition(";")[0][:64]
-        why = f"{where}: page refused whole: {error}{_failure_in(response)} (content-type {kind})"
+        why = f"{where}: page refused whole: {error}{_failure_in(response)} (content-type {_content_type(response)})"
         raise Transient(why, next_step=REFUSED_PAGE) from None
     except SluiceError:
         raise
@@ -152,6 +152,12 @@ def author_fault(error: BaseException, where: str) -> EnvironmentFault:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     at = f"{Path(frame.filename).name}:{frame.lineno}"
     return EnvironmentFault(where, f"the connector raised {type(error).__name__} at {at}", "fix the connector")
+
+
+def _content_type(response: Response) -> str:
+    """The header `Content-Type` for an error text. It is never cut, because a part of a secret is not recognised."""
+    stated = response.headers.get("content-type", "none")
+    return stated if len(stated) <= CONTENT_TYPE_LENGTH_MAX else f"of {len(stated)} characters"
 
 
 def _failure_in(response: Response) -> str:

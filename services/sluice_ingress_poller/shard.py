@@ -89,7 +89,7 @@ class Shard:
         )
         self._leased: dict[str, LeasedStream] = {}
         self._pinned: dict[str, Pinned] = {}
-        self._faults = {polled.key: StreamFaults(polled.key, context.health) for polled in streams}
+        self._faults = {polled.key: StreamFaults(polled.key, context.health, polled.secrets) for polled in streams}
         self._where = f"shard {number}"
         self._results: queue.SimpleQueue[FetchResult] = queue.SimpleQueue()
         self._attempts = 0

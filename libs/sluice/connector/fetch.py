@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from sluice.connector.auth import Auth, Door
-from sluice.connector.messages import Request, Response, origin, resolve, without_query
+from sluice.connector.messages import Request, Response, origin, resolve, without_path, without_query
 from sluice.connector.redact import safe_url
 from sluice.error_policies import classify_http
 from sluice.errors import EnvironmentFault, SluiceError, Transient
@@ -79,9 +79,10 @@ class Fetcher:
     def _same_origin(self, url: str, what: str) -> None:
         # A header of any name may contain credentials, so no request is sent to another origin than the source's own.
         if origin(url) != origin(self._base_url):
+            # The path is left out: the source may have repeated a credential in it.
             raise EnvironmentFault(
                 without_query(self._base_url),
-                f"a request {what} another origin, {without_query(url)}, which must not get its credentials",
+                f"a request {what} another origin, {without_path(url)}, which must not get its credentials",
                 f"set {self._door.setting('base_url')} to the origin that serves the data",
             )
 

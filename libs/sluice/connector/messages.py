@@ -120,10 +120,14 @@ def origin(url: str) -> tuple[str, str, int]:
 
 def without_query(url: str) -> str:
     """`url` without its query, fragment and credentials, for an error text."""
-    scheme, host, _ = origin(url)
+    return without_path(url) + urlsplit(url).path
+
+
+def without_path(url: str) -> str:
+    """Scheme, host and port of `url`, for an error text, in the spelling of `url`: a secret is removed by its
+    spelling."""
     parts = urlsplit(url)
-    port = f":{parts.port}" if parts.port else ""
-    return f"{scheme}://{host}{port}{parts.path}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def with_params(url: str, params: Mapping[str, ParamValue]) -> str:

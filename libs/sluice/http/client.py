@@ -24,6 +24,7 @@ from sluice.http.tls import tls_context
 _MIB = 1024 * 1024
 IDLE_MAX = 4
 USER_AGENT = "sluice"
+_ENCODINGS_REFUSED = ("br", "compress", "deflate", "zstd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,9 @@ def _one_connection() -> httpcore2.ConnectionPool:
 def _read(chunks: Iterable[bytes], headers: httpx2.Headers, bytes_max: int) -> bytes:
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", "x-gzip", ""):
-        raise NoAnswer(f"the body is encoded as {encoding}, but the request accepts only gzip")
+        # An unknown encoding is not quoted, because a source may repeat a credential in any header.
+        named = f"in {encoding}" if encoding in _ENCODINGS_REFUSED else "in an unknown way"
+        raise NoAnswer(f"the body is encoded {named}, but the request accepts only gzip")
     if int(headers.get("content-length", 0)) > bytes_max:
         raise BodyTooLarge
     plain = _inflated(chunks, bytes_max) if "gzip" in encoding else chunks

@@ -1,4 +1,4 @@
-"""The checks of `@mapping(...)`: a declaration that cannot work is refused before any record is read."""
+"""The checks of declared entities and mappings: what cannot work is refused before any record is read."""
 
 import inspect
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from sluice.errors import SettingsError
 from sluice.names import name_problem
 
 VERSION_MAX = 2**31 - 1
-_DECLARED = "sluice_mappings"
+_DECLARED = "sluice_declared"
 
 
 def require_function(function: Any) -> str:
@@ -75,18 +75,18 @@ def require_time_function(where: str, effective_at: Any, raw_model: type[BaseMod
         raise SettingsError(f"{where}: effective_at is no async function. Next: write def instead of async def")
 
 
-def remember(function: Callable[..., Any], mapping: object) -> None:
-    """Add `mapping` to the mappings that the module of `function` declares.
+def remember(names: dict[str, Any], declared: object) -> None:
+    """Add an entity's class or a mapping to those that a module declares. `names`: the names of the module.
 
     The list belongs to the module's spec, because each import of a module has a spec of its own, also a repeated one.
     """
-    spec = function.__globals__.get("__spec__")
+    spec = names.get("__spec__")
     if spec is not None:
-        vars(spec).setdefault(_DECLARED, []).append(mapping)
+        vars(spec).setdefault(_DECLARED, []).append(declared)
 
 
 def declared_in(module: ModuleType) -> list[Any]:
-    """The mappings whose functions were defined in `module` at its last import, also those without a name now."""
+    """The entities and mappings that were declared in `module` at its last import, also those without a name now."""
     return list(vars(module.__spec__).get(_DECLARED, ())) if module.__spec__ is not None else []
 
 

@@ -1,11 +1,13 @@
 """`Entity`: the base class of an author's golden records."""
 
 import re
+import sys
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from sluice.entities.contract import EntityContract, contract_of
+from sluice.entities.declaration import remember
 from sluice.entities.values import UNCLAIMED
 
 
@@ -27,7 +29,9 @@ class Entity(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, *, name: str | None = None, version: int = 1, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        cls.__sluice_contract__ = contract_of(cls, name or snake_case(cls.__name__), version)
+        cls.__sluice_contract__ = contract_of(cls, snake_case(cls.__name__) if name is None else name, version)
+        if cls.__module__ in sys.modules:
+            remember(vars(sys.modules[cls.__module__]), cls)
 
     @model_validator(mode="before")
     @classmethod

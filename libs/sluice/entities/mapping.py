@@ -288,7 +288,7 @@ def mapping(
             effective_at,
             MappingText(function, entity),
         )
-        declaration.remember(function, declared)
+        declaration.remember(function.__globals__, declared)
         return declared
 
     return declare

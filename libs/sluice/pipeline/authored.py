@@ -5,6 +5,7 @@ All files of the folder are imported as one package.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import os
@@ -33,14 +34,23 @@ from sluice.pipeline.model import Pipeline, PollSource
 def load_entities(pipeline: Pipeline) -> dict[str, EntityContract]:
     """The contracts of a pipeline's entities by entity name, in the order in which the author wrote the entities.
 
-    Raises SettingsError if the module cannot be imported or contains no entity.
+    Raises SettingsError if the module cannot be imported, contains no entity, or contains two of one name.
     """
     module = _import(pipeline, pipeline.entities, "entities")
     found: dict[str, EntityContract] = {}
-    for value in vars(module).values():
-        if isinstance(value, type) and issubclass(value, Entity) and value is not Entity:
-            contract = value.contract()
-            found[contract.name] = contract
+    classes = [
+        one for one in vars(module).values() if isinstance(one, type) and issubclass(one, Entity) and one is not Entity
+    ]
+    for name in {module.__name__, *(one.__module__ for one in classes)}:
+        _require_one_definition(sys.modules[name])
+    for one in classes:
+        contract = one.contract()
+        other = found.setdefault(contract.name, contract)
+        if other is not contract:
+            raise SettingsError(
+                f"{module.__file__}: {other.record_name} and {contract.record_name} are both called {contract.name}. "
+                'Next: give one of them another name: class Book(Entity, name="…")'
+            )
     if not found:
         raise SettingsError(
             f"{module.__file__}: it contains no entity. Next: write a class that inherits sluice.entities.Entity"
@@ -82,6 +92,25 @@ def load_mappings(pipeline: Pipeline) -> list[Mapping]:
     return list(found.values())
 
 
+def _require_one_definition(module: ModuleType) -> None:
+    """Raises SettingsError if a class of an entity lost its name to a later definition, so that it would not exist."""
+    names = vars(module)
+    for lost in declared_in(module):
+        name = getattr(lost, "__qualname__", "")
+        if names.get(name) is not None and not any(one is lost for one in names.values()):
+            raise SettingsError(
+                f"{_first_definition(module, name)}: this class {name} does not exist, because {name} is later "
+                "redefined. Next: give each class a name of its own"
+            )
+
+
+def _first_definition(module: ModuleType, name: str) -> str:
+    """The place of the first class `name` in a module's file, as `file:line`."""
+    tree = ast.parse(Path(module.__file__ or "").read_bytes())
+    lines = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == name]
+    return f"{module.__file__}:{lines[0]}" if lines else str(module.__file__)
+
+
 def _require_reachable(module: ModuleType) -> None:
     """Raises SettingsError if a mapping lost its name to a later definition, so that it would not exist.
 
@@ -92,6 +121,8 @@ def _require_reachable(module: ModuleType) -> None:
         names = vars(sys.modules[name])
         reachable = {id(value.function) for value in names.values() if isinstance(value, Mapping)}
         for lost in declared_in(sys.modules[name]):
+            if not isinstance(lost, Mapping):
+                continue
             function = lost.function.__qualname__
             now = names.get(function)
             if now is None or id(lost.function) in reachable:

@@ -1,4 +1,4 @@
-"""A mapping that a later definition replaces is refused at load, because Python keeps the last one without notice."""
+"""A mapping or entity that a later definition replaces is refused at load: Python keeps the last without notice."""
 
 import importlib
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 from sluice.errors import SettingsError
 from sluice.pipeline import load_pipeline
-from sluice.pipeline.authored import load_mappings
+from sluice.pipeline.authored import load_entities, load_mappings
 from support.small_pipeline import write_pipeline
 
 ENTITIES = """
@@ -117,3 +117,31 @@ def test_an_import_that_failed_and_is_repeated_is_accepted(tmp_path: Path) -> No
         names(tmp_path, defined("a") + "import not_installed_here\n")
     (tmp_path / "sources/hr/mapping.py").write_text(HEAD + defined("a"))
     assert [one.name for one in load_mappings(load_pipeline(tmp_path))] == ["a"]
+
+
+BOOK = """
+class {name}(Entity{more}):
+    id: Annotated[str, Identity()]
+"""
+ENTITY_HEAD = "from typing import Annotated\nfrom sluice.entities import Entity, Identity\n"
+
+
+def entities(folder: Path, code: str) -> list[str]:
+    return list(load_entities(load_pipeline(write_pipeline(folder, ENTITY_HEAD + code, ""))))
+
+
+def test_an_entity_that_loses_its_name_is_refused(tmp_path: Path) -> None:
+    code = BOOK.format(name="Book", more="") + BOOK.format(name="Book", more=', name="paper"')
+    with pytest.raises(SettingsError, match=r"/entities\.py:4: this class Book does not exist.*Next: give each class"):
+        entities(tmp_path, code)
+
+
+def test_two_entities_of_one_name_are_refused(tmp_path: Path) -> None:
+    code = BOOK.format(name="Book", more="") + BOOK.format(name="Paper", more=', name="book"')
+    with pytest.raises(SettingsError, match=r"/entities\.py: Book and Paper are both called book\. Next: give one"):
+        entities(tmp_path, code)
+
+
+def test_an_entity_under_two_names_or_with_a_base_class_is_accepted(tmp_path: Path) -> None:
+    code = BOOK.format(name="Book", more="") + "Paper = Book\nclass Magazine(Book):\n    issue: int\n"
+    assert entities(tmp_path, code) == ["book", "magazine"]

@@ -1,11 +1,12 @@
 """The errors of Sluice. An error's class says what a stage does next.
 
-| error              | what the stage's loop does                                                           |
-|--------------------|--------------------------------------------------------------------------------------|
-| `DeadRecord`       | parks the record in `dlq.<stage>` and goes on, because the record can never succeed   |
-| `Transient`        | commits nothing and processes the same records again                                 |
-| `EnvironmentFault` | reads no more records, parks nothing, reports a fault, continues when it is resolved |
-| any other error    | a bug of Sluice: commits nothing, ends the process with exit code 70                 |
+| error                       | what the stage's loop does                                                           |
+|-----------------------------|--------------------------------------------------------------------------------------|
+| `DeadRecord`                | parks the record in `dlq.<stage>` and goes on: the record can never succeed          |
+| `Transient`                 | commits nothing and processes the same records again                                 |
+| `EnvironmentFault`          | reads no more records, parks nothing, reports a fault, continues when it is resolved |
+| `Outdated`, `StateUnusable` | commits nothing more, ends the process with exit code 3; a new start can continue    |
+| any other error             | a bug of Sluice: commits nothing, ends the process with exit code 70                 |
 
 `sluice.error_policies` says which code of Kafka, Postgres or HTTP is which error.
 """

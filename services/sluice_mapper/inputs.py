@@ -49,7 +49,7 @@ class RawInput:
                     "Next: run the newer code; to go back to old code, give it a version above the one in force"
                 )
             code = code_of(mapping)
-            if mapping.version == in_force and owned.record.rules.get(mapping.name, code.sha256) != code.sha256:
+            if mapping.version == in_force and owned.record.fingerprints.get(mapping.name, code.sha256) != code.sha256:
                 raise EnvironmentFault(
                     where,
                     f"its code changed and its version is still {in_force}; its code is {code}",

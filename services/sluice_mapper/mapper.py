@@ -64,7 +64,10 @@ class Mapper(Process):
         inputs.require_versions(owned)
         view.advance(view.restored_to)
         owned.record.versions = {**owned.record.versions, **{m.name: m.version for m in inputs.mappings}}
-        owned.record.rules = {**owned.record.rules, **{m.name: code_of(m).sha256 for m in inputs.mappings}}
+        owned.record.fingerprints = {
+            **owned.record.fingerprints,
+            **{m.name: code_of(m).sha256 for m in inputs.mappings},
+        }
         self._owned[owned.at] = owned
 
     def stop(self, at: Partition) -> None:

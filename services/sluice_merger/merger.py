@@ -27,7 +27,7 @@ from sluice.stage.process import Handled, Owned, Process
 from sluice.stage.start import StageIdentity, restore_record
 from sluice.state import StateBackend, View
 from sluice.times import now_us
-from sluice_merger.partition import MergedPartition, rules_of
+from sluice_merger.partition import MergedPartition, fingerprints_of
 from sluice_merger.views import CanonicalVersion, contribution_in, contribution_of, entity_of, project_canonical
 
 Headers = list[tuple[str, bytes]]
@@ -77,7 +77,7 @@ class Merger(Process):
         yield from restore_record(owned, state, self._reader, self._stage, depends_on)
         if owned.record.pass_end is not None:
             # The state is lost. Contributions and canonical contain everything, so all entities are merged again.
-            owned.record.pass_end, owned.record.rules = None, {}
+            owned.record.pass_end, owned.record.fingerprints = None, {}
         merged: MergedPartition
         contributions = View(self._store, topic, partition, inputs.topic_id, lambda *read: merged.project(*read))
         canonical_at = (inputs.canonical_topic, partition)
@@ -85,9 +85,9 @@ class Merger(Process):
         canonical = View(self._store, inputs.canonical_topic, partition, inputs.canonical_topic_id, project_canonical)
         merged = MergedPartition(owned, contributions, canonical)
         logs = log_starts(self._reader, [log_name(canonical_at)], {inputs.canonical_topic: canonical_pinned})
-        merged.rules = rules_of(inputs.contract.fingerprint, self._source_order, *logs.values())
-        merged.rules_before = dict(owned.record.rules)
-        merged.everything = merged.rules_before != merged.rules
+        merged.fingerprints = fingerprints_of(inputs.contract.fingerprint, self._source_order, *logs.values())
+        merged.fingerprints_before = dict(owned.record.fingerprints)
+        merged.everything = merged.fingerprints_before != merged.fingerprints
         yield from contributions.restore(self._reader, merged.touch_contribution)
         yield from canonical.restore(self._reader, merged.touch_canonical)
         state.advance(state.restored_to)
@@ -200,7 +200,7 @@ class Merger(Process):
                     self._merge_or_park(merged, entity_id, None, batch)
                 if not due and not merged.pending:
                     merged.draining = True
-                    merged.owned.record.rules = merged.rules
+                    merged.owned.record.fingerprints = merged.fingerprints
                     batch.touch(merged.owned.at)
 
     def _drop_retractions(self, merged: MergedPartition, batch: Batch) -> None:
@@ -239,6 +239,6 @@ class Merger(Process):
             merged.canonical.rollback()
             merged.owned.view.rollback()
             if merged.draining:
-                merged.draining, merged.owned.record.rules = False, merged.rules_before
+                merged.draining, merged.owned.record.fingerprints = False, merged.fingerprints_before
             if not merged.drained:
                 merged.everything, merged.after, merged.after_canonical = True, b"", b""

@@ -36,12 +36,13 @@ SLICE_ENTITIES = 500
 @dataclass(slots=True)
 class MergedPartition:
     """`drained`: every entity that changed while the partition had no owner is merged again; `draining`: becomes
-    `drained` when the open batch commits. `rules_before`: the rules that the canonical records were merged with.
+    `drained` when the open batch commits. `fingerprints_before`: the fingerprints with which the canonical records
+    were merged.
 
-    `touched`: the entities to merge again. `everything`: all entities must be merged again, because the rules changed
-    or too many entities are touched. Then `after` and `after_canonical` are the last keys of contributions and of
-    canonical that were merged. `write_back`: the keys whose stored claim must be written again, above an older claim in
-    the log.
+    `touched`: the entities to merge again. `everything`: all entities must be merged again, because the fingerprints
+    changed or too many entities are touched. Then `after` and `after_canonical` are the last keys of contributions and
+    of canonical that were merged. `write_back`: the keys whose stored claim must be written again, above an older claim
+    in the log.
     """
 
     owned: Owned
@@ -52,8 +53,8 @@ class MergedPartition:
     everything: bool = False
     after: bytes = b""
     after_canonical: bytes = b""
-    rules: dict[str, str] = field(default_factory=dict)
-    rules_before: dict[str, str] = field(default_factory=dict)
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    fingerprints_before: dict[str, str] = field(default_factory=dict)
     drained: bool = False
     draining: bool = False
 
@@ -197,7 +198,7 @@ class MergedPartition:
         return self.everything or bool(self.touched)
 
 
-def rules_of(fingerprint: str, source_order: tuple[str, ...], canonical: LogStart) -> dict[str, str]:
+def fingerprints_of(fingerprint: str, source_order: tuple[str, ...], canonical: LogStart) -> dict[str, str]:
     """What canonical records depend on in addition to claims, by name. If one changes, all entities are merged.
 
     The canonical log's topic id and first offset belong to it: a log that was re-created, or whose records were

@@ -80,11 +80,11 @@ def connect(dsn: str, where: str, *, replication: bool = False, statement_timeou
         return connection
 
 
-def run_command(connection: Connection, command: str, where: str, deadline_s: float) -> pq.abc.PGresult:
+def run_command(connection: Connection, command: str, where: str, deadline_s: float, late: str = "") -> pq.abc.PGresult:
     """Run one replication command and return its result.
 
     The server's timeouts do not apply to replication commands: after `deadline_s` seconds the command is cancelled and
-    Transient is raised. Other errors are raised as `source_errors` translates them.
+    Transient is raised; `late` is added to its text. Other errors are raised as `source_errors` translates them.
     """
     pgconn = connection.pgconn
     give_up = time.monotonic() + deadline_s
@@ -94,9 +94,7 @@ def run_command(connection: Connection, command: str, where: str, deadline_s: fl
             left = give_up - time.monotonic()
             if left <= 0:
                 connection.cancel_safe(timeout=5.0)
-                raise Transient(
-                    f"{where}: no answer within {deadline_s:.0f} s: an old open transaction there blocks it"
-                )
+                raise Transient(f"{where}: no answer within {deadline_s:.0f} s{late}")
             select.select([pgconn.socket], [], [], min(left, 0.5))
             pgconn.consume_input()
         result = pgconn.get_result()

@@ -171,7 +171,8 @@ def create_slot(
         )
     kind = "TEMPORARY LOGICAL" if temporary else "LOGICAL"
     command = f"CREATE_REPLICATION_SLOT {slot} {kind} pgoutput (SNAPSHOT 'export')"
-    result = run_command(replication, command, where, deadline_s)
+    late = ": an old open transaction of the source blocks the new slot. Next: end it (pg_stat_activity shows it)"
+    result = run_command(replication, command, where, deadline_s, late)
     return CreatedSlot(parse_lsn(_cell(result, 1)), _cell(result, 2))
 
 

@@ -1,1 +1,1 @@
-"""The stage loop: poll, process, deliver, commit, for every stage alike; ingress publishing; errors; dead letters."""
+"""The loop of the stages that read Kafka: poll, process, deliver, commit; errors, dead letters, partition starts."""

@@ -1,5 +1,5 @@
-"""A batch: the effects of the records that were read, and their size. One batch is one transaction. For each partition
-the batch writes one ledger line with the outcomes of its records; `sluice verify` checks these lines for gaps."""
+"""A batch: the effects of the records that were read, and their size. One delivery makes a batch durable (see
+`sluice.stage.commit`)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def too_large(outputs: Iterable[OutputRecord]) -> DeadRecord | None:
 
 
 class Batch:
-    """The outputs of a stage that one Kafka transaction writes. The stage's `Process` adds them; `Delivery` commits
+    """What one delivery makes durable at once. The stage's `Process` adds outputs; `Delivery` writes and commits
     them. `full`: a limit of bytes or age is reached.
 
     * `handled`: the number of calls of `Process.handle` for this batch.

@@ -65,7 +65,7 @@ class Stage:
         return self.run(Stop.on_signals())
 
     def run(self, stop: Stop) -> int:
-        """Run until `stop` is requested; returns the exit code. An exception that is no SluiceError propagates."""
+        """Run until `stop` is requested; returns the exit code. An error without a policy in `Recovery` propagates."""
         self._health.watched()
         try:
             self._recovery.join(stop)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import orjson
@@ -37,7 +37,8 @@ class PartitionRecord:
     """What a stage's state says about one input partition.
 
     * `processed`: the offset that was committed together with this record.
-    * `versions`, `rules`: versions of the mappings, and rules of the entities, that created the state.
+    * `versions`: the versions of the mappings that created the state. `fingerprints`, stored as `rules`: what else the
+      state was created with, by name: the code of each mapping; or contract, source order and canonical log.
     * `sweeps`: the position of the newest sweep of each stream. Every record below this position is superseded.
     * `at`: when this record was written (Unix s). `paused_at`: when the owner stopped reading the partition because of
       too many dead letters (Unix s), 0 if it did not stop.
@@ -50,7 +51,7 @@ class PartitionRecord:
     processed: int
     versions: dict[str, int] = field(default_factory=dict)
     sweeps: dict[str, Position] = field(default_factory=dict)
-    rules: dict[str, str] = field(default_factory=dict)
+    fingerprints: dict[str, str] = field(default_factory=dict)
     at: float = 0.0
     paused_at: float = 0.0
     logs: dict[str, LogStart] = field(default_factory=dict)
@@ -61,7 +62,18 @@ class PartitionRecord:
 
     def to_json(self) -> bytes:
         # orjson writes no subclass of tuple, as positions and log starts are: `list` converts them.
-        return orjson.dumps(replace(self, at=time.time()), default=list)
+        members = {
+            "topic_id": self.topic_id,
+            "processed": self.processed,
+            "versions": self.versions,
+            "sweeps": self.sweeps,
+            "rules": self.fingerprints,
+            "at": time.time(),
+            "paused_at": self.paused_at,
+            "logs": self.logs,
+            "pass_end": self.pass_end,
+        }
+        return orjson.dumps(members, default=list)
 
     @classmethod
     def from_json(cls, value: bytes) -> PartitionRecord:

@@ -74,8 +74,8 @@ class Health:
         self.progress()
 
     def progress(self) -> None:
-        """Called by the stage's loop at the end of each turn, so also while it waits with a deadline. A loop that does
-        not call this hangs."""
+        """Called by the stage's loop before each turn, for each record and after each delivery. A loop that does not
+        call this hangs."""
         self._progress_at = time.monotonic()
         if LOOP in self._active:
             self.resolve(LOOP)

@@ -388,10 +388,10 @@ def test_entities_merged_in_a_batch_that_was_given_up_are_merged_again() -> None
     merger.use(PersonByErp.contract())
     merger.work()
     merger.drop()
-    assert merger.owned.record.rules != {}
-    before = dict(merger.owned.record.rules)
+    assert merger.owned.record.fingerprints != {}
+    before = dict(merger.owned.record.fingerprints)
     merger.drain()
-    assert merger.owned.record.rules != before
+    assert merger.owned.record.fingerprints != before
 
 
 def test_a_foreign_null_below_a_claim_drops_nothing() -> None:

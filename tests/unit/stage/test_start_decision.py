@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from sluice.errors import EnvironmentFault
@@ -95,11 +96,12 @@ def test_one_command_resets_a_deleted_group_on_all_partitions_of_a_topic() -> No
 def test_a_partition_record_survives_its_json() -> None:
     before = PartitionRecord("id", 17, {"worker": 3}, {"public.employee": Position(2, 500, 0)}, {"worker": "hash"})
     after = PartitionRecord.from_json(before.to_json())
-    assert (after.processed, after.versions, after.sweeps, after.rules) == (17, *before_parts(before))
+    assert (after.processed, after.versions, after.sweeps, after.fingerprints) == (17, *before_parts(before))
+    assert orjson.loads(before.to_json())["rules"] == {"worker": "hash"}  # the name on disk
 
 
 def before_parts(record: PartitionRecord) -> tuple[object, object, object]:
-    return record.versions, record.sweeps, record.rules
+    return record.versions, record.sweeps, record.fingerprints
 
 
 # ── logs that the state depends on ────────────────────────────────────────────────────────────────────────────────

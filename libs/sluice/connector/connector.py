@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_va
 
 from sluice.connector.auth import Auth, NoAuth
 from sluice.connector.fetch import Fetcher
+from sluice.connector.members import require_members
 from sluice.connector.stream import Stream
 from sluice.errors import SettingsError, suggestion
 from sluice.http import Limits
@@ -148,6 +149,7 @@ class Connector(Generic[S]):
         for base in getattr(cls, "__orig_bases__", ()):
             if get_origin(base) is Connector and isinstance(get_args(base)[0], type):
                 cls.settings_type = get_args(base)[0]
+        require_members(cls)
 
     def auth(self) -> Auth:
         """The credentials of the requests: `BasicAuth(…)`, `ApiKeyAuth(…)`, `OAuth2ClientCredentials(…)` or a

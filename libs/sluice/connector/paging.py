@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from sluice import json_text
+from sluice.connector.members import refuse_renamed
 from sluice.connector.messages import ParamValue, Request, Response, resolve, with_params
+from sluice.errors import SettingsError
 
 _LINK = re.compile(r"<([^>]*)>((?:\s*;\s*[\w*]+\s*=\s*(?:\"[^\"]*\"|[^\s;,\"]+))*)")
 _REL_NEXT = re.compile(r";\s*rel\s*=\s*(?:\"(?:[^\"]*\s)?next(?:\s[^\"]*)?\"|next\b)", re.IGNORECASE)
@@ -40,6 +42,10 @@ class ImplicitEnd(ABC):
     """
 
     size_param: str
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        refuse_renamed(cls)
 
     @property
     @abstractmethod
@@ -158,7 +164,7 @@ class Offset(ImplicitEnd):
 
     def first(self, page_size: int | None) -> dict[str, ParamValue]:
         if page_size is None:
-            raise ValueError("paging by offset needs page_size")
+            raise SettingsError("paging by Offset() needs page_size. Next: declare page_size = 100 in the stream")
         return {self.param: 0, self.size_param: page_size}
 
     def next(self, response: Response, request: Request, records: int) -> Request | None:

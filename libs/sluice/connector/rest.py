@@ -40,8 +40,6 @@ class RestStream(Stream[Model]):
         super().require_declared()
         if not isinstance(getattr(cls, "path", None), str):
             raise SettingsError(f"{cls.__qualname__} declares no path. Next: name it, below base_url")
-        if isinstance(cls.paging, type):
-            raise SettingsError(f"{cls.__qualname__}: paging is a class; write {cls.paging.__name__}(…)")
 
     def first_request(self, since: CursorValue | None) -> Request:
         params = {**self.params, **self.paging.first(self.page_size)}

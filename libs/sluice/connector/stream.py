@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 from sluice.connector.cursor import Cursor, CursorValue, as_time, order
+from sluice.connector.members import require_members
 from sluice.connector.messages import Request, Response
 from sluice.connector.paging import ImplicitEnd
 from sluice.connector.record import SourceRecord
@@ -54,17 +55,13 @@ class Stream(ABC, Generic[Model]):
             parent = get_origin(base)
             if isinstance(parent, type) and issubclass(parent, Stream) and not isinstance(get_args(base)[0], TypeVar):
                 cls.model = get_args(base)[0]
-        key = cls.__dict__.get("key")
-        if key is not None and not (key if isinstance(key, str) else (key and all(key))):
-            raise SettingsError(f"{cls.__module__}.{cls.__qualname__}: key names no field")
+        require_members(cls)
 
     @classmethod
     def require_declared(cls) -> None:
-        """Raises SettingsError if this class of a stream lacks a declaration, such as `key`, or has a wrong one."""
+        """Raises SettingsError if this class of a stream lacks a declaration, such as `key`."""
         if not getattr(cls, "key", None):
             raise SettingsError(f"{cls.__qualname__} declares no key. Next: name the member that identifies a record")
-        if cls.cursor is not None and not isinstance(cls.cursor, Cursor):
-            raise SettingsError(f'{cls.__qualname__}: a cursor is written Cursor("modifiedAt")')
 
     @property
     def key_fields(self) -> tuple[str, ...]:

@@ -137,4 +137,5 @@ def authored_place(pipeline: Pipeline, *location: str) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         # The text of this error is not repeated, because it may quote settings, and a setting may be a secret.
-        raise author_error(pipeline, f"making {'.'.join(location)}", error, quoted=False) from None
+        doing = f"making {'.'.join(location)}"
+        raise author_error(pipeline, doing, error, quoted=False, place=place_in_file(pipeline, *location)) from None

@@ -236,15 +236,21 @@ def _place(pipeline: Pipeline, error: BaseException) -> Place | None:
 
 
 def author_error(
-    pipeline: Pipeline, doing: str, error: BaseException, *, quoted: bool = True, hint: str = ""
+    pipeline: Pipeline, doing: str, error: BaseException, *, quoted: bool = True, hint: str = "", place: str = ""
 ) -> SettingsError:
     """An error in the author's code as a SettingsError that names the author's file and line.
 
     `doing`: the action that failed. `quoted`: whether the text contains the message of `error`; False if the message
-    may contain a secret. `hint`: a text that is appended.
+    may contain a secret. `hint`: a text that is appended. `place`: the place in the pipeline file, which is named if
+    Sluice's code raised the error because of a wrong declaration.
     """
     words = f": {error_text(pipeline, error)}" if quoted else ""
-    return SettingsError(f"{_authored_line(pipeline, error)}: {doing} failed with {type(error).__name__}{words}{hint}")
+    where = _authored_line(pipeline, error)
+    if place and where == str(pipeline.root):
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        where = place
+        hint = f" at {Path(at.filename).name}:{at.lineno}. Next: compare the class with docs/reference/connectors.md"
+    return SettingsError(f"{where}: {doing} failed with {type(error).__name__}{words}{hint}")
 
 
 def _authored_line(pipeline: Pipeline, error: BaseException) -> str:

@@ -271,12 +271,41 @@ def test_examples_of_no_stream_are_refused(folder: Path) -> None:
         ),
         ('path, records, key = "/people", "data", "id"', 'path, records = "/people", "data"', "People declares no key"),
         ('path, records, key = "/people", "data", "id"', 'records, key = "data", "id"', "People declares no path"),
-        ('"data", "id"', '"data", "id"\n    cursor = "modified"', 'a cursor is written Cursor("modifiedAt")'),
+        ('"data", "id"', '"data", "id"\n    cursor = "modified"', 'Next: write cursor = Cursor("modifiedAt")'),
         ('"data", "id"', '"data", "id"\n    paging = Cursor', "paging is a class; write Cursor(…)"),
         ('{"people": People}', '{"people": None}', "Crm.streams['people'] is not a class of a stream"),
         ("import Connector,", "import Conector,", "is Connector meant?"),
+        (
+            '"data", "id"',
+            '"data", "id"\n    looks_before_delete = 5',
+            "connector.py:13: People.looks_before_delete is now listings_before_delete. Next: rename it",
+        ),
+        (
+            "streams: ClassVar",
+            "limit = 5\n    streams: ClassVar",
+            "connector.py:17: Crm.limit: no such member (is limits ",
+        ),
+        (
+            '"data", "id"',
+            '"data", "id"\n    cursor = Cursor(5)',
+            "pipeline.yaml:8: sources.crm.streams.people: making sources.crm.streams.people failed with ",
+        ),
     ],
-    ids=["key", "cursor", "method", "login", "no key", "no path", "cursor's text", "paging", "streams", "import"],
+    ids=[
+        "key",
+        "cursor",
+        "method",
+        "login",
+        "no key",
+        "no path",
+        "cursor's text",
+        "paging",
+        "streams",
+        "import",
+        "old",
+        "unknown",
+        "value",
+    ],
 )
 def test_what_a_connector_misspells_is_refused(folder: Path, declared: str, wrong: str, refusal: str) -> None:
     text = CONNECTOR.replace("import Connector,", "import Connector, Cursor,")

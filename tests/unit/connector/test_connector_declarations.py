@@ -124,7 +124,7 @@ def test_an_unknown_stream_is_named_with_those_there_are() -> None:
 
 
 def test_a_stream_without_a_key_is_refused_where_it_is_written() -> None:
-    with pytest.raises(SettingsError, match="key names no field"):
+    with pytest.raises(SettingsError, match=r'Nameless\.key cannot have this value\. Next: write key = "id"'):
 
         class Nameless(RestStream[Worker]):
             path, key = "/x", ""

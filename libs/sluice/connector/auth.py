@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -14,10 +13,9 @@ from pydantic import SecretStr
 from sluice.connector.messages import Request, Response
 from sluice.connector.redact import is_secret_name
 from sluice.errors import SettingsError
-from sluice.http import basic_credentials
+from sluice.http import basic_credentials, is_header_name, is_header_value
 
 COOKIE_LENGTH_MIN = 8
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # the characters of RFC 9110, 5.6.2
 _OF_HTTP = frozenset({"host", "connection", "content-length", "content-type", "te", "trailer", "transfer-encoding"})
 TOKEN_LENGTH_MIN = 16
 
@@ -111,10 +109,10 @@ class ApiKeyAuth(StaticHeaders):
     """
 
     def __init__(self, key: SecretStr, header: str = "X-API-Key", prefix: str = "") -> None:
-        if not _HEADER_NAME.fullmatch(header) or header.lower() in _OF_HTTP:
+        if not is_header_name(header) or header.lower() in _OF_HTTP:
             raise SettingsError(f"{header!r} is no name of a header that can carry a key, such as X-API-Key")
         text = f"{prefix}{key.get_secret_value()}"
-        if not (text.isascii() and text.isprintable() and text.strip() == text):
+        if not is_header_value(text):
             raise SettingsError(
                 f"the key for header {header} contains a character that HTTP cannot carry, or a space around it"
             )

@@ -14,7 +14,7 @@ from sluice.connector.fetch import Fetcher
 from sluice.connector.members import require_members
 from sluice.connector.stream import Stream
 from sluice.errors import SettingsError, suggestion
-from sluice.http import Limits
+from sluice.http import Limits, url_problem
 
 
 class ConnectorSettings(BaseModel):
@@ -31,9 +31,9 @@ class ConnectorSettings(BaseModel):
     @field_validator("base_url")
     @classmethod
     def _address(cls, value: str) -> str:
+        if problem := url_problem(value):
+            raise ValueError(f"an address that {problem}")
         parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("an address must begin with http:// or https:// and name a host")
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError("an address must not contain a user, password, query or fragment")
         return value.rstrip("/")

@@ -10,7 +10,7 @@ from sluice.connector.messages import Request, Response, origin, resolve, withou
 from sluice.connector.redact import safe_url
 from sluice.error_policies import classify_http
 from sluice.errors import EnvironmentFault, SluiceError, Transient
-from sluice.http import BodyTooLarge, HttpClient, Limits, NoAnswer
+from sluice.http import BodyTooLarge, HttpClient, Limits, NoAnswer, Unsendable
 
 REDIRECTS_MAX = 3
 _NO_HEADERS: Mapping[str, str] = {}
@@ -71,10 +71,9 @@ class Fetcher:
     def _target(url: str, location: str) -> str:
         try:
             return resolve(url, location)
-        except ValueError:
-            raise EnvironmentFault(
-                without_query(url), "redirects to a link that is no address", "check base_url and the stream's path"
-            ) from None
+        except ValueError as error:
+            why = f"redirects to a link that is no address: it {error}"
+            raise EnvironmentFault(without_query(url), why, "check base_url and the stream's path") from None
 
     def _same_origin(self, url: str, what: str) -> None:
         # A header of any name may contain credentials, so no request is sent to another origin than the source's own.
@@ -92,11 +91,32 @@ class Fetcher:
         headers = {"Accept": "application/json", **request.headers, **credentials}
         try:
             answer = self._client.exchange(request.method, request.url, headers, request.body)
+        except Unsendable as error:
+            raise self._unsendable(request, error, credentials) from None
         except NoAnswer as error:
+            if error.next_step:
+                where = f"{request.method} {without_query(request.url)}"
+                raise EnvironmentFault(where, str(error), error.next_step) from None
             too_large = ". Next: declare a smaller page_size, or raise the connector's limits"
             advice = too_large if isinstance(error, BodyTooLarge) else ""
             raise Transient(f"{request.method} {without_query(request.url)}: {error}{advice}") from None
         return Response(request, answer.status, answer.headers, answer.body)
+
+    def _unsendable(self, request: Request, error: Unsendable, credentials: Mapping[str, str]) -> EnvironmentFault:
+        # The address is not quoted: it may contain control characters, and be very long.
+        where = f"a {request.method} request to {without_query(self._base_url)}"
+        if error.header is None:
+            next_step = "check the address that the connector builds, and the link or setting from which it takes it"
+            return EnvironmentFault(where, str(error), next_step)
+        if error.header not in credentials:
+            return EnvironmentFault(where, f"{error}: {error.header!r}", "check the headers that the connector sets")
+        self._auth.forget(credentials)  # the next request logs in again
+        source, login = self._door.source, type(self._auth).__name__
+        why = f"the login ({login}) gives {error.header} a character that no header can have, or a space around it"
+        next_step = (
+            f"check sources.{source}.settings, the variables that it names, and what the login gets as an answer"
+        )
+        return EnvironmentFault(where, why, next_step)
 
 
 def failure(source: str, response: Response, secrets: Collection[str] = ()) -> SluiceError | None:

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, unquote_plus, urljoin, urlsplit, urlunsplit
 
 from sluice import json_text
+from sluice.http import url_problem
 
 ParamValue = str | int
 
@@ -105,9 +106,16 @@ def absolute(base_url: str, url: str) -> str:
 
 
 def resolve(url: str, link: str) -> str:
-    """The absolute address of `link`, which is on a page with the address `url`. Raises ValueError if it is none."""
-    address = urljoin(url, link)
-    _ = urlsplit(address).port  # reading `port` raises ValueError for a wrong port; urlsplit does not check it
+    """The absolute address of `link`, which is on a page with the address `url`.
+
+    Raises ValueError if no request can be sent to it; its text says why, and quotes nothing.
+    """
+    try:
+        address = urljoin(url, link)
+    except ValueError:
+        raise ValueError("is no address") from None
+    if problem := url_problem(address):
+        raise ValueError(problem)
     return address
 
 

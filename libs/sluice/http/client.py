@@ -19,7 +19,9 @@ import httpcore2
 import httpx2
 
 from sluice.http.deadline import DeadlineBackend, within_deadline
+from sluice.http.failures import NETWORK_ERRORS, BodyTooLarge, NoAnswer, Unsendable, no_answer
 from sluice.http.tls import tls_context
+from sluice.http.validity import unsendable_header, url_problem
 
 _MIB = 1024 * 1024
 IDLE_MAX = 4
@@ -49,25 +51,6 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class NoAnswer(Exception):
-    """No complete response arrived. The error text says why, and contains nothing secret."""
-
-
-class BodyTooLarge(NoAnswer):
-    """The body of a response is larger than `Limits.body_bytes_max`, before or after it is decompressed."""
-
-    def __init__(self) -> None:
-        super().__init__("the body exceeds body_bytes_max")
-
-
-_NETWORK_ERRORS = (
-    httpcore2.NetworkError,
-    httpcore2.TimeoutException,
-    httpcore2.ProtocolError,
-    httpcore2.UnsupportedProtocol,
-)
-
-
 class HttpClient:
     """An HTTP client for several threads; each thread sends one request at a time.
 
@@ -85,8 +68,13 @@ class HttpClient:
         """Send a request and return the response, of any status.
 
         Blocks up to `Limits.deadline_s` seconds, and for the look-up of the host's name, which has no deadline. Raises
-        NoAnswer if no complete response arrives, or if its body exceeds the limit.
+        NoAnswer if no complete response arrives, or if its body exceeds the limit; and Unsendable if HTTP does not
+        allow the address or a header.
         """
+        if problem := url_problem(url):
+            raise Unsendable(f"the address {problem}")
+        if (name := unsendable_header(headers)) is not None:
+            raise Unsendable("a header has a name or a value with a character that HTTP does not allow", name)
         request = httpx2.Request(method, url, headers={"User-Agent": USER_AGENT, **headers}, content=body)
         request.headers["Accept-Encoding"] = "gzip"
         try:
@@ -97,8 +85,8 @@ class HttpClient:
                     plain = _read(response.iter_stream(), answered, self._limits.body_bytes_max)
                 finally:
                     response.close()
-        except _NETWORK_ERRORS as error:
-            raise NoAnswer(_reason(error)) from None
+        except NETWORK_ERRORS as error:
+            raise no_answer(error) from None
         for name in ("content-encoding", "transfer-encoding", "content-length"):
             answered.pop(name, None)
         return Answer(response.status, {name.lower(): value for name, value in answered.items()}, plain)
@@ -186,6 +174,9 @@ def _inflated(chunks: Iterable[bytes], bytes_max: int) -> Iterator[bytes]:
             rest = chunk
             while rest:
                 if inflater.eof:
+                    rest = rest.lstrip(b"\0")  # zero bytes may follow a member, as padding
+                    if not rest:
+                        break
                     inflater = zlib.decompressobj(wbits=31)
                 started = True
                 plain = inflater.decompress(rest, bytes_max + 1)
@@ -195,15 +186,3 @@ def _inflated(chunks: Iterable[bytes], bytes_max: int) -> Iterator[bytes]:
         raise NoAnswer("the body is not gzip, although its header says so") from None
     if started and not inflater.eof:
         raise NoAnswer("the gzip body was cut off")
-
-
-def _reason(error: Exception) -> str:
-    match error:
-        case httpcore2.ConnectTimeout() | httpcore2.ConnectError():
-            return "no connection"
-        case httpcore2.TimeoutException():
-            return "no whole answer within the deadline"
-        case httpcore2.RemoteProtocolError():
-            return "the answer was cut off or is not HTTP"
-        case _:
-            return type(error).__name__

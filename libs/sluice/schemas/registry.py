@@ -197,7 +197,7 @@ class Registry:
                 return self._ask_once(method, path, body)
             except NoAnswer as error:
                 if time.monotonic() > give_up:
-                    next_step = "start it, or correct SLUICE_REGISTRY__URL"
+                    next_step = error.next_step or "start it, or correct SLUICE_REGISTRY__URL"
                     raise Unreachable(self._where, f"no answer ({error})", next_step) from None
             time.sleep(_RETRY_INTERVAL_S)
 

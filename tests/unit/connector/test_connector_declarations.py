@@ -118,6 +118,23 @@ def test_settings_that_are_wrong_are_named_without_their_values() -> None:
         assert value not in text
 
 
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("http://h:99999", "has a port that is no number from 1 to 65535"),
+        ("http://h:x", "has a port that is no number from 1 to 65535"),
+        ("http://a b/", "has a host whose name is not valid"),
+        (f"http://{'a' * 64}.example", "has a host whose name has an empty part, or one of more than 63 characters"),
+        ("http://h/\x01", "contains a control character"),
+        ("http://[::1", "is no address"),
+        ("h.example", "does not begin with http:// or https:// and the name of a host"),
+    ],
+)
+def test_an_address_to_which_nothing_can_be_sent_is_refused_at_load(url: str, why: str) -> None:
+    mistakes = list(Hr.mistakes({"base_url": url, "client_secret": "s3cret-text"}, {"base_url"}, []))
+    assert mistakes == [(("settings", "base_url"), f"an address that {why}")]
+
+
 def test_an_unknown_stream_is_named_with_those_there_are() -> None:
     with pytest.raises(SettingsError, match=r"sources\.hr\.streams\.people: the connector has no such stream"):
         hr().stream("people")

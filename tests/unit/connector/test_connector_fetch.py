@@ -71,7 +71,8 @@ def get(fetcher: Fetcher, url: str = "/workers?api_key=k1") -> Exception:
 def test_an_answer_is_whole_and_decompressed(source: ScriptedSource, fetcher: Fetcher) -> None:
     body = b'{"data":[' + b",".join(b'{"id":%d}' % i for i in range(1000)) + b"]}"
     two_members = gzip.compress(body[:500]) + gzip.compress(body[500:])
-    for packed in (gzip.compress(body), two_members):
+    padded = gzip.compress(body[:500]) + bytes(3) + gzip.compress(body[500:]) + bytes(100_000)
+    for packed in (gzip.compress(body), two_members, padded):
         source.script = in_turn(Answer(packed, headers={"Content-Encoding": "gzip"}))
         response = fetcher.fetch(Request.get("/workers"))
         assert (response.status, response.body) == (200, body)
@@ -120,6 +121,7 @@ def test_a_body_that_is_cut_off_is_no_answer(source: ScriptedSource, fetcher: Fe
         Answer(b'{"data":[', length=500),
         Answer(packed[:-20], headers={"Content-Encoding": "gzip"}),
         Answer(b"plain", headers={"Content-Encoding": "gzip"}),
+        Answer(packed + b"\0junk", headers={"Content-Encoding": "gzip"}),
         Answer(b"?", headers={"Content-Encoding": "br"}),
     ):
         source.script = in_turn(answer)
@@ -168,12 +170,39 @@ def test_a_redirect_within_the_origin_is_followed(source: ScriptedSource, fetche
     assert "redirects more than 3 times" in str(get(fetcher))
 
 
-@pytest.mark.parametrize("location", ["http://[::1/workers", "http://127.0.0.1:abc/workers"])
+@pytest.mark.parametrize(
+    ("location", "reason"),
+    [
+        ("http://[::1/workers", "is no address"),
+        ("http://127.0.0.1:abc/workers", "has a port that is no number from 1 to 65535"),
+        ("?q=\x01", "contains a control character"),
+        ("/" + "a" * 65_530, "is longer than 65535 characters"),
+        ("mailto:a@b", "does not begin with http:// or https:// and the name of a host"),
+    ],
+)
 def test_a_redirect_to_what_is_no_address_is_reported_as_that(
-    source: ScriptedSource, fetcher: Fetcher, location: str
+    source: ScriptedSource, fetcher: Fetcher, location: str, reason: str
 ) -> None:
     source.script = in_turn(Answer(status=302, headers={"Location": location}))
-    assert "redirects to a link that is no address" in str(get(fetcher))
+    error = get(fetcher)
+    assert isinstance(error, EnvironmentFault)
+    assert f"redirects to a link that is no address: it {reason}. Next: " in str(error)
+
+
+@pytest.mark.parametrize("token", ["é", "a\\nb", "a ", "\\u0000"])
+def test_a_token_that_no_header_can_have_is_for_an_operator_until_the_next_login(
+    source: ScriptedSource, token: str
+) -> None:
+    text = '{"access_token":"%s-%s","expires_in":3600}'
+    source.script = TokenScript(Answer((text % (SECRET, token)).encode()))
+    fetcher = WithOAuth("hr", {"base_url": source.url}).fetcher()
+    error = get(fetcher)
+    assert isinstance(error, EnvironmentFault)
+    assert "the login (OAuth2ClientCredentials) gives Authorization a character that no header can have" in error.why
+    assert "check sources.hr.settings" in error.next_step
+    source.script = TokenScript()
+    assert fetcher.fetch(Request.get("/workers")).status == 200
+    fetcher.close()
 
 
 def test_credentials_never_reach_another_origin(source: ScriptedSource) -> None:

@@ -146,7 +146,8 @@ def dead_letter_lines(several: Sequence[StageDeadLetters]) -> Iterator[str]:
         yield f"dead letters of {stage.stage}: {stage.kept:,} at most are kept{newest}"
         for one in stage.causes:
             parked_at = _time(one.parked_ms / 1e3)
-            yield f"    {one.dead_letters:,} × {one.why}; the newest {parked_at}: {one.newest}, of {one.of}"
+            of = one.of or "an unknown record"
+            yield f"    {one.dead_letters:,} × {one.why}; the newest {parked_at}: {one.newest}, of {of}"
 
 
 def left_over_line(topics: Sequence[str]) -> str:

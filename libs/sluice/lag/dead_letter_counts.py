@@ -10,6 +10,7 @@ from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
 from sluice.kafka.record import Record, number_in, record_of
 from sluice.names import STAGES, Names
+from sluice.stage.dead_letters import origin_of
 
 SCANNED_MAX = 1_000
 CHARACTERS_MAX = 200
@@ -17,8 +18,8 @@ CHARACTERS_MAX = 200
 
 class DeadLetterCause(NamedTuple):
     """The dead letters of a stage that have the same cause. `why`: the cause as text, cut to `CHARACTERS_MAX`.
-    `newest`: the place of the newest dead letter. `of`: the place of its original record. `parked_ms`: when the newest
-    was parked, in Unix ms."""
+    `newest`: the place of the newest dead letter. `of`: the place of its original record, or
+    only the topic if that record was never written to it. `parked_ms`: when the newest was parked, in Unix ms."""
 
     why: str
     dead_letters: int
@@ -97,11 +98,15 @@ def parked_ms_of(dead_letter: Record) -> int:
 
 
 def _cause_of(dead_letter: Record) -> DeadLetterCause:
-    topic, partition, offset = (_text(dead_letter, f"{CONNECT}{name}") for name in ("topic", "partition", "offset"))
+    raw = origin_of(dead_letter)
+    of = _text(dead_letter, f"{CONNECT}topic") if raw is None else _printable(raw.place)
     why = _text(dead_letter, f"{CONNECT}exception.message")[:CHARACTERS_MAX]
-    return DeadLetterCause(why, 1, dead_letter.place, f"{topic}/{partition}@{offset}", parked_ms_of(dead_letter))
+    return DeadLetterCause(why, 1, dead_letter.place, of, parked_ms_of(dead_letter))
 
 
 def _text(record: Record, header: str) -> str:
-    text = record.headers.get(header, b"").decode("utf-8", "replace")
+    return _printable(record.headers.get(header, b"").decode("utf-8", "replace"))
+
+
+def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)

@@ -26,7 +26,7 @@ from sluice.headers import (
     TRUNCATED_HEADER,
 )
 from sluice.kafka.record import Record, number_in
-from sluice.names import SINK_POSTGRES
+from sluice.names import INGRESS_CDC, INGRESS_POLLER, SINK_POSTGRES
 from sluice.provenance import RawRef
 from sluice.stage.start_decision import reset_command
 from sluice.times import now_ms
@@ -35,6 +35,9 @@ from sluice.times import now_ms
 BODY_BYTES_MAX = 8 * 1024 * 1024
 KEY_BYTES_MAX = HEADERS_BYTES_MAX = 1024 * 1024
 TRUNCATED_BODY_BYTES = 64 * 1024
+
+CONNECT_STEPS = {INGRESS_POLLER: "TASK_POLL", INGRESS_CDC: "TASK_POLL", SINK_POSTGRES: "TASK_PUT"}
+"""What Kafka Connect calls the step of a stage. The other stages are a TRANSFORMATION."""
 
 PAUSED_WHY = "too many dead letters; the cause is a bad mapping or deployment, not bad records"
 
@@ -54,14 +57,15 @@ def cause_of(stage: str, error: DeadRecord) -> str:
 
 def dead_letter(stage: str, record: Record, error: DeadRecord, mapping_version: int | None) -> DeadLetter:
     """The dead letter of `record`. A body or key above its limit is cut; headers then contain its full size and the
-    hash of the full body. Headers above their limit are left out and counted."""
+    hash of the full body. Headers above their limit are left out and counted. A record with a negative offset reached
+    no topic: its dead letter names no partition and no offset."""
+    partition = str(record.partition)
+    at = {} if record.offset < 0 else {"partition": partition, "offset": str(record.offset), "task.id": partition}
     where = {
         "topic": record.topic,
-        "partition": str(record.partition),
-        "offset": str(record.offset),
+        **at,
         "connector.name": stage,
-        "task.id": str(record.partition),
-        "stage": "TASK_PUT" if stage == SINK_POSTGRES else "TRANSFORMATION",
+        "stage": CONNECT_STEPS.get(stage, "TRANSFORMATION"),
         "class.name": f"sluice.{stage}",
         "exception.class.name": "sluice.errors.DeadRecord",
         "exception.message": str(error),
@@ -114,11 +118,15 @@ def _repeated_headers(record: Record) -> Headers:
 
 
 def origin_of(letter: Record) -> RawRef | None:
-    """The topic, partition and offset of the record that was parked; None if `letter` is no dead letter."""
+    """The topic, partition and offset of the record that was parked. None if that record reached no topic, or if
+    `letter` is no dead letter."""
+    topic, *numbers = (letter.headers.get(CONNECT + name) for name in ("topic", "partition", "offset"))
+    partition, offset = map(number_in, numbers)
+    if topic is None or partition is None or offset is None:
+        return None
     try:
-        topic, partition, offset = (letter.headers[CONNECT + name] for name in ("topic", "partition", "offset"))
-        return RawRef(topic.decode(), int(partition), int(offset))
-    except (KeyError, ValueError):
+        return RawRef(topic.decode(), partition, offset)
+    except ValueError:
         return None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sluice.cli.lag_report import dead_letter_lines
 from sluice.errors import DeadRecord
 from sluice.kafka.record import Record
@@ -43,3 +45,13 @@ def test_a_foreign_dead_letter_is_counted_and_cannot_move_the_cursor() -> None:
     (cause,) = causes_of([foreign])
     assert "\x1b" not in cause.why
     assert (cause.dead_letters, cause.parked_ms) == (1, 12)
+
+
+@pytest.mark.parametrize("at", [{}, {"partition": b"-1", "offset": b"-1"}])
+def test_a_record_that_reached_no_topic_is_shown_with_the_topic_alone(at: dict[str, bytes]) -> None:
+    headers = {"topic": b"raw.hr.workers", "exception.message": b"no-key: no member id", **at}
+    letter = Record(
+        "dlq.ingress-poller", 0, 3, None, b"{}", {f"__connect.errors.{k}": v for k, v in headers.items()}, 0
+    )
+    (cause,) = causes_of([letter])
+    assert cause.of == "raw.hr.workers"

@@ -121,3 +121,24 @@ def test_records_that_are_rejected_when_their_batch_is_written_pause_the_topic_t
     assert not any(add(healthy, False) for _ in range(1_000))
     assert not healthy.add_late(99)
     assert healthy.add_late(150)
+
+
+def test_the_dead_letter_of_a_record_that_reached_no_topic_has_no_partition_and_no_offset() -> None:
+    letter = dead_letter("ingress-poller", record()._replace(partition=-1, offset=-1), ERROR, None)
+    headers = dict(letter.headers)
+    assert headers["__connect.errors.topic"] == b"raw.hr.workers"
+    assert not {f"__connect.errors.{name}" for name in ("partition", "offset", "task.id")} & headers.keys()
+
+
+@pytest.mark.parametrize(
+    ("stage", "connect_stage"),
+    [
+        ("ingress-poller", b"TASK_POLL"),
+        ("ingress-cdc", b"TASK_POLL"),
+        ("mapper", b"TRANSFORMATION"),
+        ("merger", b"TRANSFORMATION"),
+        ("sink-postgres", b"TASK_PUT"),
+    ],
+)
+def test_a_dead_letter_names_the_step_of_kafka_connect_that_the_stage_is(stage: str, connect_stage: bytes) -> None:
+    assert dict(dead_letter(stage, record(), ERROR, None).headers)["__connect.errors.stage"] == connect_stage

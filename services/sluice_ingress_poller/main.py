@@ -1,4 +1,4 @@
-"""Ingress-poller: polls source APIs and publishes each record verbatim."""
+"""ingress-poller: polls source APIs and publishes each record verbatim."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Mapper: raw records in, contributions out."""
+"""mapper: raw records in, contributions out."""

@@ -1,4 +1,4 @@
-"""Mapper: raw records in, contributions out."""
+"""mapper: raw records in, contributions out."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Merger: all contributions to one entity in, one canonical record out."""
+"""merger: all contributions to one entity in, one canonical record out."""

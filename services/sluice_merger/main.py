@@ -1,4 +1,4 @@
-"""Merger: all contributions to one entity in, one canonical record out."""
+"""merger: all contributions to one entity in, one canonical record out."""
 
 from __future__ import annotations
 

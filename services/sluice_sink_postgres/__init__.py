@@ -1,1 +1,1 @@
-"""Sink: canonical records in, rows of Postgres tables out."""
+"""sink-postgres: canonical records in, rows of Postgres tables out."""

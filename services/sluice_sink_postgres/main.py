@@ -1,4 +1,4 @@
-"""Sink: canonical records in, rows of Postgres tables out, in batches."""
+"""sink-postgres: canonical records in, rows of Postgres tables out, in batches."""
 
 from sluice.names import SINK_POSTGRES
 from sluice.pipeline import load_pipeline

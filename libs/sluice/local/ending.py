@@ -30,7 +30,7 @@ class Ending(StrEnum):
 
 @dataclass(slots=True)
 class RunResult:
-    """The result of a run, as `--json` prints it. `rss_mib`: the peak memory of each process and their `total`, in
+    """The result of a run, as `--json` prints it. `memory_mib`: the peak memory of each process and their `total`, in
     MiB."""
 
     ending: Ending = Ending.STOPPED
@@ -43,7 +43,7 @@ class RunResult:
     not_checked: list[str] = field(default_factory=list)
     edits: int = 0
     latency_s: dict[str, float | int | None] = field(default_factory=dict)
-    rss_mib: dict[str, int] = field(default_factory=dict)
+    memory_mib: dict[str, int] = field(default_factory=dict)
 
 
 def ending(verified: bool | None, findings: int, *, shown: bool) -> Ending:

@@ -91,7 +91,7 @@ class Session:
             finally:
                 self._waiting_for = "the processes of this run to end"
         self._result.download_s = round(self._result.download_s, 2)
-        self._result.rss_mib = {**self._memory.by_name, "total": self._memory.total}
+        self._result.memory_mib = {**self._memory.by_name, "total": self._memory.total}
         return self._result
 
     # ── start ─────────────────────────────────────────────────────────────────────────────────────────────────

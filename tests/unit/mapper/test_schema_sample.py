@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,40 @@ def test_a_topic_warns_once_a_minute_and_quotes_no_value(monkeypatch: pytest.Mon
     assert "Ada" not in str(lines)
 
 
+def sample_of(tmp_path: Path, schema: Any) -> SchemaSample:
+    file = tmp_path / "things.json"
+    file.write_bytes(orjson.dumps(schema))
+    return SchemaSample(JsonSchema(file))
+
+
+def test_a_record_that_takes_long_to_check_does_not_stop_the_mapping(tmp_path: Path) -> None:
+    endless = {"pattern": "^(a+)+$"}
+    rules = {"text": endless, "list": {"uniqueItems": True}, "names": {"propertyNames": endless}}
+    rules["more"] = {"patternProperties": {"^(a+)+$": {}}, "additionalProperties": False}
+    rules["rest"] = {"patternProperties": {"^(a+)+$": {}}, "unevaluatedProperties": False}
+    sample = sample_of(tmp_path, {"properties": rules})
+    text = "a" * 60 + "!"
+    value = {"text": text, "names": {text: 1}, "more": {text: 1}, "rest": {text: 1}}
+    started_s = time.monotonic()
+    sample.check(at("raw.slow", 0, value | {"list": [{"i": i} for i in range(5_000)]}))
+    assert violations("raw.slow") == 0
+    sample.check(at("raw.slow", SAMPLED_EVERY, value | {"list": [{"i": i} for i in [*range(5_000), 7]]}))
+    assert violations("raw.slow") == 1
+    assert time.monotonic() - started_s < 5
+
+
+def test_a_schema_that_names_its_draft_and_refers_to_itself_does_not_stop_the_mapping(tmp_path: Path) -> None:
+    draft = "https://json-schema.org/draft/2020-12/schema"
+    sample = sample_of(
+        tmp_path, {"$schema": draft, "properties": {"in": {"$ref": "#"}, "text": {"pattern": "^(a+)+$"}}}
+    )
+    sample.check(at("raw.self", 0, {"in": {"in": {"text": "a" * 60 + "!"}}}))
+    assert violations("raw.self") == 0
+
+
 def test_a_schema_that_cannot_be_applied_stops_nothing(tmp_path: Path) -> None:
     file = tmp_path / "things.json"
-    file.write_text('{"$ref": "https://schemas.invalid/thing.json"}')
+    file.write_text('{"$ref": "#"}')
     sample = SchemaSample(JsonSchema(file))
     sample.check(at("raw.unusable", 0, {"id": 1}))
     assert violations("raw.unusable") == 1

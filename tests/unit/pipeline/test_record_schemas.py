@@ -42,6 +42,21 @@ def test_an_example_that_follows_its_schema_is_taken(folder: Path) -> None:
     assert schema.violations({"id": "17"}) == ["properties/id/type"]
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        '{"$ref": "#/$defs/x", "$defs": {"x": {"$anchor": "a"}, "y": {"$ref": "#a"}, "z": {"items": {"$ref": "#a"}}}}',
+        '{"$id": "http://h/a", "$defs": {"x": {"$id": "b"}, "y": {"$ref": "b"}, "z": {"$ref": "http://h/a#/$defs/x"}}}',
+        '{"$schema": "http://json-schema.org/draft-07/schema#", "definitions": {"a": {"$ref": "#/definitions/a"}}}',
+        '{"properties": {"c": {"$ref": "#"}}, "enum": [{"$ref": "no reference"}, {"id": 17}]}',
+        "true",
+    ],
+)
+def test_references_within_the_file_are_followed(folder: Path, schema: str) -> None:
+    (folder / "sources/hr/schemas/workers.json").write_text(schema)
+    require_examples_follow_schemas(load_pipeline(folder))
+
+
 def test_a_stream_needs_no_schema(folder: Path) -> None:
     pipeline = load_pipeline(folder)
     require_examples_follow_schemas(pipeline)
@@ -58,7 +73,20 @@ def test_an_example_that_breaks_its_schema_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "schema", "reason"),
     [
-        ("workers.json", "{", "is not JSON"),
+        ("workers.json", "{", "workers.json:1:2: is not JSON: "),
+        ("workers.json", '{"type":\n "object",}', "workers.json:2:10: is not JSON: "),
+        ("workers.json", "\ufeff{}", "workers.json:1:1: is not JSON: it begins with a byte order mark"),
+        ("workers.json", '{"$schema": 5}', "workers.json: is not a JSON Schema: its member $schema is not a text"),
+        ("workers.json", '{"allOf":[' * 200 + "{}" + "]}" * 200, "it is nested too deeply. Next: correct the schema"),
+        ("workers.json", '{"$ref": "http://127.0.0.1:9/x"}', "the reference http://127.0.0.1:9/x leads to no place in"),
+        ("workers.json", '{"properties": {"a": {"$ref": "other.json"}}}', "the reference other.json leads to no place"),
+        (
+            "workers.json",
+            '{"anyOf": [{"$ref": "#/$defs/x"}]}',
+            "the reference #/$defs/x leads to no place in this file",
+        ),
+        ("workers.json", '{"$ref": "#anchor"}', "the reference #anchor leads to no place in this file"),
+        ("workers.json", '{"pattern": "^\\\\p{L}+$"}', "p{L}+$' is not a 'regex'. Next: "),
         ("workers.json", "[1]", "is not a JSON Schema"),
         ("workers.json", '{"type": "text"}', "is not a JSON Schema: 'text' is not valid"),
         ("worker.json", SCHEMA, "source hr has no stream worker (is workers meant?)"),

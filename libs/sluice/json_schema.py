@@ -36,6 +36,8 @@ class JsonSchema:
         self.file = file
         schema = _json_of(file)
         try:
+            if not isinstance(schema, dict | bool):
+                raise _refused(file, "it is no JSON object")
             if isinstance(schema, dict) and not isinstance(schema.get("$schema", ""), str):
                 raise _refused(file, "its member $schema is not a text")
             kind = validator_for(schema, default=jsonschema.Draft202012Validator)

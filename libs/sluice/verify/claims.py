@@ -77,6 +77,17 @@ def missing(expected: ExpectedClaim, facts: MapperFacts, processed_version: int 
     return _finding(f"no contribution exists for raw record {expected.raw.place}")
 
 
+def not_parked(mapping_version: int | None, processed_version: int | None) -> ClaimVerdict:
+    """Judge a raw record that cannot be mapped, and that the mapper has no dead letter of.
+
+    `mapping_version`: the version of the mapping that fails, None if no mapping can read the record.
+    `processed_version`: as for `missing`. An older version may have mapped the record.
+    """
+    if mapping_version is not None and processed_version is not None and processed_version < mapping_version:
+        return ClaimVerdict("older-version")
+    return _finding("cannot be mapped, but the mapper has no dead letter of it")
+
+
 def _unexpected(claim: Contribution, version: int, facts: MapperFacts) -> ClaimVerdict:
     if claim.retracted:
         return OK

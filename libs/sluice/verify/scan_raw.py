@@ -24,13 +24,14 @@ class RawScan:
 
     `raw`: the offsets and keys of all records. `expected`: the claims that must exist, by contribution key. `parked`:
     by (topic, source key, mapping), the position of the newest record if it cannot be mapped. `must_be_dead`: (place,
-    source key) of each record that must be a dead letter. `keys`: the number of source keys.
+    source key, mapping) of each record that must be a dead letter; the mapping is "" if no mapping can process it.
+    `keys`: the number of source keys.
     """
 
     raw: RawIndex
     expected: dict[bytes, ExpectedClaim] = field(default_factory=dict)
     parked: dict[tuple[str, str, str], Position] = field(default_factory=dict)
-    must_be_dead: list[tuple[RawRef, str]] = field(default_factory=list)
+    must_be_dead: list[tuple[RawRef, str, str]] = field(default_factory=list)
     keys: int = 0
 
 
@@ -58,7 +59,7 @@ def _round(
         scan.keys += history.keys
         scan.expected.update(history.claims())
         for source_key, mapping, parked in history.parked():
-            scan.must_be_dead.append((parked.raw, source_key))
+            scan.must_be_dead.append((parked.raw, source_key, mapping))
             if source_key:
                 scan.parked[topic, source_key, mapping] = parked.position
 

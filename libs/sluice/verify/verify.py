@@ -14,7 +14,7 @@ its key, 8 bytes per column and 60 bytes.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import ExitStack
 
 import orjson
@@ -24,11 +24,12 @@ from sluice.lag import committed_offsets
 from sluice.lag.faults import active_faults
 from sluice.names import MAPPER
 from sluice.pipeline import Pipeline
+from sluice.provenance import RawRef
 from sluice.settings.stage import StageSettings
 from sluice.times import text_of_us
 from sluice.verify.candidates import Candidate, confirm_candidates
-from sluice.verify.claims import MapperFacts, missing
-from sluice.verify.context import VerifyContext
+from sluice.verify.claims import ClaimVerdict, MapperFacts, missing, not_parked
+from sluice.verify.context import DeadLetterOrigins, VerifyContext
 from sluice.verify.entity_links import EntityLinks
 from sluice.verify.group_progress import wait_for_group
 from sluice.verify.ledger import LedgerCheck
@@ -123,7 +124,8 @@ def _check_links(context: VerifyContext, opened: ExitStack, give_up_at: float, p
     open_sinks = [context.open_sink(stage, done[stage.group], opened) for stage in sinks if committed[stage.group]]
     progress("reading raw records")
     raw = scan_raw(context, done[mapper.group])
-    facts = _mapper_facts(context, raw)
+    dead = context.dead_letters(MAPPER)
+    facts = _mapper_facts(context, raw, dead.places)
     visible = VisibleOffsets(ends[merger.group] | _canonical_ends(context, ends))
     links = EntityLinks(context, raw, facts, done[merger.group], visible, open_sinks)
     for contract in context.contracts.values():
@@ -135,6 +137,7 @@ def _check_links(context: VerifyContext, opened: ExitStack, give_up_at: float, p
     ledgers.recount(raw.raw)
     ledgers.recount(visible)
     _check_missing(context, raw, facts, ledgers)
+    _check_parked(context, raw, dead, ledgers)
     progress("checking the differences again")
     confirm_candidates(context.reader, context.candidates, raw.raw.ends | visible.ends, context.report)
     context.report.checked |= {"raw records": len(raw.raw), "source keys": raw.keys}
@@ -167,17 +170,20 @@ def _canonical_ends(context: VerifyContext, ends: Mapping[str, Offsets]) -> Offs
     return context.reader.ends(context.partitions_of(tuple(map(context.pipeline.names.canonical, context.contracts))))
 
 
-def _mapper_facts(context: VerifyContext, raw: RawScan) -> MapperFacts:
-    """What claims are judged by. Adds a candidate for each raw record that must be a dead letter, but is none."""
-    origins = context.dead_letters(MAPPER)
-    for ref, source_key in raw.must_be_dead:
-        if ref in origins.places or origins.expired:
+def _mapper_facts(context: VerifyContext, raw: RawScan, dead: Container[RawRef]) -> MapperFacts:
+    versions = {(m.source, m.stream, m.name): m.version for m in context.mappings}
+    return MapperFacts(versions, raw.parked, dead, raw.raw.ends)
+
+
+def _check_parked(context: VerifyContext, raw: RawScan, dead: DeadLetterOrigins, ledgers: LedgerCheck) -> None:
+    """Judge the raw records that must be dead letters."""
+    versions = {mapping.name: mapping.version for mapping in context.mappings}
+    for ref, source_key, mapping in raw.must_be_dead:
+        if ref in dead.places or dead.expired:
             context.report.checked["parked raw records"] += 1
             continue
-        what = "cannot be mapped, but the mapper has no dead letter of it"
-        context.candidates.append(Candidate("raw-contributions", ref.place, source_key, what, (ref.at, source_key)))
-    versions = {(m.source, m.stream, m.name): m.version for m in context.mappings}
-    return MapperFacts(versions, raw.parked, origins.places, raw.raw.ends)
+        processed = ledgers.version_at(context.stages[0].group, ref.at, ref.offset, mapping) if mapping else None
+        _judge(context, not_parked(versions.get(mapping), processed), ref, source_key, source_key)
 
 
 def _check_missing(context: VerifyContext, raw: RawScan, facts: MapperFacts, ledgers: LedgerCheck) -> None:
@@ -187,8 +193,13 @@ def _check_missing(context: VerifyContext, raw: RawScan, facts: MapperFacts, led
         ref = expected.raw
         _, _, _, source_key, mapping, _ = orjson.loads(key)
         verdict = missing(expected, facts, ledgers.version_at(group, ref.at, ref.offset, mapping))
-        if verdict.kind == "finding":
-            watched = (ref.at, source_key)
-            context.candidates.append(Candidate("raw-contributions", ref.place, key.decode(), verdict.what, watched))
-        else:
-            context.report.checked[verdict.kind] += 1
+        _judge(context, verdict, ref, source_key, key.decode())
+
+
+def _judge(context: VerifyContext, verdict: ClaimVerdict, ref: RawRef, source_key: str, key: str) -> None:
+    """Count `verdict`, or add it to the candidates if it is a finding about the raw record at `ref`. `key`: what the
+    finding names."""
+    if verdict.kind == "finding":
+        context.candidates.append(Candidate("raw-contributions", ref.place, key, verdict.what, (ref.at, source_key)))
+    else:
+        context.report.checked[verdict.kind] += 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sluice.kafka.record import Record
 from sluice.position import Position
 from sluice.provenance import Contribution, RawRef
-from sluice.verify.claims import MapperFacts, judge, missing
+from sluice.verify.claims import MapperFacts, judge, missing, not_parked
 from sluice.verify.entity_logs import ContributionLog, log_findings
 from sluice.verify.expected import ExpectedClaim, as_read, said
 
@@ -92,6 +92,16 @@ def test_a_missing_claim_is_a_finding_unless_it_was_parked_or_never_read_with_th
     facts: MapperFacts, version: int | None, kind: str
 ) -> None:
     assert missing(EXPECTED, facts, version).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("mapping_version", "processed", "kind"),
+    [(2, 1, "older-version"), (2, 2, "finding"), (2, None, "finding"), (None, None, "finding")],
+)
+def test_a_record_that_only_a_newer_mapping_cannot_map_needs_no_dead_letter_before_it_is_read_again(
+    mapping_version: int | None, processed: int | None, kind: str
+) -> None:
+    assert not_parked(mapping_version, processed).kind == kind
 
 
 def record(offset: int, key: bytes, value: bytes | None) -> Record:

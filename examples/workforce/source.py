@@ -32,10 +32,10 @@ def prepare(ctx: ExampleContext) -> None:
 def start(ctx: ExampleContext) -> Running:
     """The finance database, filled if it is new, and the HR server on the store it had before."""
     directory = _directory(ctx)
-    ctx.progress("workforce: finance opens its books")
+    ctx.progress("workforce: starting the finance database")
     dsn = _finance_database(ctx, directory)
     load(dsn, SEED, WORKERS, LEDGER_ENTRIES)
-    ctx.progress("workforce: HR opens its doors")
+    ctx.progress("workforce: starting the HR API")
     secret = secrets.token_urlsafe(16)
     numbers = ["--workers", str(WORKERS), "--seed", str(SEED), "--edits-per-second", "0"]
     process, url = start_hr(directory, secret, numbers)

@@ -30,15 +30,16 @@ class PollerPart(BaseModel):
     shrink_keys_min: int = Field(
         default=10,
         ge=0,
-        description="If more known keys than this are missing from a listing, their deletes wait for `sluice deletes "
-        "accept`. See also SLUICE_POLLER__SHRINK_FRACTION_MAX.",
+        description="This many known keys may be missing from a listing, but no more than a quarter of the known keys, "
+        "and always one. If more are missing, their deletes wait for `sluice deletes accept`. "
+        "SLUICE_POLLER__SHRINK_FRACTION_MAX may allow more.",
     )
     shrink_fraction_max: float = Field(
         default=0.2,
         ge=0,
         le=1,
-        description="The limit of SLUICE_POLLER__SHRINK_KEYS_MIN as a fraction of the known keys. The greater of the "
-        "two limits counts.",
+        description="This fraction of the known keys may be missing from a listing, if it is more keys than "
+        "SLUICE_POLLER__SHRINK_KEYS_MIN allows.",
     )
     downstream_groups: list[str] = Field(
         default=[MAPPER],

@@ -142,8 +142,8 @@ def source_lines(sources: list[SourceLag], faulty: set[str]) -> Iterator[str]:
 def dead_letter_lines(several: Sequence[StageDeadLetters]) -> Iterator[str]:
     """A line for the dead letters of each stage, and a line for each cause with the place of its newest dead letter."""
     for stage in several:
-        newest = f", the causes of the newest {stage.scanned:,}" if stage.kept > stage.scanned else ""
-        yield f"dead letters of {stage.stage}: {stage.kept:,} at most are kept{newest}"
+        newest = f"; the causes of the newest {stage.scanned:,}:" if stage.kept > stage.scanned else ""
+        yield f"dead letters of {stage.stage}: no more than {stage.kept:,} are kept{newest}"
         for one in stage.causes:
             parked_at = _time(one.parked_ms / 1e3)
             of = one.of or "an unknown record"

@@ -34,7 +34,7 @@ def test_dead_letters_are_grouped_by_cause_the_most_frequent_first_with_the_plac
 def test_each_cause_has_a_line_and_the_number_of_scanned_dead_letters_is_shown() -> None:
     causes = causes_of([dead_letter_at(5, WRONG_TYPE, 7)])
     head, line = dead_letter_lines([StageDeadLetters("mapper", 4_000, causes)])
-    assert head == "dead letters of mapper: 4,000 at most are kept, the causes of the newest 1"
+    assert head == "dead letters of mapper: no more than 4,000 are kept; the causes of the newest 1:"
     assert line.startswith("    1 × wrong-type: hr.workers: pay: decimal_type (mapping worker); the newest 2")
     assert line.endswith(": dlq.mapper/1@5, of raw.hr.workers/2@7")
     assert "s3cret" not in line

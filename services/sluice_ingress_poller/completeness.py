@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from sluice.connector.paging import ImplicitEnd
 from sluice.connector.paging_hints import PagingHints
 
-NEXT_STEP = "compare the stream's paging with the source's documentation"
+CHECK_PAGING = "compare the stream's paging with the source's documentation"
 
 
 @dataclass(slots=True)
@@ -86,14 +86,14 @@ def why_incomplete(
     more = hints.more or (hints.token if paging is None or read.implicit_end else "")
     if more and not hints.end:
         why = f"{summary}; the last page has {more}, which says that more records follow, but the paging ignores it"
-        return IncompleteListing(f"{why}. Next: {NEXT_STEP}")
+        return IncompleteListing(f"{why}. Next: {CHECK_PAGING}")
     if hints.pages is not None and hints.pages[1] > max(read.pages, 1):
         return IncompleteListing(
-            f"{summary}, but {hints.pages[0]} counts {hints.pages[1]} pages. Next: {NEXT_STEP}", retry=True
+            f"{summary}, but {hints.pages[0]} counts {hints.pages[1]} pages. Next: {CHECK_PAGING}", retry=True
         )
     if everything and read.total is not None and read.total[1] > read.records:
         name, total = read.total
-        return IncompleteListing(f"{summary}, but {name} counts {total} records. Next: {NEXT_STEP}", retry=True)
+        return IncompleteListing(f"{summary}, but {name} counts {total} records. Next: {CHECK_PAGING}", retry=True)
     if hints.end or (everything and hints.total is not None and hints.total[1] == read.records):
         return None
     if paging is None or not read.implicit_end:
@@ -123,7 +123,7 @@ def _why_end_is_not_trusted(
 
 
 def _check(paging: ImplicitEnd) -> str:
-    return f"{NEXT_STEP}: the paging reads {paging.declared}; declare SinglePage() if the source has only one page"
+    return f"{CHECK_PAGING}: the paging reads {paging.declared}; declare SinglePage() if the source has only one page"
 
 
 def _other_size(read: PagesRead) -> int | None:

@@ -58,7 +58,7 @@ class AcceptedLoss:
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteDecision:
+class DeleteVerdict:
     """What a complete enumeration decides about the known keys that it does not list.
 
     `deletes`: the keys to delete. `suspects`: the keys that are missing for the first time; the next enumeration
@@ -80,7 +80,7 @@ def decide_deletes(
     suspects: Set[bytes] | None,
     accepted: AcceptedLoss,
     stream: str,
-) -> DeleteDecision:
+) -> DeleteVerdict:
     """Which of the `known` keys of `stream` (`source/stream`) a complete `enumeration` deletes.
 
     `suspects`: the keys that were missing from the previous enumeration, too. Only these are deleted, because a row
@@ -88,7 +88,7 @@ def decide_deletes(
     missing keys that an operator accepted, which are deleted at once.
     """
     if enumeration.unreadable:
-        return DeleteDecision(
+        return DeleteVerdict(
             fault=f"no deletes: {enumeration.unreadable} listed records have no readable key, so it is not known which "
             "keys are missing. Next: read the dead letters, and compare the stream's key with what the source sends"
         )
@@ -102,11 +102,11 @@ def decide_deletes(
     rest = [key for key in missing if key not in agreed]
     empty = not enumeration.keys and bool(rest)
     if empty or not guard.allows(len(rest), count - len(agreed)):
-        return DeleteDecision(fault=_shrunk(loss, stream), loss=loss, lost=frozenset(missing))
+        return DeleteVerdict(fault=_shrunk(loss, stream), loss=loss, lost=frozenset(missing))
     if suspects is None:
-        return DeleteDecision(tuple(missing))
+        return DeleteVerdict(tuple(missing))
     deletes = tuple(key for key in missing if key in agreed or key in suspects)
-    return DeleteDecision(deletes, frozenset(rest) - suspects)
+    return DeleteVerdict(deletes, frozenset(rest) - suspects)
 
 
 def _shrunk(loss: Loss, stream: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sluice.ingress.deletes import Acceptance
-from sluice_ingress_poller.enumeration import AcceptedLoss, DeleteDecision
+from sluice_ingress_poller.enumeration import AcceptedLoss, DeleteVerdict
 from sluice_ingress_poller.listing import Decision
 
 RELIST_AFTER_S = 15.0
-RELIST_AFTER_S_MAX = 3_600.0
+RELIST_AFTER_MAX_S = 3_600.0
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class EnumerationSchedule:
     not_before_s: float
     confirming: bool = False
     agreeing: int = 0
-    last: DeleteDecision = field(default_factory=DeleteDecision)
+    last: DeleteVerdict = field(default_factory=DeleteVerdict)
     acceptance: Acceptance | None = None
     faulty_in_a_row: int = 0
 
@@ -61,7 +61,7 @@ class EnumerationSchedule:
         self.agreeing = self.agreeing + 1 if to_sweep else 0
         self.confirming = released or suspected or to_sweep
         if decision.watermark.faults:
-            interval_s = min(interval_s, RELIST_AFTER_S * 2.0 ** min(self.faulty_in_a_row, 16), RELIST_AFTER_S_MAX)
+            interval_s = min(interval_s, RELIST_AFTER_S * 2.0 ** min(self.faulty_in_a_row, 16), RELIST_AFTER_MAX_S)
             self.faulty_in_a_row += 1
         else:
             self.faulty_in_a_row = 0

@@ -18,7 +18,7 @@ STORED = (ENUMERATION, CHANGES, LISTED_TWICE)
 WAIT = "wait"
 REQUESTS = "requests"
 HANGS = "hangs"
-NEXT_STEP = (
+RELIEVE_SOURCE = (
     "have the source's limit raised, or send it fewer requests (a longer `freshness` of its streams in the pipeline "
     "file). Sluice retries by itself; if the source already answers, restart ingress-poller, which retries at once"
 )
@@ -104,7 +104,7 @@ class StreamFaults:
 
     def waits(self, why: str) -> None:
         """Report a wait that the source requested. The source's next answer to the stream resolves this fault."""
-        self._report(WAIT, f"{why}. Next: {NEXT_STEP}")
+        self._report(WAIT, f"{why}. Next: {RELIEVE_SOURCE}")
 
     def answered(self, kind: str, fingerprint: bytes, finished: bool) -> None:
         """Resolve the faults that end with the published answer to a request.

@@ -26,17 +26,17 @@ class FetchResult:
 class FetchThread:
     """The thread that sends the requests of the stream `key`, and puts each result into `results`.
 
-    `slots`: bounds the pages in memory over all streams; a page keeps its slot until `consumed`. `busy`: whether a
-    request has no result yet, or its result is not handled yet. It is a daemon thread, because a look-up of a host's
-    name has no deadline, and must not delay the end of the process.
+    `page_permits`: bounds the pages in memory over all streams; a page keeps its permit until `consumed`. `busy`:
+    whether a request has no result yet, or its result is not handled yet. It is a daemon thread, because a look-up of a
+    host's name has no deadline, and must not delay the end of the process.
     """
 
     def __init__(
-        self, key: str, fetcher: Fetcher, slots: threading.Semaphore, results: queue.SimpleQueue[FetchResult]
+        self, key: str, fetcher: Fetcher, page_permits: threading.Semaphore, results: queue.SimpleQueue[FetchResult]
     ) -> None:
         self._key = key
         self._fetcher = fetcher
-        self._slots = slots
+        self._page_permits = page_permits
         self._results = results
         self._requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._consumed = threading.Event()
@@ -79,7 +79,7 @@ class FetchThread:
 
     def _run(self) -> None:
         while (request := self._requests.get()) is not None and not self._closed:
-            with self._slots:
+            with self._page_permits:
                 self._results.put(self._fetch(request))
                 self._consumed.wait()
 

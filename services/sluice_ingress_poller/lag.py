@@ -23,7 +23,7 @@ from sluice.pipeline.authored import load_entities
 from sluice.telemetry import Health
 
 REQUEST_TIMEOUT_S = 5.0
-BACK_PRESSURE = "lag of the groups behind"
+BACK_PRESSURE = "lag of the downstream groups"
 log = structlog.get_logger()
 
 

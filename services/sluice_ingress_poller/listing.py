@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from sluice.connector import CursorValue, Request
 from sluice.errors import EnvironmentFault, Transient
 from sluice.position import Position
-from sluice_ingress_poller.completeness import NEXT_STEP, IncompleteListing, PagesRead
+from sluice_ingress_poller.completeness import CHECK_PAGING, IncompleteListing, PagesRead
 from sluice_ingress_poller.duplicate_keys import DuplicateKeys
-from sluice_ingress_poller.enumeration import DeleteDecision, Enumeration
+from sluice_ingress_poller.enumeration import DeleteVerdict, Enumeration
 from sluice_ingress_poller.page import Page, PageChanges
 from sluice_ingress_poller.watermark import CHANGES, ENUMERATION, Watermark
 
@@ -53,7 +53,7 @@ class Listing:
                 why = (
                     f"{SAME_PAGES_MAX} pages of one listing have the same records: the source does not page as declared"
                 )
-                raise EnvironmentFault(where, why, NEXT_STEP)
+                raise EnvironmentFault(where, why, CHECK_PAGING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Decision:
     changes: PageChanges
     watermark: Watermark
     next: Request | None = None
-    verdict: DeleteDecision | None = None
+    verdict: DeleteVerdict | None = None
     incomplete: IncompleteListing | None = None
     sweep: Position | None = None
 

@@ -16,7 +16,7 @@ from sluice.pipeline import Pipeline, reveal_all
 from sluice_ingress_poller.enumeration import ShrinkGuard
 from sluice_ingress_poller.records import StreamNames
 from sluice_ingress_poller.schedule import bounded_wait_s
-from sluice_ingress_poller.settings import PollerPart
+from sluice_ingress_poller.settings import PollingSettings
 from sluice_ingress_poller.stream_poll import Plan
 
 
@@ -66,7 +66,9 @@ def shard_of(key: str, shards: int) -> int:
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % shards
 
 
-def polled_streams(pipeline: Pipeline, part: PollerPart, load: Callable[[Pipeline, str], Any]) -> list[PolledStream]:
+def polled_streams(
+    pipeline: Pipeline, part: PollingSettings, load: Callable[[Pipeline, str], Any]
+) -> list[PolledStream]:
     """The polled streams of `pipeline`. `load`: returns the connector class of a source.
 
     Raises SettingsError, with file and line, if a connector or its settings are wrong.
@@ -83,7 +85,7 @@ def polled_streams(pipeline: Pipeline, part: PollerPart, load: Callable[[Pipelin
                 stream = connector.stream(name)
             key, raw_topic = f"{source}/{name}", topics.raw(source, name)
             every_s = settings.enumerate_every or stream.enumerate_every.total_seconds()
-            plan = Plan(settings.freshness, every_s, guard, part.page_attempts_max, key)
+            plan = Plan(settings.freshness, every_s, key, guard, part.page_attempts_max)
             dlq_topic = topics.dlq(INGRESS_POLLER)
             names = StreamNames(pipeline.pipeline, source, name, raw_topic, topics.responses(source), dlq_topic)
             found.append(PolledStream(key, stream, fetcher, plan, names, connector.secrets, backoff))

@@ -22,7 +22,7 @@ from sluice.stage.group import GroupReader
 from sluice.stage.signals import Stop
 from sluice.state import RocksStore
 from sluice.telemetry import Health
-from sluice.telemetry.metrics import THROTTLED
+from sluice.telemetry.metrics import BACKPRESSURE
 from sluice_ingress_poller.lag import BackPressure, DownstreamLag, downstream
 from sluice_ingress_poller.polled_stream import PolledStream, shard_of
 from sluice_ingress_poller.settings import PollerSettings
@@ -182,4 +182,4 @@ class Poller:
         if not [shard for shard in self._shards.values() if self._hangs(shard, now_s)]:
             self._context.health.progress()
         for source in {polled.names.source for polled in self._streams}:
-            THROTTLED.labels(INGRESS_POLLER, source).set(self._context.back_pressure.flow)
+            BACKPRESSURE.labels(INGRESS_POLLER, source).set(self._context.back_pressure.flow)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from sluice.ingress.backpressure import Flow
 
-INTERVAL_S_MIN = 0.2
-RETRY_S_FIRST = 1.0
-RETRY_S_MAX = 60.0
+INTERVAL_MIN_S = 0.2
+RETRY_FIRST_S = 1.0
+RETRY_MAX_S = 60.0
 THROTTLED_FACTOR = 4.0
 # No Retry-After delays a request for longer than this, because a wrong header must not stop a stream for days.
-RETRY_AFTER_S_MAX = 3_600.0
+RETRY_AFTER_MAX_S = 3_600.0
 # A wait that a source requests is a fault if it delays a request by more than the stream's freshness and this time.
 WAIT_REPORTED_BEYOND_S = 30.0
 
@@ -20,7 +20,7 @@ def poll_interval_s(freshness_s: float, flow: Flow = Flow.FLOWING) -> float:
     The interval is half of the freshness. A change is at most one interval old when the next listing starts; the other
     half is for the listing and the later stages. While the downstream groups lag, the interval is four times as long.
     """
-    interval_s = max(freshness_s / 2, INTERVAL_S_MIN)
+    interval_s = max(freshness_s / 2, INTERVAL_MIN_S)
     return interval_s * THROTTLED_FACTOR if flow is Flow.THROTTLED else interval_s
 
 
@@ -30,14 +30,14 @@ def retry_delay_s(attempt: int, requested_s: float | None, spread: float) -> flo
     `spread`: a random number in [0, 1). It takes up to half of the back-off away, so that many clients do not retry at
     the same time.
     """
-    backoff_s = min(RETRY_S_FIRST * 2.0 ** min(attempt - 1, 16), RETRY_S_MAX)
+    backoff_s = min(RETRY_FIRST_S * 2.0 ** min(attempt - 1, 16), RETRY_MAX_S)
     delay_s = backoff_s * (0.5 + spread / 2)
-    return delay_s if requested_s is None else max(bounded_wait_s(requested_s), min(delay_s, RETRY_S_FIRST))
+    return delay_s if requested_s is None else max(bounded_wait_s(requested_s), min(delay_s, RETRY_FIRST_S))
 
 
 def bounded_wait_s(requested_s: float) -> float:
     """For how many seconds no request is sent to a source that requested a wait of `requested_s`."""
-    return min(requested_s, RETRY_AFTER_S_MAX)
+    return min(requested_s, RETRY_AFTER_MAX_S)
 
 
 def waits_too_long(wanted_s: float, due_s: float, freshness_s: float) -> bool:

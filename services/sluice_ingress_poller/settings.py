@@ -8,7 +8,7 @@ from sluice.names import MAPPER
 from sluice.settings.stage import StageSettings
 
 
-class PollerPart(BaseModel):
+class PollingSettings(BaseModel):
     """The settings that only ingress-poller has.
 
     An enumeration may lack as many known keys as the greater of `shrink_keys_min` and `shrink_fraction_max` allows. If
@@ -59,4 +59,4 @@ class PollerPart(BaseModel):
 
 
 class PollerSettings(StageSettings):
-    poller: PollerPart = PollerPart()
+    poller: PollingSettings = PollingSettings()

@@ -46,8 +46,8 @@ from sluice_ingress_poller.schedule import retry_delay_s
 from sluice_ingress_poller.stream_poll import StreamPoll
 from sluice_ingress_poller.watermark import taken_over
 
-WAIT_S_MAX = 0.5
-TAKE_OVER_RETRY_S_MAX = 30.0
+WAIT_MAX_S = 0.5
+TAKE_OVER_RETRY_MAX_S = 30.0
 DELETES_PER_TRANSACTION = 5_000
 TAKEN_AGAIN = "wait: Sluice lists and publishes the streams of the shard again by itself"
 log = structlog.get_logger()
@@ -57,7 +57,7 @@ log = structlog.get_logger()
 class ShardContext:
     """The settings and clients that all shards of a process share.
 
-    `partitions`: how many partitions each raw topic has. `slots`: the semaphore that bounds the pages in memory.
+    `partitions`: how many partitions each raw topic has. `page_permits`: the semaphore that bounds the pages in memory.
     """
 
     kafka: KafkaSettings
@@ -68,7 +68,7 @@ class ShardContext:
     partitions: int
     back_pressure: BackPressure
     health: Health
-    slots: threading.Semaphore
+    page_permits: threading.Semaphore
 
 
 class Shard:
@@ -145,9 +145,9 @@ class Shard:
         self._drop()
         self._attempts += 1
         requested_s = error.retry_after_s if isinstance(error, Transient) else None
-        delay_s = min(retry_delay_s(self._attempts, requested_s, random.random()), TAKE_OVER_RETRY_S_MAX)  # noqa: S311
+        delay_s = min(retry_delay_s(self._attempts, requested_s, random.random()), TAKE_OVER_RETRY_MAX_S)  # noqa: S311
         until_s = time.monotonic() + delay_s
-        while (left_s := until_s - time.monotonic()) > 0 and not self._stopped.wait(min(left_s, WAIT_S_MAX)):
+        while (left_s := until_s - time.monotonic()) > 0 and not self._stopped.wait(min(left_s, WAIT_MAX_S)):
             self._beat()
 
     def _beat(self) -> None:
@@ -185,7 +185,7 @@ class Shard:
             polled,
             StreamPoll(polled.stream, polled.plan, watermark, known, time.monotonic(), now_us()),
             RecordBuilder(polled.names, watermark.epoch, incarnation, polled.secrets),
-            FetchThread(polled.key, polled.fetcher, self._context.slots, self._results),
+            FetchThread(polled.key, polled.fetcher, self._context.page_permits, self._results),
             faults,
         )
 
@@ -240,7 +240,7 @@ class Shard:
 
     def _until_due_s(self, now_s: float) -> float:
         dues = [leased.due_s for leased in self._leased.values() if not leased.fetch_thread.busy]
-        return min(max(min(dues, default=now_s + WAIT_S_MAX) - now_s, 0.01), WAIT_S_MAX)
+        return min(max(min(dues, default=now_s + WAIT_MAX_S) - now_s, 0.01), WAIT_MAX_S)
 
     def _send(self, leased: LeasedStream, now_s: float) -> None:
         try:

@@ -18,7 +18,7 @@ from sluice.ingress.deletes import Acceptance
 from sluice.position import Position
 from sluice_ingress_poller.completeness import IncompleteListing, PagesRead, why_incomplete
 from sluice_ingress_poller.duplicate_keys import DuplicateKeys, EarlierDuplicates
-from sluice_ingress_poller.enumeration import DeleteDecision, Enumeration, ShrinkGuard, decide_deletes
+from sluice_ingress_poller.enumeration import DeleteVerdict, Enumeration, ShrinkGuard, decide_deletes
 from sluice_ingress_poller.enumeration_schedule import RELIST_AFTER_S, EnumerationSchedule
 from sluice_ingress_poller.known_keys import KnownKeys
 from sluice_ingress_poller.listing import Decision, Listing, fingerprint
@@ -36,9 +36,9 @@ class Plan:
 
     freshness_s: float
     enumerate_every_s: float
+    name: str
     guard: ShrinkGuard = field(default_factory=ShrinkGuard)
     attempts_max: int = 8
-    name: str = "source/stream"
 
 
 class StreamPoll:
@@ -225,8 +225,8 @@ class StreamPoll:
         return replace(decision, watermark=watermark, verdict=verdict, sweep=sweep)
 
     def _swept(
-        self, verdict: DeleteDecision, enumeration: Enumeration, changes: PageChanges
-    ) -> tuple[DeleteDecision, Position | None]:
+        self, verdict: DeleteVerdict, enumeration: Enumeration, changes: PageChanges
+    ) -> tuple[DeleteVerdict, Position | None]:
         """The verdict, and the position below which the raw topic is swept (None: it is not swept).
 
         If the topic was reset and may not be swept, the verdict contains a fault. A sweep needs

@@ -23,7 +23,7 @@ from sluice.stage.signals import Stop
 from sluice.telemetry import Health
 from sluice_ingress_poller.polled_stream import polled_streams
 from sluice_ingress_poller.poller import Poller
-from sluice_ingress_poller.settings import PollerPart, PollerSettings
+from sluice_ingress_poller.settings import PollerSettings, PollingSettings
 from support.pace import within
 from support.scripted_source import Answer, Asked, Raw
 from support.waiting import eventually
@@ -146,7 +146,7 @@ class Polled:
             state_dir=state_dir,
             kafka=self.kafka,
             telemetry=TelemetrySettings(),
-            poller=PollerPart(**{"lag_interval_s": 0.2, **part}),
+            poller=PollingSettings(**{"lag_interval_s": 0.2, **part}),
         )
 
     @contextmanager

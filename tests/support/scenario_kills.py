@@ -22,7 +22,7 @@ from support.scenario_transactions import Killer
 from support.waiting import NotInTime, eventually
 
 LOAD_PER_S = 260.0
-CALM_S_MAX = 2.0
+CALM_MAX_S = 2.0
 WORKING_WITHIN_S = 120.0
 ARRIVED_WITHIN_S = 180.0
 Progress = Callable[[str], None]
@@ -79,7 +79,7 @@ def campaign(
     for number in range(rounds):
         for place, stage in enumerate(rng.sample(list(stages), len(stages))):
             _await_work(scenario, stage, worked[stage])
-            _watch(scenario, rng.uniform(0, CALM_S_MAX))
+            _watch(scenario, rng.uniform(0, CALM_MAX_S))
             worked[stage] = scenario.run.stages[stage].counts.records
             was_open = killer.kill(stage, aim=(number + place) % 2 == 0)
             outcome.kills[stage] += 1

@@ -50,9 +50,9 @@ def demo(
     change nothing.
     """
     started_at = time.monotonic()
-    from sluice.local.session import Wanted
+    from sluice.local.session import RunOptions
 
     folder = example_folder(example)
     state = (state_dir or folder / ".sluice").resolve()
-    wanted = Wanted(folder, state, seconds=seconds, example=True, edits_per_s=rate)
-    run_session(wanted, started_at=started_at, as_json=as_json)
+    options = RunOptions(folder, state, seconds=seconds, example=True, edits_per_s=rate)
+    run_session(options, started_at=started_at, as_json=as_json)

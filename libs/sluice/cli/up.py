@@ -22,7 +22,7 @@ from sluice.names import STAGES
 from sluice.stage.signals import Stop
 
 if TYPE_CHECKING:
-    from sluice.local.session import Wanted
+    from sluice.local.session import RunOptions
 
 app = single()
 
@@ -54,14 +54,14 @@ def up(
     stages = tuple(stage or ())
     for name in stages:
         require_known(name, STAGES, f"no stage {name}")
-    from sluice.local.session import Wanted
+    from sluice.local.session import RunOptions
 
     file = pipeline.expanduser().resolve()
-    wanted = Wanted(file, state_directory(pipeline, state_dir), stages, servers=servers, seconds=seconds)
-    run_session(wanted, started_at=started_at, as_json=as_json)
+    options = RunOptions(file, state_directory(pipeline, state_dir), stages, servers=servers, seconds=seconds)
+    run_session(options, started_at=started_at, as_json=as_json)
 
 
-def run_session(wanted: Wanted, *, started_at: float, as_json: bool) -> None:
+def run_session(options: RunOptions, *, started_at: float, as_json: bool) -> None:
     """Run the pipeline of `sluice up` or `sluice demo` until its time is over or a signal comes. Blocks.
 
     `started_at`: when the command started, in monotonic seconds. Raises typer.Exit if the exit code is not 0.
@@ -70,7 +70,7 @@ def run_session(wanted: Wanted, *, started_at: float, as_json: bool) -> None:
     from sluice.local.session import Session
 
     with Screen(quiet=as_json) as screen:
-        session = Session(wanted, screen, started_at=started_at)
+        session = Session(options, screen, started_at=started_at)
         # The check imports the author's code. Signals are handled only after it, so Ctrl-C ends a loop in that code.
         session.check()
         result = session.run(Stop.on_signals())

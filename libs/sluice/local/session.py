@@ -38,7 +38,7 @@ STEPS = ("servers", "topics and schemas", "stages")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RunOptions:
     """The options of a run.
 
     `file`: the pipeline file or its folder. `stages`: the names of the stages to run; empty means all that the pipeline
@@ -60,8 +60,8 @@ class Session:
     """One run of a pipeline in a terminal. `started_at`: when the command started, in monotonic seconds; the times in
     the result count from then."""
 
-    def __init__(self, wanted: Wanted, screen: Screen, *, started_at: float) -> None:
-        self._wanted = wanted
+    def __init__(self, options: RunOptions, screen: Screen, *, started_at: float) -> None:
+        self._options = options
         self._screen = screen
         self._started_at = started_at
         self._memory = PeakMemory()
@@ -97,66 +97,66 @@ class Session:
     # ── start ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _run(self, stack: ExitStack, stop: Stop) -> None:
-        stack.enter_context(stages_locked(self._wanted.state_dir, self._stages))
+        stack.enter_context(stages_locked(self._options.state_dir, self._stages))
         servers = self._servers(stack, stop)
         run = stack.enter_context(self._pipeline_run(servers))
         self._start_step("source" if isinstance(run, ExampleRun) else "topics and schemas", stop)
         run.apply()
         self._result.download_s += run.prepare_s if isinstance(run, ExampleRun) else 0.0
         if (rows := run.golden_rows(run.canonical_ends())) is not None:
-            sources, example = min(2, len(run.pipeline.sources)), self._wanted.example
+            sources, example = min(2, len(run.pipeline.sources)), self._options.example
             self._golden = GoldenDisplay(
                 rows, self._screen, sources=sources, example=example, started_at=self._started_at
             )
         self._start_step("stages", stop)
         run.start()
         if isinstance(run, ExampleRun):
-            self._live = run.live(self._wanted.edits_per_s, None, int(time.time()))
+            self._live = run.live(self._options.edits_per_s, None, int(time.time()))
             self._latency = run.edit_latency(self._live)
         self._ready_at = time.monotonic()
         self._next(stop, "one check of the stages")
         self._watch(run, stop)
-        if self._wanted.seconds is not None and not stop.requested:
+        if self._options.seconds is not None and not stop.requested:
             self._check(run, stop)
         self._result.latency_s = self._latency.summary() if self._latency is not None else {}
         self._result.stages = {name: stage.summary for name, stage in run.stages.items()}
 
     def _servers(self, stack: ExitStack, stop: Stop) -> Servers | None:
-        if not self._wanted.servers:
+        if not self._options.servers:
             return None
         self._start_step("servers", stop)
         self._screen.line(
             "starting Kafka, Postgres and the registry: this takes ten to forty seconds, and a download the first time"
         )
-        servers = stack.enter_context(Servers.start(self._wanted.state_dir, progress=self._screen.line))
+        servers = stack.enter_context(Servers.start(self._options.state_dir, progress=self._screen.line))
         if servers.started:
             stack.callback(self._screen.line, f"ending {', '.join(servers.started)}")
         self._result.download_s = servers.download_s
         return servers
 
     def _pipeline_run(self, servers: Servers | None) -> PipelineRun:
-        wanted, report = self._wanted, self._screen.line
-        if wanted.example and servers is not None:
-            return ExampleRun(wanted.file, wanted.state_dir, servers, report, wanted.stages)
-        return PipelineRun(wanted.file, wanted.state_dir, servers, report, wanted.stages)
+        options, report = self._options, self._screen.line
+        if options.example and servers is not None:
+            return ExampleRun(options.file, options.state_dir, servers, report, options.stages)
+        return PipelineRun(options.file, options.state_dir, servers, report, options.stages)
 
     def check(self) -> None:
         """Check the pipeline's files and variables. This imports the author's modules. Call it once, before `run`.
 
         Raises SettingsError if a file is wrong or a variable is missing.
         """
-        pipeline = load_pipeline(self._wanted.file)
+        pipeline = load_pipeline(self._options.file)
         require_ranked_sources(pipeline, load_entities(pipeline))
         load_mappings(pipeline)
-        self._stages = stages_of(pipeline, self._wanted.stages)
-        if not self._wanted.example:
-            created = sink_databases(pipeline) if self._wanted.servers else {}
+        self._stages = stages_of(pipeline, self._options.stages)
+        if not self._options.example:
+            created = sink_databases(pipeline) if self._options.servers else {}
             require_variables(pipeline, created)
 
     def _start_step(self, step: str, stop: Stop) -> None:
         """Show that `step` of the start runs now. Raises Stopped if a stop was requested."""
         self._next(stop, f"this step of the start: {step}")
-        steps = EXAMPLE_STEPS if self._wanted.example else STEPS if self._wanted.servers else STEPS[1:]
+        steps = EXAMPLE_STEPS if self._options.example else STEPS if self._options.servers else STEPS[1:]
         self._screen.step(steps.index(step), steps)
 
     def _next(self, stop: Stop, waiting_for: str) -> None:
@@ -186,7 +186,7 @@ class Session:
         They count from the first golden record, because a first run on a busy machine needs time to create one. They
         count at the latest from `SHOWN_WITHIN_S` after the start of the stages.
         """
-        seconds, now = self._wanted.seconds, time.monotonic()
+        seconds, now = self._options.seconds, time.monotonic()
         if seconds is None or self._ready_at is None:
             return None
         from_start_s = self._ready_at - now + (seconds if self._golden is None else seconds + SHOWN_WITHIN_S)
@@ -212,9 +212,9 @@ class Session:
     def _watch_servers(self, run: PipelineRun) -> None:
         """Restart the servers that have ended. Raises EnvironmentFault if servers end too often, one cannot start, or
         the state directory was deleted."""
-        if not self._wanted.state_dir.exists():
+        if not self._options.state_dir.exists():
             raise EnvironmentFault(
-                f"state directory {self._wanted.state_dir}",
+                f"state directory {self._options.state_dir}",
                 "was deleted while it was in use, with the servers' data and the stages' state",
                 "run the command again: the sources are then read from their beginning",
             )

@@ -68,7 +68,7 @@ FAULT = Gauge(
     "1 while a fault is active, by its subject; the text is in `sluice lag` and `/readyz`.",
     ["stage", "about"],
 )
-THROTTLED = Gauge(
+BACKPRESSURE = Gauge(
     "sluice_ingress_backpressure",
     "How the lag of later stages limits requests to the source: 0 flowing, 1 throttled, 2 paused.",
     ["stage", "source"],

@@ -21,7 +21,7 @@ from sluice.ingress.deletes import Loss
 from sluice.position import Position
 from sluice_ingress_poller.enumeration import (
     AcceptedLoss,
-    DeleteDecision,
+    DeleteVerdict,
     Enumeration,
     ShrinkGuard,
     decide_deletes,
@@ -29,7 +29,7 @@ from sluice_ingress_poller.enumeration import (
 from sluice_ingress_poller.page import RECORD_BYTES_MAX, Item, content_hash, page_changes, stated_change
 from sluice_ingress_poller.polled_stream import SourceBackoff, shard_of
 from sluice_ingress_poller.records import uuid7
-from sluice_ingress_poller.schedule import RETRY_S_MAX, poll_interval_s, retry_delay_s, waits_too_long
+from sluice_ingress_poller.schedule import RETRY_MAX_S, poll_interval_s, retry_delay_s, waits_too_long
 from sluice_ingress_poller.watermark import StoredFault, Watermark, newer, taken_over
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -103,7 +103,7 @@ def test_a_backoff_says_what_was_answered_and_until_when_and_a_shorter_one_chang
 def test_a_retry_never_comes_before_the_source_allows_it(attempt: int, asked: float | None, spread: float) -> None:
     delay_s = retry_delay_s(attempt, asked, spread)
     assert delay_s >= (asked or 0)
-    assert 0 < delay_s <= max(RETRY_S_MAX, asked or 0)
+    assert 0 < delay_s <= max(RETRY_MAX_S, asked or 0)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def judged(
     suspects: frozenset[bytes] = frozenset(),
     accepted: AcceptedLoss = AcceptedLoss(),  # noqa: B008 - a frozen value
     guard: ShrinkGuard = ShrinkGuard(),  # noqa: B008 - a frozen value
-) -> DeleteDecision:
+) -> DeleteVerdict:
     confirmed = None if listings == 1 else suspects
     return decide_deletes(listed, known, guard, confirmed, accepted, "hr/workers")
 

@@ -1,4 +1,4 @@
-"""Which partitions the poller watches of the groups behind it: the same that `sluice lag` reports."""
+"""Which partitions the poller watches of its downstream groups: the same that `sluice lag` reports."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class NoKeys:
 
 def leased_from(source: ScriptedSource, health: Health) -> LeasedStream:
     connector = Hr("hr", {"base_url": source.url})
-    stream, plan = connector.stream("workers"), Plan(1.0, 60.0)
+    stream, plan = connector.stream("workers"), Plan(1.0, 60.0, "hr/workers")
     names = StreamNames("p", "hr", "workers", "raw", "responses", "dlq")
     polled = PolledStream(KEY, stream, connector.fetcher(), plan, names, connector.secrets, SourceBackoff())
     poll = StreamPoll(stream, plan, Watermark(None, 1, 1), cast(Any, NoKeys()), 0.0, 0)

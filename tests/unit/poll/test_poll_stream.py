@@ -86,7 +86,7 @@ class Owner:
         self.published = 0
         self.deleted: list[bytes] = []
         self.now_s = 0.0
-        self.plan = plan or Plan(freshness_s=2, enumerate_every_s=100)
+        self.plan = plan or Plan(freshness_s=2, enumerate_every_s=100, name="source/stream")
         self.watermark = Watermark(None, 1, 1)
         self.restart()
 
@@ -141,7 +141,7 @@ def owner_of(count: int, stream: type[Things] = Things, **plan: Any) -> Owner:
     source = Source()
     for number in range(count):
         source.put(number)
-    return Owner(source, Plan(**{"freshness_s": 2, "enumerate_every_s": 100, **plan}), stream)
+    return Owner(source, Plan(**{"freshness_s": 2, "enumerate_every_s": 100, "name": "source/stream", **plan}), stream)
 
 
 def test_the_first_listing_is_of_everything_and_the_next_requests_changes() -> None:

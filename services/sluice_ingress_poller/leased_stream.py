@@ -105,7 +105,7 @@ class LeasedStream:
             self.polled.backoff.extend(error.retry_after_s, why, now_s, now_us())
         if not isinstance(error, EnvironmentFault):  # an EnvironmentFault is reported as a fault at once
             log.warning(
-                "not now",
+                "request failed",
                 stream=self.polled.key,
                 why=why,
                 retry_in_s=round(self.due_s - now_s, 1),

@@ -187,8 +187,7 @@ def _download(artifact: Artifact, target: Path, meter: Meter) -> None:
 
 def _resolve(artifact: Artifact, scratch: Path, meter: Meter) -> Path:
     # Import the Maven client here, because the import is slow and only the first run on a machine needs it.
-    from jgo.maven import MavenContext
-    from jgo.maven._resolver import PythonResolver
+    from jgo.maven import MavenContext, PythonResolver
 
     def watched(_name: str, _size: int) -> AbstractContextManager[Callable[[int], None]]:
         return nullcontext(meter.add)

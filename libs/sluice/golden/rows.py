@@ -115,7 +115,7 @@ def ledger_lines(connection: Connection, schema: str) -> Iterator[tuple[str, dic
         yield from cursor.execute(query)
 
 
-class OwnedRow(NamedTuple):
+class PartitionProgress(NamedTuple):
     """A sink's progress in a partition. `processed`: the next offset. `at_s`: when the last batch was written (Unix s).
 
     `paused_at_s`: when the owner stopped reading the partition (Unix s), 0 if the owner reads it.
@@ -129,11 +129,14 @@ class OwnedRow(NamedTuple):
     paused_at_s: float
 
 
-def owned_rows(connection: Connection, schema: str) -> list[OwnedRow]:
-    """The partitions that a sink has written. Raises EnvironmentFault or Transient if the query fails."""
+def progress_of(connection: Connection, schema: str) -> list[PartitionProgress]:
+    """The sink's progress in each partition that it has written.
+
+    Raises EnvironmentFault or Transient if the query fails.
+    """
     with sink_errors(f"table {schema}._owner"):
         found = connection.execute(statement("read_owners", owner=sql.Identifier(schema, "_owner"))).fetchall()
-    return [OwnedRow(*row) for row in found]
+    return [PartitionProgress(*row) for row in found]
 
 
 def _json(kind: FieldType, values: tuple[Any, ...]) -> Any:

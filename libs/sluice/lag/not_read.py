@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from sluice.errors import EnvironmentFault, SettingsError
-from sluice.golden.rows import connect_to_read, owned_rows
+from sluice.golden.rows import connect_to_read, progress_of
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
 from sluice.kafka.topics import Pinned
@@ -62,7 +62,7 @@ def newest_values(reader: LogReader, wanted: Mapping[Partition, bytes]) -> dict[
 def _of_sink(pipeline: Pipeline, name: str) -> dict[Partition, PartitionRecord]:
     sink = pipeline.sinks[name]
     with connect_to_read(sink.postgres.reveal(), f"sink {name}") as connection:
-        rows = owned_rows(connection, sink.schema_)
+        rows = progress_of(connection, sink.schema_)
     return {
         (row.topic, row.partition): PartitionRecord(row.topic_id, row.processed, at=row.at_s, paused_at=row.paused_at_s)
         for row in rows

@@ -26,7 +26,7 @@ from sluice.entities.authored_imports import AuthoredFile, path_of, reached_from
 from sluice.errors import SettingsError
 
 # This number is increased if a change of Sluice lets the same mapping code make other claims of the same record.
-READING_RULES = 1
+CODE_HASH_VERSION = 1
 # Code that contains one of these words may set a field of an entity without containing the field's name.
 _ANY_FIELD = re.compile(r"\b(\w*copy|\w*construct|\w*validat\w*|parse_obj\w*|parse_raw\w*|from_orm|type(?=\())\b")
 # Code that contains one of these words may use a definition or a field without containing the name of it.
@@ -53,7 +53,7 @@ class MappingCode:
     @cached_property
     def sha256(self) -> str:
         """The hash of the code as 64 hex digits. Python's minor version counts, because values are read with it."""
-        facts = [READING_RULES, list(sys.version_info[:2]), sorted(self.packages), sorted(self.files.items())]
+        facts = [CODE_HASH_VERSION, list(sys.version_info[:2]), sorted(self.packages), sorted(self.files.items())]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def __str__(self) -> str:
@@ -66,7 +66,10 @@ def code_of(mapping: Mapping) -> MappingCode:
     """The code of a mapping, which the first call reads. Raises SettingsError if the mapping has no source file."""
     module = mapping.function.__module__
     if path_of(module) is None:
-        raise SettingsError(f"{module}.{mapping.function.__name__}: has no source file, so its code has no hash")
+        raise SettingsError(
+            f"{module}.{mapping.function.__name__}: has no source file, so its code has no hash. "
+            "Next: define it in a file of the pipeline"
+        )
     found_in = mapping.found_in or module  # another module if a function of the author made the mapping
     files, packages = reached_from([found_in, module, mapping.raw_model.__module__, mapping.entity_class.__module__])
     code = MappingCode(packages=packages)

@@ -256,7 +256,7 @@ class Session:
     def _check(self, run: PipelineRun, stop: Stop) -> None:
         """Stop the live edits, wait until every change has arrived, then check that nothing is lost. Ends early if
         `stop` is requested."""
-        from sluice.verify import verify
+        from sluice.verify import verify  # slow to import, and only a run with a check needs it
         from sluice.verify.report import CHECKS
 
         self._waiting_for = "the check that nothing is lost"

@@ -518,7 +518,7 @@ def test_sluice_counts_by_its_own_number_and_not_by_its_version(load: Load, monk
     code = load()["person"]
     before = code.sha256
     assert "orjson" not in str(code)
-    monkeypatch.setattr(mapping_code, "READING_RULES", mapping_code.READING_RULES + 1)
+    monkeypatch.setattr(mapping_code, "CODE_HASH_VERSION", mapping_code.CODE_HASH_VERSION + 1)
     assert load()["person"].sha256 != before
 
 

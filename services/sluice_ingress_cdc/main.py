@@ -15,6 +15,6 @@ from sluice_ingress_cdc.supervisor import supervise
 def main() -> int:
     settings = read_settings(CdcSettings)
     pipeline = load_pipeline(settings.pipeline)
-    with telemetry(settings, INGRESS_CDC) as health:
+    with telemetry(settings, pipeline.names, INGRESS_CDC) as health:
         followers = [Follower(slot, pipeline.names, settings, health) for slot in slots_of(pipeline)]
         return supervise(followers, health, Stop.on_signals())

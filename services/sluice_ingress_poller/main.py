@@ -16,5 +16,8 @@ def main() -> int:
     settings = read_settings(PollerSettings)
     pipeline = load_pipeline(settings.pipeline)
     streams = polled_streams(pipeline, settings.poller, load_connector)
-    with telemetry(settings, INGRESS_POLLER) as health, Poller(settings, pipeline, streams, health) as poller:
+    with (
+        telemetry(settings, pipeline.names, INGRESS_POLLER) as health,
+        Poller(settings, pipeline, streams, health) as poller,
+    ):
         return poller.run_until_signalled()

@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any
 
 import structlog
-from confluent_kafka import Consumer, TopicPartition
 
 from sluice.errors import EnvironmentFault, Transient
 from sluice.ingress.backpressure import LagBounds
@@ -41,20 +40,6 @@ SHARD_STALLED_AFTER_S = 150.0
 log = structlog.get_logger()
 
 
-class Membership(GroupReader):
-    """The membership of this process in the group on `sluice.shards`.
-
-    A shard is stopped *before* it is revoked, so that two owners do not send requests to one source at the same time.
-    Readers of data stop later. Only the fence ensures that two owners never use one position.
-    """
-
-    before_revoke: Callable[[list[Partition]], None]
-
-    def _on_revoke(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
-        self.before_revoke([(p.topic, p.partition) for p in parts])
-        super()._on_revoke(consumer, parts)
-
-
 class Poller:
     """Runs the shards of this process. A main calls `run_until_signalled` and nothing else."""
 
@@ -82,8 +67,9 @@ class Poller:
         self._started_by_s = 0.0
         group = names.group(INGRESS_POLLER)
         # The topic id is empty, because the poller uses only the assignment of partitions, and not the records.
-        self._member = Membership(settings.kafka, group, settings.instance, {names.shards: ""})
-        self._member.before_revoke = self._stop_shards
+        # A shard is stopped *before* it is revoked, so that two owners do not send requests to one source at the same
+        # time. Only the fence ensures that two owners never use one position.
+        self._member = GroupReader(settings.kafka, group, settings.instance, {names.shards: ""}, self._stop_shards)
 
     def __enter__(self) -> Poller:
         return self

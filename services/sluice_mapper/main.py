@@ -11,15 +11,15 @@ from sluice.stage.loop import Stage
 from sluice.state import StateBackend
 from sluice.telemetry import telemetry
 from sluice_mapper.mapper import Mapper
-from sluice_mapper.wiring import topics_of
+from sluice_mapper.wiring import mapper_topics
 
 
 def main() -> int:
     settings = read_settings(StageSettings)
-    with telemetry(settings, MAPPER) as health:
-        pipeline = load_pipeline(settings.pipeline)
+    pipeline = load_pipeline(settings.pipeline)
+    with telemetry(settings, pipeline.names, MAPPER) as health:
         names = pipeline.names
-        topics = topics_of(pipeline, settings)
+        topics = mapper_topics(pipeline, settings)
         return Stage(
             name=MAPPER,
             settings=settings,

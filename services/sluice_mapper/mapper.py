@@ -54,19 +54,19 @@ class Mapper(Process):
     # ── partitions ────────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self, owned: Owned) -> Iterator[None]:
-        inputs = self._inputs[owned.at[0]]
-        view = View(self._store, inputs.state_topic, owned.at[1], inputs.state_topic_id)
+        raw_input = self._inputs[owned.at[0]]
+        view = View(self._store, raw_input.state_topic, owned.at[1], raw_input.state_topic_id)
         yield from restore_record(owned, view, self._reader, self._stage, self._outputs)
         if owned.record.pass_end is not None:
-            yield from self._current_claims.restore(owned, view, self._stage, inputs.stream)
+            yield from self._current_claims.restore(owned, view, self._stage, raw_input.stream)
         if owned.record.pass_end is not None:
             self._passes[owned.at] = Pass(owned.record.pass_end)
-        inputs.require_versions(owned)
+        raw_input.require_versions(owned)
         view.advance(view.restored_to)
-        owned.record.versions = {**owned.record.versions, **{m.name: m.version for m in inputs.mappings}}
+        owned.record.versions = {**owned.record.versions, **{m.name: m.version for m in raw_input.mappings}}
         owned.record.fingerprints = {
             **owned.record.fingerprints,
-            **{m.name: code_of(m).sha256 for m in inputs.mappings},
+            **{m.name: code_of(m).sha256 for m in raw_input.mappings},
         }
         self._owned[owned.at] = owned
 
@@ -79,14 +79,14 @@ class Mapper(Process):
     # ── records ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def handle(self, record: Record, batch: Batch) -> Handled:
-        owned, inputs = self._owned[record.at], self._inputs[record.topic]
+        owned, raw_input = self._owned[record.at], self._inputs[record.topic]
         position = raw_record.position_of(record)
         if raw_record.is_sweep(record):
             return self._sweep(record, position, owned, batch)
         source_key = raw_record.source_key(record)
-        if inputs.sample is not None:
-            inputs.sample.check(record)
-        if position < owned.record.swept(inputs.stream.stream):
+        if raw_input.sample is not None:
+            raw_input.sample.check(record)
+        if position < owned.record.swept(raw_input.stream.stream):
             batch.count(record.at, "superseded")
             return Handled.DONE
         key, raw_key = source_key.encode(), record.key or b""
@@ -94,7 +94,7 @@ class Mapper(Process):
         # Older versions stored the state under the key with Debezium's schema. Claims contain the key without schema.
         wrapped = owned.view.get(raw_key) if raw_key != key else None
         before = KeyState.from_json(stored or wrapped)
-        step = record_step(before, record, source_key, position, inputs, self._contributions)
+        step = record_step(before, record, source_key, position, raw_input, self._contributions)
         if step.state != before or wrapped is not None:
             self._keep(owned, key, step.state, batch)
         if wrapped is not None:
@@ -200,10 +200,10 @@ class Mapper(Process):
 
     # ── batches ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def committed(self, batch: Batch, tracked: dict[Partition, int]) -> None:
+    def committed(self, batch: Batch, offsets_after: dict[Partition, int]) -> None:
         for owned in self._owned.values():
             view = owned.view
-            view.advance(tracked.get((view.topic, view.partition)))
+            view.advance(offsets_after.get((view.topic, view.partition)))
             if owned.record.pass_end is None:
                 self._passes.pop(owned.at, None)
 

@@ -19,7 +19,8 @@ from sluice.names import Names
 from sluice.position import Position
 from sluice.provenance import Contribution, RawRef
 from sluice.raw.raw_record import Op, SourceChange, read_change, read_polled
-from sluice.stage.batch import Outcome, OutputRecord, too_large
+from sluice.stage.batch import OutputRecord, too_large
+from sluice.stage.ledger import Outcome
 from sluice_mapper.inputs import RawInput
 from sluice_mapper.key_state import KeyState, Target, fill
 
@@ -90,7 +91,7 @@ def record_step(
     record: Record,
     source_key: str,
     position: Position,
-    inputs: RawInput,
+    raw_input: RawInput,
     topics: ContributionTopics,
 ) -> Step:
     """The step of `record`, a change of `source_key` at `position`. `state`: the state of the key before the record."""
@@ -98,20 +99,20 @@ def record_step(
     if newest:
         state = state.replace(seen=position)
     try:
-        change = (read_change if inputs.is_cdc else read_polled)(record, source_key, position)
+        change = (read_change if raw_input.is_cdc else read_polled)(record, source_key, position)
     except DeadRecord as error:
         # The unreadable record may have changed any column, so the current values of the key are unknown.
         return Step(state.replace(carried=None) if newest else state, "dead", dead=[(error, None)])
     if change.op is Op.DELETE:
-        step = retract_all(state, _context(record, change, inputs, topics), inputs.versions)
+        step = retract_all(state, _context(record, change, raw_input, topics), raw_input.versions)
         if (refused := too_large(step.outputs)) is not None:
             return Step(state, "dead", dead=[(refused, None)])
         return step
-    outcomes = [outcome_by_position(mapping, state, position) for mapping in inputs.mappings]
+    outcomes = [outcome_by_position(mapping, state, position) for mapping in raw_input.mappings]
     decided = None if None in outcomes else worst(filter(None, outcomes))
     unknown: list[str] = []
     # Columns are carried also from a record whose claims exist already: after a loss of the state, this restores them.
-    if inputs.is_cdc and (decided is None or (newest and state.carried is not None)):
+    if raw_input.is_cdc and (decided is None or (newest and state.carried is not None)):
         row, carried, unknown = fill(change.row, state.carried, position)
         change = change._replace(row=row)
         if newest:
@@ -123,13 +124,13 @@ def record_step(
     if unknown:
         reason = f"column {unknown[0]} was left out, and its value was never seen"
         return Step(state, "dead", dead=[(DeadRecord("unchanged-value-never-seen", reason), None)])
-    return _upsert(state, change.row, _context(record, change, inputs, topics), inputs.mappings)
+    return _upsert(state, change.row, _context(record, change, raw_input, topics), raw_input.mappings)
 
 
-def _context(record: Record, change: SourceChange, inputs: RawInput, topics: ContributionTopics) -> RecordContext:
+def _context(record: Record, change: SourceChange, raw_input: RawInput, topics: ContributionTopics) -> RecordContext:
     return RecordContext(
-        inputs.stream.source,
-        inputs.stream.stream,
+        raw_input.stream.source,
+        raw_input.stream.stream,
         change.key,
         change.position,
         RawRef(record.topic, record.partition, record.offset),

@@ -22,7 +22,7 @@ from sluice_mapper.schema_sample import SchemaSample
 log = structlog.get_logger()
 
 
-def topics_of(pipeline: Pipeline, settings: StageSettings) -> MapperTopics:
+def mapper_topics(pipeline: Pipeline, settings: StageSettings) -> MapperTopics:
     """The mapper's topics. A stream that no mapping reads is not consumed.
 
     Raises SettingsError for a mistake of the author, and EnvironmentFault if a topic is missing or has another number

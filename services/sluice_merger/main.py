@@ -11,22 +11,20 @@ from sluice.stage.loop import Stage
 from sluice.state import StateBackend
 from sluice.telemetry import telemetry
 from sluice_merger.merger import Merger
-from sluice_merger.wiring import inputs_of
+from sluice_merger.wiring import merger_topics
 
 
 def main() -> int:
     settings = read_settings(StageSettings)
-    with telemetry(settings, MERGER) as health:
-        pipeline = load_pipeline(settings.pipeline)
+    pipeline = load_pipeline(settings.pipeline)
+    with telemetry(settings, pipeline.names, MERGER) as health:
         names = pipeline.names
-        inputs = inputs_of(pipeline, settings)
-        topic_ids = {topic: one.topic_id for topic, one in inputs.items()}
-        tracked = [one.canonical_topic for one in inputs.values()]
+        topics = merger_topics(pipeline, settings)
         return Stage(
             name=MERGER,
             settings=settings,
-            reader=GroupReader(settings.kafka, names.group(MERGER), settings.instance, topic_ids),
-            process=Merger(names, pipeline.source_order, inputs, StateBackend.open(settings, MERGER)),
-            delivery=KafkaDelivery(settings.kafka, names, MERGER, settings.instance, tracked),
+            reader=GroupReader(settings.kafka, names.group(MERGER), settings.instance, topics.read_ids),
+            process=Merger(names, pipeline.source_order, topics, StateBackend.open(settings, MERGER)),
+            delivery=KafkaDelivery(settings.kafka, names, MERGER, settings.instance, topics.canonical),
             health=health,
         ).run_until_signalled()

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from sluice.entities import EntityContract
 from sluice.errors import DeadRecord
 from sluice.headers import CONTENT_HEADER, OVER_HEADER, REVISION_HEADER
 from sluice.kafka.log import Partition
@@ -20,13 +18,14 @@ from sluice.kafka.record import Record
 from sluice.kafka.topics import Pinned
 from sluice.names import MERGER, Names
 from sluice.provenance import Incomplete, Merged, merge
-from sluice.schemas.encoder import Encode
-from sluice.stage.batch import Batch, Outcome
+from sluice.stage.batch import Batch
+from sluice.stage.ledger import Outcome
 from sluice.stage.partition_record import log_name, log_starts
 from sluice.stage.process import Handled, Owned, Process
 from sluice.stage.start import StageIdentity, restore_record
 from sluice.state import StateBackend, View
 from sluice.times import now_us
+from sluice_merger.inputs import EntityInput, MergerTopics
 from sluice_merger.partition import MergedPartition, fingerprints_of
 from sluice_merger.views import CanonicalVersion, contribution_in, contribution_of, entity_of, project_canonical
 
@@ -35,35 +34,20 @@ Headers = list[tuple[str, bytes]]
 NOT_OF_ITS_TYPE = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
 
 
-@dataclass(frozen=True, slots=True)
-class EntityInput:
-    """One contributions topic (id: `topic_id`): contract and encoder of its entity, canonical and state topic."""
-
-    contract: EntityContract
-    encode: Encode
-    topic_id: str
-    canonical_topic: str
-    canonical_topic_id: str
-    state_topic: str
-    state_topic_id: str
-
-
 class Merger(Process):
-    """`inputs`: by contributions topic. `source_order`: the sources in the order of the pipeline file."""
+    """`source_order`: the sources in the order of the pipeline file."""
 
     def __init__(
         self,
         names: Names,
         source_order: tuple[str, ...],
-        inputs: dict[str, EntityInput],
+        topics: MergerTopics,
         state_backend: StateBackend,
     ) -> None:
         self._stage = StageIdentity(MERGER, names.group(MERGER), names.control)
         self._source_order = source_order
-        self._inputs = inputs
+        self._inputs, self._written_ids = topics.by_topic, topics.written_ids
         self._store, self._reader, self._expiry, self._watch = state_backend
-        self._topic_ids = {one.canonical_topic: one.canonical_topic_id for one in inputs.values()}
-        self._topic_ids |= {one.state_topic: one.state_topic_id for one in inputs.values()}
         self._partitions: dict[Partition, MergedPartition] = {}
         self._accepted: dict[tuple[Partition, str], list[Record]] = defaultdict(list)
 
@@ -71,21 +55,20 @@ class Merger(Process):
 
     def start(self, owned: Owned) -> Iterator[None]:
         topic, partition = owned.at
-        inputs = self._inputs[topic]
-        state = View(self._store, inputs.state_topic, partition, inputs.state_topic_id)
-        depends_on = {log_name(owned.at): Pinned(inputs.topic_id, 1)}
+        entity_input = self._inputs[topic]
+        state = View(self._store, entity_input.state_topic, partition, entity_input.state_topic_id)
+        depends_on = {log_name(owned.at): Pinned(entity_input.topic_id, 1)}
         yield from restore_record(owned, state, self._reader, self._stage, depends_on)
         if owned.record.pass_end is not None:
             # The state is lost. Contributions and canonical contain everything, so all entities are merged again.
             owned.record.pass_end, owned.record.fingerprints = None, {}
         merged: MergedPartition
-        contributions = View(self._store, topic, partition, inputs.topic_id, lambda *read: merged.project(*read))
-        canonical_at = (inputs.canonical_topic, partition)
-        canonical_pinned = Pinned(inputs.canonical_topic_id, 1)
-        canonical = View(self._store, inputs.canonical_topic, partition, inputs.canonical_topic_id, project_canonical)
+        contributions = View(self._store, topic, partition, entity_input.topic_id, lambda *read: merged.project(*read))
+        canonical_topic, canonical_pinned = entity_input.canonical_topic, Pinned(entity_input.canonical_topic_id, 1)
+        canonical = View(self._store, canonical_topic, partition, canonical_pinned.topic_id, project_canonical)
         merged = MergedPartition(owned, contributions, canonical)
-        logs = log_starts(self._reader, [log_name(canonical_at)], {inputs.canonical_topic: canonical_pinned})
-        merged.fingerprints = fingerprints_of(inputs.contract.fingerprint, self._source_order, *logs.values())
+        logs = log_starts(self._reader, [log_name((canonical_topic, partition))], {canonical_topic: canonical_pinned})
+        merged.fingerprints = fingerprints_of(entity_input.contract.fingerprint, self._source_order, *logs.values())
         merged.fingerprints_before = dict(owned.record.fingerprints)
         merged.everything = merged.fingerprints_before != merged.fingerprints
         yield from contributions.restore(self._reader, merged.touch_contribution)
@@ -144,27 +127,27 @@ class Merger(Process):
 
         Raises DeadRecord, and emits nothing, if the record is too large or a claimed value has a wrong type.
         """
-        inputs = self._inputs[merged.owned.at[0]]
+        entity_input = self._inputs[merged.owned.at[0]]
         newest = CanonicalVersion.from_bytes(merged.canonical.get(entity_id.encode()))
-        result = merge(inputs.contract, merged.claims(entity_id), self._source_order)
+        result = merge(entity_input.contract, merged.claims(entity_id), self._source_order)
         content = None if isinstance(result, Incomplete) else result.content
         if content == newest.content:
             return "unchanged"
         revision = newest.revision + 1
-        value = self._encoded(inputs, result, revision)
+        value = self._encoded(entity_input, result, revision)
         headers = [*headers, (REVISION_HEADER, b"%d" % revision)]
         if content is not None:
             headers.append((CONTENT_HEADER, content.encode()))
-        batch.emit(inputs.canonical_topic, entity_id.encode(), value, headers, merged.owned.at[1])
+        batch.emit(entity_input.canonical_topic, entity_id.encode(), value, headers, merged.owned.at[1])
         merged.canonical.put(entity_id.encode(), CanonicalVersion(content, revision).to_bytes())
         return "mapped"
 
     @staticmethod
-    def _encoded(inputs: EntityInput, result: Merged | Incomplete, revision: int) -> bytes | None:
+    def _encoded(entity_input: EntityInput, result: Merged | Incomplete, revision: int) -> bytes | None:
         if isinstance(result, Incomplete):
             return None
         try:
-            return inputs.encode(result.record(revision, now_us()))
+            return entity_input.encode(result.record(revision, now_us()))
         except NOT_OF_ITS_TYPE:
             # Our mapper never writes such a claim. The encoder's message is not shown: it could quote the value.
             raise DeadRecord("bad-value", "a claimed value is not of its field's type") from None
@@ -190,7 +173,7 @@ class Merger(Process):
     def work(self, batch: Batch) -> None:
         """Merge again the entities that changed while this process did not own them. Drop old retractions."""
         if self._watch is not None:
-            self._watch.check(self._topic_ids)
+            self._watch.check(self._written_ids)
         for merged in self._partitions.values():
             if merged.drained and not batch.full:
                 self._drop_retractions(merged, batch)
@@ -214,16 +197,16 @@ class Merger(Process):
 
     # ── batches ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def committed(self, batch: Batch, tracked: dict[Partition, int]) -> None:
+    def committed(self, batch: Batch, offsets_after: dict[Partition, int]) -> None:
         for merged in self._partitions.values():
             merged.write_back.clear()
             merged.drained, merged.draining = merged.drained or merged.draining, False
             state = merged.owned.view
-            state.advance(tracked.get((state.topic, state.partition)))
+            state.advance(offsets_after.get((state.topic, state.partition)))
             if merged.drained:
                 merged.contributions.advance(max(merged.contributions.restored_to, merged.owned.next_offset))
-                tracked_offset = tracked.get((merged.canonical.topic, merged.canonical.partition), 0)
-                merged.canonical.advance(max(merged.canonical.restored_to, tracked_offset))
+                after = offsets_after.get((merged.canonical.topic, merged.canonical.partition), 0)
+                merged.canonical.advance(max(merged.canonical.restored_to, after))
             else:
                 merged.contributions.advance()
                 merged.canonical.advance()

@@ -12,7 +12,7 @@ from sluice.errors import DeadRecord
 from sluice.headers import OVER_HEADER
 from sluice.kafka.record import Record, number_in
 from sluice.provenance import Contribution
-from sluice.stage.batch import Outcome
+from sluice.stage.ledger import Outcome
 from sluice.stage.partition_record import LogStart
 from sluice.stage.process import Owned
 from sluice.state import View

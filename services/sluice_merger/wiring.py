@@ -9,11 +9,11 @@ from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities
 from sluice.schemas import Registry, avro_schema, make_encoder
 from sluice.settings.stage import StageSettings
-from sluice_merger.merger import EntityInput
+from sluice_merger.inputs import EntityInput, MergerTopics
 
 
-def inputs_of(pipeline: Pipeline, settings: StageSettings) -> dict[str, EntityInput]:
-    """The merger's inputs by contributions topic.
+def merger_topics(pipeline: Pipeline, settings: StageSettings) -> MergerTopics:
+    """The merger's topics, with contract and encoder of each entity.
 
     Raises SettingsError for a mistake of the author, and EnvironmentFault if a topic or a schema is missing.
     """
@@ -39,4 +39,4 @@ def inputs_of(pipeline: Pipeline, settings: StageSettings) -> dict[str, EntityIn
             state,
             pinned[state].topic_id,
         )
-    return inputs
+    return MergerTopics(inputs)

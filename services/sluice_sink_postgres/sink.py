@@ -3,6 +3,8 @@
 `sluice.stage.commit.DirectDelivery` first flushes the dead letters, then commits in Postgres, then the offsets.
 """
 
+from __future__ import annotations
+
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +20,8 @@ from sluice.kafka.log import Partition
 from sluice.kafka.record import Record, number_in
 from sluice.names import SINK_POSTGRES
 from sluice.schemas.decoder import Decode
-from sluice.stage.batch import RECORD_OVERHEAD_BYTES, Batch, ledger_key, ledger_line
+from sluice.stage.batch import RECORD_OVERHEAD_BYTES, Batch
+from sluice.stage.ledger import ledger_key
 from sluice.stage.partition_record import PartitionRecord
 from sluice.stage.process import Handled, Owned, Process
 from sluice.stage.start import StageIdentity, set_start
@@ -115,7 +118,7 @@ class Sink(Process):
                 self._health.fault(about, str(fault))
         self._check_at = time.monotonic() + CHECK_INTERVAL_S
 
-    def committed(self, batch: Batch, tracked: dict[Partition, int]) -> None:
+    def committed(self, batch: Batch, offsets_after: dict[Partition, int]) -> None:
         for record, _ in self._pending:
             origin_ms = number_in(record.headers.get(ORIGIN_HEADER))
             if origin_ms is not None:
@@ -137,7 +140,7 @@ class Sink(Process):
 
     def write(self, batch: Batch, owned: Iterable[Owned]) -> None:
         """Write the batch to Postgres without the commit. Rejected records become dead letters of the batch."""
-        moved = [one for one in owned if one.record_is_stale or one.at in batch.touched]
+        moved = [one for one in owned if one.must_be_written(batch)]
         if not moved:
             return
         leases = {one.at: self._leases[one.at] for one in moved}
@@ -168,11 +171,8 @@ class Sink(Process):
             batch.counts[at]["superseded"] += count - effective
 
     def _progress(self, owned: Owned, batch: Batch) -> Progress:
-        next_offset = owned.next_offset
-        start = next_offset if owned.committed is None else owned.committed
-        line = ledger_line(start, next_offset, batch.counts[owned.at], owned.reset, {})
-        key = ledger_key(self._group, *owned.at).decode()
-        return Progress(self._leases[owned.at], next_offset, key, line.decode(), owned.record.paused_at)
+        key, line = ledger_key(self._group, *owned.at).decode(), owned.ledger_line(batch).decode()
+        return Progress(self._leases[owned.at], owned.next_offset, key, line, owned.record.paused_at)
 
     def commit(self) -> None:
         self._store.commit()

@@ -1,5 +1,7 @@
 """Builds the sink from the pipeline: canonical topics with their ids, and a golden table for each contract."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 from sluice.golden.sinks import chosen_sink, golden_tables, sink_group
@@ -14,7 +16,7 @@ from sluice_sink_postgres.settings import SinkSettings
 from sluice_sink_postgres.sink import Sink
 
 
-class Wired(NamedTuple):
+class SinkParts(NamedTuple):
     """The sink's process, its consumer group, and the topic ids by canonical topic."""
 
     group: str
@@ -22,7 +24,7 @@ class Wired(NamedTuple):
     sink: Sink
 
 
-def wire(pipeline: Pipeline, settings: SinkSettings, health: Health) -> Wired:
+def sink_parts(pipeline: Pipeline, settings: SinkSettings, health: Health) -> SinkParts:
     """Build the sink. Raises SettingsError for a mistake of the author, and EnvironmentFault if a topic is missing."""
     name, sink = chosen_sink(pipeline, settings.sink)
     tables = golden_tables(pipeline, sink, load_entities(pipeline))
@@ -33,4 +35,4 @@ def wire(pipeline: Pipeline, settings: SinkSettings, health: Health) -> Wired:
     store = GoldenStore(name, sink.postgres.reveal, sink.schema_, tables)
     decode, reader = make_decoder(registry.by_id), LogReader(settings.kafka)
     process = Sink(group, pipeline.names.control, tables, store, decode, reader, health)
-    return Wired(group, {topic: pin.topic_id for topic, pin in pinned.items()}, process)
+    return SinkParts(group, {topic: pin.topic_id for topic, pin in pinned.items()}, process)

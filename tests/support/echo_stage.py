@@ -69,9 +69,9 @@ class Echo(Process):
         batch.count(record.at, "mapped")
         return Handled.DONE
 
-    def committed(self, batch: Batch, tracked: dict[Partition, int]) -> None:
+    def committed(self, batch: Batch, offsets_after: dict[Partition, int]) -> None:
         for owned in self._owned.values():
-            owned.view.advance(tracked.get((owned.view.topic, owned.view.partition)))
+            owned.view.advance(offsets_after.get((owned.view.topic, owned.view.partition)))
 
     def dropped(self) -> None:
         for owned in self._owned.values():

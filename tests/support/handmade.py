@@ -31,7 +31,8 @@ from sluice.position import Position
 from sluice.provenance import Contribution, Incomplete, RawRef, merge
 from sluice.schemas import Registry, avro_schema, make_decoder, make_encoder
 from sluice.settings.stage import RegistrySettings, StageSettings
-from sluice.stage.batch import Batch, ledger_key, ledger_line
+from sluice.stage.batch import Batch
+from sluice.stage.ledger import ledger_key, ledger_line
 from sluice.stage.partition_record import PartitionRecord, partition_key
 from support.pace import within
 from support.people import PIPELINE, Person, crm_person, erp_staff

@@ -19,7 +19,8 @@ from sluice.stage.batch import Batch
 from sluice.stage.partition_record import PartitionRecord, partition_key
 from sluice.stage.process import Owned
 from sluice.state import Expiry, StateBackend
-from sluice_merger.merger import EntityInput, Merger
+from sluice_merger.inputs import EntityInput, MergerTopics
+from sluice_merger.merger import Merger
 from support.memory_log import LogMessage, MemoryLogs
 from support.memory_store import MemoryStore
 
@@ -48,7 +49,7 @@ class MergerBench:
         inputs = {IN: EntityInput(self._contract, _encoder(self._contract), "in-id", OUT, "out-id", STATE, "state-id")}
         reader = cast(LogReader, self.logs)
         state_backend = StateBackend(self.store, reader, Expiry(reader, first_pass_after_s=0.0))
-        self.merger = Merger(Names(), self._sources, inputs, state_backend)
+        self.merger = Merger(Names(), self._sources, MergerTopics(inputs), state_backend)
         self.owned = Owned((IN, 0), "in-id", self._committed, PartitionRecord("in-id", 0))
         for _ in self.merger.start(self.owned):
             pass

@@ -28,7 +28,7 @@ from sluice.stage.loop import Stage
 from sluice.stage.signals import Stop
 from sluice.telemetry import Health
 from sluice_sink_postgres.settings import SinkSettings
-from sluice_sink_postgres.wiring import wire
+from sluice_sink_postgres.wiring import sink_parts
 from support.canonical import record
 from support.pace import within
 from support.topics import make_topics
@@ -109,13 +109,13 @@ class SinkRig:
         """The sink runs, and is stopped and joined at the end."""
         stop, codes = Stop(), []
         pipeline = load_pipeline(self.pipeline_file)
-        wired = wire(pipeline, self.settings, self.health)
+        parts = sink_parts(pipeline, self.settings, self.health)
         stage = Stage(
             name=SINK_POSTGRES,
             settings=self.settings,
-            reader=GroupReader(self.kafka, wired.group, "0", wired.topic_ids),
-            process=wired.sink,
-            delivery=DirectDelivery(self.kafka, self.dlq, wired.sink),
+            reader=GroupReader(self.kafka, parts.group, "0", parts.topic_ids),
+            process=parts.sink,
+            delivery=DirectDelivery(self.kafka, self.dlq, parts.sink),
             health=self.health,
         )
         thread = threading.Thread(target=lambda: codes.append(stage.run(stop)))

@@ -29,9 +29,9 @@ from sluice.stage.start import skip_key
 from sluice.state import Expiry, RocksStore, StateBackend
 from sluice.telemetry import Health
 from sluice_mapper.mapper import Mapper
-from sluice_mapper.wiring import topics_of as mapper_topics
+from sluice_mapper.wiring import mapper_topics
 from sluice_merger.merger import Merger
-from sluice_merger.wiring import inputs_of as merger_inputs
+from sluice_merger.wiring import merger_topics
 from support.echo_stage import Running
 from support.handmade import Handmade
 from support.topics import set_config
@@ -94,22 +94,21 @@ class StageFlow:
         watch = TopicWatch(handmade.admin, every_s=0.5)
         state_backend = StateBackend(store, LogReader(settings.kafka), Expiry(LogReader(settings.kafka)), watch)
         process: Process
-        tracked: list[str] = []
+        reported_topics: list[str] = []
         if name == MAPPER:
             topics = mapper_topics(handmade.pipeline, settings)
             topic_ids = topics.read_ids
             process = Mapper(handmade.names, handmade.partitions, topics, state_backend)
         else:
-            merged = merger_inputs(handmade.pipeline, settings)
-            topic_ids = {topic: one.topic_id for topic, one in merged.items()}
-            tracked = [one.canonical_topic for one in merged.values()]
+            merged = merger_topics(handmade.pipeline, settings)
+            topic_ids, reported_topics = merged.read_ids, merged.canonical
             process = Merger(handmade.names, handmade.pipeline.source_order, merged, state_backend)
         return Stage(
             name=name,
             settings=settings,
             reader=GroupReader(settings.kafka, group, "0", topic_ids),
             process=process,
-            delivery=KafkaDelivery(settings.kafka, handmade.names, name, "0", tracked),
+            delivery=KafkaDelivery(settings.kafka, handmade.names, name, "0", reported_topics),
             health=self._healths[name],
         )
 

@@ -70,8 +70,7 @@ class IngressProducer:
         `read_watermarks`.
         """
         producer = self._producer
-        producer.begin()
-        try:
+        with producer.transaction():
             for record in records:
                 partition = -1 if record.partition is None else record.partition
                 producer.produce(
@@ -81,11 +80,6 @@ class IngressProducer:
                 value = None if watermark is None else orjson.dumps(watermark)
                 producer.produce(self._names.watermarks, key.encode(), value)
             producer.commit()
-        except Transient:
-            raise
-        except BaseException:
-            producer.abort()
-            raise
 
     def write_lease(self, topic: str, partition: int, key: bytes, value: Mapping[str, Any]) -> int:
         """Write the record of a lease in a transaction of its own. Returns its offset, the incarnation of the lease.
@@ -93,15 +87,15 @@ class IngressProducer:
         Raises Transient if the offset of the committed record is not known.
         """
         offsets: list[int] = []
-        self._producer.begin()
-        self._producer.produce(
-            topic,
-            key,
-            orjson.dumps(dict(value)),
-            partition=partition,
-            on_delivery=lambda error, message: None if error else offsets.append(message.offset() or 0),
-        )
-        self._producer.commit()
+        with self._producer.transaction():
+            self._producer.produce(
+                topic,
+                key,
+                orjson.dumps(dict(value)),
+                partition=partition,
+                on_delivery=lambda error, message: None if error else offsets.append(message.offset() or 0),
+            )
+            self._producer.commit()
         if len(offsets) != 1:
             raise Transient(f"{topic}/{partition}: the lease was committed without a report of its offset")
         return offsets[0]

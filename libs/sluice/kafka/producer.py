@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -38,8 +38,8 @@ NO_TOPIC = "sluice.no-such-topic"
 
 
 class TransactionalProducer:
-    """The producer of one transactional id. Call `fence` first, then for each transaction `begin`, `produce` for each
-    record, and `commit` or `abort`."""
+    """The producer of one transactional id. Call `fence` first, then for each transaction, in a block of
+    `transaction`, `produce` for each record and `commit`."""
 
     def __init__(self, settings: KafkaSettings, transactional_id: str) -> None:
         self._settings = settings
@@ -61,13 +61,23 @@ class TransactionalProducer:
             self._producer.list_topics(NO_TOPIC, CONNECTED_WITHIN_S)
         self._retrying("fencing", lambda p, left: p.init_transactions(left), deadline_s=60.0)
 
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Begin a transaction. The block commits it; an error that ends the block aborts it, if it is still open."""
+        self.begin()
+        try:
+            yield
+        except BaseException:
+            self.abort()
+            raise
+
     def begin(self) -> None:
         if self._open:
             raise Bug(f"{self.transactional_id}: a transaction is open already")
         try:
             self._live().begin_transaction()
         except KafkaException as error:
-            raise self._lost("beginning", error) from None
+            raise self._discard_after("beginning", error) from None
         self._open = True
         self._largest = {}
 
@@ -99,7 +109,7 @@ class TransactionalProducer:
                 return
             except BufferError:
                 if time.monotonic() > give_up:
-                    raise self._lost("waiting for room in the queue", None) from None
+                    raise self._discard_after("waiting for room in the queue", None) from None
                 producer.poll(0.05)
             except KafkaException as error:
                 if kafka_error(error).name() == TOO_LARGE:
@@ -109,7 +119,7 @@ class TransactionalProducer:
                         "remove message.max.bytes from SLUICE_KAFKA__OPTIONS; "
                         f"without it the limit is {clients.SENT_BYTES_MAX}",
                     ) from None
-                raise self._lost(f"producing to {topic}", error) from None
+                raise self._discard_after(f"producing to {topic}", error) from None
 
     def commit(self, offsets: Sequence[TopicPartition] = (), group: Any = None) -> None:
         """Commit the open transaction, together with the `offsets` of a consumer group. `group`: the consumer's group
@@ -132,7 +142,7 @@ class TransactionalProducer:
         The abort overtakes that request. The broker knows of no open transaction and answers INVALID_TXN_STATE
         (librdkafka #4849).
         """
-        self._given_up()
+        self._try_abort()
 
     def discard(self) -> None:
         """Drop the Kafka client without waiting. The next `fence` makes Kafka abort the transaction that this client
@@ -169,10 +179,10 @@ class TransactionalProducer:
                     producer.poll(0.05)
                     continue
                 if error.txn_requires_abort() and not error.fatal() and doing != "aborting":
-                    raise self._aborted(doing, exception) from None
-                raise self._lost(doing, exception) from None
+                    raise self._abort_after(doing, exception) from None
+                raise self._discard_after(doing, exception) from None
 
-    def _given_up(self) -> TransactionLost | None:
+    def _try_abort(self) -> TransactionLost | None:
         """Abort the open transaction. Returns the error if the abort failed, else None."""
         if self._open and self._producer is not None:
             try:
@@ -184,12 +194,12 @@ class TransactionalProducer:
             self._open = False
         return None
 
-    def _aborted(self, doing: str, exception: KafkaException) -> Exception:
+    def _abort_after(self, doing: str, exception: KafkaException) -> Exception:
         """Abort the transaction after an error that requires an abort, and return the error to raise. librdkafka's text
         is part of it, because it may name the topic and partition."""
         error = self._first(kafka_error(exception))
-        missing = self._missing(error)
-        lost = self._given_up()
+        missing = self._find_missing_topic(error)
+        lost = self._try_abort()
         where = f"{self.transactional_id}: {doing}"
         if error.name() == TOO_LARGE:
             return too_large(where, self._largest)
@@ -211,7 +221,7 @@ class TransactionalProducer:
                 return kafka_error(refused)
         return error
 
-    def _missing(self, error: KafkaError) -> EnvironmentFault | None:
+    def _find_missing_topic(self, error: KafkaError) -> EnvironmentFault | None:
         """A fault that names the first topic of the transaction that does not exist, or None. Kafka's `error` alone
         does not name the topic, so each topic is requested from Kafka."""
         if error.name() not in TOPIC_MISSING | _LATE or self._producer is None:
@@ -223,8 +233,9 @@ class TransactionalProducer:
                     return topic_missing(topic)
         return None
 
-    def _lost(self, doing: str, exception: KafkaException | None) -> Exception:
-        missing = None if exception is None else self._missing(kafka_error(exception))
+    def _discard_after(self, doing: str, exception: KafkaException | None) -> Exception:
+        """Discard the client, and return the error to raise. `exception` is None if librdkafka's queue stayed full."""
+        missing = None if exception is None else self._find_missing_topic(kafka_error(exception))
         self.discard()
         if missing is not None:
             return missing

@@ -6,17 +6,13 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, NamedTuple
-
-import orjson
+from typing import NamedTuple
 
 from sluice.errors import DeadRecord
 from sluice.kafka.log import Partition
 from sluice.kafka.record import Record
 from sluice.stage.dead_letters import cause_of, dead_letter
-
-Outcome = Literal["mapped", "unchanged", "superseded", "filtered", "dead", "skipped"]
-OUTCOMES: tuple[Outcome, ...] = ("mapped", "unchanged", "superseded", "filtered", "dead", "skipped")
+from sluice.stage.ledger import Outcome
 
 RECORD_OVERHEAD_BYTES = 64
 # max.message.bytes of our topics is 8 MiB. The difference is room for what Kafka adds to a record and to its batch.
@@ -48,8 +44,8 @@ class Batch:
     them. `full`: a limit of bytes or age is reached.
 
     * `handled`: the number of calls of `Process.handle` for this batch.
-    * `dead`: the number of dead letters by cause. `parked`: the number of dead letters by input topic. `guarded`: the
-      number of dead letters by input topic that `DeadLetterGuard` has counted.
+    * `dead_by_cause`, `dead_by_topic`: the number of dead letters by cause, and by input topic.
+      `dead_counted_by_topic`: of the latter, those that `DeadLetterGuard` has counted.
     * `newest_ms`: by partition, the timestamp of the record with the highest offset that is finished (Unix ms).
     * `touched`: the partitions whose partition record (the stage's stored progress) changed.
     """
@@ -60,9 +56,9 @@ class Batch:
         self.bytes = 0
         self.handled = 0
         self.counts: dict[Partition, Counter[Outcome]] = defaultdict(Counter)
-        self.dead: Counter[str] = Counter()
-        self.parked: Counter[str] = Counter()
-        self.guarded: Counter[str] = Counter()
+        self.dead_by_cause: Counter[str] = Counter()
+        self.dead_by_topic: Counter[str] = Counter()
+        self.dead_counted_by_topic: Counter[str] = Counter()
         self.newest_ms: dict[Partition, int] = {}
         self.touched: set[Partition] = set()
         self._dlq_topic = dlq_topic
@@ -87,8 +83,8 @@ class Batch:
         succeed in another."""
         letter = dead_letter(self.stage, record, error, mapping_version)
         self.add(OutputRecord(self._dlq_topic, *letter, -1))
-        self.dead[cause_of(self.stage, error)] += 1
-        self.parked[record.topic] += 1
+        self.dead_by_cause[cause_of(self.stage, error)] += 1
+        self.dead_by_topic[record.topic] += 1
 
     def add(self, output: OutputRecord) -> None:
         """Add one output record, whose size the caller has checked with `too_large`."""
@@ -109,25 +105,3 @@ class Batch:
     @property
     def empty(self) -> bool:
         return not (self.outputs or self.counts or self.touched or self.handled)
-
-
-def ledger_key(group: str, topic: str, partition: int) -> bytes:
-    return f"{group}/{topic}/{partition}".encode()
-
-
-def ledger_line(
-    from_offset: int, to_offset: int, counts: Counter[Outcome], reset: bool, versions: dict[str, int]
-) -> bytes:
-    """The ledger line of one partition in one batch, as JSON: the range of offsets `[from, to)`, and how many of its
-    records had each outcome. `visible` is the sum of these counts."""
-    line: dict[str, Any] = {
-        "v": 1,
-        "from": from_offset,
-        "to": to_offset,
-        "visible": counts.total(),
-        **{outcome: counts[outcome] for outcome in OUTCOMES},
-        "reset": reset,
-        "versions": versions,
-        "at": time.time_ns() // 1_000,
-    }
-    return orjson.dumps(line)

@@ -13,13 +13,14 @@ from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, Message, Producer, TopicPartition
 
-from sluice.errors import Bug, Transient
+from sluice.errors import Bug
 from sluice.kafka import KafkaSettings, TransactionalProducer, clients
 from sluice.kafka.log import Partition
 from sluice.kafka.writing import write_all
 from sluice.names import Names
-from sluice.stage.batch import Batch, ledger_key, ledger_line
+from sluice.stage.batch import Batch
 from sluice.stage.group import GroupReader
+from sluice.stage.ledger import ledger_key
 from sluice.stage.partition_record import partition_key
 from sluice.stage.process import Owned
 
@@ -46,16 +47,16 @@ class Delivery(Protocol):
 
 
 class KafkaDelivery:
-    """Delivers each batch in one Kafka transaction. `tracked`: the output topics whose offsets `deliver` returns, in
-    addition to those of state topics."""
+    """Delivers each batch in one Kafka transaction. `reported_topics`: the output topics whose offsets `deliver`
+    returns, in addition to those of state topics."""
 
     def __init__(
-        self, settings: KafkaSettings, names: Names, stage: str, instance: str, tracked: Iterable[str] = ()
+        self, settings: KafkaSettings, names: Names, stage: str, instance: str, reported_topics: Iterable[str] = ()
     ) -> None:
         self._producer = TransactionalProducer(settings, names.transactional_id(stage, instance))
         self.dlq_topic = names.dlq(stage)
         self._names = names
-        self._tracked = frozenset(tracked)
+        self._reported_topics = frozenset(reported_topics)
 
     def open(self) -> None:
         self._producer.fence()
@@ -65,23 +66,16 @@ class KafkaDelivery:
 
     def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> dict[Partition, int]:
         offsets_after: dict[Partition, int] = {}
-        producer = self._producer
-        producer.begin()
-        try:
+        with self._producer.transaction():
             self._produce(batch, offsets_after)
             offsets = [self._write_record(o, batch, reader.group, offsets_after) for o in owned]
             # Commit the offsets of all owned partitions, also of unchanged ones: Kafka then fences this process if it
             # lost a partition of which it has read nothing.
-            producer.commit(offsets, reader.metadata())
-        except Transient:
-            raise
-        except BaseException:
-            producer.abort()
-            raise
+            self._producer.commit(offsets, reader.metadata())
         return offsets_after
 
     def _produce(self, batch: Batch, offsets_after: dict[Partition, int]) -> None:
-        last = {(o.topic, o.partition): i for i, o in enumerate(batch.outputs) if o.topic in self._tracked}
+        last = {(o.topic, o.partition): i for i, o in enumerate(batch.outputs) if o.topic in self._reported_topics}
         report = _report(offsets_after)
         for index, (topic, key, value, headers, partition) in enumerate(batch.outputs):
             # A callback for each message costs one eighth of the throughput, so only the last message of a partition
@@ -95,7 +89,7 @@ class KafkaDelivery:
         """Write the partition record and the ledger line of `owned`, if one of them changed. Returns the offset to
         commit."""
         at, next_offset = owned.at, owned.next_offset
-        if owned.record_is_stale or at in batch.touched:
+        if owned.must_be_written(batch):
             view = owned.view
             owned.record.processed = next_offset
             key, value = partition_key(at[1]), owned.record.to_json()
@@ -105,8 +99,7 @@ class KafkaDelivery:
             # is a checkpoint for the whole batch.
             report = _report(offsets_after)
             self._producer.produce(view.topic, key, value, partition=view.partition, on_delivery=report)
-            start = next_offset if owned.committed is None else owned.committed
-            line = ledger_line(start, next_offset, batch.counts[at], owned.reset, owned.record.versions)
+            line = owned.ledger_line(batch)
             self._producer.produce(self._names.ledger, ledger_key(group, *at), line, partition=0)
         return TopicPartition(*at, next_offset)
 

@@ -1,12 +1,12 @@
 """The consumer of a stage's group. It reads records and ends of partitions in order, and can pause and seek partitions.
 
 Rebalance callbacks only note which partitions were assigned or revoked. The loop acts on these notes after the
-callback, so that nothing that can fail or block runs in a callback.
+callback. Only `before_revoke`, if the owner of the reader gives one, runs in a callback, and may block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -27,13 +27,22 @@ class GroupReader:
     start.
 
     `assigned` and `revoked`: the partitions that rebalances assigned and revoked since the loop emptied these lists.
+    `before_revoke` is called with the partitions that this process is about to lose.
     """
 
-    def __init__(self, settings: KafkaSettings, group: str, instance: str, topic_ids: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        group: str,
+        instance: str,
+        topic_ids: Mapping[str, str],
+        before_revoke: Callable[[list[Partition]], None] = lambda partitions: None,
+    ) -> None:
         self.group = group
         self._settings = settings
         self.instance = instance
         self.topic_ids = topic_ids
+        self._before_revoke = before_revoke
         self._incremental = settings.group_protocol == "consumer"
         self._consumer: Consumer | None = None
         self.assigned: list[Partition] = []
@@ -136,6 +145,7 @@ class GroupReader:
 
     def _on_revoke(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
         revoked = [(p.topic, p.partition) for p in parts]
+        self._before_revoke(revoked)
         self.assigned = [at for at in self.assigned if at not in revoked]
         self.revoked += revoked
         if self._incremental:

@@ -71,7 +71,7 @@ class Stage:
             self._recovery.join(stop)
             while not stop.requested:
                 self._health.progress()
-                self._recovery.guarded(self._turn, stop)
+                self._recovery.attempt(self._turn, stop)
                 # Measure the lag after a failed turn too, because the lag grows while no turn succeeds.
                 self._metrics.lag(self._assignment, self._reader)
         finally:
@@ -128,7 +128,7 @@ class Stage:
             self._deliver(batch)
 
     def _handle(self, record: Record, batch: Batch) -> Handled:
-        topic, parked_before = record.topic, batch.parked[record.topic]
+        topic, dead_before = record.topic, batch.dead_by_topic[record.topic]
         # Count the size of the input too: what `complete` adds to the batch has about the size of the input records.
         batch.bytes += record.size_bytes
         self._health.processing(record)
@@ -142,8 +142,8 @@ class Stage:
         finally:
             self._health.processing(None)
         batch.handled += 1
-        dead = batch.parked[topic] - parked_before
-        batch.guarded[topic] += dead
+        dead = batch.dead_by_topic[topic] - dead_before
+        batch.dead_counted_by_topic[topic] += dead
         if handled is Handled.DONE:
             batch.newest_ms[record.at] = record.timestamp_ms
             if self._guards[topic].add(record.partition, record.offset, dead > 0):
@@ -184,8 +184,8 @@ class Stage:
     def _deliver(self, batch: Batch) -> None:
         owned = self._assignment.owned.values()
         self._process.complete(batch)
-        tracked = self._delivery.deliver(batch, owned, self._reader)
-        self._process.committed(batch, tracked)
+        offsets_after = self._delivery.deliver(batch, owned, self._reader)
+        self._process.committed(batch, offsets_after)
         for one in owned:
             one.committed, one.reset, one.must_write = one.next_offset, False, False
         self._delivered_at = time.monotonic()
@@ -193,6 +193,6 @@ class Stage:
         self._faults.delivered()
         self._backoff.delivered()
         self._metrics.delivered(batch)
-        for topic, late in (batch.parked - batch.guarded).items():
+        for topic, late in (batch.dead_by_topic - batch.dead_counted_by_topic).items():
             if self._guards[topic].add_late(late):
                 self._pause(topic)

@@ -42,7 +42,7 @@ class StageMetrics:
         for (topic, _), counts in batch.counts.items():
             for outcome, number in counts.items():
                 metrics.RECORDS.labels(self._stage, topic, outcome).inc(number)
-        for cause, number in batch.dead.items():
+        for cause, number in batch.dead_by_cause.items():
             metrics.DEAD_LETTERS.labels(self._stage, cause).inc(number)
         metrics.BATCH_SECONDS.labels(self._stage).observe(time.monotonic() - batch.created_at_s)
 

@@ -11,6 +11,7 @@ from sluice.errors import Bug
 from sluice.kafka.log import Partition
 from sluice.kafka.record import Record
 from sluice.stage.batch import Batch
+from sluice.stage.ledger import ledger_line
 from sluice.stage.partition_record import PartitionRecord
 from sluice.state import View
 
@@ -58,6 +59,14 @@ class Owned:
         """Whether the partition record must be written with the next delivery."""
         return self.must_write or self.next_offset != self.committed
 
+    def must_be_written(self, batch: Batch) -> bool:
+        """Whether the delivery of `batch` writes the partition record and the ledger line."""
+        return self.record_is_stale or self.at in batch.touched
+
+    def ledger_line(self, batch: Batch) -> bytes:
+        start = self.next_offset if self.committed is None else self.committed
+        return ledger_line(start, self.next_offset, batch.counts[self.at], self.reset, self.record.versions)
+
 
 class Process(ABC):
     """The part of the loop that differs between stages. One thread calls all methods, never while a transaction is
@@ -95,9 +104,9 @@ class Process(ABC):
         """Called before `batch` is delivered: add the effects that are created once for the whole batch."""
         return
 
-    def committed(self, batch: Batch, tracked: dict[Partition, int]) -> None:
-        """Called when `batch` is durable. `tracked`: for each output partition whose offsets the delivery reports, the
-        offset after our last record."""
+    def committed(self, batch: Batch, offsets_after: dict[Partition, int]) -> None:
+        """Called when `batch` is durable. `offsets_after`: for each output partition whose offsets the delivery
+        reports, the offset after our last record."""
         return
 
     def dropped(self) -> None:

@@ -114,7 +114,7 @@ class Recovery:
             self._backoff.wait(stop)
             self._faults.not_joined(time.monotonic())
 
-    def guarded(self, act: Callable[[], None], stop: Stop) -> None:
+    def attempt(self, act: Callable[[], None], stop: Stop) -> None:
         """Call `act`, and handle its errors by their policy. An error without a policy propagates.
 
         Raises Bug if `act` raises DeadRecord, because it is not known which record the error concerns.

@@ -9,7 +9,7 @@ import structlog
 
 from sluice.errors import Bug, SluiceError
 from sluice.kafka.watch import KafkaWatch, silence_text
-from sluice.pipeline import load_pipeline
+from sluice.names import Names
 from sluice.settings.stage import StageSettings, require_writable
 from sluice.telemetry.fault_writer import FaultWriter
 from sluice.telemetry.health import PROCESS, ActiveFault, Health
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 @contextmanager
-def telemetry(settings: StageSettings, stage: str) -> Iterator[Health]:
+def telemetry(settings: StageSettings, names: Names, stage: str) -> Iterator[Health]:
     """While the block runs: configure logs, serve `/healthz`, `/readyz` and `/metrics`, and write the stage's faults to
     Kafka.
 
@@ -34,7 +34,6 @@ def telemetry(settings: StageSettings, stage: str) -> Iterator[Health]:
     """
     configure_logs(stage)
     require_writable(settings.state_dir)
-    names = load_pipeline(settings.pipeline).names
     writer = FaultWriter(settings.kafka, names.faults, stage, settings.process_name)
 
     def on_change(about: str, fault: ActiveFault | None) -> None:

@@ -15,7 +15,7 @@ import orjson
 from sluice.golden.rows import ledger_lines
 from sluice.kafka.log import Partition
 from sluice.kafka.record import read_records
-from sluice.stage.batch import OUTCOMES, ledger_key
+from sluice.stage.ledger import OUTCOMES, ledger_key
 from sluice.verify.context import OpenSink, VerifyContext
 from sluice.verify.offsets import VisibleOffsets
 

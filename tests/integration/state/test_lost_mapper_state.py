@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from sluice.cli.main import app
 from sluice.errors import EnvironmentFault
 from sluice.names import MAPPER
-from sluice_mapper.wiring import topics_of as mapper_topics
+from sluice_mapper.wiring import mapper_topics
 from support.handmade import Handmade
 from support.stage_flow import StageFlow
 from support.stage_processes import environment_of

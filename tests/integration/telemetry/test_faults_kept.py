@@ -41,7 +41,7 @@ def lag(handmade: Handmade, *options: str, exit_code: ExitCode = ExitCode.FINDIN
 
 
 def test_lag_shows_a_fault_first_until_it_is_resolved(handmade: Handmade) -> None:
-    with telemetry(handmade.settings, "sink-postgres") as health:
+    with telemetry(handmade.settings, handmade.names, "sink-postgres") as health:
         health.started()
         health.fault(TABLE, WHY)
         eventually(lambda: abouts(handmade) == {("sink-postgres", TABLE)}, "the fault is kept")
@@ -59,12 +59,12 @@ def test_lag_shows_a_fault_first_until_it_is_resolved(handmade: Handmade) -> Non
 def test_a_restarted_process_resolves_its_own_faults_that_it_does_not_report_again(handmade: Handmade) -> None:
     other = handmade.settings.model_copy(update={"instance": "1"})
     for settings in (handmade.settings, other):
-        with telemetry(settings, "mapper") as health:
+        with telemetry(settings, handmade.names, "mapper") as health:
             health.started()
             health.fault("raw.crm.people/0", "moved forward")
             health.fault("raw.crm.people/1", "moved forward")
     assert len(active(handmade).faults) == 4, "the end of a process resolves nothing"
-    with telemetry(handmade.settings, "mapper") as health:
+    with telemetry(handmade.settings, handmade.names, "mapper") as health:
         health.fault("raw.crm.people/1", "moved forward")
         health.started()
         left = {("0", "raw.crm.people/1"), ("1", "raw.crm.people/0"), ("1", "raw.crm.people/1")}
@@ -74,14 +74,14 @@ def test_a_restarted_process_resolves_its_own_faults_that_it_does_not_report_aga
 
 
 def test_what_ended_a_stage_is_its_last_fault(handmade: Handmade) -> None:
-    with pytest.raises(EnvironmentFault), telemetry(handmade.settings, "merger"):
+    with pytest.raises(EnvironmentFault), telemetry(handmade.settings, handmade.names, "merger"):
         raise EnvironmentFault("topic canonical.person", "does not exist", "run `sluice topics apply`")
     (fault,) = active(handmade).faults
     assert fault.why == "the process ended: topic canonical.person: does not exist. Next: run `sluice topics apply`"
 
 
 def test_a_bug_that_ended_a_stage_is_reported_without_the_text_of_the_exception(handmade: Handmade) -> None:
-    with pytest.raises(ValueError, match="Ada Lovelace"), telemetry(handmade.settings, "merger"):
+    with pytest.raises(ValueError, match="Ada Lovelace"), telemetry(handmade.settings, handmade.names, "merger"):
         raise ValueError("Ada Lovelace")
     (fault,) = active(handmade).faults
     assert "a bug in Sluice ended the process (ValueError)" in fault.why
@@ -95,7 +95,7 @@ def test_a_topic_that_was_never_applied_breaks_neither_stage_nor_lag_and_both_na
         deleted.result(10)
     eventually(lambda: "does not exist" in active(handmade).unknown, "the topic is deleted")
     assert f"whether faults are active is not known: topic {handmade.names.faults}: does not exist" in lag(handmade)
-    with telemetry(handmade.settings, "mapper") as health:
+    with telemetry(handmade.settings, handmade.names, "mapper") as health:
         health.started()
         health.fault(TABLE, WHY)
         why = eventually(lambda: health.faults.get(handmade.names.faults), "the missing topic is a fault")
@@ -106,7 +106,7 @@ def test_a_topic_that_was_never_applied_breaks_neither_stage_nor_lag_and_both_na
 
 
 def test_lag_shows_faults_even_if_it_cannot_measure_lag(handmade: Handmade) -> None:
-    with telemetry(handmade.settings, "sink-postgres") as health:
+    with telemetry(handmade.settings, handmade.names, "sink-postgres") as health:
         health.started()
         health.fault(TABLE, WHY)
         eventually(lambda: abouts(handmade) == {("sink-postgres", TABLE)}, "the fault is kept")
@@ -124,7 +124,7 @@ def test_lag_shows_faults_even_if_it_cannot_measure_lag(handmade: Handmade) -> N
 
 def test_a_kafka_that_does_not_answer_blocks_no_stage(tmp_path: Path, handmade: Handmade) -> None:
     unreachable = KafkaSettings(bootstrap_servers="127.0.0.1:9")
-    with telemetry(handmade.settings.model_copy(update={"kafka": unreachable}), "mapper") as health:
+    with telemetry(handmade.settings.model_copy(update={"kafka": unreachable}), handmade.names, "mapper") as health:
         health.started()
         health.fault(TABLE, WHY)
         assert list(health.faults) == [TABLE]

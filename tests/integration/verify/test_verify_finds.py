@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sluice.provenance import Contribution
-from sluice.stage.batch import ledger_key
+from sluice.stage.ledger import ledger_key
 from sluice.verify import Report, verify
 from sluice.verify.report import Check
 from support.handmade import Handmade

@@ -13,6 +13,7 @@ import pytest
 
 from sluice.kafka import KafkaSettings, watch
 from sluice.kafka.watch import Silence
+from sluice.pipeline import load_pipeline
 from sluice.settings.stage import StageSettings
 from sluice.telemetry import KAFKA, telemetry
 from support.people import PIPELINE
@@ -56,7 +57,8 @@ def test_a_stage_whose_kafka_is_silent_is_not_ready_and_says_which(
 ) -> None:
     monkeypatch.setattr(watch, "REPORTED_AFTER_S", 0.0)
     kafka = KafkaSettings(bootstrap_servers=silent)
-    with telemetry(StageSettings(pipeline=pipeline, state_dir=pipeline / "state", kafka=kafka), "mapper") as health:
+    settings = StageSettings(pipeline=pipeline, state_dir=pipeline / "state", kafka=kafka)
+    with telemetry(settings, load_pipeline(pipeline).names, "mapper") as health:
         health.started()
         fault = eventually(lambda: health.faults.get(KAFKA), "the silence is reported")
     assert f"Kafka at {silent} does not answer" in fault

@@ -70,7 +70,7 @@ def code_of(mapping: Mapping) -> MappingCode:
             f"{module}.{mapping.function.__name__}: has no source file, so its code has no hash. "
             "Next: define it in a file of the pipeline"
         )
-    found_in = mapping.found_in or module  # another module if a function of the author made the mapping
+    found_in = mapping.found_in or module  # not `module` if a function in another file created the mapping
     files, packages = reached_from([found_in, module, mapping.raw_model.__module__, mapping.entity_class.__module__])
     code = MappingCode(packages=packages)
     for part in _counted([part for file in files for part in _parts(file, mapping)]):

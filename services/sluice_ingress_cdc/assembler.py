@@ -153,7 +153,7 @@ class Assembler:
 
     @property
     def moved(self) -> bool:
-        """Whether the next batch would have a higher mark than the batch taken last."""
+        """Whether the next batch would move the watermark: its mark is above that of the batch taken last."""
         return self.mark > self._taken
 
     def feed(self, payload: bytes, lsn: int) -> None:

@@ -293,8 +293,8 @@ def _pairs(bound: TableBinding, facts: TableFacts) -> Iterator[tuple[BoundColumn
 
 
 def _rewritten(bound: TableBinding, facts: TableFacts) -> bool:
-    """Whether the table's rows are in other files than when `bound` was read. VACUUM FULL also moves rows to a new
-    file, but alters no column."""
+    """Whether a file of the table was replaced since `bound` was read, as ALTER TABLE and TRUNCATE do. VACUUM FULL does
+    it as well, and alters no column."""
     if facts.filenode != bound.filenode:
         return True
     return any(leaf.oid in bound.leaves and leaf.filenode != bound.leaves[leaf.oid].filenode for leaf in facts.leaves)

@@ -134,7 +134,7 @@ def with_claim(state: KeyState, target: Target, claim: Contribution) -> KeyState
 
 
 def require_records(owned: Owned, stage: StageIdentity, stream: SourceStream) -> None:
-    """Raises EnvironmentFault if the pass of the raw partition ends at offset 0: the partition is empty.
+    """Raises EnvironmentFault if the raw partition is empty, so that reading all of it restores nothing.
 
     Called if claims from the partition exist: its topic was re-created, and the source has not published again yet.
     """

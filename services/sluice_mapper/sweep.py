@@ -15,7 +15,8 @@ from sluice_mapper.record_step import RecordContext
 
 @dataclass(slots=True)
 class Sweep:
-    """A sweep in progress in one partition. `marker`: the context of its retractions; `retracted`: their number."""
+    """A sweep in progress in one partition. `marker`: the position and the time of the sweep, which its
+    retractions get. `retracted`: the number of retractions so far."""
 
     marker: RecordContext
     scan: KeyScan = field(default_factory=KeyScan)

@@ -81,7 +81,7 @@ class Resnapshots:
         self._log = IngressProducer(kafka, names, "sluice-cdc-cli")  # this producer only reads, so it fences no process
 
     def tables(self, tables: Sequence[str]) -> dict[str, int]:
-        """Write a request to read each of `tables` again. Returns the number of the request by table."""
+        """Write a request to read each of `tables` again. Returns the id of each table's request."""
         marks = source_watermarks(self._source, self._log.read_watermarks(prefix=watermark_key(self._source, "")))
         keys = {name: control_key(self._source, name) for name in tables}
         before = self._log.read_control(keys.values())

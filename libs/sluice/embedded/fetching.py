@@ -124,7 +124,7 @@ def _fetch_missing(missing: Sequence[Artifact], home: Path, source: Path, progre
             # Download the largest files first, because they take the longest.
             largest_first = sorted(missing, key=lambda artifact: -artifact.size)
             list(pool.map(lambda artifact: _fetch_one(artifact, home, source, meter), largest_first))
-        except BaseException:  # also on Ctrl-C, which must not wait for a slow download
+        except BaseException:  # an interrupt (Ctrl-C) cancels the downloads too: it must not wait for a slow one
             meter.cancelled = True
             pool.shutdown(wait=False, cancel_futures=True)
             raise

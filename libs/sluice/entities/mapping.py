@@ -111,7 +111,7 @@ class Mapping:
             if result is None or isinstance(result, Entity):
                 return result
             if isinstance(result, Iterable):
-                return list(result)  # an author's function may be a generator: it runs here
+                return list(result)  # runs the author's function if it is a generator
         except (DeadRecord, MemoryError):
             raise
         except ValidationError as error:

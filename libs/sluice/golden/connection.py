@@ -20,7 +20,7 @@ _OPTIONS = {
     "standard_conforming_strings": "on",
     # Overrides a setting of the database or role: an acknowledged commit must survive a crash.
     "synchronous_commit": "on",
-    # The watch over golden tables recognises the sink by this setting.
+    # This setting of a connection marks it as the sink's: the trigger of golden tables notes the writes of all others.
     "sluice.writer": "sink",
 }
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -39,6 +39,14 @@ class Entity(BaseModel):
         if not isinstance(given, dict):
             return given
         return {field: value for field, value in given.items() if value is not UNCLAIMED}
+
+    @classmethod
+    def model_construct(cls, _fields_set: set[str] | None = None, **values: Any) -> Self:
+        """An instance whose values are not validated. An unknown name counts as given, so that the mapping refuses the
+        instance; pydantic's method ignores the name."""
+        entity = super().model_construct(None if _fields_set is None else set(_fields_set), **values)
+        entity.model_fields_set.update(values.keys() - cls.model_fields.keys())
+        return entity
 
     @classmethod
     def contract(cls) -> EntityContract:

@@ -7,6 +7,7 @@ record. Every error in it is a `DeadRecord` that names files, lines and types, a
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
@@ -148,12 +149,24 @@ class Mapping:
             raise
         except Exception as error:
             raise self._unencodable(error, values, given) from None
+        if len(fields) != len(given):  # model_copy and model_construct accept any name
+            raise self._unknown(min(given - contract.fields.keys()))
         if self.effective_at is None and not self._recent.isdisjoint(given):
             name = min(self._recent.intersection(given))
             reason = f"claims {contract.name}.{name}, whose rule is most_recent, without effective_at"
             raise self._dead("no-effective-time", reason, name)
         fields[contract.identity] = entity_id
         return Claim(contract.name, entity_id, output, fields, effective_at)
+
+    def _unknown(self, name: str) -> DeadRecord:
+        """The dead letter for a field that the entity does not have.
+
+        The name is shown only if the function's code contains it. Otherwise it may be content of the record.
+        """
+        known = name in self.text.words
+        near = get_close_matches(name, self.entity.fields, 1) if known else []
+        hint = f"; is {near[0]} meant?" if near else ""
+        return self._dead("mapping-failed", f"{self.entity.name}: {name if known else '*'}: no such field{hint}", name)
 
     def _effective_at(self, record: BaseModel) -> int | None:
         if self.effective_at is None:

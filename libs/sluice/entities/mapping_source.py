@@ -72,6 +72,10 @@ class MappingText:
         """Claims that fail for every record, each as `file:line: what`. `dated`: the mapping has an `effective_at`."""
         contract = self._entity.contract()
         file, function = self._parsed()
+        for node in ast.walk(file) if not hasattr(self._entity, "claim") else ():
+            if isinstance(node, ast.Attribute) and node.attr == "claim" and self._value(node.value) is self._entity:
+                name = self._entity.__name__
+                yield f"{self._file}:{node.lineno}: {name}.claim is removed. Next: give the claims to {name}(…)"
         required = {name for name, info in self._entity.model_fields.items() if info.is_required()}
         for call in self._claims(file):
             given = {one.arg: one.lineno for one in call.keywords}

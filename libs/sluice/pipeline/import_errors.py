@@ -12,7 +12,20 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
+from sluice.entities import Entity
+
 Import = ast.Import | ast.ImportFrom
+
+# Names that older versions of Sluice had for authors, and the step that replaces each of them.
+_REPLACED = {
+    ("sluice.connector", "Record"): "write SourceRecord",
+    ("sluice.connector.paging", "Concluded"): "write ImplicitEnd",
+    ("sluice.connector.record", "Record"): "write SourceRecord",
+    ("sluice.entities", "FieldType"): "remove it; the types are in contract().fields of the entity",
+    ("sluice.entities", "MostRecent"): "write most_recent()",
+    ("sluice.entities", "Rule"): "write prefer(…) or most_recent() instead of a rule's class",
+    ("sluice.entities", "SourceOrder"): "remove it; this is the rule of every field without a rule",
+}
 
 
 class Place(NamedTuple):
@@ -53,8 +66,12 @@ def import_hint(place: Place | None, error: ImportError) -> str:
         right = _corrected(place, _statement(place, ""), asked[1] if asked else "")
         if right:
             return f". Next: write {right}"
+    replaced = _REPLACED.get((error.name or "", asked[1])) if asked else None
+    if replaced:
+        return f". Next: {replaced}"
     module = sys.modules.get(error.name or "")
-    close = get_close_matches(asked[1], dir(module), 1) if asked and module else []
+    names = getattr(module, "__all__", dir(module))
+    close = get_close_matches(asked[1], names, 1) if asked and module else []
     return f"; is {close[0]} meant?" if close else ""
 
 
@@ -63,6 +80,8 @@ def attribute_hint(error: BaseException) -> str:
     model, name = (error.obj, error.name or "") if isinstance(error, AttributeError) else (None, "")
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         return ""
+    if issubclass(model, Entity) and name == "claim" and name not in model.model_fields:
+        return f". Next: give the claims to the constructor, {model.__name__}(…)"
     field = model.model_fields.get(name)
     if field is None:
         close = get_close_matches(name, [*vars(model), *model.model_fields], 1)

@@ -188,6 +188,49 @@ def test_an_entity_that_was_created_without_its_checks_parks_the_record(way: str
     assert re.search(r"mapping posted, [\w/]*test_mapping\.py:\d+", dead.reason)
 
 
+@mapping(source="erp.posted", version=1)
+def misnamed(raw: Dated) -> Posted:
+    correct = Posted(number=raw.id, label=None)
+    results: dict[str, Callable[[], Posted]] = {
+        "copy": lambda: correct.model_copy(update={"labl": raw.id}),
+        "construct": lambda: Posted.model_construct(number=raw.id, label=None, labl=raw.id),
+        "fields set": lambda: Posted.model_construct(_fields_set={"number", "labl"}, number=raw.id),
+        "record": lambda: correct.model_copy(update={raw.id: None}),
+        "known": lambda: correct.model_copy(update={"label": "known"}),
+        "partial": lambda: Posted.model_construct(_fields_set=given_names, number="P-1", label="default", labl=raw.id),
+    }
+    return results[raw.since]()
+
+
+given_names = {"number"}
+
+
+@pytest.mark.parametrize(
+    ("way", "reason"),
+    [
+        ("copy", "posted: labl: no such field; is label meant?"),
+        ("construct", "posted: labl: no such field; is label meant?"),
+        ("fields set", "posted: labl: no such field; is label meant?"),
+        ("record", "posted: *: no such field"),
+        ("partial", "posted: labl: no such field; is label meant?"),
+    ],
+)
+def test_an_unknown_field_of_an_entity_that_was_created_without_its_checks_parks_the_record(
+    way: str, reason: str
+) -> None:
+    dead = _dead(misnamed, {"id": "Secretson", "since": way})
+    assert (dead.code, dead.reason.split(" (mapping ")[0]) == ("mapping-failed", reason)
+    if way != "record":
+        line = Path(__file__).read_text().splitlines()[int(dead.reason[:-1].rpartition(":")[2]) - 1]
+        assert "labl" in line
+    assert given_names == {"number"}
+
+
+def test_a_known_field_of_a_copied_entity_is_claimed() -> None:
+    (claim,) = misnamed.apply({"id": "P-1", "since": "known"})
+    assert claim.fields == {"number": "P-1", "label": "known"}
+
+
 class Coded(Entity):
     number: Annotated[str, Identity(lambda given: {"nul": "\0"}[given])]
 

@@ -72,6 +72,7 @@ def load(tmp_path: Path) -> Load:
             "Person(full_name='A')",
             r"creates a person without number\. Next: give number, which is the entity's identity$",
         ),
+        ("Golden.claim(number=raw.number)", r"Person\.claim is removed\. Next: give the claims to Person\(…\)$"),
     ],
 )
 def test_a_claim_that_is_wrong_for_every_record_is_refused_with_its_place(load: Load, claim: str, message: str) -> None:
@@ -100,6 +101,17 @@ def test_a_class_that_accepts_misspelt_fields_is_refused_with_its_line(tmp_path:
     entities = ENTITIES.replace("    number:", '    model_config = {"extra": "ignore"}\n    number:')
     with pytest.raises(SettingsError, match=r"/entities\.py:6: entities\.Person: extra=.*Next: remove extra"):
         load_mappings(load_pipeline(write_pipeline(tmp_path, entities, MAPPING.format(claim="None", helped="None"))))
+
+
+def test_a_method_claim_of_the_authors_own_is_accepted(tmp_path: Path) -> None:
+    own = f"""{ENTITIES}
+    @classmethod
+    def claim(cls, number: str) -> "Person":
+        return cls(number=number)
+"""
+    mapping = MAPPING.format(claim="Person.claim(number=raw.number)", helped="None")
+    (loaded,) = load_mappings(load_pipeline(write_pipeline(tmp_path, own, mapping)))
+    assert loaded.name == "person"
 
 
 def test_a_helper_that_the_mapping_calls_is_checked_too(load: Load) -> None:

@@ -167,6 +167,28 @@ def test_the_advised_imports_work(tmp_path: Path) -> None:
     assert [mapping.name for mapping in load_mappings(load_pipeline(folder))] == ["person"]
 
 
+@pytest.mark.parametrize(
+    ("statement", "step"),
+    [
+        ("from sluice.connector import Record", ". Next: write SourceRecord"),
+        ("from sluice.connector.record import Record", ". Next: write SourceRecord"),
+        ("from sluice.connector.paging import Concluded", ". Next: write ImplicitEnd"),
+        ("from sluice.entities import FieldType", "Next: remove it; the types are in contract().fields of the entity"),
+        ("from sluice.entities import MostRecent", ". Next: write most_recent()"),
+        ("from sluice.entities import Rule", ". Next: write prefer(…) or most_recent() instead of a rule's class"),
+        ("from sluice.entities import SourceOrder", "remove it; this is the rule of every field without a rule"),
+        ("from sluice.entities import Entiti", "; is Entity meant?"),
+        ("from ...entities import Person; Person.claim", ". Next: give the claims to the constructor, Person(…)"),
+    ],
+)
+def test_a_removed_name_is_reported_with_the_name_that_replaced_it(tmp_path: Path, statement: str, step: str) -> None:
+    folder = written(tmp_path / "mine", f"{statement}\n{MAPPING}")
+    with pytest.raises(SettingsError) as refused:
+        load_mappings(load_pipeline(folder))
+    assert str(refused.value).startswith(f"{folder}/sources/hr/mapping.py:1: importing sources.hr.mapping failed with ")
+    assert str(refused.value).endswith(step)
+
+
 FIELD = MAPPING.replace("version=1", "version=1, effective_at=Row.{name}").replace(
     "    number: str",
     "    number: str\n    seen_at: int | None = None\n    chosen: int\n\n    def seen(self) -> int: ...",

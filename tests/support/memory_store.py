@@ -18,6 +18,9 @@ class MemoryStore:
     def get(self, key: bytes) -> bytes | None:
         return self._values.get(key)
 
+    def get_many(self, keys: list[bytes]) -> list[bytes | None]:
+        return [self._values.get(key) for key in keys]
+
     def scan(self, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         index = bisect_left(self._keys, max(prefix, after))
         for key in self._keys[index:]:

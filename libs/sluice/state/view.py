@@ -55,6 +55,12 @@ class View:
             return self._pending[key]
         return self._store.get(self._prefix + key)
 
+    def get_many(self, keys: list[bytes]) -> list[bytes | None]:
+        """The value of each of `keys`, in their order, like `get`, but read at once. Sorted keys are read fastest."""
+        prefix, pending = self._prefix, self._pending
+        stored = self._store.get_many([prefix + key for key in keys])
+        return [pending.get(key, value) for key, value in zip(keys, stored, strict=True)]
+
     def put(self, key: bytes, value: bytes | None) -> None:
         """Write `value` for `key` in the open batch; None deletes the key."""
         if key not in self._pending:

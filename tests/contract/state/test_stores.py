@@ -43,6 +43,12 @@ def test_the_last_write_of_a_key_counts_within_a_write_too(store: Store) -> None
     assert store.get(b"k") is None
 
 
+def test_many_keys_are_read_at_once_in_the_order_in_which_they_are_given(store: Store) -> None:
+    store.write([(b"a", b"1"), (b"b", b""), (b"c", b"3")])
+    assert store.get_many([b"c", b"x", b"b", b"a", b"c"]) == [b"3", None, b"", b"1", b"3"]
+    assert store.get_many([]) == []
+
+
 def test_an_empty_value_is_a_value(store: Store) -> None:
     store.write([(b"k", b"")])
     assert store.get(b"k") == b""

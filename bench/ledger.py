@@ -1,0 +1,155 @@
+"""Entries of a ledger: the raw records that the harness writes, and the values that a mapping must find in them.
+
+Entry `i` of version `v` is the same in every run. The raw record is a JSON object of about 300 bytes, with the headers
+that `ingress-poller` writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import NamedTuple
+from uuid import UUID
+
+import orjson
+
+from bench.topics import Headers, Message
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+RESPONSE_RECORDS = 200
+"""How many records an API response has; they share the header `sluice-response`."""
+
+
+class Entry(NamedTuple):
+    """One entry of the ledger, as its source states it. `amount`, `rate`: decimals as text."""
+
+    id: str
+    cost_centre: str
+    employee: str | None
+    booked_on: str
+    changed_at: str
+    amount: str
+    currency: str
+    quantity: int
+    rate: str
+    text: str | None
+
+
+def entry(number: int, version: int, size: int) -> Entry:
+    """Entry `number` in its state `version`. `size`: the text is as long as the raw record needs to have `size` bytes;
+    0 for its natural size."""
+    mixed = number * 2_654_435_761 + version * 40_503
+    moment = EPOCH + timedelta(seconds=mixed % 15_000_000, microseconds=mixed % 1_000_000)
+    text = None if number % 10 == 7 and not size else f"Invoice {mixed % 1_000_003} of supplier {mixed % 997}, position"
+    plain = Entry(
+        id=f"E-{number:010d}",
+        cost_centre=f"CC-{mixed % 500:04d}",
+        employee=None if number % 5 == 3 else f"W-{mixed % 90_000:06d}",
+        booked_on=moment.date().isoformat(),
+        changed_at=moment.isoformat().replace("+00:00", "Z"),
+        amount=f"{mixed % 10_000_000 // 100}.{mixed % 100:02d}",
+        currency=("EUR", "USD", "CHF", "GBP")[mixed % 4],
+        quantity=mixed % 1_000,
+        rate=f"0.{mixed % 10_000:04d}",
+        text=text,
+    )
+    missing = size - len(raw_value(plain)) if size else 0
+    return plain._replace(text=f"{text} {_noise(number, missing - 1)}") if missing > 1 else plain
+
+
+def _noise(number: int, length: int) -> str:
+    """Text of that length which compresses to about half, as texts of people do."""
+    blocks = (hashlib.sha256(b"%d %d" % (number, block)).hexdigest() for block in range(length // 64 + 1))
+    return "".join(blocks)[:length]
+
+
+def raw_key(number: int) -> bytes:
+    return b'{"id":"E-%010d"}' % number
+
+
+def raw_value(of: Entry) -> bytes:
+    """The record as the source sends it: JSON with members in camel case."""
+    return orjson.dumps(
+        {
+            "id": of.id,
+            "costCentre": of.cost_centre,
+            "employee": of.employee,
+            "bookedOn": of.booked_on,
+            "changedAt": of.changed_at,
+            "amount": of.amount,
+            "currency": of.currency,
+            "quantity": of.quantity,
+            "rate": of.rate,
+            "text": of.text,
+            "ledger": "general",
+            "status": "posted",
+        }
+    )
+
+
+class Claimed(NamedTuple):
+    """A range of raw records: entries `first` to `first + records - 1`, each in state `version`."""
+
+    source: str
+    first: int
+    records: int
+    version: int
+
+
+def raw_messages(claimed: Claimed, size: int, sequence: int = 0) -> Iterator[Message]:
+    """The raw records of a range, as `ingress-poller` writes them. `sequence`: the sequence numbers of their positions
+    start after it."""
+    fetched_at = b"2026-07-01T12:00:00Z"
+    response = b""
+    for number in range(claimed.first, claimed.first + claimed.records):
+        if not number % RESPONSE_RECORDS or not response:
+            response = str(UUID(int=(claimed.version << 64) + number)).encode()
+        sequence += 1
+        key, value = raw_key(number), raw_value(entry(number, claimed.version, size))
+        digest = hashlib.sha256(key + b"\n" + value).hexdigest()
+        headers: Headers = [
+            ("ce_specversion", b"1.0"),
+            ("ce_id", f"{claimed.source}/entries/{digest}".encode()),
+            ("ce_source", f"/ledger/{claimed.source}".encode()),
+            ("ce_type", b"sluice.raw.entries"),
+            ("ce_subject", key),
+            ("ce_time", fetched_at),
+            ("content-type", b"application/json"),
+            ("sluice-position", b"1:0:%d" % sequence),
+            ("sluice-op", b"u"),
+            ("sluice-response", response),
+            ("sluice-origin-ms", b"1782907200000"),
+        ]
+        yield Message(key, value, headers)
+
+
+class Totals(NamedTuple):
+    """What all results of a run must add up to. `amount`: in hundredths, of all currencies together."""
+
+    records: int
+    quantity: int
+    amount: int
+    without_text: int
+
+
+NOTHING = Totals(0, 0, 0, 0)
+
+
+def plus(totals: Totals, quantity: int, amount: Decimal, text: str | None) -> Totals:
+    return Totals(
+        totals.records + 1,
+        totals.quantity + quantity,
+        totals.amount + int(amount * 100),
+        totals.without_text + (text is None),
+    )
+
+
+def expected(claimed: Claimed, size: int) -> Totals:
+    """The totals of a range of raw records after a correct mapping."""
+    totals = NOTHING
+    for number in range(claimed.first, claimed.first + claimed.records):
+        one = entry(number, claimed.version, size)
+        totals = plus(totals, one.quantity, Decimal(one.amount), one.text)
+    return totals

@@ -1,0 +1,70 @@
+"""The command line of `make bench`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+BENCHMARKS = ("mapper", "merger", "sink", "end_to_end")
+RECORDS = {"mapper": 120_000, "merger": 100_000, "sink": 200_000, "end_to_end": 60_000}
+KEYS = {"mapper": 120_000, "merger": 100_000, "sink": 100_000, "end_to_end": 60_000}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure. `n`: input records of a timed run. `keys`: distinct source keys or entities. `size`: bytes of a
+    raw record, 0 for its natural size (about 300). `rounds`: timed runs of each contestant. `retries`: how often a run
+    is repeated because other processes used the machine meanwhile. `peers`: names; None for all."""
+
+    what: str
+    n: int
+    keys: int
+    size: int = 0
+    partitions: int = 6
+    processes: int = 1
+    rounds: int = 3
+    retries: int = 1
+    against: str | None = None
+    peers: tuple[str, ...] | None = None
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """The options of a command line. Ends the process with exit code 2 if they are wrong."""
+    parser = argparse.ArgumentParser(prog="make bench", description="Measures Sluice's stages beside their peers.")
+    parser.add_argument("--what", choices=BENCHMARKS, required=True)
+    parser.add_argument("--n", type=_count, help="input records of each timed run")
+    parser.add_argument("--keys", type=_count, help="distinct keys; mapper: of the raw records; merger: entities")
+    parser.add_argument("--size", type=_count_or_zero, default=0, help="bytes of a raw record (default: about 300)")
+    parser.add_argument("--partitions", type=_count, default=6)
+    parser.add_argument("--processes", type=_count, default=1, help="processes of each contestant")
+    parser.add_argument("--rounds", type=_count, default=3)
+    parser.add_argument("--retries", type=_count_or_zero, default=1, help="repeats of a run that was disturbed")
+    parser.add_argument("--against", metavar="COMMIT", help="measure that commit as well, as `before`")
+    parser.add_argument("--peers", help="names of peers, separated by commas; `none` for no peer")
+    given = parser.parse_args(arguments)
+    n = given.n or RECORDS[given.what]
+    peers = None if given.peers is None else tuple(name for name in given.peers.split(",") if name != "none")
+    return Options(
+        what=given.what,
+        n=n,
+        keys=given.keys or (n if given.n else KEYS[given.what]),
+        size=given.size,
+        partitions=given.partitions,
+        processes=given.processes,
+        rounds=given.rounds,
+        retries=given.retries,
+        against=given.against,
+        peers=peers,
+    )
+
+
+def _count(text: str) -> int:
+    number = int(text.replace("_", "").replace(",", ""))
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
+def _count_or_zero(text: str) -> int:
+    return 0 if text == "0" else _count(text)

@@ -1,0 +1,35 @@
+"""The peers that Sluice is measured beside. Each benchmark has its table: the name of a ratio → the peer's class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from bench.contestant import Contestant, PythonPeer
+
+
+class BareMapper(PythonPeer):
+    """consume → typed decode → straight-line mapping → encode → transactions of 20,000 records. The bare limit."""
+
+    name, script = "bare", "bare_mapper.py"
+    requirements = ("confluent-kafka==2.16.1", "msgspec==0.22.0")
+
+
+class QuixMapper(PythonPeer):
+    """Quix Streams with its exactly-once guarantee, and the same mapping."""
+
+    name, script = "quix", "quix_mapper.py"
+    requirements = ("quixstreams==3.28.0", "msgspec==0.22.0")
+
+
+class BytewaxMapper(PythonPeer):
+    """Bytewax with the same mapping. It commits nothing, so it guarantees nothing."""
+
+    name, script = "bytewax", "bytewax_mapper.py"
+    requirements = ("bytewax==0.21.1", "confluent-kafka==2.16.1", "msgspec==0.22.0")
+    commits = False
+
+
+MAPPER: Mapping[str, Callable[[], Contestant]] = {"quix": QuixMapper, "bytewax": BytewaxMapper, "bare": BareMapper}
+MERGER: Mapping[str, Callable[[], Contestant]] = {}
+SINK: Mapping[str, Callable[[], Contestant]] = {}
+END_TO_END: Mapping[str, Callable[[], Contestant]] = {}

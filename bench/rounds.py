@@ -1,0 +1,116 @@
+"""Runs contestants in turn, repeats what other processes disturbed, and puts the figures together."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.cache import Progress
+from bench.contestant import Contestant
+from bench.options import Options
+from bench.sampling import Figures
+
+OURS, CONTROL, BEFORE = "ours", "control", "before"
+OTHER_MAX = 0.10
+"""A run is repeated if other processes used more than this part of the machine's processors."""
+
+RunOnce = Callable[[Contestant, str], Figures]
+
+
+def run_rounds(
+    contestants: Sequence[Contestant], rounds: int, retries: int, run_once: RunOnce, report: Progress
+) -> dict[str, list[Figures]]:
+    """Run each contestant once in each round. The order turns by one place from round to round, so that no contestant
+    always runs first.
+
+    `run_once` gets a contestant and a name for the run, which no other run has.
+    """
+    found: dict[str, list[Figures]] = {one.name: [] for one in contestants}
+    for number in range(rounds):
+        turned = [*contestants[number % len(contestants) :], *contestants[: number % len(contestants)]]
+        for contestant in turned:
+            best: Figures | None = None
+            for attempt in range(retries + 1):
+                run = run_once(contestant, f"{contestant.name}_{number}_{attempt}")
+                report(f"round {number + 1}: {line(contestant.name, run)}")
+                best = run if best is None or run.other < best.other else best
+                if best.other <= OTHER_MAX:
+                    break
+                if attempt < retries:
+                    report(f"  other processes used {run.other:.0%} of the machine: repeated")
+            if best is not None:
+                found[contestant.name].append(best)
+    return found
+
+
+def line(name: str, run: Figures) -> str:
+    """One run for people."""
+    return (
+        f"{name:<10} {run.rate:>9,.0f}/s; CPU s per million: client {run.client:.1f}, broker {run.broker:.1f}, "
+        f"Postgres {run.postgres:.1f}; RSS {run.rss_mib:.0f} MiB; other processes {run.other:.0%}"
+    )
+
+
+def median(runs: Sequence[Figures]) -> Figures:
+    """The median of each figure by itself."""
+    return Figures(**{name: statistics.median(getattr(run, name) for run in runs) for name in asdict(runs[0])})
+
+
+def result(
+    options: Options, found: Mapping[str, Sequence[Figures]], versions: Mapping[str, str], more: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The JSON object of a benchmark. `ratios`: how many times as fast as a peer Sluice is; of the same rounds."""
+    medians = {name: median(runs) for name, runs in found.items() if runs}
+    ours = medians[OURS].rate
+    peers = {name: round(one.rate) for name, one in medians.items() if name not in (OURS, CONTROL)}
+    return {
+        "what": options.what,
+        "ours": round(ours),
+        "peers": peers,
+        "ratios": {name: round(ours / medians[name].rate, 3) for name in peers},
+        "control": {"rate": round(medians[CONTROL].rate), "ratio": round(ours / medians[CONTROL].rate, 3)}
+        if CONTROL in medians
+        else None,
+        "cpu_s_per_million": {
+            name: {"client": round(one.client, 1), "broker": round(one.broker, 1), "postgres": round(one.postgres, 1)}
+            for name, one in medians.items()
+        },
+        "rss_mib": {name: round(one.rss_mib) for name, one in medians.items()},
+        "other": {name: round(max(run.other for run in runs), 3) for name, runs in found.items() if runs},
+        **more,
+        "options": {name: value for name, value in asdict(options).items() if name != "what"},
+        "runs": {name: [_rounded(run) for run in runs] for name, runs in found.items()},
+        "versions": dict(versions),
+        "machine": machine(),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def _rounded(run: Figures) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in asdict(run).items()}
+
+
+def machine() -> dict[str, Any]:
+    """The processors, the memory and the operating system."""
+    cpu = next((one for one in _lines("/proc/cpuinfo") if one.startswith("model name")), ": unknown")
+    memory = next((one for one in _lines("/proc/meminfo") if one.startswith("MemTotal")), "MemTotal: 0 kB")
+    return {
+        "processors": os.cpu_count(),
+        "model": cpu.partition(":")[2].strip(),
+        "memory_gib": round(int(memory.split()[1]) / 2**20, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+    }
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []

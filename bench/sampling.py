@@ -1,0 +1,133 @@
+"""One timed run: samples of progress and processor time, and the figures that follow from them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from bench import usage
+from bench.contestant import Running
+
+EVERY_S = 0.05
+RSS_EVERY_S = 0.25
+START_AT = 0.1
+"""A run is timed from the first sample in which this part of the results exists."""
+MEASURED_MIN = 0.4
+"""A run is refused if less than this part of its results is between the first timed sample and the end."""
+
+
+class BenchError(Exception):
+    """A run gives no figure. The text says why and what to do."""
+
+
+class Progress(NamedTuple):
+    """How far a run is. `done`: results that exist. `finished`: whether everything is durable and committed."""
+
+    done: int
+    finished: bool
+
+
+class Sample(NamedTuple):
+    """Processor seconds since the start of the processes, at one moment (`at_s`). `machine`: of all processes of the
+    machine. `harness`: of the harness and the registry, which belong to no contestant."""
+
+    at_s: float
+    done: int
+    client: float
+    broker: float
+    postgres: float
+    harness: float
+    machine: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The result of one run. `rate`: results per second. `client`, `broker`, `postgres`: processor seconds per million
+    results. `rss_mib`: the highest resident memory of the client's processes together. `other`: the part of the
+    machine's processors that other processes used meanwhile. `first_s`: from the start of the process to the first
+    timed sample."""
+
+    rate: float
+    client: float
+    broker: float
+    postgres: float
+    rss_mib: float
+    other: float
+    first_s: float
+    measured: int
+
+
+def figures(samples: Sequence[Sample], total: int, rss_bytes: int, cores: int) -> Figures:
+    """The figures of a run from its samples; the last sample is the first one in which everything was committed.
+
+    Start-up and the first tenth are not timed: the results of the first timed sample are subtracted, too. Raises
+    BenchError if too few results remain.
+    """
+    start = next((one for one in samples if one.done >= total * START_AT), samples[-1])
+    end = samples[-1]
+    measured, seconds = total - start.done, end.at_s - start.at_s
+    if measured < total * MEASURED_MIN or seconds <= 0:
+        raise BenchError(
+            f"{start.done} of {total} results came at once, so the rest is too short to be timed. Next: a larger --n"
+        )
+    millions = measured / 1e6
+    known = sum(getattr(end, one) - getattr(start, one) for one in ("client", "broker", "postgres", "harness"))
+    other = end.machine - start.machine - known
+    return Figures(
+        rate=measured / seconds,
+        client=(end.client - start.client) / millions,
+        broker=(end.broker - start.broker) / millions,
+        postgres=(end.postgres - start.postgres) / millions,
+        rss_mib=rss_bytes / 2**20,
+        other=max(0.0, other / (seconds * cores)),
+        first_s=start.at_s - samples[0].at_s,
+        measured=measured,
+    )
+
+
+@dataclass(frozen=True)
+class ServerPids:
+    """The pids of the servers whose processor time is measured."""
+
+    broker: tuple[int, ...]
+    postgres: tuple[int, ...]
+    registry: tuple[int, ...]
+
+
+def timed_run(
+    running: Running, servers: ServerPids, progress: Callable[[], Progress], total: int, deadline_s: float
+) -> Figures:
+    """Watch a contestant that was just started until everything is committed. Raises BenchError if it dies or takes
+    longer than `deadline_s`."""
+    samples: list[Sample] = []
+    rss = 0
+    began = rss_read_at = time.monotonic()
+    while True:
+        state = progress()
+        pids = usage.tree(running.pids())
+        samples.append(_sample(state.done, pids, servers))
+        now = samples[-1].at_s
+        if now - rss_read_at >= RSS_EVERY_S or state.finished:
+            rss, rss_read_at = max(rss, usage.rss_bytes(pids)), now
+        if state.finished:
+            return figures(samples, total, rss, os.cpu_count() or 1)
+        if died := running.died():
+            raise BenchError(f"{died}; {state.done} of {total} results existed")
+        if now - began > deadline_s:
+            raise BenchError(f"only {state.done} of {total} results after {deadline_s:.0f} s")
+        time.sleep(EVERY_S)
+
+
+def _sample(done: int, pids: Iterable[int], servers: ServerPids) -> Sample:
+    return Sample(
+        time.monotonic(),
+        done,
+        usage.cpu_s(pids),
+        usage.cpu_s(servers.broker),
+        usage.cpu_s(usage.tree(servers.postgres)),
+        time.process_time() + usage.cpu_s(servers.registry),
+        usage.machine_busy_s(),
+    )

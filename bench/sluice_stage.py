@@ -1,0 +1,119 @@
+"""Sluice as a contestant: stages of this checkout, or of another commit, run by `sluice run` over their own topics."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.cache import Progress
+from bench.checkouts import HERE, checkout_of
+from bench.contestant import Job, Running, spawn
+from bench.sampling import BenchError
+
+PIPELINES = Path(__file__).parent / "pipelines"
+OLD_IMPORT = "from entities import "
+"""How the author's files of commits before `PIPELINE_PACKAGE` import the entities."""
+
+
+class SluiceStages:
+    """Stages of one checkout. `revision`: a commit to compare with; None for this checkout."""
+
+    commits = True
+
+    def __init__(
+        self, name: str, stages: Sequence[str], revision: str | None = None, share: float = 1.0, sources: str = "erp"
+    ) -> None:
+        self.name, self.share = name, share
+        self._stages, self._revision, self._sources = stages, revision, sources.split(",")
+        self._root = HERE
+
+    def build(self, progress: Progress) -> Mapping[str, str]:
+        if self._revision is None:
+            return {}
+        self._root = checkout_of(self._revision, progress)
+        return {"sluice": self._root.name}
+
+    def start(self, job: Job) -> Running:
+        """Start the stages. `prepare` was called before."""
+        running = Running(lambda: self._spawned(job))
+        running.resume()
+        return running
+
+    def prepare(self, job: Job) -> None:
+        """Write the pipeline's folder, create the topics and register the schemas."""
+        write_pipeline(job, self._sources, old=not (self._root / "libs/sluice/entities/authored_files.py").exists())
+        for command in (("topics", "apply"), ("schemas", "apply")):
+            done = subprocess.run(
+                [*self._sluice(), *command],
+                env=self._environment(job, "0"),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode:
+                raise BenchError(f"{self.name}: sluice {' '.join(command)} failed: {done.stdout}{done.stderr}")
+
+    def _sluice(self) -> list[str]:
+        return [str(self._root / ".venv/bin/python"), "-m", "sluice.cli.main"]
+
+    def _spawned(self, job: Job) -> list[subprocess.Popen[bytes]]:
+        return [
+            spawn([*self._sluice(), "run", stage], job, f"{stage}-{number}", self._environment(job, str(number)))
+            for stage in self._stages
+            for number in range(job.processes)
+        ]
+
+    def _environment(self, job: Job, instance: str) -> dict[str, str]:
+        return {
+            "PATH": "/usr/bin:/bin",
+            "SLUICE_PIPELINE": str(job.folder / "pipeline" / "pipeline.yaml"),
+            "SLUICE_STATE_DIR": str(job.folder / f"state-{instance}"),
+            "SLUICE_INSTANCE": instance,
+            "SLUICE_KAFKA__BOOTSTRAP_SERVERS": job.bootstrap_servers,
+            "SLUICE_REGISTRY__URL": job.registry_url,
+            "SINK_DSN": job.dsn,
+            "SOURCE_DSN": job.source_dsn,
+        }
+
+
+def write_pipeline(job: Job, sources: Sequence[str], old: bool) -> Path:
+    """Copy the bench's pipeline into the job's folder, with the job's prefix and number of partitions.
+
+    `old`: rewrite the imports for commits in which the pipeline's folder was no package.
+    """
+    folder = job.folder / "pipeline"
+    shutil.copytree(PIPELINES / "ledger", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for unused in {one.name for one in (folder / "sources").iterdir()} - set(sources):
+        shutil.rmtree(folder / "sources" / unused)
+    for file in folder.rglob("*.py") if old else ():
+        text = file.read_text().replace("from ...entities import ", OLD_IMPORT)
+        source = file.parent.name
+        file.write_text(text.replace("from .mapping import ", f"from sources.{source}.mapping import "))
+    (folder / "pipeline.yaml").write_text(yaml.safe_dump(pipeline_of(job, sources), sort_keys=False))
+    return folder
+
+
+def pipeline_of(job: Job, sources: Sequence[str]) -> dict[str, Any]:
+    """The content of the pipeline file. Sources rank in the order of `sources`."""
+    declared = {
+        source: {
+            "poll": f"sources.{source}.connector:{source.capitalize()}",
+            "settings": {"base_url": "http://127.0.0.1:9"},
+            "streams": {"entries": {"freshness": "60s"}},
+        }
+        for source in sources
+    }
+    sinks = {"warehouse": {"postgres": {"env": "SINK_DSN"}, "schema": job.schema}} if job.schema else {}
+    return {
+        "pipeline": "ledger",
+        "partitions": job.partitions,
+        "kafka": {"prefix": job.prefix},
+        "sources": declared,
+        "entities": "entities",
+        **({"sinks": sinks} if sinks else {}),
+    }

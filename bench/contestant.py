@@ -68,9 +68,11 @@ class Job:
 
 @dataclass
 class Running:
-    """The processes of a contestant that runs. `spawn`: starts them; it is called again by `resume`."""
+    """The processes of a contestant that runs. `spawn`: starts them; it is called again by `resume`. `folder`: where
+    their logs are (`*.log`)."""
 
     spawn: Callable[[], Sequence[subprocess.Popen[bytes]]]
+    folder: Path
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def resume(self) -> None:
@@ -97,9 +99,14 @@ class Running:
         return [process.pid for process in self.processes]
 
     def died(self) -> str:
-        """A text about the first process that has ended by itself; empty if all run."""
-        ended = [(one.pid, one.poll()) for one in self.processes if one.poll() is not None]
-        return f"process {ended[0][0]} ended with exit code {ended[0][1]}" if ended else ""
+        """The exit code and the last log lines if a process has ended by itself; empty if all run."""
+        ended = [code for one in self.processes if (code := one.poll()) is not None]
+        return f"a process ended with exit code {ended[0]}; {self.last_lines()}" if ended else ""
+
+    def last_lines(self) -> str:
+        """The last lines of each log."""
+        tails = (log.read_text("utf-8", "replace").splitlines()[-12:] for log in sorted(self.folder.glob("*.log")))
+        return "its log ends with:\n" + "\n".join("\n".join(tail) for tail in tails)
 
 
 class Contestant(Protocol):
@@ -169,6 +176,6 @@ class PythonPeer:
             argv = [str(self._python), str(script), str(job.folder / "job.json")]
             return [spawn([*argv, str(number)], job, f"{self.name}-{number}") for number in range(job.processes)]
 
-        running = Running(all_processes)
+        running = Running(all_processes, job.folder)
         running.resume()
         return running

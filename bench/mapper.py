@@ -32,7 +32,7 @@ def contestants(options: Options) -> list[Contestant]:
     """Ours, ours again as control, the commit of `--against`, and the peers."""
     chosen: list[Contestant] = [SluiceStages(OURS, STAGES), SluiceStages(CONTROL, STAGES)]
     if options.against:
-        chosen.append(SluiceStages(BEFORE, STAGES, options.against))
+        chosen.append(SluiceStages(BEFORE, STAGES, options.against, share=0.25))
     return [*chosen, *(make() for name, make in peers.MAPPER.items() if options.peers is None or name in options.peers)]
 
 

@@ -115,9 +115,9 @@ def timed_run(
         if state.finished:
             return figures(samples, total, rss, os.cpu_count() or 1)
         if died := running.died():
-            raise BenchError(f"{died}; {state.done} of {total} results existed")
+            raise BenchError(f"{state.done} of {total} results existed when {died}")
         if now - began > deadline_s:
-            raise BenchError(f"only {state.done} of {total} results after {deadline_s:.0f} s")
+            raise BenchError(f"only {state.done} of {total} results after {deadline_s:.0f} s; {running.last_lines()}")
         time.sleep(EVERY_S)
 
 

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from bench.cache import Progress
@@ -20,7 +21,7 @@ DURABILITY = (
 """The servers keep Sluice's own settings for embedded servers, in the durable form that `sluice up` uses."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class BenchServers:
     """Servers that run, and the directory for everything of this benchmark run."""
 
@@ -35,7 +36,7 @@ class BenchServers:
     def registry_url(self) -> str:
         return self.servers.registry.url
 
-    @property
+    @cached_property
     def topics(self) -> Topics:
         return Topics(self.bootstrap_servers)
 

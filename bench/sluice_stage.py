@@ -40,7 +40,7 @@ class SluiceStages:
 
     def start(self, job: Job) -> Running:
         """Start the stages. `prepare` was called before."""
-        running = Running(lambda: self._spawned(job))
+        running = Running(lambda: self._spawned(job), job.folder)
         running.resume()
         return running
 

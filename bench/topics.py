@@ -26,7 +26,7 @@ class Topics:
     """The topics of one broker. Nothing else writes them while they are filled."""
 
     def __init__(self, bootstrap_servers: str) -> None:
-        self._bootstrap: dict[str, str | int | float | bool] = {"bootstrap.servers": bootstrap_servers}
+        self._bootstrap: dict[str, str | int | float | bool] = {"bootstrap.servers": bootstrap_servers, "log_level": 1}
         self._admin = AdminClient(self._bootstrap)
 
     def create(self, names: Iterable[str], partitions: int, config: Mapping[str, str] | None = None) -> None:

@@ -13,7 +13,7 @@ from quixstreams.models.serializers import SerializationContext, Serializer
 
 
 class FieldsSerializer(Serializer):
-    def __call__(self, value: Any, _context: SerializationContext) -> bytes:
+    def __call__(self, value: Any, ctx: SerializationContext) -> bytes:
         return encode(Plain(value))
 
 

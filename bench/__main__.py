@@ -9,15 +9,29 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
+from typing import Protocol
 
-from bench import mapper, options
+from bench import mapper, merger, options
 from bench.checkouts import HERE
+from bench.contestant import Contestant
+from bench.options import Options
 from bench.rounds import line, median, result, run_rounds
-from bench.sampling import BenchError
-from bench.servers import DURABILITY, bench_servers
+from bench.sampling import BenchError, Figures
+from bench.servers import DURABILITY, BenchServers, bench_servers
 
-BENCHES = {"mapper": (mapper.contestants, mapper.MapperBench)}
+
+class Bench(Protocol):
+    """A benchmark whose servers run. `run`: one timed run of a contestant; the name of the run is used once."""
+
+    def run(self, contestant: Contestant, name: str) -> Figures: ...
+
+
+BENCHES: dict[str, tuple[Callable[[Options], list[Contestant]], Callable[[Options, BenchServers], Bench]]] = {
+    "mapper": (mapper.contestants, mapper.MapperBench),
+    "merger": (merger.contestants, merger.MergerBench),
+}
 
 
 def main() -> int:

@@ -1,10 +1,11 @@
 """What runs in a benchmark, and how a peer is added.
 
-A peer is an object with the four members of `Contestant`. To add one, write a module in `bench/peers/` and put the
+A peer is an object with the members of `Contestant`. To add one, write a module in `bench/peers/` and put the
 peer's class into the table of its benchmark in `bench/peers/__init__.py`.
 
 * `build` creates the peer's environment once, in `bench.cache.cache_dir()` (in the user's cache, outside the
   repository), and returns the versions of what it installed. It may download with pip or Maven. It is not timed.
+* `prepare` creates the topics that the peer reads and writes, or the table. `PythonPeer.prepare` does what most need.
 * `start` starts the peer as child processes. `Job` says what to read and what to write: the input is already on the
   topic. Return the processes as `Running`. The processes' CPU (with their threads and children) is the client's CPU.
 * A peer never sees the work of another one: each run has its own input topic, output topic, table and group.
@@ -30,6 +31,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bench.cache import Progress, python_environment
+from bench.topics import Topics
 
 STOP_WITHIN_S = 30.0
 
@@ -123,6 +125,9 @@ class Contestant(Protocol):
     def build(self, progress: Progress) -> Mapping[str, str]:
         """Create the environment if it does not exist. Returns names and versions of the installed packages."""
 
+    def prepare(self, job: Job, topics: Topics) -> None:
+        """Create the topics (a sink: the table) of a job, before the input is written. It is not timed."""
+
     def start(self, job: Job) -> Running:
         """Start the processes. Raises an exception if that fails."""
 
@@ -166,6 +171,9 @@ class PythonPeer:
     def build(self, progress: Progress) -> Mapping[str, str]:
         self._python = python_environment(self.name, self.requirements, progress)
         return dict(one.split("==") for one in self.requirements)
+
+    def prepare(self, job: Job, topics: Topics) -> None:
+        topics.create([*job.inputs, job.output] if job.output else job.inputs, job.partitions)
 
     def start(self, job: Job) -> Running:
         script = Path(__file__).parent / "peers" / "scripts" / self.script

@@ -90,12 +90,16 @@ def raw_value(of: Entry) -> bytes:
 
 
 class Claimed(NamedTuple):
-    """A range of raw records: entries `first` to `first + records - 1`, each in state `version`."""
+    """Raw records of one source: the entries `first`, `first + step`, …, each in state `version`."""
 
     source: str
     first: int
     records: int
     version: int
+    step: int = 1
+
+    def numbers(self) -> range:
+        return range(self.first, self.first + self.records * self.step, self.step)
 
 
 def raw_messages(claimed: Claimed, size: int, sequence: int = 0) -> Iterator[Message]:
@@ -103,7 +107,7 @@ def raw_messages(claimed: Claimed, size: int, sequence: int = 0) -> Iterator[Mes
     start after it."""
     fetched_at = b"2026-07-01T12:00:00Z"
     response = b""
-    for number in range(claimed.first, claimed.first + claimed.records):
+    for number in claimed.numbers():
         if not number % RESPONSE_RECORDS or not response:
             response = str(UUID(int=(claimed.version << 64) + number)).encode()
         sequence += 1
@@ -149,7 +153,7 @@ def plus(totals: Totals, quantity: int, amount: Decimal, text: str | None) -> To
 def expected(claimed: Claimed, size: int) -> Totals:
     """The totals of a range of raw records after a correct mapping."""
     totals = NOTHING
-    for number in range(claimed.first, claimed.first + claimed.records):
+    for number in claimed.numbers():
         one = entry(number, claimed.version, size)
         totals = plus(totals, one.quantity, Decimal(one.amount), one.text)
     return totals

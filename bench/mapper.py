@@ -60,10 +60,7 @@ class MapperBench:
             records=records,
             processes=options.processes,
         )
-        if isinstance(contestant, SluiceStages):
-            contestant.prepare(job)
-        else:
-            topics.create([*job.inputs, job.output], job.partitions)
+        contestant.prepare(job, topics)
         sequence = 0
         for claimed in ranges(records, options.keys):
             sequence += topics.fill(job.inputs[0], ledger.raw_messages(claimed, options.size, sequence))

@@ -47,8 +47,8 @@ class Sample(NamedTuple):
 class Figures:
     """The result of one run. `rate`: results per second. `client`, `broker`, `postgres`: processor seconds per million
     results. `rss_mib`: the highest resident memory of the client's processes together. `other`: the part of the
-    machine's processors that other processes used meanwhile. `first_s`: from the start of the process to the first
-    timed sample."""
+    machine's processors that other processes used meanwhile. `first_s`: from the start of the process to its first
+    result."""
 
     rate: float
     client: float
@@ -83,7 +83,7 @@ def figures(samples: Sequence[Sample], total: int, rss_bytes: int, cores: int) -
         postgres=(end.postgres - start.postgres) / millions,
         rss_mib=rss_bytes / 2**20,
         other=max(0.0, other / (seconds * cores)),
-        first_s=start.at_s - samples[0].at_s,
+        first_s=next(one for one in samples if one.done).at_s - samples[0].at_s,
         measured=measured,
     )
 

@@ -14,6 +14,7 @@ from bench.cache import Progress
 from bench.checkouts import HERE, checkout_of
 from bench.contestant import Job, Running, spawn
 from bench.sampling import BenchError
+from bench.topics import Topics
 
 PIPELINES = Path(__file__).parent / "pipelines"
 OLD_IMPORT = "from entities import "
@@ -44,7 +45,7 @@ class SluiceStages:
         running.resume()
         return running
 
-    def prepare(self, job: Job) -> None:
+    def prepare(self, job: Job, topics: Topics) -> None:
         """Write the pipeline's folder, create the topics and register the schemas."""
         write_pipeline(job, self._sources, old=not (self._root / "libs/sluice/entities/authored_files.py").exists())
         for command in (("topics", "apply"), ("schemas", "apply")):

@@ -1,0 +1,138 @@
+"""`make bench WHAT=merger`: contributions in, canonical records out.
+
+Before the timed runs, each merger gets two contributions to each of `--keys` entities: one of the ERP, which wins every
+field, and one of the bank. In each timed run, it gets new contributions to `--n` of them: those of the ERP change
+their entity, those of the bank do not. So half of the contributions lead to a canonical record. The rate counts
+contributions.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from decimal import Decimal
+from functools import cache
+from io import BytesIO
+from typing import Any
+from urllib.request import urlopen
+
+import fastavro
+import orjson
+
+from bench import ledger
+from bench.contestant import Contestant, Job
+from bench.generated import ENTITY, Generated, is_committed, new_job
+from bench.ledger import Claimed
+from bench.options import Options
+from bench.rounds import BEFORE, CONTROL, OURS
+from bench.sampling import BenchError, Figures, timed_run
+from bench.sampling import Progress as Done
+from bench.servers import BenchServers
+from bench.sluice_stage import SluiceStages
+
+STAGES, SOURCES = ("merger",), "erp,bank"
+DEADLINE_S = 600.0
+PRELOAD_DEADLINE_S = 3_600.0
+
+
+def contestants(options: Options) -> list[Contestant]:
+    """Ours, ours again as control, and the commit of `--against`. There is no peer that merges."""
+    chosen: list[Contestant] = [SluiceStages(name, STAGES, sources=SOURCES) for name in (OURS, CONTROL)]
+    if options.against:
+        chosen.append(SluiceStages(BEFORE, STAGES, options.against, share=0.25, sources=SOURCES))
+    return chosen
+
+
+def timed_claims(records: int, keys: int, version: int) -> list[Claimed]:
+    """New states of `records` entities, spread over all `keys`: half of them are the ERP's."""
+    half, step = records // 2, keys // records
+    return [Claimed("erp", 0, half, version, step), Claimed("bank", half * step, records - half, version, step)]
+
+
+class MergerBench:
+    """Timed runs of mergers. The topics and the state of a contestant stay between its runs, so that each run starts
+    with a state of `--keys` entities on disk."""
+
+    def __init__(self, options: Options, servers: BenchServers) -> None:
+        if options.n > options.keys:
+            raise BenchError("--n is more than --keys; each entity gets one contribution in a run. Next: --keys as --n")
+        self._options, self._servers = options, servers
+        self._generated = Generated(options, servers, ("mapper",), SOURCES)
+        self._jobs: dict[str, Job] = {}
+        self._runs: dict[str, int] = {}
+
+    def run(self, contestant: Contestant, _name: str) -> Figures:
+        if contestant.name not in self._jobs:
+            self._jobs[contestant.name] = self._preloaded(contestant)
+        job = self._jobs[contestant.name]
+        version = self._runs[contestant.name] = self._runs.get(contestant.name, 0) + 1
+        records = max(2, int(self._options.n * contestant.share))
+        claims = timed_claims(records, self._options.keys, version)
+        topics = self._servers.topics
+        topics.fill(job.inputs[0], self._generated.messages(self._generated.add(claims)))
+        before = self._ends(job.output)
+        running = contestant.start(replace(job, processes=self._options.processes))
+        try:
+            figures = timed_run(
+                running, self._servers.pids(), lambda: self._done(job, before, records), records, DEADLINE_S
+            )
+        finally:
+            running.stop()
+        self._check(job, before, claims[0])
+        return figures
+
+    def _preloaded(self, contestant: Contestant) -> Job:
+        """The job of a contestant, whose state has all entities when this returns."""
+        prefix, keys = f"{contestant.name}.", self._options.keys
+        topic = f"{prefix}contributions.{ENTITY}"
+        job = new_job(self._options, self._servers, contestant.name, f"{prefix}canonical.{ENTITY}", [topic])
+        job = replace(job, group=f"{prefix}merger")
+        contestant.prepare(job, self._servers.topics)
+        part = self._generated.add([Claimed("erp", 0, keys, 0), Claimed("bank", 0, keys, 0)])
+        self._servers.topics.fill(topic, self._generated.messages(part))
+        running = contestant.start(job)
+        try:
+            deadline = time.monotonic() + PRELOAD_DEADLINE_S
+            while not is_committed(self._servers.topics.committed(job.group), self._ends(topic)):
+                if died := running.died():
+                    raise BenchError(f"{contestant.name}: {died}")
+                if time.monotonic() > deadline:
+                    raise BenchError(f"{contestant.name}: the entities were not merged; {running.last_lines()}")
+                time.sleep(0.5)
+        finally:
+            running.stop()
+        return job
+
+    def _ends(self, topic: str) -> dict[tuple[str, int], int]:
+        return self._servers.topics.ends([topic], self._options.partitions)
+
+    def _done(self, job: Job, before: dict[tuple[str, int], int], records: int) -> Done:
+        """A canonical record counts as two contributions, because one of two changes nothing."""
+        new = sum(end - before[at] for at, end in self._ends(job.output).items())
+        done = min(records, 2 * new)
+        committed = self._servers.topics.committed(job.group)
+        return Done(done, done >= records and is_committed(committed, self._ends(job.inputs[0])))
+
+    def _check(self, job: Job, before: dict[tuple[str, int], int], claimed: Claimed) -> None:
+        """Raises BenchError if the new canonical records are not those of the ERP's new contributions."""
+        found = ledger.NOTHING
+        begin = {partition: end for (_, partition), end in before.items()}
+        for message in self._servers.topics.read(job.output, job.partitions, begin):
+            value = decoded(job.registry_url, message.value or b"")
+            found = ledger.plus(found, value["quantity"], Decimal(value["amount"]["amount"]), value["text"])
+        expected = ledger.expected(claimed, self._options.size)
+        if found != expected:
+            raise BenchError(f"{job.name}: wrong result: {found}, expected {expected}")
+
+
+def decoded(registry_url: str, value: bytes) -> dict[str, Any]:
+    """A canonical value, decoded by fastavro with the schema from the registry."""
+    schema = _schema(registry_url, int.from_bytes(value[1:5], "big"))
+    found: Any = fastavro.schemaless_reader(BytesIO(value[5:]), schema, None)
+    return dict(found)
+
+
+@cache
+def _schema(registry_url: str, schema_id: int) -> Any:
+    with urlopen(f"{registry_url}/schemas/ids/{schema_id}", timeout=10) as answer:  # noqa: S310  the bench's own server
+        return fastavro.parse_schema(orjson.loads(orjson.loads(answer.read())["schema"]))

@@ -49,7 +49,7 @@ class TableShape(NamedTuple):
     reread: frozenset[str]
 
 
-ShapeOf = Callable[[str, Relation], TableShape | None]
+DecideShape = Callable[[str, Relation], TableShape | None]
 """Effect: decide whether the table of a stream can be followed in the shape that the log shows. None: it is blocked."""
 OnVerdict = Callable[[str, TableVerdict], None]
 """Effect: apply a verdict about the table of a stream; an event of the table led to the verdict."""
@@ -105,7 +105,7 @@ class Assembler:
     """Turns the messages of one slot into batches of raw records.
 
     The caller passes the messages to `feed` in order and may `take` a batch between two messages. The caller supplies
-    the effects. `shape_of` reads the catalogs, `reread_row` reads a row. `on_verdict` is called for a table whose
+    the effects. `decide_shape` reads the catalogs, `reread_row` reads a row. `on_verdict` is called for a table whose
     events are too large or lack what its records need. `on_truncate` is called for each TRUNCATE. After an error the
     assembler must not be used any more.
     """
@@ -114,13 +114,13 @@ class Assembler:
         self,
         followed: SlotTargets,
         mark: Mark,
-        shape_of: ShapeOf,
+        decide_shape: DecideShape,
         reread_row: RereadRow,
         on_verdict: OnVerdict,
         on_truncate: OnTruncate,
     ) -> None:
         self._followed = followed
-        self._shape_of = shape_of
+        self._decide_shape = decide_shape
         self._reread_row = reread_row
         self._on_verdict = on_verdict
         self._on_truncate = on_truncate
@@ -207,7 +207,7 @@ class Assembler:
         target = self._followed.targets.get(relation.oid)
         if target is None or target.stream in self._dropped:
             return None
-        shape = self._shape_of(target.stream, relation)
+        shape = self._decide_shape(target.stream, relation)
         if shape is None:
             self._dropped.add(target.stream)
             return None

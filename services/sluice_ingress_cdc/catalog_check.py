@@ -1,11 +1,12 @@
 """Checks a source by its catalogs: its publication, and its tables.
 
 Each followed table is compared with the facts that its records were made from, and its raw topic with the stored one.
+Only `drop_failing` changes the source.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import psycopg
@@ -33,8 +34,8 @@ from sluice_ingress_cdc.eligibility import ineligibility
 from sluice_ingress_cdc.settings import SlotSettings
 from sluice_ingress_cdc.table_changes import XIDS, TableCheck
 
-# A check reads at most this many rows of a table. A table with a new file is read by every check until the log explains
-# the file, and the table may be large.
+# `_has_row_before` reads at most this many rows. It is called by every check until the log explains the table's new
+# file, and the table may be large.
 _ROWS_READ_MAX = 100_000
 
 log = structlog.get_logger()
@@ -48,10 +49,16 @@ class RawTopic(NamedTuple):
     partitions: int
 
 
-class CatalogCheck(NamedTuple):
-    """What one check of a source's catalogs found.
+class Catalogs(NamedTuple):
+    """The publication of a source (None if it does not exist), and the facts of each table that exists, by name."""
 
-    `publication`: None if the publication does not exist. `facts`: the facts of each table that exists, by name.
+    publication: PublicationFacts | None
+    facts: Mapping[str, TableFacts]
+
+
+class CatalogCheck(NamedTuple):
+    """What one check of a source found. `publication` and `facts`: see `Catalogs`.
+
     `checks`: the check of each followed table, by name. `wal_lsn`: every change that the check shows is below this LSN,
     flushed or not. `publication_fault`: why no table can be followed through the publication. `write_faults`: one fault
     for each table whose writes fail because it is published, if it could not be dropped from the publication.
@@ -80,40 +87,41 @@ def raw_topics(slot: SlotSettings, names: Names, admin: AdminClient) -> dict[str
     }
 
 
+def read_catalogs(connection: Connection, slot: SlotSettings, tables: Sequence[str]) -> Catalogs:
+    """Read the publication and the facts of `tables`. Raises Transient if the server does not answer, and
+    EnvironmentFault if this user may not read the catalogs."""
+    publication = publication_facts(connection, slot.publication, slot.where)
+    return Catalogs(publication, table_facts(connection, slot.publication, tables, slot.where))
+
+
 def check_catalogs(
     connection: Connection,
     slot: SlotSettings,
-    tables: Sequence[str],
+    catalogs: Catalogs,
     bounds: Mapping[str, TableBinding],
     topics: Mapping[str, RawTopic],
 ) -> CatalogCheck:
-    """Check `tables`, and drop from our publication each table whose writes fail because it is published.
+    """Compare the followed tables with `catalogs`. `bounds`: the bindings of these tables, by name.
 
-    `bounds`: the bindings of the followed tables, by name. The caller must apply the result: only the result contains
-    why a table was dropped. Raises Transient if the server does not answer, and EnvironmentFault if this user may not
-    read the catalogs.
+    Reads rows of tables whose file or partitions changed. Raises as `read_catalogs` does.
     """
     where = slot.where
-    publication = publication_facts(connection, slot.publication, where)
-    facts = table_facts(connection, slot.publication, tables, where)
+    publication, facts = catalogs
     if publication is None:
         return CatalogCheck(None, facts, {})
-    write_faults = _drop_failing(connection, slot, facts.values())
     checks = {
         name: _check(connection, TableCheck(bound, facts.get(name), publication, topics[name].topic_id), where)
         for name, bound in bounds.items()
     }
     fault = publication_fault(slot.publication, publication, list(facts.values()), where)
-    return CatalogCheck(publication, facts, checks, wal_inserted(connection, where), fault, write_faults)
+    return CatalogCheck(publication, facts, checks, wal_inserted(connection, where), fault)
 
 
-def _drop_failing(
-    connection: Connection, slot: SlotSettings, tables: Iterable[TableFacts]
-) -> tuple[EnvironmentFault, ...]:
+def drop_failing(connection: Connection, slot: SlotSettings, catalogs: Catalogs) -> tuple[EnvironmentFault, ...]:
     """Drop from our publication each table whose writes fail because it is published. Returns a fault for each table
     that could not be dropped."""
     faults = []
-    for table in tables:
+    for table in catalogs.facts.values():
         wrong = ineligibility(table)
         if wrong is not None and wrong.breaks_writes and slot.publication_is_ours and _is_member(table):
             try:
@@ -139,35 +147,39 @@ def _check(connection: Connection, check: TableCheck, where: str) -> TableCheck:
     emptied: dict[int, int] = {}
     for leaf in facts.leaves:
         if leaf.oid not in bound.leaves:
-            if _has_older_rows(connection, leaf, leaf.attached, or_equal=True) is not False:
+            if _had_rows_when_attached(connection, leaf) is not False:
                 filled.add(leaf.oid)
-        elif leaf.filenode != bound.leaves[leaf.oid].filenode and not _has_older_rows(
-            connection, leaf, bound.xid % XIDS
-        ):
+        elif leaf.filenode != bound.leaves[leaf.oid].filenode and not _has_row_before(connection, leaf, bound.xid):
             emptied[leaf.oid] = leaf.version
     refilled = (
         not facts.partitioned
         and facts.filenode != bound.filenode
-        and not _has_older_rows(connection, facts, bound.xid % XIDS)
+        and not _has_row_before(connection, facts, bound.xid)
         and not _is_vacuumed_empty(connection, facts)
     )
     return check._replace(filled=frozenset(filled), emptied=emptied, refilled=refilled)
 
 
-def _has_older_rows(
-    connection: Connection, table: LeafPartition | TableFacts, xid: int, *, or_equal: bool = False
-) -> bool | None:
-    """Whether a table or partition has rows that a transaction before `xid` wrote (with `or_equal`, also `xid` itself).
-    None if this user may not read the table.
+def _has_row_before(connection: Connection, table: LeafPartition | TableFacts, xid: int) -> bool | None:
+    """Whether a transaction before `xid` wrote one of the first rows of a table or partition. None if this user may not
+    read it.
 
     If the table's file was rewritten after `xid`, all rows in the file are younger. The first rows are therefore
     enough.
     """
-    limit = sql.SQL("" if or_equal else f"LIMIT {_ROWS_READ_MAX}")
     statement = sql.SQL(
-        "SELECT EXISTS (SELECT FROM (SELECT xmin FROM ONLY {} {}) AS r WHERE age(r.xmin) {} age({}::text::xid))"
-    ).format(table.identifier, limit, sql.SQL(">=" if or_equal else ">"), sql.Literal(str(xid)))
+        "SELECT EXISTS (SELECT FROM (SELECT xmin FROM ONLY {} LIMIT {}) AS r WHERE age(r.xmin) > age({}::text::xid))"
+    ).format(table.identifier, sql.Literal(_ROWS_READ_MAX), sql.Literal(str(xid % XIDS)))
     return _boolean(connection, table, statement)
+
+
+def _had_rows_when_attached(connection: Connection, leaf: LeafPartition) -> bool | None:
+    """Whether the partition has rows of the transaction that attached it, or older ones. None if this user may not read
+    it. Reads the whole partition, because its file contains older and younger rows."""
+    statement = sql.SQL("SELECT EXISTS (SELECT FROM ONLY {} AS r WHERE age(r.xmin) >= age({}::text::xid))").format(
+        leaf.identifier, sql.Literal(str(leaf.attached))
+    )
+    return _boolean(connection, leaf, statement)
 
 
 def _is_vacuumed_empty(connection: Connection, table: TableFacts) -> bool | None:

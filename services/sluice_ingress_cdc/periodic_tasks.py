@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import structlog
 
@@ -24,11 +25,18 @@ from sluice_ingress_cdc.session_context import SessionContext
 log = structlog.get_logger()
 
 
+class WatchResults(NamedTuple):
+    """The newest results of the watch; None if there is no new one."""
+
+    catalogs: CatalogCheck | None = None
+    requests: SnapshotRequests | None = None
+
+
 class PeriodicTasks:
     """Runs the tasks between `start` and `close`. A task that fails is a fault until it succeeds. A failed
     task does not stop the stream.
 
-    `check`: checks the catalogs on a connection. `catalogs` and `requests`: the newest results of the watch.
+    `check`: checks the catalogs on a connection.
     """
 
     def __init__(self, context: SessionContext, check: Callable[[Connection], CatalogCheck]) -> None:
@@ -43,11 +51,17 @@ class PeriodicTasks:
         self._closed = threading.Event()
         self._connection: Connection | None = None
         self._thread = threading.Thread(target=self._run, name=f"periodic tasks {context.slot.source}", daemon=True)
-        self.catalogs: CatalogCheck | None = None
-        self.requests: SnapshotRequests | None = None
+        self._results = WatchResults()
+        self._results_lock = threading.Lock()
 
     def start(self) -> None:
         self._thread.start()
+
+    def take_results(self) -> WatchResults:
+        """The results of the watch since the last call. The caller must apply them."""
+        with self._results_lock:
+            results, self._results = self._results, WatchResults()
+        return results
 
     def close(self) -> None:
         """End the thread and resolve its faults. Waits at most 1 s: a running call ends by its own deadline."""
@@ -75,7 +89,7 @@ class PeriodicTasks:
             if self._closed.is_set():
                 return
             if self._health.faults.get(about) != fault_text(error):
-                log.warning(f"no {name}", source=self._slot.source, why=log_text(error))
+                log.warning("periodic task failed", task=name, source=self._slot.source, why=log_text(error))
             self._health.fault(about, fault_text(error))
         else:
             self._health.resolve(about)
@@ -88,8 +102,12 @@ class PeriodicTasks:
             RETAINED_WAL_BYTES.labels(self._slot.source).set(wal_end(connection, where) - state.restart_lsn)
 
     def _watch(self) -> None:
-        self.requests = self._publisher.requests(self._slot.tables)
-        self.catalogs = self._check(self._live())
+        requests = self._publisher.requests(self._slot.tables)
+        with self._results_lock:
+            self._results = self._results._replace(requests=requests)
+        catalogs = self._check(self._live())
+        with self._results_lock:
+            self._results = self._results._replace(catalogs=catalogs)
 
     def _about(self, name: str) -> str:
         return f"{self._slot.where}, {name}"

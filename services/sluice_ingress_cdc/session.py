@@ -28,9 +28,16 @@ from sluice.names import INGRESS_CDC
 from sluice.stage.signals import Stop
 from sluice.times import now_us
 from sluice_ingress_cdc.assembler import Assembler, SlotBatch
-from sluice_ingress_cdc.catalog_check import CatalogCheck, RawTopic, check_catalogs, raw_topics
+from sluice_ingress_cdc.catalog_check import (
+    CatalogCheck,
+    RawTopic,
+    check_catalogs,
+    drop_failing,
+    raw_topics,
+    read_catalogs,
+)
 from sluice_ingress_cdc.eligibility import eligibility_fault
-from sluice_ingress_cdc.periodic_tasks import PeriodicTasks
+from sluice_ingress_cdc.periodic_tasks import PeriodicTasks, WatchResults
 from sluice_ingress_cdc.records import SlotTargets, TableTarget
 from sluice_ingress_cdc.session_context import SNAPSHOT_RETRY_AFTER_MAX_S, SessionContext
 from sluice_ingress_cdc.snapshot import SnapshotRun, read_source, read_tables
@@ -190,7 +197,7 @@ class _Session:
             assembler = Assembler(
                 followed,
                 watermark.mark,
-                queries.shape_of,
+                queries.decide_shape,
                 queries.reread_row,
                 self._tables.apply,
                 self._tables.truncated,
@@ -199,7 +206,7 @@ class _Session:
             context.streaming()
             publish = partial(self._publish, watermark)
             streaming = Streaming(context, stream, assembler, self._tables, publish)
-            streaming.run(stop, lambda: self._interrupted(tasks, assembler, watermark.epoch))
+            streaming.run(stop, lambda: self._apply_results(tasks.take_results(), assembler, watermark.epoch))
         finally:
             tasks.close()
             stream.close()
@@ -209,12 +216,11 @@ class _Session:
     def _publish(self, start: SlotWatermark, batch: SlotBatch, tables: TableChanges) -> None:
         self._publisher.publish(batch.records, start.at_mark(batch.mark, now_us()), tables)
 
-    def _interrupted(self, tasks: PeriodicTasks, assembler: Assembler, epoch: int) -> bool:
+    def _apply_results(self, results: WatchResults, assembler: Assembler, epoch: int) -> bool:
         """Apply the newest check and the newest requests. True if a table or the source must be read as a whole now."""
-        catalogs, tasks.catalogs = tasks.catalogs, None
+        catalogs, requests = results
         if catalogs is not None:
             self._apply_check(catalogs, assembler)
-        requests, tasks.requests = tasks.requests, None
         if requests is not None and self._tables.apply_requests(requests.tables):
             self._context.snapshot_backoff.reset()
         for name in self._slot.tables:
@@ -250,8 +256,14 @@ class _Session:
     # ── for both ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def _check(self, connection: Connection) -> CatalogCheck:
-        topics = raw_topics(self._slot, self._context.names, self._admin)
-        return check_catalogs(connection, self._slot, self._slot.tables, self._tables.bounds, topics)
+        """Check the source, and drop from our publication each table whose writes fail because it is published."""
+        slot = self._slot
+        topics = raw_topics(slot, self._context.names, self._admin)
+        catalogs = read_catalogs(connection, slot, slot.tables)
+        # Before the comparison: it reads rows and may time out, and the writes of the source must not fail meanwhile.
+        write_faults = drop_failing(connection, slot, catalogs)
+        check = check_catalogs(connection, slot, catalogs, self._tables.bounds, topics)
+        return check._replace(write_faults=write_faults)
 
     def _followed(self, epoch: int) -> SlotTargets:
         prefix = self._context.names.raw(self._slot.source, "").rstrip(".")

@@ -15,7 +15,7 @@ from sluice.cdc.source_errors import source_errors
 from sluice.cdc.table_facts import TableFacts, load_types
 from sluice.cdc.watermarks import FOLLOWED
 from sluice_ingress_cdc.assembler import TableShape
-from sluice_ingress_cdc.catalog_check import RawTopic, check_catalogs
+from sluice_ingress_cdc.catalog_check import RawTopic, check_catalogs, read_catalogs
 from sluice_ingress_cdc.settings import SlotSettings
 from sluice_ingress_cdc.table_changes import columns_to_reread, relation_verdict
 from sluice_ingress_cdc.tables import FollowedTables
@@ -45,7 +45,7 @@ class SourceQueries:
         self._types: dict[int, PgType] | None = None
         self._known_oids: set[int] = set()
 
-    def shape_of(self, name: str, relation: Relation) -> TableShape | None:
+    def decide_shape(self, name: str, relation: Relation) -> TableShape | None:
         """Decide by the catalogs and by its new shape in the log (`relation`) whether table `name` is followed.
 
         Returns the shape to follow; None if the table is blocked now. The catalogs show a later moment than the event.
@@ -56,9 +56,11 @@ class SourceQueries:
         bound = self._tables.bounds.get(name)
         if bound is None:
             return None
-        catalogs = check_catalogs(self._live(), self._slot, [name], {name: bound}, self._topics)
-        if name in catalogs.checks:
-            self._tables.apply_check(name, catalogs.checks[name])
+        connection = self._live()
+        catalogs = read_catalogs(connection, self._slot, [name])
+        checks = check_catalogs(connection, self._slot, catalogs, {name: bound}, self._topics).checks
+        if name in checks:
+            self._tables.apply_check(name, checks[name])
         self._tables.apply(name, relation_verdict(bound, relation))
         if self._tables[name].state != FOLLOWED:
             return None

@@ -57,12 +57,15 @@ class Streaming:
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
 
-    def run(self, stop: Stop, interrupted: Callable[[], bool]) -> None:
-        """Stream until `stop` is requested or `interrupted()` is true; it is called in each turn. The batch that is
-        being published is finished first. Raises the error of a publication or of the stream."""
+    def run(self, stop: Stop, must_end: Callable[[], bool]) -> None:
+        """Stream until `stop` is requested or `must_end()` is true. The batch being published is finished first.
+
+        `must_end` is called in each turn and may raise. Raises its error, or the error of a publication or of the
+        stream.
+        """
         with ThreadPoolExecutor(1, thread_name_prefix="publish") as publisher:
             try:
-                while not stop.requested and not interrupted():
+                while not stop.requested and not must_end():
                     self._turn(publisher)
                 self._settle()
             finally:

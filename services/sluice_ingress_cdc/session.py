@@ -66,9 +66,9 @@ def run_session(context: SessionContext, stop: Stop) -> None:
     plan = plan_start(stored.slot, requests.epoch, source)
     tables = FollowedTables(slot, stored.tables, context.health)
     tables.apply_requests(requests.tables)
-    session = _Session(context, admin, tables, topics, source.identity.database)
+    session = _Session(context, admin, tables, topics, source.state.identity.database)
     if isinstance(plan, FullSnapshot):
-        identity = source.identity
+        identity = source.state.identity
         unpublished = SlotWatermark(identity.system_id, identity.timeline, slot.slot, plan.epoch, 0, 0)
         watermark = session.read_all(unpublished)
     else:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
+from sluice.cdc.followed_source import FollowedSource
 from sluice.cdc.slots import publication_of, slot_of
-from sluice.pipeline import Pipeline, Secret
+from sluice.pipeline import Pipeline
 from sluice.settings.stage import StageSettings
 
 
@@ -39,21 +40,13 @@ class CdcSettings(StageSettings):
 
 
 @dataclass(frozen=True, slots=True)
-class SlotSettings:
-    """One followed source and its slot. `publication_is_ours`: the pipeline file names no publication, so that Sluice
-    creates and changes it. `heartbeat_s`: seconds between two heartbeats."""
+class SlotSettings(FollowedSource):
+    """A followed source and how it is followed. `publication_is_ours`: the pipeline file names no publication, so that
+    Sluice creates and changes it. `heartbeat_s`: seconds between two heartbeats."""
 
-    source: str
-    dsn: Secret
-    slot: str
-    publication: str
     publication_is_ours: bool
     tables: tuple[str, ...]
     heartbeat_s: float
-
-    @property
-    def where(self) -> str:
-        return f"source {self.source}"
 
 
 def slots_of(pipeline: Pipeline) -> list[SlotSettings]:

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from sluice.cdc.connection import connect
-from sluice.cdc.slots import SlotState, SourceIdentity, format_lsn, identify, slot_state, wal_end
+from sluice.cdc.followed_source import FollowedSource, SourceState, read_state, why_not_resumable
+from sluice.cdc.slots import format_lsn
 from sluice.cdc.table_facts import publication_facts
 from sluice.cdc.watermarks import SlotWatermark
 from sluice.errors import EnvironmentFault
@@ -22,14 +23,11 @@ from sluice_ingress_cdc.settings import SlotSettings
 
 
 class SourceAtStart(NamedTuple):
-    """The state of the source at a start. `wal_end`: the LSN up to which its log is flushed. `tables`: the number of
-    its tables in the pipeline. `raw_is_empty`: whether all raw topics are empty, if there is no watermark."""
+    """A source and its state at a start. `tables`: the number of its tables in the pipeline. `raw_is_empty`: whether
+    all raw topics are empty, if there is no watermark."""
 
-    source: str
-    slot_name: str
-    identity: SourceIdentity
-    slot: SlotState | None
-    wal_end: int
+    followed: FollowedSource
+    state: SourceState
     has_publication: bool
     tables: int
     raw_is_empty: bool
@@ -46,20 +44,11 @@ def read_source_at_start(
 ) -> SourceAtStart:
     """Read the state of the source. Raises EnvironmentFault if the server or the slot cannot be followed, and Transient
     if the server does not answer. `first_start`: there is no watermark."""
-    where, dsn = slot.where, slot.dsn.reveal()
-    with connect(dsn, where, replication=True) as replication:
-        identity = identify(replication, where)
-    with connect(dsn, where) as connection:
-        return SourceAtStart(
-            source=slot.source,
-            slot_name=slot.slot,
-            identity=identity,
-            slot=slot_state(connection, slot.slot, where),
-            wal_end=wal_end(connection, where),
-            has_publication=publication_facts(connection, slot.publication, where) is not None,
-            tables=len(slot.tables),
-            raw_is_empty=not first_start or _all_empty(kafka, topics),
-        )
+    state = read_state(slot)
+    with connect(slot.dsn.reveal(), slot.where) as connection:
+        has_publication = publication_facts(connection, slot.publication, slot.where) is not None
+    raw_is_empty = not first_start or _all_empty(kafka, topics)
+    return SourceAtStart(slot, state, has_publication, len(slot.tables), raw_is_empty)
 
 
 def plan_start(
@@ -78,12 +67,12 @@ def plan_start(
         # The epoch was raised, but the process ended before it created the slot: no record of this epoch is published.
         return FullSnapshot(stored.epoch)
     why = _why_not_resume(stored, source)
-    if why is not None:
+    if why:
         raise EnvironmentFault(
-            f"source {source.source}, slot {source.slot_name}",
+            _where(source),
             why,
-            f"run `sluice cdc resnapshot {source.source}`: it reads all {source.tables} tables of the source again, "
-            "through a new slot; an unchanged row is not written again, and a deleted row is retracted",
+            f"run `sluice cdc resnapshot {source.followed.source}`: it reads all {source.tables} tables of the source "
+            "again, through a new slot; an unchanged row is not written again, and a deleted row is retracted",
         )
     return stored
 
@@ -94,36 +83,29 @@ def _first_start(requested_epoch: int, source: SourceAtStart) -> FullSnapshot:
         # again.
         return FullSnapshot(max(requested_epoch, 1))
     raise EnvironmentFault(
-        f"source {source.source}, slot {source.slot_name}",
+        _where(source),
         "there is no watermark, and the raw topics contain records: their epochs are unknown",
-        f"run `sluice cdc resnapshot {source.source} --epoch N` with N above every epoch in those topics",
+        f"run `sluice cdc resnapshot {source.followed.source} --epoch N` with N above every epoch in those topics",
     )
 
 
-def _why_not_resume(stored: SlotWatermark, source: SourceAtStart) -> str | None:
-    published = f"everything up to {format_lsn(stored.lsn)} is published"
-    identity, slot = source.identity, source.slot
-    if (stored.system_id, stored.timeline) != (identity.system_id, identity.timeline):
+def _why_not_resume(stored: SlotWatermark, source: SourceAtStart) -> str:
+    why = why_not_resumable(source.followed, stored, source.state)
+    if why:
+        return why
+    # `stored` was read before the state of the source: its LSN cannot be above the end of a log that was not set back.
+    if source.state.wal_end < stored.lsn:
         return (
-            f"this is system {identity.system_id}, timeline {identity.timeline}; "
-            f"the watermark is of system {stored.system_id}, timeline {stored.timeline}"
+            f"the source's log ends at {format_lsn(source.state.wal_end)}, and everything up to "
+            f"{format_lsn(stored.lsn)} is published: the source was set back"
         )
-    if stored.slot != source.slot_name:
-        return f"the watermark is of slot {stored.slot}"
-    if slot is None:
-        return f"the slot does not exist any more; {published}"
-    if slot.lost:
-        return f"the server has removed log that the slot needs; {published}"
-    if slot.confirmed_flush_lsn > stored.lsn:
-        return (
-            f"the slot starts at {format_lsn(slot.confirmed_flush_lsn)}, and {published}: "
-            "it was created again or moved, and the changes in between would be lost"
-        )
-    if source.wal_end < stored.lsn:
-        return f"the source's log ends at {format_lsn(source.wal_end)}, and {published}: the source was set back"
     if not source.has_publication:
         return "the publication does not exist any more: changes since then were not sent"
-    return None
+    return ""
+
+
+def _where(source: SourceAtStart) -> str:
+    return f"{source.followed.where}, slot {source.followed.slot}"
 
 
 def _all_empty(kafka: KafkaSettings, topics: Mapping[str, RawTopic]) -> bool:

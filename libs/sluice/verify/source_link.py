@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psycopg
 
+from sluice.cdc.followed_source import FollowedSource, SourceState, followed_source, read_state
 from sluice.cdc.watermarks import SourceWatermarks, TableWatermark
 from sluice.errors import EnvironmentFault, SluiceError, Transient
 from sluice.kafka.record import read_records
@@ -27,7 +28,6 @@ from sluice.verify.context import VerifyContext
 from sluice.verify.raw_states import HIGHEST, NO_STATE, Doubled, EntryKind, NewestState, RawLog, SourceSnapshot
 from sluice.verify.report import NotChecked, place
 from sluice.verify.row_codes import Columns, unpacked
-from sluice.verify.sources import FollowedSource, SourceState
 from sluice.verify.spill import Spill
 
 CHECK_EVERY_S = 0.25
@@ -74,7 +74,7 @@ class SourceLink:
         """Read every table that is followed; report why each other table is not."""
         for name, declared in self._context.pipeline.cdc_sources().items():
             try:
-                source = FollowedSource.of(self._context.pipeline, name, declared)
+                source = followed_source(self._context.pipeline, name)
                 _, marks, why = self._observed(source)
             except _UNREADABLE as error:
                 access = "give this command the access that ingress-cdc has"
@@ -91,7 +91,7 @@ class SourceLink:
         what = f"{source.where}, table {table}"
         why = sources.why_not_read(mark)
         if mark is None or why:
-            self._unable(what, why, mark.next_step if mark and mark.next_step else source.repair(table))
+            self._unable(what, why, mark.next_step if mark and mark.next_step else sources.repair_step(source, table))
             return
         if mark.why:
             self._unable(what, f"it has an active fault: {mark.why}", mark.next_step)
@@ -101,21 +101,21 @@ class SourceLink:
         self._progress(f"reading {what}")
         rows = Spill(self._folder, f"{source.source}.{len(self._tables)}.source")
         try:
-            with source.read_table(table, epoch) as reader:
+            with sources.read_table(source, table, epoch) as reader:
                 found = SnapshotTable(source, table, mark.since_lsn, reader.snapshot, rows)
                 for key, row in reader.rows:
                     rows.add(key, found.columns.codes(row).tobytes())
                     found.count += 1
             self._tables[source.source, table] = found
         except _UNREADABLE as error:
-            self._unable(what, _reason(error), _next_step(error, source.repair(table)))
+            self._unable(what, _reason(error), _next_step(error, sources.repair_step(source, table)))
 
     def _observed(self, source: FollowedSource) -> tuple[SourceState, SourceWatermarks, str]:
         """The present state of a source, its watermarks, and the reason why it is not followed (empty if it is).
 
         The watermarks are read after the slot, because a slot is never ahead of its watermark.
         """
-        state = source.state()
+        state = read_state(source)
         watermarks = read_watermarks(self._context.reader, self._context.pipeline.names)
         marks = sources.marks_of(watermarks, source.source)
         return state, marks, sources.why_not_followed(source, marks.slot, state)
@@ -219,7 +219,7 @@ class SourceLink:
         if moves:
             self._report.checked["moving"] += 1
         else:
-            self._report.found("source-raw", where, key, f"{what}; {table.source.repair(table.table)}")
+            self._report.found("source-raw", where, key, f"{what}; {sources.repair_step(table.source, table.table)}")
 
     def _doubled(self, one: Doubled) -> None:
         where = one.second.place

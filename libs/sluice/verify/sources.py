@@ -16,22 +16,12 @@ from psycopg import sql
 
 from sluice.cdc.connection import Connection, connect
 from sluice.cdc.debezium import EventSource, TableEvents, TransactionInfo
-from sluice.cdc.slots import (
-    SlotState,
-    SourceIdentity,
-    format_lsn,
-    identify,
-    publication_of,
-    slot_of,
-    slot_state,
-    wal_end,
-)
+from sluice.cdc.followed_source import FollowedSource, SourceState, why_not_resumable
 from sluice.cdc.source_errors import source_errors
 from sluice.cdc.table_facts import TableFacts, load_types, table_facts
 from sluice.cdc.watermarks import BLOCKED, FOLLOWED, SlotWatermark, SourceWatermarks, TableWatermark, source_watermarks
 from sluice.errors import EnvironmentFault
 from sluice.pipeline import Pipeline
-from sluice.pipeline.model import CdcSource
 from sluice.times import age_text
 from sluice.verify.raw_states import SourceSnapshot
 from sluice.verify.report import NotChecked
@@ -46,14 +36,6 @@ _LATE_AFTER_FRESHNESS = 10
 _LATE_AFTER_S = 60.0
 
 
-class SourceState(NamedTuple):
-    """The present state of a source: who it is, its slot (None if missing), and the LSN at the end of its WAL."""
-
-    identity: SourceIdentity
-    slot: SlotState | None
-    wal_end: int
-
-
 class TableReader(NamedTuple):
     """A table at an open snapshot. `rows`: each row as (key in raw, columns). The rows can be read once, and only while
     the snapshot is open."""
@@ -62,59 +44,35 @@ class TableReader(NamedTuple):
     rows: Iterator[tuple[bytes, dict[str, Any]]]
 
 
-class FollowedSource(NamedTuple):
-    """A CDC source of the pipeline: its name, its DSN, and the names of its slot and its publication."""
+def repair_step(source: FollowedSource, table: str) -> str:
+    """The next step by which an operator repairs the raw records of `table`, as a clause."""
+    return f"`sluice cdc resnapshot {source.source} --table {shlex.quote(table)}` reads it again"
 
-    source: str
-    dsn: str
-    slot: str
-    publication: str
 
-    @property
-    def where(self) -> str:
-        return f"source {self.source}"
+@contextmanager
+def read_table(source: FollowedSource, name: str, epoch: int) -> Iterator[TableReader]:
+    """Open a snapshot of the rows and columns of table `name` that the publication sends.
 
-    def repair(self, table: str) -> str:
-        """The next step by which an operator repairs the raw records of `table`, as a clause."""
-        return f"`sluice cdc resnapshot {self.source} --table {shlex.quote(table)}` reads it again"
-
-    @classmethod
-    def of(cls, pipeline: Pipeline, name: str, source: CdcSource) -> FollowedSource:
-        """The CDC source `name`. Raises SettingsError if its DSN is a reference that cannot be resolved."""
-        return cls(name, source.dsn.reveal(), slot_of(pipeline, name), publication_of(pipeline, name))
-
-    def state(self) -> SourceState:
-        """Read identity, slot and WAL end. Blocks. Raises EnvironmentFault or Transient if the source is down."""
-        with connect(self.dsn, self.where, replication=True) as replication:
-            identity = identify(replication, self.where)
-        with connect(self.dsn, self.where) as connection:
-            slot = slot_state(connection, self.slot, self.where)
-            return SourceState(identity, slot, wal_end(connection, self.where))
-
-    @contextmanager
-    def read_table(self, name: str, epoch: int) -> Iterator[TableReader]:
-        """Open a snapshot of the rows and columns of table `name` that the publication sends.
-
-        Raises EnvironmentFault if the database refuses, if it cannot be reached or if the publication does not contain
-        the table; Transient if a retry may succeed; psycopg.Error for an SQLSTATE without a policy.
-        """
-        at = f"{self.where}, table {name}"
-        with connect(self.dsn, at, statement_timeout_s=READ_TIMEOUT_S) as connection, source_errors(at):
-            connection.execute(b"SET lock_timeout = '10s'")
-            connection.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            # The table is locked before the snapshot is taken: the snapshot would show a later rewrite of the table.
-            table = sql.Identifier(*name.split(".", 1))
-            connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(table))
-            snapshot = _snapshot(connection, epoch)
-            facts = table_facts(connection, self.publication, [name], self.where).get(name)
-            if facts is None or facts.published is None:
-                why = f"publication {self.publication} does not contain it, so its changes are not sent"
-                raise EnvironmentFault(at, why, "add it there; then /readyz of ingress-cdc shows what the table needs")
-            events = TableEvents(
-                EventSource("", "", ""), facts.relation, facts.primary_key, load_types(connection, self.where)
-            )
-            yield TableReader(snapshot, _rows(connection, facts, events))
-            connection.execute(b"COMMIT")
+    Raises EnvironmentFault if the database refuses, if it cannot be reached or if the publication does not contain
+    the table; Transient if a retry may succeed; psycopg.Error for an SQLSTATE without a policy.
+    """
+    at = f"{source.where}, table {name}"
+    with connect(source.dsn.reveal(), at, statement_timeout_s=READ_TIMEOUT_S) as connection, source_errors(at):
+        connection.execute(b"SET lock_timeout = '10s'")
+        connection.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        # The table is locked before the snapshot is taken: the snapshot would show a later rewrite of the table.
+        table = sql.Identifier(*name.split(".", 1))
+        connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(table))
+        snapshot = _snapshot(connection, epoch)
+        facts = table_facts(connection, source.publication, [name], source.where).get(name)
+        if facts is None or facts.published is None:
+            why = f"publication {source.publication} does not contain it, so its changes are not sent"
+            raise EnvironmentFault(at, why, "add it there; then /readyz of ingress-cdc shows what the table needs")
+        events = TableEvents(
+            EventSource("", "", ""), facts.relation, facts.primary_key, load_types(connection, source.where)
+        )
+        yield TableReader(snapshot, _rows(connection, facts, events))
+        connection.execute(b"COMMIT")
 
 
 def marks_of(watermarks: Watermarks, source: str) -> SourceWatermarks:
@@ -129,21 +87,9 @@ def marks_of(watermarks: Watermarks, source: str) -> SourceWatermarks:
 def why_not_followed(source: FollowedSource, watermark: SlotWatermark | None, state: SourceState) -> str:
     """The reason why new changes of the source cannot reach raw, as a clause; empty if they can. Whether a process
     reads the slot is checked later, because a reader that restarts does not read it for a moment."""
-    identity, slot, _ = state
     if watermark is None or watermark.lsn == 0:
         return "nothing of it was published yet"
-    if (watermark.system_id, watermark.timeline) != (identity.system_id, identity.timeline):
-        return "it is another database than the one that was followed"
-    if watermark.slot != source.slot:
-        return f"slot {watermark.slot} was followed so far, not {source.slot}"
-    if slot is None:
-        return f"slot {source.slot} does not exist"
-    if slot.lost:
-        return f"the server has deleted log that slot {source.slot} needs"
-    if slot.confirmed_flush_lsn > watermark.lsn:
-        begins = format_lsn(slot.confirmed_flush_lsn)
-        return f"slot {source.slot} begins at {begins}, but published is only up to {format_lsn(watermark.lsn)}"
-    return ""
+    return why_not_resumable(source, watermark, state)
 
 
 def why_not_read(mark: TableWatermark | None) -> str:

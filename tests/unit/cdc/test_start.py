@@ -3,44 +3,49 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from sluice.cdc.followed_source import FollowedSource, SourceState
 from sluice.cdc.slots import SlotState, SourceIdentity
 from sluice.cdc.watermarks import SlotWatermark
 from sluice.errors import EnvironmentFault
+from sluice.pipeline import Secret
 from sluice_ingress_cdc.start import FullSnapshot, SourceAtStart, plan_start
 
 STORED = SlotWatermark("77", 1, "sluice_erp", 4, 0x5000, 0)
+SLOT = SlotState(0x5000, 0x4000, None, False)
 SOURCE = SourceAtStart(
-    source="erp",
-    slot_name="sluice_erp",
-    identity=SourceIdentity("77", 1, "erp"),
-    slot=SlotState(0x5000, 0x4000, None, False),
-    wal_end=0x9000,
+    followed=FollowedSource("erp", Secret(env="DSN"), "sluice_erp", "sluice_erp"),
+    state=SourceState(SourceIdentity("77", 1, "erp"), SLOT, wal_end=0x9000),
     has_publication=True,
     tables=2,
     raw_is_empty=False,
 )
-SLOT = SlotState(0x5000, 0x4000, None, False)
+
+
+def _at(**state: Any) -> SourceAtStart:
+    """`SOURCE` in another state."""
+    return SOURCE._replace(state=SOURCE.state._replace(**state))
 
 
 def test_it_resumes_if_slot_and_watermark_match() -> None:
     assert plan_start(STORED, 0, SOURCE) == STORED
     assert plan_start(STORED, 4, SOURCE) == STORED
-    assert plan_start(STORED, 0, SOURCE._replace(slot=SLOT._replace(confirmed_flush_lsn=0x4FFF))) == STORED
+    assert plan_start(STORED, 0, _at(slot=SLOT._replace(confirmed_flush_lsn=0x4FFF))) == STORED
 
 
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        (SOURCE._replace(slot=SLOT._replace(confirmed_flush_lsn=0x5001)), r"starts at 0/5001.*up to 0/5000"),
-        (SOURCE._replace(slot=None), r"does not exist any more.*0/5000"),
-        (SOURCE._replace(slot=SLOT._replace(lost=True)), r"removed log"),
-        (SOURCE._replace(identity=SourceIdentity("78", 1, "erp")), r"system 78.*system 77"),
-        (SOURCE._replace(identity=SourceIdentity("77", 2, "erp")), r"timeline 2.*timeline 1"),
-        (SOURCE._replace(slot_name="other"), r"is of slot sluice_erp"),
-        (SOURCE._replace(wal_end=0x4FFF), r"ends at 0/4FFF.*set back"),
+        (_at(slot=SLOT._replace(confirmed_flush_lsn=0x5001)), r"starts at 0/5001.*up to 0/5000"),
+        (_at(slot=None), r"does not exist any more.*0/5000"),
+        (_at(slot=SLOT._replace(lost=True)), r"removed log"),
+        (_at(identity=SourceIdentity("78", 1, "erp")), r"system 78.*system 77"),
+        (_at(identity=SourceIdentity("77", 2, "erp")), r"timeline 2.*timeline 1"),
+        (SOURCE._replace(followed=replace(SOURCE.followed, slot="other")), r"is of slot sluice_erp"),
+        (_at(wal_end=0x4FFF), r"ends at 0/4FFF.*set back"),
         (SOURCE._replace(has_publication=False), r"publication does not exist any more"),
     ],
 )
@@ -53,7 +58,7 @@ def test_it_refuses_to_lose_changes_and_names_the_repair(source: SourceAtStart, 
 
 
 def test_a_first_start_has_epoch_one() -> None:
-    assert plan_start(None, 0, SOURCE._replace(raw_is_empty=True, slot=None)) == FullSnapshot(1)
+    assert plan_start(None, 0, _at(slot=None)._replace(raw_is_empty=True)) == FullSnapshot(1)
 
 
 def test_a_missing_watermark_with_raw_records_is_refused() -> None:
@@ -63,4 +68,4 @@ def test_a_missing_watermark_with_raw_records_is_refused() -> None:
 
 
 def test_an_epoch_whose_slot_was_not_created_starts_again() -> None:
-    assert plan_start(replace(STORED, lsn=0), 0, SOURCE._replace(slot=None)) == FullSnapshot(4)
+    assert plan_start(replace(STORED, lsn=0), 0, _at(slot=None)) == FullSnapshot(4)

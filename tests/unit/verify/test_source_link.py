@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from array import array
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from sluice.cdc.followed_source import FollowedSource, SourceState
 from sluice.cdc.slots import SlotState, SourceIdentity
 from sluice.cdc.watermarks import BLOCKED, SlotWatermark, TableWatermark
 from sluice.errors import EnvironmentFault
 from sluice.kafka.record import Record
-from sluice.pipeline import Pipeline
+from sluice.pipeline import Pipeline, Secret
 from sluice.position import LOWEST, Position
 from sluice.verify.raw_states import Doubled, Entry, EntryKind, RawLog, SourceSnapshot, newest
 from sluice.verify.report import Check, NotChecked, NotDone, Report
 from sluice.verify.row_codes import LEFT_OUT, UNKNOWN, Columns
 from sluice.verify.sources import (
-    FollowedSource,
-    SourceState,
     marks_of,
     polled_streams,
     why_not_followed,
@@ -167,7 +167,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_with_a_next_step(tmp_path: 
         spill.add(b"key", bytes(1_000_000))
 
 
-SOURCE = FollowedSource("erp", "dsn", "sluice_erp", "sluice_erp")
+SOURCE = FollowedSource("erp", Secret(env="DSN"), "sluice_erp", "sluice_erp")
 WATERMARK = SlotWatermark("7", 1, "sluice_erp", 1, 100, 0)
 IDENTITY, STATE = SourceIdentity("7", 1, "erp"), SlotState(100, 90, None, lost=False)
 
@@ -177,15 +177,15 @@ IDENTITY, STATE = SourceIdentity("7", 1, "erp"), SlotState(100, 90, None, lost=F
     [
         (WATERMARK, IDENTITY, STATE, ""),
         (None, IDENTITY, STATE, "nothing of it was published yet"),
-        (WATERMARK, IDENTITY._replace(system_id="8"), STATE, "it is another database"),
-        (WATERMARK, IDENTITY._replace(timeline=2), STATE, "it is another database"),
-        (WATERMARK, IDENTITY, None, "slot sluice_erp does not exist"),
-        (WATERMARK, IDENTITY, STATE._replace(lost=True), "has deleted log"),
+        (WATERMARK, IDENTITY._replace(system_id="8"), STATE, "the watermark is of system 7, timeline 1"),
+        (WATERMARK, IDENTITY._replace(timeline=2), STATE, "the watermark is of system 7, timeline 1"),
+        (WATERMARK, IDENTITY, None, "slot sluice_erp does not exist any more"),
+        (WATERMARK, IDENTITY, STATE._replace(lost=True), "has removed log"),
         (
             WATERMARK,
             IDENTITY,
             STATE._replace(confirmed_flush_lsn=101),
-            "begins at 0/65, but published is only up to 0/64",
+            "starts at 0/65, and everything up to 0/64 is published",
         ),
     ],
 )
@@ -198,8 +198,8 @@ def test_a_source_is_followed_or_there_is_a_reason(
 
 
 def test_a_slot_of_another_name_is_not_the_one_that_was_followed() -> None:
-    found = why_not_followed(SOURCE._replace(slot="other"), WATERMARK, SourceState(IDENTITY, STATE, 500))
-    assert found == "slot sluice_erp was followed so far, not other"
+    found = why_not_followed(replace(SOURCE, slot="other"), WATERMARK, SourceState(IDENTITY, STATE, 500))
+    assert found == "the watermark is of slot sluice_erp, not of slot other"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,85 @@
+"""A followed source and its state at one moment, and the one decision whether its slot may be resumed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sluice.cdc.connection import connect
+from sluice.cdc.slots import (
+    SlotState,
+    SourceIdentity,
+    format_lsn,
+    identify,
+    publication_of,
+    slot_of,
+    slot_state,
+    wal_end,
+)
+from sluice.cdc.watermarks import SlotWatermark
+from sluice.pipeline import Pipeline, Secret
+
+
+@dataclass(frozen=True, slots=True)
+class FollowedSource:
+    """A CDC source of the pipeline: its name, its DSN, and the names of its slot and its publication."""
+
+    source: str
+    dsn: Secret
+    slot: str
+    publication: str
+
+    @property
+    def where(self) -> str:
+        return f"source {self.source}"
+
+
+class SourceState(NamedTuple):
+    """The present state of a source. `slot`: None if the slot does not exist. `wal_end`: the LSN up to which the
+    source's log is flushed."""
+
+    identity: SourceIdentity
+    slot: SlotState | None
+    wal_end: int
+
+
+def followed_source(pipeline: Pipeline, name: str) -> FollowedSource:
+    """The CDC source `name` of `pipeline`."""
+    dsn = pipeline.cdc_sources()[name].dsn
+    return FollowedSource(name, dsn, slot_of(pipeline, name), publication_of(pipeline, name))
+
+
+def read_state(source: FollowedSource) -> SourceState:
+    """Read the state of the source. Raises EnvironmentFault if the server or the slot cannot be followed, Transient if
+    the server does not answer, and SettingsError if the DSN is a reference that cannot be resolved."""
+    where, dsn = source.where, source.dsn.reveal()
+    with connect(dsn, where, replication=True) as replication:
+        identity = identify(replication, where)
+    with connect(dsn, where) as connection:
+        return SourceState(identity, slot_state(connection, source.slot, where), wal_end(connection, where))
+
+
+def why_not_resumable(source: FollowedSource, watermark: SlotWatermark, state: SourceState) -> str:
+    """The reason why changes would be lost if the slot were resumed at `watermark`, as a clause; empty if none would.
+
+    `state.wal_end` does not matter here: a caller that reads the state first gets a watermark that may be higher.
+    """
+    identity, slot = state.identity, state.slot
+    published = f"everything up to {format_lsn(watermark.lsn)} is published"
+    if (watermark.system_id, watermark.timeline) != (identity.system_id, identity.timeline):
+        return (
+            f"this is system {identity.system_id}, timeline {identity.timeline}; "
+            f"the watermark is of system {watermark.system_id}, timeline {watermark.timeline}"
+        )
+    if watermark.slot != source.slot:
+        return f"the watermark is of slot {watermark.slot}, not of slot {source.slot}"
+    if slot is None:
+        return f"slot {source.slot} does not exist any more; {published}"
+    if slot.lost:
+        return f"the server has removed log that slot {source.slot} needs; {published}"
+    if slot.confirmed_flush_lsn > watermark.lsn:
+        return (
+            f"slot {source.slot} starts at {format_lsn(slot.confirmed_flush_lsn)}, and {published}: "
+            "it was created again or moved, and the changes in between would be lost"
+        )
+    return ""

@@ -112,14 +112,14 @@ class Assembler:
 
     def __init__(
         self,
-        followed: SlotTargets,
+        targets: SlotTargets,
         mark: Mark,
         decide_shape: DecideShape,
         reread_row: RereadRow,
         on_verdict: OnVerdict,
         on_truncate: OnTruncate,
     ) -> None:
-        self._followed = followed
+        self._targets = targets
         self._decide_shape = decide_shape
         self._reread_row = reread_row
         self._on_verdict = on_verdict
@@ -195,7 +195,7 @@ class Assembler:
     def _structure(self, payload: bytes) -> None:
         message = decode(payload)
         if isinstance(message, Begin):
-            self._open = OpenTransaction(message, self._followed.epoch, self._between, self._previous_commit)
+            self._open = OpenTransaction(message, self._targets.epoch, self._between, self._previous_commit)
         elif isinstance(message, Commit):
             self._open = None
             self._reached(message.end_lsn)
@@ -204,7 +204,7 @@ class Assembler:
             self._tables[message.oid] = self._table(message)
 
     def _table(self, relation: Relation) -> tuple[TableEvents, TableTarget] | None:
-        target = self._followed.targets.get(relation.oid)
+        target = self._targets.by_oid.get(relation.oid)
         if target is None or target.stream in self._dropped:
             return None
         shape = self._decide_shape(target.stream, relation)
@@ -212,7 +212,7 @@ class Assembler:
             self._dropped.add(target.stream)
             return None
         try:
-            events = TableEvents(self._followed.source, relation, target.key_columns, shape.types, shape.reread)
+            events = TableEvents(self._targets.source, relation, target.key_columns, shape.types, shape.reread)
         except CannotFollow as error:
             self._cannot_follow(target.stream, error)
             return None
@@ -240,7 +240,7 @@ class Assembler:
             return
         key, value = encoded
         size = len(key) + len(value)
-        if size > self._followed.record_bytes_max:
+        if size > self._targets.record_bytes_max:
             self._add([ChangeEvent(key, value)], table[1], transaction)
             return
         # The same as `_add`, without function calls: nearly every change takes this path.
@@ -279,14 +279,14 @@ class Assembler:
             return
         target = table[1]
         self._on_truncate(target.stream, transaction.info.xid or 0)
-        position = Position(self._followed.epoch, transaction.final_lsn, transaction.ordinal)
+        position = Position(self._targets.epoch, transaction.final_lsn, transaction.ordinal)
         for marker in sweep_markers(target.topic, target.stream, position, target.partitions):
             self._append(marker._replace(headers=[*marker.headers, transaction.origin]))
 
     def _add(self, changes: list[ChangeEvent], target: TableTarget, transaction: OpenTransaction) -> None:
         headers = transaction.headers()
         for change in changes:
-            records = records_of(change, target, headers, self._followed)
+            records = records_of(change, target, headers, self._targets)
             if has_dead_letter(records):
                 self._on_verdict(target.stream, ROW_TOO_LARGE)
             for record in records:

@@ -76,18 +76,18 @@ class SlotPublisher:
             if record.topic == self._dead_letters:
                 DEAD_LETTERS.labels(INGRESS_CDC, dict(record.headers)[CAUSE_HEADER].decode()).inc()
 
-    def publish_surely(
+    def publish_or_wait(
         self,
         records: Sequence[RawRecord],
         watermark: SlotWatermark,
         before: SlotWatermark,
         tables: TableChanges,
-        report_progress: Callable[[], None],
+        continue_or_stop: Callable[[], None],
     ) -> None:
         """Publish as `publish` does, but wait while Kafka is down. `before`: the watermark that is durable now.
 
         After a lost transaction the fence shows whether `watermark` or `before` is durable. So no record is written
-        twice, and a restart of a broker does not end a snapshot of hours. `report_progress` is called during the wait,
+        twice, and a restart of a broker does not end a snapshot of hours. `continue_or_stop` is called during the wait,
         and may raise. Raises Transient if another process published meanwhile, or after `OUTAGE_MAX_S`.
         """
         give_up = time.monotonic() + OUTAGE_MAX_S
@@ -97,7 +97,7 @@ class SlotPublisher:
                 return
             except Transient as error:
                 log.warning("kafka does not take the snapshot; waiting", source=self._source, why=str(error))
-            durable = self._durable_slot(give_up, report_progress)
+            durable = self._durable_slot(give_up, continue_or_stop)
             if durable == watermark:
                 return
             if durable != before:
@@ -114,10 +114,10 @@ class SlotPublisher:
     def close(self) -> None:
         self.producer.close()
 
-    def _durable_slot(self, give_up: float, report_progress: Callable[[], None]) -> SlotWatermark | None:
+    def _durable_slot(self, give_up: float, continue_or_stop: Callable[[], None]) -> SlotWatermark | None:
         """Fence, and return the durable watermark of the slot. Waits while Kafka is down."""
         while True:
-            report_progress()
+            continue_or_stop()
             try:
                 return self.fence().slot
             except Transient:

@@ -56,29 +56,29 @@ class TableTarget(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SlotTargets:
-    """Where the changes of one slot are published. `targets`: the target of each followed table, by the table's oid.
+    """Where the changes of one slot are published. `by_oid`: the target of each followed table, by the table's oid.
     Events of other tables are not published; they only count in the ordinals."""
 
     source: EventSource
     epoch: int
-    targets: Mapping[int, TableTarget]
+    by_oid: Mapping[int, TableTarget]
     dead_letter_topic: str
     record_bytes_max: int
 
 
 def records_of(
-    change: ChangeEvent, target: TableTarget, headers: list[tuple[str, bytes]], followed: SlotTargets
+    change: ChangeEvent, target: TableTarget, headers: list[tuple[str, bytes]], targets: SlotTargets
 ) -> list[RawRecord]:
     """The raw record of one change; a dead letter and a placeholder if the record is too large without its old row."""
     more = [*headers, *change.headers] if change.headers else headers
     record = RawRecord(target.topic, change.key, change.value, more)
-    if change.value is None or len(change.key) + len(change.value) <= followed.record_bytes_max:
+    if change.value is None or len(change.key) + len(change.value) <= targets.record_bytes_max:
         return [record]
     value = _without_before(change.value)
     record = record._replace(value=value)
-    if len(change.key) + len(value) <= followed.record_bytes_max:
+    if len(change.key) + len(value) <= targets.record_bytes_max:
         return [record]
-    return [_dead_letter(record, followed), _placeholder(record)]
+    return [_dead_letter(record, targets), _placeholder(record)]
 
 
 def has_dead_letter(records: list[RawRecord]) -> bool:
@@ -94,10 +94,10 @@ def _without_before(value: bytes) -> bytes:
     return msgspec.json.encode(members)
 
 
-def _dead_letter(record: RawRecord, followed: SlotTargets) -> RawRecord:
+def _dead_letter(record: RawRecord, targets: SlotTargets) -> RawRecord:
     """The dead letter for `record`. It names no partition and offset, because the record never reached its topic."""
     value = record.value or b""
-    error = DeadRecord("too-large", f"a change for {record.topic} exceeds {followed.record_bytes_max} bytes")
+    error = DeadRecord("too-large", f"a change for {record.topic} exceeds {targets.record_bytes_max} bytes")
     about = {
         f"{CONNECT}topic": record.topic,
         f"{CONNECT}connector.name": INGRESS_CDC,
@@ -112,7 +112,7 @@ def _dead_letter(record: RawRecord, followed: SlotTargets) -> RawRecord:
         SHA256_HEADER: hashlib.sha256(value).hexdigest(),
     }
     headers = [*record.headers, *((name, text.encode()) for name, text in about.items())]
-    return RawRecord(followed.dead_letter_topic, record.key, value[:TRUNCATED_BODY_BYTES], headers)
+    return RawRecord(targets.dead_letter_topic, record.key, value[:TRUNCATED_BODY_BYTES], headers)
 
 
 def _placeholder(record: RawRecord) -> RawRecord:

@@ -179,7 +179,7 @@ class _Session:
         ensure_publication(connection, self._slot.publication, exists, missing, self._slot.where)
 
     def _snapshot_run(self, watermark: SlotWatermark) -> SnapshotRun:
-        return SnapshotRun(self._context, self._followed(watermark.epoch), self._topics, self._tables, watermark)
+        return SnapshotRun(self._context, self._targets(watermark.epoch), self._topics, self._tables, watermark)
 
     # ── the stream ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -188,14 +188,14 @@ class _Session:
         slot, context = self._slot, self._context
         with connect(slot.dsn.reveal(), slot.where) as connection:
             self._apply_check(self._check(connection), None)
-        followed = self._followed(watermark.epoch)
+        targets = self._targets(watermark.epoch)
         queries = SourceQueries(slot, self._tables, self._topics)
         tasks = PeriodicTasks(context, self._check)
         stream = ReplicationStream.start(slot.dsn.reveal(), slot.where, slot.slot, slot.publication, watermark.lsn)
         try:
             tasks.start()
             assembler = Assembler(
-                followed,
+                targets,
                 watermark.mark,
                 queries.decide_shape,
                 queries.reread_row,
@@ -265,16 +265,16 @@ class _Session:
         check = check_catalogs(connection, slot, catalogs, self._tables.bounds, topics)
         return check._replace(write_faults=write_faults)
 
-    def _followed(self, epoch: int) -> SlotTargets:
+    def _targets(self, epoch: int) -> SlotTargets:
         prefix = self._context.names.raw(self._slot.source, "").rstrip(".")
-        targets = {}
+        by_oid = {}
         for name, bound in self._tables.bounds.items():
             topic, since_lsn = self._topics[name], self._tables[name].since_lsn
-            targets[bound.oid] = TableTarget(name, topic.name, topic.partitions, bound.key, since_lsn)
+            by_oid[bound.oid] = TableTarget(name, topic.name, topic.partitions, bound.key, since_lsn)
         return SlotTargets(
             source=EventSource(version("sluice"), prefix, self._database),
             epoch=epoch,
-            targets=targets,
+            by_oid=by_oid,
             dead_letter_topic=self._context.names.dlq(INGRESS_CDC),
             record_bytes_max=self._context.settings.record_bytes_max,
         )

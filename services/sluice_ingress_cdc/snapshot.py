@@ -61,7 +61,7 @@ class SnapshotRun:
     watermark. `publish_attempted`: `watermark` may be outdated if the snapshot fails."""
 
     context: SessionContext
-    followed: SlotTargets
+    targets: SlotTargets
     topics: Mapping[str, RawTopic]
     tables: FollowedTables
     watermark: SlotWatermark
@@ -81,7 +81,7 @@ class SnapshotRun:
         stamped = before.at_mark(mark, max(now_us(), before.at + 1))
         self.publish_attempted = True
         context.continue_or_stop(OUTAGE_MAX_S)
-        context.publisher.publish_surely(records, stamped, before, tables, lambda: context.continue_or_stop(0.0))
+        context.publisher.publish_or_wait(records, stamped, before, tables, lambda: context.continue_or_stop(0.0))
         self.watermark = stamped
 
 
@@ -153,14 +153,14 @@ class _TableSnapshot:
         facts, bound = self._bound()
         topic = run.topics[self.name]
         target = TableTarget(self.name, topic.name, topic.partitions, facts.primary_key)
-        events = TableEvents(run.followed.source, facts.relation, facts.primary_key, self.types)
+        events = TableEvents(run.targets.source, facts.relation, facts.primary_key, self.types)
         origin = (ORIGIN_HEADER, b"%d" % (self.transaction.committed_us // 1_000))
         headers = [(POSITION_HEADER, str(self.position).encode()), origin, CONTENT_TYPE]
         records: list[RawRecord] = []
         size, too_large = 0, False
         for row in self._rows(facts):
             change = events.snapshot_row(row, self.transaction, self.position.major)
-            made = records_of(change, target, headers, run.followed)
+            made = records_of(change, target, headers, run.targets)
             records += made
             too_large = too_large or has_dead_letter(made)
             size += sum(record.size_bytes for record in made)
@@ -254,5 +254,5 @@ def _transaction_time_us(reader: Connection, where: str) -> int:
     """When the rows of the snapshot were observed: its transaction's start by the source's clock, in µs since 1970."""
     query = "SELECT (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint"
     with source_errors(where):
-        [(now_us,)] = reader.execute(query).fetchall()
-    return int(str(now_us))
+        [(started_us,)] = reader.execute(query).fetchall()
+    return int(str(started_us))

@@ -143,7 +143,9 @@ class FollowedTables:
             return
         at = before.fault_at if before.why else now_us()
         self._put(name, replace(watermark, why=why, next_step=next_step, fault_at=at))
-        log.error("table", table=name, source=self._slot.source, state=watermark.state_text, why=why, next=next_step)
+        log.error(
+            "table has a fault", table=name, source=self._slot.source, state=watermark.state, why=why, next=next_step
+        )
 
     def _put(self, name: str, watermark: TableWatermark) -> None:
         if watermark == self._watermarks[name]:
@@ -154,7 +156,7 @@ class FollowedTables:
     def _report(self, name: str, watermark: TableWatermark) -> None:
         about = f"{self._slot.where}, table {name}"
         if watermark.why:
-            state = f"is {watermark.state_text}"
+            state = f"is {watermark.state}"
             if watermark.state == FOLLOWED:
                 state += ", and rows may be stale"
             self._health.fault(about, str(EnvironmentFault(f"{about} {state}", watermark.why, watermark.next_step)))
@@ -162,5 +164,5 @@ class FollowedTables:
             self._health.starting(about)
         else:
             self._health.resolve(about)
-        for state in (PENDING, FOLLOWED, "blocked"):
-            CDC_TABLES.labels(self._slot.source, name, state).set(state == watermark.state_text)
+        for state in (PENDING, FOLLOWED, BLOCKED):
+            CDC_TABLES.labels(self._slot.source, name, state).set(state == watermark.state)

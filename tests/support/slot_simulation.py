@@ -22,10 +22,10 @@ MOVE = wire.table(2, "move", COLUMNS, ["id"])
 UNFOLLOWED = wire.table(3, "audit", COLUMNS, ["id"])
 SHAPES = [wire.relation(r) for r in (EMPLOYEE, MOVE, UNFOLLOWED)]
 
-FOLLOWED = SlotTargets(
+TARGETS = SlotTargets(
     source=EventSource("0", "raw.erp", "erp"),
     epoch=EPOCH,
-    targets={
+    by_oid={
         oid: TableTarget(f"public.{name}", f"raw.erp.public.{name}", 2, ("id",))
         for oid, name in ((1, "employee"), (2, "move"))
     },
@@ -44,12 +44,12 @@ def no_verdict(stream: str, verdict: TableVerdict) -> None:
 
 def assembler(
     mark: Mark = START,
-    followed: SlotTargets = FOLLOWED,
+    targets: SlotTargets = TARGETS,
     on_verdict: Callable[[str, TableVerdict], None] = no_verdict,
     on_truncate: Callable[[str, int], None] = lambda stream, xid: None,
 ) -> Assembler:
     return Assembler(
-        followed, mark, lambda stream, relation: TableShape({}, frozenset()), no_rows, on_verdict, on_truncate
+        targets, mark, lambda stream, relation: TableShape({}, frozenset()), no_rows, on_verdict, on_truncate
     )
 
 

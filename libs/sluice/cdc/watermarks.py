@@ -18,10 +18,11 @@ import msgspec
 
 from sluice.cdc.table_facts import TableBinding
 
-State = Literal["pending", "followed", "held"]
+State = Literal["pending", "followed", "blocked"]
 PENDING: State = "pending"
 FOLLOWED: State = "followed"
-BLOCKED: State = "held"  # stored watermarks spell the state *blocked* as "held"
+BLOCKED: State = "blocked"
+_STORED_BLOCKED = "held"  # stored watermarks spell the state *blocked* so
 
 
 class Mark(NamedTuple):
@@ -96,14 +97,10 @@ class TableWatermark:
     bound: TableBinding | None = None
     truncations: tuple[int, ...] = ()
 
-    @property
-    def state_text(self) -> str:
-        """The state in texts and in the metric: pending, followed or blocked."""
-        return "blocked" if self.state == BLOCKED else self.state
-
     def to_json(self) -> dict[str, Any]:
         bound = None if self.bound is None else self.bound.to_json()
-        return {"v": 2, **asdict(replace(self, bound=None)), "bound": bound}
+        state = _STORED_BLOCKED if self.state == BLOCKED else self.state
+        return {"v": 2, **asdict(replace(self, bound=None)), "state": state, "bound": bound}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> TableWatermark:
@@ -114,7 +111,8 @@ class TableWatermark:
         if value.get("v") not in (1, 2):
             raise ValueError(f"a table's watermark of version {value.get('v')!r} is unknown to this version of Sluice")
         bound = value["bound"] and TableBinding.from_json(value["bound"])
-        return msgspec.convert({**value, "bound": bound}, cls)
+        state = BLOCKED if value["state"] == _STORED_BLOCKED else value["state"]
+        return msgspec.convert({**value, "state": state, "bound": bound}, cls)
 
 
 class SourceWatermarks(NamedTuple):

@@ -107,5 +107,5 @@ def _followed(pipeline: Pipeline, name: str, source: CdcSource, marks: Mapping[s
 def _fault_of(table: TableWatermark) -> str:
     """What is wrong with a table of a followed source; empty if the table is followed and has no fault."""
     if table.why:
-        return f"{table.state_text}: {table.why}. Next: {table.next_step}"
-    return "" if table.state == FOLLOWED else f"{table.state_text}: it waits to be read"
+        return f"{table.state}: {table.why}. Next: {table.next_step}"
+    return "" if table.state == FOLLOWED else f"{table.state}: it waits to be read"

@@ -6,8 +6,8 @@ from prometheus_client import Counter, Gauge, Histogram
 
 RECORDS = Counter(
     "sluice_records_total",
-    "Records by outcome: mapped, unchanged, superseded, filtered, dead, skipped; in ingress: published, unchanged, "
-    "conflicting, deleted, dead.",
+    "Records by outcome: mapped, unchanged, superseded, filtered, dead; in ingress: published, unchanged, conflicting, "
+    "deleted, dead.",
     ["stage", "topic", "outcome"],
 )
 LAG_RECORDS = Gauge(
@@ -27,7 +27,7 @@ DEAD_LETTERS = Counter(
 )
 BATCH_SECONDS = Histogram(
     "sluice_batch_seconds",
-    "Time from a batch's first record to its commit.",
+    "Time to process and commit a batch, from its creation; for ingress-cdc, the time of its Kafka transaction alone.",
     ["stage"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )

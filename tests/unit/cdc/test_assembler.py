@@ -17,8 +17,8 @@ from sluice_ingress_cdc.table_changes import TableOutcome, TableVerdict
 from support import pgoutput_wire as wire
 from support.slot_simulation import (
     EMPLOYEE,
-    FOLLOWED,
     MOVE,
+    TARGETS,
     Broker,
     Slot,
     Transaction,
@@ -249,8 +249,8 @@ def test_a_table_whose_events_lack_its_key_is_blocked_alone_from_there_on() -> N
 
 
 def test_what_a_tables_snapshot_contains_is_not_published_again_by_the_stream() -> None:
-    later = FOLLOWED.targets[1]._replace(since_lsn=600)
-    made = assembler(followed=replace(FOLLOWED, targets={1: later}))
+    later = TARGETS.by_oid[1]._replace(since_lsn=600)
+    made = assembler(targets=replace(TARGETS, by_oid={1: later}))
     for payload in (
         wire.relation(EMPLOYEE),
         wire.begin(599),
@@ -281,4 +281,4 @@ def test_within_a_transaction_that_was_published_in_part_nothing_may_be_confirme
 def test_records_carry_the_commit_time() -> None:
     (record,) = feed(wire.begin(500, 1_700_000_000_123_456), wire.insert(1, [b"1", b"a"]), wire.commit(500, 540))
     assert dict(record.headers)["sluice-origin-ms"] == b"1700000000123"
-    assert FOLLOWED.record_bytes_max > record.size_bytes
+    assert TARGETS.record_bytes_max > record.size_bytes

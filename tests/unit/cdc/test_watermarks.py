@@ -22,6 +22,7 @@ def test_watermarks_survive_their_json() -> None:
         "public.b": TableWatermark(BLOCKED, why="why", next_step="next", fault_at=3),
     }
     stored = {f"erp/{name}": orjson.loads(orjson.dumps(mark.to_json())) for name, mark in marks.items()}
+    assert stored["erp/public.b"]["state"] == "held"
     others = {"crm/*": {"v": 9}, "erp2/*": {"v": 9}}
     assert source_watermarks("erp", {"erp/*": STORED.to_json(), **stored, **others}) == (STORED, marks)
     assert source_watermarks("erp", others) == (None, {})

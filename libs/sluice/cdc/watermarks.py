@@ -22,7 +22,7 @@ State = Literal["pending", "followed", "blocked"]
 PENDING: State = "pending"
 FOLLOWED: State = "followed"
 BLOCKED: State = "blocked"
-_STORED_BLOCKED = "held"  # stored watermarks spell the state *blocked* so
+_STORED_BLOCKED = "held"  # the spelling of `BLOCKED` in stored watermarks
 
 
 class Mark(NamedTuple):

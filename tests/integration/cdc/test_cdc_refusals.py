@@ -23,6 +23,9 @@ def followed_once(source: Source) -> None:
 
 
 def lose_changes(source: Source, *, recreate_slot: bool) -> None:
+    # On a busy machine, the server needs a moment to see that the stage has closed its connection.
+    active = "SELECT active FROM pg_replication_slots WHERE slot_name = %s"
+    eventually(lambda: not source.sql(active, [source.slot.slot])[0][0], "the slot to be released")
     source.sql("SELECT pg_drop_replication_slot(%s)", [source.slot.slot])
     source.sql("DELETE FROM employee WHERE id <= 3")
     source.sql("UPDATE employee SET name = 'lost' WHERE id = 4")

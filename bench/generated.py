@@ -73,8 +73,7 @@ class Generated:
             "merger": [f"{prefix}contributions.{ENTITY}"],
         }
         return all(
-            is_committed(topics.committed(f"{prefix}{stage}"), topics.ends(inputs[stage], partitions))
-            for stage in self._stages
+            topics.is_committed(f"{prefix}{stage}", topics.ends(inputs[stage], partitions)) for stage in self._stages
         )
 
     def _ends(self) -> dict[int, int]:
@@ -84,11 +83,6 @@ class Generated:
     def messages(self, part: Part) -> Iterable[Message]:
         """The records of a part."""
         return self._servers.topics.read(self.job.output, self.job.partitions, part.begin, part.end)
-
-
-def is_committed(committed: dict[tuple[str, int], int], ends: dict[tuple[str, int], int]) -> bool:
-    """Whether a group has committed everything up to `ends`. An empty partition needs no committed offset."""
-    return all(committed.get(at, 0) >= end for at, end in ends.items())
 
 
 def new_job(options: Options, servers: BenchServers, name: str, output: str, inputs: Sequence[str] = ()) -> Job:

@@ -102,8 +102,7 @@ def progress(topics: Topics, job: Job, total: int, commits: bool) -> Callable[[]
             return Done(done, False)
         if not commits:
             return Done(done, True)
-        committed = topics.committed(job.group)
-        return Done(done, all(committed.get(at, 0) >= end for at, end in input_ends.items()))
+        return Done(done, topics.is_committed(job.group, input_ends))
 
     return now
 

@@ -21,7 +21,7 @@ import orjson
 
 from bench import ledger
 from bench.contestant import Contestant, Job
-from bench.generated import ENTITY, Generated, is_committed, new_job
+from bench.generated import ENTITY, Generated, new_job
 from bench.ledger import Claimed
 from bench.options import Options
 from bench.rounds import BEFORE, CONTROL, OURS
@@ -93,7 +93,7 @@ class MergerBench:
         running = contestant.start(job)
         try:
             deadline = time.monotonic() + PRELOAD_DEADLINE_S
-            while not is_committed(self._servers.topics.committed(job.group), self._ends(topic)):
+            while not self._servers.topics.is_committed(job.group, self._ends(topic)):
                 if died := running.died():
                     raise BenchError(f"{contestant.name}: {died}")
                 if time.monotonic() > deadline:
@@ -110,8 +110,8 @@ class MergerBench:
         """A canonical record counts as two contributions, because one of two changes nothing."""
         new = sum(end - before[at] for at, end in self._ends(job.output).items())
         done = min(records, 2 * new)
-        committed = self._servers.topics.committed(job.group)
-        return Done(done, done >= records and is_committed(committed, self._ends(job.inputs[0])))
+        finished = done >= records and self._servers.topics.is_committed(job.group, self._ends(job.inputs[0]))
+        return Done(done, finished)
 
     def _check(self, job: Job, before: dict[tuple[str, int], int], claimed: Claimed) -> None:
         """Raises BenchError if the new canonical records are not those of the ERP's new contributions."""

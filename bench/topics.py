@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 WAIT_S = 60.0
+NO_GROUP_YET = ("COORDINATOR_LOAD_IN_PROGRESS", "COORDINATOR_NOT_AVAILABLE", "NOT_COORDINATOR", "GROUP_ID_NOT_FOUND")
 Headers = list[tuple[str, bytes]]
+Partition = tuple[str, int]
 
 
 class Message(NamedTuple):
@@ -28,6 +30,7 @@ class Topics:
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap: dict[str, str | int | float | bool] = {"bootstrap.servers": bootstrap_servers, "log_level": 1}
         self._admin = AdminClient(self._bootstrap)
+        self._asking: tuple[str, Consumer] | None = None
 
     def create(self, names: Iterable[str], partitions: int, config: Mapping[str, str] | None = None) -> None:
         """Create topics with one replica. Raises KafkaException if one exists."""
@@ -75,17 +78,30 @@ class Topics:
             raise RuntimeError(f"{topic}: the broker refused records: {failed[:1]}")
         return count
 
-    def ends(self, topics: Sequence[str], partitions: int) -> dict[tuple[str, int], int]:
+    def ends(self, topics: Sequence[str], partitions: int) -> dict[Partition, int]:
         """The high watermark of each partition: records of open transactions and control records count."""
         asked = {TopicPartition(topic, p): OffsetSpec.latest() for topic in topics for p in range(partitions)}
         answers = self._admin.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED)
         return {(at.topic, at.partition): answer.result(WAIT_S).offset for at, answer in answers.items()}
 
-    def committed(self, group: str) -> dict[tuple[str, int], int]:
-        """The committed offsets of a group; empty if the group does not exist."""
-        asked = [ConsumerGroupTopicPartitions(group)]
-        found = self._admin.list_consumer_group_offsets(asked)[group].result(WAIT_S)
-        return {(at.topic, at.partition): at.offset for at in found.topic_partitions if at.offset >= 0}
+    def committed(self, group: str, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The committed offsets of a group; empty if the broker does not know the group yet."""
+        # AdminClient.list_consumer_group_offsets of librdkafka 2.16 crashes the process while the broker loads the
+        # group. A consumer that never joins the group can ask, too.
+        if self._asking is None or self._asking[0] != group:
+            self._asking = group, Consumer({**self._bootstrap, "group.id": group, "enable.auto.commit": False})
+        try:
+            found = self._asking[1].committed([TopicPartition(*at) for at in partitions], WAIT_S)
+        except KafkaException as error:
+            if error.args[0].name() in NO_GROUP_YET:
+                return {}
+            raise
+        return {(at.topic, at.partition): at.offset for at in found if at.offset >= 0}
+
+    def is_committed(self, group: str, ends: Mapping[Partition, int]) -> bool:
+        """Whether a group has committed everything up to `ends`. An empty partition needs no committed offset."""
+        found = self.committed(group, ends)
+        return all(found.get(at, 0) >= end for at, end in ends.items())
 
     def read(
         self, topic: str, partitions: int, begin: Mapping[int, int] | None = None, end: Mapping[int, int] | None = None

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Protocol
 
-from bench import mapper, merger, options
+from bench import mapper, merger, options, sink
 from bench.checkouts import HERE
 from bench.contestant import Contestant
 from bench.options import Options
@@ -27,10 +27,14 @@ class Bench(Protocol):
 
     def run(self, contestant: Contestant, name: str) -> Figures: ...
 
+    def close(self) -> None:
+        """End the contestants that still run."""
+
 
 BENCHES: dict[str, tuple[Callable[[Options], list[Contestant]], Callable[[Options, BenchServers], Bench]]] = {
     "mapper": (mapper.contestants, mapper.MapperBench),
     "merger": (merger.contestants, merger.MergerBench),
+    "sink": (sink.contestants, sink.SinkBench),
 }
 
 
@@ -45,7 +49,10 @@ def main() -> int:
         with bench_servers(report) as servers:
             report(f"servers: {DURABILITY}")
             bench = bench_of(chosen, servers)
-            found = run_rounds(contestants, chosen.rounds, chosen.retries, bench.run, report)
+            try:
+                found = run_rounds(contestants, chosen.rounds, chosen.retries, bench.run, report)
+            finally:
+                bench.close()
     except BenchError as error:
         report(f"bench: {error}")
         return 1

@@ -74,6 +74,9 @@ class MapperBench:
         topics.delete(prefix)
         return figures
 
+    def close(self) -> None:
+        """Nothing runs between two runs."""
+
 
 def ranges(records: int, keys: int) -> list[Claimed]:
     """The raw records of a run: each key in turn, and again in its next version until there are enough."""

@@ -81,6 +81,9 @@ class MergerBench:
         self._check(job, before, claims[0])
         return figures
 
+    def close(self) -> None:
+        """Nothing runs between two runs."""
+
     def _preloaded(self, contestant: Contestant) -> Job:
         """The job of a contestant, whose state has all entities when this returns."""
         prefix, keys = f"{contestant.name}.", self._options.keys

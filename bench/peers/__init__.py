@@ -29,7 +29,14 @@ class BytewaxMapper(PythonPeer):
     commits = False
 
 
+class UpsertSink(PythonPeer):
+    """Binary COPY and INSERT … ON CONFLICT of the same rows over one connection. The bare limit."""
+
+    name, script = "upsert", "upsert_sink.py"
+    requirements = ("confluent-kafka==2.16.1", "psycopg==3.3.9", "psycopg-binary==3.3.9", "msgspec==0.22.0")
+
+
 MAPPER: Mapping[str, Callable[[], Contestant]] = {"quix": QuixMapper, "bytewax": BytewaxMapper, "bare": BareMapper}
 MERGER: Mapping[str, Callable[[], Contestant]] = {}
-SINK: Mapping[str, Callable[[], Contestant]] = {}
+SINK: Mapping[str, Callable[[], Contestant]] = {"upsert": UpsertSink}
 END_TO_END: Mapping[str, Callable[[], Contestant]] = {}

@@ -1,0 +1,238 @@
+"""`make bench WHAT=sink`: canonical records in, rows of a Postgres table out.
+
+Input: `job.inputs[0]`, canonical records of ledger entries as the merger writes them: Avro in Confluent's wire format,
+whose schema is in the registry at `job.registry_url`. The key is the entity's id. No key occurs twice in a run.
+Output: the table `job.table` in the database `job.dsn`; its schema exists. It has a row for each entity, with at least
+the columns `entity_id` (text, the key; or what the contestant's `key_column` names), `quantity` (an integer type) and
+`amount_amount` (numeric).
+
+Before the timed runs, each sink writes `--keys` rows. In each timed run, it gets `--n` records: half of them are new
+states of existing rows, half are new rows. A record is done when its row is committed in Postgres: the harness watches
+the rows of a few hundred records, which are spread over the partitions, and reads no committed offsets.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import cache
+
+import psycopg
+from psycopg import sql
+
+from bench import ledger, peers
+from bench.contestant import Contestant, Job, Running
+from bench.generated import ENTITY, Generated, new_job
+from bench.ledger import Claimed, Totals
+from bench.options import Options
+from bench.rounds import BEFORE, CONTROL, OURS
+from bench.sampling import BenchError, Figures, timed_run
+from bench.sampling import Progress as Done
+from bench.servers import BenchServers
+from bench.sluice_stage import SluiceStages
+from bench.topics import Message
+
+STAGES = ("sink-postgres",)
+DEADLINE_S = 600.0
+PRELOAD_DEADLINE_S = 3_600.0
+MARKS = 25
+"""In each partition, the rows of so many records are watched."""
+
+
+def contestants(options: Options) -> list[Contestant]:
+    """Ours, ours again as control, the commit of `--against`, and the peers."""
+    chosen: list[Contestant] = [SluiceStages(OURS, STAGES), SluiceStages(CONTROL, STAGES)]
+    if options.against:
+        chosen.append(SluiceStages(BEFORE, STAGES, options.against, share=0.25))
+    return [*chosen, *(make() for name, make in peers.SINK.items() if options.peers is None or name in options.peers)]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A watched record: its row must have `quantity`. `records`: how many records of its partition come up to it, from
+    the mark before."""
+
+    key: str
+    quantity: int
+    records: int
+
+
+def marks_of(messages: Sequence[Message], quantities: Mapping[str, int], count: int) -> list[list[Mark]]:
+    """The marks of each partition, in the order of the records; the last record of a partition is always one."""
+    by_partition: dict[int, list[str]] = {}
+    for message in messages:
+        by_partition.setdefault(message.partition, []).append(message.key.decode())
+    found = []
+    for keys in by_partition.values():
+        ends = sorted({(number + 1) * len(keys) // count for number in range(count)} - {0})
+        starts = [0, *ends[:-1]]
+        pairs = zip(starts, ends, strict=True)
+        found.append([Mark(keys[end - 1], quantities[keys[end - 1]], end - start) for start, end in pairs])
+    return found
+
+
+class Watch:
+    """Counts the records whose rows are committed, by the rows of their marks."""
+
+    def __init__(self, dsn: str, job: Job, key_column: str, marks: list[list[Mark]]) -> None:
+        self._connection = psycopg.connect(dsn, autocommit=True)
+        schema, _, table = job.table.partition(".")
+        key = sql.Identifier(key_column)
+        self._query = sql.SQL("SELECT {key}::text, quantity FROM {table} WHERE {key} = ANY(%s)").format(
+            key=key, table=sql.Identifier(schema, table)
+        )
+        self._waiting = marks
+        self._done = 0
+
+    def done(self) -> Done:
+        """How far the run is. A table that does not exist yet has no row."""
+        asked = [mark.key for marks in self._waiting for mark in marks]
+        try:
+            found: dict[str, int] = dict(self._connection.execute(self._query, [asked]).fetchall())
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
+            return Done(0, False)
+        for marks in self._waiting:
+            while marks and found.get(marks[0].key) == marks[0].quantity:
+                self._done += marks.pop(0).records
+        self._waiting = [marks for marks in self._waiting if marks]
+        return Done(self._done, not self._waiting)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class SinkBench:
+    """Timed runs of sinks. The topic and the table of a contestant stay between its runs."""
+
+    def __init__(self, options: Options, servers: BenchServers) -> None:
+        if options.n > 2 * options.keys:
+            raise BenchError("half of the records change existing rows, so --keys must be at least half of --n")
+        self._options, self._servers = options, servers
+        self._generated = Generated(options, servers, ("mapper", "merger"), "erp")
+        self._dsn = servers.database("bench")
+        self._jobs: dict[str, Job] = {}
+        self._running: dict[str, Running] = {}
+        self._last: dict[str, int] = {}
+        self._totals: dict[str, Totals] = {}
+
+    def run(self, contestant: Contestant, _name: str) -> Figures:
+        name, keys = contestant.name, self._options.keys
+        if name not in self._jobs:
+            self._preload(contestant)
+        job, running = self._jobs[name], self._running[name]
+        records = max(2, int(self._options.n * contestant.share))
+        # A set of records for each run and each number of records: the generator publishes no state twice.
+        last = self._last[name]
+        version = last + 2 if last else 2 + (contestant.share < 1)
+        changes, new = timed_claims(records, keys, version, self._options.n)
+        watch = self._filled(contestant, job, [changes, new])
+        try:
+            running.resume()
+            figures = timed_run(running, self._servers.pids(), watch.done, records, DEADLINE_S)
+        finally:
+            watch.close()
+            running.pause()
+        self._last[name] = version
+        size = self._options.size
+        self._totals[name] = added(
+            self._totals[name], totals(changes, size), totals(new, size), minus=totals(replaced(changes, last), size)
+        )
+        self._check(contestant, job)
+        return figures
+
+    def _preload(self, contestant: Contestant) -> None:
+        """Start a contestant, and let it write the rows that exist before the timed runs."""
+        name, options = contestant.name, self._options
+        topic = f"{name}.canonical.{ENTITY}"
+        job = new_job(options, self._servers, name, "", [topic])
+        schema = f"bench_{name}"
+        with psycopg.connect(self._dsn, autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
+        job = replace(
+            job,
+            dsn=self._dsn,
+            group=f"{name}.sink-postgres",
+            schema=schema,
+            table=f"{schema}.{ENTITY}",
+            processes=options.processes,
+        )
+        contestant.prepare(job, self._servers.topics)
+        claimed = Claimed("erp", 0, options.keys, 0)
+        watch = self._filled(contestant, job, [claimed])
+        running = contestant.start(job)
+        try:
+            deadline = time.monotonic() + PRELOAD_DEADLINE_S
+            while not watch.done().finished:
+                if died := running.died():
+                    raise BenchError(f"{name}: {died}")
+                if time.monotonic() > deadline:
+                    raise BenchError(f"{name}: the first rows were not written; {running.last_lines()}")
+                time.sleep(0.5)
+            running.pause()
+        except BaseException:
+            running.stop()
+            raise
+        finally:
+            watch.close()
+        self._jobs[name], self._running[name], self._last[name] = job, running, 0
+        self._totals[name] = totals(claimed, options.size)
+
+    def close(self) -> None:
+        """End what still runs."""
+        for running in self._running.values():
+            running.stop()
+
+    def _filled(self, contestant: Contestant, job: Job, claims: Sequence[Claimed]) -> Watch:
+        """Write the canonical records of `claims` to the contestant's topic. Returns the watch over their rows."""
+        messages = list(self._generated.messages(self._generated.add(claims)))
+        self._servers.topics.fill(job.inputs[0], messages)
+        quantities: dict[str, int] = {}
+        for claimed in claims:
+            for number in claimed.numbers():
+                one = ledger.entry(number, claimed.version, 0)
+                quantities[one.id] = one.quantity
+        marks = marks_of(messages, quantities, MARKS)
+        return Watch(self._dsn, job, key_column(contestant), marks)
+
+    def _check(self, contestant: Contestant, job: Job) -> None:
+        """Raises BenchError if the rows are not those of all canonical records."""
+        schema, _, table = job.table.partition(".")
+        query = sql.SQL("SELECT count(*), sum(quantity), sum(amount_amount) FROM {}").format(
+            sql.Identifier(schema, table)
+        )
+        with psycopg.connect(self._dsn) as connection:
+            rows = connection.execute(query).fetchall()
+        records, quantity, amount = rows[0]
+        found = (int(records), int(quantity), int(Decimal(amount) * 100))
+        if found != self._totals[contestant.name][:3]:
+            raise BenchError(f"{contestant.name}: wrong rows: {found}, expected {self._totals[contestant.name][:3]}")
+
+
+def key_column(contestant: Contestant) -> str:
+    """The column with the entity's id, in the table that the contestant writes."""
+    return str(getattr(contestant, "key_column", "entity_id"))
+
+
+def timed_claims(records: int, keys: int, version: int, records_max: int) -> tuple[Claimed, Claimed]:
+    """New states of existing entities, spread over all `keys`; and as many new entities, which no other version has."""
+    half = records // 2
+    changes = Claimed("erp", 0, half, version, max(1, keys // half))
+    return changes, Claimed("erp", keys + version * records_max, records - half, 0)
+
+
+def replaced(changes: Claimed, version: int) -> Claimed:
+    """The records that `changes` replaces, which have `version`."""
+    return changes._replace(version=version)
+
+
+@cache
+def totals(claimed: Claimed, size: int) -> Totals:
+    return ledger.expected(claimed, size)
+
+
+def added(first: Totals, *more: Totals, minus: Totals) -> Totals:
+    """The sum of totals, without those of `minus`."""
+    summed = map(sum, zip(first, *more, strict=True))
+    return Totals(*(total - less for total, less in zip(summed, minus, strict=True)))

@@ -33,7 +33,13 @@ def _plain(value: Any) -> bool:
     if kind is int:
         return bool(-_SAFE <= value <= _SAFE)
     if kind is dict:
-        return all(type(key) is str and key.isascii() and _plain(item) for key, item in value.items())
+        # A loop, because `all` with a generator needs twice the time.
+        for key, item in value.items():
+            if type(key) is not str or not key.isascii():
+                return False
+            if type(item) is not str and not _plain(item):
+                return False
+        return True
     return kind is list and all(map(_plain, value))
 
 

@@ -76,6 +76,12 @@ def canonical_content(
     """
     origins = [[c.source, c.stream, c.source_key, c.mapping] for c in contributors]
     won = [[winner.field, winner.rule, *origins[winner.contributor]] for winner in winners]
-    given = {name: value for name, value in fields.items() if value is not None}
-    digest = hashlib.sha256(canonical_bytes({"fields": given, "winners": won})).hexdigest()
+    return content_hash(fields, canonical_bytes(won)[1:-1])
+
+
+def content_hash(fields: Mapping[str, Any], won: bytes) -> str:
+    """As `canonical_content`, with the origins of the winners in JSON: `won` is the inside of an array, which has for
+    each winner an array of field, rule, source, stream, source key and mapping."""
+    given = canonical_bytes({name: value for name, value in fields.items() if value is not None})
+    digest = hashlib.sha256(b'{"fields":%b,"winners":[%b]}' % (given, won)).hexdigest()
     return f"{CONTENT_VERSION}:{digest}"

@@ -7,14 +7,19 @@ never compares positions, offsets or clocks, so every replay ends with the same 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, NamedTuple
+
+import orjson
 
 from sluice.entities.contract import EntityContract
 from sluice.entities.rules import MostRecent, Prefer, Rule
-from sluice.provenance.canonical import CanonicalRecord, Contributor, Winner, canonical_content
+from sluice.provenance.canonical import CanonicalRecord, Contributor, Winner, content_hash
 from sluice.provenance.contribution import Contribution
 
 _SortKey = Callable[[Contribution], tuple[int, ...]]
+# A pipeline has few combinations of winners. A combination costs about 1 kB.
+PICKS_MAX = 1_000
 
 
 class Merged(NamedTuple):
@@ -24,7 +29,7 @@ class Merged(NamedTuple):
     """
 
     fields: dict[str, Any]
-    winners: list[Winner]
+    winners: tuple[Winner, ...]
     contributors: list[Contribution]
     content: str
 
@@ -40,22 +45,106 @@ class Incomplete(NamedTuple):
     missing: tuple[str, ...]
 
 
+class _Picks(NamedTuple):
+    """Which contributor won which field: `winners`, and for each winner the index of its contributor and the JSON text
+    with which the winner's array starts in a record's content."""
+
+    winners: tuple[Winner, ...]
+    heads: tuple[tuple[int, bytes], ...]
+
+
+class Survivorship:
+    """Merges contributions by the rules of `contract`. `source_order`: the sources in the order of the pipeline file.
+    Sources that it does not contain rank last, ordered by name.
+
+    A merge of one claim costs 5 µs, and of two claims 10 µs, for nine fields. So what depends only on the contract is
+    computed once: the fields that have the same rule, and the winners for each combination of contributors.
+    """
+
+    def __init__(self, contract: EntityContract, source_order: Sequence[str]) -> None:
+        order = {source: rank for rank, source in enumerate(source_order)}
+        self._names = tuple(contract.rules)
+        self._rule_names = {name: rule.name for name, rule in contract.rules.items()}
+        self._required = contract.required
+        by_rule: dict[Rule, list[str]] = {}
+        for name, rule in contract.rules.items():
+            by_rule.setdefault(rule, []).append(name)
+        self._groups = [(_rank(rule, order), rule.skip_null, tuple(names)) for rule, names in by_rule.items()]
+        self._picks: dict[tuple[int, ...], _Picks] = {}
+
+    def merge(self, contributions: Iterable[Contribution]) -> Merged | Incomplete:
+        """Choose the value of each field among the contributions to one entity. Retracted contributions do not
+        count."""
+        live = [claim for claim in contributions if not claim.retracted]
+        if len(live) == 1:
+            return self._result(live, [0 if name in live[0].fields else -1 for name in self._names])
+        live.sort(key=_origin)
+        best = {}
+        for rank, skip_null, names in self._groups:
+            # The sort is stable, so that claims of equal rank stay in the order of their origins.
+            ranked = sorted(live, key=rank)
+            for name in names:
+                best[name] = _first(name, ranked, skip_null)
+        contributors: list[Contribution] = []
+        places: dict[int, int] = {}  # the index in `contributors` by the identity of the claim
+        picks = []
+        for name in self._names:
+            claim = best[name]
+            if claim is None:
+                picks.append(-1)
+                continue
+            place = places.setdefault(id(claim), len(contributors))
+            if place == len(contributors):
+                contributors.append(claim)
+            picks.append(place)
+        return self._result(contributors, picks)
+
+    def _result(self, contributors: list[Contribution], picks: list[int]) -> Merged | Incomplete:
+        """`picks`: for each field, the index of the contributor that won it; -1 if no claim gives the field."""
+        values = [claim.fields for claim in contributors]
+        fields = {name: None if pick < 0 else values[pick][name] for name, pick in zip(self._names, picks, strict=True)}
+        missing = tuple([name for name in self._required if fields[name] is None])
+        if missing:
+            return Incomplete(missing)
+        winners, heads = self._picked(tuple(picks))
+        tails = [orjson.dumps([c.source, c.stream, c.source_key, c.mapping])[1:] for c in contributors]
+        won = b",".join([head + tails[place] for place, head in heads])
+        return Merged(fields, winners, contributors if winners else [], content_hash(fields, won))
+
+    def _picked(self, picks: tuple[int, ...]) -> _Picks:
+        found = self._picks.get(picks)
+        if found is None:
+            named = [(name, pick) for name, pick in zip(self._names, picks, strict=True) if pick >= 0]
+            winners = tuple(Winner(name, pick, self._rule_names[name]) for name, pick in named)
+            heads = tuple((one.contributor, orjson.dumps([one.field, one.rule])[:-1] + b",") for one in winners)
+            found = _Picks(winners, heads)
+            if len(self._picks) >= PICKS_MAX:
+                self._picks.clear()
+            self._picks[picks] = found
+        return found
+
+
+def _first(name: str, ranked: Sequence[Contribution], skip_null: bool) -> Contribution | None:
+    """The first claim of the field `name`. With `skip_null`, a claim of null is taken only if there is no other."""
+    null: Contribution | None = None
+    for claim in ranked:
+        if name in claim.fields:
+            if not skip_null or claim.fields[name] is not None:
+                return claim
+            null = null or claim
+    return null
+
+
+@lru_cache(maxsize=256)
+def _survivorship(contract: EntityContract, source_order: tuple[str, ...]) -> Survivorship:
+    return Survivorship(contract, source_order)
+
+
 def merge(
     contract: EntityContract, contributions: Iterable[Contribution], source_order: Sequence[str]
 ) -> Merged | Incomplete:
-    """Choose the value of each field among the contributions to one entity. Retracted contributions do not count.
-
-    `source_order`: the sources in the order of the pipeline file. Sources that it does not contain rank last, ordered
-    by name.
-    """
-    live = sorted((claim for claim in contributions if not claim.retracted), key=_origin)
-    best = {name: _best(name, key, live) for name, key in _sort_keys(contract, tuple(source_order)).items()}
-    fields = {name: None if claim is None else claim.fields[name] for name, claim in best.items()}
-    missing = tuple(name for name in contract.required if fields[name] is None)
-    if missing:
-        return Incomplete(missing)
-    winners, contributors = _winners(contract.rules, best)
-    return Merged(fields, winners, contributors, canonical_content(fields, contributors, winners))
+    """As `Survivorship.merge`, for callers that merge few entities."""
+    return _survivorship(contract, tuple(source_order)).merge(contributions)
 
 
 def candidates(
@@ -63,31 +152,14 @@ def candidates(
 ) -> list[Contribution]:
     """The contributions that claim `field`, in the order of the field's rule, the winner first. Retracted contributions
     are left out."""
+    rule = contract.rules[field]
+    rank = _rank(rule, {source: place for place, source in enumerate(source_order)})
     live = sorted((claim for claim in contributions if not claim.retracted and field in claim.fields), key=_origin)
-    return sorted(live, key=_sort_keys(contract, tuple(source_order))[field])
+    return sorted(live, key=lambda claim: (rule.skip_null and claim.fields[field] is None, *rank(claim)))
 
 
-def _origin(claim: Contribution) -> tuple[str, ...]:
-    """The names that identify a claim about an entity. Each rule compares them last, so that it never ends in a tie."""
-    return claim.source, claim.stream, claim.source_key, claim.mapping, claim.output
-
-
-def _best(field: str, key: _SortKey, live: Sequence[Contribution]) -> Contribution | None:
-    claims = [claim for claim in live if field in claim.fields]
-    if len(claims) < 2:
-        return claims[0] if claims else None
-    return min(claims, key=key)  # `live` is sorted by origin, and `min` returns the first of equal claims
-
-
-@lru_cache(maxsize=256)
-def _sort_keys(contract: EntityContract, source_order: tuple[str, ...]) -> dict[str, _SortKey]:
-    order = {source: rank for rank, source in enumerate(source_order)}
-    return {name: _sort_key(name, rule, order) for name, rule in contract.rules.items()}
-
-
-def _sort_key(field: str, rule: Rule, order: Mapping[str, int]) -> _SortKey:
-    rank = _rank(rule, order)
-    return (lambda claim: (claim.fields[field] is None, *rank(claim))) if rule.skip_null else rank
+_origin = attrgetter("source", "stream", "source_key", "mapping", "output")
+"""The names that identify a claim about an entity. Each rule compares them last, so that it never ends in a tie."""
 
 
 def _rank(rule: Rule, order: Mapping[str, int]) -> _SortKey:
@@ -103,23 +175,3 @@ def _rank(rule: Rule, order: Mapping[str, int]) -> _SortKey:
 def _recency(effective_at: int | None) -> tuple[int, int]:
     """A sort key of claims by effective time: the latest time comes first, a claim without a time comes last."""
     return (1, 0) if effective_at is None else (0, -effective_at)
-
-
-def _winners(
-    rules: Mapping[str, Rule], best: Mapping[str, Contribution | None]
-) -> tuple[list[Winner], list[Contribution]]:
-    """The winner of each claimed field, in the order of the contract, and the contributors that won.
-
-    Contributors are in the order in which they first win a field. `best`: the winning claim of each field.
-    """
-    places: dict[tuple[str, ...], int] = {}
-    contributors: list[Contribution] = []
-    winners = []
-    for field, claim in best.items():
-        if claim is None:
-            continue
-        place = places.setdefault(_origin(claim), len(contributors))
-        if place == len(contributors):
-            contributors.append(claim)
-        winners.append(Winner(field, place, rules[field].name))
-    return winners, contributors

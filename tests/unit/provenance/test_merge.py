@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from sluice.entities import Entity, Identity, most_recent, prefer
+from sluice.entities import Entity, Identity, Money, most_recent, prefer
 from sluice.position import Position
 from sluice.provenance import Contribution, Incomplete, Merged, candidates, merge
 from support.claims import ORDER, contribution, contributions
+from support.plain_merge import plain_merge
 from support.workers import Worker
 
 CONTRACT = Worker.contract()
@@ -71,6 +72,41 @@ def test_a_winner_is_the_first_candidate_and_contributors_are_winners_only(claim
 def test_a_retracted_claim_counts_as_none(claims: list[Contribution]) -> None:
     live = [claim for claim in claims if not claim.retracted]
     assert merge(CONTRACT, claims, ORDER) == merge(CONTRACT, live, ORDER)
+
+
+class Ruled(Entity):
+    """At least one field for each kind of rule."""
+
+    number: Annotated[str, Identity()]
+    plain: int | None
+    amount: Money | None
+    listed: Annotated[str | None, prefer("hr", "erp")]
+    listed_value: Annotated[str | None, prefer("erp", "hr", skip_null=True)]
+    newest: Annotated[float | None, most_recent()]
+    newest_value: Annotated[str | None, most_recent(skip_null=True)]
+    second_newest: Annotated[str | None, most_recent()]
+
+
+# Not only values of the right type: a foreign writer claims anything that JSON contains.
+_ANY = st.sampled_from([None, "a", "é", True, 1, 2**53, 2**63 - 1, 1.0, 1e21, [1, None], {"é": 1.5}, {"amount": "1.0"}])
+_CLAIM = st.tuples(
+    st.sampled_from(["hr", "erp", "badge", "café"]),
+    st.sampled_from(["k1", 'k"2']),
+    st.dictionaries(st.sampled_from([*Ruled.contract().fields, "foreign"]), _ANY),
+    st.none() | st.integers(0, 2),
+    st.integers(0, 5),
+    st.booleans(),
+)
+
+
+@given(st.lists(_CLAIM, max_size=6, unique_by=lambda drawn: drawn[:2]))
+def test_the_merge_is_what_the_rules_say_field_by_field(drawn: list[tuple[Any, ...]]) -> None:
+    claims = [
+        contribution(source, key, {"number": "W", **fields} if number else fields, effective_at=time, retracted=gone)
+        for source, key, fields, time, number, gone in drawn
+    ]
+    for order in (("hr", "erp"), ("erp",), ()):
+        assert merge(Ruled.contract(), claims, order) == plain_merge(Ruled.contract(), claims, order)
 
 
 def test_by_default_sources_rank_as_the_pipeline_declares_them() -> None:

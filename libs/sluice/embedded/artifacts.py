@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 from sluice.embedded.layout import created_whole
 from sluice.errors import EnvironmentFault
@@ -30,7 +30,7 @@ class Artifact:
 
     sha256: str
     size: int
-    use: Use
+    use: str
     group: str
     artifact: str
     version: str
@@ -65,7 +65,7 @@ def _parse_line(line: str) -> Artifact:
     sha256, size, use, coordinate = line.split()
     group, artifact, version, *rest = coordinate.split(":")
     classifier, packaging = rest or ("", "jar")
-    return Artifact(sha256, int(size), cast(Use, use), group, artifact, version, classifier, packaging)
+    return Artifact(sha256, int(size), use, group, artifact, version, classifier, packaging)
 
 
 def damage(artifact: Artifact, path: Path) -> str | None:

@@ -1,0 +1,1 @@
+"""Kafka Connect with Debezium's connectors: the Java peers of the benchmarks."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Protocol
 
-from bench import mapper, merger, options, sink
+from bench import end_to_end, mapper, merger, options, sink
 from bench.checkouts import HERE
 from bench.contestant import Contestant
 from bench.options import Options
@@ -35,6 +35,7 @@ BENCHES: dict[str, tuple[Callable[[Options], list[Contestant]], Callable[[Option
     "mapper": (mapper.contestants, mapper.MapperBench),
     "merger": (merger.contestants, merger.MergerBench),
     "sink": (sink.contestants, sink.SinkBench),
+    "end_to_end": (end_to_end.contestants, end_to_end.EndToEndBench),
 }
 
 

@@ -51,9 +51,11 @@ def run_rounds(
 
 def line(name: str, run: Figures) -> str:
     """One run for people."""
+    latency = f"; latency p50 {run.latency_p50_ms:.0f} ms, p99 {run.latency_p99_ms:.0f} ms"
+    latency += f" at {run.changes_per_s:.0f} changes/s"
     return (
         f"{name:<10} {run.rate:>9,.0f}/s; CPU s per million: client {run.client:.1f}, broker {run.broker:.1f}, "
-        f"Postgres {run.postgres:.1f}; RSS {run.rss_mib:.0f} MiB; other processes {run.other:.0%}"
+        f"Postgres {run.postgres:.1f}; RSS {run.rss_mib:.0f} MiB; other processes {run.other:.0%}{latency if run.changes_per_s else ''}"
     )
 
 
@@ -65,9 +67,10 @@ def median(runs: Sequence[Figures]) -> Figures:
 def result(
     options: Options, found: Mapping[str, Sequence[Figures]], versions: Mapping[str, str], more: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The JSON object of a benchmark. `ratios`: how many times as fast as a peer Sluice is; of the same rounds."""
+    """The JSON object of a benchmark. `ratios`: how many times as fast as a peer Sluice is, in the
+    same rounds. `cpu_ratios`: how many times as much processor time a peer needs; a busy machine changes it little."""
     medians = {name: median(runs) for name, runs in found.items() if runs}
-    ours = medians[OURS].rate
+    ours, cost = medians[OURS].rate, medians[OURS].client + medians[OURS].broker + medians[OURS].postgres
     peers = {name: round(one.rate) for name, one in medians.items() if name not in (OURS, CONTROL)}
     return {
         "what": options.what,
@@ -77,10 +80,16 @@ def result(
         "control": {"rate": round(medians[CONTROL].rate), "ratio": round(ours / medians[CONTROL].rate, 3)}
         if CONTROL in medians
         else None,
+        "cpu_ratios": {
+            name: round((one.client + one.broker + one.postgres) / cost, 3) if cost else None
+            for name, one in medians.items()
+            if name != OURS
+        },
         "cpu_s_per_million": {
             name: {"client": round(one.client, 1), "broker": round(one.broker, 1), "postgres": round(one.postgres, 1)}
             for name, one in medians.items()
         },
+        **latencies(medians),
         "rss_mib": {name: round(one.rss_mib) for name, one in medians.items()},
         "other": {name: round(max(run.other for run in runs), 3) for name, runs in found.items() if runs},
         **more,
@@ -90,6 +99,20 @@ def result(
         "machine": machine(),
         "date": datetime.now(UTC).date().isoformat(),
     }
+
+
+def latencies(medians: Mapping[str, Figures]) -> dict[str, Any]:
+    """The member `latency_ms`, if the benchmark measures latencies."""
+    found = {
+        name: {
+            "p50": round(one.latency_p50_ms, 1),
+            "p99": round(one.latency_p99_ms, 1),
+            "changes_per_s": round(one.changes_per_s),
+        }
+        for name, one in medians.items()
+        if one.latency_p99_ms
+    }
+    return {"latency_ms": found} if found else {}
 
 
 def _rounded(run: Figures) -> dict[str, float]:

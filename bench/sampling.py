@@ -48,7 +48,7 @@ class Figures:
     """The result of one run. `rate`: results per second. `client`, `broker`, `postgres`: processor seconds per million
     results. `rss_mib`: the highest resident memory of the client's processes together. `other`: the part of the
     machine's processors that other processes used meanwhile. `first_s`: from the start of the process to its first
-    result."""
+    result. The last three are those of a run that measures latency: at the rate `changes_per_s`."""
 
     rate: float
     client: float
@@ -58,6 +58,9 @@ class Figures:
     other: float
     first_s: float
     measured: int
+    latency_p50_ms: float = 0.0
+    latency_p99_ms: float = 0.0
+    changes_per_s: float = 0.0
 
 
 def figures(samples: Sequence[Sample], total: int, rss_bytes: int, cores: int) -> Figures:

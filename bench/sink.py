@@ -86,9 +86,10 @@ class Watch:
         self._waiting = marks
         self._done = 0
 
-    def done(self) -> Done:
-        """How far the run is. A table that does not exist yet has no row."""
-        asked = [mark.key for marks in self._waiting for mark in marks]
+    def done(self, asked_max: int | None = None) -> Done:
+        """How far the run is. `asked_max`: only so many lists of marks are watched, the first that are not done. A
+        table that does not exist yet has no row."""
+        asked = [mark.key for marks in self._waiting[:asked_max] for mark in marks]
         try:
             found: dict[str, int] = dict(self._connection.execute(self._query, [asked]).fetchall())
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):

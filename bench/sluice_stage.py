@@ -100,15 +100,9 @@ def write_pipeline(job: Job, sources: Sequence[str], old: bool) -> Path:
 
 
 def pipeline_of(job: Job, sources: Sequence[str]) -> dict[str, Any]:
-    """The content of the pipeline file. Sources rank in the order of `sources`."""
-    declared = {
-        source: {
-            "poll": f"sources.{source}.connector:{source.capitalize()}",
-            "settings": {"base_url": "http://127.0.0.1:9"},
-            "streams": {"entries": {"freshness": "60s"}},
-        }
-        for source in sources
-    }
+    """The content of the pipeline file. Sources rank in the order of `sources`. The source `books` is followed, the
+    others are polled."""
+    declared = {source: _followed(job) if source == "books" else _polled(source) for source in sources}
     sinks = {"warehouse": {"postgres": {"env": "SINK_DSN"}, "schema": job.schema}} if job.schema else {}
     return {
         "pipeline": "ledger",
@@ -118,3 +112,15 @@ def pipeline_of(job: Job, sources: Sequence[str]) -> dict[str, Any]:
         "entities": "entities",
         **({"sinks": sinks} if sinks else {}),
     }
+
+
+def _polled(source: str) -> dict[str, Any]:
+    return {
+        "poll": f"sources.{source}.connector:{source.capitalize()}",
+        "settings": {"base_url": "http://127.0.0.1:9"},
+        "streams": {"entries": {"freshness": "60s"}},
+    }
+
+
+def _followed(job: Job) -> dict[str, Any]:
+    return {"cdc": "postgres", "dsn": {"env": "SOURCE_DSN"}, "slot": job.name, "tables": [job.source_table]}

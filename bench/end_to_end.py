@@ -1,0 +1,205 @@
+"""`make bench WHAT=end_to_end`: rows of a source table in Postgres in, rows of a target table in Postgres out.
+
+Input: the table `job.source_table` in the database `job.source_dsn` (`bench/source_table.py`), with `--keys` rows.
+Output: the table `job.table` in the database `job.dsn`, as in `bench/sink.py`; its schema exists.
+Both databases are in the same Postgres. Each run starts with new databases and topics.
+
+1. The contestant copies the rows that exist. This is not timed.
+2. Throughput: the harness inserts `--n` rows, as fast as the contestant follows: at most 20,000 rows are under way, so
+   that all parts of the pipeline work at the same time.
+3. Latency: the harness commits 500 changes a second, each in a transaction of its own: an insert, an update, and so on.
+   It counts those after the first five seconds, for 30 seconds. A latency is the commit time of the target row less
+   that of the source row; Postgres keeps both (`track_commit_timestamp`).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from decimal import Decimal
+
+import psycopg
+from psycopg import sql
+
+from bench import ledger, peers, source_table
+from bench.contestant import Contestant, Job, Running
+from bench.generated import ENTITY, new_job
+from bench.options import Options
+from bench.rounds import BEFORE, CONTROL, OURS
+from bench.sampling import BenchError, Figures, timed_run
+from bench.sampling import Progress as Done
+from bench.servers import BenchServers
+from bench.sink import Mark, Watch, key_column
+from bench.sluice_stage import SluiceStages
+from bench.source_table import Feeder, percentile, steady_changes
+
+STAGES, SOURCES = ("ingress-cdc", "mapper", "merger", "sink-postgres"), "books"
+AHEAD_ROWS = 20_000
+MARK_ROWS = 250
+DEADLINE_S = 900.0
+CHANGES_PER_S, WARM_UP_S, COUNTED_S = 500, 5, 30
+
+
+def contestants(options: Options) -> list[Contestant]:
+    """Ours, ours again as control, the commit of `--against`, and the peers."""
+    chosen: list[Contestant] = [SluiceStages(name, STAGES, sources=SOURCES) for name in (OURS, CONTROL)]
+    if options.against:
+        chosen.append(SluiceStages(BEFORE, STAGES, options.against, share=0.25, sources=SOURCES))
+    others = peers.END_TO_END.items()
+    return [*chosen, *(make() for name, make in others if options.peers is None or name in options.peers)]
+
+
+class EndToEndBench:
+    """Runs of whole pipelines between two databases of one Postgres."""
+
+    def __init__(self, options: Options, servers: BenchServers) -> None:
+        self._options, self._servers = options, servers
+
+    def close(self) -> None:
+        """Nothing runs between two runs."""
+
+    def run(self, contestant: Contestant, name: str) -> Figures:
+        job = self._prepared(contestant, name)
+        running = contestant.start(job)
+        try:
+            self._await_rows(job, self._options.keys, running)
+            records = max(1, int(self._options.n * contestant.share))
+            figures = self._throughput(job, contestant, running, records)
+            new = self._options.keys + records
+            figures = self._latency(job, contestant, running, figures, new)
+        finally:
+            running.stop()
+        self._removed(job)
+        return figures
+
+    def _prepared(self, contestant: Contestant, name: str) -> Job:
+        options, servers = self._options, self._servers
+        job = replace(
+            new_job(options, servers, name, ""),
+            dsn=servers.database(f"target_{name}"),
+            schema="golden",
+            table=f"golden.{ENTITY}",
+            source_dsn=servers.database(f"source_{name}"),
+            source_table=source_table.TABLE,
+            group=f"{name}.sink-postgres",
+        )
+        with psycopg.connect(job.dsn, autocommit=True) as connection:
+            connection.execute("CREATE SCHEMA golden")
+        source_table.create(job.source_dsn)
+        with psycopg.connect(job.source_dsn) as connection:
+            source_table.copy_rows(connection, range(options.keys), options.size)
+        contestant.prepare(job, servers.topics)
+        return job
+
+    def _await_rows(self, job: Job, rows: int, running: Running) -> None:
+        """Wait until the target has `rows` rows."""
+        schema, _, table = job.table.partition(".")
+        query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, table))
+        deadline = time.monotonic() + DEADLINE_S
+        found = 0
+        while found < rows:
+            if died := running.died():
+                raise BenchError(f"{job.name}: {died}")
+            if time.monotonic() > deadline:
+                raise BenchError(f"{job.name}: {found} of {rows} rows arrived; {running.last_lines()}")
+            time.sleep(0.5)
+            with psycopg.connect(job.dsn) as connection:
+                try:
+                    found = int(connection.execute(query).fetchall()[0][0])
+                except psycopg.errors.UndefinedTable:
+                    continue
+
+    def _throughput(self, job: Job, contestant: Contestant, running: Running, records: int) -> Figures:
+        first = self._options.keys
+        ends = [*range(first + MARK_ROWS, first + records, MARK_ROWS), first + records]
+        starts = [first, *ends[:-1]]
+        entries = [ledger.entry(end - 1, 0, 0) for end in ends]
+        # Each mark is a list of its own, because rows of different partitions arrive in any order.
+        marks = [
+            [Mark(one.id, one.quantity, end - start)] for one, start, end in zip(entries, starts, ends, strict=True)
+        ]
+        watch = Watch(job.dsn, job, key_column(contestant), marks)
+        feeder = Feeder(job.source_dsn, range(first, first + records), self._options.size, AHEAD_ROWS)
+
+        def progress() -> Done:
+            state = watch.done(asked_max=2 * AHEAD_ROWS // MARK_ROWS)
+            feeder.target_rows = state.done
+            return state
+
+        feeder.start()
+        try:
+            return timed_run(running, self._servers.pids(), progress, records, DEADLINE_S)
+        finally:
+            feeder.stop()
+            watch.close()
+
+    def _latency(self, job: Job, contestant: Contestant, running: Running, figures: Figures, first_new: int) -> Figures:
+        count = CHANGES_PER_S * (WARM_UP_S + COUNTED_S)
+        if self._options.keys < count // 2:
+            raise BenchError(f"each row is updated once in {count // 2} updates. Next: --keys of at least {count // 2}")
+        changes = [(first_new + number // 2, True) if number % 2 else (number // 2, False) for number in range(count)]
+        self._await_rows(job, first_new, running)
+        reached = steady_changes(job.source_dsn, changes, CHANGES_PER_S, self._options.size)
+        self._await_rows(job, first_new + count // 2, running)
+        self._await_equal(job, running)
+        ids = [f"E-{number:010d}" for number, _ in changes[CHANGES_PER_S * WARM_UP_S :]]
+        latencies = self._latencies(job, key_column(contestant), ids)
+        return replace(
+            figures,
+            latency_p50_ms=percentile(latencies, 0.5),
+            latency_p99_ms=percentile(latencies, 0.99),
+            changes_per_s=reached,
+        )
+
+    def _await_equal(self, job: Job, running: Running) -> None:
+        """Wait until the target has the sums of the source. Raises BenchError after a minute."""
+        schema, _, table = job.table.partition(".")
+        query = sql.SQL("SELECT count(*), sum(quantity), sum({amount}) FROM {table}")
+        target = query.format(amount=sql.Identifier("amount_amount"), table=sql.Identifier(schema, table))
+        source = query.format(amount=sql.Identifier("amount"), table=sql.Identifier(*source_table.TABLE.split(".")))
+        deadline = time.monotonic() + 60
+        while (found := _sums(job.dsn, target)) != (expected := _sums(job.source_dsn, source)):
+            if time.monotonic() > deadline:
+                raise BenchError(f"{job.name}: wrong rows: {found}, expected {expected}; {running.last_lines()}")
+            time.sleep(0.5)
+
+    def _latencies(self, job: Job, key: str, ids: list[str]) -> list[float]:
+        """Milliseconds from the commit of a source row to the commit of its target row, of each id."""
+        schema, _, table = job.table.partition(".")
+        of_target = _commit_times(job.dsn, sql.Identifier(schema, table), key, ids)
+        of_source = _commit_times(job.source_dsn, sql.Identifier(*source_table.TABLE.split(".")), "id", ids)
+        return [(of_target[one] - of_source[one]) * 1_000 for one in ids]
+
+    def _removed(self, job: Job) -> None:
+        """Drop the slot, the databases and the topics of a run."""
+        with psycopg.connect(self._servers.servers.postgres.dsn(), autocommit=True) as connection:
+            for dsn in (job.source_dsn, job.dsn):
+                database = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
+                connection.execute(
+                    "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots"
+                    " WHERE database = %s AND active_pid IS NOT NULL",
+                    [database],
+                )
+                connection.execute(
+                    "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s",
+                    [database],
+                )
+                name = sql.Identifier(str(database))
+                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+        self._servers.topics.delete(job.prefix)
+
+
+def _sums(dsn: str, query: sql.Composed) -> tuple[int, int, Decimal]:
+    with psycopg.connect(dsn) as connection:
+        records, quantity, amount = connection.execute(query).fetchall()[0]
+    return int(records), int(quantity), Decimal(amount)
+
+
+def _commit_times(dsn: str, table: sql.Identifier, key: str, ids: list[str]) -> dict[str, float]:
+    """When the current version of each row was committed: seconds since 1970, by id."""
+    query = sql.SQL(
+        "SELECT {key}::text, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 FROM {table}"
+        " WHERE {key} = ANY(%s)"
+    ).format(key=sql.Identifier(key), table=table)
+    with psycopg.connect(dsn) as connection:
+        return dict(connection.execute(query, [ids]).fetchall())

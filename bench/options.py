@@ -6,6 +6,9 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.peers import END_TO_END, MAPPER, MERGER, SINK
+
+PEERS = {"mapper": MAPPER, "merger": MERGER, "sink": SINK, "end_to_end": END_TO_END}
 BENCHMARKS = ("mapper", "merger", "sink", "end_to_end")
 RECORDS = {"mapper": 120_000, "merger": 100_000, "sink": 200_000, "end_to_end": 60_000}
 KEYS = {"mapper": 120_000, "merger": 100_000, "sink": 100_000, "end_to_end": 60_000}
@@ -45,6 +48,10 @@ def parse(arguments: Sequence[str]) -> Options:
     given = parser.parse_args(arguments)
     n = given.n or RECORDS[given.what]
     peers = None if given.peers is None else tuple(name for name in given.peers.split(",") if name != "none")
+    known = list(PEERS[given.what])
+    for name in peers or ():
+        if name not in known:
+            parser.error(f"--peers: no peer {name}; there are {', '.join(known) or 'none'}")
     return Options(
         what=given.what,
         n=n,

@@ -1,0 +1,147 @@
+"""The raw records of the benchmarks are like those of `ingress-poller`, and all contestants map them to the same."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from bench import ledger, mapper, peers, sink
+from bench.contestant import Job
+from bench.ledger import Claimed
+from bench.sluice_stage import write_pipeline
+from bench.source_table import percentile
+from bench.topics import Message
+from sluice.connector import Request, Response
+from sluice.pipeline import load_pipeline
+from sluice.pipeline.authored import load_mappings
+from sluice_ingress_poller.page import Item
+from sluice_ingress_poller.records import RecordBuilder, StoredResponse, StreamNames
+
+SCRIPTS = Path(mapper.__file__).parent / "peers" / "scripts"
+
+
+def job(folder: Path) -> Job:
+    return Job("one", folder, "", "", "", "one.", "one.mapper", (), "", 6, 100, source_table="public.ledger_entry")
+
+
+@cache
+def peers_mapping() -> Any:
+    """The module with the mapping that the peers' scripts import."""
+    spec = importlib.util.spec_from_file_location("ledger_mapping", SCRIPTS / "ledger_mapping.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules["ledger_mapping"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def raw(records: int = 50, size: int = 0, version: int = 0) -> list[Message]:
+    return list(ledger.raw_messages(Claimed("erp", 0, records, version), size))
+
+
+def test_a_raw_record_has_about_300_bytes() -> None:
+    sizes = [len(message.value or b"") for message in raw(200)]
+    assert 250 < sum(sizes) / len(sizes) < 350
+
+
+@pytest.mark.parametrize("size", [400, 1_000, 100_000])
+def test_a_raw_record_has_the_size_that_is_asked_for(size: int) -> None:
+    assert {len(message.value or b"") for message in raw(20, size)} == {size}
+
+
+def test_the_headers_are_those_of_the_poller() -> None:
+    names = StreamNames("ledger", "erp", "entries", "raw", "responses", "dlq")
+    stored = StoredResponse.now(Response(Request("GET", "http://erp/entries"), 200, {}, b"[]"), 1_782_907_200_000)
+    [message] = raw(1)
+    item = Item(message.key, message.value or b"", None, None)
+    published = RecordBuilder(names, 1, 0, list).upsert(item, stored)
+    expected, found = dict(published.headers), dict(message.headers)
+    assert [name for name, _ in message.headers] == [name for name, _ in published.headers]
+    for name in set(expected) - {"sluice-response"}:
+        assert found[name] == expected[name], name
+
+
+def test_an_entry_changes_with_its_version_and_with_nothing_else() -> None:
+    assert raw(20) == raw(20)
+    for first, second in zip(raw(20, version=1), raw(20, version=2), strict=True):
+        assert first.key == second.key
+        assert orjson.loads(first.value or b"")["quantity"] != orjson.loads(second.value or b"")["quantity"]
+
+
+def test_sluice_and_the_peers_map_a_raw_record_to_the_same_fields(tmp_path: Path) -> None:
+    write_pipeline(job(tmp_path), ["erp"], old=False)
+    [mapping] = load_mappings(load_pipeline(tmp_path / "pipeline"))
+    for message in raw(200):
+        value = message.value or b""
+        [claim] = mapping.apply(orjson.loads(value))
+        assert orjson.loads(peers_mapping().without_provenance(value)[1])["fields"] == dict(claim.fields)
+
+
+def test_the_expected_totals_are_those_of_the_mapped_records() -> None:
+    claimed, found = Claimed("erp", 3, 200, 2, step=5), ledger.NOTHING
+    for message in ledger.raw_messages(claimed, 0):
+        fields = orjson.loads(peers_mapping().without_provenance(message.value)[1])["fields"]
+        found = ledger.plus(found, fields["quantity"], Decimal(fields["amount"]["amount"]), fields["text"])
+    assert found == ledger.expected(claimed, 0)
+
+
+def test_all_sources_of_the_bench_pipeline_load(tmp_path: Path) -> None:
+    write_pipeline(job(tmp_path), ["erp", "bank", "books"], old=False)
+    mappings = load_mappings(load_pipeline(tmp_path / "pipeline"))
+    assert {mapping.name for mapping in mappings} == {"erp_entry", "bank_entry", "booked_row"}
+
+
+def test_an_older_commit_gets_imports_without_packages(tmp_path: Path) -> None:
+    write_pipeline(job(tmp_path), ["erp"], old=True)
+    text = "".join(file.read_text() for file in (tmp_path / "pipeline").rglob("*.py"))
+    assert "from entities import LedgerEntry" in text
+    assert "from sources.erp.mapping import ErpEntry" in text
+    assert not re.search(r"^from \.", text, re.MULTILINE)
+
+
+def test_keys_are_repeated_in_their_next_version_until_there_are_enough_records() -> None:
+    assert mapper.ranges(10, 4) == [
+        Claimed("erp", 0, 4, 0),
+        Claimed("erp", 0, 4, 1),
+        Claimed("erp", 0, 2, 2),
+    ]
+    assert mapper.expected_totals(10, 4, 0).records == 10
+
+
+def test_the_marks_of_a_sink_cover_every_record_of_every_partition() -> None:
+    messages = [Message(f"E-{number}".encode(), b"", [], number % 3) for number in range(100)]
+    marks = sink.marks_of(messages, {f"E-{number}": number for number in range(100)}, 8)
+    assert sum(mark.records for partition in marks for mark in partition) == 100
+    assert {partition[-1].key for partition in marks} == {"E-97", "E-98", "E-99"}
+
+
+def test_new_rows_of_a_sink_are_new_in_every_run() -> None:
+    used = set(range(1_000))
+    for version in (2, 3, 4, 5):
+        changes, new = sink.timed_claims(600, 1_000, version, 600)
+        assert set(changes.numbers()) <= set(range(1_000))
+        assert len(set(changes.numbers())) == 300
+        assert not used & set(new.numbers())
+        used |= set(new.numbers())
+
+
+def test_a_percentile_is_one_of_the_values() -> None:
+    values = [float(number) for number in range(100, 0, -1)]
+    assert (percentile(values, 0.5), percentile(values, 0.99), percentile(values, 1.0)) == (50, 99, 100)
+    assert percentile([7.0], 0.99) == 7
+
+
+def test_each_peer_is_named_as_its_ratio() -> None:
+    for table in (peers.MAPPER, peers.MERGER, peers.SINK, peers.END_TO_END):
+        for name, create in table.items():
+            assert create().name == name
+    assert set(peers.MAPPER) == {"quix", "bytewax", "bare"}
+    assert "upsert" in peers.SINK

@@ -1,4 +1,4 @@
-"""`make bench WHAT=mapper|merger|sink|end_to_end`: measures Sluice's stages beside their peers, on the same servers.
+"""`make bench WHAT=mapper|merger|sink|end_to_end`: measures Sluice's stages and their peers on the same servers.
 
 Lines for people go to stderr. The last line on stdout is one JSON object with the result. Exit code 1: a contestant
 gave a wrong result or none.

@@ -34,7 +34,7 @@ class Options:
 
 def parse(arguments: Sequence[str]) -> Options:
     """The options of a command line. Ends the process with exit code 2 if they are wrong."""
-    parser = argparse.ArgumentParser(prog="make bench", description="Measures Sluice's stages beside their peers.")
+    parser = argparse.ArgumentParser(prog="make bench", description="Measures Sluice's stages and their peers.")
     parser.add_argument("--what", choices=BENCHMARKS, required=True)
     parser.add_argument("--n", type=_count, help="input records of each timed run")
     parser.add_argument("--keys", type=_count, help="distinct keys; mapper: of the raw records; merger: entities")

@@ -1,4 +1,4 @@
-"""The peers that Sluice is measured beside. Each benchmark has its table: the name of a ratio → the peer's class."""
+"""The peers with which Sluice is compared. Each benchmark has its table: the name of a ratio → the peer's class."""
 
 from __future__ import annotations
 

@@ -33,7 +33,9 @@ def contestants(options: Options) -> list[Contestant]:
     chosen: list[Contestant] = [SluiceStages(OURS, STAGES), SluiceStages(CONTROL, STAGES)]
     if options.against:
         chosen.append(SluiceStages(BEFORE, STAGES, options.against, share=0.25))
-    return [*chosen, *(make() for name, make in peers.MAPPER.items() if options.peers is None or name in options.peers)]
+    others = [make() for name, make in peers.MAPPER.items() if options.peers is None or name in options.peers]
+    # A contestant that commits no offsets is in no consumer group, so each of two processes would do all the work.
+    return [*chosen, *(one for one in others if one.commits or options.processes == 1)]
 
 
 class MapperBench:

@@ -10,8 +10,8 @@ from bench.peers import END_TO_END, MAPPER, MERGER, SINK
 
 PEERS = {"mapper": MAPPER, "merger": MERGER, "sink": SINK, "end_to_end": END_TO_END}
 BENCHMARKS = ("mapper", "merger", "sink", "end_to_end")
-RECORDS = {"mapper": 120_000, "merger": 100_000, "sink": 200_000, "end_to_end": 60_000}
-KEYS = {"mapper": 120_000, "merger": 100_000, "sink": 100_000, "end_to_end": 60_000}
+RECORDS = {"mapper": 200_000, "merger": 100_000, "sink": 200_000, "end_to_end": 60_000}
+KEYS = {"mapper": 200_000, "merger": 100_000, "sink": 100_000, "end_to_end": 60_000}
 
 
 @dataclass(frozen=True)

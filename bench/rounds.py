@@ -94,6 +94,7 @@ def result(
             for name, one in medians.items()
         },
         **latencies(medians),
+        "first_result_s": {name: round(one.first_s, 2) for name, one in medians.items()},
         "rss_mib": {name: round(one.rss_mib) for name, one in medians.items()},
         "other": {name: round(max(run.other for run in runs), 3) for name, runs in found.items() if runs},
         **more,

@@ -10,7 +10,7 @@ from bench.contestant import Contestant, PythonPeer
 class BareMapper(PythonPeer):
     """consume → typed decode → straight-line mapping → encode → transactions of 20,000 records. The bare limit."""
 
-    name, script = "bare", "bare_mapper.py"
+    name, script, share = "bare", "bare_mapper.py", 2.0
     requirements = ("confluent-kafka==2.16.1", "msgspec==0.22.0")
 
 
@@ -24,7 +24,7 @@ class QuixMapper(PythonPeer):
 class BytewaxMapper(PythonPeer):
     """Bytewax with the same mapping. It commits nothing, so it guarantees nothing."""
 
-    name, script = "bytewax", "bytewax_mapper.py"
+    name, script, share = "bytewax", "bytewax_mapper.py", 2.0
     requirements = ("bytewax==0.21.1", "confluent-kafka==2.16.1", "msgspec==0.22.0")
     commits = False
 

@@ -17,7 +17,7 @@ from bench import ledger, peers
 from bench.contestant import Contestant, Job
 from bench.ledger import Claimed, Totals
 from bench.options import Options
-from bench.rounds import BEFORE, CONTROL, OURS
+from bench.rounds import BEFORE, own_names
 from bench.sampling import BenchError, Figures, timed_run
 from bench.sampling import Progress as Done
 from bench.servers import BenchServers
@@ -30,7 +30,7 @@ STAGES = ("mapper",)
 
 def contestants(options: Options) -> list[Contestant]:
     """Ours, ours again as control, the commit of `--against`, and the peers."""
-    chosen: list[Contestant] = [SluiceStages(OURS, STAGES), SluiceStages(CONTROL, STAGES)]
+    chosen: list[Contestant] = [SluiceStages(name, STAGES) for name in own_names(options)]
     if options.against:
         chosen.append(SluiceStages(BEFORE, STAGES, options.against, share=0.25))
     others = [make() for name, make in peers.MAPPER.items() if options.peers is None or name in options.peers]

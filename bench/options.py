@@ -18,7 +18,8 @@ KEYS = {"mapper": 200_000, "merger": 100_000, "sink": 100_000, "end_to_end": 60_
 class Options:
     """What to measure. `n`: input records of a timed run. `keys`: distinct source keys or entities. `size`: bytes of a
     raw record, 0 for its natural size (about 300). `rounds`: timed runs of each contestant. `retries`: how often a run
-    is repeated because other processes used the machine meanwhile. `peers`: names; None for all."""
+    is repeated because other processes used the machine meanwhile. `peers`: names; None for all. `control`:
+    whether ours runs twice."""
 
     what: str
     n: int
@@ -30,6 +31,7 @@ class Options:
     retries: int = 1
     against: str | None = None
     peers: tuple[str, ...] | None = None
+    control: bool = True
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -45,6 +47,7 @@ def parse(arguments: Sequence[str]) -> Options:
     parser.add_argument("--retries", type=_count_or_zero, default=1, help="repeats of a run that was disturbed")
     parser.add_argument("--against", metavar="COMMIT", help="measure that commit as well, as `before`")
     parser.add_argument("--peers", help="names of peers, separated by commas; `none` for no peer")
+    parser.add_argument("--no-control", dest="control", action="store_false", help="run ours once in each round")
     given = parser.parse_args(arguments)
     n = given.n or RECORDS[given.what]
     peers = None if given.peers is None else tuple(name for name in given.peers.split(",") if name != "none")
@@ -63,6 +66,7 @@ def parse(arguments: Sequence[str]) -> Options:
         retries=given.retries,
         against=given.against,
         peers=peers,
+        control=given.control,
     )
 
 

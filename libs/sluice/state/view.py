@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
@@ -45,7 +45,7 @@ class View:
         self._prefix = f"{plain}/{layout}\0".encode() if layout else f"{plain}\0".encode()
         self._checkpoint_key = _checkpoint_key(self._prefix)
         self._pending: dict[bytes, bytes | None] = {}
-        self._order: list[bytes] = []  # the keys of `_pending` in their order
+        self._order: list[bytes] | None = None  # the keys of `_pending` in their order; None: to be sorted again
         self.restored_to = 0
         self._first = 0  # the partition's first offset when the checkpoint was written
         self.checkpoint = self._read_checkpoint()
@@ -65,7 +65,7 @@ class View:
     def put(self, key: bytes, value: bytes | None) -> None:
         """Write `value` for `key` in the open batch; None deletes the key."""
         if key not in self._pending:
-            insort(self._order, key)
+            self._order = None
         self._pending[key] = value
 
     def scan(self, prefix: bytes = b"", after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
@@ -84,11 +84,14 @@ class View:
     def _pending_keys(self, prefix: bytes, after: bytes) -> list[bytes]:
         """The keys written in the open batch that start with `prefix` and are greater than `after`. They are found by
         bisection, because a merger scans once for each entity."""
-        first = bisect_left(self._order, max(prefix, after))
+        if self._order is None:
+            self._order = sorted(self._pending)
+        order = self._order
+        first = bisect_left(order, max(prefix, after))
         last = first
-        while last < len(self._order) and self._order[last].startswith(prefix):
+        while last < len(order) and order[last].startswith(prefix):
             last += 1
-        return [key for key in self._order[first:last] if key > after or not after]
+        return [key for key in order[first:last] if key > after or not after]
 
     def restore(self, reader: LogReader, apply: Callable[[list[Message]], None] | None = None) -> Iterator[None]:
         """Read the state topic's partition from the checkpoint to its end into the store. Yields after each 1,000
@@ -133,7 +136,7 @@ class View:
     def rollback(self) -> None:
         """Called when the open batch is given up: drops the writes of the batch."""
         self._pending.clear()
-        self._order.clear()
+        self._order = None
 
     def forget(self) -> None:
         """Delete all data and the checkpoint of this partition from the local store. The next `restore` reads the whole

@@ -14,7 +14,7 @@ from functools import cache
 
 import orjson
 
-from bench import ledger, peers
+from bench import ledger, peers, source_table
 from bench.contestant import Contestant, Job
 from bench.ledger import Claimed, Totals
 from bench.options import Options
@@ -64,6 +64,7 @@ class MapperBench:
             partitions=options.partitions,
             records=records,
             processes=options.processes,
+            source_table=source_table.TABLE,
         )
         contestant.prepare(job, topics)
         sequence = 0

@@ -1,7 +1,6 @@
 """`make bench WHAT=mapper`: raw records in, contributions out.
 
-Input: `job.inputs[0]`, raw records of ledger entries (`bench/ledger.py`): as `ingress-poller` writes them, or with
-`--input cdc`, change events as `ingress-cdc` and Debezium write them.
+Input: `job.inputs[0]`, raw records of ledger entries as `ingress-poller` writes them (`bench/ledger.py`).
 Output: `job.output`, one record for each raw record. Its key is what the contestant likes. Its value is a JSON object
 with a member `fields`, whose values are spelled as in a contribution.
 """
@@ -14,11 +13,11 @@ from functools import cache
 
 import orjson
 
-from bench import ledger, peers, source_table
+from bench import ledger, peers
 from bench.contestant import Contestant, Job
 from bench.ledger import Claimed, Totals
 from bench.options import Options
-from bench.rounds import BEFORE, own_names
+from bench.rounds import BEFORE, CONTROL, OURS
 from bench.sampling import BenchError, Figures, timed_run
 from bench.sampling import Progress as Done
 from bench.servers import BenchServers
@@ -27,16 +26,14 @@ from bench.topics import Topics
 
 DEADLINE_S = 600.0
 STAGES = ("mapper",)
-SOURCES = {"polled": "erp", "cdc": "books"}
 
 
 def contestants(options: Options) -> list[Contestant]:
     """Ours, ours again as control, the commit of `--against`, and the peers."""
-    sources = SOURCES[options.input]
-    chosen: list[Contestant] = [SluiceStages(name, STAGES, sources=sources) for name in own_names(options)]
+    chosen: list[Contestant] = [SluiceStages(OURS, STAGES), SluiceStages(CONTROL, STAGES)]
     if options.against:
-        chosen.append(SluiceStages(BEFORE, STAGES, options.against, share=0.25, sources=sources))
-    others = [make() for name, make in peers.MAPPER.items() if options.peers is None or name in options.peers]
+        chosen.append(SluiceStages(BEFORE, STAGES, options.against, share=0.25))
+    others = [make() for name, make in peers.MAPPER.items() if peers.is_chosen(name, options.peers)]
     # A contestant that commits no offsets is in no consumer group, so each of two processes would do all the work.
     return [*chosen, *(one for one in others if one.commits or options.processes == 1)]
 
@@ -59,16 +56,15 @@ class MapperBench:
             dsn="",
             prefix=prefix,
             group=f"{prefix}mapper",
-            inputs=(f"{prefix}{ledger.TOPICS[SOURCES[options.input]]}",),
+            inputs=(f"{prefix}raw.erp.entries",),
             output=f"{prefix}contributions.ledger_entry",
             partitions=options.partitions,
             records=records,
             processes=options.processes,
-            source_table=source_table.TABLE,
         )
         contestant.prepare(job, topics)
         sequence = 0
-        for claimed in ranges(SOURCES[options.input], records, options.keys):
+        for claimed in ranges(records, options.keys):
             sequence += topics.fill(job.inputs[0], ledger.raw_messages(claimed, options.size, sequence))
         running = contestant.start(job)
         try:
@@ -84,16 +80,16 @@ class MapperBench:
         """Nothing runs between two runs."""
 
 
-def ranges(source: str, records: int, keys: int) -> list[Claimed]:
+def ranges(records: int, keys: int) -> list[Claimed]:
     """The raw records of a run: each key in turn, and again in its next version until there are enough."""
     return [
-        Claimed(source, 0, min(keys, records - start), version) for version, start in enumerate(range(0, records, keys))
+        Claimed("erp", 0, min(keys, records - start), version) for version, start in enumerate(range(0, records, keys))
     ]
 
 
 @cache
 def expected_totals(records: int, keys: int, size: int) -> Totals:
-    parts = [ledger.expected(claimed, size) for claimed in ranges("erp", records, keys)]
+    parts = [ledger.expected(claimed, size) for claimed in ranges(records, keys)]
     return Totals(*map(sum, zip(*parts, strict=True)))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from bench.cache import Progress
 from bench.contestant import Contestant
 from bench.options import Options
+from bench.peers import FORMS
 from bench.sampling import Figures
 
 OURS, CONTROL, BEFORE = "ours", "control", "before"
@@ -21,11 +22,6 @@ OTHER_MAX = 0.10
 """A run is repeated if other processes used more than this part of the machine's processors."""
 
 RunOnce = Callable[[Contestant, str], Figures]
-
-
-def own_names(options: Options) -> tuple[str, ...]:
-    """The names under which the stages of this checkout run."""
-    return (OURS, CONTROL) if options.control else (OURS,)
 
 
 def run_rounds(
@@ -85,7 +81,7 @@ def result(
         "what": options.what,
         "ours": round(ours),
         "peers": peers,
-        "ratios": {name: round(ours / medians[name].rate, 3) for name in peers},
+        "ratios": with_best_forms({name: round(ours / medians[name].rate, 3) for name in peers}, FORMS),
         "control": {"rate": round(medians[CONTROL].rate), "ratio": round(ours / medians[CONTROL].rate, 3)}
         if CONTROL in medians
         else None,
@@ -123,6 +119,15 @@ def latencies(medians: Mapping[str, Figures]) -> dict[str, Any]:
         if one.latency_p99_ms
     }
     return {"latency_ms": found} if found else {}
+
+
+def with_best_forms(ratios: Mapping[str, float], forms: Mapping[str, str]) -> dict[str, float]:
+    """Ratios, and for each peer with several forms that of its fastest form. `forms`: the peer of each form."""
+    best: dict[str, float] = {}
+    for name, ratio in ratios.items():
+        if peer := forms.get(name):
+            best[peer] = min(ratio, best.get(peer, ratio))
+    return {**best, **ratios}
 
 
 def _rounded(run: Figures) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 Input: `job.inputs[0]`, canonical records of ledger entries as the merger writes them: Avro in Confluent's wire format,
 whose schema is in the registry at `job.registry_url`. The key is the entity's id. No key occurs twice in a run.
+A contestant with a method `encoded(job, messages)` reads another format: the method returns its records.
 Output: the table `job.table` in the database `job.dsn`; its schema exists. It has a row for each entity, with at least
 the columns `entity_id` (text, the key; or what the contestant's `key_column` names), `quantity` (an integer type) and
 `amount_amount` (numeric).
@@ -14,7 +15,7 @@ the rows of a few hundred records, which are spread over the partitions, and rea
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
@@ -27,7 +28,7 @@ from bench.contestant import Contestant, Job, Running
 from bench.generated import ENTITY, Generated, new_job
 from bench.ledger import Claimed, Totals
 from bench.options import Options
-from bench.rounds import BEFORE, own_names
+from bench.rounds import BEFORE, CONTROL, OURS
 from bench.sampling import BenchError, Figures, timed_run
 from bench.sampling import Progress as Done
 from bench.servers import BenchServers
@@ -43,10 +44,10 @@ MARKS = 25
 
 def contestants(options: Options) -> list[Contestant]:
     """Ours, ours again as control, the commit of `--against`, and the peers."""
-    chosen: list[Contestant] = [SluiceStages(name, STAGES) for name in own_names(options)]
+    chosen: list[Contestant] = [SluiceStages(OURS, STAGES), SluiceStages(CONTROL, STAGES)]
     if options.against:
         chosen.append(SluiceStages(BEFORE, STAGES, options.against, share=0.25))
-    return [*chosen, *(make() for name, make in peers.SINK.items() if options.peers is None or name in options.peers)]
+    return [*chosen, *(make() for name, make in peers.SINK.items() if peers.is_chosen(name, options.peers))]
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ class SinkBench:
     def _filled(self, contestant: Contestant, job: Job, claims: Sequence[Claimed]) -> Watch:
         """Write the canonical records of `claims` to the contestant's topic. Returns the watch over their rows."""
         messages = list(self._generated.messages(self._generated.add(claims)))
-        self._servers.topics.fill(job.inputs[0], messages)
+        self._servers.topics.fill(job.inputs[0], encoded(contestant, job, messages))
         quantities: dict[str, int] = {}
         for claimed in claims:
             for number in claimed.numbers():
@@ -214,6 +215,12 @@ class SinkBench:
 def key_column(contestant: Contestant) -> str:
     """The column with the entity's id, in the table that the contestant writes."""
     return str(getattr(contestant, "key_column", "entity_id"))
+
+
+def encoded(contestant: Contestant, job: Job, messages: Sequence[Message]) -> Iterable[Message]:
+    """Canonical records in the format that the contestant reads, if it has one of its own."""
+    encode = getattr(contestant, "encoded", None)
+    return messages if encode is None else encode(job, messages)
 
 
 def timed_claims(records: int, keys: int, version: int, records_max: int) -> tuple[Claimed, Claimed]:

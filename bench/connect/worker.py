@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import json
 import signal
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from zipfile import ZipFile
 
-from sluice.embedded.artifacts import parse_list
+from sluice.embedded.artifacts import Artifact, parse_list
 from sluice.embedded.fetching import Progress, fetch
 from sluice.embedded.java import find_java
 from sluice.embedded.kafka import properties
@@ -37,7 +36,7 @@ PLUGINS = ("jdbc", "postgres", "avro")
 HEAP = "2g"
 # Its jar has no manifest of its plugins, so `prepare` writes one.
 AVRO_CONVERTER = "io.apicurio.registry.utils.converter.AvroConverter"
-RUNNING_WITHIN_S = 120.0
+STATE_WITHIN_S = 120.0
 
 LOG4J = """\
 status = error
@@ -61,15 +60,14 @@ class ConnectWorker(Server):
 
     def __init__(self, layout: Layout, bootstrap_servers: str, progress: Progress = silent) -> None:
         super().__init__(layout, choose([self.name], seed=time.monotonic_ns()))
-        self._layout, self._bootstrap_servers, self._progress = layout, bootstrap_servers, progress
+        self._bootstrap_servers, self._progress = bootstrap_servers, progress
 
     def prepare(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
-        listed = parse_list(files(__package__).joinpath("artifacts.list").read_text())
-        self._class_path = fetch([jar for jar in listed if jar.use == "connect"], self._progress).of("connect")
+        jars = fetched(self._progress)
+        self._class_path = jars["connect"]
         for plugin in PLUGINS:
-            jars = fetch([jar for jar in listed if jar.use == plugin], self._progress).of(plugin)
-            _link(jars, self.home / "plugins" / plugin)
+            _link(jars[plugin], self.home / "plugins" / plugin)
         with ZipFile(self.home / "plugins" / "avro" / "manifest.jar", "w") as jar:
             jar.writestr("META-INF/services/org.apache.kafka.connect.storage.Converter", AVRO_CONVERTER + "\n")
         (self.home / "worker.properties").write_text(properties(self._settings()))
@@ -103,40 +101,44 @@ class ConnectWorker(Server):
         except (OSError, HTTPException, ValueError):  # while the worker starts, it answers with pages of HTML
             return False
 
-    def __enter__(self) -> Self:
-        self.start(detach=False, cancelled=threading.Event())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop(self._layout, 20.0)
-
     def run(self, name: str, settings: Mapping[str, object]) -> None:
         """Start a connector, and wait until all its tasks run. Raises EnvironmentFault if one fails."""
         config = {key: str(value) for key, value in settings.items()}
         status, answer = self._call("PUT", f"/connectors/{name}/config", config)
         if status not in (HTTPStatus.OK, HTTPStatus.CREATED):
             raise EnvironmentFault(f"connector {name}", str(answer), f"read {self.log}")
-        deadline = time.monotonic() + RUNNING_WITHIN_S
-        while not self.is_running(name):
+        self._await(name, "RUNNING")
+
+    def _await(self, name: str, state: str) -> None:
+        deadline = time.monotonic() + STATE_WITHIN_S
+        while (found := self.states(name)) != {state}:
             if time.monotonic() > deadline:
-                raise EnvironmentFault(
-                    f"connector {name}", f"it does not run after {RUNNING_WITHIN_S:.0f} s", f"read {self.log}"
-                )
+                why = f"it is {found or 'unknown'}, not {state}, after {STATE_WITHIN_S:.0f} s"
+                raise EnvironmentFault(f"connector {name}", why, f"read {self.log}")
             time.sleep(0.1)
 
-    def is_running(self, name: str) -> bool:
-        """Whether a connector and all its tasks run. Raises EnvironmentFault if the connector or a task failed."""
+    def states(self, name: str) -> set[str]:
+        """The states of a connector and its tasks; empty while they start. Raises EnvironmentFault if one failed."""
         status, answer = self._call("GET", f"/connectors/{name}/status")
-        if status != HTTPStatus.OK:
-            return False
+        if status != HTTPStatus.OK or not answer["tasks"]:
+            return set()
         parts = [answer["connector"], *answer["tasks"]]
         if failed := [part for part in parts if part["state"] == "FAILED"]:
             raise EnvironmentFault(f"connector {name}", failed[0].get("trace", "no reason given"), f"read {self.log}")
-        return len(parts) > 1 and all(part["state"] == "RUNNING" for part in parts)
+        return {part["state"] for part in parts}
 
     def remove(self, name: str) -> None:
-        """Stop a connector and forget it. Returns before its tasks have ended."""
+        """Stop a connector and its tasks, and forget it."""
         self._call("DELETE", f"/connectors/{name}")
+
+    def pause(self, name: str) -> None:
+        """Pause a connector, and wait until its tasks read and write nothing more."""
+        self._call("PUT", f"/connectors/{name}/pause")
+        self._await(name, "PAUSED")
+
+    def resume(self, name: str) -> None:
+        """Let a paused connector continue. Returns before its tasks do so."""
+        self._call("PUT", f"/connectors/{name}/resume")
 
     def _call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         connection = HTTPConnection(LOOPBACK, self.port, timeout=90.0)
@@ -148,6 +150,23 @@ class ConnectWorker(Server):
             return answer.status, json.loads(content) if content else None
         finally:
             connection.close()
+
+
+def versions() -> dict[str, str]:
+    """The versions of the worker and the plugins."""
+    names = {"connect-runtime", "debezium-connector-jdbc", "debezium-connector-postgres", "postgresql"}
+    names |= {"hibernate-core", "apicurio-registry-utils-converter"}
+    return {jar.artifact: jar.version for jar in _listed() if jar.artifact in names}
+
+
+def fetched(progress: Progress) -> dict[str, list[Path]]:
+    """The jars of the worker (`connect`) and of each plugin. Those that are missing are downloaded to the cache."""
+    uses = ("connect", *PLUGINS)
+    return {use: fetch([jar for jar in _listed() if jar.use == use], progress).of(use) for use in uses}
+
+
+def _listed() -> tuple[Artifact, ...]:
+    return parse_list(files(__package__).joinpath("artifacts.list").read_text())
 
 
 def _link(jars: Sequence[Path], folder: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from bench.contestant import Contestant, PythonPeer
+from bench.peers.debezium_jdbc import DebeziumJdbc
+from bench.peers.jdbc_sink import JdbcSink
 
 
 class BareMapper(PythonPeer):
@@ -38,5 +40,24 @@ class UpsertSink(PythonPeer):
 
 MAPPER: Mapping[str, Callable[[], Contestant]] = {"quix": QuixMapper, "bytewax": BytewaxMapper, "bare": BareMapper}
 MERGER: Mapping[str, Callable[[], Contestant]] = {}
-SINK: Mapping[str, Callable[[], Contestant]] = {"upsert": UpsertSink}
-END_TO_END: Mapping[str, Callable[[], Contestant]] = {}
+SINK: Mapping[str, Callable[[], Contestant]] = {
+    "upsert": UpsertSink,
+    "jdbc_avro": lambda: JdbcSink("jdbc_avro", "avro"),
+    "jdbc_json": lambda: JdbcSink("jdbc_json", "json"),
+}
+END_TO_END: Mapping[str, Callable[[], Contestant]] = {
+    "debezium_jdbc_tuned": lambda: DebeziumJdbc("debezium_jdbc_tuned", tuned=True),
+    "debezium_jdbc_default": lambda: DebeziumJdbc("debezium_jdbc_default", tuned=False),
+}
+FORMS: Mapping[str, str] = {
+    "jdbc_avro": "jdbc",
+    "jdbc_json": "jdbc",
+    "debezium_jdbc_tuned": "debezium_jdbc",
+    "debezium_jdbc_default": "debezium_jdbc",
+}
+"""Contestants that are one peer with different settings, and the name of that peer. Its fastest form counts."""
+
+
+def is_chosen(name: str, chosen: Sequence[str] | None) -> bool:
+    """Whether a peer is in a list of names; None stands for all. A peer's name stands for all of its forms."""
+    return chosen is None or name in chosen or FORMS.get(name) in chosen

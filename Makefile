@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 LOCK    = uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-header --no-annotate --no-emit-index-url
 
-.PHONY: aot breakages setup demo ready test test-fast check lint types bench chaos lock clean
+.PHONY: aot breakages setup demo ready test test-fast check lint types bench bench-report chaos lock clean
 .DEFAULT_GOAL := help
 
 help:            ## what can be made
@@ -49,6 +49,9 @@ breakages: $(STAMP)  ## break each promise on purpose and see its test go red
 
 bench: aot       ## speed compared with the peers: WHAT=mapper|merger|sink|end_to_end
 	@$(BIN)/python -m bench --what $(or $(WHAT),mapper) $(ARGS)
+
+bench-report: aot  ## run all benchmarks and growth curves, and write docs/benchmarks.md: hours
+	@$(BIN)/python -m bench.report $(ARGS)
 
 chaos: $(STAMP)  ## kills under load, then what was lost: WHAT=poller|cdc|mapper|merger|sink|all
 	@PYTHONPATH=tests $(BIN)/python -m bench.chaos --what $(or $(WHAT),all) $(ARGS)

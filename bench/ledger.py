@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
@@ -18,6 +18,21 @@ import orjson
 from bench.topics import Headers, Message
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+DAY_0 = date(1970, 1, 1)
+EVENT_SOURCE = {
+    "version": "0.1.0",
+    "connector": "postgresql",
+    "name": "raw.books",
+    "db": "books",
+    "schema": "public",
+    "table": "ledger_entry",
+    "xmin": None,
+    "ts_ms": 1_782_907_200_000,
+    "ts_us": 1_782_907_200_000_000,
+    "ts_ns": 1_782_907_200_000_000_000,
+    "snapshot": "false",
+}
+"""The members of `source` that are the same in all change events."""
 RESPONSE_RECORDS = 200
 """How many records an API response has; they share the header `sluice-response`."""
 
@@ -102,9 +117,41 @@ class Claimed(NamedTuple):
         return range(self.first, self.first + self.records * self.step, self.step)
 
 
+TOPICS = {"erp": "raw.erp.entries", "bank": "raw.bank.entries", "books": "raw.books.public.ledger_entry"}
+"""The raw topic of each source, without a prefix. `books` is followed by CDC, the others are polled."""
+
+
 def raw_messages(claimed: Claimed, size: int, sequence: int = 0) -> Iterator[Message]:
-    """The raw records of a range, as `ingress-poller` writes them. `sequence`: the sequence numbers of their positions
-    start after it."""
+    """The raw records of a range, as ingress writes them. `sequence`: their positions start after it."""
+    write = _followed if claimed.source == "books" else _polled
+    return write(claimed, size, sequence)
+
+
+def _followed(claimed: Claimed, size: int, sequence: int) -> Iterator[Message]:
+    """Change events, as `ingress-cdc` writes them: transactions of 100 rows."""
+    for number in claimed.numbers():
+        one = entry(number, claimed.version, size)
+        lsn, ordinal = 24_117_960 + sequence // 100 * 4_096, sequence % 100 + 1
+        sequence += 1
+        after = {**one._asdict(), "booked_on": (date.fromisoformat(one.booked_on) - DAY_0).days}
+        value = {
+            "before": None,
+            "after": after,
+            "source": {**EVENT_SOURCE, "sequence": f'[null,"{lsn}"]', "txId": 750 + sequence // 100, "lsn": lsn},
+            "transaction": None,
+            "op": "u" if claimed.version else "c",
+            "ts_ms": 1_782_907_200_321,
+        }
+        headers: Headers = [
+            ("sluice-position", b"1:%d:%d" % (lsn, ordinal)),
+            ("sluice-origin-ms", b"1782907200000"),
+            ("content-type", b"application/json"),
+        ]
+        yield Message(raw_key(number), orjson.dumps(value), headers)
+
+
+def _polled(claimed: Claimed, size: int, sequence: int) -> Iterator[Message]:
+    """Records of an API, as `ingress-poller` writes them."""
     fetched_at = b"2026-07-01T12:00:00Z"
     response = b""
     for number in claimed.numbers():

@@ -1,6 +1,7 @@
 """`make bench WHAT=mapper`: raw records in, contributions out.
 
-Input: `job.inputs[0]`, raw records of ledger entries as `ingress-poller` writes them (`bench/ledger.py`).
+Input: `job.inputs[0]`, raw records of ledger entries (`bench/ledger.py`): as `ingress-poller` writes them, or with
+`--input cdc`, change events as `ingress-cdc` and Debezium write them.
 Output: `job.output`, one record for each raw record. Its key is what the contestant likes. Its value is a JSON object
 with a member `fields`, whose values are spelled as in a contribution.
 """
@@ -13,11 +14,11 @@ from functools import cache
 
 import orjson
 
-from bench import ledger, peers
+from bench import ledger, peers, source_table
 from bench.contestant import Contestant, Job
 from bench.ledger import Claimed, Totals
 from bench.options import Options
-from bench.rounds import BEFORE, CONTROL, OURS
+from bench.rounds import BEFORE, own_names
 from bench.sampling import BenchError, Figures, timed_run
 from bench.sampling import Progress as Done
 from bench.servers import BenchServers
@@ -26,13 +27,15 @@ from bench.topics import Topics
 
 DEADLINE_S = 600.0
 STAGES = ("mapper",)
+SOURCES = {"polled": "erp", "cdc": "books"}
 
 
 def contestants(options: Options) -> list[Contestant]:
     """Ours, ours again as control, the commit of `--against`, and the peers."""
-    chosen: list[Contestant] = [SluiceStages(OURS, STAGES), SluiceStages(CONTROL, STAGES)]
+    sources = SOURCES[options.input]
+    chosen: list[Contestant] = [SluiceStages(name, STAGES, sources=sources) for name in own_names(options)]
     if options.against:
-        chosen.append(SluiceStages(BEFORE, STAGES, options.against, share=0.25))
+        chosen.append(SluiceStages(BEFORE, STAGES, options.against, share=0.25, sources=sources))
     others = [make() for name, make in peers.MAPPER.items() if peers.is_chosen(name, options.peers)]
     # A contestant that commits no offsets is in no consumer group, so each of two processes would do all the work.
     return [*chosen, *(one for one in others if one.commits or options.processes == 1)]
@@ -56,15 +59,16 @@ class MapperBench:
             dsn="",
             prefix=prefix,
             group=f"{prefix}mapper",
-            inputs=(f"{prefix}raw.erp.entries",),
+            inputs=(f"{prefix}{ledger.TOPICS[SOURCES[options.input]]}",),
             output=f"{prefix}contributions.ledger_entry",
             partitions=options.partitions,
             records=records,
             processes=options.processes,
+            source_table=source_table.TABLE,
         )
         contestant.prepare(job, topics)
         sequence = 0
-        for claimed in ranges(records, options.keys):
+        for claimed in ranges(SOURCES[options.input], records, options.keys):
             sequence += topics.fill(job.inputs[0], ledger.raw_messages(claimed, options.size, sequence))
         running = contestant.start(job)
         try:
@@ -80,16 +84,16 @@ class MapperBench:
         """Nothing runs between two runs."""
 
 
-def ranges(records: int, keys: int) -> list[Claimed]:
+def ranges(source: str, records: int, keys: int) -> list[Claimed]:
     """The raw records of a run: each key in turn, and again in its next version until there are enough."""
     return [
-        Claimed("erp", 0, min(keys, records - start), version) for version, start in enumerate(range(0, records, keys))
+        Claimed(source, 0, min(keys, records - start), version) for version, start in enumerate(range(0, records, keys))
     ]
 
 
 @cache
 def expected_totals(records: int, keys: int, size: int) -> Totals:
-    parts = [ledger.expected(claimed, size) for claimed in ranges(records, keys)]
+    parts = [ledger.expected(claimed, size) for claimed in ranges("erp", records, keys)]
     return Totals(*map(sum, zip(*parts, strict=True)))
 
 

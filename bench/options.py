@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from bench.peers import END_TO_END, FORMS, MAPPER, MERGER, SINK
 
 PEERS = {"mapper": MAPPER, "merger": MERGER, "sink": SINK, "end_to_end": END_TO_END}
+INPUTS = ("polled", "cdc")
 BENCHMARKS = ("mapper", "merger", "sink", "end_to_end")
 RECORDS = {"mapper": 200_000, "merger": 100_000, "sink": 200_000, "end_to_end": 60_000}
 KEYS = {"mapper": 200_000, "merger": 100_000, "sink": 100_000, "end_to_end": 60_000}
@@ -18,7 +19,8 @@ KEYS = {"mapper": 200_000, "merger": 100_000, "sink": 100_000, "end_to_end": 60_
 class Options:
     """What to measure. `n`: input records of a timed run. `keys`: distinct source keys or entities. `size`: bytes of a
     raw record, 0 for its natural size (about 300). `rounds`: timed runs of each contestant. `retries`: how often a run
-    is repeated because other processes used the machine meanwhile. `peers`: names; None for all."""
+    is repeated because other processes used the machine meanwhile. `peers`: names; None for all. `control`:
+    whether ours runs twice. `input`: whether the mapper's raw records are those of an API or of a database."""
 
     what: str
     n: int
@@ -30,6 +32,8 @@ class Options:
     retries: int = 1
     against: str | None = None
     peers: tuple[str, ...] | None = None
+    control: bool = True
+    input: str = "polled"
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -45,6 +49,8 @@ def parse(arguments: Sequence[str]) -> Options:
     parser.add_argument("--retries", type=_count_or_zero, default=1, help="repeats of a run that was disturbed")
     parser.add_argument("--against", metavar="COMMIT", help="measure that commit as well, as `before`")
     parser.add_argument("--peers", help="names of peers, separated by commas; `none` for no peer")
+    parser.add_argument("--no-control", dest="control", action="store_false", help="run ours once in each round")
+    parser.add_argument("--input", choices=INPUTS, default="polled", help="mapper: which ingress wrote the raw records")
     given = parser.parse_args(arguments)
     n = given.n or RECORDS[given.what]
     peers = None if given.peers is None else tuple(name for name in given.peers.split(",") if name != "none")
@@ -64,6 +70,8 @@ def parse(arguments: Sequence[str]) -> Options:
         retries=given.retries,
         against=given.against,
         peers=peers,
+        control=given.control,
+        input=given.input,
     )
 
 

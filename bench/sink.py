@@ -28,7 +28,7 @@ from bench.contestant import Contestant, Job, Running
 from bench.generated import ENTITY, Generated, new_job
 from bench.ledger import Claimed, Totals
 from bench.options import Options
-from bench.rounds import BEFORE, CONTROL, OURS
+from bench.rounds import BEFORE, own_names
 from bench.sampling import BenchError, Figures, timed_run
 from bench.sampling import Progress as Done
 from bench.servers import BenchServers
@@ -44,7 +44,7 @@ MARKS = 25
 
 def contestants(options: Options) -> list[Contestant]:
     """Ours, ours again as control, the commit of `--against`, and the peers."""
-    chosen: list[Contestant] = [SluiceStages(OURS, STAGES), SluiceStages(CONTROL, STAGES)]
+    chosen: list[Contestant] = [SluiceStages(name, STAGES) for name in own_names(options)]
     if options.against:
         chosen.append(SluiceStages(BEFORE, STAGES, options.against, share=0.25))
     return [*chosen, *(make() for name, make in peers.SINK.items() if peers.is_chosen(name, options.peers))]

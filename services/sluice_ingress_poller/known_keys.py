@@ -8,6 +8,7 @@ state is restored from the topic.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Protocol
 
 from confluent_kafka import Message
@@ -15,7 +16,6 @@ from confluent_kafka import Message
 from sluice.kafka import LogReader, murmur2_partition
 from sluice.kafka.topics import Pinned
 from sluice.state import Store, View
-from sluice.state.view import Stored
 from sluice_ingress_poller.page import content_hash
 
 
@@ -37,7 +37,7 @@ class RawTopicKeys:
 
     def __init__(self, store: Store, topic: str, pinned: Pinned) -> None:
         self._partitions = pinned.partitions
-        self._views = [View(store, topic, p, pinned.topic_id, _hash_of) for p in range(pinned.partitions)]
+        self._views = [View(store, topic, p, pinned.topic_id) for p in range(pinned.partitions)]
         self.records_read = 0
 
     def restore(self, reader: LogReader) -> Iterator[None]:
@@ -46,7 +46,7 @@ class RawTopicKeys:
         `records_read` counts the records that were read.
         """
         for view in self._views:
-            yield from view.restore(reader, self._count)
+            yield from view.restore(reader, partial(self._restore_hashes, view))
             view.advance(view.restored_to)
 
     def restore_all(self, reader: LogReader) -> Iterator[None]:
@@ -73,11 +73,10 @@ class RawTopicKeys:
     def _view(self, key: bytes) -> View:
         return self._views[murmur2_partition(key, self._partitions)]
 
-    def _count(self, _: bytes) -> None:
-        self.records_read += 1
-
-
-def _hash_of(_: bytes, message: Message, stored: Stored) -> bytes | None:
-    value = message.value()
-    # A record without a value is a delete, and one with an empty value is a sweep marker. Neither has a content hash.
-    return content_hash(bytes(value)) if value else None
+    def _restore_hashes(self, view: View, messages: list[Message]) -> None:
+        self.records_read += len(messages)
+        for message in messages:
+            value = message.value()
+            # A record without a value is a delete, and one with an empty value is a sweep marker. Neither has a content
+            # hash.
+            view.put(message.key() or b"", content_hash(bytes(value)) if value else None)

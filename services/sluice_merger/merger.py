@@ -17,7 +17,7 @@ from sluice.kafka.log import Partition
 from sluice.kafka.record import Record
 from sluice.kafka.topics import Pinned
 from sluice.names import MERGER, Names
-from sluice.provenance import Incomplete, Merged, merge
+from sluice.provenance import Incomplete, Merged, Survivorship
 from sluice.stage.batch import Batch
 from sluice.stage.ledger import Outcome
 from sluice.stage.partition_record import log_name, log_starts
@@ -25,11 +25,11 @@ from sluice.stage.process import Handled, Owned, Process
 from sluice.stage.start import StageIdentity, restore_record
 from sluice.state import StateBackend, View
 from sluice.times import now_us
+from sluice_merger.claims import LAYOUT, ClaimHead, EntityClaims
 from sluice_merger.inputs import EntityInput, MergerTopics
-from sluice_merger.partition import MergedPartition, fingerprints_of
-from sluice_merger.views import CanonicalVersion, contribution_in, contribution_of, entity_of, project_canonical
+from sluice_merger.partition import MergedPartition, ReadRecord, fingerprints_of, read_record
+from sluice_merger.records import CanonicalVersion, entity_of
 
-Headers = list[tuple[str, bytes]]
 # The exceptions that an Avro encoder raises for a value of another type, or for a value out of the range of its type.
 NOT_OF_ITS_TYPE = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
 
@@ -49,7 +49,8 @@ class Merger(Process):
         self._inputs, self._written_ids = topics.by_topic, topics.written_ids
         self._store, self._reader, self._expiry, self._watch = state_backend
         self._partitions: dict[Partition, MergedPartition] = {}
-        self._accepted: dict[tuple[Partition, str], list[Record]] = defaultdict(list)
+        self._rules = {topic: Survivorship(one.contract, source_order) for topic, one in topics.by_topic.items()}
+        self._read: dict[Partition, dict[str, list[ReadRecord]]] = defaultdict(dict)  # of the open batch, by entity
 
     # ── partitions ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -62,17 +63,16 @@ class Merger(Process):
         if owned.record.pass_end is not None:
             # The state is lost. Contributions and canonical contain everything, so all entities are merged again.
             owned.record.pass_end, owned.record.fingerprints = None, {}
-        merged: MergedPartition
-        contributions = View(self._store, topic, partition, entity_input.topic_id, lambda *read: merged.project(*read))
+        contributions = View(self._store, topic, partition, entity_input.topic_id, LAYOUT)
         canonical_topic, canonical_pinned = entity_input.canonical_topic, Pinned(entity_input.canonical_topic_id, 1)
-        canonical = View(self._store, canonical_topic, partition, canonical_pinned.topic_id, project_canonical)
+        canonical = View(self._store, canonical_topic, partition, canonical_pinned.topic_id)
         merged = MergedPartition(owned, contributions, canonical)
         logs = log_starts(self._reader, [log_name((canonical_topic, partition))], {canonical_topic: canonical_pinned})
         merged.fingerprints = fingerprints_of(entity_input.contract.fingerprint, self._source_order, *logs.values())
         merged.fingerprints_before = dict(owned.record.fingerprints)
         merged.everything = merged.fingerprints_before != merged.fingerprints
-        yield from contributions.restore(self._reader, merged.touch_contribution)
-        yield from canonical.restore(self._reader, merged.touch_canonical)
+        yield from contributions.restore(self._reader, merged.restore_contributions)
+        yield from canonical.restore(self._reader, merged.restore_canonical)
         state.advance(state.restored_to)
         self._partitions[owned.at] = merged
 
@@ -83,63 +83,92 @@ class Merger(Process):
     # ── records ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def handle(self, record: Record, batch: Batch) -> Handled:
-        merged = self._partitions[record.at]
-        if record.key is None:
-            raise DeadRecord("no-key", "a contribution has a key")
-        if record.value is None:
-            if merged.take_null(record.key, record.headers.get(OVER_HEADER), record.offset):
-                self._accepted[record.at, entity_of(record.key)].append(record)
-            else:
-                batch.count(record.at, "unchanged")
-            return Handled.DONE
-        claim = contribution_of(record.key, record.value)
-        outcome = merged.take(record, claim)
-        if outcome is None:
-            self._accepted[record.at, claim.entity_id].append(record)
+        """Check one record. `complete` reads the claims of all entities of the batch at once, and changes them."""
+        read = read_record(record)
+        if read is None:
+            batch.count(record.at, "unchanged")
         else:
-            batch.count(record.at, outcome)
+            self._read[record.at].setdefault(read[0], []).append(read[1])
         return Handled.DONE
 
     def complete(self, batch: Batch) -> None:
-        """Merge each entity that has records in the batch, once per entity."""
-        for (at, entity_id), records in self._accepted.items():
-            outcome = self._merge_or_park(self._partitions[at], entity_id, records[-1], batch)
-            batch.count(at, outcome)
-            for _ in records[1:]:
-                batch.count(at, "unchanged" if outcome == "dead" else outcome)
-        self._accepted.clear()
+        """Take the records of the batch, and merge each entity whose claims changed, once."""
+        for at, by_entity in self._read.items():
+            self._take(self._partitions[at], by_entity, batch)
+        self._read.clear()
         for merged in self._partitions.values():
             self._write_back(merged, batch)
 
-    def _merge_or_park(self, merged: MergedPartition, entity_id: str, newest: Record | None, batch: Batch) -> Outcome:
-        """Merge an entity. `newest`: its newest record in the batch; None if the entity is merged in the background.
+    def _take(self, merged: MergedPartition, by_entity: dict[str, list[ReadRecord]], batch: Batch) -> None:
+        """A merge is skipped if no claim changed its fields, its effective time or its retraction: a canonical record's
+        content depends on nothing else of a claim but the names in the contribution key."""
+        at = merged.owned.at
+        to_merge: list[tuple[EntityClaims, list[Record]]] = []
+        for claims in merged.load(sorted(by_entity)):
+            accepted: list[Record] = []
+            for read in by_entity[claims.entity_id]:
+                outcome = merged.take(claims, read)
+                if outcome is None:
+                    accepted.append(read.record)
+                else:
+                    batch.count(at, outcome)
+            if accepted and claims.unmerged:
+                to_merge.append((claims, accepted))
+                continue
+            for _ in accepted:
+                batch.count(at, "unchanged")
+            claims.save()
+        versions = merged.canonical.get_many([claims.entity_id.encode() for claims, _ in to_merge])
+        for (claims, accepted), version in zip(to_merge, versions, strict=True):
+            outcome = self._merge_or_park(merged, claims, version, accepted[-1], batch)
+            batch.count(at, outcome)
+            for _ in accepted[1:]:
+                batch.count(at, "unchanged" if outcome == "dead" else outcome)
+
+    def _merge_or_park(
+        self, merged: MergedPartition, claims: EntityClaims, version: bytes | None, newest: Record | None, batch: Batch
+    ) -> Outcome:
+        """Merge an entity. `version`: the stored version of its canonical record. `newest`: its newest record in the
+        batch; None if the entity is merged in the background.
 
         If the result cannot be published, the canonical record does not change, and the newest claim is parked.
         """
         try:
-            return self._merge(merged, entity_id, newest.forwarded if newest else [], batch)
+            outcome = self._merge(merged, claims, CanonicalVersion.from_bytes(version), newest, batch)
+            claims.mark(unmerged=False)
         except DeadRecord as error:
-            batch.park(newest or merged.newest_record(entity_id), error)
-            return "dead"
+            batch.park(newest or merged.record_of(claims.newest()), error)
+            claims.mark(unmerged=True)
+            outcome = "dead"
+        claims.save()
+        return outcome
 
-    def _merge(self, merged: MergedPartition, entity_id: str, headers: Headers, batch: Batch) -> Outcome:
-        """Emit the entity's canonical record if its content differs from the newest one.
+    def _merge(
+        self,
+        merged: MergedPartition,
+        claims: EntityClaims,
+        version: CanonicalVersion,
+        newest: Record | None,
+        batch: Batch,
+    ) -> Outcome:
+        """Emit the entity's canonical record if its content differs from that of `version`.
 
         Raises DeadRecord, and emits nothing, if the record is too large or a claimed value has a wrong type.
         """
-        entity_input = self._inputs[merged.owned.at[0]]
-        newest = CanonicalVersion.from_bytes(merged.canonical.get(entity_id.encode()))
-        result = merge(entity_input.contract, merged.claims(entity_id), self._source_order)
+        topic, partition = merged.owned.at
+        entity_input = self._inputs[topic]
+        result = self._rules[topic].merge(claims.contributions())
         content = None if isinstance(result, Incomplete) else result.content
-        if content == newest.content:
+        if content == version.content:
             return "unchanged"
-        revision = newest.revision + 1
+        revision = version.revision + 1
         value = self._encoded(entity_input, result, revision)
-        headers = [*headers, (REVISION_HEADER, b"%d" % revision)]
+        headers = [*(newest.forwarded if newest else ()), (REVISION_HEADER, b"%d" % revision)]
         if content is not None:
             headers.append((CONTENT_HEADER, content.encode()))
-        batch.emit(entity_input.canonical_topic, entity_id.encode(), value, headers, merged.owned.at[1])
-        merged.canonical.put(entity_id.encode(), CanonicalVersion(content, revision).to_bytes())
+        key = claims.entity_id.encode()
+        batch.emit(entity_input.canonical_topic, key, value, headers, partition)
+        merged.canonical.put(key, CanonicalVersion(content, revision).to_bytes())
         return "mapped"
 
     @staticmethod
@@ -158,11 +187,12 @@ class Merger(Process):
 
         Compaction keeps the last record of a key, which must be the highest claim.
         """
-        for key in merged.write_back:
-            stored = merged.contributions.get(key)
+        for key, entity_id in merged.write_back.items():
+            (claims,) = merged.load([entity_id])
+            stored = claims.get(key)
             if stored is not None:
                 topic, partition = merged.owned.at
-                batch.emit(topic, key, contribution_in(stored), (), partition)
+                batch.emit(topic, key, stored.value, (), partition)
 
     # ── background work ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -179,8 +209,9 @@ class Merger(Process):
                 self._drop_retractions(merged, batch)
             while not merged.drained and not merged.draining and not batch.full:
                 due = merged.due()
-                for entity_id in due:
-                    self._merge_or_park(merged, entity_id, None, batch)
+                versions = merged.canonical.get_many([entity_id.encode() for entity_id in due])
+                for claims, version in zip(merged.load(due), versions, strict=True):
+                    self._merge_or_park(merged, claims, version, None, batch)
                 if not due and not merged.pending:
                     merged.draining = True
                     merged.owned.record.fingerprints = merged.fingerprints
@@ -190,10 +221,16 @@ class Merger(Process):
         """Write null over retractions that are so old that no older claim of their key can arrive any more."""
         topic, partition = merged.owned.at
         for message in self._expiry.old_records(merged.contributions):
-            key, offset = message.key(), message.offset()
-            if key is not None and offset is not None and merged.retracted_at(key, offset):
+            key, offset = message.key() or b"", message.offset()
+            entity_id = entity_of(key)
+            if entity_id is None:
+                continue
+            (claims,) = merged.load([entity_id])
+            stored = claims.get(key)
+            if stored is not None and stored.offset == offset and ClaimHead.of(stored.value).retracted:
                 batch.emit(topic, key, None, [(OVER_HEADER, b"%d" % offset)], partition)
-                merged.contributions.put(key, None)
+                claims.drop(key)
+                claims.save()
 
     # ── batches ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -216,7 +253,7 @@ class Merger(Process):
 
         The batch lost the results of the entities that `work` merged, and these entities are not recorded.
         """
-        self._accepted.clear()
+        self._read.clear()
         for merged in self._partitions.values():
             merged.contributions.rollback()
             merged.canonical.rollback()

@@ -4,33 +4,47 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import NamedTuple
 
 import orjson
 from confluent_kafka import Message
 
 from sluice.errors import DeadRecord
 from sluice.headers import OVER_HEADER
-from sluice.kafka.record import Record, number_in
+from sluice.kafka.record import Record, number_in, record_of
 from sluice.provenance import Contribution
 from sluice.stage.ledger import Outcome
 from sluice.stage.partition_record import LogStart
 from sluice.stage.process import Owned
 from sluice.state import View
-from sluice.state.view import Stored
-from sluice_merger.views import (
-    StoredClaim,
-    contribution_in,
-    contribution_of,
-    entity_id_of,
-    entity_of,
-    entity_prefix,
-    offset_in,
-    packed,
-)
+from sluice_merger.claims import ClaimHead, EntityClaims, StoredClaim, entity_ids, row_key
+from sluice_merger.records import canonical_version, contribution_of, entity_id_of, entity_of
 
 # With more touched entities than this, merging all entities needs less memory and hardly more time.
 TOUCHED_MAX = 100_000
 SLICE_ENTITIES = 500
+
+
+class ReadRecord(NamedTuple):
+    """A record of contributions about one entity. `claim`: the contribution in it; None if its value is null."""
+
+    record: Record
+    claim: Contribution | None
+
+
+def read_record(record: Record) -> tuple[str, ReadRecord] | None:
+    """The entity that `record` is about, and what it contains. None for a null that is about no entity.
+
+    Raises DeadRecord if the record is no contribution.
+    """
+    key, value = record.key, record.value
+    if key is None:
+        raise DeadRecord("no-key", "a contribution has a key")
+    if value is None:
+        entity_id = entity_of(key)
+        return None if entity_id is None else (entity_id, ReadRecord(record, None))
+    claim = contribution_of(key, value)
+    return claim.entity_id, ReadRecord(record, claim)
 
 
 @dataclass(slots=True)
@@ -40,16 +54,16 @@ class MergedPartition:
     were merged.
 
     `touched`: the entities to merge again. `everything`: all entities must be merged again, because the fingerprints
-    changed or too many entities are touched. Then `after` and `after_canonical` are the last keys of contributions and
-    of canonical that were merged. `write_back`: the keys whose stored claim must be written again, above an older claim
-    in the log.
+    changed or too many entities are touched. Then `after` and `after_canonical` are the last keys of the
+    two views that were merged. `write_back`: the key and the entity of each stored claim that
+    must be written again, above an older claim in the log.
     """
 
     owned: Owned
     contributions: View
     canonical: View
     touched: set[str] = field(default_factory=set)
-    write_back: set[bytes] = field(default_factory=set)
+    write_back: dict[bytes, str] = field(default_factory=dict)
     everything: bool = False
     after: bytes = b""
     after_canonical: bytes = b""
@@ -65,127 +79,108 @@ class MergedPartition:
                 self.touched.clear()
                 self.everything = True
 
-    def touch_contribution(self, key: bytes) -> None:
-        try:
-            self.touch(entity_of(key))
-        except (ValueError, KeyError, IndexError, TypeError):
-            return  # not the key of a contribution; `Merger.handle` raises DeadRecord for the record
+    def restore_contributions(self, messages: list[Message]) -> None:
+        """Put the contributions in `messages` into their view."""
+        by_entity: dict[str, list[ReadRecord]] = {}
+        for message in messages:
+            try:
+                read = read_record(record_of(message))
+            except DeadRecord:
+                continue  # `Merger.handle` reads the record again and raises DeadRecord
+            if read is not None:
+                by_entity.setdefault(read[0], []).append(read[1])
+        for claims in self.load(sorted(by_entity)):
+            for one in by_entity[claims.entity_id]:
+                self.take(claims, one)
+            claims.save()
+            self.touch(claims.entity_id)
 
-    def touch_canonical(self, key: bytes) -> None:
-        entity_id = entity_id_of(key)
-        if entity_id is not None:
-            self.touch(entity_id)
+    def restore_canonical(self, messages: list[Message]) -> None:
+        """Put the versions of the canonical records in `messages` into their view. A foreign record, whose key is not
+        UTF-8, is not stored."""
+        for message in messages:
+            key = message.key() or b""
+            entity_id = entity_id_of(key)
+            if entity_id is not None:
+                self.canonical.put(key, canonical_version(message).to_bytes())
+                self.touch(entity_id)
 
-    def project(self, key: bytes, message: Message, stored: Stored) -> bytes | None:
-        """The projection of the contributions view: the value to store under `key` after `message`, None to drop it.
+    def load(self, ids: list[str]) -> list[EntityClaims]:
+        """The claims about each of the entities `ids`. Sorted ids are read fastest."""
+        return EntityClaims.load(self.contributions, ids)
 
-        `stored()` returns the value that is stored before `message`.
+    def take(self, claims: EntityClaims, read: ReadRecord) -> Outcome | None:
+        """Change the claims about an entity as `read` says.
+
+        Returns the record's outcome if the claims do not change, or None if the record is accepted: then `claims` says
+        whether the entity must be merged (`unmerged`).
         """
-        value, offset = message.value(), message.offset() or 0
-        if value is None:
-            return self._after_null(key, dict(message.headers() or ()).get(OVER_HEADER), offset, stored())
-        try:
-            claim = contribution_of(key, value)
-        except DeadRecord:
-            return stored()  # `Merger.handle` reads the record again and raises DeadRecord
-        return self._after_claim(key, value, offset, claim, stored())[0]
-
-    def take(self, record: Record, claim: Contribution) -> Outcome | None:
-        """Store `claim`, read from `record`, if it is the highest claim of its key.
-
-        Returns the record's outcome if the claim changes nothing, or None if the entity must be merged again.
-        """
-        key, value = record.key or b"", record.value or b""
-        before = self.contributions.get(key)
-        after, outcome = self._after_claim(key, value, record.offset, claim, before)
-        if after is not before:
-            self.contributions.put(key, after)
-        return outcome
-
-    def _after_claim(
-        self, key: bytes, value: bytes, offset: int, claim: Contribution, before: bytes | None
-    ) -> tuple[bytes, Outcome | None]:
-        """The value to store after `claim`, read at `offset`, and the outcome of its record.
-
-        The value is the highest claim with the newest offset of the records that contain it. The outcome is None if
-        `claim` is higher than the claim stored `before`.
-        """
+        record, claim = read
+        if claim is None:
+            return self._take_null(claims, record)
+        key, value, offset = record.key or b"", record.value or b"", record.offset
+        before = claims.get(key)
         if before is None:
-            return packed(offset, value), None
-        stored = StoredClaim.from_bytes(before)
-        is_above = offset > stored.offset
-        if claim.claim_order < stored.claim.claim_order:
-            if is_above:
-                self.write_back.add(key)
-            return before, "superseded"
-        if is_above:
-            self.write_back.discard(key)
-        if claim.claim_order > stored.claim.claim_order:
-            return packed(max(offset, stored.offset), value), None
-        return packed(offset, value) if is_above else before, "unchanged"
-
-    def take_null(self, key: bytes, over: object, offset: int) -> bool:
-        """Drop the stored claim of `key` because of a null at `offset`, unless the null is for an older claim.
-
-        `over`: the null's header with the offset of the record that it replaces. Returns True if the dropped claim was
-        no retraction: then the null is foreign, and the entity must be merged again.
-        """
-        stored = self.contributions.get(key)
-        left = self._after_null(key, over, offset, stored)
-        self.contributions.put(key, left)
-        return stored is not None and left is None and not StoredClaim.from_bytes(stored).claim.retracted
-
-    def _after_null(self, key: bytes, over: object, offset: int, stored: bytes | None) -> bytes | None:
-        """The value to store after a null at `offset`. `over`: the null's header with the offset that it replaces.
-
-        A null of the merger deletes a claim up to that offset. A foreign null, without the header, deletes any claim
-        below the null.
-        """
-        if stored is None or offset_in(stored) > offset:
-            return stored
-        dropped = number_in(over)
-        if dropped is None or offset_in(stored) <= dropped:
-            self.write_back.discard(key)
+            claims.put(StoredClaim(key, offset, value), claim)
+            claims.mark(unmerged=True)
             return None
-        self.write_back.add(key)
-        return stored
+        head = ClaimHead.of(before.value)
+        order = (claim.position, claim.mapping_version, claim.retracted)
+        order_before = (head.position, head.mapping_version, head.retracted)
+        is_above = offset > before.offset
+        if order < order_before:
+            # Compaction keeps the last record of a key, which must be the highest claim.
+            if is_above:
+                self.write_back[key] = claims.entity_id
+            return "superseded"
+        if is_above:
+            self.write_back.pop(key, None)
+        same = head.claims_the_same(ClaimHead.of(value))
+        if order > order_before:
+            claims.put(StoredClaim(key, max(offset, before.offset), value), claim)
+        elif is_above:
+            claims.put(StoredClaim(key, offset, value), claim)
+        else:
+            return "unchanged"
+        if not same:
+            claims.mark(unmerged=True)
+        return None if order > order_before else "unchanged"
 
-    def retracted_at(self, key: bytes, offset: int) -> bool:
-        """Whether the claim stored under `key` is a retraction, and `offset` is the offset of its newest record."""
-        stored = self.contributions.get(key)
-        if stored is None:
-            return False
-        claim = StoredClaim.from_bytes(stored)
-        return claim.claim.retracted and claim.offset == offset
+    def _take_null(self, claims: EntityClaims, record: Record) -> Outcome | None:
+        """A null of the merger (it names the offset that it replaces) drops a claim up to that offset. A foreign null,
+        without this header, drops any claim below the null, and the entity must be merged again."""
+        key = record.key or b""
+        before = claims.get(key)
+        if before is None or before.offset > record.offset:
+            return "unchanged"
+        over = number_in(record.headers.get(OVER_HEADER))
+        if over is not None and before.offset > over:
+            self.write_back[key] = claims.entity_id
+            return "unchanged"
+        self.write_back.pop(key, None)
+        claims.drop(key)
+        if ClaimHead.of(before.value).retracted:
+            return "unchanged"
+        claims.mark(unmerged=True)
+        return None
 
-    def claims(self, entity_id: str) -> list[Contribution]:
-        """All stored claims about an entity, including the retracted ones."""
-        found = self.contributions.scan(entity_prefix(entity_id))
-        return [StoredClaim.from_bytes(value).claim for _, value in found]
-
-    def newest_record(self, entity_id: str) -> Record:
-        """The record of the stored claim about an entity that has the highest offset."""
-        key, stored = max(self.contributions.scan(entity_prefix(entity_id)), key=lambda pair: offset_in(pair[1]))
-        return Record(*self.owned.at, offset_in(stored), key, contribution_in(stored), {}, 0)
+    def record_of(self, claim: StoredClaim) -> Record:
+        """The record of a stored claim."""
+        return Record(*self.owned.at, claim.offset, claim.key, claim.value, {}, 0)
 
     def due(self) -> list[str]:
         """The ids of at most `SLICE_ENTITIES` entities to merge again. An empty slice means that none are left, unless
         `pending` is still true."""
         if self.everything:
             return self._next_of_all()
-        return [self.touched.pop() for _ in range(min(SLICE_ENTITIES, len(self.touched)))]
+        return sorted(self.touched.pop() for _ in range(min(SLICE_ENTITIES, len(self.touched))))
 
     def _next_of_all(self) -> list[str]:
-        """The next slice of all entities in key order: first those with contributions, then those of canonical."""
-        found: dict[str, None] = {}
-        for key, _ in self.contributions.scan(after=self.after):
-            entity_id = entity_of(key)
-            if entity_id not in found and len(found) == SLICE_ENTITIES:
-                return list(found)
-            found[entity_id] = None
-            self.after = key
+        """The next slice of all entities in order: first those with contributions, then those of canonical."""
+        found = list(islice(entity_ids(self.contributions, self.after), SLICE_ENTITIES))
         if found:
-            return list(found)
+            self.after = row_key(found[-1])
+            return found
         keys = [key for key, _ in islice(self.canonical.scan(after=self.after_canonical), SLICE_ENTITIES)]
         if keys:
             self.after_canonical = keys[-1]

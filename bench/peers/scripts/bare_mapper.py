@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
-from ledger_mapping import with_provenance
+from ledger_mapping import decoder, with_provenance
 
 BATCH = 10_000
 TRANSACTION = 20_000
@@ -47,6 +47,7 @@ def main() -> None:
     producer.init_transactions()
     consumer.subscribe(job["inputs"])
     output, produce = job["output"], producer.produce
+    decode = decoder(job["inputs"][0])
     pending = 0
     next_offsets: dict[tuple[str, int], int] = {}
     while True:
@@ -57,7 +58,8 @@ def main() -> None:
             if message.error():
                 raise RuntimeError(message.error())
             topic, partition, offset = message.topic(), message.partition(), message.offset()
-            key, value = with_provenance(message.key(), message.value(), message.headers(), topic, partition, offset)
+            raw = decode(message.value())
+            key, value = with_provenance(message.key(), raw, message.headers(), topic, partition, offset)
             while True:
                 try:
                     produce(output, value, key)

@@ -9,14 +9,7 @@ from bytewax.connectors.kafka import KafkaSink, KafkaSinkMessage, KafkaSource, K
 from bytewax.dataflow import Dataflow
 from bytewax.testing import run_main
 from confluent_kafka import OFFSET_BEGINNING
-from ledger_mapping import with_provenance
-
-
-def mapped(message: KafkaSourceMessage) -> KafkaSinkMessage:
-    key, value = with_provenance(
-        message.key, message.value, message.headers, message.topic, message.partition, message.offset
-    )
-    return KafkaSinkMessage(key, value)
+from ledger_mapping import decoder, with_provenance
 
 
 def main() -> None:
@@ -32,6 +25,15 @@ def main() -> None:
         add_config={"queued.min.messages": "200000"},
     )
     messages = op.input("raw", flow, source)
+    decode = decoder(job["inputs"][0])
+
+    def mapped(message: KafkaSourceMessage) -> KafkaSinkMessage:
+        raw = decode(message.value)
+        key, value = with_provenance(
+            message.key, raw, message.headers, message.topic, message.partition, message.offset
+        )
+        return KafkaSinkMessage(key, value)
+
     results = op.map("map", messages, mapped)
     sink = KafkaSink(brokers, job["output"], add_config={"linger.ms": "20", "compression.type": "lz4"})
     op.output("contributions", results, sink)

@@ -4,6 +4,7 @@ It has no import of Sluice, because it runs in the environments of the peers. Th
 contribution that a peer can know; the values are spelled as Sluice spells them.
 """
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -11,6 +12,7 @@ import msgspec
 
 CENT = Decimal("0.0001")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+DAY = date(1970, 1, 1).toordinal()
 
 
 class RawEntry(msgspec.Struct, rename="camel", gc=False):
@@ -24,6 +26,25 @@ class RawEntry(msgspec.Struct, rename="camel", gc=False):
     quantity: int
     rate: Decimal
     text: str | None
+
+
+class BookedRow(msgspec.Struct, gc=False):
+    """A row of the followed table, in a change event."""
+
+    id: str
+    cost_centre: str
+    employee: str | None
+    booked_on: int
+    changed_at: datetime
+    amount: Decimal
+    currency: str
+    quantity: int
+    rate: Decimal
+    text: str | None
+
+
+class Envelope(msgspec.Struct, gc=False):
+    after: BookedRow
 
 
 class Money(msgspec.Struct, gc=False):
@@ -67,16 +88,23 @@ class Plain(msgspec.Struct, gc=False):
 
 
 decode = msgspec.json.Decoder(RawEntry).decode
+decode_event = msgspec.json.Decoder(Envelope).decode
 encode = msgspec.json.Encoder().encode
 
 
-def fields(raw: RawEntry) -> Fields:
+def decoder(topic: str) -> Callable[[bytes], RawEntry | BookedRow]:
+    """The decoder of a raw topic: of polled records, or of change events."""
+    return (lambda value: decode_event(value).after) if topic.endswith(".public.ledger_entry") else decode
+
+
+def fields(raw: RawEntry | BookedRow) -> Fields:
+    booked_on = raw.booked_on if isinstance(raw.booked_on, date) else date.fromordinal(DAY + raw.booked_on)
     since = raw.changed_at - EPOCH
     return Fields(
         entry_number=raw.id,
         cost_centre=raw.cost_centre,
         employee_number=raw.employee,
-        booked_on=raw.booked_on.isoformat(),
+        booked_on=booked_on.isoformat(),
         changed_at=(since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds,
         amount=Money(str(raw.amount.quantize(CENT)), raw.currency),
         quantity=raw.quantity,
@@ -85,23 +113,22 @@ def fields(raw: RawEntry) -> Fields:
     )
 
 
-def without_provenance(value: bytes) -> tuple[bytes, bytes]:
-    """Key and value of the result for a raw record, with the fields alone."""
-    found = fields(decode(value))
-    return found.entry_number.encode(), encode(Plain(found))
+def without_provenance(raw: RawEntry | BookedRow) -> bytes:
+    """The result for a raw record: the fields alone."""
+    return encode(Plain(fields(raw)))
 
 
 def with_provenance(
-    key: bytes, value: bytes, headers: list[tuple[str, bytes]], topic: str, partition: int, offset: int
+    key: bytes, raw: RawEntry | BookedRow, headers: list[tuple[str, bytes]], topic: str, partition: int, offset: int
 ) -> tuple[bytes, bytes]:
     """Key and value of the result for a raw record, with where it comes from."""
     position, observed_at = b"", b""
     for name, content in headers:
         if name == "sluice-position":
             position = content
-        elif name == "ce_time":
+        elif name in ("ce_time", "sluice-origin-ms"):
             observed_at = content
-    found = fields(decode(value))
+    found = fields(raw)
     contribution = Contribution(
         entity_id=found.entry_number,
         source="erp",

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from ledger_mapping import Fields, Plain, decode, encode, fields
+from ledger_mapping import Fields, Plain, decoder, encode, fields
 from quixstreams import Application
 from quixstreams.models.serializers import SerializationContext, Serializer
 
@@ -40,6 +40,7 @@ def main() -> None:
     )
     raw = app.topic(job["inputs"][0], key_deserializer="bytes", value_deserializer="bytes")
     mapped = app.topic(job["output"], key_serializer="bytes", value_serializer=FieldsSerializer())
+    decode = decoder(job["inputs"][0])
     app.dataframe(raw).apply(lambda value: fields(decode(value))).to_topic(mapped, key=key_of)
     app.run()
 

@@ -101,13 +101,15 @@ class TransactionalProducer:
         size = len(key or b"") + len(value or b"")
         if size > self._largest.get(topic, 0):
             self._largest[topic] = size
-        more: dict[str, Any] = {"on_delivery": on_delivery} if on_delivery else {}
-        give_up = time.monotonic() + self._timeout_s
+        give_up = 0.0
         while True:
             try:
-                producer.produce(topic, value, key, partition, headers=list(headers), timestamp=timestamp_ms, **more)
+                producer.produce(
+                    topic, value, key, partition, on_delivery=on_delivery, timestamp=timestamp_ms, headers=list(headers)
+                )
                 return
             except BufferError:
+                give_up = give_up or time.monotonic() + self._timeout_s
                 if time.monotonic() > give_up:
                     raise self._discard_after("waiting for room in the queue", None) from None
                 producer.poll(0.05)

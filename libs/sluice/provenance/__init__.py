@@ -8,7 +8,7 @@ from sluice.provenance.contribution import (
     contribution_content,
     contribution_key,
 )
-from sluice.provenance.merge import Incomplete, Merged, candidates, merge
+from sluice.provenance.merge import Incomplete, Merged, Survivorship, candidates, merge
 
 __all__ = [
     "CanonicalRecord",
@@ -18,6 +18,7 @@ __all__ = [
     "Incomplete",
     "Merged",
     "RawRef",
+    "Survivorship",
     "Winner",
     "candidates",
     "contribution_content",

@@ -57,7 +57,7 @@ class Survivorship:
     """Merges contributions by the rules of `contract`. `source_order`: the sources in the order of the pipeline file.
     Sources that it does not contain rank last, ordered by name.
 
-    A merge of one claim costs 5 µs, and of two claims 10 µs, for nine fields. So what depends only on the contract is
+    A merge of nine fields costs 9 µs for one claim and 17 µs for two. For this, what depends only on the contract is
     computed once: the fields that have the same rule, and the winners for each combination of contributors.
     """
 

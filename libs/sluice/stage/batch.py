@@ -29,7 +29,10 @@ class OutputRecord(NamedTuple):
     @property
     def size_bytes(self) -> int:
         """The bytes of key, value and headers."""
-        return len(self.key or b"") + len(self.value or b"") + sum(len(n) + len(v) for n, v in self.headers)
+        size = len(self.key or b"") + len(self.value or b"")
+        for name, value in self.headers:
+            size += len(name) + len(value)
+        return size
 
 
 def too_large(outputs: Iterable[OutputRecord]) -> DeadRecord | None:
@@ -43,7 +46,7 @@ class Batch:
     """What one delivery makes durable at once. The stage's `Process` adds outputs; `Delivery` writes and commits
     them. `full`: a limit of bytes or age is reached.
 
-    * `handled`: the number of calls of `Process.handle` for this batch.
+    * `handled`: the number of calls of `Process.handle` for this batch. `dead`: the number of dead letters.
     * `dead_by_cause`, `dead_by_topic`: the number of dead letters by cause, and by input topic.
       `dead_counted_by_topic`: of the latter, those that `DeadLetterGuard` has counted.
     * `newest_ms`: by partition, the timestamp of the record with the highest offset that is finished (Unix ms).
@@ -54,7 +57,7 @@ class Batch:
         self.stage = stage
         self.outputs: list[OutputRecord] = []
         self.bytes = 0
-        self.handled = 0
+        self.handled = self.dead = 0
         self.counts: dict[Partition, Counter[Outcome]] = defaultdict(Counter)
         self.dead_by_cause: Counter[str] = Counter()
         self.dead_by_topic: Counter[str] = Counter()
@@ -83,6 +86,7 @@ class Batch:
         succeed in another."""
         letter = dead_letter(self.stage, record, error, mapping_version)
         self.add(OutputRecord(self._dlq_topic, *letter, -1))
+        self.dead += 1
         self.dead_by_cause[cause_of(self.stage, error)] += 1
         self.dead_by_topic[record.topic] += 1
 

@@ -75,12 +75,14 @@ class KafkaDelivery:
         return offsets_after
 
     def _produce(self, batch: Batch, offsets_after: dict[Partition, int]) -> None:
-        last = {(o.topic, o.partition): i for i, o in enumerate(batch.outputs) if o.topic in self._reported_topics}
-        report = _report(offsets_after)
+        # A callback for each message costs one eighth of the throughput, so only the last message of a partition has
+        # one.
+        last: dict[Partition, int] = {}
+        if self._reported_topics:
+            last = {(o.topic, o.partition): i for i, o in enumerate(batch.outputs) if o.topic in self._reported_topics}
+        reported, report = set(last.values()), _report(offsets_after)
         for index, (topic, key, value, headers, partition) in enumerate(batch.outputs):
-            # A callback for each message costs one eighth of the throughput, so only the last message of a partition
-            # has one.
-            callback = report if last.get((topic, partition)) == index else None
+            callback = report if index in reported else None
             self._producer.produce(topic, key, value, headers, partition, on_delivery=callback)
 
     def _write_record(

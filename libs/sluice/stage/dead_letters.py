@@ -168,7 +168,7 @@ class DeadLetterGuard:
         self._dead += dead
         if len(self._recent) > self.window:
             self._dead -= self._recent.popleft()
-        return self._too_many
+        return self._dead > 0 and self._too_many
 
     def add_late(self, count: int) -> bool:
         """Count as dead the newest `count` records that were counted as not dead, because they were parked only when

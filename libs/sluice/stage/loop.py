@@ -9,11 +9,13 @@ work, and delivers the effects in batches of limited size. `assignment` decides 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
 import structlog
 
 from sluice.errors import DeadRecord
+from sluice.kafka.log import Partition
 from sluice.kafka.record import End, Record
 from sluice.settings.stage import StageSettings
 from sluice.stage.assignment import Assignment
@@ -23,7 +25,7 @@ from sluice.stage.dead_letters import PAUSED_WHY, DeadLetterGuard, to_resume
 from sluice.stage.faults import StageFaults
 from sluice.stage.group import GroupReader
 from sluice.stage.metrics import StageMetrics
-from sluice.stage.process import Handled, Process
+from sluice.stage.process import Handled, Owned, Process
 from sluice.stage.recovery import Backoff, Recovery
 from sluice.stage.signals import Stop
 from sluice.telemetry.health import Health
@@ -109,26 +111,39 @@ class Stage:
 
     def _process_all(self, taken: Sequence[Record | End]) -> None:
         batch = self._new_batch()
-        for item in taken:
-            owned = self._assignment.owned[item.at]
-            if not self._assignment.is_read(item.at) or item.offset < owned.next_offset:
+        try:
+            for at, items in _by_partition(taken).items():
+                batch = self._process_partition(self._assignment.owned[at], items, batch)
+        finally:
+            self._health.processing(None)
+        if not batch.empty:
+            self._deliver(batch)
+
+    def _process_partition(self, owned: Owned, items: Iterable[Record | End], batch: Batch) -> Batch:
+        """Process consecutive `items` of one partition: add their effects to `batch`, and deliver each full batch.
+        Returns the batch that is open now. Stops when the partition is blocked or its topic is paused."""
+        at = owned.at
+        for item in items:
+            if not self._assignment.is_read(at):
+                break
+            if item.offset < owned.next_offset:
                 continue  # after a seek, librdkafka may still return records that it had fetched before
             owned.offered = max(owned.offered, item.offset + isinstance(item, Record))
             if isinstance(item, End):
                 owned.next_offset = item.offset
                 continue
             if self._handle(item, batch) is Handled.AGAIN:
-                self._assignment.block(item.at, item.offset)
-                continue
+                self._assignment.block(at, item.offset)
+                break
             owned.next_offset = item.offset + 1
+            batch.newest_ms[at] = item.timestamp_ms
             if batch.full:
                 self._deliver(batch)
                 batch = self._new_batch()
-        if not batch.empty:
-            self._deliver(batch)
+        return batch
 
     def _handle(self, record: Record, batch: Batch) -> Handled:
-        topic, dead_before = record.topic, batch.dead_by_topic[record.topic]
+        topic, dead_before = record.topic, batch.dead
         # Count the size of the input too: what `complete` adds to the batch has about the size of the input records.
         batch.bytes += record.size_bytes
         self._health.processing(record)
@@ -139,15 +154,12 @@ class Stage:
             batch.park(record, error)
             batch.count(record.at, "dead")
             handled = Handled.DONE
-        finally:
-            self._health.processing(None)
         batch.handled += 1
-        dead = batch.dead_by_topic[topic] - dead_before
-        batch.dead_counted_by_topic[topic] += dead
-        if handled is Handled.DONE:
-            batch.newest_ms[record.at] = record.timestamp_ms
-            if self._guards[topic].add(record.partition, record.offset, dead > 0):
-                self._pause(topic)
+        dead = batch.dead - dead_before
+        if dead:
+            batch.dead_counted_by_topic[topic] += dead
+        if handled is Handled.DONE and self._guards[topic].add(record.partition, record.offset, dead > 0):
+            self._pause(topic)
         return handled
 
     def _pause(self, topic: str) -> None:
@@ -183,6 +195,7 @@ class Stage:
 
     def _deliver(self, batch: Batch) -> None:
         owned = self._assignment.owned.values()
+        self._health.processing(None)
         self._process.complete(batch)
         offsets_after = self._delivery.deliver(batch, owned, self._reader)
         self._process.committed(batch, offsets_after)
@@ -196,3 +209,11 @@ class Stage:
         for topic, late in (batch.dead_by_topic - batch.dead_counted_by_topic).items():
             if self._guards[topic].add_late(late):
                 self._pause(topic)
+
+
+def _by_partition(taken: Iterable[Record | End]) -> dict[Partition, list[Record | End]]:
+    """The items of each partition, in their order. Nothing depends on the order of records of two partitions."""
+    found: dict[Partition, list[Record | End]] = defaultdict(list)
+    for item in taken:
+        found[item.at].append(item)
+    return found

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import heapq
 import time
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -24,27 +25,27 @@ RESTORE_SLICE_RECORDS = 1_000
 # tombstones that the view has not read.
 CHECKPOINT_AGE_MAX_S = 15 * 86_400.0
 
-Stored = Callable[[], bytes | None]
-Project = Callable[[bytes, Message, Stored], bytes | None]
-
 
 class View:
     """One partition of a state topic as a map from keys to values.
 
-    `project(key, message, stored)` returns the value to store for a message of the topic; None deletes the key. By
-    default this is the value of the message. `stored()` returns the value that the store has for the key.
+    `layout`: the name of the form in which the caller stores what the topic contains; empty if it stores the topic's
+    keys and values as they are. Each layout has its own data and checkpoint in the store. A view with a layout deletes
+    what a view without one stored for the partition, so a process with older or newer code restores its own layout.
     """
 
-    def __init__(self, store: Store, topic: str, partition: int, topic_id: str, project: Project | None = None) -> None:
+    def __init__(self, store: Store, topic: str, partition: int, topic_id: str, layout: str = "") -> None:
         self.topic = topic
         self.partition = partition
         self._store = store
         self.topic_id = topic_id
-        self._project = project
-        self._prefix = f"{topic}/{partition}\0".encode()
-        self._checkpoint_key = b"\0checkpoint\0" + self._prefix
+        plain = f"{topic}/{partition}"
+        if layout:
+            _forget(store, f"{plain}\0".encode())
+        self._prefix = f"{plain}/{layout}\0".encode() if layout else f"{plain}\0".encode()
+        self._checkpoint_key = _checkpoint_key(self._prefix)
         self._pending: dict[bytes, bytes | None] = {}
-        self._order: list[bytes] = []  # the keys of `_pending` in their order
+        self._order: list[bytes] | None = None  # the keys of `_pending` in their order; None: to be sorted again
         self.restored_to = 0
         self._first = 0  # the partition's first offset when the checkpoint was written
         self.checkpoint = self._read_checkpoint()
@@ -64,7 +65,7 @@ class View:
     def put(self, key: bytes, value: bytes | None) -> None:
         """Write `value` for `key` in the open batch; None deletes the key."""
         if key not in self._pending:
-            insort(self._order, key)
+            self._order = None
         self._pending[key] = value
 
     def scan(self, prefix: bytes = b"", after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
@@ -83,18 +84,22 @@ class View:
     def _pending_keys(self, prefix: bytes, after: bytes) -> list[bytes]:
         """The keys written in the open batch that start with `prefix` and are greater than `after`. They are found by
         bisection, because a merger scans once for each entity."""
-        first = bisect_left(self._order, max(prefix, after))
+        if self._order is None:
+            self._order = sorted(self._pending)
+        order = self._order
+        first = bisect_left(order, max(prefix, after))
         last = first
-        while last < len(self._order) and self._order[last].startswith(prefix):
+        while last < len(order) and order[last].startswith(prefix):
             last += 1
-        return [key for key in self._order[first:last] if key > after or not after]
+        return [key for key in order[first:last] if key > after or not after]
 
-    def restore(self, reader: LogReader, touched: Callable[[bytes], None] | None = None) -> Iterator[None]:
-        """Read the state topic's partition from the checkpoint to its end into the store. Yields after each 1,000 keys.
-        Call it only after the earlier owner of the partition is fenced, so that no record is added later.
+    def restore(self, reader: LogReader, apply: Callable[[list[Message]], None] | None = None) -> Iterator[None]:
+        """Read the state topic's partition from the checkpoint to its end into the store. Yields after each 1,000
+        messages. Call it only after the earlier owner of the partition is fenced, so that no record is added later.
 
-        `touched` is called with each key that is read. The checkpoint moves only when the caller calls `advance`, after
-        its work on these keys.
+        `apply` is called with the next messages that have a key, and puts what they say into this view. By default,
+        each message's value is put under its key. The checkpoint moves only when the caller calls `advance`, after its
+        work on these messages.
         """
         at = (self.topic, self.partition)
         end, begin = reader.ends([at])[at], reader.beginnings([at])[at]
@@ -104,26 +109,17 @@ class View:
             # restore them.
             self.forget()
         self._first = begin
-        slice_: dict[bytes, bytes | None] = {}
-        for message in reader.read({at: (max(self.checkpoint, begin), end)}):
-            key = message.key()
-            if key is None:
-                continue
-            slice_[self._prefix + key] = self._projected(key, message, slice_)
-            if touched is not None:
-                touched(key)
-            if len(slice_) >= RESTORE_SLICE_RECORDS:
-                self._store.write(slice_.items())
-                slice_.clear()
-                yield
-        self._store.write(slice_.items())
+        apply = apply or self._put_all
+        messages = (one for one in reader.read({at: (max(self.checkpoint, begin), end)}) if one.key() is not None)
+        while slice_ := list(islice(messages, RESTORE_SLICE_RECORDS)):
+            apply(slice_)
+            self.advance()
+            yield
         self.restored_to = end
 
-    def _projected(self, key: bytes, message: Message, slice_: dict[bytes, bytes | None]) -> bytes | None:
-        if self._project is None:
-            return message.value()
-        full = self._prefix + key
-        return self._project(key, message, lambda: slice_[full] if full in slice_ else self._store.get(full))
+    def _put_all(self, messages: list[Message]) -> None:
+        for message in messages:
+            self.put(message.key() or b"", message.value())
 
     def advance(self, checkpoint: int | None = None) -> None:
         """Called when the open batch is committed: writes the batch's changes and the new `checkpoint` to the store.
@@ -140,14 +136,13 @@ class View:
     def rollback(self) -> None:
         """Called when the open batch is given up: drops the writes of the batch."""
         self._pending.clear()
-        self._order.clear()
+        self._order = None
 
     def forget(self) -> None:
         """Delete all data and the checkpoint of this partition from the local store. The next `restore` reads the whole
         partition from Kafka."""
         self.rollback()
-        self._store.write([(self._checkpoint_key, None)])
-        self._store.drop(self._prefix)
+        _forget(self._store, self._prefix)
         self.checkpoint = 0
 
     def _read_checkpoint(self) -> int:
@@ -159,3 +154,13 @@ class View:
             return int(stamp["offset"])
         self.forget()
         return 0
+
+
+def _checkpoint_key(prefix: bytes) -> bytes:
+    return b"\0checkpoint\0" + prefix
+
+
+def _forget(store: Store, prefix: bytes) -> None:
+    """Delete the checkpoint first: without it, data that is left behind by a crash is not used."""
+    store.write([(_checkpoint_key(prefix), None)])
+    store.drop(prefix)

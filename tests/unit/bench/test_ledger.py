@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import sys
 from decimal import Decimal
@@ -10,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import orjson
 import pytest
 
@@ -22,6 +24,8 @@ from bench.topics import Message
 from sluice.connector import Request, Response
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_mappings
+from sluice.position import Position
+from sluice.settings.stage import default_schemas_dir
 from sluice_ingress_poller.page import Item
 from sluice_ingress_poller.records import RecordBuilder, StoredResponse, StreamNames
 
@@ -43,8 +47,15 @@ def peers_mapping() -> Any:
     return module
 
 
-def raw(records: int = 50, size: int = 0, version: int = 0) -> list[Message]:
-    return list(ledger.raw_messages(Claimed("erp", 0, records, version), size))
+def peers_fields(message: Message, source: str) -> Any:
+    """The fields to which the peers map a raw record."""
+    mapping = peers_mapping()
+    decoded = mapping.decoder(ledger.TOPICS[source])(message.value)
+    return orjson.loads(mapping.without_provenance(decoded))["fields"]
+
+
+def raw(records: int = 50, size: int = 0, version: int = 0, source: str = "erp") -> list[Message]:
+    return list(ledger.raw_messages(Claimed(source, 0, records, version), size))
 
 
 def test_a_raw_record_has_about_300_bytes() -> None:
@@ -76,19 +87,35 @@ def test_an_entry_changes_with_its_version_and_with_nothing_else() -> None:
         assert orjson.loads(first.value or b"")["quantity"] != orjson.loads(second.value or b"")["quantity"]
 
 
-def test_sluice_and_the_peers_map_a_raw_record_to_the_same_fields(tmp_path: Path) -> None:
-    write_pipeline(job(tmp_path), ["erp"], old=False)
+@pytest.mark.parametrize("source", ["erp", "bank", "books"])
+def test_sluice_and_the_peers_map_a_raw_record_to_the_same_fields(source: str, tmp_path: Path) -> None:
+    write_pipeline(job(tmp_path), [source], old=False)
     [mapping] = load_mappings(load_pipeline(tmp_path / "pipeline"))
-    for message in raw(200):
-        value = message.value or b""
-        [claim] = mapping.apply(orjson.loads(value))
-        assert orjson.loads(peers_mapping().without_provenance(value)[1])["fields"] == dict(claim.fields)
+    for message in raw(200, source=source):
+        decoded = orjson.loads(message.value or b"")
+        [claim] = mapping.apply(decoded["after"] if source == "books" else decoded)
+        assert peers_fields(message, source) == dict(claim.fields)
+
+
+def test_a_change_event_is_a_debezium_envelope() -> None:
+    schema = json.loads((default_schemas_dir() / "debezium" / "envelope.schema.json").read_text())
+    for message in raw(3, source="books"):
+        jsonschema.validate(orjson.loads(message.value or b""), schema)
+        assert [name for name, _ in message.headers] == ["sluice-position", "sluice-origin-ms", "content-type"]
+
+
+@pytest.mark.parametrize("source", ["erp", "books"])
+def test_positions_rise(source: str) -> None:
+    positions = [
+        Position.parse(dict(message.headers)["sluice-position"].decode()) for message in raw(300, source=source)
+    ]
+    assert positions == sorted(set(positions))
 
 
 def test_the_expected_totals_are_those_of_the_mapped_records() -> None:
     claimed, found = Claimed("erp", 3, 200, 2, step=5), ledger.NOTHING
     for message in ledger.raw_messages(claimed, 0):
-        fields = orjson.loads(peers_mapping().without_provenance(message.value)[1])["fields"]
+        fields = peers_fields(message, "erp")
         found = ledger.plus(found, fields["quantity"], Decimal(fields["amount"]["amount"]), fields["text"])
     assert found == ledger.expected(claimed, 0)
 
@@ -108,7 +135,7 @@ def test_an_older_commit_gets_imports_without_packages(tmp_path: Path) -> None:
 
 
 def test_keys_are_repeated_in_their_next_version_until_there_are_enough_records() -> None:
-    assert mapper.ranges(10, 4) == [
+    assert mapper.ranges("erp", 10, 4) == [
         Claimed("erp", 0, 4, 0),
         Claimed("erp", 0, 4, 1),
         Claimed("erp", 0, 2, 2),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any
+from unittest.mock import patch
 
 import msgspec
 import orjson
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from sluice.entities import Entity, EntityContract, Identity, Scale, prefer
 from sluice.stage.batch import OUTPUT_BYTES_MAX
 from sluice.state.expiry import DELETED_KEYS_KEPT_S
+from sluice_merger import claims as entity_claims
 from support.merging_bench import IN, OUT, MergerBench
 
 
@@ -198,15 +200,20 @@ _CLAIM = st.tuples(st.sampled_from(["E1", "E2"]), st.sampled_from(["hr", "erp"])
 _EVENT = st.sampled_from(["crash", "lose", "rewind", "drop", "none"])
 
 
-@settings(max_examples=150, deadline=None)
-@given(claims=st.lists(st.tuples(_CLAIM, _EVENT), min_size=1, max_size=14))
+@settings(max_examples=200, deadline=None)
+@given(claims=st.lists(st.tuples(_CLAIM, _EVENT), min_size=1, max_size=14), row_claims_max=st.sampled_from([0, 1, 16]))
 def test_every_order_crash_and_rewind_ends_in_the_same_canonical(
-    claims: list[tuple[tuple[str, str, int], str]],
+    claims: list[tuple[tuple[str, str, int], str]], row_claims_max: int
 ) -> None:
+    with patch.object(entity_claims, "ROW_CLAIMS_MAX", row_claims_max):
+        _end_in_the_same_canonical(claims)
+
+
+def _end_in_the_same_canonical(claims: list[tuple[tuple[str, str, int], str]]) -> None:
     merger = bench()
     for (entity_id, source, major), event in claims:
-        # One position has one content: every third is a retraction, the fifth states no name.
-        retracted, fields = major % 3 == 0, {} if major == 5 else {"name": f"{source}{major}"}
+        # One position has one content: every third is a retraction, the fifth states no name, two state the same name.
+        retracted, fields = major % 3 == 0, {} if major == 5 else {"name": f"{source}{major % 4}"}
         merger.claim(entity_id, source, f"1:{major}:1", retracted=retracted, **({} if retracted else fields))
         _play(merger, event)
     merger.run()

@@ -1,8 +1,4 @@
-"""The values in the merger's two views: each contribution key's highest claim, each entity's canonical version.
-
-The view stores the *highest claim* of a key, which is not always the last record of the key. If an older claim follows
-the highest one in the log, the merger writes the highest claim again.
-"""
+"""What the merger reads in a record of contributions and in a record of canonical."""
 
 from __future__ import annotations
 
@@ -16,35 +12,6 @@ from sluice.headers import CONTENT_HEADER, REVISION_HEADER
 from sluice.kafka.record import number_in
 from sluice.provenance import Contribution
 from sluice.stage.batch import OUTPUT_BYTES_MAX
-from sluice.state.view import Stored
-
-_OFFSET_BYTES = 8
-
-
-class StoredClaim(NamedTuple):
-    """The highest claim of a key, and the offset of the newest record that contains this claim."""
-
-    offset: int
-    claim: Contribution
-
-    @classmethod
-    def from_bytes(cls, stored: bytes) -> StoredClaim:
-        return cls(offset_in(stored), Contribution.from_json(contribution_in(stored)))
-
-
-def packed(offset: int, value: bytes) -> bytes:
-    """The stored form of a claim: the offset, then the contribution's JSON."""
-    return offset.to_bytes(_OFFSET_BYTES, "big") + value
-
-
-def offset_in(stored: bytes) -> int:
-    """The offset in the stored form of a claim."""
-    return int.from_bytes(stored[:_OFFSET_BYTES], "big")
-
-
-def contribution_in(stored: bytes) -> bytes:
-    """The contribution's JSON in the stored form of a claim."""
-    return stored[_OFFSET_BYTES:]
 
 
 class CanonicalVersion(NamedTuple):
@@ -61,21 +28,15 @@ class CanonicalVersion(NamedTuple):
         return cls(*orjson.loads(stored)) if stored else cls(None, 0)
 
 
-def project_canonical(key: bytes, message: Message, stored: Stored) -> bytes | None:
-    """The projection of the canonical view: the version of a canonical record, read from the record's headers.
-
-    Without headers the content counts as unknown, so that the record is written again. A foreign record, whose key is
-    not UTF-8, is not stored.
-    """
-    if entity_id_of(key) is None:
-        return None
+def canonical_version(message: Message) -> CanonicalVersion:
+    """The version of a canonical record, read from the record's headers. Without headers the content counts as unknown,
+    so that the record is written again."""
     headers = dict(message.headers() or ())
     content = headers.get(CONTENT_HEADER)
     revision = number_in(headers.get(REVISION_HEADER)) or 0
     if message.value() is None:
-        return CanonicalVersion(None, revision).to_bytes()
-    known = content.decode("utf-8", "replace") if isinstance(content, bytes) else "unknown"
-    return CanonicalVersion(known, revision).to_bytes()
+        return CanonicalVersion(None, revision)
+    return CanonicalVersion(content.decode("utf-8", "replace") if isinstance(content, bytes) else "unknown", revision)
 
 
 def entity_id_of(key: bytes) -> str | None:
@@ -101,10 +62,14 @@ def contribution_of(key: bytes, value: bytes) -> Contribution:
     return claim
 
 
-def entity_prefix(entity_id: str) -> bytes:
+def key_prefix(entity_id: str) -> bytes:
     """The bytes with which every contribution key of an entity starts."""
     return orjson.dumps([entity_id])[:-1] + b","
 
 
-def entity_of(key: bytes) -> str:
-    return str(orjson.loads(key)[0])
+def entity_of(key: bytes) -> str | None:
+    """The entity id in a contribution key; None if the key is not the key of a contribution."""
+    try:
+        return str(orjson.loads(key)[0])
+    except (ValueError, KeyError, IndexError, TypeError):
+        return None

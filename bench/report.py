@@ -1,0 +1,237 @@
+"""`make bench-report`: runs the benchmarks and the growth curves, and writes their figures to `docs/benchmarks.md`.
+
+The results are kept as JSON in `docs/benchmarks/`, so that a part can be measured again alone:
+`make bench-report ARGS="--only sink"`. With `--only none`, the page is only written again. A whole report takes hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from bench.charts import Point, bars, curves
+from bench.checkouts import HERE
+from bench.options import BENCHMARKS
+from bench.rounds import CONTROL, OURS
+
+PAGE = HERE / "docs" / "benchmarks.md"
+FOLDER = HERE / "docs" / "benchmarks"
+BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
+PANELS = ("records/s", "client CPU s per million", "RSS MiB")
+
+
+class Curve(NamedTuple):
+    """A growth curve of one stage. `points`: the load, and the options of the run that measures it."""
+
+    name: str
+    what: str
+    title: str
+    x_label: str
+    points: Sequence[tuple[int, str]]
+
+
+CURVES = (
+    Curve(
+        "mapper_backlog",
+        "mapper",
+        "mapper: records that wait when it starts",
+        "records",
+        [(n, f"--n {n}") for n in (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000)],
+    ),
+    Curve(
+        "mapper_keys",
+        "mapper",
+        "mapper: distinct keys of 2,000,000 records",
+        "keys",
+        [(keys, f"--n 2_000_000 --keys {keys}") for keys in (10_000, 100_000, 500_000, 2_000_000)],
+    ),
+    Curve(
+        "mapper_size",
+        "mapper",
+        "mapper: bytes of a raw record",
+        "bytes",
+        [
+            (300, "--n 200_000"),
+            (1_000, "--n 200_000 --size 1_000"),
+            (10_000, "--n 40_000 --size 10_000"),
+            (100_000, "--n 4_000 --size 100_000"),
+        ],
+    ),
+    Curve(
+        "mapper_partitions",
+        "mapper",
+        "mapper: partitions of its topics",
+        "partitions",
+        [(count, f"--n 200_000 --partitions {count}") for count in (6, 12, 24, 60)],
+    ),
+    Curve(
+        "mapper_processes",
+        "mapper",
+        "mapper: processes; RSS of all of them together",
+        "processes",
+        [(count, f"--n 400_000 --processes {count}") for count in (1, 2)],
+    ),
+    Curve(
+        "merger_keys",
+        "merger",
+        "merger: entities on disk",
+        "entities",
+        [(keys, f"--n 20_000 --keys {keys}") for keys in (20_000, 100_000, 500_000, 2_000_000)],
+    ),
+    Curve(
+        "sink_rows",
+        "sink",
+        "sink-postgres: rows that exist",
+        "rows",
+        [(keys, f"--n 100_000 --keys {keys}") for keys in (50_000, 200_000, 1_000_000)],
+    ),
+)
+
+GOALS: Mapping[str, Mapping[str, float]] = {
+    "mapper": {"quix": 2.0, "bare": 0.3, "before": 12.0},
+    "merger": {"before": 12.0},
+    "sink": {"jdbc": 4.0, "upsert": 0.6},
+    "end_to_end": {"before": 8.0},
+}
+"""How many times as fast as a peer each stage is meant to be. The page says which goals are missed."""
+
+
+def main() -> int:
+    names = [*BENCHMARKS, *(curve.name for curve in CURVES)]
+    parser = argparse.ArgumentParser(prog="make bench-report", description="Measures, and writes docs/benchmarks.md.")
+    parser.add_argument("--only", help=f"parts, separated by commas, of: {', '.join(names)}; `none` to measure nothing")
+    parser.add_argument("--against", metavar="COMMIT", help="measure that commit as well, as `before`")
+    given = parser.parse_args()
+    wanted = names if given.only is None else [one for one in given.only.split(",") if one != "none"]
+    for name in wanted:
+        if name not in names:
+            parser.error(f"--only: no part {name}; there are {', '.join(names)}")
+    FOLDER.mkdir(exist_ok=True)
+    for what in [one for one in BENCHMARKS if one in wanted]:
+        store(what, measured(what, ["--against", given.against] if given.against else []))
+    for curve in [one for one in CURVES if one.name in wanted]:
+        store(curve.name, [point(curve, *one) for one in curve.points])
+    PAGE.write_text(with_figures(PAGE.read_text(), "\n".join(page(stored()))))
+    return 0
+
+
+def measured(what: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """The result of a benchmark. Raises CalledProcessError if it fails."""
+    command = [sys.executable, "-m", "bench", "--what", what, *arguments]
+    print(" ".join(command[1:]), file=sys.stderr, flush=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, cwd=HERE, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def point(curve: Curve, load: int, arguments: str) -> dict[str, Any]:
+    """The figures of one point of a curve: our stage alone, in one run."""
+    alone = [*arguments.split(), "--rounds", "1", "--peers", "none", "--no-control"]
+    found = measured(curve.what, alone)
+    return {
+        "load": load,
+        "options": arguments,
+        "rate": found["ours"],
+        **found["cpu_s_per_million"][OURS],
+        "rss_mib": found["rss_mib"][OURS],
+        "first_result_s": found["first_result_s"][OURS],
+        "other": found["other"][OURS],
+        "sluice": found["versions"]["sluice"],
+        "date": found["date"],
+    }
+
+
+def store(name: str, found: Any) -> None:
+    (FOLDER / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+def stored() -> dict[str, Any]:
+    """The results that were stored, by name."""
+    return {file.stem: json.loads(file.read_text()) for file in sorted(FOLDER.glob("*.json"))}
+
+
+def with_figures(text: str, figures: str) -> str:
+    """The page with other figures between its marks."""
+    head, _, rest = text.partition(BEGIN)
+    return f"{head}{BEGIN}\n{figures}\n{END}{rest.partition(END)[2]}"
+
+
+def page(results: Mapping[str, Any]) -> Iterator[str]:
+    """The lines of the page's figures. Writes the charts."""
+    for what in BENCHMARKS:
+        if what in results:
+            yield from section(what, results[what])
+    found = [curve for curve in CURVES if curve.name in results]
+    if found:
+        yield "## Growth"
+        yield "Our stage alone, one run a point. The scales of the charts start at zero; the loads are logarithmic."
+    for curve in found:
+        yield from growth(curve, results[curve.name])
+
+
+def section(what: str, found: Mapping[str, Any]) -> Iterator[str]:
+    """The lines about one benchmark."""
+    rates = {OURS: found["ours"], **found["peers"]}
+    (FOLDER / f"{what}.svg").write_text(bars(f"{what}: records per second", rates, [OURS]))
+    options = found["options"]
+    machine = found["machine"]
+    yield f"## {what}"
+    yield f"![{what}: records per second](benchmarks/{what}.svg)"
+    yield ""
+    yield "| | records/s | ours is × | goal | client CPU s per million | broker | Postgres | RSS MiB | others used |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for name in found["cpu_s_per_million"]:
+        yield row(what, name, found)
+    if "latency_ms" in found:
+        yield ""
+        yield "| | p50 ms | p99 ms | changes/s |"
+        yield "|---|---|---|---|"
+        for name, one in found["latency_ms"].items():
+            yield f"| {name} | {one['p50']} | {one['p99']} | {one['changes_per_s']} |"
+    yield ""
+    yield (
+        f"{found['date']}, {machine['processors']} × {machine['model']}, {machine['memory_gib']} GiB, "
+        f"{machine['system']}; {found['servers']}. {options['rounds']} rounds of {options['n']:,} records, "
+        f"{options['keys']:,} keys, {options['partitions']} partitions, {options['processes']} process(es). Versions: "
+        + ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+        + "."
+    )
+    yield ""
+
+
+def row(what: str, name: str, found: Mapping[str, Any]) -> str:
+    """The line of a contestant in the table of a benchmark."""
+    cpu = found["cpu_s_per_million"][name]
+    control = found.get("control") or {}
+    rate = {OURS: found["ours"], CONTROL: control.get("rate"), **found["peers"]}[name]
+    ratio = {OURS: None, CONTROL: control.get("ratio"), **found["ratios"]}[name]
+    goal = GOALS[what].get(name)
+    reached = "" if goal is None else f"≥ {goal:g}: {'reached' if ratio >= goal else 'missed'}"
+    return (
+        f"| {name} | {rate:,} | {'' if ratio is None else f'{ratio:.2f}'} | {reached} | {cpu['client']} "
+        f"| {cpu['broker']} | {cpu['postgres']} | {found['rss_mib'][name]} | {found['other'][name]:.0%} |"
+    )
+
+
+def growth(curve: Curve, found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The lines about one curve."""
+    points = [Point(one["load"], (one["rate"], one["client"], one["rss_mib"])) for one in found]
+    (FOLDER / f"{curve.name}.svg").write_text(curves(curve.title, curve.x_label, PANELS, points))
+    yield ""
+    yield f"![{curve.title}](benchmarks/{curve.name}.svg)"
+    yield ""
+    yield f"| {curve.x_label} | records/s | client CPU s per million | broker | Postgres | RSS MiB | first result s |"
+    yield "|---|---|---|---|---|---|---|"
+    for one in found:
+        yield (
+            f"| {one['load']:,} | {one['rate']:,} | {one['client']} | {one['broker']} | {one['postgres']} "
+            f"| {one['rss_mib']} | {one['first_result_s']} |"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""The page of the benchmarks shows every figure, and says which goals are missed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from bench import report
+from bench.charts import Point, bars, curves, short
+from bench.options import parse
+
+COST = {"client": 10.0, "broker": 4.0, "postgres": 0.0}
+FOUND: dict[str, Any] = {
+    "what": "mapper",
+    "ours": 30_000,
+    "peers": {"quix": 20_000, "bare": 90_000},
+    "ratios": {"quix": 1.5, "bare": 0.333},
+    "control": {"rate": 29_000, "ratio": 1.034},
+    "cpu_s_per_million": {"ours": COST, "control": COST, "quix": COST, "bare": COST},
+    "rss_mib": {"ours": 150, "control": 151, "quix": 140, "bare": 130},
+    "other": {"ours": 0.02, "control": 0.03, "quix": 0.01, "bare": 0.0},
+    "options": {"n": 1000, "keys": 900, "rounds": 3, "partitions": 6, "processes": 1},
+    "servers": "durable",
+    "machine": {"processors": 2, "model": "CPU", "memory_gib": 8.0, "system": "Linux"},
+    "versions": {"sluice": "abc"},
+    "date": "2026-11-30",
+}
+
+
+def require_xml(text: str) -> None:
+    """Raises ParseError if `text` is not XML."""
+    ElementTree.fromstring(text)  # noqa: S314  the text is our own
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(report, "FOLDER", tmp_path)
+    return tmp_path
+
+
+def test_a_missed_goal_is_named_like_a_reached_one(folder: Path) -> None:
+    text = "\n".join(report.section("mapper", FOUND))
+    assert "| quix | 20,000 | 1.50 | ≥ 2: missed |" in text
+    assert "| bare | 90,000 | 0.33 | ≥ 0.3: reached |" in text
+    assert "| control | 29,000 | 1.03 |  |" in text
+    assert "2026-11-30, 2 × CPU" in text
+    assert "sluice abc" in text
+    require_xml((folder / "mapper.svg").read_text())
+
+
+def test_only_the_figures_of_the_page_are_replaced() -> None:
+    text = f"head\n{report.BEGIN}\nold\n{report.END}\ntail\n"
+    assert report.with_figures(text, "new") == f"head\n{report.BEGIN}\nnew\n{report.END}\ntail\n"
+
+
+def test_the_page_has_the_marks_of_its_figures() -> None:
+    text = report.PAGE.read_text()
+    assert text.index(report.BEGIN) < text.index(report.END)
+
+
+def test_a_curve_shows_each_of_its_points(folder: Path) -> None:
+    curve = report.CURVES[0]
+    found = [
+        {"load": n, "rate": 9, "client": 3.5, "broker": 1, "postgres": 0, "rss_mib": 77, "first_result_s": 2}
+        for n, _ in curve.points
+    ]
+    text = "\n".join(report.growth(curve, found))
+    assert text.count("| 77 |") == len(curve.points)
+    require_xml((folder / f"{curve.name}.svg").read_text())
+
+
+def test_the_options_of_every_curve_are_options_of_the_benchmarks() -> None:
+    for curve in report.CURVES:
+        for _, arguments in curve.points:
+            parse(["--what", curve.what, *arguments.split()])
+
+
+def test_charts_are_well_formed_whatever_the_names_and_values() -> None:
+    require_xml(bars("a < b & c", {"<x>": 0.0, "y": 12.5}, ["y"]))
+    require_xml(curves("t", "x", ["a", "b"], [Point(1, (0, 0))]))
+
+
+def test_numbers_are_short() -> None:
+    assert [short(value) for value in (0, 7.25, 950, 12_000, 1_500_000)] == ["0", "7.25", "950", "12k", "1.5M"]

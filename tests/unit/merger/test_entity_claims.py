@@ -1,0 +1,68 @@
+"""The claims about an entity are the same whether they are one row or one row each."""
+
+from __future__ import annotations
+
+from unittest.mock import patch
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluice.state import View
+from sluice_merger.claims import EntityClaims, StoredClaim, entity_ids
+from support.claims import contribution
+from support.memory_store import MemoryStore
+
+CLAIMS = [contribution(source, key) for source in ("hr", "erp") for key in ("a", "b")]
+KEYS = [claim.key for claim in CLAIMS]
+_CHANGE = st.tuples(st.sampled_from(range(4)), st.none() | st.integers(1, 99))
+
+
+def load(view: View) -> EntityClaims:
+    (claims,) = EntityClaims.load(view, ["W"])
+    return claims
+
+
+@given(st.lists(st.lists(_CHANGE, max_size=4), max_size=6), st.sampled_from([0, 1, 2, 16]))
+def test_claims_are_found_as_they_were_put(batches: list[list[tuple[int, int | None]]], row_claims_max: int) -> None:
+    view = View(MemoryStore(), "contributions", 0, "id", "rows")
+    expected: dict[bytes, int] = {}
+    with patch("sluice_merger.claims.ROW_CLAIMS_MAX", row_claims_max):
+        for changes in batches:
+            claims = load(view)
+            for number, offset in changes:
+                if offset is None:
+                    claims.drop(KEYS[number])
+                    expected.pop(KEYS[number], None)
+                else:
+                    claims.put(StoredClaim(KEYS[number], offset, CLAIMS[number].to_json()))
+                    expected[KEYS[number]] = offset
+            claims.save()
+            view.advance()
+            for state in (claims, load(view)):
+                found = {key: state.get(key) for key in KEYS}
+                assert {key: one.offset for key, one in found.items() if one} == expected
+                assert {claim.key for claim in state.contributions()} == expected.keys()
+                if expected:
+                    assert state.newest().offset == max(expected.values())
+
+
+def test_the_mark_of_an_unmerged_entity_is_kept() -> None:
+    view = View(MemoryStore(), "contributions", 0, "id", "rows")
+    claims = load(view)
+    claims.mark(unmerged=True)
+    claims.save()
+    assert load(view).unmerged
+    claims = load(view)
+    claims.mark(unmerged=False)
+    claims.save()
+    assert not load(view).unmerged
+
+
+def test_all_entities_are_listed_in_order() -> None:
+    view = View(MemoryStore(), "contributions", 0, "id", "rows")
+    for entity_id in ("b", "", "é", "a"):
+        (claims,) = EntityClaims.load(view, [entity_id])
+        claims.put(StoredClaim(KEYS[0], 1, b"{}"))
+        claims.save()
+    assert list(entity_ids(view, b"")) == ["", "a", "b", "é"]
+    assert list(entity_ids(view, b"ea")) == ["b", "é"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
-from msgspec import Meta
+from msgspec import Meta, MsgspecError, json
 
 PART_MAX = 2**63 - 1
 Part = Annotated[int, Meta(ge=-PART_MAX - 1, le=PART_MAX)]
@@ -35,6 +35,11 @@ class Position(NamedTuple):
 
         Raises ValueError unless each part consists of decimal digits and is at most `PART_MAX`. A sign is refused.
         """
+        if type(text) is bytes and text.translate(None, b"0123456789") == b"::":
+            try:
+                return _DIGITS.decode(b"[%b]" % text.replace(b":", b","))  # 0.3 µs; the lines below take 1.5
+            except MsgspecError:
+                pass  # an empty part, a leading zero, or a part that is too large
         raw = text.decode("ascii", "strict") if isinstance(text, bytes) else text
         parts = raw.split(":")
         if len(parts) != 3 or not all(p.isascii() and p.isdigit() for p in parts):
@@ -45,4 +50,5 @@ class Position(NamedTuple):
         return position
 
 
+_DIGITS = json.Decoder(Position)
 LOWEST = Position(0, 0, 0)

@@ -12,7 +12,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EPOCH_ORDINAL = EPOCH.toordinal()
 POSTGRES_EPOCH_US = 946_684_800_000_000
 """2000-01-01 in Unix microseconds. Postgres counts the times of its replication protocol from this date."""
-_MICROSECOND = timedelta(microseconds=1)
+MICROSECOND = timedelta(microseconds=1)
 
 
 def now_us() -> int:
@@ -25,12 +25,12 @@ def now_ms() -> int:
 
 def to_us(moment: datetime) -> int:
     """The exact Unix microseconds of a time with a time zone. Raises TypeError if `moment` has no time zone."""
-    return (moment - EPOCH) // _MICROSECOND
+    return (moment - EPOCH) // MICROSECOND
 
 
 def from_us(us: int) -> datetime:
     """The time in UTC at `us` Unix microseconds. Raises OverflowError if it is outside of the years 1 to 9999."""
-    return EPOCH + us * _MICROSECOND
+    return EPOCH + us * MICROSECOND
 
 
 def from_days(days: int) -> date:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sluice.entities import Mapping
 from sluice.errors import EnvironmentFault, Outdated
+from sluice.kafka.record import Record
 from sluice.kafka.topics import Pinned
 from sluice.mapping_code import code_of
 from sluice.pipeline import SourceStream
+from sluice.position import Position
+from sluice.raw.raw_record import SourceChange, read_change, read_polled
 from sluice.stage.process import Owned
 from sluice_mapper.schema_sample import SchemaSample
 
@@ -29,9 +33,14 @@ class RawInput:
     state_topic_id: str
     sample: SchemaSample | None = None
 
-    @property
-    def is_cdc(self) -> bool:
-        return self.stream.kind == "cdc"
+    is_cdc: bool = field(init=False)
+    read: Callable[[Record, str, Position], SourceChange] = field(init=False)
+    """Reads a record with its source key and position. Raises DeadRecord."""
+
+    def __post_init__(self) -> None:
+        is_cdc = self.stream.kind == "cdc"
+        object.__setattr__(self, "is_cdc", is_cdc)
+        object.__setattr__(self, "read", read_change if is_cdc else read_polled)
 
     @property
     def versions(self) -> dict[str, tuple[int, int]]:

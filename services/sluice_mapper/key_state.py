@@ -64,9 +64,10 @@ class KeyState(msgspec.Struct, frozen=True, array_like=True):
 
     @classmethod
     def from_json(cls, value: bytes | None) -> KeyState:
-        return KeyState() if value is None else _DECODER.decode(value)
+        return _EMPTY if value is None else _DECODER.decode(value)
 
 
+_EMPTY = KeyState()
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _DECODER = msgspec.json.Decoder(KeyState, float_hook=Decimal)
 

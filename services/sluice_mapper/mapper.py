@@ -13,17 +13,17 @@ from sluice.kafka.record import Record
 from sluice.mapping_code import code_of
 from sluice.names import MAPPER, Names
 from sluice.position import LOWEST, Position
-from sluice.provenance import RawRef
+from sluice.provenance import Origin
 from sluice.raw import raw_record
 from sluice.raw.raw_record import RESERVED_KEY
-from sluice.stage.batch import OUTPUT_BYTES_MAX, Batch
+from sluice.stage.batch import OUTPUT_BYTES_MAX, Batch, OutputRecord, output_too_large
 from sluice.stage.process import Handled, Owned, Process
 from sluice.stage.start import StageIdentity, restore_record
 from sluice.state import StateBackend, View
 from sluice.times import now_us
 from sluice_mapper.inputs import MapperTopics
 from sluice_mapper.key_state import KeyScan, KeyState
-from sluice_mapper.record_step import ContributionTopics, RecordContext, record_step, retract_all
+from sluice_mapper.record_step import ContributionTopics, ContributionWriters, RecordContext, record_step, retract_all
 from sluice_mapper.recovery import CurrentClaims
 from sluice_mapper.sweep import Pass, Sweep
 
@@ -42,7 +42,8 @@ class Mapper(Process):
         slice_keys: int = SLICE_KEYS,
     ) -> None:
         self._stage = StageIdentity(MAPPER, names.group(MAPPER), names.control)
-        self._contributions = ContributionTopics(names, partitions)
+        self._topics = ContributionTopics(names, partitions)
+        self._writers: dict[Partition, ContributionWriters] = {}
         self._inputs, self._outputs, self._written_ids = topics.by_topic, topics.outputs, topics.written_ids
         self._store, self._reader, self._expiry, self._watch = state_backend
         self._current_claims = CurrentClaims(self._reader, self._outputs)
@@ -73,13 +74,14 @@ class Mapper(Process):
     def stop(self, at: Partition) -> None:
         if (owned := self._owned.pop(at, None)) is not None:
             self._expiry.forget(owned.view)
-        self._sweeps.pop(at, None)
-        self._passes.pop(at, None)
+        for kept in (self._sweeps, self._passes, self._writers):
+            kept.pop(at, None)
 
     # ── records ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def handle(self, record: Record, batch: Batch) -> Handled:
-        owned, raw_input = self._owned[record.at], self._inputs[record.topic]
+        at = record.at
+        owned, raw_input = self._owned[at], self._inputs[at[0]]
         position = raw_record.position_of(record)
         if raw_record.is_sweep(record):
             return self._sweep(record, position, owned, batch)
@@ -87,14 +89,14 @@ class Mapper(Process):
         if raw_input.sample is not None:
             raw_input.sample.check(record)
         if position < owned.record.swept(raw_input.stream.stream):
-            batch.count(record.at, "superseded")
+            batch.count(at, "superseded")
             return Handled.DONE
-        key, raw_key = source_key.encode(), record.key or b""
-        stored = owned.view.get(key)
+        view, key, raw_key = owned.view, source_key.encode(), record.key or b""
+        stored = view.get(key)
         # Older versions stored the state under the key with Debezium's schema. Claims contain the key without schema.
-        wrapped = owned.view.get(raw_key) if raw_key != key else None
+        wrapped = view.get(raw_key) if raw_key != key else None
         before = KeyState.from_json(stored or wrapped)
-        step = record_step(before, record, source_key, position, raw_input, self._contributions)
+        step = record_step(before, record, source_key, position, raw_input, self._writers_of(at))
         if step.state != before or wrapped is not None:
             self._keep(owned, key, step.state, batch)
         if wrapped is not None:
@@ -103,7 +105,7 @@ class Mapper(Process):
             batch.add(output)
         for error, mapping_version in step.dead:
             batch.park(record, error, mapping_version)
-        batch.count(record.at, step.outcome)
+        batch.count(at, step.outcome)
         return Handled.DONE
 
     @staticmethod
@@ -113,6 +115,8 @@ class Mapper(Process):
         if len(key) + len(value) > OUTPUT_BYTES_MAX:
             # Positions and targets must never be lost, so the carried values are dropped and become unknown.
             value = state.replace(carried=None).to_json()
+            if len(key) + len(value) > OUTPUT_BYTES_MAX:
+                raise output_too_large()
         _write(owned, key, value, batch)
 
     # ── sweeps ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -125,7 +129,7 @@ class Mapper(Process):
         stream = self._inputs[record.topic].stream.stream
         observed_at = raw_record.swept_at(record, stream)
         sweep = self._sweeps.get(record.at)
-        if sweep is not None and sweep.marker.position == position and sweep.scan.finished:
+        if sweep is not None and sweep.marker.origin.position == position and sweep.scan.finished:
             del self._sweeps[record.at]
             batch.count(record.at, "mapped" if sweep.retracted else "unchanged")
             return Handled.DONE
@@ -165,24 +169,30 @@ class Mapper(Process):
         context = self._context(owned.at, max(reading.end - 1, 0), LOWEST, now_us())
         for key, state in reading.unread(owned.view, self._slice_keys):
             # The delete's position is unknown. The newest claim's position is the lowest one that retracts the claim.
-            self._retract(owned, key, state, context._replace(position=state.newest_claimed), batch)
+            self._retract(owned, key, state, context.moved(position=state.newest_claimed), batch)
         if reading.scan.finished:
             owned.record.pass_end = None
         batch.touch(owned.at)
 
+    def _writers_of(self, at: Partition) -> ContributionWriters:
+        if (writers := self._writers.get(at)) is None:
+            writers = self._writers[at] = ContributionWriters(self._inputs[at[0]].stream, at, self._topics)
+        return writers
+
     def _context(self, at: Partition, offset: int, position: Position, observed_at: int) -> RecordContext:
-        """The context of retractions that no record of their own key causes; `source_key` is set for each key later."""
-        stream, raw = self._inputs[at[0]].stream, RawRef(*at, offset)
-        return RecordContext(stream.source, stream.stream, "", position, raw, observed_at, (), self._contributions)
+        """The context of retractions that no record of their own key causes; the source key is set for each key
+        later."""
+        return RecordContext.of(Origin("", position, offset, observed_at), (), self._writers_of(at))
 
     def _retract(self, owned: Owned, key: bytes, state: KeyState, context: RecordContext, batch: Batch) -> int:
         """Retract the current claims of a key. Returns the number of retractions."""
-        source_key = raw_record.source_key(Record(*owned.at, context.raw.offset, key, None, {}, 0))
+        origin = context.origin
+        source_key = raw_record.source_key(Record(*owned.at, origin.offset, key, None, {}, 0))
         versions = self._inputs[owned.at[0]].versions
-        step = retract_all(state, context._replace(source_key=source_key), versions)
+        step = retract_all(state, context.moved(source_key=source_key), versions)
         for output in step.outputs:
-            batch.emit(*output)
-        self._keep(owned, key, step.state.replace(seen=max(state.seen, context.position)), batch)
+            batch.add(output)
+        self._keep(owned, key, step.state.replace(seen=max(state.seen, origin.position)), batch)
         return len(step.outputs)
 
     def _drop_deleted(self, owned: Owned, batch: Batch) -> None:
@@ -219,6 +229,7 @@ class Mapper(Process):
 
 
 def _write(owned: Owned, key: bytes, value: bytes | None, batch: Batch) -> None:
-    """Write the `value` of a key to the partition's state topic; None deletes the key."""
-    batch.emit(owned.view.topic, key, value, (), owned.at[1])
-    owned.view.put(key, value)
+    """Write the `value` of a key, which is not too large, to the partition's state topic; None deletes the key."""
+    view = owned.view
+    batch.add(OutputRecord(view.topic, key, value, (), owned.at[1]))
+    view.put(key, value)

@@ -10,22 +10,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from sluice.entities import Mapping
-from sluice.entities.mapping import Claim
+from sluice.entities.mapping import EncodedClaim
 from sluice.errors import DeadRecord
 from sluice.kafka import murmur2_partition
+from sluice.kafka.log import Partition
 from sluice.kafka.record import Record
 from sluice.names import Names
+from sluice.pipeline import SourceStream
 from sluice.position import Position
-from sluice.provenance import Contribution, RawRef
-from sluice.raw.raw_record import Op, SourceChange, read_change, read_polled
-from sluice.stage.batch import OutputRecord, too_large
+from sluice.provenance import ContributionWriter, Origin
+from sluice.raw.raw_record import Op, SourceChange
+from sluice.stage.batch import OUTPUT_BYTES_MAX, OutputRecord, output_too_large
 from sluice.stage.ledger import Outcome
 from sluice_mapper.inputs import RawInput
 from sluice_mapper.key_state import KeyState, Target, fill
 
 
-class Step(NamedTuple):
+class Step(msgspec.Struct, frozen=True):
     """What one raw record changes. `state`: the key's state after the record. `outputs`: the contributions to emit.
 
     `dead`: the errors that park the record, each with the version of the mapping that failed, None if no mapping did.
@@ -44,46 +48,76 @@ class ContributionTopics(NamedTuple):
     partitions: int
 
 
-class RecordContext(NamedTuple):
-    """The members that all contributions of one raw record share. `headers`: the raw record's headers to repeat."""
+class ContributionWriters:
+    """Writes the contributions of one raw partition, with a writer for each version of a mapping."""
 
-    source: str
-    stream: str
-    source_key: str
-    position: Position
-    raw: RawRef
-    observed_at: int
+    def __init__(self, stream: SourceStream, raw_partition: Partition, topics: ContributionTopics) -> None:
+        self._stream = stream
+        self._raw_partition = raw_partition
+        self._names, self.partitions = topics
+        self._topics: dict[str, str] = {}
+        self._writers: dict[tuple[str, int, int], ContributionWriter] = {}
+
+    def topic(self, entity: str) -> str:
+        """The contributions topic of an entity."""
+        if (topic := self._topics.get(entity)) is None:
+            topic = self._topics[entity] = self._names.contributions(entity)
+        return topic
+
+    def of(self, mapping: str, version: int, contract: int) -> ContributionWriter:
+        """The writer of a mapping's version. `contract`: the version of the entity's contract."""
+        key = (mapping, version, contract)
+        if (writer := self._writers.get(key)) is None:
+            stream = self._stream
+            writer = ContributionWriter(stream.source, stream.stream, self._raw_partition, *key)
+            self._writers[key] = writer
+        return writer
+
+
+class RecordContext(msgspec.Struct, frozen=True):
+    """The members that all contributions of one raw record share. `headers`: the raw record's headers to repeat.
+
+    `bytes_max`: the largest key and value together for which our topics have room next to the headers.
+    """
+
+    origin: Origin
     headers: Sequence[tuple[str, bytes]]
-    topics: ContributionTopics
+    bytes_max: int
+    writers: ContributionWriters
 
-    def claims(self, mapping: Mapping, claims: Iterable[Claim]) -> list[OutputRecord]:
-        return [self._output(mapping.name, mapping.version, mapping.entity.version, claim, False) for claim in claims]
+    @classmethod
+    def of(cls, origin: Origin, headers: Sequence[tuple[str, bytes]], writers: ContributionWriters) -> RecordContext:
+        bytes_max = OUTPUT_BYTES_MAX
+        for name, value in headers:
+            bytes_max -= len(name) + len(value)
+        return cls(origin, headers, bytes_max, writers)
+
+    def moved(self, **members: Any) -> RecordContext:
+        """A copy in which `members` of the origin are replaced."""
+        return msgspec.structs.replace(self, origin=msgspec.structs.replace(self.origin, **members))
+
+    def claims(self, mapping: Mapping, claims: Iterable[EncodedClaim]) -> list[OutputRecord]:
+        """Raises DeadRecord if a record is too large, as `retractions` does."""
+        writer = self.writers.of(mapping.name, mapping.version, mapping.entity.version)
+        return [
+            self._output(entity, entity_id, writer.write(self.origin, entity_id, output, (fields, effective_at)))
+            for entity, entity_id, output, fields, effective_at in claims
+        ]
 
     def retractions(self, mapping: str, version: int, contract: int, targets: Iterable[Target]) -> list[OutputRecord]:
         """Retractions of the claims of `mapping` about `targets`. `contract`: the version of the contract."""
-        claims = (Claim(entity, entity_id, output, {}, None) for entity, entity_id, output in targets)
-        return [self._output(mapping, version, contract, claim, True) for claim in claims]
+        writer = self.writers.of(mapping, version, contract)
+        return [
+            self._output(entity, entity_id, writer.write(self.origin, entity_id, output, None))
+            for entity, entity_id, output in targets
+        ]
 
-    def _output(self, mapping: str, version: int, contract: int, claim: Claim, retracted: bool) -> OutputRecord:
-        contribution = Contribution(
-            entity_id=claim.entity_id,
-            source=self.source,
-            stream=self.stream,
-            source_key=self.source_key,
-            mapping=mapping,
-            mapping_version=version,
-            output=claim.output,
-            position=self.position,
-            raw=self.raw,
-            observed_at=self.observed_at,
-            effective_at=claim.effective_at,
-            contract=contract,
-            fields=claim.fields,
-            retracted=retracted,
-        ).sealed()
-        topic = self.topics.names.contributions(claim.entity)
-        partition = murmur2_partition(claim.entity_id.encode(), self.topics.partitions)
-        return OutputRecord(topic, contribution.key, contribution.to_json(), self.headers, partition)
+    def _output(self, entity: str, entity_id: str, written: tuple[bytes, bytes]) -> OutputRecord:
+        writers, (key, value) = self.writers, written
+        if len(key) + len(value) > self.bytes_max:
+            raise output_too_large()
+        partition = murmur2_partition(entity_id.encode(), writers.partitions)
+        return OutputRecord(writers.topic(entity), key, value, self.headers, partition)
 
 
 def record_step(
@@ -92,52 +126,45 @@ def record_step(
     source_key: str,
     position: Position,
     raw_input: RawInput,
-    topics: ContributionTopics,
+    writers: ContributionWriters,
 ) -> Step:
     """The step of `record`, a change of `source_key` at `position`. `state`: the state of the key before the record."""
     newest = position >= state.seen
-    if newest:
-        state = state.replace(seen=position)
+    if position > state.seen:
+        state = KeyState(position, state.deleted, state.emitted, state.targets, state.carried)
     try:
-        change = (read_change if raw_input.is_cdc else read_polled)(record, source_key, position)
+        change = raw_input.read(record, source_key, position)
     except DeadRecord as error:
         # The unreadable record may have changed any column, so the current values of the key are unknown.
         return Step(state.replace(carried=None) if newest else state, "dead", dead=[(error, None)])
+    origin = Origin(source_key, position, record.offset, change.observed_at)
+    context = RecordContext.of(origin, record.forwarded, writers)
     if change.op is Op.DELETE:
-        step = retract_all(state, _context(record, change, raw_input, topics), raw_input.versions)
-        if (refused := too_large(step.outputs)) is not None:
+        try:
+            return retract_all(state, context, raw_input.versions)
+        except DeadRecord as refused:
             return Step(state, "dead", dead=[(refused, None)])
-        return step
     outcomes = [outcome_by_position(mapping, state, position) for mapping in raw_input.mappings]
     decided = None if None in outcomes else worst(filter(None, outcomes))
-    unknown: list[str] = []
+    row = change.row
     # Columns are carried also from a record whose claims exist already: after a loss of the state, this restores them.
     if raw_input.is_cdc and (decided is None or (newest and state.carried is not None)):
-        row, carried, unknown = fill(change.row, state.carried, position)
-        change = change._replace(row=row)
+        row, carried, unknown = fill(row, state.carried, position)
         if newest:
-            state = state.replace(carried=carried)
+            state = KeyState(state.seen, state.deleted, state.emitted, state.targets, carried)
+        if unknown and decided is None:
+            return _incomplete(state, change, unknown[0])
     if decided is not None:
         return Step(state, decided)
-    if unknown and change.row_gone:
+    return _upsert(state, row, context, zip(raw_input.mappings, outcomes, strict=True))
+
+
+def _incomplete(state: KeyState, change: SourceChange, column: str) -> Step:
+    """The step of a record that leaves out `column`, whose value is not known."""
+    if change.row_gone:
         return Step(state, "superseded")  # the source deleted the row since: a record of its delete follows
-    if unknown:
-        reason = f"column {unknown[0]} was left out, and its value was never seen"
-        return Step(state, "dead", dead=[(DeadRecord("unchanged-value-never-seen", reason), None)])
-    return _upsert(state, change.row, _context(record, change, raw_input, topics), raw_input.mappings)
-
-
-def _context(record: Record, change: SourceChange, raw_input: RawInput, topics: ContributionTopics) -> RecordContext:
-    return RecordContext(
-        raw_input.stream.source,
-        raw_input.stream.stream,
-        change.key,
-        change.position,
-        RawRef(record.topic, record.partition, record.offset),
-        change.observed_at,
-        record.forwarded,
-        topics,
-    )
+    reason = f"column {column} was left out, and its value was never seen"
+    return Step(state, "dead", dead=[(DeadRecord("unchanged-value-never-seen", reason), None)])
 
 
 def outcome_by_position(mapping: Mapping, state: KeyState, position: Position) -> Outcome | None:
@@ -157,7 +184,7 @@ def retract_all(state: KeyState, context: RecordContext, versions: dict[str, tup
     The state stores the delete, also for an unknown key. `versions`: by mapping name, the mapping's version and the
     contract's. The claims of a mapping that was removed are retracted with the mapping version of the claim.
     """
-    position = context.position
+    position = context.origin.position
     if state.deleted is not None and position <= state.deleted:
         return Step(state, "unchanged" if position == state.deleted else "superseded")
     emitted, targets = dict(state.emitted), dict(state.targets)
@@ -178,44 +205,45 @@ def retract_all(state: KeyState, context: RecordContext, versions: dict[str, tup
     return Step(after, "mapped" if outputs else "unchanged", outputs)
 
 
-def _upsert(state: KeyState, row: dict[str, Any], context: RecordContext, mappings: Iterable[Mapping]) -> Step:
-    """Apply each mapping that has no equal or newer claim. A mapping that fails changes no state."""
+def _upsert(
+    state: KeyState,
+    row: dict[str, Any],
+    context: RecordContext,
+    decided: Iterable[tuple[Mapping, Outcome | None]],
+) -> Step:
+    """Apply each mapping whose outcome is not `decided` yet. A mapping that fails changes no state."""
     emitted, targets = dict(state.emitted), dict(state.targets)
     outputs: list[OutputRecord] = []
     outcomes: list[Outcome] = []
     dead: list[tuple[DeadRecord, int | None]] = []
-    for mapping in mappings:
-        outcome = outcome_by_position(mapping, state, context.position)
+    for mapping, outcome in decided:
         if outcome is None:
-            claimed = _claimed(mapping, row, state, context)
-            if isinstance(claimed, DeadRecord):
-                dead.append((claimed, mapping.version))
+            try:
+                claims = mapping.apply_encoded(row)
+                written = _written(mapping, claims, state.targets.get(mapping.name), context)
+            except DeadRecord as error:
+                dead.append((error, mapping.version))
                 outcome = "dead"
             else:
-                emitted[mapping.name] = (context.position, mapping.version)
-                targets[mapping.name] = claimed.targets
-                outputs += claimed.outputs
-                outcome = "mapped" if claimed.outputs else "filtered"
+                emitted[mapping.name] = (context.origin.position, mapping.version)
+                targets[mapping.name] = tuple([claim[:3] for claim in claims])
+                outputs += written
+                outcome = "mapped" if written else "filtered"
         outcomes.append(outcome)
-    return Step(state.replace(emitted=emitted, targets=targets), worst(outcomes), outputs, dead)
+    after = KeyState(state.seen, state.deleted, emitted, targets, state.carried)
+    return Step(after, outcomes[0] if len(outcomes) == 1 else worst(outcomes), outputs, dead)
 
 
-class _Claimed(NamedTuple):
-    targets: tuple[Target, ...]
-    outputs: list[OutputRecord]
-
-
-def _claimed(mapping: Mapping, row: dict[str, Any], state: KeyState, context: RecordContext) -> _Claimed | DeadRecord:
-    """The claims of `mapping` for `row`, with retractions of its claims that end here; or the error if it fails."""
-    try:
-        claims = mapping.apply(row)
-    except DeadRecord as error:
-        return error
-    targets = tuple((claim.entity, claim.entity_id, claim.output) for claim in claims)
-    old = [target for target in state.targets.get(mapping.name, ()) if target not in targets]
+def _written(
+    mapping: Mapping, claims: Sequence[EncodedClaim], before: Sequence[Target] | None, context: RecordContext
+) -> list[OutputRecord]:
+    """The records of the claims, then retractions of the claims about the targets `before` that end here."""
     outputs = context.claims(mapping, claims)
-    outputs += context.retractions(mapping.name, mapping.version, mapping.entity.version, old)
-    return too_large(outputs) or _Claimed(targets, outputs)
+    if before:
+        now = [claim[:3] for claim in claims]
+        old = [target for target in before if target not in now]
+        outputs += context.retractions(mapping.name, mapping.version, mapping.entity.version, old)
+    return outputs
 
 
 def worst(outcomes: Iterable[Outcome]) -> Outcome:

@@ -26,7 +26,11 @@ class Sweep:
         """Those of the next `keys` keys whose newest record is below the marker. Parked records count as records."""
         # After a loss of the state, a key of which no record was read yet is left to the end of the pass.
         found = self.scan.read(view, keys)
-        return [(key, state) for key, state in found if state.seen < self.marker.position and not state.is_only_claimed]
+        return [
+            (key, state)
+            for key, state in found
+            if state.seen < self.marker.origin.position and not state.is_only_claimed
+        ]
 
 
 @dataclass(slots=True)

@@ -161,7 +161,9 @@ class MapperBench:
             elif output.topic.startswith("contributions."):
                 assert output.key is not None
                 assert output.value is not None
-                self.contributions.append((output.key, Contribution.from_json(output.value)))
+                claim = Contribution.from_json(output.value)
+                assert (output.key, output.value) == (claim.key, claim.sealed().to_json())
+                self.contributions.append((output.key, claim))
             else:
                 self.dead.append(dict(output.headers)["sluice-kind"].decode())
         for counts in self.batch.counts.values():

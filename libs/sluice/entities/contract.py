@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from sluice.entities.claim_encoder import ClaimEncoder, claim_encoder
 from sluice.entities.declaration import require_name, require_version
 from sluice.entities.encoders import Encode, encoder
 from sluice.entities.field_types import FieldType, field_type
 from sluice.entities.rules import MostRecent, Prefer, Rule, SourceOrder
-from sluice.entities.values import UNCLAIMED, Identity
+from sluice.entities.values import UNCLAIMED, Identity, trimmed
 from sluice.errors import DeadRecord, SettingsError
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ class EntityContract:
         return {name: encoder(f"{self.name}.{name}", kind) for name, kind in self.fields.items()}
 
     @cached_property
+    def claim_encoder(self) -> ClaimEncoder:
+        return claim_encoder(self)
+
+    @cached_property
     def required(self) -> tuple[str, ...]:
         return tuple(name for name, kind in self.fields.items() if not kind.nullable)
 
@@ -64,6 +69,11 @@ class EntityContract:
 
     def entity_id(self, identity: object) -> str:
         """The entity's id: the normalised identity value. Raises DeadRecord if it is null, empty or too long."""
+        if type(identity) is str and identity.isascii() and self.identity_marker.normalise is trimmed:
+            # the common case, without the calls below: an ASCII text is in NFC
+            entity_id = identity.strip()
+            if 0 < len(entity_id) <= _ENTITY_ID_BYTES_MAX and "\0" not in identity:
+                return entity_id
         encode = self.encoders[self.identity]
         encoded = encode(identity)
         try:

@@ -25,16 +25,14 @@ Json = Any
 Encode = Callable[[Any], Json]
 
 _CONTEXT = Context(prec=100, rounding=ROUND_HALF_EVEN)
+CURRENCIES: set[str] = set()  # the valid currencies so far: at most 26³
 _INT64 = range(-(2**63), 2**63)
 STORED_JSON_LEVELS_MAX = 64
 
 
 def encoder(where: str, field: FieldType) -> Encode:
     """The encoder of one field. `where` ("worker.base_pay") is part of the reason of a `DeadRecord`."""
-    if field.kind in _PLAIN:
-        encode: Encode = partial(_PLAIN[field.kind], where)
-    else:
-        encode = _PREPARED[field.kind](where, field)
+    encode = value_encoder(where, field)
 
     def nullable(value: Any) -> Json:
         return None if value is None else encode(value)
@@ -45,6 +43,13 @@ def encoder(where: str, field: FieldType) -> Encode:
         return encode(value)
 
     return nullable if field.nullable else required
+
+
+def value_encoder(where: str, field: FieldType) -> Encode:
+    """As `encoder`, for a value that is not None."""
+    if field.kind in _PLAIN:
+        return partial(_PLAIN[field.kind], where)
+    return _PREPARED[field.kind](where, field)
 
 
 def microseconds(value: datetime, where: str) -> int:
@@ -77,7 +82,7 @@ def _string(where: str, value: Any) -> str:
             value.encode()
         except UnicodeEncodeError:
             raise DeadRecord("invalid-unicode", f"{where} contains half of a surrogate pair") from None
-    return value
+    return value if type(value) is str else str.__str__(value)  # canonical JSON has no subclasses of str
 
 
 def _int(where: str, value: Any) -> int:
@@ -121,11 +126,21 @@ def _bytes(where: str, value: Any) -> str:
     return base64.b64encode(value).decode("ascii")
 
 
-def _decimal(where: str, field: FieldType) -> Encode:
+def decimal_encoder(where: str, field: FieldType) -> Encode:
     quantum = Decimal(1).scaleb(-field.scale)
     limit = Decimal(10) ** (field.precision - field.scale)
+    quantize = _CONTEXT.quantize
 
     def encode(value: Any) -> Json:
+        # 0.3 µs instead of 0.7. What the conditions exclude (a number near the limit, a tiny one, minus zero, NaN) is
+        # decided below. The length excludes every number beyond the limit.
+        if type(value) is Decimal:
+            try:
+                text = str(quantize(value, quantum))
+            except InvalidOperation:
+                text = "NaN"
+            if len(text) <= field.precision and "E" not in text and "N" not in text and text[:2] != "-0":
+                return text
         if type(value) is not Decimal:
             raise _wrong(where, "a decimal", value)
         if not value.is_finite():
@@ -142,14 +157,16 @@ def _decimal(where: str, field: FieldType) -> Encode:
 
 
 def _money(where: str, field: FieldType) -> Encode:
-    amount = _decimal(f"{where}.amount", field)
+    amount = decimal_encoder(f"{where}.amount", field)
 
     def encode(value: Any) -> Json:
         if not isinstance(value, Money):
             raise _wrong(where, "money", value)
         currency = value.currency
-        if len(currency) != 3 or not (currency.isascii() and currency.isalpha() and currency.isupper()):
-            raise DeadRecord("bad-currency", f"{where}.currency is not three capital letters")
+        if currency not in CURRENCIES:
+            if len(currency) != 3 or not (currency.isascii() and currency.isalpha() and currency.isupper()):
+                raise DeadRecord("bad-currency", f"{where}.currency is not three capital letters")
+            CURRENCIES.add(currency)
         return {"amount": amount(value.amount), "currency": currency}
 
     return encode
@@ -205,7 +222,7 @@ _PLAIN: dict[Kind, Callable[[str, Any], Json]] = {
     "bytes": _bytes,
 }
 _PREPARED: dict[Kind, Callable[[str, FieldType], Encode]] = {
-    "decimal": _decimal,
+    "decimal": decimal_encoder,
     "money": _money,
     "list": _list,
     "json": _json,

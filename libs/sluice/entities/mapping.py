@@ -13,6 +13,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from pydantic import BaseModel, ValidationError
 
+from sluice.canonical_json import canonical_bytes
 from sluice.entities import declaration
 from sluice.entities.authored_files import SourceLine
 from sluice.entities.contract import EntityContract
@@ -49,6 +50,17 @@ class Claim(NamedTuple):
     effective_at: int | None
 
 
+class EncodedClaim(NamedTuple):
+    """A `Claim` whose fields are canonical JSON bytes."""
+
+    entity: str
+    entity_id: str
+    output: str
+    fields: bytes
+    effective_at: int | None
+
+
+AnyClaim = TypeVar("AnyClaim", Claim, EncodedClaim)
 Time = datetime | int | None
 Raw = TypeVar("Raw", bound=BaseModel)
 Result = TypeVar("Result", bound=Entity | Iterable[Output[Entity]] | None)
@@ -90,6 +102,13 @@ class Mapping:
 
         Raises DeadRecord: wrong-type, missing-member, mapping-failed, or what the contract's encoders refuse.
         """
+        return self._claims(raw, self._claim)
+
+    def apply_encoded(self, raw: dict[str, Any]) -> list[EncodedClaim]:
+        """As `apply`, but with encoded fields: the hot path of the mapper."""
+        return self._claims(raw, self._encoded_claim)
+
+    def _claims(self, raw: dict[str, Any], claim: Callable[[Entity, str, int | None], AnyClaim]) -> list[AnyClaim]:
         try:
             record = self.raw_model.__pydantic_validator__.validate_python(raw)
         except ValidationError as error:
@@ -103,8 +122,14 @@ class Mapping:
             return []
         effective_at = self._effective_at(record)
         if isinstance(result, Entity):
-            return [self._claim(result, self.output, effective_at)]
-        return self._claims(result, effective_at)
+            return [claim(result, self.output, effective_at)]
+        claims: dict[str, AnyClaim] = {}
+        for output in result:
+            key = self._output_key(output)
+            if key in claims:
+                raise self._dead("duplicate-output", "two outputs have the same key")
+            claims[key] = claim(output.entity, key, effective_at)
+        return list(claims.values())
 
     def _call(self, record: BaseModel) -> Any:
         try:
@@ -123,19 +148,25 @@ class Mapping:
             "mapping-failed", f"{type(result).__name__} is neither {self.entity.name} nor a list of Output"
         )
 
-    def _claims(self, outputs: Iterable[Any], effective_at: int | None) -> list[Claim]:
-        claims: dict[str, Claim] = {}
-        for output in outputs:
-            if not isinstance(output, Output) or not isinstance(output.entity, Entity):
-                raise self._dead("mapping-failed", "an item of the returned list is not an Output")
+    def _output_key(self, output: Any) -> str:
+        if not isinstance(output, Output) or not isinstance(output.entity, Entity):
+            raise self._dead("mapping-failed", "an item of the returned list is not an Output")
+        try:
+            return str(_OUTPUT_KEY(output.key))
+        except DeadRecord as refused:
+            raise self._dead(refused.code, refused.reason) from None
+
+    def _encoded_claim(self, entity: Entity, output: str, effective_at: int | None) -> EncodedClaim:
+        contract, given = self.entity, entity.model_fields_set
+        if entity.__class__ is self.entity_class and self._undated.isdisjoint(given):
             try:
-                key = _OUTPUT_KEY(output.key)
-            except DeadRecord as refused:
-                raise self._dead(refused.code, refused.reason) from None
-            if key in claims:
-                raise self._dead("duplicate-output", "two outputs have the same key")
-            claims[key] = self._claim(output.entity, key, effective_at)
-        return list(claims.values())
+                encoded = contract.claim_encoder.encode(entity.__dict__, given)
+            except Exception:
+                encoded = None  # `_claim` finds out why, or encodes the rare value
+            if encoded is not None:
+                return EncodedClaim(contract.name, encoded[0], output, encoded[1], effective_at)
+        claim = self._claim(entity, output, effective_at)
+        return EncodedClaim(contract.name, claim.entity_id, output, canonical_bytes(claim.fields), effective_at)
 
     def _claim(self, entity: Entity, output: str, effective_at: int | None) -> Claim:
         contract, values = self.entity, entity.__dict__
@@ -151,8 +182,8 @@ class Mapping:
             raise self._unencodable(error, values, given) from None
         if len(fields) != len(given):  # model_copy and model_construct accept any name
             raise self._unknown(min(given - contract.fields.keys()))
-        if self.effective_at is None and not self._recent.isdisjoint(given):
-            name = min(self._recent.intersection(given))
+        if not self._undated.isdisjoint(given):
+            name = min(self._undated.intersection(given))
             reason = f"claims {contract.name}.{name}, whose rule is most_recent, without effective_at"
             raise self._dead("no-effective-time", reason, name)
         fields[contract.identity] = entity_id
@@ -189,7 +220,10 @@ class Mapping:
         raise self._dead("wrong-type", f"{where} is {type(value).__name__}, not a time")
 
     @cached_property
-    def _recent(self) -> frozenset[str]:
+    def _undated(self) -> frozenset[str]:
+        """The fields of which no claim is possible, because their rule needs an effective time and there is none."""
+        if self.effective_at is not None:
+            return frozenset()
         return frozenset(name for name, rule in self.entity.rules.items() if isinstance(rule, MostRecent))
 
     def _unreadable(self, error: ValidationError) -> DeadRecord:

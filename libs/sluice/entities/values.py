@@ -121,7 +121,7 @@ class OpenEnum(StrEnum):
         return cls.__members__["UNKNOWN"] if isinstance(value, str) else None
 
 
-def _trimmed(value: str) -> str:
+def trimmed(value: str) -> str:
     return normalize("NFC", value.strip())
 
 
@@ -133,7 +133,7 @@ class Identity:
     composes Unicode (NFC).
     """
 
-    normalise: Callable[[str], str] = _trimmed
+    normalise: Callable[[str], str] = trimmed
 
 
 @dataclass(frozen=True)

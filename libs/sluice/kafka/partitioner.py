@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Callable
 from functools import lru_cache
+
+from confluent_kafka import cimpl
 
 _MASK = 0xFFFFFFFF
 _M = 0x5BD1E995
@@ -12,7 +16,8 @@ _M = 0x5BD1E995
 def murmur2(key: bytes) -> int:
     """The 32-bit murmur2 hash of `key` with Kafka's seed. Source: org.apache.kafka.common.utils.Utils#murmur2.
 
-    It takes about 2 µs for a key of 20 bytes. The results of recent keys are cached.
+    It takes about 2 µs for a key of 20 bytes. The results of recent keys are cached. `murmur2_partition` uses it only
+    if librdkafka's own function cannot be found.
     """
     length = len(key)
     h = 0x9747B28C ^ length
@@ -27,7 +32,33 @@ def murmur2(key: bytes) -> int:
     return h ^ h >> 15
 
 
+def in_python(_: None, key: bytes, length: int, partitions: int, *__: None) -> int:
+    return (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+def in_librdkafka() -> Callable[[None, bytes, int, int, None, None], int] | None:
+    """librdkafka's own partitioner, 0.4 µs for any key; None if the client library does not show it."""
+    try:
+        function = ctypes.PyDLL(cimpl.__file__).rd_kafka_msg_partitioner_murmur2
+    except (AttributeError, OSError):
+        return None
+    # the topic's handle, key, length, number of partitions, and two values for the application's use
+    function.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_char_p,
+        ctypes.c_size_t,
+        ctypes.c_int32,
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+    ]
+    function.restype = ctypes.c_int32
+    return function
+
+
+_partition_of = in_librdkafka() or in_python
+
+
 def murmur2_partition(key: bytes, partitions: int) -> int:
     """The partition of `key` in a topic with `partitions` partitions. A Java producer, and librdkafka with
     `murmur2_random`, choose the same one."""
-    return (murmur2(key) & 0x7FFFFFFF) % partitions
+    return _partition_of(None, key, len(key), partitions, None, None)

@@ -8,15 +8,18 @@ from sluice.provenance.contribution import (
     contribution_content,
     contribution_key,
 )
+from sluice.provenance.contribution_writer import ContributionWriter, Origin
 from sluice.provenance.merge import Incomplete, Merged, Survivorship, candidates, merge
 
 __all__ = [
     "CanonicalRecord",
     "ClaimOrder",
     "Contribution",
+    "ContributionWriter",
     "Contributor",
     "Incomplete",
     "Merged",
+    "Origin",
     "RawRef",
     "Survivorship",
     "Winner",

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import Enum, auto
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 import orjson
 
 from sluice import json_text
@@ -50,7 +51,7 @@ class LeftOut(Enum):
     UNKNOWN = auto()
 
 
-class SourceChange(NamedTuple):
+class SourceChange(msgspec.Struct, frozen=True):
     """What a raw record says about one source record: an upsert with the members `row`, or a delete.
 
     `observed_at`: when the source changed the record, or when it was read; µs UTC. `row_gone`: whether the source had
@@ -108,7 +109,7 @@ def source_key(record: Record) -> str:
         raise DeadRecord("bad-key", "the key is not JSON") from None
     if not isinstance(key, dict) or not key:
         raise DeadRecord("bad-key", "the key is not a JSON object")
-    if key.keys() == {"schema", "payload"} and isinstance(key["payload"], dict):
+    if len(key) == 2 and key.keys() == {"schema", "payload"} and isinstance(key["payload"], dict):
         try:
             return orjson.dumps(key["payload"]).decode()
         except orjson.JSONEncodeError:
@@ -134,7 +135,7 @@ def read_change(record: Record, key: str, position: Position) -> SourceChange:
     if TRUNCATED_HEADER in record.headers:
         raise DeadRecord("too-large", "it replaces a change that no raw topic accepts; see the dead letters of ingress")
     envelope = _object(record.value)
-    if envelope.keys() == {"schema", "payload"}:
+    if len(envelope) == 2 and envelope.keys() == {"schema", "payload"}:
         envelope = envelope["payload"]
     try:
         op, source = envelope["op"], envelope["source"]
@@ -148,8 +149,9 @@ def read_change(record: Record, key: str, position: Position) -> SourceChange:
         raise DeadRecord("bad-envelope", "not a Debezium change event: unknown op, or after is no object")
     if b"\\u" in record.value:
         _require_whole_text(row)
-    for header, mark in ((UNCHANGED_HEADER, LeftOut.UNCHANGED), (UNKNOWN_HEADER, LeftOut.UNKNOWN)):
-        row.update(dict.fromkeys(_columns(record, header), mark))
+    if leaves_out(record):
+        for header, mark in ((UNCHANGED_HEADER, LeftOut.UNCHANGED), (UNKNOWN_HEADER, LeftOut.UNKNOWN)):
+            row.update(dict.fromkeys(_columns(record, header), mark))
     return SourceChange(Op.UPSERT, key, position, row, observed_at, ROW_GONE_HEADER in record.headers)
 
 

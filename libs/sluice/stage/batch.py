@@ -37,9 +37,11 @@ class OutputRecord(NamedTuple):
 
 def too_large(outputs: Iterable[OutputRecord]) -> DeadRecord | None:
     """The error if one of `outputs` is too large for our topics, else None."""
-    if any(output.size_bytes > OUTPUT_BYTES_MAX for output in outputs):
-        return DeadRecord("output-too-large", f"an output of the record exceeds {OUTPUT_BYTES_MAX} bytes")
-    return None
+    return output_too_large() if any(output.size_bytes > OUTPUT_BYTES_MAX for output in outputs) else None
+
+
+def output_too_large() -> DeadRecord:
+    return DeadRecord("output-too-large", f"an output of the record exceeds {OUTPUT_BYTES_MAX} bytes")
 
 
 class Batch:

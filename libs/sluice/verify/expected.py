@@ -170,7 +170,7 @@ class StreamHistory:
                 key.parked[""] = ExpectedDeadLetter(position, raw)
         elif position > key.deleted:
             for mapping in self._mappings:
-                self._apply(key, mapping, change._replace(row=row), raw)
+                self._apply(key, mapping, msgspec.structs.replace(change, row=row), raw)
 
     @staticmethod
     def _delete(key: _Key, position: Position) -> None:

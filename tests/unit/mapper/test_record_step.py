@@ -15,9 +15,10 @@ from sluice.pipeline import SourceStream
 from sluice.position import Position
 from sluice_mapper.inputs import RawInput
 from sluice_mapper.key_state import KeyState
-from sluice_mapper.record_step import ContributionTopics, Step, record_step
+from sluice_mapper.record_step import ContributionTopics, ContributionWriters, Step, record_step
 
-TOPICS = ContributionTopics(Names(), 1)
+STREAM = SourceStream("hr", "people", "poll")
+WRITERS = ContributionWriters(STREAM, ("raw.hr.people", 0), ContributionTopics(Names(), 1))
 
 
 class Person(Entity):
@@ -42,8 +43,8 @@ def long(raw: Row) -> Person:
 
 def step(state: KeyState, minor: int, row: dict[str, Any], *mappings: Mapping) -> Step:
     record = Record("raw.hr.people", 0, minor, b'{"id":1}', orjson.dumps(row), {}, 1_000)
-    inputs = RawInput(SourceStream("hr", "people", "poll"), mappings, "raw-id", "state", "state-id")
-    return record_step(state, record, '{"id":1}', Position(1, 1, minor), inputs, TOPICS)
+    inputs = RawInput(STREAM, mappings, "raw-id", "state", "state-id")
+    return record_step(state, record, '{"id":1}', Position(1, 1, minor), inputs, WRITERS)
 
 
 def test_a_step_does_not_change_the_state_that_it_is_given() -> None:

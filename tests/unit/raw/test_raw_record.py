@@ -164,6 +164,23 @@ def test_a_part_of_a_position_beyond_64_bits_is_no_position(text: str) -> None:
     assert max(Position.parse(text.replace("%b", str(2**63 - 1)))) == 2**63 - 1
 
 
+@given(
+    st.text("0123456789:+-_ ,.e\n[]²", max_size=12)
+    | st.lists(st.integers(-1, 2**64) | st.sampled_from(["", "01", " 1", "1_0"]), min_size=2, max_size=4).map(
+        lambda parts: ":".join(map(str, parts))
+    )
+)
+def test_a_position_in_bytes_is_that_of_its_text(text: str) -> None:
+    try:
+        expected: Position | None = Position.parse(text)
+    except ValueError:
+        expected = None
+    try:
+        assert Position.parse(text.encode()) == expected
+    except ValueError:
+        assert expected is None
+
+
 def test_a_sweep_marker_names_the_stream_of_its_topic() -> None:
     marker = record(b'{"$sweep":"staff"}', b"", 7)
     assert raw_record.swept_at(marker, "staff") == 7_000

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Protocol
 
 from bench import end_to_end, mapper, merger, options, sink
@@ -44,6 +45,8 @@ def main() -> int:
     chosen = options.parse(sys.argv[1:])
     contestants_of, bench_of = BENCHES[chosen.what]
     try:
+        if not Path("/proc/stat").exists():
+            raise BenchError("this system has no /proc, from which processor time is read. Next: run it on Linux")
         contestants = contestants_of(chosen)
         versions = own_versions()
         for one in contestants:

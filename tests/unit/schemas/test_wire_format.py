@@ -14,6 +14,7 @@ from sluice.entities.contract import EntityContract
 from sluice.errors import DeadRecord
 from sluice.provenance import CanonicalRecord
 from sluice.schemas import avro_schema, make_decoder, make_encoder
+from sluice.schemas.encoder import encoder_source
 from support.canonical import CONTRACT, record, records
 from support.decoding import decoded
 from support.workers import LedgerEntry
@@ -148,3 +149,16 @@ def _empty_provenance() -> dict[str, Any]:
 def test_a_decimal_at_another_scale_is_never_written() -> None:
     with pytest.raises(ValueError, match="2 digits after the point where the contract has 3"):
         ENCODE(record(height="1.70"))
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 2**64 - 1])
+def test_a_number_that_no_long_can_contain_is_never_written(number: int) -> None:
+    with pytest.raises(OverflowError, match="64 bits"):
+        ENCODE(record(level=number))
+
+
+def test_a_traceback_shows_the_generated_line_of_the_field() -> None:
+    with pytest.raises(AttributeError) as raised:
+        ENCODE(record(full_name=1))
+    assert "string(fields['full_name'])," in str(raised.traceback[1].statement)
+    assert "string(fields['full_name'])," in encoder_source(CONTRACT)

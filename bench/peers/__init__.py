@@ -35,7 +35,7 @@ class UpsertSink(PythonPeer):
     """Binary COPY and INSERT … ON CONFLICT of the same rows over one connection. The bare limit."""
 
     name, script = "upsert", "upsert_sink.py"
-    requirements = ("confluent-kafka==2.16.1", "psycopg==3.3.9", "psycopg-binary==3.3.9", "msgspec==0.22.0")
+    requirements = ("confluent-kafka==2.16.1", "psycopg==3.3.9", "psycopg-binary==3.3.9")
 
 
 MAPPER: Mapping[str, Callable[[], Contestant]] = {"quix": QuixMapper, "bytewax": BytewaxMapper, "bare": BareMapper}

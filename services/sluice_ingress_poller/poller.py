@@ -53,7 +53,7 @@ class Poller:
             settings.kafka,
             names,
             settings.instance,
-            RocksStore(settings.state_dir / f"{INGRESS_POLLER}-{settings.instance}"),
+            RocksStore(settings.state_dir / f"{INGRESS_POLLER}-{settings.instance}", settings.state_memory_bytes),
             clients.admin(settings.kafka),
             pipeline.partitions,
             BackPressure(lag, bounds, part.lag_interval_s, health),

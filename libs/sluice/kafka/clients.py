@@ -71,8 +71,11 @@ def producer(settings: KafkaSettings, transactional_id: str | None = None) -> Pr
             "partitioner": "murmur2_random",
             "enable.idempotence": True,
             "acks": "all",
-            "compression.type": "zstd",
-            "linger.ms": 5,
+            # A million outputs of a mapper cost client and broker 6.5 CPU s with lz4, 8 s with zstd. On disk, a record
+            # has 222 bytes with lz4, 101 with zstd, 893 without compression.
+            "compression.type": "lz4",
+            # The end of a transaction sends what waits, so only records before it wait for a fuller batch.
+            "linger.ms": 50,
             "batch.size": MIB,
             "message.max.bytes": SENT_BYTES_MAX,
             "queue.buffering.max.kbytes": 65_536,

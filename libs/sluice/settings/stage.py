@@ -96,6 +96,12 @@ class StageSettings(BaseSettings):
     batch_records_max: int = Field(
         default=5_000, ge=1, le=1_000_000, description="The most records that a stage reads from Kafka at once."
     )
+    state_memory_bytes: int = Field(
+        default=32 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="The memory of the local state's store: half for blocks that were read, half for writes that are "
+        "not on disk yet.",
+    )
     renew_records_after_s: float = Field(
         default=3_600.0,
         ge=0,

@@ -25,6 +25,6 @@ class StateBackend(NamedTuple):
     def open(cls, settings: StageSettings, stage: str) -> StateBackend:
         """Open the store on disk and the Kafka clients of one process of `stage`. Raises SettingsError or
         EnvironmentFault if the store's folder cannot be used."""
-        store = RocksStore(settings.state_dir / f"{stage}-{settings.instance}")
+        store = RocksStore(settings.state_dir / f"{stage}-{settings.instance}", settings.state_memory_bytes)
         watch = TopicWatch(clients.admin(settings.kafka))
         return cls(store, LogReader(settings.kafka), Expiry(LogReader(settings.kafka)), watch)

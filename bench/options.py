@@ -12,7 +12,7 @@ PEERS = {"mapper": MAPPER, "merger": MERGER, "sink": SINK, "end_to_end": END_TO_
 INPUTS = ("polled", "cdc")
 BENCHMARKS = ("mapper", "merger", "sink", "end_to_end")
 RECORDS = {"mapper": 200_000, "merger": 100_000, "sink": 200_000, "end_to_end": 60_000}
-KEYS = {"mapper": 200_000, "merger": 100_000, "sink": 100_000, "end_to_end": 60_000}
+END_TO_END_KEYS = 10_000
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def parse(arguments: Sequence[str]) -> Options:
     return Options(
         what=given.what,
         n=n,
-        keys=given.keys or (n if given.n else KEYS[given.what]),
+        keys=given.keys or (END_TO_END_KEYS if given.what == "end_to_end" else n),
         size=given.size,
         partitions=given.partitions,
         processes=given.processes,

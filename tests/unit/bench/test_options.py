@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.options import KEYS, RECORDS, parse
+from bench.options import RECORDS, parse
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,11 @@ def test_every_record_has_a_key_of_its_own_unless_keys_are_given() -> None:
 
 def test_without_counts_each_benchmark_has_its_own() -> None:
     for what, records in RECORDS.items():
-        assert (parse(["--what", what]).n, parse(["--what", what]).keys) == (records, KEYS[what])
+        assert parse(["--what", what]).n == records
+
+
+def test_a_whole_pipeline_starts_with_as_many_rows_whatever_it_is_fed_with() -> None:
+    assert {parse(["--what", "end_to_end", *more]).keys for more in ([], ["--n", "5"])} == {10_000}
 
 
 def test_peers_are_all_some_or_none() -> None:

@@ -89,12 +89,12 @@ class StageSettings(BaseSettings):
     )
     telemetry: TelemetrySettings = TelemetrySettings()
     batch_bytes_max: int = Field(
-        default=3 * 1024 * 1024,
+        default=8 * 1024 * 1024,
         ge=1,
         description="A batch ends when its output has this many bytes. A batch is one transaction.",
     )
     batch_records_max: int = Field(
-        default=5_000, ge=1, le=1_000_000, description="The most records that a stage reads from Kafka at once."
+        default=10_000, ge=1, le=1_000_000, description="The most records that a stage reads from Kafka at once."
     )
     state_memory_bytes: int = Field(
         default=32 * 1024 * 1024,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sluice.golden.sinks import chosen_sink, golden_tables, sink_group
+from sluice.golden.sinks import chosen_sink, golden_tables
 from sluice.golden.store import GoldenStore
 from sluice.kafka import LogReader, clients
 from sluice.kafka.topics import Topics, require_partitions
@@ -30,7 +30,7 @@ def sink_parts(pipeline: Pipeline, settings: SinkSettings, health: Health) -> Si
     tables = golden_tables(pipeline, sink, load_entities(pipeline))
     pinned = Topics(clients.admin(settings.kafka)).pinned(list(tables))
     require_partitions(pinned, pipeline.partitions)
-    group = sink_group(pipeline, name)
+    group = pipeline.sink_group(name)
     registry = Registry(settings.registry.url, settings.state_dir / "schemas")
     store = GoldenStore(name, sink.postgres.reveal, sink.schema_, tables)
     decode, reader = make_decoder(registry.by_id), LogReader(settings.kafka)

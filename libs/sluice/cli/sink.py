@@ -11,7 +11,7 @@ from sluice.cli.server_access import kafka_watched
 from sluice.errors import EnvironmentFault
 from sluice.golden.connection import connect
 from sluice.golden.rebuild import Span, prepare_rebuild
-from sluice.golden.sinks import chosen_sink, golden_tables, sink_group
+from sluice.golden.sinks import chosen_sink, golden_tables
 from sluice.kafka import LogReader, clients
 from sluice.kafka.groups import members_of, set_offsets
 from sluice.kafka.topics import Topics
@@ -42,7 +42,7 @@ def rebuild(
     contracts = load_entities(loaded)
     for entity in sorted(entities or ()):
         require_known(entity, contracts, f"no entity {entity}")
-    group_id = sink_group(loaded, name)
+    group_id = loaded.sink_group(name)
     admin = clients.admin(settings.kafka)
     with kafka_watched(settings):
         running = members_of(admin, group_id)

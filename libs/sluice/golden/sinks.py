@@ -1,4 +1,4 @@
-"""The pipeline's Postgres sinks: which one a process runs, the sink's consumer group and its golden tables."""
+"""The pipeline's Postgres sinks: which one a process runs, and its golden tables."""
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -6,7 +6,6 @@ from psycopg.conninfo import conninfo_to_dict
 from sluice.entities.contract import EntityContract
 from sluice.errors import SettingsError
 from sluice.golden.columns import GoldenTable
-from sluice.names import SINK_POSTGRES
 from sluice.pipeline import Pipeline, PostgresSink
 from sluice.pipeline.load import place_in_file
 
@@ -47,12 +46,6 @@ def _database(sink: PostgresSink) -> tuple[str, ...] | None:
     except (SettingsError, psycopg.ProgrammingError):
         return None
     return tuple(str(given.get(part) or default) for part, default in (("host", ""), ("port", "5432"), ("dbname", "")))
-
-
-def sink_group(pipeline: Pipeline, sink: str) -> str:
-    """The consumer group of a sink: the stage's name, followed by the sink's name for every sink but the first."""
-    first = next(iter(pipeline.sinks))
-    return pipeline.names.group(SINK_POSTGRES if sink == first else f"{SINK_POSTGRES}.{sink}")
 
 
 def golden_tables(

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, TopicPartition
 
 from sluice.entities import Mapping
-from sluice.golden.sinks import sink_group
 from sluice.kafka import KafkaSettings, clients
 from sluice.kafka.faults import kafka_errors
 from sluice.kafka.log import Partition
@@ -40,7 +39,7 @@ def stage_inputs(pipeline: Pipeline, mappings: Iterable[Mapping] | None, entitie
     raw = [names.raw(s.source, s.stream) for s in pipeline.streams() if read is None or (s.source, s.stream) in read]
     known = tuple(entities)
     sinks = [
-        StageInputs(SINK_POSTGRES, sink_group(pipeline, sink), tuple(map(names.canonical, known)), sink)
+        StageInputs(SINK_POSTGRES, pipeline.sink_group(sink), tuple(map(names.canonical, known)), sink)
         for sink in pipeline.sinks
     ]
     return [

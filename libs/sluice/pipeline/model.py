@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from sluice.names import NAME_CHARACTERS_MAX, Names, name_problem
+from sluice.names import NAME_CHARACTERS_MAX, SINK_POSTGRES, Names, name_problem
 from sluice.pipeline.secret import Secret, require_secrets
 
 _IN_TOPICS = re.compile(r"[A-Za-z0-9._-]+")
@@ -164,6 +164,11 @@ class Pipeline(_Part):
                 yield from (SourceStream(name, stream, "poll") for stream in source.streams)
             else:
                 yield from (SourceStream(name, table, "cdc") for table in source.tables)
+
+    def sink_group(self, sink: str) -> str:
+        """The consumer group of a sink: the stage's name, followed by the sink's name for every sink but the first."""
+        first = next(iter(self.sinks))
+        return self.names.group(SINK_POSTGRES if sink == first else f"{SINK_POSTGRES}.{sink}")
 
     def poll_sources(self) -> dict[str, PollSource]:
         return {n: s for n, s in self.sources.items() if isinstance(s, PollSource)}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -10,7 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sluice.names import STAGES, Names
+from sluice.names import INGRESS_CDC, INGRESS_POLLER, MAPPER, MERGER, SINK_POSTGRES, STAGES, Names
+from support.pace import within
 from support.repository import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -37,6 +40,31 @@ def test_the_command_starts_every_stage_by_its_name() -> None:
     declared = PROJECT["project"]["entry-points"]["sluice.stages"]
     assert declared == {stage: f"{package(stage)}.main:main" for stage in STAGES}
     assert set(entry_points(group="sluice.stages").names) == set(STAGES)
+
+
+@pytest.mark.parametrize(
+    ("stage", "others"),
+    [
+        (INGRESS_POLLER, {"psycopg", "jsonschema"}),
+        (INGRESS_CDC, {"httpx2", "rocksdict", "jsonschema"}),
+        (MAPPER, {"psycopg", "httpx2"}),
+        (MERGER, {"psycopg", "jsonschema"}),
+        (SINK_POSTGRES, {"jsonschema"}),
+    ],
+)
+def test_a_stage_imports_nothing_that_only_other_stages_need(stage: str, others: set[str]) -> None:
+    program = """
+import gc, sys
+from sluice.cli import main
+from importlib.metadata import entry_points
+(stage,) = entry_points(group="sluice.stages", name=sys.argv[1])
+assert callable(main._imported(stage)) and gc.isenabled() and gc.get_freeze_count() > 0
+print(*{name.partition(".")[0] for name in sys.modules})
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, stage], capture_output=True, text=True, timeout=within(60), check=True
+    )
+    assert set(done.stdout.split()) & {"rich", *others} == set()
 
 
 def test_a_group_is_called_like_its_stage() -> None:

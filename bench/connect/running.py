@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from bench.connect.worker import ConnectWorker
-from bench.contestant import Job, Running
+from bench.contestant import Running
 from sluice.embedded import processes
 from sluice.embedded.layout import Layout
 from sluice.errors import EnvironmentFault
@@ -16,9 +17,9 @@ CHECK_EVERY_S = 5.0
 STOP_WITHIN_S = 20.0
 
 
-def started_worker(job: Job) -> ConnectWorker:
-    """A new worker, whose files are in the job's folder. Blocks until it answers."""
-    worker = ConnectWorker(Layout.of(job.folder / "worker"), job.bootstrap_servers)
+def started_worker(folder: Path, bootstrap_servers: str) -> ConnectWorker:
+    """A new worker, whose files are in `folder`. Blocks until it answers."""
+    worker = ConnectWorker(Layout.of(folder), bootstrap_servers)
     worker.start(detach=False, cancelled=threading.Event())
     return worker
 

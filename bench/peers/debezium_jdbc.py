@@ -71,7 +71,8 @@ class DebeziumJdbc:
             **converters,
         }
         if self._worker is None:
-            self._worker = started_worker(job)
+            # Not in the job's folder, which is deleted after the run.
+            self._worker = started_worker(job.folder.parent / f"{self.name}-worker", job.bootstrap_servers)
         connectors = {f"{job.name}-sink": sink, f"{job.name}-source": source}
         return ConnectRunning(self._worker, connectors, keeps_worker=True)
 

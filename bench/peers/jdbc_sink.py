@@ -56,7 +56,7 @@ class JdbcSink:
             "key.converter": settings.STRING_CONVERTER,
             **settings.converter("value", self._form, job.registry_url),
         }
-        return ConnectRunning(started_worker(job), {"sink": connector})
+        return ConnectRunning(started_worker(job.folder / "worker", job.bootstrap_servers), {"sink": connector})
 
 
 def create_table(job: Job, columns: Mapping[str, str]) -> None:

@@ -19,12 +19,12 @@ def canonical_bytes(value: Any) -> bytes:
     Raises TypeError for any other type. If `value` contains no float, orjson writes it, about twenty times faster than
     the JSON library of the RFC.
     """
-    if _plain(value):
+    if is_plain(value):
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     return _slow(value)
 
 
-def _plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
     """Whether orjson writes `value` as RFC 8785 demands. orjson differs in the notation of floats and in the order of
     non-ASCII keys; the RFC refuses large integers."""
     kind = type(value)
@@ -37,10 +37,10 @@ def _plain(value: Any) -> bool:
         for key, item in value.items():
             if type(key) is not str or not key.isascii():
                 return False
-            if type(item) is not str and not _plain(item):
+            if type(item) is not str and not is_plain(item):
                 return False
         return True
-    return kind is list and all(map(_plain, value))
+    return kind is list and all(map(is_plain, value))
 
 
 def _slow(value: Any) -> bytes:

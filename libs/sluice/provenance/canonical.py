@@ -4,7 +4,9 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sluice.canonical_json import canonical_bytes
+import orjson
+
+from sluice.canonical_json import canonical_bytes, is_plain
 from sluice.provenance.contribution import Contribution
 
 CONTENT_VERSION = "v1"
@@ -82,6 +84,12 @@ def canonical_content(
 def content_hash(fields: Mapping[str, Any], won: bytes) -> str:
     """As `canonical_content`, with the origins of the winners in JSON: `won` is the inside of an array, which has for
     each winner an array of field, rule, source, stream, source key and mapping."""
-    given = canonical_bytes({name: value for name, value in fields.items() if value is not None})
-    digest = hashlib.sha256(b'{"fields":%b,"winners":[%b]}' % (given, won)).hexdigest()
+    given = {name: value for name, value in fields.items() if value is not None}
+    for value in given.values():
+        if type(value) is not str and not is_plain(value):
+            text = canonical_bytes(given)
+            break
+    else:  # the common case: the names of fields are plain too
+        text = orjson.dumps(given, option=orjson.OPT_SORT_KEYS)
+    digest = hashlib.sha256(b'{"fields":%b,"winners":[%b]}' % (text, won)).hexdigest()
     return f"{CONTENT_VERSION}:{digest}"

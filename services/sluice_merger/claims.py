@@ -14,7 +14,7 @@ import msgspec
 from sluice.position import Position
 from sluice.provenance import Contribution
 from sluice.state import View
-from sluice_merger.records import key_prefix
+from sluice_merger.records import CanonicalVersion, key_prefix
 
 LAYOUT = "rows-1"
 # More claims than this, or more bytes, are one row each.
@@ -56,10 +56,11 @@ class ClaimHead(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """`claims`: None if each claim has its own row."""
+    """`claims`: None if each claim has its own row. `version`: None if it is not known."""
 
     unmerged: bool
     claims: list[StoredClaim] | None
+    version: CanonicalVersion | None = None
 
 
 _decode_head = msgspec.json.Decoder(ClaimHead).decode
@@ -71,11 +72,13 @@ _decode_claim = msgspec.msgpack.Decoder(StoredClaim).decode
 class EntityClaims:
     """The claims about the entity `entity_id` in `view`, as of the open batch. Changes are put into the view by `save`.
 
+    `version`: the version of the newest canonical record when these claims were merged last; None if they were not.
+    While the partition is drained, the canonical view contains the same, so that it need not be read.
     `unmerged`: the newest canonical record may differ from the merge of these claims, because the result of the merge
     could not be published, or because a claim was replaced without a merge.
     """
 
-    __slots__ = ("_changed", "_decoded", "_row", "_view", "entity_id", "unmerged")
+    __slots__ = ("_changed", "_decoded", "_row", "_view", "entity_id", "unmerged", "version")
 
     def __init__(self, view: View, entity_id: str, stored: bytes | None) -> None:
         self.entity_id = entity_id
@@ -83,9 +86,10 @@ class EntityClaims:
         self._row: dict[bytes, StoredClaim] | None = {}  # by contribution key; None if each claim has its own row
         self._decoded: dict[bytes, Contribution] = {}
         self._changed = self.unmerged = False
+        self.version: CanonicalVersion | None = None
         if stored is not None:
             row = _decode_row(stored)
-            self.unmerged = row.unmerged
+            self.unmerged, self.version = row.unmerged, row.version
             self._row = None if row.claims is None else {claim.key: claim for claim in row.claims}
 
     @classmethod
@@ -130,9 +134,15 @@ class EntityClaims:
             return iter(self._row.values())
         return (_decode_claim(stored) for _, stored in self._view.scan(_CLAIM + key_prefix(self.entity_id)))
 
-    def mark(self, *, unmerged: bool) -> None:
-        self._changed = self._changed or unmerged != self.unmerged
-        self.unmerged = unmerged
+    def mark_unmerged(self) -> None:
+        self._changed = self._changed or not self.unmerged
+        self.unmerged = True
+
+    def merged(self, version: CanonicalVersion) -> None:
+        """Called when the claims are merged. `version`: that of the canonical record, which the merge may have
+        written."""
+        self._changed = self._changed or self.unmerged or version != self.version
+        self.unmerged, self.version = False, version
 
     def save(self) -> None:
         """Put the changes into the view."""
@@ -145,7 +155,7 @@ class EntityClaims:
                 self._view.put(_CLAIM + claim.key, _encode(claim))
             row = self._row = None
         claims = None if row is None else list(row.values())
-        value = None if claims == [] and not self.unmerged else _encode(_Row(self.unmerged, claims))
+        value = None if claims == [] and not self.unmerged else _encode(_Row(self.unmerged, claims, self.version))
         self._view.put(row_key(self.entity_id), value)
 
     @staticmethod

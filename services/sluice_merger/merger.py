@@ -118,40 +118,42 @@ class Merger(Process):
             for _ in accepted:
                 batch.count(at, "unchanged")
             claims.save()
-        versions = merged.canonical.get_many([claims.entity_id.encode() for claims, _ in to_merge])
-        for (claims, accepted), version in zip(to_merge, versions, strict=True):
-            outcome = self._merge_or_park(merged, claims, version, accepted[-1], batch)
+        merged.read_versions([claims for claims, _ in to_merge if claims.version is None])
+        for claims, accepted in to_merge:
+            outcome = self._merge_or_park(merged, claims, accepted[-1], batch)
             batch.count(at, outcome)
             for _ in accepted[1:]:
                 batch.count(at, "unchanged" if outcome == "dead" else outcome)
 
     def _merge_or_park(
-        self, merged: MergedPartition, claims: EntityClaims, version: bytes | None, newest: Record | None, batch: Batch
+        self, merged: MergedPartition, claims: EntityClaims, newest: Record | None, batch: Batch
     ) -> Outcome:
-        """Merge an entity. `version`: the stored version of its canonical record. `newest`: its newest record in the
-        batch; None if the entity is merged in the background.
+        """Merge an entity. `newest`: its newest record in the batch; None if the entity is merged in the background.
 
         If the result cannot be published, the canonical record does not change, and the newest claim is parked.
         """
         try:
-            outcome = self._merge(merged, claims, CanonicalVersion.from_bytes(version), newest, batch)
-            claims.mark(unmerged=False)
+            before = claims.version or CanonicalVersion(None, 0)
+            version = self._merge(merged, claims, before, newest, batch)
         except DeadRecord as error:
             batch.park(newest or merged.record_of(claims.newest()), error)
-            claims.mark(unmerged=True)
-            outcome = "dead"
+            claims.mark_unmerged()
+            claims.save()
+            return "dead"
+        claims.merged(version)
         claims.save()
-        return outcome
+        return "unchanged" if version is before else "mapped"
 
     def _merge(
         self,
         merged: MergedPartition,
         claims: EntityClaims,
-        version: CanonicalVersion,
+        before: CanonicalVersion,
         newest: Record | None,
         batch: Batch,
-    ) -> Outcome:
-        """Emit the entity's canonical record if its content differs from that of `version`.
+    ) -> CanonicalVersion:
+        """Emit the entity's canonical record if its content differs from that of `before`. Returns its new version, or
+        `before`.
 
         Raises DeadRecord, and emits nothing, if the record is too large or a claimed value has a wrong type.
         """
@@ -159,17 +161,18 @@ class Merger(Process):
         entity_input = self._inputs[topic]
         result = self._rules[topic].merge(claims.contributions())
         content = None if isinstance(result, Incomplete) else result.content
-        if content == version.content:
-            return "unchanged"
-        revision = version.revision + 1
+        if content == before.content:
+            return before
+        revision = before.revision + 1
         value = self._encoded(entity_input, result, revision)
         headers = [*(newest.forwarded if newest else ()), (REVISION_HEADER, b"%d" % revision)]
         if content is not None:
             headers.append((CONTENT_HEADER, content.encode()))
         key = claims.entity_id.encode()
         batch.emit(entity_input.canonical_topic, key, value, headers, partition)
-        merged.canonical.put(key, CanonicalVersion(content, revision).to_bytes())
-        return "mapped"
+        version = CanonicalVersion(content, revision)
+        merged.canonical.put(key, version.to_bytes())
+        return version
 
     @staticmethod
     def _encoded(entity_input: EntityInput, result: Merged | Incomplete, revision: int) -> bytes | None:
@@ -209,9 +212,10 @@ class Merger(Process):
                 self._drop_retractions(merged, batch)
             while not merged.drained and not merged.draining and not batch.full:
                 due = merged.due()
-                versions = merged.canonical.get_many([entity_id.encode() for entity_id in due])
-                for claims, version in zip(merged.load(due), versions, strict=True):
-                    self._merge_or_park(merged, claims, version, None, batch)
+                entities = merged.load(due)
+                merged.read_versions(entities)
+                for claims in entities:
+                    self._merge_or_park(merged, claims, None, batch)
                 if not due and not merged.pending:
                     merged.draining = True
                     merged.owned.record.fingerprints = merged.fingerprints

@@ -18,7 +18,7 @@ from sluice.stage.partition_record import LogStart
 from sluice.stage.process import Owned
 from sluice.state import View
 from sluice_merger.claims import ClaimHead, EntityClaims, StoredClaim, entity_ids, row_key
-from sluice_merger.records import canonical_version, contribution_of, entity_id_of, entity_of
+from sluice_merger.records import CanonicalVersion, canonical_version, contribution_of, entity_id_of, entity_of
 
 # With more touched entities than this, merging all entities needs less memory and hardly more time.
 TOUCHED_MAX = 100_000
@@ -109,6 +109,12 @@ class MergedPartition:
         """The claims about each of the entities `ids`. Sorted ids are read fastest."""
         return EntityClaims.load(self.contributions, ids)
 
+    def read_versions(self, unread: list[EntityClaims]) -> None:
+        """Set `version` of each of `unread` to what the canonical view contains."""
+        stored = self.canonical.get_many([claims.entity_id.encode() for claims in unread])
+        for claims, version in zip(unread, stored, strict=True):
+            claims.version = CanonicalVersion.from_bytes(version)
+
     def take(self, claims: EntityClaims, read: ReadRecord) -> Outcome | None:
         """Change the claims about an entity as `read` says.
 
@@ -122,7 +128,7 @@ class MergedPartition:
         before = claims.get(key)
         if before is None:
             claims.put(StoredClaim(key, offset, value), claim)
-            claims.mark(unmerged=True)
+            claims.mark_unmerged()
             return None
         head = ClaimHead.of(before.value)
         order = (claim.position, claim.mapping_version, claim.retracted)
@@ -143,7 +149,7 @@ class MergedPartition:
         else:
             return "unchanged"
         if not same:
-            claims.mark(unmerged=True)
+            claims.mark_unmerged()
         return None if order > order_before else "unchanged"
 
     def _take_null(self, claims: EntityClaims, record: Record) -> Outcome | None:
@@ -161,7 +167,7 @@ class MergedPartition:
         claims.drop(key)
         if ClaimHead.of(before.value).retracted:
             return "unchanged"
-        claims.mark(unmerged=True)
+        claims.mark_unmerged()
         return None
 
     def record_of(self, claim: StoredClaim) -> Record:

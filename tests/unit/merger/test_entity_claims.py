@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sluice.state import View
 from sluice_merger.claims import EntityClaims, StoredClaim, entity_ids
+from sluice_merger.records import CanonicalVersion
 from support.claims import contribution
 from support.memory_store import MemoryStore
 
@@ -46,16 +47,18 @@ def test_claims_are_found_as_they_were_put(batches: list[list[tuple[int, int | N
                     assert state.newest().offset == max(expected.values())
 
 
-def test_the_mark_of_an_unmerged_entity_is_kept() -> None:
+def test_whether_and_into_what_an_entity_is_merged_is_kept() -> None:
     view = View(MemoryStore(), "contributions", 0, "id", "rows")
     claims = load(view)
-    claims.mark(unmerged=True)
+    claims.put(StoredClaim(KEYS[0], 1, b"{}"))
+    claims.mark_unmerged()
     claims.save()
     assert load(view).unmerged
     claims = load(view)
-    claims.mark(unmerged=False)
+    claims.merged(CanonicalVersion("v1", 3))
     claims.save()
     assert not load(view).unmerged
+    assert load(view).version == CanonicalVersion("v1", 3)
 
 
 def test_all_entities_are_listed_in_order() -> None:

@@ -401,6 +401,18 @@ def test_entities_merged_in_a_batch_that_was_given_up_are_merged_again() -> None
     assert merger.owned.record.fingerprints != before
 
 
+def test_an_entity_whose_claims_a_foreign_null_dropped_goes_on_at_its_last_revision() -> None:
+    merger = bench()
+    claim = merger.claim("E1", "hr", "1:1:1", name="Ada")
+    merger.logs.append(IN, 0, claim.key, None, [])
+    merger.claim("E1", "hr", "1:2:1", name="Ada again")
+    merger.drain()
+    while merger.next_offset < 3:
+        merger.take()
+        merger.commit()
+    assert [dict(m.headers())["sluice-revision"] for m in merger.canonical] == [b"1", b"2", b"3"]
+
+
 def test_a_foreign_null_below_a_claim_drops_nothing() -> None:
     merger = bench()
     claim = merger.claim("E1", "hr", "1:1:1", name="Ada")

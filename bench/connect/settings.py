@@ -51,7 +51,8 @@ def jdbc_sink(job: Job, topic: str) -> Settings:
     }
 
 
-# Batches of 500 to 5,000 rows, one to three tasks, and JDBC's binary transfer change the rate by less than 15 %.
+# Three tasks are faster than one by 10 to 40 %. Batches of 5,000 rows cost the worker 40 % more processor time than
+# batches of 2,000; batches of 500 cost the same, and JDBC's binary transfer does.
 TUNED_JDBC_SINK: Settings = {
     "tasks.max": 3,
     "batch.size": 2_000,

@@ -32,7 +32,7 @@ from sluice.embedded.server import Server, silent
 from sluice.errors import EnvironmentFault
 
 PLUGINS = ("jdbc", "postgres", "avro")
-# Debezium's documentation asks for no more. The embedded JRE's default collector is used.
+# The size of the heap does not change during a run. The collector is the JRE's default one.
 HEAP = "2g"
 # Its jar has no manifest of its plugins, so `prepare` writes one.
 AVRO_CONVERTER = "io.apicurio.registry.utils.converter.AvroConverter"
@@ -52,7 +52,7 @@ rootLogger.appenderRef.out.ref = out
 class ConnectWorker(Server):
     """A Kafka Connect worker on loopback. It ends with the process that started it.
 
-    `home`: a directory for its files, which must be empty or that of an earlier worker with the same offsets.
+    `layout`: of the directory for its files, among them the offsets of its source connectors.
     """
 
     name = "connect"

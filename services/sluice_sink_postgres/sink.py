@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sluice.errors import DeadRecord
+from sluice.golden import binary
 from sluice.golden.columns import GoldenTable
 from sluice.golden.lease import Lease
 from sluice.golden.store import GoldenStore, Progress
@@ -19,7 +21,6 @@ from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
 from sluice.kafka.record import Record, number_in
 from sluice.names import SINK_POSTGRES
-from sluice.schemas.decoder import Decode
 from sluice.stage.batch import RECORD_OVERHEAD_BYTES, Batch
 from sluice.stage.ledger import ledger_key
 from sluice.stage.partition_record import PartitionRecord
@@ -27,12 +28,26 @@ from sluice.stage.process import Handled, Owned, Process
 from sluice.stage.start import StageIdentity, set_start
 from sluice.stage.start_decision import ABSENCE_MAX_S
 from sluice.telemetry import Health, metrics
+from sluice_sink_postgres.row_decoder import DecodeRow
 
 CHECK_INTERVAL_S = 5.0
 
 
+@dataclass
+class _Changes:
+    """The changes of one batch, by topic: the records, the row change of each record, and the (partition, entity id)
+    pairs of records that a pass read."""
+
+    records: defaultdict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
+    rows: defaultdict[str, list[RowChange]] = field(default_factory=lambda: defaultdict(list))
+    read_ids: defaultdict[str, list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
+
+
 class Sink(Process):
-    """The process of the stage, and also the `Writer` of the stage's delivery. `tables`: by canonical topic."""
+    """The process of the stage, and also the `Writer` of the stage's delivery.
+
+    `tables`, `decoders`: by canonical topic.
+    """
 
     def __init__(
         self,
@@ -40,7 +55,7 @@ class Sink(Process):
         control_topic: str,
         tables: Mapping[str, GoldenTable],
         store: GoldenStore,
-        decode: Decode,
+        decoders: Mapping[str, DecodeRow],
         reader: LogReader,
         health: Health,
     ) -> None:
@@ -48,14 +63,15 @@ class Sink(Process):
         self._control_topic = control_topic
         self._tables = tables
         self._store = store
-        self._decode = decode
+        self._decoders = decoders
         self._reader = reader
         self._health = health
         self._check_at = time.monotonic()
         self._leases: dict[Partition, Lease] = {}
-        self._pending: list[tuple[Record, RowChange]] = []
-        self._read_ids: dict[str, list[tuple[int, str]]] = {}
+        self._changes = _Changes()
+        self._in_flight: dict[Batch, _Changes] = {}
         self._ended: list[Lease] = []
+        self._committed_at_s = 0.0
 
     # ── partitions ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -93,19 +109,25 @@ class Sink(Process):
     # ── records ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def handle(self, record: Record, batch: Batch) -> Handled:
-        lease = self._leases[record.at]
+        lease = self._leases[record.topic, record.partition]
         entity_id = _entity_id(record)
         if lease.pass_end is not None:
-            self._read_ids.setdefault(record.topic, []).append((record.partition, entity_id))
+            self._changes.read_ids[record.topic].append((record.partition, entity_id))
         row = None
         if record.value is not None:
-            decoded = self._decode(record.value)
-            row = self._tables[record.topic].row(entity_id, decoded.fields, decoded.sluice)
-        self._pending.append((record, RowChange(entity_id, lease.epoch, record.partition, record.offset, row)))
-        batch.bytes += record.size_bytes + RECORD_OVERHEAD_BYTES
+            columns = len(self._tables[record.topic].copied)
+            origin = binary.pack_origin(columns, lease.epoch, record.partition, record.offset, record.key or b"")
+            row = self._decoders[record.topic](record.value, origin)
+        self._changes.records[record.topic].append(record)
+        self._changes.rows[record.topic].append(RowChange(entity_id, lease.epoch, record.partition, record.offset, row))
+        batch.bytes += len(row or b"") + RECORD_OVERHEAD_BYTES
         return Handled.DONE
 
     def work(self, batch: Batch) -> None:
+        if not self._in_flight:  # otherwise the connection is in use, and `write` checks
+            self._check()
+
+    def _check(self) -> None:
         """Every `CHECK_INTERVAL_S` seconds, check that no other writer changed the tables."""
         if time.monotonic() < self._check_at:
             return
@@ -118,57 +140,45 @@ class Sink(Process):
                 self._health.fault(about, str(fault))
         self._check_at = time.monotonic() + CHECK_INTERVAL_S
 
+    def complete(self, batch: Batch) -> None:
+        self._in_flight[batch], self._changes = self._changes, _Changes()
+
     def committed(self, batch: Batch, offsets_after: dict[Partition, int]) -> None:
-        for record, _ in self._pending:
-            origin_ms = number_in(record.headers.get(ORIGIN_HEADER))
-            if origin_ms is not None:
-                entity = self._tables[record.topic].name
-                metrics.FRESHNESS.labels(entity).observe(max(0.0, time.time() - origin_ms / 1000))
+        for topic, records in self._in_flight.pop(batch).records.items():
+            origins_ms = (number_in(record.headers.get(ORIGIN_HEADER)) for record in records)
+            ages_s = [max(0.0, self._committed_at_s - ms / 1000) for ms in origins_ms if ms is not None]
+            metrics.FRESHNESS.labels(self._tables[topic].name).observe_all(ages_s)
         for lease in self._ended:
             self._leases[lease.topic, lease.partition] = lease._replace(pass_from=None, pass_end=None)
-        self._clear()
+        self._ended = []
 
     def dropped(self) -> None:
-        self._clear()
-
-    def _clear(self) -> None:
-        self._pending.clear()
-        self._read_ids.clear()
-        self._ended.clear()
+        self._changes = _Changes()
+        self._in_flight.clear()
+        self._ended = []
 
     # ── writing ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def write(self, batch: Batch, owned: Iterable[Owned]) -> None:
         """Write the batch to Postgres without the commit. Rejected records become dead letters of the batch."""
+        self._check()
         moved = [one for one in owned if one.must_be_written(batch)]
         if not moved:
             return
         leases = {one.at: self._leases[one.at] for one in moved}
-        changes: dict[str, list[RowChange]] = {}
-        for record, change in self._pending:
-            changes.setdefault(record.topic, []).append(change)
-        written = self._store.write(leases, changes, self._read_ids)
-        self._account(batch, written)
+        changes = self._in_flight[batch]
+        written = self._store.write(leases, changes.rows, self._read_ids(changes))
+        for topic, result in written.items():
+            _account(batch, topic, changes.records[topic], result)
         self._ended = self._store.record_progress([self._progress(one, batch) for one in moved])
 
-    def _account(self, batch: Batch, written: Mapping[str, Written]) -> None:
-        """Park the records that Postgres rejected, and count the outcome of every record."""
-        rejected = {
-            (topic, one.change.partition, one.change.offset): one.error
-            for topic, result in written.items()
-            for one in result.rejected
+    def _read_ids(self, changes: _Changes) -> dict[str, list[tuple[int, str]]]:
+        """The read ids of `changes` whose pass has not ended since their records were handled. Ids of an ended pass
+        would keep rows in the next pass."""
+        return {
+            topic: [one for one in ids if self._leases[topic, one[0]].pass_end is not None]
+            for topic, ids in changes.read_ids.items()
         }
-        taken = Counter(record.at for record, _ in self._pending)
-        for record, _ in self._pending if rejected else ():
-            error = rejected.get((record.topic, record.partition, record.offset))
-            if error is not None:
-                batch.park(record, error)
-                batch.count(record.at, "dead")
-                taken[record.at] -= 1
-        for at, count in taken.items():
-            effective = written[at[0]].effective[at[1]]
-            batch.counts[at]["mapped"] += effective
-            batch.counts[at]["superseded"] += count - effective
 
     def _progress(self, owned: Owned, batch: Batch) -> Progress:
         key, line = ledger_key(self._group, *owned.at).decode(), owned.ledger_line(batch).decode()
@@ -176,9 +186,26 @@ class Sink(Process):
 
     def commit(self) -> None:
         self._store.commit()
+        self._committed_at_s = time.time()
 
     def rollback(self) -> None:
         self._store.rollback()
+
+
+def _account(batch: Batch, topic: str, records: Sequence[Record], written: Written) -> None:
+    """Park the records that Postgres rejected, and count the outcome of every record."""
+    taken = Counter(record.partition for record in records)
+    rejected = {(one.change.partition, one.change.offset): one.error for one in written.rejected}
+    for record in records if rejected else ():
+        error = rejected.get((record.partition, record.offset))
+        if error is not None:
+            batch.park(record, error)
+            batch.count(record.at, "dead")
+            taken[record.partition] -= 1
+    for partition, count in taken.items():
+        effective = written.effective[partition]
+        batch.counts[topic, partition]["mapped"] += effective
+        batch.counts[topic, partition]["superseded"] += count - effective
 
 
 def _entity_id(record: Record) -> str:

@@ -10,8 +10,9 @@ from sluice.kafka import LogReader, clients
 from sluice.kafka.topics import Topics, require_partitions
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities
-from sluice.schemas import Registry, make_decoder
+from sluice.schemas import Registry
 from sluice.telemetry import Health
+from sluice_sink_postgres.row_decoder import make_row_decoder
 from sluice_sink_postgres.settings import SinkSettings
 from sluice_sink_postgres.sink import Sink
 
@@ -33,6 +34,7 @@ def sink_parts(pipeline: Pipeline, settings: SinkSettings, health: Health) -> Si
     group = pipeline.sink_group(name)
     registry = Registry(settings.registry.url, settings.state_dir / "schemas")
     store = GoldenStore(name, sink.postgres.reveal, sink.schema_, tables)
-    decode, reader = make_decoder(registry.by_id), LogReader(settings.kafka)
-    process = Sink(group, pipeline.names.control, tables, store, decode, reader, health)
+    decoders = {topic: make_row_decoder(registry.by_id, table) for topic, table in tables.items()}
+    reader = LogReader(settings.kafka)
+    process = Sink(group, pipeline.names.control, tables, store, decoders, reader, health)
     return SinkParts(group, {topic: pin.topic_id for topic, pin in pinned.items()}, process)

@@ -15,6 +15,7 @@ from confluent_kafka import KafkaError, Message
 
 from sluice.embedded import Servers
 from sluice.errors import DeadRecord
+from sluice.golden import binary
 from sluice.golden.columns import GoldenTable
 from sluice.golden.store import GoldenStore, Progress
 from sluice.golden.writer import RowChange
@@ -29,11 +30,12 @@ from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_entities, load_mappings
 from sluice.position import Position
 from sluice.provenance import Contribution, Incomplete, RawRef, merge
-from sluice.schemas import Registry, avro_schema, make_decoder, make_encoder
+from sluice.schemas import Registry, avro_schema, make_encoder
 from sluice.settings.stage import RegistrySettings, StageSettings
 from sluice.stage.batch import Batch
 from sluice.stage.ledger import ledger_key, ledger_line
 from sluice.stage.partition_record import PartitionRecord, partition_key
+from sluice_sink_postgres.row_decoder import make_row_decoder
 from support.pace import within
 from support.people import PIPELINE, Person, crm_person, erp_staff
 
@@ -70,7 +72,7 @@ class Handmade:
         contract = Person.contract()
         schema = avro_schema(contract, "people")
         schema_id = schemas.register(f"{self.names.canonical('person')}-value", schema)
-        self._encode, self._decode = make_encoder(contract, schema_id), make_decoder(schemas.by_id)
+        self._encode, self._schema_by_id = make_encoder(contract, schema_id), schemas.by_id
         self._producer = clients.producer(self.kafka)
         self._highest: dict[bytes, Contribution] = {}
         self._newest: dict[str, tuple[str | None, int]] = {}
@@ -244,11 +246,11 @@ class Handmade:
         store.rollback()
 
     def _change(self, table: GoldenTable, record: Record) -> RowChange:
-        entity_id, row = (record.key or b"").decode(), None
+        key, row = record.key or b"", None
         if record.value is not None:
-            decoded = self._decode(record.value)
-            row = table.row(entity_id, decoded.fields, decoded.sluice)
-        return RowChange(entity_id, 1, record.partition, record.offset, row)
+            origin = binary.pack_origin(len(table.copied), 1, record.partition, record.offset, key)
+            row = make_row_decoder(self._schema_by_id, table)(record.value, origin)
+        return RowChange(key.decode(), 1, record.partition, record.offset, row)
 
     @staticmethod
     def line(start: int, end: int, visible: int, *, reset: bool = False, **versions: int) -> bytes:

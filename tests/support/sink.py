@@ -6,33 +6,40 @@ from typing import Any
 
 import psycopg
 
+from sluice.golden import binary
 from sluice.golden.columns import GoldenTable
 from sluice.golden.lease import Lease
 from sluice.golden.store import GoldenStore, Progress
 from sluice.golden.writer import RowChange, Written
-from support.canonical import FIELDS, record
+from sluice.provenance import CanonicalRecord
+from sluice.schemas import avro_schema, make_encoder
+from sluice_sink_postgres.row_decoder import make_row_decoder
+from support.canonical import record
 from support.workers import Worker
 
 TOPIC = "canonical.worker"
 TABLE = GoldenTable("golden", Worker.contract())
-CONTRIBUTORS = [one._asdict() for one in record().contributors]
-WINNERS = [one._asdict() for one in record().winners]
 
 
 def store(dsn: str, table: GoldenTable = TABLE) -> GoldenStore:
     return GoldenStore("warehouse", lambda: dsn, "golden", {TOPIC: table})
 
 
+def packed(
+    table: GoldenTable, entity_id: str, content: CanonicalRecord, *, offset: int = 1, partition: int = 0, epoch: int = 1
+) -> RowChange:
+    """The change that a canonical record at `offset` makes."""
+    schema = avro_schema(table.contract, "workforce")
+    value = make_encoder(table.contract, 1)(content)
+    origin = binary.pack_origin(len(table.copied), epoch, partition, offset, entity_id.encode())
+    row = make_row_decoder(lambda schema_id: schema, table)(value, origin)
+    return RowChange(entity_id, epoch, partition, offset, row)
+
+
 def upsert(entity_id: str, offset: int, *, partition: int = 0, epoch: int = 1, **fields: Any) -> RowChange:
     """A canonical record of `entity_id` at `offset`."""
-    sluice = {
-        "revision": offset,
-        "updated_at": 1704067200000001,
-        "contributors": CONTRIBUTORS,
-        "winners": WINNERS,
-    }
-    row = TABLE.row(entity_id, {**FIELDS, "employee_number": entity_id, **fields}, sluice)
-    return RowChange(entity_id, epoch, partition, offset, row)
+    content = record(revision=offset, **{"employee_number": entity_id, **fields})
+    return packed(TABLE, entity_id, content, offset=offset, partition=partition, epoch=epoch)
 
 
 def tombstone(entity_id: str, offset: int, *, partition: int = 0, epoch: int = 1) -> RowChange:

@@ -1,18 +1,13 @@
-"""The golden table of an entity, from the entity's contract: its columns, and the row of a canonical record."""
+"""The golden table of an entity, from the entity's contract: its columns."""
 
-import base64
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import orjson
 from psycopg import sql
 
 from sluice.entities.contract import EntityContract
 from sluice.entities.field_types import FieldType
-from sluice.errors import DeadRecord
-from sluice.times import from_us
 
 _SQL_TYPES = {
     "string": "text",
@@ -31,14 +26,6 @@ class TableColumn(NamedTuple):
 
     name: str
     sql_type: str
-
-
-class GoldenRow(NamedTuple):
-    """The row of an entity. `values`: those of the fields, `_revision` and `_updated_at`. `provenance` is JSON."""
-
-    entity_id: str
-    values: tuple[Any, ...]
-    provenance: str
 
 
 KEY = TableColumn("entity_id", "text")
@@ -92,21 +79,11 @@ class GoldenTable:
         return (KEY, *fields, *VERSION, *ORIGIN)
 
     @cached_property
-    def _cells(self) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
-        return tuple(cell for name, kind in self.contract.fields.items() for cell in _cells_of(name, kind))
-
-    def row(self, entity_id: str, fields: Mapping[str, Any], sluice: Mapping[str, Any]) -> GoldenRow:
-        """The row of a canonical record. A field that the record lacks, because of an older contract, is null.
-
-        Raises DeadRecord for a value that Postgres can never store.
-        """
-        try:
-            values = [None if fields.get(name) is None else cell(fields[name]) for name, cell in self._cells]
-            version = (sluice["revision"], from_us(sluice["updated_at"]))
-        except OverflowError:
-            raise DeadRecord("time-out-of-range", f"{self.name} has a time outside of the years 1 to 9999") from None
-        provenance = {"contributors": sluice["contributors"], "winners": sluice["winners"]}
-        return GoldenRow(entity_id, (*values, *version), orjson.dumps(provenance).decode())
+    def copied(self) -> tuple[TableColumn, ...]:
+        """All columns in the order of a packed row: first those of `binary.pack_origin`."""
+        *origin, provenance = ORIGIN
+        fields = [column for column in self.columns if column not in (KEY, *VERSION, *ORIGIN)]
+        return (*origin, KEY, *fields, *VERSION, provenance)
 
 
 def columns_of(name: str, kind: FieldType) -> tuple[TableColumn, ...]:
@@ -122,29 +99,3 @@ def columns_of(name: str, kind: FieldType) -> tuple[TableColumn, ...]:
     if kind.kind == "decimal":
         return (TableColumn(name, f"numeric({kind.precision},{kind.scale})"),)
     return (TableColumn(name, _SQL_TYPES[kind.kind]),)
-
-
-def _cells_of(name: str, kind: FieldType) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
-    if kind.kind == "money":
-        return (name, lambda value: value["amount"]), (name, lambda value: value["currency"])
-    return ((name, _cell_of(kind)),)
-
-
-def _cell_of(kind: FieldType) -> Callable[[Any], Any]:
-    if kind.item is not None:
-        item = _cell_of(kind.item)
-        return lambda values: [None if value is None else item(value) for value in values]
-    return _CELLS.get(kind.kind, lambda value: value)
-
-
-def _text(value: str) -> str:
-    if "\0" in value:
-        raise DeadRecord("nul-character", "a string contains U+0000, which Postgres cannot store")
-    return value
-
-
-def _hex(value: str) -> str:
-    return f"\\x{base64.b64decode(value).hex()}"
-
-
-_CELLS: dict[str, Callable[[Any], Any]] = {"timestamp": from_us, "bytes": _hex, "string": _text}

@@ -20,6 +20,10 @@ _OPTIONS = {
     "standard_conforming_strings": "on",
     # Overrides a setting of the database or role: an acknowledged commit must survive a crash.
     "synchronous_commit": "on",
+    # A batch is copied and sorted in memory. With Postgres's defaults (8 MB and 4 MB), it is written to files twice,
+    # which costs 10 % of Postgres's time.
+    "temp_buffers": "32MB",
+    "work_mem": "32MB",
     # This setting of a connection marks it as the sink's: the trigger of golden tables notes the writes of all others.
     "sluice.writer": "sink",
 }

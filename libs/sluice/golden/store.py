@@ -126,19 +126,23 @@ class GoldenStore:
 
     def record_progress(self, progress: Iterable[Progress]) -> list[Lease]:
         """Write the next offset and the ledger line of each partition. Returns the leases whose pass ended."""
-        connection = self._batch_connection()
-        ended = []
+        connection, written = self._batch_connection(), list(progress)
+        ended = [one.lease for one in written if one.lease.pass_end is not None and one.processed >= one.lease.pass_end]
         owner, ledger = sql.Identifier(self._schema, "_owner"), sql.Identifier(self._schema, "_ledger")
+        rows = {
+            "topics": [one.lease.topic for one in written],
+            "partitions": [one.lease.partition for one in written],
+            "topic_ids": [one.lease.topic_id for one in written],
+            "processed": [one.processed for one in written],
+            "paused_at": [one.paused_at for one in written],
+        }
+        lines = {"keys": [one.ledger_key for one in written], "lines": [one.ledger_line for one in written]}
         with sink_errors(self._where):
-            for lease, processed, key, line, paused_at in progress:
-                row = {"topic": lease.topic, "partition": lease.partition, "topic_id": lease.topic_id}
-                row |= {"processed": processed, "paused_at": paused_at}
-                connection.execute(statement("set_processed", owner=owner), row)
-                connection.execute(statement("ledger_line", ledger=ledger), {"key": key, "line": line})
-                if lease.pass_end is not None and processed >= lease.pass_end:
-                    with self._about(lease.topic), sink_errors(self._where):
-                        passes.finish(connection, self._tables[lease.topic], lease)
-                    ended.append(lease)
+            connection.execute(statement("set_processed", owner=owner), rows)
+            connection.execute(statement("ledger_lines", ledger=ledger), lines)
+            for lease in ended:
+                with self._about(lease.topic), sink_errors(self._where):
+                    passes.finish(connection, self._tables[lease.topic], lease)
         return ended
 
     def commit(self) -> None:

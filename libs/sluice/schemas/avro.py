@@ -57,7 +57,7 @@ def avro_schema(contract: EntityContract, pipeline: str) -> Schema:
         "type": "record",
         "name": contract.record_name,
         "namespace": pipeline,
-        "fields": [*fields, {"name": PROVENANCE_FIELD, "type": _provenance(inner)}],
+        "fields": [*fields, {"name": PROVENANCE_FIELD, "type": provenance_type(inner)}],
     }
 
 
@@ -91,7 +91,7 @@ def _decimal(kind: FieldType) -> Schema:
     return {"type": "bytes", "logicalType": "decimal", "precision": kind.precision, "scale": kind.scale}
 
 
-def _provenance(inner: str) -> Schema:
+def provenance_type(inner: str) -> Schema:
     """The Avro type of the field `_sluice`, which contains a record's provenance.
 
     Its inner types do not repeat its namespace, because Avro lets them inherit it. If they repeated it, a registry

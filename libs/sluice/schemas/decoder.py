@@ -11,7 +11,7 @@ from sluice.provenance.canonical import CanonicalRecord, Contributor, Winner
 from sluice.schemas.avro import PROVENANCE_FIELD, UnreadableSchema
 from sluice.schemas.reader import NotAvro, Read, compile_reader
 
-_HEADER_BYTES = 5
+HEADER_BYTES = 5
 VALUE_BYTES_MAX = 8 * 1024 * 1024
 
 
@@ -41,12 +41,12 @@ def make_decoder(schema_by_id: Callable[[int], dict[str, Any]]) -> Decode:
     readers: dict[int, Read] = {}
 
     def decode(value: bytes) -> DecodedCanonical:
-        schema_id = _schema_id(value)
+        schema_id = schema_id_of(value)
         read = readers.get(schema_id)
         if read is None:
             read = readers[schema_id] = _reader(schema_id, schema_by_id(schema_id))
         try:
-            fields, end = read(value, _HEADER_BYTES)
+            fields, end = read(value, HEADER_BYTES)
         except (NotAvro, IndexError, UnicodeDecodeError) as error:
             raise DeadRecord("bad-avro", f"does not fit schema {schema_id}: {type(error).__name__}") from None
         if end != len(value):
@@ -56,12 +56,13 @@ def make_decoder(schema_by_id: Callable[[int], dict[str, Any]]) -> Decode:
     return decode
 
 
-def _schema_id(value: bytes) -> int:
+def schema_id_of(value: bytes) -> int:
+    """The id of the schema with which a canonical value was written. Raises DeadRecord if the value cannot have one."""
     if len(value) > VALUE_BYTES_MAX:
         raise DeadRecord("too-large", f"a canonical value of more than {VALUE_BYTES_MAX} bytes")
-    if len(value) <= _HEADER_BYTES or value[0] != 0:
+    if len(value) <= HEADER_BYTES or value[0] != 0:
         raise DeadRecord("bad-avro", "the value does not begin with 0x00 and a schema id")
-    return int.from_bytes(value[1:_HEADER_BYTES], "big")
+    return int.from_bytes(value[1:HEADER_BYTES], "big")
 
 
 def _reader(schema_id: int, schema: dict[str, Any]) -> Read:

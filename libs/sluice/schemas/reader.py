@@ -19,8 +19,10 @@ from sluice.times import from_days
 
 Read = Callable[[bytes, int], tuple[Any, int]]
 
-_DECIMAL_BYTES_MAX = 32
+DECIMAL_BYTES_MAX = 32
 _DEPTH_MAX = 16
+# The bits of eight bytes that say whether another byte of an Avro integer follows.
+_CONTINUED, _EIGHT_BYTES = 0x8080808080808080, 0x0080808080808080
 _unpack_double = struct.Struct("<d").unpack_from
 
 
@@ -35,6 +37,15 @@ def compile_reader(schema: Any) -> Read:
     itself raises UnreadableSchema if `schema` is not Avro or uses an unsupported type.
     """
     return _Compiler().reader(resolved(schema)[0], 0)
+
+
+def compile_members(schema: Any) -> dict[str, Read]:
+    """The readers of the fields of a record type, by field name. Otherwise as `compile_reader`."""
+    record = resolved(schema)[0]
+    if not isinstance(record, dict) or record["type"] != "record":
+        raise UnreadableSchema("not a record")
+    compiler = _Compiler()
+    return {member["name"]: compiler.reader(member["type"], 1) for member in record["fields"]}
 
 
 class _Compiler:
@@ -108,12 +119,12 @@ def _array_of(item: Read) -> Read:
     def read(data: bytes, at: int) -> tuple[Any, int]:
         items: list[Any] = []
         while True:
-            count, at = _read_long(data, at)
+            count, at = read_long(data, at)
             if count == 0:
                 return items, at
             if count < 0:  # a negative count means that the size of the block in bytes follows, which is not needed
                 count = -count
-                _, at = _read_long(data, at)
+                _, at = read_long(data, at)
             if count > len(data) - at:
                 raise NotAvro("an array longer than the record")
             for _ in range(count):
@@ -123,25 +134,52 @@ def _array_of(item: Read) -> Read:
     return read
 
 
-def _read_long(data: bytes, at: int) -> tuple[int, int]:
+def read_long(data: bytes, at: int) -> tuple[int, int]:
+    """An Avro int or long, and the index after it. Raises NotAvro if it has more than 64 bits."""
     byte = data[at]
     if byte < 0x80:
         return (byte >> 1) ^ -(byte & 1), at + 1
-    number, shift = byte & 0x7F, 7
-    while True:
-        at += 1
+    number = byte & 0x7F
+    byte = data[at + 1]
+    if byte < 0x80:
+        number |= byte << 7
+        return (number >> 1) ^ -(number & 1), at + 2
+    number |= (byte & 0x7F) << 7
+    byte = data[at + 2]
+    if byte < 0x80:
+        number |= byte << 14
+        return (number >> 1) ^ -(number & 1), at + 3
+    at += 3
+    number |= (byte & 0x7F) << 14
+    for shift in range(21, 70, 7):
         byte = data[at]
+        at += 1
         number |= (byte & 0x7F) << shift
         if byte < 0x80:
             break
-        shift += 7
-        if shift > 63:
-            raise NotAvro("an integer of more than 64 bits")
-    return (number >> 1) ^ -(number & 1), at + 1
+    else:
+        raise NotAvro("an integer of more than 64 bits")
+    if number >> 64:
+        raise NotAvro("an integer of more than 64 bits")
+    return (number >> 1) ^ -(number & 1), at
 
 
-def _slice(data: bytes, at: int) -> tuple[bytes, int]:
-    size, at = _read_long(data, at)
+def read_time(data: bytes, at: int) -> tuple[int, int]:
+    """As `read_long`, and faster for an integer of eight bytes, which a time in µs is. Joins their 7 bits in three
+    steps."""
+    word = int.from_bytes(data[at : at + 8], "little")
+    if word & _CONTINUED != _EIGHT_BYTES:
+        return read_long(data, at)
+    word &= 0x7F7F7F7F7F7F7F7F
+    word = word & 0x007F007F007F007F | (word & 0x7F007F007F007F00) >> 1
+    word = word & 0x00003FFF00003FFF | (word & 0x3FFF00003FFF0000) >> 2
+    number = word & 0x0FFFFFFF | (word & 0x0FFFFFFF00000000) >> 4
+    return (number >> 1) ^ -(number & 1), at + 8
+
+
+def read_slice(data: bytes, at: int) -> tuple[bytes, int]:
+    """Avro bytes or the bytes of a string, and the index after them. Raises NotAvro if they are not all there."""
+    size, at = read_long(data, at)
     end = at + size
     if size < 0 or end > len(data):
         raise NotAvro("a length beyond the end of the record")
@@ -149,12 +187,12 @@ def _slice(data: bytes, at: int) -> tuple[bytes, int]:
 
 
 def _read_string(data: bytes, at: int) -> tuple[str, int]:
-    value, at = _slice(data, at)
+    value, at = read_slice(data, at)
     return value.decode(), at
 
 
 def _read_bytes(data: bytes, at: int) -> tuple[str, int]:
-    value, at = _slice(data, at)
+    value, at = read_slice(data, at)
     return base64.b64encode(value).decode("ascii"), at
 
 
@@ -169,7 +207,7 @@ def _read_double(data: bytes, at: int) -> tuple[float, int]:
 
 
 def _read_date(data: bytes, at: int) -> tuple[str, int]:
-    days, at = _read_long(data, at)
+    days, at = read_long(data, at)
     try:
         return from_days(days).isoformat(), at
     except OverflowError:
@@ -178,8 +216,8 @@ def _read_date(data: bytes, at: int) -> tuple[str, int]:
 
 def _decimal_at(scale: int) -> Read:
     def read(data: bytes, at: int) -> tuple[str, int]:
-        raw, at = _slice(data, at)
-        if not 0 < len(raw) <= _DECIMAL_BYTES_MAX:
+        raw, at = read_slice(data, at)
+        if not 0 < len(raw) <= DECIMAL_BYTES_MAX:
             raise NotAvro("a decimal of no digits, or of more than any contract has")
         unscaled = int.from_bytes(raw, "big", signed=True)
         digits = str(abs(unscaled)).rjust(scale + 1, "0")
@@ -192,8 +230,8 @@ def _decimal_at(scale: int) -> Read:
 _PRIMITIVES: dict[str, Read] = {
     "string": _read_string,
     "bytes": _read_bytes,
-    "int": _read_long,
-    "long": _read_long,
+    "int": read_long,
+    "long": read_long,
     "boolean": _read_bool,
     "double": _read_double,
 }

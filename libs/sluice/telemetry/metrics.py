@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter as Counts
+from collections.abc import Sequence
+
 from prometheus_client import Counter, Gauge, Histogram
+
+
+class BatchHistogram(Histogram):
+    """A histogram that takes many values at once: a call of `observe` for each costs 1 µs, a tenth of a fast stage."""
+
+    def observe_all(self, amounts: Sequence[float]) -> None:
+        self._sum.inc(sum(amounts))
+        for bucket, count in Counts(bisect_left(self._upper_bounds, amount) for amount in amounts).items():
+            self._buckets[bucket].inc(count)
+
 
 RECORDS = Counter(
     "sluice_records_total",
@@ -31,7 +45,7 @@ BATCH_SECONDS = Histogram(
     ["stage"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
-FRESHNESS = Histogram(
+FRESHNESS = BatchHistogram(
     "sluice_freshness_seconds",
     "Time from the change in the source to the commit of the golden row. The change is the commit in a followed "
     "database, the time that a polled record names, or else the time when it was fetched.",

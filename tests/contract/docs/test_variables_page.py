@@ -17,7 +17,8 @@ def test_the_page_is_written_from_the_code() -> None:
 def test_every_variable_says_what_it_does() -> None:
     found = [one for of in settings_by_stage().values() for one in of]
     assert [one.name for one in found if not one.what.endswith(".") and not one.what.endswith("`.")] == []
-    assert len({one.name for one in found}) == len(found)
+    for of in settings_by_stage().values():  # a stage may have another default than all stages
+        assert len({one.name for one in of}) == len(of)
 
 
 def test_the_command_lists_a_stage_s_own_variables_behind_those_of_every_stage() -> None:

@@ -89,7 +89,7 @@ def test_a_key_twice_in_a_batch_is_written_once_at_its_newest(postgres_dsn: str)
 
 
 @pytest.mark.parametrize(
-    "culprit", [{"height": "99999999999.000"}, {"base_pay": {"amount": "1.0", "currency": "EURO"}}]
+    "culprit", [{"height": "99999999999.000"}, {"base_pay": {"amount": "1.0000", "currency": "EURO"}}]
 )
 def test_only_the_culprit_of_a_refused_batch_is_rejected(postgres_dsn: str, culprit: dict[str, Any]) -> None:
     sink = store(postgres_dsn)

@@ -1,19 +1,16 @@
 """Golden tables from contracts: columns, rows, and the statements that are missing, or refused."""
 
-from typing import Any
-
 import pytest
 from psycopg import sql
 
-from sluice.errors import DeadRecord, EnvironmentFault
+from sluice.errors import EnvironmentFault
 from sluice.golden.catalogue import SchemaState, TableInfo
 from sluice.golden.columns import TableColumn
 from sluice.golden.tables import own_plan, table_plan
 from sluice.golden.writer import newest
-from support.canonical import FIELDS, record
-from support.sink import CONTRIBUTORS, TABLE, WINNERS, tombstone, upsert
+from support.canonical import record
+from support.sink import TABLE, tombstone, upsert
 
-SLUICE: dict[str, Any] = {"revision": 3, "updated_at": 0, "contributors": CONTRIBUTORS, "winners": WINNERS}
 EXISTING = {column.name: column.sql_type for column in TABLE.columns}
 OWN = {name: {"topic": "text"} for name in ("_topics", "_owner", "_tombstones", "_seen", "_ledger")}
 OWN["_owner"] |= {"paused_at": "double precision"}
@@ -51,27 +48,6 @@ def test_money_has_two_columns_and_everything_else_one() -> None:
     assert [column.name for column in columns[-6:]] == [
         *("_revision", "_updated_at", "_topic_epoch", "_partition", "_offset", "_provenance")
     ]
-
-
-def test_a_row_has_a_value_for_each_column_of_the_contract() -> None:
-    row = TABLE.row("W-7", FIELDS, SLUICE)
-    assert len(row.values) + 5 == len(TABLE.columns)
-    assert row.values[2:4] == ("-12.3000", "EUR")
-    assert row.values[-2] == 3
-
-
-def test_fields_that_the_writers_contract_lacked_are_null() -> None:
-    row = TABLE.row("W-7", {"employee_number": "W-7", "full_name": "Zoë"}, SLUICE)
-    assert set(row.values[2:-2]) == {None}
-
-
-@pytest.mark.parametrize(
-    ("fields", "code"), [({"full_name": "a\0"}, "nul-character"), ({"hired_at": 2**62}, "time-out-of-range")]
-)
-def test_a_value_that_postgres_can_never_store_is_a_dead_record(fields: dict[str, Any], code: str) -> None:
-    with pytest.raises(DeadRecord) as dead:
-        TABLE.row("W-7", {**FIELDS, **fields}, SLUICE)
-    assert dead.value.code == code
 
 
 def test_on_an_empty_database_everything_is_created() -> None:

@@ -5,10 +5,12 @@ WHERE NOT EXISTS (
     SELECT FROM {tombstones} AS g
     WHERE g.entity = {entity} AND g.entity_id = i.entity_id
       AND (g.topic_epoch, g."offset") > (i._topic_epoch, i._offset)
+    OFFSET 0
 )
 AND NOT EXISTS (
     SELECT FROM {table} AS t
     WHERE t.entity_id = i.entity_id AND (t._topic_epoch, t._offset) >= (i._topic_epoch, i._offset)
+    OFFSET 0
 )
 ORDER BY i._partition, i._offset
 LIMIT 1

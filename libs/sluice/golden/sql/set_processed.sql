@@ -1,4 +1,7 @@
--- Writes the next offset of a partition, in the transaction of its rows.
-UPDATE {owner} SET topic_id = %(topic_id)s, processed = %(processed)s, at = now(),
-    paused_at = nullif(%(paused_at)s::double precision, 0)
-WHERE topic = %(topic)s AND partition = %(partition)s
+-- Writes the next offsets of partitions, in the transaction of their rows.
+UPDATE {owner} AS o SET topic_id = n.topic_id, processed = n.processed, at = now(), paused_at = nullif(n.paused_at, 0)
+FROM unnest(
+    %(topics)s::text[], %(partitions)s::integer[], %(topic_ids)s::text[], %(processed)s::bigint[],
+    %(paused_at)s::double precision[]
+) AS n(topic, partition, topic_id, processed, paused_at)
+WHERE o.topic = n.topic AND o.partition = n.partition

@@ -6,6 +6,7 @@ WITH written AS (
     WHERE NOT EXISTS (
         SELECT FROM {table} AS t
         WHERE t.entity_id = d.entity_id AND (t._topic_epoch, t._offset) > (d.topic_epoch, d."offset")
+        OFFSET 0 -- a look-up by the index for each entity; otherwise Postgres may read the whole table
     )
     ORDER BY d.entity_id COLLATE "C"
     ON CONFLICT (entity, entity_id) DO UPDATE

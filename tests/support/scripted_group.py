@@ -14,6 +14,7 @@ from sluice.kafka.log import Partition
 from sluice.kafka.record import End, Record
 from sluice.settings.stage import StageSettings
 from sluice.stage.batch import Batch, OutputRecord
+from sluice.stage.commit import Delivered
 from sluice.stage.group import ConsumerLost, GroupReader
 from sluice.stage.loop import Stage
 from sluice.stage.partition_record import PartitionRecord
@@ -135,7 +136,14 @@ class Outputs:
     def close(self) -> None:
         return
 
-    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> dict[Partition, int]:
+    def finish(self, reader: GroupReader) -> list[Delivered]:
+        return []
+
+    def drop(self) -> None:
+        return
+
+    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> list[Delivered]:
+        partitions = list(owned)
         if self.fault is not None:
             raise self.fault
         for output in batch.outputs:
@@ -143,10 +151,12 @@ class Outputs:
                 raise refusal
         self.delivered += batch.outputs
         # Like a real delivery, write only records that changed or must be written.
-        moved = [one for one in owned if one.record_is_stale]
+        moved = [one for one in partitions if one.record_is_stale]
         self.noted.update(one.at for one in moved)
         self.paused_at |= {one.at: one.record.paused_at for one in moved}
-        return {}
+        for one in partitions:
+            one.must_write = False
+        return [Delivered(batch, partitions, {})]
 
 
 class Repeat(Process):

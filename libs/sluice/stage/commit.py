@@ -3,13 +3,16 @@ records; `sluice.stage.start` commits the first offset of a new group.
 
 There are two orders. Both commit no offset before the effects of its records are durable:
 * `KafkaDelivery`: outputs, state, ledger and offsets in one transaction, fenced by the group's generation.
-* `DirectDelivery`: dead letters flushed, then the writer's own commit, then the offsets.
+* `DirectDelivery`: dead letters flushed, then the writer's own commit, then the offsets. The loop reads the records of
+  the next batch meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol
 
 from confluent_kafka import KafkaError, Message, Producer, TopicPartition
 
@@ -27,7 +30,20 @@ from sluice.stage.process import Owned
 FLUSH_TIMEOUT_S = 10.0
 
 
+class Delivered(NamedTuple):
+    """A batch that is durable. `owned`: the partitions with the offsets that were committed.
+
+    `offsets_after`: for each output partition whose offsets the delivery knows, the offset after our last record.
+    """
+
+    batch: Batch
+    owned: Sequence[Owned]
+    offsets_after: dict[Partition, int]
+
+
 class Delivery(Protocol):
+    """One batch at most is *in flight*: its delivery has started and is not finished."""
+
     dlq_topic: str
 
     def open(self) -> None:
@@ -35,12 +51,20 @@ class Delivery(Protocol):
         Called at the start, and after TransactionLost or the loss of the group membership."""
         ...
 
-    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> dict[Partition, int]:
-        """Make `batch` durable, then commit the next offset of each of `owned`.
+    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> list[Delivered]:
+        """Make `batch` durable, then commit the next offset of each of `owned`, or start to do so. Called when no batch
+        is in flight. Returns the batch if it is durable.
 
-        Returns, for each output partition whose offsets it knows, the offset after our last record. Raises Transient
-        if certainly no effect is durable, TransactionLost if this is unknown.
+        Raises Transient if certainly no effect is durable, TransactionLost if this is unknown.
         """
+        ...
+
+    def finish(self, reader: GroupReader) -> list[Delivered]:
+        """Wait until the batch in flight is durable, and commit its offsets. Raises the errors of `deliver`."""
+        ...
+
+    def drop(self) -> None:
+        """Wait until no batch is in flight, and forget its outcome: the loop reads its records again."""
         ...
 
     def close(self) -> None: ...
@@ -64,15 +88,24 @@ class KafkaDelivery:
     def close(self) -> None:
         self._producer.discard()
 
-    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> dict[Partition, int]:
+    def finish(self, reader: GroupReader) -> list[Delivered]:
+        return []  # `deliver` leaves no batch in flight
+
+    def drop(self) -> None:
+        return
+
+    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> list[Delivered]:
+        partitions = list(owned)
         offsets_after: dict[Partition, int] = {}
         with self._producer.transaction():
             self._produce(batch, offsets_after)
-            offsets = [self._write_record(o, batch, reader.group, offsets_after) for o in owned]
+            offsets = [self._write_record(o, batch, reader.group, offsets_after) for o in partitions]
             # Commit the offsets of all owned partitions, also of unchanged ones: Kafka then fences this process if it
             # lost a partition of which it has read nothing.
             self._producer.commit(offsets, reader.metadata())
-        return offsets_after
+        for one in partitions:
+            one.must_write = False
+        return [Delivered(batch, partitions, offsets_after)]
 
     def _produce(self, batch: Batch, offsets_after: dict[Partition, int]) -> None:
         # A callback for each message costs one eighth of the throughput, so only the last message of a partition has
@@ -108,41 +141,92 @@ class KafkaDelivery:
 
 class Writer(Protocol):
     """Writes the effects of a batch outside Kafka. `write` does everything except the commit, and may add dead letters
-    to the batch."""
+    to the batch. A thread of the delivery calls all methods, while the loop handles the records of the next batch."""
 
     def write(self, batch: Batch, owned: Iterable[Owned]) -> None: ...
     def commit(self) -> None: ...
     def rollback(self) -> None: ...
 
 
+class _InFlight(NamedTuple):
+    """`owned`: the partitions as they were when the delivery started. `live`: the same that the loop goes on with."""
+
+    batch: Batch
+    owned: list[Owned]
+    live: list[Owned]
+    written: Future[None]
+
+
 class DirectDelivery:
     """Delivers a batch without a transaction of Kafka: flush the dead letters, commit the writer, commit the offsets.
-    Each step waits until the effects of the previous step are durable."""
+    Each step waits until the effects of the previous step are durable.
+
+    A thread writes and commits the batch in flight, while the loop handles the next batch: the writer mostly waits for
+    its database. The loop's thread commits the offsets. It skips partitions that were revoked meanwhile, because their
+    next owner may have committed higher offsets. A batch may thus be durable without its offsets, as after a crash.
+    Its records are then written again, which the writer's guard accepts, and no stalled writer overtakes: the writer's
+    leases are locked until its commit.
+
+    `finish` has no deadline of its own. The statements and connections of the writer have theirs, and a loop that waits
+    here for too long is reported by `Health.watch`.
+    """
 
     def __init__(self, settings: KafkaSettings, dlq_topic: str, writer: Writer) -> None:
         self.dlq_topic = dlq_topic
         self._settings = settings
         self._writer = writer
         self._producer: Producer | None = None
+        self._thread = ThreadPoolExecutor(1, "delivery")
+        self._in_flight: _InFlight | None = None
 
     def open(self) -> None:
         self._producer = clients.producer(self._settings)
 
     def close(self) -> None:
+        self.drop()
+        self._thread.shutdown()
         self._producer = None
         self._writer.rollback()
 
-    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> dict[Partition, int]:
-        partitions = list(owned)
+    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> list[Delivered]:
+        live = list(owned)
+        partitions = [replace(one) for one in live]
+        for one in live:
+            one.must_write = False
+        self._in_flight = _InFlight(batch, partitions, live, self._thread.submit(self._write, batch, partitions))
+        return []
+
+    def finish(self, reader: GroupReader) -> list[Delivered]:
+        one = self._in_flight
+        if one is None:
+            return []
         try:
-            self._writer.write(batch, partitions)
+            one.written.result()
+            revoked = set(reader.revoked)
+            if offsets := {owned.at: owned.next_offset for owned in one.owned if owned.at not in revoked}:
+                reader.commit(offsets)
+        except BaseException:
+            self.drop()
+            raise
+        self._in_flight = None
+        return [Delivered(one.batch, one.owned, {})]
+
+    def drop(self) -> None:
+        one, self._in_flight = self._in_flight, None
+        if one is None:
+            return
+        wait([one.written])
+        for owned, live in zip(one.owned, one.live, strict=True):
+            live.must_write |= owned.must_write
+
+    def _write(self, batch: Batch, owned: Sequence[Owned]) -> None:
+        try:
+            self._writer.write(batch, owned)
             self._flush(batch)
             self._writer.commit()
         except BaseException:
             self._writer.rollback()
             raise
-        reader.commit({one.at: one.next_offset for one in partitions})
-        return {}
 
     def _flush(self, batch: Batch) -> None:
         if not batch.outputs:

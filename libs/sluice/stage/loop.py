@@ -20,7 +20,7 @@ from sluice.kafka.record import End, Record
 from sluice.settings.stage import StageSettings
 from sluice.stage.assignment import Assignment
 from sluice.stage.batch import Batch
-from sluice.stage.commit import Delivery
+from sluice.stage.commit import Delivered, Delivery
 from sluice.stage.dead_letters import PAUSED_WHY, DeadLetterGuard, to_resume
 from sluice.stage.faults import StageFaults
 from sluice.stage.group import GroupReader
@@ -76,6 +76,7 @@ class Stage:
                 self._recovery.attempt(self._turn, stop)
                 # Measure the lag after a failed turn too, because the lag grows while no turn succeeds.
                 self._metrics.lag(self._assignment, self._reader)
+            self._recovery.attempt(self._finish, stop)
         finally:
             self._reader.close()
             self._delivery.close()
@@ -89,6 +90,8 @@ class Stage:
         reading = self._assignment.reading()
         taken = self._reader.take(self._settings.batch_records_max, 0.0 if self._assignment.busy else TAKE_TIMEOUT_S)
         self._faults.read(taken)
+        if not taken or self._assignment.busy or self._reader.assigned or self._reader.revoked:
+            self._finish()  # what follows is not allowed while a batch is in flight, or can do without one
         self._assignment.apply_rebalance()
         self._assignment.start_next()
         self._background()
@@ -194,21 +197,32 @@ class Stage:
             self._deliver(self._new_batch())
 
     def _deliver(self, batch: Batch) -> None:
-        owned = self._assignment.owned.values()
+        """Deliver `batch`, or start its delivery. Before, the delivery of the batch in flight is finished."""
         self._health.processing(None)
         self._process.complete(batch)
-        offsets_after = self._delivery.deliver(batch, owned, self._reader)
-        self._process.committed(batch, offsets_after)
-        for one in owned:
-            one.committed, one.reset, one.must_write = one.next_offset, False, False
+        self._finish()
+        self._delivered(self._delivery.deliver(batch, self._assignment.owned.values(), self._reader))
         self._delivered_at = time.monotonic()
-        self._health.progress()
-        self._faults.delivered()
-        self._backoff.delivered()
-        self._metrics.delivered(batch)
-        for topic, late in (batch.dead_by_topic - batch.dead_counted_by_topic).items():
-            if self._guards[topic].add_late(late):
-                self._pause(topic)
+
+    def _finish(self) -> None:
+        """Wait until no batch is in flight."""
+        self._delivered(self._delivery.finish(self._reader))
+
+    def _delivered(self, delivered: Iterable[Delivered]) -> None:
+        for batch, partitions, offsets_after in delivered:
+            self._process.committed(batch, offsets_after)
+            for one in partitions:
+                live = self._assignment.owned.get(one.at)
+                if live is not None:
+                    live.committed, live.reset = one.next_offset, False
+            self._delivered_at = time.monotonic()
+            self._health.progress()
+            self._faults.delivered()
+            self._backoff.delivered()
+            self._metrics.delivered(batch)
+            for topic, late in (batch.dead_by_topic - batch.dead_counted_by_topic).items():
+                if self._guards[topic].add_late(late):
+                    self._pause(topic)
 
 
 def _by_partition(taken: Iterable[Record | End]) -> dict[Partition, list[Record | End]]:

@@ -69,8 +69,8 @@ class Owned:
 
 
 class Process(ABC):
-    """The part of the loop that differs between stages. One thread calls all methods, never while a transaction is
-    open.
+    """The part of the loop that differs between stages. One thread calls all methods, never while a transaction of
+    Kafka is open. While a batch is in flight (see `Delivery`), it calls only `handle`, `work`, `complete` and `busy`.
 
     Every stage implements `start` and `handle`. The other methods are optional.
     """
@@ -105,10 +105,13 @@ class Process(ABC):
         return
 
     def committed(self, batch: Batch, offsets_after: dict[Partition, int]) -> None:
-        """Called when `batch` is durable. `offsets_after`: for each output partition whose offsets the delivery
-        reports, the offset after our last record."""
+        """Called when `batch` is durable, before the delivery of the next batch starts.
+
+        `offsets_after`: for each output partition whose offsets the delivery reports, the offset after our last
+        record."""
         return
 
     def dropped(self) -> None:
-        """Called when the open batch is given up: forget its effects, because none of them is durable."""
+        """Called when the open batch and the batch in flight are given up: forget their effects. Their records are read
+        again."""
         return

@@ -158,13 +158,15 @@ class Recovery:
 
     def _rejoin(self, stop: Stop) -> None:
         """Join the group again. Every partition then starts again from its durable state."""
+        self._delivery.drop()
         self._process.dropped()
         self._assignment.forget_all()
         self._backoff.wait(stop)
         self.join(stop)
 
     def _retry(self, under_way: ResolvedBy) -> None:
-        """Give up the open batch, and read again the records that are not committed."""
+        """Give up the open batch and the batch in flight, and read again the records that are not committed."""
+        self._delivery.drop()
         self._process.dropped()
         self._assignment.rewind()
         if under_way.next_delivery:

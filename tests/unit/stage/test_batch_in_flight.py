@@ -1,0 +1,202 @@
+"""A delivery without Kafka's transactions: the next batch is handled while a thread writes this one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+
+from sluice.errors import Transient
+from sluice.kafka import KafkaSettings
+from sluice.kafka.log import Partition
+from sluice.kafka.record import Record
+from sluice.settings.stage import StageSettings
+from sluice.stage.batch import Batch
+from sluice.stage.commit import DirectDelivery
+from sluice.stage.loop import Stage
+from sluice.stage.process import Handled, Owned, Process
+from sluice.stage.signals import Stop
+from sluice.telemetry import Health
+from support.pace import within
+from support.scripted_group import ScriptedGroup
+
+AT: Partition = ("in", 0)
+OTHER: Partition = ("in", 1)
+
+
+class Target(Process):
+    """A process and its writer, as in the sink. `on_write` is called in the thread of the delivery, with the values of
+    a batch. `durable`: the values of committed batches. `reported`: those of which the loop reported it."""
+
+    def __init__(self) -> None:
+        self.on_write: Callable[[list[bytes]], None] = lambda values: None
+        self.handled: list[bytes] = []
+        self.durable: list[bytes] = []
+        self.reported: list[bytes] = []
+        self._open: list[bytes] = []
+        self._in_flight: dict[Batch, list[bytes]] = {}
+        self._written: list[bytes] = []
+
+    def start(self, owned: Owned) -> Iterator[None]:
+        yield
+
+    def handle(self, record: Record, batch: Batch) -> Handled:
+        self.handled.append(record.value or b"")
+        self._open.append(record.value or b"")
+        batch.count(record.at, "mapped")
+        return Handled.DONE
+
+    def complete(self, batch: Batch) -> None:
+        self._in_flight[batch], self._open = self._open, []
+
+    def committed(self, batch: Batch, offsets_after: dict[Partition, int]) -> None:
+        self.reported += self._in_flight.pop(batch)
+
+    def dropped(self) -> None:
+        self._open = []
+        self._in_flight.clear()
+
+    def write(self, batch: Batch, owned: Iterable[Owned]) -> None:
+        self.on_write(self._in_flight[batch])
+        self._written = self._in_flight[batch]
+
+    def commit(self) -> None:
+        self.durable += self._written
+
+    def rollback(self) -> None:
+        self._written = []
+
+
+def _run(
+    target: Target,
+    values: list[bytes],
+    turns: int,
+    each_turn: Callable[[int, ScriptedGroup], None] = lambda turn, group: None,
+) -> ScriptedGroup:
+    """Run a stage for so many turns over the records `values` of each of two partitions. Each record is a batch."""
+    stop = Stop()
+
+    def at_turn(turn: int) -> None:
+        each_turn(turn, group)
+        if turn == turns:
+            stop.request()
+
+    logs = {at: [Record(*at, n, b"k", value, {}, 1_000) for n, value in enumerate(values)] for at in (AT, OTHER)}
+    group = ScriptedGroup(logs, at_turn)
+    group.assign([AT])
+    Stage(
+        name="scripted",
+        settings=StageSettings(batch_bytes_max=1),
+        reader=group,
+        process=target,
+        delivery=DirectDelivery(KafkaSettings(), "dlq.scripted", target),
+        health=Health(),
+    ).run(stop)
+    return group
+
+
+def test_the_next_batch_is_handled_while_this_one_is_written() -> None:
+    target, second = Target(), threading.Event()
+    handle = target.handle
+
+    def noticed(record: Record, batch: Batch) -> Handled:
+        if record.value == b"2":
+            second.set()
+        return handle(record, batch)
+
+    def wait_for_the_second(values: list[bytes]) -> None:
+        assert second.wait(within(30)), "the second record is handled"
+
+    target.handle, target.on_write = noticed, wait_for_the_second  # type: ignore[method-assign]
+    group = _run(target, [b"1", b"2"], 3)
+    assert target.durable == target.reported == [b"1", b"2"]
+    assert group.committed(AT) == 2
+
+
+def test_an_offset_is_committed_after_its_batch_is_durable_and_before_the_next_one_is_written() -> None:
+    target = Target()
+    seen: list[tuple[list[bytes], int | None]] = []
+    group = ScriptedGroup({})
+
+    def note(values: list[bytes]) -> None:
+        seen.append((values, group.committed(AT)))
+
+    def use(turn: int, current: ScriptedGroup) -> None:
+        nonlocal group
+        group = current
+
+    target.on_write = note
+    _run(target, [b"1", b"2", b"3"], 3, use)
+    written = [(values, committed) for values, committed in seen if values]
+    assert written == [([b"1"], 0), ([b"2"], 1), ([b"3"], 2)]
+
+
+def test_an_error_in_flight_gives_up_both_batches_and_both_are_read_again() -> None:
+    target = Target()
+    refusals = [Transient("Postgres is away")]
+
+    def refuse(values: list[bytes]) -> None:
+        if values == [b"2"] and refusals:
+            raise refusals.pop()
+
+    target.on_write = refuse
+    group = _run(target, [b"1", b"2", b"3"], 6)
+    assert target.handled == [b"1", b"2", b"3", b"2", b"3"]
+    assert target.durable == target.reported == [b"1", b"2", b"3"]
+    assert group.committed(AT) == 3
+
+
+def test_a_stop_finishes_the_batch_in_flight() -> None:
+    target = Target()
+    group = _run(target, [b"1"], 1)
+    assert (target.handled, target.durable, group.committed(AT)) == ([b"1"], [b"1"], 1)
+
+
+def test_an_error_of_the_next_batch_gives_up_the_batch_in_flight_too() -> None:
+    """It becomes durable, and is written once more, which the writer's guard allows."""
+    target = Target()
+    handle, refusals = target.handle, [Transient("the registry is away")]
+
+    def refuse(record: Record, batch: Batch) -> Handled:
+        if record.value == b"2" and refusals:
+            raise refusals.pop()
+        return handle(record, batch)
+
+    target.handle = refuse  # type: ignore[method-assign]
+    group = _run(target, [b"1", b"2"], 6)
+    assert target.durable == [b"1", b"1", b"2"]
+    assert target.reported == [b"1", b"2"]
+    assert group.committed(AT) == 2
+
+
+def test_the_offsets_of_a_revoked_partition_are_not_committed_any_more() -> None:
+    """Its next owner may have committed a higher offset. The batch in flight becomes durable nevertheless."""
+    target, revoked = Target(), threading.Event()
+
+    def at_turn(turn: int, group: ScriptedGroup) -> None:
+        if turn == 0:
+            group.assign([OTHER])
+        if b"1" in target.handled and not revoked.is_set():
+            group.revoke([AT])
+            revoked.set()
+
+    target.on_write = lambda values: None if values != [b"1"] else _wait(revoked)
+    group = _run(target, [b"1"], 8, at_turn)
+    assert group.committed(AT) == 0
+    assert group.committed(OTHER) == 1
+    assert target.durable == [b"1", b"1"]
+
+
+def _wait(event: threading.Event) -> None:
+    assert event.wait(within(30))
+
+
+def test_a_partition_record_that_must_be_written_is_written_after_an_error_too() -> None:
+    target = Target()
+    delivery = DirectDelivery(KafkaSettings(), "dlq.scripted", target)
+    owned = Owned(AT, "id", 0, None, must_write=True)  # type: ignore[arg-type]
+    batch = Batch("scripted", "dlq.scripted", 1, 60.0)
+    target.complete(batch)
+    delivery.deliver(batch, [owned], ScriptedGroup({}))
+    assert not owned.must_write
+    delivery.drop()
+    assert owned.must_write

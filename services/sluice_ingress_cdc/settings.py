@@ -16,7 +16,7 @@ class CdcSettings(StageSettings):
     """The settings of ingress-cdc, in addition to those of every stage."""
 
     linger_s: float = Field(
-        default=0.2, ge=0, description="How long ingress-cdc collects changes of a source for one Kafka transaction."
+        default=0.01, ge=0, description="How long ingress-cdc collects changes of a source for one Kafka transaction."
     )
     feedback_interval_s: float = Field(
         default=1.0,

@@ -85,6 +85,10 @@ def producer(settings: KafkaSettings, transactional_id: str | None = None) -> Pr
     if transactional_id is not None:
         config["transactional.id"] = transactional_id
         config["transaction.timeout.ms"] = settings.transaction_timeout_ms
+        # A transaction that begins while the broker still writes the markers of the previous one is refused, and is
+        # tried again after this time. In 300 transactions in a row, one takes 23 to 53 ms with the default of 100 ms,
+        # and 11 ms with 10 ms.
+        config["retry.backoff.ms"] = 10
         # A message that is still queued when its transaction has timed out must not be sent.
         config["message.timeout.ms"] = settings.transaction_timeout_ms
     return Producer(config)

@@ -15,7 +15,7 @@ from sluice.kafka.log import Partition
 from sluice.stage.faults import AssignmentState, ResolvedBy, StageFaults
 from sluice.stage.group import GroupReader
 from sluice.stage.process import Owned, Process
-from sluice.stage.start import PartitionStarts
+from sluice.stage.start import SLICE_S, PartitionStarts
 
 log = structlog.get_logger()
 
@@ -88,11 +88,15 @@ class Assignment:
             self._forget(at)
 
     def start_next(self) -> None:
-        """Do one slice of work on the partition at the head of the start queue. When that partition has started, read
-        it, or block it while it has background work."""
-        owned = self._starts.slice()
-        if owned is None:
-            return
+        """Do one slice of work on the start queue. Each partition that has started is read, or blocked while it has
+        background work."""
+        deadline = time.monotonic() + SLICE_S
+        self._starts.retry_due()
+        while self._starts.pending and time.monotonic() < deadline:
+            if (owned := self._starts.slice(deadline)) is not None:
+                self._started(owned)
+
+    def _started(self, owned: Owned) -> None:
         self.owned[owned.at] = owned
         owned.record.paused_at = self._paused.get(owned.at[0], 0.0)
         if self._process.busy(owned.at):

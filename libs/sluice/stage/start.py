@@ -63,21 +63,22 @@ class PartitionStarts:
         self.refused.pop(at, None)
         self._queue = deque(item for item in self._queue if item[0].at != at)
 
-    def slice(self) -> Owned | None:
-        """Work for at most about `SLICE_S` seconds on the first partition of the queue. Returns the partition when it
-        has started, else None.
-
-        If the start fails, a fault is active until this partition starts. Other partitions start nevertheless.
-        """
+    def retry_due(self) -> None:
+        """Queue each partition again that could not start and whose wait has ended."""
         now = time.monotonic()
         for at in [at for at, due in self._retry_at.items() if due <= now]:
             del self._retry_at[at]
             self.add(at)
-        if not self._queue:
-            return None
+
+    def slice(self, deadline: float) -> Owned | None:
+        """Work on the first partition of the queue until about `deadline` (monotonic). Returns the partition when it
+        has started, else None. Call it only while `pending`.
+
+        If the start fails, a fault is active until this partition starts. Other partitions start nevertheless.
+        """
         owned, steps = self._queue[0]
         try:
-            while time.monotonic() < now + SLICE_S:
+            while time.monotonic() < deadline:
                 next(steps)
         except StopIteration:
             self._queue.popleft()
@@ -86,11 +87,11 @@ class PartitionStarts:
             return owned
         except (EnvironmentFault, Transient) as error:
             self._queue.popleft()
-            self._retry_later(owned, error, now)
+            self._retry_later(owned, error)
         return None
 
-    def _retry_later(self, owned: Owned, error: Exception, now: float) -> None:
-        at = owned.at
+    def _retry_later(self, owned: Owned, error: Exception) -> None:
+        at, now = owned.at, time.monotonic()
         self._process.stop(at)
         if owned.committed is not None:
             self.refused[at] = owned.committed

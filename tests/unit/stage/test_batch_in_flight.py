@@ -173,10 +173,9 @@ def test_the_offsets_of_a_revoked_partition_are_not_committed_any_more() -> None
     target, revoked = Target(), threading.Event()
 
     def at_turn(turn: int, group: ScriptedGroup) -> None:
-        if turn == 0:
-            group.assign([OTHER])
         if b"1" in target.handled and not revoked.is_set():
             group.revoke([AT])
+            group.assign([OTHER])
             revoked.set()
 
     target.on_write = lambda values: None if values != [b"1"] else _wait(revoked)

@@ -30,7 +30,8 @@ check: $(STAMP)  ## format, lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The broker's start-up cache is made once a machine: half a minute, and each of twenty brokers starts in half the time.
+# The start-up caches of broker and registry are made once a machine: a minute, and each of their many starts in tests
+# takes half the time.
 ready: $(STAMP)
 	@$(MAKE) --no-print-directory --jobs=2 check aot
 

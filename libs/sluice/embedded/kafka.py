@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from sluice.embedded.fetching import cache_dir
@@ -30,6 +31,7 @@ CLUSTER_ID = "sluice-embedded-kafka1"
 # costs more than it saves. Processor time for the first 600,000 records and 300 transactions: 6 s instead of 11 s, and
 # the same for later records. A test file that creates 400 topics: 35 s instead of 62 s.
 JVM = ("-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-XX:TieredStopAtLevel=1")
+INTERNAL_TOPICS_WITHIN_S = 10.0
 MESSAGE_BYTES_MAX = 16 * 2**20 + 2**20  # the largest limit of our topics, 16 MiB, and 1 MiB for headers and framing
 
 SETTINGS = {
@@ -92,10 +94,10 @@ class Kafka(Server):
         layout: Layout,
         ports: Mapping[str, int],
         class_path: Sequence[Path],
-        jvm_flags: Sequence[str] = (),
+        aot_flags: Sequence[str] = (),
     ) -> None:
         super().__init__(layout, ports)
-        self.jvm_flags = jvm_flags
+        self.aot_flags = aot_flags
         self.bootstrap_servers = f"{LOOPBACK}:{self.port}"
         self.controller_port = ports["kafka-controller"]
         self.class_path = ":".join(map(str, class_path))
@@ -145,9 +147,31 @@ class Kafka(Server):
         return [str(find_java().path), *JVM, log4j, *flags, "-cp", self.class_path, main_class]
 
     def command(self, definitions: Sequence[str]) -> Command:
-        flags = [*self.jvm_flags, *(f"-D{definition}" for definition in definitions)]
+        flags = [*self.aot_flags, *(f"-D{definition}" for definition in definitions)]
         argv = [*self._java("kafka.Kafka", *flags), "server.properties"]
         return Command(self.name, argv, cwd=self.home, log=self.log)
+
+    def create_internal_topics(self) -> None:
+        """Have a new broker create its topics of groups and transactions. Blocks until they are loaded.
+
+        Otherwise the broker creates them for its first clients, which then wait for seconds: a client tries again only
+        after half a second. An error is ignored, because those clients meet it again and report it.
+        """
+        if (self.home / "data" / "__transaction_state-0").exists():
+            return
+        client = {"bootstrap.servers": self.bootstrap_servers, "log_level": 0}
+
+        def of_groups() -> None:
+            with suppress(KafkaException):
+                consumer = Consumer({**client, "group.id": "sluice-start"})
+                consumer.committed([TopicPartition("none", 0)], timeout=INTERNAL_TOPICS_WITHIN_S)
+                consumer.close()
+
+        groups = threading.Thread(target=of_groups, daemon=True)
+        groups.start()
+        with suppress(KafkaException):
+            Producer({**client, "transactional.id": "sluice-start"}).init_transactions(INTERNAL_TOPICS_WITHIN_S)
+        groups.join()
 
     def is_ready(self) -> bool:
         client = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0, "socket.timeout.ms": 2000})

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
+from itertools import chain
 from pathlib import Path
 
 from sluice.embedded.java import find_java
@@ -20,14 +21,34 @@ DATABASE = "sluice_registry"
 API = "/apis/ccompat/v7"
 # The JVM uses only its first compiler (C1): the registry is nearly always idle, and so starts in two thirds of the
 # time.
-JVM = ("-Xms32m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
+JVM = (
+    "-Xms32m",
+    "-Xmx256m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:-UsePerfData",
+    # quarkus-run.jar has these two in its manifest.
+    "--add-opens=java.base/java.lang=ALL-UNNAMED",
+    "--enable-native-access=ALL-UNNAMED",
+)
+MAIN_CLASS = "io.quarkus.runner.GeneratedMain"
 
 
 class RegistryServer(Server):
+    """The registry. `postgres`: the server for its schemas; None means that it keeps them in memory."""
+
     name = "registry"
 
-    def __init__(self, layout: Layout, ports: Mapping[str, int], application: Path, postgres: Postgres) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        ports: Mapping[str, int],
+        application: Path,
+        postgres: Postgres | None,
+        aot_flags: Sequence[str] = (),
+    ) -> None:
         super().__init__(layout, ports)
+        self.aot_flags = aot_flags
         self.management_port = ports["registry-management"]
         self.application = application
         self.postgres = postgres
@@ -40,11 +61,15 @@ class RegistryServer(Server):
         # killed.
         shutil.rmtree(self.scratch, ignore_errors=True)
         self.scratch.mkdir(parents=True, exist_ok=True)
-        self.postgres.create_database(DATABASE)
+        if self.postgres is not None:
+            self.postgres.create_database(DATABASE)
 
     def command(self, definitions: Sequence[str]) -> Command:
-        flags = [*JVM, f"-Djava.io.tmpdir={self.scratch}", *(f"-D{definition}" for definition in definitions)]
-        argv = [str(find_java().path), *flags, "-jar", str(self.application / "quarkus-run.jar")]
+        flags = [f"-Djava.io.tmpdir={self.scratch}", *(f"-D{definition}" for definition in definitions)]
+        program = ["-jar", str(self.application / "quarkus-run.jar")]
+        if self.aot_flags:
+            program = [*self.aot_flags, "-cp", ":".join(map(str, class_path(self.application))), MAIN_CLASS]
+        argv = [str(find_java().path), *JVM, *flags, *program]
         return Command(self.name, argv, cwd=self.home, log=self.log, env=self._env())
 
     def _env(self) -> dict[str, str]:
@@ -58,14 +83,21 @@ class RegistryServer(Server):
             "QUARKUS_LOG_CATEGORY__IO_APICURIO__LEVEL": "WARN",
             "QUARKUS_HTTP_ACCESS_LOG_ENABLED": "false",
             "APICURIO_STORAGE_KIND": "sql",
-            "APICURIO_STORAGE_SQL_KIND": "postgresql",
-            "APICURIO_DATASOURCE_URL": f"jdbc:postgresql://{LOOPBACK}:{self.postgres.port}/{DATABASE}",
-            "APICURIO_DATASOURCE_USERNAME": SUPERUSER,
-            "APICURIO_DATASOURCE_PASSWORD": self.postgres.password,
+            **self._storage(),
             # By default, the registry opens twenty database connections at its start.
             "APICURIO_DATASOURCE_JDBC_INITIAL_SIZE": "1",
             "APICURIO_DATASOURCE_JDBC_MIN_SIZE": "1",
             "APICURIO_DATASOURCE_JDBC_MAX_SIZE": "5",
+        }
+
+    def _storage(self) -> dict[str, str]:
+        if self.postgres is None:
+            return {"APICURIO_STORAGE_SQL_KIND": "h2", "APICURIO_DATASOURCE_URL": "jdbc:h2:mem:registry"}
+        return {
+            "APICURIO_STORAGE_SQL_KIND": "postgresql",
+            "APICURIO_DATASOURCE_URL": f"jdbc:postgresql://{LOOPBACK}:{self.postgres.port}/{DATABASE}",
+            "APICURIO_DATASOURCE_USERNAME": SUPERUSER,
+            "APICURIO_DATASOURCE_PASSWORD": self.postgres.password,
         }
 
     def is_ready(self) -> bool:
@@ -79,3 +111,11 @@ class RegistryServer(Server):
             return False
         finally:
             connection.close()
+
+
+def class_path(application: Path) -> list[Path]:
+    """The jars of the unpacked registry for a start without the class loader of Quarkus, whose classes no
+    ahead-of-time cache can contain. The transformed classes come first, because they replace classes of other jars."""
+    quarkus = application / "quarkus"
+    jars = [sorted((application / folder).glob("*.jar")) for folder in ("app", "lib/main", "lib/boot")]
+    return [quarkus / "transformed-bytecode.jar", quarkus / "generated-bytecode.jar", *chain.from_iterable(jars)]

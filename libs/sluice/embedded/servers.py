@@ -37,6 +37,10 @@ class Servers:
     def __init__(self, layout: Layout, lock: StateLock, *, detach: bool) -> None:
         self._layout, self._lock, self._detach = layout, lock, detach
         self._members: dict[str, Server] = {}
+        self._stopped: list[str] = []  # the names of the servers that did not run before this start
+        self._starts: dict[str, Future[None]] = {}
+        self._starters = ThreadPoolExecutor(len(running.KINDS), thread_name_prefix="start")
+        self._cancelled = threading.Event()
         self.download_s = 0.0
 
     @classmethod
@@ -50,9 +54,11 @@ class Servers:
         progress: Progress = silent,
         detach: bool = False,
         durable: bool = True,
+        await_registry: bool = True,
     ) -> Self:
         """Start the servers that do not run yet, in parallel, and block until all of them answer. The registry needs
-        Postgres, which is then started as well.
+        Postgres, which is then started as well. With `await_registry=False`, the registry may still be starting when
+        this call returns: call `await_ready` before its first use.
 
         With `detach`, the servers outlive this process; else they end with it, even if it is killed. Any number of
         sessions may use detached servers that already run. `durable=False` is for tests: a crash of the operating
@@ -68,7 +74,8 @@ class Servers:
         try:
             servers._assemble([kind for kind, is_wanted in wanted.items() if is_wanted], progress, durable)
             servers._start_members(progress)
-            if durable and kafka and servers.kafka.started and not servers.kafka.jvm_flags:
+            servers.await_ready(*(name for name in servers._members if await_registry or name != RegistryServer.name))
+            if durable and servers._lack_aot_cache:
                 aot.make_in_background(layout, detach=detach)
         except BaseException:
             servers.stop(10.0)
@@ -76,7 +83,7 @@ class Servers:
         if detach:
             lock.release()
         else:
-            lock.keep(share=not servers.started)
+            lock.keep(share=not servers._stopped)
         return servers
 
     def _assemble(self, kinds: Sequence[type[Server]], progress: Progress, durable: bool) -> None:
@@ -85,48 +92,54 @@ class Servers:
             running.end_orphans(layout)
         fetched = fetch(listed(USES[kind] for kind in kinds if kind in USES), progress)
         self.download_s = fetched.download_s
-        stopped = [kind.name for kind in kinds if processes.find(layout.marker(kind.name)) is None]
-        if stopped:
+        self._stopped = [kind.name for kind in kinds if processes.find(layout.marker(kind.name)) is None]
+        if self._stopped:
             self._lock.refuse_shared()
         # If none of the servers runs and only this process will use them, no other program knows their ports.
-        movable = not self._detach and len(stopped) == len(kinds)
-        chosen = ports.settle(layout.ports, stopped, movable=movable)
+        movable = not self._detach and len(self._stopped) == len(kinds)
+        chosen = ports.settle(layout.ports, self._stopped, movable=movable)
         if Kafka in kinds:
             jars = fetched.of("broker")
-            self.kafka = Kafka(layout, chosen, jars, aot.jvm_flags(jars))
+            self.kafka = Kafka(layout, chosen, jars, aot.of_kafka(jars).flags())
         if Postgres in kinds:
             self.postgres = Postgres(layout, chosen, durable=durable)
         if RegistryServer in kinds:
-            self.registry = RegistryServer(layout, chosen, fetched.of("registry")[0], self.postgres)
+            application = fetched.of("registry")[0]
+            self.registry = RegistryServer(
+                layout, chosen, application, self.postgres, aot.of_registry(application).flags()
+            )
         self._members = {kind.name: getattr(self, kind.name) for kind in kinds}
 
     def _start_members(self, progress: Progress) -> None:
-        cancelled = threading.Event()
-        starts: dict[str, Future[None]] = {}
-
         def start(server: Server) -> None:
             if isinstance(server, RegistryServer):
-                starts[Postgres.name].result()  # wait for Postgres, because the registry stores its schemas there
-            self._start_one(server, cancelled, progress)
+                self._starts[Postgres.name].result()  # wait for Postgres, because the registry stores its schemas there
+            self._start_one(server, progress)
+            if isinstance(server, Kafka) and server.started:
+                self._starters.submit(server.create_internal_topics)
 
-        with ThreadPoolExecutor(max(1, len(self._members))) as pool:
-            try:
-                for server in self._members.values():
-                    starts[server.name] = pool.submit(start, server)
-                for done in as_completed(starts.values()):
-                    done.result()
-            except BaseException:
-                cancelled.set()
-                raise
+        for server in self._members.values():
+            self._starts[server.name] = self._starters.submit(start, server)
 
-    def _start_one(self, server: Server, cancelled: threading.Event, progress: Progress) -> None:
+    def await_ready(self, *names: str) -> None:
+        """Block until the servers `names` answer. Raises EnvironmentFault if one of them cannot be started."""
+        for done in as_completed([self._starts[name] for name in names]):
+            done.result()
+
+    def _start_one(self, server: Server, progress: Progress) -> None:
         started_at = time.monotonic()
         if (process := server.find()) is not None:
-            server.await_ready(process, cancelled, progress)
+            server.await_ready(process, self._cancelled, progress)
             progress(f"{server.name} runs already, on port {server.port}")
             return
-        server.start(detach=self._detach, cancelled=cancelled, progress=progress)
+        server.start(detach=self._detach, cancelled=self._cancelled, progress=progress)
         progress(f"{server.name} is ready on port {server.port} ({time.monotonic() - started_at:.1f} s)")
+
+    @property
+    def _lack_aot_cache(self) -> bool:
+        """Whether this object starts a Java server without its ahead-of-time cache."""
+        java = [server for server in self._members.values() if isinstance(server, Kafka | RegistryServer)]
+        return any(server.name in self._stopped and not server.aot_flags for server in java)
 
     @property
     def pids(self) -> dict[str, int]:
@@ -155,6 +168,8 @@ class Servers:
 
     def stop(self, deadline_s: float = 20.0) -> None:
         """Stop the embedded servers that this `Servers` object started, and unlock the state directory."""
+        self._cancelled.set()
+        self._starters.shutdown()
         own = [server for server in self._members.values() if server.started]
         running.stop(self._layout, [type(server) for server in own], deadline_s)
         for server in own:

@@ -23,6 +23,8 @@ def kafka_tool(main_class: str, *arguments: str, timeout_s: float = 60.0) -> sub
     fetched = fetch(listed(["broker", "tools"]), lambda _line: None)
     class_path = ":".join(map(str, fetched.of("broker", "tools")))
     jvm = [str(find_java().path), "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
-    jvm += aot.jvm_flags(fetched.of("broker"))  # tool and broker share classes, so the broker's cache of classes helps
+    jvm += aot.of_kafka(
+        fetched.of("broker")
+    ).flags()  # tool and broker share classes, so the broker's cache of classes helps
     command = [*jvm, "-cp", class_path, main_class, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from sluice.embedded import Servers
@@ -31,6 +32,14 @@ class ExampleRun(PipelineRun):
         self.context = ExampleContext(servers.postgres.dsn(), cache_dir(), state_dir, progress)
         self.prepare_s = 0.0
         self.edits: list[Live] = []
+
+    def apply_topics(self) -> None:
+        """Start the source while the broker creates the topics, because both take a second on new servers."""
+        self.settings = self.read_settings()
+        with ThreadPoolExecutor(1) as pool:
+            topics = pool.submit(self.create_topics)
+            self.set_environment()
+            topics.result()
 
     def source_environment(self) -> Mapping[str, str]:
         """Create and start the example's source system. Returns the environment variables of the pipeline's sources.

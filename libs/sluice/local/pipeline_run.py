@@ -17,6 +17,7 @@ from typing import Self
 
 from sluice.embedded import Servers
 from sluice.embedded.fetching import Progress
+from sluice.embedded.registry import RegistryServer
 from sluice.embedded.server import silent
 from sluice.errors import SettingsError
 from sluice.kafka import KafkaSettings, LogReader, clients
@@ -44,7 +45,8 @@ REGISTRY_TIMEOUT_S = 180.0
 
 
 class PipelineRun:
-    """A run of a pipeline. Call `apply`, then `start`, then `watch` about twice a second. At the end of its `with`
+    """A run of a pipeline. Call `apply`, then `start`, then `watch` about twice a second. For a shorter start, call
+    `apply_topics`, `start_ingress` and `apply_schemas` instead of `apply`. At the end of its `with`
     block, everything that it started is stopped.
 
     `file`: the pipeline file or its folder. `servers`: the embedded servers; None means the servers that
@@ -83,6 +85,17 @@ class PipelineRun:
     def apply(self) -> None:
         """Create the databases of the sinks, the topics and the schemas. Raises SettingsError if the pipeline file
         refers to a variable that is not set."""
+        self.apply_topics()
+        self.apply_schemas()
+
+    def apply_topics(self) -> None:
+        """Create the databases of the sinks and the topics. Raises SettingsError if the pipeline file refers to a
+        variable that is not set."""
+        self.set_environment()
+        self.create_topics()
+
+    def set_environment(self) -> None:
+        """Create the databases of the sinks. Set the variables and the settings of this run."""
         self.env = self._environment()
         # Set the variables in this process too, because an author's connector may read its settings from the
         # environment.
@@ -92,9 +105,7 @@ class PipelineRun:
         os.environ.update(self.env)
         if self.servers is not None:
             self._write_environment()
-        self.settings = self._settings()
-        self._apply_topics()
-        self._apply_schemas()
+        self.settings = self.read_settings()
 
     def source_environment(self) -> Mapping[str, str]:
         """The environment variables that the pipeline file refers to and that are set, by name."""
@@ -123,7 +134,8 @@ class PipelineRun:
         require_variables(self.pipeline, env)
         return env | stage_variables(self.pipeline, self.state_dir)
 
-    def _settings(self) -> StageSettings:
+    def read_settings(self) -> StageSettings:
+        """The settings of this run. Without embedded servers, they are read from the environment."""
         if self.servers is None:
             return read_settings(StageSettings)
         return StageSettings(
@@ -141,15 +153,18 @@ class PipelineRun:
         file.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(self.env.items())))
         self.progress(f"for commands in another terminal: . {shlex.quote(str(file))}")
 
-    def _apply_topics(self) -> None:
+    def create_topics(self) -> None:
+        """Create the topics that do not exist, and configure the others."""
         self.contracts = load_entities(self.pipeline)
         topics = concrete(load_kinds(self.settings.schemas_dir / "topics"), self.pipeline, list(self.contracts))
         done = Topics(clients.admin(self.settings.kafka)).apply(topics)
         self.progress(f"{len(topics)} topics exist ({len(done)} created or changed)")
 
-    def _apply_schemas(self) -> None:
-        """Register all schemas of the pipeline, or none. Raises SettingsError for a schema with which readers of
-        existing records would fail."""
+    def apply_schemas(self) -> None:
+        """Register all schemas of the pipeline, or none. Blocks until the embedded registry answers. Raises
+        SettingsError for a schema with which readers of existing records would fail."""
+        if self.servers is not None:
+            self.servers.await_ready(RegistryServer.name)
         registry = Registry(self.settings.registry.url, self.settings.state_dir / "schemas", REGISTRY_TIMEOUT_S)
         wanted = subjects.subjects(self.pipeline, self.contracts)
         with closing(registry):
@@ -163,12 +178,20 @@ class PipelineRun:
                 subjects.register(subject, registry)
 
     def start(self, *names: str) -> None:
-        """Start the stages `names`, or all stages of this run if no name is given."""
+        """Start the stages `names`, or all stages of this run that do not run yet if no name is given."""
+        alive = [name for name, stage in self.stages.items() if stage.is_alive]
+        self._start(names or [name for name in self._wanted if name not in alive])
+
+    def start_ingress(self) -> None:
+        """Start the ingress stages. They read no contract, so they may run before the schemas are registered."""
+        self._start([name for name in self._wanted if name in (INGRESS_CDC, INGRESS_POLLER)])
+
+    def _start(self, names: Sequence[str]) -> None:
         if not self.stages:
             env = self.stage_environment()
             self.stages = {name: StageProcess(name, self.state_dir, env) for name in self._wanted}
             self._stack.callback(self.stop)
-        for name in names or tuple(self.stages):
+        for name in names:
             self._stopped.discard(name)
             self.stages[name].start()
 

@@ -33,8 +33,8 @@ VERIFY_WAIT_S = 120.0
 # A run with `--seconds` waits for a golden record this much longer, then the check starts without one.
 SHOWN_WITHIN_S = 300.0
 SETTLED_AFTER_S = 5.0
-EXAMPLE_STEPS = ("servers", "source", "topics and schemas", "stages")
-STEPS = ("servers", "topics and schemas", "stages")
+EXAMPLE_STEPS = ("servers", "source and topics", "schemas and stages")
+STEPS = ("servers", "topics", "schemas and stages")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +100,17 @@ class Session:
         stack.enter_context(stages_locked(self._options.state_dir, self._stages))
         servers = self._servers(stack, stop)
         run = stack.enter_context(self._pipeline_run(servers))
-        self._start_step("source" if isinstance(run, ExampleRun) else "topics and schemas", stop)
-        run.apply()
+        self._start_step("source and topics" if isinstance(run, ExampleRun) else "topics", stop)
+        run.apply_topics()
         self._result.download_s += run.prepare_s if isinstance(run, ExampleRun) else 0.0
         if (rows := run.golden_rows(run.canonical_ends())) is not None:
             sources, example = min(2, len(run.pipeline.sources)), self._options.example
             self._golden = GoldenDisplay(
                 rows, self._screen, sources=sources, example=example, started_at=self._started_at
             )
-        self._start_step("stages", stop)
+        self._start_step("schemas and stages", stop)
+        run.start_ingress()  # it needs seconds until its first record: meanwhile the registry starts
+        run.apply_schemas()
         run.start()
         if isinstance(run, ExampleRun):
             self._live = run.live(self._options.edits_per_s, None, int(time.time()))
@@ -126,13 +128,18 @@ class Session:
             return None
         self._start_step("servers", stop)
         self._screen.line(
-            "starting Kafka, Postgres and the registry: this takes ten to forty seconds, and a download the first time"
+            "starting Kafka, Postgres and the registry: this takes seconds, and a download the first time"
         )
-        servers = stack.enter_context(Servers.start(self._options.state_dir, progress=self._screen.line))
-        if servers.started:
-            stack.callback(self._screen.line, f"ending {', '.join(servers.started)}")
+        servers = stack.enter_context(
+            Servers.start(self._options.state_dir, progress=self._screen.line, await_registry=False)
+        )
+        stack.callback(self._report_end, servers)
         self._result.download_s = servers.download_s
         return servers
+
+    def _report_end(self, servers: Servers) -> None:
+        if servers.started:
+            self._screen.line(f"ending {', '.join(servers.started)}")
 
     def _pipeline_run(self, servers: Servers | None) -> PipelineRun:
         options, report = self._options, self._screen.line

@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from sluice.embedded import Servers, ports
+from sluice.embedded import Servers, ports, running
 from sluice.embedded.layout import Layout
 from sluice.embedded.postgres import processes_in
 from sluice.embedded.processes import find
@@ -23,6 +23,7 @@ from sluice.errors import EnvironmentFault
 from support.pace import within
 from support.servers import kill
 from support.topics import make_topics
+from support.waiting import eventually
 
 SCHEMA = {"schema": json.dumps({"type": "record", "name": "kept", "fields": [{"name": "id", "type": "long"}]})}
 
@@ -167,3 +168,23 @@ def test_a_server_that_cannot_start_takes_the_others_down_with_it(tmp_path: Path
         Servers.start(tmp_path, registry=False, durable=False)
     assert find(layout.marker("postgres")) is None
     layout.delete()
+
+
+def test_kafka_and_postgres_are_used_while_the_registry_starts(tmp_path: Path) -> None:
+    with Servers.start(tmp_path, durable=False, await_registry=False) as servers:
+        assert servers.kafka.is_ready()
+        assert servers.postgres.is_ready()
+        servers.await_ready("registry")
+        assert servers.registry.is_ready()
+        assert set(servers.started) == {"kafka", "postgres", "registry"}
+        admin = AdminClient({"bootstrap.servers": servers.kafka.bootstrap_servers})
+        internal = {"__consumer_offsets", "__transaction_state"}
+        eventually(lambda: internal <= admin.list_topics(timeout=5).topics.keys(), "the internal topics")
+    assert servers.pids == {}
+
+
+def test_servers_are_stopped_while_the_registry_starts(tmp_path: Path) -> None:
+    servers = Servers.start(tmp_path, durable=False, await_registry=False)
+    servers.stop()
+    assert servers.pids == {}
+    assert running.status(tmp_path)[2].pid is None

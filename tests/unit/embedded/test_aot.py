@@ -1,4 +1,4 @@
-"""The broker's ahead-of-time cache: used only if it fits; nothing waits for it."""
+"""Ahead-of-time caches: used only if they fit; no start waits for one."""
 
 import os
 from pathlib import Path
@@ -24,11 +24,11 @@ def jar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_cache_belongs_to_one_java_and_one_set_of_jars(jar: Path, tmp_path: Path) -> None:
     other = tmp_path / "java"
     other.touch()
-    first = aot.cache_file(find_java(), [jar])
-    assert aot.cache_file(find_java(), [jar]) == first
-    assert aot.cache_file(Java(other, 25), [jar]) != first
+    first = aot.of_kafka([jar]).file(find_java())
+    assert aot.of_kafka([jar]).file(find_java()) == first
+    assert aot.of_kafka([jar]).file(Java(other, 25)) != first
     os.utime(jar, (1, 1))
-    assert aot.cache_file(find_java(), [jar]) != first
+    assert aot.of_kafka([jar]).file(find_java()) != first
 
 
 def test_two_installations_of_one_build_share_a_cache(jar: Path, tmp_path: Path) -> None:
@@ -39,16 +39,16 @@ def test_two_installations_of_one_build_share_a_cache(jar: Path, tmp_path: Path)
         (home / "bin" / "java").touch()
         (home / "release").write_text('JAVA_VERSION="25"')
         (home / "lib" / "modules").write_bytes(modules)
-        files.add(aot.cache_file(Java(home / "bin" / "java", 25), [jar]))
+        files.add(aot.of_kafka([jar]).file(Java(home / "bin" / "java", 25)))
     assert len(files) == 2
 
 
 @needs_a_new_java
 def test_the_broker_uses_a_cache_as_soon_as_there_is_one(jar: Path) -> None:
-    assert aot.jvm_flags([jar]) == []
-    file = aot.cache_file(find_java(), [jar])
+    assert aot.of_kafka([jar]).flags() == []
+    file = aot.of_kafka([jar]).file(find_java())
     file.touch()
-    assert f"-XX:AOTCache={file}" in aot.jvm_flags([jar])
+    assert f"-XX:AOTCache={file}" in aot.of_kafka([jar]).flags()
 
 
 @needs_a_new_java

@@ -122,9 +122,9 @@ def test_dead_letters_are_shown_by_cause_the_most_frequent_first() -> None:
 
 @pytest.mark.parametrize(("done", "full"), [(0, 0), (1, 8), (2, 16)])
 def test_a_bar_shows_how_far_the_start_is(done: int, full: int) -> None:
-    bar = start_bar(done, ("servers", "topics and schemas", "stages"), 24).plain
+    bar = start_bar(done, ("servers", "topics", "schemas and stages"), 24).plain
     assert bar.startswith("█" * full + "░" * (24 - full))
-    assert bar.endswith(f"step {done + 1} of 3: {('servers', 'topics and schemas', 'stages')[done]}")
+    assert bar.endswith(f"step {done + 1} of 3: {('servers', 'topics', 'schemas and stages')[done]}")
 
 
 def test_golden_rows_are_counted_by_entity_and_not_beyond_a_million() -> None:

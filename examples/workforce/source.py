@@ -6,6 +6,7 @@
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,15 @@ def start(ctx: ExampleContext) -> Running:
     directory = _directory(ctx)
     ctx.progress("workforce: starting the finance database")
     dsn = _finance_database(ctx, directory)
-    load(dsn, SEED, WORKERS, LEDGER_ENTRIES)
     ctx.progress("workforce: starting the HR API")
     secret = secrets.token_urlsafe(16)
     numbers = ["--workers", str(WORKERS), "--seed", str(SEED), "--edits-per-second", "0"]
-    process, url = start_hr(directory, secret, numbers)
+    with ThreadPoolExecutor(1) as pool:  # both take a second, and neither needs the other
+        loading = pool.submit(load, dsn, SEED, WORKERS, LEDGER_ENTRIES)
+        process, url = start_hr(directory, secret, numbers)
+    if (failure := loading.exception()) is not None:
+        end(process)
+        raise failure
     variables = {"HR_URL": url, "HR_CLIENT_SECRET": secret, "FINANCE_DSN": dsn}
     return Running(env=variables, processes={"source-hr": process.pid}, stop=lambda: end(process))
 

@@ -94,9 +94,9 @@ class Numerics(dict[bytes, bytes]):
     def __missing__(self, raw: bytes) -> bytes:
         if not 0 < len(raw) <= DECIMAL_BYTES_MAX:
             raise NotAvro("a decimal of no digits, or of more than any contract has")
-        if len(self) == _CACHED_MAX:
-            self.clear()
-        packed = self[raw] = binary.pack_numeric(int.from_bytes(raw, "big", signed=True), self._scale)
+        packed = binary.pack_numeric(int.from_bytes(raw, "big", signed=True), self._scale)
+        if len(self) < _CACHED_MAX:
+            self[raw] = packed
         return packed
 
 

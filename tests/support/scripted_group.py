@@ -66,6 +66,10 @@ class ScriptedGroup(GroupReader):
         self.reading = {at: offset for at, offset in self.reading.items() if at not in revoked}
         self._fetched = {at: end for at, end in self._fetched.items() if at not in revoked}
 
+    def arrive(self, at: Partition, value: bytes) -> None:
+        """Append a record to the log of `at`."""
+        self._logs[at].append(Record(*at, len(self._logs[at]), b"k", value, {}, 1_000))
+
     # ── the member ────────────────────────────────────────────────────────────────────────────────────────────
 
     def open(self) -> None:
@@ -136,8 +140,13 @@ class Outputs:
     def close(self) -> None:
         return
 
-    def finish(self, reader: GroupReader) -> list[Delivered]:
+    busy = False
+
+    def finish(self) -> list[Delivered]:
         return []
+
+    def commit(self, reader: GroupReader) -> None:
+        return
 
     def drop(self) -> None:
         return

@@ -9,6 +9,7 @@ There are two orders. Both commit no offset before the effects of its records ar
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -28,10 +29,13 @@ from sluice.stage.partition_record import partition_key
 from sluice.stage.process import Owned
 
 FLUSH_TIMEOUT_S = 10.0
+# After this time, the loop waits for the batch in flight and does nothing else. Otherwise `Health.watch` would never
+# see that a writer hangs.
+BUSY_MAX_S = 5.0
 
 
 class Delivered(NamedTuple):
-    """A batch that is durable. `owned`: the partitions with the offsets that were committed.
+    """A batch that is durable. `owned`: the partitions with the offsets that are or will be committed.
 
     `offsets_after`: for each output partition whose offsets the delivery knows, the offset after our last record.
     """
@@ -52,15 +56,25 @@ class Delivery(Protocol):
         ...
 
     def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> list[Delivered]:
-        """Make `batch` durable, then commit the next offset of each of `owned`, or start to do so. Called when no batch
-        is in flight. Returns the batch if it is durable.
+        """Make `batch` durable, then commit the next offset of each of `owned`, or start to make it durable.
+
+        Called when no batch is in flight. Returns the batch if it is durable.
 
         Raises Transient if certainly no effect is durable, TransactionLost if this is unknown.
         """
         ...
 
-    def finish(self, reader: GroupReader) -> list[Delivered]:
-        """Wait until the batch in flight is durable, and commit its offsets. Raises the errors of `deliver`."""
+    @property
+    def busy(self) -> bool:
+        """Whether a batch is in flight, and `finish` would wait for it."""
+        ...
+
+    def finish(self) -> list[Delivered]:
+        """Wait until the batch in flight is durable, and return it. Raises the errors of `deliver`."""
+        ...
+
+    def commit(self, reader: GroupReader) -> None:
+        """Commit the offsets of the last batch that `finish` returned, if they are not committed yet."""
         ...
 
     def drop(self) -> None:
@@ -88,8 +102,15 @@ class KafkaDelivery:
     def close(self) -> None:
         self._producer.discard()
 
-    def finish(self, reader: GroupReader) -> list[Delivered]:
-        return []  # `deliver` leaves no batch in flight
+    @property
+    def busy(self) -> bool:
+        return False  # `deliver` leaves no batch in flight
+
+    def finish(self) -> list[Delivered]:
+        return []
+
+    def commit(self, reader: GroupReader) -> None:
+        return
 
     def drop(self) -> None:
         return
@@ -155,6 +176,7 @@ class _InFlight(NamedTuple):
     owned: list[Owned]
     live: list[Owned]
     written: Future[None]
+    since_s: float
 
 
 class DirectDelivery:
@@ -162,10 +184,10 @@ class DirectDelivery:
     Each step waits until the effects of the previous step are durable.
 
     A thread writes and commits the batch in flight, while the loop handles the next batch: the writer mostly waits for
-    its database. The loop's thread commits the offsets. It skips partitions that were revoked meanwhile, because their
-    next owner may have committed higher offsets. A batch may thus be durable without its offsets, as after a crash.
-    Its records are then written again, which the writer's guard accepts, and no stalled writer overtakes: the writer's
-    leases are locked until its commit.
+    its database. The loop's thread commits the offsets, while the next batch is written. It skips partitions that were
+    revoked meanwhile, because their next owner may have committed higher offsets. A batch may thus be durable without
+    its offsets, as after a crash. Its records are then written again, which the writer's guard accepts, and no stalled
+    writer overtakes: the writer's leases are locked until its commit.
 
     `finish` has no deadline of its own. The statements and connections of the writer have theirs, and a loop that waits
     here for too long is reported by `Health.watch`.
@@ -178,6 +200,7 @@ class DirectDelivery:
         self._producer: Producer | None = None
         self._thread = ThreadPoolExecutor(1, "delivery")
         self._in_flight: _InFlight | None = None
+        self._uncommitted: dict[Partition, int] = {}
 
     def open(self) -> None:
         self._producer = clients.producer(self._settings)
@@ -193,26 +216,37 @@ class DirectDelivery:
         partitions = [replace(one) for one in live]
         for one in live:
             one.must_write = False
-        self._in_flight = _InFlight(batch, partitions, live, self._thread.submit(self._write, batch, partitions))
+        written = self._thread.submit(self._write, batch, partitions)
+        self._in_flight = _InFlight(batch, partitions, live, written, time.monotonic())
         return []
 
-    def finish(self, reader: GroupReader) -> list[Delivered]:
+    @property
+    def busy(self) -> bool:
+        one = self._in_flight
+        return one is not None and not one.written.done() and time.monotonic() < one.since_s + BUSY_MAX_S
+
+    def finish(self) -> list[Delivered]:
         one = self._in_flight
         if one is None:
             return []
         try:
             one.written.result()
-            revoked = set(reader.revoked)
-            if offsets := {owned.at: owned.next_offset for owned in one.owned if owned.at not in revoked}:
-                reader.commit(offsets)
         except BaseException:
             self.drop()
             raise
         self._in_flight = None
+        self._uncommitted = {owned.at: owned.next_offset for owned in one.owned}
         return [Delivered(one.batch, one.owned, {})]
+
+    def commit(self, reader: GroupReader) -> None:
+        offsets, self._uncommitted = self._uncommitted, {}
+        revoked = set(reader.revoked)
+        if offsets := {at: offset for at, offset in offsets.items() if at not in revoked}:
+            reader.commit(offsets)
 
     def drop(self) -> None:
         one, self._in_flight = self._in_flight, None
+        self._uncommitted = {}
         if one is None:
             return
         wait([one.written])

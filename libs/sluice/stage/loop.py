@@ -31,6 +31,8 @@ from sluice.stage.signals import Stop
 from sluice.telemetry.health import Health
 
 TAKE_TIMEOUT_S = 0.2
+# The open batch is delivered as soon as the batch in flight is durable, which the loop checks this often.
+IN_FLIGHT_TIMEOUT_S = 0.002
 IDLE_COMMIT_AFTER_S = 1.0
 
 log = structlog.get_logger()
@@ -61,6 +63,7 @@ class Stage:
         self._guards = {topic: DeadLetterGuard() for topic in reader.topic_ids}
         self._backoff = Backoff(settings.batch_bytes_max)
         self._recovery = Recovery(reader, delivery, process, self._assignment, self._backoff, self._faults)
+        self._open: Batch | None = None
         self._delivered_at = self._renewed_at = time.monotonic()
 
     def run_until_signalled(self) -> int:
@@ -76,7 +79,7 @@ class Stage:
                 self._recovery.attempt(self._turn, stop)
                 # Measure the lag after a failed turn too, because the lag grows while no turn succeeds.
                 self._metrics.lag(self._assignment, self._reader)
-            self._recovery.attempt(self._finish, stop)
+            self._recovery.attempt(self._settle, stop)
         finally:
             self._reader.close()
             self._delivery.close()
@@ -84,21 +87,37 @@ class Stage:
         return 0
 
     def _turn(self) -> None:
+        try:
+            self._take_and_process()
+        except BaseException:
+            self._open = None  # its records are read again
+            raise
+
+    def _take_and_process(self) -> None:
         # Process only records of partitions that were read before this turn. A partition that starts in this turn is
         # read from its start offset on, and records that were taken earlier in this turn are from another offset.
         self._assignment.resume_due()
         reading = self._assignment.reading()
-        taken = self._reader.take(self._settings.batch_records_max, 0.0 if self._assignment.busy else TAKE_TIMEOUT_S)
+        taken = self._reader.take(self._settings.batch_records_max, self._take_timeout_s())
         self._faults.read(taken)
-        if not taken or self._assignment.busy or self._reader.assigned or self._reader.revoked:
-            self._finish()  # what follows is not allowed while a batch is in flight, or can do without one
+        if self._assignment.busy or self._reader.assigned or self._reader.revoked:
+            self._settle()
+        elif not self._delivery.busy:
+            self._finish()
         self._assignment.apply_rebalance()
         self._assignment.start_next()
-        self._background()
+        if self._open is None:
+            self._background()
         owned = self._assignment.owned
         self._process_all([item for item in taken if item.at in reading and owned.get(item.at) is reading[item.at]])
         self._renew()
-        self._idle_commit()
+        if self._open is None and not self._delivery.busy:
+            self._idle_commit()
+
+    def _take_timeout_s(self) -> float:
+        if self._assignment.busy:
+            return 0.0
+        return IN_FLIGHT_TIMEOUT_S if self._delivery.busy else TAKE_TIMEOUT_S
 
     # ── records ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -113,13 +132,15 @@ class Stage:
         self._assignment.unblock()
 
     def _process_all(self, taken: Sequence[Record | End]) -> None:
-        batch = self._new_batch()
+        batch = self._open or self._new_batch()
         try:
             for at, items in _by_partition(taken).items():
                 batch = self._process_partition(self._assignment.owned[at], items, batch)
         finally:
             self._health.processing(None)
-        if not batch.empty:
+        # While a batch is in flight, this one takes more records. So batches are as large as the writer is slow.
+        self._open = batch if self._delivery.busy and not batch.empty else None
+        if self._open is None and not batch.empty:
             self._deliver(batch)
 
     def _process_partition(self, owned: Owned, items: Iterable[Record | End], batch: Batch) -> Batch:
@@ -197,16 +218,25 @@ class Stage:
             self._deliver(self._new_batch())
 
     def _deliver(self, batch: Batch) -> None:
-        """Deliver `batch`, or start its delivery. Before, the delivery of the batch in flight is finished."""
+        """Deliver `batch`, or start its delivery. Before, wait until the batch in flight is durable."""
+        self._open = None
         self._health.processing(None)
         self._process.complete(batch)
-        self._finish()
+        self._delivered(self._delivery.finish())
         self._delivered(self._delivery.deliver(batch, self._assignment.owned.values(), self._reader))
         self._delivered_at = time.monotonic()
+        self._delivery.commit(self._reader)  # the offsets of the batch before
 
     def _finish(self) -> None:
-        """Wait until no batch is in flight."""
-        self._delivered(self._delivery.finish(self._reader))
+        """Wait until the batch in flight is durable, and commit its offsets."""
+        self._delivered(self._delivery.finish())
+        self._delivery.commit(self._reader)
+
+    def _settle(self) -> None:
+        """Deliver the open batch, and wait until no batch is in flight. What follows is not allowed before."""
+        if self._open is not None:
+            self._deliver(self._open)
+        self._finish()
 
     def _delivered(self, delivered: Iterable[Delivered]) -> None:
         for batch, partitions, offsets_after in delivered:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+
+import pytest
 
 from sluice.errors import Transient
 from sluice.kafka import KafkaSettings
 from sluice.kafka.log import Partition
 from sluice.kafka.record import Record
 from sluice.settings.stage import StageSettings
+from sluice.stage import commit
 from sluice.stage.batch import Batch
 from sluice.stage.commit import DirectDelivery
 from sluice.stage.loop import Stage
@@ -71,8 +76,10 @@ def _run(
     values: list[bytes],
     turns: int,
     each_turn: Callable[[int, ScriptedGroup], None] = lambda turn, group: None,
+    batch_bytes_max: int = 1,
 ) -> ScriptedGroup:
-    """Run a stage for so many turns over the records `values` of each of two partitions. Each record is a batch."""
+    """Run a stage for so many turns over the records `values` of each of two partitions. By default, each record is a
+    batch."""
     stop = Stop()
 
     def at_turn(turn: int) -> None:
@@ -85,7 +92,7 @@ def _run(
     group.assign([AT])
     Stage(
         name="scripted",
-        settings=StageSettings(batch_bytes_max=1),
+        settings=StageSettings(batch_bytes_max=batch_bytes_max),
         reader=group,
         process=target,
         delivery=DirectDelivery(KafkaSettings(), "dlq.scripted", target),
@@ -112,22 +119,55 @@ def test_the_next_batch_is_handled_while_this_one_is_written() -> None:
     assert group.committed(AT) == 2
 
 
-def test_an_offset_is_committed_after_its_batch_is_durable_and_before_the_next_one_is_written() -> None:
+def test_no_offset_is_committed_before_its_batch_is_durable() -> None:
     target = Target()
-    seen: list[tuple[list[bytes], int | None]] = []
-    group = ScriptedGroup({})
+    seen: list[tuple[int, int]] = []
 
-    def note(values: list[bytes]) -> None:
-        seen.append((values, group.committed(AT)))
+    def note(group: ScriptedGroup) -> None:
+        commit = group.commit
 
-    def use(turn: int, current: ScriptedGroup) -> None:
-        nonlocal group
-        group = current
+        def noted(offsets: dict[Partition, int]) -> None:
+            seen.append((offsets[AT], len(target.durable)))
+            commit(offsets)
 
-    target.on_write = note
-    _run(target, [b"1", b"2", b"3"], 3, use)
-    written = [(values, committed) for values, committed in seen if values]
-    assert written == [([b"1"], 0), ([b"2"], 1), ([b"3"], 2)]
+        group.commit = noted  # type: ignore[method-assign]
+
+    _run(target, [b"1", b"2", b"3"], 3, lambda turn, group: note(group) if turn == 0 else None)
+    assert [offset for offset, _ in seen] == [0, 1, 2, 3]
+    assert all(offset <= durable for offset, durable in seen)
+
+
+def test_while_a_batch_is_in_flight_the_records_of_several_turns_become_one_batch() -> None:
+    target, turned = Target(), threading.Event()
+    written: list[list[bytes]] = []
+
+    def at_turn(turn: int, group: ScriptedGroup) -> None:
+        if target.handled and len(target.handled) < 4:
+            group.arrive(AT, b"%d" % (len(target.handled) + 1))
+        elif target.handled:
+            turned.set()
+
+    def write(values: list[bytes]) -> None:
+        written.append(values)
+        if values == [b"1"]:
+            _wait(turned)
+
+    target.on_write = write
+    group = _run(target, [b"1"], 12, at_turn, batch_bytes_max=1_000_000)
+    assert [values for values in written if values] == [[b"1"], [b"2", b"3", b"4"]]
+    assert (target.durable, group.committed(AT)) == ([b"1", b"2", b"3", b"4"], 4)
+
+
+def test_a_writer_that_hangs_is_waited_for_so_that_the_watchdog_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commit, "BUSY_MAX_S", 0.0)
+    target, stalled = Target(), []
+    target.on_write = lambda values: time.sleep(0.3) if values else None
+
+    def at_turn(turn: int, group: ScriptedGroup) -> None:
+        stalled.append(time.monotonic())
+
+    _run(target, [b"1"], 4, at_turn)
+    assert max(later - earlier for earlier, later in pairwise(stalled)) > 0.25
 
 
 def test_an_error_in_flight_gives_up_both_batches_and_both_are_read_again() -> None:

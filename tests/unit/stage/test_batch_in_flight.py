@@ -30,13 +30,16 @@ OTHER: Partition = ("in", 1)
 
 class Target(Process):
     """A process and its writer, as in the sink. `on_write` is called in the thread of the delivery, with the values of
-    a batch. `durable`: the values of committed batches. `reported`: those of which the loop reported it."""
+    a batch. `durable`: the values of committed batches. `reported`: those of which the loop reported it. `counted`: the
+    number of records of each batch.
+    """
 
     def __init__(self) -> None:
         self.on_write: Callable[[list[bytes]], None] = lambda values: None
         self.handled: list[bytes] = []
         self.durable: list[bytes] = []
         self.reported: list[bytes] = []
+        self.counted: list[int] = []
         self._open: list[bytes] = []
         self._in_flight: dict[Batch, list[bytes]] = {}
         self._written: list[bytes] = []
@@ -62,6 +65,8 @@ class Target(Process):
 
     def write(self, batch: Batch, owned: Iterable[Owned]) -> None:
         self.on_write(self._in_flight[batch])
+        if batch.handled:
+            self.counted.append(batch.handled)
         self._written = self._in_flight[batch]
 
     def commit(self) -> None:
@@ -156,6 +161,27 @@ def test_while_a_batch_is_in_flight_the_records_of_several_turns_become_one_batc
     group = _run(target, [b"1"], 12, at_turn, batch_bytes_max=1_000_000)
     assert [values for values in written if values] == [[b"1"], [b"2", b"3", b"4"]]
     assert (target.durable, group.committed(AT)) == ([b"1", b"2", b"3", b"4"], 4)
+
+
+def test_an_error_gives_up_the_batch_that_takes_more_records() -> None:
+    target, failed, arriving = Target(), threading.Event(), [b"2", b"3"]
+    handle = target.handle
+
+    def at_turn(turn: int, group: ScriptedGroup) -> None:
+        if target.handled and arriving:
+            group.arrive(AT, arriving.pop(0))
+
+    def fail(record: Record, batch: Batch) -> Handled:
+        if record.value == b"3" and not failed.is_set():
+            failed.set()
+            raise Transient("the registry is away")
+        return handle(record, batch)
+
+    target.handle = fail  # type: ignore[method-assign]
+    target.on_write = lambda values: _wait(failed) if values == [b"1"] else None
+    _run(target, [b"1"], 12, at_turn, batch_bytes_max=1_000_000)
+    assert target.durable == [b"1", b"1", b"2", b"3"]
+    assert target.counted == [1, 3]
 
 
 def test_a_writer_that_hangs_is_waited_for_so_that_the_watchdog_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:

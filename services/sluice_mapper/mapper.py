@@ -23,7 +23,14 @@ from sluice.state import StateBackend, View
 from sluice.times import now_us
 from sluice_mapper.inputs import MapperTopics
 from sluice_mapper.key_state import KeyScan, KeyState
-from sluice_mapper.record_step import ContributionTopics, ContributionWriters, RecordContext, record_step, retract_all
+from sluice_mapper.record_step import (
+    ContributionTopics,
+    ContributionWriters,
+    RecordContext,
+    context_of,
+    record_step,
+    retract_all,
+)
 from sluice_mapper.recovery import CurrentClaims
 from sluice_mapper.sweep import Pass, Sweep
 
@@ -182,7 +189,7 @@ class Mapper(Process):
     def _context(self, at: Partition, offset: int, position: Position, observed_at: int) -> RecordContext:
         """The context of retractions that no record of their own key causes; the source key is set for each key
         later."""
-        return RecordContext.of(Origin("", position, offset, observed_at), (), self._writers_of(at))
+        return context_of(Origin("", position, offset, observed_at), (), self._writers_of(at))
 
     def _retract(self, owned: Owned, key: bytes, state: KeyState, context: RecordContext, batch: Batch) -> int:
         """Retract the current claims of a key. Returns the number of retractions."""

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import msgspec
 
 from sluice.entities import Mapping
-from sluice.entities.mapping import EncodedClaim
 from sluice.errors import DeadRecord
 from sluice.kafka import murmur2_partition
 from sluice.kafka.log import Partition
@@ -27,6 +26,9 @@ from sluice.stage.batch import OUTPUT_BYTES_MAX, OutputRecord, output_too_large
 from sluice.stage.ledger import Outcome
 from sluice_mapper.inputs import RawInput
 from sluice_mapper.key_state import KeyState, Target, fill
+
+Claimed = tuple[str, str, str, bytes | None, int | None]
+"""The members of `EncodedClaim`."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -85,39 +87,36 @@ class RecordContext(msgspec.Struct, frozen=True):
     bytes_max: int
     writers: ContributionWriters
 
-    @classmethod
-    def of(cls, origin: Origin, headers: Sequence[tuple[str, bytes]], writers: ContributionWriters) -> RecordContext:
-        bytes_max = OUTPUT_BYTES_MAX
-        for name, value in headers:
-            bytes_max -= len(name) + len(value)
-        return cls(origin, headers, bytes_max, writers)
-
     def moved(self, **members: Any) -> RecordContext:
         """A copy in which `members` of the origin are replaced."""
         return msgspec.structs.replace(self, origin=msgspec.structs.replace(self.origin, **members))
 
-    def claims(self, mapping: Mapping, claims: Iterable[EncodedClaim]) -> list[OutputRecord]:
-        """Raises DeadRecord if a record is too large, as `retractions` does."""
-        writer = self.writers.of(mapping.name, mapping.version, mapping.entity.version)
-        return [
-            self._output(entity, entity_id, writer.write(self.origin, entity_id, output, (fields, effective_at)))
-            for entity, entity_id, output, fields, effective_at in claims
-        ]
+    def outputs(self, mapping: str, version: int, contract: int, claims: Iterable[Claimed]) -> list[OutputRecord]:
+        """The records of claims and retractions of `mapping`. `contract`: the version of the entity's contract.
+
+        Raises DeadRecord if a record is too large.
+        """
+        origin, headers, writers = self.origin, self.headers, self.writers
+        write, partitions = writers.of(mapping, version, contract).write, writers.partitions
+        outputs = []
+        for entity, entity_id, output, fields, effective_at in claims:
+            key, value = write(origin, entity_id, output, fields, effective_at)
+            if len(key) + len(value) > self.bytes_max:
+                raise output_too_large()
+            partition = murmur2_partition(entity_id.encode(), partitions)
+            outputs.append(OutputRecord(writers.topic(entity), key, value, headers, partition))
+        return outputs
 
     def retractions(self, mapping: str, version: int, contract: int, targets: Iterable[Target]) -> list[OutputRecord]:
-        """Retractions of the claims of `mapping` about `targets`. `contract`: the version of the contract."""
-        writer = self.writers.of(mapping, version, contract)
-        return [
-            self._output(entity, entity_id, writer.write(self.origin, entity_id, output, None))
-            for entity, entity_id, output in targets
-        ]
+        """As `outputs`: retractions of the claims of `mapping` about `targets`."""
+        return self.outputs(mapping, version, contract, [(*target, None, None) for target in targets])
 
-    def _output(self, entity: str, entity_id: str, written: tuple[bytes, bytes]) -> OutputRecord:
-        writers, (key, value) = self.writers, written
-        if len(key) + len(value) > self.bytes_max:
-            raise output_too_large()
-        partition = murmur2_partition(entity_id.encode(), writers.partitions)
-        return OutputRecord(writers.topic(entity), key, value, self.headers, partition)
+
+def context_of(origin: Origin, headers: Sequence[tuple[str, bytes]], writers: ContributionWriters) -> RecordContext:
+    bytes_max = OUTPUT_BYTES_MAX
+    for name, value in headers:
+        bytes_max -= len(name) + len(value)
+    return RecordContext(origin, headers, bytes_max, writers)
 
 
 def record_step(
@@ -138,7 +137,7 @@ def record_step(
         # The unreadable record may have changed any column, so the current values of the key are unknown.
         return Step(state.replace(carried=None) if newest else state, "dead", dead=[(error, None)])
     origin = Origin(source_key, position, record.offset, change.observed_at)
-    context = RecordContext.of(origin, record.forwarded, writers)
+    context = context_of(origin, record.forwarded, writers)
     if change.op is Op.DELETE:
         try:
             return retract_all(state, context, raw_input.versions)
@@ -220,30 +219,21 @@ def _upsert(
         if outcome is None:
             try:
                 claims = mapping.apply_encoded(row)
-                written = _written(mapping, claims, state.targets.get(mapping.name), context)
+                now = tuple([claim[:3] for claim in claims])
+                # A claim about another entity than before: the new claim comes first, then the retraction of the old.
+                ended = [(*old, None, None) for old in state.targets.get(mapping.name, ()) if old not in now]
+                written = context.outputs(mapping.name, mapping.version, mapping.entity.version, [*claims, *ended])
             except DeadRecord as error:
                 dead.append((error, mapping.version))
                 outcome = "dead"
             else:
                 emitted[mapping.name] = (context.origin.position, mapping.version)
-                targets[mapping.name] = tuple([claim[:3] for claim in claims])
+                targets[mapping.name] = now
                 outputs += written
                 outcome = "mapped" if written else "filtered"
         outcomes.append(outcome)
     after = KeyState(state.seen, state.deleted, emitted, targets, state.carried)
     return Step(after, outcomes[0] if len(outcomes) == 1 else worst(outcomes), outputs, dead)
-
-
-def _written(
-    mapping: Mapping, claims: Sequence[EncodedClaim], before: Sequence[Target] | None, context: RecordContext
-) -> list[OutputRecord]:
-    """The records of the claims, then retractions of the claims about the targets `before` that end here."""
-    outputs = context.claims(mapping, claims)
-    if before:
-        now = [claim[:3] for claim in claims]
-        old = [target for target in before if target not in now]
-        outputs += context.retractions(mapping.name, mapping.version, mapping.entity.version, old)
-    return outputs
 
 
 def worst(outcomes: Iterable[Outcome]) -> Outcome:

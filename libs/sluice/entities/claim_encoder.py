@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 EncodedFields = tuple[str, bytes]
 """The entity id, and the claimed fields as canonical JSON."""
+EncodeClaim = Callable[[Mapping[str, Any], Set[str]], EncodedFields | None]
 
 
 class ClaimEncoder(NamedTuple):
@@ -34,7 +35,7 @@ class ClaimEncoder(NamedTuple):
     `source`: the text of the generated function.
     """
 
-    encode: Callable[[Mapping[str, Any], Set[str]], EncodedFields | None]
+    encode: EncodeClaim
     source: str
 
 

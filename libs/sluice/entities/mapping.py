@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from sluice.canonical_json import canonical_bytes
 from sluice.entities import declaration
 from sluice.entities.authored_files import SourceLine
+from sluice.entities.claim_encoder import EncodeClaim
 from sluice.entities.contract import EntityContract
 from sluice.entities.encoders import Json, encoder, instant, microseconds
 from sluice.entities.entity import Entity
@@ -51,12 +52,12 @@ class Claim(NamedTuple):
 
 
 class EncodedClaim(NamedTuple):
-    """A `Claim` whose fields are canonical JSON bytes."""
+    """A `Claim` whose fields are canonical JSON bytes; None retracts the claim."""
 
     entity: str
     entity_id: str
     output: str
-    fields: bytes
+    fields: bytes | None
     effective_at: int | None
 
 
@@ -117,11 +118,20 @@ class Mapping:
             raise
         except (Exception, SystemExit) as error:  # an author's validator may raise anything
             raise self._failed(error, "") from None
-        result = self._call(record)
+        try:
+            result = self.function(record)
+            if type(result) is not self.entity_class:  # pydantic's isinstance is slow
+                result = self._entities(result)
+        except (DeadRecord, MemoryError):
+            raise
+        except ValidationError as error:
+            raise self._misfit(error) from None
+        except (Exception, SystemExit) as error:
+            raise self._failed(error, "") from None
         if result is None:
             return []
-        effective_at = self._effective_at(record)
-        if isinstance(result, Entity):
+        effective_at = None if self.effective_at is None else self._effective_at(self.effective_at, record)
+        if type(result) is not list:
             return [claim(result, self.output, effective_at)]
         claims: dict[str, AnyClaim] = {}
         for output in result:
@@ -131,19 +141,12 @@ class Mapping:
             claims[key] = claim(output.entity, key, effective_at)
         return list(claims.values())
 
-    def _call(self, record: BaseModel) -> Any:
-        try:
-            result = self.function(record)
-            if result is None or isinstance(result, Entity):
-                return result
-            if isinstance(result, Iterable):
-                return list(result)  # runs the author's function if it is a generator
-        except (DeadRecord, MemoryError):
-            raise
-        except ValidationError as error:
-            raise self._misfit(error) from None
-        except (Exception, SystemExit) as error:
-            raise self._failed(error, "") from None
+    def _entities(self, result: Any) -> Any:
+        """What the author's function returned: None, an entity, or else a list."""
+        if result is None or isinstance(result, Entity):
+            return result
+        if isinstance(result, Iterable):
+            return list(result)  # runs the author's function if it is a generator
         raise self._dead(
             "mapping-failed", f"{type(result).__name__} is neither {self.entity.name} nor a list of Output"
         )
@@ -157,16 +160,16 @@ class Mapping:
             raise self._dead(refused.code, refused.reason) from None
 
     def _encoded_claim(self, entity: Entity, output: str, effective_at: int | None) -> EncodedClaim:
-        contract, given = self.entity, entity.model_fields_set
+        given = entity.__pydantic_fields_set__
         if entity.__class__ is self.entity_class and self._undated.isdisjoint(given):
             try:
-                encoded = contract.claim_encoder.encode(entity.__dict__, given)
+                encoded = self._encode(entity.__dict__, given)
             except Exception:
                 encoded = None  # `_claim` finds out why, or encodes the rare value
             if encoded is not None:
-                return EncodedClaim(contract.name, encoded[0], output, encoded[1], effective_at)
+                return EncodedClaim(self.entity.name, encoded[0], output, encoded[1], effective_at)
         claim = self._claim(entity, output, effective_at)
-        return EncodedClaim(contract.name, claim.entity_id, output, canonical_bytes(claim.fields), effective_at)
+        return EncodedClaim(claim.entity, claim.entity_id, output, canonical_bytes(claim.fields), effective_at)
 
     def _claim(self, entity: Entity, output: str, effective_at: int | None) -> Claim:
         contract, values = self.entity, entity.__dict__
@@ -199,12 +202,10 @@ class Mapping:
         hint = f"; is {near[0]} meant?" if near else ""
         return self._dead("mapping-failed", f"{self.entity.name}: {name if known else '*'}: no such field{hint}", name)
 
-    def _effective_at(self, record: BaseModel) -> int | None:
-        if self.effective_at is None:
-            return None
-        where = f"effective_at={getattr(self.effective_at, '__qualname__', type(self.effective_at).__name__)}"
+    def _effective_at(self, effective_at: Callable[[Any], Time], record: BaseModel) -> int | None:
+        where = f"effective_at={getattr(effective_at, '__qualname__', type(effective_at).__name__)}"
         try:
-            value = self.effective_at(record)
+            value = effective_at(record)
             if value is None:
                 return None
             if type(value) is int:
@@ -218,6 +219,10 @@ class Mapping:
         except (Exception, SystemExit) as error:  # an author's function, or its time zone class, may raise anything
             raise self._failed(error, f": {where}") from None
         raise self._dead("wrong-type", f"{where} is {type(value).__name__}, not a time")
+
+    @cached_property
+    def _encode(self) -> EncodeClaim:
+        return self.entity.claim_encoder.encode
 
     @cached_property
     def _undated(self) -> frozenset[str]:

@@ -69,15 +69,16 @@ class ContributionWriter:
         self._mapping, self._version, self._contract = mapping, version, contract
 
     def write(
-        self, origin: Origin, entity_id: str, output: str, claimed: tuple[bytes, int | None] | None
+        self, origin: Origin, entity_id: str, output: str, fields: bytes | None, effective_at: int | None
     ) -> tuple[bytes, bytes]:
-        """Key and value of a claim, or of a retraction if `claimed` is None.
+        """Key and value of a claim, or of a retraction if `fields` is None.
 
-        `claimed`: the fields as canonical JSON, and the effective time in Unix microseconds.
+        `fields`: canonical JSON. `effective_at`: Unix microseconds, None for a retraction.
         """
         source, stream, mapping, source_key = self._source, self._stream, self._mapping, origin.source_key
-        content, (fields, effective_at) = _RETRACTED, claimed or (b"{}", None)
-        if claimed is not None:
+        if retracted := fields is None:
+            content, fields = _RETRACTED, b"{}"
+        else:
             time = b"null" if effective_at is None else b"%d" % effective_at
             hashed = b'{"effective_at":%b,"fields":%b,"retracted":false}' % (time, fields)
             content = hashlib.sha256(hashed).hexdigest()
@@ -93,7 +94,7 @@ class ContributionWriter:
             output,
             origin.position,
             _Raw(origin.offset, self._partition, self._topic),
-            claimed is None,
+            retracted,
             source,
             source_key,
             stream,

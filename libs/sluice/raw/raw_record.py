@@ -14,7 +14,6 @@ import msgspec
 import orjson
 
 from sluice import json_text
-from sluice.entities.encoders import microseconds
 from sluice.errors import DeadRecord
 from sluice.headers import (
     CE_TIME_HEADER,
@@ -27,7 +26,7 @@ from sluice.headers import (
 )
 from sluice.kafka.record import Record
 from sluice.position import Position
-from sluice.times import INSTANTS
+from sluice.times import INSTANTS, to_us
 
 # The longest source key. Records of contributions and state repeat it, and must not exceed max.message.bytes.
 KEY_BYTES_MAX = 1024 * 1024
@@ -211,9 +210,12 @@ def _polled_at(record: Record) -> int:
     if text is None:
         return _written_at(record)
     try:
-        return microseconds(datetime.fromisoformat(text.decode()), CE_TIME_HEADER)
-    except (ValueError, DeadRecord):
-        raise DeadRecord("bad-time", "header ce_time is not an RFC 3339 time of the years 0001 to 9999") from None
+        micros = to_us(datetime.fromisoformat(text.decode()))
+        if micros in INSTANTS:
+            return micros
+    except (ValueError, TypeError):  # TypeError: the time has no zone
+        pass
+    raise DeadRecord("bad-time", "header ce_time is not an RFC 3339 time of the years 0001 to 9999")
 
 
 def _written_at(record: Record) -> int:

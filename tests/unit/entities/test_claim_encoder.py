@@ -315,5 +315,5 @@ def test_a_contribution_is_byte_for_byte_the_plain_one(
         retracted=retracted,
     ).sealed()
     writer = ContributionWriter("erp", "public.employee", ("raw.erp.public.employee", 3), "worker", 7, 2)
-    claimed = None if retracted else (canonical_bytes(fields), effective_at)
-    assert writer.write(origin, text, f"{text}2", claimed) == (plain.key, plain.to_json())
+    claimed = (None, None) if retracted else (canonical_bytes(fields), effective_at)
+    assert writer.write(origin, text, f"{text}2", *claimed) == (plain.key, plain.to_json())

@@ -7,6 +7,7 @@ transaction of the claims.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from sluice.kafka.log import Partition
 from sluice.kafka.record import Record
@@ -21,7 +22,7 @@ from sluice.stage.process import Handled, Owned, Process
 from sluice.stage.start import StageIdentity, restore_record
 from sluice.state import StateBackend, View
 from sluice.times import now_us
-from sluice_mapper.inputs import MapperTopics
+from sluice_mapper.inputs import MapperTopics, RawInput
 from sluice_mapper.key_state import KeyScan, KeyState
 from sluice_mapper.record_step import (
     ContributionTopics,
@@ -37,6 +38,15 @@ from sluice_mapper.sweep import Pass, Sweep
 SLICE_KEYS = 2_000
 
 
+class _Work(NamedTuple):
+    """What `handle` needs for each record of an owned partition."""
+
+    owned: Owned
+    view: View
+    raw_input: RawInput
+    writers: ContributionWriters
+
+
 class Mapper(Process):
     """`slice_keys`: the number of keys that one slice of a sweep, or of the end of a pass, reads."""
 
@@ -50,12 +60,12 @@ class Mapper(Process):
     ) -> None:
         self._stage = StageIdentity(MAPPER, names.group(MAPPER), names.control)
         self._topics = ContributionTopics(names, partitions)
-        self._writers: dict[Partition, ContributionWriters] = {}
         self._inputs, self._outputs, self._written_ids = topics.by_topic, topics.outputs, topics.written_ids
         self._store, self._reader, self._expiry, self._watch = state_backend
         self._current_claims = CurrentClaims(self._reader, self._outputs)
         self._slice_keys = slice_keys
         self._owned: dict[Partition, Owned] = {}
+        self._work: dict[Partition, _Work] = {}
         self._sweeps: dict[Partition, Sweep] = {}
         self._passes: dict[Partition, Pass] = {}
 
@@ -81,33 +91,33 @@ class Mapper(Process):
     def stop(self, at: Partition) -> None:
         if (owned := self._owned.pop(at, None)) is not None:
             self._expiry.forget(owned.view)
-        for kept in (self._sweeps, self._passes, self._writers):
+        for kept in (self._work, self._sweeps, self._passes):
             kept.pop(at, None)
 
     # ── records ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def handle(self, record: Record, batch: Batch) -> Handled:
-        at = record.at
-        owned, raw_input = self._owned[at], self._inputs[at[0]]
+        at = (record.topic, record.partition)
+        owned, view, raw_input, writers = self._work.get(at) or self._work_on(at)
         position = raw_record.position_of(record)
         if raw_record.is_sweep(record):
             return self._sweep(record, position, owned, batch)
         source_key = raw_record.source_key(record)
         if raw_input.sample is not None:
             raw_input.sample.check(record)
-        if position < owned.record.swept(raw_input.stream.stream):
+        if owned.record.sweeps and position < owned.record.swept(raw_input.stream.stream):
             batch.count(at, "superseded")
             return Handled.DONE
-        view, key, raw_key = owned.view, source_key.encode(), record.key or b""
+        key, raw_key = source_key.encode(), record.key or b""
         stored = view.get(key)
         # Older versions stored the state under the key with Debezium's schema. Claims contain the key without schema.
         wrapped = view.get(raw_key) if raw_key != key else None
         before = KeyState.from_json(stored or wrapped)
-        step = record_step(before, record, source_key, position, raw_input, self._writers_of(at))
+        step = record_step(before, record, source_key, position, raw_input, writers)
         if step.state != before or wrapped is not None:
-            self._keep(owned, key, step.state, batch)
+            self._keep(view, key, step.state, batch)
         if wrapped is not None:
-            _write(owned, raw_key, None, batch)
+            _write(view, raw_key, None, batch)
         for output in step.outputs:
             batch.add(output)
         for error, mapping_version in step.dead:
@@ -115,8 +125,14 @@ class Mapper(Process):
         batch.count(at, step.outcome)
         return Handled.DONE
 
+    def _work_on(self, at: Partition) -> _Work:
+        owned, raw_input = self._owned[at], self._inputs[at[0]]
+        work = _Work(owned, owned.view, raw_input, ContributionWriters(raw_input.stream, at, self._topics))
+        self._work[at] = work
+        return work
+
     @staticmethod
-    def _keep(owned: Owned, key: bytes, state: KeyState, batch: Batch) -> None:
+    def _keep(view: View, key: bytes, state: KeyState, batch: Batch) -> None:
         """Write the state of a key. Raises DeadRecord and writes nothing if the state is too large for a topic."""
         value = state.to_json()
         if len(key) + len(value) > OUTPUT_BYTES_MAX:
@@ -124,7 +140,7 @@ class Mapper(Process):
             value = state.replace(carried=None).to_json()
             if len(key) + len(value) > OUTPUT_BYTES_MAX:
                 raise output_too_large()
-        _write(owned, key, value, batch)
+        _write(view, key, value, batch)
 
     # ── sweeps ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -181,15 +197,12 @@ class Mapper(Process):
             owned.record.pass_end = None
         batch.touch(owned.at)
 
-    def _writers_of(self, at: Partition) -> ContributionWriters:
-        if (writers := self._writers.get(at)) is None:
-            writers = self._writers[at] = ContributionWriters(self._inputs[at[0]].stream, at, self._topics)
-        return writers
-
     def _context(self, at: Partition, offset: int, position: Position, observed_at: int) -> RecordContext:
         """The context of retractions that no record of their own key causes; the source key is set for each key
         later."""
-        return context_of(Origin("", position, offset, observed_at), (), self._writers_of(at))
+        return context_of(
+            Origin("", position, offset, observed_at), (), (self._work.get(at) or self._work_on(at)).writers
+        )
 
     def _retract(self, owned: Owned, key: bytes, state: KeyState, context: RecordContext, batch: Batch) -> int:
         """Retract the current claims of a key. Returns the number of retractions."""
@@ -199,7 +212,7 @@ class Mapper(Process):
         step = retract_all(state, context.moved(source_key=source_key), versions)
         for output in step.outputs:
             batch.add(output)
-        self._keep(owned, key, step.state.replace(seen=max(state.seen, origin.position)), batch)
+        self._keep(owned.view, key, step.state.replace(seen=max(state.seen, origin.position)), batch)
         return len(step.outputs)
 
     def _drop_deleted(self, owned: Owned, batch: Batch) -> None:
@@ -213,7 +226,7 @@ class Mapper(Process):
             if key is None or value is None or key.startswith(RESERVED_KEY) or view.get(key) != value:
                 continue
             if KeyState.from_json(value).is_deleted:
-                _write(owned, key, None, batch)
+                _write(view, key, None, batch)
 
     # ── batches ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -235,8 +248,7 @@ class Mapper(Process):
                 self._owned[at].record.pass_end = reading.end
 
 
-def _write(owned: Owned, key: bytes, value: bytes | None, batch: Batch) -> None:
+def _write(view: View, key: bytes, value: bytes | None, batch: Batch) -> None:
     """Write the `value` of a key, which is not too large, to the partition's state topic; None deletes the key."""
-    view = owned.view
-    batch.add(OutputRecord(view.topic, key, value, (), owned.at[1]))
+    batch.add(OutputRecord(view.topic, key, value, (), view.partition))
     view.put(key, value)

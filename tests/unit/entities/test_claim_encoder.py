@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import traceback
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from typing import Annotated, Any
@@ -10,7 +12,7 @@ from typing import Annotated, Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from sluice.canonical_json import canonical_bytes
 from sluice.entities import UNCLAIMED, Entity, Identity, Json, Money, OpenEnum, Scale, mapping, most_recent
@@ -317,3 +319,20 @@ def test_a_contribution_is_byte_for_byte_the_plain_one(
     writer = ContributionWriter("erp", "public.employee", ("raw.erp.public.employee", 3), "worker", 7, 2)
     claimed = (None, None) if retracted else (canonical_bytes(fields), effective_at)
     assert writer.write(origin, text, f"{text}2", *claimed) == (plain.key, plain.to_json())
+
+
+@given(
+    DECIMALS | st.integers(-9, 9) | st.sampled_from(["1.50", "x", 1.5, True, None]),
+    TEXTS | st.sampled_from(["EUR", Text("EUR"), None, 7]),
+)
+def test_money_is_created_as_pydantic_creates_it(amount: Any, currency: Any) -> None:
+    def created(create: Callable[[], Money]) -> Any:
+        try:
+            money = create()
+        except ValidationError as error:
+            return error.errors(include_url=False)
+        kept = (money.__dict__, sorted(money.model_fields_set), money.__pydantic_extra__, money.__pydantic_private__)
+        return [*map(str, kept), type(money.currency), type(money.amount), hash(money), money == copy.copy(money)]
+
+    by_pydantic = created(lambda: Money.model_validate({"amount": amount, "currency": currency}))
+    assert str(created(lambda: Money(amount, currency))) == str(by_pydantic)

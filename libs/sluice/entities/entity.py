@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from sluice.entities.contract import EntityContract, contract_of
 from sluice.entities.declaration import remember
+from sluice.entities.entity_init import entity_init
 from sluice.entities.values import UNCLAIMED
 
 
@@ -30,6 +31,8 @@ class Entity(BaseModel):
     def __pydantic_init_subclass__(cls, *, name: str | None = None, version: int = 1, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
         cls.__sluice_contract__ = contract_of(cls, snake_case(cls.__name__) if name is None else name, version)
+        if getattr(cls.__init__, "__pydantic_base_init__", False):  # not a constructor that an author wrote
+            cls.__init__ = entity_init(cls, Entity.model_config)  # type: ignore[method-assign]
         if cls.__module__ in sys.modules:
             remember(vars(sys.modules[cls.__module__]), cls)
 

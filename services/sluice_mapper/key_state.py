@@ -100,7 +100,13 @@ def fill(
     unknown: list[str] = []
     complete = row
     for column, value in row.items():
-        if isinstance(value, LeftOut):
+        kind = type(value)
+        if kind is str:
+            if len(value) >= UNCHANGED_TEXT_MIN:
+                carried[column] = (value, position)
+        elif kind is dict or kind is list:
+            carried[column] = (value, position)
+        elif kind is LeftOut:
             known = before.get(column) if before else None
             if value is LeftOut.UNKNOWN or known is None or known[1] > position:
                 unknown.append(column)
@@ -109,9 +115,4 @@ def fill(
                     complete = dict(row)
                 complete[column] = known[0]
                 carried[column] = known
-        elif type(value) is str:
-            if len(value) >= UNCHANGED_TEXT_MIN:
-                carried[column] = (value, position)
-        elif isinstance(value, list | dict):
-            carried[column] = (value, position)
     return complete, carried, unknown

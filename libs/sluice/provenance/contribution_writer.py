@@ -14,6 +14,7 @@ from sluice.position import Position
 from sluice.provenance.contribution import contribution_content
 
 _encode = msgspec.json.Encoder().encode
+_NO_TIME = b'{"effective_at":null,"fields":'
 _RETRACTED = contribution_content({}, None, True)
 
 
@@ -79,9 +80,8 @@ class ContributionWriter:
         if retracted := fields is None:
             content, fields = _RETRACTED, b"{}"
         else:
-            time = b"null" if effective_at is None else b"%d" % effective_at
-            hashed = b'{"effective_at":%b,"fields":%b,"retracted":false}' % (time, fields)
-            content = hashlib.sha256(hashed).hexdigest()
+            time = _NO_TIME if effective_at is None else b'{"effective_at":%d,"fields":' % effective_at
+            content = hashlib.sha256(time + fields + b',"retracted":false}').hexdigest()
         value = _Value(
             content,
             self._contract,

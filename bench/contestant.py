@@ -170,8 +170,12 @@ class PythonPeer:
     commits: bool = True
 
     def build(self, progress: Progress) -> Mapping[str, str]:
-        self._python = python_environment(self.name, self.requirements, progress)
+        self.use_python(python_environment(self.name, self.requirements, progress))
         return dict(one.split("==") for one in self.requirements)
+
+    def use_python(self, python: Path) -> None:
+        """Run the script with this Python, which has the packages."""
+        self._python = python
 
     def prepare(self, job: Job, topics: Topics) -> None:
         topics.create([*job.inputs, job.output] if job.output else job.inputs, job.partitions)

@@ -8,15 +8,17 @@ because each change would write all of them again.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
+import orjson
 
 from sluice.position import Position
-from sluice.provenance import Contribution
+from sluice.provenance import Contribution, RawRef
 from sluice.state import View
 from sluice_merger.records import CanonicalVersion, key_prefix
 
-LAYOUT = "rows-1"
+LAYOUT = "rows-2"
 # More claims than this, or more bytes, are one row each.
 ROW_CLAIMS_MAX = 16
 ROW_BYTES_MAX = 64 * 1024
@@ -25,34 +27,81 @@ _CLAIM = b"c"
 
 
 class StoredClaim(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The highest claim of a contribution key. `value`: the contribution's JSON. `offset`: the offset of the newest
-    record that contains this claim."""
+    """The highest claim of a contribution key. `offset`: the offset of the newest record that contains this claim.
+    `fields`: the claimed fields in MessagePack.
+
+    What the key contains is not stored again, and the content hash is computed again if it is needed: each byte of a
+    row is written about ten times by compactions, so that half of the bytes cost 12 µs less for each change.
+    """
 
     key: bytes
     offset: int
-    value: bytes
-
-
-class ClaimHead(msgspec.Struct, frozen=True, gc=False):
-    """The part of a contribution's JSON that decides whether it replaces another one, without decoding the fields."""
-
     position: Position
     mapping_version: int
     retracted: bool
     effective_at: int | None
     fields: msgspec.Raw
+    raw: tuple[str, int, int]
+    observed_at: int
+    contract: int
 
     @classmethod
-    def of(cls, value: bytes) -> ClaimHead:
-        return _decode_head(value)
+    def of(cls, key: bytes, offset: int, claim: Contribution) -> StoredClaim:
+        raw = claim.raw
+        return cls(
+            key,
+            offset,
+            claim.position,
+            claim.mapping_version,
+            claim.retracted,
+            claim.effective_at,
+            msgspec.Raw(_encode(claim.fields)),
+            (raw.topic, raw.partition, raw.offset),
+            claim.observed_at,
+            claim.contract,
+        )
 
-    def claims_the_same(self, other: ClaimHead) -> bool:
+    @property
+    def order(self) -> tuple[Position, int, bool]:
+        """The sort key of claims with the same contribution key, as `ClaimOrder`."""
+        return self.position, self.mapping_version, self.retracted
+
+    def at(self, offset: int) -> StoredClaim:
+        """This claim as the record at `offset` contains it."""
+        return msgspec.structs.replace(self, offset=offset)
+
+    def claims_the_same(self, other: StoredClaim) -> bool:
         """Whether both state the same fields, byte for byte, at the same effective time, or are both retractions."""
         return (
             self.fields == other.fields
             and self.effective_at == other.effective_at
             and self.retracted == other.retracted
         )
+
+    @property
+    def contribution(self) -> Contribution:
+        """The contribution without its content hash."""
+        entity_id, source, stream, source_key, mapping, output = orjson.loads(self.key)
+        return Contribution(
+            entity_id=entity_id,
+            source=source,
+            stream=stream,
+            source_key=source_key,
+            mapping=mapping,
+            mapping_version=self.mapping_version,
+            output=output,
+            position=self.position,
+            raw=RawRef(*self.raw),
+            observed_at=self.observed_at,
+            effective_at=self.effective_at,
+            contract=self.contract,
+            fields=_decode_fields(self.fields),
+            retracted=self.retracted,
+        )
+
+    def to_json(self) -> bytes:
+        """The value of the contribution's Kafka record."""
+        return self.contribution.sealed().to_json()
 
 
 class _Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -63,9 +112,9 @@ class _Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     version: CanonicalVersion | None = None
 
 
-_decode_head = msgspec.json.Decoder(ClaimHead).decode
 _encode = msgspec.msgpack.Encoder().encode
 _decode_row = msgspec.msgpack.Decoder(_Row).decode
+_decode_fields = msgspec.msgpack.Decoder(dict[str, Any]).decode
 _decode_claim = msgspec.msgpack.Decoder(StoredClaim).decode
 
 
@@ -123,7 +172,7 @@ class EntityClaims:
     def contributions(self) -> list[Contribution]:
         """All current claims, the retracted ones included."""
         decoded = self._decoded
-        return [decoded.get(one.key) or Contribution.from_json(one.value) for one in self._all()]
+        return [decoded.get(one.key) or one.contribution for one in self._all()]
 
     def newest(self) -> StoredClaim:
         """The claim whose record has the highest offset. Raises ValueError if there is no claim."""
@@ -160,7 +209,7 @@ class EntityClaims:
 
     @staticmethod
     def _too_large(row: dict[bytes, StoredClaim]) -> bool:
-        return len(row) > ROW_CLAIMS_MAX or sum(len(claim.value) for claim in row.values()) > ROW_BYTES_MAX
+        return len(row) > ROW_CLAIMS_MAX or sum(len(claim.fields) for claim in row.values()) > ROW_BYTES_MAX
 
 
 def row_key(entity_id: str) -> bytes:

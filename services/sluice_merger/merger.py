@@ -25,7 +25,7 @@ from sluice.stage.process import Handled, Owned, Process
 from sluice.stage.start import StageIdentity, restore_record
 from sluice.state import StateBackend, View
 from sluice.times import now_us
-from sluice_merger.claims import LAYOUT, ClaimHead, EntityClaims
+from sluice_merger.claims import LAYOUT, EntityClaims
 from sluice_merger.inputs import EntityInput, MergerTopics
 from sluice_merger.partition import MergedPartition, ReadRecord, fingerprints_of, read_record
 from sluice_merger.records import CanonicalVersion, entity_of
@@ -195,7 +195,7 @@ class Merger(Process):
             stored = claims.get(key)
             if stored is not None:
                 topic, partition = merged.owned.at
-                batch.emit(topic, key, stored.value, (), partition)
+                batch.emit(topic, key, stored.to_json(), (), partition)
 
     # ── background work ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -231,7 +231,7 @@ class Merger(Process):
                 continue
             (claims,) = merged.load([entity_id])
             stored = claims.get(key)
-            if stored is not None and stored.offset == offset and ClaimHead.of(stored.value).retracted:
+            if stored is not None and stored.offset == offset and stored.retracted:
                 batch.emit(topic, key, None, [(OVER_HEADER, b"%d" % offset)], partition)
                 claims.drop(key)
                 claims.save()

@@ -17,7 +17,7 @@ from sluice.stage.ledger import Outcome
 from sluice.stage.partition_record import LogStart
 from sluice.stage.process import Owned
 from sluice.state import View
-from sluice_merger.claims import ClaimHead, EntityClaims, StoredClaim, entity_ids, row_key
+from sluice_merger.claims import EntityClaims, StoredClaim, entity_ids, row_key
 from sluice_merger.records import CanonicalVersion, canonical_version, contribution_of, entity_id_of, entity_of
 
 # With more touched entities than this, merging all entities needs less memory and hardly more time.
@@ -124,33 +124,26 @@ class MergedPartition:
         record, claim = read
         if claim is None:
             return self._take_null(claims, record)
-        key, value, offset = record.key or b"", record.value or b"", record.offset
-        before = claims.get(key)
+        after = StoredClaim.of(record.key or b"", record.offset, claim)
+        before = claims.get(after.key)
         if before is None:
-            claims.put(StoredClaim(key, offset, value), claim)
+            claims.put(after, claim)
             claims.mark_unmerged()
             return None
-        head = ClaimHead.of(before.value)
-        order = (claim.position, claim.mapping_version, claim.retracted)
-        order_before = (head.position, head.mapping_version, head.retracted)
-        is_above = offset > before.offset
-        if order < order_before:
+        is_above = after.offset > before.offset
+        if after.order < before.order:
             # Compaction keeps the last record of a key, which must be the highest claim.
             if is_above:
-                self.write_back[key] = claims.entity_id
+                self.write_back[after.key] = claims.entity_id
             return "superseded"
         if is_above:
-            self.write_back.pop(key, None)
-        same = head.claims_the_same(ClaimHead.of(value))
-        if order > order_before:
-            claims.put(StoredClaim(key, max(offset, before.offset), value), claim)
-        elif is_above:
-            claims.put(StoredClaim(key, offset, value), claim)
-        else:
-            return "unchanged"
-        if not same:
-            claims.mark_unmerged()
-        return None if order > order_before else "unchanged"
+            self.write_back.pop(after.key, None)
+        is_higher = after.order > before.order
+        if is_higher or is_above:
+            claims.put(after if is_above else after.at(before.offset), claim)
+            if not after.claims_the_same(before):
+                claims.mark_unmerged()
+        return None if is_higher else "unchanged"
 
     def _take_null(self, claims: EntityClaims, record: Record) -> Outcome | None:
         """A null of the merger (it names the offset that it replaces) drops a claim up to that offset. A foreign null,
@@ -165,14 +158,14 @@ class MergedPartition:
             return "unchanged"
         self.write_back.pop(key, None)
         claims.drop(key)
-        if ClaimHead.of(before.value).retracted:
+        if before.retracted:
             return "unchanged"
         claims.mark_unmerged()
         return None
 
     def record_of(self, claim: StoredClaim) -> Record:
         """The record of a stored claim."""
-        return Record(*self.owned.at, claim.offset, claim.key, claim.value, {}, 0)
+        return Record(*self.owned.at, claim.offset, claim.key, claim.to_json(), {}, 0)
 
     def due(self) -> list[str]:
         """The ids of at most `SLICE_ENTITIES` entities to merge again. An empty slice means that none are left, unless

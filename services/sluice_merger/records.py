@@ -53,6 +53,9 @@ def contribution_of(key: bytes, value: bytes) -> Contribution:
         # The merger could not write it again above an older claim.
         raise DeadRecord("contribution-too-large", f"it exceeds {OUTPUT_BYTES_MAX} bytes")
     claim = Contribution.from_json(value)
+    if len(value) > OUTPUT_BYTES_MAX // 2 and len(key) + len(claim.sealed().to_json()) > OUTPUT_BYTES_MAX:
+        # A foreign writer can write the same claim with fewer bytes than the merger.
+        raise DeadRecord("contribution-too-large", f"it exceeds {OUTPUT_BYTES_MAX} bytes")
     if claim.key != key:
         raise DeadRecord("bad-key", "the key is not that of the contribution")
     try:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
 from unittest.mock import patch
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sluice.provenance import Contribution
 from sluice.state import View
 from sluice_merger.claims import EntityClaims, StoredClaim, entity_ids
 from sluice_merger.records import CanonicalVersion
-from support.claims import contribution
+from support.claims import contribution, contributions
 from support.memory_store import MemoryStore
 
 CLAIMS = [contribution(source, key) for source in ("hr", "erp") for key in ("a", "b")]
@@ -35,7 +37,7 @@ def test_claims_are_found_as_they_were_put(batches: list[list[tuple[int, int | N
                     claims.drop(KEYS[number])
                     expected.pop(KEYS[number], None)
                 else:
-                    claims.put(StoredClaim(KEYS[number], offset, CLAIMS[number].to_json()))
+                    claims.put(StoredClaim.of(KEYS[number], offset, CLAIMS[number]))
                     expected[KEYS[number]] = offset
             claims.save()
             view.advance()
@@ -50,7 +52,7 @@ def test_claims_are_found_as_they_were_put(batches: list[list[tuple[int, int | N
 def test_whether_and_into_what_an_entity_is_merged_is_kept() -> None:
     view = View(MemoryStore(), "contributions", 0, "id", "rows")
     claims = load(view)
-    claims.put(StoredClaim(KEYS[0], 1, b"{}"))
+    claims.put(StoredClaim.of(KEYS[0], 1, CLAIMS[0]))
     claims.mark_unmerged()
     claims.save()
     assert load(view).unmerged
@@ -65,7 +67,14 @@ def test_all_entities_are_listed_in_order() -> None:
     view = View(MemoryStore(), "contributions", 0, "id", "rows")
     for entity_id in ("b", "", "é", "a"):
         (claims,) = EntityClaims.load(view, [entity_id])
-        claims.put(StoredClaim(KEYS[0], 1, b"{}"))
+        claims.put(StoredClaim.of(KEYS[0], 1, CLAIMS[0]))
         claims.save()
     assert list(entity_ids(view, b"")) == ["", "a", "b", "é"]
     assert list(entity_ids(view, b"ea")) == ["b", "é"]
+
+
+@given(contributions(), st.sampled_from([None, "a", True, 1.0, 1e21, -(2**63), 2**64 - 1, [1, {"é": [None]}]]))
+def test_a_stored_claim_is_written_back_as_it_was_read(claims: list[Contribution], value: Any) -> None:
+    for claim in claims:
+        claim = claim.replace(fields={**claim.fields, "value": value}).sealed()
+        assert StoredClaim.of(claim.key, 5, Contribution.from_json(claim.to_json())).to_json() == claim.to_json()

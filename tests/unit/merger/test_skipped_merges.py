@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sluice.entities import Entity, Identity, most_recent, prefer
 from sluice.provenance import Contribution, Merged, Survivorship
+from sluice_merger.claims import LAYOUT
 from support.merging_bench import IN, SOURCES, MergerBench
 from support.plain_merge import plain_merge
 
@@ -120,7 +121,7 @@ def test_state_of_an_older_version_is_read_again_from_kafka() -> None:
     merger.run()
     keys = [key for key, _ in merger.store.scan(b"") if IN.encode() in key]
     assert keys
-    merger.store.write([(key.replace(b"/rows-1\0", b"\0"), b"{}") for key in keys])
+    merger.store.write([(key.replace(f"/{LAYOUT}\0".encode(), b"\0"), b"{}") for key in keys])
     merger.crash()
     merger.run()
     assert [key for key, _ in merger.store.scan(b"") if IN.encode() in key] == keys

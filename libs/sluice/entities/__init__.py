@@ -3,10 +3,11 @@
 The mapper applies mappings, and the merger rules. Schemas and tables follow from an entity's contract.
 """
 
+from sluice.entities.claims import Claim, Output
 from sluice.entities.contract import EntityContract
 from sluice.entities.debezium_types import EpochDate, JsonText, MicroTimestamp, MilliTimestamp
 from sluice.entities.entity import Entity
-from sluice.entities.mapping import Claim, Mapping, Output, mapping
+from sluice.entities.mapping import Mapping, mapping
 from sluice.entities.rules import Prefer, most_recent, prefer
 from sluice.entities.values import UNCLAIMED, Identity, Json, Money, OpenEnum, Scale, Unit
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any, Generic, NamedTuple, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
 from pydantic import BaseModel, ValidationError
 
@@ -17,8 +17,9 @@ from sluice.canonical_json import canonical_bytes
 from sluice.entities import declaration
 from sluice.entities.authored_files import SourceLine
 from sluice.entities.claim_encoder import EncodeClaim
+from sluice.entities.claims import AnyClaim, Claim, EncodedClaim, Output
 from sluice.entities.contract import EntityContract
-from sluice.entities.encoders import Json, encoder, instant, microseconds
+from sluice.entities.encoders import encoder, instant, microseconds
 from sluice.entities.entity import Entity
 from sluice.entities.failures import known_members, raised_at, validation_reason
 from sluice.entities.field_types import FieldType
@@ -27,41 +28,7 @@ from sluice.entities.rules import MostRecent
 from sluice.entities.values import UsedUnclaimed
 from sluice.errors import DeadRecord, SettingsError
 
-AnyEntity_co = TypeVar("AnyEntity_co", bound=Entity, covariant=True)
 _OUTPUT_KEY = encoder("the key of an output", FieldType("string", nullable=False))
-
-
-class Output(NamedTuple, Generic[AnyEntity_co]):
-    """One of several entities that a mapping returns for a record.
-
-    `key` identifies the output within the record: a key of the source, never the index in a list.
-    """
-
-    key: str
-    entity: AnyEntity_co
-
-
-class Claim(NamedTuple):
-    """What one raw record says about one entity: field values in the contract's JSON, effective time in µs UTC."""
-
-    entity: str
-    entity_id: str
-    output: str
-    fields: dict[str, Json]
-    effective_at: int | None
-
-
-class EncodedClaim(NamedTuple):
-    """A `Claim` whose fields are canonical JSON bytes; None retracts the claim."""
-
-    entity: str
-    entity_id: str
-    output: str
-    fields: bytes | None
-    effective_at: int | None
-
-
-AnyClaim = TypeVar("AnyClaim", Claim, EncodedClaim)
 Time = datetime | int | None
 Raw = TypeVar("Raw", bound=BaseModel)
 Result = TypeVar("Result", bound=Entity | Iterable[Output[Entity]] | None)

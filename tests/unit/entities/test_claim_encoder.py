@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from sluice.canonical_json import canonical_bytes
 from sluice.entities import UNCLAIMED, Entity, Identity, Json, Money, OpenEnum, Scale, mapping, most_recent
-from sluice.entities.mapping import EncodedClaim
+from sluice.entities.claims import EncodedClaim
 from sluice.errors import DeadRecord
 from sluice.position import Position
 from sluice.provenance import Contribution, ContributionWriter, Origin, RawRef

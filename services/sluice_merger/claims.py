@@ -1,6 +1,6 @@
 """The stored claims about one entity: the highest claim of each contribution key.
 
-The claims are one row of the merger's local view, so that one read of the store finds all of them: with a million
+The claims are one row of the merger's local view, so that one read of the store finds all of them: with 300,000
 entities on disk, a read of sorted keys costs 8 µs, and a scan 20 µs. An entity with many claims has one row for each,
 because each change would write all of them again.
 """

@@ -8,9 +8,14 @@ from unittest.mock import patch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sluice.kafka.record import Record
+from sluice.position import Position
 from sluice.provenance import Contribution
+from sluice.stage.partition_record import PartitionRecord
+from sluice.stage.process import Owned
 from sluice.state import View
 from sluice_merger.claims import EntityClaims, StoredClaim, entity_ids
+from sluice_merger.partition import MergedPartition, ReadRecord
 from sluice_merger.records import CanonicalVersion
 from support.claims import contribution, contributions
 from support.memory_store import MemoryStore
@@ -78,3 +83,18 @@ def test_a_stored_claim_is_written_back_as_it_was_read(claims: list[Contribution
     for claim in claims:
         claim = claim.replace(fields={**claim.fields, "value": value}).sealed()
         assert StoredClaim.of(claim.key, 5, Contribution.from_json(claim.to_json())).to_json() == claim.to_json()
+
+
+def test_a_higher_claim_below_the_stored_one_keeps_the_offset_of_the_stored_one() -> None:
+    """The offset says below which records an older claim need not be covered."""
+    view = View(MemoryStore(), "contributions", 0, "id", "rows")
+    owned = Owned(("contributions", 0), "id", 0, PartitionRecord("id", 0))
+    partition = MergedPartition(owned, view, View(MemoryStore(), "canonical", 0, "id"))
+    claims = load(view)
+    for major, offset in ((3, 10), (5, 2)):
+        claim = contribution(position=Position(1, major, 1))
+        record = Record("contributions", 0, offset, claim.key, claim.to_json(), {}, 0)
+        assert partition.take(claims, ReadRecord(record, claim)) is None
+    stored = claims.get(claim.key)
+    assert stored is not None
+    assert (stored.offset, stored.position) == (10, Position(1, 5, 1))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+import psycopg
 import structlog
 from psycopg import sql
 
@@ -80,14 +81,25 @@ class GoldenStore:
         """
         connection = self._open()
         with sink_errors(self._where):
-            lock(connection, self._schema, leases.values())
-            for topic, ids in read_ids.items():
-                passes.note_read(connection, self._tables[topic], ids)
-            return {topic: self._write(topic, batch) for topic, batch in changes.items()}
 
-    def _write(self, topic: str, changes: Sequence[RowChange]) -> Written:
+            def attempt(*, savepoints: bool) -> dict[str, Written]:
+                lock(connection, self._schema, leases.values())
+                for topic, ids in read_ids.items():
+                    passes.note_read(connection, self._tables[topic], ids)
+                return {topic: self._write(topic, batch, savepoints) for topic, batch in changes.items()}
+
+            try:
+                return attempt(savepoints=False)
+            except psycopg.Error:
+                if connection.closed:
+                    raise
+                connection.rollback()
+                return attempt(savepoints=True)  # finds the change that Postgres refuses, or raises the right error
+
+    def _write(self, topic: str, changes: Sequence[RowChange], savepoints: bool) -> Written:
         with self._about(topic):
-            return self._writers[topic].write(changes)
+            writer = self._writers[topic]
+            return writer.write(changes) if savepoints else writer.write_all(changes)
 
     @contextmanager
     def _about(self, topic: str) -> Iterator[None]:
@@ -135,11 +147,11 @@ class GoldenStore:
             "topic_ids": [one.lease.topic_id for one in written],
             "processed": [one.processed for one in written],
             "paused_at": [one.paused_at for one in written],
+            "keys": [one.ledger_key for one in written],
+            "lines": [one.ledger_line for one in written],
         }
-        lines = {"keys": [one.ledger_key for one in written], "lines": [one.ledger_line for one in written]}
         with sink_errors(self._where):
-            connection.execute(statement("set_processed", owner=owner), rows)
-            connection.execute(statement("ledger_lines", ledger=ledger), lines)
+            connection.execute(statement("record_progress", owner=owner, ledger=ledger), rows)
             for lease in ended:
                 with self._about(lease.topic), sink_errors(self._where):
                     passes.finish(connection, self._tables[lease.topic], lease)

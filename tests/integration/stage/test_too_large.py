@@ -64,7 +64,9 @@ def test_a_dead_letter_that_its_topic_does_not_take_is_named_and_nothing_is_comm
     batch.park(Record(bench.topic, 0, 0, b"k", LARGE, {}, 1_000), DeadRecord("requested", "the test says so"))
     delivery = DirectDelivery(bench.kafka, dlq, NoWriter())
     delivery.open()
+    reader = GroupReader(bench.kafka, bench.group, "0", {bench.topic: "id"})
+    delivery.deliver(batch, [], reader)
     with pytest.raises(EnvironmentFault, match=r"max\.message\.bytes") as fault:
-        delivery.deliver(batch, [], GroupReader(bench.kafka, bench.group, "0", {bench.topic: "id"}))
+        delivery.finish()
     assert dlq in fault.value.where
     delivery.close()

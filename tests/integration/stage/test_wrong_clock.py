@@ -141,8 +141,10 @@ def test_a_dead_letter_that_is_refused_by_its_time_is_a_fault_and_nothing_is_com
     batch.park(Record(bench.topic, 0, 0, b"k", b"v", {}, 1_000), DeadRecord("requested", "the test says so"))
     delivery = DirectDelivery(bench.kafka, dlq, NoWriter())
     delivery.open()
+    reader = GroupReader(bench.kafka, bench.group, "0", {bench.topic: "id"})
+    delivery.deliver(batch, [], reader)
     with pytest.raises(EnvironmentFault) as fault:
-        delivery.deliver(batch, [], GroupReader(bench.kafka, bench.group, "0", {bench.topic: "id"}))
+        delivery.finish()
     assert_names_the_clock(str(fault.value), dlq)
     delivery.close()
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# confluent-kafka 2.16.1 (librdkafka 2.16.1), Python 3.11, Linux.
+# confluent-kafka 2.16.1 (librdkafka 2.16.0), Python 3.11, Linux.
 #
 # An AdminClient whose first request is list_offsets (or delete_records) of a topic that exists, on a broker that
 # answers within a millisecond, gets its answer after 1 ms in most cases, and after 1.0 s or 3.0 s in about one of five

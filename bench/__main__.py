@@ -18,6 +18,7 @@ from bench import end_to_end, mapper, merger, options, sink
 from bench.checkouts import HERE
 from bench.contestant import Contestant
 from bench.options import Options
+from bench.profile import ProfiledStages
 from bench.rounds import line, median, result, run_rounds
 from bench.sampling import BenchError, Figures
 from bench.servers import DURABILITY, BenchServers, bench_servers
@@ -64,7 +65,9 @@ def main() -> int:
     report("medians:")
     for name, runs in found.items():
         report(line(name, median(runs)))
-    print(json.dumps(result(chosen, found, versions, {"servers": DURABILITY})), flush=True)
+    profiles = {one.name: one.profile() for one in contestants if isinstance(one, ProfiledStages)}
+    more = {"servers": DURABILITY, **({"profile": profiles} if profiles else {})}
+    print(json.dumps(result(chosen, found, versions, more)), flush=True)
     return 0
 
 

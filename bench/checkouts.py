@@ -32,7 +32,8 @@ def checkout_of(revision: str, progress: Progress) -> Path:
     if (folder / ".complete").exists():
         return folder
     progress(f"building commit {commit[:12]} in {folder}, once")
-    shutil.rmtree(folder, ignore_errors=True)
+    for older in cache_dir().glob("commit-*"):  # one takes 800 MB
+        shutil.rmtree(older, ignore_errors=True)
     folder.mkdir(parents=True)
     # `git archive` in place of a worktree: nothing of it is left in the repository when the cache is deleted.
     with subprocess.Popen(["git", "-C", str(HERE), "archive", commit], stdout=subprocess.PIPE) as archive:

@@ -26,12 +26,11 @@ from bench import ledger, peers, source_table
 from bench.contestant import Contestant, Job, Running
 from bench.generated import ENTITY, new_job
 from bench.options import Options
-from bench.rounds import BEFORE, own_names
+from bench.own import own_contestants
 from bench.sampling import BenchError, Figures, timed_run
 from bench.sampling import Progress as Done
 from bench.servers import BenchServers
 from bench.sink import Mark, Watch, key_column
-from bench.sluice_stage import SluiceStages
 from bench.source_table import Feeder, percentile, steady_changes
 
 STAGES, SOURCES = ("ingress-cdc", "mapper", "merger", "sink-postgres"), "books"
@@ -43,11 +42,11 @@ CHANGES_PER_S, WARM_UP_S, COUNTED_S = 500, 5, 30
 
 def contestants(options: Options) -> list[Contestant]:
     """Ours, ours again as control, the commit of `--against`, and the peers."""
-    chosen: list[Contestant] = [SluiceStages(name, STAGES, sources=SOURCES) for name in own_names(options)]
-    if options.against:
-        chosen.append(SluiceStages(BEFORE, STAGES, options.against, share=0.25, sources=SOURCES))
     others = peers.END_TO_END.items()
-    return [*chosen, *(make() for name, make in others if peers.is_chosen(name, options.peers))]
+    return [
+        *own_contestants(options, STAGES, SOURCES),
+        *(make() for name, make in others if peers.is_chosen(name, options.peers)),
+    ]
 
 
 class EndToEndBench:

@@ -19,11 +19,10 @@ from bench import ledger, peers, source_table
 from bench.contestant import Contestant, Job
 from bench.ledger import Claimed, Totals
 from bench.options import Options
-from bench.rounds import BEFORE, own_names
+from bench.own import own_contestants
 from bench.sampling import BenchError, Figures, timed_run
 from bench.sampling import Progress as Done
 from bench.servers import BenchServers
-from bench.sluice_stage import SluiceStages
 from bench.topics import Topics
 
 DEADLINE_S = 600.0
@@ -33,13 +32,12 @@ SOURCES = {"polled": "erp", "cdc": "books"}
 
 def contestants(options: Options) -> list[Contestant]:
     """Ours, ours again as control, the commit of `--against`, and the peers."""
-    sources = SOURCES[options.input]
-    chosen: list[Contestant] = [SluiceStages(name, STAGES, sources=sources) for name in own_names(options)]
-    if options.against:
-        chosen.append(SluiceStages(BEFORE, STAGES, options.against, share=0.25, sources=sources))
     others = [make() for name, make in peers.MAPPER.items() if peers.is_chosen(name, options.peers)]
     # A contestant that commits no offsets is in no consumer group, so each of two processes would do all the work.
-    return [*chosen, *(one for one in others if one.commits or options.processes == 1)]
+    return [
+        *own_contestants(options, STAGES, SOURCES[options.input]),
+        *(one for one in others if one.commits or options.processes == 1),
+    ]
 
 
 class MapperBench:

@@ -24,11 +24,10 @@ from bench.contestant import Contestant, Job
 from bench.generated import ENTITY, Generated, new_job
 from bench.ledger import Claimed
 from bench.options import Options
-from bench.rounds import BEFORE, own_names
+from bench.own import own_contestants
 from bench.sampling import BenchError, Figures, timed_run
 from bench.sampling import Progress as Done
 from bench.servers import BenchServers
-from bench.sluice_stage import SluiceStages
 
 STAGES, SOURCES = ("merger",), "erp,bank"
 DEADLINE_S = 600.0
@@ -37,10 +36,7 @@ PRELOAD_DEADLINE_S = 3_600.0
 
 def contestants(options: Options) -> list[Contestant]:
     """Ours, ours again as control, and the commit of `--against`. There is no peer that merges."""
-    chosen: list[Contestant] = [SluiceStages(name, STAGES, sources=SOURCES) for name in own_names(options)]
-    if options.against:
-        chosen.append(SluiceStages(BEFORE, STAGES, options.against, share=0.25, sources=SOURCES))
-    return chosen
+    return own_contestants(options, STAGES, SOURCES)
 
 
 def timed_claims(records: int, keys: int, version: int) -> list[Claimed]:

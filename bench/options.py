@@ -20,7 +20,8 @@ class Options:
     """What to measure. `n`: input records of a timed run. `keys`: distinct source keys or entities. `size`: bytes of a
     raw record, 0 for its natural size (about 300). `rounds`: timed runs of each contestant. `retries`: how often a run
     is repeated because other processes used the machine meanwhile. `peers`: names; None for all. `control`:
-    whether ours runs twice. `input`: whether the mapper's raw records are those of an API or of a database."""
+    whether ours runs twice. `input`: whether the mapper's raw records are those of an API or of a database. `profile`:
+    run ours alone and once, and say where its processor time goes."""
 
     what: str
     n: int
@@ -34,6 +35,7 @@ class Options:
     peers: tuple[str, ...] | None = None
     control: bool = True
     input: str = "polled"
+    profile: bool = False
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -51,6 +53,7 @@ def parse(arguments: Sequence[str]) -> Options:
     parser.add_argument("--peers", help="names of peers, separated by commas; `none` for no peer")
     parser.add_argument("--no-control", dest="control", action="store_false", help="run ours once in each round")
     parser.add_argument("--input", choices=INPUTS, default="polled", help="mapper: which ingress wrote the raw records")
+    parser.add_argument("--profile", action="store_true", help="ours alone: where its processor time goes")
     given = parser.parse_args(arguments)
     n = given.n or RECORDS[given.what]
     peers = None if given.peers is None else tuple(name for name in given.peers.split(",") if name != "none")
@@ -66,12 +69,13 @@ def parse(arguments: Sequence[str]) -> Options:
         size=given.size,
         partitions=given.partitions,
         processes=given.processes,
-        rounds=given.rounds,
-        retries=given.retries,
-        against=given.against,
-        peers=peers,
-        control=given.control,
+        rounds=1 if given.profile else given.rounds,
+        retries=0 if given.profile else given.retries,
+        against=None if given.profile else given.against,
+        peers=() if given.profile else peers,
+        control=given.control and not given.profile,
         input=given.input,
+        profile=given.profile,
     )
 
 

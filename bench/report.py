@@ -92,6 +92,14 @@ CURVES = (
 )
 
 
+PROFILES = {
+    "profile_mapper": ("mapper", "--n 600_000"),
+    "profile_merger": ("merger", "--n 300_000"),
+    "profile_sink": ("sink", "--n 600_000"),
+}
+"""The benchmark and the options of each profile."""
+
+
 class Goal(NamedTuple):
     """A goal of a benchmark. `path`: the members of the result that lead to the figure. `is_most`: the figure may be at
     most `limit`, else it must be at least `limit`."""
@@ -136,7 +144,7 @@ GOALS = (
 
 
 def main() -> int:
-    names = [*BENCHMARKS, *(curve.name for curve in CURVES)]
+    names = [*BENCHMARKS, *(curve.name for curve in CURVES), *PROFILES]
     parser = argparse.ArgumentParser(prog="make bench-report", description="Measures, and writes docs/benchmarks.md.")
     parser.add_argument("--only", help=f"parts, separated by commas, of: {', '.join(names)}; `none` to measure nothing")
     parser.add_argument("--against", metavar="COMMIT", help="measure that commit as well, as `before`")
@@ -150,6 +158,9 @@ def main() -> int:
         store(what, measured(what, ["--against", given.against] if given.against else []))
     for curve in [one for one in CURVES if one.name in wanted]:
         store(curve.name, [point(curve, *one) for one in curve.points])
+    for name in [one for one in PROFILES if one in wanted]:
+        what, arguments = PROFILES[name]
+        store(name, measured(what, ["--profile", *arguments.split()]))
     PAGE.write_text(with_figures(PAGE.read_text(), "\n".join(page(stored()))))
     return 0
 
@@ -206,6 +217,12 @@ def page(results: Mapping[str, Any]) -> Iterator[str]:
         yield "Our stage alone, one run a point. The scales of the charts start at zero; the loads are logarithmic."
     for curve in found:
         yield from growth(curve, results[curve.name])
+    if any(name in results for name in PROFILES):
+        yield "## Where the time goes"
+        yield "Processor time of our stage, sampled. The start of the process is left out of the functions' shares."
+    for name, (what, _) in PROFILES.items():
+        if name in results:
+            yield from profile(what, results[name])
 
 
 def section(what: str, found: Mapping[str, Any]) -> Iterator[str]:
@@ -267,6 +284,20 @@ def growth(curve: Curve, found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             f"| {one['load']:,} | {one['rate']:,} | {one['client']} | {one['broker']} | {one['postgres']} "
             f"| {one['rss_mib']} | {one['first_result_s']} |"
         )
+
+
+def profile(what: str, found: Mapping[str, Any]) -> Iterator[str]:
+    """The lines about one profile."""
+    ours = found["profile"][OURS]
+    yield f"### {what}"
+    threads = ", ".join(f"`{name}` {seconds:g}" for name, seconds in ours["threads_cpu_s"].items())
+    yield f"Processor seconds by thread, {found['options']['n']:,} records: {threads}."
+    yield ""
+    yield "| function, with the libraries that it calls | share |"
+    yield "|---|---|"
+    for one in ours["functions"]:
+        yield f"| `{one['function']}` | {one['share']:.1%} |"
+    yield ""
 
 
 if __name__ == "__main__":

@@ -24,11 +24,6 @@ OTHER_MAX = 0.10
 RunOnce = Callable[[Contestant, str], Figures]
 
 
-def own_names(options: Options) -> tuple[str, ...]:
-    """The names under which the stages of this checkout run."""
-    return (OURS, CONTROL) if options.control else (OURS,)
-
-
 def run_rounds(
     contestants: Sequence[Contestant], rounds: int, retries: int, run_once: RunOnce, report: Progress
 ) -> dict[str, list[Figures]]:

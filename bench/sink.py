@@ -28,11 +28,10 @@ from bench.contestant import Contestant, Job, Running
 from bench.generated import ENTITY, Generated, new_job
 from bench.ledger import Claimed, Totals
 from bench.options import Options
-from bench.rounds import BEFORE, own_names
+from bench.own import own_contestants
 from bench.sampling import BenchError, Figures, timed_run
 from bench.sampling import Progress as Done
 from bench.servers import BenchServers
-from bench.sluice_stage import SluiceStages
 from bench.topics import Message
 
 STAGES = ("sink-postgres",)
@@ -44,10 +43,10 @@ MARKS = 25
 
 def contestants(options: Options) -> list[Contestant]:
     """Ours, ours again as control, the commit of `--against`, and the peers."""
-    chosen: list[Contestant] = [SluiceStages(name, STAGES) for name in own_names(options)]
-    if options.against:
-        chosen.append(SluiceStages(BEFORE, STAGES, options.against, share=0.25))
-    return [*chosen, *(make() for name, make in peers.SINK.items() if peers.is_chosen(name, options.peers))]
+    return [
+        *own_contestants(options, STAGES),
+        *(make() for name, make in peers.SINK.items() if peers.is_chosen(name, options.peers)),
+    ]
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,19 @@ def _ticks(pid: int) -> int:
         return 0
 
 
+def threads_cpu_s(pid: int) -> dict[tuple[int, str], float]:
+    """Processor seconds of the threads of a process, by id and name of the thread; empty if the process has ended."""
+    found: dict[tuple[int, str], float] = {}
+    try:
+        for task in (PROC / str(pid) / "task").iterdir():
+            stat = (task / "stat").read_text()
+            name = stat[stat.index("(") + 1 : stat.rindex(")")]
+            found[int(task.name), name] = sum(map(int, stat.rpartition(")")[2].split()[11:13])) / TICKS_PER_S
+    except OSError:
+        return {}
+    return found
+
+
 def parse_ticks(stat: str) -> int:
     """utime, stime, cutime and cstime of a line of `/proc/<pid>/stat`, in clock ticks."""
     # The name of the process is in parentheses and may contain blanks and parentheses.

@@ -90,3 +90,15 @@ def test_charts_are_well_formed_whatever_the_names_and_values() -> None:
 
 def test_numbers_are_short() -> None:
     assert [short(value) for value in (0, 7.25, 950, 12_000, 1_500_000)] == ["0", "7.25", "950", "12k", "1.5M"]
+
+
+def test_a_profile_names_threads_and_functions() -> None:
+    found = {
+        "profile": {
+            "ours": {"threads_cpu_s": {"python": 9.5}, "functions": [{"function": "take (q.py)", "share": 0.25}]}
+        },
+        "options": {"n": 1000},
+    }
+    text = "\n".join(report.profile("mapper", found))
+    assert "1,000 records: `python` 9.5." in text
+    assert "| `take (q.py)` | 25.0% |" in text

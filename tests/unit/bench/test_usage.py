@@ -33,6 +33,11 @@ def test_a_process_that_has_ended_used_nothing() -> None:
     assert usage.tree([gone]) == {gone}
 
 
+def test_the_threads_of_this_process_are_named() -> None:
+    assert any(tid == os.getpid() and seconds > 0 for (tid, _), seconds in usage.threads_cpu_s(os.getpid()).items())
+    assert usage.threads_cpu_s(2**22 + 1) == {}
+
+
 def test_this_process_has_memory_and_has_used_processor_time() -> None:
     assert usage.rss_bytes([os.getpid()]) > 2**20
     assert usage.cpu_s([os.getpid()]) > 0

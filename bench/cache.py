@@ -6,12 +6,11 @@ import hashlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from sluice.embedded.fetching import Progress
 from sluice.embedded.fetching import cache_dir as sluice_cache_dir
-
-Progress = Callable[[str], None]
 
 
 def cache_dir() -> Path:

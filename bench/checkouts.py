@@ -7,8 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.cache import Progress, cache_dir
+from bench.cache import cache_dir
 from bench.sampling import BenchError
+from sluice.embedded.fetching import Progress
 
 HERE = Path(__file__).resolve().parents[1]
 """The checkout that the harness belongs to."""
@@ -16,8 +17,8 @@ HERE = Path(__file__).resolve().parents[1]
 
 def commit_of(revision: str) -> str:
     """The full hash of a commit. Raises BenchError if this repository does not have it."""
-    asked = ["git", "-C", str(HERE), "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"]
-    found = subprocess.run(asked, capture_output=True, text=True, check=False)
+    command = ["git", "-C", str(HERE), "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
     if found.returncode:
         raise BenchError(
             f"--against {revision}: this repository has no such commit. Next: git fetch, or another commit"
@@ -32,14 +33,14 @@ def checkout_of(revision: str, progress: Progress) -> Path:
     if (folder / ".complete").exists():
         return folder
     progress(f"building commit {commit[:12]} in {folder}, once")
-    for older in cache_dir().glob("commit-*"):  # one takes 800 MB
+    for older in cache_dir().glob("commit-*"):  # each checkout takes 800 MB
         shutil.rmtree(older, ignore_errors=True)
     folder.mkdir(parents=True)
-    # `git archive` in place of a worktree: nothing of it is left in the repository when the cache is deleted.
+    # `git archive` instead of a worktree, because git would still list a worktree after the cache is deleted.
     with subprocess.Popen(["git", "-C", str(HERE), "archive", commit], stdout=subprocess.PIPE) as archive:
         subprocess.run(["tar", "-x", "-C", str(folder)], stdin=archive.stdout, check=True)
-    made = subprocess.run(["make", "setup"], cwd=folder, stdout=sys.stderr, check=False)
-    if made.returncode:
+    built = subprocess.run(["make", "setup"], cwd=folder, stdout=sys.stderr, check=False)
+    if built.returncode:
         raise BenchError(f"`make setup` of commit {commit[:12]} failed in {folder}. Next: read its output above")
     (folder / ".complete").touch()
     return folder

@@ -1,10 +1,10 @@
 """What runs in a benchmark, and how a peer is added.
 
-A peer is an object with the members of `Contestant`. To add one, write a module in `bench/peers/` and put the
-peer's class into the table of its benchmark in `bench/peers/__init__.py`.
+A peer is a subclass of `Contestant`. To add one, write a module in `bench/peers/` and put the class into `PEERS` of
+`bench/peers/__init__.py`.
 
 * `build` creates the peer's environment once, in `bench.cache.cache_dir()` (in the user's cache, outside the
-  repository), and returns the versions of what it installed. It may download with pip or Maven. It is not timed.
+  repository). It returns the versions of what it installed. It may download with pip or Maven. It is not timed.
 * `prepare` creates the topics that the peer reads and writes, or the table. `PythonPeer.prepare` does what most need.
 * `start` starts the peer as child processes. `Job` says what to read and what to write: the input is already on the
   topic. Return the processes as `Running`. The processes' CPU (with their threads and children) is the client's CPU.
@@ -25,13 +25,17 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from bench.cache import Progress, python_environment
-from bench.topics import Topics
+from psycopg import sql
+
+from bench.cache import python_environment
+from bench.topics import Message, Topics
+from sluice.embedded.fetching import Progress
 
 STOP_WITHIN_S = 30.0
 
@@ -40,10 +44,12 @@ STOP_WITHIN_S = 30.0
 class Job:
     """What one contestant reads and writes in one run.
 
-    `folder`: a new, empty directory for files of the contestant. `inputs`, `output`: topics; all of them have
-    `partitions` partitions. `records`: how many input records will be on the topics. `table`: the name of the target
-    table, for a sink. `processes`: how many processes share the work. `source_dsn`,
-    `source_table`: the database and the table that a CDC peer follows.
+    `folder`: a new, empty directory for files of the contestant. `dsn`: the database of the target table. `prefix`: all
+    topics of the contestant start with it. `group`: the consumer group in which the contestant commits its offsets.
+    `inputs`, `output`: topics; all of them have `partitions` partitions. `records`: how many input records will be on
+    the topics. `processes`: how many processes share the work. `schema`, `table`: the schema of the target table, and
+    the table as `schema.table`; empty if the contestant writes no table. `source_dsn`, `source_table`: the database and
+    the table that a CDC peer follows.
     """
 
     name: str
@@ -111,26 +117,39 @@ class Running:
         return "its log ends with:\n" + "\n".join("\n".join(tail) for tail in tails)
 
 
-class Contestant(Protocol):
+class Contestant(ABC):
     """One system that does the work of a benchmark.
 
     `name`: the key of its figures in the result. `share`: how many times `--n` records it gets in a run. A slow
     contestant gets fewer. A fast one gets more, because it fetches 100,000 records before its first result. `commits`:
-    whether it commits the offsets of its input.
+    whether it commits the offsets of its input. `key_column`: the column of its table that has the entity's id.
     """
 
     name: str
-    share: float
-    commits: bool
+    share: float = 1.0
+    commits: bool = True
+    key_column: str = "entity_id"
 
+    @abstractmethod
     def build(self, progress: Progress) -> Mapping[str, str]:
         """Create the environment if it does not exist. Returns names and versions of the installed packages."""
 
+    @abstractmethod
     def prepare(self, job: Job, topics: Topics) -> None:
         """Create the topics (a sink: the table) of a job, before the input is written. It is not timed."""
 
+    @abstractmethod
     def start(self, job: Job) -> Running:
         """Start the processes. Raises an exception if that fails."""
+
+    def encoded(self, job: Job, messages: Iterable[Message]) -> Iterable[Message]:
+        """`messages`, which are canonical records, in the format that the contestant reads. Only sinks are asked."""
+        return messages
+
+
+def identifier(table: str) -> sql.Identifier:
+    """The SQL identifier of a table. `table`: `schema.table`."""
+    return sql.Identifier(*table.split("."))
 
 
 def spawn(argv: Sequence[str], job: Job, name: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
@@ -156,18 +175,15 @@ def _plain_environment() -> dict[str, str]:
 _HAS_SETPRIV: bool = any((Path(folder) / "setpriv").exists() for folder in os.get_exec_path())
 
 
-class PythonPeer:
+class PythonPeer(Contestant):
     """A peer that is one Python script in `bench/peers/scripts/`, with pinned packages in an environment of its own.
 
     The arguments of the script: the path of a JSON file with the `Job`, and the number of the process. It works until
     SIGTERM.
     """
 
-    name: str = ""
-    script: str = ""
-    requirements: tuple[str, ...] = ()
-    share: float = 1.0
-    commits: bool = True
+    script: str
+    requirements: tuple[str, ...]
 
     def build(self, progress: Progress) -> Mapping[str, str]:
         self.use_python(python_environment(self.name, self.requirements, progress))

@@ -22,15 +22,14 @@ from decimal import Decimal
 import psycopg
 from psycopg import sql
 
-from bench import ledger, peers, source_table
-from bench.contestant import Contestant, Job, Running
+from bench import ledger, source_table
+from bench.contestant import Contestant, Job, Running, identifier
+from bench.contestants import chosen_contestants
 from bench.generated import ENTITY, new_job
 from bench.options import Options
-from bench.own import own_contestants
-from bench.sampling import BenchError, Figures, timed_run
-from bench.sampling import Progress as Done
+from bench.sampling import BenchError, Figures, RunProgress, await_done, timed_run
 from bench.servers import BenchServers
-from bench.sink import Mark, Watch, key_column
+from bench.sink import Mark, RowWatch
 from bench.source_table import Feeder, percentile, steady_changes
 
 STAGES, SOURCES = ("ingress-cdc", "mapper", "merger", "sink-postgres"), "books"
@@ -42,11 +41,7 @@ CHANGES_PER_S, WARM_UP_S, COUNTED_S = 500, 5, 30
 
 def contestants(options: Options) -> list[Contestant]:
     """Ours, ours again as control, the commit of `--against`, and the peers."""
-    others = peers.END_TO_END.items()
-    return [
-        *own_contestants(options, STAGES, SOURCES),
-        *(make() for name, make in others if peers.is_chosen(name, options.peers)),
-    ]
+    return chosen_contestants(options, STAGES, SOURCES)
 
 
 class EndToEndBench:
@@ -59,7 +54,7 @@ class EndToEndBench:
         """Nothing runs between two runs."""
 
     def run(self, contestant: Contestant, name: str) -> Figures:
-        job = self._prepared(contestant, name)
+        job = self._prepare(contestant, name)
         running = contestant.start(job)
         try:
             self._await_rows(job, self._options.keys, running)
@@ -69,10 +64,11 @@ class EndToEndBench:
             figures = self._latency(job, contestant, running, figures, new)
         finally:
             running.stop()
-        self._removed(job)
+        self._remove(job)
         return figures
 
-    def _prepared(self, contestant: Contestant, name: str) -> Job:
+    def _prepare(self, contestant: Contestant, name: str) -> Job:
+        """The job of a run. Its two databases exist when this returns, the source with `--keys` rows."""
         options, servers = self._options, self._servers
         job = replace(
             new_job(options, servers, name, ""),
@@ -92,22 +88,17 @@ class EndToEndBench:
         return job
 
     def _await_rows(self, job: Job, rows: int, running: Running) -> None:
-        """Wait until the target has `rows` rows."""
-        schema, _, table = job.table.partition(".")
-        query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, table))
-        deadline = time.monotonic() + DEADLINE_S
-        found = 0
-        while found < rows:
-            if died := running.died():
-                raise BenchError(f"{job.name}: {died}")
-            if time.monotonic() > deadline:
-                raise BenchError(f"{job.name}: {found} of {rows} rows arrived; {running.last_lines()}")
-            time.sleep(0.5)
+        """Block until the target has `rows` rows. Raises BenchError if the contestant dies or takes too long."""
+        query = sql.SQL("SELECT count(*) FROM {}").format(identifier(job.table))
+
+        def have_arrived() -> bool:
             with psycopg.connect(job.dsn) as connection:
                 try:
-                    found = int(connection.execute(query).fetchall()[0][0])
+                    return int(connection.execute(query).fetchall()[0][0]) >= rows
                 except psycopg.errors.UndefinedTable:
-                    continue
+                    return False
+
+        await_done(f"{job.name}: copying {rows} rows", have_arrived, running, DEADLINE_S)
 
     def _throughput(self, job: Job, contestant: Contestant, running: Running, records: int) -> Figures:
         first = self._options.keys
@@ -118,10 +109,10 @@ class EndToEndBench:
         marks = [
             [Mark(one.id, one.quantity, end - start)] for one, start, end in zip(entries, starts, ends, strict=True)
         ]
-        watch = Watch(job.dsn, job, key_column(contestant), marks)
+        watch = RowWatch(job.dsn, job, contestant.key_column, marks)
         feeder = Feeder(job.source_dsn, range(first, first + records), self._options.size, AHEAD_ROWS)
 
-        def progress() -> Done:
+        def progress() -> RunProgress:
             state = watch.done(asked_max=2 * AHEAD_ROWS // MARK_ROWS)
             feeder.target_rows = state.done
             return state
@@ -142,8 +133,8 @@ class EndToEndBench:
         reached = steady_changes(job.source_dsn, changes, CHANGES_PER_S, self._options.size)
         self._await_rows(job, first_new + count // 2, running)
         self._await_equal(job, running)
-        ids = [f"E-{number:010d}" for number, _ in changes[CHANGES_PER_S * WARM_UP_S :]]
-        latencies = self._latencies(job, key_column(contestant), ids)
+        ids = [ledger.entry_id(number) for number, _ in changes[CHANGES_PER_S * WARM_UP_S :]]
+        latencies = self._latencies(job, contestant.key_column, ids)
         return replace(
             figures,
             latency_p50_ms=percentile(latencies, 0.5),
@@ -153,10 +144,9 @@ class EndToEndBench:
 
     def _await_equal(self, job: Job, running: Running) -> None:
         """Wait until the target has the sums of the source. Raises BenchError after a minute."""
-        schema, _, table = job.table.partition(".")
         query = sql.SQL("SELECT count(*), sum(quantity), sum({amount}) FROM {table}")
-        target = query.format(amount=sql.Identifier("amount_amount"), table=sql.Identifier(schema, table))
-        source = query.format(amount=sql.Identifier("amount"), table=sql.Identifier(*source_table.TABLE.split(".")))
+        target = query.format(amount=sql.Identifier("amount_amount"), table=identifier(job.table))
+        source = query.format(amount=sql.Identifier("amount"), table=identifier(source_table.TABLE))
         deadline = time.monotonic() + 60
         while (found := _sums(job.dsn, target)) != (expected := _sums(job.source_dsn, source)):
             if time.monotonic() > deadline:
@@ -165,12 +155,11 @@ class EndToEndBench:
 
     def _latencies(self, job: Job, key: str, ids: list[str]) -> list[float]:
         """Milliseconds from the commit of a source row to the commit of its target row, of each id."""
-        schema, _, table = job.table.partition(".")
-        of_target = _commit_times(job.dsn, sql.Identifier(schema, table), key, ids)
-        of_source = _commit_times(job.source_dsn, sql.Identifier(*source_table.TABLE.split(".")), "id", ids)
+        of_target = _commit_times(job.dsn, identifier(job.table), key, ids)
+        of_source = _commit_times(job.source_dsn, identifier(source_table.TABLE), "id", ids)
         return [(of_target[one] - of_source[one]) * 1_000 for one in ids]
 
-    def _removed(self, job: Job) -> None:
+    def _remove(self, job: Job) -> None:
         """Drop the slot, the databases and the topics of a run."""
         with psycopg.connect(self._servers.servers.postgres.dsn(), autocommit=True) as connection:
             for dsn in (job.source_dsn, job.dsn):

@@ -3,15 +3,14 @@ benchmarks, and the same for all contestants. Producing them is not timed."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from bench import ledger
 from bench.contestant import Job
-from bench.ledger import Claimed
+from bench.ledger import EntryRange
 from bench.options import Options
-from bench.sampling import BenchError
+from bench.sampling import await_done
 from bench.servers import BenchServers
 from bench.sluice_stage import SluiceStages
 from bench.topics import Message
@@ -28,7 +27,8 @@ class Part(NamedTuple):
 
 
 class Generated:
-    """The output topic of `stages`, which grows by `add`. `sources`: the pipeline's, the first wins each field."""
+    """The output topic of `stages`, to which `add` appends. `sources`: those of the pipeline, with commas between them;
+    the first one wins each field."""
 
     def __init__(self, options: Options, servers: BenchServers, stages: Sequence[str], sources: str) -> None:
         self._servers, self._size = servers, options.size
@@ -38,30 +38,25 @@ class Generated:
         self.job = new_job(options, servers, "generator", f"generator.{kind}.{ENTITY}")
         self._ours.prepare(self.job, servers.topics)
         self._positions: dict[str, int] = {}
-        self._parts: dict[tuple[Claimed, ...], Part] = {}
+        self._parts: dict[tuple[EntryRange, ...], Part] = {}
 
-    def add(self, claims: Sequence[Claimed]) -> Part:
-        """The part of the topic that `claims` lead to. They are processed at the first call. Blocks."""
-        found = self._parts.get(tuple(claims))
+    def add(self, ranges: Sequence[EntryRange]) -> Part:
+        """The part of the topic with the results for `ranges`. The first call for some `ranges` blocks until the stages
+        have processed them."""
+        found = self._parts.get(tuple(ranges))
         if found is None:
-            found = self._parts[tuple(claims)] = self._processed(claims)
+            found = self._parts[tuple(ranges)] = self._processed(ranges)
         return found
 
-    def _processed(self, claims: Sequence[Claimed]) -> Part:
+    def _processed(self, ranges: Sequence[EntryRange]) -> Part:
         begin, topics, prefix = self._ends(), self._servers.topics, self.job.prefix
-        for one in claims:
+        for one in ranges:
             position = self._positions.get(one.source, 0)
             messages = ledger.raw_messages(one, self._size, position)
             self._positions[one.source] = position + topics.fill(f"{prefix}raw.{one.source}.entries", messages)
         running = self._ours.start(self.job)
         try:
-            deadline = time.monotonic() + DEADLINE_S
-            while not self._is_done():
-                if died := running.died():
-                    raise BenchError(f"the input could not be generated: {died}")
-                if time.monotonic() > deadline:
-                    raise BenchError(f"the input was not generated; {running.last_lines()}")
-                time.sleep(0.2)
+            await_done("generating the input", self._is_done, running, DEADLINE_S)
         finally:
             running.stop()
         return Part(begin, self._ends())

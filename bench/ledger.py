@@ -34,7 +34,10 @@ EVENT_SOURCE = {
 }
 """The members of `source` that are the same in all change events."""
 RESPONSE_RECORDS = 200
-"""How many records an API response has; they share the header `sluice-response`."""
+"""How many records an API response has. They share the header `sluice-response`."""
+
+
+ID_PREFIX = "E-"
 
 
 class Entry(NamedTuple):
@@ -52,6 +55,10 @@ class Entry(NamedTuple):
     text: str | None
 
 
+def entry_id(number: int) -> str:
+    return f"{ID_PREFIX}{number:010d}"
+
+
 def entry(number: int, version: int, size: int) -> Entry:
     """Entry `number` in its state `version`. `size`: the text is as long as the raw record needs to have `size` bytes;
     0 for its natural size."""
@@ -59,7 +66,7 @@ def entry(number: int, version: int, size: int) -> Entry:
     moment = EPOCH + timedelta(seconds=mixed % 15_000_000, microseconds=mixed % 1_000_000)
     text = None if number % 10 == 7 and not size else f"Invoice {mixed % 1_000_003} of supplier {mixed % 997}, position"
     plain = Entry(
-        id=f"E-{number:010d}",
+        id=entry_id(number),
         cost_centre=f"CC-{mixed % 500:04d}",
         employee=None if number % 5 == 3 else f"W-{mixed % 90_000:06d}",
         booked_on=moment.date().isoformat(),
@@ -81,7 +88,7 @@ def _noise(number: int, length: int) -> str:
 
 
 def raw_key(number: int) -> bytes:
-    return b'{"id":"E-%010d"}' % number
+    return b'{"id":"%b"}' % entry_id(number).encode()
 
 
 def raw_value(of: Entry) -> bytes:
@@ -104,7 +111,7 @@ def raw_value(of: Entry) -> bytes:
     )
 
 
-class Claimed(NamedTuple):
+class EntryRange(NamedTuple):
     """Raw records of one source: the entries `first`, `first + step`, …, each in state `version`."""
 
     source: str
@@ -121,16 +128,16 @@ TOPICS = {"erp": "raw.erp.entries", "bank": "raw.bank.entries", "books": "raw.bo
 """The raw topic of each source, without a prefix. `books` is followed by CDC, the others are polled."""
 
 
-def raw_messages(claimed: Claimed, size: int, sequence: int = 0) -> Iterator[Message]:
+def raw_messages(entries: EntryRange, size: int, sequence: int = 0) -> Iterator[Message]:
     """The raw records of a range, as ingress writes them. `sequence`: their positions start after it."""
-    write = _followed if claimed.source == "books" else _polled
-    return write(claimed, size, sequence)
+    write = _followed if entries.source == "books" else _polled
+    return write(entries, size, sequence)
 
 
-def _followed(claimed: Claimed, size: int, sequence: int) -> Iterator[Message]:
+def _followed(entries: EntryRange, size: int, sequence: int) -> Iterator[Message]:
     """Change events, as `ingress-cdc` writes them: transactions of 100 rows."""
-    for number in claimed.numbers():
-        one = entry(number, claimed.version, size)
+    for number in entries.numbers():
+        one = entry(number, entries.version, size)
         lsn, ordinal = 24_117_960 + sequence // 100 * 4_096, sequence % 100 + 1
         sequence += 1
         after = {**one._asdict(), "booked_on": (date.fromisoformat(one.booked_on) - DAY_0).days}
@@ -139,7 +146,7 @@ def _followed(claimed: Claimed, size: int, sequence: int) -> Iterator[Message]:
             "after": after,
             "source": {**EVENT_SOURCE, "sequence": f'[null,"{lsn}"]', "txId": 750 + sequence // 100, "lsn": lsn},
             "transaction": None,
-            "op": "u" if claimed.version else "c",
+            "op": "u" if entries.version else "c",
             "ts_ms": 1_782_907_200_321,
         }
         headers: Headers = [
@@ -150,20 +157,20 @@ def _followed(claimed: Claimed, size: int, sequence: int) -> Iterator[Message]:
         yield Message(raw_key(number), orjson.dumps(value), headers)
 
 
-def _polled(claimed: Claimed, size: int, sequence: int) -> Iterator[Message]:
+def _polled(entries: EntryRange, size: int, sequence: int) -> Iterator[Message]:
     """Records of an API, as `ingress-poller` writes them."""
     fetched_at = b"2026-07-01T12:00:00Z"
     response = b""
-    for number in claimed.numbers():
+    for number in entries.numbers():
         if not number % RESPONSE_RECORDS or not response:
-            response = str(UUID(int=(claimed.version << 64) + number)).encode()
+            response = str(UUID(int=(entries.version << 64) + number)).encode()
         sequence += 1
-        key, value = raw_key(number), raw_value(entry(number, claimed.version, size))
+        key, value = raw_key(number), raw_value(entry(number, entries.version, size))
         digest = hashlib.sha256(key + b"\n" + value).hexdigest()
         headers: Headers = [
             ("ce_specversion", b"1.0"),
-            ("ce_id", f"{claimed.source}/entries/{digest}".encode()),
-            ("ce_source", f"/ledger/{claimed.source}".encode()),
+            ("ce_id", f"{entries.source}/entries/{digest}".encode()),
+            ("ce_source", f"/ledger/{entries.source}".encode()),
             ("ce_type", b"sluice.raw.entries"),
             ("ce_subject", key),
             ("ce_time", fetched_at),
@@ -197,10 +204,10 @@ def plus(totals: Totals, quantity: int, amount: Decimal, text: str | None) -> To
     )
 
 
-def expected(claimed: Claimed, size: int) -> Totals:
+def expected(entries: EntryRange, size: int) -> Totals:
     """The totals of a range of raw records after a correct mapping."""
     totals = NOTHING
-    for number in claimed.numbers():
-        one = entry(number, claimed.version, size)
+    for number in entries.numbers():
+        one = entry(number, entries.version, size)
         totals = plus(totals, one.quantity, Decimal(one.amount), one.text)
     return totals

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from functools import cache
 
 import orjson
 
-from bench import ledger, peers, source_table
+from bench import ledger, source_table
 from bench.contestant import Contestant, Job
-from bench.ledger import Claimed, Totals
+from bench.contestants import chosen_contestants
+from bench.generated import ENTITY, new_job
+from bench.ledger import EntryRange, Totals
 from bench.options import Options
-from bench.own import own_contestants
-from bench.sampling import BenchError, Figures, timed_run
-from bench.sampling import Progress as Done
+from bench.sampling import BenchError, Figures, RunProgress, timed_run
 from bench.servers import BenchServers
 from bench.topics import Topics
 
@@ -32,12 +33,9 @@ SOURCES = {"polled": "erp", "cdc": "books"}
 
 def contestants(options: Options) -> list[Contestant]:
     """Ours, ours again as control, the commit of `--against`, and the peers."""
-    others = [make() for name, make in peers.MAPPER.items() if peers.is_chosen(name, options.peers)]
+    found = chosen_contestants(options, STAGES, SOURCES[options.input])
     # A contestant that commits no offsets is in no consumer group, so each of two processes would do all the work.
-    return [
-        *own_contestants(options, STAGES, SOURCES[options.input]),
-        *(one for one in others if one.commits or options.processes == 1),
-    ]
+    return [one for one in found if one.commits or options.processes == 1]
 
 
 class MapperBench:
@@ -49,26 +47,18 @@ class MapperBench:
     def run(self, contestant: Contestant, name: str) -> Figures:
         options, topics = self._options, self._servers.topics
         records = max(1, int(options.n * contestant.share))
-        prefix = f"{name}."
-        job = Job(
-            name=name,
-            folder=self._servers.folder / name,
-            bootstrap_servers=self._servers.bootstrap_servers,
-            registry_url=self._servers.registry_url,
-            dsn="",
-            prefix=prefix,
-            group=f"{prefix}mapper",
-            inputs=(f"{prefix}{ledger.TOPICS[SOURCES[options.input]]}",),
-            output=f"{prefix}contributions.ledger_entry",
-            partitions=options.partitions,
+        input_topic = f"{name}.{ledger.TOPICS[SOURCES[options.input]]}"
+        job = replace(
+            new_job(options, self._servers, name, f"{name}.contributions.{ENTITY}", [input_topic]),
+            group=f"{name}.mapper",
             records=records,
             processes=options.processes,
             source_table=source_table.TABLE,
         )
         contestant.prepare(job, topics)
         sequence = 0
-        for claimed in ranges(SOURCES[options.input], records, options.keys):
-            sequence += topics.fill(job.inputs[0], ledger.raw_messages(claimed, options.size, sequence))
+        for entries in ranges(SOURCES[options.input], records, options.keys):
+            sequence += topics.fill(input_topic, ledger.raw_messages(entries, options.size, sequence))
         running = contestant.start(job)
         try:
             done = progress(topics, job, records, contestant.commits)
@@ -76,7 +66,7 @@ class MapperBench:
         finally:
             running.stop()
         check(topics, job, expected_totals(records, options.keys, options.size))
-        topics.delete(prefix)
+        topics.delete(job.prefix)
         shutil.rmtree(job.folder)
         return figures
 
@@ -84,20 +74,19 @@ class MapperBench:
         """Nothing runs between two runs."""
 
 
-def ranges(source: str, records: int, keys: int) -> list[Claimed]:
+def ranges(source: str, records: int, keys: int) -> list[EntryRange]:
     """The raw records of a run: each key in turn, and again in its next version until there are enough."""
-    return [
-        Claimed(source, 0, min(keys, records - start), version) for version, start in enumerate(range(0, records, keys))
-    ]
+    starts = range(0, records, keys)
+    return [EntryRange(source, 0, min(keys, records - start), version) for version, start in enumerate(starts)]
 
 
 @cache
 def expected_totals(records: int, keys: int, size: int) -> Totals:
-    parts = [ledger.expected(claimed, size) for claimed in ranges("erp", records, keys)]
+    parts = [ledger.expected(entries, size) for entries in ranges("erp", records, keys)]
     return Totals(*map(sum, zip(*parts, strict=True)))
 
 
-def progress(topics: Topics, job: Job, total: int, commits: bool) -> Callable[[], Done]:
+def progress(topics: Topics, job: Job, total: int, commits: bool) -> Callable[[], RunProgress]:
     """How many results are on the output topic, and whether all input is committed.
 
     Control records of transactions count as results while the run goes on; they are one in a thousand. Whether the run
@@ -105,13 +94,13 @@ def progress(topics: Topics, job: Job, total: int, commits: bool) -> Callable[[]
     """
     input_ends = topics.ends(job.inputs, job.partitions)
 
-    def now() -> Done:
+    def now() -> RunProgress:
         done = min(total, sum(topics.ends([job.output], job.partitions).values()))
         if done < total:
-            return Done(done, False)
+            return RunProgress(done, False)
         if not commits:
-            return Done(done, True)
-        return Done(done, topics.is_committed(job.group, input_ends))
+            return RunProgress(done, True)
+        return RunProgress(done, topics.is_committed(job.group, input_ends))
 
     return now
 

@@ -21,12 +21,11 @@ import orjson
 
 from bench import ledger
 from bench.contestant import Contestant, Job
+from bench.contestants import chosen_contestants
 from bench.generated import ENTITY, Generated, new_job
-from bench.ledger import Claimed
+from bench.ledger import EntryRange
 from bench.options import Options
-from bench.own import own_contestants
-from bench.sampling import BenchError, Figures, timed_run
-from bench.sampling import Progress as Done
+from bench.sampling import BenchError, Figures, RunProgress, timed_run
 from bench.servers import BenchServers
 
 STAGES, SOURCES = ("merger",), "erp,bank"
@@ -36,13 +35,13 @@ PRELOAD_DEADLINE_S = 3_600.0
 
 def contestants(options: Options) -> list[Contestant]:
     """Ours, ours again as control, and the commit of `--against`. There is no peer that merges."""
-    return own_contestants(options, STAGES, SOURCES)
+    return chosen_contestants(options, STAGES, SOURCES)
 
 
-def timed_claims(records: int, keys: int, version: int) -> list[Claimed]:
+def timed_entries(records: int, keys: int, version: int) -> list[EntryRange]:
     """New states of `records` entities, spread over all `keys`: half of them are the ERP's."""
     half, step = records // 2, keys // records
-    return [Claimed("erp", 0, half, version, step), Claimed("bank", half * step, records - half, version, step)]
+    return [EntryRange("erp", 0, half, version, step), EntryRange("bank", half * step, records - half, version, step)]
 
 
 class MergerBench:
@@ -63,9 +62,9 @@ class MergerBench:
         job = self._jobs[contestant.name]
         version = self._runs[contestant.name] = self._runs.get(contestant.name, 0) + 1
         records = max(2, int(self._options.n * contestant.share))
-        claims = timed_claims(records, self._options.keys, version)
+        ranges = timed_entries(records, self._options.keys, version)
         topics = self._servers.topics
-        topics.fill(job.inputs[0], self._generated.messages(self._generated.add(claims)))
+        topics.fill(job.inputs[0], self._generated.messages(self._generated.add(ranges)))
         before = self._ends(job.output)
         running = contestant.start(replace(job, processes=self._options.processes))
         try:
@@ -74,7 +73,7 @@ class MergerBench:
             )
         finally:
             running.stop()
-        self._check(job, before, claims[0])
+        self._check(job, before, ranges[0])
         return figures
 
     def close(self) -> None:
@@ -87,7 +86,7 @@ class MergerBench:
         job = new_job(self._options, self._servers, contestant.name, f"{prefix}canonical.{ENTITY}", [topic])
         job = replace(job, group=f"{prefix}merger")
         contestant.prepare(job, self._servers.topics)
-        part = self._generated.add([Claimed("erp", 0, keys, 0), Claimed("bank", 0, keys, 0)])
+        part = self._generated.add([EntryRange("erp", 0, keys, 0), EntryRange("bank", 0, keys, 0)])
         self._servers.topics.fill(topic, self._generated.messages(part))
         running = contestant.start(job)
         try:
@@ -105,21 +104,21 @@ class MergerBench:
     def _ends(self, topic: str) -> dict[tuple[str, int], int]:
         return self._servers.topics.ends([topic], self._options.partitions)
 
-    def _done(self, job: Job, before: dict[tuple[str, int], int], records: int) -> Done:
+    def _done(self, job: Job, before: dict[tuple[str, int], int], records: int) -> RunProgress:
         """A canonical record counts as two contributions, because one of two changes nothing."""
         new = sum(end - before[at] for at, end in self._ends(job.output).items())
         done = min(records, 2 * new)
         finished = done >= records and self._servers.topics.is_committed(job.group, self._ends(job.inputs[0]))
-        return Done(done, finished)
+        return RunProgress(done, finished)
 
-    def _check(self, job: Job, before: dict[tuple[str, int], int], claimed: Claimed) -> None:
+    def _check(self, job: Job, before: dict[tuple[str, int], int], entries: EntryRange) -> None:
         """Raises BenchError if the new canonical records are not those of the ERP's new contributions."""
         found = ledger.NOTHING
         begin = {partition: end for (_, partition), end in before.items()}
         for message in self._servers.topics.read(job.output, job.partitions, begin):
             value = decoded(job.registry_url, message.value or b"")
             found = ledger.plus(found, value["quantity"], Decimal(value["amount"]["amount"]), value["text"])
-        expected = ledger.expected(claimed, self._options.size)
+        expected = ledger.expected(entries, self._options.size)
         if found != expected:
             raise BenchError(f"{job.name}: wrong result: {found}, expected {expected}")
 

@@ -6,22 +6,26 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.peers import END_TO_END, FORMS, MAPPER, MERGER, SINK
+from bench.peers import FORMS, PEERS
 
-PEERS = {"mapper": MAPPER, "merger": MERGER, "sink": SINK, "end_to_end": END_TO_END}
 INPUTS = ("polled", "cdc")
-BENCHMARKS = ("mapper", "merger", "sink", "end_to_end")
 RECORDS = {"mapper": 200_000, "merger": 100_000, "sink": 200_000, "end_to_end": 60_000}
+"""The default of `--n` by benchmark."""
+BENCHMARKS = tuple(RECORDS)
 END_TO_END_KEYS = 10_000
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to measure. `n`: input records of a timed run. `keys`: distinct source keys or entities. `size`: bytes of a
-    raw record, 0 for its natural size (about 300). `rounds`: timed runs of each contestant. `retries`: how often a run
-    is repeated because other processes used the machine meanwhile. `peers`: names; None for all. `control`:
-    whether ours runs twice. `input`: whether the mapper's raw records are those of an API or of a database. `profile`:
-    run ours alone and once, and say where its processor time goes."""
+    """What to measure.
+
+    `n`: input records of a timed run. `keys`: distinct source keys or entities. `size`: bytes of a raw record, 0 for
+    its natural size (about 300). `processes`: of each contestant. `rounds`: timed runs of each contestant. `retries`:
+    how often a run is repeated because other processes used the machine meanwhile. `against`: a commit to compare with.
+    `peers`: names; None for all. `control`: whether this checkout runs twice. `input`: whether the mapper's raw records
+    are those of an API (`polled`) or of a database (`cdc`). `profile`: run this checkout alone and once, and report
+    where its processor time goes.
+    """
 
     what: str
     n: int

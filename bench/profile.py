@@ -15,10 +15,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.cache import Progress, python_environment
+from bench.cache import python_environment
 from bench.contestant import Job
 from bench.sluice_stage import SluiceStages
 from bench.usage import threads_cpu_s
+from sluice.embedded.fetching import Progress
 
 REQUIREMENTS = ("py-spy==0.4.1",)
 SAMPLES_PER_S = 200
@@ -33,7 +34,7 @@ OWN = re.compile(r"\(((\S*/)?(sluice\w*|sources|entities)/|<)(?!frozen)")
 class ProfiledStages(SluiceStages):
     """The stages of this checkout, and for each of their processes a py-spy that ends with it."""
 
-    _watches: Sequence[Watch] = ()
+    _samplers: Sequence[ProcessSampler] = ()
 
     def build(self, progress: Progress) -> Mapping[str, str]:
         self._py_spy = python_environment("profile", REQUIREMENTS, progress).parent / "py-spy"
@@ -41,12 +42,12 @@ class ProfiledStages(SluiceStages):
 
     def _spawned(self, job: Job) -> list[subprocess.Popen[bytes]]:
         processes = super()._spawned(job)
-        self._watches = [Watch(self._py_spy, one.pid, job.folder / f"profile-{one.pid}") for one in processes]
+        self._samplers = [ProcessSampler(self._py_spy, one.pid, job.folder / f"profile-{one.pid}") for one in processes]
         return processes
 
     def profile(self) -> dict[str, Any]:
         """The profile of the processes of the last start, which have ended. Blocks until py-spy has ended, too."""
-        found = [one.result() for one in self._watches]
+        found = [one.result() for one in self._samplers]
         threads: dict[str, float] = defaultdict(float)
         stacks: Counter[str] = Counter()
         for threads_of_one, stacks_of_one in found:
@@ -59,7 +60,7 @@ class ProfiledStages(SluiceStages):
         }
 
 
-class Watch:
+class ProcessSampler:
     """Samples one process until it ends: its stacks (py-spy writes them to `file`) and the time of its threads."""
 
     def __init__(self, py_spy: Path, pid: int, file: Path) -> None:

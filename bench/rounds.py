@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.cache import Progress
 from bench.contestant import Contestant
 from bench.options import Options
 from bench.peers import FORMS
 from bench.sampling import Figures
+from sluice.embedded.fetching import Progress
 
 OURS, CONTROL, BEFORE = "ours", "control", "before"
 OTHER_MAX = 0.10

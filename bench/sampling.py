@@ -23,7 +23,7 @@ class BenchError(Exception):
     """A run gives no figure. The text says why and what to do."""
 
 
-class Progress(NamedTuple):
+class RunProgress(NamedTuple):
     """How far a run is. `done`: results that exist. `finished`: whether everything is durable and committed."""
 
     done: int
@@ -115,13 +115,13 @@ class ServerPids:
 
 
 def timed_run(
-    running: Running, servers: ServerPids, progress: Callable[[], Progress], total: int, deadline_s: float
+    running: Running, servers: ServerPids, progress: Callable[[], RunProgress], total: int, deadline_s: float
 ) -> Figures:
     """Watch a contestant that was just started until everything is committed. Raises BenchError if it dies or takes
     longer than `deadline_s`."""
     samples: list[Sample] = []
     memory = Memory()
-    began = rss_read_at = time.monotonic()
+    started_at = rss_read_at = time.monotonic()
     while True:
         state = progress()
         pids = usage.tree(running.pids())
@@ -133,9 +133,21 @@ def timed_run(
             return figures(samples, total, memory, os.cpu_count() or 1)
         if died := running.died():
             raise BenchError(f"{state.done} of {total} results existed when {died}")
-        if now - began > deadline_s:
+        if now - started_at > deadline_s:
             raise BenchError(f"only {state.done} of {total} results after {deadline_s:.0f} s; {running.last_lines()}")
         time.sleep(EVERY_S)
+
+
+def await_done(what: str, is_done: Callable[[], bool], running: Running, deadline_s: float) -> None:
+    """Block until `is_done` is true; it is called twice a second. Raises BenchError, which names `what`, if the
+    contestant dies or at the deadline."""
+    deadline = time.monotonic() + deadline_s
+    while not is_done():
+        if died := running.died():
+            raise BenchError(f"{what}: {died}")
+        if time.monotonic() > deadline:
+            raise BenchError(f"{what}: not done after {deadline_s:.0f} s; {running.last_lines()}")
+        time.sleep(0.5)
 
 
 def _sample(done: int, pids: Iterable[int], servers: ServerPids) -> Sample:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from bench.cache import Progress
 from bench.sampling import ServerPids
 from bench.topics import Topics
 from sluice.embedded import Servers
+from sluice.embedded.fetching import Progress
 
 DURABILITY = (
     "Postgres with fsync and synchronous_commit; Kafka as it is shipped (no fsync per record; one broker, no replica)"

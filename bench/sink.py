@@ -2,9 +2,9 @@
 
 Input: `job.inputs[0]`, canonical records of ledger entries as the merger writes them: Avro in Confluent's wire format,
 whose schema is in the registry at `job.registry_url`. The key is the entity's id. No key occurs twice in a run.
-A contestant with a method `encoded(job, messages)` reads another format: the method returns its records.
+A contestant that reads another format returns its records from `Contestant.encoded`.
 Output: the table `job.table` in the database `job.dsn`; its schema exists. It has a row for each entity, with at least
-the columns `entity_id` (text, the key; or what the contestant's `key_column` names), `quantity` (an integer type) and
+the columns `entity_id` (text, the key; or what `Contestant.key_column` names), `quantity` (an integer type) and
 `amount_amount` (numeric).
 
 Before the timed runs, each sink writes `--keys` rows. In each timed run, it gets `--n` records: half of them are new
@@ -14,7 +14,6 @@ the rows of a few hundred records, which are spread over the partitions, and rea
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -23,14 +22,13 @@ from functools import cache
 import psycopg
 from psycopg import sql
 
-from bench import ledger, peers
-from bench.contestant import Contestant, Job, Running
+from bench import ledger
+from bench.contestant import Contestant, Job, Running, identifier
+from bench.contestants import chosen_contestants
 from bench.generated import ENTITY, Generated, new_job
-from bench.ledger import Claimed, Totals
+from bench.ledger import EntryRange, Totals
 from bench.options import Options
-from bench.own import own_contestants
-from bench.sampling import BenchError, Figures, timed_run
-from bench.sampling import Progress as Done
+from bench.sampling import BenchError, Figures, RunProgress, await_done, timed_run
 from bench.servers import BenchServers
 from bench.topics import Message
 
@@ -43,16 +41,13 @@ MARKS = 25
 
 def contestants(options: Options) -> list[Contestant]:
     """Ours, ours again as control, the commit of `--against`, and the peers."""
-    return [
-        *own_contestants(options, STAGES),
-        *(make() for name, make in peers.SINK.items() if peers.is_chosen(name, options.peers)),
-    ]
+    return chosen_contestants(options, STAGES)
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A watched record: its row must have `quantity`. `records`: how many records of its partition come up to it, from
-    the mark before."""
+    """A watched record: it is done when the row of `key` has `quantity`. `records`: the number of records from the mark
+    before it to this one, in its partition."""
 
     key: str
     quantity: int
@@ -74,38 +69,36 @@ def marks_of(keys: Iterable[Sequence[str]], quantity_of: Callable[[str], int], c
     return found
 
 
-def quantity_in(claims: Sequence[Claimed], key: str) -> int:
-    """The quantity of an entry in the state that `claims` has."""
-    number = int(key.removeprefix("E-"))
-    return next(ledger.entry(number, one.version, 0).quantity for one in claims if number in one.numbers())
+def quantity_in(ranges: Sequence[EntryRange], key: str) -> int:
+    """The quantity of an entry in the state that `ranges` has."""
+    number = int(key.removeprefix(ledger.ID_PREFIX))
+    return next(ledger.entry(number, one.version, 0).quantity for one in ranges if number in one.numbers())
 
 
-class Watch:
+class RowWatch:
     """Counts the records whose rows are committed, by the rows of their marks."""
 
     def __init__(self, dsn: str, job: Job, key_column: str, marks: list[list[Mark]]) -> None:
         self._connection = psycopg.connect(dsn, autocommit=True)
-        schema, _, table = job.table.partition(".")
-        key = sql.Identifier(key_column)
         self._query = sql.SQL("SELECT {key}::text, quantity FROM {table} WHERE {key} = ANY(%s)").format(
-            key=key, table=sql.Identifier(schema, table)
+            key=sql.Identifier(key_column), table=identifier(job.table)
         )
         self._waiting = marks
         self._done = 0
 
-    def done(self, asked_max: int | None = None) -> Done:
+    def done(self, asked_max: int | None = None) -> RunProgress:
         """How far the run is. `asked_max`: only so many lists of marks are watched, the first that are not done. A
         table that does not exist yet has no row."""
         asked = [mark.key for marks in self._waiting[:asked_max] for mark in marks]
         try:
             found: dict[str, int] = dict(self._connection.execute(self._query, [asked]).fetchall())
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
-            return Done(0, False)
+            return RunProgress(0, False)
         for marks in self._waiting:
             while marks and found.get(marks[0].key) == marks[0].quantity:
                 self._done += marks.pop(0).records
         self._waiting = [marks for marks in self._waiting if marks]
-        return Done(self._done, not self._waiting)
+        return RunProgress(self._done, not self._waiting)
 
     def close(self) -> None:
         self._connection.close()
@@ -134,7 +127,7 @@ class SinkBench:
         # A set of records for each run and each number of records: the generator publishes no state twice.
         last = self._last[name]
         version = last + 2 if last else 2 + (contestant.share < 1)
-        changes, new = timed_claims(records, keys, version, self._options.n)
+        changes, new = timed_entries(records, keys, version, self._options.n)
         watch = self._filled(contestant, job, [changes, new])
         try:
             running.resume()
@@ -167,17 +160,11 @@ class SinkBench:
             processes=options.processes,
         )
         contestant.prepare(job, self._servers.topics)
-        claimed = Claimed("erp", 0, options.keys, 0)
-        watch = self._filled(contestant, job, [claimed])
+        entries = EntryRange("erp", 0, options.keys, 0)
+        watch = self._filled(contestant, job, [entries])
         running = contestant.start(job)
         try:
-            deadline = time.monotonic() + PRELOAD_DEADLINE_S
-            while not watch.done().finished:
-                if died := running.died():
-                    raise BenchError(f"{name}: {died}")
-                if time.monotonic() > deadline:
-                    raise BenchError(f"{name}: the first rows were not written; {running.last_lines()}")
-                time.sleep(0.5)
+            await_done(f"{name}: writing the first rows", lambda: watch.done().finished, running, PRELOAD_DEADLINE_S)
             running.pause()
         except BaseException:
             running.stop()
@@ -185,32 +172,29 @@ class SinkBench:
         finally:
             watch.close()
         self._jobs[name], self._running[name], self._last[name] = job, running, 0
-        self._totals[name] = totals(claimed, options.size)
+        self._totals[name] = totals(entries, options.size)
 
     def close(self) -> None:
         """End what still runs."""
         for running in self._running.values():
             running.stop()
 
-    def _filled(self, contestant: Contestant, job: Job, claims: Sequence[Claimed]) -> Watch:
-        """Write the canonical records of `claims` to the contestant's topic. Returns the watch over their rows."""
+    def _filled(self, contestant: Contestant, job: Job, ranges: Sequence[EntryRange]) -> RowWatch:
+        """Write the canonical records of `ranges` to the contestant's topic. Returns the watch over their rows."""
         keys: dict[int, list[str]] = {}
 
         def noted() -> Iterator[Message]:
-            for message in self._generated.messages(self._generated.add(claims)):
+            for message in self._generated.messages(self._generated.add(ranges)):
                 keys.setdefault(message.partition, []).append(message.key.decode())
                 yield message
 
-        self._servers.topics.fill(job.inputs[0], encoded(contestant, job, noted()))
-        marks = marks_of(keys.values(), lambda key: quantity_in(claims, key), MARKS)
-        return Watch(self._dsn, job, key_column(contestant), marks)
+        self._servers.topics.fill(job.inputs[0], contestant.encoded(job, noted()))
+        marks = marks_of(keys.values(), lambda key: quantity_in(ranges, key), MARKS)
+        return RowWatch(self._dsn, job, contestant.key_column, marks)
 
     def _check(self, contestant: Contestant, job: Job) -> None:
         """Raises BenchError if the rows are not those of all canonical records."""
-        schema, _, table = job.table.partition(".")
-        query = sql.SQL("SELECT count(*), sum(quantity), sum(amount_amount) FROM {}").format(
-            sql.Identifier(schema, table)
-        )
+        query = sql.SQL("SELECT count(*), sum(quantity), sum(amount_amount) FROM {}").format(identifier(job.table))
         with psycopg.connect(self._dsn) as connection:
             rows = connection.execute(query).fetchall()
         records, quantity, amount = rows[0]
@@ -219,32 +203,21 @@ class SinkBench:
             raise BenchError(f"{contestant.name}: wrong rows: {found}, expected {self._totals[contestant.name][:3]}")
 
 
-def key_column(contestant: Contestant) -> str:
-    """The column with the entity's id, in the table that the contestant writes."""
-    return str(getattr(contestant, "key_column", "entity_id"))
-
-
-def encoded(contestant: Contestant, job: Job, messages: Iterable[Message]) -> Iterable[Message]:
-    """Canonical records in the format that the contestant reads, if it has one of its own."""
-    encode = getattr(contestant, "encoded", None)
-    return messages if encode is None else encode(job, messages)
-
-
-def timed_claims(records: int, keys: int, version: int, records_max: int) -> tuple[Claimed, Claimed]:
+def timed_entries(records: int, keys: int, version: int, records_max: int) -> tuple[EntryRange, EntryRange]:
     """New states of existing entities, spread over all `keys`; and as many new entities, which no other version has."""
     half = records // 2
-    changes = Claimed("erp", 0, half, version, max(1, keys // half))
-    return changes, Claimed("erp", keys + version * records_max, records - half, 0)
+    changes = EntryRange("erp", 0, half, version, max(1, keys // half))
+    return changes, EntryRange("erp", keys + version * records_max, records - half, 0)
 
 
-def replaced(changes: Claimed, version: int) -> Claimed:
+def replaced(changes: EntryRange, version: int) -> EntryRange:
     """The records that `changes` replaces, which have `version`."""
     return changes._replace(version=version)
 
 
 @cache
-def totals(claimed: Claimed, size: int) -> Totals:
-    return ledger.expected(claimed, size)
+def totals(entries: EntryRange, size: int) -> Totals:
+    return ledger.expected(entries, size)
 
 
 def added(first: Totals, *more: Totals, minus: Totals) -> Totals:

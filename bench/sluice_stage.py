@@ -10,21 +10,19 @@ from typing import Any
 
 import yaml
 
-from bench.cache import Progress
 from bench.checkouts import HERE, checkout_of
-from bench.contestant import Job, Running, spawn
+from bench.contestant import Contestant, Job, Running, spawn
 from bench.sampling import BenchError
 from bench.topics import Topics
+from sluice.embedded.fetching import Progress
 
 PIPELINES = Path(__file__).parent / "pipelines"
 OLD_IMPORT = "from entities import "
 """How the author's files of commits before `PIPELINE_PACKAGE` import the entities."""
 
 
-class SluiceStages:
+class SluiceStages(Contestant):
     """Stages of one checkout. `revision`: a commit to compare with; None for this checkout."""
-
-    commits = True
 
     def __init__(
         self, name: str, stages: Sequence[str], revision: str | None = None, share: float = 1.0, sources: str = "erp"

@@ -1,4 +1,4 @@
-"""The peers with which Sluice is compared. Each benchmark has its table: the name of a ratio → the peer's class."""
+"""The peers with which Sluice is compared. The name of a peer is the key of its ratio in the result."""
 
 from __future__ import annotations
 
@@ -38,17 +38,20 @@ class UpsertSink(PythonPeer):
     requirements = ("confluent-kafka==2.16.1", "psycopg==3.3.9", "psycopg-binary==3.3.9")
 
 
-MAPPER: Mapping[str, Callable[[], Contestant]] = {"quix": QuixMapper, "bytewax": BytewaxMapper, "bare": BareMapper}
-MERGER: Mapping[str, Callable[[], Contestant]] = {}
-SINK: Mapping[str, Callable[[], Contestant]] = {
-    "upsert": UpsertSink,
-    "jdbc_avro": lambda: JdbcSink("jdbc_avro", "avro"),
-    "jdbc_json": lambda: JdbcSink("jdbc_json", "json"),
+PEERS: Mapping[str, Mapping[str, Callable[[], Contestant]]] = {
+    "mapper": {"quix": QuixMapper, "bytewax": BytewaxMapper, "bare": BareMapper},
+    "merger": {},
+    "sink": {
+        "upsert": UpsertSink,
+        "jdbc_avro": lambda: JdbcSink("jdbc_avro", "avro"),
+        "jdbc_json": lambda: JdbcSink("jdbc_json", "json"),
+    },
+    "end_to_end": {
+        "debezium_jdbc_tuned": lambda: DebeziumJdbc("debezium_jdbc_tuned", tuned=True),
+        "debezium_jdbc_default": lambda: DebeziumJdbc("debezium_jdbc_default", tuned=False),
+    },
 }
-END_TO_END: Mapping[str, Callable[[], Contestant]] = {
-    "debezium_jdbc_tuned": lambda: DebeziumJdbc("debezium_jdbc_tuned", tuned=True),
-    "debezium_jdbc_default": lambda: DebeziumJdbc("debezium_jdbc_default", tuned=False),
-}
+"""What creates each peer, by benchmark and by the peer's name."""
 FORMS: Mapping[str, str] = {
     "jdbc_avro": "jdbc",
     "jdbc_json": "jdbc",
@@ -58,6 +61,10 @@ FORMS: Mapping[str, str] = {
 """Contestants that are one peer with different settings, and the name of that peer. Its fastest form counts."""
 
 
-def is_chosen(name: str, chosen: Sequence[str] | None) -> bool:
-    """Whether a peer is in a list of names; None stands for all. A peer's name stands for all of its forms."""
-    return chosen is None or name in chosen or FORMS.get(name) in chosen
+def chosen(benchmark: str, names: Sequence[str] | None) -> list[Contestant]:
+    """The peers of a benchmark with these names; None stands for all. A peer's name stands for all of its forms."""
+    return [
+        create()
+        for name, create in PEERS[benchmark].items()
+        if names is None or name in names or FORMS.get(name) in names
+    ]

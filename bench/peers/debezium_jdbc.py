@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bench.cache import Progress
 from bench.connect import settings
 from bench.connect.running import ConnectRunning, started_worker
 from bench.connect.worker import ConnectWorker, fetched, versions
-from bench.contestant import Job
+from bench.contestant import Contestant, Job
 from bench.peers.jdbc_sink import create_table
 from bench.topics import Topics
+from sluice.embedded.fetching import Progress
 
 COLUMNS = {
     "id": "text PRIMARY KEY",
@@ -32,10 +32,9 @@ COLUMNS = {
 }
 
 
-class DebeziumJdbc:
+class DebeziumJdbc(Contestant):
     """One form of the peer. `tuned`: settings for latency, and Avro instead of JSON with schemas."""
 
-    share = 1.0
     commits = False
     key_column = "id"
 

@@ -12,18 +12,17 @@ from collections.abc import Iterable, Mapping
 import psycopg
 from psycopg import sql
 
-from bench.cache import Progress
 from bench.connect import formats, settings
 from bench.connect.running import ConnectRunning, started_worker
 from bench.connect.worker import fetched, versions
-from bench.contestant import Job
+from bench.contestant import Contestant, Job, identifier
 from bench.topics import Message, Topics
+from sluice.embedded.fetching import Progress
 
 
-class JdbcSink:
+class JdbcSink(Contestant):
     """One form of the peer. `form`: the format of its input."""
 
-    share = 1.0
     commits = False
 
     def __init__(self, name: str, form: settings.Format) -> None:
@@ -38,7 +37,6 @@ class JdbcSink:
         create_table(job, formats.COLUMNS)
 
     def encoded(self, job: Job, messages: Iterable[Message]) -> Iterable[Message]:
-        """The canonical records of `messages` as this peer reads them."""
         if self._form == "json":
             encode = formats.json_encoder()
         else:
@@ -62,6 +60,5 @@ class JdbcSink:
 def create_table(job: Job, columns: Mapping[str, str]) -> None:
     """Create the target table of a job. `columns`: the type of each column, as SQL."""
     declared = [sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in columns.items()]
-    table = sql.Identifier(*job.table.split("."))
     with psycopg.connect(job.dsn, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE TABLE {} ({})").format(table, sql.SQL(", ").join(declared)))
+        connection.execute(sql.SQL("CREATE TABLE {} ({})").format(identifier(job.table), sql.SQL(", ").join(declared)))

@@ -113,11 +113,6 @@ def fields(raw: RawEntry | BookedRow) -> Fields:
     )
 
 
-def without_provenance(raw: RawEntry | BookedRow) -> bytes:
-    """The result for a raw record: the fields alone."""
-    return encode(Plain(fields(raw)))
-
-
 def with_provenance(
     key: bytes, raw: RawEntry | BookedRow, headers: list[tuple[str, bytes]], topic: str, partition: int, offset: int
 ) -> tuple[bytes, bytes]:

@@ -70,7 +70,7 @@ def test_a_mapper_run_ends_when_every_record_is_mapped_and_committed(bench: Benc
     [ours] = mapper.contestants(chosen)
     running = mapper.MapperBench(chosen, bench)
     assert complete(running.run(ours, "ours_0_0"))
-    assert complete(running.run(with_our_python(peers.MAPPER["bare"]), "bare_0_0"), 2 * RECORDS)
+    assert complete(running.run(with_our_python(peers.PEERS["mapper"]["bare"]), "bare_0_0"), 2 * RECORDS)
 
 
 def test_a_wrong_result_gives_no_figure(bench: BenchServers, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +96,7 @@ def test_sink_runs_change_half_of_the_rows_and_add_the_other_half(bench: BenchSe
     running = sink.SinkBench(chosen, bench)
     try:
         assert complete(running.run(ours, "ours_0_0"))
-        assert complete(running.run(with_our_python(peers.SINK["upsert"]), "upsert_0_0"))
+        assert complete(running.run(with_our_python(peers.PEERS["sink"]["upsert"]), "upsert_0_0"))
     finally:
         running.close()
 

@@ -12,7 +12,7 @@ import pytest
 
 from bench.checkouts import commit_of
 from bench.contestant import Job, Running, spawn
-from bench.sampling import BenchError, Progress, ServerPids, timed_run
+from bench.sampling import BenchError, RunProgress, ServerPids, timed_run
 
 
 def job(folder: Path) -> Job:
@@ -44,21 +44,21 @@ def test_a_process_that_ends_by_itself_is_reported_with_the_end_of_its_log(tmp_p
 def test_a_run_ends_with_an_error_when_its_process_dies(tmp_path: Path) -> None:
     running = python("raise SystemExit(4)", job(tmp_path))
     with pytest.raises(BenchError, match="7 of 100 results existed when a process ended with exit code 4"):
-        timed_run(running, ServerPids((), (), ()), lambda: Progress(7, False), 100, 60)
+        timed_run(running, ServerPids((), (), ()), lambda: RunProgress(7, False), 100, 60)
 
 
 def test_a_run_that_takes_too_long_ends_with_an_error(tmp_path: Path) -> None:
     running = python("import time; time.sleep(600)", job(tmp_path))
     try:
         with pytest.raises(BenchError, match="only 7 of 100 results"):
-            timed_run(running, ServerPids((), (), ()), lambda: Progress(7, False), 100, 0.1)
+            timed_run(running, ServerPids((), (), ()), lambda: RunProgress(7, False), 100, 0.1)
     finally:
         running.stop()
 
 
 def test_a_run_is_over_when_everything_is_committed(tmp_path: Path) -> None:
     running = python("import time; time.sleep(600)", job(tmp_path))
-    states = iter([Progress(0, False), Progress(20, False), Progress(100, False), Progress(100, True)])
+    states = iter([RunProgress(0, False), RunProgress(20, False), RunProgress(100, False), RunProgress(100, True)])
     started = time.monotonic()
     try:
         found = timed_run(running, ServerPids((), (), ()), lambda: next(states), 100, 60)

@@ -17,7 +17,7 @@ import pytest
 
 from bench import ledger, mapper, peers, sink
 from bench.contestant import Job
-from bench.ledger import Claimed
+from bench.ledger import EntryRange
 from bench.sluice_stage import write_pipeline
 from bench.source_table import percentile
 from bench.topics import Message
@@ -51,11 +51,11 @@ def peers_fields(message: Message, source: str) -> Any:
     """The fields to which the peers map a raw record."""
     mapping = peers_mapping()
     decoded = mapping.decoder(ledger.TOPICS[source])(message.value)
-    return orjson.loads(mapping.without_provenance(decoded))["fields"]
+    return orjson.loads(mapping.encode(mapping.fields(decoded)))
 
 
 def raw(records: int = 50, size: int = 0, version: int = 0, source: str = "erp") -> list[Message]:
-    return list(ledger.raw_messages(Claimed(source, 0, records, version), size))
+    return list(ledger.raw_messages(EntryRange(source, 0, records, version), size))
 
 
 def test_a_raw_record_has_about_300_bytes() -> None:
@@ -113,11 +113,11 @@ def test_positions_rise(source: str) -> None:
 
 
 def test_the_expected_totals_are_those_of_the_mapped_records() -> None:
-    claimed, found = Claimed("erp", 3, 200, 2, step=5), ledger.NOTHING
-    for message in ledger.raw_messages(claimed, 0):
+    entries, found = EntryRange("erp", 3, 200, 2, step=5), ledger.NOTHING
+    for message in ledger.raw_messages(entries, 0):
         fields = peers_fields(message, "erp")
         found = ledger.plus(found, fields["quantity"], Decimal(fields["amount"]["amount"]), fields["text"])
-    assert found == ledger.expected(claimed, 0)
+    assert found == ledger.expected(entries, 0)
 
 
 def test_all_sources_of_the_bench_pipeline_load(tmp_path: Path) -> None:
@@ -136,9 +136,9 @@ def test_an_older_commit_gets_imports_without_packages(tmp_path: Path) -> None:
 
 def test_keys_are_repeated_in_their_next_version_until_there_are_enough_records() -> None:
     assert mapper.ranges("erp", 10, 4) == [
-        Claimed("erp", 0, 4, 0),
-        Claimed("erp", 0, 4, 1),
-        Claimed("erp", 0, 2, 2),
+        EntryRange("erp", 0, 4, 0),
+        EntryRange("erp", 0, 4, 1),
+        EntryRange("erp", 0, 2, 2),
     ]
     assert mapper.expected_totals(10, 4, 0).records == 10
 
@@ -155,7 +155,7 @@ def test_the_marks_of_a_sink_cover_every_record_of_every_partition() -> None:
 
 
 def test_a_mark_waits_for_the_state_that_its_run_writes() -> None:
-    changes, new = sink.timed_claims(600, 1_000, 4, 600)
+    changes, new = sink.timed_entries(600, 1_000, 4, 600)
     changed, added = changes.numbers()[7], new.numbers()[7]
     assert sink.quantity_in([changes, new], f"E-{changed:010d}") == ledger.entry(changed, 4, 0).quantity
     assert sink.quantity_in([changes, new], f"E-{added:010d}") == ledger.entry(added, 0, 0).quantity
@@ -164,7 +164,7 @@ def test_a_mark_waits_for_the_state_that_its_run_writes() -> None:
 def test_new_rows_of_a_sink_are_new_in_every_run() -> None:
     used = set(range(1_000))
     for version in (2, 3, 4, 5):
-        changes, new = sink.timed_claims(600, 1_000, version, 600)
+        changes, new = sink.timed_entries(600, 1_000, version, 600)
         assert set(changes.numbers()) <= set(range(1_000))
         assert len(set(changes.numbers())) == 300
         assert not used & set(new.numbers())
@@ -178,8 +178,8 @@ def test_a_percentile_is_one_of_the_values() -> None:
 
 
 def test_each_peer_is_named_as_its_ratio() -> None:
-    for table in (peers.MAPPER, peers.MERGER, peers.SINK, peers.END_TO_END):
+    for table in peers.PEERS.values():
         for name, create in table.items():
             assert create().name == name
-    assert set(peers.MAPPER) == {"quix", "bytewax", "bare"}
-    assert "upsert" in peers.SINK
+    assert set(peers.PEERS["mapper"]) == {"quix", "bytewax", "bare"}
+    assert "upsert" in peers.PEERS["sink"]

@@ -6,22 +6,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 
-from bench.cache import Progress
 from bench.contestant import Contestant, Job, Running
 from bench.options import Options
 from bench.rounds import OTHER_MAX, median, result, run_rounds
 from bench.sampling import Figures
 from bench.topics import Topics
+from sluice.embedded.fetching import Progress
 
 QUIET = Figures(
     rate=1000, client=10, broker=4, postgres=2, rss_mib=100, process_mib=60, other=0.01, first_s=2, measured=900
 )
 
 
-class Idle:
+class Idle(Contestant):
     """A contestant that never runs."""
-
-    share, commits = 1.0, True
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -15,15 +15,12 @@ BATCH = 10_000
 TRANSACTION = 20_000
 
 
-def main() -> None:
-    with open(sys.argv[1]) as file:
-        job = json.load(file)
-    servers = {"bootstrap.servers": job["bootstrap_servers"]}
-    failed: list[KafkaError] = []
+def new_producer(job: dict[str, Any], number: str, failed: list[KafkaError]) -> Producer:
+    """A transactional producer. It appends the errors of records that were not delivered to `failed`."""
     producer = Producer(
         {
-            **servers,
-            "transactional.id": f"{job['group']}-{sys.argv[2]}",
+            "bootstrap.servers": job["bootstrap_servers"],
+            "transactional.id": f"{job['group']}-{number}",
             "compression.type": "lz4",
             "linger.ms": 20,
             "batch.size": 2**20,
@@ -33,9 +30,14 @@ def main() -> None:
             "on_delivery": lambda error, _message: failed.append(error),
         }
     )
+    producer.init_transactions()
+    return producer
+
+
+def new_consumer(job: dict[str, Any]) -> Consumer:
     consumer = Consumer(
         {
-            **servers,
+            "bootstrap.servers": job["bootstrap_servers"],
             "group.id": job["group"],
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
@@ -44,8 +46,15 @@ def main() -> None:
             "queued.min.messages": 100_000,
         }
     )
-    producer.init_transactions()
     consumer.subscribe(job["inputs"])
+    return consumer
+
+
+def main() -> None:
+    with open(sys.argv[1]) as file:
+        job = json.load(file)
+    failed: list[KafkaError] = []
+    producer, consumer = new_producer(job, sys.argv[2], failed), new_consumer(job)
     output, produce = job["output"], producer.produce
     decode = decoder(job["inputs"][0])
     pending = 0

@@ -8,6 +8,7 @@ with the job; 2: the number of this process.
 import json
 import sys
 from struct import Struct
+from typing import Any
 
 import psycopg
 from confluent_kafka import Consumer, TopicPartition
@@ -41,7 +42,7 @@ NUMERIC = [Struct(f">i{4 + digits}H").pack for digits in range(12)]
 
 
 def number(data: bytes, at: int) -> tuple[int, int]:
-    """An Avro int or long, and the place after it."""
+    """An Avro int or long, and the index after it."""
     byte = data[at]
     at += 1
     if byte < 128:
@@ -57,7 +58,7 @@ def number(data: bytes, at: int) -> tuple[int, int]:
 
 
 def text(data: bytes, at: int) -> tuple[bytes, int]:
-    """Avro bytes or a string, and the place after it."""
+    """Avro bytes or a string, and the index after it."""
     byte = data[at]
     if byte < 128:
         at += 1
@@ -69,11 +70,20 @@ def text(data: bytes, at: int) -> tuple[bytes, int]:
 
 
 def field(value: bytes) -> bytes:
+    """A field of the row: its size, then its bytes."""
     return LENGTH(len(value)) + value
 
 
+def nullable_field(data: bytes, at: int) -> tuple[bytes, int]:
+    """A nullable Avro string as a field of the row, and the index after it."""
+    if not data[at]:
+        return NULL, at + 1
+    value, at = text(data, at + 1)
+    return field(value), at
+
+
 def numeric(unscaled: bytes) -> bytes:
-    """A decimal of scale 4, of Avro's big-endian bytes, as Postgres's numeric: digits of base 10,000."""
+    """A decimal of scale 4 as a field of type numeric, which has digits of base 10,000. `unscaled`: Avro's bytes of it."""
     value = int.from_bytes(unscaled, "big", signed=True)
     sign, value = (0x4000, -value) if value < 0 else (0, value)
     digits = []
@@ -97,22 +107,14 @@ def row(key: bytes, data: bytes, partition: int, offset: int) -> bytes:
     """The row of a canonical record, as bytes of a binary COPY."""
     entry_number, at = text(data, 5)
     cost_centre, at = text(data, at)
-    employee = NULL
-    at += 1
-    if data[at - 1]:
-        found, at = text(data, at)
-        employee = field(found)
+    employee, at = nullable_field(data, at)
     booked_on, at = number(data, at)
     changed_at, at = number(data, at)
     amount, at = text(data, at)
     currency, at = text(data, at)
     quantity, at = number(data, at)
     rate, at = text(data, at)
-    description = NULL
-    at += 1
-    if data[at - 1]:
-        found, at = text(data, at)
-        description = field(found)
+    description, at = nullable_field(data, at)
     revision, at = number(data, at)
     updated_at, at = number(data, at)
     contributors, at = contributors_json(data, at)
@@ -142,6 +144,7 @@ def row(key: bytes, data: bytes, partition: int, offset: int) -> bytes:
 
 
 def contributors_json(data: bytes, at: int) -> tuple[bytes, int]:
+    """The items of the array of contributors as JSON, and the index after the array."""
     parts = []
     count, at = number(data, at)
     while count:
@@ -180,11 +183,12 @@ def contributors_json(data: bytes, at: int) -> tuple[bytes, int]:
     return b",".join(parts), at
 
 
-# The winners are the same in nearly all records: their bytes are translated once.
+# JSON by Avro bytes: the winners are the same in nearly all records, so few different ones are translated.
 _winners: dict[bytes, bytes] = {}
 
 
 def winners_json(data: bytes, at: int) -> tuple[bytes, int]:
+    """The items of the array of winners, which ends the record, as JSON, and the index after the array."""
     encoded = data[at:]
     known = _winners.get(encoded)
     if known is not None:
@@ -204,21 +208,18 @@ def winners_json(data: bytes, at: int) -> tuple[bytes, int]:
     return found, at
 
 
-def main() -> None:
-    with open(sys.argv[1]) as file:
-        job = json.load(file)
-    table, names = job["table"], ", ".join(COLUMNS)
+def connected(dsn: str, table: str) -> psycopg.Connection:
+    """A connection on which the target table and the temporary table `incoming` exist."""
     declared = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
-    changes = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS)
-    upsert = (  # the names are the harness's own
-        f"INSERT INTO {table} ({names}) SELECT {names} FROM incoming ORDER BY entity_id"  # noqa: S608
-        f" ON CONFLICT (entity_id) DO UPDATE SET {changes}"
-    )
-    connection = psycopg.connect(job["dsn"])
+    connection = psycopg.connect(dsn)
     connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({declared}, PRIMARY KEY (entity_id))")
     connection.execute(f"CREATE TEMP TABLE incoming ({declared}) ON COMMIT DELETE ROWS")
     connection.commit()
-    topic = job["inputs"][0]
+    return connection
+
+
+def subscribed(job: dict[str, Any]) -> Consumer:
+    """A consumer of the canonical records."""
     consumer = Consumer(
         {
             "bootstrap.servers": job["bootstrap_servers"],
@@ -229,7 +230,20 @@ def main() -> None:
             "queued.min.messages": 100_000,
         }
     )
-    consumer.subscribe([topic])
+    consumer.subscribe(job["inputs"])
+    return consumer
+
+
+def main() -> None:
+    with open(sys.argv[1]) as file:
+        job = json.load(file)
+    [topic], table, names = job["inputs"], job["table"], ", ".join(COLUMNS)
+    changes = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS)
+    upsert = (  # the names are the harness's own
+        f"INSERT INTO {table} ({names}) SELECT {names} FROM incoming ORDER BY entity_id"  # noqa: S608
+        f" ON CONFLICT (entity_id) DO UPDATE SET {changes}"
+    )
+    connection, consumer = connected(job["dsn"], table), subscribed(job)
     while True:
         messages = consumer.consume(BATCH, 0.1)
         if not messages:

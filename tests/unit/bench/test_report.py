@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import report
+from bench import report, report_page
 from bench.charts import Point, bars, curves, short
 from bench.options import parse
 
@@ -38,12 +38,12 @@ def require_xml(text: str) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(report, "FOLDER", tmp_path)
+    monkeypatch.setattr(report_page, "FOLDER", tmp_path)
     return tmp_path
 
 
 def test_a_missed_goal_is_named_like_a_reached_one(folder: Path) -> None:
-    text = "\n".join(report.section("mapper", FOUND))
+    text = "\n".join(report_page.section("mapper", FOUND))
     assert "| quix | 20,000 | 1.50 |" in text
     assert "| control | 29,000 | 1.03 |" in text
     assert "| rate ÷ Quix Streams ≥ 2 | 1.5 | missed |" in text
@@ -57,28 +57,28 @@ def test_a_missed_goal_is_named_like_a_reached_one(folder: Path) -> None:
 
 
 def test_only_the_figures_of_the_page_are_replaced() -> None:
-    text = f"head\n{report.BEGIN}\nold\n{report.END}\ntail\n"
-    assert report.with_figures(text, "new") == f"head\n{report.BEGIN}\nnew\n{report.END}\ntail\n"
+    text = f"head\n{report_page.BEGIN}\nold\n{report_page.END}\ntail\n"
+    assert report_page.with_figures(text, "new") == f"head\n{report_page.BEGIN}\nnew\n{report_page.END}\ntail\n"
 
 
 def test_the_page_has_the_marks_of_its_figures() -> None:
     text = report.PAGE.read_text()
-    assert text.index(report.BEGIN) < text.index(report.END)
+    assert text.index(report_page.BEGIN) < text.index(report_page.END)
 
 
 def test_a_curve_shows_each_of_its_points(folder: Path) -> None:
-    curve = report.CURVES[0]
+    curve = report_page.CURVES[0]
     found = [
         {"load": n, "rate": 9, "client": 3.5, "broker": 1, "postgres": 0, "rss_mib": 77, "first_result_s": 2}
         for n, _ in curve.points
     ]
-    text = "\n".join(report.growth(curve, found))
+    text = "\n".join(report_page.growth(curve, found))
     assert text.count("| 77 |") == len(curve.points)
     require_xml((folder / f"{curve.name}.svg").read_text())
 
 
 def test_the_options_of_every_curve_are_options_of_the_benchmarks() -> None:
-    for curve in report.CURVES:
+    for curve in report_page.CURVES:
         for _, arguments in curve.points:
             parse(["--what", curve.what, *arguments.split()])
 
@@ -99,6 +99,6 @@ def test_a_profile_names_threads_and_functions() -> None:
         },
         "options": {"n": 1000},
     }
-    text = "\n".join(report.profile("mapper", found))
+    text = "\n".join(report_page.profile("mapper", found))
     assert "1,000 records: `python` 9.5." in text
     assert "| `take (q.py)` | 25.0% |" in text

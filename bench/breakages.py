@@ -266,7 +266,7 @@ def _try(breakage: Breakage, copy: Path) -> tuple[bool, str]:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".sluice"))
         else:
             shutil.copy(source, target)
-    if _passes(breakage.test, copy) is False:
+    if not _passes(breakage.test, copy):
         return False, "the test is red on the untouched code"
     file = copy / breakage.file
     text = file.read_text("utf-8")

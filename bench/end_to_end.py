@@ -27,10 +27,10 @@ from bench.contestant import Contestant, Job, Running, identifier
 from bench.contestants import chosen_contestants
 from bench.generated import ENTITY, new_job
 from bench.options import Options
-from bench.sampling import BenchError, Figures, RunProgress, await_done, timed_run
+from bench.sampling import BenchError, Figures, RunProgress, await_done, percentile, timed_run
 from bench.servers import BenchServers
 from bench.sink import Mark, RowWatch
-from bench.source_table import Feeder, percentile, steady_changes
+from bench.source_table import Feeder, steady_changes
 
 STAGES, SOURCES = ("ingress-cdc", "mapper", "merger", "sink-postgres"), "books"
 AHEAD_ROWS = 20_000

@@ -2,7 +2,7 @@
 
 Input: `job.inputs[0]`, raw records of ledger entries (`bench/ledger.py`): as `ingress-poller` writes them, or with
 `--input cdc`, change events as `ingress-cdc` and Debezium write them.
-Output: `job.output`, one record for each raw record. Its key is what the contestant likes. Its value is a JSON object
+Output: `job.output`, one record for each raw record. The contestant chooses its key. Its value is a JSON object
 with a member `fields`, whose values are spelled as in a contribution.
 """
 
@@ -82,6 +82,7 @@ def ranges(source: str, records: int, keys: int) -> list[EntryRange]:
 
 @cache
 def expected_totals(records: int, keys: int, size: int) -> Totals:
+    """The totals of a run after a correct mapping. They are the same for all sources."""
     parts = [ledger.expected(entries, size) for entries in ranges("erp", records, keys)]
     return Totals(*map(sum, zip(*parts, strict=True)))
 

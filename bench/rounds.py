@@ -51,7 +51,7 @@ def run_rounds(
 
 
 def line(name: str, run: Figures) -> str:
-    """One run for people."""
+    """The figures of one run as a line for people. `name`: of the contestant."""
     parts = [
         f"{name:<10} {run.rate:>9,.0f}/s",
         f"CPU s per million: client {run.client:.1f}, broker {run.broker:.1f}, Postgres {run.postgres:.1f}",

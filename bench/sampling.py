@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -45,11 +46,14 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Figures:
-    """The result of one run. `rate`: results per second. `client`, `broker`, `postgres`: processor seconds per million
-    results. `rss_mib`: the highest resident memory of the client's processes together.
-    `process_mib`: that of the largest process, with its children. `other`: the part of the
-    machine's processors that other processes used meanwhile. `first_s`: from the start of the process to its first
-    result. The last three are those of a run that measures latency: at the rate `changes_per_s`."""
+    """The result of one run.
+
+    `rate`: results per second. `client`, `broker`, `postgres`: processor seconds per million results. `rss_mib`: the
+    highest resident memory of the client's processes together. `process_mib`: that of the largest process, with its
+    children. `other`: the part (0 to 1) of the machine's processors that other processes used meanwhile. `first_s`: the
+    seconds from the start of the process to its first result. `measured`: the number of results that were timed.
+    `latency_p50_ms`, `latency_p99_ms`: latencies at the rate `changes_per_s`; 0 if the run measures no latency.
+    """
 
     rate: float
     client: float
@@ -71,8 +75,8 @@ class Memory(NamedTuple):
     together: int = 0
     largest: int = 0
 
-    def and_now(self, of_each: Sequence[int]) -> Memory:
-        """The highest, now that the processes have the memory `of_each`."""
+    def with_sample(self, of_each: Sequence[int]) -> Memory:
+        """The highest memory after one more sample. `of_each`: the memory of each process."""
         return Memory(max(self.together, sum(of_each)), max([self.largest, *of_each]))
 
 
@@ -128,7 +132,10 @@ def timed_run(
         samples.append(_sample(state.done, pids, servers))
         now = samples[-1].at_s
         if now - rss_read_at >= RSS_EVERY_S or state.finished:
-            memory, rss_read_at = memory.and_now([usage.rss_bytes(usage.tree([pid])) for pid in running.pids()]), now
+            memory, rss_read_at = (
+                memory.with_sample([usage.rss_bytes(usage.tree([pid])) for pid in running.pids()]),
+                now,
+            )
         if state.finished:
             return figures(samples, total, memory, os.cpu_count() or 1)
         if died := running.died():
@@ -148,6 +155,11 @@ def await_done(what: str, is_done: Callable[[], bool], running: Running, deadlin
         if time.monotonic() > deadline:
             raise BenchError(f"{what}: not done after {deadline_s:.0f} s; {running.last_lines()}")
         time.sleep(0.5)
+
+
+def percentile(values: Sequence[float], part: float) -> float:
+    """The smallest value that at least `part` (0 to 1) of the values do not exceed. `values` is not empty."""
+    return sorted(values)[max(0, math.ceil(part * len(values)) - 1)]
 
 
 def _sample(done: int, pids: Iterable[int], servers: ServerPids) -> Sample:

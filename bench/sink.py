@@ -36,7 +36,7 @@ STAGES = ("sink-postgres",)
 DEADLINE_S = 600.0
 PRELOAD_DEADLINE_S = 3_600.0
 MARKS = 25
-"""In each partition, the rows of so many records are watched."""
+"""The number of watched records in each partition."""
 
 
 def contestants(options: Options) -> list[Contestant]:
@@ -124,7 +124,8 @@ class SinkBench:
             self._preload(contestant)
         job, running = self._jobs[name], self._running[name]
         records = max(2, int(self._options.n * contestant.share))
-        # A set of records for each run and each number of records: the generator publishes no state twice.
+        # Contestants with fewer records have odd versions, the others even ones. So runs of equal size share a part of
+        # the generated topic, and no state of an entity is generated twice.
         last = self._last[name]
         version = last + 2 if last else 2 + (contestant.share < 1)
         changes, new = timed_entries(records, keys, version, self._options.n)
@@ -217,6 +218,7 @@ def replaced(changes: EntryRange, version: int) -> EntryRange:
 
 @cache
 def totals(entries: EntryRange, size: int) -> Totals:
+    """`ledger.expected`, computed once for all contestants."""
     return ledger.expected(entries, size)
 
 

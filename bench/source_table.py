@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Sequence
@@ -35,6 +34,7 @@ WRITERS = 4
 
 
 def create(dsn: str) -> None:
+    """Create the source table."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(CREATE)
 
@@ -49,7 +49,7 @@ def copy_rows(connection: psycopg.Connection, numbers: Sequence[int], size: int)
 
 class Feeder(threading.Thread):
     """Inserts entries in transactions of 500 rows, as fast as the contestant follows: at most `ahead` rows are in the
-    source and not yet in the target. The caller sets `target_rows` to the number of new rows in the target."""
+    source and not yet in the target. Another thread sets `target_rows` to the number of new rows in the target."""
 
     def __init__(self, dsn: str, numbers: range, size: int, ahead: int) -> None:
         super().__init__(daemon=True)
@@ -71,24 +71,27 @@ class Feeder(threading.Thread):
 
 
 def steady_changes(dsn: str, changes: Sequence[tuple[int, bool]], rate: int, size: int) -> float:
-    """Commit changes one by one at an even rate, over four connections in turn: one alone would wait for the disk at
-    each commit. A change is the number of an entry, and whether it is new. Returns the rate that was reached, changes
-    per second."""
-    started = time.monotonic()
+    """Commit changes one by one at an even rate (changes per second), over four connections in turn: one alone would
+    wait for the disk at each commit. Blocks until the last commit. Returns the rate that was reached.
+
+    `changes`: for each change, the number of an entry, and whether the entry is new.
+    """
+    started_at = time.monotonic()
     with ThreadPoolExecutor(WRITERS) as pool:
-        for done in [
-            pool.submit(_every, dsn, changes[at::WRITERS], started + at / rate, rate / WRITERS, size)
+        writers = [
+            pool.submit(_commit_changes, dsn, changes[at::WRITERS], started_at + at / rate, rate / WRITERS, size)
             for at in range(WRITERS)
-        ]:
-            done.result()
-    return len(changes) / (time.monotonic() - started)
+        ]
+        for writer in writers:
+            writer.result()
+    return len(changes) / (time.monotonic() - started_at)
 
 
-def _every(dsn: str, changes: Sequence[tuple[int, bool]], started: float, rate: float, size: int) -> None:
-    """Commit changes at an even rate over one connection, the first one at `started`."""
+def _commit_changes(dsn: str, changes: Sequence[tuple[int, bool]], start_at: float, rate: float, size: int) -> None:
+    """Commit changes at an even rate over one connection, the first one at the monotonic time `start_at`."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         for done, (number, is_new) in enumerate(changes):
-            wait_s = started + done / rate - time.monotonic()
+            wait_s = start_at + done / rate - time.monotonic()
             if wait_s > 0:
                 time.sleep(wait_s)
             if is_new:
@@ -96,8 +99,3 @@ def _every(dsn: str, changes: Sequence[tuple[int, bool]], started: float, rate: 
             else:
                 one = ledger.entry(number, 1, size)
                 connection.execute(UPDATE, (one.quantity, one.amount, one.changed_at, one.id))
-
-
-def percentile(values: Sequence[float], part: float) -> float:
-    """The smallest value that at least `part` (0 to 1) of the values do not exceed. `values` is not empty."""
-    return sorted(values)[max(0, math.ceil(part * len(values)) - 1)]

@@ -30,7 +30,7 @@ class Topics:
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap: dict[str, str | int | float | bool] = {"bootstrap.servers": bootstrap_servers, "log_level": 1}
         self._admin = AdminClient(self._bootstrap)
-        self._asking: tuple[str, Consumer] | None = None
+        self._offsets_reader: tuple[str, Consumer] | None = None  # of one group, whose offsets it reads
 
     def create(self, names: Iterable[str], partitions: int, config: Mapping[str, str] | None = None) -> None:
         """Create topics with one replica. Raises KafkaException if one exists."""
@@ -87,11 +87,11 @@ class Topics:
     def committed(self, group: str, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """The committed offsets of a group; empty if the broker does not know the group yet."""
         # AdminClient.list_consumer_group_offsets of librdkafka 2.16 crashes the process while the broker loads the
-        # group. A consumer that never joins the group can ask, too.
-        if self._asking is None or self._asking[0] != group:
-            self._asking = group, Consumer({**self._bootstrap, "group.id": group, "enable.auto.commit": False})
+        # group. A consumer that never joins the group can read its offsets, too.
+        if self._offsets_reader is None or self._offsets_reader[0] != group:
+            self._offsets_reader = group, Consumer({**self._bootstrap, "group.id": group, "enable.auto.commit": False})
         try:
-            found = self._asking[1].committed([TopicPartition(*at) for at in partitions], WAIT_S)
+            found = self._offsets_reader[1].committed([TopicPartition(*at) for at in partitions], WAIT_S)
         except KafkaException as error:
             if error.args[0].name() in NO_GROUP_YET:
                 return {}

@@ -2,7 +2,7 @@
 schema in every record.
 
 The JDBC sink writes neither nested records nor arrays. So a record is flat: money has two fields, and the provenance is
-one text of JSON, which the sink writes to a `jsonb` column. This favours the sink: it assembles no provenance.
+one text of JSON, which the sink writes to a `jsonb` column. This favours the sink, because it assembles no provenance.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ Encoder = Callable[[dict[str, Any]], bytes]
 
 
 def avro_schema() -> dict[str, Any]:
+    """The Avro schema of flat records."""
     fields = [{"name": name, "type": kind} for name, kind in FIELDS.items()]
     return {"type": "record", "name": "LedgerRow", "namespace": "bench", "fields": fields}
 

@@ -33,7 +33,7 @@ class ConnectRunning(Running):
     def __init__(
         self, worker: ConnectWorker, connectors: Mapping[str, Mapping[str, object]], keeps_worker: bool = False
     ) -> None:
-        super().__init__(list, worker.layout.servers)
+        super().__init__(list, worker.layout.servers)  # nothing to spawn: the worker runs already
         self._worker, self._connectors, self._keeps_worker = worker, list(connectors), keeps_worker
         self._checked_at = time.monotonic()
         try:

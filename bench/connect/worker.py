@@ -34,7 +34,7 @@ from sluice.errors import EnvironmentFault
 PLUGINS = ("jdbc", "postgres", "avro")
 # The size of the heap does not change during a run. The collector is the JRE's default one.
 HEAP = "2g"
-# Its jar has no manifest of its plugins, so `prepare` writes one.
+# The jar of this converter has no manifest of its plugins, so `prepare` writes one.
 AVRO_CONVERTER = "io.apicurio.registry.utils.converter.AvroConverter"
 STATE_WITHIN_S = 120.0
 

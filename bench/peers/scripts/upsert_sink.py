@@ -83,7 +83,7 @@ def nullable_field(data: bytes, at: int) -> tuple[bytes, int]:
 
 
 def numeric(unscaled: bytes) -> bytes:
-    """A decimal of scale 4 as a field of type numeric, which has digits of base 10,000. `unscaled`: Avro's bytes of it."""
+    """A decimal of scale 4 as a field of type numeric, which has digits of base 10,000. `unscaled`: Avro's bytes."""
     value = int.from_bytes(unscaled, "big", signed=True)
     sign, value = (0x4000, -value) if value < 0 else (0, value)
     digits = []

@@ -50,5 +50,5 @@ def test_a_run_with_one_sample_gives_no_figure() -> None:
 
 
 def test_the_highest_memory_counts_of_all_processes_and_of_one() -> None:
-    memory = Memory().and_now([100, 20]).and_now([90, 60]).and_now([10])
+    memory = Memory().with_sample([100, 20]).with_sample([90, 60]).with_sample([10])
     assert memory == Memory(together=150, largest=100)

@@ -18,8 +18,8 @@ import pytest
 from bench import ledger, mapper, peers, sink
 from bench.contestant import Job
 from bench.ledger import EntryRange
+from bench.sampling import percentile
 from bench.sluice_stage import write_pipeline
-from bench.source_table import percentile
 from bench.topics import Message
 from sluice.connector import Request, Response
 from sluice.pipeline import load_pipeline

@@ -7,7 +7,8 @@ from sluice.entities.claims import Claim, Output
 from sluice.entities.contract import EntityContract
 from sluice.entities.debezium_types import EpochDate, JsonText, MicroTimestamp, MilliTimestamp
 from sluice.entities.entity import Entity
-from sluice.entities.mapping import Mapping, mapping
+from sluice.entities.mapping import Mapping
+from sluice.entities.mapping_decorator import mapping
 from sluice.entities.rules import Prefer, most_recent, prefer
 from sluice.entities.values import UNCLAIMED, Identity, Json, Money, OpenEnum, Scale, Unit
 

@@ -1,7 +1,7 @@
-"""`mapping`: from one raw record of one source stream to claims about one entity.
+"""`Mapping`: from one raw record of one source stream to claims about one entity.
 
-An author writes a pure, typed function. The decorator turns it into a `Mapping`, which the mapper applies to each raw
-record. Every error in it is a `DeadRecord` that names files, lines and types, and never quotes the record.
+The mapper applies it to each raw record. Every error in it is a `DeadRecord` that names files, lines and types, and
+never quotes the record.
 """
 
 from collections.abc import Callable, Iterable
@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any, Generic, TypeVar, overload
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from sluice.canonical_json import canonical_bytes
-from sluice.entities import declaration
 from sluice.entities.authored_files import SourceLine
 from sluice.entities.claim_encoder import EncodeClaim
 from sluice.entities.claims import AnyClaim, Claim, EncodedClaim, Output
@@ -23,15 +22,13 @@ from sluice.entities.encoders import encoder, instant, microseconds
 from sluice.entities.entity import Entity
 from sluice.entities.failures import known_members, raised_at, validation_reason
 from sluice.entities.field_types import FieldType
-from sluice.entities.mapping_source import MappingText, signature
+from sluice.entities.mapping_source import MappingText
 from sluice.entities.rules import MostRecent
 from sluice.entities.values import UsedUnclaimed
 from sluice.errors import DeadRecord, SettingsError
 
 _OUTPUT_KEY = encoder("the key of an output", FieldType("string", nullable=False))
 Time = datetime | int | None
-Raw = TypeVar("Raw", bound=BaseModel)
-Result = TypeVar("Result", bound=Entity | Iterable[Output[Entity]] | None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +72,25 @@ class Mapping:
     def apply_encoded(self, raw: dict[str, Any]) -> list[EncodedClaim]:
         """As `apply`, but with encoded fields: the hot path of the mapper."""
         return self._claims(raw, self._encoded_claim)
+
+    def plain_claim(self, raw: dict[str, Any]) -> tuple[str, bytes, int | None] | None:
+        """Entity id, encoded fields and effective time if the record makes one plain claim, else None: `apply_encoded`
+        decides. It raises nothing that the author's code or the encoders raise, except MemoryError."""
+        try:
+            record = self.raw_model.__pydantic_validator__.validate_python(raw)
+            entity = self.function(record)
+            if type(entity) is not self.entity_class:
+                return None
+            given = entity.__pydantic_fields_set__
+            encoded = self._encode(entity.__dict__, given) if self._undated.isdisjoint(given) else None
+            if encoded is None:
+                return None
+            effective_at = None if self.effective_at is None else self._effective_at(self.effective_at, record)
+        except MemoryError:
+            raise
+        except (Exception, SystemExit):
+            return None
+        return *encoded, effective_at
 
     def _claims(self, raw: dict[str, Any], claim: Callable[[Entity, str, int | None], AnyClaim]) -> list[AnyClaim]:
         try:
@@ -250,64 +266,3 @@ class Mapping:
         """A dead letter that names the mapping and the line that contains `field`, or else the mapping's
         declaration."""
         return DeadRecord(code, f"{reason} (mapping {self.name}, {self.text.words.get(field, self.at)})")
-
-
-class TypedMapping(Mapping, Generic[Raw, Result]):
-    """A mapping that can be called like the author's function, with the function's types."""
-
-    def __call__(self, raw: Raw) -> Result:
-        result: Result = self.function(raw)
-        return result
-
-
-@overload
-def mapping(
-    source: str, version: int, *, name: str | None = None, output: str = "main"
-) -> Callable[[Callable[[Raw], Result]], TypedMapping[Raw, Result]]: ...
-@overload
-def mapping(
-    source: str, version: int, *, effective_at: Callable[[Raw], Time], name: str | None = None, output: str = "main"
-) -> Callable[[Callable[[Raw], Result]], TypedMapping[Raw, Result]]: ...
-def mapping(
-    source: str,
-    version: int,
-    *,
-    effective_at: Any = None,
-    name: str | None = None,
-    output: str = "main",
-) -> Callable[[Callable[[Raw], Result]], TypedMapping[Raw, Result]]:
-    """Declare a mapping for the records of `source` ("workday.workers", "erp.public.employee").
-
-    The function takes the raw model and returns the entity, None to filter the record, or a list of `Output`.
-    Every change of the code needs a higher `version`. `effective_at` returns when the source changed the record: a time
-    with a zone, µs UTC, or None. It is a method of the raw model (`HrWorker.changed_at`) or a function of the record.
-    Type checkers cannot infer the argument of a lambda here. Raises SettingsError for a declaration that cannot work.
-    """
-
-    def declare(function: Callable[[Raw], Result]) -> TypedMapping[Raw, Result]:
-        where = declaration.require_function(function)
-        source_name, stream = declaration.split_source(where, source)
-        declaration.require_version(where, version)
-        raw_model, entity = signature(function)
-        own_name = function.__name__ if name is None else name
-        declaration.require_name(where, "name", own_name)
-        declaration.require_name(where, "output", output)
-        if effective_at is not None:
-            declaration.require_time_function(where, effective_at, raw_model)
-        declared: TypedMapping[Raw, Result] = TypedMapping(
-            function,
-            own_name,
-            source_name,
-            stream,
-            version,
-            entity.contract(),
-            entity,
-            raw_model,
-            output,
-            effective_at,
-            MappingText(function, entity),
-        )
-        declaration.remember(function.__globals__, declared)
-        return declared
-
-    return declare

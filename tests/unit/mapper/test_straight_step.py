@@ -210,6 +210,16 @@ def test_a_plain_claim_is_decided_by_the_straight_step(kind: str, declared: Mapp
         assert b'"effective_at":%d,' % (moment.timestamp() * 1e6) in again[1].value
 
 
+@pytest.mark.parametrize("header", [UNCHANGED_HEADER, UNKNOWN_HEADER])
+def test_a_record_that_leaves_out_a_column_is_left_to_the_plain_step(header: str) -> None:
+    event = {"before": None, "after": {"id": "W-1"}, "source": {"ts_ms": 1}, "op": "u"}
+    record = Record(TOPIC, 0, 17, b'{"id":1}', orjson.dumps(event), {header: b'["not_mapped"]'}, 1_000)
+    before = KeyState(carried={"not_mapped": ("a text", LOWEST)})
+    straight, plain = steps(undated, "cdc", record, Position(1, 1, 1), before)
+    assert straight is None
+    assert b'"a text"' in plain[0] or header is UNKNOWN_HEADER
+
+
 @pytest.mark.parametrize("header", [b"", b"x" * 300_000])
 def test_a_claim_that_is_too_large_is_left_to_the_plain_step(header: bytes) -> None:
     record = Record(

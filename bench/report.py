@@ -1,4 +1,5 @@
-"""`make bench-report`: runs the benchmarks and the growth curves, and writes their figures to `docs/benchmarks.md`.
+"""`make bench-report`: runs the benchmarks, the growth curves and the profiles, and writes their figures to
+`docs/benchmarks.md` and a short table to the README.
 
 The results are kept as JSON in `docs/benchmarks/`, so that a part can be measured again alone:
 `make bench-report ARGS="--only sink"`. With `--only none`, the page is only written again. A whole report takes hours.
@@ -15,10 +16,11 @@ from typing import Any
 
 from bench.checkouts import HERE
 from bench.options import BENCHMARKS
-from bench.report_page import CURVES, FOLDER, PROFILES, Curve, figures, with_figures
+from bench.report_page import CURVES, FOLDER, PROFILES, Curve, figures, summary, with_figures
 from bench.rounds import OURS
 
 PAGE = HERE / "docs" / "benchmarks.md"
+README = HERE / "README.md"
 
 
 def main() -> int:
@@ -32,15 +34,33 @@ def main() -> int:
         if name not in names:
             parser.error(f"--only: no part {name}; there are {', '.join(names)}")
     FOLDER.mkdir(exist_ok=True)
-    for what in [one for one in BENCHMARKS if one in wanted]:
-        store(what, measured(what, ["--against", given.against] if given.against else []))
-    for curve in [one for one in CURVES if one.name in wanted]:
-        store(curve.name, [point(curve, *one) for one in curve.points])
-    for name in [one for one in PROFILES if one in wanted]:
-        what, arguments = PROFILES[name]
-        store(name, measured(what, ["--profile", *arguments.split()]))
+    failed = [name for name in names if name in wanted and not is_stored(name, given.against)]
     PAGE.write_text(with_figures(PAGE.read_text(), "\n".join(figures(stored()))))
-    return 0
+    README.write_text(with_figures(README.read_text(), "\n".join(summary(stored()))))
+    if failed:
+        again = f'make bench-report ARGS="--only {",".join(failed)}"'
+        print(f"bench-report: not measured: {', '.join(failed)}. Next: read above why, then {again}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def is_stored(name: str, against: str | None) -> bool:
+    """Measure the part `name` and store its result. Returns False if a run of it failed; the older result stays."""
+    try:
+        store(name, part(name, against))
+    except subprocess.CalledProcessError:
+        return False
+    return True
+
+
+def part(name: str, against: str | None) -> Any:
+    """The result of a part. Raises CalledProcessError if a run fails."""
+    if name in BENCHMARKS:
+        return measured(name, ["--against", against] if against else [])
+    if name in PROFILES:
+        what, arguments = PROFILES[name]
+        return measured(what, ["--profile", *arguments.split()])
+    curve = next(one for one in CURVES if one.name == name)
+    return [point(curve, *one) for one in curve.points]
 
 
 def measured(what: str, arguments: Sequence[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from bench.charts import Point, bars, curves
 from bench.checkouts import HERE
 from bench.options import BENCHMARKS
-from bench.rounds import CONTROL, OURS
+from bench.rounds import BEFORE, CONTROL, OURS
 
 FOLDER = HERE / "docs" / "benchmarks"
 """The directory of the results (JSON) and the charts (SVG)."""
@@ -158,6 +158,27 @@ def figures(results: Mapping[str, Any]) -> Iterator[str]:
     for name, (what, _) in PROFILES.items():
         if name in results:
             yield from profile(what, results[name])
+
+
+def summary(results: Mapping[str, Any]) -> Iterator[str]:
+    """The lines of the README's short table. It leaves out older commits of Sluice."""
+    yield "| benchmark | ours, records/s | others, records/s | our CPU s per million: client, broker, Postgres |"
+    yield "|---|---|---|---|"
+    for what in BENCHMARKS:
+        if what in results:
+            found = results[what]
+            others = "; ".join(f"{name} {rate:,}" for name, rate in found["peers"].items() if name != BEFORE)
+            cost = found["cpu_s_per_million"][OURS]
+            cpu = f"{cost['client']}, {cost['broker']}, {cost['postgres']}"
+            yield f"| `{what}` | {found['ours']:,} | {others or 'none'} | {cpu} |"
+    if latency := results.get("end_to_end", {}).get("latency_ms"):
+        times = "; ".join(
+            f"{name} {one['p50']:.0f}, {one['p99']:.0f}"
+            for name, one in latency.items()
+            if name not in (CONTROL, BEFORE)
+        )
+        yield ""
+        yield f"Latency of a change at 500 changes a second, p50 and p99 in ms: {times}."
 
 
 def section(what: str, found: Mapping[str, Any]) -> Iterator[str]:

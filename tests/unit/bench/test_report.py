@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -64,6 +65,39 @@ def test_only_the_figures_of_the_page_are_replaced() -> None:
 def test_the_page_has_the_marks_of_its_figures() -> None:
     text = report.PAGE.read_text()
     assert text.index(report_page.BEGIN) < text.index(report_page.END)
+
+
+def test_the_readme_has_a_line_for_each_benchmark() -> None:
+    latency = {"ours": {"p50": 70.4, "p99": 250.1}, "before": {"p50": 1.0, "p99": 1.0}}
+    end_to_end = {**FOUND, "peers": {"before": 800}, "latency_ms": latency}
+    lines = list(report_page.summary({"mapper": FOUND, "end_to_end": end_to_end}))
+    assert "| `mapper` | 30,000 | quix 20,000; bare 90,000 | 10.0, 4.0, 0.0 |" in lines
+    assert "| `end_to_end` | 30,000 | none | 10.0, 4.0, 0.0 |" in lines
+    assert lines[-1] == "Latency of a change at 500 changes a second, p50 and p99 in ms: ours 70, 250."
+    assert report_page.BEGIN in report.README.read_text()
+
+
+def test_a_part_that_fails_is_named_and_keeps_its_older_result(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("PAGE", "README"):
+        (tmp_path / name).write_text(f"head\n{report_page.BEGIN}\n{report_page.END}\ntail\n")
+        monkeypatch.setattr(report, name, tmp_path / name)
+    monkeypatch.setattr(report, "FOLDER", folder)
+
+    def measured(what: str, arguments: list[str]) -> Any:
+        if what == "sink":
+            raise subprocess.CalledProcessError(1, "bench")
+        return FOUND
+
+    monkeypatch.setattr(report, "measured", measured)
+    monkeypatch.setattr("sys.argv", ["report", "--only", "mapper,sink"])
+    assert report.main() == 1
+    assert (
+        'not measured: sink. Next: read above why, then make bench-report ARGS="--only sink"' in capsys.readouterr().err
+    )
+    assert "| quix | 20,000 | 1.50 |" in (tmp_path / "PAGE").read_text()
+    assert "| `mapper` | 30,000 |" in (tmp_path / "README").read_text()
 
 
 def test_a_curve_shows_each_of_its_points(folder: Path) -> None:

@@ -59,12 +59,12 @@ _TEXT = """\
 size = data[at]
 if size & 0x81:  # 64 bytes or more, or a negative size
     {var}, at = read_slice(data, at)
-    {var}_size = pack_size(len({var}))
+    size_of_{var} = pack_size(len({var}))
 else:
     start = at + 1
     at = start + (size >> 1)
     {var} = data[start:at]
-    {var}_size = SIZES[size]
+    size_of_{var} = SIZES[size]
 """
 _DECIMAL = """\
 size = data[at]
@@ -250,7 +250,7 @@ class _Text:
         null = f"{var} = NULL\n"
         if field.kind == "string":
             self._texts.append(var)
-            null = f'{var} = b""\n{var}_size = NULL\n'
+            null = f'{var} = b""\nsize_of_{var} = NULL\n'
         return _LINES[field.kind].format(var=var, numerics=numerics), null
 
     def _parts(self, read: dict[str, str]) -> Iterable[str]:
@@ -259,9 +259,9 @@ class _Text:
             if name not in read:  # the writer's contract is older
                 yield from ["NULL"] * (2 if kind.kind == "money" else 1)
             elif kind.kind == "money":
-                yield from (f"v_{name}_amount", f"v_{name}_currency_size", f"v_{name}_currency")
+                yield from (f"v_{name}_amount", f"size_of_v_{name}_currency", f"v_{name}_currency")
             elif kind.kind == "string":
-                yield from (f"v_{name}_size", f"v_{name}")
+                yield from (f"size_of_v_{name}", f"v_{name}")
             else:
                 yield f"v_{name}"
         yield from ("revision", "updated_at", "pack_jsonb(provenance)")

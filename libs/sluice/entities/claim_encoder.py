@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from sluice.canonical_json import canonical_bytes
-from sluice.entities.encoders import CURRENCIES, decimal_encoder, value_encoder
+from sluice.entities.encoders import CURRENCIES, Encode, decimal_encoder, encoder, value_encoder
 from sluice.entities.field_types import FieldType, Kind
 from sluice.entities.values import Money
 from sluice.times import EPOCH, INSTANTS, MICROSECOND
@@ -118,7 +118,7 @@ def claim_encoder(contract: EntityContract) -> ClaimEncoder:
     source = _FUNCTION.format(entity=contract.name, version=contract.version, lines=lines.rstrip("\n"))
     file = f"<claims of entity {contract.name}, version {contract.version}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    encoders = {f"encode_{name}": value_encoder(name, kind) for name, kind in contract.fields.items()}
+    encoders = {f"encode_{name}": _encoder_of(name, kind) for name, kind in contract.fields.items()}
     amounts = {
         f"amount_of_{name}": decimal_encoder(name, kind)
         for name, kind in contract.fields.items()
@@ -127,6 +127,11 @@ def claim_encoder(contract: EntityContract) -> ClaimEncoder:
     names = {**_NAMES, **encoders, **amounts, "entity_id_of": contract.entity_id}
     exec(compile(source, file, "exec"), names)  # noqa: S102
     return ClaimEncoder(names["encode"], source)
+
+
+def _encoder_of(name: str, kind: FieldType) -> Encode:
+    # None is a JSON value too, so only `encoder` refuses it in a field that is not nullable.
+    return encoder(name, kind) if kind.kind == "json" else value_encoder(name, kind)
 
 
 def _lines(name: str, kind: FieldType) -> str:

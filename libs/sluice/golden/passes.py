@@ -16,10 +16,15 @@ from sluice.golden.lease import Lease
 from sluice.golden.sql import statement
 
 
-def set_pass(connection: Connection, schema: str, lease: Lease, first: int | None, end: int | None) -> Lease:
-    """Store that a pass from `first` to `end` over the leased partition is in progress; None, None: no pass."""
+def set_pass(connection: Connection, table: GoldenTable, lease: Lease, first: int | None, end: int | None) -> Lease:
+    """Store that a pass from `first` to `end` over the leased partition is in progress; None, None: no pass.
+
+    The ids that an earlier pass read are deleted. They would keep rows in this pass.
+    """
+    seen, entity = table.own("_seen"), sql.Literal(table.name)
+    connection.execute(statement("delete_read_ids", seen=seen, entity=entity), {"partition": lease.partition})
     connection.execute(
-        statement("set_pass", owner=sql.Identifier(schema, "_owner")),
+        statement("set_pass", owner=table.own("_owner")),
         {"first": first, "end": end, "topic": lease.topic, "partition": lease.partition},
     )
     return lease._replace(pass_from=first, pass_end=end)
@@ -38,8 +43,17 @@ def note_read(connection: Connection, table: GoldenTable, ids: Iterable[tuple[in
 def finish(connection: Connection, table: GoldenTable, lease: Lease) -> None:
     """End a pass: delete the rows whose record the pass did not read, in the transaction of the last batch of the pass.
 
-    Raises EnvironmentFault if a foreign trigger or rule keeps rows.
+    Deletes no row if an earlier batch ended the pass: if its commit is not known to be durable, its records are written
+    again, and most ids that the pass read are deleted. Raises EnvironmentFault if a foreign trigger or rule keeps rows.
     """
+    current = statement("read_pass", owner=table.own("_owner"))
+    found = connection.execute(current, {"topic": lease.topic, "partition": lease.partition}).fetchone()
+    if found == (lease.pass_end,):
+        _delete_unread(connection, table, lease)
+    set_pass(connection, table, lease, None, None)
+
+
+def _delete_unread(connection: Connection, table: GoldenTable, lease: Lease) -> None:
     # A partition can have any number of rows to delete, so no deadline of a statement fits.
     connection.execute("SET LOCAL statement_timeout = 0")
     seen = table.own("_seen")
@@ -52,5 +66,3 @@ def finish(connection: Connection, table: GoldenTable, lease: Lease) -> None:
     if left is not None and left[0]:
         where = f"{table.place}: deleting the rows that partition {lease.partition} lacks"
         raise dropped_rows_fault(connection, name, where, DELETE, left[0])
-    connection.execute(statement("delete_read_ids", seen=seen, entity=entity), {"partition": lease.partition})
-    set_pass(connection, table.schema, lease, None, None)

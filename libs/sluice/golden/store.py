@@ -66,7 +66,7 @@ class GoldenStore:
     def set_pass(self, lease: Lease, first: int | None, end: int | None) -> Lease:
         """Store that a pass over the partition runs from `first` to `end`; None: no pass, so no row will be deleted."""
         with self._connected(f"{lease.topic}/{lease.partition}") as connection, connection.transaction():
-            return passes.set_pass(connection, self._schema, lease, first, end)
+            return passes.set_pass(connection, self._tables[lease.topic], lease, first, end)
 
     def write(
         self,

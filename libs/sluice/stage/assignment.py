@@ -91,7 +91,6 @@ class Assignment:
         """Do one slice of work on the start queue. Each partition that has started is read, or blocked while it has
         background work."""
         deadline = time.monotonic() + SLICE_S
-        self._starts.retry_due()
         while self._starts.pending and time.monotonic() < deadline:
             if (owned := self._starts.slice(deadline)) is not None:
                 self._started(owned)
@@ -144,7 +143,8 @@ class Assignment:
             self._reader.pause(owned.at)
 
     def resume_due(self) -> None:
-        """Resume each topic whose wait (`pause_for`) has ended."""
+        """Resume each topic whose wait (`pause_for`) has ended, and queue each partition whose start is due again."""
+        self._starts.retry_due()
         now = time.monotonic()
         for topic in [topic for topic, due in self._retry_at.items() if due <= now]:
             del self._retry_at[topic]

@@ -289,6 +289,29 @@ def test_a_pass_survives_a_restart(postgres_dsn: str) -> None:
     assert set(names(postgres_dsn)) == {"stays", "new"}
 
 
+def test_a_pass_whose_last_batch_is_written_again_deletes_nothing_more(postgres_dsn: str) -> None:
+    """The answer to its commit was lost, or an error gave up the batch in flight, which then became durable."""
+    sink = store(postgres_dsn)
+    lease = sink.lease(TOPIC, 0, "id")
+    write(sink, lease, [upsert("missed", 1), upsert("stays", 2)])
+    passing = sink.set_pass(lease, 2, 10)
+    write(sink, passing, [upsert("stays", 2)], read_ids=[(0, "stays")])
+    for _ in range(2):
+        write(sink, passing, [upsert("new", 12)], read_ids=[(0, "new")])
+        assert set(names(postgres_dsn)) == {"stays", "new"}
+        assert rows(postgres_dsn, "SELECT * FROM golden._seen") == []
+
+
+def test_a_pass_that_was_given_up_keeps_no_row_in_the_next_pass(postgres_dsn: str) -> None:
+    sink = store(postgres_dsn)
+    lease = sink.lease(TOPIC, 0, "id")
+    write(sink, lease, [upsert("deleted meanwhile", 1), upsert("stays", 2)])
+    write(sink, sink.set_pass(lease, 1, 10), [upsert("stays", 2)], read_ids=[(0, "deleted meanwhile"), (0, "stays")])
+    sink.set_pass(lease, None, None)
+    write(sink, sink.set_pass(lease, 2, 10), [upsert("stays", 12)], read_ids=[(0, "stays")])
+    assert set(names(postgres_dsn)) == {"stays"}
+
+
 def test_two_sinks_that_start_at_once_create_the_tables_once(postgres_dsn: str) -> None:
     failures: list[BaseException] = []
 

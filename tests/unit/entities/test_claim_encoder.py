@@ -55,6 +55,7 @@ class Everything(Entity, version=3):
     ratings: list[float] = UNCLAIMED
     prices: list[Annotated[Decimal, Scale(8, 2)]] = UNCLAIMED
     about: Json | None = UNCLAIMED
+    note: Json = UNCLAIMED
 
 
 class Normalised(Entity):
@@ -157,6 +158,7 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "ratings": st.lists(st.floats(), max_size=3),
     "prices": st.lists(DECIMALS, max_size=3),
     "about": JSON,
+    "note": JSON,
 }
 
 
@@ -198,6 +200,7 @@ def test_the_claim_is_byte_for_byte_that_of_the_encoders_or_refused_for_the_same
 
 
 @given(st.sampled_from(sorted(VALID)), ANYTHING)
+@example("note", None)
 def test_a_value_of_any_type_is_encoded_or_refused_as_by_the_encoder(name: str, value: Any) -> None:
     values = {"number": "W", "required_text": "", name: value}
     require_equal(everything, Everything.model_construct(**values))

@@ -6,7 +6,7 @@ import linecache
 import random
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from psycopg import adapt, postgres
 from psycopg.pq import Format
 
+from sluice.entities import UNCLAIMED, Entity, Identity, Money
 from sluice.errors import DeadRecord
 from sluice.golden import binary
 from sluice.golden.columns import GoldenTable
@@ -207,6 +208,34 @@ def test_a_list_with_a_value_that_postgres_can_never_store_is_a_dead_record(chan
     value = make_encoder(LISTED.contract, 1)(CanonicalRecord({**FIELDS, **changes}, 1, 1, [], []))
     with pytest.raises(DeadRecord, match=r"nul-character|time-out-of-range"):
         make_row_decoder(lambda schema_id: schema, LISTED)(value, LISTED_ORIGIN)
+
+
+class Shop(Entity):
+    """Names of fields that look like names in the generated code, or like columns of other fields."""
+
+    company: Annotated[str, Identity()]
+    company_size: int
+    pay: Money | None = UNCLAIMED
+    pay_currency_size: int | None = UNCLAIMED
+    size: str | None = UNCLAIMED
+    data: str | None = UNCLAIMED
+    at: int | None = UNCLAIMED
+    select: str | None = UNCLAIMED
+    none: date | None = UNCLAIMED
+
+
+@pytest.mark.parametrize("text", ["", "a", "x" * 100])
+def test_no_field_is_mixed_up_with_a_part_of_another_field(text: str) -> None:
+    table = GoldenTable("golden", Shop.contract())
+    schema = avro_schema(table.contract, "people")
+    fields = {"company": text, "company_size": 7, "pay": {"amount": "1.5000", "currency": "EUR"}, "size": text}
+    fields |= {"pay_currency_size": 8, "data": None, "at": 9, "select": "*", "none": None}
+    value = make_encoder(table.contract, 1)(CanonicalRecord(fields, 1, 1, [], []))
+    origin = binary.pack_origin(len(table.copied), 1, 2, 3, b"N-1")
+    row = unpacked(table, make_row_decoder(lambda schema_id: schema, table)(value, origin))
+    amount, currency = row.pop("pay_amount"), row.pop("pay_currency")
+    assert (amount, currency) == (Decimal("1.5000"), "EUR")
+    assert {name: row[name] for name in fields if name != "pay"} == {n: v for n, v in fields.items() if n != "pay"}
 
 
 @given(st.integers(-(10**77), 10**77), st.integers(0, 38))

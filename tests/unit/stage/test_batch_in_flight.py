@@ -9,12 +9,12 @@ from itertools import pairwise
 
 import pytest
 
-from sluice.errors import Transient
+from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka import KafkaSettings
 from sluice.kafka.log import Partition
 from sluice.kafka.record import Record
 from sluice.settings.stage import StageSettings
-from sluice.stage import commit
+from sluice.stage import commit, start
 from sluice.stage.batch import Batch
 from sluice.stage.commit import DirectDelivery
 from sluice.stage.loop import Stage
@@ -209,6 +209,32 @@ def test_an_error_in_flight_gives_up_both_batches_and_both_are_read_again() -> N
     assert target.handled == [b"1", b"2", b"3", b"2", b"3"]
     assert target.durable == target.reported == [b"1", b"2", b"3"]
     assert group.committed(AT) == 3
+
+
+def test_a_start_that_is_tried_again_waits_until_no_batch_is_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sink takes a lease in it, over the connection with which the thread writes."""
+    monkeypatch.setattr(start, "RETRY_AFTER_S", 0.05)
+    target, refusals, started = Target(), [EnvironmentFault("in/1", "cannot start", "wait")], threading.Event()
+    writing: list[bool] = []
+    overlapped: list[bool] = []
+
+    def start_other(owned: Owned) -> Iterator[None]:
+        if owned.at == OTHER:
+            if refusals:
+                raise refusals.pop()
+            overlapped.append(bool(writing))
+            started.set()
+        yield
+
+    def write(values: list[bytes]) -> None:
+        if values == [b"1"]:
+            writing.append(True)
+            started.wait(1.0)
+            writing.clear()
+
+    target.start, target.on_write = start_other, write  # type: ignore[method-assign]
+    _run(target, [b"1"], 40, lambda turn, group: group.assign([OTHER]) if turn == 0 else time.sleep(0.01))
+    assert overlapped == [False]
 
 
 def test_a_stop_finishes_the_batch_in_flight() -> None:

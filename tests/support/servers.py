@@ -26,6 +26,7 @@ from confluent_kafka.admin import AdminClient
 from psycopg import sql
 
 from sluice.embedded import Servers, processes
+from sluice.embedded.kafka import Kafka
 from sluice.embedded.layout import Layout
 from support.pace import within
 
@@ -68,7 +69,7 @@ def servers(servers_state_dir: Path) -> Iterator[Servers]:
 @pytest.fixture
 def own_broker(tmp_path: Path) -> Iterator[Servers]:
     """A broker of the test's own, which the test may kill. It has no registry and no Postgres."""
-    with Servers.start(tmp_path / "broker", registry=False, postgres=False, durable=False) as running:
+    with Servers.start(tmp_path / "broker", [Kafka], durable=False) as running:
         yield running
     Layout(tmp_path / "broker").delete()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Self
@@ -39,7 +39,7 @@ class Servers:
         self._members: dict[str, Server] = {}
         self._stopped: list[str] = []  # the names of the servers that did not run before this start
         self._starts: dict[str, Future[None]] = {}
-        self._starters = ThreadPoolExecutor(len(running.KINDS), thread_name_prefix="start")
+        self._pool = ThreadPoolExecutor(len(running.KINDS), thread_name_prefix="start")
         self._cancelled = threading.Event()
         self.download_s = 0.0
 
@@ -47,18 +47,16 @@ class Servers:
     def start(
         cls,
         state_dir: Path,
+        kinds: Collection[type[Server]] = running.KINDS,
         *,
-        registry: bool = True,
-        kafka: bool = True,
-        postgres: bool = True,
         progress: Progress = silent,
         detach: bool = False,
         durable: bool = True,
         await_registry: bool = True,
     ) -> Self:
-        """Start the servers that do not run yet, in parallel, and block until all of them answer. The registry needs
-        Postgres, which is then started as well. With `await_registry=False`, the registry may still be starting when
-        this call returns: call `await_ready` before its first use.
+        """Start the servers of `kinds` that do not run yet, in parallel, and block until all of them answer. The
+        registry needs Postgres, which is then started as well. With `await_registry=False`, the registry may still be
+        starting when this call returns: call `await_ready` before the first use of the registry.
 
         With `detach`, the servers outlive this process; else they end with it, even if it is killed. Any number of
         sessions may use detached servers that already run. `durable=False` is for tests: a crash of the operating
@@ -70,9 +68,9 @@ class Servers:
         lock = StateLock(layout.lock)
         lock.acquire("command" if detach else "session", progress)
         servers = cls(layout, lock, detach=detach)
-        wanted: dict[type[Server], bool] = {Kafka: kafka, Postgres: postgres or registry, RegistryServer: registry}
+        wanted = {*kinds, Postgres} if RegistryServer in kinds else kinds
         try:
-            servers._assemble([kind for kind, is_wanted in wanted.items() if is_wanted], progress, durable)
+            servers._assemble([kind for kind in running.KINDS if kind in wanted], progress, durable)
             servers._start_members(progress)
             servers.await_ready(*(name for name in servers._members if await_registry or name != RegistryServer.name))
             if durable and servers._lack_aot_cache:
@@ -116,10 +114,10 @@ class Servers:
                 self._starts[Postgres.name].result()  # wait for Postgres, because the registry stores its schemas there
             self._start_one(server, progress)
             if isinstance(server, Kafka) and server.started:
-                self._starters.submit(server.create_internal_topics)
+                self._pool.submit(server.create_internal_topics)
 
         for server in self._members.values():
-            self._starts[server.name] = self._starters.submit(start, server)
+            self._starts[server.name] = self._pool.submit(start, server)
 
     def await_ready(self, *names: str) -> None:
         """Block until the servers `names` answer. Raises EnvironmentFault if one of them cannot be started."""
@@ -169,7 +167,7 @@ class Servers:
     def stop(self, deadline_s: float = 20.0) -> None:
         """Stop the embedded servers that this `Servers` object started, and unlock the state directory."""
         self._cancelled.set()
-        self._starters.shutdown()
+        self._pool.shutdown()
         own = [server for server in self._members.values() if server.started]
         running.stop(self._layout, [type(server) for server in own], deadline_s)
         for server in own:

@@ -16,6 +16,8 @@ import pytest
 
 from sluice.cdc.watermarks import FOLLOWED
 from sluice.embedded import Servers
+from sluice.embedded.kafka import Kafka
+from sluice.embedded.postgres import Postgres
 from sluice.ingress.producer import IngressProducer
 from sluice.raw.writing import RawRecord
 from support.cdc import Source, make_source
@@ -27,7 +29,7 @@ def own_servers() -> Iterator[Servers]:
     """Servers of this module alone, which may be killed."""
     folder = Path(tempfile.mkdtemp(prefix="sluice-cdc-"))
     folder.chmod(0o755)
-    with Servers.start(folder, registry=False, durable=True) as running:
+    with Servers.start(folder, [Kafka, Postgres], durable=True) as running:
         yield running
     shutil.rmtree(folder)
 

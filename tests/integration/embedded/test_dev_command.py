@@ -115,10 +115,11 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from sluice.embedded import Servers
+from sluice.embedded.postgres import Postgres
 sys.path[:0] = sys.argv[2:]
 from test_dev_command import clearing
 with clearing(Path(sys.argv[1])) as path:
-    Servers.start(path, kafka=False, registry=False, detach=True, durable=False)
+    Servers.start(path, [Postgres], detach=True, durable=False)
     print("up", flush=True)
     os.kill(os.getpid(), 9)
 """

@@ -31,7 +31,7 @@ def test_with_everything_below_a_private_home_postgres_still_runs(
     tmp_path.chmod(0o700)
     monkeypatch.setattr(postgres, "COPIES", open_dir / "copies")
     monkeypatch.setattr(postgres, "reachable_by_all", lambda _path: False)  # as if the wheel lay below root's home
-    with Servers.start(tmp_path, kafka=False, registry=False, durable=False) as servers:
+    with Servers.start(tmp_path, [postgres.Postgres], durable=False) as servers:
         (process,) = [psutil.Process(pid) for pid in servers.pids.values()]
         assert process.uids().effective != 0
         assert process.exe().startswith(str(open_dir))
@@ -42,7 +42,7 @@ def test_with_everything_below_a_private_home_postgres_still_runs(
     assert not elsewhere.is_relative_to(tmp_path)
 
     shutil.rmtree(tmp_path / "servers")
-    with Servers.start(tmp_path, kafka=False, registry=False, durable=False) as afresh:
+    with Servers.start(tmp_path, [postgres.Postgres], durable=False) as afresh:
         afresh.postgres.create_database("again")
     reset(tmp_path, lambda _line: None)
     assert not elsewhere.exists()

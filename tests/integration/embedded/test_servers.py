@@ -15,8 +15,9 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from sluice.embedded import Servers, ports, running
+from sluice.embedded.kafka import Kafka
 from sluice.embedded.layout import Layout
-from sluice.embedded.postgres import processes_in
+from sluice.embedded.postgres import Postgres, processes_in
 from sluice.embedded.processes import find
 from sluice.embedded.tools import CONSUMER_GROUPS, kafka_tool
 from sluice.errors import EnvironmentFault
@@ -139,7 +140,8 @@ SESSION = """
 import sys, time
 from pathlib import Path
 from sluice.embedded import Servers
-servers = Servers.start(Path(sys.argv[1]), kafka=False, registry=False, durable=False)
+from sluice.embedded.postgres import Postgres
+servers = Servers.start(Path(sys.argv[1]), [Postgres], durable=False)
 print("ready", flush=True)
 time.sleep(300)  # until the test kills it
 """
@@ -150,7 +152,7 @@ def test_a_killed_session_leaves_no_process_and_its_data_serve_the_next_one(tmp_
         assert session.stdout is not None
         assert session.stdout.readline() == "ready\n"
         session.kill()
-    with Servers.start(tmp_path, kafka=False, registry=False, durable=False) as again:
+    with Servers.start(tmp_path, [Postgres], durable=False) as again:
         again.postgres.create_database("after")
         home = Layout(tmp_path).home_for_other_user("postgres") / "data"
         with psycopg.connect(again.postgres.dsn("after")):
@@ -165,7 +167,7 @@ def test_a_server_that_cannot_start_takes_the_others_down_with_it(tmp_path: Path
     layout.home("kafka").mkdir()
     (layout.home("kafka") / "data").write_text("not a directory")
     with pytest.raises(EnvironmentFault, match="kafka"):
-        Servers.start(tmp_path, registry=False, durable=False)
+        Servers.start(tmp_path, [Kafka, Postgres], durable=False)
     assert find(layout.marker("postgres")) is None
     layout.delete()
 

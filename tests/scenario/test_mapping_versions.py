@@ -18,7 +18,7 @@ class Author:
 
     def __init__(self, replay: Replay) -> None:
         self.replay = replay
-        self._file = replay.run.folder / "sources" / "hr" / "mapping.py"
+        self._file = replay.run.pipeline.root / "sources" / "hr" / "mapping.py"
         self._original = self._file.read_text()
 
     def write(self, version: int, *, shouted: bool) -> None:

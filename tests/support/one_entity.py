@@ -94,7 +94,7 @@ class OneEntity:
     def __init__(self, scenario: Scenario, dsn: str) -> None:
         self.scenario = scenario
         self.run = scenario.run
-        self.source = Source(dsn, self.run.settings.kafka, self.run.pipeline, self.run.folder)
+        self.source = Source(dsn, self.run.settings.kafka, self.run.pipeline, self.run.pipeline.root)
 
     def golden(self) -> dict[str, Rows]:
         """By table or stream: the golden records, by the row's id."""

@@ -28,7 +28,7 @@ class ExampleRun(PipelineRun):
         stages: Sequence[str] = (),
     ) -> None:
         super().__init__(file, state_dir, servers, progress, stages)
-        self.driver: ExampleDriver = load_example(self.folder)
+        self.driver: ExampleDriver = load_example(self.pipeline.root)
         self.context = ExampleContext(servers.postgres.dsn(), cache_dir(), state_dir, progress)
         self.prepare_s = 0.0
         self.edits: list[Live] = []

@@ -35,8 +35,7 @@ from sluice.settings.stage import RegistrySettings, StageSettings, read_settings
 
 TURN_S = 0.5
 QUIET_FOR_S = 2.0
-# If no stage processes a record for this long although there is work, a stage waits for an operator. Waiting longer is
-# useless.
+# If no stage processes a record for this long although there is work, a stage waits for an operator.
 STUCK_AFTER_S = 30.0
 # On a busy machine, it takes up to minutes until the partitions of new topics have leaders.
 LEADERS_WITHIN_S = 180.0
@@ -46,8 +45,8 @@ REGISTRY_TIMEOUT_S = 180.0
 
 class PipelineRun:
     """A run of a pipeline. Call `apply`, then `start`, then `watch` about twice a second. For a shorter start, call
-    `apply_topics`, `start_ingress` and `apply_schemas` instead of `apply`. At the end of its `with`
-    block, everything that it started is stopped.
+    `apply_topics`, `start_ingress` and `apply_schemas` instead of `apply`. At the end of its `with` block, everything
+    that it started is stopped.
 
     `file`: the pipeline file or its folder. `servers`: the embedded servers; None means the servers that
     SLUICE_KAFKA__… and SLUICE_REGISTRY__… name. `stages`: the stages to run; empty means all that the pipeline needs.
@@ -67,7 +66,6 @@ class PipelineRun:
         self.servers = servers
         self.progress = progress
         self.pipeline: Pipeline = load_pipeline(file)
-        self.folder = self.pipeline.root
         self.stages: dict[str, StageProcess] = {}
         self._wanted = stages_of(self.pipeline, stages)
         self._dead_letters: DeadLetterCounts | None = None
@@ -97,8 +95,7 @@ class PipelineRun:
     def set_environment(self) -> None:
         """Create the databases of the sinks. Set the variables and the settings of this run."""
         self.env = self._environment()
-        # Set the variables in this process too, because an author's connector may read its settings from the
-        # environment.
+        # Set the variables in this process too: an author's connector may read its settings from the environment.
         self._stack.callback(os.environ.update, {name: os.environ[name] for name in self.env if name in os.environ})
         for name in self.env:
             self._stack.callback(os.environ.pop, name, None)

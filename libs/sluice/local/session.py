@@ -1,5 +1,4 @@
-"""One run of a pipeline in a terminal: starts servers and stages, shows what they do, checks the result, stops
-everything."""
+"""One run of a pipeline in a terminal: starts servers and stages, shows what they do, checks the result, stops all."""
 
 from __future__ import annotations
 
@@ -8,6 +7,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sluice.embedded import Servers
 from sluice.embedded.state_lock import stages_locked
@@ -19,6 +19,7 @@ from sluice.local.golden_display import GoldenDisplay
 from sluice.local.peak_memory import PeakMemory
 from sluice.local.pipeline_run import TURN_S, PipelineRun, stages_of
 from sluice.local.screen import Screen
+from sluice.local.server_watch import ServerWatch
 from sluice.local.stage_process import StageProcess, require_running
 from sluice.local.stage_variables import require_variables, sink_databases
 from sluice.local.stopping import Stopped, answered, repeated
@@ -27,6 +28,9 @@ from sluice.pipeline.authored import load_entities, load_mappings, require_ranke
 from sluice.stage.signals import Stop
 from sluice.testing.example import Live
 from sluice.times import now_us
+
+if TYPE_CHECKING:
+    from sluice.verify.report import Report
 
 RESTARTS_MAX = 50
 VERIFY_WAIT_S = 120.0
@@ -70,7 +74,6 @@ class Session:
         self._ready_at: float | None = None
         self._busy_at = time.monotonic()
         self._parked = 0
-        self._server_restarts = 0
         self._live: Live | None = None
         self._latency: EditLatency | None = None
         self._golden: GoldenDisplay | None = None
@@ -80,8 +83,7 @@ class Session:
         """Run the pipeline until `stop` is requested or its time is over, then stop everything that was started. Call
         `check` before.
 
-        Raises EnvironmentFault if a server, a stage or the state directory fails, SettingsError if the pipeline cannot
-        run.
+        Raises EnvironmentFault if a server, a stage or the state directory fails, SettingsError for a wrong pipeline.
         """
         with answered(stop, self._screen.stopping, lambda: self._waiting_for), ExitStack() as stack:
             try:
@@ -99,6 +101,7 @@ class Session:
     def _run(self, stack: ExitStack, stop: Stop) -> None:
         stack.enter_context(stages_locked(self._options.state_dir, self._stages))
         servers = self._servers(stack, stop)
+        self._server_watch = ServerWatch(self._options.state_dir, servers, self._screen.line, RESTARTS_MAX)
         run = stack.enter_context(self._pipeline_run(servers))
         self._start_step("source and topics" if isinstance(run, ExampleRun) else "topics", stop)
         run.apply_topics()
@@ -200,7 +203,7 @@ class Session:
         return max(0.0, from_start_s if self._shown_at is None else self._shown_at + seconds - now)
 
     def _turn(self, run: PipelineRun) -> None:
-        self._watch_servers(run)
+        self._server_watch.check()
         run.watch()
         require_running(list(run.stages.values()), RESTARTS_MAX)
         if self._latency is not None:
@@ -215,25 +218,6 @@ class Session:
         self._show_dead_letters(run)
         self._memory.sample(lambda: {"sluice": os.getpid(), **run.pids})
         self._screen.update(list(run.stages.values()))
-
-    def _watch_servers(self, run: PipelineRun) -> None:
-        """Restart the servers that have ended. Raises EnvironmentFault if servers end too often, one cannot start, or
-        the state directory was deleted."""
-        if not self._options.state_dir.exists():
-            raise EnvironmentFault(
-                f"state directory {self._options.state_dir}",
-                "was deleted while it was in use, with the servers' data and the stages' state",
-                "run the command again: the sources are then read from their beginning",
-            )
-        servers = run.servers
-        if servers is None:
-            return
-        for name in servers.dead():
-            self._server_restarts += 1
-            if self._server_restarts > RESTARTS_MAX:
-                raise EnvironmentFault(name, f"ended {RESTARTS_MAX} times", f"read its log in {run.state_dir}/servers")
-            self._screen.line(f"{name} has ended and is restarted")
-            servers.restart(name)
 
     @property
     def _shown_at(self) -> float | None:
@@ -264,14 +248,10 @@ class Session:
         """Stop the live edits, wait until every change has arrived, then check that nothing is lost. Ends early if
         `stop` is requested."""
         from sluice.verify import verify  # slow to import, and only a run with a check needs it
-        from sluice.verify.report import CHECKS
 
         self._waiting_for = "the check that nothing is lost"
         if self._live is not None:
-            self._live.stop()
-            if self._live.log.exists():
-                with self._live.log.open("rb") as edits:
-                    self._result.edits = sum(1 for _ in edits)
+            self._result.edits = _stopped_edits(self._live)
             self._screen.line("edits stopped")
         self._screen.line("waiting until everything has arrived")
 
@@ -289,6 +269,16 @@ class Session:
         except Stopped:
             self._screen.line("stopped before everything was checked")
             return
+        self._show_report(report)
+        waited_s = time.monotonic() - (self._ready_at or self._started_at)
+        shown = self._golden is None or self._shown_at is not None
+        self._result.ending = ending(self._result.verified, len(self._result.findings), shown=shown)
+        self._screen.line(sentence(self._result.ending, waited_s, str(run.state_dir / "log")))
+
+    def _show_report(self, report: Report) -> None:
+        """Show the report of the check, and take its figures into the result of the run."""
+        from sluice.verify.report import CHECKS  # see `_check`
+
         self._result.verified = report.verified
         self._result.findings = [
             f"{check} ({CHECKS[check]}): {one}" for check, kept in report.first.items() for one in kept
@@ -299,8 +289,12 @@ class Session:
         if self._golden is not None:
             self._golden.count()
             self._result.golden_rows = self._golden.counts
-        shown = self._golden is None or self._shown_at is not None
-        result = ending(self._result.verified, len(self._result.findings), shown=shown)
-        waited_s = time.monotonic() - (self._ready_at or self._started_at)
-        self._result.ending = result
-        self._screen.line(sentence(result, waited_s, str(run.state_dir / "log")))
+
+
+def _stopped_edits(live: Live) -> int:
+    """Stop the live edits. Returns the number of edits that they made."""
+    live.stop()
+    if not live.log.exists():
+        return 0
+    with live.log.open("rb") as edits:
+        return sum(1 for _ in edits)

@@ -1,8 +1,9 @@
 """The encoder of canonical records: Python code, generated from the entity's contract with one line per field.
 
-fastavro needs 30-50 µs for a canonical record, generated code 5 µs for nine fields. It looks up the bytes of numbers in
-tables, and encodes only once what many records have in common: the names in the provenance and the winners.
-The tests compare every byte with fastavro's output.
+fastavro needs 30-50 µs for a canonical record, the generated code 5 µs for nine fields. The generated code looks up the
+bytes of numbers in tables, and encodes only once what many records have in common: the names in the provenance and the
+winners. The tests compare every byte with fastavro's output.
+
 The wire format is Confluent's: 0x00, the schema id as four bytes big-endian, then Avro binary.
 """
 
@@ -80,7 +81,7 @@ def _nullable(kind: FieldType, value: str) -> str:
 
 def _encoded(kind: FieldType, value: str) -> str:
     if kind.item is not None:
-        # The variable of a comprehension must not be one that an assignment expression in it assigns.
+        # `_nullable` assigns `value` by `:=`, which Python refuses for the variable of a comprehension.
         return f"array([{_nullable(kind.item, 'item')} for item in {value}])"
     if kind.kind == "money":
         return f"decimal({value}['amount'], {kind.scale}) + string({value}['currency'])"
@@ -97,8 +98,9 @@ def _encoded(kind: FieldType, value: str) -> str:
     }[kind.kind]
 
 
-# A varint has seven bits of the number in each byte, the lowest first. The tables have 14 bits in an entry: a
-# timestamp takes four look-ups (0.3 µs), where a loop over its bytes takes eight turns (1.2 µs).
+# An Avro integer has seven bits of the number in each byte, the lowest first. An entry of the tables has the two bytes
+# of 14 bits: the end of an integer, or a part that others follow. A timestamp takes four look-ups (0.3 µs); a loop over
+# its eight bytes takes 1.2 µs.
 _MASK = 0x3FFF
 _END = [bytes([n]) if n < 0x80 else bytes([n & 0x7F | 0x80, n >> 7]) for n in range(_MASK + 1)]
 _PART = [bytes([n & 0x7F | 0x80, n >> 7 | 0x80]) for n in range(_MASK + 1)]
@@ -154,27 +156,18 @@ def _array(items: list[bytes]) -> bytes:
 
 
 def _contributors(contributors: Sequence[Contributor]) -> bytes:
-    return _array([_contributor(*one) for one in contributors])
+    return _array([_contributor(one) for one in contributors])
 
 
-def _contributor(
-    source: str,
-    stream: str,
-    source_key: str,
-    mapping: str,
-    mapping_version: int,
-    topic: str,
-    partition: int,
-    offset: int,
-    observed_at: int,
-    effective_at: int | None,
-) -> bytes:
+def _contributor(contributor: Contributor) -> bytes:
+    # Unpacking is faster than ten attributes.
+    source, stream, source_key, mapping, version, topic, partition, offset, observed_at, effective_at = contributor
     effective = b"\0" if effective_at is None else b"\2" + _long(effective_at)
     return b"".join(
         (
-            _names(source, stream),
+            _source_and_stream(source, stream),
             _string(source_key),
-            _mapped(mapping, mapping_version, topic, partition),
+            _mapping_and_partition(mapping, version, topic, partition),
             _long(offset),
             _long(observed_at),
             effective,
@@ -183,13 +176,13 @@ def _contributor(
 
 
 @lru_cache(maxsize=1024)
-def _names(source: str, stream: str) -> bytes:
+def _source_and_stream(source: str, stream: str) -> bytes:
     return _string(source) + _string(stream)
 
 
 @lru_cache(maxsize=1024)
-def _mapped(mapping: str, mapping_version: int, topic: str, partition: int) -> bytes:
-    return _string(mapping) + _long(mapping_version) + _string(topic) + _long(partition)
+def _mapping_and_partition(mapping: str, version: int, topic: str, partition: int) -> bytes:
+    return _string(mapping) + _long(version) + _string(topic) + _long(partition)
 
 
 @lru_cache(maxsize=1024)

@@ -21,7 +21,8 @@ Read = Callable[[bytes, int], tuple[Any, int]]
 
 DECIMAL_BYTES_MAX = 32
 _DEPTH_MAX = 16
-# The bits of eight bytes that say whether another byte of an Avro integer follows.
+# The highest bit of each byte of an Avro integer says whether another byte follows. `_CONTINUED` has these bits of
+# eight bytes, and `_EIGHT_BYTES` has their values in an integer of exactly eight bytes. The last byte is the highest.
 _CONTINUED, _EIGHT_BYTES = 0x8080808080808080, 0x0080808080808080
 _unpack_double = struct.Struct("<d").unpack_from
 
@@ -165,8 +166,8 @@ def read_long(data: bytes, at: int) -> tuple[int, int]:
 
 
 def read_time(data: bytes, at: int) -> tuple[int, int]:
-    """As `read_long`, and faster for an integer of eight bytes, which a time in µs is. Joins their 7 bits in three
-    steps."""
+    """As `read_long`, and faster for an integer of eight bytes, as a time in µs has. The seven bits of each byte are
+    joined in three steps: to pairs, to fours, to all eight."""
     word = int.from_bytes(data[at : at + 8], "little")
     if word & _CONTINUED != _EIGHT_BYTES:
         return read_long(data, at)

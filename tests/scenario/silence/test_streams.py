@@ -86,7 +86,7 @@ def done(pipeline: OneEntity, trials: list[StreamTrial]) -> None:
             pipeline.follow_advice(trial.fault)
         trial.deed.heal(trial.listing)
     pipeline.run.stop(POLLER)
-    (pipeline.run.folder / "sources" / "crm" / "connector.py").write_text(declared(trials, corrected=True))
+    (pipeline.run.pipeline.root / "sources" / "crm" / "connector.py").write_text(declared(trials, corrected=True))
     pipeline.run.start(POLLER)
     settle(
         by_stream,

@@ -16,15 +16,17 @@ TRAILER = b"\xff\xff"
 NULL = b"\xff\xff\xff\xff"
 _POSTGRES_EPOCH_DAYS = POSTGRES_EPOCH_US // 86_400_000_000
 _NUMERIC_BASE = 10_000
-_NUMERIC_DIGITS = 4  # decimal digits of one digit of base 10,000
-_SHIFTS = (1, 1000, 100, 10)  # what makes the last digit of base 10,000 whole, by `scale` modulo 4
+_NUMERIC_DIGITS = 4  # the decimal digits in one digit of base 10,000
+# By `scale` modulo 4: the factor that appends zeros until the digits after the point fill whole digits of base 10,000.
+_SHIFTS = (1, 1000, 100, 10)
 
 pack_size = struct.Struct(">i").pack
 """The size of a value, which precedes it."""
+# Each of these packs the size and the value.
 _long = struct.Struct(">iq").pack
 _int = struct.Struct(">ii").pack
 _double = struct.Struct(">id").pack
-_origin = struct.Struct(">hiiiiiqi").pack
+_origin = struct.Struct(">hiiiiiqi").pack  # the number of columns comes first
 _numeric = struct.Struct(">ihhHh").pack
 _numeric_3 = struct.Struct(">ihhHh3H").pack
 _array = struct.Struct(">iiIii").pack
@@ -66,7 +68,7 @@ def pack_numeric(unscaled: int, scale: int) -> bytes:
     the first and after the last of them."""
     after_point = -(-scale // _NUMERIC_DIGITS)
     rest = unscaled * _SHIFTS[scale % _NUMERIC_DIGITS]
-    if 0 <= rest < _NUMERIC_BASE**3:  # most amounts; half of the time of the loop
+    if 0 <= rest < _NUMERIC_BASE**3:  # most amounts: this takes half of the time of the loop
         rest, last = divmod(rest, _NUMERIC_BASE)
         return _numeric_3(14, 3, 2 - after_point, 0, scale, *divmod(rest, _NUMERIC_BASE), last)
     rest, digits = abs(rest), []
@@ -88,5 +90,5 @@ def pack_array(item_oid: int, items: Iterable[bytes]) -> bytes:
 
 
 def pack_origin(columns: int, epoch: int, partition: int, offset: int, entity_id: bytes) -> bytes:
-    """The first four columns of a row with `columns` columns: epoch, partition, offset, entity id."""
+    """The start of a packed row: the number of its `columns`, then epoch, partition, offset and entity id."""
     return _origin(columns, 4, epoch, 4, partition, 8, offset, len(entity_id)) + entity_id

@@ -75,15 +75,18 @@ class GoldenTable:
     @cached_property
     def columns(self) -> tuple[TableColumn, ...]:
         """All columns in order: the entity id, the contract's fields, version, origin."""
-        fields = [column for name, kind in self.contract.fields.items() for column in columns_of(name, kind)]
-        return (KEY, *fields, *VERSION, *ORIGIN)
+        return (KEY, *self.field_columns, *VERSION, *ORIGIN)
+
+    @cached_property
+    def field_columns(self) -> tuple[TableColumn, ...]:
+        """The columns of the contract's fields."""
+        return tuple(column for name, kind in self.contract.fields.items() for column in columns_of(name, kind))
 
     @cached_property
     def copied(self) -> tuple[TableColumn, ...]:
         """All columns in the order of a packed row: first those of `binary.pack_origin`."""
         *origin, provenance = ORIGIN
-        fields = [column for column in self.columns if column not in (KEY, *VERSION, *ORIGIN)]
-        return (*origin, KEY, *fields, *VERSION, provenance)
+        return (*origin, KEY, *self.field_columns, *VERSION, provenance)
 
 
 def columns_of(name: str, kind: FieldType) -> tuple[TableColumn, ...]:

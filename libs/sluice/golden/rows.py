@@ -90,8 +90,7 @@ class GoldenReader:
         return found[0][0]
 
     def _rows(self, which: sql.SQL) -> sql.Composed:
-        names = [column.name for name, kind in self._table.contract.fields.items() for column in columns_of(name, kind)]
-        columns = sql.SQL(", ").join(map(sql.Identifier, names))
+        columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in self._table.field_columns)
         return statement("read_rows", table=self._table.identifier, columns=columns, which=which)
 
     def _all(self, query: sql.Composed, parameters: Mapping[str, Any]) -> list[Any]:

@@ -94,7 +94,7 @@ class GoldenStore:
                 if connection.closed:
                     raise
                 connection.rollback()
-                return attempt(savepoints=True)  # finds the change that Postgres refuses, or raises the right error
+                return attempt(savepoints=True)  # finds the changes that Postgres refuses, or raises the right error
 
     def _write(self, topic: str, changes: Sequence[RowChange], savepoints: bool) -> Written:
         with self._about(topic):

@@ -188,9 +188,9 @@ def _columns_plan(table: GoldenTable, now: TableInfo | None) -> list[sql.Compose
         return [statement("create_table", table=name, columns=columns)]
     types = now.types
     _refuse_other_types(table, types)
-    fields = [column for column in table.columns if column not in (KEY, *VERSION, *ORIGIN)]
+    missing = [column for column in table.field_columns if column.name not in types]
     return _repair_plan(table, now) + [
-        statement("add_column", table=name, column=_definition(column)) for column in fields if column.name not in types
+        statement("add_column", table=name, column=_definition(column)) for column in missing
     ]
 
 

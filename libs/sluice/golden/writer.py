@@ -22,7 +22,7 @@ from sluice.golden.faults import translate
 from sluice.golden.sql import statement
 from sluice.postgres_errors import raised_in
 
-# About 256 KiB of rows: fewer writes do not get faster.
+# About 256 KiB of rows. Larger writes are not faster.
 _ROWS_A_WRITE = 256
 _ORIGIN_COLUMNS = 4
 
@@ -94,7 +94,7 @@ class TableWriter:
         self._delete = ready("delete", **parts)
         self._copy_rows = ready("copy_in", into=self._incoming, columns=sql.SQL(", ").join(copied))
         self._copy_deletes = ready("copy_in", into=self._deleted, columns=sql.SQL(", ").join(placed))
-        self._filled: list[bytes] = []
+        self._filled: set[bytes] = set()  # the COPY commands that this transaction has used
 
     def prepare(self) -> None:
         """Create the temporary tables to which batches are copied. Called once per connection, when the golden table
@@ -107,7 +107,7 @@ class TableWriter:
             self._connection.execute(statement("deleted_table", deleted=self._deleted))
 
     def write_all(self, changes: Iterable[RowChange]) -> Written:
-        """Write changes without savepoints, which are a third of the round trips of a small batch.
+        """Write all changes or none, without savepoints, which are a third of the round trips of a small batch.
 
         Called once per transaction. Raises psycopg.Error if Postgres refuses a change: the caller rolls back, and calls
         `write` in a new transaction.
@@ -116,9 +116,11 @@ class TableWriter:
         return Written(self._write(newest(changes)), [])
 
     def write(self, changes: Iterable[RowChange]) -> Written:
-        """Write changes, each attempt under a savepoint. Called once per transaction.
+        """Write the changes that Postgres accepts, each attempt under a savepoint. The result contains the others as
+        rejected.
 
-        Raises EnvironmentFault or Transient if Postgres refuses more than single changes; the caller then rolls back.
+        Called once per transaction. Raises EnvironmentFault or Transient if Postgres refuses more than single changes;
+        the caller then rolls back.
         """
         self._filled.clear()
         todo, result = list(changes), Written(Counter(), [])
@@ -184,9 +186,9 @@ class TableWriter:
     def _copy(self, into: sql.Identifier, command: bytes, rows: Sequence[bytes]) -> None:
         """Copy packed rows to a temporary table."""
         with self._connection.cursor() as cursor:
-            if command in self._filled:  # the other half of the batch filled the table; a commit empties it
+            if command in self._filled:  # it may contain another part of the batch: only a commit empties it
                 cursor.execute(statement("truncate", into=into))
-            self._filled.append(command)
+            self._filled.add(command)
             with cursor.copy(command) as copy:
                 copy.write(binary.HEADER)
                 for start in range(0, len(rows), _ROWS_A_WRITE):

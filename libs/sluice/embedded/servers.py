@@ -73,7 +73,7 @@ class Servers:
             servers._assemble([kind for kind in running.KINDS if kind in wanted], progress, durable)
             servers._start_members(progress)
             servers.await_ready(*(name for name in servers._members if await_registry or name != RegistryServer.name))
-            if durable and servers._lack_aot_cache:
+            if durable and servers._lacks_aot_cache:
                 aot.make_in_background(layout, detach=detach)
         except BaseException:
             servers.stop(10.0)
@@ -134,7 +134,7 @@ class Servers:
         progress(f"{server.name} is ready on port {server.port} ({time.monotonic() - started_at:.1f} s)")
 
     @property
-    def _lack_aot_cache(self) -> bool:
+    def _lacks_aot_cache(self) -> bool:
         """Whether this object starts a Java server without its ahead-of-time cache."""
         java = [server for server in self._members.values() if isinstance(server, Kafka | RegistryServer)]
         return any(server.name in self._stopped and not server.aot_flags for server in java)

@@ -25,7 +25,6 @@ pack_size = struct.Struct(">i").pack
 # Each of these packs the size and the value.
 _long = struct.Struct(">iq").pack
 _int = struct.Struct(">ii").pack
-_double = struct.Struct(">id").pack
 _origin = struct.Struct(">hiiiiiqi").pack  # the number of columns comes first
 _numeric = struct.Struct(">ihhHh").pack
 _numeric_3 = struct.Struct(">ihhHh3H").pack
@@ -57,10 +56,6 @@ def pack_date(days: int) -> bytes:
 
 def pack_bool(value: bool) -> bytes:
     return b"\0\0\0\1\1" if value else b"\0\0\0\1\0"
-
-
-def pack_double(number: float) -> bytes:
-    return _double(8, number)
 
 
 def pack_numeric(unscaled: int, scale: int) -> bytes:

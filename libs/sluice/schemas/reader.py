@@ -12,12 +12,14 @@ itself.
 import base64
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
+from sluice.generated_code import run_generated
 from sluice.schemas.avro import UnreadableSchema, resolved
 from sluice.times import from_days
 
 Read = Callable[[bytes, int], tuple[Any, int]]
+Item = TypeVar("Item")
 
 DECIMAL_BYTES_MAX = 32
 _DEPTH_MAX = 16
@@ -63,7 +65,7 @@ class _Compiler:
         if schema["type"] == "record":
             return self._record(schema, depth)
         if schema["type"] == "array":
-            return _array_of(self.reader(schema["items"], depth + 1))
+            return array_reader(self.reader(schema["items"], depth + 1))
         return self._logical(schema)
 
     def _by_name(self, name: str) -> Read:
@@ -101,24 +103,26 @@ class _Compiler:
         if not schema["fields"]:
             raise UnreadableSchema(f"record {schema['name']} has no fields")
         readers = {member["name"]: self.reader(member["type"], depth + 1) for member in schema["fields"]}
-        read = self._named[schema["name"]] = _generate_record(readers)
+        read = self._named[schema["name"]] = _generate_record(schema["name"], readers)
         return read
 
 
-def _generate_record(readers: dict[str, Read]) -> Read:
-    """Generate the reader of an Avro record: Python code with a call for each field, then one dict of all values."""
-    scope: dict[str, Any] = {f"read{index}": reader for index, reader in enumerate(readers.values())}
+def _generate_record(record: str, readers: dict[str, Read]) -> Read:
+    """Generate the reader of the Avro type `record`: Python code with a call for each field, then one dict of all
+    values. The names of fields get into the code as quoted constants."""
+    names: dict[str, Any] = {f"read{index}": reader for index, reader in enumerate(readers.values())}
     lines = [f" value{index}, at = read{index}(data, at)" for index in range(len(readers))]
     members = ", ".join(f"{name!r}: value{index}" for index, name in enumerate(readers))
     source = "\n".join(["def read(data, at):", *lines, f" return {{{members}}}, at"])
-    exec(compile(source, "<generated Avro reader>", "exec"), scope)  # noqa: S102 (names are quoted by repr)
-    read: Read = scope["read"]
+    read: Read = run_generated(source, f"<reader of Avro record {record}>", names)["read"]
     return read
 
 
-def _array_of(item: Read) -> Read:
-    def read(data: bytes, at: int) -> tuple[Any, int]:
-        items: list[Any] = []
+def array_reader(item: Callable[[bytes, int], tuple[Item, int]]) -> Callable[[bytes, int], tuple[list[Item], int]]:
+    """A reader of Avro arrays, from the reader of an item. It raises NotAvro if an array has more items than bytes."""
+
+    def read(data: bytes, at: int) -> tuple[list[Item], int]:
+        items: list[Item] = []
         while True:
             count, at = read_long(data, at)
             if count == 0:

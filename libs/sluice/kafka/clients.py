@@ -13,6 +13,7 @@ from sluice.settings.kafka import KafkaSettings
 MIB = 1024 * 1024
 MESSAGE_BYTES_MAX = 16 * MIB
 SENT_BYTES_MAX = MESSAGE_BYTES_MAX + MIB
+FETCHED_BYTES_MAX = MIB // 8
 SESSION_TIMEOUT_MS = 6_000
 
 REPEATED_AFTER_S = 10.0
@@ -105,8 +106,11 @@ def reader_config(settings: KafkaSettings, group: str) -> dict[str, Any]:
             "isolation.level": "read_committed",
             "check.crcs": True,
             "enable.partition.eof": True,
-            "fetch.message.max.bytes": MESSAGE_BYTES_MAX,
-            "fetch.max.bytes": MESSAGE_BYTES_MAX + MIB,
+            # These limits count compressed bytes, and librdkafka keeps a whole answer, decompressed, whatever its queue
+            # already contains. With 16 MiB, a mapper kept 225 MiB of a backlog in its queue. The broker sends the first
+            # record batch of an answer even if it is larger.
+            "fetch.message.max.bytes": FETCHED_BYTES_MAX,
+            "fetch.max.bytes": MIB,
             # A broker answers a fetch when a record arrives, else after fetch.wait.max.ms. In an idle pipeline of five
             # stages, the empty answers cost 9 % of a core with 100 ms, 6 % with 250 ms.
             "fetch.wait.max.ms": 250,

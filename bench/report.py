@@ -34,26 +34,26 @@ def main() -> int:
         if name not in names:
             parser.error(f"--only: no part {name}; there are {', '.join(names)}")
     FOLDER.mkdir(exist_ok=True)
-    failed = [name for name in names if name in wanted and not is_stored(name, given.against)]
+    failed = []
+    for name in [one for one in names if one in wanted]:
+        try:
+            store(name, part(name, given.against))
+        except subprocess.CalledProcessError:  # its older result stays
+            failed.append(name)
     PAGE.write_text(with_figures(PAGE.read_text(), "\n".join(figures(stored()))))
     README.write_text(with_figures(README.read_text(), "\n".join(summary(stored()))))
     if failed:
         again = f'make bench-report ARGS="--only {",".join(failed)}"'
-        print(f"bench-report: not measured: {', '.join(failed)}. Next: read above why, then {again}", file=sys.stderr)
+        print(
+            f"bench-report: not measured: {', '.join(failed)}. Next: read the reason above, then {again}",
+            file=sys.stderr,
+        )
     return 1 if failed else 0
 
 
-def is_stored(name: str, against: str | None) -> bool:
-    """Measure the part `name` and store its result. Returns False if a run of it failed; the older result stays."""
-    try:
-        store(name, part(name, against))
-    except subprocess.CalledProcessError:
-        return False
-    return True
-
-
 def part(name: str, against: str | None) -> Any:
-    """The result of a part. Raises CalledProcessError if a run fails."""
+    """Measure a part of the report: a benchmark, a profile or a curve. Blocks for minutes to hours. Raises
+    CalledProcessError if a run fails."""
     if name in BENCHMARKS:
         return measured(name, ["--against", against] if against else [])
     if name in PROFILES:

@@ -94,7 +94,8 @@ def test_a_part_that_fails_is_named_and_keeps_its_older_result(
     monkeypatch.setattr("sys.argv", ["report", "--only", "mapper,sink"])
     assert report.main() == 1
     assert (
-        'not measured: sink. Next: read above why, then make bench-report ARGS="--only sink"' in capsys.readouterr().err
+        'not measured: sink. Next: read the reason above, then make bench-report ARGS="--only sink"'
+        in capsys.readouterr().err
     )
     assert "| quix | 20,000 | 1.50 |" in (tmp_path / "PAGE").read_text()
     assert "| `mapper` | 30,000 |" in (tmp_path / "README").read_text()

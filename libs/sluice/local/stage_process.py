@@ -51,8 +51,8 @@ class StageProcess:
         self._env = {"PYTHONFAULTHANDLER": "1", **env}
         self._run_file = state_dir / "stages" / "run" / f"{name}.json"
         self._process: psutil.Process | None = None
-        self._died_at = 0.0
-        self._before = StageCounts()
+        self._died_at = 0.0  # monotonic seconds; 0 while the process runs
+        self._before = StageCounts()  # the counts of the earlier processes of this stage in this run
         self.counts = StageCounts()
         self._faults: list[str] = []
         self._log_start = 0

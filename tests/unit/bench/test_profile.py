@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench import profile
+from sluice.stage.loop import Stage
 
 LOOP = "main (sluice/cli/main.py:9);_turn (/x/libs/sluice/stage/loop.py:80);"
 
@@ -33,3 +34,8 @@ def test_samples_outside_the_loop_are_left_out() -> None:
 
 def test_equal_stacks_are_one() -> None:
     assert profile.parsed(["a (x.py:1) 2", "a (x.py:1) 3"]) == {"a (x.py:1)": 5}
+
+
+def test_the_frame_below_which_samples_count_is_a_method_of_the_loop() -> None:
+    code = vars(Stage)["_turn"].__code__
+    assert profile.LOOP.search(f"main (main.py:9);{code.co_name} ({code.co_filename}:{code.co_firstlineno});")

@@ -101,7 +101,9 @@ class TableEvents:
         self._key_template = _template(key_columns)
         self._identity_template = _template([names[i] for i in self._identity_at])
         self._envelope = _envelope_template(source, relation)
-        self._new_row = compile_row(self._writers, self._key_at, self._key_template, self._row_template)
+        self._new_row = compile_row(
+            f"{relation.schema}.{relation.table}", self._writers, self._key_at, self._key_template, self._row_template
+        )
         self._transaction: TransactionInfo | None = None
         self._head = self._tail = b""
         self._unreadable: set[str] = set()

@@ -14,6 +14,7 @@ from typing import Any
 
 from sluice.cdc.column_json import ToJson, is_verbatim
 from sluice.errors import Bug
+from sluice.generated_code import run_generated
 
 RowToJson = Callable[[bytes, int], tuple[bytes, bytes] | None]
 """A function of a message and the index of its new row's bytes. It returns the JSON of the key and of the row; None if
@@ -39,10 +40,10 @@ _COLUMN = """
 
 
 def compile_row(
-    writers: Sequence[ToJson], key_at: Sequence[int], key_template: bytes, row_template: bytes
+    table: str, writers: Sequence[ToJson], key_at: Sequence[int], key_template: bytes, row_template: bytes
 ) -> RowToJson:
-    """Generate the function for a table. `writers`: the writer of each column. `key_at`: the indexes of the primary
-    key's columns, in key order.
+    """Generate the function for a table. `table`: its name, for tracebacks. `writers`: the writer of each column.
+    `key_at`: the indexes of the primary key's columns, in key order.
 
     The generated function raises Bug if the message has another number of columns or an unknown kind of value, and
     IndexError if the message is too short. An error that a writer raises for a text passes through.
@@ -63,7 +64,7 @@ def compile_row(
         "        raise IndexError",
         f"    return key_template % ({key}), row_template % ({values})",
     ]
-    scope: dict[str, Any] = {
+    names: dict[str, Any] = {
         "int16": _int16,
         "int32": _int32,
         "key_template": key_template,
@@ -71,8 +72,8 @@ def compile_row(
         "misread": _misread,
         **{f"w{i}": writer for i, writer in enumerate(writers)},
     }
-    exec(compile("\n".join(lines), "<row of a table>", "exec"), scope)  # noqa: S102 - consists of numbers alone
-    row: RowToJson = scope["row"]
+    source = "\n".join(lines) + "\n"  # it contains no text of the table, only numbers
+    row: RowToJson = run_generated(source, f"<rows of table {table}>", names)["row"]
     return row
 
 

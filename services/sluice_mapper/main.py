@@ -17,14 +17,14 @@ from sluice_mapper.wiring import mapper_topics
 def main() -> int:
     settings = read_settings(StageSettings)
     pipeline = load_pipeline(settings.pipeline)
-    with telemetry(settings, pipeline.names, MAPPER) as health:
+    with telemetry(settings, pipeline.names, MAPPER) as health, StateBackend.open(settings, MAPPER) as backend:
         names = pipeline.names
         topics = mapper_topics(pipeline, settings)
         return Stage(
             name=MAPPER,
             settings=settings,
             reader=GroupReader(settings.kafka, names.group(MAPPER), settings.instance, topics.read_ids),
-            process=Mapper(names, pipeline.partitions, topics, StateBackend.open(settings, MAPPER)),
+            process=Mapper(names, pipeline.partitions, topics, backend),
             delivery=KafkaDelivery(settings.kafka, names, MAPPER, settings.instance),
             health=health,
         ).run_until_signalled()

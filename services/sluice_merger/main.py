@@ -17,14 +17,14 @@ from sluice_merger.wiring import merger_topics
 def main() -> int:
     settings = read_settings(StageSettings)
     pipeline = load_pipeline(settings.pipeline)
-    with telemetry(settings, pipeline.names, MERGER) as health:
+    with telemetry(settings, pipeline.names, MERGER) as health, StateBackend.open(settings, MERGER) as backend:
         names = pipeline.names
         topics = merger_topics(pipeline, settings)
         return Stage(
             name=MERGER,
             settings=settings,
             reader=GroupReader(settings.kafka, names.group(MERGER), settings.instance, topics.read_ids),
-            process=Merger(names, pipeline.source_order, topics, StateBackend.open(settings, MERGER)),
+            process=Merger(names, pipeline.source_order, topics, backend),
             delivery=KafkaDelivery(settings.kafka, names, MERGER, settings.instance, topics.canonical),
             health=health,
         ).run_until_signalled()

@@ -71,8 +71,13 @@ class Merger(Process):
         merged.fingerprints = fingerprints_of(entity_input.contract.fingerprint, self._source_order, *logs.values())
         merged.fingerprints_before = dict(owned.record.fingerprints)
         merged.everything = merged.fingerprints_before != merged.fingerprints
-        yield from contributions.restore(self._reader, merged.restore_contributions)
         yield from canonical.restore(self._reader, merged.restore_canonical)
+        # The state at the group's offset is complete, and the group reads the records from there on. An older state is
+        # read to the end of the log: compaction may have deleted records that were merged already, and without them,
+        # older values would be published again. The same is true if the group was moved back.
+        is_current = not merged.pending and not owned.reset
+        enough = owned.next_offset if is_current else None
+        yield from contributions.restore(self._reader, merged.restore_contributions, enough)
         state.advance(state.restored_to)
         self._partitions[owned.at] = merged
 

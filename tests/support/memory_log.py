@@ -80,6 +80,16 @@ class MemoryLogs:
         self._firsts[topic, partition] = len(log)
         log[:] = [None] * len(log)
 
+    def remove(self, topic: str, partition: int) -> None:
+        """Delete the partition, as if its topic was re-created."""
+        self._logs.pop((topic, partition))
+
+    def compact(self, topic: str, partition: int) -> None:
+        """Delete every record of the partition that a later record with the same key follows."""
+        log = self._logs[topic, partition]
+        newest = {message.key(): message.offset() for message in log if message is not None}
+        log[:] = [m if m is not None and newest[m.key()] == m.offset() else None for m in log]
+
     def pinned(self, topics: list[str]) -> dict[str, Pinned]:
         """Every topic has one partition here."""
         return {topic: Pinned(self.ids.get(topic, ""), 1) for topic in topics}

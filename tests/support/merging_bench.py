@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any, cast
 
 import orjson
@@ -46,15 +48,19 @@ class MergerBench:
         self._start_process()
 
     def _start_process(self) -> None:
+        for _ in self._starting():
+            pass
+        self.next_offset = self.owned.next_offset
+        self.batch = self._new_batch()
+
+    def _starting(self) -> Iterator[None]:
+        """Create the process, and start its partition."""
         inputs = {IN: EntityInput(self._contract, _encoder(self._contract), "in-id", OUT, "out-id", STATE, "state-id")}
         reader = cast(LogReader, self.logs)
         state_backend = StateBackend(self.store, reader, Expiry(reader, first_pass_after_s=0.0))
         self.merger = Merger(Names(), self._sources, MergerTopics(inputs), state_backend)
         self.owned = Owned((IN, 0), "in-id", self._committed, PartitionRecord("in-id", 0))
-        for _ in self.merger.start(self.owned):
-            pass
-        self.next_offset = self.owned.next_offset
-        self.batch = self._new_batch()
+        return self.merger.start(self.owned)
 
     def _new_batch(self) -> Batch:
         return Batch("merger", "dlq.merger", 1 << 30, 60.0)
@@ -151,11 +157,19 @@ class MergerBench:
         self.next_offset = self._committed or 0
         self.batch = self._new_batch()
 
-    def crash(self, *, lose: bool = False) -> None:
-        """The process dies with its open batch; `lose`: and with its disk."""
+    def crash(self, *, lose: bool = False, lost_writes: int = 0) -> None:
+        """The process dies with its open batch; `lose`: and with its disk. `lost_writes`: so many of the store's newest
+        writes were not on its disk."""
         if lose:
             self.store = MemoryStore()
+        self.store.lose(lost_writes)
         self._start_process()
+
+    def die_while_starting(self, contract: EntityContract, slices: int) -> None:
+        """Deploy `contract`; the new process dies when its start has yielded `slices` times."""
+        self._contract = contract
+        for _ in islice(self._starting(), slices):
+            pass
 
     def rewind(self, offset: int) -> None:
         self._committed = offset

@@ -28,3 +28,10 @@ class StateBackend(NamedTuple):
         store = RocksStore(settings.state_dir / f"{stage}-{settings.instance}", settings.state_memory_bytes)
         watch = TopicWatch(clients.admin(settings.kafka))
         return cls(store, LogReader(settings.kafka), Expiry(LogReader(settings.kafka)), watch)
+
+    def __enter__(self) -> StateBackend:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Close the store, which writes its memory to disk. The next start need not read it from Kafka."""
+        self.store.close()

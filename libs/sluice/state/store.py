@@ -6,18 +6,31 @@ The store is a copy of compacted Kafka topics. It may be deleted while no proces
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from rocksdict import AccessType, BlockBasedOptions, Cache, Options, Rdict, WriteBatch
+from rocksdict import (
+    AccessType,
+    BlockBasedOptions,
+    Cache,
+    DBCompactionStyle,
+    DBCompressionType,
+    Options,
+    Rdict,
+    WriteBatch,
+    WriteOptions,
+)
 
 from sluice.errors import EnvironmentFault, SettingsError, StateUnusable
 
 Write = tuple[bytes, bytes | None]
 _MIB = 1024 * 1024
 DROP_SLICE_KEYS = 10_000
+# A crash loses what is not flushed. A store with few writes would lose them all, and its checkpoints would be too old.
+FLUSH_INTERVAL_S = 600.0
 
 
 class Store(Protocol):
@@ -35,7 +48,9 @@ class Store(Protocol):
         ...
 
     def write(self, writes: Iterable[Write]) -> None:
-        """Write all pairs of `writes` or none of them. Raises StateUnusable if the store cannot be written."""
+        """Write all pairs of `writes` or none of them. Raises StateUnusable if the store cannot be written.
+
+        A crash of the process may undo the last calls, in the reverse order of the calls."""
         ...
 
     def drop(self, prefix: bytes) -> None:
@@ -61,6 +76,9 @@ def _options(memory_bytes: int) -> Options:
     blocks.set_block_cache(Cache(memory_bytes // 2))
     # With 500,000 keys, the read of a key that does not exist costs 0.9 µs with this filter, 1.9 µs without it.
     blocks.set_bloom_filter(10, False)
+    # A change of a row of 770 bytes among a million costs 32 µs with RocksDB's defaults (level compaction, Snappy,
+    # blocks of 4 KiB, a write-ahead log) and 11 µs with these settings. Compaction is two thirds of the difference.
+    blocks.set_block_size(8 * 1024)
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     options.set_block_based_table_factory(blocks)
@@ -68,19 +86,34 @@ def _options(memory_bytes: int) -> Options:
     options.set_max_write_buffer_number(2)
     options.set_max_open_files(64)
     options.set_keep_log_file_num(2)
-    options.set_max_background_jobs(2)
+    options.set_compression_type(DBCompressionType.lz4())
+    options.set_compaction_style(DBCompactionStyle.universal())
+    options.set_max_background_jobs(4)  # small compactions must go on while a large one runs
     return options
+
+
+def _without_log() -> WriteOptions:
+    """No write-ahead log: a crash loses the newest writes and keeps all older ones, which is all that a view needs. The
+    log would cost 4 µs for a row of 770 bytes. See decision 0053."""
+    options: Any = WriteOptions()  # rocksdict declares the attribute as a method
+    options.disable_wal = True
+    return options  # type: ignore[no-any-return]
 
 
 class RocksStore:
     """A RocksDB store in one folder, which only one process may open.
 
+    After a crash of the process it may lack its newest writes: those of the last ten minutes at most, and at most as
+    many as the memory for writes has room for. `close` keeps all.
+
     `memory_bytes`: half of it caches blocks that were read, half buffers writes. In addition, RocksDB has 10 bits of
-    memory for each key. So the memory of a stage hardly grows with its state.
+    memory for each key of the 64 files that it has open, which is 50 MiB at most.
     """
 
     def __init__(self, folder: Path, memory_bytes: int = 32 * _MIB) -> None:
         self._folder = folder
+        self._write_options = _without_log()
+        self._flush_at_s = time.monotonic() + FLUSH_INTERVAL_S
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -118,7 +151,10 @@ class RocksStore:
         if not len(batch):
             return
         try:
-            self._db.write(batch)
+            self._db.write(batch, self._write_options)
+            if time.monotonic() > self._flush_at_s:
+                self._flush_at_s = time.monotonic() + FLUSH_INTERVAL_S
+                self._db.flush(False)
         except Exception:  # rocksdict raises no narrower class than Exception
             raise StateUnusable(
                 f"state folder {self._folder}: it cannot be written; is the disk full? "

@@ -48,6 +48,8 @@ class View:
         self._order: list[bytes] | None = None  # the keys of `_pending` in their order; None: to be sorted again
         self.restored_to = 0
         self._first = 0  # the partition's first offset when the checkpoint was written
+        self._complete_at_s = 0.0  # Unix time when the checkpoint was reached
+        self._exact = False  # whether the store contains no record at or above the checkpoint
         self.checkpoint = self._read_checkpoint()
 
     def get(self, key: bytes) -> bytes | None:
@@ -93,9 +95,13 @@ class View:
             last += 1
         return [key for key in order[first:last] if key > after or not after]
 
-    def restore(self, reader: LogReader, apply: Callable[[list[Message]], None] | None = None) -> Iterator[None]:
+    def restore(
+        self, reader: LogReader, apply: Callable[[list[Message]], None] | None = None, enough: int | None = None
+    ) -> Iterator[None]:
         """Read the state topic's partition from the checkpoint to its end into the store. Yields after each 1,000
         messages. Call it only after the earlier owner of the partition is fenced, so that no record is added later.
+
+        `enough`: nothing is read if the store contains all records below this offset and no others.
 
         `apply` is called with the next messages that have a key, and puts what they say into this view. By default,
         each message's value is put under its key. The checkpoint moves only when the caller calls `advance`, after its
@@ -109,6 +115,12 @@ class View:
             # restore them.
             self.forget()
         self._first = begin
+        if self._exact and self.checkpoint == enough:
+            self.restored_to = enough
+            return
+        if self.checkpoint < end and self._exact:
+            self._exact = False
+            self._store.write([self._stamp()])
         apply = apply or self._put_all
         messages = (one for one in reader.read({at: (max(self.checkpoint, begin), end)}) if one.key() is not None)
         while slice_ := list(islice(messages, RESTORE_SLICE_RECORDS)):
@@ -125,10 +137,9 @@ class View:
         """Called when the open batch is committed: writes the batch's changes and the new `checkpoint` to the store.
         `checkpoint`: the offset up to which the store is now complete; None keeps the old checkpoint."""
         writes: list[Write] = [(self._prefix + key, value) for key, value in self._pending.items()]
-        if checkpoint is not None and checkpoint > self.checkpoint:
-            self.checkpoint = checkpoint
-            stamp = {"offset": checkpoint, "first": self._first, "topic_id": self.topic_id, "at": time.time()}
-            writes.append((self._checkpoint_key, orjson.dumps(stamp)))
+        if checkpoint is not None and (checkpoint > self.checkpoint or not self._exact):
+            self.checkpoint, self._exact, self._complete_at_s = max(checkpoint, self.checkpoint), True, time.time()
+            writes.append(self._stamp())
         if writes:
             self._store.write(writes)
         self.rollback()
@@ -143,13 +154,25 @@ class View:
         partition from Kafka."""
         self.rollback()
         _forget(self._store, self._prefix)
-        self.checkpoint = 0
+        self.checkpoint, self._exact = 0, False
+
+    def _stamp(self) -> Write:
+        """The write that stores the checkpoint."""
+        stamp = {
+            "offset": self.checkpoint,
+            "exact": self._exact,
+            "first": self._first,
+            "topic_id": self.topic_id,
+            "at": self._complete_at_s,
+        }
+        return self._checkpoint_key, orjson.dumps(stamp)
 
     def _read_checkpoint(self) -> int:
         raw = self._store.get(self._checkpoint_key)
         stamp: dict[str, Any] = orjson.loads(raw) if raw else {}
-        fresh = time.time() - stamp.get("at", 0.0) < CHECKPOINT_AGE_MAX_S
-        self._first = stamp.get("first", 0)
+        self._complete_at_s = stamp.get("at", 0.0)
+        fresh = time.time() - self._complete_at_s < CHECKPOINT_AGE_MAX_S
+        self._first, self._exact = stamp.get("first", 0), stamp.get("exact", False)
         if stamp.get("topic_id") == self.topic_id and fresh:
             return int(stamp["offset"])
         self.forget()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +14,9 @@ from hypothesis import strategies as st
 
 from sluice.errors import EnvironmentFault, StateUnusable
 from sluice.state import RocksStore, Store
+from sluice.state import store as store_module
 from support.memory_store import MemoryStore
+from support.waiting import eventually
 
 KEYS = st.binary(min_size=1, max_size=3)
 WRITES = st.lists(st.lists(st.tuples(KEYS, st.none() | st.binary(max_size=4)), max_size=6), max_size=8)
@@ -110,6 +115,46 @@ def test_writes_exist_after_the_store_is_opened_again(tmp_path: Path) -> None:
     second = RocksStore(tmp_path / "store")
     assert everything(second) == [(b"k", b"1")]
     second.close()
+
+
+WRITER = """
+import os, signal, sys
+from pathlib import Path
+from sluice.state import RocksStore
+store = RocksStore(Path(sys.argv[1]), 4 * 2**20)
+for number in range(int(sys.argv[2])):
+    text = b"%08d" % number
+    store.write([(b"newest", text), (b"k" + text, os.urandom(1_000)), (b"r" + b"%02d" % (number % 50), text)])
+print("written", flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("writes", [10, 20_000])
+def test_after_a_kill_a_store_contains_the_first_writes_and_no_part_of_the_others(tmp_path: Path, writes: int) -> None:
+    """Most of 20,000 writes are on disk when the process is killed, because its memory has room for 1 MiB of them."""
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "store"), str(writes)]
+    killed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (killed.returncode, killed.stdout) == (-signal.SIGKILL, "written\n"), killed.stderr
+    store = RocksStore(tmp_path / "store")
+    newest = store.get(b"newest")
+    kept = -1 if newest is None else int(newest)
+    assert kept + 1 <= writes
+    assert writes < 1_000 or kept > writes // 2
+    assert [key for key, _ in store.scan(b"k")] == [b"k%08d" % number for number in range(kept + 1)]
+    last_of = {b"r%02d" % (number % 50): b"%08d" % number for number in range(kept + 1)}
+    assert dict(store.scan(b"r")) == last_of
+    store.close()
+
+
+def test_a_store_with_few_writes_writes_them_to_disk_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "FLUSH_INTERVAL_S", -1.0)
+    store = RocksStore(tmp_path / "store")
+    store.write([(b"k", b"1")])
+    eventually(lambda: list((tmp_path / "store").glob("*.sst")), "a file with the write")
+    store.close()
 
 
 def test_a_second_process_in_the_same_folder_is_refused_with_the_next_step(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ import orjson
 from bench import ledger
 from bench.contestant import Contestant, Job
 from bench.contestants import chosen_contestants
-from bench.generated import ENTITY, Generated, new_job
+from bench.contributions import contributions
+from bench.generated import ENTITY, new_job
 from bench.ledger import EntryRange
 from bench.options import Options
 from bench.sampling import BenchError, Figures, RunProgress, timed_run
@@ -52,7 +53,6 @@ class MergerBench:
         if options.n > options.keys:
             raise BenchError("--n is more than --keys; each entity gets one contribution in a run. Next: --keys as --n")
         self._options, self._servers = options, servers
-        self._generated = Generated(options, servers, ("mapper",), SOURCES)
         self._jobs: dict[str, Job] = {}
         self._runs: dict[str, int] = {}
 
@@ -63,13 +63,12 @@ class MergerBench:
         version = self._runs[contestant.name] = self._runs.get(contestant.name, 0) + 1
         records = max(2, int(self._options.n * contestant.share))
         ranges = timed_entries(records, self._options.keys, version)
-        topics = self._servers.topics
-        topics.fill(job.inputs[0], self._generated.messages(self._generated.add(ranges)))
-        before = self._ends(job.output)
+        self._write(job, ranges)
+        before, start = self._ends(job.output), self._committed(job)
         running = contestant.start(replace(job, processes=self._options.processes))
         try:
             figures = timed_run(
-                running, self._servers.pids(), lambda: self._done(job, before, records), records, DEADLINE_S
+                running, self._servers.pids(), lambda: self._done(job, start, records), records, DEADLINE_S
             )
         finally:
             running.stop()
@@ -86,8 +85,7 @@ class MergerBench:
         job = new_job(self._options, self._servers, contestant.name, f"{prefix}canonical.{ENTITY}", [topic])
         job = replace(job, group=f"{prefix}merger")
         contestant.prepare(job, self._servers.topics)
-        part = self._generated.add([EntryRange("erp", 0, keys, 0), EntryRange("bank", 0, keys, 0)])
-        self._servers.topics.fill(topic, self._generated.messages(part))
+        self._write(job, [EntryRange("erp", 0, keys, 0), EntryRange("bank", 0, keys, 0)])
         running = contestant.start(job)
         try:
             deadline = time.monotonic() + PRELOAD_DEADLINE_S
@@ -104,12 +102,19 @@ class MergerBench:
     def _ends(self, topic: str) -> dict[tuple[str, int], int]:
         return self._servers.topics.ends([topic], self._options.partitions)
 
-    def _done(self, job: Job, before: dict[tuple[str, int], int], records: int) -> RunProgress:
-        """A canonical record counts as two contributions, because one of two changes nothing."""
-        new = sum(end - before[at] for at, end in self._ends(job.output).items())
-        done = min(records, 2 * new)
-        finished = done >= records and self._servers.topics.is_committed(job.group, self._ends(job.inputs[0]))
-        return RunProgress(done, finished)
+    def _write(self, job: Job, ranges: list[EntryRange]) -> None:
+        """Write the contributions of `ranges` to the input of a job. Their positions rise with their version."""
+        for one in ranges:
+            sequence = one.version * self._options.keys
+            messages = contributions(one, self._options.size, job.prefix, job.partitions, sequence)
+            self._servers.topics.fill(job.inputs[0], messages)
+
+    def _committed(self, job: Job) -> int:
+        return sum(self._servers.topics.committed(job.group, self._ends(job.inputs[0])).values())
+
+    def _done(self, job: Job, start: int, records: int) -> RunProgress:
+        done = self._committed(job) - start
+        return RunProgress(min(done, records), done >= records)
 
     def _check(self, job: Job, before: dict[tuple[str, int], int], entries: EntryRange) -> None:
         """Raises BenchError if the new canonical records are not those of the ERP's new contributions."""

@@ -96,6 +96,7 @@ def result(
         },
         **latencies(medians),
         "first_result_s": {name: round(one.first_s, 2) for name, one in medians.items()},
+        **restarts(options, medians),
         "rss_mib": {name: round(one.rss_mib) for name, one in medians.items()},
         "process_rss_mib": {name: round(one.process_mib) for name, one in medians.items()},
         "other": {name: round(max(run.other for run in runs), 3) for name, runs in found.items() if runs},
@@ -106,6 +107,13 @@ def result(
         "machine": machine(),
         "date": datetime.now(UTC).date().isoformat(),
     }
+
+
+def restarts(options: Options, medians: Mapping[str, Figures]) -> dict[str, Any]:
+    """The member `restart_s` of a merger, whose runs start with a state on disk: until its first batch is committed."""
+    if options.what != "merger":
+        return {}
+    return {"restart_s": {name: round(one.first_s, 2) for name, one in medians.items()}}
 
 
 def latencies(medians: Mapping[str, Figures]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import pytest
 
 from bench import ledger, mapper, peers, sink
 from bench.contestant import Job
+from bench.contributions import contributions
 from bench.ledger import EntryRange
 from bench.sampling import percentile
 from bench.sluice_stage import write_pipeline
@@ -25,6 +26,7 @@ from sluice.connector import Request, Response
 from sluice.pipeline import load_pipeline
 from sluice.pipeline.authored import load_mappings
 from sluice.position import Position
+from sluice.provenance import Contribution
 from sluice.settings.stage import default_schemas_dir
 from sluice_ingress_poller.page import Item
 from sluice_ingress_poller.records import RecordBuilder, StoredResponse, StreamNames
@@ -118,6 +120,18 @@ def test_the_expected_totals_are_those_of_the_mapped_records() -> None:
         fields = peers_fields(message, "erp")
         found = ledger.plus(found, fields["quantity"], Decimal(fields["amount"]["amount"]), fields["text"])
     assert found == ledger.expected(entries, 0)
+
+
+@pytest.mark.parametrize("source", ["erp", "bank"])
+def test_written_contributions_claim_the_fields_of_the_raw_records(source: str) -> None:
+    entries = EntryRange(source, 3, 40, 2, step=5)
+    written = list(contributions(entries, 0, "one.", 6, 100))
+    claims = [Contribution.from_json(message.value or b"") for message in written]
+    assert [claim.fields for claim in claims] == [peers_fields(raw, source) for raw in ledger.raw_messages(entries, 0)]
+    assert [claim.key for claim in claims] == [message.key for message in written]
+    assert [claim.sealed().to_json() for claim in claims] == [message.value for message in written]
+    assert {claim.position.minor for claim in claims} == set(range(101, 141))
+    assert {message.partition for message in written} == set(range(6))
 
 
 def test_all_sources_of_the_bench_pipeline_load(tmp_path: Path) -> None:

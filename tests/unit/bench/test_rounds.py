@@ -106,6 +106,12 @@ def test_the_result_is_one_json_object_with_ratios_of_ours_to_each_peer() -> Non
     assert "latency_ms" not in said
 
 
+def test_the_result_of_a_merger_says_how_long_a_restart_takes() -> None:
+    found = {"ours": [replace(QUIET, first_s=1.234)]}
+    assert result(Options("merger", 1000, 1000), found, {}, {})["restart_s"] == {"ours": 1.23}
+    assert "restart_s" not in result(Options("mapper", 1000, 1000), found, {}, {})
+
+
 def test_the_result_has_latencies_where_they_were_measured() -> None:
     run = replace(QUIET, latency_p50_ms=12.34, latency_p99_ms=99.99, changes_per_s=499.6)
     said = result(Options("end_to_end", 1000, 1000), {"ours": [run], "control": [run]}, {}, {})

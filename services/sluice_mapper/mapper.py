@@ -33,7 +33,7 @@ from sluice_mapper.record_step import (
     retract_all,
 )
 from sluice_mapper.recovery import CurrentClaims
-from sluice_mapper.straight_step import StraightStep
+from sluice_mapper.straight_step import StraightStep, straight_step
 from sluice_mapper.sweep import Pass, Sweep
 
 SLICE_KEYS = 2_000
@@ -101,6 +101,8 @@ class Mapper(Process):
     def handle(self, record: Record, batch: Batch) -> Handled:
         at = (record.topic, record.partition)
         owned, view, raw_input, writers, straight = self._work.get(at) or self._work_on(at)
+        if straight is not None and straight(record, batch):
+            return Handled.DONE
         position = raw_record.position_of(record)
         if raw_record.is_sweep(record):
             return self._sweep(record, position, owned, batch)
@@ -115,12 +117,6 @@ class Mapper(Process):
         # Older versions stored the state under the key with Debezium's schema. Claims contain the key without schema.
         wrapped = view.get(raw_key) if raw_key != key else None
         before = KeyState.from_json(stored or wrapped)
-        if straight is not None and wrapped is None and (made := straight(record, source_key, position, before)):
-            value, output = made
-            _write(view, key, value, batch)
-            batch.add(output)
-            batch.count(at, "mapped")
-            return Handled.DONE
         step = record_step(before, record, source_key, position, raw_input, writers)
         if step.state != before or wrapped is not None:
             self._keep(view, key, step.state, batch)
@@ -136,7 +132,7 @@ class Mapper(Process):
     def _work_on(self, at: Partition) -> _Work:
         owned, raw_input = self._owned[at], self._inputs[at[0]]
         writers = ContributionWriters(raw_input.stream, at, self._topics)
-        straight = StraightStep(raw_input, writers) if len(raw_input.mappings) == 1 else None
+        straight = straight_step(owned, raw_input, writers)
         work = self._work[at] = _Work(owned, owned.view, raw_input, writers, straight)
         return work
 

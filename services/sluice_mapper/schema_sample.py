@@ -33,8 +33,12 @@ class SchemaSample:
         self._warn_at = 0.0
         self._unreported = 0
 
+    def is_due(self, record: Record) -> bool:
+        """Whether `check` does anything with the record."""
+        return not (self._started and record.offset % SAMPLED_EVERY)
+
     def check(self, record: Record) -> None:
-        if self._started and record.offset % SAMPLED_EVERY:
+        if not self.is_due(record):
             return
         if not record.value or len(record.value) > CHECKED_BYTES_MAX or TRUNCATED_HEADER in record.headers:
             return

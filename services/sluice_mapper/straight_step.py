@@ -1,83 +1,134 @@
-"""The step of the common raw record in one function: an upsert that leaves out no column, and that one mapping turns
-into one claim about the entity of the claim before.
+"""The straight way of the common raw record: an upsert with all its columns, which one mapping turns into one claim
+about the same entity as before.
 
-Every other record is left to `record_step`, which is also the judge: a test compares both byte for byte. Measured for
-nine fields of a change event: 16 µs instead of 31.
+Every other record is left to `record_step`, which is also the judge: a test compares both ways byte for byte. One
+function does all, because each call costs as much as one of the tests in it. Measured for a change event with nine
+fields: 21 µs instead of 31.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from sluice.errors import DeadRecord
+import orjson
+
+from sluice import json_text
+from sluice.headers import OP_HEADER, POSITION_HEADER, TRUNCATED_HEADER
 from sluice.kafka import murmur2_partition
 from sluice.kafka.record import Record
-from sluice.position import Position
+from sluice.position import POSITION_ARRAY
 from sluice.provenance import Origin
-from sluice.raw.raw_record import Op, leaves_out
-from sluice.stage.batch import OUTPUT_BYTES_MAX, OutputRecord
+from sluice.raw.raw_record import KEY_BYTES_MAX, RESERVED_KEY, leaves_out, polled_at
+from sluice.stage.batch import OUTPUT_BYTES_MAX, Batch, OutputRecord
+from sluice.stage.process import Owned
+from sluice.times import INSTANTS
 from sluice_mapper.inputs import RawInput
 from sluice_mapper.key_state import UNCHANGED_TEXT_MIN, KeyState
 from sluice_mapper.record_step import ContributionWriters
 
+StraightStep = Callable[[Record, Batch], bool]
+Upsert = tuple[dict[str, Any], int]
+"""The row of an upsert, and when the source changed it or it was read (µs UTC)."""
 
-class StraightStep:
-    """The straight step of one raw partition, whose records one mapping reads."""
+_DIGITS = b"0123456789"
+_UPSERTS = frozenset("cur")
 
-    def __init__(self, raw_input: RawInput, writers: ContributionWriters) -> None:
-        (mapping,) = raw_input.mappings
-        self._name, self._version, self._output = mapping.name, mapping.version, mapping.output
-        self._entity = mapping.entity.name
-        self._claim = mapping.plain_claim
-        self._read, self._is_cdc = raw_input.read, raw_input.is_cdc
-        self._write = writers.of(mapping.name, mapping.version, mapping.entity.version).write
-        self._topic, self._partitions = writers.topic(self._entity), writers.partitions
 
-    def __call__(
-        self, record: Record, source_key: str, position: Position, before: KeyState
-    ) -> tuple[bytes, OutputRecord] | None:
-        """The key's state after `record` and the claim to emit; None if `record_step` must decide.
+def straight_step(owned: Owned, raw_input: RawInput, writers: ContributionWriters) -> StraightStep | None:
+    """A function that adds the effects of a record of the partition `owned` to a batch and returns True, or adds
+    nothing and returns False: `record_step` must decide. None if more than one mapping reads the partition.
+    """
+    if len(raw_input.mappings) != 1:
+        return None
+    (mapping,) = raw_input.mappings
+    name, version, entity, output = mapping.name, mapping.version, mapping.entity.name, mapping.output
+    stream, sample, is_cdc = raw_input.stream.stream, raw_input.sample, raw_input.is_cdc
+    read = _changed if is_cdc else _polled
+    view, at = owned.view, owned.at
+    claim_of = mapping.plain_claim
+    write = writers.of(name, version, mapping.entity.version).write
+    topic, partitions = writers.topic(entity), writers.partitions
 
-        `before`: the state of the key. Nothing is written before all is known, so no effect is repeated.
-        """
-        name = self._name
-        now = (position, self._version)
-        emitted = before.emitted.get(name)
+    def decided(record: Record) -> tuple[bytes, bytes, OutputRecord] | None:
+        """The key and its state after `record`, and the claim to emit. May raise anything instead of returning None."""
+        key, position_text = record.key, record.headers[POSITION_HEADER]
+        if key is None or position_text.translate(None, _DIGITS) != b"::" or (upsert := read(record)) is None:
+            return None
+        position = POSITION_ARRAY.decode(b"[%b]" % position_text.replace(b":", b","))
+        key_members = orjson.loads(key)
+        if type(key_members) is not dict or not key_members or "payload" in key_members or len(key) > KEY_BYTES_MAX:
+            return None
+        before = KeyState.from_json(view.get(key))
+        now, emitted, deleted = (position, version), before.emitted.get(name), before.deleted
         if position <= before.seen or (emitted is not None and now <= emitted):
             return None
-        if (before.deleted is not None and position <= before.deleted) or leaves_out(record):
+        if (deleted is not None and position <= deleted) or key.startswith(RESERVED_KEY):
             return None
-        try:
-            change = self._read(record, source_key, position)
-        except DeadRecord:
+        if owned.record.sweeps and position < owned.record.swept(stream):
             return None
-        claim = self._claim(change.row) if change.op is Op.UPSERT else None
+        row, observed_at = upsert
+        claim = claim_of(row)
         if claim is None:
             return None
         entity_id, fields, effective_at = claim
-        target = (self._entity, entity_id, self._output)
-        targets = before.targets.get(name)
+        target, targets = (entity, entity_id, output), before.targets.get(name)
         if targets and targets != (target,):
             return None
-        origin = Origin(source_key, position, record.offset, change.observed_at)
-        key, value = self._write(origin, entity_id, self._output, fields, effective_at)
-        state = KeyState(
-            position,
-            before.deleted,
-            {**before.emitted, name: now},
-            {**before.targets, name: (target,)},
-            _carried(change.row, position) if self._is_cdc else before.carried,
+        carried: Any = before.carried
+        if is_cdc:  # as `fill` does for a row without left-out columns
+            carried = {
+                column: (value, position)
+                for column, value in row.items()
+                if ((kind := type(value)) is str and len(value) >= UNCHANGED_TEXT_MIN) or kind is dict or kind is list
+            }
+        after = KeyState(
+            position, deleted, {**before.emitted, name: now}, {**before.targets, name: (target,)}, carried
         ).to_json()
-        partition = murmur2_partition(entity_id.encode(), self._partitions)
-        output = OutputRecord(self._topic, key, value, record.forwarded, partition)
-        # The source key is in `key` too, so the state's record is smaller than this sum.
-        return None if output.size_bytes + len(state) > OUTPUT_BYTES_MAX else (state, output)
+        origin = Origin(key.decode(), position, record.offset, observed_at)
+        claim_key, value = write(origin, entity_id, output, fields, effective_at)
+        partition = murmur2_partition(entity_id.encode(), partitions)
+        claimed = OutputRecord(topic, claim_key, value, record.forwarded, partition)
+        # The source key is in `claim_key` too, so the record of the state is smaller than this sum.
+        return None if claimed.size_bytes + len(after) > OUTPUT_BYTES_MAX else (key, after, claimed)
+
+    def step(record: Record, batch: Batch) -> bool:
+        if sample is not None and sample.is_due(record):
+            return False
+        try:
+            effects = decided(record)
+        except Exception:  # `record_step` finds out what is wrong with the record
+            return False
+        if effects is None:
+            return False
+        key, state, claimed = effects
+        batch.add(OutputRecord(view.topic, key, state, (), view.partition))
+        view.put(key, state)
+        batch.add(claimed)
+        batch.count(at, "mapped")
+        return True
+
+    return step
 
 
-def _carried(row: dict[str, Any], position: Position) -> dict[str, tuple[Any, Position]]:
-    """What `fill` carries of a row without left-out columns."""
-    return {
-        column: (value, position)
-        for column, value in row.items()
-        if ((kind := type(value)) is str and len(value) >= UNCHANGED_TEXT_MIN) or kind is dict or kind is list
-    }
+def _changed(record: Record) -> Upsert | None:
+    """As `read_change`."""
+    value = record.value
+    headers = record.headers
+    if value is None or TRUNCATED_HEADER in headers or headers.get(OP_HEADER) == b"s" or leaves_out(record):
+        return None
+    if b"\\" in value and b"\\u" in value:  # one byte is found much faster than two
+        return None
+    event = json_text.decode(value)
+    row, observed_at = event["after"], event["source"]["ts_us"]
+    if event["op"] not in _UPSERTS or type(row) is not dict or type(observed_at) is not int:
+        return None
+    return (row, observed_at) if observed_at in INSTANTS else None
+
+
+def _polled(record: Record) -> Upsert | None:
+    """As `read_polled`."""
+    if record.value is None or record.headers.get(OP_HEADER) in (b"d", b"s"):
+        return None
+    row = json_text.decode(record.value)
+    return (row, polled_at(record)) if type(row) is dict else None

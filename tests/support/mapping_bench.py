@@ -27,6 +27,7 @@ from sluice.stage.process import Handled, Owned
 from sluice.state import Expiry, StateBackend, View
 from sluice_mapper.inputs import MapperTopics, RawInput
 from sluice_mapper.mapper import SLICE_KEYS, Mapper
+from sluice_mapper.schema_sample import SchemaSample
 from support.memory_log import MemoryLogs
 from support.memory_store import MemoryStore
 
@@ -47,14 +48,28 @@ class RestoredMapper(Mapper):
     def take(self, owned: Owned) -> None:
         self._owned[owned.at] = owned
 
+    def goes_straight(self, record: Record, batch: Batch) -> bool:
+        """Whether the straight step decides about `record`. If so, its effects are in `batch`."""
+        straight = self._work_on(record.at).straight
+        return straight is not None and straight(record, batch)
+
 
 class MapperBench:
     """`mappings` read one CDC stream (or a polled one, `kind="poll"`) in a single partition."""
 
     def __init__(
-        self, *mappings: Mapping, kind: Any = "cdc", batch_bytes_max: int = 1 << 30, slice_keys: int = SLICE_KEYS
+        self,
+        *mappings: Mapping,
+        kind: Any = "cdc",
+        batch_bytes_max: int = 1 << 30,
+        slice_keys: int = SLICE_KEYS,
+        process: type[RestoredMapper] = RestoredMapper,
+        sample: SchemaSample | None = None,
     ) -> None:
-        self._inputs = {TOPIC: RawInput(SourceStream("erp", STREAM, kind), mappings, "raw-id", STATE, "state-id")}
+        self._process = process
+        self._inputs = {
+            TOPIC: RawInput(SourceStream("erp", STREAM, kind), mappings, "raw-id", STATE, "state-id", sample)
+        }
         self._bytes_max = batch_bytes_max
         self._slice_keys = slice_keys
         self.log: list[Record] = []
@@ -71,7 +86,7 @@ class MapperBench:
         store = MemoryStore()
         reader = cast(LogReader, self._state_log())
         state_backend = StateBackend(store, reader, Expiry(reader, first_pass_after_s=0.0))
-        self._mapper = RestoredMapper(Names(), 1, MapperTopics(self._inputs, {}), state_backend, self._slice_keys)
+        self._mapper = self._process(Names(), 1, MapperTopics(self._inputs, {}), state_backend, self._slice_keys)
         view = View(store, STATE, 0, "state-id")
         for key, value in self.state.items():
             view.put(key, value)
@@ -141,6 +156,10 @@ class MapperBench:
             taken = Handled.DONE
         self.next_offset += taken is Handled.DONE
         return taken is Handled.DONE
+
+    def goes_straight(self) -> bool:
+        """Whether the straight step decides about the last record. If so, its effects are in the open batch."""
+        return self._mapper.goes_straight(self.log[-1], self.batch)
 
     def work(self) -> None:
         self._mapper.work(self.batch)

@@ -75,7 +75,7 @@ class Mapping:
 
     def plain_claim(self, raw: dict[str, Any]) -> tuple[str, bytes, int | None] | None:
         """Entity id, encoded fields and effective time if the record makes one plain claim, else None: `apply_encoded`
-        decides. It raises nothing that the author's code or the encoders raise, except MemoryError."""
+        decides."""
         try:
             record = self.raw_model.__pydantic_validator__.validate_python(raw)
             entity = self.function(record)
@@ -86,8 +86,6 @@ class Mapping:
             if encoded is None:
                 return None
             effective_at = None if self.effective_at is None else self._effective_at(self.effective_at, record)
-        except MemoryError:
-            raise
         except (Exception, SystemExit):
             return None
         return *encoded, effective_at

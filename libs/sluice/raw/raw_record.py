@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -118,7 +119,7 @@ def source_key(record: Record) -> str:
 
 def read_polled(record: Record, key: str, position: Position) -> SourceChange:
     """The change that a raw record of a polled stream contains. Raises DeadRecord if its value is not a JSON object."""
-    observed_at = _polled_at(record)
+    observed_at = polled_at(record)
     if record.value is None or record.headers.get(OP_HEADER) == b"d":
         return SourceChange(Op.DELETE, key, position, {}, observed_at)
     return SourceChange(Op.UPSERT, key, position, _object(record.value), observed_at)
@@ -205,10 +206,14 @@ def _changed_at(source: dict[str, Any]) -> int:
     return _instant(millis * 1_000 if type(millis) is int else None, "source.ts_ms")
 
 
-def _polled_at(record: Record) -> int:
+def polled_at(record: Record) -> int:
+    """When a record of a polled stream was read, in µs UTC. Raises DeadRecord if its header `ce_time` is no time."""
     text = record.headers.get(CE_TIME_HEADER)
-    if text is None:
-        return _written_at(record)
+    return _written_at(record) if text is None else _polled_at(text)
+
+
+@lru_cache(maxsize=1)  # all records of an API response have the same time
+def _polled_at(text: bytes) -> int:
     try:
         micros = to_us(datetime.fromisoformat(text.decode()))
         if micros in INSTANTS:

@@ -1,20 +1,22 @@
-"""The straight step writes exactly what `record_step` writes, or leaves the record to it."""
+"""The straight step writes exactly what the plain way writes, or leaves the record to it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from sluice.entities import UNCLAIMED, Entity, Identity, Mapping, Money, Output, mapping, most_recent
 from sluice.headers import (
+    CE_TIME_HEADER,
     OP_HEADER,
     ORIGIN_HEADER,
     ROW_GONE_HEADER,
@@ -23,16 +25,12 @@ from sluice.headers import (
     UNCHANGED_HEADER,
     UNKNOWN_HEADER,
 )
-from sluice.kafka.record import Record
-from sluice.names import Names
-from sluice.pipeline import SourceStream
+from sluice.json_schema import JsonSchema
+from sluice.kafka.log import Partition
 from sluice.position import LOWEST, Position
-from sluice_mapper.inputs import RawInput
 from sluice_mapper.key_state import KeyState
-from sluice_mapper.record_step import ContributionTopics, ContributionWriters, record_step
-from sluice_mapper.straight_step import StraightStep
-
-TOPIC = "raw.erp.public.employee"
+from sluice_mapper.schema_sample import SchemaSample
+from support.mapping_bench import STREAM, MapperBench, RestoredMapper
 
 
 class Person(Entity):
@@ -97,134 +95,202 @@ def dated(raw: Row) -> Person | Iterable[Output[Person]] | None:
     return _mapped(raw)  # type: ignore[no-any-return]
 
 
-POSITIONS = st.builds(Position, st.just(1), st.integers(1, 3), st.integers(0, 2))
-TEXTS = st.text(max_size=8) | st.sampled_from(["", "W-1", " W-1 ", "Zoë", "a\0b", '\\u0041"', "2026-01-02", "EUR"])
-ROWS = st.fixed_dictionaries(
-    {"id": st.sampled_from(["W-1", "W-2"]) | TEXTS | st.integers(-9, 9)},
+POSITIONS = st.builds(Position, st.just(1), st.integers(1, 2), st.integers(0, 2))
+TEXTS = st.text(max_size=8) | st.sampled_from(["", " W-1 ", "Zoë", "a\0b", "four", "fiver", "2026-01-02", "EUR"])
+ROWS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {"id": st.sampled_from(["W-1", "W-2"])},
+    optional={"name": TEXTS, "changed_at": st.just("2026-01-02T03:04:05Z"), "not_mapped": TEXTS | st.just([{"a": 1}])},
+)
+ODD_MEMBERS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {},
     optional={
+        "id": TEXTS | st.integers(-9, 9),
         "does": st.sampled_from(DOES),
-        "name": TEXTS | st.none(),
+        "name": st.none() | st.integers(-9, 9),
         "pay": st.sampled_from(["12.5", "-0", "1e40", "NaN", 7, None]),
         "hired_on": st.sampled_from(["2026-01-02", "0001-01-01", "soon", None]),
-        "changed_at": st.sampled_from([0, 2**62, "2026-01-02T03:04:05Z", "2026-01-02T03:04:05", None, True]),
-        "not_mapped": TEXTS | st.lists(TEXTS, max_size=2) | st.dictionaries(TEXTS, st.integers(-9, 9), max_size=2),
+        "changed_at": st.sampled_from([0, 2**62, "2026-01-02T03:04:05", None, True]),
     },
 )
 TARGETS = st.lists(
     st.tuples(st.just("person"), st.sampled_from(["W-1", "W-2"]), st.sampled_from(["main", "job"])), max_size=2
 ).map(tuple)
-NAMES = st.sampled_from(["undated", "removed"])
-STATES = st.just(KeyState()) | st.builds(
+STATES = st.builds(
     KeyState,
     st.just(LOWEST) | POSITIONS,
     st.none() | POSITIONS,
-    st.dictionaries(NAMES, st.tuples(POSITIONS, st.integers(2, 4)), max_size=2),
-    st.dictionaries(NAMES, TARGETS, max_size=2),
+    st.dictionaries(st.sampled_from(["undated", "removed"]), st.tuples(POSITIONS, st.integers(2, 4)), max_size=2),
+    st.dictionaries(st.sampled_from(["undated", "removed"]), TARGETS, max_size=2),
     st.none() | st.dictionaries(TEXTS, st.tuples(TEXTS, POSITIONS), max_size=2),
 )
-HEADERS = st.fixed_dictionaries(
-    {},
-    optional={
-        ORIGIN_HEADER: st.just(b"1700000000000"),
-        TRACE_HEADER: st.just(b"00-ab-cd-01"),
-        OP_HEADER: st.sampled_from([b"u", b"d"]),
-    },
+HEADERS = st.fixed_dictionaries({}, optional={ORIGIN_HEADER: st.just(b"17"), TRACE_HEADER: st.just(b"00-ab-cd-01")})
+ODD_HEADERS = st.sampled_from(
+    [
+        *({OP_HEADER: op} for op in (b"u", b"d")),
+        *({UNCHANGED_HEADER: names} for names in (b'["name"]', b'["not_mapped"]', b"[]", b"{")),
+        {UNKNOWN_HEADER: b'["name"]'},
+        {TRUNCATED_HEADER: b"9"},
+        {ROW_GONE_HEADER: b"1"},
+        {CE_TIME_HEADER: b"2026-01-02T03:04:05Z"},
+        {CE_TIME_HEADER: b"soon"},
+    ]
 )
-RARE_HEADERS = st.fixed_dictionaries(
-    {},
-    optional={
-        UNCHANGED_HEADER: st.sampled_from([b'["name"]', b'["not_mapped"]', b"[]", b"{"]),
-        UNKNOWN_HEADER: st.just(b'["name"]'),
-        TRUNCATED_HEADER: st.just(b"9"),
-        ROW_GONE_HEADER: st.just(b"1"),
-    },
-)
-RARE_VALUES = st.sampled_from([None, b"", b"{", b"[]", b"null", b'{"op":"c","source":{"ts_ms":1},"after":null}'])
+ODD_VALUES = [None, b"", b"{", b"[]", b"null", b'{"op":"c","source":{"ts_us":1},"after":null}']
+SOURCES: list[Any] = [{"ts_ms": 1}, {"ts_us": 2**62}, {"ts_us": "1"}, {"ts_us": None, "ts_ms": 1}, {}, []]
+KEY = b'{"id":1}'
+ODD_KEYS = [b'{"schema":null,"payload":{"id":1}}', b'{"$id":1}', b"{}", b"[1]", b'{"id"', b'{"id":"\xff"}', None]
+ODD_POSITIONS = ["1:2", "01:2:1", "1:-2:1", "1: 2:1", "1,2:1:1", "1:2:", "9223372036854775808:1:1"]
+
+
+class Read(NamedTuple):
+    """A raw record, without its offset."""
+
+    key: bytes | None
+    value: bytes | None
+    position: str
+    headers: dict[str, bytes]
 
 
 @st.composite
-def values(draw: st.DrawFn, kind: str) -> bytes | None:
-    if draw(st.integers(0, 9)) == 0:
-        return draw(RARE_VALUES)
-    row = draw(ROWS)
-    if kind == "poll":
-        return orjson.dumps(row)
-    source = draw(st.sampled_from([{"ts_ms": 1}, {"ts_us": 1_700_000_000_000_000, "ts_ms": 1}, {"ts_us": 2**62}, {}]))
-    event = {"before": None, "after": row, "source": source, "op": draw(st.sampled_from(["c", "u", "r", "d", "x"]))}
-    value = orjson.dumps({"schema": None, "payload": event} if draw(st.integers(0, 9)) == 0 else event)
-    return value.replace(b"W-1", rb"\u0057-1") if draw(st.integers(0, 9)) == 0 else value
+def reads(draw: st.DrawFn, kind: str) -> Read:
+    """A common record, or one that is odd in one way."""
+    odd = draw(st.sampled_from(["", "", "row", "value", "source", "op", "schema", "key", "position", "header"]))
+    row = draw(ROWS) | (draw(ODD_MEMBERS) if odd == "row" else {})
+    source = draw(st.sampled_from(SOURCES)) if odd == "source" else {"ts_us": 17, "ts_ms": 1}
+    op: Any = draw(st.sampled_from(["d", "x", None, []])) if odd == "op" else draw(st.sampled_from("cur"))
+    event: dict[str, Any] = {"before": None, "after": row, "source": source, "op": op}
+    if odd == "schema":
+        event = {"schema": None, "payload": event}
+    return Read(
+        draw(st.sampled_from(ODD_KEYS)) if odd == "key" else KEY,
+        draw(st.sampled_from(ODD_VALUES)) if odd == "value" else orjson.dumps(row if kind == "poll" else event),
+        draw(st.sampled_from(ODD_POSITIONS) if odd == "position" else POSITIONS.map(str)),
+        draw(HEADERS) | (draw(ODD_HEADERS) if odd == "header" else {}),
+    )
 
 
-def partition(declared: Mapping, kind: Any) -> tuple[RawInput, ContributionWriters]:
-    stream = SourceStream("erp", "public.employee", kind)
-    writers = ContributionWriters(stream, (TOPIC, 0), ContributionTopics(Names(), 7))
-    return RawInput(stream, (declared,), "raw-id", "state", "state-id"), writers
+class PlainMapper(RestoredMapper):
+    """A mapper without straight steps."""
+
+    def _work_on(self, at: Partition) -> Any:
+        work = self._work[at] = super()._work_on(at)._replace(straight=None)
+        return work
 
 
-def steps(declared: Mapping, kind: str, record: Record, position: Position, before: KeyState) -> tuple[Any, Any]:
-    """What the straight step writes, and what `record_step` writes if it emits one claim and keeps nothing back."""
-    raw_input, writers = partition(declared, kind)
-    straight = StraightStep(raw_input, writers)(record, '{"id":1}', position, before)
-    plain = record_step(before, record, '{"id":1}', position, raw_input, writers)
-    return straight, (plain.state.to_json(), *plain.outputs, plain.outcome, *plain.dead)
+class Both:
+    """A mapper with straight steps and one without them, which read the same records."""
+
+    def __init__(self, declared: Mapping, kind: str, states: dict[bytes, KeyState], swept: Position = LOWEST) -> None:
+        self.straight = MapperBench(declared, kind=kind)
+        self.plain = MapperBench(declared, kind=kind, process=PlainMapper)
+        for bench in (self.straight, self.plain):
+            bench.state = {key: state.to_json() for key, state in states.items()}
+            bench.record.sweeps = {} if swept == LOWEST else {STREAM: swept}
+            bench.crash(0)
+
+    def read(self, key: bytes | None, value: bytes | None, position: str, headers: dict[str, bytes]) -> list[Any]:
+        """Both read one record. Returns the outcome and what was written, which must be the same for both."""
+        straight, plain = [_read(bench, key, value, position, headers) for bench in (self.straight, self.plain)]
+        assert straight == plain
+        return plain
 
 
-@given(
-    st.data(),
-    st.sampled_from([undated, dated]),
-    st.sampled_from(["cdc", "poll"]),
-    STATES,
-    POSITIONS,
-    HEADERS,
-    RARE_HEADERS | st.just({}),
-)
-def test_the_straight_step_writes_what_the_plain_one_writes_or_leaves_the_record_to_it(
-    data: st.DataObject,
-    declared: Mapping,
-    kind: str,
-    before: KeyState,
-    position: Position,
-    headers: dict[str, bytes],
-    rare: dict[str, bytes],
+def _read(bench: MapperBench, *record: Any) -> list[Any]:
+    bench.append(*record)
+    bench.step()
+    batch = bench.batch
+    written = [one for one in batch.outputs if not one.topic.startswith("dlq.")]
+    found = [dict(counts) for counts in batch.counts.values()], batch.dead_by_cause, written, batch.touched
+    bench.commit()
+    return [*found, dict(bench.state)]
+
+
+@settings(max_examples=500)
+@given(st.data(), st.sampled_from([undated, dated]), st.sampled_from(["cdc", "poll"]), st.just(LOWEST) | POSITIONS)
+def test_the_straight_step_writes_what_the_plain_one_writes(
+    data: st.DataObject, declared: Mapping, kind: str, swept: Position
 ) -> None:
-    record = Record(TOPIC, 0, 17, b'{"id":1}', data.draw(values(kind)), {**headers, **rare}, 1_000)
-    straight, plain = steps(declared, kind, record, position, before)
-    assert straight is None or (*straight, "mapped") == plain
+    states = data.draw(st.just({}) | st.fixed_dictionaries({KEY: STATES}))
+    both = Both(declared, kind, states, swept)
+    for _ in range(data.draw(st.integers(1, 3))):
+        both.read(*data.draw(reads(kind)))
+
+
+ROW = {"id": "W-1", "name": "Zoë", "hired_on": "2026-01-02", "changed_at": "2026-01-02T03:04:05Z"}
+
+
+def value_of(row: dict[str, Any], kind: str = "cdc") -> bytes:
+    source = {"ts_ms": 1, "ts_us": 1_000}
+    return orjson.dumps(row if kind == "poll" else {"before": None, "after": row, "source": source, "op": "u"})
 
 
 @pytest.mark.parametrize("kind", ["cdc", "poll"])
 @pytest.mark.parametrize("declared", [undated, dated])
-def test_a_plain_claim_is_decided_by_the_straight_step(kind: str, declared: Mapping) -> None:
-    row = {"id": "W-1", "name": "Zoë", "hired_on": "2026-01-02", "changed_at": "2026-01-02T03:04:05Z"}
-    event = {"before": None, "after": row, "source": {"ts_ms": 1}, "op": "u"}
-    value = orjson.dumps(row if kind == "poll" else event)
-    record = Record(TOPIC, 0, 17, b'{"id":1}', value, {ORIGIN_HEADER: b"1"}, 1_000)
-    first, plain = steps(declared, kind, record, Position(1, 1, 1), KeyState())
-    assert first is not None
-    assert (*first, "mapped") == plain
-    again, plain = steps(declared, kind, record, Position(1, 1, 2), KeyState.from_json(first[0]))
-    assert again is not None
-    assert (*again, "mapped") == plain
-    if declared is dated:
-        moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-        assert b'"effective_at":%d,' % (moment.timestamp() * 1e6) in again[1].value
+def test_the_straight_step_decides_about_a_plain_claim(kind: str, declared: Mapping) -> None:
+    bench = MapperBench(declared, kind=kind)
+    for position in ("1:1:1", "1:1:2"):
+        bench.append(KEY, value_of(ROW, kind), position, {ORIGIN_HEADER: b"1"})
+        assert bench.goes_straight()
+        assert not bench.goes_straight()  # the state contains the position
+    bench.commit()
+    (claim,) = bench.newest().values()
+    assert claim.effective_at == (1_767_323_045_000_000 if declared is dated else None)
 
 
-@pytest.mark.parametrize("header", [UNCHANGED_HEADER, UNKNOWN_HEADER])
+@pytest.mark.parametrize("kind", ["cdc", "poll"])
+@pytest.mark.parametrize("declared", [undated, dated])
+@pytest.mark.parametrize("does", DOES)
+def test_every_result_of_the_authors_function_has_the_same_effects(kind: str, declared: Mapping, does: str) -> None:
+    both = Both(declared, kind, {})
+    both.read(KEY, value_of({**ROW, "does": does}, kind), "1:1:1", {})
+    both.read(KEY, value_of(ROW, kind), "1:1:2", {})
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_time_of_a_change_has_the_same_effects(source: Any) -> None:
+    event = {"before": None, "after": ROW, "source": source, "op": "u"}
+    Both(undated, "cdc", {}).read(KEY, orjson.dumps(event), "1:1:1", {})
+
+
+@pytest.mark.parametrize("text", [rb"\ud83d", rb"\u0041", rb"\n", b"four", b"fiver"])
+def test_every_text_in_a_column_that_is_not_mapped_has_the_same_effects(text: bytes) -> None:
+    value = value_of({**ROW, "not_mapped": "?"}).replace(b"?", text)
+    Both(undated, "cdc", {}).read(KEY, value, "1:1:1", {})
+
+
+@pytest.mark.parametrize("header", [UNCHANGED_HEADER, UNKNOWN_HEADER, ROW_GONE_HEADER, TRUNCATED_HEADER])
 def test_a_record_that_leaves_out_a_column_is_left_to_the_plain_step(header: str) -> None:
-    event = {"before": None, "after": {"id": "W-1"}, "source": {"ts_ms": 1}, "op": "u"}
-    record = Record(TOPIC, 0, 17, b'{"id":1}', orjson.dumps(event), {header: b'["not_mapped"]'}, 1_000)
-    before = KeyState(carried={"not_mapped": ("a text", LOWEST)})
-    straight, plain = steps(undated, "cdc", record, Position(1, 1, 1), before)
-    assert straight is None
-    assert b'"a text"' in plain[0] or header is UNKNOWN_HEADER
+    both = Both(undated, "cdc", {KEY: KeyState(carried={"not_mapped": ("a text", LOWEST)})})
+    both.read(KEY, value_of({"id": "W-1"}), "1:1:1", {header: b'["not_mapped"]'})
+
+
+@pytest.mark.parametrize("kind", ["cdc", "poll"])
+def test_a_sweep_marker_is_left_to_the_plain_step(kind: str) -> None:
+    bench = MapperBench(undated, kind=kind)
+    bench.append(KEY, value_of(ROW, kind), "1:1:1", {OP_HEADER: b"s"})
+    assert not bench.goes_straight()
+
+
+def test_a_record_below_a_sweep_is_superseded() -> None:
+    both = Both(undated, "cdc", {}, swept=Position(1, 2, 1))
+    assert both.read(KEY, value_of(ROW), "1:2:0", {})[0] == [{"superseded": 1}]
+    assert both.read(KEY, value_of(ROW), "1:2:1", {})[0] == [{"mapped": 1}]
 
 
 @pytest.mark.parametrize("header", [b"", b"x" * 300_000])
 def test_a_claim_that_is_too_large_is_left_to_the_plain_step(header: bytes) -> None:
-    record = Record(
-        TOPIC, 0, 17, b'{"id":1}', orjson.dumps({"id": "W-1", "name": "n" * 8_100_000}), {TRACE_HEADER: header}, 1_000
-    )
-    straight, plain = steps(undated, "poll", record, Position(1, 1, 1), KeyState())
-    assert (straight is None) is bool(header)
-    assert (plain[1] == "dead") is bool(header)
+    both = Both(undated, "poll", {})
+    outcome = both.read(KEY, value_of({"id": "W-1", "name": "n" * 8_100_000}, "poll"), "1:1:1", {TRACE_HEADER: header})
+    assert outcome[0] == [{"dead" if header else "mapped": 1}]
+
+
+def test_a_record_that_is_compared_with_its_schema_is_left_to_the_plain_step(tmp_path: Path) -> None:
+    schema = tmp_path / "row.schema.json"
+    schema.write_text('{"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}')
+    sample = SchemaSample(JsonSchema(schema))
+    bench = MapperBench(undated, kind="poll", sample=sample)
+    bench.append(KEY, value_of(ROW, "poll"), "1:1:1")
+    assert not bench.goes_straight()
+    sample.check(bench.log[-1])
+    bench.append(KEY, value_of(ROW, "poll"), "1:1:2")
+    assert bench.goes_straight()
